@@ -1,0 +1,89 @@
+/**
+ * The seams between the reconciler and the world. Each driver observes into values of `lib/model/` and applies
+ * what a planner of `lib/plan/` decided; none decides by itself. All throw `GatewayError`s (lib/model/errors.ts): a read that
+ * was cut short throws too, so that an unreadable table is never taken for an empty one.
+ */
+import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import type { Program } from "../../lib/model/program.ts";
+import type { AddressStep } from "../../lib/plan/addresses.ts";
+import type { Change } from "../../lib/plan/change.ts";
+import type { RouteStep } from "../../lib/plan/routes.ts";
+import type { SysctlStep } from "../../lib/plan/sysctls.ts";
+
+/** Whether traffic from the VPC to the outside is held back. */
+export type GateState = "open" | "closed";
+
+/**
+ * What a dataplane would do to its rules. `steps` is the driver's own payload, opaque to the reconciler;
+ * `changes` says the same for people, and is empty exactly where `steps` has nothing to do.
+ */
+export interface RulePlan<Steps = unknown> {
+  readonly changes: readonly Change[];
+  readonly steps: Steps;
+}
+
+/** Rules of one kind of dataplane: iptables in its two variants, or nftables. Gate and guard included. */
+export interface Dataplane<Observed = unknown, Steps = unknown> {
+  readonly backend: "iptables-nft" | "iptables-legacy" | "nftables";
+  observe(signal: AbortSignal): Promise<Observed>;
+  /** True where an owned chain, table or map holds anything of an object: first contact asks. Gate and guard do not count. */
+  holdsRules(observed: Observed): boolean;
+  /** The IPs on this gateway that owned rules name as EIP: they belong to the agent whatever the ledger says. */
+  eipsIn(observed: Observed): ReadonlySet<Ipv4>;
+  isGateClosed(observed: Observed): boolean;
+  /** Pure. Rules, hooks, guard and the gate as asked; on what it made, it plans nothing. */
+  plan(program: Program, observed: Observed, gate: GateState): RulePlan<Steps>;
+  /** One transaction a table. Throws `rules-refused` where the kernel refused it: then nothing of that table was changed. */
+  apply(plan: RulePlan<Steps>, signal: AbortSignal): Promise<void>;
+  /** Pure. What the program asks for and `observed` lacks, by object, in readable words. Objects wholly there are absent. */
+  missing(program: Program, observed: Observed): ReadonlyMap<ObjectId, string>;
+}
+
+/** Links, addresses, routes and sysctls of this namespace. */
+export interface NetworkDriver {
+  observe(signal: AbortSignal): Promise<ObservedNetwork>;
+  applySysctls(
+    steps: readonly SysctlStep[],
+    signal: AbortSignal,
+  ): Promise<readonly StepFailure<SysctlStep>[]>;
+  /** Applies each step whatever becomes of the others. An address that is there already, or gone already, is a success. */
+  applyAddresses(
+    steps: readonly AddressStep[],
+    signal: AbortSignal,
+  ): Promise<readonly StepFailure<AddressStep>[]>;
+  applyRoutes(steps: readonly RouteStep[], signal: AbortSignal): Promise<readonly StepFailure<RouteStep>[]>;
+}
+
+/** A step that the kernel refused, with its words. */
+export interface StepFailure<Step> {
+  readonly step: Step;
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface ConntrackDriver {
+  /** One dump of the table, matched while decoding. `flows` holds the first `limit` matches, `total` counts all. */
+  find(
+    matches: FlowPredicate,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly flows: readonly Flow[]; readonly total: number }>;
+  /** Deletes by original tuple and zone, each only while it still is that flow (CTA_ID). Gone already is a success. */
+  remove(flows: readonly Flow[], signal: AbortSignal): Promise<{ readonly removed: number }>;
+}
+
+export interface AddressOnLink {
+  readonly interface: InterfaceName;
+  readonly address: Ipv4;
+}
+
+export interface Announcer {
+  /** Asks who else holds each address, all in parallel. @returns the MAC that answered, by address. */
+  probe(addresses: readonly AddressOnLink[], signal: AbortSignal): Promise<ReadonlyMap<Ipv4, string>>;
+  /** Queues gratuitous ARP for each: now, then spaced over seconds. Returns at once. */
+  announce(addresses: readonly AddressOnLink[]): void;
+  stop(): Promise<void>;
+}

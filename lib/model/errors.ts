@@ -1,0 +1,68 @@
+/**
+ * The one registry of what the agent can fail with. `status` is the HTTP status where the error reaches a caller.
+ * `docs/api.md` lists the codes that callers see; a test holds the two together.
+ */
+export const errorCodes = {
+  "malformed-json": { status: 400, title: "The body is not JSON" },
+  unauthorized: { status: 401, title: "A valid bearer token is needed" },
+  forbidden: { status: 403, title: "Not allowed on this listener" },
+  "not-found": { status: 404, title: "No such object" },
+  conflict: { status: 409, title: "The identity is taken" },
+  "in-use": { status: 409, title: "The object is in use" },
+  "stale-generation": { status: 409, title: "The generation is not newer" },
+  "not-adopted": { status: 409, title: "The gateway's live state was not adopted yet" },
+  gone: { status: 410, title: "It was deleted for good" },
+  "precondition-failed": { status: 412, title: "The revision has moved on" },
+  "too-large": { status: 413, title: "The body is too large" },
+  "unsupported-media-type": { status: 415, title: "The body must be application/json" },
+  invalid: { status: 422, title: "The input is not valid" },
+  "rate-limited": { status: 429, title: "Too many requests" },
+  internal: { status: 500, title: "The agent failed" },
+  "storage-unavailable": { status: 503, title: "The write could not be stored" },
+  /** The kernel refused a transaction; nothing of it was applied. */
+  "rules-refused": { status: 500, title: "The kernel refused rules" },
+  /** A command exited with an unexpected code, hung or could not be started. */
+  "command-failed": { status: 500, title: "A command failed" },
+  /** A netlink request failed or was cut short. */
+  "netlink-failed": { status: 500, title: "A netlink request failed" },
+  /** State that was read does not parse: never to be taken for empty. */
+  unreadable: { status: 500, title: "Kernel state could not be read" },
+  /** Both iptables variants hold owned rules. */
+  "mixed-variants": { status: 500, title: "Both iptables variants hold owned rules" },
+  /** A setting is wrong; the start stops. */
+  "bad-config": { status: 500, title: "A setting is wrong" },
+  /** Another agent serves this namespace. */
+  "already-running": { status: 500, title: "Another agent runs in this namespace" },
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** Where in the input something is wrong: an RFC 6901 pointer and what is wrong with it. */
+export interface InputIssue {
+  readonly pointer: string;
+  readonly message: string;
+}
+
+/** A failure with a stable code. Expected outcomes are values; this is thrown where the world or a caller broke the contract. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode;
+  readonly issues: readonly InputIssue[];
+  /** Further members of the problem document: the object in the way, an EIP's users. */
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: {
+      readonly cause?: unknown;
+      readonly issues?: readonly InputIssue[];
+      readonly details?: Readonly<Record<string, unknown>>;
+    } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "GatewayError";
+    this.code = code;
+    this.issues = options.issues ?? [];
+    this.details = options.details ?? {};
+  }
+}

@@ -1,0 +1,69 @@
+/** Names of objects and interfaces, and how an object is referred to across the whole program. */
+
+declare const brand: unique symbol;
+
+/** An object's name: a DNS subdomain of at most 253 characters, as Kubernetes has it. */
+export type ObjectName = string & { readonly [brand]: "ObjectName" };
+/** A caller's identifier for one life of an object: 1 to 128 printable ASCII characters without space. */
+export type Uid = string & { readonly [brand]: "Uid" };
+/** A network interface's name, at most 15 characters. */
+export type InterfaceName = string & { readonly [brand]: "InterfaceName" };
+
+/** The kinds in the order in which one request creates them: a FIP is elder than a DNAT of the same request. */
+export const kinds = ["eip", "fip", "snat", "dnat", "route"] as const;
+export type Kind = (typeof kinds)[number];
+
+/** A kind's collection, as paths, full sets and references name it: `"fips"`. */
+export type Collection = `${Kind}s`;
+export const collections = kinds.map((kind): Collection => `${kind}s`);
+
+/** A reference to an object: `"fips/fip-a"`. */
+export type ObjectId = `${Collection}/${string}`;
+
+const label = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?";
+/** Regular expression source of {@link ObjectName}; the length is the schema's to bound. */
+export const objectNamePattern = `^${label}(?:\\.${label})*$`;
+/** Regular expression source of {@link Uid}. */
+export const uidPattern = "^[\\x21-\\x7e]{1,128}$";
+/** Regular expression source of {@link InterfaceName}: what the kernel allows, less what a tool could misread. */
+export const interfaceNamePattern = "^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$";
+
+const objectNameRegex = new RegExp(objectNamePattern);
+const interfaceNameRegex = new RegExp(interfaceNamePattern);
+const uidRegex = new RegExp(uidPattern);
+
+/** Parses an object's name; `undefined` where it is none. */
+export function parseObjectName(text: string): ObjectName | undefined {
+  return text.length <= 253 && objectNameRegex.test(text) ? (text as ObjectName) : undefined;
+}
+
+/** Parses a uid; `undefined` where it is none. */
+export function parseUid(text: string): Uid | undefined {
+  return uidRegex.test(text) ? (text as Uid) : undefined;
+}
+
+/** Parses an interface's name; `undefined` where it is none. */
+export function parseInterfaceName(text: string): InterfaceName | undefined {
+  return interfaceNameRegex.test(text) ? (text as InterfaceName) : undefined;
+}
+
+export function collectionOf(kind: Kind): Collection {
+  return `${kind}s`;
+}
+
+/** The kind of a collection, `undefined` where the text names none. */
+export function kindOfCollection(collection: string): Kind | undefined {
+  return kinds.find((kind) => `${kind}s` === collection);
+}
+
+export function objectId(kind: Kind, name: string): ObjectId {
+  return `${kind}s/${name}`;
+}
+
+/** Takes an id apart again; throws a TypeError on a text that {@link objectId} did not make. */
+export function parseObjectId(id: ObjectId): { readonly kind: Kind; readonly name: ObjectName } {
+  const slash = id.indexOf("/");
+  const kind = kindOfCollection(id.slice(0, slash));
+  if (kind === undefined) throw new TypeError(`not an object id: ${id}`);
+  return { kind, name: id.slice(slash + 1) as ObjectName };
+}

@@ -1,0 +1,68 @@
+/** What is said about an object: three conditions and what they were judged on. */
+import { type Static, Type } from "typebox";
+
+export const conditionTypes = ["Accepted", "Programmed", "Ready"] as const;
+
+/** Why a condition stands as it does; stable words that programs may match. */
+export const reasons = [
+  "Accepted",
+  "Programmed",
+  "Ready",
+  "Pending",
+  "Standby",
+  "NoBackends",
+  "Conflict",
+  "EipNotFound",
+  "EipNotReady",
+  "AddressConflict",
+  "InterfaceNotFound",
+  "LeaseExpired",
+  "ForwardingOff",
+  "FlowsRemain",
+  "Quarantined",
+  "Unreachable",
+  "NotAdopted",
+  "KernelUnreadable",
+] as const;
+
+const Timestamp = Type.String({ format: "date-time" });
+
+export const ConditionSchema = Type.Object({
+  type: Type.Enum([...conditionTypes]),
+  status: Type.Enum(["True", "False", "Unknown"]),
+  reason: Type.Enum([...reasons]),
+  message: Type.String(),
+  lastTransitionTime: Timestamp,
+});
+export type Condition = Readonly<Static<typeof ConditionSchema>>;
+export type ConditionType = (typeof conditionTypes)[number];
+export type Reason = (typeof reasons)[number];
+
+export const StatusSchema = Type.Object({
+  ready: Type.Boolean(),
+  observedRevision: Type.Integer(),
+  epoch: Type.String(),
+  verifiedAt: Type.Optional(Timestamp),
+  conditions: Type.Array(ConditionSchema),
+  usedBy: Type.Optional(Type.Array(Type.String())),
+});
+export type Status = Readonly<Static<typeof StatusSchema>>;
+
+/**
+ * A verdict without times: what one pass says of one object. The status board adds the times and keeps
+ * `lastTransitionTime` where nothing changed.
+ */
+export interface Verdict {
+  readonly accepted: Claim;
+  readonly programmed: Claim;
+  readonly ready: Claim;
+  /** No later pass will make it Ready without another write: who waits is answered at once. */
+  readonly isSettled: boolean;
+}
+
+/** One condition's value. */
+export interface Claim {
+  readonly holds: boolean;
+  readonly reason: Reason;
+  readonly message: string;
+}
