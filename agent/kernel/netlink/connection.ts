@@ -1,0 +1,310 @@
+/**
+ * Requests, acknowledged batches and dumps on one netlink socket, one after the other.
+ *
+ * Nothing here can be taken for an answer that is not one: sequence numbers are checked, and what is cut short,
+ * overrun, interrupted or late throws. After that the socket is replaced, so that no rest of the broken exchange
+ * reaches the next.
+ */
+import { setTimeout as delay, setImmediate as yieldToLoop } from "node:timers/promises";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import {
+  type Acknowledgement,
+  controlType,
+  encodedLength,
+  encodeMessages,
+  forEachMessage,
+  type MessageVisitor,
+  messageFlag,
+  type NetlinkMessage,
+  parseAcknowledgement,
+  parseDone,
+} from "../../../lib/netlink/message.ts";
+import { errnoName, errnoText } from "../libc.ts";
+import { type NetlinkSocket, openNetlinkSocket } from "./socket.ts";
+
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+
+/** A request that the kernel refused. */
+export interface NetlinkError {
+  /** Positive. */
+  readonly errno: number;
+  /** `"EEXIST"`. */
+  readonly code: string;
+  /** The kernel's words where it had any, else the code's. */
+  readonly message: string;
+}
+
+/**
+ * Called for each message of a dump; its payload is `view` from `start` to `end`. `view` lies over the receive
+ * buffer and is valid only until the call returns.
+ */
+export type DumpVisitor = (type: number, view: DataView, start: number, end: number) => void;
+
+export interface NetlinkConnection {
+  /** One acknowledged request. Throws `netlink-failed` with the errno's name in `details.code` where it was refused. */
+  request(message: NetlinkMessage, signal: AbortSignal): Promise<void>;
+  /** Acknowledged requests, in order and each on its own: those after a refused one are carried out all the same. */
+  batch(
+    messages: readonly NetlinkMessage[],
+    signal: AbortSignal,
+  ): Promise<readonly (NetlinkError | undefined)[]>;
+  /**
+   * One dump. A table that changed meanwhile is read again, a few times, where `onRestart` says how to forget what
+   * was visited so far; otherwise, or when it never stays still, this throws.
+   */
+  dump(
+    message: NetlinkMessage,
+    onMessage: DumpVisitor,
+    signal: AbortSignal,
+    onRestart?: () => void,
+  ): Promise<void>;
+  /** Ends what is under way with an error. May be called twice. */
+  close(): void;
+}
+
+export interface NetlinkOptions {
+  /** For one request, one part of a batch, or one run of a dump. */
+  readonly timeoutMs?: number;
+  readonly open?: (protocol: number) => NetlinkSocket;
+}
+
+/** A connection in the namespace of this process. The socket is opened by the first call. */
+export function openNetlink(protocol: number, options: NetlinkOptions = {}): NetlinkConnection {
+  return new Connection(protocol, options.open ?? openNetlinkSocket, options.timeoutMs ?? 10_000);
+}
+
+/** A batch's acknowledgements must fit the socket's receive buffer, or the kernel drops some. */
+const maxBatchMessages = 100;
+/** And a send must fit its send buffer. */
+const maxBatchBytes = 64 * 1024;
+const maxDumpRuns = 5;
+/** Twice what the kernel fills in one go (netlink_dump() keeps to 32 KiB unless one message is larger). */
+const receiveBytes = 64 * 1024;
+
+class Connection implements NetlinkConnection {
+  readonly #protocol: number;
+  readonly #open: (protocol: number) => NetlinkSocket;
+  readonly #timeoutMs: number;
+  readonly #buffer = new Uint8Array(receiveBytes);
+  readonly #view = new DataView(this.#buffer.buffer);
+  #socket: NetlinkSocket | undefined;
+  #sequence = 0;
+  /** Settles when the last exchange asked for so far is over. */
+  #tail: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(protocol: number, open: (protocol: number) => NetlinkSocket, timeoutMs: number) {
+    this.#protocol = protocol;
+    this.#open = open;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  async request(message: NetlinkMessage, signal: AbortSignal): Promise<void> {
+    const [error] = await this.batch([message], signal);
+    if (error !== undefined) throw refused(error);
+  }
+
+  batch(messages: readonly NetlinkMessage[], signal: AbortSignal) {
+    return this.#alone(signal, async () => {
+      const results: (NetlinkError | undefined)[] = [];
+      while (results.length < messages.length) {
+        const part = firstPart(messages, results.length);
+        for (const error of await this.#exchangeBatch(part, signal)) results.push(error);
+      }
+      return results;
+    });
+  }
+
+  dump(message: NetlinkMessage, onMessage: DumpVisitor, signal: AbortSignal, onRestart?: () => void) {
+    return this.#alone(signal, async () => {
+      for (let run = 1; ; run++) {
+        if (await this.#exchangeDump(message, onMessage, signal)) return;
+        if (onRestart === undefined || run === maxDumpRuns) {
+          throw new GatewayError(
+            "netlink-failed",
+            `dump of type ${message.type} was interrupted ${run} times`,
+          );
+        }
+        onRestart();
+      }
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#drop();
+  }
+
+  /** Runs `exchange` when all earlier ones are over. Whatever it throws leaves the socket in an unknown state. */
+  #alone<T>(signal: AbortSignal, exchange: () => Promise<T>): Promise<T> {
+    const run = this.#tail.then(async () => {
+      signal.throwIfAborted();
+      try {
+        return await exchange();
+      } catch (error) {
+        this.#drop();
+        throw error;
+      }
+    });
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+
+  #drop(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  async #exchangeBatch(messages: readonly NetlinkMessage[], signal: AbortSignal) {
+    const first = this.#take(messages.length);
+    const results: (NetlinkError | undefined)[] = new Array(messages.length).fill(undefined);
+    const answered = new Set<number>();
+    await this.#exchange(
+      encodeMessages(messages, first, messageFlag.ack),
+      signal,
+      (header, view, start, end) => {
+        const index = (header.sequence - first) >>> 0;
+        if (index >= messages.length || header.type !== controlType.error) return;
+        const outcome = parseAcknowledgement(view, header.flags, start, end);
+        if (outcome.errno !== 0) results[index] = netlinkError(outcome);
+        answered.add(index);
+        return answered.size === messages.length;
+      },
+    );
+    return results;
+  }
+
+  /** @returns false where the table changed during the dump. */
+  async #exchangeDump(
+    message: NetlinkMessage,
+    onMessage: DumpVisitor,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const sequence = this.#take(1);
+    let isConsistent = true;
+    await this.#exchange(
+      encodeMessages([message], sequence, messageFlag.dump),
+      signal,
+      (header, view, start, end) => {
+        if (header.sequence !== sequence) return;
+        if (header.flags & messageFlag.dumpInterrupted) isConsistent = false;
+        switch (header.type) {
+          case controlType.noop:
+            return;
+          case controlType.error:
+            throw refused(netlinkError(parseAcknowledgement(view, header.flags, start, end)));
+          case controlType.overrun:
+            throw new GatewayError("netlink-failed", "the kernel lost messages of a dump");
+          case controlType.done: {
+            const outcome = parseDone(view, header.flags, start, end);
+            if (outcome.errno !== 0) throw refused(netlinkError(outcome));
+            return true;
+          }
+          default:
+            onMessage(header.type, view, start, end);
+            return;
+        }
+      },
+    );
+    return isConsistent;
+  }
+
+  /** Sends `bytes` and gives every message received to `visit` until it returns true. */
+  async #exchange(
+    bytes: Uint8Array,
+    signal: AbortSignal,
+    visit: (...args: Parameters<MessageVisitor>) => boolean | undefined,
+  ): Promise<void> {
+    const socket = this.#connect();
+    const deadline = performance.now() + this.#timeoutMs;
+    const late = () => new GatewayError("netlink-failed", `no answer within ${this.#timeoutMs} ms`);
+    const sent = await within(socket.send(bytes), this.#timeoutMs, late, signal);
+    if (sent !== bytes.length) throw ioFailed("send", sent);
+
+    for (let isComplete = false; !isComplete; ) {
+      signal.throwIfAborted();
+      if (this.#isClosed) throw new GatewayError("netlink-failed", "the netlink connection was closed");
+      if (performance.now() > deadline) throw late();
+      const length = socket.receive(this.#buffer);
+      if (length === -EAGAIN) {
+        // Answers come with the send; this is for a kernel that does it otherwise.
+        await delay(1);
+        continue;
+      }
+      if (length < 0) throw ioFailed("receive", length);
+      if (length > receiveBytes) {
+        throw new GatewayError("netlink-failed", `a netlink answer of ${length} bytes was cut short`);
+      }
+      forEachMessage(this.#view, length, (...args) => {
+        if (visit(...args)) isComplete = true;
+      });
+      if (!isComplete) await yieldToLoop();
+    }
+  }
+
+  #connect(): NetlinkSocket {
+    if (this.#isClosed) throw new GatewayError("netlink-failed", "the netlink connection is closed");
+    this.#socket ??= this.#open(this.#protocol);
+    return this.#socket;
+  }
+
+  #take(count: number): number {
+    const first = this.#sequence + 1;
+    this.#sequence = (this.#sequence + count) >>> 0;
+    return first >>> 0;
+  }
+}
+
+const EAGAIN = 11;
+
+function firstPart(messages: readonly NetlinkMessage[], from: number): readonly NetlinkMessage[] {
+  let to = from;
+  for (let bytes = 0; to < messages.length && to - from < maxBatchMessages; to++) {
+    const message = messages[to];
+    bytes += message === undefined ? 0 : encodedLength(message);
+    if (bytes > maxBatchBytes && to > from) break;
+  }
+  return messages.slice(from, to);
+}
+
+function netlinkError({ errno, text }: Acknowledgement): NetlinkError {
+  return { errno, code: errnoName(errno), message: text === "" ? errnoText(errno) : text };
+}
+
+function refused(error: NetlinkError): GatewayError {
+  return new GatewayError("netlink-failed", `${error.code}: ${error.message}`, {
+    details: { code: error.code, errno: error.errno },
+  });
+}
+
+function ioFailed(what: "send" | "receive", result: number): GatewayError {
+  // ENOBUFS here is an overrun: answers were lost, so what the kernel did is unknown and must be read again.
+  return new GatewayError(
+    "netlink-failed",
+    `netlink ${what}: ${result < 0 ? errnoName(-result) : "cut short"}`,
+    {
+      details: { code: result < 0 ? errnoName(-result) : "short" },
+    },
+  );
+}
+
+/** Waits for `promise`, but only so long; it is left to itself then. */
+async function within<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  late: () => Error,
+  signal: AbortSignal,
+): Promise<T> {
+  const { promise: givenUp, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  const timer = setTimeout(() => reject(late()), timeoutMs);
+  signal.addEventListener("abort", onAbort);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([promise, givenUp]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}

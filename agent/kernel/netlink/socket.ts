@@ -1,0 +1,109 @@
+/**
+ * One netlink socket on libc's own calls.
+ *
+ * The kernel works a request off while it is being sent and makes each further part of a dump when the last
+ * one is received. So there is nothing to poll for: send, then receive until the answer is complete. An overrun is
+ * an errno like any other here. (The `netlink` package polls; it aborts the process when its socket has an error
+ * pending, and it cannot set the options that make the kernel explain its refusals and filter its dumps.)
+ */
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { close, errnoName, libcFunction, socket } from "../libc.ts";
+
+export interface NetlinkSocket {
+  /** Hands whole messages to the kernel, on a thread: it may have to wait for a lock. @returns bytes sent or −errno */
+  send(bytes: Uint8Array): Promise<number>;
+  /**
+   * Takes what is waiting, without waiting.
+   *
+   * @returns its full length, more than `buffer` holds where it was cut; −EAGAIN where nothing waits; −errno
+   */
+  receive(buffer: Uint8Array): number;
+  /** May be called twice, and while a send is under way. */
+  close(): void;
+}
+
+/** Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol. */
+export function openNetlinkSocket(protocol: number): NetlinkSocket {
+  const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+  if (fd < 0) throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${errnoName(-fd)}`);
+
+  // Room for the acknowledgements of a batch, each with the request that it refuses. The first needs CAP_NET_ADMIN.
+  if (setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes) < 0) {
+    setOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes);
+  }
+  // All three since Linux 4.20. An older kernel answers in fewer words and filters less; decoders filter again.
+  setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+  setOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+  setOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+
+  let sending: Uint8Array | undefined;
+  let isClosed = false;
+  const sender = new Uint8Array(kernelAddress.length);
+  const senderLength = Uint8Array.of(sender.length, 0, 0, 0);
+  const release = () => {
+    // A descriptor closed under a running call could be another file's by the time the call uses it.
+    if (isClosed && sending === undefined) close(fd);
+  };
+  return {
+    async send(bytes) {
+      if (isClosed) return -EBADF;
+      sending = bytes;
+      try {
+        return await sendto.async(fd, bytes, bytes.length, 0, kernelAddress, kernelAddress.length);
+      } finally {
+        sending = undefined;
+        release();
+      }
+    },
+    receive(buffer) {
+      if (isClosed) return -EBADF;
+      for (;;) {
+        const length = recvfrom(fd, buffer, buffer.length, MSG_DONTWAIT | MSG_TRUNC, sender, senderLength);
+        if (length === -EINTR) continue;
+        // Another process may send to this port: only what port 0, the kernel, says counts.
+        if (length < 0 || sender.subarray(4, 8).every((byte) => byte === 0)) return length;
+      }
+    },
+    close() {
+      if (isClosed) return;
+      isClosed = true;
+      release();
+    },
+  };
+}
+
+const receiveBufferBytes = 4 << 20;
+
+/** `struct sockaddr_nl` of port 0, the kernel. Little-endian, like all that the agent is built for. */
+const kernelAddress = Uint8Array.of(16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+const sendto = libcFunction<
+  [fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number]
+>("long sendto(int, void *, size_t, int, void *, uint32_t)");
+const recvfrom = libcFunction<
+  [fd: number, buffer: Uint8Array, length: number, flags: number, from: Uint8Array, fromLength: Uint8Array]
+>("long recvfrom(int, void *, size_t, int, void *, void *)");
+const setsockopt = libcFunction<
+  [fd: number, level: number, option: number, value: Uint8Array, length: number]
+>("int setsockopt(int, int, int, void *, uint32_t)");
+
+function setOption(fd: number, level: number, option: number, value: number): number {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return setsockopt(fd, level, option, bytes, bytes.length);
+}
+
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
+const SOL_NETLINK = 270;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
+const MSG_DONTWAIT = 0x40;
+const MSG_TRUNC = 0x20;
+const EINTR = 4;
+const EBADF = 9;

@@ -1,0 +1,159 @@
+/**
+ * Netlink attributes, `struct nlattr` of include/uapi/linux/netlink.h: a length, a type, a payload, padded to 4.
+ *
+ * Decoding is a loop over offsets, which makes no object:
+ *
+ * ```ts
+ * for (let at = start; at < end; at = nextAttribute(view, at, end)) {
+ *   if (attributeType(view, at) === IFA_LOCAL) address = view.getUint32(payloadOf(at)); // network order
+ * }
+ * ```
+ *
+ * `DataView` reads network order unless told otherwise; pass `true` for host order. Check the length of what
+ * is read with {@link requirePayload}, or let `DataView` throw a RangeError at the buffer's end.
+ */
+import { GatewayError } from "../model/errors.ts";
+
+const attributeHeader = 4;
+/** NLA_F_NESTED. */
+const nestedFlag = 0x8000;
+/** NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
+const typeMask = 0x3fff;
+
+/** The type of the attribute at `at`, without its flags. */
+export function attributeType(view: DataView, at: number): number {
+  return view.getUint16(at + 2, true) & typeMask;
+}
+
+/** Where the payload of the attribute at `at` starts. */
+export function payloadOf(at: number): number {
+  return at + attributeHeader;
+}
+
+/**
+ * Where the payload of the attribute at `at` ends, padding excluded.
+ *
+ * @param end where the enclosing message or attribute ends
+ * @throws GatewayError `unreadable` where the attribute runs over `end`.
+ */
+export function attributeEnd(view: DataView, at: number, end: number): number {
+  const length = end - at < attributeHeader ? 0 : view.getUint16(at, true);
+  if (length < attributeHeader || at + length > end) {
+    throw new GatewayError("unreadable", `netlink attribute of ${length} bytes with ${end - at} left`);
+  }
+  return at + length;
+}
+
+/** Where the attribute after the one at `at` starts; `end` or beyond where it was the last. Throws as {@link attributeEnd}. */
+export function nextAttribute(view: DataView, at: number, end: number): number {
+  return (attributeEnd(view, at, end) + 3) & ~3;
+}
+
+/**
+ * Where the payload of the attribute at `at` starts, once it is known to hold `length` bytes.
+ *
+ * @throws GatewayError `unreadable` where it holds fewer.
+ */
+export function requirePayload(view: DataView, at: number, end: number, length: number): number {
+  const start = payloadOf(at);
+  if (attributeEnd(view, at, end) - start < length) {
+    throw new GatewayError("unreadable", `netlink attribute ${attributeType(view, at)} is too short`);
+  }
+  return start;
+}
+
+/** A string attribute's payload: Latin-1, up to its NUL. */
+export function readText(view: DataView, start: number, end: number): string {
+  let text = "";
+  for (let at = start; at < end; at++) {
+    const code = view.getUint8(at);
+    if (code === 0) break;
+    text += String.fromCharCode(code);
+  }
+  return text;
+}
+
+/** An attribute around raw bytes, padded. */
+export function bytesAttribute(type: number, payload: Uint8Array): Uint8Array {
+  const attribute = blank(type, payload.length);
+  attribute.set(payload, attributeHeader);
+  return attribute;
+}
+
+/** An attribute around other attributes, with NLA_F_NESTED. An empty nest is allowed; mind what it means to the kernel. */
+export function nestedAttribute(type: number, ...children: readonly Uint8Array[]): Uint8Array {
+  return bytesAttribute(type | nestedFlag, concatBytes(...children));
+}
+
+/** An attribute without payload: NLA_FLAG. */
+export function flagAttribute(type: number): Uint8Array {
+  return blank(type, 0);
+}
+
+export function u8Attribute(type: number, value: number): Uint8Array {
+  const attribute = blank(type, 1);
+  attribute[attributeHeader] = value;
+  return attribute;
+}
+
+/** 16 bits in host order. */
+export function u16Attribute(type: number, value: number): Uint8Array {
+  const attribute = blank(type, 2);
+  viewOf(attribute).setUint16(attributeHeader, value, true);
+  return attribute;
+}
+
+/** 32 bits in host order. */
+export function u32Attribute(type: number, value: number): Uint8Array {
+  const attribute = blank(type, 4);
+  viewOf(attribute).setUint32(attributeHeader, value, true);
+  return attribute;
+}
+
+/** 16 bits in network order. */
+export function netU16Attribute(type: number, value: number): Uint8Array {
+  const attribute = blank(type, 2);
+  viewOf(attribute).setUint16(attributeHeader, value);
+  return attribute;
+}
+
+/** 32 bits in network order: IPv4 addresses by their {@link import("../model/ipv4.ts").toU32} value. */
+export function netU32Attribute(type: number, value: number): Uint8Array {
+  const attribute = blank(type, 4);
+  viewOf(attribute).setUint32(attributeHeader, value);
+  return attribute;
+}
+
+/** A NUL-terminated string of Latin-1 characters. */
+export function textAttribute(type: number, text: string): Uint8Array {
+  return bytesAttribute(
+    type,
+    Uint8Array.from({ length: text.length + 1 }, (_, index) =>
+      index < text.length ? text.charCodeAt(index) : 0,
+    ),
+  );
+}
+
+/** Joins a family's header and its attributes to a payload. */
+export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+function blank(type: number, payloadLength: number): Uint8Array {
+  const length = attributeHeader + payloadLength;
+  const attribute = new Uint8Array((length + 3) & ~3);
+  const view = viewOf(attribute);
+  view.setUint16(0, length, true);
+  view.setUint16(2, type, true);
+  return attribute;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
