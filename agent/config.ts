@@ -1,0 +1,163 @@
+/** The agent's configuration, from environment and flags: read once, at the start. */
+import { Command, CommanderError } from "commander";
+import { Value } from "typebox/value";
+import { GatewayError } from "../lib/model/errors.ts";
+import type { Ipv4 } from "../lib/model/ipv4.ts";
+import type { InterfaceName } from "../lib/model/names.ts";
+import { type SettingDescription, type Settings, settings } from "./config/schema.ts";
+import type { Endpoint } from "./config/values.ts";
+import type { LogLevel } from "./log.ts";
+
+export interface Config {
+  readonly vpcInterface: InterfaceName;
+  readonly externalInterface: InterfaceName;
+  /** The default gateway where the desired set gives none. */
+  readonly gatewayV4: Ipv4 | undefined;
+  readonly dataplane: "iptables" | "nftables";
+  readonly iptablesVariant: "auto" | "nft" | "legacy";
+  readonly eipBinding: "address" | "route";
+  readonly stateDir: string;
+  readonly socketPath: string;
+  readonly listen: readonly Endpoint[];
+  readonly tokenFile: string | undefined;
+  readonly tls: TlsFiles | undefined;
+  readonly resyncIntervalMs: number;
+  /** 0: new EIPs are not probed for. */
+  readonly arpProbeMs: number;
+  readonly logLevel: LogLevel;
+}
+
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly clientCaFile: string | undefined;
+}
+
+/** What the command line asks for: to run, or to print a text (`--help`, `--version`) and leave. */
+export type Invocation =
+  | { readonly kind: "run"; readonly config: Config }
+  | { readonly kind: "print"; readonly text: string };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads flags (without node and script) and environment; flags win. Throws `bad-config` with one line that names the
+ * setting, its value and what is allowed.
+ */
+export function readInvocation(
+  argv: readonly string[],
+  environment: Environment,
+  version: string,
+): Invocation {
+  const flags = readFlags(argv, version);
+  if ("text" in flags) return { kind: "print", text: flags.text };
+  refuseUnknown(environment);
+  const values = Object.fromEntries(
+    settings.map((setting) => [setting.name, decode(setting, flags.values, environment)]),
+  );
+  return { kind: "run", config: toConfig(values as unknown as Settings) };
+}
+
+function readFlags(
+  argv: readonly string[],
+  version: string,
+): { readonly values: Readonly<Record<string, string>> } | { readonly text: string } {
+  let text = "";
+  const command = new Command("natgw-agent")
+    .description("Keeps this network namespace's NAT gateway equal to its desired set.")
+    .version(version)
+    .allowExcessArguments(false)
+    .configureOutput({ writeOut: (part) => (text += part), writeErr: () => {}, getOutHelpWidth: () => 110 })
+    .exitOverride();
+  for (const { flag, description, default: preset, variable } of settings) {
+    const origin = preset === undefined ? variable : `${variable}, default ${preset}`;
+    command.option(`${flag} <value>`, `${description} (${origin})`);
+  }
+  try {
+    command.parse([...argv], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { text };
+    throw badConfig(
+      `${error.message.replace(/^error: /, "").replaceAll(/\s+/g, " ")} (--help lists all flags)`,
+    );
+  }
+  return { values: command.opts() };
+}
+
+/**
+ * Kubernetes puts the address of every Service of the pod's namespace into the environment: a Service named
+ * `natgw` brings NATGW_SERVICE_HOST and NATGW_PORT_9477_TCP_ADDR. They are no settings, and no mistakes.
+ */
+const serviceLink =
+  /_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)?)$/;
+
+function refuseUnknown(environment: Environment): void {
+  const known = new Set(settings.map((setting) => setting.variable));
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!variable.startsWith("NATGW_") || known.has(variable) || serviceLink.test(variable)) continue;
+    throw badConfig(
+      `${variable}: unknown setting (value ${quote(value ?? "")}); known are ${[...known].join(", ")}`,
+    );
+  }
+}
+
+function decode(
+  { name, schema, variable, flag, default: preset, allowed }: SettingDescription,
+  flags: Readonly<Record<string, string>>,
+  environment: Environment,
+): unknown {
+  // Kube-OVN sets GATEWAY_V4 whether or not there is one.
+  const ambient = name === "gatewayV4" && environment[variable] === "" ? undefined : environment[variable];
+  const text = flags[name] ?? ambient ?? preset;
+  if (text === undefined) return undefined;
+  try {
+    return Value.Decode(schema, text);
+  } catch (cause) {
+    const source = flags[name] === undefined ? variable : flag;
+    throw badConfig(`${source}: bad value ${quote(text)}; allowed: ${allowed}`, cause);
+  }
+}
+
+function toConfig({ socket, tlsCertFile, tlsKeyFile, tlsClientCaFile, ...rest }: Settings): Config {
+  const { resyncInterval, arpProbe, gatewayV4, tokenFile, ...same } = rest;
+  if (same.vpcInterface === same.externalInterface) {
+    throw badConfig(
+      `NATGW_EXTERNAL_INTERFACE: bad value ${quote(same.externalInterface)}; allowed: another than NATGW_VPC_INTERFACE`,
+    );
+  }
+  return {
+    ...same,
+    gatewayV4,
+    tokenFile,
+    socketPath: socket,
+    tls: toTls(tlsCertFile, tlsKeyFile, tlsClientCaFile),
+    resyncIntervalMs: resyncInterval,
+    arpProbeMs: arpProbe,
+  };
+}
+
+function toTls(
+  certFile: string | undefined,
+  keyFile: string | undefined,
+  clientCaFile: string | undefined,
+): TlsFiles | undefined {
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile };
+  if (certFile !== undefined) throw incompleteTls("NATGW_TLS_CERT_FILE", certFile, "NATGW_TLS_KEY_FILE");
+  if (keyFile !== undefined) throw incompleteTls("NATGW_TLS_KEY_FILE", keyFile, "NATGW_TLS_CERT_FILE");
+  if (clientCaFile === undefined) return undefined;
+  throw incompleteTls("NATGW_TLS_CLIENT_CA_FILE", clientCaFile, "NATGW_TLS_CERT_FILE and NATGW_TLS_KEY_FILE");
+}
+
+function incompleteTls(variable: string, value: string, missing: string): GatewayError {
+  return badConfig(`${variable}: set to ${quote(value)}; allowed: only together with ${missing}`);
+}
+
+function badConfig(message: string, cause?: unknown): GatewayError {
+  return new GatewayError("bad-config", message, cause === undefined ? {} : { cause });
+}
+
+/** On one line, and short: a value may be a whole file that someone put into a variable by mistake. */
+function quote(value: string): string {
+  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value);
+}

@@ -1,0 +1,134 @@
+/**
+ * The settings: the only source of their names, defaults, types, of `--help` and of what an error message says
+ * is allowed. `docs/settings.md` lists them for people; a test holds the two together.
+ */
+import { type StaticDecode, type TSchema, Type } from "typebox";
+import { parseIpv4 } from "../../lib/model/ipv4.ts";
+import { parseInterfaceName } from "../../lib/model/names.ts";
+import { logLevels } from "../log.ts";
+import { durationBetween, parseEndpoints, parsePath, parseSocketPath } from "./values.ts";
+
+interface Facts {
+  readonly description: string;
+  /** The default as one would write it; absent: the setting may be left out. */
+  readonly default?: string;
+}
+
+export const SettingsSchema = Type.Object({
+  vpcInterface: parsed(parseInterfaceName, "an interface's name of at most 15 characters", {
+    description: "The interface into the VPC.",
+    default: "eth0",
+  }),
+  externalInterface: parsed(parseInterfaceName, "an interface's name of at most 15 characters", {
+    description: "The interface to the outside network, which holds the EIPs.",
+    default: "net1",
+  }),
+  gatewayV4: Type.Optional(
+    parsed(parseIpv4, "an IPv4 address, or empty", {
+      description: "The default route's next hop where the desired set gives none.",
+    }),
+  ),
+  dataplane: oneOf(["iptables", "nftables"], {
+    description: "What holds the NAT rules.",
+    default: "iptables",
+  }),
+  iptablesVariant: oneOf(["auto", "nft", "legacy"], {
+    description:
+      "Which iptables; `auto` takes the one whose owned chains hold rules, else nft where it works.",
+    default: "auto",
+  }),
+  eipBinding: oneOf(["address", "route"], {
+    description: "How an EIP is bound: an address on the external interface, or a local route of its own.",
+    default: "address",
+  }),
+  stateDir: parsed(parsePath, "a path", {
+    description: "The directory of the durable state.",
+    default: "/var/lib/natgw",
+  }),
+  socket: parsed(parseSocketPath, "a path of at most 107 bytes", {
+    description: "The unix socket of the API, mode 0600.",
+    default: "/run/natgw/agent.sock",
+  }),
+  listen: parsed(parseEndpoints, "host:port, comma-separated, hosts being addresses but no wildcard", {
+    description: "Where the API listens on TCP; an address on the external interface is refused.",
+    default: "127.0.0.1:9477",
+  }),
+  tokenFile: Type.Optional(
+    parsed(parsePath, "a path", { description: "A file with the API's bearer token." }),
+  ),
+  tlsCertFile: Type.Optional(
+    parsed(parsePath, "a path", {
+      description: "A file with the API's certificate chain, PEM; needs the key.",
+    }),
+  ),
+  tlsKeyFile: Type.Optional(
+    parsed(parsePath, "a path", {
+      description: "A file with the certificate's key, PEM; needs the certificate.",
+    }),
+  ),
+  tlsClientCaFile: Type.Optional(
+    parsed(parsePath, "a path", {
+      description: "A file with the authorities of client certificates, PEM; needs the certificate.",
+    }),
+  ),
+  resyncInterval: parsed(durationBetween(1000, 86_400_000), "a duration from 1s to 24h", {
+    description: "How often a full pass runs where no event asks for one.",
+    default: "30s",
+  }),
+  arpProbe: parsed(durationBetween(0, 10_000), "a duration up to 10s, 0 being off", {
+    description: "How long a new EIP is probed for before it is added.",
+    default: "200ms",
+  }),
+  logLevel: oneOf(logLevels, { description: "The least severe lines that are logged.", default: "info" }),
+});
+
+/** The settings' values as parsed, by name. */
+export type Settings = StaticDecode<typeof SettingsSchema>;
+export type SettingName = keyof typeof SettingsSchema.properties;
+
+export interface SettingDescription {
+  readonly name: SettingName;
+  readonly schema: TSchema;
+  /** `NATGW_STATE_DIR`. */
+  readonly variable: string;
+  /** `--state-dir`. */
+  readonly flag: string;
+  readonly default: string | undefined;
+  readonly allowed: string;
+  readonly description: string;
+}
+
+/** What every schema of this file carries beside its type. */
+type SettingSchema = TSchema & Facts & { readonly allowed: string };
+
+/** Every setting with its variable and its flag, in the schema's order. */
+export const settings: readonly SettingDescription[] = Object.entries(
+  SettingsSchema.properties as unknown as Readonly<Record<SettingName, SettingSchema>>,
+).map(([name, schema]) => describe(name as SettingName, schema));
+
+function describe(name: SettingName, schema: SettingSchema): SettingDescription {
+  const words = name.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
+  const variable = words.join("_").toUpperCase();
+  return {
+    name,
+    schema,
+    // GATEWAY_V4 is Kube-OVN's: its controller sets it in every gateway pod.
+    variable: name === "gatewayV4" ? variable : `NATGW_${variable}`,
+    flag: `--${words.join("-")}`,
+    default: schema.default,
+    allowed: schema.allowed,
+    description: schema.description,
+  };
+}
+
+function parsed<T>(parse: (text: string) => T | undefined, allowed: string, facts: Facts) {
+  return Type.Decode(Type.String({ ...facts, allowed }), (text: string): T => {
+    const value = parse(text);
+    if (value === undefined) throw new TypeError(`not ${allowed}`);
+    return value;
+  });
+}
+
+function oneOf<const V extends string>(values: readonly V[], facts: Facts) {
+  return Type.Enum([...values], { ...facts, allowed: values.join(", ") });
+}

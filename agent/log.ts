@@ -1,0 +1,66 @@
+/** The agent's log: one JSON object a line on stdout. */
+import { type DestinationStream, type Logger, pino } from "pino";
+import { GatewayError } from "../lib/model/errors.ts";
+
+export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** What a part needs of the log: the object first, then a constant message. */
+export type Log = Pick<Logger, "fatal" | "error" | "warn" | "info" | "debug" | "trace">;
+
+/** The fields that every line of this process carries. */
+export interface LogBase {
+  readonly version: string;
+}
+
+/**
+ * Opens the log. Host name and pid are left out: in a pod the collector adds the pod's name, and the pid is
+ * the same in every life.
+ */
+export function createLog(level: LogLevel, base: LogBase, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: { ...base },
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: serializeError },
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+}
+
+export interface SerializedError {
+  readonly type: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly issues?: readonly unknown[];
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly stack?: string;
+  readonly cause?: unknown;
+  /** What an AggregateError holds. */
+  readonly errors?: readonly unknown[];
+}
+
+/** Causes below this are cut off: a chain that leads back to itself would never end. */
+const maxCauses = 8;
+
+/** An error as a log shows it: what it is, its code, and the whole chain of causes. */
+export function serializeError(error: unknown): unknown {
+  return serialize(error, 0);
+}
+
+function serialize(error: unknown, depth: number): unknown {
+  if (!(error instanceof Error)) return error;
+  const code = "code" in error ? error.code : undefined;
+  const gateway = error instanceof GatewayError ? error : undefined;
+  return {
+    type: error.name,
+    message: error.message,
+    ...(code !== undefined && { code: String(code) }),
+    ...(gateway && gateway.issues.length > 0 && { issues: gateway.issues }),
+    ...(gateway && Object.keys(gateway.details).length > 0 && { details: gateway.details }),
+    ...(error.stack !== undefined && { stack: error.stack }),
+    ...(error.cause !== undefined && depth < maxCauses && { cause: serialize(error.cause, depth + 1) }),
+    ...(error instanceof AggregateError &&
+      depth < maxCauses && { errors: error.errors.map((inner: unknown) => serialize(inner, depth + 1)) }),
+  } satisfies SerializedError;
+}
