@@ -1,0 +1,297 @@
+/**
+ * What runs on a host of a lab: serves, asks and keeps streams open as it is told. Reads one JSON request a line
+ * and answers each with a line; ends with its standard input, so that it never outlives who started it.
+ * With `--serve <host>` it only serves TCP 80 and UDP 53, until it is killed.
+ */
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
+import { createServer, type Socket, connect as tcpConnect } from "node:net";
+import { createInterface } from "node:readline";
+
+export type Transport = "tcp" | "udp";
+
+export interface Target {
+  readonly transport: Transport;
+  readonly address: string;
+  readonly port: number;
+  /** The client's own address and port; the kernel's choice where absent. */
+  readonly from?: string;
+  readonly fromPort?: number;
+}
+
+/** Who answered, and whom it saw asking. */
+export interface Answer {
+  readonly answeredBy: string;
+  readonly seenAs: string;
+  readonly seenPort: number;
+}
+
+export interface Progress {
+  readonly sent: number;
+  /** Bytes that came back as they were sent (TCP), or datagrams answered (UDP). */
+  readonly received: number;
+  /** TCP: every byte came back in its place. */
+  readonly isIntact: boolean;
+  /** Why it ended; `undefined` while it goes on. */
+  readonly ended?: string;
+  readonly answer?: Answer;
+}
+
+/** What a host can be told to do. */
+export interface HostCalls {
+  listen: [{ readonly host: string; readonly transport: Transport; readonly port: number }, null];
+  ask: [Target & { readonly timeoutMs: number }, Answer | { readonly silence: string }];
+  open: [Target & { readonly stream: number }, null];
+  progress: [{ readonly stream: number }, Progress];
+  /** Resolves once `by` more bytes (TCP) or answers (UDP) came back; false where the stream ended or the time is up. */
+  advance: [{ readonly stream: number; readonly by: number; readonly timeoutMs: number }, boolean];
+  close: [{ readonly stream: number }, Progress];
+  /** `count` flows from fresh ports, at most 32 at a time; answers counted by the address they were seen with. */
+  flood: [Target & { readonly count: number; readonly timeoutMs: number }, Readonly<Record<string, number>>];
+}
+
+export type HostMethod = keyof HostCalls;
+type Handlers = { readonly [M in HostMethod]: (params: HostCalls[M][0]) => Promise<HostCalls[M][1]> };
+
+const blockBytes = 1024;
+const windowBytes = 32 * blockBytes;
+const resendMs = 150;
+
+interface Stream {
+  readonly progress: { -readonly [K in keyof Progress]: Progress[K] };
+  readonly watchers: Set<() => void>;
+  readonly stop: () => void;
+}
+
+const streams = new Map<number, Stream>();
+
+const handlers: Handlers = {
+  listen: async ({ host, transport, port }) => {
+    await (transport === "tcp" ? serveTcp(host, port) : serveUdp(host, port));
+    return null;
+  },
+  ask: (params) => (params.transport === "tcp" ? askTcp(params) : askUdp(params)),
+  open: async (params) => {
+    streams.set(params.stream, params.transport === "tcp" ? openTcp(params) : openUdp(params));
+    return null;
+  },
+  progress: async ({ stream }) => streamOf(stream).progress,
+  advance: ({ stream, by, timeoutMs }) => advance(streamOf(stream), by, timeoutMs),
+  close: async ({ stream }) => {
+    const found = streamOf(stream);
+    found.stop();
+    streams.delete(stream);
+    return found.progress;
+  },
+  flood,
+};
+
+async function main(): Promise<void> {
+  const [option, host] = process.argv.slice(2);
+  if (option === "--serve" && host !== undefined) {
+    await Promise.all([serveTcp(host, 80), serveUdp(host, 53)]);
+    return;
+  }
+  for await (const line of createInterface({ input: process.stdin })) void answer(line);
+  process.exit();
+}
+
+async function answer(line: string): Promise<void> {
+  const { id, method, params } = JSON.parse(line) as { id: number; method: HostMethod; params: never };
+  const reply = await handlers[method](params).then(
+    (result) => ({ id, result }),
+    (error: unknown) => ({ id, error: String(error) }),
+  );
+  process.stdout.write(`${JSON.stringify(reply)}\n`);
+}
+
+/** Greets with one line that says who is asking, then gives back every byte. */
+function serveTcp(host: string, port: number): Promise<void> {
+  const server = createServer((socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.write(`${JSON.stringify(answerTo(host, socket.remoteAddress, socket.remotePort))}\n`);
+    socket.pipe(socket);
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject).listen({ port, host: "0.0.0.0", backlog: 1024 }, resolve);
+  });
+}
+
+function serveUdp(host: string, port: number): Promise<void> {
+  const server = createSocket("udp4");
+  server.on("message", (_, from) => {
+    server.send(JSON.stringify(answerTo(host, from.address, from.port)), from.port, from.address);
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject).bind(port, resolve);
+  });
+}
+
+function answerTo(host: string, address = "", port = 0): Answer {
+  return { answeredBy: host, seenAs: address.replace("::ffff:", ""), seenPort: port };
+}
+
+function askTcp(target: Target & { timeoutMs: number }): Promise<Answer | { silence: string }> {
+  return new Promise((resolve) => {
+    const stream = openTcp(target, () => finish(stream.progress.answer ?? silence(stream.progress.ended)));
+    const timer = setTimeout(() => finish(silence("timeout")), target.timeoutMs);
+    const finish = (result: Answer | { silence: string }) => {
+      clearTimeout(timer);
+      stream.stop();
+      resolve(result);
+    };
+  });
+}
+
+function askUdp(target: Target & { timeoutMs: number }): Promise<Answer | { silence: string }> {
+  return new Promise((resolve) => {
+    const socket = createSocket("udp4");
+    const send = () =>
+      socket.send("?", target.port, target.address, (error) => error && finish(silence(error.message)));
+    const timer = setTimeout(() => finish(silence("timeout")), target.timeoutMs);
+    const resend = setInterval(send, resendMs);
+    const finish = (result: Answer | { silence: string }) => {
+      clearTimeout(timer);
+      clearInterval(resend);
+      socket.removeAllListeners().close();
+      resolve(result);
+    };
+    socket.once("error", (error) => finish(silence(error.message)));
+    socket.once("message", (message) => finish(JSON.parse(message.toString()) as Answer));
+    socket.bind(target.fromPort ?? 0, target.from, send);
+  });
+}
+
+/** `onFirst` runs once: at the greeting, or at the end where there was none. */
+function openTcp(target: Target, onFirst?: () => void): Stream {
+  const socket: Socket = tcpConnect({
+    host: target.address,
+    port: target.port,
+    ...(target.from === undefined ? {} : { localAddress: target.from }),
+    ...(target.fromPort === undefined ? {} : { localPort: target.fromPort }),
+  });
+  const stream = makeStream(() => {
+    clearInterval(ticking);
+    socket.destroy();
+  });
+  const { progress } = stream;
+  let greeting = "";
+  const tick = () => {
+    if (progress.sent - progress.received >= windowBytes) return;
+    socket.write(pattern(progress.sent));
+    progress.sent += blockBytes;
+  };
+  let ticking: NodeJS.Timeout | undefined;
+  socket.on("data", (data: Buffer) => {
+    let bytes = data;
+    if (progress.answer === undefined) {
+      const newline = bytes.indexOf(10);
+      greeting += bytes.subarray(0, newline < 0 ? bytes.length : newline).toString();
+      if (newline < 0) return;
+      progress.answer = JSON.parse(greeting) as Answer;
+      bytes = bytes.subarray(newline + 1);
+      if (onFirst !== undefined) return onFirst();
+      ticking = setInterval(tick, 5);
+    }
+    for (const byte of bytes) {
+      if (byte !== patternAt(progress.received)) progress.isIntact = false;
+      progress.received += 1;
+    }
+    notify(stream);
+  });
+  const end = (why: string) => {
+    if (progress.ended !== undefined) return;
+    progress.ended = why;
+    clearInterval(ticking);
+    notify(stream);
+    if (progress.answer === undefined) onFirst?.();
+  };
+  socket.on("error", (error: Error & { code?: string }) => end(error.code ?? error.message));
+  socket.on("close", () => end("closed"));
+  return stream;
+}
+
+/** One socket that sends a datagram every 10 ms, answered or not: one flow from beginning to end. */
+function openUdp(target: Target): Stream {
+  const socket: UdpSocket = createSocket("udp4");
+  const stream = makeStream(() => {
+    clearInterval(ticking);
+    socket.removeAllListeners().close();
+  });
+  const { progress } = stream;
+  let ticking: NodeJS.Timeout | undefined;
+  // A refused or unroutable datagram is one that was not answered, no more.
+  socket.on("error", () => undefined);
+  socket.on("message", (message) => {
+    progress.answer = JSON.parse(message.toString()) as Answer;
+    progress.received += 1;
+    notify(stream);
+  });
+  socket.bind(target.fromPort ?? 0, target.from, () => {
+    ticking = setInterval(() => {
+      progress.sent += 1;
+      socket.send("?", target.port, target.address, () => undefined);
+    }, 10);
+  });
+  return stream;
+}
+
+function makeStream(stop: () => void): Stream {
+  return { progress: { sent: 0, received: 0, isIntact: true }, watchers: new Set(), stop };
+}
+
+function notify(stream: Stream): void {
+  for (const watcher of [...stream.watchers]) watcher();
+}
+
+function advance(stream: Stream, by: number, timeoutMs: number): Promise<boolean> {
+  const goal = stream.progress.received + by;
+  return new Promise((resolve) => {
+    const finish = (isThere: boolean) => {
+      clearTimeout(timer);
+      stream.watchers.delete(look);
+      resolve(isThere);
+    };
+    const look = () => {
+      if (stream.progress.received >= goal) finish(true);
+      else if (stream.progress.ended !== undefined) finish(false);
+    };
+    const timer = setTimeout(() => finish(false), timeoutMs);
+    stream.watchers.add(look);
+    look();
+  });
+}
+
+async function flood(params: HostCalls["flood"][0]): Promise<Readonly<Record<string, number>>> {
+  const counts: Record<string, number> = {};
+  let left = params.count;
+  const worker = async () => {
+    while (left-- > 0) {
+      const result = await handlers.ask(params);
+      const key = "silence" in result ? result.silence : result.seenAs;
+      counts[key] = (counts[key] ?? 0) + 1;
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(32, params.count) }, worker));
+  return counts;
+}
+
+function streamOf(id: number): Stream {
+  const stream = streams.get(id);
+  if (stream === undefined) throw new Error(`no stream ${id}`);
+  return stream;
+}
+
+/** Bytes that depend on their place, so that a lost or doubled block shows. */
+function pattern(offset: number): Buffer {
+  return Buffer.from(Array.from({ length: blockBytes }, (_, index) => patternAt(offset + index)));
+}
+
+function patternAt(offset: number): number {
+  return (offset ^ (offset >>> 8) ^ (offset >>> 16)) & 255;
+}
+
+function silence(why = "closed"): { silence: string } {
+  return { silence: why };
+}
+
+await main();

@@ -1,0 +1,184 @@
+/**
+ * A lab: one gateway between an outside host and the pods of a VPC, each in a network namespace of its own.
+ *
+ *     outside 203.0.113.1 ── br-out ── net1 gw eth0 ── br-vpc ── eth0 pod1 10.0.1.5
+ *                                203.0.113.254  10.0.1.254     └─ eth0 pod2 10.0.1.6
+ *
+ * The bridges live in a fifth namespace, the wire: nothing is made in the machine's own. The gateway starts as a
+ * pod that waits for its agent should: no default route and forwarding off.
+ */
+
+import { addNamespaces, deleteNamespace, inNamespace, ipBatch, listNamespaces } from "./namespaces.ts";
+import { type RunOptions, run, until } from "./run.ts";
+
+export type HostName = "outside" | "gw" | `pod${number}`;
+
+/** Who has which address in every lab. */
+export const labAddresses = {
+  outside: "203.0.113.1",
+  /** The gateway's own on `net1` and on `eth0`. */
+  external: "203.0.113.254",
+  vpc: "10.0.1.254",
+} as const;
+
+/** Fixed, so that a gateway made anew is where its neighbours remember it. */
+const gatewayMacs = { eth0: "02:00:0a:00:01:fe", net1: "02:00:cb:00:71:fe" };
+
+export function podAddress(number: number): string {
+  return `10.0.1.${4 + number}`;
+}
+
+export function parseHostName(text: string): HostName | undefined {
+  if (text === "outside" || text === "gw") return text;
+  const number = /^pod([1-9][0-9]*)$/.exec(text)?.[1];
+  return number === undefined ? undefined : `pod${Number(number)}`;
+}
+
+export class Lab {
+  readonly name: string;
+  readonly hosts: readonly HostName[];
+  readonly #wire: string;
+
+  /** `name` is a prefix of namespace names. Makes nothing yet. */
+  constructor(name: string, podCount = 2) {
+    this.name = name;
+    this.#wire = `${name}-wire`;
+    this.hosts = ["outside", "gw", ...Array.from({ length: podCount }, (_, index) => podName(index + 1))];
+  }
+
+  namespaceOf(host: HostName): string {
+    return `${this.name}-${host}`;
+  }
+
+  async up(): Promise<void> {
+    const namespaces = this.hosts.map((host) => this.namespaceOf(host));
+    await addNamespaces([this.#wire, ...namespaces]);
+    await Promise.all([this.#wire, ...namespaces].map(withoutIpv6));
+    await ipBatch(this.#wire, [
+      ...["br-out", "br-vpc"].flatMap((bridge) => [
+        `link add ${bridge} type bridge mcast_snooping 0`,
+        `link set ${bridge} up`,
+      ]),
+      ...this.hosts.flatMap((host) => this.#plugIn(host)),
+    ]);
+    await Promise.all(this.hosts.map((host) => this.#configure(host)));
+    await this.#carrier();
+  }
+
+  async down(): Promise<void> {
+    for (const host of this.hosts) await deleteNamespace(this.namespaceOf(host));
+    await deleteNamespace(this.#wire);
+  }
+
+  /** Kills what runs in the gateway and gives it a new namespace in the place of the old: a pod made anew. */
+  async renewGateway(): Promise<void> {
+    const namespace = this.namespaceOf("gw");
+    await deleteNamespace(namespace);
+    // The old namespace may outlive its name; its ends of the cables must not.
+    await until("the old gateway's cables to go", async () => !(await this.#ports()).includes("gw-vpc"));
+    await addNamespaces([namespace]);
+    await withoutIpv6(namespace);
+    await ipBatch(this.#wire, this.#plugIn("gw"));
+    await this.#configure("gw");
+    await this.#carrier();
+  }
+
+  async exec(host: HostName, argv: readonly string[], options: RunOptions = {}): Promise<string> {
+    const [command = "ip", ...args] = inNamespace(this.namespaceOf(host), argv);
+    return run(command, args, options);
+  }
+
+  /** Applies `ip` commands, one a line, on a host. */
+  async ip(host: HostName, ...lines: readonly string[]): Promise<void> {
+    await ipBatch(this.namespaceOf(host), lines);
+  }
+
+  #plugIn(host: HostName): readonly string[] {
+    const namespace = this.namespaceOf(host);
+    const cable = (nic: string, port: string, bridge: string) => [
+      `link add ${port} type veth peer name ${nic} netns ${namespace}`,
+      `link set ${port} master ${bridge} up`,
+    ];
+    if (host === "outside") return cable("eth0", "outside", "br-out");
+    if (host !== "gw") return cable("eth0", host, "br-vpc");
+    return [...cable("eth0", "gw-vpc", "br-vpc"), ...cable("net1", "gw-out", "br-out")];
+  }
+
+  async #configure(host: HostName): Promise<void> {
+    const nic = (name: string, address: string) => [
+      `address add ${address}/24 dev ${name}`,
+      `link set ${name} up`,
+    ];
+    const lines =
+      host === "gw"
+        ? [
+            ...Object.entries(gatewayMacs).map(([name, mac]) => `link set ${name} address ${mac}`),
+            ...nic("eth0", labAddresses.vpc),
+            ...nic("net1", labAddresses.external),
+          ]
+        : host === "outside"
+          ? nic("eth0", labAddresses.outside)
+          : [
+              ...nic("eth0", podAddress(Number(host.slice("pod".length)))),
+              `route add default via ${labAddresses.vpc}`,
+            ];
+    await this.ip(host, "link set lo up", ...lines);
+  }
+
+  /** A bridge port forwards a while after its link is up; what is sent before is lost. */
+  async #carrier(): Promise<void> {
+    await until("every port of the lab's bridges to forward", async () => {
+      const links = parseLinks(
+        await run("ip", ["-n", this.#wire, "-d", "-j", "link", "show", "type", "veth"]),
+      );
+      return links.every((link) => link.linkinfo?.info_slave_data?.state === "forwarding");
+    });
+  }
+
+  async #ports(): Promise<readonly string[]> {
+    const links = parseLinks(await run("ip", ["-n", this.#wire, "-j", "link", "show"]));
+    return links.map((link) => link.ifname ?? "");
+  }
+}
+
+/** The labs that stand, by the prefix of their namespaces' names, with how many pods each has. */
+export async function standingLabs(prefix: string): Promise<readonly Lab[]> {
+  const namespaces = (await listNamespaces()).filter((name) => name.startsWith(prefix));
+  const names = new Set(
+    namespaces.flatMap((name) => {
+      const cut = name.lastIndexOf("-");
+      return cut < prefix.length ? [] : [name.slice(0, cut)];
+    }),
+  );
+  return [...names].map((name) => {
+    const numbers = namespaces.map((host) => Number(host.slice(`${name}-pod`.length)));
+    return new Lab(name, Math.max(0, ...numbers.filter(Number.isInteger)));
+  });
+}
+
+function podName(number: number): HostName {
+  return `pod${number}`;
+}
+
+/** IPv6 would send neighbour discovery and wait for duplicate detection: noise in a lab of IPv4. */
+async function withoutIpv6(namespace: string): Promise<void> {
+  const settings = ["all", "default"].map((scope) => `net.ipv6.conf.${scope}.disable_ipv6=1`);
+  const [command = "ip", ...args] = inNamespace(namespace, [
+    "sysctl",
+    "--quiet",
+    "--ignore",
+    "--write",
+    ...settings,
+    "net.ipv4.ip_forward=0",
+  ]);
+  await run(command, args);
+}
+
+interface Link {
+  readonly ifname?: string;
+  readonly linkinfo?: { readonly info_slave_data?: { readonly state?: string } };
+}
+
+function parseLinks(json: string): readonly Link[] {
+  return JSON.parse(json) as readonly Link[];
+}
