@@ -1,0 +1,43 @@
+/** Time, injected wherever it matters. */
+import { readFile } from "node:fs/promises";
+import type { Instant } from "../lib/admission/state.ts";
+import { GatewayError } from "../lib/model/errors.ts";
+import { errnoName, libcFunction } from "./kernel/libc.ts";
+
+export interface Clock {
+  /** Milliseconds since 1970; may jump. */
+  wallMs(): number;
+  /** Milliseconds of CLOCK_BOOTTIME: goes on during suspend, never jumps, the same for every process of this boot. */
+  bootMs(): number;
+  /** Both, with the boot's id: to be compared across restarts of the agent and of the machine. */
+  instant(): Instant;
+}
+
+/** The machine's clock. Reads the boot id once; throws `unreadable` where it cannot. */
+export async function openClock(): Promise<Clock> {
+  const bootId = await readBootId();
+  return {
+    wallMs: () => Date.now(),
+    bootMs,
+    instant: () => ({ bootId, bootMs: bootMs(), wallMs: Date.now() }),
+  };
+}
+
+/** The random id of this boot of the machine. */
+export async function readBootId(): Promise<string> {
+  const text = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch((cause) => {
+    throw new GatewayError("unreadable", "the boot id could not be read", { cause });
+  });
+  return text.trim();
+}
+
+const CLOCK_BOOTTIME = 7;
+const clockGettime = libcFunction<[clock: number, time: Uint8Array]>("int clock_gettime(int, void *)");
+
+function bootMs(): number {
+  const time = new Uint8Array(16);
+  const result = clockGettime(CLOCK_BOOTTIME, time);
+  if (result < 0) throw new GatewayError("unreadable", `clock_gettime: ${errnoName(-result)}`);
+  const view = new DataView(time.buffer);
+  return Number(view.getBigInt64(0, true)) * 1000 + Math.floor(Number(view.getBigInt64(8, true)) / 1e6);
+}

@@ -1,0 +1,36 @@
+/** The epoch: one life of this network namespace. */
+import { GatewayError } from "../../lib/model/errors.ts";
+import { readBootId } from "../clock.ts";
+import { close, errnoName, getsockopt, socket } from "./libc.ts";
+
+/**
+ * Names the life of the namespace that this process is in: `"3f2a91c0-4097"`, the boot and the namespace's
+ * cookie, which the kernel never gives twice within a boot. (Inode numbers of namespaces are given again.)
+ *
+ * @throws GatewayError `unreadable` where the kernel is older than Linux 5.14 and so has no cookie.
+ */
+export async function readEpoch(): Promise<string> {
+  const bootId = await readBootId();
+  return `${bootId.slice(0, 8)}-${readNetnsCookie()}`;
+}
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOL_SOCKET = 1;
+const SO_NETNS_COOKIE = 71;
+
+function readNetnsCookie(): bigint {
+  const fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+  if (fd < 0) throw new GatewayError("unreadable", `socket: ${errnoName(-fd)}`);
+  try {
+    const cookie = new Uint8Array(8);
+    const result = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, Uint8Array.of(8, 0, 0, 0));
+    if (result < 0) {
+      const cause = `the namespace's cookie (Linux 5.14 or later): ${errnoName(-result)}`;
+      throw new GatewayError("unreadable", cause);
+    }
+    return new DataView(cookie.buffer).getBigUint64(0, true);
+  } finally {
+    close(fd);
+  }
+}
