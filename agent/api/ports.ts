@@ -1,6 +1,6 @@
 /** What the API needs of the rest of the agent; the composition root provides it. */
 
-import type { State, StateChange } from "../../lib/admission/state.ts";
+import type { Instant, State, StateChange } from "../../lib/admission/state.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
@@ -20,6 +20,10 @@ export interface StatePort {
   transact<T>(
     decide: (state: State) => { readonly changes: readonly StateChange[]; readonly result: T },
   ): Promise<{ readonly state: State; readonly result: T }>;
+}
+
+export interface ClockPort {
+  now(): Instant;
 }
 
 /** The outcome of waiting: all as asked, nothing more to be hoped for, or time is up. */

@@ -1,0 +1,68 @@
+/**
+ * Who may ask: judged by the listener that a request came in by. The unix socket's file mode is its guard. On TCP a
+ * request proves itself by token and client certificate, whichever are configured; where neither is, only the
+ * loopback may write, and only what names this host as its host is served.
+ */
+import type { IncomingMessage } from "node:http";
+import { isIP } from "node:net";
+import { TLSSocket } from "node:tls";
+import type { FastifyRequest } from "fastify";
+import { GatewayError } from "../../lib/model/errors.ts";
+import type { Listener } from "./listeners.ts";
+import type { TokenFile } from "./token-file.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** A probe: answered to whoever reaches the listener, and never rate limited. */
+    readonly isOpen?: boolean;
+  }
+}
+
+export interface AccessRules {
+  /** `undefined` for a request that was injected within the process. */
+  listenerOf(request: IncomingMessage): Listener | undefined;
+  readonly token: TokenFile | undefined;
+}
+
+/** @throws `forbidden`, `unauthorized`. */
+export async function checkAccess(rules: AccessRules, request: FastifyRequest): Promise<void> {
+  // No browser has business here, and a page must not be able to use its visitor's way in.
+  if (request.headers.origin !== undefined) throw forbidden("Requests from web pages are refused");
+  const listener = rules.listenerOf(request.raw);
+  if (listener === undefined || listener.kind === "unix") return;
+  const isGuarded = rules.token !== undefined || listener.needsClientCertificate;
+  // A page that points its own name at this address (DNS rebinding) sends no Origin, but cannot hide its name.
+  if (!isGuarded && !isOwnName(request.headers.host)) {
+    throw forbidden("The Host header must be an address or localhost on a listener without token");
+  }
+  if (request.routeOptions.config.isOpen === true) return;
+  if (listener.needsClientCertificate && !hasCertificate(request)) {
+    throw new GatewayError("unauthorized", "A client certificate of the configured authority is needed");
+  }
+  if (rules.token !== undefined && !(await rules.token.admits(request.headers.authorization))) {
+    throw new GatewayError("unauthorized", "The bearer token is missing or wrong");
+  }
+  if (!isGuarded && !listener.isLoopback && isWrite(request.method)) {
+    throw forbidden("Writes over the network need NATGW_TOKEN_FILE or NATGW_TLS_CLIENT_CA_FILE");
+  }
+}
+
+function hasCertificate(request: FastifyRequest): boolean {
+  const { socket } = request.raw;
+  return socket instanceof TLSSocket && socket.authorized;
+}
+
+/** A literal address or localhost, with or without a port. */
+function isOwnName(host: string | undefined): boolean {
+  const [, bracketed, plain] = host?.match(/^(?:\[([^\]]+)\]|([^:]*))(?::[0-9]{1,5})?$/) ?? [];
+  const name = bracketed ?? plain ?? "";
+  return isIP(name) !== 0 || name.toLowerCase() === "localhost";
+}
+
+function isWrite(method: string): boolean {
+  return method !== "GET" && method !== "HEAD" && method !== "OPTIONS";
+}
+
+function forbidden(message: string): GatewayError {
+  return new GatewayError("forbidden", message);
+}

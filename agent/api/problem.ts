@@ -1,0 +1,102 @@
+/** RFC 9457 problem documents: every answer that is not a success, the framework's own errors included. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { type ErrorCode, errorCodes, GatewayError, type InputIssue } from "../../lib/model/errors.ts";
+
+/** The codes that a caller can see; what else the agent fails with is `internal` to them. `docs/api.md` lists them. */
+export const publicCodes = [
+  "malformed-json",
+  "unauthorized",
+  "forbidden",
+  "not-found",
+  "conflict",
+  "in-use",
+  "stale-generation",
+  "not-adopted",
+  "gone",
+  "precondition-failed",
+  "too-large",
+  "unsupported-media-type",
+  "invalid",
+  "rate-limited",
+  "internal",
+  "storage-unavailable",
+] as const satisfies readonly ErrorCode[];
+
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly errors?: readonly InputIssue[];
+  readonly [member: string]: unknown;
+}
+
+export const problemMediaType = "application/problem+json";
+
+/** What the framework and Node call the errors that a caller can cause. */
+const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_NOT_FOUND: "not-found",
+  FST_ERR_BAD_URL: "not-found",
+  FST_ERR_MAX_PARAM_LENGTH: "not-found",
+  FST_ERR_CTP_BODY_TOO_LARGE: "too-large",
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "unsupported-media-type",
+  FST_ERR_CTP_EMPTY_JSON_BODY: "malformed-json",
+  FST_ERR_CTP_EMPTY_TYPE: "unsupported-media-type",
+  FST_ERR_CTP_INVALID_JSON_BODY: "malformed-json",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "malformed-json",
+};
+
+/** Whatever was thrown, as an error whose code a caller may see. */
+export function toGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) {
+    return isPublic(error.code) ? error : internal(`${error.code}: ${error.message}`, error);
+  }
+  if (error instanceof Error && "code" in error && typeof error.code === "string") {
+    const code = frameworkCodes[error.code];
+    if (code !== undefined) return new GatewayError(code, error.message, { cause: error });
+  }
+  return internal("The agent failed; its log says why", error);
+}
+
+export function problemOf(error: GatewayError): Problem {
+  const { status, title } = errorCodes[error.code];
+  return {
+    ...error.details,
+    type: `urn:natgw:problem:${error.code}`,
+    title,
+    status,
+    code: error.code,
+    detail: error.message,
+    ...(error.issues.length > 0 && { errors: error.issues }),
+  };
+}
+
+/** The one way in which a request fails: as a document for the caller, as a line in the log. */
+export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const failure = toGatewayError(error);
+  const problem = problemOf(failure);
+  const facts = { method: request.method, path: pathOf(request), status: problem.status, code: problem.code };
+  if (problem.status >= 500) request.log.error({ ...facts, err: error }, "request failed");
+  else request.log.info({ ...facts, detail: problem.detail }, "request refused");
+  if (failure.code === "unauthorized") void reply.header("www-authenticate", 'Bearer realm="natgw"');
+  return reply.code(problem.status).type(problemMediaType).send(problem);
+}
+
+export function notFound(what: string): GatewayError {
+  return new GatewayError("not-found", `${what} does not exist`);
+}
+
+/** The path without the query, which may carry what a log should not hold. */
+export function pathOf(request: FastifyRequest): string {
+  const query = request.url.indexOf("?");
+  return query === -1 ? request.url : request.url.slice(0, query);
+}
+
+function internal(message: string, cause: unknown): GatewayError {
+  return new GatewayError("internal", message, { cause });
+}
+
+function isPublic(code: ErrorCode): boolean {
+  return publicCodes.some((known) => known === code);
+}

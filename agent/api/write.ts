@@ -1,0 +1,115 @@
+/**
+ * The one way of every write: decide on the newest state, make it durable, wake the reconciler, wait as long as the
+ * caller asks, answer. A 2xx says that it is stored; 200 and 202 tell whether it is in the kernel already.
+ */
+import { createHash } from "node:crypto";
+import type { FastifyReply } from "fastify";
+import { reduce, type State } from "../../lib/admission/state.ts";
+import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
+import { maxListed } from "./documents.ts";
+import { etagOf } from "./etag.ts";
+import { flowDocument } from "./flow-document.ts";
+import type { RouteContext } from "./parts.ts";
+import type { WaitOutcome } from "./ports.ts";
+import { parseFlag, parseWait } from "./query.ts";
+import { requestSignal } from "./request-signal.ts";
+
+const previewDeadlineMs = 30_000;
+/** Beyond what the caller asked to wait for: the board answers by itself, this is the seat belt. */
+const waitSlackMs = 5_000;
+
+export type Decide = (state: State, context: WriteContext) => Decision;
+
+export interface WriteQuery {
+  readonly wait?: string;
+  readonly dryRun?: string;
+}
+
+export interface Written {
+  /** The state as this write left it. */
+  readonly state: State;
+  /** As it was before. */
+  readonly before: State;
+  readonly decision: Decision;
+  /** `undefined` where the caller did not ask to wait and something is left to do. */
+  readonly outcome: WaitOutcome;
+  readonly isWaiting: boolean;
+}
+
+/** Performs a write; `answer` sends the response to one that was stored. */
+export async function write(
+  context: RouteContext,
+  reply: FastifyReply,
+  query: WriteQuery,
+  decide: Decide,
+  answer: (written: Written) => FastifyReply,
+): Promise<FastifyReply> {
+  const waitMs = parseWait(query.wait);
+  if (parseFlag(query.dryRun) === true) return preview(context, reply, decide);
+  const written = await store(context, decide);
+  const { state, before, decision } = written;
+  void reply.header("etag", etagOf(state.desired.revision));
+  if (decision.refusal !== undefined) throw decision.refusal;
+  const outcome = await waitFor(context, reply, state, decision, waitMs ?? 0);
+  return answer({ state, before, decision, outcome, isWaiting: waitMs !== undefined });
+}
+
+/** Stores what `decide` comes to, and sees to it that a pass looks at it. */
+export async function store(
+  context: RouteContext,
+  decide: Decide,
+): Promise<{ readonly state: State; readonly before: State; readonly decision: Decision }> {
+  const { state, result } = await context.state.transact((before) => {
+    const decision = decide(before, writeContext(context));
+    return { changes: decision.changes, result: { before, decision } };
+  });
+  if (result.decision.changes.length > 0) context.reconciler.wake("write");
+  return { state, ...result };
+}
+
+/** 200 where nothing is left to do; a replay is nothing to do unless its caller wants to see it Ready. */
+export function statusCodeOf({ decision, outcome, isWaiting }: Written): 200 | 202 {
+  return outcome === "done" || (decision.isReplay && !isWaiting) ? 200 : 202;
+}
+
+async function preview(context: RouteContext, reply: FastifyReply, decide: Decide): Promise<FastifyReply> {
+  const { current } = context.state;
+  const decision = decide(current, writeContext(context));
+  if (decision.refusal !== undefined) throw decision.refusal;
+  const signal = requestSignal(reply, context.stopping, previewDeadlineMs);
+  const { changes, changesTotal, flows } = await context.reconciler.preview(
+    reduce(current, decision.changes),
+    signal,
+  );
+  return reply
+    .code(200)
+    .header("etag", etagOf(current.desired.revision))
+    .send({
+      changes,
+      changesTotal,
+      flows: { total: flows.total, items: flows.items.slice(0, maxListed).map(flowDocument) },
+    });
+}
+
+async function waitFor(
+  context: RouteContext,
+  reply: FastifyReply,
+  state: State,
+  { touched, removed }: Decision,
+  waitMs: number,
+): Promise<WaitOutcome> {
+  const signal = requestSignal(reply, context.stopping, waitMs + waitSlackMs);
+  if (signal.aborted) return "stopping";
+  const goals = { ready: touched, gone: removed, revision: state.desired.revision };
+  return context.board.wait(goals, waitMs, signal);
+}
+
+/** Made anew for each decision: what was observed may have changed while the write stood in line. */
+function writeContext({ clock, reconciler, settings }: RouteContext): WriteContext {
+  return {
+    now: clock.now(),
+    facts: { ownAddresses: reconciler.ownAddresses, fallbackGateway: settings.fallbackGateway },
+    isUnadopted: reconciler.isUnadopted,
+    digest: (text) => createHash("sha256").update(text).digest("hex"),
+  };
+}
