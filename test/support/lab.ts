@@ -30,8 +30,8 @@ export function podAddress(number: number): string {
 
 export function parseHostName(text: string): HostName | undefined {
   if (text === "outside" || text === "gw") return text;
-  const number = /^pod([1-9][0-9]*)$/.exec(text)?.[1];
-  return number === undefined ? undefined : `pod${Number(number)}`;
+  const number = podNumber(text);
+  return number === undefined ? undefined : podName(number);
 }
 
 export class Lab {
@@ -141,19 +141,22 @@ export class Lab {
   }
 }
 
-/** The labs that stand, by the prefix of their namespaces' names, with how many pods each has. */
+/** The labs that stand under namespaces whose names begin with `prefix`. */
 export async function standingLabs(prefix: string): Promise<readonly Lab[]> {
-  const namespaces = (await listNamespaces()).filter((name) => name.startsWith(prefix));
-  const names = new Set(
-    namespaces.flatMap((name) => {
-      const cut = name.lastIndexOf("-");
-      return cut < prefix.length ? [] : [name.slice(0, cut)];
-    }),
-  );
-  return [...names].map((name) => {
-    const numbers = namespaces.map((host) => Number(host.slice(`${name}-pod`.length)));
-    return new Lab(name, Math.max(0, ...numbers.filter(Number.isInteger)));
-  });
+  const podCounts = new Map<string, number>();
+  for (const namespace of await listNamespaces()) {
+    const cut = namespace.lastIndexOf("-");
+    const name = namespace.slice(0, cut);
+    if (!name.startsWith(prefix)) continue;
+    const pod = podNumber(namespace.slice(cut + 1));
+    podCounts.set(name, Math.max(pod ?? 0, podCounts.get(name) ?? 0));
+  }
+  return [...podCounts].map(([name, podCount]) => new Lab(name, podCount));
+}
+
+function podNumber(text: string): number | undefined {
+  const number = /^pod([1-9][0-9]*)$/.exec(text)?.[1];
+  return number === undefined ? undefined : Number(number);
 }
 
 function podName(number: number): HostName {

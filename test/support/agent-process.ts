@@ -1,0 +1,125 @@
+/** The real daemon in a lab's gateway, from the sources: started, awaited, stopped and killed. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { ApiClient } from "./api-client.ts";
+import type { Lab } from "./lab.ts";
+import { inNamespace } from "./namespaces.ts";
+import { until } from "./run.ts";
+
+export const agentMain = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+
+export interface AgentOptions {
+  readonly stateDirectory: string;
+  readonly socketPath: string;
+  /** Put first on PATH. */
+  readonly toolDirectory?: string;
+  /** Further NATGW_ settings. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** Generous: the machine may be busy; nothing waits longer than it must. */
+const startTimeoutMs = 30_000;
+const stopTimeoutMs = 20_000;
+
+export function agentEnvironment(options: AgentOptions): Record<string, string> {
+  const path = process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin";
+  return {
+    PATH: options.toolDirectory === undefined ? path : `${options.toolDirectory}:${path}`,
+    NATGW_STATE_DIR: options.stateDirectory,
+    NATGW_SOCKET: options.socketPath,
+    ...options.settings,
+  };
+}
+
+export class AgentProcess {
+  readonly api: ApiClient;
+  readonly #child: ChildProcess;
+  readonly #log: string[] = [];
+  readonly #exited: Promise<unknown>;
+
+  /** Starts the process; {@link whenLive} or {@link whenReady} tell when it is of use. */
+  constructor(lab: Lab, options: AgentOptions) {
+    const [command = "ip", ...args] = inNamespace(lab.namespaceOf("gw"), [process.execPath, agentMain]);
+    this.#child = spawn(command, args, { env: agentEnvironment(options), stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text: string) => this.#log.push(text));
+    }
+    this.#exited = once(this.#child, "close");
+    this.api = new ApiClient(options.socketPath);
+  }
+
+  /** Everything that it has logged. */
+  get log(): string {
+    return this.#log.join("");
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error("the agent could not be started");
+    return this.#child.pid;
+  }
+
+  /** Waits for the API; returns itself. */
+  whenLive(): Promise<this> {
+    return this.#answers("/livez");
+  }
+
+  /** Waits for the first verified pass; returns itself. */
+  whenReady(): Promise<this> {
+    return this.#answers("/readyz");
+  }
+
+  /** SIGTERM, and its exit code. */
+  async stop(): Promise<number | null> {
+    await this.#end("SIGTERM");
+    return this.#child.exitCode;
+  }
+
+  async kill(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  /** Waits for an end that it comes to by itself. */
+  async whenEnded(): Promise<number | null> {
+    await until("the agent to end", () => this.#hasEnded, startTimeoutMs);
+    await this.#exited;
+    return this.#child.exitCode;
+  }
+
+  get #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  async #answers(path: string): Promise<this> {
+    try {
+      await until(`200 from ${path}`, () => this.#isOk(path), startTimeoutMs);
+    } catch (error) {
+      throw new Error(`the agent is no use; it said:\n${this.log.slice(-8_000)}`, { cause: error });
+    }
+    return this;
+  }
+
+  async #isOk(path: string): Promise<boolean> {
+    if (this.#hasEnded) throw new Error(`the agent ended with ${this.#child.exitCode}`);
+    try {
+      return (await this.api.call("GET", path)).status === 200;
+    } catch (error) {
+      // Until the socket is there and listens.
+      if (
+        error instanceof Error &&
+        "code" in error &&
+        ["ENOENT", "ECONNREFUSED"].includes(String(error.code))
+      ) {
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    await this.api.close();
+    if (this.#hasEnded) return;
+    this.#child.kill(signal);
+    await until(`the agent's end by ${signal}`, () => this.#hasEnded, stopTimeoutMs);
+  }
+}

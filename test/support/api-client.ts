@@ -1,0 +1,150 @@
+/** The agent's HTTP API over its unix socket, as a test talks to it: answers are values, whatever their status. */
+import { Agent, request } from "undici";
+
+export interface Reply<Body> {
+  readonly status: number;
+  readonly etag: string | undefined;
+  readonly body: Body;
+}
+
+export interface ObjectReply {
+  readonly kind: string;
+  readonly name: string;
+  readonly spec: Readonly<Record<string, unknown>>;
+  readonly revision: number;
+  readonly status: ObjectStatus;
+}
+
+export interface ObjectStatus {
+  readonly ready: boolean;
+  readonly epoch: string;
+  readonly conditions: readonly {
+    readonly type: string;
+    readonly status: string;
+    readonly reason: string;
+    readonly message: string;
+  }[];
+}
+
+export interface WriteReply {
+  readonly revision: number;
+  readonly generation: number;
+  readonly ready: number;
+  readonly notReady: readonly ObjectReply[];
+  readonly notReadyTotal: number;
+}
+
+export interface ChangeReply {
+  readonly action: string;
+  readonly subsystem: string;
+  readonly object?: string;
+  readonly text: string;
+}
+
+export interface PlanReply {
+  readonly changes: readonly ChangeReply[];
+  readonly changesTotal: number;
+  readonly flows: { readonly total: number };
+}
+
+export interface PassReply {
+  readonly changed: number;
+  readonly changes: readonly ChangeReply[];
+  readonly failed: readonly unknown[];
+  readonly flowsRemoved: number;
+}
+
+export interface StatusReply {
+  readonly epoch: string;
+  readonly backend: string;
+  readonly gate: string;
+  readonly degraded: readonly { readonly reason: string; readonly message: string }[];
+  readonly generation: { readonly desired: number; readonly applied: number };
+  readonly objects: Readonly<
+    Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }>
+  >;
+  readonly lastReconcile: PassReply | null;
+}
+
+export interface Problem {
+  readonly code: string;
+  readonly detail?: string;
+  readonly errors?: readonly { readonly pointer: string; readonly message: string }[];
+}
+
+/** A desired set to put; what is left out is empty. */
+export interface SampleSet {
+  readonly generation: number;
+  readonly gateway?: { readonly defaultGateway?: string };
+  readonly eips?: readonly object[];
+  readonly fips?: readonly object[];
+  readonly snats?: readonly object[];
+  readonly dnats?: readonly object[];
+  readonly routes?: readonly object[];
+}
+
+export class ApiClient {
+  readonly #agent: Agent;
+
+  constructor(socketPath: string) {
+    this.#agent = new Agent({ connect: { socketPath }, connections: 64, headersTimeout: 120_000 });
+  }
+
+  /** Ends the connections; may be called twice. */
+  async close(): Promise<void> {
+    if (!this.#agent.destroyed) await this.#agent.destroy();
+  }
+
+  /** Any call. The caller says what the body is. */
+  async call<Body>(
+    method: "GET" | "PUT" | "POST" | "DELETE",
+    path: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Reply<Body>> {
+    const response = await request(`http://agent${path}`, {
+      dispatcher: this.#agent,
+      method,
+      headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.body.text();
+    const type = String(response.headers["content-type"] ?? "");
+    const { etag } = response.headers;
+    return {
+      status: response.statusCode,
+      etag: typeof etag === "string" ? etag : undefined,
+      body: (type.includes("json") ? JSON.parse(text) : text) as Body,
+    };
+  }
+
+  putSet(set: SampleSet, query = "?wait=20s"): Promise<Reply<WriteReply>> {
+    const empty = { eips: [], fips: [], snats: [], dnats: [], routes: [] };
+    return this.call("PUT", `/v1/desired${query}`, { ...empty, ...set });
+  }
+
+  put(path: string, spec: object, query = "?wait=20s"): Promise<Reply<ObjectReply>> {
+    return this.call("PUT", `/v1/${path}${query}`, spec);
+  }
+
+  /** `query` is `?wait=…`, unless something else is asked for: then 204 or 200 once it is out of the kernel. */
+  delete(path: string, query = "?wait=20s"): Promise<Reply<unknown>> {
+    return this.call("DELETE", `/v1/${path}${query}`);
+  }
+
+  get(path: string): Promise<Reply<ObjectReply>> {
+    return this.call("GET", `/v1/${path}`);
+  }
+
+  async status(): Promise<StatusReply> {
+    return (await this.call<StatusReply>("GET", "/v1/status")).body;
+  }
+
+  async plan(): Promise<PlanReply> {
+    return (await this.call<PlanReply>("GET", "/v1/plan")).body;
+  }
+
+  async reconcile(): Promise<PassReply> {
+    return (await this.call<PassReply>("POST", "/v1/reconcile")).body;
+  }
+}

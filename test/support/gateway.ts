@@ -1,0 +1,166 @@
+/** A gateway under test: a lab, the real agent in it and hosts around it, all gone with the test. */
+import { mkdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Test } from "tap";
+import { type AgentOptions, AgentProcess } from "./agent-process.ts";
+import type { ApiClient } from "./api-client.ts";
+import { Host } from "./host.ts";
+import { KernelWatch } from "./kernel-watch.ts";
+import { type HostName, Lab } from "./lab.ts";
+import { sweep, testName } from "./namespaces.ts";
+import { Toolbox } from "./toolbox.ts";
+
+/** The dataplanes that every end-to-end test runs over. */
+export const variants = ["iptables-nft", "iptables-legacy"] as const;
+export type Variant = (typeof variants)[number];
+
+/** TCP and UDP ports that every host but the gateway serves. */
+const tcpPorts = [80, 81];
+const udpPorts = [53];
+
+const settingsOf: Readonly<Record<Variant, Readonly<Record<string, string>>>> = {
+  "iptables-nft": { NATGW_IPTABLES_VARIANT: "nft" },
+  "iptables-legacy": { NATGW_IPTABLES_VARIANT: "legacy" },
+};
+
+let lastNumber = 0;
+
+export class Gateway {
+  readonly lab: Lab;
+  readonly variant: Variant;
+  readonly toolbox: Toolbox;
+  readonly #directory: string;
+  readonly #settings: Readonly<Record<string, string>>;
+  readonly #hosts = new Map<HostName, Host>();
+  #agent: AgentProcess | undefined;
+
+  private constructor(name: string, variant: Variant, settings: Readonly<Record<string, string>>) {
+    this.lab = new Lab(name);
+    this.variant = variant;
+    this.#directory = join(tmpdir(), name);
+    this.toolbox = new Toolbox(join(this.#directory, "tools"));
+    // Nobody else is on the lab's wire: asking would only take time. Who tests the probe sets it.
+    this.#settings = { NATGW_ARP_PROBE: "0", ...settingsOf[variant], ...settings };
+  }
+
+  /** A lab with serving hosts and no agent yet; everything goes at the test's end. */
+  static async make(
+    t: Test,
+    variant: Variant,
+    settings: Readonly<Record<string, string>> = {},
+  ): Promise<Gateway> {
+    await sweep();
+    const gateway = new Gateway(testName(String(++lastNumber)), variant, settings);
+    t.teardown(() => gateway.#remove());
+    await mkdir(gateway.#directory, { recursive: true });
+    await gateway.toolbox.install();
+    await gateway.lab.up();
+    await Promise.all(gateway.lab.hosts.filter((name) => name !== "gw").map((name) => gateway.#serve(name)));
+    return gateway;
+  }
+
+  /** The same with an agent that is ready. */
+  static async start(
+    t: Test,
+    variant: Variant,
+    settings: Readonly<Record<string, string>> = {},
+  ): Promise<Gateway> {
+    const gateway = await Gateway.make(t, variant, settings);
+    await gateway.startAgent().whenReady();
+    return gateway;
+  }
+
+  get agentOptions(): AgentOptions {
+    return {
+      stateDirectory: join(this.#directory, "state"),
+      socketPath: join(this.#directory, "agent.sock"),
+      toolDirectory: this.toolbox.directory,
+      settings: this.#settings,
+    };
+  }
+
+  get agent(): AgentProcess {
+    if (this.#agent === undefined) throw new Error("no agent was started");
+    return this.#agent;
+  }
+
+  get api(): ApiClient {
+    return this.agent.api;
+  }
+
+  /** Starts an agent in the place of the one before, which must have ended. */
+  startAgent(): AgentProcess {
+    this.#agent = new AgentProcess(this.lab, this.agentOptions);
+    return this.#agent;
+  }
+
+  host(name: HostName): Host {
+    const host = this.#hosts.get(name);
+    if (host === undefined) throw new Error(`no host ${name}`);
+    return host;
+  }
+
+  watch(): Promise<KernelWatch> {
+    return KernelWatch.start(this.lab.namespaceOf("gw"), this.toolbox);
+  }
+
+  /** Forgets the durable state: the disk of a pod made anew without a volume. */
+  async loseState(): Promise<void> {
+    await rm(this.agentOptions.stateDirectory, { recursive: true, force: true });
+  }
+
+  /** The rules of a table as `iptables-save` prints them: `-A` lines only, in order. */
+  async rules(table: "nat" | "mangle" | "filter"): Promise<readonly string[]> {
+    const text = await this.lab.exec("gw", [`${this.variant}-save`, "-t", table]);
+    return text.split("\n").filter((line) => line.startsWith("-A "));
+  }
+
+  /** Loads rules as a hand or another program would. */
+  async restore(...lines: readonly string[]): Promise<void> {
+    const input = `${lines.join("\n")}\n`;
+    await this.lab.exec("gw", [`${this.variant}-restore`, "--noflush", "--wait", "5"], { input });
+  }
+
+  async addresses(nic: "eth0" | "net1"): Promise<readonly string[]> {
+    const text = await this.lab.exec("gw", ["ip", "-4", "-o", "address", "show", "dev", nic]);
+    return [...text.matchAll(/ inet (\S+)/g)].map((match) => match[1] ?? "");
+  }
+
+  /** The connection-tracking entries in whose tuples an address stands. */
+  async flows(address: string): Promise<readonly string[]> {
+    const text = await this.lab.exec("gw", ["conntrack", "-L"]);
+    return text.split("\n").filter((line) => line.split(/[ =]/).includes(address));
+  }
+
+  /**
+   * What every test ends with: a second pass plans nothing, changes nothing and writes nothing, seen from outside;
+   * every object that should be Ready is.
+   */
+  async expectConverged(t: Test): Promise<void> {
+    const plan = await this.api.plan();
+    t.same(plan.changes, [], "a converged gateway has an empty plan");
+    const watch = await this.watch();
+    const report = await this.api.reconcile();
+    const writes = await watch.stop();
+    t.same(
+      { changed: report.changed, failed: report.failed, flowsRemoved: report.flowsRemoved },
+      { changed: 0, failed: [], flowsRemoved: 0 },
+      "a second pass changes nothing",
+    );
+    t.same(writes, [], "the kernel saw no write");
+  }
+
+  async #serve(name: HostName): Promise<void> {
+    const host = await Host.start(this.lab, name);
+    this.#hosts.set(name, host);
+    await Promise.all([host.serve("tcp", ...tcpPorts), host.serve("udp", ...udpPorts)]);
+  }
+
+  async #remove(): Promise<void> {
+    await this.#agent?.kill();
+    await Promise.all([...this.#hosts.values()].map((host) => host.stop()));
+    await this.lab.down();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
