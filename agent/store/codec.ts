@@ -1,0 +1,20 @@
+/** What the journal must know of the state that it holds; it is generic over both types. */
+export interface Codec<State, Change> {
+  /** The state that was never written. */
+  readonly empty: State;
+  /** The state after `changes`, in their order; the old state is left as it is. */
+  reduce(state: State, changes: readonly Change[]): State;
+  /** As a JSON value that {@link decodeState} turns into an equal state. */
+  encodeState(state: State): unknown;
+  /** As a JSON value that {@link decodeChanges} turns into changes with the same effect. */
+  encodeChanges(changes: readonly Change[]): unknown;
+  /** Throws a {@link SchemaError} where the value is not of the codec's schema. */
+  decodeState(value: unknown): State;
+  /** Throws a {@link SchemaError} where the value is not of the codec's schema. */
+  decodeChanges(value: unknown): readonly Change[];
+}
+
+/** A value with a right checksum that means nothing to this version. */
+export class SchemaError extends Error {
+  override readonly name = "SchemaError";
+}

@@ -1,0 +1,36 @@
+/** The gateway's durable state: one journal in the state directory, held by one agent at a time. */
+import type { State, StateChange } from "../../lib/admission/state.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+import type { Log } from "../log.ts";
+import { openStateDirectory } from "./directory.ts";
+import { stateCodec } from "./state-codec.ts";
+import { type Store, startStore } from "./store.ts";
+
+export interface StoreOptions {
+  /** The state directory; created where it is missing. */
+  readonly directory: string;
+  /** Wall clock in ms. */
+  readonly now: () => number;
+  readonly log: Pick<Log, "info" | "warn" | "error">;
+}
+
+export type StateStore = Store<State, StateChange>;
+
+/**
+ * Opens the journal and reads it back. Damage is no failure but a {@link StateStore.recovery}. Throws
+ * `already-running` where another agent holds the directory, `storage-unavailable` where it cannot be read.
+ */
+export async function openStore({ directory: path, now, log }: StoreOptions): Promise<StateStore> {
+  try {
+    const directory = await openStateDirectory(path);
+    try {
+      return await startStore({ directory, codec: stateCodec(), now, log });
+    } catch (error) {
+      await directory.close();
+      throw error;
+    }
+  } catch (cause) {
+    if (cause instanceof GatewayError) throw cause;
+    throw new GatewayError("storage-unavailable", `cannot open the state directory ${path}`, { cause });
+  }
+}

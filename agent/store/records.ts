@@ -1,0 +1,84 @@
+/**
+ * The journal's lines: `<crc32 of the JSON, 8 hex digits> <JSON>\n`, one durable group each.
+ *
+ * JSON escapes newlines and NULs, so a newline ends a record and nothing else, and a NUL is never ours. One
+ * group is one line: whatever a power cut leaves of the last write, it is the group whole or a broken last line.
+ */
+import { crc32 } from "node:zlib";
+
+const newline = 0x0a;
+/** Eight hex digits and a space. */
+const prefixLength = 9;
+
+/** What reading the bytes of a journal came to. `end` is where the last good line ends. */
+export interface Scan {
+  readonly records: readonly unknown[];
+  readonly end: number;
+  /**
+   * `torn`: after `end` lies what an interrupted write leaves, which was never acknowledged.
+   * `corrupt`: something was damaged that may have been acknowledged; the records are not to be believed.
+   */
+  readonly verdict: "intact" | "torn" | "corrupt";
+  /** What is wrong and where, in words; empty where nothing is. */
+  readonly detail: string;
+}
+
+export function encodeRecord(body: unknown): Buffer {
+  const line = Buffer.from(`00000000 ${JSON.stringify(body)}\n`);
+  line.write(checksum(line.subarray(prefixLength, -1)), 0, "latin1");
+  return line;
+}
+
+export function scanRecords(bytes: Buffer): Scan {
+  const records: unknown[] = [];
+  let end = 0;
+  while (end < bytes.length) {
+    const stop = bytes.indexOf(newline, end);
+    const line = bytes.subarray(end, stop === -1 ? bytes.length : stop);
+    const isLast = stop === -1 || stop === bytes.length - 1;
+    if (stop !== -1 && isSound(line)) {
+      const body = parse(line);
+      if (body === undefined) return damaged("corrupt", "a line whose checksum is right is not JSON");
+      records.push(body);
+      end = stop + 1;
+      continue;
+    }
+    const isTorn =
+      stop === -1 ? !isSound(line.subarray(0, -1)) || line.at(-1) === 0 : isLast && hasHole(line);
+    return isTorn
+      ? damaged("torn", `the last write, ${bytes.length - end} bytes, is incomplete`)
+      : damaged("corrupt", "a line does not match its checksum");
+  }
+  return { records, end, verdict: "intact", detail: "" };
+
+  function damaged(verdict: "torn" | "corrupt", what: string): Scan {
+    return { records, end, verdict, detail: `${what} (line ${records.length + 1}, byte ${end})` };
+  }
+}
+
+/**
+ * True where sectors of the line were never written: a file system may make a file longer before all its data is
+ * there, and such sectors read as zeros. One flipped bit never makes two NULs, nor a NUL of a hex digit.
+ */
+function hasHole(line: Buffer): boolean {
+  return line[0] === 0 || line.includes("\0\0");
+}
+
+function isSound(line: Buffer): boolean {
+  return (
+    line.length > prefixLength &&
+    line.toString("latin1", 0, prefixLength) === `${checksum(line.subarray(prefixLength))} `
+  );
+}
+
+function checksum(json: Buffer): string {
+  return crc32(json).toString(16).padStart(8, "0");
+}
+
+function parse(line: Buffer): unknown {
+  try {
+    return JSON.parse(line.toString("utf8", prefixLength));
+  } catch {
+    return undefined;
+  }
+}

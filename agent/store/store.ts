@@ -1,0 +1,192 @@
+/**
+ * The durable state with group commit.
+ *
+ * INVARIANTS
+ * 1. `current` is durable: no one sees a state that a crash could take back.
+ * 2. Whatever a decision was answered with rests on a state that is durable when the answer is given, a refusal too.
+ * 3. A group is one line of the journal: all of it survives, or none.
+ */
+import { setImmediate } from "node:timers/promises";
+import { GatewayError } from "../../lib/model/errors.ts";
+import { Journal, type JournalParts } from "./journal.ts";
+import { type Recovery, recover } from "./recovery.ts";
+
+/** What a transaction decides on the newest state: changes that belong together, and the caller's result. */
+export type Decide<State, Change, T> = (state: State) => {
+  readonly changes: readonly Change[];
+  readonly result: T;
+};
+
+export type Listener<State, Change> = (state: State, changes: readonly Change[]) => void;
+
+/** Transactions of one group: they run in one turn of the event loop, which must not last. */
+const largestGroup = 128;
+/** Transactions that may wait. A disk that hangs must not make the queue grow without end. */
+const longestQueue = 4096;
+
+/** Recovers the state in `directory`, which it closes in the end. Throws where it cannot be read. */
+export async function startStore<State, Change>(
+  parts: JournalParts<State, Change>,
+): Promise<Store<State, Change>> {
+  const recovered = await recover(parts.directory, parts.codec, parts.now, parts.log);
+  return new Store(parts, new Journal(parts, recovered), recovered.state, recovered.recovery);
+}
+
+export class Store<State, Change> {
+  /** How the state was found at the start. */
+  readonly recovery: Recovery;
+  readonly #parts: JournalParts<State, Change>;
+  readonly #journal: Journal<State, Change>;
+  readonly #listeners = new Set<Listener<State, Change>>();
+  readonly #queue: Transaction<State, Change>[] = [];
+  #current: State;
+  #failure: GatewayError | undefined;
+  #flushing: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    parts: JournalParts<State, Change>,
+    journal: Journal<State, Change>,
+    state: State,
+    recovery: Recovery,
+  ) {
+    this.#parts = parts;
+    this.#journal = journal;
+    this.#current = state;
+    this.recovery = recovery;
+  }
+
+  /** The last durable state. */
+  get current(): State {
+    return this.#current;
+  }
+
+  /** Why the last write failed; `undefined` while writes succeed. */
+  get failure(): GatewayError | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Runs `decide` on the newest state, alone, and resolves once its changes are durable, with the state right after
+   * them. What `decide` throws is thrown here. Throws `storage-unavailable` where the disk refused, and after close.
+   */
+  transact<T>(decide: Decide<State, Change, T>): Promise<{ readonly state: State; readonly result: T }> {
+    if (this.#closing !== undefined) return Promise.reject(unavailable("the store is closed"));
+    if (this.#queue.length >= longestQueue) return Promise.reject(unavailable("the disk does not keep up"));
+    return new Promise((resolve, reject) => {
+      const run = (before: State): Outcome<State, Change> => {
+        const { changes, result } = decide(before);
+        const after = changes.length === 0 ? before : this.#parts.codec.reduce(before, changes);
+        return { changes, after, settle: () => resolve({ state: after, result }) };
+      };
+      this.#queue.push({ run, reject });
+      this.#flushing ??= this.#flush();
+    });
+  }
+
+  /** Calls `listener` after each group that changed the state, with its changes. @returns how to stop that. */
+  onChange(listener: Listener<State, Change>): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Writes what was queued before, then gives the directory up. May be called twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#finish();
+    return this.#closing;
+  }
+
+  async #finish(): Promise<void> {
+    await this.#flushing;
+    try {
+      await this.#journal.close();
+    } finally {
+      await this.#parts.directory.close();
+    }
+  }
+
+  async #flush(): Promise<void> {
+    // Those who write in the same turn share a group.
+    await setImmediate();
+    while (this.#queue.length > 0) {
+      await this.#commit(this.#queue.splice(0, largestGroup));
+      await this.#journal.compactIfGrown(this.#current);
+    }
+    this.#flushing = undefined;
+  }
+
+  async #commit(group: readonly Transaction<State, Change>[]): Promise<void> {
+    const before = this.#current;
+    let after = before;
+    const changes: Change[] = [];
+    const settled: (() => void)[] = [];
+    const pending: { readonly settle: () => void; readonly reject: (error: Error) => void }[] = [];
+    for (const transaction of group) {
+      const outcome = runAlone(transaction, after);
+      after = outcome.after;
+      for (const change of outcome.changes) changes.push(change);
+      if (changes.length === 0) settled.push(outcome.settle);
+      else pending.push({ settle: outcome.settle, reject: transaction.reject });
+    }
+    // They saw nothing but what is durable.
+    for (const settle of settled) settle();
+    if (pending.length === 0) return;
+
+    try {
+      await this.#journal.append(changes, before, after);
+    } catch (cause) {
+      const failure = unavailable("the write could not be stored", cause);
+      this.#report(failure);
+      for (const { reject } of pending) reject(failure);
+      return;
+    }
+    this.#report(undefined);
+    this.#current = after;
+    for (const { settle } of pending) settle();
+    this.#notify(changes);
+  }
+
+  #notify(changes: readonly Change[]): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(this.#current, changes);
+      } catch (err) {
+        this.#parts.log.error({ err }, "a listener of the store threw");
+      }
+    }
+  }
+
+  /** One line where writes begin to fail, one where they succeed again. */
+  #report(failure: GatewayError | undefined): void {
+    if (failure && !this.#failure) this.#parts.log.error({ err: failure }, "state cannot be stored");
+    if (!failure && this.#failure) this.#parts.log.info({}, "state can be stored again");
+    this.#failure = failure;
+  }
+}
+
+interface Transaction<State, Change> {
+  readonly run: (before: State) => Outcome<State, Change>;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Outcome<State, Change> {
+  readonly changes: readonly Change[];
+  readonly after: State;
+  readonly settle: () => void;
+}
+
+/** A decision that throws changes nothing and concerns its own caller only. */
+function runAlone<State, Change>(
+  { run, reject }: Transaction<State, Change>,
+  before: State,
+): Outcome<State, Change> {
+  try {
+    return run(before);
+  } catch (error) {
+    return { changes: [], after: before, settle: () => reject(error) };
+  }
+}
+
+function unavailable(message: string, cause?: unknown): GatewayError {
+  return new GatewayError("storage-unavailable", message, { cause });
+}
