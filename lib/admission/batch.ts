@@ -1,7 +1,21 @@
 /** `POST /v1/batch`: deletes, then upserts; all or nothing, judged on its result. */
-import type { Batch } from "../model/schema.ts";
-import type { State } from "./state.ts";
-import type { Decision, IfMatch, WriteContext } from "./writes.ts";
+import { objectsOf } from "../model/desired.ts";
+import {
+  collectionOf,
+  kinds,
+  type ObjectId,
+  type ObjectName,
+  objectId,
+  parseObjectId,
+} from "../model/names.ts";
+import type { Batch, Spec } from "../model/schema.ts";
+import { canonicalSpec } from "./canonical.ts";
+import { rejectInUse, rejectNewClashes } from "./conflicts.ts";
+import { WriteDraft } from "./draft.ts";
+import { checkBatch } from "./input.ts";
+import { reduce, type State } from "./state.ts";
+import { rejectGone } from "./uids.ts";
+import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 
 export interface BatchRequest {
   /** Schema-checked. */
@@ -9,6 +23,43 @@ export interface BatchRequest {
   readonly ifMatch?: IfMatch | undefined;
 }
 
+/**
+ * Decides on a batch. Deletes of what is absent are ignored. A name that is both deleted and upserted is created anew,
+ * younger than all others and under another uid, if any: the old one is gone. Throws `invalid`, `not-adopted`,
+ * `precondition-failed`, `gone`, `in-use` or `conflict`.
+ */
 export function applyBatch(state: State, request: BatchRequest, context: WriteContext): Decision {
-  throw new TypeError(`not built yet: ${state} ${request} ${context}`);
+  const { batch } = request;
+  checkBatch(batch);
+  checkAdopted(context);
+  checkIfMatch(state, request.ifMatch);
+  const draft = new WriteDraft(state, context);
+  for (const kind of kinds)
+    for (const name of new Set(batch.delete?.[collectionOf(kind)]))
+      if (objectsOf(state.desired, kind).has(name)) draft.remove(kind, name);
+
+  const gone: ObjectId[] = [];
+  for (const kind of kinds) {
+    const specs: readonly Spec[] = batch.upsert?.[collectionOf(kind)] ?? [];
+    for (const spec of specs) {
+      if (draft.isGone(kind, spec.uid)) gone.push(objectId(kind, spec.name));
+      draft.put(kind, canonicalSpec(kind, spec));
+    }
+  }
+  rejectGone(gone);
+
+  const decision = draft.finish();
+  const after = reduce(state, decision.changes).desired;
+  rejectInUse(after, eipsIn(decision.removed));
+  rejectNewClashes(state.desired, after, decision, context.facts);
+  return decision;
+}
+
+function eipsIn(ids: readonly ObjectId[]): ReadonlySet<ObjectName> {
+  const eips = new Set<ObjectName>();
+  for (const id of ids) {
+    const { kind, name } = parseObjectId(id);
+    if (kind === "eip") eips.add(name);
+  }
+  return eips;
 }

@@ -8,15 +8,20 @@ import type { Instant, State } from "./state.ts";
 /** The Eips whose lease has run out at `now`. They stay stored; a write that contains them revives them. */
 export function expiredLeases(state: State, now: Instant): ReadonlySet<ObjectName> {
   const expired = new Set<ObjectName>();
-  for (const [name, remainingMs] of remaining(state, now)) if (remainingMs <= 0) expired.add(name);
+  for (const [name, ms] of remaining(state, now)) if (ms <= 0) expired.add(name);
   return expired;
+}
+
+/** True where the Eip is stored with a lease that has run out at `now`. */
+export function isLeaseExpired(state: State, name: ObjectName, now: Instant): boolean {
+  const renewed = state.leases.get(name);
+  return renewed !== undefined && (remainingMs(state, name, renewed, now) ?? 1) <= 0;
 }
 
 /** Milliseconds from `now` until the next lease runs out; `undefined` where none will. */
 export function nextExpiryMs(state: State, now: Instant): number | undefined {
   let next: number | undefined;
-  for (const [, remainingMs] of remaining(state, now))
-    if (remainingMs > 0 && (next === undefined || remainingMs < next)) next = remainingMs;
+  for (const [, ms] of remaining(state, now)) if (ms > 0 && (next === undefined || ms < next)) next = ms;
   return next;
 }
 
@@ -27,7 +32,12 @@ export function elapsedMs(earlier: Instant, later: Instant): number {
 
 function* remaining(state: State, now: Instant): Generator<readonly [ObjectName, number]> {
   for (const [name, renewed] of state.leases) {
-    const leaseSeconds = state.desired.eips.get(name)?.spec.leaseSeconds;
-    if (leaseSeconds !== undefined) yield [name, leaseSeconds * 1000 - elapsedMs(renewed, now)];
+    const ms = remainingMs(state, name, renewed, now);
+    if (ms !== undefined) yield [name, ms];
   }
+}
+
+function remainingMs(state: State, name: ObjectName, renewed: Instant, now: Instant): number | undefined {
+  const leaseSeconds = state.desired.eips.get(name)?.spec.leaseSeconds;
+  return leaseSeconds === undefined ? undefined : leaseSeconds * 1000 - elapsedMs(renewed, now);
 }

@@ -1,8 +1,13 @@
 /** `PUT /v1/{kind}s/{name}`: creates or replaces one object. */
-import type { Kind } from "../model/names.ts";
+import { type Kind, objectId } from "../model/names.ts";
 import type { SpecOf } from "../model/schema.ts";
-import type { State } from "./state.ts";
-import type { Decision, IfMatch, WriteContext } from "./writes.ts";
+import { canonicalSpec } from "./canonical.ts";
+import { rejectNewClashes } from "./conflicts.ts";
+import { WriteDraft } from "./draft.ts";
+import { checkSpec } from "./input.ts";
+import { reduce, type State } from "./state.ts";
+import { rejectGone } from "./uids.ts";
+import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 
 export interface PutObjectRequest<K extends Kind = Kind> {
   readonly kind: K;
@@ -11,6 +16,19 @@ export interface PutObjectRequest<K extends Kind = Kind> {
   readonly ifMatch?: IfMatch | undefined;
 }
 
+/**
+ * Decides on the PUT of one object. Replacing keeps the creation number, a new uid included; the uid that it replaces
+ * is remembered as deleted. Throws `invalid`, `not-adopted`, `precondition-failed`, `gone` or `conflict`.
+ */
 export function putObject(state: State, request: PutObjectRequest, context: WriteContext): Decision {
-  throw new TypeError(`not built yet: ${state} ${request} ${context}`);
+  const { kind, spec } = request;
+  checkSpec(kind, spec);
+  checkAdopted(context);
+  checkIfMatch(state, request.ifMatch);
+  const draft = new WriteDraft(state, context);
+  if (draft.isGone(kind, spec.uid)) rejectGone([objectId(kind, spec.name)]);
+  draft.put(kind, canonicalSpec(kind, spec));
+  const decision = draft.finish();
+  rejectNewClashes(state.desired, reduce(state, decision.changes).desired, decision, context.facts);
+  return decision;
 }

@@ -16,9 +16,9 @@ export interface State {
   readonly lastFullSet: { readonly generation: number; readonly digest: string } | undefined;
   /** The creation number that the next new object gets. */
   readonly nextCreation: number;
-  /** Deleted uids by `kind/uid`, with the wall-clock time in ms at which they may be forgotten. */
+  /** Deleted uids by `kind/uid`, with the wall-clock time in ms at which they may be forgotten, the oldest first. */
   readonly tombstones: ReadonlyMap<string, number>;
-  /** When each leased Eip was last renewed. */
+  /** When each Eip that has a lease, and no other, was last renewed. */
   readonly leases: ReadonlyMap<ObjectName, Instant>;
   readonly ledger: Ledger;
 }
@@ -111,14 +111,12 @@ class Draft {
       case "put":
         this.#objects(change.kind).set(change.object.spec.name, change.object);
         state.nextCreation = Math.max(state.nextCreation, change.object.creation + 1);
+        if (change.kind === "eip" && !("leaseSeconds" in change.object.spec))
+          this.#endLease(change.object.spec.name);
         return;
       case "delete":
         this.#objects(change.kind).delete(change.name);
-        if (change.kind === "eip" && state.leases.has(change.name)) {
-          const leases = this.#map(state.leases);
-          leases.delete(change.name);
-          state.leases = leases;
-        }
+        if (change.kind === "eip") this.#endLease(change.name);
         return;
       case "revision":
         desired.revision = change.revision;
@@ -131,9 +129,13 @@ class Draft {
         desired.generation = change.generation;
         state.lastFullSet = { generation: change.generation, digest: change.digest };
         return;
-      case "tombstone":
-        state.tombstones = this.#map(state.tombstones).set(change.key, change.untilMs);
+      case "tombstone": {
+        // To the end, even where it was remembered before: the map stays in order of forgetting.
+        const tombstones = this.#map(state.tombstones);
+        tombstones.delete(change.key);
+        state.tombstones = tombstones.set(change.key, change.untilMs);
         return;
+      }
       case "forget-tombstone": {
         const tombstones = this.#map(state.tombstones);
         tombstones.delete(change.key);
@@ -167,6 +169,13 @@ class Draft {
       default:
         assertNever(change);
     }
+  }
+
+  #endLease(name: ObjectName): void {
+    if (!this.state.leases.has(name)) return;
+    const leases = this.#map(this.state.leases);
+    leases.delete(name);
+    this.state.leases = leases;
   }
 
   #objects(kind: Kind): Map<ObjectName, Stored<Spec>> {

@@ -1,0 +1,123 @@
+/** Collects the changes of one write; each call of `lib/admission/` fills one and finishes it. */
+
+import { objectsOf, type Stored } from "../model/desired.ts";
+import type { GatewayError } from "../model/errors.ts";
+import { type Kind, type ObjectId, type ObjectName, objectId, type Uid } from "../model/names.ts";
+import type { Gateway, Spec } from "../model/schema.ts";
+import { canonicalSpec, isSameGateway, isSameSpec } from "./canonical.ts";
+import { isLeaseExpired } from "./leases.ts";
+import type { State, StateChange } from "./state.ts";
+import { forgetExpired, isGone, tombstoneKey, tombstoneMs } from "./uids.ts";
+import type { Decision, WriteContext } from "./writes.ts";
+
+/**
+ * A write under construction.
+ *
+ * What it leaves as it is, it does not write: an identical PUT keeps the object's revision and so its readiness,
+ * and a write that changes nothing at all raises no revision. A renewed lease is recorded without raising one, unless
+ * it revives an Eip: then there is something to program.
+ */
+export class WriteDraft {
+  readonly #state: State;
+  readonly #context: WriteContext;
+  readonly #revision: number;
+  readonly #changes: StateChange[] = [];
+  readonly #touched: ObjectId[] = [];
+  readonly #removed = new Set<ObjectId>();
+  /** Uids, as tombstone keys, whose life this write ended, and those that it wrote. */
+  readonly #ended = new Set<string>();
+  readonly #living = new Set<string>();
+  #nextCreation: number;
+  #isChanged = false;
+
+  constructor(state: State, context: WriteContext) {
+    this.#state = state;
+    this.#context = context;
+    this.#nextCreation = state.nextCreation;
+    this.#revision = state.desired.revision + 1;
+  }
+
+  /**
+   * Creates or replaces; after a removal in the same draft it creates anew.
+   *
+   * A spec without a uid takes over the stored one: who knows no uids edits an object and does not end its life.
+   *
+   * @param spec in canonical form.
+   */
+  put(kind: Kind, spec: Spec): void {
+    const id = objectId(kind, spec.name);
+    const stored = this.#removed.delete(id) ? undefined : this.#stored(kind, spec.name);
+    this.#touched.push(id);
+    if (spec.uid !== undefined) this.#living.add(tombstoneKey(kind, spec.uid));
+    if (stored === undefined) this.#write(kind, spec, this.#nextCreation++);
+    else this.#replace(kind, spec, stored);
+    if (kind === "eip" && "leaseSeconds" in spec) this.renew(spec.name);
+  }
+
+  /** Removes a stored object and remembers its uid. */
+  remove(kind: Kind, name: ObjectName): void {
+    const uid = this.#stored(kind, name)?.spec.uid;
+    if (uid !== undefined) this.remember(kind, uid);
+    this.#removed.add(objectId(kind, name));
+    this.record({ type: "delete", kind, name });
+  }
+
+  /** Names a stored object as written although nothing of it changes. */
+  touch(kind: Kind, name: ObjectName): void {
+    this.#touched.push(objectId(kind, name));
+  }
+
+  /** Remembers a uid as deleted; by itself no change of what is desired. */
+  remember(kind: Kind, uid: Uid): void {
+    this.#ended.add(tombstoneKey(kind, uid));
+  }
+
+  /** True where the uid was deleted for good, by this write or an earlier one. */
+  isGone(kind: Kind, uid: Uid | undefined): boolean {
+    if (uid === undefined) return false;
+    return this.#ended.has(tombstoneKey(kind, uid)) || isGone(this.#state, kind, uid, this.#context.now);
+  }
+
+  /** Records a sign of life for an Eip that has a lease. */
+  renew(name: ObjectName): void {
+    this.#changes.push({ type: "lease", name, renewed: this.#context.now });
+    if (isLeaseExpired(this.#state, name, this.#context.now)) this.#isChanged = true;
+  }
+
+  setGateway(gateway: Gateway): void {
+    if (!isSameGateway(gateway, this.#state.desired.gateway)) this.record({ type: "gateway", gateway });
+  }
+
+  /** Records a change that is worth a revision. */
+  record(change: StateChange): void {
+    this.#changes.push(change);
+    this.#isChanged = true;
+  }
+
+  /** The decision, with the store's new revision last where there is one. */
+  finish(outcome: { readonly isReplay?: boolean; readonly refusal?: GatewayError } = {}): Decision {
+    const { now } = this.#context;
+    const changes = [...this.#changes];
+    for (const key of this.#ended.difference(this.#living))
+      changes.push({ type: "tombstone", key, untilMs: now.wallMs + tombstoneMs });
+    if (this.#isChanged) changes.push({ type: "revision", revision: this.#revision });
+    if (changes.length > 0) changes.unshift(...forgetExpired(this.#state, now));
+    return { changes, touched: this.#touched, removed: [...this.#removed], isReplay: false, ...outcome };
+  }
+
+  #replace(kind: Kind, spec: Spec, stored: Stored<Spec>): void {
+    const { uid } = stored.spec;
+    if (uid !== undefined && spec.uid !== undefined && spec.uid !== uid) this.remember(kind, uid);
+    const next =
+      uid === undefined || spec.uid !== undefined ? spec : canonicalSpec<Kind>(kind, { ...spec, uid });
+    if (!isSameSpec(next, stored.spec)) this.#write(kind, next, stored.creation);
+  }
+
+  #write(kind: Kind, spec: Spec, creation: number): void {
+    this.record({ type: "put", kind, object: { spec, revision: this.#revision, creation } });
+  }
+
+  #stored(kind: Kind, name: ObjectName): Stored<Spec> | undefined {
+    return objectsOf(this.#state.desired, kind).get(name);
+  }
+}

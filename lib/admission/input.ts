@@ -1,0 +1,56 @@
+/** Judges what a request says beyond its schema, all of it, before anything else is looked at. */
+import { GatewayError, type InputIssue } from "../model/errors.ts";
+import { collectionOf, type Kind, kinds, type ObjectName } from "../model/names.ts";
+import type { Batch, FullSet, Spec, SpecOf } from "../model/schema.ts";
+import { gatewayIssues, semanticIssues } from "./semantics.ts";
+
+/** Issues that one refusal lists; a generator gone wrong makes thousands. */
+export const maxIssues = 100;
+
+/** Throws `invalid` where the spec is; pointers are into the body of a single write. */
+export function checkSpec<K extends Kind>(kind: K, spec: SpecOf[K]): void {
+  reject(semanticIssues(kind, spec));
+}
+
+/** Throws `invalid` where any upsert is, or where one kind's upserts name an object twice. */
+export function checkBatch({ upsert }: Batch): void {
+  const issues: InputIssue[] = [];
+  for (const kind of kinds) {
+    const collection = collectionOf(kind);
+    collect(issues, kind, upsert?.[collection] ?? [], `/upsert/${collection}`);
+  }
+  reject(issues);
+}
+
+/** Throws `invalid` where any object or the gateway is, or where one array names an object twice. */
+export function checkFullSet(set: FullSet): void {
+  const issues: InputIssue[] = [];
+  for (const issue of gatewayIssues(set.gateway ?? {})) issues.push(within("/gateway", issue));
+  for (const kind of kinds) {
+    const collection = collectionOf(kind);
+    collect(issues, kind, set[collection], `/${collection}`);
+  }
+  reject(issues);
+}
+
+function collect(issues: InputIssue[], kind: Kind, specs: readonly Spec[], pointer: string): void {
+  const seen = new Set<ObjectName>();
+  for (const [index, spec] of specs.entries()) {
+    for (const issue of semanticIssues(kind, spec)) issues.push(within(`${pointer}/${index}`, issue));
+    if (seen.has(spec.name))
+      issues.push({ pointer: `${pointer}/${index}/name`, message: `${spec.name} is given twice` });
+    seen.add(spec.name);
+  }
+}
+
+function within(pointer: string, issue: InputIssue): InputIssue {
+  return { pointer: `${pointer}${issue.pointer}`, message: issue.message };
+}
+
+function reject(issues: readonly InputIssue[]): void {
+  const [first] = issues;
+  if (first === undefined) return;
+  throw new GatewayError("invalid", `${first.pointer}: ${first.message}`, {
+    issues: issues.slice(0, maxIssues),
+  });
+}

@@ -1,0 +1,61 @@
+/** Gathers SNATs into pools: those of one CIDR that leave by one interface share its clients. */
+import { addressOf, type Cidr, prefixLengthOf, toU32 } from "../model/ipv4.ts";
+import type { ObjectId } from "../model/names.ts";
+import type { PoolMember, ProgramEip, SnatPool } from "../model/program.ts";
+
+/** A SNAT whose Eip is programmed. */
+export interface Leaving {
+  readonly id: ObjectId;
+  readonly cidr: Cidr;
+  readonly eip: ProgramEip;
+  readonly mapping: PoolMember["mapping"];
+}
+
+/**
+ * @param leaving the elder first.
+ * @returns the pools in the order of {@link Program.pools}, and each SNAT that no client is left for (a /32 has one client)
+ * with the eldest of its pool.
+ */
+export function poolSnats(leaving: readonly Leaving[]): {
+  readonly pools: readonly SnatPool[];
+  readonly standby: ReadonlyMap<ObjectId, ObjectId>;
+} {
+  const groups = new Map<string, [Leaving, ...Leaving[]]>();
+  for (const snat of leaving) {
+    const key = `${snat.cidr} ${snat.eip.interface}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [snat]);
+    else group.push(snat);
+  }
+  const standby = new Map<ObjectId, ObjectId>();
+  const ordered: Ordered[] = [];
+  for (const [eldest, ...others] of groups.values()) {
+    const prefixLength = prefixLengthOf(eldest.cidr);
+    const clients = 2 ** (32 - prefixLength);
+    const members: [PoolMember, ...PoolMember[]] = [memberOf(eldest)];
+    for (const snat of others)
+      if (members.length < clients) members.push(memberOf(snat));
+      else standby.set(snat.id, eldest.id);
+    const pool = { cidr: eldest.cidr, interface: eldest.eip.interface, members };
+    ordered.push({ pool, prefixLength, first: toU32(addressOf(eldest.cidr)) });
+  }
+  return { pools: ordered.sort(longestFirst).map(({ pool }) => pool), standby };
+}
+
+interface Ordered {
+  readonly pool: SnatPool;
+  readonly prefixLength: number;
+  readonly first: number;
+}
+
+function longestFirst(one: Ordered, other: Ordered): number {
+  return (
+    other.prefixLength - one.prefixLength ||
+    one.first - other.first ||
+    (one.pool.interface < other.pool.interface ? -1 : 1)
+  );
+}
+
+function memberOf({ id, eip, mapping }: Leaving): PoolMember {
+  return { id, eip: eip.address, mapping };
+}
