@@ -1,7 +1,7 @@
 /** A connection-tracking entry, as far as NAT is concerned. */
-import type { Ipv4 } from "../model/ipv4.ts";
+import { type Ipv4, toU32 } from "../model/ipv4.ts";
 
-/** One direction of a flow. For ICMP both ports are 0 and `icmpId` is set. */
+/** One direction of a flow. Both ports are 0 for ICMP and for protocols without ports. */
 export interface Tuple {
   readonly source: Ipv4;
   readonly destination: Ipv4;
@@ -25,7 +25,8 @@ export interface Flow {
 
 /**
  * The fields that a predicate may look at, as numbers, so that a dump of 200,000 entries is matched without
- * making an object for each: the view is reused between entries and must not be kept.
+ * making an object for each: the view is reused between entries and must not be kept. Addresses are unsigned
+ * ({@link toU32}).
  */
 export interface FlowView {
   protocol: number;
@@ -42,3 +43,29 @@ export interface FlowView {
 }
 
 export type FlowPredicate = (flow: Readonly<FlowView>) => boolean;
+
+/** IPS_* of include/uapi/linux/netfilter/nf_conntrack_common.h, as far as anything here asks. */
+export const flowStatus = {
+  /** IPS_EXPECTED: a helper announced it, such as an FTP data connection; its NAT follows its master's, not a rule. */
+  expected: 1 << 0,
+  /** IPS_DYING: out of the table already. */
+  dying: 1 << 9,
+} as const;
+
+/** A flow as predicates see it: a fresh view, which may be kept. */
+export function viewOf(flow: Flow): FlowView {
+  const { original, reply } = flow;
+  return {
+    protocol: flow.protocol,
+    zone: flow.zone,
+    status: flow.status,
+    originalSource: toU32(original.source),
+    originalDestination: toU32(original.destination),
+    originalSourcePort: original.sourcePort,
+    originalDestinationPort: original.destinationPort,
+    replySource: toU32(reply.source),
+    replyDestination: toU32(reply.destination),
+    replySourcePort: reply.sourcePort,
+    replyDestinationPort: reply.destinationPort,
+  };
+}

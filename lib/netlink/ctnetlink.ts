@@ -1,0 +1,99 @@
+/**
+ * ctnetlink's requests: the connection-tracking table over NETLINK_NETFILTER, as in
+ * include/uapi/linux/netfilter/nfnetlink_conntrack.h and nfnetlink.h.
+ *
+ * A delete without a tuple means "flush" to the kernel: the whole table, or all of a family. The only encoder of a delete
+ * here takes a {@link Flow}, writes its original tuple first, and refuses to return a message that does not begin with one.
+ * CTA_FILTER is not spoken: with zero flags or an empty nest it matches everything.
+ */
+import type { Flow } from "../conntrack/flow.ts";
+import { toU32 } from "../model/ipv4.ts";
+import {
+  attributeType,
+  concatBytes,
+  nestedAttribute,
+  netU16Attribute,
+  netU32Attribute,
+  u8Attribute,
+} from "./attributes.ts";
+import {
+  CTA_ID,
+  CTA_IP_V4_DST,
+  CTA_IP_V4_SRC,
+  CTA_PROTO_DST_PORT,
+  CTA_PROTO_ICMP_CODE,
+  CTA_PROTO_ICMP_ID,
+  CTA_PROTO_ICMP_TYPE,
+  CTA_PROTO_NUM,
+  CTA_PROTO_SRC_PORT,
+  CTA_TUPLE_IP,
+  CTA_TUPLE_ORIG,
+  CTA_TUPLE_PROTO,
+  CTA_ZONE,
+} from "./ctnetlink-attributes.ts";
+import type { NetlinkMessage } from "./message.ts";
+
+const AF_INET = 2;
+const NFNL_SUBSYS_CTNETLINK = 1;
+/** `enum cntl_msg_types`, under the subsystem. An entry of a dump comes as NEW. */
+const messageType = {
+  new: (NFNL_SUBSYS_CTNETLINK << 8) | 0,
+  get: (NFNL_SUBSYS_CTNETLINK << 8) | 1,
+  delete: (NFNL_SUBSYS_CTNETLINK << 8) | 2,
+} as const;
+
+/** `struct nfgenmsg`: family, version 0, resource 0. */
+const header = Uint8Array.of(AF_INET, 0, 0, 0);
+
+/** Asks for every IPv4 entry; the sender adds NLM_F_DUMP. */
+export const dumpRequest: NetlinkMessage = { type: messageType.get, flags: 0, payload: header };
+
+/** True for the messages of a dump that hold an entry. */
+export function isEntry(type: number): boolean {
+  return type === messageType.new;
+}
+
+/**
+ * Deletes one entry, only while it still is that flow (CTA_ID); the kernel answers ENOENT where it is gone or another
+ * took its place.
+ *
+ * @throws TypeError on a flow that no kernel can have given, rather than send something that might mean more.
+ */
+export function encodeDelete(flow: Flow): NetlinkMessage {
+  const tuple = nestedAttribute(
+    CTA_TUPLE_ORIG,
+    nestedAttribute(
+      CTA_TUPLE_IP,
+      netU32Attribute(CTA_IP_V4_SRC, toU32(flow.original.source)),
+      netU32Attribute(CTA_IP_V4_DST, toU32(flow.original.destination)),
+    ),
+    nestedAttribute(CTA_TUPLE_PROTO, u8Attribute(CTA_PROTO_NUM, flow.protocol), ...protocolPart(flow)),
+  );
+  const zone = flow.zone === 0 ? [] : [netU16Attribute(CTA_ZONE, flow.zone)];
+  const payload = concatBytes(header, tuple, ...zone, netU32Attribute(CTA_ID, flow.id));
+  return { type: messageType.delete, flags: 0, payload: requireTuple(payload, flow) };
+}
+
+function protocolPart(flow: Flow): readonly Uint8Array[] {
+  if (flow.icmp !== undefined) {
+    return [
+      netU16Attribute(CTA_PROTO_ICMP_ID, flow.icmp.id),
+      u8Attribute(CTA_PROTO_ICMP_TYPE, flow.icmp.type),
+      u8Attribute(CTA_PROTO_ICMP_CODE, flow.icmp.code),
+    ];
+  }
+  return [
+    netU16Attribute(CTA_PROTO_SRC_PORT, flow.original.sourcePort),
+    netU16Attribute(CTA_PROTO_DST_PORT, flow.original.destinationPort),
+  ];
+}
+
+/** The last look at the bytes: the one mistake that would empty the table. */
+function requireTuple(payload: Uint8Array, flow: Flow): Uint8Array {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  const isTuple = attributeType(view, header.length) === CTA_TUPLE_ORIG;
+  if (!isTuple || !(flow.protocol > 0 && flow.protocol < 256)) {
+    throw new TypeError(`not a flow that can be deleted: ${JSON.stringify(flow)}`);
+  }
+  return payload;
+}
