@@ -38,6 +38,7 @@ export interface ObservedRoute {
 /** A sysctl that the gateway depends on. */
 export type SysctlKey =
   | "net.ipv4.ip_forward"
+  | `net.ipv4.conf.${string}.forwarding`
   | `net.ipv4.conf.${string}.promote_secondaries`
   | `net.ipv4.conf.${string}.arp_ignore`;
 

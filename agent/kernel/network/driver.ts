@@ -1,0 +1,120 @@
+/** The network driver: observes links, addresses, routes and sysctls, and applies what their planners decided. */
+import type { InterfaceName } from "../../../lib/model/names.ts";
+import type { ObservedNetwork, ObservedRoute } from "../../../lib/model/observed.ts";
+import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
+import { encodeAddAddress, encodeRemoveAddress } from "../../../lib/netlink/rtnetlink-addresses.ts";
+import {
+  type DecodedRoute,
+  encodeAddRoute,
+  encodeRemoveRoute,
+  encodeReplaceRoute,
+} from "../../../lib/netlink/rtnetlink-routes.ts";
+import type { AddressStep } from "../../../lib/plan/addresses.ts";
+import type { RouteStep } from "../../../lib/plan/routes.ts";
+import type { SysctlStep } from "../../../lib/plan/sysctls.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+import type { NetworkDriver, StepFailure } from "../seams.ts";
+import { observeNetwork } from "./observe.ts";
+import { writeSysctl } from "./sysctls.ts";
+
+export interface NetworkDriverOptions {
+  /** NETLINK_ROUTE, in the namespace to govern; the driver does not close it. */
+  readonly netlink: NetlinkConnection;
+  /** Where the sysctls are; /proc/sys shows those of the process's own namespace. */
+  readonly sysctlRoot?: string;
+}
+
+export function createNetworkDriver(options: NetworkDriverOptions): NetworkDriver {
+  return new RtnetlinkDriver(options.netlink, options.sysctlRoot ?? "/proc/sys");
+}
+
+class RtnetlinkDriver implements NetworkDriver {
+  readonly #netlink: NetlinkConnection;
+  readonly #sysctlRoot: string;
+  /** Interface indexes as last observed. */
+  #indexes: ReadonlyMap<string, number> = new Map();
+
+  constructor(netlink: NetlinkConnection, sysctlRoot: string) {
+    this.#netlink = netlink;
+    this.#sysctlRoot = sysctlRoot;
+  }
+
+  async observe(signal: AbortSignal): Promise<ObservedNetwork> {
+    const observed = await observeNetwork(this.#netlink, this.#sysctlRoot, signal);
+    this.#indexes = new Map(observed.links.map((link) => [link.name, link.index]));
+    return observed;
+  }
+
+  async applySysctls(steps: readonly SysctlStep[], signal: AbortSignal) {
+    const failures: StepFailure<SysctlStep>[] = [];
+    const indexOf = (name: string) => this.#indexes.get(name);
+    for (const step of steps) {
+      const refusal = await writeSysctl(step, this.#sysctlRoot, this.#netlink, indexOf, signal);
+      if (refusal !== undefined) failures.push({ step, code: refusal.code, message: refusal.message });
+    }
+    return failures;
+  }
+
+  applyAddresses(steps: readonly AddressStep[], signal: AbortSignal) {
+    return this.#apply(steps, encodeAddressStep, (step) => step.entry.interface, addressGoals, signal);
+  }
+
+  applyRoutes(steps: readonly RouteStep[], signal: AbortSignal) {
+    return this.#apply(steps, encodeRouteStep, (step) => step.route.interface, routeGoals, signal);
+  }
+
+  /** @param goals the refusal, by kind of step, that says that the step's goal is reached already */
+  async #apply<Step extends { readonly kind: string }>(
+    steps: readonly Step[],
+    encode: (step: Step, index: number | undefined) => NetlinkMessage,
+    interfaceOf: (step: Step) => InterfaceName | undefined,
+    goals: Readonly<Record<Step["kind"], readonly string[]>>,
+    signal: AbortSignal,
+  ): Promise<readonly StepFailure<Step>[]> {
+    const failures: StepFailure<Step>[] = [];
+    const sendable: Step[] = [];
+    const messages: NetlinkMessage[] = [];
+    for (const step of steps) {
+      const name = interfaceOf(step);
+      const index = name === undefined ? undefined : this.#indexes.get(name);
+      if (name === undefined || index !== undefined) {
+        sendable.push(step);
+        messages.push(encode(step, index));
+      } else if (step.kind !== "remove") {
+        // What was on an interface that is gone went with it; only what is to come is missed.
+        failures.push({ step, code: "ENODEV", message: `there is no interface ${name}` });
+      }
+    }
+    const errors = await this.#netlink.batch(messages, signal);
+    sendable.forEach((step, position) => {
+      const error = errors[position];
+      if (error === undefined || goals[step.kind as Step["kind"]].includes(error.code)) return;
+      failures.push({ step, code: error.code, message: error.message });
+    });
+    return failures;
+  }
+}
+
+const addressGoals = { add: ["EEXIST"], remove: ["EADDRNOTAVAIL", "ENODEV"] } as const;
+/** EEXIST is a failure here: it tells of any route of that destination and metric, not of this one. */
+const routeGoals = { add: [], replace: [], remove: ["ESRCH", "ENODEV"] } as const;
+
+function encodeAddressStep({ kind, entry }: AddressStep, index: number | undefined): NetlinkMessage {
+  const encode = kind === "add" ? encodeAddAddress : encodeRemoveAddress;
+  return encode(index ?? 0, entry.address, entry.prefixLength);
+}
+
+function encodeRouteStep(step: RouteStep, index: number | undefined): NetlinkMessage {
+  switch (step.kind) {
+    case "add":
+      return encodeAddRoute(withIndex(step.route, index));
+    case "replace":
+      return encodeReplaceRoute(withIndex(step.route, index));
+    case "remove":
+      return encodeRemoveRoute(withIndex(step.route, index));
+  }
+}
+
+function withIndex({ interface: _, ...route }: ObservedRoute, index: number | undefined): DecodedRoute {
+  return { ...route, index };
+}

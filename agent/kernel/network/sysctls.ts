@@ -1,0 +1,67 @@
+/** Reads and writes the sysctls of this namespace. */
+import { readFile, writeFile } from "node:fs/promises";
+import type { SysctlKey } from "../../../lib/model/observed.ts";
+import {
+  type DeviceSetting,
+  deviceSettings,
+  setDeviceSetting,
+} from "../../../lib/netlink/rtnetlink-links.ts";
+import type { SysctlStep } from "../../../lib/plan/sysctls.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+
+/** The value, `undefined` where it cannot be read or is no number. */
+export async function readSysctl(
+  root: string,
+  key: SysctlKey,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const text = await readFile(sysctlPath(root, key), { encoding: "utf8", signal }).catch(() => undefined);
+  signal.throwIfAborted();
+  const value = text === undefined ? Number.NaN : Number.parseInt(text, 10);
+  return Number.isNaN(value) ? undefined : value;
+}
+
+/**
+ * Writes one. Where /proc/sys is read-only, as in most containers, a device's setting goes through rtnetlink;
+ * `ip_forward` has no such way.
+ *
+ * @param indexOf the index of an interface, `undefined` where there is none
+ * @returns `undefined` on success, else the code and words of the refusal
+ */
+export async function writeSysctl(
+  step: SysctlStep,
+  root: string,
+  netlink: NetlinkConnection,
+  indexOf: (name: string) => number | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly code: string; readonly message: string } | undefined> {
+  const path = sysctlPath(root, step.key);
+  const refusal = await writeFile(path, `${step.value}\n`, { signal }).then(
+    () => undefined,
+    (error: NodeJS.ErrnoException) => ({ code: error.code ?? "EIO", message: error.message }),
+  );
+  signal.throwIfAborted();
+  if (refusal === undefined) return undefined;
+  const device = deviceOf(step.key);
+  const index = device === undefined ? undefined : indexOf(device.name);
+  if (device === undefined || index === undefined) return refusal;
+  const [error] = await netlink.batch([setDeviceSetting(index, device.setting, step.value)], signal);
+  return error;
+}
+
+const devicePrefix = "net.ipv4.conf.";
+
+/** `net.ipv4.conf.net1.forwarding` is /proc/sys/net/ipv4/conf/net1/forwarding; a device's name may hold dots. */
+function sysctlPath(root: string, key: SysctlKey): string {
+  if (!key.startsWith(devicePrefix)) return `${root}/${key.replaceAll(".", "/")}`;
+  const dot = key.lastIndexOf(".");
+  return `${root}/net/ipv4/conf/${key.slice(devicePrefix.length, dot)}/${key.slice(dot + 1)}`;
+}
+
+function deviceOf(key: SysctlKey): { readonly name: string; readonly setting: DeviceSetting } | undefined {
+  if (!key.startsWith(devicePrefix)) return undefined;
+  const dot = key.lastIndexOf(".");
+  const setting = key.slice(dot + 1);
+  const known = (Object.keys(deviceSettings) as DeviceSetting[]).find((name) => name === setting);
+  return known === undefined ? undefined : { name: key.slice(devicePrefix.length, dot), setting: known };
+}

@@ -1,0 +1,80 @@
+/** IPv4 addresses as rtnetlink(7) has them: `struct ifaddrmsg` and IFA_* of include/uapi/linux/if_addr.h. */
+import { fromU32, type Ipv4, toU32 } from "../model/ipv4.ts";
+import {
+  attributeEnd,
+  attributeType,
+  concatBytes,
+  netU32Attribute,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+} from "./attributes.ts";
+import { messageFlag, type NetlinkMessage } from "./message.ts";
+
+/** RTM_NEWADDR: to add one, and the type of a dump's answers. */
+export const newAddress = 20;
+const deleteAddress = 21;
+const getAddress = 22;
+
+/** Bytes of `struct ifaddrmsg`: family, prefix length, flags, scope, interface index. */
+const addressHeader = 8;
+
+const AF_INET = 2;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_LABEL = 3;
+const IFA_F_SECONDARY = 0x01;
+
+/** An address with its interface still a number. */
+export interface DecodedAddress {
+  readonly index: number;
+  readonly address: Ipv4;
+  readonly prefixLength: number;
+  readonly isSecondary: boolean;
+  readonly label: string;
+}
+
+/** Asks for all IPv4 addresses. */
+export function dumpAddresses(): NetlinkMessage {
+  return { type: getAddress, flags: 0, payload: Uint8Array.of(AF_INET, 0, 0, 0, 0, 0, 0, 0) };
+}
+
+/** Reads one RTM_NEWADDR. */
+export function decodeAddress(view: DataView, start: number, end: number): DecodedAddress {
+  let local: number | undefined;
+  let peer = 0;
+  let label = "";
+  for (let at = start + addressHeader; at < end; at = nextAttribute(view, at, end)) {
+    const type = attributeType(view, at);
+    if (type === IFA_LOCAL) local = view.getUint32(requirePayload(view, at, end, 4));
+    else if (type === IFA_ADDRESS) peer = view.getUint32(requirePayload(view, at, end, 4));
+    else if (type === IFA_LABEL) label = readText(view, payloadOf(at), attributeEnd(view, at, end));
+  }
+  return {
+    index: view.getUint32(start + 4, true),
+    // On a point-to-point link IFA_ADDRESS is the other end's.
+    address: fromU32(local ?? peer),
+    prefixLength: view.getUint8(start + 1),
+    isSecondary: (view.getUint8(start + 2) & IFA_F_SECONDARY) !== 0,
+    label,
+  };
+}
+
+/** Adds a plain address, as `ip address add` does: scope global, no label of its own, no broadcast address. */
+export function encodeAddAddress(index: number, address: Ipv4, prefixLength: number): NetlinkMessage {
+  const flags = messageFlag.create | messageFlag.exclusive;
+  return { type: newAddress, flags, payload: addressPayload(index, address, prefixLength) };
+}
+
+/** Removes exactly this address; the same IP with another prefix length stays. */
+export function encodeRemoveAddress(index: number, address: Ipv4, prefixLength: number): NetlinkMessage {
+  return { type: deleteAddress, flags: 0, payload: addressPayload(index, address, prefixLength) };
+}
+
+function addressPayload(index: number, address: Ipv4, prefixLength: number): Uint8Array {
+  const header = Uint8Array.of(AF_INET, prefixLength, 0, 0, 0, 0, 0, 0);
+  new DataView(header.buffer).setUint32(4, index, true);
+  const value = toU32(address);
+  return concatBytes(header, netU32Attribute(IFA_LOCAL, value), netU32Attribute(IFA_ADDRESS, value));
+}

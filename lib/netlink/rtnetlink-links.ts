@@ -1,0 +1,119 @@
+/** Links as rtnetlink(7) has them: `struct ifinfomsg` and IFLA_* of include/uapi/linux/if_link.h. */
+import { parseInterfaceName } from "../model/names.ts";
+import type { ObservedLink } from "../model/observed.ts";
+import {
+  attributeEnd,
+  attributeType,
+  concatBytes,
+  nestedAttribute,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+  u32Attribute,
+} from "./attributes.ts";
+import type { NetlinkMessage } from "./message.ts";
+
+/** RTM_NEWLINK: the type of a dump's answers. */
+export const newLink = 16;
+const getLink = 18;
+const setLink = 19;
+
+/** Bytes of `struct ifinfomsg`: family, padding, device type, index, flags, mask of flags to change. */
+const linkHeader = 16;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_AF_SPEC = 26;
+const IFLA_EXT_MASK = 29;
+const RTEXT_FILTER_SKIP_STATS = 8;
+const AF_INET = 2;
+const IFLA_INET_CONF = 1;
+const IFF_UP = 0x1;
+const IFF_LOWER_UP = 0x10000;
+
+/** IPV4_DEVCONF_* of include/uapi/linux/ip.h, by the name that they have below net.ipv4.conf. */
+export const deviceSettings = { forwarding: 1, arp_ignore: 19, promote_secondaries: 20 } as const;
+export type DeviceSetting = keyof typeof deviceSettings;
+
+export interface DecodedLink {
+  readonly link: ObservedLink;
+  /** A setting of the device; `undefined` where the device speaks no IPv4. */
+  setting(name: DeviceSetting): number | undefined;
+}
+
+/** Asks for all links, without their counters. */
+export function dumpLinks(): NetlinkMessage {
+  const payload = concatBytes(
+    new Uint8Array(linkHeader),
+    u32Attribute(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS),
+  );
+  return { type: getLink, flags: 0, payload };
+}
+
+/** Reads one RTM_NEWLINK; `undefined` for a link whose name the agent cannot refer to. */
+export function decodeLink(view: DataView, start: number, end: number): DecodedLink | undefined {
+  const flags = view.getUint32(start + 8, true);
+  let name = "";
+  let mac = "";
+  let settings = new Map<DeviceSetting, number>();
+  for (let at = start + linkHeader; at < end; at = nextAttribute(view, at, end)) {
+    const type = attributeType(view, at);
+    const payloadEnd = attributeEnd(view, at, end);
+    if (type === IFLA_IFNAME) name = readText(view, payloadOf(at), payloadEnd);
+    else if (type === IFLA_ADDRESS) mac = readMac(view, payloadOf(at), payloadEnd);
+    else if (type === IFLA_AF_SPEC) settings = readSettings(view, payloadOf(at), payloadEnd);
+  }
+  const parsed = parseInterfaceName(name);
+  if (parsed === undefined) return undefined;
+  return {
+    link: {
+      index: view.getInt32(start + 4, true),
+      name: parsed,
+      mac,
+      isUp: (flags & IFF_UP) !== 0,
+      hasCarrier: (flags & IFF_LOWER_UP) !== 0,
+    },
+    setting: (setting) => settings.get(setting),
+  };
+}
+
+/** Sets one of a device's settings; works where /proc/sys is read-only. */
+export function setDeviceSetting(index: number, setting: DeviceSetting, value: number): NetlinkMessage {
+  const header = new Uint8Array(linkHeader);
+  new DataView(header.buffer).setInt32(4, index, true);
+  const conf = nestedAttribute(IFLA_INET_CONF, u32Attribute(deviceSettings[setting], value));
+  const spec = nestedAttribute(IFLA_AF_SPEC, nestedAttribute(AF_INET, conf));
+  return { type: setLink, flags: 0, payload: concatBytes(header, spec) };
+}
+
+function readMac(view: DataView, start: number, end: number): string {
+  return Array.from({ length: end - start }, (_, index) =>
+    view
+      .getUint8(start + index)
+      .toString(16)
+      .padStart(2, "0"),
+  ).join(":");
+}
+
+/** IFLA_AF_SPEC holds AF_INET, which holds IFLA_INET_CONF: an array of 32-bit values, IPV4_DEVCONF_* less one. */
+function readSettings(view: DataView, start: number, end: number): Map<DeviceSetting, number> {
+  const settings = new Map<DeviceSetting, number>();
+  const family = findAttribute(view, start, end, AF_INET);
+  if (family === undefined) return settings;
+  const familyEnd = attributeEnd(view, family, end);
+  const conf = findAttribute(view, payloadOf(family), familyEnd, IFLA_INET_CONF);
+  if (conf === undefined) return settings;
+  for (const [name, number] of Object.entries(deviceSettings) as [DeviceSetting, number][]) {
+    const values = requirePayload(view, conf, familyEnd, number * 4);
+    settings.set(name, view.getUint32(values + (number - 1) * 4, true));
+  }
+  return settings;
+}
+
+function findAttribute(view: DataView, start: number, end: number, type: number): number | undefined {
+  for (let at = start; at < end; at = nextAttribute(view, at, end)) {
+    if (attributeType(view, at) === type) return at;
+  }
+  return undefined;
+}

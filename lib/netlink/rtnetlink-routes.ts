@@ -1,0 +1,133 @@
+/** IPv4 routes as rtnetlink(7) has them: `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
+import { fromU32, type Ipv4, makeCidr, prefixLengthOf, rangeOf, toU32 } from "../model/ipv4.ts";
+import type { ObservedRoute } from "../model/observed.ts";
+import {
+  attributeType,
+  concatBytes,
+  netU32Attribute,
+  nextAttribute,
+  requirePayload,
+  u32Attribute,
+} from "./attributes.ts";
+import { messageFlag, type NetlinkMessage } from "./message.ts";
+
+/** RTM_NEWROUTE: to add one, and the type of a dump's answers. */
+export const newRoute = 24;
+const deleteRoute = 25;
+const getRoute = 26;
+
+/** Bytes of `struct rtmsg`: family, two prefix lengths, TOS, table, protocol, scope, type, flags. */
+const routeHeader = 12;
+
+const AF_INET = 2;
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_TABLE = 15;
+const RTNH_F_ONLINK = 4;
+/** RT_SCOPE_*: through a router, on the link, on this host, and for deletes: any. */
+const scope = { universe: 0, link: 253, host: 254, nowhere: 255 } as const;
+/** RTN_*. */
+const typeNumbers = { unicast: 1, local: 2, broadcast: 3, other: 0 } as const;
+
+/** A route with its interface still a number. */
+export interface DecodedRoute extends Omit<ObservedRoute, "interface"> {
+  readonly index: number | undefined;
+}
+
+/** Asks for the IPv4 routes of one table, where `protocol` is given only those that it installed. The kernel filters. */
+export function dumpRoutes(table: number, protocol = 0): NetlinkMessage {
+  const header = Uint8Array.of(AF_INET, 0, 0, 0, 0, protocol, 0, 0, 0, 0, 0, 0);
+  return { type: getRoute, flags: 0, payload: concatBytes(header, u32Attribute(RTA_TABLE, table)) };
+}
+
+/**
+ * Reads one RTM_NEWROUTE. Of a route with several next hops, or one by an IPv6 router, `via` is undefined.
+ *
+ * @returns `undefined` for a route that only some type of service takes: it never stands in another's place.
+ */
+export function decodeRoute(view: DataView, start: number, end: number): DecodedRoute | undefined {
+  if (view.getUint8(start + 3) !== 0) return undefined;
+  let destination = 0;
+  let table = view.getUint8(start + 4);
+  let metric = 0;
+  let via: Ipv4 | undefined;
+  let index: number | undefined;
+  for (let at = start + routeHeader; at < end; at = nextAttribute(view, at, end)) {
+    switch (attributeType(view, at)) {
+      case RTA_DST:
+        destination = view.getUint32(requirePayload(view, at, end, 4));
+        break;
+      case RTA_GATEWAY:
+        via = fromU32(view.getUint32(requirePayload(view, at, end, 4)));
+        break;
+      case RTA_OIF:
+        index = view.getUint32(requirePayload(view, at, end, 4), true);
+        break;
+      case RTA_PRIORITY:
+        metric = view.getUint32(requirePayload(view, at, end, 4), true);
+        break;
+      case RTA_TABLE:
+        table = view.getUint32(requirePayload(view, at, end, 4), true);
+        break;
+    }
+  }
+  return {
+    table,
+    type: typeName(view.getUint8(start + 7)),
+    destination: makeCidr(fromU32(destination), view.getUint8(start + 1)),
+    via,
+    index,
+    protocol: view.getUint8(start + 5),
+    metric,
+    isOnlink: (view.getUint32(start + 8, true) & RTNH_F_ONLINK) !== 0,
+  };
+}
+
+/** Adds a route; EEXIST where one of the same destination and metric is there, whatever its next hop. */
+export function encodeAddRoute(route: DecodedRoute): NetlinkMessage {
+  const flags = messageFlag.create | messageFlag.exclusive;
+  return { type: newRoute, flags, payload: routePayload(route, reach(route)) };
+}
+
+/** Puts a route in the place of the first of the same destination and metric, in one step. */
+export function encodeReplaceRoute(route: DecodedRoute): NetlinkMessage {
+  const flags = messageFlag.create | messageFlag.replace;
+  return { type: newRoute, flags, payload: routePayload(route, reach(route)) };
+}
+
+/** Removes the first route that agrees in all that `route` says. To the kernel metric 0 is any here: the lowest goes. */
+export function encodeRemoveRoute(route: DecodedRoute): NetlinkMessage {
+  return { type: deleteRoute, flags: 0, payload: routePayload(route, scope.nowhere) };
+}
+
+function reach(route: DecodedRoute): number {
+  if (route.type === "local") return scope.host;
+  return route.via === undefined ? scope.link : scope.universe;
+}
+
+function routePayload(route: DecodedRoute, routeScope: number): Uint8Array {
+  const header = new Uint8Array(routeHeader);
+  const view = new DataView(header.buffer);
+  view.setUint8(0, AF_INET);
+  view.setUint8(1, prefixLengthOf(route.destination));
+  view.setUint8(5, route.protocol);
+  view.setUint8(6, routeScope);
+  view.setUint8(7, typeNumbers[route.type]);
+  view.setUint32(8, route.isOnlink ? RTNH_F_ONLINK : 0, true);
+  const attributes = [
+    u32Attribute(RTA_TABLE, route.table),
+    netU32Attribute(RTA_DST, rangeOf(route.destination)[0]),
+  ];
+  if (route.via !== undefined) attributes.push(netU32Attribute(RTA_GATEWAY, toU32(route.via)));
+  if (route.index !== undefined) attributes.push(u32Attribute(RTA_OIF, route.index));
+  if (route.metric !== 0) attributes.push(u32Attribute(RTA_PRIORITY, route.metric));
+  return concatBytes(header, ...attributes);
+}
+
+function typeName(number: number): ObservedRoute["type"] {
+  if (number === typeNumbers.unicast) return "unicast";
+  if (number === typeNumbers.local) return "local";
+  return number === typeNumbers.broadcast ? "broadcast" : "other";
+}
