@@ -6,13 +6,11 @@ import { invalid } from "./validation.ts";
 /** The longest that a request may wait for its objects. */
 export const maxWaitMs = 300_000;
 
-const flag = Type.Enum(["true", "false"]);
-
 export const waitParameter = Type.String({
   maxLength: 16,
   description: "A duration such as 500ms, 5s or 1m; at most 5m",
 });
-export const flagParameter = flag;
+export const flagParameter = Type.Enum(["true", "false"]);
 
 /** A query that refuses what it does not know. */
 export function querySchema<P extends Record<string, TSchema>>(parameters: P) {
@@ -24,6 +22,12 @@ export const writeParameters = {
   dryRun: Type.Optional(flagParameter),
 };
 
+/** The query of every write, as text. */
+export interface WriteQuery {
+  readonly wait?: string;
+  readonly dryRun?: string;
+}
+
 /** `undefined` where the parameter is absent. @throws `invalid` where it is no duration, or above {@link maxWaitMs}. */
 export function parseWait(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
@@ -34,4 +38,15 @@ export function parseWait(text: string | undefined): number | undefined {
 
 export function parseFlag(text: string | undefined): boolean | undefined {
   return text === undefined ? undefined : text === "true";
+}
+
+/** @throws `invalid` where it is outside 1 to `most`. */
+export function parseLimit(
+  text: string | undefined,
+  limits: { readonly default: number; readonly most: number },
+): number {
+  if (text === undefined) return limits.default;
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit >= 1 && limit <= limits.most) return limit;
+  throw invalid([{ pointer: "/query/limit", message: `must be a number from 1 to ${limits.most}` }]);
 }

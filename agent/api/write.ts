@@ -11,7 +11,7 @@ import { etagOf } from "./etag.ts";
 import { flowDocument } from "./flow-document.ts";
 import type { RouteContext } from "./parts.ts";
 import type { WaitOutcome } from "./ports.ts";
-import { parseFlag, parseWait } from "./query.ts";
+import { parseFlag, parseWait, type WriteQuery } from "./query.ts";
 import { requestSignal } from "./request-signal.ts";
 
 const previewDeadlineMs = 30_000;
@@ -20,18 +20,12 @@ const waitSlackMs = 5_000;
 
 export type Decide = (state: State, context: WriteContext) => Decision;
 
-export interface WriteQuery {
-  readonly wait?: string;
-  readonly dryRun?: string;
-}
-
 export interface Written {
   /** The state as this write left it. */
   readonly state: State;
   /** As it was before. */
   readonly before: State;
   readonly decision: Decision;
-  /** `undefined` where the caller did not ask to wait and something is left to do. */
   readonly outcome: WaitOutcome;
   readonly isWaiting: boolean;
 }

@@ -1,0 +1,110 @@
+/** The HTTP API: one Fastify instance, served on a unix socket and on any number of TCP listeners. */
+import type { IncomingMessage } from "node:http";
+import { Server as HttpsServer } from "node:https";
+import { networkInterfaces } from "node:os";
+import type { FastifyInstance } from "fastify";
+import { buildApp } from "./app.ts";
+import { refuseUnsafe } from "./listen-address.ts";
+import {
+  closeListener,
+  type Listener,
+  listenTcp,
+  listenUnix,
+  type OpenListener,
+  readTls,
+} from "./listeners.ts";
+import type { ApiParts } from "./parts.ts";
+import { TokenFile } from "./token-file.ts";
+
+export interface Api {
+  /** Opens every listener, or none. @throws `bad-config`, `already-running`. */
+  listen(): Promise<void>;
+  /** Answers those who wait, takes nothing new, removes the socket. May be called twice. */
+  close(): Promise<void>;
+  readonly app: FastifyInstance;
+  /** Where it listens: the socket's path first, then host:port as bound. */
+  readonly addresses: readonly string[];
+}
+
+const defaultDrainMs = 5_000;
+const certificateRecheckMs = 60_000;
+
+export function createApi(parts: ApiParts): Api {
+  const { settings, log } = parts;
+  const stopping = new AbortController();
+  const listenerOf = new WeakMap<IncomingMessage, Listener>();
+  const token =
+    settings.tokenFile === undefined
+      ? undefined
+      : new TokenFile(settings.tokenFile, log, () => parts.clock.now().bootMs);
+  const app = buildApp(
+    { ...parts, stopping: stopping.signal },
+    { listenerOf: (request) => listenerOf.get(request), token },
+  );
+  let open: OpenListener[] = [];
+  let renewal: NodeJS.Timeout | undefined;
+  let closing: Promise<void> | undefined;
+
+  const listenAll = async (): Promise<void> => {
+    refuseUnsafe(settings.listen, networkInterfaces(), settings.externalInterface);
+    await token?.load();
+    await app.ready();
+    const handle = (
+      request: IncomingMessage,
+      response: Parameters<typeof app.routing>[1],
+      from: Listener,
+    ) => {
+      listenerOf.set(request, from);
+      app.routing(request, response);
+    };
+    open.push(await listenUnix(settings.socketPath, handle));
+    for (const endpoint of settings.listen) open.push(await listenTcp(endpoint, settings.tls, handle));
+    log.info({ addresses: open.map(({ address }) => address) }, "api listening");
+  };
+
+  /** Certificates rotate; a file half written leaves the last ones in force. */
+  const renewCertificates = async (): Promise<void> => {
+    const { tls } = settings;
+    if (tls === undefined) return;
+    try {
+      const secureContext = await readTls(tls);
+      for (const { server } of open) {
+        if (server instanceof HttpsServer) server.setSecureContext(secureContext);
+      }
+    } catch (err) {
+      log.warn({ err }, "certificates not readable, last ones stay");
+    }
+  };
+
+  const closeAll = async (): Promise<void> => {
+    clearInterval(renewal);
+    stopping.abort(new Error("the agent stops"));
+    const drainMs = settings.drainMs ?? defaultDrainMs;
+    await Promise.all(open.map((listener) => closeListener(listener, drainMs)));
+    open = [];
+    await app.close();
+  };
+
+  return {
+    app,
+    get addresses() {
+      return open.map(({ address }) => address);
+    },
+    async listen() {
+      try {
+        await listenAll();
+      } catch (error) {
+        await Promise.all(open.map((listener) => closeListener(listener, 0)));
+        open = [];
+        throw error;
+      }
+      if (settings.tls !== undefined) {
+        renewal = setInterval(() => void renewCertificates(), certificateRecheckMs).unref();
+      }
+    },
+    close() {
+      closing ??= closeAll();
+      return closing;
+    },
+  };
+}

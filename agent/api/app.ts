@@ -1,0 +1,114 @@
+/** The Fastify instance: hooks, error handling and every route. Listens on nothing by itself. */
+import rateLimit from "@fastify/rate-limit";
+import swagger from "@fastify/swagger";
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
+import { GatewayError } from "../../lib/model/errors.ts";
+import { type AccessRules, checkAccess } from "./access.ts";
+import { acceptJsonOnly } from "./json-body.ts";
+import type { RouteContext } from "./parts.ts";
+import { notFound, pathOf, sendProblem } from "./problem.ts";
+import { querySchema } from "./query.ts";
+import { batchRoutes } from "./routes/batch.ts";
+import { connectionRoutes } from "./routes/connections.ts";
+import { desiredRoutes } from "./routes/desired.ts";
+import { gatewayRoutes } from "./routes/gateway.ts";
+import { inventoryRoutes } from "./routes/inventory.ts";
+import { leaseRoutes } from "./routes/leases.ts";
+import { objectRoutes } from "./routes/objects.ts";
+import { probeRoutes } from "./routes/probes.ts";
+import { compileValidator } from "./validation.ts";
+
+/** 50,000 objects of each kind, generously written. */
+const defaultBodyLimitBytes = 64 * 1024 * 1024;
+/** Far above what a controller sends; it stops a client that has run wild. */
+const defaultRateLimit = { max: 20_000, windowMs: 10_000 } as const;
+
+export function buildApp(context: RouteContext, access: AccessRules): FastifyInstance {
+  const { settings, version } = context;
+  const loggerInstance: FastifyBaseLogger = context.log;
+  const app = Fastify({
+    loggerInstance,
+    disableRequestLogging: true,
+    bodyLimit: settings.bodyLimitBytes ?? defaultBodyLimitBytes,
+    // Names have up to 253 characters, each of which may come percent-encoded.
+    routerOptions: { maxParamLength: 1_024 },
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+  });
+  app.setValidatorCompiler(compileValidator);
+  app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
+  app.setNotFoundHandler((request) => {
+    throw notFound(`${request.method} ${pathOf(request)}`);
+  });
+  acceptJsonOnly(app);
+  limitRate(app, settings.rateLimit ?? defaultRateLimit, access);
+  app.addHook("onRequest", (request) => checkAccess(access, request));
+  reportAnswers(app, context);
+  refuseUnknownQueries(app);
+  void app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "NAT gateway agent", version, license: { name: "Apache-2.0" } },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+    },
+  });
+  void app.register((routes, _options, done) => {
+    desiredRoutes(routes, context);
+    objectRoutes(routes, context);
+    batchRoutes(routes, context);
+    leaseRoutes(routes, context);
+    gatewayRoutes(routes, context);
+    inventoryRoutes(routes, context);
+    connectionRoutes(routes, context);
+    probeRoutes(routes, context);
+    routes.get("/openapi.json", { schema: { hide: true } }, (_request, reply) => reply.send(app.swagger()));
+    done();
+  });
+  return app;
+}
+
+/** Before access is judged, so that guessing tokens is bounded too. Probes are always answered. */
+function limitRate(
+  app: FastifyInstance,
+  { max, windowMs }: { readonly max: number; readonly windowMs: number },
+  access: AccessRules,
+): void {
+  const peerOf = (request: FastifyRequest): string =>
+    access.listenerOf(request.raw)?.kind === "tcp" ? request.ip : "local";
+  void app.register(rateLimit, { global: false, max, timeWindow: windowMs, keyGenerator: peerOf });
+  let judge: ReturnType<FastifyInstance["createRateLimit"]> | undefined;
+  void app.after(() => {
+    judge = app.createRateLimit();
+  });
+  app.addHook("onRequest", async (request, reply) => {
+    if (request.routeOptions.config.isOpen === true) return;
+    const verdict = await judge?.(request);
+    if (verdict === undefined || verdict.isAllowed || !verdict.isExceeded) return;
+    void reply.header("retry-after", String(Math.max(1, verdict.ttlInSeconds)));
+    throw new GatewayError("rate-limited", `More than ${max} requests in ${windowMs} ms`);
+  });
+}
+
+/** Every answer is measured; a write that was carried out leaves a line, a read one for those who debug. */
+function reportAnswers(app: FastifyInstance, { observeRequest, stopping }: RouteContext): void {
+  app.addHook("onSend", async (_request, reply) => {
+    if (stopping.aborted) void reply.header("connection", "close");
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const { statusCode, elapsedTime } = reply;
+    observeRequest(request.routeOptions.url ?? "unknown", statusCode, elapsedTime / 1000);
+    if (statusCode >= 400) return;
+    const facts = { method: request.method, path: pathOf(request), status: statusCode, tookMs: elapsedTime };
+    if (request.method === "GET" || request.method === "HEAD") request.log.debug(facts, "read answered");
+    else request.log.info(facts, "write answered");
+  });
+}
+
+/** A route without a query of its own takes none. Probes are asked by all sorts of machines: theirs is ignored. */
+function refuseUnknownQueries(app: FastifyInstance): void {
+  const none = querySchema({});
+  app.addHook("onRoute", (route) => {
+    if (route.url.startsWith("/v1/")) route.schema = { querystring: none, ...route.schema };
+  });
+}

@@ -1,0 +1,36 @@
+/** A plan as an operator reads it, one change a line. */
+import type { Change } from "../../lib/plan/change.ts";
+
+const signs = { add: "+", remove: "-", replace: "~", set: "=" } as const satisfies Record<
+  Change["action"],
+  string
+>;
+
+/** Ends in a newline. `total` counts the changes that are not among `changes`, too. */
+export function planText(changes: readonly Change[], total: number): string {
+  if (total === 0) return "Nothing to change.\n";
+  const lines = changes.map(({ action, subsystem, object, text }) => {
+    const cause = object === undefined ? "" : `  # ${object}`;
+    return `${signs[action]} ${subsystem.padEnd(7)} ${text}${cause}`;
+  });
+  if (total > changes.length) lines.push(`... and ${total - changes.length} more`);
+  lines.push(`${total} ${total === 1 ? "change" : "changes"}`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** True where `Accept` ranks text/plain above application/json; a tie goes to JSON. */
+export function prefersText(accept: string | undefined): boolean {
+  if (accept === undefined) return false;
+  return qualityOf(accept, "text", "plain") > qualityOf(accept, "application", "json");
+}
+
+/** The quality that the most specific range of RFC 9110, 12.5.1 gives a media type; 0 where none does. */
+function qualityOf(accept: string, type: string, subtype: string): number {
+  const qualities = new Map<string, number>();
+  for (const range of accept.split(",")) {
+    const [name = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
+    const quality = parameters.find((parameter) => parameter.startsWith("q="))?.slice(2);
+    qualities.set(name, quality === undefined ? 1 : Number(quality) || 0);
+  }
+  return qualities.get(`${type}/${subtype}`) ?? qualities.get(`${type}/*`) ?? qualities.get("*/*") ?? 0;
+}

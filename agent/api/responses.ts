@@ -1,0 +1,150 @@
+/** The shapes of answers, for the OpenAPI document alone: what is sent is what the handler returned. */
+import { type TSchema, Type } from "typebox";
+import { errorCodes } from "../../lib/model/errors.ts";
+import type { Kind } from "../../lib/model/names.ts";
+import { Ipv4Schema, ObjectNameSchema, specSchemas, UidSchema } from "../../lib/model/schema.ts";
+import { StatusSchema } from "../../lib/model/status.ts";
+import { kindTitle } from "./documents.ts";
+import { publicCodes } from "./problem.ts";
+
+export const namePath = Type.Object({ name: Type.String({ description: "The object's name" }) });
+
+const count = Type.Integer({ minimum: 0 });
+const strings = Type.Array(Type.String());
+
+const problemSchema = Type.Object({
+  type: Type.String(),
+  title: Type.String({ description: `One of: ${titles()}` }),
+  status: Type.Integer(),
+  code: Type.Enum([...publicCodes]),
+  detail: Type.String(),
+  errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), message: Type.String() }))),
+});
+
+/** The answers of a route; whatever else it answers is a problem document. */
+export function responses(schemas: Readonly<Record<number, TSchema>>): Record<string, unknown> {
+  const problem = { content: { "application/problem+json": { schema: problemSchema } } };
+  return { ...schemas, default: { description: "A problem (RFC 9457)", ...problem } };
+}
+
+export function objectSchema(kind: Kind) {
+  const { name: _name, uid: _uid, ...properties } = specSchemas[kind].properties;
+  return Type.Object({
+    kind: Type.Enum([kindTitle(kind)]),
+    name: ObjectNameSchema,
+    uid: Type.Optional(UidSchema),
+    spec: Type.Object(properties, { additionalProperties: false }),
+    revision: count,
+    status: StatusSchema,
+  });
+}
+
+export function listSchema(item: TSchema) {
+  return Type.Object({ items: Type.Array(item) });
+}
+
+export const writeSchema = Type.Object({
+  revision: count,
+  generation: count,
+  ready: count,
+  notReady: Type.Array(
+    Type.Object({
+      kind: Type.String(),
+      name: ObjectNameSchema,
+      uid: Type.Optional(UidSchema),
+      spec: Type.Object({}),
+      revision: count,
+      status: StatusSchema,
+    }),
+    { description: "The first 100" },
+  ),
+  notReadyTotal: count,
+});
+
+export const changeSchema = Type.Object({
+  action: Type.Enum(["add", "remove", "replace", "set"]),
+  subsystem: Type.Enum(["sysctl", "gate", "guard", "rule", "address", "route", "flow"]),
+  object: Type.Optional(Type.String({ description: "The object that asks for it, as fips/fip-a" })),
+  text: Type.String({ description: "In the words of the subsystem's own tool" }),
+});
+
+const tupleSchema = Type.Object({ src: Ipv4Schema, dst: Ipv4Schema, sport: count, dport: count });
+
+export const flowListSchema = Type.Object({
+  total: count,
+  items: Type.Array(
+    Type.Object({
+      protocol: Type.String(),
+      original: tupleSchema,
+      reply: tupleSchema,
+      natStatus: Type.Enum(["none", "snat", "dnat", "both"]),
+    }),
+  ),
+});
+
+export const previewSchema = Type.Object({
+  changes: Type.Array(changeSchema),
+  changesTotal: count,
+  flows: flowListSchema,
+});
+
+export const passReportSchema = Type.Object({
+  startedAt: Type.String({ format: "date-time" }),
+  took: Type.Number({ description: "Seconds" }),
+  reasons: strings,
+  observed: Type.Object({ rules: count, addresses: count, routes: count }),
+  changed: count,
+  changes: Type.Array(changeSchema),
+  failed: Type.Array(
+    Type.Object({
+      object: Type.Optional(Type.String()),
+      stage: Type.String(),
+      code: Type.String(),
+      message: Type.String(),
+    }),
+  ),
+  flowsRemoved: count,
+});
+
+const desiredAndApplied = Type.Object({ desired: count, applied: count });
+
+export const gatewayStatusSchema = Type.Object({
+  version: Type.String(),
+  epoch: Type.String(),
+  degraded: Type.Array(Type.Object({ reason: Type.String(), message: Type.String() })),
+  generation: desiredAndApplied,
+  revision: desiredAndApplied,
+  objects: Type.Record(Type.String(), Type.Object({ total: count, ready: count, notReady: count })),
+  lastReconcile: Type.Union([passReportSchema, Type.Null()]),
+  backend: Type.String(),
+  gate: Type.Enum(["open", "closed", "unknown"]),
+  interfaces: Type.Record(
+    Type.String(),
+    Type.Object({
+      name: Type.String(),
+      present: Type.Boolean(),
+      up: Type.Boolean(),
+      mac: Type.String(),
+      addresses: strings,
+    }),
+  ),
+});
+
+export const inventorySchema = Type.Object({
+  observed: Type.Boolean({ description: "False before the first pass has read the kernel" }),
+  addresses: Type.Array(
+    Type.Object({
+      ip: Ipv4Schema,
+      role: Type.Enum(["self", "gateway", "eip", "orphan", "conflict"]),
+      interface: Type.String(),
+      users: strings,
+    }),
+  ),
+  subnets: Type.Array(Type.Object({ cidr: Type.String(), capacity: count, used: count, free: count })),
+});
+
+export const releaseSchema = Type.Object({ changes: Type.Array(changeSchema), foreignRules: strings });
+
+function titles(): string {
+  return publicCodes.map((code) => `${errorCodes[code].title} (${errorCodes[code].status})`).join("; ");
+}

@@ -1,0 +1,40 @@
+/** Several single writes as one: all or nothing. */
+import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import { applyBatch } from "../../../lib/admission/batch.ts";
+import { type Batch, BatchSchema } from "../../../lib/model/schema.ts";
+import { writeDocument } from "../documents.ts";
+import { parseIfMatch } from "../etag.ts";
+import type { RouteContext } from "../parts.ts";
+import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
+import { previewSchema, responses, writeSchema } from "../responses.ts";
+import { statusCodeOf, write } from "../write.ts";
+
+export function batchRoutes(app: FastifyInstance, context: RouteContext): void {
+  app.post<{ Querystring: WriteQuery; Body: Batch }>(
+    "/v1/batch",
+    {
+      schema: {
+        tags: ["desired"],
+        summary: "Deletes, then upserts; all or nothing",
+        querystring: querySchema(writeParameters),
+        body: BatchSchema,
+        response: responses({ 200: Type.Union([writeSchema, previewSchema]), 202: writeSchema }),
+      },
+    },
+    (request, reply) => {
+      const batch = request.body;
+      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      return write(
+        context,
+        reply,
+        request.query,
+        (state, facts) => applyBatch(state, { batch, ifMatch }, facts),
+        (written) =>
+          reply
+            .code(statusCodeOf(written))
+            .send(writeDocument(written.state, written.decision.touched, context.board)),
+      );
+    },
+  );
+}

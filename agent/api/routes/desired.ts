@@ -1,0 +1,74 @@
+/** The whole set: read it, replace it. */
+import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import { putFullSet } from "../../../lib/admission/full-set.ts";
+import type { Desired } from "../../../lib/model/desired.ts";
+import { type FullSet, FullSetSchema, type Spec } from "../../../lib/model/schema.ts";
+import { writeDocument } from "../documents.ts";
+import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
+import type { RouteContext } from "../parts.ts";
+import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
+import { previewSchema, responses, writeSchema } from "../responses.ts";
+import { statusCodeOf, write } from "../write.ts";
+
+export function desiredRoutes(app: FastifyInstance, context: RouteContext): void {
+  app.get(
+    "/v1/desired",
+    {
+      schema: {
+        tags: ["desired"],
+        summary: "Reads the whole desired set, in the form in which it can be put back",
+        response: responses({ 200: FullSetSchema, 304: Type.Null({ description: "Not modified" }) }),
+      },
+    },
+    (request, reply) => {
+      const { desired } = context.state.current;
+      void reply.header("etag", etagOf(desired.revision));
+      if (isUnmodified(request.headers["if-none-match"], desired.revision)) return reply.code(304).send();
+      return reply.send(fullSetOf(desired));
+    },
+  );
+
+  app.put<{ Querystring: WriteQuery; Body: FullSet }>(
+    "/v1/desired",
+    {
+      schema: {
+        tags: ["desired"],
+        summary: "Replaces the whole desired set atomically",
+        querystring: querySchema(writeParameters),
+        body: FullSetSchema,
+        response: responses({ 200: Type.Union([writeSchema, previewSchema]), 202: writeSchema }),
+      },
+    },
+    (request, reply) => {
+      const set = request.body;
+      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      return write(
+        context,
+        reply,
+        request.query,
+        (state, facts) => putFullSet(state, { set, ifMatch }, facts),
+        (written) =>
+          reply
+            .code(statusCodeOf(written))
+            .send(writeDocument(written.state, written.decision.touched, context.board)),
+      );
+    },
+  );
+}
+
+function fullSetOf(desired: Desired): Readonly<Record<string, unknown>> {
+  return {
+    generation: desired.generation,
+    gateway: desired.gateway,
+    eips: specsOf(desired.eips),
+    fips: specsOf(desired.fips),
+    snats: specsOf(desired.snats),
+    dnats: specsOf(desired.dnats),
+    routes: specsOf(desired.routes),
+  };
+}
+
+function specsOf(objects: ReadonlyMap<string, { readonly spec: Spec }>): readonly Spec[] {
+  return Array.from(objects.values(), ({ spec }) => spec);
+}

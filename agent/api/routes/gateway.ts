@@ -1,0 +1,58 @@
+/** The gateway as a whole: how it is, what a pass would change, a pass now. */
+import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import type { RouteContext } from "../parts.ts";
+import { planText, prefersText } from "../plan-text.ts";
+import { requestSignal } from "../request-signal.ts";
+import { changeSchema, gatewayStatusSchema, passReportSchema, responses } from "../responses.ts";
+
+const planDeadlineMs = 30_000;
+const passDeadlineMs = 300_000;
+
+const PlanSchema = Type.Object({ changes: Type.Array(changeSchema), total: Type.Integer() });
+
+export function gatewayRoutes(app: FastifyInstance, context: RouteContext): void {
+  app.get(
+    "/v1/status",
+    {
+      schema: {
+        tags: ["gateway"],
+        summary: "Summarises the gateway",
+        response: responses({ 200: gatewayStatusSchema }),
+      },
+    },
+    (_request, reply) => reply.send({ ...context.board.summary(), version: context.version }),
+  );
+
+  app.get(
+    "/v1/plan",
+    {
+      schema: {
+        tags: ["gateway"],
+        summary: "Shows what the next pass would change; text with Accept: text/plain",
+        produces: ["application/json", "text/plain"],
+        response: responses({ 200: PlanSchema }),
+      },
+    },
+    async (request, reply) => {
+      const signal = requestSignal(reply, context.stopping, planDeadlineMs);
+      const { changes, changesTotal } = await context.reconciler.preview(context.state.current, signal);
+      void reply.header("vary", "accept");
+      if (!prefersText(request.headers.accept)) return { changes, total: changesTotal };
+      return reply.type("text/plain; charset=utf-8").send(planText(changes, changesTotal));
+    },
+  );
+
+  app.post(
+    "/v1/reconcile",
+    {
+      schema: {
+        tags: ["gateway"],
+        summary: "Runs a full pass now",
+        response: responses({ 200: passReportSchema }),
+      },
+    },
+    (_request, reply) =>
+      context.reconciler.reconcile("api", requestSignal(reply, context.stopping, passDeadlineMs)),
+  );
+}

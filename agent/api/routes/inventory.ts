@@ -1,0 +1,85 @@
+/** Every IP once, and the way to take an orphan out. */
+import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import { type Inventory, inventory } from "../../../lib/inventory/inventory.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { addressOf, type Ipv4, parseIpv4 } from "../../../lib/model/ipv4.ts";
+import { objectId } from "../../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../../lib/model/observed.ts";
+import type { RouteContext } from "../parts.ts";
+import { notFound } from "../problem.ts";
+import { requestSignal } from "../request-signal.ts";
+import { inventorySchema, releaseSchema, responses } from "../responses.ts";
+
+const releaseDeadlineMs = 60_000;
+const nothingSeen: ObservedNetwork = { links: [], addresses: [], routes: [], sysctls: new Map() };
+
+export function inventoryRoutes(app: FastifyInstance, context: RouteContext): void {
+  app.get(
+    "/v1/inventory",
+    {
+      schema: {
+        tags: ["inventory"],
+        summary: "Lists every IP once, and counts each subnet",
+        response: responses({ 200: inventorySchema }),
+      },
+    },
+    (_request, reply) =>
+      reply.send({ observed: context.reconciler.network !== undefined, ...takeInventory(context) }),
+  );
+
+  app.post<{ Params: { ip: string } }>(
+    "/v1/inventory/:ip/release",
+    {
+      schema: {
+        tags: ["inventory"],
+        summary: "Takes an orphan out of the kernel, with every owned rule and flow on it",
+        params: Type.Object({ ip: Type.String({ description: "An IPv4 address" }) }),
+        response: responses({ 200: releaseSchema }),
+      },
+    },
+    async (request, reply) => {
+      const ip = parseIpv4(request.params.ip);
+      if (ip === undefined) throw notFound("An address of that form");
+      refuseUnlessOrphan(context, ip);
+      return context.reconciler.release(ip, requestSignal(reply, context.stopping, releaseDeadlineMs));
+    },
+  );
+}
+
+/** @throws `conflict` where it is desired, `in-use` where it is the gateway's own, `not-found` where nobody holds it. */
+function refuseUnlessOrphan(context: RouteContext, ip: Ipv4): void {
+  if (context.reconciler.network === undefined) {
+    throw new GatewayError("internal", "The kernel was not read yet; try again");
+  }
+  const entry = takeInventory(context).addresses.find((address) => address.ip === ip);
+  if (entry === undefined) throw notFound(ip);
+  if (entry.users.length > 0) {
+    const [user] = entry.users;
+    const details = { users: entry.users };
+    throw new GatewayError("conflict", `${ip} is desired by ${user}; delete that first`, { details });
+  }
+  if (entry.role !== "orphan") {
+    throw new GatewayError("in-use", `${ip} is the address of ${entry.role}`, {
+      details: { role: entry.role },
+    });
+  }
+}
+
+function takeInventory({ state, board, reconciler, settings }: RouteContext): Inventory {
+  const { desired, ledger } = state.current;
+  const contested = new Set<Ipv4>();
+  for (const [name, { spec }] of desired.eips) {
+    const { conditions } = board.statusOf(objectId("eip", name));
+    if (conditions.some(({ reason }) => reason === "AddressConflict")) contested.add(addressOf(spec.address));
+  }
+  return inventory({
+    desired,
+    network: reconciler.network ?? nothingSeen,
+    own: reconciler.ownAddresses,
+    ledger,
+    gateway: desired.gateway.defaultGateway ?? settings.fallbackGateway,
+    externalInterface: settings.externalInterface,
+    contested,
+  });
+}

@@ -1,0 +1,44 @@
+/** Signs of life for Eips with a lease. */
+import type { FastifyInstance } from "fastify";
+import { type Static, Type } from "typebox";
+import { renewLeases } from "../../../lib/admission/renew-leases.ts";
+import { maxObjectsPerKind, ObjectNameSchema } from "../../../lib/model/schema.ts";
+import { etagOf, parseIfMatch } from "../etag.ts";
+import type { RouteContext } from "../parts.ts";
+import { responses } from "../responses.ts";
+import { store } from "../write.ts";
+
+const RenewalSchema = Type.Object(
+  { eips: Type.Array(ObjectNameSchema, { maxItems: maxObjectsPerKind }) },
+  { additionalProperties: false },
+);
+
+const RenewedSchema = Type.Object({
+  revision: Type.Integer(),
+  renewed: Type.Array(Type.String(), { description: "The Eips, as asked for" }),
+});
+
+export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
+  app.post<{ Body: Static<typeof RenewalSchema> }>(
+    "/v1/leases/renew",
+    {
+      schema: {
+        tags: ["leases"],
+        summary: "Renews the leases of Eips; durable before it is answered",
+        body: RenewalSchema,
+        response: responses({ 200: RenewedSchema }),
+      },
+    },
+    async (request, reply) => {
+      const { eips } = request.body;
+      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const { state, decision } = await store(context, (current, facts) =>
+        renewLeases(current, { eips, ifMatch }, facts),
+      );
+      const { revision } = state.desired;
+      void reply.header("etag", etagOf(revision));
+      if (decision.refusal !== undefined) throw decision.refusal;
+      return { revision, renewed: eips };
+    },
+  );
+}

@@ -1,0 +1,190 @@
+/** The five kinds, alike: list, read, put and delete one. */
+import type { FastifyInstance } from "fastify";
+import { type TSchema, Type } from "typebox";
+import { deleteObject } from "../../../lib/admission/delete-object.ts";
+import { putObject } from "../../../lib/admission/put-object.ts";
+import { objectsOf } from "../../../lib/model/desired.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import {
+  type Collection,
+  collectionOf,
+  type Kind,
+  kinds,
+  type ObjectName,
+  objectId,
+  parseObjectName,
+} from "../../../lib/model/names.ts";
+import {
+  ObjectNameSchema,
+  type Spec,
+  type SpecOf,
+  specSchemas,
+  UidSchema,
+} from "../../../lib/model/schema.ts";
+import { kindTitle, objectDocument } from "../documents.ts";
+import { etagOf, parseIfMatch } from "../etag.ts";
+import type { RouteContext } from "../parts.ts";
+import { notFound } from "../problem.ts";
+import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
+import { listSchema, namePath, objectSchema, previewSchema, responses } from "../responses.ts";
+import { invalid } from "../validation.ts";
+import { statusCodeOf, write } from "../write.ts";
+
+export function objectRoutes(app: FastifyInstance, context: RouteContext): void {
+  for (const kind of kinds) kindRoutes(app, context, kind);
+}
+
+interface NamePath {
+  readonly name: string;
+}
+
+function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): void {
+  const collection = collectionOf(kind);
+  const title = kindTitle(kind);
+  const object = objectSchema(kind);
+  const one = `/v1/${collection}/:name`;
+
+  app.get<{ Querystring: { ready?: string } }>(
+    `/v1/${collection}`,
+    {
+      schema: {
+        tags: [collection],
+        summary: `Lists ${title}s`,
+        querystring: querySchema({ ready: Type.Optional(flagParameter) }),
+        response: responses({ 200: listSchema(object) }),
+      },
+    },
+    (request, reply) => {
+      const wanted = parseFlag(request.query.ready);
+      const { desired } = context.state.current;
+      const items = [];
+      for (const stored of objectsOf(desired, kind).values()) {
+        const document = objectDocument(kind, stored, context.board);
+        if (wanted === undefined || document.status.ready === wanted) items.push(document);
+      }
+      return reply.header("etag", etagOf(desired.revision)).send({ items });
+    },
+  );
+
+  app.get<{ Params: NamePath }>(
+    one,
+    {
+      schema: {
+        tags: [collection],
+        summary: `Reads one ${title}`,
+        params: namePath,
+        response: responses({ 200: object }),
+      },
+    },
+    (request, reply) => {
+      const { desired } = context.state.current;
+      const name = existingName(collection, request.params.name);
+      const stored = objectsOf(desired, kind).get(name);
+      if (stored === undefined) throw notFound(objectId(kind, name));
+      return reply.header("etag", etagOf(desired.revision)).send(objectDocument(kind, stored, context.board));
+    },
+  );
+
+  app.put<{ Params: NamePath; Querystring: WriteQuery; Body: Readonly<Record<string, unknown>> }>(
+    one,
+    {
+      schema: {
+        tags: [collection],
+        summary: `Creates or replaces one ${title}`,
+        params: namePath,
+        querystring: querySchema(writeParameters),
+        body: putBodySchema(kind),
+        response: responses({ 200: Type.Union([object, previewSchema]), 202: object }),
+      },
+    },
+    (request, reply) => {
+      const spec = parseSpec(kind, request.params.name, request.body);
+      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      return write(
+        context,
+        reply,
+        request.query,
+        (state, facts) => putObject(state, { kind, spec, ifMatch }, facts),
+        (written) => {
+          const stored = objectsOf(written.state.desired, kind).get(spec.name);
+          if (stored === undefined) throw new TypeError(`stored, and not there: ${spec.name}`);
+          return reply.code(statusCodeOf(written)).send(objectDocument(kind, stored, context.board));
+        },
+      );
+    },
+  );
+
+  app.delete<{ Params: NamePath; Querystring: DeleteQuery }>(
+    one,
+    {
+      schema: {
+        tags: [collection],
+        summary: `Deletes one ${title}`,
+        params: namePath,
+        querystring: deleteQuerySchema(kind),
+        response: responses({ 200: previewSchema, 202: object, 204: Type.Null({ description: "Deleted" }) }),
+      },
+    },
+    (request, reply) => {
+      const { uid, cascade, ...query } = request.query;
+      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const name = existingName(collection, request.params.name);
+      const deletion = { kind, name, uid, isCascading: parseFlag(cascade), ifMatch };
+      return write(
+        context,
+        reply,
+        query,
+        (state, facts) => deleteObject(state, deletion, facts),
+        (written) => {
+          if (!written.isWaiting || written.outcome === "done") return reply.code(204).send();
+          const stored = objectsOf(written.before.desired, kind).get(name);
+          if (stored === undefined) return reply.code(204).send();
+          return reply.code(202).send(objectDocument(kind, stored, context.board));
+        },
+      );
+    },
+  );
+}
+
+interface DeleteQuery extends WriteQuery {
+  readonly uid?: NonNullable<Spec["uid"]>;
+  readonly cascade?: string;
+}
+
+function deleteQuerySchema(kind: Kind) {
+  const parameters = { ...writeParameters, uid: Type.Optional(UidSchema) };
+  return querySchema(kind === "eip" ? { ...parameters, cascade: Type.Optional(flagParameter) } : parameters);
+}
+
+/** The flat object; the path names it already. */
+function putBodySchema(kind: Kind) {
+  const properties: Readonly<Record<string, TSchema>> = specSchemas[kind].properties;
+  return Type.Object(
+    { ...properties, name: Type.Optional(ObjectNameSchema) },
+    { additionalProperties: false },
+  );
+}
+
+/** Joins path and body, which its schema has passed. */
+function parseSpec<K extends Kind>(
+  kind: K,
+  text: string,
+  body: Readonly<Record<string, unknown>>,
+): SpecOf[K] {
+  const name = parseObjectName(text);
+  if (name === undefined) {
+    throw invalid([{ pointer: "/name", message: "in the path must be a DNS subdomain" }]);
+  }
+  if (body.name !== undefined && body.name !== name) {
+    throw invalid([{ pointer: "/name", message: `differs from the path's ${collectionOf(kind)}/${name}` }]);
+  }
+  return { ...body, name } as SpecOf[K];
+}
+
+/** A name that no object can have is the name of none. */
+function existingName(collection: Collection, text: string): ObjectName {
+  const name = parseObjectName(text);
+  if (name === undefined)
+    throw new GatewayError("not-found", `no object of ${collection} can have that name`);
+  return name;
+}

@@ -1,0 +1,37 @@
+/** What machines ask every few seconds. None of these looks at the dataplane. */
+import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import type { RouteContext } from "../parts.ts";
+
+const open = { isOpen: true } as const;
+const text = { 200: Type.String() };
+
+export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteContext): void {
+  app.get(
+    "/livez",
+    { config: open, schema: { tags: ["probes"], summary: "The process answers", response: text } },
+    (_request, reply) => reply.type("text/plain").send("ok\n"),
+  );
+
+  app.get(
+    "/readyz",
+    {
+      config: open,
+      schema: {
+        tags: ["probes"],
+        summary: "The first full pass has verified, whatever single objects failed",
+        response: { ...text, 503: Type.String() },
+      },
+    },
+    (_request, reply) =>
+      board.isReady
+        ? reply.type("text/plain").send("ok\n")
+        : reply.code(503).type("text/plain").send("the first full pass has not verified yet\n"),
+  );
+
+  app.get(
+    "/metrics",
+    { schema: { tags: ["probes"], summary: "Metrics for Prometheus", response: text } },
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
+  );
+}

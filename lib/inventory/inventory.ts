@@ -1,0 +1,176 @@
+/** The inventory: who holds each IP of the outside subnets, and how many are left. */
+import type { Ledger } from "../admission/state.ts";
+import type { DesiredObjects } from "../model/desired.ts";
+import {
+  addressOf,
+  type Cidr,
+  contains,
+  type Ipv4,
+  makeCidr,
+  networkOf,
+  prefixLengthOf,
+  rangeOf,
+  reservedOf,
+  toU32,
+} from "../model/ipv4.ts";
+import { type InterfaceName, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
+import { routeProtocol } from "../plan/routes.ts";
+
+export interface InventoryInput {
+  readonly desired: DesiredObjects;
+  readonly network: ObservedNetwork;
+  /** The gateway's own addresses, on any interface. */
+  readonly own: ReadonlySet<Ipv4>;
+  readonly ledger: Ledger;
+  /** The default gateway in force, if one is known. */
+  readonly gateway: Ipv4 | undefined;
+  readonly externalInterface: InterfaceName;
+  /** EIPs that another machine answered for. */
+  readonly contested: ReadonlySet<Ipv4>;
+}
+
+/**
+ * `self`: the gateway's own. `gateway`: the default route's next hop. `eip`: desired. `orphan`: on the gateway, though
+ * nobody asks for it. `conflict`: desired, and held by the gateway itself, its next hop or another machine.
+ */
+export type Role = "self" | "gateway" | "eip" | "orphan" | "conflict";
+
+export interface InventoryAddress {
+  readonly ip: Ipv4;
+  readonly role: Role;
+  readonly interface: InterfaceName;
+  /** The Eips that name the IP, elder first, each followed by what uses it. */
+  readonly users: readonly ObjectId[];
+}
+
+export interface InventorySubnet {
+  readonly cidr: Cidr;
+  /** Addresses that hosts may hold: without network and broadcast address. */
+  readonly capacity: number;
+  readonly used: number;
+  readonly free: number;
+}
+
+export interface Inventory {
+  /** Every IP once, in numeric order. */
+  readonly addresses: readonly InventoryAddress[];
+  /** No subnet lies in another: a narrower one counts into the wider. */
+  readonly subnets: readonly InventorySubnet[];
+}
+
+interface Sighting {
+  readonly interface: InterfaceName;
+  readonly prefixLength: number;
+}
+
+/**
+ * A set union of self, gateway, desired and orphan: an IP with two reasons to be there counts once. It covers the
+ * external interface, the interfaces that Eips name, and what the ledger says was put elsewhere.
+ */
+export function inventory(input: InventoryInput): Inventory {
+  const { own, gateway, contested, externalInterface } = input;
+  const desired = desiredByIp(input.desired, externalInterface);
+  const observed = observedByIp(input);
+  const ips = new Set<Ipv4>([...observed.keys(), ...desired.keys()]);
+  if (gateway !== undefined) ips.add(gateway);
+  const roleOf = (ip: Ipv4): Role => {
+    const isHeld = own.has(ip) || ip === gateway || contested.has(ip);
+    if (desired.has(ip)) return isHeld ? "conflict" : "eip";
+    if (own.has(ip)) return "self";
+    return ip === gateway ? "gateway" : "orphan";
+  };
+  const addresses = [...ips]
+    .sort((one, other) => toU32(one) - toU32(other))
+    .map((ip) => ({
+      ip,
+      role: roleOf(ip),
+      interface: (observed.get(ip) ?? desired.get(ip)?.sighting)?.interface ?? externalInterface,
+      users: desired.get(ip)?.users ?? [],
+    }));
+  const networks = new Set<Cidr>();
+  for (const ip of ips) {
+    const sighting = observed.get(ip) ?? desired.get(ip)?.sighting;
+    if (sighting !== undefined) networks.add(makeCidr(ip, sighting.prefixLength));
+  }
+  for (const { spec } of input.desired.eips.values()) networks.add(networkOf(spec.address));
+  return { addresses, subnets: widest(networks).map((cidr) => countSubnet(cidr, addresses)) };
+}
+
+function desiredByIp(
+  desired: DesiredObjects,
+  externalInterface: InterfaceName,
+): ReadonlyMap<Ipv4, { readonly sighting: Sighting; readonly users: readonly ObjectId[] }> {
+  const usersOf = usersByEip(desired);
+  const byIp = new Map<Ipv4, { sighting: Sighting; users: ObjectId[] }>();
+  for (const [name, { spec }] of desired.eips) {
+    const ip = addressOf(spec.address);
+    const entry = byIp.get(ip) ?? {
+      sighting: {
+        interface: spec.interface ?? externalInterface,
+        prefixLength: prefixLengthOf(spec.address),
+      },
+      users: [],
+    };
+    entry.users.push(objectId("eip", name), ...(usersOf.get(name) ?? []));
+    byIp.set(ip, entry);
+  }
+  return byIp;
+}
+
+function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, readonly ObjectId[]> {
+  const users = new Map<ObjectName, ObjectId[]>();
+  for (const kind of ["fip", "snat", "dnat"] as const) {
+    for (const [name, { spec }] of desired[`${kind}s`]) {
+      const known = users.get(spec.eip);
+      if (known === undefined) users.set(spec.eip, [objectId(kind, name)]);
+      else known.push(objectId(kind, name));
+    }
+  }
+  return users;
+}
+
+/** What stands on the interfaces that the inventory covers. An EIP bound by a route of the agent's counts as an address. */
+function observedByIp({ desired, network, ledger, externalInterface }: InventoryInput): Map<Ipv4, Sighting> {
+  const covered = new Set<InterfaceName>([externalInterface]);
+  for (const { spec } of desired.eips.values()) if (spec.interface !== undefined) covered.add(spec.interface);
+  const entered = new Set(
+    Array.from(ledger.addresses.values(), (entry) => `${entry.interface} ${entry.address}`),
+  );
+  const sightings = new Map<Ipv4, Sighting>();
+  const see = (ip: Ipv4, sighting: Sighting): void => {
+    // The same IP may stand there twice with different prefixes: the wider one is the subnet's.
+    const known = sightings.get(ip);
+    if (known === undefined || sighting.prefixLength < known.prefixLength) sightings.set(ip, sighting);
+  };
+  for (const entry of network.addresses) {
+    if (covered.has(entry.interface) || entered.has(`${entry.interface} ${entry.address}`)) {
+      see(entry.address, entry);
+    }
+  }
+  for (const { type, protocol, destination, interface: link } of network.routes) {
+    const isBinding = type === "local" && protocol === routeProtocol && prefixLengthOf(destination) === 32;
+    if (isBinding && link !== undefined) see(addressOf(destination), { interface: link, prefixLength: 32 });
+  }
+  return sightings;
+}
+
+/** Those that lie in no other, in numeric order. */
+function widest(networks: ReadonlySet<Cidr>): readonly Cidr[] {
+  const sorted = [...networks].sort(
+    (one, other) => prefixLengthOf(one) - prefixLengthOf(other) || rangeOf(one)[0] - rangeOf(other)[0],
+  );
+  const kept: Cidr[] = [];
+  for (const cidr of sorted) if (!kept.some((wider) => contains(wider, addressOf(cidr)))) kept.push(cidr);
+  return kept.sort((one, other) => rangeOf(one)[0] - rangeOf(other)[0]);
+}
+
+function countSubnet(cidr: Cidr, addresses: readonly InventoryAddress[]): InventorySubnet {
+  const [first, last] = rangeOf(cidr);
+  const reserved = reservedOf(cidr);
+  const capacity = last - first + 1 - (reserved === undefined ? 0 : 2);
+  const used = addresses.filter(
+    ({ ip }) => contains(cidr, ip) && ip !== reserved?.network && ip !== reserved?.broadcast,
+  ).length;
+  return { cidr, capacity, used, free: capacity - used };
+}

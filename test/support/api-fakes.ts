@@ -1,0 +1,241 @@
+/** The API on fakes: the real reducer and the real decisions, a state in memory, a board and a reconciler that obey. */
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { type Api, createApi } from "../../agent/api/api.ts";
+import type { ApiSettings } from "../../agent/api/parts.ts";
+import type {
+  BoardPort,
+  GatewayStatus,
+  PassReport,
+  Preview,
+  ReconcilerPort,
+  StatePort,
+  WaitOutcome,
+} from "../../agent/api/ports.ts";
+import { emptyState, type Instant, reduce, type State, type StateChange } from "../../lib/admission/state.ts";
+import type { Flow } from "../../lib/conntrack/flow.ts";
+import { objectsOf } from "../../lib/model/desired.ts";
+import type { GatewayError } from "../../lib/model/errors.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import type { Reason, Status } from "../../lib/model/status.ts";
+
+const epoch = "boot-1/4026531840";
+const startedAt = "2026-01-01T00:00:00.000Z";
+
+export class MemoryState implements StatePort {
+  current: State = emptyState;
+  /** What the next transaction fails with, as a full disk does. */
+  failure: GatewayError | undefined;
+  /** Changes made durable so far. */
+  journal: StateChange[] = [];
+
+  async transact<T>(
+    decide: (state: State) => { readonly changes: readonly StateChange[]; readonly result: T },
+  ): Promise<{ readonly state: State; readonly result: T }> {
+    const { changes, result } = decide(this.current);
+    if (this.failure !== undefined) throw this.failure;
+    this.current = reduce(this.current, changes);
+    this.journal.push(...changes);
+    return { state: this.current, result };
+  }
+}
+
+/** Objects are Ready where a test says so; whoever waits is answered by {@link finish}, by time or by abort. */
+export class FakeBoard implements BoardPort {
+  readonly #state: StatePort;
+  readonly #waiters = new Set<(outcome: WaitOutcome) => void>();
+  readonly ready = new Set<ObjectId>();
+  readonly reasons = new Map<ObjectId, Reason>();
+  /** With it every wait is answered at once. */
+  outcome: WaitOutcome | undefined;
+  waited: { readonly ready: readonly ObjectId[]; readonly gone: readonly ObjectId[]; timeoutMs: number }[] =
+    [];
+  isReady = true;
+
+  constructor(state: StatePort) {
+    this.#state = state;
+  }
+
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  statusOf(id: ObjectId): Status {
+    const { kind, name } = parseObjectId(id);
+    const stored = objectsOf(this.#state.current.desired, kind).get(name);
+    const isReady = this.ready.has(id);
+    return {
+      ready: isReady,
+      observedRevision: isReady ? (stored?.revision ?? 0) : 0,
+      epoch,
+      conditions: [
+        {
+          type: "Ready",
+          status: isReady ? "True" : "False",
+          reason: isReady ? "Ready" : (this.reasons.get(id) ?? "Pending"),
+          message: "",
+          lastTransitionTime: startedAt,
+        },
+      ],
+    };
+  }
+
+  wait(
+    goals: { readonly ready: readonly ObjectId[]; readonly gone: readonly ObjectId[] },
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<WaitOutcome> {
+    this.waited.push({ ready: goals.ready, gone: goals.gone, timeoutMs });
+    if (this.outcome !== undefined) return Promise.resolve(this.outcome);
+    if (goals.gone.length === 0 && goals.ready.every((id) => this.ready.has(id)))
+      return Promise.resolve("done");
+    if (timeoutMs === 0) return Promise.resolve("timeout");
+    return new Promise((resolve) => {
+      const finish = (outcome: WaitOutcome) => {
+        clearTimeout(timer);
+        this.#waiters.delete(finish);
+        resolve(outcome);
+      };
+      const timer = setTimeout(() => finish("timeout"), timeoutMs);
+      signal.addEventListener("abort", () => finish("stopping"), { once: true });
+      this.#waiters.add(finish);
+    });
+  }
+
+  finish(outcome: WaitOutcome): void {
+    for (const finish of [...this.#waiters]) finish(outcome);
+  }
+
+  summary(): GatewayStatus {
+    const { revision, generation } = this.#state.current.desired;
+    return {
+      version: "0.0.0",
+      epoch,
+      degraded: [],
+      generation: { desired: generation, applied: 0 },
+      revision: { desired: revision, applied: 0 },
+      objects: { eips: { total: 0, ready: 0, notReady: 0 } },
+      lastReconcile: null,
+      backend: "nftables",
+      gate: "open",
+      interfaces: {},
+    };
+  }
+}
+
+export class FakeReconciler implements ReconcilerPort {
+  network: ObservedNetwork | undefined = { links: [], addresses: [], routes: [], sysctls: new Map() };
+  ownAddresses: ReadonlySet<Ipv4> = new Set();
+  isUnadopted = false;
+  wakes: string[] = [];
+  previewed: State[] = [];
+  released: Ipv4[] = [];
+  next: Preview = { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
+  flows: { total: number; flows: readonly Flow[] } = { total: 0, flows: [] };
+  limits: number[] = [];
+  /** What every call to the kernel fails with. */
+  failure: Error | undefined;
+
+  wake(reason: string): void {
+    this.wakes.push(reason);
+  }
+
+  async reconcile(reason: string): Promise<PassReport> {
+    if (this.failure !== undefined) throw this.failure;
+    return {
+      startedAt,
+      took: 0.25,
+      reasons: [reason],
+      observed: { rules: 3, addresses: 2, routes: 1 },
+      changed: 0,
+      changes: [],
+      failed: [],
+      flowsRemoved: 0,
+    };
+  }
+
+  async preview(state: State): Promise<Preview> {
+    if (this.failure !== undefined) throw this.failure;
+    this.previewed.push(state);
+    return this.next;
+  }
+
+  async connections(_eip: Ipv4, limit: number): Promise<{ total: number; flows: readonly Flow[] }> {
+    this.limits.push(limit);
+    return this.flows;
+  }
+
+  async release(address: Ipv4) {
+    this.released.push(address);
+    return {
+      changes: [{ action: "remove", subsystem: "address", text: `${address}/24 dev net1` } as const],
+      foreignRules: ["-A INPUT -d 203.0.113.99/32 -j ACCEPT"],
+    };
+  }
+}
+
+export interface TestApi {
+  readonly api: Api;
+  readonly app: Api["app"];
+  readonly state: MemoryState;
+  readonly board: FakeBoard;
+  readonly reconciler: FakeReconciler;
+  /** Log lines of level info and above. */
+  readonly lines: Record<string, unknown>[];
+  readonly observed: { readonly route: string; readonly code: number }[];
+  readonly socketPath: string;
+  readonly now: { bootMs: number; wallMs: number };
+}
+
+export function testApi(settings: Partial<ApiSettings> = {}): TestApi {
+  const state = new MemoryState();
+  const board = new FakeBoard(state);
+  const reconciler = new FakeReconciler();
+  const lines: Record<string, unknown>[] = [];
+  const observed: { route: string; code: number }[] = [];
+  const now = { bootMs: 1_000, wallMs: Date.parse(startedAt) };
+  const socketPath = join(mkdtempSync(join(tmpdir(), "natgw-api-")), "agent.sock");
+  const api = createApi({
+    state,
+    board,
+    reconciler,
+    clock: { now: (): Instant => ({ bootId: "boot-1", ...now }) },
+    metrics: new Registry(),
+    observeRequest: (route, code) => observed.push({ route, code }),
+    log: pino({ level: "info" }, { write: (line: string) => lines.push(JSON.parse(line)) }),
+    version: "0.0.0",
+    settings: {
+      socketPath,
+      listen: [],
+      externalInterface: "net1" as InterfaceName,
+      fallbackGateway: undefined,
+      tokenFile: undefined,
+      tls: undefined,
+      drainMs: 2_000,
+      ...settings,
+    },
+  });
+  return { api, app: api.app, state, board, reconciler, lines, observed, socketPath, now };
+}
+
+/** A full set of `count` EIPs with a FIP each. */
+export function largeSet(count: number, generation = 1): Record<string, unknown> {
+  const index = Array.from({ length: count }, (_, number) => number);
+  return {
+    generation,
+    eips: index.map((i) => ({ name: `eip-${i}`, address: `198.18.${(i >> 8) & 255}.${i & 255}/15` })),
+    fips: index.map((i) => ({
+      name: `fip-${i}`,
+      eip: `eip-${i}`,
+      internalIp: `10.0.${(i >> 8) & 255}.${i & 255}`,
+    })),
+    snats: [],
+    dnats: [],
+    routes: [],
+  };
+}
