@@ -25,7 +25,7 @@ t.test("what is written is read back, across groups, compactions and reopenings"
     fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
       const disk = new FakeDisk();
       const open = () =>
-        startStore({ directory: disk.directory(), codec, now: () => 0, log: quiet, smallestCompacted: 4096 });
+        startStore({ directory: disk.directory(), codec, now: () => 0, log: quiet, smallestCompacted: 1024 });
       let store = await open();
       let model = codec.empty;
       for (const what of [...steps, "reopen" as const]) {
