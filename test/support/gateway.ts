@@ -90,8 +90,9 @@ export class Gateway {
   }
 
   /** Starts an agent in the place of the one before, which must have ended. */
-  startAgent(): AgentProcess {
-    this.#agent = new AgentProcess(this.lab, this.agentOptions);
+  startAgent(settings: Readonly<Record<string, string>> = {}): AgentProcess {
+    const options = this.agentOptions;
+    this.#agent = new AgentProcess(this.lab, { ...options, settings: { ...options.settings, ...settings } });
     return this.#agent;
   }
 

@@ -1,0 +1,138 @@
+/** First contact: an agent without a state meets a gateway that lives. */
+import t from "tap";
+import type { Problem } from "../support/api-client.ts";
+import { Gateway, variants } from "../support/gateway.ts";
+import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
+
+/** What the script of old left in the kernel: a FIP and a SNAT that live on, and a FIP that nobody wants any more. */
+const liveRules = [
+  "*mangle",
+  ":VPC_MARK -",
+  "-A PREROUTING -j VPC_MARK",
+  "-A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1",
+  "COMMIT",
+  "*nat",
+  ...[
+    "DNAT_FILTER",
+    "EXCLUSIVE_DNAT",
+    "SHARED_DNAT",
+    "SNAT_FILTER",
+    "EXCLUSIVE_SNAT",
+    "SHARED_SNAT",
+    "HAIRPIN_SNAT",
+  ].map((chain) => `:${chain} -`),
+  ":FOREIGN -",
+  "-A PREROUTING -j DNAT_FILTER",
+  "-A POSTROUTING -j SNAT_FILTER",
+  "-A POSTROUTING -j FOREIGN",
+  "-A FOREIGN -d 192.0.2.1/32 -j RETURN",
+  "-A DNAT_FILTER -j EXCLUSIVE_DNAT",
+  "-A DNAT_FILTER -j SHARED_DNAT",
+  "-A SNAT_FILTER -j EXCLUSIVE_SNAT",
+  "-A SNAT_FILTER -j SHARED_SNAT",
+  "-A SNAT_FILTER -j HAIRPIN_SNAT",
+  "-A EXCLUSIVE_DNAT -d 203.0.113.10/32 -j DNAT --to-destination 10.0.1.5",
+  "-A EXCLUSIVE_SNAT -s 10.0.1.5/32 -j SNAT --to-source 203.0.113.10",
+  "-A EXCLUSIVE_DNAT -d 203.0.113.13/32 -j DNAT --to-destination 10.0.1.6",
+  "-A SHARED_SNAT -s 10.0.1.0/24 -o net1 -j SNAT --to-source 203.0.113.12 --random-fully",
+  "COMMIT",
+];
+
+const set = {
+  generation: 7,
+  gateway,
+  eips: [eip(10), eip(12)],
+  fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
+  snats: [{ name: "all", eip: "eip-12", internalCIDR: "10.0.1.0/24" }],
+};
+
+for (const variant of variants) {
+  t.test(variant, async (t) => {
+    const gw = await Gateway.make(t, variant);
+    const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
+    await gw.lab.exec("gw", ["sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1"]);
+    await gw.restore(...liveRules);
+    await gw.lab.ip(
+      "gw",
+      ...[10, 12, 13].map((lastByte) => `address add 203.0.113.${lastByte}/24 dev net1`),
+      "route add default via 203.0.113.1 dev net1 onlink",
+    );
+    const wanted = [
+      await outside.open(tcp("203.0.113.10")),
+      await pod1.open(outsideTcp),
+      await pod2.open(outsideTcp),
+    ];
+    const unwanted = await outside.open(tcp("203.0.113.13"));
+    const goOn = async () => {
+      for (const stream of wanted) t.ok(await stream.advance(20_000), "a live flow goes on");
+    };
+    await goOn();
+    const rulesBefore = await gw.rules("nat");
+    const addressesBefore = await gw.addresses("net1");
+
+    const expectUntouched = async () => {
+      const rules = await gw.rules("nat");
+      t.same(rules, rulesBefore, "no rule was touched");
+      t.same(await gw.addresses("net1"), addressesBefore, "no address was touched");
+    };
+
+    await t.test("nothing is removed, and the agent says why", async (t) => {
+      await gw.startAgent().whenLive();
+      await gw.api.reconcile();
+      const status = await gw.api.status();
+      t.match(status.degraded, [{ reason: "NotAdopted" }]);
+      await expectUntouched();
+      await goOn();
+      t.ok(await unwanted.advance(20_000));
+    });
+
+    await t.test("single writes and batches are refused", async (t) => {
+      const refused = [
+        await gw.api.put("eips/eip-10", { address: "203.0.113.10/24" }),
+        await gw.api.delete("eips/eip-10"),
+        await gw.api.call("POST", "/v1/batch", { upsert: { eips: [eip(10)] } }),
+      ];
+      for (const { status, body } of refused) {
+        t.equal(status, 409);
+        t.equal((body as unknown as Problem).code, "not-adopted");
+      }
+      await expectUntouched();
+    });
+
+    await t.test("a restart changes nothing of that", async (t) => {
+      await gw.agent.kill();
+      await gw.startAgent().whenLive();
+      await gw.api.reconcile();
+      t.match((await gw.api.status()).degraded, [{ reason: "NotAdopted" }]);
+      await expectUntouched();
+    });
+
+    await t.test("the first full set takes over, and cuts no flow that it permits", async (t) => {
+      const reply = await gw.api.putSet(set);
+      t.equal(reply.status, 200);
+      t.match(reply.body, { ready: 4, notReadyTotal: 0 });
+      t.same((await gw.api.status()).degraded, []);
+      await goOn();
+      for (const stream of wanted) t.ok((await stream.close()).isIntact, "not a byte was lost");
+    });
+
+    await t.test("what the set does not hold is gone, what is foreign stays", async (t) => {
+      t.same(await gw.flows("203.0.113.13"), []);
+      t.notOk(await unwanted.advance(1, 400));
+      t.same(await gw.addresses("net1"), ["203.0.113.254/24", "203.0.113.10/24", "203.0.113.12/24"]);
+      const rules = await gw.rules("nat");
+      t.same(
+        rules.filter((rule) => rule.includes("203.0.113.13")),
+        [],
+      );
+      t.ok(rules.includes("-A FOREIGN -d 192.0.2.1/32 -j RETURN"));
+      await gw.expectConverged(t);
+    });
+
+    await t.test("from then on single writes are welcome", async (t) => {
+      const reply = await gw.api.put("eips/eip-11", { address: "203.0.113.11/24" });
+      t.equal(reply.status, 200);
+      t.ok(reply.body.status.ready);
+    });
+  });
+}

@@ -1,0 +1,169 @@
+/** The daily bread: one full set, and what it does to traffic, rules, addresses and routes. */
+import t from "tap";
+import { Gateway, variants } from "../support/gateway.ts";
+import { labAddresses } from "../support/lab.ts";
+import { eip, gateway, outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
+
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11), eip(12)],
+  fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
+  dnats: [
+    {
+      name: "web",
+      eip: "eip-11",
+      protocol: "tcp",
+      externalPort: 8080,
+      internalIp: "10.0.1.6",
+      internalPort: 80,
+    },
+    {
+      name: "dns",
+      eip: "eip-11",
+      protocol: "udp",
+      externalPort: 5353,
+      internalIp: "10.0.1.6",
+      internalPort: 53,
+    },
+  ],
+  snats: [{ name: "all", eip: "eip-12", internalCIDR: "10.0.1.0/24" }],
+};
+
+const hairpin = (address: string) =>
+  `-A HAIRPIN_SNAT -o eth0 -m mark --mark 0x1/0x1 -m conntrack --ctstate DNAT --ctorigdst ${address} -j SNAT --to-source ${address} --random-fully`;
+
+/** What `iptables-save` must print, chain by chain. */
+const natLayout = [
+  "-A PREROUTING -j DNAT_FILTER",
+  "-A POSTROUTING -j SNAT_FILTER",
+  "-A DNAT_FILTER -j EXCLUSIVE_DNAT",
+  "-A DNAT_FILTER -j SHARED_DNAT",
+  "-A SNAT_FILTER -j EXCLUSIVE_SNAT",
+  "-A SNAT_FILTER -j SHARED_SNAT",
+  "-A SNAT_FILTER -j HAIRPIN_SNAT",
+  "-A EXCLUSIVE_DNAT -d 203.0.113.10/32 -j DNAT --to-destination 10.0.1.5",
+  "-A EXCLUSIVE_SNAT -s 10.0.1.5/32 -j SNAT --to-source 203.0.113.10",
+  "-A SHARED_DNAT -d 203.0.113.11/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.6:80",
+  "-A SHARED_DNAT -d 203.0.113.11/32 -p udp -m udp --dport 5353 -j DNAT --to-destination 10.0.1.6:53",
+  "-A SHARED_SNAT -s 10.0.1.0/24 -o net1 -j SNAT --to-source 203.0.113.12 --random-fully",
+  ...["203.0.113.10", "203.0.113.11", "203.0.113.12"].map(hairpin),
+];
+const mangleLayout = ["-A PREROUTING -j VPC_MARK", "-A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1"];
+
+/** By chain; within a chain the order stays. */
+function byChain(rules: readonly string[]): readonly string[] {
+  const chainOf = (rule: string) => rule.split(" ")[1] ?? "";
+  return rules.toSorted((a, b) => (chainOf(a) < chainOf(b) ? -1 : chainOf(a) > chainOf(b) ? 1 : 0));
+}
+
+for (const variant of variants) {
+  t.test(variant, async (t) => {
+    const gw = await Gateway.start(t, variant);
+    const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
+
+    await t.test("an agent at rest holds nothing back and writes nothing", async (t) => {
+      const status = await gw.api.status();
+      t.equal(status.backend, variant);
+      t.same(status.degraded, []);
+      t.equal(status.gate, "open");
+      await gw.expectConverged(t);
+    });
+
+    await t.test("one PUT makes everything Ready", async (t) => {
+      const reply = await gw.api.putSet(set, "?wait=10s");
+      t.equal(reply.status, 200);
+      t.same(reply.body.notReady, []);
+      t.match(reply.body, { generation: 1, ready: 7, notReadyTotal: 0 });
+      t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
+    });
+
+    await t.test("traffic goes as the set says", async (t) => {
+      const asked = [
+        // from the outside, with the client's own address
+        [outside, tcp("203.0.113.10"), "pod1", labAddresses.outside],
+        [outside, udp("203.0.113.10"), "pod1", labAddresses.outside],
+        [outside, tcp("203.0.113.11", 8080), "pod2", labAddresses.outside],
+        [outside, udp("203.0.113.11", 5353), "pod2", labAddresses.outside],
+        // to the outside, as the EIP
+        [pod1, outsideTcp, "outside", "203.0.113.10"],
+        [pod1, outsideUdp, "outside", "203.0.113.10"],
+        [pod2, outsideTcp, "outside", "203.0.113.12"],
+        [pod2, outsideUdp, "outside", "203.0.113.12"],
+        // from pod to pod by an EIP; who has a FIP is seen as its EIP, others as the EIP they asked
+        [pod2, tcp("203.0.113.10"), "pod1", "203.0.113.10"],
+        [pod2, udp("203.0.113.10"), "pod1", "203.0.113.10"],
+        [pod2, tcp("203.0.113.11", 8080), "pod2", "203.0.113.11"],
+        [pod1, tcp("203.0.113.11", 8080), "pod2", "203.0.113.10"],
+        [pod1, tcp("203.0.113.10"), "pod1", "203.0.113.10"],
+      ] as const;
+      for (const [from, target, answeredBy, seenAs] of asked) {
+        const { transport, address, port } = target;
+        const words = `${from.name} asks ${address}:${port} by ${transport}`;
+        t.match(await from.ask(target), { answeredBy, seenAs }, words);
+      }
+      t.ok(await outside.hearsNothing(tcp("203.0.113.11", 81)), "a port that no DNAT names stays shut");
+    });
+
+    await t.test("rules, addresses and routes are as Kube-OVN lays them out", async (t) => {
+      t.same(byChain(await gw.rules("nat")), byChain(natLayout));
+      t.same(byChain(await gw.rules("mangle")), byChain(mangleLayout));
+      t.same(await gw.addresses("net1"), [
+        "203.0.113.254/24",
+        "203.0.113.10/24",
+        "203.0.113.11/24",
+        "203.0.113.12/24",
+      ]);
+      t.match(
+        await gw.lab.exec("gw", ["ip", "route", "show", "default"]),
+        /default via 203\.0\.113\.1 dev net1 .*onlink/,
+      );
+      t.equal((await gw.lab.exec("gw", ["sysctl", "-n", "net.ipv4.ip_forward"])).trim(), "1");
+    });
+
+    await t.test("a second pass plans nothing and writes nothing", (t) => gw.expectConverged(t));
+
+    await t.test("a replay is no write, and changes nothing", async (t) => {
+      const before = await gw.api.call("GET", "/v1/desired");
+      const watch = await gw.watch();
+      t.equal((await gw.api.putSet(set)).status, 200);
+      t.same(await watch.stop(), []);
+      t.equal((await gw.api.call("GET", "/v1/desired")).etag, before.etag);
+    });
+
+    await t.test("what a stranger does inside is undone, what he does elsewhere is left", async (t) => {
+      await gw.restore(
+        "*nat",
+        ":FOREIGN -",
+        "-A FOREIGN -d 192.0.2.1/32 -j RETURN",
+        "-A POSTROUTING -j FOREIGN",
+        "-I EXCLUSIVE_DNAT -d 203.0.113.12/32 -j DNAT --to-destination 10.0.1.5",
+        "-D SHARED_SNAT 1",
+        "COMMIT",
+      );
+      await gw.lab.ip("gw", "address delete 203.0.113.11/24 dev net1", "route delete default");
+      const report = await gw.api.reconcile();
+      t.same(report.failed, []);
+      const foreign = ["-A FOREIGN -d 192.0.2.1/32 -j RETURN", "-A POSTROUTING -j FOREIGN"];
+      const rules = await gw.rules("nat");
+      t.same(byChain(rules.filter((rule) => !foreign.includes(rule))), byChain(natLayout));
+      t.same(rules.filter((rule) => foreign.includes(rule)).toSorted(), foreign);
+      t.match(await outside.ask(tcp("203.0.113.11", 8080)), { answeredBy: "pod2" });
+      t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.12" });
+      await gw.expectConverged(t);
+    });
+
+    await t.test("an empty set leaves the frame and the gateway's own", async (t) => {
+      const reply = await gw.api.putSet({ generation: 2 });
+      t.equal(reply.status, 200);
+      const objectRules = /^-A (EXCLUSIVE_DNAT|EXCLUSIVE_SNAT|SHARED_DNAT|SHARED_SNAT|HAIRPIN_SNAT) /;
+      t.same(
+        (await gw.rules("nat")).filter((rule) => objectRules.test(rule)),
+        [],
+      );
+      t.same(await gw.addresses("net1"), ["203.0.113.254/24"]);
+      t.ok(await outside.hearsNothing(tcp("203.0.113.10")));
+      await gw.expectConverged(t);
+    });
+  });
+}

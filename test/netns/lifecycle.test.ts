@@ -1,0 +1,155 @@
+/** The agent comes, goes and is killed; addresses come and go; the namespace is made anew. */
+import { existsSync } from "node:fs";
+import t from "tap";
+import { AgentProcess } from "../support/agent-process.ts";
+import { Gateway, variants } from "../support/gateway.ts";
+import { labAddresses } from "../support/lab.ts";
+import { until } from "../support/run.ts";
+import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
+
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11), eip(12)],
+  fips: [{ name: "fip", eip: "eip-12", internalIp: "10.0.1.5" }],
+  snats: [{ name: "all", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
+};
+
+for (const variant of variants) {
+  t.test(variant, async (t) => {
+    const gw = await Gateway.start(t, variant);
+    const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
+    t.equal((await gw.api.putSet(set)).status, 200);
+    const streams = [
+      await outside.open(tcp("203.0.113.12")),
+      await pod1.open(outsideTcp),
+      await pod2.open(outsideTcp),
+    ];
+    const expectFlowing = async () => {
+      for (const stream of streams) t.ok(await stream.advance(20_000), "a live flow goes on");
+    };
+    await expectFlowing();
+
+    await t.test(
+      "deleting the first EIP keeps the others, the gateway's own and the default route",
+      async (t) => {
+        t.ok([200, 204].includes((await gw.api.delete("eips/eip-10")).status));
+        t.same(await gw.addresses("net1"), ["203.0.113.254/24", "203.0.113.11/24", "203.0.113.12/24"]);
+        t.match(
+          await gw.lab.exec("gw", ["ip", "route", "show", "default"]),
+          /^default via 203\.0\.113\.1 dev net1/,
+        );
+        await expectFlowing();
+        await gw.expectConverged(t);
+      },
+    );
+
+    await t.test("SIGTERM leaves the dataplane and takes the socket", async (t) => {
+      const rules = await gw.rules("nat");
+      const watch = await gw.watch();
+      t.equal(await gw.agent.stop(), 0);
+      t.same(await watch.stop(), [], "going writes nothing");
+      t.notOk(existsSync(gw.agentOptions.socketPath));
+      t.same(await gw.rules("nat"), rules);
+      await expectFlowing();
+      t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
+    });
+
+    await t.test("a start over a converged gateway writes nothing", async (t) => {
+      const watch = await gw.watch();
+      await gw.startAgent().whenReady();
+      t.same(await watch.stop(), []);
+      t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
+      await expectFlowing();
+    });
+
+    await t.test("kill -9 and a start write nothing, and all is Ready again in the same epoch", async (t) => {
+      const { epoch } = await gw.api.status();
+      await gw.agent.kill();
+      await expectFlowing();
+      const watch = await gw.watch();
+      await gw.startAgent().whenReady();
+      t.same(await watch.stop(), []);
+      const status = await gw.api.status();
+      t.equal(status.epoch, epoch);
+      t.same(status.degraded, []);
+      t.match(status.objects, { eips: { total: 2, ready: 2 }, fips: { total: 1, ready: 1 } });
+      await expectFlowing();
+      await gw.expectConverged(t);
+    });
+
+    await t.test("what changed while it was dead is repaired by the next start", async (t) => {
+      await gw.agent.kill();
+      await gw.restore("*nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT", "COMMIT");
+      await gw.lab.ip("gw", "address delete 203.0.113.12/24 dev net1");
+      await gw.startAgent().whenReady();
+      t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
+      t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.11" });
+      await gw.expectConverged(t);
+    });
+
+    await t.test("a second agent in the namespace ends with one clear line", async (t) => {
+      const { socketPath, ...options } = gw.agentOptions;
+      const second = new AgentProcess(gw.lab, {
+        ...options,
+        stateDirectory: `${options.stateDirectory}-2`,
+        socketPath: `${socketPath}.2`,
+      });
+      t.not(await second.whenEnded(), 0);
+      t.match(second.log, /already|another agent/i);
+      t.notMatch(second.log, /\n\s+at /, "without a stack trace");
+      await second.kill();
+      await gw.expectConverged(t);
+    });
+
+    for (const stream of streams) await stream.close();
+
+    await t.test("a namespace made anew is filled from the state directory", async (t) => {
+      const { epoch } = await gw.api.status();
+      const rules = await gw.rules("nat");
+      await gw.lab.renewGateway();
+      await gw.agent.kill();
+      t.same(await gw.rules("nat"), []);
+      await gw.startAgent().whenReady();
+      const status = await gw.api.status();
+      t.not(status.epoch, epoch, "a new namespace is a new epoch");
+      t.match(status.objects, { eips: { total: 2, ready: 2 }, snats: { total: 1, ready: 1 } });
+      t.same((await gw.rules("nat")).toSorted(), rules.toSorted());
+      t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1", seenAs: labAddresses.outside });
+      t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.11" });
+      await gw.expectConverged(t);
+    });
+
+    await t.test("an address that somebody else holds is not taken", async (t) => {
+      await gw.agent.stop();
+      await gw.lab.ip("outside", "address add 203.0.113.66/24 dev eth0");
+      await gw.startAgent({ NATGW_ARP_PROBE: "200ms" }).whenReady();
+      const reply = await gw.api.put("eips/eip-66", { address: "203.0.113.66/24" });
+      t.equal(reply.status, 202, "it cannot become Ready by waiting");
+      t.match(
+        reply.body.status.conditions.find(({ type }) => type === "Ready"),
+        { status: "False", reason: "AddressConflict" },
+      );
+      t.notOk((await gw.addresses("net1")).includes("203.0.113.66/24"));
+      t.equal((await gw.api.put("eips/eip-67", { address: "203.0.113.67/24" })).status, 200);
+      await gw.api.delete("eips/eip-66");
+      await gw.expectConverged(t);
+    });
+
+    await t.test("a change from outside is seen and repaired", async (t) => {
+      await gw.lab.ip("gw", "address delete 203.0.113.12/24 dev net1");
+      await until("the address to return", async () =>
+        (await gw.addresses("net1")).includes("203.0.113.12/24"),
+      );
+      await gw.lab.ip("gw", "route delete default");
+      await until("the default route to return", async () =>
+        (await gw.lab.exec("gw", ["ip", "route", "show", "default"])).includes("via 203.0.113.1"),
+      );
+      if (variant === "iptables-legacy") return;
+      const rules = await gw.rules("nat");
+      await gw.restore("*nat", "-F EXCLUSIVE_DNAT", "COMMIT");
+      await until("the rule to return", async () => (await gw.rules("nat")).length === rules.length);
+      await gw.expectConverged(t);
+    });
+  });
+}
