@@ -8,7 +8,7 @@
  * judged on the groups it touches.
  */
 import type { DesiredObjects } from "../model/desired.ts";
-import { addressOf, type Cidr, type Ipv4, networkOf, reservedOf } from "../model/ipv4.ts";
+import { addressOf, type Cidr, type Ipv4, networkOf, reservedRoleOf } from "../model/ipv4.ts";
 import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Dnat, Eip, Fip, Gateway } from "../model/schema.ts";
 
@@ -69,12 +69,9 @@ function reservedClash(
   if (facts.ownAddresses.has(address)) return ownAddress(address);
   if (address === defaultGateway)
     return { with: "gateway", message: `${address} is the default gateway's address` };
-  const subnet = networkOf(spec.address);
-  const reserved = reservedOf(subnet);
-  if (address === reserved?.network)
-    return { with: "subnet", message: `${address} is the network address of ${subnet}` };
-  if (address === reserved?.broadcast)
-    return { with: "subnet", message: `${address} is the broadcast address of ${subnet}` };
+  const role = reservedRoleOf(spec.address);
+  if (role !== undefined)
+    return { with: "subnet", message: `${address} is the ${role} address of ${networkOf(spec.address)}` };
   return undefined;
 }
 

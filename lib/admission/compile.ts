@@ -19,6 +19,8 @@ export interface CompileContext extends Facts {
   readonly expiredLeases: ReadonlySet<ObjectName>;
   /** The MAC that answered for an address, where the address is not held by this gateway already. */
   readonly addressConflicts: ReadonlyMap<Ipv4, string>;
+  /** Addresses about which the wire is being asked: the answer decides, and wakes another pass. */
+  readonly probing?: ReadonlySet<Ipv4>;
   /** Objects that the kernel refused, with its words. */
   readonly quarantined: ReadonlyMap<ObjectId, string>;
   /** Interfaces that are not in this namespace. */
@@ -35,7 +37,10 @@ export interface Compiled {
   readonly usedBy: ReadonlyMap<ObjectName, readonly ObjectId[]>;
 }
 
-/** Why an object is not programmed. No pass will change that before something else does: who waits is answered. */
+/**
+ * Why an object is not programmed. `Pending`: the next pass will know more. Any other reason: no pass will change that
+ * before something else does, and who waits is answered.
+ */
 export interface Block {
   /** False for a clash alone: all else is accepted and waits for the world to change. */
   readonly isAccepted: boolean;
@@ -50,6 +55,8 @@ export interface Idle {
 
 /** Every stored object comes out in exactly one place: in the program, blocked, or idle. */
 export function compile(desired: Desired, context: CompileContext): Compiled {
+  // Asked for by few, and as dear as all the rest.
+  let users: Compiled["usedBy"] | undefined;
   const work: Work = {
     context,
     clashes: findClashes(desired, context),
@@ -74,7 +81,10 @@ export function compile(desired: Desired, context: CompileContext): Compiled {
     },
     blocked: work.blocked,
     idle: work.idle,
-    usedBy: usersByEip(desired),
+    get usedBy() {
+      users ??= usersByEip(desired);
+      return users;
+    },
   };
 }
 
@@ -98,6 +108,7 @@ function programEip(spec: Eip, work: Work): ProgramEip | undefined {
     (context.expiredLeases.has(spec.name) ? expired(spec.name) : undefined) ??
     missingInterface(onLink, context) ??
     (mac === undefined ? undefined : accepted("AddressConflict", `${mac} answers for ${address}`)) ??
+    (context.probing?.has(address) ? accepted("Pending", `asking whether anyone holds ${address}`) : undefined) ??
     quarantineOf(id, work);
   if (block === undefined)
     return { id, address, prefixLength: prefixLengthOf(spec.address), interface: onLink };
@@ -174,7 +185,7 @@ function* programmable<S extends Spec & { readonly eip: ObjectName }>(
 function eipBlock(name: ObjectName, desired: Desired, work: Work): Block {
   if (!desired.eips.has(name)) return accepted("EipNotFound", `eip ${name} does not exist`);
   const block = work.blocked.get(objectId("eip", name));
-  if (block?.reason === "LeaseExpired") return block;
+  if (block?.reason === "LeaseExpired" || block?.reason === "Pending") return block;
   return accepted("EipNotReady", `eip ${name} is not programmed: ${block?.message}`);
 }
 

@@ -76,12 +76,12 @@ export function fromU32(value: number): Ipv4 {
 
 /** The address part of a network or an interface address. */
 export function addressOf(cidr: Cidr | InterfaceAddress): Ipv4 {
-  return split(cidr)[0];
+  return cidr.slice(0, cidr.indexOf("/")) as Ipv4;
 }
 
 /** The prefix length, 0 to 32. */
 export function prefixLengthOf(cidr: Cidr | InterfaceAddress): number {
-  return split(cidr)[1];
+  return Number(cidr.slice(cidr.indexOf("/") + 1));
 }
 
 /** The subnet that an interface address lies in. */
@@ -116,6 +116,18 @@ export function reservedOf(cidr: Cidr): { readonly network: Ipv4; readonly broad
   if (prefixLengthOf(cidr) >= 31) return undefined;
   const [first, last] = rangeOf(cidr);
   return { network: fromU32(first), broadcast: fromU32(last) };
+}
+
+/**
+ * Whether an interface address is its own subnet's network or broadcast address; `undefined` where a host may hold it.
+ * The same verdict as {@link reservedOf}, without making the addresses.
+ */
+export function reservedRoleOf(address: InterfaceAddress): "network" | "broadcast" | undefined {
+  const [ip, length] = split(address);
+  if (length >= 31) return undefined;
+  const hostMask = ~netmaskU32(length) >>> 0;
+  const host = (toU32(ip) & hostMask) >>> 0;
+  return host === 0 ? "network" : host === hostMask ? "broadcast" : undefined;
 }
 
 /** 127.0.0.0/8, which never leaves a host. */

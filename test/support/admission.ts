@@ -1,0 +1,105 @@
+/** A store without a disk: runs decisions one after another on the newest state, for tests of admission. */
+import { applyBatch } from "../../lib/admission/batch.ts";
+import { deleteObject } from "../../lib/admission/delete-object.ts";
+import { putFullSet } from "../../lib/admission/full-set.ts";
+import { putObject } from "../../lib/admission/put-object.ts";
+import { renewLeases } from "../../lib/admission/renew-leases.ts";
+import { emptyState, type Instant, reduce, type State } from "../../lib/admission/state.ts";
+import type { Decision, IfMatch, WriteContext } from "../../lib/admission/writes.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Collection, Kind, ObjectName, Uid } from "../../lib/model/names.ts";
+import type { Batch, FullSet, SpecOf } from "../../lib/model/schema.ts";
+
+/** Specs in tests are written as JSON; the brands are this function's to give. */
+export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };
+export type PlainSet = Partial<Record<Collection, readonly Plain[]>> & {
+  readonly generation: number;
+  readonly gateway?: Readonly<Record<string, unknown>>;
+};
+
+export function fullSet(set: PlainSet): FullSet {
+  const filled = { eips: [], fips: [], snats: [], dnats: [], routes: [], ...set };
+  return filled as unknown as FullSet;
+}
+
+export class World {
+  state: State = emptyState;
+  now: Instant = { bootId: "boot-1", bootMs: 1_000, wallMs: 1_700_000_000_000 };
+  ownAddresses = new Set<Ipv4>();
+  fallbackGateway: Ipv4 | undefined;
+  isUnadopted = false;
+
+  get context(): WriteContext {
+    const facts = { ownAddresses: this.ownAddresses, fallbackGateway: this.fallbackGateway };
+    return { now: this.now, facts, isUnadopted: this.isUnadopted, digest: (text) => text };
+  }
+
+  /** Lets both clocks run. */
+  pass(ms: number): void {
+    this.now = { ...this.now, bootMs: this.now.bootMs + ms, wallMs: this.now.wallMs + ms };
+  }
+
+  put(kind: Kind, spec: Plain, ifMatch?: IfMatch): Decision {
+    const request = { kind, spec: spec as unknown as SpecOf[Kind], ifMatch };
+    return this.#keep(putObject(this.state, request, this.context));
+  }
+
+  delete(
+    kind: Kind,
+    name: string,
+    options: { uid?: string; isCascading?: boolean; ifMatch?: IfMatch } = {},
+  ): Decision {
+    const { uid, ...others } = options;
+    const request = { kind, name: name as ObjectName, uid: uid as Uid | undefined, ...others };
+    return this.#keep(deleteObject(this.state, request, this.context));
+  }
+
+  batch(
+    batch: {
+      upsert?: Partial<Record<Collection, readonly Plain[]>>;
+      delete?: Partial<Record<Collection, string[]>>;
+    },
+    ifMatch?: IfMatch,
+  ): Decision {
+    return this.#keep(applyBatch(this.state, { batch: batch as unknown as Batch, ifMatch }, this.context));
+  }
+
+  set(set: PlainSet, ifMatch?: IfMatch): Decision {
+    return this.#keep(putFullSet(this.state, { set: fullSet(set), ifMatch }, this.context));
+  }
+
+  renew(eips: readonly string[], ifMatch?: IfMatch): Decision {
+    return this.#keep(
+      renewLeases(this.state, { eips: eips as readonly ObjectName[], ifMatch }, this.context),
+    );
+  }
+
+  /** The names stored of a kind, the elder first. */
+  names(kind: Kind): readonly string[] {
+    return [...this.state.desired[`${kind}s`].keys()];
+  }
+
+  /** What is stored under a name. */
+  stored(kind: Kind, name: string) {
+    return this.state.desired[`${kind}s`].get(name as ObjectName);
+  }
+
+  /** Changes survive a journal: what JSON does to them must not matter. */
+  #keep(decision: Decision): Decision {
+    this.state = reduce(this.state, JSON.parse(JSON.stringify(decision.changes)));
+    if (decision.refusal !== undefined) throw decision.refusal;
+    return decision;
+  }
+}
+
+/** The error that `write` was refused with; throws where it was not. */
+export function refusal(write: () => unknown): GatewayError {
+  try {
+    write();
+  } catch (error) {
+    if (error instanceof GatewayError) return error;
+    throw error;
+  }
+  throw new Error("was not refused");
+}
