@@ -90,7 +90,7 @@ for (const variant of variants) {
 
     await t.test("a second agent in the namespace ends with one clear line", async (t) => {
       const { socketPath, ...options } = gw.agentOptions;
-      const second = new AgentProcess(gw.lab, {
+      const second = AgentProcess.start(gw.lab, {
         ...options,
         stateDirectory: `${options.stateDirectory}-2`,
         socketPath: `${socketPath}.2`,

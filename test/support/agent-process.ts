@@ -7,9 +7,12 @@ import type { Lab } from "./lab.ts";
 import { inNamespace } from "./namespaces.ts";
 import { until } from "./run.ts";
 
-export const agentMain = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+/** The sources, which Node runs as they are. */
+const agentMain = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 
 export interface AgentOptions {
+  /** The daemon's entry: the sources where absent. */
+  readonly main?: string;
   readonly stateDirectory: string;
   readonly socketPath: string;
   /** Put first on PATH. */
@@ -32,21 +35,31 @@ export function agentEnvironment(options: AgentOptions): Record<string, string> 
   };
 }
 
+/** The command line that runs the daemon in a lab's gateway. */
+export function agentCommand(lab: Lab, { main = agentMain }: AgentOptions): readonly string[] {
+  return inNamespace(lab.namespaceOf("gw"), [process.execPath, main]);
+}
+
 export class AgentProcess {
   readonly api: ApiClient;
   readonly #child: ChildProcess;
   readonly #log: string[] = [];
   readonly #exited: Promise<unknown>;
 
-  /** Starts the process; {@link whenLive} or {@link whenReady} tell when it is of use. */
-  constructor(lab: Lab, options: AgentOptions) {
-    const [command = "ip", ...args] = inNamespace(lab.namespaceOf("gw"), [process.execPath, agentMain]);
-    this.#child = spawn(command, args, { env: agentEnvironment(options), stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+  private constructor(child: ChildProcess, api: ApiClient) {
+    this.#child = child;
+    this.api = api;
+    for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => this.#log.push(text));
     }
-    this.#exited = once(this.#child, "close");
-    this.api = new ApiClient(options.socketPath);
+    this.#exited = once(child, "close");
+  }
+
+  /** Starts the process; {@link whenLive} and {@link whenReady} tell when it is of use. */
+  static start(lab: Lab, options: AgentOptions): AgentProcess {
+    const [command = "ip", ...args] = agentCommand(lab, options);
+    const child = spawn(command, args, { env: agentEnvironment(options), stdio: ["ignore", "pipe", "pipe"] });
+    return new AgentProcess(child, new ApiClient(options.socketPath));
   }
 
   /** Everything that it has logged. */

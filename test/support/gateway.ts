@@ -92,7 +92,10 @@ export class Gateway {
   /** Starts an agent in the place of the one before, which must have ended. */
   startAgent(settings: Readonly<Record<string, string>> = {}): AgentProcess {
     const options = this.agentOptions;
-    this.#agent = new AgentProcess(this.lab, { ...options, settings: { ...options.settings, ...settings } });
+    this.#agent = AgentProcess.start(this.lab, {
+      ...options,
+      settings: { ...options.settings, ...settings },
+    });
     return this.#agent;
   }
 
