@@ -21,7 +21,8 @@ export class InstanceLock {
   async start(): Promise<void> {
     const server = createServer((socket) => {
       socket.on("error", () => socket.destroy());
-      socket.end(`${process.pid}\n`);
+      // Destroyed once it is said: who never hangs up would hold up stop().
+      socket.end(`${process.pid}\n`, () => socket.destroy());
     });
     try {
       await listen(server, this.#name);
