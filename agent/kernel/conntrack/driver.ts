@@ -1,0 +1,67 @@
+/**
+ * Finds flows in the kernel's connection-tracking table and takes them out.
+ *
+ * A dump of this table is never a snapshot: the kernel walks its buckets while packets go on, and says nothing about
+ * what moved meanwhile. An entry may be missing or there twice. Twice does no harm (the second delete finds it gone); what
+ * was missed is for the next sweep. A dump that was cut short is another matter: that throws.
+ */
+import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { dumpRequest, encodeDelete, isEntry } from "../../../lib/netlink/ctnetlink.ts";
+import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
+import type { NetlinkConnection, NetlinkError } from "../netlink/connection.ts";
+import type { ConntrackDriver } from "../seams.ts";
+
+/** Deletes encoded at a time: few enough that neither the event loop nor the table's lock is held for long. */
+const batchSize = 100;
+
+/** A driver over a connection of NETLINK_NETFILTER, whose owner closes it. */
+export function openConntrack(netlink: NetlinkConnection): ConntrackDriver {
+  return {
+    find: (matches, limit, signal) => find(netlink, matches, limit, signal),
+    remove: (flows, signal) => remove(netlink, flows, signal),
+  };
+}
+
+async function find(netlink: NetlinkConnection, matches: FlowPredicate, limit: number, signal: AbortSignal) {
+  const entry = new ConntrackEntry();
+  let flows: Flow[] = [];
+  let total = 0;
+  await netlink.dump(
+    dumpRequest,
+    (type, bytes, start, end) => {
+      if (!isEntry(type)) return;
+      entry.decode(bytes, start, end);
+      if (!matches(entry.view)) return;
+      total++;
+      if (flows.length < limit) flows.push(entry.toFlow());
+    },
+    signal,
+    () => {
+      flows = [];
+      total = 0;
+    },
+  );
+  return { flows, total };
+}
+
+async function remove(netlink: NetlinkConnection, flows: readonly Flow[], signal: AbortSignal) {
+  let removed = 0;
+  const refused: NetlinkError[] = [];
+  for (let from = 0; from < flows.length; from += batchSize) {
+    const batch = flows.slice(from, from + batchSize);
+    for (const error of await netlink.batch(batch.map(encodeDelete), signal)) {
+      if (error === undefined) removed++;
+      else if (error.code !== "ENOENT") refused.push(error);
+    }
+  }
+  const [first] = refused;
+  if (first !== undefined) {
+    throw new GatewayError(
+      "netlink-failed",
+      `${refused.length} of ${flows.length} flows could not be deleted: ${first.code}: ${first.message}`,
+      { details: { code: first.code, refused: refused.length, removed } },
+    );
+  }
+  return { removed };
+}

@@ -1,0 +1,36 @@
+/** How full the connection-tracking table is. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { GatewayError } from "../../../lib/model/errors.ts";
+
+export interface ConntrackStats {
+  /** Entries of this network namespace; `undefined` where nothing tracks connections (yet). */
+  readonly count: number | undefined;
+  /** Entries that one namespace may have: beyond it new flows are dropped. */
+  readonly max: number | undefined;
+}
+
+const directory = "/proc/sys/net/netfilter";
+
+/** Reads the counters of this process's network namespace. Throws `unreadable` where they are there but make no sense. */
+export async function readConntrackStats(signal: AbortSignal, from = directory): Promise<ConntrackStats> {
+  const [count, max] = await Promise.all([
+    readNumber(join(from, "nf_conntrack_count"), signal),
+    readNumber(join(from, "nf_conntrack_max"), signal),
+  ]);
+  return { count, max };
+}
+
+async function readNumber(path: string, signal: AbortSignal): Promise<number | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, { encoding: "utf8", signal });
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    throw new GatewayError("unreadable", `cannot read ${path}`, { cause });
+  }
+  const value = /^\d+\n?$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(value)) throw new GatewayError("unreadable", `${path} holds no number: ${text}`);
+  return value;
+}
