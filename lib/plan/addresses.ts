@@ -57,42 +57,29 @@ export interface BlockedAddress {
 export function planAddresses(input: AddressInput): AddressPlan {
   const { program, observed, ledger, ownedByRules, keep } = input;
   const own = ownAddresses({ observed, ledger, ownedByRules, vpcInterface: program.vpcInterface });
-  const links = new Set(observed.links.map((link) => link.name));
-  const present = new Set(observed.addresses.map(ledgerKey));
-  const desired = new Map<string, ProgramEip>();
-  const desiredIps = new Set<Ipv4>();
-  for (const eip of program.eips) {
-    if (own.has(eip.address)) continue;
-    desired.set(ledgerKey(eip), eip);
-    desiredIps.add(eip.address);
-  }
+  // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
+  const desired = new Map<Ipv4, ProgramEip>();
+  for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
+  const isDesired = (entry: LedgerAddress) => isSame(desired.get(entry.address), entry);
 
-  const add: AddressStep[] = [];
+  const present = new Set<Ipv4>();
+  const written = new Set<string>();
   const remove: AddressStep[] = [];
   const orphans: LedgerAddress[] = [];
   const ledgerMissing: LedgerAddress[] = [];
   const blocked: BlockedAddress[] = [];
-
-  for (const [key, eip] of desired) {
-    if (present.has(key)) continue;
-    const entry = entryOf(eip);
-    if (links.has(eip.interface)) add.push({ kind: "add", entry, object: eip.id });
-    else {
-      const message = `there is no interface ${eip.interface}`;
-      blocked.push({ object: eip.id, entry, code: "interface-missing", message });
-    }
-  }
-
   for (const address of observed.addresses) {
     const key = ledgerKey(address);
     const isWritten = ledger.addresses.has(key);
-    if (desired.has(key)) {
+    if (isWritten) written.add(key);
+    if (isDesired(address)) {
+      present.add(address.address);
       if (!isWritten) ledgerMissing.push(entryOf(address));
       continue;
     }
     const isNamed = ownedByRules.has(address.address) && address.isSecondary;
     if (!isWritten && !isNamed) {
-      if (!own.has(address.address) && !desiredIps.has(address.address)) orphans.push(entryOf(address));
+      if (!own.has(address.address) && !desired.has(address.address)) orphans.push(entryOf(address));
       continue;
     }
     if (!isWritten) ledgerMissing.push(entryOf(address));
@@ -105,10 +92,22 @@ export function planAddresses(input: AddressInput): AddressPlan {
     }
   }
 
-  const ledgerStale = [...ledger.addresses.values()].filter((entry) => {
-    const key = ledgerKey(entry);
-    return !present.has(key) && !desired.has(key);
-  });
+  const add: AddressStep[] = [];
+  const links = new Set(observed.links.map((link) => link.name));
+  for (const eip of desired.values()) {
+    if (present.has(eip.address)) continue;
+    const entry = entryOf(eip);
+    if (links.has(eip.interface)) add.push({ kind: "add", entry, object: eip.id });
+    else {
+      const message = `there is no interface ${eip.interface}`;
+      blocked.push({ object: eip.id, entry, code: "interface-missing", message });
+    }
+  }
+
+  const ledgerStale: LedgerAddress[] = [];
+  for (const [key, entry] of ledger.addresses) {
+    if (!written.has(key) && !isDesired(entry)) ledgerStale.push(entry);
+  }
   return { add, remove, own, orphans, ledgerMissing, ledgerStale, blocked };
 }
 
@@ -124,11 +123,15 @@ export function ownAddresses(input: {
   readonly vpcInterface: InterfaceName;
 }): ReadonlySet<Ipv4> {
   const { observed, ledger, ownedByRules, vpcInterface } = input;
-  const written = new Set([...ledger.addresses.values()].map(placeOf));
+  const unwritten = observed.addresses.filter((address) => !ledger.addresses.has(ledgerKey(address)));
+  const ips = new Set(unwritten.map((address) => address.address));
+  /** Of an IP in the ledger, on its interface, another prefix length is not the gateway's own either. */
+  const written = new Set<string>();
+  for (const entry of ledger.addresses.values()) if (ips.has(entry.address)) written.add(placeOf(entry));
   const own = new Set<Ipv4>();
   const subnets = new Map<InterfaceName, Cidr[]>();
   // A stable sort: within one prefix length the kernel's order stays.
-  const widestFirst = observed.addresses
+  const widestFirst = unwritten
     .filter((address) => !written.has(placeOf(address)))
     .toSorted((one, other) => one.prefixLength - other.prefixLength);
   for (const address of widestFirst) {
@@ -167,6 +170,14 @@ function takesOthersAlong(address: ObservedAddress, observed: ObservedNetwork): 
       other.interface === address.interface &&
       other.prefixLength === address.prefixLength &&
       contains(subnet, other.address),
+  );
+}
+
+function isSame(one: LedgerAddress | undefined, other: LedgerAddress): boolean {
+  return (
+    one?.address === other.address &&
+    one.interface === other.interface &&
+    one.prefixLength === other.prefixLength
   );
 }
 

@@ -1,0 +1,422 @@
+/** The network planners and their driver against a real kernel, in a namespace that ends with this process. */
+import { mkdtemp, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { NETLINK_ROUTE, openNetlink } from "../../agent/kernel/netlink/connection.ts";
+import { createNetworkDriver } from "../../agent/kernel/network/driver.ts";
+import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../../lib/admission/state.ts";
+import { type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
+import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
+import type { Program } from "../../lib/model/program.ts";
+import { describeAddressStep, planAddresses } from "../../lib/plan/addresses.ts";
+import { describeRouteStep, planRoutes } from "../../lib/plan/routes.ts";
+import { describeSysctlStep, planSysctls } from "../../lib/plan/sysctls.ts";
+import { run } from "../support/run.ts";
+
+const signal = new AbortController().signal;
+const inside = "NATGW_TEST_UNSHARED";
+
+const netlink = openNetlink(NETLINK_ROUTE);
+const driver = createNetworkDriver({ netlink });
+const nothing = { changes: [], failures: [], blocked: [], orphans: [], ledgerMissing: [], ledgerStale: [] };
+
+interface Wish {
+  readonly eips?: readonly string[];
+  readonly defaultGateway?: string;
+  readonly routes?: Readonly<Record<string, string>>;
+  readonly ownedByRules?: readonly string[];
+}
+
+/** A gateway's interfaces, made anew, and passes over them as the reconciler makes them. */
+class Gateway {
+  #ledger: Ledger = emptyLedger;
+  #wish: Wish = {};
+
+  static async make(): Promise<Gateway> {
+    for (const name of ["eth0", "net1"]) await run("ip", ["link", "del", name]).catch(() => undefined);
+    await ip("link set lo up; link add eth0 type veth peer eth0-far; link add net1 type veth peer net1-far");
+    await ip("link set eth0 up; link set eth0-far up; link set net1 up; link set net1-far up");
+    await ip("address add 10.0.1.2/24 dev eth0; address add 203.0.113.2/24 dev net1");
+    return new Gateway();
+  }
+
+  holds(key: string): boolean {
+    return this.#ledger.addresses.has(key);
+  }
+
+  /** One pass over a new wish, or the last one again. */
+  async pass(wish: Wish = this.#wish) {
+    this.#wish = wish;
+    const program = programOf(wish);
+    const observed = await driver.observe(signal);
+    const sysctls = planSysctls(program, observed);
+    const routes = planRoutes({ program, observed });
+    const plan = planAddresses({
+      program,
+      observed,
+      ledger: this.#ledger,
+      ownedByRules: new Set(wish.ownedByRules?.map(ipv4)),
+      keep: new Set(),
+    });
+    this.#write([...plan.ledgerMissing, ...plan.add.map((step) => step.entry)], plan.ledgerStale);
+    const failures = [
+      ...(await driver.applySysctls(sysctls, signal)),
+      ...(await driver.applyAddresses(plan.add, signal)),
+      ...(await driver.applyRoutes(routes.steps, signal)),
+      ...(await driver.applyAddresses(plan.remove, signal)),
+    ];
+    this.#write(
+      [],
+      plan.remove.map((step) => step.entry),
+    );
+    const result = {
+      changes: [
+        ...sysctls.map(describeSysctlStep),
+        ...plan.add.map(describeAddressStep),
+        ...plan.remove.map(describeAddressStep),
+        ...routes.steps.map(describeRouteStep),
+      ].map((change) => change.text),
+      failures: failures.map((failure) => `${failure.code}: ${failure.message}`),
+      blocked: [...plan.blocked, ...routes.blocked].map((item) => item.message),
+      orphans: plan.orphans.map(ledgerKey),
+      ledgerMissing: plan.ledgerMissing,
+      ledgerStale: plan.ledgerStale,
+    };
+    return Object.defineProperty(result, "own", { value: plan.own }) as typeof result & {
+      readonly own: ReadonlySet<Ipv4>;
+    };
+  }
+
+  #write(added: readonly LedgerAddress[], removed: readonly LedgerAddress[]): void {
+    const addresses = new Map(this.#ledger.addresses);
+    for (const entry of added) addresses.set(ledgerKey(entry), entry);
+    for (const entry of removed) addresses.delete(ledgerKey(entry));
+    this.#ledger = { ...this.#ledger, addresses };
+  }
+}
+
+function programOf(wish: Wish): Program {
+  return {
+    vpcInterface: device("eth0"),
+    externalInterface: device("net1"),
+    defaultGateway: wish.defaultGateway === undefined ? undefined : ipv4(wish.defaultGateway),
+    eips: (wish.eips ?? []).map((eip) => ({ id: `eips/${eip}`, ...entryOf("net1", eip) })),
+    fips: [],
+    dnats: [],
+    pools: [],
+    routes: Object.entries(wish.routes ?? {}).map(([destination, via]) => ({
+      id: `routes/${destination}` as const,
+      destination: parseCidr(destination) ?? fail(destination),
+      via: ipv4(via),
+      interface: device("eth0"),
+    })),
+  };
+}
+
+function tests(): void {
+  t.teardown(() => netlink.close());
+
+  t.test("addresses come beside the gateway's own, and a second pass plans nothing", async (t) => {
+    const gateway = await Gateway.make();
+    const result = await gateway.pass({ eips: ["203.0.113.10/24", "203.0.113.11/24"] });
+    t.same(result.changes, [
+      "sysctl net.ipv4.ip_forward=1",
+      "sysctl net.ipv4.conf.eth0.forwarding=1",
+      "sysctl net.ipv4.conf.net1.forwarding=1",
+      "sysctl net.ipv4.conf.net1.promote_secondaries=1",
+      "ip address add 203.0.113.10/24 dev net1",
+      "ip address add 203.0.113.11/24 dev net1",
+    ]);
+    t.same(result.failures, []);
+    t.same(await addresses("net1"), ["203.0.113.2/24", "203.0.113.10/24", "203.0.113.11/24"]);
+    t.same(await gateway.pass(), nothing);
+    t.equal(await run("sysctl", ["-n", "net.ipv4.ip_forward"]), "1\n");
+
+    await gateway.pass({ eips: ["203.0.113.11/24"] });
+    t.same(await addresses("net1"), ["203.0.113.2/24", "203.0.113.11/24"]);
+    t.same(await gateway.pass(), nothing);
+  });
+
+  t.test("what is there at first contact is told apart", async (t) => {
+    const gateway = await Gateway.make();
+    await ip("address add 203.0.113.10/24 dev net1; address add 203.0.113.11/24 dev net1");
+    await ip("address add 203.0.113.66/24 dev net1; address add 198.51.100.7/25 dev net1");
+    const result = await gateway.pass({ eips: ["203.0.113.10/24"], ownedByRules: ["203.0.113.11"] });
+    t.same([...result.own].sort(), ["10.0.1.2", "127.0.0.1", "198.51.100.7", "203.0.113.2"]);
+    t.same(result.orphans, ["net1 203.0.113.66/24"]);
+    t.ok(gateway.holds("net1 203.0.113.10/24"), "an EIP that is there is adopted");
+    t.same(
+      await addresses("net1"),
+      ["203.0.113.2/24", "198.51.100.7/25", "203.0.113.10/24", "203.0.113.66/24"],
+      "one that only a rule names goes",
+    );
+    t.same((await gateway.pass()).changes, []);
+
+    const refused = await gateway.pass({ eips: ["203.0.113.2/24", "10.0.1.2/24"] });
+    t.same(
+      refused.changes,
+      ["ip address del 203.0.113.10/24 dev net1"],
+      "own addresses stay, whatever is asked",
+    );
+  });
+
+  t.test("deleting a subnet's primary EIP takes nothing along", async (t) => {
+    const gateway = await Gateway.make();
+    const eips = ["203.0.113.10/24", "203.0.113.11/24", "203.0.113.12/24"];
+    await gateway.pass({ eips, defaultGateway: "203.0.113.1" });
+    await ip("address flush dev net1");
+    const restored = await gateway.pass();
+    t.notOk(restored.own.has(ipv4("203.0.113.10")), "an EIP that became primary is not the gateway's own");
+    t.same(await addresses("net1"), eips);
+
+    await gateway.pass({ eips: eips.slice(1), defaultGateway: "203.0.113.1" });
+    t.same(await addresses("net1"), eips.slice(1));
+    t.match(await routes(), ["default via 203.0.113.1 dev net1 proto 196 onlink"]);
+    t.same(await gateway.pass(), nothing);
+
+    await ip("address add 203.0.113.2/24 dev net1");
+    t.ok((await gateway.pass()).own.has(ipv4("203.0.113.2")), "its own is known again when it comes back");
+  });
+
+  t.test("without promote_secondaries a primary address waits for it", async (t) => {
+    const gateway = await Gateway.make();
+    await ip("address flush dev net1");
+    const eips = ["203.0.113.10/24", "203.0.113.11/24"];
+    await gateway.pass({ eips });
+    await run("sysctl", ["-q", "net.ipv4.conf.net1.promote_secondaries=0"]);
+    const result = await gateway.pass({ eips: eips.slice(1) });
+    t.match(result.blocked, ["promote_secondaries is off on net1: others would go with it"]);
+    t.same(await addresses("net1"), eips);
+    t.same((await gateway.pass()).blocked, []);
+    t.same(await addresses("net1"), eips.slice(1));
+  });
+
+  t.test("an EIP changes its prefix length without ceasing to be local", async (t) => {
+    const gateway = await Gateway.make();
+    await gateway.pass({ eips: ["203.0.113.10/32"] });
+    const result = await gateway.pass({ eips: ["203.0.113.10/24"] });
+    t.same(result.changes, [
+      "ip address add 203.0.113.10/24 dev net1",
+      "ip address del 203.0.113.10/32 dev net1",
+    ]);
+    t.same(await addresses("net1"), ["203.0.113.2/24", "203.0.113.10/24"]);
+    t.match(await run("ip", ["route", "show", "table", "local", "203.0.113.10"]), /local 203\.0\.113\.10/);
+    t.same(await gateway.pass(), nothing);
+  });
+
+  t.test("the default route of metric 0 is the agent's while a gateway is known", async (t) => {
+    const gateway = await Gateway.make();
+    await ip("route add default via 10.0.1.1 dev eth0; route append default via 10.0.1.9 dev eth0");
+    await ip("route add default via 10.0.1.1 dev eth0 metric 100");
+    t.same((await gateway.pass()).changes.filter(isRoute), [], "none known: left alone");
+    const result = await gateway.pass({ defaultGateway: "192.0.2.1" });
+    t.same(result.failures, []);
+    t.same(result.changes, [
+      "ip route replace default via 192.0.2.1 dev net1 proto 196 onlink (was: default via 10.0.1.1 dev eth0 proto 3)",
+      "ip route del default via 10.0.1.9 dev eth0 proto 3",
+    ]);
+    const foreign = "default via 10.0.1.1 dev eth0 metric 100";
+    t.same(await defaults(), ["default via 192.0.2.1 dev net1 proto 196 onlink", foreign]);
+    t.same(await gateway.pass(), nothing);
+
+    await gateway.pass({ defaultGateway: "203.0.113.1" });
+    t.same(await defaults(), ["default via 203.0.113.1 dev net1 proto 196 onlink", foreign]);
+    await gateway.pass({});
+    t.same(await defaults(), [foreign], "a gateway no longer known leaves nothing behind");
+    t.same(await gateway.pass(), nothing);
+  });
+
+  t.test("routes are kept under the agent's own protocol, foreign ones are left", async (t) => {
+    const gateway = await Gateway.make();
+    await ip("route add 10.8.0.0/16 via 10.0.1.1 dev eth0; route add 10.9.0.0/16 via 10.0.1.1 dev eth0");
+    await ip("route add 10.7.0.0/16 via 10.0.1.1 dev eth0 metric 5; route add blackhole 10.6.0.0/16");
+    const result = await gateway.pass({
+      routes: {
+        "10.1.0.0/16": "10.0.1.1",
+        "10.6.0.0/16": "10.0.1.1",
+        "10.7.0.0/16": "10.0.1.1",
+        "10.8.0.0/16": "10.0.1.1",
+        "10.9.0.0/16": "10.0.1.7",
+        "10.0.1.0/24": "10.0.1.1",
+        "10.5.0.0/16": "172.16.0.1",
+      },
+    });
+    t.same(result.changes.filter(isRoute), [
+      "ip route add 10.1.0.0/16 via 10.0.1.1 dev eth0 proto 196",
+      "ip route add 10.7.0.0/16 via 10.0.1.1 dev eth0 proto 196",
+      "ip route replace 10.8.0.0/16 via 10.0.1.1 dev eth0 proto 196 (was: 10.8.0.0/16 via 10.0.1.1 dev eth0 proto 3)",
+      "ip route add 10.5.0.0/16 via 172.16.0.1 dev eth0 proto 196",
+    ]);
+    t.same(result.failures, ["ENETUNREACH: Nexthop has invalid gateway"], "the kernel's words");
+    t.same(result.blocked, [
+      "a foreign route is in its place: other 10.6.0.0/16 proto 3",
+      "a foreign route is in its place: 10.9.0.0/16 via 10.0.1.1 dev eth0 proto 3",
+      "a foreign route is in its place: 10.0.1.0/24 dev eth0 proto 2",
+    ]);
+
+    await gateway.pass({ routes: { "10.1.0.0/16": "10.0.1.3" } });
+    t.same(await routes(), [
+      "10.0.1.0/24 dev eth0 proto kernel scope link src 10.0.1.2",
+      "10.1.0.0/16 via 10.0.1.3 dev eth0 proto 196",
+      "blackhole 10.6.0.0/16",
+      "10.7.0.0/16 via 10.0.1.1 dev eth0 metric 5",
+      "10.9.0.0/16 via 10.0.1.1 dev eth0",
+      "203.0.113.0/24 dev net1 proto kernel scope link src 203.0.113.2",
+    ]);
+    t.same(await gateway.pass(), nothing);
+    await ip("route del blackhole 10.6.0.0/16");
+  });
+
+  t.test("what a link took down with it comes back", async (t) => {
+    const gateway = await Gateway.make();
+    const wish = {
+      eips: ["203.0.113.10/24"],
+      defaultGateway: "203.0.113.1",
+      routes: { "10.1.0.0/16": "10.0.1.1" },
+    };
+    await gateway.pass(wish);
+    const before = await routes();
+    await ip("link set net1 down; link set eth0 down");
+    const down = await gateway.pass();
+    t.same(down.blocked, ["net1 is down", "eth0 is down"]);
+    t.same(down.changes, [], "nothing is tried meanwhile");
+    await ip("link set net1 up; link set eth0 up");
+    t.equal((await gateway.pass()).changes.length, 2);
+    t.same(await routes(), before);
+    t.same(await gateway.pass(), nothing);
+
+    await ip("link del net1");
+    t.same((await gateway.pass()).blocked, ["there is no interface net1", "there is no interface net1"]);
+    t.same((await gateway.pass({})).failures, []);
+    t.same(await routes(), ["10.0.1.0/24 dev eth0 proto kernel scope link src 10.0.1.2"]);
+  });
+
+  t.test("steps that were done by somebody else meanwhile are done", async (t) => {
+    await Gateway.make();
+    await driver.observe(signal);
+    const entry = entryOf("net1", "203.0.113.2/24");
+    const absent = entryOf("net1", "203.0.113.99/24");
+    const elsewhere = entryOf("net7", "203.0.113.98/24");
+    t.same(
+      await driver.applyAddresses(
+        [
+          { kind: "add", entry },
+          { kind: "remove", entry: absent },
+          { kind: "remove", entry: elsewhere },
+        ],
+        signal,
+      ),
+      [],
+    );
+    t.match(await driver.applyAddresses([{ kind: "add", entry: elsewhere }], signal), [{ code: "ENODEV" }]);
+  });
+
+  t.test("2,000 addresses, in batches, with two refused among them", async (t) => {
+    const gateway = await Gateway.make();
+    const eips = Array.from({ length: 2000 }, (_, i) => `198.18.${i >> 8}.${i & 255}/16`);
+    await driver.observe(signal);
+    const entries = eips.map((eip) => entryOf("net1", eip));
+    const bad = ["224.0.0.1/24", "127.0.0.1/40"].map((eip) => entryOf("net1", eip));
+    const mixed = [...entries.slice(0, 50), bad[1] ?? entries[0], ...entries.slice(50)];
+    const failures = await driver.applyAddresses(
+      mixed.flatMap((entry) => (entry === undefined ? [] : [{ kind: "add", entry } as const])),
+      signal,
+    );
+    t.match(failures, [{ step: { entry: bad[1] }, code: "EINVAL" }]);
+    t.equal(failures.length, 1);
+    t.equal((await addresses("net1")).length, 2001);
+    t.equal((await gateway.pass({ eips: eips.slice(1) })).own.has(ipv4("198.18.0.0")), true);
+    t.same(await gateway.pass(), nothing);
+  });
+
+  t.test("where /proc/sys is read-only, devices are set all the same", async (t) => {
+    await Gateway.make();
+    await run("sysctl", ["-q", "net.ipv4.ip_forward=0"]);
+    const root = await mkdtemp(join(tmpdir(), `natgwt-${process.pid}-`));
+    await run("mount", ["--bind", "/proc/sys", root]);
+    t.teardown(async () => {
+      await run("umount", [root]);
+      await rmdir(root);
+    });
+    await run("mount", ["-o", "remount,bind,ro", root]);
+    const readOnly = createNetworkDriver({ netlink, sysctlRoot: root });
+    const steps = planSysctls(programOf({}), await readOnly.observe(signal));
+    t.equal(steps.length, 4);
+    t.match(await readOnly.applySysctls(steps, signal), [
+      { step: { key: "net.ipv4.ip_forward" }, code: "EROFS" },
+    ]);
+    t.equal(await run("sysctl", ["-n", "net.ipv4.conf.eth0.forwarding"]), "1\n");
+    t.equal(await run("sysctl", ["-n", "net.ipv4.conf.net1.promote_secondaries"]), "1\n");
+    t.same(planSysctls(programOf({}), await readOnly.observe(signal)), [], "and nothing is asked for again");
+  });
+
+  t.test("exchanges on one connection do not disturb each other", async (t) => {
+    await Gateway.make();
+    const one = new AbortController();
+    const all = [driver.observe(signal), driver.observe(one.signal), driver.observe(signal)];
+    one.abort(new Error("changed my mind"));
+    const [first, second, third] = await Promise.allSettled(all);
+    t.equal(second?.status, "rejected");
+    t.equal(first?.status, "fulfilled");
+    t.same(third, first);
+  });
+}
+
+/** `ip` commands, separated by semicolons. */
+async function ip(commands: string): Promise<void> {
+  for (const command of commands.split(";")) await run("ip", command.trim().split(" "));
+}
+
+async function addresses(name: string): Promise<readonly string[]> {
+  const [link] = JSON.parse(await run("ip", ["-j", "-4", "address", "show", "dev", name]));
+  return link.addr_info.map(
+    (info: { local: string; prefixlen: number }) => `${info.local}/${info.prefixlen}`,
+  );
+}
+
+async function routes(): Promise<readonly string[]> {
+  return lines(await run("ip", ["-4", "route", "show"]));
+}
+
+async function defaults(): Promise<readonly string[]> {
+  return (await routes()).filter((route) => route.startsWith("default"));
+}
+
+function lines(text: string): readonly string[] {
+  return text
+    .split("\n")
+    .map((line) => line.trim().replaceAll(/ +/g, " "))
+    .filter(Boolean);
+}
+
+function isRoute(change: string): boolean {
+  return change.startsWith("ip route");
+}
+
+function entryOf(name: string, cidr: string): LedgerAddress {
+  const [address = "", length] = cidr.split("/");
+  return { interface: device(name), address: ipv4(address), prefixLength: Number(length) };
+}
+
+function ipv4(text: string): Ipv4 {
+  return parseIpv4(text) ?? fail(text);
+}
+
+function device(text: string): InterfaceName {
+  return parseInterfaceName(text) ?? fail(text);
+}
+
+function fail(text: string): never {
+  throw new TypeError(`bad test value: ${text}`);
+}
+
+if (process.env[inside] === undefined) {
+  const command = [process.execPath, ...process.execArgv, import.meta.filename];
+  await t.spawn("unshare", ["--net", "--mount", "--", ...command], {
+    env: { ...process.env, [inside]: "1" },
+    name: "in a namespace of its own",
+  });
+} else {
+  tests();
+}
