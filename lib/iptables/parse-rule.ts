@@ -1,0 +1,167 @@
+/** Reads one rule as iptables-save prints it, or as iptables-restore accepts it. */
+import { parseIpv4 } from "../model/ipv4.ts";
+import { parseInterfaceName } from "../model/names.ts";
+import type { Protocol } from "../model/schema.ts";
+import { anyAddress, parseMasked } from "./masked.ts";
+import { type CtState, certainty, ctStates, type Mark, type Rule, type RuleSpec, ruleText } from "./rule.ts";
+
+/**
+ * Parses what follows `-A CHAIN `. Never fails: a rule that the owned layout could not hold (another match, a
+ * negation, a match given twice) is opaque, and kept as it was written.
+ */
+export function parseRule(raw: string): Rule {
+  const spec = parseSpec(raw.split(" "));
+  return { text: spec === undefined ? raw : ruleText(spec), raw, spec };
+}
+
+type Draft = { -readonly [K in keyof Omit<RuleSpec, "target">]: RuleSpec[K] };
+
+const protocols: Readonly<Record<string, Protocol>> = {
+  tcp: "tcp",
+  udp: "udp",
+  sctp: "sctp",
+  "6": "tcp",
+  "17": "udp",
+  "132": "sctp",
+};
+const plainModules = new Set(["mark", "conntrack", "statistic"]);
+const targetName = /^[A-Za-z0-9_.:-]+$/;
+const u32Text = /^(?:0x[0-9a-fA-F]{1,8}|[0-9]{1,10})$/;
+
+function parseSpec(words: readonly string[]): RuleSpec | undefined {
+  const draft = emptyDraft();
+  let mode: string | undefined;
+  let index = 0;
+  for (; index < words.length; index += 2) {
+    const option = words[index];
+    const value = words[index + 1];
+    if (value === undefined) return undefined;
+    if (option === "-j") break;
+    if (option === "-m") {
+      if (!plainModules.has(value) && value !== draft.protocol) return undefined;
+    } else if (option === "--mode") {
+      if (mode !== undefined || value !== "random") return undefined;
+      mode = value;
+    } else if (!takeMatch(draft, option, value)) {
+      return undefined;
+    }
+  }
+  const target = parseTarget(words, index + 1);
+  if (target === undefined || (mode === undefined) !== (draft.probability === undefined)) return undefined;
+  if (draft.source === anyAddress) draft.source = undefined;
+  if (draft.destination === anyAddress) draft.destination = undefined;
+  return Object.assign(draft, { target });
+}
+
+/** All fields at once, so that all rules share one hidden class: 30,000 of them are read in a pass. */
+function emptyDraft(): Draft {
+  return {
+    source: undefined,
+    destination: undefined,
+    inInterface: undefined,
+    outInterface: undefined,
+    protocol: undefined,
+    destinationPort: undefined,
+    mark: undefined,
+    ctState: undefined,
+    ctOriginalDestination: undefined,
+    probability: undefined,
+  };
+}
+
+/** Takes one match into the draft; false where it is unknown, malformed or there already. */
+function takeMatch(draft: Draft, option: string | undefined, value: string): boolean {
+  switch (option) {
+    case "-s":
+      return put(draft, "source", parseMasked(value));
+    case "-d":
+      return put(draft, "destination", parseMasked(value));
+    case "-i":
+      return put(draft, "inInterface", parseInterfaceName(value));
+    case "-o":
+      return put(draft, "outInterface", parseInterfaceName(value));
+    case "-p":
+      return put(draft, "protocol", protocols[value]);
+    case "--dport":
+      return put(draft, "destinationPort", parsePort(value));
+    case "--mark":
+      return put(draft, "mark", parseMark(value));
+    case "--ctstate":
+      return put(draft, "ctState", parseCtState(value));
+    case "--ctorigdst":
+      return put(draft, "ctOriginalDestination", parseMasked(value));
+    case "--probability":
+      return put(draft, "probability", parseProbability(value));
+    default:
+      return false;
+  }
+}
+
+function put<K extends keyof Draft>(draft: Draft, field: K, value: Draft[K]): boolean {
+  if (value === undefined || draft[field] !== undefined) return false;
+  draft[field] = value;
+  return true;
+}
+
+function parseTarget(words: readonly string[], at: number): RuleSpec["target"] | undefined {
+  const name = words[at];
+  const option = words[at + 1];
+  const value = words[at + 2];
+  switch (name) {
+    case undefined:
+      return undefined;
+    case "DNAT":
+      return words.length === at + 3 && option === "--to-destination" ? parseDnat(value) : undefined;
+    case "SNAT":
+      return parseSnat(words.slice(at + 1));
+    case "MARK": {
+      const mark = words.length === at + 3 && option === "--set-xmark" ? parseMark(value ?? "") : undefined;
+      return mark && { kind: "mark", mark };
+    }
+    default:
+      if (words.length !== at + 1 || !targetName.test(name)) return undefined;
+      return name === "DROP" ? { kind: "drop" } : { kind: "jump", chain: name };
+  }
+}
+
+function parseDnat(text = ""): RuleSpec["target"] | undefined {
+  const colon = text.indexOf(":");
+  const to = parseIpv4(colon < 0 ? text : text.slice(0, colon));
+  const port = colon < 0 ? undefined : parsePort(text.slice(colon + 1));
+  if (to === undefined || (colon >= 0 && port === undefined)) return undefined;
+  return { kind: "dnat", to, port };
+}
+
+function parseSnat(options: readonly string[]): RuleSpec["target"] | undefined {
+  const random = options.indexOf("--random-fully");
+  const rest = random < 0 ? options : options.toSpliced(random, 1);
+  const to = rest.length === 2 && rest[0] === "--to-source" ? parseIpv4(rest[1] ?? "") : undefined;
+  return to && { kind: "snat", to, isRandom: random >= 0 };
+}
+
+function parsePort(text: string): number | undefined {
+  const port = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
+  return port >= 1 && port <= 65535 ? port : undefined;
+}
+
+function parseMark(text: string): Mark | undefined {
+  const slash = text.indexOf("/");
+  const value = parseU32(slash < 0 ? text : text.slice(0, slash));
+  const mask = slash < 0 ? 0xffffffff : parseU32(text.slice(slash + 1));
+  return value === undefined || mask === undefined ? undefined : { value, mask };
+}
+
+function parseU32(text: string): number | undefined {
+  const value = u32Text.test(text) ? Number(text) : Number.NaN;
+  return value <= 0xffffffff ? value : undefined;
+}
+
+function parseCtState(text: string): CtState | undefined {
+  return ctStates.find((state) => state === text);
+}
+
+/** Rounds as iptables does: the kernel holds a 31-bit fraction. */
+function parseProbability(text: string): number | undefined {
+  const share = /^[0-9]\.?[0-9]*$/.test(text) ? Number(text) : Number.NaN;
+  return share <= 1 ? Math.round(share * certainty) : undefined;
+}

@@ -1,0 +1,121 @@
+/**
+ * An iptables rule as a value. The kernel changes the spelling of what it is given (it adds /32, drops
+ * 0.0.0.0/0, masks host bits, reorders matches, moves --random-fully last), so rules are compared by their canonical
+ * text, which is a function of their meaning alone.
+ */
+import { assertNever } from "../assert-never.ts";
+import type { Ipv4 } from "../model/ipv4.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { Protocol } from "../model/schema.ts";
+import { anyAddress, type MaskedAddress } from "./masked.ts";
+
+export const tableNames = ["nat", "mangle", "filter"] as const;
+/** The tables in which the agent owns anything. */
+export type TableName = (typeof tableNames)[number];
+
+/** A mark's value and the bits that count, both as unsigned 32-bit integers. */
+export interface Mark {
+  readonly value: number;
+  readonly mask: number;
+}
+
+export type Target =
+  | { readonly kind: "dnat"; readonly to: Ipv4; readonly port: number | undefined }
+  | { readonly kind: "snat"; readonly to: Ipv4; readonly isRandom: boolean }
+  /** `--set-xmark value/mask`: zeroes the bits of the mask and XORs the value in. */
+  | { readonly kind: "mark"; readonly mark: Mark }
+  | { readonly kind: "drop" }
+  /** To a chain, or to a target that takes no options, such as RETURN. */
+  | { readonly kind: "jump"; readonly chain: string };
+
+/** The matches and the target that the owned layout uses. An absent match matches everything. */
+export interface RuleSpec {
+  readonly source?: MaskedAddress | undefined;
+  readonly destination?: MaskedAddress | undefined;
+  readonly inInterface?: InterfaceName | undefined;
+  readonly outInterface?: InterfaceName | undefined;
+  readonly protocol?: Protocol | undefined;
+  readonly destinationPort?: number | undefined;
+  readonly mark?: Mark | undefined;
+  readonly ctState?: CtState | undefined;
+  readonly ctOriginalDestination?: MaskedAddress | undefined;
+  /** Of `statistic --mode random`, in units of 2^-31, which is how the kernel holds it. */
+  readonly probability?: number | undefined;
+  readonly target: Target;
+}
+
+export const ctStates = ["DNAT", "INVALID"] as const;
+export type CtState = (typeof ctStates)[number];
+
+/** The whole of {@link RuleSpec.probability}: a match that always holds. */
+export const certainty = 2 ** 31;
+
+/** A rule without its chain. Two rules mean the same exactly where their `text` is equal. */
+export interface Rule {
+  /** Canonical text; of an opaque rule its raw text. */
+  readonly text: string;
+  /** As it was read; what `-D` finds the rule by, since the tools compare matches in their order. */
+  readonly raw: string;
+  /** `undefined`: an opaque rule, which uses what the owned layout never does. */
+  readonly spec: RuleSpec | undefined;
+}
+
+/** A rule of the owned layout; what matches every address is left out. */
+export function makeRule(given: RuleSpec): Rule {
+  const spec = given.source === anyAddress ? { ...given, source: undefined } : given;
+  const text = ruleText(spec);
+  return { text, raw: text, spec };
+}
+
+/** A jump without conditions. */
+export function jumpTo(chain: string): Rule {
+  return makeRule({ target: { kind: "jump", chain } });
+}
+
+/**
+ * The canonical text, in the order in which iptables-save prints the owned layout. A backend's share stands
+ * before the port: tools that look for `--dport N -j DNAT` find it, and a random match means the same anywhere.
+ */
+export function ruleText(spec: RuleSpec): string {
+  let text = "";
+  if (spec.source !== undefined) text += `-s ${spec.source} `;
+  if (spec.destination !== undefined) text += `-d ${spec.destination} `;
+  if (spec.inInterface !== undefined) text += `-i ${spec.inInterface} `;
+  if (spec.outInterface !== undefined) text += `-o ${spec.outInterface} `;
+  if (spec.protocol !== undefined) text += `-p ${spec.protocol} `;
+  if (spec.mark !== undefined) text += `-m mark --mark ${markText(spec.mark)} `;
+  if (spec.ctState !== undefined || spec.ctOriginalDestination !== undefined) text += conntrackText(spec);
+  if (spec.probability !== undefined)
+    text += `-m statistic --mode random --probability ${(spec.probability / certainty).toFixed(11)} `;
+  if (spec.destinationPort !== undefined) text += `-m ${spec.protocol} --dport ${spec.destinationPort} `;
+  return text + targetText(spec.target);
+}
+
+function conntrackText({ ctState, ctOriginalDestination: destination }: RuleSpec): string {
+  let text = "-m conntrack ";
+  if (ctState !== undefined) text += `--ctstate ${ctState} `;
+  if (destination !== undefined)
+    text += `--ctorigdst ${destination.endsWith("/32") ? destination.slice(0, -3) : destination} `;
+  return text;
+}
+
+function markText({ value, mask }: Mark): string {
+  return mask === 0xffffffff ? `0x${value.toString(16)}` : `0x${value.toString(16)}/0x${mask.toString(16)}`;
+}
+
+function targetText(target: Target): string {
+  switch (target.kind) {
+    case "dnat":
+      return `-j DNAT --to-destination ${target.to}${target.port === undefined ? "" : `:${target.port}`}`;
+    case "snat":
+      return `-j SNAT --to-source ${target.to}${target.isRandom ? " --random-fully" : ""}`;
+    case "mark":
+      return `-j MARK --set-xmark 0x${target.mark.value.toString(16)}/0x${target.mark.mask.toString(16)}`;
+    case "drop":
+      return "-j DROP";
+    case "jump":
+      return `-j ${target.chain}`;
+    default:
+      return assertNever(target);
+  }
+}

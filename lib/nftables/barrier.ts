@@ -1,0 +1,116 @@
+/**
+ * The guard and the gate as nftables tables of their own, which no flush of a nat table touches.
+ *
+ * The guard drops what conntrack calls INVALID between VPC and outside: such packets skip NAT and would leave with
+ * their inner address. Its `ct state` also keeps conntrack hooked while the nat table is empty: without it, one flush of nat ends
+ * every live connection. The gate drops all that would be forwarded from VPC to outside, before conntrack confirms it.
+ */
+import { GatewayError } from "../model/errors.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { Program } from "../model/program.ts";
+
+export type BarrierName = "guard" | "gate";
+
+/** The contents of a barrier's table, a line a chain or rule. */
+export type BarrierLines = readonly string[];
+
+/** What each table holds; `undefined` where there is no such table. */
+export type ObservedBarrier = { readonly [K in BarrierName]: BarrierLines | undefined };
+
+export const barrierTables = { guard: "natgw_guard", gate: "natgw_gate" } as const satisfies Record<
+  BarrierName,
+  string
+>;
+
+const priority = { guard: 0, gate: -300 } as const satisfies Record<BarrierName, number>;
+const match = { guard: "ct state invalid drop", gate: "drop" } as const satisfies Record<BarrierName, string>;
+
+/** The interfaces to the outside, in a fixed order: the external one and those that EIPs name. */
+export function outsideInterfaces(program: Program): readonly InterfaceName[] {
+  const names = new Set([program.externalInterface]);
+  for (const eip of program.eips) names.add(eip.interface);
+  for (const pool of program.pools) names.add(pool.interface);
+  names.delete(program.vpcInterface);
+  return [...names].sort();
+}
+
+/** What the barrier's table is to hold. */
+export function wantedBarrier(name: BarrierName, program: Program): BarrierLines {
+  return [
+    `type filter hook forward priority ${priority[name]}; policy accept;`,
+    ...outsideInterfaces(program).map(
+      (outside) => `iifname "${program.vpcInterface}" oifname "${outside}" ${match[name]}`,
+    ),
+  ];
+}
+
+/** True where the gate's table holds anything back. */
+export function holdsBack(gate: BarrierLines | undefined): boolean {
+  return gate?.some((line) => line.endsWith(" drop")) ?? false;
+}
+
+/** The `nft -f` input that makes the table what it is to be, whatever it held; with `undefined`, gone. */
+export function barrierInput(name: BarrierName, lines: BarrierLines | undefined): string {
+  const table = `ip ${barrierTables[name]}`;
+  const clear = `add table ${table}\ndelete table ${table}\n`;
+  if (lines === undefined) return clear;
+  const body = lines.map((line) => `    ${line}\n`).join("");
+  return `${clear}table ${table} {\n  chain forward {\n${body}  }\n}\n`;
+}
+
+/**
+ * Reads `nft -j list table ip natgw_…`. What the barrier never holds (another chain, a set, another rule, a table put to sleep) becomes a
+ * line of JSON, so that it differs from every wanted line. Throws `unreadable` on anything but such a listing.
+ */
+export function parseBarrier(json: string): BarrierLines {
+  const lines: string[] = [];
+  for (const item of listing(json)) {
+    if ("chain" in item) lines.push(chainLine(item.chain));
+    else if ("rule" in item) lines.push(ruleLine(item.rule));
+    else if (asObject(item.table)?.flags !== undefined) lines.push(JSON.stringify(item));
+    else if (!("table" in item || "metainfo" in item)) lines.push(JSON.stringify(item));
+  }
+  return lines;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function listing(json: string): readonly Json[] {
+  let items: unknown;
+  try {
+    items = asObject(JSON.parse(json))?.nftables;
+  } catch (cause) {
+    throw new GatewayError("unreadable", "nft printed a listing that is not JSON", { cause });
+  }
+  if (!Array.isArray(items) || !items.some((item) => asObject(item)?.table !== undefined))
+    throw new GatewayError("unreadable", "nft printed a listing without its table");
+  return items.map((item) => asObject(item) ?? { unknown: item });
+}
+
+function chainLine(value: unknown): string {
+  const chain = asObject(value);
+  if (chain?.name !== "forward") return JSON.stringify(value);
+  const { type, hook, prio, policy } = chain;
+  return `type ${type} hook ${hook} priority ${prio}; policy ${policy};`;
+}
+
+function ruleLine(value: unknown): string {
+  const expressions = asObject(value)?.expr;
+  if (!Array.isArray(expressions)) return JSON.stringify(value);
+  return expressions.map(expressionText).join(" ");
+}
+
+function expressionText(expression: unknown): string {
+  if (asObject(expression)?.drop === null) return "drop";
+  const test = asObject(asObject(expression)?.match);
+  const left = asObject(test?.left);
+  const meta = asObject(left?.meta)?.key;
+  const { op, right } = test ?? {};
+  if ((meta === "iifname" || meta === "oifname") && op === "==") return `${meta} ${JSON.stringify(right)}`;
+  const isState = asObject(left?.ct)?.key === "state" && (op === "in" || op === "==");
+  return isState && right === "invalid" ? "ct state invalid" : JSON.stringify(expression);
+}
+
+function asObject(value: unknown): Json | undefined {
+  return typeof value === "object" && value !== null ? (value as Json) : undefined;
+}

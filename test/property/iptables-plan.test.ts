@@ -1,0 +1,221 @@
+import fc from "fast-check";
+import t from "tap";
+import { parseRule } from "../../lib/iptables/parse-rule.ts";
+import type { TableName } from "../../lib/iptables/rule.ts";
+import type { Program } from "../../lib/model/program.ts";
+import { planTable } from "../../lib/plan/iptables.ts";
+import { type WantedTable, wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables-layout.ts";
+import { missingRules } from "../../lib/plan/iptables-missing.ts";
+import { FakeTable } from "./iptables-model.ts";
+import { program } from "./iptables-program.ts";
+
+/** Brings the table to what is wanted, and holds that a second plan is empty. */
+function converge(table: FakeTable, wanted: WantedTable): void {
+  const { input, changes } = planTable(wanted, table.read());
+  if ((input === undefined) !== (changes.length === 0))
+    throw new Error(`changes and lines disagree: ${input}`);
+  if (input !== undefined) table.restore(input);
+  const again = planTable(wanted, table.read());
+  if (again.input !== undefined || again.changes.length > 0)
+    throw new Error(`first ${input} then ${again.input} for ${table.save()}`);
+}
+
+function missing(wanted: Program, nat: FakeTable, mangle: FakeTable) {
+  const dump = new Map([
+    ["nat", nat.read()],
+    ["mangle", mangle.read()],
+  ] as const);
+  return missingRules(wantedNat(wanted), wantedMangle(wanted), dump);
+}
+
+/** The rules that take part in each decision, as a set; order is held separately. */
+function contents(table: FakeTable, chain: string): readonly string[] {
+  return [...table.rules(chain)].sort();
+}
+
+const foreign = fc.constantFrom(
+  "-j RETURN",
+  "-s 10.0.0.3/32 -j RETURN",
+  "-d 203.0.113.4/32 -j DNAT --to-destination 10.0.0.99",
+  '-m comment --comment "not ours" -j RETURN',
+  "-d 203.0.113.4/32 -p tcp -m tcp --dport 80 -m statistic --mode random --probability 0.50000000000 -j DNAT --to-destination 10.0.0.1:1",
+  "-s 10.0.0.0/24 -o net1 -j MASQUERADE",
+);
+const natChains = [
+  "DNAT_FILTER",
+  "SNAT_FILTER",
+  "EXCLUSIVE_DNAT",
+  "EXCLUSIVE_SNAT",
+  "SHARED_DNAT",
+  "SHARED_SNAT",
+  "HAIRPIN_SNAT",
+] as const;
+
+/** What others do to a table: they add, delete, repeat, swap and flush, in our chains and in built-in ones. */
+const meddling = fc.array(
+  fc.record({
+    chain: fc.constantFrom(...natChains, "PREROUTING", "POSTROUTING"),
+    verb: fc.constantFrom("add", "delete", "repeat", "swap", "flush"),
+    rule: foreign,
+    at: fc.nat({ max: 30 }),
+  }),
+  { maxLength: 6 },
+);
+
+function meddle(table: FakeTable, acts: typeof meddling extends fc.Arbitrary<infer T> ? T : never): void {
+  for (const { chain, verb, rule, at } of acts) {
+    const rules = table.rules(chain);
+    const some = rules[at % Math.max(rules.length, 1)];
+    const position = (at % (rules.length + 1)) + 1;
+    const lines: string[] = [];
+    if (verb === "add") lines.push(`-I ${chain} ${position} ${rule}`);
+    else if (verb === "flush") lines.push(...rules.map((one) => `-D ${chain} ${one}`));
+    else if (some === undefined) continue;
+    else if (verb === "delete") lines.push(`-D ${chain} ${some}`);
+    else if (verb === "repeat") lines.push(`-I ${chain} ${position} ${some}`);
+    else lines.push(`-D ${chain} ${some}`, `-A ${chain} ${some}`);
+    if (lines.length > 0) table.restore(`*${table.table}\n${lines.join("\n")}\nCOMMIT\n`);
+  }
+}
+
+t.test("whatever was there before, one transaction makes it right and the next plan is empty", async () => {
+  fc.assert(
+    fc.property(program, program, meddling, (first, second, acts) => {
+      const nat = new FakeTable("nat");
+      const mangle = new FakeTable("mangle");
+      converge(mangle, wantedMangle(second));
+      converge(nat, wantedNat(first));
+      meddle(nat, acts);
+      converge(nat, wantedNat(second));
+
+      for (const chain of wantedNat(second).chains) {
+        const wanted = chain.rules.map(({ rule }) => rule.text).sort();
+        const held = contents(nat, chain.name);
+        if (wanted.join() !== held.join()) throw new Error(`${chain.name}: ${wanted} is not ${held}`);
+      }
+      const lacking = missing(second, nat, mangle);
+      if (lacking.size > 0) throw new Error(`missing ${[...lacking]}`);
+    }),
+    { numRuns: 400 },
+  );
+});
+
+t.test("rules of others elsewhere stay, in their order", async () => {
+  fc.assert(
+    fc.property(program, program, meddling, (first, second, acts) => {
+      const nat = new FakeTable("nat");
+      converge(nat, wantedNat(first));
+      meddle(nat, acts);
+      const own = new Set(["-j DNAT_FILTER", "-j SNAT_FILTER"]);
+      const others = (chain: string) =>
+        nat
+          .rules(chain)
+          .filter((rule) => !own.has(rule))
+          .join("\n");
+      const before = [others("PREROUTING"), others("POSTROUTING")].join("\n--\n");
+      converge(nat, wantedNat(second));
+      return before === [others("PREROUTING"), others("POSTROUTING")].join("\n--\n");
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test("a longer prefix always stands before a wider one that holds it", async () => {
+  fc.assert(
+    fc.property(program, program, program, (first, second, third) => {
+      const nat = new FakeTable("nat");
+      for (const wanted of [first, second, third]) converge(nat, wantedNat(wanted));
+      const orders = new Map(
+        wantedNat(third)
+          .chains.find(({ name }) => name === "SHARED_SNAT")
+          ?.rules.map((rule) => [rule.rule.text, rule.pool]),
+      );
+      const pools = nat.rules("SHARED_SNAT").map((rule) => orders.get(rule));
+      for (const [index, pool] of pools.entries())
+        for (const earlier of pools.slice(0, index)) {
+          if (!pool || !earlier || pool.interface !== earlier.interface) continue;
+          const [wide, narrow] = [Number(earlier.cidr.split("/")[1]), Number(pool.cidr.split("/")[1])];
+          const wideNet = parseRule(`-s ${pool.cidr.split("/")[0]}/${wide} -j RETURN`).text;
+          const holds = wide < narrow && wideNet === parseRule(`-s ${earlier.cidr} -j RETURN`).text;
+          if (holds) throw new Error(`${earlier.cidr} before ${pool.cidr}`);
+        }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test("an object whose rule was taken away or shadowed is missing, others are not", async () => {
+  fc.assert(
+    fc.property(program, fc.constantFrom(...natChains.slice(2)), fc.nat(), (wanted, chain, at) => {
+      const nat = new FakeTable("nat");
+      const mangle = new FakeTable("mangle");
+      converge(nat, wantedNat(wanted));
+      converge(mangle, wantedMangle(wanted));
+      const rules = nat.rules(chain);
+      const gone = rules[at % Math.max(rules.length, 1)];
+      fc.pre(gone !== undefined);
+      nat.restore(`*nat\n-D ${chain} ${gone}\nCOMMIT\n`);
+      const object = wantedNat(wanted)
+        .chains.find(({ name }) => name === chain)
+        ?.rules.find(({ rule }) => rule.text === gone)?.object;
+      const lacking = missing(wanted, nat, mangle);
+      return lacking.size === 1 && object !== undefined && lacking.has(object);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test("the filter table's gate and guard: from any state to any other, first in FORWARD", async () => {
+  const acts = fc.array(
+    fc.record({
+      chain: fc.constantFrom("FORWARD", "NATGW_GATE", "NATGW_GUARD"),
+      rule: fc.constantFrom("-j ACCEPT", "-j NATGW_GATE", "-j NATGW_GUARD", "-i eth0 -j DROP"),
+      at: fc.nat({ max: 9 }),
+    }),
+    { maxLength: 5 },
+  );
+  fc.assert(
+    fc.property(program, fc.boolean(), acts, fc.boolean(), (wanted, was, others, is) => {
+      const filter = new FakeTable("filter" satisfies TableName);
+      converge(filter, wantedFilter(wanted, was));
+      for (const { chain, rule, at } of others) {
+        const target = rule.slice("-j ".length);
+        if (
+          !filter.has(chain) ||
+          (target.startsWith("NATGW") && (!filter.has(target) || chain !== "FORWARD"))
+        )
+          continue;
+        const position = (at % (filter.rules(chain).length + 1)) + 1;
+        filter.restore(`*filter\n-I ${chain} ${position} ${rule}\nCOMMIT\n`);
+      }
+      const accepts = filter.rules("FORWARD").filter((rule) => !rule.includes("NATGW"));
+      converge(filter, wantedFilter(wanted, is));
+      const expected = [...(is ? ["-j NATGW_GATE"] : []), "-j NATGW_GUARD", ...accepts];
+      return filter.rules("FORWARD").join() === expected.join() && filter.has("NATGW_GATE") === is;
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test(
+  "a rule's canonical text reads back as itself, and rereading beside an older state changes nothing",
+  async () => {
+    fc.assert(
+      fc.property(program, program, meddling, (first, second, acts) => {
+        const nat = new FakeTable("nat");
+        converge(nat, wantedNat(first));
+        const before = nat.read();
+        for (const { rule } of wantedNat(first).chains.flatMap(({ rules }) => rules)) {
+          const read = parseRule(rule.text);
+          if (read.text !== rule.text || read.spec === undefined) throw new Error(rule.text);
+          if (JSON.stringify(read.spec) !== JSON.stringify({ ...read.spec, ...rule.spec }))
+            throw new Error(rule.text);
+        }
+        converge(nat, wantedNat(second));
+        meddle(nat, acts);
+        return JSON.stringify([...nat.read(before)]) === JSON.stringify([...nat.read()]);
+      }),
+      { numRuns: 100 },
+    );
+  },
+);
