@@ -30,6 +30,8 @@ export class Journal<State, Change> {
   readonly #parts: JournalParts<State, Change>;
   readonly #smallestCompacted: number;
   #file: StateFile | undefined;
+  /** What the disk holds is known to be the first `#length` bytes: a file that could not be opened may be tried again. */
+  #isWhole: boolean;
   #length: number;
   #seq: number;
   #compactAt: number;
@@ -39,6 +41,7 @@ export class Journal<State, Change> {
     this.#parts = parts;
     this.#smallestCompacted = parts.smallestCompacted ?? defaultSmallestCompacted;
     this.#file = recovered.file;
+    this.#isWhole = recovered.isWhole;
     this.#length = recovered.length;
     this.#seq = recovered.seq;
     this.#compactAt = this.#compactionPoint(recovered.snapshotLength);
@@ -50,8 +53,9 @@ export class Journal<State, Change> {
    * where the disk also refused every repair may it give `after`, until a later write succeeds.
    */
   async append(changes: readonly Change[], before: State, after: State): Promise<void> {
-    if (this.#file === undefined) return await this.#rewrite(after, this.#seq + 1);
-    const { codec } = this.#parts;
+    const { codec, directory } = this.#parts;
+    if (!this.#isWhole) return await this.#rewrite(after, this.#seq + 1);
+    this.#file ??= await directory.open(journalName, "existing");
     const line = encodeRecord({ seq: this.#seq + 1, changes: codec.encodeChanges(changes) });
     let isWritten = false;
     try {
@@ -71,7 +75,7 @@ export class Journal<State, Change> {
 
   /** Begins a new file where this one has outgrown its snapshot. A failure loses nothing and stops nothing. */
   async compactIfGrown(state: State): Promise<void> {
-    if (this.#file === undefined || this.#length <= this.#compactAt) return;
+    if (!this.#isWhole || this.#length <= this.#compactAt) return;
     try {
       await this.#rewrite(state, this.#seq);
     } catch (err) {
@@ -114,6 +118,7 @@ export class Journal<State, Change> {
       throw error;
     }
     this.#file = file;
+    this.#isWhole = true;
     this.#seq = seq;
     this.#length = line.length;
     this.#compactAt = this.#compactionPoint(line.length);
@@ -138,6 +143,7 @@ export class Journal<State, Change> {
   }
 
   async #giveUp(): Promise<void> {
+    this.#isWhole = false;
     await this.#tidy(() => this.close());
   }
 

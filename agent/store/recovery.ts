@@ -24,8 +24,10 @@ export interface Recovery {
 export interface Recovered<State> {
   readonly state: State;
   readonly seq: number;
-  /** The journal, cut to `length`; `undefined` where the next write must begin a new one. */
+  /** The journal, cut to `length`; `undefined` where it took no repair or there is none. */
   readonly file: StateFile | undefined;
+  /** The journal holds `length` good bytes and no more: it can still be written on once it opens. */
+  readonly isWhole: boolean;
   readonly length: number;
   /** Bytes of the snapshot that the file begins with. */
   readonly snapshotLength: number;
@@ -41,7 +43,14 @@ export async function recover<State, Change>(
   now: () => number,
   log: Pick<Log, "warn">,
 ): Promise<Recovered<State>> {
-  const unset = { state: codec.empty, seq: 0, file: undefined, length: 0, snapshotLength: 0 };
+  const unset = {
+    state: codec.empty,
+    seq: 0,
+    file: undefined,
+    isWhole: false,
+    length: 0,
+    snapshotLength: 0,
+  };
   const names = await directory.list();
   if (names.includes(temporaryName)) {
     await attempt("remove an unfinished journal", () => directory.remove(temporaryName));
@@ -58,16 +67,16 @@ export async function recover<State, Change>(
       const file = await attempt("open the journal for writing", () =>
         directory.open(journalName, "existing"),
       );
-      return { ...reading, file, isInTheWay: false, recovery: { recovered: "intact", detail: "" } };
+      const recovery: Recovery = { recovered: "intact", detail: "" };
+      return { ...reading, file, isWhole: true, isInTheWay: false, recovery };
     }
     case "torn": {
       const tail = bytes.subarray(reading.length);
       const aside = await attempt("set a torn write aside", () => copyAside(directory, tail, now()));
-      const file =
-        aside === undefined
-          ? undefined
-          : await attempt("cut a torn write off", () => cut(directory, reading.length));
-      return { ...reading, file, isInTheWay: false, recovery: found("torn", reading.detail, aside) };
+      // Where a full disk has no room for them: bytes that no one was promised are worth less than the next write.
+      const file = await attempt("cut a torn write off", () => cut(directory, reading.length));
+      const recovery = found("torn", reading.detail, aside);
+      return { ...reading, file, isWhole: file !== undefined, isInTheWay: false, recovery };
     }
     case "corrupt": {
       const aside = await attempt("set a corrupt journal aside", () => moveAside(directory, now()));

@@ -13,12 +13,17 @@ export type DamageKind = "torn" | "corrupt";
 /** Copies the bytes to a file of their own, durable on return. @returns its name. */
 export async function copyAside(directory: StateDirectory, bytes: Buffer, nowMs: number): Promise<string> {
   const name = freeName("torn", await directory.list(), nowMs);
-  const file = await directory.open(name, "create");
   try {
-    await writeAll(file, bytes, 0);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await directory.open(name, "create");
+    try {
+      await writeAll(file, bytes, 0);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    await directory.remove(name);
+    throw error;
   }
   await directory.sync();
   await prune(directory, "torn", name);

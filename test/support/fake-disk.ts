@@ -71,10 +71,12 @@ export class FakeDisk {
     };
   }
 
-  put(name: string, content: Buffer): void {
+  /** Puts a durable file there. */
+  put(name: string, content: Buffer = Buffer.alloc(0)): this {
     const inode = { cached: content, durable: content, dirty: [], isLengthDirty: false };
     this.names.set(name, inode);
     this.#durableNames.set(name, inode);
+    return this;
   }
 
   content(name: string): Buffer | undefined {

@@ -256,8 +256,8 @@ t.test("a corrupt journal that cannot be moved is never overwritten", async (t) 
   t.same((await openList(disk)).current, [2]);
 });
 
-const openList = (disk: FakeDisk, log = quiet): Promise<Store<List, number>> =>
-  startStore({ directory: disk.directory(), codec: listCodec, now: () => nowMs, log });
+const openList = (disk: FakeDisk, log = quiet, smallestCompacted = 1e6): Promise<Store<List, number>> =>
+  startStore({ directory: disk.directory(), codec: listCodec, now: () => nowMs, log, smallestCompacted });
 const add = (store: Store<List, number>, ...numbers: readonly number[]) =>
   store.transact(() => ({ changes: numbers, result: undefined }));
 
@@ -427,6 +427,44 @@ t.test("compaction: bounded by the snapshot, and its failure stops nothing", asy
   const last = await openAt(directory);
   t.strictSame(last.current, current);
   await last.close();
+});
+
+t.test("a compaction that failed is not tried again at every write", async (t) => {
+  const disk = new FakeDisk();
+  const store = await openList(disk, quiet, 200);
+  await add(store, 1);
+  disk.fate = (_, operation) => (operation === "open" ? "fail" : undefined);
+  disk.calls = [];
+  for (let number = 0; number < 50; number++) await add(store, number);
+  const tries = disk.calls.filter((call) => call === "open").length;
+  t.ok(tries > 2 && tries < 15, `${tries} tries`);
+  t.same((await openList(new FakeDisk().put(journalName, disk.content(journalName)))).current, store.current);
+});
+
+t.test("a directory that turned read-only is read, and written on once it can be", async (t) => {
+  const disk = new FakeDisk();
+  await add(await openList(disk), 1);
+  const old = disk.names.get(journalName);
+  disk.fate = (_, operation) => (operation === "open" ? "fail" : undefined);
+  const store = await openList(disk);
+  t.same(store.current, [1]);
+  await t.rejects(add(store, 2), { code: "storage-unavailable" });
+  disk.fate = () => undefined;
+  await add(store, 3);
+  t.equal(disk.names.get(journalName), old, "the same file: a new one takes room that there may not be");
+  t.same((await openList(disk)).current, [1, 3]);
+});
+
+t.test("a torn write that finds no room aside is cut off all the same", async (t) => {
+  const disk = new FakeDisk();
+  await add(await openList(disk), 1);
+  const whole = disk.content(journalName) ?? Buffer.alloc(0);
+  const torn = new FakeDisk().put(journalName, Buffer.concat([whole, Buffer.from("0123")]));
+  torn.fate = (_, operation) => (operation === "write" ? "half" : undefined);
+  const store = await openList(torn);
+  t.match(store.recovery, { recovered: "torn", setAside: undefined });
+  t.same([...torn.names.keys()], [journalName]);
+  t.same(torn.content(journalName), whole);
 });
 
 t.test("a directory's own creation and lock leave no file behind", async (t) => {

@@ -1,0 +1,81 @@
+/** What the crash tests run in a process of its own: `write DIR` until it is killed, `full DIR` on a small disk. */
+import { execFileSync } from "node:child_process";
+import { rmSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { openStore, type StateStore } from "../../agent/store/open-store.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+
+const log = { info() {}, warn() {}, error() {} };
+const open = (directory: string) => openStore({ directory, now: Date.now, log });
+
+/** One write: the next number as a tombstone, padded so that a run of them compacts. @returns the number. */
+function count(store: StateStore, bytes: number): Promise<number> {
+  return store
+    .transact((state) => {
+      const next = state.tombstones.size + 1;
+      const key = `eip/${next}/${"x".repeat(bytes)}`;
+      return { changes: [{ type: "tombstone" as const, key, untilMs: next }], result: next };
+    })
+    .then(({ result }) => result);
+}
+
+/** Eight writers; each number is on stdout, in the kernel's hands, once its write was acknowledged. */
+async function write(directory: string): Promise<void> {
+  const store = await open(directory);
+  const writer = async () => {
+    for (;;) writeSync(1, `${await count(store, 10_000)}\n`);
+  };
+  await Promise.all(Array.from({ length: 8 }, writer));
+}
+
+/** Says step by step what becomes of writes on a disk that fills up and turns read-only. */
+async function full(directory: string): Promise<void> {
+  const say = (step: string, outcome: unknown) => writeSync(1, `${step}: ${outcome}\n`);
+  const attempt = (store: StateStore) =>
+    count(store, 2000).then(
+      () => "stored",
+      (error: unknown) =>
+        error instanceof GatewayError ? `${error.code} ${causeCode(error)}` : String(error),
+    );
+  let store = await open(directory);
+  say("empty disk", await attempt(store));
+  writeFileSync(join(directory, "filler"), "x".repeat(100_000));
+
+  let stored = 1;
+  let outcome = "stored";
+  while (outcome === "stored" && stored < 1000) {
+    outcome = await attempt(store);
+    if (outcome === "stored") stored++;
+  }
+  say("until full", outcome);
+  say("current", store.current.tombstones.size === stored);
+  await store.close();
+  store = await open(directory);
+  say("opened again while full", `${store.recovery.recovered} ${store.current.tombstones.size === stored}`);
+  say("still full", await attempt(store));
+  rmSync(join(directory, "filler"));
+  say("space again", await attempt(store));
+
+  const remount = (mode: "ro" | "rw") => execFileSync("mount", ["-o", `remount,${mode}`, directory]);
+  const { current } = store;
+  await store.close();
+  remount("ro");
+  store = await open(directory);
+  say("opened read-only", `${store.recovery.recovered} ${isDeepStrictEqual(store.current, current)}`);
+  say("read-only", await attempt(store));
+  remount("rw");
+  say("writable again", await attempt(store));
+  const last = store.current;
+  await store.close();
+  store = await open(directory);
+  say("at last", `${store.recovery.recovered} ${isDeepStrictEqual(store.current, last)}`);
+  await store.close();
+}
+
+function causeCode(error: GatewayError): unknown {
+  return error.cause instanceof Error && "code" in error.cause ? error.cause.code : error.cause;
+}
+
+const [mode, directory = ""] = process.argv.slice(2);
+await (mode === "full" ? full(directory) : write(directory));

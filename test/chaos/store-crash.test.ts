@@ -1,0 +1,79 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import t from "tap";
+import { openStore } from "../../agent/store/open-store.ts";
+
+const child = join(import.meta.dirname, "store-child.ts");
+const rounds = 30;
+const endMs = Date.now() + 8000;
+
+t.test("kill -9 at any instant: what was acknowledged is there, in order, without gaps", async (t) => {
+  const directory = t.testdir();
+  const log = { info() {}, warn() {}, error() {} };
+  const found = new Map<string, number>();
+  let acknowledged = 0;
+  let round = 0;
+  for (; round < rounds && Date.now() < endMs; round++) {
+    const writer = spawn(process.execPath, [child, "write", directory], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    t.teardown(() => writer.kill("SIGKILL"));
+    const output = text(writer.stdout);
+    const exit = once(writer, "exit");
+    // Every fourth is killed before it wrote anything, the others from their first write to beyond a compaction.
+    if (round % 4 === 3) await sleep(Math.random() * 300);
+    else await once(writer.stdout, "data");
+    await sleep(Math.random() * 100);
+    writer.kill("SIGKILL");
+    await exit;
+    // A number that the kill cut short has no newline: it is not counted.
+    for (const line of (await output).split("\n").slice(0, -1))
+      acknowledged = Math.max(acknowledged, Number(line));
+
+    const store = await openStore({ directory, now: Date.now, log });
+    const numbers = [...store.current.tombstones.values()];
+    found.set(store.recovery.recovered, (found.get(store.recovery.recovered) ?? 0) + 1);
+    t.not(store.recovery.recovered, "corrupt", store.recovery.detail);
+    t.ok(numbers.length >= acknowledged, `${numbers.length} read back, ${acknowledged} acknowledged`);
+    t.ok(
+      numbers.every((number, index) => number === index + 1),
+      "a prefix of what was asked for",
+    );
+    await store.close();
+    acknowledged = numbers.length;
+  }
+  t.ok(acknowledged > 100, `${acknowledged} writes, ${round} kills, ${JSON.stringify([...found])}`);
+  t.comment(`${acknowledged} writes, ${round} kills, ${JSON.stringify([...found])}`);
+  t.notMatch(await readdir(directory), /corrupt/);
+});
+
+const skip = process.getuid?.() === 0 ? false : "mounting a small disk takes root";
+
+t.test("a disk that fills up and turns read-only", { skip }, async (t) => {
+  const directory = t.testdir();
+  // The mount lives in a mount namespace of its own and ends with it.
+  const script = 'mount -t tmpfs -o size=256k none "$1" && exec "$2" "$3" full "$1"';
+  const { stdout } = await promisify(execFile)(
+    "unshare",
+    ["--mount", "--propagation", "private", "sh", "-ec", script, "sh", directory, process.execPath, child],
+    { timeout: 20_000 },
+  );
+  t.same(stdout.trim().split("\n"), [
+    "empty disk: stored",
+    "until full: storage-unavailable ENOSPC",
+    "current: true",
+    "opened again while full: intact true",
+    "still full: storage-unavailable ENOSPC",
+    "space again: stored",
+    "opened read-only: intact true",
+    "read-only: storage-unavailable EROFS",
+    "writable again: stored",
+    "at last: intact true",
+  ]);
+  t.same(await readdir(directory), [], "nothing of it outside");
+});
