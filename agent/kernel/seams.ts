@@ -34,6 +34,12 @@ export interface Dataplane<Observed = unknown, Steps = unknown> {
   /** The IPs on this gateway that owned rules name as EIP: they belong to the agent whatever the ledger says. */
   eipsIn(observed: Observed): ReadonlySet<Ipv4>;
   isGateClosed(observed: Observed): boolean;
+  /** True where no owned chain, table or map holds any rule, the fixed frame included: a fresh namespace. Gate and guard do not count. */
+  isPristine(observed: Observed): boolean;
+  /** How many owned rules or elements were read. */
+  countRules(observed: Observed): number;
+  /** Rules that are not the agent's and name `address`, in the words of the tool. */
+  foreignRulesNaming(observed: Observed, address: Ipv4): readonly string[];
   /** Pure. Rules, hooks, guard and the gate as asked; on what it made, it plans nothing. */
   plan(program: Program, observed: Observed, gate: GateState): RulePlan<Steps>;
   /** One transaction a table. Throws `rules-refused` where the kernel refused it: then nothing of that table was changed. */

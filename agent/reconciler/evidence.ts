@@ -1,0 +1,70 @@
+/** What a reading of the kernel after the last write proves, object by object: the input of the judge. */
+import type { Flow } from "../../lib/conntrack/flow.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { ObjectId } from "../../lib/model/names.ts";
+import type { Program } from "../../lib/model/program.ts";
+import type { Evidence } from "../../lib/plan/judge.ts";
+import { routeText } from "../../lib/plan/routes.ts";
+import { isForwarding } from "../../lib/plan/sysctls.ts";
+import type { Dataplane } from "../kernel/seams.ts";
+import type { Outlook, Seen } from "./outlook.ts";
+
+/** A step of this pass that the kernel refused. */
+export interface Refusal {
+  readonly object?: ObjectId;
+  readonly stage: "sysctl" | "rules" | "addresses" | "routes" | "flows" | "ledger";
+  readonly code: string;
+  readonly message: string;
+}
+
+/**
+ * @param residual what planning on `seen` still asks for
+ * @param refusals why, where the kernel said so: its words are shown instead of ours
+ */
+export function gatherEvidence(
+  dataplane: Dataplane,
+  seen: Seen,
+  residual: Outlook,
+  refusals: readonly Refusal[],
+  remaining: readonly Flow[],
+): Evidence {
+  const { program } = residual.compiled;
+  const missing = new Map(dataplane.missing(program, seen.rules));
+  const lacks = (object: ObjectId | undefined, words: string) => {
+    if (object !== undefined) missing.set(object, words);
+  };
+  for (const { object, entry } of residual.addresses.add)
+    lacks(object, `${entry.address} is not on ${entry.interface}`);
+  for (const step of residual.routes.steps) {
+    if (step.kind !== "remove") lacks(step.object, `there is no route ${routeText(step.route)}`);
+  }
+  for (const { object, message } of residual.addresses.blocked) lacks(object, message);
+  for (const { object, message } of residual.routes.blocked) lacks(object, message);
+  for (const { object, message } of refusals)
+    if (object !== undefined && missing.has(object)) lacks(object, message);
+  return {
+    missing,
+    contradicted: contradicted(program, remaining),
+    isForwarding: isForwarding(program, seen.network),
+  };
+}
+
+/** Blames the objects whose EIP or internal IP a remaining flow names. */
+function contradicted(program: Program, flows: readonly Flow[]): ReadonlyMap<ObjectId, string> {
+  const blamed = new Map<ObjectId, string>();
+  if (flows.length === 0) return blamed;
+  const counts = new Map<Ipv4, number>();
+  for (const { original, reply } of flows) {
+    for (const ip of new Set([original.source, original.destination, reply.source, reply.destination])) {
+      counts.set(ip, (counts.get(ip) ?? 0) + 1);
+    }
+  }
+  const blame = (id: ObjectId, ...ips: readonly Ipv4[]) => {
+    const count = Math.max(...ips.map((ip) => counts.get(ip) ?? 0));
+    if (count > 0) blamed.set(id, `${count} live flows contradict it and could not be ended`);
+  };
+  for (const { id, eip, internalIp } of program.fips) blame(id, eip, internalIp);
+  for (const { id, eip, backends } of program.dnats) blame(id, eip, ...backends.map(({ ip }) => ip));
+  for (const { members } of program.pools) for (const { id, eip } of members) blame(id, eip);
+  return blamed;
+}

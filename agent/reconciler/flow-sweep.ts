@@ -1,0 +1,75 @@
+/**
+ * Takes out the flows that contradict the program, and says which are left.
+ *
+ * Some cannot be taken out for good: an inbound flow that answers to a bare pod address is made anew, plain, by its
+ * next packet. So none is killed more than twice under one program; after that it is reported as shadowed and left.
+ */
+import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
+import type { ConntrackDriver } from "../kernel/seams.ts";
+
+export interface SweepResult {
+  readonly removed: number;
+  /** Flows that contradict the program still; shadowed ones are not among them. */
+  readonly remaining: readonly Flow[];
+  readonly shadowed: number;
+}
+
+/** Flows that one round takes up; a table full of contradictions needs several. */
+const roundSize = 20_000;
+const mostRounds = 16;
+const mostKills = 2;
+
+export class FlowSweep {
+  readonly #conntrack: ConntrackDriver;
+  /** How often each flow that the last sweep saw has been killed under this program. */
+  #kills = new Map<string, number>();
+  #programVersion = "";
+
+  constructor(conntrack: ConntrackDriver) {
+    this.#conntrack = conntrack;
+  }
+
+  /** @param programVersion names the program that `contradicts` was made from: under another, the counting starts anew */
+  async sweep(contradicts: FlowPredicate, programVersion: string, signal: AbortSignal): Promise<SweepResult> {
+    if (programVersion !== this.#programVersion) this.#kills = new Map();
+    this.#programVersion = programVersion;
+    const kills = new Map<string, number>();
+    let removed = 0;
+    for (let round = 0; round < mostRounds; round++) {
+      const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
+      const doomed = flows.filter((flow) => this.#mayKill(flow, kills));
+      if (doomed.length === 0) return this.#end(removed, [], total, kills);
+      for (const flow of doomed) {
+        const key = keyOf(flow);
+        kills.set(key, (kills.get(key) ?? this.#kills.get(key) ?? 0) + 1);
+      }
+      removed += (await this.#conntrack.remove(doomed, signal)).removed;
+    }
+    const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
+    const remaining = flows.filter((flow) => this.#mayKill(flow, kills));
+    return this.#end(removed, remaining, total - remaining.length, kills);
+  }
+
+  #mayKill(flow: Flow, kills: ReadonlyMap<string, number>): boolean {
+    const key = keyOf(flow);
+    return (kills.get(key) ?? this.#kills.get(key) ?? 0) < mostKills;
+  }
+
+  #end(
+    removed: number,
+    remaining: readonly Flow[],
+    shadowed: number,
+    kills: Map<string, number>,
+  ): SweepResult {
+    this.#kills = kills;
+    return { removed, remaining, shadowed };
+  }
+}
+
+function keyOf({
+  protocol,
+  original: { source, destination, sourcePort, destinationPort },
+  icmp,
+}: Flow): string {
+  return `${protocol} ${source}:${sourcePort} ${destination}:${destinationPort} ${icmp?.id ?? ""}`;
+}

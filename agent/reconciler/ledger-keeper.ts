@@ -1,0 +1,54 @@
+/**
+ * Keeps the ledger ahead of the kernel: what is about to be put there is written down first, what was taken out is
+ * struck off afterwards. A crash in between leaves the ledger naming too much, never too little.
+ */
+import type { LedgerAddress, State, StateChange } from "../../lib/admission/state.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { StatePort } from "../api/ports.ts";
+import type { Outlook } from "./outlook.ts";
+
+/** A ledger of another life of the namespace says nothing of this one. */
+export async function beginEpoch(store: StatePort, epoch: string): Promise<void> {
+  await write(store, ({ ledger }) => (ledger.epoch === epoch ? [] : [{ type: "ledger-epoch", epoch }]));
+}
+
+/** Before anything is written to the kernel: addresses to come or to adopt, and EIPs to go whose flows may outlive them. */
+export async function writeAhead(
+  store: StatePort,
+  outlook: Outlook,
+  namedByRules: ReadonlySet<Ipv4>,
+): Promise<void> {
+  const { addresses, compiled } = outlook;
+  const desired = new Set(compiled.program.eips.map(({ address }) => address));
+  await write(store, ({ ledger }) => {
+    const leaving = new Set(namedByRules);
+    for (const { address } of ledger.addresses.values()) leaving.add(address);
+    return [
+      ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing].map(added),
+      ...[...leaving]
+        .filter((address) => !desired.has(address) && !ledger.retired.has(address))
+        .map((address): StateChange => ({ type: "retire", address })),
+    ];
+  });
+}
+
+/** After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. */
+export async function strikeOff(
+  store: StatePort,
+  gone: readonly LedgerAddress[],
+  isSwept: boolean,
+): Promise<void> {
+  await write(store, ({ ledger }) => [
+    ...gone.map((entry): StateChange => ({ type: "ledger-remove", entry })),
+    ...(isSwept ? [...ledger.retired].map((address): StateChange => ({ type: "unretire", address })) : []),
+  ]);
+}
+
+function added(entry: LedgerAddress): StateChange {
+  return { type: "ledger-add", entry };
+}
+
+async function write(store: StatePort, decide: (state: State) => readonly StateChange[]): Promise<void> {
+  if (decide(store.current).length === 0) return;
+  await store.transact((state) => ({ changes: decide(state), result: undefined }));
+}

@@ -1,0 +1,214 @@
+/**
+ * The reconciler: the loop, its passes, and what others may ask of them. Keeps what the last pass found, tells the
+ * status board, and lets nobody but the pass in hand write to the kernel.
+ */
+import type { State, StateChange } from "../../lib/admission/state.ts";
+import type { Flow } from "../../lib/conntrack/flow.ts";
+import { compileContradicts } from "../../lib/conntrack/permits.ts";
+import { touches } from "../../lib/conntrack/touches.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
+import type { Change } from "../../lib/plan/change.ts";
+import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
+import type { StatusBoard } from "../status/board.ts";
+import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
+import { Pass, type PassFindings, type PassParts } from "./pass.ts";
+import { Turnstile } from "./turnstile.ts";
+
+export interface ReconcilerParts extends PassParts {
+  readonly board: StatusBoard;
+  readonly resyncIntervalMs: number;
+  /** Told after every pass that could be made. */
+  readonly onPass: (findings: PassFindings, report: PassReport) => void;
+  /** Told of every pass that could not be made. */
+  readonly onFailure: (error: unknown, retryInMs: number) => void;
+}
+
+/** Changes that a report and a preview list; all are counted. */
+const mostListed = 1_000;
+const mostFlowsListed = 100;
+
+export class Reconciler implements ReconcilerPort {
+  readonly #parts: ReconcilerParts;
+  readonly #pass: Pass;
+  readonly #loop: ReconcileLoop;
+  readonly #turnstile = new Turnstile();
+  #findings: PassFindings | undefined;
+  #report: PassReport | undefined;
+  #failure: GatewayError | undefined;
+  #hasVerified = false;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    this.#pass = new Pass(parts);
+    this.#loop = new ReconcileLoop({
+      pass: (request) => this.#turnstile.pass(() => this.#run(request)),
+      resyncIntervalMs: parts.resyncIntervalMs,
+      onFailure: (error, retryInMs) => {
+        this.#failure = toGatewayError(error);
+        parts.onFailure(error, retryInMs);
+      },
+    });
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  wake(reason: string): void {
+    this.#loop.wake(reason);
+  }
+
+  /** After events were lost: everything is looked at again. */
+  wakeFull(reason: string): void {
+    this.#loop.wakeFull(reason);
+  }
+
+  reconcile(reason: string, signal: AbortSignal): Promise<PassReport> {
+    return this.#loop.run(reason, signal);
+  }
+
+  /** What the last pass found; `undefined` before the first. */
+  get findings(): PassFindings | undefined {
+    return this.#findings;
+  }
+
+  get lastReport(): PassReport | undefined {
+    return this.#report;
+  }
+
+  /** Why no pass can be made at present; `undefined` while passes are made. */
+  get failure(): GatewayError | undefined {
+    return this.#failure;
+  }
+
+  /** True once a full pass has verified in this life. */
+  get hasVerified(): boolean {
+    return this.#hasVerified;
+  }
+
+  get network() {
+    return this.#findings?.seen.network;
+  }
+
+  get ownAddresses(): ReadonlySet<Ipv4> {
+    return this.#findings?.residual.own ?? new Set();
+  }
+
+  get isUnadopted(): boolean {
+    return this.#findings !== undefined && this.#findings.verdicts === undefined;
+  }
+
+  async preview(state: State, signal: AbortSignal): Promise<Preview> {
+    const seen = await this.#pass.observe(signal);
+    if (this.#pass.isUnadopted(state, seen))
+      return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
+    const { changes, compiled } = this.#pass.foresee(state, seen);
+    const { ledger } = this.#parts.store.current;
+    const contradicts = compileContradicts({
+      program: compiled.program,
+      retired: new Set([...ledger.retired, ...this.#parts.dataplane.eipsIn(seen.rules)]),
+      network: seen.network,
+    });
+    const { flows, total } = await this.#parts.conntrack.find(contradicts, mostFlowsListed, signal);
+    return { changes, changesTotal: changes.length, flows: { total, items: flows } };
+  }
+
+  connections(
+    eip: Ipv4,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<{ total: number; flows: readonly Flow[] }> {
+    return this.#parts.conntrack.find(touches(new Set([eip])), limit, signal);
+  }
+
+  release(address: Ipv4, signal: AbortSignal) {
+    return this.#turnstile.pass(() => this.#release(address, signal));
+  }
+
+  /** What desires it is the caller's to refuse; here it is looked up once more as the kernel has it now. */
+  async #release(address: Ipv4, signal: AbortSignal) {
+    const { network, dataplane, conntrack, store } = this.#parts;
+    const seen = await this.#pass.observe(signal);
+    if (this.#pass.isUnadopted(store.current, seen)) {
+      throw new GatewayError("not-adopted", "nothing is removed before the live state was adopted");
+    }
+    const { addresses } = this.#pass.foresee(store.current, seen);
+    const steps = addresses.orphans
+      .filter((entry) => entry.address === address)
+      .map((entry): AddressStep => ({ kind: "remove", entry }));
+    if (steps.length === 0) throw new GatewayError("not-found", `${address} is no orphan on this gateway`);
+    // Flows of a released address must be ended after a crash, too.
+    await store.transact((): { changes: readonly StateChange[]; result: undefined } => ({
+      changes: [{ type: "retire", address }],
+      result: undefined,
+    }));
+    const [failure] = await network.applyAddresses(steps, signal);
+    if (failure !== undefined) throw new GatewayError("netlink-failed", failure.message);
+    const changes: Change[] = steps.map(describeAddressStep);
+    const removed = await this.#endFlows(address, conntrack, signal);
+    if (removed > 0)
+      changes.push({ action: "remove", subsystem: "flow", text: `${removed} flows on ${address}` });
+    this.wakeFull("release");
+    return { changes, foreignRules: dataplane.foreignRulesNaming(seen.rules, address) };
+  }
+
+  async #endFlows(address: Ipv4, conntrack: PassParts["conntrack"], signal: AbortSignal): Promise<number> {
+    const { flows } = await conntrack.find(touches(new Set([address])), Number.MAX_SAFE_INTEGER, signal);
+    return flows.length === 0 ? 0 : (await conntrack.remove(flows, signal)).removed;
+  }
+
+  async #run(request: PassRequest): Promise<PassOutcome> {
+    const { clock, board } = this.#parts;
+    const startedAtMs = clock.wallMs();
+    const begunMs = performance.now();
+    // A pass that began is brought to its end: half a transaction is nobody's wish. Every effect has its deadline.
+    const findings = await this.#pass.run(request, new AbortController().signal);
+    const report = this.#reportOf(request, findings, startedAtMs, (performance.now() - begunMs) / 1000);
+    this.#findings = findings;
+    this.#report = report;
+    this.#failure = undefined;
+    if (findings.verdicts !== undefined) {
+      this.#hasVerified ||= findings.gate === "open";
+      board.publish({
+        state: findings.state,
+        verdicts: findings.verdicts,
+        usedBy: findings.residual.compiled.usedBy,
+        isClean: findings.isClean,
+        verifiedAt: new Date(clock.wallMs()).toISOString(),
+      });
+    }
+    this.#parts.onPass(findings, report);
+    return { report, dueInMs: findings.dueInMs };
+  }
+
+  #reportOf({ reasons }: PassRequest, findings: PassFindings, startedAtMs: number, took: number): PassReport {
+    const { seen, changes, refusals, sweep } = findings;
+    return {
+      startedAt: new Date(startedAtMs).toISOString(),
+      took,
+      reasons,
+      observed: {
+        rules: this.#parts.dataplane.countRules(seen.rules),
+        addresses: seen.network.addresses.length,
+        routes: seen.network.routes.length,
+      },
+      changed: changes.length,
+      changes: changes.slice(0, mostListed),
+      failed: refusals,
+      flowsRemoved: sweep?.removed ?? 0,
+    };
+  }
+}
+
+function toGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
+  return new GatewayError("internal", error instanceof Error ? error.message : String(error), {
+    cause: error,
+  });
+}

@@ -1,0 +1,235 @@
+/**
+ * The status board: what the last pass said of each object, held against what the store asks for now.
+ *
+ * INVARIANT: an object reads Ready only while its stored revision, and its Eip's, are the very revisions that
+ * a pass of this process read back. A write makes it Pending at once, before any pass has run. Nothing here is
+ * ever stored.
+ */
+import type { State } from "../../lib/admission/state.ts";
+import { objectsOf, type Stored } from "../../lib/model/desired.ts";
+import {
+  collectionOf,
+  type Kind,
+  kinds,
+  type ObjectId,
+  objectId,
+  parseObjectId,
+} from "../../lib/model/names.ts";
+import type { Spec } from "../../lib/model/schema.ts";
+import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
+import type { WaitOutcome } from "../api/ports.ts";
+
+/** What a pass found out; `revision` is the store's revision that it worked on. */
+export interface PassResult {
+  readonly state: State;
+  readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
+  readonly usedBy: ReadonlyMap<string, readonly ObjectId[]>;
+  /** True where planning again asks for nothing: what is not desired is out of the kernel. */
+  readonly isClean: boolean;
+  readonly verifiedAt: string;
+}
+
+interface Entry {
+  readonly revision: number;
+  /** The revision of the Eip that the object was judged with; 0 where it has none. */
+  readonly eipRevision: number;
+  readonly verdict: Verdict;
+  readonly since: Readonly<Record<ConditionType, string>>;
+}
+
+interface Goals {
+  readonly ready: readonly ObjectId[];
+  readonly gone: readonly ObjectId[];
+  readonly revision: number;
+}
+
+const pending: Claim = { holds: false, reason: "Pending", message: "not yet read back from the kernel" };
+const notSeen: Verdict = {
+  accepted: { holds: true, reason: "Accepted", message: "" },
+  programmed: pending,
+  ready: pending,
+  isSettled: false,
+};
+
+export class StatusBoard {
+  readonly #epoch: string;
+  readonly #currentState: () => State;
+  readonly #startedAt: string;
+  readonly #entries = new Map<ObjectId, Entry>();
+  readonly #listeners = new Set<() => void>();
+  #usedBy: ReadonlyMap<string, readonly ObjectId[]> = new Map();
+  #verifiedAt: string | undefined;
+  #passRevision = -1;
+  #passGeneration = 0;
+  #isClean = false;
+  #isStopping = false;
+
+  constructor(epoch: string, currentState: () => State, startedAt: string) {
+    this.#epoch = epoch;
+    this.#currentState = currentState;
+    this.#startedAt = startedAt;
+  }
+
+  /** Takes over what a pass found. Conditions that did not change keep the time of their last change. */
+  publish(result: PassResult): void {
+    for (const [id, verdict] of result.verdicts) {
+      const stored = storedOf(result.state, id);
+      if (stored === undefined) continue;
+      const before = this.#entries.get(id);
+      this.#entries.set(id, {
+        revision: stored.revision,
+        eipRevision: eipRevisionOf(result.state, stored.spec),
+        verdict,
+        since: {
+          Accepted: sinceOf(before, "Accepted", verdict.accepted, result.verifiedAt),
+          Programmed: sinceOf(before, "Programmed", verdict.programmed, result.verifiedAt),
+          Ready: sinceOf(before, "Ready", verdict.ready, result.verifiedAt),
+        },
+      });
+    }
+    for (const id of this.#entries.keys()) if (!result.verdicts.has(id)) this.#entries.delete(id);
+    this.#usedBy = result.usedBy;
+    this.#verifiedAt = result.verifiedAt;
+    this.#passRevision = result.state.desired.revision;
+    this.#passGeneration = result.state.desired.generation;
+    this.#isClean = result.isClean;
+    this.#notify();
+  }
+
+  /** The revision that the last pass worked on. */
+  get appliedRevision(): number {
+    return Math.max(this.#passRevision, 0);
+  }
+
+  /** The generation that the last pass worked on. */
+  get appliedGeneration(): number {
+    return this.#passGeneration;
+  }
+
+  statusOf(id: ObjectId): Status {
+    const stored = storedOf(this.#currentState(), id);
+    const entry = this.#entries.get(id);
+    const verdict = this.#verdictOf(entry, stored);
+    const since = entry?.since;
+    const isEip = id.startsWith("eips/");
+    return {
+      ready: verdict.ready.holds,
+      observedRevision: entry?.revision ?? 0,
+      epoch: this.#epoch,
+      ...(entry !== undefined && this.#verifiedAt !== undefined && { verifiedAt: this.#verifiedAt }),
+      conditions: [
+        this.#condition("Accepted", verdict.accepted, since),
+        this.#condition("Programmed", verdict.programmed, since),
+        this.#condition("Ready", verdict.ready, since),
+      ],
+      ...(isEip && { usedBy: [...(this.#usedBy.get(parseObjectId(id).name) ?? [])] }),
+    };
+  }
+
+  /** How many objects of each kind there are, and how many of them are Ready. */
+  counts(): Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }> {
+    const state = this.#currentState();
+    return Object.fromEntries(
+      kinds.map((kind: Kind) => {
+        const objects = objectsOf(state.desired, kind);
+        let ready = 0;
+        for (const [name, stored] of objects) {
+          if (this.#verdictOf(this.#entries.get(objectId(kind, name)), stored).ready.holds) ready++;
+        }
+        return [collectionOf(kind), { total: objects.size, ready, notReady: objects.size - ready }];
+      }),
+    );
+  }
+
+  /** Told after every pass. @returns how to stop being told. */
+  onPublish(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  wait(goals: Goals, timeoutMs: number, signal: AbortSignal): Promise<WaitOutcome> {
+    const now = this.#judge(goals);
+    if (now !== undefined) return Promise.resolve(now);
+    return new Promise((resolve) => {
+      const finish = (outcome: WaitOutcome) => {
+        clearTimeout(timer);
+        unsubscribe();
+        signal.removeEventListener("abort", onAbort);
+        resolve(outcome);
+      };
+      const onAbort = () => finish("timeout");
+      const timer = setTimeout(() => finish("timeout"), timeoutMs);
+      const unsubscribe = this.onPublish(() => {
+        const outcome = this.#judge(goals);
+        if (outcome !== undefined) finish(outcome);
+      });
+      signal.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  /** Answers everyone who waits. */
+  stop(): void {
+    this.#isStopping = true;
+    this.#notify();
+  }
+
+  #judge(goals: Goals): WaitOutcome | undefined {
+    if (this.#isStopping) return "stopping";
+    if (this.#passRevision < goals.revision) return undefined;
+    const state = this.#currentState();
+    let isAllDone = goals.gone.length === 0 || this.#isClean;
+    for (const id of goals.ready) {
+      const stored = storedOf(state, id);
+      // Taken away again by a later write: nobody can make it Ready any more.
+      if (stored === undefined) return "settled";
+      const verdict = this.#verdictOf(this.#entries.get(id), stored);
+      if (verdict.ready.holds) continue;
+      if (!verdict.isSettled) return undefined;
+      isAllDone = false;
+    }
+    if (isAllDone) return "done";
+    return goals.gone.length === 0 || this.#isClean ? "settled" : undefined;
+  }
+
+  #verdictOf(entry: Entry | undefined, stored: Stored<Spec> | undefined): Verdict {
+    if (entry === undefined || stored === undefined) return notSeen;
+    const isCurrent =
+      entry.revision === stored.revision &&
+      entry.eipRevision === eipRevisionOf(this.#currentState(), stored.spec);
+    return isCurrent ? entry.verdict : { ...notSeen, accepted: entry.verdict.accepted };
+  }
+
+  #condition(type: ConditionType, claim: Claim, since: Entry["since"] | undefined): Condition {
+    return {
+      type,
+      status: claim.holds ? "True" : "False",
+      reason: claim.reason,
+      message: claim.message,
+      lastTransitionTime: since?.[type] ?? this.#startedAt,
+    };
+  }
+
+  #notify(): void {
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+function storedOf(state: State, id: ObjectId): Stored<Spec> | undefined {
+  const { kind, name } = parseObjectId(id);
+  return objectsOf(state.desired, kind).get(name);
+}
+
+function eipRevisionOf(state: State, spec: Spec): number {
+  if (!("eip" in spec)) return 0;
+  return state.desired.eips.get(spec.eip)?.revision ?? 0;
+}
+
+function sinceOf(before: Entry | undefined, type: ConditionType, claim: Claim, now: string): string {
+  if (before === undefined) return now;
+  const was = {
+    Accepted: before.verdict.accepted,
+    Programmed: before.verdict.programmed,
+    Ready: before.verdict.ready,
+  };
+  return was[type].holds === claim.holds ? before.since[type] : now;
+}

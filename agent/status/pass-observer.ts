@@ -1,0 +1,85 @@
+/** Turns passes into log lines and metrics. One line a pass that changed something, with what and why. */
+import { GatewayError } from "../../lib/model/errors.ts";
+import type { Change } from "../../lib/plan/change.ts";
+import type { GatewayStatus, PassReport } from "../api/ports.ts";
+import type { Log } from "../log.ts";
+import type { PassFindings } from "../reconciler/pass.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** Changes that a log line spells out; the rest is counted. */
+const mostLogged = 20;
+
+export class PassObserver {
+  readonly #metrics: Metrics;
+  readonly #log: Log;
+  #wasUnadopted = false;
+
+  constructor(metrics: Metrics, log: Log) {
+    this.#metrics = metrics;
+    this.#log = log;
+  }
+
+  onPass(findings: PassFindings, report: PassReport): void {
+    const metrics = this.#metrics;
+    metrics.reconcileDuration.observe(report.took);
+    metrics.gateClosed.set(findings.gate === "closed" ? 1 : 0);
+    for (const { subsystem } of findings.changes) metrics.kernelWrites.inc({ subsystem });
+    if (findings.isDrift)
+      for (const { subsystem } of findings.changes) metrics.driftRepaired.inc({ kind: subsystem });
+    for (const { stage, code } of findings.refusals) metrics.reconcileErrors.inc({ stage, code });
+    metrics.flowsRemoved.inc(report.flowsRemoved);
+    if (findings.isClean) {
+      metrics.appliedGeneration.set(findings.state.desired.generation);
+      metrics.lastSuccessfulApply.set(Date.parse(report.startedAt) / 1000 + report.took);
+    }
+    this.#logPass(findings, report);
+  }
+
+  onFailure(error: unknown, retryInMs: number): void {
+    const code = error instanceof GatewayError ? error.code : "internal";
+    this.#metrics.reconcileErrors.inc({ stage: "pass", code });
+    this.#log.error({ err: error, retryInMs }, "pass failed");
+  }
+
+  /** Called when metrics are scraped: what is read off the whole rather than counted. */
+  onScrape(status: GatewayStatus, isReady: boolean): void {
+    const metrics = this.#metrics;
+    metrics.ready.set(isReady ? 1 : 0);
+    metrics.desiredGeneration.set(status.generation.desired);
+    metrics.degraded.reset();
+    for (const { reason } of status.degraded) metrics.degraded.set({ reason }, 1);
+    for (const [collection, { ready, notReady }] of Object.entries(status.objects)) {
+      const kind = collection.slice(0, -1);
+      metrics.objects.set({ kind, state: "ready" }, ready);
+      metrics.objects.set({ kind, state: "not_ready" }, notReady);
+    }
+  }
+
+  #logPass({ changes, refusals, verdicts, isDrift, state }: PassFindings, report: PassReport): void {
+    const isUnadopted = verdicts === undefined;
+    if (isUnadopted && !this.#wasUnadopted) {
+      this.#log.warn({ rules: report.observed.rules }, "live state not adopted");
+    }
+    this.#wasUnadopted = isUnadopted;
+    if (changes.length === 0 && report.flowsRemoved === 0 && refusals.length === 0) return;
+    const fields = {
+      reasons: report.reasons,
+      revision: state.desired.revision,
+      changed: changes.length,
+      bySubsystem: countBySubsystem(changes),
+      changes: changes.slice(0, mostLogged).map(({ action, text }) => `${action} ${text}`),
+      flowsRemoved: report.flowsRemoved,
+      isDrift,
+      took: Math.round(report.took * 1000) / 1000,
+    };
+    if (refusals.length > 0)
+      this.#log.warn({ ...fields, refusals: refusals.slice(0, mostLogged) }, "pass met refusals");
+    else this.#log.info(fields, "pass changed the kernel");
+  }
+}
+
+function countBySubsystem(changes: readonly Change[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { subsystem } of changes) counts[subsystem] = (counts[subsystem] ?? 0) + 1;
+  return counts;
+}

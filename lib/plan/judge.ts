@@ -1,0 +1,98 @@
+/**
+ * The verdicts of a pass: what may be said of each object, given what was read back after the last write.
+ *
+ * Ready is earned, never assumed: an object is programmed when planning again, on what was read back, asks for
+ * nothing on its behalf; it is Ready when besides its Eip is, packets are forwarded, and no flow contradicts it.
+ */
+import type { Block, Compiled } from "../admission/compile.ts";
+import type { Desired } from "../model/desired.ts";
+import { objectsOf } from "../model/desired.ts";
+import { type Kind, kinds, type ObjectId, objectId } from "../model/names.ts";
+import type { Spec } from "../model/schema.ts";
+import type { Claim, Verdict } from "../model/status.ts";
+
+export interface Evidence {
+  /** What the kernel lacks of each object, in readable words; what is wholly there is absent. */
+  readonly missing: ReadonlyMap<ObjectId, string>;
+  /** Objects that a live flow still contradicts, with how. */
+  readonly contradicted: ReadonlyMap<ObjectId, string>;
+  readonly isForwarding: boolean;
+}
+
+/** @returns a verdict for every object of `desired` */
+export function judge(
+  desired: Desired,
+  compiled: Compiled,
+  evidence: Evidence,
+): ReadonlyMap<ObjectId, Verdict> {
+  const verdicts = new Map<ObjectId, Verdict>();
+  for (const kind of kinds) {
+    for (const { spec } of objectsOf(desired, kind).values()) {
+      const id = objectId(kind, spec.name);
+      verdicts.set(id, verdictOf(id, kind, spec, compiled, evidence, verdicts));
+    }
+  }
+  return verdicts;
+}
+
+function verdictOf(
+  id: ObjectId,
+  kind: Kind,
+  spec: Spec,
+  compiled: Compiled,
+  evidence: Evidence,
+  verdicts: ReadonlyMap<ObjectId, Verdict>,
+): Verdict {
+  const block = compiled.blocked.get(id);
+  if (block !== undefined) return blockedVerdict(block);
+  const missing = evidence.missing.get(id);
+  const programmed = missing === undefined ? programmedClaim : no("Pending", missing);
+  const obstacle =
+    (missing === undefined ? undefined : programmed) ??
+    ("eip" in spec ? eipObstacle(spec.eip, verdicts) : undefined) ??
+    (needsForwarding(kind) && !evidence.isForwarding ? forwardingOff : undefined) ??
+    flowObstacle(evidence.contradicted.get(id));
+  if (obstacle !== undefined)
+    return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled: false };
+  const idle = compiled.idle.get(id);
+  return {
+    accepted: acceptedClaim,
+    programmed,
+    ready: idle ? yes(idle.reason, idle.message) : readyClaim,
+    isSettled: false,
+  };
+}
+
+function blockedVerdict(block: Block): Verdict {
+  const claim = no(block.reason, block.message);
+  const accepted = block.isAccepted ? acceptedClaim : claim;
+  return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
+}
+
+function eipObstacle(eip: string, verdicts: ReadonlyMap<ObjectId, Verdict>): Claim | undefined {
+  const verdict = verdicts.get(objectId("eip", eip));
+  if (verdict?.ready.holds) return undefined;
+  return no("EipNotReady", `eip ${eip} is not ready: ${verdict?.ready.message ?? "it is not there"}`);
+}
+
+function flowObstacle(how: string | undefined): Claim | undefined {
+  return how === undefined ? undefined : no("FlowsRemain", how);
+}
+
+/** An Eip and a Route are whole without it; what translates is not. */
+function needsForwarding(kind: Kind): boolean {
+  return kind === "fip" || kind === "snat" || kind === "dnat";
+}
+
+function yes(reason: Claim["reason"], message = ""): Claim {
+  return { holds: true, reason, message };
+}
+
+function no(reason: Claim["reason"], message: string): Claim {
+  return { holds: false, reason, message };
+}
+
+const acceptedClaim = yes("Accepted");
+const programmedClaim = yes("Programmed");
+const readyClaim = yes("Ready");
+const forwardingOff = no("ForwardingOff", "net.ipv4.ip_forward is 0 and could not be set");
