@@ -24,7 +24,12 @@ export async function openStore({ directory: path, now, log }: StoreOptions): Pr
   try {
     const directory = await openStateDirectory(path);
     try {
-      return await startStore({ directory, codec: stateCodec(), now, log });
+      const store = await startStore({ directory, codec: stateCodec(), now, log });
+      const { recovery } = store;
+      if (recovery.recovered === "torn")
+        log.warn({ recovery }, "an unfinished write was cut off the journal");
+      if (recovery.recovered === "corrupt") log.error({ recovery }, "the journal is corrupt: state is unset");
+      return store;
     } catch (error) {
       await directory.close();
       throw error;
