@@ -28,6 +28,25 @@ export function createLog(level: LogLevel, base: LogBase, destination?: Destinat
   return destination === undefined ? pino(options) : pino(options, destination);
 }
 
+/**
+ * Holds back what would be said again and again: calls `write` at once, then at most once per `periodMs`, each time
+ * with how many calls it speaks for.
+ */
+export function atMostOncePer<T>(
+  periodMs: number,
+  write: (about: T, times: number) => void,
+): (about: T) => void {
+  let times = 0;
+  let lastMs = Number.NEGATIVE_INFINITY;
+  return (about) => {
+    times += 1;
+    const nowMs = performance.now();
+    if (nowMs - lastMs < periodMs) return;
+    write(about, times);
+    [times, lastMs] = [0, nowMs];
+  };
+}
+
 export interface SerializedError {
   readonly type: string;
   readonly message: string;
