@@ -12,8 +12,9 @@ import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.
 import type { Change } from "../../lib/plan/change.ts";
 import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
 import type { StatusBoard } from "../status/board.ts";
+import type { PassFindings, PassParts } from "./findings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
-import { Pass, type PassFindings, type PassParts } from "./pass.ts";
+import { Pass } from "./pass.ts";
 import { Turnstile } from "./turnstile.ts";
 
 export interface ReconcilerParts extends PassParts {

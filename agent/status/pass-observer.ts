@@ -3,7 +3,7 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { GatewayStatus, PassReport } from "../api/ports.ts";
 import type { Log } from "../log.ts";
-import type { PassFindings } from "../reconciler/pass.ts";
+import type { PassFindings } from "../reconciler/findings.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** Changes that a log line spells out; the rest is counted. */

@@ -1,0 +1,45 @@
+/** What a pass is made of and what it finds out. */
+import type { State } from "../../lib/admission/state.ts";
+import type { ObjectId } from "../../lib/model/names.ts";
+import type { Verdict } from "../../lib/model/status.ts";
+import type { Change } from "../../lib/plan/change.ts";
+import type { StatePort } from "../api/ports.ts";
+import type { Clock } from "../clock.ts";
+import type { Announcer, ConntrackDriver, Dataplane, GateState, NetworkDriver } from "../kernel/seams.ts";
+import type { Refusal } from "./evidence.ts";
+import type { SweepResult } from "./flow-sweep.ts";
+import type { Frame, Outlook, Seen } from "./outlook.ts";
+import type { Prober } from "./prober.ts";
+
+export interface PassParts {
+  readonly store: StatePort;
+  readonly dataplane: Dataplane;
+  readonly network: NetworkDriver;
+  readonly conntrack: ConntrackDriver;
+  readonly announcer: Announcer;
+  readonly prober: Prober;
+  readonly clock: Clock;
+  readonly epoch: string;
+  readonly frame: Frame;
+}
+
+export interface PassFindings {
+  /** The state that the pass worked on. */
+  readonly state: State;
+  /** The last reading. */
+  readonly seen: Seen;
+  /** What planning on the last reading still asks for; without changes the gateway is converged. */
+  readonly residual: Outlook;
+  /** `undefined` where nothing may be said: live state was not adopted yet. */
+  readonly verdicts: ReadonlyMap<ObjectId, Verdict> | undefined;
+  readonly changes: readonly Change[];
+  readonly refusals: readonly Refusal[];
+  /** `undefined` where the flows were not looked at. */
+  readonly sweep: SweepResult | undefined;
+  readonly gate: GateState;
+  readonly isClean: boolean;
+  /** True where the changes repaired what somebody else broke: nothing was asked for since the last clean pass. */
+  readonly isDrift: boolean;
+  /** When the next pass falls due by itself; `undefined`: not before the resync. */
+  readonly dueInMs: number | undefined;
+}
