@@ -1,0 +1,242 @@
+/** The small parts of the reconciler: the loop, backing off, isolating culprits, asking the wire, ending flows. */
+import { setTimeout as delay } from "node:timers/promises";
+import t from "tap";
+import type { PassReport } from "../../agent/api/ports.ts";
+import type { AddressOnLink, Announcer, ConntrackDriver } from "../../agent/kernel/seams.ts";
+import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
+import { isolate } from "../../agent/reconciler/isolate.ts";
+import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../agent/reconciler/loop.ts";
+import { Prober } from "../../agent/reconciler/prober.ts";
+import { Setbacks } from "../../agent/reconciler/setbacks.ts";
+import { Turnstile } from "../../agent/reconciler/turnstile.ts";
+import type { Flow } from "../../lib/conntrack/flow.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
+
+const forever = new AbortController().signal;
+const report = { changed: 0 } as unknown as PassReport;
+const ip = (text: string) => text as Ipv4;
+
+/** A loop whose passes the test ends by hand. */
+function handLoop(resyncIntervalMs = 60_000) {
+  const begun: PassRequest[] = [];
+  const ends: { end: (outcome?: Partial<PassOutcome>) => void; fail: (error: Error) => void }[] = [];
+  const failures: number[] = [];
+  let onBegin = () => {};
+  const loop = new ReconcileLoop({
+    pass: (request) => {
+      begun.push(request);
+      const { promise, resolve, reject } = Promise.withResolvers<PassOutcome>();
+      ends.push({ end: (outcome = {}) => resolve({ report, dueInMs: undefined, ...outcome }), fail: reject });
+      onBegin();
+      return promise;
+    },
+    resyncIntervalMs,
+    onFailure: (_error, retryInMs) => failures.push(retryInMs),
+  });
+  const passNumber = (n: number) =>
+    new Promise<void>((resolve) => {
+      onBegin = () => begun.length >= n && resolve();
+      onBegin();
+    });
+  return { loop, begun, ends, failures, passNumber };
+}
+
+t.test("the loop", async (t) => {
+  t.test("begins with a full pass, and shares one pass among the wakes of another", async (t) => {
+    const { loop, begun, ends, passNumber } = handLoop();
+    loop.wake("too early");
+    t.equal(begun.length, 0, "nothing runs before the start");
+    loop.start();
+    await passNumber(1);
+    t.strictSame(begun[0], { reasons: ["too early", "start"], isFull: true });
+    for (let n = 0; n < 1000; n++) loop.wake("write");
+    ends[0]?.end();
+    await passNumber(2);
+    t.strictSame(begun[1], { reasons: ["write"], isFull: false });
+    ends[1]?.end();
+    await loop.stop();
+    t.equal(begun.length, 2);
+  });
+
+  t.test("answers who asked for a pass with one that began after the question", async (t) => {
+    const { loop, ends, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    let isAnswered = false;
+    const answer = loop.run("asked", forever).then(() => {
+      isAnswered = true;
+    });
+    ends[0]?.end();
+    await passNumber(2);
+    t.notOk(isAnswered, "the pass under way is not the answer");
+    ends[1]?.end();
+    await answer;
+    await loop.stop();
+  });
+
+  t.test("backs off where no pass can be made, and looks at everything then", async (t) => {
+    const { loop, begun, ends, failures, passNumber } = handLoop(1);
+    loop.start();
+    await passNumber(1);
+    const asked = loop.run("asked", forever);
+    ends[0]?.fail(new Error("unreadable"));
+    await passNumber(2);
+    ends[1]?.fail(new Error("unreadable"));
+    await t.rejects(asked, /unreadable/);
+    t.strictSame(failures, [500, 1000]);
+    t.ok(begun[1]?.isFull);
+    await loop.stop();
+    await t.rejects(loop.run("late", forever), /stopping/);
+    await loop.stop();
+  });
+
+  t.test("comes back when the pass asked for it", async (t) => {
+    const { loop, begun, ends, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    ends[0]?.end({ dueInMs: 5 });
+    await passNumber(2);
+    t.strictSame(begun[1], { reasons: ["timer"], isFull: true });
+    ends[1]?.end();
+    await loop.stop();
+  });
+
+  t.test("lets the pass in hand come to its end when stopped", async (t) => {
+    const { loop, ends, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    let isStopped = false;
+    const stopping = loop.stop().then(() => {
+      isStopped = true;
+    });
+    await delay(5);
+    t.notOk(isStopped);
+    ends[0]?.end();
+    await stopping;
+  });
+});
+
+t.test("setbacks wait 10 s, doubling to 5 min", async (t) => {
+  const setbacks = new Setbacks<string>();
+  const delays: number[] = [];
+  for (let n = 0; n < 8; n++) {
+    setbacks.record("a", "refused", 1000);
+    delays.push(setbacks.dueInMs(1000) ?? -1);
+  }
+  t.strictSame(delays, [10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000, 300_000]);
+  t.equal(setbacks.waiting(300_999).size, 1);
+  t.equal(setbacks.waiting(301_000).size, 0, "then it is tried again");
+  setbacks.clear("a");
+  t.equal(setbacks.dueInMs(0), undefined);
+});
+
+t.test("isolating finds exactly the culprits, and the good ones are done", async (t) => {
+  const ids = Array.from({ length: 500 }, (_, n): ObjectId => `fips/f${n}`);
+  for (const bad of [["fips/f0"], ["fips/f499"], ["fips/f17", "fips/f18", "fips/f400"]] as ObjectId[][]) {
+    let done: readonly ObjectId[] = [];
+    let attempts = 0;
+    const culprits = await isolate(ids, "refused", async (without) => {
+      attempts++;
+      const tried = ids.filter((id) => !without.has(id));
+      const refused = tried.find((id) => bad.includes(id));
+      if (refused === undefined) done = tried;
+      return refused && `no ${refused}`;
+    });
+    t.strictSame([...culprits.keys()], bad);
+    t.equal(culprits.get(bad[0] ?? "fips/x"), `no ${bad[0]}`, "with the kernel's words on it");
+    t.equal(done.length, ids.length - bad.length);
+    t.ok(attempts <= 2 + bad.length * 20, `${attempts} transactions`);
+  }
+  await t.rejects(
+    isolate(ids, "no such table", async () => "no such table"),
+    { code: "rules-refused", message: "no such table" },
+    "no object is at fault where the kernel refuses without any",
+  );
+  const all = await isolate(ids, "refused", async (without) => (without.size === 500 ? undefined : "no"));
+  t.equal(all.size, 500, "a search has a bound, and what it did not try waits");
+});
+
+t.test("the prober asks once, leaves out meanwhile, and asks again about conflicts", async (t) => {
+  let nowMs = 0;
+  const asked: Ipv4[][] = [];
+  let answer = Promise.withResolvers<ReadonlyMap<Ipv4, string>>();
+  const announcer: Announcer = {
+    probe: (addresses: readonly AddressOnLink[]) => {
+      asked.push(addresses.map(({ address }) => address));
+      return answer.promise;
+    },
+    announce: () => {},
+    stop: async () => {},
+  };
+  let wakes = 0;
+  const prober = new Prober({ announcer, nowMs: () => nowMs, onAnswer: () => wakes++, onFailure: () => {} });
+  const on = (address: string) => ({ interface: "net1" as InterfaceName, address: ip(address) });
+  const two = [on("203.0.113.10"), on("203.0.113.11")];
+
+  t.strictSame([...prober.review(two).probing], ["203.0.113.10", "203.0.113.11"]);
+  prober.review(two);
+  t.equal(asked.length, 1, "not asked twice");
+  answer.resolve(new Map([[ip("203.0.113.11"), "aa:bb:cc:dd:ee:ff"]]));
+  await delay(1);
+  t.equal(wakes, 1);
+  const after = prober.review(two);
+  t.equal(after.probing.size, 0);
+  t.strictSame([...after.addressConflicts], [["203.0.113.11", "aa:bb:cc:dd:ee:ff"]]);
+
+  answer = Promise.withResolvers();
+  nowMs = 10_000;
+  t.strictSame([...prober.review(two).probing], ["203.0.113.11"], "asked again when its time has come");
+  answer.reject(new Error("no socket"));
+  await delay(1);
+  t.equal(prober.review(two).probing.size, 0, "where nobody can be asked, nobody holds it");
+
+  prober.review([]);
+  answer = Promise.withResolvers();
+  answer.resolve(new Map());
+  t.equal(prober.review(two).probing.size, 2, "what was given up is asked about anew");
+  await prober.stop();
+});
+
+t.test("the sweep kills no flow more than twice under one program", async (t) => {
+  const tuple = {
+    source: ip("10.0.1.5"),
+    destination: ip("198.51.100.1"),
+    sourcePort: 1000,
+    destinationPort: 53,
+  };
+  const flow: Flow = { protocol: 17, original: tuple, reply: tuple, status: 0, zone: 0, id: 1 };
+  let isStubborn = true;
+  let present = [flow];
+  const conntrack: ConntrackDriver = {
+    find: async () => ({ flows: present, total: present.length }),
+    remove: async (flows) => {
+      if (!isStubborn) present = [];
+      return { removed: flows.length };
+    },
+  };
+  const sweep = new FlowSweep(conntrack);
+  const always = () => true;
+  t.strictSame(await sweep.sweep(always, "v1", forever), { removed: 2, remaining: [], shadowed: 1 });
+  t.strictSame(await sweep.sweep(always, "v1", forever), { removed: 0, remaining: [], shadowed: 1 });
+  isStubborn = false;
+  t.strictSame(
+    await sweep.sweep(always, "v2", forever),
+    { removed: 1, remaining: [], shadowed: 0 },
+    "another program, another count",
+  );
+});
+
+t.test("the turnstile lets one through at a time, failures included", async (t) => {
+  const turnstile = new Turnstile();
+  const order: string[] = [];
+  const slow = turnstile.pass(async () => {
+    await delay(5);
+    order.push("slow");
+    throw new Error("failed");
+  });
+  const quick = turnstile.pass(async () => order.push("quick"));
+  await t.rejects(slow, /failed/);
+  await quick;
+  t.strictSame(order, ["slow", "quick"]);
+});
