@@ -1,7 +1,12 @@
 /** The Fastify instance: hooks, error handling and every route. Listens on nothing by itself. */
 import rateLimit from "@fastify/rate-limit";
 import swagger from "@fastify/swagger";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  LogController,
+} from "fastify";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
 import { acceptJsonOnly } from "./json-body.ts";
@@ -28,7 +33,7 @@ export function buildApp(context: RouteContext, access: AccessRules): FastifyIns
   const loggerInstance: FastifyBaseLogger = context.log;
   const app = Fastify({
     loggerInstance,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: settings.bodyLimitBytes ?? defaultBodyLimitBytes,
     // Names have up to 253 characters, each of which may come percent-encoded.
     routerOptions: { maxParamLength: 1_024 },

@@ -1,6 +1,11 @@
-/** The JSON body parser: strict about what a silent parser would let through. */
+/** The JSON body parser: strict about what a silent parser would let through, and bounded in what it costs. */
 import type { FastifyInstance } from "fastify";
 import { GatewayError } from "../../lib/model/errors.ts";
+
+/** Far above what any request needs; a parser that is led deeper, or wider, can be held up for many seconds. */
+const maxDepth = 32;
+const maxEntriesPerValue = 200_000;
+const maxEntries = 8_000_000;
 
 /**
  * Parses `application/json`. An empty body is `undefined`: what needs one says so itself, and a DELETE whose client
@@ -13,54 +18,94 @@ export function acceptJsonOnly(app: FastifyInstance): void {
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     const text = String(body);
     if (text === "") return done(null, undefined);
+    const survey = surveyJson(text);
+    if (survey.fault !== undefined) return done(survey.fault);
     void parse(request, text, (error, value) => {
-      if (error !== null) done(malformed(error));
-      else if (countKeysInText(text) !== countKeysInValue(value)) done(malformed());
+      if (error !== null) done(new GatewayError("malformed-json", error.message, { cause: error }));
+      else if (survey.keys !== countKeys(value)) done(malformed("A key occurs twice in one object"));
       else done(null, value);
     });
   });
 }
 
-function malformed(cause?: Error): GatewayError {
-  const detail = cause?.message ?? "A key occurs twice in one object";
-  return new GatewayError("malformed-json", detail, { cause });
+interface Survey {
+  /** Members of all objects, those written twice included. Right for valid JSON; else the parser refuses the text. */
+  readonly keys: number;
+  readonly fault?: GatewayError;
 }
 
-/** Members of all objects in a valid JSON text: its strings that a colon follows. */
-export function countKeysInText(text: string): number {
+/** Walks over the text once, before it is parsed. */
+export function surveyJson(text: string): Survey {
+  const entries = new Uint32Array(maxDepth + 1);
+  let depth = 0;
   let keys = 0;
-  let open = text.indexOf('"');
-  while (open !== -1) {
-    let close = text.indexOf('"', open + 1);
-    while (isEscaped(text, close)) close = text.indexOf('"', close + 1);
-    let next = close + 1;
-    while (isSpace(text.charCodeAt(next))) next++;
-    if (text.charCodeAt(next) === 58) keys++;
-    open = text.indexOf('"', next);
+  let total = 0;
+  for (let at = 0; at < text.length; at++) {
+    switch (text.charCodeAt(at)) {
+      case quote:
+        at = endOfString(text, at);
+        if (at === -1) return { keys };
+        break;
+      case colon:
+        keys++;
+        break;
+      case comma: {
+        const count = (entries[depth] ?? 0) + 1;
+        entries[depth] = count;
+        total++;
+        if (count > maxEntriesPerValue || total > maxEntries) {
+          return { keys, fault: new GatewayError("too-large", "The body holds too many values") };
+        }
+        break;
+      }
+      case openBrace:
+      case openBracket:
+        depth++;
+        if (depth > maxDepth) return { keys, fault: malformed(`Values are nested deeper than ${maxDepth}`) };
+        entries[depth] = 0;
+        break;
+      case closeBrace:
+      case closeBracket:
+        depth = Math.max(0, depth - 1);
+        break;
+    }
   }
+  return { keys };
+}
+
+/** Members of all objects in a parsed value; its depth was surveyed. */
+export function countKeys(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  const isArray = Array.isArray(value);
+  const members: readonly unknown[] = isArray ? value : Object.values(value);
+  let keys = isArray ? 0 : members.length;
+  for (const member of members) keys += countKeys(member);
   return keys;
 }
 
-/** Members of all objects in a parsed value. A loop, not a recursion: a body may be nested as deep as it is long. */
-export function countKeysInValue(root: unknown): number {
-  let keys = 0;
-  const open = [root];
-  for (let value = open.pop(); value !== undefined; value = open.pop()) {
-    if (typeof value !== "object" || value === null) continue;
-    const members: unknown[] = Array.isArray(value) ? value : Object.values(value);
-    if (members !== value) keys += members.length;
-    for (const member of members) if (typeof member === "object" && member !== null) open.push(member);
-  }
-  return keys;
+const quote = 34;
+const comma = 44;
+const colon = 58;
+const openBracket = 91;
+const backslash = 92;
+const closeBracket = 93;
+const openBrace = 123;
+const closeBrace = 125;
+
+/** Where the string that opens at `open` closes; -1 where it does not. */
+function endOfString(text: string, open: number): number {
+  let close = text.indexOf('"', open + 1);
+  while (close !== -1 && isEscaped(text, close)) close = text.indexOf('"', close + 1);
+  return close;
 }
 
 /** True where an odd number of backslashes stands before the quote. */
-function isEscaped(text: string, quote: number): boolean {
-  let slash = quote - 1;
-  while (text.charCodeAt(slash) === 92) slash--;
-  return (quote - slash) % 2 === 0;
+function isEscaped(text: string, at: number): boolean {
+  let slash = at - 1;
+  while (text.charCodeAt(slash) === backslash) slash--;
+  return (at - slash) % 2 === 0;
 }
 
-function isSpace(code: number): boolean {
-  return code === 32 || code === 10 || code === 13 || code === 9;
+function malformed(message: string): GatewayError {
+  return new GatewayError("malformed-json", message);
 }

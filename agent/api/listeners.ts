@@ -1,10 +1,12 @@
 /** The sockets that one HTTP application is served on, and how they open, drain and close. */
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { chmod, lstat, mkdir, readFile, unlink } from "node:fs/promises";
 import * as http from "node:http";
 import * as https from "node:https";
 import { connect } from "node:net";
 import { dirname } from "node:path";
+import { createSecureContext } from "node:tls";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { TlsFiles } from "../config.ts";
@@ -21,6 +23,8 @@ export interface Listener {
 export interface OpenListener extends Listener {
   readonly address: string;
   readonly server: http.Server | https.Server;
+  /** Answers that are not out yet. */
+  readonly underway: ReadonlySet<http.ServerResponse>;
 }
 
 export type RequestHandler = (
@@ -38,6 +42,7 @@ const limits = {
   maxHeaderSize: 16_384,
 } as const;
 const maxConnections = 1_024;
+const sweepMs = 20;
 
 /**
  * Listens on a unix socket that only its owner may use. A socket file that nobody answers on is removed.
@@ -48,7 +53,8 @@ export async function listenUnix(path: string, handle: RequestHandler): Promise<
   const listener: Listener = { kind: "unix", isLoopback: true, needsClientCertificate: false };
   await mkdir(dirname(path), { recursive: true });
   await removeStale(path);
-  const server = http.createServer(limits, (request, response) => handle(request, response, listener));
+  const { underway, onRequest } = tracked(listener, handle);
+  const server = http.createServer(limits, onRequest);
   server.maxConnections = maxConnections;
   // bind(2) happens within listen(): the file never exists with wider rights, not even for a moment.
   const umask = process.umask(0o177);
@@ -59,7 +65,7 @@ export async function listenUnix(path: string, handle: RequestHandler): Promise<
   }
   await opened(server, path);
   await chmod(path, 0o600);
-  return { ...listener, address: path, server };
+  return { ...listener, address: path, server, underway };
 }
 
 /** Listens on a literal address, with TLS where `tls` says so. @throws `bad-config` where the address cannot be had. */
@@ -73,8 +79,7 @@ export async function listenTcp(
     isLoopback: isLoopbackHost(endpoint.host),
     needsClientCertificate: tls?.clientCaFile !== undefined,
   };
-  const onRequest = (request: http.IncomingMessage, response: http.ServerResponse): void =>
-    handle(request, response, listener);
+  const { underway, onRequest } = tracked(listener, handle);
   const server =
     tls === undefined
       ? http.createServer(limits, onRequest)
@@ -84,17 +89,19 @@ export async function listenTcp(
   await opened(server, formatEndpoint(endpoint));
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : endpoint.port;
-  return { ...listener, address: formatEndpoint({ host: endpoint.host, port }), server };
+  return { ...listener, address: formatEndpoint({ host: endpoint.host, port }), server, underway };
 }
 
-/** Takes no more connections, lets what is under way finish for `drainMs`, then cuts what is left. */
-export async function closeListener({ server }: OpenListener, drainMs: number): Promise<void> {
+/** Takes no more connections, lets answers under way go out for `drainMs`, then cuts what is left. */
+export async function closeListener({ server, underway }: OpenListener, drainMs: number): Promise<void> {
   if (!server.listening) return;
   const closed = once(server, "close");
   server.close();
   const deadline = setTimeout(() => server.closeAllConnections(), drainMs);
-  // A connection becomes idle when its last answer is out; close() looked only once.
-  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  // A connection on which nothing was ever asked does not count as idle to Node: this asks what is owed instead.
+  const sweep = setInterval(() => {
+    if (underway.size === 0) server.closeAllConnections();
+  }, sweepMs);
   try {
     await closed;
   } finally {
@@ -116,11 +123,25 @@ export async function readTls(files: TlsFiles): Promise<https.ServerOptions> {
       readFile(files.keyFile),
       files.clientCaFile === undefined ? undefined : readFile(files.clientCaFile),
     ]);
+    if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+      throw new Error("the key is not the certificate's");
+    }
+    createSecureContext({ cert, key, ca });
     const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false };
     return { cert, key, minVersion: "TLSv1.2", handshakeTimeout: 10_000, ...clients };
   } catch (cause) {
     throw new GatewayError("bad-config", `TLS: ${messageOf(cause)}`, { cause });
   }
+}
+
+function tracked(listener: Listener, handle: RequestHandler) {
+  const underway = new Set<http.ServerResponse>();
+  const onRequest = (request: http.IncomingMessage, response: http.ServerResponse): void => {
+    underway.add(response);
+    response.once("close", () => underway.delete(response));
+    handle(request, response, listener);
+  };
+  return { underway, onRequest };
 }
 
 async function removeStale(path: string): Promise<void> {

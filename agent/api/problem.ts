@@ -62,13 +62,13 @@ export function toGatewayError(error: unknown): GatewayError {
 export function problemOf(error: GatewayError): Problem {
   const { status, title } = errorCodes[error.code];
   return {
-    ...error.details,
     type: `urn:natgw:problem:${error.code}`,
     title,
     status,
     code: error.code,
     detail: error.message,
     ...(error.issues.length > 0 && { errors: error.issues }),
+    ...error.details,
   };
 }
 

@@ -39,7 +39,7 @@ export class MemoryState implements StatePort {
   ): Promise<{ readonly state: State; readonly result: T }> {
     const { changes, result } = decide(this.current);
     if (this.failure !== undefined) throw this.failure;
-    this.current = reduce(this.current, changes);
+    if (changes.length > 0) this.current = reduce(this.current, changes);
     this.journal.push(...changes);
     return { state: this.current, result };
   }
