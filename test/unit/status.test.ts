@@ -1,0 +1,203 @@
+/** The status board and the judge: when Ready may be said, and when it must be taken back. */
+import t from "tap";
+import { type PassResult, StatusBoard } from "../../agent/status/board.ts";
+import { compile } from "../../lib/admission/compile.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../lib/admission/state.ts";
+import type { InterfaceName, ObjectName } from "../../lib/model/names.ts";
+import { type Kind, type ObjectId, objectId } from "../../lib/model/names.ts";
+import type { Claim, Verdict } from "../../lib/model/status.ts";
+import { type Evidence, judge } from "../../lib/plan/judge.ts";
+
+const forever = new AbortController().signal;
+
+/** A state of FIPs and their EIPs at revision 1, and what a pass says when all is well. */
+function world() {
+  let state: State = emptyState;
+  const put = (kind: Kind, revision: number, spec: Record<string, unknown>) => {
+    const object = { spec, revision, creation: state.nextCreation };
+    state = reduce(state, [
+      { type: "put", kind, object } as unknown as StateChange,
+      { type: "revision", revision },
+    ]);
+  };
+  const remove = (kind: Kind, name: string, revision: number) => {
+    state = reduce(state, [
+      { type: "delete", kind, name: name as ObjectName },
+      { type: "revision", revision },
+    ]);
+  };
+  put("eip", 1, { name: "a", address: "203.0.113.10/24" });
+  put("fip", 1, { name: "f", eip: "a", internalIp: "10.0.1.5" });
+  const board = new StatusBoard("epoch-1", () => state, "2026-01-01T00:00:00.000Z");
+  const publish = (verdicts: [Kind, string, Verdict][], more: Partial<PassResult> = {}) =>
+    board.publish({
+      state,
+      verdicts: new Map(verdicts.map(([kind, name, verdict]) => [objectId(kind, name), verdict])),
+      usedBy: new Map([["a", ["fips/f"]]]),
+      isClean: true,
+      verifiedAt: "2026-01-01T00:00:01.000Z",
+      ...more,
+    });
+  return { board, put, remove, publish };
+}
+
+const yes: Claim = { holds: true, reason: "Ready", message: "" };
+const no: Claim = { holds: false, reason: "EipNotFound", message: "eip a does not exist" };
+const good: Verdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
+const waiting: Verdict = { accepted: yes, programmed: no, ready: no, isSettled: false };
+const hopeless: Verdict = { ...waiting, isSettled: true };
+
+t.test("nothing is Ready before a pass has said so", async (t) => {
+  const { board } = world();
+  const status = board.statusOf("fips/f");
+  t.notOk(status.ready);
+  t.equal(status.observedRevision, 0);
+  t.equal(status.epoch, "epoch-1");
+  t.match(status.conditions[2], { type: "Ready", status: "False", reason: "Pending" });
+  t.notOk("verifiedAt" in status);
+});
+
+t.test("a write takes Ready back at once, from the object and from what its Eip carries", async (t) => {
+  const { board, put, publish } = world();
+  publish([
+    ["eip", "a", good],
+    ["fip", "f", good],
+  ]);
+  t.ok(board.statusOf("fips/f").ready);
+  t.strictSame(board.statusOf("eips/a").usedBy, ["fips/f"]);
+  t.strictSame(board.counts().fips, { total: 1, ready: 1, notReady: 0 });
+  put("fip", 2, { name: "f", eip: "a", internalIp: "10.0.1.6" });
+  t.notOk(board.statusOf("fips/f").ready, "the object itself was written");
+  t.equal(board.statusOf("fips/f").observedRevision, 1);
+  t.ok(board.statusOf("eips/a").ready, "its Eip was not");
+  publish([
+    ["eip", "a", good],
+    ["fip", "f", good],
+  ]);
+  put("eip", 3, { name: "a", address: "203.0.113.11/24" });
+  t.notOk(board.statusOf("fips/f").ready, "the Eip was written");
+});
+
+t.test("a condition keeps the time of its last change", async (t) => {
+  const { board, publish } = world();
+  publish([["fip", "f", good]], { verifiedAt: "2026-01-01T00:00:01.000Z" });
+  publish([["fip", "f", good]], { verifiedAt: "2026-01-01T00:00:02.000Z" });
+  const { verifiedAt, conditions } = board.statusOf("fips/f");
+  t.equal(verifiedAt, "2026-01-01T00:00:02.000Z");
+  t.equal(conditions[2]?.lastTransitionTime, "2026-01-01T00:00:01.000Z");
+  publish([["fip", "f", waiting]], { verifiedAt: "2026-01-01T00:00:03.000Z" });
+  t.equal(board.statusOf("fips/f").conditions[2]?.lastTransitionTime, "2026-01-01T00:00:03.000Z");
+});
+
+t.test("waiting ends", async (t) => {
+  const ready: ObjectId[] = ["fips/f"];
+  const goals = { ready, gone: [] as ObjectId[], revision: 1 };
+  const ask = (board: StatusBoard, more = {}, ms = 60_000) => board.wait({ ...goals, ...more }, ms, forever);
+
+  t.test("done, when a pass of that revision says so", async (t) => {
+    const { board, publish } = world();
+    const answer = ask(board);
+    publish([["fip", "f", waiting]]);
+    publish([["fip", "f", good]]);
+    t.equal(await answer, "done");
+    t.equal(await ask(board), "done", "at once where it is so already");
+  });
+  t.test("settled, when nothing more is to be hoped for", async (t) => {
+    const { board, publish } = world();
+    const answer = ask(board);
+    publish([["fip", "f", hopeless]]);
+    t.equal(await answer, "settled");
+  });
+  t.test("settled, when a later write took the object away", async (t) => {
+    const { board, publish, remove } = world();
+    const answer = ask(board);
+    remove("fip", "f", 2);
+    publish([]);
+    t.equal(await answer, "settled");
+  });
+  t.test("not by a pass that began before the write", async (t) => {
+    const { board, put, publish } = world();
+    publish([["fip", "f", good]]);
+    put("fip", 2, { name: "f", eip: "a", internalIp: "10.0.1.6" });
+    t.equal(await ask(board, { revision: 2 }, 5), "timeout");
+  });
+  t.test("for what is gone, only once nothing is left to remove", async (t) => {
+    const { board, remove, publish } = world();
+    remove("fip", "f", 2);
+    const answer = ask(board, { ready: [], gone: ready, revision: 2 });
+    publish([["eip", "a", good]], { isClean: false });
+    publish([["eip", "a", good]], { isClean: true });
+    t.equal(await answer, "done");
+  });
+  t.test("when the agent stops", async (t) => {
+    const { board } = world();
+    const answer = ask(board);
+    board.stop();
+    t.equal(await answer, "stopping");
+  });
+});
+
+t.test("the judge", async (t) => {
+  const context = {
+    vpcInterface: "eth0" as InterfaceName,
+    externalInterface: "net1" as InterfaceName,
+    ownAddresses: new Set<never>(),
+    expiredLeases: new Set<never>(),
+    addressConflicts: new Map(),
+    quarantined: new Map(),
+    missingInterfaces: new Set<never>(),
+  };
+  let state: State = emptyState;
+  const specs: [Kind, Record<string, unknown>][] = [
+    ["eip", { name: "a", address: "203.0.113.10/24" }],
+    ["fip", { name: "f", eip: "a", internalIp: "10.0.1.5" }],
+    ["snat", { name: "s", eip: "a", internalCIDR: "10.0.1.7/32" }],
+    ["snat", { name: "s2", eip: "a", internalCIDR: "10.0.1.0/24" }],
+    ["dnat", { name: "absent", eip: "nobody", protocol: "tcp", externalPort: 80, backends: [] }],
+    ["route", { name: "r", destination: "10.0.0.0/16", via: "10.0.1.1" }],
+  ];
+  for (const [kind, spec] of specs) {
+    const object = { spec, revision: 1, creation: state.nextCreation };
+    state = reduce(state, [{ type: "put", kind, object } as unknown as StateChange]);
+  }
+  const compiled = compile(state.desired, context);
+  const evidence = (more: Partial<Evidence> = {}): Evidence => ({
+    missing: new Map(),
+    contradicted: new Map(),
+    isForwarding: true,
+    ...more,
+  });
+  const readyUnder = (more: Partial<Evidence>) => {
+    const verdicts = judge(state.desired, compiled, evidence(more));
+    t.equal(verdicts.size, specs.length, "a verdict for every object");
+    return [...verdicts].filter(([, { ready }]) => ready.holds).map(([id]) => id);
+  };
+  const all = ["eips/a", "fips/f", "snats/s", "snats/s2", "routes/r"];
+  t.strictSame(readyUnder({}), all, "all but what refers to nothing");
+  t.strictSame(
+    readyUnder({ missing: new Map([["fips/f", "no rule"]]) }),
+    all.filter((id) => id !== "fips/f"),
+  );
+  t.strictSame(
+    readyUnder({ missing: new Map([["eips/a", "no address"]]) }),
+    ["routes/r"],
+    "users wait for their Eip",
+  );
+  t.strictSame(
+    readyUnder({ isForwarding: false }),
+    ["eips/a", "routes/r"],
+    "what translates needs forwarding",
+  );
+  t.strictSame(
+    readyUnder({ contradicted: new Map([["fips/f", "1 live flow"]]) }),
+    all.filter((id) => id !== "fips/f"),
+    "a flow of old keeps its FIP from being Ready",
+  );
+  const quarantined = compile(state.desired, { ...context, quarantined: new Map([["fips/f", "EINVAL"]]) });
+  const verdict = judge(state.desired, quarantined, evidence()).get("fips/f");
+  t.match(verdict, {
+    accepted: { holds: true },
+    ready: { holds: false, reason: "Quarantined", message: "EINVAL" },
+  });
+  t.ok(verdict?.isSettled, "who waits for it is answered");
+});
