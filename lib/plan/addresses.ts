@@ -34,7 +34,7 @@ export interface AddressPlan {
   readonly orphans: readonly LedgerAddress[];
   /** Present and the agent's, but not written down yet. To be added to the ledger before any rule or address changes. */
   readonly ledgerMissing: readonly LedgerAddress[];
-  /** Written down, but neither desired nor present any more. To be taken out of the ledger. */
+  /** Written down, but neither desired nor, with any prefix length, present any more. To be taken out of the ledger. */
   readonly ledgerStale: readonly LedgerAddress[];
   /** What cannot be done on what was observed, and why. */
   readonly blocked: readonly BlockedAddress[];
@@ -64,7 +64,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
 
   const present = new Set<Ipv4>();
   const written = new Set<string>();
-  const remove: AddressStep[] = [];
+  const going = new Set<ObservedAddress>();
   const orphans: LedgerAddress[] = [];
   const ledgerMissing: LedgerAddress[] = [];
   const blocked: BlockedAddress[] = [];
@@ -77,19 +77,15 @@ export function planAddresses(input: AddressInput): AddressPlan {
       if (!isWritten) ledgerMissing.push(entryOf(address));
       continue;
     }
-    const isNamed = ownedByRules.has(address.address) && address.isSecondary;
+    const isOwn = own.has(address.address);
+    const isNamed = ownedByRules.has(address.address) && address.isSecondary && !isOwn;
     if (!isWritten && !isNamed) {
-      if (!own.has(address.address) && !desired.has(address.address)) orphans.push(entryOf(address));
+      if (!isOwn && !desired.has(address.address)) orphans.push(entryOf(address));
       continue;
     }
     if (!isWritten) ledgerMissing.push(entryOf(address));
     if (keep.has(address.address)) continue;
-    if (takesOthersAlong(address, observed)) {
-      const message = `promote_secondaries is off on ${address.interface}: others would go with it`;
-      blocked.push({ entry: entryOf(address), code: "promote-secondaries-off", message });
-    } else {
-      remove.push({ kind: "remove", entry: entryOf(address) });
-    }
+    going.add(address);
   }
 
   const add: AddressStep[] = [];
@@ -104,10 +100,25 @@ export function planAddresses(input: AddressInput): AddressPlan {
     }
   }
 
-  const ledgerStale: LedgerAddress[] = [];
-  for (const [key, entry] of ledger.addresses) {
-    if (!written.has(key) && !isDesired(entry)) ledgerStale.push(entry);
+  const staying = observed.addresses.filter((address) => !going.has(address));
+  // Without promote_secondaries the kernel deletes a primary address together with its subnet's secondaries.
+  const secondaries = [...staying.filter((address) => address.isSecondary), ...add.map((step) => step.entry)];
+  const remove: AddressStep[] = [];
+  for (const address of going) {
+    const entry = entryOf(address);
+    const isAlone = address.isSecondary || isPromoting(observed, address.interface);
+    if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address))) {
+      remove.push({ kind: "remove", entry });
+      continue;
+    }
+    const message = `promote_secondaries is off on ${address.interface}: others would go with it`;
+    blocked.push({ entry, code: "promote-secondaries-off", message });
   }
+
+  // While its IP stays with another prefix length, forgetting an entry could make that one the gateway's own.
+  const ledgerGone = [...ledger.addresses].filter(([key, entry]) => !written.has(key) && !isDesired(entry));
+  const places = new Set(ledgerGone.length === 0 ? [] : staying.map(placeOf));
+  const ledgerStale = ledgerGone.map(([, entry]) => entry).filter((entry) => !places.has(placeOf(entry)));
   return { add, remove, own, orphans, ledgerMissing, ledgerStale, blocked };
 }
 
@@ -159,17 +170,15 @@ export function describeAddressStep(step: AddressStep): Change {
   };
 }
 
-/** Without promote_secondaries the kernel deletes a primary address together with its subnet's secondaries. */
-function takesOthersAlong(address: ObservedAddress, observed: ObservedNetwork): boolean {
-  if (address.isSecondary) return false;
-  if (observed.sysctls.get(`net.ipv4.conf.${address.interface}.promote_secondaries`) === 1) return false;
-  const subnet = makeCidr(address.address, address.prefixLength);
-  return observed.addresses.some(
-    (other) =>
-      other.isSecondary &&
-      other.interface === address.interface &&
-      other.prefixLength === address.prefixLength &&
-      contains(subnet, other.address),
+function isPromoting(observed: ObservedNetwork, name: InterfaceName): boolean {
+  return observed.sysctls.get(`net.ipv4.conf.${name}.promote_secondaries`) === 1;
+}
+
+function isOfSameSubnet(one: LedgerAddress, other: LedgerAddress): boolean {
+  return (
+    one.interface === other.interface &&
+    one.prefixLength === other.prefixLength &&
+    contains(makeCidr(one.address, one.prefixLength), other.address)
   );
 }
 
