@@ -8,9 +8,10 @@
  * judged on the groups it touches.
  */
 import type { DesiredObjects } from "../model/desired.ts";
-import { addressOf, type Cidr, type Ipv4, networkOf, reservedRoleOf } from "../model/ipv4.ts";
+import { type Cidr, type Ipv4, networkOf } from "../model/ipv4.ts";
 import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
-import type { Dnat, Eip, Fip, Gateway } from "../model/schema.ts";
+import type { Dnat, Fip, Gateway } from "../model/schema.ts";
+import { type ParsedEip, parsedEips } from "./parsed-eips.ts";
 
 /** What is known of this gateway beyond the desired set. */
 export interface Facts {
@@ -48,30 +49,28 @@ function markEips(
   defaultGateway: Ipv4 | undefined,
   clashes: Clashes,
 ): void {
-  const holders = new Map<Ipv4, ObjectName>();
-  for (const [name, { spec }] of desired.eips) {
-    const address = addressOf(spec.address);
+  const holders = new Map<Ipv4, ObjectId>();
+  for (const eip of parsedEips(desired.eips)) {
+    const { id, address } = eip;
     const holder = holders.get(address);
     const clash =
-      reservedClash(spec, address, facts, defaultGateway) ??
-      (holder === undefined ? undefined : taken(`${address} is the address of`, objectId("eip", holder)));
-    if (clash === undefined) holders.set(address, name);
-    else clashes.set(objectId("eip", name), clash);
+      reservedClash(eip, facts, defaultGateway) ??
+      (holder === undefined ? undefined : taken(`${address} is the address of`, holder));
+    if (clash === undefined) holders.set(address, id);
+    else clashes.set(id, clash);
   }
 }
 
 function reservedClash(
-  spec: Eip,
-  address: Ipv4,
+  { spec, address, reserved }: ParsedEip,
   facts: Facts,
   defaultGateway: Ipv4 | undefined,
 ): Clash | undefined {
   if (facts.ownAddresses.has(address)) return ownAddress(address);
   if (address === defaultGateway)
     return { with: "gateway", message: `${address} is the default gateway's address` };
-  const role = reservedRoleOf(spec.address);
-  if (role !== undefined)
-    return { with: "subnet", message: `${address} is the ${role} address of ${networkOf(spec.address)}` };
+  if (reserved !== undefined)
+    return { with: "subnet", message: `${address} is the ${reserved} address of ${networkOf(spec.address)}` };
   return undefined;
 }
 
@@ -101,40 +100,30 @@ function markFipsAndDnats(desired: Claimants, facts: Facts, clashes: Clashes): v
     );
   };
 
-  for (const { kind, spec } of eldestFirst(desired)) {
-    if (kind === "fip") {
-      const clash = clashOfFip(spec);
-      if (clash === undefined) fipOf.set(spec.eip, spec.name);
-      else clashes.set(objectId("fip", spec.name), clash);
-    } else {
-      const identity = `${spec.eip} ${spec.protocol} ${spec.externalPort}`;
-      const clash = clashOfDnat(spec, identity);
-      if (clash !== undefined) {
-        clashes.set(objectId("dnat", spec.name), clash);
-        continue;
-      }
-      dnatOf.set(identity, spec.name);
-      if (!eldestDnatOf.has(spec.eip)) eldestDnatOf.set(spec.eip, spec.name);
+  const placeFip = (spec: Fip): void => {
+    const clash = clashOfFip(spec);
+    if (clash === undefined) fipOf.set(spec.eip, spec.name);
+    else clashes.set(objectId("fip", spec.name), clash);
+  };
+  const placeDnat = (spec: Dnat): void => {
+    const identity = `${spec.eip} ${spec.protocol} ${spec.externalPort}`;
+    const clash = clashOfDnat(spec, identity);
+    if (clash !== undefined) {
+      clashes.set(objectId("dnat", spec.name), clash);
+      return;
     }
-  }
-}
+    dnatOf.set(identity, spec.name);
+    if (!eldestDnatOf.has(spec.eip)) eldestDnatOf.set(spec.eip, spec.name);
+  };
 
-type FipOrDnat =
-  | { readonly kind: "fip"; readonly spec: Fip }
-  | { readonly kind: "dnat"; readonly spec: Dnat };
-
-/** FIPs and DNATs merged by creation number; each collection is in that order already. */
-function* eldestFirst(desired: Claimants): Generator<FipOrDnat> {
+  // Merged by creation number; each collection is in that order already.
   const dnats = desired.dnats.values();
   let dnat = dnats.next();
   for (const fip of desired.fips.values()) {
-    while (!dnat.done && dnat.value.creation < fip.creation) {
-      yield { kind: "dnat", spec: dnat.value.spec };
-      dnat = dnats.next();
-    }
-    yield { kind: "fip", spec: fip.spec };
+    for (; !dnat.done && dnat.value.creation < fip.creation; dnat = dnats.next()) placeDnat(dnat.value.spec);
+    placeFip(fip.spec);
   }
-  for (; !dnat.done; dnat = dnats.next()) yield { kind: "dnat", spec: dnat.value.spec };
+  for (; !dnat.done; dnat = dnats.next()) placeDnat(dnat.value.spec);
 }
 
 function markSnats(desired: Claimants, clashes: Clashes): void {

@@ -3,12 +3,13 @@
  * out. Pure and linear; runs in every pass.
  */
 import type { Desired, Stored } from "../model/desired.ts";
-import { addressOf, type Ipv4, prefixLengthOf } from "../model/ipv4.ts";
+import type { Ipv4 } from "../model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Program, ProgramDnat, ProgramEip, ProgramFip, ProgramRoute } from "../model/program.ts";
-import type { Backend, Dnat, Eip, Spec } from "../model/schema.ts";
+import type { Backend, Dnat, Spec } from "../model/schema.ts";
 import type { Reason } from "../model/status.ts";
 import { type Clash, type Facts, findClashes } from "./clashes.ts";
+import { type ParsedEip, parsedEips } from "./parsed-eips.ts";
 import { usersByEip } from "./references.ts";
 import { type Leaving, poolSnats } from "./snat-pools.ts";
 
@@ -64,9 +65,9 @@ export function compile(desired: Desired, context: CompileContext): Compiled {
     idle: new Map(),
     eips: new Map(),
   };
-  for (const [name, { spec }] of desired.eips) {
-    const eip = programEip(spec, work);
-    if (eip !== undefined) work.eips.set(name, eip);
+  for (const parsed of parsedEips(desired.eips)) {
+    const eip = programEip(parsed, work);
+    if (eip !== undefined) work.eips.set(parsed.spec.name, eip);
   }
   return {
     program: {
@@ -97,10 +98,8 @@ interface Work {
   readonly eips: Map<ObjectName, ProgramEip>;
 }
 
-function programEip(spec: Eip, work: Work): ProgramEip | undefined {
+function programEip({ id, spec, address, prefixLength }: ParsedEip, work: Work): ProgramEip | undefined {
   const { context } = work;
-  const id = objectId("eip", spec.name);
-  const address = addressOf(spec.address);
   const onLink = spec.interface ?? context.externalInterface;
   const mac = context.addressConflicts.get(address);
   const block =
@@ -108,10 +107,11 @@ function programEip(spec: Eip, work: Work): ProgramEip | undefined {
     (context.expiredLeases.has(spec.name) ? expired(spec.name) : undefined) ??
     missingInterface(onLink, context) ??
     (mac === undefined ? undefined : accepted("AddressConflict", `${mac} answers for ${address}`)) ??
-    (context.probing?.has(address) ? accepted("Pending", `asking whether anyone holds ${address}`) : undefined) ??
+    (context.probing?.has(address)
+      ? accepted("Pending", `asking whether anyone holds ${address}`)
+      : undefined) ??
     quarantineOf(id, work);
-  if (block === undefined)
-    return { id, address, prefixLength: prefixLengthOf(spec.address), interface: onLink };
+  if (block === undefined) return { id, address, prefixLength, interface: onLink };
   work.blocked.set(id, block);
   return undefined;
 }

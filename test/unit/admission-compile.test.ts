@@ -61,6 +61,14 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
       [{ eips: [eip("a", 10), { name: "b", address: "203.0.113.10/32" }] }],
       { "eips/b": "eips/a" },
     ],
+    [
+      "a FIP names the eldest of the DNATs in its way",
+      [
+        { dnats: [dnat("a", "e"), dnat("b", "e", 81)] },
+        { dnats: [dnat("a", "e"), dnat("b", "e", 81)], fips: [fip("c", "e")] },
+      ],
+      { "fips/c": "dnats/a" },
+    ],
     ["the gateway's own address", [{ eips: [eip("a", 2)] }], { "eips/a": "gateway" }],
     [
       "the default gateway's",

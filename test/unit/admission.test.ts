@@ -171,6 +171,25 @@ t.test("single writes", (t) => {
     t.end();
   });
 
+  t.test("nor must one that leaves let a third push out what is accepted", (t) => {
+    const world = new World();
+    const dnat = { ...dnatB, eip: "eip-a" };
+    const first = { eips: [eipA], dnats: [{ ...dnat, name: "d1" }] };
+    const second = { ...first, fips: [fipA] };
+    world.set({ generation: 1, ...first });
+    world.set({ generation: 2, ...second });
+    world.set({
+      generation: 3,
+      ...second,
+      dnats: [...first.dnats, { ...dnat, name: "d2", externalPort: 443 }],
+    });
+    // d1 keeps fip-a out, and so lets d2 in, which is younger than fip-a.
+    const move = () => world.put("dnat", { ...dnat, name: "d1", eip: "eip-z" });
+    t.match(refusal(move), { code: "conflict", details: { object: "dnats/d2" } });
+    world.delete("dnat", "d1");
+    t.end();
+  });
+
   t.test("what is wrong by itself is 422 with a pointer", (t) => {
     const world = withEips();
     const error = refusal(() => world.put("fip", { ...fipA, internalIp: "127.0.0.1" }));
@@ -378,15 +397,12 @@ t.test("full sets", (t) => {
     t.end();
   });
 
-  t.test(
-    "an absent gateway and an empty one are the same content",
-    (t) => {
-      const world = new World();
-      world.set({ generation: 1 });
-      t.equal(world.set({ generation: 1, gateway: {} }).isReplay, true);
-      t.end();
-    },
-  );
+  t.test("an absent gateway and an empty one are the same content", (t) => {
+    const world = new World();
+    world.set({ generation: 1 });
+    t.equal(world.set({ generation: 1, gateway: {} }).isReplay, true);
+    t.end();
+  });
 
   t.test("the generation must rise, unless If-Match names the present revision", (t) => {
     const world = new World();
