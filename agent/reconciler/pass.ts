@@ -40,6 +40,7 @@ export class Pass {
   #cleanVersion = "";
   #uncleanPasses = 0;
   #isFirst = true;
+  #lastSeen: Seen | undefined;
 
   constructor(parts: PassParts) {
     this.#parts = parts;
@@ -47,10 +48,16 @@ export class Pass {
     this.#rules = new RuleWriter(parts.dataplane, parts.clock);
   }
 
+  /** The last reading that was whole; `undefined` before the first. */
+  get lastSeen(): Seen | undefined {
+    return this.#lastSeen;
+  }
+
   async observe(signal: AbortSignal): Promise<Seen> {
     const { network, dataplane } = this.#parts;
     const [links, rules] = await Promise.all([network.observe(signal), dataplane.observe(signal)]);
-    return { network: links, rules };
+    this.#lastSeen = { network: links, rules };
+    return this.#lastSeen;
   }
 
   /** What a pass over `seen` would do for `state`, under what is known now. Asks nobody, changes nothing. */

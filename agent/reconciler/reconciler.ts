@@ -93,8 +93,9 @@ export class Reconciler implements ReconcilerPort {
     return this.#hasVerified;
   }
 
+  /** As last read, by whomever. */
   get network() {
-    return this.#findings?.seen.network;
+    return this.#pass.lastSeen?.network;
   }
 
   get ownAddresses(): ReadonlySet<Ipv4> {

@@ -1,0 +1,207 @@
+#!/usr/bin/env node
+/** The composition root: config → parts → run → graceful stop. */
+import { readFileSync } from "node:fs";
+import closeWithGrace from "close-with-grace";
+import { GatewayError } from "../lib/model/errors.ts";
+import { type Api, createApi } from "./api/api.ts";
+import { openClock } from "./clock.ts";
+import { type Config, readInvocation } from "./config.ts";
+import { InstanceLock } from "./instance-lock.ts";
+import { createAnnouncer } from "./kernel/announcer/announcer.ts";
+import { openConntrack } from "./kernel/conntrack/driver.ts";
+import { readConntrackStats } from "./kernel/conntrack/stats.ts";
+import { openDataplane } from "./kernel/dataplane.ts";
+import { readEpoch } from "./kernel/epoch.ts";
+import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
+import { createNetworkDriver } from "./kernel/network/driver.ts";
+import { createRun } from "./kernel/run.ts";
+import { createLog, type Log } from "./log.ts";
+import { Prober } from "./reconciler/prober.ts";
+import { Reconciler } from "./reconciler/reconciler.ts";
+import { StatusBoard } from "./status/board.ts";
+import { createMetrics } from "./status/metrics.ts";
+import { PassObserver } from "./status/pass-observer.ts";
+import { summarize } from "./status/summary.ts";
+import { openStore } from "./store/open-store.ts";
+
+/** How long a stop may take before the process leaves anyway. */
+const stopDelayMs = 20_000;
+
+const version = readVersion();
+try {
+  const invocation = readInvocation(process.argv.slice(2), process.env, version);
+  if (invocation.kind === "print") process.stdout.write(invocation.text);
+  else await run(invocation.config);
+} catch (error) {
+  process.stderr.write(`natgw-agent: ${error instanceof GatewayError ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+
+async function run(config: Config): Promise<void> {
+  const log = createLog(config.logLevel, { version });
+  const lock = new InstanceLock();
+  await lock.start();
+  const stop: (() => Promise<unknown>)[] = [() => lock.stop()];
+  try {
+    await start(config, log, stop);
+  } catch (error) {
+    await stopAll(stop, log);
+    throw error;
+  }
+  closeWithGrace({ delay: stopDelayMs, logger: false }, async ({ signal, err }) => {
+    if (err !== undefined) log.fatal({ err }, "stopping after an unexpected error");
+    else log.info({ signal }, "stopping; the dataplane stays as it is");
+    await stopAll(stop, log);
+  });
+}
+
+/** Starts every part and pushes how to stop it: they stop in reverse. */
+async function start(config: Config, log: ReturnType<typeof createLog>, stop: (() => Promise<unknown>)[]) {
+  const clock = await openClock();
+  const epoch = await readEpoch();
+  const metrics = createMetrics({ version });
+  const store = await openStore({ directory: config.stateDir, now: clock.wallMs, log });
+  stop.push(() => store.close());
+  metrics.desiredGeneration.set(store.current.desired.generation);
+
+  const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
+  const dataplane = await openDataplane(commands, config);
+  const routeNetlink = openNetlink(NETLINK_ROUTE);
+  const filterNetlink = openNetlink(NETLINK_NETFILTER);
+  stop.push(async () => {
+    routeNetlink.close();
+    filterNetlink.close();
+  });
+
+  const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
+  const observer = new PassObserver(metrics, log);
+  const announcer = createAnnouncer({
+    probeMs: config.arpProbeMs,
+    links: () => reconciler.network?.links ?? [],
+    stillOwned: ({ interface: link, address }) =>
+      reconciler.network?.addresses.some((held) => held.address === address && held.interface === link) ??
+      false,
+    onFailure: (code) => metrics.announceFailures.inc({ code }),
+    log,
+  });
+  stop.push(() => announcer.stop());
+  const prober = new Prober({
+    announcer,
+    nowMs: clock.bootMs,
+    onAnswer: () => reconciler.wake("probe"),
+    onFailure: (err) => log.warn({ err }, "probing failed"),
+  });
+  stop.push(() => prober.stop());
+  const reconciler: Reconciler = new Reconciler({
+    store,
+    dataplane,
+    network: createNetworkDriver({ netlink: routeNetlink }),
+    conntrack: openConntrack(filterNetlink),
+    announcer,
+    prober,
+    clock,
+    epoch,
+    frame: {
+      vpcInterface: config.vpcInterface,
+      externalInterface: config.externalInterface,
+      fallbackGateway: config.gatewayV4,
+    },
+    board,
+    resyncIntervalMs: config.resyncIntervalMs,
+    onPass: (findings, report) => observer.onPass(findings, report),
+    onFailure: (error, retryInMs) => observer.onFailure(error, retryInMs),
+  });
+  stop.push(() => reconciler.stop());
+  const events = createKernelEvents({
+    monitors: dataplane.backend === "iptables-legacy" ? [networkMonitor] : [networkMonitor, ruleMonitor],
+    onWake: (kind) => reconciler.wake(kind),
+    onLost: (reason) => {
+      metrics.eventsLost.inc();
+      reconciler.wakeFull(reason);
+    },
+    log,
+  });
+  stop.push(() => events.stop());
+  store.onChange((_state, changes) => {
+    if (changes.some(({ type }) => type === "revision" || type === "lease")) reconciler.wake("write");
+  });
+
+  const summary = () =>
+    summarize({
+      version,
+      epoch,
+      backend: dataplane.backend,
+      interfaces: { vpc: config.vpcInterface, external: config.externalInterface },
+      store,
+      board,
+      reconciler,
+    });
+  const api: Api = createApi({
+    state: store,
+    board: {
+      statusOf: (id) => board.statusOf(id),
+      wait: (goals, timeoutMs, signal) => board.wait(goals, timeoutMs, signal),
+      get isReady() {
+        return reconciler.hasVerified;
+      },
+      summary,
+    },
+    reconciler,
+    clock: { now: clock.instant },
+    metrics: {
+      contentType: metrics.registry.contentType,
+      async metrics() {
+        const { count, max } = await readConntrackStats(AbortSignal.timeout(1_000));
+        if (count !== undefined) metrics.conntrackEntries.set(count);
+        if (max !== undefined) metrics.conntrackMax.set(max);
+        observer.onScrape(summary(), reconciler.hasVerified);
+        return metrics.registry.metrics();
+      },
+    },
+    observeRequest: (route, code, seconds) =>
+      metrics.httpRequestDuration.observe({ route, code: String(code) }, seconds),
+    log,
+    version,
+    settings: {
+      socketPath: config.socketPath,
+      listen: config.listen,
+      externalInterface: config.externalInterface,
+      fallbackGateway: config.gatewayV4,
+      tokenFile: config.tokenFile,
+      tls: config.tls,
+    },
+  });
+  await api.listen();
+  stop.push(async () => {
+    board.stop();
+    await api.close();
+  });
+  // Before the first pass: what changes after it has read must wake the next one.
+  await events.start();
+  reconciler.start();
+  log.info({ epoch, backend: dataplane.backend, recovered: store.recovery.recovered }, "agent started");
+}
+
+async function stopAll(stop: (() => Promise<unknown>)[], log: Log): Promise<void> {
+  for (const part of stop.splice(0).reverse()) {
+    try {
+      await part();
+    } catch (err) {
+      log.error({ err }, "a part did not stop cleanly");
+    }
+  }
+}
+
+/** The sources run two folders above `package.json`'s `dist`, so it is looked for upwards. */
+function readVersion(): string {
+  for (const path of ["../package.json", "../../package.json"]) {
+    try {
+      const found: unknown = JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8"));
+      if (typeof found === "object" && found !== null && "version" in found) return String(found.version);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  }
+  return "unknown";
+}
