@@ -17,7 +17,10 @@ export interface Flow {
   /** IPS_* bits of nf_conntrack_common.h. */
   readonly status: number;
   readonly zone: number;
-  /** CTA_ID: tells this flow from a later one with the same tuples. */
+  /**
+   * CTA_ID: tells this flow from a later one with the same tuples, unless that took the very memory of the first: the kernel
+   * makes it by hashing the entry's address and original tuple.
+   */
   readonly id: number;
   /** ICMP only: type, code and id of the original direction, which name the entry to the kernel. */
   readonly icmp?: { readonly type: number; readonly code: number; readonly id: number };

@@ -55,7 +55,8 @@ export function isEntry(type: number): boolean {
 
 /**
  * Deletes one entry, only while it still is that flow (CTA_ID); the kernel answers ENOENT where it is gone or another
- * took its place.
+ * took its place. A successor in the same memory has the same id and goes in its stead, which costs little: its next
+ * packet makes it again by the rules in force.
  *
  * @throws TypeError on a flow that no kernel can have given, rather than send something that might mean more.
  */

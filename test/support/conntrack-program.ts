@@ -1,0 +1,144 @@
+/**
+ * What runs in a gateway's namespace for tests of the conntrack driver: sweeps, lists and injects as it is told. Reads one
+ * JSON request a line and answers each with a line; ends with its standard input, so that it never outlives who
+ * started it.
+ */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { createInterface } from "node:readline";
+import { openConntrack } from "../../agent/kernel/conntrack/driver.ts";
+import { type ConntrackStats, readConntrackStats } from "../../agent/kernel/conntrack/stats.ts";
+import { NETLINK_NETFILTER, openNetlink } from "../../agent/kernel/netlink/connection.ts";
+import type { Flow } from "../../lib/conntrack/flow.ts";
+import { compileContradicts } from "../../lib/conntrack/permits.ts";
+import { renderFlow } from "../../lib/conntrack/text.ts";
+import { touches } from "../../lib/conntrack/touches.ts";
+import { toU32 } from "../../lib/model/ipv4.ts";
+import {
+  concatBytes,
+  nestedAttribute,
+  netU16Attribute,
+  netU32Attribute,
+  u8Attribute,
+} from "../../lib/netlink/attributes.ts";
+import { messageFlag, type NetlinkMessage } from "../../lib/netlink/message.ts";
+import { ip, network, program, type SampleProgram } from "./conntrack-samples.ts";
+
+export interface Sweep {
+  readonly total: number;
+  readonly removed: number;
+  /** In the words of {@link renderFlow}, sorted. */
+  readonly flows: readonly string[];
+  readonly findMs: number;
+  readonly removeMs: number;
+  /** The longest time for which the event loop did nothing else. */
+  readonly longestBlockMs: number;
+}
+
+export interface ConntrackCalls {
+  /** Finds what contradicts `program`, and removes it. */
+  sweep: [{ readonly program: SampleProgram; readonly retired?: readonly string[] }, Sweep];
+  /** Finds the flows on an EIP and keeps them for {@link removeKept}; how many. */
+  keep: [{ readonly eip: string }, number];
+  /** With another id than the kernel gave: nobody's. */
+  removeKept: [{ readonly idOffset: number }, { readonly removed: number }];
+  /** Flows on EIPs: the first `limit`, in words, and how many there are. */
+  touching: [
+    { readonly eips: readonly string[]; readonly limit: number },
+    { readonly total: number; readonly flows: readonly string[] },
+  ];
+  /** Makes `count` plain UDP entries from one client, each from a port and to an address of its own. */
+  inject: [{ readonly client: string; readonly count: number }, null];
+  stats: [null, ConntrackStats];
+}
+type Handlers = {
+  readonly [M in keyof ConntrackCalls]: (params: ConntrackCalls[M][0]) => Promise<ConntrackCalls[M][1]>;
+};
+
+const netlink = openNetlink(NETLINK_NETFILTER);
+const conntrack = openConntrack(netlink);
+let kept: readonly Flow[] = [];
+const deadline = () => AbortSignal.timeout(30_000);
+
+const handlers: Handlers = {
+  async sweep({ program: sample, retired = [] }) {
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    const begin = performance.now();
+    const contradicts = compileContradicts({
+      program: program(sample),
+      retired: new Set(retired.map(ip)),
+      network,
+    });
+    const { flows, total } = await conntrack.find(contradicts, Number.MAX_SAFE_INTEGER, deadline());
+    const found = performance.now();
+    const { removed } = await conntrack.remove(flows, deadline());
+    const end = performance.now();
+    delay.disable();
+    return {
+      total,
+      removed,
+      flows: flows.slice(0, 100).map(renderFlow).sort(),
+      findMs: found - begin,
+      removeMs: end - found,
+      longestBlockMs: delay.max / 1e6,
+    };
+  },
+  async keep({ eip }) {
+    kept = (await conntrack.find(touches(new Set([ip(eip)])), 100, deadline())).flows;
+    return kept.length;
+  },
+  removeKept: ({ idOffset }) => {
+    const flows = kept.map((flow) => ({ ...flow, id: (flow.id + idOffset) >>> 0 }));
+    return conntrack.remove(flows, deadline());
+  },
+  async touching({ eips, limit }) {
+    const { flows, total } = await conntrack.find(touches(new Set(eips.map(ip))), limit, deadline());
+    return { total, flows: flows.map(renderFlow).sort() };
+  },
+  async inject({ client, count }) {
+    const messages = Array.from({ length: count }, (_, index) => newEntry(toU32(ip(client)), index));
+    const errors = (await netlink.batch(messages, deadline())).filter((error) => error !== undefined);
+    if (errors.length > 0) throw new Error(`${errors.length} not made: ${errors[0]?.message}`);
+    return null;
+  },
+  stats: () => readConntrackStats(deadline()),
+};
+
+/** IPCTNL_MSG_CT_NEW; `nfnetlink_conntrack.h` has the numbers. */
+function newEntry(client: number, index: number): NetlinkMessage {
+  const server = 0xc6120000 + (index % 60_000);
+  const port = 1024 + Math.floor(index / 60_000);
+  const tuple = (type: number, source: number, destination: number, from: number, to: number) =>
+    nestedAttribute(
+      type,
+      nestedAttribute(1, netU32Attribute(1, source), netU32Attribute(2, destination)),
+      nestedAttribute(2, u8Attribute(1, 17), netU16Attribute(2, from), netU16Attribute(3, to)),
+    );
+  return {
+    type: 0x100,
+    flags: messageFlag.create | messageFlag.exclusive,
+    payload: concatBytes(
+      Uint8Array.of(2, 0, 0, 0),
+      tuple(1, client, server, port, 53),
+      tuple(2, server, client, 53, port),
+      netU32Attribute(7, 600),
+    ),
+  };
+}
+
+async function answer(line: string): Promise<void> {
+  const { id, method, params } = JSON.parse(line) as {
+    id: number;
+    method: keyof ConntrackCalls;
+    params: never;
+  };
+  const reply = await handlers[method](params).then(
+    (result) => ({ id, result }),
+    (error: unknown) => ({ id, error: String(error) }),
+  );
+  process.stdout.write(`${JSON.stringify(reply)}\n`);
+}
+
+for await (const line of createInterface({ input: process.stdin })) void answer(line);
+netlink.close();
+process.exit();
