@@ -27,7 +27,7 @@ export interface Api {
 }
 
 const defaultDrainMs = 5_000;
-const certificateRecheckMs = 60_000;
+const defaultCertificateRecheckMs = 60_000;
 
 export function createApi(parts: ApiParts): Api {
   const { settings, log } = parts;
@@ -99,7 +99,8 @@ export function createApi(parts: ApiParts): Api {
         throw error;
       }
       if (settings.tls !== undefined) {
-        renewal = setInterval(() => void renewCertificates(), certificateRecheckMs).unref();
+        const recheckMs = settings.certificateRecheckMs ?? defaultCertificateRecheckMs;
+        renewal = setInterval(() => void renewCertificates(), recheckMs).unref();
       }
     },
     close() {

@@ -13,6 +13,7 @@ import { acceptJsonOnly } from "./json-body.ts";
 import type { RouteContext } from "./parts.ts";
 import { notFound, pathOf, sendProblem } from "./problem.ts";
 import { querySchema } from "./query.ts";
+import { sharedSchemas } from "./responses.ts";
 import { batchRoutes } from "./routes/batch.ts";
 import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
@@ -51,12 +52,14 @@ export function buildApp(context: RouteContext, access: AccessRules): FastifyIns
   app.addHook("onRequest", (request) => checkAccess(access, request));
   reportAnswers(app, context);
   refuseUnknownQueries(app);
+  for (const schema of sharedSchemas()) app.addSchema(schema);
   void app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
       info: { title: "NAT gateway agent", version, license: { name: "Apache-2.0" } },
       components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
     },
+    refResolver: { buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `def-${index}`) },
   });
   void app.register((routes, _options, done) => {
     desiredRoutes(routes, context);

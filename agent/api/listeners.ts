@@ -51,7 +51,7 @@ const sweepMs = 20;
  */
 export async function listenUnix(path: string, handle: RequestHandler): Promise<OpenListener> {
   const listener: Listener = { kind: "unix", isLoopback: true, needsClientCertificate: false };
-  await mkdir(dirname(path), { recursive: true });
+  await makeDirectory(dirname(path));
   await removeStale(path);
   const { underway, onRequest } = tracked(listener, handle);
   const server = http.createServer(limits, onRequest);
@@ -142,6 +142,14 @@ function tracked(listener: Listener, handle: RequestHandler) {
     handle(request, response, listener);
   };
   return { underway, onRequest };
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (cause) {
+    throw new GatewayError("bad-config", `NATGW_SOCKET: ${messageOf(cause)}`, { cause });
+  }
 }
 
 async function removeStale(path: string): Promise<void> {

@@ -30,6 +30,8 @@ export interface ApiSettings {
   readonly tls: TlsFiles | undefined;
   readonly bodyLimitBytes?: number;
   readonly rateLimit?: { readonly max: number; readonly windowMs: number };
+  /** How often certificates are looked at for renewal. */
+  readonly certificateRecheckMs?: number;
   /** How long a stop waits for answers under way. */
   readonly drainMs?: number;
 }

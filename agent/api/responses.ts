@@ -7,104 +7,161 @@ import { StatusSchema } from "../../lib/model/status.ts";
 import { kindTitle } from "./documents.ts";
 import { publicCodes } from "./problem.ts";
 
+/** What several answers hold, by the name under which the document lists it. */
+const shared = new Map<string, TSchema>();
+
+/** The named schemas, each with its `$id`, to be added to the application before its routes. */
+export function sharedSchemas(): readonly TSchema[] {
+  return Array.from(shared, ([$id, schema]) => ({ ...schema, $id }));
+}
+
+function share(name: string, schema: TSchema): TSchema {
+  shared.set(name, schema);
+  return ref(name);
+}
+
+function ref(name: string): TSchema {
+  return Type.Unsafe({ $ref: `${name}#` });
+}
+
 export const namePath = Type.Object({ name: Type.String({ description: "The object's name" }) });
 
 const count = Type.Integer({ minimum: 0 });
+const status = share("Status", StatusSchema);
 const strings = Type.Array(Type.String());
 
-const problemSchema = Type.Object({
-  type: Type.String(),
-  title: Type.String({ description: `One of: ${titles()}` }),
-  status: Type.Integer(),
-  code: Type.Enum([...publicCodes]),
-  detail: Type.String(),
-  errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), message: Type.String() }))),
+share(
+  "Problem",
+  Type.Object({
+    type: Type.String(),
+    title: Type.String({ description: `One of: ${titles()}` }),
+    status: Type.Integer(),
+    code: Type.Enum([...publicCodes]),
+    detail: Type.String(),
+    errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), message: Type.String() }))),
+  }),
+);
+
+/** An answer that is text, whatever `Accept` says. */
+export const textAnswer = { description: "Text", content: { "text/plain": { schema: Type.String() } } };
+
+/** The header of every write; judged by the route, this is for the document. */
+export const ifMatchHeader = Type.Object({
+  "if-match": Type.Optional(
+    Type.String({ description: 'The revision that the write builds on: "17", or *' }),
+  ),
 });
 
 /** The answers of a route; whatever else it answers is a problem document. */
-export function responses(schemas: Readonly<Record<number, TSchema>>): Record<string, unknown> {
-  const problem = { content: { "application/problem+json": { schema: problemSchema } } };
+export function responses(schemas: Readonly<Record<number, TSchema | object>>): Record<string, unknown> {
+  const problem = { content: { "application/problem+json": { schema: ref("Problem") } } };
   return { ...schemas, default: { description: "A problem (RFC 9457)", ...problem } };
 }
 
-export function objectSchema(kind: Kind) {
+export const objectSchemas: Readonly<Record<Kind, TSchema>> = {
+  eip: objectSchema("eip"),
+  fip: objectSchema("fip"),
+  snat: objectSchema("snat"),
+  dnat: objectSchema("dnat"),
+  route: objectSchema("route"),
+};
+
+function objectSchema(kind: Kind): TSchema {
   const { name: _name, uid: _uid, ...properties } = specSchemas[kind].properties;
-  return Type.Object({
-    kind: Type.Enum([kindTitle(kind)]),
-    name: ObjectNameSchema,
-    uid: Type.Optional(UidSchema),
-    spec: Type.Object(properties, { additionalProperties: false }),
-    revision: count,
-    status: StatusSchema,
-  });
+  return share(
+    kindTitle(kind),
+    Type.Object({
+      kind: Type.Enum([kindTitle(kind)]),
+      name: ObjectNameSchema,
+      uid: Type.Optional(UidSchema),
+      spec: Type.Object(properties, { additionalProperties: false }),
+      revision: count,
+      status,
+    }),
+  );
 }
 
 export function listSchema(item: TSchema) {
   return Type.Object({ items: Type.Array(item) });
 }
 
-export const writeSchema = Type.Object({
-  revision: count,
-  generation: count,
-  ready: count,
-  notReady: Type.Array(
-    Type.Object({
-      kind: Type.String(),
-      name: ObjectNameSchema,
-      uid: Type.Optional(UidSchema),
-      spec: Type.Object({}),
-      revision: count,
-      status: StatusSchema,
-    }),
-    { description: "The first 100" },
-  ),
-  notReadyTotal: count,
-});
+export const writeSchema = share(
+  "Written",
+  Type.Object({
+    revision: count,
+    generation: count,
+    ready: count,
+    notReady: Type.Array(
+      Type.Object({
+        kind: Type.String(),
+        name: ObjectNameSchema,
+        uid: Type.Optional(UidSchema),
+        spec: Type.Object({}),
+        revision: count,
+        status,
+      }),
+      { description: "The first 100" },
+    ),
+    notReadyTotal: count,
+  }),
+);
 
-export const changeSchema = Type.Object({
-  action: Type.Enum(["add", "remove", "replace", "set"]),
-  subsystem: Type.Enum(["sysctl", "gate", "guard", "rule", "address", "route", "flow"]),
-  object: Type.Optional(Type.String({ description: "The object that asks for it, as fips/fip-a" })),
-  text: Type.String({ description: "In the words of the subsystem's own tool" }),
-});
+export const changeSchema = share(
+  "Change",
+  Type.Object({
+    action: Type.Enum(["add", "remove", "replace", "set"]),
+    subsystem: Type.Enum(["sysctl", "gate", "guard", "rule", "address", "route", "flow"]),
+    object: Type.Optional(Type.String({ description: "The object that asks for it, as fips/fip-a" })),
+    text: Type.String({ description: "In the words of the subsystem's own tool" }),
+  }),
+);
 
 const tupleSchema = Type.Object({ src: Ipv4Schema, dst: Ipv4Schema, sport: count, dport: count });
 
-export const flowListSchema = Type.Object({
-  total: count,
-  items: Type.Array(
-    Type.Object({
-      protocol: Type.String(),
-      original: tupleSchema,
-      reply: tupleSchema,
-      natStatus: Type.Enum(["none", "snat", "dnat", "both"]),
-    }),
-  ),
-});
+export const flowListSchema = share(
+  "Flows",
+  Type.Object({
+    total: count,
+    items: Type.Array(
+      Type.Object({
+        protocol: Type.String(),
+        original: tupleSchema,
+        reply: tupleSchema,
+        natStatus: Type.Enum(["none", "snat", "dnat", "both"]),
+      }),
+    ),
+  }),
+);
 
-export const previewSchema = Type.Object({
-  changes: Type.Array(changeSchema),
-  changesTotal: count,
-  flows: flowListSchema,
-});
+export const previewSchema = share(
+  "Preview",
+  Type.Object({
+    changes: Type.Array(changeSchema),
+    changesTotal: count,
+    flows: flowListSchema,
+  }),
+);
 
-export const passReportSchema = Type.Object({
-  startedAt: Type.String({ format: "date-time" }),
-  took: Type.Number({ description: "Seconds" }),
-  reasons: strings,
-  observed: Type.Object({ rules: count, addresses: count, routes: count }),
-  changed: count,
-  changes: Type.Array(changeSchema),
-  failed: Type.Array(
-    Type.Object({
-      object: Type.Optional(Type.String()),
-      stage: Type.String(),
-      code: Type.String(),
-      message: Type.String(),
-    }),
-  ),
-  flowsRemoved: count,
-});
+export const passReportSchema = share(
+  "PassReport",
+  Type.Object({
+    startedAt: Type.String({ format: "date-time" }),
+    took: Type.Number({ description: "Seconds" }),
+    reasons: strings,
+    observed: Type.Object({ rules: count, addresses: count, routes: count }),
+    changed: count,
+    changes: Type.Array(changeSchema),
+    failed: Type.Array(
+      Type.Object({
+        object: Type.Optional(Type.String()),
+        stage: Type.String(),
+        code: Type.String(),
+        message: Type.String(),
+      }),
+    ),
+    flowsRemoved: count,
+  }),
+);
 
 const desiredAndApplied = Type.Object({ desired: count, applied: count });
 

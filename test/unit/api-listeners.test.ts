@@ -6,6 +6,7 @@ import * as https from "node:https";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as tlsConnect } from "node:tls";
 import t, { type Test } from "tap";
 import { isLoopbackHost, refuseUnsafe } from "../../agent/api/listen-address.ts";
 import { type TestApi, testApi } from "../support/api-fakes.ts";
@@ -218,6 +219,28 @@ t.test("TLS, with and without a client's certificate", { skip: !hasOpenssl() && 
   const unfit = testApi({ listen: loopback, tls: { ...tls, keyFile: stranger.key } });
   await t.rejects(unfit.api.listen(), { code: "bad-config" });
   await unfit.api.close();
+});
+
+t.test("renewed certificates are served", { skip: !hasOpenssl() && "no openssl" }, async (t) => {
+  const { cert, key } = certificate("renewed");
+  const tls = { certFile: cert, keyFile: key, clientCaFile: undefined };
+  const api = await listening(t, { listen: loopback, tls, certificateRecheckMs: 5 });
+  const served = async () => {
+    const socket = tlsConnect({ ...portOf(api), rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    const { fingerprint256 } = socket.getPeerCertificate();
+    socket.destroy();
+    return fingerprint256;
+  };
+  const first = await served();
+  writeFileSync(key, "half a file");
+  while (!api.lines.some(({ msg }) => String(msg).startsWith("certificates not readable"))) {
+    await new Promise(setImmediate);
+  }
+  t.equal(await served(), first, "half a file leaves the last in force");
+  certificate("renewed");
+  while ((await served()) === first) await new Promise(setImmediate);
+  t.pass("the new one");
 });
 
 t.test("a port that is taken stops the start and leaves nothing", async (t) => {

@@ -7,7 +7,7 @@ import { writeDocument } from "../documents.ts";
 import { parseIfMatch } from "../etag.ts";
 import type { RouteContext } from "../parts.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
-import { previewSchema, responses, writeSchema } from "../responses.ts";
+import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
 import { statusCodeOf, write } from "../write.ts";
 
 export function batchRoutes(app: FastifyInstance, context: RouteContext): void {
@@ -17,6 +17,7 @@ export function batchRoutes(app: FastifyInstance, context: RouteContext): void {
       schema: {
         tags: ["desired"],
         summary: "Deletes, then upserts; all or nothing",
+        headers: ifMatchHeader,
         querystring: querySchema(writeParameters),
         body: BatchSchema,
         response: responses({ 200: Type.Union([writeSchema, previewSchema]), 202: writeSchema }),

@@ -8,7 +8,7 @@ import { writeDocument } from "../documents.ts";
 import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
 import type { RouteContext } from "../parts.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
-import { previewSchema, responses, writeSchema } from "../responses.ts";
+import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
 import { statusCodeOf, write } from "../write.ts";
 
 export function desiredRoutes(app: FastifyInstance, context: RouteContext): void {
@@ -35,6 +35,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
       schema: {
         tags: ["desired"],
         summary: "Replaces the whole desired set atomically",
+        headers: ifMatchHeader,
         querystring: querySchema(writeParameters),
         body: FullSetSchema,
         response: responses({ 200: Type.Union([writeSchema, previewSchema]), 202: writeSchema }),

@@ -4,12 +4,16 @@ import { Type } from "typebox";
 import type { RouteContext } from "../parts.ts";
 import { planText, prefersText } from "../plan-text.ts";
 import { requestSignal } from "../request-signal.ts";
-import { changeSchema, gatewayStatusSchema, passReportSchema, responses } from "../responses.ts";
+import { changeSchema, gatewayStatusSchema, passReportSchema, responses, textAnswer } from "../responses.ts";
 
 const planDeadlineMs = 30_000;
 const passDeadlineMs = 300_000;
 
 const PlanSchema = Type.Object({ changes: Type.Array(changeSchema), total: Type.Integer() });
+const PlanAnswer = {
+  description: "The plan",
+  content: { "application/json": { schema: PlanSchema }, ...textAnswer.content },
+};
 
 export function gatewayRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get(
@@ -30,8 +34,7 @@ export function gatewayRoutes(app: FastifyInstance, context: RouteContext): void
       schema: {
         tags: ["gateway"],
         summary: "Shows what the next pass would change; text with Accept: text/plain",
-        produces: ["application/json", "text/plain"],
-        response: responses({ 200: PlanSchema }),
+        response: responses({ 200: PlanAnswer }),
       },
     },
     async (request, reply) => {

@@ -5,7 +5,7 @@ import { renewLeases } from "../../../lib/admission/renew-leases.ts";
 import { maxObjectsPerKind, ObjectNameSchema } from "../../../lib/model/schema.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
 import type { RouteContext } from "../parts.ts";
-import { responses } from "../responses.ts";
+import { ifMatchHeader, responses } from "../responses.ts";
 import { store } from "../write.ts";
 
 const RenewalSchema = Type.Object(
@@ -25,6 +25,7 @@ export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
       schema: {
         tags: ["leases"],
         summary: "Renews the leases of Eips; durable before it is answered",
+        headers: ifMatchHeader,
         body: RenewalSchema,
         response: responses({ 200: RenewedSchema }),
       },

@@ -26,7 +26,14 @@ import { etagOf, parseIfMatch } from "../etag.ts";
 import type { RouteContext } from "../parts.ts";
 import { notFound } from "../problem.ts";
 import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
-import { listSchema, namePath, objectSchema, previewSchema, responses } from "../responses.ts";
+import {
+  ifMatchHeader,
+  listSchema,
+  namePath,
+  objectSchemas,
+  previewSchema,
+  responses,
+} from "../responses.ts";
 import { invalid } from "../validation.ts";
 import { statusCodeOf, write } from "../write.ts";
 
@@ -41,7 +48,7 @@ interface NamePath {
 function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): void {
   const collection = collectionOf(kind);
   const title = kindTitle(kind);
-  const object = objectSchema(kind);
+  const object = objectSchemas[kind];
   const one = `/v1/${collection}/:name`;
 
   app.get<{ Querystring: { ready?: string } }>(
@@ -92,6 +99,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         tags: [collection],
         summary: `Creates or replaces one ${title}`,
         params: namePath,
+        headers: ifMatchHeader,
         querystring: querySchema(writeParameters),
         body: putBodySchema(kind),
         response: responses({ 200: Type.Union([object, previewSchema]), 202: object }),
@@ -121,6 +129,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         tags: [collection],
         summary: `Deletes one ${title}`,
         params: namePath,
+        headers: ifMatchHeader,
         querystring: deleteQuerySchema(kind),
         response: responses({ 200: previewSchema, 202: object, 204: Type.Null({ description: "Deleted" }) }),
       },

@@ -1,10 +1,10 @@
 /** What machines ask every few seconds. None of these looks at the dataplane. */
 import type { FastifyInstance } from "fastify";
-import { Type } from "typebox";
 import type { RouteContext } from "../parts.ts";
+import { textAnswer } from "../responses.ts";
 
 const open = { isOpen: true } as const;
-const text = { 200: Type.String() };
+const text = { 200: textAnswer };
 
 export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteContext): void {
   app.get(
@@ -20,7 +20,7 @@ export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteConte
       schema: {
         tags: ["probes"],
         summary: "The first full pass has verified, whatever single objects failed",
-        response: { ...text, 503: Type.String() },
+        response: { ...text, 503: textAnswer },
       },
     },
     (_request, reply) =>
