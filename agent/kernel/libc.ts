@@ -70,7 +70,7 @@ function negativeErrno(result: number): number {
 
 /** Reversed, so that of two names for one number the first stays: EAGAIN, not EWOULDBLOCK. */
 const names = new Map(
-  Object.entries(constants.errno)
+  Object.entries({ ERESTART: 85, ...constants.errno })
     .reverse()
     .map(([name, errno]) => [errno, name]),
 );

@@ -1,16 +1,19 @@
 /** The network planners and their driver against a real kernel, in a namespace that ends with this process. */
-import { mkdtemp, rmdir } from "node:fs/promises";
+import { mkdtemp, readFile, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
+import { openClock } from "../../agent/clock.ts";
+import { readEpoch } from "../../agent/kernel/epoch.ts";
 import { NETLINK_ROUTE, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { createNetworkDriver } from "../../agent/kernel/network/driver.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../../lib/admission/state.ts";
 import { type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
+import type { ObservedRoute } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { describeAddressStep, planAddresses } from "../../lib/plan/addresses.ts";
-import { describeRouteStep, planRoutes } from "../../lib/plan/routes.ts";
+import { describeRouteStep, planRoutes, routeProtocol } from "../../lib/plan/routes.ts";
 import { describeSysctlStep, planSysctls } from "../../lib/plan/sysctls.ts";
 import { run } from "../support/run.ts";
 
@@ -290,6 +293,56 @@ function tests(): void {
     t.same((await gateway.pass()).blocked, ["there is no interface net1", "there is no interface net1"]);
     t.same((await gateway.pass({})).failures, []);
     t.same(await routes(), ["10.0.1.0/24 dev eth0 proto kernel scope link src 10.0.1.2"]);
+  });
+
+  t.test(
+    "an EIP bound by route: a local route of the agent's own, which the main table's plan leaves",
+    async (t) => {
+      const gateway = await Gateway.make();
+      await run("sysctl", ["-q", "net.ipv4.conf.net1.arp_ignore=1"]);
+      await driver.observe(signal);
+      const route: ObservedRoute = {
+        table: 255,
+        type: "local",
+        destination: parseCidr("203.0.113.10/32") ?? fail("route"),
+        via: undefined,
+        interface: device("net1"),
+        protocol: routeProtocol,
+        metric: 77,
+        isOnlink: false,
+      };
+      t.same(await driver.applyRoutes([{ kind: "add", route }], signal), []);
+      t.match(await driver.applyRoutes([{ kind: "add", route }], signal), [{ code: "EEXIST" }]);
+      const observed = await driver.observe(signal);
+      t.same(
+        observed.routes.filter((other) => other.table === 255),
+        [route],
+        "of the local table only the agent's own are read",
+      );
+      t.equal(observed.sysctls.get("net.ipv4.conf.net1.arp_ignore"), 1);
+      t.equal(observed.sysctls.get("net.ipv4.conf.all.arp_ignore"), 0);
+      t.same((await gateway.pass({})).changes.filter(isRoute), []);
+      t.same(await driver.applyRoutes([{ kind: "remove", route }], signal), []);
+      t.same(await driver.applyRoutes([{ kind: "remove", route }], signal), [], "gone already");
+    },
+  );
+
+  t.test("the epoch is this namespace's, the clock is the kernel's", async (t) => {
+    const epoch = await readEpoch();
+    t.match(epoch, /^[0-9a-f]{8}-[0-9]+$/);
+    t.equal(await readEpoch(), epoch);
+    const script = 'import("./agent/kernel/epoch.ts").then(async (m) => console.log(await m.readEpoch()))';
+    const other = await run("unshare", ["--net", process.execPath, "-e", script]);
+    t.equal(other.split("-")[0], epoch.split("-")[0], "the same boot");
+    t.not(other.trim(), epoch);
+
+    const clock = await openClock();
+    const uptimeMs = async () => Number.parseFloat(await readFile("/proc/uptime", "utf8")) * 1000;
+    const before = await uptimeMs();
+    const { bootId, bootMs } = clock.instant();
+    t.ok(bootMs >= before - 10 && bootMs <= (await uptimeMs()) + 10, "CLOCK_BOOTTIME");
+    t.ok(bootId.startsWith(epoch.split("-")[0] ?? "?"));
+    t.ok(clock.bootMs() >= bootMs);
   });
 
   t.test("steps that were done by somebody else meanwhile are done", async (t) => {

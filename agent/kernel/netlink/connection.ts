@@ -106,7 +106,7 @@ class Connection implements NetlinkConnection {
   }
 
   batch(messages: readonly NetlinkMessage[], signal: AbortSignal) {
-    return this.#alone(signal, async () => {
+    return this.#alone(async () => {
       const results: (NetlinkError | undefined)[] = [];
       while (results.length < messages.length) {
         const part = firstPart(messages, results.length);
@@ -117,7 +117,7 @@ class Connection implements NetlinkConnection {
   }
 
   dump(message: NetlinkMessage, onMessage: DumpVisitor, signal: AbortSignal, onRestart?: () => void) {
-    return this.#alone(signal, async () => {
+    return this.#alone(async () => {
       for (let run = 1; ; run++) {
         if (await this.#exchangeDump(message, onMessage, signal)) return;
         if (onRestart === undefined || run === maxDumpRuns) {
@@ -137,9 +137,8 @@ class Connection implements NetlinkConnection {
   }
 
   /** Runs `exchange` when all earlier ones are over. Whatever it throws leaves the socket in an unknown state. */
-  #alone<T>(signal: AbortSignal, exchange: () => Promise<T>): Promise<T> {
+  #alone<T>(exchange: () => Promise<T>): Promise<T> {
     const run = this.#tail.then(async () => {
-      signal.throwIfAborted();
       try {
         return await exchange();
       } catch (error) {
@@ -216,6 +215,7 @@ class Connection implements NetlinkConnection {
     signal: AbortSignal,
     visit: (...args: Parameters<MessageVisitor>) => boolean | undefined,
   ): Promise<void> {
+    signal.throwIfAborted();
     const socket = this.#connect();
     const deadline = performance.now() + this.#timeoutMs;
     const late = () => new GatewayError("netlink-failed", `no answer within ${this.#timeoutMs} ms`);
@@ -301,7 +301,6 @@ async function within<T>(
   const timer = setTimeout(() => reject(late()), timeoutMs);
   signal.addEventListener("abort", onAbort);
   try {
-    signal.throwIfAborted();
     return await Promise.race([promise, givenUp]);
   } finally {
     clearTimeout(timer);

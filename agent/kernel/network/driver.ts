@@ -24,6 +24,7 @@ export interface NetworkDriverOptions {
   readonly sysctlRoot?: string;
 }
 
+/** The driver of this process's namespace. Steps are applied to the interfaces of the last observation. */
 export function createNetworkDriver(options: NetworkDriverOptions): NetworkDriver {
   return new RtnetlinkDriver(options.netlink, options.sysctlRoot ?? "/proc/sys");
 }
