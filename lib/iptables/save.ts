@@ -18,13 +18,13 @@ export interface TableText {
 const incompatible = /^# Table `([^']*)' is incompatible/;
 
 /**
- * Takes a dump apart by its tables, keeping those of `wanted`, without looking at their rules.
+ * Takes a dump apart by its tables, without looking at their rules. Tables of other names are passed over.
  *
  * Throws `unreadable` where a table lacks its COMMIT, where something stands between the tables that is no
- * comment, and where a wanted table holds what iptables cannot print: iptables-nft-save then says so in a comment, omits
+ * comment, and where a table of `needed` holds what iptables cannot print: iptables-nft-save then says so in a comment, omits
  * the table and exits 0, so that the table would pass for an empty one.
  */
-export function splitSave(dump: string, wanted: readonly TableName[]): readonly TableText[] {
+export function splitSave(dump: string, needed: readonly TableName[]): readonly TableText[] {
   const tables: TableText[] = [];
   let at = 0;
   while (at < dump.length) {
@@ -34,14 +34,13 @@ export function splitSave(dump: string, wanted: readonly TableName[]): readonly 
       const close = dump.indexOf("\nCOMMIT\n", at);
       if (close < 0) throw unreadable(`table ${line.slice(1)} ends without its COMMIT`);
       const table = tableNames.find((name) => name === line.slice(1));
-      if (table !== undefined && wanted.includes(table))
-        tables.push({ table, text: dump.slice(at, close + 1) });
+      if (table !== undefined) tables.push({ table, text: dump.slice(at, close + 1) });
       at = close + "\nCOMMIT\n".length;
       continue;
     }
     if (line !== "" && !line.startsWith("#")) throw unreadable(`unexpected line: ${line}`);
     const name = incompatible.exec(line)?.[1];
-    if (wanted.some((table) => table === name))
+    if (needed.some((table) => table === name))
       throw unreadable(`table ${name} holds rules that iptables cannot read; look at it with nft`);
     at = end + 1;
   }
@@ -108,8 +107,8 @@ class ChainReader {
 }
 
 /** Parses a whole dump: {@link splitSave}, then {@link parseTable} of each. */
-export function parseSave(dump: string, wanted: readonly TableName[] = tableNames): RuleDump {
-  return new Map(splitSave(dump, wanted).map((table) => [table.table, parseTable(table)]));
+export function parseSave(dump: string, needed: readonly TableName[] = tableNames): RuleDump {
+  return new Map(splitSave(dump, needed).map((table) => [table.table, parseTable(table)]));
 }
 
 /** A copy: a slice would keep the whole dump it was cut from in memory, for as long as the rule is known. */

@@ -8,6 +8,7 @@
 import { GatewayError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
+import type { Change } from "../plan/change.ts";
 
 export type BarrierName = "guard" | "gate";
 
@@ -49,8 +50,39 @@ export function holdsBack(gate: BarrierLines | undefined): boolean {
   return gate?.some((line) => line.endsWith(" drop")) ?? false;
 }
 
-/** The `nft -f` input that makes the table what it is to be, whatever it held; with `undefined`, gone. */
-export function barrierInput(name: BarrierName, lines: BarrierLines | undefined): string {
+/** What takes the barriers to where they are to be. */
+export interface BarrierPlan {
+  /** One transaction for `nft -f`; `undefined` where nothing is to be done. */
+  readonly input: string | undefined;
+  readonly changes: readonly Change[];
+}
+
+/** The guard is always there, the gate while it is closed. Planning on the result plans nothing. */
+export function planBarrier(program: Program, observed: ObservedBarrier, isGateClosed: boolean): BarrierPlan {
+  const parts = [
+    planOne("guard", observed.guard, wantedBarrier("guard", program)),
+    planOne("gate", observed.gate, isGateClosed ? wantedBarrier("gate", program) : undefined),
+  ].filter((part) => part !== undefined);
+  return {
+    input: parts.length === 0 ? undefined : parts.map(({ input }) => input).join(""),
+    changes: parts.map(({ change }) => change),
+  };
+}
+
+function planOne(
+  name: BarrierName,
+  observed: BarrierLines | undefined,
+  wanted: BarrierLines | undefined,
+): { readonly input: string; readonly change: Change } | undefined {
+  if (observed?.join("\n") === wanted?.join("\n")) return undefined;
+  const action = wanted === undefined ? "remove" : observed === undefined ? "add" : "replace";
+  const rules = wanted === undefined ? "" : ` { ${wanted.slice(1).join("; ")} }`;
+  const text = `table ip ${barrierTables[name]}${rules}`;
+  return { input: barrierInput(name, wanted), change: { action, subsystem: name, text } };
+}
+
+/** Takes the table away, whatever it held, and makes it anew in the same transaction; `undefined`: it stays away. */
+function barrierInput(name: BarrierName, lines: BarrierLines | undefined): string {
   const table = `ip ${barrierTables[name]}`;
   const clear = `add table ${table}\ndelete table ${table}\n`;
   if (lines === undefined) return clear;

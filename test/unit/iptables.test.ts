@@ -4,11 +4,11 @@ import { parseRule } from "../../lib/iptables/parse-rule.ts";
 import { parseSave } from "../../lib/iptables/save.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { barrierInput, holdsBack, parseBarrier, wantedBarrier } from "../../lib/nftables/barrier.ts";
+import { holdsBack, parseBarrier, planBarrier, wantedBarrier } from "../../lib/nftables/barrier.ts";
 import { planTable } from "../../lib/plan/iptables.ts";
 import { wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables-layout.ts";
 import { missingRules } from "../../lib/plan/iptables-missing.ts";
-import { eipsNamed, holdsFrame, holdsObjects } from "../../lib/plan/iptables-owned.ts";
+import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects } from "../../lib/plan/iptables-owned.ts";
 import { FakeTable } from "../property/iptables-model.ts";
 import { emptyProgram, iface, ip } from "../property/iptables-program.ts";
 
@@ -116,7 +116,6 @@ t.test("a dump is read whole or not at all", async (t) => {
       ?.map(({ raw }) => raw),
     ["-d 203.0.113.1/32 -j DNAT --to-destination 10.0.0.1", ""],
   );
-  t.same([...parseSave(dump, ["mangle"])], []);
   t.same([...parseSave("")], [], "a variant without tables");
 
   const commit = dump.lastIndexOf("COMMIT\n");
@@ -227,14 +226,32 @@ t.test("the layout, line by line", async (t) => {
     [...eipsNamed(dump)].sort(),
     [1, 2, 3, 4, 5, 6].map((n) => `203.0.113.${n}`),
   );
-  t.ok(holdsObjects(dump) && holdsFrame(dump));
+  t.ok(holdsObjects(dump));
+  t.equal(countOwned(dump), 20);
   const bare = new FakeTable("nat");
-  t.notOk(holdsFrame(new Map([["nat", bare.read()]])));
+  t.equal(countOwned(new Map([["nat", bare.read()]])), 0);
   bare.restore(planTable(wantedNat(emptyProgram), bare.read()).input ?? "");
   const framed = new Map([["nat", bare.read()]] as const);
-  t.ok(holdsFrame(framed));
+  t.equal(countOwned(framed), 5);
   t.notOk(holdsObjects(framed));
   t.same([...eipsNamed(framed)], []);
+});
+
+t.test("rules of others that name an address", async (t) => {
+  const read = (rule: string) => {
+    const nat = new FakeTable("nat");
+    nat.restore(
+      `*nat\n:OTHERS - [0:0]\n-A OTHERS ${rule}\n:SHARED_SNAT - [0:0]\n-A SHARED_SNAT ${rule}\nCOMMIT\n`,
+    );
+    return foreignRulesNaming(new Map([["nat", nat.read()]]), ip("203.0.113.1"));
+  };
+  t.same(read("-d 203.0.113.1/32 -j RETURN"), ["-t nat -A OTHERS -d 203.0.113.1/32 -j RETURN"]);
+  t.same(read("-j DNAT --to-destination 203.0.113.1:80"), [
+    "-t nat -A OTHERS -j DNAT --to-destination 203.0.113.1:80",
+  ]);
+  t.same(read("-d 203.0.113.10/32 -j RETURN"), []);
+  t.same(read("-d 203.0.113.1.1 -j RETURN"), []);
+  t.same(read("-m comment --comment 203x0x113x1 -j RETURN"), []);
 });
 
 t.test("mangle and filter", async (t) => {
@@ -500,11 +517,24 @@ t.test("guard and gate as nftables tables", async (t) => {
   for (const cut of ["", "{", "null", '{"nftables": []}', '{"nftables": [{"metainfo": {}}]}'])
     t.throws(() => parseBarrier(cut), { code: "unreadable" }, cut);
 
+  const plan = planBarrier(emptyProgram, { guard, gate: undefined }, true);
   t.equal(
-    barrierInput("gate", gate),
+    plan.input,
     'add table ip natgw_gate\ndelete table ip natgw_gate\ntable ip natgw_gate {\n  chain forward {\n    type filter hook forward priority -300; policy accept;\n    iifname "eth0" oifname "net1" drop\n  }\n}\n',
   );
-  t.equal(barrierInput("gate", undefined), "add table ip natgw_gate\ndelete table ip natgw_gate\n");
+  t.same(plan.changes, [
+    { action: "add", subsystem: "gate", text: 'table ip natgw_gate { iifname "eth0" oifname "net1" drop }' },
+  ]);
+  t.same(planBarrier(emptyProgram, { guard, gate }, true), { input: undefined, changes: [] });
+  const opened = planBarrier(emptyProgram, { guard: ["else"], gate }, false);
+  t.same(
+    opened.changes.map(({ action, subsystem }) => [action, subsystem]),
+    [
+      ["replace", "guard"],
+      ["remove", "gate"],
+    ],
+  );
+  t.match(opened.input, /delete table ip natgw_gate\n$/);
   const second = {
     ...emptyProgram,
     eips: [

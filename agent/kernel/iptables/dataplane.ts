@@ -1,0 +1,208 @@
+/** NAT by iptables, in either of its variants. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { TableName } from "../../../lib/iptables/rule.ts";
+import { parseTable, type RuleDump, splitSave, type TableRules } from "../../../lib/iptables/save.ts";
+import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
+import type { Program } from "../../../lib/model/program.ts";
+import { holdsBack, type ObservedBarrier, planBarrier } from "../../../lib/nftables/barrier.ts";
+import type { Change } from "../../../lib/plan/change.ts";
+import { planTable } from "../../../lib/plan/iptables.ts";
+import {
+  type WantedTable,
+  wantedFilter,
+  wantedMangle,
+  wantedNat,
+} from "../../../lib/plan/iptables-layout.ts";
+import { missingRules } from "../../../lib/plan/iptables-missing.ts";
+import {
+  countOwned,
+  eipsNamed,
+  foreignRulesNaming,
+  holdsObjects,
+  isFilterGateClosed,
+} from "../../../lib/plan/iptables-owned.ts";
+import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
+import type { Run } from "../run.ts";
+import type { Dataplane, GateState, RulePlan } from "../seams.ts";
+import { type Refusal, restore, save, type Transaction, type Variant } from "./tools.ts";
+
+export interface IptablesObserved {
+  readonly rules: RuleDump;
+  /** The nftables tables of guard and gate; `undefined` with legacy, where they are chains of the filter table. */
+  readonly barrier: ObservedBarrier | undefined;
+}
+
+export type IptablesStep =
+  | { readonly kind: "rules"; readonly transaction: Transaction }
+  | { readonly kind: "barrier"; readonly input: string };
+
+export interface IptablesSteps {
+  readonly steps: readonly IptablesStep[];
+  /** What was planned for, to plan anew where the kernel was changed in between. */
+  readonly program: Program;
+  readonly gate: GateState;
+}
+
+export interface IptablesDataplaneOptions {
+  readonly run: Run;
+  readonly variant: Variant;
+}
+
+/** Before each further try of a transaction that was refused. */
+const retryDelaysMs = [20, 60, 180] as const;
+
+export function createIptablesDataplane({
+  run,
+  variant,
+}: IptablesDataplaneOptions): Dataplane<IptablesObserved, IptablesSteps> {
+  return new IptablesDataplane(run, variant);
+}
+
+class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
+  readonly backend: Dataplane["backend"];
+  readonly #run: Run;
+  readonly #variant: Variant;
+  /** Each table as last read, beside its text: 30,000 rules that did not change are not parsed again. */
+  readonly #tables = new Map<TableName, { readonly text: string; readonly rules: TableRules }>();
+  readonly #layouts = new WeakMap<Program, Layout>();
+
+  constructor(run: Run, variant: Variant) {
+    this.#run = run;
+    this.#variant = variant;
+    this.backend = `iptables-${variant}`;
+  }
+
+  async observe(signal: AbortSignal): Promise<IptablesObserved> {
+    const isNft = this.#variant === "nft";
+    const [dump, barrier] = await Promise.all([
+      save(this.#variant, this.#run, signal),
+      isNft ? observeBarrier(this.#run, signal) : undefined,
+    ]);
+    const tables = splitSave(dump, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"]);
+    const rules = new Map(tables.map(({ table, text }) => [table, this.#parse(table, text)]));
+    return { rules, barrier };
+  }
+
+  holdsRules({ rules }: IptablesObserved): boolean {
+    return holdsObjects(rules);
+  }
+
+  eipsIn({ rules }: IptablesObserved): ReadonlySet<Ipv4> {
+    return eipsNamed(rules);
+  }
+
+  isGateClosed({ rules, barrier }: IptablesObserved): boolean {
+    return barrier === undefined ? isFilterGateClosed(rules) : holdsBack(barrier.gate);
+  }
+
+  isPristine({ rules }: IptablesObserved): boolean {
+    return countOwned(rules) === 0;
+  }
+
+  countRules({ rules }: IptablesObserved): number {
+    return countOwned(rules);
+  }
+
+  foreignRulesNaming({ rules }: IptablesObserved, address: Ipv4): readonly string[] {
+    return foreignRulesNaming(rules, address);
+  }
+
+  plan(program: Program, observed: IptablesObserved, gate: GateState): RulePlan<IptablesSteps> {
+    const { mangle, nat } = this.#layout(program);
+    const rules = [mangle, nat].map((wanted) => planRules(wanted, observed.rules));
+    const barrier = planGateAndGuard(program, observed, gate);
+    // What is closed is closed before anything else changes, and opened once all else stands.
+    const isOpening = gate === "open" && this.isGateClosed(observed);
+    const parts = isOpening ? [...rules, barrier] : [barrier, ...rules];
+    return {
+      changes: parts.flatMap(({ changes }) => changes),
+      steps: { steps: parts.flatMap(({ steps }) => steps), program, gate },
+    };
+  }
+
+  missing(program: Program, { rules }: IptablesObserved): ReadonlyMap<ObjectId, string> {
+    const { mangle, nat } = this.#layout(program);
+    return missingRules(nat, mangle, rules);
+  }
+
+  /**
+   * Where a transaction is refused, the kernel is read and planned for anew: what another writer changed in between
+   * explains the refusal, and the new plan passes. A refusal that nothing explains is thrown.
+   */
+  async apply({ steps: planned }: RulePlan<IptablesSteps>, signal: AbortSignal): Promise<void> {
+    let steps = planned.steps;
+    for (let attempt = 0; ; attempt++) {
+      const refused = await this.#applyAll(steps, signal);
+      if (refused === undefined) return;
+      const delayMs = retryDelaysMs[attempt];
+      if (delayMs === undefined) throw refused.refusal.error;
+      await delay(delayMs, undefined, { signal });
+      const observed = await this.observe(signal);
+      steps = this.plan(planned.program, observed, planned.gate).steps.steps;
+      if (!refused.refusal.isRace && steps.some((step) => isSame(step, refused.transaction)))
+        throw refused.refusal.error;
+    }
+  }
+
+  async #applyAll(steps: readonly IptablesStep[], signal: AbortSignal): Promise<Refused | undefined> {
+    for (const step of steps) {
+      signal.throwIfAborted();
+      if (step.kind === "barrier") {
+        await applyBarrier(step.input, this.#run);
+        continue;
+      }
+      const { transaction } = step;
+      const refusal = await restore(this.#variant, transaction, this.#run);
+      if (refusal !== undefined) return { refusal, transaction };
+    }
+    return undefined;
+  }
+
+  #parse(table: TableName, text: string): TableRules {
+    const before = this.#tables.get(table);
+    if (before?.text === text) return before.rules;
+    const rules = parseTable({ table, text }, before?.rules);
+    this.#tables.set(table, { text, rules });
+    return rules;
+  }
+
+  #layout(program: Program): Layout {
+    const known = this.#layouts.get(program);
+    if (known !== undefined) return known;
+    const layout = { mangle: wantedMangle(program), nat: wantedNat(program) };
+    this.#layouts.set(program, layout);
+    return layout;
+  }
+}
+
+interface Layout {
+  readonly mangle: WantedTable;
+  readonly nat: WantedTable;
+}
+
+interface Refused {
+  readonly refusal: Refusal;
+  readonly transaction: Transaction;
+}
+
+interface Part {
+  readonly steps: readonly IptablesStep[];
+  readonly changes: readonly Change[];
+}
+
+function planGateAndGuard(program: Program, { rules, barrier }: IptablesObserved, gate: GateState): Part {
+  const isClosed = gate === "closed";
+  if (barrier === undefined) return planRules(wantedFilter(program, isClosed), rules);
+  const { input, changes } = planBarrier(program, barrier, isClosed);
+  return { steps: input === undefined ? [] : [{ kind: "barrier", input }], changes };
+}
+
+function planRules(wanted: WantedTable, observed: RuleDump): Part {
+  const { table, input, changes } = planTable(wanted, observed.get(wanted.table));
+  return { steps: input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }], changes };
+}
+
+function isSame(step: IptablesStep, { table, input }: Transaction): boolean {
+  return step.kind === "rules" && step.transaction.table === table && step.transaction.input === input;
+}

@@ -1,0 +1,65 @@
+/** iptables-save and iptables-restore of one variant, and what their refusals mean. */
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { TablePlan } from "../../../lib/plan/iptables.ts";
+import { firstLines, type Run } from "../run.ts";
+
+export type Variant = "nft" | "legacy";
+
+/** One transaction of one table. */
+export type Transaction = Pick<TablePlan, "table"> & { readonly input: string };
+
+/** Why a transaction was not applied; nothing of it was. */
+export interface Refusal {
+  readonly error: GatewayError;
+  /** The tool lost a race: the same transaction may pass a moment later. */
+  readonly isRace: boolean;
+}
+
+/** A restore waits that long for the lock of /run/xtables.lock, which only the legacy variant takes. */
+const lockSeconds = 5;
+const restoreTimeoutMs = 60_000;
+/** 1: a line was refused; 2: a line was not understood; 3: another version; 4: the kernel refused, or no lock. */
+const restoreExitCodes = [0, 1, 2, 3, 4] as const;
+
+/** All tables that the variant has in the kernel, by one process that creates none. `-t` would create the legacy one. */
+export async function save(variant: Variant, run: Run, signal: AbortSignal): Promise<string> {
+  return (await run([`iptables-${variant}-save`], { signal })).stdout;
+}
+
+/** Applies a transaction. It is not given a signal: once begun it is finished. @returns `undefined` where it was applied */
+export async function restore(
+  variant: Variant,
+  { table, input }: Transaction,
+  run: Run,
+): Promise<Refusal | undefined> {
+  const command = `iptables-${variant}-restore`;
+  const { exitCode, stderr } = await run([command, "--noflush", "--wait", String(lockSeconds)], {
+    stdin: input,
+    exitCodes: restoreExitCodes,
+    timeoutMs: restoreTimeoutMs,
+  });
+  if (exitCode === 0) return undefined;
+  const words = firstLines(stderr);
+  const lines = input.split("\n");
+  const number = Number(/\bline:? ([0-9]+)/.exec(stderr)?.[1] ?? 0);
+  const isLock = /xtables lock|Resource temporarily unavailable/.test(stderr);
+  // Line 1 names the table: that nobody's rule is to blame for.
+  if (isLock || number < 2) {
+    const message = `${command} exited with ${exitCode}: ${words}`;
+    return { error: failed("command-failed", message, { command, exitCode, table }), isRace: isLock };
+  }
+  const line = lines[number - 1] ?? "";
+  const message = `the kernel refused table ${table}: ${words}${line === "COMMIT" ? "" : `: ${line}`}`;
+  // The legacy kernel interface replaces whole tables and says only that COMMIT failed: a bad rule, or a writer
+  // that came between without the lock.
+  const isRace = variant === "legacy" && line === "COMMIT";
+  return { error: failed("rules-refused", message, { command, exitCode, table, line }), isRace };
+}
+
+function failed(
+  code: "command-failed" | "rules-refused",
+  message: string,
+  details: Readonly<Record<string, unknown>>,
+): GatewayError {
+  return new GatewayError(code, message, { details });
+}

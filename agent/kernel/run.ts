@@ -1,0 +1,172 @@
+/**
+ * The one way to run a command: argv and no shell, a deadline, a bound on what it may print. Warnings on stderr are
+ * data; an unexpected exit, a hang or output cut short is a `command-failed` error.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { execa } from "execa";
+import { assertNever } from "../../lib/assert-never.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+
+/** Runs a command to its end. */
+export type Run = (argv: readonly string[], options?: CommandOptions) => Promise<CommandOutput>;
+
+export interface CommandOptions {
+  readonly stdin?: string;
+  /** Ends the command. A transaction in hand gets none: it is finished, or its deadline ends it. */
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+  /** Exit codes that are answers and not failures; 0 alone where absent. */
+  readonly exitCodes?: readonly number[];
+}
+
+export interface CommandOutput {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunFactoryOptions {
+  /** Goes before every command: `["ip", "netns", "exec", name]`. */
+  readonly prefix?: readonly string[];
+  /** Told of each fork, with the command's name. */
+  readonly onStart?: (command: string) => void;
+  readonly timeoutMs?: number;
+  readonly maxOutputBytes?: number;
+}
+
+const defaultTimeoutMs = 30_000;
+/** About a million rules. */
+const defaultMaxOutputBytes = 128 * 1024 * 1024;
+/** From SIGTERM to SIGKILL, and from there until a command that still does not end is left behind. */
+const killAfterMs = 1_000;
+
+export function createRun(factory: RunFactoryOptions = {}): Run {
+  const { prefix = [], onStart, maxOutputBytes: maxBuffer = defaultMaxOutputBytes } = factory;
+  return async (argv, options = {}) => {
+    const {
+      stdin = "",
+      signal,
+      exitCodes = [0],
+      timeoutMs = factory.timeoutMs ?? defaultTimeoutMs,
+    } = options;
+    const [command = "", ...args] = [...prefix, ...argv];
+    const name = argv[0] ?? "";
+    if (signal?.aborted)
+      throw failure(name, "cancelled", "was cancelled before it began", { cause: signal.reason });
+    onStart?.(name);
+    const subprocess = execa(command, args, {
+      input: stdin,
+      env: { LC_ALL: "C" },
+      timeout: timeoutMs,
+      forceKillAfterDelay: killAfterMs,
+      maxBuffer,
+      stripFinalNewline: false,
+      reject: false,
+      ...(signal === undefined ? {} : { cancelSignal: signal }),
+    });
+    const result = await orGiveUp(subprocess, timeoutMs, signal);
+    if (result === undefined) {
+      subprocess.stdout.destroy();
+      subprocess.stderr.destroy();
+      throw failure(name, "hung", `hangs: it outlived ${timeoutMs} ms and being killed`);
+    }
+    const { exitCode, stdout, stderr } = result;
+    const ending = endingOf(result);
+    if (ending === "exited" && exitCode !== undefined && exitCodes.includes(exitCode))
+      return { exitCode, stdout, stderr };
+    throw failure(name, ending, wordsFor(ending, result, timeoutMs), {
+      cause: result.isCanceled ? signal?.reason : result.cause,
+      exitCode,
+      stderr,
+    });
+  };
+}
+
+/** How a command ended; `details.ending` of the error where it is not as expected. */
+export type Ending = "exited" | "timed-out" | "cancelled" | "cut-short" | "killed" | "not-started" | "hung";
+
+interface Outcome {
+  readonly exitCode?: number | undefined;
+  readonly signal?: string | undefined;
+  readonly originalMessage?: string | undefined;
+  readonly failed: boolean;
+  readonly timedOut: boolean;
+  readonly isCanceled: boolean;
+  readonly isMaxBuffer: boolean;
+}
+
+/**
+ * Waits for the end, but not much longer than until it should have come. `undefined` where the command ended neither
+ * by itself nor by being killed: it sleeps in the kernel, or its heirs hold its pipes.
+ */
+async function orGiveUp<T>(
+  subprocess: Promise<T>,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<T | undefined> {
+  const settled = new AbortController();
+  const killed = signal === undefined ? settled.signal : AbortSignal.any([settled.signal, signal]);
+  const patience = delay(timeoutMs, undefined, { signal: killed })
+    .catch(() => undefined)
+    .then(() => delay(2 * killAfterMs, undefined, { signal: settled.signal }))
+    .catch(() => undefined);
+  try {
+    return await Promise.race([subprocess, patience]);
+  } finally {
+    settled.abort();
+  }
+}
+
+function endingOf(outcome: Outcome): Exclude<Ending, "hung"> {
+  if (outcome.timedOut) return "timed-out";
+  if (outcome.isCanceled) return "cancelled";
+  if (outcome.isMaxBuffer || (outcome.exitCode === 0 && outcome.failed)) return "cut-short";
+  if (outcome.exitCode !== undefined) return "exited";
+  return outcome.signal === undefined ? "not-started" : "killed";
+}
+
+function wordsFor(ending: Exclude<Ending, "hung">, outcome: Outcome, timeoutMs: number): string {
+  switch (ending) {
+    case "timed-out":
+      return `did not end within ${timeoutMs} ms and was killed`;
+    case "cancelled":
+      return "was cancelled";
+    case "cut-short":
+      return `was cut short: ${outcome.originalMessage}`;
+    case "exited":
+      return `exited with ${outcome.exitCode}`;
+    case "killed":
+      return `was ended by ${outcome.signal}`;
+    case "not-started":
+      return `could not be started: ${outcome.originalMessage}`;
+    default:
+      return assertNever(ending);
+  }
+}
+
+function failure(
+  command: string,
+  ending: Ending,
+  what: string,
+  more: { readonly cause?: unknown; readonly exitCode?: number | undefined; readonly stderr?: string } = {},
+): GatewayError {
+  const words = firstLines(more.stderr ?? "");
+  return new GatewayError("command-failed", `${command} ${what}${words === "" ? "" : `: ${words}`}`, {
+    cause: more.cause,
+    details: {
+      command,
+      ending,
+      ...(more.exitCode === undefined ? {} : { exitCode: more.exitCode }),
+      ...(words === "" ? {} : { stderr: words }),
+    },
+  });
+}
+
+/** What a tool said, short enough for a message: the first lines that say something, in one. */
+export function firstLines(stderr: string, count = 4): string {
+  const lines = stderr.split("\n").map((line) => line.trim());
+  return lines
+    .filter((line) => line !== "" && !line.startsWith("# Warning:"))
+    .slice(0, count)
+    .join("; ");
+}

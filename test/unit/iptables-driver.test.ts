@@ -1,0 +1,227 @@
+/** The driver against tools that fail in every way, without a kernel. */
+import t from "tap";
+import { createIptablesDataplane } from "../../agent/kernel/iptables/dataplane.ts";
+import type { Variant } from "../../agent/kernel/iptables/tools.ts";
+import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
+import type { CommandOptions, CommandOutput, Run } from "../../agent/kernel/run.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+import { objectId } from "../../lib/model/names.ts";
+import type { Program } from "../../lib/model/program.ts";
+import { FakeTable } from "../property/iptables-model.ts";
+import { emptyProgram, ip } from "../property/iptables-program.ts";
+
+const signal = new AbortController().signal;
+const absent = "Error: No such file or directory\nlist table ip natgw_gate\n";
+
+const one: Program = {
+  ...emptyProgram,
+  fips: [{ id: objectId("fip", "f"), eip: ip("203.0.113.1"), internalIp: ip("10.0.0.1"), isOutward: true }],
+};
+
+/** The tools of one variant over tables in memory. `fail` may answer for a restore before the kernel does. */
+class FakeKernel {
+  readonly nat = new FakeTable("nat");
+  readonly mangle = new FakeTable("mangle");
+  readonly filter = new FakeTable("filter");
+  readonly calls: string[] = [];
+  barrier = "";
+  save: (dump: string) => string = (dump) => dump;
+  fail: (input: string) => CommandOutput | undefined = () => undefined;
+
+  readonly run: Run = async (argv, { stdin = "" }: CommandOptions = {}) => {
+    const [command = ""] = argv;
+    this.calls.push(command);
+    if (command.endsWith("-save"))
+      return ok(this.save(this.nat.save() + this.mangle.save() + this.filter.save()));
+    if (command.endsWith("-restore")) return this.fail(stdin) ?? this.#restore(stdin);
+    if (argv[1] === "-f") {
+      this.barrier += stdin;
+      return ok("");
+    }
+    return { exitCode: 1, stdout: "", stderr: absent };
+  };
+
+  #restore(input: string): CommandOutput {
+    const table = [this.nat, this.mangle, this.filter].find((one) => input.startsWith(`*${one.table}\n`));
+    try {
+      table?.restore(input);
+      return ok("");
+    } catch (error) {
+      const line = input.split("\n").findIndex((text) => String(error).endsWith(text)) + 1;
+      return { exitCode: 1, stdout: "", stderr: `iptables-nft-restore: line ${line} failed: Bad rule` };
+    }
+  }
+}
+
+function ok(stdout: string): CommandOutput {
+  return { exitCode: 0, stdout, stderr: "# Warning: iptables-legacy tables present\n" };
+}
+
+async function converge(kernel: FakeKernel, variant: Variant, program = one) {
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant });
+  const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
+  await dataplane.apply(plan, signal);
+  return dataplane;
+}
+
+t.test("a pass reads once, writes once a table, and then plans nothing", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy" });
+  const empty = await dataplane.observe(signal);
+  t.ok(dataplane.isPristine(empty));
+  t.notOk(dataplane.isGateClosed(empty));
+  const plan = dataplane.plan(one, empty, "closed");
+  t.equal(plan.changes[0]?.subsystem, "gate", "closed before all else");
+  await dataplane.apply(plan, signal);
+  t.same(kernel.calls, ["iptables-legacy-save", ...Array(3).fill("iptables-legacy-restore")]);
+
+  const seen = await dataplane.observe(signal);
+  t.ok(dataplane.isGateClosed(seen));
+  t.ok(dataplane.holdsRules(seen));
+  t.equal(dataplane.countRules(seen), 8);
+  t.same([...dataplane.eipsIn(seen)], ["203.0.113.1"]);
+  t.equal(dataplane.missing(one, seen).size, 0);
+  t.same(dataplane.plan(one, seen, "closed").changes, []);
+  t.equal((await dataplane.observe(signal)).rules.get("nat"), seen.rules.get("nat"), "not parsed again");
+
+  const none = dataplane.plan(emptyProgram, seen, "open");
+  t.equal(none.changes.at(-1)?.subsystem, "gate", "opened after all else");
+  await dataplane.apply(none, signal);
+  const after = await dataplane.observe(signal);
+  t.notOk(dataplane.isGateClosed(after));
+  t.notOk(dataplane.holdsRules(after));
+  t.notOk(dataplane.isPristine(after), "the frame stays");
+});
+
+t.test("nft: guard and gate are nftables tables", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft" });
+  await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
+  t.match(kernel.barrier, /natgw_guard[\s\S]*ct state invalid drop[\s\S]*natgw_gate[\s\S]*priority -300/);
+  t.same(kernel.filter.rules("FORWARD"), []);
+  t.equal(
+    kernel.calls.findIndex((call) => call.endsWith("-restore")),
+    4,
+    "after two listings, a save and the barrier",
+  );
+});
+
+t.test("a read that was cut short is never an empty table", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "legacy");
+  kernel.save = (dump) => dump.slice(0, dump.indexOf("COMMIT"));
+  await t.rejects(dataplane.observe(signal), { code: "unreadable" });
+  kernel.save = () => "# Table `nat' is incompatible, use 'nft' tool.\n";
+  await t.rejects(dataplane.observe(signal), { code: "unreadable" });
+});
+
+t.test("another writer came between: planned anew, then applied", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "legacy");
+  const plan = dataplane.plan(emptyProgram, await dataplane.observe(signal), "open");
+  const [rule = ""] = kernel.nat.rules("EXCLUSIVE_DNAT");
+  kernel.nat.restore(`*nat\n-D EXCLUSIVE_DNAT ${rule}\nCOMMIT\n`);
+  await dataplane.apply(plan, signal);
+  t.notOk(dataplane.holdsRules(await dataplane.observe(signal)));
+});
+
+t.test("a legacy COMMIT that failed is tried again, a few times", async (t) => {
+  const kernel = new FakeKernel();
+  let failures = 2;
+  kernel.fail = (input) => {
+    if (!input.startsWith("*nat") || failures-- <= 0) return undefined;
+    const line = input.split("\n").length - 1;
+    return { exitCode: 1, stdout: "", stderr: `iptables-restore: line ${line} failed\n` };
+  };
+  const dataplane = await converge(kernel, "legacy");
+  t.equal(dataplane.missing(one, await dataplane.observe(signal)).size, 0);
+
+  failures = Number.POSITIVE_INFINITY;
+  const restores = kernel.calls.length;
+  await t.rejects(converge(kernel, "legacy", emptyProgram), { code: "rules-refused" });
+  t.equal(kernel.calls.slice(restores).filter((call) => call.endsWith("-restore")).length, 4);
+});
+
+t.test("a refusal that nothing explains says the kernel's words and the line", async (t) => {
+  const kernel = new FakeKernel();
+  const words = "line 10: RULE_APPEND failed (Invalid argument): rule in chain EXCLUSIVE_DNAT";
+  kernel.fail = (input) =>
+    input.startsWith("*nat")
+      ? { exitCode: 4, stdout: "", stderr: `iptables-nft-restore: \n${words}\n` }
+      : undefined;
+  const refused = await converge(kernel, "nft").then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (!(refused instanceof GatewayError)) throw new Error("it was not refused");
+  t.equal(refused.code, "rules-refused");
+  t.match(refused.message, words);
+  t.match(refused.details, { table: "nat", line: /^-A / });
+  t.equal(kernel.calls.filter((call) => call.endsWith("-restore")).length, 2, "mangle, then nat once");
+  t.same(kernel.nat.rules("EXCLUSIVE_DNAT"), []);
+});
+
+t.test("what is nobody's rule's fault is no refusal of rules", async (t) => {
+  const cases: readonly (readonly [stderr: string, exitCode: number])[] = [
+    ["iptables-restore v1.8.9 (legacy): unable to initialize table 'nat'\n\nError occurred at line: 1\n", 3],
+    [
+      "iptables-nft-restore: Could not fetch rule set generation id: Permission denied (you must be root)\n",
+      4,
+    ],
+    ["Another app is currently holding the xtables lock. Stopped waiting after 5s.\n", 4],
+  ];
+  for (const [stderr, exitCode] of cases) {
+    const kernel = new FakeKernel();
+    kernel.fail = () => ({ exitCode, stdout: "", stderr });
+    await t.rejects(converge(kernel, "legacy"), { code: "command-failed" }, stderr);
+  }
+});
+
+t.test("a stop lets the transaction in hand end and begins no other", async (t) => {
+  const kernel = new FakeKernel();
+  const controller = new AbortController();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy" });
+  const plan = dataplane.plan(one, await dataplane.observe(signal), "open");
+  kernel.fail = () => {
+    controller.abort(new Error("stopping"));
+    return undefined;
+  };
+  await t.rejects(dataplane.apply(plan, controller.signal), { message: "stopping" });
+  t.equal(kernel.calls.filter((call) => call.endsWith("-restore")).length, 1);
+});
+
+t.test("the variant", async (t) => {
+  const empty = "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n";
+  const frame = "*nat\n:DNAT_FILTER - [0:0]\n-A DNAT_FILTER -j EXCLUSIVE_DNAT\nCOMMIT\n";
+  const rules =
+    "*nat\n:EXCLUSIVE_DNAT - [0:0]\n-A EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.0.1\nCOMMIT\n";
+  const failed = (ending: string) => new GatewayError("command-failed", ending, { details: { ending } });
+  const choose = (nft: string | GatewayError, legacy: string | GatewayError) => {
+    const run: Run = async ([command]) => {
+      const answer = command === "iptables-nft-save" ? nft : legacy;
+      if (answer instanceof GatewayError) throw answer;
+      return { exitCode: 0, stdout: answer, stderr: "" };
+    };
+    return chooseVariant(run, "auto", signal);
+  };
+  const cases: readonly (readonly [string | GatewayError, string | GatewayError, string])[] = [
+    [empty, "", "nft"],
+    [rules, "", "nft"],
+    [empty, rules, "legacy"],
+    [frame, rules, "legacy"],
+    [rules, frame, "nft"],
+    [frame, frame, "nft"],
+    [empty, frame, "legacy"],
+    [failed("exited"), "", "legacy"],
+    [failed("not-started"), rules, "legacy"],
+    [rules, failed("not-started"), "nft"],
+  ];
+  for (const [nft, legacy, variant] of cases)
+    t.same(await choose(nft, legacy), { kind: "chosen", variant }, `${nft} | ${legacy}`);
+  t.match(await choose(rules, rules), { kind: "mixed", message: "1 in nft, 1 in legacy" });
+  await t.rejects(choose(failed("timed-out"), rules), { code: "command-failed" }, "it may hold anything");
+  await t.rejects(choose(failed("exited"), failed("exited")), { code: "command-failed" });
+  await t.rejects(choose("*nat\n", rules), { code: "unreadable" });
+  const never: Run = () => Promise.reject(new Error("asked"));
+  t.same(await chooseVariant(never, "legacy", signal), { kind: "chosen", variant: "legacy" });
+});
