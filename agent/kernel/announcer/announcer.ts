@@ -32,12 +32,6 @@ export interface AnnouncerOptions {
 const defaultAnnounceAtMs = [0, 1000, 3000];
 const complaintPeriodMs = 60_000;
 
-/** A link that ARP can be spoken on. */
-interface Station {
-  readonly index: number;
-  readonly mac: Mac;
-}
-
 export function createAnnouncer(options: AnnouncerOptions): Announcer {
   return new ArpAnnouncer(options);
 }
@@ -67,7 +61,7 @@ class ArpAnnouncer implements Announcer {
     const either = AbortSignal.any([signal, this.#stop.signal]);
     const answers = await Promise.all(
       [...byLink(addresses)].map(([link, group]) =>
-        this.#onLink(link, async (socket, { mac }) => {
+        this.#onLink(link, async (socket, mac) => {
           const request = { mac, addresses: group, isOwn: this.#isOwn, windowMs: probeMs };
           const { claims, failure } = await probeLink(socket, request, either);
           if (failure !== undefined) this.#fail(link, failure);
@@ -80,9 +74,7 @@ class ArpAnnouncer implements Announcer {
 
   announce(addresses: readonly AddressOnLink[]): void {
     if (this.#stop.signal.aborted || addresses.length === 0) return;
-    const campaign = this.#campaign(addresses).catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) this.#options.log.error({ err: error }, "announcing failed");
-    });
+    const campaign = this.#campaign(addresses);
     this.#campaigns.add(campaign);
     void campaign.finally(() => this.#campaigns.delete(campaign));
   }
@@ -103,6 +95,8 @@ class ArpAnnouncer implements Announcer {
         passedMs = atMs;
         for (const [link, group] of byLink(addresses)) await this.#announceOn(link, group, id);
       }
+    } catch (err) {
+      if (!this.#stop.signal.aborted) this.#options.log.error({ err }, "announcing failed");
     } finally {
       for (const { address } of addresses) {
         if (this.#newest.get(address) === id) this.#newest.delete(address);
@@ -114,7 +108,7 @@ class ArpAnnouncer implements Announcer {
     const { stillOwned } = this.#options;
     const isDue = (address: Ipv4) =>
       this.#newest.get(address) === id && stillOwned({ interface: link, address });
-    await this.#onLink(link, async (socket, { mac }) => {
+    await this.#onLink(link, async (socket, mac) => {
       const failure = await broadcastAll(socket, announcements(mac, addresses, isDue), this.#stop.signal);
       if (failure !== undefined) this.#fail(link, failure);
     });
@@ -123,7 +117,7 @@ class ArpAnnouncer implements Announcer {
   /** Runs `use` with a socket on the link; `undefined` where there is no such link, or none with a MAC. */
   async #onLink<T>(
     name: InterfaceName,
-    use: (socket: PacketSocket, station: Station) => Promise<T>,
+    use: (socket: PacketSocket, mac: Mac) => Promise<T>,
   ): Promise<T | undefined> {
     const { links, openSocket = openArpSocket } = this.#options;
     const link = links().find((candidate) => candidate.name === name);
@@ -134,7 +128,7 @@ class ArpAnnouncer implements Announcer {
     }
     const socket = openSocket(link.index);
     try {
-      return await use(socket, { index: link.index, mac });
+      return await use(socket, mac);
     } finally {
       socket.close();
     }

@@ -21,7 +21,8 @@ export interface ProbeRequest {
 }
 
 /**
- * Who else claims each address: holds it, or probes for it at this moment. Ends early once all are answered.
+ * Who else claims each address: holds it, or probes for it at this moment. What is answered is not asked about again:
+ * of two gateways that probe for one address, the first to hear the other leaves it to him.
  *
  * @returns the claims, and the errno's name where the link did not take the questions.
  */

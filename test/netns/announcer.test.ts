@@ -1,0 +1,193 @@
+import t from "tap";
+import { type AnnouncerOptions, createAnnouncer } from "../../agent/kernel/announcer/announcer.ts";
+import { openArpSocket, type PacketSocket } from "../../agent/kernel/announcer/packet-socket.ts";
+import type { AddressOnLink } from "../../agent/kernel/seams.ts";
+import { createLog } from "../../agent/log.ts";
+import { type ArpPacket, decodeArp } from "../../lib/arp/packet.ts";
+import { fromU32, type Ipv4, parseIpv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../lib/model/names.ts";
+import type { ObservedLink } from "../../lib/model/observed.ts";
+import { enterNamespace } from "../support/enter-namespace.ts";
+import { addNamespaces, deleteNamespace, inNamespace, ipBatch, testName } from "../support/namespaces.ts";
+import { run, until } from "../support/run.ts";
+
+const gateway = testName("arp-gw");
+const neighbour = testName("arp-nb");
+await addNamespaces([gateway, neighbour]);
+t.teardown(() => Promise.all([deleteNamespace(gateway), deleteNamespace(neighbour)]));
+await ipBatch(gateway, [
+  `link add net1 type veth peer name net1 netns ${neighbour}`,
+  "link set net1 up",
+  "address add 203.0.113.2/24 dev net1",
+]);
+await ipBatch(neighbour, ["link set net1 up", "address add 203.0.113.1/24 dev net1"]);
+
+interface LinkJson {
+  readonly ifindex: number;
+  readonly ifname: string;
+  readonly address: string;
+}
+async function linkOf(namespace: string): Promise<ObservedLink> {
+  const [json] = JSON.parse(await run("ip", ["-n", namespace, "-j", "link", "show", "net1"])) as LinkJson[];
+  if (json === undefined) throw new Error("no link");
+  return {
+    index: json.ifindex,
+    name: json.ifname as InterfaceName,
+    mac: json.address,
+    isUp: true,
+    hasCarrier: true,
+  };
+}
+const links = { [gateway]: await linkOf(gateway), [neighbour]: await linkOf(neighbour) };
+const ourMac = links[gateway]?.mac ?? "";
+const neighbourMac = links[neighbour]?.mac ?? "";
+
+/** A socket belongs to the namespace that it was opened in, wherever it is used from. */
+function openIn(namespace: string, linkIndex: number): PacketSocket {
+  const leave = enterNamespace(namespace);
+  try {
+    return openArpSocket(linkIndex);
+  } finally {
+    leave();
+  }
+}
+
+const failures: string[] = [];
+function announcerIn(namespace: string, options: Partial<AnnouncerOptions> = {}) {
+  return createAnnouncer({
+    links: () => [links[namespace] ?? t.fail("no link")] as ObservedLink[],
+    stillOwned: () => true,
+    probeMs: 200,
+    announceAtMs: [0, 20],
+    log: createLog("silent", { version: "test" }),
+    onFailure: (code) => failures.push(code),
+    openSocket: (index) => openIn(namespace, index),
+    ...options,
+  });
+}
+
+/** Everything that the neighbour hears, from the call on. */
+function listen() {
+  const socket = openIn(neighbour, links[neighbour]?.index ?? 0);
+  t.teardown(() => socket.close());
+  const heard: ArpPacket[] = [];
+  return () => {
+    const buffer = new Uint8Array(64);
+    for (let length = socket.receive(buffer); length >= 0; length = socket.receive(buffer)) {
+      const packet = decodeArp(buffer.subarray(0, length));
+      if (packet !== undefined) heard.push(packet);
+    }
+    return heard;
+  };
+}
+
+const on = (text: string): AddressOnLink => ({
+  interface: "net1" as InterfaceName,
+  address: parseIpv4(text) as Ipv4,
+});
+const signal = AbortSignal.timeout(60_000);
+
+/** The neighbour's cache entry as `mac state`. */
+async function cached(address: string): Promise<string> {
+  const text = await run("ip", ["-n", neighbour, "neigh", "show", address, "dev", "net1"]);
+  return text.replace(/^.* lladdr /, "").trim();
+}
+
+t.test("a probe finds the neighbour that holds an address, and nobody at a free one", async (t) => {
+  const announcer = announcerIn(gateway);
+  const answers = await announcer.probe(["203.0.113.1", "203.0.113.50", "203.0.113.2"].map(on), signal);
+  t.strictSame([...answers], [["203.0.113.1", neighbourMac]]);
+  t.equal(await cached("203.0.113.50"), "", "and it told nobody that it holds anything");
+  await announcer.stop();
+});
+
+t.test("2,000 addresses are probed for at once, and every one of those that are held answers", async (t) => {
+  const addresses = Array.from({ length: 2000 }, (_, n) => fromU32(0xc6120000 + n));
+  await ipBatch(
+    neighbour,
+    addresses.slice(0, 1000).map((address) => `address add ${address}/32 dev net1`),
+  );
+  const announcer = announcerIn(gateway);
+  const answers = await announcer.probe(addresses.map(on), signal);
+  t.strictSame([...answers.keys()].sort(), addresses.slice(0, 1000).sort());
+  await announcer.stop();
+});
+
+t.test("of two gateways that probe for one address at the same time, never both find it free", async (t) => {
+  const one = announcerIn(gateway);
+  const other = announcerIn(neighbour);
+  const answers = await Promise.all([one, other].map((each) => each.probe([on("203.0.113.60")], signal)));
+  // Who hears the other first asks no more, and so leaves the address to him.
+  const heard = answers.map((found) => found.get(on("203.0.113.60").address));
+  t.ok(heard[0] !== undefined || heard[1] !== undefined);
+  t.ok([undefined, neighbourMac].includes(heard[0]));
+  t.ok([undefined, ourMac].includes(heard[1]));
+  await Promise.all([one.stop(), other.stop()]);
+});
+
+t.test("an announcement corrects a stale entry, and makes one where the neighbour accepts it", async (t) => {
+  const [command = "", ...args] = inNamespace(neighbour, [
+    "sysctl",
+    "-qw",
+    "net.ipv4.conf.net1.arp_accept=1",
+  ]);
+  await run(command, args);
+  await ipBatch(neighbour, ["neigh add 203.0.113.10 lladdr 0a:00:00:00:00:99 dev net1 nud stale"]);
+  const announcer = announcerIn(gateway);
+  announcer.announce([on("203.0.113.10"), on("203.0.113.11")]);
+  for (const address of ["203.0.113.10", "203.0.113.11"]) {
+    t.equal(
+      await until(`the entry of ${address}`, async () => {
+        const entry = await cached(address);
+        return entry.includes(ourMac) && entry;
+      }),
+      `${ourMac} STALE`,
+    );
+  }
+  await announcer.stop();
+});
+
+t.test("either form of an announcement alone corrects the entry", async (t) => {
+  for (const form of ["request", "reply"] as const) {
+    const address = form === "request" ? "203.0.113.12" : "203.0.113.13";
+    await ipBatch(neighbour, [`neigh add ${address} lladdr 0a:00:00:00:00:99 dev net1 nud stale`]);
+    const announcer = announcerIn(gateway, {
+      openSocket: (index) => {
+        const socket = openIn(gateway, index);
+        const broadcast = (packet: Uint8Array) =>
+          decodeArp(packet)?.operation === form ? socket.broadcast(packet) : packet.length;
+        return { ...socket, broadcast };
+      },
+    });
+    announcer.announce([on(address)]);
+    await until(`the ${form} to be believed`, async () => (await cached(address)).includes(ourMac));
+    t.pass(form);
+    await announcer.stop();
+  }
+});
+
+t.test("1,000 EIPs are announced without loss, in both forms, twice", async (t) => {
+  const heard = listen();
+  const announcer = announcerIn(gateway);
+  const addresses = Array.from({ length: 1000 }, (_, n) => fromU32(0xc6130000 + n));
+  announcer.announce(addresses.map(on));
+  const packets = await until("4,000 packets", () => heard().length >= 4000 && heard());
+  t.equal(packets.length, 4000);
+  t.ok(packets.every(({ senderMac, senderIp, targetIp }) => senderMac === ourMac && senderIp === targetIp));
+  t.equal(packets.filter(({ operation }) => operation === "request").length, 2000);
+  t.equal(new Set(packets.map(({ senderIp }) => senderIp)).size, 1000);
+  await announcer.stop();
+});
+
+t.test("a link that is down, or gone, gives no answer and no exception", async (t) => {
+  const announcer = announcerIn(gateway);
+  failures.length = 0;
+  await ipBatch(gateway, ["link set net1 down"]);
+  t.equal((await announcer.probe([on("203.0.113.1")], signal)).size, 0);
+  announcer.announce([on("203.0.113.10")]);
+  await until("the refused announcements", () => failures.length === 3);
+  await ipBatch(gateway, ["link delete net1"]);
+  t.equal((await announcer.probe([on("203.0.113.1")], signal)).size, 0);
+  t.strictSame(failures, ["ENETDOWN", "ENETDOWN", "ENETDOWN", "ENODEV"]);
+  await announcer.stop();
+});
