@@ -41,7 +41,7 @@ for (const variant of variants) {
 
       const reply = await gw.api.delete("fips/one");
       t.ok([200, 204].includes(reply.status), `answered ${reply.status}`);
-      t.same(await gw.flows("203.0.113.10"), [], "no entry names its EIP any more");
+      t.same(await gw.flows("203.0.113.10", "10.0.1.5"), [], "no entry translates between the two any more");
       for (const stream of ending) t.ok(await standsStill(stream, staying[0]), "its flow has ended");
       for (const stream of staying) {
         t.ok(await stream.advance(50_000), "the other FIP's goes on");

@@ -131,10 +131,13 @@ export class Gateway {
     return [...text.matchAll(/ inet (\S+)/g)].map((match) => match[1] ?? "");
   }
 
-  /** The connection-tracking entries in whose tuples an address stands. */
-  async flows(address: string): Promise<readonly string[]> {
+  /** The connection-tracking entries in whose tuples every one of the addresses stands. */
+  async flows(...addresses: readonly string[]): Promise<readonly string[]> {
     const text = await this.lab.exec("gw", ["conntrack", "-L"]);
-    return text.split("\n").filter((line) => line.split(/[ =]/).includes(address));
+    return text.split("\n").filter((line) => {
+      const words = line.split(/[ =]/);
+      return addresses.every((address) => words.includes(address));
+    });
   }
 
   /**
