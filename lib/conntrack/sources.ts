@@ -51,8 +51,8 @@ export function compileSources(program: Program, routing: Routing): (flow: Reado
       if (holds(pool, seenAs)) return "permitted";
       if (pool !== undefined && out !== unrouted) isCovered = true;
     }
-    // HAIRPIN_SNAT: in by the VPC, destination translated from an EIP, out by the VPC again.
-    if (eips.has(addressKey(flow.originalDestination)) && flow.replySource !== flow.originalDestination) {
+    // HAIRPIN_SNAT: in by the VPC, for an EIP, out by the VPC again; so the destination was translated, EIPs being local.
+    if (eips.has(addressKey(flow.originalDestination))) {
       const back = routing.towards(flow.originalSource);
       const isHairpin = out === vpc && back === vpc;
       const mayBeHairpin = isMaybe(out, vpc) && isMaybe(back, vpc);

@@ -345,9 +345,10 @@ t.test("routing", async (t) => {
     { ...route("unicast", "172.16.0.0/12", "net1"), metric: 10 },
     { ...route("unicast", "192.0.2.0/24", "eth0"), table: 100 },
     route("other", "100.64.0.0/10", "eth0"),
+    { ...route("unicast", "100.128.0.0/10", "eth0"), interface: undefined },
     route("local", "198.18.0.0/15", "lo"),
   ];
-  const sample = program({ eips: [eip], routes: [["10.9.0.0/16", "203.0.113.1", "net1"]] });
+  const sample = program({ eips: [eip], routes: [["10.0.9.0/24", "203.0.113.1", "net1"]] });
   const routing = compileRouting(sample, { ...network, routes });
   const towards = (text: string) => routing.towards(toU32(ip(text)));
   const eth0 = routing.deviceOf(nic("eth0"));
@@ -355,10 +356,12 @@ t.test("routing", async (t) => {
   t.not(eth0, net1);
   t.equal(towards("10.0.1.5"), eth0);
   t.equal(towards("8.8.8.8"), net1);
-  t.equal(towards("10.9.1.1"), net1, "the program's own route");
+  t.equal(towards("10.0.8.1"), eth0);
+  t.equal(towards("10.0.9.1"), net1, "the program's own route");
   t.equal(towards("172.16.1.1"), net1, "the lowest metric");
   t.equal(towards("192.0.2.1"), net1, "other tables do not count");
-  t.equal(towards("100.64.0.1"), unrouted);
+  t.equal(towards("100.64.0.1"), unrouted, "blackhole");
+  t.equal(towards("100.128.0.1"), unrouted, "several next hops");
   for (const text of [
     eip,
     "127.9.9.9",

@@ -4,6 +4,13 @@
  * A dump of this table is never a snapshot: the kernel walks its buckets while packets go on, and says nothing about
  * what moved meanwhile. An entry may be missing or there twice. Twice does no harm (the second delete finds it gone); what
  * was missed is for the next sweep. A dump that was cut short is another matter: that throws.
+ *
+ * Deleting an entry ends the translation, not the connection. The next packet makes an entry anew by the rules in force,
+ * and TCP's does so in mid-stream too (nf_conntrack_tcp_loose, 1 by default): such a packet counts as NEW, not as INVALID.
+ * Seen on Linux 6.18: where the rules still translate it alike, a TCP stream goes on unharmed; where an EIP leads
+ * elsewhere now or is answered by the gateway itself, its client gets a reset; where the EIP is gone, both ends run into
+ * their time-outs while the pod's packets leave plain, as for any pod without a rule. So the order is: first the rules, then
+ * find and remove; and a flow made plain meanwhile goes by the next sweep once a rule covers it again.
  */
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
