@@ -168,3 +168,42 @@ t.test("what the ledger put on another interface is an orphan once nobody asks f
     { ip: "198.51.100.9", role: "orphan", interface: "net2" },
   ]);
 });
+
+t.test(
+  "an IP that stands there twice belongs to the wider subnet; network and broadcast are no hosts'",
+  async (t) => {
+    const on = (address: string, prefixLength: number) => ({
+      interface: net1,
+      address: address as Ipv4,
+      prefixLength,
+      isSecondary: false,
+      label: "",
+    });
+    const seen = inventory({
+      desired: emptyState.desired,
+      network: {
+        links: [],
+        routes: [],
+        sysctls: new Map(),
+        addresses: [
+          on("203.0.113.9", 32),
+          on("203.0.113.9", 29),
+          on("203.0.113.9", 32),
+          on("203.0.113.8", 32),
+          on("203.0.113.15", 32),
+          on("198.51.100.1", 32),
+        ],
+      },
+      own: new Set(),
+      ledger: emptyLedger,
+      gateway: undefined,
+      externalInterface: net1,
+      contested: new Set(),
+    });
+    t.equal(seen.addresses.length, 4);
+    t.same(seen.subnets, [
+      { cidr: "198.51.100.1/32", capacity: 1, used: 1, free: 0 },
+      { cidr: "203.0.113.8/29", capacity: 6, used: 1, free: 5 },
+    ]);
+  },
+);

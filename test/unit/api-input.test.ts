@@ -120,6 +120,15 @@ t.test("words that a person understands", async (t) => {
     { pointer: "/dnats/0/eip", message: "is missing" },
     { pointer: `/dnats/0/${"x".repeat(256)}...`, message: "is not known here" },
   ]);
+  const route = { name: "r", destination: "10.0.0.0/8", via: "10.0.0.1" };
+  const sayOf = (input: unknown) => explain(plain(specSchemas.route), input, "").toArray();
+  t.same(sayOf(route), []);
+  t.match(
+    sayOf({ ...route, constructor: 1 }),
+    [{ pointer: "/constructor" }],
+    "inherited names are not known",
+  );
+  t.match(sayOf({ ...route, name: "x".repeat(254) }), [{ message: "must have at most 253 characters" }]);
   t.same(say([]), [{ pointer: "/dnats/0", message: "must be an object" }]);
 });
 
@@ -150,6 +159,8 @@ t.test("surveyJson counts what JSON.parse sees, and one more where a key is doub
   t.equal(surveyJson("[".repeat(32)).fault, undefined);
   t.equal(surveyJson("[".repeat(33)).fault?.code, "malformed-json");
   t.equal(surveyJson("]]]]").fault, undefined);
+  const half = `[${"0,".repeat(150_000)}0]`;
+  t.equal(surveyJson(`[${half},${half}]`).fault, undefined, "each value is counted by itself");
   t.equal(surveyJson(`[${"[],".repeat(200_001)}[]]`).fault?.code, "too-large");
 });
 
