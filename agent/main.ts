@@ -124,7 +124,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   });
   stop.push(() => events.stop());
   store.onChange((_state, changes) => {
-    if (changes.some(({ type }) => type === "revision" || type === "lease")) reconciler.wake("write");
+    if (changes.some(({ type }) => type === "revision")) reconciler.wake("write");
   });
 
   const summary = () =>
