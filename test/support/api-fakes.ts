@@ -1,5 +1,5 @@
 /** The API on fakes: the real reducer and the real decisions, a state in memory, a board and a reconciler that obey. */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -25,6 +25,20 @@ import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
 
 const epoch = "boot-1/4026531840";
+/** Holds the sockets of this process's test APIs; made with the first, gone with the process. */
+let directory: string | undefined;
+let sockets = 0;
+
+function nextSocketPath(): string {
+  if (directory === undefined) {
+    const made = mkdtempSync(join(tmpdir(), "natgw-api-"));
+    process.once("exit", () => rmSync(made, { recursive: true, force: true }));
+    directory = made;
+  }
+  sockets++;
+  return join(directory, `agent-${sockets}.sock`);
+}
+
 const startedAt = "2026-01-01T00:00:00.000Z";
 
 export class MemoryState implements StatePort {
@@ -199,7 +213,7 @@ export function testApi(settings: Partial<ApiSettings> = {}): TestApi {
   const lines: Record<string, unknown>[] = [];
   const observed: { route: string; code: number }[] = [];
   const now = { bootMs: 1_000, wallMs: Date.parse(startedAt) };
-  const socketPath = join(mkdtempSync(join(tmpdir(), "natgw-api-")), "agent.sock");
+  const socketPath = settings.socketPath ?? nextSocketPath();
   const api = createApi({
     state,
     board,

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
 import { connect, createServer, type Socket } from "node:net";
@@ -56,6 +56,7 @@ async function listening(t: Test, settings: Parameters<typeof testApi>[0]): Prom
 const loopback = [{ host: "127.0.0.1", port: 0 }] as const;
 const eip = { address: "203.0.113.10/24" };
 const directory = mkdtempSync(join(tmpdir(), "natgw-listeners-"));
+t.teardown(() => rmSync(directory, { recursive: true }));
 
 t.test("the unix socket", async (t) => {
   const api = await listening(t, {});
