@@ -292,6 +292,7 @@ type Answer = Uint8Array | number;
 /** A socket that answers each send by what `answer` makes of its sequence numbers. */
 function script(answer: (sequences: readonly number[]) => Answer[], onClose = () => {}): NetlinkSocket {
   const waiting: Answer[] = [];
+  let isClosed = false;
   return {
     async send(bytes) {
       const sequences: number[] = [];
@@ -300,13 +301,17 @@ function script(answer: (sequences: readonly number[]) => Answer[], onClose = ()
       return bytes.length;
     },
     receive(buffer) {
+      if (isClosed) return -9;
       const next = waiting.shift();
       if (next === undefined) return -11;
       if (typeof next === "number") return next;
       buffer.set(next.subarray(0, buffer.length));
       return next.length;
     },
-    close: onClose,
+    close() {
+      isClosed = true;
+      onClose();
+    },
   };
 }
 

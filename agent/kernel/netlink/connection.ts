@@ -5,21 +5,19 @@
  * overrun, interrupted or late throws. After that the socket is replaced, so that no rest of the broken exchange
  * reaches the next.
  */
-import { setTimeout as delay, setImmediate as yieldToLoop } from "node:timers/promises";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
   type Acknowledgement,
   controlType,
   encodedLength,
   encodeMessages,
-  forEachMessage,
-  type MessageVisitor,
   messageFlag,
   type NetlinkMessage,
   parseAcknowledgement,
   parseDone,
 } from "../../../lib/netlink/message.ts";
 import { errnoName, errnoText } from "../libc.ts";
+import { type AnswerVisitor, exchange } from "./exchange.ts";
 import { type NetlinkSocket, openNetlinkSocket } from "./socket.ts";
 
 export const NETLINK_ROUTE = 0;
@@ -87,7 +85,6 @@ class Connection implements NetlinkConnection {
   readonly #open: (protocol: number) => NetlinkSocket;
   readonly #timeoutMs: number;
   readonly #buffer = new Uint8Array(receiveBytes);
-  readonly #view = new DataView(this.#buffer.buffer);
   #socket: NetlinkSocket | undefined;
   #sequence = 0;
   /** Settles when the last exchange asked for so far is over. */
@@ -209,38 +206,9 @@ class Connection implements NetlinkConnection {
     return isConsistent;
   }
 
-  /** Sends `bytes` and gives every message received to `visit` until it returns true. */
-  async #exchange(
-    bytes: Uint8Array,
-    signal: AbortSignal,
-    visit: (...args: Parameters<MessageVisitor>) => boolean | undefined,
-  ): Promise<void> {
+  #exchange(bytes: Uint8Array, signal: AbortSignal, visit: AnswerVisitor): Promise<void> {
     signal.throwIfAborted();
-    const socket = this.#connect();
-    const deadline = performance.now() + this.#timeoutMs;
-    const late = () => new GatewayError("netlink-failed", `no answer within ${this.#timeoutMs} ms`);
-    const sent = await within(socket.send(bytes), this.#timeoutMs, late, signal);
-    if (sent !== bytes.length) throw ioFailed("send", sent);
-
-    for (let isComplete = false; !isComplete; ) {
-      signal.throwIfAborted();
-      if (this.#isClosed) throw new GatewayError("netlink-failed", "the netlink connection was closed");
-      if (performance.now() > deadline) throw late();
-      const length = socket.receive(this.#buffer);
-      if (length === -EAGAIN) {
-        // Answers come with the send; this is for a kernel that does it otherwise.
-        await delay(1);
-        continue;
-      }
-      if (length < 0) throw ioFailed("receive", length);
-      if (length > receiveBytes) {
-        throw new GatewayError("netlink-failed", `a netlink answer of ${length} bytes was cut short`);
-      }
-      forEachMessage(this.#view, length, (...args) => {
-        if (visit(...args)) isComplete = true;
-      });
-      if (!isComplete) await yieldToLoop();
-    }
+    return exchange(this.#connect(), bytes, this.#buffer, this.#timeoutMs, signal, visit);
   }
 
   #connect(): NetlinkSocket {
@@ -255,8 +223,6 @@ class Connection implements NetlinkConnection {
     return first >>> 0;
   }
 }
-
-const EAGAIN = 11;
 
 function firstPart(messages: readonly NetlinkMessage[], from: number): readonly NetlinkMessage[] {
   let to = from;
@@ -276,34 +242,4 @@ function refused(error: NetlinkError): GatewayError {
   return new GatewayError("netlink-failed", `${error.code}: ${error.message}`, {
     details: { code: error.code, errno: error.errno },
   });
-}
-
-function ioFailed(what: "send" | "receive", result: number): GatewayError {
-  // ENOBUFS here is an overrun: answers were lost, so what the kernel did is unknown and must be read again.
-  return new GatewayError(
-    "netlink-failed",
-    `netlink ${what}: ${result < 0 ? errnoName(-result) : "cut short"}`,
-    {
-      details: { code: result < 0 ? errnoName(-result) : "short" },
-    },
-  );
-}
-
-/** Waits for `promise`, but only so long; it is left to itself then. */
-async function within<T>(
-  promise: Promise<T>,
-  timeoutMs: number,
-  late: () => Error,
-  signal: AbortSignal,
-): Promise<T> {
-  const { promise: givenUp, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  const timer = setTimeout(() => reject(late()), timeoutMs);
-  signal.addEventListener("abort", onAbort);
-  try {
-    return await Promise.race([promise, givenUp]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -1,0 +1,79 @@
+/** One exchange on a netlink socket: send, then receive until the answer is complete. */
+import { setTimeout as delay, setImmediate as yieldToLoop } from "node:timers/promises";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { forEachMessage, type MessageVisitor } from "../../../lib/netlink/message.ts";
+import { errnoName } from "../libc.ts";
+import type { NetlinkSocket } from "./socket.ts";
+
+/** Like a `MessageVisitor`; returns true with the message that completes the answer. */
+export type AnswerVisitor = (...message: Parameters<MessageVisitor>) => boolean | undefined;
+
+/**
+ * Sends `bytes` and gives every message received to `visit` until it returns true. Other work of the event loop
+ * goes on between two buffers.
+ *
+ * Throws `netlink-failed` where the socket fails or was closed, or where an answer overran the socket, was cut to
+ * `buffer`'s size or is not complete in time. What the kernel did is unknown then, and the socket is to be given up.
+ */
+export async function exchange(
+  socket: NetlinkSocket,
+  bytes: Uint8Array,
+  buffer: Uint8Array,
+  timeoutMs: number,
+  signal: AbortSignal,
+  visit: AnswerVisitor,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  const late = () => new GatewayError("netlink-failed", `no answer within ${timeoutMs} ms`);
+  const sent = await within(socket.send(bytes), timeoutMs, late, signal);
+  if (sent !== bytes.length) throw failed("send", sent);
+
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  for (let isComplete = false; !isComplete; ) {
+    signal.throwIfAborted();
+    if (performance.now() > deadline) throw late();
+    const length = socket.receive(buffer);
+    if (length === -EAGAIN) {
+      // Answers come with the send; this is for a kernel that does it otherwise.
+      await delay(1);
+      continue;
+    }
+    if (length < 0) throw failed("receive", length);
+    if (length > buffer.length) {
+      throw new GatewayError("netlink-failed", `a netlink answer of ${length} bytes was cut short`);
+    }
+    forEachMessage(view, length, (header, _, start, end) => {
+      if (visit(header, view, start, end)) isComplete = true;
+    });
+    if (!isComplete) await yieldToLoop();
+  }
+}
+
+const EBADF = 9;
+const EAGAIN = 11;
+
+function failed(call: "send" | "receive", result: number): GatewayError {
+  if (result === -EBADF) return new GatewayError("netlink-failed", "the netlink connection was closed");
+  // ENOBUFS is an overrun: answers were lost.
+  const code = result < 0 ? errnoName(-result) : "short";
+  return new GatewayError("netlink-failed", `netlink ${call}: ${code}`, { details: { code } });
+}
+
+/** Waits for `promise`, but only so long; it is left to itself then. */
+async function within<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  late: () => Error,
+  signal: AbortSignal,
+): Promise<T> {
+  const { promise: givenUp, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  const timer = setTimeout(() => reject(late()), timeoutMs);
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([promise, givenUp]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}
