@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import t, { type Test } from "tap";
 import {
@@ -8,6 +9,7 @@ import {
   ruleMonitor,
   type WakeKind,
 } from "../../agent/kernel/events/kernel-events.ts";
+import { hasGroups } from "../../agent/kernel/events/subscription.ts";
 import { createLog } from "../../agent/log.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import {
@@ -40,6 +42,7 @@ const events = createKernelEvents({
   restartPauseMs: 10,
 });
 await events.start();
+const netlinkTable = readFileSync("/proc/self/net/netlink", "latin1");
 t.teardown(async () => {
   await events.stop();
   leave();
@@ -64,6 +67,11 @@ async function wakeOf(t: Test, kind: WakeKind, change: () => Promise<unknown>): 
 
 const nft = (command: string) => run("nft", [command]);
 const ip = (...args: string[]) => run("ip", args);
+
+t.test("started means listening: both children had joined their groups", async (t) => {
+  for (const pid of (await monitors()).values()) t.ok(hasGroups(netlinkTable, pid));
+  t.equal((await monitors()).size, 2);
+});
 
 t.test("once started, each kind of change wakes", async (t) => {
   await wakeOf(t, "address", () => ip("address", "add", "203.0.113.2/24", "dev", "net1"));
