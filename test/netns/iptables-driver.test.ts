@@ -5,10 +5,9 @@ import type { Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
 import type { GateState } from "../../agent/kernel/seams.ts";
-import { parseCidr } from "../../lib/model/ipv4.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
-import { emptyProgram, iface, ip } from "../property/iptables-program.ts";
+import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
 import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";
 
 const signal = new AbortController().signal;
@@ -74,11 +73,11 @@ const member = (n: number, mapping: "random" | "preserve" = "random"): PoolMembe
   eip: ip(`203.0.113.${n}`),
   mapping,
 });
-function pool(text: string, first: PoolMember, ...rest: readonly PoolMember[]): SnatPool {
-  const cidr = parseCidr(text);
-  if (cidr === undefined) throw new Error(`not a network: ${text}`);
-  return { cidr, interface: iface("net1"), members: [first, ...rest] };
-}
+const pool = (text: string, first: PoolMember, ...rest: readonly PoolMember[]): SnatPool => ({
+  cidr: cidr(text),
+  interface: iface("net1"),
+  members: [first, ...rest],
+});
 const backend = (host: number, port: number) => ({ ip: ip(`10.0.1.${host}`), port });
 
 const full: Program = {

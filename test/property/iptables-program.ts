@@ -1,6 +1,6 @@
 /** Arbitrary programs on a small world, so that keys meet often. */
 import fc from "fast-check";
-import { type Ipv4, makeCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
+import { type Cidr, type Ipv4, makeCidr, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
 import { objectId, parseInterfaceName } from "../../lib/model/names.ts";
 import type { PoolMember, Program, ProgramDnat, ProgramFip, SnatPool } from "../../lib/model/program.ts";
 import type { Backend } from "../../lib/model/schema.ts";
@@ -9,6 +9,12 @@ export function ip(text: string): Ipv4 {
   const address = parseIpv4(text);
   if (address === undefined) throw new Error(`not an address: ${text}`);
   return address;
+}
+
+export function cidr(text: string): Cidr {
+  const network = parseCidr(text);
+  if (network === undefined) throw new Error(`not a network: ${text}`);
+  return network;
 }
 
 export function iface(text: string) {

@@ -10,7 +10,7 @@ import { wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables-l
 import { missingRules } from "../../lib/plan/iptables-missing.ts";
 import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects } from "../../lib/plan/iptables-owned.ts";
 import { FakeTable } from "../property/iptables-model.ts";
-import { emptyProgram, iface, ip } from "../property/iptables-program.ts";
+import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
 
 t.test("the kernel's spellings of one rule are one value", async (t) => {
   const same: readonly (readonly [given: string, canonical: string])[] = [
@@ -134,6 +134,25 @@ t.test("a dump is read whole or not at all", async (t) => {
   t.same([...parseSave("# Table `filter' is incompatible, use 'nft' tool.\n", ["nat"])], [], "not our table");
 });
 
+t.test("rereading keeps the values of rules that stayed", async (t) => {
+  const table = new FakeTable("nat");
+  const rule = (n: number) => `-d 203.0.113.${n}/32 -j DNAT --to-destination 10.0.0.${n}`;
+  const lines = [1, 2, 3, 4, 5].map((n) => `-A EXCLUSIVE_DNAT ${rule(n)}`);
+  table.restore(`*nat\n:EXCLUSIVE_DNAT - [0:0]\n${lines.join("\n")}\nCOMMIT\n`);
+  const before = table.read();
+  table.restore(`*nat\n-D EXCLUSIVE_DNAT ${rule(2)}\n-D EXCLUSIVE_DNAT ${rule(4)}\n-I EXCLUSIVE_DNAT 2 ${rule(9)}\nCOMMIT\n`);
+  const old = before.get("EXCLUSIVE_DNAT") ?? [];
+  const now = table.read(before).get("EXCLUSIVE_DNAT") ?? [];
+  t.same(
+    now.map(({ raw }) => raw),
+    [1, 9, 3, 5].map(rule),
+  );
+  t.same(
+    now.map((one) => old.indexOf(one)),
+    [0, -1, 2, 4],
+  );
+});
+
 const eip = (n: number) => ({
   id: objectId("eip", `e${n}`),
   address: ip(`203.0.113.${n}`),
@@ -151,7 +170,6 @@ const member = (n: number, mapping: "random" | "preserve" = "random") => ({
   eip: ip(`203.0.113.${n}`),
   mapping,
 });
-const cidr = (text: string) => text as Program["pools"][number]["cidr"];
 const pool = (text: string, ...members: readonly ReturnType<typeof member>[]) => {
   const [first = member(1), ...rest] = members;
   return { cidr: cidr(text), interface: iface("net1"), members: [first, ...rest] as const };
@@ -442,6 +460,11 @@ t.test("what is missing, and of whom", async (t) => {
     ["-A EXCLUSIVE_SNAT -s 10.0.1.0/24 -j RETURN", ["snats/s3", "snats/s4", "snats/s5"]],
     ["-I SHARED_SNAT 1 -s 10.0.1.4/255.255.255.253 -j RETURN", ["snats/s3"]],
     ["-A EXCLUSIVE_SNAT -s 10.0.1.6/31 -j RETURN", ["snats/s3", "snats/s4"]],
+    ["-A EXCLUSIVE_SNAT -s 10.0.1.0/26 -j RETURN", ["snats/s3", "snats/s4"]],
+    [
+      "-I SHARED_DNAT 1 -d 203.0.113.3/32 -p tcp -m statistic --mode random --probability 0.50000000000 -m tcp --dport 80 -j RETURN",
+      [],
+    ],
     ["-I EXCLUSIVE_DNAT 1 -d 203.0.113.2/32 -j DNAT --to-destination 10.0.1.5", []],
     ["-I HAIRPIN_SNAT 1 -m conntrack --ctorigdst 203.0.113.2 -j RETURN", ["eips/e2"]],
     [
