@@ -140,7 +140,9 @@ t.test("rereading keeps the values of rules that stayed", async (t) => {
   const lines = [1, 2, 3, 4, 5].map((n) => `-A EXCLUSIVE_DNAT ${rule(n)}`);
   table.restore(`*nat\n:EXCLUSIVE_DNAT - [0:0]\n${lines.join("\n")}\nCOMMIT\n`);
   const before = table.read();
-  table.restore(`*nat\n-D EXCLUSIVE_DNAT ${rule(2)}\n-D EXCLUSIVE_DNAT ${rule(4)}\n-I EXCLUSIVE_DNAT 2 ${rule(9)}\nCOMMIT\n`);
+  table.restore(
+    `*nat\n-D EXCLUSIVE_DNAT ${rule(2)}\n-D EXCLUSIVE_DNAT ${rule(4)}\n-I EXCLUSIVE_DNAT 2 ${rule(9)}\nCOMMIT\n`,
+  );
   const old = before.get("EXCLUSIVE_DNAT") ?? [];
   const now = table.read(before).get("EXCLUSIVE_DNAT") ?? [];
   t.same(
