@@ -9,12 +9,13 @@ import {
   AgentProcess,
   agentCommand,
   agentEnvironment,
+  answersOk,
 } from "../test/support/agent-process.ts";
-import type { SampleSet } from "../test/support/api-client.ts";
+import { ApiClient, type SampleSet } from "../test/support/api-client.ts";
 import { Host, hostProgram } from "../test/support/host.ts";
 import type { Target } from "../test/support/host-program.ts";
 import { type HostName, Lab, standingLabs } from "../test/support/lab.ts";
-import { inNamespace } from "../test/support/namespaces.ts";
+import { nodeInNamespace } from "../test/support/namespaces.ts";
 import { until } from "../test/support/run.ts";
 import { outsideTcp, outsideUdp, tcp, udp } from "../test/support/targets.ts";
 
@@ -186,13 +187,12 @@ class Demo {
     }
     const [command = "ip", ...args] = agentCommand(this.#lab, options);
     startDetached("agent", command, args, agentEnvironment(options));
+    const api = new ApiClient(options.socketPath);
+    await until("the agent to answer", () => answersOk(api, "/readyz"));
+    await api.close();
     for (const name of this.#hosts.keys()) {
-      const [command = "ip", ...args] = inNamespace(this.#lab.namespaceOf(name), [
-        process.execPath,
-        hostProgram,
-        "--serve",
-        name,
-      ]);
+      const serve = [hostProgram, "--serve", name];
+      const [command = "ip", ...args] = nodeInNamespace(this.#lab.namespaceOf(name), serve);
       startDetached(name, command, args, { PATH: process.env.PATH ?? "" });
     }
     console.log(keptHelp);

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { ApiClient } from "./api-client.ts";
 import type { Lab } from "./lab.ts";
-import { inNamespace } from "./namespaces.ts";
+import { nodeInNamespace } from "./namespaces.ts";
 import { until } from "./run.ts";
 
 /** The sources, which Node runs as they are. */
@@ -37,7 +37,7 @@ export function agentEnvironment(options: AgentOptions): Record<string, string> 
 
 /** The command line that runs the daemon in a lab's gateway. */
 export function agentCommand(lab: Lab, { main = agentMain }: AgentOptions): readonly string[] {
-  return inNamespace(lab.namespaceOf("gw"), [process.execPath, main]);
+  return nodeInNamespace(lab.namespaceOf("gw"), [main]);
 }
 
 export class AgentProcess {
@@ -112,21 +112,9 @@ export class AgentProcess {
     return this;
   }
 
-  async #isOk(path: string): Promise<boolean> {
+  #isOk(path: string): Promise<boolean> {
     if (this.#hasEnded) throw new Error(`the agent ended with ${this.#child.exitCode}`);
-    try {
-      return (await this.api.call("GET", path)).status === 200;
-    } catch (error) {
-      // Until the socket is there and listens.
-      if (
-        error instanceof Error &&
-        "code" in error &&
-        ["ENOENT", "ECONNREFUSED"].includes(String(error.code))
-      ) {
-        return false;
-      }
-      throw error;
-    }
+    return answersOk(this.api, path);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
@@ -134,5 +122,21 @@ export class AgentProcess {
     if (this.#hasEnded) return;
     this.#child.kill(signal);
     await until(`the agent's end by ${signal}`, () => this.#hasEnded, stopTimeoutMs);
+  }
+}
+
+/** True where a path answers 200; false too where nobody listens yet. */
+export async function answersOk(api: ApiClient, path: string): Promise<boolean> {
+  try {
+    return (await api.call("GET", path)).status === 200;
+  } catch (error) {
+    if (
+      error instanceof Error &&
+      "code" in error &&
+      ["ENOENT", "ECONNREFUSED"].includes(String(error.code))
+    ) {
+      return false;
+    }
+    throw error;
   }
 }

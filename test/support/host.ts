@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Answer, HostCalls, HostMethod, Progress, Target, Transport } from "./host-program.ts";
 import type { HostName, Lab } from "./lab.ts";
-import { inNamespace } from "./namespaces.ts";
+import { nodeInNamespace } from "./namespaces.ts";
 
 /** The program's file, for who starts it by hand: `node <file> --serve <host>`. */
 export const hostProgram = fileURLToPath(new URL("host-program.ts", import.meta.url));
@@ -32,7 +32,7 @@ export class Host {
   }
 
   static async start(lab: Lab, name: HostName): Promise<Host> {
-    const [command = "ip", ...args] = inNamespace(lab.namespaceOf(name), [process.execPath, hostProgram]);
+    const [command = "ip", ...args] = nodeInNamespace(lab.namespaceOf(name), [hostProgram]);
     const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
     const host = new Host(name, child);
     host.#listen();

@@ -15,6 +15,11 @@ export function inNamespace(namespace: string, argv: readonly string[]): readonl
   return ["ip", "netns", "exec", namespace, ...argv];
 }
 
+/** The same for a program of ours, without what the test runner slips to every Node that a test starts. */
+export function nodeInNamespace(namespace: string, args: readonly string[]): readonly string[] {
+  return inNamespace(namespace, ["env", "-u", "NODE_OPTIONS", process.execPath, ...args]);
+}
+
 /** Applies `ip` commands, one a line, inside a namespace: all by one process. */
 export async function ipBatch(namespace: string, lines: readonly string[]): Promise<void> {
   await run("ip", ["-n", namespace, "-batch", "-"], { input: `${lines.join("\n")}\n` });
