@@ -79,9 +79,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
-    stillOwned: ({ interface: link, address }) =>
-      reconciler.network?.addresses.some((held) => held.address === address && held.interface === link) ??
-      false,
+    stillOwned: (held) => reconciler.holds(held),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
     log,
   });
@@ -123,9 +121,6 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     log,
   });
   stop.push(() => events.stop());
-  store.onChange((_state, changes) => {
-    if (changes.some(({ type }) => type === "revision")) reconciler.wake("write");
-  });
 
   const summary = () =>
     summarize({

@@ -57,7 +57,8 @@ export async function store(
     const decision = decide(before, writeContext(context));
     return { changes: decision.changes, result: { before, decision } };
   });
-  if (result.decision.changes.length > 0) context.reconciler.wake("write");
+  // The heartbeat of a lease raises no revision: it leaves nothing to do.
+  if (result.decision.changes.some(({ type }) => type === "revision")) context.reconciler.wake("write");
   return { state, ...result };
 }
 

@@ -5,6 +5,7 @@
  * next packet. So none is killed more than twice under one program; after that it is reported as shadowed and left.
  */
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
+import { flowKey } from "../../lib/conntrack/text.ts";
 import type { ConntrackDriver } from "../kernel/seams.ts";
 
 export interface SweepResult {
@@ -38,12 +39,14 @@ export class FlowSweep {
     for (let round = 0; round < mostRounds; round++) {
       const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
       const doomed = flows.filter((flow) => this.#mayKill(flow, kills));
-      if (doomed.length === 0) return this.#end(removed, [], total, kills);
       for (const flow of doomed) {
-        const key = keyOf(flow);
+        const key = flowKey(flow);
         kills.set(key, (kills.get(key) ?? this.#kills.get(key) ?? 0) + 1);
       }
-      removed += (await this.#conntrack.remove(doomed, signal)).removed;
+      if (doomed.length > 0) removed += (await this.#conntrack.remove(doomed, signal)).removed;
+      // Each deletion was acknowledged, and the rules that are in force make no such flow: another look would find none.
+      const isAll = total <= flows.length || doomed.length === 0;
+      if (isAll) return this.#end(removed, [], total - doomed.length, kills);
     }
     const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
     const remaining = flows.filter((flow) => this.#mayKill(flow, kills));
@@ -51,7 +54,7 @@ export class FlowSweep {
   }
 
   #mayKill(flow: Flow, kills: ReadonlyMap<string, number>): boolean {
-    const key = keyOf(flow);
+    const key = flowKey(flow);
     return (kills.get(key) ?? this.#kills.get(key) ?? 0) < mostKills;
   }
 
@@ -64,12 +67,4 @@ export class FlowSweep {
     this.#kills = kills;
     return { removed, remaining, shadowed };
   }
-}
-
-function keyOf({
-  protocol,
-  original: { source, destination, sourcePort, destinationPort },
-  icmp,
-}: Flow): string {
-  return `${protocol} ${source}:${sourcePort} ${destination}:${destinationPort} ${icmp?.id ?? ""}`;
 }

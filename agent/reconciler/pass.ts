@@ -29,6 +29,8 @@ import { RuleWriter } from "./rule-writer.ts";
 
 const firstRetryMs = 500;
 const longestRetryMs = 30_000;
+/** Between sweeps that nothing but the timer asks for. */
+const sweepIntervalMs = 300_000;
 
 export class Pass {
   readonly #parts: PassParts;
@@ -40,6 +42,7 @@ export class Pass {
   #cleanVersion = "";
   #uncleanPasses = 0;
   #isFirst = true;
+  #sweptAtMs = 0;
   #lastSeen: Seen | undefined;
 
   constructor(parts: PassParts) {
@@ -90,7 +93,7 @@ export class Pass {
     await this.#apply(state, before, outlook, refusals, signal);
     const isMoved = changes.length > 0 || version !== this.#cleanVersion;
     const sweep =
-      request.isFull || isMoved
+      isMoved || this.#isSweepDue(request)
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
         : undefined;
     await this.#applyAddresses(outlook.addresses.remove, refusals, signal);
@@ -160,9 +163,16 @@ export class Pass {
     refusals: Refusal[],
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
+    this.#sweptAtMs = this.#parts.clock.bootMs();
     const { retired } = this.#parts.store.current.ledger;
     const contradicts = compileContradicts({ program, retired, network });
     return orRefusal("flows", refusals, () => this.#sweep.sweep(contradicts, version, signal));
+  }
+
+  /** Where nothing changed a sweep finds nothing, and reading a large table is not cheap: the timer alone asks for it rarely. */
+  #isSweepDue({ isFull, reasons }: PassRequest): boolean {
+    const isTimerAlone = reasons.every((reason) => reason === "timer");
+    return isFull && (!isTimerAlone || this.#parts.clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs);
   }
 
   /** Closed in a fresh namespace, and where a pass before this life closed it and did not live to open it. */

@@ -3,14 +3,16 @@
  * status board, and lets nobody but the pass in hand write to the kernel.
  */
 import type { State, StateChange } from "../../lib/admission/state.ts";
-import type { Flow } from "../../lib/conntrack/flow.ts";
+import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { touches } from "../../lib/conntrack/touches.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
+import type { AddressOnLink } from "../kernel/seams.ts";
 import type { StatusBoard } from "../status/board.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
@@ -39,6 +41,7 @@ export class Reconciler implements ReconcilerPort {
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
   #hasVerified = false;
+  #held: { readonly network: ObservedNetwork | undefined; readonly keys: ReadonlySet<string> } | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -79,6 +82,16 @@ export class Reconciler implements ReconcilerPort {
     return this.#findings;
   }
 
+  /** True where the last reading found the address on that link. */
+  holds({ interface: link, address }: AddressOnLink): boolean {
+    const { network } = this;
+    if (this.#held?.network !== network) {
+      const addresses = network?.addresses ?? [];
+      this.#held = { network, keys: new Set(addresses.map((held) => `${held.interface} ${held.address}`)) };
+    }
+    return this.#held?.keys.has(`${link} ${address}`) ?? false;
+  }
+
   get lastReport(): PassReport | undefined {
     return this.#report;
   }
@@ -111,13 +124,17 @@ export class Reconciler implements ReconcilerPort {
     if (this.#pass.isUnadopted(state, seen))
       return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
     const { changes, compiled } = this.#pass.foresee(state, seen);
-    const { ledger } = this.#parts.store.current;
-    const contradicts = compileContradicts({
-      program: compiled.program,
-      retired: new Set([...ledger.retired, ...this.#parts.dataplane.eipsIn(seen.rules)]),
-      network: seen.network,
-    });
-    const { flows, total } = await this.#parts.conntrack.find(contradicts, mostFlowsListed, signal);
+    const current = this.#pass.foresee(this.#parts.store.current, seen).compiled;
+    const retired = new Set([
+      ...this.#parts.store.current.ledger.retired,
+      ...this.#parts.dataplane.eipsIn(seen.rules),
+    ]);
+    const { network } = seen;
+    const willContradict = compileContradicts({ program: compiled.program, retired, network });
+    const contradictsNow = compileContradicts({ program: current.program, retired, network });
+    // Flows that are on their way out already are not this change's doing.
+    const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);
+    const { flows, total } = await this.#parts.conntrack.find(breaks, mostFlowsListed, signal);
     return { changes, changesTotal: changes.length, flows: { total, items: flows } };
   }
 

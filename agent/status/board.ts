@@ -150,6 +150,7 @@ export class StatusBoard {
   wait(goals: Goals, timeoutMs: number, signal: AbortSignal): Promise<WaitOutcome> {
     const now = this.#judge(goals);
     if (now !== undefined) return Promise.resolve(now);
+    if (signal.aborted) return Promise.resolve("timeout");
     return new Promise((resolve) => {
       const finish = (outcome: WaitOutcome) => {
         clearTimeout(timer);

@@ -668,6 +668,9 @@ t.test("leases", async (t) => {
   const renewed = await ask(api, "POST", "/v1/leases/renew", { body: { eips: ["eip-a"] } });
   t.match(renewed, { status: 200, headers: { etag: '"1"' }, body: { revision: 1, renewed: ["eip-a"] } });
   t.equal(api.state.current.leases.values().next().value?.bootMs, 6_000);
+  t.same(api.reconciler.wakes, [], "a heartbeat leaves nothing to do");
+  api.now.bootMs += 61_000;
+  await ask(api, "POST", "/v1/leases/renew", { body: { eips: ["eip-a"] } });
   t.same(api.reconciler.wakes, ["write"], "what had run out comes back");
 });
 

@@ -217,8 +217,13 @@ t.test("the sweep kills no flow more than twice under one program", async (t) =>
   };
   const sweep = new FlowSweep(conntrack);
   const always = () => true;
-  t.strictSame(await sweep.sweep(always, "v1", forever), { removed: 2, remaining: [], shadowed: 1 });
-  t.strictSame(await sweep.sweep(always, "v1", forever), { removed: 0, remaining: [], shadowed: 1 });
+  for (const expected of [
+    { removed: 1, remaining: [], shadowed: 0 },
+    { removed: 1, remaining: [], shadowed: 0 },
+    { removed: 0, remaining: [], shadowed: 1 },
+  ]) {
+    t.strictSame(await sweep.sweep(always, "v1", forever), expected);
+  }
   isStubborn = false;
   t.strictSame(
     await sweep.sweep(always, "v2", forever),
