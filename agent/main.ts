@@ -66,7 +66,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   metrics.desiredGeneration.set(store.current.desired.generation);
 
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
-  const dataplane = await openDataplane(commands, config);
+  const dataplane = openDataplane(commands, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openNetlink(NETLINK_NETFILTER);
   stop.push(async () => {
@@ -112,7 +112,8 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   });
   stop.push(() => reconciler.stop());
   const events = createKernelEvents({
-    monitors: dataplane.backend === "iptables-legacy" ? [networkMonitor] : [networkMonitor, ruleMonitor],
+    // iptables-legacy has no events, and may be alone on a system without nft.
+    monitors: config.iptablesVariant === "legacy" ? [networkMonitor] : [networkMonitor, ruleMonitor],
     onWake: (kind) => reconciler.wake(kind),
     onLost: (reason) => {
       metrics.eventsLost.inc();
@@ -175,7 +176,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   // Before the first pass: what changes after it has read must wake the next one.
   await events.start();
   reconciler.start();
-  log.info({ epoch, backend: dataplane.backend, recovered: store.recovery.recovered }, "agent started");
+  log.info({ epoch, dataplane: config.dataplane, recovered: store.recovery.recovered }, "agent started");
 }
 
 async function stopAll(stop: (() => Promise<unknown>)[], log: Log): Promise<void> {

@@ -6,14 +6,26 @@ import { chooseVariant } from "./iptables/variant.ts";
 import type { Run } from "./run.ts";
 import type { Dataplane } from "./seams.ts";
 
-export async function openDataplane(
+/**
+ * Touches nothing: the dataplane looks at the kernel when it first observes. While both variants of iptables hold
+ * owned rules each observation throws `mixed-variants`, until somebody has cleared one of them.
+ */
+export function openDataplane(
   run: Run,
-  config: Pick<Config, "dataplane" | "iptablesVariant">,
-): Promise<Dataplane> {
-  if (config.dataplane === "nftables") {
-    throw new GatewayError("bad-config", "NATGW_DATAPLANE: nftables is not there yet; allowed: iptables");
-  }
-  const choice = await chooseVariant(run, config.iptablesVariant, AbortSignal.timeout(30_000));
-  if (choice.kind === "mixed") throw new GatewayError("mixed-variants", choice.message);
-  return createIptablesDataplane({ run, variant: choice.variant });
+  { dataplane, iptablesVariant, eipBinding }: Pick<Config, "dataplane" | "iptablesVariant" | "eipBinding">,
+): Dataplane {
+  if (dataplane === "nftables") throw notYet("NATGW_DATAPLANE", dataplane, "iptables");
+  if (eipBinding === "route") throw notYet("NATGW_EIP_BINDING", eipBinding, "address");
+  return createIptablesDataplane({
+    run,
+    variant: async (signal) => {
+      const choice = await chooseVariant(run, iptablesVariant, signal);
+      if (choice.kind === "mixed") throw new GatewayError("mixed-variants", choice.message);
+      return choice.variant;
+    },
+  });
+}
+
+function notYet(variable: string, value: string, allowed: string): GatewayError {
+  return new GatewayError("bad-config", `${variable}: ${value} is not there yet; allowed: ${allowed}`);
 }

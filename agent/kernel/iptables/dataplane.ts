@@ -46,8 +46,12 @@ export interface IptablesSteps {
 
 export interface IptablesDataplaneOptions {
   readonly run: Run;
-  readonly variant: Variant;
+  /** The variant, or how to choose it: asked by each observation until it answers. */
+  readonly variant: Variant | VariantChooser;
 }
+
+/** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
+export type VariantChooser = (signal: AbortSignal) => Promise<Variant>;
 
 /** Before each further try of a transaction that was refused. */
 const retryDelaysMs = [20, 60, 180] as const;
@@ -60,23 +64,26 @@ export function createIptablesDataplane({
 }
 
 class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
-  readonly backend: Dataplane["backend"];
   readonly #run: Run;
-  readonly #variant: Variant;
+  #variant: Variant | VariantChooser;
   /** Each table as last read, beside its text: 30,000 rules that did not change are not parsed again. */
   readonly #tables = new Map<TableName, { readonly text: string; readonly rules: TableRules }>();
   readonly #layouts = new WeakMap<Program, Layout>();
 
-  constructor(run: Run, variant: Variant) {
+  constructor(run: Run, variant: Variant | VariantChooser) {
     this.#run = run;
     this.#variant = variant;
-    this.backend = `iptables-${variant}`;
+  }
+
+  get backend(): Dataplane["backend"] {
+    return `iptables-${typeof this.#variant === "function" ? "nft" : this.#variant}`;
   }
 
   async observe(signal: AbortSignal): Promise<IptablesObserved> {
-    const isNft = this.#variant === "nft";
+    const variant = await this.#chosen(signal);
+    const isNft = variant === "nft";
     const [dump, barrier] = await Promise.all([
-      save(this.#variant, this.#run, signal),
+      save(variant, this.#run, signal),
       isNft ? observeBarrier(this.#run, signal) : undefined,
     ]);
     const tables = splitSave(dump, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"]);
@@ -153,10 +160,15 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
         continue;
       }
       const { transaction } = step;
-      const refusal = await restore(this.#variant, transaction, this.#run);
+      const refusal = await restore(await this.#chosen(signal), transaction, this.#run);
       if (refusal !== undefined) return { refusal, transaction };
     }
     return undefined;
+  }
+
+  async #chosen(signal: AbortSignal): Promise<Variant> {
+    if (typeof this.#variant === "function") this.#variant = await this.#variant(signal);
+    return this.#variant;
   }
 
   #parse(table: TableName, text: string): TableRules {
