@@ -3,10 +3,12 @@
  * compiler and every planner. The pass, its verification, `GET /v1/plan` and dry runs all see the gateway through it.
  */
 import { type Compiled, compile } from "../../lib/admission/compile.ts";
-import type { State } from "../../lib/admission/state.ts";
+import type { Ledger, State } from "../../lib/admission/state.ts";
+import type { Desired } from "../../lib/model/desired.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import type { Program } from "../../lib/model/program.ts";
 import {
   type AddressPlan,
   describeAddressStep,
@@ -16,6 +18,7 @@ import {
 import type { Change } from "../../lib/plan/change.ts";
 import { describeRouteStep, planRoutes, type RoutePlan } from "../../lib/plan/routes.ts";
 import { describeSysctlStep, planSysctls, type SysctlStep } from "../../lib/plan/sysctls.ts";
+import { isSameMap, isSameSet, keepWhile, rememberLast } from "../../lib/remember.ts";
 import type { Dataplane, GateState, RulePlan } from "../kernel/seams.ts";
 
 /** The kernel as one reading found it. */
@@ -57,43 +60,81 @@ export interface Outlook {
 const noAddresses: ReadonlySet<Ipv4> = new Set();
 
 /** Pure. `state.ledger` is of this epoch. */
-export function lookAhead(
-  dataplane: Dataplane,
-  frame: Frame,
-  state: State,
-  seen: Seen,
-  circumstances: Circumstances,
-): Outlook {
-  const { network } = seen;
-  const ownedByRules = dataplane.eipsIn(seen.rules);
-  const { ledger } = state;
-  const own = ownAddresses({ observed: network, ledger, ownedByRules, vpcInterface: frame.vpcInterface });
-  const compiled = compile(state.desired, {
-    ...frame,
-    ...circumstances,
-    ownAddresses: own,
-    missingInterfaces: missingInterfaces(frame, state, network),
-  });
-  const { program } = compiled;
-  const rules = dataplane.plan(program, seen.rules, circumstances.gate);
-  const sysctls = planSysctls(program, network);
-  const addresses = planAddresses({ program, observed: network, ledger, ownedByRules, keep: noAddresses });
-  const routes = planRoutes({ program, observed: network });
-  return {
-    compiled,
-    own,
-    rules,
-    sysctls,
-    addresses,
-    routes,
-    changes: [
-      ...rules.changes,
-      ...sysctls.map(describeSysctlStep),
-      ...addresses.add.map(describeAddressStep),
-      ...routes.steps.map(describeRouteStep),
-      ...addresses.remove.map(describeAddressStep),
-    ],
+export type LookAhead = (state: State, seen: Seen, circumstances: Circumstances) => Outlook;
+
+/**
+ * Puts all planners together. Each step remembers its last answers: what a pass sees twice, and what did not change
+ * since the last one, is not planned again.
+ */
+export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
+  const namedByRules = rememberLast((rules: unknown) => dataplane.eipsIn(rules));
+  const keepOwn = keepWhile<ReadonlySet<Ipv4>>(isSameSet);
+  const ownOf = rememberLast((observed: ObservedNetwork, ledger: Ledger, ownedByRules: ReadonlySet<Ipv4>) =>
+    keepOwn(ownAddresses({ observed, ledger, ownedByRules, vpcInterface: frame.vpcInterface })),
+  );
+  const keepMissing = keepWhile<ReadonlySet<InterfaceName>>(isSameSet);
+  const keepCircumstances = keepWhile(isSameGround);
+  const compiledOf = rememberLast(
+    (
+      desired: Desired,
+      ground: Ground,
+      ownAddresses: ReadonlySet<Ipv4>,
+      missingInterfaces: ReadonlySet<InterfaceName>,
+    ) => compile(desired, { ...frame, ...ground, ownAddresses, missingInterfaces }),
+    3,
+  );
+  const rulesOf = rememberLast(
+    (program: Program, rules: unknown, gate: GateState) => dataplane.plan(program, rules, gate),
+    3,
+  );
+  const sysctlsOf = rememberLast(planSysctls);
+  const addressesOf = rememberLast(
+    (program: Program, observed: ObservedNetwork, ledger: Ledger, ownedByRules: ReadonlySet<Ipv4>) =>
+      planAddresses({ program, observed, ledger, ownedByRules, keep: noAddresses }),
+  );
+  const routesOf = rememberLast((program: Program, observed: ObservedNetwork) =>
+    planRoutes({ program, observed }),
+  );
+
+  return (state, { network, rules: observedRules }, { gate, ...ground }) => {
+    const { desired, ledger } = state;
+    const ownedByRules = namedByRules(observedRules);
+    const own = ownOf(network, ledger, ownedByRules);
+    const missing = keepMissing(missingInterfaces(frame, state, network));
+    const compiled = compiledOf(desired, keepCircumstances(ground), own, missing);
+    const { program } = compiled;
+    const rules = rulesOf(program, observedRules, gate);
+    const sysctls = sysctlsOf(program, network);
+    const addresses = addressesOf(program, network, ledger, ownedByRules);
+    const routes = routesOf(program, network);
+    return {
+      compiled,
+      own,
+      rules,
+      sysctls,
+      addresses,
+      routes,
+      changes: [
+        ...rules.changes,
+        ...sysctls.map(describeSysctlStep),
+        ...addresses.add.map(describeAddressStep),
+        ...routes.steps.map(describeRouteStep),
+        ...addresses.remove.map(describeAddressStep),
+      ],
+    };
   };
+}
+
+/** The circumstances that the compiler looks at. */
+type Ground = Omit<Circumstances, "gate">;
+
+function isSameGround(one: Ground, other: Ground): boolean {
+  return (
+    isSameSet(one.expiredLeases, other.expiredLeases) &&
+    isSameSet(one.probing, other.probing) &&
+    isSameMap(one.addressConflicts, other.addressConflicts) &&
+    isSameMap(one.quarantined, other.quarantined)
+  );
 }
 
 /** The interfaces that the frame or an Eip names and that are not in this namespace. */

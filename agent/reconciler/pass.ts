@@ -13,18 +13,20 @@ import { emptyLedger, ledgerKey, type State } from "../../lib/admission/state.ts
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { AddressStep } from "../../lib/plan/addresses.ts";
+import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
-import type { RouteStep } from "../../lib/plan/routes.ts";
-import type { SysctlStep } from "../../lib/plan/sysctls.ts";
+import { describeRouteStep } from "../../lib/plan/routes.ts";
+import { describeSysctlStep } from "../../lib/plan/sysctls.ts";
 import type { GateState, StepFailure } from "../kernel/seams.ts";
+import { Drift, type DriftReview } from "./drift.ts";
 import { gatherEvidence, type Refusal } from "./evidence.ts";
+import { keyOf } from "./fights.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
 import { beginEpoch, strikeOff, writeAhead } from "./ledger-keeper.ts";
 import type { PassRequest } from "./loop.ts";
-import { type Circumstances, lookAhead, type Outlook, type Seen } from "./outlook.ts";
+import { type Circumstances, createLookAhead, type LookAhead, type Outlook, type Seen } from "./outlook.ts";
 import { RuleWriter } from "./rule-writer.ts";
 
 const firstRetryMs = 500;
@@ -34,12 +36,14 @@ const sweepIntervalMs = 300_000;
 
 export class Pass {
   readonly #parts: PassParts;
+  readonly #lookAhead: LookAhead;
   readonly #sweep: FlowSweep;
   readonly #rules: RuleWriter;
   /** What is asked of the gate; `undefined` until the first reading has told whether the namespace is fresh. */
   #gate: GateState | undefined;
-  /** Names what the last clean pass was made from. */
-  #cleanVersion = "";
+  readonly #drift = new Drift();
+  /** Names what the last pass was made from that left nothing to be done at once. */
+  #doneVersion = "";
   #uncleanPasses = 0;
   #isFirst = true;
   #sweptAtMs = 0;
@@ -47,6 +51,7 @@ export class Pass {
 
   constructor(parts: PassParts) {
     this.#parts = parts;
+    this.#lookAhead = createLookAhead(parts.dataplane, parts.frame);
     this.#sweep = new FlowSweep(parts.conntrack);
     this.#rules = new RuleWriter(parts.dataplane, parts.clock);
   }
@@ -65,9 +70,7 @@ export class Pass {
 
   /** What a pass over `seen` would do for `state`, under what is known now. Asks nobody, changes nothing. */
   foresee(state: State, seen: Seen, but: Partial<Circumstances> = {}): Outlook {
-    const { dataplane, frame } = this.#parts;
-    const circumstances = { ...this.#circumstances(state, seen), ...but };
-    return lookAhead(dataplane, frame, this.#withLedger(state), seen, circumstances);
+    return this.#lookAhead(this.#withLedger(state), seen, { ...this.#circumstances(state, seen), ...but });
   }
 
   /** True where the store says nothing and the kernel holds rules: whoever put them there still relies on them. */
@@ -85,13 +88,14 @@ export class Pass {
     await orRefusal("ledger", refusals, () => beginEpoch(store, epoch));
     this.#rules.releaseRewritten(state);
     this.#gate ??= this.#firstGate(before);
-    const outlook = this.#plan(state, before);
+    const planned = this.#plan(state, before);
+    const version = versionOf(state, planned);
+    const review = this.#drift.review(version, planned, this.#parts.clock.bootMs());
+    const outlook = review.due;
     const changes: Change[] = [...outlook.changes];
-    const version = versionOf(state, outlook);
-    const isDrift = changes.length > 0 && version === this.#cleanVersion;
 
     await this.#apply(state, before, outlook, refusals, signal);
-    const isMoved = changes.length > 0 || version !== this.#cleanVersion;
+    const isMoved = changes.length > 0 || version !== this.#doneVersion;
     const sweep =
       isMoved || this.#isSweepDue(request)
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
@@ -108,7 +112,8 @@ export class Pass {
       after = await this.observe(signal);
       residual = this.foresee(state, after);
     }
-    return this.#conclude({ state, before, after, residual, changes, refusals, sweep, version, isDrift });
+    this.#drift.conclude(version, planned, review, { residual, refusals }, this.#parts.clock.bootMs());
+    return this.#conclude({ state, before, after, residual, changes, refusals, sweep, version, review });
   }
 
   /** Plans with what the wire says of addresses to come; asks it about those that nobody asked about yet. */
@@ -142,9 +147,15 @@ export class Pass {
       refusals.push({ object, stage: "rules", code: "rules-refused", message });
     }
     const { sysctls, addresses, routes } = outlook;
-    if (sysctls.length > 0) report("sysctl", await network.applySysctls(sysctls, signal), refusals);
+    if (sysctls.length > 0) {
+      const failures = await network.applySysctls(sysctls, signal);
+      refusals.push(...refusalsOf("sysctl", failures, describeSysctlStep));
+    }
     await this.#applyAddresses(addresses.add, refusals, signal);
-    if (routes.steps.length > 0) report("routes", await network.applyRoutes(routes.steps, signal), refusals);
+    if (routes.steps.length > 0) {
+      const failures = await network.applyRoutes(routes.steps, signal);
+      refusals.push(...refusalsOf("routes", failures, describeRouteStep));
+    }
   }
 
   async #applyAddresses(
@@ -153,7 +164,8 @@ export class Pass {
     signal: AbortSignal,
   ): Promise<void> {
     if (steps.length === 0) return;
-    report("addresses", await this.#parts.network.applyAddresses(steps, signal), refusals);
+    const failures = await this.#parts.network.applyAddresses(steps, signal);
+    refusals.push(...refusalsOf("addresses", failures, describeAddressStep));
   }
 
   async #sweepFlows(
@@ -196,23 +208,29 @@ export class Pass {
     readonly refusals: Refusal[];
     readonly sweep: SweepResult | undefined;
     readonly version: string;
-    readonly isDrift: boolean;
+    readonly review: DriftReview;
   }): Promise<PassFindings> {
-    const { state, before, after, residual, refusals, sweep, changes, isDrift } = found;
-    const { dataplane, announcer, store } = this.#parts;
+    const { state, before, after, residual, refusals, sweep, changes, review } = found;
+    const { dataplane, announcer, store, clock } = this.#parts;
     const remaining = sweep?.remaining ?? [];
-    const evidence = gatherEvidence(dataplane, after, residual, refusals, remaining);
+    const fights = this.#drift.fights(clock.bootMs());
+    const evidence = gatherEvidence(dataplane, after, residual, refusals, fights, remaining);
     const verdicts = judge(state.desired, residual.compiled, evidence);
     const isDone = residual.changes.length === 0 && remaining.length === 0;
     const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
     await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
     const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
     announcer.announce(this.#newlyHeld(before, after, residual));
-    this.#uncleanPasses = isClean ? 0 : this.#uncleanPasses + 1;
-    this.#cleanVersion = isClean ? found.version : "";
+    // What is held back falls due by itself: there is nothing to be tried again before.
+    const isWaiting =
+      refusals.length + remaining.length === 0 &&
+      residual.changes.every((change) => review.held.has(keyOf(change)));
+    const isUndone = !isClean && !isWaiting;
+    this.#uncleanPasses = isUndone ? this.#uncleanPasses + 1 : 0;
+    this.#doneVersion = isUndone ? "" : found.version;
     this.#isFirst = false;
     const gate = this.#gate ?? "open";
-    const dueInMs = this.#dueInMs(state, isClean);
+    const dueInMs = this.#dueInMs(state, review.held);
     return {
       state,
       seen: after,
@@ -223,7 +241,8 @@ export class Pass {
       sweep,
       gate,
       isClean,
-      isDrift,
+      repairs: review.repairs,
+      fights,
       dueInMs,
     };
   }
@@ -246,7 +265,8 @@ export class Pass {
       sweep: undefined,
       gate: this.#parts.dataplane.isGateClosed(seen.rules) ? "closed" : "open",
       isClean: false,
-      isDrift: false,
+      repairs: [],
+      fights: [],
       dueInMs: undefined,
     };
   }
@@ -268,13 +288,17 @@ export class Pass {
     return { ...state, ledger: ledger.epoch === epoch ? ledger : { ...emptyLedger, epoch } };
   }
 
-  #dueInMs(state: State, isClean: boolean): number | undefined {
+  #dueInMs(state: State, held: DriftReview["held"]): number | undefined {
     const { clock, prober } = this.#parts;
-    const retryMs = isClean
-      ? undefined
-      : Math.min(firstRetryMs * 2 ** (this.#uncleanPasses - 1), longestRetryMs);
+    const retryMs =
+      this.#uncleanPasses === 0
+        ? undefined
+        : Math.min(firstRetryMs * 2 ** (this.#uncleanPasses - 1), longestRetryMs);
     const leaseMs = nextExpiryMs(state, clock.instant());
-    const due = [retryMs, this.#rules.dueInMs(), prober.dueInMs(), leaseMs].filter((ms) => ms !== undefined);
+    const fightMs = this.#drift.dueInMs(held, clock.bootMs());
+    const due = [retryMs, this.#rules.dueInMs(), prober.dueInMs(), leaseMs, fightMs].filter(
+      (ms) => ms !== undefined,
+    );
     return due.length === 0 ? undefined : Math.min(...due);
   }
 }
@@ -299,13 +323,13 @@ async function orRefusal<T>(
   }
 }
 
-function report(
+function refusalsOf<Step extends object>(
   stage: Refusal["stage"],
-  failures: readonly StepFailure<AddressStep | RouteStep | SysctlStep>[],
-  refusals: Refusal[],
-): void {
-  for (const { step, code, message } of failures) {
-    const object = "object" in step ? step.object : undefined;
-    refusals.push({ ...(object !== undefined && { object }), stage, code, message });
-  }
+  failures: readonly StepFailure<Step>[],
+  describe: (step: Step) => Change,
+): readonly Refusal[] {
+  return failures.map(({ step, code, message }) => {
+    const { object, text } = describe(step);
+    return { ...(object !== undefined && { object }), stage, code, message, text };
+  });
 }

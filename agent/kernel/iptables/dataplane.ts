@@ -22,6 +22,7 @@ import {
   holdsObjects,
   isFilterGateClosed,
 } from "../../../lib/plan/iptables-owned.ts";
+import { isSameMap, keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
 import type { Run } from "../run.ts";
 import type { Dataplane, GateState, RulePlan } from "../seams.ts";
@@ -68,6 +69,8 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   #variant: Variant | VariantChooser;
   /** Each table as last read, beside its text: 30,000 rules that did not change are not parsed again. */
   readonly #tables = new Map<TableName, { readonly text: string; readonly rules: TableRules }>();
+  /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
+  readonly #keep = keepWhile(isSameReading);
   readonly #layouts = new WeakMap<Program, Layout>();
 
   constructor(run: Run, variant: Variant | VariantChooser) {
@@ -88,7 +91,7 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     ]);
     const tables = splitSave(dump, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"]);
     const rules = new Map(tables.map(({ table, text }) => [table, this.#parse(table, text)]));
-    return { rules, barrier };
+    return this.#keep({ rules, barrier });
   }
 
   holdsRules({ rules }: IptablesObserved): boolean {
@@ -186,6 +189,10 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     this.#layouts.set(program, layout);
     return layout;
   }
+}
+
+function isSameReading(one: IptablesObserved, other: IptablesObserved): boolean {
+  return isSameMap(one.rules, other.rules) && JSON.stringify(one.barrier) === JSON.stringify(other.barrier);
 }
 
 interface Layout {

@@ -1,0 +1,44 @@
+/** Remembering the last answers of pure functions, and the last of equal values: what did not change costs nothing. */
+
+/**
+ * A function that answers like `compute` and remembers its last `size` answers, by the identity of its arguments. For
+ * pure functions over immutable values alone.
+ */
+export function rememberLast<Arguments extends readonly unknown[], Answer>(
+  compute: (...given: Arguments) => Answer,
+  size = 2,
+): (...given: Arguments) => Answer {
+  const entries: { readonly given: Arguments; readonly answer: Answer }[] = [];
+  return (...given) => {
+    const at = entries.findIndex((entry) =>
+      entry.given.every((argument, index) => argument === given[index]),
+    );
+    const entry = entries[at] ?? { given, answer: compute(...given) };
+    if (at >= 0) entries.splice(at, 1);
+    entries.unshift(entry);
+    entries.length = Math.min(entries.length, size);
+    return entry.answer;
+  };
+}
+
+/** A function that gives back the value it gave last while `isEqual`, so that equal values keep one identity. */
+export function keepWhile<T>(isEqual: (one: T, other: T) => boolean): (value: T) => T {
+  let last: { readonly value: T } | undefined;
+  return (value) => {
+    if (last === undefined || !isEqual(last.value, value)) last = { value };
+    return last.value;
+  };
+}
+
+/** True where both hold the same members. */
+export function isSameSet<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolean {
+  return one === other || (one.size === other.size && one.isSubsetOf(other));
+}
+
+/** True where both hold the same values under the same keys, by identity. */
+export function isSameMap<K, V>(one: ReadonlyMap<K, V>, other: ReadonlyMap<K, V>): boolean {
+  if (one === other) return true;
+  if (one.size !== other.size) return false;
+  for (const [key, value] of one) if (other.get(key) !== value || !other.has(key)) return false;
+  return true;
+}
