@@ -87,6 +87,8 @@ export interface PassReport {
     readonly stage: string;
     readonly code: string;
     readonly message: string;
+    /** What was refused, in the words of its tool; absent where it was no single step. */
+    readonly text?: string;
   }[];
   readonly flowsRemoved: number;
 }

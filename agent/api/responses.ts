@@ -157,6 +157,7 @@ export const passReportSchema = share(
         stage: Type.String(),
         code: Type.String(),
         message: Type.String(),
+        text: Type.Optional(Type.String({ description: "What was refused, in the words of its tool" })),
       }),
     ),
     flowsRemoved: count,

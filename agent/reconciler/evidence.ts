@@ -7,6 +7,7 @@ import type { Evidence } from "../../lib/plan/judge.ts";
 import { routeText } from "../../lib/plan/routes.ts";
 import { isForwarding } from "../../lib/plan/sysctls.ts";
 import type { Dataplane } from "../kernel/seams.ts";
+import type { Fight } from "./fights.ts";
 import type { Outlook, Seen } from "./outlook.ts";
 
 /** A step of this pass that the kernel refused. */
@@ -15,17 +16,21 @@ export interface Refusal {
   readonly stage: "sysctl" | "rules" | "addresses" | "routes" | "flows" | "ledger";
   readonly code: string;
   readonly message: string;
+  /** The step in the words of its tool; absent where it was no single one. */
+  readonly text?: string;
 }
 
 /**
  * @param residual what planning on `seen` still asks for
  * @param refusals why, where the kernel said so: its words are shown instead of ours
+ * @param fights why, where somebody undoes it again and again
  */
 export function gatherEvidence(
   dataplane: Dataplane,
   seen: Seen,
   residual: Outlook,
   refusals: readonly Refusal[],
+  fights: readonly Fight[],
   remaining: readonly Flow[],
 ): Evidence {
   const { program } = residual.compiled;
@@ -42,6 +47,10 @@ export function gatherEvidence(
   for (const { object, message } of residual.routes.blocked) lacks(object, message);
   for (const { object, message } of refusals)
     if (object !== undefined && missing.has(object)) lacks(object, message);
+  for (const { change, repairs } of fights) {
+    if (change.object !== undefined && missing.has(change.object))
+      lacks(change.object, `somebody undid it ${repairs} times: ${change.text}`);
+  }
   return {
     missing,
     contradicted: contradicted(program, remaining),

@@ -7,6 +7,7 @@ import type { StatePort } from "../api/ports.ts";
 import type { Clock } from "../clock.ts";
 import type { Announcer, ConntrackDriver, Dataplane, GateState, NetworkDriver } from "../kernel/seams.ts";
 import type { Refusal } from "./evidence.ts";
+import type { Fight } from "./fights.ts";
 import type { SweepResult } from "./flow-sweep.ts";
 import type { Frame, Outlook, Seen } from "./outlook.ts";
 import type { Prober } from "./prober.ts";
@@ -38,8 +39,10 @@ export interface PassFindings {
   readonly sweep: SweepResult | undefined;
   readonly gate: GateState;
   readonly isClean: boolean;
-  /** True where the changes repaired what somebody else broke: nothing was asked for since the last clean pass. */
-  readonly isDrift: boolean;
+  /** Which of the changes put right what somebody else had changed. */
+  readonly repairs: readonly Change[];
+  /** What somebody undoes as often as it is put right. */
+  readonly fights: readonly Fight[];
   /** When the next pass falls due by itself; `undefined`: not before the resync. */
   readonly dueInMs: number | undefined;
 }

@@ -2,21 +2,28 @@
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { GatewayStatus, PassReport } from "../api/ports.ts";
-import type { Log } from "../log.ts";
+import { atMostOncePer, type Log } from "../log.ts";
+import { type Fight, keyOf } from "../reconciler/fights.ts";
 import type { PassFindings } from "../reconciler/findings.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** Changes that a log line spells out; the rest is counted. */
 const mostLogged = 20;
+const fightLogPeriodMs = 60_000;
 
 export class PassObserver {
   readonly #metrics: Metrics;
   readonly #log: Log;
+  readonly #logFights: (fights: readonly Fight[]) => void;
   #wasUnadopted = false;
 
   constructor(metrics: Metrics, log: Log) {
     this.#metrics = metrics;
     this.#log = log;
+    this.#logFights = atMostOncePer(fightLogPeriodMs, (fights: readonly Fight[], passes) => {
+      const over = fights.slice(0, mostLogged).map(({ change, repairs }) => ({ repairs, text: change.text }));
+      log.warn({ fights: fights.length, over, passes }, "somebody undoes what is repaired");
+    });
   }
 
   onPass(findings: PassFindings, report: PassReport): void {
@@ -24,8 +31,7 @@ export class PassObserver {
     metrics.reconcileDuration.observe(report.took);
     metrics.gateClosed.set(findings.gate === "closed" ? 1 : 0);
     for (const { subsystem } of findings.changes) metrics.kernelWrites.inc({ subsystem });
-    if (findings.isDrift)
-      for (const { subsystem } of findings.changes) metrics.driftRepaired.inc({ kind: subsystem });
+    for (const { subsystem } of findings.repairs) metrics.driftRepaired.inc({ kind: subsystem });
     for (const { stage, code } of findings.refusals) metrics.reconcileErrors.inc({ stage, code });
     metrics.flowsRemoved.inc(report.flowsRemoved);
     if (findings.isClean) {
@@ -55,13 +61,18 @@ export class PassObserver {
     }
   }
 
-  #logPass({ changes, refusals, verdicts, isDrift, state }: PassFindings, report: PassReport): void {
+  #logPass(findings: PassFindings, report: PassReport): void {
+    const { changes, refusals, verdicts, repairs, fights, state } = findings;
     const isUnadopted = verdicts === undefined;
     if (isUnadopted && !this.#wasUnadopted) {
       this.#log.warn({ rules: report.observed.rules }, "live state not adopted");
     }
     this.#wasUnadopted = isUnadopted;
-    if (changes.length === 0 && report.flowsRemoved === 0 && refusals.length === 0) return;
+    if (fights.length > 0) this.#logFights(fights);
+    // One line for each blow of a fight would fill the disk.
+    const fought = new Set(fights.map(({ change }) => keyOf(change)));
+    const isNews = changes.some((change) => !fought.has(keyOf(change)));
+    if (!isNews && report.flowsRemoved === 0 && refusals.length === 0) return;
     const fields = {
       reasons: report.reasons,
       revision: state.desired.revision,
@@ -69,7 +80,7 @@ export class PassObserver {
       bySubsystem: countBySubsystem(changes),
       changes: changes.slice(0, mostLogged).map(({ action, text }) => `${action} ${text}`),
       flowsRemoved: report.flowsRemoved,
-      isDrift,
+      isDrift: repairs.length > 0,
       took: Math.round(report.took * 1000) / 1000,
     };
     if (refusals.length > 0)

@@ -73,6 +73,11 @@ export function degradations({ store, reconciler, interfaces }: SummaryParts): r
   if (deaf.length > 0) add("ArpIgnored", `arp_ignore keeps ${deaf.join()} from answering for some addresses`);
   const quarantined = [...blocked.values()].filter(({ reason }) => reason === "Quarantined").length;
   if (quarantined > 0) add("Quarantined", `the kernel refused ${quarantined} objects`);
+  const [fight, ...others] = findings.fights;
+  if (fight !== undefined) {
+    const more = others.length === 0 ? "" : `, and ${others.length} more`;
+    add("Fighting", `somebody undid ${fight.repairs} times: ${fight.change.text}${more}`);
+  }
   for (const stage of new Set(refusals.map((refusal) => refusal.stage))) {
     const of = refusals.filter((refusal) => refusal.stage === stage);
     add("StepsFailing", `${stage}: ${of.length} refused, the first: ${of[0]?.message}`);

@@ -1,0 +1,87 @@
+/**
+ * Tells drift, which others made, from what was asked for, and holds back repairs that are being fought over.
+ *
+ * A pass that asks for something under the version of the pass before it finds what that one had done undone, unless
+ * that one had not come round to it: what was refused then, or showed only afterwards, is unfinished and no drift.
+ */
+import { describeAddressStep } from "../../lib/plan/addresses.ts";
+import type { Change } from "../../lib/plan/change.ts";
+import { describeRouteStep } from "../../lib/plan/routes.ts";
+import { describeSysctlStep } from "../../lib/plan/sysctls.ts";
+import type { Refusal } from "./evidence.ts";
+import { type ChangeKey, type Fight, Fights, keyOf } from "./fights.ts";
+import type { Outlook } from "./outlook.ts";
+
+export interface DriftReview {
+  /** What is to be done now: all that was planned but what has to wait. */
+  readonly due: Outlook;
+  readonly held: ReadonlySet<ChangeKey>;
+  /** What of `due` repairs what others undid. */
+  readonly repairs: readonly Change[];
+}
+
+const nothingHeld: ReadonlySet<ChangeKey> = new Set();
+
+export class Drift {
+  readonly #fights = new Fights();
+  /** What the last pass that came to its end was made from. */
+  #version = "";
+  /** What it left to do that was not drift. */
+  #unfinished: ReadonlySet<ChangeKey> = new Set();
+
+  /** @param version names all that decides what is asked for */
+  review(version: string, planned: Outlook, nowMs: number): DriftReview {
+    // A write changes what is asked for: then everything is done at once, whoever fights over it.
+    if (version !== this.#version) return { due: planned, held: nothingHeld, repairs: [] };
+    const held = this.#fights.held(planned.changes, nowMs);
+    const due = withhold(planned, held);
+    return { due, held, repairs: due.changes.filter((change) => !this.#unfinished.has(keyOf(change))) };
+  }
+
+  /** After the pass: what it did of the review, and what it left to do. */
+  conclude(
+    version: string,
+    planned: Outlook,
+    { repairs }: DriftReview,
+    { residual, refusals }: { readonly residual: Outlook; readonly refusals: readonly Refusal[] },
+    nowMs: number,
+  ): void {
+    const refused = new Set(refusals.map(({ text }) => text));
+    const attempted = new Set(planned.changes.filter(({ text }) => !refused.has(text)).map(keyOf));
+    this.#fights.record(
+      repairs.filter(({ text }) => !refused.has(text)),
+      nowMs,
+    );
+    this.#version = version;
+    this.#unfinished = new Set(residual.changes.map(keyOf).filter((key) => !attempted.has(key)));
+  }
+
+  fights(nowMs: number): readonly Fight[] {
+    return this.#fights.current(nowMs);
+  }
+
+  dueInMs(held: ReadonlySet<ChangeKey>, nowMs: number): number | undefined {
+    return this.#fights.dueInMs(held, nowMs);
+  }
+}
+
+/** Rules are written a transaction at a time: what is held goes along where another rule is due, and costs nothing more. */
+function withhold(outlook: Outlook, held: ReadonlySet<ChangeKey>): Outlook {
+  if (held.size === 0) return outlook;
+  const isDue = (change: Change) => !held.has(keyOf(change));
+  const { addresses, routes } = outlook;
+  const rules = outlook.rules.changes.some(isDue) ? outlook.rules : { ...outlook.rules, changes: [] };
+  const written = new Set(rules.changes);
+  return {
+    ...outlook,
+    rules,
+    sysctls: outlook.sysctls.filter((step) => isDue(describeSysctlStep(step))),
+    addresses: {
+      ...addresses,
+      add: addresses.add.filter((step) => isDue(describeAddressStep(step))),
+      remove: addresses.remove.filter((step) => isDue(describeAddressStep(step))),
+    },
+    routes: { ...routes, steps: routes.steps.filter((step) => isDue(describeRouteStep(step))) },
+    changes: outlook.changes.filter((change) => written.has(change) || isDue(change)),
+  };
+}
