@@ -6,7 +6,14 @@
  * each. Numbers are in host order, which is little-endian on every machine that the agent is built for.
  */
 import { GatewayError } from "../model/errors.ts";
-import { attributeEnd, attributeType, nextAttribute, payloadOf, readText } from "./attributes.ts";
+import {
+  attributeEnd,
+  attributeType,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+} from "./attributes.ts";
 
 /** Bytes of `struct nlmsghdr`. */
 export const headerLength = 16;
@@ -123,6 +130,24 @@ export function parseAcknowledgement(
   return { errno, text: acknowledgementText(view, start + 4 + align(requestLength), end) };
 }
 
+/**
+ * Where in the refused request, counted from its header, the attribute at fault begins (NLMSGERR_ATTR_OFFS); `undefined`
+ * where the kernel does not say. Takes what {@link parseAcknowledgement} takes.
+ */
+export function parseErrorOffset(
+  view: DataView,
+  flags: number,
+  start: number,
+  end: number,
+): number | undefined {
+  if ((flags & messageFlag.ackAttributes) === 0) return undefined;
+  const requestLength = flags & messageFlag.capped ? headerLength : view.getUint32(start + 4, true);
+  for (let at = start + 4 + align(requestLength); at < end; at = nextAttribute(view, at, end)) {
+    if (attributeType(view, at) === attrOffset) return view.getUint32(requirePayload(view, at, end, 4), true);
+  }
+  return undefined;
+}
+
 /** Reads the payload of NLMSG_DONE: the dump's result, then attributes. */
 export function parseDone(view: DataView, flags: number, start: number, end: number): Acknowledgement {
   if (end - start < 4) return { errno: 0, text: "" };
@@ -131,8 +156,9 @@ export function parseDone(view: DataView, flags: number, start: number, end: num
   return { errno, text: acknowledgementText(view, start + 4, end) };
 }
 
-/** NLMSGERR_ATTR_MSG of `enum nlmsgerr_attrs`. */
+/** NLMSGERR_ATTR_MSG and _OFFS of `enum nlmsgerr_attrs`. */
 const attrMessage = 1;
+const attrOffset = 2;
 
 function acknowledgementText(view: DataView, start: number, end: number): string {
   for (let at = start; at < end; at = nextAttribute(view, at, end)) {

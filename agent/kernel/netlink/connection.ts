@@ -11,6 +11,7 @@ import {
   controlType,
   encodedLength,
   encodeMessages,
+  type MessageHeader,
   messageFlag,
   type NetlinkMessage,
   parseAcknowledgement,
@@ -61,6 +62,23 @@ export interface NetlinkConnection {
   close(): void;
 }
 
+export interface ConversingConnection extends NetlinkConnection {
+  /**
+   * Sends `messages` in one piece and as they are, and gives `onAnswer` what comes back, with the place of the message
+   * that it answers, until it returns true. For what is neither a batch nor a dump: a transaction, a reading by key.
+   */
+  converse(messages: readonly NetlinkMessage[], onAnswer: AnswerTo, signal: AbortSignal): Promise<void>;
+}
+
+/** An answer to the message at `index`; its payload is `view` from `start` to `end`. Returns true with the last one. */
+export type AnswerTo = (
+  index: number,
+  header: Readonly<MessageHeader>,
+  view: DataView,
+  start: number,
+  end: number,
+) => boolean;
+
 export interface NetlinkOptions {
   /** For one request, one part of a batch, or one run of a dump. */
   readonly timeoutMs?: number;
@@ -68,7 +86,7 @@ export interface NetlinkOptions {
 }
 
 /** A connection in the namespace of this process. The socket is opened by the first call. */
-export function openNetlink(protocol: number, options: NetlinkOptions = {}): NetlinkConnection {
+export function openNetlink(protocol: number, options: NetlinkOptions = {}): ConversingConnection {
   return new Connection(protocol, options.open ?? openNetlinkSocket, options.timeoutMs ?? 10_000);
 }
 
@@ -80,7 +98,7 @@ const maxDumpRuns = 5;
 /** Twice what the kernel fills in one go (netlink_dump() keeps to 32 KiB unless one message is larger). */
 const receiveBytes = 64 * 1024;
 
-class Connection implements NetlinkConnection {
+class Connection implements ConversingConnection {
   readonly #protocol: number;
   readonly #open: (protocol: number) => NetlinkSocket;
   readonly #timeoutMs: number;
@@ -125,6 +143,16 @@ class Connection implements NetlinkConnection {
         }
         onRestart();
       }
+    });
+  }
+
+  converse(messages: readonly NetlinkMessage[], onAnswer: AnswerTo, signal: AbortSignal) {
+    return this.#alone(() => {
+      const first = this.#take(messages.length);
+      return this.#exchange(encodeMessages(messages, first, 0), signal, (header, view, start, end) => {
+        const index = (header.sequence - first) >>> 0;
+        return index < messages.length && onAnswer(index, header, view, start, end);
+      });
     });
   }
 
@@ -234,7 +262,8 @@ function firstPart(messages: readonly NetlinkMessage[], from: number): readonly 
   return messages.slice(from, to);
 }
 
-function netlinkError({ errno, text }: Acknowledgement): NetlinkError {
+/** A refusal by name and in words. */
+export function netlinkError({ errno, text }: Acknowledgement): NetlinkError {
   return { errno, code: errnoName(errno), message: text === "" ? errnoText(errno) : text };
 }
 

@@ -22,8 +22,13 @@ export interface NetlinkSocket {
   close(): void;
 }
 
+export interface NetlinkSocketOptions {
+  /** The longest send, where it is to be more than the system's 200 KiB or so; needs CAP_NET_ADMIN. Nothing is reserved. */
+  readonly sendBufferBytes?: number;
+}
+
 /** Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol. */
-export function openNetlinkSocket(protocol: number): NetlinkSocket {
+export function openNetlinkSocket(protocol: number, options: NetlinkSocketOptions = {}): NetlinkSocket {
   const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (fd < 0) throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${errnoName(-fd)}`);
 
@@ -31,6 +36,9 @@ export function openNetlinkSocket(protocol: number): NetlinkSocket {
   if (setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes) < 0) {
     setOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes);
   }
+  // Without the right to it a long send is refused, which says so.
+  if (options.sendBufferBytes !== undefined)
+    setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, options.sendBufferBytes);
   // All three since Linux 4.20. An older kernel answers in fewer words and filters less; decoders filter again.
   setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
   setOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
@@ -98,6 +106,7 @@ const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
+const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;

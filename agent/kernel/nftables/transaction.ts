@@ -1,0 +1,178 @@
+/**
+ * Transactions and readings of nf_tables over one netlink connection.
+ *
+ * A transaction is one send: the kernel takes all of it or nothing, and only while the ruleset's generation is the one
+ * that it was planned on, so that what another writer did in between is never overwritten unseen.
+ */
+import { GatewayError } from "../../../lib/model/errors.ts";
+import {
+  attributeType,
+  concatBytes,
+  netU32Attribute,
+  nextAttribute,
+  requirePayload,
+} from "../../../lib/netlink/attributes.ts";
+import {
+  controlType,
+  messageFlag,
+  type NetlinkMessage,
+  parseAcknowledgement,
+  parseErrorOffset,
+} from "../../../lib/netlink/message.ts";
+import { forEachElement } from "../../../lib/nftables/decode-elements.ts";
+import { encodeGet } from "../../../lib/nftables/encode-elements.ts";
+import type { MapName } from "../../../lib/nftables/maps.ts";
+import {
+  anyHeader,
+  batchHeader,
+  batchType,
+  headerBytes,
+  messageType,
+  NFNL_BATCH_GENID,
+  NFTA_GEN_ID,
+} from "../../../lib/nftables/wire.ts";
+import {
+  type ConversingConnection,
+  NETLINK_NETFILTER,
+  type NetlinkError,
+  netlinkError,
+  openNetlink,
+} from "../netlink/connection.ts";
+import { openNetlinkSocket } from "../netlink/socket.ts";
+
+/** What became of a transaction. Unless it is `done`, nothing was changed. */
+export type Outcome =
+  | { readonly kind: "done" }
+  /** Another writer was here since `generation`. */
+  | { readonly kind: "stale" }
+  | { readonly kind: "refused"; readonly error: NetlinkError; readonly fault: Fault | undefined };
+
+/** What the kernel refused: a message of the transaction, and where in it. */
+export interface Fault {
+  readonly message: NetlinkMessage;
+  readonly offset: number | undefined;
+}
+
+/** A million elements in one transaction are 28 MB. */
+const sendBufferBytes = 256 << 20;
+/** The kernel works a transaction off while it is being sent, and a commit waits for every packet that is under way. */
+const timeoutMs = 60_000;
+
+/** A connection that can send whole transactions. */
+export function openNftables(): ConversingConnection {
+  const open = (protocol: number) => openNetlinkSocket(protocol, { sendBufferBytes });
+  return openNetlink(NETLINK_NETFILTER, { timeoutMs, open });
+}
+
+/** The ruleset's generation: it moves with every commit of any writer in this namespace. */
+export async function readGeneration(netlink: ConversingConnection, signal: AbortSignal): Promise<number> {
+  let generation: number | undefined;
+  await netlink.converse(
+    [getGeneration],
+    (_, header, view, start, end) => {
+      if (header.type === controlType.error)
+        throw failed(
+          "the ruleset's generation",
+          netlinkError(parseAcknowledgement(view, header.flags, start, end)),
+        );
+      for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
+        if (attributeType(view, at) === NFTA_GEN_ID)
+          generation = view.getUint32(requirePayload(view, at, end, 4));
+      return true;
+    },
+    signal,
+  );
+  if (generation === undefined) throw new GatewayError("unreadable", "nf_tables gave no generation");
+  return generation;
+}
+
+/** The generation after one more commit. The kernel leaves 0 out. */
+export function nextGeneration(generation: number): number {
+  return (generation + 1) >>> 0 || 1;
+}
+
+/** One transaction. It is given no signal: once begun it is finished. */
+export async function transact(
+  netlink: ConversingConnection,
+  generation: number,
+  messages: readonly NetlinkMessage[],
+): Promise<Outcome> {
+  const last = messages.length;
+  const framed = [
+    begin(generation),
+    ...messages.map((message, index) =>
+      index === last - 1 ? { ...message, flags: message.flags | messageFlag.ack } : message,
+    ),
+    end,
+  ];
+  let outcome: Outcome = { kind: "done" };
+  await netlink.converse(
+    framed,
+    (index, header, view, start, stop) => {
+      if (header.type !== controlType.error) return false;
+      const acknowledgement = parseAcknowledgement(view, header.flags, start, stop);
+      if (acknowledgement.errno === 0) return index === last;
+      const message = messages[index - 1];
+      if (acknowledgement.errno === ERESTART) outcome = { kind: "stale" };
+      else {
+        const offset = parseErrorOffset(view, header.flags, start, stop);
+        const fault = message === undefined ? undefined : { message, offset };
+        outcome = { kind: "refused", error: netlinkError(acknowledgement), fault };
+      }
+      return true;
+    },
+    neverAborted,
+  );
+  return outcome;
+}
+
+/** Reads elements by key, all in one exchange. @returns what stands under each key; `undefined` where nothing does */
+export async function readElements(
+  netlink: ConversingConnection,
+  wanted: readonly { readonly map: MapName; readonly key: string }[],
+  signal: AbortSignal,
+): Promise<readonly (string | undefined)[]> {
+  const values: (string | undefined)[] = wanted.map(() => undefined);
+  let answered = 0;
+  if (wanted.length === 0) return values;
+  await netlink.converse(
+    wanted.map(({ map, key }) => encodeGet(map, key)),
+    (index, header, view, start, stop) => {
+      const asked = wanted[index];
+      if (asked === undefined) return false;
+      if (header.type === messageType.newElements) {
+        // A range is found by its first key: what is found may be another range.
+        forEachElement(asked.map, view, start, stop, (key, value) => {
+          if (key === asked.key) values[index] = value;
+        });
+        return false;
+      }
+      if (header.type !== controlType.error) return false;
+      const acknowledgement = parseAcknowledgement(view, header.flags, start, stop);
+      if (acknowledgement.errno !== 0 && acknowledgement.errno !== ENOENT)
+        throw failed(`${asked.map} ${asked.key}`, netlinkError(acknowledgement));
+      return ++answered === wanted.length;
+    },
+    signal,
+  );
+  return values;
+}
+
+const ENOENT = 2;
+const ERESTART = 85;
+
+const neverAborted = new AbortController().signal;
+
+const getGeneration: NetlinkMessage = { type: messageType.getGeneration, flags: 0, payload: anyHeader };
+const end: NetlinkMessage = { type: batchType.end, flags: 0, payload: batchHeader };
+
+function begin(generation: number): NetlinkMessage {
+  const payload = concatBytes(batchHeader, netU32Attribute(NFNL_BATCH_GENID, generation));
+  return { type: batchType.begin, flags: 0, payload };
+}
+
+function failed(what: string, error: NetlinkError): GatewayError {
+  return new GatewayError("netlink-failed", `reading ${what}: ${error.code}: ${error.message}`, {
+    details: { code: error.code },
+  });
+}

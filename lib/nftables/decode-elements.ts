@@ -1,0 +1,119 @@
+/** What the kernel says of elements, as text and numbers. */
+import { GatewayError } from "../model/errors.ts";
+import {
+  attributeEnd,
+  attributeType,
+  nextAttribute,
+  payloadOf,
+  requirePayload,
+} from "../netlink/attributes.ts";
+import { type Field, fieldBytes, readField } from "./fields.ts";
+import { catchAll, type ElementMap, elementMaps, type MapName, rangeText } from "./maps.ts";
+import {
+  elementAttribute,
+  elementListAttribute,
+  headerBytes,
+  NFT_SET_ELEM_CATCHALL,
+  NFTA_DATA_VALUE,
+} from "./wire.ts";
+
+/** Called for each element. */
+export type ElementVisitor = (key: string, value: string, counter: Counter) => void;
+
+/** What an element counted: the first packets of flows, since the others pass no rule of NAT. */
+export interface Counter {
+  packets: number;
+  bytes: number;
+}
+
+/**
+ * Reads a message of elements of `map`. The counter is reused.
+ *
+ * @throws GatewayError `unreadable` on what that map cannot hold.
+ */
+export function forEachElement(
+  map: MapName,
+  view: DataView,
+  start: number,
+  end: number,
+  visit: ElementVisitor,
+): void {
+  const spec: ElementMap = elementMaps[map];
+  const counter: Counter = { packets: 0, bytes: 0 };
+  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
+    if (attributeType(view, at) !== elementListAttribute.elements) continue;
+    const listEnd = attributeEnd(view, at, end);
+    for (let item = payloadOf(at); item < listEnd; item = nextAttribute(view, item, listEnd))
+      readElement(spec, view, payloadOf(item), attributeEnd(view, item, listEnd), counter, visit);
+  }
+}
+
+function readElement(
+  spec: ElementMap,
+  view: DataView,
+  start: number,
+  end: number,
+  counter: Counter,
+  visit: ElementVisitor,
+): void {
+  let [key, keyEnd, value, flags] = [0, 0, 0, 0];
+  counter.packets = 0;
+  counter.bytes = 0;
+  for (let at = start; at < end; at = nextAttribute(view, at, end)) {
+    const type = attributeType(view, at);
+    if (type === elementAttribute.key) key = dataAt(view, at, end, spec.key);
+    else if (type === elementAttribute.keyEnd) keyEnd = dataAt(view, at, end, spec.key);
+    else if (type === elementAttribute.data) value = dataAt(view, at, end, spec.value);
+    else if (type === elementAttribute.flags) flags = view.getUint32(requirePayload(view, at, end, 4));
+    else if (type === elementAttribute.expression) readCounter(view, at, end, counter);
+  }
+  const isCatchAll = (flags & NFT_SET_ELEM_CATCHALL) !== 0;
+  if (value === 0 || (key === 0 && !isCatchAll))
+    throw new GatewayError("unreadable", "an element without key or value");
+  const keyText = isCatchAll ? catchAll : format(view, spec.key, key, keyEnd === 0 ? key : keyEnd);
+  visit(keyText, format(view, spec.value, value, value), counter);
+}
+
+/** Where the value inside a key or data attribute starts; it has one fixed length. */
+function dataAt(view: DataView, at: number, end: number, fields: readonly Field[]): number {
+  const length = fields.length * fieldBytes;
+  const inner = payloadOf(at);
+  const innerEnd = attributeEnd(view, at, end);
+  if (
+    attributeType(view, inner) !== NFTA_DATA_VALUE ||
+    attributeEnd(view, inner, innerEnd) - payloadOf(inner) !== length
+  )
+    throw new GatewayError("unreadable", "an element of another type than its map's");
+  return requirePayload(view, inner, innerEnd, length);
+}
+
+function format(view: DataView, fields: readonly Field[], first: number, last: number): string {
+  const [only] = fields;
+  if (fields.length === 1 && only !== undefined && first === last)
+    return only.format(readField(view, first, only));
+  let text = "";
+  for (let index = 0; index < fields.length; index++) {
+    const field = fields[index];
+    if (field === undefined) continue;
+    const offset = index * fieldBytes;
+    const low = readField(view, first + offset, field);
+    const high = readField(view, last + offset, field);
+    const part = low === high ? field.format(low) : rangeText(field.format(low), field.format(high));
+    text = index === 0 ? part : `${text} . ${part}`;
+  }
+  return text;
+}
+
+/** An expression `counter`: NFTA_COUNTER_BYTES 1, NFTA_COUNTER_PACKETS 2, both of 64 bits. */
+function readCounter(view: DataView, at: number, end: number, counter: Counter): void {
+  const expressionEnd = attributeEnd(view, at, end);
+  for (let part = payloadOf(at); part < expressionEnd; part = nextAttribute(view, part, expressionEnd)) {
+    if (attributeType(view, part) !== 2) continue;
+    const dataEnd = attributeEnd(view, part, expressionEnd);
+    for (let leaf = payloadOf(part); leaf < dataEnd; leaf = nextAttribute(view, leaf, dataEnd)) {
+      const type = attributeType(view, leaf);
+      if (type === 1) counter.bytes = Number(view.getBigUint64(requirePayload(view, leaf, dataEnd, 8)));
+      if (type === 2) counter.packets = Number(view.getBigUint64(requirePayload(view, leaf, dataEnd, 8)));
+    }
+  }
+}

@@ -1,0 +1,163 @@
+/** Requests about elements. A message holds as many as fit its list attribute, which is below 64 KiB. */
+import { concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
+import { headerLength, messageFlag, type NetlinkMessage } from "../netlink/message.ts";
+import { type Field, fieldBytes, writeField } from "./fields.ts";
+import { catchAll, type ElementMap, elementMaps, type MapName, tableName } from "./maps.ts";
+import {
+  elementAttribute,
+  elementListAttribute,
+  inetHeader,
+  messageType,
+  NFT_SET_ELEM_CATCHALL,
+  NFTA_DATA_VALUE,
+  NFTA_LIST_ELEM,
+} from "./wire.ts";
+
+/** A message about elements of one map, which can tell the element that an offset in it belongs to. */
+export interface ElementMessage extends NetlinkMessage {
+  readonly map: MapName;
+  readonly keys: readonly string[];
+  /** Bytes of one element: they are all alike. */
+  readonly elementBytes: number;
+}
+
+/** Below the 64 KiB that an attribute's length can say. */
+const maxListBytes = 60_000;
+
+/** Adds elements: their keys and their values. */
+export function encodeAdd(map: MapName, elements: ReadonlyMap<string, string>): readonly ElementMessage[] {
+  return encode(map, [...elements.keys()], elements, messageType.newElements, messageFlag.create);
+}
+
+export function encodeDelete(map: MapName, keys: readonly string[]): readonly ElementMessage[] {
+  return encode(map, keys, undefined, messageType.deleteElements, 0);
+}
+
+/** Asks for one element. Of an interval map the kernel gives whatever element holds the first key of the range. */
+export function encodeGet(map: MapName, key: string): NetlinkMessage {
+  const [message] = encode(map, [key], undefined, messageType.getElements, messageFlag.ack);
+  if (message === undefined) throw new TypeError("a message of one key was not encoded");
+  return message;
+}
+
+/** Asks for all elements of a map; the sender adds NLM_F_DUMP. */
+export function dumpElements(map: MapName): NetlinkMessage {
+  return { type: messageType.getElements, flags: 0, payload: listHeader(map) };
+}
+
+/** The key that an offset from the message's beginning lies in, as NLMSGERR_ATTR_OFFS tells it. */
+export function keyAt(message: ElementMessage, offset: number): string | undefined {
+  const first = headerLength + listHeader(message.map).length + attributeHeader;
+  return message.keys[Math.floor((offset - first) / message.elementBytes)];
+}
+
+export function isElementMessage(message: NetlinkMessage): message is ElementMessage {
+  return "elementBytes" in message;
+}
+
+const attributeHeader = 4;
+/** Of a key or a value: NFTA_SET_ELEM_KEY around NFTA_DATA_VALUE. */
+const dataHeader = 2 * attributeHeader;
+
+function listHeader(map: MapName): Uint8Array {
+  return concatBytes(
+    inetHeader,
+    textAttribute(elementListAttribute.table, tableName),
+    textAttribute(elementListAttribute.set, map),
+  );
+}
+
+function encode(
+  map: MapName,
+  keys: readonly string[],
+  values: ReadonlyMap<string, string> | undefined,
+  type: number,
+  flags: number,
+): readonly ElementMessage[] {
+  const spec: ElementMap = elementMaps[map];
+  const ordinary = keys.filter((key) => key !== catchAll);
+  const keyBytes = dataHeader + spec.key.length * fieldBytes;
+  const valueBytes = values === undefined ? 0 : dataHeader + spec.value.length * fieldBytes;
+  const elementBytes = attributeHeader + keyBytes * (spec.isInterval ? 2 : 1) + valueBytes;
+  const perMessage = Math.floor(maxListBytes / elementBytes);
+  const messages: ElementMessage[] = [];
+  for (let from = 0; from < ordinary.length; from += perMessage) {
+    const part = ordinary.slice(from, from + perMessage);
+    const list = new ListWriter(map, part.length * elementBytes);
+    for (const key of part) list.element(spec, elementBytes, key, values?.get(key));
+    messages.push({ type, flags, payload: list.payload, map, keys: part, elementBytes });
+  }
+  return ordinary.length === keys.length ? messages : [...messages, catchAllMessage(map, type, flags)];
+}
+
+function catchAllMessage(map: MapName, type: number, flags: number): ElementMessage {
+  const flagsAttribute = netU32Attribute(elementAttribute.flags, NFT_SET_ELEM_CATCHALL);
+  const elementBytes = attributeHeader + flagsAttribute.length;
+  const list = new ListWriter(map, elementBytes);
+  list.header(NFTA_LIST_ELEM, elementBytes);
+  list.bytes(flagsAttribute);
+  return { type, flags, payload: list.payload, map, keys: [catchAll], elementBytes };
+}
+
+/** Writes elements in place: an array for each part of each would cost more than the kernel takes for all of them. */
+class ListWriter {
+  readonly payload: Uint8Array;
+  readonly #view: DataView;
+  #at: number;
+
+  constructor(map: MapName, listBytes: number) {
+    const header = listHeader(map);
+    this.payload = new Uint8Array(header.length + attributeHeader + listBytes);
+    this.payload.set(header);
+    this.#view = new DataView(this.payload.buffer);
+    this.#at = header.length;
+    this.header(elementListAttribute.elements, attributeHeader + listBytes);
+  }
+
+  header(type: number, length: number): void {
+    this.#view.setUint16(this.#at, length, true);
+    this.#view.setUint16(this.#at + 2, type, true);
+    this.#at += attributeHeader;
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.payload.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  element(spec: ElementMap, elementBytes: number, key: string, value: string | undefined): void {
+    this.header(NFTA_LIST_ELEM, elementBytes);
+    const parts = spec.key.length === 1 ? [key] : key.split(" . ");
+    if (spec.isInterval) {
+      const ranges = parts.map((part) => part.split("-"));
+      this.#data(
+        elementAttribute.key,
+        spec.key,
+        ranges.map(([first = ""]) => first),
+      );
+      this.#data(
+        elementAttribute.keyEnd,
+        spec.key,
+        ranges.map(([first = "", last = first]) => last),
+      );
+    } else {
+      this.#data(elementAttribute.key, spec.key, parts);
+    }
+    if (value === undefined) return;
+    this.#data(elementAttribute.data, spec.value, spec.value.length === 1 ? [value] : value.split(" . "));
+  }
+
+  #data(type: number, fields: readonly Field[], parts: readonly string[]): void {
+    const length = dataHeader + fields.length * fieldBytes;
+    this.header(type, length);
+    this.header(NFTA_DATA_VALUE, length - attributeHeader);
+    for (let index = 0; index < fields.length; index++) {
+      const field = fields[index];
+      const value = field?.parse(parts[index] ?? "");
+      if (field === undefined || value === undefined || Number.isNaN(value) || parts.length !== fields.length)
+        throw new TypeError(`not an element: ${parts.join(" . ")}`);
+      writeField(this.#view, this.#at, field, value);
+      this.#at += fieldBytes;
+    }
+  }
+}

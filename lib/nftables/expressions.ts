@@ -1,0 +1,109 @@
+/**
+ * The expressions that the rules are made of, attribute for attribute as the kernel dumps them, so that what was
+ * sent and what is read can be compared as bytes.
+ *
+ * Registers are of 4 bytes. The kernel counts them from 8, and calls every fourth by the number of the 16-byte
+ * register that begins there: 1, 9, 10, 11.
+ */
+import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
+import type { MapName } from "./maps.ts";
+import { expressionAttribute, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
+
+/** One expression as an entry of a rule's list. */
+export type Expression = Uint8Array;
+
+export const register = [1, 9, 10, 11] as const;
+export type Register = (typeof register)[number];
+
+/** Bytes of an IPv4 header or a transport header. */
+export type Packet = "source" | "destination" | "destination port";
+
+/** NFT_PAYLOAD_NETWORK_HEADER 1, NFT_PAYLOAD_TRANSPORT_HEADER 2; offset and length. */
+const payloads = {
+  source: [1, 12, 4],
+  destination: [1, 16, 4],
+  "destination port": [2, 2, 2],
+} as const satisfies Record<Packet, readonly [number, number, number]>;
+
+export function loadPacket(what: Packet, to: Register): Expression {
+  const [base, offset, length] = payloads[what];
+  return expression("payload", u32(1, to), u32(2, base), u32(3, offset), u32(4, length));
+}
+
+/** NFT_META_*. */
+const metaKeys = { mark: 3, iifname: 6, oifname: 7, l4proto: 16 } as const;
+
+export function loadMeta(key: keyof typeof metaKeys, to: Register): Expression {
+  return expression("meta", u32(2, metaKeys[key]), u32(1, to));
+}
+
+export function setMark(from: Register): Expression {
+  return expression("meta", u32(2, metaKeys.mark), u32(3, from));
+}
+
+/** NFT_CT_STATUS. */
+export function loadStatus(to: Register): Expression {
+  return expression("ct", u32(1, to), u32(2, 2));
+}
+
+/** NFT_CT_DST_IP of IP_CT_DIR_ORIGINAL. */
+export function loadOriginalDestination(to: Register): Expression {
+  return expression("ct", u32(1, to), u32(2, 20), bytesAttribute(3, Uint8Array.of(0)));
+}
+
+/** A number below 65,536, drawn anew each time, as the first two bytes of a register. */
+export function drawShare(to: Register): Expression {
+  // NFT_NG_RANDOM. It is in host order, so that its bytes are swapped as a port: they are drawn evenly all the same.
+  return expression("numgen", u32(1, to), u32(2, 65_536), u32(3, 1), u32(4, 0));
+}
+
+/** `register = (register & mask) ^ xor`, of 4 bytes. */
+export function bitwise(at: Register, mask: Uint8Array, xor: Uint8Array): Expression {
+  return expression("bitwise", u32(1, at), u32(2, at), u32(3, 4), u32(6, 0), data(4, mask), data(5, xor));
+}
+
+/** Goes on where the register begins with `bytes`, or where it does not. */
+export function compare(at: Register, operator: "equal" | "not equal", bytes: Uint8Array): Expression {
+  return expression("cmp", u32(1, at), u32(2, operator === "equal" ? 0 : 1), data(3, bytes));
+}
+
+/** Goes on where the map has an element for what begins at register 1, and puts its value there. */
+export function lookup(map: MapName): Expression {
+  return expression("lookup", textAttribute(1, map), u32(2, 1), u32(3, 1), u32(5, 0));
+}
+
+/** NF_NAT_RANGE_*: the first two follow from the registers given. */
+const rangeFlag = { addresses: 1, ports: 2, fullyRandom: 16 } as const;
+const AF_INET = 2;
+
+export interface NatOptions {
+  /** The port is in the register after the address's. */
+  readonly withPort?: boolean;
+  readonly isFullyRandom?: boolean;
+}
+
+/** Translates to the address in register 1; ends the rules for this packet. */
+export function nat(kind: "snat" | "dnat", { withPort, isFullyRandom }: NatOptions = {}): Expression {
+  const port = withPort ? [u32(5, 9), u32(6, 9)] : [];
+  const flags =
+    rangeFlag.addresses | (withPort ? rangeFlag.ports : 0) | (isFullyRandom ? rangeFlag.fullyRandom : 0);
+  const type = kind === "snat" ? 0 : 1;
+  return expression("nat", u32(1, type), u32(2, AF_INET), u32(3, 1), u32(4, 1), ...port, u32(7, flags));
+}
+
+const u32 = netU32Attribute;
+
+/** NFTA_DATA_VALUE in an attribute that the kernel does not flag as nested. */
+function data(type: number, bytes: Uint8Array): Uint8Array {
+  return bytesAttribute(type, bytesAttribute(NFTA_DATA_VALUE, bytes));
+}
+
+function expression(name: string, ...attributes: readonly Uint8Array[]): Expression {
+  return bytesAttribute(
+    NFTA_LIST_ELEM,
+    concatBytes(
+      textAttribute(expressionAttribute.name, name),
+      bytesAttribute(expressionAttribute.data, concatBytes(...attributes)),
+    ),
+  );
+}

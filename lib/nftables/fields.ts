@@ -1,0 +1,59 @@
+/** The parts of an element's key and value: numbers on the wire, words of nft's own in text. */
+import { fromU32, parseIpv4, toU32 } from "../model/ipv4.ts";
+
+/** What a part of a concatenation takes on the wire and in registers, whatever its length. */
+export const fieldBytes = 4;
+
+/** One part of a concatenation. */
+export interface Field {
+  /** The length that the kernel compares. */
+  readonly bytes: 1 | 2 | 4;
+  /** nft's number for the type, which the kernel keeps for it. */
+  readonly type: number;
+  format(value: number): string;
+  /** The inverse of `format`; NaN on other text. */
+  parse(text: string): number;
+}
+
+const protocolNames = new Map([
+  [6, "tcp"],
+  [17, "udp"],
+  [132, "sctp"],
+]);
+const protocolNumbers = new Map([...protocolNames].map(([number, name]) => [name, number]));
+
+const addressField: Field = {
+  bytes: 4,
+  type: 7,
+  format: fromU32,
+  parse: (text) => {
+    const address = parseIpv4(text);
+    return address === undefined ? Number.NaN : toU32(address);
+  },
+};
+const protocolField: Field = {
+  bytes: 1,
+  type: 12,
+  format: (value) => protocolNames.get(value) ?? String(value),
+  parse: (text) => protocolNumbers.get(text) ?? Number(text),
+};
+const portField: Field = { bytes: 2, type: 13, format: String, parse: Number };
+
+export const field = { address: addressField, protocol: protocolField, port: portField } as const;
+
+/** nft packs the types of a concatenation into one number, 6 bits each. */
+export function typeOf(fields: readonly Field[]): number {
+  return fields.reduce((packed, { type }) => packed * 64 + type, 0);
+}
+
+/** Writes the value of a field in network order. */
+export function writeField(view: DataView, at: number, { bytes }: Field, value: number): void {
+  if (bytes === 4) view.setUint32(at, value);
+  else if (bytes === 2) view.setUint16(at, value);
+  else view.setUint8(at, value);
+}
+
+export function readField(view: DataView, at: number, { bytes }: Field): number {
+  if (bytes === 4) return view.getUint32(at);
+  return bytes === 2 ? view.getUint16(at) : view.getUint8(at);
+}

@@ -1,0 +1,198 @@
+/**
+ * The table's frame in a canonical form: a line for the table, each map, each chain and each rule, the rules in their
+ * order. The same code describes the messages that make a frame and those that the kernel dumps, so that two frames are
+ * the same exactly where their lines are.
+ *
+ * An attribute is its number and its bytes, `7=6e6174…`; nothing is interpreted, so nothing unknown is overlooked.
+ */
+import {
+  attributeEnd,
+  attributeType,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+} from "../netlink/attributes.ts";
+import type { NetlinkMessage } from "../netlink/message.ts";
+import { encodeFrame, type Frame } from "./frame.ts";
+import { newMap } from "./frame-messages.ts";
+import { type MapName, mapNames, tableName } from "./maps.ts";
+import {
+  chainAttribute,
+  expressionAttribute,
+  headerBytes,
+  messageType,
+  ruleAttribute,
+  setAttribute,
+  tableAttribute,
+} from "./wire.ts";
+
+/** `undefined`: there is no such table. */
+export type FrameLines = readonly string[] | undefined;
+
+/** What to read of a message: handles, use counts and what newer kernels add for information are left out. */
+interface Shape {
+  readonly kind: "table" | "chain" | "map" | "rule";
+  /** The table's name. */
+  readonly table: number;
+  readonly attributes: readonly number[];
+}
+
+const shapes: ReadonlyMap<number, Shape> = new Map([
+  [messageType.newTable, { kind: "table", table: tableAttribute.name, attributes: [tableAttribute.flags] }],
+  [
+    messageType.newChain,
+    {
+      kind: "chain",
+      table: chainAttribute.table,
+      attributes: [
+        chainAttribute.name,
+        chainAttribute.hook,
+        chainAttribute.policy,
+        chainAttribute.type,
+        chainAttribute.flags,
+      ],
+    },
+  ],
+  [
+    messageType.newSet,
+    {
+      kind: "map",
+      table: setAttribute.table,
+      attributes: [
+        setAttribute.name,
+        setAttribute.flags,
+        setAttribute.keyType,
+        setAttribute.keyLength,
+        setAttribute.dataType,
+        setAttribute.dataLength,
+        setAttribute.policy,
+        setAttribute.description,
+        setAttribute.timeout,
+        setAttribute.objectType,
+        setAttribute.expression,
+        setAttribute.expressions,
+      ],
+    },
+  ],
+  [
+    messageType.newRule,
+    {
+      kind: "rule",
+      table: ruleAttribute.table,
+      attributes: [ruleAttribute.chain, ruleAttribute.expressions],
+    },
+  ],
+]);
+
+/** The lines that a dump of `frame` gives. */
+export function frameLines(frame: Frame): readonly string[] {
+  const reader = new FrameReader();
+  for (const { type, payload } of encodeFrame(frame)) {
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+    reader.read(type, view, 0, payload.length);
+  }
+  return reader.lines ?? [];
+}
+
+/** The maps among the lines that are as ours are: those whose elements can be read. */
+export function readableMaps(lines: readonly string[]): readonly MapName[] {
+  const present = new Set(lines);
+  return mapNames.filter((name) => present.has(lineOf(newMap(name))));
+}
+
+/** Gathers what dumps of tables, chains, maps and rules say of our table. */
+export class FrameReader {
+  #table: string | undefined;
+  /** Maps, chains, objects and flow tables, as the kernel counts them. */
+  #held: number | undefined;
+  readonly #objects: string[] = [];
+  readonly #rules: string[] = [];
+
+  read(type: number, view: DataView, start: number, end: number): void {
+    const shape = shapes.get(type);
+    if (shape === undefined || textOf(view, start, end, shape.table) !== tableName) return;
+    const line = describe(shape, view, start, end);
+    if (shape.kind === "rule") this.#rules.push(line);
+    else if (shape.kind !== "table") this.#objects.push(line);
+    else {
+      this.#table = line;
+      const use = find(view, start, end, tableAttribute.use);
+      this.#held = use === undefined ? undefined : view.getUint32(requirePayload(view, use, end, 4));
+    }
+  }
+
+  /** The rules of one chain stay in their order, all else is sorted. */
+  get lines(): FrameLines {
+    if (this.#table === undefined) return undefined;
+    const held = this.#held ?? this.#objects.length;
+    const chainOf = (rule: string) => rule.slice(0, rule.indexOf(" ", "rule ".length));
+    const rules = this.#rules.toSorted((a, b) => compareText(chainOf(a), chainOf(b)));
+    return [`${this.#table}holding ${held}`, ...this.#objects.toSorted(compareText), ...rules];
+  }
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function lineOf({ type, payload }: NetlinkMessage): string {
+  const shape = shapes.get(type);
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  return shape === undefined ? "" : describe(shape, view, 0, payload.length);
+}
+
+function describe({ kind, attributes }: Shape, view: DataView, start: number, end: number): string {
+  let line = `${kind} `;
+  for (const type of attributes) {
+    const at = find(view, start, end, type);
+    if (at === undefined) continue;
+    const [from, to] = [payloadOf(at), attributeEnd(view, at, end)];
+    const isRule = kind === "rule" && type === ruleAttribute.expressions;
+    line += `${type}=${isRule ? expressionsText(view, from, to) : hex(view, from, to)} `;
+  }
+  return line;
+}
+
+/** `payload(1=00000001 2=…) lookup(…)`. */
+function expressionsText(view: DataView, start: number, end: number): string {
+  const expressions: string[] = [];
+  for (let at = start; at < end; at = nextAttribute(view, at, end)) {
+    let [name, leaves] = ["", ""];
+    const itemEnd = attributeEnd(view, at, end);
+    for (let part = payloadOf(at); part < itemEnd; part = nextAttribute(view, part, itemEnd)) {
+      const [from, to] = [payloadOf(part), attributeEnd(view, part, itemEnd)];
+      if (attributeType(view, part) === expressionAttribute.name) name = readText(view, from, to);
+      else leaves = leavesText(view, from, to);
+    }
+    expressions.push(`${name}(${leaves})`);
+  }
+  return expressions.join(" ");
+}
+
+function leavesText(view: DataView, start: number, end: number): string {
+  const leaves: string[] = [];
+  for (let at = start; at < end; at = nextAttribute(view, at, end))
+    leaves.push(`${attributeType(view, at)}=${hex(view, payloadOf(at), attributeEnd(view, at, end))}`);
+  return leaves.sort().join(" ");
+}
+
+/** Where the message's attribute of this type is. */
+function find(view: DataView, start: number, end: number, type: number): number | undefined {
+  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
+    if (attributeType(view, at) === type) return at;
+  return undefined;
+}
+
+function textOf(view: DataView, start: number, end: number, type: number): string {
+  const at = find(view, start, end, type);
+  return at === undefined ? "" : readText(view, payloadOf(at), attributeEnd(view, at, end));
+}
+
+function hex(view: DataView, start: number, end: number): string {
+  let text = "";
+  for (let at = start; at < end; at++) text += hexDigits[view.getUint8(at)];
+  return text;
+}
+
+const hexDigits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -1,0 +1,160 @@
+/**
+ * The fixed part of the table: its maps, its three chains and their dozen rules. In nft's words, for a gateway whose
+ * EIPs are on one interface:
+ *
+ *     chain vpc_mark { type filter hook prerouting priority mangle;
+ *       iifname "eth0" meta mark set meta mark | 0x1
+ *     }
+ *     chain pre { type nat hook prerouting priority dstnat;
+ *       dnat ip to ip daddr map @fip_in
+ *       dnat ip to ip daddr . meta l4proto . th dport map @dnat_1
+ *       dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 65536 map @dnat_n
+ *     }
+ *     chain post { type nat hook postrouting priority srcnat;
+ *       snat ip to ip saddr map @fip_out
+ *       oifname "net1" snat ip to ip saddr . (ip saddr & 0.0.0.15) map @snat_r fully-random
+ *       oifname "net1" snat ip to ip saddr . (ip saddr & 0.0.0.15) map @snat_p
+ *       oifname "eth0" meta mark & 0x1 == 0x1 ct status dnat snat ip to ct original ip daddr map @hairpin fully-random
+ *     }
+ *
+ * A further interface, or a pool of more than 16 EIPs, brings one more pair of SNAT rules, a {@link Lookup}. All pairs
+ * share the two maps: each marks its buckets with its own number in the high half, `(ip saddr & 0.0.0.31) ^ 0.1.0.0`.
+ */
+import type { InterfaceName } from "../model/names.ts";
+import type { NetlinkMessage } from "../netlink/message.ts";
+import {
+  bitwise,
+  compare,
+  drawShare,
+  type Expression,
+  loadMeta,
+  loadOriginalDestination,
+  loadPacket,
+  loadStatus,
+  lookup,
+  nat,
+  register,
+  setMark,
+} from "./expressions.ts";
+import { newChain, newMap, newRule, newTable } from "./frame-messages.ts";
+import { type MapName, mapNames } from "./maps.ts";
+
+/** What the rules depend on. */
+export interface Frame {
+  readonly vpcInterface: InterfaceName;
+  /** The first is always there; the number of a lookup is its place. */
+  readonly lookups: readonly Lookup[];
+}
+
+/** How the packets that leave by one interface find a pool's member: by the low bits of the client's address. */
+export interface Lookup {
+  readonly interface: InterfaceName;
+  /** A power of two, at least 16 and at most 65,536. */
+  readonly buckets: number;
+}
+
+/** Makes the whole table, without elements, where there is none. */
+export function encodeFrame(frame: Frame): readonly NetlinkMessage[] {
+  return [
+    newTable(),
+    ...mapNames.map(newMap),
+    ...chains.map(newChain),
+    ...frameRules(frame).map(({ chain, expressions }) => newRule(chain, expressions)),
+  ];
+}
+
+const chains = [
+  { name: "vpc_mark", type: "filter", hook: "prerouting", priority: -150 },
+  { name: "pre", type: "nat", hook: "prerouting", priority: -100 },
+  { name: "post", type: "nat", hook: "postrouting", priority: 100 },
+] as const;
+
+type ChainName = (typeof chains)[number]["name"];
+
+interface FrameRule {
+  readonly chain: ChainName;
+  readonly expressions: readonly Expression[];
+}
+
+const [r1, r2, r3, r4] = register;
+
+function frameRules({ vpcInterface, lookups }: Frame): readonly FrameRule[] {
+  const rule = (chain: ChainName, ...expressions: readonly Expression[]): FrameRule => ({
+    chain,
+    expressions,
+  });
+  const service = [
+    loadPacket("destination", r1),
+    loadMeta("l4proto", r2),
+    loadPacket("destination port", r3),
+  ];
+  return [
+    rule(
+      "vpc_mark",
+      ...ifName("iifname", vpcInterface),
+      loadMeta("mark", r1),
+      bitwise(r1, hostOrder(~1), hostOrder(1)),
+      setMark(r1),
+    ),
+    rule("pre", loadPacket("destination", r1), lookup("fip_in"), nat("dnat")),
+    rule("pre", ...service, lookup("dnat_1"), nat("dnat", { withPort: true })),
+    rule("pre", ...service, drawShare(r4), lookup("dnat_n"), nat("dnat", { withPort: true })),
+    rule("post", loadPacket("source", r1), lookup("fip_out"), nat("snat")),
+    ...lookups.flatMap((pools, number) => [
+      rule("post", ...poolMember(pools, number, "snat_r"), nat("snat", { isFullyRandom: true })),
+      rule("post", ...poolMember(pools, number, "snat_p"), nat("snat")),
+    ]),
+    rule(
+      "post",
+      ...ifName("oifname", vpcInterface),
+      loadMeta("mark", r1),
+      bitwise(r1, hostOrder(1), hostOrder(0)),
+      compare(r1, "equal", hostOrder(1)),
+      loadStatus(r1),
+      bitwise(r1, hostOrder(IPS_DST_NAT), hostOrder(0)),
+      compare(r1, "not equal", hostOrder(0)),
+      loadOriginalDestination(r1),
+      lookup("hairpin"),
+      nat("snat", { isFullyRandom: true }),
+    ),
+  ];
+}
+
+const IPS_DST_NAT = 1 << 5;
+
+function poolMember(pools: Lookup, number: number, map: MapName): readonly Expression[] {
+  return [
+    ...ifName("oifname", pools.interface),
+    loadPacket("source", r1),
+    loadPacket("source", r2),
+    bitwise(r2, networkOrder(pools.buckets - 1), networkOrder(bucketBase(number))),
+    lookup(map),
+  ];
+}
+
+/** What the buckets of the lookup with this number begin at. */
+export function bucketBase(number: number): number {
+  return number * 0x1_0000;
+}
+
+/** Compares the whole of the kernel's 16 bytes for a name: no prefix of it. */
+function ifName(key: "iifname" | "oifname", name: InterfaceName): readonly Expression[] {
+  const bytes = Uint8Array.from({ length: 16 }, (_, index) =>
+    index < name.length ? name.charCodeAt(index) : 0,
+  );
+  return [loadMeta(key, r1), compare(r1, "equal", bytes)];
+}
+
+/** As marks and status bits stand in registers. */
+function hostOrder(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+/** As addresses stand in registers. */
+function networkOrder(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value);
+  return bytes;
+}

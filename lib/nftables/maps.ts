@@ -1,0 +1,82 @@
+/**
+ * The maps of the table `ip natgw`, whose elements are all that there is of an object:
+ *
+ *     fip_in    EIP                        : internal IP           every FIP
+ *     fip_out   internal IP                : EIP                   outward FIPs only
+ *     dnat_1    EIP . protocol . port      : IP . port             DNATs of one backend
+ *     dnat_n    EIP . protocol . port . shares : IP . port         the others; a new flow draws one of 65,536 shares
+ *     snat_r    clients . buckets          : EIP                   source ports at random
+ *     snat_p    clients . buckets          : EIP                   the client's port where it is free
+ *     hairpin   EIP                        : EIP                   every EIP
+ *
+ * An element is a key and a value in nft's own words, `203.0.113.3 . udp . 53 . 0-32767` and `10.0.1.7 . 53`: equal
+ * elements are equal texts.
+ */
+import { type Field, field } from "./fields.ts";
+
+/** The table of NAT; those of guard and gate are beside it. */
+export const tableName = "natgw";
+
+export interface ElementMap {
+  readonly key: readonly Field[];
+  readonly value: readonly Field[];
+  /** Keys may have ranges in their parts; no two of them may overlap. */
+  readonly isInterval: boolean;
+}
+
+const { address, protocol, port } = field;
+const addressToAddress: ElementMap = { key: [address], value: [address], isInterval: false };
+const clients: ElementMap = { key: [address, address], value: [address], isInterval: true };
+
+export const elementMaps = {
+  fip_in: addressToAddress,
+  fip_out: addressToAddress,
+  dnat_1: { key: [address, protocol, port], value: [address, port], isInterval: false },
+  dnat_n: { key: [address, protocol, port, port], value: [address, port], isInterval: true },
+  snat_r: clients,
+  snat_p: clients,
+  hairpin: addressToAddress,
+} as const satisfies Record<string, ElementMap>;
+
+export type MapName = keyof typeof elementMaps;
+export const mapNames = Object.keys(elementMaps) as readonly MapName[];
+
+/** Something for each map. */
+export type ByMap<T> = { readonly [K in MapName]: T };
+
+export function byMap<T>(make: (map: MapName) => T): ByMap<T> {
+  return {
+    fip_in: make("fip_in"),
+    fip_out: make("fip_out"),
+    dnat_1: make("dnat_1"),
+    dnat_n: make("dnat_n"),
+    snat_r: make("snat_r"),
+    snat_p: make("snat_p"),
+    hairpin: make("hairpin"),
+  };
+}
+
+/** Elements of one map: value by key. */
+export type ElementValues = ReadonlyMap<string, string>;
+/** A map that the kernel lacks is empty. */
+export type Elements = ByMap<ElementValues>;
+
+export const noElements: Elements = byMap(() => new Map());
+
+/** The key of the element that stands for all other keys (NFT_SET_ELEM_CATCHALL), as nft writes it. Never ours. */
+export const catchAll = "*";
+
+/** A part of a key: one value, or a range of them. */
+export function rangeText(first: string | number, last: string | number): string {
+  return first === last ? `${first}` : `${first}-${last}`;
+}
+
+/** Joins parts as nft does. */
+export function concatText(...parts: readonly (string | number)[]): string {
+  return parts.join(" . ");
+}
+
+/** As one would type it: `ip natgw fip_in { 203.0.113.10 : 10.0.1.5 }`. */
+export function elementText(map: MapName, key: string, value: string): string {
+  return `ip ${tableName} ${map} { ${key} : ${value} }`;
+}

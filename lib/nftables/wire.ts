@@ -1,0 +1,84 @@
+/**
+ * Numbers of nf_tables over NETLINK_NETFILTER, as in include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h.
+ * Only those that are used.
+ */
+
+const subsystem = 10 << 8;
+
+/** NFT_MSG_*, under the subsystem. What is dumped comes as NEW. */
+export const messageType = {
+  newTable: subsystem | 0,
+  getTable: subsystem | 1,
+  deleteTable: subsystem | 2,
+  newChain: subsystem | 3,
+  getChain: subsystem | 4,
+  newRule: subsystem | 6,
+  getRule: subsystem | 7,
+  newSet: subsystem | 9,
+  getSet: subsystem | 10,
+  newElements: subsystem | 12,
+  getElements: subsystem | 13,
+  deleteElements: subsystem | 14,
+  newGeneration: subsystem | 15,
+  getGeneration: subsystem | 16,
+} as const;
+
+/** NFNL_MSG_BATCH_BEGIN and _END, around a transaction; they belong to nfnetlink and not to the subsystem. */
+export const batchType = { begin: 16, end: 17 } as const;
+
+const AF_INET = 2;
+/** `struct nfgenmsg`: family, version 0, resource 0. Before every message's attributes. */
+export const inetHeader = Uint8Array.of(AF_INET, 0, 0, 0);
+/** All families. */
+export const anyHeader = Uint8Array.of(0, 0, 0, 0);
+/** Of BATCH_BEGIN and _END: the resource is the subsystem, in network order. */
+export const batchHeader = Uint8Array.of(0, 0, 0, 10);
+export const headerBytes = 4;
+
+/** NFNL_BATCH_GENID: what the sender takes for the ruleset's generation. */
+export const NFNL_BATCH_GENID = 1;
+export const NFTA_GEN_ID = 1;
+
+export const tableAttribute = { name: 1, flags: 2, use: 3 } as const;
+export const chainAttribute = { table: 1, name: 3, hook: 4, policy: 5, type: 7, flags: 10 } as const;
+export const hookAttribute = { number: 1, priority: 2 } as const;
+export const ruleAttribute = { table: 1, chain: 2, expressions: 4 } as const;
+export const setAttribute = {
+  table: 1,
+  name: 2,
+  flags: 3,
+  keyType: 4,
+  keyLength: 5,
+  dataType: 6,
+  dataLength: 7,
+  policy: 8,
+  description: 9,
+  id: 10,
+  timeout: 11,
+  userdata: 13,
+  objectType: 15,
+  expression: 17,
+  expressions: 18,
+} as const;
+/** NFTA_SET_DESC_CONCAT in the description, NFTA_SET_FIELD_LEN in each of its entries. */
+export const NFTA_SET_DESC_CONCAT = 2;
+export const NFTA_SET_FIELD_LEN = 1;
+export const setFlag = { interval: 0x4, map: 0x8, concatenation: 0x80 } as const;
+
+/** NFTA_LIST_ELEM: an entry of a list of expressions, fields or elements. */
+export const NFTA_LIST_ELEM = 1;
+export const NFTA_DATA_VALUE = 1;
+
+export const elementListAttribute = { table: 1, set: 2, elements: 3 } as const;
+export const elementAttribute = {
+  key: 1,
+  data: 2,
+  flags: 3,
+  expression: 7,
+  keyEnd: 10,
+  expressions: 11,
+} as const;
+/** NFT_SET_ELEM_CATCHALL: the element that stands for every key without one of its own. */
+export const NFT_SET_ELEM_CATCHALL = 2;
+
+export const expressionAttribute = { name: 1, data: 2 } as const;

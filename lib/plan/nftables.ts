@@ -1,0 +1,63 @@
+/** Plans the table: its frame and its elements, as one transaction. */
+import type { TableTransaction } from "../nftables/encode-transaction.ts";
+import { byMap, type ElementValues, elementText, tableName } from "../nftables/maps.ts";
+import type { Change } from "./change.ts";
+import type { MapDifference, ObservedTable, TableDifference } from "./nftables-compare.ts";
+import type { WantedTable } from "./nftables-wanted.ts";
+
+export interface TablePlan {
+  /** `undefined` where nothing is to be done. */
+  readonly transaction: TableTransaction | undefined;
+  readonly changes: readonly Change[];
+}
+
+/**
+ * A frame that is not as it should be is made anew together with all elements: whoever changed it, no packet meets a
+ * table without them.
+ */
+export function planTable(
+  wanted: WantedTable,
+  observed: ObservedTable,
+  difference: TableDifference,
+): TablePlan {
+  const changes = difference.maps.flatMap((part) => describe(part, observed.elements[part.map]));
+  if (difference.isFrameRight) {
+    const isThere = changes.length === 0;
+    return { transaction: isThere ? undefined : elementsTransaction(difference, observed), changes };
+  }
+  const isReplaced = observed.frame !== undefined;
+  const frame: Change = {
+    action: isReplaced ? "replace" : "add",
+    subsystem: "rule",
+    text: `table ip ${tableName}`,
+  };
+  const transaction: TableTransaction = {
+    frame: { make: wanted.frame, isReplaced },
+    remove: byMap(() => []),
+    add: byMap((map) => new Map([...wanted.elements[map]].map(([key, { value }]) => [key, value]))),
+  };
+  return { transaction, changes: [frame, ...changes] };
+}
+
+function elementsTransaction({ maps }: TableDifference, { elements }: ObservedTable): TableTransaction {
+  const differences = new Map(maps.map((part) => [part.map, part]));
+  return {
+    frame: undefined,
+    remove: byMap((map) => {
+      const { absent = [], surplus = [] } = differences.get(map) ?? {};
+      return [...surplus, ...absent].map(([key]) => key).filter((key) => elements[map].has(key));
+    }),
+    add: byMap((map) => new Map(differences.get(map)?.absent.map(([key, { value }]) => [key, value]))),
+  };
+}
+
+function describe({ map, absent, surplus }: MapDifference, observed: ElementValues): readonly Change[] {
+  const removals = surplus.map(
+    ([key, value]): Change => ({ action: "remove", subsystem: "rule", text: elementText(map, key, value) }),
+  );
+  const additions = absent.map(([key, { value, object }]): Change => {
+    const action = observed.has(key) ? "replace" : "add";
+    return { action, subsystem: "rule", object, text: elementText(map, key, value) };
+  });
+  return [...removals, ...additions];
+}
