@@ -69,6 +69,10 @@ export function degradations({ store, reconciler, interfaces }: SummaryParts): r
   const names = new Set(seen.network.links.map(({ name }) => name));
   const absent = [interfaces.vpc, interfaces.external].filter((name) => !names.has(name));
   if (absent.length > 0) add("InterfaceMissing", `there is no interface ${absent.join(" and no ")}`);
+  const down = seen.network.links.filter(
+    ({ name, isUp }) => Object.values(interfaces).includes(name) && !isUp,
+  );
+  if (down.length > 0) add("InterfaceDown", `${down.map(({ name }) => name).join(" and ")} down`);
   const deaf = arpIgnoring(program, seen.network);
   if (deaf.length > 0) add("ArpIgnored", `arp_ignore keeps ${deaf.join()} from answering for some addresses`);
   const quarantined = [...blocked.values()].filter(({ reason }) => reason === "Quarantined").length;
