@@ -23,6 +23,7 @@ export interface ObjectStatus {
     readonly status: string;
     readonly reason: string;
     readonly message: string;
+    readonly lastTransitionTime: string;
   }[];
 }
 

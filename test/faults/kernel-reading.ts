@@ -1,0 +1,44 @@
+/** What the gateway's kernel holds, read by the common tools and not by the agent's own eyes. */
+import type { Gateway } from "../support/gateway.ts";
+import { inNamespace } from "../support/namespaces.ts";
+import { run } from "../support/run.ts";
+
+export interface KernelReading {
+  /** On `net1`, without prefix lengths. */
+  readonly addresses: ReadonlySet<string>;
+  /** EIPs with a hairpin rule. */
+  readonly hairpins: ReadonlySet<string>;
+  /** EIP → internal IP, and back: the two halves of each FIP. */
+  readonly inward: ReadonlyMap<string, string>;
+  readonly outward: ReadonlyMap<string, string>;
+}
+
+/** One reading; throws where the namespace is just being made. */
+export async function readKernel({ lab, variant }: Gateway): Promise<KernelReading> {
+  const script = `${variant}-save -t nat && ip -4 -o address show dev net1`;
+  const [command = "ip", ...args] = inNamespace(lab.namespaceOf("gw"), ["sh", "-c", script]);
+  return parse(await run(command, args));
+}
+
+export function holdsEip(kernel: KernelReading, eip: string): boolean {
+  return kernel.addresses.has(eip) && kernel.hairpins.has(eip);
+}
+
+export function holdsFip(kernel: KernelReading, eip: string, internalIp: string): boolean {
+  return (
+    holdsEip(kernel, eip) && kernel.inward.get(eip) === internalIp && kernel.outward.get(internalIp) === eip
+  );
+}
+
+function parse(text: string): KernelReading {
+  return {
+    addresses: new Set(all(text, / inet (\S+)\//g).map(([address]) => address)),
+    hairpins: new Set(all(text, /^-A HAIRPIN_SNAT .*--ctorigdst (\S+) /gm).map(([eip]) => eip)),
+    inward: new Map(all(text, /^-A EXCLUSIVE_DNAT -d (\S+)\/32 -j DNAT --to-destination (\S+)$/gm)),
+    outward: new Map(all(text, /^-A EXCLUSIVE_SNAT -s (\S+)\/32 -j SNAT --to-source (\S+)$/gm)),
+  };
+}
+
+function all(text: string, pattern: RegExp): [string, string][] {
+  return Array.from(text.matchAll(pattern), ([, first = "", second = ""]) => [first, second]);
+}
