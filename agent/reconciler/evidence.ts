@@ -55,6 +55,7 @@ export function gatherEvidence(
     missing,
     contradicted: contradicted(program, remaining),
     isForwarding: isForwarding(program, seen.network),
+    isHeldBack: dataplane.isGateClosed(seen.rules),
   };
 }
 

@@ -17,6 +17,8 @@ export interface Evidence {
   /** Objects that a live flow still contradicts, with how. */
   readonly contradicted: ReadonlyMap<ObjectId, string>;
   readonly isForwarding: boolean;
+  /** The gate is closed: whatever is programmed, nothing leaves the VPC. */
+  readonly isHeldBack: boolean;
 }
 
 /** @returns a verdict for every object of `desired` */
@@ -50,7 +52,7 @@ function verdictOf(
   const obstacle =
     (missing === undefined ? undefined : programmed) ??
     ("eip" in spec ? eipObstacle(spec.eip, verdicts) : undefined) ??
-    (needsForwarding(kind) && !evidence.isForwarding ? forwardingOff : undefined) ??
+    (needsForwarding(kind) ? forwardingObstacle(evidence) : undefined) ??
     flowObstacle(evidence.contradicted.get(id));
   if (obstacle !== undefined)
     return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled: false };
@@ -75,6 +77,11 @@ function eipObstacle(eip: string, verdicts: ReadonlyMap<ObjectId, Verdict>): Cla
   return no("EipNotReady", `eip ${eip} is not ready: ${verdict?.ready.message ?? "it is not there"}`);
 }
 
+function forwardingObstacle({ isForwarding, isHeldBack }: Evidence): Claim | undefined {
+  if (!isForwarding) return forwardingOff;
+  return isHeldBack ? heldBack : undefined;
+}
+
 function flowObstacle(how: string | undefined): Claim | undefined {
   return how === undefined ? undefined : no("FlowsRemain", how);
 }
@@ -96,3 +103,4 @@ const acceptedClaim = yes("Accepted");
 const programmedClaim = yes("Programmed");
 const readyClaim = yes("Ready");
 const forwardingOff = no("ForwardingOff", "net.ipv4.ip_forward is 0 and could not be set");
+const heldBack = no("Pending", "nothing leaves the VPC before everything is verified");

@@ -165,6 +165,7 @@ t.test("the judge", async (t) => {
     missing: new Map(),
     contradicted: new Map(),
     isForwarding: true,
+    isHeldBack: false,
     ...more,
   });
   const readyUnder = (more: Partial<Evidence>) => {
@@ -188,6 +189,7 @@ t.test("the judge", async (t) => {
     ["eips/a", "routes/r"],
     "what translates needs forwarding",
   );
+  t.strictSame(readyUnder({ isHeldBack: true }), ["eips/a", "routes/r"], "and an open gate");
   t.strictSame(
     readyUnder({ contradicted: new Map([["fips/f", "1 live flow"]]) }),
     all.filter((id) => id !== "fips/f"),
