@@ -1,0 +1,185 @@
+/** A lab with the real agent in it, for one benchmark; and one without, which the bare tools fill. */
+import { mkdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { AgentProcess } from "../support/agent-process.ts";
+import type { ApiClient, WriteReply } from "../support/api-client.ts";
+import { Lab } from "../support/lab.ts";
+import { loadCommands } from "./bare.ts";
+import { type DataplaneName, settingsOf } from "./dataplanes.ts";
+import { Skip } from "./measurement.ts";
+import { ProfiledAgent } from "./profile.ts";
+import { eipNumbers, type Scenario, setOf } from "./scenario.ts";
+import { timeCommands } from "./timing.ts";
+
+const profiledMain = fileURLToPath(new URL("profiled-agent.ts", import.meta.url));
+/** Enough for 10,000 objects on a machine that does other things too. */
+const loadWait = "?wait=5m";
+const mostSettlingMs = 15_000;
+/** What a request that takes the lock needs where nobody else holds it: the fork. */
+const quietMs = 15;
+
+export interface PlantOptions {
+  readonly name: string;
+  readonly dataplane: DataplaneName;
+  /** Where profiles go; absent: none are taken. */
+  readonly profileDirectory: string | undefined;
+}
+
+export class Plant {
+  readonly lab: Lab;
+  readonly dataplane: DataplaneName;
+  readonly #options: PlantOptions;
+  readonly #directory: string;
+  #agent: AgentProcess | undefined;
+  #generation = 0;
+
+  constructor(options: PlantOptions) {
+    this.lab = new Lab(options.name, 1);
+    this.dataplane = options.dataplane;
+    this.#options = options;
+    this.#directory = join(tmpdir(), options.name);
+  }
+
+  /** Makes the lab and an agent that is ready and holds nothing. Throws {@link Skip} where the agent knows no such dataplane. */
+  async start(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true });
+    await this.lab.up();
+    await this.lab.ip("outside", "route add 198.18.0.0/15 dev eth0");
+    await this.#startAgent();
+  }
+
+  /** A new namespace, an empty disk and a new agent in the place of the old. */
+  async renew(): Promise<void> {
+    await this.#agent?.kill();
+    await this.lab.renewGateway();
+    await settled(this.gateway);
+    await rm(this.stateDirectory, { recursive: true, force: true });
+    this.#generation = 0;
+    await this.#startAgent();
+  }
+
+  async remove(): Promise<void> {
+    await this.#agent?.kill();
+    await this.lab.down();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  get api(): ApiClient {
+    return this.#running.api;
+  }
+
+  get pid(): number {
+    return this.#running.pid;
+  }
+
+  get gateway(): string {
+    return this.lab.namespaceOf("gw");
+  }
+
+  get stateDirectory(): string {
+    return join(this.#directory, "state");
+  }
+
+  /** PUTs the scenario and waits until all of it is Ready. */
+  async load(scenario: Scenario): Promise<void> {
+    const reply = await this.api.putSet(setOf(scenario, ++this.#generation), loadWait);
+    expectReady(reply.status, reply.body, "the full set");
+  }
+
+  /** Runs `act` under the profiler where profiles are asked for. */
+  async profiled<T>(name: string, act: () => Promise<T>): Promise<T> {
+    const { profileDirectory } = this.#options;
+    if (profileDirectory === undefined) return act();
+    const profile = new ProfiledAgent(this.pid, profileDirectory, `${name}-${this.dataplane}`);
+    await profile.begin();
+    const result = await act();
+    await profile.end();
+    return result;
+  }
+
+  get #running(): AgentProcess {
+    if (this.#agent === undefined) throw new Error("no agent was started");
+    return this.#agent;
+  }
+
+  async #startAgent(): Promise<void> {
+    const { dataplane, profileDirectory } = this.#options;
+    this.#agent = AgentProcess.start(this.lab, {
+      ...(profileDirectory === undefined ? {} : { main: profiledMain }),
+      stateDirectory: this.stateDirectory,
+      socketPath: join(this.#directory, "agent.sock"),
+      settings: {
+        NATGW_ARP_PROBE: "0",
+        NATGW_LOG_LEVEL: "warn",
+        ...settingsOf[dataplane],
+        ...(profileDirectory === undefined ? {} : { BENCH_PROFILES: profileDirectory }),
+      },
+    });
+    try {
+      await this.#agent.whenReady();
+    } catch (error) {
+      if (this.#agent.log.includes("bad value") || this.#agent.log.includes("not there yet")) {
+        throw new Skip(`the agent does not offer it: ${this.#agent.log.trim().slice(-200)}`);
+      }
+      throw error;
+    }
+  }
+}
+
+/** The same place without an agent. */
+export class BarePlant {
+  readonly lab: Lab;
+
+  constructor(name: string) {
+    this.lab = new Lab(name, 1);
+  }
+
+  async start(): Promise<void> {
+    await this.lab.up();
+  }
+
+  get gateway(): string {
+    return this.lab.namespaceOf("gw");
+  }
+
+  /** Loads the scenario by the bare tools. @returns milliseconds */
+  load(dataplane: DataplaneName, scenario: Scenario): number {
+    return timeCommands(this.gateway, loadCommands(dataplane, scenario));
+  }
+
+  async renew(): Promise<void> {
+    await this.lab.renewGateway();
+    await settled(this.gateway);
+  }
+
+  remove(): Promise<void> {
+    return this.lab.down();
+  }
+}
+
+/**
+ * Waits until the old namespace is gone: the kernel takes one apart in the background, 10,000 addresses for seconds, under
+ * a lock that all namespaces share. On a machine that never rests this gives up waiting.
+ */
+async function settled(namespace: string): Promise<void> {
+  const end = performance.now() + mostSettlingMs;
+  for (let quiet = 0; quiet < 5 && performance.now() < end; ) {
+    const ms = timeCommands(namespace, [{ argv: ["ip", "link", "set", "lo", "up"] }]);
+    quiet = ms < quietMs ? quiet + 1 : 0;
+    await delay(50);
+  }
+}
+
+/** Throws where a write that was waited for is not Ready: what it took would mean nothing. */
+export function expectReady(status: number, body: Partial<WriteReply>, what: string): void {
+  if (status === 200 && (body.notReadyTotal ?? 0) === 0) return;
+  throw new Error(`${what} was answered with ${status}: ${JSON.stringify(body).slice(0, 500)}`);
+}
+
+/** Objects that the scenario is made of. */
+export function objectsIn(scenario: Scenario): number {
+  return eipNumbers(scenario).length + scenario.fips + scenario.dnats + scenario.snats;
+}

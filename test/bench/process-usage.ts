@@ -1,0 +1,51 @@
+/** What a process and its children use, from /proc. */
+import { readdir, readFile } from "node:fs/promises";
+
+export interface Usage {
+  /** Seconds of CPU since the start; those of children that have ended included. */
+  readonly cpuSeconds: number;
+  readonly rssMiB: number;
+}
+
+/** Clock ticks a second: 100 wherever Linux runs today. */
+const ticksPerSecond = 100;
+const pageMiB = 4096 / (1 << 20);
+
+export async function usageOf(pid: number): Promise<Usage> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  // Behind the name, which may hold anything, the fields are numbers; the first there is the third of all.
+  const fields = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
+  const field = (number: number) => fields[number - 3] ?? Number.NaN;
+  const ticks = field(14) + field(15) + field(16) + field(17);
+  return { cpuSeconds: ticks / ticksPerSecond, rssMiB: field(24) * pageMiB };
+}
+
+export async function childrenOf(pid: number): Promise<readonly number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8");
+  const children = text.split(" ").filter(Boolean).map(Number);
+  const grandchildren = await Promise.all(children.map(childrenOf));
+  return [...children, ...grandchildren.flat()];
+}
+
+/** Of the process, and of all below it that live. */
+export async function familyUsage(pid: number): Promise<{ readonly self: Usage; readonly children: Usage }> {
+  const below = await Promise.all((await childrenOf(pid)).map(usageOf));
+  return {
+    self: await usageOf(pid),
+    children: {
+      cpuSeconds: sum(below.map(({ cpuSeconds }) => cpuSeconds)),
+      rssMiB: sum(below.map(({ rssMiB }) => rssMiB)),
+    },
+  };
+}
+
+export async function openFiles(pid: number): Promise<number> {
+  return (await readdir(`/proc/${pid}/fd`)).length;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,36 @@
+/**
+ * The daemon with a profiler at hand: SIGWINCH begins a profile, the next one ends it and writes it to the directory in
+ * BENCH_PROFILES. (A signal that the daemon has no other use for.)
+ */
+import { renameSync, writeFileSync } from "node:fs";
+import { Session } from "node:inspector/promises";
+import { join } from "node:path";
+import { profileName } from "./profile.ts";
+
+const session = new Session();
+session.connect();
+let isRunning = false;
+
+async function toggle(): Promise<void> {
+  if (!isRunning) {
+    await session.post("Profiler.enable");
+    await session.post("Profiler.setSamplingInterval", { interval: 500 });
+    await session.post("Profiler.start");
+    isRunning = true;
+    write("");
+    return;
+  }
+  const { profile } = await session.post("Profiler.stop");
+  isRunning = false;
+  write(JSON.stringify(profile));
+}
+
+/** An empty file says that the profiler runs. Whole or not at all: somebody waits for it. */
+function write(text: string): void {
+  const path = join(process.env.BENCH_PROFILES ?? "/tmp", profileName(process.pid));
+  writeFileSync(`${path}.part`, text);
+  renameSync(`${path}.part`, path);
+}
+
+process.on("SIGWINCH", () => void toggle());
+await import("../../agent/main.ts");

@@ -1,0 +1,30 @@
+/** The rows in the order in which they are measured: those that share a loaded gateway first. */
+import type { Row } from "./measurement.ts";
+import { deletesRow } from "./rows/deletes.ts";
+import { fullPassRow } from "./rows/full-pass.ts";
+import { growthRow } from "./rows/growth.ts";
+import { idleRow } from "./rows/idle.ts";
+import { leaksRow } from "./rows/leaks.ts";
+import { newFlowsRow } from "./rows/new-flows.ts";
+import { oneByOneRow } from "./rows/one-by-one.ts";
+import { iptablesChangeRow, nftablesChangeRow } from "./rows/one-change.ts";
+import { programRow } from "./rows/program.ts";
+import { repairRow } from "./rows/repair.ts";
+import { responsivenessRow } from "./rows/responsiveness.ts";
+
+export const rows: readonly Row[] = [
+  idleRow,
+  fullPassRow,
+  nftablesChangeRow,
+  iptablesChangeRow,
+  newFlowsRow,
+  repairRow,
+  deletesRow,
+  programRow,
+  responsivenessRow,
+  leaksRow,
+  growthRow,
+  oneByOneRow,
+];
+
+export const rowIds = rows.map(({ id }) => id).sort((a, b) => Number(a) - Number(b));

@@ -1,0 +1,74 @@
+/** Row 5: many FIPs deleted at once while many flows are alive, those of the deleted ones among them. */
+import { readFile } from "node:fs/promises";
+import type { WriteReply } from "../../support/api-client.ts";
+import { labAddresses } from "../../support/lab.ts";
+import type { Bench } from "../bench.ts";
+import { FlowTable, type InboundFlow } from "../flow-table.ts";
+import type { Measurement, Row } from "../measurement.ts";
+import { expectReady, type Plant } from "../plant.ts";
+import { eipAddress, fip } from "../scenario.ts";
+import { timeOf } from "../timing.ts";
+
+export const deletesRow: Row = {
+  id: "5",
+  title: "FIP deletes at once with a full flow table",
+  dataplanes: ["iptables-nft", "iptables-legacy", "nftables"],
+  async measure(bench) {
+    const plant = await bench.loaded();
+    const table = new FlowTable(plant.gateway);
+    try {
+      return await measure(bench, plant, table);
+    } finally {
+      table.flush();
+      table.close();
+    }
+  },
+};
+
+async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<readonly Measurement[]> {
+  const { objects, runs, isQuick } = bench.settings;
+  const wanted = isQuick ? 20_000 : 200_000;
+  const room = Number(await readFile("/proc/sys/net/netfilter/nf_conntrack_max", "utf8"));
+  const perFip = Math.max(1, Math.floor(Math.min(wanted, room - 10_000) / objects));
+  const deletes = Math.min(500, Math.floor(objects / 2));
+  bench.say(`making ${perFip * objects} flows`);
+  await table.inject(Array.from({ length: objects }, (_, index) => flowsOf(index + 1, perFip)).flat());
+
+  const [measured, toolDumps, rawDumps]: [number[], number[], number[]] = [[], [], []];
+  await plant.profiled("deletes", async () => {
+    for (let run = 0; run < runs; run++) {
+      toolDumps.push(table.timeToolDump());
+      rawDumps.push(await table.timeRawDump());
+      const numbers = Array.from({ length: deletes }, (_, index) => 1 + ((run * deletes + index) % objects));
+      measured.push(await timeOf(() => batch(plant, { delete: { fips: numbers.map((n) => fip(n).name) } })));
+      const left = await table.count();
+      if (left > perFip * (objects - deletes)) throw new Error(`${left} flows are left after the deletes`);
+      bench.say(`run ${run + 1}: ${Math.round(measured.at(-1) ?? 0)} ms`);
+      await batch(plant, { upsert: { fips: numbers.map((n) => fip(n)) } });
+      await table.inject(numbers.flatMap((n) => flowsOf(n, perFip)));
+    }
+  });
+  const what = `${deletes} FIPs of ${objects} deleted, ${perFip} flows on each, ${perFip * objects} in all`;
+  const against = (base: string, samples: readonly number[]): Measurement => ({
+    what,
+    unit: "ms",
+    samples: measured,
+    base: { what: base, samples },
+    allowed: 2,
+  });
+  return [against("conntrack -L", toolDumps), against("a raw netlink dump, not decoded", rawDumps)];
+}
+
+async function batch(plant: Plant, body: object): Promise<void> {
+  const reply = await plant.api.call<WriteReply>("POST", "/v1/batch?wait=2m", body);
+  expectReady(reply.status, reply.body, "the batch");
+}
+
+function flowsOf(number: number, count: number): readonly InboundFlow[] {
+  return Array.from({ length: count }, (_, index) => ({
+    client: labAddresses.outside,
+    clientPort: 20_000 + index,
+    eip: eipAddress(number),
+    internalIp: fip(number).internalIp,
+  }));
+}

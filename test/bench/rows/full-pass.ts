@@ -1,0 +1,41 @@
+/** Row 4: a pass over a gateway that is as it should be. */
+import { dumpCommands } from "../bare.ts";
+import { dataplaneNames } from "../dataplanes.ts";
+import type { Row } from "../measurement.ts";
+import { inTurns, timeCommands, timeOf } from "../timing.ts";
+
+export const fullPassRow: Row = {
+  id: "4",
+  title: "a converged full pass",
+  dataplanes: dataplaneNames,
+  async measure(bench) {
+    const { dataplane, settings } = bench;
+    const plant = await bench.loaded();
+    const pass = async () => {
+      const { changed, failed } = await plant.api.reconcile();
+      if (changed > 0 || failed.length > 0) throw new Error("the gateway is not converged");
+    };
+    await pass();
+    bench.say(`${settings.runs} passes`);
+    const samples = await plant.profiled("full-pass", () =>
+      inTurns(settings.runs, {
+        measured: () => timeOf(pass),
+        // The agent's own namespace: what it reads is what is dumped.
+        base: () => timeCommands(plant.gateway, dumpCommands(dataplane)),
+      }),
+    );
+    const dumps = dumpCommands(dataplane).map((command) => {
+      return `${command.argv.join(" ")}: ${timeCommands(plant.gateway, [command]).toFixed(0)} ms`;
+    });
+    return [
+      {
+        what: `POST /v1/reconcile over ${settings.objects} EIPs and FIPs`,
+        unit: "ms",
+        samples: samples.measured,
+        base: { what: "the bare dumps", samples: samples.base },
+        allowed: 1.2,
+        notes: dumps,
+      },
+    ];
+  },
+};

@@ -1,0 +1,43 @@
+/** Row 8: what a gateway costs that has nothing to do. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Row } from "../measurement.ts";
+import { familyUsage } from "../process-usage.ts";
+
+/** One resync interval by default, so that one resync is in it wherever it begins. */
+const windowMs = 30_000;
+
+export const idleRow: Row = {
+  id: "8",
+  title: "idle",
+  dataplanes: ["iptables-nft", "iptables-legacy", "nftables", "nftables-route"],
+  async measure(bench) {
+    const plant = await bench.loaded();
+    await plant.api.reconcile();
+    // What a load leaves behind is collected by and by.
+    await delay(5_000);
+    bench.say(`watching for ${windowMs / 1000} s`);
+    const { before, after } = await plant.profiled("idle", async () => {
+      const before = await familyUsage(plant.pid);
+      await delay(windowMs);
+      return { before, after: await familyUsage(plant.pid) };
+    });
+    const cpuSeconds =
+      after.self.cpuSeconds + after.children.cpuSeconds - before.self.cpuSeconds - before.children.cpuSeconds;
+    const at = `at ${bench.settings.objects} EIPs and FIPs`;
+    return [
+      {
+        what: `CPU ${at}, one resync in ${windowMs / 1000} s included`,
+        unit: "%",
+        samples: [(cpuSeconds * 100_000) / windowMs],
+        allowed: 1,
+      },
+      {
+        what: `RSS of the agent ${at}`,
+        unit: "MiB",
+        samples: [after.self.rssMiB],
+        allowed: 150,
+        notes: [`its children (the monitors) have ${after.children.rssMiB.toFixed(0)} MiB besides`],
+      },
+    ];
+  },
+};

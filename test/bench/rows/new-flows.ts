@@ -1,0 +1,89 @@
+/** Row 6: what a new flow costs behind the last of many FIPs, against one behind the only FIP. */
+import { DatagramSender } from "../datagrams.ts";
+import { iptablesOf } from "../dataplanes.ts";
+import { FlowTable } from "../flow-table.ts";
+import type { Row } from "../measurement.ts";
+import type { Plant } from "../plant.ts";
+import { eipAddress, fipsOnly } from "../scenario.ts";
+import { inTurns } from "../timing.ts";
+
+const flowsPerSample = 2_000;
+
+export const newFlowsRow: Row = {
+  id: "6",
+  title: "a new flow through the last FIP",
+  dataplanes: ["iptables-nft", "nftables"],
+  async measure(bench) {
+    const { objects, runs } = bench.settings;
+    const many = await bench.loaded();
+    const one = await bench.plant();
+    await one.load(fipsOnly(1));
+    const paths = [await Path.open(many, objects), await Path.open(one, 1)] as const;
+    bench.say(`${flowsPerSample} flows a sample, ${runs * 8} samples on each side`);
+    try {
+      const [throughLast, throughOnly] = paths;
+      const samples = await inTurns(runs * 8, {
+        measured: () => throughLast.timeFlows(),
+        base: () => throughOnly.timeFlows(),
+      });
+      return [
+        {
+          what: `time a new UDP flow, FIP ${objects} of ${objects}`,
+          unit: "µs",
+          samples: samples.measured,
+          base: { what: "through 1 FIP", samples: samples.base },
+          // Chains are searched one rule after the other: no limit can be set for them.
+          ...(iptablesOf(bench.dataplane) === undefined && { allowed: 1.05 }),
+        },
+      ];
+    } finally {
+      for (const path of paths) path.close();
+    }
+  },
+};
+
+const dropDatagrams = `table ip sink {
+  chain arrivals {
+    type filter hook prerouting priority raw
+    ip protocol udp drop
+  }
+}
+`;
+
+/** From the outside host through one FIP to the pod, which drops what comes. */
+class Path {
+  readonly #address: string;
+  readonly #sender: DatagramSender;
+  readonly #table: FlowTable;
+
+  private constructor(plant: Plant, fipNumber: number) {
+    this.#address = eipAddress(fipNumber);
+    this.#sender = new DatagramSender(plant.lab.namespaceOf("outside"));
+    this.#table = new FlowTable(plant.gateway);
+  }
+
+  static async open(plant: Plant, fipNumber: number): Promise<Path> {
+    // An answer would cost as much as the flow.
+    await plant.lab.exec("pod1", ["nft", "-f", "-"], { input: dropDatagrams });
+    const path = new Path(plant, fipNumber);
+    // Neighbours are found, code is warm.
+    path.#sender.send(path.#address, 1_000, 10);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await path.timeFlows();
+    return path;
+  }
+
+  /** Microseconds a flow. Throws where not every datagram became one: then it was not the gateway that was timed. */
+  async timeFlows(): Promise<number> {
+    this.#table.flush();
+    const us = this.#sender.send(this.#address, 10_000, flowsPerSample);
+    const made = await this.#table.count();
+    if (made < flowsPerSample) throw new Error(`${flowsPerSample} datagrams made ${made} flows`);
+    return us;
+  }
+
+  close(): void {
+    this.#sender.close();
+    this.#table.close();
+  }
+}
