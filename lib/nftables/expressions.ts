@@ -7,7 +7,7 @@
  */
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import type { MapName } from "./maps.ts";
-import { expressionAttribute, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
+import { AF_INET, expressionAttribute, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
 
 /** One expression as an entry of a rule's list. */
 export type Expression = Uint8Array;
@@ -74,7 +74,6 @@ export function lookup(map: MapName): Expression {
 
 /** NF_NAT_RANGE_*: the first two follow from the registers given. */
 const rangeFlag = { addresses: 1, ports: 2, fullyRandom: 16 } as const;
-const AF_INET = 2;
 
 export interface NatOptions {
   /** The port is in the register after the address's. */

@@ -18,6 +18,7 @@ import { encodeFrame, type Frame } from "./frame.ts";
 import { newMap } from "./frame-messages.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
 import {
+  AF_INET,
   chainAttribute,
   expressionAttribute,
   headerBytes,
@@ -111,7 +112,8 @@ export class FrameReader {
 
   read(type: number, view: DataView, start: number, end: number): void {
     const shape = shapes.get(type);
-    if (shape === undefined || textOf(view, start, end, shape.table) !== tableName) return;
+    if (shape === undefined || view.getUint8(start) !== AF_INET) return;
+    if (textOf(view, start, end, shape.table) !== tableName) return;
     const line = describe(shape, view, start, end);
     if (shape.kind === "rule") this.#rules.push(line);
     else if (shape.kind !== "table") this.#objects.push(line);

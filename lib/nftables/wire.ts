@@ -26,7 +26,8 @@ export const messageType = {
 /** NFNL_MSG_BATCH_BEGIN and _END, around a transaction; they belong to nfnetlink and not to the subsystem. */
 export const batchType = { begin: 16, end: 17 } as const;
 
-const AF_INET = 2;
+/** NFPROTO_IPV4, the same number. */
+export const AF_INET = 2;
 /** `struct nfgenmsg`: family, version 0, resource 0. Before every message's attributes. */
 export const inetHeader = Uint8Array.of(AF_INET, 0, 0, 0);
 /** All families. */

@@ -98,6 +98,7 @@ export async function transact(
   messages: readonly NetlinkMessage[],
 ): Promise<Outcome> {
   const last = messages.length;
+  if (last === 0) return { kind: "done" };
   const framed = [
     begin(generation),
     ...messages.map((message, index) =>

@@ -1,0 +1,118 @@
+/** Reads what the kernel holds of the table, and what others hold beside it. */
+
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { concatBytes, textAttribute } from "../../../lib/netlink/attributes.ts";
+import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
+import { type Counter, forEachElement } from "../../../lib/nftables/decode-elements.ts";
+import { dumpElements } from "../../../lib/nftables/encode-elements.ts";
+import { foreignTable, isListable, parseListing, type TableLabel } from "../../../lib/nftables/foreign.ts";
+import { FrameReader, readableMaps } from "../../../lib/nftables/frame-lines.ts";
+import {
+  type Elements,
+  type ElementValues,
+  type MapName,
+  noElements,
+  tableName,
+} from "../../../lib/nftables/maps.ts";
+import {
+  anyHeader,
+  inetHeader,
+  messageType,
+  ruleAttribute,
+  setAttribute,
+} from "../../../lib/nftables/wire.ts";
+import type { ObservedTable } from "../../../lib/plan/nftables-compare.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+import type { Run } from "../run.ts";
+
+export interface Reading {
+  readonly table: ObservedTable;
+  /** The tables of others. */
+  readonly others: readonly TableLabel[];
+}
+
+/** The whole table. Several dumps: it is one state only where the generation is the same before and after. */
+export async function readTable(netlink: NetlinkConnection, signal: AbortSignal): Promise<Reading> {
+  const reader = new FrameReader();
+  const others: TableLabel[] = [];
+  const dump = (message: NetlinkMessage) =>
+    netlink.dump(
+      message,
+      (type, view, start, end) => {
+        const other = foreignTable(type, view, start, end);
+        if (other !== undefined) others.push(other);
+        reader.read(type, view, start, end);
+      },
+      signal,
+      forget,
+    );
+  await dump({ type: messageType.getTable, flags: 0, payload: anyHeader });
+  // The kernel refuses to dump sets of a table that is not there.
+  if (reader.lines === undefined) return { table: { frame: undefined, elements: noElements }, others };
+  await dump({ type: messageType.getChain, flags: 0, payload: inetHeader });
+  await dump(ofTable(messageType.getSet, setAttribute.table));
+  await dump(ofTable(messageType.getRule, ruleAttribute.table));
+  const frame = reader.lines;
+  return { table: { frame, elements: await readAllElements(netlink, readableMaps(frame), signal) }, others };
+}
+
+/** One map's elements, by key. */
+export async function readMap(
+  netlink: NetlinkConnection,
+  map: MapName,
+  signal: AbortSignal,
+): Promise<ElementValues> {
+  const values = new Map<string, string>();
+  await visitElements(netlink, map, (key, value) => values.set(key, value), signal);
+  return values;
+}
+
+/** Called with each element of a map; the counter is reused. */
+export async function visitElements(
+  netlink: NetlinkConnection,
+  map: MapName,
+  visit: (key: string, value: string, counter: Counter) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const onMessage = (type: number, view: DataView, start: number, end: number) => {
+    if (type === messageType.newElements) forEachElement(map, view, start, end, visit);
+  };
+  await netlink.dump(dumpElements(map), onMessage, signal, forget);
+}
+
+/** What nft lists of the tables of others. It is for people: where nft cannot tell, a line says so. */
+export async function listOthers(
+  others: readonly TableLabel[],
+  run: Run,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const listable = others.filter(isListable);
+  const untold = others.filter((label) => !isListable(label)).map((label) => `${label} (nft cannot list it)`);
+  if (listable.length === 0) return untold;
+  try {
+    const command = listable.map((label) => `list table ${label}`).join("; ");
+    const { stdout } = await run(["nft", "-n", command], { signal });
+    return [...parseListing(stdout), ...untold];
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof GatewayError)) throw error;
+    return [...others.map((label) => `${label} (not listed: ${error.message})`)];
+  }
+}
+
+/** An interrupted dump means that the generation moved, upon which the whole reading is made again. */
+function forget(): void {}
+
+async function readAllElements(
+  netlink: NetlinkConnection,
+  maps: readonly MapName[],
+  signal: AbortSignal,
+): Promise<Elements> {
+  const elements = { ...noElements };
+  for (const map of maps) elements[map] = await readMap(netlink, map, signal);
+  return elements;
+}
+
+function ofTable(type: number, attribute: number): NetlinkMessage {
+  return { type, flags: 0, payload: concatBytes(inetHeader, textAttribute(attribute, tableName)) };
+}

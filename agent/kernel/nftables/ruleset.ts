@@ -1,0 +1,204 @@
+/**
+ * The ruleset as this process knows it. The kernel counts every commit; while that count is what own transactions make
+ * of it, nobody else was here, and what was read stays true but for what was written, which is read back by key.
+ *
+ * So a look at a ruleset at rest costs one request. It is read whole at the start, when somebody else wrote (a rule of
+ * iptables-nft suffices), when a transaction came to a bad end, and every few minutes all the same.
+ */
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { encodeTransaction, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
+import { type FrameLines, frameLines } from "../../../lib/nftables/frame-lines.ts";
+import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import type { ObservedTable } from "../../../lib/plan/nftables-compare.ts";
+import type { ConversingConnection } from "../netlink/connection.ts";
+import type { Run } from "../run.ts";
+import { applyBarrier, observeBarrier } from "./barrier.ts";
+import { listOthers, readMap, readTable } from "./read.ts";
+import { nextGeneration, type Outcome, readElements, readGeneration, transact } from "./transaction.ts";
+
+export interface NftablesObserved {
+  readonly generation: number;
+  readonly table: ObservedTable;
+  readonly barrier: ObservedBarrier;
+  /** Rules of others, as nft lists them. */
+  readonly foreign: readonly string[];
+  /** When the whole was last read. */
+  readonly auditedAtMs: number;
+}
+
+export type NftablesStep =
+  | { readonly kind: "table"; readonly transaction: TableTransaction }
+  /** Input of `nft -f`. */
+  | { readonly kind: "barrier"; readonly input: string };
+
+export interface RulesetOptions {
+  readonly netlink: ConversingConnection;
+  readonly run: Run;
+  /** Longest time without a whole reading. */
+  readonly auditIntervalMs?: number;
+  /** Monotonic. */
+  readonly nowMs?: () => number;
+}
+
+/** Own transactions since the last reading. */
+interface Written {
+  readonly transactions: readonly TableTransaction[];
+  readonly isBarrier: boolean;
+}
+
+interface Known {
+  readonly observed: NftablesObserved;
+  /** The generation that own transactions led to. */
+  readonly generation: number;
+  readonly written: Written | undefined;
+}
+
+const maxReadings = 5;
+/** Beyond that many elements, whole maps are read. */
+const maxReadByKey = 256;
+
+export class Ruleset {
+  readonly #netlink: ConversingConnection;
+  readonly #run: Run;
+  readonly #auditIntervalMs: number;
+  readonly #nowMs: () => number;
+  #known: Known | undefined;
+  /** How this kernel tells a frame that it was given, where it uses other attributes than we. */
+  #rendering: { readonly asked: FrameLines; readonly told: string } | undefined;
+
+  constructor({ netlink, run, auditIntervalMs = 600_000, nowMs = () => performance.now() }: RulesetOptions) {
+    this.#netlink = netlink;
+    this.#run = run;
+    this.#auditIntervalMs = auditIntervalMs;
+    this.#nowMs = nowMs;
+  }
+
+  async read(signal: AbortSignal): Promise<NftablesObserved> {
+    const known = this.#known;
+    const isDue = known === undefined || this.#nowMs() - known.observed.auditedAtMs >= this.#auditIntervalMs;
+    if (isDue || (await readGeneration(this.#netlink, signal)) !== known.generation)
+      return this.#audit(signal);
+    if (known.written === undefined) return known.observed;
+    return (await this.#readBack(known, known.written, signal)) ?? this.#audit(signal);
+  }
+
+  /**
+   * Takes the steps one after the other, each in a transaction of its own, for as long as nobody else writes. They are
+   * given no signal: a transaction once begun is finished.
+   */
+  async write(steps: readonly NftablesStep[], base: NftablesObserved): Promise<Outcome> {
+    let known: Known = { observed: base, generation: base.generation, written: undefined };
+    for (const step of steps) {
+      // Until the step's end is known, nothing is.
+      this.#known = undefined;
+      const outcome =
+        step.kind === "table"
+          ? await transact(this.#netlink, known.generation, encodeTransaction(step.transaction))
+          : await this.#writeBarrier(step.input, known.generation);
+      if (outcome.kind === "stale") return outcome;
+      if (outcome.kind === "done") known = after(known, step);
+      this.#known = known;
+      if (outcome.kind === "refused") return outcome;
+    }
+    return { kind: "done" };
+  }
+
+  /** nft takes no generation from us: whether somebody came between shows afterwards. */
+  async #writeBarrier(input: string, generation: number): Promise<Outcome> {
+    await applyBarrier(input, this.#run);
+    const now = await readGeneration(this.#netlink, AbortSignal.timeout(barrierTimeoutMs));
+    return { kind: now === nextGeneration(generation) ? "done" : "stale" };
+  }
+
+  /** @returns `undefined` where only a whole reading can tell */
+  async #readBack(
+    known: Known,
+    written: Written,
+    signal: AbortSignal,
+  ): Promise<NftablesObserved | undefined> {
+    const { observed, generation } = known;
+    if (written.transactions.some(({ frame }) => frame !== undefined)) return undefined;
+    const barrier = written.isBarrier ? await observeBarrier(this.#run, signal) : observed.barrier;
+    const elements = await this.#readWritten(observed.table.elements, written.transactions, signal);
+    if ((await readGeneration(this.#netlink, signal)) !== generation) return undefined;
+    return this.#learn({
+      ...observed,
+      generation,
+      barrier,
+      table: { frame: observed.table.frame, elements },
+    });
+  }
+
+  async #readWritten(
+    before: Elements,
+    transactions: readonly TableTransaction[],
+    signal: AbortSignal,
+  ): Promise<Elements> {
+    const keys = mapNames.flatMap((map) => [...keysOf(map, transactions)].map((key) => ({ map, key })));
+    const elements: { [K in MapName]: Elements[K] } = { ...before };
+    if (keys.length > maxReadByKey) {
+      for (const map of new Set(keys.map((one) => one.map)))
+        elements[map] = await readMap(this.#netlink, map, signal);
+      return elements;
+    }
+    const values = await readElements(this.#netlink, keys, signal);
+    for (const [map, group] of Map.groupBy(keys.entries(), ([, one]) => one.map)) {
+      const copy = new Map(before[map]);
+      for (const [at, { key }] of group) {
+        const value = values[at];
+        if (value === undefined) copy.delete(key);
+        else copy.set(key, value);
+      }
+      elements[map] = copy;
+    }
+    return elements;
+  }
+
+  async #audit(signal: AbortSignal): Promise<NftablesObserved> {
+    for (let reading = 1; reading <= maxReadings; reading++) {
+      const generation = await readGeneration(this.#netlink, signal);
+      const auditedAtMs = this.#nowMs();
+      const { table, others } = await readTable(this.#netlink, signal);
+      const barrier = await observeBarrier(this.#run, signal);
+      const foreign = await listOthers(others, this.#run, signal);
+      if ((await readGeneration(this.#netlink, signal)) !== generation) continue;
+      const frame = this.#recognize(table.frame, generation);
+      return this.#learn({ generation, table: { ...table, frame }, barrier, foreign, auditedAtMs });
+    }
+    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+  }
+
+  #learn(observed: NftablesObserved): NftablesObserved {
+    this.#known = { observed, generation: observed.generation, written: undefined };
+    return observed;
+  }
+
+  /** What is read right after a frame was made, before anybody else wrote, is how the kernel tells that frame. */
+  #recognize(read: FrameLines, generation: number): FrameLines {
+    const told = read?.join("\n") ?? "";
+    const known = this.#known;
+    const made = known?.written?.transactions.findLast(({ frame }) => frame !== undefined)?.frame;
+    if (known?.generation === generation && made !== undefined)
+      this.#rendering = { asked: frameLines(made.make), told };
+    return this.#rendering?.told === told ? this.#rendering.asked : read;
+  }
+}
+
+const barrierTimeoutMs = 10_000;
+
+function after({ observed, generation, written }: Known, step: NftablesStep): Known {
+  const { transactions = [], isBarrier = false } = written ?? {};
+  return {
+    observed,
+    generation: nextGeneration(generation),
+    written:
+      step.kind === "table"
+        ? { transactions: [...transactions, step.transaction], isBarrier }
+        : { transactions, isBarrier: true },
+  };
+}
+
+function keysOf(map: MapName, transactions: readonly TableTransaction[]): ReadonlySet<string> {
+  return new Set(transactions.flatMap(({ add, remove }) => [...remove[map], ...add[map].keys()]));
+}

@@ -1,0 +1,69 @@
+/** Rules of others: which tables there are besides ours, and what nft lists of them. */
+import { attributeEnd, attributeType, nextAttribute, payloadOf, readText } from "../netlink/attributes.ts";
+import { barrierTables } from "./barrier.ts";
+import { tableName } from "./maps.ts";
+import { headerBytes, messageType, tableAttribute } from "./wire.ts";
+
+/** A table as nft names it: `ip filter`. */
+export type TableLabel = string;
+
+/** NFPROTO_*. Those of IPv6 name none of our addresses. */
+const families = new Map([
+  [1, "inet"],
+  [2, "ip"],
+  [3, "arp"],
+  [5, "netdev"],
+  [7, "bridge"],
+]);
+
+const ownTables = new Set([tableName, ...Object.values(barrierTables)].map((name) => `ip ${name}`));
+
+/** The table that a message of a dump tells of; `undefined` where it is ours or of IPv6. */
+export function foreignTable(
+  type: number,
+  view: DataView,
+  start: number,
+  end: number,
+): TableLabel | undefined {
+  const family = families.get(view.getUint8(start));
+  if (type !== messageType.newTable || family === undefined) return undefined;
+  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
+    if (attributeType(view, at) !== tableAttribute.name) continue;
+    const label = `${family} ${readText(view, payloadOf(at), attributeEnd(view, at, end))}`;
+    return ownTables.has(label) ? undefined : label;
+  }
+  return undefined;
+}
+
+/** True where nft reads the label as a table's, and as nothing else. */
+export function isListable(label: TableLabel): boolean {
+  return /^[a-z]+ [A-Za-z_][A-Za-z0-9_.]*$/.test(label);
+}
+
+/**
+ * What stands in the chains and sets of an nft listing, a rule or list of elements a line, behind its table and chain:
+ * `ip filter INPUT ip saddr 203.0.113.9 drop`.
+ */
+export function parseListing(text: string): readonly string[] {
+  const rules: string[] = [];
+  let [table, block] = ["", ""];
+  for (const line of joinLines(text)) {
+    const [, isTable, label] = /^(table |\t(?:chain|set|map) )(.+) \{(?: # handle \d+)?$/.exec(line) ?? [];
+    if (label === undefined) {
+      if (line.startsWith("\t\t")) rules.push(`${table} ${block} ${line.trim()}`);
+    } else if (isTable === "table ") table = label;
+    else block = label;
+  }
+  return rules;
+}
+
+/** nft breaks a list of elements after a comma. */
+function joinLines(text: string): readonly string[] {
+  return text.replace(/,\n\t\t\s+/g, ", ").split("\n");
+}
+
+/** The lines among `rules` that name `address` itself, not one that only begins or ends like it. */
+export function linesNaming(rules: readonly string[], address: string): readonly string[] {
+  const names = new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`);
+  return rules.filter((line) => names.test(line));
+}
