@@ -14,6 +14,8 @@ import { ProfiledAgent } from "./profile.ts";
 import { eipNumbers, type Scenario, setOf } from "./scenario.ts";
 import { timeCommands } from "./timing.ts";
 
+/** As it is shipped: the sources would bring the compiler's memory with them. */
+const builtMain = fileURLToPath(new URL("../../dist/agent/main.js", import.meta.url));
 const profiledMain = fileURLToPath(new URL("profiled-agent.ts", import.meta.url));
 /** Enough for 10,000 objects on a machine that does other things too. */
 const loadWait = "?wait=5m";
@@ -108,14 +110,16 @@ export class Plant {
   async #startAgent(): Promise<void> {
     const { dataplane, profileDirectory } = this.#options;
     this.#agent = AgentProcess.start(this.lab, {
-      ...(profileDirectory === undefined ? {} : { main: profiledMain }),
+      main: profileDirectory === undefined ? builtMain : profiledMain,
       stateDirectory: this.stateDirectory,
       socketPath: join(this.#directory, "agent.sock"),
       settings: {
         NATGW_ARP_PROBE: "0",
         NATGW_LOG_LEVEL: "warn",
         ...settingsOf[dataplane],
-        ...(profileDirectory === undefined ? {} : { BENCH_PROFILES: profileDirectory }),
+        ...(profileDirectory === undefined
+          ? {}
+          : { BENCH_PROFILES: profileDirectory, BENCH_AGENT: builtMain }),
       },
     });
     try {

@@ -1,6 +1,6 @@
 /**
  * The daemon with a profiler at hand: SIGWINCH begins a profile, the next one ends it and writes it to the directory in
- * BENCH_PROFILES. (A signal that the daemon has no other use for.)
+ * BENCH_PROFILES. (A signal that the daemon has no other use for.) BENCH_AGENT is the daemon's entry.
  */
 import { renameSync, writeFileSync } from "node:fs";
 import { Session } from "node:inspector/promises";
@@ -33,4 +33,4 @@ function write(text: string): void {
 }
 
 process.on("SIGWINCH", () => void toggle());
-await import("../../agent/main.ts");
+await import(process.env.BENCH_AGENT ?? "../../agent/main.ts");

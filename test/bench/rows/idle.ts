@@ -1,5 +1,6 @@
 /** Row 8: what a gateway costs that has nothing to do. */
 import { setTimeout as delay } from "node:timers/promises";
+import { describeHeap, readMetrics } from "../agent-metrics.ts";
 import type { Row } from "../measurement.ts";
 import { familyUsage } from "../process-usage.ts";
 
@@ -36,7 +37,10 @@ export const idleRow: Row = {
         unit: "MiB",
         samples: [after.self.rssMiB],
         allowed: 150,
-        notes: [`its children (the monitors) have ${after.children.rssMiB.toFixed(0)} MiB besides`],
+        notes: [
+          `its children (the monitors) have ${after.children.rssMiB.toFixed(0)} MiB besides`,
+          describeHeap(await readMetrics(plant.api)),
+        ],
       },
     ];
   },

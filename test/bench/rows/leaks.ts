@@ -1,6 +1,7 @@
 /** Row 10: whether the agent grows with the changes that it has seen. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { describeHeap, readMetrics } from "../agent-metrics.ts";
 import type { Row } from "../measurement.ts";
 import type { Plant } from "../plant.ts";
 import { openFiles, usageOf } from "../process-usage.ts";
@@ -29,6 +30,7 @@ export const leaksRow: Row = {
       bench.say(`${points.at(-1)?.[0]} changes: RSS ${Math.round((points.at(-1)?.[1] ?? 0) / 1024)} MiB`);
     }
     const files = await openFiles(plant.pid);
+    const heap = describeHeap(await readMetrics(plant.api));
     const stateMiB = (await sizeOf(plant.stateDirectory)) / (1 << 20);
     await bench.clear();
     // The first half is warming up: code is compiled, the heap finds its size.
@@ -40,6 +42,7 @@ export const leaksRow: Row = {
         samples: [fitLine(later).slope * 1000],
         notes: [
           `RSS ${rssAt(points, 0)} MiB before, ${rssAt(points, checkpoints / 2)} at half, ${rssAt(points, checkpoints)} after`,
+          heap,
           `open files ${filesBefore} before, ${files} after; state on disk ${stateMiB.toFixed(1)} MiB after`,
         ],
       },

@@ -1,5 +1,6 @@
 /** Row 9: what others notice of a large write: how long the event loop is held, and how long reads take. */
 import { setTimeout as delay } from "node:timers/promises";
+import { readMetrics } from "../agent-metrics.ts";
 import type { Row } from "../measurement.ts";
 import type { Plant } from "../plant.ts";
 import { fipsOnly } from "../scenario.ts";
@@ -59,11 +60,10 @@ async function readingWhile(plant: Plant, act: () => Promise<void>): Promise<rea
   return times;
 }
 
-async function loopLag(plant: Plant): Promise<{ readonly p99Ms: number; readonly maxMs: number }> {
-  const { body } = await plant.api.call<string>("GET", "/metrics");
-  const seconds = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(body)?.[1]);
+async function loopLag({ api }: Plant): Promise<{ readonly p99Ms: number; readonly maxMs: number }> {
+  const metrics = await readMetrics(api);
   return {
-    p99Ms: seconds("nodejs_eventloop_lag_p99_seconds") * 1000,
-    maxMs: seconds("nodejs_eventloop_lag_max_seconds") * 1000,
+    p99Ms: metrics("nodejs_eventloop_lag_p99_seconds") * 1000,
+    maxMs: metrics("nodejs_eventloop_lag_max_seconds") * 1000,
   };
 }
