@@ -86,17 +86,20 @@ export async function listOthers(
   run: Run,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const listable = others.filter(isListable);
-  const untold = others.filter((label) => !isListable(label)).map((label) => `${label} (nft cannot list it)`);
-  if (listable.length === 0) return untold;
+  // A run for each: nft 1.0.6 finds only the first table of several that one run is to list.
+  const listings = await Promise.all(others.map((label) => listOther(label, run, signal)));
+  return listings.flat();
+}
+
+async function listOther(label: TableLabel, run: Run, signal: AbortSignal): Promise<readonly string[]> {
+  if (!isListable(label)) return [`${label} (nft cannot list it)`];
   try {
-    const command = listable.map((label) => `list table ${label}`).join("; ");
-    const { stdout } = await run(["nft", "-n", command], { signal });
-    return [...parseListing(stdout), ...untold];
+    const { stdout } = await run(["nft", "-n", "list", "table", ...label.split(" ")], { signal });
+    return parseListing(stdout);
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof GatewayError)) throw error;
-    return [...others.map((label) => `${label} (not listed: ${error.message})`)];
+    return [`${label} (not listed: ${error.message})`];
   }
 }
 
