@@ -20,6 +20,34 @@ export async function readKernel({ lab, variant }: Gateway): Promise<KernelReadi
   return parse(await run(command, args));
 }
 
+/** A connection-tracking entry, by its addresses. */
+export interface FlowReading {
+  /** Whom the original packets come from and go to, before any translation. */
+  readonly source: string;
+  readonly destination: string;
+  /** Whose address replaced the destination's, and the other way round; `undefined` where it was left as it was. */
+  readonly dnatOf: string | undefined;
+  readonly dnatTo: string | undefined;
+  /** Whose address replaced the source's. */
+  readonly snatTo: string | undefined;
+}
+
+/** The whole table. A client that goes on talking to a removed EIP makes entries anew, which translate nothing. */
+export async function readFlows({ lab }: Gateway): Promise<readonly FlowReading[]> {
+  const text = await lab.exec("gw", ["conntrack", "-L"]);
+  const tuples = /src=(\S+) dst=(\S+) .*src=(\S+) dst=(\S+) /g;
+  return Array.from(
+    text.matchAll(tuples),
+    ([, source = "", destination = "", replier = "", replied = ""]) => ({
+      source,
+      destination,
+      dnatOf: replier === destination ? undefined : destination,
+      dnatTo: replier === destination ? undefined : replier,
+      snatTo: replied === source ? undefined : replied,
+    }),
+  );
+}
+
 export function holdsEip(kernel: KernelReading, eip: string): boolean {
   return kernel.addresses.has(eip) && kernel.hairpins.has(eip);
 }

@@ -1,0 +1,197 @@
+/**
+ * A restart loses all.
+ *
+ * Seen in the field: the gateway's container restarted, by a crash, an eviction, an out-of-memory kill, and came back with an
+ * empty kernel. What should have filled it again looked at the pod's creation time, which had not changed, so that nothing
+ * was done: every tenant behind the gateway was cut off until somebody deleted the pod by hand. Where it was filled again,
+ * pods that had gone on sending meanwhile had left flows that no rule translated, for as long as they lived.
+ *
+ * Here the agent is killed and started over the same namespace, over new and empty ones with pods that never stop
+ * sending, and over what a careless hand left of a running gateway. There is no controller to ask: all it has is its state
+ * directory.
+ */
+import t, { type Test } from "tap";
+import { Gateway, variants } from "../support/gateway.ts";
+import type { HostStream } from "../support/host.ts";
+import { labAddresses } from "../support/lab.ts";
+import { until } from "../support/run.ts";
+import { eip, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
+import { WireWatch } from "./wire-watch.ts";
+
+const web = { eip: "eip-11", protocol: "tcp", externalPort: 8080, internalIp: "10.0.1.6", internalPort: 80 };
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11), eip(12), eip(13)],
+  fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
+  dnats: [{ name: "web", ...web }],
+  snats: [
+    { name: "all", eip: "eip-12", internalCIDR: "10.0.0.0/16" },
+    { name: "near", eip: "eip-13", internalCIDR: "10.0.1.0/24" },
+  ],
+  routes: [{ name: "far", destination: "10.0.0.0/16", via: "10.0.1.6" }],
+};
+
+/** A second address of pod2, behind it as seen from the gateway: it leaves by the wider SNAT. */
+const farPod = "10.0.7.7";
+
+for (const variant of variants) {
+  t.test(variant, async (t) => {
+    const gw = await Gateway.start(t, variant, { NATGW_RESYNC_INTERVAL: "1s" });
+    const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
+    await gw.lab.ip("pod2", `address add ${farPod}/32 dev eth0`);
+    t.equal((await gw.api.putSet(set)).status, 200);
+    // A history beside the full set: single writes must come back too, and what they took away must not.
+    t.equal((await gw.api.put("eips/eip-14", eip(14))).status, 200);
+    t.equal((await gw.api.put("fips/second", { eip: "eip-14", internalIp: "10.0.1.6" })).status, 200);
+    t.equal((await gw.api.delete("fips/second")).status, 204);
+    const wanted = await stateOf(gw);
+    const expectWhole = async (t: Test) => {
+      t.same(await stateOf(gw), wanted, "rules, addresses and routes are as they were");
+      t.match((await gw.api.status()).objects, {
+        eips: { ready: 5 },
+        fips: { ready: 1 },
+        snats: { ready: 2 },
+      });
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1", seenAs: labAddresses.outside });
+      t.match(await outside.ask(tcp("203.0.113.11", 8080)), { answeredBy: "pod2" });
+      t.match(await pod1.ask(outsideTcp), { seenAs: "203.0.113.10" });
+      t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.13" });
+      t.match(await pod2.ask({ ...outsideTcp, from: farPod }), { seenAs: "203.0.113.12" });
+    };
+
+    await t.test("kill -9, and the same namespace: not one write, not one byte lost", async (t) => {
+      await expectWhole(t);
+      const streams = [
+        await outside.open(tcp("203.0.113.10")),
+        await pod1.open(outsideTcp),
+        await pod2.open(outsideTcp),
+      ];
+      const expectFlowing = async () => {
+        for (const stream of streams) t.ok(await stream.advance(20_000), "a live flow goes on");
+      };
+      await expectFlowing();
+      for (let time = 0; time < 2; time++) {
+        const watch = await gw.watch();
+        await gw.agent.kill();
+        await expectFlowing();
+        await gw.startAgent().whenReady();
+        await gw.api.reconcile();
+        t.same(await watch.stop(), [], "from the kill to the second pass nobody wrote to the kernel");
+        await expectFlowing();
+      }
+      for (const stream of streams) t.ok((await stream.close()).isIntact, "to its end");
+      await expectWhole(t);
+      await gw.expectConverged(t);
+    });
+
+    await t.test("a new, empty namespace while the pods go on sending", async (t) => {
+      const wire = new WireWatch(gw.lab);
+      await wire.start();
+      const senders = await sendersOf(gw);
+      // Their connections die with the namespace; what they send again belongs to no flow that is known.
+      const orphaned = [await pod1.open(outsideTcp), await pod2.open(outsideTcp)];
+      const beginAnew = async () => {
+        await gw.agent.kill();
+        await gw.lab.renewGateway();
+        t.same(await gw.rules("nat"), []);
+      };
+      const translatedBefore = await wire.translated();
+      await beginAnew();
+      await gw.startAgent().whenReady();
+      await expectWhole(t);
+      for (const sender of senders) t.ok(await sender.advance(10, 20_000), "its own flow is answered again");
+
+      // Killed again as soon as it writes rules, when there is half of everything.
+      for (const readers of [0, 2]) {
+        await beginAnew();
+        const callsBefore = (await gw.toolbox.calls()).length;
+        gw.startAgent();
+        await until("the agent to write rules", async () => {
+          const calls = (await gw.toolbox.calls()).slice(callsBefore);
+          const written = calls.findIndex(({ tool }) => tool.endsWith("-restore"));
+          return written >= 0 && calls.length > written + readers;
+        });
+        await gw.agent.kill();
+        await gw.startAgent().whenReady();
+        await expectWhole(t);
+      }
+      for (const sender of senders) t.ok(await sender.advance(10, 20_000), "its own flow is answered again");
+      await Promise.all([...senders, ...orphaned].map((sender) => sender.close()));
+      t.same(await wire.leaks(), [], "not one packet left under a pod's own address");
+      t.ok((await wire.translated()) > translatedBefore, "and the watch was not blind");
+      await gw.expectConverged(t);
+    });
+
+    await t.test("flushed by hand under a running agent", async (t) => {
+      const harm = {
+        rules: () => gw.restore("*nat", ...ownedNatChains.map((chain) => `-F ${chain}`), "COMMIT"),
+        hooks: () => gw.restore("*nat", "-F PREROUTING", "-F POSTROUTING", "COMMIT"),
+        marks: () => gw.restore("*mangle", "-F VPC_MARK", "COMMIT"),
+        eips: () =>
+          gw.lab.ip("gw", ...[10, 11, 12, 13, 14].map((n) => `address delete ${eip(n).address} dev net1`)),
+        route: () => gw.lab.ip("gw", "route delete default"),
+        vpcRoute: () => gw.lab.ip("gw", "route delete 10.0.0.0/16"),
+        // The gateway's own goes along, and is put back by the hand that took it.
+        everything: () =>
+          gw.lab.ip("gw", "address flush dev net1", `address add ${labAddresses.external}/24 dev net1`),
+      };
+      const kindOf = { rules: "rule", hooks: "rule", marks: "rule", eips: "address" } as const;
+      for (const [name, strike] of Object.entries(harm)) {
+        const kind = (kindOf as Readonly<Record<string, string>>)[name] ?? "route";
+        const before = await driftOf(gw, kind);
+        await strike();
+        await until(
+          `${name} to be counted as repaired`,
+          async () => (await driftOf(gw, kind)) > before,
+          30_000,
+        );
+        await until(`${name} to be back`, async () => (await gw.api.plan()).changes.length === 0, 30_000);
+        await expectWhole(t);
+      }
+      t.ok((await gw.addresses("net1")).includes(`${labAddresses.external}/24`));
+      await gw.expectConverged(t);
+    });
+  });
+}
+
+const ownedNatChains = [
+  ...["DNAT_FILTER", "EXCLUSIVE_DNAT", "SHARED_DNAT"],
+  ...["SNAT_FILTER", "EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"],
+];
+
+/** Everything that a restart must bring back. Rules keep their order, since it means something; addresses and routes have none. */
+async function stateOf(gw: Gateway): Promise<Readonly<Record<string, readonly string[]>>> {
+  return {
+    nat: await gw.rules("nat"),
+    mangle: await gw.rules("mangle"),
+    addresses: (await gw.addresses("net1")).toSorted(),
+    routes: linesOf(await gw.lab.exec("gw", ["ip", "-4", "route", "show"])),
+    forwarding: linesOf(await gw.lab.exec("gw", ["sysctl", "-n", "net.ipv4.ip_forward"])),
+  };
+}
+
+function linesOf(text: string): readonly string[] {
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .toSorted();
+}
+
+/** Streams that never stop sending, whatever becomes of them: with a FIP, by the narrow SNAT, by the wide one. */
+function sendersOf(gw: Gateway): Promise<readonly HostStream[]> {
+  const [pod1, pod2] = [gw.host("pod1"), gw.host("pod2")];
+  return Promise.all([
+    pod1.open(outsideUdp),
+    pod2.open(outsideUdp),
+    pod2.open({ ...outsideUdp, from: farPod }),
+  ]);
+}
+
+async function driftOf(gw: Gateway, kind: string): Promise<number> {
+  const { body } = await gw.api.call<string>("GET", "/metrics");
+  return Number(
+    new RegExp(`^natgw_drift_repaired_total\\{kind="${kind}"\\} (\\S+)$`, "m").exec(body)?.[1] ?? 0,
+  );
+}

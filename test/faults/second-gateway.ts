@@ -1,0 +1,57 @@
+/** Another gateway on the wires of a lab, with an agent of its own: the neighbour that is given an EIP next. */
+import type { Test } from "tap";
+import { AgentProcess } from "../support/agent-process.ts";
+import type { Gateway } from "../support/gateway.ts";
+import { Lab } from "../support/lab.ts";
+import { addNamespaces, deleteNamespace, ipBatch } from "../support/namespaces.ts";
+
+export const secondGateway = { external: "203.0.113.253", vpc: "10.0.1.253" } as const;
+
+/** Starts it and waits until it is ready; it goes with the test. */
+export async function startSecondGateway(t: Test, first: Gateway): Promise<AgentProcess> {
+  // A lab that is never raised: all that is asked of it is what its gateway's namespace is called.
+  const lab = new Lab(`${first.lab.name}b`);
+  const namespace = lab.namespaceOf("gw");
+  await addNamespaces([namespace]);
+  t.teardown(() => deleteNamespace(namespace));
+  await ipBatch(`${first.lab.name}-wire`, [
+    ...cable("gw2-vpc", "eth0", namespace, "br-vpc"),
+    ...cable("gw2-out", "net1", namespace, "br-out"),
+  ]);
+  await ipBatch(namespace, [
+    "link set lo up",
+    `address add ${secondGateway.vpc}/24 dev eth0`,
+    `address add ${secondGateway.external}/24 dev net1`,
+    "link set eth0 up",
+    "link set net1 up",
+  ]);
+  const { stateDirectory, socketPath, settings } = first.agentOptions;
+  const agent = AgentProcess.start(lab, {
+    stateDirectory: `${stateDirectory}-2`,
+    socketPath: `${socketPath}.2`,
+    settings: { ...settings },
+  });
+  t.teardown(() => agent.kill());
+  return agent.whenReady();
+}
+
+/** Sends what comes from `source` on a pod by way of the second gateway. */
+export async function routeBySecondGateway(
+  first: Gateway,
+  pod: "pod1" | "pod2",
+  source: string,
+): Promise<void> {
+  await first.lab.ip(
+    pod,
+    `address add ${source}/24 dev eth0`,
+    `rule add from ${source} lookup 100`,
+    `route add default via ${secondGateway.vpc} dev eth0 table 100`,
+  );
+}
+
+function cable(port: string, nic: string, namespace: string, bridge: string): readonly string[] {
+  return [
+    `link add ${port} type veth peer name ${nic} netns ${namespace}`,
+    `link set ${port} master ${bridge} up`,
+  ];
+}

@@ -1,0 +1,258 @@
+/**
+ * An EIP that vanished from the controller leaks.
+ *
+ * Seen in the field: somebody stripped an EIP's finalizer to be rid of it. The object was gone, so nobody ever told the
+ * gateway: its address stayed on the interface and went on answering ARP, its rules went on translating, its flows lived
+ * on. The IP was free in the books, was given to another gateway, and two gateways fought for it; there was no list in
+ * which anybody could have seen it.
+ *
+ * Here the desired set is all that counts: what it does not name goes, at once and whole. What nobody answers for is
+ * listed and can be released, and is never removed unasked. Where a controller wants its EIPs to end with it, there are
+ * leases.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import t, { type Test } from "tap";
+import type { ObjectReply, Problem } from "../support/api-client.ts";
+import { Gateway, variants } from "../support/gateway.ts";
+import { labAddresses } from "../support/lab.ts";
+import { until } from "../support/run.ts";
+import { eip, eipAddress, gateway, outsideTcp, tcp, udp } from "../support/targets.ts";
+import { holdsFip, readFlows, readKernel } from "./kernel-reading.ts";
+import { routeBySecondGateway, startSecondGateway } from "./second-gateway.ts";
+
+interface Inventory {
+  readonly addresses: readonly {
+    readonly ip: string;
+    readonly role: string;
+    readonly users: readonly string[];
+  }[];
+  readonly subnets: readonly { readonly cidr: string; readonly used: number; readonly free: number }[];
+}
+
+const kept = { eips: [eip(12)], fips: [{ name: "kept", eip: "eip-12", internalIp: "10.0.1.6" }] };
+const web = {
+  name: "web",
+  eip: "eip-11",
+  protocol: "tcp",
+  externalPort: 8080,
+  internalIp: "10.0.1.6",
+  internalPort: 80,
+};
+const snat = { name: "snat", eip: "eip-11", internalCIDR: "10.0.1.0/24" };
+const full = {
+  gateway,
+  eips: [eip(10), eip(11), ...kept.eips],
+  fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }, ...kept.fips],
+  dnats: [web],
+  snats: [snat],
+};
+
+for (const variant of variants) {
+  t.test(variant, async (t) => {
+    const gw = await Gateway.start(t, variant, { NATGW_ARP_PROBE: "200ms" });
+    const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
+    const inventory = async () => (await gw.api.call<Inventory>("GET", "/v1/inventory")).body;
+    const roles = async () =>
+      Object.fromEntries((await inventory()).addresses.map(({ ip, role }) => [ip.split(".")[3], role]));
+    const expectNothingOf = async (t: Test, lastByte: number) => {
+      const ip = eipAddress(lastByte);
+      const rules = [
+        ...(await gw.rules("nat")),
+        ...(await gw.rules("mangle")),
+        ...(await gw.rules("filter")),
+      ];
+      t.same(
+        rules.filter((rule) => rule.split(/[ /]/).includes(ip)),
+        [],
+        `no rule names ${ip}`,
+      );
+      t.notOk((await gw.addresses("net1")).includes(`${ip}/24`), `${ip} is not on the interface`);
+      const flows = (await readFlows(gw)).filter((flow) => flow.dnatOf === ip || flow.snatTo === ip);
+      t.same(flows, [], `no flow translates to or from ${ip}`);
+    };
+
+    await t.test("a full set without it takes it out, whole and in one pass", async (t) => {
+      t.equal((await gw.api.putSet({ generation: 1, ...full })).status, 200);
+      const ending = [
+        await outside.open(tcp("203.0.113.10")),
+        await outside.open(udp("203.0.113.10")),
+        await outside.open(tcp("203.0.113.11", 8080)),
+        await pod1.open(outsideTcp),
+        await pod1.open(tcp("203.0.113.11", 8080)),
+        await pod2.open(tcp("203.0.113.10")),
+      ];
+      const staying = [await outside.open(tcp("203.0.113.12")), await pod2.open(outsideTcp)];
+      for (const stream of [...ending, ...staying]) t.ok(await stream.advance(5));
+      t.same(await roles(), { 1: "gateway", 10: "eip", 11: "eip", 12: "eip", 254: "self" });
+      t.match((await inventory()).subnets, [{ cidr: "203.0.113.0/24", used: 5, free: 249 }]);
+
+      // The second EIP's users are still asked for: they must not keep it alive.
+      const passesBefore = passesThatWrote(gw);
+      const orphaned = { dnats: [web], snats: [snat] };
+      const reply = await gw.api.putSet({ generation: 2, gateway, ...kept, ...orphaned });
+      t.match(reply.body, { ready: 2, notReadyTotal: 2 });
+      t.same(reply.body.notReady.map(reasonOf), ["EipNotFound", "EipNotFound"]);
+      for (const lastByte of [10, 11]) await expectNothingOf(t, lastByte);
+      t.equal(passesThatWrote(gw), passesBefore + 1, "one pass did it all");
+      t.same(await roles(), { 1: "gateway", 12: "eip", 254: "self" });
+      t.match((await inventory()).subnets, [{ cidr: "203.0.113.0/24", used: 3, free: 251 }]);
+      for (const stream of staying) t.ok(await stream.advance(20_000), "the others' flows go on");
+      for (const stream of staying) t.ok((await stream.close()).isIntact, "without losing a byte");
+      await Promise.all(ending.map((stream) => stream.close()));
+      await gw.expectConverged(t);
+    });
+
+    await t.test("another gateway takes the IP at once", async (t) => {
+      const second = await startSecondGateway(t, gw);
+      await routeBySecondGateway(gw, "pod2", "10.0.1.99");
+      t.equal((await second.api.putSet({ generation: 1, gateway })).status, 200);
+      t.equal(
+        reasonOf((await second.api.put("eips/eip-12", eip(12))).body),
+        "AddressConflict",
+        "it does look",
+      );
+      await second.api.delete("eips/eip-12");
+      t.equal((await gw.api.putSet({ generation: 3, ...full })).status, 200);
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
+
+      t.equal((await gw.api.putSet({ generation: 4, gateway, ...kept })).status, 200);
+      t.equal((await second.api.put("eips/eip-10", eip(10))).status, 200, "nobody answers for it any more");
+      const fip = { eip: "eip-10", internalIp: "10.0.1.99" };
+      t.equal((await second.api.put("fips/fip", fip)).status, 200);
+      t.match(
+        await outside.ask(tcp("203.0.113.10")),
+        { answeredBy: "pod2" },
+        "the outside knows where it went",
+      );
+
+      t.equal(
+        reasonOf((await gw.api.put("eips/eip-10", eip(10))).body),
+        "AddressConflict",
+        "no way back by force",
+      );
+      t.equal((await gw.api.delete("eips/eip-10")).status, 204);
+      await expectNothingOf(t, 10);
+      await gw.expectConverged(t);
+    });
+
+    await t.test(
+      "what nobody answers for is listed, released by call, and never removed unasked",
+      async (t) => {
+        const foreignRule = "-A FOREIGN -d 203.0.113.77/32 -j RETURN";
+        await gw.restore("*nat", ":FOREIGN -", "-A POSTROUTING -j FOREIGN", foreignRule, "COMMIT");
+        await gw.lab.ip("gw", "address add 203.0.113.77/24 dev net1", "address add 203.0.113.78/24 dev net1");
+        await gw.api.reconcile();
+        t.equal((await gw.api.putSet({ generation: 5, gateway, ...kept })).status, 200);
+        await gw.agent.kill();
+        await gw.startAgent().whenReady();
+        t.match(await roles(), { 12: "eip", 77: "orphan", 78: "orphan", 254: "self" });
+        t.match((await inventory()).subnets, [{ used: 5 }], "and counted");
+        const talker = await outside.open(udp("203.0.113.77"));
+        await until("a flow on the orphan", async () => (await gw.flows("203.0.113.77")).length > 0);
+        await talker.close();
+
+        const release = (ip: string) => gw.api.call<Problem>("POST", `/v1/inventory/${ip}/release`);
+        const refused = { [eipAddress(12)]: [409, "conflict"], [labAddresses.external]: [409, "in-use"] };
+        const absent = { [labAddresses.outside]: [409, "in-use"], [eipAddress(99)]: [404, "not-found"] };
+        for (const [ip, [status, code]] of Object.entries({ ...refused, ...absent })) {
+          const { status: answered, body } = await release(ip);
+          t.same([answered, body.code], [status, code], `release of ${ip}`);
+        }
+        const { status, body } = await release("203.0.113.77");
+        t.equal(status, 200);
+        t.match(body, { changes: [{ action: "remove", subsystem: "address" }] });
+        t.match(body, { foreignRules: [/203\.0\.113\.77/] }, "a foreign rule is listed");
+        t.same(await gw.flows("203.0.113.77"), [], "its flows are gone");
+        t.same(await gw.addresses("net1"), ["203.0.113.254/24", "203.0.113.12/24", "203.0.113.78/24"]);
+        t.ok((await gw.rules("nat")).includes(foreignRule), "a foreign rule is left");
+        t.equal((await release("203.0.113.77")).status, 404, "once is enough");
+        t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod2" });
+        await gw.expectConverged(t);
+      },
+    );
+
+    await t.test("a lease that nobody renews ends, with all on it, and not before", async (t) => {
+      const leased = (lastByte: number, leaseSeconds: number) => ({ ...eip(lastByte), leaseSeconds });
+      const fip = { name: "leased", eip: "eip-20", internalIp: "10.0.1.5" };
+      const put = (leaseSeconds: number) => {
+        const eips = [leased(20, leaseSeconds), eip(21), leased(22, 4)];
+        return gw.api.call<unknown>("POST", "/v1/batch?wait=20s", { upsert: { eips, fips: [fip] } });
+      };
+      /** Reads the kernel until the FIP is out of it: what is gone by then went before the reading ended. */
+      const expectEnd = async (t: Test, putAtMs: number, leaseSeconds: number) => {
+        const goneAtMs = await until(
+          "the leased EIP to go",
+          async () => !holdsFip(await readKernel(gw), "203.0.113.20", "10.0.1.5") && performance.now(),
+          30_000,
+        );
+        t.ok(goneAtMs - putAtMs >= leaseSeconds * 1000, `not before its ${leaseSeconds} s were over`);
+        await until("its status to say so", async () => (await reasonAt("eips/eip-20")) === "LeaseExpired");
+        t.equal(await reasonAt("fips/leased"), "LeaseExpired");
+        await expectNothingOf(t, 20);
+        t.equal(await reasonAt("eips/eip-21"), "Ready", "without a lease nothing ends");
+      };
+      const reasonAt = async (path: string) => reasonOf((await gw.api.get(path)).body);
+
+      let putAtMs = performance.now();
+      t.equal((await put(2)).status, 200);
+      const stream = await outside.open(tcp("203.0.113.20"));
+      const renewing = new AbortController();
+      const renewals = renewUntil(gw, "eip-22", renewing.signal);
+      await expectEnd(t, putAtMs, 2);
+      await stream.close();
+      await delay(Math.max(0, putAtMs + 4_500 - performance.now()));
+      t.equal(await reasonAt("eips/eip-22"), "Ready", "renewed, it lives beyond its first end");
+      renewing.abort();
+      t.same(await renewals, [200]);
+
+      putAtMs = performance.now();
+      t.equal((await put(5)).status, 200, "a write revives it");
+      t.match(await outside.ask(tcp("203.0.113.20")), { answeredBy: "pod1" });
+      await gw.agent.kill();
+      await gw.startAgent().whenReady();
+      await expectEnd(t, putAtMs, 5);
+      await until(
+        "the other, not renewed any more",
+        async () => (await reasonAt("eips/eip-22")) === "LeaseExpired",
+      );
+
+      putAtMs = performance.now();
+      t.equal((await put(1)).status, 200);
+      await gw.agent.kill();
+      await delay(Math.max(0, putAtMs + 4_500 - performance.now()));
+      await gw.lab.renewGateway();
+      const watch = await gw.watch();
+      await gw.startAgent().whenReady();
+      const seen = await watch.stop();
+      t.ok(
+        seen.some((line) => line.includes("203.0.113.21")),
+        "what has no lease is put into a new namespace",
+      );
+      t.same(
+        seen.filter((line) => line.includes("203.0.113.20")),
+        [],
+        "what ended meanwhile never is",
+      );
+      await expectNothingOf(t, 20);
+      await gw.expectConverged(t);
+    });
+  });
+}
+
+/** Renews twice a second. @returns the statuses that it was answered with */
+async function renewUntil(gw: Gateway, name: string, signal: AbortSignal): Promise<readonly number[]> {
+  const statuses = new Set<number>();
+  while (!signal.aborted) {
+    statuses.add((await gw.api.call("POST", "/v1/leases/renew", { eips: [name] })).status);
+    await delay(500);
+  }
+  return [...statuses];
+}
+
+function passesThatWrote(gw: Gateway): number {
+  return gw.agent.log.split("\n").filter((line) => line.includes("pass changed the kernel")).length;
+}
+
+function reasonOf({ status }: ObjectReply): string | undefined {
+  return status.conditions.find(({ type }) => type === "Ready")?.reason;
+}
