@@ -1,5 +1,5 @@
 /** Which SNAT serves a client: the longest prefix, and within a pool always the same EIP. */
-import t from "tap";
+import t, { type Test } from "tap";
 import { Gateway, variants } from "../support/gateway.ts";
 import { eip, gateway, outsideTcp, outsideUdp } from "../support/targets.ts";
 
@@ -36,6 +36,7 @@ for (const variant of variants) {
     const own = [...clients.slice(1).map(([address]) => address), ...poolClients];
     await gw.lab.ip("pod1", ...own.map((address) => `address add ${address}/32 dev eth0`));
 
+    let generation = 0;
     const bareSet = (generation: number) => ({
       generation,
       gateway,
@@ -44,26 +45,39 @@ for (const variant of variants) {
       routes: [{ name: "vpc", destination: "10.0.0.0/16", via: "10.0.1.5" }],
     });
 
-    await t.test("the longest prefix wins, in whatever order they come and go", async (t) => {
-      for (const [index, order] of orders.entries()) {
-        t.equal((await gw.api.putSet(bareSet(index + 1))).status, 200);
+    const expectBest = async (t: Test, order: readonly Length[], gone: ReadonlySet<Length>) => {
+      for (const [from, lengths] of clients) {
+        const best = lengths.find((length) => !gone.has(length));
+        if (best === undefined) continue;
+        const words = `put in order ${order}, less ${[...gone]}: ${from} leaves by ${best}`;
+        t.match(await pod1.ask({ ...outsideTcp, from }), { seenAs: `203.0.113.${best}` }, words);
+      }
+    };
+
+    await t.test("the longest prefix wins, in whatever order they come and go one by one", async (t) => {
+      for (const order of orders) {
+        t.equal((await gw.api.putSet(bareSet(++generation))).status, 200);
         for (const length of order) {
           const { name, ...spec } = snats[length];
           t.equal((await gw.api.put(`snats/${name}`, spec)).status, 200);
         }
         const gone = new Set<Length>();
-        for (const leaving of [undefined, ...order.slice(0, 3)]) {
-          if (leaving !== undefined) {
-            gone.add(leaving);
-            await gw.api.delete(`snats/${snats[leaving].name}`);
-          }
-          for (const [from, lengths] of clients) {
-            const best = lengths.find((length) => !gone.has(length));
-            const words = `put in order ${order}, less ${[...gone]}: ${from} leaves by ${best}`;
-            if (best === undefined) continue;
-            t.match(await pod1.ask({ ...outsideTcp, from }), { seenAs: `203.0.113.${best}` }, words);
-          }
+        await expectBest(t, order, gone);
+        for (const leaving of order.slice(0, 3)) {
+          gone.add(leaving);
+          await gw.api.delete(`snats/${snats[leaving].name}`);
+          await expectBest(t, order, gone);
         }
+      }
+      await gw.expectConverged(t);
+    });
+
+    await t.test("and in whatever order one set names them", async (t) => {
+      for (const order of orders) {
+        t.equal((await gw.api.putSet(bareSet(++generation))).status, 200);
+        const set = { ...bareSet(++generation), snats: order.map((length) => snats[length]) };
+        t.equal((await gw.api.putSet(set)).status, 200);
+        await expectBest(t, order, new Set());
       }
       await gw.expectConverged(t);
     });
@@ -74,7 +88,7 @@ for (const variant of variants) {
         eip: `eip-${lastByte}`,
         internalCIDR: "10.0.1.0/24",
       }));
-      const reply = await gw.api.putSet({ ...bareSet(orders.length + 1), snats: members });
+      const reply = await gw.api.putSet({ ...bareSet(++generation), snats: members });
       t.equal(reply.status, 200);
       t.same(reply.body.notReady, []);
       const clientsByEip: Record<string, number> = {};
