@@ -2,8 +2,10 @@
 import { readdir, readFile } from "node:fs/promises";
 
 export interface Usage {
-  /** Seconds of CPU since the start; those of children that have ended included. */
+  /** Seconds of CPU since the start. */
   readonly cpuSeconds: number;
+  /** Those of children that have ended. */
+  readonly endedSeconds: number;
   readonly rssMiB: number;
 }
 
@@ -19,8 +21,11 @@ export async function usageOf(pid: number): Promise<Usage> {
     .split(" ")
     .map(Number);
   const field = (number: number) => fields[number - 3] ?? Number.NaN;
-  const ticks = field(14) + field(15) + field(16) + field(17);
-  return { cpuSeconds: ticks / ticksPerSecond, rssMiB: field(24) * pageMiB };
+  return {
+    cpuSeconds: (field(14) + field(15)) / ticksPerSecond,
+    endedSeconds: (field(16) + field(17)) / ticksPerSecond,
+    rssMiB: field(24) * pageMiB,
+  };
 }
 
 export async function childrenOf(pid: number): Promise<readonly number[]> {
@@ -37,6 +42,7 @@ export async function familyUsage(pid: number): Promise<{ readonly self: Usage; 
     self: await usageOf(pid),
     children: {
       cpuSeconds: sum(below.map(({ cpuSeconds }) => cpuSeconds)),
+      endedSeconds: sum(below.map(({ endedSeconds }) => endedSeconds)),
       rssMiB: sum(below.map(({ rssMiB }) => rssMiB)),
     },
   };
