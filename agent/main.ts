@@ -15,6 +15,8 @@ import { readEpoch } from "./kernel/epoch.ts";
 import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
+import { openNftables } from "./kernel/nftables/transaction.ts";
+import { predecessorsOf } from "./kernel/predecessors.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
 import { Prober } from "./reconciler/prober.ts";
@@ -66,10 +68,12 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   metrics.desiredGeneration.set(store.current.desired.generation);
 
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
-  const dataplane = openDataplane(commands, config);
+  const ruleNetlink = openNftables();
+  const dataplane = openDataplane(commands, ruleNetlink, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openNetlink(NETLINK_NETFILTER);
   stop.push(async () => {
+    ruleNetlink.close();
     routeNetlink.close();
     filterNetlink.close();
   });
@@ -94,6 +98,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
+    predecessors: () => predecessorsOf(dataplane.backend, commands),
     network: createNetworkDriver({ netlink: routeNetlink }),
     conntrack: openConntrack(filterNetlink),
     announcer,
@@ -113,7 +118,10 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   stop.push(() => reconciler.stop());
   const events = createKernelEvents({
     // iptables-legacy has no events, and may be alone on a system without nft.
-    monitors: config.iptablesVariant === "legacy" ? [networkMonitor] : [networkMonitor, ruleMonitor],
+    monitors:
+      config.dataplane === "iptables" && config.iptablesVariant === "legacy"
+        ? [networkMonitor]
+        : [networkMonitor, ruleMonitor],
     onWake: (kind) => reconciler.wake(kind),
     onLost: (reason) => {
       metrics.eventsLost.inc();

@@ -3,6 +3,8 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import type { Config } from "../config.ts";
 import { createIptablesDataplane } from "./iptables/dataplane.ts";
 import { chooseVariant } from "./iptables/variant.ts";
+import type { ConversingConnection } from "./netlink/connection.ts";
+import { createNftablesDataplane } from "./nftables/dataplane.ts";
 import type { Run } from "./run.ts";
 import type { Dataplane } from "./seams.ts";
 
@@ -12,10 +14,11 @@ import type { Dataplane } from "./seams.ts";
  */
 export function openDataplane(
   run: Run,
+  nftables: ConversingConnection,
   { dataplane, iptablesVariant, eipBinding }: Pick<Config, "dataplane" | "iptablesVariant" | "eipBinding">,
 ): Dataplane {
-  if (dataplane === "nftables") throw notYet("NATGW_DATAPLANE", dataplane, "iptables");
   if (eipBinding === "route") throw notYet("NATGW_EIP_BINDING", eipBinding, "address");
+  if (dataplane === "nftables") return createNftablesDataplane({ netlink: nftables, run });
   return createIptablesDataplane({
     run,
     variant: async (signal) => {

@@ -48,6 +48,14 @@ export interface Dataplane<Observed = unknown, Steps = unknown> {
   missing(program: Program, observed: Observed): ReadonlyMap<ObjectId, string>;
 }
 
+/** Another dataplane that may have served in this namespace. */
+export interface Predecessor {
+  /** True where it holds anything of an object: somebody may rely on it. */
+  holdsRules(signal: AbortSignal): Promise<boolean>;
+  /** Takes out all that it owns, one transaction a table. @returns what was taken out */
+  clear(signal: AbortSignal): Promise<readonly Change[]>;
+}
+
 /** Links, addresses, routes and sysctls of this namespace. */
 export interface NetworkDriver {
   observe(signal: AbortSignal): Promise<ObservedNetwork>;

@@ -5,7 +5,14 @@ import type { Verdict } from "../../lib/model/status.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { StatePort } from "../api/ports.ts";
 import type { Clock } from "../clock.ts";
-import type { Announcer, ConntrackDriver, Dataplane, GateState, NetworkDriver } from "../kernel/seams.ts";
+import type {
+  Announcer,
+  ConntrackDriver,
+  Dataplane,
+  GateState,
+  NetworkDriver,
+  Predecessor,
+} from "../kernel/seams.ts";
 import type { Refusal } from "./evidence.ts";
 import type { Fight } from "./fights.ts";
 import type { SweepResult } from "./flow-sweep.ts";
@@ -15,6 +22,8 @@ import type { Prober } from "./prober.ts";
 export interface PassParts {
   readonly store: StatePort;
   readonly dataplane: Dataplane;
+  /** The dataplanes that may have served before this one; asked for after it was first observed. */
+  readonly predecessors: () => readonly Predecessor[];
   readonly network: NetworkDriver;
   readonly conntrack: ConntrackDriver;
   readonly announcer: Announcer;

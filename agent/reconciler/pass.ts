@@ -24,6 +24,7 @@ import { gatherEvidence, type Refusal } from "./evidence.ts";
 import { keyOf } from "./fights.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
+import { Heritage } from "./heritage.ts";
 import { beginEpoch, strikeOff, writeAhead } from "./ledger-keeper.ts";
 import type { PassRequest } from "./loop.ts";
 import { type Circumstances, createLookAhead, type LookAhead, type Outlook, type Seen } from "./outlook.ts";
@@ -36,6 +37,7 @@ const sweepIntervalMs = 300_000;
 
 export class Pass {
   readonly #parts: PassParts;
+  readonly #heritage: Heritage;
   readonly #lookAhead: LookAhead;
   readonly #sweep: FlowSweep;
   readonly #rules: RuleWriter;
@@ -51,6 +53,7 @@ export class Pass {
 
   constructor(parts: PassParts) {
     this.#parts = parts;
+    this.#heritage = new Heritage(parts.predecessors);
     this.#lookAhead = createLookAhead(parts.dataplane, parts.frame);
     this.#sweep = new FlowSweep(parts.conntrack);
     this.#rules = new RuleWriter(parts.dataplane, parts.clock);
@@ -75,13 +78,14 @@ export class Pass {
 
   /** True where the store says nothing and the kernel holds rules: whoever put them there still relies on them. */
   isUnadopted(state: State, seen: Seen): boolean {
-    return !state.isSet && this.#parts.dataplane.holdsRules(seen.rules);
+    return !state.isSet && (this.#heritage.holdsRules || this.#parts.dataplane.holdsRules(seen.rules));
   }
 
   async run(request: PassRequest, signal: AbortSignal): Promise<PassFindings> {
     const { store, epoch } = this.#parts;
     const state = store.current;
     const before = await this.observe(signal);
+    await this.#heritage.look(signal);
     if (this.isUnadopted(state, before)) return this.#leaveAlone(state, before);
 
     const refusals: Refusal[] = [];
@@ -109,13 +113,17 @@ export class Pass {
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
     let residual = this.foresee(state, after);
-    if (this.#mayOpenGate(residual)) {
+    if (this.#gate === "closed" && isWhole(residual)) {
       const { rules } = this.foresee(state, after, { gate: "open" });
       await this.#parts.dataplane.apply(rules, signal);
       this.#gate = "open";
       changes.push(...rules.changes);
       after = await this.observe(signal);
       residual = this.foresee(state, after);
+    }
+    if (this.#gate === "open" && isWhole(residual)) {
+      const cleared = await orRefusal("rules", refusals, () => this.#heritage.clear(signal));
+      changes.push(...(cleared ?? []));
     }
     this.#drift.conclude(version, planned, review, { residual, refusals }, this.#parts.clock.bootMs());
     return this.#conclude({ state, before, after, residual, changes, refusals, sweep, version, review });
@@ -174,14 +182,18 @@ export class Pass {
   }
 
   async #sweepFlows(
-    { compiled: { program } }: Outlook,
-    { network }: Seen,
+    { compiled: { program }, addresses }: Outlook,
+    before: Seen,
     version: string,
     refusals: Refusal[],
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
     this.#sweptAtMs = this.#parts.clock.bootMs();
     const { retired } = this.#parts.store.current.ledger;
+    // Flows to an EIP end here while its address stands; without it they go where their route leads.
+    const leaving = new Set(addresses.remove.map(({ entry }) => ledgerKey(entry)));
+    const staying = before.network.addresses.filter((address) => !leaving.has(ledgerKey(address)));
+    const network = { ...before.network, addresses: staying };
     const contradicts = compileContradicts({ program, retired, network });
     return orRefusal("flows", refusals, () => this.#sweep.sweep(contradicts, version, signal));
   }
@@ -195,13 +207,8 @@ export class Pass {
   /** Closed in a fresh namespace, and where a pass before this life closed it and did not live to open it. */
   #firstGate({ rules }: Seen): GateState {
     const { dataplane } = this.#parts;
-    return dataplane.isGateClosed(rules) || dataplane.isPristine(rules) ? "closed" : "open";
-  }
-
-  /** Once all that is not quarantined verified, and nothing is on its way. */
-  #mayOpenGate({ rules, addresses, compiled }: Outlook): boolean {
-    if (this.#gate !== "closed" || rules.changes.length > 0 || addresses.add.length > 0) return false;
-    return ![...compiled.blocked.values()].some(({ reason }) => reason === "Pending");
+    if (dataplane.isGateClosed(rules)) return "closed";
+    return dataplane.isPristine(rules) && !this.#heritage.holdsRules ? "closed" : "open";
   }
 
   async #conclude(found: {
@@ -306,6 +313,12 @@ export class Pass {
     );
     return due.length === 0 ? undefined : Math.min(...due);
   }
+}
+
+/** True where all that is not quarantined verified, and nothing is on its way. */
+function isWhole({ rules, addresses, compiled }: Outlook): boolean {
+  if (rules.changes.length > 0 || addresses.add.length > 0) return false;
+  return ![...compiled.blocked.values()].some(({ reason }) => reason === "Pending");
 }
 
 /** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */

@@ -79,13 +79,18 @@ export class RuleWriter {
   }
 }
 
-/** Who may be at fault: the objects that the plan writes something for. */
+/**
+ * Who may be at fault: the objects that the plan writes something for, Eips first. Without its Eip an object has no
+ * rules: tried before it, the object would pass for innocent, and the Eip be blamed for it.
+ */
 function candidatesOf({ changes }: RulePlan): readonly ObjectId[] {
-  const candidates = new Set<ObjectId>();
+  const eips = new Set<ObjectId>();
+  const users = new Set<ObjectId>();
   for (const { object, action } of changes) {
-    if (object !== undefined && action !== "remove") candidates.add(object);
+    if (object === undefined || action === "remove") continue;
+    (parseObjectId(object).kind === "eip" ? eips : users).add(object);
   }
-  return [...candidates];
+  return [...eips, ...users];
 }
 
 function revisionOf(state: State, id: ObjectId): number {

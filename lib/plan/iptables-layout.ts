@@ -15,6 +15,7 @@ import type { Cidr } from "../model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../model/names.ts";
 import { bucketsOf, type Program, type ProgramDnat, type SnatPool } from "../model/program.ts";
 import { outsideInterfaces } from "../nftables/barrier.ts";
+import { ownedChains } from "./iptables-owned.ts";
 
 export interface WantedRule {
   readonly rule: Rule;
@@ -105,6 +106,20 @@ export function wantedFilter(program: Program, isGateClosed: boolean): WantedTab
     absent: isGateClosed ? [] : ["NATGW_GATE"],
   };
 }
+
+/** The tables without anything of the agent's: what a dataplane leaves behind once another took over. */
+export const wantedNothing: readonly WantedTable[] = (
+  [
+    ["nat", ["PREROUTING", "POSTROUTING"]],
+    ["mangle", ["PREROUTING"]],
+    ["filter", ["FORWARD"]],
+  ] as const
+).map(([table, hooked]) => ({
+  table,
+  chains: [],
+  hooks: hooked.map((chain) => ({ chain, position: "anywhere", rules: [] })),
+  absent: ownedChains[table],
+}));
 
 function frame(name: string, targets: readonly string[]): WantedChain {
   return { name, order: "exact", rules: targets.map((target) => ({ rule: jumpTo(target) })) };

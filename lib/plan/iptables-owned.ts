@@ -11,7 +11,8 @@ const objectChains = [
   "HAIRPIN_SNAT",
 ] as const;
 
-const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
+/** The agent's own, by table. */
+export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
   nat: ["DNAT_FILTER", "SNAT_FILTER", ...objectChains],
   mangle: ["VPC_MARK"],
   filter: ["NATGW_GATE", "NATGW_GUARD"],

@@ -18,7 +18,7 @@ export function planTable(wanted: WantedTable, observed: TableRules = new Map())
   const parts = [
     ...wanted.chains.map((chain) => planChain(chain, observed.get(chain.name))),
     ...wanted.hooks.map((hook) => planHook(hook, wanted.absent, observed.get(hook.chain) ?? [])),
-    ...wanted.absent.map((chain) => planAbsent(chain, wanted.hooks, observed)),
+    ...wanted.absent.map((chain) => planAbsent(chain, wanted, observed)),
   ];
   const lines = [...parts.flatMap(({ resets }) => resets), ...parts.flatMap((part) => part.lines)];
   return {
@@ -63,11 +63,11 @@ function hookDifference(hook: WantedHook, observed: readonly Rule[]) {
   };
 }
 
-function planAbsent(chain: string, hooks: readonly WantedHook[], observed: TableRules): LinesPlan {
+function planAbsent(chain: string, wanted: WantedTable, observed: TableRules): LinesPlan {
   const rules = observed.get(chain);
   if (rules === undefined) return nothing;
   // A foreign jump to it would have the kernel refuse the deletion, and the rest with it: an empty chain does no harm.
-  const isNeeded = isReferenced(chain, hooks, observed);
+  const isNeeded = isReferenced(chain, wanted, observed);
   if (isNeeded && rules.length === 0) return nothing;
   const text = isNeeded ? resetChain(chain) : deleteChain(chain);
   return {
@@ -77,11 +77,14 @@ function planAbsent(chain: string, hooks: readonly WantedHook[], observed: Table
   };
 }
 
-function isReferenced(chain: string, hooks: readonly WantedHook[], observed: TableRules): boolean {
+/** What leaves in the same transaction refers to nothing any more: the hooks' own jumps, and the rules of other absent chains. */
+function isReferenced(chain: string, { hooks, absent }: WantedTable, observed: TableRules): boolean {
   const ownJump = jumpTo(chain).text;
   const hooked = new Set(hooks.map((hook) => hook.chain));
-  return [...observed].some(([name, rules]) =>
-    rules.some(({ text }) => text.includes(chain) && !(hooked.has(name) && text === ownJump)),
+  return [...observed].some(
+    ([name, rules]) =>
+      !absent.includes(name) &&
+      rules.some(({ text }) => text.includes(chain) && !(hooked.has(name) && text === ownJump)),
   );
 }
 
