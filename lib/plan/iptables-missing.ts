@@ -87,8 +87,8 @@ function checkChain(chain: WantedChain, rules: TableRules, shadows: ShadowIndex,
   const isSurplus = new Set(surplus);
   const objectOf = new Map(kept.map(({ asRead, wanted }) => [asRead, wanted.object]));
   for (const rule of shadows.isEmpty && surplus.length === 0 ? [] : observed) {
-    const cover = isSurplus.has(rule) ? undefined : shadows.coverOf(rule);
-    if (cover !== undefined) say(objectOf.get(rule), `${rule.text} is kept from packets by ${cover.text}`);
+    const shadow = isSurplus.has(rule) ? undefined : shadows.shadowOf(rule);
+    if (shadow !== undefined) say(objectOf.get(rule), `${rule.text} is kept from packets by ${shadow.text}`);
     if (isSurplus.has(rule)) shadows.add(rule);
   }
 }

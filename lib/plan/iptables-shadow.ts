@@ -1,4 +1,4 @@
-/** Finds rules that an earlier rule keeps every packet from. */
+/** Finds rules that an earlier rule keeps packets from. */
 import { type MaskedAddress, maskedParts } from "../iptables/masked.ts";
 import type { Rule, RuleSpec } from "../iptables/rule.ts";
 
@@ -31,22 +31,28 @@ export class ShadowIndex {
     this.#wide.set(rule.text, rule);
   }
 
-  /** The first rule found that takes all that `rule` would; an opaque one counts, as nobody knows what it takes. */
-  coverOf(rule: Rule): Rule | undefined {
+  /**
+   * The first rule found that takes some of the packets that `rule` is for: one client of a network, one port of a
+   * FIP. An opaque one counts, as nobody knows what it takes.
+   */
+  shadowOf(rule: Rule): Rule | undefined {
     if (this.#opaque !== undefined) return this.#opaque;
     const { spec } = rule;
     if (spec === undefined) return undefined;
     const takes = (earlier: Rule) =>
-      earlier.spec !== undefined && earlier.text !== rule.text && covers(earlier.spec, spec);
+      earlier.spec !== undefined && earlier.text !== rule.text && mayMeet(earlier.spec, spec);
     return this.#wide.values().find(takes) ?? this.#near(spec).find(takes);
   }
 
+  /** Those whose address may be one that `spec` asks for. */
   *#near(spec: RuleSpec): Generator<Rule, undefined> {
     for (const [field, byMask] of this.#byAddress) {
-      const masked = spec[field];
-      if (masked === undefined) continue;
-      const { address } = maskedParts(masked);
-      for (const [mask, byValue] of byMask) yield* byValue.get((address & mask) >>> 0) ?? [];
+      const own = spec[field] === undefined ? { address: 0, mask: 0 } : maskedParts(spec[field]);
+      for (const [mask, byValue] of byMask) {
+        const isNarrower = (mask & ~own.mask) !== 0;
+        if (!isNarrower) yield* byValue.get((own.address & mask) >>> 0) ?? [];
+        else for (const rules of byValue.values()) yield* rules;
+      }
     }
   }
 
@@ -62,29 +68,24 @@ export class ShadowIndex {
   }
 }
 
-/** True where every packet that `inner` matches is matched by `outer`. */
-export function covers(outer: RuleSpec, inner: RuleSpec): boolean {
+/** False where no packet can match both. */
+export function mayMeet(one: RuleSpec, other: RuleSpec): boolean {
   return (
-    outer.probability === undefined &&
-    addressFields.every((field) => holds(outer[field], inner[field])) &&
-    isWider(outer.inInterface, inner.inInterface) &&
-    isWider(outer.outInterface, inner.outInterface) &&
-    isWider(outer.protocol, inner.protocol) &&
-    isWider(outer.destinationPort, inner.destinationPort) &&
-    isWider(outer.ctState, inner.ctState) &&
-    isWider(outer.mark?.value, inner.mark?.value) &&
-    isWider(outer.mark?.mask, inner.mark?.mask)
+    addressFields.every((field) => haveCommon(one[field], other[field])) &&
+    isAnyOrEqual(one.inInterface, other.inInterface) &&
+    isAnyOrEqual(one.outInterface, other.outInterface) &&
+    isAnyOrEqual(one.protocol, other.protocol) &&
+    isAnyOrEqual(one.destinationPort, other.destinationPort)
   );
 }
 
-function holds(outer: MaskedAddress | undefined, inner: MaskedAddress | undefined): boolean {
-  if (outer === undefined) return true;
-  if (inner === undefined) return false;
-  const wide = maskedParts(outer);
-  const narrow = maskedParts(inner);
-  return (wide.mask & ~narrow.mask) === 0 && (narrow.address & wide.mask) >>> 0 === wide.address;
+function haveCommon(one: MaskedAddress | undefined, other: MaskedAddress | undefined): boolean {
+  if (one === undefined || other === undefined) return true;
+  const a = maskedParts(one);
+  const b = maskedParts(other);
+  return ((a.address ^ b.address) & a.mask & b.mask) === 0;
 }
 
-function isWider(outer: unknown, inner: unknown): boolean {
-  return outer === undefined || outer === inner;
+function isAnyOrEqual(one: unknown, other: unknown): boolean {
+  return one === undefined || other === undefined || one === other;
 }

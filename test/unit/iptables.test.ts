@@ -459,13 +459,18 @@ t.test("what is missing, and of whom", async (t) => {
     ["-I EXCLUSIVE_DNAT 2 -j LOG --log-prefix x", ["fips/f2", "dnats/d1", "dnats/d2"]],
     ["-I EXCLUSIVE_DNAT 1 -d 203.0.113.2/32 -j DNAT --to-destination 10.0.9.9", ["fips/f2"]],
     ["-A EXCLUSIVE_DNAT -d 203.0.113.3/32 -p udp -j RETURN", ["dnats/d2"]],
-    ["-A EXCLUSIVE_SNAT -s 10.0.1.0/24 -j RETURN", ["snats/s3", "snats/s4", "snats/s5"]],
-    ["-I SHARED_SNAT 1 -s 10.0.1.4/255.255.255.253 -j RETURN", ["snats/s3"]],
-    ["-A EXCLUSIVE_SNAT -s 10.0.1.6/31 -j RETURN", ["snats/s3", "snats/s4"]],
-    ["-A EXCLUSIVE_SNAT -s 10.0.1.0/26 -j RETURN", ["snats/s3", "snats/s4"]],
+    // One client of a network, one port of a FIP, a share of a service: whose packets are taken is not as asked.
+    [
+      "-I EXCLUSIVE_DNAT 1 -d 203.0.113.2/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.9.9",
+      ["fips/f2"],
+    ],
+    ["-A EXCLUSIVE_SNAT -s 10.0.1.0/24 -o net1 -j RETURN", ["snats/s3", "snats/s4", "snats/s5", "snats/s6"]],
+    ["-I SHARED_SNAT 1 -s 10.0.1.4/255.255.255.253 -o net1 -j RETURN", ["snats/s3", "snats/s5", "snats/s6"]],
+    ["-A EXCLUSIVE_SNAT -s 10.0.2.0/26 -o net1 -j RETURN", ["snats/s6"]],
+    ["-A EXCLUSIVE_SNAT -s 10.0.1.6/32 -j RETURN", ["snats/s3", "snats/s5", "snats/s6", ...eips]],
     [
       "-I SHARED_DNAT 1 -d 203.0.113.3/32 -p tcp -m statistic --mode random --probability 0.50000000000 -m tcp --dport 80 -j RETURN",
-      [],
+      ["dnats/d1"],
     ],
     ["-I EXCLUSIVE_DNAT 1 -d 203.0.113.2/32 -j DNAT --to-destination 10.0.1.5", []],
     ["-I HAIRPIN_SNAT 1 -m conntrack --ctorigdst 203.0.113.2 -j RETURN", ["eips/e2"]],
