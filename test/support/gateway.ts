@@ -90,10 +90,14 @@ export class Gateway {
   }
 
   /** Starts an agent in the place of the one before, which must have ended. */
-  startAgent(settings: Readonly<Record<string, string>> = {}): AgentProcess {
+  startAgent(
+    settings: Readonly<Record<string, string>> = {},
+    more: Pick<AgentOptions, "main"> = {},
+  ): AgentProcess {
     const options = this.agentOptions;
     this.#agent = AgentProcess.start(this.lab, {
       ...options,
+      ...more,
       settings: { ...options.settings, ...settings },
     });
     return this.#agent;

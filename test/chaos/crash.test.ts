@@ -1,0 +1,244 @@
+/**
+ * Crash consistency: kill -9 at random instants under writes from several hands, and disks that fail.
+ *
+ * `NATGW_SEED` repeats a run's choices, though not its instants; `NATGW_KILLS` asks for more of them.
+ */
+import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import t, { type Test } from "tap";
+import { Gateway, variants } from "../support/gateway.ts";
+import { until } from "../support/run.ts";
+import { eip, eipAddress, gateway, outsideTcp, tcp } from "../support/targets.ts";
+import { randomFrom, Writer } from "./writers.ts";
+
+const seed = Number(process.env.NATGW_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const kills = Number(process.env.NATGW_KILLS ?? 30);
+/** On a very busy machine fewer kills must do. */
+const killsEndMs = performance.now() + (process.env.NATGW_KILLS === undefined ? 60_000 : 3_600_000);
+const random = randomFrom(seed);
+t.comment(`seed ${seed}`);
+
+const badDisk = fileURLToPath(new URL("agent-on-bad-disk.ts", import.meta.url));
+
+/** Last bytes: FIP `21` stands on Eip `eip-21`, 203.0.113.21. */
+const shares = [
+  [21, 22, 23],
+  [31, 32, 33],
+  [41, 42, 43],
+  [51, 52, 53],
+].map((share) => share.map(String));
+const all = shares.flat();
+const base = {
+  generation: 1,
+  gateway,
+  eips: [...all.map((name) => eip(Number(name))), eip(10), eip(11)],
+  fips: [{ name: "steady", eip: "eip-10", internalIp: "10.0.1.5" }],
+  snats: [{ name: "all", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
+};
+
+interface DesiredFips {
+  readonly fips: readonly { readonly name: string; readonly eip: string; readonly internalIp: string }[];
+}
+
+async function desiredFips(gw: Gateway): Promise<ReadonlyMap<string, string>> {
+  const { body } = await gw.api.call<DesiredFips>("GET", "/v1/desired");
+  return new Map(body.fips.map(({ name, internalIp }) => [name, internalIp]));
+}
+
+/** The kernel holds the FIPs that are desired, both halves of each, no other, and the EIPs' addresses. */
+async function expectKernelEqual(t: Test, gw: Gateway, desired: ReadonlyMap<string, string>): Promise<void> {
+  const rules = await gw.rules("nat");
+  const pairs = [...desired].map(([name, ip]) => [eipAddress(Number(name === "steady" ? 10 : name)), ip]);
+  const of = (chain: string) => rules.filter((rule) => rule.startsWith(`-A ${chain} `)).toSorted();
+  t.same(
+    of("EXCLUSIVE_DNAT"),
+    pairs
+      .map(([address, ip]) => `-A EXCLUSIVE_DNAT -d ${address}/32 -j DNAT --to-destination ${ip}`)
+      .toSorted(),
+    "inward halves",
+  );
+  t.same(
+    of("EXCLUSIVE_SNAT"),
+    pairs.map(([address, ip]) => `-A EXCLUSIVE_SNAT -s ${ip}/32 -j SNAT --to-source ${address}`).toSorted(),
+    "outward halves",
+  );
+  t.same(
+    (await gw.addresses("net1")).toSorted(),
+    ["203.0.113.254/24", ...base.eips.map(({ address }) => address)].toSorted(),
+    "addresses",
+  );
+}
+
+interface Inventory {
+  readonly addresses: readonly { readonly ip: string; readonly role: string }[];
+}
+
+async function ipsOfRole(gw: Gateway, role: string): Promise<readonly string[]> {
+  const { body } = await gw.api.call<Inventory>("GET", "/v1/inventory");
+  return body.addresses.filter((address) => address.role === role).map(({ ip }) => ip);
+}
+
+async function expectTraffic(t: Test, gw: Gateway): Promise<void> {
+  t.match(await gw.host("outside").ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
+  t.match(await gw.host("pod2").ask(outsideTcp), { seenAs: "203.0.113.11" });
+}
+
+async function degradedReasons(gw: Gateway): Promise<readonly string[]> {
+  return (await gw.api.status()).degraded.map(({ reason }) => reason);
+}
+
+for (const variant of variants) {
+  t.test(variant, async (t) => {
+    await t.test("kill -9 under writes from several hands", async (t) => {
+      const gw = await Gateway.start(t, variant);
+      t.equal((await gw.api.putSet(base)).status, 200);
+      const stream = await gw.host("outside").open(tcp("203.0.113.10"));
+      const writers = shares.map((names) => new Writer(names, random));
+      let round = 0;
+      let cutOff = 0;
+      for (; round < kills / variants.length && performance.now() < killsEndMs; round++) {
+        const writing = Promise.all(writers.map((writer) => writer.run(gw.api)));
+        await new Promise((resolve) => setTimeout(resolve, random() * 250));
+        await gw.agent.kill();
+        await writing;
+        await gw.startAgent().whenReady();
+
+        const found = await desiredFips(gw);
+        for (const writer of writers) {
+          for (const [name, either] of writer.expectations) {
+            if (either.length > 1) cutOff += 1;
+            if (!either.includes(found.get(name)))
+              t.fail(`fips/${name} is ${found.get(name)}, acknowledged or cut off: ${either.join(" or ")}`);
+            writer.settle(name, found.get(name));
+          }
+        }
+        await expectKernelEqual(t, gw, found);
+        t.same(await ipsOfRole(gw, "orphan"), [], "the ledger names every address");
+        t.ok(await stream.advance(5_000), "what no one touched goes on");
+      }
+      const acknowledged = writers.reduce((sum, writer) => sum + writer.acknowledged, 0);
+      t.comment(`${variant}: ${round} kills, ${acknowledged} acknowledged, ${cutOff} cut off`);
+      t.ok(acknowledged > round, "writes were made");
+      t.ok((await stream.close()).isIntact);
+      await gw.expectConverged(t);
+
+      t.equal((await gw.api.putSet({ generation: 2 })).status, 200);
+      await expectKernelEmpty(t, gw);
+    });
+
+    await t.test("a disk that is full", async (t) => {
+      const gw = await Gateway.make(t, variant);
+      const agent = await gw.startAgent({ TEST_DISK: "small" }, { main: badDisk }).whenReady();
+      t.equal((await gw.api.putSet(base)).status, 200);
+      const stream = await gw.host("pod2").open(outsideTcp);
+      const filler = join(`/proc/${agent.pid}/root`, gw.agentOptions.stateDirectory, "filler");
+      await writeFile(filler, Buffer.alloc(1 << 20)).catch((error: Error & { code?: string }) => {
+        if (error.code !== "ENOSPC") throw error;
+      });
+      // The journal's last page has room for a few more.
+      for (let n = 0; n < 100; n++) {
+        const { status } = await gw.api.put("fips/21", { eip: "eip-21", internalIp: `10.0.9.${n + 1}` }, "");
+        if (status === 503) break;
+      }
+      await expectRefusedAndWhole(t, gw);
+      t.ok(await stream.advance(5_000), "live flows go on");
+      await rm(filler);
+      await expectWellAgain(t, gw);
+      t.ok((await stream.close()).isIntact);
+    });
+
+    await t.test("a disk that is read-only", async (t) => {
+      const gw = await Gateway.start(t, variant);
+      t.equal((await gw.api.putSet(base)).status, 200);
+      const stream = await gw.host("pod2").open(outsideTcp);
+      await gw.agent.kill();
+      const watch = await gw.watch();
+      await gw.startAgent({ TEST_DISK: "readonly" }, { main: badDisk }).whenReady();
+      t.same(await watch.stop(), [], "a start writes nothing to the kernel");
+      await expectRefusedAndWhole(t, gw);
+      t.ok(await stream.advance(5_000), "live flows go on");
+      await gw.agent.stop();
+      await gw.startAgent().whenReady();
+      await expectWellAgain(t, gw);
+      t.ok((await stream.close()).isIntact);
+    });
+
+    await t.test("a state that is damaged", async (t) => {
+      const gw = await Gateway.start(t, variant);
+      t.equal((await gw.api.putSet(base)).status, 200);
+      t.equal((await gw.api.put("fips/21", { eip: "eip-21", internalIp: "10.0.9.21" })).status, 200);
+      const stream = await gw.host("outside").open(tcp("203.0.113.10"));
+      const journal = join(gw.agentOptions.stateDirectory, "state.journal");
+      const spare = join(gw.agentOptions.stateDirectory, "..", "spare");
+      await gw.agent.stop();
+      await copyFile(journal, spare);
+      const whole = await readFile(spare);
+      const flip = Math.floor(random() * whole.length);
+      const damages: readonly (readonly [what: string, bytes: Buffer])[] = [
+        [`bit ${flip} of ${whole.length} flipped`, flipped(whole, flip)],
+        ["cut off within its snapshot", whole.subarray(0, 40)],
+        ["empty", Buffer.alloc(0)],
+      ];
+      for (const [index, [what, bytes]] of damages.entries()) {
+        await writeFile(journal, bytes);
+        const watch = await gw.watch();
+        await gw.startAgent().whenLive();
+        await gw.api.reconcile();
+        t.same(await watch.stop(), [], `${what}: nothing is torn down`);
+        t.same((await degradedReasons(gw)).toSorted(), ["NotAdopted", "StateCorrupt"], what);
+        const refused = await gw.api.put("eips/eip-60", eip(60), "");
+        t.match(refused, { status: 409, body: { code: "not-adopted" } });
+        await expectTraffic(t, gw);
+        t.ok(await stream.advance(5_000), "live flows go on");
+        if (index < damages.length - 1) await gw.agent.kill();
+      }
+      t.equal((await gw.api.putSet({ ...base, generation: 2 })).status, 200, "a full set takes over");
+      t.same(await degradedReasons(gw), []);
+      t.ok((await stream.close()).isIntact);
+      await expectKernelEqual(t, gw, new Map([["steady", "10.0.1.5"]]));
+      await gw.expectConverged(t);
+    });
+  });
+}
+
+/** A write gets 503 and leaves nothing; what others break is repaired all the same. */
+async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
+  const before = await desiredFips(gw);
+  const refused = await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" }, "");
+  t.match(refused, { status: 503, body: { code: "storage-unavailable" } }, "a write is refused");
+  t.same(await degradedReasons(gw), ["StorageUnavailable"]);
+  t.same(await desiredFips(gw), before, "and leaves nothing");
+  await gw.restore("*nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT", "COMMIT");
+  await gw.lab.ip("gw", "address delete 203.0.113.10/24 dev net1");
+  await gw.api.reconcile();
+  await until("the repair", async () => (await gw.api.plan()).changes.length === 0);
+  await expectTraffic(t, gw);
+}
+
+/** Writes are taken again, without anybody's doing. */
+async function expectWellAgain(t: Test, gw: Gateway): Promise<void> {
+  t.equal((await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" })).status, 200);
+  t.same(await degradedReasons(gw), []);
+  await expectTraffic(t, gw);
+  await gw.expectConverged(t);
+}
+
+function flipped(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[at] = (copy[at] ?? 0) ^ (1 << (at % 8));
+  return copy;
+}
+
+/** Nothing of any object is left, and no gate either. */
+async function expectKernelEmpty(t: Test, gw: Gateway): Promise<void> {
+  t.same(
+    (await gw.rules("nat")).filter((rule) => rule.includes("203.0.113.")),
+    [],
+    "no rule is left",
+  );
+  t.same(await gw.addresses("net1"), ["203.0.113.254/24"], "no address is left");
+  t.same(await ipsOfRole(gw, "orphan"), []);
+  t.notMatch(await gw.lab.exec("gw", ["nft", "list", "tables"]), "natgw_gate", "no gate is left");
+  await gw.expectConverged(t);
+}

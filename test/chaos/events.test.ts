@@ -1,0 +1,219 @@
+/**
+ * What others change is put right: by events where the kernel tells of it, by the timer where it does not. Storms of
+ * events and fights with another writer are survived. Times are printed, never judged.
+ */
+import t, { type Test } from "tap";
+import { mostQuickRepairs } from "../../agent/reconciler/fights.ts";
+import { Gateway, variants } from "../support/gateway.ts";
+import { until } from "../support/run.ts";
+import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
+import { EventTape } from "./event-tape.ts";
+
+const samples = [20, 21, 22, 23, 24];
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11), eip(12), ...samples.map(eip)],
+  fips: [
+    { name: "fip", eip: "eip-12", internalIp: "10.0.1.5" },
+    ...samples.map((n) => ({ name: `fip-${n}`, eip: `eip-${n}`, internalIp: `10.0.1.${n}` })),
+  ],
+  snats: [{ name: "all", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
+  routes: samples.map((n) => ({ name: `far-${n}`, destination: `10.${n}.0.0/16`, via: "10.0.1.6" })),
+};
+const foreign = Array.from({ length: 5_000 }, (_, index) => `198.18.${index >> 8}.${index & 255}/32`);
+const dnat = "EXCLUSIVE_DNAT -d 203.0.113.12/32 -j DNAT --to-destination 10.0.1.5";
+const hooks = ["PREROUTING -j DNAT_FILTER", "POSTROUTING -j SNAT_FILTER"];
+
+interface Damage {
+  readonly what: string;
+  /** Changes something of the `index`th sample: never the same thing so often that it would be a fight. */
+  readonly act: (gw: Gateway, sample: number, index: number) => Promise<unknown>;
+  readonly broken: RegExp;
+  readonly repaired: RegExp;
+}
+
+const networkDamage: readonly Damage[] = [
+  {
+    what: "address",
+    act: (gw, n) => gw.lab.ip("gw", `address delete 203.0.113.${n}/24 dev net1`),
+    broken: /^Deleted .* inet 203\.0\.113\./,
+    repaired: /^\d+: net1 +inet 203\.0\.113\./,
+  },
+  {
+    what: "route",
+    act: (gw, n) => gw.lab.ip("gw", `route delete 10.${n}.0.0/16`),
+    broken: /^Deleted 10\.2\d\.0\.0\/16/,
+    repaired: /^10\.2\d\.0\.0\/16 via/,
+  },
+];
+
+const ruleDamage: readonly Damage[] = [
+  {
+    what: "rule",
+    act: (gw, n) =>
+      gw.restore("*nat", `-D EXCLUSIVE_SNAT -s 10.0.1.${n} -j SNAT --to 203.0.113.${n}`, "COMMIT"),
+    broken: /^delete rule ip nat EXCLUSIVE_SNAT/,
+    repaired: /^add rule ip nat EXCLUSIVE_SNAT/,
+  },
+  {
+    what: "unhooked chain",
+    act: (gw, _, index) => gw.restore("*nat", `-D ${hooks[index % 2]}`, "COMMIT"),
+    broken: /^delete rule ip nat (PRE|POST)ROUTING/,
+    repaired: /rule ip nat (PRE|POST)ROUTING .*jump [DS]NAT_FILTER/,
+  },
+];
+
+/** Traffic goes both ways, and there is nothing left to do. */
+async function expectWhole(t: Test, gw: Gateway): Promise<void> {
+  t.match(await gw.host("outside").ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
+  t.match(await gw.host("pod2").ask(outsideTcp), { seenAs: "203.0.113.11" });
+  await gw.expectConverged(t);
+}
+
+/** In several commands: on a busy machine one would take too long. */
+async function inStorm(gw: Gateway, verb: "add" | "delete"): Promise<void> {
+  for (let at = 0; at < foreign.length; at += 1_000) {
+    const lines = foreign.slice(at, at + 1_000).map((address) => `address ${verb} ${address} dev eth0`);
+    await gw.lab.ip("gw", ...lines);
+  }
+}
+
+/** The value of a metric; 0 where it has none yet. */
+async function metric(gw: Gateway, series: string): Promise<number> {
+  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const line = body.split("\n").find((candidate) => candidate.startsWith(`${series} `));
+  return Number(line?.split(" ")[1] ?? 0);
+}
+
+for (const variant of variants) {
+  const isNft = variant === "iptables-nft";
+  t.test(variant, async (t) => {
+    const gw = await Gateway.start(t, variant, { NATGW_RESYNC_INTERVAL: isNft ? "10m" : "1s" });
+    t.equal((await gw.api.putSet(set)).status, 200);
+    await expectWhole(t, gw);
+    const rulesBefore = await gw.rules("nat");
+
+    await t.test("addresses, routes and rules come back by their events", async (t) => {
+      const tape = await EventTape.start(gw.lab.namespaceOf("gw"));
+      t.teardown(() => tape.stop());
+      for (const { what, act, broken, repaired } of isNft
+        ? [...networkDamage, ...ruleDamage]
+        : networkDamage) {
+        const times: number[] = [];
+        for (const [index, n] of samples.entries())
+          times.push(await tape.timeRepair(() => act(gw, n, index), broken, repaired));
+        const [median = 0] = times.toSorted((a, b) => a - b).slice(samples.length >> 1);
+        t.comment(`${variant}: ${what} repaired after ${median.toFixed(0)} ms, median of ${times.length}`);
+      }
+      t.same((await gw.rules("nat")).toSorted(), rulesBefore.toSorted());
+      await expectWhole(t, gw);
+    });
+
+    await t.test("what a link takes along without telling comes back", async (t) => {
+      for (const [nic, route] of [
+        ["net1", "default"],
+        ["eth0", "10.20.0.0/16"],
+      ] as const) {
+        await gw.lab.ip("gw", `link set ${nic} down`, `link set ${nic} up`);
+        await until(`${route} after ${nic} was down`, async () =>
+          (await gw.lab.exec("gw", ["ip", "route", "show", route])).includes("via"),
+        );
+      }
+      await expectWhole(t, gw);
+    });
+
+    if (!isNft) {
+      await t.test("rules come back by the timer", async (t) => {
+        await gw.restore("*nat", `-D ${dnat}`, "-D PREROUTING -j DNAT_FILTER", "COMMIT");
+        await until("the rules to return", async () => (await gw.rules("nat")).length === rulesBefore.length);
+        await expectWhole(t, gw);
+      });
+    }
+
+    await t.test("a storm of events while the agent does not run", async (t) => {
+      const lost = await metric(gw, "natgw_events_lost_total");
+      process.kill(gw.agent.pid, "SIGSTOP");
+      const resumed = new Promise((resolve) => setTimeout(resolve, 1_500)).then(() =>
+        process.kill(gw.agent.pid, "SIGCONT"),
+      );
+      await inStorm(gw, "add");
+      await gw.restore("*nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT", "COMMIT");
+      await gw.lab.ip("gw", "address delete 203.0.113.11/24 dev net1", "route delete default");
+      await inStorm(gw, "delete");
+      await resumed;
+      await until(
+        "the gateway to be whole again",
+        async () => {
+          const missing = [
+            (await gw.addresses("net1")).includes("203.0.113.11/24"),
+            (await gw.lab.exec("gw", ["ip", "route", "show", "default"])).includes("via"),
+            (await gw.rules("nat")).length === rulesBefore.length,
+          ];
+          return missing.every(Boolean);
+        },
+        20_000,
+      );
+      t.ok((await metric(gw, "natgw_events_lost_total")) > lost, "events were lost, and that was noticed");
+      await expectWhole(t, gw);
+      t.same((await gw.api.status()).degraded, []);
+    });
+
+    await t.test("a writer that undoes every repair", async (t) => {
+      const what = isNft ? dnat : "203.0.113.12/24";
+      const undo = isNft
+        ? () => gw.lab.exec("gw", ["iptables-nft", "-t", "nat", "-D", ...dnat.split(" ")])
+        : () => gw.lab.exec("gw", ["ip", "address", "delete", what, "dev", "net1"]);
+      const repairs = `natgw_drift_repaired_total{kind="${isNft ? "rule" : "address"}"}`;
+      const before = await metric(gw, repairs);
+      const startMs = performance.now();
+      let isFighting = true;
+      let undone = 0;
+      const enemy = (async () => {
+        while (isFighting) undone += await undo().then(...outcome);
+      })();
+      const degraded = async () =>
+        (await gw.api.status()).degraded.find(({ reason }) => reason === "Fighting");
+
+      const shown = await until("the fight to be seen", degraded);
+      t.match(shown.message, what, "what is fought over is said");
+      await until("a third pause", async () => (await metric(gw, repairs)) - before >= mostQuickRepairs + 3);
+      const made = (await metric(gw, repairs)) - before;
+      const most = mostRepairsIn(performance.now() - startMs);
+      t.ok(made <= most, `${made} repairs, at most ${most}`);
+      t.comment(`${variant}: ${made} repairs in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+      t.match(
+        (await gw.api.get(isNft ? "fips/fip" : "eips/eip-12")).body.status.conditions.at(-1),
+        { status: "False", message: "somebody undid it" },
+        "what is undone is not Ready, and says why",
+      );
+
+      const other = await gw.api.put("fips/other", { eip: "eip-10", internalIp: "10.0.1.6" });
+      t.equal(other.status, 200, "others are not held up");
+      t.match(await gw.host("outside").ask(tcp("203.0.113.10")), { answeredBy: "pod2" });
+      t.ok([200, 202, 204].includes((await gw.api.delete("fips/other", "")).status));
+
+      isFighting = false;
+      await enemy;
+      t.ok(undone > mostQuickRepairs, `undone ${undone} times`);
+      await until("the last repair", async () => (await gw.api.plan()).changes.length === 0);
+      await expectWhole(t, gw);
+      const lines = gw.agent.log.split("\n").filter((line) => line.includes("somebody undoes"));
+      t.equal(lines.length, 1, "one line a minute");
+      t.match(lines[0], what);
+    });
+  });
+}
+
+const outcome = [() => 1, () => 0] as const;
+
+/** As many as the pauses allow in that time: the quick ones, one to be seen as a fight, one for each pause that is over. */
+function mostRepairsIn(elapsedMs: number): number {
+  let repairs = mostQuickRepairs + 1;
+  let leftMs = elapsedMs;
+  for (let pauseMs = 500; leftMs >= pauseMs; pauseMs = Math.min(2 * pauseMs, 5_000)) {
+    leftMs -= pauseMs;
+    repairs += 1;
+  }
+  return repairs;
+}

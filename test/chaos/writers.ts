@@ -1,0 +1,79 @@
+/**
+ * Writers that each own a few names and know what they may find under them: what was acknowledged last, or, where a
+ * write was cut off, either that or what the write asked for.
+ */
+import type { ApiClient } from "../support/api-client.ts";
+
+/** What stands under a FIP's name: its internal IP, or nothing. */
+export type Content = string | undefined;
+
+export interface Expectation {
+  /** The contents that may be found. */
+  readonly either: readonly Content[];
+}
+
+export class Writer {
+  readonly #names: readonly string[];
+  readonly #random: () => number;
+  readonly #found = new Map<string, readonly Content[]>();
+  acknowledged = 0;
+
+  /** `names` of FIPs, each with its Eip `eip-<name>` that is there. */
+  constructor(names: readonly string[], random: () => number) {
+    this.#names = names;
+    this.#random = random;
+  }
+
+  /** What may be found under each name. */
+  get expectations(): ReadonlyMap<string, readonly Content[]> {
+    return this.#found;
+  }
+
+  /** After a look: that is what is there, and no longer either of two. */
+  settle(name: string, content: Content): void {
+    this.#found.set(name, [content]);
+  }
+
+  /** Writes without pause until the agent is gone. */
+  async run(api: ApiClient): Promise<void> {
+    for (;;) {
+      const name = this.#names[Math.floor(this.#random() * this.#names.length)] ?? "";
+      const wanted =
+        this.#random() < 0.35 ? undefined : `10.0.${8 + Math.floor(this.#random() * 200)}.${name}`;
+      const before = this.#found.get(name) ?? [undefined];
+      this.#found.set(name, [...before, wanted]);
+      try {
+        const reply =
+          wanted === undefined
+            ? await api.delete(`fips/${name}`, "")
+            : await api.put(`fips/${name}`, { eip: `eip-${name}`, internalIp: wanted }, "");
+        // Absent already is as good as deleted.
+        if (reply.status >= 300 && reply.status !== 404)
+          throw new Error(`fips/${name} was answered with ${reply.status}: ${JSON.stringify(reply.body)}`);
+      } catch (error) {
+        if (isGone(error)) return;
+        throw error;
+      }
+      this.#found.set(name, [wanted]);
+      this.acknowledged += 1;
+    }
+  }
+}
+
+/** True where the connection ended, or there was none to be had. */
+function isGone(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error ? String(error.code) : "";
+  return /^(ECONN|EPIPE|ENOENT|UND_ERR_(SOCKET|DESTROYED|CLOSED|ABORTED))/.test(code);
+}
+
+/** Mulberry32: small, and the same numbers for the same seed everywhere. */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
