@@ -44,6 +44,28 @@ for (const variant of variants) {
       },
     );
 
+    await t.test("deleting the first EIP of a subnet of its own keeps that subnet's others", async (t) => {
+      const others = [1, 2, 3].map((number) => ({
+        name: `other-${number}`,
+        address: `198.51.100.${number}/24`,
+      }));
+      const reply = await gw.api.call("POST", "/v1/batch?wait=20s", { upsert: { eips: others } });
+      t.equal(reply.status, 200);
+      const watch = await gw.watch();
+      await gw.api.delete("eips/other-1");
+      const writes = await watch.stop();
+      t.ok((await gw.addresses("net1")).includes("198.51.100.2/24"));
+      t.ok((await gw.addresses("net1")).includes("198.51.100.3/24"));
+      // Gone for a moment and put back is not kept.
+      t.same(
+        writes.filter((line) => /^Deleted .* inet 198\.51\.100\.[23]\//.test(line)),
+        [],
+      );
+      await gw.api.call("POST", "/v1/batch?wait=20s", { delete: { eips: ["other-2", "other-3"] } });
+      await expectFlowing();
+      await gw.expectConverged(t);
+    });
+
     await t.test("SIGTERM leaves the dataplane and takes the socket", async (t) => {
       const rules = await gw.rules("nat");
       const watch = await gw.watch();
