@@ -1,7 +1,8 @@
 /** Compares the table with what was read of it; says what differs, not what to do about it. */
+import type { ObjectId } from "../model/names.ts";
 import { type FrameLines, frameLines } from "../nftables/frame-lines.ts";
-import { type Elements, type MapName, mapNames } from "../nftables/maps.ts";
-import type { WantedElement, WantedTable } from "./nftables-wanted.ts";
+import { byMap, type Elements, type MapName, mapNames } from "../nftables/maps.ts";
+import type { WantedTable } from "./nftables-wanted.ts";
 
 /** The table as read. */
 export interface ObservedTable {
@@ -10,10 +11,16 @@ export interface ObservedTable {
   readonly elements: Elements;
 }
 
+export interface WantedElement {
+  readonly key: string;
+  readonly value: string;
+  readonly object: ObjectId;
+}
+
 export interface MapDifference {
   readonly map: MapName;
   /** Wanted elements that are not there, or there with another value. */
-  readonly absent: readonly (readonly [key: string, element: WantedElement])[];
+  readonly absent: readonly WantedElement[];
   /** Keys that nobody asks for, with their values. */
   readonly surplus: readonly (readonly [key: string, value: string])[];
 }
@@ -24,29 +31,32 @@ export interface TableDifference {
   readonly maps: readonly MapDifference[];
 }
 
-export function compareTable({ frame, elements }: WantedTable, observed: ObservedTable): TableDifference {
-  const lines = frameLines(frame);
+/** On a table that is as it should be this makes nothing: it looks each element up, and counts. */
+export function compareTable(wanted: WantedTable, { frame, elements }: ObservedTable): TableDifference {
+  const lines = frameLines(wanted.frame);
+  const absent = byMap((): WantedElement[] => []);
+  const present = { fip_in: 0, fip_out: 0, dnat_1: 0, dnat_n: 0, snat_r: 0, snat_p: 0, hairpin: 0 };
+  wanted.visit((map, key, value, object) => {
+    const found = elements[map].get(key);
+    if (found !== undefined) present[map]++;
+    if (found !== value) absent[map].push({ key, value, object });
+  });
+  const crowded = mapNames.filter((map) => elements[map].size > present[map]);
+  const keys = crowded.length === 0 ? undefined : wantedKeys(wanted);
   return {
-    isFrameRight:
-      observed.frame?.length === lines.length && lines.every((line, at) => line === observed.frame?.[at]),
+    isFrameRight: frame?.length === lines.length && lines.every((line, at) => line === frame[at]),
     maps: mapNames
-      .map((map) => compareMap(map, elements[map], observed.elements[map]))
-      .filter(({ absent, surplus }) => absent.length > 0 || surplus.length > 0),
+      .map((map) => {
+        const strangers = keys !== undefined && crowded.includes(map);
+        const surplus = strangers ? [...elements[map]].filter(([key]) => !keys[map].has(key)) : [];
+        return { map, absent: absent[map], surplus };
+      })
+      .filter((part) => part.absent.length > 0 || part.surplus.length > 0),
   };
 }
 
-function compareMap(
-  map: MapName,
-  wanted: ReadonlyMap<string, WantedElement>,
-  observed: ReadonlyMap<string, string>,
-): MapDifference {
-  const absent: (readonly [string, WantedElement])[] = [];
-  let present = 0;
-  for (const [key, element] of wanted) {
-    const value = observed.get(key);
-    if (value !== undefined) present++;
-    if (value !== element.value) absent.push([key, element]);
-  }
-  const surplus = present === observed.size ? [] : [...observed].filter(([key]) => !wanted.has(key));
-  return { map, absent, surplus };
+function wantedKeys(wanted: WantedTable) {
+  const keys = byMap(() => new Set<string>());
+  wanted.visit((map, key) => keys[map].add(key));
+  return keys;
 }

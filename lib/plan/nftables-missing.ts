@@ -6,7 +6,6 @@ import {
   elementMaps,
   elementText,
   type MapName,
-  mapNames,
   tableName,
 } from "../nftables/maps.ts";
 import type { MapDifference, TableDifference } from "./nftables-compare.ts";
@@ -34,11 +33,11 @@ export function missingElements(
   };
   if (!difference.isFrameRight) {
     const words = `table ip ${tableName} is not as it should be`;
-    for (const map of mapNames) for (const { object } of wanted.elements[map].values()) say(object, words);
+    wanted.visit((_map, _key, _value, object) => say(object, words));
     return missing;
   }
   for (const { map, absent } of difference.maps)
-    for (const [key, { value, object }] of absent) say(object, `there is no ${elementText(map, key, value)}`);
+    for (const { key, value, object } of absent) say(object, `there is no ${elementText(map, key, value)}`);
   for (const part of difference.maps) if (part.surplus.length > 0) findShadowed(part, wanted, say);
   return missing;
 }
@@ -53,12 +52,14 @@ function findShadowed(
     parts: partsOf(map, key),
     text: elementText(map, key, value),
   }));
-  for (const behind of asksFirst[map] ?? [])
-    for (const [key, { object }] of wanted.elements[behind]) {
-      const parts = partsOf(behind, key);
-      const shadow = strangers.find((stranger) => isMany || overlaps(stranger.parts, parts));
-      if (shadow !== undefined) say(object, `${key} in ${behind} is kept from packets by ${shadow.text}`);
-    }
+  const behind = new Set(asksFirst[map]);
+  if (behind.size === 0) return;
+  wanted.visit((name, key, _value, object) => {
+    if (!behind.has(name)) return;
+    const parts = partsOf(name, key);
+    const shadow = strangers.find((stranger) => isMany || overlaps(stranger.parts, parts));
+    if (shadow !== undefined) say(object, `${key} in ${name} is kept from packets by ${shadow.text}`);
+  });
 }
 
 type Part = readonly [first: number, last: number];

@@ -1,6 +1,6 @@
 /** Plans the table: its frame and its elements, as one transaction. */
 import type { TableTransaction } from "../nftables/encode-transaction.ts";
-import { byMap, type ElementValues, elementText, tableName } from "../nftables/maps.ts";
+import { byMap, type Elements, type ElementValues, elementText, tableName } from "../nftables/maps.ts";
 import type { Change } from "./change.ts";
 import type { MapDifference, ObservedTable, TableDifference } from "./nftables-compare.ts";
 import type { WantedTable } from "./nftables-wanted.ts";
@@ -34,9 +34,16 @@ export function planTable(
   const transaction: TableTransaction = {
     frame: { make: wanted.frame, isReplaced },
     remove: byMap(() => []),
-    add: byMap((map) => new Map([...wanted.elements[map]].map(([key, { value }]) => [key, value]))),
+    add: allElements(wanted),
   };
   return { transaction, changes: [frame, ...changes] };
+}
+
+/** Every element of a program, by map. */
+export function allElements(wanted: WantedTable): Elements {
+  const elements = byMap(() => new Map<string, string>());
+  wanted.visit((map, key, value) => elements[map].set(key, value));
+  return elements;
 }
 
 function elementsTransaction({ maps }: TableDifference, { elements }: ObservedTable): TableTransaction {
@@ -45,9 +52,10 @@ function elementsTransaction({ maps }: TableDifference, { elements }: ObservedTa
     frame: undefined,
     remove: byMap((map) => {
       const { absent = [], surplus = [] } = differences.get(map) ?? {};
-      return [...surplus, ...absent].map(([key]) => key).filter((key) => elements[map].has(key));
+      const replaced = absent.filter(({ key }) => elements[map].has(key));
+      return [...surplus.map(([key]) => key), ...replaced.map(({ key }) => key)];
     }),
-    add: byMap((map) => new Map(differences.get(map)?.absent.map(([key, { value }]) => [key, value]))),
+    add: byMap((map) => new Map(differences.get(map)?.absent.map(({ key, value }) => [key, value]))),
   };
 }
 
@@ -55,7 +63,7 @@ function describe({ map, absent, surplus }: MapDifference, observed: ElementValu
   const removals = surplus.map(
     ([key, value]): Change => ({ action: "remove", subsystem: "rule", text: elementText(map, key, value) }),
   );
-  const additions = absent.map(([key, { value, object }]): Change => {
+  const additions = absent.map(({ key, value, object }): Change => {
     const action = observed.has(key) ? "replace" : "add";
     return { action, subsystem: "rule", object, text: elementText(map, key, value) };
   });

@@ -7,7 +7,7 @@ import { holdsBack, planBarrier } from "../../../lib/nftables/barrier.ts";
 import type { Counter } from "../../../lib/nftables/decode-elements.ts";
 import { isElementMessage, keyAt } from "../../../lib/nftables/encode-elements.ts";
 import { linesNaming } from "../../../lib/nftables/foreign.ts";
-import { mapNames, tableName } from "../../../lib/nftables/maps.ts";
+import { byMap, mapNames, tableName } from "../../../lib/nftables/maps.ts";
 import { planTable } from "../../../lib/plan/nftables.ts";
 import {
   compareTable,
@@ -133,20 +133,19 @@ class DataplaneOfNftables implements NftablesDataplane {
   }
 
   async counters(program: Program, signal: AbortSignal): Promise<ReadonlyMap<ObjectId, Readonly<Counter>>> {
-    const { elements } = this.#want(program);
     const counters = new Map<ObjectId, Counter>();
     if ((await this.observe(signal)).table.frame === undefined) return counters;
+    // By key first: a dump that was interrupted begins anew and tells elements twice.
+    const counted = byMap(() => new Map<string, Counter>());
     for (const map of mapNames) {
-      // By key first: a dump that was interrupted begins anew and tells elements twice.
-      const counted = new Map<string, Counter>();
-      await visitElements(this.#netlink, map, (key, _, counter) => counted.set(key, { ...counter }), signal);
-      for (const [key, { packets, bytes }] of counted) {
-        const object = elements[map].get(key)?.object;
-        if (object === undefined) continue;
-        const sum = counters.get(object) ?? { packets: 0, bytes: 0 };
-        counters.set(object, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
-      }
+      const count = (key: string, _: string, counter: Counter) => counted[map].set(key, { ...counter });
+      await visitElements(this.#netlink, map, count, signal);
     }
+    this.#want(program).visit((map, key, _value, object) => {
+      const { packets = 0, bytes = 0 } = counted[map].get(key) ?? {};
+      const sum = counters.get(object) ?? { packets: 0, bytes: 0 };
+      counters.set(object, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
+    });
     return counters;
   }
 
