@@ -122,7 +122,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
       config.dataplane === "iptables" && config.iptablesVariant === "legacy"
         ? [networkMonitor]
         : [networkMonitor, ruleMonitor],
-    onWake: (kind) => reconciler.wake(kind),
+    onWake: (kind) => (kind === "rule" ? void reconciler.wakeUnlessOwn(kind) : reconciler.wake(kind)),
     onLost: (reason) => {
       metrics.eventsLost.inc();
       reconciler.wakeFull(reason);
@@ -130,6 +130,8 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     log,
   });
   stop.push(() => events.stop());
+
+  store.onChange((_state, changes) => reconciler.note(changes));
 
   const summary = () =>
     summarize({

@@ -46,6 +46,19 @@ export interface Dataplane<Observed = unknown, Steps = unknown> {
   apply(plan: RulePlan<Steps>, signal: AbortSignal): Promise<void>;
   /** Pure. What the program asks for and `observed` lacks, by object, in readable words. Objects wholly there are absent. */
   missing(program: Program, observed: Observed): ReadonlyMap<ObjectId, string>;
+  /** Present where the kernel can prove that nobody changed the rules. */
+  readonly shortcut?: Shortcut<Observed, Steps>;
+}
+
+/** What makes the change of a few objects cheap among many. */
+export interface Shortcut<Observed = unknown, Steps = unknown> {
+  /** The last reading, where it is proved to be true still; `undefined` where only another reading can tell. */
+  current(signal: AbortSignal): Promise<Observed | undefined>;
+  /**
+   * Pure. From one part of a program to another, both without pools, where no rule outside of them depends on theirs. What
+   * else the kernel holds is not looked at; on what the plan made, it plans nothing.
+   */
+  planPart(from: Program, to: Program, observed: Observed): RulePlan<Steps>;
 }
 
 /** Another dataplane that may have served in this namespace. */

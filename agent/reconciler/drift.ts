@@ -56,6 +56,11 @@ export class Drift {
     this.#unfinished = new Set(residual.changes.map(keyOf).filter((key) => !attempted.has(key)));
   }
 
+  /** What was asked for between two versions was done elsewhere: nothing that is missing from now on is new. */
+  follow(before: string, after: string): void {
+    if (this.#version === before) this.#version = after;
+  }
+
   fights(nowMs: number): readonly Fight[] {
     return this.#fights.current(nowMs);
   }

@@ -2,7 +2,7 @@
  * Everything that a pass would do, as data: the desired state, what was read and what is known besides, put through the
  * compiler and every planner. The pass, its verification, `GET /v1/plan` and dry runs all see the gateway through it.
  */
-import { type Compiled, compile } from "../../lib/admission/compile.ts";
+import { type CompileContext, type Compiled, compile } from "../../lib/admission/compile.ts";
 import type { Ledger, State } from "../../lib/admission/state.ts";
 import type { Desired } from "../../lib/model/desired.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
@@ -47,6 +47,8 @@ export interface Circumstances {
 
 export interface Outlook {
   readonly compiled: Compiled;
+  /** What the desired set was compiled with. */
+  readonly context: CompileContext;
   /** The gateway's own addresses. */
   readonly own: ReadonlySet<Ipv4>;
   readonly rules: RulePlan;
@@ -80,7 +82,10 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
       ground: Ground,
       ownAddresses: ReadonlySet<Ipv4>,
       missingInterfaces: ReadonlySet<InterfaceName>,
-    ) => compile(desired, { ...frame, ...ground, ownAddresses, missingInterfaces }),
+    ) => {
+      const context = { ...frame, ...ground, ownAddresses, missingInterfaces };
+      return { context, compiled: compile(desired, context) };
+    },
     3,
   );
   const rulesOf = rememberLast(
@@ -101,7 +106,7 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     const ownedByRules = namedByRules(observedRules);
     const own = ownOf(network, ledger, ownedByRules);
     const missing = keepMissing(missingInterfaces(frame, state, network));
-    const compiled = compiledOf(desired, keepCircumstances(ground), own, missing);
+    const { compiled, context } = compiledOf(desired, keepCircumstances(ground), own, missing);
     const { program } = compiled;
     const rules = rulesOf(program, observedRules, gate);
     const sysctls = sysctlsOf(program, network);
@@ -109,6 +114,7 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     const routes = routesOf(program, network);
     return {
       compiled,
+      context,
       own,
       rules,
       sysctls,

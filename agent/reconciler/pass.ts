@@ -129,6 +129,14 @@ export class Pass {
     return this.#conclude({ state, before, after, residual, changes, refusals, sweep, version, review });
   }
 
+  /** Takes note that a narrow pass did what there was to do between two states. */
+  follow(before: PassFindings, after: PassFindings): void {
+    const version = versionOf(before.state, before.residual);
+    if (this.#doneVersion !== version) return;
+    this.#doneVersion = versionOf(after.state, after.residual);
+    this.#drift.follow(version, this.#doneVersion);
+  }
+
   /** Plans with what the wire says of addresses to come; asks it about those that nobody asked about yet. */
   #plan(state: State, seen: Seen): Outlook {
     const { prober } = this.#parts;
@@ -242,7 +250,7 @@ export class Pass {
     this.#doneVersion = isUndone ? "" : found.version;
     this.#isFirst = false;
     const gate = this.#gate ?? "open";
-    const dueInMs = this.#dueInMs(state, review.held);
+    const dueInMs = this.dueInMs(state, review.held);
     return {
       state,
       seen: after,
@@ -300,7 +308,8 @@ export class Pass {
     return { ...state, ledger: ledger.epoch === epoch ? ledger : { ...emptyLedger, epoch } };
   }
 
-  #dueInMs(state: State, held: DriftReview["held"]): number | undefined {
+  /** Milliseconds until something falls due by itself. */
+  dueInMs(state: State, held: DriftReview["held"] = new Set()): number | undefined {
     const { clock, prober } = this.#parts;
     const retryMs =
       this.#uncleanPasses === 0
@@ -322,8 +331,8 @@ function isWhole({ rules, addresses, compiled }: Outlook): boolean {
 }
 
 /** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */
-function versionOf(state: State, { compiled }: Outlook): string {
-  return `${state.desired.revision} ${[...compiled.blocked.keys()].join()}`;
+function versionOf(state: State, { compiled }: Pick<Outlook, "compiled">): string {
+  return `${state.desired.revision} ${[...compiled.blocked.keys()].sort().join()}`;
 }
 
 /** Keeps a failure of the agent's own kind from ending the pass: it is told, and leaves the work to the next one. */

@@ -8,14 +8,16 @@ import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { touches } from "../../lib/conntrack/touches.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import { type ObjectId, objectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
-import type { StatusBoard } from "../status/board.ts";
+import type { PassResult, StatusBoard } from "../status/board.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
+import { NarrowPass } from "./narrow-pass.ts";
 import { Pass } from "./pass.ts";
 import { Turnstile } from "./turnstile.ts";
 
@@ -28,6 +30,9 @@ export interface ReconcilerParts extends PassParts {
   readonly onFailure: (error: unknown, retryInMs: number) => void;
 }
 
+/** A pass that began is brought to its end: half a transaction is nobody's wish. Every effect has its deadline. */
+const neverAborted = new AbortController().signal;
+
 /** Changes that a report and a preview list; all are counted. */
 const mostListed = 1_000;
 const mostFlowsListed = 100;
@@ -35,17 +40,21 @@ const mostFlowsListed = 100;
 export class Reconciler implements ReconcilerPort {
   readonly #parts: ReconcilerParts;
   readonly #pass: Pass;
+  readonly #narrowPass: NarrowPass;
   readonly #loop: ReconcileLoop;
   readonly #turnstile = new Turnstile();
   #findings: PassFindings | undefined;
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
   #hasVerified = false;
+  /** What was written since the last pass began. */
+  #written: Set<ObjectId> | "anything" = "anything";
   #held: { readonly network: ObservedNetwork | undefined; readonly keys: ReadonlySet<string> } | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#pass = new Pass(parts);
+    this.#narrowPass = new NarrowPass(parts);
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#turnstile.pass(() => this.#run(request)),
       resyncIntervalMs: parts.resyncIntervalMs,
@@ -62,6 +71,27 @@ export class Reconciler implements ReconcilerPort {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
+  }
+
+  /** To be told of every change of the state, as soon as the state is in force. */
+  note(changes: readonly StateChange[]): void {
+    for (const change of changes) {
+      if (change.type === "gateway") this.#written = "anything";
+      if (this.#written === "anything") return;
+      if (change.type === "put") this.#written.add(objectId(change.kind, change.object.spec.name));
+      if (change.type === "delete") this.#written.add(objectId(change.kind, change.name));
+    }
+  }
+
+  /** Somebody wrote rules, the agent perhaps: a pass looks at it, but where the kernel proves that it was the agent. */
+  async wakeUnlessOwn(reason: string): Promise<void> {
+    const { shortcut } = this.#parts.dataplane;
+    try {
+      if ((await shortcut?.current(neverAborted)) !== undefined) return;
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+    }
+    this.#loop.wake(reason);
   }
 
   wake(reason: string): void {
@@ -183,27 +213,63 @@ export class Reconciler implements ReconcilerPort {
   }
 
   async #run(request: PassRequest): Promise<PassOutcome> {
-    const { clock, board } = this.#parts;
-    const startedAtMs = clock.wallMs();
+    const startedAtMs = this.#parts.clock.wallMs();
     const begunMs = performance.now();
-    // A pass that began is brought to its end: half a transaction is nobody's wish. Every effect has its deadline.
-    const findings = await this.#pass.run(request, new AbortController().signal);
+    const findings = (await this.#runNarrow(request)) ?? (await this.#runWhole(request));
     const report = this.#reportOf(request, findings, startedAtMs, (performance.now() - begunMs) / 1000);
-    this.#findings = findings;
     this.#report = report;
     this.#failure = undefined;
-    if (findings.verdicts !== undefined) {
-      this.#hasVerified ||= findings.gate === "open";
-      board.publish({
-        state: findings.state,
-        verdicts: findings.verdicts,
-        usedBy: findings.residual.compiled.usedBy,
-        isClean: findings.isClean,
-        verifiedAt: new Date(clock.wallMs()).toISOString(),
-      });
-    }
     this.#parts.onPass(findings, report);
     return { report, dueInMs: findings.dueInMs };
+  }
+
+  async #runWhole(request: PassRequest): Promise<PassFindings> {
+    this.#written = new Set();
+    const findings = await this.#pass.run(request, neverAborted);
+    this.#findings = findings;
+    if (findings.verdicts !== undefined) {
+      this.#hasVerified ||= findings.gate === "open";
+      this.#parts.board.publish(this.#resultOf(findings, findings.verdicts));
+    }
+    return findings;
+  }
+
+  /** Where nothing but a few objects was written since a pass that left nothing undone. */
+  async #runNarrow({ reasons, isFull }: PassRequest): Promise<PassFindings | undefined> {
+    const { store, board } = this.#parts;
+    const base = this.#findings;
+    const written = this.#written;
+    if (
+      base === undefined ||
+      written === "anything" ||
+      isFull ||
+      reasons.some((reason) => reason !== "write")
+    ) {
+      return undefined;
+    }
+    const state = store.current;
+    this.#written = new Set();
+    const found = await this.#narrowPass.run(written, state, base, neverAborted);
+    if (found === undefined) return undefined;
+    const blocked = new Map([...base.residual.compiled.blocked].filter(([id]) => !found.reached.has(id)));
+    for (const [id, block] of found.blocked) blocked.set(id, block);
+    const findings: PassFindings = {
+      ...base,
+      state,
+      residual: { ...base.residual, compiled: { ...base.residual.compiled, blocked } },
+      changes: found.changes,
+      sweep: undefined,
+      repairs: [],
+      dueInMs: this.#pass.dueInMs(state),
+    };
+    this.#pass.follow(base, findings);
+    this.#findings = findings;
+    board.publishPart(this.#resultOf(findings, found.verdicts), found.reached);
+    return findings;
+  }
+
+  #resultOf({ state, isClean }: PassFindings, verdicts: PassResult["verdicts"]): PassResult {
+    return { state, verdicts, isClean, verifiedAt: new Date(this.#parts.clock.wallMs()).toISOString() };
   }
 
   #reportOf({ reasons }: PassRequest, findings: PassFindings, startedAtMs: number, took: number): PassReport {

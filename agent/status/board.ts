@@ -5,6 +5,7 @@
  * a pass of this process read back. A write makes it Pending at once, before any pass has run. Nothing here is
  * ever stored.
  */
+import { usersByEip } from "../../lib/admission/references.ts";
 import type { State } from "../../lib/admission/state.ts";
 import { objectsOf, type Stored } from "../../lib/model/desired.ts";
 import {
@@ -17,13 +18,13 @@ import {
 } from "../../lib/model/names.ts";
 import type { Spec } from "../../lib/model/schema.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
+import { rememberLast } from "../../lib/remember.ts";
 import type { WaitOutcome } from "../api/ports.ts";
 
 /** What a pass found out; `revision` is the store's revision that it worked on. */
 export interface PassResult {
   readonly state: State;
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
-  readonly usedBy: ReadonlyMap<string, readonly ObjectId[]>;
   /** True where planning again asks for nothing: what is not desired is out of the kernel. */
   readonly isClean: boolean;
   readonly verifiedAt: string;
@@ -34,6 +35,7 @@ interface Entry {
   /** The revision of the Eip that the object was judged with; 0 where it has none. */
   readonly eipRevision: number;
   readonly verdict: Verdict;
+  readonly verifiedAt: string;
   readonly since: Readonly<Record<ConditionType, string>>;
 }
 
@@ -57,8 +59,7 @@ export class StatusBoard {
   readonly #startedAt: string;
   readonly #entries = new Map<ObjectId, Entry>();
   readonly #listeners = new Set<() => void>();
-  #usedBy: ReadonlyMap<string, readonly ObjectId[]> = new Map();
-  #verifiedAt: string | undefined;
+  readonly #usersOf = rememberLast(usersByEip, 1);
   #passRevision = -1;
   #passGeneration = 0;
   #isClean = false;
@@ -72,27 +73,41 @@ export class StatusBoard {
 
   /** Takes over what a pass found. Conditions that did not change keep the time of their last change. */
   publish(result: PassResult): void {
-    for (const [id, verdict] of result.verdicts) {
-      const stored = storedOf(result.state, id);
+    this.#enter(result);
+    for (const id of this.#entries.keys()) if (!result.verdicts.has(id)) this.#entries.delete(id);
+    this.#conclude(result);
+  }
+
+  /** The same of a pass that looked at no more than `reached`; what it found of all others stands. */
+  publishPart(result: PassResult, reached: ReadonlySet<ObjectId>): void {
+    this.#enter(result);
+    for (const id of reached) if (!result.verdicts.has(id)) this.#entries.delete(id);
+    this.#conclude(result);
+  }
+
+  #enter({ state, verdicts, verifiedAt }: PassResult): void {
+    for (const [id, verdict] of verdicts) {
+      const stored = storedOf(state, id);
       if (stored === undefined) continue;
       const before = this.#entries.get(id);
       this.#entries.set(id, {
         revision: stored.revision,
-        eipRevision: eipRevisionOf(result.state, stored.spec),
+        eipRevision: eipRevisionOf(state, stored.spec),
         verdict,
+        verifiedAt,
         since: {
-          Accepted: sinceOf(before, "Accepted", verdict.accepted, result.verifiedAt),
-          Programmed: sinceOf(before, "Programmed", verdict.programmed, result.verifiedAt),
-          Ready: sinceOf(before, "Ready", verdict.ready, result.verifiedAt),
+          Accepted: sinceOf(before, "Accepted", verdict.accepted, verifiedAt),
+          Programmed: sinceOf(before, "Programmed", verdict.programmed, verifiedAt),
+          Ready: sinceOf(before, "Ready", verdict.ready, verifiedAt),
         },
       });
     }
-    for (const id of this.#entries.keys()) if (!result.verdicts.has(id)) this.#entries.delete(id);
-    this.#usedBy = result.usedBy;
-    this.#verifiedAt = result.verifiedAt;
-    this.#passRevision = result.state.desired.revision;
-    this.#passGeneration = result.state.desired.generation;
-    this.#isClean = result.isClean;
+  }
+
+  #conclude({ state, isClean }: PassResult): void {
+    this.#passRevision = state.desired.revision;
+    this.#passGeneration = state.desired.generation;
+    this.#isClean = isClean;
     this.#notify();
   }
 
@@ -116,13 +131,15 @@ export class StatusBoard {
       ready: verdict.ready.holds,
       observedRevision: entry?.revision ?? 0,
       epoch: this.#epoch,
-      ...(entry !== undefined && this.#verifiedAt !== undefined && { verifiedAt: this.#verifiedAt }),
+      ...(entry !== undefined && { verifiedAt: entry.verifiedAt }),
       conditions: [
         this.#condition("Accepted", verdict.accepted, since),
         this.#condition("Programmed", verdict.programmed, since),
         this.#condition("Ready", verdict.ready, since),
       ],
-      ...(isEip && { usedBy: [...(this.#usedBy.get(parseObjectId(id).name) ?? [])] }),
+      ...(isEip && {
+        usedBy: [...(this.#usersOf(this.#currentState().desired).get(parseObjectId(id).name) ?? [])],
+      }),
     };
   }
 

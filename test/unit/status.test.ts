@@ -33,7 +33,6 @@ function world() {
     board.publish({
       state,
       verdicts: new Map(verdicts.map(([kind, name, verdict]) => [objectId(kind, name), verdict])),
-      usedBy: new Map([["a", ["fips/f"]]]),
       isClean: true,
       verifiedAt: "2026-01-01T00:00:01.000Z",
       ...more,
