@@ -55,6 +55,19 @@ export const socket =
 export const getsockopt = libcFunction<
   [fd: number, level: number, option: number, value: Uint8Array, length: Uint8Array]
 >("int getsockopt(int, int, int, void *, void *)");
+export const sendto = libcFunction<
+  [fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number]
+>("long sendto(int, void *, size_t, int, void *, uint32_t)");
+
+/** Sets an option that is an `int`. @returns 0 or −errno */
+export function setSocketOption(fd: number, level: number, option: number, value: number): number {
+  const bytes = new Uint8Array(Int32Array.of(value).buffer);
+  return setsockopt(fd, level, option, bytes, bytes.length);
+}
+
+const setsockopt = libcFunction<
+  [fd: number, level: number, option: number, value: Uint8Array, length: number]
+>("int setsockopt(int, int, int, void *, uint32_t)");
 
 let library: LibraryHandle | undefined;
 

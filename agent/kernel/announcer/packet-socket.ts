@@ -1,6 +1,6 @@
 /** A packet socket for ARP on one link (packet(7)). The kernel adds and takes off the Ethernet header. */
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { close, errnoName, libcFunction, socket } from "../libc.ts";
+import { close, errnoName, libcFunction, sendto, setSocketOption, socket } from "../libc.ts";
 
 export interface PacketSocket {
   /** Sends to every station of the link, without waiting. @returns bytes sent or −errno */
@@ -20,8 +20,7 @@ export function openArpSocket(linkIndex: number): PacketSocket {
   let fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw new GatewayError("internal", `a packet socket could not be opened: ${errnoName(-fd)}`);
 
-  const size = new Uint8Array(Int32Array.of(receiveBufferBytes).buffer);
-  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
+  setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes);
   const everyone = linkAddress(linkIndex);
   const bound = bind(fd, everyone, everyone.length);
   return {
@@ -53,16 +52,9 @@ function linkAddress(linkIndex: number): Uint8Array {
 const bind = libcFunction<[fd: number, address: Uint8Array, length: number]>(
   "int bind(int, void *, uint32_t)",
 );
-const sendto = libcFunction<
-  [fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number]
->("long sendto(int, void *, size_t, int, void *, uint32_t)");
 const recv = libcFunction<[fd: number, buffer: Uint8Array, length: number, flags: number]>(
   "long recv(int, void *, size_t, int)",
 );
-const setsockopt = libcFunction<
-  [fd: number, level: number, option: number, value: Uint8Array, length: number]
->("int setsockopt(int, int, int, void *, uint32_t)");
-
 const AF_PACKET = 17;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;

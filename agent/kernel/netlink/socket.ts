@@ -3,14 +3,14 @@
  *
  * The kernel works a request off while it is being sent and makes each further part of a dump when the last
  * one is received. So there is nothing to poll for: send, then receive until the answer is complete. An overrun is
- * an errno like any other here. (The `netlink` package polls; it aborts the process when its socket has an error
- * pending, and it cannot set the options that make the kernel explain its refusals and filter its dumps.)
+ * an errno like any other here. package-socket.ts is the other one; docs/adr/0002-netlink.md says which serves what.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { close, errnoName, libcFunction, socket } from "../libc.ts";
+import { close, errnoName, libcFunction, sendto, setSocketOption, socket } from "../libc.ts";
+import { explainAndFilter } from "./options.ts";
 
 export interface NetlinkSocket {
-  /** Hands whole messages to the kernel, on a thread: it may have to wait for a lock. @returns bytes sent or −errno */
+  /** Hands whole messages to the kernel. @returns bytes sent or −errno */
   send(bytes: Uint8Array): Promise<number>;
   /**
    * Takes what is waiting, without waiting.
@@ -18,6 +18,11 @@ export interface NetlinkSocket {
    * @returns its full length, more than `buffer` holds where it was cut; −EAGAIN where nothing waits; −errno
    */
   receive(buffer: Uint8Array): number;
+  /**
+   * Settles when another `receive` is worth a try; perhaps never, so bound it. A socket whose answers come with the
+   * send has no need of it.
+   */
+  readable?(): Promise<void>;
   /** May be called twice, and while a send is under way. */
   close(): void;
 }
@@ -32,17 +37,11 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
   const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (fd < 0) throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${errnoName(-fd)}`);
 
-  // Room for the acknowledgements of a batch, each with the request that it refuses. The first needs CAP_NET_ADMIN.
-  if (setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes) < 0) {
-    setOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes);
-  }
+  explainAndFilter(fd);
   // Without the right to it a long send is refused, which says so.
-  if (options.sendBufferBytes !== undefined)
-    setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, options.sendBufferBytes);
-  // All three since Linux 4.20. An older kernel answers in fewer words and filters less; decoders filter again.
-  setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
-  setOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
-  setOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+  if (options.sendBufferBytes !== undefined) {
+    setSocketOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, options.sendBufferBytes);
+  }
 
   let sending: Uint8Array | undefined;
   let isClosed = false;
@@ -57,6 +56,7 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
       if (isClosed) return -EBADF;
       sending = bytes;
       try {
+        // On a thread: it may have to wait for a lock.
         return await sendto.async(fd, bytes, bytes.length, 0, kernelAddress, kernelAddress.length);
       } finally {
         sending = undefined;
@@ -80,38 +80,17 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
   };
 }
 
-const receiveBufferBytes = 4 << 20;
-
 /** `struct sockaddr_nl` of port 0, the kernel. Little-endian, like all that the agent is built for. */
 const kernelAddress = Uint8Array.of(16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
-const sendto = libcFunction<
-  [fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number]
->("long sendto(int, void *, size_t, int, void *, uint32_t)");
 const recvfrom = libcFunction<
   [fd: number, buffer: Uint8Array, length: number, flags: number, from: Uint8Array, fromLength: Uint8Array]
 >("long recvfrom(int, void *, size_t, int, void *, void *)");
-const setsockopt = libcFunction<
-  [fd: number, level: number, option: number, value: Uint8Array, length: number]
->("int setsockopt(int, int, int, void *, uint32_t)");
-
-function setOption(fd: number, level: number, option: number, value: number): number {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, true);
-  return setsockopt(fd, level, option, bytes, bytes.length);
-}
-
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
 const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
-const SOL_NETLINK = 270;
-const NETLINK_CAP_ACK = 10;
-const NETLINK_EXT_ACK = 11;
-const NETLINK_GET_STRICT_CHK = 12;
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
 const EINTR = 4;

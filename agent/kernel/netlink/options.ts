@@ -1,0 +1,41 @@
+/** The options of a netlink socket (netlink(7)), by its descriptor. */
+import { getsockopt, setSocketOption } from "../libc.ts";
+
+/** Room for the acknowledgements of a batch, each with the request that it refuses. */
+export const receiveBufferBytes = 4 << 20;
+
+/** Asks the kernel to give its words with a refusal, to filter dumps, and to hold more than the usual limit allows. */
+export function explainAndFilter(fd: number): void {
+  // The first needs CAP_NET_ADMIN.
+  if (setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes) < 0) {
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes);
+  }
+  // All three since Linux 4.20. An older kernel answers in fewer words and filters less; decoders filter again.
+  setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+  setSocketOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+  setSocketOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+}
+
+/** From now on an overrun is counted ({@link readDrops}), and no error of the socket. @returns 0 or −errno */
+export function countOverruns(fd: number): number {
+  return setSocketOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
+}
+
+/** How many messages the kernel had no room for; 0 where it does not tell (before Linux 4.12). */
+export function readDrops(fd: number): number {
+  const info = new Uint32Array(SK_MEMINFO_DROPS + 1);
+  const length = new Uint8Array(Uint32Array.of(info.byteLength).buffer);
+  getsockopt(fd, SOL_SOCKET, SO_MEMINFO, new Uint8Array(info.buffer), length);
+  return info[SK_MEMINFO_DROPS] ?? 0;
+}
+
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
+const SO_MEMINFO = 55;
+const SK_MEMINFO_DROPS = 8;
+const SOL_NETLINK = 270;
+const NETLINK_NO_ENOBUFS = 5;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
