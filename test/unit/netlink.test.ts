@@ -280,6 +280,16 @@ t.test("waiting ends with the caller's signal, the deadline or the connection", 
   silent.close();
   await t.rejects(silent.request(ping, signal), /closed/);
 
+  const unreadable = openNetlink(0, {
+    timeoutMs: 20,
+    open: () => ({
+      ...never,
+      send: async (bytes) => bytes.length,
+      readable: () => new Promise(() => undefined),
+    }),
+  });
+  await t.rejects(unreadable.request(ping, signal), /no answer within 20 ms/, "and nothing to read");
+
   const refused = openNetlink(0, { open: () => ({ ...never, send: async () => -90 }) });
   await t.rejects(refused.request(ping, signal), { code: "netlink-failed", details: { code: "EMSGSIZE" } });
 });

@@ -19,6 +19,7 @@ import {
 } from "../../../lib/netlink/message.ts";
 import { errnoName, errnoText } from "../libc.ts";
 import { type AnswerVisitor, exchange } from "./exchange.ts";
+import { openPackageSocket } from "./package-socket.ts";
 import { type NetlinkSocket, openNetlinkSocket } from "./socket.ts";
 
 export const NETLINK_ROUTE = 0;
@@ -87,7 +88,13 @@ export interface NetlinkOptions {
 
 /** A connection in the namespace of this process. The socket is opened by the first call. */
 export function openNetlink(protocol: number, options: NetlinkOptions = {}): ConversingConnection {
-  return new Connection(protocol, options.open ?? openNetlinkSocket, options.timeoutMs ?? 10_000);
+  return new Connection(protocol, options.open ?? openSocket, options.timeoutMs ?? 10_000);
+}
+
+/** rtnetlink goes by the `netlink` package, all else by libc: docs/adr/0002-netlink.md says why. */
+function openSocket(protocol: number): NetlinkSocket {
+  const socket = protocol === NETLINK_ROUTE ? openPackageSocket(protocol) : undefined;
+  return socket ?? openNetlinkSocket(protocol);
 }
 
 /** A batch's acknowledgements must fit the socket's receive buffer, or the kernel drops some. */

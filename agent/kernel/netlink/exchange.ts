@@ -31,11 +31,12 @@ export async function exchange(
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   for (let isComplete = false; !isComplete; ) {
     signal.throwIfAborted();
-    if (performance.now() > deadline) throw late();
+    const leftMs = deadline - performance.now();
+    if (leftMs < 0) throw late();
     const length = socket.receive(buffer);
     if (length === -EAGAIN) {
-      // Answers come with the send; this is for a kernel that does it otherwise.
-      await delay(1);
+      // Where answers come with the send, the delay is for a kernel that does it otherwise.
+      await within(socket.readable?.() ?? delay(1), leftMs, late, signal);
       continue;
     }
     if (length < 0) throw failed("receive", length);

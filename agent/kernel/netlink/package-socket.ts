@@ -1,0 +1,155 @@
+/**
+ * A netlink socket of the `netlink` package, made safe.
+ *
+ * The package ends the process (SIGABRT, no handler is asked) when its socket has an error pending while it is
+ * polled, and when anything throws inside one of its callbacks. Hence:
+ * - overruns are counted, not pending errors. For that the descriptor is needed, which the package keeps to itself;
+ *   without it there is no socket;
+ * - its callbacks do nothing but put off: no other code, promises included, runs inside them. So nothing throws
+ *   there, and nothing closes the socket under the package's feet.
+ */
+import { readdirSync } from "node:fs";
+// The whole package, with codecs that are not used here, costs 7 MB more.
+import { RawNetlinkSocket } from "netlink/dist/raw.js";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { getsockopt, libcFunction } from "../libc.ts";
+import { countOverruns, explainAndFilter, readDrops, receiveBufferBytes } from "./options.ts";
+import type { NetlinkSocket } from "./socket.ts";
+
+/**
+ * Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol.
+ *
+ * @param descriptors where the process's descriptors are listed
+ * @returns `undefined` where the socket's own is not found there
+ */
+export function openPackageSocket(
+  protocol: number,
+  descriptors = "/proc/self/fd",
+): NetlinkSocket | undefined {
+  const raw = create(protocol);
+  const fd = findDescriptor(protocol, raw.address().port, descriptors);
+  if (fd === undefined || countOverruns(fd) < 0) {
+    raw.close();
+    return undefined;
+  }
+  explainAndFilter(fd);
+  // An open connection does not keep the process alive; whoever waits on it has a timer.
+  raw.unref();
+
+  const received: { readonly bytes: Uint8Array; readonly length: number }[] = [];
+  /** What `receive` says when nothing waits. */
+  let state = -EAGAIN;
+  let isClosed = false;
+  let endSend = (_: number) => {};
+  let wake = () => {};
+  const fail = (negativeErrno: number) => {
+    state = negativeErrno;
+    endSend(negativeErrno);
+    wake();
+  };
+  const take = (bytes: Uint8Array, length: number, port: number) => {
+    // Another process may send to this port: only what port 0, the kernel, says counts.
+    if (port === 0) received.push({ bytes, length });
+    wake();
+  };
+  raw.on("message", (bytes, { port }) => {
+    setImmediate(take, bytes, bytes.length, port);
+  });
+  raw.on("truncatedMessage", (bytes, { port, truncated = bytes.length + 1 }) => {
+    setImmediate(take, bytes, truncated, port);
+  });
+  raw.on("error", (error) => {
+    setImmediate(fail, -error.errno);
+  });
+
+  return {
+    async send(bytes) {
+      if (isClosed) return -EBADF;
+      const { promise, resolve } = Promise.withResolvers<number>();
+      endSend = resolve;
+      raw.send(bytes, {}, (error) => {
+        setImmediate(resolve, error === undefined ? bytes.length : -error.errno);
+      });
+      return promise;
+    },
+    receive(buffer) {
+      if (state !== -EAGAIN) return state;
+      const next = received.shift();
+      if (next === undefined) return readDrops(fd) > 0 ? -ENOBUFS : -EAGAIN;
+      buffer.set(next.bytes.subarray(0, buffer.length));
+      return next.length;
+    },
+    readable() {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      wake = resolve;
+      if (received.length > 0 || state !== -EAGAIN) resolve();
+      return promise;
+    },
+    close() {
+      if (isClosed) return;
+      isClosed = true;
+      raw.close();
+      // The package forgets a send that is under way.
+      fail(-EBADF);
+    },
+  };
+}
+
+function create(protocol: number): RawNetlinkSocket {
+  try {
+    return new RawNetlinkSocket(protocol, {
+      messagePeeking: false,
+      msgBufferSize: messageBytes,
+      recvBufferSize: receiveBufferBytes,
+      sendBufferSize: sendBufferBytes,
+    });
+  } catch (cause) {
+    throw new GatewayError("netlink-failed", `netlink socket ${protocol} could not be opened`, { cause });
+  }
+}
+
+/** Asks each descriptor of this process whether it is the netlink socket with this port. */
+function findDescriptor(protocol: number, port: number, directory: string): number | undefined {
+  return descriptorsIn(directory).find((fd) => {
+    const [family, ownPort] = netlinkAddress(fd);
+    return family === AF_NETLINK && ownPort === port && protocolOf(fd) === protocol;
+  });
+}
+
+/** No descriptor is known where /proc is not to be read: that is an answer here. */
+function descriptorsIn(directory: string): readonly number[] {
+  try {
+    return readdirSync(directory).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** `struct sockaddr_nl`: family and padding, port, groups. Family 0 where the descriptor has no address. */
+function netlinkAddress(fd: number): readonly [family: number, port: number] {
+  const address = new DataView(new ArrayBuffer(12));
+  getsockname(fd, new Uint8Array(address.buffer), Uint8Array.of(address.byteLength, 0, 0, 0));
+  return [address.getUint16(0, true), address.getUint32(4, true)];
+}
+
+function protocolOf(fd: number): number {
+  const value = new DataView(new ArrayBuffer(4));
+  getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, new Uint8Array(value.buffer), Uint8Array.of(4, 0, 0, 0));
+  return value.getUint32(0, true);
+}
+
+const getsockname = libcFunction<[fd: number, address: Uint8Array, length: Uint8Array]>(
+  "int getsockname(int, void *, void *)",
+);
+
+/** Twice what the kernel fills in one go (netlink_dump() keeps to 32 KiB unless one message is larger). */
+const messageBytes = 64 * 1024;
+/** A send of 64 KiB fits; the kernel doubles it for its bookkeeping. */
+const sendBufferBytes = 128 * 1024;
+
+const AF_NETLINK = 16;
+const SOL_SOCKET = 1;
+const SO_PROTOCOL = 38;
+const EBADF = 9;
+const EAGAIN = 11;
+const ENOBUFS = 105;
