@@ -16,8 +16,9 @@ import {
 } from "../../../lib/plan/nftables-compare.ts";
 import { missingElements } from "../../../lib/plan/nftables-missing.ts";
 import { countElements, countFrameRules, eipsNamed } from "../../../lib/plan/nftables-owned.ts";
+import { planPart } from "../../../lib/plan/nftables-part.ts";
 import { type WantedTable, wantedTable } from "../../../lib/plan/nftables-wanted.ts";
-import type { Dataplane, GateState, RulePlan } from "../seams.ts";
+import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
 import { visitElements } from "./read.ts";
 import { type NftablesObserved, type NftablesStep, Ruleset, type RulesetOptions } from "./ruleset.ts";
 import type { Outcome } from "./transaction.ts";
@@ -26,9 +27,8 @@ export interface NftablesSteps {
   readonly steps: readonly NftablesStep[];
   /** What was planned on: the kernel takes the steps only while it stands as then. */
   readonly base: NftablesObserved;
-  /** What was planned for, to plan anew where the kernel was changed in between. */
-  readonly program: Program;
-  readonly gate: GateState;
+  /** What was planned for, to plan anew where the kernel was changed in between; a part of a program cannot be. */
+  readonly whole: { readonly program: Program; readonly gate: GateState } | undefined;
 }
 
 export interface NftablesDataplane extends Dataplane<NftablesObserved, NftablesSteps> {
@@ -55,6 +55,15 @@ class DataplaneOfNftables implements NftablesDataplane {
   readonly #eips = new WeakMap<ObservedTable, ReadonlySet<Ipv4>>();
   /** The last comparison: planning and judging ask for the same one. */
   #compared: { wanted: WantedTable; table: ObservedTable; difference: TableDifference } | undefined;
+
+  readonly shortcut: Shortcut<NftablesObserved, NftablesSteps> = {
+    current: (signal) => this.#ruleset.current(signal),
+    planPart: (from, to, observed) => {
+      const { changes, transaction } = planPart(this.#want(from), this.#want(to), observed.table.elements);
+      const steps: NftablesStep[] = transaction === undefined ? [] : [{ kind: "table", transaction }];
+      return { changes, steps: { steps, base: observed, whole: undefined } };
+    },
+  };
 
   constructor(options: RulesetOptions) {
     this.#netlink = options.netlink;
@@ -106,7 +115,7 @@ class DataplaneOfNftables implements NftablesDataplane {
     if (!isOpening) parts.reverse();
     return {
       changes: parts.flatMap(({ changes }) => changes),
-      steps: { steps: parts.flatMap(({ step }) => step || []), base: observed, program, gate },
+      steps: { steps: parts.flatMap(({ step }) => step || []), base: observed, whole: { program, gate } },
     };
   }
 
@@ -122,13 +131,13 @@ class DataplaneOfNftables implements NftablesDataplane {
       const outcome = await this.#ruleset.write(steps, base);
       if (outcome.kind === "done") return;
       if (outcome.kind === "refused") throw refusal(outcome);
-      if (attempt === maxAttempts)
+      if (attempt === maxAttempts || planned.whole === undefined)
         throw new GatewayError(
           "netlink-failed",
           `others changed the ruleset ${attempt} times before a commit`,
         );
       base = await this.observe(signal);
-      ({ steps } = this.plan(planned.program, base, planned.gate).steps);
+      ({ steps } = this.plan(planned.whole.program, base, planned.whole.gate).steps);
     }
   }
 

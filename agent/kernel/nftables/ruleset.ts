@@ -74,10 +74,20 @@ export class Ruleset {
     this.#nowMs = nowMs;
   }
 
+  /** The last reading, where the generation proves it and no other is due. */
+  async current(signal: AbortSignal): Promise<NftablesObserved | undefined> {
+    const known = this.#known;
+    if (known === undefined || known.written !== undefined || this.#isDue(known)) return undefined;
+    return (await readGeneration(this.#netlink, signal)) === known.generation ? known.observed : undefined;
+  }
+
   async read(signal: AbortSignal): Promise<NftablesObserved> {
     const known = this.#known;
-    const isDue = known === undefined || this.#nowMs() - known.observed.auditedAtMs >= this.#auditIntervalMs;
-    if (isDue || (await readGeneration(this.#netlink, signal)) !== known.generation)
+    if (
+      known === undefined ||
+      this.#isDue(known) ||
+      (await readGeneration(this.#netlink, signal)) !== known.generation
+    )
       return this.#audit(signal);
     if (known.written === undefined) return known.observed;
     return (await this.#readBack(known, known.written, signal)) ?? this.#audit(signal);
@@ -102,6 +112,10 @@ export class Ruleset {
       if (outcome.kind === "refused") return outcome;
     }
     return { kind: "done" };
+  }
+
+  #isDue({ observed }: Known): boolean {
+    return this.#nowMs() - observed.auditedAtMs >= this.#auditIntervalMs;
   }
 
   /** nft takes no generation from us: whether somebody came between shows afterwards. */
