@@ -100,16 +100,11 @@ export class Pass {
 
     await this.#apply(state, before, outlook, refusals, signal);
     const isMoved = changes.length > 0 || version !== this.#doneVersion;
-    let sweep =
+    const sweep =
       isMoved || this.#isSweepDue(request)
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
         : undefined;
-    if (outlook.addresses.remove.length > 0) {
-      await this.#applyAddresses(outlook.addresses.remove, refusals, signal);
-      // Until its address went, packets to an EIP that has no rules any more made flows of the gateway's own.
-      const again = await this.#sweepFlows(outlook, before, version, refusals, signal);
-      sweep = again && { ...again, removed: again.removed + (sweep?.removed ?? 0) };
-    }
+    await this.#applyAddresses(outlook.addresses.remove, refusals, signal);
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
     let residual = this.foresee(state, after);
