@@ -1,0 +1,132 @@
+/** `scripts/soak`: the random suites, round after round, until the time is up. */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { text } from "node:stream/consumers";
+import { parseArgs } from "node:util";
+
+interface Suite {
+  readonly name: string;
+  readonly file: string;
+  /** What makes a round of it longer than in `scripts/test`. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+interface Outcome {
+  readonly suite: string;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly passed: number;
+  readonly failed: number;
+  /** What a suite says of itself: how many kills, how many writes. */
+  readonly remarks: readonly string[];
+  /** The last lines of what it said, where it failed. */
+  readonly failure?: string;
+}
+
+const usage =
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--suite NAME]... [-o text|json]";
+/** A round that hangs is ended: longer than any suite takes on a busy machine. */
+const roundTimeoutMs = 30 * 60_000;
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "10" },
+    seed: { type: "string" },
+    kills: { type: "string", default: "30" },
+    runs: { type: "string", default: "100" },
+    suite: { type: "string", multiple: true },
+    output: { type: "string", short: "o", default: "text" },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+const minutes = Number(values.minutes);
+const firstSeed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+const isJson = values.output === "json";
+
+const suites: readonly Suite[] = [
+  { name: "crash", file: "test/chaos/crash.test.ts", settings: { NATGW_KILLS: values.kills } },
+  { name: "quick", file: "test/faults/quick-churn-leaks.test.ts", settings: { NATGW_RUNS: values.runs } },
+  { name: "store", file: "test/chaos/store-crash.test.ts", settings: {} },
+  { name: "model", file: "test/chaos/model-agrees.test.ts", settings: { NATGW_RUNS: values.runs } },
+].filter(({ name, file }) => existsSync(file) && (values.suite === undefined || values.suite.includes(name)));
+
+if (
+  values.help ||
+  !(minutes > 0) ||
+  !Number.isInteger(firstSeed) ||
+  !["text", "json"].includes(values.output)
+) {
+  process.stderr.write(`${usage}\n`);
+  process.exitCode = values.help ? 0 : 2;
+} else process.exitCode = await soak();
+
+async function soak(): Promise<number> {
+  say(`seed ${firstSeed}, ${minutes} minutes, suites: ${suites.map(({ name }) => name).join(" ")}`);
+  const startMs = performance.now();
+  const outcomes: Outcome[] = [];
+  for (let round = 0; performance.now() - startMs < minutes * 60_000 && suites.length > 0; round++) {
+    const suite = suites[round % suites.length];
+    if (suite === undefined) break;
+    const outcome = await run(suite, firstSeed + round);
+    outcomes.push(outcome);
+    say(lineOf(outcome));
+    if (outcome.failure !== undefined) say(outcome.failure);
+  }
+  const seconds = Math.round((performance.now() - startMs) / 1000);
+  const failures = outcomes.filter(({ failure }) => failure !== undefined);
+  if (isJson) {
+    process.stdout.write(`${JSON.stringify({ seed: firstSeed, seconds, rounds: outcomes }, undefined, 2)}\n`);
+  } else process.stdout.write(summaryOf(outcomes, seconds));
+  return failures.length > 0 || outcomes.length === 0 ? 1 : 0;
+}
+
+/** One suite once, in a process of its own: a test file is a program that speaks TAP. */
+async function run({ name, file, settings }: Suite, seed: number): Promise<Outcome> {
+  const startMs = performance.now();
+  const child = spawn(process.execPath, [file], {
+    env: { ...process.env, ...settings, NATGW_SEED: String(seed), TAP_TIMEOUT: "0" },
+    stdio: ["ignore", "pipe", "inherit"],
+    timeout: roundTimeoutMs,
+    killSignal: "SIGKILL",
+  });
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  const output = await text(child.stdout);
+  const exitCode = await ended;
+  const count = (pattern: RegExp) => [...output.matchAll(pattern)].length;
+  const failed = count(/^ *not ok /gm);
+  return {
+    suite: name,
+    seed,
+    seconds: Math.round((performance.now() - startMs) / 1000),
+    passed: count(/^ *ok /gm),
+    failed,
+    remarks: [...output.matchAll(/^ *# (?!Subtest|time=)(.*)$/gm)].map(([, remark = ""]) => remark),
+    ...((exitCode !== 0 || failed > 0) && { failure: failureOf(output, exitCode) }),
+  };
+}
+
+/** From the first failure on, as far as it fits on a screen or two. */
+function failureOf(output: string, exitCode: number | null): string {
+  const at = output.search(/^ *not ok /m);
+  const lines = at < 0 ? output.split("\n").slice(-40) : output.slice(at).split("\n").slice(0, 80);
+  return [`exit ${exitCode}`, ...lines].join("\n");
+}
+
+function lineOf({ suite, seed, seconds, passed, failed, remarks, failure }: Outcome): string {
+  const verdict = failure === undefined ? "pass" : "FAIL";
+  return `${verdict} ${suite} seed ${seed}: ${passed} passed, ${failed} failed, ${seconds} s; ${remarks.join("; ")}`;
+}
+
+function summaryOf(outcomes: readonly Outcome[], seconds: number): string {
+  const lines = suites.map(({ name }) => {
+    const rounds = outcomes.filter(({ suite }) => suite === name);
+    const failed = rounds.filter(({ failure }) => failure !== undefined);
+    const seeds = failed.map(({ seed }) => seed).join(" ");
+    return `${name}: ${rounds.length} rounds, ${failed.length} failed${seeds === "" ? "" : `, seeds ${seeds}`}`;
+  });
+  return `${[`soak of ${seconds} s, seed ${firstSeed}`, ...lines].join("\n")}\n`;
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
