@@ -1,13 +1,15 @@
 /** Row 5: many FIPs deleted at once while many flows are alive, those of the deleted ones among them. */
 import { readFile } from "node:fs/promises";
 import type { WriteReply } from "../../support/api-client.ts";
-import { labAddresses } from "../../support/lab.ts";
+import { labAddresses, podAddress } from "../../support/lab.ts";
 import type { Bench } from "../bench.ts";
 import { FlowTable, type InboundFlow } from "../flow-table.ts";
 import type { Measurement, Row } from "../measurement.ts";
 import { expectReady, type Plant } from "../plant.ts";
 import { eipAddress, fip } from "../scenario.ts";
 import { timeOf } from "../timing.ts";
+
+const flowsPerFip = 20;
 
 export const deletesRow: Row = {
   id: "5",
@@ -27,12 +29,15 @@ export const deletesRow: Row = {
 
 async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<readonly Measurement[]> {
   const { objects, runs, isQuick } = bench.settings;
-  const wanted = isQuick ? 20_000 : 200_000;
-  const room = Number(await readFile("/proc/sys/net/netfilter/nf_conntrack_max", "utf8"));
-  const perFip = Math.max(1, Math.floor(Math.min(wanted, room - 10_000) / objects));
+  const room = Number(await readFile("/proc/sys/net/netfilter/nf_conntrack_max", "utf8")) - 10_000;
+  const total = Math.min(isQuick ? 20_000 : 200_000, room);
+  const perFip = Math.min(flowsPerFip, Math.floor(total / objects));
   const deletes = Math.min(500, Math.floor(objects / 2));
-  bench.say(`making ${perFip * objects} flows`);
-  await table.inject(Array.from({ length: objects }, (_, index) => flowsOf(index + 1, perFip)).flat());
+  bench.say(`making ${total} flows`);
+  await table.inject([
+    ...Array.from({ length: objects }, (_, index) => flowsOf(index + 1, perFip)).flat(),
+    ...routedFlows(total - perFip * objects),
+  ]);
 
   const [measured, toolDumps, rawDumps]: [number[], number[], number[]] = [[], [], []];
   await plant.profiled("deletes", async () => {
@@ -42,13 +47,13 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
       const numbers = Array.from({ length: deletes }, (_, index) => 1 + ((run * deletes + index) % objects));
       measured.push(await timeOf(() => batch(plant, { delete: { fips: numbers.map((n) => fip(n).name) } })));
       const left = await table.count();
-      if (left > perFip * (objects - deletes)) throw new Error(`${left} flows are left after the deletes`);
+      if (left > total - perFip * deletes) throw new Error(`${left} flows are left after the deletes`);
       bench.say(`run ${run + 1}: ${Math.round(measured.at(-1) ?? 0)} ms`);
       await batch(plant, { upsert: { fips: numbers.map((n) => fip(n)) } });
       await table.inject(numbers.flatMap((n) => flowsOf(n, perFip)));
     }
   });
-  const what = `${deletes} FIPs of ${objects} deleted, ${perFip} flows on each, ${perFip * objects} in all`;
+  const what = `${deletes} FIPs of ${objects} deleted, ${perFip} flows on each, ${total} in all`;
   const against = (base: string, samples: readonly number[]): Measurement => ({
     what,
     unit: "ms",
@@ -70,5 +75,15 @@ function flowsOf(number: number, count: number): readonly InboundFlow[] {
     clientPort: 20_000 + index,
     eip: eipAddress(number),
     internalIp: fip(number).internalIp,
+  }));
+}
+
+/** Flows that no object has a say in. */
+function routedFlows(count: number): readonly InboundFlow[] {
+  return Array.from({ length: count }, (_, index) => ({
+    client: `192.0.2.${1 + Math.floor(index / 60_000)}`,
+    clientPort: 1_024 + (index % 60_000),
+    eip: podAddress(1),
+    internalIp: podAddress(1),
   }));
 }

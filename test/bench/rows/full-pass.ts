@@ -1,5 +1,6 @@
 /** Row 4: a pass over a gateway that is as it should be. */
 import { dumpCommands } from "../bare.ts";
+import { CpuMeter } from "../cpu-meter.ts";
 import { dataplaneNames } from "../dataplanes.ts";
 import type { Row } from "../measurement.ts";
 import { inTurns, timeCommands, timeOf } from "../timing.ts";
@@ -16,12 +17,13 @@ export const fullPassRow: Row = {
       if (changed > 0 || failed.length > 0) throw new Error("the gateway is not converged");
     };
     await pass();
+    const cpu = new CpuMeter();
     bench.say(`${settings.runs} passes`);
     const samples = await plant.profiled("full-pass", () =>
       inTurns(settings.runs, {
-        measured: () => timeOf(pass),
+        measured: () => cpu.agent(plant.pid, () => timeOf(pass)),
         // The agent's own namespace: what it reads is what is dumped.
-        base: () => timeCommands(plant.gateway, dumpCommands(dataplane)),
+        base: () => cpu.tools(() => timeCommands(plant.gateway, dumpCommands(dataplane))),
       }),
     );
     const dumps = dumpCommands(dataplane).map((command) => {
@@ -34,7 +36,7 @@ export const fullPassRow: Row = {
         samples: samples.measured,
         base: { what: "the bare dumps", samples: samples.base },
         allowed: 1.2,
-        notes: dumps,
+        notes: [cpu.note(settings.runs), ...dumps],
       },
     ];
   },

@@ -2,6 +2,7 @@
 import { touchedDumps } from "../bare.ts";
 import type { Bench } from "../bench.ts";
 import { Mover, timeBareChange, timeChange } from "../changes.ts";
+import { CpuMeter } from "../cpu-meter.ts";
 import type { Measurement, Row } from "../measurement.ts";
 import { median } from "../statistics.ts";
 import { inTurns, timeCommands } from "../timing.ts";
@@ -31,12 +32,13 @@ async function measure(bench: Bench, base: string, runs: number): Promise<readon
   const plant = await bench.loaded();
   const [mover, bareMover] = [new Mover(settings.objects), new Mover(settings.objects)];
   const dumps = touchedDumps(dataplane);
+  const cpu = new CpuMeter();
   bench.say(`${runs} changes on each side`);
   await timeChange(plant, mover);
   const samples = await plant.profiled("one-change", () =>
     inTurns(runs, {
-      measured: () => timeChange(plant, mover),
-      base: () => timeBareChange(bare, dataplane, bareMover, dumps),
+      measured: () => cpu.agent(plant.pid, () => timeChange(plant, mover)),
+      base: () => cpu.tools(() => timeBareChange(bare, dataplane, bareMover, dumps)),
     }),
   );
   const dumpMs = median(Array.from({ length: 3 }, () => timeCommands(bare.gateway, dumps)));
@@ -48,7 +50,10 @@ async function measure(bench: Bench, base: string, runs: number): Promise<readon
       samples: samples.measured,
       base: { what: base, samples: samples.base },
       allowed: 1.5,
-      ...(dumps.length > 0 && { notes: [`of the base, the dump alone takes ${dumpMs.toFixed(0)} ms`] }),
+      notes: [
+        cpu.note(runs),
+        ...(dumps.length > 0 ? [`of the base, the dump alone takes ${dumpMs.toFixed(0)} ms`] : []),
+      ],
     },
   ];
 }

@@ -2,6 +2,7 @@
 
 import { dumpCommands } from "../bare.ts";
 import type { Bench } from "../bench.ts";
+import { CpuMeter } from "../cpu-meter.ts";
 import { type DataplaneName, dataplaneNames } from "../dataplanes.ts";
 import { type Measurement, type Row, Skip } from "../measurement.ts";
 import type { Plant } from "../plant.ts";
@@ -30,17 +31,22 @@ async function measure(bench: Bench, scenario: Scenario, what: string): Promise<
   // The limit of the route binding is the address-bound load: what it saves is its point.
   const baseDataplane: DataplaneName = isByRoute ? "nftables" : bench.dataplane;
   if (isByRoute) await expectRouteBinding(plant);
+  const cpu = new CpuMeter();
   const samples = await inTurns(bench.settings.runs, {
     measured: async (run) => {
       await plant.renew();
-      const ms = await plant.profiled(`program-${run}`, () => timeOf(() => plant.load(scenario)));
+      const ms = await plant.profiled(`program-${run}`, () =>
+        cpu.agent(plant.pid, () => timeOf(() => plant.load(scenario))),
+      );
       bench.say(`${what}, run ${run + 1}: the agent ${Math.round(ms)} ms`);
       return ms;
     },
     base: async (run) => {
       await bare.renew();
-      const loadMs = bare.load(baseDataplane, scenario);
-      const dumpMs = timeCommands(bare.gateway, dumpCommands(baseDataplane));
+      const [loadMs, dumpMs] = await cpu.tools((): readonly [number, number] => [
+        bare.load(baseDataplane, scenario),
+        timeCommands(bare.gateway, dumpCommands(baseDataplane)),
+      ]);
       bench.say(`${what}, run ${run + 1}: bare load ${Math.round(loadMs)} ms, dump ${Math.round(dumpMs)} ms`);
       return loadMs + dumpMs;
     },
@@ -57,6 +63,7 @@ async function measure(bench: Bench, scenario: Scenario, what: string): Promise<
       samples: samples.base,
     },
     allowed: isByRoute ? 1 / 3 : 1.2,
+    notes: [cpu.note(bench.settings.runs)],
   };
 }
 
