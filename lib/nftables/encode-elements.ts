@@ -75,7 +75,8 @@ function encode(
   flags: number,
 ): readonly ElementMessage[] {
   const spec: ElementMap = elementMaps[map];
-  const ordinary = keys.filter((key) => key !== catchAll);
+  // Not ours to add: as a key it is none.
+  const ordinary = values === undefined ? keys.filter((key) => key !== catchAll) : keys;
   const keyBytes = dataHeader + spec.key.length * fieldBytes;
   const valueBytes = values === undefined ? 0 : dataHeader + spec.value.length * fieldBytes;
   const elementBytes = attributeHeader + keyBytes * (spec.isInterval ? 2 : 1) + valueBytes;

@@ -321,6 +321,8 @@ t.test("what others do to the table is seen and undone, in one pass", async (t) 
       1,
     ],
     ["add chain ip natgw pre { policy drop; }", everything, 1],
+    ["add table inet natgw", 0, 0],
+    ["delete table inet natgw", 0, 0],
     ["delete table ip natgw_guard", 0, 1],
     ["add rule ip natgw_guard forward accept", 0, 1],
   ];

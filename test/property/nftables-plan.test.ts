@@ -77,8 +77,15 @@ class FakeTable {
   }
 }
 
+const parsed = new Map<string, readonly Range[]>();
+
 function rangesOf(map: MapName, key: string): readonly Range[] {
-  const spec: ElementMap = elementMaps[map];
+  const known = parsed.get(`${map} ${key}`) ?? parseRanges(elementMaps[map], key);
+  parsed.set(`${map} ${key}`, known);
+  return known;
+}
+
+function parseRanges(spec: ElementMap, key: string): readonly Range[] {
   return key.split(" . ").map((part, at): Range => {
     const [first = "", last = first] = part.split("-");
     const parse = spec.key[at]?.parse ?? Number;

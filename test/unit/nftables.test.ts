@@ -38,8 +38,9 @@ class FakeKernel implements ConversingConnection {
   readonly asked: string[] = [];
   /** Errno for the message of the transaction at this place, 0 being its beginning. */
   refusal: { readonly index: number; readonly errno: number; readonly offset?: number } | undefined;
-  /** Called before each dump: the moment at which others write. */
+  /** Called before each dump and each reading by key: moments at which others write. */
   beforeDump: () => void = () => undefined;
+  beforeGet: () => void = () => undefined;
 
   request = async () => undefined;
   batch = async () => [];
@@ -96,6 +97,7 @@ class FakeKernel implements ConversingConnection {
   }
 
   #get(messages: readonly NetlinkMessage[], onAnswer: AnswerTo): void {
+    this.beforeGet();
     messages.forEach((message, index) => {
       if (!isElementMessage(message)) throw new Error("not a reading");
       const [key = ""] = message.keys;
@@ -274,6 +276,49 @@ t.test("another writer's commit has everything read again; a writer without paus
     code: "netlink-failed",
     message: /during each of 5 readings/,
   });
+});
+
+t.test("somebody who writes while elements are read back has everything read again", async (t) => {
+  const { kernel, dataplane, converge } = world();
+  await converge(two);
+  await dataplane.apply(dataplane.plan(other, await dataplane.observe(signal), "open"), signal);
+  kernel.beforeGet = () => {
+    kernel.generation++;
+    kernel.elements.fip_in.delete("203.0.113.1");
+  };
+  t.same([...dataplane.missing(other, await dataplane.observe(signal)).keys()], ["fips/f1"]);
+});
+
+t.test("the same rules in another order are another frame; another family's table is not ours", async (t) => {
+  const { kernel, dataplane, converge } = world();
+  await converge(two);
+  const stranger = Uint8Array.of(1, ...(kernel.frame[0]?.payload.subarray(1) ?? []));
+  kernel.frame.push({ type: messageType.newTable, flags: 0, payload: stranger });
+  kernel.generation++;
+  t.same(dataplane.plan(two, await dataplane.observe(signal), "open").changes, []);
+  const last = kernel.frame.findLastIndex(({ type }) => type === messageType.newRule);
+  kernel.frame.splice(last - 1, 0, ...kernel.frame.splice(last, 1));
+  kernel.generation++;
+  const { changes } = dataplane.plan(two, await dataplane.observe(signal), "open");
+  t.match(changes, [{ action: "replace", text: "table ip natgw" }]);
+});
+
+t.test("an element of others is seen to keep packets from an object", async (t) => {
+  const { kernel, dataplane, converge } = world();
+  const cidr = makeCidr(ip("10.0.0.0"), 24);
+  const members: [PoolMember] = [{ id: objectId("snat", "s"), eip: ip("203.0.113.9"), mapping: "random" }];
+  const pools = [{ cidr, interface: iface("net1"), members }];
+  await converge({ ...two, pools });
+  const missingAfter = async (map: "fip_out", key: string) => {
+    kernel.generation++;
+    kernel.elements[map].set(key, "198.51.100.1");
+    const missing = dataplane.missing({ ...two, pools }, await dataplane.observe(signal));
+    kernel.elements[map].delete(key);
+    return [...missing.keys()];
+  };
+  t.same(await missingAfter("fip_out", "10.0.1.1"), []);
+  t.same(await missingAfter("fip_out", "10.0.0.77"), ["snats/s"]);
+  t.throws(() => encodeAdd("fip_out", new Map([["*", "198.51.100.1"]])), TypeError);
 });
 
 t.test("from time to time all is read, whatever the generation says", async (t) => {

@@ -95,13 +95,12 @@ export class Ruleset {
 
   /**
    * Takes the steps one after the other, each in a transaction of its own, for as long as nobody else writes. They are
-   * given no signal: a transaction once begun is finished.
+   * given no signal: a transaction once begun is finished. Where one ends in an error, the generation tells what became
+   * of it.
    */
   async write(steps: readonly NftablesStep[], base: NftablesObserved): Promise<Outcome> {
     let known: Known = { observed: base, generation: base.generation, written: undefined };
     for (const step of steps) {
-      // Until the step's end is known, nothing is.
-      this.#known = undefined;
       const outcome =
         step.kind === "table"
           ? await transact(this.#netlink, known.generation, encodeTransaction(step.transaction))
