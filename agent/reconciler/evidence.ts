@@ -24,6 +24,8 @@ export interface Refusal {
  * @param residual what planning on `seen` still asks for
  * @param refusals why, where the kernel said so: its words are shown instead of ours
  * @param fights why, where somebody undoes it again and again
+ * @param remaining flows that contradict the program and could not be ended
+ * @param unswept objects whose flows could not be looked at since they were changed, with why
  */
 export function gatherEvidence(
   dataplane: Dataplane,
@@ -32,6 +34,7 @@ export function gatherEvidence(
   refusals: readonly Refusal[],
   fights: readonly Fight[],
   remaining: readonly Flow[],
+  unswept: ReadonlyMap<ObjectId, string>,
 ): Evidence {
   const { program } = residual.compiled;
   const missing = new Map(dataplane.missing(program, seen.rules));
@@ -53,7 +56,7 @@ export function gatherEvidence(
   }
   return {
     missing,
-    contradicted: contradicted(program, remaining),
+    contradicted: new Map([...unswept, ...contradicted(program, remaining)]),
     isForwarding: isForwarding(program, seen.network),
     isHeldBack: dataplane.isGateClosed(seen.rules),
   };

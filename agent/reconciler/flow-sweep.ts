@@ -39,9 +39,11 @@ export class FlowSweep {
     for (let round = 0; round < mostRounds; round++) {
       const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
       const doomed = flows.filter((flow) => this.#mayKill(flow, kills));
-      for (const flow of doomed) {
+      const isDoomed = new Set(doomed);
+      for (const flow of flows) {
         const key = flowKey(flow);
-        kills.set(key, (kills.get(key) ?? this.#kills.get(key) ?? 0) + 1);
+        const count = kills.get(key) ?? this.#kills.get(key) ?? 0;
+        kills.set(key, isDoomed.has(flow) ? count + 1 : count);
       }
       if (doomed.length > 0) removed += (await this.#conntrack.remove(doomed, signal)).removed;
       // Each deletion was acknowledged, and the rules that are in force make no such flow: another look would find none.

@@ -11,8 +11,9 @@
 import { expiredLeases, nextExpiryMs } from "../../lib/admission/leases.ts";
 import { emptyLedger, ledgerKey, type State } from "../../lib/admission/state.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
+import { objectsOf } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import type { ObjectId } from "../../lib/model/names.ts";
+import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
@@ -29,6 +30,7 @@ import { beginEpoch, strikeOff, writeAhead } from "./ledger-keeper.ts";
 import type { PassRequest } from "./loop.ts";
 import { type Circumstances, createLookAhead, type LookAhead, type Outlook, type Seen } from "./outlook.ts";
 import { RuleWriter } from "./rule-writer.ts";
+import { Unswept } from "./unswept.ts";
 
 const firstRetryMs = 500;
 const longestRetryMs = 30_000;
@@ -43,7 +45,10 @@ export class Pass {
   readonly #rules: RuleWriter;
   /** What is asked of the gate; `undefined` until the first reading has told whether the namespace is fresh. */
   #gate: GateState | undefined;
+  /** The store's revision at which that was told. */
+  #firstRevision = 0;
   readonly #drift = new Drift();
+  readonly #unswept = new Unswept();
   /** Names what the last pass was made from that left nothing to be done at once. */
   #doneVersion = "";
   #uncleanPasses = 0;
@@ -91,7 +96,10 @@ export class Pass {
     const refusals: Refusal[] = [];
     await orRefusal("ledger", refusals, () => beginEpoch(store, epoch));
     this.#rules.releaseRewritten(state);
-    this.#gate ??= this.#firstGate(before);
+    if (this.#gate === undefined) {
+      this.#gate = this.#firstGate(before);
+      this.#firstRevision = state.desired.revision;
+    }
     const planned = this.#plan(state, before);
     const version = versionOf(state, planned);
     const review = this.#drift.review(version, planned, this.#parts.clock.bootMs());
@@ -108,7 +116,7 @@ export class Pass {
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
     let residual = this.foresee(state, after);
-    if (this.#gate === "closed" && isWhole(residual)) {
+    if (this.#gate === "closed" && this.#isWhole(state, residual)) {
       const { rules } = this.foresee(state, after, { gate: "open" });
       await this.#parts.dataplane.apply(rules, signal);
       this.#gate = "open";
@@ -116,7 +124,7 @@ export class Pass {
       after = await this.observe(signal);
       residual = this.foresee(state, after);
     }
-    if (this.#gate === "open" && isWhole(residual)) {
+    if (this.#gate === "open" && this.#isWhole(state, residual)) {
       const cleared = await orRefusal("rules", refusals, () => this.#heritage.clear(signal));
       changes.push(...(cleared ?? []));
     }
@@ -214,6 +222,20 @@ export class Pass {
     return dataplane.isPristine(rules) && !this.#heritage.holdsRules ? "closed" : "open";
   }
 
+  /**
+   * True where every rule that is not quarantined verified, and nothing is on its way that was desired when this life
+   * began. What is written later is asked about while traffic flows, or a busy writer would keep the gate closed.
+   */
+  #isWhole({ desired }: State, { rules, compiled }: Outlook): boolean {
+    if (rules.changes.length > 0) return false;
+    for (const [id, { reason }] of compiled.blocked) {
+      const { kind, name } = parseObjectId(id);
+      const revision = objectsOf(desired, kind).get(name)?.revision ?? 0;
+      if (reason === "Pending" && revision <= this.#firstRevision) return false;
+    }
+    return true;
+  }
+
   async #conclude(found: {
     readonly state: State;
     readonly before: Seen;
@@ -229,7 +251,12 @@ export class Pass {
     const { dataplane, announcer, store, clock } = this.#parts;
     const remaining = sweep?.remaining ?? [];
     const fights = this.#drift.fights(clock.bootMs());
-    const evidence = gatherEvidence(dataplane, after, residual, refusals, fights, remaining);
+    const sweepFailure = refusals.find(({ stage }) => stage === "flows");
+    if (sweep !== undefined) this.#unswept.clear();
+    else if (sweepFailure !== undefined)
+      this.#unswept.add(changes, residual.compiled.program, sweepFailure.message);
+    const unswept = this.#unswept.objects;
+    const evidence = gatherEvidence(dataplane, after, residual, refusals, fights, remaining, unswept);
     const verdicts = judge(state.desired, residual.compiled, evidence);
     const isDone = residual.changes.length === 0 && remaining.length === 0;
     const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
@@ -317,12 +344,6 @@ export class Pass {
     );
     return due.length === 0 ? undefined : Math.min(...due);
   }
-}
-
-/** True where all that is not quarantined verified, and nothing is on its way. */
-function isWhole({ rules, addresses, compiled }: Outlook): boolean {
-  if (rules.changes.length > 0 || addresses.add.length > 0) return false;
-  return ![...compiled.blocked.values()].some(({ reason }) => reason === "Pending");
 }
 
 /** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */
