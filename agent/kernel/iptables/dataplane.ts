@@ -85,11 +85,10 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   async observe(signal: AbortSignal): Promise<IptablesObserved> {
     const variant = await this.#chosen(signal);
     const isNft = variant === "nft";
-    const [dump, barrier] = await Promise.all([
-      save(variant, this.#run, signal),
+    const [tables, barrier] = await Promise.all([
+      this.#readTables(variant, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"], signal),
       isNft ? observeBarrier(this.#run, signal) : undefined,
     ]);
-    const tables = splitSave(dump, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"]);
     const rules = new Map(tables.map(({ table, text }) => [table, this.#parse(table, text)]));
     return this.#keep({ rules, barrier });
   }
@@ -172,6 +171,13 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   async #chosen(signal: AbortSignal): Promise<Variant> {
     if (typeof this.#variant === "function") this.#variant = await this.#variant(signal);
     return this.#variant;
+  }
+
+  /** A dump that was cut short between two tables looks whole: that a table is not there is believed at the second look. */
+  async #readTables(variant: Variant, needed: readonly TableName[], signal: AbortSignal) {
+    const tables = splitSave(await save(variant, this.#run, signal), needed);
+    const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
+    return isWhole ? tables : splitSave(await save(variant, this.#run, signal), needed);
   }
 
   #parse(table: TableName, text: string): TableRules {
