@@ -1,7 +1,7 @@
 /** Compares the table with what was read of it; says what differs, not what to do about it. */
 import type { ObjectId } from "../model/names.ts";
 import { type FrameLines, frameLines } from "../nftables/frame-lines.ts";
-import { byMap, type Elements, type MapName, mapNames } from "../nftables/maps.ts";
+import { type ByMap, byMap, type Elements, type MapName, mapNames } from "../nftables/maps.ts";
 import type { WantedTable } from "./nftables-wanted.ts";
 
 /** The table as read. */
@@ -41,22 +41,23 @@ export function compareTable(wanted: WantedTable, { frame, elements }: ObservedT
     if (found !== undefined) present[map]++;
     if (found !== value) absent[map].push({ key, value, object });
   });
-  const crowded = mapNames.filter((map) => elements[map].size > present[map]);
-  const keys = crowded.length === 0 ? undefined : wantedKeys(wanted);
+  const surplus = surplusElements(wanted, elements, present);
   return {
     isFrameRight: frame?.length === lines.length && lines.every((line, at) => line === frame[at]),
     maps: mapNames
-      .map((map) => {
-        const strangers = keys !== undefined && crowded.includes(map);
-        const surplus = strangers ? [...elements[map]].filter(([key]) => !keys[map].has(key)) : [];
-        return { map, absent: absent[map], surplus };
-      })
+      .map((map) => ({ map, absent: absent[map], surplus: surplus.get(map) ?? [] }))
       .filter((part) => part.absent.length > 0 || part.surplus.length > 0),
   };
 }
 
-function wantedKeys(wanted: WantedTable) {
-  const keys = byMap(() => new Set<string>());
-  wanted.visit((map, key) => keys[map].add(key));
-  return keys;
+/** Of the maps that hold more than those of their elements that are wanted. */
+function surplusElements(
+  wanted: WantedTable,
+  elements: Elements,
+  present: ByMap<number>,
+): ReadonlyMap<MapName, MapDifference["surplus"]> {
+  const crowded = new Map<MapName, Map<string, string>>();
+  for (const map of mapNames) if (elements[map].size > present[map]) crowded.set(map, new Map(elements[map]));
+  if (crowded.size > 0) wanted.visit((map, key) => crowded.get(map)?.delete(key));
+  return new Map([...crowded].map(([map, strangers]) => [map, [...strangers]]));
 }

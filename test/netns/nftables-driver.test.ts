@@ -288,7 +288,9 @@ t.test(
     t.ok(await stream.advance(100_000), "and, by the guard, through a table without rules");
     t.equal((await converge(full)).length, 1);
     t.ok(await stream.advance(100_000), "and through a table made anew");
-    // Not through its deletion: with the last chain of NAT goes what translates the packets of live flows.
+    await nft("delete table ip natgw");
+    t.ok(await stream.advance(100_000), "and, by the guard again, through its deletion");
+    await converge(full);
     t.ok((await stream.close()).isIntact);
   },
 );

@@ -17,6 +17,7 @@ import {
   type NetlinkMessage,
   parseErrorOffset,
 } from "../../lib/netlink/message.ts";
+import { barrierTables, wantedBarrier } from "../../lib/nftables/barrier.ts";
 import { forEachElement } from "../../lib/nftables/decode-elements.ts";
 import { encodeAdd, encodeDelete, isElementMessage, keyAt } from "../../lib/nftables/encode-elements.ts";
 import { foreignTable, isListable, linesNaming, parseListing } from "../../lib/nftables/foreign.ts";
@@ -140,7 +141,7 @@ function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("latin1");
 }
 
-/** The guard's and the gate's tables; nft is their only way in. */
+/** The guard's and the gate's tables; nft is their only way in. What it loaded is there as it should be. */
 class FakeNft {
   input = "";
   readonly calls: string[] = [];
@@ -153,24 +154,27 @@ class FakeNft {
       this.onLoad();
       return { exitCode: 0, stdout: "", stderr: "" };
     }
-    const table = argv.at(-1) ?? "";
-    const isThere = this.input.includes(`table ip ${table} {`);
+    const name = argv.at(-1) === barrierTables.gate ? "gate" : "guard";
+    // Every load begins by adding and deleting the table.
+    const isThere = this.input.split(barrierTables[name]).length > 3;
     if (!isThere) return { exitCode: 1, stdout: "", stderr: "Error: No such file or directory" };
-    const match =
-      table === "natgw_gate"
-        ? []
-        : [{ match: { op: "in", left: { ct: { key: "state" } }, right: "invalid" } }];
-    const expr = [
-      { match: { op: "==", left: { meta: { key: "iifname" } }, right: "eth0" } },
-      { match: { op: "==", left: { meta: { key: "oifname" } }, right: "net1" } },
-      ...match,
-      { drop: null },
-    ];
-    const prio = table === "natgw_gate" ? -300 : 0;
-    const chain = { name: "forward", type: "filter", hook: "forward", prio, policy: "accept" };
-    const nftables = [{ table: { name: table } }, { chain }, { rule: { expr } }];
+    const nftables = [{ table: { name } }, ...wantedBarrier(name, emptyProgram).map(asListed)];
     return { exitCode: 0, stdout: JSON.stringify({ nftables }), stderr: "" };
   };
+}
+
+function asListed(line: string): object {
+  const [, name = "forward", type, hook, prio, policy] =
+    /^(?:chain (\w+) \{ )?type (\w+) hook (\w+) priority (-?\d+); policy (\w+);/.exec(line) ?? [];
+  if (type !== undefined) return { chain: { name, type, hook, prio: Number(prio), policy } };
+  const isState = line.includes("ct state invalid");
+  const expr = [
+    { match: { op: "==", left: { meta: { key: "iifname" } }, right: "eth0" } },
+    { match: { op: "==", left: { meta: { key: "oifname" } }, right: "net1" } },
+    ...(isState ? [{ match: { op: "in", left: { ct: { key: "state" } }, right: "invalid" } }] : []),
+    { drop: null },
+  ];
+  return { rule: { chain: "forward", expr } };
 }
 
 function world(options: { readonly nowMs?: () => number } = {}) {
