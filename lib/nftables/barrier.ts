@@ -2,8 +2,9 @@
  * The guard and the gate as nftables tables of their own, which no flush of a nat table touches.
  *
  * The guard drops what conntrack calls INVALID between VPC and outside: such packets skip NAT and would leave with
- * their inner address. Its `ct state` also keeps conntrack hooked while the nat table is empty: without it, one flush of nat ends
- * every live connection. The gate drops all that would be forwarded from VPC to outside, before conntrack confirms it.
+ * their inner address. It also keeps live connections alive while the nat table is flushed or gone, which would end every one
+ * of them: its `ct state` keeps conntrack hooked, and its empty nat chain, on whichever hook, keeps the kernel translating
+ * the packets of the flows that it knows. The gate drops all that would be forwarded from VPC to outside, before conntrack confirms it.
  */
 import { GatewayError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -12,7 +13,7 @@ import type { Change } from "../plan/change.ts";
 
 export type BarrierName = "guard" | "gate";
 
-/** The contents of a barrier's table, a line a chain or rule. */
+/** The contents of a barrier's table, a line a chain or rule: the chains first, and all rules in that named forward. */
 export type BarrierLines = readonly string[];
 
 /** What each table holds; `undefined` where there is no such table. */
@@ -23,7 +24,13 @@ export const barrierTables = { guard: "natgw_guard", gate: "natgw_gate" } as con
   string
 >;
 
-const priority = { guard: 0, gate: -300 } as const satisfies Record<BarrierName, number>;
+const chains = {
+  guard: [
+    "chain forward { type filter hook forward priority 0; policy accept; }",
+    "chain anchor { type nat hook input priority 100; policy accept; }",
+  ],
+  gate: ["chain forward { type filter hook forward priority -300; policy accept; }"],
+} as const satisfies Record<BarrierName, BarrierLines>;
 const match = { guard: "ct state invalid drop", gate: "drop" } as const satisfies Record<BarrierName, string>;
 
 /** The interfaces to the outside, in a fixed order: the external one and those that EIPs name. */
@@ -38,7 +45,7 @@ export function outsideInterfaces(program: Program): readonly InterfaceName[] {
 /** What the barrier's table is to hold. */
 export function wantedBarrier(name: BarrierName, program: Program): BarrierLines {
   return [
-    `type filter hook forward priority ${priority[name]}; policy accept;`,
+    ...chains[name],
     ...outsideInterfaces(program).map(
       (outside) => `iifname "${program.vpcInterface}" oifname "${outside}" ${match[name]}`,
     ),
@@ -76,7 +83,7 @@ function planOne(
 ): { readonly input: string; readonly change: Change } | undefined {
   if (observed?.join("\n") === wanted?.join("\n")) return undefined;
   const action = wanted === undefined ? "remove" : observed === undefined ? "add" : "replace";
-  const rules = wanted === undefined ? "" : ` { ${wanted.slice(1).join("; ")} }`;
+  const rules = wanted === undefined ? "" : ` { ${wanted.filter(isRule).join("; ")} }`;
   const text = `table ip ${barrierTables[name]}${rules}`;
   return { input: barrierInput(name, wanted), change: { action, subsystem: name, text } };
 }
@@ -86,8 +93,16 @@ function barrierInput(name: BarrierName, lines: BarrierLines | undefined): strin
   const table = `ip ${barrierTables[name]}`;
   const clear = `add table ${table}\ndelete table ${table}\n`;
   if (lines === undefined) return clear;
-  const body = lines.map((line) => `    ${line}\n`).join("");
-  return `${clear}table ${table} {\n  chain forward {\n${body}  }\n}\n`;
+  const additions = lines.map((line) =>
+    isRule(line)
+      ? `add rule ${table} forward ${line}\n`
+      : `add ${line.replace("chain ", `chain ${table} `)}\n`,
+  );
+  return `${clear}add table ${table}\n${additions.join("")}`;
+}
+
+function isRule(line: string): boolean {
+  return !line.startsWith("chain ");
 }
 
 /**
@@ -120,15 +135,13 @@ function listing(json: string): readonly Json[] {
 }
 
 function chainLine(value: unknown): string {
-  const chain = asObject(value);
-  if (chain?.name !== "forward") return JSON.stringify(value);
-  const { type, hook, prio, policy } = chain;
-  return `type ${type} hook ${hook} priority ${prio}; policy ${policy};`;
+  const { name, type, hook, prio, policy } = asObject(value) ?? {};
+  return `chain ${name} { type ${type} hook ${hook} priority ${prio}; policy ${policy}; }`;
 }
 
 function ruleLine(value: unknown): string {
-  const expressions = asObject(value)?.expr;
-  if (!Array.isArray(expressions)) return JSON.stringify(value);
+  const { chain, expr: expressions } = asObject(value) ?? {};
+  if (chain !== "forward" || !Array.isArray(expressions)) return JSON.stringify(value);
   return expressions.map(expressionText).join(" ");
 }
 

@@ -508,6 +508,9 @@ t.test("guard and gate as nftables tables", async (t) => {
       policy: "accept",
     },
   });
+  const anchor = {
+    chain: { name: "anchor", handle: 2, type: "nat", hook: "input", prio: 100, policy: "accept" },
+  };
   const meta = (key: string, right: string) => ({ match: { op: "==", left: { meta: { key } }, right } });
   const invalid = (op: string) => ({ match: { op, left: { ct: { key: "state" } }, right: "invalid" } });
   const rule = (...expr: readonly unknown[]) => ({
@@ -517,8 +520,8 @@ t.test("guard and gate as nftables tables", async (t) => {
   const drop = { drop: null };
 
   const guard = wantedBarrier("guard", emptyProgram);
-  t.same(parseBarrier(listing(chain(), rule(...way, invalid("in"), drop))), guard);
-  t.same(parseBarrier(listing(chain(), rule(...way, invalid("=="), drop))), guard);
+  t.same(parseBarrier(listing(chain(), anchor, rule(...way, invalid("in"), drop))), guard);
+  t.same(parseBarrier(listing(chain(), anchor, rule(...way, invalid("=="), drop))), guard);
   const gate = wantedBarrier("gate", emptyProgram);
   t.same(parseBarrier(listing(chain(-300), rule(...way, drop))), gate);
   t.ok(holdsBack(gate));
@@ -527,18 +530,22 @@ t.test("guard and gate as nftables tables", async (t) => {
 
   const others: readonly string[] = [
     listing(),
-    listing(chain(), rule(...way, invalid("!="), drop)),
-    listing(chain(), rule(...way, invalid("in"), { accept: null })),
-    listing(chain(), rule(...way, invalid("in"), drop), rule(drop)),
-    listing(chain(1), rule(...way, invalid("in"), drop)),
-    listing(chain(0, "input"), rule(...way, invalid("in"), drop)),
-    listing(chain(), rule(...way, invalid("in"), drop), { set: { name: "x" } }),
-    listing({ chain: { name: "other" } }, chain(), rule(...way, invalid("in"), drop)),
-    listing(chain(), { rule: {} }),
+    listing(chain(), rule(...way, invalid("in"), drop)),
+    listing(chain(), { chain: { ...anchor.chain, hook: "output" } }, rule(...way, invalid("in"), drop)),
+    listing(chain(), anchor, { rule: { chain: "anchor", expr: [...way, invalid("in"), drop] } }),
+    listing(chain(), anchor, rule(...way, invalid("!="), drop)),
+    listing(chain(), anchor, rule(...way, invalid("in"), { accept: null })),
+    listing(chain(), anchor, rule(...way, invalid("in"), drop), rule(drop)),
+    listing(chain(1), anchor, rule(...way, invalid("in"), drop)),
+    listing(chain(0, "input"), anchor, rule(...way, invalid("in"), drop)),
+    listing(chain(), anchor, rule(...way, invalid("in"), drop), { set: { name: "x" } }),
+    listing({ chain: { name: "other" } }, chain(), anchor, rule(...way, invalid("in"), drop)),
+    listing(chain(), anchor, { rule: {} }),
     JSON.stringify({
       nftables: [
         { table: { name: "natgw_guard", flags: ["dormant"] } },
         chain(),
+        anchor,
         rule(...way, invalid("in"), drop),
       ],
     }),
@@ -550,7 +557,7 @@ t.test("guard and gate as nftables tables", async (t) => {
   const plan = planBarrier(emptyProgram, { guard, gate: undefined }, true);
   t.equal(
     plan.input,
-    'add table ip natgw_gate\ndelete table ip natgw_gate\ntable ip natgw_gate {\n  chain forward {\n    type filter hook forward priority -300; policy accept;\n    iifname "eth0" oifname "net1" drop\n  }\n}\n',
+    'add table ip natgw_gate\ndelete table ip natgw_gate\nadd table ip natgw_gate\nadd chain ip natgw_gate forward { type filter hook forward priority -300; policy accept; }\nadd rule ip natgw_gate forward iifname "eth0" oifname "net1" drop\n',
   );
   t.same(plan.changes, [
     { action: "add", subsystem: "gate", text: 'table ip natgw_gate { iifname "eth0" oifname "net1" drop }' },
