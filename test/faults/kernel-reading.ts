@@ -1,7 +1,5 @@
 /** What the gateway's kernel holds, read by the common tools and not by the agent's own eyes. */
 import type { Gateway } from "../support/gateway.ts";
-import { inNamespace } from "../support/namespaces.ts";
-import { run } from "../support/run.ts";
 
 export interface KernelReading {
   /** On `net1`, without prefix lengths. */
@@ -11,13 +9,17 @@ export interface KernelReading {
   /** EIP → internal IP, and back: the two halves of each FIP. */
   readonly inward: ReadonlyMap<string, string>;
   readonly outward: ReadonlyMap<string, string>;
+  readonly isForwarding: boolean;
 }
 
 /** One reading; throws where the namespace is just being made. */
-export async function readKernel({ lab, variant }: Gateway): Promise<KernelReading> {
-  const script = `${variant}-save -t nat && ip -4 -o address show dev net1`;
-  const [command = "ip", ...args] = inNamespace(lab.namespaceOf("gw"), ["sh", "-c", script]);
-  return parse(await run(command, args));
+export async function readKernel(gateway: Gateway): Promise<KernelReading> {
+  const script = "ip -4 -o address show dev net1 && sysctl net.ipv4.ip_forward";
+  const [rules, network] = await Promise.all([
+    gateway.rules("nat"),
+    gateway.lab.exec("gw", ["sh", "-c", script]),
+  ]);
+  return parse([...rules, network].join("\n"));
 }
 
 /** A connection-tracking entry, by its addresses. */
@@ -54,7 +56,10 @@ export function holdsEip(kernel: KernelReading, eip: string): boolean {
 
 export function holdsFip(kernel: KernelReading, eip: string, internalIp: string): boolean {
   return (
-    holdsEip(kernel, eip) && kernel.inward.get(eip) === internalIp && kernel.outward.get(internalIp) === eip
+    kernel.isForwarding &&
+    holdsEip(kernel, eip) &&
+    kernel.inward.get(eip) === internalIp &&
+    kernel.outward.get(internalIp) === eip
   );
 }
 
@@ -64,6 +69,7 @@ function parse(text: string): KernelReading {
     hairpins: new Set(all(text, /^-A HAIRPIN_SNAT .*--ctorigdst (\S+) /gm).map(([eip]) => eip)),
     inward: new Map(all(text, /^-A EXCLUSIVE_DNAT -d (\S+)\/32 -j DNAT --to-destination (\S+)$/gm)),
     outward: new Map(all(text, /^-A EXCLUSIVE_SNAT -s (\S+)\/32 -j SNAT --to-source (\S+)$/gm)),
+    isForwarding: text.includes("net.ipv4.ip_forward = 1"),
   };
 }
 

@@ -11,7 +11,7 @@
  * directory.
  */
 import t, { type Test } from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { Gateway, type Variant, variants } from "../support/gateway.ts";
 import type { HostStream } from "../support/host.ts";
 import { labAddresses } from "../support/lab.ts";
 import { until } from "../support/run.ts";
@@ -93,6 +93,7 @@ for (const variant of variants) {
       const orphaned = [await pod1.open(outsideTcp), await pod2.open(outsideTcp)];
       const beginAnew = async () => {
         await gw.agent.kill();
+        await wire.unplug();
         await gw.lab.renewGateway();
         t.same(await gw.rules("nat"), []);
       };
@@ -124,31 +125,17 @@ for (const variant of variants) {
     });
 
     await t.test("flushed by hand under a running agent", async (t) => {
-      const harm = {
-        rules: () => gw.restore("*nat", ...ownedNatChains.map((chain) => `-F ${chain}`), "COMMIT"),
-        hooks: () => gw.restore("*nat", "-F PREROUTING", "-F POSTROUTING", "COMMIT"),
-        marks: () => gw.restore("*mangle", "-F VPC_MARK", "COMMIT"),
-        eips: () =>
-          gw.lab.ip("gw", ...[10, 11, 12, 13, 14].map((n) => `address delete ${eip(n).address} dev net1`)),
-        route: () => gw.lab.ip("gw", "route delete default"),
-        vpcRoute: () => gw.lab.ip("gw", "route delete 10.0.0.0/16"),
-        // The gateway's own goes along, and is put back by the hand that took it.
-        everything: () =>
-          gw.lab.ip("gw", "address flush dev net1", `address add ${labAddresses.external}/24 dev net1`),
-      };
-      const kindOf = { rules: "rule", hooks: "rule", marks: "rule", eips: "address" } as const;
-      for (const [name, strike] of Object.entries(harm)) {
-        const kind = (kindOf as Readonly<Record<string, string>>)[name] ?? "route";
+      const stream = await outside.open(tcp("203.0.113.10"));
+      for (const { what, kind, strike } of harmsTo(gw, variant)) {
         const before = await driftOf(gw, kind);
         await strike();
-        await until(
-          `${name} to be counted as repaired`,
-          async () => (await driftOf(gw, kind)) > before,
-          30_000,
-        );
-        await until(`${name} to be back`, async () => (await gw.api.plan()).changes.length === 0, 30_000);
+        await until(`${what} to be counted`, async () => (await driftOf(gw, kind)) > before, 30_000);
+        await until(`${what} to be repaired`, async () => (await gw.api.plan()).changes.length === 0, 30_000);
+        t.comment(what);
         await expectWhole(t);
+        t.ok(await stream.advance(20_000), "a live flow goes on");
       }
+      t.ok((await stream.close()).isIntact);
       t.ok((await gw.addresses("net1")).includes(`${labAddresses.external}/24`));
       await gw.expectConverged(t);
     });
@@ -159,6 +146,54 @@ const ownedNatChains = [
   ...["DNAT_FILTER", "EXCLUSIVE_DNAT", "SHARED_DNAT"],
   ...["SNAT_FILTER", "EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"],
 ];
+
+interface Harm {
+  readonly what: string;
+  /** As which it must be counted. */
+  readonly kind: "rule" | "address" | "route" | "sysctl";
+  readonly strike: () => Promise<unknown>;
+}
+
+/** What careless hands do to a gateway that runs. */
+function harmsTo(gw: Gateway, variant: Variant): readonly Harm[] {
+  const ip = (...lines: readonly string[]) => gw.lab.ip("gw", ...lines);
+  const eips = [10, 11, 12, 13, 14].map((lastByte) => `address delete ${eip(lastByte).address} dev net1`);
+  const own = `address add ${labAddresses.external}/24 dev net1`;
+  const flush = (table: string, chains: readonly string[]) =>
+    gw.restore(`*${table}`, ...chains.map((chain) => `-F ${chain}`), "COMMIT");
+  const removeTable = async (table: string) => {
+    for (const verb of ["-F", "-X"]) await gw.lab.exec("gw", [variant, "-t", table, "-w", "5", verb]);
+  };
+  const sysctl = (...settings: readonly string[]) =>
+    gw.lab.exec("gw", ["sysctl", "--quiet", "--write", ...settings]);
+  return [
+    { what: "flushed chains", kind: "rule", strike: () => flush("nat", ownedNatChains) },
+    { what: "lost hooks", kind: "rule", strike: () => flush("nat", ["PREROUTING", "POSTROUTING"]) },
+    { what: "lost marks", kind: "rule", strike: () => flush("mangle", ["VPC_MARK"]) },
+    { what: "a nat table without a chain", kind: "rule", strike: () => removeTable("nat") },
+    { what: "deleted EIPs", kind: "address", strike: () => ip(...eips) },
+    // The gateway's own goes along, and is put back by the hand that took it.
+    { what: "flushed addresses", kind: "address", strike: () => ip("address flush dev net1", own) },
+    { what: "a deleted default route", kind: "route", strike: () => ip("route delete default") },
+    { what: "a deleted route", kind: "route", strike: () => ip("route delete 10.0.0.0/16") },
+    {
+      what: "another default route",
+      kind: "route",
+      strike: () => ip("route replace default via 203.0.113.99"),
+    },
+    {
+      what: "the outside link down and up",
+      kind: "route",
+      strike: () => ip("link set net1 down", "link set net1 up"),
+    },
+    {
+      what: "the inside link down and up",
+      kind: "route",
+      strike: () => ip("link set eth0 down", "link set eth0 up"),
+    },
+    { what: "forwarding off", kind: "sysctl", strike: () => sysctl("net.ipv4.ip_forward=0") },
+  ];
+}
 
 /** Everything that a restart must bring back. Rules keep their order, since it means something; addresses and routes have none. */
 async function stateOf(gw: Gateway): Promise<Readonly<Record<string, readonly string[]>>> {

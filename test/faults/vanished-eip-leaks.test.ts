@@ -16,7 +16,7 @@ import type { ObjectReply, Problem } from "../support/api-client.ts";
 import { Gateway, variants } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
 import { until } from "../support/run.ts";
-import { eip, eipAddress, gateway, outsideTcp, tcp, udp } from "../support/targets.ts";
+import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
 import { holdsFip, readFlows, readKernel } from "./kernel-reading.ts";
 import { routeBySecondGateway, startSecondGateway } from "./second-gateway.ts";
 
@@ -102,6 +102,29 @@ for (const variant of variants) {
       await gw.expectConverged(t);
     });
 
+    await t.test("the agent is killed while it takes it out", async (t) => {
+      for (const [generation, patienceMs] of [
+        [3, 0],
+        [5, 40],
+        [7, 120],
+      ] as const) {
+        t.equal((await gw.api.putSet({ generation, ...full })).status, 200);
+        const streams = [
+          await outside.open(udp("203.0.113.10")),
+          await pod1.open(outsideUdp),
+          await outside.open(tcp("203.0.113.11", 8080)),
+        ];
+        for (const stream of streams) t.ok(await stream.advance(5));
+        t.equal((await gw.api.putSet({ generation: generation + 1, gateway, ...kept }, "")).status, 202);
+        await delay(patienceMs);
+        await gw.agent.kill();
+        await gw.startAgent().whenReady();
+        for (const lastByte of [10, 11]) await expectNothingOf(t, lastByte);
+        await Promise.all(streams.map((stream) => stream.close()));
+      }
+      await gw.expectConverged(t);
+    });
+
     await t.test("another gateway takes the IP at once", async (t) => {
       const second = await startSecondGateway(t, gw);
       await routeBySecondGateway(gw, "pod2", "10.0.1.99");
@@ -112,10 +135,10 @@ for (const variant of variants) {
         "it does look",
       );
       await second.api.delete("eips/eip-12");
-      t.equal((await gw.api.putSet({ generation: 3, ...full })).status, 200);
+      t.equal((await gw.api.putSet({ generation: 10, ...full })).status, 200);
       t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
 
-      t.equal((await gw.api.putSet({ generation: 4, gateway, ...kept })).status, 200);
+      t.equal((await gw.api.putSet({ generation: 11, gateway, ...kept })).status, 200);
       t.equal((await second.api.put("eips/eip-10", eip(10))).status, 200, "nobody answers for it any more");
       const fip = { eip: "eip-10", internalIp: "10.0.1.99" };
       t.equal((await second.api.put("fips/fip", fip)).status, 200);
@@ -142,7 +165,7 @@ for (const variant of variants) {
         await gw.restore("*nat", ":FOREIGN -", "-A POSTROUTING -j FOREIGN", foreignRule, "COMMIT");
         await gw.lab.ip("gw", "address add 203.0.113.77/24 dev net1", "address add 203.0.113.78/24 dev net1");
         await gw.api.reconcile();
-        t.equal((await gw.api.putSet({ generation: 5, gateway, ...kept })).status, 200);
+        t.equal((await gw.api.putSet({ generation: 12, gateway, ...kept })).status, 200);
         await gw.agent.kill();
         await gw.startAgent().whenReady();
         t.match(await roles(), { 12: "eip", 77: "orphan", 78: "orphan", 254: "self" });

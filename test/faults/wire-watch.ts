@@ -40,6 +40,14 @@ export class WireWatch {
     return Number(/packets (\d+)/.exec(text)?.[1]);
   }
 
+  /**
+   * Takes the gateway's cable off, as a pod's teardown does before its namespace goes: a namespace that dies loses its NAT
+   * before its links, and what passes in between is nobody's to translate any more.
+   */
+  async unplug(): Promise<void> {
+    await run("ip", ["-n", this.#wire, "link", "delete", "gw-out"]);
+  }
+
   #nft(args: readonly string[], input = ""): Promise<string> {
     const [command = "ip", ...argv] = inNamespace(this.#wire, ["nft", ...args]);
     return run(command, argv, { input });
