@@ -5,6 +5,7 @@ import { createIptablesDataplane } from "./iptables/dataplane.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
 import { createNftablesDataplane } from "./nftables/dataplane.ts";
+import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
 import type { Dataplane } from "./seams.ts";
 
@@ -21,6 +22,7 @@ export function openDataplane(
   if (dataplane === "nftables") return createNftablesDataplane({ netlink: nftables, run });
   return createIptablesDataplane({
     run,
+    readGeneration: (signal) => readGeneration(nftables, signal),
     variant: async (signal) => {
       const choice = await chooseVariant(run, iptablesVariant, signal);
       if (choice.kind === "mixed") throw new GatewayError("mixed-variants", choice.message);

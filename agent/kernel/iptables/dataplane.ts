@@ -1,6 +1,6 @@
 /** NAT by iptables, in either of its variants. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { TableName } from "../../../lib/iptables/rule.ts";
+import type { Rule, TableName } from "../../../lib/iptables/rule.ts";
 import { parseTable, type RuleDump, splitSave, type TableRules } from "../../../lib/iptables/save.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
@@ -22,10 +22,11 @@ import {
   holdsObjects,
   isFilterGateClosed,
 } from "../../../lib/plan/iptables-owned.ts";
+import { planPart } from "../../../lib/plan/iptables-part.ts";
 import { isSameMap, keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
 import type { Run } from "../run.ts";
-import type { Dataplane, GateState, RulePlan } from "../seams.ts";
+import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
 import { type Refusal, restore, save, type Transaction, type Variant } from "./tools.ts";
 
 export interface IptablesObserved {
@@ -40,15 +41,16 @@ export type IptablesStep =
 
 export interface IptablesSteps {
   readonly steps: readonly IptablesStep[];
-  /** What was planned for, to plan anew where the kernel was changed in between. */
-  readonly program: Program;
-  readonly gate: GateState;
+  /** What was planned for, to plan anew where the kernel was changed in between; a part of a program cannot be. */
+  readonly whole: { readonly program: Program; readonly gate: GateState } | undefined;
 }
 
 export interface IptablesDataplaneOptions {
   readonly run: Run;
   /** The variant, or how to choose it: asked by each observation until it answers. */
   readonly variant: Variant | VariantChooser;
+  /** The generation of nf_tables, which every commit moves: with it an nft ruleset at rest is not read again. */
+  readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
 }
 
 /** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
@@ -57,25 +59,45 @@ export type VariantChooser = (signal: AbortSignal) => Promise<Variant>;
 /** Before each further try of a transaction that was refused. */
 const retryDelaysMs = [20, 60, 180] as const;
 
-export function createIptablesDataplane({
-  run,
-  variant,
-}: IptablesDataplaneOptions): Dataplane<IptablesObserved, IptablesSteps> {
-  return new IptablesDataplane(run, variant);
+export function createIptablesDataplane(
+  options: IptablesDataplaneOptions,
+): Dataplane<IptablesObserved, IptablesSteps> {
+  return new IptablesDataplane(options);
 }
+
+/** Between two readings of a ruleset whose generation says that it did not move. */
+const auditIntervalMs = 600_000;
 
 class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   readonly #run: Run;
+  readonly #readGeneration: IptablesDataplaneOptions["readGeneration"];
   #variant: Variant | VariantChooser;
+  /** The last reading, and the generation before and after it. */
+  #known:
+    | { readonly observed: IptablesObserved; readonly generation: number; readonly atMs: number }
+    | undefined;
   /** Each table as last read, beside its text: 30,000 rules that did not change are not parsed again. */
   readonly #tables = new Map<TableName, { readonly text: string; readonly rules: TableRules }>();
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
   readonly #keep = keepWhile(isSameReading);
   readonly #layouts = new WeakMap<Program, Layout>();
+  readonly #indexes = new WeakMap<readonly Rule[], ReadonlyMap<string, Rule>>();
 
-  constructor(run: Run, variant: Variant | VariantChooser) {
+  readonly shortcut: Shortcut<IptablesObserved, IptablesSteps> = {
+    current: (signal) => this.#current(signal),
+    planPart: (from, to, { rules }) => {
+      const find = (chain: string, text: string) => this.#index(rules.get("nat")?.get(chain) ?? []).get(text);
+      const { table, input, changes } = planPart(this.#layout(from).nat, this.#layout(to).nat, find);
+      const steps: IptablesStep[] =
+        input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }];
+      return { changes, steps: { steps, whole: undefined } };
+    },
+  };
+
+  constructor({ run, variant, readGeneration }: IptablesDataplaneOptions) {
     this.#run = run;
     this.#variant = variant;
+    this.#readGeneration = readGeneration;
   }
 
   get backend(): Dataplane["backend"] {
@@ -85,12 +107,18 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   async observe(signal: AbortSignal): Promise<IptablesObserved> {
     const variant = await this.#chosen(signal);
     const isNft = variant === "nft";
+    const generation = await this.#generation(signal);
+    const known = this.#ifCurrent(generation);
+    if (known !== undefined) return known;
     const [tables, barrier] = await Promise.all([
       this.#readTables(variant, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"], signal),
       isNft ? observeBarrier(this.#run, signal) : undefined,
     ]);
     const rules = new Map(tables.map(({ table, text }) => [table, this.#parse(table, text)]));
-    return this.#keep({ rules, barrier });
+    const observed = this.#keep({ rules, barrier });
+    const isStill = generation !== undefined && (await this.#generation(signal)) === generation;
+    this.#known = isStill ? { observed, generation, atMs: performance.now() } : undefined;
+    return observed;
   }
 
   holdsRules({ rules }: IptablesObserved): boolean {
@@ -126,7 +154,7 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     const parts = isOpening ? [...rules, barrier] : [barrier, ...rules];
     return {
       changes: parts.flatMap(({ changes }) => changes),
-      steps: { steps: parts.flatMap(({ steps }) => steps), program, gate },
+      steps: { steps: parts.flatMap(({ steps }) => steps), whole: { program, gate } },
     };
   }
 
@@ -145,10 +173,10 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
       const refused = await this.#applyAll(steps, signal);
       if (refused === undefined) return;
       const delayMs = retryDelaysMs[attempt];
-      if (delayMs === undefined) throw refused.refusal.error;
+      if (delayMs === undefined || planned.whole === undefined) throw refused.refusal.error;
       await delay(delayMs, undefined, { signal });
       const observed = await this.observe(signal);
-      steps = this.plan(planned.program, observed, planned.gate).steps.steps;
+      steps = this.plan(planned.whole.program, observed, planned.whole.gate).steps.steps;
       if (!refused.refusal.isRace && steps.some((step) => isSame(step, refused.transaction)))
         throw refused.refusal.error;
     }
@@ -166,6 +194,28 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
       if (refusal !== undefined) return { refusal, transaction };
     }
     return undefined;
+  }
+
+  async #current(signal: AbortSignal): Promise<IptablesObserved | undefined> {
+    return this.#known === undefined ? undefined : this.#ifCurrent(await this.#generation(signal));
+  }
+
+  #ifCurrent(generation: number | undefined): IptablesObserved | undefined {
+    const known = this.#known;
+    if (known === undefined || known.generation !== generation) return undefined;
+    return performance.now() - known.atMs < auditIntervalMs ? known.observed : undefined;
+  }
+
+  /** `undefined` where nothing counts the commits: with legacy, and where nf_tables does not answer. */
+  async #generation(signal: AbortSignal): Promise<number | undefined> {
+    if (this.#variant !== "nft" || this.#readGeneration === undefined) return undefined;
+    return this.#readGeneration(signal);
+  }
+
+  #index(rules: readonly Rule[]): ReadonlyMap<string, Rule> {
+    const index = this.#indexes.get(rules) ?? new Map(rules.map((rule) => [rule.text, rule]));
+    this.#indexes.set(rules, index);
+    return index;
   }
 
   async #chosen(signal: AbortSignal): Promise<Variant> {
