@@ -1,6 +1,6 @@
 /** What happens to live connections when the set changes. */
 import t from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import type { HostStream } from "../support/host.ts";
 import { eip, gateway, outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
 
@@ -23,9 +23,9 @@ async function standsStill(stream: HostStream, beside: HostStream): Promise<bool
   return (await stream.progress()).received === before.received;
 }
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
-    const gw = await Gateway.start(t, variant);
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    const gw = await Gateway.start(t, dataplane);
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
 
     await t.test("deleting a FIP ends its flows in both directions, and nobody else's", async (t) => {

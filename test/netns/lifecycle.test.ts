@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import t from "tap";
 import { AgentProcess } from "../support/agent-process.ts";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
@@ -15,9 +15,9 @@ const set = {
   snats: [{ name: "all", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
 };
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
-    const gw = await Gateway.start(t, variant);
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    const gw = await Gateway.start(t, dataplane);
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
     t.equal((await gw.api.putSet(set)).status, 200);
     const streams = [
@@ -68,12 +68,12 @@ for (const variant of variants) {
     });
 
     await t.test("SIGTERM leaves the dataplane and takes the socket", async (t) => {
-      const rules = await gw.rules("nat");
+      const rules = await gw.translations();
       const watch = await gw.watch();
       t.equal(await gw.agent.stop(), 0);
       t.same(await watch.stop(), [], "going writes nothing");
       t.notOk(existsSync(gw.agentOptions.socketPath));
-      t.same(await gw.rules("nat"), rules);
+      t.same(await gw.translations(), rules);
       await expectFlowing();
       t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
     });
@@ -103,7 +103,7 @@ for (const variant of variants) {
 
     await t.test("what changed while it was dead is repaired by the next start", async (t) => {
       await gw.agent.kill();
-      await gw.restore("*nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT", "COMMIT");
+      await gw.flushTranslations();
       await gw.lab.ip("gw", "address delete 203.0.113.12/24 dev net1");
       await gw.startAgent().whenReady();
       t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
@@ -129,15 +129,15 @@ for (const variant of variants) {
 
     await t.test("a namespace made anew is filled from the state directory", async (t) => {
       const { epoch } = await gw.api.status();
-      const rules = await gw.rules("nat");
+      const rules = await gw.translations();
       await gw.lab.renewGateway();
       await gw.agent.kill();
-      t.same(await gw.rules("nat"), []);
+      t.same(await gw.translations(), []);
       await gw.startAgent().whenReady();
       const status = await gw.api.status();
       t.not(status.epoch, epoch, "a new namespace is a new epoch");
       t.match(status.objects, { eips: { total: 2, ready: 2 }, snats: { total: 1, ready: 1 } });
-      t.same((await gw.rules("nat")).toSorted(), rules.toSorted());
+      t.same((await gw.translations()).toSorted(), rules.toSorted());
       t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1", seenAs: labAddresses.outside });
       t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.11" });
       await gw.expectConverged(t);
@@ -168,10 +168,10 @@ for (const variant of variants) {
       await until("the default route to return", async () =>
         (await gw.lab.exec("gw", ["ip", "route", "show", "default"])).includes("via 203.0.113.1"),
       );
-      if (variant === "iptables-legacy") return;
-      const rules = await gw.rules("nat");
-      await gw.restore("*nat", "-F EXCLUSIVE_DNAT", "COMMIT");
-      await until("the rule to return", async () => (await gw.rules("nat")).length === rules.length);
+      if (dataplane === "iptables-legacy") return;
+      const rules = await gw.translations();
+      await gw.flushTranslations();
+      await until("the rule to return", async () => (await gw.translations()).length === rules.length);
       await gw.expectConverged(t);
     });
   });

@@ -1,6 +1,6 @@
 /** Which SNAT serves a client: the longest prefix, and within a pool always the same EIP. */
 import t, { type Test } from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import { eip, gateway, outsideTcp, outsideUdp } from "../support/targets.ts";
 
 /** By length; each covers the next. */
@@ -29,9 +29,9 @@ const orders: readonly (readonly Length[])[] = [
 
 const poolClients = Array.from({ length: 16 }, (_, index) => `10.0.1.${100 + index}`);
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
-    const gw = await Gateway.start(t, variant);
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    const gw = await Gateway.start(t, dataplane);
     const pod1 = gw.host("pod1");
     const own = [...clients.slice(1).map(([address]) => address), ...poolClients];
     await gw.lab.ip("pod1", ...own.map((address) => `address add ${address}/32 dev eth0`));

@@ -1,6 +1,6 @@
 /** Three hundred of each: as one set, and as single writes from many hands. Times are printed, never judged. */
 import t from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import { gateway, tcp } from "../support/targets.ts";
 
 const count = 300;
@@ -20,9 +20,9 @@ const routes = [{ name: "vpc", destination: "10.0.0.0/16", via: "10.0.1.5" }];
 /** The first, the last and some between. */
 const sample = [1, 77, 255, 256, count];
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
-    const gw = await Gateway.start(t, variant);
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    const gw = await Gateway.start(t, dataplane);
     const outside = gw.host("outside");
     await gw.lab.ip("outside", "route add 198.18.0.0/16 dev eth0");
     await gw.lab.ip("pod1", ...sample.map((number) => `address add ${podOf(number)}/32 dev eth0`));
@@ -34,7 +34,7 @@ for (const variant of variants) {
       const start = performance.now();
       const reply = await gw.api.putSet({ generation: 1, gateway, eips, fips, routes }, "?wait=60s");
       t.comment(
-        `${variant}: ${count} EIPs and FIPs in one PUT took ${Math.round(performance.now() - start)} ms`,
+        `${dataplane}: ${count} EIPs and FIPs in one PUT took ${Math.round(performance.now() - start)} ms`,
       );
       t.equal(reply.status, 200);
       t.match(reply.body, { ready: 2 * count + 1, notReadyTotal: 0 });
@@ -54,7 +54,7 @@ for (const variant of variants) {
         }
       };
       await Promise.all(Array.from({ length: writers }, writer));
-      t.comment(`${variant}: ${count} single PUTs took ${Math.round(performance.now() - start)} ms`);
+      t.comment(`${dataplane}: ${count} single PUTs took ${Math.round(performance.now() - start)} ms`);
       t.same([...statuses], [[200, count]]);
       await expectTraffic();
       await gw.expectConverged(t);
@@ -64,7 +64,7 @@ for (const variant of variants) {
       t.equal((await gw.api.putSet({ generation: 3 }, "?wait=60s")).status, 200);
       t.same(await gw.addresses("net1"), ["203.0.113.254/24"]);
       t.same(
-        (await gw.rules("nat")).filter((rule) => rule.includes("198.18.")),
+        (await gw.translations()).filter((rule) => rule.includes("198.18.")),
         [],
       );
       await gw.expectConverged(t);

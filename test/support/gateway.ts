@@ -11,47 +11,52 @@ import { type HostName, Lab } from "./lab.ts";
 import { sweep, testName } from "./namespaces.ts";
 import { Toolbox } from "./toolbox.ts";
 
-/** The dataplanes that every end-to-end test runs over. */
+/** The variants of iptables: for tests that look at its chains. */
 export const variants = ["iptables-nft", "iptables-legacy"] as const;
 export type Variant = (typeof variants)[number];
+
+/** Every dataplane: for tests that look at what it does. */
+export const dataplanes = [...variants, "nftables"] as const;
+export type DataplaneName = (typeof dataplanes)[number];
 
 /** TCP and UDP ports that every host but the gateway serves. */
 const tcpPorts = [80, 81];
 const udpPorts = [53];
 
-const settingsOf: Readonly<Record<Variant, Readonly<Record<string, string>>>> = {
+const settingsOf: Readonly<Record<DataplaneName, Readonly<Record<string, string>>>> = {
   "iptables-nft": { NATGW_IPTABLES_VARIANT: "nft" },
   "iptables-legacy": { NATGW_IPTABLES_VARIANT: "legacy" },
+  nftables: { NATGW_DATAPLANE: "nftables" },
 };
 
 let lastNumber = 0;
 
 export class Gateway {
   readonly lab: Lab;
-  readonly variant: Variant;
+  readonly dataplane: DataplaneName;
   readonly toolbox: Toolbox;
   readonly #directory: string;
   readonly #settings: Readonly<Record<string, string>>;
   readonly #hosts = new Map<HostName, Host>();
   #agent: AgentProcess | undefined;
 
-  private constructor(name: string, variant: Variant, settings: Readonly<Record<string, string>>) {
+  private constructor(name: string, dataplane: DataplaneName, settings: Readonly<Record<string, string>>) {
     this.lab = new Lab(name);
-    this.variant = variant;
+    this.dataplane = dataplane;
     this.#directory = join(tmpdir(), name);
     this.toolbox = new Toolbox(join(this.#directory, "tools"));
     // Nobody else is on the lab's wire: asking would only take time. Who tests the probe sets it.
-    this.#settings = { NATGW_ARP_PROBE: "0", ...settingsOf[variant], ...settings };
+    this.#settings = { NATGW_ARP_PROBE: "0", ...settingsOf[dataplane], ...settings };
   }
 
   /** A lab with serving hosts and no agent yet; everything goes at the test's end. */
   static async make(
     t: Test,
-    variant: Variant,
+    dataplane: DataplaneName,
     settings: Readonly<Record<string, string>> = {},
   ): Promise<Gateway> {
     await sweep();
-    const gateway = new Gateway(testName(String(++lastNumber)), variant, settings);
+    const gateway = new Gateway(testName(String(++lastNumber)), dataplane, settings);
     t.teardown(() => gateway.#remove());
     await mkdir(gateway.#directory, { recursive: true });
     await gateway.toolbox.install();
@@ -63,12 +68,18 @@ export class Gateway {
   /** The same with an agent that is ready. */
   static async start(
     t: Test,
-    variant: Variant,
+    dataplane: DataplaneName,
     settings: Readonly<Record<string, string>> = {},
   ): Promise<Gateway> {
-    const gateway = await Gateway.make(t, variant, settings);
+    const gateway = await Gateway.make(t, dataplane, settings);
     await gateway.startAgent().whenReady();
     return gateway;
+  }
+
+  /** The variant of iptables under test. */
+  get variant(): Variant {
+    if (this.dataplane === "nftables") throw new Error("iptables has no part in the nftables dataplane");
+    return this.dataplane;
   }
 
   get agentOptions(): AgentOptions {
@@ -124,7 +135,33 @@ export class Gateway {
     return text.split("\n").filter((line) => line.startsWith("-A "));
   }
 
-  /** Loads rules as a hand or another program would. */
+  /**
+   * What stands in the kernel for the objects' translations, in the dataplane's own words and without counters:
+   * rules in their order, or elements, which have none, sorted.
+   */
+  async translations(): Promise<readonly string[]> {
+    if (this.dataplane !== "nftables") return this.rules("nat");
+    const tables = await this.lab.exec("gw", ["nft", "list", "tables"]);
+    if (!tables.split("\n").includes("table ip natgw")) return [];
+    const text = await this.lab.exec("gw", ["nft", "--stateless", "list", "table", "ip", "natgw"]);
+    const lines = text.replaceAll(/elements = \{|\}/g, "\n").split(/[,\n]/);
+    return lines
+      .map((line) => line.trim())
+      .filter(Boolean)
+      .sort();
+  }
+
+  /** Flushes by hand what FIPs inwards and SNATs stand in. */
+  async flushTranslations(): Promise<void> {
+    if (this.dataplane !== "nftables") {
+      await this.restore("*nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT", "COMMIT");
+      return;
+    }
+    const input = "flush map ip natgw fip_in\nflush map ip natgw snat_r\n";
+    await this.lab.exec("gw", ["nft", "--file", "-"], { input });
+  }
+
+  /** Loads iptables rules as a hand or another program would. */
   async restore(...lines: readonly string[]): Promise<void> {
     const input = `${lines.join("\n")}\n`;
     await this.lab.exec("gw", [`${this.variant}-restore`, "--noflush", "--wait", "5"], { input });
