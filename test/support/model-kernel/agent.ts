@@ -1,0 +1,227 @@
+/** The real reconciler, its passes and its status board on a model kernel: one life of it, and what outlives it. */
+import { setImmediate } from "node:timers/promises";
+import type { StatePort } from "../../../agent/api/ports.ts";
+import type { Clock } from "../../../agent/clock.ts";
+import { createIptablesDataplane } from "../../../agent/kernel/iptables/dataplane.ts";
+import type { Announcer } from "../../../agent/kernel/seams.ts";
+import type { PassFindings } from "../../../agent/reconciler/findings.ts";
+import { Prober } from "../../../agent/reconciler/prober.ts";
+import { Reconciler } from "../../../agent/reconciler/reconciler.ts";
+import { StatusBoard } from "../../../agent/status/board.ts";
+import {
+  emptyState,
+  type Instant,
+  reduce,
+  type State,
+  type StateChange,
+} from "../../../lib/admission/state.ts";
+import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { ModelKernel } from "./kernel.ts";
+import { Life } from "./life.ts";
+import { hosts, interfaces, ip } from "./universe.ts";
+
+/** The disk: survives its agents. */
+export class Disk {
+  state: State = emptyState;
+  isFull = false;
+
+  /** Durable at once; what JSON does to changes must not matter. */
+  keep(changes: readonly StateChange[]): void {
+    this.state = reduce(this.state, JSON.parse(JSON.stringify(changes)) as readonly StateChange[]);
+  }
+}
+
+/** The neighbours on the outside wire. */
+export class Wire {
+  /** Addresses that others hold. */
+  readonly claimed = new Set<Ipv4>();
+  /** While it is slow, questions wait for {@link answer}. */
+  isSlow = false;
+  #waiting: (() => void)[] = [];
+
+  claim(address: Ipv4 | undefined, isClaimed: boolean): void {
+    if (address === undefined) return;
+    if (isClaimed) this.claimed.add(address);
+    else this.claimed.delete(address);
+  }
+
+  async asked(): Promise<void> {
+    if (this.isSlow) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  answer(): void {
+    this.isSlow = false;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+export class ModelClock implements Clock {
+  #ms = 0;
+
+  pass(ms: number): void {
+    this.#ms += ms;
+  }
+  wallMs(): number {
+    return 1_700_000_000_000 + this.#ms;
+  }
+  bootMs(): number {
+    return 1_000 + this.#ms;
+  }
+  instant(): Instant {
+    return { bootId: "boot-1", bootMs: this.bootMs(), wallMs: this.wallMs() };
+  }
+}
+
+export interface Surroundings {
+  readonly kernel: ModelKernel;
+  readonly disk: Disk;
+  readonly wire: Wire;
+  readonly clock: ModelClock;
+  /** Names the namespace's life. */
+  readonly epoch: string;
+  /** Told after every pass that came to its end. */
+  readonly onPass: (findings: PassFindings) => void;
+}
+
+/** No timer is to fire within a script: its passes are those that it asks for. */
+const neverMs = 2 ** 30;
+
+export class ModelAgent {
+  readonly life = new Life();
+  readonly board: StatusBoard;
+  readonly #reconciler: Reconciler;
+  readonly #around: Surroundings;
+  readonly #prober: Prober;
+  #passes = 0;
+  lastError: unknown;
+
+  constructor(around: Surroundings) {
+    const { kernel, disk, clock, epoch } = around;
+    this.#around = around;
+    const { run, network, conntrack } = kernel.driversFor(this.life);
+    const announcer = this.#announcer();
+    this.board = new StatusBoard(epoch, () => disk.state, new Date(clock.wallMs()).toISOString());
+    this.#prober = new Prober({
+      announcer,
+      nowMs: () => clock.bootMs(),
+      // The next pass of the script sees it.
+      onAnswer: () => {},
+      onFailure: () => {},
+    });
+    this.#reconciler = new Reconciler({
+      store: this.#store(),
+      dataplane: createIptablesDataplane({ run, variant: kernel.variant }),
+      predecessors: () => [],
+      network,
+      conntrack,
+      announcer,
+      prober: this.#prober,
+      clock,
+      epoch,
+      frame: {
+        vpcInterface: interfaces.vpc,
+        externalInterface: interfaces.external,
+        fallbackGateway: ip(hosts.outside),
+      },
+      board: this.board,
+      resyncIntervalMs: neverMs,
+      onPass: (findings) => {
+        this.#passes++;
+        around.onPass(findings);
+      },
+      onFailure: (error) => {
+        this.#passes++;
+        this.lastError = error;
+      },
+    });
+  }
+
+  get hasVerified(): boolean {
+    return this.#reconciler.hasVerified;
+  }
+
+  get findings(): PassFindings | undefined {
+    return this.#reconciler.findings;
+  }
+
+  get context(): WriteContext {
+    return {
+      now: this.#around.clock.instant(),
+      facts: { ownAddresses: this.#reconciler.ownAddresses, fallbackGateway: ip(hosts.outside) },
+      isUnadopted: this.#reconciler.isUnadopted,
+      digest: (text) => text,
+    };
+  }
+
+  /** A write by the API, durable at once. @returns the refusal, if any. */
+  write(decide: (state: State, context: WriteContext) => Decision): GatewayError | undefined {
+    try {
+      const decision = decide(this.#around.disk.state, this.context);
+      this.#around.disk.keep(decision.changes);
+      return decision.refusal;
+    } catch (error) {
+      if (error instanceof GatewayError) return error;
+      throw error;
+    }
+  }
+
+  /** One pass, the first of a life being full in any case. Comes back when it has ended, failed, or killed the agent. */
+  async pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
+    this.lastError = undefined;
+    const before = this.#passes;
+    if (before === 0) this.#reconciler.start();
+    else if (isFull) this.#reconciler.wakeFull("script");
+    else this.#reconciler.wake("script");
+    const over = async () => {
+      while (this.#passes === before && !this.life.isOver) await setImmediate();
+      // Lets the loop come to rest, and the wire's answers come in.
+      await setImmediate();
+      return this.lastError === undefined ? "ended" : "failed";
+    };
+    return Promise.race([over(), this.life.died]);
+  }
+
+  /** kill -9. Its timers die with it. */
+  kill(): void {
+    this.life.kill();
+    void this.#reconciler.stop();
+    void this.#prober.stop();
+  }
+
+  #announcer(): Announcer {
+    const { wire } = this.#around;
+    return {
+      probe: async (addresses) => {
+        await wire.asked();
+        return new Map(
+          addresses.flatMap(({ address }) =>
+            wire.claimed.has(address) ? [[address, "02:00:00:00:00:99"] as const] : [],
+          ),
+        );
+      },
+      announce: () => {},
+      stop: async () => {},
+    };
+  }
+
+  #store(): StatePort {
+    const { life } = this;
+    const { disk } = this.#around;
+    return {
+      get current() {
+        return disk.state;
+      },
+      async transact(decide) {
+        await life.moment();
+        const { changes, result } = decide(disk.state);
+        if (disk.isFull && changes.length > 0)
+          throw new GatewayError("storage-unavailable", "no space left on device");
+        disk.keep(changes);
+        await life.moment();
+        return { state: disk.state, result };
+      },
+    };
+  }
+}

@@ -1,0 +1,42 @@
+/** Runs scripts of a theme and shrinks what fails to the few steps that matter. */
+import fc from "fast-check";
+import type { Test } from "tap";
+import { scripts, type Theme } from "./arbitraries.ts";
+import { Player } from "./player.ts";
+import { faultsAtRest } from "./rest.ts";
+import type { Step } from "./script.ts";
+import type { Variant } from "./tables.ts";
+import { refusedPod } from "./universe.ts";
+
+/** `NATGW_SEED` replays a run, `NATGW_RUNS` multiplies how many there are. */
+export const seed = Number(process.env.NATGW_SEED ?? Math.trunc(Math.random() * 2 ** 31));
+const multiplier = Number(process.env.NATGW_RUNS ?? 1);
+
+/** What `script` leaves to be desired, in words. */
+export async function faultsOf(
+  script: readonly Step[],
+  variant: Variant,
+  theme: Theme = {},
+): Promise<readonly string[]> {
+  const isRefusing = theme.refused === true;
+  const player = new Player(variant, isRefusing ? new RegExp(refusedPod.replaceAll(".", "\\.")) : undefined);
+  try {
+    await player.play(script);
+    const isAtRest = await player.settle();
+    return [...(isAtRest ? [] : ["it never comes to rest"]), ...faultsAtRest(player)];
+  } finally {
+    player.stop();
+  }
+}
+
+export async function checkTheme(t: Test, variant: Variant, theme: Theme, runs: number): Promise<void> {
+  const property = fc.asyncProperty(scripts(theme), async (script) => {
+    const faults = await faultsOf(script, variant, theme);
+    if (faults.length > 0) throw new Error(faults.join("\n"));
+  });
+  const result = await fc.check(property, { seed, numRuns: Math.ceil(runs * multiplier) });
+  const steps = (result.counterexample?.[0] ?? []).map((step) => JSON.stringify(step));
+  t.notOk(result.failed, `${result.numRuns} scripts, seed ${seed}`, {
+    ...(result.failed && { steps, error: String(result.errorInstance).split("\n").slice(0, 12) }),
+  });
+}

@@ -1,0 +1,209 @@
+/** What a stranger does to a namespace, and which of it the agent must leave alone. */
+import type { TableName } from "../../../lib/iptables/rule.ts";
+import { type Cidr, parseCidr } from "../../../lib/model/ipv4.ts";
+import type { ObservedRoute } from "../../../lib/model/observed.ts";
+import { mainTable } from "../../../lib/plan/routes.ts";
+import type { ModelKernel } from "./kernel.ts";
+import type { Placed } from "./network.ts";
+import type { Drift } from "./script.ts";
+import { hosts, interfaces, ip } from "./universe.ts";
+
+const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
+  nat: [
+    "EXCLUSIVE_DNAT",
+    "EXCLUSIVE_SNAT",
+    "SHARED_DNAT",
+    "SHARED_SNAT",
+    "HAIRPIN_SNAT",
+    "DNAT_FILTER",
+    "SNAT_FILTER",
+    "PREROUTING",
+    "POSTROUTING",
+  ],
+  mangle: ["VPC_MARK", "PREROUTING"],
+  filter: ["NATGW_GUARD"],
+};
+
+const foreignRule: Readonly<Record<TableName, readonly [chain: string, rule: string]>> = {
+  nat: ["POSTROUTING", "-d 192.0.2.1/32 -j RETURN"],
+  mangle: ["FORWARD", "-d 192.0.2.2/32 -j RETURN"],
+  filter: ["FORWARD", "-d 192.0.2.3/32 -j RETURN"],
+};
+
+/** An address of the agent's or of the gateway's own on net1; `self` is the one that it came with. */
+const self: Placed = { interface: interfaces.external, address: ip(hosts.external), prefixLength: 24 };
+
+const foreignRoute: ObservedRoute = {
+  table: mainTable,
+  type: "unicast",
+  destination: cidr("10.8.0.0/16"),
+  via: ip("10.0.1.3"),
+  interface: interfaces.vpc,
+  protocol: 3,
+  metric: 0,
+  isOnlink: false,
+};
+const foreignDefault: ObservedRoute = {
+  ...foreignRoute,
+  destination: cidr("0.0.0.0/0"),
+  via: ip("203.0.113.99"),
+  interface: interfaces.external,
+};
+
+export class Strangers {
+  /** What strangers put there and nobody of theirs took away again. */
+  readonly rules = new Set<TableName>();
+  addresses: readonly Placed[] = [];
+  routes: readonly ObservedRoute[] = [];
+  isSelfThere = true;
+  readonly #kernel: ModelKernel;
+
+  constructor(kernel: ModelKernel) {
+    this.#kernel = kernel;
+  }
+
+  /** What of it is no longer there, in words. */
+  missed(): readonly string[] {
+    const { tables, network } = this.#kernel;
+    const { addresses, routes } = network.observe();
+    const isThere = (table: TableName) => {
+      const [chain, text] = foreignRule[table];
+      return tables.rules(table, chain).some((rule) => rule.text === text);
+    };
+    return [
+      ...[...this.rules].filter((table) => !isThere(table)).map((table) => `the foreign rule of ${table}`),
+      ...[...this.addresses, ...(this.isSelfThere ? [self] : [])]
+        .filter((placed) => !addresses.some((one) => isSamePlace(one, placed)))
+        .map(({ address }) => `the foreign address ${address}`),
+      ...this.routes
+        .filter(
+          (route) => !routes.some((one) => one.destination === route.destination && one.via === route.via),
+        )
+        .map(({ destination }) => `the foreign route to ${destination}`),
+    ];
+  }
+
+  play(drift: Drift): void {
+    const { tables, network } = this.#kernel;
+    switch (drift.do) {
+      case "delete rule":
+        this.#deleteRule(drift.number);
+        return;
+      case "flush chain": {
+        const chains = this.#ownedChains().filter(([, chain]) => !isBuiltIn(chain));
+        const [table, chain] = chains[drift.number % chains.length] ?? ["nat", ""];
+        if (chain !== "") this.#restore(table, `-F ${chain}`);
+        return;
+      }
+      case "flush nat":
+        this.rules.delete("nat");
+        this.#restore("nat", ...tables.chains("nat").map((chain) => `-F ${chain}`));
+        return;
+      case "stray rule":
+        this.#restore("nat", `-I ${drift.chain} 1 ${drift.rule}`);
+        return;
+      case "double hook": {
+        const chain = drift.chain === "PREROUTING" ? "DNAT_FILTER" : "SNAT_FILTER";
+        this.#restore("nat", `-A ${drift.chain} -j ${chain}`);
+        return;
+      }
+      case "foreign rule": {
+        const [chain, rule] = foreignRule[drift.table];
+        if (this.rules.has(drift.table)) return;
+        this.rules.add(drift.table);
+        this.#restore(drift.table, `-I ${chain} 1 ${rule}`);
+        return;
+      }
+      case "delete address": {
+        const there = network.observe().addresses.filter((one) => one.interface === interfaces.external);
+        const gone = there[drift.number % there.length];
+        if (gone === undefined) return;
+        network.removeAddress(gone);
+        this.#recount();
+        return;
+      }
+      case "foreign address": {
+        const placed = {
+          interface: interfaces.external,
+          address: ip(drift.address),
+          prefixLength: drift.prefixLength,
+        };
+        if (this.addresses.some(({ address }) => address === placed.address)) return;
+        if (network.addAddress(placed) === undefined) this.addresses = [...this.addresses, placed];
+        return;
+      }
+      case "self again":
+        if (network.addAddress(self) === undefined) this.isSelfThere = true;
+        return;
+      case "delete default":
+      case "foreign default": {
+        const standing = network.observe().routes.find(({ destination }) => destination === "0.0.0.0/0");
+        if (standing !== undefined) network.removeRoute(standing);
+        if (drift.do === "foreign default") network.addRoute(foreignDefault);
+        return;
+      }
+      case "foreign route":
+        if (network.addRoute(foreignRoute) === undefined) this.routes = [foreignRoute];
+        return;
+      case "link":
+        network.setLink(drift.name === "eth0" ? interfaces.vpc : interfaces.external, drift.isUp);
+        this.#recount();
+        return;
+      case "forwarding off":
+        network.setSysctl("net.ipv4.ip_forward", 0);
+        return;
+      default:
+        throw new Error(`no such drift: ${JSON.stringify(drift satisfies never)}`);
+    }
+  }
+
+  #deleteRule(number: number): void {
+    const rules = this.#ownedChains().flatMap(([table, chain]) =>
+      this.#kernel.tables.rules(table, chain).map(({ text }) => ({ table, chain, text })),
+    );
+    const gone = rules[number % rules.length];
+    if (gone === undefined) return;
+    this.#restore(gone.table, `-D ${gone.chain} ${gone.text}`);
+    if (foreignRule[gone.table][1] === gone.text) this.rules.delete(gone.table);
+  }
+
+  /** What went along with something else is nobody's loss. */
+  #recount(): void {
+    const { addresses, routes } = this.#kernel.network.observe();
+    this.addresses = this.addresses.filter((placed) => addresses.some((one) => isSamePlace(one, placed)));
+    this.isSelfThere = addresses.some((one) => isSamePlace(one, self));
+    this.routes = this.routes.filter((route) => routes.includes(route));
+  }
+
+  #ownedChains(): readonly (readonly [TableName, string])[] {
+    const { tables } = this.#kernel;
+    return (["nat", "mangle", "filter"] as const).flatMap((table) =>
+      ownedChains[table]
+        .filter((chain) => tables.chains(table).includes(chain))
+        .map((chain) => [table, chain] as const),
+    );
+  }
+
+  #restore(table: TableName, ...lines: readonly string[]): void {
+    // A stranger's command that the kernel refuses changes nothing.
+    this.#kernel.tables.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
+  }
+}
+
+function isSamePlace(one: Placed, other: Placed): boolean {
+  return (
+    one.interface === other.interface &&
+    one.address === other.address &&
+    one.prefixLength === other.prefixLength
+  );
+}
+
+function isBuiltIn(chain: string): boolean {
+  return chain.endsWith("ROUTING");
+}
+
+function cidr(text: string): Cidr {
+  const parsed = parseCidr(text);
+  if (parsed === undefined) throw new Error(`not a network: ${text}`);
+  return parsed;
+}

@@ -1,0 +1,154 @@
+/**
+ * Watches a script being played and notes whatever breaks a promise:
+ * - Ready is true only where packets go as asked, whenever a pass says so;
+ * - in a fresh namespace nothing crosses untranslated before the first verified pass;
+ * - nothing is written after a reading that was cut short;
+ * - no flow is ended that some object still translates;
+ * - before live state was adopted nothing is written at all.
+ */
+import type { PassFindings } from "../../../agent/reconciler/findings.ts";
+import { emptyState, type State } from "../../../lib/admission/state.ts";
+import type { Flow } from "../../../lib/conntrack/flow.ts";
+import { objectsOf } from "../../../lib/model/desired.ts";
+import { addressOf } from "../../../lib/model/ipv4.ts";
+import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import type { Disk, ModelAgent } from "./agent.ts";
+import type { ModelKernel } from "./kernel.ts";
+import { Oracle } from "./oracle.ts";
+import type { Fate, Packet } from "./tracer.ts";
+import { interfaces, ours, outside, pods } from "./universe.ts";
+import { packetOf, Works } from "./works.ts";
+
+export interface Scene {
+  readonly kernel: ModelKernel;
+  readonly agent: ModelAgent;
+  readonly disk: Disk;
+}
+
+export class Judge {
+  readonly violations: string[] = [];
+  /** What is played now, for the words of a violation. */
+  at = "the start";
+  /** False once anything happened that excuses a flow from being there or an object from being in force. */
+  isSound = true;
+  /** How often strangers acted, and how much of it the last readings had seen. */
+  drifts = 0;
+  readonly #scene: Scene;
+  #seen: readonly number[] = [];
+  /** What was last told wrong, and not told right since. */
+  readonly #lies = new Set<string>();
+  /** True until the agent has verified a fresh namespace. */
+  #isFresh = true;
+  #isGateOpened = false;
+  #mayWrite = true;
+  #passState: State = emptyState;
+
+  constructor(scene: Scene) {
+    this.#scene = scene;
+  }
+
+  /** A namespace without any rule. */
+  onFreshKernel(kernel: ModelKernel): void {
+    this.#isFresh = true;
+    this.#isGateOpened = false;
+    kernel.onRead = (what, isLie) => this.#onRead(what, isLie);
+    kernel.onWrite = (what) => this.#onWrite(what);
+    kernel.onFlowRemoved = (flow) => this.#onFlowRemoved(flow);
+  }
+
+  /** A pass begins. */
+  onPassBegun(): void {
+    this.#lies.clear();
+    this.#seen = [];
+    this.#passState = this.#scene.disk.state;
+  }
+
+  /** Between any two effects of the agent. */
+  onMoment(): void {
+    if (!this.#isFresh) return;
+    const { agent, kernel } = this.#scene;
+    if (agent.hasVerified) this.#isFresh = false;
+    if (!this.#isFresh || this.#isGateOpened) return;
+    for (const pod of pods) {
+      for (const isStray of [false, true]) {
+        const fate = kernel.tracer.send({ ...packetOf(interfaces.vpc, pod, outside, "udp", 53), isStray });
+        if (fate.kind === "sent" && fate.source === pod)
+          this.blame(
+            `${pod} crossed untranslated${isStray ? " as a stray" : ""} before anything was verified`,
+          );
+        if (fate.kind !== "dropped" && fate.entry !== undefined) kernel.tracer.forget(fate.entry);
+      }
+    }
+  }
+
+  /** A packet that cannot begin a flow never leaves the VPC untranslated, once there is a guard. */
+  onStray(packet: Packet, fate: Fate): void {
+    const isOut = packet.from === interfaces.vpc && fate.kind === "sent" && fate.to === interfaces.external;
+    if (this.#isFresh || !isOut || fate.entry !== undefined || !this.#scene.kernel.isGuarded()) return;
+    this.blame(`a stray packet left untranslated: ${JSON.stringify(packet)}`);
+  }
+
+  onPass(findings: PassFindings): void {
+    const { kernel, agent } = this.#scene;
+    if (findings.verdicts === undefined) return;
+    // What strangers did since the pass read for the last time it cannot know of.
+    if (this.#seen.some((drifts) => drifts !== this.drifts)) return;
+    if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
+    const { residual, state, sweep, refusals } = findings;
+    const blocked = [...residual.compiled.blocked].filter(([, { isAccepted }]) => isAccepted);
+    const kept = new Set(blocked.map(([id]) => id));
+    const oracle = new Oracle(state.desired, { own: residual.own, kept });
+    const works = new Works(kernel, oracle);
+    const isReady = (id: ObjectId) => agent.board.statusOf(id).ready;
+    for (const kind of kinds) {
+      for (const [name, stored] of objectsOf(state.desired, kind)) {
+        const id = objectId(kind, name);
+        const isCurrent = objectsOf(this.#scene.disk.state.desired, kind).get(name) === stored;
+        const fault = isCurrent && isReady(id) ? works.faultOf(id) : undefined;
+        if (fault !== undefined) this.blame(`${id} is Ready, but ${fault}`);
+      }
+    }
+    // Flows that nobody had a reason to look at may be anything.
+    if (sweep === undefined && !refusals.some(({ stage }) => stage === "flows")) return;
+    for (const flow of kernel.tracer.flows) {
+      const id = oracle.permits(flow, ours) === false ? works.ruledBy(flow) : undefined;
+      if (id !== undefined && isReady(id))
+        this.blame(`${id} is Ready, but a flow goes another way: ${JSON.stringify(flow)}`);
+    }
+  }
+
+  blame(what: string): void {
+    this.violations.push(`${this.at}: ${what}`);
+  }
+
+  #onRead(what: string, isLie: boolean): void {
+    const { kernel, disk } = this.#scene;
+    if (isLie) this.#lies.add(what);
+    else this.#lies.delete(what);
+    if (what === "rules") this.#mayWrite = disk.state.isSet || !kernel.holdsRules();
+    this.#seen = [...this.#seen, this.drifts].slice(-kernel.readsOfAnObservation);
+  }
+
+  #onWrite(what: string): void {
+    if (this.#lies.size > 0) this.blame(`wrote after a reading that was cut short: ${what}`);
+    if (!this.#mayWrite && !this.#scene.disk.state.isSet) this.blame(`wrote what was never adopted: ${what}`);
+    const isGateNft =
+      what.includes("delete table ip natgw_gate") && !what.includes("hook forward priority -300");
+    if (isGateNft || what.includes("-X NATGW_GATE")) this.#isGateOpened = true;
+  }
+
+  #onFlowRemoved(flow: Flow): void {
+    const { kernel, agent } = this.#scene;
+    const { desired, leases } = this.#passState;
+    const own = agent.findings?.residual.own;
+    // Before the first pass is over nobody but the pass knows the gateway's own addresses.
+    if (!this.isSound || leases.size > 0 || own === undefined) return;
+    const coming = [...desired.eips.values()].filter(
+      ({ spec }) => !kernel.network.isLocal(addressOf(spec.address)),
+    );
+    // With the Eips that are about to come, and without: what both permit must stay.
+    const views = [new Set<ObjectId>(), new Set(coming.map(({ spec }) => objectId("eip", spec.name)))];
+    if (views.every((kept) => new Oracle(desired, { own, kept }).permits(flow, ours) === true))
+      this.blame(`ended a flow that is as desired: ${JSON.stringify(flow)}`);
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * The kernel of one namespace in memory, behind the seams that the agent drives: the iptables tools and nft as a `Run`, so that
+ * the real planner, parser and driver are exercised, and the drivers of network and conntrack. Transactional, and it refuses what
+ * the kernel refuses.
+ */
+import type { CommandOptions, CommandOutput, Run } from "../../../agent/kernel/run.ts";
+import type { ConntrackDriver, NetworkDriver, StepFailure } from "../../../agent/kernel/seams.ts";
+import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { AddressStep } from "../../../lib/plan/addresses.ts";
+import type { RouteStep } from "../../../lib/plan/routes.ts";
+import { Barriers } from "./barriers.ts";
+import type { Life } from "./life.ts";
+import { Network } from "./network.ts";
+import { Tables, type Variant } from "./tables.ts";
+import { Tracer } from "./tracer.ts";
+import { hosts, interfaces, ip } from "./universe.ts";
+
+/** What goes wrong with the next call of its kind. Reads fail by lying or by an error, writes by being refused. */
+export type Fault =
+  | "restore-dies"
+  | "save-fails"
+  | "save-cut"
+  | "nft-read-cut"
+  | "nft-write-fails"
+  | "network-unreadable"
+  | "address-refused"
+  | "flows-unreadable"
+  | "flows-stay";
+
+export class ModelKernel {
+  readonly variant: Variant;
+  readonly tables: Tables;
+  readonly barriers = new Barriers();
+  readonly network = new Network([interfaces.vpc, interfaces.external]);
+  readonly tracer: Tracer;
+  readonly faults = new Set<Fault>();
+  /** Where `save-cut` cuts, as a share of the dump. */
+  cutAt = 0.5;
+  /** Writes so far that changed anything, by whom does not matter. */
+  writes = 0;
+  /** Told before each write of the agent's, with words for it. */
+  onWrite: (what: string) => void = () => {};
+  /** Told before each flow that the agent takes out. */
+  onFlowRemoved: (flow: Flow) => void = () => {};
+  /** Told of each reading, by the name of what was read, and whether it was told wrong. */
+  onRead: (what: string, isLie: boolean) => void = () => {};
+
+  #wasCut = false;
+
+  constructor(variant: Variant) {
+    this.variant = variant;
+    this.tables = new Tables(variant);
+    this.tracer = new Tracer(this.tables, this.barriers, this.network);
+    this.network.addAddress({ interface: interfaces.vpc, address: ip(hosts.vpc), prefixLength: 24 });
+    this.network.addAddress({
+      interface: interfaces.external,
+      address: ip(hosts.external),
+      prefixLength: 24,
+    });
+  }
+
+  /** How many readings make one observation. */
+  get readsOfAnObservation(): number {
+    return this.variant === "nft" ? 4 : 2;
+  }
+
+  /** True where the owned chains translate for anybody. */
+  holdsRules(): boolean {
+    const chains = ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT", "SHARED_DNAT", "SHARED_SNAT", "HAIRPIN_SNAT"];
+    return chains.some((chain) => this.tables.rules("nat", chain).length > 0);
+  }
+
+  /** True where packets without a connection are held back. */
+  isGuarded(): boolean {
+    if (this.variant === "nft") return this.barriers.has("natgw_guard");
+    const isHooked = this.tables.rules("filter", "FORWARD").some(({ text }) => text === "-j NATGW_GUARD");
+    return isHooked && this.tables.rules("filter", "NATGW_GUARD").length > 0;
+  }
+
+  /** The seams as one agent's life drives them. */
+  driversFor(life: Life): { run: Run; network: NetworkDriver; conntrack: ConntrackDriver } {
+    return {
+      run: async (argv, options) => {
+        await life.moment();
+        const output = this.#command(argv, options);
+        await life.moment();
+        if (!(options?.exitCodes ?? [0]).includes(output.exitCode))
+          throw new GatewayError("command-failed", `${argv[0]} exited with ${output.exitCode}`, {
+            details: { ending: "exited", exitCode: output.exitCode },
+          });
+        return output;
+      },
+      network: this.#networkFor(life),
+      conntrack: this.#conntrackFor(life),
+    };
+  }
+
+  #take(fault: Fault): boolean {
+    return this.faults.delete(fault);
+  }
+
+  #wrote(what: string): void {
+    this.onWrite(what);
+    this.writes++;
+  }
+
+  #command(argv: readonly string[], { stdin = "" }: CommandOptions = {}): CommandOutput {
+    const [command = "", ...args] = argv;
+    if (command === `iptables-${this.variant}-save`) return this.#save();
+    if (command === `iptables-${this.variant}-restore`) {
+      if (this.#take("restore-dies")) return failed(4, "Resource busy");
+      this.#wrote(stdin);
+      return this.tables.restore(stdin);
+    }
+    if (args[0] === "-f") {
+      if (this.#take("nft-write-fails"))
+        return failed(1, "Error: Could not process rule: Device or resource busy");
+      this.#wrote(stdin);
+      return this.barriers.load(stdin);
+    }
+    const isCut = this.#take("nft-read-cut");
+    const table = args.at(-1) ?? "";
+    const listing = this.barriers.list(table);
+    this.onRead(table, isCut && listing.exitCode === 0);
+    return isCut ? { ...listing, stdout: listing.stdout.slice(0, -20) } : listing;
+  }
+
+  #save(): CommandOutput {
+    if (this.#take("save-fails")) {
+      this.onRead("rules", true);
+      return failed(1, "could not fetch rule set generation id");
+    }
+    const dump = this.tables.save();
+    // Never twice running: two dumps that end early at the same place are the truth, for all that anybody can tell.
+    const isCut = !this.#wasCut && this.#take("save-cut");
+    this.#wasCut = isCut;
+    const end = isCut ? Math.floor(dump.length * this.cutAt) : dump.length;
+    this.onRead("rules", /^[*:-]|^COMMIT/m.test(dump.slice(end)));
+    return { exitCode: 0, stdout: dump.slice(0, end), stderr: "# Warning: iptables-legacy tables present\n" };
+  }
+
+  #networkFor(life: Life): NetworkDriver {
+    /** One step after another: the agent may die between any two. */
+    const each = async <Step>(steps: readonly Step[], apply: (step: Step) => string | undefined) => {
+      const failures: StepFailure<Step>[] = [];
+      for (const step of steps) {
+        await life.moment();
+        this.#wrote(JSON.stringify(step));
+        const code = apply(step);
+        if (code !== undefined) failures.push({ step, code, message: code });
+      }
+      await life.moment();
+      return failures;
+    };
+    return {
+      observe: async () => {
+        await life.moment();
+        const isUnreadable = this.#take("network-unreadable");
+        this.onRead("network", isUnreadable);
+        if (isUnreadable) throw new GatewayError("netlink-failed", "a dump was cut short");
+        const observed = this.network.observe();
+        await life.moment();
+        return observed;
+      },
+      applySysctls: (steps) => each(steps, ({ key, value }) => void this.network.setSysctl(key, value)),
+      applyAddresses: (steps) => each(steps, (step) => this.#address(step)),
+      applyRoutes: (steps) => each(steps, (step) => this.#route(step)),
+    };
+  }
+
+  #address({ kind, entry }: AddressStep): string | undefined {
+    if (kind === "add") {
+      if (this.#take("address-refused")) return "ENOBUFS";
+      const code = this.network.addAddress(entry);
+      return code === "EEXIST" ? undefined : code;
+    }
+    const code = this.network.removeAddress(entry);
+    return code === "EADDRNOTAVAIL" ? undefined : code;
+  }
+
+  #route({ kind, route }: RouteStep): string | undefined {
+    if (kind === "add") return this.network.addRoute(route);
+    if (kind === "replace") return this.network.replaceRoute(route);
+    const code = this.network.removeRoute(route);
+    return code === "ESRCH" ? undefined : code;
+  }
+
+  #conntrackFor(life: Life): ConntrackDriver {
+    return {
+      find: async (matches, limit) => {
+        await life.moment();
+        if (this.#take("flows-unreadable")) throw new GatewayError("netlink-failed", "a dump was cut short");
+        const found = this.tracer.flows.filter((flow) => matches(viewOf(flow)));
+        await life.moment();
+        return { flows: found.slice(0, limit), total: found.length };
+      },
+      remove: async (flows) => {
+        await life.moment();
+        if (this.#take("flows-stay")) throw new GatewayError("netlink-failed", "EBUSY");
+        let removed = 0;
+        for (const flow of flows) {
+          this.#wrote("a flow");
+          this.onFlowRemoved(flow);
+          if (this.tracer.forget(flow)) removed++;
+        }
+        await life.moment();
+        return { removed };
+      },
+    };
+  }
+}
+
+function failed(exitCode: number, stderr: string): CommandOutput {
+  return { exitCode, stdout: "", stderr: `${stderr}\n` };
+}

@@ -1,0 +1,204 @@
+/**
+ * What a desired set means for packets, said once more and naively, without the compiler or a planner: the sentences of the
+ * API's documentation, as code. Used to judge what the tracer sees.
+ */
+import type { Flow } from "../../../lib/conntrack/flow.ts";
+import type { Desired, Stored } from "../../../lib/model/desired.ts";
+import {
+  addressOf,
+  type Cidr,
+  contains,
+  type Ipv4,
+  networkOf,
+  prefixLengthOf,
+  reservedOf,
+  toU32,
+} from "../../../lib/model/ipv4.ts";
+import { type Kind, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import type { Backend, Dnat, Eip, Fip, Route, Snat, Spec } from "../../../lib/model/schema.ts";
+import type { Transport } from "./tracer.ts";
+import { hosts, ip } from "./universe.ts";
+
+interface Circumstances {
+  /** The gateway's own addresses. */
+  readonly own: ReadonlySet<Ipv4>;
+  /** Objects that the world keeps out: refused by the kernel, held by a neighbour. */
+  readonly kept: ReadonlySet<ObjectId>;
+}
+
+export class Oracle {
+  /** Objects that clash with no elder. */
+  readonly accepted = new Set<ObjectId>();
+  /** By address. */
+  readonly eips = new Map<Ipv4, Eip>();
+  readonly fips: readonly Fip[];
+  readonly dnats: readonly Dnat[];
+  readonly snats: readonly Snat[];
+  readonly routes: readonly Route[];
+  readonly defaultGateway: Ipv4;
+  readonly #names = new Map<string, Ipv4>();
+
+  constructor(desired: Desired, { own, kept }: Circumstances) {
+    const gateway = desired.gateway.defaultGateway ?? ip(hosts.outside);
+    this.defaultGateway = gateway;
+    const isIn = (kind: Kind, spec: Spec) => !kept.has(objectId(kind, spec.name));
+
+    const taken = new Set<string>();
+    for (const eip of byAge(desired.eips)) {
+      const address = addressOf(eip.address);
+      const reserved = Object.values(reservedOf(networkOf(eip.address)) ?? {});
+      if (own.has(address) || address === gateway || reserved.includes(address) || taken.has(address))
+        continue;
+      taken.add(address);
+      this.accepted.add(objectId("eip", eip.name));
+      if (!isIn("eip", eip)) continue;
+      this.eips.set(address, eip);
+      this.#names.set(eip.name, address);
+    }
+
+    const fips: Fip[] = [];
+    const dnats: Dnat[] = [];
+    const uses = [
+      ...[...desired.fips.values()].map((stored) => ({ kind: "fip" as const, ...stored })),
+      ...[...desired.dnats.values()].map((stored) => ({ kind: "dnat" as const, ...stored })),
+    ].toSorted((one, other) => one.creation - other.creation);
+    for (const use of uses) {
+      const { eip } = use.spec;
+      if (use.kind === "fip") {
+        if (own.has(use.spec.internalIp) || fips.some((fip) => fip.eip === eip)) continue;
+        if (dnats.some((dnat) => dnat.eip === eip)) continue;
+        fips.push(use.spec);
+      } else {
+        if (backendsOf(use.spec).some((backend) => own.has(backend.ip))) continue;
+        if (fips.some((fip) => fip.eip === eip) || dnats.some((dnat) => isSameService(dnat, use.spec)))
+          continue;
+        dnats.push(use.spec);
+      }
+    }
+    const snats: Snat[] = [];
+    for (const snat of byAge(desired.snats))
+      if (!snats.some(({ eip, internalCIDR }) => eip === snat.eip && internalCIDR === snat.internalCIDR))
+        snats.push(snat);
+    const routes: Route[] = [];
+    for (const route of byAge(desired.routes))
+      if (route.destination !== "0.0.0.0/0" && !routes.some((one) => one.destination === route.destination))
+        routes.push(route);
+
+    const users = { fip: fips, dnat: dnats, snat: snats, route: routes };
+    for (const [kind, specs] of Object.entries(users))
+      for (const { name } of specs) this.accepted.add(objectId(kind as Kind, name));
+    const isLive = (kind: Kind) => (spec: Fip | Dnat | Snat) => this.#names.has(spec.eip) && isIn(kind, spec);
+    this.fips = fips.filter(isLive("fip"));
+    this.dnats = dnats.filter(isLive("dnat"));
+    this.snats = snats.filter(isLive("snat"));
+    this.routes = routes.filter((route) => isIn("route", route));
+  }
+
+  /** Every object whose rules, address or route are to be there, or that is in order without. */
+  get effective(): ReadonlySet<ObjectId> {
+    const ids = (kind: Kind, specs: Iterable<Spec>) => Array.from(specs, ({ name }) => objectId(kind, name));
+    return new Set([
+      ...ids("eip", this.eips.values()),
+      ...ids("fip", this.fips),
+      ...ids("dnat", this.dnats),
+      ...ids("snat", this.snats),
+      ...ids("route", this.routes),
+    ]);
+  }
+
+  addressOf(eip: string): Ipv4 | undefined {
+    return this.#names.get(eip);
+  }
+
+  /** Whom a packet to an EIP reaches; nobody but the gateway itself where no object says. */
+  targets(address: Ipv4, transport: Transport, port: number): readonly Backend[] {
+    const fip = this.fips.find(({ eip }) => this.addressOf(eip) === address);
+    if (fip !== undefined) return [{ ip: fip.internalIp, port }];
+    const dnat = this.dnats.find(
+      (one) => this.addressOf(one.eip) === address && one.protocol === transport && one.externalPort === port,
+    );
+    return dnat === undefined ? [] : backendsOf(dnat);
+  }
+
+  /** The EIP that a new flow from `client` leaves by; `undefined`: it leaves as it is. */
+  leavesBy(client: Ipv4): Ipv4 | undefined {
+    return this.#fipEips(client)[0] ?? this.#pools(client)[0]?.chosen;
+  }
+
+  /** The EIP that a new flow from `client` to another pod by `eip` is seen as. */
+  hairpinsBy(client: Ipv4, eip: Ipv4): Ipv4 {
+    return this.#fipEips(client)[0] ?? eip;
+  }
+
+  /** True where some object gives the flow the translation that it has, or none says anything about it; `undefined`: either will do. */
+  permits(flow: Flow, ours: ReadonlySet<Ipv4>): boolean | undefined {
+    const { original, reply } = flow;
+    const transport = flow.protocol === 6 ? "tcp" : "udp";
+    const targets = this.targets(original.destination, transport, original.destinationPort);
+    const isAsSent = reply.source === original.destination && reply.sourcePort === original.destinationPort;
+    if (targets.length === 0) {
+      if (!isAsSent) return !ours.has(original.destination);
+    } else if (!targets.some((target) => target.ip === reply.source && target.port === reply.sourcePort)) {
+      return false;
+    }
+    // By a stranger's rule: whose it is depends on whether the rule was seen in a chain of the agent's.
+    if (reply.destination === hosts.external) return undefined;
+    if (this.eips.has(reply.source) || reply.source === hosts.external) return !ours.has(reply.destination);
+    const isHairpin = targets.length > 0 && original.source.startsWith("10.");
+    const isOutward = original.source.startsWith("10.") && reply.source.startsWith("203.");
+    const allowed = new Set([
+      ...this.#fipEips(original.source),
+      ...(isOutward ? this.#pools(original.source).flatMap(({ members }) => members) : []),
+      ...(isHairpin ? [original.destination] : []),
+    ]);
+    if (allowed.size === 0) return reply.destination === original.source || !ours.has(reply.destination);
+    return allowed.has(reply.destination);
+  }
+
+  /** The EIPs of the pod's FIPs, the elder first: it is the one outwards. */
+  #fipEips(pod: Ipv4): readonly Ipv4[] {
+    return this.fips.filter(({ internalIp }) => internalIp === pod).map(({ eip }) => this.#addressFor(eip));
+  }
+
+  /** The pools that hold the client, the longest prefix first. */
+  #pools(client: Ipv4): readonly { readonly members: readonly Ipv4[]; readonly chosen: Ipv4 | undefined }[] {
+    const byCidr = Map.groupBy(
+      this.snats.filter(({ internalCIDR }) => contains(internalCIDR, client)),
+      ({ internalCIDR }) => internalCIDR,
+    );
+    return [...byCidr]
+      .toSorted(([one], [other]) => prefixLengthOf(other) - prefixLengthOf(one))
+      .map(([cidr, snats]) => {
+        const members = snats.slice(0, clientsOf(cidr)).map(({ eip }) => this.#addressFor(eip));
+        const buckets = Math.min(16, clientsOf(cidr));
+        return { members, chosen: members[(toU32(client) % buckets) % members.length] };
+      });
+  }
+
+  #addressFor(eip: string): Ipv4 {
+    const address = this.addressOf(eip);
+    if (address === undefined) throw new Error(`${eip} is not in force`);
+    return address;
+  }
+}
+
+export function backendsOf(spec: Dnat): readonly Backend[] {
+  if (spec.backends !== undefined) return spec.backends;
+  return spec.internalIp === undefined || spec.internalPort === undefined
+    ? []
+    : [{ ip: spec.internalIp, port: spec.internalPort }];
+}
+
+export function clientsOf(cidr: Cidr): number {
+  return 2 ** (32 - prefixLengthOf(cidr));
+}
+
+function byAge<S>(objects: ReadonlyMap<string, Stored<S>>): readonly S[] {
+  return [...objects.values()]
+    .toSorted((one, other) => one.creation - other.creation)
+    .map(({ spec }) => spec);
+}
+
+function isSameService(one: Dnat, other: Dnat): boolean {
+  return one.eip === other.eip && one.protocol === other.protocol && one.externalPort === other.externalPort;
+}

@@ -1,0 +1,147 @@
+/** What must hold once the world has come to rest, whatever happened before. */
+import type { Flow } from "../../../lib/conntrack/flow.ts";
+import { objectsOf } from "../../../lib/model/desired.ts";
+import { makeCidr } from "../../../lib/model/ipv4.ts";
+import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import { routeProtocol } from "../../../lib/plan/routes.ts";
+import { backendsOf, clientsOf, type Oracle } from "./oracle.ts";
+import type { Player } from "./player.ts";
+import { hosts, interfaces, ours } from "./universe.ts";
+import { Works } from "./works.ts";
+
+/** @returns what is not as it must be, in words */
+export function faultsAtRest(player: Player): readonly string[] {
+  const oracle = player.oracle();
+  return [
+    ...player.judge.violations,
+    ...new Works(player.kernel, oracle).faults(),
+    ...readiness(player, oracle),
+    ...rules(player, oracle),
+    ...network(player, oracle),
+    ...ledger(player, oracle),
+    ...player.strangers.missed().map((what) => `${what} is gone`),
+    ...player.kernel.tracer.flows
+      .filter((flow) => oracle.permits(flow, ours) === false && !(player.isStrayed && isStrays(flow, oracle)))
+      .map((flow) => `a flow contradicts the set: ${JSON.stringify(flow)}`),
+  ];
+}
+
+/** True of a flow that no object of the set ever had to do with. */
+function isStrays({ original, reply }: Flow, { eips }: Oracle): boolean {
+  const isPlain = reply.destination === original.source;
+  return !eips.has(original.destination) && (isPlain || !eips.has(reply.destination));
+}
+
+function readiness(player: Player, { effective }: Oracle): readonly string[] {
+  const faults: string[] = [];
+  for (const kind of kinds) {
+    for (const name of objectsOf(player.desired, kind).keys()) {
+      const id: ObjectId = objectId(kind, name);
+      const { ready, conditions } = player.agent.board.statusOf(id);
+      if (ready === effective.has(id)) continue;
+      faults.push(
+        `${id} should be ${effective.has(id) ? "" : "not "}Ready: ${JSON.stringify(conditions[2])}`,
+      );
+    }
+  }
+  return faults;
+}
+
+/** As many rules as the set asks for, each hook once, and no EIP named that is not in force. */
+function rules(player: Player, oracle: Oracle): readonly string[] {
+  const { tables, barriers, variant } = player.kernel;
+  const outward = new Set(oracle.fips.map(({ internalIp }) => internalIp));
+  const byCidr = Map.groupBy(oracle.snats, ({ internalCIDR }) => internalCIDR);
+  const buckets = new Set(
+    [...byCidr].flatMap(([cidr, snats]) => {
+      const members = Math.min(snats.length, clientsOf(cidr));
+      const count = members === 1 ? 1 : Math.min(16, clientsOf(cidr));
+      // A bucket that is a single client reads as that client's own /32 does.
+      return Array.from({ length: count }, (_, bucket) => `${cidr} ${bucket}`);
+    }),
+  ).size;
+  const wanted: Readonly<Record<string, number>> = {
+    DNAT_FILTER: 2,
+    SNAT_FILTER: 3,
+    EXCLUSIVE_DNAT: oracle.fips.length,
+    EXCLUSIVE_SNAT: outward.size,
+    SHARED_DNAT: oracle.dnats.reduce((sum, dnat) => sum + backendsOf(dnat).length, 0),
+    SHARED_SNAT: buckets,
+    HAIRPIN_SNAT: oracle.eips.size,
+  };
+  const faults: string[] = [];
+  for (const [chain, count] of Object.entries(wanted)) {
+    const found = tables.rules("nat", chain).length;
+    const isRepeated = chain === "SHARED_SNAT" && found < count && byCidr.size > 1;
+    if (found !== count && !isRepeated) faults.push(`${chain} holds ${found} rules, not ${count}`);
+  }
+  const hooks = [
+    ["nat", "PREROUTING", "DNAT_FILTER"],
+    ["nat", "POSTROUTING", "SNAT_FILTER"],
+    ["mangle", "PREROUTING", "VPC_MARK"],
+    ...(variant === "legacy" ? [["filter", "FORWARD", "NATGW_GUARD"] as const] : []),
+  ] as const;
+  for (const [table, hook, chain] of hooks) {
+    const count = tables.rules(table, hook).filter(({ text }) => text === `-j ${chain}`).length;
+    if (count !== 1) faults.push(`${hook} of ${table} leads to ${chain} ${count} times`);
+  }
+  for (const address of ours) {
+    const isNamed = tables
+      .all()
+      .some(({ text }) => text.includes(`${address}/`) || text.endsWith(` ${address}`));
+    if (isNamed && !oracle.eips.has(address)) faults.push(`a rule names ${address}, which is not in force`);
+  }
+  if (barriers.has("natgw_gate") || tables.chains("filter").includes("NATGW_GATE"))
+    faults.push("the gate is still there");
+  return faults;
+}
+
+function network(player: Player, oracle: Oracle): readonly string[] {
+  const { kernel, strangers } = player;
+  const { addresses, routes } = kernel.network.observe();
+  const wanted = new Set([...oracle.eips.values()].map(({ address }) => address));
+  const others = new Set([
+    `${hosts.external}/24`,
+    ...strangers.addresses.map((one) => `${one.address}/${one.prefixLength}`),
+  ]);
+  const faults: string[] = [];
+  for (const { address, prefixLength, interface: name, isSecondary } of addresses) {
+    const text = `${address}/${prefixLength}`;
+    if (name !== interfaces.external || wanted.delete(text as never) || others.has(text)) continue;
+    if (player.hasLost && (player.hasDrifted || !isSecondary)) continue;
+    faults.push(`${text} was left on net1`);
+  }
+  for (const text of wanted) faults.push(`${text} is not on net1`);
+  const destinations = new Set<string>(oracle.routes.map(({ destination }) => destination));
+  // One that the kernel will not replace stays as it was.
+  const refused = new Set<string>(
+    [...player.desired.routes.values()]
+      .filter(({ spec }) => player.kept().has(objectId("route", spec.name)))
+      .map(({ spec }) => spec.destination),
+  );
+  for (const { destination, protocol, via, isOnlink } of routes) {
+    if (destination === makeCidr(destination.split("/")[0] as never, 0)) {
+      if (via !== oracle.defaultGateway || !isOnlink) faults.push(`the default route leads to ${via}`);
+      destinations.delete(destination);
+    } else if (protocol === routeProtocol && !destinations.delete(destination) && !refused.has(destination)) {
+      faults.push(`the route to ${destination} was left`);
+    }
+  }
+  for (const destination of destinations) faults.push(`there is no route to ${destination}`);
+  if (!kernel.network.isForwarding(interfaces.vpc) || !kernel.network.isForwarding(interfaces.external))
+    faults.push("packets are not forwarded");
+  return faults;
+}
+
+/** The ledger names the EIPs in force and nothing else; nothing is still to be swept. */
+function ledger(player: Player, oracle: Oracle): readonly string[] {
+  const { addresses, retired } = player.disk.state.ledger;
+  const named = [...addresses.values()]
+    .map(({ address, prefixLength }) => `${address}/${prefixLength}`)
+    .sort();
+  const wanted = [...oracle.eips.values()].map(({ address }) => `${address}`).sort();
+  const faults: string[] = [];
+  if (named.join() !== wanted.join()) faults.push(`the ledger names ${named.join()}, not ${wanted.join()}`);
+  if (retired.size > 0 && player.kept().size === 0) faults.push(`${[...retired].join()} are still retired`);
+  return faults;
+}

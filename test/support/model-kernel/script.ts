@@ -1,0 +1,82 @@
+/** Scripts: what writers, strangers, neighbours, clients and bad luck do to a gateway, as data that shrinks and prints well. */
+import type { Kind } from "../../../lib/model/names.ts";
+import type { Fault } from "./kernel.ts";
+import type { Transport } from "./tracer.ts";
+
+/** A spec as JSON; the schemas' brands are the player's to give. */
+export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };
+
+export type Write =
+  | { readonly do: "put"; readonly kind: Kind; readonly spec: Plain }
+  | { readonly do: "remove"; readonly kind: Kind; readonly name: string }
+  | { readonly do: "batch"; readonly put: readonly Typed[]; readonly remove: readonly Named[] }
+  | { readonly do: "set"; readonly objects: readonly Typed[] };
+
+export interface Typed {
+  readonly kind: Kind;
+  readonly spec: Plain;
+}
+export interface Named {
+  readonly kind: Kind;
+  readonly name: string;
+}
+
+export type Drift =
+  /** Numbers are taken modulo how many there are. */
+  | { readonly do: "delete rule"; readonly number: number }
+  | { readonly do: "flush chain"; readonly number: number }
+  | { readonly do: "flush nat" }
+  | { readonly do: "stray rule"; readonly chain: string; readonly rule: string }
+  | { readonly do: "foreign rule"; readonly table: "nat" | "mangle" | "filter" }
+  | { readonly do: "double hook"; readonly chain: "PREROUTING" | "POSTROUTING" }
+  | { readonly do: "delete address"; readonly number: number }
+  | { readonly do: "foreign address"; readonly address: string; readonly prefixLength: 24 | 32 }
+  | { readonly do: "self again" }
+  | { readonly do: "delete default" }
+  | { readonly do: "foreign default" }
+  | { readonly do: "foreign route" }
+  | { readonly do: "link"; readonly name: "eth0" | "net1"; readonly isUp: boolean }
+  | { readonly do: "forwarding off" };
+
+export interface Opening {
+  readonly do: "open";
+  /** A pod's number, or the outside host. */
+  readonly from: 0 | 1 | "outside";
+  /** An EIP's number, or the outside host. */
+  readonly to: number | "outside";
+  readonly transport: Transport;
+  readonly port: number;
+  readonly sourcePort: number;
+}
+/** One more packet of a flow that was opened before, or an answer to it; a stray is what cannot begin a flow. */
+export interface Again {
+  readonly do: "again";
+  readonly number: number;
+  readonly isAnswer: boolean;
+  readonly isStray: boolean;
+}
+
+export type World =
+  | { readonly do: "fault"; readonly fault: Fault; readonly at: number }
+  | { readonly do: "disk full"; readonly isFull: boolean }
+  | { readonly do: "claim"; readonly number: number; readonly isClaimed: boolean }
+  | { readonly do: "slow wire"; readonly isSlow: boolean }
+  | { readonly do: "time"; readonly ms: number }
+  | { readonly do: "kill" };
+
+/** What may happen at any moment, in the middle of a pass too. */
+export type Act = Write | Drift | Opening | Again | World;
+
+export type Step =
+  | Act
+  | { readonly do: "pass"; readonly isFull: boolean; readonly during: readonly Interruption[] }
+  /** The pod is made anew: another namespace, the same disk. */
+  | { readonly do: "renew" }
+  /** The disk is lost, the namespace is not. */
+  | { readonly do: "lose state" };
+
+export interface Interruption {
+  /** The moment of the pass at which it happens. */
+  readonly at: number;
+  readonly act: Act;
+}

@@ -1,0 +1,136 @@
+/** The iptables tables of one namespace in memory, behind the tools' own words: what they print, accept and refuse. */
+import type { CommandOutput } from "../../../agent/kernel/run.ts";
+import { parseRule } from "../../../lib/iptables/parse-rule.ts";
+import type { Rule, TableName } from "../../../lib/iptables/rule.ts";
+
+export type Variant = "nft" | "legacy";
+
+const builtIn: Readonly<Record<TableName, readonly string[]>> = {
+  nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
+  mangle: ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
+  filter: ["INPUT", "FORWARD", "OUTPUT"],
+};
+const targets = new Set(["DNAT", "SNAT", "MARK", "DROP", "ACCEPT", "RETURN"]);
+
+type Chains = Map<string, readonly Rule[]>;
+
+/** A line that the tools refuse, by its number from 1 on. */
+class RefusedLine extends Error {}
+
+export class Tables {
+  readonly variant: Variant;
+  /** Rules whose text matches are refused by the kernel, whoever writes them. */
+  refused: RegExp | undefined;
+  readonly #tables = new Map<TableName, Chains>();
+  readonly #parsed = new Map<string, Rule>();
+
+  constructor(variant: Variant) {
+    this.variant = variant;
+  }
+
+  /** The rules of a chain, in order; none where there is no such chain. */
+  rules(table: TableName, chain: string): readonly Rule[] {
+    return this.#tables.get(table)?.get(chain) ?? [];
+  }
+
+  /** Chains by table, built-in ones included. */
+  chains(table: TableName): readonly string[] {
+    return [...(this.#tables.get(table)?.keys() ?? [])];
+  }
+
+  /** Every rule that stands anywhere. */
+  all(): readonly Rule[] {
+    return [...this.#tables.values()].flatMap((chains) => [...chains.values()].flat());
+  }
+
+  /** What `iptables-save` prints: only the tables that were ever used. */
+  save(): string {
+    return [...this.#tables].map(([table, chains]) => `# Generated\n${tableText(table, chains)}`).join("");
+  }
+
+  /** `iptables-restore --noflush` of one table: the whole of it or nothing. */
+  restore(input: string): CommandOutput {
+    const lines = input.split("\n");
+    const table = lines[0]?.slice(1) as TableName;
+    const chains: Chains = new Map(
+      this.#tables.get(table) ?? builtIn[table].map((chain): [string, Rule[]] => [chain, []]),
+    );
+    const commit = lines.indexOf("COMMIT");
+    try {
+      for (const [index, line] of lines.slice(1, commit).entries())
+        this.#apply(table, chains, line, index + 2);
+      const dangling = jumpsOf(chains).find((chain) => !chains.has(chain));
+      if (dangling !== undefined) throw new RefusedLine(String(commit + 1));
+      const bad = this.#refusedLine(lines);
+      // The legacy kernel interface replaces the table as a whole: it is COMMIT that fails.
+      if (bad !== undefined) throw new RefusedLine(String(this.variant === "nft" ? bad : commit + 1));
+    } catch (error) {
+      if (!(error instanceof RefusedLine)) throw error;
+      return { exitCode: 1, stdout: "", stderr: `iptables-restore: line ${error.message} failed\n` };
+    }
+    this.#tables.set(table, chains);
+    return { exitCode: 0, stdout: "", stderr: "" };
+  }
+
+  #apply(table: TableName, chains: Chains, line: string, number: number): void {
+    const [, verb = "", name = "", rest = ""] = /^(:|-[A-Z] )(\S+) ?(.*)$/.exec(line) ?? [];
+    const refuse = () => new RefusedLine(String(number));
+    const rules = chains.get(name);
+    if (verb === ":") {
+      if (builtIn[table].includes(name)) throw refuse();
+      chains.set(name, []);
+    } else if (rules === undefined) {
+      throw refuse();
+    } else if (verb === "-A ") {
+      chains.set(name, [...rules, this.#parse(rest)]);
+    } else if (verb === "-I ") {
+      const [, position = "1", rule = ""] = /^(?:([0-9]+) )?(.*)$/.exec(rest) ?? [];
+      if (Number(position) > rules.length + 1) throw refuse();
+      chains.set(name, rules.toSpliced(Number(position) - 1, 0, this.#parse(rule)));
+    } else if (verb === "-D ") {
+      const at = rules.findIndex(({ text }) => text === this.#parse(rest).text);
+      if (at < 0) throw refuse();
+      chains.set(name, rules.toSpliced(at, 1));
+    } else if (verb === "-X ") {
+      if (rules.length > 0 || builtIn[table].includes(name) || jumpsOf(chains).includes(name)) throw refuse();
+      chains.delete(name);
+    } else if (verb === "-F ") {
+      chains.set(name, []);
+    } else {
+      throw new Error(`the model knows no line such as: ${line}`);
+    }
+  }
+
+  #refusedLine(lines: readonly string[]): number | undefined {
+    const { refused } = this;
+    if (refused === undefined) return undefined;
+    const index = lines.findIndex((line) => /^-[AI] /.test(line) && refused.test(line));
+    return index < 0 ? undefined : index + 1;
+  }
+
+  #parse(text: string): Rule {
+    const known = this.#parsed.get(text) ?? parseRule(text);
+    this.#parsed.set(text, known);
+    return known;
+  }
+}
+
+function tableText(table: TableName, chains: Chains): string {
+  const policy = (chain: string) => (builtIn[table].includes(chain) ? "ACCEPT" : "-");
+  return [
+    `*${table}`,
+    ...[...chains.keys()].map((chain) => `:${chain} ${policy(chain)} [0:0]`),
+    ...[...chains].flatMap(([chain, rules]) => rules.map(({ text }) => `-A ${chain} ${text}`)),
+    "COMMIT",
+    "# Completed\n",
+  ].join("\n");
+}
+
+/** The user's chains that rules lead to. */
+function jumpsOf(chains: Chains): readonly string[] {
+  return [...chains.values()].flatMap((rules) =>
+    rules.flatMap(({ spec }) =>
+      spec?.target.kind === "jump" && !targets.has(spec.target.chain) ? [spec.target.chain] : [],
+    ),
+  );
+}

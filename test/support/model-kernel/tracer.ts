@@ -1,0 +1,243 @@
+/**
+ * What becomes of a packet: routing, mangle marks, nat chains, gate, guard and connection tracking, in the kernel's order. This
+ * is what "works" means in the model; everything else is about getting here.
+ */
+
+import type { Flow, Tuple } from "../../../lib/conntrack/flow.ts";
+import { maskedParts } from "../../../lib/iptables/masked.ts";
+import {
+  certainty,
+  type Rule,
+  type RuleSpec,
+  type TableName,
+  type Target,
+} from "../../../lib/iptables/rule.ts";
+import { type Ipv4, toU32 } from "../../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../../lib/model/names.ts";
+import type { Barriers } from "./barriers.ts";
+import type { Network } from "./network.ts";
+import type { Tables } from "./tables.ts";
+
+export type Transport = "tcp" | "udp";
+const numberOf = { tcp: 6, udp: 17 } as const;
+
+export interface Packet {
+  readonly from: InterfaceName;
+  readonly transport: Transport;
+  readonly source: Ipv4;
+  readonly sourcePort: number;
+  readonly destination: Ipv4;
+  readonly destinationPort: number;
+  /** One that cannot begin a connection, such as a FIN: without an entry it is INVALID. */
+  readonly isStray?: boolean;
+}
+
+/** Where a packet came out, and with which addresses; or who dropped it. */
+export type Fate =
+  | ({ readonly kind: "sent"; readonly to: InterfaceName; readonly entry: Flow | undefined } & Tuple)
+  | ({ readonly kind: "delivered"; readonly entry: Flow | undefined } & Tuple)
+  | { readonly kind: "dropped"; readonly by: "link" | "forwarding" | "route" | "barrier" | "rule" };
+
+export class Tracer {
+  readonly #tables: Tables;
+  readonly #barriers: Barriers;
+  readonly #network: Network;
+  readonly #entries = new Map<string, Flow>();
+  #lastId = 0;
+  #lastPort = 20_000;
+
+  constructor(tables: Tables, barriers: Barriers, network: Network) {
+    this.#tables = tables;
+    this.#barriers = barriers;
+    this.#network = network;
+  }
+
+  /** Every entry once. */
+  get flows(): readonly Flow[] {
+    return [...new Set(this.#entries.values())];
+  }
+
+  /** Takes an entry out while it still is that flow. */
+  forget(flow: Flow): boolean {
+    const entry = this.#entries.get(keyOf(flow.protocol, flow.original));
+    if (entry?.id !== flow.id) return false;
+    this.#entries.delete(keyOf(entry.protocol, entry.original));
+    this.#entries.delete(keyOf(entry.protocol, entry.reply));
+    return true;
+  }
+
+  /** The packet that answers what came out of `fate`, from where it went. */
+  answer(packet: Packet, fate: Extract<Fate, { kind: "sent" }>): Packet {
+    const { source, sourcePort, destination, destinationPort } = fate;
+    return {
+      ...packet,
+      from: fate.to,
+      source: destination,
+      sourcePort: destinationPort,
+      destination: source,
+      destinationPort: sourcePort,
+    };
+  }
+
+  /** @param dice - what random matches draw, 0 ≤ dice < 1: 0 takes a DNAT's first backend, almost 1 its last. */
+  send(packet: Packet, dice = 0): Fate {
+    if (!this.#network.isUp(packet.from)) return { kind: "dropped", by: "link" };
+    const protocol = numberOf[packet.transport];
+    const original = tupleOf(packet);
+    const isTracking = this.#isTracking();
+    const known = isTracking ? this.#entries.get(keyOf(protocol, original)) : undefined;
+    const isNew = isTracking && known === undefined && packet.isStray !== true;
+    const isInvalid = isTracking && known === undefined && packet.isStray === true;
+
+    const packetView: View = { ...original, transport: packet.transport, in: packet.from, mark: 0, dice };
+    this.#walk("mangle", "PREROUTING", packetView);
+    const view: View = { ...packetView, ...(known && destinationAfter(known, original)) };
+    if (isNew) {
+      const target = this.#walk("nat", "PREROUTING", view);
+      if (target?.kind === "dnat") Object.assign(view, { destination: target.to });
+      if (target?.kind === "dnat" && target.port !== undefined) view.destinationPort = target.port;
+      view.isDnat =
+        view.destination !== original.destination || view.destinationPort !== original.destinationPort;
+      view.originalDestination = original.destination;
+    }
+    if (this.#network.isLocal(view.destination)) {
+      const entry = isNew ? this.#confirm(protocol, original, view) : known;
+      return { kind: "delivered", entry, ...tupleOf(view) };
+    }
+    const out = this.#network.routeTo(view.destination)?.interface;
+    if (!this.#network.isForwarding(packet.from)) return { kind: "dropped", by: "forwarding" };
+    if (out === undefined || !this.#network.isUp(out)) return { kind: "dropped", by: "route" };
+    view.out = out;
+    view.isInvalid = isInvalid;
+    if (this.#isBarred(view)) return { kind: "dropped", by: "barrier" };
+    if (this.#walk("filter", "FORWARD", view)?.kind === "drop") return { kind: "dropped", by: "rule" };
+
+    if (known !== undefined) Object.assign(view, sourceAfter(known, original));
+    if (!isNew) return { kind: "sent", to: out, entry: known, ...tupleOf(view) };
+    const target = this.#walk("nat", "POSTROUTING", view);
+    if (target?.kind === "snat") view.source = target.to;
+    if (target?.kind === "snat" && target.isRandom) view.sourcePort = this.#nextPort();
+    const entry = this.#confirm(protocol, original, view);
+    return { kind: "sent", to: out, entry, ...tupleOf(view) };
+  }
+
+  /** Without one rule left that needs it, connection tracking is unhooked: no packet is translated, not even of live flows. */
+  #isTracking(): boolean {
+    const needs = ({ spec }: Rule) =>
+      spec?.ctState !== undefined || spec?.target.kind === "dnat" || spec?.target.kind === "snat";
+    return this.#barriers.all().some(({ onlyInvalid }) => onlyInvalid) || this.#tables.all().some(needs);
+  }
+
+  #confirm(protocol: number, original: Tuple, view: View): Flow {
+    const reply = { ...inverse(tupleOf(view)) };
+    while (this.#entries.has(keyOf(protocol, reply))) reply.destinationPort = this.#nextPort();
+    view.sourcePort = reply.destinationPort;
+    const entry = { protocol, original, reply, status: 0, zone: 0, id: ++this.#lastId };
+    this.#entries.set(keyOf(protocol, original), entry);
+    this.#entries.set(keyOf(protocol, reply), entry);
+    return entry;
+  }
+
+  #nextPort(): number {
+    return ++this.#lastPort;
+  }
+
+  #isBarred(view: View): boolean {
+    return this.#barriers
+      .all()
+      .some(
+        ({ from, to, onlyInvalid }) =>
+          from === view.in && to === view.out && (!onlyInvalid || view.isInvalid === true),
+      );
+  }
+
+  /** The target that ends the packet's way through a chain; MARK is done on the way. */
+  #walk(table: TableName, chain: string, view: View): Target | undefined {
+    for (const { spec } of this.#tables.rules(table, chain)) {
+      if (spec === undefined || !matches(spec, view)) continue;
+      const { target } = spec;
+      if (target.kind === "mark") {
+        view.mark = ((view.mark & ~target.mark.mask) ^ target.mark.value) >>> 0;
+      } else if (target.kind !== "jump") {
+        return target;
+      } else {
+        if (target.chain === "RETURN") return undefined;
+        if (target.chain === "ACCEPT") return target;
+        const end = this.#walk(table, target.chain, view);
+        if (end !== undefined) return end;
+      }
+    }
+    return undefined;
+  }
+}
+
+/** A packet on its way. */
+interface View {
+  readonly transport: Transport;
+  readonly in: InterfaceName;
+  readonly dice: number;
+  out?: InterfaceName;
+  source: Ipv4;
+  sourcePort: number;
+  destination: Ipv4;
+  destinationPort: number;
+  mark: number;
+  isDnat?: boolean;
+  isInvalid?: boolean;
+  originalDestination?: Ipv4;
+}
+
+function matches(spec: RuleSpec, view: View): boolean {
+  const holds = (masked: RuleSpec["source"], ip: Ipv4 | undefined) => {
+    if (masked === undefined) return true;
+    const { address, mask } = maskedParts(masked);
+    return ip !== undefined && (toU32(ip) & mask) >>> 0 === address;
+  };
+  const isOrAny = (wanted: unknown, found: unknown) => wanted === undefined || wanted === found;
+  return (
+    holds(spec.source, view.source) &&
+    holds(spec.destination, view.destination) &&
+    holds(spec.ctOriginalDestination, view.originalDestination) &&
+    isOrAny(spec.inInterface, view.in) &&
+    isOrAny(spec.outInterface, view.out) &&
+    isOrAny(spec.protocol, view.transport) &&
+    isOrAny(spec.destinationPort, view.destinationPort) &&
+    (spec.mark === undefined || (view.mark & spec.mark.mask) >>> 0 === spec.mark.value) &&
+    (spec.ctState !== "DNAT" || view.isDnat === true) &&
+    (spec.ctState !== "INVALID" || view.isInvalid === true) &&
+    (spec.probability === undefined || view.dice < spec.probability / certainty)
+  );
+}
+
+function tupleOf({ source, sourcePort, destination, destinationPort }: Tuple): Tuple {
+  return { source, sourcePort, destination, destinationPort };
+}
+
+function inverse({ source, sourcePort, destination, destinationPort }: Tuple) {
+  return {
+    source: destination,
+    sourcePort: destinationPort,
+    destination: source,
+    destinationPort: sourcePort,
+  };
+}
+
+function keyOf(protocol: number, tuple: Tuple): string {
+  return `${protocol} ${tuple.source}:${tuple.sourcePort} ${tuple.destination}:${tuple.destinationPort}`;
+}
+
+/** Of a packet that belongs to an entry: what the other direction's tuple says of it. */
+function translated(entry: Flow, tuple: Tuple): Tuple {
+  const isOriginal = keyOf(entry.protocol, tuple) === keyOf(entry.protocol, entry.original);
+  return inverse(isOriginal ? entry.reply : entry.original);
+}
+
+function destinationAfter(entry: Flow, tuple: Tuple) {
+  const { destination, destinationPort } = translated(entry, tuple);
+  return { destination, destinationPort };
+}
+
+function sourceAfter(entry: Flow, tuple: Tuple) {
+  const { source, sourcePort } = translated(entry, tuple);
+  return { source, sourcePort };
+}

@@ -1,0 +1,33 @@
+/** The small world that scripts play in, on purpose the lab's: few addresses, so that keys meet often. */
+import { type Ipv4, parseIpv4 } from "../../../lib/model/ipv4.ts";
+import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names.ts";
+import { labAddresses, podAddress } from "../lab.ts";
+
+export function ip(text: string): Ipv4 {
+  const address = parseIpv4(text);
+  if (address === undefined) throw new Error(`not an address: ${text}`);
+  return address;
+}
+
+function nic(text: string): InterfaceName {
+  const name = parseInterfaceName(text);
+  if (name === undefined) throw new Error(`not an interface: ${text}`);
+  return name;
+}
+
+export const interfaces = { vpc: nic("eth0"), external: nic("net1") };
+export const hosts = labAddresses;
+export const pods = [ip(podAddress(1)), ip(podAddress(2))];
+export const outside = ip(hosts.outside);
+/** What Eips may ask for: four to be had, and the gateway's own, the next hop's and the network's address. */
+export const eipAddresses = [10, 11, 12, 13, 254, 1, 0].map((last) => ip(`203.0.113.${last}`));
+/** Those of them that can be had. */
+export const ours: ReadonlySet<Ipv4> = new Set(eipAddresses.slice(0, 4));
+/** Addresses that strangers put on net1; no Eip asks for them. */
+export const foreignAddresses = [200, 201].map((last) => ip(`203.0.113.${last}`));
+/** A pod whose rules the kernel refuses, where a script says so. */
+export const refusedPod = ip("10.0.1.66");
+/** Ports that hosts of the lab serve, and what DNATs offer them as. */
+export const services = { tcp: [80, 81], udp: [53, 53] } as const;
+export const externalPorts = [80, 8080] as const;
+export const cidrs = ["10.0.1.0/24", "10.0.0.0/16", "10.0.1.4/30", "10.0.1.5/32"] as const;

@@ -1,0 +1,199 @@
+/** Whether the objects of a desired set work: packets are sent, traced, and forgotten again. */
+import type { Flow } from "../../../lib/conntrack/flow.ts";
+import { addressOf, contains, type Ipv4 } from "../../../lib/model/ipv4.ts";
+import { type InterfaceName, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import type { Dnat, Eip, Fip, Route, Snat } from "../../../lib/model/schema.ts";
+import type { ModelKernel } from "./kernel.ts";
+import { backendsOf, type Oracle } from "./oracle.ts";
+import type { Fate, Packet, Transport } from "./tracer.ts";
+import { interfaces, outside, pods, refusedPod } from "./universe.ts";
+
+const allPods = [...pods, refusedPod];
+/** Draws that lead to a DNAT's first backend, to one in between and to its last. */
+const draws = [0, 0.4, 0.999];
+let lastPort = 50_000;
+
+/** A packet that begins a flow of its own. */
+export function packetOf(
+  from: InterfaceName,
+  source: Ipv4,
+  destination: Ipv4,
+  transport: Transport,
+  destinationPort: number,
+): Packet {
+  lastPort = lastPort >= 65_000 ? 50_001 : lastPort + 1;
+  return { from, transport, source, sourcePort: lastPort, destination, destinationPort };
+}
+
+export class Works {
+  readonly #kernel: ModelKernel;
+  readonly #oracle: Oracle;
+
+  constructor(kernel: ModelKernel, oracle: Oracle) {
+    this.#kernel = kernel;
+    this.#oracle = oracle;
+  }
+
+  /** What is wrong with the packets of an object, in words. */
+  faultOf(id: ObjectId): string | undefined {
+    const oracle = this.#oracle;
+    if (!oracle.effective.has(id)) return "it is not to be in force";
+    const slash = id.indexOf("/");
+    const name = id.slice(slash + 1);
+    const byName = <S extends { readonly name: string }>(specs: Iterable<S>) =>
+      Array.from(specs).find((spec) => spec.name === name);
+    const eip = byName(oracle.eips.values());
+    const fip = byName(oracle.fips);
+    const dnat = byName(oracle.dnats);
+    const snat = byName(oracle.snats);
+    const route = byName(oracle.routes);
+    if (id.startsWith("eips/") && eip) return this.#eipFault(eip);
+    if (id.startsWith("fips/") && fip) return this.#fipFault(fip);
+    if (id.startsWith("dnats/") && dnat) return this.#dnatFault(dnat);
+    if (id.startsWith("snats/") && snat) return this.#snatFault(snat);
+    return route && this.#routeFault(route);
+  }
+
+  /** The object whose EIP a flow uses; which of several does not matter. */
+  ruledBy({ original, reply, protocol }: Flow): ObjectId | undefined {
+    const oracle = this.#oracle;
+    const at = (eip: string) => oracle.addressOf(eip);
+    const transport = protocol === 6 ? "tcp" : "udp";
+    const fip = oracle.fips.find(({ eip }) => at(eip) === original.destination);
+    if (fip !== undefined) return objectId("fip", fip.name);
+    const dnat = oracle.dnats.find(
+      (one) =>
+        at(one.eip) === original.destination &&
+        one.protocol === transport &&
+        one.externalPort === original.destinationPort,
+    );
+    if (dnat !== undefined) return objectId("dnat", dnat.name);
+    const outward = oracle.fips.find(({ internalIp }) => internalIp === original.source);
+    if (outward !== undefined && reply.source.startsWith("203.")) return objectId("fip", outward.name);
+    const pool = oracle.snats.find(({ internalCIDR }) => contains(internalCIDR, original.source));
+    return pool && reply.source.startsWith("203.") ? objectId("snat", pool.name) : undefined;
+  }
+
+  /** All that the oracle says and the tracer does not see, whatever is Ready: every pod, every EIP, both ways. */
+  faults(): readonly string[] {
+    const oracle = this.#oracle;
+    const faults: string[] = [];
+    for (const id of oracle.effective) {
+      const fault = this.faultOf(id);
+      if (fault !== undefined) faults.push(`${id}: ${fault}`);
+    }
+    for (const pod of allPods) {
+      const expected = oracle.leavesBy(pod) ?? pod;
+      const fate = this.#send(packetOf(interfaces.vpc, pod, outside, "udp", 53));
+      if (fate.kind !== "sent" || fate.to !== interfaces.external || fate.source !== expected)
+        faults.push(`${pod} should leave by ${expected}: ${words(fate)}`);
+      const stray = this.#send({ ...packetOf(interfaces.vpc, pod, outside, "tcp", 80), isStray: true });
+      if (stray.kind !== "dropped") faults.push(`a stray of ${pod} crossed: ${words(stray)}`);
+    }
+    for (const address of oracle.eips.keys()) {
+      for (const transport of ["tcp", "udp"] as const)
+        for (const port of [80, 8080, 53]) faults.push(...this.#inwardFaults(address, transport, port));
+    }
+    return faults;
+  }
+
+  #inwardFaults(eip: Ipv4, transport: Transport, port: number): readonly string[] {
+    const targets = this.#oracle.targets(eip, transport, port);
+    const faults: string[] = [];
+    const clients: readonly (readonly [InterfaceName, Ipv4])[] = [
+      [interfaces.external, outside],
+      ...pods.map((pod) => [interfaces.vpc, pod] as const),
+    ];
+    for (const [nic, client] of clients) {
+      const seenAs = client === outside ? client : this.#oracle.hairpinsBy(client, eip);
+      const reached = new Set<string>();
+      for (const draw of draws) {
+        const fate = this.#send(packetOf(nic, client, eip, transport, port), draw);
+        const isRight =
+          targets.length === 0
+            ? fate.kind === "delivered" && fate.destination === eip
+            : fate.kind === "sent" &&
+              fate.to === interfaces.vpc &&
+              fate.source === seenAs &&
+              targets.some((one) => one.ip === fate.destination && one.port === fate.destinationPort);
+        if (!isRight) faults.push(`${client} to ${eip}:${port} by ${transport}: ${words(fate)}`);
+        if (fate.kind === "sent") reached.add(`${fate.destination}:${fate.destinationPort}`);
+      }
+      const all = Math.min(targets.length, draws.length);
+      if (reached.size !== all)
+        faults.push(`${client} to ${eip}:${port} reaches ${reached.size} of ${all} backends`);
+    }
+    return faults;
+  }
+
+  #eipFault({ address }: Eip): string | undefined {
+    const isThere = this.#kernel.network
+      .observe()
+      .addresses.some(
+        (one) => one.interface === interfaces.external && `${one.address}/${one.prefixLength}` === address,
+      );
+    return isThere ? undefined : `${address} is not on net1`;
+  }
+
+  #fipFault({ eip, internalIp }: Fip): string | undefined {
+    const address = this.#oracle.addressOf(eip) ?? outside;
+    const inward = this.#send(packetOf(interfaces.external, outside, address, "tcp", 81));
+    if (!reaches(inward, internalIp, 81)) return `a packet from outside is ${words(inward)}`;
+    return this.#outwardFault(internalIp);
+  }
+
+  #dnatFault(dnat: Dnat): string | undefined {
+    const { eip, protocol, externalPort } = dnat;
+    const backends = backendsOf(dnat);
+    if (protocol === "sctp" || backends.length === 0) return undefined;
+    const address = this.#oracle.addressOf(eip) ?? outside;
+    for (const draw of draws) {
+      const fate = this.#send(packetOf(interfaces.external, outside, address, protocol, externalPort), draw);
+      if (!backends.some(({ ip, port }) => reaches(fate, ip, port)))
+        return `a packet from outside is ${words(fate)}`;
+    }
+    return undefined;
+  }
+
+  #snatFault({ internalCIDR, eip }: Snat): string | undefined {
+    const address = this.#oracle.addressOf(eip);
+    const clients = allPods.filter(
+      (pod) => contains(internalCIDR, pod) && this.#oracle.leavesBy(pod) === address,
+    );
+    for (const client of clients) {
+      const fault = this.#outwardFault(client);
+      if (fault !== undefined) return fault;
+    }
+    return undefined;
+  }
+
+  #outwardFault(pod: Ipv4): string | undefined {
+    const expected = this.#oracle.leavesBy(pod);
+    const fate = this.#send(packetOf(interfaces.vpc, pod, outside, "udp", 53));
+    return fate.kind === "sent" && fate.source === expected
+      ? undefined
+      : `a packet of ${pod} should leave by ${expected}: ${words(fate)}`;
+  }
+
+  #routeFault({ destination, via }: Route): string | undefined {
+    const found = this.#kernel.network.routeTo(addressOf(destination));
+    return found?.via === via ? undefined : `${destination} leads to ${found?.via}`;
+  }
+
+  #send(packet: Packet, draw?: number): Fate {
+    const { tracer } = this.#kernel;
+    const fate = tracer.send(packet, draw);
+    if (fate.kind !== "dropped" && fate.entry !== undefined) tracer.forget(fate.entry);
+    return fate;
+  }
+}
+
+function reaches(fate: Fate, address: Ipv4, port: number): boolean {
+  return fate.kind === "sent" && fate.destination === address && fate.destinationPort === port;
+}
+
+function words(fate: Fate): string {
+  if (fate.kind === "dropped") return `dropped (${fate.by})`;
+  const { source, sourcePort, destination, destinationPort } = fate;
+  return `${fate.kind} ${source}:${sourcePort} > ${destination}:${destinationPort}`;
+}
