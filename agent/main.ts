@@ -109,6 +109,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
       vpcInterface: config.vpcInterface,
       externalInterface: config.externalInterface,
       fallbackGateway: config.gatewayV4,
+      eipBinding: config.eipBinding,
     },
     board,
     resyncIntervalMs: config.resyncIntervalMs,

@@ -16,9 +16,8 @@ import type { Dataplane } from "./seams.ts";
 export function openDataplane(
   run: Run,
   nftables: ConversingConnection,
-  { dataplane, iptablesVariant, eipBinding }: Pick<Config, "dataplane" | "iptablesVariant" | "eipBinding">,
+  { dataplane, iptablesVariant }: Pick<Config, "dataplane" | "iptablesVariant">,
 ): Dataplane {
-  if (eipBinding === "route") throw notYet("NATGW_EIP_BINDING", eipBinding, "address");
   if (dataplane === "nftables") return createNftablesDataplane({ netlink: nftables, run });
   return createIptablesDataplane({
     run,
@@ -29,8 +28,4 @@ export function openDataplane(
       return choice.variant;
     },
   });
-}
-
-function notYet(variable: string, value: string, allowed: string): GatewayError {
-  return new GatewayError("bad-config", `${variable}: ${value} is not there yet; allowed: ${allowed}`);
 }

@@ -22,6 +22,8 @@ export async function writeAhead(
   const desired = new Set(compiled.program.eips.map(({ address }) => address));
   await write(store, ({ ledger }) => {
     const leaving = new Set(namedByRules);
+    // A route says by itself that its EIP was ours, whether or not the ledger knows.
+    for (const { entry } of addresses.remove) leaving.add(entry.address);
     for (const { address } of ledger.addresses.values()) leaving.add(address);
     return [
       ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing].map(added),

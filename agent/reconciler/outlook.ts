@@ -9,13 +9,10 @@ import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import {
-  type AddressPlan,
-  describeAddressStep,
-  ownAddresses,
-  planAddresses,
-} from "../../lib/plan/addresses.ts";
+import { type AddressPlan, describeAddressStep, planAddresses } from "../../lib/plan/addresses.ts";
+import type { Binding } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
+import { ownAddresses } from "../../lib/plan/own-addresses.ts";
 import { describeRouteStep, planRoutes, type RoutePlan } from "../../lib/plan/routes.ts";
 import { describeSysctlStep, planSysctls, type SysctlStep } from "../../lib/plan/sysctls.ts";
 import { isSameMap, isSameSet, keepWhile, rememberLast } from "../../lib/remember.ts";
@@ -34,6 +31,7 @@ export interface Frame {
   readonly externalInterface: InterfaceName;
   /** `GATEWAY_V4`. */
   readonly fallbackGateway: Ipv4 | undefined;
+  readonly eipBinding: Binding;
 }
 
 /** What is known of the world besides what was read just now. */
@@ -95,7 +93,14 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
   const sysctlsOf = rememberLast(planSysctls);
   const addressesOf = rememberLast(
     (program: Program, observed: ObservedNetwork, ledger: Ledger, ownedByRules: ReadonlySet<Ipv4>) =>
-      planAddresses({ program, observed, ledger, ownedByRules, keep: noAddresses }),
+      planAddresses({
+        program,
+        observed,
+        ledger,
+        ownedByRules,
+        keep: noAddresses,
+        binding: frame.eipBinding,
+      }),
   );
   const routesOf = rememberLast((program: Program, observed: ObservedNetwork) =>
     planRoutes({ program, observed }),

@@ -14,7 +14,8 @@ import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { objectsOf } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
-import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
+import { type AddressStep, describeAddressStep, withoutRemoved } from "../../lib/plan/addresses.ts";
+import { boundByRoute, heldIn } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
 import { describeRouteStep } from "../../lib/plan/routes.ts";
@@ -81,9 +82,13 @@ export class Pass {
     return this.#lookAhead(this.#withLedger(state), seen, { ...this.#circumstances(state, seen), ...but });
   }
 
-  /** True where the store says nothing and the kernel holds rules: whoever put them there still relies on them. */
+  /** True where the store says nothing and the kernel holds rules or bindings: whoever put them there still relies on them. */
   isUnadopted(state: State, seen: Seen): boolean {
-    return !state.isSet && (this.#heritage.holdsRules || this.#parts.dataplane.holdsRules(seen.rules));
+    if (state.isSet) return false;
+    const { dataplane } = this.#parts;
+    return (
+      this.#heritage.holdsRules || dataplane.holdsRules(seen.rules) || boundByRoute(seen.network).length > 0
+    );
   }
 
   async run(request: PassRequest, signal: AbortSignal): Promise<PassFindings> {
@@ -112,7 +117,7 @@ export class Pass {
       isMoved || this.#isSweepDue(request)
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
         : undefined;
-    await this.#applyAddresses(outlook.addresses.remove, refusals, signal);
+    await this.#applyAddresses(removableOf(outlook, refusals), refusals, signal);
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
     let residual = this.foresee(state, after);
@@ -146,7 +151,10 @@ export class Pass {
     const { ledger } = this.#withLedger(state);
     const hopeful = this.foresee(state, seen, { probing: new Set(), addressConflicts: new Map() });
     // What the ledger names was held in this epoch already: an address that somebody took away comes back at once.
-    const newcomers = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
+    const unknown = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
+    // And nobody else has what is held here, with another prefix length or another binding.
+    const held = new Set(unknown.length === 0 ? [] : heldIn(seen.network).map(({ address }) => address));
+    const newcomers = unknown.filter(({ object, entry }) => object !== undefined && !held.has(entry.address));
     const { probing, addressConflicts } = prober.review(newcomers.map(({ entry }) => entry));
     return probing.size === 0 && addressConflicts.size === 0 ? hopeful : this.foresee(state, seen);
   }
@@ -202,9 +210,7 @@ export class Pass {
     this.#sweptAtMs = this.#parts.clock.bootMs();
     const { retired } = this.#parts.store.current.ledger;
     // Flows to an EIP end here while its address stands; without it they go where their route leads.
-    const leaving = new Set(addresses.remove.map(({ entry }) => ledgerKey(entry)));
-    const staying = before.network.addresses.filter((address) => !leaving.has(ledgerKey(address)));
-    const network = { ...before.network, addresses: staying };
+    const network = withoutRemoved(before.network, addresses.remove);
     const contradicts = compileContradicts({ program, retired, network });
     return orRefusal("flows", refusals, () => this.#sweep.sweep(contradicts, version, signal));
   }
@@ -291,8 +297,8 @@ export class Pass {
 
   /** EIPs that this pass added, or found at the start: those on the wire may remember another's MAC for them. */
   #newlyHeld(before: Seen, after: Seen, { compiled }: Outlook) {
-    const held = new Set(this.#isFirst ? [] : before.network.addresses.map(({ address }) => address));
-    const present = new Set(after.network.addresses.map(({ address }) => address));
+    const held = new Set(this.#isFirst ? [] : heldIn(before.network).map(({ address }) => address));
+    const present = new Set(heldIn(after.network).map(({ address }) => address));
     return compiled.program.eips.filter(({ address }) => present.has(address) && !held.has(address));
   }
 
@@ -344,6 +350,12 @@ export class Pass {
     );
     return due.length === 0 ? undefined : Math.min(...due);
   }
+}
+
+/** What makes way for another binding of its EIP waits until the kernel took that one. */
+function removableOf({ addresses }: Outlook, refusals: readonly Refusal[]): readonly AddressStep[] {
+  const refused = new Set(refusals.filter(({ stage }) => stage === "addresses").map(({ object }) => object));
+  return addresses.remove.filter(({ object }) => object === undefined || !refused.has(object));
 }
 
 /** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */

@@ -11,6 +11,7 @@ import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
+import { heldIn, placeKey } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
@@ -112,14 +113,14 @@ export class Reconciler implements ReconcilerPort {
     return this.#findings;
   }
 
-  /** True where the last reading found the address on that link. */
-  holds({ interface: link, address }: AddressOnLink): boolean {
+  /** True where the last reading found the address on that link, however it is bound. */
+  holds(place: AddressOnLink): boolean {
     const { network } = this;
     if (this.#held?.network !== network) {
-      const addresses = network?.addresses ?? [];
-      this.#held = { network, keys: new Set(addresses.map((held) => `${held.interface} ${held.address}`)) };
+      const places = network === undefined ? [] : heldIn(network);
+      this.#held = { network, keys: new Set(places.map(placeKey)) };
     }
-    return this.#held?.keys.has(`${link} ${address}`) ?? false;
+    return this.#held?.keys.has(placeKey(place)) ?? false;
   }
 
   get lastReport(): PassReport | undefined {
@@ -190,7 +191,7 @@ export class Reconciler implements ReconcilerPort {
     const { addresses } = this.#pass.foresee(store.current, seen);
     const steps = addresses.orphans
       .filter((entry) => entry.address === address)
-      .map((entry): AddressStep => ({ kind: "remove", entry }));
+      .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));
     if (steps.length === 0) throw new GatewayError("not-found", `${address} is no orphan on this gateway`);
     // Flows of a released address must be ended after a crash, too.
     await store.transact((): { changes: readonly StateChange[]; result: undefined } => ({

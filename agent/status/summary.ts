@@ -75,6 +75,11 @@ export function degradations({ store, reconciler, interfaces }: SummaryParts): r
   if (down.length > 0) add("InterfaceDown", `${down.map(({ name }) => name).join(" and ")} down`);
   const deaf = arpIgnoring(program, seen.network);
   if (deaf.length > 0) add("ArpIgnored", `arp_ignore keeps ${deaf.join()} from answering for some addresses`);
+  const { anchors } = residual.addresses;
+  if (anchors.length > 0) {
+    const message = `no address but EIPs: ${anchors.join()} keeps one beside its route, or all routes would go with the last`;
+    add("NoOwnAddress", message);
+  }
   const quarantined = [...blocked.values()].filter(({ reason }) => reason === "Quarantined").length;
   if (quarantined > 0) add("Quarantined", `the kernel refused ${quarantined} objects`);
   const [fight, ...others] = findings.fights;

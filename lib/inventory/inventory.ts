@@ -15,7 +15,7 @@ import {
 } from "../model/ipv4.ts";
 import { type InterfaceName, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
-import { routeProtocol } from "../plan/routes.ts";
+import { boundByRoute } from "../plan/bindings.ts";
 
 export interface InventoryInput {
   readonly desired: DesiredObjects;
@@ -148,10 +148,7 @@ function observedByIp({ desired, network, ledger, externalInterface }: Inventory
       see(entry.address, entry);
     }
   }
-  for (const { type, protocol, destination, interface: link } of network.routes) {
-    const isBinding = type === "local" && protocol === routeProtocol && prefixLengthOf(destination) === 32;
-    if (isBinding && link !== undefined) see(addressOf(destination), { interface: link, prefixLength: 32 });
-  }
+  for (const place of boundByRoute(network)) see(place.address, { ...place, prefixLength: 32 });
   return sightings;
 }
 

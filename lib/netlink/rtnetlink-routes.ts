@@ -91,6 +91,12 @@ export function encodeAddRoute(route: DecodedRoute): NetlinkMessage {
   return { type: newRoute, flags, payload: routePayload(route, reach(route)) };
 }
 
+/** Puts a route behind those of the same destination and metric; EEXIST where this very route is there. */
+export function encodeAppendRoute(route: DecodedRoute): NetlinkMessage {
+  const flags = messageFlag.create | messageFlag.append;
+  return { type: newRoute, flags, payload: routePayload(route, reach(route)) };
+}
+
 /** Puts a route in the place of the first of the same destination and metric, in one step. */
 export function encodeReplaceRoute(route: DecodedRoute): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.replace;

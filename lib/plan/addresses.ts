@@ -1,15 +1,21 @@
-/** Plans the EIPs' addresses on their interfaces. */
+/** Plans what binds the EIPs to their interfaces: addresses, or local routes. */
 import { type Ledger, type LedgerAddress, ledgerKey } from "../admission/state.ts";
-import { type Cidr, contains, type Ipv4, makeCidr } from "../model/ipv4.ts";
+import { contains, type Ipv4, makeCidr } from "../model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../model/names.ts";
 import type { ObservedAddress, ObservedNetwork } from "../model/observed.ts";
 import type { Program, ProgramEip } from "../model/program.ts";
+import { chooseAnchors } from "./anchors.ts";
+import { type Binding, bindingRoute, boundBy, boundByRoute, placeKey } from "./bindings.ts";
 import type { Change } from "./change.ts";
+import { ownAddresses } from "./own-addresses.ts";
+import { routeText } from "./routes.ts";
 
 export interface AddressStep {
   readonly kind: "add" | "remove";
+  readonly binding: Binding;
+  /** A route has no prefix length but 32, whatever is said here. */
   readonly entry: LedgerAddress;
-  /** The Eip that asks for it; absent for what goes. */
+  /** The Eip that asks for it; of what goes the one that is to have the IP bound otherwise. */
   readonly object?: ObjectId;
 }
 
@@ -22,10 +28,12 @@ export interface AddressInput {
   readonly ownedByRules: ReadonlySet<Ipv4>;
   /** IPs whose removal has to wait: their rules or flows go first. */
   readonly keep: ReadonlySet<Ipv4>;
+  /** How EIPs are to be bound. What binds them otherwise goes. */
+  readonly binding: Binding;
 }
 
 export interface AddressPlan {
-  /** To be applied before {@link remove}, so that an EIP that changes its prefix length stays local throughout. */
+  /** To be applied before {@link remove}, so that an EIP that changes its prefix length or its binding stays local throughout. */
   readonly add: readonly AddressStep[];
   readonly remove: readonly AddressStep[];
   /** The gateway's own addresses, `self`. An Eip that names one gets no step. */
@@ -36,6 +44,8 @@ export interface AddressPlan {
   readonly ledgerMissing: readonly LedgerAddress[];
   /** Written down, but neither desired nor, with any prefix length, present any more. To be taken out of the ledger. */
   readonly ledgerStale: readonly LedgerAddress[];
+  /** Eips that have an address beside their route, since it is the only one on its interface. */
+  readonly anchors: readonly ObjectId[];
   /** What cannot be done on what was observed, and why. */
   readonly blocked: readonly BlockedAddress[];
 }
@@ -48,67 +58,90 @@ export interface BlockedAddress {
 }
 
 /**
- * What makes the EIPs' addresses what the program says.
+ * What binds the EIPs as the program and the binding say.
  *
  * The agent owns the addresses of its ledger. An address that a desired Eip names, or a secondary one that an
  * owned rule names, is adopted into it; both are then kept or removed like any other. A primary address that a
- * rule names and no Eip does is left: a stray rule must not cost the gateway its own address.
+ * rule names and no Eip does is left: a stray rule must not cost the gateway its own address. Local routes say by
+ * themselves whose they are; the ledger names their EIPs all the same, so that it tells what was held in this epoch,
+ * however that was bound.
  */
 export function planAddresses(input: AddressInput): AddressPlan {
-  const { program, observed, ledger, ownedByRules, keep } = input;
+  const { program, observed, ledger, ownedByRules, keep, binding } = input;
   const own = ownAddresses({ observed, ledger, ownedByRules, vpcInterface: program.vpcInterface });
   // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
   const desired = new Map<Ipv4, ProgramEip>();
   for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
   const isDesired = (entry: LedgerAddress) => isSame(desired.get(entry.address), entry);
 
+  /** EIPs that are bound as they should be. */
   const present = new Set<Ipv4>();
   const written = new Set<string>();
   const going = new Set<ObservedAddress>();
   const orphans: LedgerAddress[] = [];
-  const ledgerMissing: LedgerAddress[] = [];
-  const blocked: BlockedAddress[] = [];
+  const ledgerMissing = new Map<string, LedgerAddress>();
   for (const address of observed.addresses) {
     const key = ledgerKey(address);
     const isWritten = ledger.addresses.has(key);
     if (isWritten) written.add(key);
-    if (isDesired(address)) {
-      present.add(address.address);
-      if (!isWritten) ledgerMissing.push(entryOf(address));
-      continue;
-    }
+    const isAsked = isDesired(address);
     const isOwn = own.has(address.address);
     const isNamed = ownedByRules.has(address.address) && address.isSecondary && !isOwn;
-    if (!isWritten && !isNamed) {
+    if (!isAsked && !isWritten && !isNamed) {
       if (!isOwn && !desired.has(address.address)) orphans.push(entryOf(address));
       continue;
     }
-    if (!isWritten) ledgerMissing.push(entryOf(address));
-    if (keep.has(address.address)) continue;
-    going.add(address);
+    if (!isWritten) ledgerMissing.set(key, entryOf(address));
+    if (isAsked && binding === "address") present.add(address.address);
+    else if (!keep.has(address.address)) going.add(address);
+  }
+
+  const remove: AddressStep[] = [];
+  const routed = boundByRoute(observed);
+  for (const place of routed) {
+    const eip = desired.get(place.address);
+    if (binding === "route" && eip?.interface === place.interface) {
+      present.add(place.address);
+      const key = ledgerKey(eip);
+      if (!ledger.addresses.has(key)) ledgerMissing.set(key, entryOf(eip));
+    } else if (!keep.has(place.address)) {
+      remove.push({
+        kind: "remove",
+        binding: "route",
+        entry: { ...place, prefixLength: 32 },
+        ...askedBy(eip),
+      });
+    }
   }
 
   const add: AddressStep[] = [];
+  const blocked: BlockedAddress[] = [];
   const links = new Set(observed.links.map((link) => link.name));
   for (const eip of desired.values()) {
     if (present.has(eip.address)) continue;
     const entry = entryOf(eip);
-    if (links.has(eip.interface)) add.push({ kind: "add", entry, object: eip.id });
+    if (links.has(eip.interface)) add.push({ kind: "add", binding, entry, object: eip.id });
     else {
       const message = `there is no interface ${eip.interface}`;
       blocked.push({ object: eip.id, entry, code: "interface-missing", message });
     }
   }
+  const bindable = binding === "route" ? [...desired.values()].filter((eip) => links.has(eip.interface)) : [];
+  const anchors = chooseAnchors(bindable, observed, going);
+  for (const { eip, standing } of anchors) {
+    if (standing !== undefined) going.delete(standing);
+    else add.push({ kind: "add", binding: "address", entry: entryOf(eip) });
+  }
 
   const staying = observed.addresses.filter((address) => !going.has(address));
+  const coming = add.filter((step) => step.binding === "address").map((step) => step.entry);
   // Without promote_secondaries the kernel deletes a primary address together with its subnet's secondaries.
-  const secondaries = [...staying.filter((address) => address.isSecondary), ...add.map((step) => step.entry)];
-  const remove: AddressStep[] = [];
+  const secondaries = [...staying.filter((address) => address.isSecondary), ...coming];
   for (const address of going) {
     const entry = entryOf(address);
     const isAlone = address.isSecondary || isPromoting(observed, address.interface);
     if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address))) {
-      remove.push({ kind: "remove", entry });
+      remove.push({ kind: "remove", binding: "address", entry, ...askedBy(desired.get(address.address)) });
       continue;
     }
     const message = `promote_secondaries is off on ${address.interface}: others would go with it`;
@@ -117,57 +150,50 @@ export function planAddresses(input: AddressInput): AddressPlan {
 
   // While its IP stays with another prefix length, forgetting an entry could make that one the gateway's own.
   const ledgerGone = [...ledger.addresses].filter(([key, entry]) => !written.has(key) && !isDesired(entry));
-  const places = new Set(ledgerGone.length === 0 ? [] : staying.map(placeOf));
-  const ledgerStale = ledgerGone.map(([, entry]) => entry).filter((entry) => !places.has(placeOf(entry)));
-  return { add, remove, own, orphans, ledgerMissing, ledgerStale, blocked };
+  const places = new Set(ledgerGone.length === 0 ? [] : [...staying, ...routed].map(placeKey));
+  const ledgerStale = ledgerGone.map(([, entry]) => entry).filter((entry) => !places.has(placeKey(entry)));
+  return {
+    add,
+    remove,
+    own,
+    orphans,
+    ledgerMissing: [...ledgerMissing.values()],
+    ledgerStale,
+    anchors: anchors.map(({ eip }) => eip.id),
+    blocked,
+  };
 }
 
-/**
- * The gateway's own addresses. On the VPC's interface and on `lo` these are all that the ledger does not hold;
- * elsewhere it is, per subnet, the first that is neither in the ledger nor named by an owned rule. A narrower
- * subnet inside another counts as part of it, so that a stray /32 beside the gateway's /24 is not taken for its own.
- */
-export function ownAddresses(input: {
-  readonly observed: ObservedNetwork;
-  readonly ledger: Ledger;
-  readonly ownedByRules: ReadonlySet<Ipv4>;
-  readonly vpcInterface: InterfaceName;
-}): ReadonlySet<Ipv4> {
-  const { observed, ledger, ownedByRules, vpcInterface } = input;
-  const unwritten = observed.addresses.filter((address) => !ledger.addresses.has(ledgerKey(address)));
-  const ips = new Set(unwritten.map((address) => address.address));
-  /** Of an IP in the ledger, on its interface, another prefix length is not the gateway's own either. */
-  const written = new Set<string>();
-  for (const entry of ledger.addresses.values()) if (ips.has(entry.address)) written.add(placeOf(entry));
-  const own = new Set<Ipv4>();
-  const subnets = new Map<InterfaceName, Cidr[]>();
-  // A stable sort: within one prefix length the kernel's order stays.
-  const widestFirst = unwritten
-    .filter((address) => !written.has(placeOf(address)))
-    .toSorted((one, other) => one.prefixLength - other.prefixLength);
-  for (const address of widestFirst) {
-    if (address.interface === vpcInterface || address.interface === "lo") {
-      own.add(address.address);
-      continue;
-    }
-    const taken = subnets.get(address.interface) ?? [];
-    if (ownedByRules.has(address.address) || taken.some((subnet) => contains(subnet, address.address)))
-      continue;
-    own.add(address.address);
-    subnets.set(address.interface, [...taken, makeCidr(address.address, address.prefixLength)]);
-  }
-  return own;
+/** The network as it is once `steps` took away what they take away. */
+export function withoutRemoved(observed: ObservedNetwork, steps: readonly AddressStep[]): ObservedNetwork {
+  const leaving = (binding: Binding, keyOf: (entry: LedgerAddress) => string) =>
+    new Set(steps.filter((step) => step.binding === binding).map(({ entry }) => keyOf(entry)));
+  const addresses = leaving("address", ledgerKey);
+  const routes = leaving("route", placeKey);
+  return {
+    ...observed,
+    addresses: observed.addresses.filter((address) => !addresses.has(ledgerKey(address))),
+    routes: observed.routes.filter((route) => {
+      const place = boundBy(route);
+      return place === undefined || !routes.has(placeKey(place));
+    }),
+  };
 }
 
 /** The step for people, in the words of `ip`. */
-export function describeAddressStep(step: AddressStep): Change {
-  const { interface: name, address, prefixLength } = step.entry;
-  return {
-    action: step.kind,
-    subsystem: "address",
-    ...(step.object === undefined ? {} : { object: step.object }),
-    text: `ip address ${step.kind === "add" ? "add" : "del"} ${address}/${prefixLength} dev ${name}`,
-  };
+export function describeAddressStep({ kind, binding, entry, object }: AddressStep): Change {
+  const asked = object === undefined ? {} : { object };
+  if (binding === "route") {
+    const text = `ip route ${kind === "add" ? "append" : "del"} ${routeText(bindingRoute(entry))}`;
+    return { action: kind, subsystem: "route", ...asked, text };
+  }
+  const { interface: name, address, prefixLength } = entry;
+  const text = `ip address ${kind === "add" ? "add" : "del"} ${address}/${prefixLength} dev ${name}`;
+  return { action: kind, subsystem: "address", ...asked, text };
+}
+
+function askedBy(eip: ProgramEip | undefined): Pick<AddressStep, "object"> {
+  return eip === undefined ? {} : { object: eip.id };
 }
 
 function isPromoting(observed: ObservedNetwork, name: InterfaceName): boolean {
@@ -192,9 +218,4 @@ function isSame(one: LedgerAddress | undefined, other: LedgerAddress): boolean {
 
 function entryOf({ interface: name, address, prefixLength }: LedgerAddress): LedgerAddress {
   return { interface: name, address, prefixLength };
-}
-
-/** An IP on an interface, whatever its prefix length. */
-function placeOf({ interface: name, address }: LedgerAddress): string {
-  return `${name} ${address}`;
 }

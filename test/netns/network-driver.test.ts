@@ -10,10 +10,11 @@ import { createNetworkDriver } from "../../agent/kernel/network/driver.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../../lib/admission/state.ts";
 import { type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
-import type { ObservedRoute } from "../../lib/model/observed.ts";
+import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { describeAddressStep, planAddresses } from "../../lib/plan/addresses.ts";
-import { describeRouteStep, planRoutes, routeProtocol } from "../../lib/plan/routes.ts";
+import { type AddressStep, describeAddressStep, planAddresses } from "../../lib/plan/addresses.ts";
+import { type Binding, bindingRoute, localTable } from "../../lib/plan/bindings.ts";
+import { describeRouteStep, planRoutes } from "../../lib/plan/routes.ts";
 import { describeSysctlStep, planSysctls } from "../../lib/plan/sysctls.ts";
 import { run } from "../support/run.ts";
 
@@ -29,6 +30,7 @@ interface Wish {
   readonly defaultGateway?: string;
   readonly routes?: Readonly<Record<string, string>>;
   readonly ownedByRules?: readonly string[];
+  readonly binding?: Binding;
 }
 
 /** A gateway's interfaces, made anew, and passes over them as the reconciler makes them. */
@@ -55,24 +57,24 @@ class Gateway {
     const observed = await driver.observe(signal);
     const sysctls = planSysctls(program, observed);
     const routes = planRoutes({ program, observed });
-    const plan = planAddresses({
-      program,
-      observed,
-      ledger: this.#ledger,
-      ownedByRules: new Set(wish.ownedByRules?.map(ipv4)),
-      keep: new Set(),
-    });
-    this.#write([...plan.ledgerMissing, ...plan.add.map((step) => step.entry)], plan.ledgerStale);
+    const planOn = (observed: ObservedNetwork) =>
+      planAddresses({
+        program,
+        observed,
+        ledger: this.#ledger,
+        ownedByRules: new Set(wish.ownedByRules?.map(ipv4)),
+        keep: new Set(),
+        binding: wish.binding ?? "address",
+      });
+    const plan = planOn(observed);
+    this.#write([...plan.ledgerMissing, ...plan.add.map((step) => step.entry)], []);
     const failures = [
       ...(await driver.applySysctls(sysctls, signal)),
       ...(await driver.applyAddresses(plan.add, signal)),
       ...(await driver.applyRoutes(routes.steps, signal)),
       ...(await driver.applyAddresses(plan.remove, signal)),
     ];
-    this.#write(
-      [],
-      plan.remove.map((step) => step.entry),
-    );
+    this.#write([], planOn(await driver.observe(signal)).ledgerStale);
     const result = {
       changes: [
         ...sysctls.map(describeSysctlStep),
@@ -295,37 +297,94 @@ function tests(): void {
     t.same(await routes(), ["10.0.1.0/24 dev eth0 proto kernel scope link src 10.0.1.2"]);
   });
 
-  t.test(
-    "an EIP bound by route: a local route of the agent's own, which the main table's plan leaves",
-    async (t) => {
-      const gateway = await Gateway.make();
-      await run("sysctl", ["-q", "net.ipv4.conf.net1.arp_ignore=1"]);
-      await driver.observe(signal);
-      const route: ObservedRoute = {
-        table: 255,
-        type: "local",
-        destination: parseCidr("203.0.113.10/32") ?? fail("route"),
-        via: undefined,
-        interface: device("net1"),
-        protocol: routeProtocol,
-        metric: 77,
-        isOnlink: false,
-      };
-      t.same(await driver.applyRoutes([{ kind: "add", route }], signal), []);
-      t.match(await driver.applyRoutes([{ kind: "add", route }], signal), [{ code: "EEXIST" }]);
-      const observed = await driver.observe(signal);
-      t.same(
-        observed.routes.filter((other) => other.table === 255),
-        [route],
-        "of the local table only the agent's own are read",
-      );
-      t.equal(observed.sysctls.get("net.ipv4.conf.net1.arp_ignore"), 1);
-      t.equal(observed.sysctls.get("net.ipv4.conf.all.arp_ignore"), 0);
-      t.same((await gateway.pass({})).changes.filter(isRoute), []);
-      t.same(await driver.applyRoutes([{ kind: "remove", route }], signal), []);
-      t.same(await driver.applyRoutes([{ kind: "remove", route }], signal), [], "gone already");
-    },
-  );
+  t.test("EIPs change their binding without ceasing to be local", async (t) => {
+    const gateway = await Gateway.make();
+    const eips = ["203.0.113.10/24", "203.0.113.11/24"];
+    await gateway.pass({ eips });
+    const watch = watchLocal("203.0.113.10");
+    t.same((await gateway.pass({ eips, binding: "route" })).changes, [
+      "ip route append local 203.0.113.10/32 dev net1 table 255 proto 196 metric 77",
+      "ip route append local 203.0.113.11/32 dev net1 table 255 proto 196 metric 77",
+      "ip address del 203.0.113.10/24 dev net1",
+      "ip address del 203.0.113.11/24 dev net1",
+    ]);
+    t.same(await addresses("net1"), ["203.0.113.2/24"]);
+    t.same(await bound(), ["203.0.113.10 dev net1", "203.0.113.11 dev net1"]);
+    t.same(await gateway.pass(), nothing);
+
+    t.equal((await gateway.pass({ eips })).changes.length, 4);
+    t.same(await addresses("net1"), ["203.0.113.2/24", ...eips]);
+    t.same(await bound(), []);
+    t.same(await gateway.pass(), nothing);
+    t.equal(await watch.stop(), 0, "at no moment was it anything but local");
+  });
+
+  t.test("an EIP's route stands beside a foreign one, and its steps may be made twice", async (t) => {
+    const gateway = await Gateway.make();
+    await run("sysctl", ["-q", "net.ipv4.conf.net1.arp_ignore=1"]);
+    await ip("route add local 203.0.113.10/32 dev net1 table local proto 3 metric 77");
+    await ip("route add local 203.0.113.11/32 dev net1 table local proto 3");
+    const observed = await driver.observe(signal);
+    t.same(
+      observed.routes.filter(({ table }) => table === localTable),
+      [],
+      "of the local table only the agent's own routes are read",
+    );
+    t.equal(observed.sysctls.get("net.ipv4.conf.net1.arp_ignore"), 1);
+    t.equal(observed.sysctls.get("net.ipv4.conf.all.arp_ignore"), 0);
+
+    const eips = ["203.0.113.10/24", "203.0.113.11/24"];
+    const { failures } = await gateway.pass({ eips, binding: "route" });
+    t.same(failures, []);
+    const entries = eips.map((eip) => entryOf("net1", eip));
+    t.same(
+      (await driver.observe(signal)).routes.filter(({ table }) => table === localTable),
+      entries.map(bindingRoute),
+    );
+    const steps = (kind: AddressStep["kind"]) =>
+      entries.map((entry): AddressStep => ({ kind, binding: "route", entry }));
+    t.same(await driver.applyAddresses(steps("add"), signal), [], "there already");
+    t.equal((await bound()).length, 2, "and not twice");
+    t.same(await driver.applyAddresses(steps("remove"), signal), []);
+    t.same(await driver.applyAddresses(steps("remove"), signal), [], "gone already");
+    t.match(
+      await run("ip", ["route", "show", "table", "local", "proto", "3"]),
+      /203\.0\.113\.10 .*\n.*203\.0\.113\.11 /,
+      "the foreign ones stay",
+    );
+  });
+
+  t.test("what binds by route outlives its link's flap, but not the last address there", async (t) => {
+    const gateway = await Gateway.make();
+    const eips = ["203.0.113.10/24", "203.0.113.11/24"];
+    const wish = { eips, defaultGateway: "203.0.113.1", binding: "route" } as const;
+    await gateway.pass(wish);
+    await ip("link set net1 down");
+    t.equal((await bound()).length, 2);
+    await gateway.pass({ ...wish, eips: [...eips, "203.0.113.12/24"] });
+    t.equal((await bound()).length, 3, "and more may come meanwhile");
+    await ip("link set net1 up");
+    t.equal((await bound()).length, 3);
+    await gateway.pass(wish);
+    t.same(await gateway.pass(), nothing);
+
+    await ip("address flush dev net1");
+    t.same(await bound(), [], "the kernel takes them along");
+    t.same((await gateway.pass()).failures, []);
+    t.same(await addresses("net1"), ["203.0.113.10/24"], "so one EIP keeps an address for them to rest on");
+    t.equal((await bound()).length, 2);
+    t.same(await gateway.pass(), nothing);
+    await gateway.pass({ ...wish, eips: eips.slice(1) });
+    t.same(await addresses("net1"), ["203.0.113.11/24"], "the next takes over when that one goes");
+    t.same(await bound(), ["203.0.113.11 dev net1"]);
+    t.match(await defaults(), ["default via 203.0.113.1 dev net1 proto 196 onlink"]);
+    t.same(await gateway.pass(), nothing);
+
+    await ip("address add 203.0.113.2/24 dev net1");
+    t.ok((await gateway.pass()).own.has(ipv4("203.0.113.2")));
+    t.same(await addresses("net1"), ["203.0.113.2/24"]);
+    t.same(await gateway.pass(), nothing);
+  });
 
   t.test("the epoch is this namespace's, the clock is the kernel's", async (t) => {
     const epoch = await readEpoch();
@@ -348,21 +407,24 @@ function tests(): void {
   t.test("steps that were done by somebody else meanwhile are done", async (t) => {
     await Gateway.make();
     await driver.observe(signal);
+    const binding = "address";
     const entry = entryOf("net1", "203.0.113.2/24");
     const absent = entryOf("net1", "203.0.113.99/24");
     const elsewhere = entryOf("net7", "203.0.113.98/24");
     t.same(
       await driver.applyAddresses(
         [
-          { kind: "add", entry },
-          { kind: "remove", entry: absent },
-          { kind: "remove", entry: elsewhere },
+          { kind: "add", binding, entry },
+          { kind: "remove", binding, entry: absent },
+          { kind: "remove", binding, entry: elsewhere },
         ],
         signal,
       ),
       [],
     );
-    t.match(await driver.applyAddresses([{ kind: "add", entry: elsewhere }], signal), [{ code: "ENODEV" }]);
+    t.match(await driver.applyAddresses([{ kind: "add", binding, entry: elsewhere }], signal), [
+      { code: "ENODEV" },
+    ]);
   });
 
   t.test("2,000 addresses, in batches, with two refused among them", async (t) => {
@@ -373,13 +435,19 @@ function tests(): void {
     const bad = ["224.0.0.1/24", "127.0.0.1/40"].map((eip) => entryOf("net1", eip));
     const mixed = [...entries.slice(0, 50), bad[1] ?? entries[0], ...entries.slice(50)];
     const failures = await driver.applyAddresses(
-      mixed.flatMap((entry) => (entry === undefined ? [] : [{ kind: "add", entry } as const])),
+      mixed.flatMap((entry) =>
+        entry === undefined ? [] : [{ kind: "add", binding: "address", entry } as const],
+      ),
       signal,
     );
     t.match(failures, [{ step: { entry: bad[1] }, code: "EINVAL" }]);
     t.equal(failures.length, 1);
     t.equal((await addresses("net1")).length, 2001);
     t.equal((await gateway.pass({ eips: eips.slice(1) })).own.has(ipv4("198.18.0.0")), true);
+    t.same(await gateway.pass(), nothing);
+    t.same((await gateway.pass({ eips: eips.slice(1), binding: "route" })).failures, []);
+    t.equal((await bound()).length, 1999, "and as many routes");
+    t.equal((await addresses("net1")).length, 2);
     t.same(await gateway.pass(), nothing);
   });
 
@@ -434,6 +502,30 @@ async function routes(): Promise<readonly string[]> {
 
 async function defaults(): Promise<readonly string[]> {
   return (await routes()).filter((route) => route.startsWith("default"));
+}
+
+/** What the agent's local routes bind: `203.0.113.10 dev net1`. */
+async function bound(): Promise<readonly string[]> {
+  const text = await run("ip", ["-4", "route", "show", "table", "local", "proto", "196"]);
+  return lines(text).map((line) => line.replace(/^local (.*) scope host metric 77$/, "$1"));
+}
+
+/** Looks again and again whether an IP is local; tells how often it was not. */
+function watchLocal(address: string) {
+  let isOver = false;
+  let failures = 0;
+  const looking = (async () => {
+    while (!isOver) {
+      if (!/^local /.test(await run("ip", ["route", "get", address]))) failures++;
+    }
+  })();
+  return {
+    stop: async () => {
+      isOver = true;
+      await looking;
+      return failures;
+    },
+  };
 }
 
 function lines(text: string): readonly string[] {

@@ -6,12 +6,9 @@ import { fromU32, type Ipv4, makeCidr } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedAddress, ObservedNetwork, ObservedRoute, SysctlKey } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import {
-  type AddressInput,
-  type AddressPlan,
-  ownAddresses,
-  planAddresses,
-} from "../../lib/plan/addresses.ts";
+import { type AddressInput, type AddressPlan, planAddresses } from "../../lib/plan/addresses.ts";
+import { bindingRoute, boundBy, boundByRoute, heldIn, placeKey } from "../../lib/plan/bindings.ts";
+import { ownAddresses } from "../../lib/plan/own-addresses.ts";
 import { planRoutes, type RouteStep, routeProtocol } from "../../lib/plan/routes.ts";
 import { planSysctls } from "../../lib/plan/sysctls.ts";
 
@@ -21,6 +18,8 @@ const [eth0, net1, net2] = ["eth0", "net1", "net2"].map(device) as [
   InterfaceName,
   InterfaceName,
 ];
+
+const nowhere = { interface: net2, address: fromU32(0) };
 
 /** Few values, so that everything meets everything. */
 const ip = fc.tuple(fc.nat(1), fc.nat(5)).map(([net, host]) => fromU32(0xcb007100 + net * 256 + host + 2));
@@ -73,7 +72,12 @@ const observed: fc.Arbitrary<ObservedNetwork> = fc
   .record({
     links,
     addresses: uniquePlaces(observedAddress),
-    routes: fc.uniqueArray(route, { selector: (value) => JSON.stringify(value), maxLength: 10 }),
+    routes: fc
+      .tuple(
+        fc.uniqueArray(route, { selector: (value) => JSON.stringify(value), maxLength: 10 }),
+        fc.uniqueArray(place, { selector: placeKey, maxLength: 6 }),
+      )
+      .map(([routes, routed]) => [...routes, ...routed.map(bindingRoute)]),
     sysctls,
   })
   // What is on a link that is not there is not there either.
@@ -117,6 +121,7 @@ const addressInput: fc.Arbitrary<AddressInput> = fc.record({
   })),
   ownedByRules: fc.uniqueArray(ip, { maxLength: 4 }).map((ips) => new Set(ips)),
   keep: fc.uniqueArray(ip, { maxLength: 2 }).map((ips) => new Set(ips)),
+  binding: oneOf("address", "route"),
 });
 
 t.test("addresses: planning on the result plans nothing", async () => {
@@ -136,29 +141,72 @@ t.test(
   "addresses: the result is what was asked for, and the gateway's own and foreign ones as before",
   async () => {
     check(addressInput, (input) => {
+      const { binding, program, ledger, keep } = input;
       const plan = planAddresses(input);
-      const after = new Set(applied(input, plan).observed.addresses.map(ledgerKey));
+      const { observed } = applied(input, plan);
+      const after = new Set(observed.addresses.map(ledgerKey));
+      const routed = new Set(boundByRoute(observed).map(placeKey));
       const names = new Set(input.observed.links.map((link) => link.name));
-      const asked = input.program.eips.filter(
-        (eip) => !plan.own.has(eip.address) && names.has(eip.interface),
-      );
+      const asked = program.eips.filter((eip) => !plan.own.has(eip.address) && names.has(eip.interface));
+      const anchored = asked.filter(({ id }) => plan.anchors.includes(id));
+      const asAddress = binding === "address" ? asked : anchored;
+      const asRoute = binding === "route" ? asked : [];
+      const askedKeys = new Set(asked.map(ledgerKey));
       const foreign = input.observed.addresses.filter(
         (address) =>
-          !input.ledger.addresses.has(ledgerKey(address)) &&
+          !ledger.addresses.has(ledgerKey(address)) &&
+          !askedKeys.has(ledgerKey(address)) &&
           (plan.own.has(address.address) ||
             !(address.isSecondary && input.ownedByRules.has(address.address))),
       );
-      const kept = input.observed.addresses.filter((address) => input.keep.has(address.address));
-      const askedKeys = new Set(asked.map(ledgerKey));
-      const gone = [...input.ledger.addresses.keys()].filter((key) => !askedKeys.has(key));
+      const kept = input.observed.addresses.filter((address) => keep.has(address.address));
+      const wanted = new Set(asAddress.map(ledgerKey));
+      const gone = [...ledger.addresses.keys(), ...askedKeys].filter((key) => !wanted.has(key));
       const excused = new Set([...plan.blocked.map((item) => item.entry), ...kept].map(ledgerKey));
+      const askedRoutes = new Set(asRoute.map(placeKey));
       return (
-        [...asked, ...foreign, ...kept].every((entry) => after.has(ledgerKey(entry))) &&
-        gone.every((key) => !after.has(key) || excused.has(key))
+        [...asAddress, ...foreign, ...kept].every((entry) => after.has(ledgerKey(entry))) &&
+        gone.every((key) => !after.has(key) || excused.has(key)) &&
+        asRoute.every((eip) => routed.has(placeKey(eip))) &&
+        boundByRoute(observed).every((place) => askedRoutes.has(placeKey(place)) || keep.has(place.address))
       );
     });
   },
 );
+
+t.test("addresses: an EIP that was held is held at every moment", async () => {
+  check(addressInput, (input) => {
+    const plan = planAddresses(input);
+    const names = new Set(input.observed.links.map((link) => link.name));
+    const before = new Set(heldIn(input.observed).map(placeKey));
+    const asked = input.program.eips.filter(
+      (eip) => !plan.own.has(eip.address) && names.has(eip.interface) && before.has(placeKey(eip)),
+    );
+    const steps = [...plan.add, ...plan.remove];
+    return steps.every((_, index) => {
+      const done = steps.slice(0, index + 1);
+      const partly = {
+        ...plan,
+        add: done.filter(({ kind }) => kind === "add"),
+        remove: done.filter(({ kind }) => kind === "remove"),
+      };
+      const held = new Set(heldIn(applied(input, partly).observed).map(placeKey));
+      return asked.every((eip) => held.has(placeKey(eip)));
+    });
+  });
+});
+
+t.test("addresses: where EIPs are bound by route no interface loses its last address", async () => {
+  check(addressInput, (input) => {
+    const plan = planAddresses(input);
+    const { observed } = applied(input, plan);
+    return boundByRoute(observed).every(
+      (place) =>
+        input.keep.has(place.address) ||
+        observed.addresses.some((address) => address.interface === place.interface),
+    );
+  });
+});
 
 t.test(
   "addresses: every one has exactly one role, and the ledger's are never the gateway's own",
@@ -245,24 +293,28 @@ function check<T>(arbitrary: fc.Arbitrary<T>, holds: (value: T) => boolean): voi
   fc.assert(fc.property(arbitrary, holds), { numRuns: 3000 });
 }
 
-/** What the reconciler and the kernel make of a plan: the ledger first, then the addresses. */
+/** What the reconciler and the kernel make of a plan: the ledger first, then what binds, then what is to be forgotten. */
 function applied(input: AddressInput, plan: AddressPlan): AddressInput {
   const addresses = new Map(input.observed.addresses.map((address) => [ledgerKey(address), address]));
   const ledger = new Map(input.ledger.addresses);
   for (const entry of [...plan.ledgerMissing, ...plan.add.map((step) => step.entry)]) {
     ledger.set(ledgerKey(entry), entry);
   }
-  for (const { entry } of plan.add) addresses.set(ledgerKey(entry), observedOf(entry));
-  for (const { entry } of plan.remove) {
-    addresses.delete(ledgerKey(entry));
-    ledger.delete(ledgerKey(entry));
+  let { routes } = input.observed;
+  for (const { kind, binding, entry } of [...plan.add, ...plan.remove]) {
+    const isPlace = (route: ObservedRoute) => placeKey(boundBy(route) ?? nowhere) === placeKey(entry);
+    if (binding === "route" && kind === "add") routes = [...routes, bindingRoute(entry)];
+    else if (binding === "route") routes = routes.filter((route) => !isPlace(route));
+    else if (kind === "add") addresses.set(ledgerKey(entry), observedOf(entry));
+    else addresses.delete(ledgerKey(entry));
   }
-  for (const entry of plan.ledgerStale) ledger.delete(ledgerKey(entry));
-  return {
+  const after = {
     ...input,
-    observed: { ...input.observed, addresses: [...addresses.values()] },
+    observed: { ...input.observed, addresses: [...addresses.values()], routes },
     ledger: { ...input.ledger, addresses: ledger },
   };
+  for (const entry of planAddresses(after).ledgerStale) ledger.delete(ledgerKey(entry));
+  return after;
 }
 
 /** As the kernel: a replace takes the first of equal destination and metric, a delete the one that is meant. */

@@ -13,7 +13,8 @@ const rule = (text: string): Change => ({ action: "add", subsystem: "rule", text
 const address = (text: string): AddressStep => {
   const parsed = parseIpv4(text);
   if (parsed === undefined) throw new Error(text);
-  return { kind: "add", entry: { interface: "net1" as InterfaceName, address: parsed, prefixLength: 24 } };
+  const entry = { interface: "net1" as InterfaceName, address: parsed, prefixLength: 24 };
+  return { kind: "add", binding: "address", entry };
 };
 
 /** What a pass would do: rules, and addresses to add. */

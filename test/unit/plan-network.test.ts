@@ -5,7 +5,8 @@ import { type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { describeAddressStep, planAddresses } from "../../lib/plan/addresses.ts";
+import { describeAddressStep, planAddresses, withoutRemoved } from "../../lib/plan/addresses.ts";
+import { type Binding, bindingRoute, boundBy, heldIn, placeKey } from "../../lib/plan/bindings.ts";
 import { describeRouteStep, planRoutes } from "../../lib/plan/routes.ts";
 import { arpIgnoring, describeSysctlStep, isForwarding, planSysctls } from "../../lib/plan/sysctls.ts";
 
@@ -13,6 +14,9 @@ interface AddressCase {
   readonly name: string;
   /** `"eth0 10.0.1.2/24"`; secondary with a `+` at its end. */
   readonly observed: readonly string[];
+  /** EIPs that local routes bind: `"net1 203.0.113.10"`. */
+  readonly routed?: readonly string[];
+  readonly binding?: Binding;
   readonly eips?: readonly string[];
   readonly ledger?: readonly string[];
   readonly rules?: readonly string[];
@@ -24,7 +28,11 @@ interface AddressCase {
   readonly missing?: readonly string[];
   readonly stale?: readonly string[];
   readonly blocked?: readonly string[];
+  readonly anchors?: readonly string[];
 }
+
+/** How a plan names the local route of an EIP. */
+const local = (ip: string, name = "net1") => `local ${ip}/32 dev ${name} table 255 proto 196 metric 77`;
 
 const addressCases: readonly AddressCase[] = [
   {
@@ -179,6 +187,152 @@ const addressCases: readonly AddressCase[] = [
     isPromoting: false,
     plan: ["del 203.0.113.10/24 dev net1", "del 203.0.113.11/24 dev net1"],
   },
+  {
+    name: "bound by route, an EIP is a local route and no address",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24"],
+    eips: ["net1 203.0.113.10/24", "net7 203.0.113.11/24"],
+    plan: [`append ${local("203.0.113.10")}`],
+    own: ["203.0.113.2"],
+    blocked: ["there is no interface net7"],
+  },
+  {
+    name: "as it should be, bound by route",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24"],
+    routed: ["net1 203.0.113.10"],
+    eips: ["net1 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.10/24"],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "to route: the route comes before the address goes",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24", "net1 203.0.113.10/24+"],
+    eips: ["net1 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.10/24"],
+    plan: [`append ${local("203.0.113.10")}`, "del 203.0.113.10/24 dev net1"],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "back to address: the address comes before the route goes",
+    observed: ["net1 203.0.113.2/24"],
+    routed: ["net1 203.0.113.10"],
+    eips: ["net1 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.10/24"],
+    plan: ["add 203.0.113.10/24 dev net1", `del ${local("203.0.113.10")}`],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "half way, in either direction",
+    observed: ["net1 203.0.113.2/24", "net1 203.0.113.10/24+"],
+    routed: ["net1 203.0.113.10"],
+    eips: ["net1 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.10/24"],
+    plan: [`del ${local("203.0.113.10")}`],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "half way to route",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24", "net1 203.0.113.10/24+"],
+    routed: ["net1 203.0.113.10"],
+    eips: ["net1 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.10/24"],
+    plan: ["del 203.0.113.10/24 dev net1"],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "a route that nobody asks for goes, whether or not the ledger knows",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24"],
+    routed: ["net1 203.0.113.10", "net1 203.0.113.11"],
+    ledger: ["net1 203.0.113.10/24"],
+    plan: [`del ${local("203.0.113.10")}`, `del ${local("203.0.113.11")}`],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "but not before its flows went",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24"],
+    routed: ["net1 203.0.113.10"],
+    ledger: ["net1 203.0.113.10/24"],
+    keep: ["203.0.113.10"],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "a route that the ledger does not know is written down, and what is gone is forgotten",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24"],
+    routed: ["net1 203.0.113.10"],
+    eips: ["net1 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.11/24"],
+    own: ["203.0.113.2"],
+    missing: ["net1 203.0.113.10/24"],
+    stale: ["net1 203.0.113.11/24"],
+  },
+  {
+    name: "an EIP's route moves between interfaces",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24", "net2 198.51.100.2/24"],
+    routed: ["net1 203.0.113.10"],
+    eips: ["net2 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.10/24"],
+    plan: [`append ${local("203.0.113.10", "net2")}`, `del ${local("203.0.113.10")}`],
+    own: ["203.0.113.2", "198.51.100.2"],
+  },
+  {
+    name: "bound by route, an address that somebody puts beside it is no more the gateway's own than before",
+    binding: "route",
+    observed: ["net1 203.0.113.10/32", "net1 203.0.113.2/24"],
+    routed: ["net1 203.0.113.10"],
+    eips: ["net1 203.0.113.10/24"],
+    ledger: ["net1 203.0.113.10/24"],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "the gateway's own address gets no route either",
+    binding: "route",
+    observed: ["net1 203.0.113.2/24"],
+    routed: ["net1 203.0.113.2"],
+    eips: ["net1 203.0.113.2/24"],
+    plan: [`del ${local("203.0.113.2")}`],
+    own: ["203.0.113.2"],
+  },
+  {
+    name: "where all addresses are EIPs the first that is there keeps its own, for the routes to rest on",
+    binding: "route",
+    observed: ["net1 203.0.113.11/24", "net1 203.0.113.12/24+"],
+    eips: ["net1 203.0.113.10/24", "net1 203.0.113.11/24", "net1 203.0.113.12/24"],
+    ledger: ["net1 203.0.113.11/24", "net1 203.0.113.12/24"],
+    plan: [
+      `append ${local("203.0.113.10")}`,
+      `append ${local("203.0.113.11")}`,
+      `append ${local("203.0.113.12")}`,
+      "del 203.0.113.12/24 dev net1",
+    ],
+    anchors: ["eips/net1 203.0.113.11/24"],
+  },
+  {
+    name: "and hands over to the elder when it goes",
+    binding: "route",
+    observed: ["net1 203.0.113.11/24"],
+    routed: ["net1 203.0.113.10", "net1 203.0.113.11", "net1 203.0.113.12"],
+    eips: ["net1 203.0.113.10/24", "net1 203.0.113.12/24"],
+    ledger: ["net1 203.0.113.10/24", "net1 203.0.113.11/24", "net1 203.0.113.12/24"],
+    plan: ["add 203.0.113.10/24 dev net1", `del ${local("203.0.113.11")}`, "del 203.0.113.11/24 dev net1"],
+    anchors: ["eips/net1 203.0.113.10/24"],
+  },
+  {
+    name: "and gives it up when the gateway has an address of its own again",
+    binding: "route",
+    observed: ["net1 203.0.113.11/24", "net1 203.0.113.2/24+"],
+    routed: ["net1 203.0.113.11"],
+    eips: ["net1 203.0.113.11/24"],
+    ledger: ["net1 203.0.113.11/24"],
+    plan: ["del 203.0.113.11/24 dev net1"],
+    own: ["203.0.113.2"],
+  },
 ];
 
 t.test("addresses", async (t) => {
@@ -186,20 +340,26 @@ t.test("addresses", async (t) => {
     const ledger = (each.ledger ?? []).map(entryOf);
     const plan = planAddresses({
       program: programOf({ eips: each.eips ?? [] }),
-      observed: networkOf({ addresses: each.observed, isPromoting: each.isPromoting ?? true }),
+      observed: networkOf({
+        addresses: each.observed,
+        routed: each.routed ?? [],
+        isPromoting: each.isPromoting ?? true,
+      }),
       ledger: { ...emptyLedger, addresses: new Map(ledger.map((entry) => [ledgerKey(entry), entry])) },
       ownedByRules: new Set(each.rules?.map(ipv4)),
       keep: new Set(each.keep?.map(ipv4)),
+      binding: each.binding ?? "address",
     });
     const text = [...plan.add, ...plan.remove].map((step) => describeAddressStep(step).text);
     t.same(
       {
-        plan: text.map((line) => line.replace("ip address ", "")),
+        plan: text.map((line) => line.replace(/^ip (address|route) /, "")),
         own: [...plan.own].sort(),
         orphans: plan.orphans.map(ledgerKey),
         missing: plan.ledgerMissing.map(ledgerKey),
         stale: plan.ledgerStale.map(ledgerKey),
         blocked: plan.blocked.map((item) => item.message),
+        anchors: plan.anchors,
       },
       {
         plan: each.plan ?? [],
@@ -208,10 +368,65 @@ t.test("addresses", async (t) => {
         missing: each.missing ?? [],
         stale: each.stale ?? [],
         blocked: each.blocked ?? [],
+        anchors: each.anchors ?? [],
       },
       each.name,
     );
   }
+});
+
+t.test("bindings", async (t) => {
+  const network = networkOf({
+    addresses: ["net1 203.0.113.2/24", "net1 203.0.113.10/24+"],
+    routed: ["net1 203.0.113.10", "net1 203.0.113.11"],
+    routes: ["0.0.0.0/0 203.0.113.1 net1 proto 196"],
+  });
+  t.same(heldIn(network).map(placeKey), [
+    "net1 203.0.113.2",
+    "net1 203.0.113.10",
+    "net1 203.0.113.10",
+    "net1 203.0.113.11",
+  ]);
+  const binding = bindingRoute(entryOf("net1 203.0.113.12/24"));
+  t.same(boundBy(binding), { interface: "net1", address: "203.0.113.12" });
+  for (const foreign of [
+    { protocol: 2 },
+    { metric: 0 },
+    { table: 254 },
+    { type: "unicast" },
+    { interface: undefined },
+    { destination: "203.0.113.0/24" },
+  ] as Partial<ObservedRoute>[]) {
+    t.equal(boundBy({ ...binding, ...foreign }), undefined, JSON.stringify(foreign));
+  }
+
+  const { remove } = planAddresses({
+    program: programOf({ eips: ["net1 203.0.113.10/24"] }),
+    observed: network,
+    ledger: emptyLedger,
+    ownedByRules: new Set(),
+    keep: new Set(),
+    binding: "address",
+  });
+  t.same(
+    heldIn(withoutRemoved(network, remove)).map(placeKey),
+    ["net1 203.0.113.2", "net1 203.0.113.10"],
+    "what goes is gone, what is bound otherwise stays",
+  );
+  t.equal(withoutRemoved(network, remove).routes.length, 1, "and every other route");
+  t.same(
+    remove.map(({ object }) => object),
+    ["eips/net1 203.0.113.10/24", undefined],
+    "and says whose other binding it makes way for",
+  );
+  const [address] = remove.map(
+    (step) => ({ ...step, binding: "address", entry: entryOf("net1 203.0.113.10/24") }) as const,
+  );
+  t.same(heldIn(withoutRemoved(network, address === undefined ? [] : [address])).map(placeKey), [
+    "net1 203.0.113.2",
+    "net1 203.0.113.10",
+    "net1 203.0.113.11",
+  ]);
 });
 
 interface RouteCase {
@@ -406,6 +621,7 @@ function programOf(wish: {
 function networkOf(facts: {
   readonly addresses?: readonly string[];
   readonly routes?: readonly string[];
+  readonly routed?: readonly string[];
   readonly isPromoting?: boolean;
   readonly isForwarding?: boolean;
 }): ObservedNetwork {
@@ -429,7 +645,11 @@ function networkOf(facts: {
     [`net.ipv4.conf.${name}.forwarding`, facts.isForwarding === false ? 0 : 1],
     [`net.ipv4.conf.${name}.promote_secondaries`, facts.isPromoting === false ? 0 : 1],
   ]);
-  return { links, addresses, routes: (facts.routes ?? []).map(routeOf), sysctls: new Map(sysctls) };
+  const routes = [
+    ...(facts.routes ?? []).map(routeOf),
+    ...(facts.routed ?? []).map((place) => bindingRoute(entryOf(`${place}/32`))),
+  ];
+  return { links, addresses, routes, sysctls: new Map(sysctls) };
 }
 
 function routeOf(text: string): ObservedRoute {

@@ -6,10 +6,12 @@ import { encodeAddAddress, encodeRemoveAddress } from "../../../lib/netlink/rtne
 import {
   type DecodedRoute,
   encodeAddRoute,
+  encodeAppendRoute,
   encodeRemoveRoute,
   encodeReplaceRoute,
 } from "../../../lib/netlink/rtnetlink-routes.ts";
 import type { AddressStep } from "../../../lib/plan/addresses.ts";
+import { bindingRoute } from "../../../lib/plan/bindings.ts";
 import type { RouteStep } from "../../../lib/plan/routes.ts";
 import type { SysctlStep } from "../../../lib/plan/sysctls.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
@@ -96,11 +98,16 @@ class RtnetlinkDriver implements NetworkDriver {
   }
 }
 
-const addressGoals = { add: ["EEXIST"], remove: ["EADDRNOTAVAIL", "ENODEV"] } as const;
+/** ESRCH is a route's; EEXIST tells of this very route, since it is appended to any other. */
+const addressGoals = { add: ["EEXIST"], remove: ["EADDRNOTAVAIL", "ESRCH", "ENODEV"] } as const;
 /** EEXIST is a failure here: it tells of any route of that destination and metric, not of this one. */
 const routeGoals = { add: [], replace: [], remove: ["ESRCH", "ENODEV"] } as const;
 
-function encodeAddressStep({ kind, entry }: AddressStep, index: number | undefined): NetlinkMessage {
+function encodeAddressStep({ kind, binding, entry }: AddressStep, index: number | undefined): NetlinkMessage {
+  if (binding === "route") {
+    const encode = kind === "add" ? encodeAppendRoute : encodeRemoveRoute;
+    return encode(withIndex(bindingRoute(entry), index));
+  }
   const encode = kind === "add" ? encodeAddAddress : encodeRemoveAddress;
   return encode(index ?? 0, entry.address, entry.prefixLength);
 }

@@ -17,14 +17,12 @@ import {
   newLink,
 } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeRoute, dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
+import { localTable } from "../../../lib/plan/bindings.ts";
 import { mainTable, routeProtocol } from "../../../lib/plan/routes.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { readSysctl } from "./sysctls.ts";
 
-/** rtm_table of the addresses' own routes, and of EIPs that are bound by route. */
-const localTable = 255;
-
-/** One reading of everything, in four dumps. Of the local table only the agent's own routes are read. */
+/** One reading of everything, in four dumps. Of the local table only the agent's own routes are read: the kernel filters. */
 export async function observeNetwork(
   netlink: NetlinkConnection,
   sysctlRoot: string,

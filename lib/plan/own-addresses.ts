@@ -1,0 +1,43 @@
+/** Which addresses are the gateway's own, `self`: whatever is desired, the agent leaves them alone. */
+import { type Ledger, ledgerKey } from "../admission/state.ts";
+import { type Cidr, contains, type Ipv4, makeCidr } from "../model/ipv4.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
+import { placeKey } from "./bindings.ts";
+
+/**
+ * The gateway's own addresses. On the VPC's interface and on `lo` these are all that the ledger does not hold;
+ * elsewhere it is, per subnet, the first that is neither in the ledger nor named by an owned rule. A narrower
+ * subnet inside another counts as part of it, so that a stray /32 beside the gateway's /24 is not taken for its own.
+ */
+export function ownAddresses(input: {
+  readonly observed: ObservedNetwork;
+  readonly ledger: Ledger;
+  readonly ownedByRules: ReadonlySet<Ipv4>;
+  readonly vpcInterface: InterfaceName;
+}): ReadonlySet<Ipv4> {
+  const { observed, ledger, ownedByRules, vpcInterface } = input;
+  const unwritten = observed.addresses.filter((address) => !ledger.addresses.has(ledgerKey(address)));
+  const ips = new Set(unwritten.map((address) => address.address));
+  /** Of an IP in the ledger, on its interface, another prefix length is not the gateway's own either. */
+  const written = new Set<string>();
+  for (const entry of ledger.addresses.values()) if (ips.has(entry.address)) written.add(placeKey(entry));
+  const own = new Set<Ipv4>();
+  const subnets = new Map<InterfaceName, Cidr[]>();
+  // A stable sort: within one prefix length the kernel's order stays.
+  const widestFirst = unwritten
+    .filter((address) => !written.has(placeKey(address)))
+    .toSorted((one, other) => one.prefixLength - other.prefixLength);
+  for (const address of widestFirst) {
+    if (address.interface === vpcInterface || address.interface === "lo") {
+      own.add(address.address);
+      continue;
+    }
+    const taken = subnets.get(address.interface) ?? [];
+    if (ownedByRules.has(address.address) || taken.some((subnet) => contains(subnet, address.address)))
+      continue;
+    own.add(address.address);
+    subnets.set(address.interface, [...taken, makeCidr(address.address, address.prefixLength)]);
+  }
+  return own;
+}
