@@ -12,6 +12,8 @@ export interface BenchSettings {
   /** The long leak check. */
   readonly isFull: boolean;
   readonly profileDirectory: string | undefined;
+  /** The daemon's entry. */
+  readonly agentMain: string;
 }
 
 let lastNumber = 0;
@@ -22,6 +24,7 @@ export class Bench {
   /** Says on stderr what is going on. */
   readonly say: (text: string) => void;
   readonly #plants = new Set<Plant | BarePlant>();
+  #clearing: Promise<void> = Promise.resolve();
   #loaded: Promise<Plant> | undefined;
   #loadedBare: Promise<BarePlant> | undefined;
 
@@ -53,16 +56,25 @@ export class Bench {
 
   /** A new one, empty. */
   async plant(): Promise<Plant> {
-    const { profileDirectory } = this.settings;
-    return this.#begin(new Plant({ name: nextName(), dataplane: this.dataplane, profileDirectory }));
+    const { profileDirectory, agentMain } = this.settings;
+    const { dataplane } = this;
+    return this.#begin(new Plant({ name: nextName(), dataplane, profileDirectory, agentMain }));
   }
 
   async barePlant(): Promise<BarePlant> {
     return this.#begin(new BarePlant(nextName()));
   }
 
-  /** Removes every plant: so that none idles beside what is measured next. */
-  async clear(): Promise<void> {
+  /** Removes every plant: so that none idles beside what is measured next. One call after the other. */
+  clear(): Promise<void> {
+    this.#clearing = this.#clearing.then(
+      () => this.#removeAll(),
+      () => this.#removeAll(),
+    );
+    return this.#clearing;
+  }
+
+  async #removeAll(): Promise<void> {
     this.#loaded = undefined;
     this.#loadedBare = undefined;
     for (const plant of this.#plants) {

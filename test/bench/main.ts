@@ -17,8 +17,11 @@ async function main(args: readonly string[]): Promise<void> {
   const { objects, runs, isQuick, isFull } = options;
   const report: Report = { startedAt, machine, options: { objects, runs, isQuick, isFull }, results };
   console.log(options.isJson ? toJson(report) : toTable(report));
-  process.exitCode = hasMisses(report) ? 1 : 0;
+  process.exitCode = isStopping ? 130 : hasMisses(report) ? 1 : 0;
 }
+
+/** True once a signal asked for the end: what was measured until then is reported. */
+let isStopping = false;
 
 async function measureAll(options: Options, dataplane: DataplaneName): Promise<readonly Result[]> {
   const chosen = rows.filter(
@@ -29,11 +32,13 @@ async function measureAll(options: Options, dataplane: DataplaneName): Promise<r
   const bench = new Bench(options, dataplane, (text) => say(`${current}: ${text}`));
   const stop = (signal: NodeJS.Signals) => {
     say(`${signal}: removing what was made`);
-    void bench.clear().finally(() => process.exit(130));
+    isStopping = true;
+    bench.clear().catch((error: unknown) => say(String(error)));
   };
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
     for (const row of chosen) {
+      if (isStopping) break;
       current = `row ${row.id} ${dataplane}`;
       say(`${current}: ${row.title}`);
       const outcome = await measure(row, bench, options.rowTimeoutMs);

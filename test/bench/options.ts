@@ -1,6 +1,7 @@
 /** The command line of `scripts/bench`. */
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { BenchSettings } from "./bench.ts";
 import { type DataplaneName, dataplaneNames } from "./dataplanes.ts";
@@ -14,6 +15,12 @@ export interface Options extends BenchSettings {
   readonly rowTimeoutMs: number;
 }
 
+/** The sources bring the compiler's memory with them: what is shipped is what is measured. */
+const agentMains = {
+  built: fileURLToPath(new URL("../../dist/agent/main.js", import.meta.url)),
+  sources: fileURLToPath(new URL("../../agent/main.ts", import.meta.url)),
+};
+
 export class UsageError extends Error {}
 
 export const usage = `usage: scripts/bench [options]
@@ -24,6 +31,7 @@ export const usage = `usage: scripts/bench [options]
   --quick             1,000 objects, 3 runs
   --full              the leak check with 100,000 changes
   --profile           CPU profiles of the agent while it is measured, and where its time went
+  --sources           the sources as they are, instead of the built agent
   --timeout 900       seconds for one row over one dataplane
   -o json             JSON on stdout instead of a table`;
 
@@ -38,6 +46,7 @@ export function parseOptions(args: readonly string[], knownRows: readonly string
     runs: integer("--runs", values.runs ?? (isQuick ? "3" : "5"), 1, 100),
     isQuick,
     isFull: values.full,
+    agentMain: values.sources ? agentMains.sources : agentMains.built,
     profileDirectory: values.profile ? join(tmpdir(), "natgw-bench-profiles") : undefined,
     rowTimeoutMs: integer("--timeout", values.timeout ?? "900", 10, 86_400) * 1000,
     isJson: among("-o", values.output ?? "table", ["table", "json"])[0] === "json",
@@ -57,6 +66,7 @@ function parse(args: readonly string[]) {
         quick: { type: "boolean", default: false },
         full: { type: "boolean", default: false },
         profile: { type: "boolean", default: false },
+        sources: { type: "boolean", default: false },
         output: { type: "string", short: "o" },
       },
     }).values;

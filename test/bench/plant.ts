@@ -14,8 +14,6 @@ import { ProfiledAgent } from "./profile.ts";
 import { eipNumbers, type Scenario, setOf } from "./scenario.ts";
 import { timeCommands } from "./timing.ts";
 
-/** As it is shipped: the sources would bring the compiler's memory with them. */
-const builtMain = fileURLToPath(new URL("../../dist/agent/main.js", import.meta.url));
 const profiledMain = fileURLToPath(new URL("profiled-agent.ts", import.meta.url));
 /** Enough for 10,000 objects on a machine that does other things too. */
 const loadWait = "?wait=5m";
@@ -28,6 +26,8 @@ export interface PlantOptions {
   readonly dataplane: DataplaneName;
   /** Where profiles go; absent: none are taken. */
   readonly profileDirectory: string | undefined;
+  /** The daemon's entry. */
+  readonly agentMain: string;
 }
 
 export class Plant {
@@ -108,9 +108,9 @@ export class Plant {
   }
 
   async #startAgent(): Promise<void> {
-    const { dataplane, profileDirectory } = this.#options;
+    const { dataplane, profileDirectory, agentMain } = this.#options;
     this.#agent = AgentProcess.start(this.lab, {
-      main: profileDirectory === undefined ? builtMain : profiledMain,
+      main: profileDirectory === undefined ? agentMain : profiledMain,
       stateDirectory: this.stateDirectory,
       socketPath: join(this.#directory, "agent.sock"),
       settings: {
@@ -119,7 +119,7 @@ export class Plant {
         ...settingsOf[dataplane],
         ...(profileDirectory === undefined
           ? {}
-          : { BENCH_PROFILES: profileDirectory, BENCH_AGENT: builtMain }),
+          : { BENCH_PROFILES: profileDirectory, BENCH_AGENT: agentMain }),
       },
     });
     try {
