@@ -30,15 +30,9 @@ const asAddresses = set.eips.map(({ address }) => address);
 const byRoute = { NATGW_EIP_BINDING: "route" };
 const byAddress = { NATGW_EIP_BINDING: "address" };
 
-const dataplanes = {
-  "iptables-nft": {},
-  nftables: { NATGW_DATAPLANE: "nftables" },
-};
-
-for (const [dataplane, settings] of Object.entries(dataplanes)) {
+for (const dataplane of ["iptables-nft", "nftables"] as const) {
   t.test(dataplane, async (t) => {
-    const gw = await Gateway.make(t, "iptables-nft", { ...settings, NATGW_ARP_PROBE: "100ms" });
-    await gw.startAgent().whenReady();
+    const gw = await Gateway.start(t, dataplane, { NATGW_ARP_PROBE: "100ms" });
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
 
     /** What the local table holds under the agent's protocol, as `203.0.113.10`. */

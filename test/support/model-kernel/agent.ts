@@ -124,6 +124,7 @@ export class ModelAgent {
         vpcInterface: interfaces.vpc,
         externalInterface: interfaces.external,
         fallbackGateway: ip(hosts.outside),
+        eipBinding: "address",
       },
       board: this.board,
       resyncIntervalMs: neverMs,
