@@ -137,7 +137,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const coming = add.filter((step) => step.binding === "address").map((step) => step.entry);
   // Without promote_secondaries the kernel deletes a primary address together with its subnet's secondaries.
   const secondaries = [...staying.filter((address) => address.isSecondary), ...coming];
-  for (const address of going) {
+  for (const address of secondariesFirst(going)) {
     const entry = entryOf(address);
     const isAlone = address.isSecondary || isPromoting(observed, address.interface);
     if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address))) {
@@ -190,6 +190,11 @@ export function describeAddressStep({ kind, binding, entry, object }: AddressSte
   const { interface: name, address, prefixLength } = entry;
   const text = `ip address ${kind === "add" ? "add" : "del"} ${address}/${prefixLength} dev ${name}`;
   return { action: kind, subsystem: "address", ...asked, text };
+}
+
+/** Taking a primary address away makes the kernel move the routes of all its secondaries: so those go before it. */
+function secondariesFirst(addresses: Iterable<ObservedAddress>): readonly ObservedAddress[] {
+  return [...addresses].toSorted((one, other) => Number(other.isSecondary) - Number(one.isSecondary));
 }
 
 function askedBy(eip: ProgramEip | undefined): Pick<AddressStep, "object"> {

@@ -181,11 +181,11 @@ const addressCases: readonly AddressCase[] = [
     blocked: ["promote_secondaries is off on net1: others would go with it"],
   },
   {
-    name: "but not where all go",
+    name: "but not where all go; the secondaries do first, or each deletion would move all that are left",
     observed: ["net1 203.0.113.10/24", "net1 203.0.113.11/24+"],
     ledger: ["net1 203.0.113.10/24", "net1 203.0.113.11/24"],
     isPromoting: false,
-    plan: ["del 203.0.113.10/24 dev net1", "del 203.0.113.11/24 dev net1"],
+    plan: ["del 203.0.113.11/24 dev net1", "del 203.0.113.10/24 dev net1"],
   },
   {
     name: "bound by route, an EIP is a local route and no address",
