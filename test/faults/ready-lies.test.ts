@@ -85,6 +85,12 @@ for (const variant of variants) {
       }
       await watch.settle();
       t.equal((await gw.api.status()).objects.eips?.ready, 0);
+
+      // A tool that does nothing and says that all went well: only a reading tells.
+      await gw.toolbox.break(restore, "fallsSilent");
+      await gw.api.reconcile();
+      await watch.settle();
+      t.match((await gw.api.status()).objects, { eips: { ready: 0 }, fips: { ready: 0 } });
       await gw.toolbox.mend(restore);
       await gw.api.reconcile();
       await whenReady(count + fips.length - 4);

@@ -161,9 +161,9 @@ function harmsTo(gw: Gateway, variant: Variant): readonly Harm[] {
   const own = `address add ${labAddresses.external}/24 dev net1`;
   const flush = (table: string, chains: readonly string[]) =>
     gw.restore(`*${table}`, ...chains.map((chain) => `-F ${chain}`), "COMMIT");
-  const removeTable = async (table: string) => {
-    for (const verb of ["-F", "-X"]) await gw.lab.exec("gw", [variant, "-t", table, "-w", "5", verb]);
-  };
+  // At once: between two commands the agent would have begun to repair.
+  const removeTable = (table: string) =>
+    gw.lab.exec("gw", [`${variant}-restore`, "--wait", "5"], { input: `*${table}\nCOMMIT\n` });
   const sysctl = (...settings: readonly string[]) =>
     gw.lab.exec("gw", ["sysctl", "--quiet", "--write", ...settings]);
   return [
