@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { Server as HttpsServer } from "node:https";
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
+import { addressOf } from "../../lib/model/ipv4.ts";
 import { buildApp } from "./app.ts";
 import { refuseUnsafe } from "./listen-address.ts";
 import {
@@ -46,7 +47,8 @@ export function createApi(parts: ApiParts): Api {
   let closing: Promise<void> | undefined;
 
   const listenAll = async (): Promise<void> => {
-    refuseUnsafe(settings.listen, networkInterfaces(), settings.externalInterface);
+    const eips = [...parts.state.current.desired.eips.values()].map(({ spec }) => addressOf(spec.address));
+    refuseUnsafe(settings.listen, networkInterfaces(), settings.externalInterface, eips);
     await token?.load();
     await app.ready();
     const handle = (

@@ -17,17 +17,20 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 /**
- * Refuses wildcards and what stands on the external interface now.
+ * Refuses wildcards, what stands on the external interface now, and EIPs: one that is bound by route stands nowhere.
  *
  * @param networkInterfaces as `os.networkInterfaces()` gives them.
+ * @param eips those that are desired, as dotted quads
  * @throws `bad-config`.
  */
 export function refuseUnsafe(
   endpoints: readonly Endpoint[],
   networkInterfaces: Readonly<Record<string, readonly Pick<NetworkInterfaceInfo, "address">[] | undefined>>,
   externalInterface: string,
+  eips: readonly string[],
 ): void {
   const external = listOf((networkInterfaces[externalInterface] ?? []).map(({ address }) => address));
+  const floating = listOf(eips);
   for (const endpoint of endpoints) {
     if (wildcards.check(endpoint.host, familyOf(endpoint.host))) {
       throw refusal(endpoint, "is a wildcard and would answer on every EIP");
@@ -35,6 +38,7 @@ export function refuseUnsafe(
     if (external.check(endpoint.host, familyOf(endpoint.host))) {
       throw refusal(endpoint, `is an address on the external interface ${externalInterface}`);
     }
+    if (floating.check(endpoint.host, familyOf(endpoint.host))) throw refusal(endpoint, "is an EIP");
   }
 }
 

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { connect as tlsConnect } from "node:tls";
 import t, { type Test } from "tap";
 import { isLoopbackHost, refuseUnsafe } from "../../agent/api/listen-address.ts";
+import type { StateChange } from "../../lib/admission/state.ts";
 import { type TestApi, testApi } from "../support/api-fakes.ts";
 
 interface Answer {
@@ -282,7 +283,8 @@ t.test("refuseUnsafe", async (t) => {
     eth0: [{ address: "10.0.1.2" }],
     net1: [{ address: "203.0.113.2" }, { address: "2001:db8::2" }],
   };
-  const judge = (host: string) => () => refuseUnsafe([{ host, port: 9477 }], interfaces, "net1");
+  const judge = (host: string) => () =>
+    refuseUnsafe([{ host, port: 9477 }], interfaces, "net1", ["203.0.113.10"]);
   for (const host of ["127.0.0.1", "::1", "10.0.1.2", "203.0.113.3"]) t.doesNotThrow(judge(host), host);
   for (const host of [
     "0.0.0.0",
@@ -292,16 +294,25 @@ t.test("refuseUnsafe", async (t) => {
     "203.0.113.2",
     "::ffff:203.0.113.2",
     "2001:db8:0::2",
+    "203.0.113.10",
+    "::ffff:203.0.113.10",
   ]) {
     t.throws(judge(host), { code: "bad-config" }, host);
   }
-  t.doesNotThrow(() => refuseUnsafe([{ host: "203.0.113.2", port: 1 }], {}, "net1"), "no such interface");
+  t.doesNotThrow(() => refuseUnsafe([{ host: "203.0.113.2", port: 1 }], {}, "net1", []), "no such interface");
   for (const host of ["127.0.0.1", "127.9.9.9", "::1"]) t.ok(isLoopbackHost(host), host);
   for (const host of ["10.0.1.2", "2001:db8::2"]) t.notOk(isLoopbackHost(host), host);
 
   const api = testApi({ listen: [{ host: "0.0.0.0", port: 0 }] });
   await t.rejects(api.api.listen(), { code: "bad-config" });
   await api.api.close();
+
+  const restarted = testApi({ listen: [{ host: "127.0.0.7", port: 0 }] });
+  const spec = { name: "a", address: "127.0.0.7/24" };
+  const put = { type: "put", kind: "eip", object: { spec, revision: 1, creation: 1 } } as StateChange;
+  await restarted.state.transact(() => ({ changes: [put], result: undefined }));
+  await t.rejects(restarted.api.listen(), { code: "bad-config", message: /is an EIP/ });
+  await restarted.api.close();
 });
 
 function hasOpenssl(): boolean {
