@@ -13,7 +13,7 @@ export interface Target {
   readonly transport: Transport;
   readonly address: string;
   readonly port: number;
-  /** The client's own address and port; the kernel's choice where absent. */
+  /** The client's own address and port; the kernel's choice where absent. A port below 32768 is nobody else's by chance. */
   readonly from?: string;
   readonly fromPort?: number;
 }
@@ -145,18 +145,21 @@ function askTcp(target: Target & { timeoutMs: number }): Promise<Answer | { sile
 function askUdp(target: Target & { timeoutMs: number }): Promise<Answer | { silence: string }> {
   return new Promise((resolve) => {
     const socket = createSocket("udp4");
+    let isFinished = false;
     const send = () =>
       socket.send("?", target.port, target.address, (error) => error && finish(silence(error.message)));
     const timer = setTimeout(() => finish(silence("timeout")), target.timeoutMs);
     const resend = setInterval(send, resendMs);
     const finish = (result: Answer | { silence: string }) => {
+      if (isFinished) return;
+      isFinished = true;
       clearTimeout(timer);
       clearInterval(resend);
-      socket.removeAllListeners().close();
-      resolve(result);
+      // The port is free again only then: the next question may name the same.
+      socket.close(() => resolve(result));
     };
-    socket.once("error", (error) => finish(silence(error.message)));
-    socket.once("message", (message) => finish(JSON.parse(message.toString()) as Answer));
+    socket.on("error", (error) => finish(silence(error.message)));
+    socket.on("message", (message) => finish(JSON.parse(message.toString()) as Answer));
     socket.bind(target.fromPort ?? 0, target.from, send);
   });
 }
