@@ -25,6 +25,7 @@ import {
 import { planPart } from "../../../lib/plan/iptables-part.ts";
 import { isSameMap, keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
+import { nextGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
 import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
 import { type Refusal, restore, save, type Transaction, type Variant } from "./tools.ts";
@@ -76,6 +77,8 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   #known:
     | { readonly observed: IptablesObserved; readonly generation: number; readonly atMs: number }
     | undefined;
+  /** Where own commits alone would have led since the last reading; none of them touched guard or gate. */
+  #generationByUs: number | undefined;
   /** Each table as last read, beside its text: 30,000 rules that did not change are not parsed again. */
   readonly #tables = new Map<TableName, { readonly text: string; readonly rules: TableRules }>();
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
@@ -112,12 +115,13 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     if (known !== undefined) return known;
     const [tables, barrier] = await Promise.all([
       this.#readTables(variant, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"], signal),
-      isNft ? observeBarrier(this.#run, signal) : undefined,
+      isNft ? (this.#barrierAt(generation) ?? observeBarrier(this.#run, signal)) : undefined,
     ]);
     const rules = new Map(tables.map(({ table, text }) => [table, this.#parse(table, text)]));
     const observed = this.#keep({ rules, barrier });
     const isStill = generation !== undefined && (await this.#generation(signal)) === generation;
     this.#known = isStill ? { observed, generation, atMs: performance.now() } : undefined;
+    this.#generationByUs = isStill ? generation : undefined;
     return observed;
   }
 
@@ -186,18 +190,28 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     for (const step of steps) {
       signal.throwIfAborted();
       if (step.kind === "barrier") {
+        this.#generationByUs = undefined;
         await applyBarrier(step.input, this.#run);
         continue;
       }
       const { transaction } = step;
       const refusal = await restore(await this.#chosen(signal), transaction, this.#run);
       if (refusal !== undefined) return { refusal, transaction };
+      if (this.#generationByUs !== undefined) this.#generationByUs = nextGeneration(this.#generationByUs);
     }
     return undefined;
   }
 
   async #current(signal: AbortSignal): Promise<IptablesObserved | undefined> {
     return this.#known === undefined ? undefined : this.#ifCurrent(await this.#generation(signal));
+  }
+
+  /** Guard and gate as last read, where nobody else can have changed them. */
+  #barrierAt(generation: number | undefined): ObservedBarrier | undefined {
+    if (generation === undefined || generation !== this.#generationByUs) return undefined;
+    const known = this.#known;
+    const isDue = known === undefined || performance.now() - known.atMs >= auditIntervalMs;
+    return isDue ? undefined : known.observed.barrier;
   }
 
   #ifCurrent(generation: number | undefined): IptablesObserved | undefined {
