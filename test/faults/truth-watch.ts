@@ -8,6 +8,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ObjectReply } from "../support/api-client.ts";
 import type { Gateway } from "../support/gateway.ts";
+import { until } from "../support/run.ts";
 import { holdsEip, holdsFip, type KernelReading, readKernel } from "./kernel-reading.ts";
 
 const pollPauseMs = 10;
@@ -93,7 +94,7 @@ export class TruthWatch {
   /** Waits until every poll of the life in hand that began before the call was judged. */
   async settle(): Promise<void> {
     const goal = this.#of(this.#life).surveys + 3;
-    while (this.#isRunning && this.#of(this.#life).surveys < goal) await delay(pollPauseMs);
+    await until("polls to be judged", () => !this.#isRunning || this.#of(this.#life).surveys >= goal, 30_000);
   }
 
   /** @returns every lie, and what was judged in each life */
