@@ -14,7 +14,12 @@ import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { objectsOf } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
-import { type AddressStep, describeAddressStep, withoutRemoved } from "../../lib/plan/addresses.ts";
+import {
+  type AddressStep,
+  describeAddressStep,
+  removableFrom,
+  withoutRemoved,
+} from "../../lib/plan/addresses.ts";
 import { boundByRoute, heldIn } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
@@ -117,7 +122,8 @@ export class Pass {
       isMoved || this.#isSweepDue(request)
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
         : undefined;
-    await this.#applyAddresses(removableOf(outlook, refusals), refusals, signal);
+    const refused = refusals.filter(({ stage }) => stage === "addresses").map(({ object }) => object);
+    await this.#applyAddresses(removableFrom(outlook.addresses, new Set(refused)), refusals, signal);
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
     let residual = this.foresee(state, after);
@@ -350,12 +356,6 @@ export class Pass {
     );
     return due.length === 0 ? undefined : Math.min(...due);
   }
-}
-
-/** What makes way for another binding of its EIP waits until the kernel took that one. */
-function removableOf({ addresses }: Outlook, refusals: readonly Refusal[]): readonly AddressStep[] {
-  const refused = new Set(refusals.filter(({ stage }) => stage === "addresses").map(({ object }) => object));
-  return addresses.remove.filter(({ object }) => object === undefined || !refused.has(object));
 }
 
 /** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */

@@ -164,6 +164,14 @@ export function planAddresses(input: AddressInput): AddressPlan {
   };
 }
 
+/** What may go where the kernel refused to bind `refused`: what makes way for another binding waits for that one. */
+export function removableFrom(
+  { remove }: AddressPlan,
+  refused: ReadonlySet<ObjectId | undefined>,
+): readonly AddressStep[] {
+  return remove.filter(({ object }) => object === undefined || !refused.has(object));
+}
+
 /** The network as it is once `steps` took away what they take away. */
 export function withoutRemoved(observed: ObservedNetwork, steps: readonly AddressStep[]): ObservedNetwork {
   const leaving = (binding: Binding, keyOf: (entry: LedgerAddress) => string) =>

@@ -5,7 +5,12 @@ import { type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { describeAddressStep, planAddresses, withoutRemoved } from "../../lib/plan/addresses.ts";
+import {
+  describeAddressStep,
+  planAddresses,
+  removableFrom,
+  withoutRemoved,
+} from "../../lib/plan/addresses.ts";
 import { type Binding, bindingRoute, boundBy, heldIn, placeKey } from "../../lib/plan/bindings.ts";
 import { describeRouteStep, planRoutes } from "../../lib/plan/routes.ts";
 import { arpIgnoring, describeSysctlStep, isForwarding, planSysctls } from "../../lib/plan/sysctls.ts";
@@ -400,7 +405,7 @@ t.test("bindings", async (t) => {
     t.equal(boundBy({ ...binding, ...foreign }), undefined, JSON.stringify(foreign));
   }
 
-  const { remove } = planAddresses({
+  const plan = planAddresses({
     program: programOf({ eips: ["net1 203.0.113.10/24"] }),
     observed: network,
     ledger: emptyLedger,
@@ -408,6 +413,7 @@ t.test("bindings", async (t) => {
     keep: new Set(),
     binding: "address",
   });
+  const { remove } = plan;
   t.same(
     heldIn(withoutRemoved(network, remove)).map(placeKey),
     ["net1 203.0.113.2", "net1 203.0.113.10"],
@@ -418,6 +424,12 @@ t.test("bindings", async (t) => {
     remove.map(({ object }) => object),
     ["eips/net1 203.0.113.10/24", undefined],
     "and says whose other binding it makes way for",
+  );
+  t.same(removableFrom(plan, new Set([undefined])), remove);
+  t.same(
+    removableFrom(plan, new Set(["eips/net1 203.0.113.10/24"])).map(({ entry }) => entry.address),
+    ["203.0.113.11"],
+    "which keeps it where the kernel refused the other",
   );
   const [address] = remove.map(
     (step) => ({ ...step, binding: "address", entry: entryOf("net1 203.0.113.10/24") }) as const,
