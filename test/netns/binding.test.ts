@@ -2,7 +2,7 @@
 import t, { type Test } from "tap";
 import { Gateway } from "../support/gateway.ts";
 import type { HostStream } from "../support/host.ts";
-import { labAddresses } from "../support/lab.ts";
+import { gatewayMacs, labAddresses } from "../support/lab.ts";
 import { until } from "../support/run.ts";
 import { eip, eipAddress, gateway, outsideTcp, tcp, udp } from "../support/targets.ts";
 
@@ -79,7 +79,14 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
     });
 
     await t.test("an EIP bound by route is an EIP to everybody", async (t) => {
+      await gw.lab.ip(
+        "outside",
+        "neigh replace 203.0.113.13 lladdr 02:00:00:00:00:99 dev eth0 nud reachable",
+      );
       t.equal((await gw.api.put("eips/eip-13", { address: "203.0.113.13/24" })).status, 200);
+      await until("those on the wire to hear who has it", async () =>
+        (await gw.lab.exec("outside", ["ip", "neigh", "show", "203.0.113.13"])).includes(gatewayMacs.net1),
+      );
       t.same(await bound(), ips(10, 11, 12, 13));
       const { body } = await gw.api.call<{ addresses: readonly { ip: string; role: string }[] }>(
         "GET",
@@ -165,9 +172,10 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       await gw.expectConverged(t);
     });
 
-    await t.test("an EIP without a rule is not taken away unasked either", async (t) => {
+    await t.test("where all rules are lost, too, an EIP is not taken away unasked either", async (t) => {
       await gw.agent.kill();
       await gw.loseState();
+      await gw.lab.exec("gw", ["nft", "flush", "ruleset"]);
       await gw.startAgent(byRoute).whenLive();
       await until("the agent to look", async () => (await degraded()).includes("NotAdopted"));
       t.same(await bound(), ips(12));

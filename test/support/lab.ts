@@ -22,7 +22,7 @@ export const labAddresses = {
 } as const;
 
 /** Fixed, so that a gateway made anew is where its neighbours remember it. */
-const gatewayMacs = { eth0: "02:00:0a:00:01:fe", net1: "02:00:cb:00:71:fe" };
+export const gatewayMacs = { eth0: "02:00:0a:00:01:fe", net1: "02:00:cb:00:71:fe" };
 
 export function podAddress(number: number): string {
   return `10.0.1.${4 + number}`;
