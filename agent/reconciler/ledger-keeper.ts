@@ -18,7 +18,7 @@ export async function writeAhead(
   outlook: Outlook,
   namedByRules: ReadonlySet<Ipv4>,
 ): Promise<void> {
-  const { addresses, compiled } = outlook;
+  const { addresses, compiled, own } = outlook;
   const desired = new Set(compiled.program.eips.map(({ address }) => address));
   await write(store, ({ ledger }) => {
     const leaving = new Set(namedByRules);
@@ -28,7 +28,7 @@ export async function writeAhead(
     return [
       ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing].map(added),
       ...[...leaving]
-        .filter((address) => !desired.has(address) && !ledger.retired.has(address))
+        .filter((address) => !desired.has(address) && !own.has(address) && !ledger.retired.has(address))
         .map((address): StateChange => ({ type: "retire", address })),
     ];
   });

@@ -59,7 +59,7 @@ export interface Outlook {
 
 const noAddresses: ReadonlySet<Ipv4> = new Set();
 
-/** Pure. `state.ledger` is of this epoch. */
+/** Asks nobody and changes nothing. `state.ledger` is of this epoch. */
 export type LookAhead = (state: State, seen: Seen, circumstances: Circumstances) => Outlook;
 
 /**
@@ -106,10 +106,13 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     planRoutes({ program, observed }),
   );
 
+  // What was the gateway's own a moment ago is no EIP because a stray rule says so.
+  let own: ReadonlySet<Ipv4> = new Set();
+
   return (state, { network, rules: observedRules }, { gate, ...ground }) => {
     const { desired, ledger } = state;
-    const ownedByRules = namedByRules(observedRules);
-    const own = ownOf(network, ledger, ownedByRules);
+    const ownedByRules = without(namedByRules(observedRules), own);
+    own = ownOf(network, ledger, ownedByRules);
     const missing = keepMissing(missingInterfaces(frame, state, network));
     const { compiled, context } = compiledOf(desired, keepCircumstances(ground), own, missing);
     const { program } = compiled;
@@ -134,6 +137,10 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
       ],
     };
   };
+}
+
+function without<T>(set: ReadonlySet<T>, others: ReadonlySet<T>): ReadonlySet<T> {
+  return set.isDisjointFrom(others) ? set : set.difference(others);
 }
 
 /** The circumstances that the compiler looks at. */

@@ -2,16 +2,19 @@
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { PassReport } from "../../agent/api/ports.ts";
-import type { AddressOnLink, Announcer, ConntrackDriver } from "../../agent/kernel/seams.ts";
+import type { AddressOnLink, Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
 import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
 import { isolate } from "../../agent/reconciler/isolate.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../agent/reconciler/loop.ts";
+import { type Circumstances, createLookAhead } from "../../agent/reconciler/outlook.ts";
 import { Prober } from "../../agent/reconciler/prober.ts";
 import { Setbacks } from "../../agent/reconciler/setbacks.ts";
 import { Turnstile } from "../../agent/reconciler/turnstile.ts";
+import { emptyState, reduce, type StateChange } from "../../lib/admission/state.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../lib/model/observed.ts";
 
 const forever = new AbortController().signal;
 const report = { changed: 0 } as unknown as PassReport;
@@ -246,4 +249,48 @@ t.test("the turnstile lets one through at a time, failures included", async (t) 
   await t.rejects(slow, /failed/);
   await quick;
   t.strictSame(order, ["slow", "quick"]);
+});
+
+t.test("a stray rule does not make an EIP of the gateway's own address", async (t) => {
+  const own = ip("203.0.113.254");
+  let named = new Set<Ipv4>();
+  const dataplane = {
+    eipsIn: () => named,
+    plan: () => ({ changes: [], steps: undefined }),
+  } as unknown as Dataplane;
+  const lookAhead = createLookAhead(dataplane, {
+    vpcInterface: "eth0" as InterfaceName,
+    externalInterface: "net1" as InterfaceName,
+    eipBinding: "address",
+    fallbackGateway: undefined,
+  });
+  const link = { index: 1, mac: "", isUp: true, hasCarrier: true };
+  const network = () =>
+    ({
+      links: [
+        { ...link, name: "eth0" },
+        { ...link, name: "net1" },
+      ],
+      addresses: [{ interface: "net1", address: own, prefixLength: 24, isSecondary: false, label: "" }],
+      routes: [],
+      sysctls: new Map(),
+    }) as unknown as ObservedNetwork;
+  const object = { spec: { name: "own", address: `${own}/24` }, revision: 1, creation: 1 };
+  const state = reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
+  const circumstances: Circumstances = {
+    gate: "open",
+    expiredLeases: new Set(),
+    probing: new Set(),
+    addressConflicts: new Map(),
+    quarantined: new Map(),
+  };
+  const look = () => lookAhead(state, { network: network(), rules: {} }, circumstances);
+  t.ok(look().own.has(own));
+  named = new Set([own]);
+  for (const time of ["once", "twice"]) {
+    const { own: ownNow, compiled, addresses } = look();
+    t.ok(ownNow.has(own), time);
+    t.match(compiled.blocked.get("eips/own"), { isAccepted: false, reason: "Conflict" });
+    t.strictSame([...addresses.remove, ...addresses.ledgerMissing], []);
+  }
 });
