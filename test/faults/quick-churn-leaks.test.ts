@@ -164,8 +164,9 @@ class Churn {
     const body = { uid, eip: eip(lastByte).name, internalIp };
     const put = (query = "") => this.#gateway.api.put(path, body, query);
     const status = await this.#note("PUT", () => put(isQuestion ? "?wait=20s" : ""), [200, 202, 409]);
-    this.#double("double PUT", put, [200, 202, 409, 410]);
+    // The double of a refused one could be welcome later, and be in nobody's books.
     if (status === 409) return undefined;
+    this.#double("double PUT", put, [200, 202, 409, 410]);
     if (isQuestion && status === 200) await this.#ask(lastByte, podOf(internalIp));
     return [eipAddress(lastByte), internalIp];
   }
