@@ -77,15 +77,26 @@ export interface Theme {
   readonly isCalm?: boolean;
 }
 
-function writes({ refused = false, leases = false, drift: isDrifting = false }: Theme): fc.Arbitrary<Write> {
-  const of = specs({ refused, leases, drift: isDrifting });
-  const typed = fc.oneof(
+function anyTyped(odd: Parameters<typeof specs>[0]): fc.Arbitrary<Typed> {
+  const of = specs(odd);
+  return fc.oneof(
     { weight: 3, arbitrary: of.eip.map((spec): Typed => ({ kind: "eip", spec })) },
     { weight: 3, arbitrary: of.fip.map((spec): Typed => ({ kind: "fip", spec })) },
     { weight: 2, arbitrary: of.snat.map((spec): Typed => ({ kind: "snat", spec })) },
     { weight: 2, arbitrary: of.dnat.map((spec): Typed => ({ kind: "dnat", spec })) },
     { weight: 1, arbitrary: of.route.map((spec): Typed => ({ kind: "route", spec })) },
   );
+}
+
+/** A full set of some size. */
+function wholeSet(typed: fc.Arbitrary<Typed>, minLength: number): fc.Arbitrary<Write> {
+  const selector = ({ kind, spec }: Typed) => `${kind} ${spec.name}`;
+  const objects = fc.uniqueArray(typed, { minLength, maxLength: 14, selector });
+  return objects.map((list): Write => ({ do: "set", objects: list }));
+}
+
+function writes({ refused = false, leases = false, drift: isDrifting = false }: Theme): fc.Arbitrary<Write> {
+  const typed = anyTyped({ refused, leases, drift: isDrifting });
   const named = fc.oneof(
     eipName.map((one): Named => ({ kind: "eip", name: one })),
     name("f").map((one): Named => ({ kind: "fip", name: one })),
@@ -105,13 +116,7 @@ function writes({ refused = false, leases = false, drift: isDrifting = false }: 
         remove: fc.array(named, { maxLength: 2 }),
       }),
     },
-    {
-      weight: 3,
-      arbitrary: fc.record({
-        do: fc.constant("set" as const),
-        objects: fc.uniqueArray(typed, { maxLength: 14, selector }),
-      }),
-    },
+    { weight: 3, arbitrary: wholeSet(typed, 0) },
   );
 }
 
@@ -223,4 +228,12 @@ export function scripts(theme: Theme, maxLength = 14): fc.Arbitrary<readonly Ste
       : []),
   );
   return fc.array(step, { maxLength, minLength: 1 });
+}
+
+/** On a gateway that serves already, for a player who has the agent pass after every step anyway. */
+export function busyScripts(theme: Theme, maxLength: number): fc.Arbitrary<readonly Step[]> {
+  const odd = { refused: theme.refused === true, leases: theme.leases === true, drift: theme.drift === true };
+  return fc
+    .tuple(wholeSet(anyTyped(odd), 10), scripts(theme, maxLength))
+    .map(([first, rest]): readonly Step[] => [first, ...rest.filter((step) => step.do !== "pass")]);
 }

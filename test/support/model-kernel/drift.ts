@@ -50,12 +50,20 @@ const foreignDefault: ObservedRoute = {
   interface: interfaces.external,
 };
 
+/** The same, as one would type it: lines for `iptables-restore --noflush`, or one for `ip -batch`. */
+export type Command =
+  | { readonly tool: "restore"; readonly table: TableName; readonly lines: readonly string[] }
+  | { readonly tool: "ip"; readonly line: string }
+  | { readonly tool: "sysctl"; readonly setting: string };
+
 export class Strangers {
   /** What strangers put there and nobody of theirs took away again. */
   readonly rules = new Set<TableName>();
   addresses: readonly Placed[] = [];
   routes: readonly ObservedRoute[] = [];
   isSelfThere = true;
+  /** Told of everything that was done. */
+  onCommand: (command: Command) => void = () => {};
   readonly #kernel: ModelKernel;
 
   constructor(kernel: ModelKernel) {
@@ -119,6 +127,7 @@ export class Strangers {
         const gone = there[drift.number % there.length];
         if (gone === undefined) return;
         network.removeAddress(gone);
+        this.#ip(`address delete ${gone.address}/${gone.prefixLength} dev net1`);
         this.#recount();
         return;
       }
@@ -129,28 +138,39 @@ export class Strangers {
           prefixLength: drift.prefixLength,
         };
         if (this.addresses.some(({ address }) => address === placed.address)) return;
-        if (network.addAddress(placed) === undefined) this.addresses = [...this.addresses, placed];
+        if (network.addAddress(placed) !== undefined) return;
+        this.addresses = [...this.addresses, placed];
+        this.#ip(`address add ${placed.address}/${placed.prefixLength} dev net1`);
         return;
       }
       case "self again":
-        if (network.addAddress(self) === undefined) this.isSelfThere = true;
+        if (network.addAddress(self) !== undefined) return;
+        this.isSelfThere = true;
+        this.#ip(`address add ${self.address}/${self.prefixLength} dev net1`);
         return;
-      case "delete default":
-      case "foreign default": {
+      case "delete default": {
         const standing = network.observe().routes.find(({ destination }) => destination === "0.0.0.0/0");
-        if (standing !== undefined) network.removeRoute(standing);
-        if (drift.do === "foreign default") network.addRoute(foreignDefault);
+        if (standing !== undefined && network.removeRoute(standing) === undefined)
+          this.#ip("route delete default");
         return;
       }
+      case "foreign default":
+        if (network.replaceRoute(foreignDefault) === undefined)
+          this.#ip(`route replace default via ${foreignDefault.via} dev net1 proto 3`);
+        return;
       case "foreign route":
-        if (network.addRoute(foreignRoute) === undefined) this.routes = [foreignRoute];
+        if (network.addRoute(foreignRoute) !== undefined) return;
+        this.routes = [foreignRoute];
+        this.#ip(`route add ${foreignRoute.destination} via ${foreignRoute.via} dev eth0 proto 3`);
         return;
       case "link":
         network.setLink(drift.name === "eth0" ? interfaces.vpc : interfaces.external, drift.isUp);
+        this.#ip(`link set ${drift.name} ${drift.isUp ? "up" : "down"}`);
         this.#recount();
         return;
       case "forwarding off":
         network.setSysctl("net.ipv4.ip_forward", 0);
+        this.onCommand({ tool: "sysctl", setting: "net.ipv4.ip_forward=0" });
         return;
       default:
         throw new Error(`no such drift: ${JSON.stringify(drift satisfies never)}`);
@@ -186,7 +206,12 @@ export class Strangers {
 
   #restore(table: TableName, ...lines: readonly string[]): void {
     // A stranger's command that the kernel refuses changes nothing.
-    this.#kernel.tables.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
+    const { exitCode } = this.#kernel.tables.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
+    if (exitCode === 0) this.onCommand({ tool: "restore", table, lines });
+  }
+
+  #ip(line: string): void {
+    this.onCommand({ tool: "ip", line });
   }
 }
 

@@ -29,6 +29,8 @@ export class Player {
   /** The ledger was lost with the disk: an EIP that is a subnet's primary address may be taken for the gateway's own. */
   hasLost = false;
   hasDrifted = false;
+  /** The code that the last write was refused with. */
+  lastRefusal: string | undefined;
   readonly #variant: Variant;
   readonly #refused: RegExp | undefined;
   #epoch = 1;
@@ -191,7 +193,10 @@ export class Player {
   }
 
   #write(write: Write): void {
-    this.agent.write((state, context) => decide(write, state, context, () => ++this.#generation));
+    const refusal = this.agent.write((state, context) =>
+      decide(write, state, context, () => ++this.#generation),
+    );
+    this.lastRefusal = refusal?.code;
   }
 
   #drift(drift: Drift): void {

@@ -1,0 +1,113 @@
+/**
+ * The kernel in memory is no better than its likeness to the real one: the same scripts on both, with the real agent, leave
+ * the same rules, addresses and routes, and the same packets come out at the same places.
+ */
+import fc from "fast-check";
+import t, { type Test } from "tap";
+import { Gateway, variants } from "../support/gateway.ts";
+import type { HostName } from "../support/lab.ts";
+import { busyScripts } from "../support/model-kernel/arbitraries.ts";
+import { seed } from "../support/model-kernel/check.ts";
+import { LabPlayer } from "../support/model-kernel/lab-player.ts";
+import type { Step } from "../support/model-kernel/script.ts";
+import type { Fate, Transport } from "../support/model-kernel/tracer.ts";
+import { hosts, interfaces, ip, outside, pods, services } from "../support/model-kernel/universe.ts";
+import { packetOf } from "../support/model-kernel/works.ts";
+
+const runs = Math.ceil(8 * Number(process.env.NATGW_RUNS ?? 1));
+/** Draws of a DNAT: its first backend, one in between, its last. */
+const draws = [0, 0.4, 0.999];
+
+/** Who serves a port in the lab. */
+const servers = new Map<string, HostName>([
+  [hosts.outside, "outside"],
+  ["10.0.1.5", "pod1"],
+  ["10.0.1.6", "pod2"],
+]);
+
+interface Question {
+  readonly from: HostName;
+  readonly transport: Transport;
+  readonly address: string;
+  readonly port: number;
+}
+
+const questions: readonly Question[] = [
+  ...(["pod1", "pod2"] as const).flatMap((from) =>
+    (["tcp", "udp"] as const).map((transport) => ({
+      from,
+      transport,
+      address: hosts.outside,
+      port: services[transport][0],
+    })),
+  ),
+  ...["203.0.113.10", "203.0.113.11", "203.0.113.12", "203.0.113.13"].flatMap((address) =>
+    (["outside", "pod1", "pod2"] as const).flatMap((from) =>
+      [80, 8080].map((port) => ({ from, transport: "tcp" as const, address, port })),
+    ),
+  ),
+];
+
+for (const variant of variants.filter((one) => one.startsWith("iptables"))) {
+  t.test(variant, async (t) => {
+    t.comment(`seed ${seed}`);
+    const gateway = await Gateway.make(t, variant, { GATEWAY_V4: hosts.outside });
+    gateway.startAgent();
+    const theme = { drift: true, kills: true, lives: true, isCalm: true };
+    for (const script of fc.sample(busyScripts(theme, 12), { numRuns: runs, seed })) {
+      await t.test(script.map((step) => step.do).join(", "), (t) => compare(t, gateway, script));
+    }
+  });
+}
+
+async function compare(t: Test, gateway: Gateway, script: readonly Step[]): Promise<void> {
+  // Each script begins as a new pod does.
+  await gateway.agent.kill();
+  await gateway.loseState();
+  await gateway.lab.renewGateway();
+  await gateway.startAgent().whenReady();
+  const player = new LabPlayer(gateway);
+  t.teardown(() => player.model.stop());
+  await player.play(script);
+  await player.settle();
+  const words = { script: script.map((step) => JSON.stringify(step)) };
+  t.same(player.disagreements, [], "both agents accept the same", words);
+  t.same(await player.realHolding(), player.modelHolding(), "both kernels hold the same", words);
+  const isSilent = (fates: readonly Fate[]) => fates.every((fate) => answerOf(fate) === undefined);
+  const asked = questions.map((question) => ({ ...question, fates: fatesOf(player, question) }));
+  // Silence takes its time to be sure of: a few of them will do.
+  const silent = asked.filter(({ fates }) => isSilent(fates)).slice(0, 3);
+  for (const { from, fates, ...target } of [...asked.filter(({ fates }) => !isSilent(fates)), ...silent]) {
+    const expected = fates.map(answerOf).filter((answer) => answer !== undefined);
+    const name = `${from} asks ${target.address}:${target.port} by ${target.transport}`;
+    if (expected.length === 0) {
+      t.ok(await gateway.host(from).hearsNothing(target), `${name}: nobody answers`, words);
+      continue;
+    }
+    const answer = await gateway.host(from).ask(target);
+    const isExpected = expected.some(
+      (one) => "answeredBy" in answer && one.by === answer.answeredBy && one.seenAs === answer.seenAs,
+    );
+    t.ok(isExpected, name, { answer, expected, ...words });
+  }
+}
+
+function fatesOf({ model }: LabPlayer, { from, transport, address, port }: Question): readonly Fate[] {
+  const source = from === "outside" ? outside : (pods[from === "pod1" ? 0 : 1] ?? outside);
+  const nic = from === "outside" ? interfaces.external : interfaces.vpc;
+  return draws.map((draw) => {
+    const { tracer } = model.kernel;
+    const fate = tracer.send(packetOf(nic, source, ip(address), transport, port), draw);
+    if (fate.kind !== "dropped" && fate.entry !== undefined) tracer.forget(fate.entry);
+    return fate;
+  });
+}
+
+/** Who answers, and whom it sees; nobody where the port is not served, or where no way leads back. */
+function answerOf(fate: Fate): { readonly by: HostName; readonly seenAs: string } | undefined {
+  if (fate.kind !== "sent") return undefined;
+  const by = servers.get(fate.destination);
+  const isServed = [80, 81, 53].includes(fate.destinationPort);
+  const isLost = by === "outside" && fate.source.startsWith("10.");
+  return by === undefined || !isServed || isLost ? undefined : { by, seenAs: fate.source };
+}
