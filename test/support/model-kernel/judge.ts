@@ -10,14 +10,16 @@ import type { PassFindings } from "../../../agent/reconciler/findings.ts";
 import { emptyState, type State } from "../../../lib/admission/state.ts";
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { objectsOf } from "../../../lib/model/desired.ts";
-import { addressOf } from "../../../lib/model/ipv4.ts";
+import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import type { Disk, ModelAgent } from "./agent.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Oracle } from "./oracle.ts";
 import type { Fate, Packet } from "./tracer.ts";
-import { interfaces, ours, outside, pods } from "./universe.ts";
+import { hosts, interfaces, ip, ours, outside, pods } from "./universe.ts";
 import { packetOf, Works } from "./works.ts";
+
+const gatewayAddresses = new Set([ip(hosts.external), ip(hosts.vpc)]);
 
 export interface Scene {
   readonly kernel: ModelKernel;
@@ -42,6 +44,9 @@ export class Judge {
   #isGateOpened = false;
   #mayWrite = true;
   #passState: State = emptyState;
+  /** As the agent's first pass found it, and as that of the agent who opened the gate. */
+  #firstState: State = emptyState;
+  #openedState: State = emptyState;
 
   constructor(scene: Scene) {
     this.#scene = scene;
@@ -58,27 +63,44 @@ export class Judge {
 
   /** A pass begins. */
   onPassBegun(): void {
+    const { agent, disk } = this.#scene;
     this.#lies.clear();
     this.#seen = [];
-    this.#passState = this.#scene.disk.state;
+    this.#passState = disk.state;
+    if (agent.life.moments === 0) this.#firstState = disk.state;
+  }
+
+  /** A write was accepted or refused: what it changed is not Ready before a pass has seen it. */
+  onWritten(): void {
+    const { agent, disk } = this.#scene;
+    const judged = agent.findings?.state.desired ?? emptyState.desired;
+    for (const kind of kinds)
+      for (const [name, stored] of objectsOf(disk.state.desired, kind))
+        if (objectsOf(judged, kind).get(name) !== stored && agent.board.statusOf(objectId(kind, name)).ready)
+          this.blame(`${kind} ${name} is Ready as no pass has seen it`);
   }
 
   /** Between any two effects of the agent. */
   onMoment(): void {
+    const { kernel } = this.#scene;
     if (!this.#isFresh) return;
-    const { agent, kernel } = this.#scene;
-    if (agent.hasVerified) this.#isFresh = false;
-    if (!this.#isFresh || this.#isGateOpened) return;
     for (const pod of pods) {
+      if (this.#isGateOpened && !this.#isServed(pod)) continue;
       for (const isStray of [false, true]) {
         const fate = kernel.tracer.send({ ...packetOf(interfaces.vpc, pod, outside, "udp", 53), isStray });
         if (fate.kind === "sent" && fate.source === pod)
-          this.blame(
-            `${pod} crossed untranslated${isStray ? " as a stray" : ""} before anything was verified`,
-          );
+          this.blame(`${pod} crossed untranslated${isStray ? " as a stray" : ""} in a fresh namespace`);
         if (fate.kind !== "dropped" && fate.entry !== undefined) kernel.tracer.forget(fate.entry);
       }
     }
+  }
+
+  /** True of a pod that was to be translated when the agent began, unless something happened that it may wait for. */
+  #isServed(pod: Ipv4): boolean {
+    const { desired, leases } = this.#scene.disk.state;
+    if (!this.isSound || this.drifts > 0 || leases.size > 0 || this.#openedState.desired !== desired)
+      return false;
+    return new Oracle(desired, { own: gatewayAddresses, kept: new Set() }).leavesBy(pod) !== undefined;
   }
 
   /** A packet that cannot begin a flow never leaves the VPC untranslated, once there is a guard. */
@@ -90,6 +112,7 @@ export class Judge {
 
   onPass(findings: PassFindings): void {
     const { kernel, agent } = this.#scene;
+    if (agent.hasVerified) this.#isFresh = false;
     if (findings.verdicts === undefined) return;
     // What strangers did since the pass read for the last time it cannot know of.
     if (this.#seen.some((drifts) => drifts !== this.drifts)) return;
@@ -134,7 +157,9 @@ export class Judge {
     if (!this.#mayWrite && !this.#scene.disk.state.isSet) this.blame(`wrote what was never adopted: ${what}`);
     const isGateNft =
       what.includes("delete table ip natgw_gate") && !what.includes("hook forward priority -300");
-    if (isGateNft || what.includes("-X NATGW_GATE")) this.#isGateOpened = true;
+    if (!isGateNft && !what.includes("-X NATGW_GATE")) return;
+    this.#isGateOpened = true;
+    this.#openedState = this.#firstState;
   }
 
   #onFlowRemoved(flow: Flow): void {

@@ -197,6 +197,7 @@ export class Player {
       decide(write, state, context, () => ++this.#generation),
     );
     this.lastRefusal = refusal?.code;
+    this.judge.onWritten();
   }
 
   #drift(drift: Drift): void {
