@@ -90,6 +90,8 @@ const neverMs = 2 ** 30;
 
 export class ModelAgent {
   readonly life = new Life();
+  /** Addresses for which somebody else answered when this agent asked last. */
+  readonly contested = new Set<Ipv4>();
   readonly board: StatusBoard;
   readonly #reconciler: Reconciler;
   readonly #around: Surroundings;
@@ -196,6 +198,10 @@ export class ModelAgent {
     return {
       probe: async (addresses) => {
         await wire.asked();
+        for (const { address } of addresses) {
+          if (wire.claimed.has(address)) this.contested.add(address);
+          else this.contested.delete(address);
+        }
         return new Map(
           addresses.flatMap(({ address }) =>
             wire.claimed.has(address) ? [[address, "02:00:00:00:00:99"] as const] : [],

@@ -7,11 +7,12 @@
  * - before live state was adopted nothing is written at all.
  */
 import type { PassFindings } from "../../../agent/reconciler/findings.ts";
-import { emptyState, type State } from "../../../lib/admission/state.ts";
+import { emptyState, ledgerKey, type State } from "../../../lib/admission/state.ts";
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { objectsOf } from "../../../lib/model/desired.ts";
 import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import type { AddressStep } from "../../../lib/plan/addresses.ts";
 import type { Disk, ModelAgent } from "./agent.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Oracle } from "./oracle.ts";
@@ -74,10 +75,16 @@ export class Judge {
   onWritten(): void {
     const { agent, disk } = this.#scene;
     const judged = agent.findings?.state.desired ?? emptyState.desired;
-    for (const kind of kinds)
-      for (const [name, stored] of objectsOf(disk.state.desired, kind))
-        if (objectsOf(judged, kind).get(name) !== stored && agent.board.statusOf(objectId(kind, name)).ready)
+    const { desired } = disk.state;
+    for (const kind of kinds) {
+      for (const [name, stored] of objectsOf(desired, kind)) {
+        const { spec } = stored;
+        const isEipNew = "eip" in spec && judged.eips.get(spec.eip) !== desired.eips.get(spec.eip);
+        const isNew = isEipNew || objectsOf(judged, kind).get(name) !== stored;
+        if (isNew && agent.board.statusOf(objectId(kind, name)).ready)
           this.blame(`${kind} ${name} is Ready as no pass has seen it`);
+      }
+    }
   }
 
   /** Between any two effects of the agent. */
@@ -155,11 +162,19 @@ export class Judge {
   #onWrite(what: string): void {
     if (this.#lies.size > 0) this.blame(`wrote after a reading that was cut short: ${what}`);
     if (!this.#mayWrite && !this.#scene.disk.state.isSet) this.blame(`wrote what was never adopted: ${what}`);
+    if (what.startsWith('{"kind":"add","entry"')) this.#onAddressAdded(JSON.parse(what) as AddressStep);
     const isGateNft =
       what.includes("delete table ip natgw_gate") && !what.includes("hook forward priority -300");
     if (!isGateNft && !what.includes("-X NATGW_GATE")) return;
     this.#isGateOpened = true;
     this.#openedState = this.#firstState;
+  }
+
+  /** What the ledger names is the gateway's to take back, whoever answers. */
+  #onAddressAdded({ entry }: AddressStep): void {
+    const isContested = this.#scene.agent.contested.has(entry.address);
+    if (isContested && !this.#passState.ledger.addresses.has(ledgerKey(entry)))
+      this.blame(`took ${entry.address} from a neighbour`);
   }
 
   #onFlowRemoved(flow: Flow): void {

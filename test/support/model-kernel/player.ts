@@ -1,4 +1,5 @@
 /** Plays a script on a model kernel with the real reconciler. */
+import { setImmediate } from "node:timers/promises";
 import { emptyState } from "../../../lib/admission/state.ts";
 import { objectsOf } from "../../../lib/model/desired.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
@@ -69,6 +70,8 @@ export class Player {
     this.kernel.network.setLink(interfaces.external, true);
     this.judge.drifts++;
     if (!this.disk.state.isSet) this.#write({ do: "set", objects: [] });
+    // What was asked before is answered before: then comes the time for every retry.
+    await setImmediate();
     this.clock.pass(400_000);
     for (let count = 0; count < mostPasses; count++) {
       this.judge.at = `settling ${count}`;
@@ -122,7 +125,7 @@ export class Player {
         this.agent = this.#newAgent();
         this.#opened = [];
         this.isStrayed = false;
-        this.hasLost = false;
+        this.hasLost = this.disk.isFull;
         return;
       case "lose state":
         this.agent.kill();
@@ -172,6 +175,8 @@ export class Player {
       case "disk full":
         this.judge.isSound = false;
         this.disk.isFull = act.isFull;
+        // What could not be written down was lost.
+        this.hasLost = true;
         return;
       case "claim":
         this.judge.isSound = false;
