@@ -2,7 +2,7 @@
  * Keeps the ledger ahead of the kernel: what is about to be put there is written down first, what was taken out is
  * struck off afterwards. A crash in between leaves the ledger naming too much, never too little.
  */
-import type { LedgerAddress, State, StateChange } from "../../lib/admission/state.ts";
+import type { Ledger, LedgerAddress, State, StateChange } from "../../lib/admission/state.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { StatePort } from "../api/ports.ts";
 import type { Outlook } from "./outlook.ts";
@@ -18,20 +18,27 @@ export async function writeAhead(
   outlook: Outlook,
   namedByRules: ReadonlySet<Ipv4>,
 ): Promise<void> {
-  const { addresses, compiled, own } = outlook;
-  const desired = new Set(compiled.program.eips.map(({ address }) => address));
-  await write(store, ({ ledger }) => {
-    const leaving = new Set(namedByRules);
-    // A route says by itself that its EIP was ours, whether or not the ledger knows.
-    for (const { entry } of addresses.remove) leaving.add(entry.address);
-    for (const { address } of ledger.addresses.values()) leaving.add(address);
-    return [
-      ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing].map(added),
-      ...[...leaving]
-        .filter((address) => !desired.has(address) && !own.has(address) && !ledger.retired.has(address))
-        .map((address): StateChange => ({ type: "retire", address })),
-    ];
-  });
+  const { addresses } = outlook;
+  await write(store, ({ ledger }) => [
+    ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing].map(added),
+    ...[...leavingEips(outlook, ledger, namedByRules)]
+      .filter((address) => !ledger.retired.has(address))
+      .map((address): StateChange => ({ type: "retire", address })),
+  ]);
+}
+
+/** EIPs of ours that nobody asks for any more. */
+export function leavingEips(
+  { addresses, compiled, own }: Outlook,
+  ledger: Ledger,
+  namedByRules: ReadonlySet<Ipv4>,
+): ReadonlySet<Ipv4> {
+  const leaving = new Set(namedByRules);
+  // A route says by itself that its EIP was ours, whether or not the ledger knows.
+  for (const { entry } of addresses.remove) leaving.add(entry.address);
+  for (const { address } of ledger.addresses.values()) leaving.add(address);
+  for (const { address } of compiled.program.eips) leaving.delete(address);
+  return leaving.difference(own);
 }
 
 /** After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. */

@@ -13,6 +13,7 @@ import { emptyLedger, ledgerKey, type State } from "../../lib/admission/state.ts
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { objectsOf } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import {
   type AddressStep,
@@ -32,7 +33,7 @@ import { keyOf } from "./fights.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
 import { Heritage } from "./heritage.ts";
-import { beginEpoch, strikeOff, writeAhead } from "./ledger-keeper.ts";
+import { beginEpoch, leavingEips, strikeOff, writeAhead } from "./ledger-keeper.ts";
 import type { PassRequest } from "./loop.ts";
 import { type Circumstances, createLookAhead, type LookAhead, type Outlook, type Seen } from "./outlook.ts";
 import { RuleWriter } from "./rule-writer.ts";
@@ -55,6 +56,8 @@ export class Pass {
   #firstRevision = 0;
   readonly #drift = new Drift();
   readonly #unswept = new Unswept();
+  /** EIPs whose flows are to go, whether or not the ledger could be written. */
+  #leaving = new Set<Ipv4>();
   /** Names what the last pass was made from that left nothing to be done at once. */
   #doneVersion = "";
   #uncleanPasses = 0;
@@ -207,17 +210,20 @@ export class Pass {
   }
 
   async #sweepFlows(
-    { compiled: { program }, addresses }: Outlook,
+    outlook: Outlook,
     before: Seen,
     version: string,
     refusals: Refusal[],
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
     this.#sweptAtMs = this.#parts.clock.bootMs();
-    const { retired } = this.#parts.store.current.ledger;
+    const { ledger } = this.#withLedger(this.#parts.store.current);
+    const named = this.#parts.dataplane.eipsIn(before.rules);
+    for (const address of leavingEips(outlook, ledger, named)) this.#leaving.add(address);
+    const retired = ledger.retired.union(this.#leaving);
     // Flows to an EIP end here while its address stands; without it they go where their route leads.
-    const network = withoutRemoved(before.network, addresses.remove);
-    const contradicts = compileContradicts({ program, retired, network });
+    const network = withoutRemoved(before.network, outlook.addresses.remove);
+    const contradicts = compileContradicts({ program: outlook.compiled.program, retired, network });
     return orRefusal("flows", refusals, () => this.#sweep.sweep(contradicts, version, signal));
   }
 
@@ -272,6 +278,7 @@ export class Pass {
     const verdicts = judge(state.desired, residual.compiled, evidence);
     const isDone = residual.changes.length === 0 && remaining.length === 0;
     const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
+    if (isSwept) this.#leaving = new Set();
     await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
     const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
     announcer.announce(this.#newlyHeld(before, after, residual));
