@@ -162,7 +162,7 @@ export class Judge {
   #onWrite(what: string): void {
     if (this.#lies.size > 0) this.blame(`wrote after a reading that was cut short: ${what}`);
     if (!this.#mayWrite && !this.#scene.disk.state.isSet) this.blame(`wrote what was never adopted: ${what}`);
-    if (what.startsWith('{"kind":"add","entry"')) this.#onAddressAdded(JSON.parse(what) as AddressStep);
+    if (/^{"kind":"add",.*"entry":/.test(what)) this.#onAddressAdded(JSON.parse(what) as AddressStep);
     const isGateNft =
       what.includes("delete table ip natgw_gate") && !what.includes("hook forward priority -300");
     if (!isGateNft && !what.includes("-X NATGW_GATE")) return;

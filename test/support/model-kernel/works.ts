@@ -68,6 +68,8 @@ export class Works {
         one.externalPort === original.destinationPort,
     );
     if (dnat !== undefined) return objectId("dnat", dnat.name);
+    const eip = oracle.eips.get(original.destination);
+    if (eip !== undefined) return objectId("eip", eip.name);
     const outward = oracle.fips.find(({ internalIp }) => internalIp === original.source);
     if (outward !== undefined && reply.source.startsWith("203.")) return objectId("fip", outward.name);
     const pool = oracle.snats.find(({ internalCIDR }) => contains(internalCIDR, original.source));
