@@ -100,6 +100,8 @@ export class Tracer {
         view.destination !== original.destination || view.destinationPort !== original.destinationPort;
       view.originalDestination = original.destination;
     }
+    // A martian: it says that it comes from here. Connection tracking never confirms it.
+    if (this.#network.isLocal(packet.source)) return { kind: "dropped", by: "route" };
     if (this.#network.isLocal(view.destination)) {
       const entry = isNew ? this.#confirm(protocol, original, view) : known;
       return { kind: "delivered", entry, ...tupleOf(view) };
