@@ -149,15 +149,19 @@ t.test("rtnetlink: what is encoded is decoded", async (t) => {
   t.equal(setDeviceSetting(5, "promote_secondaries", 1).payload.length, 16 + 4 + 4 + 4 + 8);
 });
 
-t.test("a batch is sent in bounded parts, answered in order, refusals as values", async (t) => {
+t.test("a batch is sent in bounded parts, its last message acknowledged, refusals as values", async (t) => {
   const sent: number[] = [];
+  const refused = new Map([
+    [151, 17],
+    [200, 16],
+  ]);
   const netlink = openNetlink(0, {
     open: () =>
-      script((sequences) => {
+      script((sequences, acknowledged) => {
         sent.push(sequences.length);
-        const stray = error(4_000_000_000, 5);
-        const answers = sequences.toReversed().map((sequence) => error(sequence, sequence === 151 ? 17 : 0));
-        return [concatBytes(stray, ...answers.slice(0, 60)), concatBytes(...answers.slice(60))];
+        const answered = sequences.filter((sequence) => refused.has(sequence) || acknowledged.has(sequence));
+        const answers = answered.map((sequence) => error(sequence, refused.get(sequence) ?? 0));
+        return [error(4_000_000_000, 5), ...answers];
       }),
   });
   t.same(await netlink.batch([], signal), []);
@@ -168,7 +172,7 @@ t.test("a batch is sent in bounded parts, answered in order, refusals as values"
   t.same(sent, [100, 100, 50]);
   t.same(
     errors.flatMap((error, index) => (error === undefined ? [] : [index, error.code])),
-    [150, "EEXIST"],
+    [150, "EEXIST", 199, "EBUSY"],
   );
   const large = { ...ping, payload: new Uint8Array(30_000) };
   await netlink.batch([large, large, large, ping], signal);
@@ -300,14 +304,21 @@ const ping = { type: 20, flags: 0, payload: new Uint8Array(0) };
 type Answer = Uint8Array | number;
 
 /** A socket that answers each send by what `answer` makes of its sequence numbers. */
-function script(answer: (sequences: readonly number[]) => Answer[], onClose = () => {}): NetlinkSocket {
+function script(
+  answer: (sequences: readonly number[], acknowledged: ReadonlySet<number>) => Answer[],
+  onClose = () => {},
+): NetlinkSocket {
   const waiting: Answer[] = [];
   let isClosed = false;
   return {
     async send(bytes) {
       const sequences: number[] = [];
-      forEachMessage(viewOf(bytes), bytes.length, (header) => sequences.push(header.sequence));
-      waiting.push(...answer(sequences));
+      const acknowledged = new Set<number>();
+      forEachMessage(viewOf(bytes), bytes.length, ({ sequence, flags }) => {
+        sequences.push(sequence);
+        if (flags & messageFlag.ack) acknowledged.add(sequence);
+      });
+      waiting.push(...answer(sequences, acknowledged));
       return bytes.length;
     },
     receive(buffer) {

@@ -97,7 +97,7 @@ function openSocket(protocol: number): NetlinkSocket {
   return socket ?? openNetlinkSocket(protocol);
 }
 
-/** A batch's acknowledgements must fit the socket's receive buffer, or the kernel drops some. */
+/** A batch's refusals must fit the socket's receive buffer, or the kernel drops some. */
 const maxBatchMessages = 100;
 /** And a send must fit its send buffer. */
 const maxBatchBytes = 64 * 1024;
@@ -187,22 +187,21 @@ class Connection implements ConversingConnection {
     this.#socket = undefined;
   }
 
+  /** Only the last message asks for an acknowledgement: refusals come unasked, and before it, since all is done in order. */
   async #exchangeBatch(messages: readonly NetlinkMessage[], signal: AbortSignal) {
     const first = this.#take(messages.length);
+    const last = messages.length - 1;
     const results: (NetlinkError | undefined)[] = new Array(messages.length).fill(undefined);
-    const answered = new Set<number>();
-    await this.#exchange(
-      encodeMessages(messages, first, messageFlag.ack),
-      signal,
-      (header, view, start, end) => {
-        const index = (header.sequence - first) >>> 0;
-        if (index >= messages.length || header.type !== controlType.error) return;
-        const outcome = parseAcknowledgement(view, header.flags, start, end);
-        if (outcome.errno !== 0) results[index] = netlinkError(outcome);
-        answered.add(index);
-        return answered.size === messages.length;
-      },
+    const asked = messages.map((message, index) =>
+      index === last ? { ...message, flags: message.flags | messageFlag.ack } : message,
     );
+    await this.#exchange(encodeMessages(asked, first, 0), signal, (header, view, start, end) => {
+      const index = (header.sequence - first) >>> 0;
+      if (index > last || header.type !== controlType.error) return;
+      const outcome = parseAcknowledgement(view, header.flags, start, end);
+      if (outcome.errno !== 0) results[index] = netlinkError(outcome);
+      return index === last;
+    });
     return results;
   }
 
