@@ -2,6 +2,7 @@
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Config } from "../config.ts";
 import { createIptablesDataplane } from "./iptables/dataplane.ts";
+import { readLegacyDigest } from "./iptables/legacy-digest.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
 import { createNftablesDataplane } from "./nftables/dataplane.ts";
@@ -22,6 +23,7 @@ export function openDataplane(
   return createIptablesDataplane({
     run,
     readGeneration: (signal) => readGeneration(nftables, signal),
+    readLegacyDigest,
     variant: async (signal) => {
       const choice = await chooseVariant(run, iptablesVariant, signal);
       if (choice.kind === "mixed") throw new GatewayError("mixed-variants", choice.message);

@@ -54,11 +54,15 @@ export interface Dataplane<Observed = unknown, Steps = unknown> {
 export interface Shortcut<Observed = unknown, Steps = unknown> {
   /** The last reading, where it is proved to be true still; `undefined` where only another reading can tell. */
   current(signal: AbortSignal): Promise<Observed | undefined>;
+  /** The last reading to plan a part on, where it is proved to be true still or {@link readBack} will prove that it was. */
+  base(signal: AbortSignal): Promise<Observed | undefined>;
   /**
    * Pure. From one part of a program to another, both without pools, where no rule outside of them depends on theirs. What
    * else the kernel holds is not looked at; on what the plan made, it plans nothing.
    */
   planPart(from: Program, to: Program, observed: Observed): RulePlan<Steps>;
+  /** What is there after what was applied to {@link base}; `undefined` where anything else was changed besides. */
+  readBack(signal: AbortSignal): Promise<Observed | undefined>;
 }
 
 /** Another dataplane that may have served in this namespace. */

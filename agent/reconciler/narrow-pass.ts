@@ -1,5 +1,5 @@
 /**
- * A pass over the few objects that were written, where the kernel proves that nothing else can have changed. Its price
+ * A pass over the few objects that were written, where the kernel proves that nothing else has changed. Its price
  * does not grow with the set. It uses the planners and the judge of every other pass, on the part of the set that the
  * change can reach, and leaves everything that is not plain to a whole pass: `undefined` asks for one.
  */
@@ -81,19 +81,19 @@ export class NarrowPass {
     signal: AbortSignal,
   ): Promise<readonly Change[] | undefined> {
     const { dataplane } = this.#parts;
-    const observed = await shortcut.current(signal);
-    if (observed === undefined) return undefined;
-    const plan = shortcut.planPart(from, to, observed);
-    if (plan.changes.length === 0) return plan.changes;
+    const base = await shortcut.base(signal);
+    if (base === undefined) return undefined;
+    const plan = shortcut.planPart(from, to, base);
     try {
-      await dataplane.apply(plan, signal);
+      if (plan.changes.length > 0) await dataplane.apply(plan, signal);
     } catch (error) {
       // A whole pass tries again, finds out who is at fault, and tells.
       if (error instanceof GatewayError) return undefined;
       throw error;
     }
-    const left = shortcut.planPart(from, to, await dataplane.observe(signal));
-    return left.changes.length === 0 ? plan.changes : undefined;
+    const after = await shortcut.readBack(signal);
+    if (after === undefined) return undefined;
+    return shortcut.planPart(from, to, after).changes.length === 0 ? plan.changes : undefined;
   }
 
   /** True where there are flows that the change may contradict: which of them do depends on the whole program. */

@@ -50,6 +50,8 @@ export class Reconciler implements ReconcilerPort {
   #hasVerified = false;
   /** What was written since the last pass began. */
   #written: Set<ObjectId> | "anything" = "anything";
+  /** Rules were written, by whom is yet to be looked at. */
+  #isLookDue = false;
   #held: { readonly network: ObservedNetwork | undefined; readonly keys: ReadonlySet<string> } | undefined;
 
   constructor(parts: ReconcilerParts) {
@@ -84,15 +86,25 @@ export class Reconciler implements ReconcilerPort {
     }
   }
 
-  /** Somebody wrote rules, the agent perhaps: a pass looks at it, but where the kernel proves that it was the agent. */
+  /**
+   * Somebody wrote rules, the agent perhaps: a pass looks at it, but where the kernel proves that it was the agent. That
+   * cannot be told while a pass is at work.
+   */
   async wakeUnlessOwn(reason: string): Promise<void> {
-    const { shortcut } = this.#parts.dataplane;
+    if (this.#isLookDue) return;
+    this.#isLookDue = true;
+    const isOwn = await this.#turnstile.pass(() => this.#wroteAlone());
+    if (!isOwn) this.#loop.wake(reason);
+  }
+
+  async #wroteAlone(): Promise<boolean> {
+    this.#isLookDue = false;
     try {
-      if ((await shortcut?.current(neverAborted)) !== undefined) return;
+      return (await this.#parts.dataplane.shortcut?.current(neverAborted)) !== undefined;
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
+      return false;
     }
-    this.#loop.wake(reason);
   }
 
   wake(reason: string): void {

@@ -1,5 +1,12 @@
 /** Writes what iptables-restore --noflush reads: the lines of one transaction. */
 import type { Rule, TableName } from "./rule.ts";
+import type { RuleDump } from "./save.ts";
+
+/** What iptables-restore is given for one table. */
+export interface Transaction {
+  readonly table: TableName;
+  readonly input: string;
+}
 
 /** One transaction of one table: all of it is applied, or nothing. */
 export function restoreInput(table: TableName, lines: readonly string[]): string {
@@ -28,4 +35,49 @@ export function deleteRule(chain: string, rule: Rule): string {
 /** Removes an empty chain that nothing jumps to. */
 export function deleteChain(chain: string): string {
   return `-X ${chain}`;
+}
+
+/** A chain that transactions change by single rules. */
+export interface EditedChain {
+  readonly table: TableName;
+  readonly chain: string;
+  /** How many rules longer it becomes. */
+  readonly growth: number;
+}
+
+const growthOf: Readonly<Record<string, number>> = { "-A": 1, "-I": 1, "-D": -1 };
+
+/** The chains that transactions change by single rules; `undefined` where one makes, empties or removes a chain. */
+export function editedChains(transactions: readonly Transaction[]): readonly EditedChain[] | undefined {
+  const edited = new Map<string, EditedChain>();
+  for (const { table, input } of transactions) {
+    if (input.includes("\n:")) return undefined;
+    for (const line of input.trimEnd().split("\n").slice(1, -1)) {
+      const [command = "", chain = ""] = line.split(" ", 2);
+      const growth = growthOf[command];
+      if (growth === undefined) return undefined;
+      const key = `${table} ${chain}`;
+      edited.set(key, { table, chain, growth: growth + (edited.get(key)?.growth ?? 0) });
+    }
+  }
+  return [...edited.values()];
+}
+
+/** True where two readings differ in no other chains than those edited, and in those by as many rules as they grow. */
+export function differsByEdits(before: RuleDump, after: RuleDump, edited: readonly EditedChain[]): boolean {
+  const growths = new Map(edited.map(({ table, chain, growth }) => [`${table} ${chain}`, growth]));
+  const isAsEdited = (table: TableName, chain: string, rules: readonly Rule[]) => {
+    const were = before.get(table)?.get(chain);
+    const growth = growths.get(`${table} ${chain}`);
+    if (were === undefined || growth === undefined) return rules === were;
+    return rules.length === were.length + growth;
+  };
+  return (
+    before.size === after.size &&
+    [...after].every(
+      ([table, chains]) =>
+        chains.size === before.get(table)?.size &&
+        [...chains].every(([chain, rules]) => isAsEdited(table, chain, rules)),
+    )
+  );
 }

@@ -1,5 +1,6 @@
 /** Reads what iptables-save prints. */
 import { GatewayError } from "../model/errors.ts";
+import { isSameMap } from "../remember.ts";
 import { parseRule } from "./parse-rule.ts";
 import { type Rule, type TableName, tableNames } from "./rule.ts";
 
@@ -50,59 +51,110 @@ export function splitSave(dump: string, needed: readonly TableName[]): readonly 
 /**
  * Parses one table of {@link splitSave}. Throws `unreadable` at a line that is no chain, rule or comment.
  *
- * @param before - an earlier reading of the table: a rule that is written as it was then is the same value, so that
- *   rereading 30,000 rules of which few changed costs a comparison each.
+ * @param before - an earlier reading of the table: a rule that is written as it was then is the same value, and so is a
+ *   chain whose rules all are, and a table whose chains all are. Rereading 30,000 rules of which few changed costs a
+ *   comparison each.
  */
 export function parseTable({ table, text }: TableText, before?: TableRules): TableRules {
-  const chains = new Map<string, Rule[]>();
-  let name = "";
+  const readers = new Map<string, ChainReader>();
   let reader: ChainReader | undefined;
   for (let at = lineEnd(text, 0) + 1; at < text.length; ) {
+    const next = reader?.follow(text, at);
+    if (next !== undefined) {
+      at = next;
+      continue;
+    }
     const end = lineEnd(text, at);
-    if (text.startsWith("-A ", at)) {
-      const space = text.indexOf(" ", at + 3);
-      const stop = space < 0 || space > end ? end : space;
-      if (reader === undefined || !isAt(text, name, at + 3, stop)) {
-        name = text.slice(at + 3, stop);
-        const rules = chains.get(name);
-        if (rules === undefined)
-          throw unreadable(`table ${table} has a rule in no chain: ${text.slice(at, end)}`);
-        reader = new ChainReader(rules, before?.get(name) ?? []);
+    const line = text.slice(at, end);
+    if (line.startsWith("-A ")) {
+      if (!reader?.read(line)) {
+        reader = readers.get(line.split(" ", 2)[1] ?? "");
+        if (!reader?.read(line)) throw unreadable(`table ${table} has a rule in no chain: ${line}`);
       }
-      reader.read(text, Math.min(stop + 1, end), end);
-    } else if (text.startsWith(":", at)) {
-      const space = text.indexOf(" ", at);
-      if (space < 0 || space > end)
-        throw unreadable(`table ${table} has a cut chain line: ${text.slice(at, end)}`);
-      chains.set(text.slice(at + 1, space), []);
-    } else if (end > at && text[at] !== "#") {
-      throw unreadable(`table ${table} has an unexpected line: ${text.slice(at, end)}`);
+    } else if (line.startsWith(":")) {
+      const space = line.indexOf(" ");
+      if (space < 0) throw unreadable(`table ${table} has a cut chain line: ${line}`);
+      const name = line.slice(1, space);
+      readers.set(name, new ChainReader(name, before?.get(name)));
+    } else if (line !== "" && !line.startsWith("#")) {
+      throw unreadable(`table ${table} has an unexpected line: ${line}`);
     }
     at = end + 1;
   }
-  return chains;
+  const chains = new Map([...readers].map(([name, { rules }]) => [name, rules]));
+  return before !== undefined && isSameMap(chains, before) ? before : chains;
 }
 
-/** Reads a chain's rules alongside an earlier reading, which it follows over single removals and additions. */
-class ChainReader {
-  readonly #rules: Rule[];
-  readonly #before: readonly Rule[];
-  #next = 0;
+/**
+ * Parses the listing of one chain (`iptables -S CHAIN`). Throws `unreadable` at a line that is not of that chain, where
+ * the line that names it is missing, and where the last is cut; that whole lines are missing, a listing does not tell.
+ */
+export function parseChain(chain: string, text: string, before?: readonly Rule[]): readonly Rule[] {
+  const reader = new ChainReader(chain, before);
+  const head = text.slice(0, lineEnd(text, 0));
+  if (head !== `-N ${chain}` && !head.startsWith(`-P ${chain} `))
+    throw unreadable(`the listing of ${chain} begins with: ${head}`);
+  if (!text.endsWith("\n")) throw unreadable(`the listing of ${chain} is cut within a line`);
+  for (let at = head.length + 1; at < text.length; ) {
+    const next = reader.follow(text, at);
+    const line = next === undefined ? text.slice(at, lineEnd(text, at)) : "";
+    if (next === undefined && !reader.read(line))
+      throw unreadable(`the listing of ${chain} has an unexpected line: ${line}`);
+    at = next ?? at + line.length + 1;
+  }
+  return reader.rules;
+}
 
-  constructor(rules: Rule[], before: readonly Rule[]) {
-    this.#rules = rules;
+/** Reads a chain's rules alongside an earlier reading, which it follows over removals and additions. */
+class ChainReader {
+  readonly #start: string;
+  readonly #before: readonly Rule[];
+  readonly #rules: Rule[] = [];
+  #next = 0;
+  /** Where the earlier reading has each rule; made where it is lost track of. */
+  #positions: ReadonlyMap<string, number> | undefined;
+
+  constructor(name: string, before: readonly Rule[] = []) {
+    this.#start = `-A ${name}`;
     this.#before = before;
   }
 
-  read(text: string, from: number, to: number): void {
-    for (const ahead of [0, 1]) {
-      const known = this.#before[this.#next + ahead];
-      if (known === undefined || !isAt(text, known.raw, from, to)) continue;
-      this.#next += ahead + 1;
-      this.#rules.push(known);
-      return;
-    }
-    this.#rules.push(parseRule(detached(text.slice(from, to))));
+  /** The earlier reading itself where it reads the same. */
+  get rules(): readonly Rule[] {
+    const [rules, before] = [this.#rules, this.#before];
+    return rules.length === before.length && rules.every((rule, at) => rule === before[at]) ? before : rules;
+  }
+
+  /** Takes the line at `at`, where it is the rule that comes next. @returns where the line after it begins */
+  follow(text: string, at: number): number | undefined {
+    const known = this.#before[this.#next];
+    if (known === undefined || !text.startsWith(this.#start, at)) return undefined;
+    const from = at + this.#start.length + 1;
+    const end = from + known.raw.length;
+    if (text[end] !== "\n" || text[from - 1] !== " " || !text.startsWith(known.raw, from)) return undefined;
+    this.#next++;
+    this.#rules.push(known);
+    return end + 1;
+  }
+
+  /** Takes any other line. @returns false where it is no rule of this chain */
+  read(line: string): boolean {
+    const length = this.#start.length;
+    if (!line.startsWith(this.#start) || (line.length > length && line[length] !== " ")) return false;
+    // A copy: a slice would keep the whole dump it was cut from in memory, for as long as the rule is known.
+    const raw = ` ${line.slice(length + 1)}`.slice(1);
+    const at = this.#find(raw);
+    const known = at === undefined ? undefined : this.#before[at];
+    if (at !== undefined) this.#next = at + 1;
+    this.#rules.push(known ?? parseRule(raw));
+    return true;
+  }
+
+  #find(raw: string): number | undefined {
+    for (const at of [this.#next, this.#next + 1]) if (this.#before[at]?.raw === raw) return at;
+    if (this.#next >= this.#before.length) return undefined;
+    this.#positions ??= new Map(this.#before.map((rule, at) => [rule.raw, at]));
+    return this.#positions.get(raw);
   }
 }
 
@@ -111,18 +163,9 @@ export function parseSave(dump: string, needed: readonly TableName[] = tableName
   return new Map(splitSave(dump, needed).map((table) => [table.table, parseTable(table)]));
 }
 
-/** A copy: a slice would keep the whole dump it was cut from in memory, for as long as the rule is known. */
-function detached(slice: string): string {
-  return ` ${slice}`.slice(1);
-}
-
 function lineEnd(text: string, from: number): number {
   const end = text.indexOf("\n", from);
   return end < 0 ? text.length : end;
-}
-
-function isAt(text: string, word: string, from: number, to: number): boolean {
-  return word.length === to - from && text.startsWith(word, from);
 }
 
 function unreadable(what: string): GatewayError {

@@ -120,8 +120,12 @@ for (const variant of variants) {
       await expectWhole(t);
     });
 
-    // Moves the generation of nf_tables: a ruleset that is known to be at rest is not read.
-    const stir = () => gw.lab.exec("gw", ["nft", "add table ip stirred; delete table ip stirred"]);
+    // A ruleset that is known to be at rest is not read: moves the generation of nf_tables, or what legacy's tables hold.
+    const stirring =
+      variant === "iptables-legacy"
+        ? ["iptables-legacy", "--wait", "-t", "mangle", "-A", "OUTPUT"]
+        : ["nft", "add table ip stirred; delete table ip stirred"];
+    const stir = () => gw.lab.exec("gw", stirring);
 
     await t.test("a reading that is cut short writes nothing, whatever it exits with", async (t) => {
       const before = await gw.rules("nat");

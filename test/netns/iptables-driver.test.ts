@@ -1,13 +1,16 @@
 /** The iptables dataplane against the kernel, in both variants, each in a namespace of its own. */
 import t from "tap";
 import { createIptablesDataplane } from "../../agent/kernel/iptables/dataplane.ts";
-import type { Variant } from "../../agent/kernel/iptables/tools.ts";
+import { readLegacyDigest } from "../../agent/kernel/iptables/legacy-digest.ts";
+import { listChain, type Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
 import type { GateState } from "../../agent/kernel/seams.ts";
+import { parseChain } from "../../lib/iptables/save.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
+import { enterNamespace } from "../support/enter-namespace.ts";
 import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";
 
 const signal = new AbortController().signal;
@@ -348,6 +351,15 @@ for (const variant of ["nft", "legacy"] as const) {
       t.notOk(lab.dataplane.holdsRules(await lab.observe()), "nothing of it was applied");
     });
 
+    await t.test("a chain's own listing says what the dump of all says", async (t) => {
+      await lab.converge(full);
+      const nat = (await lab.observe()).rules.get("nat") ?? new Map<string, never>();
+      for (const [chain, rules] of nat) {
+        const text = await listChain(variant, { table: "nat", chain }, lab.run, signal);
+        t.equal(parseChain(chain, text, rules), rules, chain);
+      }
+    });
+
     await t.test("a dump cut short throws", async (t) => {
       await lab.converge(full);
       for (const share of [0.2, 0.5, 0.9]) {
@@ -364,6 +376,34 @@ for (const variant of ["nft", "legacy"] as const) {
     });
   });
 }
+
+t.test("legacy: the kernel's own word that nothing moved", async (t) => {
+  const namespace = testName("ipt-digest");
+  await addNamespaces([namespace]);
+  t.teardown(() => deleteNamespace(namespace));
+  const lab = new Lab(namespace, "legacy");
+  const leave = enterNamespace(namespace);
+  t.teardown(leave);
+  t.equal(await readLegacyDigest(), "", "no table");
+  t.equal((await lab.run(["iptables-legacy-save"])).stdout, "", "asking made none");
+  await lab.converge(full);
+  await lab.iptables("-t filter -A OUTPUT -j ACCEPT");
+  const before = await readLegacyDigest();
+  await lab.run(["ip", "link", "set", "lo", "up"]);
+  await lab.run(["bash", "-c", "echo counted > /dev/udp/127.0.0.1/9"]);
+  t.match((await lab.run(["iptables-legacy", "-L", "OUTPUT", "-v", "-x"])).stdout, /^ +[1-9].* ACCEPT/m);
+  t.equal(await readLegacyDigest(), before, "what rules counted is no change");
+  for (const act of [
+    "-t nat -A EXCLUSIVE_DNAT -s 192.0.2.3/32 -j RETURN",
+    "-t nat -D EXCLUSIVE_DNAT -s 192.0.2.3/32 -j RETURN",
+    "-t mangle -P FORWARD DROP",
+    "-t raw -A OUTPUT -j ACCEPT",
+  ]) {
+    const last = await readLegacyDigest();
+    await lab.iptables(act);
+    t.not(await readLegacyDigest(), last, act);
+  }
+});
 
 t.test("rules that nft made and iptables cannot read are never an empty table", async (t) => {
   const namespace = testName("ipt-foreign");

@@ -27,24 +27,48 @@ class FakeKernel {
   barrier = "";
   save: (dump: string) => string = (dump) => dump;
   fail: (input: string) => CommandOutput | undefined = () => undefined;
+  list: (listing: string) => string = (listing) => listing;
+  generation = 1;
 
   readonly run: Run = async (argv, { stdin = "" }: CommandOptions = {}) => {
-    const [command = ""] = argv;
-    this.calls.push(command);
+    const [command = "", , , verb, chain = ""] = argv;
+    this.calls.push(verb === "-S" ? `${command} -S ${chain}` : command);
+    if (verb === "-S") {
+      const rules = this.nat.rules(chain).map((rule) => `-A ${chain} ${rule}\n`);
+      return ok(this.list([`-N ${chain}\n`, ...rules].join("")));
+    }
     if (command.endsWith("-save"))
       return ok(this.save(this.nat.save() + this.mangle.save() + this.filter.save()));
     if (command.endsWith("-restore")) return this.fail(stdin) ?? this.#restore(stdin);
     if (argv[1] === "-f") {
       this.barrier += stdin;
+      this.generation++;
       return ok("");
     }
     return { exitCode: 1, stdout: "", stderr: absent };
   };
 
+  readonly stamps = {
+    readGeneration: async () => this.generation,
+    readLegacyDigest: async () => this.nat.save() + this.mangle.save() + this.filter.save(),
+  };
+
+  /** What was run since the last call. */
+  takeCalls(): readonly string[] {
+    return this.calls.splice(0);
+  }
+
+  /** Somebody else's. */
+  meddle(line: string): void {
+    this.nat.restore(`*nat\n${line}\nCOMMIT\n`);
+    this.generation++;
+  }
+
   #restore(input: string): CommandOutput {
     const table = [this.nat, this.mangle, this.filter].find((one) => input.startsWith(`*${one.table}\n`));
     try {
       table?.restore(input);
+      this.generation++;
       return ok("");
     } catch (error) {
       const line = input.split("\n").findIndex((text) => String(error).endsWith(text)) + 1;
@@ -57,8 +81,8 @@ function ok(stdout: string): CommandOutput {
   return { exitCode: 0, stdout, stderr: "# Warning: iptables-legacy tables present\n" };
 }
 
-async function converge(kernel: FakeKernel, variant: Variant, program = one) {
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant });
+async function converge(kernel: FakeKernel, variant: Variant, program = one, options = {}) {
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant, ...options });
   const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
   await dataplane.apply(plan, signal);
   return dataplane;
@@ -104,6 +128,112 @@ t.test("nft: guard and gate are nftables tables", async (t) => {
     4,
     "after two listings, a save and the barrier",
   );
+});
+
+const moved: Program = { ...one, fips: one.fips.map((fip) => ({ ...fip, internalIp: ip("10.0.0.2") })) };
+
+for (const variant of ["nft", "legacy"] as const) {
+  /** A gateway at rest whose FIP is then led elsewhere by a narrow pass, with what somebody else does in between. */
+  const narrow = async (meddle: (kernel: FakeKernel) => void = () => {}, to = moved) => {
+    const kernel = new FakeKernel();
+    const dataplane = await converge(kernel, variant, one, kernel.stamps);
+    const { shortcut } = dataplane;
+    const seen = await dataplane.observe(signal);
+    kernel.takeCalls();
+    const base = await shortcut?.base(signal);
+    if (shortcut === undefined || base === undefined) throw new Error("nothing to begin from");
+    const plan = shortcut.planPart(one, to, base);
+    await dataplane.apply(plan, signal);
+    meddle(kernel);
+    return { kernel, dataplane, shortcut, seen, base, plan, after: await shortcut.readBack(signal) };
+  };
+
+  t.test(`${variant}: a single change is read back where it was made`, async (t) => {
+    const { kernel, dataplane, shortcut, seen, base, plan, after } = await narrow();
+    t.equal(base, seen);
+    t.equal(plan.changes.length, 4);
+    t.same(kernel.takeCalls(), [
+      `iptables-${variant}-restore`,
+      ...(variant === "legacy"
+        ? ["iptables-legacy-save"]
+        : ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"]),
+    ]);
+    t.ok(after && shortcut.planPart(one, moved, after).changes.length === 0);
+    t.equal(after?.rules.get("nat")?.get("HAIRPIN_SNAT"), base.rules.get("nat")?.get("HAIRPIN_SNAT"));
+    const whole = await createIptablesDataplane({ run: kernel.run, variant }).observe(signal);
+    t.same(after, whole, "as if all had been read");
+    await dataplane.observe(signal);
+    kernel.takeCalls();
+    t.same(await dataplane.observe(signal), whole);
+    t.ok(await shortcut.current(signal));
+    t.same(kernel.takeCalls(), [], "and at rest nothing is read");
+  });
+
+  t.test(`${variant}: what else was changed is no single change`, async (t) => {
+    const [rule] = ["-s 192.0.2.1/32 -j RETURN"];
+    for (const line of [
+      `-A EXCLUSIVE_DNAT ${rule}`,
+      `-I EXCLUSIVE_DNAT 1 ${rule}`,
+      `-A SHARED_DNAT ${rule}`,
+      `-A POSTROUTING ${rule}`,
+      ":OTHERS - [0:0]",
+      "-D PREROUTING -j DNAT_FILTER",
+    ]) {
+      const { dataplane, after, kernel } = await narrow((kernel) => kernel.meddle(line));
+      t.equal(after, undefined, line);
+      const whole = await createIptablesDataplane({ run: kernel.run, variant }).observe(signal);
+      t.same(await dataplane.observe(signal), whole, "the next reading has it");
+    }
+    const { after, plan } = await narrow((kernel) => kernel.meddle(`-A SHARED_DNAT ${rule}`), one);
+    t.same(plan.changes, [], "nothing to do");
+    t.equal(after, undefined, "is no proof");
+  });
+
+  t.test(`${variant}: a ruleset at rest is not read, one that moved is`, async (t) => {
+    const kernel = new FakeKernel();
+    const dataplane = await converge(kernel, variant, one, kernel.stamps);
+    const seen = await dataplane.observe(signal);
+    kernel.takeCalls();
+    t.equal(await dataplane.observe(signal), seen);
+    t.same(kernel.takeCalls(), []);
+    kernel.meddle("-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN");
+    t.equal(await dataplane.shortcut?.current(signal), undefined);
+    const { changes } = dataplane.plan(one, await dataplane.observe(signal), "open");
+    t.match(
+      changes.filter(({ subsystem }) => subsystem === "rule"),
+      [{ action: "remove", text: "-D EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN" }],
+    );
+    t.ok(kernel.takeCalls().includes(`iptables-${variant}-save`));
+  });
+}
+
+t.test("nft: a chain's listing that was cut short is not believed", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "nft", one, kernel.stamps);
+  const base = await dataplane.observe(signal);
+  const plan = dataplane.shortcut?.planPart(one, moved, base);
+  if (plan === undefined) throw new Error("no shortcut");
+  await dataplane.apply(plan, signal);
+  kernel.list = (listing) => listing.replace(/-A .*\n/, "");
+  t.equal(await dataplane.shortcut?.readBack(signal), undefined);
+  for (const cut of [(listing: string) => listing.slice(0, -20), () => ""]) {
+    kernel.list = cut;
+    await t.rejects(async () => dataplane.shortcut?.readBack(signal), { code: "unreadable" });
+  }
+  kernel.list = (listing) => listing;
+  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
+});
+
+t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft", ...kernel.stamps });
+  await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
+  const closed = await dataplane.observe(signal);
+  t.ok(kernel.takeCalls().includes("iptables-nft-save"));
+  await dataplane.apply(dataplane.plan(one, closed, "open"), signal);
+  const open = await dataplane.observe(signal);
+  t.same(kernel.takeCalls(), ["nft", "nft", "nft"]);
+  t.equal(open.rules, closed.rules);
 });
 
 t.test("a read that was cut short is never an empty table", async (t) => {

@@ -1,7 +1,8 @@
 import t from "tap";
 import { maskedAddress, parseMasked } from "../../lib/iptables/masked.ts";
 import { parseRule } from "../../lib/iptables/parse-rule.ts";
-import { parseSave } from "../../lib/iptables/save.ts";
+import { editedChains, restoreInput } from "../../lib/iptables/restore.ts";
+import { parseChain, parseSave, parseTable } from "../../lib/iptables/save.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { holdsBack, parseBarrier, planBarrier, wantedBarrier } from "../../lib/nftables/barrier.ts";
@@ -153,6 +154,65 @@ t.test("rereading keeps the values of rules that stayed", async (t) => {
     now.map((one) => old.indexOf(one)),
     [0, -1, 2, 4],
   );
+
+  const other = table.read(before).get("PREROUTING");
+  t.equal(other, before.get("PREROUTING"), "a chain that reads the same");
+  const text = table
+    .save()
+    .replace(/^# .*\n/, "")
+    .replace("COMMIT\n", "");
+  const counted = text.replace(":PREROUTING ACCEPT [0:0]", ":PREROUTING ACCEPT [12:3456]");
+  const after = parseTable({ table: "nat", text });
+  t.equal(
+    parseTable({ table: "nat", text: counted }, after),
+    after,
+    "a table, whatever its policies counted",
+  );
+  const lost = parseTable({ table: "nat", text: text.replace(/.* 10\.0\.0\.[193]\n/g, "") }, after);
+  t.same(
+    lost.get("EXCLUSIVE_DNAT")?.map((one) => after.get("EXCLUSIVE_DNAT")?.indexOf(one)),
+    [3],
+    "several gone in a row",
+  );
+});
+
+t.test("the listing of one chain", async (t) => {
+  const rules = "-A SHARED_DNAT -d 203.0.113.1/32 -j RETURN\n-A SHARED_DNAT\n";
+  const read = parseChain("SHARED_DNAT", `-N SHARED_DNAT\n${rules}`);
+  t.same(
+    read.map(({ raw }) => raw),
+    ["-d 203.0.113.1/32 -j RETURN", ""],
+  );
+  t.equal(parseChain("SHARED_DNAT", `-N SHARED_DNAT\n${rules}`, read), read);
+  t.same(parseChain("INPUT", "-P INPUT ACCEPT\n"), []);
+  for (const bad of [
+    "",
+    rules,
+    "-N SHARED_DNAT",
+    `-N SHARED_SNAT\n${rules}`,
+    `-N SHARED_DNAT\n${rules.slice(0, -1)}`,
+    `-N SHARED_DNAT\n-A SHARED_SNAT -j DROP\n`,
+    `-N SHARED_DNAT\nout of memory\n`,
+  ])
+    t.throws(() => parseChain("SHARED_DNAT", bad, read), { code: "unreadable" }, bad);
+});
+
+t.test("what transactions change by single rules", async (t) => {
+  const nat = (...lines: readonly string[]) => ({ table: "nat", input: restoreInput("nat", lines) }) as const;
+  t.same(editedChains([]), []);
+  t.same(
+    editedChains([
+      nat("-D A -j DROP", "-A A -j DROP", "-I B 1 -j DROP"),
+      nat("-A B -j DROP", "-D C -j DROP"),
+    ]),
+    [
+      { table: "nat", chain: "A", growth: 0 },
+      { table: "nat", chain: "B", growth: 2 },
+      { table: "nat", chain: "C", growth: -1 },
+    ],
+  );
+  for (const line of [":A - [0:0]", "-X A"])
+    t.equal(editedChains([nat("-A B -j DROP"), nat("-A A -j DROP", line)]), undefined, line);
 });
 
 const eip = (n: number) => ({

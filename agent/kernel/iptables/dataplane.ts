@@ -1,11 +1,11 @@
 /** NAT by iptables, in either of its variants. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { Rule, TableName } from "../../../lib/iptables/rule.ts";
-import { parseTable, type RuleDump, splitSave, type TableRules } from "../../../lib/iptables/save.ts";
+import type { Rule } from "../../../lib/iptables/rule.ts";
+import type { RuleDump } from "../../../lib/iptables/save.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Program } from "../../../lib/model/program.ts";
-import { holdsBack, type ObservedBarrier, planBarrier } from "../../../lib/nftables/barrier.ts";
+import { holdsBack, planBarrier } from "../../../lib/nftables/barrier.ts";
 import type { Change } from "../../../lib/plan/change.ts";
 import { planTable } from "../../../lib/plan/iptables.ts";
 import {
@@ -23,22 +23,14 @@ import {
   isFilterGateClosed,
 } from "../../../lib/plan/iptables-owned.ts";
 import { planPart } from "../../../lib/plan/iptables-part.ts";
-import { isSameMap, keepWhile } from "../../../lib/remember.ts";
-import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
-import { nextGeneration } from "../nftables/transaction.ts";
-import type { Run } from "../run.ts";
 import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
-import { type Refusal, restore, save, type Transaction, type Variant } from "./tools.ts";
-
-export interface IptablesObserved {
-  readonly rules: RuleDump;
-  /** The nftables tables of guard and gate; `undefined` with legacy, where they are chains of the filter table. */
-  readonly barrier: ObservedBarrier | undefined;
-}
-
-export type IptablesStep =
-  | { readonly kind: "rules"; readonly transaction: Transaction }
-  | { readonly kind: "barrier"; readonly input: string };
+import {
+  type IptablesObserved,
+  type IptablesStep,
+  type Refused,
+  Ruleset,
+  type RulesetOptions,
+} from "./ruleset.ts";
 
 export interface IptablesSteps {
   readonly steps: readonly IptablesStep[];
@@ -46,48 +38,21 @@ export interface IptablesSteps {
   readonly whole: { readonly program: Program; readonly gate: GateState } | undefined;
 }
 
-export interface IptablesDataplaneOptions {
-  readonly run: Run;
-  /** The variant, or how to choose it: asked by each observation until it answers. */
-  readonly variant: Variant | VariantChooser;
-  /** The generation of nf_tables, which every commit moves: with it an nft ruleset at rest is not read again. */
-  readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
-}
-
-/** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
-export type VariantChooser = (signal: AbortSignal) => Promise<Variant>;
-
 /** Before each further try of a transaction that was refused. */
 const retryDelaysMs = [20, 60, 180] as const;
 
-export function createIptablesDataplane(
-  options: IptablesDataplaneOptions,
-): Dataplane<IptablesObserved, IptablesSteps> {
+export function createIptablesDataplane(options: RulesetOptions): Dataplane<IptablesObserved, IptablesSteps> {
   return new IptablesDataplane(options);
 }
 
-/** Between two readings of a ruleset whose generation says that it did not move. */
-const auditIntervalMs = 600_000;
-
 class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
-  readonly #run: Run;
-  readonly #readGeneration: IptablesDataplaneOptions["readGeneration"];
-  #variant: Variant | VariantChooser;
-  /** The last reading, and the generation before and after it. */
-  #known:
-    | { readonly observed: IptablesObserved; readonly generation: number; readonly atMs: number }
-    | undefined;
-  /** Where own commits alone would have led since the last reading; none of them touched guard or gate. */
-  #generationByUs: number | undefined;
-  /** Each table as last read, beside its text: 30,000 rules that did not change are not parsed again. */
-  readonly #tables = new Map<TableName, { readonly text: string; readonly rules: TableRules }>();
-  /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
-  readonly #keep = keepWhile(isSameReading);
+  readonly #ruleset: Ruleset;
   readonly #layouts = new WeakMap<Program, Layout>();
   readonly #indexes = new WeakMap<readonly Rule[], ReadonlyMap<string, Rule>>();
 
   readonly shortcut: Shortcut<IptablesObserved, IptablesSteps> = {
-    current: (signal) => this.#current(signal),
+    current: (signal) => this.#ruleset.current(signal),
+    base: (signal) => this.#ruleset.base(signal),
     planPart: (from, to, { rules }) => {
       const find = (chain: string, text: string) => this.#index(rules.get("nat")?.get(chain) ?? []).get(text);
       const { table, input, changes } = planPart(this.#layout(from).nat, this.#layout(to).nat, find);
@@ -95,34 +60,19 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
         input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }];
       return { changes, steps: { steps, whole: undefined } };
     },
+    readBack: (signal) => this.#ruleset.readBack(signal),
   };
 
-  constructor({ run, variant, readGeneration }: IptablesDataplaneOptions) {
-    this.#run = run;
-    this.#variant = variant;
-    this.#readGeneration = readGeneration;
+  constructor(options: RulesetOptions) {
+    this.#ruleset = new Ruleset(options);
   }
 
   get backend(): Dataplane["backend"] {
-    return `iptables-${typeof this.#variant === "function" ? "nft" : this.#variant}`;
+    return `iptables-${this.#ruleset.variant}`;
   }
 
-  async observe(signal: AbortSignal): Promise<IptablesObserved> {
-    const variant = await this.#chosen(signal);
-    const isNft = variant === "nft";
-    const generation = await this.#generation(signal);
-    const known = this.#ifCurrent(generation);
-    if (known !== undefined) return known;
-    const [tables, barrier] = await Promise.all([
-      this.#readTables(variant, isNft ? ["nat", "mangle"] : ["nat", "mangle", "filter"], signal),
-      isNft ? (this.#barrierAt(generation) ?? observeBarrier(this.#run, signal)) : undefined,
-    ]);
-    const rules = new Map(tables.map(({ table, text }) => [table, this.#parse(table, text)]));
-    const observed = this.#keep({ rules, barrier });
-    const isStill = generation !== undefined && (await this.#generation(signal)) === generation;
-    this.#known = isStill ? { observed, generation, atMs: performance.now() } : undefined;
-    this.#generationByUs = isStill ? generation : undefined;
-    return observed;
+  observe(signal: AbortSignal): Promise<IptablesObserved> {
+    return this.#ruleset.read(signal);
   }
 
   holdsRules({ rules }: IptablesObserved): boolean {
@@ -174,7 +124,7 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   async apply({ steps: planned }: RulePlan<IptablesSteps>, signal: AbortSignal): Promise<void> {
     let steps = planned.steps;
     for (let attempt = 0; ; attempt++) {
-      const refused = await this.#applyAll(steps, signal);
+      const refused = await this.#ruleset.write(steps, signal);
       if (refused === undefined) return;
       const delayMs = retryDelaysMs[attempt];
       if (delayMs === undefined || planned.whole === undefined) throw refused.refusal.error;
@@ -186,70 +136,10 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     }
   }
 
-  async #applyAll(steps: readonly IptablesStep[], signal: AbortSignal): Promise<Refused | undefined> {
-    for (const step of steps) {
-      signal.throwIfAborted();
-      if (step.kind === "barrier") {
-        this.#generationByUs = undefined;
-        await applyBarrier(step.input, this.#run);
-        continue;
-      }
-      const { transaction } = step;
-      const refusal = await restore(await this.#chosen(signal), transaction, this.#run);
-      if (refusal !== undefined) return { refusal, transaction };
-      if (this.#generationByUs !== undefined) this.#generationByUs = nextGeneration(this.#generationByUs);
-    }
-    return undefined;
-  }
-
-  async #current(signal: AbortSignal): Promise<IptablesObserved | undefined> {
-    return this.#known === undefined ? undefined : this.#ifCurrent(await this.#generation(signal));
-  }
-
-  /** Guard and gate as last read, where nobody else can have changed them. */
-  #barrierAt(generation: number | undefined): ObservedBarrier | undefined {
-    if (generation === undefined || generation !== this.#generationByUs) return undefined;
-    const known = this.#known;
-    const isDue = known === undefined || performance.now() - known.atMs >= auditIntervalMs;
-    return isDue ? undefined : known.observed.barrier;
-  }
-
-  #ifCurrent(generation: number | undefined): IptablesObserved | undefined {
-    const known = this.#known;
-    if (known === undefined || known.generation !== generation) return undefined;
-    return performance.now() - known.atMs < auditIntervalMs ? known.observed : undefined;
-  }
-
-  /** `undefined` where nothing counts the commits: with legacy, and where nf_tables does not answer. */
-  async #generation(signal: AbortSignal): Promise<number | undefined> {
-    if (this.#variant !== "nft" || this.#readGeneration === undefined) return undefined;
-    return this.#readGeneration(signal);
-  }
-
   #index(rules: readonly Rule[]): ReadonlyMap<string, Rule> {
     const index = this.#indexes.get(rules) ?? new Map(rules.map((rule) => [rule.text, rule]));
     this.#indexes.set(rules, index);
     return index;
-  }
-
-  async #chosen(signal: AbortSignal): Promise<Variant> {
-    if (typeof this.#variant === "function") this.#variant = await this.#variant(signal);
-    return this.#variant;
-  }
-
-  /** A dump that was cut short between two tables looks whole: that a table is not there is believed at the second look. */
-  async #readTables(variant: Variant, needed: readonly TableName[], signal: AbortSignal) {
-    const tables = splitSave(await save(variant, this.#run, signal), needed);
-    const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
-    return isWhole ? tables : splitSave(await save(variant, this.#run, signal), needed);
-  }
-
-  #parse(table: TableName, text: string): TableRules {
-    const before = this.#tables.get(table);
-    if (before?.text === text) return before.rules;
-    const rules = parseTable({ table, text }, before?.rules);
-    this.#tables.set(table, { text, rules });
-    return rules;
   }
 
   #layout(program: Program): Layout {
@@ -261,18 +151,9 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   }
 }
 
-function isSameReading(one: IptablesObserved, other: IptablesObserved): boolean {
-  return isSameMap(one.rules, other.rules) && JSON.stringify(one.barrier) === JSON.stringify(other.barrier);
-}
-
 interface Layout {
   readonly mangle: WantedTable;
   readonly nat: WantedTable;
-}
-
-interface Refused {
-  readonly refusal: Refusal;
-  readonly transaction: Transaction;
 }
 
 interface Part {
@@ -292,6 +173,6 @@ function planRules(wanted: WantedTable, observed: RuleDump): Part {
   return { steps: input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }], changes };
 }
 
-function isSame(step: IptablesStep, { table, input }: Transaction): boolean {
+function isSame(step: IptablesStep, { table, input }: Refused["transaction"]): boolean {
   return step.kind === "rules" && step.transaction.table === table && step.transaction.input === input;
 }

@@ -1,12 +1,10 @@
 /** iptables-save and iptables-restore of one variant, and what their refusals mean. */
+import type { Transaction } from "../../../lib/iptables/restore.ts";
+import type { TableName } from "../../../lib/iptables/rule.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { TablePlan } from "../../../lib/plan/iptables.ts";
 import { firstLines, type Run } from "../run.ts";
 
 export type Variant = "nft" | "legacy";
-
-/** One transaction of one table. */
-export type Transaction = Pick<TablePlan, "table"> & { readonly input: string };
 
 /** Why a transaction was not applied; nothing of it was. */
 export interface Refusal {
@@ -24,6 +22,16 @@ const restoreExitCodes = [0, 1, 2, 3, 4] as const;
 /** All tables that the variant has in the kernel, by one process that creates none. `-t` would create the legacy one. */
 export async function save(variant: Variant, run: Run, signal: AbortSignal): Promise<string> {
   return (await run([`iptables-${variant}-save`], { signal })).stdout;
+}
+
+/** One chain, as `-S` lists it. With legacy that costs as much as all of the table. */
+export async function listChain(
+  variant: Variant,
+  { table, chain }: { readonly table: TableName; readonly chain: string },
+  run: Run,
+  signal: AbortSignal,
+): Promise<string> {
+  return (await run([`iptables-${variant}`, "-t", table, "-S", chain], { signal })).stdout;
 }
 
 /** Applies a transaction. It is not given a signal: once begun it is finished. @returns `undefined` where it was applied */

@@ -58,6 +58,8 @@ class DataplaneOfNftables implements NftablesDataplane {
 
   readonly shortcut: Shortcut<NftablesObserved, NftablesSteps> = {
     current: (signal) => this.#ruleset.current(signal),
+    base: (signal) => this.#ruleset.current(signal),
+    readBack: (signal) => this.#ruleset.follow(signal),
     planPart: (from, to, observed) => {
       const { changes, transaction } = planPart(this.#want(from), this.#want(to), observed.table.elements);
       const steps: NftablesStep[] = transaction === undefined ? [] : [{ kind: "table", transaction }];

@@ -82,15 +82,15 @@ export class Ruleset {
   }
 
   async read(signal: AbortSignal): Promise<NftablesObserved> {
+    return (await this.follow(signal)) ?? this.#audit(signal);
+  }
+
+  /** The last reading with what was written since; `undefined` where somebody else wrote too, or another reading is due. */
+  async follow(signal: AbortSignal): Promise<NftablesObserved | undefined> {
     const known = this.#known;
-    if (
-      known === undefined ||
-      this.#isDue(known) ||
-      (await readGeneration(this.#netlink, signal)) !== known.generation
-    )
-      return this.#audit(signal);
-    if (known.written === undefined) return known.observed;
-    return (await this.#readBack(known, known.written, signal)) ?? this.#audit(signal);
+    if (known === undefined || this.#isDue(known)) return undefined;
+    if ((await readGeneration(this.#netlink, signal)) !== known.generation) return undefined;
+    return known.written === undefined ? known.observed : this.#readBack(known, known.written, signal);
   }
 
   /**

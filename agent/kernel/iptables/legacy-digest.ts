@@ -1,0 +1,93 @@
+/**
+ * Whether the tables of iptables-legacy moved, asked of the kernel itself: a third of what a process costs that prints
+ * them. The entries are compared as bytes and never looked into, but for their counters.
+ */
+import { hash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { close, errnoName, getsockopt, socket } from "../libc.ts";
+
+/**
+ * A digest of all tables of this namespace: equal ones are of equal tables. Makes no table. `undefined` where a table was
+ * replaced in the meantime.
+ */
+export async function readLegacyDigest(): Promise<string | undefined> {
+  const names = await tableNames();
+  // Any IPv4 socket will do.
+  const fd = names.length === 0 ? -1 : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (names.length > 0 && fd < 0) throw failed("socket", -fd);
+  try {
+    const digests: string[] = [];
+    for (const name of names) {
+      const entries = await readEntries(fd, name);
+      if (entries === undefined) return undefined;
+      digests.push(`${name} ${hash("sha256", entries)}`);
+    }
+    return digests.join("\n");
+  } finally {
+    if (fd >= 0) close(fd);
+  }
+}
+
+/** Those that exist: to ask for another would make it. */
+async function tableNames(): Promise<readonly string[]> {
+  try {
+    return (await readFile("/proc/net/ip_tables_names", "utf8")).split("\n").filter((name) => name !== "");
+  } catch (error) {
+    // The kernel has no such tables at all.
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** The entries of one table, as linux/netfilter_ipv4/ip_tables.h lays them out. */
+async function readEntries(fd: number, table: string): Promise<Uint8Array | undefined> {
+  const info = request(table, infoBytes);
+  const informed = getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, info.bytes, lengthOf(info.bytes));
+  if (informed < 0) throw failed("IPT_SO_GET_INFO", -informed);
+  const size = info.view.getUint32(infoSizeAt, true);
+  const { bytes, view } = request(table, entriesAt + size);
+  view.setUint32(tableNameBytes, size, true);
+  const got = await getsockopt.async(fd, IPPROTO_IP, IPT_SO_GET_ENTRIES, bytes, lengthOf(bytes));
+  if (got === -EAGAIN) return undefined;
+  if (got < 0) throw failed("IPT_SO_GET_ENTRIES", -got);
+  for (
+    let at = entriesAt;
+    at < bytes.length;
+    at += Math.max(view.getUint16(at + nextOffsetAt, true), entryBytes)
+  )
+    bytes.fill(0, at + countersAt, at + entryBytes);
+  return bytes;
+}
+
+function request(table: string, length: number) {
+  const bytes = new Uint8Array(length);
+  new TextEncoder().encodeInto(table, bytes);
+  return { bytes, view: new DataView(bytes.buffer) };
+}
+
+function lengthOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(Uint32Array.of(bytes.length).buffer);
+}
+
+function failed(call: string, errno: number): GatewayError {
+  return new GatewayError("unreadable", `the tables of iptables-legacy: ${call}: ${errnoName(errno)}`);
+}
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const IPPROTO_IP = 0;
+const IPT_SO_GET_INFO = 64;
+const IPT_SO_GET_ENTRIES = 65;
+const EAGAIN = 11;
+const tableNameBytes = 32;
+/** `struct ipt_getinfo`: name, valid hooks, five hook entries, five underflows, number of entries, size. */
+const infoBytes = 84;
+const infoSizeAt = 80;
+/** `struct ipt_get_entries`: name, size, and entries aligned to 8 bytes. */
+const entriesAt = 40;
+/** `struct ipt_entry`. */
+const nextOffsetAt = 90;
+const countersAt = 96;
+const entryBytes = 112;

@@ -1,0 +1,225 @@
+/**
+ * The ruleset as this process knows it. A stamp tells whether it moved: with nft the generation of nf_tables, which each
+ * commit of any writer raises by one; with legacy, whose kernel interface counts nothing, a digest of the tables. While
+ * the stamp is what it was, or what own commits alone have made of it, what was read stays true but for what was written.
+ *
+ * So a look at a ruleset at rest costs no process, and a look after own writes that of what they touched. All of it is
+ * read at the start, when somebody else wrote, when a transaction came to a bad end, and every few minutes all the same.
+ */
+import {
+  differsByEdits,
+  type EditedChain,
+  editedChains,
+  type Transaction,
+} from "../../../lib/iptables/restore.ts";
+import type { TableName } from "../../../lib/iptables/rule.ts";
+import { parseChain, parseTable, type RuleDump, splitSave } from "../../../lib/iptables/save.ts";
+import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { isSameMap, keepWhile } from "../../../lib/remember.ts";
+import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
+import { nextGeneration } from "../nftables/transaction.ts";
+import type { Run } from "../run.ts";
+import { listChain, type Refusal, restore, save, type Variant } from "./tools.ts";
+
+export interface IptablesObserved {
+  readonly rules: RuleDump;
+  /** The nftables tables of guard and gate; `undefined` with legacy, where they are chains of the filter table. */
+  readonly barrier: ObservedBarrier | undefined;
+}
+
+export type IptablesStep =
+  | { readonly kind: "rules"; readonly transaction: Transaction }
+  | { readonly kind: "barrier"; readonly input: string };
+
+export interface RulesetOptions {
+  readonly run: Run;
+  /** The variant, or how to choose it: asked by each observation until it answers. */
+  readonly variant: Variant | VariantChooser;
+  readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
+  /** `undefined` where it could not be taken: then nothing is proved. */
+  readonly readLegacyDigest?: () => Promise<string | undefined>;
+}
+
+/** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
+export type VariantChooser = (signal: AbortSignal) => Promise<Variant>;
+
+/** Which of the steps was refused, and why. */
+export interface Refused {
+  readonly refusal: Refusal;
+  readonly transaction: Transaction;
+}
+
+interface Known {
+  readonly observed: IptablesObserved;
+  /** As own commits have left it; `undefined` where nothing tells. */
+  readonly stamp: number | string | undefined;
+  /** Own writes since `observed`. */
+  readonly written: readonly IptablesStep[];
+  readonly auditedAtMs: number;
+}
+
+/** Between two readings of all of a ruleset that did not move. */
+const auditIntervalMs = 600_000;
+/** Chains that are listed one by one sooner than the whole is: each costs a process. */
+const mostListings = 2;
+
+export class Ruleset {
+  readonly #run: Run;
+  readonly #readGeneration: RulesetOptions["readGeneration"];
+  readonly #readLegacyDigest: RulesetOptions["readLegacyDigest"];
+  #variant: Variant | VariantChooser;
+  #known: Known | undefined;
+  /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
+  readonly #keep = keepWhile(isSameReading);
+
+  constructor({ run, variant, readGeneration, readLegacyDigest }: RulesetOptions) {
+    this.#run = run;
+    this.#variant = variant;
+    this.#readGeneration = readGeneration;
+    this.#readLegacyDigest = readLegacyDigest;
+  }
+
+  /** nft until it is chosen. */
+  get variant(): Variant {
+    return typeof this.#variant === "function" ? "nft" : this.#variant;
+  }
+
+  async read(signal: AbortSignal): Promise<IptablesObserved> {
+    if (typeof this.#variant === "function") this.#variant = await this.#variant(signal);
+    const stamp = await this.#stamp(signal);
+    const known = this.#known;
+    if (known === undefined || stamp === undefined || stamp !== known.stamp || isDue(known))
+      return this.#audit(stamp, signal);
+    return (await this.#follow(known, signal)) ?? this.#audit(stamp, signal);
+  }
+
+  /** The last reading, where the stamp proves it and no other is due. */
+  async current(signal: AbortSignal): Promise<IptablesObserved | undefined> {
+    const stamp = this.#known?.stamp;
+    if (this.#unwritten === undefined || stamp === undefined) return undefined;
+    return (await this.#stamp(signal)) === stamp ? this.#unwritten : undefined;
+  }
+
+  /** The last reading to change single rules of, where {@link readBack} will prove that it was true. */
+  async base(signal: AbortSignal): Promise<IptablesObserved | undefined> {
+    return this.variant === "legacy" ? this.#unwritten : this.current(signal);
+  }
+
+  /**
+   * The last reading with what was written since, single rules of chains; `undefined` where anything else is not as it was.
+   * Legacy needs no stamp for it: its tables are read whole.
+   */
+  async readBack(signal: AbortSignal): Promise<IptablesObserved | undefined> {
+    const known = this.#known;
+    if (known === undefined || isDue(known)) return undefined;
+    if (this.variant === "legacy") return this.#readWritten({ ...known, stamp: undefined }, signal);
+    if (known.stamp === undefined || (await this.#stamp(signal)) !== known.stamp) return undefined;
+    return this.#follow(known, signal);
+  }
+
+  /** Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished. */
+  async write(steps: readonly IptablesStep[], signal: AbortSignal): Promise<Refused | undefined> {
+    for (const step of steps) {
+      signal.throwIfAborted();
+      if (step.kind === "barrier") {
+        await applyBarrier(step.input, this.#run);
+      } else {
+        const { transaction } = step;
+        const refusal = await restore(this.variant, transaction, this.#run);
+        if (refusal !== undefined) return { refusal, transaction };
+      }
+      this.#noteWritten(step);
+    }
+    return undefined;
+  }
+
+  get #unwritten(): IptablesObserved | undefined {
+    const known = this.#known;
+    return known === undefined || known.written.length > 0 || isDue(known) ? undefined : known.observed;
+  }
+
+  #noteWritten(step: IptablesStep): void {
+    if (this.#known === undefined) return;
+    const { stamp, written } = this.#known;
+    const next = typeof stamp === "number" ? nextGeneration(stamp) : undefined;
+    this.#known = { ...this.#known, stamp: next, written: [...written, step] };
+  }
+
+  async #follow(known: Known, signal: AbortSignal): Promise<IptablesObserved | undefined> {
+    return known.written.length === 0 ? known.observed : this.#readWritten(known, signal);
+  }
+
+  async #readWritten(known: Known, signal: AbortSignal): Promise<IptablesObserved | undefined> {
+    const { observed, stamp, written } = known;
+    const transactions = written.flatMap((step) => (step.kind === "rules" ? [step.transaction] : []));
+    const edited = editedChains(transactions);
+    const rules = await this.#readRules(observed.rules, edited, signal);
+    const barrier = transactions.length < written.length ? await this.#readBarrier(signal) : observed.barrier;
+    if (edited === undefined ? stamp === undefined : !differsByEdits(observed.rules, rules, edited))
+      return undefined;
+    if (stamp !== undefined && (await this.#stamp(signal)) !== stamp) return undefined;
+    return this.#learn({ rules, barrier }, stamp, known.auditedAtMs);
+  }
+
+  async #audit(stamp: Known["stamp"], signal: AbortSignal): Promise<IptablesObserved> {
+    const auditedAtMs = performance.now();
+    const before: RuleDump = this.#known?.observed.rules ?? new Map();
+    const [rules, barrier] = await Promise.all([this.#readAll(before, signal), this.#readBarrier(signal)]);
+    const isStill = stamp !== undefined && (await this.#stamp(signal)) === stamp;
+    return this.#learn({ rules, barrier }, isStill ? stamp : undefined, auditedAtMs);
+  }
+
+  #learn(read: IptablesObserved, stamp: Known["stamp"], auditedAtMs: number): IptablesObserved {
+    const observed = this.#keep(read);
+    this.#known = { observed, stamp, written: [], auditedAtMs };
+    return observed;
+  }
+
+  /** With legacy any one chain costs as much as all. */
+  async #readRules(
+    before: RuleDump,
+    edited: readonly EditedChain[] | undefined,
+    signal: AbortSignal,
+  ): Promise<RuleDump> {
+    if (this.variant === "legacy" || edited === undefined || edited.length > mostListings)
+      return this.#readAll(before, signal);
+    const rules = new Map(before);
+    await Promise.all(
+      edited.map(async ({ table, chain }) => {
+        const text = await listChain(this.variant, { table, chain }, this.#run, signal);
+        const chains = rules.get(table);
+        rules.set(table, new Map(chains).set(chain, parseChain(chain, text, chains?.get(chain))));
+      }),
+    );
+    return rules;
+  }
+
+  /** A dump that was cut short between two tables looks whole: that a table is not there is believed at the second look. */
+  async #readAll(before: RuleDump, signal: AbortSignal): Promise<RuleDump> {
+    const needed: readonly TableName[] =
+      this.variant === "nft" ? ["nat", "mangle"] : ["nat", "mangle", "filter"];
+    const read = async () => splitSave(await save(this.variant, this.#run, signal), needed);
+    const tables = await read();
+    const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
+    return new Map(
+      (isWhole ? tables : await read()).map((one) => [one.table, parseTable(one, before.get(one.table))]),
+    );
+  }
+
+  async #readBarrier(signal: AbortSignal): Promise<ObservedBarrier | undefined> {
+    return this.variant === "nft" ? observeBarrier(this.#run, signal) : undefined;
+  }
+
+  /** `undefined` where nothing tells whether the ruleset moved. */
+  async #stamp(signal: AbortSignal): Promise<Known["stamp"]> {
+    return this.variant === "nft" ? this.#readGeneration?.(signal) : this.#readLegacyDigest?.();
+  }
+}
+
+function isDue({ auditedAtMs }: Known): boolean {
+  return performance.now() - auditedAtMs >= auditIntervalMs;
+}
+
+function isSameReading(one: IptablesObserved, other: IptablesObserved): boolean {
+  return isSameMap(one.rules, other.rules) && JSON.stringify(one.barrier) === JSON.stringify(other.barrier);
+}
