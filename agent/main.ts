@@ -19,6 +19,7 @@ import { openNftables } from "./kernel/nftables/transaction.ts";
 import { predecessorsOf } from "./kernel/predecessors.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
+import { MemoryKeeper } from "./memory.ts";
 import { Prober } from "./reconciler/prober.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { StatusBoard } from "./status/board.ts";
@@ -187,6 +188,9 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   // Before the first pass: what changes after it has read must wake the next one.
   await events.start();
   reconciler.start();
+  const memory = new MemoryKeeper(log);
+  stop.push(() => memory.stop());
+  memory.start();
   log.info({ epoch, dataplane: config.dataplane, recovered: store.recovery.recovered }, "agent started");
 }
 

@@ -3,10 +3,13 @@
 /**
  * A function that answers like `compute` and remembers its last `size` answers, by the identity of its arguments. For
  * pure functions over immutable values alone.
+ *
+ * @param isWorthIt of an answer that will hardly be asked for again, false saves the memory
  */
 export function rememberLast<Arguments extends readonly unknown[], Answer>(
   compute: (...given: Arguments) => Answer,
   size = 2,
+  isWorthIt: (answer: Answer) => boolean = () => true,
 ): (...given: Arguments) => Answer {
   const entries: { readonly given: Arguments; readonly answer: Answer }[] = [];
   return (...given) => {
@@ -14,6 +17,7 @@ export function rememberLast<Arguments extends readonly unknown[], Answer>(
       entry.given.every((argument, index) => argument === given[index]),
     );
     const entry = entries[at] ?? { given, answer: compute(...given) };
+    if (at < 0 && !isWorthIt(entry.answer)) return entry.answer;
     if (at >= 0) entries.splice(at, 1);
     entries.unshift(entry);
     entries.length = Math.min(entries.length, size);

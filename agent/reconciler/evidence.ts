@@ -6,6 +6,7 @@ import type { Program } from "../../lib/model/program.ts";
 import type { Evidence } from "../../lib/plan/judge.ts";
 import { routeText } from "../../lib/plan/routes.ts";
 import { isForwarding } from "../../lib/plan/sysctls.ts";
+import { isSameMap } from "../../lib/remember.ts";
 import type { Dataplane } from "../kernel/seams.ts";
 import type { Fight } from "./fights.ts";
 import type { Outlook, Seen } from "./outlook.ts";
@@ -60,6 +61,16 @@ export function gatherEvidence(
     isForwarding: isForwarding(program, seen.network),
     isHeldBack: dataplane.isGateClosed(seen.rules),
   };
+}
+
+/** True where both prove the same. */
+export function isSameEvidence(one: Evidence, other: Evidence): boolean {
+  return (
+    one.isForwarding === other.isForwarding &&
+    one.isHeldBack === other.isHeldBack &&
+    isSameMap(one.missing, other.missing) &&
+    isSameMap(one.contradicted, other.contradicted)
+  );
 }
 
 /** Blames the objects whose EIP or internal IP a remaining flow names. */

@@ -84,11 +84,12 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
       const context = { ...frame, ...ground, ownAddresses, missingInterfaces };
       return { context, compiled: compile(desired, context) };
     },
-    3,
   );
+  // What is to be done is done once; that nothing is to be done is what is asked again and again.
   const rulesOf = rememberLast(
     (program: Program, rules: unknown, gate: GateState) => dataplane.plan(program, rules, gate),
-    3,
+    2,
+    ({ changes }) => changes.length === 0,
   );
   const sysctlsOf = rememberLast(planSysctls);
   const addressesOf = rememberLast(
@@ -101,6 +102,8 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
         keep: noAddresses,
         binding: frame.eipBinding,
       }),
+    2,
+    ({ add, remove }) => add.length + remove.length === 0,
   );
   const routesOf = rememberLast((program: Program, observed: ObservedNetwork) =>
     planRoutes({ program, observed }),

@@ -26,9 +26,10 @@ import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
 import { describeRouteStep } from "../../lib/plan/routes.ts";
 import { describeSysctlStep } from "../../lib/plan/sysctls.ts";
+import { keepWhile, rememberLast } from "../../lib/remember.ts";
 import type { GateState, StepFailure } from "../kernel/seams.ts";
 import { Drift, type DriftReview } from "./drift.ts";
-import { gatherEvidence, type Refusal } from "./evidence.ts";
+import { gatherEvidence, isSameEvidence, type Refusal } from "./evidence.ts";
 import { keyOf } from "./fights.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
@@ -56,6 +57,8 @@ export class Pass {
   #firstRevision = 0;
   readonly #drift = new Drift();
   readonly #unswept = new Unswept();
+  readonly #keepEvidence = keepWhile(isSameEvidence);
+  readonly #judge = rememberLast(judge, 1);
   /** EIPs whose flows are to go, whether or not the ledger could be written. */
   #leaving = new Set<Ipv4>();
   /** Names what the last pass was made from that left nothing to be done at once. */
@@ -274,8 +277,10 @@ export class Pass {
     else if (sweepFailure !== undefined)
       this.#unswept.add(changes, residual.compiled.program, sweepFailure.message);
     const unswept = this.#unswept.objects;
-    const evidence = gatherEvidence(dataplane, after, residual, refusals, fights, remaining, unswept);
-    const verdicts = judge(state.desired, residual.compiled, evidence);
+    const evidence = this.#keepEvidence(
+      gatherEvidence(dataplane, after, residual, refusals, fights, remaining, unswept),
+    );
+    const verdicts = this.#judge(state.desired, residual.compiled, evidence);
     const isDone = residual.changes.length === 0 && remaining.length === 0;
     const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
     if (isSwept) this.#leaving = new Set();

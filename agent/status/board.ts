@@ -7,7 +7,7 @@
  */
 import { usersByEip } from "../../lib/admission/references.ts";
 import type { State } from "../../lib/admission/state.ts";
-import { objectsOf, type Stored } from "../../lib/model/desired.ts";
+import { type Desired, objectsOf, type Stored } from "../../lib/model/desired.ts";
 import {
   collectionOf,
   type Kind,
@@ -35,9 +35,17 @@ interface Entry {
   /** The revision of the Eip that the object was judged with; 0 where it has none. */
   readonly eipRevision: number;
   readonly verdict: Verdict;
-  readonly verifiedAt: string;
-  readonly since: Readonly<Record<ConditionType, string>>;
+  readonly sighting: Sighting;
+  readonly since: Since;
 }
+
+/** When a pass read back; one for all that it looked at, and moved on by a pass that found all of it as it was. */
+interface Sighting {
+  verifiedAt: string;
+}
+
+/** When each condition last changed. */
+type Since = Readonly<Record<ConditionType, string>>;
 
 interface Goals {
   readonly ready: readonly ObjectId[];
@@ -60,6 +68,8 @@ export class StatusBoard {
   readonly #entries = new Map<ObjectId, Entry>();
   readonly #listeners = new Set<() => void>();
   readonly #usersOf = rememberLast(usersByEip, 1);
+  /** What the last pass that looked at everything said, while nothing was said since. */
+  #whole: (Pick<PassResult, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
   #passRevision = -1;
   #passGeneration = 0;
   #isClean = false;
@@ -73,35 +83,37 @@ export class StatusBoard {
 
   /** Takes over what a pass found. Conditions that did not change keep the time of their last change. */
   publish(result: PassResult): void {
-    this.#enter(result);
-    for (const id of this.#entries.keys()) if (!result.verdicts.has(id)) this.#entries.delete(id);
+    const { verdicts, state, verifiedAt } = result;
+    if (verdicts === this.#whole?.verdicts && state.desired === this.#whole.desired) {
+      this.#whole.sighting.verifiedAt = verifiedAt;
+    } else {
+      const sighting = this.#enter(result);
+      for (const id of this.#entries.keys()) if (!verdicts.has(id)) this.#entries.delete(id);
+      this.#whole = { verdicts, desired: state.desired, sighting };
+    }
     this.#conclude(result);
   }
 
   /** The same of a pass that looked at no more than `reached`; what it found of all others stands. */
   publishPart(result: PassResult, reached: ReadonlySet<ObjectId>): void {
+    this.#whole = undefined;
     this.#enter(result);
     for (const id of reached) if (!result.verdicts.has(id)) this.#entries.delete(id);
     this.#conclude(result);
   }
 
-  #enter({ state, verdicts, verifiedAt }: PassResult): void {
+  #enter({ state, verdicts, verifiedAt }: PassResult): Sighting {
+    const sighting: Sighting = { verifiedAt };
+    const now: Since = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
     for (const [id, verdict] of verdicts) {
       const stored = storedOf(state, id);
       if (stored === undefined) continue;
-      const before = this.#entries.get(id);
-      this.#entries.set(id, {
-        revision: stored.revision,
-        eipRevision: eipRevisionOf(state, stored.spec),
-        verdict,
-        verifiedAt,
-        since: {
-          Accepted: sinceOf(before, "Accepted", verdict.accepted, verifiedAt),
-          Programmed: sinceOf(before, "Programmed", verdict.programmed, verifiedAt),
-          Ready: sinceOf(before, "Ready", verdict.ready, verifiedAt),
-        },
-      });
+      const { revision } = stored;
+      const since = sinceOf(this.#entries.get(id), verdict, now);
+      const eipRevision = eipRevisionOf(state, stored.spec);
+      this.#entries.set(id, { revision, eipRevision, verdict, sighting, since });
     }
+    return sighting;
   }
 
   #conclude({ state, isClean }: PassResult): void {
@@ -131,7 +143,7 @@ export class StatusBoard {
       ready: verdict.ready.holds,
       observedRevision: entry?.revision ?? 0,
       epoch: this.#epoch,
-      ...(entry !== undefined && { verifiedAt: entry.verifiedAt }),
+      ...(entry !== undefined && { verifiedAt: entry.sighting.verifiedAt }),
       conditions: [
         this.#condition("Accepted", verdict.accepted, since),
         this.#condition("Programmed", verdict.programmed, since),
@@ -217,7 +229,7 @@ export class StatusBoard {
     return isCurrent ? entry.verdict : { ...notSeen, accepted: entry.verdict.accepted };
   }
 
-  #condition(type: ConditionType, claim: Claim, since: Entry["since"] | undefined): Condition {
+  #condition(type: ConditionType, claim: Claim, since: Since | undefined): Condition {
     return {
       type,
       status: claim.holds ? "True" : "False",
@@ -242,12 +254,17 @@ function eipRevisionOf(state: State, spec: Spec): number {
   return state.desired.eips.get(spec.eip)?.revision ?? 0;
 }
 
-function sinceOf(before: Entry | undefined, type: ConditionType, claim: Claim, now: string): string {
+/** @returns what `before` said, where no condition changed */
+function sinceOf(before: Entry | undefined, { accepted, programmed, ready }: Verdict, now: Since): Since {
   if (before === undefined) return now;
-  const was = {
-    Accepted: before.verdict.accepted,
-    Programmed: before.verdict.programmed,
-    Ready: before.verdict.ready,
+  const { verdict, since } = before;
+  const isAccepted = verdict.accepted.holds === accepted.holds;
+  const isProgrammed = verdict.programmed.holds === programmed.holds;
+  const isReady = verdict.ready.holds === ready.holds;
+  if (isAccepted && isProgrammed && isReady) return since;
+  return {
+    Accepted: isAccepted ? since.Accepted : now.Accepted,
+    Programmed: isProgrammed ? since.Programmed : now.Programmed,
+    Ready: isReady ? since.Ready : now.Ready,
   };
-  return was[type].holds === claim.holds ? before.since[type] : now;
 }

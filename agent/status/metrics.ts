@@ -20,7 +20,8 @@ export function createMetrics(build: { readonly version: string }) {
     labelNames: readonly L[] = [],
   ) => new Counter({ name, help, labelNames, registers });
 
-  collectDefaultMetrics({ register: registry });
+  // Every 10 ms, which is the default, half of what an idle agent costs would be this.
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 });
   // Gauges under a counter's name, which promtool refuses.
   for (const what of ["handles", "resources", "requests"]) {
     registry.removeSingleMetric(`nodejs_active_${what}_total`);

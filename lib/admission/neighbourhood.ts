@@ -106,21 +106,26 @@ function isFip(spec: Spec): spec is Spec & { readonly internalIp: Ipv4 } {
   return "internalIp" in spec && !("protocol" in spec);
 }
 
-class Groups<Key, Member> {
-  readonly #groups = new Map<Key, Set<Member>>();
+/** Most groups have one member, which is kept without a set around it: at 10,000 objects that saves megabytes. */
+class Groups<Key, Member extends string> {
+  readonly #groups = new Map<Key, Member | Set<Member>>();
 
   of(key: Key): Iterable<Member> {
-    return this.#groups.get(key) ?? [];
+    const group = this.#groups.get(key);
+    if (group === undefined) return [];
+    return typeof group === "string" ? [group] : group;
   }
 
   add(key: Key, member: Member): void {
     const group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, new Set([member]));
+    if (group === undefined) this.#groups.set(key, member);
+    else if (typeof group === "string") this.#groups.set(key, new Set([group, member]));
     else group.add(member);
   }
 
   delete(key: Key, member: Member): void {
     const group = this.#groups.get(key);
-    if (group?.delete(member) && group.size === 0) this.#groups.delete(key);
+    if (group === member) this.#groups.delete(key);
+    else if (typeof group === "object" && group.delete(member) && group.size === 0) this.#groups.delete(key);
   }
 }

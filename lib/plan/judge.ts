@@ -57,12 +57,7 @@ function verdictOf(
   if (obstacle !== undefined)
     return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled: false };
   const idle = compiled.idle.get(id);
-  return {
-    accepted: acceptedClaim,
-    programmed,
-    ready: idle ? yes(idle.reason, idle.message) : readyClaim,
-    isSettled: false,
-  };
+  return idle === undefined ? allIsWell : { ...allIsWell, ready: yes(idle.reason, idle.message) };
 }
 
 function blockedVerdict(block: Block): Verdict {
@@ -101,6 +96,12 @@ function no(reason: Claim["reason"], message: string): Claim {
 
 const acceptedClaim = yes("Accepted");
 const programmedClaim = yes("Programmed");
-const readyClaim = yes("Ready");
+/** One for all: of 10,000 objects it is the verdict on almost every one. */
+const allIsWell: Verdict = {
+  accepted: acceptedClaim,
+  programmed: programmedClaim,
+  ready: yes("Ready"),
+  isSettled: false,
+};
 const forwardingOff = no("ForwardingOff", "net.ipv4.ip_forward is 0 and could not be set");
 const heldBack = no("Pending", "nothing leaves the VPC before everything is verified");

@@ -1,7 +1,10 @@
 /** Netlink's codecs, and the connection over a socket that answers as a script says. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
 import t from "tap";
 import { openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import type { NetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
+import { Recollection } from "../../agent/kernel/network/recollection.ts";
 import { fromU32, makeCidr } from "../../lib/model/ipv4.ts";
 import {
   attributeEnd,
@@ -296,6 +299,40 @@ t.test("waiting ends with the caller's signal, the deadline or the connection", 
 
   const refused = openNetlink(0, { open: () => ({ ...never, send: async () => -90 }) });
   await t.rejects(refused.request(ping, signal), { code: "netlink-failed", details: { code: "EMSGSIZE" } });
+});
+
+t.test("what a dump says again is the very value of the last one", async (t) => {
+  const decode = (view: DataView, start: number, end: number) =>
+    end - start > 1 ? { number: view.getUint16(start, true) } : undefined;
+  // Few messages, so that dumps often agree, wholly or at their beginning.
+  const message = fc.constantFrom("a", "ab", "ac", "abc").map((text) => new TextEncoder().encode(text));
+  const dump = fc.record({ messages: fc.array(message, { maxLength: 4 }), isCutShort: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(dump, { maxLength: 12 }), (dumps) => {
+      const table = new Recollection(decode);
+      let last: { readonly text: string; readonly values: readonly unknown[] } | undefined;
+      for (const { messages, isCutShort } of dumps) {
+        const view = viewOf(concatBytes(Uint8Array.of(0), ...messages));
+        let at = 1;
+        table.begin();
+        for (const { length } of messages) {
+          table.visit(view, at, at + length);
+          at += length;
+        }
+        if (isCutShort) continue;
+        const values = table.end();
+        assert.deepEqual(
+          values,
+          messages.flatMap((bytes) => decode(viewOf(bytes), 0, bytes.length) ?? []),
+        );
+        const text = messages.join();
+        if (text === last?.text) assert.equal(values, last.values);
+        last = { text, values };
+      }
+    }),
+    { numRuns: 500 },
+  );
+  t.pass("500 histories");
 });
 
 const ping = { type: 20, flags: 0, payload: new Uint8Array(0) };

@@ -16,7 +16,7 @@ import type { RouteStep } from "../../../lib/plan/routes.ts";
 import type { SysctlStep } from "../../../lib/plan/sysctls.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import type { NetworkDriver, StepFailure } from "../seams.ts";
-import { observeNetwork } from "./observe.ts";
+import { NetworkReader } from "./observe.ts";
 import { writeSysctl } from "./sysctls.ts";
 
 export interface NetworkDriverOptions {
@@ -34,16 +34,18 @@ export function createNetworkDriver(options: NetworkDriverOptions): NetworkDrive
 class RtnetlinkDriver implements NetworkDriver {
   readonly #netlink: NetlinkConnection;
   readonly #sysctlRoot: string;
+  readonly #reader: NetworkReader;
   /** Interface indexes as last observed. */
   #indexes: ReadonlyMap<string, number> = new Map();
 
   constructor(netlink: NetlinkConnection, sysctlRoot: string) {
     this.#netlink = netlink;
     this.#sysctlRoot = sysctlRoot;
+    this.#reader = new NetworkReader(netlink, sysctlRoot);
   }
 
   async observe(signal: AbortSignal): Promise<ObservedNetwork> {
-    const observed = await observeNetwork(this.#netlink, this.#sysctlRoot, signal);
+    const observed = await this.#reader.read(signal);
     this.#indexes = new Map(observed.links.map((link) => [link.name, link.index]));
     return observed;
   }

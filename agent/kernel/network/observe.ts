@@ -8,6 +8,7 @@ import type {
   ObservedRoute,
   SysctlKey,
 } from "../../../lib/model/observed.ts";
+import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { decodeAddress, dumpAddresses, newAddress } from "../../../lib/netlink/rtnetlink-addresses.ts";
 import {
   type DeviceSetting,
@@ -19,97 +20,151 @@ import {
 import { decodeRoute, dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
 import { localTable } from "../../../lib/plan/bindings.ts";
 import { mainTable, routeProtocol } from "../../../lib/plan/routes.ts";
+import { isSameMap, keepWhile, rememberLast } from "../../../lib/remember.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { Recollection } from "./recollection.ts";
 import { readSysctl } from "./sysctls.ts";
 
-/** One reading of everything, in four dumps. Of the local table only the agent's own routes are read: the kernel filters. */
-export async function observeNetwork(
-  netlink: NetlinkConnection,
-  sysctlRoot: string,
-  signal: AbortSignal,
-): Promise<ObservedNetwork> {
-  const { links, settings } = await readLinks(netlink, signal);
-  const names = new Map(links.map((link) => [link.index, link.name]));
-  const addresses = await readAddresses(netlink, names, signal);
-  const routes = await readRoutes(netlink, names, mainTable, 0, signal);
-  const own = await readRoutes(netlink, names, localTable, routeProtocol, signal);
-  for (const key of ["net.ipv4.ip_forward", "net.ipv4.conf.all.arp_ignore"] as const) {
-    settings.set(key, await readSysctl(sysctlRoot, key, signal));
+/**
+ * Reads everything, in four dumps. What is as it was the last time is the very value of the last time, so that whoever
+ * remembers what followed from it need not think again.
+ */
+export class NetworkReader {
+  readonly #netlink: NetlinkConnection;
+  readonly #sysctlRoot: string;
+  readonly #keepLinks = keepWhile(isSameLinks);
+  readonly #keepSysctls = keepWhile<ReadonlyMap<SysctlKey, number | undefined>>(isSameMap);
+  readonly #keepNetwork = keepWhile(isSameNetwork);
+  /** Names are part of what is decoded: other links, other recollections. */
+  readonly #tablesOn = rememberLast(recollectTables, 1);
+  readonly #join = rememberLast(
+    (main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [...main, ...own],
+    1,
+  );
+
+  constructor(netlink: NetlinkConnection, sysctlRoot: string) {
+    this.#netlink = netlink;
+    this.#sysctlRoot = sysctlRoot;
   }
-  return { links, addresses, routes: [...routes, ...own], sysctls: settings };
-}
 
-/** The links, and the settings of each, which the kernel tells in the same breath. */
-async function readLinks(netlink: NetlinkConnection, signal: AbortSignal) {
-  const links: ObservedLink[] = [];
-  const settings = new Map<SysctlKey, number | undefined>();
-  await netlink.dump(
-    dumpLinks(),
-    (type, view, start, end) => {
-      const decoded = type === newLink ? decodeLink(view, start, end) : undefined;
-      if (decoded === undefined) return;
-      links.push(decoded.link);
-      for (const setting of Object.keys(deviceSettings) as DeviceSetting[]) {
-        settings.set(`net.ipv4.conf.${decoded.link.name}.${setting}`, decoded.setting(setting));
-      }
-    },
-    signal,
-    () => {
-      links.length = 0;
-      settings.clear();
-    },
-  );
-  return { links, settings };
-}
+  /** Of the local table only the agent's own routes are read: the kernel filters. */
+  async read(signal: AbortSignal): Promise<ObservedNetwork> {
+    const { links, settings } = await this.#readLinks(signal);
+    const tables = this.#tablesOn(links);
+    const addresses = await this.#readTable(dumpAddresses(), newAddress, tables.addresses, signal);
+    const main = await this.#readRoutes(dumpRoutes(mainTable, 0), tables.main, signal);
+    const own = await this.#readRoutes(dumpRoutes(localTable, routeProtocol), tables.own, signal);
+    for (const key of ["net.ipv4.ip_forward", "net.ipv4.conf.all.arp_ignore"] as const) {
+      settings.set(key, await readSysctl(this.#sysctlRoot, key, signal));
+    }
+    return this.#keepNetwork({
+      links,
+      addresses,
+      routes: this.#join(main, own),
+      sysctls: this.#keepSysctls(settings),
+    });
+  }
 
-async function readAddresses(
-  netlink: NetlinkConnection,
-  names: ReadonlyMap<number, InterfaceName>,
-  signal: AbortSignal,
-): Promise<ObservedAddress[]> {
-  const addresses: ObservedAddress[] = [];
-  await netlink.dump(
-    dumpAddresses(),
-    (type, view, start, end) => {
-      if (type !== newAddress) return;
-      const { index, ...address } = decodeAddress(view, start, end);
-      const name = names.get(index);
-      // A link that came or was renamed since: its event wakes the next pass.
-      if (name !== undefined) addresses.push({ interface: name, ...address });
-    },
-    signal,
-    () => {
-      addresses.length = 0;
-    },
-  );
-  return addresses;
-}
-
-async function readRoutes(
-  netlink: NetlinkConnection,
-  names: ReadonlyMap<number, InterfaceName>,
-  table: number,
-  protocol: number,
-  signal: AbortSignal,
-): Promise<ObservedRoute[]> {
-  const routes: ObservedRoute[] = [];
-  try {
-    await netlink.dump(
-      dumpRoutes(table, protocol),
+  /** The links, and the settings of each, which the kernel tells in the same breath as counters that never rest. */
+  async #readLinks(signal: AbortSignal) {
+    const links: ObservedLink[] = [];
+    const settings = new Map<SysctlKey, number | undefined>();
+    await this.#netlink.dump(
+      dumpLinks(),
       (type, view, start, end) => {
-        const decoded = type === newRoute ? decodeRoute(view, start, end) : undefined;
+        const decoded = type === newLink ? decodeLink(view, start, end) : undefined;
         if (decoded === undefined) return;
-        const { index, ...route } = decoded;
-        routes.push({ ...route, interface: index === undefined ? undefined : names.get(index) });
+        links.push(decoded.link);
+        for (const setting of Object.keys(deviceSettings) as DeviceSetting[]) {
+          settings.set(`net.ipv4.conf.${decoded.link.name}.${setting}`, decoded.setting(setting));
+        }
       },
       signal,
       () => {
-        routes.length = 0;
+        links.length = 0;
+        settings.clear();
       },
     );
-  } catch (error) {
-    // The kernel makes a table with its first route.
-    if (!(error instanceof GatewayError && error.details.code === "ENOENT")) throw error;
+    return { links: this.#keepLinks(links), settings };
   }
-  return routes;
+
+  async #readRoutes(
+    request: NetlinkMessage,
+    table: Recollection<ObservedRoute>,
+    signal: AbortSignal,
+  ): Promise<readonly ObservedRoute[]> {
+    try {
+      return await this.#readTable(request, newRoute, table, signal);
+    } catch (error) {
+      // The kernel makes a table with its first route.
+      if (error instanceof GatewayError && error.details.code === "ENOENT") return noRoutes;
+      throw error;
+    }
+  }
+
+  async #readTable<T>(
+    request: NetlinkMessage,
+    answer: number,
+    table: Recollection<T>,
+    signal: AbortSignal,
+  ): Promise<readonly T[]> {
+    table.begin();
+    await this.#netlink.dump(
+      request,
+      (type, view, start, end) => {
+        if (type === answer) table.visit(view, start, end);
+      },
+      signal,
+      () => table.begin(),
+    );
+    return table.end();
+  }
+}
+
+const noRoutes: readonly ObservedRoute[] = [];
+
+function recollectTables(links: readonly ObservedLink[]) {
+  const names = new Map(links.map((link) => [link.index, link.name]));
+  return {
+    addresses: new Recollection<ObservedAddress>((view, start, end) => {
+      const { index, address, prefixLength, isSecondary, label } = decodeAddress(view, start, end);
+      const name = names.get(index);
+      // A link that came or was renamed since: its event wakes the next pass.
+      return name && { interface: name, address, prefixLength, isSecondary, label };
+    }),
+    main: recollectRoutes(names),
+    own: recollectRoutes(names),
+  };
+}
+
+function recollectRoutes(names: ReadonlyMap<number, InterfaceName>): Recollection<ObservedRoute> {
+  return new Recollection((view, start, end) => {
+    const decoded = decodeRoute(view, start, end);
+    if (decoded === undefined) return undefined;
+    const { index, ...route } = decoded;
+    return { ...route, interface: index === undefined ? undefined : names.get(index) };
+  });
+}
+
+function isSameLinks(one: readonly ObservedLink[], other: readonly ObservedLink[]): boolean {
+  return one.length === other.length && one.every((link, at) => isSameLink(link, other[at]));
+}
+
+function isSameLink(one: ObservedLink, other: ObservedLink | undefined): boolean {
+  return (
+    one.index === other?.index &&
+    one.name === other.name &&
+    one.mac === other.mac &&
+    one.isUp === other.isUp &&
+    one.hasCarrier === other.hasCarrier
+  );
+}
+
+function isSameNetwork(one: ObservedNetwork, other: ObservedNetwork): boolean {
+  return (
+    one.links === other.links &&
+    one.addresses === other.addresses &&
+    one.routes === other.routes &&
+    one.sysctls === other.sysctls
+  );
 }

@@ -14,8 +14,8 @@ export const idleRow: Row = {
   async measure(bench) {
     const plant = await bench.loaded();
     await plant.api.reconcile();
-    // What a load leaves behind is collected by and by.
-    await delay(5_000);
+    // What a load leaves behind is collected by and by, by V8 once more when the agent has done so.
+    await delay(20_000);
     bench.say(`watching for ${windowMs / 1000} s`);
     const { before, after } = await plant.profiled("idle", async () => {
       const before = await familyUsage(plant.pid);
