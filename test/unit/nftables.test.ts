@@ -77,6 +77,7 @@ class FakeKernel implements ConversingConnection {
     const { refusal } = this;
     if (stated !== this.generation) refuse(onAnswer, 0, 85);
     else if (refusal !== undefined) refuse(onAnswer, refusal.index, refusal.errno, refusal.offset);
+    else if (messages[1]?.type === messageType.deleteTable && this.frame.length === 0) refuse(onAnswer, 1, 2);
     else {
       for (const message of messages.slice(1, -1)) this.#commit(message);
       this.generation++;
@@ -392,6 +393,19 @@ t.test("refusals: of an element, of the frame, of the whole", async (t) => {
   const whole = fresh.dataplane.plan(two, await fresh.dataplane.observe(signal), "open");
   const frame = { code: "rules-refused", message: /refused table ip natgw: E/ };
   await t.rejects(fresh.dataplane.apply(whole, signal), frame);
+});
+
+t.test("a table that went without a commit is found out by the refusal", async (t) => {
+  const { kernel, dataplane, converge } = world();
+  await converge(two);
+  kernel.frame.pop();
+  kernel.generation++;
+  const damaged = dataplane.plan(two, await dataplane.observe(signal), "open");
+  kernel.frame = [];
+  for (const map of mapNames) kernel.elements[map].clear();
+  await t.rejects(dataplane.apply(damaged, signal), { message: /refused table ip natgw: ENOENT/ });
+  t.same(await converge(two), []);
+  t.equal(kernel.elements.fip_in.size, 2);
 });
 
 t.test("a transaction whose end is unknown has everything read again", async (t) => {

@@ -7,6 +7,7 @@
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { encodeTransaction, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
 import { type FrameLines, frameLines } from "../../../lib/nftables/frame-lines.ts";
 import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
@@ -95,21 +96,22 @@ export class Ruleset {
 
   /**
    * Takes the steps one after the other, each in a transaction of its own, for as long as nobody else writes. They are
-   * given no signal: a transaction once begun is finished. Where one ends in an error, the generation tells what became
-   * of it.
+   * given no signal: a transaction once begun is finished. What became of one that ends in an error, a reading tells.
    */
   async write(steps: readonly NftablesStep[], base: NftablesObserved): Promise<Outcome> {
     let known: Known = { observed: base, generation: base.generation, written: undefined };
+    // A bad end casts doubt on what was read: a table goes with the program that owned it, and moves no generation.
+    this.#known = undefined;
     for (const step of steps) {
       const outcome =
         step.kind === "table"
           ? await transact(this.#netlink, known.generation, encodeTransaction(step.transaction))
           : await this.#writeBarrier(step.input, known.generation);
-      if (outcome.kind === "stale") return outcome;
-      if (outcome.kind === "done") known = after(known, step);
-      this.#known = known;
-      if (outcome.kind === "refused") return outcome;
+      if (isRefusedElement(outcome)) this.#known = known;
+      if (outcome.kind !== "done") return outcome;
+      known = after(known, step);
     }
+    this.#known = known;
     return { kind: "done" };
   }
 
@@ -199,6 +201,11 @@ export class Ruleset {
 }
 
 const barrierTimeoutMs = 10_000;
+
+/** The table was found and its elements looked at: nothing but one of them is wrong. */
+function isRefusedElement(outcome: Outcome): boolean {
+  return outcome.kind === "refused" && outcome.fault !== undefined && isElementMessage(outcome.fault.message);
+}
 
 function after({ observed, generation, written }: Known, step: NftablesStep): Known {
   const { transactions = [], isBarrier = false } = written ?? {};
