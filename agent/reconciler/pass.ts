@@ -15,6 +15,7 @@ import { objectsOf } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
+import type { Verdict } from "../../lib/model/status.ts";
 import {
   type AddressStep,
   describeAddressStep,
@@ -91,6 +92,16 @@ export class Pass {
   /** What a pass over `seen` would do for `state`, under what is known now. Asks nobody, changes nothing. */
   foresee(state: State, seen: Seen, but: Partial<Circumstances> = {}): Outlook {
     return this.#lookAhead(this.#withLedger(state), seen, { ...this.#circumstances(state, seen), ...but });
+  }
+
+  /** What a reading alone allows to be said, where no pass came to its end after it; nothing before adoption. */
+  judge(state: State, seen: Seen): ReadonlyMap<ObjectId, Verdict> {
+    if (this.isUnadopted(state, seen)) return new Map();
+    const { dataplane, clock } = this.#parts;
+    const outlook = this.foresee(state, seen);
+    const fights = this.#drift.fights(clock.bootMs());
+    const evidence = gatherEvidence(dataplane, seen, outlook, [], fights, [], this.#unswept.objects);
+    return judge(state.desired, outlook.compiled, evidence);
   }
 
   /** True where the store says nothing and the kernel holds rules or bindings: whoever put them there still relies on them. */

@@ -19,6 +19,7 @@ import type { PassResult, StatusBoard } from "../status/board.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
 import { NarrowPass } from "./narrow-pass.ts";
+import type { Seen } from "./outlook.ts";
 import { Pass } from "./pass.ts";
 import { Turnstile } from "./turnstile.ts";
 
@@ -238,13 +239,27 @@ export class Reconciler implements ReconcilerPort {
 
   async #runWhole(request: PassRequest): Promise<PassFindings> {
     this.#written = new Set();
-    const findings = await this.#pass.run(request, neverAborted);
+    const { lastSeen } = this.#pass;
+    const findings = await this.#pass.run(request, neverAborted).catch((error: unknown) => {
+      this.#withdraw(lastSeen);
+      throw error;
+    });
     this.#findings = findings;
     if (findings.verdicts !== undefined) {
       this.#hasVerified ||= findings.gate === "open";
       this.#parts.board.publish(this.#resultOf(findings, findings.verdicts));
     }
     return findings;
+  }
+
+  /** A pass that read the kernel and came to no end: what it found missing is not Ready any more. */
+  #withdraw(seenBefore: Seen | undefined): void {
+    const { store, board, clock } = this.#parts;
+    const state = store.current;
+    const { lastSeen } = this.#pass;
+    if (lastSeen === undefined || lastSeen === seenBefore) return;
+    const verifiedAt = new Date(clock.wallMs()).toISOString();
+    board.withdraw({ state, verdicts: this.#pass.judge(state, lastSeen), verifiedAt });
   }
 
   /** Where nothing but a few objects was written since a pass that left nothing undone. */

@@ -21,13 +21,17 @@ import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib
 import { rememberLast } from "../../lib/remember.ts";
 import type { WaitOutcome } from "../api/ports.ts";
 
-/** What a pass found out; `revision` is the store's revision that it worked on. */
-export interface PassResult {
+/** What a reading of the kernel allows to be said of the state that the pass works on. */
+export interface PassReading {
   readonly state: State;
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
+  readonly verifiedAt: string;
+}
+
+/** What a pass found out in the end. */
+export interface PassResult extends PassReading {
   /** True where planning again asks for nothing: what is not desired is out of the kernel. */
   readonly isClean: boolean;
-  readonly verifiedAt: string;
 }
 
 interface Entry {
@@ -102,7 +106,15 @@ export class StatusBoard {
     this.#conclude(result);
   }
 
-  #enter({ state, verdicts, verifiedAt }: PassResult): Sighting {
+  /** After a reading whose pass came to no end: takes Ready away from what it lacks, and gives it to nothing. */
+  withdraw({ verdicts, ...reading }: PassReading): void {
+    const isLost = ([id, { ready }]: readonly [ObjectId, Verdict]) =>
+      !ready.holds && (this.#entries.get(id)?.verdict.ready.holds ?? false);
+    this.#whole = undefined;
+    this.#enter({ ...reading, verdicts: new Map([...verdicts].filter(isLost)) });
+  }
+
+  #enter({ state, verdicts, verifiedAt }: PassReading): Sighting {
     const sighting: Sighting = { verifiedAt };
     const now: Since = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
     for (const [id, verdict] of verdicts) {

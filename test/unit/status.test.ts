@@ -10,6 +10,8 @@ import { type Evidence, judge } from "../../lib/plan/judge.ts";
 
 const forever = new AbortController().signal;
 
+type Said = [Kind, string, Verdict];
+
 /** A state of FIPs and their EIPs at revision 1, and what a pass says when all is well. */
 function world() {
   let state: State = emptyState;
@@ -29,15 +31,15 @@ function world() {
   put("eip", 1, { name: "a", address: "203.0.113.10/24" });
   put("fip", 1, { name: "f", eip: "a", internalIp: "10.0.1.5" });
   const board = new StatusBoard("epoch-1", () => state, "2026-01-01T00:00:00.000Z");
-  const publish = (verdicts: [Kind, string, Verdict][], more: Partial<PassResult> = {}) =>
-    board.publish({
-      state,
-      verdicts: new Map(verdicts.map(([kind, name, verdict]) => [objectId(kind, name), verdict])),
-      isClean: true,
-      verifiedAt: "2026-01-01T00:00:01.000Z",
-      ...more,
-    });
-  return { board, put, remove, publish };
+  const reading = (verdicts: readonly Said[]) => ({
+    state,
+    verdicts: new Map(verdicts.map(([kind, name, verdict]) => [objectId(kind, name), verdict])),
+    verifiedAt: "2026-01-01T00:00:01.000Z",
+  });
+  const publish = (verdicts: readonly Said[], more: Partial<PassResult> = {}) =>
+    board.publish({ ...reading(verdicts), isClean: true, ...more });
+  const withdraw = (verdicts: readonly Said[]) => board.withdraw(reading(verdicts));
+  return { board, put, remove, publish, withdraw };
 }
 
 const yes: Claim = { holds: true, reason: "Ready", message: "" };
@@ -86,6 +88,27 @@ t.test("a condition keeps the time of its last change", async (t) => {
   t.equal(conditions[2]?.lastTransitionTime, "2026-01-01T00:00:01.000Z");
   publish([["fip", "f", waiting]], { verifiedAt: "2026-01-01T00:00:03.000Z" });
   t.equal(board.statusOf("fips/f").conditions[2]?.lastTransitionTime, "2026-01-01T00:00:03.000Z");
+});
+
+t.test("a pass that came to no end takes Ready away and gives it to nothing", async (t) => {
+  const { board, publish, withdraw } = world();
+  const whole = {
+    verdicts: new Map<ObjectId, Verdict>([
+      ["eips/a", good],
+      ["fips/f", waiting],
+    ]),
+  };
+  publish([], whole);
+  withdraw([
+    ["eip", "a", waiting],
+    ["fip", "f", good],
+  ]);
+  t.match(board.statusOf("eips/a").conditions[2], { status: "False", reason: "EipNotFound" });
+  t.notOk(board.statusOf("fips/f").ready);
+  withdraw([["eip", "a", good]]);
+  t.notOk(board.statusOf("eips/a").ready, "it is not given back so");
+  publish([], whole);
+  t.ok(board.statusOf("eips/a").ready, "but by the next pass that finds all as before");
 });
 
 t.test("waiting ends", async (t) => {
