@@ -33,7 +33,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "10" },
     seed: { type: "string" },
     kills: { type: "string", default: "30" },
-    runs: { type: "string", default: "100" },
+    runs: { type: "string", default: "1" },
     suite: { type: "string", multiple: true },
     output: { type: "string", short: "o", default: "text" },
     help: { type: "boolean", short: "h", default: false },

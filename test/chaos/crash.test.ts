@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
+import { randomFrom, seed } from "../support/random.ts";
 import { until } from "../support/run.ts";
 import { eip, eipAddress, gateway, outsideTcp, tcp } from "../support/targets.ts";
-import { randomFrom, Writer } from "./writers.ts";
+import { Writer } from "./writers.ts";
 
-const seed = Number(process.env.NATGW_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const kills = Number(process.env.NATGW_KILLS ?? 30);
 /** On a very busy machine fewer kills must do; who asks for a number gets it. */
 const killingMs = process.env.NATGW_KILLS === undefined ? 20_000 : 3_600_000;
@@ -52,21 +52,11 @@ async function desiredFips(gw: Gateway): Promise<ReadonlyMap<string, string>> {
 
 /** The kernel holds the FIPs that are desired, both halves of each, no other, and the EIPs' addresses. */
 async function expectKernelEqual(t: Test, gw: Gateway, desired: ReadonlyMap<string, string>): Promise<void> {
-  const rules = await gw.rules("nat");
-  const pairs = [...desired].map(([name, ip]) => [eipAddress(Number(name === "steady" ? 10 : name)), ip]);
-  const of = (chain: string) => rules.filter((rule) => rule.startsWith(`-A ${chain} `)).toSorted();
-  t.same(
-    of("EXCLUSIVE_DNAT"),
-    pairs
-      .map(([address, ip]) => `-A EXCLUSIVE_DNAT -d ${address}/32 -j DNAT --to-destination ${ip}`)
-      .toSorted(),
-    "inward halves",
-  );
-  t.same(
-    of("EXCLUSIVE_SNAT"),
-    pairs.map(([address, ip]) => `-A EXCLUSIVE_SNAT -s ${ip}/32 -j SNAT --to-source ${address}`).toSorted(),
-    "outward halves",
-  );
+  const { inward, outward } = await gw.byHand.read();
+  const addressOf = (name: string) => eipAddress(Number(name === "steady" ? 10 : name));
+  const pairs = Array.from(desired, ([name, ip]) => `${addressOf(name)} ${ip}`).toSorted();
+  t.same(inward.map(([eip, ip]) => `${eip} ${ip}`).toSorted(), pairs, "inward halves");
+  t.same(outward.map(([ip, eip]) => `${eip} ${ip}`).toSorted(), pairs, "outward halves");
   t.same(
     (await gw.addresses("net1")).toSorted(),
     ["203.0.113.254/24", ...base.eips.map(({ address }) => address)].toSorted(),
@@ -92,10 +82,10 @@ async function degradedReasons(gw: Gateway): Promise<readonly string[]> {
   return (await gw.api.status()).degraded.map(({ reason }) => reason);
 }
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
     await t.test("kill -9 under writes from several hands", async (t) => {
-      const gw = await Gateway.start(t, variant);
+      const gw = await Gateway.start(t, dataplane);
       t.equal((await gw.api.putSet(base)).status, 200);
       const stream = await gw.host("outside").open(tcp("203.0.113.10"));
       const writers = shares.map((names) => new Writer(names, random));
@@ -103,7 +93,7 @@ for (const variant of variants) {
       const endOfKillsMs = performance.now() + killingMs;
       let round = 0;
       let cutOff = 0;
-      for (; round < kills / variants.length && performance.now() < endOfKillsMs; round++) {
+      for (; round < kills / dataplanes.length && performance.now() < endOfKillsMs; round++) {
         const writing = Promise.all(writers.map((writer) => writer.run(gw.api)));
         const goal = acknowledged() + Math.floor(random() * mostWrites);
         const endMs = performance.now() + writingMs;
@@ -126,7 +116,7 @@ for (const variant of variants) {
         t.same(await ipsOfRole(gw, "orphan"), [], "the ledger names every address");
         t.ok(await stream.advance(5_000), "what no one touched goes on");
       }
-      t.comment(`${variant}: ${round} kills, ${acknowledged()} acknowledged, ${cutOff} cut off`);
+      t.comment(`${dataplane}: ${round} kills, ${acknowledged()} acknowledged, ${cutOff} cut off`);
       t.ok(acknowledged() > 0, "writes were made");
       t.ok((await stream.close()).isIntact);
       await gw.expectConverged(t);
@@ -136,7 +126,7 @@ for (const variant of variants) {
     });
 
     await t.test("a disk that is full", async (t) => {
-      const gw = await Gateway.make(t, variant);
+      const gw = await Gateway.make(t, dataplane);
       const agent = await gw.startAgent({ TEST_DISK: "small" }, { main: badDisk }).whenReady();
       t.equal((await gw.api.putSet(base)).status, 200);
       const stream = await gw.host("pod2").open(outsideTcp);
@@ -157,7 +147,7 @@ for (const variant of variants) {
     });
 
     await t.test("a disk that is read-only", async (t) => {
-      const gw = await Gateway.start(t, variant);
+      const gw = await Gateway.start(t, dataplane);
       t.equal((await gw.api.putSet(base)).status, 200);
       const stream = await gw.host("pod2").open(outsideTcp);
       await gw.agent.kill();
@@ -173,7 +163,7 @@ for (const variant of variants) {
     });
 
     await t.test("a state that is damaged", async (t) => {
-      const gw = await Gateway.start(t, variant);
+      const gw = await Gateway.start(t, dataplane);
       t.equal((await gw.api.putSet(base)).status, 200);
       t.equal((await gw.api.put("fips/21", { eip: "eip-21", internalIp: "10.0.9.21" })).status, 200);
       const stream = await gw.host("outside").open(tcp("203.0.113.10"));
@@ -217,7 +207,7 @@ async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
   t.match(refused, { status: 503, body: { code: "storage-unavailable" } }, "a write is refused");
   t.same(await degradedReasons(gw), ["StorageUnavailable"]);
   t.same(await desiredFips(gw), before, "and leaves nothing");
-  await gw.restore("*nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT", "COMMIT");
+  await gw.byHand.flush();
   await gw.lab.ip("gw", "address delete 203.0.113.10/24 dev net1");
   await gw.api.reconcile();
   await until("the repair", async () => (await gw.api.plan()).changes.length === 0);
@@ -241,7 +231,7 @@ function flipped(bytes: Buffer, at: number): Buffer {
 /** Nothing of any object is left, and no gate either. */
 async function expectKernelEmpty(t: Test, gw: Gateway): Promise<void> {
   t.same(
-    (await gw.rules("nat")).filter((rule) => rule.includes("203.0.113.")),
+    (await gw.translations()).filter((rule) => rule.includes("203.0.113.")),
     [],
     "no rule is left",
   );

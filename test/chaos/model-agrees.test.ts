@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import t, { type Test } from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import type { HostName } from "../support/lab.ts";
 import { busyScripts } from "../support/model-kernel/arbitraries.ts";
 import { seed } from "../support/model-kernel/check.ts";
@@ -48,7 +48,7 @@ const questions: readonly Question[] = [
   ),
 ];
 
-for (const variant of variants.filter((one) => one.startsWith("iptables"))) {
+for (const variant of dataplanes.filter((one) => one !== "nftables")) {
   t.test(variant, async (t) => {
     t.comment(`seed ${seed}`);
     const gateway = await Gateway.make(t, variant, { GATEWAY_V4: hosts.outside });

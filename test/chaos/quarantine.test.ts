@@ -1,9 +1,13 @@
-/** One rule that the kernel refuses among five hundred: the others do not wait for it, and it says why it is not there. */
+/**
+ * What the kernel refuses among five hundred FIPs: the others do not wait for it, and it says why it is not there. And
+ * a table that nobody may write to.
+ */
+import { spawn } from "node:child_process";
 import t, { type Test } from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
+import { inNamespace } from "../support/namespaces.ts";
 import { until } from "../support/run.ts";
-import { gateway, tcp } from "../support/targets.ts";
-import { permitAll, refuse } from "./refusing-restore.ts";
+import { eip, gateway, tcp } from "../support/targets.ts";
 
 const count = 500;
 const numbers = Array.from({ length: count }, (_, index) => index + 1);
@@ -19,8 +23,20 @@ const set = {
     internalIp: podOf(number),
   })),
 };
+const small = {
+  gateway,
+  eips: [eip(10)],
+  fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
+};
 const culprit = 277;
 const poison = podOf(culprit);
+
+/** What is said of the culprit: with nftables it is the kernel that refuses, and tells which element. */
+const wordsOn: Readonly<Record<DataplaneName, string>> = {
+  "iptables-nft": `injected refusal of ${poison}`,
+  "iptables-legacy": `injected refusal of ${poison}`,
+  nftables: `the kernel refused an element of map fip_in: ${eipOf(culprit)}: EINVAL`,
+};
 
 async function readyOf(gw: Gateway, path: string) {
   return (await gw.api.get(path)).body.status.conditions.find(({ type }) => type === "Ready");
@@ -28,16 +44,15 @@ async function readyOf(gw: Gateway, path: string) {
 
 /** Neither half of the refused one is there, and both of all others are. */
 async function expectOthersWhole(t: Test, gw: Gateway, present: number): Promise<void> {
-  const rules = await gw.rules("nat");
-  for (const chain of ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT"])
-    t.equal(rules.filter((rule) => rule.startsWith(`-A ${chain} `)).length, present, chain);
-  t.equal(rules.filter((rule) => rule.includes(`${podOf(culprit)}/32`)).length, present - count + 1);
+  const { inward, outward } = await gw.byHand.read();
+  t.same([inward.length, outward.length], [present, present], "both halves of all");
+  t.equal(outward.filter(([ip]) => ip === poison).length, present - count + 1);
 }
 
-t.jobs = variants.length;
-for (const variant of variants) {
-  t.test(variant, { buffered: true }, async (t) => {
-    const gw = await Gateway.start(t, variant);
+t.jobs = dataplanes.length;
+for (const dataplane of dataplanes) {
+  t.test(dataplane, { buffered: true }, async (t) => {
+    const gw = await Gateway.start(t, dataplane, {}, { isBreakable: true });
     await gw.lab.ip("outside", "route add 198.18.0.0/16 dev eth0");
     await gw.lab.ip("gw", "route add 10.0.0.0/16 via 10.0.1.5 dev eth0");
     await gw.lab.ip(
@@ -47,14 +62,14 @@ for (const variant of variants) {
     );
 
     await t.test("the kernel's words are on the one, all others are Ready", async (t) => {
-      await refuse(gw.toolbox, variant, poison);
+      await gw.faults.refuse(poison);
       const reply = await gw.api.putSet(set, "?wait=60s");
       t.equal(reply.status, 202, "who waits is answered as soon as nothing more is to be hoped for");
       t.match(reply.body, { ready: 2 * count - 1, notReadyTotal: 1, notReady: [{ name: `fip-${culprit}` }] });
       t.match(await readyOf(gw, `fips/fip-${culprit}`), {
         status: "False",
         reason: "Quarantined",
-        message: `injected refusal of ${poison}`,
+        message: wordsOn[dataplane],
       });
       await expectOthersWhole(t, gw, count - 1);
       t.match(await gw.host("outside").ask(tcp(eipOf(1))), { answeredBy: "pod1" });
@@ -70,7 +85,7 @@ for (const variant of variants) {
     });
 
     await t.test("it is tried again by itself, and becomes Ready once the cause is gone", async (t) => {
-      await permitAll(gw.toolbox, variant);
+      await gw.faults.mend();
       await until(
         "the refused one to be Ready",
         async () => (await readyOf(gw, `fips/fip-${culprit}`))?.status === "True",
@@ -83,17 +98,49 @@ for (const variant of variants) {
     });
 
     await t.test("what is written anew is tried at once", async (t) => {
-      await refuse(gw.toolbox, variant, "10.0.99.99");
+      await gw.faults.refuse("10.0.99.99");
       const bad = await gw.api.put("fips/fip-3", { eip: "eip-3", internalIp: "10.0.99.99" });
       t.match(bad, { status: 202 });
       t.match(await readyOf(gw, "fips/fip-3"), { reason: "Quarantined" });
       t.equal((await gw.api.put("fips/fip-3", { eip: "eip-3", internalIp: podOf(3) })).status, 200);
       t.same((await gw.api.status()).degraded, []);
-      await permitAll(gw.toolbox, variant);
+      await gw.faults.mend();
       await gw.expectConverged(t);
     });
   });
 }
+
+// Nothing is injected here: the kernel gives a table to one program, as long as that runs.
+t.test("nftables: a table that belongs to another program", { buffered: true }, async (t) => {
+  const gw = await Gateway.start(t, "nftables");
+  t.equal((await gw.api.putSet({ ...small, generation: 1 })).status, 200);
+  const stream = await gw.host("outside").open(tcp("203.0.113.10"));
+  const [command = "ip", ...args] = inNamespace(gw.lab.namespaceOf("gw"), ["nft", "--interactive"]);
+  const owner = spawn(command, args, { stdio: ["pipe", "ignore", "inherit"] });
+  t.teardown(() => owner.kill("SIGKILL"));
+  owner.stdin.write("delete table ip natgw; add table ip natgw { flags owner; }\n");
+  await until("the refusal to be told", async () => {
+    const { degraded } = await gw.api.status();
+    return degraded.some(({ reason, message }) => reason === "PassFailing" && /EPERM/.test(message));
+  });
+  t.match(await readyOf(gw, "fips/fip"), { status: "False" }, "what was lost is not Ready");
+  t.ok(await stream.advance(1_000), "a live flow goes on");
+  t.same(
+    (await gw.api.put("fips/fip", { ...small.fips[0], internalIp: "10.0.1.6" }, "?wait=1s")).status,
+    202,
+  );
+  t.equal((await gw.api.put("fips/fip", small.fips[0] ?? {}, "?wait=0s")).status, 202);
+
+  owner.kill("SIGKILL");
+  await until(
+    "the table to be the agent's again",
+    async () => (await readyOf(gw, "fips/fip"))?.status === "True",
+  );
+  t.match(await gw.host("outside").ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
+  t.ok((await stream.close()).isIntact);
+  t.same((await gw.api.status()).degraded, []);
+  await gw.expectConverged(t);
+});
 
 /** The log's lines of passes in which something was refused. */
 async function refusals(gw: Gateway): Promise<readonly string[]> {

@@ -1,9 +1,6 @@
 /** Fail static: an agent that is told to stop, one that is dead and a controller that says nothing take nothing away. */
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import t, { type Test } from "tap";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import { pidsIn } from "../support/namespaces.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
@@ -17,9 +14,10 @@ const set = {
 };
 const late = { eip: "eip-13", internalIp: "10.0.1.6" };
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
-    const gw = await Gateway.start(t, variant, { NATGW_RESYNC_INTERVAL: "1s" });
+t.jobs = dataplanes.length;
+for (const dataplane of dataplanes) {
+  t.test(dataplane, { buffered: true }, async (t) => {
+    const gw = await Gateway.start(t, dataplane, { NATGW_RESYNC_INTERVAL: "1s" }, { isBreakable: true });
     t.equal((await gw.api.putSet(set)).status, 200);
     const streams = [
       await gw.host("outside").open(tcp("203.0.113.12")),
@@ -43,19 +41,19 @@ for (const variant of variants) {
     });
 
     await t.test("SIGTERM in the middle of a transaction", async (t) => {
-      const before = await gw.rules("nat");
-      const fault = join(gw.toolbox.directory, `${variant}-restore.fault`);
-      await writeFile(fault, 'touch "$here/begun"; sleep 2; exec "$real" "$@"\n');
+      const before = await gw.translations();
+      const attempts = await gw.faults.attempts();
+      await gw.faults.break("dawdles");
       const waiters = Promise.all([
         gw.api.put("fips/late", late),
         gw.api.call("POST", "/v1/batch?wait=20s", { upsert: { fips: [{ name: "late", ...late }] } }),
       ]);
-      await until("the transaction to begin", () => existsSync(join(gw.toolbox.directory, "begun")));
+      await until("the transaction to begin", async () => (await gw.faults.attempts()) > attempts);
       process.kill(gw.agent.pid, "SIGTERM");
       for (const { status } of await waiters) t.equal(status, 202, "who waits is answered");
       t.equal(await gw.agent.whenEnded(), 0);
-      await gw.toolbox.mend(`${variant}-restore`);
-      const after = await gw.rules("nat");
+      await gw.faults.mend();
+      const after = await gw.translations();
       t.same(
         before.filter((rule) => !after.includes(rule)),
         [],

@@ -4,7 +4,7 @@ import type { Gateway } from "../support/gateway.ts";
 export interface KernelReading {
   /** On `net1`, without prefix lengths. */
   readonly addresses: ReadonlySet<string>;
-  /** EIPs with a hairpin rule. */
+  /** EIPs with a hairpin. */
   readonly hairpins: ReadonlySet<string>;
   /** EIP → internal IP, and back: the two halves of each FIP. */
   readonly inward: ReadonlyMap<string, string>;
@@ -13,13 +13,16 @@ export interface KernelReading {
 }
 
 /** One reading; throws where the namespace is just being made. */
-export async function readKernel(gateway: Gateway): Promise<KernelReading> {
+export async function readKernel({ byHand, lab }: Gateway): Promise<KernelReading> {
   const script = "ip -4 -o address show dev net1 && sysctl net.ipv4.ip_forward";
-  const [rules, network] = await Promise.all([
-    gateway.rules("nat"),
-    gateway.lab.exec("gw", ["sh", "-c", script]),
-  ]);
-  return parse([...rules, network].join("\n"));
+  const [rules, network] = await Promise.all([byHand.read(), lab.exec("gw", ["sh", "-c", script])]);
+  return {
+    addresses: new Set(Array.from(network.matchAll(/ inet (\S+)\//g), ([, address = ""]) => address)),
+    hairpins: new Set(rules.hairpins),
+    inward: new Map(rules.inward),
+    outward: new Map(rules.outward),
+    isForwarding: network.includes("net.ipv4.ip_forward = 1"),
+  };
 }
 
 /** A connection-tracking entry, by its addresses. */
@@ -61,18 +64,4 @@ export function holdsFip(kernel: KernelReading, eip: string, internalIp: string)
     kernel.inward.get(eip) === internalIp &&
     kernel.outward.get(internalIp) === eip
   );
-}
-
-function parse(text: string): KernelReading {
-  return {
-    addresses: new Set(all(text, / inet (\S+)\//g).map(([address]) => address)),
-    hairpins: new Set(all(text, /^-A HAIRPIN_SNAT .*--ctorigdst (\S+) /gm).map(([eip]) => eip)),
-    inward: new Map(all(text, /^-A EXCLUSIVE_DNAT -d (\S+)\/32 -j DNAT --to-destination (\S+)$/gm)),
-    outward: new Map(all(text, /^-A EXCLUSIVE_SNAT -s (\S+)\/32 -j SNAT --to-source (\S+)$/gm)),
-    isForwarding: text.includes("net.ipv4.ip_forward = 1"),
-  };
-}
-
-function all(text: string, pattern: RegExp): [string, string][] {
-  return Array.from(text.matchAll(pattern), ([, first = "", second = ""]) => [first, second]);
 }

@@ -12,7 +12,7 @@
  */
 import t from "tap";
 import type { ObjectStatus } from "../support/api-client.ts";
-import { Gateway, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import { until } from "../support/run.ts";
 import { gateway } from "../support/targets.ts";
 import { TruthWatch } from "./truth-watch.ts";
@@ -40,9 +40,9 @@ const lostFip = fipOf(count + 1);
 const withFips = { gateway, eips: [...eips, lost], fips: [...fips, lostFip] };
 const withoutFips = { gateway, eips: [...eips, lost] };
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
-    const gw = await Gateway.start(t, variant);
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    const gw = await Gateway.start(t, dataplane, {}, { isBreakable: true });
     const watch = new TruthWatch(gw, { count, addressOf });
     watch.start();
     t.teardown(() => watch.stop());
@@ -71,13 +71,11 @@ for (const variant of variants) {
       watch.beginLife();
       await gw.agent.kill();
       await gw.lab.renewGateway();
-      const restore = variant === "iptables-nft" ? "iptables-nft-restore" : "iptables-legacy-restore";
-      await gw.toolbox.break(restore, "fails");
+      await gw.faults.break("fails");
+      const attempts = await gw.faults.attempts();
       watch.beginLife();
       await gw.startAgent().whenLive();
-      await until("the first attempt to fail", async () =>
-        (await gw.toolbox.calls()).some(({ tool }) => tool === restore),
-      );
+      await until("the first attempt to fail", async () => (await gw.faults.attempts()) > attempts);
       for (const number of [1, 2, 3, count, count + 1]) {
         const id = `fips/fip-${number}`;
         t.equal((await watch.removing([id], () => gw.api.delete(id, ""))).status, 204);
@@ -86,12 +84,12 @@ for (const variant of variants) {
       await watch.settle();
       t.equal((await gw.api.status()).objects.eips?.ready, 0);
 
-      // A tool that does nothing and says that all went well: only a reading tells.
-      await gw.toolbox.break(restore, "fallsSilent");
+      // Nothing is done, and told to have gone well: only a reading tells.
+      await gw.faults.break("fallsSilent");
       await gw.api.reconcile();
       await watch.settle();
       t.match((await gw.api.status()).objects, { eips: { ready: 0 }, fips: { ready: 0 } });
-      await gw.toolbox.mend(restore);
+      await gw.faults.mend();
       await gw.api.reconcile();
       await whenReady(count + fips.length - 4);
       t.match(await readyOf(`eips/${lost.name}`), { status: "False", reason: "InterfaceNotFound" });
@@ -132,7 +130,7 @@ for (const variant of variants) {
       t.same(lies, []);
       const lived = lives.filter(({ polls }) => polls > 0);
       for (const { polls, claims } of lived)
-        t.comment(`${variant}: ${polls} polls, ${claims} claims of Ready`);
+        t.comment(`${dataplane}: ${polls} polls, ${claims} claims of Ready`);
       t.equal(lived.length, 3, "every life of the agent was watched");
       t.same(
         lived.map(({ epochs }) => epochs.size),

@@ -11,9 +11,10 @@
  * directory.
  */
 import t, { type Test } from "tap";
-import { Gateway, type Variant, variants } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import type { HostStream } from "../support/host.ts";
 import { labAddresses } from "../support/lab.ts";
+import type { Harm } from "../support/rules-by-hand.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
 import { WireWatch } from "./wire-watch.ts";
@@ -35,9 +36,11 @@ const set = {
 /** A second address of pod2, behind it as seen from the gateway: it leaves by the wider SNAT. */
 const farPod = "10.0.7.7";
 
-for (const variant of variants) {
-  t.test(variant, async (t) => {
-    const gw = await Gateway.start(t, variant, { NATGW_RESYNC_INTERVAL: "1s" });
+// Most of it is waiting: for the wire, for leases and for what is sent again.
+t.jobs = dataplanes.length;
+for (const dataplane of dataplanes) {
+  t.test(dataplane, { buffered: true }, async (t) => {
+    const gw = await Gateway.start(t, dataplane, { NATGW_RESYNC_INTERVAL: "1s" });
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
     await gw.lab.ip("pod2", `address add ${farPod}/32 dev eth0`);
     t.equal((await gw.api.putSet(set)).status, 200);
@@ -95,7 +98,7 @@ for (const variant of variants) {
         await gw.agent.kill();
         await wire.unplug();
         await gw.lab.renewGateway();
-        t.same(await gw.rules("nat"), []);
+        t.same((await gw.byHand.read()).lines, []);
       };
       const translatedBefore = await wire.translated();
       await beginAnew();
@@ -110,7 +113,7 @@ for (const variant of variants) {
         gw.startAgent();
         await until("the agent to write rules", async () => {
           const calls = (await gw.toolbox.calls()).slice(callsBefore);
-          const written = calls.findIndex(({ tool }) => tool.endsWith("-restore"));
+          const written = calls.findIndex((call) => gw.byHand.isFirstWrite(call));
           return written >= 0 && calls.length > written + readers;
         });
         await gw.agent.kill();
@@ -126,7 +129,7 @@ for (const variant of variants) {
 
     await t.test("flushed by hand under a running agent", async (t) => {
       const stream = await outside.open(tcp("203.0.113.10"));
-      for (const { what, kind, strike } of harmsTo(gw, variant)) {
+      for (const { what, kind, strike } of harmsTo(gw)) {
         const before = await driftOf(gw, kind);
         await strike();
         await until(`${what} to be counted`, async () => (await driftOf(gw, kind)) > before, 30_000);
@@ -142,35 +145,20 @@ for (const variant of variants) {
   });
 }
 
-const ownedNatChains = [
-  ...["DNAT_FILTER", "EXCLUSIVE_DNAT", "SHARED_DNAT"],
-  ...["SNAT_FILTER", "EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"],
-];
-
-interface Harm {
-  readonly what: string;
+interface CountedHarm extends Harm {
   /** As which it must be counted. */
   readonly kind: "rule" | "address" | "route" | "sysctl";
-  readonly strike: () => Promise<unknown>;
 }
 
 /** What careless hands do to a gateway that runs. */
-function harmsTo(gw: Gateway, variant: Variant): readonly Harm[] {
+function harmsTo(gw: Gateway): readonly CountedHarm[] {
   const ip = (...lines: readonly string[]) => gw.lab.ip("gw", ...lines);
   const eips = [10, 11, 12, 13, 14].map((lastByte) => `address delete ${eip(lastByte).address} dev net1`);
   const own = `address add ${labAddresses.external}/24 dev net1`;
-  const flush = (table: string, chains: readonly string[]) =>
-    gw.restore(`*${table}`, ...chains.map((chain) => `-F ${chain}`), "COMMIT");
-  // At once: between two commands the agent would have begun to repair.
-  const removeTable = (table: string) =>
-    gw.lab.exec("gw", [`${variant}-restore`, "--wait", "5"], { input: `*${table}\nCOMMIT\n` });
   const sysctl = (...settings: readonly string[]) =>
     gw.lab.exec("gw", ["sysctl", "--quiet", "--write", ...settings]);
   return [
-    { what: "flushed chains", kind: "rule", strike: () => flush("nat", ownedNatChains) },
-    { what: "lost hooks", kind: "rule", strike: () => flush("nat", ["PREROUTING", "POSTROUTING"]) },
-    { what: "lost marks", kind: "rule", strike: () => flush("mangle", ["VPC_MARK"]) },
-    { what: "a nat table without a chain", kind: "rule", strike: () => removeTable("nat") },
+    ...gw.byHand.harms.map((harm) => ({ ...harm, kind: "rule" as const })),
     { what: "deleted EIPs", kind: "address", strike: () => ip(...eips) },
     // The gateway's own goes along, and is put back by the hand that took it.
     { what: "flushed addresses", kind: "address", strike: () => ip("address flush dev net1", own) },
@@ -195,11 +183,10 @@ function harmsTo(gw: Gateway, variant: Variant): readonly Harm[] {
   ];
 }
 
-/** Everything that a restart must bring back. Rules keep their order, since it means something; addresses and routes have none. */
+/** Everything that a restart must bring back. Rules keep their order, since it means something; all else has none. */
 async function stateOf(gw: Gateway): Promise<Readonly<Record<string, readonly string[]>>> {
   return {
-    nat: await gw.rules("nat"),
-    mangle: await gw.rules("mangle"),
+    rules: (await gw.byHand.read()).lines,
     addresses: (await gw.addresses("net1")).toSorted(),
     routes: linesOf(await gw.lab.exec("gw", ["ip", "-4", "route", "show"])),
     forwarding: linesOf(await gw.lab.exec("gw", ["sysctl", "-n", "net.ipv4.ip_forward"])),

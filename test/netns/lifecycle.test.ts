@@ -103,7 +103,7 @@ for (const dataplane of dataplanes) {
 
     await t.test("what changed while it was dead is repaired by the next start", async (t) => {
       await gw.agent.kill();
-      await gw.flushTranslations();
+      await gw.byHand.flush();
       await gw.lab.ip("gw", "address delete 203.0.113.12/24 dev net1");
       await gw.startAgent().whenReady();
       t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
@@ -170,7 +170,7 @@ for (const dataplane of dataplanes) {
       );
       if (dataplane === "iptables-legacy") return;
       const rules = await gw.translations();
-      await gw.flushTranslations();
+      await gw.byHand.flush();
       await until("the rule to return", async () => (await gw.translations()).length === rules.length);
       await gw.expectConverged(t);
     });

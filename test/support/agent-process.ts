@@ -15,7 +15,7 @@ export interface AgentOptions {
   readonly main?: string;
   readonly stateDirectory: string;
   readonly socketPath: string;
-  /** Put first on PATH. */
+  /** Put first on PATH, and named to the daemon as `TEST_TOOLS`. */
   readonly toolDirectory?: string;
   /** Further NATGW_ settings. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -27,8 +27,9 @@ const stopTimeoutMs = 20_000;
 
 export function agentEnvironment(options: AgentOptions): Record<string, string> {
   const path = process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin";
+  const tools = options.toolDirectory;
   return {
-    PATH: options.toolDirectory === undefined ? path : `${options.toolDirectory}:${path}`,
+    ...(tools === undefined ? { PATH: path } : { PATH: `${tools}:${path}`, TEST_TOOLS: tools }),
     NATGW_STATE_DIR: options.stateDirectory,
     NATGW_SOCKET: options.socketPath,
     ...options.settings,

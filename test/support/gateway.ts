@@ -9,15 +9,14 @@ import { Host } from "./host.ts";
 import { KernelWatch } from "./kernel-watch.ts";
 import { type HostName, Lab } from "./lab.ts";
 import { sweep, testName } from "./namespaces.ts";
+import { type RuleFaults, ruleFaults } from "./rule-faults.ts";
+import { type RulesByHand, rulesByHand } from "./rules-by-hand.ts";
 import { Toolbox } from "./toolbox.ts";
 
-/** The variants of iptables: for tests that look at its chains. */
-export const variants = ["iptables-nft", "iptables-legacy"] as const;
-export type Variant = (typeof variants)[number];
-
-/** Every dataplane: for tests that look at what it does. */
-export const dataplanes = [...variants, "nftables"] as const;
+/** The matrix that every suite with a kernel runs over. */
+export const dataplanes = ["iptables-nft", "iptables-legacy", "nftables"] as const;
 export type DataplaneName = (typeof dataplanes)[number];
+export type Variant = Exclude<DataplaneName, "nftables">;
 
 /** TCP and UDP ports that every host but the gateway serves. */
 const tcpPorts = [80, 81];
@@ -29,22 +28,39 @@ const settingsOf: Readonly<Record<DataplaneName, Readonly<Record<string, string>
   nftables: { NATGW_DATAPLANE: "nftables" },
 };
 
+export interface GatewayOptions {
+  /** True where {@link Gateway.faults} is to be of use: it may take a daemon with another part in it. */
+  readonly isBreakable?: boolean;
+}
+
 let lastNumber = 0;
 
 export class Gateway {
   readonly lab: Lab;
   readonly dataplane: DataplaneName;
   readonly toolbox: Toolbox;
+  readonly byHand: RulesByHand;
+  /** What may go wrong where rules are written, if the gateway {@link GatewayOptions.isBreakable}. */
+  readonly faults: RuleFaults;
   readonly #directory: string;
   readonly #settings: Readonly<Record<string, string>>;
+  readonly #main: string | undefined;
   readonly #hosts = new Map<HostName, Host>();
   #agent: AgentProcess | undefined;
 
-  private constructor(name: string, dataplane: DataplaneName, settings: Readonly<Record<string, string>>) {
+  private constructor(
+    name: string,
+    dataplane: DataplaneName,
+    settings: Readonly<Record<string, string>>,
+    { isBreakable = false }: GatewayOptions,
+  ) {
     this.lab = new Lab(name);
     this.dataplane = dataplane;
+    this.byHand = rulesByHand(this.lab, dataplane);
     this.#directory = join(tmpdir(), name);
     this.toolbox = new Toolbox(join(this.#directory, "tools"));
+    this.faults = ruleFaults(this.toolbox, this.lab, dataplane);
+    this.#main = isBreakable ? this.faults.main : undefined;
     // Nobody else is on the lab's wire: asking would only take time. Who tests the probe sets it.
     this.#settings = { NATGW_ARP_PROBE: "0", ...settingsOf[dataplane], ...settings };
   }
@@ -54,9 +70,10 @@ export class Gateway {
     t: Test,
     dataplane: DataplaneName,
     settings: Readonly<Record<string, string>> = {},
+    options: GatewayOptions = {},
   ): Promise<Gateway> {
     await sweep();
-    const gateway = new Gateway(testName(String(++lastNumber)), dataplane, settings);
+    const gateway = new Gateway(testName(String(++lastNumber)), dataplane, settings, options);
     t.teardown(() => gateway.#remove());
     await mkdir(gateway.#directory, { recursive: true });
     await gateway.toolbox.install();
@@ -70,8 +87,9 @@ export class Gateway {
     t: Test,
     dataplane: DataplaneName,
     settings: Readonly<Record<string, string>> = {},
+    options: GatewayOptions = {},
   ): Promise<Gateway> {
-    const gateway = await Gateway.make(t, dataplane, settings);
+    const gateway = await Gateway.make(t, dataplane, settings, options);
     await gateway.startAgent().whenReady();
     return gateway;
   }
@@ -84,6 +102,7 @@ export class Gateway {
 
   get agentOptions(): AgentOptions {
     return {
+      ...(this.#main !== undefined && { main: this.#main }),
       stateDirectory: join(this.#directory, "state"),
       socketPath: join(this.#directory, "agent.sock"),
       toolDirectory: this.toolbox.directory,
@@ -135,30 +154,11 @@ export class Gateway {
     return text.split("\n").filter((line) => line.startsWith("-A "));
   }
 
-  /**
-   * What stands in the kernel for the objects' translations, in the dataplane's own words and without counters:
-   * rules in their order, or elements, which have none, sorted.
-   */
+  /** What stands in the table of NAT, in the dataplane's own words and without counters: rules in order, elements sorted. */
   async translations(): Promise<readonly string[]> {
-    if (this.dataplane !== "nftables") return this.rules("nat");
-    const tables = await this.lab.exec("gw", ["nft", "list", "tables"]);
-    if (!tables.split("\n").includes("table ip natgw")) return [];
-    const text = await this.lab.exec("gw", ["nft", "--stateless", "list", "table", "ip", "natgw"]);
-    const lines = text.replaceAll(/elements = \{|\}/g, "\n").split(/[,\n]/);
-    return lines
-      .map((line) => line.trim())
-      .filter(Boolean)
-      .sort();
-  }
-
-  /** Flushes by hand what FIPs inwards and SNATs stand in. */
-  async flushTranslations(): Promise<void> {
-    if (this.dataplane !== "nftables") {
-      await this.restore("*nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT", "COMMIT");
-      return;
-    }
-    const input = "flush map ip natgw fip_in\nflush map ip natgw snat_r\n";
-    await this.lab.exec("gw", ["nft", "--file", "-"], { input });
+    const { table } = this.byHand;
+    const { lines } = await this.byHand.read();
+    return lines.filter((line) => line.startsWith(`${table} `)).map((line) => line.slice(table.length + 1));
   }
 
   /** Loads iptables rules as a hand or another program would. */

@@ -35,6 +35,10 @@ export const faults = {
   fallsSilent: "exit 0",
   /** Is killed before it does anything. */
   dies: "kill -9 $$",
+  /** Says nothing, and in the exit code that some trouble was met. */
+  failsWithoutWords: "exit 4",
+  /** Takes two seconds before it works. */
+  dawdles: 'sleep 2; exec "$real" "$@"',
 } as const;
 export type Fault = keyof typeof faults;
 
@@ -67,7 +71,12 @@ export class Toolbox {
   async break(tool: Tool, fault: Fault, times?: number): Promise<void> {
     const lines = times === undefined ? [faults[fault]] : [...countdown, faults[fault]];
     if (times !== undefined) await writeFile(`${this.#faultOf(tool)}.left`, String(times));
-    await writeFile(this.#faultOf(tool), `${lines.join("\n")}\n`);
+    await this.script(tool, `${lines.join("\n")}\n`);
+  }
+
+  /** `tool` is a script of sh from now on, which sees the real tool as `$real` and its arguments. */
+  script(tool: Tool, text: string): Promise<void> {
+    return writeFile(this.#faultOf(tool), text);
   }
 
   async mend(tool: Tool): Promise<void> {

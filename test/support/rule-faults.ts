@@ -1,0 +1,173 @@
+/**
+ * What goes wrong where rules are written, the same for every dataplane: with iptables the restoring tool does it, with
+ * nftables the netlink socket.
+ */
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { type Orders, type SocketFault, socketFiles } from "./bad-socket.ts";
+import type { DataplaneName, Variant } from "./gateway.ts";
+import type { Lab } from "./lab.ts";
+import { pidsIn } from "./namespaces.ts";
+import { until } from "./run.ts";
+import { isRuleWriter, type Tool, type Toolbox } from "./toolbox.ts";
+
+/** Each as a tool does it (toolbox.ts) and as a socket does (bad-socket.ts). */
+export type WriteFault =
+  | "fails"
+  | "fallsSilent"
+  | "failsAfterwards"
+  | "failsWithoutWords"
+  | "dies"
+  | "dawdles"
+  | "hangs";
+
+export interface RuleFaults {
+  /** The daemon in which they happen: its sources where absent. */
+  readonly main?: string;
+  /** Every transaction goes wrong from now on, or the next `times`. */
+  break(fault: WriteFault, times?: number): Promise<void>;
+  /** What names the address as a whole is refused, with whatever else is in its transaction. */
+  refuse(address: string): Promise<void>;
+  /** Readings of the rules that end early, or cannot be made. */
+  readonly readings: readonly { readonly what: string; readonly strike: () => Promise<void> }[];
+  /** What hangs does so no longer. */
+  letGo(): Promise<void>;
+  mend(): Promise<void>;
+  /** How many transactions were begun so far. */
+  attempts(): Promise<number>;
+}
+
+export function ruleFaults(toolbox: Toolbox, lab: Lab, dataplane: DataplaneName): RuleFaults {
+  return dataplane === "nftables" ? new SocketFaults(toolbox) : new ToolFaults(toolbox, lab, dataplane);
+}
+
+class ToolFaults implements RuleFaults {
+  readonly #toolbox: Toolbox;
+  readonly #lab: Lab;
+  readonly #tool: Tool;
+  readonly #readingTool: Tool;
+
+  constructor(toolbox: Toolbox, lab: Lab, variant: Variant) {
+    this.#toolbox = toolbox;
+    this.#lab = lab;
+    this.#tool = `${variant}-restore`;
+    this.#readingTool = `${variant}-save`;
+  }
+
+  break(fault: WriteFault, times?: number): Promise<void> {
+    return this.#toolbox.break(this.#tool, fault, times);
+  }
+
+  refuse(address: string): Promise<void> {
+    return this.#toolbox.script(this.#tool, refusing(address));
+  }
+
+  get readings() {
+    const cut = (percent: number, exitCode: number) => ({
+      what: `${percent} % of it, exit ${exitCode}`,
+      strike: () => this.#toolbox.script(this.#readingTool, cutting(percent, exitCode)),
+    });
+    return [cut(10, 0), cut(35, 0), cut(60, 1), cut(90, 0)];
+  }
+
+  /** Its deadline is a minute; it is killed sooner. */
+  async letGo(): Promise<void> {
+    const pids = await until("a tool that hangs", async () => {
+      const all = await pidsIn(this.#lab.namespaceOf("gw"));
+      const sleepers = await Promise.all(all.map(async (pid) => ((await isSleeping(pid)) ? [pid] : [])));
+      return sleepers.some((found) => found.length > 0) && sleepers.flat();
+    });
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+  }
+
+  async mend(): Promise<void> {
+    for (const tool of [this.#tool, this.#readingTool]) await this.#toolbox.mend(tool);
+  }
+
+  async attempts(): Promise<number> {
+    return (await this.#toolbox.calls()).filter((call) => call.tool === this.#tool && isRuleWriter(call))
+      .length;
+  }
+}
+
+/** Refuses, with the line's number as the kernel's tools do, every input in which `words` stand, as whole words. */
+const refusing = (words: string) => `
+input=$(mktemp "$here/input.XXXXXX")
+cat >"$input"
+line=$(grep -n -m 1 -w -F -e '${words}' "$input" | cut -d : -f 1)
+if [ -n "$line" ]; then
+  rm "$input"
+  echo "$tool: line $line failed: injected refusal of ${words}" >&2
+  exit 1
+fi
+"$real" "$@" <"$input"
+status=$?
+rm "$input"
+exit $status
+`;
+
+const cutting = (percent: number, exitCode: number) => `
+whole=$("$real" "$@")
+printf '%s' "$whole" | head -c $((\${#whole} * ${percent} / 100))
+exit ${exitCode}
+`;
+
+/** A stand-in sleeps instead of working. */
+async function isSleeping(pid: number): Promise<boolean> {
+  const argv = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+  return argv[0] === "sleep";
+}
+
+class SocketFaults implements RuleFaults {
+  readonly main = fileURLToPath(new URL("agent-on-bad-netlink.ts", import.meta.url));
+  readonly #files: ReturnType<typeof socketFiles>;
+  #number = 0;
+
+  constructor(toolbox: Toolbox) {
+    this.#files = socketFiles(toolbox.directory);
+  }
+
+  break(fault: WriteFault, times?: number): Promise<void> {
+    return this.#order({ fault, ...(times !== undefined && { times }) });
+  }
+
+  refuse(address: string): Promise<void> {
+    return this.#order({ fault: "refusesAddress", address });
+  }
+
+  /** A reading is eleven dumps: of tables, chains, maps and rules, and of each map's elements. */
+  get readings() {
+    const spoil = (fault: SocketFault, after: number) => ({
+      what: `${fault}, but for ${after}`,
+      strike: () => this.#order({ fault, after }),
+    });
+    return [
+      spoil("cutsDump", 0),
+      spoil("overrunsDump", 3),
+      spoil("cutsDump", 4),
+      spoil("overrunsDump", 10),
+      spoil("interruptsDump", 0),
+      spoil("deafens", 0),
+    ];
+  }
+
+  letGo(): Promise<void> {
+    return this.mend();
+  }
+
+  async #order(orders: Omit<Orders, "number">): Promise<void> {
+    const text = JSON.stringify({ ...orders, number: ++this.#number });
+    // Never half of it is read.
+    await writeFile(`${this.#files.orders}.new`, text);
+    await rename(`${this.#files.orders}.new`, this.#files.orders);
+  }
+
+  mend(): Promise<void> {
+    return rm(this.#files.orders, { force: true });
+  }
+
+  async attempts(): Promise<number> {
+    const text = await readFile(this.#files.transactions, "utf8").catch(() => "");
+    return text.split("\n").length - 1;
+  }
+}

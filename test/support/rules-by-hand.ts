@@ -1,0 +1,216 @@
+/**
+ * The rules of a gateway as a stranger reads and harms them, by the common tools and not by the agent's own eyes: one
+ * face for every dataplane, so that a test need not know which it looks at.
+ */
+import type { DataplaneName, Variant } from "./gateway.ts";
+import type { Lab } from "./lab.ts";
+import type { Call } from "./toolbox.ts";
+
+/** From an address to another. */
+export type Pair = readonly [from: string, to: string];
+
+export interface RuleReading {
+  /** EIP and internal IP of each FIP's half inwards; what stands twice is here twice. */
+  readonly inward: readonly Pair[];
+  /** Internal IP and EIP of each FIP's half outwards. */
+  readonly outward: readonly Pair[];
+  /** EIPs with a hairpin. */
+  readonly hairpins: readonly string[];
+  /** Everything, each line after its table's name and without counters: rules in their order, elements sorted. */
+  readonly lines: readonly string[];
+}
+
+/** What a careless hand does. */
+export interface Harm {
+  readonly what: string;
+  readonly strike: () => Promise<unknown>;
+}
+
+export interface RulesByHand {
+  /** The table of NAT. */
+  readonly table: string;
+  read(): Promise<RuleReading>;
+  /** Takes away what FIPs inwards and SNATs stand in. */
+  flush(): Promise<unknown>;
+  /** Puts a rule that names `address` where the agent has none. */
+  addForeign(address: string): Promise<unknown>;
+  /** Changes something else: a ruleset that is known to be at rest is not read. */
+  stir(): Promise<unknown>;
+  /** What may happen to the rules of a gateway that runs: each is to be repaired. */
+  readonly harms: readonly Harm[];
+  /** True of the first call by which an agent makes its rules in a fresh namespace. */
+  isFirstWrite(call: Call): boolean;
+}
+
+export function rulesByHand(lab: Lab, dataplane: DataplaneName): RulesByHand {
+  return dataplane === "nftables" ? new NftablesByHand(lab) : new IptablesByHand(lab, dataplane);
+}
+
+/** Moves the generation of nf_tables. */
+const stirring = ["nft", "add table ip stirred; delete table ip stirred"];
+
+class IptablesByHand implements RulesByHand {
+  readonly table = "nat";
+  readonly #lab: Lab;
+  readonly #variant: Variant;
+
+  constructor(lab: Lab, variant: Variant) {
+    this.#lab = lab;
+    this.#variant = variant;
+  }
+
+  async read(): Promise<RuleReading> {
+    const text = await this.#lab.exec("gw", [`${this.#variant}-save`]);
+    // In an order of its own: the kernel's is that in which tables came to be.
+    const lines = [...text.matchAll(/^\*(\S+)\n(.*?)^COMMIT$/gms)].toSorted(byName).flatMap(tableLines);
+    return {
+      inward: pairs(lines, /^nat -A EXCLUSIVE_DNAT -d (\S+)\/32 -j DNAT --to-destination (\S+)$/),
+      outward: pairs(lines, /^nat -A EXCLUSIVE_SNAT -s (\S+)\/32 -j SNAT --to-source (\S+)$/),
+      hairpins: pairs(lines, /^nat -A HAIRPIN_SNAT .*--ctorigdst (\S+) /).map(([eip]) => eip),
+      lines,
+    };
+  }
+
+  flush(): Promise<unknown> {
+    return this.#restore("nat", "-F EXCLUSIVE_DNAT", "-F SHARED_SNAT");
+  }
+
+  addForeign(address: string): Promise<unknown> {
+    return this.#restore(
+      "nat",
+      ":FOREIGN -",
+      "-A POSTROUTING -j FOREIGN",
+      `-A FOREIGN -d ${address} -j RETURN`,
+    );
+  }
+
+  stir(): Promise<unknown> {
+    return this.#variant === "iptables-legacy"
+      ? this.#restore("mangle", "-A OUTPUT")
+      : this.#lab.exec("gw", stirring);
+  }
+
+  get harms(): readonly Harm[] {
+    const flush = (table: string, chains: readonly string[]) => () =>
+      this.#restore(table, ...chains.map((chain) => `-F ${chain}`));
+    // At once: between two commands the agent would have begun to repair.
+    const removeTable = () => this.#load("*nat\nCOMMIT\n", "--wait", "5");
+    return [
+      { what: "flushed chains", strike: flush("nat", ownedNatChains) },
+      { what: "lost hooks", strike: flush("nat", ["PREROUTING", "POSTROUTING"]) },
+      { what: "lost marks", strike: flush("mangle", ["VPC_MARK"]) },
+      { what: "a nat table without a chain", strike: removeTable },
+    ];
+  }
+
+  isFirstWrite({ tool }: Call): boolean {
+    return tool.endsWith("-restore");
+  }
+
+  #restore(table: string, ...lines: readonly string[]): Promise<unknown> {
+    return this.#load([`*${table}`, ...lines, "COMMIT", ""].join("\n"), "--noflush", "--wait", "5");
+  }
+
+  #load(input: string, ...args: readonly string[]): Promise<unknown> {
+    return this.#lab.exec("gw", [`${this.#variant}-restore`, ...args], { input });
+  }
+}
+
+function byName([, one = ""]: readonly string[], [, other = ""]: readonly string[]): number {
+  return one < other ? -1 : 1;
+}
+
+function tableLines([, table = "", text = ""]: readonly string[]): readonly string[] {
+  const rules = text.split("\n").filter((line) => line.startsWith("-A "));
+  return rules.map((line) => `${table} ${line}`);
+}
+
+const ownedNatChains = [
+  ...["DNAT_FILTER", "EXCLUSIVE_DNAT", "SHARED_DNAT"],
+  ...["SNAT_FILTER", "EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"],
+];
+
+class NftablesByHand implements RulesByHand {
+  readonly table = "natgw";
+  readonly #lab: Lab;
+
+  constructor(lab: Lab) {
+    this.#lab = lab;
+  }
+
+  async read(): Promise<RuleReading> {
+    // Whole, since a table that is not there is an error to `nft list table`.
+    const lines = listed(await this.#lab.exec("gw", ["nft", "--stateless", "list", "ruleset", "ip"]));
+    return {
+      inward: pairs(lines, /^natgw fip_in (\S+) : (\S+)$/),
+      outward: pairs(lines, /^natgw fip_out (\S+) : (\S+)$/),
+      hairpins: pairs(lines, /^natgw hairpin (\S+) : /).map(([eip]) => eip),
+      lines,
+    };
+  }
+
+  flush(): Promise<unknown> {
+    return this.#load("flush map ip natgw fip_in", "flush map ip natgw snat_r");
+  }
+
+  addForeign(address: string): Promise<unknown> {
+    const chain = "add chain ip foreign other { type nat hook postrouting priority 150; }";
+    return this.#load("add table ip foreign", chain, `add rule ip foreign other ip daddr ${address} accept`);
+  }
+
+  stir(): Promise<unknown> {
+    return this.#lab.exec("gw", stirring);
+  }
+
+  get harms(): readonly Harm[] {
+    const flush = (what: string, names: readonly string[]) => () =>
+      this.#load(...names.map((name) => `flush ${what} ip natgw ${name}`));
+    return [
+      { what: "flushed maps", strike: flush("map", ownedMaps) },
+      {
+        what: "lost hooks",
+        strike: () => this.#load("delete chain ip natgw pre", "delete chain ip natgw post"),
+      },
+      { what: "lost marks", strike: flush("chain", ["vpc_mark"]) },
+      { what: "a deleted table", strike: () => this.#load("delete table ip natgw") },
+    ];
+  }
+
+  /** The gate's: the rules themselves go by netlink. */
+  isFirstWrite({ tool, args }: Call): boolean {
+    return tool === "nft" && args.startsWith("-f");
+  }
+
+  #load(...lines: readonly string[]): Promise<unknown> {
+    return this.#lab.exec("gw", ["nft", "--file", "-"], { input: `${lines.join("\n")}\n` });
+  }
+}
+
+const ownedMaps = ["fip_in", "fip_out", "dnat_1", "dnat_n", "snat_r", "snat_p", "hairpin"];
+
+/** What nft lists, a line each: `natgw fip_in 203.0.113.10 : 10.0.1.5`, `natgw pre dnat to ip daddr map @fip_in`. */
+function listed(text: string): readonly string[] {
+  const byElement = text.replaceAll(/elements = \{([^}]*)\}/g, (_, list: string) =>
+    list
+      .split(",")
+      .map((element) => element.trim().replace(" counter", ""))
+      .sort()
+      .join("\n"),
+  );
+  const lines: string[] = [];
+  let [table, block] = ["", ""];
+  for (const line of byElement.split("\n").map((one) => one.trim())) {
+    const [, kind, name = ""] = /^(table ip|map|set|chain) (\S+) \{/.exec(line) ?? [];
+    if (kind === "table ip") table = name;
+    else if (kind !== undefined) block = name;
+    else if (line !== "" && line !== "}") lines.push(`${table} ${block} ${line}`);
+  }
+  return lines;
+}
+
+function pairs(lines: readonly string[], pattern: RegExp): readonly Pair[] {
+  return lines.flatMap((line): readonly Pair[] => {
+    const [isFound, from = "", to = ""] = pattern.exec(line) ?? [];
+    return isFound === undefined ? [] : [[from, to]];
+  });
+}
