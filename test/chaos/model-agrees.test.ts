@@ -1,6 +1,9 @@
 /**
  * The kernel in memory is no better than its likeness to the real one: the same scripts on both, with the real agent, leave
  * the same rules, addresses and routes, and the same packets come out at the same places.
+ *
+ * It knows the rules of iptables alone. The nftables dataplane is held to what comes out of them: the packets, the
+ * addresses and the routes are to be the same; what strangers do to rules is left out.
  */
 import fc from "fast-check";
 import t, { type Test } from "tap";
@@ -14,7 +17,12 @@ import type { Fate, Transport } from "../support/model-kernel/tracer.ts";
 import { hosts, interfaces, ip, outside, pods, services } from "../support/model-kernel/universe.ts";
 import { packetOf } from "../support/model-kernel/works.ts";
 
-const runs = Math.ceil(8 * Number(process.env.NATGW_RUNS ?? 1));
+const runs = Math.ceil(5 * Number(process.env.NATGW_RUNS ?? 1));
+/** What a stranger does to rules. */
+const harmsRules: ReadonlySet<Step["do"]> = new Set([
+  ...(["delete rule", "flush chain", "flush nat"] as const),
+  ...(["stray rule", "foreign rule", "double hook"] as const),
+]);
 /** Draws of a DNAT: its first backend, one in between, its last. */
 const draws = [0, 0.4, 0.999];
 
@@ -48,13 +56,15 @@ const questions: readonly Question[] = [
   ),
 ];
 
-for (const variant of dataplanes.filter((one) => one !== "nftables")) {
-  t.test(variant, async (t) => {
+for (const [index, dataplane] of dataplanes.entries()) {
+  t.test(dataplane, async (t) => {
     t.comment(`seed ${seed}`);
-    const gateway = await Gateway.make(t, variant, { GATEWAY_V4: hosts.outside });
+    const gateway = await Gateway.make(t, dataplane, { GATEWAY_V4: hosts.outside });
     gateway.startAgent();
     const theme = { drift: true, kills: true, lives: true, isCalm: true };
-    for (const script of fc.sample(busyScripts(theme, 12), { numRuns: runs, seed })) {
+    const isPlayed = (step: Step) => dataplane !== "nftables" || !harmsRules.has(step.do);
+    for (const sample of fc.sample(busyScripts(theme, 12), { numRuns: runs, seed: seed + index })) {
+      const script = sample.filter(isPlayed);
       await t.test(script.map((step) => step.do).join(", "), (t) => compare(t, gateway, script));
     }
   });

@@ -5,7 +5,7 @@ import { parseRule } from "../../../lib/iptables/parse-rule.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { collectionOf } from "../../../lib/model/names.ts";
 import type { Reply } from "../api-client.ts";
-import type { Gateway } from "../gateway.ts";
+import type { DataplaneName, Gateway } from "../gateway.ts";
 import { until } from "../run.ts";
 import type { Command } from "./drift.ts";
 import { Player } from "./player.ts";
@@ -33,7 +33,7 @@ export class LabPlayer {
 
   constructor(gateway: Gateway) {
     this.#gateway = gateway;
-    this.model = new Player(gateway.variant === "iptables-legacy" ? "legacy" : "nft");
+    this.model = new Player(gateway.dataplane === "iptables-legacy" ? "legacy" : "nft");
   }
 
   async play(script: readonly Step[]): Promise<void> {
@@ -191,11 +191,18 @@ export class LabPlayer {
     };
   }
 
+  /** Whose rules are compared: the nftables dataplane has others than the model's, which are to do the same. */
   get #tables(): readonly TableName[] {
-    // With nft, what a stranger writes into filter is neither read nor changed.
-    return this.#gateway.variant === "iptables-legacy" ? ["nat", "mangle", "filter"] : ["nat", "mangle"];
+    return comparedTables[this.#gateway.dataplane];
   }
 }
+
+const comparedTables: Readonly<Record<DataplaneName, readonly TableName[]>> = {
+  // What a stranger writes into filter is neither read nor changed.
+  "iptables-nft": ["nat", "mangle"],
+  "iptables-legacy": ["nat", "mangle", "filter"],
+  nftables: [],
+};
 
 interface RouteLine {
   readonly dst: string;
