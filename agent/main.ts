@@ -8,12 +8,12 @@ import { openClock } from "./clock.ts";
 import { type Config, readInvocation } from "./config.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import { createAnnouncer } from "./kernel/announcer/announcer.ts";
-import { openConntrack } from "./kernel/conntrack/driver.ts";
+import { openConntrack, openConntrackNetlink } from "./kernel/conntrack/driver.ts";
 import { readConntrackStats } from "./kernel/conntrack/stats.ts";
 import { openDataplane } from "./kernel/dataplane.ts";
 import { readEpoch } from "./kernel/epoch.ts";
 import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
-import { NETLINK_NETFILTER, NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
+import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
 import { predecessorsOf } from "./kernel/predecessors.ts";
@@ -72,7 +72,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const ruleNetlink = openNftables();
   const dataplane = openDataplane(commands, ruleNetlink, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
-  const filterNetlink = openNetlink(NETLINK_NETFILTER);
+  const filterNetlink = openConntrackNetlink();
   stop.push(async () => {
     ruleNetlink.close();
     routeNetlink.close();

@@ -38,12 +38,12 @@ export class FlowSweep {
     let removed = 0;
     for (let round = 0; round < mostRounds; round++) {
       const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
-      const doomed = flows.filter((flow) => this.#mayKill(flow, kills));
-      const isDoomed = new Set(doomed);
+      const doomed: Flow[] = [];
       for (const flow of flows) {
         const key = flowKey(flow);
         const count = kills.get(key) ?? this.#kills.get(key) ?? 0;
-        kills.set(key, isDoomed.has(flow) ? count + 1 : count);
+        if (count < mostKills) doomed.push(flow);
+        kills.set(key, Math.min(count + 1, mostKills));
       }
       if (doomed.length > 0) removed += (await this.#conntrack.remove(doomed, signal)).removed;
       // Each deletion was acknowledged, and the rules that are in force make no such flow: another look would find none.

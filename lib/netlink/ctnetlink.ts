@@ -8,14 +8,8 @@
  */
 import type { Flow } from "../conntrack/flow.ts";
 import { toU32 } from "../model/ipv4.ts";
-import {
-  attributeType,
-  concatBytes,
-  nestedAttribute,
-  netU16Attribute,
-  netU32Attribute,
-  u8Attribute,
-} from "./attributes.ts";
+import { AttributeWriter } from "./attribute-writer.ts";
+import { attributeType } from "./attributes.ts";
 import {
   CTA_ID,
   CTA_IP_V4_DST,
@@ -61,32 +55,32 @@ export function isEntry(type: number): boolean {
  * @throws TypeError on a flow that no kernel can have given, rather than send something that might mean more.
  */
 export function encodeDelete(flow: Flow): NetlinkMessage {
-  const tuple = nestedAttribute(
-    CTA_TUPLE_ORIG,
-    nestedAttribute(
-      CTA_TUPLE_IP,
-      netU32Attribute(CTA_IP_V4_SRC, toU32(flow.original.source)),
-      netU32Attribute(CTA_IP_V4_DST, toU32(flow.original.destination)),
-    ),
-    nestedAttribute(CTA_TUPLE_PROTO, u8Attribute(CTA_PROTO_NUM, flow.protocol), ...protocolPart(flow)),
-  );
-  const zone = flow.zone === 0 ? [] : [netU16Attribute(CTA_ZONE, flow.zone)];
-  const payload = concatBytes(header, tuple, ...zone, netU32Attribute(CTA_ID, flow.id));
-  return { type: messageType.delete, flags: 0, payload: requireTuple(payload, flow) };
+  const message = new AttributeWriter(header, mostDeleteBytes);
+  message.nested(CTA_TUPLE_ORIG, () => {
+    message.nested(CTA_TUPLE_IP, () => {
+      message.netU32(CTA_IP_V4_SRC, toU32(flow.original.source));
+      message.netU32(CTA_IP_V4_DST, toU32(flow.original.destination));
+    });
+    message.nested(CTA_TUPLE_PROTO, () => writeProtocol(message, flow));
+  });
+  if (flow.zone !== 0) message.netU16(CTA_ZONE, flow.zone);
+  message.netU32(CTA_ID, flow.id);
+  return { type: messageType.delete, flags: 0, payload: requireTuple(message.payload(), flow) };
 }
 
-function protocolPart(flow: Flow): readonly Uint8Array[] {
-  if (flow.icmp !== undefined) {
-    return [
-      netU16Attribute(CTA_PROTO_ICMP_ID, flow.icmp.id),
-      u8Attribute(CTA_PROTO_ICMP_TYPE, flow.icmp.type),
-      u8Attribute(CTA_PROTO_ICMP_CODE, flow.icmp.code),
-    ];
+/** The header and an ICMP flow's tuple, 64 bytes together, then a zone and an id. */
+const mostDeleteBytes = 80;
+
+function writeProtocol(message: AttributeWriter, { protocol, original, icmp }: Flow): void {
+  message.u8(CTA_PROTO_NUM, protocol);
+  if (icmp === undefined) {
+    message.netU16(CTA_PROTO_SRC_PORT, original.sourcePort);
+    message.netU16(CTA_PROTO_DST_PORT, original.destinationPort);
+  } else {
+    message.netU16(CTA_PROTO_ICMP_ID, icmp.id);
+    message.u8(CTA_PROTO_ICMP_TYPE, icmp.type);
+    message.u8(CTA_PROTO_ICMP_CODE, icmp.code);
   }
-  return [
-    netU16Attribute(CTA_PROTO_SRC_PORT, flow.original.sourcePort),
-    netU16Attribute(CTA_PROTO_DST_PORT, flow.original.destinationPort),
-  ];
 }
 
 /** The last look at the bytes: the one mistake that would empty the table. */

@@ -6,7 +6,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import t from "tap";
-import { close, sendto, socket } from "../../agent/kernel/libc.ts";
+import { close, libcFunction, sendto, socket } from "../../agent/kernel/libc.ts";
+import { openAheadSocket } from "../../agent/kernel/netlink/ahead-socket.ts";
 import { NETLINK_ROUTE, type NetlinkConnection, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { exchange } from "../../agent/kernel/netlink/exchange.ts";
 import { openPackageSocket } from "../../agent/kernel/netlink/package-socket.ts";
@@ -19,7 +20,7 @@ import {
   encodeAddAddress,
   newAddress,
 } from "../../lib/netlink/rtnetlink-addresses.ts";
-import { run } from "../support/run.ts";
+import { run, until } from "../support/run.ts";
 
 const inside = "NATGW_TEST_UNSHARED";
 const signal = new AbortController().signal;
@@ -216,6 +217,70 @@ function tests(): void {
     const [error] = await libc.batch([addTo(50)(0x0a000001)], signal);
     t.equal(error?.message, "ipv4: Address already assigned");
   });
+
+  t.test("and so does the one that receives ahead, whatever ends it", async (t) => {
+    const before = descriptors();
+    const ahead = openNetlink(NETLINK_ROUTE, { open: openAheadSocket, partSize: 500 });
+    const dumps = [held(ahead, 50, 5_000), held(ahead, 50), held(ahead, 50)];
+    for (const addresses of await Promise.all(dumps)) t.same(addresses, flood);
+    const errors = await ahead.batch(flood.slice(0, 1_200).map(addTo(50)), signal);
+    t.same([...new Set(errors.map((error) => error?.message))], ["ipv4: Address already assigned"]);
+    const fail = () => {
+      throw new RangeError("of the visitor");
+    };
+    await t.rejects(ahead.dump(dumpAddresses(), fail, signal), /of the visitor/);
+    t.same(await held(ahead, 50), flood);
+    const aborted = new AbortController();
+    const stop = () => aborted.abort(new Error("enough"));
+    await t.rejects(ahead.dump(dumpAddresses(), stop, aborted.signal), /enough/);
+    const closed = ahead.dump(dumpAddresses(), () => ahead.close(), signal);
+    await t.rejects(closed, { code: "netlink-failed" }, "closed under a running call");
+    await t.rejects(held(ahead, 50), /closed/);
+    await until("the descriptors to be closed", () => descriptors() === before);
+    t.throws(() => openAheadSocket(31), { code: "netlink-failed" });
+  });
+
+  t.test("it tells of overruns and long messages, and hears the kernel alone", async (t) => {
+    const known = new Set(readdirSync("/proc/self/fd"));
+    const raw = openAheadSocket(NETLINK_ROUTE);
+    t.teardown(() => raw.close());
+    const fd = Number(readdirSync("/proc/self/fd").find((name) => !known.has(name)));
+    t.equal(raw.receive(new Uint8Array(16)), -11, "EAGAIN");
+    await raw.send(encodeMessages([noop], 7, messageFlag.ack));
+    await raw.readable?.();
+    t.equal(raw.receive(new Uint8Array(16)), 36, "an answer longer than the buffer tells its length");
+    t.equal(raw.receive(new Uint8Array(16)), -11);
+
+    const intruder = socket(16, 3, NETLINK_ROUTE);
+    t.teardown(() => close(intruder));
+    const to = new Uint8Array(Uint32Array.of(16, portOf(fd), 0).buffer);
+    for (let count = 0; count < 40; count++) t.equal(sendto(intruder, new Uint8Array(20), 20, 0, to, 12), 20);
+    await raw.send(encodeMessages([noop], 8, messageFlag.ack));
+    const heard: number[] = [];
+    for (let round = 0; round < 9; round++) {
+      await raw.readable?.();
+      for (let length = 0; length !== -11; heard.push(length)) length = raw.receive(new Uint8Array(64));
+    }
+    t.same(
+      heard.filter((length) => length !== -11),
+      [36],
+    );
+
+    const bytes = encodeMessages(Array(5_000).fill(noop), 1, messageFlag.ack);
+    for (let sends = 0; sends < 2; sends++) await raw.send(bytes);
+    const flooded = exchange(raw, bytes, new Uint8Array(65_536), 5_000, signal, () => false);
+    await t.rejects(flooded, { code: "netlink-failed", details: { code: "ENOBUFS" } });
+  });
+}
+
+const getsockname = libcFunction<[fd: number, address: Uint8Array, length: Uint8Array]>(
+  "int getsockname(int, void *, void *)",
+);
+
+function portOf(fd: number): number {
+  const address = new Uint32Array(3);
+  getsockname(fd, new Uint8Array(address.buffer), Uint8Array.of(12, 0, 0, 0));
+  return address[1] ?? 0;
 }
 
 /** The addresses of one link in order; the process is blocked when `blockAt` of them were read. */

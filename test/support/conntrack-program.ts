@@ -5,9 +5,8 @@
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
-import { openConntrack } from "../../agent/kernel/conntrack/driver.ts";
+import { openConntrack, openConntrackNetlink } from "../../agent/kernel/conntrack/driver.ts";
 import { type ConntrackStats, readConntrackStats } from "../../agent/kernel/conntrack/stats.ts";
-import { NETLINK_NETFILTER, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { renderFlow } from "../../lib/conntrack/text.ts";
@@ -54,7 +53,7 @@ type Handlers = {
   readonly [M in keyof ConntrackCalls]: (params: ConntrackCalls[M][0]) => Promise<ConntrackCalls[M][1]>;
 };
 
-const netlink = openNetlink(NETLINK_NETFILTER);
+const netlink = openConntrackNetlink();
 const conntrack = openConntrack(netlink);
 let kept: readonly Flow[] = [];
 const deadline = () => AbortSignal.timeout(30_000);

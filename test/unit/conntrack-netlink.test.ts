@@ -198,19 +198,19 @@ t.test("find", async (t) => {
 });
 
 t.test("remove", async (t) => {
-  const flows = Array.from({ length: 250 }, (_, index) => flow("tcp 10.0.0.1:1 10.0.0.2:2", { id: index }));
+  const flows = Array.from({ length: 1_200 }, (_, index) => flow("tcp 10.0.0.1:1 10.0.0.2:2", { id: index }));
   const gone = connection([], (index) => (index % 10 === 0 ? "ENOENT" : undefined));
-  t.strictSame(await openConntrack(gone.fake).remove(flows, never), { removed: 225 });
-  t.strictSame(gone.batches, [100, 100, 50]);
+  t.strictSame(await openConntrack(gone.fake).remove(flows, never), { removed: 1_080 });
+  t.strictSame(gone.batches, [500, 500, 200]);
   t.strictSame(gone.asked, flows.map(encodeDelete));
 
-  const refused = connection([], (index) => (index === 7 || index === 120 ? "EPERM" : undefined));
+  const refused = connection([], (index) => (index === 7 || index === 620 ? "EPERM" : undefined));
   await t.rejects(openConntrack(refused.fake).remove(flows, never), {
     code: "netlink-failed",
-    message: "2 of 250 flows could not be deleted: EPERM: words",
-    details: { code: "EPERM", refused: 2, removed: 248 },
+    message: "2 of 1200 flows could not be deleted: EPERM: words",
+    details: { code: "EPERM", refused: 2, removed: 1_198 },
   });
-  t.equal(refused.asked.length, 250, "one refusal does not hold up the others");
+  t.equal(refused.asked.length, 1_200, "one refusal does not hold up the others");
 
   const none = connection([]);
   t.strictSame(await openConntrack(none.fake).remove([], never), { removed: 0 });

@@ -19,6 +19,7 @@ import {
 } from "../../../lib/netlink/message.ts";
 import { errnoName, errnoText } from "../libc.ts";
 import { type AnswerVisitor, exchange } from "./exchange.ts";
+import { messageBytes } from "./options.ts";
 import { openPackageSocket } from "./package-socket.ts";
 import { type NetlinkSocket, openNetlinkSocket } from "./socket.ts";
 
@@ -83,12 +84,17 @@ export type AnswerTo = (
 export interface NetlinkOptions {
   /** For one request, one part of a batch, or one run of a dump. */
   readonly timeoutMs?: number;
+  /**
+   * The most messages of a batch that are sent at once, 100 by default. The kernel works them off in one go, and its
+   * refusals must fit the socket's receive buffer, or it drops some.
+   */
+  readonly partSize?: number;
   readonly open?: (protocol: number) => NetlinkSocket;
 }
 
 /** A connection in the namespace of this process. The socket is opened by the first call. */
 export function openNetlink(protocol: number, options: NetlinkOptions = {}): ConversingConnection {
-  return new Connection(protocol, options.open ?? openSocket, options.timeoutMs ?? 10_000);
+  return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, ...options });
 }
 
 /** rtnetlink goes by the `netlink` package, all else by libc: docs/adr/0002-netlink.md says why. */
@@ -97,29 +103,23 @@ function openSocket(protocol: number): NetlinkSocket {
   return socket ?? openNetlinkSocket(protocol);
 }
 
-/** A batch's refusals must fit the socket's receive buffer, or the kernel drops some. */
-const maxBatchMessages = 100;
-/** And a send must fit its send buffer. */
+/** A send must fit the socket's send buffer. */
 const maxBatchBytes = 64 * 1024;
 const maxDumpRuns = 5;
-/** Twice what the kernel fills in one go (netlink_dump() keeps to 32 KiB unless one message is larger). */
-const receiveBytes = 64 * 1024;
 
 class Connection implements ConversingConnection {
   readonly #protocol: number;
-  readonly #open: (protocol: number) => NetlinkSocket;
-  readonly #timeoutMs: number;
-  readonly #buffer = new Uint8Array(receiveBytes);
+  readonly #options: Required<NetlinkOptions>;
+  readonly #buffer = new Uint8Array(messageBytes);
   #socket: NetlinkSocket | undefined;
   #sequence = 0;
   /** Settles when the last exchange asked for so far is over. */
   #tail: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(protocol: number, open: (protocol: number) => NetlinkSocket, timeoutMs: number) {
+  constructor(protocol: number, options: Required<NetlinkOptions>) {
     this.#protocol = protocol;
-    this.#open = open;
-    this.#timeoutMs = timeoutMs;
+    this.#options = options;
   }
 
   async request(message: NetlinkMessage, signal: AbortSignal): Promise<void> {
@@ -131,7 +131,7 @@ class Connection implements ConversingConnection {
     return this.#alone(async () => {
       const results: (NetlinkError | undefined)[] = [];
       while (results.length < messages.length) {
-        const part = firstPart(messages, results.length);
+        const part = firstPart(messages, results.length, this.#options.partSize);
         for (const error of await this.#exchangeBatch(part, signal)) results.push(error);
       }
       return results;
@@ -242,12 +242,12 @@ class Connection implements ConversingConnection {
 
   #exchange(bytes: Uint8Array, signal: AbortSignal, visit: AnswerVisitor): Promise<void> {
     signal.throwIfAborted();
-    return exchange(this.#connect(), bytes, this.#buffer, this.#timeoutMs, signal, visit);
+    return exchange(this.#connect(), bytes, this.#buffer, this.#options.timeoutMs, signal, visit);
   }
 
   #connect(): NetlinkSocket {
     if (this.#isClosed) throw new GatewayError("netlink-failed", "the netlink connection is closed");
-    this.#socket ??= this.#open(this.#protocol);
+    this.#socket ??= this.#options.open(this.#protocol);
     return this.#socket;
   }
 
@@ -258,9 +258,13 @@ class Connection implements ConversingConnection {
   }
 }
 
-function firstPart(messages: readonly NetlinkMessage[], from: number): readonly NetlinkMessage[] {
+function firstPart(
+  messages: readonly NetlinkMessage[],
+  from: number,
+  most: number,
+): readonly NetlinkMessage[] {
   let to = from;
-  for (let bytes = 0; to < messages.length && to - from < maxBatchMessages; to++) {
+  for (let bytes = 0; to < messages.length && to - from < most; to++) {
     const message = messages[to];
     bytes += message === undefined ? 0 : encodedLength(message);
     if (bytes > maxBatchBytes && to > from) break;

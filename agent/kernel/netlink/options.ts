@@ -1,7 +1,13 @@
 /** The options of a netlink socket (netlink(7)), by its descriptor. */
 import { getsockopt, setSocketOption } from "../libc.ts";
 
-/** Room for the acknowledgements of a batch, each with the request that it refuses. */
+/**
+ * Room for what is received at once: twice what the kernel fills in one go (netlink_dump() keeps to 32 KiB unless one
+ * message is larger).
+ */
+export const messageBytes = 64 * 1024;
+
+/** Room for the refusals of a batch, each with the header of the request. */
 export const receiveBufferBytes = 4 << 20;
 
 /** Asks the kernel to give its words with a refusal, to filter dumps, and to hold more than the usual limit allows. */

@@ -13,7 +13,7 @@ import { readdirSync } from "node:fs";
 import { RawNetlinkSocket } from "netlink/dist/raw.js";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { getsockopt, libcFunction } from "../libc.ts";
-import { countOverruns, explainAndFilter, readDrops, receiveBufferBytes } from "./options.ts";
+import { countOverruns, explainAndFilter, messageBytes, readDrops, receiveBufferBytes } from "./options.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
 /**
@@ -142,8 +142,6 @@ const getsockname = libcFunction<[fd: number, address: Uint8Array, length: Uint8
   "int getsockname(int, void *, void *)",
 );
 
-/** Twice what the kernel fills in one go (netlink_dump() keeps to 32 KiB unless one message is larger). */
-const messageBytes = 64 * 1024;
 /** A send of 64 KiB fits; the kernel doubles it for its bookkeeping. */
 const sendBufferBytes = 128 * 1024;
 

@@ -34,10 +34,7 @@ export interface NetlinkSocketOptions {
 
 /** Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol. */
 export function openNetlinkSocket(protocol: number, options: NetlinkSocketOptions = {}): NetlinkSocket {
-  const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
-  if (fd < 0) throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${errnoName(-fd)}`);
-
-  explainAndFilter(fd);
+  const fd = createSocket(protocol);
   // Without the right to it a long send is refused, which says so.
   if (options.sendBufferBytes !== undefined) {
     setSocketOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, options.sendBufferBytes);
@@ -80,8 +77,16 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
   };
 }
 
+/** @returns its descriptor. Throws `netlink-failed` where the kernel has no such protocol. */
+export function createSocket(protocol: number): number {
+  const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+  if (fd < 0) throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${errnoName(-fd)}`);
+  explainAndFilter(fd);
+  return fd;
+}
+
 /** `struct sockaddr_nl` of port 0, the kernel. Little-endian, like all that the agent is built for. */
-const kernelAddress = Uint8Array.of(16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+export const kernelAddress = Uint8Array.of(16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 const recvfrom = libcFunction<
   [fd: number, buffer: Uint8Array, length: number, flags: number, from: Uint8Array, fromLength: Uint8Array]

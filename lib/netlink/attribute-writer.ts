@@ -1,0 +1,64 @@
+/**
+ * Attributes written one after the other into one buffer, for messages that are made by the thousand: an array for each
+ * part of each would cost more than the kernel takes for all of them. `attributes.ts` has the format, and functions for
+ * all else.
+ */
+
+/** Bytes of `struct nlattr`. */
+const attributeHeader = 4;
+/** NLA_F_NESTED. */
+const nestedFlag = 0x8000;
+
+export class AttributeWriter {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at: number;
+
+  /**
+   * @param header the family's own, before all attributes
+   * @param capacity bytes that header and attributes may take at most; what does not fit throws a RangeError
+   */
+  constructor(header: Uint8Array, capacity: number) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#bytes.set(header);
+    this.#view = new DataView(this.#bytes.buffer);
+    this.#at = header.length;
+  }
+
+  /** An attribute around those that `write` writes. */
+  nested(type: number, write: () => void): void {
+    const start = this.#at;
+    this.#at += attributeHeader;
+    write();
+    this.#view.setUint16(start, this.#at - start, true);
+    this.#view.setUint16(start + 2, type | nestedFlag, true);
+  }
+
+  u8(type: number, value: number): void {
+    this.#view.setUint8(this.#begin(type, 1), value);
+  }
+
+  /** 16 bits in network order. */
+  netU16(type: number, value: number): void {
+    this.#view.setUint16(this.#begin(type, 2), value);
+  }
+
+  /** 32 bits in network order. */
+  netU32(type: number, value: number): void {
+    this.#view.setUint32(this.#begin(type, 4), value);
+  }
+
+  /** What was written so far, the header included. */
+  payload(): Uint8Array {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  /** Writes the frame of an attribute of up to 4 bytes and says where its value goes; padding is 0 already. */
+  #begin(type: number, length: number): number {
+    const start = this.#at;
+    this.#view.setUint16(start, attributeHeader + length, true);
+    this.#view.setUint16(start + 2, type, true);
+    this.#at = start + attributeHeader + 4;
+    return start + attributeHeader;
+  }
+}
