@@ -3,6 +3,7 @@
  * what a planner of `lib/plan/` decided; none decides by itself. All throw `GatewayError`s (lib/model/errors.ts): a read that
  * was cut short throws too, so that an unreadable table is never taken for an empty one.
  */
+import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
@@ -96,11 +97,16 @@ export interface StepFailure<Step> {
 }
 
 export interface ConntrackDriver {
-  /** One dump of the table, matched while decoding. `flows` holds the first `limit` matches, `total` counts all. */
+  /**
+   * Looks through the table, matching while decoding. `flows` holds the first `limit` matches, `total` counts all.
+   *
+   * @param ends where no flow can match but with one of these: the kernel may look for a few by itself
+   */
   find(
     matches: FlowPredicate,
     limit: number,
     signal: AbortSignal,
+    ends?: readonly FlowEnd[],
   ): Promise<{ readonly flows: readonly Flow[]; readonly total: number }>;
   /** Deletes by original tuple and zone, each only while it still is that flow (CTA_ID). Gone already is a success. */
   remove(flows: readonly Flow[], signal: AbortSignal): Promise<{ readonly removed: number }>;

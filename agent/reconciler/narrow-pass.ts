@@ -1,15 +1,16 @@
 /**
  * A pass over the few objects that were written, where the kernel proves that nothing else has changed. Its price
- * does not grow with the set. It uses the planners and the judge of every other pass, on the part of the set that the
- * change can reach, and leaves everything that is not plain to a whole pass: `undefined` asks for one.
+ * does not grow with the set, unless it meets flows. It uses the planners and the judge of every other pass, on the part
+ * of the set that the change can reach, and leaves everything that is not plain to a whole pass: `undefined` asks for one.
  */
 import { type Compiled, compile } from "../../lib/admission/compile.ts";
 import { Neighbourhood, restrictTo } from "../../lib/admission/neighbourhood.ts";
 import type { State } from "../../lib/admission/state.ts";
-import { touches } from "../../lib/conntrack/touches.ts";
+import { endsRuledBy, type FlowEnd, hasEndOf } from "../../lib/conntrack/ends.ts";
+import { viewOf } from "../../lib/conntrack/flow.ts";
+import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import type { Desired } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
 import type { Verdict } from "../../lib/model/status.ts";
@@ -17,9 +18,12 @@ import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
 import type { Shortcut } from "../kernel/seams.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
+import type { SweepResult } from "./flow-sweep.ts";
+import type { Unswept } from "./unswept.ts";
 
 export interface NarrowFindings {
   readonly changes: readonly Change[];
+  readonly sweep: SweepResult;
   /** Of the objects that the change could reach. */
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
   /** Those that are kept out of the program now, of the same. */
@@ -29,13 +33,17 @@ export interface NarrowFindings {
 
 /** Beyond that many objects a whole pass is hardly dearer. */
 const mostObjects = 256;
+/** Beyond that many flows on them it is neither. */
+const mostFlows = 20_000;
 
 export class NarrowPass {
   readonly #parts: PassParts;
+  readonly #unswept: Unswept;
   #neighbourhood: { readonly of: Desired; readonly index: Neighbourhood } | undefined;
 
-  constructor(parts: PassParts) {
+  constructor(parts: PassParts, unswept: Unswept) {
     this.#parts = parts;
+    this.#unswept = unswept;
   }
 
   /**
@@ -63,14 +71,17 @@ export class NarrowPass {
     if (!to.eips.every(({ id }) => base.verdicts?.get(id)?.ready.holds)) return undefined;
 
     const changes = await this.#move(shortcut, from, to, signal);
-    if (changes === undefined || (await this.#meetsFlows(from, to, signal))) return undefined;
+    if (changes === undefined) return undefined;
+    const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);
+    if (sweep === undefined) return undefined;
+    this.#unswept.clear();
     const verdicts = judge(part, compiled, {
       missing: new Map(),
       contradicted: new Map(),
       isForwarding: true,
       isHeldBack: false,
     });
-    return { changes, verdicts, blocked: compiled.blocked, reached };
+    return { changes, sweep, verdicts, blocked: compiled.blocked, reached };
   }
 
   /** @returns what was changed, once it was read back; `undefined` where the kernel moved, refused, or holds anything else */
@@ -84,6 +95,7 @@ export class NarrowPass {
     const base = await shortcut.base(signal);
     if (base === undefined) return undefined;
     const plan = shortcut.planPart(from, to, base);
+    this.#unswept.add(plan.changes, to, "that was left to a pass over everything");
     try {
       if (plan.changes.length > 0) await dataplane.apply(plan, signal);
     } catch (error) {
@@ -96,15 +108,32 @@ export class NarrowPass {
     return shortcut.planPart(from, to, after).changes.length === 0 ? plan.changes : undefined;
   }
 
-  /** True where there are flows that the change may contradict: which of them do depends on the whole program. */
-  async #meetsFlows(from: Program, to: Program, signal: AbortSignal): Promise<boolean> {
-    const addresses = new Set<Ipv4>();
-    for (const { fips, dnats } of [from, to]) {
-      for (const { eip, internalIp } of fips) addresses.add(eip).add(internalIp);
-      for (const { eip } of dnats) addresses.add(eip);
+  /**
+   * Ends the flows that contradict the set as it is now. Only those with one of `ends` can have come to do so; whether they
+   * do depends on the whole program, which is compiled where there are any.
+   *
+   * @returns `undefined` where that is for a whole pass, which tells what failed
+   */
+  async #sweepFlows(
+    ends: readonly FlowEnd[],
+    { desired, ledger }: State,
+    { residual, seen }: PassFindings,
+    signal: AbortSignal,
+  ): Promise<SweepResult | undefined> {
+    const { conntrack } = this.#parts;
+    try {
+      const { flows, total } = await conntrack.find(hasEndOf(ends), mostFlows, signal, ends);
+      if (total > flows.length) return undefined;
+      if (total === 0) return { removed: 0, remaining: [], shadowed: 0 };
+      const { program } = compile(desired, residual.context);
+      const contradicts = compileContradicts({ program, retired: ledger.retired, network: seen.network });
+      const doomed = flows.filter((flow) => contradicts(viewOf(flow)));
+      const { removed } = await conntrack.remove(doomed, signal);
+      return { removed, remaining: [], shadowed: 0 };
+    } catch (error) {
+      if (error instanceof GatewayError) return undefined;
+      throw error;
     }
-    if (addresses.size === 0) return false;
-    return (await this.#parts.conntrack.find(touches(addresses), 1, signal)).total > 0;
   }
 
   #follow(before: Desired, after: Desired, ids: ReadonlySet<ObjectId>): ReadonlySet<ObjectId> | undefined {

@@ -47,6 +47,8 @@ const longestRetryMs = 30_000;
 const sweepIntervalMs = 300_000;
 
 export class Pass {
+  /** Shared with the narrow passes between those over everything. */
+  readonly unswept = new Unswept();
   readonly #parts: PassParts;
   readonly #heritage: Heritage;
   readonly #lookAhead: LookAhead;
@@ -57,7 +59,6 @@ export class Pass {
   /** The store's revision at which that was told. */
   #firstRevision = 0;
   readonly #drift = new Drift();
-  readonly #unswept = new Unswept();
   readonly #keepEvidence = keepWhile(isSameEvidence);
   readonly #judge = rememberLast(judge, 1);
   /** EIPs whose flows are to go, whether or not the ledger could be written. */
@@ -100,7 +101,7 @@ export class Pass {
     const { dataplane, clock } = this.#parts;
     const outlook = this.foresee(state, seen);
     const fights = this.#drift.fights(clock.bootMs());
-    const evidence = gatherEvidence(dataplane, seen, outlook, [], fights, [], this.#unswept.objects);
+    const evidence = gatherEvidence(dataplane, seen, outlook, [], fights, [], this.unswept.objects);
     return judge(state.desired, outlook.compiled, evidence);
   }
 
@@ -284,10 +285,10 @@ export class Pass {
     const remaining = sweep?.remaining ?? [];
     const fights = this.#drift.fights(clock.bootMs());
     const sweepFailure = refusals.find(({ stage }) => stage === "flows");
-    if (sweep !== undefined) this.#unswept.clear();
+    if (sweep !== undefined) this.unswept.clear();
     else if (sweepFailure !== undefined)
-      this.#unswept.add(changes, residual.compiled.program, sweepFailure.message);
-    const unswept = this.#unswept.objects;
+      this.unswept.add(changes, residual.compiled.program, sweepFailure.message);
+    const unswept = this.unswept.objects;
     const evidence = this.#keepEvidence(
       gatherEvidence(dataplane, after, residual, refusals, fights, remaining, unswept),
     );

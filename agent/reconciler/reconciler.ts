@@ -3,9 +3,9 @@
  * status board, and lets nobody but the pass in hand write to the kernel.
  */
 import type { State, StateChange } from "../../lib/admission/state.ts";
+import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
-import { touches } from "../../lib/conntrack/touches.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
@@ -58,7 +58,7 @@ export class Reconciler implements ReconcilerPort {
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#pass = new Pass(parts);
-    this.#narrowPass = new NarrowPass(parts);
+    this.#narrowPass = new NarrowPass(parts, this.#pass.unswept);
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#turnstile.pass(() => this.#run(request)),
       resyncIntervalMs: parts.resyncIntervalMs,
@@ -187,7 +187,8 @@ export class Reconciler implements ReconcilerPort {
     limit: number,
     signal: AbortSignal,
   ): Promise<{ total: number; flows: readonly Flow[] }> {
-    return this.#parts.conntrack.find(touches(new Set([eip])), limit, signal);
+    const ends = endsAt(eip);
+    return this.#parts.conntrack.find(hasEndOf(ends), limit, signal, ends);
   }
 
   release(address: Ipv4, signal: AbortSignal) {
@@ -222,7 +223,8 @@ export class Reconciler implements ReconcilerPort {
   }
 
   async #endFlows(address: Ipv4, conntrack: PassParts["conntrack"], signal: AbortSignal): Promise<number> {
-    const { flows } = await conntrack.find(touches(new Set([address])), Number.MAX_SAFE_INTEGER, signal);
+    const ends = endsAt(address);
+    const { flows } = await conntrack.find(hasEndOf(ends), Number.MAX_SAFE_INTEGER, signal, ends);
     return flows.length === 0 ? 0 : (await conntrack.remove(flows, signal)).removed;
   }
 
@@ -286,7 +288,7 @@ export class Reconciler implements ReconcilerPort {
       state,
       residual: { ...base.residual, compiled: { ...base.residual.compiled, blocked } },
       changes: found.changes,
-      sweep: undefined,
+      sweep: found.sweep,
       repairs: [],
       dueInMs: this.#pass.dueInMs(state),
     };

@@ -9,6 +9,7 @@ export const CTA_TUPLE_REPLY = 2;
 export const CTA_STATUS = 3;
 export const CTA_ID = 12;
 export const CTA_ZONE = 18;
+export const CTA_FILTER = 25;
 
 /** `enum ctattr_tuple`, in either tuple. The zone is there only for one that holds in this direction alone. */
 export const CTA_TUPLE_IP = 1;
@@ -26,3 +27,11 @@ export const CTA_PROTO_DST_PORT = 3;
 export const CTA_PROTO_ICMP_ID = 4;
 export const CTA_PROTO_ICMP_TYPE = 5;
 export const CTA_PROTO_ICMP_CODE = 6;
+
+/** `enum ctattr_filter`, since Linux 5.8: which parts of either tuple an entry must share. 32 bits in host order. */
+export const CTA_FILTER_ORIG_FLAGS = 1;
+export const CTA_FILTER_REPLY_FLAGS = 2;
+
+/** CTA_FILTER_F_CTA_IP_* of net/netfilter/nf_internals.h. */
+export const CTA_FILTER_IP_SRC = 1 << 0;
+export const CTA_FILTER_IP_DST = 1 << 1;

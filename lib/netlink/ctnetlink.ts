@@ -4,13 +4,22 @@
  *
  * A delete without a tuple means "flush" to the kernel: the whole table, or all of a family. The only encoder of a delete
  * here takes a {@link Flow}, writes its original tuple first, and refuses to return a message that does not begin with one.
- * CTA_FILTER is not spoken: with zero flags or an empty nest it matches everything.
+ *
+ * A filter (CTA_FILTER) with zero flags or without any matches everything, and makes of a delete with a tuple a flush. The
+ * only encoder of a filter here makes dumps of it, never deletes, and takes a {@link FlowEnd}: one address in one place, so
+ * exactly one flag.
  */
+import type { FlowEnd } from "../conntrack/ends.ts";
 import type { Flow } from "../conntrack/flow.ts";
 import { toU32 } from "../model/ipv4.ts";
 import { AttributeWriter } from "./attribute-writer.ts";
-import { attributeType } from "./attributes.ts";
+import { attributeType, concatBytes, nestedAttribute, netU32Attribute, u32Attribute } from "./attributes.ts";
 import {
+  CTA_FILTER,
+  CTA_FILTER_IP_DST,
+  CTA_FILTER_IP_SRC,
+  CTA_FILTER_ORIG_FLAGS,
+  CTA_FILTER_REPLY_FLAGS,
   CTA_ID,
   CTA_IP_V4_DST,
   CTA_IP_V4_SRC,
@@ -23,6 +32,7 @@ import {
   CTA_TUPLE_IP,
   CTA_TUPLE_ORIG,
   CTA_TUPLE_PROTO,
+  CTA_TUPLE_REPLY,
   CTA_ZONE,
 } from "./ctnetlink-attributes.ts";
 import type { NetlinkMessage } from "./message.ts";
@@ -41,6 +51,32 @@ const header = Uint8Array.of(AF_INET, 0, 0, 0);
 
 /** Asks for every IPv4 entry; the sender adds NLM_F_DUMP. */
 export const dumpRequest: NetlinkMessage = { type: messageType.get, flags: 0, payload: header };
+
+/**
+ * Asks for the IPv4 entries of any zone with this one address; the sender adds NLM_F_DUMP. Kernels before 5.8 do not know
+ * filters and give every entry.
+ */
+export function encodeDumpOf({ tuple, side, address }: FlowEnd): NetlinkMessage {
+  const place = filterPlaces[tuple];
+  const part = filterParts[side];
+  const addresses = nestedAttribute(CTA_TUPLE_IP, netU32Attribute(part.attribute, toU32(address)));
+  const payload = concatBytes(
+    header,
+    nestedAttribute(place.attribute, addresses),
+    nestedAttribute(CTA_FILTER, u32Attribute(place.flags, part.flag)),
+  );
+  return { type: messageType.get, flags: 0, payload };
+}
+
+const filterPlaces = {
+  original: { attribute: CTA_TUPLE_ORIG, flags: CTA_FILTER_ORIG_FLAGS },
+  reply: { attribute: CTA_TUPLE_REPLY, flags: CTA_FILTER_REPLY_FLAGS },
+} as const;
+
+const filterParts = {
+  source: { attribute: CTA_IP_V4_SRC, flag: CTA_FILTER_IP_SRC },
+  destination: { attribute: CTA_IP_V4_DST, flag: CTA_FILTER_IP_DST },
+} as const;
 
 /** True for the messages of a dump that hold an entry. */
 export function isEntry(type: number): boolean {

@@ -289,6 +289,13 @@ await scenario("a large table", async (t) => {
   await theProbe().call("inject", { client: "10.0.8.1", count: 2_000 });
   const { count = 0, max = 0 } = await theProbe().call("stats", null);
   t.ok(count >= 20_000 && max >= count);
+  // Flows of this one have it as their reply's destination; those to it would have it as their original's.
+  t.strictSame(await theProbe().call("given", { eip: "10.0.8.1" }), [0, 2_000], "the kernel filters");
+  t.strictSame(await theProbe().call("given", { eip: "198.18.0.7" }), [2, 0]);
+  t.match(await theProbe().call("touching", { eips: ["10.0.8.1", "198.18.0.7"], limit: 1 }), {
+    total: 2_001,
+    flows: [String],
+  });
   const swept = await theProbe().call("sweep", { program: { fips: [[eip1, "10.0.8.1"]] } });
   t.match(swept, { total: 2_000, removed: 2_000 });
   t.match(await theProbe().call("sweep", { program: { fips: [[eip1, "10.0.8.1"]] } }), { total: 0 });

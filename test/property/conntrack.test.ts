@@ -4,11 +4,14 @@
  */
 import fc from "fast-check";
 import t from "tap";
+import { endsRuledBy, type FlowEnd, hasEndOf } from "../../lib/conntrack/ends.ts";
 import { type Flow, flowStatus, viewOf } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { renderFlow } from "../../lib/conntrack/text.ts";
-import { contains, type Ipv4, toU32 } from "../../lib/model/ipv4.ts";
+import { contains, fromU32, type Ipv4, toU32 } from "../../lib/model/ipv4.ts";
 import { bucketsOf, type Program, type SnatPool } from "../../lib/model/program.ts";
+import { attributeEnd, attributeType, nextAttribute, payloadOf } from "../../lib/netlink/attributes.ts";
+import { encodeDelete, encodeDumpOf } from "../../lib/netlink/ctnetlink.ts";
 import { flow, ip, network, program, type SampleProgram } from "../support/conntrack-samples.ts";
 
 const eips = ["203.0.113.10", "203.0.113.11", "203.0.113.12", "203.0.113.13"];
@@ -248,4 +251,116 @@ t.test("never ends a client's flows while the object that made them is there", a
     { numRuns: 1_000 },
   );
   t.ok(checked > 100, `${checked} flows were translated`);
+});
+
+/** What two programs do not share. */
+function difference(one: Program, other: Program): Pick<Program, "fips" | "dnats"> {
+  const known = new Set([...other.fips, ...other.dnats].map((object) => JSON.stringify(object)));
+  const isNew = (object: object) => !known.has(JSON.stringify(object));
+  return { fips: one.fips.filter(isNew), dnats: one.dnats.filter(isNew) };
+}
+
+t.test("FIPs and DNATs have a say in the flows with their ends, and in no other", async (t) => {
+  let moved = 0;
+  fc.assert(
+    fc.property(
+      anySample,
+      anySample,
+      fc.subarray(eips),
+      fc.array(anyFlow, { maxLength: 30 }),
+      (sample, { fips = [], dnats = [] }, old, entries) => {
+        const [before, after] = [program({ ...sample, eips }), program({ ...sample, eips, fips, dnats })];
+        const retired = new Set(old.map(ip));
+        const contradicted = compileContradicts({ program: before, retired, network });
+        const contradicts = compileContradicts({ program: after, retired, network });
+        const isReached = hasEndOf(endsRuledBy([difference(before, after), difference(after, before)]));
+        for (const entry of entries) {
+          const view = viewOf(entry);
+          if (contradicted(view) === contradicts(view)) continue;
+          moved++;
+          if (!isReached(view)) throw new Error(renderFlow(entry));
+        }
+      },
+    ),
+    { numRuns: 1_000 },
+  );
+  t.ok(moved > 100, `${moved} flows were judged otherwise`);
+});
+
+const GET = 0x101;
+const DELETE = 0x102;
+const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
+const CTA_FILTER = 25;
+
+/** Types and payloads of the attributes in `bytes` from `from` on. */
+function attributesOf(
+  bytes: Uint8Array,
+  from = 0,
+): readonly (readonly [type: number, payload: Uint8Array])[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const found: [number, Uint8Array][] = [];
+  for (let at = from; at < bytes.length; at = nextAttribute(view, at, bytes.length)) {
+    found.push([
+      attributeType(view, at),
+      bytes.subarray(payloadOf(at), attributeEnd(view, at, bytes.length)),
+    ]);
+  }
+  return found;
+}
+
+const anyAddress = fc.nat(0xffffffff).map((value) => fromU32(value));
+const anyEnd: fc.Arbitrary<FlowEnd> = fc.record({
+  tuple: fc.constantFrom("original", "reply"),
+  side: fc.constantFrom("source", "destination"),
+  address: anyAddress,
+});
+
+t.test("a filter asks for one address in one place, and only ever of a dump", async (t) => {
+  fc.assert(
+    fc.property(anyEnd, (end) => {
+      const { type, payload } = encodeDumpOf(end);
+      const [tuple, filter, ...rest] = attributesOf(payload, 4);
+      const tupleType = end.tuple === "original" ? CTA_TUPLE_ORIG : CTA_TUPLE_REPLY;
+      const bit = end.side === "source" ? 1 : 2;
+      const part = attributesOf(tuple?.[1] ?? new Uint8Array());
+      const addresses = attributesOf(part[0]?.[1] ?? new Uint8Array());
+      const flags = attributesOf(filter?.[1] ?? new Uint8Array());
+      return (
+        type === GET &&
+        payload[0] === 2 &&
+        rest.length === 0 &&
+        tuple?.[0] === tupleType &&
+        filter?.[0] === CTA_FILTER &&
+        part.length === 1 &&
+        addresses.length === 1 &&
+        addresses[0]?.[0] === bit &&
+        addresses[0][1].join(".") === end.address &&
+        flags.length === 1 &&
+        flags[0]?.[0] === tupleType &&
+        flags[0][1].join() === `${bit},0,0,0`
+      );
+    }),
+  );
+  t.pass();
+});
+
+t.test("a delete names one flow by its original tuple, and never filters", async (t) => {
+  fc.assert(
+    fc.property(anyFlow, fc.nat(0xffff), fc.nat(0xffffffff), (entry, zone, id) => {
+      const { type, payload } = encodeDelete({ ...entry, zone, id });
+      const [tuple, ...rest] = attributesOf(payload, 4);
+      const addresses = attributesOf(
+        attributesOf(tuple?.[1] ?? new Uint8Array())[0]?.[1] ?? new Uint8Array(),
+      );
+      return (
+        type === DELETE &&
+        tuple?.[0] === CTA_TUPLE_ORIG &&
+        addresses.map(([, bytes]) => bytes.join(".")).join() ===
+          `${entry.original.source},${entry.original.destination}` &&
+        rest.map(([each]) => each).join() === (zone === 0 ? "12" : "18,12")
+      );
+    }),
+  );
+  t.pass();
 });

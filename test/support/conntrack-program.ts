@@ -7,10 +7,10 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { openConntrack, openConntrackNetlink } from "../../agent/kernel/conntrack/driver.ts";
 import { type ConntrackStats, readConntrackStats } from "../../agent/kernel/conntrack/stats.ts";
+import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { renderFlow } from "../../lib/conntrack/text.ts";
-import { touches } from "../../lib/conntrack/touches.ts";
 import { toU32 } from "../../lib/model/ipv4.ts";
 import {
   concatBytes,
@@ -19,6 +19,7 @@ import {
   netU32Attribute,
   u8Attribute,
 } from "../../lib/netlink/attributes.ts";
+import { encodeDumpOf, isEntry } from "../../lib/netlink/ctnetlink.ts";
 import { messageFlag, type NetlinkMessage } from "../../lib/netlink/message.ts";
 import { ip, network, program, type SampleProgram } from "./conntrack-samples.ts";
 
@@ -45,6 +46,8 @@ export interface ConntrackCalls {
     { readonly eips: readonly string[]; readonly limit: number },
     { readonly total: number; readonly flows: readonly string[] },
   ];
+  /** How many entries the kernel itself gives for each of the ends at an EIP. */
+  given: [{ readonly eip: string }, readonly number[]];
   /** Makes `count` plain UDP entries from one client, each from a port and to an address of its own. */
   inject: [{ readonly client: string; readonly count: number }, null];
   stats: [null, ConntrackStats];
@@ -83,7 +86,8 @@ const handlers: Handlers = {
     };
   },
   async keep({ eip }) {
-    kept = (await conntrack.find(touches(new Set([ip(eip)])), 100, deadline())).flows;
+    const ends = endsAt(ip(eip));
+    kept = (await conntrack.find(hasEndOf(ends), 100, deadline(), ends)).flows;
     return kept.length;
   },
   removeKept: ({ idOffset }) => {
@@ -91,8 +95,20 @@ const handlers: Handlers = {
     return conntrack.remove(flows, deadline());
   },
   async touching({ eips, limit }) {
-    const { flows, total } = await conntrack.find(touches(new Set(eips.map(ip))), limit, deadline());
+    const ends = eips.map(ip).flatMap(endsAt);
+    const { flows, total } = await conntrack.find(hasEndOf(ends), limit, deadline(), ends);
+    const whole = await conntrack.find(hasEndOf(ends), limit, deadline());
+    if (whole.total !== total) throw new Error(`${total} flows by filters, ${whole.total} by a whole dump`);
     return { total, flows: flows.map(renderFlow).sort() };
+  },
+  async given({ eip }) {
+    const counts: number[] = [];
+    for (const end of endsAt(ip(eip))) {
+      let count = 0;
+      await netlink.dump(encodeDumpOf(end), (type) => isEntry(type) && count++, deadline());
+      counts.push(count);
+    }
+    return counts;
   },
   async inject({ client, count }) {
     const messages = Array.from({ length: count }, (_, index) => newEntry(toU32(ip(client)), index));

@@ -2,8 +2,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { openConntrack } from "../../agent/kernel/conntrack/driver.ts";
+import { filtersDumps } from "../../agent/kernel/conntrack/dump-filter.ts";
 import { readConntrackStats } from "../../agent/kernel/conntrack/stats.ts";
 import type { NetlinkConnection, NetlinkError } from "../../agent/kernel/netlink/connection.ts";
+import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import {
   attributeEnd,
@@ -14,10 +16,10 @@ import {
   nextAttribute,
   payloadOf,
 } from "../../lib/netlink/attributes.ts";
-import { dumpRequest, encodeDelete, isEntry } from "../../lib/netlink/ctnetlink.ts";
+import { dumpRequest, encodeDelete, encodeDumpOf, isEntry } from "../../lib/netlink/ctnetlink.ts";
 import { ConntrackEntry } from "../../lib/netlink/ctnetlink-entry.ts";
 import type { NetlinkMessage } from "../../lib/netlink/message.ts";
-import { flow } from "../support/conntrack-samples.ts";
+import { flow, ip } from "../support/conntrack-samples.ts";
 
 /** Payloads as Linux 6.18 sent them: a TCP flow with DNAT, a ping with DNAT, and TCP flows in zones. */
 const recorded = {
@@ -195,6 +197,57 @@ t.test("find", async (t) => {
     openConntrack(broken.fake).find(() => true, 5, never),
     { code: "unreadable" },
   );
+});
+
+t.test("find by ends: the kernel looks for a few, each flow counts once", async (t) => {
+  const ends = [...endsAt(ip("10.0.0.1")), ...endsAt(ip("203.0.113.10"))];
+  // One that comes in by the first and is seen as the second, and what a kernel without filters would add.
+  const given = [recorded.tcp, recorded.icmp];
+  const { fake, asked } = connection([given]);
+  const found = await openConntrack(fake, true).find(hasEndOf(ends), 5, never, ends);
+  t.strictSame(asked, ends.map(encodeDumpOf));
+  t.strictSame(
+    [found.total, found.flows.map(({ protocol }) => protocol)],
+    [1, [6]],
+    "though four dumps gave it",
+  );
+
+  const two = [...endsAt(ip("10.0.0.1")), ...endsAt(ip("127.0.0.9"))];
+  const one = await openConntrack(connection([given]).fake, true).find(() => true, 1, never, two);
+  t.strictSame([one.total, one.flows.length], [2, 1], "each dump for its own, the limit for all");
+
+  for (const [canFilter, which] of [
+    [false, ends],
+    [true, [...ends, ...endsAt(ip("203.0.113.11"))]],
+  ] as const) {
+    const whole = connection([given]);
+    const seen = await openConntrack(whole.fake, canFilter).find(hasEndOf(which), 5, never, which);
+    t.strictSame(whole.asked, [dumpRequest], "all at once where it cannot, and where that is cheaper");
+    t.equal(seen.total, 1);
+  }
+  const none = connection([given]);
+  t.strictSame(await openConntrack(none.fake, true).find(() => true, 5, never, []), { flows: [], total: 0 });
+  t.strictSame(none.asked, []);
+  const broken = connection([[recorded.tcp.slice(0, 40)]]);
+  await t.rejects(openConntrack(broken.fake, true).find(hasEndOf(ends), 5, never, ends), {
+    code: "unreadable",
+  });
+});
+
+t.test("kernels whose filters can be relied on", async (t) => {
+  const releases = {
+    "6.18.44-fc": true,
+    "10.0": true,
+    "5.16.0-rc1": true,
+    "5.15.0-91-generic": false,
+    "5.4.0": false,
+    "4.19.0-25-amd64": false,
+    "3.10": false,
+    "": false,
+    unknown: false,
+  };
+  for (const [release, expected] of Object.entries(releases))
+    t.equal(filtersDumps(release), expected, release);
 });
 
 t.test("remove", async (t) => {

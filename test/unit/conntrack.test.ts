@@ -1,10 +1,10 @@
 import t from "tap";
 import { compileRouting, notUnicast, unrouted } from "../../lib/conntrack/device.ts";
+import { endsAt, endsRuledBy, hasEndOf } from "../../lib/conntrack/ends.ts";
 import { type Flow, flowStatus, viewOf } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { PrefixTable } from "../../lib/conntrack/prefix-table.ts";
 import { flowKey, renderFlow } from "../../lib/conntrack/text.ts";
-import { touches } from "../../lib/conntrack/touches.ts";
 import { toU32 } from "../../lib/model/ipv4.ts";
 import {
   cidr,
@@ -396,8 +396,8 @@ t.test("prefix table", async (t) => {
   t.equal(table.longest(toU32(ip("127.0.0.1"))), "all");
 });
 
-t.test("touches", async (t) => {
-  const on = touches(new Set([ip(eip), ip(eip2)]));
+t.test("flows by their ends", async (t) => {
+  const on = hasEndOf([...endsAt(ip(eip)), ...endsAt(ip(eip2))]);
   const matches = (entry: Flow) => on(viewOf(entry));
   t.equal(matches(flow(`tcp ${peer}:4000 ${eip}:80 | ${pod}:80 ${peer}:4000`)), true);
   t.equal(matches(flow(`tcp ${pod}:4000 ${peer}:80 | ${peer}:80 ${eip2}:4000`)), true);
@@ -406,7 +406,29 @@ t.test("touches", async (t) => {
   t.equal(matches(flow(`tcp ${pod}:4000 ${peer}:80`)), false);
   t.equal(matches(flow(`icmp ${peer} ${eip}`, { status: flowStatus.dying })), false);
   t.equal(matches(flow(`icmp ${peer} ${eip}`, { zone: 1 })), false);
-  t.equal(touches(new Set())(viewOf(flow(`icmp ${peer} ${eip}`))), false);
+  t.equal(hasEndOf([])(viewOf(flow(`icmp ${peer} ${eip}`))), false);
+
+  const entry = viewOf(flow(`tcp ${pod}:1 ${peer}:2 | ${eip}:3 ${eip2}:4`));
+  const places = { [pod]: "original source", [peer]: "original destination" };
+  for (const [address, place] of Object.entries({
+    ...places,
+    [eip]: "reply source",
+    [eip2]: "reply destination",
+  })) {
+    for (const tuple of ["original", "reply"] as const) {
+      for (const side of ["source", "destination"] as const) {
+        const has = hasEndOf([{ tuple, side, address: ip(address) }])(entry);
+        t.equal(has, place === `${tuple} ${side}`, `${address} as ${tuple} ${side}`);
+      }
+    }
+  }
+  const both = program({ fips: [[eip, pod]], dnats: [[`${eip2}:80/tcp`, "10.0.9.9:80"]] });
+  t.strictSame(endsRuledBy([both, both]), [
+    { tuple: "original", side: "destination", address: eip },
+    { tuple: "original", side: "destination", address: eip2 },
+    { tuple: "original", side: "source", address: pod },
+  ]);
+  t.strictSame(endsRuledBy([program({})]), []);
 });
 
 t.test("words", async (t) => {

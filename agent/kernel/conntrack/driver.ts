@@ -12,10 +12,13 @@
  * their time-outs while the pod's packets leave plain, as for any pod without a rule. So the order is: first the rules, then
  * find and remove; and a flow made plain meanwhile goes by the next sweep once a rule covers it again.
  */
+import { release } from "node:os";
+import { type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { dumpRequest, encodeDelete, isEntry } from "../../../lib/netlink/ctnetlink.ts";
+import { dumpRequest, encodeDelete, encodeDumpOf, isEntry } from "../../../lib/netlink/ctnetlink.ts";
 import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
+import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { openAheadSocket } from "../netlink/ahead-socket.ts";
 import {
   NETLINK_NETFILTER,
@@ -24,6 +27,7 @@ import {
   openNetlink,
 } from "../netlink/connection.ts";
 import type { ConntrackDriver } from "../seams.ts";
+import { filtersDumps } from "./dump-filter.ts";
 
 /** Deletes made and sent at a time: 1 ms of the event loop, and another of a thread, which it takes 0.1 ms to wake. */
 const batchSize = 500;
@@ -34,23 +38,66 @@ export function openConntrackNetlink(): NetlinkConnection {
 }
 
 /** A driver over a connection of NETLINK_NETFILTER, whose owner closes it. */
-export function openConntrack(netlink: NetlinkConnection): ConntrackDriver {
+export function openConntrack(
+  netlink: NetlinkConnection,
+  canFilter = filtersDumps(release()),
+): ConntrackDriver {
   return {
-    find: (matches, limit, signal) => find(netlink, matches, limit, signal),
+    async find(matches, limit, signal, ends) {
+      const found: Found[] = [];
+      for (const { request, isWanted } of dumpsFor(matches, canFilter ? ends : undefined)) {
+        found.push(await find(netlink, request, isWanted, limit, signal));
+      }
+      return {
+        flows: found.flatMap(({ flows }) => flows).slice(0, limit),
+        total: found.reduce((sum, { total }) => sum + total, 0),
+      };
+    },
     remove: (flows, signal) => remove(netlink, flows, signal),
   };
 }
 
-async function find(netlink: NetlinkConnection, matches: FlowPredicate, limit: number, signal: AbortSignal) {
+interface Found {
+  readonly flows: readonly Flow[];
+  readonly total: number;
+}
+
+interface FlowDump {
+  readonly request: NetlinkMessage;
+  readonly isWanted: FlowPredicate;
+}
+
+/** Beyond that many a dump of everything is hardly dearer: the kernel goes through the whole table for each. */
+const mostFiltered = 5;
+
+function dumpsFor(matches: FlowPredicate, ends: readonly FlowEnd[] | undefined): readonly FlowDump[] {
+  if (ends === undefined || ends.length > mostFiltered) return [{ request: dumpRequest, isWanted: matches }];
+  return ends.map((end, index) => {
+    const hasIt = hasEndOf([end]);
+    const isFoundBefore = hasEndOf(ends.slice(0, index));
+    return {
+      request: encodeDumpOf(end),
+      isWanted: (flow) => hasIt(flow) && !isFoundBefore(flow) && matches(flow),
+    };
+  });
+}
+
+async function find(
+  netlink: NetlinkConnection,
+  request: NetlinkMessage,
+  isWanted: FlowPredicate,
+  limit: number,
+  signal: AbortSignal,
+): Promise<Found> {
   const entry = new ConntrackEntry();
   let flows: Flow[] = [];
   let total = 0;
   await netlink.dump(
-    dumpRequest,
+    request,
     (type, bytes, start, end) => {
       if (!isEntry(type)) return;
       entry.decode(bytes, start, end);
-      if (!matches(entry.view)) return;
+      if (!isWanted(entry.view)) return;
       total++;
       if (flows.length < limit) flows.push(entry.toFlow());
     },

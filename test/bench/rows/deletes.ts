@@ -1,12 +1,16 @@
-/** Row 5: many FIPs deleted at once while many flows are alive, those of the deleted ones among them. */
+/**
+ * Row 5: many FIPs deleted at once while many flows are alive, those of the deleted ones among them. Then one FIP led
+ * elsewhere amid them.
+ */
 import { readFile } from "node:fs/promises";
 import type { WriteReply } from "../../support/api-client.ts";
 import { labAddresses, podAddress } from "../../support/lab.ts";
+import { readMetrics } from "../agent-metrics.ts";
 import type { Bench } from "../bench.ts";
 import { FlowTable, type InboundFlow } from "../flow-table.ts";
 import type { Measurement, Row } from "../measurement.ts";
 import { expectReady, type Plant } from "../plant.ts";
-import { eipAddress, fip } from "../scenario.ts";
+import { eipAddress, type Fip, fip } from "../scenario.ts";
 import { timeOf } from "../timing.ts";
 
 const flowsPerFip = 20;
@@ -39,13 +43,15 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
     ...routedFlows(total - perFip * objects),
   ]);
 
-  const [measured, toolDumps, rawDumps]: [number[], number[], number[]] = [[], [], []];
+  const [measured, toolDumps, rawDumps, blocks]: [number[], number[], number[], number[]] = [[], [], [], []];
   await plant.profiled("deletes", async () => {
     for (let run = 0; run < runs; run++) {
       toolDumps.push(table.timeToolDump());
       rawDumps.push(await table.timeRawDump());
       const numbers = Array.from({ length: deletes }, (_, index) => 1 + ((run * deletes + index) % objects));
+      await longestBlockMs(plant);
       measured.push(await timeOf(() => batch(plant, { delete: { fips: numbers.map((n) => fip(n).name) } })));
+      blocks.push(await longestBlockMs(plant));
       const left = await table.count();
       if (left > total - perFip * deletes) throw new Error(`${left} flows are left after the deletes`);
       bench.say(`run ${run + 1}: ${Math.round(measured.at(-1) ?? 0)} ms`);
@@ -61,7 +67,47 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
     base: { what: base, samples },
     allowed: 2,
   });
-  return [against("conntrack -L", toolDumps), against("a raw netlink dump, not decoded", rawDumps)];
+  return [
+    against("conntrack -L", toolDumps),
+    against("a raw netlink dump, not decoded", rawDumps),
+    { what: "event loop delay meanwhile, longest", unit: "ms", samples: blocks },
+    ...(await measureMoves(bench, plant, table, perFip, rawDumps)),
+  ];
+}
+
+/** One FIP led elsewhere, which ends the flows on it; then back, without flows on it. */
+async function measureMoves(
+  { settings: { objects, runs } }: Bench,
+  plant: Plant,
+  table: FlowTable,
+  perFip: number,
+  rawDumps: readonly number[],
+): Promise<readonly Measurement[]> {
+  const [busy, idle]: [number[], number[]] = [[], []];
+  for (let run = 0; run < runs; run++) {
+    const number = objects - run;
+    const before = await table.count();
+    busy.push(await timeOf(() => put(plant, fip(number, 1))));
+    const ended = before - (await table.count());
+    if (ended !== perFip) throw new Error(`${ended} flows were ended, not ${perFip}`);
+    idle.push(await timeOf(() => put(plant, fip(number))));
+    await table.inject(flowsOf(number, perFip));
+  }
+  const base = { what: "a raw netlink dump, not decoded", samples: rawDumps };
+  return [
+    { what: `one FIP led elsewhere, ${perFip} flows on it`, unit: "ms", samples: busy, base },
+    { what: "one FIP led elsewhere, no flow on it", unit: "ms", samples: idle, base },
+  ];
+}
+
+async function put({ api }: Plant, moved: Fip): Promise<void> {
+  const { status, body } = await api.put(`fips/${moved.name}`, moved, "?wait=60s");
+  if (status !== 200) throw new Error(`${moved.name} did not become Ready: ${JSON.stringify(body)}`);
+}
+
+/** Since it was last asked for. */
+async function longestBlockMs({ api }: Plant): Promise<number> {
+  return (await readMetrics(api))("nodejs_eventloop_lag_max_seconds") * 1000;
 }
 
 async function batch(plant: Plant, body: object): Promise<void> {

@@ -1,0 +1,66 @@
+/**
+ * Flows by one of their four addresses: what the kernel can look for by itself.
+ *
+ * A few of these are cheaper than a dump of everything; a flow may have several of them at once.
+ */
+import { type Ipv4, toU32 } from "../model/ipv4.ts";
+import type { Program } from "../model/program.ts";
+import { type FlowPredicate, type FlowView, flowStatus } from "./flow.ts";
+import { addressKey } from "./prefix-table.ts";
+
+/** An address in its place. */
+export interface FlowEnd {
+  readonly tuple: "original" | "reply";
+  readonly side: "source" | "destination";
+  readonly address: Ipv4;
+}
+
+/** Flows that come in by `eip`, and those that are seen outside as `eip`. */
+export function endsAt(eip: Ipv4): readonly FlowEnd[] {
+  return [
+    { tuple: "original", side: "destination", address: eip },
+    { tuple: "reply", side: "destination", address: eip },
+  ];
+}
+
+/**
+ * The flows that FIPs and DNATs have a say in: a program with others in their place says the same of any other flow. FIPs
+ * and DNATs translate what comes for their EIP, and FIPs what their pod sends.
+ */
+export function endsRuledBy(programs: readonly Pick<Program, "fips" | "dnats">[]): readonly FlowEnd[] {
+  const eips = new Set<Ipv4>();
+  const pods = new Set<Ipv4>();
+  for (const { fips, dnats } of programs) {
+    for (const { eip, internalIp } of fips) {
+      eips.add(eip);
+      pods.add(internalIp);
+    }
+    for (const { eip } of dnats) eips.add(eip);
+  }
+  return [
+    ...Array.from(eips, (address): FlowEnd => ({ tuple: "original", side: "destination", address })),
+    ...Array.from(pods, (address): FlowEnd => ({ tuple: "original", side: "source", address })),
+  ];
+}
+
+/**
+ * Matches every live flow with at least one of `ends`, in a few lookups. A zone of its own is another address space, so
+ * it does not count.
+ */
+export function hasEndOf(ends: readonly FlowEnd[]): FlowPredicate {
+  const fields = Map.groupBy(ends, ({ tuple, side }) => fieldOf[tuple][side]);
+  const places = Array.from(fields, ([field, these]) => ({
+    field,
+    keys: new Set(these.map(({ address }) => addressKey(toU32(address)))),
+  }));
+  return (flow) => {
+    if (flow.zone !== 0 || (flow.status & flowStatus.dying) !== 0) return false;
+    for (const { field, keys } of places) if (keys.has(addressKey(flow[field]))) return true;
+    return false;
+  };
+}
+
+const fieldOf = {
+  original: { source: "originalSource", destination: "originalDestination" },
+  reply: { source: "replySource", destination: "replyDestination" },
+} as const satisfies Record<FlowEnd["tuple"], Record<FlowEnd["side"], keyof FlowView>>;
