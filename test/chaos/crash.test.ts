@@ -14,7 +14,7 @@ import { until } from "../support/run.ts";
 import { eip, eipAddress, gateway, outsideTcp, tcp } from "../support/targets.ts";
 import { Writer } from "./writers.ts";
 
-const kills = Number(process.env.NATGW_KILLS ?? 30);
+const kills = Number(process.env.NATGW_KILLS ?? 24);
 /** On a very busy machine fewer kills must do; who asks for a number gets it. */
 const killingMs = process.env.NATGW_KILLS === undefined ? 20_000 : 3_600_000;
 /** The most writes that are acknowledged before a kill, and how long they are waited for. */

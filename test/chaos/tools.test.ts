@@ -110,21 +110,25 @@ for (const dataplane of dataplanes) {
       await expectDone(t);
     });
 
-    await t.test("a write that fails without a word, dies, or is done and called a failure", async (t) => {
-      for (const [fault, times] of [
-        ["failsWithoutWords", 2],
-        ["dies", 2],
-        ["fails", 1],
-        ["failsAfterwards", 1],
-      ] as const) {
-        const attempts = await faults.attempts();
-        await faults.break(fault, times);
-        await write(t);
-        t.ok((await faults.attempts()) > attempts + times, `${fault}: it was tried again`);
-      }
-      await faults.mend();
-      await expectWhole(t);
-    });
+    await t.test(
+      "a write that fails without a word, dies, does nothing, or is done and called a failure",
+      async (t) => {
+        for (const [fault, times] of [
+          ["failsWithoutWords", 2],
+          ["dies", 2],
+          ["fails", 1],
+          ["fallsSilent", 1],
+          ["failsAfterwards", 1],
+        ] as const) {
+          const attempts = await faults.attempts();
+          await faults.break(fault, times);
+          await write(t);
+          t.ok((await faults.attempts()) > attempts + times, `${fault}: it was tried again`);
+        }
+        await faults.mend();
+        await expectWhole(t);
+      },
+    );
 
     await t.test("what was lost and cannot be put back is not Ready", async (t) => {
       await faults.break("fails");
