@@ -90,7 +90,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   });
   stop.push(() => announcer.stop());
   const prober = new Prober({
-    announcer,
+    announcer: config.arpProbeMs === 0 ? undefined : announcer,
     nowMs: clock.bootMs,
     onAnswer: () => reconciler.wake("probe"),
     onFailure: (err) => log.warn({ err }, "probing failed"),

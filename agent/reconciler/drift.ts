@@ -47,12 +47,13 @@ export class Drift {
     nowMs: number,
   ): void {
     const refused = new Set(refusals.map(({ text }) => text));
-    const attempted = new Set(planned.changes.filter(({ text }) => !refused.has(text)).map(keyOf));
-    this.#fights.record(
-      repairs.filter(({ text }) => !refused.has(text)),
-      nowMs,
-    );
+    const wasDone = ({ text }: Change) => !refused.has(text);
+    this.#fights.record(repairs.filter(wasDone), nowMs);
     this.#version = version;
+    // After most passes nothing is left, and of 10,000 changes no key need be made.
+    const attempted = new Set(
+      residual.changes.length === 0 ? [] : planned.changes.filter(wasDone).map(keyOf),
+    );
     this.#unfinished = new Set(residual.changes.map(keyOf).filter((key) => !attempted.has(key)));
   }
 

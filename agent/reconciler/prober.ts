@@ -7,7 +7,8 @@ import type { AddressOnLink, Announcer } from "../kernel/seams.ts";
 import { Setbacks } from "./setbacks.ts";
 
 export interface ProberOptions {
-  readonly announcer: Announcer;
+  /** Absent: nobody is asked, and every address is free. */
+  readonly announcer: Pick<Announcer, "probe"> | undefined;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
   /** Told when an answer, or the lack of one, is in. */
@@ -41,6 +42,8 @@ export class Prober {
    * those that nobody asked about yet. What is no candidate any more is forgotten.
    */
   review(candidates: readonly AddressOnLink[]): Prospects {
+    const { announcer } = this.#options;
+    if (announcer === undefined) return this.#prospects;
     const nowMs = this.#options.nowMs();
     const wanted = new Set(candidates.map(({ address }) => address));
     for (const address of this.#clear) if (!wanted.has(address)) this.#clear.delete(address);
@@ -51,7 +54,7 @@ export class Prober {
     const unknown = candidates.filter(
       ({ address }) => !this.#clear.has(address) && !this.#asking.has(address) && !waiting.has(address),
     );
-    if (unknown.length > 0) this.#ask(unknown);
+    if (unknown.length > 0) this.#ask(unknown, announcer);
     this.#prospects = {
       probing: new Set([...this.#asking].filter((address) => wanted.has(address))),
       addressConflicts: new Map([...waiting].map(([address, { message }]) => [address, message])),
@@ -74,15 +77,15 @@ export class Prober {
     await Promise.all(this.#running);
   }
 
-  #ask(addresses: readonly AddressOnLink[]): void {
+  #ask(addresses: readonly AddressOnLink[], announcer: Pick<Announcer, "probe">): void {
     if (this.#abort.signal.aborted) return;
     for (const { address } of addresses) this.#asking.add(address);
-    const run = this.#probe(addresses).finally(() => this.#running.delete(run));
+    const run = this.#probe(addresses, announcer).finally(() => this.#running.delete(run));
     this.#running.add(run);
   }
 
-  async #probe(addresses: readonly AddressOnLink[]): Promise<void> {
-    const { announcer, nowMs, onAnswer, onFailure } = this.#options;
+  async #probe(addresses: readonly AddressOnLink[], announcer: Pick<Announcer, "probe">): Promise<void> {
+    const { nowMs, onAnswer, onFailure } = this.#options;
     let answers: ReadonlyMap<Ipv4, string> = new Map();
     try {
       answers = await announcer.probe(addresses, this.#abort.signal);

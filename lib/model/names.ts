@@ -16,6 +16,7 @@ export type Kind = (typeof kinds)[number];
 /** A kind's collection, as paths, full sets and references name it: `"fips"`. */
 export type Collection = `${Kind}s`;
 export const collections = kinds.map((kind): Collection => `${kind}s`);
+const kindsByCollection: ReadonlyMap<string, Kind> = new Map(kinds.map((kind) => [`${kind}s`, kind]));
 
 /** A reference to an object: `"fips/fip-a"`. */
 export type ObjectId = `${Collection}/${string}`;
@@ -53,7 +54,7 @@ export function collectionOf(kind: Kind): Collection {
 
 /** The kind of a collection, `undefined` where the text names none. */
 export function kindOfCollection(collection: string): Kind | undefined {
-  return kinds.find((kind) => `${kind}s` === collection);
+  return kindsByCollection.get(collection);
 }
 
 export function objectId(kind: Kind, name: string): ObjectId {

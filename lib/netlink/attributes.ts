@@ -99,28 +99,32 @@ export function u8Attribute(type: number, value: number): Uint8Array {
 /** 16 bits in host order. */
 export function u16Attribute(type: number, value: number): Uint8Array {
   const attribute = blank(type, 2);
-  viewOf(attribute).setUint16(attributeHeader, value, true);
+  putU16(attribute, attributeHeader, value);
   return attribute;
 }
 
 /** 32 bits in host order. */
 export function u32Attribute(type: number, value: number): Uint8Array {
   const attribute = blank(type, 4);
-  viewOf(attribute).setUint32(attributeHeader, value, true);
+  putU32(attribute, attributeHeader, value);
   return attribute;
 }
 
 /** 16 bits in network order. */
 export function netU16Attribute(type: number, value: number): Uint8Array {
   const attribute = blank(type, 2);
-  viewOf(attribute).setUint16(attributeHeader, value);
+  attribute[attributeHeader] = value >>> 8;
+  attribute[attributeHeader + 1] = value;
   return attribute;
 }
 
 /** 32 bits in network order: IPv4 addresses by their {@link import("../model/ipv4.ts").toU32} value. */
 export function netU32Attribute(type: number, value: number): Uint8Array {
   const attribute = blank(type, 4);
-  viewOf(attribute).setUint32(attributeHeader, value);
+  attribute[attributeHeader] = value >>> 24;
+  attribute[attributeHeader + 1] = value >>> 16;
+  attribute[attributeHeader + 2] = value >>> 8;
+  attribute[attributeHeader + 3] = value;
   return attribute;
 }
 
@@ -145,15 +149,25 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
+/**
+ * Writes 16 bits in host order. Byte by byte, as all that builds messages does: up to 64 bytes live in V8's own heap until
+ * somebody lays a view over them, and a batch is tens of thousands of such pieces.
+ */
+export function putU16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+}
+
+/** Writes 32 bits in host order. */
+export function putU32(bytes: Uint8Array, at: number, value: number): void {
+  putU16(bytes, at, value);
+  putU16(bytes, at + 2, value >>> 16);
+}
+
 function blank(type: number, payloadLength: number): Uint8Array {
   const length = attributeHeader + payloadLength;
   const attribute = new Uint8Array((length + 3) & ~3);
-  const view = viewOf(attribute);
-  view.setUint16(0, length, true);
-  view.setUint16(2, type, true);
+  putU16(attribute, 0, length);
+  putU16(attribute, 2, type);
   return attribute;
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -7,6 +7,7 @@ import {
   netU32Attribute,
   nextAttribute,
   payloadOf,
+  putU32,
   readText,
   requirePayload,
 } from "./attributes.ts";
@@ -74,7 +75,7 @@ export function encodeRemoveAddress(index: number, address: Ipv4, prefixLength: 
 
 function addressPayload(index: number, address: Ipv4, prefixLength: number): Uint8Array {
   const header = Uint8Array.of(AF_INET, prefixLength, 0, 0, 0, 0, 0, 0);
-  new DataView(header.buffer).setUint32(4, index, true);
+  putU32(header, 4, index);
   const value = toU32(address);
   return concatBytes(header, netU32Attribute(IFA_LOCAL, value), netU32Attribute(IFA_ADDRESS, value));
 }

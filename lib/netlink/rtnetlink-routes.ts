@@ -6,6 +6,7 @@ import {
   concatBytes,
   netU32Attribute,
   nextAttribute,
+  putU32,
   requirePayload,
   u32Attribute,
 } from "./attributes.ts";
@@ -115,13 +116,12 @@ function reach(route: DecodedRoute): number {
 
 function routePayload(route: DecodedRoute, routeScope: number): Uint8Array {
   const header = new Uint8Array(routeHeader);
-  const view = new DataView(header.buffer);
-  view.setUint8(0, AF_INET);
-  view.setUint8(1, prefixLengthOf(route.destination));
-  view.setUint8(5, route.protocol);
-  view.setUint8(6, routeScope);
-  view.setUint8(7, typeNumbers[route.type]);
-  view.setUint32(8, route.isOnlink ? RTNH_F_ONLINK : 0, true);
+  header[0] = AF_INET;
+  header[1] = prefixLengthOf(route.destination);
+  header[5] = route.protocol;
+  header[6] = routeScope;
+  header[7] = typeNumbers[route.type];
+  putU32(header, 8, route.isOnlink ? RTNH_F_ONLINK : 0);
   const attributes = [
     u32Attribute(RTA_TABLE, route.table),
     netU32Attribute(RTA_DST, rangeOf(route.destination)[0]),

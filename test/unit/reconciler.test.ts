@@ -199,6 +199,9 @@ t.test("the prober asks once, leaves out meanwhile, and asks again about conflic
   answer.resolve(new Map());
   t.equal(prober.review(two).probing.size, 2, "what was given up is asked about anew");
   await prober.stop();
+
+  const mute = new Prober({ announcer: undefined, nowMs: () => 0, onAnswer: t.fail, onFailure: t.fail });
+  t.equal(mute.review(two).probing.size, 0, "where nobody is to be asked, nothing waits for an answer");
 });
 
 t.test("the sweep kills no flow more than twice under one program", async (t) => {
