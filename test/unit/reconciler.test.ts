@@ -3,18 +3,23 @@ import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { PassReport } from "../../agent/api/ports.ts";
 import type { AddressOnLink, Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
+import type { PassFindings, PassParts } from "../../agent/reconciler/findings.ts";
 import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
 import { isolate } from "../../agent/reconciler/isolate.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../agent/reconciler/loop.ts";
+import { NarrowPass } from "../../agent/reconciler/narrow-pass.ts";
 import { type Circumstances, createLookAhead } from "../../agent/reconciler/outlook.ts";
 import { Prober } from "../../agent/reconciler/prober.ts";
 import { Setbacks } from "../../agent/reconciler/setbacks.ts";
 import { Turnstile } from "../../agent/reconciler/turnstile.ts";
+import { Unswept } from "../../agent/reconciler/unswept.ts";
 import { emptyState, reduce, type StateChange } from "../../lib/admission/state.ts";
-import type { Flow } from "../../lib/conntrack/flow.ts";
+import { type Flow, viewOf } from "../../lib/conntrack/flow.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import { flow as labFlow, network as labNetwork } from "../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;
 const report = { changed: 0 } as unknown as PassReport;
@@ -296,4 +301,105 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
     t.match(compiled.blocked.get("eips/own"), { isAccepted: false, reason: "Conflict" });
     t.strictSame([...addresses.remove, ...addresses.ledgerMissing], []);
   }
+});
+
+t.test("a narrow pass ends the flows that its change contradicts", async (t) => {
+  const stored = (spec: object, creation: number) => ({ spec, revision: creation, creation });
+  const put = (kind: string, spec: object, creation: number) =>
+    ({ type: "put", kind, object: stored(spec, creation) }) as unknown as StateChange;
+  const without = reduce(emptyState, [
+    put("eip", { name: "e", address: "203.0.113.10/24" }, 1),
+    put("snat", { name: "s", eip: "e", internalCIDR: "10.0.1.0/24" }, 2),
+  ]);
+  const withFip = reduce(without, [put("fip", { name: "f", eip: "e", internalIp: "10.0.1.5" }, 3)]);
+  const base = {
+    isClean: true,
+    gate: "open",
+    refusals: [],
+    seen: { network: labNetwork },
+    verdicts: new Map([["eips/e", { ready: { holds: true } }]]),
+    residual: {
+      sysctls: [],
+      context: {
+        vpcInterface: "eth0",
+        externalInterface: "net1",
+        ownAddresses: new Set(),
+        expiredLeases: new Set(),
+        addressConflicts: new Map(),
+        quarantined: new Map(),
+        missingInterfaces: new Set(),
+      },
+    },
+  } as unknown as PassFindings;
+  const change = { action: "add", subsystem: "rules", text: "a rule", object: "fips/f" } as const;
+  let isWritten = false;
+  const dataplane = {
+    apply: async () => {
+      isWritten = true;
+    },
+    shortcut: {
+      base: async () => ({}),
+      readBack: async () => ({}),
+      planPart: () => ({ changes: isWritten ? [] : [change], steps: undefined }),
+    },
+  };
+  const play = async (conntrack: ConntrackDriver, [from, to] = [without, withFip]) => {
+    isWritten = false;
+    const unswept = new Unswept();
+    unswept.clear();
+    const parts = { dataplane, conntrack } as unknown as PassParts;
+    const ids = new Set<ObjectId>(["fips/f"]);
+    const found = await new NarrowPass(parts, unswept).run(ids, to, { ...base, state: from }, forever);
+    return { found, unswept: [...unswept.objects.keys()] };
+  };
+
+  const stale = labFlow("udp 198.51.100.7:4000 203.0.113.10:53");
+  const plain = labFlow("udp 10.0.1.5:4000 198.51.100.7:53");
+  const inward = labFlow("udp 198.51.100.7:4001 203.0.113.10:53 | 10.0.1.5:53 198.51.100.7:4001");
+  const flows = [
+    stale,
+    plain,
+    inward,
+    // By the FIP or by the SNAT, which the change does not reach.
+    labFlow("udp 10.0.1.5:4002 198.51.100.7:53 | 198.51.100.7:53 203.0.113.10:4002"),
+    // Contradicts too, and is for the sweeps of whole passes: it was there before.
+    labFlow("udp 10.0.1.6:4003 198.51.100.7:53"),
+  ];
+  let removed: readonly Flow[] = [];
+  const driver: ConntrackDriver = {
+    find: async (matches, limit, _signal, ends) => {
+      t.ok(isWritten, "the rules come first");
+      t.strictSame(ends?.length, 2);
+      const found = flows.filter((flow) => matches(viewOf(flow)));
+      return { flows: found.slice(0, limit), total: found.length };
+    },
+    remove: async (doomed) => {
+      removed = doomed;
+      return { removed: doomed.length };
+    },
+  };
+  const ended = await play(driver);
+  t.strictSame(removed, [stale, plain]);
+  t.strictSame(ended.found?.sweep, { removed: 2, remaining: [], shadowed: 0 });
+  t.ok(ended.found?.verdicts.get("fips/f")?.ready.holds);
+  t.strictSame(ended.unswept, []);
+
+  const { found } = await play(driver, [withFip, without]);
+  t.strictSame([removed, found?.sweep.removed], [[plain, inward], 2], "what another object permits stays");
+
+  const none = await play({ ...driver, find: async () => ({ flows: [], total: 0 }) });
+  t.strictSame(none.found?.sweep.removed, 0);
+  const broken = new GatewayError("netlink-failed", "a dump was cut short");
+  for (const [why, fails] of Object.entries({
+    "the table cannot be read": { find: () => Promise.reject(broken) },
+    "a flow cannot be deleted": { remove: () => Promise.reject(broken) },
+    "there are too many": { find: async () => ({ flows: [], total: 1 }) },
+  })) {
+    t.strictSame(
+      await play({ ...driver, ...fails }),
+      { found: undefined, unswept: ["fips/f"] },
+      `${why}: a whole pass is asked for, and until it swept nothing is Ready`,
+    );
+  }
+  await t.rejects(play({ ...driver, find: () => Promise.reject(new RangeError("a bug")) }), /a bug/);
 });
