@@ -6,7 +6,7 @@
  * tables (policy routing) are not consulted. What the program is about to route wins over what was observed: a
  * default route that a link flap took along for a moment must not make every SNAT flow look foreign.
  */
-import { type Cidr, fromU32, makeCidr } from "../model/ipv4.ts";
+import { type Cidr, toU32 } from "../model/ipv4.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
@@ -52,12 +52,12 @@ export function compileRouting(program: Program, network: ObservedNetwork): Rout
 /** The local table, and the EIPs that will be in it. */
 function compileOwn(program: Program, network: ObservedNetwork): PrefixTable<"local" | "broadcast"> {
   const own = new PrefixTable<"local" | "broadcast">();
-  own.set(makeCidr(fromU32(0x7f00_0000), 8), "local");
+  own.setAround(0x7f00_0000, 8, "local");
   for (const route of network.routes) {
     if (route.type === "local" || route.type === "broadcast") own.set(route.destination, route.type);
   }
-  for (const { address } of network.addresses) own.set(makeCidr(address, 32), "local");
-  for (const { address } of program.eips) own.set(makeCidr(address, 32), "local");
+  for (const { address } of network.addresses) own.setAround(toU32(address), 32, "local");
+  for (const { address } of program.eips) own.setAround(toU32(address), 32, "local");
   return own;
 }
 
@@ -68,7 +68,7 @@ function compileMain(
 ): PrefixTable<Device> {
   const main = new PrefixTable<Device>();
   for (const { address, prefixLength, interface: name } of network.addresses) {
-    main.set(makeCidr(address, prefixLength), deviceOf(name));
+    main.setAround(toU32(address), prefixLength, deviceOf(name));
   }
   const best = new Map<Cidr, ObservedRoute>();
   for (const route of network.routes) {
@@ -81,7 +81,7 @@ function compileMain(
   }
   for (const route of program.routes) main.set(route.destination, deviceOf(route.interface));
   if (program.defaultGateway !== undefined) {
-    main.set(makeCidr(fromU32(0), 0), deviceOf(program.externalInterface));
+    main.setAround(0, 0, deviceOf(program.externalInterface));
   }
   return main;
 }

@@ -23,7 +23,13 @@ export class PrefixTable<V> {
 
   /** Replaces what `cidr` held. */
   set(cidr: Cidr, value: V): void {
-    this.#level(prefixLengthOf(cidr)).values.set(addressKey(rangeOf(cidr)[0]), value);
+    this.setAround(rangeOf(cidr)[0], prefixLengthOf(cidr), value);
+  }
+
+  /** The same for the network of `prefixLength` bits around `address`, by number: for tables of thousands of hosts. */
+  setAround(address: number, prefixLength: number, value: V): void {
+    const { mask, values } = this.#level(prefixLength);
+    values.set(address & mask, value);
   }
 
   /** The value of the longest prefix that holds `address`. */
