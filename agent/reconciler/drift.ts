@@ -8,9 +8,9 @@ import { describeAddressStep } from "../../lib/plan/addresses.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { describeRouteStep } from "../../lib/plan/routes.ts";
 import { describeSysctlStep } from "../../lib/plan/sysctls.ts";
-import type { Refusal } from "./evidence.ts";
 import { type ChangeKey, type Fight, Fights, keyOf } from "./fights.ts";
 import type { Outlook } from "./outlook.ts";
+import type { Refusal } from "./refusals.ts";
 
 export interface DriftReview {
   /** What is to be done now: all that was planned but what has to wait. */

@@ -10,16 +10,7 @@ import { isSameMap } from "../../lib/remember.ts";
 import type { Dataplane } from "../kernel/seams.ts";
 import type { Fight } from "./fights.ts";
 import type { Outlook, Seen } from "./outlook.ts";
-
-/** A step of this pass that the kernel refused. */
-export interface Refusal {
-  readonly object?: ObjectId;
-  readonly stage: "sysctl" | "rules" | "addresses" | "routes" | "flows" | "ledger";
-  readonly code: string;
-  readonly message: string;
-  /** The step in the words of its tool; absent where it was no single one. */
-  readonly text?: string;
-}
+import type { Refusal } from "./refusals.ts";
 
 /**
  * @param residual what planning on `seen` still asks for

@@ -13,11 +13,11 @@ import type {
   NetworkDriver,
   Predecessor,
 } from "../kernel/seams.ts";
-import type { Refusal } from "./evidence.ts";
 import type { Fight } from "./fights.ts";
 import type { SweepResult } from "./flow-sweep.ts";
 import type { Frame, Outlook, Seen } from "./outlook.ts";
 import type { Prober } from "./prober.ts";
+import type { Refusal } from "./refusals.ts";
 
 export interface PassParts {
   readonly store: StatePort;

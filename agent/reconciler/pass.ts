@@ -8,74 +8,64 @@
  * 4. Addresses go last.
  * 5. What was written is read back; only that reading says what is Ready. The gate opens after it.
  */
-import { expiredLeases, nextExpiryMs } from "../../lib/admission/leases.ts";
-import { emptyLedger, ledgerKey, type State } from "../../lib/admission/state.ts";
-import { compileContradicts } from "../../lib/conntrack/permits.ts";
-import { objectsOf } from "../../lib/model/desired.ts";
-import { GatewayError } from "../../lib/model/errors.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
-import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
+import { nextExpiryMs } from "../../lib/admission/leases.ts";
+import { ledgerKey, type State } from "../../lib/admission/state.ts";
+import type { ObjectId } from "../../lib/model/names.ts";
 import type { Verdict } from "../../lib/model/status.ts";
-import {
-  type AddressStep,
-  describeAddressStep,
-  removableFrom,
-  withoutRemoved,
-} from "../../lib/plan/addresses.ts";
-import { boundByRoute, heldIn } from "../../lib/plan/bindings.ts";
+import { type AddressStep, describeAddressStep, removableFrom } from "../../lib/plan/addresses.ts";
+import { heldIn } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
 import { describeRouteStep } from "../../lib/plan/routes.ts";
 import { describeSysctlStep } from "../../lib/plan/sysctls.ts";
 import { keepWhile, rememberLast } from "../../lib/remember.ts";
-import type { GateState, StepFailure } from "../kernel/seams.ts";
 import { Drift, type DriftReview } from "./drift.ts";
-import { gatherEvidence, isSameEvidence, type Refusal } from "./evidence.ts";
+import { gatherEvidence, isSameEvidence } from "./evidence.ts";
 import { keyOf } from "./fights.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
-import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
+import type { SweepResult } from "./flow-sweep.ts";
+import { Foresight } from "./foresight.ts";
+import { Gatekeeper } from "./gatekeeper.ts";
 import { Heritage } from "./heritage.ts";
-import { beginEpoch, leavingEips, strikeOff, writeAhead } from "./ledger-keeper.ts";
+import { beginEpoch, strikeOff, writeAhead } from "./ledger-keeper.ts";
 import type { PassRequest } from "./loop.ts";
-import { type Circumstances, createLookAhead, type LookAhead, type Outlook, type Seen } from "./outlook.ts";
+import type { Outlook, Seen } from "./outlook.ts";
+import { orRefusal, type Refusal, refusalsOf } from "./refusals.ts";
 import { RuleWriter } from "./rule-writer.ts";
-import { Unswept } from "./unswept.ts";
+import { Sweeper } from "./sweeper.ts";
+import type { Unswept } from "./unswept.ts";
 
 const firstRetryMs = 500;
 const longestRetryMs = 30_000;
-/** Between sweeps that nothing but the timer asks for. */
-const sweepIntervalMs = 300_000;
 
 export class Pass {
-  /** Shared with the narrow passes between those over everything. */
-  readonly unswept = new Unswept();
   readonly #parts: PassParts;
   readonly #heritage: Heritage;
-  readonly #lookAhead: LookAhead;
-  readonly #sweep: FlowSweep;
+  readonly #gate: Gatekeeper;
   readonly #rules: RuleWriter;
-  /** What is asked of the gate; `undefined` until the first reading has told whether the namespace is fresh. */
-  #gate: GateState | undefined;
-  /** The store's revision at which that was told. */
-  #firstRevision = 0;
+  readonly #foresight: Foresight;
+  readonly #sweeper: Sweeper;
   readonly #drift = new Drift();
   readonly #keepEvidence = keepWhile(isSameEvidence);
   readonly #judge = rememberLast(judge, 1);
-  /** EIPs whose flows are to go, whether or not the ledger could be written. */
-  #leaving = new Set<Ipv4>();
   /** Names what the last pass was made from that left nothing to be done at once. */
   #doneVersion = "";
   #uncleanPasses = 0;
   #isFirst = true;
-  #sweptAtMs = 0;
   #lastSeen: Seen | undefined;
 
   constructor(parts: PassParts) {
     this.#parts = parts;
     this.#heritage = new Heritage(parts.predecessors);
-    this.#lookAhead = createLookAhead(parts.dataplane, parts.frame);
-    this.#sweep = new FlowSweep(parts.conntrack);
+    this.#gate = new Gatekeeper(parts.dataplane, this.#heritage);
     this.#rules = new RuleWriter(parts.dataplane, parts.clock);
+    this.#foresight = new Foresight(parts, this.#heritage, this.#gate, () => this.#rules.quarantined());
+    this.#sweeper = new Sweeper(parts);
+  }
+
+  /** Shared with the narrow passes between those over everything. */
+  get unswept(): Unswept {
+    return this.#sweeper.unswept;
   }
 
   /** The last reading that was whole; `undefined` before the first. */
@@ -91,8 +81,12 @@ export class Pass {
   }
 
   /** What a pass over `seen` would do for `state`, under what is known now. Asks nobody, changes nothing. */
-  foresee(state: State, seen: Seen, but: Partial<Circumstances> = {}): Outlook {
-    return this.#lookAhead(this.#withLedger(state), seen, { ...this.#circumstances(state, seen), ...but });
+  foresee(state: State, seen: Seen): Outlook {
+    return this.#foresight.foresee(state, seen);
+  }
+
+  isUnadopted(state: State, seen: Seen): boolean {
+    return this.#foresight.isUnadopted(state, seen);
   }
 
   /** What a reading alone allows to be said, where no pass came to its end after it; nothing before adoption. */
@@ -105,15 +99,6 @@ export class Pass {
     return judge(state.desired, outlook.compiled, evidence);
   }
 
-  /** True where the store says nothing and the kernel holds rules or bindings: whoever put them there still relies on them. */
-  isUnadopted(state: State, seen: Seen): boolean {
-    if (state.isSet) return false;
-    const { dataplane } = this.#parts;
-    return (
-      this.#heritage.holdsRules || dataplane.holdsRules(seen.rules) || boundByRoute(seen.network).length > 0
-    );
-  }
-
   async run(request: PassRequest, signal: AbortSignal): Promise<PassFindings> {
     const { store, epoch } = this.#parts;
     const state = store.current;
@@ -124,10 +109,7 @@ export class Pass {
     const refusals: Refusal[] = [];
     await orRefusal("ledger", refusals, () => beginEpoch(store, epoch));
     this.#rules.releaseRewritten(state);
-    if (this.#gate === undefined) {
-      this.#gate = this.#firstGate(before);
-      this.#firstRevision = state.desired.revision;
-    }
+    this.#gate.begin(before, state);
     const planned = this.#plan(state, before);
     const version = versionOf(state, planned);
     const review = this.#drift.review(version, planned, this.#parts.clock.bootMs());
@@ -137,7 +119,7 @@ export class Pass {
     await this.#apply(state, before, outlook, refusals, signal);
     const isMoved = changes.length > 0 || version !== this.#doneVersion;
     const sweep =
-      isMoved || this.#isSweepDue(request)
+      isMoved || this.#sweeper.isDue(request)
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
         : undefined;
     const refused = refusals.filter(({ stage }) => stage === "addresses").map(({ object }) => object);
@@ -145,15 +127,15 @@ export class Pass {
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
     let residual = this.foresee(state, after);
-    if (this.#gate === "closed" && this.#isWhole(state, residual)) {
-      const { rules } = this.foresee(state, after, { gate: "open" });
+    if (this.#gate.isClosed && this.#gate.isWhole(state, residual)) {
+      const { rules } = this.#foresight.foresee(state, after, { gate: "open" });
       await this.#parts.dataplane.apply(rules, signal);
-      this.#gate = "open";
+      this.#gate.opened();
       changes.push(...rules.changes);
       after = await this.observe(signal);
       residual = this.foresee(state, after);
     }
-    if (this.#gate === "open" && this.#isWhole(state, residual)) {
+    if (!this.#gate.isClosed && this.#gate.isWhole(state, residual)) {
       const cleared = await orRefusal("rules", refusals, () => this.#heritage.clear(signal));
       changes.push(...(cleared ?? []));
     }
@@ -172,8 +154,8 @@ export class Pass {
   /** Plans with what the wire says of addresses to come; asks it about those that nobody asked about yet. */
   #plan(state: State, seen: Seen): Outlook {
     const { prober } = this.#parts;
-    const { ledger } = this.#withLedger(state);
-    const hopeful = this.foresee(state, seen, { probing: new Set(), addressConflicts: new Map() });
+    const { ledger } = this.#foresight.withLedger(state);
+    const hopeful = this.#foresight.foresee(state, seen, { probing: new Set(), addressConflicts: new Map() });
     // What the ledger names was held in this epoch already: an address that somebody took away comes back at once.
     const unknown = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
     // And nobody else has what is held here, with another prefix length or another binding.
@@ -196,7 +178,7 @@ export class Pass {
     const replan = async (without: ReadonlySet<ObjectId>) => {
       const quarantined = new Map(this.#rules.quarantined());
       for (const id of without) quarantined.set(id, "");
-      return this.foresee(state, await this.observe(signal), { quarantined }).rules;
+      return this.#foresight.foresee(state, await this.observe(signal), { quarantined }).rules;
     };
     const culprits = await this.#rules.write(state, outlook.rules, replan, signal);
     for (const [object, message] of culprits) {
@@ -231,42 +213,8 @@ export class Pass {
     refusals: Refusal[],
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
-    this.#sweptAtMs = this.#parts.clock.bootMs();
-    const { ledger } = this.#withLedger(this.#parts.store.current);
-    const named = this.#parts.dataplane.eipsIn(before.rules);
-    for (const address of leavingEips(outlook, ledger, named)) this.#leaving.add(address);
-    const retired = ledger.retired.union(this.#leaving);
-    // Flows to an EIP end here while its address stands; without it they go where their route leads.
-    const network = withoutRemoved(before.network, outlook.addresses.remove);
-    const contradicts = compileContradicts({ program: outlook.compiled.program, retired, network });
-    return orRefusal("flows", refusals, () => this.#sweep.sweep(contradicts, version, signal));
-  }
-
-  /** Where nothing changed a sweep finds nothing, and reading a large table is not cheap: the timer alone asks for it rarely. */
-  #isSweepDue({ isFull, reasons }: PassRequest): boolean {
-    const isTimerAlone = reasons.every((reason) => reason === "timer");
-    return isFull && (!isTimerAlone || this.#parts.clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs);
-  }
-
-  /** Closed in a fresh namespace, and where a pass before this life closed it and did not live to open it. */
-  #firstGate({ rules }: Seen): GateState {
-    const { dataplane } = this.#parts;
-    if (dataplane.isGateClosed(rules)) return "closed";
-    return dataplane.isPristine(rules) && !this.#heritage.holdsRules ? "closed" : "open";
-  }
-
-  /**
-   * True where every rule that is not quarantined verified, and nothing is on its way that was desired when this life
-   * began. What is written later is asked about while traffic flows, or a busy writer would keep the gate closed.
-   */
-  #isWhole({ desired }: State, { rules, compiled }: Outlook): boolean {
-    if (rules.changes.length > 0) return false;
-    for (const [id, { reason }] of compiled.blocked) {
-      const { kind, name } = parseObjectId(id);
-      const revision = objectsOf(desired, kind).get(name)?.revision ?? 0;
-      if (reason === "Pending" && revision <= this.#firstRevision) return false;
-    }
-    return true;
+    const { ledger } = this.#foresight.withLedger(this.#parts.store.current);
+    return orRefusal("flows", refusals, () => this.#sweeper.sweep(outlook, before, ledger, version, signal));
   }
 
   async #conclude(found: {
@@ -284,18 +232,14 @@ export class Pass {
     const { dataplane, announcer, store, clock } = this.#parts;
     const remaining = sweep?.remaining ?? [];
     const fights = this.#drift.fights(clock.bootMs());
-    const sweepFailure = refusals.find(({ stage }) => stage === "flows");
-    if (sweep !== undefined) this.unswept.clear();
-    else if (sweepFailure !== undefined)
-      this.unswept.add(changes, residual.compiled.program, sweepFailure.message);
-    const unswept = this.unswept.objects;
+    this.#sweeper.note(sweep, refusals, changes, residual);
     const evidence = this.#keepEvidence(
-      gatherEvidence(dataplane, after, residual, refusals, fights, remaining, unswept),
+      gatherEvidence(dataplane, after, residual, refusals, fights, remaining, this.unswept.objects),
     );
     const verdicts = this.#judge(state.desired, residual.compiled, evidence);
     const isDone = residual.changes.length === 0 && remaining.length === 0;
     const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
-    if (isSwept) this.#leaving = new Set();
+    if (isSwept) this.#sweeper.forgetLeaving();
     await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
     const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
     announcer.announce(this.#newlyHeld(before, after, residual));
@@ -307,7 +251,7 @@ export class Pass {
     this.#uncleanPasses = isUndone ? this.#uncleanPasses + 1 : 0;
     this.#doneVersion = isUndone ? "" : found.version;
     this.#isFirst = false;
-    const gate = this.#gate ?? "open";
+    const gate = this.#gate.isClosed ? "closed" : "open";
     const dueInMs = this.dueInMs(state, review.held);
     return {
       state,
@@ -349,23 +293,6 @@ export class Pass {
     };
   }
 
-  #circumstances(state: State, seen: Seen): Circumstances {
-    const { clock, prober } = this.#parts;
-    return {
-      gate: this.#gate ?? this.#firstGate(seen),
-      expiredLeases: expiredLeases(state, clock.instant()),
-      ...prober.prospects,
-      quarantined: this.#rules.quarantined(),
-    };
-  }
-
-  /** The desired set of one reading under the newest ledger, which the pass itself writes; another epoch's says nothing. */
-  #withLedger(state: State): State {
-    const { store, epoch } = this.#parts;
-    const { ledger } = store.current;
-    return { ...state, ledger: ledger.epoch === epoch ? ledger : { ...emptyLedger, epoch } };
-  }
-
   /** Milliseconds until something falls due by itself. */
   dueInMs(state: State, held: DriftReview["held"] = new Set()): number | undefined {
     const { clock, prober } = this.#parts;
@@ -385,30 +312,4 @@ export class Pass {
 /** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */
 function versionOf(state: State, { compiled }: Pick<Outlook, "compiled">): string {
   return `${state.desired.revision} ${[...compiled.blocked.keys()].sort().join()}`;
-}
-
-/** Keeps a failure of the agent's own kind from ending the pass: it is told, and leaves the work to the next one. */
-async function orRefusal<T>(
-  stage: Refusal["stage"],
-  refusals: Refusal[],
-  effect: () => Promise<T>,
-): Promise<T | undefined> {
-  try {
-    return await effect();
-  } catch (error) {
-    if (!(error instanceof GatewayError)) throw error;
-    refusals.push({ stage, code: error.code, message: error.message });
-    return undefined;
-  }
-}
-
-function refusalsOf<Step extends object>(
-  stage: Refusal["stage"],
-  failures: readonly StepFailure<Step>[],
-  describe: (step: Step) => Change,
-): readonly Refusal[] {
-  return failures.map(({ step, code, message }) => {
-    const { object, text } = describe(step);
-    return { ...(object !== undefined && { object }), stage, code, message, text };
-  });
 }

@@ -1,9 +1,9 @@
 /** Repairs that somebody undoes: when they wait, how long, and that nothing else does. */
 import t from "tap";
 import { Drift } from "../../agent/reconciler/drift.ts";
-import type { Refusal } from "../../agent/reconciler/evidence.ts";
 import { calmMs, Fights, keyOf, mostQuickRepairs, windowMs } from "../../agent/reconciler/fights.ts";
 import type { Outlook } from "../../agent/reconciler/outlook.ts";
+import type { Refusal } from "../../agent/reconciler/refusals.ts";
 import { parseIpv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";

@@ -1,0 +1,72 @@
+/** When flows are looked at, which EIPs' flows are on their way out, and whose were not looked at since they changed. */
+import type { Ledger } from "../../lib/admission/state.ts";
+import { compileContradicts } from "../../lib/conntrack/permits.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import { withoutRemoved } from "../../lib/plan/addresses.ts";
+import type { Change } from "../../lib/plan/change.ts";
+import type { PassParts } from "./findings.ts";
+import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
+import { leavingEips } from "./ledger-keeper.ts";
+import type { PassRequest } from "./loop.ts";
+import type { Outlook, Seen } from "./outlook.ts";
+import type { Refusal } from "./refusals.ts";
+import { Unswept } from "./unswept.ts";
+
+/** Between sweeps that nothing but the timer asks for. */
+const sweepIntervalMs = 300_000;
+
+export class Sweeper {
+  /** Shared with the narrow passes between those over everything. */
+  readonly unswept = new Unswept();
+  readonly #parts: PassParts;
+  readonly #flows: FlowSweep;
+  /** EIPs whose flows are to go, whether or not the ledger could be written. */
+  #leaving = new Set<Ipv4>();
+  #sweptAtMs = 0;
+
+  constructor(parts: PassParts) {
+    this.#parts = parts;
+    this.#flows = new FlowSweep(parts.conntrack);
+  }
+
+  /** Where nothing changed a sweep finds nothing, and reading a large table is not cheap: the timer alone asks for it rarely. */
+  isDue({ isFull, reasons }: PassRequest): boolean {
+    const isTimerAlone = reasons.every((reason) => reason === "timer");
+    return isFull && (!isTimerAlone || this.#parts.clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs);
+  }
+
+  /** @param ledger of this epoch */
+  async sweep(
+    outlook: Outlook,
+    before: Seen,
+    ledger: Ledger,
+    version: string,
+    signal: AbortSignal,
+  ): Promise<SweepResult> {
+    this.#sweptAtMs = this.#parts.clock.bootMs();
+    const named = this.#parts.dataplane.eipsIn(before.rules);
+    for (const address of leavingEips(outlook, ledger, named)) this.#leaving.add(address);
+    const retired = ledger.retired.union(this.#leaving);
+    // Flows to an EIP end here while its address stands; without it they go where their route leads.
+    const network = withoutRemoved(before.network, outlook.addresses.remove);
+    const contradicts = compileContradicts({ program: outlook.compiled.program, retired, network });
+    return this.#flows.sweep(contradicts, version, signal);
+  }
+
+  /** Takes note of what became of the flows: they were looked at, nobody had to, or it failed after `changes`. */
+  note(
+    sweep: SweepResult | undefined,
+    refusals: readonly Refusal[],
+    changes: readonly Change[],
+    { compiled }: Outlook,
+  ): void {
+    const failure = refusals.find(({ stage }) => stage === "flows");
+    if (sweep !== undefined) this.unswept.clear();
+    else if (failure !== undefined) this.unswept.add(changes, compiled.program, failure.message);
+  }
+
+  /** No flow is left that had to go: EIPs that are out are forgotten. */
+  forgetLeaving(): void {
+    this.#leaving = new Set();
+  }
+}
