@@ -100,6 +100,8 @@ export class Reconciler implements ReconcilerPort {
 
   async #wroteAlone(): Promise<boolean> {
     this.#isLookDue = false;
+    // Somebody may have written while the last pass read back: it saw what was done and could not undo it.
+    if (this.#findings === undefined || this.#findings.residual.rules.changes.length > 0) return false;
     try {
       return (await this.#parts.dataplane.shortcut?.current(neverAborted)) !== undefined;
     } catch (error) {

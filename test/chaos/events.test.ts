@@ -150,6 +150,12 @@ async function timeRepairs(t: Test, gw: Gateway, damages: readonly Damage[]): Pr
   }
 }
 
+/** The log's lines of passes that changed something and were not woken by an event. */
+function repairsByTimer(gw: Gateway): readonly string[] {
+  const changes = gw.agent.log.split("\n").filter((line) => line.includes("pass changed the kernel"));
+  return changes.filter((line) => line.includes('"reasons":["timer"]'));
+}
+
 /** Traffic goes both ways, and there is nothing left to do. */
 async function expectWhole(t: Test, gw: Gateway): Promise<void> {
   t.match(await gw.host("outside").ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
@@ -182,6 +188,7 @@ for (const dataplane of dataplanes) {
 
     await t.test("addresses, routes and rules come back by their events", async (t) => {
       await timeRepairs(t, gw, [...networkDamage, ...ruleDamage]);
+      if (tells) t.same(repairsByTimer(gw), [], "no repair waited for a timer");
       t.same((await gw.translations()).toSorted(), rulesBefore.toSorted());
       await expectWhole(t, gw);
     });
@@ -285,6 +292,7 @@ t.test("nftables: the whole table comes back", async (t) => {
   const stream = await gw.host("outside").open(tcp("203.0.113.12"));
   const before = await gw.translations();
   await timeRepairs(t, gw, [deletedTable]);
+  t.same(repairsByTimer(gw), [], "no repair waited for a timer");
   await until("the last repair", async () => (await gw.api.plan()).changes.length === 0);
   t.same(await gw.translations(), before);
   t.ok(await stream.advance(5_000), "a live flow goes on");
