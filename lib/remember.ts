@@ -1,27 +1,21 @@
-/** Remembering the last answers of pure functions, and the last of equal values: what did not change costs nothing. */
+/** Remembering the last answer of pure functions, and the last of equal values: what did not change costs nothing. */
 
 /**
- * A function that answers like `compute` and remembers its last `size` answers, by the identity of its arguments. For
- * pure functions over immutable values alone.
+ * A function that answers like `compute` and remembers its last answer, by the identity of its arguments. For pure
+ * functions over immutable values alone.
  *
  * @param isWorthIt of an answer that will hardly be asked for again, false saves the memory
  */
 export function rememberLast<Arguments extends readonly unknown[], Answer>(
   compute: (...given: Arguments) => Answer,
-  size = 2,
   isWorthIt: (answer: Answer) => boolean = () => true,
 ): (...given: Arguments) => Answer {
-  const entries: { readonly given: Arguments; readonly answer: Answer }[] = [];
+  let last: { readonly given: Arguments; readonly answer: Answer } | undefined;
   return (...given) => {
-    const at = entries.findIndex((entry) =>
-      entry.given.every((argument, index) => argument === given[index]),
-    );
-    const entry = entries[at] ?? { given, answer: compute(...given) };
-    if (at < 0 && !isWorthIt(entry.answer)) return entry.answer;
-    if (at >= 0) entries.splice(at, 1);
-    entries.unshift(entry);
-    entries.length = Math.min(entries.length, size);
-    return entry.answer;
+    if (last?.given.every((argument, index) => argument === given[index])) return last.answer;
+    const answer = compute(...given);
+    if (isWorthIt(answer)) last = { given, answer };
+    return answer;
   };
 }
 

@@ -63,7 +63,7 @@ const noAddresses: ReadonlySet<Ipv4> = new Set();
 export type LookAhead = (state: State, seen: Seen, circumstances: Circumstances) => Outlook;
 
 /**
- * Puts all planners together. Each step remembers its last answers: what a pass sees twice, and what did not change
+ * Puts all planners together. Each step remembers its last answer: what a pass sees twice, and what did not change
  * since the last one, is not planned again.
  */
 export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
@@ -88,7 +88,6 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
   // What is to be done is done once; that nothing is to be done is what is asked again and again.
   const rulesOf = rememberLast(
     (program: Program, rules: unknown, gate: GateState) => dataplane.plan(program, rules, gate),
-    2,
     ({ changes }) => changes.length === 0,
   );
   const sysctlsOf = rememberLast(planSysctls);
@@ -102,7 +101,6 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
         keep: noAddresses,
         binding: frame.eipBinding,
       }),
-    2,
     ({ add, remove }) => add.length + remove.length === 0,
   );
   const routesOf = rememberLast((program: Program, observed: ObservedNetwork) =>

@@ -47,7 +47,7 @@ export class Pass {
   readonly #sweeper: Sweeper;
   readonly #drift = new Drift();
   readonly #keepEvidence = keepWhile(isSameEvidence);
-  readonly #judge = rememberLast(judge, 1);
+  readonly #judge = rememberLast(judge);
   /** Names what the last pass was made from that left nothing to be done at once. */
   #doneVersion = "";
   #uncleanPasses = 0;

@@ -71,7 +71,7 @@ export class StatusBoard {
   readonly #startedAt: string;
   readonly #entries = new Map<ObjectId, Entry>();
   readonly #listeners = new Set<() => void>();
-  readonly #usersOf = rememberLast(usersByEip, 1);
+  readonly #usersOf = rememberLast(usersByEip);
   /** What the last pass that looked at everything said, while nothing was said since. */
   #whole: (Pick<PassResult, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
   #passRevision = -1;

@@ -36,11 +36,11 @@ export class NetworkReader {
   readonly #keepSysctls = keepWhile<ReadonlyMap<SysctlKey, number | undefined>>(isSameMap);
   readonly #keepNetwork = keepWhile(isSameNetwork);
   /** Names are part of what is decoded: other links, other recollections. */
-  readonly #tablesOn = rememberLast(recollectTables, 1);
-  readonly #join = rememberLast(
-    (main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [...main, ...own],
-    1,
-  );
+  readonly #tablesOn = rememberLast(recollectTables);
+  readonly #join = rememberLast((main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [
+    ...main,
+    ...own,
+  ]);
 
   constructor(netlink: NetlinkConnection, sysctlRoot: string) {
     this.#netlink = netlink;
