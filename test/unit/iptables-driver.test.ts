@@ -136,6 +136,7 @@ for (const variant of ["nft", "legacy"] as const) {
   /** A gateway at rest whose FIP is then led elsewhere by a narrow pass, with what somebody else does in between. */
   const narrow = async (meddle: (kernel: FakeKernel) => void = () => {}, to = moved) => {
     const kernel = new FakeKernel();
+    kernel.meddle(":LEFT - [0:0]");
     const dataplane = await converge(kernel, variant, one, kernel.stamps);
     const { shortcut } = dataplane;
     const seen = await dataplane.observe(signal);
@@ -177,6 +178,7 @@ for (const variant of ["nft", "legacy"] as const) {
       `-A SHARED_DNAT ${rule}`,
       `-A POSTROUTING ${rule}`,
       ":OTHERS - [0:0]",
+      "-X LEFT",
       "-D PREROUTING -j DNAT_FILTER",
     ]) {
       const { dataplane, after, kernel } = await narrow((kernel) => kernel.meddle(line));
@@ -223,6 +225,45 @@ t.test("nft: a chain's listing that was cut short is not believed", async (t) =>
   kernel.list = (listing) => listing;
   t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
 });
+
+for (const variant of ["nft", "legacy"] as const) {
+  t.test(`${variant}: what is written during a reading is seen by the next`, async (t) => {
+    const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
+    const kernel = new FakeKernel();
+    const dataplane = await converge(kernel, variant, one, kernel.stamps);
+    const afterwards = <T>(text: T) => {
+      kernel.meddle(line);
+      kernel.save = (dump) => dump;
+      kernel.list = (listing) => listing;
+      return text;
+    };
+    const holdsLine = async () => {
+      const rules = (await dataplane.observe(signal)).rules.get("nat")?.get("EXCLUSIVE_DNAT");
+      return rules?.some(({ raw }) => line.endsWith(raw));
+    };
+    await dataplane.observe(signal);
+    kernel.meddle(":STIRRED - [0:0]");
+    kernel.save = afterwards;
+    t.notOk(await holdsLine());
+    t.ok(await holdsLine(), "of all");
+
+    kernel.meddle(line.replace("-A", "-D"));
+    kernel.save = () => {
+      kernel.save = (dump) => dump;
+      kernel.meddle(line);
+      return kernel.nat.save() + kernel.mangle.save() + kernel.filter.save();
+    };
+    t.ok(await holdsLine());
+    kernel.meddle(line.replace("-A", "-D"));
+    t.notOk(await holdsLine(), "though it was the same before the reading");
+
+    const plan = dataplane.shortcut?.planPart(one, moved, await dataplane.observe(signal));
+    if (plan === undefined) throw new Error("no shortcut");
+    await dataplane.apply(plan, signal);
+    kernel.list = afterwards;
+    if (variant === "nft") t.equal(await dataplane.shortcut?.readBack(signal), undefined, "of two chains");
+  });
+}
 
 t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
   const kernel = new FakeKernel();

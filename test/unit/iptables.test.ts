@@ -174,6 +174,8 @@ t.test("rereading keeps the values of rules that stayed", async (t) => {
     [3],
     "several gone in a row",
   );
+  const longer = parseTable({ table: "nat", text: text.replace(" 10.0.0.9\n", " 10.0.0.99\n") }, after);
+  t.match(longer.get("EXCLUSIVE_DNAT")?.[1], { raw: /10\.0\.0\.99$/ }, "a line that begins like the old one");
 });
 
 t.test("the listing of one chain", async (t) => {
