@@ -88,18 +88,18 @@ async function converge(kernel: FakeKernel, variant: Variant, program = one, opt
   return dataplane;
 }
 
-t.test("a pass reads once, writes once a table, and then plans nothing", async (t) => {
+t.test("a pass reads once, writes once a table, reads once more, and then plans nothing", async (t) => {
   const kernel = new FakeKernel();
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy" });
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy", ...kernel.stamps });
   const empty = await dataplane.observe(signal);
   t.ok(dataplane.isPristine(empty));
   t.notOk(dataplane.isGateClosed(empty));
   const plan = dataplane.plan(one, empty, "closed");
   t.equal(plan.changes[0]?.subsystem, "gate", "closed before all else");
   await dataplane.apply(plan, signal);
-  t.same(kernel.calls, ["iptables-legacy-save", ...Array(3).fill("iptables-legacy-restore")]);
-
   const seen = await dataplane.observe(signal);
+  const save = "iptables-legacy-save";
+  t.same(kernel.takeCalls(), [save, ...Array(3).fill("iptables-legacy-restore"), save]);
   t.ok(dataplane.isGateClosed(seen));
   t.ok(dataplane.holdsRules(seen));
   t.equal(dataplane.countRules(seen), 8);
@@ -264,6 +264,21 @@ for (const variant of ["nft", "legacy"] as const) {
     if (variant === "nft") t.equal(await dataplane.shortcut?.readBack(signal), undefined, "of two chains");
   });
 }
+
+t.test("what was read ahead is taken while it holds, and forgotten where it failed", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "nft", one, kernel.stamps);
+  await dataplane.observe(signal);
+  await dataplane.apply(dataplane.plan(moved, await dataplane.observe(signal), "open"), signal);
+  kernel.meddle(":EXCLUSIVE_DNAT - [0:0]");
+  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 1, "somebody was here since");
+
+  kernel.list = () => "";
+  await dataplane.apply(dataplane.plan(moved, await dataplane.observe(signal), "open"), signal);
+  await new Promise(setImmediate);
+  kernel.list = (listing) => listing;
+  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
+});
 
 t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
   const kernel = new FakeKernel();

@@ -125,7 +125,7 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     let steps = planned.steps;
     for (let attempt = 0; ; attempt++) {
       const refused = await this.#ruleset.write(steps, signal);
-      if (refused === undefined) return;
+      if (refused === undefined) break;
       const delayMs = retryDelaysMs[attempt];
       if (delayMs === undefined || planned.whole === undefined) throw refused.refusal.error;
       await delay(delayMs, undefined, { signal });
@@ -134,6 +134,7 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
       if (!refused.refusal.isRace && steps.some((step) => isSame(step, refused.transaction)))
         throw refused.refusal.error;
     }
+    if (planned.whole !== undefined) this.#ruleset.readAhead(signal);
   }
 
   #index(rules: readonly Rule[]): ReadonlyMap<string, Rule> {

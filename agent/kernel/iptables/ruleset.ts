@@ -69,6 +69,7 @@ export class Ruleset {
   readonly #readLegacyDigest: RulesetOptions["readLegacyDigest"];
   #variant: Variant | VariantChooser;
   #known: Known | undefined;
+  #ahead: Promise<void> | undefined;
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
   readonly #keep = keepWhile(isSameReading);
 
@@ -85,6 +86,23 @@ export class Ruleset {
   }
 
   async read(signal: AbortSignal): Promise<IptablesObserved> {
+    await this.#ahead;
+    return this.#read(signal);
+  }
+
+  /**
+   * Begins to read what was written while the caller turns to other things. The next {@link read} waits for it, and takes
+   * it where the stamp proves it.
+   */
+  readAhead(signal: AbortSignal): void {
+    this.#ahead = this.#read(signal).then(
+      () => undefined,
+      // Whatever it was, the next reading meets it again.
+      () => undefined,
+    );
+  }
+
+  async #read(signal: AbortSignal): Promise<IptablesObserved> {
     if (typeof this.#variant === "function") this.#variant = await this.#variant(signal);
     const stamp = await this.#stamp(signal);
     const known = this.#known;
