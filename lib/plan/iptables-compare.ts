@@ -28,6 +28,7 @@ export function isAsWanted(wanted: WantedChain, observed: readonly Rule[]): bool
 
 /** @param observed - the chain's rules in their order; `[]` where there is no such chain. */
 export function compareChain(wanted: WantedChain, observed: readonly Rule[]): ChainDifference {
+  if (observed.length === 0) return { surplus: [], absent: wanted.rules, kept: [], misplaced: new Set() };
   const byText = new Map(wanted.rules.map((rule) => [rule.rule.text, rule]));
   const surplus: Rule[] = [];
   const kept: KeptRule[] = [];
