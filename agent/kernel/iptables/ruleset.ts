@@ -95,6 +95,8 @@ export class Ruleset {
    * it where the stamp proves it.
    */
   readAhead(signal: AbortSignal): void {
+    // Without a stamp it could not be taken.
+    if ((this.variant === "nft" ? this.#readGeneration : this.#readLegacyDigest) === undefined) return;
     this.#ahead = this.#read(signal).then(
       () => undefined,
       // Whatever it was, the next reading meets it again.
