@@ -34,6 +34,7 @@ const CTA_TUPLE_REPLY = 2;
 const CTA_ID = 12;
 const NEW = 0x100;
 const never = new AbortController().signal;
+const unknown = async () => undefined;
 
 function bytesOf(hex: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(Buffer.from(hex, "hex"));
@@ -176,7 +177,7 @@ function connection(
 
 t.test("find", async (t) => {
   const { fake, asked } = connection([[recorded.tcp, recorded.icmp, recorded.tcp, recorded.tcp]]);
-  const driver = openConntrack(fake);
+  const driver = openConntrack(fake, { count: unknown });
   const some = await driver.find((view) => view.protocol === 6, 2, never);
   t.equal(some.total, 3);
   t.strictSame(
@@ -188,15 +189,31 @@ t.test("find", async (t) => {
   t.strictSame(await driver.find(() => false, 5, never), { flows: [], total: 0 });
 
   const restarted = connection([[recorded.tcp, recorded.tcp], [recorded.icmp]]);
-  const found = await openConntrack(restarted.fake).find(() => true, 5, never);
+  const found = await openConntrack(restarted.fake, { count: unknown }).find(() => true, 5, never);
   t.equal(found.total, 1, "a dump begun again starts from nothing");
   t.equal(found.flows[0]?.protocol, 1);
 
   const broken = connection([[recorded.tcp.slice(0, 40)]]);
   await t.rejects(
-    openConntrack(broken.fake).find(() => true, 5, never),
+    openConntrack(broken.fake, { count: unknown }).find(() => true, 5, never),
     { code: "unreadable" },
   );
+});
+
+t.test("what is looked for depends on how much there is", async (t) => {
+  const ends = endsAt(ip("10.0.0.1"));
+  for (const [entries, requests] of [
+    [0, []],
+    [5_000, [dumpRequest]],
+    [5_001, ends.map(encodeDumpOf)],
+    [undefined, ends.map(encodeDumpOf)],
+  ] as const) {
+    const { fake, asked } = connection([[recorded.tcp]]);
+    const driver = openConntrack(fake, { canFilter: true, count: async () => entries });
+    const { total } = await driver.find(hasEndOf(ends), 5, never, ends);
+    t.strictSame(asked, requests, `${entries} entries`);
+    t.equal(total, entries === 0 ? 0 : 1);
+  }
 });
 
 t.test("find by ends: the kernel looks for a few, each flow counts once", async (t) => {
@@ -204,7 +221,12 @@ t.test("find by ends: the kernel looks for a few, each flow counts once", async 
   // One that comes in by the first and is seen as the second, and what a kernel without filters would add.
   const given = [recorded.tcp, recorded.icmp];
   const { fake, asked } = connection([given]);
-  const found = await openConntrack(fake, true).find(hasEndOf(ends), 5, never, ends);
+  const found = await openConntrack(fake, { count: unknown, canFilter: true }).find(
+    hasEndOf(ends),
+    5,
+    never,
+    ends,
+  );
   t.strictSame(asked, ends.map(encodeDumpOf));
   t.strictSame(
     [found.total, found.flows.map(({ protocol }) => protocol)],
@@ -213,7 +235,12 @@ t.test("find by ends: the kernel looks for a few, each flow counts once", async 
   );
 
   const two = [...endsAt(ip("10.0.0.1")), ...endsAt(ip("127.0.0.9"))];
-  const one = await openConntrack(connection([given]).fake, true).find(() => true, 1, never, two);
+  const one = await openConntrack(connection([given]).fake, { count: unknown, canFilter: true }).find(
+    () => true,
+    1,
+    never,
+    two,
+  );
   t.strictSame([one.total, one.flows.length], [2, 1], "each dump for its own, the limit for all");
 
   for (const [canFilter, which] of [
@@ -221,17 +248,28 @@ t.test("find by ends: the kernel looks for a few, each flow counts once", async 
     [true, [...ends, ...endsAt(ip("203.0.113.11"))]],
   ] as const) {
     const whole = connection([given]);
-    const seen = await openConntrack(whole.fake, canFilter).find(hasEndOf(which), 5, never, which);
+    const seen = await openConntrack(whole.fake, { count: unknown, canFilter }).find(
+      hasEndOf(which),
+      5,
+      never,
+      which,
+    );
     t.strictSame(whole.asked, [dumpRequest], "all at once where it cannot, and where that is cheaper");
     t.equal(seen.total, 1);
   }
   const none = connection([given]);
-  t.strictSame(await openConntrack(none.fake, true).find(() => true, 5, never, []), { flows: [], total: 0 });
+  t.strictSame(
+    await openConntrack(none.fake, { count: unknown, canFilter: true }).find(() => true, 5, never, []),
+    { flows: [], total: 0 },
+  );
   t.strictSame(none.asked, []);
   const broken = connection([[recorded.tcp.slice(0, 40)]]);
-  await t.rejects(openConntrack(broken.fake, true).find(hasEndOf(ends), 5, never, ends), {
-    code: "unreadable",
-  });
+  await t.rejects(
+    openConntrack(broken.fake, { count: unknown, canFilter: true }).find(hasEndOf(ends), 5, never, ends),
+    {
+      code: "unreadable",
+    },
+  );
 });
 
 t.test("kernels whose filters can be relied on", async (t) => {
@@ -253,12 +291,12 @@ t.test("kernels whose filters can be relied on", async (t) => {
 t.test("remove", async (t) => {
   const flows = Array.from({ length: 1_200 }, (_, index) => flow("tcp 10.0.0.1:1 10.0.0.2:2", { id: index }));
   const gone = connection([], (index) => (index % 10 === 0 ? "ENOENT" : undefined));
-  t.strictSame(await openConntrack(gone.fake).remove(flows, never), { removed: 1_080 });
+  t.strictSame(await openConntrack(gone.fake, { count: unknown }).remove(flows, never), { removed: 1_080 });
   t.strictSame(gone.batches, [500, 500, 200]);
   t.strictSame(gone.asked, flows.map(encodeDelete));
 
   const refused = connection([], (index) => (index === 7 || index === 620 ? "EPERM" : undefined));
-  await t.rejects(openConntrack(refused.fake).remove(flows, never), {
+  await t.rejects(openConntrack(refused.fake, { count: unknown }).remove(flows, never), {
     code: "netlink-failed",
     message: "2 of 1200 flows could not be deleted: EPERM: words",
     details: { code: "EPERM", refused: 2, removed: 1_198 },
@@ -266,11 +304,14 @@ t.test("remove", async (t) => {
   t.equal(refused.asked.length, 1_200, "one refusal does not hold up the others");
 
   const none = connection([]);
-  t.strictSame(await openConntrack(none.fake).remove([], never), { removed: 0 });
+  t.strictSame(await openConntrack(none.fake, { count: unknown }).remove([], never), { removed: 0 });
   t.strictSame(none.batches, []);
-  await t.rejects(openConntrack(none.fake).remove(flows, AbortSignal.abort(new Error("stop"))), {
-    message: "stop",
-  });
+  await t.rejects(
+    openConntrack(none.fake, { count: unknown }).remove(flows, AbortSignal.abort(new Error("stop"))),
+    {
+      message: "stop",
+    },
+  );
 });
 
 t.test("stats", async (t) => {

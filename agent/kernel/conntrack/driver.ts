@@ -28,6 +28,7 @@ import {
 } from "../netlink/connection.ts";
 import type { ConntrackDriver } from "../seams.ts";
 import { filtersDumps } from "./dump-filter.ts";
+import { readConntrackStats } from "./stats.ts";
 
 /** Deletes made and sent at a time: 1 ms of the event loop, and another of a thread, which it takes 0.1 ms to wake. */
 const batchSize = 500;
@@ -37,15 +38,24 @@ export function openConntrackNetlink(): NetlinkConnection {
   return openNetlink(NETLINK_NETFILTER, { partSize: batchSize, open: openAheadSocket });
 }
 
+export interface ConntrackOptions {
+  /** True where the kernel's dumps can be trusted with a filter. */
+  readonly canFilter?: boolean;
+  /** How many entries this namespace has; `undefined` where that is not told. */
+  readonly count?: (signal: AbortSignal) => Promise<number | undefined>;
+}
+
 /** A driver over a connection of NETLINK_NETFILTER, whose owner closes it. */
-export function openConntrack(
-  netlink: NetlinkConnection,
-  canFilter = filtersDumps(release()),
-): ConntrackDriver {
+export function openConntrack(netlink: NetlinkConnection, options: ConntrackOptions = {}): ConntrackDriver {
+  const { canFilter = filtersDumps(release()), count = countEntries } = options;
   return {
     async find(matches, limit, signal, ends) {
+      const entries = await count(signal);
+      // All namespaces share one hash table: to look for nothing in it takes the kernel ten milliseconds.
+      if (entries === 0) return { flows: [], total: 0 };
+      const isFiltered = canFilter && (entries === undefined || entries > fewEntries);
       const found: Found[] = [];
-      for (const { request, isWanted } of dumpsFor(matches, canFilter ? ends : undefined)) {
+      for (const { request, isWanted } of dumpsFor(matches, isFiltered ? ends : undefined)) {
         found.push(await find(netlink, request, isWanted, limit, signal));
       }
       return {
@@ -69,6 +79,12 @@ interface FlowDump {
 
 /** Beyond that many a dump of everything is hardly dearer: the kernel goes through the whole table for each. */
 const mostFiltered = 5;
+/** So few are told at once, and sorted out here, before the kernel has gone through its table a second time. */
+const fewEntries = 5_000;
+
+async function countEntries(signal: AbortSignal): Promise<number | undefined> {
+  return (await readConntrackStats(signal)).count;
+}
 
 function dumpsFor(matches: FlowPredicate, ends: readonly FlowEnd[] | undefined): readonly FlowDump[] {
   if (ends === undefined || ends.length > mostFiltered) return [{ request: dumpRequest, isWanted: matches }];
