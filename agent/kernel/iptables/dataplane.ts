@@ -134,7 +134,9 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
       if (!refused.refusal.isRace && steps.some((step) => isSame(step, refused.transaction)))
         throw refused.refusal.error;
     }
-    if (planned.whole !== undefined) this.#ruleset.readAhead(signal);
+    if (planned.whole === undefined) return;
+    this.#ruleset.expect(rulesOf(this.#layout(planned.whole.program)));
+    this.#ruleset.readAhead(signal);
   }
 
   #index(rules: readonly Rule[]): ReadonlyMap<string, Rule> {
@@ -155,6 +157,15 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
 interface Layout {
   readonly mangle: WantedTable;
   readonly nat: WantedTable;
+}
+
+function rulesOf({ mangle, nat }: Layout): RuleDump {
+  return new Map(
+    [mangle, nat].map(({ table, chains }) => [
+      table,
+      new Map(chains.map(({ name, rules }) => [name, rules.map(({ rule }) => rule)])),
+    ]),
+  );
 }
 
 interface Part {

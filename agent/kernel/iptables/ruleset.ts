@@ -69,6 +69,7 @@ export class Ruleset {
   readonly #readLegacyDigest: RulesetOptions["readLegacyDigest"];
   #variant: Variant | VariantChooser;
   #known: Known | undefined;
+  #expected: RuleDump | undefined;
   #ahead: Promise<void> | undefined;
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
   readonly #keep = keepWhile(isSameReading);
@@ -88,6 +89,14 @@ export class Ruleset {
   async read(signal: AbortSignal): Promise<IptablesObserved> {
     await this.#ahead;
     return this.#read(signal);
+  }
+
+  /**
+   * Says what the next reading should find. Rules that read just so are these very values: they are not parsed, and not
+   * kept twice. What reads otherwise is what it is.
+   */
+  expect(rules: RuleDump): void {
+    this.#expected = rules;
   }
 
   /**
@@ -192,6 +201,7 @@ export class Ruleset {
   #learn(read: IptablesObserved, stamp: Known["stamp"], auditedAtMs: number): IptablesObserved {
     const observed = this.#keep(read);
     this.#known = { observed, stamp, written: [], auditedAtMs };
+    this.#expected = undefined;
     return observed;
   }
 
@@ -221,8 +231,9 @@ export class Ruleset {
     const read = async () => splitSave(await save(this.variant, this.#run, signal), needed);
     const tables = await read();
     const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
+    const near = this.#expected === undefined ? before : joinDumps(before, this.#expected);
     return new Map(
-      (isWhole ? tables : await read()).map((one) => [one.table, parseTable(one, before.get(one.table))]),
+      (isWhole ? tables : await read()).map((one) => [one.table, parseTable(one, near.get(one.table))]),
     );
   }
 
@@ -238,6 +249,13 @@ export class Ruleset {
 
 function isDue({ auditedAtMs }: Known): boolean {
   return performance.now() - auditedAtMs >= auditIntervalMs;
+}
+
+/** The chains of `one`, and in their place those that `other` has. */
+function joinDumps(one: RuleDump, other: RuleDump): RuleDump {
+  const joined = new Map(one);
+  for (const [table, chains] of other) joined.set(table, new Map([...(one.get(table) ?? []), ...chains]));
+  return joined;
 }
 
 function isSameReading(one: IptablesObserved, other: IptablesObserved): boolean {
