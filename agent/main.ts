@@ -149,6 +149,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     state: store,
     board: {
       statusOf: (id) => board.statusOf(id),
+      isObjectReady: (id) => board.isObjectReady(id),
       wait: (goals, timeoutMs, signal) => board.wait(goals, timeoutMs, signal),
       get isReady() {
         return reconciler.hasVerified;

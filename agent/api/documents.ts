@@ -50,7 +50,7 @@ export function writeDocument(state: State, written: readonly ObjectId[], board:
   const notReady: ObjectDocument[] = [];
   let notReadyTotal = 0;
   for (const id of written) {
-    if (board.statusOf(id).ready) continue;
+    if (board.isObjectReady(id)) continue;
     notReadyTotal++;
     if (notReady.length === maxListed) continue;
     const { kind, name } = parseObjectId(id);

@@ -32,6 +32,8 @@ export type WaitOutcome = "done" | "settled" | "timeout" | "stopping";
 export interface BoardPort {
   /** Ready False, reason Pending, where no pass has seen the object yet. */
   statusOf(id: ObjectId): Status;
+  /** `statusOf(id).ready`, for those who ask about thousands. */
+  isObjectReady(id: ObjectId): boolean;
   /** Resolves once every object of `ready` is Ready at `revision` or later and every one of `gone` is out of the kernel. */
   wait(
     goals: {

@@ -3,6 +3,7 @@ import { expiredLeases } from "../../lib/admission/leases.ts";
 import { emptyLedger, type State } from "../../lib/admission/state.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import { boundByRoute } from "../../lib/plan/bindings.ts";
+import { atOnce, byTurns, type InParts } from "./by-turns.ts";
 import type { PassParts } from "./findings.ts";
 import type { Gatekeeper } from "./gatekeeper.ts";
 import type { Heritage } from "./heritage.ts";
@@ -27,15 +28,13 @@ export class Foresight {
   }
 
   /** What a pass over `seen` would do for `state`. Asks nobody, changes nothing. */
-  foresee(state: State, seen: Seen, but: Partial<Circumstances> = {}): Outlook {
-    const { clock, prober } = this.#parts;
-    return this.#lookAhead(this.withLedger(state), seen, {
-      gate: this.#gate.on(seen),
-      expiredLeases: expiredLeases(state, clock.instant()),
-      ...prober.prospects,
-      quarantined: this.#quarantined(),
-      ...but,
-    });
+  foresee(state: State, seen: Seen): Outlook {
+    return atOnce(this.#look(state, seen));
+  }
+
+  /** The same, with the event loop having its turns meanwhile. */
+  look(state: State, seen: Seen, but?: Partial<Circumstances>): Promise<Outlook> {
+    return byTurns(this.#look(state, seen, but));
   }
 
   /** True where the store says nothing and the kernel holds rules or bindings: whoever put them there still relies on them. */
@@ -52,5 +51,16 @@ export class Foresight {
     const { store, epoch } = this.#parts;
     const { ledger } = store.current;
     return { ...state, ledger: ledger.epoch === epoch ? ledger : { ...emptyLedger, epoch } };
+  }
+
+  #look(state: State, seen: Seen, but: Partial<Circumstances> = {}): InParts<Outlook> {
+    const { clock, prober } = this.#parts;
+    return this.#lookAhead(this.withLedger(state), seen, {
+      gate: this.#gate.on(seen),
+      expiredLeases: expiredLeases(state, clock.instant()),
+      ...prober.prospects,
+      quarantined: this.#quarantined(),
+      ...but,
+    });
   }
 }

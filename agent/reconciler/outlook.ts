@@ -17,6 +17,7 @@ import { describeRouteStep, planRoutes, type RoutePlan } from "../../lib/plan/ro
 import { describeSysctlStep, planSysctls, type SysctlStep } from "../../lib/plan/sysctls.ts";
 import { isSameMap, isSameSet, keepWhile, rememberLast } from "../../lib/remember.ts";
 import type { Dataplane, GateState, RulePlan } from "../kernel/seams.ts";
+import type { InParts } from "./by-turns.ts";
 
 /** The kernel as one reading found it. */
 export interface Seen {
@@ -60,7 +61,7 @@ export interface Outlook {
 const noAddresses: ReadonlySet<Ipv4> = new Set();
 
 /** Asks nobody and changes nothing. `state.ledger` is of this epoch. */
-export type LookAhead = (state: State, seen: Seen, circumstances: Circumstances) => Outlook;
+export type LookAhead = (state: State, seen: Seen, circumstances: Circumstances) => InParts<Outlook>;
 
 /**
  * Puts all planners together. Each step remembers its last answer: what a pass sees twice, and what did not change
@@ -110,16 +111,19 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
   // What was the gateway's own a moment ago is no EIP because a stray rule says so.
   let own: ReadonlySet<Ipv4> = new Set();
 
-  return (state, { network, rules: observedRules }, { gate, ...ground }) => {
+  return function* (state, { network, rules: observedRules }, { gate, ...ground }) {
     const { desired, ledger } = state;
     const ownedByRules = without(namedByRules(observedRules), own);
     own = ownOf(network, ledger, ownedByRules);
     const missing = keepMissing(missingInterfaces(frame, state, network));
     const { compiled, context } = compiledOf(desired, keepCircumstances(ground), own, missing);
     const { program } = compiled;
+    yield;
     const rules = rulesOf(program, observedRules, gate);
+    yield;
     const sysctls = sysctlsOf(program, network);
     const addresses = addressesOf(program, network, ledger, ownedByRules);
+    yield;
     const routes = routesOf(program, network);
     return {
       compiled,

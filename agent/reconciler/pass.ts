@@ -8,8 +8,10 @@
  * 4. Addresses go last.
  * 5. What was written is read back; only that reading says what is Ready. The gate opens after it.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { nextExpiryMs } from "../../lib/admission/leases.ts";
 import { ledgerKey, type State } from "../../lib/admission/state.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { Verdict } from "../../lib/model/status.ts";
 import { type AddressStep, describeAddressStep, removableFrom } from "../../lib/plan/addresses.ts";
@@ -110,7 +112,7 @@ export class Pass {
     await orRefusal("ledger", refusals, () => beginEpoch(store, epoch));
     this.#rules.releaseRewritten(state);
     this.#gate.begin(before, state);
-    const planned = this.#plan(state, before);
+    const planned = await this.#plan(state, before);
     const version = versionOf(state, planned);
     const review = this.#drift.review(version, planned, this.#parts.clock.bootMs());
     const outlook = review.due;
@@ -126,14 +128,14 @@ export class Pass {
     await this.#applyAddresses(removableFrom(outlook.addresses, new Set(refused)), refusals, signal);
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
-    let residual = this.foresee(state, after);
+    let residual = await this.#foresight.look(state, after);
     if (this.#gate.isClosed && this.#gate.isWhole(state, residual)) {
-      const { rules } = this.#foresight.foresee(state, after, { gate: "open" });
+      const { rules } = await this.#foresight.look(state, after, { gate: "open" });
       await this.#parts.dataplane.apply(rules, signal);
       this.#gate.opened();
       changes.push(...rules.changes);
       after = await this.observe(signal);
-      residual = this.foresee(state, after);
+      residual = await this.#foresight.look(state, after);
     }
     if (!this.#gate.isClosed && this.#gate.isWhole(state, residual)) {
       const cleared = await orRefusal("rules", refusals, () => this.#heritage.clear(signal));
@@ -152,17 +154,18 @@ export class Pass {
   }
 
   /** Plans with what the wire says of addresses to come; asks it about those that nobody asked about yet. */
-  #plan(state: State, seen: Seen): Outlook {
+  async #plan(state: State, seen: Seen): Promise<Outlook> {
     const { prober } = this.#parts;
     const { ledger } = this.#foresight.withLedger(state);
-    const hopeful = this.#foresight.foresee(state, seen, { probing: new Set(), addressConflicts: new Map() });
+    const noProspects = { probing: new Set<Ipv4>(), addressConflicts: new Map() };
+    const hopeful = await this.#foresight.look(state, seen, noProspects);
     // What the ledger names was held in this epoch already: an address that somebody took away comes back at once.
     const unknown = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
     // And nobody else has what is held here, with another prefix length or another binding.
     const held = new Set(unknown.length === 0 ? [] : heldIn(seen.network).map(({ address }) => address));
     const newcomers = unknown.filter(({ object, entry }) => object !== undefined && !held.has(entry.address));
     const { probing, addressConflicts } = prober.review(newcomers.map(({ entry }) => entry));
-    return probing.size === 0 && addressConflicts.size === 0 ? hopeful : this.foresee(state, seen);
+    return probing.size === 0 && addressConflicts.size === 0 ? hopeful : this.#foresight.look(state, seen);
   }
 
   async #apply(
@@ -178,7 +181,7 @@ export class Pass {
     const replan = async (without: ReadonlySet<ObjectId>) => {
       const quarantined = new Map(this.#rules.quarantined());
       for (const id of without) quarantined.set(id, "");
-      return this.#foresight.foresee(state, await this.observe(signal), { quarantined }).rules;
+      return (await this.#foresight.look(state, await this.observe(signal), { quarantined })).rules;
     };
     const culprits = await this.#rules.write(state, outlook.rules, replan, signal);
     for (const [object, message] of culprits) {
@@ -237,12 +240,14 @@ export class Pass {
       gatherEvidence(dataplane, after, residual, refusals, fights, remaining, this.unswept.objects),
     );
     const verdicts = this.#judge(state.desired, residual.compiled, evidence);
+    await nextTurn();
     const isDone = residual.changes.length === 0 && remaining.length === 0;
     const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
     if (isSwept) this.#sweeper.forgetLeaving();
     await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
     const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
     announcer.announce(this.#newlyHeld(before, after, residual));
+    await nextTurn();
     // What is held back falls due by itself: there is nothing to be tried again before.
     const isWaiting =
       refusals.length + remaining.length === 0 &&

@@ -145,6 +145,11 @@ export class StatusBoard {
     return this.#passGeneration;
   }
 
+  /** The same as in {@link statusOf}, for those who ask about thousands. */
+  isObjectReady(id: ObjectId): boolean {
+    return this.#verdictOf(this.#entries.get(id), storedOf(this.#currentState(), id)).ready.holds;
+  }
+
   statusOf(id: ObjectId): Status {
     const stored = storedOf(this.#currentState(), id);
     const entry = this.#entries.get(id);

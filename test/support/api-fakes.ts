@@ -79,6 +79,10 @@ export class FakeBoard implements BoardPort {
     return this.#waiters.size;
   }
 
+  isObjectReady(id: ObjectId): boolean {
+    return this.ready.has(id);
+  }
+
   statusOf(id: ObjectId): Status {
     const { kind, name } = parseObjectId(id);
     const stored = objectsOf(this.#state.current.desired, kind).get(name);

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { PassReport } from "../../agent/api/ports.ts";
 import type { AddressOnLink, Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
+import { atOnce } from "../../agent/reconciler/by-turns.ts";
 import type { PassFindings, PassParts } from "../../agent/reconciler/findings.ts";
 import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
 import { isolate } from "../../agent/reconciler/isolate.ts";
@@ -292,7 +293,7 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
     addressConflicts: new Map(),
     quarantined: new Map(),
   };
-  const look = () => lookAhead(state, { network: network(), rules: {} }, circumstances);
+  const look = () => atOnce(lookAhead(state, { network: network(), rules: {} }, circumstances));
   t.ok(look().own.has(own));
   named = new Set([own]);
   for (const time of ["once", "twice"]) {
