@@ -14,12 +14,10 @@ import { ledgerKey, type State } from "../../lib/admission/state.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { Verdict } from "../../lib/model/status.ts";
-import { type AddressStep, describeAddressStep, removableFrom } from "../../lib/plan/addresses.ts";
+import { removableFrom } from "../../lib/plan/addresses.ts";
 import { heldIn } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
-import { describeRouteStep } from "../../lib/plan/routes.ts";
-import { describeSysctlStep } from "../../lib/plan/sysctls.ts";
 import { keepWhile, rememberLast } from "../../lib/remember.ts";
 import { Drift, type DriftReview } from "./drift.ts";
 import { gatherEvidence, isSameEvidence } from "./evidence.ts";
@@ -31,8 +29,9 @@ import { Gatekeeper } from "./gatekeeper.ts";
 import { Heritage } from "./heritage.ts";
 import { beginEpoch, strikeOff, writeAhead } from "./ledger-keeper.ts";
 import type { PassRequest } from "./loop.ts";
+import { NetworkWriter } from "./network-writer.ts";
 import type { Outlook, Seen } from "./outlook.ts";
-import { orRefusal, type Refusal, refusalsOf } from "./refusals.ts";
+import { orRefusal, type Refusal } from "./refusals.ts";
 import { RuleWriter } from "./rule-writer.ts";
 import { Sweeper } from "./sweeper.ts";
 import type { Unswept } from "./unswept.ts";
@@ -45,6 +44,7 @@ export class Pass {
   readonly #heritage: Heritage;
   readonly #gate: Gatekeeper;
   readonly #rules: RuleWriter;
+  readonly #network: NetworkWriter;
   readonly #foresight: Foresight;
   readonly #sweeper: Sweeper;
   readonly #drift = new Drift();
@@ -61,6 +61,7 @@ export class Pass {
     this.#heritage = new Heritage(parts.predecessors);
     this.#gate = new Gatekeeper(parts.dataplane, this.#heritage);
     this.#rules = new RuleWriter(parts.dataplane, parts.clock);
+    this.#network = new NetworkWriter(parts.network);
     this.#foresight = new Foresight(parts, this.#heritage, this.#gate, () => this.#rules.quarantined());
     this.#sweeper = new Sweeper(parts);
   }
@@ -125,7 +126,8 @@ export class Pass {
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
         : undefined;
     const refused = refusals.filter(({ stage }) => stage === "addresses").map(({ object }) => object);
-    await this.#applyAddresses(removableFrom(outlook.addresses, new Set(refused)), refusals, signal);
+    const removable = removableFrom(outlook.addresses, new Set(refused));
+    refusals.push(...(await this.#network.addresses(removable, signal)));
 
     let after = changes.length > 0 ? await this.observe(signal) : before;
     let residual = await this.#foresight.look(state, after);
@@ -175,7 +177,7 @@ export class Pass {
     refusals: Refusal[],
     signal: AbortSignal,
   ): Promise<void> {
-    const { store, dataplane, network } = this.#parts;
+    const { store, dataplane } = this.#parts;
     // A full disk must not keep working NAT from being repaired: what could not be written down is told instead.
     await orRefusal("ledger", refusals, () => writeAhead(store, outlook, dataplane.eipsIn(before.rules)));
     const replan = async (without: ReadonlySet<ObjectId>) => {
@@ -187,26 +189,9 @@ export class Pass {
     for (const [object, message] of culprits) {
       refusals.push({ object, stage: "rules", code: "rules-refused", message });
     }
-    const { sysctls, addresses, routes } = outlook;
-    if (sysctls.length > 0) {
-      const failures = await network.applySysctls(sysctls, signal);
-      refusals.push(...refusalsOf("sysctl", failures, describeSysctlStep));
-    }
-    await this.#applyAddresses(addresses.add, refusals, signal);
-    if (routes.steps.length > 0) {
-      const failures = await network.applyRoutes(routes.steps, signal);
-      refusals.push(...refusalsOf("routes", failures, describeRouteStep));
-    }
-  }
-
-  async #applyAddresses(
-    steps: readonly AddressStep[],
-    refusals: Refusal[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    if (steps.length === 0) return;
-    const failures = await this.#parts.network.applyAddresses(steps, signal);
-    refusals.push(...refusalsOf("addresses", failures, describeAddressStep));
+    refusals.push(...(await this.#network.sysctls(outlook.sysctls, signal)));
+    refusals.push(...(await this.#network.addresses(outlook.addresses.add, signal)));
+    refusals.push(...(await this.#network.routes(outlook.routes.steps, signal)));
   }
 
   async #sweepFlows(

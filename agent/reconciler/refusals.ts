@@ -1,8 +1,6 @@
 /** What the kernel, or the disk, refused in a pass: it is told, and all else goes on. */
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { Change } from "../../lib/plan/change.ts";
-import type { StepFailure } from "../kernel/seams.ts";
 
 /** A step of this pass that the kernel refused. */
 export interface Refusal {
@@ -27,15 +25,4 @@ export async function orRefusal<T>(
     refusals.push({ stage, code: error.code, message: error.message });
     return undefined;
   }
-}
-
-export function refusalsOf<Step extends object>(
-  stage: Refusal["stage"],
-  failures: readonly StepFailure<Step>[],
-  describe: (step: Step) => Change,
-): readonly Refusal[] {
-  return failures.map(({ step, code, message }) => {
-    const { object, text } = describe(step);
-    return { ...(object !== undefined && { object }), stage, code, message, text };
-  });
 }

@@ -23,16 +23,22 @@ export class Sweeper {
   /** EIPs whose flows are to go, whether or not the ledger could be written. */
   #leaving = new Set<Ipv4>();
   #sweptAtMs = 0;
+  /** The last sweep found something: a dump of a busy table may have missed more of it. */
+  #mayBeMore = false;
 
   constructor(parts: PassParts) {
     this.#parts = parts;
     this.#flows = new FlowSweep(parts.conntrack);
   }
 
-  /** Where nothing changed a sweep finds nothing, and reading a large table is not cheap: the timer alone asks for it rarely. */
+  /**
+   * Where nothing changed a sweep finds nothing, and reading a large table is not cheap: the timer alone asks for it rarely,
+   * but once more after a sweep that did find something.
+   */
   isDue({ isFull, reasons }: PassRequest): boolean {
     const isTimerAlone = reasons.every((reason) => reason === "timer");
-    return isFull && (!isTimerAlone || this.#parts.clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs);
+    const isLongAgo = this.#parts.clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs;
+    return isFull && (!isTimerAlone || this.#mayBeMore || isLongAgo);
   }
 
   /** @param ledger of this epoch */
@@ -50,7 +56,9 @@ export class Sweeper {
     // Flows to an EIP end here while its address stands; without it they go where their route leads.
     const network = withoutRemoved(before.network, outlook.addresses.remove);
     const contradicts = compileContradicts({ program: outlook.compiled.program, retired, network });
-    return this.#flows.sweep(contradicts, version, signal);
+    const result = await this.#flows.sweep(contradicts, version, signal);
+    this.#mayBeMore = result.removed > 0;
+    return result;
   }
 
   /** Takes note of what became of the flows: they were looked at, nobody had to, or it failed after `changes`. */

@@ -9,9 +9,10 @@ import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
 import { isolate } from "../../agent/reconciler/isolate.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../agent/reconciler/loop.ts";
 import { NarrowPass } from "../../agent/reconciler/narrow-pass.ts";
-import { type Circumstances, createLookAhead } from "../../agent/reconciler/outlook.ts";
+import { type Circumstances, createLookAhead, type Outlook } from "../../agent/reconciler/outlook.ts";
 import { Prober } from "../../agent/reconciler/prober.ts";
 import { Setbacks } from "../../agent/reconciler/setbacks.ts";
+import { Sweeper } from "../../agent/reconciler/sweeper.ts";
 import { Turnstile } from "../../agent/reconciler/turnstile.ts";
 import { Unswept } from "../../agent/reconciler/unswept.ts";
 import { emptyState, reduce, type StateChange } from "../../lib/admission/state.ts";
@@ -301,6 +302,34 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
     t.ok(ownNow.has(own), time);
     t.match(compiled.blocked.get("eips/own"), { isAccepted: false, reason: "Conflict" });
     t.strictSame([...addresses.remove, ...addresses.ledgerMissing], []);
+  }
+});
+
+t.test("the timer alone asks for a sweep where the last one found something", async (t) => {
+  let flows: readonly Flow[] = [
+    labFlow("udp 198.51.100.7:4000 203.0.113.10:53 | 10.0.1.5:53 198.51.100.7:4000"),
+  ];
+  const parts = {
+    clock: { bootMs: () => 1_000 },
+    dataplane: { eipsIn: () => new Set([ip("203.0.113.10")]) },
+    conntrack: {
+      find: async () => ({ flows, total: flows.length }),
+      remove: async () => ({ removed: flows.length }),
+    },
+  } as unknown as PassParts;
+  const outlook = {
+    addresses: { remove: [] },
+    compiled: { program: { eips: [], fips: [], dnats: [], pools: [], routes: [] } },
+    own: new Set(),
+  } as unknown as Outlook;
+  const seen = { network: labNetwork, rules: {} };
+  const sweeper = new Sweeper(parts);
+  const timer = { isFull: true, reasons: ["timer"] };
+  for (const isFound of [true, false]) {
+    await sweeper.sweep(outlook, seen, emptyState.ledger, "v", forever);
+    t.equal(sweeper.isDue(timer), isFound);
+    t.ok(sweeper.isDue({ isFull: true, reasons: ["api"] }), "who asks gets one");
+    flows = [];
   }
 });
 
