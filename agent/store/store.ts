@@ -132,6 +132,8 @@ export class Store<State, Change> {
     for (const settle of settled) settle();
     if (pending.length === 0) return;
 
+    // A set of thousands takes as long to be put into a record as it took to be decided on: others have a turn between.
+    await setImmediate();
     try {
       await this.#journal.append(changes, before, after);
     } catch (cause) {
