@@ -1,6 +1,7 @@
 /** Row 10: whether the agent grows with the changes that it has seen. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describeHeap, readMetrics } from "../agent-metrics.ts";
 import type { Row } from "../measurement.ts";
 import type { Plant } from "../plant.ts";
@@ -11,6 +12,8 @@ import { fitLine } from "../statistics.ts";
 const heldFips = 100;
 const writers = 8;
 const checkpoints = 20;
+const changesPerMs = 1.8;
+const restMs = 10_000;
 
 export const leaksRow: Row = {
   id: "10",
@@ -23,12 +26,14 @@ export const leaksRow: Row = {
     const plant = await bench.plant();
     await plant.load(fipsOnly(heldFips));
     const filesBefore = await openFiles(plant.pid);
+    const restingBefore = await restingMiB(plant);
     const points: (readonly [changes: number, rssKiB: number])[] = [];
     for (let point = 0; point <= checkpoints; point++) {
       if (point > 0) await change(plant, changes / checkpoints, point);
       points.push([(point * changes) / checkpoints, (await usageOf(plant.pid)).rssMiB * 1024]);
       bench.say(`${points.at(-1)?.[0]} changes: RSS ${Math.round((points.at(-1)?.[1] ?? 0) / 1024)} MiB`);
     }
+    const resting = await restingMiB(plant);
     const files = await openFiles(plant.pid);
     const heap = describeHeap(await readMetrics(plant.api));
     const stateMiB = (await sizeOf(plant.stateDirectory)) / (1 << 20);
@@ -41,7 +46,8 @@ export const leaksRow: Row = {
         unit: "KiB per 1,000 changes",
         samples: [fitLine(later).slope * 1000],
         notes: [
-          `RSS ${rssAt(points, 0)} MiB before, ${rssAt(points, checkpoints / 2)} at half, ${rssAt(points, checkpoints)} after`,
+          `RSS at rest ${restingBefore.toFixed(0)} MiB before, ${resting.toFixed(0)} after`,
+          `at work ${rssAt(points, 0)} MiB before, ${rssAt(points, checkpoints / 2)} at half, ${rssAt(points, checkpoints)} after`,
           heap,
           `open files ${filesBefore} before, ${files} after; state on disk ${stateMiB.toFixed(1)} MiB after`,
         ],
@@ -61,8 +67,15 @@ async function change(plant: Plant, count: number, round: number): Promise<void>
       else await plant.api.put(path, spec, "");
     }
   };
-  await Promise.all(Array.from({ length: writers }, write));
+  // The agent takes more in a second, and refuses more than 20,000 in ten.
+  await Promise.all([delay(count / changesPerMs), ...Array.from({ length: writers }, write)]);
   await plant.load(fipsOnly(heldFips));
+}
+
+/** Once it has given back what it can. */
+async function restingMiB(plant: Plant): Promise<number> {
+  await delay(restMs);
+  return (await usageOf(plant.pid)).rssMiB;
 }
 
 function rssAt(points: readonly (readonly [number, number])[], index: number): string {
