@@ -7,6 +7,7 @@ import { readConntrackStats } from "../../agent/kernel/conntrack/stats.ts";
 import type { NetlinkConnection, NetlinkError } from "../../agent/kernel/netlink/connection.ts";
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
 import {
   attributeEnd,
   attributeType,
@@ -214,6 +215,15 @@ t.test("what is looked for depends on how much there is", async (t) => {
     t.strictSame(asked, requests, `${entries} entries`);
     t.equal(total, entries === 0 ? 0 : 1);
   }
+  const { fake, asked } = connection([[recorded.tcp]]);
+  const blind = openConntrack(fake, {
+    canFilter: false,
+    count: async () => {
+      throw new GatewayError("unreadable", "no number");
+    },
+  });
+  t.equal((await blind.find(hasEndOf(ends), 5, never, ends)).total, 1, "a count that fails hides nothing");
+  t.strictSame(asked, [dumpRequest]);
 });
 
 t.test("find by ends: the kernel looks for a few, each flow counts once", async (t) => {

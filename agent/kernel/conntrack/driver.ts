@@ -28,7 +28,7 @@ import {
 } from "../netlink/connection.ts";
 import type { ConntrackDriver } from "../seams.ts";
 import { filtersDumps } from "./dump-filter.ts";
-import { readConntrackStats } from "./stats.ts";
+import { readEntryCount } from "./stats.ts";
 
 /** Deletes made and sent at a time: 1 ms of the event loop, and another of a thread, which it takes 0.1 ms to wake. */
 const batchSize = 500;
@@ -41,16 +41,16 @@ export function openConntrackNetlink(): NetlinkConnection {
 export interface ConntrackOptions {
   /** True where the kernel's dumps can be trusted with a filter. */
   readonly canFilter?: boolean;
-  /** How many entries this namespace has; `undefined` where that is not told. */
+  /** How many entries this namespace has; `undefined` where that is not told. Where it fails everything is looked at. */
   readonly count?: (signal: AbortSignal) => Promise<number | undefined>;
 }
 
 /** A driver over a connection of NETLINK_NETFILTER, whose owner closes it. */
 export function openConntrack(netlink: NetlinkConnection, options: ConntrackOptions = {}): ConntrackDriver {
-  const { canFilter = filtersDumps(release()), count = countEntries } = options;
+  const { canFilter = filtersDumps(release()), count = readEntryCount } = options;
   return {
     async find(matches, limit, signal, ends) {
-      const entries = await count(signal);
+      const entries = await count(signal).catch(onlyAHint);
       // All namespaces share one hash table: to look for nothing in it takes the kernel ten milliseconds.
       if (entries === 0) return { flows: [], total: 0 };
       const isFiltered = canFilter && (entries === undefined || entries > fewEntries);
@@ -82,8 +82,8 @@ const mostFiltered = 5;
 /** So few are told at once, and sorted out here, before the kernel has gone through its table a second time. */
 const fewEntries = 5_000;
 
-async function countEntries(signal: AbortSignal): Promise<number | undefined> {
-  return (await readConntrackStats(signal)).count;
+function onlyAHint(error: unknown): undefined {
+  if (!(error instanceof GatewayError)) throw error;
 }
 
 function dumpsFor(matches: FlowPredicate, ends: readonly FlowEnd[] | undefined): readonly FlowDump[] {

@@ -15,10 +15,15 @@ const directory = "/proc/sys/net/netfilter";
 /** Reads the counters of this process's network namespace. Throws `unreadable` where they are there but make no sense. */
 export async function readConntrackStats(signal: AbortSignal, from = directory): Promise<ConntrackStats> {
   const [count, max] = await Promise.all([
-    readNumber(join(from, "nf_conntrack_count"), signal),
+    readEntryCount(signal, from),
     readNumber(join(from, "nf_conntrack_max"), signal),
   ]);
   return { count, max };
+}
+
+/** The count alone. */
+export function readEntryCount(signal: AbortSignal, from = directory): Promise<ConntrackStats["count"]> {
+  return readNumber(join(from, "nf_conntrack_count"), signal);
 }
 
 async function readNumber(path: string, signal: AbortSignal): Promise<number | undefined> {
