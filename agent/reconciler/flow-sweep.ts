@@ -40,10 +40,9 @@ export class FlowSweep {
       const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
       const doomed: Flow[] = [];
       for (const flow of flows) {
-        const key = flowKey(flow);
-        const count = kills.get(key) ?? this.#kills.get(key) ?? 0;
+        const count = this.#killsOf(flow, kills);
         if (count < mostKills) doomed.push(flow);
-        kills.set(key, Math.min(count + 1, mostKills));
+        kills.set(flowKey(flow), Math.min(count + 1, mostKills));
       }
       if (doomed.length > 0) removed += (await this.#conntrack.remove(doomed, signal)).removed;
       // Each deletion was acknowledged, and the rules that are in force make no such flow: another look would find none.
@@ -51,13 +50,13 @@ export class FlowSweep {
       if (isAll) return this.#end(removed, [], total - doomed.length, kills);
     }
     const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
-    const remaining = flows.filter((flow) => this.#mayKill(flow, kills));
+    const remaining = flows.filter((flow) => this.#killsOf(flow, kills) < mostKills);
     return this.#end(removed, remaining, total - remaining.length, kills);
   }
 
-  #mayKill(flow: Flow, kills: ReadonlyMap<string, number>): boolean {
+  #killsOf(flow: Flow, kills: ReadonlyMap<string, number>): number {
     const key = flowKey(flow);
-    return (kills.get(key) ?? this.#kills.get(key) ?? 0) < mostKills;
+    return kills.get(key) ?? this.#kills.get(key) ?? 0;
   }
 
   #end(

@@ -10,7 +10,7 @@ import type { Heritage } from "./heritage.ts";
 import { type Circumstances, createLookAhead, type LookAhead, type Outlook, type Seen } from "./outlook.ts";
 
 /** Objects that the kernel refused, with its words. */
-export type Quarantined = () => ReadonlyMap<ObjectId, string>;
+type Quarantined = () => ReadonlyMap<ObjectId, string>;
 
 export class Foresight {
   readonly #parts: PassParts;

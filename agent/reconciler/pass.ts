@@ -241,7 +241,7 @@ export class Pass {
     this.#uncleanPasses = isUndone ? this.#uncleanPasses + 1 : 0;
     this.#doneVersion = isUndone ? "" : found.version;
     this.#isFirst = false;
-    const gate = this.#gate.isClosed ? "closed" : "open";
+    const gate = this.#gate.on(after);
     const dueInMs = this.dueInMs(state, review.held);
     return {
       state,

@@ -3,11 +3,7 @@
  * part of each would cost more than the kernel takes for all of them. `attributes.ts` has the format, and functions for
  * all else.
  */
-
-/** Bytes of `struct nlattr`. */
-const attributeHeader = 4;
-/** NLA_F_NESTED. */
-const nestedFlag = 0x8000;
+import { attributeHeader, nestedFlag } from "./attributes.ts";
 
 export class AttributeWriter {
   readonly #bytes: Uint8Array;

@@ -14,9 +14,10 @@
  */
 import { GatewayError } from "../model/errors.ts";
 
-const attributeHeader = 4;
+/** Bytes of `struct nlattr`. */
+export const attributeHeader = 4;
 /** NLA_F_NESTED. */
-const nestedFlag = 0x8000;
+export const nestedFlag = 0x8000;
 /** NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
 const typeMask = 0x3fff;
 
