@@ -16,7 +16,7 @@ import type { ObjectReply, Problem } from "../support/api-client.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
 import { until } from "../support/run.ts";
-import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
+import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp, udp, webDnat } from "../support/targets.ts";
 import { holdsFip, readFlows, readKernel } from "./kernel-reading.ts";
 import { routeBySecondGateway, startSecondGateway } from "./second-gateway.ts";
 
@@ -30,20 +30,12 @@ interface Inventory {
 }
 
 const kept = { eips: [eip(12)], fips: [{ name: "kept", eip: "eip-12", internalIp: "10.0.1.6" }] };
-const web = {
-  name: "web",
-  eip: "eip-11",
-  protocol: "tcp",
-  externalPort: 8080,
-  internalIp: "10.0.1.6",
-  internalPort: 80,
-};
 const snat = { name: "snat", eip: "eip-11", internalCIDR: "10.0.1.0/24" };
 const full = {
   gateway,
   eips: [eip(10), eip(11), ...kept.eips],
   fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }, ...kept.fips],
-  dnats: [web],
+  dnats: [webDnat],
   snats: [snat],
 };
 
@@ -82,7 +74,7 @@ for (const dataplane of dataplanes) {
 
       // The second EIP's users are still asked for: they must not keep it alive.
       const passesBefore = passesThatWrote(gw);
-      const orphaned = { dnats: [web], snats: [snat] };
+      const orphaned = { dnats: [webDnat], snats: [snat] };
       const reply = await gw.api.putSet({ generation: 2, gateway, ...kept, ...orphaned });
       t.match(reply.body, { ready: 2, notReadyTotal: 2 });
       t.same(reply.body.notReady.map(reasonOf), ["EipNotFound", "EipNotFound"]);

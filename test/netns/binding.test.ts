@@ -4,23 +4,14 @@ import { Gateway } from "../support/gateway.ts";
 import type { HostStream } from "../support/host.ts";
 import { gatewayMacs, labAddresses } from "../support/lab.ts";
 import { until } from "../support/run.ts";
-import { eip, eipAddress, gateway, outsideTcp, tcp, udp } from "../support/targets.ts";
+import { eip, eipAddress, gateway, outsideTcp, tcp, udp, webDnat } from "../support/targets.ts";
 
 const set = {
   generation: 1,
   gateway,
   eips: [eip(10), eip(11), eip(12)],
   fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
-  dnats: [
-    {
-      name: "web",
-      eip: "eip-11",
-      protocol: "tcp",
-      externalPort: 8080,
-      internalIp: "10.0.1.6",
-      internalPort: 80,
-    },
-  ],
+  dnats: [webDnat],
   snats: [{ name: "all", eip: "eip-12", internalCIDR: "10.0.1.0/24" }],
 };
 const web = tcp("203.0.113.11", 8080);

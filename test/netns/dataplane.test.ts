@@ -2,7 +2,7 @@
 import t from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
-import { eip, gateway, outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
+import { eip, gateway, outsideTcp, outsideUdp, tcp, udp, webDnat } from "../support/targets.ts";
 
 const set = {
   generation: 1,
@@ -10,14 +10,7 @@ const set = {
   eips: [eip(10), eip(11), eip(12)],
   fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
   dnats: [
-    {
-      name: "web",
-      eip: "eip-11",
-      protocol: "tcp",
-      externalPort: 8080,
-      internalIp: "10.0.1.6",
-      internalPort: 80,
-    },
+    webDnat,
     {
       name: "dns",
       eip: "eip-11",

@@ -22,6 +22,16 @@ export function eip(lastByte: number): { readonly name: string; readonly address
   return { name: `eip-${lastByte}`, address: `${eipAddress(lastByte)}/24` };
 }
 
+/** A DNAT of EIP 11 to the second pod. */
+export const webDnat = {
+  name: "web",
+  eip: "eip-11",
+  protocol: "tcp",
+  externalPort: 8080,
+  internalIp: "10.0.1.6",
+  internalPort: 80,
+};
+
 export function eipAddress(lastByte: number): string {
   return `203.0.113.${lastByte}`;
 }
