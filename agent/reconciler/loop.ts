@@ -5,7 +5,8 @@
  * INVARIANTS
  * - At most one pass runs at a time.
  * - A pass begins after every wake. Wakes during a pass share the next one.
- * - After every pass one timer is armed: for the resync, or sooner where the pass asked for it or failed.
+ * - After every pass one timer is armed: for the resync, or sooner where the pass asked for it or failed. What failed is
+ *   tried again at the resync interval at the latest.
  */
 import type { PassReport } from "../api/ports.ts";
 
@@ -36,6 +37,7 @@ interface Waiter {
 
 const firstRetryMs = 500;
 const longestRetryMs = 30_000;
+const timerReason = "timer";
 
 export class ReconcileLoop {
   readonly #options: LoopOptions;
@@ -121,17 +123,24 @@ export class ReconcileLoop {
     } catch (error) {
       // What this pass was to look at must be looked at by the next one.
       this.#isFullWanted = true;
-      const retryInMs = Math.min(firstRetryMs * 2 ** this.#failures, longestRetryMs);
-      this.#failures = Math.min(this.#failures + 1, 16);
+      const retryInMs = this.#backOff(request);
       this.#options.onFailure(error, retryInMs);
       for (const waiter of waiters) waiter.reject(error);
       return retryInMs;
     }
   }
 
+  /** Only a retry in vain makes the next one wait longer: those who wake the loop meanwhile are no reason to. */
+  #backOff({ reasons }: PassRequest): number {
+    const { resyncIntervalMs } = this.#options;
+    if (reasons.includes(timerReason) || this.#failures === 0) this.#failures++;
+    const doubled = firstRetryMs * 2 ** Math.min(this.#failures - 1, 16);
+    return Math.min(doubled, longestRetryMs, resyncIntervalMs);
+  }
+
   #arm(delayMs: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.wakeFull("timer"), delayMs);
+    this.#timer = setTimeout(() => this.wakeFull(timerReason), delayMs);
   }
 }
 

@@ -86,7 +86,7 @@ t.test("the loop", async (t) => {
   });
 
   t.test("backs off where no pass can be made, and looks at everything then", async (t) => {
-    const { loop, begun, ends, failures, passNumber } = handLoop(1);
+    const { loop, begun, ends, failures, passNumber } = handLoop();
     loop.start();
     await passNumber(1);
     const asked = loop.run("asked", forever);
@@ -94,10 +94,28 @@ t.test("the loop", async (t) => {
     await passNumber(2);
     ends[1]?.fail(new Error("unreadable"));
     await t.rejects(asked, /unreadable/);
-    t.strictSame(failures, [500, 1000]);
+    t.strictSame(failures, [500, 500], "who asks meanwhile makes nobody wait longer");
     t.ok(begun[1]?.isFull);
+    await passNumber(3);
+    ends[2]?.fail(new Error("unreadable"));
+    await delay(0);
+    t.strictSame(failures, [500, 500, 1000], "a retry in vain does");
     await loop.stop();
     await t.rejects(loop.run("late", forever), /stopping/);
+    await loop.stop();
+  });
+
+  t.test("tries again no later than it would have looked anyway", async (t) => {
+    const { loop, begun, ends, failures, passNumber } = handLoop(3);
+    loop.start();
+    for (const n of [1, 2, 3]) {
+      await passNumber(n);
+      ends[n - 1]?.fail(new Error("unreadable"));
+    }
+    await passNumber(4);
+    t.strictSame(failures, [3, 3, 3]);
+    t.strictSame(begun[3], { reasons: ["timer"], isFull: true });
+    ends[3]?.end();
     await loop.stop();
   });
 
