@@ -50,10 +50,11 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
       rawDumps.push(await table.timeRawDump());
       const numbers = Array.from({ length: deletes }, (_, index) => 1 + ((run * deletes + index) % objects));
       await longestBlockMs(plant);
+      const before = await table.count();
       measured.push(await timeOf(() => batch(plant, { delete: { fips: numbers.map((n) => fip(n).name) } })));
       blocks.push(await longestBlockMs(plant));
-      const left = await table.count();
-      if (left > total - perFip * deletes) throw new Error(`${left} flows are left after the deletes`);
+      const ended = before - (await table.count());
+      if (ended !== perFip * deletes) throw new Error(`${ended} flows were ended, not ${perFip * deletes}`);
       bench.say(`run ${run + 1}: ${Math.round(measured.at(-1) ?? 0)} ms`);
       await batch(plant, { upsert: { fips: numbers.map((n) => fip(n)) } });
       await table.inject(numbers.flatMap((n) => flowsOf(n, perFip)));

@@ -87,7 +87,9 @@ class Path {
     return us;
   }
 
+  /** Leaves no flow behind: the gateway is shared with other rows. */
   close(): void {
+    this.#table.flush();
     this.#sender.close();
     this.#table.close();
   }
