@@ -13,6 +13,7 @@ import { nextExpiryMs } from "../../lib/admission/leases.ts";
 import { ledgerKey, type State } from "../../lib/admission/state.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Verdict } from "../../lib/model/status.ts";
 import { removableFrom } from "../../lib/plan/addresses.ts";
 import { heldIn } from "../../lib/plan/bindings.ts";
@@ -55,6 +56,7 @@ export class Pass {
   #uncleanPasses = 0;
   #isFirst = true;
   #lastSeen: Seen | undefined;
+  #lastNetwork: ObservedNetwork | undefined;
 
   constructor(parts: PassParts) {
     this.#parts = parts;
@@ -71,16 +73,26 @@ export class Pass {
     return this.#sweeper.unswept;
   }
 
+  /** As last read, whether or not the rules could be. */
+  get lastNetwork(): ObservedNetwork | undefined {
+    return this.#lastNetwork;
+  }
+
   /** The last reading that was whole; `undefined` before the first. */
   get lastSeen(): Seen | undefined {
     return this.#lastSeen;
   }
 
   async observe(signal: AbortSignal): Promise<Seen> {
-    const { network, dataplane } = this.#parts;
-    const [links, rules] = await Promise.all([network.observe(signal), dataplane.observe(signal)]);
-    this.#lastSeen = { network: links, rules };
+    const { dataplane } = this.#parts;
+    const [network, rules] = await Promise.all([this.#observeNetwork(signal), dataplane.observe(signal)]);
+    this.#lastSeen = { network, rules };
     return this.#lastSeen;
+  }
+
+  async #observeNetwork(signal: AbortSignal): Promise<ObservedNetwork> {
+    this.#lastNetwork = await this.#parts.network.observe(signal);
+    return this.#lastNetwork;
   }
 
   /** What a pass over `seen` would do for `state`, under what is known now. Asks nobody, changes nothing. */

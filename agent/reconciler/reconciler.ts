@@ -154,7 +154,7 @@ export class Reconciler implements ReconcilerPort {
 
   /** As last read, by whomever. */
   get network() {
-    return this.#pass.lastSeen?.network;
+    return this.#pass.lastNetwork;
   }
 
   get ownAddresses(): ReadonlySet<Ipv4> {

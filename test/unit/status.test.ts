@@ -1,8 +1,12 @@
-/** The status board and the judge: when Ready may be said, and when it must be taken back. */
+/** The status board and the judge: when Ready may be said, and when it must be taken back; and what is wrong with a gateway. */
+import { readFileSync } from "node:fs";
 import t from "tap";
 import { type PassResult, StatusBoard } from "../../agent/status/board.ts";
+import { degradations, degradedReasons } from "../../agent/status/degradations.ts";
+import type { SummaryParts } from "../../agent/status/summary.ts";
 import { compile } from "../../lib/admission/compile.ts";
 import { emptyState, reduce, type State, type StateChange } from "../../lib/admission/state.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
 import type { InterfaceName, ObjectName } from "../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../lib/model/names.ts";
 import type { Claim, Verdict } from "../../lib/model/status.ts";
@@ -224,4 +228,25 @@ t.test("the judge", async (t) => {
     ready: { holds: false, reason: "Quarantined", message: "EINVAL" },
   });
   t.ok(verdict?.isSettled, "who waits for it is answered");
+});
+
+t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", async (t) => {
+  const text = readFileSync("docs/api.md", "utf8");
+  const table = text.slice(text.indexOf("`natgw_degraded`"), text.indexOf("Every read of the desired set"));
+  const rows = table.split("\n").filter((line) => line.startsWith("| `"));
+  const documented = rows.flatMap((row) => [...(row.split("|")[1] ?? "").matchAll(/`(\w+)`/g)]);
+  t.strictSame(documented.map(([, reason]) => reason).sort(), degradedReasons.toSorted());
+});
+
+t.test("a gateway that nobody looked at is not whole", async (t) => {
+  const parts = (failure?: GatewayError) =>
+    ({
+      interfaces: { vpc: "eth0", external: "net1" },
+      store: { current: emptyState, recovery: { recovered: "fresh" }, failure: undefined },
+      reconciler: { findings: undefined, failure },
+    }) as unknown as SummaryParts;
+  const reasons = (failure?: GatewayError) => degradations(parts(failure)).map(({ reason }) => reason);
+  t.strictSame(reasons(), ["NotVerified"]);
+  t.strictSame(reasons(new GatewayError("unreadable", "cut short")), ["PassFailing"]);
+  t.strictSame(reasons(new GatewayError("mixed-variants", "both")), ["MixedVariants"]);
 });
