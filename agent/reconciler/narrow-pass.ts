@@ -12,11 +12,10 @@ import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import type { Desired } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../lib/model/names.ts";
-import type { Program } from "../../lib/model/program.ts";
 import type { Verdict } from "../../lib/model/status.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
-import type { Shortcut } from "../kernel/seams.ts";
+import type { RulePlan } from "../kernel/seams.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import type { SweepResult } from "./flow-sweep.ts";
 import type { Unswept } from "./unswept.ts";
@@ -26,7 +25,7 @@ export interface NarrowFindings {
   readonly sweep: SweepResult;
   /** Of the objects that the change could reach. */
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
-  /** Those that are kept out of the program now, of the same. */
+  /** All that are kept out of the program now. */
   readonly blocked: Compiled["blocked"];
   readonly reached: ReadonlySet<ObjectId>;
 }
@@ -70,42 +69,38 @@ export class NarrowPass {
     const to = compiled.program;
     if (!to.eips.every(({ id }) => base.verdicts?.get(id)?.ready.holds)) return undefined;
 
-    const changes = await this.#move(shortcut, from, to, signal);
-    if (changes === undefined) return undefined;
+    const ground = await shortcut.base(signal);
+    if (ground === undefined) return undefined;
+    const plan = shortcut.planPart(from, to, ground);
+    this.#unswept.add(plan.changes, part, compiled, "that was left to a pass over everything");
+    if (!(await this.#write(plan, signal))) return undefined;
+    const after = await shortcut.readBack(signal);
+    if (after === undefined || shortcut.planPart(from, to, after).changes.length > 0) return undefined;
+
     const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);
     if (sweep === undefined) return undefined;
-    this.#unswept.clear();
+    const blocked = new Map([...base.residual.compiled.blocked].filter(([id]) => !reached.has(id)));
+    for (const [id, block] of compiled.blocked) blocked.set(id, block);
+    this.#unswept.clear({ revision: state.desired.revision, blocked });
     const verdicts = judge(part, compiled, {
       missing: new Map(),
       contradicted: new Map(),
       isForwarding: true,
       isHeldBack: false,
     });
-    return { changes, sweep, verdicts, blocked: compiled.blocked, reached };
+    return { changes: plan.changes, sweep, verdicts, blocked, reached };
   }
 
-  /** @returns what was changed, once it was read back; `undefined` where the kernel moved, refused, or holds anything else */
-  async #move(
-    shortcut: Shortcut,
-    from: Program,
-    to: Program,
-    signal: AbortSignal,
-  ): Promise<readonly Change[] | undefined> {
-    const { dataplane } = this.#parts;
-    const base = await shortcut.base(signal);
-    if (base === undefined) return undefined;
-    const plan = shortcut.planPart(from, to, base);
-    this.#unswept.add(plan.changes, to, "that was left to a pass over everything");
+  /** @returns false where the kernel moved or refused */
+  async #write(plan: RulePlan, signal: AbortSignal): Promise<boolean> {
     try {
-      if (plan.changes.length > 0) await dataplane.apply(plan, signal);
+      if (plan.changes.length > 0) await this.#parts.dataplane.apply(plan, signal);
+      return true;
     } catch (error) {
       // A whole pass tries again, finds out who is at fault, and tells.
-      if (error instanceof GatewayError) return undefined;
+      if (error instanceof GatewayError) return false;
       throw error;
     }
-    const after = await shortcut.readBack(signal);
-    if (after === undefined) return undefined;
-    return shortcut.planPart(from, to, after).changes.length === 0 ? plan.changes : undefined;
   }
 
   /**

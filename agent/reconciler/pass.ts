@@ -232,7 +232,7 @@ export class Pass {
     const { dataplane, announcer, store, clock } = this.#parts;
     const remaining = sweep?.remaining ?? [];
     const fights = this.#drift.fights(clock.bootMs());
-    this.#sweeper.note(sweep, refusals, changes, residual);
+    this.#sweeper.note(sweep, refusals, changes, state, residual);
     const evidence = this.#keepEvidence(
       gatherEvidence(dataplane, after, residual, refusals, fights, remaining, this.unswept.objects),
     );

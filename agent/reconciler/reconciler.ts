@@ -283,12 +283,10 @@ export class Reconciler implements ReconcilerPort {
     this.#written = new Set();
     const found = await this.#narrowPass.run(written, state, base, neverAborted);
     if (found === undefined) return undefined;
-    const blocked = new Map([...base.residual.compiled.blocked].filter(([id]) => !found.reached.has(id)));
-    for (const [id, block] of found.blocked) blocked.set(id, block);
     const findings: PassFindings = {
       ...base,
       state,
-      residual: { ...base.residual, compiled: { ...base.residual.compiled, blocked } },
+      residual: { ...base.residual, compiled: { ...base.residual.compiled, blocked: found.blocked } },
       changes: found.changes,
       sweep: found.sweep,
       repairs: [],

@@ -1,5 +1,5 @@
 /** When flows are looked at, which EIPs' flows are on their way out, and whose were not looked at since they changed. */
-import type { Ledger } from "../../lib/admission/state.ts";
+import type { Ledger, State } from "../../lib/admission/state.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { withoutRemoved } from "../../lib/plan/addresses.ts";
@@ -66,11 +66,12 @@ export class Sweeper {
     sweep: SweepResult | undefined,
     refusals: readonly Refusal[],
     changes: readonly Change[],
+    { desired }: State,
     { compiled }: Outlook,
   ): void {
     const failure = refusals.find(({ stage }) => stage === "flows");
-    if (sweep !== undefined) this.unswept.clear();
-    else if (failure !== undefined) this.unswept.add(changes, compiled.program, failure.message);
+    if (sweep !== undefined) this.unswept.clear({ revision: desired.revision, blocked: compiled.blocked });
+    else if (failure !== undefined) this.unswept.add(changes, desired, compiled, failure.message);
   }
 
   /** No flow is left that had to go: EIPs that are out are forgotten. */

@@ -65,6 +65,24 @@ t.test("scripts that once went wrong", async (t) => {
       );
   });
 
+  await t.test("nor is an Eip that takes the address of another whose flows stay", async (t) => {
+    const inward: Step = {
+      do: "open",
+      from: "outside",
+      to: 2,
+      transport: "tcp",
+      port: 80,
+      sourcePort: 40_001,
+    };
+    const another: Step = {
+      do: "set",
+      objects: [{ kind: "eip", spec: { name: "e0", address: "203.0.113.12/24" } }],
+    };
+    const stay: Step = { do: "fault", fault: "flows-stay", at: 0 };
+    for (const variant of ["nft", "legacy"] as const)
+      t.same(await faultsOf([eip(2), fip("10.0.1.6"), pass, pass, inward, stay, another, pass], variant), []);
+  });
+
   await t.test(
     "neither an address that is refused nor Eips that go on coming keep the gate closed",
     async (t) => {

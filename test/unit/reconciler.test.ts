@@ -367,6 +367,7 @@ t.test("a narrow pass ends the flows that its change contradicts", async (t) => 
     seen: { network: labNetwork },
     verdicts: new Map([["eips/e", { ready: { holds: true } }]]),
     residual: {
+      compiled: { blocked: new Map() },
       sysctls: [],
       context: {
         vpcInterface: "eth0",
@@ -394,7 +395,7 @@ t.test("a narrow pass ends the flows that its change contradicts", async (t) => 
   const play = async (conntrack: ConntrackDriver, [from, to] = [without, withFip]) => {
     isWritten = false;
     const unswept = new Unswept();
-    unswept.clear();
+    unswept.clear({ revision: 2, blocked: new Map() });
     const parts = { dataplane, conntrack } as unknown as PassParts;
     const ids = new Set<ObjectId>(["fips/f"]);
     const found = await new NarrowPass(parts, unswept).run(ids, to, { ...base, state: from }, forever);

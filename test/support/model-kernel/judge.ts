@@ -11,7 +11,7 @@ import { emptyState, ledgerKey, type State } from "../../../lib/admission/state.
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { objectsOf } from "../../../lib/model/desired.ts";
 import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
-import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/model/names.ts";
 import type { AddressStep } from "../../../lib/plan/addresses.ts";
 import type { Disk, ModelAgent } from "./agent.ts";
 import type { ModelKernel } from "./kernel.ts";
@@ -45,6 +45,8 @@ export class Judge {
   #isGateOpened = false;
   #mayWrite = true;
   #passState: State = emptyState;
+  /** The Eips that were Ready when the pass began. */
+  #readyEips: ReadonlySet<unknown> = new Set();
   /** As the agent's first pass found it, and as that of the agent who opened the gate. */
   #firstState: State = emptyState;
   #openedState: State = emptyState;
@@ -68,6 +70,10 @@ export class Judge {
     this.#lies.clear();
     this.#seen = [];
     this.#passState = disk.state;
+    const eips = [...disk.state.desired.eips].filter(
+      ([name]) => agent.board.statusOf(objectId("eip", name)).ready,
+    );
+    this.#readyEips = new Set(eips.map(([, stored]) => stored));
     if (agent.life.moments === 0) this.#firstState = disk.state;
   }
 
@@ -142,8 +148,11 @@ export class Judge {
     if (sweep === undefined && !refusals.some(({ stage }) => stage === "flows")) return;
     for (const flow of kernel.tracer.flows) {
       const id = oracle.permits(flow, ours) === false ? works.ruledBy(flow) : undefined;
-      if (id !== undefined && isReady(id))
-        this.blame(`${id} is Ready, but a flow goes another way: ${JSON.stringify(flow)}`);
+      if (id === undefined) continue;
+      const { kind, name } = parseObjectId(id);
+      // What becomes of its users changes nothing of an Eip that stands.
+      if (kind === "eip" && this.#readyEips.has(state.desired.eips.get(name))) continue;
+      if (isReady(id)) this.blame(`${id} is Ready, but a flow goes another way: ${JSON.stringify(flow)}`);
     }
   }
 
