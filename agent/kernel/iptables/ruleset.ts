@@ -6,6 +6,7 @@
  * So a look at a ruleset at rest costs no process, and a look after own writes that of what they touched. All of it is
  * read at the start, when somebody else wrote, when a transaction came to a bad end, and every few minutes all the same.
  */
+import { type ChainRemovals, removalsOf } from "../../../lib/iptables/removals.ts";
 import {
   differsByEdits,
   type EditedChain,
@@ -15,11 +16,12 @@ import {
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { parseChain, parseTable, type RuleDump, splitSave } from "../../../lib/iptables/save.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { type EditLimits, editsByHandle, editsByTool } from "../../../lib/plan/iptables-chain.ts";
 import { isSameMap, keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
 import { nextGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
-import { listChain, type Refusal, restore, save, type Variant } from "./tools.ts";
+import { listChain, lostRace, type Refusal, restore, save, type Variant } from "./tools.ts";
 
 export interface IptablesObserved {
   readonly rules: RuleDump;
@@ -38,6 +40,12 @@ export interface RulesetOptions {
   readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
   /** `undefined` where it could not be taken: then nothing is proved. */
   readonly readLegacyDigest?: () => Promise<string | undefined>;
+  /** With nft: takes rules away while the generation is this one. @returns false where nothing was changed */
+  readonly removeByHandle?: (
+    generation: number,
+    removals: readonly ChainRemovals[],
+    signal: AbortSignal,
+  ) => Promise<boolean>;
 }
 
 /** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
@@ -67,6 +75,7 @@ export class Ruleset {
   readonly #run: Run;
   readonly #readGeneration: RulesetOptions["readGeneration"];
   readonly #readLegacyDigest: RulesetOptions["readLegacyDigest"];
+  readonly #removeByHandle: RulesetOptions["removeByHandle"];
   #variant: Variant | VariantChooser;
   #known: Known | undefined;
   #expected: RuleDump | undefined;
@@ -74,11 +83,12 @@ export class Ruleset {
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
   readonly #keep = keepWhile(isSameReading);
 
-  constructor({ run, variant, readGeneration, readLegacyDigest }: RulesetOptions) {
+  constructor({ run, variant, readGeneration, readLegacyDigest, removeByHandle }: RulesetOptions) {
     this.#run = run;
     this.#variant = variant;
     this.#readGeneration = readGeneration;
     this.#readLegacyDigest = readLegacyDigest;
+    this.#removeByHandle = removeByHandle;
   }
 
   /** nft until it is chosen. */
@@ -146,20 +156,55 @@ export class Ruleset {
     return this.#follow(known, signal);
   }
 
-  /** Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished. */
-  async write(steps: readonly IptablesStep[], signal: AbortSignal): Promise<Refused | undefined> {
+  /** How many rules may be taken away one by one: by their handles where the positions can be proved. */
+  get limits(): EditLimits {
+    return this.#generation === undefined ? editsByTool : editsByHandle;
+  }
+
+  /** That the last reading is of, with nft and where rules can be taken away by it. */
+  get #generation(): number | undefined {
+    const stamp = this.#known?.stamp;
+    return this.#removeByHandle === undefined || typeof stamp !== "number" ? undefined : stamp;
+  }
+
+  /**
+   * Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished.
+   *
+   * @param byTool - leaves all of them to the tools, which go by what the rules say whoever wrote meanwhile
+   */
+  async write(
+    steps: readonly IptablesStep[],
+    signal: AbortSignal,
+    byTool = false,
+  ): Promise<Refused | undefined> {
     for (const step of steps) {
       signal.throwIfAborted();
       if (step.kind === "barrier") {
         await applyBarrier(step.input, this.#run);
       } else {
         const { transaction } = step;
-        const refusal = await restore(this.variant, transaction, this.#run);
+        const refusal = byTool
+          ? await restore(this.variant, transaction, this.#run)
+          : await this.#writeRules(transaction, signal);
         if (refusal !== undefined) return { refusal, transaction };
       }
       this.#noteWritten(step);
     }
     return undefined;
+  }
+
+  async #writeRules(transaction: Transaction, signal: AbortSignal): Promise<Refusal | undefined> {
+    const generation = this.#generation;
+    const isFirst = !this.#known?.written.some((step) => isOfTable(step, transaction.table));
+    const rules = this.#known?.observed.rules;
+    const removals =
+      generation === undefined || rules === undefined || !isFirst
+        ? undefined
+        : removalsOf(transaction, rules);
+    if (removals === undefined || generation === undefined)
+      return restore(this.variant, transaction, this.#run);
+    const isDone = (await this.#removeByHandle?.(generation, removals, signal)) ?? false;
+    return isDone ? undefined : lostRace(transaction.table);
   }
 
   get #unwritten(): IptablesObserved | undefined {
@@ -245,6 +290,10 @@ export class Ruleset {
   async #stamp(signal: AbortSignal): Promise<Known["stamp"]> {
     return this.variant === "nft" ? this.#readGeneration?.(signal) : this.#readLegacyDigest?.();
   }
+}
+
+function isOfTable(step: IptablesStep, table: TableName): boolean {
+  return step.kind === "rules" && step.transaction.table === table;
 }
 
 function isDue({ auditedAtMs }: Known): boolean {
