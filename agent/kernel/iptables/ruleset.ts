@@ -194,14 +194,10 @@ export class Ruleset {
   }
 
   async #writeRules(transaction: Transaction, signal: AbortSignal): Promise<Refusal | undefined> {
-    const generation = this.#generation;
-    const isFirst = !this.#known?.written.some((step) => isOfTable(step, transaction.table));
-    const rules = this.#known?.observed.rules;
-    const removals =
-      generation === undefined || rules === undefined || !isFirst
-        ? undefined
-        : removalsOf(transaction, rules);
-    if (removals === undefined || generation === undefined)
+    const [known, generation] = [this.#known, this.#generation];
+    const isAsRead = known !== undefined && !known.written.some((step) => isOfTable(step, transaction.table));
+    const removals = isAsRead ? removalsOf(transaction, known.observed.rules) : undefined;
+    if (generation === undefined || removals === undefined)
       return restore(this.variant, transaction, this.#run);
     const isDone = (await this.#removeByHandle?.(generation, removals, signal)) ?? false;
     return isDone ? undefined : lostRace(transaction.table);
