@@ -19,9 +19,9 @@ export async function readLegacyDigest(): Promise<string | undefined> {
   try {
     const digests: string[] = [];
     for (const name of names) {
-      const entries = await readEntries(fd, name);
-      if (entries === undefined) return undefined;
-      digests.push(`${name} ${hash("sha256", entries)}`);
+      const digest = await digestEntries(fd, name);
+      if (digest === undefined) return undefined;
+      digests.push(`${name} ${digest}`);
     }
     return digests.join("\n");
   } finally {
@@ -40,13 +40,27 @@ async function tableNames(): Promise<readonly string[]> {
   }
 }
 
-/** The entries of one table, as linux/netfilter_ipv4/ip_tables.h lays them out. */
-async function readEntries(fd: number, table: string): Promise<Uint8Array | undefined> {
+/** Of one table, whose entries linux/netfilter_ipv4/ip_tables.h lays out. */
+async function digestEntries(fd: number, table: string): Promise<string | undefined> {
   const info = request(table, infoBytes);
   const informed = getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, info.bytes, lengthOf(info.bytes));
   if (informed < 0) throw failed("IPT_SO_GET_INFO", -informed);
   const size = info.view.getUint32(infoSizeAt, true);
   const { bytes, view } = request(table, entriesAt + size);
+  try {
+    return await digestOf(fd, bytes, view, size);
+  } finally {
+    // Megabytes, which the collector would leave lying about: they go at once.
+    bytes.buffer.transfer(0);
+  }
+}
+
+async function digestOf(
+  fd: number,
+  bytes: Uint8Array,
+  view: DataView,
+  size: number,
+): Promise<string | undefined> {
   view.setUint32(tableNameBytes, size, true);
   const got = await getsockopt.async(fd, IPPROTO_IP, IPT_SO_GET_ENTRIES, bytes, lengthOf(bytes));
   if (got === -EAGAIN) return undefined;
@@ -55,9 +69,11 @@ async function readEntries(fd: number, table: string): Promise<Uint8Array | unde
     let at = entriesAt;
     at < bytes.length;
     at += Math.max(view.getUint16(at + nextOffsetAt, true), entryBytes)
-  )
-    bytes.fill(0, at + countersAt, at + entryBytes);
-  return bytes;
+  ) {
+    view.setBigUint64(at + countersAt, 0n);
+    view.setBigUint64(at + countersAt + 8, 0n);
+  }
+  return hash("sha256", bytes);
 }
 
 function request(table: string, length: number) {

@@ -116,11 +116,20 @@ export class Ruleset {
   readAhead(signal: AbortSignal): void {
     // Without a stamp it could not be taken.
     if ((this.variant === "nft" ? this.#readGeneration : this.#readLegacyDigest) === undefined) return;
-    this.#ahead = this.#read(signal).then(
+    const reading = this.variant === "legacy" ? this.#readUnproven(signal) : this.#read(signal);
+    this.#ahead = reading.then(
       () => undefined,
       // Whatever it was, the next reading meets it again.
       () => undefined,
     );
+  }
+
+  /** Reads all, and leaves it to the next reading to prove it: with legacy a stamp is dear, and that takes one anyway. */
+  async #readUnproven(signal: AbortSignal): Promise<void> {
+    const stamp = await this.#stamp(signal);
+    const auditedAtMs = performance.now();
+    const rules = await this.#readAll(this.#known?.observed.rules ?? new Map(), signal);
+    this.#learn({ rules, barrier: undefined }, stamp, auditedAtMs);
   }
 
   async #read(signal: AbortSignal): Promise<IptablesObserved> {
