@@ -283,6 +283,43 @@ t.test("what was read ahead is taken while it holds, and forgotten where it fail
   t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
 });
 
+t.test("legacy: a reading ahead takes one digest, and the next reading's proves it", async (t) => {
+  const kernel = new FakeKernel();
+  let digests = 0;
+  const readLegacyDigest = () => {
+    digests++;
+    return kernel.stamps.readLegacyDigest();
+  };
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy", readLegacyDigest });
+  const write = async (program: Program) => {
+    const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
+    digests = 0;
+    await dataplane.apply(plan, signal);
+    kernel.takeCalls();
+    const seen = await dataplane.observe(signal);
+    return { seen, digests, saves: kernel.takeCalls() };
+  };
+  const quiet = await write(one);
+  t.equal(quiet.digests, 2);
+  t.same(quiet.saves, ["iptables-legacy-save"]);
+
+  let isOver = false;
+  kernel.save = (dump) => {
+    if (!isOver) kernel.meddle("-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN");
+    isOver = true;
+    return dump;
+  };
+  const meddled = await write(emptyProgram);
+  t.ok(isOver, "after it was read");
+  t.same(
+    meddled.seen.rules
+      .get("nat")
+      ?.get("EXCLUSIVE_DNAT")
+      ?.map(({ raw }) => raw),
+    ["-s 192.0.2.1/32 -j RETURN"],
+  );
+});
+
 t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft", ...kernel.stamps });
