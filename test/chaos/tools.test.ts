@@ -57,9 +57,10 @@ for (const dataplane of dataplanes) {
       await gw.host("pod2").open(outsideTcp),
     ];
 
-    /** Adds and takes away a FIP: a write that must be done in the end. */
+    /** Adds a FIP, leads it elsewhere and takes it away: writes that must be done in the end. */
     const write = async (t: Test) => {
-      t.equal((await gw.api.put("fips/extra", extra)).status, 200, "a write gets through");
+      for (const fip of [extra, { ...extra, internalIp: "10.0.1.9" }])
+        t.equal((await gw.api.put("fips/extra", fip)).status, 200, "a write gets through");
       t.ok([200, 204].includes((await gw.api.delete("fips/extra")).status));
     };
     const expectDone = async (t: Test) => {

@@ -364,15 +364,19 @@ t.test("nft: rules go by their handles; where that cannot be, the tool has a pla
   const kernel = new FakeKernel();
   const asked: string[] = [];
   let isQuiet = true;
+  let isLost: "not" | "before" | "after" = "not";
+  const lost = () => new GatewayError("netlink-failed", "no answer within 60000 ms");
   const removeByHandle = async (generation: number, removals: readonly ChainRemovals[]) => {
     for (const { chain, positions, length } of removals)
       asked.push(`${chain} ${positions.size} of ${length}`);
     if (!isQuiet || generation !== kernel.generation) return false;
+    if (isLost === "before") throw lost();
     for (const { table, chain, positions } of removals) {
       const lines = [...positions].map((at) => `-D ${chain} ${kernel.nat.rules(chain)[at]}`);
       kernel.nat.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
     }
     kernel.generation++;
+    if (isLost === "after") throw lost();
     return true;
   };
   const dataplane = await converge(kernel, "nft", many(100), { ...kernel.stamps, removeByHandle });
@@ -392,7 +396,7 @@ t.test("nft: rules go by their handles; where that cannot be, the tool has a pla
   isQuiet = false;
   const busy = await lead(20);
   t.same(busy.asked, ["EXCLUSIVE_DNAT 30 of 50", "EXCLUSIVE_SNAT 30 of 50"], "once");
-  t.equal(busy.calls[0], "iptables-nft-restore", "the kernel was asked whether it moved, and did not");
+  t.equal(busy.calls[0], "iptables-nft-restore", "the rest is the tool's");
   const left = dataplane.plan(many(20), busy.seen, "open").changes;
   t.same(
     left.filter(({ subsystem }) => subsystem === "rule"),
@@ -406,6 +410,17 @@ t.test("nft: rules go by their handles; where that cannot be, the tool has a pla
   const grown = await lead(21);
   t.same(grown.asked, [], "nothing that adds");
   t.equal(grown.calls[0], "iptables-nft-restore");
+
+  for (const [when, count, left] of [
+    ["before", 20, 21],
+    ["after", 19, 19],
+  ] as const) {
+    isLost = when;
+    await t.rejects(lead(count), { code: "netlink-failed" }, "what became of it a reading tells");
+    t.equal(dataplane.countRules(await dataplane.observe(signal)), 8 + 2 * (left - 1), when);
+  }
+  isLost = "not";
+  await lead(5);
 });
 
 t.test("a legacy COMMIT that failed is tried again, a few times", async (t) => {
