@@ -20,6 +20,7 @@ import { predecessorsOf } from "./kernel/predecessors.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
+import { ConflictWatch } from "./reconciler/conflict-watch.ts";
 import { Prober } from "./reconciler/prober.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { StatusBoard } from "./status/board.ts";
@@ -84,7 +85,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
-    stillOwned: (held) => reconciler.holds(held),
+    stillOwned: (held) => reconciler.holds(held) && !conflictWatch.conflicts.has(held.address),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
     log,
   });
@@ -96,6 +97,14 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     onFailure: (err) => log.warn({ err }, "probing failed"),
   });
   stop.push(() => prober.stop());
+  const conflictWatch: ConflictWatch = new ConflictWatch({
+    announcer: config.arpProbeMs === 0 ? undefined : announcer,
+    held: () => reconciler.heldEips,
+    nowMs: clock.bootMs,
+    onChange: () => reconciler.wake("conflict"),
+    log,
+  });
+  stop.push(() => conflictWatch.stop());
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
@@ -104,6 +113,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     conntrack: openConntrack(filterNetlink),
     announcer,
     prober,
+    conflictWatch,
     clock,
     epoch,
     frame: {
@@ -144,6 +154,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
       store,
       board,
       reconciler,
+      conflicts: conflictWatch.conflicts,
     });
   const api: Api = createApi({
     state: store,
@@ -189,6 +200,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   // Before the first pass: what changes after it has read must wake the next one.
   await events.start();
   reconciler.start();
+  conflictWatch.start();
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();

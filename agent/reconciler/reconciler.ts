@@ -9,14 +9,13 @@ import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
-import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
-import { heldIn, placeKey } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
 import type { PassResult, StatusBoard } from "../status/board.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
+import { Holdings } from "./holdings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
 import { NarrowPass } from "./narrow-pass.ts";
 import type { Seen } from "./outlook.ts";
@@ -45,6 +44,7 @@ export class Reconciler implements ReconcilerPort {
   readonly #narrowPass: NarrowPass;
   readonly #loop: ReconcileLoop;
   readonly #turnstile = new Turnstile();
+  readonly #holdings = new Holdings();
   #findings: PassFindings | undefined;
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
@@ -53,7 +53,6 @@ export class Reconciler implements ReconcilerPort {
   #written: Set<ObjectId> | "anything" = "anything";
   /** Rules were written, by whom is yet to be looked at. */
   #isLookDue = false;
-  #held: { readonly network: ObservedNetwork | undefined; readonly keys: ReadonlySet<string> } | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -130,12 +129,14 @@ export class Reconciler implements ReconcilerPort {
 
   /** True where the last reading found the address on that link, however it is bound. */
   holds(place: AddressOnLink): boolean {
-    const { network } = this;
-    if (this.#held?.network !== network) {
-      const places = network === undefined ? [] : heldIn(network);
-      this.#held = { network, keys: new Set(places.map(placeKey)) };
-    }
-    return this.#held?.keys.has(placeKey(place)) ?? false;
+    return this.#holdings.holds(place, this.network);
+  }
+
+  /** The EIPs that the last pass wanted and the last reading found. */
+  get heldEips(): ReadonlyMap<Ipv4, AddressOnLink> {
+    const { findings, network } = this;
+    if (findings === undefined || network === undefined) return new Map();
+    return this.#holdings.eips(findings.residual.compiled.program, network);
   }
 
   get lastReport(): PassReport | undefined {

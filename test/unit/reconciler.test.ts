@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { PassReport } from "../../agent/api/ports.ts";
-import type { AddressOnLink, Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
+import type { Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
 import { atOnce } from "../../agent/reconciler/by-turns.ts";
 import type { PassFindings, PassParts } from "../../agent/reconciler/findings.ts";
 import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
@@ -189,13 +189,11 @@ t.test("the prober asks once, leaves out meanwhile, and asks again about conflic
   let nowMs = 0;
   const asked: Ipv4[][] = [];
   let answer = Promise.withResolvers<ReadonlyMap<Ipv4, string>>();
-  const announcer: Announcer = {
-    probe: (addresses: readonly AddressOnLink[]) => {
+  const announcer: Pick<Announcer, "probe"> = {
+    probe: (addresses) => {
       asked.push(addresses.map(({ address }) => address));
       return answer.promise;
     },
-    announce: () => {},
-    stop: async () => {},
   };
   let wakes = 0;
   const prober = new Prober({ announcer, nowMs: () => nowMs, onAnswer: () => wakes++, onFailure: () => {} });
