@@ -15,9 +15,9 @@ import {
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { parseChain, parseTable, type RuleDump, splitSave } from "../../../lib/iptables/save.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { nextGeneration } from "../../../lib/nftables/commits.ts";
 import { isSameMap, keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
-import { nextGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
 import { listChain, type Refusal, restore, save, type Variant } from "./tools.ts";
 
