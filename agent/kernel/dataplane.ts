@@ -24,6 +24,7 @@ export function openDataplane(
   if (dataplane === "nftables") return createNftablesDataplane({ netlink: nftables, run, journal });
   return createIptablesDataplane({
     run,
+    journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
     readLegacyDigest,
     variant: async (signal) => {
