@@ -26,6 +26,8 @@ export interface AddressInput {
   readonly ledger: Ledger;
   /** The IPs that owned rules name as EIP. */
   readonly ownedByRules: ReadonlySet<Ipv4>;
+  /** What {@link ownAddresses} says of the same, where that is known already. */
+  readonly own?: ReadonlySet<Ipv4>;
   /** IPs whose removal has to wait: their rules or flows go first. */
   readonly keep: ReadonlySet<Ipv4>;
   /** How EIPs are to be bound. What binds them otherwise goes. */
@@ -68,7 +70,8 @@ export interface BlockedAddress {
  */
 export function planAddresses(input: AddressInput): AddressPlan {
   const { program, observed, ledger, ownedByRules, keep, binding } = input;
-  const own = ownAddresses({ observed, ledger, ownedByRules, vpcInterface: program.vpcInterface });
+  const { vpcInterface } = program;
+  const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
   // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
   const desired = new Map<Ipv4, ProgramEip>();
   for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);

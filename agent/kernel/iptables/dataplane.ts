@@ -48,6 +48,7 @@ export function createIptablesDataplane(options: RulesetOptions): Dataplane<Ipta
 class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   readonly #ruleset: Ruleset;
   readonly #layouts = new WeakMap<Program, Layout>();
+  readonly #eips = new WeakMap<RuleDump, ReadonlySet<Ipv4>>();
   readonly #indexes = new WeakMap<readonly Rule[], ReadonlyMap<string, Rule>>();
 
   readonly shortcut: Shortcut<IptablesObserved, IptablesSteps> = {
@@ -80,7 +81,9 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   }
 
   eipsIn({ rules }: IptablesObserved): ReadonlySet<Ipv4> {
-    return eipsNamed(rules);
+    const eips = this.#eips.get(rules) ?? eipsNamed(rules);
+    this.#eips.set(rules, eips);
+    return eips;
   }
 
   isGateClosed({ rules, barrier }: IptablesObserved): boolean {
