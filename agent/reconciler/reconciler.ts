@@ -11,7 +11,7 @@ import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
-import { heldIn, placeKey } from "../../lib/plan/bindings.ts";
+import { heldIn } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
@@ -53,7 +53,13 @@ export class Reconciler implements ReconcilerPort {
   #written: Set<ObjectId> | "anything" = "anything";
   /** Rules were written, by whom is yet to be looked at. */
   #isLookDue = false;
-  #held: { readonly network: ObservedNetwork | undefined; readonly keys: ReadonlySet<string> } | undefined;
+  /** By IP. */
+  #held:
+    | {
+        readonly network: ObservedNetwork | undefined;
+        readonly places: ReadonlyMap<Ipv4, readonly AddressOnLink[]>;
+      }
+    | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -133,9 +139,10 @@ export class Reconciler implements ReconcilerPort {
     const { network } = this;
     if (this.#held?.network !== network) {
       const places = network === undefined ? [] : heldIn(network);
-      this.#held = { network, keys: new Set(places.map(placeKey)) };
+      this.#held = { network, places: Map.groupBy(places, ({ address }) => address) };
     }
-    return this.#held?.keys.has(placeKey(place)) ?? false;
+    const places = this.#held?.places.get(place.address) ?? [];
+    return places.some((held) => held.interface === place.interface);
   }
 
   get lastReport(): PassReport | undefined {
