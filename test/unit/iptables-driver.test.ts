@@ -1,7 +1,8 @@
 /** The driver against tools that fail in every way, without a kernel. */
 import t from "tap";
 import { createIptablesDataplane } from "../../agent/kernel/iptables/dataplane.ts";
-import { type IptablesObserved, Ruleset } from "../../agent/kernel/iptables/ruleset.ts";
+import type { IptablesObserved } from "../../agent/kernel/iptables/known.ts";
+import { Ruleset } from "../../agent/kernel/iptables/ruleset.ts";
 import type { Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import type { CommitJournal } from "../../agent/kernel/nftables/journal.ts";

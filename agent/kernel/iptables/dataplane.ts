@@ -24,13 +24,8 @@ import {
 } from "../../../lib/plan/iptables-owned.ts";
 import { planPart } from "../../../lib/plan/iptables-part.ts";
 import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
-import {
-  type IptablesObserved,
-  type IptablesStep,
-  type Refused,
-  Ruleset,
-  type RulesetOptions,
-} from "./ruleset.ts";
+import type { IptablesObserved, IptablesStep } from "./known.ts";
+import { type Refused, Ruleset, type RulesetOptions } from "./ruleset.ts";
 
 export interface IptablesSteps {
   readonly steps: readonly IptablesStep[];

@@ -3,8 +3,9 @@
  * commit of any writer raises by one; with legacy, whose kernel interface counts nothing, a digest of the tables. While
  * the stamp is what it was, or what own commits alone have made of it, what was read stays true but for what was written.
  *
- * So a look at a ruleset at rest costs no process, and a look after own writes that of what they touched. All of it is
- * read at the start, when somebody else wrote, when a transaction came to a bad end, and every few minutes all the same.
+ * So a look at a ruleset at rest costs no process, and a look after writes that of what they touched: own ones say so
+ * themselves, those of others the journal of commits. All of it is read at the start, where nothing tells what was touched
+ * or it is much, when a transaction came to a bad end, and every few minutes all the same.
  */
 import {
   differsByEdits,
@@ -16,22 +17,13 @@ import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
 import { nextGeneration } from "../../../lib/nftables/commits.ts";
-import { isSameMap, keepWhile } from "../../../lib/remember.ts";
+import { keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
 import type { CommitJournal } from "../nftables/journal.ts";
 import type { Run } from "../run.ts";
+import { type IptablesObserved, type IptablesStep, isDue, isSameReading, type Known } from "./known.ts";
 import { orUndefined, readAll, readChains } from "./read.ts";
 import { type Refusal, restore, type Variant } from "./tools.ts";
-
-export interface IptablesObserved {
-  readonly rules: RuleDump;
-  /** The nftables tables of guard and gate; `undefined` with legacy, where they are chains of the filter table. */
-  readonly barrier: ObservedBarrier | undefined;
-}
-
-export type IptablesStep =
-  | { readonly kind: "rules"; readonly transaction: Transaction }
-  | { readonly kind: "barrier"; readonly input: string };
 
 export interface RulesetOptions {
   readonly run: Run;
@@ -53,17 +45,6 @@ export interface Refused {
   readonly transaction: Transaction;
 }
 
-interface Known {
-  readonly observed: IptablesObserved;
-  /** As own commits have left it; `undefined` where nothing tells. */
-  readonly stamp: number | string | undefined;
-  /** Own writes since `observed`. */
-  readonly written: readonly IptablesStep[];
-  readonly auditedAtMs: number;
-}
-
-/** Between two readings of all of a ruleset that did not move. */
-const auditIntervalMs = 600_000;
 /** Chains that are listed one by one sooner than the whole is: each costs a process. */
 const mostListings = 2;
 
@@ -258,12 +239,4 @@ export class Ruleset {
     if (generation !== undefined) witness?.(generation);
     return generation;
   }
-}
-
-function isDue({ auditedAtMs }: Known): boolean {
-  return performance.now() - auditedAtMs >= auditIntervalMs;
-}
-
-function isSameReading(one: IptablesObserved, other: IptablesObserved): boolean {
-  return isSameMap(one.rules, other.rules) && JSON.stringify(one.barrier) === JSON.stringify(other.barrier);
 }

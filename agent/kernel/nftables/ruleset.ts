@@ -2,8 +2,9 @@
  * The ruleset as this process knows it. The kernel counts every commit; while that count is what own transactions make
  * of it, nobody else was here, and what was read stays true but for what was written, which is read back by key.
  *
- * So a look at a ruleset at rest costs one request. It is read whole at the start, when somebody else wrote (a rule of
- * iptables-nft suffices), when a transaction came to a bad end, and every few minutes all the same.
+ * So a look at a ruleset at rest costs one request. What others wrote the journal of commits tells: elements that they
+ * touched are read again, and their own tables listed. It is read whole at the start, when somebody touched more or nobody
+ * knows what, when a transaction came to a bad end, and every few minutes all the same.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
