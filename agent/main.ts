@@ -15,6 +15,7 @@ import { readEpoch } from "./kernel/epoch.ts";
 import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
 import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
+import { openCommitJournal } from "./kernel/nftables/journal.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
 import { predecessorsOf } from "./kernel/predecessors.ts";
 import { createRun } from "./kernel/run.ts";
@@ -71,10 +72,12 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
 
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
-  const dataplane = openDataplane(commands, ruleNetlink, config);
+  const commits = openCommitJournal();
+  const dataplane = openDataplane(commands, ruleNetlink, commits, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
   stop.push(async () => {
+    commits.close();
     ruleNetlink.close();
     routeNetlink.close();
     filterNetlink.close();

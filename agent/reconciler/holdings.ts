@@ -2,28 +2,33 @@
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { heldIn, placeKey } from "../../lib/plan/bindings.ts";
+import { heldIn } from "../../lib/plan/bindings.ts";
 import { rememberLast } from "../../lib/remember.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
 
+/** By IP. */
+type Places = ReadonlyMap<Ipv4, readonly AddressOnLink[]>;
+
 export class Holdings {
-  readonly #keys = rememberLast(
-    (network: ObservedNetwork): ReadonlySet<string> => new Set(heldIn(network).map(placeKey)),
+  readonly #places = rememberLast(
+    (network: ObservedNetwork): Places => Map.groupBy(heldIn(network), ({ address }) => address),
   );
   readonly #eips = rememberLast(
-    (program: Program, keys: ReadonlySet<string>): ReadonlyMap<Ipv4, AddressOnLink> =>
-      new Map(
-        program.eips.filter((eip) => keys.has(placeKey(eip))).map((eip) => [eip.address, eip] as const),
-      ),
+    (program: Program, places: Places): ReadonlyMap<Ipv4, AddressOnLink> =>
+      new Map(program.eips.filter((eip) => isAmong(places, eip)).map((eip) => [eip.address, eip])),
   );
 
   /** True where the reading found the address on that link, however it is bound. */
   holds(place: AddressOnLink, network: ObservedNetwork | undefined): boolean {
-    return network !== undefined && this.#keys(network).has(placeKey(place));
+    return network !== undefined && isAmong(this.#places(network), place);
   }
 
   /** The EIPs of the program that the reading found. */
   eips(program: Program, network: ObservedNetwork): ReadonlyMap<Ipv4, AddressOnLink> {
-    return this.#eips(program, this.#keys(network));
+    return this.#eips(program, this.#places(network));
   }
+}
+
+function isAmong(places: Places, { interface: name, address }: AddressOnLink): boolean {
+  return places.get(address)?.some((place) => place.interface === name) ?? false;
 }

@@ -14,6 +14,7 @@ export const messageType = {
   getChain: subsystem | 4,
   newRule: subsystem | 6,
   getRule: subsystem | 7,
+  deleteRule: subsystem | 8,
   newSet: subsystem | 9,
   getSet: subsystem | 10,
   newElements: subsystem | 12,
