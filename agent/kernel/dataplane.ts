@@ -3,6 +3,7 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import type { Config } from "../config.ts";
 import { createIptablesDataplane } from "./iptables/dataplane.ts";
 import { readLegacyDigest } from "./iptables/legacy-digest.ts";
+import { removeByHandle } from "./iptables/remove-by-handle.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
 import { createNftablesDataplane } from "./nftables/dataplane.ts";
@@ -27,6 +28,7 @@ export function openDataplane(
     journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
     readLegacyDigest,
+    removeByHandle: (generation, removals, signal) => removeByHandle(nftables, generation, removals, signal),
     variant: async (signal) => {
       const choice = await chooseVariant(run, iptablesVariant, signal);
       if (choice.kind === "mixed") throw new GatewayError("mixed-variants", choice.message);

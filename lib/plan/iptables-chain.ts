@@ -6,11 +6,18 @@ import { type ChainDifference, compareChain, isAsWanted } from "./iptables-compa
 import type { WantedChain, WantedRule } from "./iptables-layout.ts";
 import { NetworkIndex } from "./iptables-networks.ts";
 
-/**
- * Single lines of one chain that cost about as much as writing it anew: iptables-nft searches the chain for each
- * rule that it deletes by its text (100 of 10,000: 1.9 s; the chain anew: 0.2 s).
- */
-export const singleLines = 35;
+/** How many single lines of one chain cost about as much as writing it anew. */
+export interface EditLimits {
+  /** Of a table that gets rules, too. */
+  readonly lines: number;
+  /** Of a table from which rules only go. */
+  readonly deletes: number;
+}
+
+/** iptables-nft searches the chain for each rule that it deletes by its text (100 of 10,000: 1.9 s; the chain anew: 0.2 s). */
+export const editsByTool: EditLimits = { lines: 35, deletes: 35 };
+/** The kernel searches the chain for each handle, too (500 of 10,000: 35 ms, 2,000: 160 ms). */
+export const editsByHandle: EditLimits = { ...editsByTool, deletes: 1_000 };
 
 /** A part of one transaction's lines. `resets` precede the lines of every chain, since a jump needs its chain. */
 export interface LinesPlan {
@@ -22,14 +29,21 @@ export interface LinesPlan {
 /** A part that has nothing to do. */
 export const nothing: LinesPlan = { resets: [], lines: [], changes: [] };
 
-/** @param observed - `undefined` where there is no such chain. */
-export function planChain(wanted: WantedChain, observed: readonly Rule[] | undefined): LinesPlan {
+/**
+ * @param observed - `undefined` where there is no such chain.
+ * @param mostDeletes - single lines that delete; of those that insert there are never more than {@link editsByTool} allows
+ */
+export function planChain(
+  wanted: WantedChain,
+  observed: readonly Rule[] | undefined,
+  mostDeletes: number,
+): LinesPlan {
   if (observed !== undefined && isAsWanted(wanted, observed)) return nothing;
   const difference = compareChain(wanted, observed ?? []);
   if (observed === undefined) return rewrite(wanted, difference, "add");
   const { surplus, absent, misplaced } = difference;
   if (surplus.length + absent.length + misplaced.size === 0) return nothing;
-  const edits = wanted.order === "exact" ? undefined : planEdits(wanted, difference);
+  const edits = wanted.order === "exact" ? undefined : planEdits(wanted, difference, mostDeletes);
   return edits ?? rewrite(wanted, difference, misplaced.size > 0 ? "replace" : undefined);
 }
 
@@ -58,16 +72,20 @@ function rewrite(
 }
 
 /** `undefined` where the chain is better written anew. */
-function planEdits(chain: WantedChain, difference: ChainDifference): LinesPlan | undefined {
+function planEdits(
+  chain: WantedChain,
+  difference: ChainDifference,
+  mostDeletes: number,
+): LinesPlan | undefined {
   const { name, order } = chain;
   // A rule that iptables-save spells out need not be one that `-D` finds again; a flush takes any.
   if (difference.surplus.some(({ spec }) => spec === undefined)) return undefined;
   if (order === "longest-prefix" && difference.misplaced.size > 0) return undefined;
   const broken = order === "within-object" ? brokenGroups(chain, difference) : noGroups;
   const deletes = [...difference.surplus, ...broken.kept];
-  if (deletes.length > singleLines) return undefined;
+  if (deletes.length > mostDeletes) return undefined;
   const inserts = order === "longest-prefix" ? insertions(difference) : new Map<WantedRule, number>();
-  if (inserts.size > singleLines) return undefined;
+  if (inserts.size > editsByTool.lines) return undefined;
 
   const appended = broken.rules.length > 0 ? withWhole(difference.absent, broken.rules) : difference.absent;
   // From the last position to the first, and the last wanted one first: no insertion moves the position of another.

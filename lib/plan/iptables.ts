@@ -3,7 +3,14 @@ import { deleteChain, deleteRule, insertRule, resetChain, restoreInput } from ".
 import { jumpTo, type Rule, type TableName } from "../iptables/rule.ts";
 import type { TableRules } from "../iptables/save.ts";
 import type { Change } from "./change.ts";
-import { type LinesPlan, nothing, planChain, subsystemOf } from "./iptables-chain.ts";
+import {
+  type EditLimits,
+  editsByTool,
+  type LinesPlan,
+  nothing,
+  planChain,
+  subsystemOf,
+} from "./iptables-chain.ts";
 import type { WantedHook, WantedTable } from "./iptables-layout.ts";
 
 export interface TablePlan {
@@ -14,16 +21,37 @@ export interface TablePlan {
 }
 
 /** @param observed - `undefined` where the kernel has no such table. */
-export function planTable(wanted: WantedTable, observed: TableRules = new Map()): TablePlan {
-  const parts = [
-    ...wanted.chains.map((chain) => planChain(chain, observed.get(chain.name))),
-    ...wanted.hooks.map((hook) => planHook(hook, wanted.absent, observed.get(hook.chain) ?? [])),
-    ...wanted.absent.map((chain) => planAbsent(chain, wanted, observed)),
-  ];
-  const lines = [...parts.flatMap(({ resets }) => resets), ...parts.flatMap((part) => part.lines)];
+export function planTable(
+  wanted: WantedTable,
+  observed: TableRules = new Map(),
+  limits: EditLimits = editsByTool,
+): TablePlan {
+  const { lines, changes } = planLines(wanted, observed, limits);
   return {
     table: wanted.table,
     input: lines.length === 0 ? undefined : restoreInput(wanted.table, lines),
+    changes,
+  };
+}
+
+type Lines = Omit<LinesPlan, "resets">;
+
+/** More deletes than go well beside other lines are planned once more where they are not alone. */
+function planLines(wanted: WantedTable, observed: TableRules, limits: EditLimits): Lines {
+  const plan = planParts(wanted, observed, limits.deletes);
+  const deletes = plan.lines.filter((line) => line.startsWith("-D ")).length;
+  const isAlone = deletes === plan.lines.length;
+  return deletes <= limits.lines || isAlone ? plan : planParts(wanted, observed, limits.lines);
+}
+
+function planParts(wanted: WantedTable, observed: TableRules, mostDeletes: number): Lines {
+  const parts = [
+    ...wanted.chains.map((chain) => planChain(chain, observed.get(chain.name), mostDeletes)),
+    ...wanted.hooks.map((hook) => planHook(hook, wanted.absent, observed.get(hook.chain) ?? [])),
+    ...wanted.absent.map((chain) => planAbsent(chain, wanted, observed)),
+  ];
+  return {
+    lines: [...parts.flatMap(({ resets }) => resets), ...parts.flatMap((part) => part.lines)],
     changes: parts.flatMap(({ changes }) => changes),
   };
 }

@@ -2,15 +2,21 @@
 import t from "tap";
 import { createIptablesDataplane } from "../../agent/kernel/iptables/dataplane.ts";
 import { readLegacyDigest } from "../../agent/kernel/iptables/legacy-digest.ts";
+import { removeByHandle } from "../../agent/kernel/iptables/remove-by-handle.ts";
+import type { RulesetOptions } from "../../agent/kernel/iptables/ruleset.ts";
 import { listChain, type Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
 import type { GateState } from "../../agent/kernel/seams.ts";
+import { removalsOf } from "../../lib/iptables/removals.ts";
 import { parseChain, type RuleDump } from "../../lib/iptables/save.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
+import { planTable } from "../../lib/plan/iptables.ts";
+import { editsByHandle, editsByTool } from "../../lib/plan/iptables-chain.ts";
+import { wantedNat } from "../../lib/plan/iptables-layout.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";
@@ -24,13 +30,13 @@ class Lab {
   readonly dataplane: ReturnType<typeof createIptablesDataplane>;
   readonly forks: string[] = [];
 
-  constructor(namespace: string, variant: Variant) {
+  constructor(namespace: string, variant: Variant, options: Partial<RulesetOptions> = {}) {
     this.variant = variant;
     this.run = createRun({
       prefix: inNamespace(namespace, []),
       onStart: (command) => this.forks.push(command),
     });
-    this.dataplane = createIptablesDataplane({ run: this.run, variant });
+    this.dataplane = createIptablesDataplane({ run: this.run, variant, ...options });
   }
 
   observe() {
@@ -484,6 +490,69 @@ t.test("legacy: the kernel's own word that nothing moved", async (t) => {
     await lab.iptables(act);
     t.not(await readLegacyDigest(), last, act);
   }
+});
+
+t.test("nft: rules go by their handles, while nobody else writes", async (t) => {
+  const namespace = testName("ipt-handles");
+  await addNamespaces([namespace]);
+  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(enterNamespace(namespace));
+  const netlink = openNftables();
+  t.teardown(() => netlink.close());
+  const lab = new Lab(namespace, "nft", {
+    readGeneration: () => readGeneration(netlink, signal),
+    removeByHandle: (...request) => removeByHandle(netlink, ...request),
+  });
+  const restores = () => lab.forks.splice(0).filter((command) => command.endsWith("-restore"));
+  const few = (count: number, step: number): Program => {
+    const { fips } = manyFips(count);
+    return { ...manyFips(300), fips: fips.filter((_, index) => index % step > 0) };
+  };
+  const dnats = ({ fips }: Program) =>
+    fips.map((fip) => `-A EXCLUSIVE_DNAT -d ${fip.eip}/32 -j DNAT --to-destination ${fip.internalIp}`);
+
+  await lab.converge(manyFips(300));
+  await lab.iptables("-t nat -A OUTPUT -d 192.0.2.1/32 -j RETURN");
+  restores();
+  const before = await readGeneration(netlink, signal);
+  await lab.converge(few(300, 3));
+  t.same(restores(), []);
+  t.equal(await readGeneration(netlink, signal), before + 1, "one transaction");
+  t.same(await lab.lines("nat", "EXCLUSIVE_DNAT"), dnats(few(300, 3)));
+  t.same(await lab.lines("nat", "OUTPUT"), ["-A OUTPUT -d 192.0.2.1/32 -j RETURN"]);
+
+  const { table, input } = planTable(
+    wantedNat(few(150, 3)),
+    (await lab.observe()).rules.get("nat"),
+    editsByHandle,
+  );
+  const seen = await lab.observe();
+  const removals = removalsOf({ table, input: input ?? "" }, seen.rules) ?? [];
+  t.same(
+    removals.map(({ chain }) => chain),
+    ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT"],
+  );
+  t.ok(removals.every(({ positions, length }) => positions.size > editsByTool.deletes && length === 200));
+  const plan = lab.dataplane.plan(few(150, 3), seen, "open");
+  await lab.iptables("-t nat -I EXCLUSIVE_DNAT -s 192.0.2.3/32 -j RETURN");
+  const lines = await lab.lines("nat");
+  const now = await readGeneration(netlink, signal);
+  const [dnat, snat] = removals;
+  if (dnat === undefined || snat === undefined) throw new Error("no removals");
+  t.notOk(await removeByHandle(netlink, now - 1, [snat], signal), "of a generation that is gone");
+  t.notOk(await removeByHandle(netlink, now, [snat, dnat], signal), "from a chain of another length");
+  const more = { ...snat, positions: new Set([...snat.positions, 1_000]) };
+  t.notOk(await removeByHandle(netlink, now, [more], signal), "of a rule that is not there");
+  t.same(await lab.lines("nat"), lines);
+
+  lab.forks.length = 0;
+  await lab.dataplane.apply(plan, signal);
+  t.equal(restores().length, 1, "the tool, on what is there now");
+  t.same(await lab.lines("nat", "EXCLUSIVE_DNAT"), dnats(few(150, 3)));
+  await lab.iptables("-t nat -A EXCLUSIVE_SNAT -s 192.0.2.3/32 -j RETURN");
+  await lab.converge(manyFips(2));
+  t.same(await lab.lines("nat", "EXCLUSIVE_DNAT"), dnats(manyFips(2)));
+  t.equal((await lab.lines("nat", "EXCLUSIVE_SNAT")).length, 2);
 });
 
 t.test("rules that nft made and iptables cannot read are never an empty table", async (t) => {

@@ -1,25 +1,45 @@
 import fc from "fast-check";
 import t from "tap";
 import { parseRule } from "../../lib/iptables/parse-rule.ts";
+import { removalsOf } from "../../lib/iptables/removals.ts";
 import type { TableName } from "../../lib/iptables/rule.ts";
 import { addressOf, contains, prefixLengthOf } from "../../lib/model/ipv4.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
 import { planTable } from "../../lib/plan/iptables.ts";
+import { type EditLimits, editsByHandle, editsByTool } from "../../lib/plan/iptables-chain.ts";
 import { type WantedTable, wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables-layout.ts";
 import { missingRules } from "../../lib/plan/iptables-missing.ts";
 import { FakeTable } from "./iptables-model.ts";
 import { cidr, emptyProgram, iface, ip, program } from "./iptables-program.ts";
 
 /** Brings the table to what is wanted, and holds that a second plan is empty. */
-function converge(table: FakeTable, wanted: WantedTable): void {
-  const { input, changes } = planTable(wanted, table.read());
+function converge(table: FakeTable, wanted: WantedTable, limits?: EditLimits): void {
+  const { input, changes } = planTable(wanted, table.read(), limits);
   if ((input === undefined) !== (changes.length === 0))
     throw new Error(`changes and lines disagree: ${input}`);
-  if (input !== undefined) table.restore(input);
-  const again = planTable(wanted, table.read());
+  if (input !== undefined) restore(table, input);
+  const again = planTable(wanted, table.read(), limits);
   if (again.input !== undefined || again.changes.length > 0)
     throw new Error(`first ${input} then ${again.input} for ${table.save()}`);
+}
+
+/** Holds besides that rules taken away by where they stand are those that their lines name. */
+function restore(table: FakeTable, input: string): void {
+  const dump = new Map([[table.table, table.read()]]);
+  const removals = removalsOf({ table: table.table, input }, dump);
+  const isRemoval = !/^[^*D-]|^-[^D]/m.test(input.replace("COMMIT\n", ""));
+  if ((removals !== undefined) !== isRemoval) throw new Error(`${isRemoval ? "no" : "a"} removal: ${input}`);
+  const left = new Map(
+    removals?.map(({ chain, positions, length }) => {
+      const rules = table.rules(chain);
+      if (rules.length !== length) throw new Error(`${chain} has ${rules.length} rules, not ${length}`);
+      return [chain, rules.filter((_, position) => !positions.has(position))];
+    }),
+  );
+  table.restore(input);
+  for (const [chain, rules] of left)
+    if (rules.join() !== table.rules(chain).join()) throw new Error(`${input} leaves ${table.save()}`);
 }
 
 function missing(wanted: Program, nat: FakeTable, mangle: FakeTable) {
@@ -83,16 +103,23 @@ function meddle(table: FakeTable, acts: typeof meddling extends fc.Arbitrary<inf
 /** Mostly unlike the first, at times the same, so that drift alone is repaired too. */
 const orSame = fc.option(program, { freq: 1 });
 
+const editLimits = fc.constantFrom<EditLimits>(
+  editsByTool,
+  editsByHandle,
+  { lines: 0, deletes: 2 },
+  { lines: 2, deletes: 10 },
+);
+
 t.test("whatever was there before, one transaction makes it right and the next plan is empty", async () => {
   fc.assert(
-    fc.property(program, orSame, meddling, (first, other, acts) => {
+    fc.property(program, orSame, meddling, editLimits, (first, other, acts, limits) => {
       const second = other ?? first;
       const nat = new FakeTable("nat");
       const mangle = new FakeTable("mangle");
       converge(mangle, wantedMangle(second));
       converge(nat, wantedNat(first));
       meddle(nat, acts);
-      converge(nat, wantedNat(second));
+      converge(nat, wantedNat(second), limits);
 
       for (const chain of wantedNat(second).chains) {
         const wanted = chain.rules.map(({ rule }) => rule.text).sort();

@@ -8,6 +8,7 @@ import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import type { CommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import type { CommandOptions, CommandOutput, Run } from "../../agent/kernel/run.ts";
 import { parseRule } from "../../lib/iptables/parse-rule.ts";
+import type { ChainRemovals } from "../../lib/iptables/removals.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
@@ -335,6 +336,43 @@ t.test("what was read ahead is taken while it holds, and forgotten where it fail
   t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
 });
 
+t.test("legacy: a reading ahead takes one digest, and the next reading's proves it", async (t) => {
+  const kernel = new FakeKernel();
+  let digests = 0;
+  const readLegacyDigest = () => {
+    digests++;
+    return kernel.stamps.readLegacyDigest();
+  };
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy", readLegacyDigest });
+  const write = async (program: Program) => {
+    const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
+    digests = 0;
+    await dataplane.apply(plan, signal);
+    kernel.takeCalls();
+    const seen = await dataplane.observe(signal);
+    return { seen, digests, saves: kernel.takeCalls() };
+  };
+  const quiet = await write(one);
+  t.equal(quiet.digests, 2);
+  t.same(quiet.saves, ["iptables-legacy-save"]);
+
+  let isOver = false;
+  kernel.save = (dump) => {
+    if (!isOver) kernel.meddle("-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN");
+    isOver = true;
+    return dump;
+  };
+  const meddled = await write(emptyProgram);
+  t.ok(isOver, "after it was read");
+  t.same(
+    meddled.seen.rules
+      .get("nat")
+      ?.get("EXCLUSIVE_DNAT")
+      ?.map(({ raw }) => raw),
+    ["-s 192.0.2.1/32 -j RETURN"],
+  );
+});
+
 t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft", ...kernel.stamps });
@@ -364,6 +402,63 @@ t.test("another writer came between: planned anew, then applied", async (t) => {
   kernel.nat.restore(`*nat\n-D EXCLUSIVE_DNAT ${rule}\nCOMMIT\n`);
   await dataplane.apply(plan, signal);
   t.notOk(dataplane.holdsRules(await dataplane.observe(signal)));
+});
+
+t.test("nft: rules go by their handles; where that cannot be, the tool has a plan of its own", async (t) => {
+  const many = (count: number): Program => ({
+    ...emptyProgram,
+    fips: Array.from({ length: count }, (_, index) => ({
+      id: objectId("fip", `f${index}`),
+      eip: ip(`203.0.113.${index}`),
+      internalIp: ip(`10.0.0.${index}`),
+      isOutward: true,
+    })),
+  });
+  const kernel = new FakeKernel();
+  const asked: string[] = [];
+  let isQuiet = true;
+  const removeByHandle = async (generation: number, removals: readonly ChainRemovals[]) => {
+    for (const { chain, positions, length } of removals)
+      asked.push(`${chain} ${positions.size} of ${length}`);
+    if (!isQuiet || generation !== kernel.generation) return false;
+    for (const { table, chain, positions } of removals) {
+      const lines = [...positions].map((at) => `-D ${chain} ${kernel.nat.rules(chain)[at]}`);
+      kernel.nat.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
+    }
+    kernel.generation++;
+    return true;
+  };
+  const dataplane = await converge(kernel, "nft", many(100), { ...kernel.stamps, removeByHandle });
+  const lead = async (count: number) => {
+    const plan = dataplane.plan(many(count), await dataplane.observe(signal), "open");
+    kernel.takeCalls();
+    await dataplane.apply(plan, signal);
+    const seen = await dataplane.observe(signal);
+    t.equal(dataplane.countRules(seen), 8 + 2 * (count - 1));
+    return { asked: asked.splice(0), calls: kernel.takeCalls().filter((call) => call !== "nft"), seen };
+  };
+  const listings = ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"];
+  const quiet = await lead(50);
+  t.same(quiet.asked, ["EXCLUSIVE_DNAT 50 of 100", "EXCLUSIVE_SNAT 50 of 100"]);
+  t.same(quiet.calls, listings, "and only they are read back");
+
+  isQuiet = false;
+  const busy = await lead(20);
+  t.same(busy.asked, ["EXCLUSIVE_DNAT 30 of 50", "EXCLUSIVE_SNAT 30 of 50"], "once");
+  t.equal(busy.calls[0], "iptables-nft-restore", "the kernel was asked whether it moved, and did not");
+  const left = dataplane.plan(many(20), busy.seen, "open").changes;
+  t.same(
+    left.filter(({ subsystem }) => subsystem === "rule"),
+    [],
+  );
+
+  isQuiet = true;
+  kernel.meddle("-A EXCLUSIVE_SNAT -s 192.0.2.1/32 -j RETURN");
+  const meddled = await lead(20);
+  t.same(meddled.asked, ["EXCLUSIVE_SNAT 1 of 21"], "what others put there, too");
+  const grown = await lead(21);
+  t.same(grown.asked, [], "nothing that adds");
+  t.equal(grown.calls[0], "iptables-nft-restore");
 });
 
 t.test("a legacy COMMIT that failed is tried again, a few times", async (t) => {

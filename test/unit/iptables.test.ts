@@ -7,6 +7,7 @@ import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { holdsBack, parseBarrier, planBarrier, wantedBarrier } from "../../lib/nftables/barrier.ts";
 import { planTable } from "../../lib/plan/iptables.ts";
+import { type EditLimits, editsByHandle, editsByTool } from "../../lib/plan/iptables-chain.ts";
 import { wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables-layout.ts";
 import { missingRules } from "../../lib/plan/iptables-missing.ts";
 import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects } from "../../lib/plan/iptables-owned.ts";
@@ -472,6 +473,23 @@ t.test("drift", async (t) => {
     t.same(lines, expected, meddling);
     t.equal(planTable(wantedNat(many(1)), nat.read()).input, undefined);
   }
+});
+
+t.test("many rules go by single lines where their handles do it, and nothing is added", async (t) => {
+  const nat = new FakeTable("nat");
+  nat.restore(planTable(wantedNat(many(90)), nat.read()).input ?? "");
+  const plan = (program: Program, limits: EditLimits) => {
+    const { input = "" } = planTable(wantedNat(program), nat.read(), limits);
+    return input.split("\n").filter((line) => /^:|^-D/.test(line));
+  };
+  const resets = [":EXCLUSIVE_DNAT - [0:0]", ":EXCLUSIVE_SNAT - [0:0]"];
+  t.same(plan(many(50), editsByTool), resets);
+  t.equal(plan(many(50), editsByHandle).filter((line) => line.startsWith("-D")).length, 2 * 40);
+  const moved = many(50).fips.map((one, index) => ({
+    ...one,
+    ...(index === 0 && { internalIp: ip("10.0.3.1") }),
+  }));
+  t.same(plan({ ...emptyProgram, fips: moved }, editsByHandle), resets);
 });
 
 t.test("changes name their object", async (t) => {

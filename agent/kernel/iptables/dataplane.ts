@@ -8,6 +8,7 @@ import type { Program } from "../../../lib/model/program.ts";
 import { holdsBack, planBarrier } from "../../../lib/nftables/barrier.ts";
 import type { Change } from "../../../lib/plan/change.ts";
 import { planTable } from "../../../lib/plan/iptables.ts";
+import { type EditLimits, editsByTool } from "../../../lib/plan/iptables-chain.ts";
 import {
   type WantedTable,
   wantedFilter,
@@ -97,9 +98,14 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     return foreignRulesNaming(rules, address);
   }
 
-  plan(program: Program, observed: IptablesObserved, gate: GateState): RulePlan<IptablesSteps> {
+  plan(
+    program: Program,
+    observed: IptablesObserved,
+    gate: GateState,
+    limits = this.#ruleset.limits,
+  ): RulePlan<IptablesSteps> {
     const { mangle, nat } = this.#layout(program);
-    const rules = [mangle, nat].map((wanted) => planRules(wanted, observed.rules));
+    const rules = [mangle, nat].map((wanted) => planRules(wanted, observed.rules, limits));
     const barrier = planGateAndGuard(program, observed, gate);
     // What is closed is closed before anything else changes, and opened once all else stands.
     const isOpening = gate === "open" && this.isGateClosed(observed);
@@ -117,18 +123,19 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
 
   /**
    * Where a transaction is refused, the kernel is read and planned for anew: what another writer changed in between
-   * explains the refusal, and the new plan passes. A refusal that nothing explains is thrown.
+   * explains the refusal, and the new plan passes. It is the tools' to write: they ask for no quiet. A refusal that
+   * nothing explains is thrown.
    */
   async apply({ steps: planned }: RulePlan<IptablesSteps>, signal: AbortSignal): Promise<void> {
     let steps = planned.steps;
     for (let attempt = 0; ; attempt++) {
-      const refused = await this.#ruleset.write(steps, signal);
+      const refused = await this.#ruleset.write(steps, signal, attempt > 0);
       if (refused === undefined) break;
       const delayMs = retryDelaysMs[attempt];
       if (delayMs === undefined || planned.whole === undefined) throw refused.refusal.error;
       await delay(delayMs, undefined, { signal });
       const observed = await this.observe(signal);
-      steps = this.plan(planned.whole.program, observed, planned.whole.gate).steps.steps;
+      steps = this.plan(planned.whole.program, observed, planned.whole.gate, editsByTool).steps.steps;
       if (!refused.refusal.isRace && steps.some((step) => isSame(step, refused.transaction)))
         throw refused.refusal.error;
     }
@@ -178,8 +185,8 @@ function planGateAndGuard(program: Program, { rules, barrier }: IptablesObserved
   return { steps: input === undefined ? [] : [{ kind: "barrier", input }], changes };
 }
 
-function planRules(wanted: WantedTable, observed: RuleDump): Part {
-  const { table, input, changes } = planTable(wanted, observed.get(wanted.table));
+function planRules(wanted: WantedTable, observed: RuleDump, limits?: EditLimits): Part {
+  const { table, input, changes } = planTable(wanted, observed.get(wanted.table), limits);
   return { steps: input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }], changes };
 }
 

@@ -19,9 +19,9 @@ export async function readLegacyDigest(): Promise<string | undefined> {
   try {
     const digests: string[] = [];
     for (const name of names) {
-      const entries = await readEntries(fd, name);
-      if (entries === undefined) return undefined;
-      digests.push(`${name} ${hash("sha256", entries)}`);
+      const digest = await digestEntries(fd, name);
+      if (digest === undefined) return undefined;
+      digests.push(`${name} ${digest}`);
     }
     return digests.join("\n");
   } finally {
@@ -40,30 +40,42 @@ async function tableNames(): Promise<readonly string[]> {
   }
 }
 
-/** The entries of one table, as linux/netfilter_ipv4/ip_tables.h lays them out. */
-async function readEntries(fd: number, table: string): Promise<Uint8Array | undefined> {
+/** Of one table, whose entries linux/netfilter_ipv4/ip_tables.h lays out. */
+async function digestEntries(fd: number, table: string): Promise<string | undefined> {
   const info = request(table, infoBytes);
   const informed = getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, info.bytes, lengthOf(info.bytes));
   if (informed < 0) throw failed("IPT_SO_GET_INFO", -informed);
   const size = info.view.getUint32(infoSizeAt, true);
-  const { bytes, view } = request(table, entriesAt + size);
-  view.setUint32(tableNameBytes, size, true);
-  const got = await getsockopt.async(fd, IPPROTO_IP, IPT_SO_GET_ENTRIES, bytes, lengthOf(bytes));
-  if (got === -EAGAIN) return undefined;
-  if (got < 0) throw failed("IPT_SO_GET_ENTRIES", -got);
-  for (
-    let at = entriesAt;
-    at < bytes.length;
-    at += Math.max(view.getUint16(at + nextOffsetAt, true), entryBytes)
-  )
-    bytes.fill(0, at + countersAt, at + entryBytes);
-  return bytes;
+  const { bytes, view, release } = request(table, entriesAt + size);
+  try {
+    view.setUint32(tableNameBytes, size, true);
+    const got = await getsockopt.async(fd, IPPROTO_IP, IPT_SO_GET_ENTRIES, bytes, lengthOf(bytes));
+    if (got === -EAGAIN) return undefined;
+    if (got < 0) throw failed("IPT_SO_GET_ENTRIES", -got);
+    forgetCounters(view);
+    return hash("sha256", bytes);
+  } finally {
+    release();
+  }
 }
 
+function forgetCounters(view: DataView): void {
+  for (
+    let at = entriesAt;
+    at < view.byteLength;
+    at += Math.max(view.getUint16(at + nextOffsetAt, true), entryBytes)
+  ) {
+    view.setBigUint64(at + countersAt, 0n);
+    view.setBigUint64(at + countersAt + 8, 0n);
+  }
+}
+
+/** Memory that can shrink is mapped by itself, and goes back at once: 8 MB for 10,000 FIPs, which malloc would keep. */
 function request(table: string, length: number) {
-  const bytes = new Uint8Array(length);
+  const memory = new ArrayBuffer(length, { maxByteLength: length });
+  const bytes = new Uint8Array(memory, 0, length);
   new TextEncoder().encodeInto(table, bytes);
-  return { bytes, view: new DataView(bytes.buffer) };
+  return { bytes, view: new DataView(memory, 0, length), release: () => memory.resize(0) };
 }
 
 function lengthOf(bytes: Uint8Array): Uint8Array {

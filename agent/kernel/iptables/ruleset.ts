@@ -7,23 +7,26 @@
  * themselves, those of others the journal of commits. All of it is read at the start, where nothing tells what was touched
  * or it is much, when a transaction came to a bad end, and every few minutes all the same.
  */
+import { type ChainRemovals, removalsOf } from "../../../lib/iptables/removals.ts";
 import {
   differsByEdits,
   type EditedChain,
   editedChains,
   type Transaction,
 } from "../../../lib/iptables/restore.ts";
+import type { TableName } from "../../../lib/iptables/rule.ts";
 import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
 import { nextGeneration } from "../../../lib/nftables/commits.ts";
+import { type EditLimits, editsByHandle, editsByTool } from "../../../lib/plan/iptables-chain.ts";
 import { keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
 import type { CommitJournal } from "../nftables/journal.ts";
 import type { Run } from "../run.ts";
 import { type IptablesObserved, type IptablesStep, isDue, isSameReading, type Known } from "./known.ts";
 import { orUndefined, readAll, readChains } from "./read.ts";
-import { type Refusal, restore, type Variant } from "./tools.ts";
+import { lostRace, type Refusal, restore, type Variant } from "./tools.ts";
 
 export interface RulesetOptions {
   readonly run: Run;
@@ -34,6 +37,12 @@ export interface RulesetOptions {
   readonly journal?: CommitJournal;
   /** `undefined` where it could not be taken: then nothing is proved. */
   readonly readLegacyDigest?: () => Promise<string | undefined>;
+  /** With nft: takes rules away while the generation is this one. @returns false where nothing was changed */
+  readonly removeByHandle?: (
+    generation: number,
+    removals: readonly ChainRemovals[],
+    signal: AbortSignal,
+  ) => Promise<boolean>;
 }
 
 /** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
@@ -53,6 +62,7 @@ export class Ruleset {
   readonly #readGeneration: RulesetOptions["readGeneration"];
   readonly #journal: CommitJournal | undefined;
   readonly #readLegacyDigest: RulesetOptions["readLegacyDigest"];
+  readonly #removeByHandle: RulesetOptions["removeByHandle"];
   #variant: Variant | VariantChooser;
   #known: Known | undefined;
   #expected: RuleDump | undefined;
@@ -60,12 +70,14 @@ export class Ruleset {
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
   readonly #keep = keepWhile(isSameReading);
 
-  constructor({ run, variant, journal, readGeneration, readLegacyDigest }: RulesetOptions) {
+  constructor(options: RulesetOptions) {
+    const { run, variant, journal, readGeneration, readLegacyDigest, removeByHandle } = options;
     this.#run = run;
     this.#variant = variant;
     this.#journal = journal;
     this.#readGeneration = readGeneration;
     this.#readLegacyDigest = readLegacyDigest;
+    this.#removeByHandle = removeByHandle;
   }
 
   /** nft until it is chosen. */
@@ -93,11 +105,20 @@ export class Ruleset {
   readAhead(signal: AbortSignal): void {
     // Without a stamp it could not be taken.
     if ((this.variant === "nft" ? this.#readGeneration : this.#readLegacyDigest) === undefined) return;
-    this.#ahead = this.#read(signal).then(
+    const reading = this.variant === "legacy" ? this.#readUnproven(signal) : this.#read(signal);
+    this.#ahead = reading.then(
       () => undefined,
       // Whatever it was, the next reading meets it again.
       () => undefined,
     );
+  }
+
+  /** Reads all, and leaves it to the next reading to prove it: with legacy a stamp is dear, and that takes one anyway. */
+  async #readUnproven(signal: AbortSignal): Promise<void> {
+    const stamp = await this.#stamp(signal);
+    const auditedAtMs = performance.now();
+    const rules = await this.#readAll(this.#known?.observed.rules ?? new Map(), signal);
+    this.#learn({ rules, barrier: undefined }, stamp, auditedAtMs);
   }
 
   async #read(signal: AbortSignal): Promise<IptablesObserved> {
@@ -133,20 +154,51 @@ export class Ruleset {
     return this.#follow(known, signal);
   }
 
-  /** Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished. */
-  async write(steps: readonly IptablesStep[], signal: AbortSignal): Promise<Refused | undefined> {
+  /** How many rules may be taken away one by one: by their handles where the positions can be proved. */
+  get limits(): EditLimits {
+    return this.#generation === undefined ? editsByTool : editsByHandle;
+  }
+
+  /** That the last reading is of, with nft and where rules can be taken away by it. */
+  get #generation(): number | undefined {
+    const stamp = this.#known?.stamp;
+    return this.#removeByHandle === undefined || typeof stamp !== "number" ? undefined : stamp;
+  }
+
+  /**
+   * Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished.
+   *
+   * @param byTool - leaves all of them to the tools, which go by what the rules say whoever wrote meanwhile
+   */
+  async write(
+    steps: readonly IptablesStep[],
+    signal: AbortSignal,
+    byTool = false,
+  ): Promise<Refused | undefined> {
     for (const step of steps) {
       signal.throwIfAborted();
       if (step.kind === "barrier") {
         await applyBarrier(step.input, this.#run);
       } else {
         const { transaction } = step;
-        const refusal = await restore(this.variant, transaction, this.#run);
+        const refusal = byTool
+          ? await restore(this.variant, transaction, this.#run)
+          : await this.#writeRules(transaction, signal);
         if (refusal !== undefined) return { refusal, transaction };
       }
       this.#noteWritten(step);
     }
     return undefined;
+  }
+
+  async #writeRules(transaction: Transaction, signal: AbortSignal): Promise<Refusal | undefined> {
+    const [known, generation] = [this.#known, this.#generation];
+    const isAsRead = known !== undefined && !known.written.some((step) => isOfTable(step, transaction.table));
+    const removals = isAsRead ? removalsOf(transaction, known.observed.rules) : undefined;
+    if (generation === undefined || removals === undefined)
+      return restore(this.variant, transaction, this.#run);
+    const isDone = (await this.#removeByHandle?.(generation, removals, signal)) ?? false;
+    return isDone ? undefined : lostRace(transaction.table);
   }
 
   get #unwritten(): IptablesObserved | undefined {
@@ -239,4 +291,8 @@ export class Ruleset {
     if (generation !== undefined) witness?.(generation);
     return generation;
   }
+}
+
+function isOfTable(step: IptablesStep, table: TableName): boolean {
+  return step.kind === "rules" && step.transaction.table === table;
 }

@@ -64,6 +64,12 @@ export async function restore(
   return { error: failed("rules-refused", message, { command, exitCode, table, line }), isRace };
 }
 
+/** Another writer was there between reading and writing. */
+export function lostRace(table: TableName): Refusal {
+  const message = `table ${table} was written by another meanwhile`;
+  return { error: failed("command-failed", message, { table }), isRace: true };
+}
+
 function failed(
   code: "command-failed" | "rules-refused",
   message: string,
