@@ -15,11 +15,13 @@ import { readEpoch } from "./kernel/epoch.ts";
 import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
 import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
+import { openCommitJournal } from "./kernel/nftables/journal.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
 import { predecessorsOf } from "./kernel/predecessors.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
+import { ConflictWatch } from "./reconciler/conflict-watch.ts";
 import { Prober } from "./reconciler/prober.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { StatusBoard } from "./status/board.ts";
@@ -70,10 +72,12 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
 
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
-  const dataplane = openDataplane(commands, ruleNetlink, config);
+  const commits = openCommitJournal();
+  const dataplane = openDataplane(commands, ruleNetlink, commits, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
   stop.push(async () => {
+    commits.close();
     ruleNetlink.close();
     routeNetlink.close();
     filterNetlink.close();
@@ -84,7 +88,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
-    stillOwned: (held) => reconciler.holds(held),
+    stillOwned: (held) => reconciler.holds(held) && !conflictWatch.conflicts.has(held.address),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
     log,
   });
@@ -96,6 +100,14 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     onFailure: (err) => log.warn({ err }, "probing failed"),
   });
   stop.push(() => prober.stop());
+  const conflictWatch: ConflictWatch = new ConflictWatch({
+    announcer: config.arpProbeMs === 0 ? undefined : announcer,
+    held: () => reconciler.heldEips,
+    nowMs: clock.bootMs,
+    onChange: () => reconciler.wake("conflict"),
+    log,
+  });
+  stop.push(() => conflictWatch.stop());
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
@@ -104,6 +116,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     conntrack: openConntrack(filterNetlink),
     announcer,
     prober,
+    conflictWatch,
     clock,
     epoch,
     frame: {
@@ -144,6 +157,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
       store,
       board,
       reconciler,
+      conflicts: conflictWatch.conflicts,
     });
   const api: Api = createApi({
     state: store,
@@ -189,6 +203,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   // Before the first pass: what changes after it has read must wake the next one.
   await events.start();
   reconciler.start();
+  conflictWatch.start();
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();

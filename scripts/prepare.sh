@@ -22,7 +22,7 @@ fail() {
 # Commands that the scripts and the agent call, and the Debian packages that bring them.
 declare -A packages_by_command=(
   [ip]=iproute2 [nft]=nftables [iptables-nft]=iptables [iptables-legacy]=iptables
-  [conntrack]=conntrack [sysctl]=procps [curl]=curl [git]=git
+  [conntrack]=conntrack [ping]=iputils-ping [sysctl]=procps [curl]=curl [git]=git
 )
 
 install_tools() {

@@ -102,6 +102,12 @@ export interface Preview {
   readonly flows: { readonly total: number; readonly items: readonly Flow[] };
 }
 
+export interface Released {
+  readonly changes: readonly Change[];
+  /** Rules of others that name it, in the words of the tool; they stay. */
+  readonly foreignRules: readonly string[];
+}
+
 export interface ReconcilerPort {
   /** Sees to it that a pass that has seen everything written so far will run. Never waits. */
   wake(reason: string): void;
@@ -121,9 +127,6 @@ export interface ReconcilerPort {
     limit: number,
     signal: AbortSignal,
   ): Promise<{ readonly total: number; readonly flows: readonly Flow[] }>;
-  /** Takes an orphan with its owned rules and flows out of the kernel; returns what was done and which foreign rules name it. */
-  release(
-    address: Ipv4,
-    signal: AbortSignal,
-  ): Promise<{ readonly changes: readonly Change[]; readonly foreignRules: readonly string[] }>;
+  /** Takes an orphan with its owned rules and flows out of the kernel. */
+  release(address: Ipv4, signal: AbortSignal): Promise<Released>;
 }

@@ -76,7 +76,8 @@ export const SettingsSchema = Type.Object({
     default: "30s",
   }),
   arpProbe: parsed(durationBetween(0, 10_000), "a duration up to 10s, 0 being off", {
-    description: "How long a new EIP is probed for before it is added.",
+    description:
+      "How long the wire is asked who holds an EIP before it is added; 0 also leaves conflicts over held ones unheard.",
     default: "200ms",
   }),
   logLevel: oneOf(logLevels, { description: "The least severe lines that are logged.", default: "info" }),

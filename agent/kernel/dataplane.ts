@@ -7,6 +7,7 @@ import { removeByHandle } from "./iptables/remove-by-handle.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
 import { createNftablesDataplane } from "./nftables/dataplane.ts";
+import type { CommitJournal } from "./nftables/journal.ts";
 import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
 import type { Dataplane } from "./seams.ts";
@@ -18,11 +19,13 @@ import type { Dataplane } from "./seams.ts";
 export function openDataplane(
   run: Run,
   nftables: ConversingConnection,
+  journal: CommitJournal,
   { dataplane, iptablesVariant }: Pick<Config, "dataplane" | "iptablesVariant">,
 ): Dataplane {
-  if (dataplane === "nftables") return createNftablesDataplane({ netlink: nftables, run });
+  if (dataplane === "nftables") return createNftablesDataplane({ netlink: nftables, run, journal });
   return createIptablesDataplane({
     run,
+    journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
     readLegacyDigest,
     removeByHandle: (generation, removals, signal) => removeByHandle(nftables, generation, removals, signal),

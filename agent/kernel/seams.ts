@@ -120,6 +120,8 @@ export interface AddressOnLink {
 export interface Announcer {
   /** Asks who else holds each address, all in parallel. @returns the MAC that answered, by address. */
   probe(addresses: readonly AddressOnLink[], signal: AbortSignal): Promise<ReadonlyMap<Ipv4, string>>;
+  /** Who claimed addresses on these links since the last call, by address. The first call for a link begins to listen. */
+  hear(links: ReadonlySet<InterfaceName>): ReadonlyMap<Ipv4, string>;
   /** Queues gratuitous ARP for each: now, then spaced over seconds. Returns at once. */
   announce(addresses: readonly AddressOnLink[]): void;
   stop(): Promise<void>;

@@ -12,21 +12,26 @@ import type { Fight } from "./fights.ts";
 import type { Outlook, Seen } from "./outlook.ts";
 import type { Refusal } from "./refusals.ts";
 
-/**
- * @param residual what planning on `seen` still asks for
- * @param refusals why, where the kernel said so: its words are shown instead of ours
- * @param fights why, where somebody undoes it again and again
- * @param remaining flows that contradict the program and could not be ended
- * @param unswept objects whose flows could not be looked at since they were changed, with why
- */
+/** What is known besides what was read. */
+export interface Testimony {
+  /** Why something is missing, where the kernel said so: its words are shown instead of ours. */
+  readonly refusals: readonly Refusal[];
+  /** Why, where somebody undoes it again and again. */
+  readonly fights: readonly Fight[];
+  /** Flows that contradict the program and could not be ended. */
+  readonly remaining: readonly Flow[];
+  /** Objects whose flows could not be looked at since they were changed, with why. */
+  readonly unswept: ReadonlyMap<ObjectId, string>;
+  /** Who else claims an address that is held here: the MAC. */
+  readonly conflicts: ReadonlyMap<Ipv4, string>;
+}
+
+/** @param residual what planning on `seen` still asks for */
 export function gatherEvidence(
   dataplane: Dataplane,
   seen: Seen,
   residual: Outlook,
-  refusals: readonly Refusal[],
-  fights: readonly Fight[],
-  remaining: readonly Flow[],
-  unswept: ReadonlyMap<ObjectId, string>,
+  { refusals, fights, remaining, unswept, conflicts }: Testimony,
 ): Evidence {
   const { program } = residual.compiled;
   const missing = new Map(dataplane.missing(program, seen.rules));
@@ -48,6 +53,7 @@ export function gatherEvidence(
   }
   return {
     missing,
+    contested: contested(program, conflicts),
     contradicted: new Map([...unswept, ...contradicted(program, remaining)]),
     isForwarding: isForwarding(program, seen.network),
     isHeldBack: dataplane.isGateClosed(seen.rules),
@@ -60,7 +66,18 @@ export function isSameEvidence(one: Evidence, other: Evidence): boolean {
     one.isForwarding === other.isForwarding &&
     one.isHeldBack === other.isHeldBack &&
     isSameMap(one.missing, other.missing) &&
+    isSameMap(one.contested, other.contested) &&
     isSameMap(one.contradicted, other.contradicted)
+  );
+}
+
+function contested({ eips }: Program, conflicts: ReadonlyMap<Ipv4, string>): ReadonlyMap<ObjectId, string> {
+  if (conflicts.size === 0) return new Map();
+  return new Map(
+    eips.flatMap(({ id, address }) => {
+      const mac = conflicts.get(address);
+      return mac === undefined ? [] : [[id, `${mac} claims ${address} too`] as const];
+    }),
   );
 }
 

@@ -13,6 +13,7 @@ import type {
   NetworkDriver,
   Predecessor,
 } from "../kernel/seams.ts";
+import type { ConflictWatch } from "./conflict-watch.ts";
 import type { Fight } from "./fights.ts";
 import type { SweepResult } from "./flow-sweep.ts";
 import type { Frame, Outlook, Seen } from "./outlook.ts";
@@ -28,6 +29,7 @@ export interface PassParts {
   readonly conntrack: ConntrackDriver;
   readonly announcer: Announcer;
   readonly prober: Prober;
+  readonly conflictWatch: Pick<ConflictWatch, "conflicts" | "ask">;
   readonly clock: Clock;
   readonly epoch: string;
   readonly frame: Frame;

@@ -2,7 +2,13 @@
  * Keeps the ledger ahead of the kernel: what is about to be put there is written down first, what was taken out is
  * struck off afterwards. A crash in between leaves the ledger naming too much, never too little.
  */
-import type { Ledger, LedgerAddress, State, StateChange } from "../../lib/admission/state.ts";
+import {
+  type Ledger,
+  type LedgerAddress,
+  ledgerKey,
+  type State,
+  type StateChange,
+} from "../../lib/admission/state.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { StatePort } from "../api/ports.ts";
 import type { Outlook } from "./outlook.ts";
@@ -20,7 +26,10 @@ export async function writeAhead(
 ): Promise<void> {
   const { addresses } = outlook;
   await write(store, ({ ledger }) => [
-    ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing].map(added),
+    // One that somebody took away is written down already.
+    ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing]
+      .filter((entry) => !ledger.addresses.has(ledgerKey(entry)))
+      .map(added),
     ...[...leavingEips(outlook, ledger, namedByRules)]
       .filter((address) => !ledger.retired.has(address))
       .map((address): StateChange => ({ type: "retire", address })),
@@ -33,12 +42,17 @@ export function leavingEips(
   ledger: Ledger,
   namedByRules: ReadonlySet<Ipv4>,
 ): ReadonlySet<Ipv4> {
-  const leaving = new Set(namedByRules);
+  const staying = new Set(own);
+  for (const { address } of compiled.program.eips) staying.add(address);
+  const leaving = new Set<Ipv4>();
+  const note = (address: Ipv4) => {
+    if (!staying.has(address)) leaving.add(address);
+  };
+  for (const address of namedByRules) note(address);
   // A route says by itself that its EIP was ours, whether or not the ledger knows.
-  for (const { entry } of addresses.remove) leaving.add(entry.address);
-  for (const { address } of ledger.addresses.values()) leaving.add(address);
-  for (const { address } of compiled.program.eips) leaving.delete(address);
-  return leaving.difference(own);
+  for (const { entry } of addresses.remove) note(entry.address);
+  for (const { address } of ledger.addresses.values()) note(address);
+  return leaving;
 }
 
 /** After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. */

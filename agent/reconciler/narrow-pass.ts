@@ -84,6 +84,7 @@ export class NarrowPass {
     this.#unswept.clear({ revision: state.desired.revision, blocked });
     const verdicts = judge(part, compiled, {
       missing: new Map(),
+      contested: new Map(),
       contradicted: new Map(),
       isForwarding: true,
       isHeldBack: false,

@@ -68,7 +68,8 @@ export type LookAhead = (state: State, seen: Seen, circumstances: Circumstances)
  * since the last one, is not planned again.
  */
 export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
-  const namedByRules = rememberLast((rules: unknown) => dataplane.eipsIn(rules));
+  const keepNamed = keepWhile<ReadonlySet<Ipv4>>(isSameSet);
+  const namedByRules = rememberLast((rules: unknown) => keepNamed(dataplane.eipsIn(rules)));
   const keepOwn = keepWhile<ReadonlySet<Ipv4>>(isSameSet);
   const ownOf = rememberLast((observed: ObservedNetwork, ledger: Ledger, ownedByRules: ReadonlySet<Ipv4>) =>
     keepOwn(ownAddresses({ observed, ledger, ownedByRules, vpcInterface: frame.vpcInterface })),
@@ -93,12 +94,19 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
   );
   const sysctlsOf = rememberLast(planSysctls);
   const addressesOf = rememberLast(
-    (program: Program, observed: ObservedNetwork, ledger: Ledger, ownedByRules: ReadonlySet<Ipv4>) =>
+    (
+      program: Program,
+      observed: ObservedNetwork,
+      ledger: Ledger,
+      ownedByRules: ReadonlySet<Ipv4>,
+      own: ReadonlySet<Ipv4>,
+    ) =>
       planAddresses({
         program,
         observed,
         ledger,
         ownedByRules,
+        own,
         keep: noAddresses,
         binding: frame.eipBinding,
       }),
@@ -122,7 +130,7 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     const rules = rulesOf(program, observedRules, gate);
     yield;
     const sysctls = sysctlsOf(program, network);
-    const addresses = addressesOf(program, network, ledger, ownedByRules);
+    const addresses = addressesOf(program, network, ledger, ownedByRules, own);
     yield;
     const routes = routesOf(program, network);
     return {

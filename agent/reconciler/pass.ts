@@ -21,7 +21,7 @@ import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
 import { keepWhile, rememberLast } from "../../lib/remember.ts";
 import { Drift, type DriftReview } from "./drift.ts";
-import { gatherEvidence, isSameEvidence } from "./evidence.ts";
+import { gatherEvidence, isSameEvidence, type Testimony } from "./evidence.ts";
 import { keyOf } from "./fights.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import type { SweepResult } from "./flow-sweep.ts";
@@ -110,7 +110,7 @@ export class Pass {
     const { dataplane, clock } = this.#parts;
     const outlook = this.foresee(state, seen);
     const fights = this.#drift.fights(clock.bootMs());
-    const evidence = gatherEvidence(dataplane, seen, outlook, [], fights, [], this.unswept.objects);
+    const evidence = gatherEvidence(dataplane, seen, outlook, this.#testimony({ fights }));
     return judge(state.desired, outlook.compiled, evidence);
   }
 
@@ -229,12 +229,12 @@ export class Pass {
     readonly review: DriftReview;
   }): Promise<PassFindings> {
     const { state, before, after, residual, refusals, sweep, changes, review } = found;
-    const { dataplane, announcer, store, clock } = this.#parts;
+    const { dataplane, announcer, conflictWatch, store, clock } = this.#parts;
     const remaining = sweep?.remaining ?? [];
     const fights = this.#drift.fights(clock.bootMs());
     this.#sweeper.note(sweep, refusals, changes, state, residual);
     const evidence = this.#keepEvidence(
-      gatherEvidence(dataplane, after, residual, refusals, fights, remaining, this.unswept.objects),
+      gatherEvidence(dataplane, after, residual, this.#testimony({ refusals, fights, remaining })),
     );
     const verdicts = this.#judge(state.desired, residual.compiled, evidence);
     await nextTurn();
@@ -243,7 +243,10 @@ export class Pass {
     if (isSwept) this.#sweeper.forgetLeaving();
     await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
     const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
-    announcer.announce(this.#newlyHeld(before, after, residual));
+    const { found: stood, added } = this.#newlyHeld(before, after, residual);
+    announcer.announce([...stood, ...added]);
+    // What was added was asked about before.
+    conflictWatch.ask(stood);
     await nextTurn();
     // What is held back falls due by itself: there is nothing to be tried again before.
     const isWaiting =
@@ -271,11 +274,27 @@ export class Pass {
     };
   }
 
+  #testimony(found: Partial<Testimony>): Testimony {
+    const { conflicts } = this.#parts.conflictWatch;
+    return {
+      refusals: [],
+      fights: [],
+      remaining: [],
+      unswept: this.unswept.objects,
+      conflicts,
+      ...found,
+    };
+  }
+
   /** EIPs that this pass added, or found at the start: those on the wire may remember another's MAC for them. */
   #newlyHeld(before: Seen, after: Seen, { compiled }: Outlook) {
-    const held = new Set(this.#isFirst ? [] : heldIn(before.network).map(({ address }) => address));
+    const held = new Set(heldIn(before.network).map(({ address }) => address));
     const present = new Set(heldIn(after.network).map(({ address }) => address));
-    return compiled.program.eips.filter(({ address }) => present.has(address) && !held.has(address));
+    const eips = compiled.program.eips.filter(({ address }) => present.has(address));
+    return {
+      found: this.#isFirst ? eips.filter(({ address }) => held.has(address)) : [],
+      added: eips.filter(({ address }) => !held.has(address)),
+    };
   }
 
   #leaveAlone(state: State, seen: Seen): PassFindings {

@@ -4,23 +4,22 @@
  */
 import type { State, StateChange } from "../../lib/admission/state.ts";
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
-import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
-import { compileContradicts } from "../../lib/conntrack/permits.ts";
+import type { Flow } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
-import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
-import { heldIn, placeKey } from "../../lib/plan/bindings.ts";
-import type { Change } from "../../lib/plan/change.ts";
-import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
+import type { PassReport, Preview, ReconcilerPort, Released } from "../api/ports.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
 import type { PassResult, StatusBoard } from "../status/board.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
+import { Holdings } from "./holdings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
 import { NarrowPass } from "./narrow-pass.ts";
 import type { Seen } from "./outlook.ts";
 import { Pass } from "./pass.ts";
+import { preview } from "./preview.ts";
+import { release } from "./release.ts";
+import { reportOf } from "./report.ts";
 import { Turnstile } from "./turnstile.ts";
 
 export interface ReconcilerParts extends PassParts {
@@ -35,16 +34,13 @@ export interface ReconcilerParts extends PassParts {
 /** A pass that began is brought to its end: half a transaction is nobody's wish. Every effect has its deadline. */
 const neverAborted = new AbortController().signal;
 
-/** Changes that a report and a preview list; all are counted. */
-const mostListed = 1_000;
-const mostFlowsListed = 100;
-
 export class Reconciler implements ReconcilerPort {
   readonly #parts: ReconcilerParts;
   readonly #pass: Pass;
   readonly #narrowPass: NarrowPass;
   readonly #loop: ReconcileLoop;
   readonly #turnstile = new Turnstile();
+  readonly #holdings = new Holdings();
   #findings: PassFindings | undefined;
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
@@ -53,7 +49,6 @@ export class Reconciler implements ReconcilerPort {
   #written: Set<ObjectId> | "anything" = "anything";
   /** Rules were written, by whom is yet to be looked at. */
   #isLookDue = false;
-  #held: { readonly network: ObservedNetwork | undefined; readonly keys: ReadonlySet<string> } | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -130,12 +125,14 @@ export class Reconciler implements ReconcilerPort {
 
   /** True where the last reading found the address on that link, however it is bound. */
   holds(place: AddressOnLink): boolean {
-    const { network } = this;
-    if (this.#held?.network !== network) {
-      const places = network === undefined ? [] : heldIn(network);
-      this.#held = { network, keys: new Set(places.map(placeKey)) };
-    }
-    return this.#held?.keys.has(placeKey(place)) ?? false;
+    return this.#holdings.holds(place, this.network);
+  }
+
+  /** The EIPs that the last pass wanted and the last reading found. */
+  get heldEips(): ReadonlyMap<Ipv4, AddressOnLink> {
+    const { findings, network } = this;
+    if (findings === undefined || network === undefined) return new Map();
+    return this.#holdings.eips(findings.residual.compiled.program, network);
   }
 
   get lastReport(): PassReport | undefined {
@@ -165,23 +162,8 @@ export class Reconciler implements ReconcilerPort {
     return this.#findings !== undefined && this.#findings.verdicts === undefined;
   }
 
-  async preview(state: State, signal: AbortSignal): Promise<Preview> {
-    const seen = await this.#pass.observe(signal);
-    if (this.#pass.isUnadopted(state, seen))
-      return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
-    const { changes, compiled } = this.#pass.foresee(state, seen);
-    const current = this.#pass.foresee(this.#parts.store.current, seen).compiled;
-    const retired = new Set([
-      ...this.#parts.store.current.ledger.retired,
-      ...this.#parts.dataplane.eipsIn(seen.rules),
-    ]);
-    const { network } = seen;
-    const willContradict = compileContradicts({ program: compiled.program, retired, network });
-    const contradictsNow = compileContradicts({ program: current.program, retired, network });
-    // Flows that are on their way out already are not this change's doing.
-    const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);
-    const { flows, total } = await this.#parts.conntrack.find(breaks, mostFlowsListed, signal);
-    return { changes, changesTotal: changes.length, flows: { total, items: flows } };
+  preview(state: State, signal: AbortSignal): Promise<Preview> {
+    return preview(this.#parts, this.#pass, state, signal);
   }
 
   connections(
@@ -193,48 +175,20 @@ export class Reconciler implements ReconcilerPort {
     return this.#parts.conntrack.find(hasEndOf(ends), limit, signal, ends);
   }
 
-  release(address: Ipv4, signal: AbortSignal) {
-    return this.#turnstile.pass(() => this.#release(address, signal));
-  }
-
-  /** What desires it is the caller's to refuse; here it is looked up once more as the kernel has it now. */
-  async #release(address: Ipv4, signal: AbortSignal) {
-    const { network, dataplane, conntrack, store } = this.#parts;
-    const seen = await this.#pass.observe(signal);
-    if (this.#pass.isUnadopted(store.current, seen)) {
-      throw new GatewayError("not-adopted", "nothing is removed before the live state was adopted");
-    }
-    const { addresses } = this.#pass.foresee(store.current, seen);
-    const steps = addresses.orphans
-      .filter((entry) => entry.address === address)
-      .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));
-    if (steps.length === 0) throw new GatewayError("not-found", `${address} is no orphan on this gateway`);
-    // Flows of a released address must be ended after a crash, too.
-    await store.transact((): { changes: readonly StateChange[]; result: undefined } => ({
-      changes: [{ type: "retire", address }],
-      result: undefined,
-    }));
-    const [failure] = await network.applyAddresses(steps, signal);
-    if (failure !== undefined) throw new GatewayError("netlink-failed", failure.message);
-    const changes: Change[] = steps.map(describeAddressStep);
-    const removed = await this.#endFlows(address, conntrack, signal);
-    if (removed > 0)
-      changes.push({ action: "remove", subsystem: "flow", text: `${removed} flows on ${address}` });
-    this.wakeFull("release");
-    return { changes, foreignRules: dataplane.foreignRulesNaming(seen.rules, address) };
-  }
-
-  async #endFlows(address: Ipv4, conntrack: PassParts["conntrack"], signal: AbortSignal): Promise<number> {
-    const ends = endsAt(address);
-    const { flows } = await conntrack.find(hasEndOf(ends), Number.MAX_SAFE_INTEGER, signal, ends);
-    return flows.length === 0 ? 0 : (await conntrack.remove(flows, signal)).removed;
+  release(address: Ipv4, signal: AbortSignal): Promise<Released> {
+    return this.#turnstile.pass(async () => {
+      const released = await release(this.#parts, this.#pass, address, signal);
+      this.wakeFull("release");
+      return released;
+    });
   }
 
   async #run(request: PassRequest): Promise<PassOutcome> {
     const startedAtMs = this.#parts.clock.wallMs();
     const begunMs = performance.now();
     const findings = (await this.#runNarrow(request)) ?? (await this.#runWhole(request));
-    const report = this.#reportOf(request, findings, startedAtMs, (performance.now() - begunMs) / 1000);
+    const took = (performance.now() - begunMs) / 1000;
+    const report = reportOf(request, findings, this.#parts.dataplane, { startedAtMs, took });
     this.#report = report;
     this.#failure = undefined;
     this.#parts.onPass(findings, report);
@@ -300,24 +254,6 @@ export class Reconciler implements ReconcilerPort {
 
   #resultOf({ state, isClean }: PassFindings, verdicts: PassResult["verdicts"]): PassResult {
     return { state, verdicts, isClean, verifiedAt: new Date(this.#parts.clock.wallMs()).toISOString() };
-  }
-
-  #reportOf({ reasons }: PassRequest, findings: PassFindings, startedAtMs: number, took: number): PassReport {
-    const { seen, changes, refusals, sweep } = findings;
-    return {
-      startedAt: new Date(startedAtMs).toISOString(),
-      took,
-      reasons,
-      observed: {
-        rules: this.#parts.dataplane.countRules(seen.rules),
-        addresses: seen.network.addresses.length,
-        routes: seen.network.routes.length,
-      },
-      changed: changes.length,
-      changes: changes.slice(0, mostListed),
-      failed: refusals,
-      flowsRemoved: sweep?.removed ?? 0,
-    };
   }
 }
 

@@ -35,6 +35,11 @@ export class Setbacks<Key> {
     return this.#entries.keys();
   }
 
+  /** All of them, whether or not their next try is due. */
+  entries(): ReadonlyMap<Key, Setback> {
+    return this.#entries;
+  }
+
   /** Milliseconds until the next try falls due; `undefined` where there is nothing to try again. */
   dueInMs(nowMs: number): number | undefined {
     let due: number | undefined;

@@ -20,6 +20,7 @@ import type { Spec } from "../../lib/model/schema.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
 import { rememberLast } from "../../lib/remember.ts";
 import type { WaitOutcome } from "../api/ports.ts";
+import { Waiting } from "./waiting.ts";
 
 /** What a reading of the kernel allows to be said of the state that the pass works on. */
 export interface PassReading {
@@ -70,7 +71,7 @@ export class StatusBoard {
   readonly #currentState: () => State;
   readonly #startedAt: string;
   readonly #entries = new Map<ObjectId, Entry>();
-  readonly #listeners = new Set<() => void>();
+  readonly #waiting = new Waiting();
   readonly #usersOf = rememberLast(usersByEip);
   /** What the last pass that looked at everything said, while nothing was said since. */
   #whole: (Pick<PassResult, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
@@ -132,7 +133,7 @@ export class StatusBoard {
     this.#passRevision = state.desired.revision;
     this.#passGeneration = state.desired.generation;
     this.#isClean = isClean;
-    this.#notify();
+    this.#waiting.look();
   }
 
   /** The revision that the last pass worked on. */
@@ -187,37 +188,14 @@ export class StatusBoard {
     );
   }
 
-  /** Told after every pass. @returns how to stop being told. */
-  onPublish(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
   wait(goals: Goals, timeoutMs: number, signal: AbortSignal): Promise<WaitOutcome> {
-    const now = this.#judge(goals);
-    if (now !== undefined) return Promise.resolve(now);
-    if (signal.aborted) return Promise.resolve("timeout");
-    return new Promise((resolve) => {
-      const finish = (outcome: WaitOutcome) => {
-        clearTimeout(timer);
-        unsubscribe();
-        signal.removeEventListener("abort", onAbort);
-        resolve(outcome);
-      };
-      const onAbort = () => finish("timeout");
-      const timer = setTimeout(() => finish("timeout"), timeoutMs);
-      const unsubscribe = this.onPublish(() => {
-        const outcome = this.#judge(goals);
-        if (outcome !== undefined) finish(outcome);
-      });
-      signal.addEventListener("abort", onAbort, { once: true });
-    });
+    return this.#waiting.wait(() => this.#judge(goals), timeoutMs, signal);
   }
 
   /** Answers everyone who waits. */
   stop(): void {
     this.#isStopping = true;
-    this.#notify();
+    this.#waiting.look();
   }
 
   #judge(goals: Goals): WaitOutcome | undefined {
@@ -254,10 +232,6 @@ export class StatusBoard {
       message: claim.message,
       lastTransitionTime: since?.[type] ?? this.#startedAt,
     };
-  }
-
-  #notify(): void {
-    for (const listener of [...this.#listeners]) listener();
   }
 }
 

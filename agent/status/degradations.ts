@@ -17,6 +17,7 @@ export const degradedReasons = [
   "InterfaceDown",
   "ArpIgnored",
   "NoOwnAddress",
+  "AddressConflict",
   "Quarantined",
   "Fighting",
   "StepsFailing",
@@ -31,7 +32,12 @@ export interface Degradation {
 type Add = (reason: Degradation["reason"], message: string) => void;
 
 /** Every reason that holds now; none is a whole gateway. */
-export function degradations({ store, reconciler, interfaces }: SummaryParts): readonly Degradation[] {
+export function degradations({
+  store,
+  reconciler,
+  interfaces,
+  conflicts,
+}: SummaryParts): readonly Degradation[] {
   const { findings, failure } = reconciler;
   const list: Degradation[] = [];
   const add: Add = (reason, message) => list.push({ reason, message });
@@ -44,6 +50,7 @@ export function degradations({ store, reconciler, interfaces }: SummaryParts): r
   if (findings === undefined) return list;
   judgePassing(findings, add);
   judgeLinks(findings, interfaces, add);
+  judgeClaims(conflicts, add);
   judgeRest(findings, add);
   return list;
 }
@@ -82,6 +89,14 @@ function judgeLinks(
     const message = `no address but EIPs: ${anchors.join()} keeps one beside its route, or all routes would go with the last`;
     add("NoOwnAddress", message);
   }
+}
+
+function judgeClaims(conflicts: SummaryParts["conflicts"], add: Add): void {
+  const [first] = conflicts;
+  if (first === undefined) return;
+  const [address, mac] = first;
+  const more = conflicts.size === 1 ? "" : `, and ${conflicts.size - 1} more EIPs are claimed`;
+  add("AddressConflict", `${mac} claims the EIP ${address} too${more}`);
 }
 
 function judgeRest({ residual, fights, refusals, sweep }: PassFindings, add: Add): void {

@@ -1,5 +1,6 @@
 /** The gateway as a whole: `GET /v1/status`. */
 
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { GatewayStatus } from "../api/ports.ts";
@@ -16,6 +17,8 @@ export interface SummaryParts {
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly board: Pick<StatusBoard, "counts" | "appliedRevision" | "appliedGeneration">;
   readonly reconciler: Pick<Reconciler, "findings" | "lastReport" | "failure" | "network">;
+  /** Who else claims an EIP that is held here: the MAC. */
+  readonly conflicts: ReadonlyMap<Ipv4, string>;
 }
 
 export function summarize(parts: SummaryParts): GatewayStatus {

@@ -163,6 +163,13 @@ export function parseSave(dump: string, needed: readonly TableName[] = tableName
   return new Map(splitSave(dump, needed).map((table) => [table.table, parseTable(table)]));
 }
 
+/** The chains of `one`, and in their place those that `other` has. */
+export function joinDumps(one: RuleDump, other: RuleDump): RuleDump {
+  const joined = new Map(one);
+  for (const [table, chains] of other) joined.set(table, new Map([...(one.get(table) ?? []), ...chains]));
+  return joined;
+}
+
 function lineEnd(text: string, from: number): number {
   const end = text.indexOf("\n", from);
   return end < 0 ? text.length : end;

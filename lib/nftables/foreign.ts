@@ -7,16 +7,37 @@ import { headerBytes, messageType, tableAttribute } from "./wire.ts";
 /** A table as nft names it: `ip filter`. */
 export type TableLabel = string;
 
-/** NFPROTO_*. Those of IPv6 name none of our addresses. */
+/** NFPROTO_*. */
 const families = new Map([
   [1, "inet"],
   [2, "ip"],
   [3, "arp"],
   [5, "netdev"],
   [7, "bridge"],
+  [10, "ip6"],
 ]);
 
 const ownTables = new Set([tableName, ...Object.values(barrierTables)].map((name) => `ip ${name}`));
+
+/**
+ * The table that a message is about, whatever its type: the first attribute of all of them is its name.
+ *
+ * @returns `undefined` where the message names none
+ */
+export function tableOf(view: DataView, start: number, end: number): TableLabel | undefined {
+  if (end - start < headerBytes) return undefined;
+  const family = families.get(view.getUint8(start));
+  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
+    if (attributeType(view, at) !== tableAttribute.name) continue;
+    return family && `${family} ${readText(view, payloadOf(at), attributeEnd(view, at, end))}`;
+  }
+  return undefined;
+}
+
+/** True where the table is not the agent's, and may name our addresses: one of IPv6 does not. */
+export function isForeign(label: TableLabel): boolean {
+  return !ownTables.has(label) && !label.startsWith("ip6 ");
+}
 
 /** The table that a message of a dump tells of; `undefined` where it is ours or of IPv6. */
 export function foreignTable(
@@ -25,14 +46,8 @@ export function foreignTable(
   start: number,
   end: number,
 ): TableLabel | undefined {
-  const family = families.get(view.getUint8(start));
-  if (type !== messageType.newTable || family === undefined) return undefined;
-  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
-    if (attributeType(view, at) !== tableAttribute.name) continue;
-    const label = `${family} ${readText(view, payloadOf(at), attributeEnd(view, at, end))}`;
-    return ownTables.has(label) ? undefined : label;
-  }
-  return undefined;
+  const label = type === messageType.newTable ? tableOf(view, start, end) : undefined;
+  return label !== undefined && isForeign(label) ? label : undefined;
 }
 
 /** True where nft reads the label as a table's, and as nothing else. */

@@ -7,6 +7,7 @@ import type { Program, ProgramEip } from "../model/program.ts";
 import { chooseAnchors } from "./anchors.ts";
 import { type Binding, bindingRoute, boundBy, boundByRoute, placeKey } from "./bindings.ts";
 import type { Change } from "./change.ts";
+import { isSameEntry, ledgerIndex } from "./ledger-index.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { routeText } from "./routes.ts";
 
@@ -26,6 +27,8 @@ export interface AddressInput {
   readonly ledger: Ledger;
   /** The IPs that owned rules name as EIP. */
   readonly ownedByRules: ReadonlySet<Ipv4>;
+  /** What {@link ownAddresses} says of the same, where that is known already. */
+  readonly own?: ReadonlySet<Ipv4>;
   /** IPs whose removal has to wait: their rules or flows go first. */
   readonly keep: ReadonlySet<Ipv4>;
   /** How EIPs are to be bound. What binds them otherwise goes. */
@@ -68,30 +71,35 @@ export interface BlockedAddress {
  */
 export function planAddresses(input: AddressInput): AddressPlan {
   const { program, observed, ledger, ownedByRules, keep, binding } = input;
-  const own = ownAddresses({ observed, ledger, ownedByRules, vpcInterface: program.vpcInterface });
+  const { vpcInterface } = program;
+  const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
   // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
   const desired = new Map<Ipv4, ProgramEip>();
   for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
-  const isDesired = (entry: LedgerAddress) => isSame(desired.get(entry.address), entry);
+  const isDesired = (entry: LedgerAddress) => {
+    const eip = desired.get(entry.address);
+    return eip !== undefined && isSameEntry(eip, entry);
+  };
+  const index = ledgerIndex(ledger);
 
   /** EIPs that are bound as they should be. */
   const present = new Set<Ipv4>();
+  /** Entries of the ledger that are there, though nobody asks for them. */
   const written = new Set<string>();
   const going = new Set<ObservedAddress>();
   const orphans: LedgerAddress[] = [];
   const ledgerMissing = new Map<string, LedgerAddress>();
   for (const address of observed.addresses) {
-    const key = ledgerKey(address);
-    const isWritten = ledger.addresses.has(key);
-    if (isWritten) written.add(key);
+    const isWritten = index.has(address);
     const isAsked = isDesired(address);
-    const isOwn = own.has(address.address);
-    const isNamed = ownedByRules.has(address.address) && address.isSecondary && !isOwn;
-    if (!isAsked && !isWritten && !isNamed) {
-      if (!isOwn && !desired.has(address.address)) orphans.push(entryOf(address));
-      continue;
+    if (isWritten && !isAsked) written.add(ledgerKey(address));
+    if (!isAsked && !isWritten) {
+      const isOwn = own.has(address.address);
+      const isNamed = ownedByRules.has(address.address) && address.isSecondary && !isOwn;
+      if (!isNamed && !isOwn && !desired.has(address.address)) orphans.push(entryOf(address));
+      if (!isNamed) continue;
     }
-    if (!isWritten) ledgerMissing.set(key, entryOf(address));
+    if (!isWritten) ledgerMissing.set(ledgerKey(address), entryOf(address));
     if (isAsked && binding === "address") present.add(address.address);
     else if (!keep.has(address.address)) going.add(address);
   }
@@ -102,8 +110,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
     const eip = desired.get(place.address);
     if (binding === "route" && eip?.interface === place.interface) {
       present.add(place.address);
-      const key = ledgerKey(eip);
-      if (!ledger.addresses.has(key)) ledgerMissing.set(key, entryOf(eip));
+      if (!index.has(eip)) ledgerMissing.set(ledgerKey(eip), entryOf(eip));
     } else if (!keep.has(place.address)) {
       remove.push({
         kind: "remove",
@@ -133,10 +140,12 @@ export function planAddresses(input: AddressInput): AddressPlan {
     else add.push({ kind: "add", binding: "address", entry: entryOf(eip) });
   }
 
-  const staying = observed.addresses.filter((address) => !going.has(address));
+  const staying =
+    going.size === 0 ? observed.addresses : observed.addresses.filter((address) => !going.has(address));
   const coming = add.filter((step) => step.binding === "address").map((step) => step.entry);
   // Without promote_secondaries the kernel deletes a primary address together with its subnet's secondaries.
-  const secondaries = [...staying.filter((address) => address.isSecondary), ...coming];
+  const secondaries =
+    going.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...coming];
   for (const address of secondariesFirst(going)) {
     const entry = entryOf(address);
     const isAlone = address.isSecondary || isPromoting(observed, address.interface);
@@ -149,9 +158,11 @@ export function planAddresses(input: AddressInput): AddressPlan {
   }
 
   // While its IP stays with another prefix length, forgetting an entry could make that one the gateway's own.
-  const ledgerGone = [...ledger.addresses].filter(([key, entry]) => !written.has(key) && !isDesired(entry));
+  const ledgerGone: LedgerAddress[] = [];
+  for (const entry of ledger.addresses.values())
+    if (!isDesired(entry) && !written.has(ledgerKey(entry))) ledgerGone.push(entry);
   const places = new Set(ledgerGone.length === 0 ? [] : [...staying, ...routed].map(placeKey));
-  const ledgerStale = ledgerGone.map(([, entry]) => entry).filter((entry) => !places.has(placeKey(entry)));
+  const ledgerStale = ledgerGone.filter((entry) => !places.has(placeKey(entry)));
   return {
     add,
     remove,
@@ -218,14 +229,6 @@ function isOfSameSubnet(one: LedgerAddress, other: LedgerAddress): boolean {
     one.interface === other.interface &&
     one.prefixLength === other.prefixLength &&
     contains(makeCidr(one.address, one.prefixLength), other.address)
-  );
-}
-
-function isSame(one: LedgerAddress | undefined, other: LedgerAddress): boolean {
-  return (
-    one?.address === other.address &&
-    one.interface === other.interface &&
-    one.prefixLength === other.prefixLength
   );
 }
 

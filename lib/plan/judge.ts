@@ -2,7 +2,8 @@
  * The verdicts of a pass: what may be said of each object, given what was read back after the last write.
  *
  * Ready is earned, never assumed: an object is programmed when planning again, on what was read back, asks for
- * nothing on its behalf; it is Ready when besides its Eip is, packets are forwarded, and no flow contradicts it.
+ * nothing on its behalf; it is Ready when besides its Eip is, nobody else claims that, packets are forwarded, and no flow
+ * contradicts it.
  */
 import type { Block, Compiled } from "../admission/compile.ts";
 import type { Desired } from "../model/desired.ts";
@@ -14,6 +15,8 @@ import type { Claim, Verdict } from "../model/status.ts";
 export interface Evidence {
   /** What the kernel lacks of each object, in readable words; what is wholly there is absent. */
   readonly missing: ReadonlyMap<ObjectId, string>;
+  /** Eips that the kernel holds and that somebody else claims on the wire, with who. */
+  readonly contested: ReadonlyMap<ObjectId, string>;
   /** Objects that a live flow still contradicts, with how. */
   readonly contradicted: ReadonlyMap<ObjectId, string>;
   readonly isForwarding: boolean;
@@ -51,11 +54,15 @@ function verdictOf(
   const programmed = missing === undefined ? programmedClaim : no("Pending", missing);
   const obstacle =
     (missing === undefined ? undefined : programmed) ??
+    claimObstacle(evidence.contested.get(id)) ??
     ("eip" in spec ? eipObstacle(spec.eip, verdicts) : undefined) ??
     (needsForwarding(kind) ? forwardingObstacle(evidence) : undefined) ??
     flowObstacle(evidence.contradicted.get(id));
-  if (obstacle !== undefined)
-    return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled: false };
+  if (obstacle !== undefined) {
+    const eip = "eip" in spec ? objectId("eip", spec.eip) : id;
+    const isSettled = missing === undefined && evidence.contested.has(eip);
+    return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled };
+  }
   const idle = compiled.idle.get(id);
   return idle === undefined ? allIsWell : { ...allIsWell, ready: yes(idle.reason, idle.message) };
 }
@@ -64,6 +71,10 @@ function blockedVerdict(block: Block): Verdict {
   const claim = no(block.reason, block.message);
   const accepted = block.isAccepted ? acceptedClaim : claim;
   return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
+}
+
+function claimObstacle(who: string | undefined): Claim | undefined {
+  return who === undefined ? undefined : no("AddressConflict", who);
 }
 
 function eipObstacle(eip: string, verdicts: ReadonlyMap<ObjectId, Verdict>): Claim | undefined {

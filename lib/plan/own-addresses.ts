@@ -1,9 +1,10 @@
 /** Which addresses are the gateway's own, `self`: whatever is desired, the agent leaves them alone. */
-import { type Ledger, ledgerKey } from "../admission/state.ts";
+import type { Ledger } from "../admission/state.ts";
 import { type Cidr, contains, type Ipv4, makeCidr } from "../model/ipv4.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
-import { placeKey } from "./bindings.ts";
+import type { Place } from "./bindings.ts";
+import { ledgerIndex } from "./ledger-index.ts";
 
 /**
  * The gateway's own addresses. On the VPC's interface and on `lo` these are all that the ledger does not hold;
@@ -17,16 +18,16 @@ export function ownAddresses(input: {
   readonly vpcInterface: InterfaceName;
 }): ReadonlySet<Ipv4> {
   const { observed, ledger, ownedByRules, vpcInterface } = input;
-  const unwritten = observed.addresses.filter((address) => !ledger.addresses.has(ledgerKey(address)));
-  const ips = new Set(unwritten.map((address) => address.address));
+  const index = ledgerIndex(ledger);
+  const unwritten = observed.addresses.filter((address) => !index.has(address));
   /** Of an IP in the ledger, on its interface, another prefix length is not the gateway's own either. */
-  const written = new Set<string>();
-  for (const entry of ledger.addresses.values()) if (ips.has(entry.address)) written.add(placeKey(entry));
+  const isWritten = (address: Place) =>
+    index.of(address.address).some((entry) => entry.interface === address.interface);
   const own = new Set<Ipv4>();
   const subnets = new Map<InterfaceName, Cidr[]>();
   // A stable sort: within one prefix length the kernel's order stays.
   const widestFirst = unwritten
-    .filter((address) => !written.has(placeKey(address)))
+    .filter((address) => !isWritten(address))
     .toSorted((one, other) => one.prefixLength - other.prefixLength);
   for (const address of widestFirst) {
     if (address.interface === vpcInterface || address.interface === "lo") {

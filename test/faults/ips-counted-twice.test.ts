@@ -14,7 +14,7 @@ import type { ObjectReply, Problem } from "../support/api-client.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
 import { until } from "../support/run.ts";
-import { eip, eipAddress, gateway, outsideTcp, tcp } from "../support/targets.ts";
+import { eip, eipAddress, gateway, outsideTcp, tcp, udp } from "../support/targets.ts";
 
 interface Inventory {
   readonly addresses: readonly {
@@ -184,6 +184,52 @@ for (const dataplane of dataplanes) {
       await expectOwnUntouched(t);
       await gw.expectConverged(t);
     });
+
+    await t.test(
+      "a machine takes an EIP that is held: the EIP is kept, and nobody calls it Ready",
+      async (t) => {
+        const taken = eipAddress(11);
+        const degraded = async () => {
+          const { body } = await gw.api.call<{ degraded: { reason: string }[] }>("GET", "/v1/status");
+          return body.degraded.map(({ reason }) => reason);
+        };
+        const untilReady = (status: string) =>
+          until(
+            `the EIP's Ready to be ${status}`,
+            async () => (await conditionOf("eips/eip-11", "Ready"))?.status === status,
+            60_000,
+          );
+        const expectClaimed = async (t: Test) => {
+          const claim = await conditionOf("eips/eip-11", "Ready");
+          t.match(claim, { status: "False", reason: "AddressConflict", message: await macOf(gw) });
+          t.match(await conditionOf("eips/eip-11", "Programmed"), { status: "True" }, "it is kept");
+          t.match(await conditionOf("fips/fip-of-eip-11", "Ready"), { reason: "EipNotReady" });
+          t.match(
+            await conditionOf("fips/fip-of-eip-10", "Ready"),
+            { status: "True" },
+            "others stay as they are",
+          );
+          t.ok((await gw.addresses("net1")).includes(`${taken}/24`));
+          const entry = (await inventory()).addresses.find(({ ip }) => ip === taken);
+          t.match(entry, { role: "conflict", users: ["eips/eip-11", "fips/fip-of-eip-11"] });
+          t.strictSame(await degraded(), ["AddressConflict"]);
+        };
+        await gw.lab.ip("outside", `address add ${taken}/24 dev eth0`);
+        // Its question after a third machine says whose address it has.
+        await outside.hearsNothing({ ...udp(eipAddress(99)), from: taken });
+        await untilReady("False");
+        await expectClaimed(t);
+        await gw.agent.kill();
+        await gw.startAgent().whenReady();
+        await untilReady("False");
+        await expectClaimed(t);
+        await gw.lab.ip("outside", `address delete ${taken}/24 dev eth0`);
+        await untilReady("True");
+        t.strictSame(await degraded(), []);
+        t.match(await outside.ask(tcp(taken)), { answeredBy: "pod2" });
+        await expectOwnUntouched(t);
+      },
+    );
 
     await t.test("what clashed takes nothing along when it goes", async (t) => {
       await watch.stop();

@@ -6,11 +6,12 @@ import { removeByHandle } from "../../agent/kernel/iptables/remove-by-handle.ts"
 import type { RulesetOptions } from "../../agent/kernel/iptables/ruleset.ts";
 import { listChain, type Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
+import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
 import type { GateState } from "../../agent/kernel/seams.ts";
 import { removalsOf } from "../../lib/iptables/removals.ts";
-import { parseChain } from "../../lib/iptables/save.ts";
+import { parseChain, type RuleDump } from "../../lib/iptables/save.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
 import { planTable } from "../../lib/plan/iptables.ts";
@@ -158,6 +159,13 @@ const fullLayout = [
   "-A SNAT_FILTER -j HAIRPIN_SNAT",
 ];
 
+const textsOf = (rules: RuleDump) =>
+  [...rules]
+    .sort()
+    .map(([table, chains]) => [
+      table,
+      [...chains].sort().map(([chain, some]) => [chain, some.map(({ text }) => text)]),
+    ]);
 const only = (...fips: Program["fips"]): Program => ({ ...emptyProgram, fips });
 const manyFips = (count: number): Program => ({
   ...emptyProgram,
@@ -383,6 +391,78 @@ for (const variant of ["nft", "legacy"] as const) {
     });
   });
 }
+
+t.test("nft: of rules that others touched only their chains are read, of anything else all", async (t) => {
+  const namespace = testName("ipt-commits");
+  await addNamespaces([namespace]);
+  const leave = enterNamespace(namespace);
+  const netlink = openNftables();
+  const journal = openCommitJournal();
+  t.teardown(async () => {
+    journal.close();
+    netlink.close();
+    leave();
+    await deleteNamespace(namespace);
+  });
+  const forks: string[] = [];
+  const run = createRun({ onStart: (command) => forks.push(command) });
+  const byHand = createRun();
+  const dataplane = createIptablesDataplane({
+    run,
+    variant: "nft",
+    journal,
+    readGeneration: (signal) => readGeneration(netlink, signal),
+  });
+  const converge = async () => {
+    await dataplane.apply(dataplane.plan(full, await dataplane.observe(signal), "open"), signal);
+    t.same(dataplane.plan(full, await dataplane.observe(signal), "open").changes, []);
+  };
+  const forksAfter = async (...commands: readonly string[]) => {
+    for (const command of commands) await byHand(command.split(" "));
+    forks.length = 0;
+    const { rules, barrier } = await dataplane.observe(signal);
+    const found = [...forks];
+    const all = await createIptablesDataplane({ run: byHand, variant: "nft" }).observe(signal);
+    t.same(textsOf(rules), textsOf(all.rules), commands.join());
+    t.same(barrier, all.barrier);
+    return found;
+  };
+  const [one, two] = [["iptables-nft"], ["iptables-nft", "iptables-nft"]];
+  const all = ["iptables-nft-save", "nft", "nft"];
+  const nat = "iptables-nft -t nat";
+  const deleteFip = `${nat} -D EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.1.5`;
+  await converge();
+  t.same(await forksAfter(deleteFip), one);
+  await converge();
+  t.same(await forksAfter(deleteFip, `${nat} -F HAIRPIN_SNAT`), two);
+  await converge();
+  t.same(
+    await forksAfter(
+      `${nat} -I EXCLUSIVE_SNAT -s 192.0.2.3/32 -j RETURN`,
+      `${nat} -R EXCLUSIVE_SNAT 1 -j RETURN`,
+    ),
+    one,
+  );
+  t.same(await forksAfter("iptables-nft -t mangle -A VPC_MARK -s 192.0.2.3/32 -j RETURN"), one);
+  t.same(await forksAfter("ip6tables-nft -t nat -N OTHER"), [], "which is not of IPv4");
+  t.same(await forksAfter("nft add table ip stranger"), [], "and that not of iptables");
+  for (const commands of [
+    [deleteFip, `${nat} -F HAIRPIN_SNAT`, `${nat} -F SHARED_SNAT`],
+    [`${nat} -N OTHER`],
+    [`${nat} -X OTHER`],
+    ["iptables-nft -t mangle -P PREROUTING DROP"],
+    ["iptables-nft -A FORWARD -j ACCEPT"],
+    ["nft delete table ip nat"],
+    ["nft delete table ip natgw_guard"],
+  ]) {
+    t.same(
+      (await forksAfter(...commands)).filter((one, at, some) => some.indexOf(one) === at),
+      [...new Set(all)],
+      `all after ${commands}`,
+    );
+    await converge();
+  }
+});
 
 t.test("legacy: the kernel's own word that nothing moved", async (t) => {
   const namespace = testName("ipt-digest");

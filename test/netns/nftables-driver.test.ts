@@ -3,6 +3,7 @@ import t, { type Test } from "tap";
 import { type ConversingConnection, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
 import { createNftablesDataplane, type NftablesSteps } from "../../agent/kernel/nftables/dataplane.ts";
+import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { readTable, visitElements } from "../../agent/kernel/nftables/read.ts";
 import { createRun } from "../../agent/kernel/run.ts";
 import type { GateState, RulePlan } from "../../agent/kernel/seams.ts";
@@ -42,6 +43,7 @@ for (const host of [outside, pod1, pod2]) {
 }
 t.teardown(async () => {
   netlink.close();
+  journal.close();
   await Promise.all([outside, pod1, pod2].map((host) => host.stop()));
   leave();
   await lab.down();
@@ -67,7 +69,8 @@ const netlink = openNetlink(12, {
   },
 });
 const forks = createRun({ onStart: () => cost.forks++ });
-const dataplane = createNftablesDataplane({ netlink, run: forks });
+const journal = openCommitJournal();
+const dataplane = createNftablesDataplane({ netlink, run: forks, journal });
 
 /** As an operator's hand. */
 async function nft(input: string): Promise<string> {
@@ -339,6 +342,44 @@ t.test("what others do to the table is seen and undone, in one pass", async (t) 
     t.equal((await converge(full)).length, changes, `changes after ${input}`);
   }
   t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
+});
+
+t.test("of elements that others touched only these are read, of the rest of the table all", async (t) => {
+  const costOf = async (input: string) => {
+    await nft(input);
+    Object.assign(cost, { sends: 0, forks: 0 });
+    const observed = await dataplane.observe(signal);
+    const { sends, forks } = cost;
+    const stranger = createNftablesDataplane({ netlink, run: createRun() });
+    const { table, foreign } = await stranger.observe(signal);
+    t.same(observed.table, table, input);
+    t.same(observed.foreign, foreign, input);
+    return { sends, forks };
+  };
+  await converge(full);
+  const byKey = { sends: 3, forks: 0 };
+  t.same(await costOf("delete element ip natgw fip_in { 203.0.113.10 }"), byKey);
+  t.same(
+    await costOf("add element ip natgw fip_in { 203.0.113.10 : 10.0.1.77, 203.0.113.99 : 10.0.1.1 }"),
+    byKey,
+  );
+  t.same(await costOf("flush map ip natgw snat_r"), byKey);
+  t.same(
+    await costOf("add element ip natgw snat_p { 10.9.0.0-10.9.0.9 . 0.0.0.0-0.0.0.15 : 203.0.113.14 }"),
+    byKey,
+  );
+  const many = Array.from({ length: 300 }, (_, at) => `10.8.${at >> 8}.${at & 255} : 203.0.113.10`);
+  t.same(await costOf(`add element ip natgw fip_out { ${many} }`), { sends: 3, forks: 0 }, "one map whole");
+  t.same(await costOf("add table ip6 stranger"), { sends: 2, forks: 0 });
+  t.same(await costOf("add table ip stranger"), { sends: 3, forks: 1 }, "which is listed");
+  t.same(await costOf("delete table ip6 stranger; delete table ip stranger"), { sends: 3, forks: 0 });
+  for (const input of [
+    "add rule ip natgw pre accept",
+    "delete table ip natgw_guard",
+    "add set ip natgw other { type ipv4_addr; }",
+  ])
+    t.match(await costOf(input), { forks: 2 }, `after ${input} all is read`);
+  await converge(full);
 });
 
 t.test("another writer between plan and commit is never overwritten unseen", async (t) => {

@@ -282,7 +282,7 @@ t.test("FIPs and DNATs have a say in the flows with their ends, and in no other"
         }
       },
     ),
-    { numRuns: 1_000 },
+    { numRuns: 2_500 },
   );
   t.ok(moved > 100, `${moved} flows were judged otherwise`);
 });

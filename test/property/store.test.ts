@@ -49,7 +49,7 @@ t.test("what is written is read back, across groups, compactions and reopenings"
       }
       compactions += disk.calls.filter((call) => call === "rename").length - 1;
     }),
-    { numRuns: 40 },
+    { numRuns: 100 },
   );
   t.ok(compactions > 10, `${compactions} compactions`);
 });

@@ -41,15 +41,15 @@ export async function listNamespaces(): Promise<readonly string[]> {
 /** Ends every process inside a namespace and removes it; one that is gone already is fine. */
 export async function deleteNamespace(name: string): Promise<void> {
   if (!(await listNamespaces()).includes(name)) return;
-  await until(`the end of the processes in ${name}`, async () => {
-    const pids = await pidsIn(name);
-    for (const pid of pids) killIfAlive(pid);
-    return pids.length === 0;
-  });
   try {
+    await until(`the end of the processes in ${name}`, async () => {
+      const pids = await pidsIn(name);
+      for (const pid of pids) killIfAlive(pid);
+      return pids.length === 0;
+    });
     await run("ip", ["netns", "delete", name]);
   } catch (error) {
-    // Two test files may sweep up after the same dead one.
+    // Two may sweep up after the same dead one.
     if ((await listNamespaces()).includes(name)) throw error;
   }
 }

@@ -229,6 +229,42 @@ t.test("probing that is off, has nothing to ask or no link to ask on gives no an
   t.equal(fake.open, 0);
 });
 
+t.test("what others claim is heard, once, and no longer than it is listened to", async (t) => {
+  let links = [link, { ...link, index: 8, name: parseInterfaceName("eth0") as InterfaceName, mac: "" }];
+  const fakes = new Map<number, FakeLink>();
+  const { announcer } = setUp({
+    links: () => links,
+    openSocket: (index) => {
+      const fake = new FakeLink();
+      fake.open = 1;
+      fakes.set(index, fake);
+      return fake;
+    },
+  });
+  const other = ip("203.0.113.11");
+  const hear = () => [...announcer.hear(new Set([net1]))];
+  t.strictSame(hear(), [], "begins to listen");
+  t.strictSame([...fakes.keys()], [link.index], "where it is to, and nowhere else");
+  const push = (...packets: ArpPacket[]) => fakes.get(link.index)?.inbox.push(...packets.map(encodeArp));
+  push(...announcementsOf(theirs, eip), ...announcementsOf(ours, other), probeOf(theirs, other));
+  fakes.get(link.index)?.inbox.splice(1, 0, new Uint8Array(3));
+  t.strictSame(hear(), [[eip, theirs]], "neither its own, nor a question, nor what is no packet");
+  t.strictSame(hear(), []);
+
+  const first = fakes.get(link.index);
+  links = [{ ...link, index: 9 }];
+  t.strictSame(hear(), [], "a link that was made anew is another");
+  t.strictSame([first?.open, fakes.get(9)?.open], [0, 1]);
+  links = [];
+  t.strictSame(hear(), []);
+  t.equal(fakes.get(9)?.open, 0, "a link that is gone is left");
+  links = [link];
+  hear();
+  await announcer.stop();
+  t.equal(fakes.get(link.index)?.open, 0);
+  t.strictSame(hear(), [], "and nothing is opened after the end");
+});
+
 t.test("a probe ends with its signal and with stop", async (t) => {
   for (const end of ["signal", "stop"] as const) {
     const { fake, announcer } = setUp({ probeMs: 60_000 });

@@ -1,15 +1,18 @@
 /** The driver against tools that fail in every way, without a kernel. */
 import t from "tap";
 import { createIptablesDataplane } from "../../agent/kernel/iptables/dataplane.ts";
-import { type IptablesObserved, Ruleset } from "../../agent/kernel/iptables/ruleset.ts";
+import type { IptablesObserved } from "../../agent/kernel/iptables/known.ts";
+import { Ruleset } from "../../agent/kernel/iptables/ruleset.ts";
 import type { Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
+import type { CommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import type { CommandOptions, CommandOutput, Run } from "../../agent/kernel/run.ts";
 import { parseRule } from "../../lib/iptables/parse-rule.ts";
 import type { ChainRemovals } from "../../lib/iptables/removals.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
+import { type Commit, commitsSince } from "../../lib/nftables/commits.ts";
 import { FakeTable } from "../property/iptables-model.ts";
 import { emptyProgram, ip } from "../property/iptables-program.ts";
 
@@ -228,6 +231,56 @@ t.test("nft: a chain's listing that was cut short is not believed", async (t) =>
   kernel.list = (listing) => listing;
   t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
 });
+
+t.test(
+  "nft: of chains that others touched a listing counts where it is whole and nobody came since",
+  async (t) => {
+    const kernel = new FakeKernel();
+    let commits: Commit[] = [];
+    const journal: CommitJournal = {
+      restart: () => undefined,
+      witness: () => () => undefined,
+      since: (generation) => commitsSince(generation, commits),
+      forget: () => undefined,
+      close: () => undefined,
+    };
+    const meddle = (line: string, growth: number) => {
+      kernel.meddle(line);
+      const touched = { isRemade: false, growth: new Map([["EXCLUSIVE_DNAT", growth]]), keys: new Map() };
+      commits.push({ generation: kernel.generation, tables: new Map([["ip nat", touched]]) });
+    };
+    const dataplane = await converge(kernel, "nft", one, { ...kernel.stamps, journal });
+    const expectTrue = async (calls: readonly string[], what: string) => {
+      kernel.takeCalls();
+      const seen = await dataplane.observe(signal);
+      t.same(kernel.takeCalls(), calls, what);
+      const whole = await createIptablesDataplane({ run: kernel.run, variant: "nft" }).observe(signal);
+      t.same(textsOf(seen), textsOf(whole), what);
+    };
+    const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "nft", "nft"]];
+    const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
+    await dataplane.observe(signal);
+    meddle(line, 1);
+    await expectTrue([listing], "one chain");
+    meddle(line, 1);
+    kernel.list = (listing) => listing.replace(/-A .*\n$/, "");
+    await expectTrue([listing, ...all], "cut short");
+    meddle(line, 1);
+    kernel.list = () => "";
+    await expectTrue([listing, ...all], "not a listing");
+    meddle(line, 1);
+    kernel.list = (listing) => {
+      meddle(line, 1);
+      kernel.list = (listing) => listing;
+      return listing;
+    };
+    await expectTrue([listing, ...all], "somebody came since");
+    meddle(line, 1);
+    commits = [];
+    kernel.meddle(line);
+    await expectTrue(all, "a commit that is not told of");
+  },
+);
 
 for (const variant of ["nft", "legacy"] as const) {
   t.test(`${variant}: what is written during a reading is seen by the next`, async (t) => {

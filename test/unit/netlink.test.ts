@@ -333,6 +333,22 @@ t.test("what a dump says again is the very value of the last one", async (t) => 
     { numRuns: 500 },
   );
   t.pass("500 histories");
+  const table = new Recollection(decode);
+  const read = (...texts: readonly string[]) => {
+    table.begin();
+    for (const text of texts) {
+      const bytes = new TextEncoder().encode(text);
+      table.visit(viewOf(bytes), 0, bytes.length);
+    }
+    return table.end();
+  };
+  const [ab, ac, ad] = read("ab", "ac", "ad");
+  const isSame = (one: readonly unknown[], ...others: readonly unknown[]) =>
+    one.length === others.length && one.every((value, at) => value === others[at]);
+  t.ok(isSame(read("ab", "ad"), ab, ad), "behind one that is gone too");
+  const [, ae] = read("ab", "ae", "ad");
+  t.ok(isSame(read("ab", "ae", "ad"), ab, ae, ad), "and behind one that came");
+  t.notOk(isSame(read("ac"), ac));
 });
 
 const ping = { type: 20, flags: 0, payload: new Uint8Array(0) };

@@ -3,8 +3,8 @@ import t from "tap";
 import type { AnswerTo, ConversingConnection, DumpVisitor } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { createNftablesDataplane } from "../../agent/kernel/nftables/dataplane.ts";
+import type { CommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { listOthers } from "../../agent/kernel/nftables/read.ts";
-import { nextGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import type { Run } from "../../agent/kernel/run.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { makeCidr } from "../../lib/model/ipv4.ts";
@@ -18,6 +18,7 @@ import {
   parseErrorOffset,
 } from "../../lib/netlink/message.ts";
 import { barrierTables, wantedBarrier } from "../../lib/nftables/barrier.ts";
+import { type Commit, commitsSince, nextGeneration } from "../../lib/nftables/commits.ts";
 import { forEachElement } from "../../lib/nftables/decode-elements.ts";
 import { encodeAdd, encodeDelete, isElementMessage, keyAt } from "../../lib/nftables/encode-elements.ts";
 import { foreignTable, isListable, linesNaming, parseListing } from "../../lib/nftables/foreign.ts";
@@ -178,7 +179,28 @@ function asListed(line: string): object {
   return { rule: { chain: "forward", expr } };
 }
 
-function world(options: { readonly nowMs?: () => number } = {}) {
+/** A journal that was told of every commit from the beginning on. */
+class FakeJournal implements CommitJournal {
+  commits: Commit[] = [];
+  onRestart: () => void = () => undefined;
+
+  restart = () => this.onRestart();
+  witness = () => () => undefined;
+  since = (generation: number) => commitsSince(generation, this.commits);
+  forget = () => undefined;
+  close = () => undefined;
+
+  tell(generation: number, ...keys: readonly string[]): void {
+    const touched = {
+      isRemade: false,
+      growth: new Map(),
+      keys: new Map([["fip_in", new Set(keys)] as const]),
+    };
+    this.commits.push({ generation, tables: new Map([["ip natgw", touched]]) });
+  }
+}
+
+function world(options: { readonly nowMs?: () => number; readonly journal?: CommitJournal } = {}) {
   const kernel = new FakeKernel();
   const nft = new FakeNft();
   nft.onLoad = () => kernel.generation++;
@@ -281,6 +303,48 @@ t.test("another writer's commit has everything read again; a writer without paus
     code: "netlink-failed",
     message: /during each of 5 readings/,
   });
+});
+
+t.test("what was committed while touched elements were read is read too", async (t) => {
+  const journal = new FakeJournal();
+  const { kernel, dataplane, converge } = world({ journal });
+  await converge(two);
+  const commit = (key: string, isTold = true) => {
+    kernel.generation++;
+    kernel.elements.fip_in.delete(key);
+    if (isTold) journal.tell(kernel.generation, key);
+  };
+  const missing = async () => [...dataplane.missing(two, await dataplane.observe(signal)).keys()];
+  let restarts = 0;
+  journal.onRestart = () => restarts++;
+  journal.commits = [];
+  commit("203.0.113.1");
+  kernel.beforeGet = () => {
+    kernel.beforeGet = () => undefined;
+    commit("203.0.113.2");
+  };
+  kernel.asked.length = 0;
+  t.same(await missing(), ["fips/f1", "fips/f2"]);
+  const byKey = [
+    "fip_in 203.0.113.1",
+    "generation",
+    "fip_in 203.0.113.1",
+    "fip_in 203.0.113.2",
+    "generation",
+  ];
+  t.same(kernel.asked, ["generation", ...byKey]);
+  t.equal(restarts, 0);
+
+  kernel.elements.fip_in.set("203.0.113.2", "10.0.0.2");
+  commit("203.0.113.99");
+  commit("203.0.113.98", false);
+  t.same(await missing(), ["fips/f1"], "what the journal does not tell of in time has all read");
+  t.equal(restarts, 1);
+  await dataplane.apply(dataplane.plan(two, await dataplane.observe(signal), "open"), signal);
+  journal.tell(kernel.generation, "203.0.113.1", "203.0.113.2");
+  commit("203.0.113.2");
+  t.same(await missing(), ["fips/f2"], "on top of an own commit");
+  t.equal(restarts, 1, "too");
 });
 
 t.test("somebody who writes while elements are read back has everything read again", async (t) => {

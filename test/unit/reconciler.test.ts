@@ -1,12 +1,13 @@
 /** The small parts of the reconciler: the loop, backing off, isolating culprits, asking the wire, ending flows. */
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
-import type { PassReport } from "../../agent/api/ports.ts";
-import type { AddressOnLink, Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
+import type { PassReport, StatePort } from "../../agent/api/ports.ts";
+import type { Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
 import { atOnce } from "../../agent/reconciler/by-turns.ts";
 import type { PassFindings, PassParts } from "../../agent/reconciler/findings.ts";
 import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
 import { isolate } from "../../agent/reconciler/isolate.ts";
+import { writeAhead } from "../../agent/reconciler/ledger-keeper.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../agent/reconciler/loop.ts";
 import { NarrowPass } from "../../agent/reconciler/narrow-pass.ts";
 import { type Circumstances, createLookAhead, type Outlook } from "../../agent/reconciler/outlook.ts";
@@ -15,7 +16,13 @@ import { Setbacks } from "../../agent/reconciler/setbacks.ts";
 import { Sweeper } from "../../agent/reconciler/sweeper.ts";
 import { Turnstile } from "../../agent/reconciler/turnstile.ts";
 import { Unswept } from "../../agent/reconciler/unswept.ts";
-import { emptyState, reduce, type StateChange } from "../../lib/admission/state.ts";
+import {
+  emptyState,
+  type LedgerAddress,
+  reduce,
+  type State,
+  type StateChange,
+} from "../../lib/admission/state.ts";
 import { type Flow, viewOf } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
@@ -189,13 +196,11 @@ t.test("the prober asks once, leaves out meanwhile, and asks again about conflic
   let nowMs = 0;
   const asked: Ipv4[][] = [];
   let answer = Promise.withResolvers<ReadonlyMap<Ipv4, string>>();
-  const announcer: Announcer = {
-    probe: (addresses: readonly AddressOnLink[]) => {
+  const announcer: Pick<Announcer, "probe"> = {
+    probe: (addresses) => {
       asked.push(addresses.map(({ address }) => address));
       return answer.promise;
     },
-    announce: () => {},
-    stop: async () => {},
   };
   let wakes = 0;
   const prober = new Prober({ announcer, nowMs: () => nowMs, onAnswer: () => wakes++, onFailure: () => {} });
@@ -321,6 +326,56 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
     t.match(compiled.blocked.get("eips/own"), { isAccepted: false, reason: "Conflict" });
     t.strictSame([...addresses.remove, ...addresses.ledgerMissing], []);
   }
+});
+
+t.test("rules that name the same EIPs do not have addresses planned anew", async (t) => {
+  let named = ["203.0.113.1", "203.0.113.2"].map(ip);
+  const dataplane = {
+    eipsIn: () => new Set(named),
+    plan: () => ({ changes: [], steps: [] }),
+  } as unknown as Dataplane;
+  const lookAhead = createLookAhead(dataplane, {
+    vpcInterface: "eth0" as InterfaceName,
+    externalInterface: "net1" as InterfaceName,
+    fallbackGateway: undefined,
+    eipBinding: "address",
+  });
+  const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
+  const circumstances: Circumstances = {
+    gate: "open",
+    expiredLeases: new Set(),
+    probing: new Set(),
+    addressConflicts: new Map(),
+    quarantined: new Map(),
+  };
+  const look = () => atOnce(lookAhead(emptyState, { network, rules: {} }, circumstances)).addresses;
+  const first = look();
+  t.equal(look(), first);
+  named = named.slice(1);
+  t.not(look(), first);
+});
+
+t.test("an address that somebody took away is written down already", async (t) => {
+  const entry = { interface: "net1" as InterfaceName, address: ip("203.0.113.1"), prefixLength: 24 };
+  const other = { ...entry, prefixLength: 25 };
+  const state = reduce(emptyState, [{ type: "ledger-add", entry }]);
+  const written: StateChange[] = [];
+  const store = {
+    current: state,
+    transact: async (decide: (state: State) => { readonly changes: readonly StateChange[] }) => {
+      written.push(...decide(state).changes);
+    },
+  } as unknown as StatePort;
+  const outlookOf = (...entries: readonly LedgerAddress[]) =>
+    ({
+      addresses: { add: entries.map((entry) => ({ entry })), remove: [], ledgerMissing: [] },
+      compiled: { program: { eips: [{ address: entry.address }] } },
+      own: new Set(),
+    }) as unknown as Outlook;
+  await writeAhead(store, outlookOf(entry), new Set());
+  t.same(written, []);
+  await writeAhead(store, outlookOf(entry, other), new Set());
+  t.same(written, [{ type: "ledger-add", entry: other }]);
 });
 
 t.test("the timer alone asks for a sweep where the last one found something", async (t) => {

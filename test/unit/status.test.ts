@@ -189,6 +189,7 @@ t.test("the judge", async (t) => {
   const compiled = compile(state.desired, context);
   const evidence = (more: Partial<Evidence> = {}): Evidence => ({
     missing: new Map(),
+    contested: new Map(),
     contradicted: new Map(),
     isForwarding: true,
     isHeldBack: false,
@@ -228,6 +229,20 @@ t.test("the judge", async (t) => {
     ready: { holds: false, reason: "Quarantined", message: "EINVAL" },
   });
   t.ok(verdict?.isSettled, "who waits for it is answered");
+
+  const claimed = new Map([["eips/a" as ObjectId, "02:00:00:00:00:99 claims 203.0.113.10 too"]]);
+  t.strictSame(readyUnder({ contested: claimed }), ["routes/r"], "what somebody else claims is not Ready");
+  const contested = judge(state.desired, compiled, evidence({ contested: claimed }));
+  t.match(contested.get("eips/a" as ObjectId), {
+    programmed: { holds: true },
+    ready: { reason: "AddressConflict", message: /^02:00:00:00:00:99/ },
+    isSettled: true,
+  });
+  t.match(contested.get("fips/f" as ObjectId), {
+    programmed: { holds: true },
+    ready: { reason: "EipNotReady" },
+    isSettled: true,
+  });
 });
 
 t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", async (t) => {

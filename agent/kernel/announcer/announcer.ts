@@ -9,6 +9,7 @@ import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
 import type { AddressOnLink, Announcer } from "../seams.ts";
+import { ClaimListener } from "./claim-listener.ts";
 import { openArpSocket, type PacketSocket } from "./packet-socket.ts";
 import { probeLink } from "./probe.ts";
 import { broadcastAll } from "./send.ts";
@@ -42,10 +43,12 @@ class ArpAnnouncer implements Announcer {
   readonly #campaigns = new Set<Promise<void>>();
   /** The newest campaign of each address: an older one leaves it alone. */
   readonly #newest = new Map<Ipv4, symbol>();
+  readonly #listener: ClaimListener;
   readonly #complain: (failure: { readonly link: InterfaceName; readonly code: string }) => void;
 
   constructor(options: AnnouncerOptions) {
     this.#options = options;
+    this.#listener = new ClaimListener(options.openSocket ?? openArpSocket);
     this.#complain = atMostOncePer(complaintPeriodMs, (failure, times) =>
       options.log.warn({ ...failure, times }, "a link does not take ARP"),
     );
@@ -72,6 +75,14 @@ class ArpAnnouncer implements Announcer {
     return new Map(answers.flatMap((claims) => [...(claims ?? [])]));
   }
 
+  /** Links that are missing are passed over. Throws `internal` where no packet socket can be opened. */
+  hear(names: ReadonlySet<InterfaceName>): ReadonlyMap<Ipv4, Mac> {
+    if (this.#stop.signal.aborted) return new Map();
+    const links = this.#options.links().filter(({ name }) => names.has(name));
+    const claims = this.#listener.hear(new Set(links.map(({ index }) => index)));
+    return new Map([...claims].filter(([, mac]) => !this.#isOwn(mac)));
+  }
+
   announce(addresses: readonly AddressOnLink[]): void {
     if (this.#stop.signal.aborted || addresses.length === 0) return;
     const campaign = this.#campaign(addresses);
@@ -81,6 +92,7 @@ class ArpAnnouncer implements Announcer {
 
   async stop(): Promise<void> {
     this.#stop.abort();
+    this.#listener.close();
     await Promise.all(this.#campaigns);
   }
 

@@ -34,6 +34,9 @@ export function openArpSocket(linkIndex: number): PacketSocket {
   };
 }
 
+/** What `receive` is to be given. More than the longest ARP packet: what is longer is cut, and none of ours. */
+export const arpBufferBytes = 128;
+
 /** Room for thousands of answers that come at once: on a veth they are there before the send returns. */
 const receiveBufferBytes = 4 << 20;
 

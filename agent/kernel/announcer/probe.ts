@@ -2,14 +2,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { claimOf, decodeArp, encodeArp, type Mac, probeOf } from "../../../lib/arp/packet.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import type { PacketSocket } from "./packet-socket.ts";
+import { arpBufferBytes, type PacketSocket } from "./packet-socket.ts";
 import { broadcastAll } from "./send.ts";
 
 /** Each address is asked for this often, one packet being easily lost. */
 const waves = 2;
 const pollMs = 10;
-/** More than the longest ARP packet: what is longer is cut, and none of ours. */
-const bufferBytes = 128;
 
 export interface ProbeRequest {
   readonly mac: Mac;
@@ -33,7 +31,7 @@ export async function probeLink(
 ): Promise<{ readonly claims: ReadonlyMap<Ipv4, Mac>; readonly failure: string | undefined }> {
   const asked = new Set(addresses);
   const claims = new Map<Ipv4, Mac>();
-  const buffer = new Uint8Array(bufferBytes);
+  const buffer = new Uint8Array(arpBufferBytes);
   const takeAnswers = () => {
     for (;;) {
       const length = socket.receive(buffer);

@@ -25,13 +25,8 @@ import {
 } from "../../../lib/plan/iptables-owned.ts";
 import { planPart } from "../../../lib/plan/iptables-part.ts";
 import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
-import {
-  type IptablesObserved,
-  type IptablesStep,
-  type Refused,
-  Ruleset,
-  type RulesetOptions,
-} from "./ruleset.ts";
+import type { IptablesObserved, IptablesStep } from "./known.ts";
+import { type Refused, Ruleset, type RulesetOptions } from "./ruleset.ts";
 
 export interface IptablesSteps {
   readonly steps: readonly IptablesStep[];
@@ -49,6 +44,7 @@ export function createIptablesDataplane(options: RulesetOptions): Dataplane<Ipta
 class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   readonly #ruleset: Ruleset;
   readonly #layouts = new WeakMap<Program, Layout>();
+  readonly #eips = new WeakMap<RuleDump, ReadonlySet<Ipv4>>();
   readonly #indexes = new WeakMap<readonly Rule[], ReadonlyMap<string, Rule>>();
 
   readonly shortcut: Shortcut<IptablesObserved, IptablesSteps> = {
@@ -81,7 +77,9 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   }
 
   eipsIn({ rules }: IptablesObserved): ReadonlySet<Ipv4> {
-    return eipsNamed(rules);
+    const eips = this.#eips.get(rules) ?? eipsNamed(rules);
+    this.#eips.set(rules, eips);
+    return eips;
   }
 
   isGateClosed({ rules, barrier }: IptablesObserved): boolean {

@@ -3,8 +3,9 @@
  * commit of any writer raises by one; with legacy, whose kernel interface counts nothing, a digest of the tables. While
  * the stamp is what it was, or what own commits alone have made of it, what was read stays true but for what was written.
  *
- * So a look at a ruleset at rest costs no process, and a look after own writes that of what they touched. All of it is
- * read at the start, when somebody else wrote, when a transaction came to a bad end, and every few minutes all the same.
+ * So a look at a ruleset at rest costs no process, and a look after writes that of what they touched: own ones say so
+ * themselves, those of others the journal of commits. All of it is read at the start, where nothing tells what was touched
+ * or it is much, when a transaction came to a bad end, and every few minutes all the same.
  */
 import { type ChainRemovals, removalsOf } from "../../../lib/iptables/removals.ts";
 import {
@@ -14,30 +15,26 @@ import {
   type Transaction,
 } from "../../../lib/iptables/restore.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
-import { parseChain, parseTable, type RuleDump, splitSave } from "../../../lib/iptables/save.ts";
+import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
+import { touchedChains } from "../../../lib/iptables/touched.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { nextGeneration } from "../../../lib/nftables/commits.ts";
 import { type EditLimits, editsByHandle, editsByTool } from "../../../lib/plan/iptables-chain.ts";
-import { isSameMap, keepWhile } from "../../../lib/remember.ts";
+import { keepWhile } from "../../../lib/remember.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
-import { nextGeneration } from "../nftables/transaction.ts";
+import type { CommitJournal } from "../nftables/journal.ts";
 import type { Run } from "../run.ts";
-import { listChain, lostRace, type Refusal, restore, save, type Variant } from "./tools.ts";
-
-export interface IptablesObserved {
-  readonly rules: RuleDump;
-  /** The nftables tables of guard and gate; `undefined` with legacy, where they are chains of the filter table. */
-  readonly barrier: ObservedBarrier | undefined;
-}
-
-export type IptablesStep =
-  | { readonly kind: "rules"; readonly transaction: Transaction }
-  | { readonly kind: "barrier"; readonly input: string };
+import { type IptablesObserved, type IptablesStep, isDue, isSameReading, type Known } from "./known.ts";
+import { orUndefined, readAll, readChains } from "./read.ts";
+import { lostRace, type Refusal, restore, type Variant } from "./tools.ts";
 
 export interface RulesetOptions {
   readonly run: Run;
   /** The variant, or how to choose it: asked by each observation until it answers. */
   readonly variant: Variant | VariantChooser;
   readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
+  /** Without it all is read whenever somebody else wrote. */
+  readonly journal?: CommitJournal;
   /** `undefined` where it could not be taken: then nothing is proved. */
   readonly readLegacyDigest?: () => Promise<string | undefined>;
   /** With nft: takes rules away while the generation is this one. @returns false where nothing was changed */
@@ -57,23 +54,13 @@ export interface Refused {
   readonly transaction: Transaction;
 }
 
-interface Known {
-  readonly observed: IptablesObserved;
-  /** As own commits have left it; `undefined` where nothing tells. */
-  readonly stamp: number | string | undefined;
-  /** Own writes since `observed`. */
-  readonly written: readonly IptablesStep[];
-  readonly auditedAtMs: number;
-}
-
-/** Between two readings of all of a ruleset that did not move. */
-const auditIntervalMs = 600_000;
 /** Chains that are listed one by one sooner than the whole is: each costs a process. */
 const mostListings = 2;
 
 export class Ruleset {
   readonly #run: Run;
   readonly #readGeneration: RulesetOptions["readGeneration"];
+  readonly #journal: CommitJournal | undefined;
   readonly #readLegacyDigest: RulesetOptions["readLegacyDigest"];
   readonly #removeByHandle: RulesetOptions["removeByHandle"];
   #variant: Variant | VariantChooser;
@@ -83,9 +70,11 @@ export class Ruleset {
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
   readonly #keep = keepWhile(isSameReading);
 
-  constructor({ run, variant, readGeneration, readLegacyDigest, removeByHandle }: RulesetOptions) {
+  constructor(options: RulesetOptions) {
+    const { run, variant, journal, readGeneration, readLegacyDigest, removeByHandle } = options;
     this.#run = run;
     this.#variant = variant;
+    this.#journal = journal;
     this.#readGeneration = readGeneration;
     this.#readLegacyDigest = readLegacyDigest;
     this.#removeByHandle = removeByHandle;
@@ -136,9 +125,9 @@ export class Ruleset {
     if (typeof this.#variant === "function") this.#variant = await this.#variant(signal);
     const stamp = await this.#stamp(signal);
     const known = this.#known;
-    if (known === undefined || stamp === undefined || stamp !== known.stamp || isDue(known))
-      return this.#audit(stamp, signal);
-    return (await this.#follow(known, signal)) ?? this.#audit(stamp, signal);
+    if (known === undefined || stamp === undefined || isDue(known)) return this.#audit(signal);
+    const read = stamp === known.stamp ? this.#follow(known, signal) : this.#catchUp(known, signal);
+    return (await read) ?? this.#audit(signal);
   }
 
   /** The last reading, where the stamp proves it and no other is due. */
@@ -218,6 +207,8 @@ export class Ruleset {
   }
 
   #noteWritten(step: IptablesStep): void {
+    // A transaction may be of any size, and is read back without its events.
+    this.#journal?.restart();
     if (this.#known === undefined) return;
     const { stamp, written } = this.#known;
     const next = typeof stamp === "number" ? nextGeneration(stamp) : undefined;
@@ -240,7 +231,22 @@ export class Ruleset {
     return this.#learn({ rules, barrier }, stamp, known.auditedAtMs);
   }
 
-  async #audit(stamp: Known["stamp"], signal: AbortSignal): Promise<IptablesObserved> {
+  /** The last reading with those few chains listed again that somebody touched since; `undefined` where more may be otherwise. */
+  async #catchUp(known: Known, signal: AbortSignal): Promise<IptablesObserved | undefined> {
+    const { observed, stamp, written, auditedAtMs } = known;
+    if (written.length > 0 || typeof stamp !== "number") return undefined;
+    const commit = this.#journal?.since(stamp);
+    const touched = commit && touchedChains(commit, observed.rules);
+    if (commit === undefined || touched === undefined || touched.length > mostListings) return undefined;
+    const rules = await orUndefined(this.#readRules(observed.rules, touched, signal));
+    if (rules === undefined || !differsByEdits(observed.rules, rules, touched)) return undefined;
+    if ((await this.#stamp(signal)) !== commit.generation) return undefined;
+    return this.#learn({ rules, barrier: observed.barrier }, commit.generation, auditedAtMs);
+  }
+
+  async #audit(signal: AbortSignal): Promise<IptablesObserved> {
+    this.#journal?.restart();
+    const stamp = await this.#stamp(signal);
     const auditedAtMs = performance.now();
     const before: RuleDump = this.#known?.observed.rules ?? new Map();
     const [rules, barrier] = await Promise.all([this.#readAll(before, signal), this.#readBarrier(signal)]);
@@ -250,41 +256,27 @@ export class Ruleset {
 
   #learn(read: IptablesObserved, stamp: Known["stamp"], auditedAtMs: number): IptablesObserved {
     const observed = this.#keep(read);
+    if (typeof stamp === "number") this.#journal?.forget(stamp);
     this.#known = { observed, stamp, written: [], auditedAtMs };
     this.#expected = undefined;
     return observed;
   }
 
-  /** With legacy any one chain costs as much as all. */
-  async #readRules(
+  /** @param edited the chains that may read otherwise; any where `undefined` */
+  #readRules(
     before: RuleDump,
     edited: readonly EditedChain[] | undefined,
     signal: AbortSignal,
   ): Promise<RuleDump> {
+    // With legacy any one chain costs as much as all.
     if (this.variant === "legacy" || edited === undefined || edited.length > mostListings)
       return this.#readAll(before, signal);
-    const rules = new Map(before);
-    await Promise.all(
-      edited.map(async ({ table, chain }) => {
-        const text = await listChain(this.variant, { table, chain }, this.#run, signal);
-        const chains = rules.get(table);
-        rules.set(table, new Map(chains).set(chain, parseChain(chain, text, chains?.get(chain))));
-      }),
-    );
-    return rules;
+    return readChains(edited, before, this.variant, this.#run, signal);
   }
 
-  /** A dump that was cut short between two tables looks whole: that a table is not there is believed at the second look. */
-  async #readAll(before: RuleDump, signal: AbortSignal): Promise<RuleDump> {
-    const needed: readonly TableName[] =
-      this.variant === "nft" ? ["nat", "mangle"] : ["nat", "mangle", "filter"];
-    const read = async () => splitSave(await save(this.variant, this.#run, signal), needed);
-    const tables = await read();
-    const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
+  #readAll(before: RuleDump, signal: AbortSignal): Promise<RuleDump> {
     const near = this.#expected === undefined ? before : joinDumps(before, this.#expected);
-    return new Map(
-      (isWhole ? tables : await read()).map((one) => [one.table, parseTable(one, near.get(one.table))]),
-    );
+    return readAll(near, this.variant, this.#run, signal);
   }
 
   async #readBarrier(signal: AbortSignal): Promise<ObservedBarrier | undefined> {
@@ -293,25 +285,14 @@ export class Ruleset {
 
   /** `undefined` where nothing tells whether the ruleset moved. */
   async #stamp(signal: AbortSignal): Promise<Known["stamp"]> {
-    return this.variant === "nft" ? this.#readGeneration?.(signal) : this.#readLegacyDigest?.();
+    if (this.variant === "legacy") return this.#readLegacyDigest?.();
+    const witness = this.#journal?.witness();
+    const generation = await this.#readGeneration?.(signal);
+    if (generation !== undefined) witness?.(generation);
+    return generation;
   }
 }
 
 function isOfTable(step: IptablesStep, table: TableName): boolean {
   return step.kind === "rules" && step.transaction.table === table;
-}
-
-function isDue({ auditedAtMs }: Known): boolean {
-  return performance.now() - auditedAtMs >= auditIntervalMs;
-}
-
-/** The chains of `one`, and in their place those that `other` has. */
-function joinDumps(one: RuleDump, other: RuleDump): RuleDump {
-  const joined = new Map(one);
-  for (const [table, chains] of other) joined.set(table, new Map([...(one.get(table) ?? []), ...chains]));
-  return joined;
-}
-
-function isSameReading(one: IptablesObserved, other: IptablesObserved): boolean {
-  return isSameMap(one.rules, other.rules) && JSON.stringify(one.barrier) === JSON.stringify(other.barrier);
 }

@@ -6,6 +6,7 @@
  * an errno like any other here. package-socket.ts is the other one; docs/adr/0002-netlink.md says which serves what.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
+import { putU32 } from "../../../lib/netlink/attributes.ts";
 import { close, errnoName, libcFunction, sendto, setSocketOption, socket } from "../libc.ts";
 import { explainAndFilter } from "./options.ts";
 
@@ -30,6 +31,8 @@ export interface NetlinkSocket {
 export interface NetlinkSocketOptions {
   /** The longest send, where it is to be more than the system's 200 KiB or so; needs CAP_NET_ADMIN. Nothing is reserved. */
   readonly sendBufferBytes?: number;
+  /** Multicast groups to join, as a mask. An overrun is an errno of the next `receive` then. */
+  readonly groups?: number;
 }
 
 /** Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol. */
@@ -39,6 +42,7 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
   if (options.sendBufferBytes !== undefined) {
     setSocketOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, options.sendBufferBytes);
   }
+  if (options.groups !== undefined) join(fd, options.groups);
 
   let sending: Uint8Array | undefined;
   let isClosed = false;
@@ -85,9 +89,21 @@ export function createSocket(protocol: number): number {
   return fd;
 }
 
+function join(fd: number, groups: number): void {
+  const address = Uint8Array.from(kernelAddress);
+  putU32(address, 8, groups);
+  const result = bind(fd, address, address.length);
+  if (result === 0) return;
+  close(fd);
+  throw new GatewayError("netlink-failed", `netlink groups ${groups}: ${errnoName(-result)}`);
+}
+
 /** `struct sockaddr_nl` of port 0, the kernel. Little-endian, like all that the agent is built for. */
 export const kernelAddress = Uint8Array.of(16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
+const bind = libcFunction<[fd: number, address: Uint8Array, length: number]>(
+  "int bind(int, void *, uint32_t)",
+);
 const recvfrom = libcFunction<
   [fd: number, buffer: Uint8Array, length: number, flags: number, from: Uint8Array, fromLength: Uint8Array]
 >("long recvfrom(int, void *, size_t, int, void *, void *)");

@@ -9,7 +9,9 @@ export type Decode<T> = (view: DataView, start: number, end: number) => T | unde
 export class Recollection<T> {
   readonly #decode: Decode<T>;
   #last = new Transcript<T>();
+  /** What is read now, from where it differs from the last reading on. */
   #next: Transcript<T> | undefined;
+  /** Messages of the last reading that were met again, or are gone. */
   #visited = 0;
 
   constructor(decode: Decode<T>) {
@@ -30,12 +32,19 @@ export class Recollection<T> {
       return;
     }
     this.#next ??= this.#last.upTo(this.#visited);
-    this.#next.add(message, this.#decode(view, start, end));
+    // One that is gone is passed over; one that came stands between.
+    const at = [this.#visited, this.#visited + 1].find((index) => this.#last.holds(index, message));
+    if (at === undefined) this.#next.add(message, this.#decode(view, start, end));
+    else {
+      this.#next.add(message, this.#last.at(at));
+      this.#visited = at + 1;
+    }
   }
 
   /** Ends the reading. @returns all that was of interest; the same array as the last time where nothing differs */
   end(): readonly T[] {
-    if (this.#visited < this.#last.length) this.#next ??= this.#last.upTo(this.#visited);
+    if (this.#next === undefined && this.#visited < this.#last.length)
+      this.#next ??= this.#last.upTo(this.#visited);
     this.#last = this.#next ?? this.#last;
     this.begin();
     return this.#last.values;
@@ -58,6 +67,11 @@ class Transcript<T> {
   get values(): readonly T[] {
     this.#values ??= this.#decoded.filter((value) => value !== undefined);
     return this.#values;
+  }
+
+  /** What the message at `index` was decoded to. */
+  at(index: number): T | undefined {
+    return this.#decoded[index];
   }
 
   /** True where the message at `index` was just that. */

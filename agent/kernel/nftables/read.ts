@@ -46,7 +46,7 @@ export async function readTable(netlink: NetlinkConnection, signal: AbortSignal)
       signal,
       forget,
     );
-  await dump({ type: messageType.getTable, flags: 0, payload: anyHeader });
+  await dump(allTables);
   // The kernel refuses to dump sets of a table that is not there.
   if (reader.lines === undefined) return { table: { frame: undefined, elements: noElements }, others };
   await dump({ type: messageType.getChain, flags: 0, payload: inetHeader });
@@ -80,6 +80,21 @@ export async function visitElements(
   await netlink.dump(dumpElements(map), onMessage, signal, forget);
 }
 
+/** The tables of others as they are now, listed. */
+export async function readForeign(
+  netlink: NetlinkConnection,
+  run: Run,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const others: TableLabel[] = [];
+  const onMessage = (type: number, view: DataView, start: number, end: number) => {
+    const other = foreignTable(type, view, start, end);
+    if (other !== undefined) others.push(other);
+  };
+  await netlink.dump(allTables, onMessage, signal, () => others.splice(0));
+  return listOthers(others, run, signal);
+}
+
 /** What nft lists of the tables of others. It is for people: where nft cannot tell, a line says so. */
 export async function listOthers(
   others: readonly TableLabel[],
@@ -102,6 +117,8 @@ async function listOther(label: TableLabel, run: Run, signal: AbortSignal): Prom
     return [`${label} (not listed: ${error.message})`];
   }
 }
+
+const allTables: NetlinkMessage = { type: messageType.getTable, flags: 0, payload: anyHeader };
 
 /** An interrupted dump means that the generation moved, upon which the whole reading is made again. */
 function forget(): void {}

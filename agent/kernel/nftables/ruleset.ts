@@ -2,21 +2,26 @@
  * The ruleset as this process knows it. The kernel counts every commit; while that count is what own transactions make
  * of it, nobody else was here, and what was read stays true but for what was written, which is read back by key.
  *
- * So a look at a ruleset at rest costs one request. It is read whole at the start, when somebody else wrote (a rule of
- * iptables-nft suffices), when a transaction came to a bad end, and every few minutes all the same.
+ * So a look at a ruleset at rest costs one request. What others wrote the journal of commits tells: elements that they
+ * touched are read again, and their own tables listed. It is read whole at the start, when somebody touched more or nobody
+ * knows what, when a transaction came to a bad end, and every few minutes all the same.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { nextGeneration, touchedKeys } from "../../../lib/nftables/commits.ts";
 import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { encodeTransaction, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
-import { type FrameLines, frameLines } from "../../../lib/nftables/frame-lines.ts";
-import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import { isForeign } from "../../../lib/nftables/foreign.ts";
+import { type FrameLines, frameLines, readableMaps } from "../../../lib/nftables/frame-lines.ts";
 import type { ObservedTable } from "../../../lib/plan/nftables-compare.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import type { Run } from "../run.ts";
 import { applyBarrier, observeBarrier } from "./barrier.ts";
-import { listOthers, readMap, readTable } from "./read.ts";
-import { nextGeneration, type Outcome, readElements, readGeneration, transact } from "./transaction.ts";
+import type { CommitJournal } from "./journal.ts";
+import { listOthers, readForeign, readTable } from "./read.ts";
+import { rereadElements } from "./reread.ts";
+import { type Outcome, readGeneration, transact } from "./transaction.ts";
+import { after, isReadByKey, type Known, keysOf, type Written } from "./written.ts";
 
 export interface NftablesObserved {
   readonly generation: number;
@@ -36,41 +41,31 @@ export type NftablesStep =
 export interface RulesetOptions {
   readonly netlink: ConversingConnection;
   readonly run: Run;
+  /** Without it all is read whenever somebody else wrote. */
+  readonly journal?: CommitJournal;
   /** Longest time without a whole reading. */
   readonly auditIntervalMs?: number;
   /** Monotonic. */
   readonly nowMs?: () => number;
 }
 
-/** Own transactions since the last reading. */
-interface Written {
-  readonly transactions: readonly TableTransaction[];
-  readonly isBarrier: boolean;
-}
-
-interface Known {
-  readonly observed: NftablesObserved;
-  /** The generation that own transactions led to. */
-  readonly generation: number;
-  readonly written: Written | undefined;
-}
-
 const maxReadings = 5;
-/** Beyond that many elements, whole maps are read. */
-const maxReadByKey = 256;
 
 export class Ruleset {
   readonly #netlink: ConversingConnection;
   readonly #run: Run;
+  readonly #journal: CommitJournal | undefined;
   readonly #auditIntervalMs: number;
   readonly #nowMs: () => number;
   #known: Known | undefined;
   /** How this kernel tells a frame that it was given, where it uses other attributes than we. */
   #rendering: { readonly asked: FrameLines; readonly told: string } | undefined;
 
-  constructor({ netlink, run, auditIntervalMs = 600_000, nowMs = () => performance.now() }: RulesetOptions) {
+  constructor(options: RulesetOptions) {
+    const { netlink, run, journal, auditIntervalMs = 600_000, nowMs = () => performance.now() } = options;
     this.#netlink = netlink;
     this.#run = run;
+    this.#journal = journal;
     this.#auditIntervalMs = auditIntervalMs;
     this.#nowMs = nowMs;
   }
@@ -79,18 +74,18 @@ export class Ruleset {
   async current(signal: AbortSignal): Promise<NftablesObserved | undefined> {
     const known = this.#known;
     if (known === undefined || known.written !== undefined || this.#isDue(known)) return undefined;
-    return (await readGeneration(this.#netlink, signal)) === known.generation ? known.observed : undefined;
+    return (await this.#readGeneration(signal)) === known.generation ? known.observed : undefined;
   }
 
   async read(signal: AbortSignal): Promise<NftablesObserved> {
-    return (await this.follow(signal)) ?? this.#audit(signal);
+    return (await this.follow(signal)) ?? (await this.#catchUp(signal)) ?? this.#audit(signal);
   }
 
   /** The last reading with what was written since; `undefined` where somebody else wrote too, or another reading is due. */
   async follow(signal: AbortSignal): Promise<NftablesObserved | undefined> {
     const known = this.#known;
     if (known === undefined || this.#isDue(known)) return undefined;
-    if ((await readGeneration(this.#netlink, signal)) !== known.generation) return undefined;
+    if ((await this.#readGeneration(signal)) !== known.generation) return undefined;
     return known.written === undefined ? known.observed : this.#readBack(known, known.written, signal);
   }
 
@@ -112,6 +107,8 @@ export class Ruleset {
       known = after(known, step);
     }
     this.#known = known;
+    // Its events are not worth fetching: by key they are not read.
+    if (known.written?.transactions.some((one) => !isReadByKey(one))) this.#journal?.restart();
     return { kind: "done" };
   }
 
@@ -135,8 +132,9 @@ export class Ruleset {
     const { observed, generation } = known;
     if (written.transactions.some(({ frame }) => frame !== undefined)) return undefined;
     const barrier = written.isBarrier ? await observeBarrier(this.#run, signal) : observed.barrier;
-    const elements = await this.#readWritten(observed.table.elements, written.transactions, signal);
-    if ((await readGeneration(this.#netlink, signal)) !== generation) return undefined;
+    const keys = keysOf(written.transactions);
+    const elements = await rereadElements(this.#netlink, observed.table.elements, keys, signal);
+    if ((await this.#readGeneration(signal)) !== generation) return undefined;
     return this.#learn({
       ...observed,
       generation,
@@ -145,46 +143,51 @@ export class Ruleset {
     });
   }
 
-  async #readWritten(
-    before: Elements,
-    transactions: readonly TableTransaction[],
-    signal: AbortSignal,
-  ): Promise<Elements> {
-    const keys = mapNames.flatMap((map) => [...keysOf(map, transactions)].map((key) => ({ map, key })));
-    const elements: { [K in MapName]: Elements[K] } = { ...before };
-    if (keys.length > maxReadByKey) {
-      for (const map of new Set(keys.map((one) => one.map)))
-        elements[map] = await readMap(this.#netlink, map, signal);
-      return elements;
+  /** The last reading with the elements read again that somebody touched since; `undefined` where more may be otherwise. */
+  async #catchUp(signal: AbortSignal): Promise<NftablesObserved | undefined> {
+    const known = this.#known;
+    if (known === undefined || this.#isDue(known)) return undefined;
+    const { observed } = known;
+    const { frame, elements: before } = observed.table;
+    for (let reading = 1; reading <= maxReadings; reading++) {
+      const commit = this.#journal?.since(observed.generation);
+      const keys = commit && touchedKeys(commit, frame === undefined ? [] : readableMaps(frame));
+      if (commit === undefined || keys === undefined) return undefined;
+      const elements = await rereadElements(this.#netlink, before, keys, signal);
+      const isElsewhere = commit.tables.keys().some(isForeign);
+      const foreign = isElsewhere ? await readForeign(this.#netlink, this.#run, signal) : observed.foreign;
+      const { generation } = commit;
+      // The kernel counts a commit before it tells of it.
+      if ((await this.#readGeneration(signal)) !== generation) continue;
+      return this.#learn({ ...observed, generation, foreign, table: { frame, elements } });
     }
-    const values = await readElements(this.#netlink, keys, signal);
-    for (const [map, group] of Map.groupBy(keys.entries(), ([, one]) => one.map)) {
-      const copy = new Map(before[map]);
-      for (const [at, { key }] of group) {
-        const value = values[at];
-        if (value === undefined) copy.delete(key);
-        else copy.set(key, value);
-      }
-      elements[map] = copy;
-    }
-    return elements;
+    return undefined;
   }
 
   async #audit(signal: AbortSignal): Promise<NftablesObserved> {
     for (let reading = 1; reading <= maxReadings; reading++) {
-      const generation = await readGeneration(this.#netlink, signal);
+      this.#journal?.restart();
+      const generation = await this.#readGeneration(signal);
       const auditedAtMs = this.#nowMs();
       const { table, others } = await readTable(this.#netlink, signal);
       const barrier = await observeBarrier(this.#run, signal);
       const foreign = await listOthers(others, this.#run, signal);
-      if ((await readGeneration(this.#netlink, signal)) !== generation) continue;
+      if ((await this.#readGeneration(signal)) !== generation) continue;
       const frame = this.#recognize(table.frame, generation);
       return this.#learn({ generation, table: { ...table, frame }, barrier, foreign, auditedAtMs });
     }
     throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
   }
 
+  async #readGeneration(signal: AbortSignal): Promise<number> {
+    const witness = this.#journal?.witness();
+    const generation = await readGeneration(this.#netlink, signal);
+    witness?.(generation);
+    return generation;
+  }
+
   #learn(observed: NftablesObserved): NftablesObserved {
+    this.#journal?.forget(observed.generation);
     this.#known = { observed, generation: observed.generation, written: undefined };
     return observed;
   }
@@ -205,20 +208,4 @@ const barrierTimeoutMs = 10_000;
 /** The table was found and its elements looked at: nothing but one of them is wrong. */
 function isRefusedElement(outcome: Outcome): boolean {
   return outcome.kind === "refused" && outcome.fault !== undefined && isElementMessage(outcome.fault.message);
-}
-
-function after({ observed, generation, written }: Known, step: NftablesStep): Known {
-  const { transactions = [], isBarrier = false } = written ?? {};
-  return {
-    observed,
-    generation: nextGeneration(generation),
-    written:
-      step.kind === "table"
-        ? { transactions: [...transactions, step.transaction], isBarrier }
-        : { transactions, isBarrier: true },
-  };
-}
-
-function keysOf(map: MapName, transactions: readonly TableTransaction[]): ReadonlySet<string> {
-  return new Set(transactions.flatMap(({ add, remove }) => [...remove[map], ...add[map].keys()]));
 }

@@ -86,11 +86,6 @@ export async function readGeneration(netlink: ConversingConnection, signal: Abor
   return generation;
 }
 
-/** The generation after one more commit. The kernel leaves 0 out. */
-export function nextGeneration(generation: number): number {
-  return (generation + 1) >>> 0 || 1;
-}
-
 /** One transaction. It is given no signal: once begun it is finished. */
 export async function transact(
   netlink: ConversingConnection,

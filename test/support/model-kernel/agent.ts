@@ -120,6 +120,8 @@ export class ModelAgent {
       conntrack,
       announcer,
       prober: this.#prober,
+      // The wire of the model tells nothing unasked.
+      conflictWatch: { conflicts: new Map(), ask() {} },
       clock,
       epoch,
       frame: {
@@ -208,6 +210,7 @@ export class ModelAgent {
           ),
         );
       },
+      hear: () => new Map(),
       announce: () => {},
       stop: async () => {},
     };

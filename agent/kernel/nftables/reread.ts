@@ -1,0 +1,37 @@
+/** Reads elements that were touched since a reading, by key where they are few. */
+import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import type { ConversingConnection } from "../netlink/connection.ts";
+import { readMap } from "./read.ts";
+import { readElements } from "./transaction.ts";
+
+type Keys = ReadonlyMap<MapName, ReadonlySet<string>>;
+
+/** Beyond that many elements, whole maps are read. */
+export const maxReadByKey = 256;
+
+/** @returns `before` with what stands under the keys now; the maps of the others are those of `before` */
+export async function rereadElements(
+  netlink: ConversingConnection,
+  before: Elements,
+  keys: Keys,
+  signal: AbortSignal,
+): Promise<Elements> {
+  const touched = mapNames.flatMap((map) => [...(keys.get(map) ?? [])].map((key) => ({ map, key })));
+  const elements: { [K in MapName]: Elements[K] } = { ...before };
+  if (touched.length > maxReadByKey) {
+    for (const map of new Set(touched.map((one) => one.map)))
+      elements[map] = await readMap(netlink, map, signal);
+    return elements;
+  }
+  const values = await readElements(netlink, touched, signal);
+  for (const [map, group] of Map.groupBy(touched.entries(), ([, one]) => one.map)) {
+    const copy = new Map(before[map]);
+    for (const [at, { key }] of group) {
+      const value = values[at];
+      if (value === undefined) copy.delete(key);
+      else copy.set(key, value);
+    }
+    elements[map] = copy;
+  }
+  return elements;
+}

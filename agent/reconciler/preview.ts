@@ -1,0 +1,30 @@
+/** What a write would do, asked before it is made: `?dryRun=true` and `GET /v1/plan`. Changes nothing. */
+import type { State } from "../../lib/admission/state.ts";
+import type { FlowPredicate } from "../../lib/conntrack/flow.ts";
+import { compileContradicts } from "../../lib/conntrack/permits.ts";
+import type { Preview } from "../api/ports.ts";
+import type { PassParts } from "./findings.ts";
+import type { Pass } from "./pass.ts";
+
+const mostFlowsListed = 100;
+
+/** What a pass over `state` would change in the kernel as it is now, and which flows it would end. */
+export async function preview(
+  { dataplane, store, conntrack }: PassParts,
+  pass: Pass,
+  state: State,
+  signal: AbortSignal,
+): Promise<Preview> {
+  const seen = await pass.observe(signal);
+  if (pass.isUnadopted(state, seen)) return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
+  const { changes, compiled } = pass.foresee(state, seen);
+  const current = pass.foresee(store.current, seen).compiled;
+  const retired = new Set([...store.current.ledger.retired, ...dataplane.eipsIn(seen.rules)]);
+  const { network } = seen;
+  const willContradict = compileContradicts({ program: compiled.program, retired, network });
+  const contradictsNow = compileContradicts({ program: current.program, retired, network });
+  // Flows that are on their way out already are not this change's doing.
+  const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);
+  const { flows, total } = await conntrack.find(breaks, mostFlowsListed, signal);
+  return { changes, changesTotal: changes.length, flows: { total, items: flows } };
+}

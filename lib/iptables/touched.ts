@@ -1,0 +1,25 @@
+/** Which chains of iptables-nft commits touched. */
+import { type Commit, touchesBarrier } from "../nftables/commits.ts";
+import type { EditedChain } from "./restore.ts";
+import { tableNames } from "./rule.ts";
+import type { RuleDump } from "./save.ts";
+
+/**
+ * The chains of which rules came or went, among those that were read; `undefined` where more was touched: chains or tables
+ * that came or went, a policy, guard or gate. Tables that are not of iptables do not count.
+ */
+export function touchedChains({ tables }: Commit, read: RuleDump): readonly EditedChain[] | undefined {
+  if (touchesBarrier(tables)) return undefined;
+  const chains: EditedChain[] = [];
+  for (const table of tableNames) {
+    const touched = tables.get(`ip ${table}`);
+    if (touched === undefined) continue;
+    const known = read.get(table);
+    if (touched.isRemade || known === undefined) return undefined;
+    for (const [chain, growth] of touched.growth) {
+      if (!known.has(chain)) return undefined;
+      chains.push({ table, chain, growth });
+    }
+  }
+  return chains;
+}

@@ -1,0 +1,187 @@
+/**
+ * What commits touched, by the events of the group NFNLGRP_NFTABLES: a message for each rule, element, chain and so on
+ * that came or went, and after the last of a commit one with the generation that it made.
+ */
+import { GatewayError } from "../model/errors.ts";
+import {
+  attributeEnd,
+  attributeType,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+} from "../netlink/attributes.ts";
+import { barrierTables } from "./barrier.ts";
+import { forEachElement } from "./decode-elements.ts";
+import { type TableLabel, tableOf } from "./foreign.ts";
+import { type MapName, mapNames, tableName } from "./maps.ts";
+import { elementListAttribute, headerBytes, messageType, NFTA_GEN_ID, ruleAttribute } from "./wire.ts";
+
+/** One commit, or several in a row. */
+export interface Commit {
+  /** That it made, the last of several. */
+  readonly generation: number;
+  readonly tables: ReadonlyMap<TableLabel, Touched>;
+}
+
+/** What was touched of a table. */
+export interface Touched {
+  /** True where it was anything but rules and elements: the table itself, a chain, a set. */
+  readonly isRemade: boolean;
+  /** The chains whose rules came or went, and by how many rules each grew. */
+  readonly growth: ReadonlyMap<string, number>;
+  /** The keys of elements, where the table is `ip natgw`. */
+  readonly keys: ReadonlyMap<MapName, ReadonlySet<string>>;
+}
+
+/** The generation after one more commit. The kernel leaves 0 out. */
+export function nextGeneration(generation: number): number {
+  return (generation + 1) >>> 0 || 1;
+}
+
+/** Generations are counted around: the nearer way tells which is the earlier. */
+export function isBefore(one: number, other: number): boolean {
+  return ((one - other) | 0) < 0;
+}
+
+/** All that was committed after `generation`, as one; `undefined` where one of the commits is missing. */
+export function commitsSince(generation: number, commits: readonly Commit[]): Commit | undefined {
+  const tables: Tables = new Map();
+  let last = generation;
+  for (const commit of commits) {
+    if (!isBefore(generation, commit.generation)) continue;
+    if (commit.generation !== nextGeneration(last)) return undefined;
+    last = commit.generation;
+    for (const [label, touched] of commit.tables) add(tableIn(tables, label), touched);
+  }
+  return { generation: last, tables };
+}
+
+/**
+ * The keys that were touched in our maps, where nothing else of ours was, guard and gate included; `undefined` where it was.
+ *
+ * @param maps the maps that are as they should be
+ */
+export function touchedKeys(
+  { tables }: Commit,
+  maps: readonly MapName[],
+): ReadonlyMap<MapName, ReadonlySet<string>> | undefined {
+  if (touchesBarrier(tables)) return undefined;
+  const own = tables.get(`ip ${tableName}`);
+  if (own === undefined) return new Map();
+  const isElsewhere =
+    own.isRemade || own.growth.size > 0 || own.keys.keys().some((map) => !maps.includes(map));
+  return isElsewhere ? undefined : own.keys;
+}
+
+/** True where guard or gate was touched. */
+export function touchesBarrier(tables: Commit["tables"]): boolean {
+  return Object.values(barrierTables).some((name) => tables.has(`ip ${name}`));
+}
+
+/** Reads events in their order. */
+export class CommitReader {
+  #tables: Tables = new Map();
+
+  /**
+   * @returns the commit that ends with this message
+   * @throws GatewayError `unreadable` on what is no event of nf_tables: what was read is of no use then.
+   */
+  read(type: number, view: DataView, start: number, end: number): Commit | undefined {
+    if (type === messageType.newGeneration) {
+      const commit = { generation: generationIn(view, start, end), tables: this.#tables };
+      this.#tables = new Map();
+      return commit;
+    }
+    const label = tableOf(view, start, end);
+    if (type >> 8 !== messageType.newTable >> 8 || label === undefined)
+      throw unreadable(`a message of type ${type}`);
+    note(tableIn(this.#tables, label), label, type, view, start, end);
+    return undefined;
+  }
+}
+
+type Tables = Map<TableLabel, Touching>;
+
+interface Touching extends Touched {
+  isRemade: boolean;
+  readonly growth: Map<string, number>;
+  readonly keys: Map<MapName, Set<string>>;
+}
+
+function tableIn(tables: Tables, label: TableLabel): Touching {
+  const table = tables.get(label) ?? { isRemade: false, growth: new Map(), keys: new Map() };
+  tables.set(label, table);
+  return table;
+}
+
+function keysIn({ keys }: Touching, map: MapName): Set<string> {
+  const found = keys.get(map) ?? new Set();
+  keys.set(map, found);
+  return found;
+}
+
+function grow({ growth }: Touching, chain: string, rules: number): void {
+  growth.set(chain, (growth.get(chain) ?? 0) + rules);
+}
+
+function add(table: Touching, { isRemade, growth, keys }: Touched): void {
+  table.isRemade ||= isRemade;
+  for (const [chain, rules] of growth) grow(table, chain, rules);
+  for (const [map, touched] of keys) for (const key of touched) keysIn(table, map).add(key);
+}
+
+function note(
+  table: Touching,
+  label: TableLabel,
+  type: number,
+  view: DataView,
+  start: number,
+  end: number,
+): void {
+  switch (type) {
+    case messageType.newRule:
+    case messageType.deleteRule:
+      grow(table, textIn(ruleAttribute.chain, view, start, end), type === messageType.newRule ? 1 : -1);
+      return;
+    case messageType.newElements:
+    case messageType.deleteElements:
+      if (label === `ip ${tableName}`) noteElements(table, view, start, end);
+      return;
+    default:
+      table.isRemade = true;
+  }
+}
+
+/** Elements of a set that is not ours show that the table is not as it should be. */
+function noteElements(table: Touching, view: DataView, start: number, end: number): void {
+  const set = textIn(elementListAttribute.set, view, start, end);
+  const map = mapNames.find((name) => name === set);
+  if (map === undefined) {
+    table.isRemade = true;
+    return;
+  }
+  let count = 0;
+  forEachElement(map, view, start, end, (key) => {
+    keysIn(table, map).add(key);
+    count++;
+  });
+  if (count === 0) throw unreadable(`elements of ${map} without one`);
+}
+
+function generationIn(view: DataView, start: number, end: number): number {
+  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
+    if (attributeType(view, at) === NFTA_GEN_ID) return view.getUint32(requirePayload(view, at, end, 4));
+  throw unreadable("a generation without its number");
+}
+
+function textIn(attribute: number, view: DataView, start: number, end: number): string {
+  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
+    if (attributeType(view, at) === attribute)
+      return readText(view, payloadOf(at), attributeEnd(view, at, end));
+  throw unreadable("rules or elements of nothing");
+}
+
+function unreadable(what: string): GatewayError {
+  return new GatewayError("unreadable", `the events of nf_tables cannot be read: ${what}`);
+}
