@@ -125,9 +125,9 @@ export class Ruleset {
     if (typeof this.#variant === "function") this.#variant = await this.#variant(signal);
     const stamp = await this.#stamp(signal);
     const known = this.#known;
-    if (known === undefined || stamp === undefined || isDue(known)) return this.#audit(signal);
+    if (known === undefined || stamp === undefined || isDue(known)) return this.#audit(stamp, signal);
     const read = stamp === known.stamp ? this.#follow(known, signal) : this.#catchUp(known, signal);
-    return (await read) ?? this.#audit(signal);
+    return (await read) ?? this.#audit(stamp, signal);
   }
 
   /** The last reading, where the stamp proves it and no other is due. */
@@ -244,9 +244,10 @@ export class Ruleset {
     return this.#learn({ rules, barrier: observed.barrier }, commit.generation, auditedAtMs);
   }
 
-  async #audit(signal: AbortSignal): Promise<IptablesObserved> {
+  async #audit(digest: Known["stamp"], signal: AbortSignal): Promise<IptablesObserved> {
     this.#journal?.restart();
-    const stamp = await this.#stamp(signal);
+    // The journal wants a generation that is newer than its beginning; a digest is dear, and taken already.
+    const stamp = this.variant === "legacy" ? digest : await this.#stamp(signal);
     const auditedAtMs = performance.now();
     const before: RuleDump = this.#known?.observed.rules ?? new Map();
     const [rules, barrier] = await Promise.all([this.#readAll(before, signal), this.#readBarrier(signal)]);
