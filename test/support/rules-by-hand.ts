@@ -34,7 +34,7 @@ export interface RulesByHand {
   flush(): Promise<unknown>;
   /** Puts a rule that names `address` where the agent has none. */
   addForeign(address: string): Promise<unknown>;
-  /** Changes something else: a ruleset that is known to be at rest is not read. */
+  /** Has all read again: of a ruleset that is known to be at rest nothing is, of one that others touched only what they touched. */
   stir(): Promise<unknown>;
   /** What may happen to the rules of a gateway that runs: each is to be repaired. */
   readonly harms: readonly Harm[];
@@ -46,8 +46,8 @@ export function rulesByHand(lab: Lab, dataplane: DataplaneName): RulesByHand {
   return dataplane === "nftables" ? new NftablesByHand(lab) : new IptablesByHand(lab, dataplane);
 }
 
-/** Moves the generation of nf_tables. */
-const stirring = ["nft", "add table ip stirred; delete table ip stirred"];
+/** Touches a table of the agent's and leaves it as it was. */
+const stirring = ["nft", "add chain ip natgw_guard stirred; delete chain ip natgw_guard stirred"];
 
 class IptablesByHand implements RulesByHand {
   readonly table = "nat";
