@@ -14,11 +14,12 @@ import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.
 import { heldIn, placeKey } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import type { PassReport, Preview, ReconcilerPort } from "../api/ports.ts";
+import { byTurns } from "../by-turns.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
 import type { PassResult, StatusBoard } from "../status/board.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
-import { NarrowPass } from "./narrow-pass.ts";
+import { mostObjects, NarrowPass } from "./narrow-pass.ts";
 import type { Seen } from "./outlook.ts";
 import { Pass } from "./pass.ts";
 import { Turnstile } from "./turnstile.ts";
@@ -84,6 +85,7 @@ export class Reconciler implements ReconcilerPort {
       if (this.#written === "anything") return;
       if (change.type === "put") this.#written.add(objectId(change.kind, change.object.spec.name));
       if (change.type === "delete") this.#written.add(objectId(change.kind, change.name));
+      if (this.#written.size > mostObjects) this.#written = "anything";
     }
   }
 
@@ -250,8 +252,8 @@ export class Reconciler implements ReconcilerPort {
     });
     this.#findings = findings;
     if (findings.verdicts !== undefined) {
+      await byTurns(this.#parts.board.publish(this.#resultOf(findings, findings.verdicts)));
       this.#hasVerified ||= findings.gate === "open";
-      this.#parts.board.publish(this.#resultOf(findings, findings.verdicts));
     }
     return findings;
   }

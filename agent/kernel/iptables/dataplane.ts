@@ -112,6 +112,10 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     };
   }
 
+  prepare(program: Program): void {
+    this.#layout(program);
+  }
+
   missing(program: Program, { rules }: IptablesObserved): ReadonlyMap<ObjectId, string> {
     const { mangle, nat } = this.#layout(program);
     return missingRules(nat, mangle, rules);
