@@ -1,11 +1,14 @@
 /** The JSON body parser: strict about what a silent parser would let through, and bounded in what it costs. */
-import type { FastifyInstance } from "fastify";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { GatewayError } from "../../lib/model/errors.ts";
 
 /** Far above what any request needs; a parser that is led deeper, or wider, can be held up for many seconds. */
 const maxDepth = 32;
 const maxEntriesPerValue = 200_000;
 const maxEntries = 8_000_000;
+/** Beyond that many characters a step over the whole takes milliseconds. */
+const longText = 64 * 1024;
 
 /**
  * Parses `application/json`. An empty body is `undefined`: what needs one says so itself, and a DELETE whose client
@@ -15,16 +18,34 @@ const maxEntries = 8_000_000;
 export function acceptJsonOnly(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser("error", "error");
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
-    const text = String(body);
-    if (text === "") return done(null, undefined);
-    const survey = surveyJson(text);
-    if (survey.fault !== undefined) return done(survey.fault);
+  app.addContentTypeParser(
+    "application/json",
+    { parseAs: "string" },
+    async (request: FastifyRequest, text: string) => {
+      if (text === "") return undefined;
+      // Each step, and whoever validates the value, has a turn of the event loop for itself: all take long with a large set.
+      const pause = text.length > longText ? nextTurn : async () => undefined;
+      const survey = surveyJson(text);
+      if (survey.fault !== undefined) throw survey.fault;
+      await pause();
+      const value = await parsed(parse, request, text);
+      await pause();
+      if (survey.keys !== countKeys(value)) throw malformed("A key occurs twice in one object");
+      await pause();
+      return value;
+    },
+  );
+}
+
+function parsed(
+  parse: ReturnType<FastifyInstance["getDefaultJsonParser"]>,
+  request: FastifyRequest,
+  text: string,
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
     void parse(request, text, (error, value) => {
-      if (error !== null) done(new GatewayError("malformed-json", error.message, { cause: error }));
-      else if (survey.keys !== countKeys(value)) done(malformed("A key occurs twice in one object"));
-      // Who validates it has a turn of the event loop for that: either takes long with a large set.
-      else setImmediate(done, null, value);
+      if (error === null) resolve(value);
+      else reject(new GatewayError("malformed-json", error.message, { cause: error }));
     });
   });
 }

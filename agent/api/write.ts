@@ -108,6 +108,11 @@ function writeContext({ clock, reconciler, settings }: RouteContext): WriteConte
     now: clock.now(),
     facts: { ownAddresses: reconciler.ownAddresses, fallbackGateway: settings.fallbackGateway },
     isUnadopted: reconciler.isUnadopted,
-    digest: (text) => createHash("sha256").update(text).digest("hex"),
+    digest: sha256,
   };
+}
+
+/** In hex. */
+export function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }

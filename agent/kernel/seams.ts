@@ -43,6 +43,8 @@ export interface Dataplane<Observed = unknown, Steps = unknown> {
   foreignRulesNaming(observed: Observed, address: Ipv4): readonly string[];
   /** Pure. Rules, hooks, guard and the gate as asked; on what it made, it plans nothing. */
   plan(program: Program, observed: Observed, gate: GateState): RulePlan<Steps>;
+  /** Pure: the first half of planning, whose result the other half remembers, so that others have a turn between. */
+  prepare?(program: Program, observed: Observed): void;
   /** One transaction a table. Throws `rules-refused` where the kernel refused it: then nothing of that table was changed. */
   apply(plan: RulePlan<Steps>, signal: AbortSignal): Promise<void>;
   /** Pure. What the program asks for and `observed` lacks, by object, in readable words. Objects wholly there are absent. */

@@ -3,7 +3,7 @@ import { expiredLeases } from "../../lib/admission/leases.ts";
 import { emptyLedger, type State } from "../../lib/admission/state.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import { boundByRoute } from "../../lib/plan/bindings.ts";
-import { atOnce, byTurns, type InParts } from "./by-turns.ts";
+import { atOnce, byTurns, type InParts } from "../by-turns.ts";
 import type { PassParts } from "./findings.ts";
 import type { Gatekeeper } from "./gatekeeper.ts";
 import type { Heritage } from "./heritage.ts";

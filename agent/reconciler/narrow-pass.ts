@@ -31,7 +31,7 @@ export interface NarrowFindings {
 }
 
 /** Beyond that many objects a whole pass is hardly dearer. */
-const mostObjects = 256;
+export const mostObjects = 256;
 /** Beyond that many flows on them it is neither. */
 const mostFlows = 20_000;
 

@@ -16,8 +16,8 @@ import { ownAddresses } from "../../lib/plan/own-addresses.ts";
 import { describeRouteStep, planRoutes, type RoutePlan } from "../../lib/plan/routes.ts";
 import { describeSysctlStep, planSysctls, type SysctlStep } from "../../lib/plan/sysctls.ts";
 import { isSameMap, isSameSet, keepWhile, rememberLast } from "../../lib/remember.ts";
+import type { InParts } from "../by-turns.ts";
 import type { Dataplane, GateState, RulePlan } from "../kernel/seams.ts";
-import type { InParts } from "./by-turns.ts";
 
 /** The kernel as one reading found it. */
 export interface Seen {
@@ -123,9 +123,12 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     const { desired, ledger } = state;
     const ownedByRules = without(namedByRules(observedRules), own);
     own = ownOf(network, ledger, ownedByRules);
+    yield;
     const missing = keepMissing(missingInterfaces(frame, state, network));
     const { compiled, context } = compiledOf(desired, keepCircumstances(ground), own, missing);
     const { program } = compiled;
+    yield;
+    dataplane.prepare?.(program, observedRules);
     yield;
     const rules = rulesOf(program, observedRules, gate);
     yield;
@@ -133,6 +136,7 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     const addresses = addressesOf(program, network, ledger, ownedByRules, own);
     yield;
     const routes = routesOf(program, network);
+    yield;
     return {
       compiled,
       context,

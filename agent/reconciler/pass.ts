@@ -236,6 +236,7 @@ export class Pass {
     const evidence = this.#keepEvidence(
       gatherEvidence(dataplane, after, residual, this.#testimony({ refusals, fights, remaining })),
     );
+    await nextTurn();
     const verdicts = this.#judge(state.desired, residual.compiled, evidence);
     await nextTurn();
     const isDone = residual.changes.length === 0 && remaining.length === 0;

@@ -9,12 +9,13 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
 import type { PassReport, Preview, ReconcilerPort, Released } from "../api/ports.ts";
+import { byTurns } from "../by-turns.ts";
 import type { AddressOnLink } from "../kernel/seams.ts";
 import type { PassResult, StatusBoard } from "../status/board.ts";
 import type { PassFindings, PassParts } from "./findings.ts";
 import { Holdings } from "./holdings.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
-import { NarrowPass } from "./narrow-pass.ts";
+import { mostObjects, NarrowPass } from "./narrow-pass.ts";
 import type { Seen } from "./outlook.ts";
 import { Pass } from "./pass.ts";
 import { preview } from "./preview.ts";
@@ -79,6 +80,7 @@ export class Reconciler implements ReconcilerPort {
       if (this.#written === "anything") return;
       if (change.type === "put") this.#written.add(objectId(change.kind, change.object.spec.name));
       if (change.type === "delete") this.#written.add(objectId(change.kind, change.name));
+      if (this.#written.size > mostObjects) this.#written = "anything";
     }
   }
 
@@ -204,8 +206,8 @@ export class Reconciler implements ReconcilerPort {
     });
     this.#findings = findings;
     if (findings.verdicts !== undefined) {
+      await byTurns(this.#parts.board.publish(this.#resultOf(findings, findings.verdicts)));
       this.#hasVerified ||= findings.gate === "open";
-      this.#parts.board.publish(this.#resultOf(findings, findings.verdicts));
     }
     return findings;
   }

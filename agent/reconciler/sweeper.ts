@@ -1,5 +1,6 @@
 /** When flows are looked at, which EIPs' flows are on their way out, and whose were not looked at since they changed. */
 import type { Ledger, State } from "../../lib/admission/state.ts";
+import type { FlowPredicate } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { withoutRemoved } from "../../lib/plan/addresses.ts";
@@ -53,9 +54,18 @@ export class Sweeper {
     const named = this.#parts.dataplane.eipsIn(before.rules);
     for (const address of leavingEips(outlook, ledger, named)) this.#leaving.add(address);
     const retired = ledger.retired.union(this.#leaving);
-    // Flows to an EIP end here while its address stands; without it they go where their route leads.
-    const network = withoutRemoved(before.network, outlook.addresses.remove);
-    const contradicts = compileContradicts({ program: outlook.compiled.program, retired, network });
+    const { program } = outlook.compiled;
+    // A table without a flow, as that of a new gateway, asks for nothing to be compiled.
+    let compiled: FlowPredicate | undefined;
+    const contradicts: FlowPredicate = (flow) => {
+      // Flows to an EIP end here while its address stands; without it they go where their route leads.
+      compiled ??= compileContradicts({
+        program,
+        retired,
+        network: withoutRemoved(before.network, outlook.addresses.remove),
+      });
+      return compiled(flow);
+    };
     const result = await this.#flows.sweep(contradicts, version, signal);
     this.#mayBeMore = result.removed > 0;
     return result;

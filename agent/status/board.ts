@@ -20,6 +20,7 @@ import type { Spec } from "../../lib/model/schema.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
 import { rememberLast } from "../../lib/remember.ts";
 import type { WaitOutcome } from "../api/ports.ts";
+import { atOnce, type InParts } from "../by-turns.ts";
 import { Waiting } from "./waiting.ts";
 
 /** What a reading of the kernel allows to be said of the state that the pass works on. */
@@ -34,6 +35,9 @@ export interface PassResult extends PassReading {
   /** True where planning again asks for nothing: what is not desired is out of the kernel. */
   readonly isClean: boolean;
 }
+
+/** Some milliseconds' worth. */
+const enteredAtOnce = 5_000;
 
 interface Entry {
   readonly revision: number;
@@ -86,14 +90,19 @@ export class StatusBoard {
     this.#startedAt = startedAt;
   }
 
-  /** Takes over what a pass found. Conditions that did not change keep the time of their last change. */
-  publish(result: PassResult): void {
+  /**
+   * Takes over what a pass found, object by object. Conditions that did not change keep the time of their last change. Nothing
+   * else may be published before the last part is done.
+   */
+  *publish(result: PassResult): InParts<void> {
     const { verdicts, state, verifiedAt } = result;
     if (verdicts === this.#whole?.verdicts && state.desired === this.#whole.desired) {
       this.#whole.sighting.verifiedAt = verifiedAt;
     } else {
-      const sighting = this.#enter(result);
+      this.#whole = undefined;
+      const sighting = yield* this.#enter(result);
       for (const id of this.#entries.keys()) if (!verdicts.has(id)) this.#entries.delete(id);
+      yield;
       this.#whole = { verdicts, desired: state.desired, sighting };
     }
     this.#conclude(result);
@@ -102,7 +111,7 @@ export class StatusBoard {
   /** The same of a pass that looked at no more than `reached`; what it found of all others stands. */
   publishPart(result: PassResult, reached: ReadonlySet<ObjectId>): void {
     this.#whole = undefined;
-    this.#enter(result);
+    atOnce(this.#enter(result));
     for (const id of reached) if (!result.verdicts.has(id)) this.#entries.delete(id);
     this.#conclude(result);
   }
@@ -112,13 +121,16 @@ export class StatusBoard {
     const isLost = ([id, { ready }]: readonly [ObjectId, Verdict]) =>
       !ready.holds && (this.#entries.get(id)?.verdict.ready.holds ?? false);
     this.#whole = undefined;
-    this.#enter({ ...reading, verdicts: new Map([...verdicts].filter(isLost)) });
+    atOnce(this.#enter({ ...reading, verdicts: new Map([...verdicts].filter(isLost)) }));
   }
 
-  #enter({ state, verdicts, verifiedAt }: PassReading): Sighting {
+  *#enter({ state, verdicts, verifiedAt }: PassReading): InParts<Sighting> {
     const sighting: Sighting = { verifiedAt };
     const now: Since = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
+    let entered = 0;
     for (const [id, verdict] of verdicts) {
+      if (++entered % enteredAtOnce === 0) yield;
+
       const stored = storedOf(state, id);
       if (stored === undefined) continue;
       const { revision } = stored;

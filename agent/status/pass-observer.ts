@@ -30,8 +30,10 @@ export class PassObserver {
     const metrics = this.#metrics;
     metrics.reconcileDuration.observe(report.took);
     metrics.gateClosed.set(findings.gate === "closed" ? 1 : 0);
-    for (const { subsystem } of findings.changes) metrics.kernelWrites.inc({ subsystem });
-    for (const { subsystem } of findings.repairs) metrics.driftRepaired.inc({ kind: subsystem });
+    const written = Object.entries(countBySubsystem(findings.changes));
+    for (const [subsystem, count] of written) metrics.kernelWrites.inc({ subsystem }, count);
+    const repaired = Object.entries(countBySubsystem(findings.repairs));
+    for (const [kind, count] of repaired) metrics.driftRepaired.inc({ kind }, count);
     for (const { stage, code } of findings.refusals) metrics.reconcileErrors.inc({ stage, code });
     metrics.flowsRemoved.inc(report.flowsRemoved);
     if (findings.isClean) {

@@ -6,8 +6,8 @@ export interface Codec<State, Change> {
   reduce(state: State, changes: readonly Change[]): State;
   /** As a JSON value that {@link decodeState} turns into an equal state. */
   encodeState(state: State): unknown;
-  /** As a JSON value that {@link decodeChanges} turns into changes with the same effect. */
-  encodeChanges(changes: readonly Change[]): unknown;
+  /** As JSON values, an array of which {@link decodeChanges} turns into changes with the same effect. */
+  encodeChanges(changes: readonly Change[]): readonly unknown[];
   /** Throws a {@link SchemaError} where the value is not of the codec's schema. */
   decodeState(value: unknown): State;
   /** Throws a {@link SchemaError} where the value is not of the codec's schema. */

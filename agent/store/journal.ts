@@ -8,7 +8,7 @@
 import type { Log } from "../log.ts";
 import type { Codec } from "./codec.ts";
 import type { StateDirectory, StateFile } from "./directory.ts";
-import { encodeRecord } from "./records.ts";
+import { encodeGroup, encodeRecord } from "./records.ts";
 import { journalFormat, type Recovered } from "./recovery.ts";
 import { journalName, moveAside, temporaryName, writeAll } from "./set-aside.ts";
 
@@ -56,7 +56,7 @@ export class Journal<State, Change> {
     const { codec, directory } = this.#parts;
     if (!this.#isWhole) return await this.#rewrite(after, this.#seq + 1);
     this.#file ??= await directory.open(journalName, "existing");
-    const line = encodeRecord({ seq: this.#seq + 1, changes: codec.encodeChanges(changes) });
+    const line = await encodeGroup(this.#seq + 1, codec.encodeChanges(changes));
     let isWritten = false;
     try {
       await writeAll(this.#file, line, this.#length);

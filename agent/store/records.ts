@@ -4,11 +4,14 @@
  * JSON escapes newlines and NULs, so a newline ends a record and nothing else, and a NUL is never ours. One
  * group is one line: whatever a power cut leaves of the last write, it is the group whole or a broken last line.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 
 const newline = 0x0a;
 /** Eight hex digits and a space. */
 const prefixLength = 9;
+/** Some milliseconds' worth. */
+const changesAtOnce = 4_000;
 
 /** What reading the bytes of a journal came to. `end` is where the last good line ends. */
 export interface Scan {
@@ -24,9 +27,19 @@ export interface Scan {
 }
 
 export function encodeRecord(body: unknown): Buffer {
-  const line = Buffer.from(`00000000 ${JSON.stringify(body)}\n`);
-  line.write(checksum(line.subarray(prefixLength, -1)), 0, "latin1");
-  return line;
+  return sealed(Buffer.from(`00000000 ${JSON.stringify(body)}\n`));
+}
+
+/** The same of a group of changes, which may be tens of thousands: the event loop has its turns meanwhile. */
+export async function encodeGroup(seq: number, changes: readonly unknown[]): Promise<Buffer> {
+  const parts = [Buffer.from(`00000000 {"seq":${seq},"changes":[`)];
+  for (let from = 0; from < changes.length; from += changesAtOnce) {
+    const part = JSON.stringify(changes.slice(from, from + changesAtOnce)).slice(1, -1);
+    parts.push(Buffer.from(from === 0 ? part : `,${part}`));
+    if (from + changesAtOnce < changes.length) await nextTurn();
+  }
+  parts.push(Buffer.from("]}\n"));
+  return sealed(Buffer.concat(parts));
 }
 
 export function scanRecords(bytes: Buffer): Scan {
@@ -54,6 +67,12 @@ export function scanRecords(bytes: Buffer): Scan {
   function damaged(verdict: "torn" | "corrupt", what: string): Scan {
     return { records, end, verdict, detail: `${what} (line ${records.length + 1}, byte ${end})` };
   }
+}
+
+/** Puts the checksum into its place. */
+function sealed(line: Buffer): Buffer {
+  line.write(checksum(line.subarray(prefixLength, -1)), 0, "latin1");
+  return line;
 }
 
 /**

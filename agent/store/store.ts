@@ -19,8 +19,10 @@ export type Decide<State, Change, T> = (state: State) => {
 
 export type Listener<State, Change> = (state: State, changes: readonly Change[]) => void;
 
-/** Transactions of one group: they run in one turn of the event loop, which must not last. */
+/** Transactions of one group: small ones run in one turn of the event loop, which must not last. */
 const largestGroup = 128;
+/** Changes that take so long that others are let in between. */
+const manyChanges = 1_000;
 /** Transactions that may wait. A disk that hangs must not make the queue grow without end. */
 const longestQueue = 4096;
 
@@ -76,8 +78,7 @@ export class Store<State, Change> {
     return new Promise((resolve, reject) => {
       const run = (before: State): Outcome<State, Change> => {
         const { changes, result } = decide(before);
-        const after = changes.length === 0 ? before : this.#parts.codec.reduce(before, changes);
-        return { changes, after, settle: () => resolve({ state: after, result }) };
+        return { changes, settle: (after) => resolve({ state: after, result }) };
       };
       this.#queue.push({ run, reject });
       this.#flushing ??= this.#flush();
@@ -120,19 +121,28 @@ export class Store<State, Change> {
     let after = before;
     const changes: Change[] = [];
     const settled: (() => void)[] = [];
+    const { codec } = this.#parts;
     const pending: { readonly settle: () => void; readonly reject: (error: Error) => void }[] = [];
     for (const transaction of group) {
       const outcome = runAlone(transaction, after);
-      after = outcome.after;
+      // A set of thousands takes as long to be put into the state as it took to be decided on: others have a turn between.
+      if (outcome.changes.length > manyChanges) await setImmediate();
+      try {
+        if (outcome.changes.length > 0) after = codec.reduce(after, outcome.changes);
+      } catch (error) {
+        transaction.reject(error);
+        continue;
+      }
       for (const change of outcome.changes) changes.push(change);
-      if (changes.length === 0) settled.push(outcome.settle);
-      else pending.push({ settle: outcome.settle, reject: transaction.reject });
+      const state = after;
+      const settle = () => outcome.settle(state);
+      if (changes.length === 0) settled.push(settle);
+      else pending.push({ settle, reject: transaction.reject });
     }
     // They saw nothing but what is durable.
     for (const settle of settled) settle();
     if (pending.length === 0) return;
 
-    // A set of thousands takes as long to be put into a record as it took to be decided on: others have a turn between.
     await setImmediate();
     try {
       await this.#journal.append(changes, before, after);
@@ -173,8 +183,8 @@ interface Transaction<State, Change> {
 
 interface Outcome<State, Change> {
   readonly changes: readonly Change[];
-  readonly after: State;
-  readonly settle: () => void;
+  /** Told the state right after the changes. */
+  readonly settle: (after: State) => void;
 }
 
 /** A decision that throws changes nothing and concerns its own caller only. */
@@ -185,7 +195,7 @@ function runAlone<State, Change>(
   try {
     return run(before);
   } catch (error) {
-    return { changes: [], after: before, settle: () => reject(error) };
+    return { changes: [], settle: () => reject(error) };
   }
 }
 

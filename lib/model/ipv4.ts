@@ -45,6 +45,7 @@ export function parseInterfaceAddress(text: string): InterfaceAddress | undefine
 
 /** The network of `prefixLength` bits that holds `address`. */
 export function makeCidr(address: Ipv4, prefixLength: number): Cidr {
+  if (prefixLength === 32) return `${address}/32` as Cidr;
   return `${fromU32(maskU32(toU32(address), prefixLength))}/${prefixLength}` as Cidr;
 }
 

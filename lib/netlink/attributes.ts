@@ -106,8 +106,8 @@ export function u16Attribute(type: number, value: number): Uint8Array {
 
 /** 32 bits in host order. */
 export function u32Attribute(type: number, value: number): Uint8Array {
-  const attribute = blank(type, 4);
-  putU32(attribute, attributeHeader, value);
+  const attribute = new Uint8Array(u32AttributeBytes);
+  putU32Attribute(attribute, 0, type, value);
   return attribute;
 }
 
@@ -121,11 +121,8 @@ export function netU16Attribute(type: number, value: number): Uint8Array {
 
 /** 32 bits in network order: IPv4 addresses by their {@link import("../model/ipv4.ts").toU32} value. */
 export function netU32Attribute(type: number, value: number): Uint8Array {
-  const attribute = blank(type, 4);
-  attribute[attributeHeader] = value >>> 24;
-  attribute[attributeHeader + 1] = value >>> 16;
-  attribute[attributeHeader + 2] = value >>> 8;
-  attribute[attributeHeader + 3] = value;
+  const attribute = new Uint8Array(u32AttributeBytes);
+  putNetU32Attribute(attribute, 0, type, value);
   return attribute;
 }
 
@@ -163,6 +160,26 @@ export function putU16(bytes: Uint8Array, at: number, value: number): void {
 export function putU32(bytes: Uint8Array, at: number, value: number): void {
   putU16(bytes, at, value);
   putU16(bytes, at + 2, value >>> 16);
+}
+
+/** What an attribute of 32 bits takes. */
+export const u32AttributeBytes = attributeHeader + 4;
+
+/** Writes what {@link u32Attribute} makes into `bytes`. @returns where the next attribute goes */
+export function putU32Attribute(bytes: Uint8Array, at: number, type: number, value: number): number {
+  putU32(bytes, at, (type << 16) | u32AttributeBytes);
+  putU32(bytes, at + attributeHeader, value);
+  return at + u32AttributeBytes;
+}
+
+/** Writes what {@link netU32Attribute} makes into `bytes`. @returns where the next attribute goes */
+export function putNetU32Attribute(bytes: Uint8Array, at: number, type: number, value: number): number {
+  putU32(bytes, at, (type << 16) | u32AttributeBytes);
+  bytes[at + attributeHeader] = value >>> 24;
+  bytes[at + attributeHeader + 1] = value >>> 16;
+  bytes[at + attributeHeader + 2] = value >>> 8;
+  bytes[at + attributeHeader + 3] = value;
+  return at + u32AttributeBytes;
 }
 
 function blank(type: number, payloadLength: number): Uint8Array {

@@ -1,14 +1,16 @@
 /** IPv4 routes as rtnetlink(7) has them: `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
-import { fromU32, type Ipv4, makeCidr, prefixLengthOf, rangeOf, toU32 } from "../model/ipv4.ts";
+import { addressOf, fromU32, type Ipv4, makeCidr, prefixLengthOf, toU32 } from "../model/ipv4.ts";
 import type { ObservedRoute } from "../model/observed.ts";
 import {
   attributeType,
   concatBytes,
-  netU32Attribute,
   nextAttribute,
+  putNetU32Attribute,
   putU32,
+  putU32Attribute,
   requirePayload,
   u32Attribute,
+  u32AttributeBytes,
 } from "./attributes.ts";
 import { messageFlag, type NetlinkMessage } from "./message.ts";
 
@@ -115,21 +117,21 @@ function reach(route: DecodedRoute): number {
 }
 
 function routePayload(route: DecodedRoute, routeScope: number): Uint8Array {
-  const header = new Uint8Array(routeHeader);
-  header[0] = AF_INET;
-  header[1] = prefixLengthOf(route.destination);
-  header[5] = route.protocol;
-  header[6] = routeScope;
-  header[7] = typeNumbers[route.type];
-  putU32(header, 8, route.isOnlink ? RTNH_F_ONLINK : 0);
-  const attributes = [
-    u32Attribute(RTA_TABLE, route.table),
-    netU32Attribute(RTA_DST, rangeOf(route.destination)[0]),
-  ];
-  if (route.via !== undefined) attributes.push(netU32Attribute(RTA_GATEWAY, toU32(route.via)));
-  if (route.index !== undefined) attributes.push(u32Attribute(RTA_OIF, route.index));
-  if (route.metric !== 0) attributes.push(u32Attribute(RTA_PRIORITY, route.metric));
-  return concatBytes(header, ...attributes);
+  const { via, index, metric } = route;
+  const count = 2 + Number(via !== undefined) + Number(index !== undefined) + Number(metric !== 0);
+  const payload = new Uint8Array(routeHeader + count * u32AttributeBytes);
+  payload[0] = AF_INET;
+  payload[1] = prefixLengthOf(route.destination);
+  payload[5] = route.protocol;
+  payload[6] = routeScope;
+  payload[7] = typeNumbers[route.type];
+  putU32(payload, 8, route.isOnlink ? RTNH_F_ONLINK : 0);
+  let at = putU32Attribute(payload, routeHeader, RTA_TABLE, route.table);
+  at = putNetU32Attribute(payload, at, RTA_DST, toU32(addressOf(route.destination)));
+  if (via !== undefined) at = putNetU32Attribute(payload, at, RTA_GATEWAY, toU32(via));
+  if (index !== undefined) at = putU32Attribute(payload, at, RTA_OIF, index);
+  if (metric !== 0) putU32Attribute(payload, at, RTA_PRIORITY, metric);
+  return payload;
 }
 
 function typeName(number: number): ObservedRoute["type"] {

@@ -117,18 +117,14 @@ export function describeRouteStep(step: RouteStep): Change {
 
 /** A route as `ip route` writes it. */
 export function routeText(route: ObservedRoute): string {
-  return [
-    route.type === "unicast" ? [] : [route.type],
-    route.destination === defaultDestination ? "default" : route.destination,
-    route.via === undefined ? [] : ["via", route.via],
-    route.interface === undefined ? [] : ["dev", route.interface],
-    route.table === mainTable ? [] : ["table", route.table],
-    ["proto", route.protocol],
-    route.metric === 0 ? [] : ["metric", route.metric],
-    route.isOnlink ? ["onlink"] : [],
-  ]
-    .flat()
-    .join(" ");
+  let text = route.destination === defaultDestination ? "default" : `${route.destination}`;
+  if (route.type !== "unicast") text = `${route.type} ${text}`;
+  if (route.via !== undefined) text += ` via ${route.via}`;
+  if (route.interface !== undefined) text += ` dev ${route.interface}`;
+  if (route.table !== mainTable) text += ` table ${route.table}`;
+  text += ` proto ${route.protocol}`;
+  if (route.metric !== 0) text += ` metric ${route.metric}`;
+  return route.isOnlink ? `${text} onlink` : text;
 }
 
 interface DesiredRoute {

@@ -1,7 +1,8 @@
 /** A store without a disk: runs decisions one after another on the newest state, for tests of admission. */
+import { atOnce } from "../../agent/by-turns.ts";
 import { applyBatch } from "../../lib/admission/batch.ts";
 import { deleteObject } from "../../lib/admission/delete-object.ts";
-import { putFullSet } from "../../lib/admission/full-set.ts";
+import { checkSet, putFullSet } from "../../lib/admission/full-set.ts";
 import { putObject } from "../../lib/admission/put-object.ts";
 import { renewLeases } from "../../lib/admission/renew-leases.ts";
 import { emptyState, type Instant, reduce, type State } from "../../lib/admission/state.ts";
@@ -66,7 +67,8 @@ export class World {
   }
 
   set(set: PlainSet, ifMatch?: IfMatch): Decision {
-    return this.#keep(putFullSet(this.state, { set: fullSet(set), ifMatch }, this.context));
+    const checked = atOnce(checkSet(fullSet(set), this.context.digest));
+    return this.#keep(putFullSet(this.state, { set: checked, ifMatch }, this.context));
   }
 
   renew(eips: readonly string[], ifMatch?: IfMatch): Decision {

@@ -2,8 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { PassReport, StatePort } from "../../agent/api/ports.ts";
+import { atOnce } from "../../agent/by-turns.ts";
 import type { Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
-import { atOnce } from "../../agent/reconciler/by-turns.ts";
 import type { PassFindings, PassParts } from "../../agent/reconciler/findings.ts";
 import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
 import { isolate } from "../../agent/reconciler/isolate.ts";

@@ -1,6 +1,9 @@
 /** The status board and the judge: when Ready may be said, and when it must be taken back; and what is wrong with a gateway. */
+
 import { readFileSync } from "node:fs";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
+import { atOnce } from "../../agent/by-turns.ts";
 import { type PassResult, StatusBoard } from "../../agent/status/board.ts";
 import { degradations, degradedReasons } from "../../agent/status/degradations.ts";
 import type { SummaryParts } from "../../agent/status/summary.ts";
@@ -19,12 +22,19 @@ type Said = [Kind, string, Verdict];
 /** A state of FIPs and their EIPs at revision 1, and what a pass says when all is well. */
 function world() {
   let state: State = emptyState;
-  const put = (kind: Kind, revision: number, spec: Record<string, unknown>) => {
+  const put = (
+    kind: Kind,
+    revision: number,
+    spec: Record<string, unknown>,
+    others: readonly StateChange[] = [],
+  ): State => {
     const object = { spec, revision, creation: state.nextCreation };
     state = reduce(state, [
       { type: "put", kind, object } as unknown as StateChange,
+      ...others,
       { type: "revision", revision },
     ]);
+    return state;
   };
   const remove = (kind: Kind, name: string, revision: number) => {
     state = reduce(state, [
@@ -41,7 +51,7 @@ function world() {
     verifiedAt: "2026-01-01T00:00:01.000Z",
   });
   const publish = (verdicts: readonly Said[], more: Partial<PassResult> = {}) =>
-    board.publish({ ...reading(verdicts), isClean: true, ...more });
+    atOnce(board.publish({ ...reading(verdicts), isClean: true, ...more }));
   const withdraw = (verdicts: readonly Said[]) => board.withdraw(reading(verdicts));
   return { board, put, remove, publish, withdraw };
 }
@@ -264,4 +274,30 @@ t.test("a gateway that nobody looked at is not whole", async (t) => {
   t.strictSame(reasons(), ["NotVerified"]);
   t.strictSame(reasons(new GatewayError("unreadable", "cut short")), ["PassFailing"]);
   t.strictSame(reasons(new GatewayError("mixed-variants", "both")), ["MixedVariants"]);
+});
+
+t.test("what thousands of objects have become is published in parts, and told at the end", async (t) => {
+  const { board, put } = world();
+  const names = Array.from({ length: 12_000 }, (_, index) => `many-${index}`);
+  const changes = names.map((name, creation) => {
+    const spec = { name, address: "203.0.113.11/24" };
+    return { type: "put", kind: "eip", object: { spec, revision: 1, creation } } as unknown as StateChange;
+  });
+  const state = put("eip", 1, { name: "b", address: "203.0.113.12/24" }, changes);
+  const ids = names.map((name) => objectId("eip", name));
+  const outcome = board.wait({ ready: ids, gone: [], revision: 1 }, 60_000, forever);
+  let isTold = false;
+  void outcome.then(() => {
+    isTold = true;
+  });
+  const verdicts = new Map(ids.map((id) => [id, good]));
+  const parts = board.publish({ state, verdicts, verifiedAt: "2026-01-01T00:00:01.000Z", isClean: true });
+  let pauses = 0;
+  while (!parts.next().done) {
+    pauses++;
+    await nextTurn();
+    t.notOk(isTold);
+  }
+  t.ok(pauses >= 3, `${pauses} pauses`);
+  t.equal(await outcome, "done");
 });

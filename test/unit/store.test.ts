@@ -6,7 +6,7 @@ import t from "tap";
 import type { Log } from "../../agent/log.ts";
 import { openStateDirectory } from "../../agent/store/directory.ts";
 import { openStore, type StateStore } from "../../agent/store/open-store.ts";
-import { encodeRecord } from "../../agent/store/records.ts";
+import { encodeGroup, encodeRecord } from "../../agent/store/records.ts";
 import { readJournal } from "../../agent/store/recovery.ts";
 import { journalName, temporaryName } from "../../agent/store/set-aside.ts";
 import { stateCodec } from "../../agent/store/state-codec.ts";
@@ -474,4 +474,57 @@ t.test("a directory's own creation and lock leave no file behind", async (t) => 
   t.equal(await directory.read("absent"), undefined);
   await directory.remove("absent");
   await directory.close();
+});
+
+t.test("a long group is the same line as one that is made in one piece", async (t) => {
+  for (const count of [0, 1, 4_000, 4_001, 9_999]) {
+    const changes = Array.from({ length: count }, (_, index) => ({ index, text: `ü\n${index}` }));
+    const group = await encodeGroup(7, changes);
+    t.ok(group.equals(encodeRecord({ seq: 7, changes })), `${count} changes`);
+  }
+});
+
+t.test(
+  "others have their turn between deciding on thousands of changes and putting them into the state",
+  async (t) => {
+    const events: string[] = [];
+    const codec: typeof listCodec = {
+      ...listCodec,
+      reduce: (state, changes) => {
+        events.push("reduced");
+        return listCodec.reduce(state, changes);
+      },
+    };
+    const store = await startStore({
+      directory: new FakeDisk().directory(),
+      codec,
+      now: () => 0,
+      log: quiet,
+    });
+    const { state } = await store.transact(() => {
+      events.push("decided");
+      setImmediate(() => events.push("another"));
+      return { changes: Array.from({ length: 2_000 }, (_, index) => index), result: undefined };
+    });
+    t.equal(state.length, 2_000);
+    t.strictSame(events, ["decided", "another", "reduced"]);
+    await store.close();
+  },
+);
+
+t.test("changes that cannot be put into the state concern their own caller only", async (t) => {
+  const codec: typeof listCodec = {
+    ...listCodec,
+    reduce: (state, changes) => {
+      if (changes.includes(13)) throw new TypeError("no such change");
+      return listCodec.reduce(state, changes);
+    },
+  };
+  const store = await startStore({ directory: new FakeDisk().directory(), codec, now: () => 0, log: quiet });
+  const [good, bad, next] = await Promise.allSettled(
+    [1, 13, 2].map((change) => store.transact(() => ({ changes: [change], result: undefined }))),
+  );
+  t.match([good, bad, next], [{ status: "fulfilled" }, { status: "rejected" }, { status: "fulfilled" }]);
+  t.strictSame(store.current, [1, 2]);
+  await store.close();
 });

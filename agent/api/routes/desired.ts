@@ -1,15 +1,16 @@
 /** The whole set: read it, replace it. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
-import { putFullSet } from "../../../lib/admission/full-set.ts";
+import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
 import type { Desired } from "../../../lib/model/desired.ts";
 import { type FullSet, FullSetSchema, type Spec } from "../../../lib/model/schema.ts";
+import { byTurns } from "../../by-turns.ts";
 import { writeDocument } from "../documents.ts";
 import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
 import type { RouteContext } from "../parts.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
-import { statusCodeOf, write } from "../write.ts";
+import { sha256, statusCodeOf, write } from "../write.ts";
 
 export function desiredRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get(
@@ -41,9 +42,9 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
         response: responses({ 200: Type.Union([writeSchema, previewSchema]), 202: writeSchema }),
       },
     },
-    (request, reply) => {
-      const set = request.body;
+    async (request, reply) => {
       const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const set = await byTurns(checkSet(request.body, sha256));
       return write(
         context,
         reply,

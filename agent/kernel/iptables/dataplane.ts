@@ -116,6 +116,10 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     };
   }
 
+  prepare(program: Program): void {
+    this.#layout(program);
+  }
+
   missing(program: Program, { rules }: IptablesObserved): ReadonlyMap<ObjectId, string> {
     const { mangle, nat } = this.#layout(program);
     return missingRules(nat, mangle, rules);

@@ -86,15 +86,18 @@ export interface NetlinkOptions {
   readonly timeoutMs?: number;
   /**
    * The most messages of a batch that are sent at once, 100 by default. The kernel works them off in one go, and its
-   * refusals must fit the socket's receive buffer, or it drops some.
+   * refusals must fit the socket's receive buffer, or it drops some. Fewer where the event loop would be held up for long.
    */
   readonly partSize?: number;
   readonly open?: (protocol: number) => NetlinkSocket;
+  /** Monotonic. */
+  readonly nowMs?: () => number;
 }
 
 /** A connection in the namespace of this process. The socket is opened by the first call. */
 export function openNetlink(protocol: number, options: NetlinkOptions = {}): ConversingConnection {
-  return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, ...options });
+  const nowMs = () => performance.now();
+  return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, nowMs, ...options });
 }
 
 /** rtnetlink goes by the `netlink` package, all else by libc: docs/adr/0002-netlink.md says why. */
@@ -106,6 +109,9 @@ function openSocket(protocol: number): NetlinkSocket {
 /** A send must fit the socket's send buffer. */
 const maxBatchBytes = 64 * 1024;
 const maxDumpRuns = 5;
+/** The kernel takes 10 µs for a route and up to 150 for one of 10,000 addresses, and others wait meanwhile. */
+const mostHeldMs = 4;
+const smallestPart = 20;
 
 class Connection implements ConversingConnection {
   readonly #protocol: number;
@@ -113,6 +119,8 @@ class Connection implements ConversingConnection {
   readonly #buffer = new Uint8Array(messageBytes);
   #socket: NetlinkSocket | undefined;
   #sequence = 0;
+  /** Of the next part of a batch. */
+  #partSize: number;
   /** Settles when the last exchange asked for so far is over. */
   #tail: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -120,6 +128,7 @@ class Connection implements ConversingConnection {
   constructor(protocol: number, options: Required<NetlinkOptions>) {
     this.#protocol = protocol;
     this.#options = options;
+    this.#partSize = options.partSize;
   }
 
   async request(message: NetlinkMessage, signal: AbortSignal): Promise<void> {
@@ -131,8 +140,10 @@ class Connection implements ConversingConnection {
     return this.#alone(async () => {
       const results: (NetlinkError | undefined)[] = [];
       while (results.length < messages.length) {
-        const part = firstPart(messages, results.length, this.#options.partSize);
-        for (const error of await this.#exchangeBatch(part, signal)) results.push(error);
+        const part = firstPart(messages, results.length, this.#partSize);
+        const { errors, heldMs } = await this.#exchangeBatch(part, signal);
+        for (const error of errors) results.push(error);
+        this.#partSize = this.#nextSize(part.length, heldMs);
       }
       return results;
     });
@@ -154,9 +165,9 @@ class Connection implements ConversingConnection {
   }
 
   converse(messages: readonly NetlinkMessage[], onAnswer: AnswerTo, signal: AbortSignal) {
-    return this.#alone(() => {
+    return this.#alone(async () => {
       const first = this.#take(messages.length);
-      return this.#exchange(encodeMessages(messages, first, 0), signal, (header, view, start, end) => {
+      await this.#exchange(encodeMessages(messages, first, 0), signal, (header, view, start, end) => {
         const index = (header.sequence - first) >>> 0;
         return index < messages.length && onAnswer(index, header, view, start, end);
       });
@@ -191,18 +202,22 @@ class Connection implements ConversingConnection {
   async #exchangeBatch(messages: readonly NetlinkMessage[], signal: AbortSignal) {
     const first = this.#take(messages.length);
     const last = messages.length - 1;
-    const results: (NetlinkError | undefined)[] = new Array(messages.length).fill(undefined);
+    const errors: (NetlinkError | undefined)[] = new Array(messages.length).fill(undefined);
     const asked = messages.map((message, index) =>
       index === last ? { ...message, flags: message.flags | messageFlag.ack } : message,
     );
-    await this.#exchange(encodeMessages(asked, first, 0), signal, (header, view, start, end) => {
+    const begunMs = this.#options.nowMs();
+    const exchanged = this.#exchange(encodeMessages(asked, first, 0), signal, (header, view, start, end) => {
       const index = (header.sequence - first) >>> 0;
       if (index > last || header.type !== controlType.error) return;
       const outcome = parseAcknowledgement(view, header.flags, start, end);
-      if (outcome.errno !== 0) results[index] = netlinkError(outcome);
+      if (outcome.errno !== 0) errors[index] = netlinkError(outcome);
       return index === last;
     });
-    return results;
+    // It has been sent when the call returns, by a socket that sends by itself.
+    const heldMs = this.#options.nowMs() - begunMs;
+    await exchanged;
+    return { errors, heldMs };
   }
 
   /** @returns false where the table changed during the dump. */
@@ -243,6 +258,13 @@ class Connection implements ConversingConnection {
   #exchange(bytes: Uint8Array, signal: AbortSignal, visit: AnswerVisitor): Promise<void> {
     signal.throwIfAborted();
     return exchange(this.#connect(), bytes, this.#buffer, this.#options.timeoutMs, signal, visit);
+  }
+
+  /** Of the part after one of `count` messages, so that none holds up the event loop for long. */
+  #nextSize(count: number, heldMs: number): number {
+    const { partSize: most } = this.#options;
+    if (heldMs <= mostHeldMs) return Math.min(2 * this.#partSize, most);
+    return Math.min(Math.max(Math.floor((count * mostHeldMs) / heldMs), smallestPart), most);
   }
 
   #connect(): NetlinkSocket {

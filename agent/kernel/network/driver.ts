@@ -125,6 +125,7 @@ function encodeRouteStep(step: RouteStep, index: number | undefined): NetlinkMes
   }
 }
 
-function withIndex({ interface: _, ...route }: ObservedRoute, index: number | undefined): DecodedRoute {
-  return { ...route, index };
+function withIndex(route: ObservedRoute, index: number | undefined): DecodedRoute {
+  const { table, type, destination, via, protocol, metric, isOnlink } = route;
+  return { table, type, destination, via, protocol, metric, isOnlink, index };
 }

@@ -121,6 +121,10 @@ class DataplaneOfNftables implements NftablesDataplane {
     };
   }
 
+  prepare(program: Program, { table }: NftablesObserved): void {
+    this.#compare(program, table);
+  }
+
   missing(program: Program, { table }: NftablesObserved): ReadonlyMap<ObjectId, string> {
     return missingElements(this.#want(program), this.#compare(program, table));
   }

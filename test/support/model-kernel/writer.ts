@@ -1,7 +1,8 @@
 /** Writes of a script as the API would decide on them. */
+import { atOnce } from "../../../agent/by-turns.ts";
 import { applyBatch } from "../../../lib/admission/batch.ts";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
-import { putFullSet } from "../../../lib/admission/full-set.ts";
+import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
 import { putObject } from "../../../lib/admission/put-object.ts";
 import type { State } from "../../../lib/admission/state.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
@@ -32,7 +33,8 @@ export function decide(
     }
     case "set": {
       const set = { generation: nextGeneration(), ...byCollection(write.objects) };
-      return putFullSet(state, { set: set as unknown as FullSet }, context);
+      const checked = atOnce(checkSet(set as unknown as FullSet, context.digest));
+      return putFullSet(state, { set: checked }, context);
     }
     default:
       return assertNever(write);
