@@ -130,7 +130,6 @@ export class StatusBoard {
     let entered = 0;
     for (const [id, verdict] of verdicts) {
       if (++entered % enteredAtOnce === 0) yield;
-
       const stored = storedOf(state, id);
       if (stored === undefined) continue;
       const { revision } = stored;
