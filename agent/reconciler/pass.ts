@@ -20,6 +20,7 @@ import { heldIn } from "../../lib/plan/bindings.ts";
 import type { Change } from "../../lib/plan/change.ts";
 import { judge } from "../../lib/plan/judge.ts";
 import { keepWhile, rememberLast } from "../../lib/remember.ts";
+import { Backlog } from "./backlog.ts";
 import { Drift, type DriftReview } from "./drift.ts";
 import { gatherEvidence, isSameEvidence, type Testimony } from "./evidence.ts";
 import { keyOf } from "./fights.ts";
@@ -30,15 +31,13 @@ import { Gatekeeper } from "./gatekeeper.ts";
 import { Heritage } from "./heritage.ts";
 import { beginEpoch, strikeOff, writeAhead } from "./ledger-keeper.ts";
 import type { PassRequest } from "./loop.ts";
+import { Neighbours } from "./neighbours.ts";
 import { NetworkWriter } from "./network-writer.ts";
 import type { Outlook, Seen } from "./outlook.ts";
 import { orRefusal, type Refusal } from "./refusals.ts";
 import { RuleWriter } from "./rule-writer.ts";
 import { Sweeper } from "./sweeper.ts";
 import type { Unswept } from "./unswept.ts";
-
-const firstRetryMs = 500;
-const longestRetryMs = 30_000;
 
 export class Pass {
   readonly #parts: PassParts;
@@ -48,13 +47,11 @@ export class Pass {
   readonly #network: NetworkWriter;
   readonly #foresight: Foresight;
   readonly #sweeper: Sweeper;
+  readonly #neighbours: Neighbours;
   readonly #drift = new Drift();
+  readonly #backlog = new Backlog();
   readonly #keepEvidence = keepWhile(isSameEvidence);
   readonly #judge = rememberLast(judge);
-  /** Names what the last pass was made from that left nothing to be done at once. */
-  #doneVersion = "";
-  #uncleanPasses = 0;
-  #isFirst = true;
   #lastSeen: Seen | undefined;
   #lastNetwork: ObservedNetwork | undefined;
 
@@ -66,6 +63,7 @@ export class Pass {
     this.#network = new NetworkWriter(parts.network);
     this.#foresight = new Foresight(parts, this.#heritage, this.#gate, () => this.#rules.quarantined());
     this.#sweeper = new Sweeper(parts);
+    this.#neighbours = new Neighbours(parts);
   }
 
   /** Shared with the narrow passes between those over everything. */
@@ -132,7 +130,7 @@ export class Pass {
     const changes: Change[] = [...outlook.changes];
 
     await this.#apply(state, before, outlook, refusals, signal);
-    const isMoved = changes.length > 0 || version !== this.#doneVersion;
+    const isMoved = changes.length > 0 || !this.#backlog.isDone(version);
     const sweep =
       isMoved || this.#sweeper.isDue(request)
         ? await this.#sweepFlows(outlook, before, version, refusals, signal)
@@ -162,9 +160,10 @@ export class Pass {
   /** Takes note that a narrow pass did what there was to do between two states. */
   follow(before: PassFindings, after: PassFindings): void {
     const version = versionOf(before.state, before.residual);
-    if (this.#doneVersion !== version) return;
-    this.#doneVersion = versionOf(after.state, after.residual);
-    this.#drift.follow(version, this.#doneVersion);
+    if (!this.#backlog.isDone(version)) return;
+    const next = versionOf(after.state, after.residual);
+    this.#backlog.note(next, false);
+    this.#drift.follow(version, next);
   }
 
   /** Plans with what the wire says of addresses to come; asks it about those that nobody asked about yet. */
@@ -229,7 +228,7 @@ export class Pass {
     readonly review: DriftReview;
   }): Promise<PassFindings> {
     const { state, before, after, residual, refusals, sweep, changes, review } = found;
-    const { dataplane, announcer, conflictWatch, store, clock } = this.#parts;
+    const { dataplane, store, clock } = this.#parts;
     const remaining = sweep?.remaining ?? [];
     const fights = this.#drift.fights(clock.bootMs());
     this.#sweeper.note(sweep, refusals, changes, state, residual);
@@ -244,19 +243,13 @@ export class Pass {
     if (isSwept) this.#sweeper.forgetLeaving();
     await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
     const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
-    const { found: stood, added } = this.#newlyHeld(before, after, residual);
-    announcer.announce([...stood, ...added]);
-    // What was added was asked about before.
-    conflictWatch.ask(stood);
+    this.#neighbours.tell(residual.compiled.program, before, after);
     await nextTurn();
     // What is held back falls due by itself: there is nothing to be tried again before.
     const isWaiting =
       refusals.length + remaining.length === 0 &&
       residual.changes.every((change) => review.held.has(keyOf(change)));
-    const isUndone = !isClean && !isWaiting;
-    this.#uncleanPasses = isUndone ? this.#uncleanPasses + 1 : 0;
-    this.#doneVersion = isUndone ? "" : found.version;
-    this.#isFirst = false;
+    this.#backlog.note(found.version, !isClean && !isWaiting);
     const gate = this.#gate.on(after);
     const dueInMs = this.dueInMs(state, review.held);
     return {
@@ -287,17 +280,6 @@ export class Pass {
     };
   }
 
-  /** EIPs that this pass added, or found at the start: those on the wire may remember another's MAC for them. */
-  #newlyHeld(before: Seen, after: Seen, { compiled }: Outlook) {
-    const held = new Set(heldIn(before.network).map(({ address }) => address));
-    const present = new Set(heldIn(after.network).map(({ address }) => address));
-    const eips = compiled.program.eips.filter(({ address }) => present.has(address));
-    return {
-      found: this.#isFirst ? eips.filter(({ address }) => held.has(address)) : [],
-      added: eips.filter(({ address }) => !held.has(address)),
-    };
-  }
-
   #leaveAlone(state: State, seen: Seen): PassFindings {
     return {
       state,
@@ -318,13 +300,9 @@ export class Pass {
   /** Milliseconds until something falls due by itself. */
   dueInMs(state: State, held: DriftReview["held"] = new Set()): number | undefined {
     const { clock, prober } = this.#parts;
-    const retryMs =
-      this.#uncleanPasses === 0
-        ? undefined
-        : Math.min(firstRetryMs * 2 ** (this.#uncleanPasses - 1), longestRetryMs);
     const leaseMs = nextExpiryMs(state, clock.instant());
     const fightMs = this.#drift.dueInMs(held, clock.bootMs());
-    const due = [retryMs, this.#rules.dueInMs(), prober.dueInMs(), leaseMs, fightMs].filter(
+    const due = [this.#backlog.dueInMs, this.#rules.dueInMs(), prober.dueInMs(), leaseMs, fightMs].filter(
       (ms) => ms !== undefined,
     );
     return due.length === 0 ? undefined : Math.min(...due);
