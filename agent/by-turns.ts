@@ -1,16 +1,6 @@
-/** Long computations that can be interrupted: written as generators that yield where the event loop may have its turn. */
+/** The event loop has a turn between the parts of a long computation. */
 import { setImmediate as nextTurn } from "node:timers/promises";
-
-/** Yields between its parts. */
-export type InParts<T> = Generator<undefined, T, undefined>;
-
-/** Goes through all parts without a pause. */
-export function atOnce<T>(parts: InParts<T>): T {
-  for (;;) {
-    const { done, value } = parts.next();
-    if (done) return value;
-  }
-}
+import type { InParts } from "../lib/in-parts.ts";
 
 /** Lets the event loop have a turn after each part. */
 export async function byTurns<T>(parts: InParts<T>): Promise<T> {

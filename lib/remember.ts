@@ -1,4 +1,5 @@
 /** Remembering the last answer of pure functions, and the last of equal values: what did not change costs nothing. */
+import type { InParts } from "./in-parts.ts";
 
 /**
  * A function that answers like `compute` and remembers its last answer, by the identity of its arguments. For pure
@@ -10,13 +11,42 @@ export function rememberLast<Arguments extends readonly unknown[], Answer>(
   compute: (...given: Arguments) => Answer,
   isWorthIt: (answer: Answer) => boolean = () => true,
 ): (...given: Arguments) => Answer {
-  let last: { readonly given: Arguments; readonly answer: Answer } | undefined;
+  const memory = new LastAnswer<Arguments, Answer>();
   return (...given) => {
-    if (last?.given.every((argument, index) => argument === given[index])) return last.answer;
+    const known = memory.recall(given);
+    if (known !== undefined) return known.answer;
     const answer = compute(...given);
-    if (isWorthIt(answer)) last = { given, answer };
+    if (isWorthIt(answer)) memory.keep(given, answer);
     return answer;
   };
+}
+
+/** The same of a computation in parts. */
+export function rememberLastInParts<Arguments extends readonly unknown[], Answer>(
+  compute: (...given: Arguments) => InParts<Answer>,
+  isWorthIt: (answer: Answer) => boolean = () => true,
+): (...given: Arguments) => InParts<Answer> {
+  const memory = new LastAnswer<Arguments, Answer>();
+  return function* (...given) {
+    const known = memory.recall(given);
+    if (known !== undefined) return known.answer;
+    const answer = yield* compute(...given);
+    if (isWorthIt(answer)) memory.keep(given, answer);
+    return answer;
+  };
+}
+
+class LastAnswer<Arguments extends readonly unknown[], Answer> {
+  #last: { readonly given: Arguments; readonly answer: Answer } | undefined;
+
+  recall(given: Arguments): { readonly answer: Answer } | undefined {
+    const isSame = this.#last?.given.every((argument, index) => argument === given[index]) ?? false;
+    return isSame ? this.#last : undefined;
+  }
+
+  keep(given: Arguments, answer: Answer): void {
+    this.#last = { given, answer };
+  }
 }
 
 /** A function that gives back the value it gave last while `isEqual`, so that equal values keep one identity. */

@@ -5,6 +5,7 @@
  */
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
+import type { InParts } from "../../lib/in-parts.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
@@ -43,8 +44,8 @@ export interface Dataplane<Observed = unknown, Steps = unknown> {
   foreignRulesNaming(observed: Observed, address: Ipv4): readonly string[];
   /** Pure. Rules, hooks, guard and the gate as asked; on what it made, it plans nothing. */
   plan(program: Program, observed: Observed, gate: GateState): RulePlan<Steps>;
-  /** Pure: the first half of planning, whose result the other half remembers, so that others have a turn between. */
-  prepare?(program: Program, observed: Observed): void;
+  /** The same, in parts. */
+  planInParts(program: Program, observed: Observed, gate: GateState): InParts<RulePlan<Steps>>;
   /** One transaction a table. Throws `rules-refused` where the kernel refused it: then nothing of that table was changed. */
   apply(plan: RulePlan<Steps>, signal: AbortSignal): Promise<void>;
   /** Pure. What the program asks for and `observed` lacks, by object, in readable words. Objects wholly there are absent. */

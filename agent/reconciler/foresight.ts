@@ -1,9 +1,10 @@
 /** What a pass would do, under all that is known besides what was read: the wire's answers, leases, quarantine, the gate. */
 import { expiredLeases } from "../../lib/admission/leases.ts";
 import { emptyLedger, type State } from "../../lib/admission/state.ts";
+import { atOnce, type InParts } from "../../lib/in-parts.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import { boundByRoute } from "../../lib/plan/bindings.ts";
-import { atOnce, byTurns, type InParts } from "../by-turns.ts";
+import { byTurns } from "../by-turns.ts";
 import type { PassParts } from "./findings.ts";
 import type { Gatekeeper } from "./gatekeeper.ts";
 import type { Heritage } from "./heritage.ts";

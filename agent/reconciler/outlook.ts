@@ -4,6 +4,7 @@
  */
 import { type CompileContext, type Compiled, compile } from "../../lib/admission/compile.ts";
 import type { Ledger, State } from "../../lib/admission/state.ts";
+import type { InParts } from "../../lib/in-parts.ts";
 import type { Desired } from "../../lib/model/desired.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../lib/model/names.ts";
@@ -15,8 +16,7 @@ import type { Change } from "../../lib/plan/change.ts";
 import { ownAddresses } from "../../lib/plan/own-addresses.ts";
 import { describeRouteStep, planRoutes, type RoutePlan } from "../../lib/plan/routes.ts";
 import { describeSysctlStep, planSysctls, type SysctlStep } from "../../lib/plan/sysctls.ts";
-import { isSameMap, isSameSet, keepWhile, rememberLast } from "../../lib/remember.ts";
-import type { InParts } from "../by-turns.ts";
+import { isSameMap, isSameSet, keepWhile, rememberLast, rememberLastInParts } from "../../lib/remember.ts";
 import type { Dataplane, GateState, RulePlan } from "../kernel/seams.ts";
 
 /** The kernel as one reading found it. */
@@ -88,8 +88,8 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     },
   );
   // What is to be done is done once; that nothing is to be done is what is asked again and again.
-  const rulesOf = rememberLast(
-    (program: Program, rules: unknown, gate: GateState) => dataplane.plan(program, rules, gate),
+  const rulesOf = rememberLastInParts(
+    (program: Program, rules: unknown, gate: GateState) => dataplane.planInParts(program, rules, gate),
     ({ changes }) => changes.length === 0,
   );
   const sysctlsOf = rememberLast(planSysctls);
@@ -128,9 +128,7 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     const { compiled, context } = compiledOf(desired, keepCircumstances(ground), own, missing);
     const { program } = compiled;
     yield;
-    dataplane.prepare?.(program, observedRules);
-    yield;
-    const rules = rulesOf(program, observedRules, gate);
+    const rules = yield* rulesOf(program, observedRules, gate);
     yield;
     const sysctls = sysctlsOf(program, network);
     const addresses = addressesOf(program, network, ledger, ownedByRules, own);

@@ -7,6 +7,7 @@
  */
 import { usersByEip } from "../../lib/admission/references.ts";
 import type { State } from "../../lib/admission/state.ts";
+import { atOnce, type InParts } from "../../lib/in-parts.ts";
 import { type Desired, objectsOf, type Stored } from "../../lib/model/desired.ts";
 import {
   collectionOf,
@@ -20,7 +21,6 @@ import type { Spec } from "../../lib/model/schema.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
 import { rememberLast } from "../../lib/remember.ts";
 import type { WaitOutcome } from "../api/ports.ts";
-import { atOnce, type InParts } from "../by-turns.ts";
 import { Waiting } from "./waiting.ts";
 
 /** What a reading of the kernel allows to be said of the state that the pass works on. */

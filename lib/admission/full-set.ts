@@ -1,4 +1,5 @@
 /** `PUT /v1/desired`: replaces the whole set. */
+import type { InParts } from "../in-parts.ts";
 import { objectsOf } from "../model/desired.ts";
 import { GatewayError } from "../model/errors.ts";
 import { collectionOf, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
@@ -30,10 +31,7 @@ export interface CheckedSet {
  * @param set schema-checked
  * @param digest as in {@link WriteContext}
  */
-export function* checkSet(
-  set: FullSet,
-  digest: WriteContext["digest"],
-): Generator<undefined, CheckedSet, undefined> {
+export function* checkSet(set: FullSet, digest: WriteContext["digest"]): InParts<CheckedSet> {
   // Its schema was checked a moment ago.
   yield;
   checkFullSet(set);

@@ -9,6 +9,7 @@
  * The gate and the guard stand in filter, where an operator looks for what drops packets. They must be the first in
  * FORWARD, since an ACCEPT ahead of them would be a hole.
  */
+import { atOnce, type InParts } from "../in-parts.ts";
 import { bucketMask, hostMask, networkMask } from "../iptables/masked.ts";
 import { certainty, jumpTo, type Mark, makeRule, type Rule, type TableName } from "../iptables/rule.ts";
 import type { Cidr } from "../model/ipv4.ts";
@@ -56,20 +57,30 @@ export interface WantedTable {
 const vpcMark: Mark = { value: 1, mask: 1 };
 
 export function wantedNat(program: Program): WantedTable {
+  return atOnce(wantedNatInParts(program));
+}
+
+export function* wantedNatInParts(program: Program): InParts<WantedTable> {
+  const inward = inwardRules(program);
+  yield;
+  const outward = outwardRules(program);
+  yield;
+  const hairpin = hairpinRules(program);
+  yield;
   return {
     table: "nat",
     chains: [
       frame("DNAT_FILTER", ["EXCLUSIVE_DNAT", "SHARED_DNAT"]),
       frame("SNAT_FILTER", ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"]),
-      { name: "EXCLUSIVE_DNAT", order: "any", rules: inwardRules(program) },
-      { name: "EXCLUSIVE_SNAT", order: "any", rules: outwardRules(program) },
+      { name: "EXCLUSIVE_DNAT", order: "any", rules: inward },
+      { name: "EXCLUSIVE_SNAT", order: "any", rules: outward },
       { name: "SHARED_DNAT", order: "within-object", rules: program.dnats.flatMap(backendRules) },
       {
         name: "SHARED_SNAT",
         order: "longest-prefix",
         rules: withoutRepeats(program.pools.flatMap(poolRules)),
       },
-      { name: "HAIRPIN_SNAT", order: "any", rules: hairpinRules(program) },
+      { name: "HAIRPIN_SNAT", order: "any", rules: hairpin },
     ],
     hooks: [
       { chain: "PREROUTING", position: "anywhere", rules: [jumpTo("DNAT_FILTER")] },

@@ -1,4 +1,5 @@
 /** Plans one table: its owned chains and the hooks that lead to them, as the lines of one transaction. */
+import { atOnce, type InParts } from "../in-parts.ts";
 import { deleteChain, deleteRule, insertRule, resetChain, restoreInput } from "../iptables/restore.ts";
 import { jumpTo, type Rule, type TableName } from "../iptables/rule.ts";
 import type { TableRules } from "../iptables/save.ts";
@@ -26,7 +27,16 @@ export function planTable(
   observed: TableRules = new Map(),
   limits: EditLimits = editsByTool,
 ): TablePlan {
-  const { lines, changes } = planLines(wanted, observed, limits);
+  return atOnce(planTableInParts(wanted, observed, limits));
+}
+
+export function* planTableInParts(
+  wanted: WantedTable,
+  observed: TableRules = new Map(),
+  limits: EditLimits = editsByTool,
+): InParts<TablePlan> {
+  const { lines, changes } = yield* planLines(wanted, observed, limits);
+  yield;
   return {
     table: wanted.table,
     input: lines.length === 0 ? undefined : restoreInput(wanted.table, lines),
@@ -37,16 +47,21 @@ export function planTable(
 type Lines = Omit<LinesPlan, "resets">;
 
 /** More deletes than go well beside other lines are planned once more where they are not alone. */
-function planLines(wanted: WantedTable, observed: TableRules, limits: EditLimits): Lines {
-  const plan = planParts(wanted, observed, limits.deletes);
+function* planLines(wanted: WantedTable, observed: TableRules, limits: EditLimits): InParts<Lines> {
+  const plan = yield* planParts(wanted, observed, limits.deletes);
   const deletes = plan.lines.filter((line) => line.startsWith("-D ")).length;
   const isAlone = deletes === plan.lines.length;
-  return deletes <= limits.lines || isAlone ? plan : planParts(wanted, observed, limits.lines);
+  return deletes <= limits.lines || isAlone ? plan : yield* planParts(wanted, observed, limits.lines);
 }
 
-function planParts(wanted: WantedTable, observed: TableRules, mostDeletes: number): Lines {
+function* planParts(wanted: WantedTable, observed: TableRules, mostDeletes: number): InParts<Lines> {
+  const chains: LinesPlan[] = [];
+  for (const chain of wanted.chains) {
+    chains.push(planChain(chain, observed.get(chain.name), mostDeletes));
+    yield;
+  }
   const parts = [
-    ...wanted.chains.map((chain) => planChain(chain, observed.get(chain.name), mostDeletes)),
+    ...chains,
     ...wanted.hooks.map((hook) => planHook(hook, wanted.absent, observed.get(hook.chain) ?? [])),
     ...wanted.absent.map((chain) => planAbsent(chain, wanted, observed)),
   ];

@@ -1,5 +1,5 @@
 /** A store without a disk: runs decisions one after another on the newest state, for tests of admission. */
-import { atOnce } from "../../agent/by-turns.ts";
+
 import { applyBatch } from "../../lib/admission/batch.ts";
 import { deleteObject } from "../../lib/admission/delete-object.ts";
 import { checkSet, putFullSet } from "../../lib/admission/full-set.ts";
@@ -7,6 +7,7 @@ import { putObject } from "../../lib/admission/put-object.ts";
 import { renewLeases } from "../../lib/admission/renew-leases.ts";
 import { emptyState, type Instant, reduce, type State } from "../../lib/admission/state.ts";
 import type { Decision, IfMatch, WriteContext } from "../../lib/admission/writes.ts";
+import { atOnce } from "../../lib/in-parts.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { Collection, Kind, ObjectName, Uid } from "../../lib/model/names.ts";

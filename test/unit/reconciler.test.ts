@@ -2,7 +2,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { PassReport, StatePort } from "../../agent/api/ports.ts";
-import { atOnce } from "../../agent/by-turns.ts";
 import type { Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
 import type { PassFindings, PassParts } from "../../agent/reconciler/findings.ts";
 import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
@@ -24,6 +23,7 @@ import {
   type StateChange,
 } from "../../lib/admission/state.ts";
 import { type Flow, viewOf } from "../../lib/conntrack/flow.ts";
+import { atOnce } from "../../lib/in-parts.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
@@ -289,7 +289,10 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
   let named = new Set<Ipv4>();
   const dataplane = {
     eipsIn: () => named,
-    plan: () => ({ changes: [], steps: undefined }),
+    *planInParts() {
+      yield;
+      return { changes: [], steps: undefined };
+    },
   } as unknown as Dataplane;
   const lookAhead = createLookAhead(dataplane, {
     vpcInterface: "eth0" as InterfaceName,
@@ -332,7 +335,10 @@ t.test("rules that name the same EIPs do not have addresses planned anew", async
   let named = ["203.0.113.1", "203.0.113.2"].map(ip);
   const dataplane = {
     eipsIn: () => new Set(named),
-    plan: () => ({ changes: [], steps: [] }),
+    *planInParts() {
+      yield;
+      return { changes: [], steps: [] };
+    },
   } as unknown as Dataplane;
   const lookAhead = createLookAhead(dataplane, {
     vpcInterface: "eth0" as InterfaceName,

@@ -3,12 +3,12 @@
 import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
-import { atOnce } from "../../agent/by-turns.ts";
 import { type PassResult, StatusBoard } from "../../agent/status/board.ts";
 import { degradations, degradedReasons } from "../../agent/status/degradations.ts";
 import type { SummaryParts } from "../../agent/status/summary.ts";
 import { compile } from "../../lib/admission/compile.ts";
 import { emptyState, reduce, type State, type StateChange } from "../../lib/admission/state.ts";
+import { atOnce } from "../../lib/in-parts.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { InterfaceName, ObjectName } from "../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../lib/model/names.ts";

@@ -1,5 +1,6 @@
 /** NAT by iptables, in either of its variants. */
 import { setTimeout as delay } from "node:timers/promises";
+import { atOnce, type InParts } from "../../../lib/in-parts.ts";
 import type { Rule } from "../../../lib/iptables/rule.ts";
 import type { RuleDump } from "../../../lib/iptables/save.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
@@ -7,13 +8,13 @@ import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Program } from "../../../lib/model/program.ts";
 import { holdsBack, planBarrier } from "../../../lib/nftables/barrier.ts";
 import type { Change } from "../../../lib/plan/change.ts";
-import { planTable } from "../../../lib/plan/iptables.ts";
+import { planTableInParts } from "../../../lib/plan/iptables.ts";
 import { type EditLimits, editsByTool } from "../../../lib/plan/iptables-chain.ts";
 import {
   type WantedTable,
   wantedFilter,
   wantedMangle,
-  wantedNat,
+  wantedNatInParts,
 } from "../../../lib/plan/iptables-layout.ts";
 import { missingRules } from "../../../lib/plan/iptables-missing.ts";
 import {
@@ -104,8 +105,20 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     gate: GateState,
     limits = this.#ruleset.limits,
   ): RulePlan<IptablesSteps> {
-    const { mangle, nat } = this.#layout(program);
-    const rules = [mangle, nat].map((wanted) => planRules(wanted, observed.rules, limits));
+    return atOnce(this.planInParts(program, observed, gate, limits));
+  }
+
+  *planInParts(
+    program: Program,
+    observed: IptablesObserved,
+    gate: GateState,
+    limits = this.#ruleset.limits,
+  ): InParts<RulePlan<IptablesSteps>> {
+    const { mangle, nat } = yield* this.#lay(program);
+    const rules = [
+      yield* planRules(mangle, observed.rules, limits),
+      yield* planRules(nat, observed.rules, limits),
+    ];
     const barrier = planGateAndGuard(program, observed, gate);
     // What is closed is closed before anything else changes, and opened once all else stands.
     const isOpening = gate === "open" && this.isGateClosed(observed);
@@ -114,10 +127,6 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
       changes: parts.flatMap(({ changes }) => changes),
       steps: { steps: parts.flatMap(({ steps }) => steps), whole: { program, gate } },
     };
-  }
-
-  prepare(program: Program): void {
-    this.#layout(program);
   }
 
   missing(program: Program, { rules }: IptablesObserved): ReadonlyMap<ObjectId, string> {
@@ -155,9 +164,13 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   }
 
   #layout(program: Program): Layout {
+    return atOnce(this.#lay(program));
+  }
+
+  *#lay(program: Program): InParts<Layout> {
     const known = this.#layouts.get(program);
     if (known !== undefined) return known;
-    const layout = { mangle: wantedMangle(program), nat: wantedNat(program) };
+    const layout = { mangle: wantedMangle(program), nat: yield* wantedNatInParts(program) };
     this.#layouts.set(program, layout);
     return layout;
   }
@@ -184,13 +197,13 @@ interface Part {
 
 function planGateAndGuard(program: Program, { rules, barrier }: IptablesObserved, gate: GateState): Part {
   const isClosed = gate === "closed";
-  if (barrier === undefined) return planRules(wantedFilter(program, isClosed), rules);
+  if (barrier === undefined) return atOnce(planRules(wantedFilter(program, isClosed), rules));
   const { input, changes } = planBarrier(program, barrier, isClosed);
   return { steps: input === undefined ? [] : [{ kind: "barrier", input }], changes };
 }
 
-function planRules(wanted: WantedTable, observed: RuleDump, limits?: EditLimits): Part {
-  const { table, input, changes } = planTable(wanted, observed.get(wanted.table), limits);
+function* planRules(wanted: WantedTable, observed: RuleDump, limits?: EditLimits): InParts<Part> {
+  const { table, input, changes } = yield* planTableInParts(wanted, observed.get(wanted.table), limits);
   return { steps: input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }], changes };
 }
 

@@ -1,4 +1,6 @@
 /** NAT by nftables: one table, a dozen fixed rules, objects as elements of its maps. */
+
+import { atOnce, type InParts } from "../../../lib/in-parts.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
@@ -103,7 +105,17 @@ class DataplaneOfNftables implements NftablesDataplane {
   }
 
   plan(program: Program, observed: NftablesObserved, gate: GateState): RulePlan<NftablesSteps> {
-    const table = planTable(this.#want(program), observed.table, this.#compare(program, observed.table));
+    return atOnce(this.planInParts(program, observed, gate));
+  }
+
+  *planInParts(
+    program: Program,
+    observed: NftablesObserved,
+    gate: GateState,
+  ): InParts<RulePlan<NftablesSteps>> {
+    const difference = this.#compare(program, observed.table);
+    yield;
+    const table = planTable(this.#want(program), observed.table, difference);
     const barrier = planBarrier(program, observed.barrier, gate === "closed");
     const parts: Part[] = [
       {
@@ -119,10 +131,6 @@ class DataplaneOfNftables implements NftablesDataplane {
       changes: parts.flatMap(({ changes }) => changes),
       steps: { steps: parts.flatMap(({ step }) => step || []), base: observed, whole: { program, gate } },
     };
-  }
-
-  prepare(program: Program, { table }: NftablesObserved): void {
-    this.#compare(program, table);
   }
 
   missing(program: Program, { table }: NftablesObserved): ReadonlyMap<ObjectId, string> {

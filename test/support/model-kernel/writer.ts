@@ -1,5 +1,5 @@
 /** Writes of a script as the API would decide on them. */
-import { atOnce } from "../../../agent/by-turns.ts";
+
 import { applyBatch } from "../../../lib/admission/batch.ts";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
@@ -7,6 +7,7 @@ import { putObject } from "../../../lib/admission/put-object.ts";
 import type { State } from "../../../lib/admission/state.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { assertNever } from "../../../lib/assert-never.ts";
+import { atOnce } from "../../../lib/in-parts.ts";
 import { collectionOf, collections, type Kind, type ObjectName } from "../../../lib/model/names.ts";
 import type { Batch, FullSet, SpecOf } from "../../../lib/model/schema.ts";
 import type { Named, Typed, Write } from "./script.ts";
