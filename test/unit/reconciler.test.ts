@@ -284,22 +284,35 @@ t.test("the turnstile lets one through at a time, failures included", async (t) 
   t.strictSame(order, ["slow", "quick"]);
 });
 
-t.test("a stray rule does not make an EIP of the gateway's own address", async (t) => {
-  const own = ip("203.0.113.254");
-  let named = new Set<Ipv4>();
+/** Looks ahead over rules that name these EIPs and ask for nothing. */
+function lookAheadOver(eipsIn: () => ReadonlySet<Ipv4>) {
   const dataplane = {
-    eipsIn: () => named,
+    eipsIn,
     *planInParts() {
       yield;
       return { changes: [], steps: undefined };
     },
   } as unknown as Dataplane;
-  const lookAhead = createLookAhead(dataplane, {
+  return createLookAhead(dataplane, {
     vpcInterface: "eth0" as InterfaceName,
     externalInterface: "net1" as InterfaceName,
     eipBinding: "address",
     fallbackGateway: undefined,
   });
+}
+
+const circumstances: Circumstances = {
+  gate: "open",
+  expiredLeases: new Set(),
+  probing: new Set(),
+  addressConflicts: new Map(),
+  quarantined: new Map(),
+};
+
+t.test("a stray rule does not make an EIP of the gateway's own address", async (t) => {
+  const own = ip("203.0.113.254");
+  let named = new Set<Ipv4>();
+  const lookAhead = lookAheadOver(() => named);
   const link = { index: 1, mac: "", isUp: true, hasCarrier: true };
   const network = () =>
     ({
@@ -313,13 +326,6 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
     }) as unknown as ObservedNetwork;
   const object = { spec: { name: "own", address: `${own}/24` }, revision: 1, creation: 1 };
   const state = reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
-  const circumstances: Circumstances = {
-    gate: "open",
-    expiredLeases: new Set(),
-    probing: new Set(),
-    addressConflicts: new Map(),
-    quarantined: new Map(),
-  };
   const look = () => atOnce(lookAhead(state, { network: network(), rules: {} }, circumstances));
   t.ok(look().own.has(own));
   named = new Set([own]);
@@ -333,27 +339,8 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
 
 t.test("rules that name the same EIPs do not have addresses planned anew", async (t) => {
   let named = ["203.0.113.1", "203.0.113.2"].map(ip);
-  const dataplane = {
-    eipsIn: () => new Set(named),
-    *planInParts() {
-      yield;
-      return { changes: [], steps: [] };
-    },
-  } as unknown as Dataplane;
-  const lookAhead = createLookAhead(dataplane, {
-    vpcInterface: "eth0" as InterfaceName,
-    externalInterface: "net1" as InterfaceName,
-    fallbackGateway: undefined,
-    eipBinding: "address",
-  });
+  const lookAhead = lookAheadOver(() => new Set(named));
   const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
-  const circumstances: Circumstances = {
-    gate: "open",
-    expiredLeases: new Set(),
-    probing: new Set(),
-    addressConflicts: new Map(),
-    quarantined: new Map(),
-  };
   const look = () => atOnce(lookAhead(emptyState, { network, rules: {} }, circumstances)).addresses;
   const first = look();
   t.equal(look(), first);
