@@ -1,25 +1,14 @@
 /** The journal of commits against the kernel: this process moves into a namespace of its own. */
 import t from "tap";
-import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
-import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
-import { enterNamespace } from "../support/enter-namespace.ts";
-import { sweep, testName } from "../support/namespaces.ts";
+import { readGeneration } from "../../agent/kernel/nftables/transaction.ts";
+import { sweep } from "../support/namespaces.ts";
+import { enterNftNamespace } from "../support/nft-namespace.ts";
 import { run } from "../support/run.ts";
 
 const signal = new AbortController().signal;
 
 await sweep();
-const namespace = testName("commits");
-await run("ip", ["netns", "add", namespace]);
-const leave = enterNamespace(namespace);
-const netlink = openNftables();
-const journal = openCommitJournal();
-t.teardown(async () => {
-  journal.close();
-  netlink.close();
-  leave();
-  await run("ip", ["netns", "delete", namespace]);
-});
+const { netlink, journal } = await enterNftNamespace(t, "commits");
 
 const nft = (input: string) => run("nft", ["-f", "-"], { input });
 const elements = (from: number, count: number) =>

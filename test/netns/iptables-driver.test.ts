@@ -6,7 +6,6 @@ import { removeByHandle } from "../../agent/kernel/iptables/remove-by-handle.ts"
 import type { RulesetOptions } from "../../agent/kernel/iptables/ruleset.ts";
 import { listChain, type Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
-import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
 import type { GateState } from "../../agent/kernel/seams.ts";
@@ -20,6 +19,7 @@ import { wantedNat } from "../../lib/plan/iptables-layout.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";
+import { enterNftNamespace } from "../support/nft-namespace.ts";
 
 const signal = new AbortController().signal;
 
@@ -393,17 +393,7 @@ for (const variant of ["nft", "legacy"] as const) {
 }
 
 t.test("nft: of rules that others touched only their chains are read, of anything else all", async (t) => {
-  const namespace = testName("ipt-commits");
-  await addNamespaces([namespace]);
-  const leave = enterNamespace(namespace);
-  const netlink = openNftables();
-  const journal = openCommitJournal();
-  t.teardown(async () => {
-    journal.close();
-    netlink.close();
-    leave();
-    await deleteNamespace(namespace);
-  });
+  const { netlink, journal } = await enterNftNamespace(t, "ipt-commits");
   const forks: string[] = [];
   const run = createRun({ onStart: (command) => forks.push(command) });
   const byHand = createRun();

@@ -201,6 +201,11 @@ export class Ruleset {
     return isDone ? undefined : lostRace(transaction.table);
   }
 
+  /** Legacy makes no commits: its journal is never begun. */
+  get #commits(): CommitJournal | undefined {
+    return this.variant === "legacy" ? undefined : this.#journal;
+  }
+
   get #unwritten(): IptablesObserved | undefined {
     const known = this.#known;
     return known === undefined || known.written.length > 0 || isDue(known) ? undefined : known.observed;
@@ -208,7 +213,7 @@ export class Ruleset {
 
   #noteWritten(step: IptablesStep): void {
     // A transaction may be of any size, and is read back without its events.
-    this.#journal?.restart();
+    this.#commits?.restart();
     if (this.#known === undefined) return;
     const { stamp, written } = this.#known;
     const next = typeof stamp === "number" ? nextGeneration(stamp) : undefined;
@@ -245,7 +250,7 @@ export class Ruleset {
   }
 
   async #audit(digest: Known["stamp"], signal: AbortSignal): Promise<IptablesObserved> {
-    this.#journal?.restart();
+    this.#commits?.restart();
     // The journal wants a generation that is newer than its beginning; a digest is dear, and taken already.
     const stamp = this.variant === "legacy" ? digest : await this.#stamp(signal);
     const auditedAtMs = performance.now();
