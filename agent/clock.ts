@@ -1,7 +1,7 @@
 /** Time, injected wherever it matters. */
 import { readFile } from "node:fs/promises";
-import type { Instant } from "../lib/admission/state.ts";
 import { GatewayError } from "../lib/model/errors.ts";
+import type { Instant } from "../lib/model/state.ts";
 import { errnoName, libcFunction } from "./kernel/libc.ts";
 
 export interface Clock {

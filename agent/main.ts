@@ -17,12 +17,12 @@ import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { openCommitJournal } from "./kernel/nftables/journal.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
-import { predecessorsOf } from "./kernel/predecessors.ts";
+import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
-import { ConflictWatch } from "./reconciler/conflict-watch.ts";
-import { Prober } from "./reconciler/prober.ts";
+import { ArpConflicts } from "./reconciler/eips/arp-conflicts.ts";
+import { ArpProbe } from "./reconciler/eips/arp-probe.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { StatusBoard } from "./status/board.ts";
 import { createMetrics } from "./status/metrics.ts";
@@ -88,35 +88,35 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
-    stillOwned: (held) => reconciler.holds(held) && !conflictWatch.conflicts.has(held.address),
+    stillOwned: (held) => reconciler.holds(held) && !arpConflicts.conflicts.has(held.address),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
     log,
   });
   stop.push(() => announcer.stop());
-  const prober = new Prober({
+  const arpProbe = new ArpProbe({
     announcer: config.arpProbeMs === 0 ? undefined : announcer,
     nowMs: clock.bootMs,
     onAnswer: () => reconciler.wake("probe"),
     onFailure: (err) => log.warn({ err }, "probing failed"),
   });
-  stop.push(() => prober.stop());
-  const conflictWatch: ConflictWatch = new ConflictWatch({
+  stop.push(() => arpProbe.stop());
+  const arpConflicts: ArpConflicts = new ArpConflicts({
     announcer: config.arpProbeMs === 0 ? undefined : announcer,
     held: () => reconciler.heldEips,
     nowMs: clock.bootMs,
     onChange: () => reconciler.wake("conflict"),
     log,
   });
-  stop.push(() => conflictWatch.stop());
+  stop.push(() => arpConflicts.stop());
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
-    predecessors: () => predecessorsOf(dataplane.backend, commands),
+    previousDataplanes: () => previousDataplanesOf(dataplane.backend, commands),
     network: createNetworkDriver({ netlink: routeNetlink }),
     conntrack: openConntrack(filterNetlink),
     announcer,
-    prober,
-    conflictWatch,
+    arpProbe,
+    arpConflicts,
     clock,
     epoch,
     frame: {
@@ -157,7 +157,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
       store,
       board,
       reconciler,
-      conflicts: conflictWatch.conflicts,
+      conflicts: arpConflicts.conflicts,
     });
   const api: Api = createApi({
     state: store,
@@ -203,7 +203,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   // Before the first pass: what changes after it has read must wake the next one.
   await events.start();
   reconciler.start();
-  conflictWatch.start();
+  arpConflicts.start();
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();

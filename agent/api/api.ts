@@ -5,6 +5,7 @@ import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import { addressOf } from "../../lib/model/ipv4.ts";
 import { buildApp } from "./app.ts";
+import type { ApiDeps } from "./deps.ts";
 import { refuseUnsafe } from "./listen-address.ts";
 import {
   closeListener,
@@ -14,7 +15,6 @@ import {
   type OpenListener,
   readTls,
 } from "./listeners.ts";
-import type { ApiParts } from "./parts.ts";
 import { TokenFile } from "./token-file.ts";
 
 export interface Api {
@@ -30,7 +30,7 @@ export interface Api {
 const defaultDrainMs = 5_000;
 const defaultCertificateRecheckMs = 60_000;
 
-export function createApi(parts: ApiParts): Api {
+export function createApi(parts: ApiDeps): Api {
   const { settings, log } = parts;
   const stopping = new AbortController();
   const listenerOf = new WeakMap<IncomingMessage, Listener>();

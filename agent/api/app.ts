@@ -9,8 +9,8 @@ import Fastify, {
 } from "fastify";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
+import type { RouteContext } from "./deps.ts";
 import { acceptJsonOnly } from "./json-body.ts";
-import type { RouteContext } from "./parts.ts";
 import { notFound, pathOf, sendProblem } from "./problem.ts";
 import { querySchema } from "./query.ts";
 import { sharedSchemas } from "./responses.ts";

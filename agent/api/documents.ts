@@ -1,8 +1,9 @@
 /** What the API shows of objects, and of what a write made of them. */
-import type { State } from "../../lib/admission/state.ts";
+
 import { objectsOf, type Stored } from "../../lib/model/desired.ts";
 import { type Kind, type ObjectId, objectId, parseObjectId } from "../../lib/model/names.ts";
 import type { Spec } from "../../lib/model/schema.ts";
+import type { State } from "../../lib/model/state.ts";
 import type { Status } from "../../lib/model/status.ts";
 import type { BoardPort } from "./ports.ts";
 

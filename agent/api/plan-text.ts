@@ -1,5 +1,5 @@
 /** A plan as an operator reads it, one change a line. */
-import type { Change } from "../../lib/plan/change.ts";
+import type { Change } from "../../lib/model/change.ts";
 
 const signs = { add: "+", remove: "-", replace: "~", set: "=" } as const satisfies Record<
   Change["action"],

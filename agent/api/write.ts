@@ -5,13 +5,13 @@
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyReply } from "fastify";
-import { reduce, type State } from "../../lib/admission/state.ts";
 import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
+import { reduce, type State } from "../../lib/model/state.ts";
+import type { WaitOutcome } from "../status/waiting.ts";
+import type { RouteContext } from "./deps.ts";
 import { maxListed } from "./documents.ts";
 import { etagOf } from "./etag.ts";
 import { flowDocument } from "./flow-document.ts";
-import type { RouteContext } from "./parts.ts";
-import type { WaitOutcome } from "./ports.ts";
 import { parseFlag, parseWait, type WriteQuery } from "./query.ts";
 import { requestSignal } from "./request-signal.ts";
 

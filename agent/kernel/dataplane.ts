@@ -1,6 +1,7 @@
 /** Opens the dataplane that the settings ask for. */
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Config } from "../config.ts";
+import type { Dataplane } from "./drivers.ts";
 import { createIptablesDataplane } from "./iptables/dataplane.ts";
 import { readLegacyDigest } from "./iptables/legacy-digest.ts";
 import { removeByHandle } from "./iptables/remove-by-handle.ts";
@@ -10,7 +11,6 @@ import { createNftablesDataplane } from "./nftables/dataplane.ts";
 import type { CommitJournal } from "./nftables/journal.ts";
 import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
-import type { Dataplane } from "./seams.ts";
 
 /**
  * Touches nothing: the dataplane looks at the kernel when it first observes. While both variants of iptables hold

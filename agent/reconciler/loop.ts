@@ -8,7 +8,7 @@
  * - After every pass one timer is armed: for the resync, or sooner where the pass asked for it or failed. What failed is
  *   tried again at the resync interval at the latest.
  */
-import type { PassReport } from "../api/ports.ts";
+import type { PassReport } from "./pass/report.ts";
 
 /** What woke a pass. `isFull` asks for everything to be read and swept, not only what changed. */
 export interface PassRequest {
@@ -36,7 +36,7 @@ interface Waiter {
 }
 
 const firstRetryMs = 500;
-const longestRetryMs = 30_000;
+const maxRetryMs = 30_000;
 const timerReason = "timer";
 
 export class ReconcileLoop {
@@ -135,7 +135,7 @@ export class ReconcileLoop {
     const { resyncIntervalMs } = this.#options;
     if (reasons.includes(timerReason) || this.#failures === 0) this.#failures++;
     const doubled = firstRetryMs * 2 ** Math.min(this.#failures - 1, 16);
-    return Math.min(doubled, longestRetryMs, resyncIntervalMs);
+    return Math.min(doubled, maxRetryMs, resyncIntervalMs);
   }
 
   #arm(delayMs: number): void {

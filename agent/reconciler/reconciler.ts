@@ -2,32 +2,32 @@
  * The reconciler: the loop, its passes, and what others may ask of them. Keeps what the last pass found, tells the
  * status board, and lets nobody but the pass in hand write to the kernel.
  */
-import type { State, StateChange } from "../../lib/admission/state.ts";
+
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
-import type { PassReport, Preview, ReconcilerPort, Released } from "../api/ports.ts";
-import { byTurns } from "../by-turns.ts";
-import type { AddressOnLink } from "../kernel/seams.ts";
-import type { PassResult, StatusBoard } from "../status/board.ts";
-import type { PassFindings, PassParts } from "./findings.ts";
-import { Holdings } from "./holdings.ts";
+import type { State, StateChange } from "../../lib/model/state.ts";
+import type { AddressOnLink } from "../kernel/drivers.ts";
+import { runYielding } from "../run-yielding.ts";
+import type { PublishedPass, StatusBoard } from "../status/board.ts";
+import { HeldEips } from "./eips/held-eips.ts";
+import { IncrementalPass, maxObjects } from "./incremental/incremental-pass.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
-import { mostObjects, NarrowPass } from "./narrow-pass.ts";
-import type { Seen } from "./outlook.ts";
-import { Pass } from "./pass.ts";
-import { preview } from "./preview.ts";
-import { release } from "./release.ts";
-import { reportOf } from "./report.ts";
-import { Turnstile } from "./turnstile.ts";
+import { Mutex } from "./mutex.ts";
+import { type DryRun, preview } from "./operations/dry-run.ts";
+import { type Released, release } from "./operations/release.ts";
+import type { Seen } from "./pass/outlook.ts";
+import { Pass } from "./pass/pass.ts";
+import type { PassDeps, PassResult } from "./pass/pass-result.ts";
+import { type PassReport, reportOf } from "./pass/report.ts";
 
-export interface ReconcilerParts extends PassParts {
+export interface ReconcilerDeps extends PassDeps {
   readonly board: StatusBoard;
   readonly resyncIntervalMs: number;
   /** Told after every pass that could be made. */
-  readonly onPass: (findings: PassFindings, report: PassReport) => void;
+  readonly onPass: (findings: PassResult, report: PassReport) => void;
   /** Told of every pass that could not be made. */
   readonly onFailure: (error: unknown, retryInMs: number) => void;
 }
@@ -35,14 +35,14 @@ export interface ReconcilerParts extends PassParts {
 /** A pass that began is brought to its end: half a transaction is nobody's wish. Every effect has its deadline. */
 const neverAborted = new AbortController().signal;
 
-export class Reconciler implements ReconcilerPort {
-  readonly #parts: ReconcilerParts;
+export class Reconciler {
+  readonly #parts: ReconcilerDeps;
   readonly #pass: Pass;
-  readonly #narrowPass: NarrowPass;
+  readonly #narrowPass: IncrementalPass;
   readonly #loop: ReconcileLoop;
-  readonly #turnstile = new Turnstile();
-  readonly #holdings = new Holdings();
-  #findings: PassFindings | undefined;
+  readonly #turnstile = new Mutex();
+  readonly #holdings = new HeldEips();
+  #findings: PassResult | undefined;
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
   #hasVerified = false;
@@ -51,10 +51,10 @@ export class Reconciler implements ReconcilerPort {
   /** Rules were written, by whom is yet to be looked at. */
   #isLookDue = false;
 
-  constructor(parts: ReconcilerParts) {
+  constructor(parts: ReconcilerDeps) {
     this.#parts = parts;
     this.#pass = new Pass(parts);
-    this.#narrowPass = new NarrowPass(parts, this.#pass.unswept);
+    this.#narrowPass = new IncrementalPass(parts, this.#pass.unswept);
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#turnstile.pass(() => this.#run(request)),
       resyncIntervalMs: parts.resyncIntervalMs,
@@ -80,7 +80,7 @@ export class Reconciler implements ReconcilerPort {
       if (this.#written === "anything") return;
       if (change.type === "put") this.#written.add(objectId(change.kind, change.object.spec.name));
       if (change.type === "delete") this.#written.add(objectId(change.kind, change.name));
-      if (this.#written.size > mostObjects) this.#written = "anything";
+      if (this.#written.size > maxObjects) this.#written = "anything";
     }
   }
 
@@ -121,7 +121,7 @@ export class Reconciler implements ReconcilerPort {
   }
 
   /** What the last pass found; `undefined` before the first. */
-  get findings(): PassFindings | undefined {
+  get findings(): PassResult | undefined {
     return this.#findings;
   }
 
@@ -164,7 +164,7 @@ export class Reconciler implements ReconcilerPort {
     return this.#findings !== undefined && this.#findings.verdicts === undefined;
   }
 
-  preview(state: State, signal: AbortSignal): Promise<Preview> {
+  preview(state: State, signal: AbortSignal): Promise<DryRun> {
     return preview(this.#parts, this.#pass, state, signal);
   }
 
@@ -197,7 +197,7 @@ export class Reconciler implements ReconcilerPort {
     return { report, dueInMs: findings.dueInMs };
   }
 
-  async #runWhole(request: PassRequest): Promise<PassFindings> {
+  async #runWhole(request: PassRequest): Promise<PassResult> {
     this.#written = new Set();
     const { lastSeen } = this.#pass;
     const findings = await this.#pass.run(request, neverAborted).catch((error: unknown) => {
@@ -206,7 +206,7 @@ export class Reconciler implements ReconcilerPort {
     });
     this.#findings = findings;
     if (findings.verdicts !== undefined) {
-      await byTurns(this.#parts.board.publish(this.#resultOf(findings, findings.verdicts)));
+      await runYielding(this.#parts.board.publish(this.#resultOf(findings, findings.verdicts)));
       this.#hasVerified ||= findings.gate === "open";
     }
     return findings;
@@ -223,7 +223,7 @@ export class Reconciler implements ReconcilerPort {
   }
 
   /** Where nothing but a few objects was written since a pass that left nothing undone. */
-  async #runNarrow({ reasons, isFull }: PassRequest): Promise<PassFindings | undefined> {
+  async #runNarrow({ reasons, isFull }: PassRequest): Promise<PassResult | undefined> {
     const { store, board } = this.#parts;
     const base = this.#findings;
     const written = this.#written;
@@ -239,7 +239,7 @@ export class Reconciler implements ReconcilerPort {
     this.#written = new Set();
     const found = await this.#narrowPass.run(written, state, base, neverAborted);
     if (found === undefined) return undefined;
-    const findings: PassFindings = {
+    const findings: PassResult = {
       ...base,
       state,
       residual: { ...base.residual, compiled: { ...base.residual.compiled, blocked: found.blocked } },
@@ -254,7 +254,7 @@ export class Reconciler implements ReconcilerPort {
     return findings;
   }
 
-  #resultOf({ state, isClean }: PassFindings, verdicts: PassResult["verdicts"]): PassResult {
+  #resultOf({ state, isClean }: PassResult, verdicts: PublishedPass["verdicts"]): PublishedPass {
     return { state, verdicts, isClean, verifiedAt: new Date(this.#parts.clock.wallMs()).toISOString() };
   }
 }

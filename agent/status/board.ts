@@ -5,9 +5,10 @@
  * a pass of this process read back. A write makes it Pending at once, before any pass has run. Nothing here is
  * ever stored.
  */
-import { usersByEip } from "../../lib/admission/references.ts";
-import type { State } from "../../lib/admission/state.ts";
-import { atOnce, type InParts } from "../../lib/in-parts.ts";
+
+import { type Chunked, runSync } from "../../lib/chunked.ts";
+import { usersByEip } from "../../lib/compile/references.ts";
+import { memoizeLast } from "../../lib/memoize.ts";
 import { type Desired, objectsOf, type Stored } from "../../lib/model/desired.ts";
 import {
   collectionOf,
@@ -18,10 +19,9 @@ import {
   parseObjectId,
 } from "../../lib/model/names.ts";
 import type { Spec } from "../../lib/model/schema.ts";
+import type { State } from "../../lib/model/state.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
-import { rememberLast } from "../../lib/remember.ts";
-import type { WaitOutcome } from "../api/ports.ts";
-import { Waiting } from "./waiting.ts";
+import { Waiting, type WaitOutcome } from "./waiting.ts";
 
 /** What a reading of the kernel allows to be said of the state that the pass works on. */
 export interface PassReading {
@@ -31,7 +31,7 @@ export interface PassReading {
 }
 
 /** What a pass found out in the end. */
-export interface PassResult extends PassReading {
+export interface PublishedPass extends PassReading {
   /** True where planning again asks for nothing: what is not desired is out of the kernel. */
   readonly isClean: boolean;
 }
@@ -76,9 +76,9 @@ export class StatusBoard {
   readonly #startedAt: string;
   readonly #entries = new Map<ObjectId, Entry>();
   readonly #waiting = new Waiting();
-  readonly #usersOf = rememberLast(usersByEip);
+  readonly #usersOf = memoizeLast(usersByEip);
   /** What the last pass that looked at everything said, while nothing was said since. */
-  #whole: (Pick<PassResult, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
+  #whole: (Pick<PublishedPass, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
   #passRevision = -1;
   #passGeneration = 0;
   #isClean = false;
@@ -94,7 +94,7 @@ export class StatusBoard {
    * Takes over what a pass found, object by object. Conditions that did not change keep the time of their last change. Nothing
    * else may be published before the last part is done.
    */
-  *publish(result: PassResult): InParts<void> {
+  *publish(result: PublishedPass): Chunked<void> {
     const { verdicts, state, verifiedAt } = result;
     if (verdicts === this.#whole?.verdicts && state.desired === this.#whole.desired) {
       this.#whole.sighting.verifiedAt = verifiedAt;
@@ -109,9 +109,9 @@ export class StatusBoard {
   }
 
   /** The same of a pass that looked at no more than `reached`; what it found of all others stands. */
-  publishPart(result: PassResult, reached: ReadonlySet<ObjectId>): void {
+  publishPart(result: PublishedPass, reached: ReadonlySet<ObjectId>): void {
     this.#whole = undefined;
-    atOnce(this.#enter(result));
+    runSync(this.#enter(result));
     for (const id of reached) if (!result.verdicts.has(id)) this.#entries.delete(id);
     this.#conclude(result);
   }
@@ -121,10 +121,10 @@ export class StatusBoard {
     const isLost = ([id, { ready }]: readonly [ObjectId, Verdict]) =>
       !ready.holds && (this.#entries.get(id)?.verdict.ready.holds ?? false);
     this.#whole = undefined;
-    atOnce(this.#enter({ ...reading, verdicts: new Map([...verdicts].filter(isLost)) }));
+    runSync(this.#enter({ ...reading, verdicts: new Map([...verdicts].filter(isLost)) }));
   }
 
-  *#enter({ state, verdicts, verifiedAt }: PassReading): InParts<Sighting> {
+  *#enter({ state, verdicts, verifiedAt }: PassReading): Chunked<Sighting> {
     const sighting: Sighting = { verifiedAt };
     const now: Since = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
     let entered = 0;
@@ -140,7 +140,7 @@ export class StatusBoard {
     return sighting;
   }
 
-  #conclude({ state, isClean }: PassResult): void {
+  #conclude({ state, isClean }: PublishedPass): void {
     this.#passRevision = state.desired.revision;
     this.#passGeneration = state.desired.generation;
     this.#isClean = isClean;

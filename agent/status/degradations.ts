@@ -1,7 +1,7 @@
 /** Why the gateway is less than whole: `degraded` of `GET /v1/status`, and `natgw_degraded`. docs/api.md says what each asks for. */
-import { arpIgnoring, isForwarding } from "../../lib/plan/sysctls.ts";
-import type { PassFindings } from "../reconciler/findings.ts";
-import type { SummaryParts } from "./summary.ts";
+import { arpIgnoring, isForwarding } from "../../lib/plan/network/sysctls.ts";
+import type { PassResult } from "../reconciler/pass/pass-result.ts";
+import type { SummaryDeps } from "./summary.ts";
 
 /** Other programs alert on these: a reason keeps its name. */
 export const degradedReasons = [
@@ -37,7 +37,7 @@ export function degradations({
   reconciler,
   interfaces,
   conflicts,
-}: SummaryParts): readonly Degradation[] {
+}: SummaryDeps): readonly Degradation[] {
   const { findings, failure } = reconciler;
   const list: Degradation[] = [];
   const add: Add = (reason, message) => list.push({ reason, message });
@@ -56,7 +56,7 @@ export function degradations({
 }
 
 /** Whether packets are let through at all. */
-function judgePassing({ verdicts, gate, residual, seen }: PassFindings, add: Add): void {
+function judgePassing({ verdicts, gate, residual, seen }: PassResult, add: Add): void {
   if (verdicts === undefined) {
     add(
       "NotAdopted",
@@ -70,11 +70,7 @@ function judgePassing({ verdicts, gate, residual, seen }: PassFindings, add: Add
     add("ForwardingOff", "packets are not forwarded, and net.ipv4.ip_forward could not be set");
 }
 
-function judgeLinks(
-  { seen, residual }: PassFindings,
-  interfaces: SummaryParts["interfaces"],
-  add: Add,
-): void {
+function judgeLinks({ seen, residual }: PassResult, interfaces: SummaryDeps["interfaces"], add: Add): void {
   const { program } = residual.compiled;
   const { links } = seen.network;
   const names = new Set(links.map(({ name }) => name));
@@ -91,7 +87,7 @@ function judgeLinks(
   }
 }
 
-function judgeClaims(conflicts: SummaryParts["conflicts"], add: Add): void {
+function judgeClaims(conflicts: SummaryDeps["conflicts"], add: Add): void {
   const [first] = conflicts;
   if (first === undefined) return;
   const [address, mac] = first;
@@ -99,7 +95,7 @@ function judgeClaims(conflicts: SummaryParts["conflicts"], add: Add): void {
   add("AddressConflict", `${mac} claims the EIP ${address} too${more}`);
 }
 
-function judgeRest({ residual, fights, refusals, sweep }: PassFindings, add: Add): void {
+function judgeRest({ residual, fights, refusals, sweep }: PassResult, add: Add): void {
   const { blocked } = residual.compiled;
   const quarantined = [...blocked.values()].filter(({ reason }) => reason === "Quarantined").length;
   if (quarantined > 0) add("Quarantined", `the kernel refused ${quarantined} objects`);

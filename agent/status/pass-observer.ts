@@ -1,32 +1,34 @@
 /** Turns passes into log lines and metrics. One line a pass that changed something, with what and why. */
+
+import type { Change } from "../../lib/model/change.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import type { Change } from "../../lib/plan/change.ts";
-import type { GatewayStatus, PassReport } from "../api/ports.ts";
 import { atMostOncePer, type Log } from "../log.ts";
-import { type Fight, keyOf } from "../reconciler/fights.ts";
-import type { PassFindings } from "../reconciler/findings.ts";
+import type { PassResult } from "../reconciler/pass/pass-result.ts";
+import type { PassReport } from "../reconciler/pass/report.ts";
+import { keyOf, type ThrottledRepair } from "../reconciler/retry/repair-throttle.ts";
 import type { Metrics } from "./metrics.ts";
+import type { GatewayStatus } from "./summary.ts";
 
 /** Changes that a log line spells out; the rest is counted. */
-const mostLogged = 20;
+const maxLogged = 20;
 const fightLogPeriodMs = 60_000;
 
 export class PassObserver {
   readonly #metrics: Metrics;
   readonly #log: Log;
-  readonly #logFights: (fights: readonly Fight[]) => void;
+  readonly #logFights: (fights: readonly ThrottledRepair[]) => void;
   #wasUnadopted = false;
 
   constructor(metrics: Metrics, log: Log) {
     this.#metrics = metrics;
     this.#log = log;
-    this.#logFights = atMostOncePer(fightLogPeriodMs, (fights: readonly Fight[], passes) => {
-      const over = fights.slice(0, mostLogged).map(({ change, repairs }) => ({ repairs, text: change.text }));
+    this.#logFights = atMostOncePer(fightLogPeriodMs, (fights: readonly ThrottledRepair[], passes) => {
+      const over = fights.slice(0, maxLogged).map(({ change, repairs }) => ({ repairs, text: change.text }));
       log.warn({ fights: fights.length, over, passes }, "somebody undoes what is repaired");
     });
   }
 
-  onPass(findings: PassFindings, report: PassReport): void {
+  onPass(findings: PassResult, report: PassReport): void {
     const metrics = this.#metrics;
     metrics.reconcileDuration.observe(report.took);
     metrics.gateClosed.set(findings.gate === "closed" ? 1 : 0);
@@ -63,7 +65,7 @@ export class PassObserver {
     }
   }
 
-  #logPass(findings: PassFindings, report: PassReport): void {
+  #logPass(findings: PassResult, report: PassReport): void {
     const { changes, refusals, verdicts, repairs, fights, state } = findings;
     const isUnadopted = verdicts === undefined;
     if (isUnadopted && !this.#wasUnadopted) {
@@ -80,13 +82,13 @@ export class PassObserver {
       revision: state.desired.revision,
       changed: changes.length,
       bySubsystem: countBySubsystem(changes),
-      changes: changes.slice(0, mostLogged).map(({ action, text }) => `${action} ${text}`),
+      changes: changes.slice(0, maxLogged).map(({ action, text }) => `${action} ${text}`),
       flowsRemoved: report.flowsRemoved,
       isDrift: repairs.length > 0,
       took: Math.round(report.took * 1000) / 1000,
     };
     if (refusals.length > 0)
-      this.#log.warn({ ...fields, refusals: refusals.slice(0, mostLogged) }, "pass met refusals");
+      this.#log.warn({ ...fields, refusals: refusals.slice(0, maxLogged) }, "pass met refusals");
     else this.#log.info(fields, "pass changed the kernel");
   }
 }

@@ -3,13 +3,40 @@
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import type { GatewayStatus } from "../api/ports.ts";
+import type { PassReport } from "../reconciler/pass/report.ts";
 import type { Reconciler } from "../reconciler/reconciler.ts";
 import type { StateStore } from "../store/open-store.ts";
 import type { StatusBoard } from "./board.ts";
 import { degradations } from "./degradations.ts";
 
-export interface SummaryParts {
+export interface GatewayStatus {
+  readonly version: string;
+  readonly epoch: string;
+  /** Why the gateway is less than whole, in stable words: `NotAdopted`, `MixedVariants`, `ForwardingOff`, `StateCorrupt` ... */
+  readonly degraded: readonly { readonly reason: string; readonly message: string }[];
+  readonly generation: { readonly desired: number; readonly applied: number };
+  readonly revision: { readonly desired: number; readonly applied: number };
+  readonly objects: Readonly<
+    Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }>
+  >;
+  readonly lastReconcile: PassReport | null;
+  readonly backend: string;
+  readonly gate: "open" | "closed" | "unknown";
+  readonly interfaces: Readonly<
+    Record<
+      string,
+      {
+        readonly name: string;
+        readonly present: boolean;
+        readonly up: boolean;
+        readonly mac: string;
+        readonly addresses: readonly string[];
+      }
+    >
+  >;
+}
+
+export interface SummaryDeps {
   readonly version: string;
   readonly epoch: string;
   readonly backend: string;
@@ -21,7 +48,7 @@ export interface SummaryParts {
   readonly conflicts: ReadonlyMap<Ipv4, string>;
 }
 
-export function summarize(parts: SummaryParts): GatewayStatus {
+export function summarize(parts: SummaryDeps): GatewayStatus {
   const { version, epoch, backend, store, board, reconciler, interfaces } = parts;
   const { desired } = store.current;
   const { findings } = reconciler;

@@ -1,5 +1,7 @@
 /** Those who wait for a pass to bring about what they wrote. */
-import type { WaitOutcome } from "../api/ports.ts";
+
+/** The outcome of waiting: all as asked, nothing more to be hoped for, or time is up. */
+export type WaitOutcome = "done" | "settled" | "timeout" | "stopping";
 
 /** How things stand for somebody who waits; `undefined` while there is something to wait for. */
 type Judge = () => WaitOutcome | undefined;

@@ -16,7 +16,7 @@ import { journalName, moveAside, temporaryName, writeAll } from "./set-aside.ts"
 const growthFactor = 4;
 const defaultSmallestCompacted = 1024 * 1024;
 
-export interface JournalParts<State, Change> {
+export interface JournalDeps<State, Change> {
   readonly directory: StateDirectory;
   readonly codec: Codec<State, Change>;
   /** Wall clock in ms, for the names of what is set aside. */
@@ -27,7 +27,7 @@ export interface JournalParts<State, Change> {
 }
 
 export class Journal<State, Change> {
-  readonly #parts: JournalParts<State, Change>;
+  readonly #parts: JournalDeps<State, Change>;
   readonly #smallestCompacted: number;
   #file: StateFile | undefined;
   /** What the disk holds is known to be the first `#length` bytes: a file that could not be opened may be tried again. */
@@ -37,7 +37,7 @@ export class Journal<State, Change> {
   #compactAt: number;
   #isOldInTheWay: boolean;
 
-  constructor(parts: JournalParts<State, Change>, recovered: Recovered<State>) {
+  constructor(parts: JournalDeps<State, Change>, recovered: Recovered<State>) {
     this.#parts = parts;
     this.#smallestCompacted = parts.smallestCompacted ?? defaultSmallestCompacted;
     this.#file = recovered.file;

@@ -1,6 +1,9 @@
 /** Binds the journal to the gateway's state: {@link State} and its changes to and from the journal's JSON. */
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
+import type { Stored } from "../../lib/model/desired.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName, ObjectName } from "../../lib/model/names.ts";
 import {
   emptyState,
   type LedgerAddress,
@@ -8,10 +11,7 @@ import {
   reduce,
   type State,
   type StateChange,
-} from "../../lib/admission/state.ts";
-import type { Stored } from "../../lib/model/desired.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
-import type { InterfaceName, ObjectName } from "../../lib/model/names.ts";
+} from "../../lib/model/state.ts";
 import { type Codec, SchemaError } from "./codec.ts";
 import { type RecordedChange, RecordedChangeSchema, type Snapshot, SnapshotSchema } from "./state-schema.ts";
 

@@ -8,7 +8,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
-import { Journal, type JournalParts } from "./journal.ts";
+import { Journal, type JournalDeps } from "./journal.ts";
 import { type Recovery, recover } from "./recovery.ts";
 
 /** What a transaction decides on the newest state: changes that belong together, and the caller's result. */
@@ -20,15 +20,15 @@ export type Decide<State, Change, T> = (state: State) => {
 export type Listener<State, Change> = (state: State, changes: readonly Change[]) => void;
 
 /** Transactions of one group: small ones run in one turn of the event loop, which must not last. */
-const largestGroup = 128;
+const maxGroup = 128;
 /** Changes that take so long that others are let in between. */
 const manyChanges = 1_000;
 /** Transactions that may wait. A disk that hangs must not make the queue grow without end. */
-const longestQueue = 4096;
+const maxQueue = 4096;
 
 /** Recovers the state in `directory`, which it closes in the end. Throws where it cannot be read. */
 export async function startStore<State, Change>(
-  parts: JournalParts<State, Change>,
+  parts: JournalDeps<State, Change>,
 ): Promise<Store<State, Change>> {
   const recovered = await recover(parts.directory, parts.codec, parts.now, parts.log);
   return new Store(parts, new Journal(parts, recovered), recovered.state, recovered.recovery);
@@ -37,7 +37,7 @@ export async function startStore<State, Change>(
 export class Store<State, Change> {
   /** How the state was found at the start. */
   readonly recovery: Recovery;
-  readonly #parts: JournalParts<State, Change>;
+  readonly #parts: JournalDeps<State, Change>;
   readonly #journal: Journal<State, Change>;
   readonly #listeners = new Set<Listener<State, Change>>();
   readonly #queue: Transaction<State, Change>[] = [];
@@ -47,7 +47,7 @@ export class Store<State, Change> {
   #closing: Promise<void> | undefined;
 
   constructor(
-    parts: JournalParts<State, Change>,
+    parts: JournalDeps<State, Change>,
     journal: Journal<State, Change>,
     state: State,
     recovery: Recovery,
@@ -74,7 +74,7 @@ export class Store<State, Change> {
    */
   transact<T>(decide: Decide<State, Change, T>): Promise<{ readonly state: State; readonly result: T }> {
     if (this.#closing !== undefined) return Promise.reject(unavailable("the store is closed"));
-    if (this.#queue.length >= longestQueue) return Promise.reject(unavailable("the disk does not keep up"));
+    if (this.#queue.length >= maxQueue) return Promise.reject(unavailable("the disk does not keep up"));
     return new Promise((resolve, reject) => {
       const run = (before: State): Outcome<State, Change> => {
         const { changes, result } = decide(before);
@@ -110,7 +110,7 @@ export class Store<State, Change> {
     // Those who write in the same turn share a group.
     await setImmediate();
     while (this.#queue.length > 0) {
-      await this.#commit(this.#queue.splice(0, largestGroup));
+      await this.#commit(this.#queue.splice(0, maxGroup));
       await this.#journal.compactIfGrown(this.#current);
     }
     this.#flushing = undefined;

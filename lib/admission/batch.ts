@@ -9,11 +9,11 @@ import {
   parseObjectId,
 } from "../model/names.ts";
 import type { Batch, Spec } from "../model/schema.ts";
+import { reduce, type State } from "../model/state.ts";
 import { canonicalSpec } from "./canonical.ts";
 import { rejectInUse, rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkBatch } from "./input.ts";
-import { reduce, type State } from "./state.ts";
 import { rejectGone } from "./uids.ts";
 import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 

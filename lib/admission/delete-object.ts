@@ -1,11 +1,12 @@
 /** `DELETE /v1/{kind}s/{name}`: removes one object, an Eip with its users where asked to. */
+
+import { usersOf } from "../compile/references.ts";
 import { objectsOf } from "../model/desired.ts";
 import { GatewayError } from "../model/errors.ts";
 import { type Kind, type ObjectName, objectId, parseObjectId, type Uid } from "../model/names.ts";
+import type { State } from "../model/state.ts";
 import { rejectInUse } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
-import { usersOf } from "./references.ts";
-import type { State } from "./state.ts";
 import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 
 export interface DeleteObjectRequest {

@@ -4,9 +4,9 @@ import { objectsOf, type Stored } from "../model/desired.ts";
 import type { GatewayError } from "../model/errors.ts";
 import { type Kind, type ObjectId, type ObjectName, objectId, type Uid } from "../model/names.ts";
 import type { Gateway, Spec } from "../model/schema.ts";
+import type { State, StateChange } from "../model/state.ts";
 import { canonicalSpec, isSameGateway, isSameSpec } from "./canonical.ts";
 import { isLeaseExpired } from "./leases.ts";
-import type { State, StateChange } from "./state.ts";
 import { forgetExpired, isGone, tombstoneKey, tombstoneMs } from "./uids.ts";
 import type { Decision, WriteContext } from "./writes.ts";
 

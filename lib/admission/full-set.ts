@@ -1,13 +1,13 @@
 /** `PUT /v1/desired`: replaces the whole set. */
-import type { InParts } from "../in-parts.ts";
+import type { Chunked } from "../chunked.ts";
 import { objectsOf } from "../model/desired.ts";
 import { GatewayError } from "../model/errors.ts";
 import { collectionOf, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { FullSet, Spec } from "../model/schema.ts";
+import type { State } from "../model/state.ts";
 import { canonicalFullSet, contentText } from "./canonical.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkFullSet } from "./input.ts";
-import type { State } from "./state.ts";
 import { isGone, rejectGone, tombstoneKey } from "./uids.ts";
 import { checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 
@@ -31,7 +31,7 @@ export interface CheckedSet {
  * @param set schema-checked
  * @param digest as in {@link WriteContext}
  */
-export function* checkSet(set: FullSet, digest: WriteContext["digest"]): InParts<CheckedSet> {
+export function* checkSet(set: FullSet, digest: WriteContext["digest"]): Chunked<CheckedSet> {
   // Its schema was checked a moment ago.
   yield;
   checkFullSet(set);

@@ -1,11 +1,11 @@
 /** `PUT /v1/{kind}s/{name}`: creates or replaces one object. */
 import { type Kind, objectId } from "../model/names.ts";
 import type { SpecOf } from "../model/schema.ts";
+import { reduce, type State } from "../model/state.ts";
 import { canonicalSpec } from "./canonical.ts";
 import { rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkSpec } from "./input.ts";
-import { reduce, type State } from "./state.ts";
 import { rejectGone } from "./uids.ts";
 import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 

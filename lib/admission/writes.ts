@@ -3,10 +3,11 @@
  * themselves are next door, one a file, all of the shape `(state, request, context) → Decision`. They are
  * pure and are run on the newest state, alone; what they refuse they throw as a `GatewayError`.
  */
+
+import type { Facts } from "../compile/clashes.ts";
 import { GatewayError } from "../model/errors.ts";
 import type { ObjectId } from "../model/names.ts";
-import type { Facts } from "./clashes.ts";
-import type { Instant, State, StateChange } from "./state.ts";
+import type { Instant, State, StateChange } from "../model/state.ts";
 
 export interface WriteContext {
   readonly now: Instant;

@@ -1,5 +1,5 @@
 /** The inventory: who holds each IP of the outside subnets, and how many are left. */
-import type { Ledger } from "../admission/state.ts";
+
 import type { DesiredObjects } from "../model/desired.ts";
 import {
   addressOf,
@@ -15,7 +15,8 @@ import {
 } from "../model/ipv4.ts";
 import { type InterfaceName, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
-import { boundByRoute } from "../plan/bindings.ts";
+import type { Ledger } from "../model/state.ts";
+import { boundByRoute } from "../plan/network/bindings.ts";
 
 export interface InventoryInput {
   readonly desired: DesiredObjects;

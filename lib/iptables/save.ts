@@ -1,6 +1,7 @@
 /** Reads what iptables-save prints. */
+
+import { isSameMap } from "../memoize.ts";
 import { GatewayError } from "../model/errors.ts";
-import { isSameMap } from "../remember.ts";
 import { parseRule } from "./parse-rule.ts";
 import { type Rule, type TableName, tableNames } from "./rule.ts";
 

@@ -6,10 +6,11 @@
  * of them: its `ct state` keeps conntrack hooked, and its empty nat chain, on whichever hook, keeps the kernel translating
  * the packets of the flows that it knows. The gate drops all that would be forwarded from VPC to outside, before conntrack confirms it.
  */
+
+import type { Change } from "../model/change.ts";
 import { GatewayError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
-import type { Change } from "../plan/change.ts";
 
 export type BarrierName = "guard" | "gate";
 

@@ -5,7 +5,7 @@
  * nothing on its behalf; it is Ready when besides its Eip is, nobody else claims that, packets are forwarded, and no flow
  * contradicts it.
  */
-import type { Block, Compiled } from "../admission/compile.ts";
+import type { Block, Compiled } from "../compile/compile.ts";
 import type { Desired } from "../model/desired.ts";
 import { objectsOf } from "../model/desired.ts";
 import { type Kind, kinds, type ObjectId, objectId } from "../model/names.ts";

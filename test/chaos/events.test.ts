@@ -3,7 +3,7 @@
  * events and fights with another writer are survived. Times are printed, never judged.
  */
 import t, { type Test } from "tap";
-import { mostQuickRepairs } from "../../agent/reconciler/fights.ts";
+import { maxQuickRepairs } from "../../agent/reconciler/retry/repair-throttle.ts";
 import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
@@ -258,7 +258,7 @@ for (const dataplane of dataplanes) {
         return (await gw.api.status()).degraded.find(({ reason }) => reason === "Fighting");
       });
       t.match(fight.message, what, "what is fought over is said");
-      t.ok(undone > mostQuickRepairs, `undone ${undone} times`);
+      t.ok(undone > maxQuickRepairs, `undone ${undone} times`);
 
       await until("a repair to be held back", async () => {
         if (!(await undoOnce())) return false;

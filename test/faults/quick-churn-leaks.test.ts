@@ -32,9 +32,9 @@ const random = randomFrom(seed);
 t.comment(`seed ${seed}`);
 
 const writers = 8;
-const longestPauseMs = 50;
+const maxPauseMs = 50;
 /** A double is late by up to so much: long after its object is gone. */
-const longestDelayMs = 400;
+const maxDelayMs = 400;
 /** Of so many cycles one waits until it is Ready, and asks who answers. */
 const cyclesPerQuestion = 5;
 
@@ -93,8 +93,8 @@ for (const dataplane of dataplanes) {
           const body = { eip: eip(draw(lastBytes)).name, internalIp: draw(ipsOf(writer)) };
           const put = () => gw.api.put(`fips/plain-${writer}`, body, "");
           await put();
-          late.push(delay(random() * longestDelayMs).then(put));
-          await delay(random() * longestPauseMs);
+          late.push(delay(random() * maxDelayMs).then(put));
+          await delay(random() * maxPauseMs);
           await gw.api.delete(`fips/plain-${writer}`, "");
         }
       };
@@ -206,7 +206,7 @@ class Churn {
     request: () => Promise<{ readonly status: number }>,
     allowed: readonly number[],
   ): void {
-    const late = delay(random() * longestDelayMs).then(() => this.#note(what, request, allowed));
+    const late = delay(random() * maxDelayMs).then(() => this.#note(what, request, allowed));
     this.#doubles.push(late);
   }
 
@@ -262,7 +262,7 @@ function draw<T>(items: readonly T[]): T {
 }
 
 function pause(): Promise<void> {
-  return delay(random() * longestPauseMs);
+  return delay(random() * maxPauseMs);
 }
 
 function sorted(map: ReadonlyMap<string, string>): readonly string[] {

@@ -1,7 +1,7 @@
 import t from "tap";
 import { type AnnouncerOptions, createAnnouncer } from "../../agent/kernel/announcer/announcer.ts";
 import { openArpSocket, type PacketSocket } from "../../agent/kernel/announcer/packet-socket.ts";
-import type { AddressOnLink } from "../../agent/kernel/seams.ts";
+import type { AddressOnLink } from "../../agent/kernel/drivers.ts";
 import { createLog } from "../../agent/log.ts";
 import { type ArpPacket, decodeArp } from "../../lib/arp/packet.ts";
 import { fromU32, type Ipv4, parseIpv4 } from "../../lib/model/ipv4.ts";

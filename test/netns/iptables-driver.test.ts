@@ -1,5 +1,6 @@
 /** The iptables dataplane against the kernel, in both variants, each in a namespace of its own. */
 import t from "tap";
+import type { GateState } from "../../agent/kernel/drivers.ts";
 import { createIptablesDataplane } from "../../agent/kernel/iptables/dataplane.ts";
 import { readLegacyDigest } from "../../agent/kernel/iptables/legacy-digest.ts";
 import { removeByHandle } from "../../agent/kernel/iptables/remove-by-handle.ts";
@@ -8,14 +9,13 @@ import { listChain, type Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
-import type { GateState } from "../../agent/kernel/seams.ts";
 import { removalsOf } from "../../lib/iptables/removals.ts";
 import { parseChain, type RuleDump } from "../../lib/iptables/save.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
-import { planTable } from "../../lib/plan/iptables.ts";
-import { editsByHandle, editsByTool } from "../../lib/plan/iptables-chain.ts";
-import { wantedNat } from "../../lib/plan/iptables-layout.ts";
+import { editsByHandle, editsByTool } from "../../lib/plan/iptables/chain.ts";
+import { wantedNat } from "../../lib/plan/iptables/layout.ts";
+import { planTable } from "../../lib/plan/iptables/table.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";

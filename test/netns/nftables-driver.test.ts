@@ -1,12 +1,12 @@
 /** The nftables dataplane against the kernel: this process moves into a gateway's namespace, hosts around it make traffic. */
 import t, { type Test } from "tap";
+import type { GateState, RulePlan } from "../../agent/kernel/drivers.ts";
 import { type ConversingConnection, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
 import { createNftablesDataplane, type NftablesSteps } from "../../agent/kernel/nftables/dataplane.ts";
 import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { readTable, visitElements } from "../../agent/kernel/nftables/read.ts";
 import { createRun } from "../../agent/kernel/run.ts";
-import type { GateState, RulePlan } from "../../agent/kernel/seams.ts";
 import { contains, fromU32, type Ipv4, makeCidr, prefixLengthOf } from "../../lib/model/ipv4.ts";
 import { objectId } from "../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../lib/model/program.ts";
@@ -15,7 +15,7 @@ import { encodeGet } from "../../lib/nftables/encode-elements.ts";
 import { frameLines } from "../../lib/nftables/frame-lines.ts";
 import type { MapName } from "../../lib/nftables/maps.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
-import { wantedTable } from "../../lib/plan/nftables-wanted.ts";
+import { wantedTable } from "../../lib/plan/nftables/layout.ts";
 import { emptyProgram, iface, ip } from "../property/iptables-program.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { Host } from "../support/host.ts";

@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import t from "tap";
 import { canonicalSpec } from "../../lib/admission/canonical.ts";
-import { type Claimants, type Facts, findClashes } from "../../lib/admission/clashes.ts";
-import { type CompileContext, compile } from "../../lib/admission/compile.ts";
-import { reduce, type StateChange } from "../../lib/admission/state.ts";
 import { tombstoneMs } from "../../lib/admission/uids.ts";
+import { type Claimants, type Facts, findClashes } from "../../lib/compile/clashes.ts";
+import { type CompileContext, compile } from "../../lib/compile/compile.ts";
 import { objectsOf, type Stored } from "../../lib/model/desired.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { type Ipv4, makeCidr, prefixLengthOf, reservedOf } from "../../lib/model/ipv4.ts";
@@ -19,6 +18,7 @@ import {
 } from "../../lib/model/names.ts";
 import { bucketsOf } from "../../lib/model/program.ts";
 import type { Dnat, Spec, SpecOf } from "../../lib/model/schema.ts";
+import { reduce, type StateChange } from "../../lib/model/state.ts";
 import { type Plain, World } from "../support/admission.ts";
 
 /* Few names and addresses, so that most writes meet. */

@@ -6,10 +6,10 @@ import type { TableName } from "../../lib/iptables/rule.ts";
 import { addressOf, contains, prefixLengthOf } from "../../lib/model/ipv4.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
-import { planTable } from "../../lib/plan/iptables.ts";
-import { type EditLimits, editsByHandle, editsByTool } from "../../lib/plan/iptables-chain.ts";
-import { type WantedTable, wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables-layout.ts";
-import { missingRules } from "../../lib/plan/iptables-missing.ts";
+import { type EditLimits, editsByHandle, editsByTool } from "../../lib/plan/iptables/chain.ts";
+import { type WantedTable, wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables/layout.ts";
+import { missingRules } from "../../lib/plan/iptables/missing.ts";
+import { planTable } from "../../lib/plan/iptables/table.ts";
 import { FakeTable } from "./iptables-model.ts";
 import { cidr, emptyProgram, iface, ip, program } from "./iptables-program.ts";
 

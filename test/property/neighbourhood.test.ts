@@ -1,12 +1,12 @@
 /** A closed part of the set comes out of the compiler as it does amid all others, and what is outside of it does not move. */
 import fc from "fast-check";
 import t from "tap";
-import { type Compiled, compile } from "../../lib/admission/compile.ts";
-import { Neighbourhood, restrictTo } from "../../lib/admission/neighbourhood.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../lib/admission/state.ts";
+import { AffectedSet, restrictTo } from "../../lib/compile/affected.ts";
+import { type Compiled, compile } from "../../lib/compile/compile.ts";
 import type { Desired } from "../../lib/model/desired.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../lib/model/names.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../lib/model/state.ts";
 
 interface Step {
   readonly kind: Kind;
@@ -84,7 +84,7 @@ t.test("a closed part compiles as the whole does, and the rest does not move", a
         const before = after(emptyState, first).desired;
         const now = after({ ...emptyState, desired: before, nextCreation: 100 }, then).desired;
         const ids = new Set(then.map(({ kind, name }) => objectId(kind, name)));
-        const neighbourhood = new Neighbourhood(before);
+        const neighbourhood = new AffectedSet(before);
         neighbourhood.follow(before, now, ids);
         const part = neighbourhood.around(ids, [before, now], 1_000);
         if (part === undefined) return false;
@@ -110,7 +110,7 @@ t.test("a neighbourhood beyond the limit is none", async (t) => {
     (name): Step => ({ kind: "fip", name, spec: { eip: "e", internalIp: "10.0.0.1" } }),
   );
   const { desired } = after(emptyState, fips);
-  const neighbourhood = new Neighbourhood(desired);
+  const neighbourhood = new AffectedSet(desired);
   t.equal(neighbourhood.around(["fips/a"], [desired], 3), undefined);
   t.equal(neighbourhood.around(["fips/a"], [desired], 4)?.size, 4, "the FIPs and their Eip's name");
 });

@@ -1,16 +1,16 @@
 /** The network planners on random gateways: what they leave alone, and that planning on the result plans nothing. */
 import fc from "fast-check";
 import t from "tap";
-import { emptyLedger, type LedgerAddress, ledgerKey } from "../../lib/admission/state.ts";
 import { fromU32, type Ipv4, makeCidr } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedAddress, ObservedNetwork, ObservedRoute, SysctlKey } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { type AddressInput, type AddressPlan, planAddresses } from "../../lib/plan/addresses.ts";
-import { bindingRoute, boundBy, boundByRoute, heldIn, placeKey } from "../../lib/plan/bindings.ts";
-import { ownAddresses } from "../../lib/plan/own-addresses.ts";
-import { planRoutes, type RouteStep, routeProtocol } from "../../lib/plan/routes.ts";
-import { planSysctls } from "../../lib/plan/sysctls.ts";
+import { emptyLedger, type LedgerAddress, ledgerKey } from "../../lib/model/state.ts";
+import { type AddressInput, type AddressPlan, planAddresses } from "../../lib/plan/network/addresses.ts";
+import { bindingRoute, boundBy, boundByRoute, heldIn, placeKey } from "../../lib/plan/network/bindings.ts";
+import { ownAddresses } from "../../lib/plan/network/own-addresses.ts";
+import { planRoutes, type RouteStep, routeProtocol } from "../../lib/plan/network/routes.ts";
+import { planSysctls } from "../../lib/plan/network/sysctls.ts";
 
 const oneOf = fc.constantFrom;
 const [eth0, net1, net2] = ["eth0", "net1", "net2"].map(device) as [

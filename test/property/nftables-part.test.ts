@@ -5,9 +5,9 @@ import { objectId } from "../../lib/model/names.ts";
 import type { Program, ProgramDnat, ProgramFip } from "../../lib/model/program.ts";
 import type { TableTransaction } from "../../lib/nftables/encode-transaction.ts";
 import { type Elements, mapNames } from "../../lib/nftables/maps.ts";
-import { allElements } from "../../lib/plan/nftables.ts";
-import { planPart } from "../../lib/plan/nftables-part.ts";
-import { wantedTable } from "../../lib/plan/nftables-wanted.ts";
+import { wantedTable } from "../../lib/plan/nftables/layout.ts";
+import { planPart } from "../../lib/plan/nftables/part.ts";
+import { allElements } from "../../lib/plan/nftables/table.ts";
 import { emptyProgram, iface, ip } from "./iptables-program.ts";
 
 type Use =

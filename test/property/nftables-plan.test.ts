@@ -11,11 +11,11 @@ import type { Frame } from "../../lib/nftables/frame.ts";
 import { FrameReader, frameLines } from "../../lib/nftables/frame-lines.ts";
 import { byMap, type ElementMap, elementMaps, type MapName, mapNames } from "../../lib/nftables/maps.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
-import { allElements, planTable } from "../../lib/plan/nftables.ts";
-import { compareTable, type ObservedTable } from "../../lib/plan/nftables-compare.ts";
-import { missingElements } from "../../lib/plan/nftables-missing.ts";
-import { eipsNamed } from "../../lib/plan/nftables-owned.ts";
-import { wantedTable } from "../../lib/plan/nftables-wanted.ts";
+import { compareTable, type ObservedTable } from "../../lib/plan/nftables/compare.ts";
+import { wantedTable } from "../../lib/plan/nftables/layout.ts";
+import { missingElements } from "../../lib/plan/nftables/missing.ts";
+import { eipsNamed } from "../../lib/plan/nftables/owned.ts";
+import { allElements, planTable } from "../../lib/plan/nftables/table.ts";
 import { emptyProgram, iface, ip, program } from "./iptables-program.ts";
 
 type Range = readonly [first: number, last: number];

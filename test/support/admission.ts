@@ -5,13 +5,13 @@ import { deleteObject } from "../../lib/admission/delete-object.ts";
 import { checkSet, putFullSet } from "../../lib/admission/full-set.ts";
 import { putObject } from "../../lib/admission/put-object.ts";
 import { renewLeases } from "../../lib/admission/renew-leases.ts";
-import { emptyState, type Instant, reduce, type State } from "../../lib/admission/state.ts";
 import type { Decision, IfMatch, WriteContext } from "../../lib/admission/writes.ts";
-import { atOnce } from "../../lib/in-parts.ts";
+import { runSync } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { Collection, Kind, ObjectName, Uid } from "../../lib/model/names.ts";
 import type { Batch, FullSet, SpecOf } from "../../lib/model/schema.ts";
+import { emptyState, type Instant, reduce, type State } from "../../lib/model/state.ts";
 
 /** Specs in tests are written as JSON; the brands are this function's to give. */
 export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };
@@ -68,7 +68,7 @@ export class World {
   }
 
   set(set: PlainSet, ifMatch?: IfMatch): Decision {
-    const checked = atOnce(checkSet(fullSet(set), this.context.digest));
+    const checked = runSync(checkSet(fullSet(set), this.context.digest));
     return this.#keep(putFullSet(this.state, { set: checked, ifMatch }, this.context));
   }
 

@@ -5,23 +5,20 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { type Api, createApi } from "../../agent/api/api.ts";
-import type { ApiSettings } from "../../agent/api/parts.ts";
-import type {
-  BoardPort,
-  GatewayStatus,
-  PassReport,
-  Preview,
-  ReconcilerPort,
-  StatePort,
-  WaitOutcome,
-} from "../../agent/api/ports.ts";
-import { emptyState, type Instant, reduce, type State, type StateChange } from "../../lib/admission/state.ts";
+import type { ApiSettings } from "../../agent/api/deps.ts";
+import type { BoardPort, ReconcilerPort } from "../../agent/api/ports.ts";
+import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
+import type { PassReport } from "../../agent/reconciler/pass/report.ts";
+import type { GatewayStatus } from "../../agent/status/summary.ts";
+import type { WaitOutcome } from "../../agent/status/waiting.ts";
+import type { StateAccess } from "../../agent/store/state-access.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { objectsOf } from "../../lib/model/desired.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import { emptyState, type Instant, reduce, type State, type StateChange } from "../../lib/model/state.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
 
 const epoch = "boot-1/4026531840";
@@ -41,7 +38,7 @@ function nextSocketPath(): string {
 
 const startedAt = "2026-01-01T00:00:00.000Z";
 
-export class MemoryState implements StatePort {
+export class MemoryState implements StateAccess {
   current: State = emptyState;
   /** What the next transaction fails with, as a full disk does. */
   failure: GatewayError | undefined;
@@ -61,7 +58,7 @@ export class MemoryState implements StatePort {
 
 /** Objects are Ready where a test says so; whoever waits is answered by {@link finish}, by time or by abort. */
 export class FakeBoard implements BoardPort {
-  readonly #state: StatePort;
+  readonly #state: StateAccess;
   readonly #waiters = new Set<(outcome: WaitOutcome) => void>();
   readonly ready = new Set<ObjectId>();
   readonly reasons = new Map<ObjectId, Reason>();
@@ -71,7 +68,7 @@ export class FakeBoard implements BoardPort {
     [];
   isReady = true;
 
-  constructor(state: StatePort) {
+  constructor(state: StateAccess) {
     this.#state = state;
   }
 
@@ -153,7 +150,7 @@ export class FakeReconciler implements ReconcilerPort {
   wakes: string[] = [];
   previewed: State[] = [];
   released: Ipv4[] = [];
-  next: Preview = { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
+  next: DryRun = { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
   flows: { total: number; flows: readonly Flow[] } = { total: 0, flows: [] };
   limits: number[] = [];
   /** What every call to the kernel fails with. */
@@ -177,7 +174,7 @@ export class FakeReconciler implements ReconcilerPort {
     };
   }
 
-  async preview(state: State): Promise<Preview> {
+  async preview(state: State): Promise<DryRun> {
     if (this.failure !== undefined) throw this.failure;
     this.previewed.push(state);
     return this.next;

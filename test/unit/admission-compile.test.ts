@@ -1,8 +1,8 @@
 import t from "tap";
 import { canonicalFullSet, contentText } from "../../lib/admission/canonical.ts";
-import { findClashes } from "../../lib/admission/clashes.ts";
-import { type CompileContext, compile } from "../../lib/admission/compile.ts";
 import { gatewayIssues, semanticIssues } from "../../lib/admission/semantics.ts";
+import { findClashes } from "../../lib/compile/clashes.ts";
+import { type CompileContext, compile } from "../../lib/compile/compile.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName, Kind, ObjectId, ObjectName } from "../../lib/model/names.ts";
 import type { Gateway, SpecOf } from "../../lib/model/schema.ts";

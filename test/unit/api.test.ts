@@ -1,9 +1,9 @@
 import t from "tap";
 import { publicCodes } from "../../agent/api/problem.ts";
+import type { Change } from "../../lib/model/change.ts";
 import { errorCodes, GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { Change } from "../../lib/plan/change.ts";
 import { largeSet, type TestApi, testApi } from "../support/api-fakes.ts";
 
 type Method = "GET" | "PUT" | "POST" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH";

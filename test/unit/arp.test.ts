@@ -4,7 +4,7 @@ import fc from "fast-check";
 import t from "tap";
 import { type AnnouncerOptions, createAnnouncer } from "../../agent/kernel/announcer/announcer.ts";
 import type { PacketSocket } from "../../agent/kernel/announcer/packet-socket.ts";
-import type { AddressOnLink } from "../../agent/kernel/seams.ts";
+import type { AddressOnLink } from "../../agent/kernel/drivers.ts";
 import { createLog } from "../../agent/log.ts";
 import {
   type ArpPacket,

@@ -1,8 +1,8 @@
 /** Others that claim EIPs which the gateway holds: heard, asked again, given up. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
-import type { AddressOnLink } from "../../agent/kernel/seams.ts";
-import { ConflictWatch } from "../../agent/reconciler/conflict-watch.ts";
+import type { AddressOnLink } from "../../agent/kernel/drivers.ts";
+import { ArpConflicts } from "../../agent/reconciler/eips/arp-conflicts.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 
@@ -23,7 +23,7 @@ function setUp() {
     warnings: [] as unknown[],
     changes: 0,
   };
-  const watch = new ConflictWatch({
+  const watch = new ArpConflicts({
     announcer: {
       hear: (links) => {
         if (wire.failure !== undefined) throw wire.failure;
@@ -113,7 +113,7 @@ t.test("where nobody can be heard or asked, a claim stands and is asked about la
 });
 
 t.test("without probing there is no watch", async (t) => {
-  const watch = new ConflictWatch({
+  const watch = new ArpConflicts({
     announcer: undefined,
     held: () => t.fail("nobody is to be looked for") as never,
     nowMs: () => 0,

@@ -1,13 +1,19 @@
 /** Repairs that somebody undoes: when they wait, how long, and that nothing else does. */
 import t from "tap";
-import { Drift } from "../../agent/reconciler/drift.ts";
-import { calmMs, Fights, keyOf, mostQuickRepairs, windowMs } from "../../agent/reconciler/fights.ts";
-import type { Outlook } from "../../agent/reconciler/outlook.ts";
-import type { Refusal } from "../../agent/reconciler/refusals.ts";
+import type { Refusal } from "../../agent/reconciler/pass/failures.ts";
+import type { Outlook } from "../../agent/reconciler/pass/outlook.ts";
+import { Drift } from "../../agent/reconciler/retry/drift.ts";
+import {
+  calmMs,
+  keyOf,
+  maxQuickRepairs,
+  RepairThrottle,
+  windowMs,
+} from "../../agent/reconciler/retry/repair-throttle.ts";
+import type { Change } from "../../lib/model/change.ts";
 import { parseIpv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
-import { type AddressStep, describeAddressStep } from "../../lib/plan/addresses.ts";
-import type { Change } from "../../lib/plan/change.ts";
+import { type AddressStep, describeAddressStep } from "../../lib/plan/network/addresses.ts";
 
 const rule = (text: string): Change => ({ action: "add", subsystem: "rule", text });
 const address = (text: string): AddressStep => {
@@ -30,7 +36,7 @@ function outlook(rules: readonly Change[], add: readonly AddressStep[] = []): Ou
 
 t.test("fights", async (t) => {
   t.test("a few quick repairs are made at once, then the pauses grow up to 5 s and end never", async (t) => {
-    const fights = new Fights();
+    const fights = new RepairThrottle();
     const fought = [rule("-A X")];
     let nowMs = 1_000;
     const pauses: number[] = [];
@@ -47,22 +53,22 @@ t.test("fights", async (t) => {
   });
 
   t.test("only the very thing waits", async (t) => {
-    const fights = new Fights();
-    for (let n = 0; n <= mostQuickRepairs; n++) fights.record([rule("-A X")], n);
+    const fights = new RepairThrottle();
+    for (let n = 0; n <= maxQuickRepairs; n++) fights.record([rule("-A X")], n);
     t.strictSame(fights.held([rule("-A X"), rule("-A Y")], 10), new Set([keyOf(rule("-A X"))]));
     t.equal(fights.held([{ ...rule("-A X"), action: "remove" }], 10).size, 0);
   });
 
   t.test("slow repairs are none, and peace is remembered", async (t) => {
-    const slow = new Fights();
-    for (let n = 0; n < 50; n++) slow.record([rule("-A X")], (n * windowMs) / mostQuickRepairs);
+    const slow = new RepairThrottle();
+    for (let n = 0; n < 50; n++) slow.record([rule("-A X")], (n * windowMs) / maxQuickRepairs);
     t.strictSame(slow.current(0), []);
-    const over = new Fights();
-    for (let n = 0; n <= mostQuickRepairs; n++) over.record([rule("-A X")], n);
-    t.equal(over.dueInMs(new Set(), mostQuickRepairs), calmMs, "a look falls due when it is over");
-    t.equal(over.current(mostQuickRepairs + calmMs - 1).length, 1);
-    t.equal(over.current(mostQuickRepairs + calmMs).length, 0);
-    t.equal(over.dueInMs(new Set(), mostQuickRepairs + calmMs), undefined);
+    const over = new RepairThrottle();
+    for (let n = 0; n <= maxQuickRepairs; n++) over.record([rule("-A X")], n);
+    t.equal(over.dueInMs(new Set(), maxQuickRepairs), calmMs, "a look falls due when it is over");
+    t.equal(over.current(maxQuickRepairs + calmMs - 1).length, 1);
+    t.equal(over.current(maxQuickRepairs + calmMs).length, 0);
+    t.equal(over.dueInMs(new Set(), maxQuickRepairs + calmMs), undefined);
     over.record([rule("-A X")], 100_000);
     t.equal(over.held([rule("-A X")], 100_001).size, 0, "the next one starts from the beginning");
   });
@@ -87,7 +93,7 @@ t.test("drift", async (t) => {
   const fight = (planned: Outlook) => {
     const drift = new Drift();
     pass(drift, "1", planned, nothing);
-    for (let n = 0; n <= mostQuickRepairs; n++) pass(drift, "1", planned, nothing);
+    for (let n = 0; n <= maxQuickRepairs; n++) pass(drift, "1", planned, nothing);
     return drift;
   };
 

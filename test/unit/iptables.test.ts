@@ -6,11 +6,11 @@ import { parseChain, parseSave, parseTable } from "../../lib/iptables/save.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { holdsBack, parseBarrier, planBarrier, wantedBarrier } from "../../lib/nftables/barrier.ts";
-import { planTable } from "../../lib/plan/iptables.ts";
-import { type EditLimits, editsByHandle, editsByTool } from "../../lib/plan/iptables-chain.ts";
-import { wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables-layout.ts";
-import { missingRules } from "../../lib/plan/iptables-missing.ts";
-import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects } from "../../lib/plan/iptables-owned.ts";
+import { type EditLimits, editsByHandle, editsByTool } from "../../lib/plan/iptables/chain.ts";
+import { wantedFilter, wantedMangle, wantedNat } from "../../lib/plan/iptables/layout.ts";
+import { missingRules } from "../../lib/plan/iptables/missing.ts";
+import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects } from "../../lib/plan/iptables/owned.ts";
+import { planTable } from "../../lib/plan/iptables/table.ts";
 import { FakeTable } from "../property/iptables-model.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
 

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import t from "tap";
 import { openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import type { NetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { Recollection } from "../../agent/kernel/network/recollection.ts";
+import { DumpCache } from "../../agent/kernel/network/dump-cache.ts";
 import { fromU32, makeCidr } from "../../lib/model/ipv4.ts";
 import {
   attributeEnd,
@@ -334,7 +334,7 @@ t.test("what a dump says again is the very value of the last one", async (t) => 
   const dump = fc.record({ messages: fc.array(message, { maxLength: 4 }), isCutShort: fc.boolean() });
   fc.assert(
     fc.property(fc.array(dump, { maxLength: 12 }), (dumps) => {
-      const table = new Recollection(decode);
+      const table = new DumpCache(decode);
       let last: { readonly text: string; readonly values: readonly unknown[] } | undefined;
       for (const { messages, isCutShort } of dumps) {
         const view = viewOf(concatBytes(Uint8Array.of(0), ...messages));
@@ -358,7 +358,7 @@ t.test("what a dump says again is the very value of the last one", async (t) => 
     { numRuns: 500 },
   );
   t.pass("500 histories");
-  const table = new Recollection(decode);
+  const table = new DumpCache(decode);
   const read = (...texts: readonly string[]) => {
     table.begin();
     for (const text of texts) {

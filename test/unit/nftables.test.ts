@@ -25,8 +25,8 @@ import { foreignTable, isListable, linesNaming, parseListing } from "../../lib/n
 import { frameLines } from "../../lib/nftables/frame-lines.ts";
 import { byMap, mapNames } from "../../lib/nftables/maps.ts";
 import { batchType, messageType } from "../../lib/nftables/wire.ts";
-import { allElements } from "../../lib/plan/nftables.ts";
-import { wantedTable } from "../../lib/plan/nftables-wanted.ts";
+import { wantedTable } from "../../lib/plan/nftables/layout.ts";
+import { allElements } from "../../lib/plan/nftables/table.ts";
 import { emptyProgram, iface, ip } from "../property/iptables-program.ts";
 
 const signal = new AbortController().signal;

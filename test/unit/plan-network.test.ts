@@ -1,19 +1,24 @@
 /** The network planners, case by case, each plan as the text that people read. */
 import t from "tap";
-import { emptyLedger, type LedgerAddress, ledgerKey } from "../../lib/admission/state.ts";
 import { type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
+import { emptyLedger, type LedgerAddress, ledgerKey } from "../../lib/model/state.ts";
 import {
   describeAddressStep,
   planAddresses,
   removableFrom,
   withoutRemoved,
-} from "../../lib/plan/addresses.ts";
-import { type Binding, bindingRoute, boundBy, heldIn, placeKey } from "../../lib/plan/bindings.ts";
-import { describeRouteStep, planRoutes } from "../../lib/plan/routes.ts";
-import { arpIgnoring, describeSysctlStep, isForwarding, planSysctls } from "../../lib/plan/sysctls.ts";
+} from "../../lib/plan/network/addresses.ts";
+import { type Binding, bindingRoute, boundBy, heldIn, placeKey } from "../../lib/plan/network/bindings.ts";
+import { describeRouteStep, planRoutes } from "../../lib/plan/network/routes.ts";
+import {
+  arpIgnoring,
+  describeSysctlStep,
+  isForwarding,
+  planSysctls,
+} from "../../lib/plan/network/sysctls.ts";
 
 interface AddressCase {
   readonly name: string;

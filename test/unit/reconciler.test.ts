@@ -1,33 +1,34 @@
 /** The small parts of the reconciler: the loop, backing off, isolating culprits, asking the wire, ending flows. */
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
-import type { PassReport, StatePort } from "../../agent/api/ports.ts";
-import type { Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/seams.ts";
-import type { PassFindings, PassParts } from "../../agent/reconciler/findings.ts";
-import { FlowSweep } from "../../agent/reconciler/flow-sweep.ts";
-import { isolate } from "../../agent/reconciler/isolate.ts";
-import { writeAhead } from "../../agent/reconciler/ledger-keeper.ts";
+import type { Announcer, ConntrackDriver, Dataplane } from "../../agent/kernel/drivers.ts";
+import { ArpProbe } from "../../agent/reconciler/eips/arp-probe.ts";
+import { writeAhead } from "../../agent/reconciler/eips/ledger.ts";
+import { IncrementalPass } from "../../agent/reconciler/incremental/incremental-pass.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../agent/reconciler/loop.ts";
-import { NarrowPass } from "../../agent/reconciler/narrow-pass.ts";
-import { type Circumstances, createLookAhead, type Outlook } from "../../agent/reconciler/outlook.ts";
-import { Prober } from "../../agent/reconciler/prober.ts";
-import { Setbacks } from "../../agent/reconciler/setbacks.ts";
-import { Sweeper } from "../../agent/reconciler/sweeper.ts";
-import { Turnstile } from "../../agent/reconciler/turnstile.ts";
-import { Unswept } from "../../agent/reconciler/unswept.ts";
+import { Mutex } from "../../agent/reconciler/mutex.ts";
+import { type Circumstances, createLookAhead, type Outlook } from "../../agent/reconciler/pass/outlook.ts";
+import type { PassDeps, PassResult } from "../../agent/reconciler/pass/pass-result.ts";
+import type { PassReport } from "../../agent/reconciler/pass/report.ts";
+import { Backoff } from "../../agent/reconciler/retry/backoff.ts";
+import { bisect } from "../../agent/reconciler/subsystems/bisect.ts";
+import { FlowSweep } from "../../agent/reconciler/subsystems/flow-sweep.ts";
+import { Sweeper } from "../../agent/reconciler/subsystems/flows.ts";
+import { UnsweptObjects } from "../../agent/reconciler/subsystems/unswept-objects.ts";
+import type { StateAccess } from "../../agent/store/state-access.ts";
+import { runSync } from "../../lib/chunked.ts";
+import { type Flow, viewOf } from "../../lib/conntrack/flow.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import {
   emptyState,
   type LedgerAddress,
   reduce,
   type State,
   type StateChange,
-} from "../../lib/admission/state.ts";
-import { type Flow, viewOf } from "../../lib/conntrack/flow.ts";
-import { atOnce } from "../../lib/in-parts.ts";
-import { GatewayError } from "../../lib/model/errors.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
-import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
-import type { ObservedNetwork } from "../../lib/model/observed.ts";
+} from "../../lib/model/state.ts";
 import { flow as labFlow, network as labNetwork } from "../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;
@@ -153,7 +154,7 @@ t.test("the loop", async (t) => {
 });
 
 t.test("setbacks wait 10 s, doubling to 5 min", async (t) => {
-  const setbacks = new Setbacks<string>();
+  const setbacks = new Backoff<string>();
   const delays: number[] = [];
   for (let n = 0; n < 8; n++) {
     setbacks.record("a", "refused", 1000);
@@ -171,7 +172,7 @@ t.test("isolating finds exactly the culprits, and the good ones are done", async
   for (const bad of [["fips/f0"], ["fips/f499"], ["fips/f17", "fips/f18", "fips/f400"]] as ObjectId[][]) {
     let done: readonly ObjectId[] = [];
     let attempts = 0;
-    const culprits = await isolate(ids, "refused", async (without) => {
+    const culprits = await bisect(ids, "refused", async (without) => {
       attempts++;
       const tried = ids.filter((id) => !without.has(id));
       const refused = tried.find((id) => bad.includes(id));
@@ -184,15 +185,15 @@ t.test("isolating finds exactly the culprits, and the good ones are done", async
     t.ok(attempts <= 2 + bad.length * 20, `${attempts} transactions`);
   }
   await t.rejects(
-    isolate(ids, "no such table", async () => "no such table"),
+    bisect(ids, "no such table", async () => "no such table"),
     { code: "rules-refused", message: "no such table" },
     "no object is at fault where the kernel refuses without any",
   );
-  const all = await isolate(ids, "refused", async (without) => (without.size === 500 ? undefined : "no"));
+  const all = await bisect(ids, "refused", async (without) => (without.size === 500 ? undefined : "no"));
   t.equal(all.size, 500, "a search has a bound, and what it did not try waits");
 });
 
-t.test("the prober asks once, leaves out meanwhile, and asks again about conflicts", async (t) => {
+t.test("the arpProbe asks once, leaves out meanwhile, and asks again about conflicts", async (t) => {
   let nowMs = 0;
   const asked: Ipv4[][] = [];
   let answer = Promise.withResolvers<ReadonlyMap<Ipv4, string>>();
@@ -203,34 +204,44 @@ t.test("the prober asks once, leaves out meanwhile, and asks again about conflic
     },
   };
   let wakes = 0;
-  const prober = new Prober({ announcer, nowMs: () => nowMs, onAnswer: () => wakes++, onFailure: () => {} });
+  const arpProbe = new ArpProbe({
+    announcer,
+    nowMs: () => nowMs,
+    onAnswer: () => wakes++,
+    onFailure: () => {},
+  });
   const on = (address: string) => ({ interface: "net1" as InterfaceName, address: ip(address) });
   const two = [on("203.0.113.10"), on("203.0.113.11")];
 
-  t.strictSame([...prober.review(two).probing], ["203.0.113.10", "203.0.113.11"]);
-  prober.review(two);
+  t.strictSame([...arpProbe.review(two).probing], ["203.0.113.10", "203.0.113.11"]);
+  arpProbe.review(two);
   t.equal(asked.length, 1, "not asked twice");
   answer.resolve(new Map([[ip("203.0.113.11"), "aa:bb:cc:dd:ee:ff"]]));
   await delay(1);
   t.equal(wakes, 1);
-  const after = prober.review(two);
+  const after = arpProbe.review(two);
   t.equal(after.probing.size, 0);
   t.strictSame([...after.addressConflicts], [["203.0.113.11", "aa:bb:cc:dd:ee:ff"]]);
 
   answer = Promise.withResolvers();
   nowMs = 10_000;
-  t.strictSame([...prober.review(two).probing], ["203.0.113.11"], "asked again when its time has come");
+  t.strictSame([...arpProbe.review(two).probing], ["203.0.113.11"], "asked again when its time has come");
   answer.reject(new Error("no socket"));
   await delay(1);
-  t.equal(prober.review(two).probing.size, 0, "where nobody can be asked, nobody holds it");
+  t.equal(arpProbe.review(two).probing.size, 0, "where nobody can be asked, nobody holds it");
 
-  prober.review([]);
+  arpProbe.review([]);
   answer = Promise.withResolvers();
   answer.resolve(new Map());
-  t.equal(prober.review(two).probing.size, 2, "what was given up is asked about anew");
-  await prober.stop();
+  t.equal(arpProbe.review(two).probing.size, 2, "what was given up is asked about anew");
+  await arpProbe.stop();
 
-  const mute = new Prober({ announcer: undefined, nowMs: () => 0, onAnswer: () => {}, onFailure: () => {} });
+  const mute = new ArpProbe({
+    announcer: undefined,
+    nowMs: () => 0,
+    onAnswer: () => {},
+    onFailure: () => {},
+  });
   t.equal(mute.review(two).probing.size, 0, "where nobody is to be asked, nothing waits for an answer");
 });
 
@@ -271,7 +282,7 @@ t.test("the sweep kills no flow more than twice under one program", async (t) =>
 });
 
 t.test("the turnstile lets one through at a time, failures included", async (t) => {
-  const turnstile = new Turnstile();
+  const turnstile = new Mutex();
   const order: string[] = [];
   const slow = turnstile.pass(async () => {
     await delay(5);
@@ -288,7 +299,7 @@ t.test("the turnstile lets one through at a time, failures included", async (t) 
 function lookAheadOver(eipsIn: () => ReadonlySet<Ipv4>) {
   const dataplane = {
     eipsIn,
-    *planInParts() {
+    *planChunked() {
       yield;
       return { changes: [], steps: undefined };
     },
@@ -326,7 +337,7 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
     }) as unknown as ObservedNetwork;
   const object = { spec: { name: "own", address: `${own}/24` }, revision: 1, creation: 1 };
   const state = reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
-  const look = () => atOnce(lookAhead(state, { network: network(), rules: {} }, circumstances));
+  const look = () => runSync(lookAhead(state, { network: network(), rules: {} }, circumstances));
   t.ok(look().own.has(own));
   named = new Set([own]);
   for (const time of ["once", "twice"]) {
@@ -341,7 +352,7 @@ t.test("rules that name the same EIPs do not have addresses planned anew", async
   let named = ["203.0.113.1", "203.0.113.2"].map(ip);
   const lookAhead = lookAheadOver(() => new Set(named));
   const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
-  const look = () => atOnce(lookAhead(emptyState, { network, rules: {} }, circumstances)).addresses;
+  const look = () => runSync(lookAhead(emptyState, { network, rules: {} }, circumstances)).addresses;
   const first = look();
   t.equal(look(), first);
   named = named.slice(1);
@@ -358,7 +369,7 @@ t.test("an address that somebody took away is written down already", async (t) =
     transact: async (decide: (state: State) => { readonly changes: readonly StateChange[] }) => {
       written.push(...decide(state).changes);
     },
-  } as unknown as StatePort;
+  } as unknown as StateAccess;
   const outlookOf = (...entries: readonly LedgerAddress[]) =>
     ({
       addresses: { add: entries.map((entry) => ({ entry })), remove: [], ledgerMissing: [] },
@@ -382,7 +393,7 @@ t.test("the timer alone asks for a sweep where the last one found something", as
       find: async () => ({ flows, total: flows.length }),
       remove: async () => ({ removed: flows.length }),
     },
-  } as unknown as PassParts;
+  } as unknown as PassDeps;
   const outlook = {
     addresses: { remove: [] },
     compiled: { program: { eips: [], fips: [], dnats: [], pools: [], routes: [] } },
@@ -427,7 +438,7 @@ t.test("a narrow pass ends the flows that its change contradicts", async (t) => 
         missingInterfaces: new Set(),
       },
     },
-  } as unknown as PassFindings;
+  } as unknown as PassResult;
   const change = { action: "add", subsystem: "rules", text: "a rule", object: "fips/f" } as const;
   let isWritten = false;
   const dataplane = {
@@ -442,11 +453,11 @@ t.test("a narrow pass ends the flows that its change contradicts", async (t) => 
   };
   const play = async (conntrack: ConntrackDriver, [from, to] = [without, withFip]) => {
     isWritten = false;
-    const unswept = new Unswept();
+    const unswept = new UnsweptObjects();
     unswept.clear({ revision: 2, blocked: new Map() });
-    const parts = { dataplane, conntrack } as unknown as PassParts;
+    const parts = { dataplane, conntrack } as unknown as PassDeps;
     const ids = new Set<ObjectId>(["fips/f"]);
-    const found = await new NarrowPass(parts, unswept).run(ids, to, { ...base, state: from }, forever);
+    const found = await new IncrementalPass(parts, unswept).run(ids, to, { ...base, state: from }, forever);
     return { found, unswept: [...unswept.objects.keys()] };
   };
 

@@ -3,15 +3,15 @@
 import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
-import { type PassResult, StatusBoard } from "../../agent/status/board.ts";
+import { type PublishedPass, StatusBoard } from "../../agent/status/board.ts";
 import { degradations, degradedReasons } from "../../agent/status/degradations.ts";
-import type { SummaryParts } from "../../agent/status/summary.ts";
-import { compile } from "../../lib/admission/compile.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../lib/admission/state.ts";
-import { atOnce } from "../../lib/in-parts.ts";
+import type { SummaryDeps } from "../../agent/status/summary.ts";
+import { runSync } from "../../lib/chunked.ts";
+import { compile } from "../../lib/compile/compile.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { InterfaceName, ObjectName } from "../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../lib/model/names.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../lib/model/state.ts";
 import type { Claim, Verdict } from "../../lib/model/status.ts";
 import { type Evidence, judge } from "../../lib/plan/judge.ts";
 
@@ -50,8 +50,8 @@ function world() {
     verdicts: new Map(verdicts.map(([kind, name, verdict]) => [objectId(kind, name), verdict])),
     verifiedAt: "2026-01-01T00:00:01.000Z",
   });
-  const publish = (verdicts: readonly Said[], more: Partial<PassResult> = {}) =>
-    atOnce(board.publish({ ...reading(verdicts), isClean: true, ...more }));
+  const publish = (verdicts: readonly Said[], more: Partial<PublishedPass> = {}) =>
+    runSync(board.publish({ ...reading(verdicts), isClean: true, ...more }));
   const withdraw = (verdicts: readonly Said[]) => board.withdraw(reading(verdicts));
   return { board, put, remove, publish, withdraw };
 }
@@ -269,7 +269,7 @@ t.test("a gateway that nobody looked at is not whole", async (t) => {
       interfaces: { vpc: "eth0", external: "net1" },
       store: { current: emptyState, recovery: { recovered: "fresh" }, failure: undefined },
       reconciler: { findings: undefined, failure },
-    }) as unknown as SummaryParts;
+    }) as unknown as SummaryDeps;
   const reasons = (failure?: GatewayError) => degradations(parts(failure)).map(({ reason }) => reason);
   t.strictSame(reasons(), ["NotVerified"]);
   t.strictSame(reasons(new GatewayError("unreadable", "cut short")), ["PassFailing"]);

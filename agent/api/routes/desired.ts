@@ -4,10 +4,10 @@ import { Type } from "typebox";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
 import type { Desired } from "../../../lib/model/desired.ts";
 import { type FullSet, FullSetSchema, type Spec } from "../../../lib/model/schema.ts";
-import { byTurns } from "../../by-turns.ts";
+import { runYielding } from "../../run-yielding.ts";
+import type { RouteContext } from "../deps.ts";
 import { writeDocument } from "../documents.ts";
 import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
-import type { RouteContext } from "../parts.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
 import { sha256, statusCodeOf, write } from "../write.ts";
@@ -44,7 +44,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
     },
     async (request, reply) => {
       const ifMatch = parseIfMatch(request.headers["if-match"]);
-      const set = await byTurns(checkSet(request.body, sha256));
+      const set = await runYielding(checkSet(request.body, sha256));
       return write(
         context,
         reply,

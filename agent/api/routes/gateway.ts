@@ -1,7 +1,7 @@
 /** The gateway as a whole: how it is, what a pass would change, a pass now. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
-import type { RouteContext } from "../parts.ts";
+import type { RouteContext } from "../deps.ts";
 import { planText, prefersText } from "../plan-text.ts";
 import { requestSignal } from "../request-signal.ts";
 import { changeSchema, gatewayStatusSchema, passReportSchema, responses, textAnswer } from "../responses.ts";

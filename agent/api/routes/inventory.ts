@@ -6,7 +6,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import { addressOf, type Ipv4, parseIpv4 } from "../../../lib/model/ipv4.ts";
 import { objectId } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
-import type { RouteContext } from "../parts.ts";
+import type { RouteContext } from "../deps.ts";
 import { notFound } from "../problem.ts";
 import { requestSignal } from "../request-signal.ts";
 import { inventorySchema, releaseSchema, responses } from "../responses.ts";

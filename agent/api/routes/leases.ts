@@ -3,8 +3,8 @@ import type { FastifyInstance } from "fastify";
 import { type Static, Type } from "typebox";
 import { renewLeases } from "../../../lib/admission/renew-leases.ts";
 import { maxObjectsPerKind, ObjectNameSchema } from "../../../lib/model/schema.ts";
+import type { RouteContext } from "../deps.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
-import type { RouteContext } from "../parts.ts";
 import { ifMatchHeader, responses } from "../responses.ts";
 import { store } from "../write.ts";
 

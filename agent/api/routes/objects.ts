@@ -21,9 +21,9 @@ import {
   specSchemas,
   UidSchema,
 } from "../../../lib/model/schema.ts";
+import type { RouteContext } from "../deps.ts";
 import { kindTitle, objectDocument } from "../documents.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
-import type { RouteContext } from "../parts.ts";
 import { notFound } from "../problem.ts";
 import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import {

@@ -1,6 +1,6 @@
 /** What machines ask every few seconds. None of these looks at the dataplane. */
 import type { FastifyInstance } from "fastify";
-import type { RouteContext } from "../parts.ts";
+import type { RouteContext } from "../deps.ts";
 import { textAnswer } from "../responses.ts";
 
 const open = { isOpen: true } as const;

@@ -8,7 +8,7 @@ import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
-import type { AddressOnLink, Announcer } from "../seams.ts";
+import type { AddressOnLink, Announcer } from "../drivers.ts";
 import { ClaimListener } from "./claim-listener.ts";
 import { openArpSocket, type PacketSocket } from "./packet-socket.ts";
 import { probeLink } from "./probe.ts";

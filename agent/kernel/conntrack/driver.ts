@@ -19,6 +19,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import { dumpRequest, encodeDelete, encodeDumpOf, isEntry } from "../../../lib/netlink/ctnetlink.ts";
 import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
+import type { ConntrackDriver } from "../drivers.ts";
 import { openAheadSocket } from "../netlink/ahead-socket.ts";
 import {
   NETLINK_NETFILTER,
@@ -26,7 +27,6 @@ import {
   type NetlinkError,
   openNetlink,
 } from "../netlink/connection.ts";
-import type { ConntrackDriver } from "../seams.ts";
 import { filtersDumps } from "./dump-filter.ts";
 import { readEntryCount } from "./stats.ts";
 
@@ -78,7 +78,7 @@ interface FlowDump {
 }
 
 /** Beyond that many a dump of everything is hardly dearer: the kernel goes through the whole table for each. */
-const mostFiltered = 5;
+const maxFiltered = 5;
 /** So few are told at once, and sorted out here, before the kernel has gone through its table a second time. */
 const fewEntries = 5_000;
 
@@ -87,7 +87,7 @@ function onlyAHint(error: unknown): undefined {
 }
 
 function dumpsFor(matches: FlowPredicate, ends: readonly FlowEnd[] | undefined): readonly FlowDump[] {
-  if (ends === undefined || ends.length > mostFiltered) return [{ request: dumpRequest, isWanted: matches }];
+  if (ends === undefined || ends.length > maxFiltered) return [{ request: dumpRequest, isWanted: matches }];
   return ends.map((end, index) => {
     const hasIt = hasEndOf([end]);
     const isFoundBefore = hasEndOf(ends.slice(0, index));

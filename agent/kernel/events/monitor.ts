@@ -20,13 +20,13 @@ export interface MonitorOptions {
   /** Events may have been lost: the child ended, or one that was started again listens now. */
   readonly onLost: (reason: string) => void;
   readonly log: Log;
-  /** The pause before the first restart; doubles up to {@link longestPauseMs}. */
+  /** The pause before the first restart; doubles up to {@link maxPauseMs}. */
   readonly firstPauseMs?: number;
 }
 
 type Child = ChildProcessByStdio<null, Readable, Readable>;
 
-const longestPauseMs = 10_000;
+const maxPauseMs = 10_000;
 /** A child that lived this long was well: the next pause is the first one again. */
 const settledMs = 10_000;
 /** A child that does not show as subscribed by then is taken for listening all the same. */
@@ -75,7 +75,7 @@ export class Monitor {
       if (performance.now() - startedAt > settledMs) pauseMs = firstPauseMs;
       log.warn({ monitor: this.#name, end, pauseMs }, "kernel event monitor ended; starting it again");
       await delay(pauseMs, undefined, { signal }).catch(() => {});
-      pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+      pauseMs = Math.min(pauseMs * 2, maxPauseMs);
     }
   }
 

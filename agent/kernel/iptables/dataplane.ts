@@ -1,31 +1,31 @@
 /** NAT by iptables, in either of its variants. */
 import { setTimeout as delay } from "node:timers/promises";
-import { atOnce, type InParts } from "../../../lib/in-parts.ts";
+import { type Chunked, runSync } from "../../../lib/chunked.ts";
 import type { Rule } from "../../../lib/iptables/rule.ts";
 import type { RuleDump } from "../../../lib/iptables/save.ts";
+import type { Change } from "../../../lib/model/change.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Program } from "../../../lib/model/program.ts";
 import { holdsBack, planBarrier } from "../../../lib/nftables/barrier.ts";
-import type { Change } from "../../../lib/plan/change.ts";
-import { planTableInParts } from "../../../lib/plan/iptables.ts";
-import { type EditLimits, editsByTool } from "../../../lib/plan/iptables-chain.ts";
+import { type EditLimits, editsByTool } from "../../../lib/plan/iptables/chain.ts";
 import {
   type WantedTable,
   wantedFilter,
   wantedMangle,
-  wantedNatInParts,
-} from "../../../lib/plan/iptables-layout.ts";
-import { missingRules } from "../../../lib/plan/iptables-missing.ts";
+  wantedNatChunked,
+} from "../../../lib/plan/iptables/layout.ts";
+import { missingRules } from "../../../lib/plan/iptables/missing.ts";
 import {
   countOwned,
   eipsNamed,
   foreignRulesNaming,
   holdsObjects,
   isFilterGateClosed,
-} from "../../../lib/plan/iptables-owned.ts";
-import { planPart } from "../../../lib/plan/iptables-part.ts";
-import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
+} from "../../../lib/plan/iptables/owned.ts";
+import { planPart } from "../../../lib/plan/iptables/part.ts";
+import { planTableChunked } from "../../../lib/plan/iptables/table.ts";
+import type { Dataplane, GateState, IncrementalRules, RulePlan } from "../drivers.ts";
 import type { IptablesObserved, IptablesStep } from "./known.ts";
 import { type Refused, Ruleset, type RulesetOptions } from "./ruleset.ts";
 
@@ -48,7 +48,7 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   readonly #eips = new WeakMap<RuleDump, ReadonlySet<Ipv4>>();
   readonly #indexes = new WeakMap<readonly Rule[], ReadonlyMap<string, Rule>>();
 
-  readonly shortcut: Shortcut<IptablesObserved, IptablesSteps> = {
+  readonly shortcut: IncrementalRules<IptablesObserved, IptablesSteps> = {
     current: (signal) => this.#ruleset.current(signal),
     base: (signal) => this.#ruleset.base(signal),
     planPart: (from, to, { rules }) => {
@@ -105,15 +105,15 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
     gate: GateState,
     limits = this.#ruleset.limits,
   ): RulePlan<IptablesSteps> {
-    return atOnce(this.planInParts(program, observed, gate, limits));
+    return runSync(this.planChunked(program, observed, gate, limits));
   }
 
-  *planInParts(
+  *planChunked(
     program: Program,
     observed: IptablesObserved,
     gate: GateState,
     limits = this.#ruleset.limits,
-  ): InParts<RulePlan<IptablesSteps>> {
+  ): Chunked<RulePlan<IptablesSteps>> {
     const { mangle, nat } = yield* this.#lay(program);
     const rules = [
       yield* planRules(mangle, observed.rules, limits),
@@ -164,13 +164,13 @@ class IptablesDataplane implements Dataplane<IptablesObserved, IptablesSteps> {
   }
 
   #layout(program: Program): Layout {
-    return atOnce(this.#lay(program));
+    return runSync(this.#lay(program));
   }
 
-  *#lay(program: Program): InParts<Layout> {
+  *#lay(program: Program): Chunked<Layout> {
     const known = this.#layouts.get(program);
     if (known !== undefined) return known;
-    const layout = { mangle: wantedMangle(program), nat: yield* wantedNatInParts(program) };
+    const layout = { mangle: wantedMangle(program), nat: yield* wantedNatChunked(program) };
     this.#layouts.set(program, layout);
     return layout;
   }
@@ -197,13 +197,13 @@ interface Part {
 
 function planGateAndGuard(program: Program, { rules, barrier }: IptablesObserved, gate: GateState): Part {
   const isClosed = gate === "closed";
-  if (barrier === undefined) return atOnce(planRules(wantedFilter(program, isClosed), rules));
+  if (barrier === undefined) return runSync(planRules(wantedFilter(program, isClosed), rules));
   const { input, changes } = planBarrier(program, barrier, isClosed);
   return { steps: input === undefined ? [] : [{ kind: "barrier", input }], changes };
 }
 
-function* planRules(wanted: WantedTable, observed: RuleDump, limits?: EditLimits): InParts<Part> {
-  const { table, input, changes } = yield* planTableInParts(wanted, observed.get(wanted.table), limits);
+function* planRules(wanted: WantedTable, observed: RuleDump, limits?: EditLimits): Chunked<Part> {
+  const { table, input, changes } = yield* planTableChunked(wanted, observed.get(wanted.table), limits);
   return { steps: input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }], changes };
 }
 

@@ -1,8 +1,8 @@
 /** What is known of the ruleset: a reading, and what was written since. */
 import type { Transaction } from "../../../lib/iptables/restore.ts";
 import type { RuleDump } from "../../../lib/iptables/save.ts";
+import { isSameMap } from "../../../lib/memoize.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
-import { isSameMap } from "../../../lib/remember.ts";
 
 export interface IptablesObserved {
   readonly rules: RuleDump;

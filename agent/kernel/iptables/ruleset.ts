@@ -17,10 +17,10 @@ import {
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
+import { stabilize } from "../../../lib/memoize.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
 import { nextGeneration } from "../../../lib/nftables/commits.ts";
-import { type EditLimits, editsByHandle, editsByTool } from "../../../lib/plan/iptables-chain.ts";
-import { keepWhile } from "../../../lib/remember.ts";
+import { type EditLimits, editsByHandle, editsByTool } from "../../../lib/plan/iptables/chain.ts";
 import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
 import type { CommitJournal } from "../nftables/journal.ts";
 import type { Run } from "../run.ts";
@@ -55,7 +55,7 @@ export interface Refused {
 }
 
 /** Chains that are listed one by one sooner than the whole is: each costs a process. */
-const mostListings = 2;
+const maxListings = 2;
 
 export class Ruleset {
   readonly #run: Run;
@@ -68,7 +68,7 @@ export class Ruleset {
   #expected: RuleDump | undefined;
   #ahead: Promise<void> | undefined;
   /** What reads the same as before keeps its identity, so that nothing has to be planned anew. */
-  readonly #keep = keepWhile(isSameReading);
+  readonly #keep = stabilize(isSameReading);
 
   constructor(options: RulesetOptions) {
     const { run, variant, journal, readGeneration, readLegacyDigest, removeByHandle } = options;
@@ -242,7 +242,7 @@ export class Ruleset {
     if (written.length > 0 || typeof stamp !== "number") return undefined;
     const commit = this.#journal?.since(stamp);
     const touched = commit && touchedChains(commit, observed.rules);
-    if (commit === undefined || touched === undefined || touched.length > mostListings) return undefined;
+    if (commit === undefined || touched === undefined || touched.length > maxListings) return undefined;
     const rules = await orUndefined(this.#readRules(observed.rules, touched, signal));
     if (rules === undefined || !differsByEdits(observed.rules, rules, touched)) return undefined;
     if ((await this.#stamp(signal)) !== commit.generation) return undefined;
@@ -275,7 +275,7 @@ export class Ruleset {
     signal: AbortSignal,
   ): Promise<RuleDump> {
     // With legacy any one chain costs as much as all.
-    if (this.variant === "legacy" || edited === undefined || edited.length > mostListings)
+    if (this.variant === "legacy" || edited === undefined || edited.length > maxListings)
       return this.#readAll(before, signal);
     return readChains(edited, before, this.variant, this.#run, signal);
   }

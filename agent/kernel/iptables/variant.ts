@@ -1,7 +1,7 @@
 /** Chooses between the two iptables that a system may have, once at the start. */
 import { parseSave, type RuleDump } from "../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { countOwned, holdsObjects } from "../../../lib/plan/iptables-owned.ts";
+import { countOwned, holdsObjects } from "../../../lib/plan/iptables/owned.ts";
 import type { Ending, Run } from "../run.ts";
 import { save, type Variant } from "./tools.ts";
 

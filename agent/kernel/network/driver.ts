@@ -10,12 +10,12 @@ import {
   encodeRemoveRoute,
   encodeReplaceRoute,
 } from "../../../lib/netlink/rtnetlink-routes.ts";
-import type { AddressStep } from "../../../lib/plan/addresses.ts";
-import { bindingRoute } from "../../../lib/plan/bindings.ts";
-import type { RouteStep } from "../../../lib/plan/routes.ts";
-import type { SysctlStep } from "../../../lib/plan/sysctls.ts";
+import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
+import { bindingRoute } from "../../../lib/plan/network/bindings.ts";
+import type { RouteStep } from "../../../lib/plan/network/routes.ts";
+import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";
+import type { NetworkDriver, StepFailure } from "../drivers.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
-import type { NetworkDriver, StepFailure } from "../seams.ts";
 import { NetworkReader } from "./observe.ts";
 import { writeSysctl } from "./sysctls.ts";
 

@@ -1,4 +1,6 @@
 /** Reads links, addresses, routes and sysctls of this namespace. */
+
+import { isSameMap, memoizeLast, stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type {
@@ -18,11 +20,10 @@ import {
   newLink,
 } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeRoute, dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
-import { localTable } from "../../../lib/plan/bindings.ts";
-import { mainTable, routeProtocol } from "../../../lib/plan/routes.ts";
-import { isSameMap, keepWhile, rememberLast } from "../../../lib/remember.ts";
+import { localTable } from "../../../lib/plan/network/bindings.ts";
+import { mainTable, routeProtocol } from "../../../lib/plan/network/routes.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
-import { Recollection } from "./recollection.ts";
+import { DumpCache } from "./dump-cache.ts";
 import { readSysctl } from "./sysctls.ts";
 
 /**
@@ -32,12 +33,12 @@ import { readSysctl } from "./sysctls.ts";
 export class NetworkReader {
   readonly #netlink: NetlinkConnection;
   readonly #sysctlRoot: string;
-  readonly #keepLinks = keepWhile(isSameLinks);
-  readonly #keepSysctls = keepWhile<ReadonlyMap<SysctlKey, number | undefined>>(isSameMap);
-  readonly #keepNetwork = keepWhile(isSameNetwork);
+  readonly #keepLinks = stabilize(isSameLinks);
+  readonly #keepSysctls = stabilize<ReadonlyMap<SysctlKey, number | undefined>>(isSameMap);
+  readonly #keepNetwork = stabilize(isSameNetwork);
   /** Names are part of what is decoded: other links, other recollections. */
-  readonly #tablesOn = rememberLast(recollectTables);
-  readonly #join = rememberLast((main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [
+  readonly #tablesOn = memoizeLast(cacheTables);
+  readonly #join = memoizeLast((main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [
     ...main,
     ...own,
   ]);
@@ -90,7 +91,7 @@ export class NetworkReader {
 
   async #readRoutes(
     request: NetlinkMessage,
-    table: Recollection<ObservedRoute>,
+    table: DumpCache<ObservedRoute>,
     signal: AbortSignal,
   ): Promise<readonly ObservedRoute[]> {
     try {
@@ -105,7 +106,7 @@ export class NetworkReader {
   async #readTable<T>(
     request: NetlinkMessage,
     answer: number,
-    table: Recollection<T>,
+    table: DumpCache<T>,
     signal: AbortSignal,
   ): Promise<readonly T[]> {
     table.begin();
@@ -123,22 +124,22 @@ export class NetworkReader {
 
 const noRoutes: readonly ObservedRoute[] = [];
 
-function recollectTables(links: readonly ObservedLink[]) {
+function cacheTables(links: readonly ObservedLink[]) {
   const names = new Map(links.map((link) => [link.index, link.name]));
   return {
-    addresses: new Recollection<ObservedAddress>((view, start, end) => {
+    addresses: new DumpCache<ObservedAddress>((view, start, end) => {
       const { index, address, prefixLength, isSecondary, label } = decodeAddress(view, start, end);
       const name = names.get(index);
       // A link that came or was renamed since: its event wakes the next pass.
       return name && { interface: name, address, prefixLength, isSecondary, label };
     }),
-    main: recollectRoutes(names),
-    own: recollectRoutes(names),
+    main: cacheRoutes(names),
+    own: cacheRoutes(names),
   };
 }
 
-function recollectRoutes(names: ReadonlyMap<number, InterfaceName>): Recollection<ObservedRoute> {
-  return new Recollection((view, start, end) => {
+function cacheRoutes(names: ReadonlyMap<number, InterfaceName>): DumpCache<ObservedRoute> {
+  return new DumpCache((view, start, end) => {
     const decoded = decodeRoute(view, start, end);
     if (decoded === undefined) return undefined;
     const { index, ...route } = decoded;

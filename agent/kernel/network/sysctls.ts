@@ -6,7 +6,7 @@ import {
   deviceSettings,
   setDeviceSetting,
 } from "../../../lib/netlink/rtnetlink-links.ts";
-import type { SysctlStep } from "../../../lib/plan/sysctls.ts";
+import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 
 /** The value, `undefined` where it cannot be read or is no number. */

@@ -1,6 +1,6 @@
 /** NAT by nftables: one table, a dozen fixed rules, objects as elements of its maps. */
 
-import { atOnce, type InParts } from "../../../lib/in-parts.ts";
+import { type Chunked, runSync } from "../../../lib/chunked.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
@@ -10,17 +10,17 @@ import type { Counter } from "../../../lib/nftables/decode-elements.ts";
 import { isElementMessage, keyAt } from "../../../lib/nftables/encode-elements.ts";
 import { linesNaming } from "../../../lib/nftables/foreign.ts";
 import { byMap, mapNames, tableName } from "../../../lib/nftables/maps.ts";
-import { planTable } from "../../../lib/plan/nftables.ts";
 import {
   compareTable,
   type ObservedTable,
   type TableDifference,
-} from "../../../lib/plan/nftables-compare.ts";
-import { missingElements } from "../../../lib/plan/nftables-missing.ts";
-import { countElements, countFrameRules, eipsNamed } from "../../../lib/plan/nftables-owned.ts";
-import { planPart } from "../../../lib/plan/nftables-part.ts";
-import { type WantedTable, wantedTable } from "../../../lib/plan/nftables-wanted.ts";
-import type { Dataplane, GateState, RulePlan, Shortcut } from "../seams.ts";
+} from "../../../lib/plan/nftables/compare.ts";
+import { type WantedTable, wantedTable } from "../../../lib/plan/nftables/layout.ts";
+import { missingElements } from "../../../lib/plan/nftables/missing.ts";
+import { countElements, countFrameRules, eipsNamed } from "../../../lib/plan/nftables/owned.ts";
+import { planPart } from "../../../lib/plan/nftables/part.ts";
+import { planTable } from "../../../lib/plan/nftables/table.ts";
+import type { Dataplane, GateState, IncrementalRules, RulePlan } from "../drivers.ts";
 import { visitElements } from "./read.ts";
 import { type NftablesObserved, type NftablesStep, Ruleset, type RulesetOptions } from "./ruleset.ts";
 import type { Outcome } from "./transaction.ts";
@@ -58,7 +58,7 @@ class DataplaneOfNftables implements NftablesDataplane {
   /** The last comparison: planning and judging ask for the same one. */
   #compared: { wanted: WantedTable; table: ObservedTable; difference: TableDifference } | undefined;
 
-  readonly shortcut: Shortcut<NftablesObserved, NftablesSteps> = {
+  readonly shortcut: IncrementalRules<NftablesObserved, NftablesSteps> = {
     current: (signal) => this.#ruleset.current(signal),
     base: (signal) => this.#ruleset.current(signal),
     readBack: (signal) => this.#ruleset.follow(signal),
@@ -105,14 +105,14 @@ class DataplaneOfNftables implements NftablesDataplane {
   }
 
   plan(program: Program, observed: NftablesObserved, gate: GateState): RulePlan<NftablesSteps> {
-    return atOnce(this.planInParts(program, observed, gate));
+    return runSync(this.planChunked(program, observed, gate));
   }
 
-  *planInParts(
+  *planChunked(
     program: Program,
     observed: NftablesObserved,
     gate: GateState,
-  ): InParts<RulePlan<NftablesSteps>> {
+  ): Chunked<RulePlan<NftablesSteps>> {
     const difference = this.#compare(program, observed.table);
     yield;
     const table = planTable(this.#want(program), observed.table, difference);

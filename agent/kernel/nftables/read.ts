@@ -21,7 +21,7 @@ import {
   ruleAttribute,
   setAttribute,
 } from "../../../lib/nftables/wire.ts";
-import type { ObservedTable } from "../../../lib/plan/nftables-compare.ts";
+import type { ObservedTable } from "../../../lib/plan/nftables/compare.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import type { Run } from "../run.ts";
 

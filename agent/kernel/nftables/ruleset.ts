@@ -13,7 +13,7 @@ import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { encodeTransaction, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
 import { isForeign } from "../../../lib/nftables/foreign.ts";
 import { type FrameLines, frameLines, readableMaps } from "../../../lib/nftables/frame-lines.ts";
-import type { ObservedTable } from "../../../lib/plan/nftables-compare.ts";
+import type { ObservedTable } from "../../../lib/plan/nftables/compare.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import type { Run } from "../run.ts";
 import { applyBarrier, observeBarrier } from "./barrier.ts";

@@ -71,7 +71,7 @@ class Path {
     // An answer would cost as much as the flow.
     await plant.lab.exec("pod1", ["nft", "-f", "-"], { input: dropDatagrams });
     const path = new Path(plant, fipNumber, flows);
-    // Neighbours are found, code is warm.
+    // ArpNotifier are found, code is warm.
     path.#sender.send(path.#address, 1_000, 10);
     await new Promise((resolve) => setTimeout(resolve, 200));
     await path.timeFlows();

@@ -1,23 +1,17 @@
 /** The real reconciler, its passes and its status board on a model kernel: one life of it, and what outlives it. */
 import { setImmediate } from "node:timers/promises";
-import type { StatePort } from "../../../agent/api/ports.ts";
 import type { Clock } from "../../../agent/clock.ts";
+import type { Announcer } from "../../../agent/kernel/drivers.ts";
 import { createIptablesDataplane } from "../../../agent/kernel/iptables/dataplane.ts";
-import type { Announcer } from "../../../agent/kernel/seams.ts";
-import type { PassFindings } from "../../../agent/reconciler/findings.ts";
-import { Prober } from "../../../agent/reconciler/prober.ts";
+import { ArpProbe } from "../../../agent/reconciler/eips/arp-probe.ts";
+import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import { Reconciler } from "../../../agent/reconciler/reconciler.ts";
 import { StatusBoard } from "../../../agent/status/board.ts";
-import {
-  emptyState,
-  type Instant,
-  reduce,
-  type State,
-  type StateChange,
-} from "../../../lib/admission/state.ts";
+import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import { emptyState, type Instant, reduce, type State, type StateChange } from "../../../lib/model/state.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";
@@ -82,7 +76,7 @@ export interface Surroundings {
   /** Names the namespace's life. */
   readonly epoch: string;
   /** Told after every pass that came to its end. */
-  readonly onPass: (findings: PassFindings) => void;
+  readonly onPass: (findings: PassResult) => void;
 }
 
 /** No timer is to fire within a script: its passes are those that it asks for. */
@@ -95,7 +89,7 @@ export class ModelAgent {
   readonly board: StatusBoard;
   readonly #reconciler: Reconciler;
   readonly #around: Surroundings;
-  readonly #prober: Prober;
+  readonly #arpProbe: ArpProbe;
   #passes = 0;
   lastError: unknown;
 
@@ -105,7 +99,7 @@ export class ModelAgent {
     const { run, network, conntrack } = kernel.driversFor(this.life);
     const announcer = this.#announcer();
     this.board = new StatusBoard(epoch, () => disk.state, new Date(clock.wallMs()).toISOString());
-    this.#prober = new Prober({
+    this.#arpProbe = new ArpProbe({
       announcer,
       nowMs: () => clock.bootMs(),
       // The next pass of the script sees it.
@@ -115,13 +109,13 @@ export class ModelAgent {
     this.#reconciler = new Reconciler({
       store: this.#store(),
       dataplane: createIptablesDataplane({ run, variant: kernel.variant }),
-      predecessors: () => [],
+      previousDataplanes: () => [],
       network,
       conntrack,
       announcer,
-      prober: this.#prober,
+      arpProbe: this.#arpProbe,
       // The wire of the model tells nothing unasked.
-      conflictWatch: { conflicts: new Map(), ask() {} },
+      arpConflicts: { conflicts: new Map(), ask() {} },
       clock,
       epoch,
       frame: {
@@ -147,7 +141,7 @@ export class ModelAgent {
     return this.#reconciler.hasVerified;
   }
 
-  get findings(): PassFindings | undefined {
+  get findings(): PassResult | undefined {
     return this.#reconciler.findings;
   }
 
@@ -192,7 +186,7 @@ export class ModelAgent {
   kill(): void {
     this.life.kill();
     void this.#reconciler.stop();
-    void this.#prober.stop();
+    void this.#arpProbe.stop();
   }
 
   #announcer(): Announcer {
@@ -216,7 +210,7 @@ export class ModelAgent {
     };
   }
 
-  #store(): StatePort {
+  #store(): StateAccess {
     const { life } = this;
     const { disk } = this.#around;
     return {

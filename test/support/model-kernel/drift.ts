@@ -2,7 +2,7 @@
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { type Cidr, parseCidr } from "../../../lib/model/ipv4.ts";
 import type { ObservedRoute } from "../../../lib/model/observed.ts";
-import { mainTable } from "../../../lib/plan/routes.ts";
+import { mainTable } from "../../../lib/plan/network/routes.ts";
 import type { ModelKernel } from "./kernel.ts";
 import type { Placed } from "./network.ts";
 import type { Drift } from "./script.ts";

@@ -6,13 +6,13 @@
  * - no flow is ended that some object still translates;
  * - before live state was adopted nothing is written at all.
  */
-import type { PassFindings } from "../../../agent/reconciler/findings.ts";
-import { emptyState, ledgerKey, type State } from "../../../lib/admission/state.ts";
+import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { objectsOf } from "../../../lib/model/desired.ts";
 import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { AddressStep } from "../../../lib/plan/addresses.ts";
+import { emptyState, ledgerKey, type State } from "../../../lib/model/state.ts";
+import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
 import type { Disk, ModelAgent } from "./agent.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Oracle } from "./oracle.ts";
@@ -123,7 +123,7 @@ export class Judge {
     this.blame(`a stray packet left untranslated: ${JSON.stringify(packet)}`);
   }
 
-  onPass(findings: PassFindings): void {
+  onPass(findings: PassResult): void {
     const { kernel, agent } = this.#scene;
     if (agent.hasVerified) this.#isFresh = false;
     if (findings.verdicts === undefined) return;

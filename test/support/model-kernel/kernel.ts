@@ -3,12 +3,13 @@
  * the real planner, parser and driver are exercised, and the drivers of network and conntrack. Transactional, and it refuses what
  * the kernel refuses.
  */
+
+import type { ConntrackDriver, NetworkDriver, StepFailure } from "../../../agent/kernel/drivers.ts";
 import type { CommandOptions, CommandOutput, Run } from "../../../agent/kernel/run.ts";
-import type { ConntrackDriver, NetworkDriver, StepFailure } from "../../../agent/kernel/seams.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { AddressStep } from "../../../lib/plan/addresses.ts";
-import type { RouteStep } from "../../../lib/plan/routes.ts";
+import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
+import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import { Barriers } from "./barriers.ts";
 import type { Life } from "./life.ts";
 import { Network } from "./network.ts";

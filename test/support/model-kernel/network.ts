@@ -15,7 +15,7 @@ import type {
   ObservedRoute,
   SysctlKey,
 } from "../../../lib/model/observed.ts";
-import { mainTable } from "../../../lib/plan/routes.ts";
+import { mainTable } from "../../../lib/plan/network/routes.ts";
 
 /** An address to put on a link. */
 export type Placed = Pick<ObservedAddress, "interface" | "address" | "prefixLength">;

@@ -3,7 +3,7 @@ import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { objectsOf } from "../../../lib/model/desired.ts";
 import { makeCidr } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
-import { routeProtocol } from "../../../lib/plan/routes.ts";
+import { routeProtocol } from "../../../lib/plan/network/routes.ts";
 import { backendsOf, clientsOf, type Oracle } from "./oracle.ts";
 import type { Player } from "./player.ts";
 import { hosts, interfaces, ours } from "./universe.ts";

@@ -4,12 +4,12 @@ import { applyBatch } from "../../../lib/admission/batch.ts";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
 import { putObject } from "../../../lib/admission/put-object.ts";
-import type { State } from "../../../lib/admission/state.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { assertNever } from "../../../lib/assert-never.ts";
-import { atOnce } from "../../../lib/in-parts.ts";
+import { runSync } from "../../../lib/chunked.ts";
 import { collectionOf, collections, type Kind, type ObjectName } from "../../../lib/model/names.ts";
 import type { Batch, FullSet, SpecOf } from "../../../lib/model/schema.ts";
+import type { State } from "../../../lib/model/state.ts";
 import type { Named, Typed, Write } from "./script.ts";
 
 /** Throws where the write is refused. */
@@ -34,7 +34,7 @@ export function decide(
     }
     case "set": {
       const set = { generation: nextGeneration(), ...byCollection(write.objects) };
-      const checked = atOnce(checkSet(set as unknown as FullSet, context.digest));
+      const checked = runSync(checkSet(set as unknown as FullSet, context.digest));
       return putFullSet(state, { set: checked }, context);
     }
     default:

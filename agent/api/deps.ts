@@ -1,0 +1,43 @@
+/** What the API is made of: everything it needs, handed in by the composition root. */
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../lib/model/names.ts";
+import type { Endpoint } from "../config/values.ts";
+import type { TlsFiles } from "../config.ts";
+import type { StateAccess } from "../store/state-access.ts";
+import type { BoardPort, ClockPort, ReconcilerPort } from "./ports.ts";
+
+export interface ApiDeps {
+  readonly state: StateAccess;
+  readonly board: BoardPort;
+  readonly reconciler: ReconcilerPort;
+  readonly clock: ClockPort;
+  readonly metrics: Pick<Registry, "metrics" | "contentType">;
+  /** Told of every answer; `route` is the pattern, never the URL: its values are bounded. */
+  readonly observeRequest: (route: string, code: number, seconds: number) => void;
+  readonly log: Logger;
+  readonly version: string;
+  readonly settings: ApiSettings;
+}
+
+export interface ApiSettings {
+  readonly socketPath: string;
+  readonly listen: readonly Endpoint[];
+  readonly externalInterface: InterfaceName;
+  /** `GATEWAY_V4`: the default gateway where the desired set gives none. */
+  readonly fallbackGateway: Ipv4 | undefined;
+  readonly tokenFile: string | undefined;
+  readonly tls: TlsFiles | undefined;
+  readonly bodyLimitBytes?: number;
+  readonly rateLimit?: { readonly max: number; readonly windowMs: number };
+  /** How often certificates are looked at for renewal. */
+  readonly certificateRecheckMs?: number;
+  /** How long a stop waits for answers under way. */
+  readonly drainMs?: number;
+}
+
+/** What a route needs: the parts, and a signal that aborts once the API stops. */
+export interface RouteContext extends ApiDeps {
+  readonly stopping: AbortSignal;
+}

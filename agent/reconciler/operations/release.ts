@@ -1,0 +1,56 @@
+/** Taking an orphan out of the kernel, with the flows on it: the one thing that is removed because somebody asked for it. */
+
+import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";
+import type { Change } from "../../../lib/model/change.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { StateChange } from "../../../lib/model/state.ts";
+import { type AddressStep, describeAddressStep } from "../../../lib/plan/network/addresses.ts";
+import type { ConntrackDriver } from "../../kernel/drivers.ts";
+import type { Pass } from "../pass/pass.ts";
+import type { PassDeps } from "../pass/pass-result.ts";
+
+export interface Released {
+  readonly changes: readonly Change[];
+  /** Rules of others that name it, in the words of the tool; they stay. */
+  readonly foreignRules: readonly string[];
+}
+
+/**
+ * What desires the address is the caller's to refuse; here it is looked up once more as the kernel has it now. Throws
+ * `not-adopted`, `not-found` where it is no orphan, and `netlink-failed`.
+ */
+export async function release(
+  { network, dataplane, conntrack, store }: PassDeps,
+  pass: Pass,
+  address: Ipv4,
+  signal: AbortSignal,
+): Promise<Released> {
+  const seen = await pass.observe(signal);
+  if (pass.isUnadopted(store.current, seen)) {
+    throw new GatewayError("not-adopted", "nothing is removed before the live state was adopted");
+  }
+  const { addresses } = pass.foresee(store.current, seen);
+  const steps = addresses.orphans
+    .filter((entry) => entry.address === address)
+    .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));
+  if (steps.length === 0) throw new GatewayError("not-found", `${address} is no orphan on this gateway`);
+  // Flows of a released address must be ended after a crash, too.
+  await store.transact((): { changes: readonly StateChange[]; result: undefined } => ({
+    changes: [{ type: "retire", address }],
+    result: undefined,
+  }));
+  const [failure] = await network.applyAddresses(steps, signal);
+  if (failure !== undefined) throw new GatewayError("netlink-failed", failure.message);
+  const changes: Change[] = steps.map(describeAddressStep);
+  const removed = await endFlows(address, conntrack, signal);
+  if (removed > 0)
+    changes.push({ action: "remove", subsystem: "flow", text: `${removed} flows on ${address}` });
+  return { changes, foreignRules: dataplane.foreignRulesNaming(seen.rules, address) };
+}
+
+async function endFlows(address: Ipv4, conntrack: ConntrackDriver, signal: AbortSignal): Promise<number> {
+  const ends = endsAt(address);
+  const { flows } = await conntrack.find(hasEndOf(ends), Number.MAX_SAFE_INTEGER, signal, ends);
+  return flows.length === 0 ? 0 : (await conntrack.remove(flows, signal)).removed;
+}

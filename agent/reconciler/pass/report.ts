@@ -1,0 +1,56 @@
+/** What a pass did, for people: the answer of `POST /v1/reconcile`, and `lastReconcile` of `GET /v1/status`. */
+
+import type { Change } from "../../../lib/model/change.ts";
+import type { Dataplane } from "../../kernel/drivers.ts";
+import type { PassRequest } from "../loop.ts";
+import type { PassResult } from "./pass-result.ts";
+
+export interface PassReport {
+  readonly startedAt: string;
+  /** Seconds. */
+  readonly took: number;
+  readonly reasons: readonly string[];
+  readonly observed: { readonly rules: number; readonly addresses: number; readonly routes: number };
+  readonly changed: number;
+  readonly changes: readonly Change[];
+  readonly failed: readonly {
+    readonly object?: string;
+    readonly stage: string;
+    readonly code: string;
+    readonly message: string;
+    /** What was refused, in the words of its tool; absent where it was no single step. */
+    readonly text?: string;
+  }[];
+  readonly flowsRemoved: number;
+}
+
+/** Changes that a report lists; all are counted. */
+const maxListed = 1_000;
+
+/** When a pass began, and how many seconds it took. */
+export interface PassTimes {
+  readonly startedAtMs: number;
+  readonly took: number;
+}
+
+export function reportOf(
+  { reasons }: PassRequest,
+  { seen, changes, refusals, sweep }: PassResult,
+  dataplane: Pick<Dataplane, "countRules">,
+  { startedAtMs, took }: PassTimes,
+): PassReport {
+  return {
+    startedAt: new Date(startedAtMs).toISOString(),
+    took,
+    reasons,
+    observed: {
+      rules: dataplane.countRules(seen.rules),
+      addresses: seen.network.addresses.length,
+      routes: seen.network.routes.length,
+    },
+    changed: changes.length,
+    changes: changes.slice(0, maxListed),
+    failed: refusals,
+    flowsRemoved: sweep?.removed ?? 0,
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * Things that did not work, each with the time of its next try: 10 s after the first setback, doubling to 5 min.
+ * Times are milliseconds of a monotonic clock that the caller reads.
+ */
+export interface BackoffEntry {
+  readonly message: string;
+  readonly attempts: number;
+  readonly retryAtMs: number;
+}
+
+const firstDelayMs = 10_000;
+const maxDelayMs = 300_000;
+
+export class Backoff<Key> {
+  readonly #entries = new Map<Key, BackoffEntry>();
+
+  /** Remembers one more failure of `key`. */
+  record(key: Key, message: string, nowMs: number): void {
+    const attempts = (this.#entries.get(key)?.attempts ?? 0) + 1;
+    const delayMs = Math.min(firstDelayMs * 2 ** (attempts - 1), maxDelayMs);
+    this.#entries.set(key, { message, attempts, retryAtMs: nowMs + delayMs });
+  }
+
+  /** Those whose next try is still to come: to be left out for now. */
+  waiting(nowMs: number): ReadonlyMap<Key, BackoffEntry> {
+    return new Map([...this.#entries].filter(([, setback]) => setback.retryAtMs > nowMs));
+  }
+
+  /** Forgets `key`: it worked, or it is no longer what failed. */
+  clear(key: Key): void {
+    this.#entries.delete(key);
+  }
+
+  keys(): IterableIterator<Key> {
+    return this.#entries.keys();
+  }
+
+  /** All of them, whether or not their next try is due. */
+  entries(): ReadonlyMap<Key, BackoffEntry> {
+    return this.#entries;
+  }
+
+  /** Milliseconds until the next try falls due; `undefined` where there is nothing to try again. */
+  dueInMs(nowMs: number): number | undefined {
+    let due: number | undefined;
+    for (const { retryAtMs } of this.#entries.values()) {
+      const inMs = Math.max(0, retryAtMs - nowMs);
+      if (due === undefined || inMs < due) due = inMs;
+    }
+    return due;
+  }
+}

@@ -1,0 +1,72 @@
+/** Remembering the last answer of pure functions, and the last of equal values: what did not change costs nothing. */
+import type { Chunked } from "./chunked.ts";
+
+/**
+ * A function that answers like `compute` and remembers its last answer, by the identity of its arguments. For pure
+ * functions over immutable values alone.
+ *
+ * @param isWorthIt of an answer that will hardly be asked for again, false saves the memory
+ */
+export function memoizeLast<Arguments extends readonly unknown[], Answer>(
+  compute: (...given: Arguments) => Answer,
+  isWorthIt: (answer: Answer) => boolean = () => true,
+): (...given: Arguments) => Answer {
+  const memory = new LastAnswer<Arguments, Answer>();
+  return (...given) => {
+    const known = memory.recall(given);
+    if (known !== undefined) return known.answer;
+    const answer = compute(...given);
+    if (isWorthIt(answer)) memory.keep(given, answer);
+    return answer;
+  };
+}
+
+/** The same of a computation in parts. */
+export function memoizeLastChunked<Arguments extends readonly unknown[], Answer>(
+  compute: (...given: Arguments) => Chunked<Answer>,
+  isWorthIt: (answer: Answer) => boolean = () => true,
+): (...given: Arguments) => Chunked<Answer> {
+  const memory = new LastAnswer<Arguments, Answer>();
+  return function* (...given) {
+    const known = memory.recall(given);
+    if (known !== undefined) return known.answer;
+    const answer = yield* compute(...given);
+    if (isWorthIt(answer)) memory.keep(given, answer);
+    return answer;
+  };
+}
+
+class LastAnswer<Arguments extends readonly unknown[], Answer> {
+  #last: { readonly given: Arguments; readonly answer: Answer } | undefined;
+
+  recall(given: Arguments): { readonly answer: Answer } | undefined {
+    const isSame = this.#last?.given.every((argument, index) => argument === given[index]) ?? false;
+    return isSame ? this.#last : undefined;
+  }
+
+  keep(given: Arguments, answer: Answer): void {
+    this.#last = { given, answer };
+  }
+}
+
+/** A function that gives back the value it gave last while `isEqual`, so that equal values keep one identity. */
+export function stabilize<T>(isEqual: (one: T, other: T) => boolean): (value: T) => T {
+  let last: { readonly value: T } | undefined;
+  return (value) => {
+    if (last === undefined || !isEqual(last.value, value)) last = { value };
+    return last.value;
+  };
+}
+
+/** True where both hold the same members. */
+export function isSameSet<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolean {
+  return one === other || (one.size === other.size && one.isSubsetOf(other));
+}
+
+/** True where both hold the same values under the same keys, by identity. */
+export function isSameMap<K, V>(one: ReadonlyMap<K, V>, other: ReadonlyMap<K, V>): boolean {
+  if (one === other) return true;
+  if (one.size !== other.size) return false;
+  for (const [key, value] of one) if (other.get(key) !== value || !other.has(key)) return false;
+  return true;
+}

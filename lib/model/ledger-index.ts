@@ -1,0 +1,57 @@
+/**
+ * Which addresses a ledger names, found by IP. Asking by {@link ledgerKey} means to make a text for each of 10,000
+ * addresses, which takes longer than all else that is thought about them.
+ */
+
+import type { Ipv4 } from "./ipv4.ts";
+import type { Ledger, LedgerAddress } from "./state.ts";
+
+export interface LedgerIndex {
+  /** The entries of one IP: its interfaces and prefix lengths. */
+  of(address: Ipv4): readonly LedgerAddress[];
+  has(entry: LedgerAddress): boolean;
+}
+
+/** Made once for each ledger. */
+export function ledgerIndex({ addresses }: Ledger): LedgerIndex {
+  const known = indexes.get(addresses) ?? makeIndex(addresses);
+  indexes.set(addresses, known);
+  return known;
+}
+
+const indexes = new WeakMap<Ledger["addresses"], LedgerIndex>();
+const none: readonly LedgerAddress[] = [];
+
+function makeIndex(addresses: Ledger["addresses"]): LedgerIndex {
+  // Hardly any IP has more than one entry: a list for each would be 10,000 lists.
+  const first = new Map<Ipv4, LedgerAddress>();
+  const further = new Map<Ipv4, LedgerAddress[]>();
+  for (const entry of addresses.values()) {
+    const one = first.get(entry.address);
+    if (one === undefined) first.set(entry.address, entry);
+    else further.set(entry.address, [...(further.get(entry.address) ?? [one]), entry]);
+  }
+  return {
+    of(address) {
+      const one = first.get(address);
+      return one === undefined ? none : (further.get(address) ?? [one]);
+    },
+    has(entry) {
+      const one = first.get(entry.address);
+      if (one === undefined) return false;
+      return (
+        isSameEntry(one, entry) ||
+        (further.get(entry.address)?.some((other) => isSameEntry(other, entry)) ?? false)
+      );
+    },
+  };
+}
+
+/** Whether both have one {@link ledgerKey}. */
+export function isSameEntry(one: LedgerAddress, other: LedgerAddress): boolean {
+  return (
+    one.address === other.address &&
+    one.interface === other.interface &&
+    one.prefixLength === other.prefixLength
+  );
+}

@@ -1,0 +1,98 @@
+/** Says of each object which of its rules were not read back, or were but cannot take effect. */
+import type { RuleDump, TableRules } from "../../iptables/save.ts";
+import type { ObjectId } from "../../model/names.ts";
+import { compareChain, isAsWanted } from "./compare.ts";
+import type { WantedChain, WantedTable } from "./layout.ts";
+import { ShadowIndex } from "./shadow.ts";
+import { isHooked } from "./table.ts";
+
+/** The way that packets take: the hook, the chain it leads to, and the objects' chains in the order in which that calls them. */
+interface Path {
+  readonly hook: string;
+  readonly frame: string;
+  readonly chains: readonly string[];
+}
+
+const inward: Path = {
+  hook: "PREROUTING",
+  frame: "DNAT_FILTER",
+  chains: ["EXCLUSIVE_DNAT", "SHARED_DNAT"],
+};
+const outward: Path = {
+  hook: "POSTROUTING",
+  frame: "SNAT_FILTER",
+  chains: ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"],
+};
+
+/**
+ * Objects that lack something, each with the first thing it lacks in readable words. A hook or a frame chain that is
+ * not as it should be counts for every object behind it.
+ */
+export function missingRules(
+  nat: WantedTable,
+  mangle: WantedTable,
+  observed: RuleDump,
+): ReadonlyMap<ObjectId, string> {
+  const missing = new Map<ObjectId, string>();
+  for (const path of [inward, outward]) checkPath(path, nat, observed.get("nat") ?? new Map(), missing);
+  const markFault = faultOfFrame(mangle, "PREROUTING", "VPC_MARK", observed.get("mangle") ?? new Map());
+  if (markFault !== undefined) blame(nat, ["HAIRPIN_SNAT"], markFault, missing);
+  return missing;
+}
+
+type Findings = Map<ObjectId, string>;
+
+function checkPath(
+  { hook, frame, chains }: Path,
+  nat: WantedTable,
+  rules: TableRules,
+  found: Findings,
+): void {
+  const fault = faultOfFrame(nat, hook, frame, rules);
+  if (fault !== undefined) blame(nat, chains, fault, found);
+  const shadows = new ShadowIndex();
+  for (const name of chains) checkChain(chainOf(nat, name), rules, shadows, found);
+}
+
+function faultOfFrame(
+  table: WantedTable,
+  hookChain: string,
+  frame: string,
+  rules: TableRules,
+): string | undefined {
+  const hook = table.hooks.find(({ chain }) => chain === hookChain);
+  if (hook && !isHooked(hook, rules.get(hookChain) ?? [])) return `${hookChain} does not lead to ${frame}`;
+  return isAsWanted(chainOf(table, frame), rules.get(frame) ?? [])
+    ? undefined
+    : `${frame} is not as it should be`;
+}
+
+function blame(table: WantedTable, chains: readonly string[], fault: string, found: Findings): void {
+  for (const name of chains)
+    for (const { object } of chainOf(table, name).rules)
+      if (object !== undefined && !found.has(object)) found.set(object, fault);
+}
+
+/** @param shadows - what the path holds ahead of this chain that does not belong there; the chain's own is added. */
+function checkChain(chain: WantedChain, rules: TableRules, shadows: ShadowIndex, found: Findings): void {
+  const observed = rules.get(chain.name) ?? [];
+  if (shadows.isEmpty && isAsWanted(chain, observed)) return;
+  const { absent, misplaced, surplus, kept } = compareChain(chain, observed);
+  const say = (object: ObjectId | undefined, text: string) => {
+    if (object !== undefined && !found.has(object)) found.set(object, text);
+  };
+  for (const { object, rule } of absent) say(object, `${chain.name} lacks ${rule.text}`);
+  for (const { object, rule } of misplaced) say(object, `${chain.name} holds ${rule.text} out of order`);
+
+  const isSurplus = new Set(surplus);
+  const objectOf = new Map(kept.map(({ asRead, wanted }) => [asRead, wanted.object]));
+  for (const rule of shadows.isEmpty && surplus.length === 0 ? [] : observed) {
+    const shadow = isSurplus.has(rule) ? undefined : shadows.shadowOf(rule);
+    if (shadow !== undefined) say(objectOf.get(rule), `${rule.text} is kept from packets by ${shadow.text}`);
+    if (isSurplus.has(rule)) shadows.add(rule);
+  }
+}
+
+function chainOf(table: WantedTable, name: string): WantedChain {
+  return table.chains.find((chain) => chain.name === name) ?? { name, order: "exact", rules: [] };
+}

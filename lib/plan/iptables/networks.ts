@@ -1,0 +1,44 @@
+/** Finds, among networks at positions of a chain, the ones that hold a given network. */
+import { addressOf, type Cidr, netmaskU32, prefixLengthOf, toU32 } from "../../model/ipv4.ts";
+import type { InterfaceName } from "../../model/names.ts";
+
+export interface PoolNetwork {
+  readonly cidr: Cidr;
+  /** Packets that leave by another interface meet other rules: such networks do not overlap. */
+  readonly interface: InterfaceName;
+}
+
+/** Costs a look-up for each prefix length in use, however many networks there are. */
+export class NetworkIndex {
+  /** First position by network address, by prefix length, by interface. */
+  readonly #positions = new Map<InterfaceName, Map<number, Map<number, number>>>();
+
+  /** Positions are given in rising order; the first of a network counts. */
+  add(network: PoolNetwork, position: number): void {
+    const lengths = getOrMake(this.#positions, network.interface);
+    const addresses = getOrMake(lengths, prefixLengthOf(network.cidr));
+    const address = toU32(addressOf(network.cidr));
+    if (!addresses.has(address)) addresses.set(address, position);
+  }
+
+  /** The first position of a network that holds `network` and is wider. */
+  firstWider(network: PoolNetwork): number | undefined {
+    const length = prefixLengthOf(network.cidr);
+    const address = toU32(addressOf(network.cidr));
+    let first: number | undefined;
+    for (const [wider, addresses] of this.#positions.get(network.interface) ?? []) {
+      if (wider >= length) continue;
+      const position = addresses.get((address & netmaskU32(wider)) >>> 0);
+      if (position !== undefined && (first === undefined || position < first)) first = position;
+    }
+    return first;
+  }
+}
+
+function getOrMake<K, K2, V2>(map: Map<K, Map<K2, V2>>, key: K): Map<K2, V2> {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = new Map<K2, V2>();
+  map.set(key, made);
+  return made;
+}

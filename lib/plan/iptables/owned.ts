@@ -1,0 +1,72 @@
+/** What the owned chains say, without asking what they should say. */
+import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
+import type { RuleDump } from "../../iptables/save.ts";
+import { type Ipv4, parseIpv4 } from "../../model/ipv4.ts";
+
+const objectChains = [
+  "EXCLUSIVE_DNAT",
+  "EXCLUSIVE_SNAT",
+  "SHARED_DNAT",
+  "SHARED_SNAT",
+  "HAIRPIN_SNAT",
+] as const;
+
+/** The agent's own, by table. */
+export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
+  nat: ["DNAT_FILTER", "SNAT_FILTER", ...objectChains],
+  mangle: ["VPC_MARK"],
+  filter: ["NATGW_GATE", "NATGW_GUARD"],
+};
+
+/** True where an owned chain holds a rule of an object; hooks, frame, gate and guard do not count. */
+export function holdsObjects(dump: RuleDump): boolean {
+  return objectChains.some((chain) => rulesOf(dump, chain).length > 0);
+}
+
+/** True where the filter table's gate is hooked and drops anything. */
+export function isFilterGateClosed(dump: RuleDump): boolean {
+  const filter = dump.get("filter");
+  const isHooked = filter?.get("FORWARD")?.some(({ text }) => text === jumpTo("NATGW_GATE").text) ?? false;
+  return isHooked && (filter?.get("NATGW_GATE")?.some(({ spec }) => spec?.target.kind === "drop") ?? false);
+}
+
+/** How many rules the owned chains of nat and mangle hold, the frame included. */
+export function countOwned(dump: RuleDump): number {
+  return [...ownedRules(dump, "nat"), ...ownedRules(dump, "mangle")].reduce(
+    (sum, rules) => sum + rules.length,
+    0,
+  );
+}
+
+/** The addresses that objects' rules name as EIP. */
+export function eipsNamed(dump: RuleDump): ReadonlySet<Ipv4> {
+  return new Set(
+    objectChains.flatMap((chain) => rulesOf(dump, chain).map(eipOf)).filter((eip) => eip !== undefined),
+  );
+}
+
+/** Rules in chains of others that name `address`, as one would type them. */
+export function foreignRulesNaming(dump: RuleDump, address: Ipv4): readonly string[] {
+  const names = new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`);
+  return [...dump].flatMap(([table, chains]) =>
+    [...chains]
+      .filter(([chain]) => !ownedChains[table].includes(chain))
+      .flatMap(([chain, rules]) =>
+        rules.filter(({ raw }) => names.test(raw)).map(({ raw }) => `-t ${table} -A ${chain} ${raw}`),
+      ),
+  );
+}
+
+function eipOf({ spec }: Rule): Ipv4 | undefined {
+  if (spec?.target.kind === "snat") return spec.target.to;
+  if (spec?.target.kind !== "dnat" || !spec.destination?.endsWith("/32")) return undefined;
+  return parseIpv4(spec.destination.slice(0, -"/32".length));
+}
+
+function rulesOf(dump: RuleDump, chain: string): readonly Rule[] {
+  return dump.get("nat")?.get(chain) ?? [];
+}
+
+function ownedRules(dump: RuleDump, table: TableName): readonly (readonly Rule[])[] {
+  return ownedChains[table].map((chain) => dump.get(table)?.get(chain) ?? []);
+}

@@ -1,0 +1,91 @@
+/** Finds rules that an earlier rule keeps packets from. */
+import { type MaskedAddress, maskedParts } from "../../iptables/masked.ts";
+import type { Rule, RuleSpec } from "../../iptables/rule.ts";
+
+const addressFields = ["source", "destination", "ctOriginalDestination"] as const;
+type AddressField = (typeof addressFields)[number];
+
+/** Rules found so far on the way of a packet, by the first address that each asks for: a look-up costs one per mask in use. */
+export class ShadowIndex {
+  #opaque: Rule | undefined;
+  /** Rules that ask for no address, by their text. */
+  readonly #wide = new Map<string, Rule>();
+  readonly #byAddress = new Map<AddressField, Map<number, Map<number, Rule[]>>>();
+
+  get isEmpty(): boolean {
+    return this.#opaque === undefined && this.#wide.size === 0 && this.#byAddress.size === 0;
+  }
+
+  add(rule: Rule): void {
+    const { spec } = rule;
+    if (spec === undefined) {
+      this.#opaque ??= rule;
+      return;
+    }
+    for (const field of addressFields) {
+      const masked = spec[field];
+      if (masked === undefined) continue;
+      this.#bucket(field, masked).push(rule);
+      return;
+    }
+    this.#wide.set(rule.text, rule);
+  }
+
+  /**
+   * The first rule found that takes some of the packets that `rule` is for: one client of a network, one port of a
+   * FIP. An opaque one counts, as nobody knows what it takes.
+   */
+  shadowOf(rule: Rule): Rule | undefined {
+    if (this.#opaque !== undefined) return this.#opaque;
+    const { spec } = rule;
+    if (spec === undefined) return undefined;
+    const takes = (earlier: Rule) =>
+      earlier.spec !== undefined && earlier.text !== rule.text && mayMeet(earlier.spec, spec);
+    return this.#wide.values().find(takes) ?? this.#near(spec).find(takes);
+  }
+
+  /** Those whose address may be one that `spec` asks for. */
+  *#near(spec: RuleSpec): Generator<Rule, undefined> {
+    for (const [field, byMask] of this.#byAddress) {
+      const own = spec[field] === undefined ? { address: 0, mask: 0 } : maskedParts(spec[field]);
+      for (const [mask, byValue] of byMask) {
+        const isNarrower = (mask & ~own.mask) !== 0;
+        if (!isNarrower) yield* byValue.get((own.address & mask) >>> 0) ?? [];
+        else for (const rules of byValue.values()) yield* rules;
+      }
+    }
+  }
+
+  #bucket(field: AddressField, masked: MaskedAddress): Rule[] {
+    const { address, mask } = maskedParts(masked);
+    const byMask = this.#byAddress.get(field) ?? new Map<number, Map<number, Rule[]>>();
+    this.#byAddress.set(field, byMask);
+    const byValue = byMask.get(mask) ?? new Map<number, Rule[]>();
+    byMask.set(mask, byValue);
+    const rules = byValue.get(address) ?? [];
+    byValue.set(address, rules);
+    return rules;
+  }
+}
+
+/** False where no packet can match both. */
+export function mayMeet(one: RuleSpec, other: RuleSpec): boolean {
+  return (
+    addressFields.every((field) => haveCommon(one[field], other[field])) &&
+    isAnyOrEqual(one.inInterface, other.inInterface) &&
+    isAnyOrEqual(one.outInterface, other.outInterface) &&
+    isAnyOrEqual(one.protocol, other.protocol) &&
+    isAnyOrEqual(one.destinationPort, other.destinationPort)
+  );
+}
+
+function haveCommon(one: MaskedAddress | undefined, other: MaskedAddress | undefined): boolean {
+  if (one === undefined || other === undefined) return true;
+  const a = maskedParts(one);
+  const b = maskedParts(other);
+  return ((a.address ^ b.address) & a.mask & b.mask) === 0;
+}
+
+function isAnyOrEqual(one: unknown, other: unknown): boolean {
+  return one === undefined || other === undefined || one === other;
+}

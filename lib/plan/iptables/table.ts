@@ -1,0 +1,130 @@
+/** Plans one table: its owned chains and the hooks that lead to them, as the lines of one transaction. */
+import { type Chunked, runSync } from "../../chunked.ts";
+import { deleteChain, deleteRule, insertRule, resetChain, restoreInput } from "../../iptables/restore.ts";
+import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
+import type { TableRules } from "../../iptables/save.ts";
+import type { Change } from "../../model/change.ts";
+import { type EditLimits, editsByTool, type LinesPlan, nothing, planChain, subsystemOf } from "./chain.ts";
+import type { WantedHook, WantedTable } from "./layout.ts";
+
+export interface TablePlan {
+  readonly table: TableName;
+  /** Input of `iptables-restore --noflush`; `undefined` where nothing is to be done. */
+  readonly input: string | undefined;
+  readonly changes: readonly Change[];
+}
+
+/** @param observed - `undefined` where the kernel has no such table. */
+export function planTable(
+  wanted: WantedTable,
+  observed: TableRules = new Map(),
+  limits: EditLimits = editsByTool,
+): TablePlan {
+  return runSync(planTableChunked(wanted, observed, limits));
+}
+
+export function* planTableChunked(
+  wanted: WantedTable,
+  observed: TableRules = new Map(),
+  limits: EditLimits = editsByTool,
+): Chunked<TablePlan> {
+  const { lines, changes } = yield* planLines(wanted, observed, limits);
+  yield;
+  return {
+    table: wanted.table,
+    input: lines.length === 0 ? undefined : restoreInput(wanted.table, lines),
+    changes,
+  };
+}
+
+type Lines = Omit<LinesPlan, "resets">;
+
+/** More deletes than go well beside other lines are planned once more where they are not alone. */
+function* planLines(wanted: WantedTable, observed: TableRules, limits: EditLimits): Chunked<Lines> {
+  const plan = yield* planParts(wanted, observed, limits.deletes);
+  const deletes = plan.lines.filter((line) => line.startsWith("-D ")).length;
+  const isAlone = deletes === plan.lines.length;
+  return deletes <= limits.lines || isAlone ? plan : yield* planParts(wanted, observed, limits.lines);
+}
+
+function* planParts(wanted: WantedTable, observed: TableRules, maxDeletes: number): Chunked<Lines> {
+  const chains: LinesPlan[] = [];
+  for (const chain of wanted.chains) {
+    chains.push(planChain(chain, observed.get(chain.name), maxDeletes));
+    yield;
+  }
+  const parts = [
+    ...chains,
+    ...wanted.hooks.map((hook) => planHook(hook, wanted.absent, observed.get(hook.chain) ?? [])),
+    ...wanted.absent.map((chain) => planAbsent(chain, wanted, observed)),
+  ];
+  return {
+    lines: [...parts.flatMap(({ resets }) => resets), ...parts.flatMap((part) => part.lines)],
+    changes: parts.flatMap(({ changes }) => changes),
+  };
+}
+
+/** True where the hook's jumps stand as they should; what it says nothing of is another's. */
+export function isHooked(hook: WantedHook, observed: readonly Rule[]): boolean {
+  if (hook.position === "first")
+    return hook.rules.every((rule, index) => observed[index]?.text === rule.text);
+  return hook.rules.every((rule) => observed.some(({ text }) => text === rule.text));
+}
+
+function planHook(hook: WantedHook, absent: readonly string[], observed: readonly Rule[]): LinesPlan {
+  const leaving = new Set(absent.map((chain) => jumpTo(chain).text));
+  const unhooked = observed.filter(({ text }) => leaving.has(text));
+  const staying = observed.filter(({ text }) => !leaving.has(text));
+  const { surplus, missing } = hookDifference(hook, staying);
+  const lines = [
+    ...[...unhooked, ...surplus].map((rule) => change("remove", rule, deleteRule(hook.chain, rule))),
+    ...missing.map((rule, index) => change("add", rule, insertRule(hook.chain, index + 1, rule))),
+  ];
+  return { resets: [], lines: lines.map(({ text }) => text), changes: lines };
+}
+
+/** What to delete, and then to insert from the first position on. */
+function hookDifference(hook: WantedHook, observed: readonly Rule[]) {
+  const own = new Map(hook.rules.map((rule) => [rule.text, rule]));
+  const jumps = observed.filter(({ text }) => own.has(text));
+  if (hook.position === "first") {
+    const isRight = jumps.length === hook.rules.length && isHooked(hook, observed);
+    return isRight ? { surplus: [], missing: [] } : { surplus: jumps, missing: hook.rules };
+  }
+  // Ours goes first where it is absent: no rule of another may decide about a mapped address before it.
+  const same = (rule: Rule) => jumps.filter(({ text }) => text === rule.text);
+  return {
+    surplus: hook.rules.flatMap((rule) => same(rule).slice(1)),
+    missing: hook.rules.filter((rule) => same(rule).length === 0),
+  };
+}
+
+function planAbsent(chain: string, wanted: WantedTable, observed: TableRules): LinesPlan {
+  const rules = observed.get(chain);
+  if (rules === undefined) return nothing;
+  // A foreign jump to it would have the kernel refuse the deletion, and the rest with it: an empty chain does no harm.
+  const isNeeded = isReferenced(chain, wanted, observed);
+  if (isNeeded && rules.length === 0) return nothing;
+  const text = isNeeded ? resetChain(chain) : deleteChain(chain);
+  return {
+    resets: rules.length === 0 ? [] : [resetChain(chain)],
+    lines: isNeeded ? [] : [deleteChain(chain)],
+    changes: [{ action: "remove", subsystem: subsystemOf(chain), text }],
+  };
+}
+
+/** What leaves in the same transaction refers to nothing any more: the hooks' own jumps, and the rules of other absent chains. */
+function isReferenced(chain: string, { hooks, absent }: WantedTable, observed: TableRules): boolean {
+  const ownJump = jumpTo(chain).text;
+  const hooked = new Set(hooks.map((hook) => hook.chain));
+  return [...observed].some(
+    ([name, rules]) =>
+      !absent.includes(name) &&
+      rules.some(({ text }) => text.includes(chain) && !(hooked.has(name) && text === ownJump)),
+  );
+}
+
+function change(action: Change["action"], jump: Rule, text: string): Change {
+  const target = jump.spec?.target;
+  return { action, subsystem: subsystemOf(target?.kind === "jump" ? target.chain : ""), text };
+}

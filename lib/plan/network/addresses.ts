@@ -1,0 +1,238 @@
+/** Plans what binds the EIPs to their interfaces: addresses, or local routes. */
+
+import type { Change } from "../../model/change.ts";
+import { contains, type Ipv4, makeCidr } from "../../model/ipv4.ts";
+import { isSameEntry, ledgerIndex } from "../../model/ledger-index.ts";
+import type { InterfaceName, ObjectId } from "../../model/names.ts";
+import type { ObservedAddress, ObservedNetwork } from "../../model/observed.ts";
+import type { Program, ProgramEip } from "../../model/program.ts";
+import { type Ledger, type LedgerAddress, ledgerKey } from "../../model/state.ts";
+import { chooseAnchors } from "./anchors.ts";
+import { type Binding, bindingRoute, boundBy, boundByRoute, placeKey } from "./bindings.ts";
+import { ownAddresses } from "./own-addresses.ts";
+import { routeText } from "./routes.ts";
+
+export interface AddressStep {
+  readonly kind: "add" | "remove";
+  readonly binding: Binding;
+  /** A route has no prefix length but 32, whatever is said here. */
+  readonly entry: LedgerAddress;
+  /** The Eip that asks for it; of what goes the one that is to have the IP bound otherwise. */
+  readonly object?: ObjectId;
+}
+
+export interface AddressInput {
+  readonly program: Program;
+  readonly observed: ObservedNetwork;
+  /** Of this epoch. */
+  readonly ledger: Ledger;
+  /** The IPs that owned rules name as EIP. */
+  readonly ownedByRules: ReadonlySet<Ipv4>;
+  /** What {@link ownAddresses} says of the same, where that is known already. */
+  readonly own?: ReadonlySet<Ipv4>;
+  /** IPs whose removal has to wait: their rules or flows go first. */
+  readonly keep: ReadonlySet<Ipv4>;
+  /** How EIPs are to be bound. What binds them otherwise goes. */
+  readonly binding: Binding;
+}
+
+export interface AddressPlan {
+  /** To be applied before {@link remove}, so that an EIP that changes its prefix length or its binding stays local throughout. */
+  readonly add: readonly AddressStep[];
+  readonly remove: readonly AddressStep[];
+  /** The gateway's own addresses, `self`. An Eip that names one gets no step. */
+  readonly own: ReadonlySet<Ipv4>;
+  /** Addresses that nobody answers for: shown, and never removed unasked. */
+  readonly orphans: readonly LedgerAddress[];
+  /** Present and the agent's, but not written down yet. To be added to the ledger before any rule or address changes. */
+  readonly ledgerMissing: readonly LedgerAddress[];
+  /** Written down, but neither desired nor, with any prefix length, present any more. To be taken out of the ledger. */
+  readonly ledgerStale: readonly LedgerAddress[];
+  /** Eips that have an address beside their route, since it is the only one on its interface. */
+  readonly anchors: readonly ObjectId[];
+  /** What cannot be done on what was observed, and why. */
+  readonly blocked: readonly BlockedAddress[];
+}
+
+export interface BlockedAddress {
+  readonly object?: ObjectId;
+  readonly entry: LedgerAddress;
+  readonly code: "interface-missing" | "promote-secondaries-off";
+  readonly message: string;
+}
+
+/**
+ * What binds the EIPs as the program and the binding say.
+ *
+ * The agent owns the addresses of its ledger. An address that a desired Eip names, or a secondary one that an
+ * owned rule names, is adopted into it; both are then kept or removed like any other. A primary address that a
+ * rule names and no Eip does is left: a stray rule must not cost the gateway its own address. Local routes say by
+ * themselves whose they are; the ledger names their EIPs all the same, so that it tells what was held in this epoch,
+ * however that was bound.
+ */
+export function planAddresses(input: AddressInput): AddressPlan {
+  const { program, observed, ledger, ownedByRules, keep, binding } = input;
+  const { vpcInterface } = program;
+  const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
+  // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
+  const desired = new Map<Ipv4, ProgramEip>();
+  for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
+  const isDesired = (entry: LedgerAddress) => {
+    const eip = desired.get(entry.address);
+    return eip !== undefined && isSameEntry(eip, entry);
+  };
+  const index = ledgerIndex(ledger);
+
+  /** EIPs that are bound as they should be. */
+  const present = new Set<Ipv4>();
+  /** Entries of the ledger that are there, though nobody asks for them. */
+  const written = new Set<string>();
+  const going = new Set<ObservedAddress>();
+  const orphans: LedgerAddress[] = [];
+  const ledgerMissing = new Map<string, LedgerAddress>();
+  for (const address of observed.addresses) {
+    const isWritten = index.has(address);
+    const isAsked = isDesired(address);
+    if (isWritten && !isAsked) written.add(ledgerKey(address));
+    if (!isAsked && !isWritten) {
+      const isOwn = own.has(address.address);
+      const isNamed = ownedByRules.has(address.address) && address.isSecondary && !isOwn;
+      if (!isNamed && !isOwn && !desired.has(address.address)) orphans.push(entryOf(address));
+      if (!isNamed) continue;
+    }
+    if (!isWritten) ledgerMissing.set(ledgerKey(address), entryOf(address));
+    if (isAsked && binding === "address") present.add(address.address);
+    else if (!keep.has(address.address)) going.add(address);
+  }
+
+  const remove: AddressStep[] = [];
+  const routed = boundByRoute(observed);
+  for (const place of routed) {
+    const eip = desired.get(place.address);
+    if (binding === "route" && eip?.interface === place.interface) {
+      present.add(place.address);
+      if (!index.has(eip)) ledgerMissing.set(ledgerKey(eip), entryOf(eip));
+    } else if (!keep.has(place.address)) {
+      remove.push({
+        kind: "remove",
+        binding: "route",
+        entry: { ...place, prefixLength: 32 },
+        ...askedBy(eip),
+      });
+    }
+  }
+
+  const add: AddressStep[] = [];
+  const blocked: BlockedAddress[] = [];
+  const links = new Set(observed.links.map((link) => link.name));
+  for (const eip of desired.values()) {
+    if (present.has(eip.address)) continue;
+    const entry = entryOf(eip);
+    if (links.has(eip.interface)) add.push({ kind: "add", binding, entry, object: eip.id });
+    else {
+      const message = `there is no interface ${eip.interface}`;
+      blocked.push({ object: eip.id, entry, code: "interface-missing", message });
+    }
+  }
+  const bindable = binding === "route" ? [...desired.values()].filter((eip) => links.has(eip.interface)) : [];
+  const anchors = chooseAnchors(bindable, observed, going);
+  for (const { eip, standing } of anchors) {
+    if (standing !== undefined) going.delete(standing);
+    else add.push({ kind: "add", binding: "address", entry: entryOf(eip) });
+  }
+
+  const staying =
+    going.size === 0 ? observed.addresses : observed.addresses.filter((address) => !going.has(address));
+  const coming = add.filter((step) => step.binding === "address").map((step) => step.entry);
+  // Without promote_secondaries the kernel deletes a primary address together with its subnet's secondaries.
+  const secondaries =
+    going.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...coming];
+  for (const address of secondariesFirst(going)) {
+    const entry = entryOf(address);
+    const isAlone = address.isSecondary || isPromoting(observed, address.interface);
+    if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address))) {
+      remove.push({ kind: "remove", binding: "address", entry, ...askedBy(desired.get(address.address)) });
+      continue;
+    }
+    const message = `promote_secondaries is off on ${address.interface}: others would go with it`;
+    blocked.push({ entry, code: "promote-secondaries-off", message });
+  }
+
+  // While its IP stays with another prefix length, forgetting an entry could make that one the gateway's own.
+  const ledgerGone: LedgerAddress[] = [];
+  for (const entry of ledger.addresses.values())
+    if (!isDesired(entry) && !written.has(ledgerKey(entry))) ledgerGone.push(entry);
+  const places = new Set(ledgerGone.length === 0 ? [] : [...staying, ...routed].map(placeKey));
+  const ledgerStale = ledgerGone.filter((entry) => !places.has(placeKey(entry)));
+  return {
+    add,
+    remove,
+    own,
+    orphans,
+    ledgerMissing: [...ledgerMissing.values()],
+    ledgerStale,
+    anchors: anchors.map(({ eip }) => eip.id),
+    blocked,
+  };
+}
+
+/** What may go where the kernel refused to bind `refused`: what makes way for another binding waits for that one. */
+export function removableFrom(
+  { remove }: AddressPlan,
+  refused: ReadonlySet<ObjectId | undefined>,
+): readonly AddressStep[] {
+  return remove.filter(({ object }) => object === undefined || !refused.has(object));
+}
+
+/** The network as it is once `steps` took away what they take away. */
+export function withoutRemoved(observed: ObservedNetwork, steps: readonly AddressStep[]): ObservedNetwork {
+  const leaving = (binding: Binding, keyOf: (entry: LedgerAddress) => string) =>
+    new Set(steps.filter((step) => step.binding === binding).map(({ entry }) => keyOf(entry)));
+  const addresses = leaving("address", ledgerKey);
+  const routes = leaving("route", placeKey);
+  return {
+    ...observed,
+    addresses: observed.addresses.filter((address) => !addresses.has(ledgerKey(address))),
+    routes: observed.routes.filter((route) => {
+      const place = boundBy(route);
+      return place === undefined || !routes.has(placeKey(place));
+    }),
+  };
+}
+
+/** The step for people, in the words of `ip`. */
+export function describeAddressStep({ kind, binding, entry, object }: AddressStep): Change {
+  const asked = object === undefined ? {} : { object };
+  if (binding === "route") {
+    const text = `ip route ${kind === "add" ? "append" : "del"} ${routeText(bindingRoute(entry))}`;
+    return { action: kind, subsystem: "route", ...asked, text };
+  }
+  const { interface: name, address, prefixLength } = entry;
+  const text = `ip address ${kind === "add" ? "add" : "del"} ${address}/${prefixLength} dev ${name}`;
+  return { action: kind, subsystem: "address", ...asked, text };
+}
+
+/** Taking a primary address away makes the kernel move the routes of all its secondaries: so those go before it. */
+function secondariesFirst(addresses: Iterable<ObservedAddress>): readonly ObservedAddress[] {
+  return [...addresses].toSorted((one, other) => Number(other.isSecondary) - Number(one.isSecondary));
+}
+
+function askedBy(eip: ProgramEip | undefined): Pick<AddressStep, "object"> {
+  return eip === undefined ? {} : { object: eip.id };
+}
+
+function isPromoting(observed: ObservedNetwork, name: InterfaceName): boolean {
+  return observed.sysctls.get(`net.ipv4.conf.${name}.promote_secondaries`) === 1;
+}
+
+function isOfSameSubnet(one: LedgerAddress, other: LedgerAddress): boolean {
+  return (
+    one.interface === other.interface &&
+    one.prefixLength === other.prefixLength &&
+    contains(makeCidr(one.address, one.prefixLength), other.address)
+  );
+}
+
+function entryOf({ interface: name, address, prefixLength }: LedgerAddress): LedgerAddress {
+  return { interface: name, address, prefixLength };
+}

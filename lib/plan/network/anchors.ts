@@ -1,0 +1,41 @@
+/** Keeps an address on each interface where EIPs are bound by route. */
+
+import type { InterfaceName } from "../../model/names.ts";
+import type { ObservedAddress, ObservedNetwork } from "../../model/observed.ts";
+import type { ProgramEip } from "../../model/program.ts";
+import { ledgerKey } from "../../model/state.ts";
+
+/** An EIP that has an address beside its route. */
+export interface Anchor {
+  readonly eip: ProgramEip;
+  /** Its address, where that is there already. */
+  readonly standing: ObservedAddress | undefined;
+}
+
+/**
+ * When an interface loses its last address, the kernel drops every route there and tells nobody. So where none would
+ * stay, one EIP has an address beside its route: one that is there, else the elder's.
+ *
+ * @param eips to be bound by route, the elder first
+ * @param going the addresses that would go
+ */
+export function chooseAnchors(
+  eips: readonly ProgramEip[],
+  observed: ObservedNetwork,
+  going: ReadonlySet<ObservedAddress>,
+): readonly Anchor[] {
+  const held = new Set<InterfaceName>();
+  const leaving = new Map<string, ObservedAddress>();
+  for (const address of observed.addresses) {
+    if (going.has(address)) leaving.set(ledgerKey(address), address);
+    else held.add(address.interface);
+  }
+  const anchors = new Map<InterfaceName, Anchor>();
+  for (const eip of eips) {
+    if (held.has(eip.interface) || anchors.get(eip.interface)?.standing !== undefined) continue;
+    const standing = leaving.get(ledgerKey(eip));
+    if (standing === undefined && anchors.has(eip.interface)) continue;
+    anchors.set(eip.interface, { eip, standing });
+  }
+  return [...anchors.values()];
+}

@@ -1,0 +1,180 @@
+/** Plans the routes: the default route, and the desired routes under the agent's own protocol number. */
+
+import type { Change } from "../../model/change.ts";
+import { fromU32, makeCidr } from "../../model/ipv4.ts";
+import type { InterfaceName, ObjectId } from "../../model/names.ts";
+import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import type { Program } from "../../model/program.ts";
+
+/** The agent's rtm_protocol: what it installed, it owns. Free in iproute2's rt_protos; 192 and up are for daemons. */
+export const routeProtocol = 196;
+
+/** rtm_table of routes that every lookup sees. */
+export const mainTable = 254;
+
+export type RouteStep =
+  | { readonly kind: "add"; readonly route: ObservedRoute; readonly object?: ObjectId }
+  | {
+      readonly kind: "replace";
+      readonly route: ObservedRoute;
+      /** What stood in its place. Foreign where its protocol is not {@link routeProtocol}. */
+      readonly replaced: ObservedRoute;
+      readonly object?: ObjectId;
+    }
+  | { readonly kind: "remove"; readonly route: ObservedRoute };
+
+export interface RoutePlan {
+  /** In the order to apply them: what is desired before what goes. */
+  readonly steps: readonly RouteStep[];
+  /** What cannot be done on what was observed, and why. Nothing is tried for these. */
+  readonly blocked: readonly BlockedRoute[];
+}
+
+export interface BlockedRoute {
+  /** Absent for the default route. */
+  readonly object?: ObjectId;
+  readonly route: ObservedRoute;
+  readonly code: "interface-missing" | "interface-down" | "foreign-route";
+  readonly message: string;
+}
+
+const defaultDestination = makeCidr(fromU32(0), 0);
+/** RTPROT_KERNEL: a connected subnet's route, which comes and goes with its address. */
+const kernelProtocol = 2;
+
+/**
+ * What makes the main table hold the program's routes, each with metric 0 and the agent's protocol.
+ *
+ * - While the default gateway is known the default route of metric 0 is the agent's: a foreign one is replaced.
+ * - Elsewhere a foreign route of the same destination and metric is left, and the desired one is blocked; but one
+ *   that leads the same way (a gateway taken over in place has such) is taken over, and goes with its object.
+ * - The agent's own that nobody asks for go: also the default route of a gateway that is no longer known.
+ *
+ * Only the main table is looked at.
+ */
+export function planRoutes({
+  program,
+  observed,
+}: {
+  readonly program: Program;
+  readonly observed: ObservedNetwork;
+}): RoutePlan {
+  const links = new Map(observed.links.map((link) => [link.name, link]));
+  const existing = observed.routes.filter((route) => route.table === mainTable);
+  const rivals = Map.groupBy(
+    existing.filter((route) => route.metric === 0),
+    (route) => route.destination,
+  );
+  const steps: RouteStep[] = [];
+  const blocked: BlockedRoute[] = [];
+  /** Routes that are as desired, or are replaced by what is. */
+  const settled = new Set<ObservedRoute>();
+
+  for (const { route, object, ownsDestination } of desiredRoutes(program)) {
+    const asked = object === undefined ? {} : { object };
+    const here = rivals.get(route.destination) ?? [];
+    const exact = here.find((other) => isSame(route, other));
+    // The kernel replaces the first of equal destination and metric.
+    const first = here[0];
+    const obstacle = exact === undefined ? linkObstacle(route, links) : undefined;
+    if (exact !== undefined) {
+      settled.add(exact);
+    } else if (obstacle !== undefined) {
+      blocked.push({ ...asked, route, ...obstacle });
+      continue;
+    } else if (first === undefined) {
+      steps.push({ kind: "add", route, ...asked });
+    } else if (ownsDestination || isOwn(first) || leadsTheSameWay(route, first)) {
+      settled.add(first);
+      steps.push({ kind: "replace", route, replaced: first, ...asked });
+    } else {
+      const message = `a foreign route is in its place: ${routeText(first)}`;
+      blocked.push({ ...asked, route, code: "foreign-route", message });
+    }
+    if (ownsDestination) {
+      for (const other of here)
+        if (!isOwn(other) && !settled.has(other)) steps.push({ kind: "remove", route: other });
+    }
+  }
+
+  for (const route of existing) {
+    if (isOwn(route) && !settled.has(route)) steps.push({ kind: "remove", route });
+  }
+  return { steps, blocked };
+}
+
+/** The step for people, in the words of `ip`. */
+export function describeRouteStep(step: RouteStep): Change {
+  const asked = step.kind === "remove" || step.object === undefined ? {} : { object: step.object };
+  const verb = step.kind === "remove" ? "del" : step.kind;
+  const was = step.kind === "replace" ? ` (was: ${routeText(step.replaced)})` : "";
+  return {
+    action: step.kind,
+    subsystem: "route",
+    ...asked,
+    text: `ip route ${verb} ${routeText(step.route)}${was}`,
+  };
+}
+
+/** A route as `ip route` writes it. */
+export function routeText(route: ObservedRoute): string {
+  let text = route.destination === defaultDestination ? "default" : `${route.destination}`;
+  if (route.type !== "unicast") text = `${route.type} ${text}`;
+  if (route.via !== undefined) text += ` via ${route.via}`;
+  if (route.interface !== undefined) text += ` dev ${route.interface}`;
+  if (route.table !== mainTable) text += ` table ${route.table}`;
+  text += ` proto ${route.protocol}`;
+  if (route.metric !== 0) text += ` metric ${route.metric}`;
+  return route.isOnlink ? `${text} onlink` : text;
+}
+
+interface DesiredRoute {
+  readonly route: ObservedRoute;
+  readonly object?: ObjectId;
+  /** The destination's place at metric 0 is the agent's, whoever holds it. */
+  readonly ownsDestination: boolean;
+}
+
+function desiredRoutes(program: Program): readonly DesiredRoute[] {
+  const ours = { table: mainTable, type: "unicast", protocol: routeProtocol, metric: 0 } as const;
+  const desired: DesiredRoute[] = program.routes.map(({ id, destination, via, interface: name }) => ({
+    route: { ...ours, destination, via, interface: name, isOnlink: false },
+    object: id,
+    ownsDestination: false,
+  }));
+  if (program.defaultGateway === undefined) return desired;
+  const route: ObservedRoute = {
+    ...ours,
+    destination: defaultDestination,
+    via: program.defaultGateway,
+    interface: program.externalInterface,
+    isOnlink: true,
+  };
+  return [{ route, ownsDestination: true }, ...desired];
+}
+
+function linkObstacle(route: ObservedRoute, links: ReadonlyMap<InterfaceName, ObservedLink>) {
+  const link = route.interface === undefined ? undefined : links.get(route.interface);
+  if (link === undefined) {
+    return { code: "interface-missing", message: `there is no interface ${route.interface}` } as const;
+  }
+  if (!link.isUp) return { code: "interface-down", message: `${link.name} is down` } as const;
+  return undefined;
+}
+
+function isOwn(route: ObservedRoute): boolean {
+  return route.protocol === routeProtocol;
+}
+
+function isSame(one: ObservedRoute, other: ObservedRoute): boolean {
+  return isOwn(other) && leadsTheSameWay(one, other) && one.isOnlink === other.isOnlink;
+}
+
+function leadsTheSameWay(one: ObservedRoute, other: ObservedRoute): boolean {
+  return (
+    other.type === "unicast" &&
+    other.protocol !== kernelProtocol &&
+    one.via === other.via &&
+    one.interface === other.interface
+  );
+}

@@ -1,0 +1,114 @@
+/** The elements that a program asks for, each with the object that asks for it, and the frame that they need. */
+import { fromU32 } from "../../model/ipv4.ts";
+import type { ObjectId } from "../../model/names.ts";
+import {
+  bucketsOf,
+  type PoolMember,
+  type Program,
+  type ProgramDnat,
+  poolBuckets,
+} from "../../model/program.ts";
+import { bucketBase, type Frame, type Lookup } from "../../nftables/frame.ts";
+import { concatText, type MapName, rangeText } from "../../nftables/maps.ts";
+import { type ClientRange, flatten } from "./clients.ts";
+
+/** Called with each element that a program asks for; no key of a map comes twice. */
+export type WantedVisitor = (map: MapName, key: string, value: string, object: ObjectId) => void;
+
+/** A program as a table. Its elements are made when they are asked for: tens of thousands that nobody has to keep. */
+export interface WantedTable {
+  readonly frame: Frame;
+  visit(visitor: WantedVisitor): void;
+}
+
+export function wantedTable(program: Program): WantedTable {
+  const shares = [...Map.groupBy(program.pools, (pool) => pool.interface).values()]
+    .flatMap(flatten)
+    .map(shareOut);
+  const lookups = lookupsOf(program, shares);
+  return {
+    frame: { vpcInterface: program.vpcInterface, lookups },
+    visit(visitor) {
+      for (const { id, eip, internalIp, isOutward } of program.fips) {
+        visitor("fip_in", eip, internalIp, id);
+        if (isOutward) visitor("fip_out", internalIp, eip, id);
+      }
+      for (const dnat of program.dnats) visitBackends(dnat, visitor);
+      for (const share of shares) visitClients(share, lookups, visitor);
+      for (const { id, address } of program.eips) visitor("hairpin", address, address, id);
+    },
+  };
+}
+
+/** What `numgen random mod` draws from for each new flow to a service of several backends. */
+const drawnShares = 65_536;
+
+function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
+  const { id, eip, protocol, externalPort, backends } = dnat;
+  const service = concatText(eip, protocol, externalPort);
+  const count = backends.length;
+  backends.forEach(({ ip, port }, index) => {
+    const backend = concatText(ip, port);
+    if (count === 1) {
+      visit("dnat_1", service, backend, id);
+      return;
+    }
+    const first = Math.floor((index * drawnShares) / count);
+    const last = Math.floor(((index + 1) * drawnShares) / count) - 1;
+    visit("dnat_n", concatText(service, rangeText(first, last)), backend, id);
+  });
+}
+
+/** How the clients of a range are told apart: by a lookup's buckets, or, where they are fewer, by address. */
+interface Share {
+  readonly range: ClientRange;
+  readonly members: readonly PoolMember[];
+  readonly isByAddress: boolean;
+  readonly lookup: Lookup;
+}
+
+/** A lookup has 16 buckets, but for ranges of pools with more than 16 members: it has as many as they. */
+function shareOut(range: ClientRange): Share {
+  const { first, last, pool } = range;
+  const members = bucketsOf(pool);
+  const buckets = Math.max(members.length, poolBuckets);
+  const isByAddress = members.length > 1 && last - first + 1 < buckets;
+  return {
+    range,
+    members,
+    isByAddress,
+    lookup: { interface: pool.interface, buckets: isByAddress ? poolBuckets : buckets },
+  };
+}
+
+/** The lookup that every gateway has, then those that its pools need besides, in an order of their own. */
+function lookupsOf({ externalInterface }: Program, shares: readonly Share[]): readonly Lookup[] {
+  const first: Lookup = { interface: externalInterface, buckets: poolBuckets };
+  const needed = new Map(shares.map(({ lookup }) => [lookupKey(lookup), lookup]));
+  needed.delete(lookupKey(first));
+  const byKey = [...needed].sort(([one], [other]) => (one < other ? -1 : 1));
+  return [first, ...byKey.map(([, lookup]) => lookup)];
+}
+
+function lookupKey(lookup: Lookup): string {
+  return `${lookup.interface} ${lookup.buckets}`;
+}
+
+function visitClients(share: Share, lookups: readonly Lookup[], visit: WantedVisitor): void {
+  const { range, members, isByAddress, lookup } = share;
+  const own = lookupKey(lookup);
+  const base = bucketBase(lookups.findIndex((one) => lookupKey(one) === own));
+  const every = rangeText(fromU32(base), fromU32(base + lookup.buckets - 1));
+  const add = (clients: string, buckets: string, bucket: number) => {
+    const member = members[bucket % members.length];
+    if (member === undefined) return;
+    const map = member.mapping === "random" ? "snat_r" : "snat_p";
+    visit(map, concatText(clients, buckets), member.eip, member.id);
+  };
+
+  const clients = rangeText(fromU32(range.first), fromU32(range.last));
+  if (members.length === 1) add(clients, every, 0);
+  else if (isByAddress)
+    for (let address = range.first; address <= range.last; address++) add(fromU32(address), every, address);
+  else for (let bucket = 0; bucket < members.length; bucket++) add(clients, fromU32(base + bucket), bucket);
+}

@@ -1,0 +1,84 @@
+/** Says of each object which of its elements were not read back, or were but cannot take effect. */
+import type { ObjectId } from "../../model/names.ts";
+import {
+  catchAll,
+  type ElementMap,
+  elementMaps,
+  elementText,
+  type MapName,
+  tableName,
+} from "../../nftables/maps.ts";
+import type { MapDifference, TableDifference } from "./compare.ts";
+import type { WantedTable } from "./layout.ts";
+
+/** Which maps get only the packets that this one does not know. */
+const asksFirst: { readonly [K in MapName]?: readonly MapName[] } = {
+  fip_in: ["dnat_1", "dnat_n"],
+  dnat_1: ["dnat_n"],
+  fip_out: ["snat_r", "snat_p"],
+  snat_r: ["snat_p"],
+};
+
+/** Beyond this many elements that nobody asks for, each is taken to stand before every other. */
+const maxStrangers = 64;
+
+/** Objects that lack something, each with the first thing it lacks in readable words. */
+export function missingElements(
+  wanted: WantedTable,
+  difference: TableDifference,
+): ReadonlyMap<ObjectId, string> {
+  const missing = new Map<ObjectId, string>();
+  const say = (object: ObjectId, words: string) => {
+    if (!missing.has(object)) missing.set(object, words);
+  };
+  if (!difference.isFrameRight) {
+    const words = `table ip ${tableName} is not as it should be`;
+    wanted.visit((_map, _key, _value, object) => say(object, words));
+    return missing;
+  }
+  for (const { map, absent } of difference.maps)
+    for (const { key, value, object } of absent) say(object, `there is no ${elementText(map, key, value)}`);
+  for (const part of difference.maps) if (part.surplus.length > 0) findShadowed(part, wanted, say);
+  return missing;
+}
+
+function findShadowed(
+  { map, surplus }: MapDifference,
+  wanted: WantedTable,
+  say: (object: ObjectId, words: string) => void,
+): void {
+  const isMany = surplus.length > maxStrangers;
+  const strangers = surplus.map(([key, value]) => ({
+    parts: partsOf(map, key),
+    text: elementText(map, key, value),
+  }));
+  const behind = new Set(asksFirst[map]);
+  if (behind.size === 0) return;
+  wanted.visit((name, key, _value, object) => {
+    if (!behind.has(name)) return;
+    const parts = partsOf(name, key);
+    const shadow = strangers.find((stranger) => isMany || overlaps(stranger.parts, parts));
+    if (shadow !== undefined) say(object, `${key} in ${name} is kept from packets by ${shadow.text}`);
+  });
+}
+
+type Part = readonly [first: number, last: number];
+
+/** The parts of a key as ranges of numbers; none where the key stands for every other. */
+function partsOf(map: MapName, key: string): readonly Part[] {
+  const spec: ElementMap = elementMaps[map];
+  if (key === catchAll) return [];
+  return key.split(" . ").map((part, index) => {
+    const [first = "", last = first] = part.split("-");
+    const parse = spec.key[index]?.parse ?? Number;
+    return [parse(first), parse(last)];
+  });
+}
+
+/** Compares the parts that both have: the maps of one way begin with the same fields. */
+function overlaps(one: readonly Part[], other: readonly Part[]): boolean {
+  return one.every(([first, last], index) => {
+    const match = other[index];
+    return match === undefined || (first <= match[1] && match[0] <= last);
+  });
+}

@@ -1,0 +1,44 @@
+/** What the table says, without asking what it should say. */
+import { type Ipv4, parseIpv4 } from "../../model/ipv4.ts";
+import { type MapName, mapNames } from "../../nftables/maps.ts";
+import type { ObservedTable } from "./compare.ts";
+
+/** Where an element of each map names its EIP: first in the key, or as the value. */
+const eipPlace = {
+  fip_in: "key",
+  fip_out: "value",
+  dnat_1: "key",
+  dnat_n: "key",
+  snat_r: "value",
+  snat_p: "value",
+  hairpin: "key",
+} as const satisfies Record<MapName, "key" | "value">;
+
+/** The addresses that elements name as EIP. */
+export function eipsNamed({ elements }: ObservedTable): ReadonlySet<Ipv4> {
+  const texts = new Set<string>();
+  for (const map of mapNames) {
+    if (eipPlace[map] === "value") for (const value of elements[map].values()) texts.add(value);
+    else for (const key of elements[map].keys()) texts.add(firstPart(key));
+  }
+  const eips = new Set<Ipv4>();
+  for (const text of texts) {
+    const eip = parseIpv4(text);
+    if (eip !== undefined) eips.add(eip);
+  }
+  return eips;
+}
+
+export function countElements({ elements }: ObservedTable): number {
+  return mapNames.reduce((sum, map) => sum + elements[map].size, 0);
+}
+
+/** How many rules the frame holds as read. */
+export function countFrameRules({ frame = [] }: ObservedTable): number {
+  return frame.filter((line) => line.startsWith("rule ")).length;
+}
+
+function firstPart(key: string): string {
+  const end = key.indexOf(" ");
+  return end < 0 ? key : key.slice(0, end);
+}
