@@ -16,7 +16,7 @@ import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
 import { editsByHandle, editsByTool } from "../../lib/plan/iptables/chain.ts";
 import { wantedNat } from "../../lib/plan/iptables/layout.ts";
 import { planTable } from "../../lib/plan/iptables/table.ts";
-import { cidr, emptyProgram, iface, ip } from "../property/iptables-program.ts";
+import { cidr, emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";
 import { enterNftNamespace } from "../support/nft-namespace.ts";

@@ -16,7 +16,7 @@ import { frameLines } from "../../lib/nftables/frame-lines.ts";
 import type { MapName } from "../../lib/nftables/maps.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
 import { wantedTable } from "../../lib/plan/nftables/layout.ts";
-import { emptyProgram, iface, ip } from "../property/iptables-program.ts";
+import { emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { Host } from "../support/host.ts";
 import { Lab, labAddresses, podAddress } from "../support/lab.ts";

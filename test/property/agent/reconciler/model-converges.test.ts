@@ -1,0 +1,74 @@
+/**
+ * Whatever writers and strangers do, in whatever order and at whatever moment, and however often the agent is killed: once they
+ * leave it alone the kernel is what the set says, for packets, and nothing else was touched. Played on a kernel in memory.
+ */
+import t from "tap";
+import { checkTheme, faultsOf } from "../../../support/model-kernel/check.ts";
+import type { Step } from "../../../support/model-kernel/script.ts";
+
+const pass: Step = { do: "pass", isFull: true, during: [] };
+const eip = (number: number) =>
+  ({ kind: "eip", spec: { name: `e${number}`, address: `203.0.113.1${number}/24` } }) as const;
+const fip = (number: number, internalIp: string) =>
+  ({ kind: "fip", spec: { name: `f${number}`, eip: `e${number}`, internalIp } }) as const;
+
+for (const variant of ["nft", "legacy"] as const) {
+  t.test(`iptables-${variant}`, async (t) => {
+    await t.test("writes alone", (t) => checkTheme(t, variant, { isCalm: true }, 150));
+    await t.test("strangers", (t) => checkTheme(t, variant, { drift: true }, 250));
+    await t.test("flows live and end as the set says", (t) =>
+      checkTheme(t, variant, { traffic: true, drift: true }, 350),
+    );
+    await t.test("killed anywhere", (t) =>
+      checkTheme(t, variant, { traffic: true, drift: true, kills: true }, 250),
+    );
+    await t.test("new namespaces and lost disks", (t) =>
+      checkTheme(t, variant, { traffic: true, kills: true, lives: true }, 200),
+    );
+  });
+}
+
+t.test("scripts that once went wrong", async (t) => {
+  const scripts: Readonly<Record<string, readonly Step[]>> = {
+    "what was verified is not Ready while an Eip that came later keeps the gate closed": [
+      { do: "set", objects: [eip(0), fip(0, "10.0.1.5")] },
+      pass,
+      { do: "put", ...eip(3) },
+      pass,
+      pass,
+    ],
+    "a pod's connection to an EIP that goes does not leave untranslated": [
+      { do: "set", objects: [eip(0), eip(3), fip(0, "10.0.1.5")] },
+      pass,
+      pass,
+      { do: "open", from: 0, to: 3, transport: "tcp", port: 80, sourcePort: 40_001 },
+      { do: "remove", kind: "eip", name: "e3" },
+      { do: "pass", isFull: false, during: [] },
+      pass,
+    ],
+    "a SNAT is not Ready while a stranger's rule takes one of its clients": [
+      {
+        do: "set",
+        objects: [eip(0), { kind: "snat", spec: { name: "s0", eip: "e0", internalCIDR: "10.0.1.0/24" } }],
+      },
+      pass,
+      {
+        do: "pass",
+        isFull: true,
+        during: [6, 12, 14, 16, 18, 20, 22, 24].map((at) => ({
+          at,
+          act: {
+            do: "stray rule",
+            chain: "SHARED_SNAT",
+            rule: "-s 10.0.1.5/32 -j SNAT --to-source 203.0.113.254",
+          },
+        })),
+      },
+      pass,
+    ],
+  };
+  for (const [name, script] of Object.entries(scripts)) {
+    for (const variant of ["nft", "legacy"] as const)
+      t.same(await faultsOf(script, variant), [], `${name} (${variant})`);
+  }
+});

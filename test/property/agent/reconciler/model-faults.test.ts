@@ -1,0 +1,100 @@
+/**
+ * Tools that fail, readings that are cut short, a full disk, neighbours who claim addresses, leases that run out, objects
+ * that the kernel refuses: none of it costs anybody else anything, and nothing is ever said that is not so.
+ */
+import t from "tap";
+import { checkTheme, faultsOf } from "../../../support/model-kernel/check.ts";
+import { Player } from "../../../support/model-kernel/player.ts";
+import type { Step } from "../../../support/model-kernel/script.ts";
+
+const everything = {
+  traffic: true,
+  drift: true,
+  kills: true,
+  faults: true,
+  wire: true,
+  lives: true,
+  leases: true,
+};
+
+for (const variant of ["nft", "legacy"] as const) {
+  t.test(`iptables-${variant}`, async (t) => {
+    await t.test("faults", (t) => checkTheme(t, variant, { traffic: true, faults: true }, 250));
+    await t.test("neighbours and leases", (t) =>
+      checkTheme(t, variant, { traffic: true, wire: true, leases: true, kills: true }, 200),
+    );
+    // A refusal of the legacy kernel interface may be a lost race, which takes time to tell.
+    await t.test("refused objects", (t) =>
+      checkTheme(t, variant, { traffic: true, refused: true, wire: true }, variant === "nft" ? 80 : 15),
+    );
+    await t.test("all at once", (t) => checkTheme(t, variant, everything, 250));
+  });
+}
+
+t.test("scripts that once went wrong", async (t) => {
+  const pass: Step = { do: "pass", isFull: false, during: [] };
+  const eip = (number: number): Step => ({
+    do: "put",
+    kind: "eip",
+    spec: { name: `e${number}`, address: `203.0.113.1${number}/24` },
+  });
+  const fip = (internalIp: string): Step => ({
+    do: "put",
+    kind: "fip",
+    spec: { name: "f0", eip: "e2", internalIp },
+  });
+  const outward: Step = {
+    do: "put",
+    kind: "snat",
+    spec: { name: "s0", eip: "e2", internalCIDR: "10.0.1.0/24" },
+  };
+
+  await t.test("an Eip is not blamed for the refused FIP that uses it", async (t) => {
+    t.same(await faultsOf([fip("10.0.1.66"), eip(2), outward], "nft", { refused: true }), []);
+  });
+
+  await t.test("what could not be looked at for old flows is not Ready", async (t) => {
+    const early: Step = { do: "open", from: 1, to: 2, transport: "tcp", port: 80, sourcePort: 40_001 };
+    for (const fault of ["flows-unreadable", "flows-stay"] as const)
+      t.same(
+        await faultsOf(
+          [pass, early, eip(2), fip("10.0.1.6"), pass, { do: "fault", fault, at: 0 }, pass],
+          "nft",
+        ),
+        [],
+      );
+  });
+
+  await t.test("nor is an Eip that takes the address of another whose flows stay", async (t) => {
+    const inward: Step = {
+      do: "open",
+      from: "outside",
+      to: 2,
+      transport: "tcp",
+      port: 80,
+      sourcePort: 40_001,
+    };
+    const another: Step = {
+      do: "set",
+      objects: [{ kind: "eip", spec: { name: "e0", address: "203.0.113.12/24" } }],
+    };
+    const stay: Step = { do: "fault", fault: "flows-stay", at: 0 };
+    for (const variant of ["nft", "legacy"] as const)
+      t.same(await faultsOf([eip(2), fip("10.0.1.6"), pass, pass, inward, stay, another, pass], variant), []);
+  });
+
+  await t.test(
+    "neither an address that is refused nor Eips that go on coming keep the gate closed",
+    async (t) => {
+      const player = new Player("nft");
+      t.teardown(() => player.stop());
+      await player.play([eip(2), outward, pass]);
+      t.notOk(player.agent.hasVerified, "it waits for what was desired at the start");
+      await player.play([eip(0), { do: "fault", fault: "address-refused", at: 0 }, pass]);
+      t.ok(player.agent.hasVerified, "and for nothing that came later");
+      t.ok(player.agent.findings?.residual.addresses.add.length, "though an address is not there yet");
+      t.notOk(player.agent.board.statusOf("snats/s0").ready);
+      t.same(player.judge.violations, []);
+    },
+  );
+});

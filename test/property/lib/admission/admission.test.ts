@@ -1,0 +1,495 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import t from "tap";
+import { canonicalSpec } from "../../../../lib/admission/canonical.ts";
+import { tombstoneMs } from "../../../../lib/admission/uids.ts";
+import { type Claimants, type Facts, findClashes } from "../../../../lib/compile/clashes.ts";
+import { type CompileContext, compile } from "../../../../lib/compile/compile.ts";
+import { objectsOf, type Stored } from "../../../../lib/model/desired.ts";
+import { GatewayError } from "../../../../lib/model/errors.ts";
+import { type Ipv4, makeCidr, prefixLengthOf, reservedOf } from "../../../../lib/model/ipv4.ts";
+import {
+  type InterfaceName,
+  type Kind,
+  kinds,
+  type ObjectId,
+  type ObjectName,
+  objectId,
+} from "../../../../lib/model/names.ts";
+import { bucketsOf } from "../../../../lib/model/program.ts";
+import type { Dnat, Spec, SpecOf } from "../../../../lib/model/schema.ts";
+import { reduce, type StateChange } from "../../../../lib/model/state.ts";
+import { type Plain, World } from "../../../support/admission.ts";
+
+/* Few names and addresses, so that most writes meet. */
+const letter = fc.constantFrom("a", "b", "c", "d");
+const uid = fc.option(fc.constantFrom("u1", "u2", "u3", "u4"), { nil: undefined });
+const internalIp = fc.constantFrom("10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.4", "10.0.0.3");
+const own = "10.0.0.3" as Ipv4;
+const ownOutside = "203.0.113.7" as Ipv4;
+
+const specOf: { [K in Kind]: fc.Arbitrary<Plain> } = {
+  eip: fc.record(
+    {
+      name: letter,
+      uid,
+      address: fc.constantFrom(
+        "203.0.113.6/29",
+        "203.0.113.6/32",
+        "203.0.113.5/29",
+        "203.0.113.0/29",
+        "203.0.113.7/24",
+      ),
+      leaseSeconds: fc.constantFrom(10, 100),
+    },
+    { requiredKeys: ["name", "address"] },
+  ),
+  fip: fc.record(
+    { name: letter, uid, eip: letter, internalIp },
+    { requiredKeys: ["name", "eip", "internalIp"] },
+  ),
+  snat: fc.record(
+    {
+      name: letter,
+      uid,
+      eip: letter,
+      internalCIDR: fc.constantFrom("10.0.0.9/24", "10.0.0.1/32", "0.0.0.0/0"),
+    },
+    { requiredKeys: ["name", "eip", "internalCIDR"] },
+  ),
+  dnat: fc.oneof(
+    fc.record({
+      name: letter,
+      eip: letter,
+      protocol: fc.constantFrom("tcp", "udp"),
+      externalPort: fc.constantFrom(80, 81),
+      internalIp,
+      internalPort: fc.constant(8080),
+    }),
+    fc.record({
+      name: letter,
+      eip: letter,
+      protocol: fc.constant("tcp"),
+      externalPort: fc.constantFrom(80, 81),
+      backends: fc.uniqueArray(fc.record({ ip: internalIp, port: fc.constant(1) }), {
+        maxLength: 2,
+        selector: (backend) => backend.ip,
+      }),
+    }),
+  ),
+  route: fc.record({
+    name: letter,
+    destination: fc.constantFrom("0.0.0.0/0", "10.1.0.0/16", "10.1.2.3/16", "10.2.0.0/16"),
+    via: fc.constant("10.0.0.254"),
+  }),
+};
+
+const kind = fc.constantFrom(...kinds);
+const kindAndSpec = kind.chain((kind) => fc.record({ kind: fc.constant(kind), spec: specOf[kind] }));
+
+function manyOf(kind: Kind) {
+  return fc.uniqueArray(specOf[kind], { maxLength: 4, selector: (spec) => spec.name });
+}
+const objects = fc.record({
+  eips: manyOf("eip"),
+  fips: manyOf("fip"),
+  snats: manyOf("snat"),
+  dnats: manyOf("dnat"),
+  routes: manyOf("route"),
+});
+/** A few objects of any kinds, by collection. */
+const handful = fc
+  .uniqueArray(kindAndSpec, { maxLength: 3, selector: ({ kind, spec }) => `${kind} ${spec.name}` })
+  .map((picked) =>
+    Object.fromEntries(
+      kinds.map((kind) => [`${kind}s`, picked.filter((one) => one.kind === kind).map(({ spec }) => spec)]),
+    ),
+  );
+const names = fc.uniqueArray(letter, { maxLength: 2 });
+
+type Write = (world: World) => unknown;
+const ifMatch = fc.constantFrom("none", "none", "stale", "present");
+function tagsOf(world: World, what: string) {
+  if (what === "none") return undefined;
+  return [world.state.desired.revision - (what === "stale" ? 1 : 0)];
+}
+
+/** Writes that never bring an accepted clash, whatever the state. */
+const judgedWrite: fc.Arbitrary<Write> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: kindAndSpec.map(
+      ({ kind, spec }) =>
+        (world: World) =>
+          world.put(kind, spec),
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({ kind, name: letter, uid, isCascading: fc.boolean() })
+      .map(({ kind, name, uid, isCascading }) => (world: World) => {
+        world.delete(kind, name, { isCascading, ...(uid === undefined ? {} : { uid }) });
+      }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({ upsert: handful, delete: fc.record({ eips: names, fips: names, dnats: names }) })
+      .map((batch) => (world: World) => world.batch(batch)),
+  },
+  { weight: 1, arbitrary: names.map((names) => (world: World) => world.renew(names)) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(1, 9_000, tombstoneMs).map((ms) => (world: World) => world.pass(ms)),
+  },
+);
+const anyWrite: fc.Arbitrary<Write> = fc.oneof(
+  { weight: 4, arbitrary: judgedWrite },
+  {
+    weight: 1,
+    arbitrary: fc.record({ set: objects, generation: fc.nat({ max: 6 }), ifMatch }).map(
+      ({ set, generation, ifMatch }) =>
+        (world: World) =>
+          world.set({ ...set, generation }, tagsOf(world, ifMatch)),
+    ),
+  },
+);
+
+function upTo(maxLength: number, write: fc.Arbitrary<Write>): fc.Arbitrary<Write[]> {
+  return fc.array(write, { maxLength, size: "max" });
+}
+
+function newWorld(): World {
+  const world = new World();
+  world.ownAddresses = new Set([own, ownOutside]);
+  world.fallbackGateway = "203.0.113.5" as Ipv4;
+  return world;
+}
+
+/** Runs a write; refusals are part of the game, anything else is a failure. @returns whether it was accepted. */
+function attempt(world: World, write: Write): boolean {
+  try {
+    write(world);
+    return true;
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    return false;
+  }
+}
+
+/* The reference: every pair of objects, the elder first, in words as close to the contract as can be. */
+function slowClashes(desired: Claimants, facts: Facts): Set<ObjectId> {
+  const all = kinds
+    .flatMap((kind) =>
+      [...objectsOf(desired, kind).values()].map((stored) => ({ kind, ...(stored as Stored<Spec>) })),
+    )
+    .sort((one, other) => one.creation - other.creation);
+  const gateway = desired.gateway.defaultGateway ?? facts.fallbackGateway;
+  const marked = new Set<ObjectId>();
+  const kept: typeof all = [];
+  for (const object of all) {
+    const { kind, spec } = object;
+    const isBad =
+      ipsOf(spec).some((ip) => facts.ownAddresses.has(ip)) ||
+      ("address" in spec && (spec.address.startsWith(`${gateway}/`) || isReserved(spec.address))) ||
+      ("destination" in spec && gateway !== undefined && spec.destination === "0.0.0.0/0");
+    if (isBad || kept.some((elder) => excludes(elder, object))) marked.add(objectId(kind, spec.name));
+    else kept.push(object);
+  }
+  return marked;
+}
+
+function ipsOf(spec: Spec): Ipv4[] {
+  if ("address" in spec) return [spec.address.split("/")[0] as Ipv4];
+  const ips = "internalIp" in spec && spec.internalIp !== undefined ? [spec.internalIp] : [];
+  return [...ips, ...(("backends" in spec && spec.backends) || []).map((backend) => backend.ip)];
+}
+
+function isReserved(address: SpecOf["eip"]["address"]): boolean {
+  const [ip] = ipsOf({ address } as Spec);
+  const reserved = reservedOf(makeCidr(ip as Ipv4, prefixLengthOf(address)));
+  return reserved?.network === ip || reserved?.broadcast === ip;
+}
+
+function excludes(one: { kind: Kind; spec: Spec }, other: { kind: Kind; spec: Spec }): boolean {
+  const pair = [one.kind, other.kind].sort().join();
+  const [a, b] = [one.spec, other.spec];
+  const isSameEip = "eip" in a && "eip" in b && a.eip === b.eip;
+  if (pair === "eip,eip") return ipsOf(a)[0] === ipsOf(b)[0];
+  if (pair === "fip,fip" || pair === "dnat,fip") return isSameEip;
+  if (pair === "dnat,dnat") return isSameEip && portOf(a as Dnat) === portOf(b as Dnat);
+  if (pair === "snat,snat")
+    return isSameEip && Reflect.get(a, "internalCIDR") === Reflect.get(b, "internalCIDR");
+  if (pair === "route,route") return Reflect.get(a, "destination") === Reflect.get(b, "destination");
+  return false;
+}
+
+function portOf(spec: Dnat): string {
+  return `${spec.protocol}/${spec.externalPort}`;
+}
+
+t.test("the clashes are those of the reference, after any writes", (t) => {
+  fc.assert(
+    fc.property(upTo(12, anyWrite), (writes) => {
+      const world = newWorld();
+      for (const write of writes) attempt(world, write);
+      const { facts } = world.context;
+      const found = new Set(findClashes(world.state.desired, facts).keys());
+      assert.deepEqual(found, slowClashes(world.state.desired, facts));
+    }),
+    { numRuns: 400 },
+  );
+  t.pass();
+  t.end();
+});
+
+t.test("single writes and batches never leave a clash where there was none", (t) => {
+  let accepted = 0;
+  fc.assert(
+    fc.property(upTo(20, judgedWrite), (writes) => {
+      const world = newWorld();
+      for (const write of writes) if (attempt(world, write)) accepted++;
+      assert.equal(slowClashes(world.state.desired, world.context.facts).size, 0);
+    }),
+    { numRuns: 300 },
+  );
+  t.ok(accepted > 500, `and many are accepted: ${accepted}`);
+  t.end();
+});
+
+t.test("a batch is refused if and only if its result brings a clash, out of any state", (t) => {
+  const outcomes = { accepted: 0, refused: 0 };
+  fc.assert(
+    fc.property(upTo(6, anyWrite), handful, (writes, specs) => {
+      const world = newWorld();
+      for (const write of writes) attempt(world, write);
+      const { state } = world;
+      const { facts } = world.context;
+      const upsert = withoutUids(specs);
+      let creation = state.nextCreation;
+      const puts = kinds.flatMap((kind) =>
+        (upsert[`${kind}s`] ?? []).map((plain): StateChange & { type: "put" } => {
+          const spec = canonicalSpec(kind, plain as unknown as SpecOf[Kind]);
+          const stored = objectsOf(state.desired, kind).get(spec.name);
+          return {
+            type: "put",
+            kind,
+            object: { spec, revision: 0, creation: stored?.creation ?? creation++ },
+          };
+        }),
+      );
+      const written = new Set(puts.map(({ kind, object }) => objectId(kind, object.spec.name)));
+      const before = slowClashes(state.desired, facts);
+      const after = slowClashes(reduce(state, puts).desired, facts);
+      const isClean = [...after].every((id) => before.has(id) && !written.has(id));
+      assert.equal(
+        attempt(world, () => world.batch({ upsert })),
+        isClean,
+      );
+      outcomes[isClean ? "accepted" : "refused"]++;
+    }),
+    { numRuns: 500 },
+  );
+  t.ok(Math.min(outcomes.accepted, outcomes.refused) > 50, JSON.stringify(outcomes));
+  t.end();
+});
+
+function withoutUids(specs: Record<string, Plain[]>): Record<string, Plain[]> {
+  const strip = ({ uid, ...spec }: Plain): Plain => ({ ...spec, name: spec.name });
+  return Object.fromEntries(Object.entries(specs).map(([kind, list]) => [kind, list.map(strip)]));
+}
+
+t.test("whatever is written, the books are kept", (t) => {
+  fc.assert(
+    fc.property(upTo(15, anyWrite), (writes) => {
+      const world = newWorld();
+      for (const write of writes) {
+        const before = world.state;
+        attempt(world, write);
+        const { desired, nextCreation, leases, lastFullSet } = world.state;
+        assert.ok(
+          desired.revision - before.desired.revision <= 1 && desired.revision >= before.desired.revision,
+        );
+        assert.ok(nextCreation >= before.nextCreation);
+        assert.equal(desired.generation, lastFullSet?.generation ?? 0);
+        assert.equal(world.state.isSet, desired.revision > 0);
+        const creations: number[] = [];
+        for (const kind of kinds) {
+          const stored: Stored<Spec>[] = [...objectsOf(desired, kind).values()];
+          const numbers = stored.map((object) => object.creation);
+          assert.deepEqual(
+            numbers,
+            numbers.toSorted((one, other) => one - other),
+            "maps are in order of creation",
+          );
+          creations.push(...numbers);
+          for (const { spec, revision } of stored) {
+            assert.ok(revision <= desired.revision);
+            assert.equal(
+              JSON.stringify(canonicalSpec<Kind>(kind, spec)),
+              JSON.stringify(spec),
+              "stored is canonical",
+            );
+          }
+        }
+        assert.equal(new Set(creations).size, creations.length);
+        assert.ok(creations.every((creation) => creation < nextCreation));
+        const leased = [...desired.eips.values()].filter(({ spec }) => spec.leaseSeconds !== undefined);
+        assert.deepEqual(new Set(leases.keys()), new Set(leased.map(({ spec }) => spec.name)));
+        const untils = [...world.state.tombstones.values()];
+        assert.deepEqual(
+          untils,
+          untils.toSorted((one, other) => one - other),
+        );
+      }
+    }),
+    { numRuns: 200 },
+  );
+  t.pass();
+  t.end();
+});
+
+t.test("a replay in any order is a replay and changes nothing that is desired", (t) => {
+  const shuffled = objects.chain((set) =>
+    fc.record({
+      set: fc.constant(set),
+      again: fc.record({
+        eips: permuted(set.eips),
+        fips: permuted(set.fips),
+        snats: permuted(set.snats),
+        dnats: permuted(set.dnats),
+        routes: permuted(set.routes),
+      }),
+    }),
+  );
+  fc.assert(
+    fc.property(shuffled, upTo(4, judgedWrite), ({ set, again }, writes) => {
+      const world = newWorld();
+      world.set({ ...set, generation: 5 });
+      world.pass(1);
+      for (const write of writes) attempt(world, write);
+      const { desired, tombstones } = world.state;
+      const decision = world.set({ ...again, generation: 5 }, [-1]);
+      assert.equal(decision.isReplay, true);
+      assert.deepEqual({ ...world.state.desired, revision: 0 }, { ...desired, revision: 0 });
+      assert.ok([...world.state.tombstones.keys()].every((key) => tombstones.has(key)));
+    }),
+    { numRuns: 150 },
+  );
+  t.pass();
+  t.end();
+});
+
+function permuted<T>(items: readonly T[]): fc.Arbitrary<T[]> {
+  return fc.shuffledSubarray([...items], { minLength: items.length, maxLength: items.length });
+}
+
+t.test("the generation falls only for who has seen the present revision", (t) => {
+  const sets = fc.array(fc.record({ generation: fc.nat({ max: 5 }), eips: manyOf("eip"), ifMatch }), {
+    maxLength: 8,
+  });
+  fc.assert(
+    fc.property(sets, (sets) => {
+      const world = newWorld();
+      for (const { ifMatch, ...set } of sets) {
+        const before = world.state.desired.generation;
+        attempt(world, (world) => world.set(set, tagsOf(world, ifMatch)));
+        if (ifMatch !== "present") assert.ok(world.state.desired.generation >= before);
+      }
+    }),
+  );
+  t.pass();
+  t.end();
+});
+
+t.test("a delayed PUT never resurrects a life that was ended within the day", (t) => {
+  fc.assert(
+    fc.property(upTo(10, anyWrite), kindAndSpec, upTo(5, judgedWrite), (earlier, { kind, spec }, later) => {
+      const world = newWorld();
+      for (const write of earlier) attempt(world, write);
+      const late = { ...spec, uid: "late" };
+      attempt(world, () => world.put(kind, late));
+      attempt(world, () => world.delete(kind, spec.name, { uid: "late", isCascading: true }));
+      const deletedMs = world.now.wallMs;
+      for (const write of later) {
+        attempt(world, write);
+        const isAccepted = [
+          attempt(world, () => world.put(kind, late)),
+          attempt(world, () => world.batch({ upsert: { [`${kind}s`]: [late] } })),
+          attempt(world, () => world.set({ generation: 100, [`${kind}s`]: [late] })),
+        ].some(Boolean);
+        if (world.now.wallMs < deletedMs + tombstoneMs) assert.ok(!isAccepted);
+        else return;
+      }
+    }),
+    { numRuns: 300 },
+  );
+  t.pass();
+  t.end();
+});
+
+t.test("canonical form: a round trip through JSON and itself changes nothing", (t) => {
+  fc.assert(
+    fc.property(kindAndSpec, ({ kind, spec }) => {
+      const once = canonicalSpec(kind, spec as unknown as SpecOf[Kind]);
+      const text = JSON.stringify(once);
+      assert.equal(JSON.stringify(canonicalSpec(kind, JSON.parse(text))), text);
+      const backwards = Object.fromEntries(Object.entries(spec).reverse());
+      assert.equal(JSON.stringify(canonicalSpec(kind, backwards as unknown as SpecOf[Kind])), text);
+      assert.ok(!Object.values(once).includes(undefined));
+    }),
+    { numRuns: 300 },
+  );
+  t.pass();
+  t.end();
+});
+
+t.test("compile places every object once, and never two on one identity", (t) => {
+  const quarantine = fc.uniqueArray(
+    fc.record({ kind, name: letter }).map(({ kind, name }) => objectId(kind, name)),
+    { maxLength: 3 },
+  );
+  fc.assert(
+    fc.property(upTo(10, anyWrite), quarantine, names, (writes, quarantined, expired) => {
+      const world = newWorld();
+      for (const write of writes) attempt(world, write);
+      const context: CompileContext = {
+        ...world.context.facts,
+        vpcInterface: "eth0" as InterfaceName,
+        externalInterface: "net1" as InterfaceName,
+        expiredLeases: new Set(expired as string[] as ObjectName[]),
+        addressConflicts: new Map([["203.0.113.6" as Ipv4, "02:00:00:00:00:01"]]),
+        quarantined: new Map(quarantined.map((id) => [id, "no"])),
+        missingInterfaces: new Set(),
+      };
+      const { program, blocked, idle } = compile(world.state.desired, context);
+      const members = program.pools.flatMap((pool) => pool.members);
+      const programmed = [program.eips, program.fips, program.dnats, program.routes, members].flat();
+      const placed = [...programmed.map((entry) => entry.id), ...blocked.keys(), ...idle.keys()];
+      const all = kinds.flatMap((kind) =>
+        [...objectsOf(world.state.desired, kind).keys()].map((name) => objectId(kind, name)),
+      );
+      assert.deepEqual(placed.toSorted(), all.toSorted());
+
+      const isUnique = (keys: string[]) => new Set(keys).size === keys.length;
+      assert.ok(isUnique(program.eips.map((eip) => eip.address)));
+      assert.ok(isUnique(program.fips.map((fip) => fip.eip)));
+      assert.ok(isUnique(program.dnats.map((dnat) => `${dnat.eip} ${dnat.protocol} ${dnat.externalPort}`)));
+      assert.ok(isUnique(program.pools.map((pool) => `${pool.cidr} ${pool.interface}`)));
+      assert.ok(isUnique(program.routes.map((route) => route.destination)));
+      assert.ok(isUnique(program.fips.filter((fip) => fip.isOutward).map((fip) => fip.internalIp)));
+      assert.equal(
+        new Set(program.fips.map((fip) => fip.internalIp)).size,
+        program.fips.filter((f) => f.isOutward).length,
+      );
+      const eips = new Set(program.eips.map((eip) => eip.address));
+      for (const { eip } of [...program.fips, ...program.dnats, ...members]) assert.ok(eips.has(eip));
+      for (const pool of program.pools)
+        assert.equal(new Set(bucketsOf(pool)).size, pool.members.length, "no idle member");
+    }),
+    { numRuns: 300 },
+  );
+  t.pass();
+  t.end();
+});

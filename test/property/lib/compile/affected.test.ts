@@ -1,0 +1,116 @@
+/** A closed part of the set comes out of the compiler as it does amid all others, and what is outside of it does not move. */
+import fc from "fast-check";
+import t from "tap";
+import { AffectedSet, restrictTo } from "../../../../lib/compile/affected.ts";
+import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
+import type { Desired } from "../../../../lib/model/desired.ts";
+import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
+
+interface Step {
+  readonly kind: Kind;
+  readonly name: string;
+  /** Absent: deleted. */
+  readonly spec?: Readonly<Record<string, unknown>>;
+}
+
+const letter = fc.constantFrom("a", "b", "c", "d", "e");
+const internalIp = fc.constantFrom("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.254");
+const address = fc.constantFrom("203.0.113.10/24", "203.0.113.11/24", "203.0.113.12/24", "203.0.113.0/24");
+const specs = {
+  eip: fc.record({ address }),
+  fip: fc.record({ eip: letter, internalIp }),
+  dnat: fc.record({
+    eip: letter,
+    protocol: fc.constantFrom("tcp", "udp"),
+    externalPort: fc.constantFrom(80, 81),
+    internalIp,
+    internalPort: fc.constant(80),
+  }),
+};
+const put = fc
+  .constantFrom("eip" as const, "fip" as const, "dnat" as const)
+  .chain((kind) =>
+    fc.record({ kind: fc.constant(kind as Kind), name: letter, spec: specs[kind] as fc.Arbitrary<object> }),
+  );
+const gone = fc.record({ kind: fc.constantFrom<Kind>("eip", "fip", "dnat"), name: letter });
+const step = fc.oneof({ weight: 4, arbitrary: put }, gone) as fc.Arbitrary<Step>;
+
+function after(state: State, steps: readonly Step[]): State {
+  return steps.reduce((before, { kind, name, spec }) => {
+    const changes =
+      spec === undefined
+        ? { type: "delete", kind, name }
+        : { type: "put", kind, object: stored(before, kind, { name, ...spec }) };
+    return reduce(before, [changes as unknown as StateChange]);
+  }, state);
+}
+
+function stored(
+  state: State,
+  kind: Kind,
+  spec: Readonly<Record<string, unknown>> & { readonly name: string },
+) {
+  const objects: ReadonlyMap<string, { readonly creation: number }> = state.desired[`${kind}s`];
+  return { spec, revision: 1, creation: objects.get(spec.name)?.creation ?? state.nextCreation };
+}
+
+const context = {
+  vpcInterface: "eth0" as InterfaceName,
+  externalInterface: "net1" as InterfaceName,
+  ownAddresses: new Set(["10.0.0.254" as Ipv4]),
+  expiredLeases: new Set<never>(),
+  addressConflicts: new Map(),
+  quarantined: new Map(),
+  missingInterfaces: new Set<never>(),
+};
+
+/** What the compiler says of each object: its part of the program, or why it has none. */
+function sayings(desired: Desired): ReadonlyMap<ObjectId, unknown> {
+  const { program, blocked, idle }: Compiled = compile(desired, context);
+  const said = new Map<ObjectId, unknown>([...blocked, ...idle]);
+  for (const part of [...program.eips, ...program.fips, ...program.dnats]) said.set(part.id, part);
+  return said;
+}
+
+t.test("a closed part compiles as the whole does, and the rest does not move", async (t) => {
+  let parts = 0;
+  fc.assert(
+    fc.property(
+      fc.array(step, { maxLength: 20 }),
+      fc.array(step, { minLength: 1, maxLength: 4 }),
+      (first, then) => {
+        const before = after(emptyState, first).desired;
+        const now = after({ ...emptyState, desired: before, nextCreation: 100 }, then).desired;
+        const ids = new Set(then.map(({ kind, name }) => objectId(kind, name)));
+        const neighbourhood = new AffectedSet(before);
+        neighbourhood.follow(before, now, ids);
+        const part = neighbourhood.around(ids, [before, now], 1_000);
+        if (part === undefined) return false;
+        const [wholeBefore, wholeNow] = [sayings(before), sayings(now)];
+        const [partBefore, partNow] = [sayings(restrictTo(before, part)), sayings(restrictTo(now, part))];
+        for (const id of new Set([...wholeBefore.keys(), ...wholeNow.keys()])) {
+          if (part.has(id)) {
+            parts++;
+            t.strictSame(partBefore.get(id), wholeBefore.get(id));
+            t.strictSame(partNow.get(id), wholeNow.get(id));
+          } else t.strictSame(wholeNow.get(id), wholeBefore.get(id), `${id} is out of reach`);
+        }
+        return t.passing();
+      },
+    ),
+    { numRuns: 400 },
+  );
+  t.ok(parts > 1_000, "and that of many objects");
+});
+
+t.test("a neighbourhood beyond the limit is none", async (t) => {
+  const fips = ["a", "b", "c"].map(
+    (name): Step => ({ kind: "fip", name, spec: { eip: "e", internalIp: "10.0.0.1" } }),
+  );
+  const { desired } = after(emptyState, fips);
+  const neighbourhood = new AffectedSet(desired);
+  t.equal(neighbourhood.around(["fips/a"], [desired], 3), undefined);
+  t.equal(neighbourhood.around(["fips/a"], [desired], 4)?.size, 4, "the FIPs and their Eip's name");
+});

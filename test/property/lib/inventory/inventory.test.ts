@@ -1,0 +1,209 @@
+import fc from "fast-check";
+import t from "tap";
+import { type InventoryInput, inventory } from "../../../../lib/inventory/inventory.ts";
+import { type Ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../../../lib/model/names.ts";
+import type { Spec } from "../../../../lib/model/schema.ts";
+import { emptyLedger, emptyState, reduce, type StateChange } from "../../../../lib/model/state.ts";
+import { routeProtocol } from "../../../../lib/plan/network/routes.ts";
+
+const net1 = "net1" as InterfaceName;
+
+/** Few addresses, so that one IP has many reasons to be there. */
+const ip = fc.integer({ min: 0, max: 15 }).map((last) => `203.0.113.${last}` as Ipv4);
+const prefixLength = fc.constantFrom(24, 28, 29, 32);
+const link = fc.constantFrom("net1", "eth0", "net2") as fc.Arbitrary<InterfaceName>;
+
+const input: fc.Arbitrary<InventoryInput> = fc
+  .record({
+    eips: fc.array(fc.tuple(ip, prefixLength, fc.option(fc.constant("net2"), { nil: undefined })), {
+      maxLength: 6,
+    }),
+    fips: fc.array(fc.nat(5), { maxLength: 4 }),
+    observed: fc.array(fc.tuple(ip, prefixLength, link), { maxLength: 8 }),
+    bound: fc.array(ip, { maxLength: 3 }),
+    own: fc.array(ip, { maxLength: 2 }),
+    gateway: fc.option(ip, { nil: undefined }),
+    contested: fc.array(ip, { maxLength: 2 }),
+  })
+  .map(({ eips, fips, observed, bound, own, gateway, contested }) => {
+    let creation = 0;
+    const put = (kind: "eip" | "fip", spec: unknown): StateChange => ({
+      type: "put",
+      kind,
+      object: { spec: spec as Spec, revision: 1, creation: ++creation },
+    });
+    const { desired } = reduce(emptyState, [
+      ...eips.map(([address, length, dev], index) =>
+        put("eip", { name: `e${index}`, address: `${address}/${length}`, ...(dev && { interface: dev }) }),
+      ),
+      ...fips.map((eip, index) => put("fip", { name: `f${index}`, eip: `e${eip}`, internalIp: "10.0.0.1" })),
+    ]);
+    const network = {
+      links: [],
+      sysctls: new Map(),
+      addresses: observed.map(([address, length, dev]) => ({
+        interface: dev,
+        address,
+        prefixLength: length,
+        isSecondary: false,
+        label: "",
+      })),
+      routes: bound.map((address) => ({
+        table: 255,
+        type: "local" as const,
+        destination: `${address}/32` as never,
+        via: undefined,
+        interface: net1,
+        protocol: routeProtocol,
+        metric: 77,
+        isOnlink: false,
+      })),
+    };
+    const ledger = emptyLedger;
+    return {
+      desired,
+      network,
+      own: new Set(own),
+      ledger,
+      gateway,
+      externalInterface: net1,
+      contested: new Set(contested),
+    };
+  });
+
+t.test("every IP once, and every reason for it seen", async () => {
+  fc.assert(
+    fc.property(input, (given) => {
+      const { addresses } = inventory(given);
+      const ips = addresses.map((entry) => entry.ip);
+      const desired = [...given.desired.eips.values()].map(({ spec }) => spec.address.split("/")[0]);
+      const named = new Set([...given.desired.eips.values()].flatMap(({ spec }) => spec.interface ?? []));
+      const covered = given.network.addresses.filter(
+        (seen) => seen.interface === net1 || named.has(seen.interface),
+      );
+      const union = new Set<string | undefined>([
+        ...desired,
+        ...covered.map(({ address }) => address),
+        ...given.network.routes.map(({ destination }) => destination.split("/")[0]),
+        ...(given.gateway === undefined ? [] : [given.gateway]),
+      ]);
+      const isSorted = ips.every((one, index) => index === 0 || toU32(ips[index - 1] ?? one) < toU32(one));
+      return isSorted && ips.length === union.size && ips.every((one) => union.has(one));
+    }),
+  );
+});
+
+t.test("roles and users", async () => {
+  fc.assert(
+    fc.property(input, (given) =>
+      inventory(given).addresses.every(({ ip, role, users }) => {
+        const eips = [...given.desired.eips.values()].filter(({ spec }) => spec.address.startsWith(`${ip}/`));
+        const isHeld = given.own.has(ip) || given.gateway === ip || given.contested.has(ip);
+        const isDesired = eips.length > 0;
+        const fips = [...given.desired.fips.values()].filter(({ spec }) =>
+          eips.some((eip) => eip.spec.name === spec.eip),
+        );
+        if (users.length !== eips.length + fips.length || new Set(users).size !== users.length) return false;
+        switch (role) {
+          case "conflict":
+            return isDesired && isHeld;
+          case "eip":
+            return isDesired && !isHeld;
+          case "self":
+            return !isDesired && given.own.has(ip);
+          case "gateway":
+            return !isDesired && given.gateway === ip && !given.own.has(ip);
+          case "orphan":
+            return !isDesired && !given.own.has(ip) && given.gateway !== ip;
+          default:
+            return false;
+        }
+      }),
+    ),
+  );
+});
+
+t.test("subnets never overlap and never count an IP twice", async (t) => {
+  fc.assert(
+    fc.property(input, (given) => {
+      const { addresses, subnets } = inventory(given);
+      const used = subnets.reduce((sum, subnet) => sum + subnet.used, 0);
+      return (
+        used <= addresses.length &&
+        subnets.every(({ capacity, used, free }) => capacity === used + free && used >= 0 && free >= 0)
+      );
+    }),
+  );
+  const { subnets } = inventory({
+    desired: emptyState.desired,
+    network: { links: [], routes: [], sysctls: new Map(), addresses: [] },
+    own: new Set(),
+    ledger: emptyLedger,
+    gateway: "203.0.113.1" as Ipv4,
+    externalInterface: net1,
+    contested: new Set(),
+  });
+  t.same(subnets, [], "a gateway alone is no subnet");
+});
+
+t.test("what the ledger put on another interface is an orphan once nobody asks for it", async (t) => {
+  const entry = { interface: "net2" as InterfaceName, address: "198.51.100.9" as Ipv4, prefixLength: 24 };
+  const base = {
+    desired: emptyState.desired,
+    network: {
+      links: [],
+      routes: [],
+      sysctls: new Map(),
+      addresses: [{ ...entry, isSecondary: false, label: "" }],
+    },
+    own: new Set<Ipv4>(),
+    gateway: undefined,
+    externalInterface: net1,
+    contested: new Set<Ipv4>(),
+  };
+  t.same(inventory({ ...base, ledger: emptyLedger }).addresses, [], "somebody else's interface");
+  const ledger = { ...emptyLedger, addresses: new Map([["key", entry]]) };
+  t.match(inventory({ ...base, ledger }).addresses, [
+    { ip: "198.51.100.9", role: "orphan", interface: "net2" },
+  ]);
+});
+
+t.test(
+  "an IP that stands there twice belongs to the wider subnet; network and broadcast are no hosts'",
+  async (t) => {
+    const on = (address: string, prefixLength: number) => ({
+      interface: net1,
+      address: address as Ipv4,
+      prefixLength,
+      isSecondary: false,
+      label: "",
+    });
+    const seen = inventory({
+      desired: emptyState.desired,
+      network: {
+        links: [],
+        routes: [],
+        sysctls: new Map(),
+        addresses: [
+          on("203.0.113.9", 32),
+          on("203.0.113.9", 29),
+          on("203.0.113.9", 32),
+          on("203.0.113.8", 32),
+          on("203.0.113.15", 32),
+          on("198.51.100.1", 32),
+        ],
+      },
+      own: new Set(),
+      ledger: emptyLedger,
+      gateway: undefined,
+      externalInterface: net1,
+      contested: new Set(),
+    });
+    t.equal(seen.addresses.length, 4);
+    t.same(seen.subnets, [
+      { cidr: "198.51.100.1/32", capacity: 1, used: 1, free: 0 },
+      { cidr: "203.0.113.8/29", capacity: 6, used: 1, free: 5 },
+    ]);
+  },
+);

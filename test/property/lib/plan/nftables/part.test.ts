@@ -1,0 +1,101 @@
+/** Moving one part of a program leads where planning the whole leads, and touches nothing of the others. */
+import fc from "fast-check";
+import t from "tap";
+import { objectId } from "../../../../../lib/model/names.ts";
+import type { Program, ProgramDnat, ProgramFip } from "../../../../../lib/model/program.ts";
+import type { TableTransaction } from "../../../../../lib/nftables/encode-transaction.ts";
+import { type Elements, mapNames } from "../../../../../lib/nftables/maps.ts";
+import { wantedTable } from "../../../../../lib/plan/nftables/layout.ts";
+import { planPart } from "../../../../../lib/plan/nftables/part.ts";
+import { allElements } from "../../../../../lib/plan/nftables/table.ts";
+import { emptyProgram, iface, ip } from "../iptables/programs.ts";
+
+type Use =
+  | { readonly pod: number }
+  | { readonly ports: readonly { readonly port: number; readonly pods: number }[] };
+
+const use: fc.Arbitrary<Use> = fc.oneof(
+  fc.record({ pod: fc.integer({ min: 1, max: 3 }) }),
+  fc.record({
+    ports: fc.uniqueArray(
+      fc.record({ port: fc.integer({ min: 80, max: 83 }), pods: fc.integer({ min: 1, max: 3 }) }),
+      { maxLength: 3, selector: ({ port }) => port },
+    ),
+  }),
+);
+const uses = fc.array(use, { maxLength: 4 });
+
+/** The EIP `network.n` serves as the n-th use says; pods are of the same network, so that parts share nothing. */
+function programOf(uses: readonly Use[], network: number): Pick<Program, "eips" | "fips" | "dnats"> {
+  const eips = uses.map((_, n) => ({
+    id: objectId("eip", `e-${network}-${n}`),
+    address: ip(`203.0.${network}.${n + 1}`),
+    prefixLength: 16,
+    interface: iface("net1"),
+  }));
+  const fips: ProgramFip[] = [];
+  const dnats: ProgramDnat[] = [];
+  uses.forEach((use, n) => {
+    const eip = ip(`203.0.${network}.${n + 1}`);
+    if ("pod" in use) {
+      const internalIp = ip(`10.0.${network}.${use.pod}`);
+      const isOutward = !fips.some((fip) => fip.internalIp === internalIp);
+      fips.push({ id: objectId("fip", `f-${network}-${n}`), eip, internalIp, isOutward });
+      return;
+    }
+    for (const { port, pods } of use.ports) {
+      const [first, ...others] = Array.from({ length: pods }, (_, pod) => ({
+        ip: ip(`10.0.${network}.${pod + 1}`),
+        port,
+      }));
+      if (first === undefined) continue;
+      const id = objectId("dnat", `d-${network}-${n}-${port}`);
+      dnats.push({ id, eip, protocol: "tcp", externalPort: port, backends: [first, ...others] });
+    }
+  });
+  return { eips, fips, dnats };
+}
+
+function together(...parts: readonly Pick<Program, "eips" | "fips" | "dnats">[]): Program {
+  return {
+    ...emptyProgram,
+    eips: parts.flatMap(({ eips }) => eips),
+    fips: parts.flatMap(({ fips }) => fips),
+    dnats: parts.flatMap(({ dnats }) => dnats),
+  };
+}
+
+/** Takes a transaction as the kernel does: removals first, and no key twice. */
+function commit(elements: Elements, { remove, add }: TableTransaction): void {
+  for (const map of mapNames) {
+    const held = elements[map] as Map<string, string>;
+    for (const key of remove[map]) if (!held.delete(key)) throw new Error(`ENOENT: ${map} ${key}`);
+    for (const [key, value] of add[map]) {
+      if (held.has(key)) throw new Error(`EEXIST: ${map} ${key}`);
+      held.set(key, value);
+    }
+  }
+}
+
+const sorted = (elements: Elements) => mapNames.map((map) => [map, [...elements[map]].sort()]);
+
+t.test("a part moves as the whole would, and the others stay", async (t) => {
+  let moves = 0;
+  fc.assert(
+    fc.property(uses, uses, uses, (others, before, after) => {
+      const rest = programOf(others, 2);
+      const [from, to] = [programOf(before, 1), programOf(after, 1)];
+      const elements = allElements(wantedTable(together(rest, from)));
+      const [wantedFrom, wantedTo] = [wantedTable(together(from)), wantedTable(together(to))];
+      const { transaction, changes } = planPart(wantedFrom, wantedTo, elements);
+      t.equal(transaction === undefined, changes.length === 0);
+      if (transaction !== undefined) commit(elements, transaction);
+      moves += changes.length;
+      t.strictSame(sorted(elements), sorted(allElements(wantedTable(together(rest, to)))));
+      t.strictSame(planPart(wantedFrom, wantedTo, elements).changes, [], "there is nothing left to do");
+      return t.passing();
+    }),
+    { numRuns: 300 },
+  );
+  t.ok(moves > 500, `${moves} changes`);
+});

@@ -1,0 +1,377 @@
+/** The nftables planner against a table in memory that refuses what the kernel refuses. */
+import fc from "fast-check";
+import t from "tap";
+import { type Ipv4, makeCidr, rangeOf, toU32 } from "../../../../../lib/model/ipv4.ts";
+import { type InterfaceName, objectId } from "../../../../../lib/model/names.ts";
+import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../../../../lib/model/program.ts";
+import { forEachElement } from "../../../../../lib/nftables/decode-elements.ts";
+import { encodeAdd } from "../../../../../lib/nftables/encode-elements.ts";
+import { encodeTransaction, type TableTransaction } from "../../../../../lib/nftables/encode-transaction.ts";
+import type { Frame } from "../../../../../lib/nftables/frame.ts";
+import { FrameReader, frameLines } from "../../../../../lib/nftables/frame-lines.ts";
+import {
+  byMap,
+  type ElementMap,
+  elementMaps,
+  type MapName,
+  mapNames,
+} from "../../../../../lib/nftables/maps.ts";
+import { messageType } from "../../../../../lib/nftables/wire.ts";
+import { compareTable, type ObservedTable } from "../../../../../lib/plan/nftables/compare.ts";
+import { wantedTable } from "../../../../../lib/plan/nftables/layout.ts";
+import { missingElements } from "../../../../../lib/plan/nftables/missing.ts";
+import { eipsNamed } from "../../../../../lib/plan/nftables/owned.ts";
+import { allElements, planTable } from "../../../../../lib/plan/nftables/table.ts";
+import { emptyProgram, iface, ip, program } from "../iptables/programs.ts";
+
+type Range = readonly [first: number, last: number];
+
+/** A table `ip natgw` that takes a transaction whole or not at all, and looks elements up as rules do. */
+class FakeTable {
+  frame: Frame | undefined;
+  elements = byMap(() => new Map<string, string>());
+  /** Lines that stand in the frame beside ours. */
+  foreign: readonly string[] = [];
+
+  read(): ObservedTable {
+    const lines = this.frame && [...frameLines(this.frame), ...this.foreign];
+    return { frame: lines, elements: byMap((map) => new Map(this.elements[map])) };
+  }
+
+  commit({ frame, remove, add }: TableTransaction): void {
+    const { elements } = this;
+    if (frame !== undefined) {
+      if (frame.isReplaced !== (this.frame !== undefined)) throw new Error("a table taken for another");
+      this.frame = frame.make;
+      this.foreign = [];
+      for (const map of mapNames) elements[map].clear();
+    }
+    if (this.frame === undefined) throw new Error("ENOENT: no table");
+    for (const map of mapNames) {
+      for (const key of remove[map]) if (!elements[map].delete(key)) throw new Error(`ENOENT: ${map} ${key}`);
+    }
+    for (const map of mapNames) {
+      for (const [key, value] of add[map]) {
+        if (elements[map].has(key)) throw new Error(`EEXIST: ${map} ${key}`);
+        elements[map].set(key, value);
+      }
+      if (elementMaps[map].isInterval) refuseOverlaps(map, [...elements[map].keys()]);
+    }
+  }
+
+  /** What a rule's lookup finds. */
+  find(map: MapName, ...parts: readonly number[]): string | undefined {
+    for (const [key, value] of this.elements[map]) {
+      const ranges = rangesOf(map, key);
+      if (ranges.every(([first, last], at) => first <= (parts[at] ?? -1) && (parts[at] ?? -1) <= last))
+        return value;
+    }
+    return undefined;
+  }
+
+  /** The EIP and the mapping that a new flow of `client` gets when it leaves by `out`. */
+  leave(client: number, out: InterfaceName): string | undefined {
+    for (const [number, lookup] of this.frame?.lookups.entries() ?? []) {
+      if (lookup.interface !== out) continue;
+      const bucket = ((client & (lookup.buckets - 1)) ^ (number << 16)) >>> 0;
+      const random = this.find("snat_r", client, bucket);
+      if (random !== undefined) return `${random} random`;
+      const preserve = this.find("snat_p", client, bucket);
+      if (preserve !== undefined) return `${preserve} preserve`;
+    }
+    return undefined;
+  }
+}
+
+const parsed = new Map<string, readonly Range[]>();
+
+function rangesOf(map: MapName, key: string): readonly Range[] {
+  const known = parsed.get(`${map} ${key}`) ?? parseRanges(elementMaps[map], key);
+  parsed.set(`${map} ${key}`, known);
+  return known;
+}
+
+function parseRanges(spec: ElementMap, key: string): readonly Range[] {
+  return key.split(" . ").map((part, at): Range => {
+    const [first = "", last = first] = part.split("-");
+    const parse = spec.key[at]?.parse ?? Number;
+    return [parse(first), parse(last)];
+  });
+}
+
+function refuseOverlaps(map: MapName, keys: readonly string[]): void {
+  const ranges = keys.map((key) => rangesOf(map, key));
+  ranges.forEach((one, at) => {
+    for (const other of ranges.slice(at + 1))
+      if (
+        one.every(
+          ([first, last], part) => first <= (other[part]?.[1] ?? -1) && (other[part]?.[0] ?? 0) <= last,
+        )
+      )
+        throw new Error(`EEXIST: ${map} ${keys[at]} overlaps another`);
+  });
+}
+
+function converge(table: FakeTable, wanted: Program): void {
+  const target = wantedTable(wanted);
+  const plan = planOf(table, wanted);
+  if ((plan.transaction === undefined) !== (plan.changes.length === 0))
+    throw new Error("changes and steps disagree");
+  if (plan.transaction !== undefined) {
+    encodeTransaction(plan.transaction);
+    table.commit(plan.transaction);
+  }
+  const again = planOf(table, wanted);
+  if (again.transaction !== undefined || again.changes.length > 0)
+    throw new Error(`planned again: ${JSON.stringify(again.changes)}`);
+  const lacking = missingElements(target, compareTable(target, table.read()));
+  if (lacking.size > 0) throw new Error(`missing: ${JSON.stringify([...lacking])}`);
+}
+
+function planOf(table: FakeTable, wanted: Program) {
+  const [target, observed] = [wantedTable(wanted), table.read()];
+  return planTable(target, observed, compareTable(target, observed));
+}
+
+/** Pools of one world of 64 addresses, some with more members than a lookup of 16 buckets can tell apart. */
+const crowdedPools = fc
+  .uniqueArray(
+    fc.record({
+      host: fc.nat({ max: 63 }),
+      length: fc.integer({ min: 25, max: 32 }),
+      out: fc.constantFrom(iface("net1"), iface("net2")),
+      count: fc.constantFrom(1, 1, 2, 3, 16, 17, 40),
+      firstEip: fc.nat({ max: 200 }),
+      preserve: fc.nat({ max: 3 }),
+    }),
+    { selector: ({ host, length, out }) => `${makeCidr(ip(`10.0.0.${host}`), length)} ${out}`, maxLength: 8 },
+  )
+  .map((list) =>
+    list.map(({ host, length, out, count, firstEip, preserve }): SnatPool => {
+      const cidr = makeCidr(ip(`10.0.0.${host}`), length);
+      const member = (at: number): PoolMember => ({
+        id: objectId("snat", `s-${cidr.replace("/", "-")}-${out}-${at}`),
+        eip: ip(`203.0.113.${firstEip + at}`),
+        mapping: at % 4 < preserve ? "preserve" : "random",
+      });
+      const size = Math.min(count, 2 ** (32 - length));
+      return {
+        cidr,
+        interface: out,
+        members: [member(0), ...Array.from({ length: size - 1 }, (_, at) => member(at + 1))],
+      };
+    }),
+  );
+
+/** What the pools mean, asked address by address. */
+function leaveByLongestPrefix(
+  pools: readonly SnatPool[],
+  client: number,
+  out: InterfaceName,
+): string | undefined {
+  const holding = pools
+    .filter((pool) => pool.interface === out)
+    .filter((pool) => rangeOf(pool.cidr)[0] <= client && client <= rangeOf(pool.cidr)[1]);
+  const [longest] = holding.sort((a, b) => Number(b.cidr.split("/")[1]) - Number(a.cidr.split("/")[1]));
+  if (longest === undefined) return undefined;
+  const members = bucketsOf(longest);
+  const member = members[client % members.length];
+  return member && `${member.eip} ${member.mapping}`;
+}
+
+t.test("whatever was there before, one transaction makes it right and the next plan is empty", async () => {
+  const strangers = fc.array(
+    fc.record({
+      map: fc.constantFrom(...mapNames),
+      verb: fc.constantFrom("add", "change", "remove", "flush"),
+      at: fc.nat(),
+    }),
+    { maxLength: 6 },
+  );
+  const drift = fc.constantFrom("none", "no table", "a foreign rule", "another frame");
+  fc.assert(
+    fc.property(program, program, strangers, drift, (first, second, acts, frameDrift) => {
+      const table = new FakeTable();
+      converge(table, first);
+      for (const { map, verb, at } of acts) {
+        const { [map]: elements } = table.elements;
+        const key = [...elements.keys()][at % Math.max(elements.size, 1)];
+        if (verb === "flush") elements.clear();
+        else if (verb === "add" && !elementMaps[map].isInterval)
+          elements.set(foreignKey(map), foreignValue(map));
+        else if (verb === "change" && key !== undefined) elements.set(key, foreignValue(map));
+        else if (key !== undefined) elements.delete(key);
+      }
+      if (frameDrift === "no table") {
+        table.frame = undefined;
+        table.elements = byMap(() => new Map());
+      }
+      if (frameDrift === "a foreign rule") table.foreign = ["rule 2=0 4=accept()"];
+      if (frameDrift === "another frame" && table.frame)
+        table.frame = { ...table.frame, vpcInterface: iface("eth9") };
+      converge(table, second);
+      const wanted = allElements(wantedTable(second));
+      for (const map of mapNames)
+        if (table.elements[map].size !== wanted[map].size) throw new Error(`${map} holds more`);
+    }),
+    { numRuns: 120 },
+  );
+});
+
+t.test(
+  "every client leaves as the longest prefix and its bucket say, whatever the pools were before",
+  async () => {
+    fc.assert(
+      fc.property(crowdedPools, crowdedPools, (first, second) => {
+        const table = new FakeTable();
+        for (const pools of [first, second]) converge(table, { ...emptyProgram, pools });
+        for (const out of [iface("net1"), iface("net2")])
+          for (let host = 0; host < 130; host += 3) {
+            const client = 0x0a000000 + host;
+            const [is, ought] = [table.leave(client, out), leaveByLongestPrefix(second, client, out)];
+            if (is !== ought) throw new Error(`10.0.0.${host} by ${out}: ${is} and not ${ought}`);
+          }
+      }),
+      { numRuns: 60 },
+    );
+  },
+);
+
+t.test("no two elements of one interface hold one client, across both maps", async () => {
+  fc.assert(
+    fc.property(crowdedPools, (pools) => {
+      const elements = allElements(wantedTable({ ...emptyProgram, pools }));
+      refuseOverlaps("snat_r", [...elements.snat_r.keys(), ...elements.snat_p.keys()]);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test(
+  "every share of a service leads to one backend, in parts that differ by one share at most",
+  async () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 256 }), (count) => {
+        const backends = Array.from({ length: count }, (_, at) => ({
+          ip: ip(`10.0.0.${at % 250}`),
+          port: at + 1,
+        }));
+        const [head, ...rest] = backends;
+        if (head === undefined) return false;
+        const id = objectId("dnat", "d");
+        const dnat = {
+          id,
+          eip: ip("203.0.113.1"),
+          protocol: "tcp",
+          externalPort: 80,
+          backends: [head, ...rest],
+        } as const;
+        const elements = allElements(
+          wantedTable({ ...emptyProgram, dnats: [{ ...dnat, backends: [head, ...rest] }] }),
+        );
+        const shares = [...elements.dnat_n.keys()].map((key) => rangesOf("dnat_n", key)[3] ?? [0, 0]);
+        const sizes = shares.map(([first, last]) => last - first + 1);
+        const isWhole = shares.every(([first], at) => first === (shares[at - 1]?.[1] ?? -1) + 1);
+        return isWhole && shares.at(-1)?.[1] === 65_535 && Math.max(...sizes) - Math.min(...sizes) <= 1;
+      }),
+      { numRuns: 60 },
+    );
+  },
+);
+
+t.test("what is encoded is decoded", async () => {
+  fc.assert(
+    fc.property(program, crowdedPools, (wanted, pools) => {
+      for (const one of [wanted, { ...wanted, pools }]) {
+        const wantedOne = wantedTable(one);
+        const { frame } = wantedOne;
+        const transaction: TableTransaction = {
+          frame: { make: frame, isReplaced: false },
+          remove: byMap(() => []),
+          add: allElements(wantedOne),
+        };
+        const reader = new FrameReader();
+        const read = byMap(() => new Map<string, string>());
+        for (const message of encodeTransaction(transaction)) {
+          const { type, payload } = message;
+          const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+          if (type !== messageType.newElements) reader.read(type, view, 0, payload.length);
+          else if ("map" in message) {
+            const map = message.map as MapName;
+            forEachElement(map, view, 0, payload.length, (key, value) => read[map].set(key, value));
+          }
+        }
+        for (const map of mapNames)
+          if (JSON.stringify([...read[map]]) !== JSON.stringify([...transaction.add[map]]))
+            throw new Error(map);
+        if (reader.lines?.join() !== frameLines(frame).join()) throw new Error("frame");
+      }
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test("an object that lacks an element is missing, and no other", async () => {
+  fc.assert(
+    fc.property(
+      program,
+      fc.constantFrom(...mapNames),
+      fc.nat(),
+      fc.boolean(),
+      (wanted, map, at, isChanged) => {
+        const table = new FakeTable();
+        converge(table, wanted);
+        const target = wantedTable(wanted);
+        const wants: [string, string][] = [];
+        target.visit((name, key, _value, object) => name === map && wants.push([key, object]));
+        const [key, object] = wants[at % Math.max(wants.length, 1)] ?? [];
+        fc.pre(key !== undefined);
+        if (isChanged) table.elements[map].set(key, foreignValue(map));
+        else table.elements[map].delete(key);
+        const lacking = missingElements(target, compareTable(target, table.read()));
+        return lacking.size === 1 && [...lacking.keys()][0] === object;
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+t.test("the EIPs that the table names are those of the program's objects", async () => {
+  fc.assert(
+    fc.property(program, (wanted) => {
+      const table = new FakeTable();
+      converge(table, wanted);
+      const named = eipsNamed(table.read());
+      const ought = new Set<Ipv4>([
+        ...wanted.eips.map(({ address }) => address),
+        ...wanted.fips.map(({ eip }) => eip),
+        ...wanted.dnats.map(({ eip }) => eip),
+      ]);
+      const mayBe = new Set([
+        ...ought,
+        ...wanted.pools.flatMap(({ members }) => members.map(({ eip }) => eip)),
+      ]);
+      return ought.isSubsetOf(named) && named.isSubsetOf(mayBe);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test("a list of elements that fills several messages is told apart by offset", async (t) => {
+  const values = new Map(
+    Array.from({ length: 9000 }, (_, at) => [`10.1.${at >> 8}.${at & 255}`, "10.0.0.1"]),
+  );
+  const messages = encodeAdd("fip_in", values);
+  t.ok(messages.length > 3);
+  t.equal(messages.flatMap(({ keys }) => keys).length, 9000);
+  t.ok(messages.every(({ payload }) => payload.length < 65_536));
+  t.equal(toU32(ip("10.1.0.0")), 0x0a010000);
+});
+
+function foreignKey(map: MapName): string {
+  return map === "dnat_1" ? "203.0.113.200 . tcp . 9" : "198.51.100.7";
+}
+
+function foreignValue(map: MapName): string {
+  return map.startsWith("dnat") ? "10.9.9.9 . 99" : "198.51.100.8";
+}

@@ -1,0 +1,354 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import * as http from "node:http";
+import * as https from "node:https";
+import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect as tlsConnect } from "node:tls";
+import t, { type Test } from "tap";
+import { isLoopbackHost, refuseUnsafe } from "../../../../agent/api/listen-address.ts";
+import type { StateChange } from "../../../../lib/model/state.ts";
+import { type TestApi, testApi } from "../../../support/api-fakes.ts";
+
+interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+}
+
+function send(
+  options: https.RequestOptions & { readonly secure?: boolean },
+  payload?: object,
+): Promise<Answer> {
+  const { secure, ...rest } = options;
+  return new Promise((resolve, reject) => {
+    const request = (secure === true ? https : http).request(
+      { agent: false, ...rest, headers: { "content-type": "application/json", ...rest.headers } },
+      (response) => {
+        let body = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk: string) => {
+          body += chunk;
+        });
+        response.on("end", () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),
+        );
+      },
+    );
+    request.on("error", reject);
+    request.end(payload === undefined ? undefined : JSON.stringify(payload));
+  });
+}
+
+function portOf(api: TestApi, index = 1): { readonly host: string; readonly port: number } {
+  const [host = "", port] = (api.api.addresses[index] ?? "").split(/:(?=\d+$)/);
+  return { host, port: Number(port) };
+}
+
+async function listening(t: Test, settings: Parameters<typeof testApi>[0]): Promise<TestApi> {
+  const api = testApi(settings);
+  t.teardown(() => api.api.close());
+  await api.api.listen();
+  return api;
+}
+
+const loopback = [{ host: "127.0.0.1", port: 0 }] as const;
+const eip = { address: "203.0.113.10/24" };
+const directory = mkdtempSync(join(tmpdir(), "natgw-listeners-"));
+t.teardown(() => rmSync(directory, { recursive: true }));
+
+t.test("the unix socket", async (t) => {
+  const api = await listening(t, {});
+  const { socketPath } = api;
+  t.equal(statSync(socketPath).mode & 0o777, 0o600);
+  const put = await send({ socketPath, method: "PUT", path: "/v1/eips/eip-a" }, eip);
+  t.equal(put.status, 202, "needs no token");
+  const page = await send({ socketPath, path: "/v1/eips", headers: { origin: "null" } });
+  t.equal(page.status, 403);
+
+  const rival = testApi({ socketPath });
+  await t.rejects(rival.api.listen(), { code: "already-running" }, "somebody answers");
+  await rival.api.close();
+  t.equal((await send({ socketPath, path: "/livez" })).status, 200, "and keeps answering");
+
+  await api.api.close();
+  t.notOk(existsSync(socketPath), "removed");
+});
+
+t.test("a stale socket is removed, anything else is not", async (t) => {
+  const socketPath = join(directory, "stale.sock");
+  const script = `require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))`;
+  spawnSync(process.execPath, ["-e", script, socketPath]);
+  t.ok(statSync(socketPath).isSocket(), "left behind by a process that was killed");
+  const api = await listening(t, { socketPath });
+  t.equal((await send({ socketPath, path: "/livez" })).status, 200);
+  await api.api.close();
+
+  const file = join(directory, "precious");
+  writeFileSync(file, "data");
+  const wrong = testApi({ socketPath: file });
+  await t.rejects(wrong.api.listen(), { code: "bad-config" });
+  await wrong.api.close();
+  t.equal(readFileSync(file, "utf8"), "data");
+});
+
+t.test("tokens", async (t) => {
+  const tokenFile = join(directory, "token");
+  writeFileSync(tokenFile, "s3cret\n");
+  const api = await listening(t, { listen: loopback, tokenFile });
+  const where = portOf(api);
+  const read = (authorization?: string, path = "/v1/eips") =>
+    send({ ...where, path, headers: { host: "gateway.example", ...(authorization && { authorization }) } });
+
+  for (const wrong of [undefined, "", "Bearer", "Bearer s3cre", "Bearer s3cretx", "Basic s3cret", "s3cret"]) {
+    const answer = await read(wrong);
+    t.equal(answer.status, 401, String(wrong));
+    t.equal(JSON.parse(answer.body).code, "unauthorized");
+    t.match(answer.headers["www-authenticate"], /^Bearer /);
+  }
+  t.equal((await read(undefined, "/v1/nowhere")).status, 401, "what exists is not told");
+  t.equal((await read(undefined, "/metrics")).status, 401);
+  t.equal((await read("Bearer s3cret")).status, 200);
+  t.equal((await read("bearer s3cret")).status, 200, "the scheme's case does not matter");
+  t.equal((await read(undefined, "/livez")).status, 200);
+  t.equal((await read(undefined, "/readyz")).status, 200);
+
+  const write = await send({ ...where, method: "PUT", path: "/v1/eips/eip-a" }, eip);
+  t.equal(write.status, 401);
+  t.equal(api.state.current.desired.eips.size, 0, "nothing was written");
+
+  writeFileSync(tokenFile, "renewed");
+  utimesSync(tokenFile, new Date(), new Date());
+  t.equal((await read("Bearer s3cret")).status, 200, "looked at every few seconds only");
+  api.now.bootMs += 5_000;
+  t.equal((await read("Bearer s3cret")).status, 401);
+  t.equal((await read("Bearer renewed")).status, 200);
+
+  writeFileSync(tokenFile, "");
+  api.now.bootMs += 5_000;
+  t.equal((await read("Bearer renewed")).status, 200, "a file half written leaves the last token in force");
+  t.equal((await read("Bearer ")).status, 401);
+  t.ok(api.lines.some(({ msg }) => String(msg).startsWith("token file not readable")));
+});
+
+t.test("a token file without a token stops the start", async (t) => {
+  const tokenFile = join(directory, "empty");
+  writeFileSync(tokenFile, " \n");
+  const api = testApi({ listen: loopback, tokenFile });
+  await t.rejects(api.api.listen(), { code: "bad-config", message: /NATGW_TOKEN_FILE/ });
+  t.notOk(existsSync(api.socketPath));
+  await api.api.close();
+});
+
+t.test("without token: names that point here from elsewhere", async (t) => {
+  const api = await listening(t, { listen: loopback });
+  const where = portOf(api);
+  const as = async (host: string, path = "/v1/eips") =>
+    (await send({ ...where, path, headers: { host } })).status;
+  for (const host of [
+    "127.0.0.1:9477",
+    "127.0.0.1",
+    "localhost:9477",
+    "LOCALHOST",
+    "[::1]:9477",
+    "10.1.2.3",
+  ]) {
+    t.equal(await as(host), 200, host);
+  }
+  for (const host of [
+    "evil.example",
+    "evil.example:9477",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example",
+  ]) {
+    t.equal(await as(host), 403, host);
+    t.equal(await as(host, "/livez"), 403, host);
+  }
+  const write = await send({ ...where, method: "PUT", path: "/v1/eips/eip-a" }, eip);
+  t.equal(write.status, 202, "the loopback may write");
+  const page = await send({ ...where, path: "/v1/eips", headers: { origin: "http://127.0.0.1" } });
+  t.equal(page.status, 403);
+});
+
+t.test("writes over the network need credentials", async (t) => {
+  const api = testApi();
+  t.teardown(() => api.api.close());
+  await api.app.ready();
+  const { checkAccess } = await import("../../../../agent/api/access.ts");
+  const listener = { kind: "tcp", isLoopback: false, needsClientCertificate: false } as const;
+  const judge = (method: string, isOpen = false) =>
+    checkAccess({ listenerOf: () => listener, token: undefined }, {
+      method,
+      headers: { host: "10.0.1.2:9477" },
+      raw: {},
+      routeOptions: { config: { isOpen } },
+    } as never);
+  await t.resolves(judge("GET"));
+  await t.resolves(judge("HEAD"));
+  for (const method of ["PUT", "POST", "DELETE"])
+    await t.rejects(judge(method), { code: "forbidden" }, method);
+});
+
+t.test("TLS, with and without a client's certificate", { skip: !hasOpenssl() && "no openssl" }, async (t) => {
+  const ca = certificate("ca");
+  const server = certificate("server", ca);
+  const client = certificate("client", ca);
+  const stranger = certificate("stranger");
+  const tls = { certFile: server.cert, keyFile: server.key, clientCaFile: ca.cert };
+  const api = await listening(t, { listen: loopback, tls });
+  const where = { ...portOf(api), secure: true, rejectUnauthorized: false };
+  const read = async (path: string, pair?: { readonly certPem: string; readonly keyPem: string }) =>
+    send({ ...where, path, ...(pair && { cert: pair.certPem, key: pair.keyPem }) });
+  t.equal((await read("/v1/eips")).status, 401);
+  t.equal((await read("/livez")).status, 200, "a kubelet has no certificate");
+  t.equal((await read("/v1/eips", client)).status, 200);
+  t.equal((await read("/v1/eips", stranger)).status, 401);
+  const page = await send({
+    ...where,
+    path: "/v1/eips",
+    cert: client.certPem,
+    key: client.keyPem,
+    headers: { origin: "x" },
+  });
+  t.equal(page.status, 403);
+
+  const broken = testApi({ listen: loopback, tls: { ...tls, keyFile: join(directory, "nowhere") } });
+  await t.rejects(broken.api.listen(), { code: "bad-config" });
+  t.notOk(existsSync(broken.socketPath), "what was open is closed again");
+  await broken.api.close();
+  const unfit = testApi({ listen: loopback, tls: { ...tls, keyFile: stranger.key } });
+  await t.rejects(unfit.api.listen(), { code: "bad-config" });
+  await unfit.api.close();
+});
+
+t.test("renewed certificates are served", { skip: !hasOpenssl() && "no openssl" }, async (t) => {
+  const { cert, key } = certificate("renewed");
+  const tls = { certFile: cert, keyFile: key, clientCaFile: undefined };
+  const api = await listening(t, { listen: loopback, tls, certificateRecheckMs: 5 });
+  const served = async () => {
+    const socket = tlsConnect({ ...portOf(api), rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    const { fingerprint256 } = socket.getPeerCertificate();
+    socket.destroy();
+    return fingerprint256;
+  };
+  const first = await served();
+  writeFileSync(key, "half a file");
+  while (!api.lines.some(({ msg }) => String(msg).startsWith("certificates not readable"))) {
+    await new Promise(setImmediate);
+  }
+  t.equal(await served(), first, "half a file leaves the last in force");
+  certificate("renewed");
+  while ((await served()) === first) await new Promise(setImmediate);
+  t.pass("the new one");
+});
+
+t.test("a port that is taken stops the start and leaves nothing", async (t) => {
+  const taken = createServer();
+  taken.listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  t.teardown(() => taken.close());
+  const address = taken.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const api = testApi({ listen: [{ host: "127.0.0.1", port }] });
+  await t.rejects(api.api.listen(), { code: "bad-config", message: /EADDRINUSE/ });
+  t.notOk(existsSync(api.socketPath));
+  await api.api.close();
+});
+
+t.test("stopping", async (t) => {
+  const api = testApi({ listen: loopback, drainMs: 60_000 });
+  await api.api.listen();
+  const where = portOf(api);
+  const agent = new http.Agent({ keepAlive: true });
+  t.equal((await send({ ...where, agent, path: "/livez" })).status, 200, "and stays connected, idle");
+  const waiting = send({ ...where, agent, method: "PUT", path: "/v1/eips/eip-a?wait=5m" }, eip);
+  while (api.board.waiting === 0) await new Promise(setImmediate);
+  const silent: Socket = connect(where.port, where.host);
+  await once(silent, "connect");
+  await Promise.all([api.api.close(), api.api.close()]);
+  const answer = await waiting;
+  t.equal(answer.status, 202, "whoever waited is answered");
+  t.equal(answer.headers.connection, "close");
+  await t.rejects(send({ ...where, path: "/livez" }), "nobody listens");
+  silent.destroy();
+  agent.destroy();
+});
+
+t.test("refuseUnsafe", async (t) => {
+  const interfaces = {
+    lo: [{ address: "127.0.0.1" }],
+    eth0: [{ address: "10.0.1.2" }],
+    net1: [{ address: "203.0.113.2" }, { address: "2001:db8::2" }],
+  };
+  const judge = (host: string) => () =>
+    refuseUnsafe([{ host, port: 9477 }], interfaces, "net1", ["203.0.113.10"]);
+  for (const host of ["127.0.0.1", "::1", "10.0.1.2", "203.0.113.3"]) t.doesNotThrow(judge(host), host);
+  for (const host of [
+    "0.0.0.0",
+    "::",
+    "0:0::0",
+    "::ffff:0.0.0.0",
+    "203.0.113.2",
+    "::ffff:203.0.113.2",
+    "2001:db8:0::2",
+    "203.0.113.10",
+    "::ffff:203.0.113.10",
+  ]) {
+    t.throws(judge(host), { code: "bad-config" }, host);
+  }
+  t.doesNotThrow(() => refuseUnsafe([{ host: "203.0.113.2", port: 1 }], {}, "net1", []), "no such interface");
+  for (const host of ["127.0.0.1", "127.9.9.9", "::1"]) t.ok(isLoopbackHost(host), host);
+  for (const host of ["10.0.1.2", "2001:db8::2"]) t.notOk(isLoopbackHost(host), host);
+
+  const api = testApi({ listen: [{ host: "0.0.0.0", port: 0 }] });
+  await t.rejects(api.api.listen(), { code: "bad-config" });
+  await api.api.close();
+
+  const restarted = testApi({ listen: [{ host: "127.0.0.7", port: 0 }] });
+  const spec = { name: "a", address: "127.0.0.7/24" };
+  const put = { type: "put", kind: "eip", object: { spec, revision: 1, creation: 1 } } as StateChange;
+  await restarted.state.transact(() => ({ changes: [put], result: undefined }));
+  await t.rejects(restarted.api.listen(), { code: "bad-config", message: /is an EIP/ });
+  await restarted.api.close();
+});
+
+function hasOpenssl(): boolean {
+  try {
+    execFileSync("openssl", ["version"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+interface Pair {
+  readonly cert: string;
+  readonly key: string;
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+function certificate(name: string, issuer?: Pair): Pair {
+  const cert = join(directory, `${name}.crt`);
+  const key = join(directory, `${name}.key`);
+  const signer = issuer === undefined ? [] : ["-CA", issuer.cert, "-CAkey", issuer.key];
+  execFileSync(
+    "openssl",
+    [
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:prime256v1",
+      "-nodes",
+      "-days",
+      "1",
+    ].concat(["-subj", `/CN=${name}`, "-keyout", key, "-out", cert], signer),
+    { stdio: "ignore" },
+  );
+  return { cert, key, certPem: readFileSync(cert, "utf8"), keyPem: readFileSync(key, "utf8") };
+}

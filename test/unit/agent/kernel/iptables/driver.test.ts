@@ -1,0 +1,606 @@
+/** The driver against tools that fail in every way, without a kernel. */
+import t from "tap";
+import { createIptablesDataplane } from "../../../../../agent/kernel/iptables/dataplane.ts";
+import type { IptablesObserved } from "../../../../../agent/kernel/iptables/known.ts";
+import { Ruleset } from "../../../../../agent/kernel/iptables/ruleset.ts";
+import type { Variant } from "../../../../../agent/kernel/iptables/tools.ts";
+import { chooseVariant } from "../../../../../agent/kernel/iptables/variant.ts";
+import type { CommitJournal } from "../../../../../agent/kernel/nftables/journal.ts";
+import type { CommandOptions, CommandOutput, Run } from "../../../../../agent/kernel/run.ts";
+import { parseRule } from "../../../../../lib/iptables/parse-rule.ts";
+import type { ChainRemovals } from "../../../../../lib/iptables/removals.ts";
+import { GatewayError } from "../../../../../lib/model/errors.ts";
+import { objectId } from "../../../../../lib/model/names.ts";
+import type { Program } from "../../../../../lib/model/program.ts";
+import { type Commit, commitsSince } from "../../../../../lib/nftables/commits.ts";
+import { FakeTable } from "../../../../property/lib/plan/iptables/packet-model.ts";
+import { emptyProgram, ip } from "../../../../property/lib/plan/iptables/programs.ts";
+
+const signal = new AbortController().signal;
+const absent = "Error: No such file or directory\nlist table ip natgw_gate\n";
+
+const one: Program = {
+  ...emptyProgram,
+  fips: [{ id: objectId("fip", "f"), eip: ip("203.0.113.1"), internalIp: ip("10.0.0.1"), isOutward: true }],
+};
+
+/** The tools of one variant over tables in memory. `fail` may answer for a restore before the kernel does. */
+class FakeKernel {
+  readonly nat = new FakeTable("nat");
+  readonly mangle = new FakeTable("mangle");
+  readonly filter = new FakeTable("filter");
+  readonly calls: string[] = [];
+  barrier = "";
+  save: (dump: string) => string = (dump) => dump;
+  fail: (input: string) => CommandOutput | undefined = () => undefined;
+  list: (listing: string) => string = (listing) => listing;
+  generation = 1;
+
+  readonly run: Run = async (argv, { stdin = "" }: CommandOptions = {}) => {
+    const [command = "", , , verb, chain = ""] = argv;
+    this.calls.push(verb === "-S" ? `${command} -S ${chain}` : command);
+    if (verb === "-S") {
+      const rules = this.nat.rules(chain).map((rule) => `-A ${chain} ${rule}\n`);
+      return ok(this.list([`-N ${chain}\n`, ...rules].join("")));
+    }
+    if (command.endsWith("-save"))
+      return ok(this.save(this.nat.save() + this.mangle.save() + this.filter.save()));
+    if (command.endsWith("-restore")) return this.fail(stdin) ?? this.#restore(stdin);
+    if (argv[1] === "-f") {
+      this.barrier += stdin;
+      this.generation++;
+      return ok("");
+    }
+    return { exitCode: 1, stdout: "", stderr: absent };
+  };
+
+  readonly stamps = {
+    readGeneration: async () => this.generation,
+    readLegacyDigest: async () => this.nat.save() + this.mangle.save() + this.filter.save(),
+  };
+
+  /** What was run since the last call. */
+  takeCalls(): readonly string[] {
+    return this.calls.splice(0);
+  }
+
+  /** Somebody else's. */
+  meddle(line: string): void {
+    this.nat.restore(`*nat\n${line}\nCOMMIT\n`);
+    this.generation++;
+  }
+
+  #restore(input: string): CommandOutput {
+    const table = [this.nat, this.mangle, this.filter].find((one) => input.startsWith(`*${one.table}\n`));
+    try {
+      table?.restore(input);
+      this.generation++;
+      return ok("");
+    } catch (error) {
+      const line = input.split("\n").findIndex((text) => String(error).endsWith(text)) + 1;
+      return { exitCode: 1, stdout: "", stderr: `iptables-nft-restore: line ${line} failed: Bad rule` };
+    }
+  }
+}
+
+function ok(stdout: string): CommandOutput {
+  return { exitCode: 0, stdout, stderr: "# Warning: iptables-legacy tables present\n" };
+}
+
+async function converge(kernel: FakeKernel, variant: Variant, program = one, options = {}) {
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant, ...options });
+  const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
+  await dataplane.apply(plan, signal);
+  return dataplane;
+}
+
+t.test("a pass reads once, writes once a table, reads once more, and then plans nothing", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy", ...kernel.stamps });
+  const empty = await dataplane.observe(signal);
+  t.ok(dataplane.isPristine(empty));
+  t.notOk(dataplane.isGateClosed(empty));
+  const plan = dataplane.plan(one, empty, "closed");
+  t.equal(plan.changes[0]?.subsystem, "gate", "closed before all else");
+  await dataplane.apply(plan, signal);
+  const seen = await dataplane.observe(signal);
+  const save = "iptables-legacy-save";
+  t.same(kernel.takeCalls(), [save, ...Array(3).fill("iptables-legacy-restore"), save]);
+  t.ok(dataplane.isGateClosed(seen));
+  t.ok(dataplane.holdsRules(seen));
+  t.equal(dataplane.countRules(seen), 8);
+  t.same([...dataplane.eipsIn(seen)], ["203.0.113.1"]);
+  t.equal(dataplane.missing(one, seen).size, 0);
+  t.same(dataplane.plan(one, seen, "closed").changes, []);
+  t.equal((await dataplane.observe(signal)).rules.get("nat"), seen.rules.get("nat"), "not parsed again");
+
+  const none = dataplane.plan(emptyProgram, seen, "open");
+  t.equal(none.changes.at(-1)?.subsystem, "gate", "opened after all else");
+  await dataplane.apply(none, signal);
+  const after = await dataplane.observe(signal);
+  t.notOk(dataplane.isGateClosed(after));
+  t.notOk(dataplane.holdsRules(after));
+  t.notOk(dataplane.isPristine(after), "the frame stays");
+});
+
+t.test("nft: guard and gate are nftables tables", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft" });
+  await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
+  t.match(kernel.barrier, /natgw_guard[\s\S]*ct state invalid drop[\s\S]*natgw_gate[\s\S]*priority -300/);
+  t.same(kernel.filter.rules("FORWARD"), []);
+  t.equal(
+    kernel.calls.findIndex((call) => call.endsWith("-restore")),
+    4,
+    "after two listings, a save and the barrier",
+  );
+});
+
+const moved: Program = { ...one, fips: one.fips.map((fip) => ({ ...fip, internalIp: ip("10.0.0.2") })) };
+
+for (const variant of ["nft", "legacy"] as const) {
+  /** A gateway at rest whose FIP is then led elsewhere by a narrow pass, with what somebody else does in between. */
+  const narrow = async (meddle: (kernel: FakeKernel) => void = () => {}, to = moved) => {
+    const kernel = new FakeKernel();
+    kernel.meddle(":LEFT - [0:0]");
+    const dataplane = await converge(kernel, variant, one, kernel.stamps);
+    const { shortcut } = dataplane;
+    const seen = await dataplane.observe(signal);
+    kernel.takeCalls();
+    const base = await shortcut?.base(signal);
+    if (shortcut === undefined || base === undefined) throw new Error("nothing to begin from");
+    const plan = shortcut.planPart(one, to, base);
+    await dataplane.apply(plan, signal);
+    meddle(kernel);
+    return { kernel, dataplane, shortcut, seen, base, plan, after: await shortcut.readBack(signal) };
+  };
+
+  t.test(`${variant}: a single change is read back where it was made`, async (t) => {
+    const { kernel, dataplane, shortcut, seen, base, plan, after } = await narrow();
+    t.equal(base, seen);
+    t.equal(plan.changes.length, 4);
+    t.same(kernel.takeCalls(), [
+      `iptables-${variant}-restore`,
+      ...(variant === "legacy"
+        ? ["iptables-legacy-save"]
+        : ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"]),
+    ]);
+    t.ok(after && shortcut.planPart(one, moved, after).changes.length === 0);
+    t.equal(after?.rules.get("nat")?.get("HAIRPIN_SNAT"), base.rules.get("nat")?.get("HAIRPIN_SNAT"));
+    const whole = await createIptablesDataplane({ run: kernel.run, variant }).observe(signal);
+    t.same(after && textsOf(after), textsOf(whole), "as if all had been read");
+    await dataplane.observe(signal);
+    kernel.takeCalls();
+    t.same(textsOf(await dataplane.observe(signal)), textsOf(whole));
+    t.ok(await shortcut.current(signal));
+    t.same(kernel.takeCalls(), [], "and at rest nothing is read");
+  });
+
+  t.test(`${variant}: what else was changed is no single change`, async (t) => {
+    const [rule] = ["-s 192.0.2.1/32 -j RETURN"];
+    for (const line of [
+      `-A EXCLUSIVE_DNAT ${rule}`,
+      `-I EXCLUSIVE_DNAT 1 ${rule}`,
+      `-A SHARED_DNAT ${rule}`,
+      `-A POSTROUTING ${rule}`,
+      ":OTHERS - [0:0]",
+      "-X LEFT",
+      "-D PREROUTING -j DNAT_FILTER",
+    ]) {
+      const { dataplane, after, kernel } = await narrow((kernel) => kernel.meddle(line));
+      t.equal(after, undefined, line);
+      const whole = await createIptablesDataplane({ run: kernel.run, variant }).observe(signal);
+      t.same(textsOf(await dataplane.observe(signal)), textsOf(whole), "the next reading has it");
+    }
+    const { after, plan } = await narrow((kernel) => kernel.meddle(`-A SHARED_DNAT ${rule}`), one);
+    t.same(plan.changes, [], "nothing to do");
+    t.equal(after, undefined, "is no proof");
+  });
+
+  t.test(`${variant}: a ruleset at rest is not read, one that moved is`, async (t) => {
+    const kernel = new FakeKernel();
+    const dataplane = await converge(kernel, variant, one, kernel.stamps);
+    const seen = await dataplane.observe(signal);
+    kernel.takeCalls();
+    t.equal(await dataplane.observe(signal), seen);
+    t.same(kernel.takeCalls(), []);
+    kernel.meddle("-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN");
+    t.equal(await dataplane.shortcut?.current(signal), undefined);
+    const { changes } = dataplane.plan(one, await dataplane.observe(signal), "open");
+    t.match(
+      changes.filter(({ subsystem }) => subsystem === "rule"),
+      [{ action: "remove", text: "-D EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN" }],
+    );
+    t.ok(kernel.takeCalls().includes(`iptables-${variant}-save`));
+  });
+}
+
+t.test("nft: a chain's listing that was cut short is not believed", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "nft", one, kernel.stamps);
+  const base = await dataplane.observe(signal);
+  const plan = dataplane.shortcut?.planPart(one, moved, base);
+  if (plan === undefined) throw new Error("no shortcut");
+  await dataplane.apply(plan, signal);
+  kernel.list = (listing) => listing.replace(/-A .*\n/, "");
+  t.equal(await dataplane.shortcut?.readBack(signal), undefined);
+  for (const cut of [(listing: string) => listing.slice(0, -20), () => ""]) {
+    kernel.list = cut;
+    await t.rejects(async () => dataplane.shortcut?.readBack(signal), { code: "unreadable" });
+  }
+  kernel.list = (listing) => listing;
+  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
+});
+
+t.test(
+  "nft: of chains that others touched a listing counts where it is whole and nobody came since",
+  async (t) => {
+    const kernel = new FakeKernel();
+    let commits: Commit[] = [];
+    const journal: CommitJournal = {
+      restart: () => undefined,
+      witness: () => () => undefined,
+      since: (generation) => commitsSince(generation, commits),
+      forget: () => undefined,
+      close: () => undefined,
+    };
+    const meddle = (line: string, growth: number) => {
+      kernel.meddle(line);
+      const touched = { isRemade: false, growth: new Map([["EXCLUSIVE_DNAT", growth]]), keys: new Map() };
+      commits.push({ generation: kernel.generation, tables: new Map([["ip nat", touched]]) });
+    };
+    const dataplane = await converge(kernel, "nft", one, { ...kernel.stamps, journal });
+    const expectTrue = async (calls: readonly string[], what: string) => {
+      kernel.takeCalls();
+      const seen = await dataplane.observe(signal);
+      t.same(kernel.takeCalls(), calls, what);
+      const whole = await createIptablesDataplane({ run: kernel.run, variant: "nft" }).observe(signal);
+      t.same(textsOf(seen), textsOf(whole), what);
+    };
+    const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "nft", "nft"]];
+    const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
+    await dataplane.observe(signal);
+    meddle(line, 1);
+    await expectTrue([listing], "one chain");
+    meddle(line, 1);
+    kernel.list = (listing) => listing.replace(/-A .*\n$/, "");
+    await expectTrue([listing, ...all], "cut short");
+    meddle(line, 1);
+    kernel.list = () => "";
+    await expectTrue([listing, ...all], "not a listing");
+    meddle(line, 1);
+    kernel.list = (listing) => {
+      meddle(line, 1);
+      kernel.list = (listing) => listing;
+      return listing;
+    };
+    await expectTrue([listing, ...all], "somebody came since");
+    meddle(line, 1);
+    commits = [];
+    kernel.meddle(line);
+    await expectTrue(all, "a commit that is not told of");
+  },
+);
+
+for (const variant of ["nft", "legacy"] as const) {
+  t.test(`${variant}: what is written during a reading is seen by the next`, async (t) => {
+    const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
+    const kernel = new FakeKernel();
+    const dataplane = await converge(kernel, variant, one, kernel.stamps);
+    const afterwards = <T>(text: T) => {
+      kernel.meddle(line);
+      kernel.save = (dump) => dump;
+      kernel.list = (listing) => listing;
+      return text;
+    };
+    const holdsLine = async () => {
+      const rules = (await dataplane.observe(signal)).rules.get("nat")?.get("EXCLUSIVE_DNAT");
+      return rules?.some(({ raw }) => line.endsWith(raw));
+    };
+    await dataplane.observe(signal);
+    kernel.meddle(":STIRRED - [0:0]");
+    kernel.save = afterwards;
+    t.notOk(await holdsLine());
+    t.ok(await holdsLine(), "of all");
+
+    kernel.meddle(line.replace("-A", "-D"));
+    kernel.save = () => {
+      kernel.save = (dump) => dump;
+      kernel.meddle(line);
+      return kernel.nat.save() + kernel.mangle.save() + kernel.filter.save();
+    };
+    t.ok(await holdsLine());
+    kernel.meddle(line.replace("-A", "-D"));
+    t.notOk(await holdsLine(), "though it was the same before the reading");
+
+    const plan = dataplane.shortcut?.planPart(one, moved, await dataplane.observe(signal));
+    if (plan === undefined) throw new Error("no shortcut");
+    await dataplane.apply(plan, signal);
+    kernel.list = afterwards;
+    if (variant === "nft") t.equal(await dataplane.shortcut?.readBack(signal), undefined, "of two chains");
+  });
+}
+
+t.test("what was read ahead is taken while it holds, and forgotten where it failed", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "nft", one, kernel.stamps);
+  await dataplane.observe(signal);
+  await dataplane.apply(dataplane.plan(moved, await dataplane.observe(signal), "open"), signal);
+  kernel.meddle(":EXCLUSIVE_DNAT - [0:0]");
+  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 1, "somebody was here since");
+
+  kernel.list = () => "";
+  await dataplane.apply(dataplane.plan(moved, await dataplane.observe(signal), "open"), signal);
+  await new Promise(setImmediate);
+  kernel.list = (listing) => listing;
+  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
+});
+
+t.test("legacy: a reading ahead takes one digest, and the next reading's proves it", async (t) => {
+  const kernel = new FakeKernel();
+  let digests = 0;
+  const readLegacyDigest = () => {
+    digests++;
+    return kernel.stamps.readLegacyDigest();
+  };
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy", readLegacyDigest });
+  const write = async (program: Program) => {
+    const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
+    digests = 0;
+    await dataplane.apply(plan, signal);
+    kernel.takeCalls();
+    const seen = await dataplane.observe(signal);
+    return { seen, digests, saves: kernel.takeCalls() };
+  };
+  const quiet = await write(one);
+  t.equal(quiet.digests, 2);
+  t.same(quiet.saves, ["iptables-legacy-save"]);
+
+  let isOver = false;
+  kernel.save = (dump) => {
+    if (!isOver) kernel.meddle("-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN");
+    isOver = true;
+    return dump;
+  };
+  const meddled = await write(emptyProgram);
+  t.ok(isOver, "after it was read");
+  t.same(
+    meddled.seen.rules
+      .get("nat")
+      ?.get("EXCLUSIVE_DNAT")
+      ?.map(({ raw }) => raw),
+    ["-s 192.0.2.1/32 -j RETURN"],
+  );
+});
+
+t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft", ...kernel.stamps });
+  await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
+  const closed = await dataplane.observe(signal);
+  t.ok(kernel.takeCalls().includes("iptables-nft-save"));
+  await dataplane.apply(dataplane.plan(one, closed, "open"), signal);
+  const open = await dataplane.observe(signal);
+  t.same(kernel.takeCalls(), ["nft", "nft", "nft"]);
+  t.equal(open.rules, closed.rules);
+});
+
+t.test("a read that was cut short is never an empty table", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "legacy");
+  kernel.save = (dump) => dump.slice(0, dump.indexOf("COMMIT"));
+  await t.rejects(dataplane.observe(signal), { code: "unreadable" });
+  kernel.save = () => "# Table `nat' is incompatible, use 'nft' tool.\n";
+  await t.rejects(dataplane.observe(signal), { code: "unreadable" });
+});
+
+t.test("another writer came between: planned anew, then applied", async (t) => {
+  const kernel = new FakeKernel();
+  const dataplane = await converge(kernel, "legacy");
+  const plan = dataplane.plan(emptyProgram, await dataplane.observe(signal), "open");
+  const [rule = ""] = kernel.nat.rules("EXCLUSIVE_DNAT");
+  kernel.nat.restore(`*nat\n-D EXCLUSIVE_DNAT ${rule}\nCOMMIT\n`);
+  await dataplane.apply(plan, signal);
+  t.notOk(dataplane.holdsRules(await dataplane.observe(signal)));
+});
+
+t.test("nft: rules go by their handles; where that cannot be, the tool has a plan of its own", async (t) => {
+  const many = (count: number): Program => ({
+    ...emptyProgram,
+    fips: Array.from({ length: count }, (_, index) => ({
+      id: objectId("fip", `f${index}`),
+      eip: ip(`203.0.113.${index}`),
+      internalIp: ip(`10.0.0.${index}`),
+      isOutward: true,
+    })),
+  });
+  const kernel = new FakeKernel();
+  const asked: string[] = [];
+  let isQuiet = true;
+  let isLost: "not" | "before" | "after" = "not";
+  const lost = () => new GatewayError("netlink-failed", "no answer within 60000 ms");
+  const removeByHandle = async (generation: number, removals: readonly ChainRemovals[]) => {
+    for (const { chain, positions, length } of removals)
+      asked.push(`${chain} ${positions.size} of ${length}`);
+    if (!isQuiet || generation !== kernel.generation) return false;
+    if (isLost === "before") throw lost();
+    for (const { table, chain, positions } of removals) {
+      const lines = [...positions].map((at) => `-D ${chain} ${kernel.nat.rules(chain)[at]}`);
+      kernel.nat.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
+    }
+    kernel.generation++;
+    if (isLost === "after") throw lost();
+    return true;
+  };
+  const dataplane = await converge(kernel, "nft", many(100), { ...kernel.stamps, removeByHandle });
+  const lead = async (count: number) => {
+    const plan = dataplane.plan(many(count), await dataplane.observe(signal), "open");
+    kernel.takeCalls();
+    await dataplane.apply(plan, signal);
+    const seen = await dataplane.observe(signal);
+    t.equal(dataplane.countRules(seen), 8 + 2 * (count - 1));
+    return { asked: asked.splice(0), calls: kernel.takeCalls().filter((call) => call !== "nft"), seen };
+  };
+  const listings = ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"];
+  const quiet = await lead(50);
+  t.same(quiet.asked, ["EXCLUSIVE_DNAT 50 of 100", "EXCLUSIVE_SNAT 50 of 100"]);
+  t.same(quiet.calls, listings, "and only they are read back");
+
+  isQuiet = false;
+  const busy = await lead(20);
+  t.same(busy.asked, ["EXCLUSIVE_DNAT 30 of 50", "EXCLUSIVE_SNAT 30 of 50"], "once");
+  t.equal(busy.calls[0], "iptables-nft-restore", "the rest is the tool's");
+  const left = dataplane.plan(many(20), busy.seen, "open").changes;
+  t.same(
+    left.filter(({ subsystem }) => subsystem === "rule"),
+    [],
+  );
+
+  isQuiet = true;
+  kernel.meddle("-A EXCLUSIVE_SNAT -s 192.0.2.1/32 -j RETURN");
+  const meddled = await lead(20);
+  t.same(meddled.asked, ["EXCLUSIVE_SNAT 1 of 21"], "what others put there, too");
+  const grown = await lead(21);
+  t.same(grown.asked, [], "nothing that adds");
+  t.equal(grown.calls[0], "iptables-nft-restore");
+
+  for (const [when, count, left] of [
+    ["before", 20, 21],
+    ["after", 19, 19],
+  ] as const) {
+    isLost = when;
+    await t.rejects(lead(count), { code: "netlink-failed" }, "what became of it a reading tells");
+    t.equal(dataplane.countRules(await dataplane.observe(signal)), 8 + 2 * (left - 1), when);
+  }
+  isLost = "not";
+  await lead(5);
+});
+
+t.test("a legacy COMMIT that failed is tried again, a few times", async (t) => {
+  const kernel = new FakeKernel();
+  let failures = 2;
+  kernel.fail = (input) => {
+    if (!input.startsWith("*nat") || failures-- <= 0) return undefined;
+    const line = input.split("\n").length - 1;
+    return { exitCode: 1, stdout: "", stderr: `iptables-restore: line ${line} failed\n` };
+  };
+  const dataplane = await converge(kernel, "legacy");
+  t.equal(dataplane.missing(one, await dataplane.observe(signal)).size, 0);
+
+  failures = Number.POSITIVE_INFINITY;
+  const restores = kernel.calls.length;
+  await t.rejects(converge(kernel, "legacy", emptyProgram), { code: "rules-refused" });
+  t.equal(kernel.calls.slice(restores).filter((call) => call.endsWith("-restore")).length, 4);
+});
+
+t.test("a refusal that nothing explains says the kernel's words and the line", async (t) => {
+  const kernel = new FakeKernel();
+  const words = "line 10: RULE_APPEND failed (Invalid argument): rule in chain EXCLUSIVE_DNAT";
+  kernel.fail = (input) =>
+    input.startsWith("*nat")
+      ? { exitCode: 4, stdout: "", stderr: `iptables-nft-restore: \n${words}\n` }
+      : undefined;
+  const refused = await converge(kernel, "nft").then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (!(refused instanceof GatewayError)) throw new Error("it was not refused");
+  t.equal(refused.code, "rules-refused");
+  t.match(refused.message, words);
+  t.match(refused.details, { table: "nat", line: /^-A / });
+  t.equal(kernel.calls.filter((call) => call.endsWith("-restore")).length, 2, "mangle, then nat once");
+  t.same(kernel.nat.rules("EXCLUSIVE_DNAT"), []);
+});
+
+t.test("what is nobody's rule's fault is no refusal of rules", async (t) => {
+  const cases: readonly (readonly [stderr: string, exitCode: number])[] = [
+    ["iptables-restore v1.8.9 (legacy): unable to initialize table 'nat'\n\nError occurred at line: 1\n", 3],
+    [
+      "iptables-nft-restore: Could not fetch rule set generation id: Permission denied (you must be root)\n",
+      4,
+    ],
+    ["Another app is currently holding the xtables lock. Stopped waiting after 5s.\n", 4],
+  ];
+  for (const [stderr, exitCode] of cases) {
+    const kernel = new FakeKernel();
+    kernel.fail = () => ({ exitCode, stdout: "", stderr });
+    await t.rejects(converge(kernel, "legacy"), { code: "command-failed" }, stderr);
+  }
+});
+
+t.test("a stop lets the transaction in hand end and begins no other", async (t) => {
+  const kernel = new FakeKernel();
+  const controller = new AbortController();
+  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy" });
+  const plan = dataplane.plan(one, await dataplane.observe(signal), "open");
+  kernel.fail = () => {
+    controller.abort(new Error("stopping"));
+    return undefined;
+  };
+  await t.rejects(dataplane.apply(plan, controller.signal), { message: "stopping" });
+  t.equal(kernel.calls.filter((call) => call.endsWith("-restore")).length, 1);
+});
+
+t.test("the variant", async (t) => {
+  const empty = "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n";
+  const frame = "*nat\n:DNAT_FILTER - [0:0]\n-A DNAT_FILTER -j EXCLUSIVE_DNAT\nCOMMIT\n";
+  const rules =
+    "*nat\n:EXCLUSIVE_DNAT - [0:0]\n-A EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.0.1\nCOMMIT\n";
+  const failed = (ending: string) => new GatewayError("command-failed", ending, { details: { ending } });
+  const choose = (nft: string | GatewayError, legacy: string | GatewayError) => {
+    const run: Run = async ([command]) => {
+      const answer = command === "iptables-nft-save" ? nft : legacy;
+      if (answer instanceof GatewayError) throw answer;
+      return { exitCode: 0, stdout: answer, stderr: "" };
+    };
+    return chooseVariant(run, "auto", signal);
+  };
+  const cases: readonly (readonly [string | GatewayError, string | GatewayError, string])[] = [
+    [empty, "", "nft"],
+    [rules, "", "nft"],
+    [empty, rules, "legacy"],
+    [frame, rules, "legacy"],
+    [rules, frame, "nft"],
+    [frame, frame, "nft"],
+    [empty, frame, "legacy"],
+    [failed("exited"), "", "legacy"],
+    [failed("not-started"), rules, "legacy"],
+    [rules, failed("not-started"), "nft"],
+  ];
+  for (const [nft, legacy, variant] of cases)
+    t.same(await choose(nft, legacy), { kind: "chosen", variant }, `${nft} | ${legacy}`);
+  t.match(await choose(rules, rules), { kind: "mixed", message: "1 in nft, 1 in legacy" });
+  await t.rejects(choose(failed("timed-out"), rules), { code: "command-failed" }, "it may hold anything");
+  await t.rejects(choose(failed("exited"), failed("exited")), { code: "command-failed" });
+  await t.rejects(choose("*nat\n", rules), { code: "unreadable" });
+  const never: Run = () => Promise.reject(new Error("asked"));
+  t.same(await chooseVariant(never, "legacy", signal), { kind: "chosen", variant: "legacy" });
+});
+
+t.test("what reads as expected is the expected value, what reads otherwise is what it is", async (t) => {
+  const kernel = new FakeKernel();
+  await converge(kernel, "legacy");
+  const ruleset = new Ruleset({ run: kernel.run, variant: "legacy" });
+  const [right, wrong] = ["10.0.0.1", "10.0.0.9"].map((to) =>
+    parseRule(`-d 203.0.113.1/32 -j DNAT --to-destination ${to}`),
+  );
+  const expect = (rule = right) =>
+    ruleset.expect(new Map([["nat", new Map([["EXCLUSIVE_DNAT", rule === undefined ? [] : [rule]]])]]));
+  const read = async () => (await ruleset.read(signal)).rules.get("nat")?.get("EXCLUSIVE_DNAT")?.[0];
+  expect();
+  t.equal(await read(), right);
+  expect(wrong);
+  const real = await read();
+  t.equal(real?.text, right?.text);
+  kernel.meddle(`-D EXCLUSIVE_DNAT ${right?.raw}`);
+  expect();
+  t.equal(await read(), undefined);
+});
+
+/** The rules of each chain as the kernel prints them. */
+function textsOf({ rules }: IptablesObserved): readonly unknown[] {
+  return [...rules].map(([table, chains]) => [
+    table,
+    [...chains].map(([chain, rules]) => [chain, rules.map(({ raw }) => raw)]),
+  ]);
+}

@@ -1,0 +1,366 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import fc from "fast-check";
+import t from "tap";
+import { type AnnouncerOptions, createAnnouncer } from "../../../../agent/kernel/announcer/announcer.ts";
+import type { PacketSocket } from "../../../../agent/kernel/announcer/packet-socket.ts";
+import type { AddressOnLink } from "../../../../agent/kernel/drivers.ts";
+import { createLog } from "../../../../agent/log.ts";
+import {
+  type ArpPacket,
+  announcementsOf,
+  arpPacketBytes,
+  claimOf,
+  decodeArp,
+  encodeArp,
+  type Mac,
+  parseMac,
+  probeOf,
+} from "../../../../lib/arp/packet.ts";
+import { fromU32, type Ipv4, parseIpv4 } from "../../../../lib/model/ipv4.ts";
+import { type InterfaceName, parseInterfaceName } from "../../../../lib/model/names.ts";
+import type { ObservedLink } from "../../../../lib/model/observed.ts";
+import { until } from "../../../support/run.ts";
+
+function mac(text: string): Mac {
+  return parseMac(text) ?? (t.fail(`no MAC: ${text}`) as never);
+}
+function ip(text: string): Ipv4 {
+  return parseIpv4(text) ?? (t.fail(`no address: ${text}`) as never);
+}
+
+const ours = mac("0a:00:00:00:00:01");
+const theirs = mac("0a:00:00:00:00:02");
+const eip = ip("203.0.113.10");
+const zeroMac = "00:00:00:00:00:00" as Mac;
+
+t.test("packets are the bytes of RFC 826 and RFC 5227", async (t) => {
+  const hex = (packet: ArpPacket) => Buffer.from(encodeArp(packet)).toString("hex");
+  const [request, reply] = announcementsOf(ours, eip);
+  t.equal(
+    hex(probeOf(ours, eip)),
+    "0001080006040001" + "0a0000000001" + "00000000" + "000000000000" + "cb00710a",
+  );
+  t.equal(hex(request), "0001080006040001" + "0a0000000001" + "cb00710a" + "000000000000" + "cb00710a");
+  t.equal(hex(reply), "0001080006040002" + "0a0000000001" + "cb00710a" + "0a0000000001" + "cb00710a");
+});
+
+t.test("decoding is the inverse of encoding, padded or not", async () => {
+  const anyMac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((bytes) => {
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":") as Mac;
+  });
+  const anyIp = fc.integer({ min: 0, max: 0xffffffff }).map(fromU32);
+  const packets = fc.record({
+    operation: fc.constantFrom("request" as const, "reply" as const),
+    senderMac: anyMac,
+    senderIp: anyIp,
+    targetMac: anyMac,
+    targetIp: anyIp,
+  });
+  fc.assert(
+    fc.property(packets, fc.uint8Array({ maxLength: 18 }), (packet, padding) => {
+      const frame = Buffer.concat([Buffer.from("xx"), encodeArp(packet), padding]);
+      return isDeepStrictEqual(decodeArp(new Uint8Array(frame).subarray(2)), { ...packet });
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test("what is no ARP for IPv4 over Ethernet is no packet, and no bytes make it throw", async (t) => {
+  const good = encodeArp(probeOf(ours, eip));
+  for (let length = 0; length < arpPacketBytes; length++)
+    t.equal(decodeArp(good.subarray(0, length)), undefined);
+  for (const [offset, byte] of [
+    [0, 1],
+    [1, 6],
+    [2, 0x86],
+    [4, 8],
+    [5, 16],
+    [6, 1],
+    [7, 0],
+    [7, 3],
+  ] as const) {
+    const bad = Uint8Array.from(good);
+    bad[offset] = byte;
+    t.equal(decodeArp(bad), undefined, `byte ${offset} = ${byte}`);
+  }
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => decodeArp(bytes) === undefined || true));
+});
+
+t.test("MACs are those of stations, in lower case", async (t) => {
+  t.equal(parseMac("0A:00:27:00:00:FF"), "0a:00:27:00:00:ff");
+  for (const bad of [
+    "",
+    "0a:00:27:00:00",
+    "0a:00:27:00:00:0g",
+    "00:00:00:00:00:00",
+    "ff:ff:ff:ff:ff:ff",
+    "01:00:5e:00:00:01",
+  ]) {
+    t.equal(parseMac(bad), undefined, bad);
+  }
+});
+
+t.test("a packet claims its sender's address, or the one that its sender probes for", async (t) => {
+  const other = ip("203.0.113.11");
+  const base = { senderMac: theirs, targetMac: zeroMac, targetIp: other } as const;
+  t.equal(claimOf({ ...base, operation: "reply", senderIp: eip }), eip);
+  t.equal(claimOf({ ...base, operation: "request", senderIp: eip }), eip, "asking another: holds its own");
+  t.equal(claimOf(probeOf(theirs, other)), other);
+  t.equal(claimOf({ ...probeOf(theirs, other), operation: "reply" }), undefined);
+  t.equal(claimOf({ ...base, operation: "request", senderIp: fromU32(0), targetIp: fromU32(0) }), undefined);
+});
+
+const net1 = parseInterfaceName("net1") as InterfaceName;
+const link: ObservedLink = { index: 7, name: net1, mac: ours, isUp: true, hasCarrier: true };
+const EAGAIN = 11;
+const ENETDOWN = 100;
+
+/** A link as a table of what it does: answers to what is sent, refusals, and a record of both. */
+class FakeLink implements PacketSocket {
+  readonly sent: ArpPacket[] = [];
+  readonly inbox: Uint8Array[] = [];
+  open = 0;
+  onSend: (packet: ArpPacket) => number = () => arpPacketBytes;
+
+  broadcast(packet: Uint8Array): number {
+    const decoded = decodeArp(packet);
+    if (decoded === undefined) throw new Error("sent what is no ARP");
+    const result = this.onSend(decoded);
+    if (result >= 0) this.sent.push(decoded);
+    return result;
+  }
+  receive(buffer: Uint8Array): number {
+    const packet = this.inbox.shift();
+    if (packet === undefined) return -EAGAIN;
+    buffer.set(packet);
+    return packet.length;
+  }
+  close(): void {
+    this.open -= 1;
+  }
+}
+
+function setUp(options: Partial<AnnouncerOptions> = {}) {
+  const fake = new FakeLink();
+  const failures: string[] = [];
+  const announcer = createAnnouncer({
+    links: () => [link],
+    stillOwned: () => true,
+    probeMs: 40,
+    announceAtMs: [0, 10, 20],
+    log: createLog("silent", { version: "test" }),
+    onFailure: (code) => failures.push(code),
+    openSocket: (index) => {
+      t.equal(index, link.index);
+      fake.open += 1;
+      return fake;
+    },
+    ...options,
+  });
+  return { fake, failures, announcer };
+}
+
+const on = (address: Ipv4, name = net1): AddressOnLink => ({ interface: name, address });
+const manyAddresses = (count: number) => Array.from({ length: count }, (_, n) => on(fromU32(0xc6120000 + n)));
+const neverAborted = new AbortController().signal;
+
+t.test("a probe hears who answers or probes, not itself and not answers to other questions", async (t) => {
+  const { fake, announcer } = setUp({
+    links: () => [
+      link,
+      { ...link, index: 8, name: parseInterfaceName("eth0") as InterfaceName, mac: "0a:00:00:00:00:09" },
+    ],
+  });
+  const [held, probed, free, mine] = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"].map(ip) as [
+    Ipv4,
+    Ipv4,
+    Ipv4,
+    Ipv4,
+  ];
+  fake.onSend = ({ targetIp }) => {
+    const [claim] = announcementsOf(theirs, targetIp);
+    if (targetIp === held) fake.inbox.push(encodeArp(claim));
+    if (targetIp === probed) fake.inbox.push(encodeArp(probeOf(theirs, probed)));
+    if (targetIp === mine) fake.inbox.push(encodeArp({ ...claim, senderMac: "0a:00:00:00:00:09" as Mac }));
+    fake.inbox.push(new Uint8Array(3), encodeArp({ ...claim, senderIp: ip("203.0.113.99") }));
+    return arpPacketBytes;
+  };
+  const answers = await announcer.probe(
+    [held, probed, free, mine].map((address) => on(address)),
+    neverAborted,
+  );
+  t.strictSame(
+    [...answers],
+    [
+      [held, theirs],
+      [probed, theirs],
+    ],
+  );
+  const asked = (address: Ipv4) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
+  t.strictSame([held, free].map(asked), [1, 2], "who answered is not asked again, the others are");
+  t.equal(fake.open, 0, "the socket is closed");
+});
+
+t.test("an answer in the last moment of the window still counts", async (t) => {
+  const { fake, announcer } = setUp();
+  let sent = 0;
+  fake.onSend = ({ targetIp }) => {
+    // The second question's answer takes until its wait has begun.
+    if (++sent === 2) setTimeout(() => fake.inbox.push(encodeArp(announcementsOf(theirs, targetIp)[1])), 1);
+    return arpPacketBytes;
+  };
+  t.strictSame([...(await announcer.probe([on(eip)], neverAborted))], [[eip, theirs]]);
+});
+
+t.test("probing that is off, has nothing to ask or no link to ask on gives no answer", async (t) => {
+  const off = setUp({ probeMs: 0 });
+  t.equal((await off.announcer.probe([on(eip)], neverAborted)).size, 0);
+  t.equal(off.fake.sent.length, 0);
+  const { fake, failures, announcer } = setUp({
+    links: () => [link, { ...link, name: parseInterfaceName("tun0") as InterfaceName, mac: "" }],
+  });
+  t.equal((await announcer.probe([], neverAborted)).size, 0);
+  const elsewhere = ["gone0", "tun0"].map((name) => on(eip, parseInterfaceName(name)));
+  t.equal((await announcer.probe(elsewhere, neverAborted)).size, 0);
+  fake.onSend = () => -ENETDOWN;
+  t.equal((await announcer.probe([on(eip)], neverAborted)).size, 0);
+  t.strictSame(failures, ["ENODEV", "ENODEV", "ENETDOWN"]);
+  t.equal(fake.open, 0);
+});
+
+t.test("what others claim is heard, once, and no longer than it is listened to", async (t) => {
+  let links = [link, { ...link, index: 8, name: parseInterfaceName("eth0") as InterfaceName, mac: "" }];
+  const fakes = new Map<number, FakeLink>();
+  const { announcer } = setUp({
+    links: () => links,
+    openSocket: (index) => {
+      const fake = new FakeLink();
+      fake.open = 1;
+      fakes.set(index, fake);
+      return fake;
+    },
+  });
+  const other = ip("203.0.113.11");
+  const hear = () => [...announcer.hear(new Set([net1]))];
+  t.strictSame(hear(), [], "begins to listen");
+  t.strictSame([...fakes.keys()], [link.index], "where it is to, and nowhere else");
+  const push = (...packets: ArpPacket[]) => fakes.get(link.index)?.inbox.push(...packets.map(encodeArp));
+  push(...announcementsOf(theirs, eip), ...announcementsOf(ours, other), probeOf(theirs, other));
+  fakes.get(link.index)?.inbox.splice(1, 0, new Uint8Array(3));
+  t.strictSame(hear(), [[eip, theirs]], "neither its own, nor a question, nor what is no packet");
+  t.strictSame(hear(), []);
+
+  const first = fakes.get(link.index);
+  links = [{ ...link, index: 9 }];
+  t.strictSame(hear(), [], "a link that was made anew is another");
+  t.strictSame([first?.open, fakes.get(9)?.open], [0, 1]);
+  links = [];
+  t.strictSame(hear(), []);
+  t.equal(fakes.get(9)?.open, 0, "a link that is gone is left");
+  links = [link];
+  hear();
+  await announcer.stop();
+  t.equal(fakes.get(link.index)?.open, 0);
+  t.strictSame(hear(), [], "and nothing is opened after the end");
+});
+
+t.test("a probe ends with its signal and with stop", async (t) => {
+  for (const end of ["signal", "stop"] as const) {
+    const { fake, announcer } = setUp({ probeMs: 60_000 });
+    const abort = new AbortController();
+    const probe = announcer.probe([on(eip)], abort.signal);
+    const rejected = t.rejects(probe, { name: "AbortError" });
+    if (end === "signal") abort.abort();
+    else await announcer.stop();
+    await rejected;
+    t.equal(fake.open, 0);
+  }
+});
+
+t.test("announcements go out three times in both forms, while the address is owned", async (t) => {
+  const lost = ip("203.0.113.66");
+  const owned = new Set([eip, lost]);
+  const { fake, announcer } = setUp({ stillOwned: ({ address }) => owned.has(address) });
+  announcer.announce([on(eip), on(lost)]);
+  t.equal(fake.sent.length, 0, "the caller is not held up");
+  await until("the first round", () => fake.sent.length >= 4);
+  owned.delete(lost);
+  await until("all rounds", () => fake.sent.length >= 8);
+  await nextTurn();
+  const [request, reply] = announcementsOf(ours, eip);
+  t.strictSame(fake.sent.slice(0, 4), [request, reply, ...announcementsOf(ours, lost)]);
+  t.strictSame(fake.sent.slice(4), [request, reply, request, reply]);
+  await announcer.stop();
+  t.equal(fake.open, 0);
+});
+
+t.test("announced again, an address begins anew and is not told twice at once", async (t) => {
+  const { fake, announcer } = setUp({ announceAtMs: [0, 10] });
+  const last = ip("203.0.113.200");
+  for (const address of [eip, eip, last]) announcer.announce([on(address)]);
+  const countOf = (address: Ipv4) => fake.sent.filter(({ senderIp }) => senderIp === address).length;
+  await until("both rounds of the last call", () => countOf(last) === 4);
+  t.equal(countOf(eip), 4);
+  await announcer.stop();
+});
+
+t.test("thousands of announcements leave turns to others, and wait for a full queue", async (t) => {
+  const { fake, announcer } = setUp({ announceAtMs: [0] });
+  let refusals = 3;
+  let inThisTurn = 0;
+  let mostInOneTurn = 0;
+  fake.onSend = () => {
+    if (fake.sent.length === 1000 && refusals-- > 0) return -EAGAIN;
+    if (inThisTurn++ === 0) {
+      setImmediate(() => {
+        inThisTurn = 0;
+      });
+    }
+    mostInOneTurn = Math.max(mostInOneTurn, inThisTurn);
+    return arpPacketBytes;
+  };
+  announcer.announce(manyAddresses(5000));
+  await until("all packets", () => fake.sent.length >= 10_000);
+  t.ok(mostInOneTurn <= 512, `${mostInOneTurn} packets in one turn`);
+  t.equal(refusals, -1);
+  t.equal(new Set(fake.sent.map(({ senderIp }) => senderIp)).size, 5000);
+  await announcer.stop();
+});
+
+t.test("a link that goes down, or a socket that cannot be had, is counted and said once", async (t) => {
+  const lines: string[] = [];
+  const log = createLog("info", { version: "test" }, { write: (line) => void lines.push(line) });
+  const { fake, failures, announcer } = setUp({ log });
+  fake.onSend = () => -ENETDOWN;
+  announcer.announce(manyAddresses(1000));
+  await until("three tries", () => failures.length >= 3);
+  t.strictSame(failures, ["ENETDOWN", "ENETDOWN", "ENETDOWN"], "one a round, not one an address");
+  await announcer.stop();
+  t.equal(lines.length, 1);
+  t.match(lines[0], /"link":"net1","code":"ENETDOWN"/);
+
+  const broken = setUp({
+    log,
+    openSocket: () => {
+      throw new Error("no packet socket");
+    },
+  });
+  broken.announcer.announce([on(eip)]);
+  await until("the log line", () => lines.length === 2);
+  t.match(lines[1], "no packet socket");
+  await broken.announcer.stop();
+});
+
+t.test("stop ends what is under way, may be called twice, and nothing goes out after it", async (t) => {
+  const { fake, announcer } = setUp({ announceAtMs: [0, 60_000] });
+  announcer.announce(manyAddresses(2000));
+  await until("a beginning", () => fake.sent.length > 0);
+  await announcer.stop();
+  const { length } = fake.sent;
+  await announcer.stop();
+  announcer.announce([on(eip)]);
+  await nextTurn();
+  t.equal(fake.sent.length, length);
+  t.equal(fake.open, 0);
+});

@@ -1,0 +1,441 @@
+import t from "tap";
+import { canonicalFullSet, contentText } from "../../../../lib/admission/canonical.ts";
+import { gatewayIssues, semanticIssues } from "../../../../lib/admission/semantics.ts";
+import { findClashes } from "../../../../lib/compile/clashes.ts";
+import { type CompileContext, compile } from "../../../../lib/compile/compile.ts";
+import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { InterfaceName, Kind, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
+import type { Gateway, SpecOf } from "../../../../lib/model/schema.ts";
+import { fullSet, type PlainSet, World } from "../../../support/admission.ts";
+
+const quiet: CompileContext = {
+  vpcInterface: "eth0" as InterfaceName,
+  externalInterface: "net1" as InterfaceName,
+  fallbackGateway: undefined,
+  ownAddresses: new Set(),
+  expiredLeases: new Set(),
+  addressConflicts: new Map(),
+  quarantined: new Map(),
+  missingInterfaces: new Set(),
+};
+
+function eip(name: string, host: number, more: Record<string, unknown> = {}) {
+  return { name, address: `203.0.113.${host}/24`, ...more };
+}
+function fip(name: string, eip: string, internalIp = "10.0.1.5") {
+  return { name, eip, internalIp };
+}
+function dnat(name: string, eip: string, externalPort = 80, more: Record<string, unknown> = {}) {
+  const target = "backends" in more ? {} : { internalIp: "10.0.1.7", internalPort: 8080 };
+  return { name, eip, protocol: "tcp", externalPort, ...target, ...more };
+}
+function snat(name: string, eip: string, internalCIDR = "10.0.1.0/24", more: Record<string, unknown> = {}) {
+  return { name, eip, internalCIDR, ...more };
+}
+function route(name: string, destination: string, more: Record<string, unknown> = {}) {
+  return { name, destination, via: "10.0.1.1", ...more };
+}
+
+function desiredOf(...sets: Omit<PlainSet, "generation">[]) {
+  const world = new World();
+  for (const [index, set] of sets.entries()) world.set({ generation: index + 1, ...set });
+  return world.state.desired;
+}
+
+t.test("clashes: the elder stays, the younger is marked", (t) => {
+  const facts = { ownAddresses: new Set(["203.0.113.2", "10.0.0.2"] as Ipv4[]) };
+  const cases: [string, Omit<PlainSet, "generation">[], Record<string, string>][] = [
+    ["two FIPs on one EIP", [{ fips: [fip("a", "e"), fip("b", "e")] }], { "fips/b": "fips/a" }],
+    [
+      "FIP and DNAT on one EIP, at once: the FIP is elder",
+      [{ dnats: [dnat("a", "e")], fips: [fip("b", "e")] }],
+      { "dnats/a": "fips/b" },
+    ],
+    [
+      "FIP and DNAT on one EIP, the DNAT first",
+      [{ dnats: [dnat("a", "e")] }, { dnats: [dnat("a", "e")], fips: [fip("b", "e")] }],
+      { "fips/b": "dnats/a" },
+    ],
+    [
+      "one address twice, whatever the prefix",
+      [{ eips: [eip("a", 10), { name: "b", address: "203.0.113.10/32" }] }],
+      { "eips/b": "eips/a" },
+    ],
+    [
+      "a FIP names the eldest of the DNATs in its way",
+      [
+        { dnats: [dnat("a", "e"), dnat("b", "e", 81)] },
+        { dnats: [dnat("a", "e"), dnat("b", "e", 81)], fips: [fip("c", "e")] },
+      ],
+      { "fips/c": "dnats/a" },
+    ],
+    ["the gateway's own address", [{ eips: [eip("a", 2)] }], { "eips/a": "gateway" }],
+    [
+      "the default gateway's",
+      [{ gateway: { defaultGateway: "203.0.113.1" }, eips: [eip("a", 1)] }],
+      { "eips/a": "gateway" },
+    ],
+    [
+      "network and broadcast",
+      [{ eips: [eip("a", 0), eip("b", 255)] }],
+      { "eips/a": "subnet", "eips/b": "subnet" },
+    ],
+    [
+      "internal IPs that are the gateway's own",
+      [
+        {
+          fips: [fip("a", "e", "10.0.0.2")],
+          dnats: [
+            dnat("b", "f", 1, { internalIp: "10.0.0.2" }),
+            dnat("c", "f", 2, {
+              backends: [
+                { ip: "10.0.0.3", port: 1 },
+                { ip: "10.0.0.2", port: 1 },
+              ],
+            }),
+          ],
+        },
+      ],
+      { "fips/a": "gateway", "dnats/b": "gateway", "dnats/c": "gateway" },
+    ],
+    [
+      "one DNAT identity; other ports and protocols are others",
+      [
+        {
+          dnats: [
+            dnat("a", "e"),
+            dnat("b", "e"),
+            dnat("c", "e", 81),
+            dnat("d", "e", 80, { protocol: "udp" }),
+          ],
+        },
+      ],
+      { "dnats/b": "dnats/a" },
+    ],
+    [
+      "one SNAT identity; other EIPs and CIDRs are others",
+      [
+        {
+          snats: [
+            snat("a", "e"),
+            snat("b", "e", "10.0.1.77/24"),
+            snat("c", "f"),
+            snat("d", "e", "10.0.1.0/25"),
+          ],
+        },
+      ],
+      { "snats/b": "snats/a" },
+    ],
+    [
+      "one destination",
+      [{ routes: [route("a", "10.0.0.0/16"), route("b", "10.0.9.9/16", { interface: "external" })] }],
+      { "routes/b": "routes/a" },
+    ],
+    [
+      "a default Route beside a default gateway",
+      [{ gateway: { defaultGateway: "203.0.113.1" }, routes: [route("a", "0.0.0.0/0")] }],
+      { "routes/a": "gateway" },
+    ],
+    [
+      "a marked object takes nothing from others",
+      [
+        {
+          eips: [eip("a", 2), eip("b", 10), eip("c", 10)],
+          fips: [fip("a", "e", "10.0.0.2"), fip("b", "e"), fip("c", "e")],
+        },
+      ],
+      { "eips/a": "gateway", "eips/c": "eips/b", "fips/a": "gateway", "fips/c": "fips/b" },
+    ],
+    [
+      "SNATs share an EIP with either",
+      [{ fips: [fip("a", "e")], dnats: [dnat("b", "f")], snats: [snat("c", "e"), snat("d", "f")] }],
+      {},
+    ],
+  ];
+  for (const [what, sets, expected] of cases) {
+    const clashes = findClashes(desiredOf(...sets), facts);
+    const found = Object.fromEntries([...clashes].map(([id, clash]) => [id, clash.with]));
+    t.strictSame(found, expected, what);
+  }
+  const fallback = { ...facts, fallbackGateway: "203.0.113.1" as Ipv4 };
+  t.equal(findClashes(desiredOf({ routes: [route("a", "0.0.0.0/0")] }), fallback).size, 1);
+  t.equal(findClashes(desiredOf({ eips: [eip("a", 1)] }), fallback).size, 1);
+  const desired = desiredOf({ eips: [eip("a", 1)], gateway: { defaultGateway: "203.0.113.3" } });
+  t.equal(findClashes(desired, fallback).size, 0, "the desired gateway stands in for the fallback");
+  t.equal(findClashes(desiredOf({ routes: [route("a", "0.0.0.0/0")] }), facts).size, 0);
+  t.end();
+});
+
+t.test("compile", (t) => {
+  t.test("resolves what is in order", (t) => {
+    const desired = desiredOf({
+      gateway: { defaultGateway: "203.0.113.1" },
+      eips: [eip("e1", 10), eip("e2", 11, { interface: "net2" }), eip("e3", 12)],
+      fips: [fip("f1", "e1"), fip("f3", "e3")],
+      dnats: [
+        dnat("d1", "e2"),
+        dnat("d2", "e2", 81, {
+          backends: [
+            { ip: "10.0.1.8", port: 1 },
+            { ip: "10.0.1.9", port: 2 },
+          ],
+        }),
+      ],
+      snats: [snat("s1", "e1", "10.0.0.0/16"), snat("s2", "e2", "10.0.1.0/24", { mapping: "preserve" })],
+      routes: [route("r1", "10.9.0.0/16"), route("r2", "192.0.2.0/24", { interface: "external" })],
+    });
+    const { program, blocked, idle, usedBy } = compile(desired, quiet);
+    t.strictSame(program, {
+      vpcInterface: "eth0",
+      externalInterface: "net1",
+      defaultGateway: "203.0.113.1",
+      eips: [
+        { id: "eips/e1", address: "203.0.113.10", prefixLength: 24, interface: "net1" },
+        { id: "eips/e2", address: "203.0.113.11", prefixLength: 24, interface: "net2" },
+        { id: "eips/e3", address: "203.0.113.12", prefixLength: 24, interface: "net1" },
+      ],
+      fips: [
+        { id: "fips/f1", eip: "203.0.113.10", internalIp: "10.0.1.5", isOutward: true },
+        { id: "fips/f3", eip: "203.0.113.12", internalIp: "10.0.1.5", isOutward: false },
+      ],
+      dnats: [
+        {
+          id: "dnats/d1",
+          eip: "203.0.113.11",
+          protocol: "tcp",
+          externalPort: 80,
+          backends: [{ ip: "10.0.1.7", port: 8080 }],
+        },
+        {
+          id: "dnats/d2",
+          eip: "203.0.113.11",
+          protocol: "tcp",
+          externalPort: 81,
+          backends: [
+            { ip: "10.0.1.8", port: 1 },
+            { ip: "10.0.1.9", port: 2 },
+          ],
+        },
+      ],
+      pools: [
+        {
+          cidr: "10.0.1.0/24",
+          interface: "net2",
+          members: [{ id: "snats/s2", eip: "203.0.113.11", mapping: "preserve" }],
+        },
+        {
+          cidr: "10.0.0.0/16",
+          interface: "net1",
+          members: [{ id: "snats/s1", eip: "203.0.113.10", mapping: "random" }],
+        },
+      ],
+      routes: [
+        { id: "routes/r1", destination: "10.9.0.0/16", via: "10.0.1.1", interface: "eth0" },
+        { id: "routes/r2", destination: "192.0.2.0/24", via: "10.0.1.1", interface: "net1" },
+      ],
+    });
+    t.equal(blocked.size + idle.size, 0);
+    t.strictSame(usedBy.get("e2" as ObjectName), ["snats/s2", "dnats/d1", "dnats/d2"]);
+    t.end();
+  });
+
+  t.test("pools: one for each CIDR and interface, longest prefix first, then by address as a number", (t) => {
+    const desired = desiredOf({
+      eips: [eip("e1", 10), eip("e2", 11), eip("e3", 12, { interface: "net2" })],
+      snats: [
+        snat("a", "e1", "10.0.100.0/24"),
+        snat("b", "e1", "10.0.9.0/24"),
+        snat("c", "e3", "10.0.9.0/24"),
+        snat("d", "e2", "10.0.9.0/24"),
+        snat("e", "e1", "0.0.0.0/0"),
+        snat("f", "e1", "10.0.9.1/32"),
+        snat("g", "e2", "10.0.9.1/32"),
+      ],
+    });
+    const { program, idle } = compile(desired, quiet);
+    t.strictSame(
+      program.pools.map((pool) => [
+        pool.cidr,
+        pool.interface,
+        pool.members.map((member) => member.id).join(),
+      ]),
+      [
+        ["10.0.9.1/32", "net1", "snats/f"],
+        ["10.0.9.0/24", "net1", "snats/b,snats/d"],
+        ["10.0.9.0/24", "net2", "snats/c"],
+        ["10.0.100.0/24", "net1", "snats/a"],
+        ["0.0.0.0/0", "net1", "snats/e"],
+      ],
+    );
+    t.strictSame([...idle], [["snats/g", { reason: "Standby", message: "stands by for snats/f" }]]);
+    t.end();
+  });
+
+  t.test("a /31 serves two, the third stands by", (t) => {
+    const desired = desiredOf({
+      eips: [eip("e1", 10), eip("e2", 11), eip("e3", 12)],
+      snats: ["e1", "e2", "e3"].map((eip) => snat(eip, eip, "10.0.9.0/31")),
+    });
+    const { program, idle } = compile(desired, quiet);
+    t.equal(program.pools[0]?.members.length, 2);
+    t.strictSame([...idle.keys()], ["snats/e3"]);
+    t.end();
+  });
+
+  t.test("no backends is no rule and no fault", (t) => {
+    const desired = desiredOf({ eips: [eip("e1", 10)], dnats: [dnat("d1", "e1", 80, { backends: [] })] });
+    const { program, blocked, idle } = compile(desired, quiet);
+    t.strictSame(program.dnats, []);
+    t.equal(blocked.size, 0);
+    t.equal(idle.get("dnats/d1")?.reason, "NoBackends");
+    t.end();
+  });
+
+  t.test("says of everything else why it stays out", (t) => {
+    const desired = desiredOf({
+      eips: [
+        eip("ok", 10),
+        eip("twice", 10),
+        eip("lapsed", 11),
+        eip("claimed", 12),
+        eip("refused", 13),
+        eip("nowhere", 14, { interface: "net9" }),
+      ],
+      fips: [
+        fip("on-ok", "ok"),
+        fip("second", "ok"),
+        fip("on-twice", "twice"),
+        fip("on-lapsed", "lapsed"),
+        fip("on-claimed", "claimed"),
+        fip("on-refused", "refused"),
+        fip("on-nowhere", "nowhere"),
+        fip("on-none", "none"),
+      ],
+      snats: [snat("bad", "ok"), snat("lapsed", "lapsed")],
+      dnats: [dnat("empty", "void", 80, { backends: [] })],
+      routes: [route("out", "10.7.0.0/16", { interface: "external" }), route("in", "10.8.0.0/16")],
+    });
+    const { program, blocked } = compile(desired, {
+      ...quiet,
+      expiredLeases: new Set(["lapsed"] as ObjectName[]),
+      addressConflicts: new Map([["203.0.113.12" as Ipv4, "02:00:00:00:00:01"]]),
+      quarantined: new Map<ObjectId, string>([
+        ["eips/refused", "RTNETLINK answers: no"],
+        ["snats/bad", "nft: no"],
+      ]),
+      missingInterfaces: new Set(["net9", "eth0"] as InterfaceName[]),
+    });
+    const said = Object.fromEntries(
+      [...blocked].map(([id, block]) => [id, `${block.isAccepted} ${block.reason}`]),
+    );
+    t.strictSame(said, {
+      "eips/twice": "false Conflict",
+      "eips/lapsed": "true LeaseExpired",
+      "eips/claimed": "true AddressConflict",
+      "eips/refused": "true Quarantined",
+      "eips/nowhere": "true InterfaceNotFound",
+      "fips/second": "false Conflict",
+      "fips/on-twice": "true EipNotReady",
+      "fips/on-lapsed": "true LeaseExpired",
+      "fips/on-claimed": "true EipNotReady",
+      "fips/on-refused": "true EipNotReady",
+      "fips/on-nowhere": "true EipNotReady",
+      "fips/on-none": "true EipNotFound",
+      "snats/bad": "true Quarantined",
+      "snats/lapsed": "true LeaseExpired",
+      "dnats/empty": "true EipNotFound",
+      "routes/in": "true InterfaceNotFound",
+    });
+    t.strictSame(
+      program.fips.map((fip) => fip.id),
+      ["fips/on-ok"],
+    );
+    t.strictSame(
+      program.routes.map((route) => route.id),
+      ["routes/out"],
+    );
+    t.match(blocked.get("eips/claimed")?.message, /02:00:00:00:00:01/);
+    t.match(blocked.get("fips/on-claimed")?.message, /02:00:00:00:00:01/);
+    t.equal(blocked.get("snats/bad")?.message, "nft: no");
+    t.end();
+  });
+
+  t.test("the eldest FIP that is programmed leads outwards", (t) => {
+    const desired = desiredOf({
+      eips: [eip("e1", 10), eip("e2", 11)],
+      fips: [fip("f1", "e1"), fip("f2", "e2")],
+    });
+    const context = { ...quiet, quarantined: new Map<ObjectId, string>([["fips/f1", "no"]]) };
+    t.strictSame(compile(desired, context).program.fips, [
+      { id: "fips/f2", eip: "203.0.113.11", internalIp: "10.0.1.5", isOutward: true },
+    ]);
+    t.end();
+  });
+  t.end();
+});
+
+t.test("semantics: what no gateway could program", (t) => {
+  const cases: [Kind, Record<string, unknown>, string[]][] = [
+    ["eip", eip("e", 10), []],
+    ["eip", eip("e", 255), []],
+    ["eip", { name: "e", address: "127.0.0.1/8" }, ["/address"]],
+    ["eip", { name: "e", address: "239.1.1.1/24" }, ["/address"]],
+    ["eip", { name: "e", address: "203.0.113.1/0" }, ["/address"]],
+    ["fip", fip("f", "e"), []],
+    ["fip", fip("f", "e", "127.9.9.9"), ["/internalIp"]],
+    ["fip", fip("f", "e", "0.0.0.0"), ["/internalIp"]],
+    ["fip", fip("f", "e", "255.255.255.255"), ["/internalIp"]],
+    ["fip", fip("f", "e", "224.0.0.5"), ["/internalIp"]],
+    ["fip", fip("f", "e", "240.0.0.1"), ["/internalIp"]],
+    ["snat", snat("s", "e", "0.0.0.0/0"), []],
+    ["snat", snat("s", "e", "225.0.0.0/1"), []],
+    ["snat", snat("s", "e", "127.0.0.0/7"), []],
+    ["snat", snat("s", "e", "127.0.0.0/8"), ["/internalCIDR"]],
+    ["snat", snat("s", "e", "0.1.0.0/16"), ["/internalCIDR"]],
+    ["snat", snat("s", "e", "224.0.0.0/3"), ["/internalCIDR"]],
+    ["dnat", dnat("d", "e"), []],
+    ["dnat", dnat("d", "e", 80, { backends: [] }), []],
+    ["dnat", dnat("d", "e", 80, { internalIp: undefined, internalPort: undefined }), ["/internalIp"]],
+    ["dnat", dnat("d", "e", 80, { internalPort: undefined }), ["/internalPort"]],
+    ["dnat", dnat("d", "e", 80, { internalIp: undefined }), ["/internalIp"]],
+    ["dnat", dnat("d", "e", 80, { internalIp: "127.0.0.1" }), ["/internalIp"]],
+    ["dnat", { ...dnat("d", "e"), backends: [] }, ["/backends"]],
+    [
+      "dnat",
+      dnat("d", "e", 80, {
+        backends: [
+          { ip: "10.0.0.1", port: 1 },
+          { ip: "10.0.0.1", port: 2 },
+          { ip: "10.0.0.1", port: 1 },
+          { ip: "127.0.0.1", port: 1 },
+        ],
+      }),
+      ["/backends/2", "/backends/3/ip"],
+    ],
+    ["route", route("r", "0.0.0.0/0"), []],
+    ["route", route("r", "127.0.0.0/16", { via: "224.0.0.1" }), ["/destination", "/via"]],
+  ];
+  for (const [kind, spec, expected] of cases) {
+    const pointers = semanticIssues(kind, spec as unknown as SpecOf[Kind]).map((issue) => issue.pointer);
+    t.strictSame(pointers, expected, JSON.stringify(spec));
+  }
+  t.strictSame(gatewayIssues({ defaultGateway: "0.0.0.0" } as Gateway).length, 1);
+  t.strictSame(gatewayIssues({}), []);
+  t.end();
+});
+
+t.test("the content of a set does not depend on order, keys or host bits, and does on all else", (t) => {
+  const text = (set: Omit<PlainSet, "generation">) =>
+    contentText(canonicalFullSet(fullSet({ generation: 1, ...set })));
+  const base = text({ eips: [eip("a", 1), eip("b", 2)], routes: [route("r", "10.0.0.0/16")] });
+  const same = {
+    routes: [{ via: "10.0.1.1", destination: "10.0.5.5/16", name: "r" }],
+    eips: [eip("b", 2), eip("a", 1)],
+    gateway: {},
+  };
+  t.equal(text(same), base);
+  t.not(text({ ...same, gateway: { defaultGateway: "203.0.113.1" } }), base);
+  t.not(text({ ...same, eips: [eip("b", 2), eip("a", 1, { uid: "u" })] }), base);
+  t.not(text({ ...same, eips: [eip("b", 2), eip("a", 3)] }), base);
+  t.end();
+});
