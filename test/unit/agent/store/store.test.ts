@@ -80,7 +80,7 @@ t.test("a second opener is told, whether in this process or another", async (t) 
   const store = await openAt(directory);
   await t.rejects(openAt(directory), { code: "already-running" });
   await store.close();
-  const module = join(import.meta.dirname, "../../agent/store/directory.ts");
+  const module = join(import.meta.dirname, "../../../../agent/store/directory.ts");
   const holder = spawn(
     process.execPath,
     [
