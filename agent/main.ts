@@ -17,6 +17,7 @@ import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { openCommitJournal } from "./kernel/nftables/journal.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
+import { toOldDataplane } from "./kernel/old-dataplane.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
@@ -73,7 +74,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
   const commits = openCommitJournal();
-  const dataplane = openDataplane(commands, ruleNetlink, commits, config);
+  const dataplane = toOldDataplane(openDataplane(commands, ruleNetlink, commits, config));
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
   stop.push(async () => {

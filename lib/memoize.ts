@@ -70,3 +70,45 @@ export function isSameMap<K, V>(one: ReadonlyMap<K, V>, other: ReadonlyMap<K, V>
   for (const [key, value] of one) if (other.get(key) !== value || !other.has(key)) return false;
   return true;
 }
+
+/** How a set of functions remembers its answers; {@link noMemory} takes the layer away. For pure functions over immutable values alone. */
+export interface Memoizer {
+  /** By the identity of one argument, for as long as that lives. */
+  byKey<Key extends object, Answer>(compute: (key: Key) => Answer): (key: Key) => Answer;
+  byKeyChunked<Key extends object, Answer>(
+    compute: (key: Key) => Chunked<Answer>,
+  ): (key: Key) => Chunked<Answer>;
+  /** The last answer alone, by the identity of all arguments. */
+  last<Arguments extends readonly unknown[], Answer>(
+    compute: (...given: Arguments) => Answer,
+  ): (...given: Arguments) => Answer;
+}
+
+export const memory: Memoizer = {
+  byKey(compute) {
+    const answers = new WeakMap<Parameters<typeof compute>[0], { answer: ReturnType<typeof compute> }>();
+    return (key) => {
+      const { answer } = answers.get(key) ?? { answer: compute(key) };
+      answers.set(key, { answer });
+      return answer;
+    };
+  },
+  byKeyChunked(compute) {
+    const answers = new WeakMap();
+    return function* (key) {
+      const known = answers.get(key);
+      if (known !== undefined) return known.answer;
+      const answer = yield* compute(key);
+      answers.set(key, { answer });
+      return answer;
+    };
+  },
+  last: (compute) => memoizeLast(compute),
+};
+
+/** Computes every answer anew. */
+export const noMemory: Memoizer = {
+  byKey: (compute) => compute,
+  byKeyChunked: (compute) => compute,
+  last: (compute) => compute,
+};

@@ -1,13 +1,15 @@
 /** Opens the dataplane that the settings ask for. */
 import { GatewayError } from "../../lib/model/errors.ts";
+import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
+import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
 import type { Config } from "../config.ts";
 import type { Dataplane } from "./drivers.ts";
-import { createIptablesDataplane } from "./iptables/dataplane.ts";
+import { createIptablesDriver } from "./iptables/driver.ts";
 import { readLegacyDigest } from "./iptables/legacy-digest.ts";
 import { removeByHandle } from "./iptables/remove-by-handle.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
-import { createNftablesDataplane } from "./nftables/dataplane.ts";
+import { createNftablesDriver } from "./nftables/driver.ts";
 import type { CommitJournal } from "./nftables/journal.ts";
 import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
@@ -22,8 +24,11 @@ export function openDataplane(
   journal: CommitJournal,
   { dataplane, iptablesVariant }: Pick<Config, "dataplane" | "iptablesVariant">,
 ): Dataplane {
-  if (dataplane === "nftables") return createNftablesDataplane({ netlink: nftables, run, journal });
-  return createIptablesDataplane({
+  if (dataplane === "nftables") {
+    const driver = createNftablesDriver({ netlink: nftables, run, journal });
+    return { driver, planner: createNftablesPlanner() };
+  }
+  const driver = createIptablesDriver({
     run,
     journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
@@ -35,4 +40,5 @@ export function openDataplane(
       return choice.variant;
     },
   });
+  return { driver, planner: createIptablesPlanner() };
 }

@@ -4,70 +4,59 @@
  * was cut short throws too, so that an unreadable table is never taken for an empty one.
  */
 
-import type { Chunked } from "../../lib/chunked.ts";
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import type { Change } from "../../lib/model/change.ts";
+import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
-import type { InterfaceName, ObjectId } from "../../lib/model/names.ts";
+import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import type { Program } from "../../lib/model/program.ts";
 import type { AddressStep } from "../../lib/plan/network/addresses.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
+import type { RulesPlanner } from "../../lib/plan/rules-planner.ts";
 
-/** Whether traffic from the VPC to the outside is held back. */
-export type GateState = "open" | "closed";
-
-/**
- * What a dataplane would do to its rules. `steps` is the driver's own payload, opaque to the reconciler;
- * `changes` says the same for people, and is empty exactly where `steps` has nothing to do.
- */
-export interface RulePlan<Steps = unknown> {
-  readonly changes: readonly Change[];
-  readonly steps: Steps;
-}
-
-/** Rules of one kind of dataplane: iptables in its two variants, or nftables. Gate and guard included. */
-export interface Dataplane<Observed = unknown, Steps = unknown> {
+/** Reads and writes the rules of one dataplane; decides nothing. Guard and gate included. */
+export interface RulesDriver<Observed = unknown, Payload = unknown> {
   readonly backend: "iptables-nft" | "iptables-legacy" | "nftables";
+  /** Calls at the same time share one reading: the later one waits for it, and reads only what changed since. */
   observe(signal: AbortSignal): Promise<Observed>;
-  /** True where an owned chain, table or map holds anything of an object: first contact asks. Gate and guard do not count. */
-  holdsRules(observed: Observed): boolean;
-  /** The IPs on this gateway that owned rules name as EIP: they belong to the agent whatever the ledger says. */
-  eipsIn(observed: Observed): ReadonlySet<Ipv4>;
-  isGateClosed(observed: Observed): boolean;
-  /** True where no owned chain, table or map holds any rule, the fixed frame included: a fresh namespace. Gate and guard do not count. */
-  isPristine(observed: Observed): boolean;
-  /** How many owned rules or elements were read. */
-  countRules(observed: Observed): number;
-  /** Rules that are not the agent's and name `address`, in the words of the tool. */
-  foreignRulesNaming(observed: Observed, address: Ipv4): readonly string[];
-  /** Pure. Rules, hooks, guard and the gate as asked; on what it made, it plans nothing. */
-  plan(program: Program, observed: Observed, gate: GateState): RulePlan<Steps>;
-  /** The same, in parts. */
-  planChunked(program: Program, observed: Observed, gate: GateState): Chunked<RulePlan<Steps>>;
-  /** One transaction a table. Throws `rules-refused` where the kernel refused it: then nothing of that table was changed. */
-  apply(plan: RulePlan<Steps>, signal: AbortSignal): Promise<void>;
-  /** Pure. What the program asks for and `observed` lacks, by object, in readable words. Objects wholly there are absent. */
-  missing(program: Program, observed: Observed): ReadonlyMap<ObjectId, string>;
-  /** Present where the kernel can prove that nobody changed the rules. */
-  readonly shortcut?: IncrementalRules<Observed, Steps>;
+  /**
+   * Takes the payload's transactions one after the other; each once begun is finished. Throws where nobody knows what became
+   * of one.
+   *
+   * @param isRetry an earlier attempt at the same was raced or refused: iptables then leaves all to the tools, which need no
+   *   pause of other writers
+   */
+  write(payload: Payload, signal: AbortSignal, isRetry?: boolean): Promise<WriteOutcome<Payload>>;
+  /** Present where the kernel can prove that nobody else changed the rules. */
+  readonly incremental?: IncrementalRules<Observed>;
 }
+
+export type WriteOutcome<Payload = unknown> =
+  | { readonly kind: "done" }
+  /** Another writer came between; nothing of that transaction was applied: read, plan and try again. */
+  | { readonly kind: "raced"; readonly error: GatewayError }
+  /**
+   * The kernel refused a transaction (`rules-refused`, or what the tool said): nothing of it was applied. `transaction` is that
+   * one, where another writer may have caused the refusal: one that a new plan includes unchanged is final. Absent: it is final.
+   */
+  | { readonly kind: "refused"; readonly error: GatewayError; readonly transaction?: Payload };
 
 /** What makes the change of a few objects cheap among many. */
-export interface IncrementalRules<Observed = unknown, Steps = unknown> {
+export interface IncrementalRules<Observed = unknown> {
   /** The last reading, where it is proved to be true still; `undefined` where only another reading can tell. */
-  current(signal: AbortSignal): Promise<Observed | undefined>;
-  /** The last reading to plan a part on, where it is proved to be true still or {@link readBack} will prove that it was. */
+  verified(signal: AbortSignal): Promise<Observed | undefined>;
+  /** The last reading to plan a part on, where it is proved to be true still or {@link verify} will prove that it was. */
   base(signal: AbortSignal): Promise<Observed | undefined>;
-  /**
-   * Pure. From one part of a program to another, both without pools, where no rule outside of them depends on theirs. What
-   * else the kernel holds is not looked at; on what the plan made, it plans nothing.
-   */
-  planPart(from: Program, to: Program, observed: Observed): RulePlan<Steps>;
-  /** What is there after what was applied to {@link base}; `undefined` where anything else was changed besides. */
-  readBack(signal: AbortSignal): Promise<Observed | undefined>;
+  /** What is there after what was written to {@link base}; `undefined` where anything else was changed besides. */
+  verify(signal: AbortSignal): Promise<Observed | undefined>;
+}
+
+/** The rules of one kind: iptables in its two variants, or nftables. */
+export interface Dataplane<Observed = unknown, Payload = unknown> {
+  readonly driver: RulesDriver<Observed, Payload>;
+  readonly planner: RulesPlanner<Observed, Payload>;
 }
 
 /** Another dataplane that may have served in this namespace. */

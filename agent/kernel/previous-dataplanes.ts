@@ -11,12 +11,15 @@ import { tableName } from "../../lib/nftables/maps.ts";
 import { wantedNothing } from "../../lib/plan/iptables/layout.ts";
 import { holdsObjects } from "../../lib/plan/iptables/owned.ts";
 import { planTable } from "../../lib/plan/iptables/table.ts";
-import type { Dataplane, PreviousDataplane } from "./drivers.ts";
+import type { PreviousDataplane, RulesDriver } from "./drivers.ts";
 import { restore, save, type Variant } from "./iptables/tools.ts";
 import { firstLines, type Run } from "./run.ts";
 
 /** The dataplanes that may have served before `backend`. */
-export function previousDataplanesOf(backend: Dataplane["backend"], run: Run): readonly PreviousDataplane[] {
+export function previousDataplanesOf(
+  backend: RulesDriver["backend"],
+  run: Run,
+): readonly PreviousDataplane[] {
   switch (backend) {
     case "nftables":
       return [iptablesPredecessor("nft", run), iptablesPredecessor("legacy", run)];

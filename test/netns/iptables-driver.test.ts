@@ -1,10 +1,8 @@
 /** The iptables dataplane against the kernel, in both variants, each in a namespace of its own. */
 import t from "tap";
-import type { GateState } from "../../agent/kernel/drivers.ts";
-import { createIptablesDataplane } from "../../agent/kernel/iptables/dataplane.ts";
+import type { IptablesDriverOptions } from "../../agent/kernel/iptables/driver.ts";
 import { readLegacyDigest } from "../../agent/kernel/iptables/legacy-digest.ts";
 import { removeByHandle } from "../../agent/kernel/iptables/remove-by-handle.ts";
-import type { RulesetOptions } from "../../agent/kernel/iptables/ruleset.ts";
 import { listChain, type Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
@@ -16,10 +14,12 @@ import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
 import { editsByHandle, editsByTool } from "../../lib/plan/iptables/chain.ts";
 import { wantedNat } from "../../lib/plan/iptables/layout.ts";
 import { planTable } from "../../lib/plan/iptables/table.ts";
+import type { GateState } from "../../lib/plan/rules-planner.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";
 import { enterNftNamespace } from "../support/nft-namespace.ts";
+import { iptablesRules } from "../support/rules.ts";
 
 const signal = new AbortController().signal;
 
@@ -27,16 +27,16 @@ const signal = new AbortController().signal;
 class Lab {
   readonly run: Run;
   readonly variant: Variant;
-  readonly dataplane: ReturnType<typeof createIptablesDataplane>;
+  readonly dataplane: ReturnType<typeof iptablesRules>;
   readonly forks: string[] = [];
 
-  constructor(namespace: string, variant: Variant, options: Partial<RulesetOptions> = {}) {
+  constructor(namespace: string, variant: Variant, options: Partial<IptablesDriverOptions> = {}) {
     this.variant = variant;
     this.run = createRun({
       prefix: inNamespace(namespace, []),
       onStart: (command) => this.forks.push(command),
     });
-    this.dataplane = createIptablesDataplane({ run: this.run, variant, ...options });
+    this.dataplane = iptablesRules({ run: this.run, variant, ...options });
   }
 
   observe() {
@@ -50,7 +50,7 @@ class Lab {
     const after = await this.observe();
     const again = this.dataplane.plan(program, after, gate);
     if (again.changes.length > 0) throw new Error(`not converged: ${JSON.stringify(again.changes)}`);
-    const missing = this.dataplane.missing(program, after);
+    const missing = this.dataplane.planner.missing(program, after);
     if (missing.size > 0) throw new Error(`missing: ${JSON.stringify([...missing])}`);
     return plan.changes.map(({ text }) => text);
   }
@@ -193,9 +193,9 @@ for (const variant of ["nft", "legacy"] as const) {
 
     await t.test("from nothing to the layout, line by line", async (t) => {
       const empty = await lab.observe();
-      t.ok(lab.dataplane.isPristine(empty));
-      t.notOk(lab.dataplane.holdsRules(empty));
-      t.notOk(lab.dataplane.isGateClosed(empty));
+      t.ok(lab.dataplane.planner.isPristine(empty));
+      t.notOk(lab.dataplane.planner.holdsObjects(empty));
+      t.notOk(lab.dataplane.planner.isGateClosed(empty));
       t.equal((await lab.run(["iptables-legacy-save"])).stdout, "", "looking made no table");
       t.equal((await lab.run(["nft", "list", "ruleset"])).stdout, "", "of neither variant");
 
@@ -206,8 +206,8 @@ for (const variant of ["nft", "legacy"] as const) {
         "-A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1",
       ]);
       const seen = await lab.observe();
-      t.ok(lab.dataplane.holdsRules(seen));
-      t.equal(lab.dataplane.eipsIn(seen).size, 9);
+      t.ok(lab.dataplane.planner.holdsObjects(seen));
+      t.equal(lab.dataplane.planner.eipsNamed(seen).size, 9);
       t.same(await chooseVariant(lab.run, "auto", signal), { kind: "chosen", variant });
     });
 
@@ -222,7 +222,7 @@ for (const variant of ["nft", "legacy"] as const) {
         "-D EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.1.9",
         "-D EXCLUSIVE_SNAT -s 10.0.1.9/32 -j SNAT --to-source 203.0.113.1",
       ]);
-      t.notOk(lab.dataplane.holdsRules(await lab.observe()));
+      t.notOk(lab.dataplane.planner.holdsObjects(await lab.observe()));
     });
 
     await t.test("drift is repaired, what others own stays", async (t) => {
@@ -248,7 +248,7 @@ for (const variant of ["nft", "legacy"] as const) {
         "-t mangle -F VPC_MARK",
       ];
       for (const act of meddling) await lab.iptables(act);
-      t.ok(lab.dataplane.missing(full, await lab.observe()).size > 0);
+      t.ok(lab.dataplane.planner.missing(full, await lab.observe()).size > 0);
       await lab.converge(full);
       const nat = await lab.lines("nat");
       t.same(nat.filter((line) => !/192\.0\.2|ours|OTHERS/.test(line)).sort(), fullLayout.toSorted());
@@ -256,7 +256,7 @@ for (const variant of ["nft", "legacy"] as const) {
       t.equal((await lab.lines("nat", "PREROUTING")).length, 2);
       t.equal((await lab.lines("nat", "POSTROUTING")).length, 2);
       t.same(await lab.lines("mangle", "FORWARD"), ["-A FORWARD -d 192.0.2.2/32 -j ACCEPT"]);
-      t.same(lab.dataplane.foreignRulesNaming(await lab.observe(), ip("203.0.113.1")), [
+      t.same(lab.dataplane.planner.foreignRulesNaming(await lab.observe(), ip("203.0.113.1")), [
         "-t nat -A OTHERS -d 203.0.113.1/32 -j RETURN",
       ]);
       for (const rule of ["-t nat -F OTHERS", "-t nat -X OTHERS", "-t mangle -F FORWARD"])
@@ -321,7 +321,7 @@ for (const variant of ["nft", "legacy"] as const) {
 
     await t.test("the gate closes and opens; the guard survives a flush of nat", async (t) => {
       await lab.converge(full, "closed");
-      t.ok(lab.dataplane.isGateClosed(await lab.observe()));
+      t.ok(lab.dataplane.planner.isGateClosed(await lab.observe()));
       const barrier = async () =>
         variant === "nft"
           ? (await lab.run(["nft", "list", "ruleset"])).stdout.match(/ natgw_(gate|guard)/g)
@@ -341,19 +341,19 @@ for (const variant of ["nft", "legacy"] as const) {
       const opening = lab.dataplane.plan(full, await lab.observe(), "open");
       t.equal(opening.changes.at(-1)?.subsystem, "gate");
       await lab.converge(full, "open");
-      t.notOk(lab.dataplane.isGateClosed(await lab.observe()));
+      t.notOk(lab.dataplane.planner.isGateClosed(await lab.observe()));
       t.same(await barrier(), [" natgw_guard"]);
 
       await lab.iptables("-t nat -F");
       t.same(await barrier(), [" natgw_guard"]);
-      t.equal(lab.dataplane.missing(full, await lab.observe()).size, full.eips.length + 2 + 3 + 7);
+      t.equal(lab.dataplane.planner.missing(full, await lab.observe()).size, full.eips.length + 2 + 3 + 7);
       await lab.converge(full);
     });
 
     await t.test("what the kernel refuses is refused whole, with its words", async (t) => {
       await lab.converge(emptyProgram);
       const misspelt = "-A DNAT_FILTER -j SNAT --to-source 203.0.113.1"; // SNAT is not for PREROUTING
-      const refusing = createIptablesDataplane({
+      const refusing = iptablesRules({
         variant,
         run: (argv, options = {}) =>
           lab.run(argv, {
@@ -363,7 +363,7 @@ for (const variant of ["nft", "legacy"] as const) {
       });
       const plan = refusing.plan(only(fip(1, "10.0.1.5")), await lab.observe(), "open");
       await t.rejects(refusing.apply(plan, signal), { code: "rules-refused", message: /line [0-9]+/ });
-      t.notOk(lab.dataplane.holdsRules(await lab.observe()), "nothing of it was applied");
+      t.notOk(lab.dataplane.planner.holdsObjects(await lab.observe()), "nothing of it was applied");
     });
 
     await t.test("a chain's own listing says what the dump of all says", async (t) => {
@@ -378,7 +378,7 @@ for (const variant of ["nft", "legacy"] as const) {
     await t.test("a dump cut short throws", async (t) => {
       await lab.converge(full);
       for (const share of [0.2, 0.5, 0.9]) {
-        const cutting = createIptablesDataplane({
+        const cutting = iptablesRules({
           variant,
           run: async (argv, options) => {
             const output = await lab.run(argv, options);
@@ -397,7 +397,7 @@ t.test("nft: of rules that others touched only their chains are read, of anythin
   const forks: string[] = [];
   const run = createRun({ onStart: (command) => forks.push(command) });
   const byHand = createRun();
-  const dataplane = createIptablesDataplane({
+  const dataplane = iptablesRules({
     run,
     variant: "nft",
     journal,
@@ -412,7 +412,7 @@ t.test("nft: of rules that others touched only their chains are read, of anythin
     forks.length = 0;
     const { rules, barrier } = await dataplane.observe(signal);
     const found = [...forks];
-    const all = await createIptablesDataplane({ run: byHand, variant: "nft" }).observe(signal);
+    const all = await iptablesRules({ run: byHand, variant: "nft" }).observe(signal);
     t.same(textsOf(rules), textsOf(all.rules), commands.join());
     t.same(barrier, all.barrier);
     return found;

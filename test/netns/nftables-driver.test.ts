@@ -1,9 +1,7 @@
 /** The nftables dataplane against the kernel: this process moves into a gateway's namespace, hosts around it make traffic. */
 import t, { type Test } from "tap";
-import type { GateState, RulePlan } from "../../agent/kernel/drivers.ts";
 import { type ConversingConnection, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { createNftablesDataplane, type NftablesSteps } from "../../agent/kernel/nftables/dataplane.ts";
 import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { readTable, visitElements } from "../../agent/kernel/nftables/read.ts";
 import { createRun } from "../../agent/kernel/run.ts";
@@ -15,12 +13,16 @@ import { encodeGet } from "../../lib/nftables/encode-elements.ts";
 import { frameLines } from "../../lib/nftables/frame-lines.ts";
 import type { MapName } from "../../lib/nftables/maps.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
+import { countersByObject } from "../../lib/plan/nftables/counters.ts";
 import { wantedTable } from "../../lib/plan/nftables/layout.ts";
+import type { NftablesPayload } from "../../lib/plan/nftables/payload.ts";
+import type { GateState, RulesPlan } from "../../lib/plan/rules-planner.ts";
 import { emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { Host } from "../support/host.ts";
 import { Lab, labAddresses, podAddress } from "../support/lab.ts";
 import { sweep, testName } from "../support/namespaces.ts";
+import { nftablesRules } from "../support/rules.ts";
 import { run } from "../support/run.ts";
 import { outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
 
@@ -70,7 +72,7 @@ const netlink = openNetlink(12, {
 });
 const forks = createRun({ onStart: () => cost.forks++ });
 const journal = openCommitJournal();
-const dataplane = createNftablesDataplane({ netlink, run: forks, journal });
+const dataplane = nftablesRules({ netlink, run: forks, journal });
 
 /** As an operator's hand. */
 async function nft(input: string): Promise<string> {
@@ -86,12 +88,12 @@ async function converge(program: Program, gate: GateState = "open"): Promise<rea
 
 /** By what is remembered, and by a reading of somebody who remembers nothing. */
 async function expectConverged(program: Program, gate: GateState = "open"): Promise<void> {
-  const stranger = createNftablesDataplane({ netlink, run: forks });
+  const stranger = nftablesRules({ netlink, run: forks });
   for (const reader of [dataplane, stranger]) {
     const observed = await reader.observe(signal);
     const { changes } = reader.plan(program, observed, gate);
     if (changes.length > 0) throw new Error(`not converged: ${JSON.stringify(changes)}`);
-    const missing = reader.missing(program, observed);
+    const missing = reader.planner.missing(program, observed);
     if (missing.size > 0) throw new Error(`missing: ${JSON.stringify([...missing])}`);
   }
 }
@@ -146,15 +148,15 @@ const full: Program = {
 
 t.test("a fresh namespace is pristine; the gate closes and opens; the guard stays", async (t) => {
   const fresh = await dataplane.observe(signal);
-  t.ok(dataplane.isPristine(fresh));
-  t.notOk(dataplane.holdsRules(fresh));
-  t.notOk(dataplane.isGateClosed(fresh));
+  t.ok(dataplane.planner.isPristine(fresh));
+  t.notOk(dataplane.planner.holdsObjects(fresh));
+  t.notOk(dataplane.planner.isGateClosed(fresh));
   const changes = await converge(emptyProgram, "closed");
   t.match(changes, [/guard/, /gate/, "add table ip natgw"]);
   const closed = await dataplane.observe(signal);
-  t.ok(dataplane.isGateClosed(closed));
-  t.notOk(dataplane.isPristine(closed));
-  t.notOk(dataplane.holdsRules(closed));
+  t.ok(dataplane.planner.isGateClosed(closed));
+  t.notOk(dataplane.planner.isPristine(closed));
+  t.notOk(dataplane.planner.holdsObjects(closed));
   t.ok(await pod2.hearsNothing(outsideTcp), "the gate holds back");
   const opened = await converge(emptyProgram, "open");
   t.equal(opened.length, 1);
@@ -216,8 +218,8 @@ t.test("from nothing to everything, and the traffic goes as the program says", a
   t.ok(changes.includes("add ip natgw fip_in { 203.0.113.10 : 10.0.1.5 }"));
   t.ok(changes.includes("add ip natgw dnat_n { 203.0.113.11 . udp . 5353 . 0-32767 : 10.0.1.5 . 53 }"));
   const observed = await dataplane.observe(signal);
-  t.same([...dataplane.eipsIn(observed)].sort(), full.eips.map(({ address }) => address).sort());
-  t.equal(dataplane.countRules(observed), changes.length + 8);
+  t.same([...dataplane.planner.eipsNamed(observed)].sort(), full.eips.map(({ address }) => address).sort());
+  t.equal(dataplane.planner.countRules(observed), changes.length + 8);
 
   const asked = [
     [outside, tcp("203.0.113.10"), "pod1", labAddresses.outside],
@@ -255,13 +257,13 @@ t.test(
 );
 
 t.test("backends take even shares; counters count flows by object", async (t) => {
-  const before = await dataplane.counters(full, signal);
+  const before = countersByObject(full, await dataplane.driver.readCounters(signal));
   await outside.flood(udp("203.0.113.11", 5353), 400);
   const counts: number[] = [];
   await visitElements(netlink, "dnat_n", (_key, _value, { packets }) => counts.push(packets), signal);
   t.equal(counts.length, 2);
   for (const count of counts) t.ok(count > 130 && count < 270, `${counts}`);
-  const after = await dataplane.counters(full, signal);
+  const after = countersByObject(full, await dataplane.driver.readCounters(signal));
   const flows = (id: "dnats/dns" | "fips/f10") =>
     (after.get(id)?.packets ?? 0) - (before.get(id)?.packets ?? 0);
   t.ok(flows("dnats/dns") > 380, "but for those whose ports a flow before them had");
@@ -338,7 +340,7 @@ t.test("what others do to the table is seen and undone, in one pass", async (t) 
     );
     t.ok(done, input);
     const observed = await dataplane.observe(signal);
-    t.equal(dataplane.missing(full, observed).size, missing, `missing after ${input}`);
+    t.equal(dataplane.planner.missing(full, observed).size, missing, `missing after ${input}`);
     t.equal((await converge(full)).length, changes, `changes after ${input}`);
   }
   t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
@@ -350,7 +352,7 @@ t.test("of elements that others touched only these are read, of the rest of the 
     Object.assign(cost, { sends: 0, forks: 0 });
     const observed = await dataplane.observe(signal);
     const { sends, forks } = cost;
-    const stranger = createNftablesDataplane({ netlink, run: createRun() });
+    const stranger = nftablesRules({ netlink, run: createRun() });
     const { table, foreign } = await stranger.observe(signal);
     t.same(observed.table, table, input);
     t.same(observed.foreign, foreign, input);
@@ -404,7 +406,7 @@ t.test("another writer between plan and commit is never overwritten unseen", asy
 t.test("a refused transaction changes nothing and names the element", async (t) => {
   const observed = await dataplane.observe(signal);
   const plan = dataplane.plan({ ...full, fips: [fip(10, pod2Ip)] }, observed, "open");
-  const [step] = plan.steps.steps;
+  const [step] = plan.payload.steps;
   if (step?.kind !== "table") throw new Error("not the step that was expected");
   const add = {
     ...step.transaction.add,
@@ -413,9 +415,9 @@ t.test("a refused transaction changes nothing and names the element", async (t) 
       ["10.7.0.5-10.7.0.20 . 0.9.0.0-0.9.0.15", "203.0.113.11"],
     ]),
   };
-  const bad: RulePlan<NftablesSteps> = {
+  const bad: RulesPlan<NftablesPayload> = {
     changes: plan.changes,
-    steps: { ...plan.steps, steps: [{ kind: "table", transaction: { ...step.transaction, add } }] },
+    payload: { ...plan.payload, steps: [{ kind: "table", transaction: { ...step.transaction, add } }] },
   };
   await t.rejects(dataplane.apply(bad, signal), {
     code: "rules-refused",
@@ -431,13 +433,13 @@ t.test("rules of others are listed, by the address that they name", async (t) =>
     chain forward { type filter hook forward priority 10; ip daddr 203.0.113.10 accept; ip daddr 203.0.113.101 accept; }
   }`);
   await run("iptables-nft", ["-t", "nat", "-A", "POSTROUTING", "-s", "203.0.113.10", "-j", "RETURN"]);
-  const found = dataplane.foreignRulesNaming(await dataplane.observe(signal), ip("203.0.113.10"));
+  const found = dataplane.planner.foreignRulesNaming(await dataplane.observe(signal), ip("203.0.113.10"));
   t.match(found.toSorted(), [
     "inet stranger forward ip daddr 203.0.113.10 accept",
     /^inet stranger listed elements = \{.*203\.0\.113\.10/,
     /^ip nat POSTROUTING .*ip saddr 203\.0\.113\.10/,
   ]);
-  t.same(dataplane.foreignRulesNaming(await dataplane.observe(signal), ip("203.0.113.11")), []);
+  t.same(dataplane.planner.foreignRulesNaming(await dataplane.observe(signal), ip("203.0.113.11")), []);
   await nft("delete table inet stranger\ndelete table ip nat");
   await expectConverged(full);
 });
@@ -517,7 +519,7 @@ t.test(
           onRestart,
         ),
     };
-    const reader = createNftablesDataplane({ netlink: odd, run: forks });
+    const reader = nftablesRules({ netlink: odd, run: forks });
     const first = reader.plan(full, await reader.observe(signal), "open");
     t.ok(
       first.changes.some(({ text }) => text === "table ip natgw"),
@@ -564,9 +566,7 @@ t.test("10,000 FIPs", async (t) => {
   await measured(t, "its commit", () => dataplane.apply(one, signal));
   const after = await measured(t, "reading it back", () => dataplane.observe(signal));
   t.same(dataplane.plan(other, after, "open").changes, []);
-  await measured(t, "reading the whole", () =>
-    createNftablesDataplane({ netlink, run: forks }).observe(signal),
-  );
+  await measured(t, "reading the whole", () => nftablesRules({ netlink, run: forks }).observe(signal));
   await expectConverged(other);
   t.equal((await converge(emptyProgram)).length, 30_000);
 });

@@ -1,211 +1,158 @@
-/**
- * The ruleset as this process knows it. The kernel counts every commit; while that count is what own transactions make
- * of it, nobody else was here, and what was read stays true but for what was written, which is read back by key.
- *
- * So a look at a ruleset at rest costs one request. What others wrote the journal of commits tells: elements that they
- * touched are read again, and their own tables listed. It is read whole at the start, when somebody touched more or nobody
- * knows what, when a transaction came to a bad end, and every few minutes all the same.
- */
-import { GatewayError } from "../../../lib/model/errors.ts";
+/** The plain ruleset of nftables, with guard and gate: everything, or the elements that were touched. */
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
-import { nextGeneration, touchedKeys } from "../../../lib/nftables/commits.ts";
+import { type Commit, nextGeneration, touchedKeys } from "../../../lib/nftables/commits.ts";
 import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { encodeTransaction, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
 import { isForeign } from "../../../lib/nftables/foreign.ts";
 import { type FrameLines, frameLines, readableMaps } from "../../../lib/nftables/frame-lines.ts";
-import type { ObservedTable } from "../../../lib/plan/nftables/compare.ts";
+import { type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
+import type { NftablesPayload, NftablesStep } from "../../../lib/plan/nftables/payload.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
+import type { KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
 import { applyBarrier, observeBarrier } from "./barrier.ts";
-import type { CommitJournal } from "./journal.ts";
 import { listOthers, readForeign, readTable } from "./read.ts";
-import { rereadElements } from "./reread.ts";
+import { refusalError, staleError } from "./refusal.ts";
+import { maxReadByKey, rereadElements } from "./reread.ts";
 import { type Outcome, readGeneration, transact } from "./transaction.ts";
-import { after, isReadByKey, type Known, keysOf, type Written } from "./written.ts";
-
-export interface NftablesObserved {
-  readonly generation: number;
-  readonly table: ObservedTable;
-  readonly barrier: ObservedBarrier;
-  /** Rules of others, as nft lists them. */
-  readonly foreign: readonly string[];
-  /** When the whole was last read. */
-  readonly auditedAtMs: number;
-}
-
-export type NftablesStep =
-  | { readonly kind: "table"; readonly transaction: TableTransaction }
-  /** Input of `nft -f`. */
-  | { readonly kind: "barrier"; readonly input: string };
 
 export interface RulesetOptions {
   readonly netlink: ConversingConnection;
   readonly run: Run;
-  /** Without it all is read whenever somebody else wrote. */
-  readonly journal?: CommitJournal;
-  /** Longest time without a whole reading. */
-  readonly auditIntervalMs?: number;
-  /** Monotonic. */
-  readonly nowMs?: () => number;
 }
 
-const maxReadings = 5;
+type BarrierStep = Extract<NftablesStep, { readonly kind: "barrier" }>;
+type Known = KnownRuleset<NftablesObserved, NftablesPayload>;
 
-export class Ruleset {
+export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesPayload> {
+  readonly stampKind = "generation";
+  /** Several dumps, and a process for each of guard and gate. */
+  readonly isReadingAtomic = false;
   readonly #netlink: ConversingConnection;
   readonly #run: Run;
-  readonly #journal: CommitJournal | undefined;
-  readonly #auditIntervalMs: number;
-  readonly #nowMs: () => number;
-  #known: Known | undefined;
   /** How this kernel tells a frame that it was given, where it uses other attributes than we. */
   #rendering: { readonly asked: FrameLines; readonly told: string } | undefined;
 
-  constructor(options: RulesetOptions) {
-    const { netlink, run, journal, auditIntervalMs = 600_000, nowMs = () => performance.now() } = options;
+  constructor({ netlink, run }: RulesetOptions) {
     this.#netlink = netlink;
     this.#run = run;
-    this.#journal = journal;
-    this.#auditIntervalMs = auditIntervalMs;
-    this.#nowMs = nowMs;
   }
 
-  /** The last reading, where the generation proves it and no other is due. */
-  async current(signal: AbortSignal): Promise<NftablesObserved | undefined> {
-    const known = this.#known;
-    if (known === undefined || known.written !== undefined || this.#isDue(known)) return undefined;
-    return (await this.#readGeneration(signal)) === known.generation ? known.observed : undefined;
+  readStamp(signal: AbortSignal): Promise<number> {
+    return readGeneration(this.#netlink, signal);
   }
 
-  async read(signal: AbortSignal): Promise<NftablesObserved> {
-    return (await this.follow(signal)) ?? (await this.#catchUp(signal)) ?? this.#audit(signal);
+  async readAll(_near: unknown, signal: AbortSignal): Promise<NftablesObserved> {
+    const { table, others } = await readTable(this.#netlink, signal);
+    const barrier = await observeBarrier(this.#run, signal);
+    const foreign = await listOthers(others, this.#run, signal);
+    return { table, barrier, foreign };
   }
 
-  /** The last reading with what was written since; `undefined` where somebody else wrote too, or another reading is due. */
-  async follow(signal: AbortSignal): Promise<NftablesObserved | undefined> {
-    const known = this.#known;
-    if (known === undefined || this.#isDue(known)) return undefined;
-    if ((await this.#readGeneration(signal)) !== known.generation) return undefined;
-    return known.written === undefined ? known.observed : this.#readBack(known, known.written, signal);
-  }
-
-  /**
-   * Takes the steps one after the other, each in a transaction of its own, for as long as nobody else writes. They are
-   * given no signal: a transaction once begun is finished. What became of one that ends in an error, a reading tells.
-   */
-  async write(steps: readonly NftablesStep[], base: NftablesObserved): Promise<Outcome> {
-    let known: Known = { observed: base, generation: base.generation, written: undefined };
-    // A bad end casts doubt on what was read: a table goes with the program that owned it, and moves no generation.
-    this.#known = undefined;
-    for (const step of steps) {
-      const outcome =
-        step.kind === "table"
-          ? await transact(this.#netlink, known.generation, encodeTransaction(step.transaction))
-          : await this.#writeBarrier(step.input, known.generation);
-      if (isRefusedElement(outcome)) this.#known = known;
-      if (outcome.kind !== "done") return outcome;
-      known = after(known, step);
-    }
-    this.#known = known;
-    // Its events are not worth fetching: by key they are not read.
-    if (known.written?.transactions.some((one) => !isReadByKey(one))) this.#journal?.restart();
-    return { kind: "done" };
-  }
-
-  #isDue({ observed }: Known): boolean {
-    return this.#nowMs() - observed.auditedAtMs >= this.#auditIntervalMs;
-  }
-
-  /** nft takes no generation from us: whether somebody came between shows afterwards. */
-  async #writeBarrier(input: string, generation: number): Promise<Outcome> {
-    await applyBarrier(input, this.#run);
-    const now = await readGeneration(this.#netlink, AbortSignal.timeout(barrierTimeoutMs));
-    return { kind: now === nextGeneration(generation) ? "done" : "stale" };
-  }
-
-  /** @returns `undefined` where only a whole reading can tell */
-  async #readBack(
-    known: Known,
-    written: Written,
+  async readWritten(
+    last: NftablesObserved,
+    written: readonly NftablesStep[],
+    _near: unknown,
     signal: AbortSignal,
   ): Promise<NftablesObserved | undefined> {
-    const { observed, generation } = known;
-    if (written.transactions.some(({ frame }) => frame !== undefined)) return undefined;
-    const barrier = written.isBarrier ? await observeBarrier(this.#run, signal) : observed.barrier;
-    const keys = keysOf(written.transactions);
-    const elements = await rereadElements(this.#netlink, observed.table.elements, keys, signal);
-    if ((await this.#readGeneration(signal)) !== generation) return undefined;
-    return this.#learn({
-      ...observed,
-      generation,
-      barrier,
-      table: { frame: observed.table.frame, elements },
-    });
+    const transactions = transactionsOf(written);
+    if (transactions.some(({ frame }) => frame !== undefined)) return undefined;
+    const isBarrier = transactions.length < written.length;
+    const barrier: ObservedBarrier = isBarrier ? await observeBarrier(this.#run, signal) : last.barrier;
+    const { frame, elements: before } = last.table;
+    const elements = await rereadElements(this.#netlink, before, keysOf(transactions), signal);
+    return { ...last, barrier, table: { frame, elements } };
   }
 
-  /** The last reading with the elements read again that somebody touched since; `undefined` where more may be otherwise. */
-  async #catchUp(signal: AbortSignal): Promise<NftablesObserved | undefined> {
-    const known = this.#known;
-    if (known === undefined || this.#isDue(known)) return undefined;
-    const { observed } = known;
-    const { frame, elements: before } = observed.table;
-    for (let reading = 1; reading <= maxReadings; reading++) {
-      const commit = this.#journal?.since(observed.generation);
-      const keys = commit && touchedKeys(commit, frame === undefined ? [] : readableMaps(frame));
-      if (commit === undefined || keys === undefined) return undefined;
-      const elements = await rereadElements(this.#netlink, before, keys, signal);
-      const isElsewhere = commit.tables.keys().some(isForeign);
-      const foreign = isElsewhere ? await readForeign(this.#netlink, this.#run, signal) : observed.foreign;
-      const { generation } = commit;
-      // The kernel counts a commit before it tells of it.
-      if ((await this.#readGeneration(signal)) !== generation) continue;
-      return this.#learn({ ...observed, generation, foreign, table: { frame, elements } });
+  async readTouched(
+    last: NftablesObserved,
+    commit: Commit,
+    signal: AbortSignal,
+  ): Promise<NftablesObserved | undefined> {
+    const { frame, elements: before } = last.table;
+    const keys = touchedKeys(commit, frame === undefined ? [] : readableMaps(frame));
+    if (keys === undefined) return undefined;
+    const elements = await rereadElements(this.#netlink, before, keys, signal);
+    const isElsewhere = commit.tables.keys().some(isForeign);
+    const foreign = isElsewhere ? await readForeign(this.#netlink, this.#run, signal) : last.foreign;
+    return { ...last, foreign, table: { frame, elements } };
+  }
+
+  /** The kernel takes a step only at the generation that is known. */
+  async write(step: NftablesStep, known: Known | undefined): Promise<StepResult<NftablesPayload>> {
+    if (known === undefined || typeof known.stamp !== "number") return stale();
+    if (step.kind === "barrier") return this.#writeBarrier(step, known.stamp);
+    const outcome = await transact(this.#netlink, known.stamp, encodeTransaction(step.transaction));
+    switch (outcome.kind) {
+      case "done":
+        return { written: step };
+      case "stale":
+        return stale();
+      case "refused":
+        return {
+          failure: { kind: "refused", error: refusalError(outcome) },
+          isReadingTrue: isOfElement(outcome),
+        };
     }
-    return undefined;
   }
 
-  async #audit(signal: AbortSignal): Promise<NftablesObserved> {
-    for (let reading = 1; reading <= maxReadings; reading++) {
-      this.#journal?.restart();
-      const generation = await this.#readGeneration(signal);
-      const auditedAtMs = this.#nowMs();
-      const { table, others } = await readTable(this.#netlink, signal);
-      const barrier = await observeBarrier(this.#run, signal);
-      const foreign = await listOthers(others, this.#run, signal);
-      if ((await this.#readGeneration(signal)) !== generation) continue;
-      const frame = this.#recognize(table.frame, generation);
-      return this.#learn({ generation, table: { ...table, frame }, barrier, foreign, auditedAtMs });
-    }
-    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+  /** Elements that are read back by map need no events. */
+  isReadByEvents(step: NftablesStep): boolean {
+    return step.kind === "barrier" || isReadByKey(step.transaction);
   }
 
-  async #readGeneration(signal: AbortSignal): Promise<number> {
-    const witness = this.#journal?.witness();
-    const generation = await readGeneration(this.#netlink, signal);
-    witness?.(generation);
-    return generation;
-  }
-
-  #learn(observed: NftablesObserved): NftablesObserved {
-    this.#journal?.forget(observed.generation);
-    this.#known = { observed, generation: observed.generation, written: undefined };
-    return observed;
+  isSame(one: NftablesObserved, other: NftablesObserved): boolean {
+    return (
+      one.table.frame?.join("\n") === other.table.frame?.join("\n") &&
+      mapNames.every((map) => one.table.elements[map] === other.table.elements[map]) &&
+      JSON.stringify(one.barrier) === JSON.stringify(other.barrier) &&
+      (one.foreign === other.foreign || one.foreign.join("\n") === other.foreign.join("\n"))
+    );
   }
 
   /** What is read right after a frame was made, before anybody else wrote, is how the kernel tells that frame. */
-  #recognize(read: FrameLines, generation: number): FrameLines {
-    const told = read?.join("\n") ?? "";
-    const known = this.#known;
-    const made = known?.written?.transactions.findLast(({ frame }) => frame !== undefined)?.frame;
-    if (known?.generation === generation && made !== undefined)
-      this.#rendering = { asked: frameLines(made.make), told };
-    return this.#rendering?.told === told ? this.#rendering.asked : read;
+  recognize(read: NftablesObserved, written: readonly NftablesStep[]): NftablesObserved {
+    const told = read.table.frame?.join("\n") ?? "";
+    const made = transactionsOf(written).findLast(({ frame }) => frame !== undefined)?.frame;
+    if (made !== undefined) this.#rendering = { asked: frameLines(made.make), told };
+    if (this.#rendering?.told !== told) return read;
+    return { ...read, table: { ...read.table, frame: this.#rendering.asked } };
+  }
+
+  /** nft takes no generation from us: whether somebody came between shows afterwards, when the barrier is written. */
+  async #writeBarrier(step: BarrierStep, generation: number): Promise<StepResult<NftablesPayload>> {
+    await applyBarrier(step.input, this.#run);
+    const now = await readGeneration(this.#netlink, AbortSignal.timeout(barrierTimeoutMs));
+    return now === nextGeneration(generation) ? { written: step } : stale();
   }
 }
 
 const barrierTimeoutMs = 10_000;
 
+function stale(): StepResult<NftablesPayload> {
+  return { failure: { kind: "raced", error: staleError() }, isReadingTrue: false };
+}
+
 /** The table was found and its elements looked at: nothing but one of them is wrong. */
-function isRefusedElement(outcome: Outcome): boolean {
-  return outcome.kind === "refused" && outcome.fault !== undefined && isElementMessage(outcome.fault.message);
+function isOfElement({ fault }: Extract<Outcome, { kind: "refused" }>): boolean {
+  return fault !== undefined && isElementMessage(fault.message);
+}
+
+function transactionsOf(steps: readonly NftablesStep[]): readonly TableTransaction[] {
+  return steps.flatMap((step) => (step.kind === "table" ? [step.transaction] : []));
+}
+
+function keysOf(transactions: readonly TableTransaction[]): ReadonlyMap<MapName, ReadonlySet<string>> {
+  return new Map(
+    mapNames.map((map) => [
+      map,
+      new Set(transactions.flatMap(({ add, remove }) => [...remove[map], ...add[map].keys()])),
+    ]),
+  );
+}
+
+function isReadByKey({ frame, add, remove }: TableTransaction): boolean {
+  const keys = mapNames.reduce((sum, map) => sum + add[map].size + remove[map].length, 0);
+  return frame === undefined && keys <= maxReadByKey;
 }

@@ -16,7 +16,7 @@ import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
 import type { State } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import { judge } from "../../../lib/plan/judge.ts";
-import type { RulePlan } from "../../kernel/drivers.ts";
+import type { RulePlan } from "../../kernel/old-dataplane.ts";
 import type { PassDeps, PassResult } from "../pass/pass-result.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";

@@ -18,7 +18,8 @@ import type { Binding } from "../../../lib/plan/network/bindings.ts";
 import { ownAddresses } from "../../../lib/plan/network/own-addresses.ts";
 import { describeRouteStep, planRoutes, type RoutePlan } from "../../../lib/plan/network/routes.ts";
 import { describeSysctlStep, planSysctls, type SysctlStep } from "../../../lib/plan/network/sysctls.ts";
-import type { Dataplane, GateState, RulePlan } from "../../kernel/drivers.ts";
+import type { GateState } from "../../../lib/plan/rules-planner.ts";
+import type { OldDataplane as Dataplane, RulePlan } from "../../kernel/old-dataplane.ts";
 
 /** The kernel as one reading found it. */
 export interface Seen {

@@ -1,7 +1,7 @@
 /** What a pass did, for people: the answer of `POST /v1/reconcile`, and `lastReconcile` of `GET /v1/status`. */
 
 import type { Change } from "../../../lib/model/change.ts";
-import type { Dataplane } from "../../kernel/drivers.ts";
+import type { OldDataplane as Dataplane } from "../../kernel/old-dataplane.ts";
 import type { PassRequest } from "../loop.ts";
 import type { PassResult } from "./pass-result.ts";
 

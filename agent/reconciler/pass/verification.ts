@@ -7,7 +7,7 @@ import type { Program } from "../../../lib/model/program.ts";
 import type { Evidence } from "../../../lib/plan/judge.ts";
 import { routeText } from "../../../lib/plan/network/routes.ts";
 import { isForwarding } from "../../../lib/plan/network/sysctls.ts";
-import type { Dataplane } from "../../kernel/drivers.ts";
+import type { OldDataplane as Dataplane } from "../../kernel/old-dataplane.ts";
 import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { Refusal } from "./failures.ts";
 import type { Outlook, Seen } from "./outlook.ts";

@@ -6,7 +6,8 @@
 import { objectsOf } from "../../../lib/model/desired.ts";
 import { parseObjectId } from "../../../lib/model/names.ts";
 import type { State } from "../../../lib/model/state.ts";
-import type { Dataplane, GateState } from "../../kernel/drivers.ts";
+import type { GateState } from "../../../lib/plan/rules-planner.ts";
+import type { OldDataplane as Dataplane } from "../../kernel/old-dataplane.ts";
 import type { Outlook, Seen } from "../pass/outlook.ts";
 import type { PreviousDataplanes } from "./previous-dataplane.ts";
 

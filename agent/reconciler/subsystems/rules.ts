@@ -8,7 +8,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
 import type { State } from "../../../lib/model/state.ts";
 import type { Clock } from "../../clock.ts";
-import type { Dataplane, RulePlan } from "../../kernel/drivers.ts";
+import type { OldDataplane as Dataplane, RulePlan } from "../../kernel/old-dataplane.ts";
 import { Backoff } from "../retry/backoff.ts";
 import { bisect } from "./bisect.ts";
 

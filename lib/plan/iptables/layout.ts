@@ -15,7 +15,7 @@ import { certainty, jumpTo, type Mark, makeRule, type Rule, type TableName } fro
 import type { Cidr } from "../../model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import { bucketsOf, type Program, type ProgramDnat, type SnatPool } from "../../model/program.ts";
-import { outsideInterfaces } from "../../nftables/barrier.ts";
+import { outsideInterfaces } from "../gate/barrier.ts";
 import { ownedChains } from "./owned.ts";
 
 export interface WantedRule {

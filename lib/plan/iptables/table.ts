@@ -4,7 +4,15 @@ import { deleteChain, deleteRule, insertRule, resetChain, restoreInput } from ".
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { TableRules } from "../../iptables/save.ts";
 import type { Change } from "../../model/change.ts";
-import { type EditLimits, editsByTool, type LinesPlan, nothing, planChain, subsystemOf } from "./chain.ts";
+import {
+  type EditLimits,
+  editsByHandle,
+  editsByTool,
+  type LinesPlan,
+  nothing,
+  planChain,
+  subsystemOf,
+} from "./chain.ts";
 import type { WantedHook, WantedTable } from "./layout.ts";
 
 export interface TablePlan {
@@ -28,16 +36,35 @@ export function* planTableChunked(
   observed: TableRules = new Map(),
   limits: EditLimits = editsByTool,
 ): Chunked<TablePlan> {
-  const { lines, changes } = yield* planLines(wanted, observed, limits);
+  const lines = yield* planLines(wanted, observed, limits);
   yield;
-  return {
-    table: wanted.table,
-    input: lines.length === 0 ? undefined : restoreInput(wanted.table, lines),
-    changes,
-  };
+  return tablePlan(wanted, lines);
+}
+
+export interface TablePlanBothWays extends TablePlan {
+  /** The same by single deletions, where they are more than the tool does well: for a driver that deletes by handle. */
+  readonly removals: string | undefined;
+}
+
+/** For the tool; where the plan only takes rules away, for a driver that deletes by handle, too. */
+export function* planBothWaysChunked(
+  wanted: WantedTable,
+  observed: TableRules | undefined,
+): Chunked<TablePlanBothWays> {
+  const byHandle = yield* planLines(wanted, observed ?? new Map(), editsByHandle);
+  yield;
+  const { lines, changes } = byHandle;
+  const isMany = lines.length > editsByTool.deletes && lines.every((line) => line.startsWith("-D "));
+  if (!isMany) return { ...tablePlan(wanted, byHandle), removals: undefined };
+  const byTool = yield* planTableChunked(wanted, observed, editsByTool);
+  return { ...byTool, changes, removals: restoreInput(wanted.table, lines) };
 }
 
 type Lines = Omit<LinesPlan, "resets">;
+
+function tablePlan({ table }: WantedTable, { lines, changes }: Lines): TablePlan {
+  return { table, input: lines.length === 0 ? undefined : restoreInput(table, lines), changes };
+}
 
 /** More deletes than go well beside other lines are planned once more where they are not alone. */
 function* planLines(wanted: WantedTable, observed: TableRules, limits: EditLimits): Chunked<Lines> {

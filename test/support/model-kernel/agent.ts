@@ -2,7 +2,8 @@
 import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../../../agent/clock.ts";
 import type { Announcer } from "../../../agent/kernel/drivers.ts";
-import { createIptablesDataplane } from "../../../agent/kernel/iptables/dataplane.ts";
+import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
+import { toOldDataplane } from "../../../agent/kernel/old-dataplane.ts";
 import { ArpProbe } from "../../../agent/reconciler/eips/arp-probe.ts";
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import { Reconciler } from "../../../agent/reconciler/reconciler.ts";
@@ -12,6 +13,7 @@ import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import { emptyState, type Instant, reduce, type State, type StateChange } from "../../../lib/model/state.ts";
+import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";
@@ -108,7 +110,10 @@ export class ModelAgent {
     });
     this.#reconciler = new Reconciler({
       store: this.#store(),
-      dataplane: createIptablesDataplane({ run, variant: kernel.variant }),
+      dataplane: toOldDataplane({
+        driver: createIptablesDriver({ run, variant: kernel.variant }),
+        planner: createIptablesPlanner(),
+      }),
       previousDataplanes: () => [],
       network,
       conntrack,

@@ -1,7 +1,8 @@
 /** The small parts of the reconciler: the loop, backing off, isolating culprits, asking the wire, ending flows. */
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
-import type { Announcer, ConntrackDriver, Dataplane } from "../../../../agent/kernel/drivers.ts";
+import type { Announcer, ConntrackDriver } from "../../../../agent/kernel/drivers.ts";
+import type { OldDataplane as Dataplane } from "../../../../agent/kernel/old-dataplane.ts";
 import { ArpProbe } from "../../../../agent/reconciler/eips/arp-probe.ts";
 import { writeAhead } from "../../../../agent/reconciler/eips/ledger.ts";
 import { IncrementalPass } from "../../../../agent/reconciler/incremental/incremental-pass.ts";

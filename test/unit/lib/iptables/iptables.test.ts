@@ -5,7 +5,8 @@ import { editedChains, restoreInput } from "../../../../lib/iptables/restore.ts"
 import { parseChain, parseSave, parseTable } from "../../../../lib/iptables/save.ts";
 import { objectId } from "../../../../lib/model/names.ts";
 import type { Program } from "../../../../lib/model/program.ts";
-import { holdsBack, parseBarrier, planBarrier, wantedBarrier } from "../../../../lib/nftables/barrier.ts";
+import { parseBarrier } from "../../../../lib/nftables/barrier.ts";
+import { holdsBack, planBarrier, wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
 import { type EditLimits, editsByHandle, editsByTool } from "../../../../lib/plan/iptables/chain.ts";
 import { wantedFilter, wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
 import { missingRules } from "../../../../lib/plan/iptables/missing.ts";
@@ -639,7 +640,7 @@ t.test("guard and gate as nftables tables", async (t) => {
   for (const cut of ["", "{", "null", '{"nftables": []}', '{"nftables": [{"metainfo": {}}]}'])
     t.throws(() => parseBarrier(cut), { code: "unreadable" }, cut);
 
-  const plan = planBarrier(emptyProgram, { guard, gate: undefined }, true);
+  const plan = planBarrier(emptyProgram, { guard, gate: undefined }, "closed");
   t.equal(
     plan.input,
     'add table ip natgw_gate\ndelete table ip natgw_gate\nadd table ip natgw_gate\nadd chain ip natgw_gate forward { type filter hook forward priority -300; policy accept; }\nadd rule ip natgw_gate forward iifname "eth0" oifname "net1" drop\n',
@@ -647,8 +648,8 @@ t.test("guard and gate as nftables tables", async (t) => {
   t.same(plan.changes, [
     { action: "add", subsystem: "gate", text: 'table ip natgw_gate { iifname "eth0" oifname "net1" drop }' },
   ]);
-  t.same(planBarrier(emptyProgram, { guard, gate }, true), { input: undefined, changes: [] });
-  const opened = planBarrier(emptyProgram, { guard: ["else"], gate }, false);
+  t.same(planBarrier(emptyProgram, { guard, gate }, "closed"), { input: undefined, changes: [] });
+  const opened = planBarrier(emptyProgram, { guard: ["else"], gate }, "open");
   t.same(
     opened.changes.map(({ action, subsystem }) => [action, subsystem]),
     [

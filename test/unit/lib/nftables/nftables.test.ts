@@ -6,7 +6,6 @@ import type {
   DumpVisitor,
 } from "../../../../agent/kernel/netlink/connection.ts";
 import { openNetlink } from "../../../../agent/kernel/netlink/connection.ts";
-import { createNftablesDataplane } from "../../../../agent/kernel/nftables/dataplane.ts";
 import type { CommitJournal } from "../../../../agent/kernel/nftables/journal.ts";
 import { listOthers } from "../../../../agent/kernel/nftables/read.ts";
 import type { Run } from "../../../../agent/kernel/run.ts";
@@ -26,7 +25,7 @@ import {
   type NetlinkMessage,
   parseErrorOffset,
 } from "../../../../lib/netlink/message.ts";
-import { barrierTables, wantedBarrier } from "../../../../lib/nftables/barrier.ts";
+import { barrierTables } from "../../../../lib/nftables/barrier.ts";
 import { type Commit, commitsSince, nextGeneration } from "../../../../lib/nftables/commits.ts";
 import { forEachElement } from "../../../../lib/nftables/decode-elements.ts";
 import {
@@ -39,9 +38,11 @@ import { foreignTable, isListable, linesNaming, parseListing } from "../../../..
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { byMap, mapNames } from "../../../../lib/nftables/maps.ts";
 import { batchType, messageType } from "../../../../lib/nftables/wire.ts";
+import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
 import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import { emptyProgram, iface, ip } from "../../../property/lib/plan/iptables/programs.ts";
+import { nftablesRules } from "../../../support/rules.ts";
 
 const signal = new AbortController().signal;
 const inet = Uint8Array.of(2, 0, 0, 0);
@@ -218,7 +219,7 @@ function world(options: { readonly nowMs?: () => number; readonly journal?: Comm
   const kernel = new FakeKernel();
   const nft = new FakeNft();
   nft.onLoad = () => kernel.generation++;
-  const dataplane = createNftablesDataplane({ netlink: kernel, run: nft.run, ...options });
+  const dataplane = nftablesRules({ netlink: kernel, run: nft.run, ...options });
   const converge = async (program: Program) => {
     const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
     await dataplane.apply(plan, signal);
@@ -276,7 +277,7 @@ t.test("what does not stand in the kernel is not believed, though nobody else wr
   kernel.elements.fip_in.delete("203.0.113.2");
   kernel.elements.fip_out.set("10.0.0.9", "203.0.113.7");
   const seen = await dataplane.observe(signal);
-  t.same([...dataplane.missing(other, seen).keys()], ["fips/f2"]);
+  t.same([...dataplane.planner.missing(other, seen).keys()], ["fips/f2"]);
   t.equal(dataplane.plan(other, seen, "open").changes.length, 2);
 });
 
@@ -328,7 +329,7 @@ t.test("what was committed while touched elements were read is read too", async 
     kernel.elements.fip_in.delete(key);
     if (isTold) journal.tell(kernel.generation, key);
   };
-  const missing = async () => [...dataplane.missing(two, await dataplane.observe(signal)).keys()];
+  const missing = async () => [...dataplane.planner.missing(two, await dataplane.observe(signal)).keys()];
   let restarts = 0;
   journal.onRestart = () => restarts++;
   journal.commits = [];
@@ -369,7 +370,7 @@ t.test("somebody who writes while elements are read back has everything read aga
     kernel.generation++;
     kernel.elements.fip_in.delete("203.0.113.1");
   };
-  t.same([...dataplane.missing(other, await dataplane.observe(signal)).keys()], ["fips/f1"]);
+  t.same([...dataplane.planner.missing(other, await dataplane.observe(signal)).keys()], ["fips/f1"]);
 });
 
 t.test("the same rules in another order are another frame; another family's table is not ours", async (t) => {
@@ -395,7 +396,7 @@ t.test("an element of others is seen to keep packets from an object", async (t) 
   const missingAfter = async (map: "fip_out", key: string) => {
     kernel.generation++;
     kernel.elements[map].set(key, "198.51.100.1");
-    const missing = dataplane.missing({ ...two, pools }, await dataplane.observe(signal));
+    const missing = dataplane.planner.missing({ ...two, pools }, await dataplane.observe(signal));
     kernel.elements[map].delete(key);
     return [...missing.keys()];
   };
@@ -410,9 +411,9 @@ t.test("from time to time all is read, whatever the generation says", async (t) 
   await converge(two);
   kernel.elements.fip_in.delete("203.0.113.1");
   nowMs = 599_999;
-  t.equal(dataplane.missing(two, await dataplane.observe(signal)).size, 0);
+  t.equal(dataplane.planner.missing(two, await dataplane.observe(signal)).size, 0);
   nowMs = 600_000;
-  t.equal(dataplane.missing(two, await dataplane.observe(signal)).size, 1);
+  t.equal(dataplane.planner.missing(two, await dataplane.observe(signal)).size, 1);
 });
 
 t.test("a commit that came between has the plan made anew; five of them are an error", async (t) => {
@@ -428,7 +429,7 @@ t.test("a commit that came between has the plan made anew; five of them are an e
   kernel.refusal = { index: 0, errno: 85 };
   await t.rejects(dataplane.apply(late, signal), {
     code: "netlink-failed",
-    message: /5 times before a commit/,
+    message: /before the commit, 5 times/,
   });
   await t.rejects(dataplane.apply(late, AbortSignal.abort(new Error("stopping"))), { message: "stopping" });
 });
@@ -504,12 +505,12 @@ t.test("a transaction whose end is unknown has everything read again", async (t)
 
 t.test("the gate closes before rules change and opens after them", async (t) => {
   const { dataplane } = world();
-  const kinds = (plan: ReturnType<typeof dataplane.plan>) => plan.steps.steps.map(({ kind }) => kind);
+  const kinds = (plan: ReturnType<typeof dataplane.plan>) => plan.payload.steps.map(({ kind }) => kind);
   const closing = dataplane.plan(two, await dataplane.observe(signal), "closed");
   t.same(kinds(closing), ["barrier", "table"]);
   await dataplane.apply(closing, signal);
   const closed = await dataplane.observe(signal);
-  t.ok(dataplane.isGateClosed(closed));
+  t.ok(dataplane.planner.isGateClosed(closed));
   t.same(kinds(dataplane.plan(other, closed, "open")), ["table", "barrier"]);
 });
 

@@ -1,20 +1,21 @@
 /** The driver against tools that fail in every way, without a kernel. */
 import t from "tap";
-import { createIptablesDataplane } from "../../../../../agent/kernel/iptables/dataplane.ts";
-import type { IptablesObserved } from "../../../../../agent/kernel/iptables/known.ts";
-import { Ruleset } from "../../../../../agent/kernel/iptables/ruleset.ts";
+import { IptablesRuleset } from "../../../../../agent/kernel/iptables/ruleset.ts";
 import type { Variant } from "../../../../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../../../../agent/kernel/iptables/variant.ts";
 import type { CommitJournal } from "../../../../../agent/kernel/nftables/journal.ts";
 import type { CommandOptions, CommandOutput, Run } from "../../../../../agent/kernel/run.ts";
 import { parseRule } from "../../../../../lib/iptables/parse-rule.ts";
 import type { ChainRemovals } from "../../../../../lib/iptables/removals.ts";
+import type { RuleDump } from "../../../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { type Commit, commitsSince } from "../../../../../lib/nftables/commits.ts";
+import type { IptablesObserved } from "../../../../../lib/plan/iptables/observed.ts";
 import { FakeTable } from "../../../../property/lib/plan/iptables/packet-model.ts";
 import { emptyProgram, ip } from "../../../../property/lib/plan/iptables/programs.ts";
+import { iptablesRules } from "../../../../support/rules.ts";
 
 const signal = new AbortController().signal;
 const absent = "Error: No such file or directory\nlist table ip natgw_gate\n";
@@ -88,7 +89,7 @@ function ok(stdout: string): CommandOutput {
 }
 
 async function converge(kernel: FakeKernel, variant: Variant, program = one, options = {}) {
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant, ...options });
+  const dataplane = iptablesRules({ run: kernel.run, variant, ...options });
   const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
   await dataplane.apply(plan, signal);
   return dataplane;
@@ -96,21 +97,21 @@ async function converge(kernel: FakeKernel, variant: Variant, program = one, opt
 
 t.test("a pass reads once, writes once a table, reads once more, and then plans nothing", async (t) => {
   const kernel = new FakeKernel();
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy", ...kernel.stamps });
+  const dataplane = iptablesRules({ run: kernel.run, variant: "legacy", ...kernel.stamps });
   const empty = await dataplane.observe(signal);
-  t.ok(dataplane.isPristine(empty));
-  t.notOk(dataplane.isGateClosed(empty));
+  t.ok(dataplane.planner.isPristine(empty));
+  t.notOk(dataplane.planner.isGateClosed(empty));
   const plan = dataplane.plan(one, empty, "closed");
   t.equal(plan.changes[0]?.subsystem, "gate", "closed before all else");
   await dataplane.apply(plan, signal);
   const seen = await dataplane.observe(signal);
   const save = "iptables-legacy-save";
   t.same(kernel.takeCalls(), [save, ...Array(3).fill("iptables-legacy-restore"), save]);
-  t.ok(dataplane.isGateClosed(seen));
-  t.ok(dataplane.holdsRules(seen));
-  t.equal(dataplane.countRules(seen), 8);
-  t.same([...dataplane.eipsIn(seen)], ["203.0.113.1"]);
-  t.equal(dataplane.missing(one, seen).size, 0);
+  t.ok(dataplane.planner.isGateClosed(seen));
+  t.ok(dataplane.planner.holdsObjects(seen));
+  t.equal(dataplane.planner.countRules(seen), 8);
+  t.same([...dataplane.planner.eipsNamed(seen)], ["203.0.113.1"]);
+  t.equal(dataplane.planner.missing(one, seen).size, 0);
   t.same(dataplane.plan(one, seen, "closed").changes, []);
   t.equal((await dataplane.observe(signal)).rules.get("nat"), seen.rules.get("nat"), "not parsed again");
 
@@ -118,14 +119,14 @@ t.test("a pass reads once, writes once a table, reads once more, and then plans 
   t.equal(none.changes.at(-1)?.subsystem, "gate", "opened after all else");
   await dataplane.apply(none, signal);
   const after = await dataplane.observe(signal);
-  t.notOk(dataplane.isGateClosed(after));
-  t.notOk(dataplane.holdsRules(after));
-  t.notOk(dataplane.isPristine(after), "the frame stays");
+  t.notOk(dataplane.planner.isGateClosed(after));
+  t.notOk(dataplane.planner.holdsObjects(after));
+  t.notOk(dataplane.planner.isPristine(after), "the frame stays");
 });
 
 t.test("nft: guard and gate are nftables tables", async (t) => {
   const kernel = new FakeKernel();
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft" });
+  const dataplane = iptablesRules({ run: kernel.run, variant: "nft" });
   await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
   t.match(kernel.barrier, /natgw_guard[\s\S]*ct state invalid drop[\s\S]*natgw_gate[\s\S]*priority -300/);
   t.same(kernel.filter.rules("FORWARD"), []);
@@ -144,19 +145,20 @@ for (const variant of ["nft", "legacy"] as const) {
     const kernel = new FakeKernel();
     kernel.meddle(":LEFT - [0:0]");
     const dataplane = await converge(kernel, variant, one, kernel.stamps);
-    const { shortcut } = dataplane;
+    const { planner, driver } = dataplane;
+    const { incremental } = driver;
     const seen = await dataplane.observe(signal);
     kernel.takeCalls();
-    const base = await shortcut?.base(signal);
-    if (shortcut === undefined || base === undefined) throw new Error("nothing to begin from");
-    const plan = shortcut.planPart(one, to, base);
+    const base = await incremental?.base(signal);
+    if (incremental === undefined || base === undefined) throw new Error("nothing to begin from");
+    const plan = planner.planPart(one, to, base);
     await dataplane.apply(plan, signal);
     meddle(kernel);
-    return { kernel, dataplane, shortcut, seen, base, plan, after: await shortcut.readBack(signal) };
+    return { kernel, dataplane, incremental, seen, base, plan, after: await incremental.verify(signal) };
   };
 
   t.test(`${variant}: a single change is read back where it was made`, async (t) => {
-    const { kernel, dataplane, shortcut, seen, base, plan, after } = await narrow();
+    const { kernel, dataplane, incremental, seen, base, plan, after } = await narrow();
     t.equal(base, seen);
     t.equal(plan.changes.length, 4);
     t.same(kernel.takeCalls(), [
@@ -165,14 +167,14 @@ for (const variant of ["nft", "legacy"] as const) {
         ? ["iptables-legacy-save"]
         : ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"]),
     ]);
-    t.ok(after && shortcut.planPart(one, moved, after).changes.length === 0);
+    t.ok(after && dataplane.planner.planPart(one, moved, after).changes.length === 0);
     t.equal(after?.rules.get("nat")?.get("HAIRPIN_SNAT"), base.rules.get("nat")?.get("HAIRPIN_SNAT"));
-    const whole = await createIptablesDataplane({ run: kernel.run, variant }).observe(signal);
+    const whole = await iptablesRules({ run: kernel.run, variant }).observe(signal);
     t.same(after && textsOf(after), textsOf(whole), "as if all had been read");
     await dataplane.observe(signal);
     kernel.takeCalls();
     t.same(textsOf(await dataplane.observe(signal)), textsOf(whole));
-    t.ok(await shortcut.current(signal));
+    t.ok(await incremental.verified(signal));
     t.same(kernel.takeCalls(), [], "and at rest nothing is read");
   });
 
@@ -189,7 +191,7 @@ for (const variant of ["nft", "legacy"] as const) {
     ]) {
       const { dataplane, after, kernel } = await narrow((kernel) => kernel.meddle(line));
       t.equal(after, undefined, line);
-      const whole = await createIptablesDataplane({ run: kernel.run, variant }).observe(signal);
+      const whole = await iptablesRules({ run: kernel.run, variant }).observe(signal);
       t.same(textsOf(await dataplane.observe(signal)), textsOf(whole), "the next reading has it");
     }
     const { after, plan } = await narrow((kernel) => kernel.meddle(`-A SHARED_DNAT ${rule}`), one);
@@ -205,7 +207,7 @@ for (const variant of ["nft", "legacy"] as const) {
     t.equal(await dataplane.observe(signal), seen);
     t.same(kernel.takeCalls(), []);
     kernel.meddle("-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN");
-    t.equal(await dataplane.shortcut?.current(signal), undefined);
+    t.equal(await dataplane.driver.incremental?.verified(signal), undefined);
     const { changes } = dataplane.plan(one, await dataplane.observe(signal), "open");
     t.match(
       changes.filter(({ subsystem }) => subsystem === "rule"),
@@ -219,17 +221,16 @@ t.test("nft: a chain's listing that was cut short is not believed", async (t) =>
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "nft", one, kernel.stamps);
   const base = await dataplane.observe(signal);
-  const plan = dataplane.shortcut?.planPart(one, moved, base);
-  if (plan === undefined) throw new Error("no shortcut");
+  const plan = dataplane.planner.planPart(one, moved, base);
   await dataplane.apply(plan, signal);
   kernel.list = (listing) => listing.replace(/-A .*\n/, "");
-  t.equal(await dataplane.shortcut?.readBack(signal), undefined);
+  t.equal(await dataplane.driver.incremental?.verify(signal), undefined);
   for (const cut of [(listing: string) => listing.slice(0, -20), () => ""]) {
     kernel.list = cut;
-    await t.rejects(async () => dataplane.shortcut?.readBack(signal), { code: "unreadable" });
+    await t.rejects(async () => dataplane.driver.incremental?.verify(signal), { code: "unreadable" });
   }
   kernel.list = (listing) => listing;
-  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
+  t.equal(dataplane.planner.missing(moved, await dataplane.observe(signal)).size, 0);
 });
 
 t.test(
@@ -254,7 +255,7 @@ t.test(
       kernel.takeCalls();
       const seen = await dataplane.observe(signal);
       t.same(kernel.takeCalls(), calls, what);
-      const whole = await createIptablesDataplane({ run: kernel.run, variant: "nft" }).observe(signal);
+      const whole = await iptablesRules({ run: kernel.run, variant: "nft" }).observe(signal);
       t.same(textsOf(seen), textsOf(whole), what);
     };
     const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "nft", "nft"]];
@@ -313,11 +314,11 @@ for (const variant of ["nft", "legacy"] as const) {
     kernel.meddle(line.replace("-A", "-D"));
     t.notOk(await holdsLine(), "though it was the same before the reading");
 
-    const plan = dataplane.shortcut?.planPart(one, moved, await dataplane.observe(signal));
-    if (plan === undefined) throw new Error("no shortcut");
+    const plan = dataplane.planner.planPart(one, moved, await dataplane.observe(signal));
     await dataplane.apply(plan, signal);
     kernel.list = afterwards;
-    if (variant === "nft") t.equal(await dataplane.shortcut?.readBack(signal), undefined, "of two chains");
+    if (variant === "nft")
+      t.equal(await dataplane.driver.incremental?.verify(signal), undefined, "of two chains");
   });
 }
 
@@ -327,13 +328,17 @@ t.test("what was read ahead is taken while it holds, and forgotten where it fail
   await dataplane.observe(signal);
   await dataplane.apply(dataplane.plan(moved, await dataplane.observe(signal), "open"), signal);
   kernel.meddle(":EXCLUSIVE_DNAT - [0:0]");
-  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 1, "somebody was here since");
+  t.equal(
+    dataplane.planner.missing(moved, await dataplane.observe(signal)).size,
+    1,
+    "somebody was here since",
+  );
 
   kernel.list = () => "";
   await dataplane.apply(dataplane.plan(moved, await dataplane.observe(signal), "open"), signal);
   await new Promise(setImmediate);
   kernel.list = (listing) => listing;
-  t.equal(dataplane.missing(moved, await dataplane.observe(signal)).size, 0);
+  t.equal(dataplane.planner.missing(moved, await dataplane.observe(signal)).size, 0);
 });
 
 t.test("legacy: a reading ahead takes one digest, and the next reading's proves it", async (t) => {
@@ -343,7 +348,7 @@ t.test("legacy: a reading ahead takes one digest, and the next reading's proves 
     digests++;
     return kernel.stamps.readLegacyDigest();
   };
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy", readLegacyDigest });
+  const dataplane = iptablesRules({ run: kernel.run, variant: "legacy", readLegacyDigest });
   const write = async (program: Program) => {
     const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
     digests = 0;
@@ -375,7 +380,7 @@ t.test("legacy: a reading ahead takes one digest, and the next reading's proves 
 
 t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
   const kernel = new FakeKernel();
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "nft", ...kernel.stamps });
+  const dataplane = iptablesRules({ run: kernel.run, variant: "nft", ...kernel.stamps });
   await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
   const closed = await dataplane.observe(signal);
   t.ok(kernel.takeCalls().includes("iptables-nft-save"));
@@ -401,7 +406,7 @@ t.test("another writer came between: planned anew, then applied", async (t) => {
   const [rule = ""] = kernel.nat.rules("EXCLUSIVE_DNAT");
   kernel.nat.restore(`*nat\n-D EXCLUSIVE_DNAT ${rule}\nCOMMIT\n`);
   await dataplane.apply(plan, signal);
-  t.notOk(dataplane.holdsRules(await dataplane.observe(signal)));
+  t.notOk(dataplane.planner.holdsObjects(await dataplane.observe(signal)));
 });
 
 t.test("nft: rules go by their handles; where that cannot be, the tool has a plan of its own", async (t) => {
@@ -438,7 +443,7 @@ t.test("nft: rules go by their handles; where that cannot be, the tool has a pla
     kernel.takeCalls();
     await dataplane.apply(plan, signal);
     const seen = await dataplane.observe(signal);
-    t.equal(dataplane.countRules(seen), 8 + 2 * (count - 1));
+    t.equal(dataplane.planner.countRules(seen), 8 + 2 * (count - 1));
     return { asked: asked.splice(0), calls: kernel.takeCalls().filter((call) => call !== "nft"), seen };
   };
   const listings = ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"];
@@ -470,7 +475,7 @@ t.test("nft: rules go by their handles; where that cannot be, the tool has a pla
   ] as const) {
     isLost = when;
     await t.rejects(lead(count), { code: "netlink-failed" }, "what became of it a reading tells");
-    t.equal(dataplane.countRules(await dataplane.observe(signal)), 8 + 2 * (left - 1), when);
+    t.equal(dataplane.planner.countRules(await dataplane.observe(signal)), 8 + 2 * (left - 1), when);
   }
   isLost = "not";
   await lead(5);
@@ -485,7 +490,7 @@ t.test("a legacy COMMIT that failed is tried again, a few times", async (t) => {
     return { exitCode: 1, stdout: "", stderr: `iptables-restore: line ${line} failed\n` };
   };
   const dataplane = await converge(kernel, "legacy");
-  t.equal(dataplane.missing(one, await dataplane.observe(signal)).size, 0);
+  t.equal(dataplane.planner.missing(one, await dataplane.observe(signal)).size, 0);
 
   failures = Number.POSITIVE_INFINITY;
   const restores = kernel.calls.length;
@@ -531,7 +536,7 @@ t.test("what is nobody's rule's fault is no refusal of rules", async (t) => {
 t.test("a stop lets the transaction in hand end and begins no other", async (t) => {
   const kernel = new FakeKernel();
   const controller = new AbortController();
-  const dataplane = createIptablesDataplane({ run: kernel.run, variant: "legacy" });
+  const dataplane = iptablesRules({ run: kernel.run, variant: "legacy" });
   const plan = dataplane.plan(one, await dataplane.observe(signal), "open");
   kernel.fail = () => {
     controller.abort(new Error("stopping"));
@@ -580,13 +585,17 @@ t.test("the variant", async (t) => {
 t.test("what reads as expected is the expected value, what reads otherwise is what it is", async (t) => {
   const kernel = new FakeKernel();
   await converge(kernel, "legacy");
-  const ruleset = new Ruleset({ run: kernel.run, variant: "legacy" });
+  const ruleset = new IptablesRuleset("legacy", { run: kernel.run });
+  let expected: RuleDump | undefined;
   const [right, wrong] = ["10.0.0.1", "10.0.0.9"].map((to) =>
     parseRule(`-d 203.0.113.1/32 -j DNAT --to-destination ${to}`),
   );
   const expect = (rule = right) =>
-    ruleset.expect(new Map([["nat", new Map([["EXCLUSIVE_DNAT", rule === undefined ? [] : [rule]]])]]));
-  const read = async () => (await ruleset.read(signal)).rules.get("nat")?.get("EXCLUSIVE_DNAT")?.[0];
+    (expected = new Map([["nat", new Map([["EXCLUSIVE_DNAT", rule === undefined ? [] : [rule]]])]]));
+  const read = async () => {
+    const { rules } = await ruleset.readAll({ last: undefined, expected }, signal);
+    return rules.get("nat")?.get("EXCLUSIVE_DNAT")?.[0];
+  };
   expect();
   t.equal(await read(), right);
   expect(wrong);

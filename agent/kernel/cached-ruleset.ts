@@ -1,0 +1,239 @@
+/**
+ * The ruleset as this process knows it, around a plain reader and a plain writer of one dataplane. A stamp tells whether
+ * the ruleset moved: the generation of nf_tables, which each commit of any writer raises by one, or a digest of the
+ * tables of iptables-legacy, whose kernel interface counts nothing. While the stamp is what it was, or what own
+ * commits alone have made of it, what was read stays true but for what was written.
+ *
+ * So a reading of a ruleset at rest costs a stamp, and one after writes costs what they touched: own writes say so
+ * themselves, those of others the journal of commits. All of it is read at the start, where nothing tells what was touched
+ * or it is much, when a transaction came to a bad end, and every few minutes in any case.
+ */
+import { GatewayError } from "../../lib/model/errors.ts";
+import { nextGeneration } from "../../lib/nftables/commits.ts";
+import type { IncrementalRules, WriteOutcome } from "./drivers.ts";
+import type { CommitJournal } from "./nftables/journal.ts";
+import type { KnownRuleset, PlainRuleset, RulesetPayload, Stamp } from "./plain-ruleset.ts";
+
+export interface CacheOptions {
+  /** Without it all is read whenever somebody else wrote. */
+  readonly journal?: CommitJournal | undefined;
+  /** Longest time without a whole reading. */
+  readonly auditIntervalMs?: number | undefined;
+  /** Monotonic. */
+  readonly nowMs?: (() => number) | undefined;
+}
+
+const maxReadings = 5;
+
+export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
+  implements IncrementalRules<Observed>
+{
+  readonly #plain: PlainRuleset<Observed, Payload>;
+  readonly #journal: CommitJournal | undefined;
+  readonly #auditIntervalMs: number;
+  readonly #nowMs: () => number;
+  #known: KnownRuleset<Observed, Payload> | undefined;
+  /** What the next reading should find. */
+  #expected: Payload["expected"] = undefined;
+  /** Ends when all that was asked for earlier has ended: readings and writes take turns. */
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(plain: PlainRuleset<Observed, Payload>, options: CacheOptions = {}) {
+    const { journal, auditIntervalMs = 600_000, nowMs = () => performance.now() } = options;
+    this.#plain = plain;
+    this.#journal = journal;
+    this.#auditIntervalMs = auditIntervalMs;
+    this.#nowMs = nowMs;
+  }
+
+  /** Waits for a reading that is under way, and takes it where the stamp still proves it. */
+  read(signal: AbortSignal): Promise<Observed> {
+    return this.#inTurn(() => this.#read(signal));
+  }
+
+  verified(signal: AbortSignal): Promise<Observed | undefined> {
+    return this.#inTurn(() => this.#verified(signal));
+  }
+
+  base(signal: AbortSignal): Promise<Observed | undefined> {
+    // A digest is expensive; with it verify() reads everything, which proves the base, too.
+    return this.#inTurn(async () => (this.#isDigest ? this.#unwritten : this.#verified(signal)));
+  }
+
+  verify(signal: AbortSignal): Promise<Observed | undefined> {
+    return this.#inTurn(async () => {
+      const known = this.#known;
+      if (known === undefined || this.#isDue(known)) return undefined;
+      if (this.#isDigest) return this.#readWritten(known, undefined, signal);
+      if (known.stamp === undefined || (await this.#stamp(signal)) !== known.stamp) return undefined;
+      return this.#follow(known, signal);
+    });
+  }
+
+  /** Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished. */
+  write(payload: Payload, signal: AbortSignal, isRetry = false): Promise<WriteOutcome<Payload>> {
+    return this.#inTurn(() => this.#write(payload, signal, isRetry));
+  }
+
+  get #isDigest(): boolean {
+    return this.#plain.stampKind === "digest";
+  }
+
+  get #unwritten(): Observed | undefined {
+    const known = this.#known;
+    return known === undefined || known.written.length > 0 || this.#isDue(known) ? undefined : known.observed;
+  }
+
+  #isDue({ auditedAtMs }: KnownRuleset<Observed, Payload>): boolean {
+    return this.#nowMs() - auditedAtMs >= this.#auditIntervalMs;
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(act);
+    const over = () => undefined;
+    this.#turn = result.then(over, over);
+    return result;
+  }
+
+  async #read(signal: AbortSignal): Promise<Observed> {
+    const known = this.#known;
+    if (known === undefined || this.#isDue(known)) return this.#audit(undefined, signal);
+    const stamp = await this.#stamp(signal);
+    const isOwn = stamp !== undefined && stamp === known.stamp;
+    const read = isOwn ? this.#follow(known, signal) : this.#catchUp(known, signal);
+    return (await read) ?? this.#audit(stamp, signal);
+  }
+
+  async #verified(signal: AbortSignal): Promise<Observed | undefined> {
+    const stamp = this.#known?.stamp;
+    if (this.#unwritten === undefined || stamp === undefined) return undefined;
+    return (await this.#stamp(signal)) === stamp ? this.#unwritten : undefined;
+  }
+
+  async #write(payload: Payload, signal: AbortSignal, isRetry: boolean): Promise<WriteOutcome<Payload>> {
+    signal.throwIfAborted();
+    if (!this.#isPlannedOnKnown(payload)) {
+      const error = new GatewayError("netlink-failed", "the ruleset was read anew since the plan was made");
+      return { kind: "raced", error };
+    }
+    for (const step of payload.steps) {
+      signal.throwIfAborted();
+      const known = this.#known;
+      // A bad end casts doubt on what was read: a table goes with the program that owned it, and moves no generation.
+      this.#known = undefined;
+      const result = await this.#plain.write(step, known, isRetry, signal);
+      if ("failure" in result) {
+        if (result.isReadingTrue) this.#known = known;
+        return result.failure;
+      }
+      this.#noteWritten(known, result.written);
+    }
+    if (payload.expected !== undefined && payload.steps.length > 0) {
+      this.#expected = payload.expected;
+      this.#readAhead(signal);
+    }
+    return { kind: "done" };
+  }
+
+  /** Own writes of another kind since then change nothing of what was planned on. */
+  #isPlannedOnKnown({ base, steps }: Payload): boolean {
+    if (base === undefined || steps.length === 0) return true;
+    if (this.#known?.observed !== base) return false;
+    return !this.#known.written.some((written) => steps.some(({ kind }) => kind === written.kind));
+  }
+
+  #noteWritten(known: KnownRuleset<Observed, Payload> | undefined, step: Payload["steps"][number]): void {
+    if (!this.#plain.isReadByEvents(step)) this.#journal?.restart();
+    if (known === undefined) return;
+    const stamp = typeof known.stamp === "number" ? nextGeneration(known.stamp) : undefined;
+    this.#known = { ...known, stamp, written: [...known.written, step] };
+  }
+
+  /** Begins to read what was written while the caller turns to other things. */
+  #readAhead(signal: AbortSignal): void {
+    // Without a stamp nothing could prove it later.
+    if (this.#plain.readStamp === undefined) return;
+    const read = () => (this.#isDigest ? this.#readUnproven(signal) : this.#read(signal));
+    // Whatever goes wrong, the next reading meets it again.
+    this.#inTurn(read).catch(() => undefined);
+  }
+
+  /** Leaves the proof to the next reading, which takes a stamp anyway. */
+  async #readUnproven(signal: AbortSignal): Promise<Observed> {
+    const stamp = await this.#stamp(signal);
+    const auditedAtMs = this.#nowMs();
+    return this.#learn(await this.#plain.readAll(this.#near, signal), stamp, auditedAtMs);
+  }
+
+  async #follow(known: KnownRuleset<Observed, Payload>, signal: AbortSignal): Promise<Observed | undefined> {
+    return known.written.length === 0 ? known.observed : this.#readWritten(known, known.stamp, signal);
+  }
+
+  /** The last reading with what was written since; `undefined` where only a whole reading can tell. */
+  async #readWritten(
+    { observed, written, auditedAtMs }: KnownRuleset<Observed, Payload>,
+    stamp: Stamp | undefined,
+    signal: AbortSignal,
+  ): Promise<Observed | undefined> {
+    const isStamped = stamp !== undefined;
+    const read = await this.#plain.readWritten(observed, written, { ...this.#near, isStamped }, signal);
+    if (read === undefined || (isStamped && (await this.#stamp(signal)) !== stamp)) return undefined;
+    return this.#learn(read, stamp, auditedAtMs);
+  }
+
+  /** The last reading with what somebody touched since; `undefined` where more may have changed. */
+  async #catchUp(
+    { observed, readAt, auditedAtMs }: KnownRuleset<Observed, Payload>,
+    signal: AbortSignal,
+  ): Promise<Observed | undefined> {
+    for (let reading = 1; reading <= (this.#plain.isReadingAtomic ? 1 : maxReadings); reading++) {
+      const commit = typeof readAt === "number" ? this.#journal?.since(readAt) : undefined;
+      const read = commit && (await this.#plain.readTouched(observed, commit, signal));
+      if (commit === undefined || read === undefined) return undefined;
+      // The kernel counts a commit before it tells of it.
+      if ((await this.#stamp(signal)) === commit.generation)
+        return this.#learn(read, commit.generation, auditedAtMs);
+    }
+    return undefined;
+  }
+
+  /** @param taken a stamp that was taken just now */
+  async #audit(taken: Stamp | undefined, signal: AbortSignal): Promise<Observed> {
+    for (let reading = 1; reading <= maxReadings; reading++) {
+      this.#journal?.restart();
+      // The journal needs a generation that is newer than its beginning.
+      const isTaken = reading === 1 && this.#journal === undefined && taken !== undefined;
+      const stamp = isTaken ? taken : await this.#stamp(signal);
+      const auditedAtMs = this.#nowMs();
+      const read = await this.#plain.readAll(this.#near, signal);
+      if (stamp !== undefined && (await this.#stamp(signal)) === stamp) {
+        const written = this.#known?.stamp === stamp ? this.#known.written : [];
+        return this.#learn(this.#plain.recognize?.(read, written) ?? read, stamp, auditedAtMs);
+      }
+      if (this.#plain.isReadingAtomic) return this.#learn(read, undefined, auditedAtMs);
+    }
+    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+  }
+
+  get #near() {
+    return { last: this.#known?.observed, expected: this.#expected };
+  }
+
+  #learn(read: Observed, stamp: Stamp | undefined, auditedAtMs: number): Observed {
+    const last = this.#known?.observed;
+    // What reads the same keeps its identity, so that nothing has to be planned anew.
+    const observed = last !== undefined && this.#plain.isSame(last, read) ? last : read;
+    if (typeof stamp === "number") this.#journal?.forget(stamp);
+    this.#known = { observed, stamp, readAt: stamp, written: [], auditedAtMs };
+    this.#expected = undefined;
+    return observed;
+  }
+
+  /** `undefined` where nothing tells whether the ruleset moved. */
+  async #stamp(signal: AbortSignal): Promise<Stamp | undefined> {
+    const witness = this.#journal?.witness();
+    const stamp = await this.#plain.readStamp?.(signal);
+    if (typeof stamp === "number") witness?.(stamp);
+    return stamp;
+  }
+}

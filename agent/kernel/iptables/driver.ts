@@ -1,0 +1,77 @@
+/** Reads and writes NAT by iptables, in either of its variants. */
+import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
+import type { IptablesPayload } from "../../../lib/plan/iptables/payload.ts";
+import { CachedRuleset, type CacheOptions } from "../cached-ruleset.ts";
+import type { IncrementalRules, RulesDriver, WriteOutcome } from "../drivers.ts";
+import { IptablesRuleset, type RulesetOptions } from "./ruleset.ts";
+import type { Variant } from "./tools.ts";
+
+export interface IptablesDriverOptions extends RulesetOptions, CacheOptions {
+  /** The variant, or how to choose it: asked by each observation until it answers. */
+  readonly variant: Variant | VariantChooser;
+}
+
+/** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
+export type VariantChooser = (signal: AbortSignal) => Promise<Variant>;
+
+export function createIptablesDriver(
+  options: IptablesDriverOptions,
+): RulesDriver<IptablesObserved, IptablesPayload> {
+  return new IptablesDriver(options);
+}
+
+type Cached = CachedRuleset<IptablesObserved, IptablesPayload>;
+
+class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
+  readonly #options: IptablesDriverOptions;
+  #chosen: { readonly variant: Variant; readonly ruleset: Cached } | undefined;
+
+  readonly incremental: IncrementalRules<IptablesObserved> = {
+    verified: async (signal) => this.#chosenRuleset?.verified(signal),
+    base: async (signal) => this.#chosenRuleset?.base(signal),
+    verify: async (signal) => this.#chosenRuleset?.verify(signal),
+  };
+
+  constructor(options: IptablesDriverOptions) {
+    this.#options = options;
+    if (typeof options.variant === "string") this.#choose(options.variant);
+  }
+
+  /** nft until it is chosen. */
+  get backend(): "iptables-nft" | "iptables-legacy" {
+    return `iptables-${this.#chosen?.variant ?? "nft"}`;
+  }
+
+  async observe(signal: AbortSignal): Promise<IptablesObserved> {
+    return (await this.#ruleset(signal)).read(signal);
+  }
+
+  async write(
+    payload: IptablesPayload,
+    signal: AbortSignal,
+    isRetry?: boolean,
+  ): Promise<WriteOutcome<IptablesPayload>> {
+    return (await this.#ruleset(signal)).write(payload, signal, isRetry);
+  }
+
+  get #chosenRuleset(): Cached | undefined {
+    return this.#chosen?.ruleset;
+  }
+
+  async #ruleset(signal: AbortSignal): Promise<Cached> {
+    if (this.#chosenRuleset !== undefined) return this.#chosenRuleset;
+    const { variant } = this.#options;
+    const chosen = typeof variant === "function" ? await variant(signal) : variant;
+    // Another call may have chosen meanwhile.
+    return this.#chosenRuleset ?? this.#choose(chosen);
+  }
+
+  #choose(variant: Variant): Cached {
+    const { journal, ...cache } = this.#options;
+    // Legacy makes no commits: its journal is never begun.
+    const options = { ...cache, journal: variant === "legacy" ? undefined : journal };
+    const ruleset = new CachedRuleset(new IptablesRuleset(variant, this.#options), options);
+    this.#chosen = { variant, ruleset };
+    return ruleset;
+  }
+}

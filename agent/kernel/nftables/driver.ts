@@ -1,0 +1,39 @@
+/** Reads and writes NAT by nftables: one table, a dozen fixed rules, objects as elements of its maps. */
+import type { Counter } from "../../../lib/nftables/decode-elements.ts";
+import { byMap, mapNames } from "../../../lib/nftables/maps.ts";
+import type { ElementCounters } from "../../../lib/plan/nftables/counters.ts";
+import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
+import type { NftablesPayload } from "../../../lib/plan/nftables/payload.ts";
+import { CachedRuleset, type CacheOptions } from "../cached-ruleset.ts";
+import type { IncrementalRules, RulesDriver } from "../drivers.ts";
+import { visitElements } from "./read.ts";
+import { NftablesRuleset, type RulesetOptions } from "./ruleset.ts";
+
+/** The connection is one of `openNftables`; its owner closes it. */
+export interface NftablesDriverOptions extends RulesetOptions, CacheOptions {}
+
+export interface NftablesDriver extends RulesDriver<NftablesObserved, NftablesPayload> {
+  readonly incremental: IncrementalRules<NftablesObserved>;
+  /** What each element counted. */
+  readCounters(signal: AbortSignal): Promise<ElementCounters>;
+}
+
+export function createNftablesDriver(options: NftablesDriverOptions): NftablesDriver {
+  const ruleset = new CachedRuleset(new NftablesRuleset(options), options);
+  return {
+    backend: "nftables",
+    observe: (signal) => ruleset.read(signal),
+    write: (payload, signal, isRetry) => ruleset.write(payload, signal, isRetry),
+    incremental: ruleset,
+    async readCounters(signal) {
+      // By key: a dump that was interrupted begins anew and tells elements twice.
+      const counted = byMap(() => new Map<string, Counter>());
+      if ((await ruleset.read(signal)).table.frame === undefined) return counted;
+      for (const map of mapNames) {
+        const count = (key: string, _: string, counter: Counter) => counted[map].set(key, { ...counter });
+        await visitElements(options.netlink, map, count, signal);
+      }
+      return counted;
+    },
+  };
+}

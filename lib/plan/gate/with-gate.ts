@@ -1,0 +1,30 @@
+/** Rules and gate in one plan. What is closed is closed before anything else changes, and opened once all else stands. */
+import { type Chunked, runSync } from "../../chunked.ts";
+import type { Program } from "../../model/program.ts";
+import type { GateState, RulesPlan, RulesPlanner } from "../rules-planner.ts";
+
+/** The whole of what a dataplane holds for a program. On its own result it plans nothing. */
+export function planWithGate<Observed, Payload>(
+  planner: RulesPlanner<Observed, Payload>,
+  program: Program,
+  observed: Observed,
+  gate: GateState,
+): RulesPlan<Payload> {
+  return runSync(planWithGateChunked(planner, program, observed, gate));
+}
+
+export function* planWithGateChunked<Observed, Payload>(
+  planner: RulesPlanner<Observed, Payload>,
+  program: Program,
+  observed: Observed,
+  gate: GateState,
+): Chunked<RulesPlan<Payload>> {
+  const rules = yield* planner.planChunked(program, observed);
+  const barrier = planner.planGate(program, observed, gate);
+  const isOpening = gate === "open" && planner.isGateClosed(observed);
+  const [first, second] = isOpening ? [rules, barrier] : [barrier, rules];
+  return {
+    changes: [...first.changes, ...second.changes],
+    payload: planner.join(first.payload, second.payload),
+  };
+}

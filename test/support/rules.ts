@@ -1,0 +1,52 @@
+/** Drivers and planners together, as a pass uses them: rules and gate in one plan, written again where another writer was faster. */
+import type { Dataplane, RulesDriver } from "../../agent/kernel/drivers.ts";
+import { createIptablesDriver, type IptablesDriverOptions } from "../../agent/kernel/iptables/driver.ts";
+import {
+  createNftablesDriver,
+  type NftablesDriver,
+  type NftablesDriverOptions,
+} from "../../agent/kernel/nftables/driver.ts";
+import { writeRules } from "../../agent/kernel/write-rules.ts";
+import type { Program } from "../../lib/model/program.ts";
+import { planWithGate } from "../../lib/plan/gate/with-gate.ts";
+import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
+import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
+import type { GateState, RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
+
+export function iptablesRules(options: IptablesDriverOptions) {
+  return new Rules(createIptablesDriver(options), createIptablesPlanner());
+}
+
+export function nftablesRules(options: NftablesDriverOptions) {
+  const driver: NftablesDriver = createNftablesDriver(options);
+  return new Rules(driver, createNftablesPlanner());
+}
+
+export class Rules<Observed, Payload, Driver extends RulesDriver<Observed, Payload>>
+  implements Dataplane<Observed, Payload>
+{
+  readonly driver: Driver;
+  readonly planner: RulesPlanner<Observed, Payload>;
+  readonly #replans = new WeakMap<RulesPlan<Payload>, (observed: Observed) => RulesPlan<Payload>>();
+
+  constructor(driver: Driver, planner: RulesPlanner<Observed, Payload>) {
+    this.driver = driver;
+    this.planner = planner;
+  }
+
+  observe(signal: AbortSignal): Promise<Observed> {
+    return this.driver.observe(signal);
+  }
+
+  plan(program: Program, observed: Observed, gate: GateState): RulesPlan<Payload> {
+    const replan = (seen: Observed) => planWithGate(this.planner, program, seen, gate);
+    const plan = replan(observed);
+    this.#replans.set(plan, replan);
+    return plan;
+  }
+
+  /** A plan that is not of {@link plan} is written once. */
+  apply(plan: RulesPlan<Payload>, signal: AbortSignal): Promise<void> {
+    return writeRules(this, plan, this.#replans.get(plan), signal);
+  }
+}
