@@ -10,6 +10,7 @@
  */
 import { GatewayError } from "../../lib/model/errors.ts";
 import { nextGeneration } from "../../lib/nftables/commits.ts";
+import { Mutex } from "../mutex.ts";
 import type { IncrementalRules, WriteOutcome } from "./drivers.ts";
 import type { CommitJournal } from "./nftables/journal.ts";
 import type { KnownRuleset, PlainRuleset, RulesetPayload, Stamp } from "./plain-ruleset.ts";
@@ -35,8 +36,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   #known: KnownRuleset<Observed, Payload> | undefined;
   /** What the next reading should find. */
   #expected: Payload["expected"] = undefined;
-  /** Ends when all that was asked for earlier has ended: readings and writes take turns. */
-  #turn: Promise<void> = Promise.resolve();
+  readonly #turns = new Mutex();
 
   constructor(plain: PlainRuleset<Observed, Payload>, options: CacheOptions = {}) {
     const { journal, auditIntervalMs = 600_000, nowMs = () => performance.now() } = options;
@@ -48,20 +48,20 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   /** Waits for a reading that is under way, and takes it where the stamp still proves it. */
   read(signal: AbortSignal): Promise<Observed> {
-    return this.#inTurn(() => this.#read(signal));
+    return this.#turns.pass(() => this.#read(signal));
   }
 
   verified(signal: AbortSignal): Promise<Observed | undefined> {
-    return this.#inTurn(() => this.#verified(signal));
+    return this.#turns.pass(() => this.#verified(signal));
   }
 
   base(signal: AbortSignal): Promise<Observed | undefined> {
     // A digest is expensive; with it verify() reads everything, which proves the base, too.
-    return this.#inTurn(async () => (this.#isDigest ? this.#unwritten : this.#verified(signal)));
+    return this.#turns.pass(async () => (this.#isDigest ? this.#unwritten : this.#verified(signal)));
   }
 
   verify(signal: AbortSignal): Promise<Observed | undefined> {
-    return this.#inTurn(async () => {
+    return this.#turns.pass(async () => {
       const known = this.#known;
       if (known === undefined || this.#isDue(known)) return undefined;
       if (this.#isDigest) return this.#readWritten(known, undefined, signal);
@@ -72,7 +72,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   /** Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished. */
   write(payload: Payload, signal: AbortSignal, isRetry = false): Promise<WriteOutcome<Payload>> {
-    return this.#inTurn(() => this.#write(payload, signal, isRetry));
+    return this.#turns.pass(() => this.#write(payload, signal, isRetry));
   }
 
   get #isDigest(): boolean {
@@ -86,13 +86,6 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   #isDue({ auditedAtMs }: KnownRuleset<Observed, Payload>): boolean {
     return this.#nowMs() - auditedAtMs >= this.#auditIntervalMs;
-  }
-
-  #inTurn<T>(act: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(act);
-    const over = () => undefined;
-    this.#turn = result.then(over, over);
-    return result;
   }
 
   async #read(signal: AbortSignal): Promise<Observed> {
@@ -155,7 +148,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     if (this.#plain.readStamp === undefined) return;
     const read = () => (this.#isDigest ? this.#readUnproven(signal) : this.#read(signal));
     // Whatever goes wrong, the next reading meets it again.
-    this.#inTurn(read).catch(() => undefined);
+    this.#turns.pass(read).catch(() => undefined);
   }
 
   /** Leaves the proof to the next reading, which takes a stamp anyway. */

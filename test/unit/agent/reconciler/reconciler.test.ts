@@ -3,11 +3,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { Announcer, ConntrackDriver } from "../../../../agent/kernel/drivers.ts";
 import type { OldDataplane as Dataplane } from "../../../../agent/kernel/old-dataplane.ts";
+import { Mutex } from "../../../../agent/mutex.ts";
 import { ArpProbe } from "../../../../agent/reconciler/eips/arp-probe.ts";
 import { writeAhead } from "../../../../agent/reconciler/eips/ledger.ts";
 import { IncrementalPass } from "../../../../agent/reconciler/incremental/incremental-pass.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../../../agent/reconciler/loop.ts";
-import { Mutex } from "../../../../agent/reconciler/mutex.ts";
 import {
   type Circumstances,
   createLookAhead,

@@ -1,4 +1,4 @@
-/** Lets one task through at a time, in the order of arrival: two must not write to the kernel at once. */
+/** Lets one task through at a time, in the order of arrival: no two may write to the kernel at once. */
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
 

@@ -1,0 +1,135 @@
+/** The layers around the planners change no answer: not what they remember, and not that they stop between parts. */
+import { isDeepStrictEqual } from "node:util";
+import fc from "fast-check";
+import t from "tap";
+import { runSync } from "../../../../lib/chunked.ts";
+import { noMemory } from "../../../../lib/memoize.ts";
+import type { Program } from "../../../../lib/model/program.ts";
+import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
+import { planWithGate } from "../../../../lib/plan/gate/with-gate.ts";
+import { wantedFilter, wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
+import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
+import { createIptablesPlanner } from "../../../../lib/plan/iptables/planner.ts";
+import { planTable } from "../../../../lib/plan/iptables/table.ts";
+import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
+import type { NftablesObserved } from "../../../../lib/plan/nftables/observed.ts";
+import { createNftablesPlanner } from "../../../../lib/plan/nftables/planner.ts";
+import { allElements } from "../../../../lib/plan/nftables/table.ts";
+import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
+import { FakeTable } from "./iptables/packet-model.ts";
+import { ip, program } from "./iptables/programs.ts";
+
+const gate = fc.constantFrom<GateState>("open", "closed");
+
+/** Of a kernel that holds one program and the guard and gate of another. */
+const iptablesObserved: fc.Arbitrary<IptablesObserved> = fc
+  .tuple(program, program, gate, fc.boolean())
+  .map(([held, guarded, state, isLegacy]) => {
+    const tables = [
+      wantedNat(held),
+      wantedMangle(held),
+      ...(isLegacy ? [wantedFilter(guarded, state === "closed")] : []),
+    ].map((wanted) => {
+      const table = new FakeTable(wanted.table);
+      table.restore(planTable(wanted, table.read()).input ?? "");
+      return [wanted.table, table.read()] as const;
+    });
+    return { rules: new Map(tables), barrier: isLegacy ? undefined : barrierOf(guarded, state) };
+  });
+
+const nftablesObserved: fc.Arbitrary<NftablesObserved> = fc
+  .tuple(program, program, gate, fc.boolean())
+  .map(([held, framed, state, isThere]) => ({
+    table: {
+      frame: isThere ? frameLines(wantedTable(framed).frame) : undefined,
+      elements: allElements(
+        wantedTable(isThere ? held : { ...held, eips: [], fips: [], dnats: [], pools: [] }),
+      ),
+    },
+    barrier: barrierOf(held, state),
+    foreign: ["ip stranger forward ip daddr 203.0.113.1 accept"],
+  }));
+
+function barrierOf(program: Program, gate: GateState) {
+  return {
+    guard: wantedBarrier("guard", program),
+    gate: gate === "closed" ? wantedBarrier("gate", program) : undefined,
+  };
+}
+
+/** Which program and which observation each question is about: few, so that they come again. */
+const questions = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 2 }), fc.nat({ max: 2 }), gate), {
+  minLength: 3,
+  maxLength: 8,
+});
+
+function holds<Observed, Payload>(
+  create: (memoizer?: typeof noMemory) => RulesPlanner<Observed, Payload>,
+  observed: fc.Arbitrary<Observed>,
+): void {
+  const three = <T>(one: fc.Arbitrary<T>) => fc.tuple(one, one, one);
+  fc.assert(
+    fc.property(three(program), three(observed), questions, (programs, kernels, asked) => {
+      const layered = create();
+      for (const [at, other, kernel, gate] of asked) {
+        const [first, second, seen] = [programs[at], programs[other], kernels[kernel]];
+        if (first === undefined || second === undefined || seen === undefined) continue;
+        const plain = create(noMemory);
+        const both = (what: string, ask: (planner: RulesPlanner<Observed, Payload>) => unknown) => {
+          if (!isDeepStrictEqual(ask(layered), ask(plain))) throw new Error(what);
+        };
+        both("plan", (planner) => planner.plan(first, seen));
+        if (!isDeepStrictEqual(runSync(layered.planChunked(first, seen)), plain.plan(first, seen)))
+          throw new Error("planChunked");
+        both("planGate", (planner) => planner.planGate(first, seen, gate));
+        both("planWithGate", (planner) => planWithGate(planner, first, seen, gate));
+        const [from, to] = [
+          { ...first, pools: [] },
+          { ...second, pools: [] },
+        ];
+        both("planPart", (planner) => planner.planPart(from, to, seen));
+        both("missing", (planner) => planner.missing(first, seen));
+        both("eipsNamed", (planner) => planner.eipsNamed(seen));
+        both("the rest", (planner) => [
+          planner.holdsObjects(seen),
+          planner.isPristine(seen),
+          planner.isGateClosed(seen),
+          planner.countRules(seen),
+          planner.foreignRulesNaming(seen, ip("203.0.113.1")),
+        ]);
+      }
+    }),
+    { numRuns: 60 },
+  );
+}
+
+t.test("iptables", async () => holds(createIptablesPlanner, iptablesObserved));
+t.test("nftables", async () => holds(createNftablesPlanner, nftablesObserved));
+
+t.test("changes are empty exactly where the payload does nothing; a payload includes its parts", async () => {
+  const sum = <Observed, Payload extends { readonly steps: readonly unknown[] }>(
+    planner: RulesPlanner<Observed, Payload>,
+    wanted: Program,
+    seen: Observed,
+    gate: GateState,
+  ) => {
+    const [rules, barrier] = [planner.plan(wanted, seen), planner.planGate(wanted, seen, gate)];
+    for (const { changes, payload } of [rules, barrier])
+      if ((changes.length === 0) !== (payload.steps.length === 0)) throw new Error("they disagree");
+    const both = planner.join(barrier.payload, rules.payload);
+    if (both.steps.length !== rules.payload.steps.length + barrier.payload.steps.length) return false;
+    const isPart = (one: Payload) => planner.includes(both, one);
+    const isRest = rules.payload.steps.length > 0 && planner.includes(barrier.payload, rules.payload);
+    return isPart(rules.payload) && isPart(barrier.payload) && !isRest;
+  };
+  fc.assert(
+    fc.property(program, iptablesObserved, nftablesObserved, gate, (wanted, iptables, nftables, state) => {
+      return (
+        sum(createIptablesPlanner(), wanted, iptables, state) &&
+        sum(createNftablesPlanner(), wanted, nftables, state)
+      );
+    }),
+    { numRuns: 100 },
+  );
+});

@@ -1,0 +1,329 @@
+/** The cache around a plain reader and writer: what it saves, and that it never changes what is read. */
+import fc from "fast-check";
+import t from "tap";
+import { CachedRuleset } from "../../../../agent/kernel/cached-ruleset.ts";
+import type { WriteOutcome } from "../../../../agent/kernel/drivers.ts";
+import type { CommitJournal } from "../../../../agent/kernel/nftables/journal.ts";
+import type { KnownRuleset, PlainRuleset, StepResult } from "../../../../agent/kernel/plain-ruleset.ts";
+import { GatewayError } from "../../../../lib/model/errors.ts";
+import { type Commit, commitsSince } from "../../../../lib/nftables/commits.ts";
+
+const signal = new AbortController().signal;
+
+type Cells = ReadonlyMap<string, number>;
+
+interface Write {
+  readonly kind: "a" | "b";
+  readonly key: string;
+  readonly value: number;
+}
+
+interface Payload {
+  readonly steps: readonly Write[];
+  readonly base?: Cells;
+  readonly expected?: string;
+}
+
+/** A kernel of named numbers. Its journal tells of what others wrote, where they are told of. */
+class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
+  readonly stampKind: "generation" | "digest";
+  readonly isReadingAtomic: boolean;
+  cells = new Map<string, number>();
+  generation = 1;
+  readonly asked: string[] = [];
+  /** What becomes of the next write. */
+  end: "done" | "raced" | "refused" | "lost" | "lost after" = "done";
+  /** Called once while something is read: others write. */
+  meanwhile: (() => void) | undefined;
+  #commits: Commit[] = [];
+
+  constructor(stampKind: "generation" | "digest", isReadingAtomic: boolean) {
+    this.stampKind = stampKind;
+    this.isReadingAtomic = isReadingAtomic;
+  }
+
+  readStamp = async () => {
+    this.asked.push("stamp");
+    return this.stampKind === "generation" ? this.generation : JSON.stringify([...this.cells].sort());
+  };
+
+  async readAll(near: { readonly expected: string | undefined }): Promise<Cells> {
+    this.asked.push(near.expected === undefined ? "all" : `all, expecting ${near.expected}`);
+    return this.#read([...this.cells.keys()], new Map());
+  }
+
+  async readWritten(last: Cells, written: readonly Write[]): Promise<Cells | undefined> {
+    const keys = [...new Set(written.map(({ key }) => key))];
+    this.asked.push(this.stampKind === "digest" ? "all" : keys.join());
+    const read =
+      this.stampKind === "digest"
+        ? await this.#read([...this.cells.keys()], new Map())
+        : await this.#read(keys, last);
+    const isElsewhere = [...new Set([...last.keys(), ...read.keys()])].some(
+      (key) => !keys.includes(key) && last.get(key) !== read.get(key),
+    );
+    return isElsewhere ? undefined : read;
+  }
+
+  async readTouched(last: Cells, commit: Commit): Promise<Cells | undefined> {
+    const keys = [...commit.tables.keys()];
+    this.asked.push(keys.join());
+    return keys.length > 2 ? undefined : this.#read(keys, last);
+  }
+
+  async write(step: Write, known: KnownRuleset<Cells, Payload> | undefined): Promise<StepResult<Payload>> {
+    this.asked.push(`write ${step.key}`);
+    const { end } = this;
+    this.end = "done";
+    const error = new GatewayError("netlink-failed", end);
+    if (end === "lost") throw error;
+    const isStale = known?.stamp !== undefined && known.stamp !== (await this.#now());
+    if (isStale || end === "raced") return { failure: { kind: "raced", error }, isReadingTrue: false };
+    if (end === "refused") return { failure: { kind: "refused", error }, isReadingTrue: true };
+    this.#commit(step.key, step.value);
+    if (end === "lost after") throw error;
+    return { written: step };
+  }
+
+  isReadByEvents = () => true;
+  isSame = (one: Cells, other: Cells) =>
+    one.size === other.size && [...one].every(([key, value]) => other.get(key) === value);
+
+  /** Somebody else's. */
+  meddle(key: string, value: number, isTold = true): void {
+    this.#commit(key, value);
+    if (!isTold) this.#commits.pop();
+  }
+
+  restart = () => {
+    this.#commits = [];
+  };
+  witness = () => () => undefined;
+  since = (generation: number) => {
+    const commit = commitsSince(generation, this.#commits);
+    return commit?.generation === this.generation ? commit : undefined;
+  };
+  forget = () => undefined;
+  close = () => undefined;
+
+  takeAsked(): readonly string[] {
+    return this.asked.splice(0);
+  }
+
+  async #now() {
+    return this.stampKind === "generation" ? this.generation : JSON.stringify([...this.cells].sort());
+  }
+
+  #commit(key: string, value: number): void {
+    if (value === 0) this.cells.delete(key);
+    else this.cells.set(key, value);
+    this.generation++;
+    const touched = { isRemade: false, growth: new Map(), keys: new Map() };
+    this.#commits.push({ generation: this.generation, tables: new Map([[`ip ${key}`, touched]]) });
+  }
+
+  async #read(keys: readonly string[], before: Cells): Promise<Cells> {
+    const cells = new Map(before);
+    for (const name of keys) {
+      const key = name.replace("ip ", "");
+      const value = this.cells.get(key);
+      if (value === undefined) cells.delete(key);
+      else cells.set(key, value);
+    }
+    const { meanwhile } = this;
+    this.meanwhile = undefined;
+    meanwhile?.();
+    await Promise.resolve();
+    return cells;
+  }
+}
+
+function world(stampKind: "generation" | "digest" = "generation", isReadingAtomic = false) {
+  const kernel = new FakeRuleset(stampKind, isReadingAtomic);
+  let nowMs = 0;
+  const journal = stampKind === "generation" ? kernel : undefined;
+  const cached = new CachedRuleset<Cells, Payload>(kernel, { journal, nowMs: () => nowMs });
+  const step = (key: string, value = 1, kind: "a" | "b" = "a"): Write => ({ kind, key, value });
+  const later = (ms: number) => {
+    nowMs += ms;
+  };
+  return { kernel, cached, step, later };
+}
+
+const kinds = (outcome: WriteOutcome<Payload>) => outcome.kind;
+
+t.test("readings at the same time share one: the later one costs a stamp", async (t) => {
+  const { kernel, cached } = world();
+  kernel.meddle("x", 1);
+  const [one, other] = await Promise.all([cached.read(signal), cached.read(signal)]);
+  t.equal(one, other);
+  t.same(kernel.takeAsked(), ["stamp", "all", "stamp", "stamp"]);
+  const [first, second] = [cached.read(signal), cached.read(signal)];
+  kernel.meddle("y", 2);
+  t.same([...(await first)], [...(await second)], "what was written before it reads is in it");
+  t.equal((await second).get("y"), 2);
+});
+
+t.test("a reading that ends badly is not the next one's", async (t) => {
+  const { kernel, cached } = world();
+  kernel.readAll = async () => {
+    kernel.readAll = FakeRuleset.prototype.readAll;
+    throw new GatewayError("unreadable", "cut short");
+  };
+  const [one, other] = [cached.read(signal), cached.read(signal)];
+  await t.rejects(one, { code: "unreadable" });
+  t.equal((await other).size, 0);
+});
+
+t.test("a write waits for the reading under way, and is read back alone", async (t) => {
+  const { kernel, cached, step } = world();
+  await cached.read(signal);
+  kernel.takeAsked();
+  const reading = cached.read(signal);
+  const writing = cached.write({ steps: [step("x")] }, signal);
+  t.equal((await reading).size, 0);
+  t.equal(kinds(await writing), "done");
+  t.equal((await cached.read(signal)).get("x"), 1);
+  t.same(kernel.takeAsked(), ["stamp", "write x", "stamp", "x", "stamp"]);
+});
+
+t.test("what was planned on something else is not written", async (t) => {
+  const { kernel, cached, step } = world();
+  const base = await cached.read(signal);
+  kernel.takeAsked();
+  t.equal(kinds(await cached.write({ base: new Map(), steps: [step("x")] }, signal)), "raced");
+  t.same(kernel.takeAsked(), [], "nor asked about");
+  t.equal(kinds(await cached.write({ base, steps: [step("x", 1, "b")] }, signal)), "done");
+  t.equal(kinds(await cached.write({ base, steps: [step("y", 1, "a")] }, signal)), "done", "of another kind");
+  t.equal(kinds(await cached.write({ base, steps: [step("z", 1, "b")] }, signal)), "raced", "of the same");
+  t.equal(kinds(await cached.write({ base: new Map(), steps: [] }, signal)), "done", "nothing at all");
+  t.same([...(await cached.read(signal)).keys()], ["x", "y"]);
+});
+
+t.test("a bad end casts doubt on what was read, a refusal does not", async (t) => {
+  const { kernel, cached, step } = world();
+  const base = await cached.read(signal);
+  kernel.end = "refused";
+  t.equal(kinds(await cached.write({ base, steps: [step("x"), step("y")] }, signal)), "refused");
+  kernel.takeAsked();
+  t.equal(await cached.read(signal), base);
+  t.same(kernel.takeAsked(), ["stamp"]);
+  for (const end of ["raced", "lost", "lost after"] as const) {
+    await cached.read(signal);
+    kernel.end = end;
+    const result = await cached.write({ steps: [step("x"), step("y")] }, signal).then(kinds, () => "thrown");
+    t.equal(result, end === "raced" ? "raced" : "thrown");
+    kernel.takeAsked();
+    t.same((await cached.read(signal)).has("x"), end === "lost after");
+    t.ok(kernel.takeAsked().includes("all"), end);
+  }
+  t.notOk(kernel.cells.has("y"), "no step after one that failed");
+});
+
+t.test("a stop lets the step in hand end and begins no other", async (t) => {
+  const { kernel, cached, step } = world();
+  const controller = new AbortController();
+  const write = kernel.write.bind(kernel);
+  kernel.write = (...given) => {
+    controller.abort(new Error("stopping"));
+    return write(...given);
+  };
+  const steps = [step("x"), step("y")];
+  await t.rejects(cached.write({ steps }, controller.signal), { message: "stopping" });
+  await t.rejects(cached.write({ steps }, controller.signal), { message: "stopping" });
+  t.same([...kernel.cells.keys()], ["x"]);
+});
+
+for (const stampKind of ["generation", "digest"] as const) {
+  t.test(`by ${stampKind}: what is expected is read ahead, once`, async (t) => {
+    const { kernel, cached, step } = world(stampKind, true);
+    await cached.read(signal);
+    kernel.takeAsked();
+    t.equal(kinds(await cached.write({ steps: [step("x")], expected: "x" }, signal)), "done");
+    t.equal((await cached.read(signal)).get("x"), 1);
+    const asked = kernel.takeAsked();
+    t.same(
+      asked,
+      stampKind === "digest"
+        ? ["write x", "stamp", "all, expecting x", "stamp"]
+        : ["write x", "stamp", "x", "stamp", "stamp"],
+    );
+    kernel.meddle("y", 1);
+    t.same([...(await cached.read(signal)).keys()], ["x", "y"]);
+    t.notOk(kernel.takeAsked().some((one) => one.includes("expecting")));
+  });
+
+  t.test(`by ${stampKind}: the cache changes nothing of what is read`, async () => {
+    const key = fc.constantFrom("p", "q", "r", "s");
+    const act = fc.record({
+      verb: fc.constantFrom(
+        "read",
+        "read",
+        "verified",
+        "base",
+        "own",
+        "own",
+        "other",
+        "silent",
+        "meanwhile",
+        "late",
+      ),
+      end: fc.constantFrom("done", "done", "raced", "refused", "lost", "lost after"),
+      key,
+      value: fc.nat({ max: 2 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(act, { maxLength: 20 }), fc.boolean(), async (acts, isAtomic) => {
+        const { kernel, cached, step, later } = world(stampKind, isAtomic);
+        const expectTrue = (read: Cells | undefined) => {
+          if (read !== undefined && !kernel.isSame(read, kernel.cells))
+            throw new Error(`${JSON.stringify([...read])} is not ${JSON.stringify([...kernel.cells])}`);
+        };
+        for (const { verb, end, key, value } of acts) {
+          if (verb === "read") expectTrue(await cached.read(signal));
+          else if (verb === "verified") expectTrue(await cached.verified(signal));
+          else if (verb === "other") kernel.meddle(key, value);
+          else if (verb === "silent") kernel.meddle(key, value, false);
+          else if (verb === "late") later(400_000);
+          else if (verb === "meanwhile") {
+            kernel.meanwhile = () => kernel.meddle(key, value);
+            await cached.read(signal);
+            kernel.meanwhile = undefined;
+          } else if (verb === "own") {
+            kernel.end = end;
+            await cached.write({ steps: [step(key, value)] }, signal).catch(() => undefined);
+            kernel.end = "done";
+          } else if ((await cached.base(signal)) !== undefined) {
+            const outcome = await cached.write({ steps: [step(key, value)] }, signal);
+            if (outcome.kind === "done") expectTrue(await cached.verify(signal));
+          }
+        }
+        expectTrue(await cached.read(signal));
+      }),
+      { numRuns: 500 },
+    );
+  });
+}
+
+t.test("what others write while it catches up is read too", async (t) => {
+  const { kernel, cached } = world();
+  await cached.read(signal);
+  kernel.meddle("x", 1);
+  kernel.meanwhile = () => kernel.meddle("y", 1);
+  kernel.takeAsked();
+  t.same([...(await cached.read(signal)).keys()], ["x", "y"]);
+  t.same(kernel.takeAsked(), ["stamp", "ip x", "stamp", "ip x,ip y", "stamp"]);
+});
+
+t.test("from time to time all is read", async (t) => {
+  const { kernel, cached, later } = world();
+  await cached.read(signal);
+  kernel.cells.set("x", 1);
+  later(599_999);
+  t.equal((await cached.read(signal)).size, 0);
+  later(1);
+  t.equal(await cached.verified(signal), undefined);
+  t.equal(await cached.base(signal), undefined);
+  t.equal(await cached.verify(signal), undefined);
+  t.equal((await cached.read(signal)).size, 1);
+});
