@@ -17,7 +17,7 @@ import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { openCommitJournal } from "./kernel/nftables/journal.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
-import { toOldDataplane } from "./kernel/old-dataplane.ts";
+import { toOldDataplane, toOldPrevious } from "./kernel/old-dataplane.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
@@ -112,7 +112,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
-    previousDataplanes: () => previousDataplanesOf(dataplane.backend, commands),
+    previousDataplanes: () => previousDataplanesOf(dataplane.backend, commands).map(toOldPrevious),
     network: createNetworkDriver({ netlink: routeNetlink }),
     conntrack: openConntrack(filterNetlink),
     announcer,

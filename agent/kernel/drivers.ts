@@ -6,7 +6,6 @@
 
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
-import type { Change } from "../../lib/model/change.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
@@ -14,6 +13,7 @@ import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { AddressStep } from "../../lib/plan/network/addresses.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
+import type { RemovalPlanner } from "../../lib/plan/removal-planner.ts";
 import type { RulesPlanner } from "../../lib/plan/rules-planner.ts";
 
 /** Reads and writes the rules of one dataplane; decides nothing. Guard and gate included. */
@@ -60,11 +60,12 @@ export interface Dataplane<Observed = unknown, Payload = unknown> {
 }
 
 /** Another dataplane that may have served in this namespace. */
-export interface PreviousDataplane {
-  /** True where it holds anything of an object: somebody may rely on it. */
-  holdsRules(signal: AbortSignal): Promise<boolean>;
-  /** Takes out all that it owns, one transaction a table. @returns what was taken out */
-  clear(signal: AbortSignal): Promise<readonly Change[]>;
+export interface PreviousDataplane<Observed = unknown, Payload = unknown> {
+  readonly name: RulesDriver["backend"];
+  readonly planner: RemovalPlanner<Observed, Payload>;
+  observe(signal: AbortSignal): Promise<Observed>;
+  /** Transactions once begun are finished. */
+  write(payload: Payload, signal: AbortSignal): Promise<WriteOutcome>;
 }
 
 /** Links, addresses, routes and sysctls of this namespace. */

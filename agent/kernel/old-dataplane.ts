@@ -6,7 +6,7 @@ import type { ObjectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { planWithGateChunked } from "../../lib/plan/gate/with-gate.ts";
 import type { GateState, RulesPlan } from "../../lib/plan/rules-planner.ts";
-import type { Dataplane, RulesDriver } from "./drivers.ts";
+import type { Dataplane, PreviousDataplane, RulesDriver } from "./drivers.ts";
 import { writeRules } from "./write-rules.ts";
 
 export interface RulePlan<Steps = unknown> {
@@ -81,5 +81,23 @@ export function toOldDataplane<Observed, Payload>(
     },
     missing: (program, observed) => planner.missing(program, observed),
     ...(shortcut && { shortcut }),
+  };
+}
+
+export interface OldPreviousDataplane {
+  holdsRules(signal: AbortSignal): Promise<boolean>;
+  clear(signal: AbortSignal): Promise<readonly Change[]>;
+}
+
+export function toOldPrevious(previous: PreviousDataplane): OldPreviousDataplane {
+  const { planner } = previous;
+  return {
+    holdsRules: async (signal) => planner.holdsObjects(await previous.observe(signal)),
+    async clear(signal) {
+      const { changes, payload } = planner.plan(await previous.observe(signal));
+      const outcome = await previous.write(payload, signal);
+      if (outcome.kind !== "done") throw outcome.error;
+      return changes;
+    },
   };
 }

@@ -3,14 +3,11 @@
  * are safe (the first mapping wins, nothing is translated twice), so the old one goes once the new one is verified,
  * and no flow is cut.
  */
-import { parseSave } from "../../lib/iptables/save.ts";
-import type { Change } from "../../lib/model/change.ts";
+import type { Transaction } from "../../lib/iptables/restore.ts";
+import { parseSave, type RuleDump } from "../../lib/iptables/save.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import { barrierTables } from "../../lib/nftables/barrier.ts";
-import { tableName } from "../../lib/nftables/maps.ts";
-import { wantedNothing } from "../../lib/plan/iptables/layout.ts";
-import { holdsObjects } from "../../lib/plan/iptables/owned.ts";
-import { planTable } from "../../lib/plan/iptables/table.ts";
+import { iptablesRemoval } from "../../lib/plan/iptables/removal.ts";
+import { nftablesRemoval, type TableNames } from "../../lib/plan/nftables/removal.ts";
 import type { PreviousDataplane, RulesDriver } from "./drivers.ts";
 import { restore, save, type Variant } from "./iptables/tools.ts";
 import { firstLines, type Run } from "./run.ts";
@@ -22,62 +19,55 @@ export function previousDataplanesOf(
 ): readonly PreviousDataplane[] {
   switch (backend) {
     case "nftables":
-      return [iptablesPredecessor("nft", run), iptablesPredecessor("legacy", run)];
+      return [previousIptables("nft", run), previousIptables("legacy", run)];
     case "iptables-nft":
-      return [nftablesPredecessor([tableName], run), iptablesPredecessor("legacy", run)];
+      return [previousNftables(true, run), previousIptables("legacy", run)];
     case "iptables-legacy":
       // Guard and gate are chains there; both other dataplanes have them as tables.
-      return [
-        nftablesPredecessor([tableName, ...Object.values(barrierTables)], run),
-        iptablesPredecessor("nft", run),
-      ];
+      return [previousNftables(false, run), previousIptables("nft", run)];
   }
 }
 
-function iptablesPredecessor(variant: Variant, run: Run): PreviousDataplane {
-  const read = async (signal: AbortSignal) => {
-    const dump = await orAbsent(() => save(variant, run, signal));
-    return parseSave(dump ?? "", []);
-  };
+function previousIptables(variant: Variant, run: Run): PreviousDataplane<RuleDump, readonly Transaction[]> {
   return {
-    holdsRules: async (signal) => holdsObjects(await read(signal)),
-    async clear(signal) {
-      const dump = await read(signal);
-      const changes: Change[] = [];
-      for (const wanted of wantedNothing) {
-        const { table, input, changes: planned } = planTable(wanted, dump.get(wanted.table));
-        if (input === undefined) continue;
-        const refusal = await restore(variant, { table, input }, run);
-        if (refusal !== undefined) throw refusal.error;
-        changes.push(...planned);
+    name: `iptables-${variant}`,
+    planner: iptablesRemoval,
+    async observe(signal) {
+      const dump = await orAbsent(() => save(variant, run, signal));
+      return parseSave(dump ?? "", []);
+    },
+    async write(transactions, signal) {
+      for (const transaction of transactions) {
+        signal.throwIfAborted();
+        const refusal = await restore(variant, transaction, run);
+        if (refusal !== undefined)
+          return { kind: refusal.isRace ? "raced" : "refused", error: refusal.error };
       }
-      return changes;
+      return { kind: "done" };
     },
   };
 }
 
-function nftablesPredecessor(tables: readonly string[], run: Run): PreviousDataplane {
-  const present = async (signal: AbortSignal) => {
-    const listing = await orAbsent(
-      async () => (await run(["nft", "list", "tables", "ip"], { signal })).stdout,
-    );
-    const names = new Set(listing?.split("\n").map((line) => line.trim()));
-    return tables.filter((table) => names.has(`table ip ${table}`));
-  };
+function previousNftables(
+  keepsBarrier: boolean,
+  run: Run,
+): PreviousDataplane<TableNames, string | undefined> {
   return {
-    holdsRules: async (signal) => (await present(signal)).includes(tableName),
-    async clear(signal) {
-      const leaving = await present(signal);
-      if (leaving.length === 0) return [];
-      const lines = leaving.map((table) => `delete table ip ${table}`);
-      const { exitCode, stderr } = await run(["nft", "-f", "-"], {
-        stdin: lines.join("\n"),
-        exitCodes: [0, 1],
-      });
-      if (exitCode !== 0) throw new GatewayError("rules-refused", `nft: ${firstLines(stderr)}`);
-      return leaving.map(
-        (table): Change => ({ action: "remove", subsystem: "rule", text: `table ip ${table}` }),
+    name: "nftables",
+    planner: nftablesRemoval(keepsBarrier),
+    async observe(signal) {
+      const listing = await orAbsent(
+        async () => (await run(["nft", "list", "tables", "ip"], { signal })).stdout,
       );
+      const names = (listing ?? "").matchAll(/^\s*table ip (\S+)\s*$/gm);
+      return new Set([...names].map(([, name = ""]) => name));
+    },
+    async write(input, signal) {
+      if (input === undefined) return { kind: "done" };
+      signal.throwIfAborted();
+      const { exitCode, stderr } = await run(["nft", "-f", "-"], { stdin: input, exitCodes: [0, 1] });
+      if (exitCode === 0) return { kind: "done" };
+      return { kind: "refused", error: new GatewayError("rules-refused", `nft: ${firstLines(stderr)}`) };
     },
   };
 }

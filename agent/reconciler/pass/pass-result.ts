@@ -6,8 +6,11 @@ import type { State } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import type { GateState } from "../../../lib/plan/rules-planner.ts";
 import type { Clock } from "../../clock.ts";
-import type { Announcer, ConntrackDriver, NetworkDriver, PreviousDataplane } from "../../kernel/drivers.ts";
-import type { OldDataplane as Dataplane } from "../../kernel/old-dataplane.ts";
+import type { Announcer, ConntrackDriver, NetworkDriver } from "../../kernel/drivers.ts";
+import type {
+  OldDataplane as Dataplane,
+  OldPreviousDataplane as PreviousDataplane,
+} from "../../kernel/old-dataplane.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { ArpConflicts } from "../eips/arp-conflicts.ts";
 import type { ArpProbe } from "../eips/arp-probe.ts";

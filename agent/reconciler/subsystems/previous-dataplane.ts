@@ -1,6 +1,6 @@
 /** What an earlier life with another dataplane left behind: looked at once, and cleared once this one is verified. */
 import type { Change } from "../../../lib/model/change.ts";
-import type { PreviousDataplane } from "../../kernel/drivers.ts";
+import type { OldPreviousDataplane as PreviousDataplane } from "../../kernel/old-dataplane.ts";
 
 export class PreviousDataplanes {
   readonly #previousDataplanesOf: () => readonly PreviousDataplane[];

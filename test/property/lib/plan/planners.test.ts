@@ -3,18 +3,26 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
+import type { RuleDump } from "../../../../lib/iptables/save.ts";
 import { noMemory } from "../../../../lib/memoize.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
 import { planWithGate } from "../../../../lib/plan/gate/with-gate.ts";
-import { wantedFilter, wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
+import {
+  type WantedTable,
+  wantedFilter,
+  wantedMangle,
+  wantedNat,
+} from "../../../../lib/plan/iptables/layout.ts";
 import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
 import { createIptablesPlanner } from "../../../../lib/plan/iptables/planner.ts";
+import { iptablesRemoval } from "../../../../lib/plan/iptables/removal.ts";
 import { planTable } from "../../../../lib/plan/iptables/table.ts";
 import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
 import type { NftablesObserved } from "../../../../lib/plan/nftables/observed.ts";
 import { createNftablesPlanner } from "../../../../lib/plan/nftables/planner.ts";
+import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
 import { FakeTable } from "./iptables/packet-model.ts";
@@ -26,16 +34,8 @@ const gate = fc.constantFrom<GateState>("open", "closed");
 const iptablesObserved: fc.Arbitrary<IptablesObserved> = fc
   .tuple(program, program, gate, fc.boolean())
   .map(([held, guarded, state, isLegacy]) => {
-    const tables = [
-      wantedNat(held),
-      wantedMangle(held),
-      ...(isLegacy ? [wantedFilter(guarded, state === "closed")] : []),
-    ].map((wanted) => {
-      const table = new FakeTable(wanted.table);
-      table.restore(planTable(wanted, table.read()).input ?? "");
-      return [wanted.table, table.read()] as const;
-    });
-    return { rules: new Map(tables), barrier: isLegacy ? undefined : barrierOf(guarded, state) };
+    const tables = tablesOf(held, isLegacy ? wantedFilter(guarded, state === "closed") : undefined);
+    return { rules: dumpOf(tables), barrier: isLegacy ? undefined : barrierOf(guarded, state) };
   });
 
 const nftablesObserved: fc.Arbitrary<NftablesObserved> = fc
@@ -50,6 +50,18 @@ const nftablesObserved: fc.Arbitrary<NftablesObserved> = fc
     barrier: barrierOf(held, state),
     foreign: ["ip stranger forward ip daddr 203.0.113.1 accept"],
   }));
+
+function tablesOf(held: Program, filter: WantedTable | undefined): readonly FakeTable[] {
+  return [wantedNat(held), wantedMangle(held), ...(filter ? [filter] : [])].map((wanted) => {
+    const table = new FakeTable(wanted.table);
+    table.restore(planTable(wanted, table.read()).input ?? "");
+    return table;
+  });
+}
+
+function dumpOf(tables: readonly FakeTable[]): RuleDump {
+  return new Map(tables.map((table) => [table.table, table.read()]));
+}
 
 function barrierOf(program: Program, gate: GateState) {
   return {
@@ -132,4 +144,32 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
     }),
     { numRuns: 100 },
   );
+});
+
+t.test("what another dataplane left goes, what others own stays", async (t) => {
+  const stranger = "-s 192.0.2.1/32 -j RETURN";
+  fc.assert(
+    fc.property(program, fc.boolean(), (held, isLegacy) => {
+      const tables = tablesOf(held, isLegacy ? wantedFilter(held, true) : undefined);
+      const [nat] = tables;
+      nat?.restore(`*nat\n-A POSTROUTING ${stranger}\nCOMMIT\n`);
+      for (const { table, input } of iptablesRemoval.plan(dumpOf(tables)).payload)
+        tables.find((one) => one.table === table)?.restore(input);
+      const left = dumpOf(tables);
+      const rules = [...left.values()].flatMap((chains) => [...chains.values()].flat());
+      const again = iptablesRemoval.plan(left);
+      if (again.changes.length + again.payload.length > 0) throw new Error(JSON.stringify(again));
+      return rules.map(({ raw }) => raw).join() === stranger && !iptablesRemoval.holdsObjects(left);
+    }),
+    { numRuns: 60 },
+  );
+  const names = new Set(["natgw", "natgw_guard", "natgw_gate", "nat", "stranger"]);
+  const payload = (keepsBarrier: boolean, there = names) => nftablesRemoval(keepsBarrier).plan(there).payload;
+  t.equal(payload(true), "delete table ip natgw\n");
+  const all = "delete table ip natgw\ndelete table ip natgw_guard\ndelete table ip natgw_gate\n";
+  t.equal(payload(false), all);
+  t.equal(nftablesRemoval(false).plan(names).changes.length, 3);
+  t.same(nftablesRemoval(true).plan(new Set(["nat", "natgw_guard"])), { changes: [], payload: undefined });
+  t.ok(nftablesRemoval(true).holdsObjects(names));
+  t.notOk(nftablesRemoval(false).holdsObjects(new Set(["natgw_guard"])));
 });
