@@ -17,7 +17,6 @@ import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { openCommitJournal } from "./kernel/nftables/journal.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
-import { toOldDataplane, toOldPrevious } from "./kernel/old-dataplane.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
@@ -74,7 +73,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
   const commits = openCommitJournal();
-  const dataplane = toOldDataplane(openDataplane(commands, ruleNetlink, commits, config));
+  const dataplane = openDataplane(commands, ruleNetlink, commits, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
   stop.push(async () => {
@@ -112,7 +111,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
-    previousDataplanes: () => previousDataplanesOf(dataplane.backend, commands).map(toOldPrevious),
+    previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, commands),
     network: createNetworkDriver({ netlink: routeNetlink }),
     conntrack: openConntrack(filterNetlink),
     announcer,
@@ -120,7 +119,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     arpConflicts,
     clock,
     epoch,
-    frame: {
+    config: {
       vpcInterface: config.vpcInterface,
       externalInterface: config.externalInterface,
       fallbackGateway: config.gatewayV4,
@@ -128,7 +127,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     },
     board,
     resyncIntervalMs: config.resyncIntervalMs,
-    onPass: (findings, report) => observer.onPass(findings, report),
+    onPass: (result, report) => observer.onPass(result, report),
     onFailure: (error, retryInMs) => observer.onFailure(error, retryInMs),
   });
   stop.push(() => reconciler.stop());
@@ -153,12 +152,11 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     summarize({
       version,
       epoch,
-      backend: dataplane.backend,
+      backend: dataplane.driver.backend,
       interfaces: { vpc: config.vpcInterface, external: config.externalInterface },
       store,
       board,
       reconciler,
-      conflicts: arpConflicts.conflicts,
     });
   const api: Api = createApi({
     state: store,

@@ -63,11 +63,19 @@ export function isSameSet<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolea
   return one === other || (one.size === other.size && one.isSubsetOf(other));
 }
 
-/** True where both hold the same values under the same keys, by identity. */
-export function isSameMap<K, V>(one: ReadonlyMap<K, V>, other: ReadonlyMap<K, V>): boolean {
+/** True where both hold the same values under the same keys, by identity unless `isSame` says otherwise. */
+export function isSameMap<K, V>(
+  one: ReadonlyMap<K, V>,
+  other: ReadonlyMap<K, V>,
+  isSame: (one: V, other: V) => boolean = Object.is,
+): boolean {
   if (one === other) return true;
   if (one.size !== other.size) return false;
-  for (const [key, value] of one) if (other.get(key) !== value || !other.has(key)) return false;
+  for (const [key, value] of one) {
+    const counterpart = other.get(key);
+    if (counterpart === undefined ? value !== undefined || !other.has(key) : !isSame(value, counterpart))
+      return false;
+  }
   return true;
 }
 

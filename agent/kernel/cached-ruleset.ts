@@ -48,20 +48,20 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   /** Waits for a reading that is under way, and takes it where the stamp still proves it. */
   read(signal: AbortSignal): Promise<Observed> {
-    return this.#turns.pass(() => this.#read(signal));
+    return this.#turns.run(() => this.#read(signal));
   }
 
   verified(signal: AbortSignal): Promise<Observed | undefined> {
-    return this.#turns.pass(() => this.#verified(signal));
+    return this.#turns.run(() => this.#verified(signal));
   }
 
   base(signal: AbortSignal): Promise<Observed | undefined> {
     // A digest is expensive; with it verify() reads everything, which proves the base, too.
-    return this.#turns.pass(async () => (this.#isDigest ? this.#unwritten : this.#verified(signal)));
+    return this.#turns.run(async () => (this.#isDigest ? this.#unwritten : this.#verified(signal)));
   }
 
   verify(signal: AbortSignal): Promise<Observed | undefined> {
-    return this.#turns.pass(async () => {
+    return this.#turns.run(async () => {
       const known = this.#known;
       if (known === undefined || this.#isDue(known)) return undefined;
       if (this.#isDigest) return this.#readWritten(known, undefined, signal);
@@ -72,7 +72,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   /** Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished. */
   write(payload: Payload, signal: AbortSignal, isRetry = false): Promise<WriteOutcome<Payload>> {
-    return this.#turns.pass(() => this.#write(payload, signal, isRetry));
+    return this.#turns.run(() => this.#write(payload, signal, isRetry));
   }
 
   get #isDigest(): boolean {
@@ -148,7 +148,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     if (this.#plain.readStamp === undefined) return;
     const read = () => (this.#isDigest ? this.#readUnproven(signal) : this.#read(signal));
     // Whatever goes wrong, the next reading meets it again.
-    this.#turns.pass(read).catch(() => undefined);
+    this.#turns.run(read).catch(() => undefined);
   }
 
   /** Leaves the proof to the next reading, which takes a stamp anyway. */

@@ -74,17 +74,17 @@ export interface NetworkDriver {
   applySysctls(
     steps: readonly SysctlStep[],
     signal: AbortSignal,
-  ): Promise<readonly StepFailure<SysctlStep>[]>;
+  ): Promise<readonly DriverFailure<SysctlStep>[]>;
   /** Applies each step whatever becomes of the others. An address that is there already, or gone already, is a success. */
   applyAddresses(
     steps: readonly AddressStep[],
     signal: AbortSignal,
-  ): Promise<readonly StepFailure<AddressStep>[]>;
-  applyRoutes(steps: readonly RouteStep[], signal: AbortSignal): Promise<readonly StepFailure<RouteStep>[]>;
+  ): Promise<readonly DriverFailure<AddressStep>[]>;
+  applyRoutes(steps: readonly RouteStep[], signal: AbortSignal): Promise<readonly DriverFailure<RouteStep>[]>;
 }
 
 /** A step that the kernel refused, with its words. */
-export interface StepFailure<Step> {
+export interface DriverFailure<Step> {
   readonly step: Step;
   readonly code: string;
   readonly message: string;

@@ -16,6 +16,9 @@ export interface PassRequest {
   readonly isFull: boolean;
 }
 
+/** What asks for a reading beside the passes. */
+export const quietRequest: PassRequest = { reasons: [], isFull: false };
+
 export interface PassOutcome {
   readonly report: PassReport;
   /** When something falls due by itself: a retry, a lease's end. `undefined`: not before the resync. */

@@ -21,20 +21,8 @@ import {
 import type { Spec } from "../../lib/model/schema.ts";
 import type { State } from "../../lib/model/state.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
+import type { PassReading, PublishedPass, VerdictSink } from "../reconciler/verdict-sink.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
-
-/** What a reading of the kernel allows to be said of the state that the pass works on. */
-export interface PassReading {
-  readonly state: State;
-  readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
-  readonly verifiedAt: string;
-}
-
-/** What a pass found out in the end. */
-export interface PublishedPass extends PassReading {
-  /** True where planning again asks for nothing: what is not desired is out of the kernel. */
-  readonly isClean: boolean;
-}
 
 /** Some milliseconds' worth. */
 const enteredAtOnce = 5_000;
@@ -70,7 +58,7 @@ const notSeen: Verdict = {
   isSettled: false,
 };
 
-export class StatusBoard {
+export class StatusBoard implements VerdictSink {
   readonly #epoch: string;
   readonly #currentState: () => State;
   readonly #startedAt: string;

@@ -11,38 +11,38 @@ import type { GatewayStatus } from "./summary.ts";
 
 /** Changes that a log line spells out; the rest is counted. */
 const maxLogged = 20;
-const fightLogPeriodMs = 60_000;
+const throttleLogPeriodMs = 60_000;
 
 export class PassObserver {
   readonly #metrics: Metrics;
   readonly #log: Log;
-  readonly #logFights: (fights: readonly ThrottledRepair[]) => void;
+  readonly #logThrottled: (repairs: readonly ThrottledRepair[]) => void;
   #wasUnadopted = false;
 
   constructor(metrics: Metrics, log: Log) {
     this.#metrics = metrics;
     this.#log = log;
-    this.#logFights = atMostOncePer(fightLogPeriodMs, (fights: readonly ThrottledRepair[], passes) => {
-      const over = fights.slice(0, maxLogged).map(({ change, repairs }) => ({ repairs, text: change.text }));
-      log.warn({ fights: fights.length, over, passes }, "somebody undoes what is repaired");
+    this.#logThrottled = atMostOncePer(throttleLogPeriodMs, (repairs: readonly ThrottledRepair[], passes) => {
+      const over = repairs.slice(0, maxLogged).map(({ change, repairs }) => ({ repairs, text: change.text }));
+      log.warn({ repairs: repairs.length, over, passes }, "somebody undoes what is repaired");
     });
   }
 
-  onPass(findings: PassResult, report: PassReport): void {
+  onPass(result: PassResult, report: PassReport): void {
     const metrics = this.#metrics;
     metrics.reconcileDuration.observe(report.took);
-    metrics.gateClosed.set(findings.gate === "closed" ? 1 : 0);
-    const written = Object.entries(countBySubsystem(findings.changes));
+    metrics.gateClosed.set(result.gate === "closed" ? 1 : 0);
+    const written = Object.entries(countBySubsystem(result.changes));
     for (const [subsystem, count] of written) metrics.kernelWrites.inc({ subsystem }, count);
-    const repaired = Object.entries(countBySubsystem(findings.repairs));
+    const repaired = Object.entries(countBySubsystem(result.repairs));
     for (const [kind, count] of repaired) metrics.driftRepaired.inc({ kind }, count);
-    for (const { stage, code } of findings.refusals) metrics.reconcileErrors.inc({ stage, code });
+    for (const { stage, code } of result.failures) metrics.reconcileErrors.inc({ stage, code });
     metrics.flowsRemoved.inc(report.flowsRemoved);
-    if (findings.isClean) {
-      metrics.appliedGeneration.set(findings.state.desired.generation);
+    if (result.isClean) {
+      metrics.appliedGeneration.set(result.state.desired.generation);
       metrics.lastSuccessfulApply.set(Date.parse(report.startedAt) / 1000 + report.took);
     }
-    this.#logPass(findings, report);
+    this.#logPass(result, report);
   }
 
   onFailure(error: unknown, retryInMs: number): void {
@@ -65,18 +65,18 @@ export class PassObserver {
     }
   }
 
-  #logPass(findings: PassResult, report: PassReport): void {
-    const { changes, refusals, verdicts, repairs, fights, state } = findings;
+  #logPass(result: PassResult, report: PassReport): void {
+    const { changes, failures, verdicts, repairs, throttled, state } = result;
     const isUnadopted = verdicts === undefined;
     if (isUnadopted && !this.#wasUnadopted) {
       this.#log.warn({ rules: report.observed.rules }, "live state not adopted");
     }
     this.#wasUnadopted = isUnadopted;
-    if (fights.length > 0) this.#logFights(fights);
-    // One line for each blow of a fight would fill the disk.
-    const fought = new Set(fights.map(({ change }) => keyOf(change)));
-    const isNews = changes.some((change) => !fought.has(keyOf(change)));
-    if (!isNews && report.flowsRemoved === 0 && refusals.length === 0) return;
+    if (throttled.length > 0) this.#logThrottled(throttled);
+    // A line for each of such repairs would fill the disk.
+    const delayed = new Set(throttled.map(({ change }) => keyOf(change)));
+    const isNews = changes.some((change) => !delayed.has(keyOf(change)));
+    if (!isNews && report.flowsRemoved === 0 && failures.length === 0) return;
     const fields = {
       reasons: report.reasons,
       revision: state.desired.revision,
@@ -87,8 +87,8 @@ export class PassObserver {
       isDrift: repairs.length > 0,
       took: Math.round(report.took * 1000) / 1000,
     };
-    if (refusals.length > 0)
-      this.#log.warn({ ...fields, refusals: refusals.slice(0, maxLogged) }, "pass met refusals");
+    if (failures.length > 0)
+      this.#log.warn({ ...fields, failures: failures.slice(0, maxLogged) }, "pass met failures");
     else this.#log.info(fields, "pass changed the kernel");
   }
 }

@@ -1,6 +1,5 @@
 /** The gateway as a whole: `GET /v1/status`. */
 
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
@@ -43,15 +42,13 @@ export interface SummaryDeps {
   readonly interfaces: { readonly vpc: InterfaceName; readonly external: InterfaceName };
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly board: Pick<StatusBoard, "counts" | "appliedRevision" | "appliedGeneration">;
-  readonly reconciler: Pick<Reconciler, "findings" | "lastReport" | "failure" | "network">;
-  /** Who else claims an EIP that is held here: the MAC. */
-  readonly conflicts: ReadonlyMap<Ipv4, string>;
+  readonly reconciler: Pick<Reconciler, "result" | "lastReport" | "failure" | "network">;
 }
 
 export function summarize(parts: SummaryDeps): GatewayStatus {
   const { version, epoch, backend, store, board, reconciler, interfaces } = parts;
   const { desired } = store.current;
-  const { findings } = reconciler;
+  const { result } = reconciler;
   return {
     version,
     epoch,
@@ -61,7 +58,7 @@ export function summarize(parts: SummaryDeps): GatewayStatus {
     objects: board.counts(),
     lastReconcile: reconciler.lastReport ?? null,
     backend,
-    gate: findings?.gate ?? "unknown",
+    gate: result?.gate ?? "unknown",
     interfaces: {
       vpc: interfaceOf(interfaces.vpc, reconciler.network),
       external: interfaceOf(interfaces.external, reconciler.network),

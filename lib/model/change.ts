@@ -1,12 +1,21 @@
 /** One line of a plan: what would be changed, as data and as text. A plan without changes is a converged gateway. */
 import type { ObjectId } from "./names.ts";
 
-export type Subsystem = "sysctl" | "gate" | "guard" | "rule" | "address" | "route" | "flow";
+/**
+ * The subsystems, by the name that plans, metrics, failures and reports give them. Each has one value in
+ * agent/reconciler/subsystems/subsystems.ts.
+ */
+export const subsystemNames = ["gate", "rule", "sysctl", "address", "route", "flow", "previous"] as const;
+export type SubsystemName = (typeof subsystemNames)[number];
+
+/** What a change is counted under: the guard is written by the gate's subsystem and counted apart. */
+export const changeLabels = [...subsystemNames, "guard"] as const;
+export type ChangeLabel = (typeof changeLabels)[number];
 
 export interface Change {
   readonly action: "add" | "remove" | "replace" | "set";
-  readonly subsystem: Subsystem;
-  /** The object that asks for it; absent for drift, leftovers and the fixed frame. */
+  readonly subsystem: ChangeLabel;
+  /** The object that asks for it; absent for drift, leftovers and what every gateway has. */
   readonly object?: ObjectId;
   /** In the words of the subsystem's own tool: `-A EXCLUSIVE_DNAT -d 203.0.113.10/32 -j DNAT ...`. */
   readonly text: string;

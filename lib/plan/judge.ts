@@ -1,9 +1,8 @@
 /**
  * The verdicts of a pass: what may be said of each object, given what was read back after the last write.
  *
- * Ready is earned, never assumed: an object is programmed when planning again, on what was read back, asks for
- * nothing on its behalf; it is Ready when besides its Eip is, nobody else claims that, packets are forwarded, and no flow
- * contradicts it.
+ * Ready is earned, never assumed: an object is programmed when no subsystem, planning again on what was read back, misses
+ * anything of it; it is Ready when nothing else is in its way either, and its Eip is Ready too.
  */
 import type { Block, Compiled } from "../compile/compile.ts";
 import type { Desired } from "../model/desired.ts";
@@ -11,30 +10,26 @@ import { objectsOf } from "../model/desired.ts";
 import { type Kind, kinds, type ObjectId, objectId } from "../model/names.ts";
 import type { Spec } from "../model/schema.ts";
 import type { Claim, Verdict } from "../model/status.ts";
+import type { Obstacle, Obstacles } from "./subsystem.ts";
 
-export interface Evidence {
-  /** What the kernel lacks of each object, in readable words; what is wholly there is absent. */
-  readonly missing: ReadonlyMap<ObjectId, string>;
-  /** Eips that the kernel holds and that somebody else claims on the wire, with who. */
-  readonly contested: ReadonlyMap<ObjectId, string>;
-  /** Objects that a live flow still contradicts, with how. */
-  readonly contradicted: ReadonlyMap<ObjectId, string>;
-  readonly isForwarding: boolean;
-  /** The gate is closed: whatever is programmed, nothing leaves the VPC. */
-  readonly isHeldBack: boolean;
-}
+/** What every subsystem finds in the way; of two obstacles of one condition the first is told. */
+export type Verification = readonly Obstacles[];
 
 /** @returns a verdict for every object of `desired` */
 export function judge(
   desired: Desired,
   compiled: Compiled,
-  evidence: Evidence,
+  verification: Verification,
 ): ReadonlyMap<ObjectId, Verdict> {
   const verdicts = new Map<ObjectId, Verdict>();
+  const found = verification.filter(({ objects, kinds }) => objects.size + kinds.size > 0);
   for (const kind of kinds) {
     for (const { spec } of objectsOf(desired, kind).values()) {
       const id = objectId(kind, spec.name);
-      verdicts.set(id, verdictOf(id, kind, spec, compiled, evidence, verdicts));
+      const block = compiled.blocked.get(id);
+      const verdict =
+        block === undefined ? verdictOf(id, kind, spec, compiled, found, verdicts) : blockedVerdict(block);
+      verdicts.set(id, verdict);
     }
   }
   return verdicts;
@@ -45,26 +40,42 @@ function verdictOf(
   kind: Kind,
   spec: Spec,
   compiled: Compiled,
-  evidence: Evidence,
+  found: Verification,
   verdicts: ReadonlyMap<ObjectId, Verdict>,
 ): Verdict {
-  const block = compiled.blocked.get(id);
-  if (block !== undefined) return blockedVerdict(block);
-  const missing = evidence.missing.get(id);
-  const programmed = missing === undefined ? programmedClaim : no("Pending", missing);
-  const obstacle =
-    (missing === undefined ? undefined : programmed) ??
-    claimObstacle(evidence.contested.get(id)) ??
-    ("eip" in spec ? eipObstacle(spec.eip, verdicts) : undefined) ??
-    (needsForwarding(kind) ? forwardingObstacle(evidence) : undefined) ??
-    flowObstacle(evidence.contradicted.get(id));
+  const missing = obstacleTo("Programmed", id, kind, found);
+  if (missing !== undefined) {
+    const claim = no(missing.reason, missing.message);
+    return {
+      accepted: acceptedClaim,
+      programmed: claim,
+      ready: claim,
+      isSettled: missing.isSettled ?? false,
+    };
+  }
+  const eip = "eip" in spec ? eipObstacle(spec.eip, verdicts) : undefined;
+  const obstacle = eip ?? obstacleTo("Ready", id, kind, found);
   if (obstacle !== undefined) {
-    const eip = "eip" in spec ? objectId("eip", spec.eip) : id;
-    const isSettled = missing === undefined && evidence.contested.has(eip);
-    return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled };
+    const ready = no(obstacle.reason, obstacle.message);
+    return { ...allIsWell, ready, isSettled: obstacle.isSettled ?? false };
   }
   const idle = compiled.idle.get(id);
   return idle === undefined ? allIsWell : { ...allIsWell, ready: yes(idle.reason, idle.message) };
+}
+
+function obstacleTo(
+  condition: Obstacle["condition"],
+  id: ObjectId,
+  kind: Kind,
+  found: Verification,
+): Obstacle | undefined {
+  for (const { objects, kinds: ofKinds } of found) {
+    const own = objects.get(id);
+    if (own?.condition === condition) return own;
+    const common = ofKinds.get(kind);
+    if (common?.condition === condition) return common;
+  }
+  return undefined;
 }
 
 function blockedVerdict(block: Block): Verdict {
@@ -73,28 +84,15 @@ function blockedVerdict(block: Block): Verdict {
   return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
 }
 
-function claimObstacle(who: string | undefined): Claim | undefined {
-  return who === undefined ? undefined : no("AddressConflict", who);
-}
-
-function eipObstacle(eip: string, verdicts: ReadonlyMap<ObjectId, Verdict>): Claim | undefined {
+/** Only another host's claim of the Eip lasts until something else happens; all else a later pass may find gone. */
+function eipObstacle(
+  eip: string,
+  verdicts: ReadonlyMap<ObjectId, Verdict>,
+): Omit<Obstacle, "condition"> | undefined {
   const verdict = verdicts.get(objectId("eip", eip));
   if (verdict?.ready.holds) return undefined;
-  return no("EipNotReady", `eip ${eip} is not ready: ${verdict?.ready.message ?? "it is not there"}`);
-}
-
-function forwardingObstacle({ isForwarding, isHeldBack }: Evidence): Claim | undefined {
-  if (!isForwarding) return forwardingOff;
-  return isHeldBack ? heldBack : undefined;
-}
-
-function flowObstacle(how: string | undefined): Claim | undefined {
-  return how === undefined ? undefined : no("FlowsRemain", how);
-}
-
-/** An Eip and a Route are whole without it; what translates is not. */
-function needsForwarding(kind: Kind): boolean {
-  return kind === "fip" || kind === "snat" || kind === "dnat";
+  const message = `eip ${eip} is not ready: ${verdict?.ready.message ?? "it is not there"}`;
+  return { reason: "EipNotReady", message, isSettled: verdict?.isSettled ?? false };
 }
 
 function yes(reason: Claim["reason"], message = ""): Claim {
@@ -106,13 +104,10 @@ function no(reason: Claim["reason"], message: string): Claim {
 }
 
 const acceptedClaim = yes("Accepted");
-const programmedClaim = yes("Programmed");
 /** One for all: of 10,000 objects it is the verdict on almost every one. */
 const allIsWell: Verdict = {
   accepted: acceptedClaim,
-  programmed: programmedClaim,
+  programmed: yes("Programmed"),
   ready: yes("Ready"),
   isSettled: false,
 };
-const forwardingOff = no("ForwardingOff", "net.ipv4.ip_forward is 0 and could not be set");
-const heldBack = no("Pending", "nothing leaves the VPC before everything is verified");

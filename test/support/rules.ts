@@ -6,12 +6,12 @@ import {
   type NftablesDriver,
   type NftablesDriverOptions,
 } from "../../agent/kernel/nftables/driver.ts";
-import { writeRules } from "../../agent/kernel/write-rules.ts";
+import { writeRules } from "../../agent/reconciler/subsystems/write-rules.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { planWithGate } from "../../lib/plan/gate/with-gate.ts";
 import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
 import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
 import type { GateState, RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
+import { planWithGate } from "./with-gate.ts";
 
 export function iptablesRules(options: IptablesDriverOptions) {
   return new Rules(createIptablesDriver(options), createIptablesPlanner());
@@ -47,6 +47,8 @@ export class Rules<Observed, Payload, Driver extends RulesDriver<Observed, Paylo
 
   /** A plan that is not of {@link plan} is written once. */
   apply(plan: RulesPlan<Payload>, signal: AbortSignal): Promise<void> {
-    return writeRules(this, plan, this.#replans.get(plan), signal);
+    const replan = this.#replans.get(plan);
+    const again = replan && (async () => replan(await this.observe(signal)).payload);
+    return writeRules(this, plan.payload, again, signal);
   }
 }

@@ -14,7 +14,7 @@ import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
 import { bindingRoute } from "../../../lib/plan/network/bindings.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";
-import type { NetworkDriver, StepFailure } from "../drivers.ts";
+import type { DriverFailure, NetworkDriver } from "../drivers.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { NetworkReader } from "./observe.ts";
 import { writeSysctl } from "./sysctls.ts";
@@ -51,7 +51,7 @@ class RtnetlinkDriver implements NetworkDriver {
   }
 
   async applySysctls(steps: readonly SysctlStep[], signal: AbortSignal) {
-    const failures: StepFailure<SysctlStep>[] = [];
+    const failures: DriverFailure<SysctlStep>[] = [];
     const indexOf = (name: string) => this.#indexes.get(name);
     for (const step of steps) {
       const refusal = await writeSysctl(step, this.#sysctlRoot, this.#netlink, indexOf, signal);
@@ -75,8 +75,8 @@ class RtnetlinkDriver implements NetworkDriver {
     interfaceOf: (step: Step) => InterfaceName | undefined,
     goals: Readonly<Record<Step["kind"], readonly string[]>>,
     signal: AbortSignal,
-  ): Promise<readonly StepFailure<Step>[]> {
-    const failures: StepFailure<Step>[] = [];
+  ): Promise<readonly DriverFailure<Step>[]> {
+    const failures: DriverFailure<Step>[] = [];
     const sendable: Step[] = [];
     const messages: NetlinkMessage[] = [];
     for (const step of steps) {

@@ -1,25 +1,31 @@
-/** What those on the wire are told, and asked, about the EIPs that a pass found or brought about. */
+/** Announces the EIPs that a pass found or added, and asks about those that it found. */
+import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { Program } from "../../../lib/model/program.ts";
 import { heldIn } from "../../../lib/plan/network/bindings.ts";
-import type { Seen } from "../pass/outlook.ts";
-import type { PassDeps } from "../pass/pass-result.ts";
+import type { Announcer } from "../../kernel/drivers.ts";
+import type { ArpConflicts } from "./arp-conflicts.ts";
+
+export interface ArpNotifierDeps {
+  readonly announcer: Pick<Announcer, "announce">;
+  readonly arpConflicts: Pick<ArpConflicts, "ask">;
+}
 
 export class ArpNotifier {
-  readonly #parts: Pick<PassDeps, "announcer" | "arpConflicts">;
+  readonly #deps: ArpNotifierDeps;
   #isFirst = true;
 
-  constructor(parts: Pick<PassDeps, "announcer" | "arpConflicts">) {
-    this.#parts = parts;
+  constructor(deps: ArpNotifierDeps) {
+    this.#deps = deps;
   }
 
-  /** Announces EIPs that were added, and at the start those that stood: some may remember another's MAC for them. */
-  tell({ eips }: Program, before: Seen, after: Seen): void {
-    const { announcer, arpConflicts } = this.#parts;
+  /** Announces EIPs that were added, and at the start those that stood: some hosts may remember another MAC for them. */
+  tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): void {
+    const { announcer, arpConflicts } = this.#deps;
     const isFirst = this.#isFirst;
     this.#isFirst = false;
-    if (!isFirst && before.network === after.network) return;
-    const held = new Set(heldIn(before.network).map(({ address }) => address));
-    const present = new Set(heldIn(after.network).map(({ address }) => address));
+    if (!isFirst && before === after) return;
+    const held = new Set(heldIn(before).map(({ address }) => address));
+    const present = new Set(heldIn(after).map(({ address }) => address));
     const isNews = isFirst ? present : present.difference(held);
     const news = eips.filter(({ address }) => isNews.has(address));
     announcer.announce(news);

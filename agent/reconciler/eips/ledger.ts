@@ -2,17 +2,10 @@
  * Keeps the ledger ahead of the kernel: what is about to be put there is written down first, what was taken out is
  * struck off afterwards. A crash in between leaves the ledger naming too much, never too little.
  */
-
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import {
-  type Ledger,
-  type LedgerAddress,
-  ledgerKey,
-  type State,
-  type StateChange,
-} from "../../../lib/model/state.ts";
+import { type LedgerAddress, ledgerKey, type State, type StateChange } from "../../../lib/model/state.ts";
+import { leavingEips } from "../../../lib/plan/flows.ts";
+import type { PlanInput } from "../../../lib/plan/plan-input.ts";
 import type { StateAccess } from "../../store/state-access.ts";
-import type { Outlook } from "../pass/outlook.ts";
 
 /** A ledger of another life of the namespace says nothing of this one. */
 export async function beginEpoch(store: StateAccess, epoch: string): Promise<void> {
@@ -22,38 +15,17 @@ export async function beginEpoch(store: StateAccess, epoch: string): Promise<voi
 /** Before anything is written to the kernel: addresses to come or to adopt, and EIPs to go whose flows may outlive them. */
 export async function writeAhead(
   store: StateAccess,
-  outlook: Outlook,
-  namedByRules: ReadonlySet<Ipv4>,
+  { addresses, program, facts, own }: Pick<PlanInput, "addresses" | "program" | "facts" | "own">,
 ): Promise<void> {
-  const { addresses } = outlook;
   await write(store, ({ ledger }) => [
     // One that somebody took away is written down already.
     ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing]
       .filter((entry) => !ledger.addresses.has(ledgerKey(entry)))
       .map(added),
-    ...[...leavingEips(outlook, ledger, namedByRules)]
+    ...[...leavingEips(program, facts, ledger, own)]
       .filter((address) => !ledger.retired.has(address))
       .map((address): StateChange => ({ type: "retire", address })),
   ]);
-}
-
-/** EIPs of ours that nobody asks for any more. */
-export function leavingEips(
-  { addresses, compiled, own }: Outlook,
-  ledger: Ledger,
-  namedByRules: ReadonlySet<Ipv4>,
-): ReadonlySet<Ipv4> {
-  const staying = new Set(own);
-  for (const { address } of compiled.program.eips) staying.add(address);
-  const leaving = new Set<Ipv4>();
-  const note = (address: Ipv4) => {
-    if (!staying.has(address)) leaving.add(address);
-  };
-  for (const address of namedByRules) note(address);
-  // A route says by itself that its EIP was ours, whether or not the ledger knows.
-  for (const { entry } of addresses.remove) note(entry.address);
-  for (const { address } of ledger.addresses.values()) note(address);
-  return leaving;
 }
 
 /** After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. */

@@ -1,25 +1,38 @@
 /**
- * A pass over the few objects that were written, where the kernel proves that nothing else has changed. Its price
- * does not grow with the set, unless it meets flows. It uses the planners and the judge of every other pass, on the part
- * of the set that the change can reach, and leaves everything that is not plain to a whole pass: `undefined` asks for one.
+ * The shortcut for a few objects: a pass over what was written, where the kernel proves that nothing else has changed. Its
+ * cost does not grow with the set, unless it meets flows. It uses the planners and the judge of a full pass, on the part of
+ * the set that the change can reach, and gives way to a full pass wherever anything is out of the ordinary.
  */
-
+import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { AffectedSet, restrictTo } from "../../../lib/compile/affected.ts";
-import { type Compiled, compile } from "../../../lib/compile/compile.ts";
+import { compile } from "../../../lib/compile/compile.ts";
 import { endsRuledBy, type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import { viewOf } from "../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../lib/conntrack/permits.ts";
+import { isSameSet } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { Desired } from "../../../lib/model/desired.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
+import type { State, StateChange } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import { judge } from "../../../lib/plan/judge.ts";
-import type { RulePlan } from "../../kernel/old-dataplane.ts";
-import type { PassDeps, PassResult } from "../pass/pass-result.ts";
+import type { RulesPlan } from "../../../lib/plan/rules-planner.ts";
+import type { Clock } from "../../clock.ts";
+import type { ConntrackDriver, Dataplane } from "../../kernel/drivers.ts";
+import type { PassRequest } from "../loop.ts";
+import type { PassResult } from "../pass/pass-result.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
+import { WrittenObjects } from "./written-objects.ts";
+
+export interface IncrementalDeps {
+  readonly dataplane: Dataplane;
+  readonly conntrack: ConntrackDriver;
+  readonly clock: Clock;
+  /** Shared with the full passes. */
+  readonly unswept: UnsweptObjects;
+}
 
 export interface IncrementalResult {
   readonly changes: readonly Change[];
@@ -27,79 +40,94 @@ export interface IncrementalResult {
   /** Of the objects that the change could reach. */
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
   /** All that are kept out of the program now. */
-  readonly blocked: Compiled["blocked"];
+  readonly blocked: PassResult["blocked"];
   readonly reached: ReadonlySet<ObjectId>;
 }
 
-/** Beyond that many objects a whole pass is hardly dearer. */
+/** Beyond that many objects a full pass costs about as much. */
 export const maxObjects = 256;
-/** Beyond that many flows on them it is neither. */
+/** Beyond that many flows on them it does, too. */
 const maxFlows = 20_000;
 
 export class IncrementalPass {
-  readonly #parts: PassDeps;
-  readonly #unswept: UnsweptObjects;
-  #neighbourhood: { readonly of: Desired; readonly index: AffectedSet } | undefined;
+  readonly #deps: IncrementalDeps;
+  readonly #written = new WrittenObjects(maxObjects);
+  #affected: { readonly of: Desired; readonly index: AffectedSet } | undefined;
 
-  constructor(parts: PassDeps, unswept: UnsweptObjects) {
-    this.#parts = parts;
-    this.#unswept = unswept;
+  constructor(deps: IncrementalDeps) {
+    this.#deps = deps;
+  }
+
+  /** To be told of every change of the state, as soon as the state is in force. */
+  note(changes: readonly StateChange[]): void {
+    this.#written.note(changes);
+  }
+
+  /** A full pass begins: it looks at whatever was written. */
+  giveWay(): void {
+    this.#written.take();
   }
 
   /**
-   * @param ids all that was written since `base`
-   * @param base the last pass, which left nothing undone
+   * @param base the last pass
+   * @returns `undefined` where it takes a full pass
    */
   async run(
+    { reasons, isFull }: PassRequest,
+    state: State,
+    base: PassResult | undefined,
+    signal: AbortSignal,
+  ): Promise<IncrementalResult | undefined> {
+    if (base === undefined || isFull || reasons.some((reason) => reason !== "write")) return undefined;
+    const ids = this.#written.take();
+    const result = ids && (await this.#run(ids, state, base, signal));
+    if (result === undefined) this.#written.giveBack(ids);
+    return result;
+  }
+
+  async #run(
     ids: ReadonlySet<ObjectId>,
     state: State,
     base: PassResult,
     signal: AbortSignal,
   ): Promise<IncrementalResult | undefined> {
-    const { shortcut } = this.#parts.dataplane;
-    if (shortcut === undefined || ids.size > maxObjects || !isAtRest(base) || ![...ids].every(isNarrow)) {
-      return undefined;
-    }
+    const { dataplane, clock, unswept } = this.#deps;
+    const { incremental } = dataplane.driver;
+    if (incremental === undefined || !isAtRest(base) || ![...ids].every(hasRulesOfItsOwn)) return undefined;
+    const context = base.residual.compileContext;
+    if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases)) return undefined;
     const before = base.state.desired;
     const reached = this.#follow(before, state.desired, ids);
     if (reached === undefined) return undefined;
-    const { context } = base.residual;
     const from = compile(restrictTo(before, reached), context).program;
     const part = restrictTo(state.desired, reached);
     const compiled = compile(part, context);
     const to = compiled.program;
     if (!to.eips.every(({ id }) => base.verdicts?.get(id)?.ready.holds)) return undefined;
 
-    const ground = await shortcut.base(signal);
-    if (ground === undefined) return undefined;
-    const plan = shortcut.planPart(from, to, ground);
-    this.#unswept.add(plan.changes, part, compiled, "that was left to a pass over everything");
+    const observed = await incremental.base(signal);
+    if (observed === undefined) return undefined;
+    const plan = dataplane.planner.planPart(from, to, observed);
+    unswept.add(plan.changes, part, compiled, "that was left to a full pass");
     if (!(await this.#write(plan, signal))) return undefined;
-    const after = await shortcut.readBack(signal);
-    if (after === undefined || shortcut.planPart(from, to, after).changes.length > 0) return undefined;
+    const after = await incremental.verify(signal);
+    if (after === undefined || dataplane.planner.planPart(from, to, after).changes.length > 0)
+      return undefined;
 
     const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);
     if (sweep === undefined) return undefined;
-    const blocked = new Map([...base.residual.compiled.blocked].filter(([id]) => !reached.has(id)));
+    const blocked = new Map([...base.blocked].filter(([id]) => !reached.has(id)));
     for (const [id, block] of compiled.blocked) blocked.set(id, block);
-    this.#unswept.clear({ revision: state.desired.revision, blocked });
-    const verdicts = judge(part, compiled, {
-      missing: new Map(),
-      contested: new Map(),
-      contradicted: new Map(),
-      isForwarding: true,
-      isHeldBack: false,
-    });
-    return { changes: plan.changes, sweep, verdicts, blocked, reached };
+    unswept.clear({ revision: state.desired.revision, blocked });
+    return { changes: plan.changes, sweep, verdicts: judge(part, compiled, []), blocked, reached };
   }
 
-  /** @returns false where the kernel moved or refused */
-  async #write(plan: RulePlan, signal: AbortSignal): Promise<boolean> {
+  /** @returns false where the kernel moved or refused: a full pass tries again, finds out who is at fault, and tells */
+  async #write({ changes, payload }: RulesPlan<unknown>, signal: AbortSignal): Promise<boolean> {
+    if (changes.length === 0) return true;
     try {
-      if (plan.changes.length > 0) await this.#parts.dataplane.apply(plan, signal);
-      return true;
+      return (await this.#deps.dataplane.driver.write(payload, signal)).kind === "done";
     } catch (error) {
-      // A whole pass tries again, finds out who is at fault, and tells.
       if (error instanceof GatewayError) return false;
       throw error;
     }
@@ -109,21 +137,22 @@ export class IncrementalPass {
    * Ends the flows that contradict the set as it is now. Only those with one of `ends` can have come to do so; whether they
    * do depends on the whole program, which is compiled where there are any.
    *
-   * @returns `undefined` where that is for a whole pass, which tells what failed
+   * @returns `undefined` where that is for a full pass, which tells what failed
    */
   async #sweepFlows(
     ends: readonly FlowEnd[],
     { desired, ledger }: State,
-    { residual, seen }: PassResult,
+    { residual, snapshot }: PassResult,
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
-    const { conntrack } = this.#parts;
+    const { conntrack } = this.#deps;
     try {
       const { flows, total } = await conntrack.find(hasEndOf(ends), maxFlows, signal, ends);
       if (total > flows.length) return undefined;
       if (total === 0) return { removed: 0, remaining: [], shadowed: 0 };
-      const { program } = compile(desired, residual.context);
-      const contradicts = compileContradicts({ program, retired: ledger.retired, network: seen.network });
+      const { program } = compile(desired, residual.compileContext);
+      const { network } = snapshot.facts;
+      const contradicts = compileContradicts({ program, retired: ledger.retired, network });
       const doomed = flows.filter((flow) => contradicts(viewOf(flow)));
       const { removed } = await conntrack.remove(doomed, signal);
       return { removed, remaining: [], shadowed: 0 };
@@ -134,28 +163,29 @@ export class IncrementalPass {
   }
 
   #follow(before: Desired, after: Desired, ids: ReadonlySet<ObjectId>): ReadonlySet<ObjectId> | undefined {
-    const known = this.#neighbourhood;
+    const known = this.#affected;
     const index = known?.of === before ? known.index : new AffectedSet(before);
     index.follow(before, after, ids);
-    this.#neighbourhood = { of: after, index };
+    this.#affected = { of: after, index };
     return index.around(ids, [before, after], maxObjects);
   }
 }
 
 /** FIPs and DNATs come down to rules of their own; all else moves addresses, routes, or what others share. */
-function isNarrow(id: ObjectId): boolean {
+function hasRulesOfItsOwn(id: ObjectId): boolean {
   const { kind } = parseObjectId(id);
   return kind === "fip" || kind === "dnat";
 }
 
-function isAtRest({ isClean, gate, residual, refusals }: PassResult): boolean {
-  const { quarantined, probing } = residual.context;
+/** Nothing is left to do, to wait for or to find out. */
+function isAtRest({ isClean, gate, residual, failures, snapshot }: PassResult): boolean {
+  const { quarantined, probing } = residual.compileContext;
   return (
     isClean &&
     gate === "open" &&
-    refusals.length === 0 &&
+    failures.length === 0 &&
+    snapshot.unread.size === 0 &&
     quarantined.size === 0 &&
-    (probing?.size ?? 0) === 0 &&
-    residual.sysctls.length === 0
+    (probing?.size ?? 0) === 0
   );
 }

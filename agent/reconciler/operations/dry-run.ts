@@ -1,11 +1,11 @@
 /** What a write would do, asked before it is made: `?dryRun=true` and `GET /v1/plan`. Changes nothing. */
-
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../lib/conntrack/permits.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { State } from "../../../lib/model/state.ts";
+import type { ConntrackDriver } from "../../kernel/drivers.ts";
+import type { StateAccess } from "../../store/state-access.ts";
 import type { Pass } from "../pass/pass.ts";
-import type { PassDeps } from "../pass/pass-result.ts";
 
 export interface DryRun {
   readonly changes: readonly Change[];
@@ -14,23 +14,29 @@ export interface DryRun {
   readonly flows: { readonly total: number; readonly items: readonly Flow[] };
 }
 
+export interface DryRunDeps {
+  readonly store: StateAccess;
+  readonly conntrack: ConntrackDriver;
+}
+
 const maxFlowsListed = 100;
 
 /** What a pass over `state` would change in the kernel as it is now, and which flows it would end. */
-export async function preview(
-  { dataplane, store, conntrack }: PassDeps,
+export async function dryRun(
+  { store, conntrack }: DryRunDeps,
   pass: Pass,
   state: State,
   signal: AbortSignal,
 ): Promise<DryRun> {
-  const seen = await pass.observe(signal);
-  if (pass.isUnadopted(state, seen)) return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
-  const { changes, compiled } = pass.foresee(state, seen);
-  const current = pass.foresee(store.current, seen).compiled;
-  const retired = new Set([...store.current.ledger.retired, ...dataplane.eipsIn(seen.rules)]);
-  const { network } = seen;
-  const willContradict = compileContradicts({ program: compiled.program, retired, network });
-  const contradictsNow = compileContradicts({ program: current.program, retired, network });
+  const snapshot = await pass.observe(signal);
+  if (pass.isUnadopted(state, snapshot))
+    return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
+  const { changes, program } = pass.plan(state, snapshot);
+  const current = pass.plan(store.current, snapshot).program;
+  const { network, eipsNamedByRules } = snapshot.facts;
+  const retired = new Set([...store.current.ledger.retired, ...eipsNamedByRules]);
+  const willContradict = compileContradicts({ program, retired, network });
+  const contradictsNow = compileContradicts({ program: current, retired, network });
   // Flows that are on their way out already are not this change's doing.
   const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);
   const { flows, total } = await conntrack.find(breaks, maxFlowsListed, signal);

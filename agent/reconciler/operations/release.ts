@@ -6,9 +6,9 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { StateChange } from "../../../lib/model/state.ts";
 import { type AddressStep, describeAddressStep } from "../../../lib/plan/network/addresses.ts";
-import type { ConntrackDriver } from "../../kernel/drivers.ts";
+import type { ConntrackDriver, Dataplane, NetworkDriver } from "../../kernel/drivers.ts";
+import type { StateAccess } from "../../store/state-access.ts";
 import type { Pass } from "../pass/pass.ts";
-import type { PassDeps } from "../pass/pass-result.ts";
 
 export interface Released {
   readonly changes: readonly Change[];
@@ -16,21 +16,28 @@ export interface Released {
   readonly foreignRules: readonly string[];
 }
 
+export interface ReleaseDeps {
+  readonly network: NetworkDriver;
+  readonly dataplane: Dataplane;
+  readonly conntrack: ConntrackDriver;
+  readonly store: StateAccess;
+}
+
 /**
  * What desires the address is the caller's to refuse; here it is looked up once more as the kernel has it now. Throws
  * `not-adopted`, `not-found` where it is no orphan, and `netlink-failed`.
  */
 export async function release(
-  { network, dataplane, conntrack, store }: PassDeps,
+  { network, dataplane, conntrack, store }: ReleaseDeps,
   pass: Pass,
   address: Ipv4,
   signal: AbortSignal,
 ): Promise<Released> {
-  const seen = await pass.observe(signal);
-  if (pass.isUnadopted(store.current, seen)) {
+  const snapshot = await pass.observe(signal);
+  if (pass.isUnadopted(store.current, snapshot)) {
     throw new GatewayError("not-adopted", "nothing is removed before the live state was adopted");
   }
-  const { addresses } = pass.foresee(store.current, seen);
+  const { addresses } = pass.plan(store.current, snapshot);
   const steps = addresses.orphans
     .filter((entry) => entry.address === address)
     .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));
@@ -46,7 +53,9 @@ export async function release(
   const removed = await endFlows(address, conntrack, signal);
   if (removed > 0)
     changes.push({ action: "remove", subsystem: "flow", text: `${removed} flows on ${address}` });
-  return { changes, foreignRules: dataplane.foreignRulesNaming(seen.rules, address) };
+  const rules = snapshot.observed.get("rule");
+  const foreignRules = rules === undefined ? [] : dataplane.planner.foreignRulesNaming(rules, address);
+  return { changes, foreignRules };
 }
 
 async function endFlows(address: Ipv4, conntrack: ConntrackDriver, signal: AbortSignal): Promise<number> {

@@ -1,315 +1,298 @@
 /**
- * One pass: observe, plan, apply, verify. The order of its stages is a contract with the kernel:
+ * One full pass: observe, plan, apply, verify.
  *
- * 1. The ledger is written before the kernel is.
- * 2. Gate and rules come before addresses: an address whose rules come later lets the gateway's own stack reset live
- *    connections. Forwarding is switched on after the gate is in place.
- * 3. Flows are ended after the rules commit, or they would be made anew by the old rules.
- * 4. Addresses go last.
- * 5. What was written is read back; only that reading says what is Ready. The gate opens after it.
+ * INVARIANTS
+ * - The ledger is written before the kernel is.
+ * - Steps are applied in the order of lib/plan/subsystem.ts, which is a contract with the kernel.
+ * - What was written is read back; only that reading says what is Ready. The gate opens after it.
+ * - A subsystem that cannot be read or written fails alone.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { nextExpiryMs } from "../../../lib/admission/leases.ts";
 import { memoizeLast, stabilize } from "../../../lib/memoize.ts";
-import type { Change } from "../../../lib/model/change.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import { ledgerKey, type State } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import { judge } from "../../../lib/plan/judge.ts";
-import { removableFrom } from "../../../lib/plan/network/addresses.ts";
 import { heldIn } from "../../../lib/plan/network/bindings.ts";
+import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
+import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import { ArpNotifier } from "../eips/arp-notifier.ts";
 import { beginEpoch, strikeOff, writeAhead } from "../eips/ledger.ts";
-import type { PassRequest } from "../loop.ts";
+import { type PassRequest, quietRequest } from "../loop.ts";
 import { Drift, type DriftReview } from "../retry/drift.ts";
 import { PassRetry } from "../retry/pass-retry.ts";
+import { Quarantine } from "../retry/quarantine.ts";
 import { keyOf } from "../retry/repair-throttle.ts";
-import type { SweepResult } from "../subsystems/flow-sweep.ts";
-import { Sweeper } from "../subsystems/flows.ts";
-import { Gatekeeper } from "../subsystems/gate.ts";
-import { NetworkWriter } from "../subsystems/network.ts";
-import { PreviousDataplanes } from "../subsystems/previous-dataplane.ts";
-import { RuleWriter } from "../subsystems/rules.ts";
-import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
-import { orRefusal, type Refusal } from "./failures.ts";
-import type { Outlook, Seen } from "./outlook.ts";
+import { asFailures, type PassFailure } from "../subsystem.ts";
+import { type Applied, applySteps } from "./apply-steps.ts";
+import { Gatekeeper } from "./gatekeeper.ts";
 import type { PassDeps, PassResult } from "./pass-result.ts";
-import { Foresight } from "./planner.ts";
-import { gatherEvidence, isSameEvidence, type Testimony } from "./verification.ts";
+import { Planner } from "./planner.ts";
+import { SnapshotReader } from "./snapshot-reader.ts";
+import { isSameVerification, verificationOf } from "./verification.ts";
 
 export class Pass {
-  readonly #parts: PassDeps;
-  readonly #heritage: PreviousDataplanes;
-  readonly #gate: Gatekeeper;
-  readonly #rules: RuleWriter;
-  readonly #network: NetworkWriter;
-  readonly #foresight: Foresight;
-  readonly #sweeper: Sweeper;
-  readonly #neighbours: ArpNotifier;
+  readonly #deps: PassDeps;
+  readonly #reader: SnapshotReader;
+  readonly #gate = new Gatekeeper();
+  readonly #quarantine: Quarantine;
+  readonly #planner: Planner;
+  readonly #notifier: ArpNotifier;
   readonly #drift = new Drift();
-  readonly #backlog = new PassRetry();
-  readonly #keepEvidence = stabilize(isSameEvidence);
+  readonly #retry = new PassRetry();
+  readonly #stableVerification = stabilize(isSameVerification);
   readonly #judge = memoizeLast(judge);
-  #lastSeen: Seen | undefined;
-  #lastNetwork: ObservedNetwork | undefined;
 
-  constructor(parts: PassDeps) {
-    this.#parts = parts;
-    this.#heritage = new PreviousDataplanes(parts.previousDataplanes);
-    this.#gate = new Gatekeeper(parts.dataplane, this.#heritage);
-    this.#rules = new RuleWriter(parts.dataplane, parts.clock);
-    this.#network = new NetworkWriter(parts.network);
-    this.#foresight = new Foresight(parts, this.#heritage, this.#gate, () => this.#rules.quarantined());
-    this.#sweeper = new Sweeper(parts);
-    this.#neighbours = new ArpNotifier(parts);
+  constructor(deps: PassDeps) {
+    this.#deps = deps;
+    this.#reader = new SnapshotReader(deps.subsystems);
+    this.#quarantine = new Quarantine(() => deps.clock.bootMs());
+    this.#planner = new Planner(deps, deps.subsystems, this.#gate, this.#quarantine);
+    this.#notifier = new ArpNotifier(deps);
   }
 
-  /** Shared with the narrow passes between those over everything. */
-  get unswept(): UnsweptObjects {
-    return this.#sweeper.unswept;
+  /** The last reading; `undefined` before the first. */
+  get lastSnapshot(): Snapshot | undefined {
+    return this.#reader.last;
   }
 
-  /** As last read, whether or not the rules could be. */
-  get lastNetwork(): ObservedNetwork | undefined {
-    return this.#lastNetwork;
+  observe(signal: AbortSignal): Promise<Snapshot> {
+    return this.#reader.read(quietRequest, signal);
   }
 
-  /** The last reading that was whole; `undefined` before the first. */
-  get lastSeen(): Seen | undefined {
-    return this.#lastSeen;
+  /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. */
+  plan(state: State, snapshot: Snapshot): Plan {
+    return this.#planner.planNow(state, snapshot);
   }
 
-  async observe(signal: AbortSignal): Promise<Seen> {
-    const { dataplane } = this.#parts;
-    const [network, rules] = await Promise.all([this.#observeNetwork(signal), dataplane.observe(signal)]);
-    this.#lastSeen = { network, rules };
-    return this.#lastSeen;
-  }
-
-  async #observeNetwork(signal: AbortSignal): Promise<ObservedNetwork> {
-    this.#lastNetwork = await this.#parts.network.observe(signal);
-    return this.#lastNetwork;
-  }
-
-  /** What a pass over `seen` would do for `state`, under what is known now. Asks nobody, changes nothing. */
-  foresee(state: State, seen: Seen): Outlook {
-    return this.#foresight.foresee(state, seen);
-  }
-
-  isUnadopted(state: State, seen: Seen): boolean {
-    return this.#foresight.isUnadopted(state, seen);
+  isUnadopted(state: State, snapshot: Snapshot): boolean {
+    return this.#planner.isUnadopted(state, snapshot);
   }
 
   /** What a reading alone allows to be said, where no pass came to its end after it; nothing before adoption. */
-  judge(state: State, seen: Seen): ReadonlyMap<ObjectId, Verdict> {
-    if (this.isUnadopted(state, seen)) return new Map();
-    const { dataplane, clock } = this.#parts;
-    const outlook = this.foresee(state, seen);
-    const fights = this.#drift.fights(clock.bootMs());
-    const evidence = gatherEvidence(dataplane, seen, outlook, this.#testimony({ fights }));
-    return judge(state.desired, outlook.compiled, evidence);
+  judge(state: State, snapshot: Snapshot): ReadonlyMap<ObjectId, Verdict> {
+    if (this.isUnadopted(state, snapshot)) return new Map();
+    const plan = this.plan(state, snapshot);
+    const throttled = this.#drift.throttled(this.#deps.clock.bootMs());
+    return judge(state.desired, plan.compiled, verificationOf(plan, [], throttled));
   }
 
   async run(request: PassRequest, signal: AbortSignal): Promise<PassResult> {
-    const { store, epoch } = this.#parts;
+    const { store, epoch, clock, subsystems } = this.#deps;
     const state = store.current;
-    const before = await this.observe(signal);
-    await this.#heritage.look(signal);
+    const before = await this.#reader.read(request, signal);
     if (this.isUnadopted(state, before)) return this.#leaveAlone(state, before);
 
-    const refusals: Refusal[] = [];
-    await orRefusal("ledger", refusals, () => beginEpoch(store, epoch));
-    this.#rules.releaseRewritten(state);
+    const ledgerFailures = [...(await ledgerStep(() => beginEpoch(store, epoch)))];
+    this.#quarantine.releaseRewritten(state);
     this.#gate.begin(before, state);
-    const planned = await this.#plan(state, before);
-    const version = versionOf(state, planned);
-    const review = this.#drift.review(version, planned, this.#parts.clock.bootMs());
-    const outlook = review.due;
-    const changes: Change[] = [...outlook.changes];
+    const planned = await this.#planWithProbe(state, before);
+    const version = versionOf(state, planned.compiled.blocked);
+    const review = this.#drift.review(version, planned.steps, clock.bootMs());
+    // A full disk must not keep working NAT from being repaired: what could not be written down is told instead.
+    ledgerFailures.push(...(await ledgerStep(() => writeAhead(store, planned))));
 
-    await this.#apply(state, before, outlook, refusals, signal);
-    const isMoved = changes.length > 0 || !this.#backlog.isDone(version);
-    const sweep =
-      isMoved || this.#sweeper.isDue(request)
-        ? await this.#sweepFlows(outlook, before, version, refusals, signal)
-        : undefined;
-    const refused = refusals.filter(({ stage }) => stage === "addresses").map(({ object }) => object);
-    const removable = removableFrom(outlook.addresses, new Set(refused));
-    refusals.push(...(await this.#network.addresses(removable, signal)));
+    const isMoved = !this.#retry.isDone(version);
+    const first = await this.#apply(review.due, state, planned, before, request, isMoved, signal);
+    let after = await this.#readAgain(first, before, request, signal);
+    let residual = await this.#planner.plan(state, after);
+    const finish = await this.#finish(state, after, residual, request, signal);
+    if (finish !== undefined) ({ after, residual } = finish);
 
-    let after = changes.length > 0 ? await this.observe(signal) : before;
-    let residual = await this.#foresight.look(state, after);
-    if (this.#gate.isClosed && this.#gate.isWhole(state, residual)) {
-      const { rules } = await this.#foresight.look(state, after, { gate: "open" });
-      await this.#parts.dataplane.apply(rules, signal);
-      this.#gate.opened();
-      changes.push(...rules.changes);
-      after = await this.observe(signal);
-      residual = await this.#foresight.look(state, after);
-    }
-    if (!this.#gate.isClosed && this.#gate.isWhole(state, residual)) {
-      const cleared = await orRefusal("rules", refusals, () => this.#heritage.clear(signal));
-      changes.push(...(cleared ?? []));
-    }
-    this.#drift.conclude(version, planned, review, { residual, refusals }, this.#parts.clock.bootMs());
-    return this.#conclude({ state, before, after, residual, changes, refusals, sweep, version, review });
+    const applied = finish === undefined ? first : joined(first, finish.applied);
+    this.#drift.conclude(version, review, applied.changes, residual.changes, clock.bootMs());
+    const failures = [...ledgerFailures, ...applied.failures];
+    const isDone = isDoneBy(residual);
+    const found = { state, before, after, residual, applied, failures, version, review, isDone };
+    const result = await this.#conclude(found);
+    for (const subsystem of subsystems) subsystem.concluded?.({ isDone });
+    return result;
   }
 
-  /** Takes note that a narrow pass did what there was to do between two states. */
+  /** Takes note that an incremental pass did what there was to do between two states. */
   follow(before: PassResult, after: PassResult): void {
-    const version = versionOf(before.state, before.residual);
-    if (!this.#backlog.isDone(version)) return;
-    const next = versionOf(after.state, after.residual);
-    this.#backlog.note(next, false);
+    const version = versionOf(before.state, before.blocked);
+    if (!this.#retry.isDone(version)) return;
+    const next = versionOf(after.state, after.blocked);
+    this.#retry.note(next, false);
     this.#drift.follow(version, next);
   }
 
+  /** Milliseconds until something falls due by itself. */
+  dueInMs(state: State, throttled: DriftReview["throttled"] = new Set()): number | undefined {
+    const { clock, arpProbe } = this.#deps;
+    const due = [
+      this.#retry.dueInMs,
+      this.#quarantine.dueInMs(),
+      arpProbe.dueInMs(),
+      nextExpiryMs(state, clock.instant()),
+      this.#drift.dueInMs(throttled, clock.bootMs()),
+    ].filter((ms) => ms !== undefined);
+    return due.length === 0 ? undefined : Math.min(...due);
+  }
+
   /** Plans with what the wire says of addresses to come; asks it about those that nobody asked about yet. */
-  async #plan(state: State, seen: Seen): Promise<Outlook> {
-    const { arpProbe } = this.#parts;
-    const { ledger } = this.#foresight.withLedger(state);
-    const noProspects = { probing: new Set<Ipv4>(), addressConflicts: new Map() };
-    const hopeful = await this.#foresight.look(state, seen, noProspects);
+  async #planWithProbe(state: State, snapshot: Snapshot): Promise<Plan> {
+    const { arpProbe } = this.#deps;
+    const { ledger } = this.#planner.withLedger(state);
+    const unasked = { probing: new Set<Ipv4>(), addressConflicts: new Map<Ipv4, string>() };
+    const hopeful = await this.#planner.plan(state, snapshot, unasked);
     // What the ledger names was held in this epoch already: an address that somebody took away comes back at once.
     const unknown = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
     // And nobody else has what is held here, with another prefix length or another binding.
-    const held = new Set(unknown.length === 0 ? [] : heldIn(seen.network).map(({ address }) => address));
+    const { network } = snapshot.facts;
+    const held = new Set(unknown.length === 0 ? [] : heldIn(network).map(({ address }) => address));
     const newcomers = unknown.filter(({ object, entry }) => object !== undefined && !held.has(entry.address));
     const { probing, addressConflicts } = arpProbe.review(newcomers.map(({ entry }) => entry));
-    return probing.size === 0 && addressConflicts.size === 0 ? hopeful : this.#foresight.look(state, seen);
+    return probing.size + addressConflicts.size === 0 ? hopeful : this.#planner.plan(state, snapshot);
   }
 
   async #apply(
+    steps: readonly PlannedStep[],
     state: State,
-    before: Seen,
-    outlook: Outlook,
-    refusals: Refusal[],
+    plan: Plan,
+    snapshot: Snapshot,
+    request: PassRequest,
+    isMoved: boolean,
     signal: AbortSignal,
-  ): Promise<void> {
-    const { store, dataplane } = this.#parts;
-    // A full disk must not keep working NAT from being repaired: what could not be written down is told instead.
-    await orRefusal("ledger", refusals, () => writeAhead(store, outlook, dataplane.eipsIn(before.rules)));
-    const replan = async (without: ReadonlySet<ObjectId>) => {
-      const quarantined = new Map(this.#rules.quarantined());
+  ): Promise<Applied> {
+    const replan = async (name: PlannedStep["subsystem"], without: ReadonlySet<ObjectId>) => {
+      const again = await this.#reader.read(request, signal, snapshot, new Set([name]));
+      const error = again.unread.get(name);
+      if (error !== undefined) throw error;
+      const quarantined = new Map(this.#quarantine.objects);
       for (const id of without) quarantined.set(id, "");
-      return (await this.#foresight.look(state, await this.observe(signal), { quarantined })).rules;
+      const { gate, isVerified } = plan.context;
+      const { steps: next } = await this.#planner.plan(state, again, { quarantined, gate, isVerified });
+      return next.filter((step) => step.subsystem === name);
     };
-    const culprits = await this.#rules.write(state, outlook.rules, replan, signal);
-    for (const [object, message] of culprits) {
-      refusals.push({ object, stage: "rules", code: "rules-refused", message });
-    }
-    refusals.push(...(await this.#network.sysctls(outlook.sysctls, signal)));
-    refusals.push(...(await this.#network.addresses(outlook.addresses.add, signal)));
-    refusals.push(...(await this.#network.routes(outlook.routes.steps, signal)));
+    const unread = new Set(snapshot.unread.keys());
+    const options = { context: { state, plan }, replan, unread, isMoved };
+    const applied = await applySteps(steps, this.#deps.subsystems, options, signal);
+    for (const { isCulprit, object, message } of applied.failures)
+      if (isCulprit && object !== undefined) this.#quarantine.record(state, object, message);
+    return applied;
   }
 
-  async #sweepFlows(
-    outlook: Outlook,
-    before: Seen,
-    version: string,
-    refusals: Refusal[],
+  /** After a change everything is read again; after a look that wrote nothing only what looked. */
+  async #readAgain(
+    { changes, failures, touched }: Applied,
+    before: Snapshot,
+    request: PassRequest,
     signal: AbortSignal,
-  ): Promise<SweepResult | undefined> {
-    const { ledger } = this.#foresight.withLedger(this.#parts.store.current);
-    return orRefusal("flows", refusals, () => this.#sweeper.sweep(outlook, before, ledger, version, signal));
+  ): Promise<Snapshot> {
+    if (changes.length + failures.length > 0) return this.#reader.read(request, signal);
+    return touched.size === 0 ? before : this.#reader.read(request, signal, before, touched);
+  }
+
+  /** What waits until all else is verified: opening the gate, clearing up after another dataplane. */
+  async #finish(
+    state: State,
+    snapshot: Snapshot,
+    residual: Plan,
+    request: PassRequest,
+    signal: AbortSignal,
+  ): Promise<{ readonly after: Snapshot; readonly residual: Plan; readonly applied: Applied } | undefined> {
+    if (!this.#gate.isClosed && !snapshot.facts.isPreviousPresent) return undefined;
+    if (!this.#gate.isWhole(state, snapshot, residual)) return undefined;
+    const plan = await this.#planner.plan(state, snapshot, { gate: "open", isVerified: true });
+    const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
+    const applied = await this.#apply(steps, state, plan, snapshot, request, false, signal);
+    if (!applied.failures.some(({ stage }) => stage === "gate")) this.#gate.opened();
+    const after = await this.#reader.read(request, signal);
+    return { after, residual: await this.#planner.plan(state, after), applied };
   }
 
   async #conclude(found: {
     readonly state: State;
-    readonly before: Seen;
-    readonly after: Seen;
-    readonly residual: Outlook;
-    readonly changes: readonly Change[];
-    readonly refusals: Refusal[];
-    readonly sweep: SweepResult | undefined;
+    readonly before: Snapshot;
+    readonly after: Snapshot;
+    readonly residual: Plan;
+    readonly applied: Applied;
+    readonly failures: PassFailure[];
     readonly version: string;
     readonly review: DriftReview;
+    readonly isDone: boolean;
   }): Promise<PassResult> {
-    const { state, before, after, residual, refusals, sweep, changes, review } = found;
-    const { dataplane, store, clock } = this.#parts;
-    const remaining = sweep?.remaining ?? [];
-    const fights = this.#drift.fights(clock.bootMs());
-    this.#sweeper.note(sweep, refusals, changes, state, residual);
-    const evidence = this.#keepEvidence(
-      gatherEvidence(dataplane, after, residual, this.#testimony({ refusals, fights, remaining })),
-    );
+    const { state, before, after, residual, applied, failures, review, isDone } = found;
+    const { store, clock, flows } = this.#deps;
+    const sweep = flows.sweepInHand;
+    const throttled = this.#drift.throttled(clock.bootMs());
+    const verification = this.#stableVerification(verificationOf(residual, failures, throttled));
     await nextTurn();
-    const verdicts = this.#judge(state.desired, residual.compiled, evidence);
+    const verdicts = this.#judge(state.desired, residual.compiled, verification);
     await nextTurn();
-    const isDone = residual.changes.length === 0 && remaining.length === 0;
-    const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
-    if (isSwept) this.#sweeper.forgetLeaving();
-    await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
-    const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
-    this.#neighbours.tell(residual.compiled.program, before, after);
+    const isSwept = isDone && sweep?.shadowed === 0;
+    failures.push(...(await ledgerStep(() => strikeOff(store, residual.addresses.ledgerStale, isSwept))));
+    const isClean = isDone && !applied.isSilentlyUndone && !failures.some(({ stage }) => stage === "ledger");
+    this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
     await nextTurn();
-    // What is held back falls due by itself: there is nothing to be tried again before.
+    // What is throttled falls due by itself: nothing is to be tried again before.
     const isWaiting =
-      refusals.length + remaining.length === 0 &&
-      residual.changes.every((change) => review.held.has(keyOf(change)));
-    this.#backlog.note(found.version, !isClean && !isWaiting);
-    const gate = this.#gate.on(after);
-    const dueInMs = this.dueInMs(state, review.held);
+      failures.length === 0 && residual.changes.every((change) => review.throttled.has(keyOf(change)));
+    this.#retry.note(found.version, !isClean && !isWaiting);
+    const done = new Set(review.repairs.length === 0 ? [] : applied.changes.map(keyOf));
     return {
       state,
-      seen: after,
+      snapshot: after,
       residual,
+      blocked: residual.compiled.blocked,
       verdicts,
-      changes,
-      refusals,
-      sweep,
-      gate,
+      changes: applied.changes,
+      failures,
+      gate: this.#gate.on(after),
       isClean,
-      repairs: review.repairs,
-      fights,
-      dueInMs,
+      repairs: review.repairs.filter((repair) => done.has(keyOf(repair))),
+      sweep,
+      throttled,
+      dueInMs: this.dueInMs(state, review.throttled),
     };
   }
 
-  #testimony(found: Partial<Testimony>): Testimony {
-    const { conflicts } = this.#parts.arpConflicts;
-    return {
-      refusals: [],
-      fights: [],
-      remaining: [],
-      unswept: this.unswept.objects,
-      conflicts,
-      ...found,
-    };
-  }
-
-  #leaveAlone(state: State, seen: Seen): PassResult {
+  #leaveAlone(state: State, snapshot: Snapshot): PassResult {
+    const residual = this.plan(state, snapshot);
     return {
       state,
-      seen,
-      residual: this.foresee(state, seen),
+      snapshot,
+      residual,
+      blocked: residual.compiled.blocked,
       verdicts: undefined,
       changes: [],
-      refusals: [],
+      failures: [],
       sweep: undefined,
-      gate: this.#parts.dataplane.isGateClosed(seen.rules) ? "closed" : "open",
+      gate: snapshot.facts.isGateClosed ? "closed" : "open",
       isClean: false,
       repairs: [],
-      fights: [],
+      throttled: [],
       dueInMs: undefined,
     };
   }
+}
 
-  /** Milliseconds until something falls due by itself. */
-  dueInMs(state: State, held: DriftReview["held"] = new Set()): number | undefined {
-    const { clock, arpProbe } = this.#parts;
-    const leaseMs = nextExpiryMs(state, clock.instant());
-    const fightMs = this.#drift.dueInMs(held, clock.bootMs());
-    const due = [this.#backlog.dueInMs, this.#rules.dueInMs(), arpProbe.dueInMs(), leaseMs, fightMs].filter(
-      (ms) => ms !== undefined,
-    );
-    return due.length === 0 ? undefined : Math.min(...due);
-  }
+function isDoneBy({ changes, parts }: Plan): boolean {
+  return changes.length === 0 && !parts.values().some(({ isUnfinished }) => isUnfinished);
+}
+
+async function ledgerStep(write: () => Promise<void>): Promise<readonly PassFailure[]> {
+  const failures = await asFailures(async () => {
+    await write();
+    return [];
+  });
+  return failures.map((failure) => ({ ...failure, stage: "ledger" }));
+}
+
+function joined(one: Applied, other: Applied): Applied {
+  return {
+    changes: [...one.changes, ...other.changes],
+    failures: [...one.failures, ...other.failures],
+    touched: one.touched.union(other.touched),
+    isSilentlyUndone: one.isSilentlyUndone || other.isSilentlyUndone,
+  };
 }
 
 /** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */
-function versionOf(state: State, { compiled }: Pick<Outlook, "compiled">): string {
-  return `${state.desired.revision} ${[...compiled.blocked.keys()].sort().join()}`;
+function versionOf(state: State, blocked: PassResult["blocked"]): string {
+  return `${state.desired.revision} ${[...blocked.keys()].sort().join()}`;
 }

@@ -1,67 +1,78 @@
-/** What a pass would do, under all that is known besides what was read: the wire's answers, leases, quarantine, the gate. */
+/** Plans under all that is known besides what was read: the wire's answers, leases, quarantine, the gate. */
 import { expiredLeases } from "../../../lib/admission/leases.ts";
-import { type Chunked, runSync } from "../../../lib/chunked.ts";
-import type { ObjectId } from "../../../lib/model/names.ts";
+import { runSync } from "../../../lib/chunked.ts";
+import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import { emptyLedger, type State } from "../../../lib/model/state.ts";
+import { type MemoizedPlan, memoizedPlan } from "../../../lib/plan/memoized-plan.ts";
 import { boundByRoute } from "../../../lib/plan/network/bindings.ts";
+import type { Plan } from "../../../lib/plan/plan.ts";
+import type { PlanContext, Snapshot } from "../../../lib/plan/plan-input.ts";
 import { runYielding } from "../../run-yielding.ts";
-import type { Gatekeeper } from "../subsystems/gate.ts";
-import type { PreviousDataplanes } from "../subsystems/previous-dataplane.ts";
-import { type Circumstances, createLookAhead, type LookAhead, type Outlook, type Seen } from "./outlook.ts";
+import type { Quarantine } from "../retry/quarantine.ts";
+import type { Subsystem } from "../subsystem.ts";
+import type { Gatekeeper } from "./gatekeeper.ts";
 import type { PassDeps } from "./pass-result.ts";
 
-/** Objects that the kernel refused, with its words. */
-type Quarantined = () => ReadonlyMap<ObjectId, string>;
+type PlannerDeps = Pick<PassDeps, "store" | "epoch" | "clock" | "config" | "arpProbe" | "arpConflicts">;
 
-export class Foresight {
-  readonly #parts: PassDeps;
-  readonly #heritage: PreviousDataplanes;
+export class Planner {
+  readonly #deps: PlannerDeps;
   readonly #gate: Gatekeeper;
-  readonly #quarantined: Quarantined;
-  readonly #lookAhead: LookAhead;
+  readonly #quarantine: Quarantine;
+  readonly #plan: MemoizedPlan;
+  #own: ReadonlySet<Ipv4> = new Set();
 
-  constructor(parts: PassDeps, heritage: PreviousDataplanes, gate: Gatekeeper, quarantined: Quarantined) {
-    this.#parts = parts;
-    this.#heritage = heritage;
+  constructor(deps: PlannerDeps, subsystems: readonly Subsystem[], gate: Gatekeeper, quarantine: Quarantine) {
+    this.#deps = deps;
     this.#gate = gate;
-    this.#quarantined = quarantined;
-    this.#lookAhead = createLookAhead(parts.dataplane, parts.frame);
+    this.#quarantine = quarantine;
+    this.#plan = memoizedPlan(subsystems.map(({ planner }) => planner));
   }
 
-  /** What a pass over `seen` would do for `state`. Asks nobody, changes nothing. */
-  foresee(state: State, seen: Seen): Outlook {
-    return runSync(this.#look(state, seen));
+  /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. */
+  planNow(state: State, snapshot: Snapshot): Plan {
+    return this.#remember(
+      runSync(this.#plan(this.withLedger(state), snapshot, this.#context(state, snapshot))),
+    );
   }
 
-  /** The same, with the event loop having its turns meanwhile. */
-  look(state: State, seen: Seen, but?: Partial<Circumstances>): Promise<Outlook> {
-    return runYielding(this.#look(state, seen, but));
+  /** The same, while the event loop runs. */
+  async plan(state: State, snapshot: Snapshot, but?: Partial<PlanContext>): Promise<Plan> {
+    const context = { ...this.#context(state, snapshot), ...but };
+    return this.#remember(await runYielding(this.#plan(this.withLedger(state), snapshot, context)));
   }
 
   /** True where the store says nothing and the kernel holds rules or bindings: whoever put them there still relies on them. */
-  isUnadopted(state: State, seen: Seen): boolean {
+  isUnadopted(state: State, { facts, unread }: Snapshot): boolean {
     if (state.isSet) return false;
-    const { dataplane } = this.#parts;
-    return (
-      this.#heritage.holdsRules || dataplane.holdsRules(seen.rules) || boundByRoute(seen.network).length > 0
-    );
+    const error = unread.get("rule");
+    if (error !== undefined) throw error;
+    return facts.previousHoldsObjects || facts.holdsObjects || boundByRoute(facts.network).length > 0;
   }
 
   /** The desired set of one reading under the newest ledger, which the pass itself writes; another epoch's says nothing. */
   withLedger(state: State): State {
-    const { store, epoch } = this.#parts;
+    const { store, epoch } = this.#deps;
     const { ledger } = store.current;
     return { ...state, ledger: ledger.epoch === epoch ? ledger : { ...emptyLedger, epoch } };
   }
 
-  #look(state: State, seen: Seen, but: Partial<Circumstances> = {}): Chunked<Outlook> {
-    const { clock, arpProbe } = this.#parts;
-    return this.#lookAhead(this.withLedger(state), seen, {
-      gate: this.#gate.on(seen),
+  #context(state: State, snapshot: Snapshot): PlanContext {
+    const { clock, arpProbe, arpConflicts, config } = this.#deps;
+    return {
+      config,
+      gate: this.#gate.on(snapshot),
+      isVerified: false,
+      knownOwn: this.#own,
       expiredLeases: expiredLeases(state, clock.instant()),
       ...arpProbe.prospects,
-      quarantined: this.#quarantined(),
-      ...but,
-    });
+      heldConflicts: arpConflicts.conflicts,
+      quarantined: this.#quarantine.objects,
+    };
+  }
+
+  #remember(plan: Plan): Plan {
+    this.#own = plan.own;
+    return plan;
   }
 }

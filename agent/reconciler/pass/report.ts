@@ -1,7 +1,5 @@
 /** What a pass did, for people: the answer of `POST /v1/reconcile`, and `lastReconcile` of `GET /v1/status`. */
-
 import type { Change } from "../../../lib/model/change.ts";
-import type { OldDataplane as Dataplane } from "../../kernel/old-dataplane.ts";
 import type { PassRequest } from "../loop.ts";
 import type { PassResult } from "./pass-result.ts";
 
@@ -35,8 +33,7 @@ export interface PassTimes {
 
 export function reportOf(
   { reasons }: PassRequest,
-  { seen, changes, refusals, sweep }: PassResult,
-  dataplane: Pick<Dataplane, "countRules">,
+  { snapshot: { facts }, changes, failures, sweep }: PassResult,
   { startedAtMs, took }: PassTimes,
 ): PassReport {
   return {
@@ -44,13 +41,13 @@ export function reportOf(
     took,
     reasons,
     observed: {
-      rules: dataplane.countRules(seen.rules),
-      addresses: seen.network.addresses.length,
-      routes: seen.network.routes.length,
+      rules: facts.ruleCount,
+      addresses: facts.network.addresses.length,
+      routes: facts.network.routes.length,
     },
     changed: changes.length,
     changes: changes.slice(0, maxListed),
-    failed: refusals,
+    failed: failures.slice(0, maxListed).map(({ isCulprit: _, ...failure }) => failure),
     flowsRemoved: sweep?.removed ?? 0,
   };
 }

@@ -48,14 +48,14 @@ export class RepairThrottle {
   }
 
   /** Those of `repairs` that have to wait. */
-  held(repairs: readonly Change[], nowMs: number): ReadonlySet<ChangeKey> {
-    const held = new Set<ChangeKey>();
-    if (this.#entries.size === 0) return held;
+  throttled(repairs: readonly Change[], nowMs: number): ReadonlySet<ChangeKey> {
+    const throttled = new Set<ChangeKey>();
+    if (this.#entries.size === 0) return throttled;
     for (const change of repairs) {
       const key = keyOf(change);
-      if (nextMs(this.#entries.get(key)) > nowMs) held.add(key);
+      if (nextMs(this.#entries.get(key)) > nowMs) throttled.add(key);
     }
-    return held;
+    return throttled;
   }
 
   /** The fights that go on, or ended a moment ago. */
@@ -64,11 +64,11 @@ export class RepairThrottle {
     return [...this.#entries.values()].filter(({ pauseMs }) => pauseMs > 0);
   }
 
-  /** Milliseconds until the first of `held` may be repaired, or else until the first fight is over. */
-  dueInMs(held: ReadonlySet<ChangeKey>, nowMs: number): number | undefined {
+  /** Milliseconds until the first of `throttled` may be repaired, or else until the first fight is over. */
+  dueInMs(throttled: ReadonlySet<ChangeKey>, nowMs: number): number | undefined {
     let dueMs = Number.POSITIVE_INFINITY;
     for (const [key, entry] of this.#entries) {
-      if (held.has(key)) dueMs = Math.min(dueMs, nextMs(entry));
+      if (throttled.has(key)) dueMs = Math.min(dueMs, nextMs(entry));
       else if (entry.pauseMs > 0) dueMs = Math.min(dueMs, lastMs(entry) + calmMs);
     }
     return dueMs === Number.POSITIVE_INFINITY ? undefined : Math.max(0, dueMs - nowMs);

@@ -24,16 +24,16 @@ export class FlowSweep {
   readonly #conntrack: ConntrackDriver;
   /** How often each flow that the last sweep saw has been killed under this program. */
   #kills = new Map<string, number>();
-  #programVersion = "";
+  #program: unknown;
 
   constructor(conntrack: ConntrackDriver) {
     this.#conntrack = conntrack;
   }
 
-  /** @param programVersion names the program that `contradicts` was made from: under another, the counting starts anew */
-  async sweep(contradicts: FlowPredicate, programVersion: string, signal: AbortSignal): Promise<SweepResult> {
-    if (programVersion !== this.#programVersion) this.#kills = new Map();
-    this.#programVersion = programVersion;
+  /** @param program what `contradicts` was made from: under another, the counting starts anew */
+  async sweep(contradicts: FlowPredicate, program: unknown, signal: AbortSignal): Promise<SweepResult> {
+    if (program !== this.#program) this.#kills = new Map();
+    this.#program = program;
     const kills = new Map<string, number>();
     let removed = 0;
     for (let round = 0; round < maxRounds; round++) {

@@ -1,92 +1,78 @@
-/** When flows are looked at, which EIPs' flows are on their way out, and whose were not looked at since they changed. */
-
-import type { FlowPredicate } from "../../../lib/conntrack/flow.ts";
-import { compileContradicts } from "../../../lib/conntrack/permits.ts";
-import type { Change } from "../../../lib/model/change.ts";
+/** Live flows: when they are looked through, and what is known of them in between. */
+import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import type { Ledger, State } from "../../../lib/model/state.ts";
-import { withoutRemoved } from "../../../lib/plan/network/addresses.ts";
-import { leavingEips } from "../eips/ledger.ts";
+import { type FlowSweepStep, type FlowsObserved, flowPlanner } from "../../../lib/plan/flows.ts";
+import type { Step } from "../../../lib/plan/subsystem.ts";
+import type { Clock } from "../../clock.ts";
+import type { ConntrackDriver } from "../../kernel/drivers.ts";
 import type { PassRequest } from "../loop.ts";
-import type { Refusal } from "../pass/failures.ts";
-import type { Outlook, Seen } from "../pass/outlook.ts";
-import type { PassDeps } from "../pass/pass-result.ts";
+import type { ApplyContext, PassEnd, StepFailure, Subsystem } from "../subsystem.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
 import { UnsweptObjects } from "./unswept-objects.ts";
 
 /** Between sweeps that nothing but the timer asks for. */
 const sweepIntervalMs = 300_000;
 
-export class Sweeper {
-  /** Shared with the narrow passes between those over everything. */
+export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
+  readonly planner = flowPlanner;
+  /** Shared with the incremental passes between full ones. */
   readonly unswept = new UnsweptObjects();
-  readonly #parts: PassDeps;
-  readonly #flows: FlowSweep;
+  readonly #clock: Clock;
+  readonly #sweep: FlowSweep;
   /** EIPs whose flows are to go, whether or not the ledger could be written. */
-  #leaving = new Set<Ipv4>();
+  #leaving: ReadonlySet<Ipv4> = new Set();
   #sweptAtMs = 0;
   /** The last sweep found something: a dump of a busy table may have missed more of it. */
   #mayBeMore = false;
+  #current: SweepResult | undefined;
 
-  constructor(parts: PassDeps) {
-    this.#parts = parts;
-    this.#flows = new FlowSweep(parts.conntrack);
+  constructor(conntrack: ConntrackDriver, clock: Clock) {
+    this.#sweep = new FlowSweep(conntrack);
+    this.#clock = clock;
+  }
+
+  /** The sweep of the pass in hand; `undefined` where it made none. */
+  get sweepInHand(): SweepResult | undefined {
+    return this.#current;
   }
 
   /**
    * Where nothing changed a sweep finds nothing, and reading a large table is not cheap: the timer alone asks for it rarely,
    * but once more after a sweep that did find something.
    */
-  isDue({ isFull, reasons }: PassRequest): boolean {
+  async observe(_signal: AbortSignal, { isFull, reasons }: PassRequest): Promise<FlowsObserved> {
     const isTimerAlone = reasons.every((reason) => reason === "timer");
-    const isLongAgo = this.#parts.clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs;
-    return isFull && (!isTimerAlone || this.#mayBeMore || isLongAgo);
-  }
-
-  /** @param ledger of this epoch */
-  async sweep(
-    outlook: Outlook,
-    before: Seen,
-    ledger: Ledger,
-    version: string,
-    signal: AbortSignal,
-  ): Promise<SweepResult> {
-    this.#sweptAtMs = this.#parts.clock.bootMs();
-    const named = this.#parts.dataplane.eipsIn(before.rules);
-    for (const address of leavingEips(outlook, ledger, named)) this.#leaving.add(address);
-    const retired = ledger.retired.union(this.#leaving);
-    const { program } = outlook.compiled;
-    // A table without a flow, as that of a new gateway, asks for nothing to be compiled.
-    let compiled: FlowPredicate | undefined;
-    const contradicts: FlowPredicate = (flow) => {
-      // Flows to an EIP end here while its address stands; without it they go where their route leads.
-      compiled ??= compileContradicts({
-        program,
-        retired,
-        network: withoutRemoved(before.network, outlook.addresses.remove),
-      });
-      return compiled(flow);
+    const isLongAgo = this.#clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs;
+    return {
+      isDue: isFull && this.#current === undefined && (!isTimerAlone || this.#mayBeMore || isLongAgo),
+      remaining: this.#current?.remaining ?? [],
+      shadowed: this.#current?.shadowed ?? 0,
+      unswept: this.unswept.objects,
     };
-    const result = await this.#flows.sweep(contradicts, version, signal);
-    this.#mayBeMore = result.removed > 0;
-    return result;
   }
 
-  /** Takes note of what became of the flows: they were looked at, nobody had to, or it failed after `changes`. */
-  note(
-    sweep: SweepResult | undefined,
-    refusals: readonly Refusal[],
-    changes: readonly Change[],
-    { desired }: State,
-    { compiled }: Outlook,
-  ): void {
-    const failure = refusals.find(({ stage }) => stage === "flows");
-    if (sweep !== undefined) this.unswept.clear({ revision: desired.revision, blocked: compiled.blocked });
-    else if (failure !== undefined) this.unswept.add(changes, desired, compiled, failure.message);
+  async apply(
+    steps: readonly Step<FlowSweepStep>[],
+    { state: { desired }, plan: { compiled }, changes }: ApplyContext<FlowSweepStep>,
+    signal: AbortSignal,
+  ): Promise<readonly StepFailure[]> {
+    for (const { payload } of steps) {
+      this.#sweptAtMs = this.#clock.bootMs();
+      this.#leaving = this.#leaving.union(payload.leaving());
+      try {
+        this.#current = await this.#sweep.sweep(payload.contradicts(this.#leaving), payload.program, signal);
+      } catch (error) {
+        if (error instanceof GatewayError) this.unswept.add(changes, desired, compiled, error.message);
+        throw error;
+      }
+      this.#mayBeMore = this.#current.removed > 0;
+      this.unswept.clear({ revision: desired.revision, blocked: compiled.blocked });
+    }
+    return [];
   }
 
-  /** No flow is left that had to go: EIPs that are out are forgotten. */
-  forgetLeaving(): void {
-    this.#leaving = new Set();
+  concluded({ isDone }: PassEnd): void {
+    if (isDone && this.#current?.shadowed === 0) this.#leaving = new Set();
+    this.#current = undefined;
   }
 }

@@ -1,42 +1,51 @@
-/** Applies what the planners of the network decided; what the kernel refuses is an answer, each step on its own. */
-
+/** Sysctls, addresses and routes: three subsystems over one reading of the network. */
 import type { Change } from "../../../lib/model/change.ts";
-import { type AddressStep, describeAddressStep } from "../../../lib/plan/network/addresses.ts";
-import { describeRouteStep, type RouteStep } from "../../../lib/plan/network/routes.ts";
-import { describeSysctlStep, type SysctlStep } from "../../../lib/plan/network/sysctls.ts";
-import type { NetworkDriver, StepFailure } from "../../kernel/drivers.ts";
-import type { Refusal } from "../pass/failures.ts";
+import type { ObservedNetwork } from "../../../lib/model/observed.ts";
+import { addressPlanner } from "../../../lib/plan/network/address-planner.ts";
+import { describeAddressStep } from "../../../lib/plan/network/addresses.ts";
+import { routePlanner } from "../../../lib/plan/network/route-planner.ts";
+import { describeRouteStep } from "../../../lib/plan/network/routes.ts";
+import { sysctlPlanner } from "../../../lib/plan/network/sysctl-planner.ts";
+import { describeSysctlStep } from "../../../lib/plan/network/sysctls.ts";
+import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
+import type { DriverFailure, NetworkDriver } from "../../kernel/drivers.ts";
+import type { StepFailure, Subsystem } from "../subsystem.ts";
+import { shareReading } from "./share-reading.ts";
 
-export class NetworkWriter {
-  readonly #network: NetworkDriver;
-
-  constructor(network: NetworkDriver) {
-    this.#network = network;
-  }
-
-  async sysctls(steps: readonly SysctlStep[], signal: AbortSignal): Promise<readonly Refusal[]> {
-    if (steps.length === 0) return [];
-    return refusalsOf("sysctl", await this.#network.applySysctls(steps, signal), describeSysctlStep);
-  }
-
-  async addresses(steps: readonly AddressStep[], signal: AbortSignal): Promise<readonly Refusal[]> {
-    if (steps.length === 0) return [];
-    return refusalsOf("addresses", await this.#network.applyAddresses(steps, signal), describeAddressStep);
-  }
-
-  async routes(steps: readonly RouteStep[], signal: AbortSignal): Promise<readonly Refusal[]> {
-    if (steps.length === 0) return [];
-    return refusalsOf("routes", await this.#network.applyRoutes(steps, signal), describeRouteStep);
-  }
+export function networkSubsystems(driver: NetworkDriver) {
+  const observe = shareReading((signal) => driver.observe(signal));
+  return {
+    sysctl: networkSubsystem(observe, sysctlPlanner, describeSysctlStep, (steps, signal) =>
+      driver.applySysctls(steps, signal),
+    ),
+    address: networkSubsystem(observe, addressPlanner, describeAddressStep, (steps, signal) =>
+      driver.applyAddresses(steps, signal),
+    ),
+    route: networkSubsystem(observe, routePlanner, describeRouteStep, (steps, signal) =>
+      driver.applyRoutes(steps, signal),
+    ),
+  };
 }
 
-function refusalsOf<Step extends object>(
-  stage: Refusal["stage"],
-  failures: readonly StepFailure<Step>[],
-  describe: (step: Step) => Change,
-): readonly Refusal[] {
-  return failures.map(({ step, code, message }) => {
-    const { object, text } = describe(step);
-    return { ...(object !== undefined && { object }), stage, code, message, text };
-  });
+function networkSubsystem<Payload>(
+  observe: (signal: AbortSignal) => Promise<ObservedNetwork>,
+  planner: SubsystemPlanner<ObservedNetwork, Payload>,
+  describe: (step: Payload) => Change,
+  apply: (steps: readonly Payload[], signal: AbortSignal) => Promise<readonly DriverFailure<Payload>[]>,
+): Subsystem<ObservedNetwork, Payload> {
+  return {
+    planner,
+    observe,
+    facts: (network) => ({ network }),
+    async apply(steps, _context, signal) {
+      const failures = await apply(
+        steps.map(({ payload }) => payload),
+        signal,
+      );
+      return failures.map(({ step, code, message }): StepFailure => {
+        const { object, text } = describe(step);
+        return { ...(object !== undefined && { object }), code, message, text };
+      });
+    },
+  };
 }

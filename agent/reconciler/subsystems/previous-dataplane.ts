@@ -1,40 +1,51 @@
-/** What an earlier life with another dataplane left behind: looked at once, and cleared once this one is verified. */
-import type { Change } from "../../../lib/model/change.ts";
-import type { OldPreviousDataplane as PreviousDataplane } from "../../kernel/old-dataplane.ts";
+/** What an earlier life with another dataplane left behind: read until it is gone, and taken out once this one is verified. */
+import { type PreviousObserved, type PreviousStep, previousPlanner } from "../../../lib/plan/previous.ts";
+import type { Step } from "../../../lib/plan/subsystem.ts";
+import type { PreviousDataplane } from "../../kernel/drivers.ts";
+import type { StepFailure, Subsystem } from "../subsystem.ts";
 
-export class PreviousDataplanes {
-  readonly #previousDataplanesOf: () => readonly PreviousDataplane[];
-  #previousDataplanes: readonly PreviousDataplane[] | undefined;
-  #holdsRules = false;
+export class PreviousDataplaneSubsystem implements Subsystem<readonly PreviousObserved[], PreviousStep> {
+  readonly planner = previousPlanner;
+  readonly #open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>;
+  #dataplanes: readonly PreviousDataplane[] | undefined;
+  /** As last read: nobody else adds to it, so one reading stands until the agent writes. */
+  #known: readonly PreviousObserved[] | undefined;
 
-  constructor(previousDataplanesOf: () => readonly PreviousDataplane[]) {
-    this.#previousDataplanesOf = previousDataplanesOf;
+  /** @param open those that may have served; asked until it answers */
+  constructor(open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>) {
+    this.#open = open;
   }
 
-  /** True where one of them still translates for somebody. */
-  get holdsRules(): boolean {
-    return this.#holdsRules;
-  }
-
-  async look(signal: AbortSignal): Promise<void> {
-    if (this.#previousDataplanes !== undefined) return;
-    const previousDataplanes = this.#previousDataplanesOf();
-    const holding = await Promise.all(
-      previousDataplanes.map((predecessor) => predecessor.holdsRules(signal)),
+  async observe(signal: AbortSignal): Promise<readonly PreviousObserved[]> {
+    this.#dataplanes ??= await this.#open(signal);
+    this.#known ??= await Promise.all(
+      this.#dataplanes.map(async ({ name, planner, ...driver }) => ({
+        name,
+        planner,
+        observed: await driver.observe(signal),
+      })),
     );
-    this.#holdsRules = holding.includes(true);
-    this.#previousDataplanes = previousDataplanes;
+    return this.#known;
   }
 
-  /** @returns what was taken out; nothing once it is done */
-  async clear(signal: AbortSignal): Promise<readonly Change[]> {
-    const changes: Change[] = [];
-    const waiting = [...(this.#previousDataplanes ?? [])];
-    for (const predecessor of waiting) {
-      changes.push(...(await predecessor.clear(signal)));
-      this.#previousDataplanes = this.#previousDataplanes?.filter((other) => other !== predecessor);
+  facts(all: readonly PreviousObserved[]) {
+    return {
+      previousHoldsObjects: all.some(({ planner, observed }) => planner.holdsObjects(observed)),
+      isPreviousPresent: all.some(({ planner, observed }) => planner.plan(observed).changes.length > 0),
+    };
+  }
+
+  async apply(
+    steps: readonly Step<PreviousStep>[],
+    _context: unknown,
+    signal: AbortSignal,
+  ): Promise<readonly StepFailure[]> {
+    this.#known = undefined;
+    for (const { payload } of steps) {
+      const dataplane = this.#dataplanes?.find(({ name }) => name === payload.name);
+      const outcome = await dataplane?.write(payload.payload, signal);
+      if (outcome !== undefined && outcome.kind !== "done") throw outcome.error;
     }
-    this.#holdsRules = false;
-    return changes;
+    return [];
   }
 }

@@ -1,90 +1,100 @@
 /**
- * Writes rules, one transaction a table. Where the kernel refuses, the culprit goes into quarantine with the kernel's
- * words and is tried again later, or as soon as it is written anew; all others are programmed at once.
+ * The rules of whichever dataplane serves, and guard and gate, which stand in the same ruleset. Where the kernel refuses rules,
+ * the object at fault is found by halving, and all others are programmed at once.
  */
-
-import { objectsOf } from "../../../lib/model/desired.ts";
+import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
-import type { Clock } from "../../clock.ts";
-import type { OldDataplane as Dataplane, RulePlan } from "../../kernel/old-dataplane.ts";
-import { Backoff } from "../retry/backoff.ts";
+import { gateSubsystemPlanner } from "../../../lib/plan/gate/planner.ts";
+import { rulesSubsystemPlanner } from "../../../lib/plan/rules.ts";
+import type { Step } from "../../../lib/plan/subsystem.ts";
+import type { Dataplane } from "../../kernel/drivers.ts";
+import type { StepFailure, Subsystem } from "../subsystem.ts";
 import { bisect } from "./bisect.ts";
+import { shareReading } from "./share-reading.ts";
+import { writeRules } from "./write-rules.ts";
 
-/** Reads the rules anew and plans them with more objects left out. */
-export type Replan = (without: ReadonlySet<ObjectId>) => Promise<RulePlan>;
+export function rulesSubsystems<Observed, Payload>(
+  dataplane: Dataplane<Observed, Payload>,
+): { readonly rule: Subsystem<Observed, Payload>; readonly gate: Subsystem<Observed, Payload> } {
+  const observe = shareReading((signal) => dataplane.driver.observe(signal));
+  return { rule: rulesSubsystem(dataplane, observe), gate: gateSubsystem(dataplane, observe) };
+}
 
-export class RuleWriter {
-  readonly #dataplane: Dataplane;
-  readonly #clock: Clock;
-  readonly #quarantine = new Backoff<ObjectId>();
-  /** The revision at which each object was refused: a newer one deserves a trial at once. */
-  readonly #refusedAt = new Map<ObjectId, number>();
+type Observe<Observed> = (signal: AbortSignal) => Promise<Observed>;
 
-  constructor(dataplane: Dataplane, clock: Clock) {
-    this.#dataplane = dataplane;
-    this.#clock = clock;
-  }
+function rulesSubsystem<Observed, Payload>(
+  dataplane: Dataplane<Observed, Payload>,
+  observe: Observe<Observed>,
+): Subsystem<Observed, Payload> {
+  const { planner } = dataplane;
+  const write = writerOf(dataplane);
+  return {
+    planner: rulesSubsystemPlanner(planner),
+    observe,
+    facts: (observed) => ({
+      eipsNamedByRules: planner.eipsNamed(observed),
+      ruleCount: planner.countRules(observed),
+      holdsObjects: planner.holdsObjects(observed),
+      isPristine: planner.isPristine(observed),
+    }),
+    async apply(steps, { replan }, signal) {
+      const refusal = await write(steps, () => replan(new Set()), signal);
+      if (refusal === undefined) return [];
+      const candidates = candidatesOf(steps.flatMap(({ changes }) => changes));
+      const culprits = await bisect(candidates, refusal, async (without) =>
+        write(await replan(without), () => replan(without), signal),
+      );
+      return Array.from(culprits, ([object, message]): StepFailure => {
+        return { object, code: "rules-refused", message, isCulprit: true };
+      });
+    },
+  };
+}
 
-  /** The objects to leave out for now, with the kernel's words on each. */
-  quarantined(): ReadonlyMap<ObjectId, string> {
-    const waiting = this.#quarantine.waiting(this.#clock.bootMs());
-    return new Map([...waiting].map(([id, { message }]) => [id, message]));
-  }
+/** No object is at fault where guard or gate is refused. */
+function gateSubsystem<Observed, Payload>(
+  dataplane: Dataplane<Observed, Payload>,
+  observe: Observe<Observed>,
+): Subsystem<Observed, Payload> {
+  const { planner } = dataplane;
+  const write = writerOf(dataplane);
+  return {
+    planner: gateSubsystemPlanner(planner),
+    observe,
+    facts: (observed) => ({ isGateClosed: planner.isGateClosed(observed) }),
+    async apply(steps, { replan }, signal) {
+      const refusal = await write(steps, () => replan(new Set()), signal);
+      return refusal === undefined ? [] : [{ code: "rules-refused", message: refusal }];
+    },
+  };
+}
 
-  /** An object that was written again, or is gone, is no longer what the kernel refused. */
-  releaseRewritten(state: State): void {
-    for (const [id, revision] of this.#refusedAt) {
-      if (revisionOf(state, id) === revision) continue;
-      this.#refusedAt.delete(id);
-      this.#quarantine.clear(id);
-    }
-  }
+/** @returns the kernel's words where it refused; throws what else went wrong */
+type Write<Payload> = (
+  steps: readonly Step<Payload>[],
+  replan: () => Promise<readonly Step<Payload>[]>,
+  signal: AbortSignal,
+) => Promise<string | undefined>;
 
-  /** Milliseconds until a quarantined object is tried again. */
-  dueInMs(): number | undefined {
-    return this.#quarantine.dueInMs(this.#clock.bootMs());
-  }
-
-  /** @returns those newly quarantined. Throws `rules-refused` where no single object is at fault. */
-  async write(
-    state: State,
-    plan: RulePlan,
-    replan: Replan,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<ObjectId, string>> {
-    if (plan.changes.length === 0) return new Map();
-    const words = await this.#attempt(plan, signal);
-    if (words === undefined) return new Map();
-    const culprits = await bisect(candidatesOf(plan), words, async (without) =>
-      this.#attempt(await replan(without), signal),
-    );
-    for (const [id, message] of culprits) {
-      this.#quarantine.record(id, message, this.#clock.bootMs());
-      this.#refusedAt.set(id, revisionOf(state, id));
-    }
-    return culprits;
-  }
-
-  /** @returns the kernel's words where it refused the transaction; what else goes wrong is thrown on */
-  async #attempt(plan: RulePlan, signal: AbortSignal): Promise<string | undefined> {
-    if (plan.changes.length === 0) return undefined;
+function writerOf<Observed, Payload>(dataplane: Dataplane<Observed, Payload>): Write<Payload> {
+  return async (steps, replan, signal) => {
     try {
-      await this.#dataplane.apply(plan, signal);
+      for (const { payload } of steps)
+        await writeRules(dataplane, payload, async () => (await replan())[0]?.payload, signal);
       return undefined;
     } catch (error) {
       if (error instanceof GatewayError && error.code === "rules-refused") return error.message;
       throw error;
     }
-  }
+  };
 }
 
 /**
  * Who may be at fault: the objects that the plan writes something for, Eips first. Without its Eip an object has no
  * rules: tried before it, the object would pass for innocent, and the Eip be blamed for it.
  */
-function candidatesOf({ changes }: RulePlan): readonly ObjectId[] {
+function candidatesOf(changes: readonly Change[]): readonly ObjectId[] {
   const eips = new Set<ObjectId>();
   const users = new Set<ObjectId>();
   for (const { object, action } of changes) {
@@ -92,9 +102,4 @@ function candidatesOf({ changes }: RulePlan): readonly ObjectId[] {
     (parseObjectId(object).kind === "eip" ? eips : users).add(object);
   }
   return [...eips, ...users];
-}
-
-function revisionOf(state: State, id: ObjectId): number {
-  const { kind, name } = parseObjectId(id);
-  return objectsOf(state.desired, kind).get(name)?.revision ?? 0;
 }

@@ -1,7 +1,7 @@
 /** Plans one owned chain: single lines where few rules differ, else the whole chain anew in the same transaction. */
 import { appendRule, deleteRule, insertRule, resetChain } from "../../iptables/restore.ts";
 import type { Rule } from "../../iptables/rule.ts";
-import type { Change, Subsystem } from "../../model/change.ts";
+import type { Change, ChangeLabel } from "../../model/change.ts";
 import { type ChainDifference, compareChain, isAsWanted } from "./compare.ts";
 import type { WantedChain, WantedRule } from "./layout.ts";
 import { NetworkIndex } from "./networks.ts";
@@ -48,7 +48,7 @@ export function planChain(
 }
 
 /** The subsystem that a chain belongs to. */
-export function subsystemOf(chain: string): Subsystem {
+export function subsystemOf(chain: string): ChangeLabel {
   if (chain === "NATGW_GATE") return "gate";
   return chain === "NATGW_GUARD" ? "guard" : "rule";
 }

@@ -3,7 +3,6 @@ import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../../../agent/clock.ts";
 import type { Announcer } from "../../../agent/kernel/drivers.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
-import { toOldDataplane } from "../../../agent/kernel/old-dataplane.ts";
 import { ArpProbe } from "../../../agent/reconciler/eips/arp-probe.ts";
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import { Reconciler } from "../../../agent/reconciler/reconciler.ts";
@@ -110,10 +109,10 @@ export class ModelAgent {
     });
     this.#reconciler = new Reconciler({
       store: this.#store(),
-      dataplane: toOldDataplane({
+      dataplane: {
         driver: createIptablesDriver({ run, variant: kernel.variant }),
         planner: createIptablesPlanner(),
-      }),
+      },
       previousDataplanes: () => [],
       network,
       conntrack,
@@ -123,7 +122,7 @@ export class ModelAgent {
       arpConflicts: { conflicts: new Map(), ask() {} },
       clock,
       epoch,
-      frame: {
+      config: {
         vpcInterface: interfaces.vpc,
         externalInterface: interfaces.external,
         fallbackGateway: ip(hosts.outside),
@@ -147,7 +146,7 @@ export class ModelAgent {
   }
 
   get findings(): PassResult | undefined {
-    return this.#reconciler.findings;
+    return this.#reconciler.result;
   }
 
   get context(): WriteContext {

@@ -2,7 +2,7 @@
  * Watches a script being played and notes whatever breaks a promise:
  * - Ready is true only where packets go as asked, whenever a pass says so;
  * - in a fresh namespace nothing crosses untranslated before the first verified pass;
- * - nothing is written after a reading that was cut short;
+ * - after a reading that was cut short nothing is written but what does not depend on it;
  * - no flow is ended that some object still translates;
  * - before live state was adopted nothing is written at all.
  */
@@ -14,7 +14,7 @@ import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/mode
 import { emptyState, ledgerKey, type State } from "../../../lib/model/state.ts";
 import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
 import type { Disk, ModelAgent } from "./agent.ts";
-import type { ModelKernel } from "./kernel.ts";
+import type { ModelKernel, WriteTarget } from "./kernel.ts";
 import { Oracle } from "./oracle.ts";
 import type { Fate, Packet } from "./tracer.ts";
 import { hosts, interfaces, ip, ours, outside, pods } from "./universe.ts";
@@ -40,6 +40,8 @@ export class Judge {
   #seen: readonly number[] = [];
   /** What was last told wrong, and not told right since. */
   readonly #lies = new Set<string>();
+  /** The rules of objects at their last reading that was whole. */
+  #rulesRead: readonly string[] = [];
   /** True until the agent has verified a fresh namespace. */
   #isFresh = true;
   #isGateOpened = false;
@@ -60,7 +62,7 @@ export class Judge {
     this.#isFresh = true;
     this.#isGateOpened = false;
     kernel.onRead = (what, isLie) => this.#onRead(what, isLie);
-    kernel.onWrite = (what) => this.#onWrite(what);
+    kernel.onWrite = (what, target) => this.#onWrite(what, target);
     kernel.onFlowRemoved = (flow) => this.#onFlowRemoved(flow);
   }
 
@@ -130,7 +132,7 @@ export class Judge {
     // What strangers did since the pass read for the last time it cannot know of.
     if (this.#seen.some((drifts) => drifts !== this.drifts)) return;
     if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
-    const { residual, state, sweep, refusals } = findings;
+    const { residual, state, sweep, failures } = findings;
     const blocked = [...residual.compiled.blocked].filter(([, { isAccepted }]) => isAccepted);
     const kept = new Set(blocked.map(([id]) => id));
     const oracle = new Oracle(state.desired, { own: residual.own, kept });
@@ -145,7 +147,7 @@ export class Judge {
       }
     }
     // Flows that nobody had a reason to look at may be anything.
-    if (sweep === undefined && !refusals.some(({ stage }) => stage === "flows")) return;
+    if (sweep === undefined && !failures.some(({ stage }) => stage === "flow")) return;
     for (const flow of kernel.tracer.flows) {
       const id = oracle.permits(flow, ours) === false ? works.ruledBy(flow) : undefined;
       if (id === undefined) continue;
@@ -164,14 +166,32 @@ export class Judge {
     const { kernel, disk } = this.#scene;
     if (isLie) this.#lies.add(what);
     else this.#lies.delete(what);
+    if (what === "rules" && !isLie) this.#rulesRead = kernel.objectRules();
     if (what === "rules") this.#mayWrite = disk.state.isSet || !kernel.holdsRules();
     this.#seen = [...this.#seen, this.drifts].slice(-kernel.readsOfAnObservation);
   }
 
-  #onWrite(what: string): void {
-    if (this.#lies.size > 0) this.blame(`wrote after a reading that was cut short: ${what}`);
+  /**
+   * Where only the rules could not be read: routes, sysctls, and addresses that were held before. That forwarding is not
+   * switched on before the gate stands, packets tell.
+   */
+  #needsNoRules(what: string, target: WriteTarget): boolean {
+    if (this.#lies.has("network")) return false;
+    if (target === "route" || target === "sysctl") return true;
+    if (target !== "address") return false;
+    const { kind, entry } = JSON.parse(what) as AddressStep;
+    const names = new RegExp(`(?<![0-9.])${entry.address.replaceAll(".", "\\.")}(?![0-9.])`);
+    return kind === "add" && this.#rulesRead.some((text) => names.test(text));
+  }
+
+  #onWrite(what: string, target: WriteTarget): void {
+    if (this.#lies.size > 0 && !this.#needsNoRules(what, target))
+      this.blame(`wrote after a reading that was cut short: ${what}`);
     if (!this.#mayWrite && !this.#scene.disk.state.isSet) this.blame(`wrote what was never adopted: ${what}`);
-    if (/^{"kind":"add",.*"entry":/.test(what)) this.#onAddressAdded(JSON.parse(what) as AddressStep);
+    if (target === "address") {
+      const step = JSON.parse(what) as AddressStep;
+      if (step.kind === "add") this.#onAddressAdded(step);
+    }
     const isGateNft =
       what.includes("delete table ip natgw_gate") && !what.includes("hook forward priority -300");
     if (!isGateNft && !what.includes("-X NATGW_GATE")) return;

@@ -4,7 +4,7 @@
  * the kernel refuses.
  */
 
-import type { ConntrackDriver, NetworkDriver, StepFailure } from "../../../agent/kernel/drivers.ts";
+import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../agent/kernel/drivers.ts";
 import type { CommandOptions, CommandOutput, Run } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -29,6 +29,9 @@ export type Fault =
   | "flows-unreadable"
   | "flows-stay";
 
+/** What part of the kernel the agent writes to. */
+export type WriteTarget = "rules" | "sysctl" | "address" | "route" | "flow";
+
 export class ModelKernel {
   readonly variant: Variant;
   readonly tables: Tables;
@@ -41,7 +44,7 @@ export class ModelKernel {
   /** Writes so far that changed anything, by whom does not matter. */
   writes = 0;
   /** Told before each write of the agent's, with words for it. */
-  onWrite: (what: string) => void = () => {};
+  onWrite: (what: string, target: WriteTarget) => void = () => {};
   /** Told before each flow that the agent takes out. */
   onFlowRemoved: (flow: Flow) => void = () => {};
   /** Told of each reading, by the name of what was read, and whether it was told wrong. */
@@ -68,8 +71,13 @@ export class ModelKernel {
 
   /** True where the owned chains translate for anybody. */
   holdsRules(): boolean {
+    return this.objectRules().length > 0;
+  }
+
+  /** The rules of objects, as texts. */
+  objectRules(): readonly string[] {
     const chains = ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT", "SHARED_DNAT", "SHARED_SNAT", "HAIRPIN_SNAT"];
-    return chains.some((chain) => this.tables.rules("nat", chain).length > 0);
+    return chains.flatMap((chain) => this.tables.rules("nat", chain).map(({ text }) => text));
   }
 
   /** True where packets without a connection are held back. */
@@ -101,8 +109,8 @@ export class ModelKernel {
     return this.faults.delete(fault);
   }
 
-  #wrote(what: string): void {
-    this.onWrite(what);
+  #wrote(what: string, target: WriteTarget): void {
+    this.onWrite(what, target);
     this.writes++;
   }
 
@@ -111,13 +119,13 @@ export class ModelKernel {
     if (command === `iptables-${this.variant}-save`) return this.#save();
     if (command === `iptables-${this.variant}-restore`) {
       if (this.#take("restore-dies")) return failed(4, "Resource busy");
-      this.#wrote(stdin);
+      this.#wrote(stdin, "rules");
       return this.tables.restore(stdin);
     }
     if (args[0] === "-f") {
       if (this.#take("nft-write-fails"))
         return failed(1, "Error: Could not process rule: Device or resource busy");
-      this.#wrote(stdin);
+      this.#wrote(stdin, "rules");
       return this.barriers.load(stdin);
     }
     const isCut = this.#take("nft-read-cut");
@@ -143,11 +151,15 @@ export class ModelKernel {
 
   #networkFor(life: Life): NetworkDriver {
     /** One step after another: the agent may die between any two. */
-    const each = async <Step>(steps: readonly Step[], apply: (step: Step) => string | undefined) => {
-      const failures: StepFailure<Step>[] = [];
+    const each = async <Step>(
+      target: WriteTarget,
+      steps: readonly Step[],
+      apply: (step: Step) => string | undefined,
+    ) => {
+      const failures: DriverFailure<Step>[] = [];
       for (const step of steps) {
         await life.moment();
-        this.#wrote(JSON.stringify(step));
+        this.#wrote(JSON.stringify(step), target);
         const code = apply(step);
         if (code !== undefined) failures.push({ step, code, message: code });
       }
@@ -164,9 +176,10 @@ export class ModelKernel {
         await life.moment();
         return observed;
       },
-      applySysctls: (steps) => each(steps, ({ key, value }) => void this.network.setSysctl(key, value)),
-      applyAddresses: (steps) => each(steps, (step) => this.#address(step)),
-      applyRoutes: (steps) => each(steps, (step) => this.#route(step)),
+      applySysctls: (steps) =>
+        each("sysctl", steps, ({ key, value }) => void this.network.setSysctl(key, value)),
+      applyAddresses: (steps) => each("address", steps, (step) => this.#address(step)),
+      applyRoutes: (steps) => each("route", steps, (step) => this.#route(step)),
     };
   }
 
@@ -201,7 +214,7 @@ export class ModelKernel {
         if (this.#take("flows-stay")) throw new GatewayError("netlink-failed", "EBUSY");
         let removed = 0;
         for (const flow of flows) {
-          this.#wrote("a flow");
+          this.#wrote("a flow", "flow");
           this.onFlowRemoved(flow);
           if (this.tracer.forget(flow)) removed++;
         }

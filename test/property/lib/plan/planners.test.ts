@@ -8,7 +8,6 @@ import { noMemory } from "../../../../lib/memoize.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
-import { planWithGate } from "../../../../lib/plan/gate/with-gate.ts";
 import {
   type WantedTable,
   wantedFilter,
@@ -25,6 +24,7 @@ import { createNftablesPlanner } from "../../../../lib/plan/nftables/planner.ts"
 import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
+import { planWithGate } from "../../../support/with-gate.ts";
 import { FakeTable } from "./iptables/packet-model.ts";
 import { ip, program } from "./iptables/programs.ts";
 

@@ -1,19 +1,13 @@
-/** The status board and the judge: when Ready may be said, and when it must be taken back; and what is wrong with a gateway. */
-
-import { readFileSync } from "node:fs";
+/** The status board: when Ready may be said, and when it must be taken back. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
-import { type PublishedPass, StatusBoard } from "../../../../agent/status/board.ts";
-import { degradations, degradedReasons } from "../../../../agent/status/degradations.ts";
-import type { SummaryDeps } from "../../../../agent/status/summary.ts";
+import type { PublishedPass } from "../../../../agent/reconciler/verdict-sink.ts";
+import { StatusBoard } from "../../../../agent/status/board.ts";
 import { runSync } from "../../../../lib/chunked.ts";
-import { compile } from "../../../../lib/compile/compile.ts";
-import { GatewayError } from "../../../../lib/model/errors.ts";
-import type { InterfaceName, ObjectName } from "../../../../lib/model/names.ts";
+import type { ObjectName } from "../../../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
 import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
 import type { Claim, Verdict } from "../../../../lib/model/status.ts";
-import { type Evidence, judge } from "../../../../lib/plan/judge.ts";
 
 const forever = new AbortController().signal;
 
@@ -171,109 +165,6 @@ t.test("waiting ends", async (t) => {
     board.stop();
     t.equal(await answer, "stopping");
   });
-});
-
-t.test("the judge", async (t) => {
-  const context = {
-    vpcInterface: "eth0" as InterfaceName,
-    externalInterface: "net1" as InterfaceName,
-    ownAddresses: new Set<never>(),
-    expiredLeases: new Set<never>(),
-    addressConflicts: new Map(),
-    quarantined: new Map(),
-    missingInterfaces: new Set<never>(),
-  };
-  let state: State = emptyState;
-  const specs: [Kind, Record<string, unknown>][] = [
-    ["eip", { name: "a", address: "203.0.113.10/24" }],
-    ["fip", { name: "f", eip: "a", internalIp: "10.0.1.5" }],
-    ["snat", { name: "s", eip: "a", internalCIDR: "10.0.1.7/32" }],
-    ["snat", { name: "s2", eip: "a", internalCIDR: "10.0.1.0/24" }],
-    ["dnat", { name: "absent", eip: "nobody", protocol: "tcp", externalPort: 80, backends: [] }],
-    ["route", { name: "r", destination: "10.0.0.0/16", via: "10.0.1.1" }],
-  ];
-  for (const [kind, spec] of specs) {
-    const object = { spec, revision: 1, creation: state.nextCreation };
-    state = reduce(state, [{ type: "put", kind, object } as unknown as StateChange]);
-  }
-  const compiled = compile(state.desired, context);
-  const evidence = (more: Partial<Evidence> = {}): Evidence => ({
-    missing: new Map(),
-    contested: new Map(),
-    contradicted: new Map(),
-    isForwarding: true,
-    isHeldBack: false,
-    ...more,
-  });
-  const readyUnder = (more: Partial<Evidence>) => {
-    const verdicts = judge(state.desired, compiled, evidence(more));
-    t.equal(verdicts.size, specs.length, "a verdict for every object");
-    return [...verdicts].filter(([, { ready }]) => ready.holds).map(([id]) => id);
-  };
-  const all = ["eips/a", "fips/f", "snats/s", "snats/s2", "routes/r"];
-  t.strictSame(readyUnder({}), all, "all but what refers to nothing");
-  t.strictSame(
-    readyUnder({ missing: new Map([["fips/f", "no rule"]]) }),
-    all.filter((id) => id !== "fips/f"),
-  );
-  t.strictSame(
-    readyUnder({ missing: new Map([["eips/a", "no address"]]) }),
-    ["routes/r"],
-    "users wait for their Eip",
-  );
-  t.strictSame(
-    readyUnder({ isForwarding: false }),
-    ["eips/a", "routes/r"],
-    "what translates needs forwarding",
-  );
-  t.strictSame(readyUnder({ isHeldBack: true }), ["eips/a", "routes/r"], "and an open gate");
-  t.strictSame(
-    readyUnder({ contradicted: new Map([["fips/f", "1 live flow"]]) }),
-    all.filter((id) => id !== "fips/f"),
-    "a flow of old keeps its FIP from being Ready",
-  );
-  const quarantined = compile(state.desired, { ...context, quarantined: new Map([["fips/f", "EINVAL"]]) });
-  const verdict = judge(state.desired, quarantined, evidence()).get("fips/f");
-  t.match(verdict, {
-    accepted: { holds: true },
-    ready: { holds: false, reason: "Quarantined", message: "EINVAL" },
-  });
-  t.ok(verdict?.isSettled, "who waits for it is answered");
-
-  const claimed = new Map([["eips/a" as ObjectId, "02:00:00:00:00:99 claims 203.0.113.10 too"]]);
-  t.strictSame(readyUnder({ contested: claimed }), ["routes/r"], "what somebody else claims is not Ready");
-  const contested = judge(state.desired, compiled, evidence({ contested: claimed }));
-  t.match(contested.get("eips/a" as ObjectId), {
-    programmed: { holds: true },
-    ready: { reason: "AddressConflict", message: /^02:00:00:00:00:99/ },
-    isSettled: true,
-  });
-  t.match(contested.get("fips/f" as ObjectId), {
-    programmed: { holds: true },
-    ready: { reason: "EipNotReady" },
-    isSettled: true,
-  });
-});
-
-t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", async (t) => {
-  const text = readFileSync("docs/api.md", "utf8");
-  const table = text.slice(text.indexOf("`natgw_degraded`"), text.indexOf("Every read of the desired set"));
-  const rows = table.split("\n").filter((line) => line.startsWith("| `"));
-  const documented = rows.flatMap((row) => [...(row.split("|")[1] ?? "").matchAll(/`(\w+)`/g)]);
-  t.strictSame(documented.map(([, reason]) => reason).sort(), degradedReasons.toSorted());
-});
-
-t.test("a gateway that nobody looked at is not whole", async (t) => {
-  const parts = (failure?: GatewayError) =>
-    ({
-      interfaces: { vpc: "eth0", external: "net1" },
-      store: { current: emptyState, recovery: { recovered: "fresh" }, failure: undefined },
-      reconciler: { findings: undefined, failure },
-    }) as unknown as SummaryDeps;
-  const reasons = (failure?: GatewayError) => degradations(parts(failure)).map(({ reason }) => reason);
-  t.strictSame(reasons(), ["NotVerified"]);
-  t.strictSame(reasons(new GatewayError("unreadable", "cut short")), ["PassFailing"]);
-  t.strictSame(reasons(new GatewayError("mixed-variants", "both")), ["MixedVariants"]);
 });
 
 t.test("what thousands of objects have become is published in parts, and told at the end", async (t) => {

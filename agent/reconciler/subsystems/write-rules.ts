@@ -1,8 +1,7 @@
-/** Writes a plan of rules. Where another writer came between, the kernel is read and planned for anew. */
+/** Writes rules. Where another writer came between, they are read and planned again. */
 import { setTimeout as delay } from "node:timers/promises";
-import { GatewayError } from "../../lib/model/errors.ts";
-import type { RulesPlan } from "../../lib/plan/rules-planner.ts";
-import type { Dataplane, RulesDriver } from "./drivers.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Dataplane, RulesDriver } from "../../kernel/drivers.ts";
 
 /** Before each further attempt. The tools of iptables wait for no generation: a busy writer needs time to end. */
 const retryDelaysMs = {
@@ -12,28 +11,29 @@ const retryDelaysMs = {
 } as const satisfies Record<RulesDriver["backend"], readonly number[]>;
 
 /**
- * A refusal that a new plan does not explain is thrown, and so is a race that is lost each time.
+ * Throws a refusal that a new plan repeats, and a race that is lost each time.
  *
- * @param replan `undefined` where what was planned, a part of a program, cannot be planned anew
+ * @param replan reads the rules and plans them again; nothing is left to do where it gives `undefined`. Absent: written once
  */
 export async function writeRules<Observed, Payload>(
   { driver, planner }: Dataplane<Observed, Payload>,
-  planned: RulesPlan<Payload>,
-  replan: ((observed: Observed) => RulesPlan<Payload>) | undefined,
+  planned: Payload,
+  replan: (() => Promise<Payload | undefined>) | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  let { payload } = planned;
+  let payload = planned;
   for (let attempt = 1; ; attempt++) {
     const outcome = await driver.write(payload, signal, attempt > 1);
     if (outcome.kind === "done") return;
     const { error } = outcome;
     const delayMs = retryDelaysMs[driver.backend][attempt - 1];
     const refused = outcome.kind === "refused" ? outcome.transaction : undefined;
-    const isFinal = outcome.kind === "refused" && refused === undefined;
-    if (replan === undefined || isFinal) throw error;
+    if (replan === undefined || (outcome.kind === "refused" && refused === undefined)) throw error;
     if (delayMs === undefined) throw lostEachTime(error, attempt);
     if (delayMs > 0) await delay(delayMs, undefined, { signal });
-    ({ payload } = replan(await driver.observe(signal)));
+    const next = await replan();
+    if (next === undefined) return;
+    payload = next;
     if (refused !== undefined && planner.includes(payload, refused)) throw error;
   }
 }

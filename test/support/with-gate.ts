@@ -1,7 +1,7 @@
 /** Rules and gate in one plan. What is closed is closed before anything else changes, and opened once all else stands. */
-import { type Chunked, runSync } from "../../chunked.ts";
-import type { Program } from "../../model/program.ts";
-import type { GateState, RulesPlan, RulesPlanner } from "../rules-planner.ts";
+import { type Chunked, runSync } from "../../lib/chunked.ts";
+import type { Program } from "../../lib/model/program.ts";
+import type { GateState, RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
 
 /** The whole of what a dataplane holds for a program. On its own result it plans nothing. */
 export function planWithGate<Observed, Payload>(

@@ -1,0 +1,97 @@
+/**
+ * Applies steps in the order of their phases, each subsystem by itself: one that fails holds up only what needs it. Says what
+ * was written and what was not.
+ */
+import type { Change, SubsystemName } from "../../../lib/model/change.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
+import type { PlannedStep } from "../../../lib/plan/plan.ts";
+import { phases, type Step } from "../../../lib/plan/subsystem.ts";
+import { type ApplyContext, asFailures, type PassFailure, type Subsystem } from "../subsystem.ts";
+
+export interface Applied {
+  /** What was written, without what was refused. */
+  readonly changes: readonly Change[];
+  readonly failures: readonly PassFailure[];
+  /** The subsystems that were asked to apply anything. */
+  readonly touched: ReadonlySet<SubsystemName>;
+  /** A step without changes failed: nothing but its failure tells that it is left undone. */
+  readonly isSilentlyUndone: boolean;
+}
+
+export interface ApplyOptions {
+  readonly context: Pick<ApplyContext, "state" | "plan">;
+  /** Reads a subsystem again and plans it with more objects left out. */
+  readonly replan: (name: SubsystemName, without: ReadonlySet<ObjectId>) => Promise<readonly Step[]>;
+  /** Those that could not be read. */
+  readonly unread: ReadonlySet<SubsystemName>;
+  /** Steps that are due only beside changes are due, too. */
+  readonly isMoved: boolean;
+}
+
+export async function applySteps(
+  steps: readonly PlannedStep[],
+  subsystems: readonly Subsystem[],
+  { context, replan, unread, isMoved }: ApplyOptions,
+  signal: AbortSignal,
+): Promise<Applied> {
+  const planned = steps.flatMap(({ changes }) => changes);
+  const isDue = ({ isDue = true, changes }: Step) =>
+    changes.length > 0 || isDue || isMoved || planned.length > 0;
+  const changes: Change[] = [];
+  const failures: PassFailure[] = [];
+  const touched = new Set<SubsystemName>();
+  /** Failed as a whole, or could not be read. */
+  const broken = new Set(unread);
+  let isSilentlyUndone = false;
+
+  const isReady = ({ subsystem, phase, needs = [], changes: own }: PlannedStep) =>
+    !needs.some((name) => broken.has(name)) && !(phase === "removals" && waits(subsystem, own, failures));
+
+  for (const phase of phases) {
+    for (const subsystem of subsystems) {
+      const { name } = subsystem.planner;
+      const mine = steps.filter((step) => step.subsystem === name && step.phase === phase);
+      const ready = mine.filter((step) => isDue(step) && isReady(step));
+      if (ready.length === 0) continue;
+      touched.add(name);
+      const own = ready.flatMap((step) => step.changes);
+      const apply = {
+        ...context,
+        changes: [...changes, ...own],
+        replan: (without: ReadonlySet<ObjectId>) => replan(name, without),
+      };
+      const failed = await asFailures(() => subsystem.apply(ready, apply, signal));
+      for (const failure of failed) failures.push({ ...failure, stage: name });
+      if (failed.some(({ object, text }) => object === undefined && text === undefined)) broken.add(name);
+      if (failed.length > 0 && own.length === 0) isSilentlyUndone = true;
+      changes.push(...written(own, failed, broken.has(name)));
+    }
+  }
+  return { changes, failures, touched, isSilentlyUndone };
+}
+
+/** What makes way for something that the kernel refused stays where it is. */
+function waits(
+  subsystem: SubsystemName,
+  changes: readonly Change[],
+  failures: readonly PassFailure[],
+): boolean {
+  return failures.some(
+    ({ stage, object }) =>
+      stage === subsystem && object !== undefined && changes.some((change) => change.object === object),
+  );
+}
+
+function written(
+  changes: readonly Change[],
+  failures: readonly Pick<PassFailure, "object" | "text">[],
+  isBroken: boolean,
+): readonly Change[] {
+  if (isBroken) return [];
+  if (failures.length === 0) return changes;
+  const texts = new Set(failures.map(({ text }) => text));
+  const objects = new Set(failures.filter(({ text }) => text === undefined).map(({ object }) => object));
+  return changes.filter(
+    ({ text, object }) => !texts.has(text) && (object === undefined || !objects.has(object)),
+  );
+}

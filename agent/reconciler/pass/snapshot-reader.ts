@@ -1,0 +1,83 @@
+/** Reads the kernel through every subsystem, and puts together what their readings tell all of them. */
+import type { SubsystemName } from "../../../lib/model/change.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { KernelFacts, Snapshot } from "../../../lib/plan/plan-input.ts";
+import type { PassRequest } from "../loop.ts";
+import type { Subsystem } from "../subsystem.ts";
+
+const unknownFacts: Omit<KernelFacts, "network"> = {
+  eipsNamedByRules: new Set(),
+  ruleCount: 0,
+  holdsObjects: false,
+  isPristine: false,
+  isGateClosed: false,
+  previousHoldsObjects: false,
+  isPreviousPresent: false,
+};
+
+export class SnapshotReader {
+  readonly #subsystems: readonly Subsystem[];
+  /** Of a subsystem that cannot be read now, what its last reading told stands. */
+  #facts: Partial<KernelFacts> = {};
+  #last: Snapshot | undefined;
+
+  constructor(subsystems: readonly Subsystem[]) {
+    this.#subsystems = subsystems;
+  }
+
+  /** The last reading; `undefined` before the first. */
+  get last(): Snapshot | undefined {
+    return this.#last;
+  }
+
+  /**
+   * Reads all subsystems, each by itself. Throws where the network cannot be read, without which nothing can be planned, and
+   * while both variants of iptables hold rules, when nothing may be written.
+   *
+   * @param before what stands of the subsystems that are not among `only`
+   */
+  async read(
+    request: PassRequest,
+    signal: AbortSignal,
+    before?: Snapshot,
+    only?: ReadonlySet<SubsystemName>,
+  ): Promise<Snapshot> {
+    const observed = new Map(before?.observed);
+    const unread = new Map(before?.unread);
+    const asked = this.#subsystems.filter(({ planner }) => only?.has(planner.name) ?? true);
+    const readings = await Promise.all(asked.map((subsystem) => readOne(subsystem, request, signal)));
+    for (const [at, subsystem] of asked.entries()) {
+      const { name } = subsystem.planner;
+      const reading = readings[at];
+      if (reading === undefined) continue;
+      if (reading.kind === "unread") {
+        unread.set(name, reading.error);
+        observed.delete(name);
+        continue;
+      }
+      unread.delete(name);
+      observed.set(name, reading.observed);
+      if (subsystem.facts !== undefined)
+        this.#facts = { ...this.#facts, ...subsystem.facts(reading.observed) };
+    }
+    const { network } = this.#facts;
+    const blind = unread.get("address") ?? unread.values().find(({ code }) => code === "mixed-variants");
+    if (blind !== undefined) throw blind;
+    if (network === undefined) throw new GatewayError("unreadable", "no subsystem reads the network");
+    this.#last = { facts: { ...unknownFacts, ...this.#facts, network }, observed, unread };
+    return this.#last;
+  }
+}
+
+type Reading =
+  | { readonly kind: "read"; readonly observed: unknown }
+  | { readonly kind: "unread"; readonly error: GatewayError };
+
+async function readOne(subsystem: Subsystem, request: PassRequest, signal: AbortSignal): Promise<Reading> {
+  try {
+    return { kind: "read", observed: await subsystem.observe(signal, request) };
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    return { kind: "unread", error };
+  }
+}

@@ -1,0 +1,47 @@
+/** Objects that the kernel refused: each is left out, and tried again later, or as soon as it is written anew. */
+import { objectsOf } from "../../../lib/model/desired.ts";
+import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
+import type { State } from "../../../lib/model/state.ts";
+import { Backoff } from "./backoff.ts";
+
+export class Quarantine {
+  readonly #nowMs: () => number;
+  readonly #backoff = new Backoff<ObjectId>();
+  /** The revision at which each object was refused. */
+  readonly #refusedAt = new Map<ObjectId, number>();
+
+  /** @param nowMs milliseconds of a monotonic clock */
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** The objects to leave out for now, with the kernel's words on each. */
+  get objects(): ReadonlyMap<ObjectId, string> {
+    const waiting = this.#backoff.waiting(this.#nowMs());
+    return new Map([...waiting].map(([id, { message }]) => [id, message]));
+  }
+
+  record(state: State, id: ObjectId, message: string): void {
+    this.#backoff.record(id, message, this.#nowMs());
+    this.#refusedAt.set(id, revisionOf(state, id));
+  }
+
+  /** An object that was written again, or is gone, is no longer what the kernel refused. */
+  releaseRewritten(state: State): void {
+    for (const [id, revision] of this.#refusedAt) {
+      if (revisionOf(state, id) === revision) continue;
+      this.#refusedAt.delete(id);
+      this.#backoff.clear(id);
+    }
+  }
+
+  /** Milliseconds until an object is tried again; `undefined` where there is none. */
+  dueInMs(): number | undefined {
+    return this.#backoff.dueInMs(this.#nowMs());
+  }
+}
+
+function revisionOf(state: State, id: ObjectId): number {
+  const { kind, name } = parseObjectId(id);
+  return objectsOf(state.desired, kind).get(name)?.revision ?? 0;
+}

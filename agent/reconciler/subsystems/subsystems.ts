@@ -1,0 +1,47 @@
+/** The list of subsystems: a new one is a line here, and its name in lib/model/change.ts. */
+import type { SubsystemName } from "../../../lib/model/change.ts";
+import type { Clock } from "../../clock.ts";
+import type { ConntrackDriver, Dataplane, NetworkDriver, PreviousDataplane } from "../../kernel/drivers.ts";
+import { quietRequest } from "../loop.ts";
+import type { Subsystem } from "../subsystem.ts";
+import { FlowSubsystem } from "./flows.ts";
+import { networkSubsystems } from "./network.ts";
+import { PreviousDataplaneSubsystem } from "./previous-dataplane.ts";
+import { rulesSubsystems } from "./rules.ts";
+
+export interface SubsystemDeps {
+  readonly dataplane: Dataplane;
+  /** The dataplanes that may have served before this one; asked for after it was first read. */
+  readonly previousDataplanes: () => readonly PreviousDataplane[];
+  readonly network: NetworkDriver;
+  readonly conntrack: ConntrackDriver;
+  readonly clock: Clock;
+}
+
+/** In the order in which their obstacles are told; the order of their steps is that of the phases. */
+export function createSubsystems({
+  dataplane,
+  previousDataplanes,
+  network,
+  conntrack,
+  clock,
+}: SubsystemDeps) {
+  const flows = new FlowSubsystem(conntrack, clock);
+  const { rule, gate } = rulesSubsystems(dataplane);
+  const { sysctl, address, route } = networkSubsystems(network);
+  const byName = {
+    sysctl,
+    address,
+    route,
+    rule,
+    gate,
+    flow: flows,
+    previous: new PreviousDataplaneSubsystem(async (signal) => {
+      // Which dataplane serves is known once it was read.
+      await rule.observe(signal, quietRequest);
+      return previousDataplanes();
+    }),
+  } satisfies { readonly [N in SubsystemName]: unknown };
+  const subsystems: readonly Subsystem[] = Object.values(byName);
+  return { subsystems, flows };
+}

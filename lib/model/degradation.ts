@@ -1,0 +1,28 @@
+/** Why a gateway is degraded. docs/api.md says what each reason means and what helps; a test holds the two together. */
+
+/** Other programs alert on these: a reason keeps its name. */
+export const degradedReasons = [
+  "StateCorrupt",
+  "StorageUnavailable",
+  "MixedVariants",
+  "PassFailing",
+  "NotVerified",
+  "NotAdopted",
+  "GateClosed",
+  "ForwardingOff",
+  "InterfaceMissing",
+  "InterfaceDown",
+  "ArpIgnored",
+  "NoOwnAddress",
+  "AddressConflict",
+  "Quarantined",
+  "Fighting",
+  "KernelUnreadable",
+  "StepsFailing",
+  "FlowsShadowed",
+] as const;
+
+export interface Degradation {
+  readonly reason: (typeof degradedReasons)[number];
+  readonly message: string;
+}

@@ -1,0 +1,101 @@
+/**
+ * The speed layer around lib/plan/plan.ts: the same plan, but each part remembers its last answer by the identity of what it
+ * read, so that what did not change is not planned again; and it yields between parts, so that the event loop runs. A test
+ * holds it to the plain version.
+ */
+import type { Chunked } from "../chunked.ts";
+import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../memoize.ts";
+import type { SubsystemName } from "../model/change.ts";
+import type { Ipv4 } from "../model/ipv4.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { State } from "../model/state.ts";
+import {
+  addressesOf,
+  assemble,
+  compileIn,
+  missingInterfaces,
+  namedByRules,
+  ownAddressesOf,
+  type Plan,
+  unreadPlan,
+} from "./plan.ts";
+import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
+import type { SubsystemPlan, SubsystemPlanner } from "./subsystem.ts";
+
+export type MemoizedPlan = (state: State, snapshot: Snapshot, context: PlanContext) => Chunked<Plan>;
+
+export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPlan {
+  const stableNamed = stabilize<ReadonlySet<Ipv4>>(isSameSet);
+  const stableOwn = stabilize<ReadonlySet<Ipv4>>(isSameSet);
+  const stableMissing = stabilize<ReadonlySet<InterfaceName>>(isSameSet);
+  const stableContext = stabilize(compilesAlike);
+  const ownOf = memoizeLast(ownAddressesOf);
+  const compiledIn = memoizeLast(compileIn);
+  const addresses = memoizeLast(addressesOf, ({ add, remove }) => add.length + remove.length === 0);
+  const parts = planners.map((planner) => [planner, memoizedPart(planner)] as const);
+
+  return function* (state, snapshot, context) {
+    const { facts } = snapshot;
+    const { config } = context;
+    const { desired, ledger } = state;
+    const named = stableNamed(namedByRules(facts.eipsNamedByRules, context.knownOwn));
+    const own = stableOwn(ownOf(facts.network, ledger, named, config));
+    yield;
+    const missing = stableMissing(missingInterfaces(config, desired, facts.network));
+    const compiled = compiledIn(desired, stableContext(context), own, missing);
+    const { program } = compiled.compiled;
+    yield;
+    const input = {
+      program,
+      facts,
+      context,
+      ledger,
+      own,
+      addresses: addresses(program, facts.network, ledger, named, own, config),
+    };
+    yield;
+    const planned: (readonly [SubsystemName, SubsystemPlan])[] = [];
+    for (const [planner, part] of parts) {
+      const error = snapshot.unread.get(planner.name);
+      planned.push([
+        planner.name,
+        error === undefined
+          ? yield* part(input, snapshot.observed.get(planner.name))
+          : unreadPlan(planner, error),
+      ]);
+      yield;
+    }
+    return assemble(input, compiled, planned);
+  };
+}
+
+/** What is to be done is done once; that nothing is to be done is what is asked again and again. */
+function memoizedPart(
+  planner: SubsystemPlanner,
+): (input: PlanInput, observed: unknown) => Chunked<SubsystemPlan> {
+  let input: PlanInput | undefined;
+  const recall = memoizeLastChunked(
+    function* (observed: unknown, ..._read: readonly unknown[]): Chunked<SubsystemPlan> {
+      if (input === undefined) throw new TypeError(`${planner.name} is planned on nothing`);
+      return planner.planChunked === undefined
+        ? planner.plan(input, observed)
+        : yield* planner.planChunked(input, observed);
+    },
+    ({ steps }) => steps.every(({ changes }) => changes.length === 0),
+  );
+  return (next, observed) => {
+    input = next;
+    return recall(observed, ...planner.reads(next));
+  };
+}
+
+/** True where the compiler makes the same of a set in both. */
+function compilesAlike(one: PlanContext, other: PlanContext): boolean {
+  return (
+    one.config === other.config &&
+    isSameSet(one.expiredLeases, other.expiredLeases) &&
+    isSameSet(one.probing, other.probing) &&
+    isSameMap(one.addressConflicts, other.addressConflicts) &&
+    isSameMap(one.quarantined, other.quarantined)
+  );
+}

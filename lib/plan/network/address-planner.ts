@@ -1,0 +1,99 @@
+/** Plans what binds the EIPs as a subsystem; what is to be held is decided in addresses.ts, since the ledger goes by it too. */
+import type { Degradation } from "../../model/degradation.ts";
+import type { GatewayConfig } from "../../model/gateway-config.ts";
+import type { ObjectId } from "../../model/names.ts";
+import type { ObservedNetwork } from "../../model/observed.ts";
+import type { PlanInput } from "../plan-input.ts";
+import {
+  type Obstacle,
+  type Obstacles,
+  type Step,
+  type SubsystemPlanner,
+  subsystemPlan,
+} from "../subsystem.ts";
+import { type AddressStep, describeAddressStep } from "./addresses.ts";
+
+export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
+  name: "address",
+  serves: ["eip"],
+  plan: (input, observed) =>
+    subsystemPlan(stepsOf(input), () => obstacles(input), {
+      notices: [...linkNotices(input.context.config, observed), ...addressNotices(input)],
+    }),
+  reads: ({ program, addresses, facts, context }) => [
+    program,
+    addresses,
+    facts.eipsNamedByRules,
+    context.heldConflicts,
+  ],
+};
+
+/**
+ * An address comes behind its rules, or the gateway's own stack would reset live connections. One whose rules were there when
+ * they were last read comes back even while they cannot be read. None goes before its rules went.
+ */
+function stepsOf({ addresses, facts }: PlanInput): readonly Step<AddressStep>[] {
+  const { add, remove } = addresses;
+  const steps: Step<AddressStep>[] = [];
+  for (const payload of add) {
+    const hasRules = facts.eipsNamedByRules.has(payload.entry.address);
+    const step = { phase: "addresses", changes: [describeAddressStep(payload)], payload } as const;
+    steps.push(hasRules ? step : { ...step, needs: ["rule"] });
+  }
+  for (const payload of remove)
+    steps.push({ phase: "removals", changes: [describeAddressStep(payload)], payload, needs: ["rule"] });
+  return steps;
+}
+
+function obstacles({ program, addresses, context }: PlanInput): Obstacles {
+  const objects = new Map<ObjectId, Obstacle>();
+  for (const { id, address } of context.heldConflicts.size === 0 ? [] : program.eips) {
+    const mac = context.heldConflicts.get(address);
+    if (mac === undefined) continue;
+    const message = `${mac} claims ${address} too`;
+    objects.set(id, { condition: "Ready", reason: "AddressConflict", message, isSettled: true });
+  }
+  const lacks = (object: ObjectId | undefined, message: string) => {
+    if (object !== undefined) objects.set(object, { condition: "Programmed", reason: "Pending", message });
+  };
+  for (const { object, entry } of addresses.add)
+    lacks(object, `${entry.address} is not on ${entry.interface}`);
+  for (const { object, message } of addresses.blocked) lacks(object, message);
+  return { objects, kinds: new Map() };
+}
+
+function linkNotices(
+  { vpcInterface, externalInterface }: GatewayConfig,
+  { links }: ObservedNetwork,
+): readonly Degradation[] {
+  const notices: Degradation[] = [];
+  const names = [vpcInterface, externalInterface];
+  const present = links.filter(({ name }) => names.includes(name));
+  const absent = names.filter((name) => present.every((link) => link.name !== name));
+  if (absent.length > 0)
+    notices.push({
+      reason: "InterfaceMissing",
+      message: `there is no interface ${absent.join(" and no ")}`,
+    });
+  const down = present.filter(({ isUp }) => !isUp);
+  if (down.length > 0)
+    notices.push({ reason: "InterfaceDown", message: `${down.map(({ name }) => name).join(" and ")} down` });
+  return notices;
+}
+
+function addressNotices({ addresses, context }: PlanInput): readonly Degradation[] {
+  const notices: Degradation[] = [];
+  const { anchors } = addresses;
+  if (anchors.length > 0) {
+    const message = `no address but EIPs: ${anchors.join()} keeps one beside its route, or all routes would go with the last`;
+    notices.push({ reason: "NoOwnAddress", message });
+  }
+  const [first] = context.heldConflicts;
+  if (first !== undefined) {
+    const [address, mac] = first;
+    const others = context.heldConflicts.size - 1;
+    const more = others === 0 ? "" : `, and ${others} more EIPs are claimed`;
+    notices.push({ reason: "AddressConflict", message: `${mac} claims the EIP ${address} too${more}` });
+  }
+  return notices;
+}

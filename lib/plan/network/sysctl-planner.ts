@@ -1,0 +1,60 @@
+/** Plans the sysctls as a subsystem. */
+import type { Degradation } from "../../model/degradation.ts";
+import type { ObservedNetwork } from "../../model/observed.ts";
+import type { Program } from "../../model/program.ts";
+import { translatingKinds } from "../gate/planner.ts";
+import { type Obstacle, type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
+import { arpIgnoring, describeSysctlStep, isForwarding, planSysctls, type SysctlStep } from "./sysctls.ts";
+
+export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
+  name: "sysctl",
+  serves: translatingKinds,
+  plan({ program, context }, observed) {
+    // Forwarding is switched on behind the gate, or packets would leave before their rules are there.
+    const needs = context.gate === "closed" ? (["gate"] as const) : [];
+    const steps = planSysctls(program, observed).map((payload) => ({
+      phase: "sysctls" as const,
+      changes: [describeSysctlStep(payload)],
+      payload,
+      needs,
+    }));
+    const isOff = !isForwarding(program, observed);
+    return subsystemPlan(
+      steps,
+      () => ({
+        objects: new Map(),
+        kinds: new Map(isOff ? translatingKinds.map((kind) => [kind, forwardingOff]) : []),
+      }),
+      { notices: notices(program, observed, isOff) },
+    );
+  },
+  reads: ({ program, context }) => [program, context.gate],
+};
+
+function notices(program: Program, observed: ObservedNetwork, isOff: boolean): readonly Degradation[] {
+  const ignoring = arpIgnoring(program, observed);
+  return [
+    ...(isOff
+      ? [
+          {
+            reason: "ForwardingOff" as const,
+            message: "packets are not forwarded, and net.ipv4.ip_forward could not be set",
+          },
+        ]
+      : []),
+    ...(ignoring.length > 0
+      ? [
+          {
+            reason: "ArpIgnored" as const,
+            message: `arp_ignore keeps ${ignoring.join()} from answering for some addresses`,
+          },
+        ]
+      : []),
+  ];
+}
+
+const forwardingOff: Obstacle = {
+  condition: "Ready",
+  reason: "ForwardingOff",
+  message: "net.ipv4.ip_forward is 0 and could not be set",
+};

@@ -1,0 +1,151 @@
+/**
+ * The whole of planning, plainly: what is desired, what was read and what is known besides, put through the compiler and
+ * the planner of every subsystem. A pass, its verification, `GET /v1/plan` and dry runs all see the gateway through it.
+ */
+import { type CompileContext, type Compiled, compile } from "../compile/compile.ts";
+import type { Change, SubsystemName } from "../model/change.ts";
+import type { Desired } from "../model/desired.ts";
+import type { GatewayError } from "../model/errors.ts";
+import type { GatewayConfig } from "../model/gateway-config.ts";
+import type { Ipv4 } from "../model/ipv4.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
+import type { Program } from "../model/program.ts";
+import type { Ledger, State } from "../model/state.ts";
+import { type AddressPlan, planAddresses } from "./network/addresses.ts";
+import { ownAddresses } from "./network/own-addresses.ts";
+import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
+import {
+  type Obstacle,
+  phases,
+  type Step,
+  type SubsystemPlan,
+  type SubsystemPlanner,
+  subsystemPlan,
+} from "./subsystem.ts";
+
+export interface PlannedStep extends Step {
+  readonly subsystem: SubsystemName;
+}
+
+/** All that a pass would do, as data. */
+export interface Plan extends PlanInput, CompiledIn {
+  readonly parts: ReadonlyMap<SubsystemName, SubsystemPlan>;
+  /** In the order to apply them. */
+  readonly steps: readonly PlannedStep[];
+  /** Those of the steps, for people. */
+  readonly changes: readonly Change[];
+}
+
+/** Calls nothing outside and changes nothing. `state.ledger` is of this epoch. */
+export function plan(
+  state: State,
+  snapshot: Snapshot,
+  context: PlanContext,
+  planners: readonly SubsystemPlanner[],
+): Plan {
+  const { facts } = snapshot;
+  const { config } = context;
+  const { desired, ledger } = state;
+  const named = namedByRules(facts.eipsNamedByRules, context.knownOwn);
+  const own = ownAddressesOf(facts.network, ledger, named, config);
+  const missing = missingInterfaces(config, desired, facts.network);
+  const compiled = compileIn(desired, context, own, missing);
+  const addresses = addressesOf(compiled.compiled.program, facts.network, ledger, named, own, config);
+  const input = { program: compiled.compiled.program, facts, context, ledger, own, addresses };
+  const parts = planners.map((planner) => {
+    const error = snapshot.unread.get(planner.name);
+    const part =
+      error === undefined
+        ? planner.plan(input, snapshot.observed.get(planner.name))
+        : unreadPlan(planner, error);
+    return [planner.name, part] as const;
+  });
+  return assemble(input, compiled, parts);
+}
+
+/** What was the gateway's own at the last look is no EIP because a stray rule says so. */
+export function namedByRules(eips: ReadonlySet<Ipv4>, knownOwn: ReadonlySet<Ipv4>): ReadonlySet<Ipv4> {
+  return eips.isDisjointFrom(knownOwn) ? eips : eips.difference(knownOwn);
+}
+
+export function ownAddressesOf(
+  observed: ObservedNetwork,
+  ledger: Ledger,
+  ownedByRules: ReadonlySet<Ipv4>,
+  { vpcInterface }: GatewayConfig,
+): ReadonlySet<Ipv4> {
+  return ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
+}
+
+/** The interfaces that the settings or an Eip name and that are not in this namespace. */
+export function missingInterfaces(
+  { vpcInterface, externalInterface }: GatewayConfig,
+  { eips }: Desired,
+  { links }: ObservedNetwork,
+): ReadonlySet<InterfaceName> {
+  const missing = new Set([vpcInterface, externalInterface]);
+  for (const { spec } of eips.values()) if (spec.interface !== undefined) missing.add(spec.interface);
+  for (const { name } of links) missing.delete(name);
+  return missing;
+}
+
+/** What the compiler made of the desired set, and what it went by. */
+export interface CompiledIn {
+  readonly compiled: Compiled;
+  readonly compileContext: CompileContext;
+}
+
+export function compileIn(
+  desired: Desired,
+  { config, expiredLeases, probing, addressConflicts, quarantined }: PlanContext,
+  ownAddresses: ReadonlySet<Ipv4>,
+  missingInterfaces: ReadonlySet<InterfaceName>,
+): CompiledIn {
+  const known = { expiredLeases, probing, addressConflicts, quarantined };
+  const compileContext = { ...config, ...known, ownAddresses, missingInterfaces };
+  return { compileContext, compiled: compile(desired, compileContext) };
+}
+
+export function addressesOf(
+  program: Program,
+  observed: ObservedNetwork,
+  ledger: Ledger,
+  ownedByRules: ReadonlySet<Ipv4>,
+  own: ReadonlySet<Ipv4>,
+  { eipBinding: binding }: GatewayConfig,
+): AddressPlan {
+  return planAddresses({ program, observed, ledger, ownedByRules, own, keep: noAddresses, binding });
+}
+
+const noAddresses: ReadonlySet<Ipv4> = new Set();
+
+/** What cannot be read back now is not Ready now, and nothing is written on a guess. */
+export function unreadPlan({ name, serves }: SubsystemPlanner, error: GatewayError): SubsystemPlan {
+  const message = `${name} state cannot be read: ${error.message}`;
+  const obstacle: Obstacle = { condition: "Programmed", reason: "KernelUnreadable", message };
+  const kinds = new Map(serves.map((kind) => [kind, obstacle]));
+  const notices = [{ reason: "KernelUnreadable" as const, message }];
+  return subsystemPlan([], () => ({ objects: new Map(), kinds }), { notices, isUnfinished: true });
+}
+
+/** Orders the steps of all subsystems; within a phase the subsystems stay in their order. */
+export function assemble(
+  input: PlanInput,
+  compiled: CompiledIn,
+  parts: readonly (readonly [SubsystemName, SubsystemPlan])[],
+): Plan {
+  const steps: PlannedStep[] = [];
+  for (const phase of phases) {
+    for (const [subsystem, part] of parts) {
+      for (const step of part.steps) if (step.phase === phase) steps.push({ ...step, subsystem });
+    }
+  }
+  return {
+    ...input,
+    ...compiled,
+    parts: new Map(parts),
+    steps,
+    changes: steps.flatMap((step) => step.changes),
+  };
+}

@@ -1,0 +1,27 @@
+/** Plans the rules of whichever dataplane serves, as one subsystem; guard and gate are another. */
+import type { Chunked } from "../chunked.ts";
+import type { PlanInput } from "./plan-input.ts";
+import type { RulesPlan, RulesPlanner } from "./rules-planner.ts";
+import { obstaclesOf, type SubsystemPlan, type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
+
+export function rulesSubsystemPlanner<Observed, Payload>(
+  planner: RulesPlanner<Observed, Payload>,
+): SubsystemPlanner<Observed, Payload> {
+  const conclude = (
+    { program }: PlanInput,
+    observed: Observed,
+    { changes, payload }: RulesPlan<Payload>,
+  ): SubsystemPlan<Payload> =>
+    subsystemPlan(changes.length === 0 ? [] : [{ phase: "rules", changes, payload }], () =>
+      obstaclesOf("Programmed", "Pending", planner.missing(program, observed)),
+    );
+  return {
+    name: "rule",
+    serves: ["eip", "fip", "snat", "dnat"],
+    plan: (input, observed) => conclude(input, observed, planner.plan(input.program, observed)),
+    *planChunked(input, observed): Chunked<SubsystemPlan<Payload>> {
+      return conclude(input, observed, yield* planner.planChunked(input.program, observed));
+    },
+    reads: ({ program }) => [program],
+  };
+}

@@ -1,0 +1,39 @@
+import t from "tap";
+import { writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
+import type { StateAccess } from "../../../../../agent/store/state-access.ts";
+import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../../../../lib/model/names.ts";
+import {
+  emptyState,
+  type LedgerAddress,
+  reduce,
+  type State,
+  type StateChange,
+} from "../../../../../lib/model/state.ts";
+import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
+
+const ip = (text: string) => text as Ipv4;
+
+t.test("an address that somebody took away is written down already", async (t) => {
+  const entry = { interface: "net1" as InterfaceName, address: ip("203.0.113.1"), prefixLength: 24 };
+  const other = { ...entry, prefixLength: 25 };
+  const state = reduce(emptyState, [{ type: "ledger-add", entry }]);
+  const written: StateChange[] = [];
+  const store = {
+    current: state,
+    transact: async (decide: (state: State) => { readonly changes: readonly StateChange[] }) => {
+      written.push(...decide(state).changes);
+    },
+  } as unknown as StateAccess;
+  const planOf = (...entries: readonly LedgerAddress[]) =>
+    ({
+      addresses: { add: entries.map((entry) => ({ entry })), remove: [], ledgerMissing: [] },
+      program: { eips: [{ address: entry.address }] },
+      facts: { network: { addresses: [], routes: [] }, eipsNamedByRules: new Set() },
+      own: new Set(),
+    }) as unknown as PlanInput;
+  await writeAhead(store, planOf(entry));
+  t.same(written, []);
+  await writeAhead(store, planOf(entry, other));
+  t.same(written, [{ type: "ledger-add", entry: other }]);
+});

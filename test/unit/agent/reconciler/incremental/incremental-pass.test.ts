@@ -1,0 +1,123 @@
+import t from "tap";
+import type { ConntrackDriver } from "../../../../../agent/kernel/drivers.ts";
+import {
+  type IncrementalDeps,
+  IncrementalPass,
+} from "../../../../../agent/reconciler/incremental/incremental-pass.ts";
+import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
+import { UnsweptObjects } from "../../../../../agent/reconciler/subsystems/unswept-objects.ts";
+import { type Flow, viewOf } from "../../../../../lib/conntrack/flow.ts";
+import { GatewayError } from "../../../../../lib/model/errors.ts";
+import type { ObjectName } from "../../../../../lib/model/names.ts";
+import { emptyState, reduce, type StateChange } from "../../../../../lib/model/state.ts";
+import { flow as labFlow, network as labNetwork } from "../../../../support/conntrack-samples.ts";
+
+const forever = new AbortController().signal;
+
+t.test("an incremental pass ends the flows that its change contradicts", async (t) => {
+  const stored = (spec: object, creation: number) => ({ spec, revision: creation, creation });
+  const put = (kind: string, spec: object, creation: number) =>
+    ({ type: "put", kind, object: stored(spec, creation) }) as unknown as StateChange;
+  const without = reduce(emptyState, [
+    put("eip", { name: "e", address: "203.0.113.10/24" }, 1),
+    put("snat", { name: "s", eip: "e", internalCIDR: "10.0.1.0/24" }, 2),
+  ]);
+  const withFip = reduce(without, [put("fip", { name: "f", eip: "e", internalIp: "10.0.1.5" }, 3)]);
+  const base = {
+    isClean: true,
+    gate: "open",
+    failures: [],
+    blocked: new Map(),
+    snapshot: { facts: { network: labNetwork }, unread: new Map() },
+    verdicts: new Map([["eips/e", { ready: { holds: true } }]]),
+    residual: {
+      compileContext: {
+        vpcInterface: "eth0",
+        externalInterface: "net1",
+        ownAddresses: new Set(),
+        expiredLeases: new Set(),
+        addressConflicts: new Map(),
+        quarantined: new Map(),
+        missingInterfaces: new Set(),
+      },
+    },
+  } as unknown as PassResult;
+  const change = { action: "add", subsystem: "rule", text: "a rule", object: "fips/f" } as const;
+  let isWritten = false;
+  const dataplane = {
+    driver: {
+      write: async () => {
+        isWritten = true;
+        return { kind: "done" };
+      },
+      incremental: { base: async () => ({}), verify: async () => ({}) },
+    },
+    planner: { planPart: () => ({ changes: isWritten ? [] : [change], payload: undefined }) },
+  };
+  const play = async (conntrack: ConntrackDriver, [from, to] = [without, withFip]) => {
+    isWritten = false;
+    const unswept = new UnsweptObjects();
+    unswept.clear({ revision: 2, blocked: new Map() });
+    const clock = { instant: () => ({ bootId: "b", bootMs: 0, wallMs: 0 }) };
+    const pass = new IncrementalPass({ dataplane, conntrack, clock, unswept } as unknown as IncrementalDeps);
+    pass.giveWay();
+    pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
+    const found = await pass.run(
+      { reasons: ["write"], isFull: false },
+      to,
+      { ...base, state: from },
+      forever,
+    );
+    return { found, unswept: [...unswept.objects.keys()] };
+  };
+
+  const stale = labFlow("udp 198.51.100.7:4000 203.0.113.10:53");
+  const plain = labFlow("udp 10.0.1.5:4000 198.51.100.7:53");
+  const inward = labFlow("udp 198.51.100.7:4001 203.0.113.10:53 | 10.0.1.5:53 198.51.100.7:4001");
+  const flows = [
+    stale,
+    plain,
+    inward,
+    // By the FIP or by the SNAT, which the change does not reach.
+    labFlow("udp 10.0.1.5:4002 198.51.100.7:53 | 198.51.100.7:53 203.0.113.10:4002"),
+    // Contradicts too, and is for the sweeps of whole passes: it was there before.
+    labFlow("udp 10.0.1.6:4003 198.51.100.7:53"),
+  ];
+  let removed: readonly Flow[] = [];
+  const driver: ConntrackDriver = {
+    find: async (matches, limit, _signal, ends) => {
+      t.ok(isWritten, "the rules come first");
+      t.strictSame(ends?.length, 2);
+      const found = flows.filter((flow) => matches(viewOf(flow)));
+      return { flows: found.slice(0, limit), total: found.length };
+    },
+    remove: async (doomed) => {
+      removed = doomed;
+      return { removed: doomed.length };
+    },
+  };
+  const ended = await play(driver);
+  t.strictSame(removed, [stale, plain]);
+  t.strictSame(ended.found?.sweep, { removed: 2, remaining: [], shadowed: 0 });
+  t.ok(ended.found?.verdicts.get("fips/f")?.ready.holds);
+  t.strictSame(ended.unswept, []);
+
+  const { found } = await play(driver, [withFip, without]);
+  t.strictSame([removed, found?.sweep.removed], [[plain, inward], 2], "what another object permits stays");
+
+  const none = await play({ ...driver, find: async () => ({ flows: [], total: 0 }) });
+  t.strictSame(none.found?.sweep.removed, 0);
+  const broken = new GatewayError("netlink-failed", "a dump was cut short");
+  for (const [why, fails] of Object.entries({
+    "the table cannot be read": { find: () => Promise.reject(broken) },
+    "a flow cannot be deleted": { remove: () => Promise.reject(broken) },
+    "there are too many": { find: async () => ({ flows: [], total: 1 }) },
+  })) {
+    t.strictSame(
+      await play({ ...driver, ...fails }),
+      { found: undefined, unswept: ["fips/f"] },
+      `${why}: a whole pass is asked for, and until it swept nothing is Ready`,
+    );
+  }
+  await t.rejects(play({ ...driver, find: () => Promise.reject(new RangeError("a bug")) }), /a bug/);
+});

@@ -1,0 +1,135 @@
+/** The loop: when passes run, and who is answered by which. */
+import { setTimeout as delay } from "node:timers/promises";
+import t from "tap";
+import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../../../agent/reconciler/loop.ts";
+import type { PassReport } from "../../../../agent/reconciler/pass/report.ts";
+
+const forever = new AbortController().signal;
+const report: PassReport = {
+  startedAt: "2026-01-01T00:00:00.000Z",
+  took: 0,
+  reasons: [],
+  observed: { rules: 0, addresses: 0, routes: 0 },
+  changed: 0,
+  changes: [],
+  failed: [],
+  flowsRemoved: 0,
+};
+
+/** A loop whose passes the test ends by hand. */
+function handLoop(resyncIntervalMs = 60_000) {
+  const begun: PassRequest[] = [];
+  const ends: { end: (outcome?: Partial<PassOutcome>) => void; fail: (error: Error) => void }[] = [];
+  const failures: number[] = [];
+  let onBegin = () => {};
+  const loop = new ReconcileLoop({
+    pass: (request) => {
+      begun.push(request);
+      const { promise, resolve, reject } = Promise.withResolvers<PassOutcome>();
+      ends.push({ end: (outcome = {}) => resolve({ report, dueInMs: undefined, ...outcome }), fail: reject });
+      onBegin();
+      return promise;
+    },
+    resyncIntervalMs,
+    onFailure: (_error, retryInMs) => failures.push(retryInMs),
+  });
+  const passNumber = (n: number) =>
+    new Promise<void>((resolve) => {
+      onBegin = () => begun.length >= n && resolve();
+      onBegin();
+    });
+  return { loop, begun, ends, failures, passNumber };
+}
+
+t.test("the loop", async (t) => {
+  t.test("begins with a full pass, and shares one pass among the wakes of another", async (t) => {
+    const { loop, begun, ends, passNumber } = handLoop();
+    loop.wake("too early");
+    t.equal(begun.length, 0, "nothing runs before the start");
+    loop.start();
+    await passNumber(1);
+    t.strictSame(begun[0], { reasons: ["too early", "start"], isFull: true });
+    for (let n = 0; n < 1000; n++) loop.wake("write");
+    ends[0]?.end();
+    await passNumber(2);
+    t.strictSame(begun[1], { reasons: ["write"], isFull: false });
+    ends[1]?.end();
+    await loop.stop();
+    t.equal(begun.length, 2);
+  });
+
+  t.test("answers who asked for a pass with one that began after the question", async (t) => {
+    const { loop, ends, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    let isAnswered = false;
+    const answer = loop.run("asked", forever).then(() => {
+      isAnswered = true;
+    });
+    ends[0]?.end();
+    await passNumber(2);
+    t.notOk(isAnswered, "the pass under way is not the answer");
+    ends[1]?.end();
+    await answer;
+    await loop.stop();
+  });
+
+  t.test("backs off where no pass can be made, and looks at everything then", async (t) => {
+    const { loop, begun, ends, failures, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    const asked = loop.run("asked", forever);
+    ends[0]?.fail(new Error("unreadable"));
+    await passNumber(2);
+    ends[1]?.fail(new Error("unreadable"));
+    await t.rejects(asked, /unreadable/);
+    t.strictSame(failures, [500, 500], "who asks meanwhile makes nobody wait longer");
+    t.ok(begun[1]?.isFull);
+    await passNumber(3);
+    ends[2]?.fail(new Error("unreadable"));
+    await delay(0);
+    t.strictSame(failures, [500, 500, 1000], "a retry in vain does");
+    await loop.stop();
+    await t.rejects(loop.run("late", forever), /stopping/);
+    await loop.stop();
+  });
+
+  t.test("tries again no later than it would have looked anyway", async (t) => {
+    const { loop, begun, ends, failures, passNumber } = handLoop(3);
+    loop.start();
+    for (const n of [1, 2, 3]) {
+      await passNumber(n);
+      ends[n - 1]?.fail(new Error("unreadable"));
+    }
+    await passNumber(4);
+    t.strictSame(failures, [3, 3, 3]);
+    t.strictSame(begun[3], { reasons: ["timer"], isFull: true });
+    ends[3]?.end();
+    await loop.stop();
+  });
+
+  t.test("comes back when the pass asked for it", async (t) => {
+    const { loop, begun, ends, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    ends[0]?.end({ dueInMs: 5 });
+    await passNumber(2);
+    t.strictSame(begun[1], { reasons: ["timer"], isFull: true });
+    ends[1]?.end();
+    await loop.stop();
+  });
+
+  t.test("lets the pass in hand come to its end when stopped", async (t) => {
+    const { loop, ends, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    let isStopped = false;
+    const stopping = loop.stop().then(() => {
+      isStopped = true;
+    });
+    await delay(5);
+    t.notOk(isStopped);
+    ends[0]?.end();
+    await stopping;
+  });
+});

@@ -1,0 +1,156 @@
+/** Steps in their order, each subsystem by itself, and what counts as written. */
+import t from "tap";
+import { type ApplyOptions, applySteps } from "../../../../../agent/reconciler/pass/apply-steps.ts";
+import type { StepFailure, Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
+import type { Change, SubsystemName } from "../../../../../lib/model/change.ts";
+import { GatewayError } from "../../../../../lib/model/errors.ts";
+import { emptyState } from "../../../../../lib/model/state.ts";
+import type { Plan, PlannedStep } from "../../../../../lib/plan/plan.ts";
+import { type Phase, subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+
+const forever = new AbortController().signal;
+const options: ApplyOptions = {
+  context: { state: emptyState, plan: {} as Plan },
+  replan: async () => [],
+  unread: new Set(),
+  isMoved: false,
+};
+
+function step(
+  subsystem: SubsystemName,
+  phase: Phase,
+  text: string,
+  more: Partial<PlannedStep> & { readonly object?: Change["object"] } = {},
+): PlannedStep {
+  const { object, ...rest } = more;
+  const change: Change = { action: "add", subsystem, text, ...(object !== undefined && { object }) };
+  return { subsystem, phase, changes: [change], payload: text, ...rest };
+}
+
+/** A subsystem that writes down what it applies, and fails as told. */
+function subsystem(name: SubsystemName, order: string[], fails?: () => readonly StepFailure[]): Subsystem {
+  return {
+    planner: { name, serves: [], plan: () => subsystemPlan([]), reads: () => [] },
+    observe: async () => undefined,
+    apply: async (steps) => {
+      order.push(...steps.map(({ payload }) => `${name} ${String(payload)}`));
+      return fails?.() ?? [];
+    },
+  };
+}
+
+const broken = () => {
+  throw new GatewayError("command-failed", "the tool hung");
+};
+const texts = (changes: readonly Change[]) => changes.map(({ text }) => text);
+
+t.test("phases go before subsystems", async (t) => {
+  const order: string[] = [];
+  const subsystems = [subsystem("address", order), subsystem("rule", order)];
+  const steps = [
+    step("address", "removals", "old"),
+    step("address", "addresses", "new"),
+    step("rule", "rules", "a rule"),
+  ];
+  const { changes } = await applySteps(steps, subsystems, options, forever);
+  t.strictSame(order, ["rule a rule", "address new", "address old"]);
+  t.strictSame(texts(changes), ["a rule", "new", "old"]);
+});
+
+t.test("one that fails as a whole holds up what needs it, and nothing else", async (t) => {
+  const order: string[] = [];
+  const subsystems = [
+    subsystem("rule", order, broken),
+    subsystem("address", order),
+    subsystem("route", order),
+  ];
+  const steps = [
+    step("rule", "rules", "a rule"),
+    step("address", "addresses", "known"),
+    step("address", "addresses", "new", { needs: ["rule"] }),
+    step("route", "routes", "default"),
+  ];
+  const applied = await applySteps(steps, subsystems, options, forever);
+  t.strictSame(order, ["rule a rule", "address known", "route default"]);
+  t.strictSame(texts(applied.changes), ["known", "default"]);
+  t.match(applied.failures, [{ stage: "rule", code: "command-failed", message: "the tool hung" }]);
+  const unread = { ...options, unread: new Set<SubsystemName>(["rule"]) };
+  order.length = 0;
+  await applySteps(steps.slice(1), subsystems, unread, forever);
+  t.strictSame(order, ["address known", "route default"], "as where it could not be read");
+});
+
+t.test("what was refused is not written; a culprit holds up nobody", async (t) => {
+  const order: string[] = [];
+  const culprit = { object: "fips/bad" as const, code: "rules-refused", message: "no", isCulprit: true };
+  const refused = { code: "ENETUNREACH", message: "unreachable", text: "route 2" };
+  const subsystems = [
+    subsystem("rule", order, () => [culprit]),
+    subsystem("address", order),
+    subsystem("route", order, () => [refused]),
+  ];
+  const rules = step("rule", "rules", "good", { object: "fips/good" });
+  const bad: Change = { action: "add", subsystem: "rule", text: "bad", object: "fips/bad" };
+  const steps = [
+    { ...rules, changes: [...rules.changes, bad] },
+    step("address", "addresses", "new", { needs: ["rule"] }),
+    step("route", "routes", "route 1"),
+    step("route", "routes", "route 2"),
+  ];
+  const { changes, failures } = await applySteps(steps, subsystems, options, forever);
+  t.strictSame(texts(changes), ["good", "new", "route 1"]);
+  t.strictSame(
+    failures.map(({ stage }) => stage),
+    ["rule", "route"],
+  );
+});
+
+t.test("what makes way for something that was refused stays", async (t) => {
+  const order: string[] = [];
+  const failure = { object: "eips/a" as const, code: "EINVAL", message: "no", text: "new a" };
+  const subsystems = [subsystem("address", order, () => (order.length > 2 ? [] : [failure]))];
+  const steps = [
+    step("address", "addresses", "new a", { object: "eips/a" }),
+    step("address", "addresses", "new b", { object: "eips/b" }),
+    step("address", "removals", "old a", { object: "eips/a" }),
+    step("address", "removals", "old b", { object: "eips/b" }),
+  ];
+  await applySteps(steps, subsystems, options, forever);
+  t.strictSame(order, ["address new a", "address new b", "address old b"]);
+});
+
+t.test("a look beside changes is made only where something moved", async (t) => {
+  const look: PlannedStep = { subsystem: "flow", phase: "flows", changes: [], payload: "look", isDue: false };
+  const lookedAt = async (steps: readonly PlannedStep[], more: Partial<ApplyOptions> = {}) => {
+    const order: string[] = [];
+    const subsystems = [subsystem("flow", order), subsystem("route", order)];
+    await applySteps(steps, subsystems, { ...options, ...more }, forever);
+    return order.includes("flow look");
+  };
+  t.equal(await lookedAt([look]), false);
+  t.equal(await lookedAt([{ ...look, isDue: true }]), true);
+  t.equal(await lookedAt([look, step("route", "routes", "a route")]), true);
+  t.equal(await lookedAt([look], { isMoved: true }), true, "as where the last pass left something undone");
+});
+
+t.test("a look that fails is told, since no change tells of it", async (t) => {
+  const look: PlannedStep = { subsystem: "flow", phase: "flows", changes: [], payload: "look" };
+  const { isSilentlyUndone, failures } = await applySteps(
+    [look],
+    [subsystem("flow", [], broken)],
+    options,
+    forever,
+  );
+  t.ok(isSilentlyUndone);
+  t.equal(failures.length, 1);
+});
+
+t.test("what is no failure of the agent's own kind is a bug, and ends the pass", async (t) => {
+  const bug = () => {
+    throw new TypeError("undefined is not a function");
+  };
+  await t.rejects(
+    applySteps([step("rule", "rules", "a rule")], [subsystem("rule", [], bug)], options, forever),
+    TypeError,
+  );
+});

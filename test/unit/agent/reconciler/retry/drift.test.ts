@@ -1,0 +1,112 @@
+/** What counts as drift, and which repairs wait. */
+import t from "tap";
+import { Drift } from "../../../../../agent/reconciler/retry/drift.ts";
+import { keyOf, maxQuickRepairs } from "../../../../../agent/reconciler/retry/repair-throttle.ts";
+import type { Change } from "../../../../../lib/model/change.ts";
+import type { PlannedStep } from "../../../../../lib/plan/plan.ts";
+
+const rule = (text: string): Change => ({ action: "add", subsystem: "rule", text });
+const address = (text: string): Change => ({ action: "add", subsystem: "address", text });
+
+/** What a pass would do: rules in one transaction, and addresses each by itself. */
+function steps(rules: readonly Change[], addresses: readonly Change[] = []): readonly PlannedStep[] {
+  return [
+    ...(rules.length === 0
+      ? []
+      : [{ subsystem: "rule", phase: "rules", changes: rules, payload: "a transaction" } as const]),
+    ...addresses.map(
+      (change) => ({ subsystem: "address", phase: "addresses", changes: [change], payload: change }) as const,
+    ),
+    { subsystem: "flow", phase: "flows", changes: [], payload: "a look" },
+  ];
+}
+
+const changesOf = (planned: readonly PlannedStep[]) => planned.flatMap(({ changes }) => changes);
+
+const [x, y] = [rule("-A X"), rule("-A Y")];
+const nothing = steps([]);
+
+/** One pass that plans `planned`, writes all but `refused`, and then reads `residual`. @returns what it was to do */
+function pass(
+  drift: Drift,
+  version: string,
+  planned: readonly PlannedStep[],
+  residual: readonly PlannedStep[],
+  refused: readonly Change[] = [],
+) {
+  const review = drift.review(version, planned, 0);
+  const done = changesOf(review.due).filter((change) => !refused.includes(change));
+  drift.conclude(version, review, done, changesOf(residual), 0);
+  return review;
+}
+
+/** `planned` is undone again and again, as long as it takes to be throttled. */
+function throttled(planned: readonly PlannedStep[]): Drift {
+  const drift = new Drift();
+  pass(drift, "1", planned, nothing);
+  for (let n = 0; n <= maxQuickRepairs; n++) pass(drift, "1", planned, nothing);
+  return drift;
+}
+
+t.test("drift is what was done and is undone, not what was asked for", async (t) => {
+  const drift = new Drift();
+  t.strictSame(pass(drift, "1", steps([x, y]), nothing).repairs, []);
+  t.strictSame(pass(drift, "1", steps([x]), nothing).repairs, [x]);
+  t.strictSame(pass(drift, "2", steps([x]), nothing).repairs, [], "asked for anew");
+});
+
+t.test("drift is what was undone before it could be read back, too", async (t) => {
+  const drift = new Drift();
+  pass(drift, "1", steps([x]), steps([x]));
+  t.strictSame(pass(drift, "1", steps([x]), steps([x])).repairs, [x]);
+});
+
+t.test("drift is neither what was refused, nor what came up too late to be tried", async (t) => {
+  const drift = new Drift();
+  for (let n = 0; n < 10; n++) {
+    const { repairs, throttled } = pass(drift, "1", steps([x]), steps([x]), [x]);
+    t.equal(repairs.length + throttled.size, 0);
+  }
+  pass(drift, "2", nothing, steps([y]));
+  t.strictSame(pass(drift, "2", steps([y]), nothing).repairs, []);
+});
+
+t.test("what is undone again and again waits, and nothing else with it", async (t) => {
+  const added = address("203.0.113.10");
+  const drift = throttled(steps([x]));
+  const review = drift.review("1", steps([x], [added]), 0);
+  t.strictSame([...review.throttled], [keyOf(x)]);
+  t.strictSame(changesOf(review.due), [added]);
+  t.ok(
+    review.due.some(({ subsystem }) => subsystem === "flow"),
+    "a step that only looks never waits",
+  );
+  t.match(drift.throttled(0), [{ change: x }]);
+});
+
+t.test("what waits is still being undone when it is left waiting", async (t) => {
+  const drift = throttled(steps([x]));
+  const review = drift.review("1", steps([x]), 0);
+  drift.conclude("1", review, [], [x], 0);
+  t.strictSame(pass(drift, "1", steps([x]), nothing).repairs, [], "it waits");
+  const later = drift.review("1", steps([x]), 10_000);
+  t.strictSame(later.repairs, [x], "and is a repair once its time has come");
+});
+
+t.test("what waits goes along where another change of its transaction is due", async (t) => {
+  const review = throttled(steps([x])).review("1", steps([x, y]), 0);
+  t.strictSame(changesOf(review.due), [x, y]);
+  t.equal(review.due[0]?.payload, "a transaction");
+});
+
+t.test("nothing waits longer than until somebody writes", async (t) => {
+  const review = throttled(steps([x])).review("2", steps([x]), 0);
+  t.equal(review.throttled.size, 0);
+  t.strictSame(changesOf(review.due), [x]);
+});
+
+t.test("an address waits like a rule", async (t) => {
+  const added = address("203.0.113.10");
+  const review = throttled(steps([], [added])).review("1", steps([x], [added]), 0);
+  t.strictSame(changesOf(review.due), [x]);
+});

@@ -1,0 +1,44 @@
+import t from "tap";
+import type { ConntrackDriver } from "../../../../../agent/kernel/drivers.ts";
+import { FlowSweep } from "../../../../../agent/reconciler/subsystems/flow-sweep.ts";
+import type { Flow } from "../../../../../lib/conntrack/flow.ts";
+import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+
+const forever = new AbortController().signal;
+const ip = (text: string) => text as Ipv4;
+
+t.test("the sweep kills no flow more than twice under one program", async (t) => {
+  const tuple = {
+    source: ip("10.0.1.5"),
+    destination: ip("198.51.100.1"),
+    sourcePort: 1000,
+    destinationPort: 53,
+  };
+  const flow: Flow = { protocol: 17, original: tuple, reply: tuple, status: 0, zone: 0, id: 1 };
+  let isStubborn = true;
+  let present = [flow];
+  const conntrack: ConntrackDriver = {
+    find: async () => ({ flows: present, total: present.length }),
+    remove: async (flows) => {
+      if (!isStubborn) present = [];
+      return { removed: flows.length };
+    },
+  };
+  const sweep = new FlowSweep(conntrack);
+  const always = () => true;
+  for (const expected of [
+    { removed: 1, remaining: [], shadowed: 0 },
+    { removed: 1, remaining: [], shadowed: 0 },
+    { removed: 0, remaining: [], shadowed: 1 },
+    // Spared, it is not forgotten: every second sweep would kill it for ever.
+    { removed: 0, remaining: [], shadowed: 1 },
+  ]) {
+    t.strictSame(await sweep.sweep(always, "v1", forever), expected);
+  }
+  isStubborn = false;
+  t.strictSame(
+    await sweep.sweep(always, "v2", forever),
+    { removed: 1, remaining: [], shadowed: 0 },
+    "another program, another count",
+  );
+});

@@ -1,0 +1,88 @@
+import t from "tap";
+import type { Clock } from "../../../../../agent/clock.ts";
+import type { ApplyContext } from "../../../../../agent/reconciler/subsystem.ts";
+import { FlowSubsystem } from "../../../../../agent/reconciler/subsystems/flows.ts";
+import type { Flow } from "../../../../../lib/conntrack/flow.ts";
+import { GatewayError } from "../../../../../lib/model/errors.ts";
+import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { Program } from "../../../../../lib/model/program.ts";
+import { emptyState } from "../../../../../lib/model/state.ts";
+import type { FlowSweepStep } from "../../../../../lib/plan/flows.ts";
+import type { Step } from "../../../../../lib/plan/subsystem.ts";
+import { flow as labFlow } from "../../../../support/conntrack-samples.ts";
+
+const forever = new AbortController().signal;
+const ip = (text: string) => text as Ipv4;
+const clock: Clock = {
+  wallMs: () => 0,
+  bootMs: () => 1_000,
+  instant: () => ({ bootId: "b", bootMs: 1_000, wallMs: 0 }),
+};
+const context = {
+  state: emptyState,
+  plan: { compiled: { blocked: new Map(), program: { eips: [], fips: [], dnats: [], pools: [] } } },
+  changes: [{ action: "add", subsystem: "rule", object: "fips/f", text: "a rule" }],
+} as unknown as ApplyContext<FlowSweepStep>;
+
+function stepFor(asked: ReadonlySet<Ipv4>[] = []): Step<FlowSweepStep> {
+  const payload: FlowSweepStep = {
+    program: {} as Program,
+    leaving: () => new Set([ip("203.0.113.10")]),
+    contradicts: (leaving) => {
+      asked.push(leaving);
+      return () => true;
+    },
+  };
+  return { phase: "flows", changes: [], payload };
+}
+
+t.test("the timer alone asks for a sweep where the last one found something", async (t) => {
+  let flows: readonly Flow[] = [
+    labFlow("udp 198.51.100.7:4000 203.0.113.10:53 | 10.0.1.5:53 198.51.100.7:4000"),
+  ];
+  const flowsSubsystem = new FlowSubsystem(
+    {
+      find: async () => ({ flows, total: flows.length }),
+      remove: async () => ({ removed: flows.length }),
+    },
+    clock,
+  );
+  const isDue = async (reason: string) =>
+    (await flowsSubsystem.observe(forever, { isFull: true, reasons: [reason] })).isDue;
+  for (const isFound of [true, false]) {
+    await flowsSubsystem.apply([stepFor()], context, forever);
+    t.notOk(await isDue("api"), "once a pass");
+    flowsSubsystem.concluded({ isDone: true });
+    t.equal(await isDue("timer"), isFound);
+    t.ok(await isDue("api"), "who asks gets one");
+    flows = [];
+  }
+});
+
+t.test("a look that fails leaves the changed objects unready, and their EIPs on their way out", async (t) => {
+  let isBroken = true;
+  const subsystem = new FlowSubsystem(
+    {
+      find: async () => {
+        if (isBroken) throw new GatewayError("netlink-failed", "ENOBUFS");
+        return { flows: [], total: 0 };
+      },
+      remove: async () => ({ removed: 0 }),
+    },
+    clock,
+  );
+  await t.rejects(subsystem.apply([stepFor()], context, forever), /ENOBUFS/);
+  const { unswept } = await subsystem.observe(forever, { isFull: false, reasons: [] });
+  t.match(unswept.get("fips/f"), /could not be looked at: ENOBUFS/);
+  subsystem.concluded({ isDone: false });
+  isBroken = false;
+  const asked: ReadonlySet<Ipv4>[] = [];
+  const later = stepFor(asked);
+  const step = { ...later, payload: { ...later.payload, leaving: () => new Set<Ipv4>() } };
+  await subsystem.apply([step], context, forever);
+  t.strictSame(asked, [new Set([ip("203.0.113.10")])]);
+  t.equal((await subsystem.observe(forever, { isFull: false, reasons: [] })).unswept.size, 0);
+  subsystem.concluded({ isDone: true });
+  await subsystem.apply([step], context, forever);
+  t.strictSame(asked[1], new Set(), "all were ended");
+});
