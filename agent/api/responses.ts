@@ -1,5 +1,6 @@
 /** The shapes of answers, for the OpenAPI document alone: what is sent is what the handler returned. */
 import { type TSchema, Type } from "typebox";
+import { changeLabels } from "../../lib/model/change.ts";
 import { errorCodes } from "../../lib/model/errors.ts";
 import type { Kind } from "../../lib/model/names.ts";
 import { Ipv4Schema, ObjectNameSchema, specSchemas, UidSchema } from "../../lib/model/schema.ts";
@@ -110,7 +111,7 @@ export const changeSchema = share(
   "Change",
   Type.Object({
     action: Type.Enum(["add", "remove", "replace", "set"]),
-    subsystem: Type.Enum(["sysctl", "gate", "guard", "rule", "address", "route", "flow"]),
+    subsystem: Type.Enum([...changeLabels]),
     object: Type.Optional(Type.String({ description: "The object that asks for it, as fips/fip-a" })),
     text: Type.String({ description: "In the words of the subsystem's own tool" }),
   }),
