@@ -121,7 +121,7 @@ t.test("nftables: a table that belongs to another program", { buffered: true }, 
   owner.stdin.write("delete table ip natgw; add table ip natgw { flags owner; }\n");
   await until("the refusal to be told", async () => {
     const { degraded } = await gw.api.status();
-    return degraded.some(({ reason, message }) => reason === "PassFailing" && /EPERM/.test(message));
+    return degraded.some(({ reason, message }) => reason === "StepsFailing" && /EPERM/.test(message));
   });
   t.match(await readyOf(gw, "fips/fip"), { status: "False" }, "what was lost is not Ready");
   t.ok(await stream.advance(1_000), "a live flow goes on");
