@@ -1,0 +1,49 @@
+import t from "tap";
+import { WrittenObjects } from "../../../../../agent/reconciler/incremental/written-objects.ts";
+import type { ObjectName } from "../../../../../lib/model/names.ts";
+import type { StateChange } from "../../../../../lib/model/state.ts";
+
+const remove = (name: string): StateChange => ({ type: "delete", kind: "fip", name: name as ObjectName });
+const put = (name: string) =>
+  ({
+    type: "put",
+    kind: "eip",
+    object: { spec: { name }, revision: 1, creation: 1 },
+  }) as unknown as StateChange;
+
+t.test("it may have been anything before the first pass", async (t) => {
+  const written = new WrittenObjects(3);
+  written.note([remove("a")]);
+  t.equal(written.take(), undefined);
+  t.strictSame(written.take(), new Set(), "and nothing since");
+});
+
+t.test("names what was written since the last pass began", async (t) => {
+  const written = new WrittenObjects(3);
+  written.take();
+  written.note([remove("a"), put("b"), { type: "revision", revision: 2 }]);
+  t.strictSame(written.take(), new Set(["fips/a", "eips/b"]));
+});
+
+t.test("more than it can name is anything, and so is the gateway", async (t) => {
+  const many = ["a", "b", "c", "d"].map(remove);
+  for (const changes of [many, [{ type: "gateway", gateway: {} } as StateChange, remove("a")]]) {
+    const written = new WrittenObjects(3);
+    written.take();
+    written.note(changes);
+    written.note([remove("e")]);
+    t.equal(written.take(), undefined);
+  }
+});
+
+t.test("a pass that gives way gives back what it took", async (t) => {
+  const written = new WrittenObjects(3);
+  written.take();
+  written.note([remove("a")]);
+  const taken = written.take();
+  written.note([remove("b")]);
+  written.giveBack(taken);
+  t.strictSame(written.take(), new Set(["fips/b", "fips/a"]));
+  written.giveBack(undefined);
+  t.equal(written.take(), undefined);
+});

@@ -1,0 +1,101 @@
+/** One reading through all subsystems: what each failure means for the others. */
+import t from "tap";
+import { quietRequest } from "../../../../../agent/reconciler/loop.ts";
+import { SnapshotReader } from "../../../../../agent/reconciler/pass/snapshot-reader.ts";
+import type { Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
+import type { SubsystemName } from "../../../../../lib/model/change.ts";
+import { type ErrorCode, GatewayError } from "../../../../../lib/model/errors.ts";
+import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { KernelFacts } from "../../../../../lib/plan/plan-input.ts";
+import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+
+const forever = new AbortController().signal;
+const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
+const named = new Set(["203.0.113.10" as Ipv4]);
+
+/** A subsystem that reads how often it was read, or fails. */
+function subsystem(name: SubsystemName, facts: Partial<KernelFacts> = {}) {
+  let reads = 0;
+  const control = { failure: undefined as ErrorCode | undefined };
+  const value: Subsystem = {
+    planner: { name, serves: [], plan: () => subsystemPlan([]), reads: () => [] },
+    observe: async () => {
+      reads++;
+      if (control.failure !== undefined) throw new GatewayError(control.failure, "cut short");
+      return reads;
+    },
+    facts: () => facts,
+    apply: async () => [],
+  };
+  return { value, control };
+}
+
+function world() {
+  const address = subsystem("address", { network });
+  const rule = subsystem("rule", { eipsNamedByRules: named, holdsObjects: true });
+  const reader = new SnapshotReader([address.value, rule.value]);
+  const read = (...more: readonly unknown[]) =>
+    reader.read(quietRequest, forever, ...(more as [undefined, undefined]));
+  return { address, rule, reader, read };
+}
+
+t.test("joins what each reading tells", async (t) => {
+  const { reader, read } = world();
+  t.equal(reader.last, undefined);
+  const { facts, observed, unread } = await read();
+  t.equal(facts.network, network);
+  t.equal(facts.eipsNamedByRules, named);
+  t.equal(facts.isGateClosed, false, "nobody told");
+  t.strictSame([...observed.keys()], ["address", "rule"]);
+  t.equal(unread.size, 0);
+  t.equal(reader.last?.facts.network, network);
+});
+
+t.test("one that cannot be read is unread, and what it told last stands", async (t) => {
+  const { rule, read } = world();
+  await read();
+  rule.control.failure = "unreadable";
+  const { facts, observed, unread } = await read();
+  t.match(unread.get("rule"), { code: "unreadable" });
+  t.equal(observed.has("rule"), false, "and no reading of then passes for one of now");
+  t.equal(facts.eipsNamedByRules, named);
+  t.ok(facts.holdsObjects);
+  rule.control.failure = undefined;
+  t.equal((await read()).unread.size, 0);
+});
+
+t.test("reads again only what it is asked to", async (t) => {
+  const { reader, rule, read } = world();
+  const before = await read();
+  const after = await reader.read(quietRequest, forever, before, new Set(["rule"]));
+  t.strictSame(
+    [...after.observed],
+    [
+      ["address", 1],
+      ["rule", 2],
+    ],
+  );
+  rule.control.failure = "netlink-failed";
+  const broken = await reader.read(quietRequest, forever, after, new Set(["rule"]));
+  t.ok(broken.unread.has("rule"));
+  const other = await reader.read(quietRequest, forever, broken, new Set(["address"]));
+  t.ok(other.unread.has("rule"), "it still could not be read");
+});
+
+t.test(
+  "without the network nothing is planned; with both variants of iptables nothing is written",
+  async (t) => {
+    const { address, rule, read } = world();
+    address.control.failure = "netlink-failed";
+    await t.rejects(read(), { code: "netlink-failed" });
+    address.control.failure = undefined;
+    rule.control.failure = "mixed-variants";
+    await t.rejects(read(), { code: "mixed-variants" });
+  },
+);
+
+t.test("what is no failure of the agent's own kind is thrown on", async (t) => {
+  const { value } = subsystem("address", { network });
+  const broken: Subsystem = { ...value, observe: () => Promise.reject(new TypeError("a bug")) };
+  await t.rejects(new SnapshotReader([broken]).read(quietRequest, forever), TypeError);
+});
