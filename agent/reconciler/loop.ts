@@ -1,6 +1,6 @@
 /**
- * The loop that owns the passes. Level-triggered: a wake says only that a pass must begin after it; whatever
- * woke it, the pass reads the truth anew.
+ * The loop that owns the passes. It is level-triggered: a wake only says that a pass must begin after it. Whatever woke it, the
+ * pass reads the kernel again.
  *
  * INVARIANTS
  * - At most one pass runs at a time.

@@ -1,4 +1,4 @@
-/** Which EIPs the gateway holds, as last read: looked up often, worked out once a reading. */
+/** Which EIPs the gateway holds, as last read. Looked up often, computed once a reading. */
 
 import { memoizeLast } from "../../../lib/memoize.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";

@@ -1,4 +1,4 @@
-/** Taking an orphan out of the kernel, with the flows on it: the one thing that is removed because somebody asked for it. */
+/** Removes an orphan from the kernel, with the flows on it. Nothing else is removed only because somebody asks for it. */
 
 import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Change } from "../../../lib/model/change.ts";
@@ -24,8 +24,8 @@ export interface ReleaseDeps {
 }
 
 /**
- * What desires the address is the caller's to refuse; here it is looked up once more as the kernel has it now. Throws
- * `not-adopted`, `not-found` where it is no orphan, and `netlink-failed`.
+ * The caller refuses an address that is desired; whether it is an orphan is looked up again in the kernel. Throws `not-adopted`,
+ * `not-found` where it is no orphan, and `netlink-failed`.
  */
 export async function release(
   { network, dataplane, conntrack, store }: ReleaseDeps,

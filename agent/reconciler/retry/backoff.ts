@@ -1,5 +1,5 @@
 /**
- * Things that did not work, each with the time of its next try: 10 s after the first setback, doubling to 5 min.
+ * Things that failed, each with the time of its next try: 10 s after the first failure, doubling to 5 min.
  * Times are milliseconds of a monotonic clock that the caller reads.
  */
 export interface BackoffEntry {
@@ -14,7 +14,7 @@ const maxDelayMs = 300_000;
 export class Backoff<Key> {
   readonly #entries = new Map<Key, BackoffEntry>();
 
-  /** Remembers one more failure of `key`. */
+  /** Counts one more failure of `key`. */
   record(key: Key, message: string, nowMs: number): void {
     const attempts = (this.#entries.get(key)?.attempts ?? 0) + 1;
     const delayMs = Math.min(firstDelayMs * 2 ** (attempts - 1), maxDelayMs);
@@ -23,7 +23,7 @@ export class Backoff<Key> {
 
   /** Those whose next try is still to come: to be left out for now. */
   waiting(nowMs: number): ReadonlyMap<Key, BackoffEntry> {
-    return new Map([...this.#entries].filter(([, setback]) => setback.retryAtMs > nowMs));
+    return new Map([...this.#entries].filter(([, entry]) => entry.retryAtMs > nowMs));
   }
 
   /** Forgets `key`: it worked, or it is no longer what failed. */

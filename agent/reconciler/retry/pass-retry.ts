@@ -1,4 +1,4 @@
-/** Whether the last pass left something undone, and when that is tried again: after 0.5 s, then after twice as long, up to 30 s. */
+/** Whether the last pass left something undone, and when the next one tries again: after 0.5 s, doubling to 30 s. */
 const firstRetryMs = 500;
 const maxRetryMs = 30_000;
 

@@ -1,7 +1,6 @@
 /**
- * Things that somebody undoes as often as the agent puts them right. Answering at once for ever would only heat the
- * machine: after a few quick repairs each further one of that very thing waits, longer each time, never for ever.
- * Whatever else is to be done does not wait with it.
+ * Delays repairs that somebody undoes as often as the agent makes them. After a few quick repairs of one thing each further
+ * repair of it waits longer, up to a bound. Nothing else waits with it.
  *
  * Times are milliseconds of a monotonic clock that the caller reads.
  */
@@ -18,12 +17,12 @@ export interface ThrottledRepair {
 /** Names a repair: the same text means that the same thing was undone. */
 export type ChangeKey = string;
 
-/** So many repairs of one thing within {@link windowMs} are an accident; one more is a fight. */
+/** One more repair of the same thing within {@link windowMs}, and it is throttled. */
 export const maxQuickRepairs = 5;
 export const windowMs = 10_000;
 const firstPauseMs = 500;
 const maxPauseMs = 5_000;
-/** A thing that needed no repair for so long is at peace. */
+/** After that long without a repair of it a thing is no longer throttled. */
 export const calmMs = 15_000;
 
 interface Entry {
@@ -31,14 +30,14 @@ interface Entry {
   /** When the last few repairs were made, oldest first. */
   readonly recentMs: readonly number[];
   readonly repairs: number;
-  /** 0 while it is no fight. */
+  /** 0 while it is not throttled. */
   readonly pauseMs: number;
 }
 
 export class RepairThrottle {
   readonly #entries = new Map<ChangeKey, Entry>();
 
-  /** Remembers one more repair of each. */
+  /** Counts one more repair of each. */
   record(repairs: readonly Change[], nowMs: number): void {
     this.#forget(nowMs);
     for (const change of repairs) {
@@ -58,13 +57,13 @@ export class RepairThrottle {
     return throttled;
   }
 
-  /** The fights that go on, or ended a moment ago. */
+  /** What is throttled, or was until {@link calmMs} ago. */
   current(nowMs: number): readonly ThrottledRepair[] {
     this.#forget(nowMs);
     return [...this.#entries.values()].filter(({ pauseMs }) => pauseMs > 0);
   }
 
-  /** Milliseconds until the first of `throttled` may be repaired, or else until the first fight is over. */
+  /** Milliseconds until the first of `throttled` may be repaired, or else until the first thing is no longer throttled. */
   dueInMs(throttled: ReadonlySet<ChangeKey>, nowMs: number): number | undefined {
     let dueMs = Number.POSITIVE_INFINITY;
     for (const [key, entry] of this.#entries) {
@@ -89,8 +88,8 @@ function repaired(change: Change, before: Entry | undefined, nowMs: number): Ent
   const recentMs = [...(before?.recentMs ?? []), nowMs]
     .filter((ms) => nowMs - ms < windowMs)
     .slice(-maxQuickRepairs - 1);
-  const isFight = (before?.pauseMs ?? 0) > 0 || recentMs.length > maxQuickRepairs;
-  const pauseMs = isFight ? Math.min(Math.max(firstPauseMs, 2 * (before?.pauseMs ?? 0)), maxPauseMs) : 0;
+  const isThrottled = (before?.pauseMs ?? 0) > 0 || recentMs.length > maxQuickRepairs;
+  const pauseMs = isThrottled ? Math.min(Math.max(firstPauseMs, 2 * (before?.pauseMs ?? 0)), maxPauseMs) : 0;
   return { change, recentMs, repairs: (before?.repairs ?? 0) + 1, pauseMs };
 }
 

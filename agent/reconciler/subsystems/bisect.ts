@@ -1,8 +1,8 @@
 /**
- * Finds who is at fault in a transaction that the kernel refused, so that one bad object never holds up another.
+ * Finds the objects at fault in a transaction that the kernel refused, so that one bad object never holds up another.
  *
- * The others are let in group by group, each group halved where it is refused, until a refusal names one object. With k
- * culprits among n that takes about k·log2(n) transactions, of which each that succeeds has done its work for good.
+ * Objects are admitted group by group, and a refused group is halved until a refusal concerns one object. With k objects at fault
+ * among n that takes about k·log2(n) transactions; what a successful one wrote stays.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";

@@ -1,8 +1,8 @@
 /**
- * Takes out the flows that contradict the program, and says which are left.
+ * Ends the flows that contradict the program, and reports which are left.
  *
- * Some cannot be taken out for good: an inbound flow that answers to a bare pod address is made anew, plain, by its
- * next packet. So none is killed more than twice under one program; after that it is reported as shadowed and left.
+ * Some come back: an inbound flow to a bare pod address is made anew, untranslated, by its next packet. So no flow is ended more
+ * than twice under one program; after that it is reported as shadowed and left alone.
  */
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { flowKey } from "../../../lib/conntrack/text.ts";

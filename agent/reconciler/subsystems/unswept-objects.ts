@@ -1,4 +1,4 @@
-/** Objects whose flows were not looked at since they were changed: an old flow may still go another way. */
+/** Objects whose flows were not looked through since they were changed: an old flow may still be translated otherwise. */
 import type { Compiled } from "../../../lib/compile/compile.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { type Desired, objectsOf } from "../../../lib/model/desired.ts";
@@ -16,20 +16,20 @@ export class UnsweptObjects {
   #swept: Swept | undefined;
   #objects: ReadonlyMap<ObjectId, string> = new Map();
 
-  /** Each with why, in readable words. */
+  /** Each with the reason, for people. */
   get objects(): ReadonlyMap<ObjectId, string> {
     return this.#objects;
   }
 
-  /** Every flow was looked at. */
+  /** Every flow was looked through. */
   clear(swept: Swept): void {
     this.#swept = swept;
     this.#objects = new Map();
   }
 
   /**
-   * The flows could not be looked at after `changes`. An object without a change of its own may be new all the same, since
-   * the rules of one Eip are those of another with its address.
+   * The flows could not be looked through after `changes`. An object without a change of its own may be new, too: the rules of
+   * an Eip are the same as those of another Eip with its address.
    */
   add(changes: readonly Change[], desired: Desired, { program }: Compiled, failure: string): void {
     const { eips, fips, dnats, pools } = program;
