@@ -1,10 +1,11 @@
 /** What the API shows of objects, and of what a write made of them. */
 
-import { objectsOf, type Stored } from "../../lib/model/desired.ts";
 import { type Kind, type ObjectId, objectId, parseObjectId } from "../../lib/model/names.ts";
 import type { Spec } from "../../lib/model/schema.ts";
-import type { State } from "../../lib/model/state.ts";
 import type { Status } from "../../lib/model/status.ts";
+import type { Stored } from "../../lib/model/stored.ts";
+import { objectsOf } from "../../lib/state/desired.ts";
+import type { State } from "../../lib/state/state.ts";
 import type { BoardPort } from "./ports.ts";
 
 /** Objects that one answer lists where it only counts the others. */

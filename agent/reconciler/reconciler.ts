@@ -8,7 +8,7 @@ import type { Flow } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type ObjectId, objectId } from "../../lib/model/names.ts";
-import type { State, StateChange } from "../../lib/model/state.ts";
+import type { State, StateChange } from "../../lib/state/state.ts";
 import type { AddressOnLink } from "../kernel/drivers.ts";
 import { runYielding } from "../run-yielding.ts";
 import type { PublishedPass, StatusBoard } from "../status/board.ts";

@@ -9,7 +9,6 @@
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import { usersByEip } from "../../lib/compile/references.ts";
 import { memoizeLast } from "../../lib/memoize.ts";
-import { type Desired, objectsOf, type Stored } from "../../lib/model/desired.ts";
 import {
   collectionOf,
   type Kind,
@@ -19,8 +18,10 @@ import {
   parseObjectId,
 } from "../../lib/model/names.ts";
 import type { Spec } from "../../lib/model/schema.ts";
-import type { State } from "../../lib/model/state.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
+import type { Stored } from "../../lib/model/stored.ts";
+import { type Desired, objectsOf } from "../../lib/state/desired.ts";
+import type { State } from "../../lib/state/state.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
 
 /** What a reading of the kernel allows to be said of the state that the pass works on. */

@@ -1,5 +1,5 @@
 /** `POST /v1/batch`: deletes, then upserts; all or nothing, judged on its result. */
-import { objectsOf } from "../model/desired.ts";
+
 import {
   collectionOf,
   kinds,
@@ -9,7 +9,8 @@ import {
   parseObjectId,
 } from "../model/names.ts";
 import type { Batch, Spec } from "../model/schema.ts";
-import { reduce, type State } from "../model/state.ts";
+import { objectsOf } from "../state/desired.ts";
+import { reduce, type State } from "../state/state.ts";
 import { canonicalSpec } from "./canonical.ts";
 import { rejectInUse, rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";

@@ -2,10 +2,11 @@
 
 import { type Claimants, type Clash, type Facts, findClashes } from "../compile/clashes.ts";
 import { usersOf } from "../compile/references.ts";
-import { type Desired, type DesiredObjects, objectsOf, type Stored } from "../model/desired.ts";
 import { GatewayError } from "../model/errors.ts";
 import { addressOf, type Cidr, type Ipv4 } from "../model/ipv4.ts";
 import { type ObjectId, type ObjectName, parseObjectId } from "../model/names.ts";
+import type { Stored } from "../model/stored.ts";
+import { type Desired, type DesiredObjects, objectsOf } from "../state/desired.ts";
 import type { Decision } from "./writes.ts";
 
 /**

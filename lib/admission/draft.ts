@@ -1,10 +1,11 @@
 /** Collects the changes of one write; each call of `lib/admission/` fills one and finishes it. */
 
-import { objectsOf, type Stored } from "../model/desired.ts";
 import type { GatewayError } from "../model/errors.ts";
 import { type Kind, type ObjectId, type ObjectName, objectId, type Uid } from "../model/names.ts";
 import type { Gateway, Spec } from "../model/schema.ts";
-import type { State, StateChange } from "../model/state.ts";
+import type { Stored } from "../model/stored.ts";
+import { objectsOf } from "../state/desired.ts";
+import type { State, StateChange } from "../state/state.ts";
 import { canonicalSpec, isSameGateway, isSameSpec } from "./canonical.ts";
 import { isLeaseExpired } from "./leases.ts";
 import { forgetExpired, isGone, tombstoneKey, tombstoneMs } from "./uids.ts";

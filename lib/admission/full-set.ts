@@ -1,10 +1,10 @@
 /** `PUT /v1/desired`: replaces the whole set. */
 import type { Chunked } from "../chunked.ts";
-import { objectsOf } from "../model/desired.ts";
 import { GatewayError } from "../model/errors.ts";
 import { collectionOf, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { FullSet, Spec } from "../model/schema.ts";
-import type { State } from "../model/state.ts";
+import { objectsOf } from "../state/desired.ts";
+import type { State } from "../state/state.ts";
 import { canonicalFullSet, contentText } from "./canonical.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkFullSet } from "./input.ts";

@@ -7,7 +7,7 @@
 import type { Facts } from "../compile/clashes.ts";
 import { GatewayError } from "../model/errors.ts";
 import type { ObjectId } from "../model/names.ts";
-import type { Instant, State, StateChange } from "../model/state.ts";
+import type { Instant, State, StateChange } from "../state/state.ts";
 
 export interface WriteContext {
   readonly now: Instant;

@@ -6,10 +6,12 @@
  * outwards). A set that is closed under all three comes out of the compiler just as it does amid all others. SNATs and
  * Routes share nothing with FIPs and DNATs, and are left out.
  */
-import { type Desired, objectsOf, type Stored } from "../model/desired.ts";
+
 import { addressOf, type Ipv4 } from "../model/ipv4.ts";
 import { type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 import type { Spec } from "../model/schema.ts";
+import type { Stored } from "../model/stored.ts";
+import { type Desired, objectsOf } from "../state/desired.ts";
 
 /** Who shares a fate with whom, kept up to date change by change. */
 export class AffectedSet {

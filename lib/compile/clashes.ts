@@ -7,10 +7,11 @@
  * the Routes of one destination. What holds for all objects holds for any union of groups, so that a write can be
  * judged on the groups it touches.
  */
-import type { DesiredObjects } from "../model/desired.ts";
+
 import { type Cidr, type Ipv4, networkOf } from "../model/ipv4.ts";
 import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Dnat, Fip, Gateway } from "../model/schema.ts";
+import type { DesiredObjects } from "../state/desired.ts";
 import { type ParsedEip, parsedEips } from "./parsed-eips.ts";
 
 /** What is known of this gateway beyond the desired set. */

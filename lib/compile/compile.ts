@@ -2,12 +2,14 @@
  * From what is desired to what is to be programmed: clashes decided, references resolved, leases and conflicts taken
  * out. Pure and linear; runs in every pass.
  */
-import type { Desired, Stored } from "../model/desired.ts";
+
 import type { Ipv4 } from "../model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Program, ProgramDnat, ProgramEip, ProgramFip, ProgramRoute } from "../model/program.ts";
 import type { Backend, Dnat, Spec } from "../model/schema.ts";
 import type { Reason } from "../model/status.ts";
+import type { Stored } from "../model/stored.ts";
+import type { Desired } from "../state/desired.ts";
 import { type Clash, type Facts, findClashes } from "./clashes.ts";
 import { type ParsedEip, parsedEips } from "./parsed-eips.ts";
 import { usersByEip } from "./references.ts";

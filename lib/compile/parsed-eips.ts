@@ -2,10 +2,11 @@
  * The Eips of a set with their addresses taken apart. Passes over an unchanged collection, which is what most are,
  * find it done: a collection is immutable, so what was parsed of it stays true for as long as it lives.
  */
-import type { DesiredObjects } from "../model/desired.ts";
+
 import { addressOf, type Ipv4, prefixLengthOf, reservedRoleOf } from "../model/ipv4.ts";
 import { type ObjectId, objectId } from "../model/names.ts";
 import type { Eip } from "../model/schema.ts";
+import type { DesiredObjects } from "../state/desired.ts";
 
 export interface ParsedEip {
   readonly id: ObjectId;

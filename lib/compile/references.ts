@@ -1,6 +1,7 @@
 /** Who refers to which Eip. Names, not objects: an Eip that is not there yet has users already. */
-import { type DesiredObjects, objectsOf } from "../model/desired.ts";
+
 import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
+import { type DesiredObjects, objectsOf } from "../state/desired.ts";
 
 /** The kinds that refer to an Eip, in the order in which users are listed. */
 export const userKinds = ["fip", "snat", "dnat"] as const;

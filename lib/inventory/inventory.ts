@@ -1,6 +1,5 @@
 /** The inventory: who holds each IP of the outside subnets, and how many are left. */
 
-import type { DesiredObjects } from "../model/desired.ts";
 import {
   addressOf,
   type Cidr,
@@ -13,10 +12,11 @@ import {
   reservedOf,
   toU32,
 } from "../model/ipv4.ts";
+import type { Ledger } from "../model/ledger.ts";
 import { type InterfaceName, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
-import type { Ledger } from "../model/state.ts";
 import { boundByRoute } from "../plan/network/bindings.ts";
+import type { DesiredObjects } from "../state/desired.ts";
 
 export interface InventoryInput {
   readonly desired: DesiredObjects;

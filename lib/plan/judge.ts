@@ -6,11 +6,11 @@
  * contradicts it.
  */
 import type { Block, Compiled } from "../compile/compile.ts";
-import type { Desired } from "../model/desired.ts";
-import { objectsOf } from "../model/desired.ts";
 import { type Kind, kinds, type ObjectId, objectId } from "../model/names.ts";
 import type { Spec } from "../model/schema.ts";
 import type { Claim, Verdict } from "../model/status.ts";
+import type { Desired } from "../state/desired.ts";
+import { objectsOf } from "../state/desired.ts";
 
 export interface Evidence {
   /** What the kernel lacks of each object, in readable words; what is wholly there is absent. */

@@ -1,7 +1,7 @@
 /** Random changes of the gateway's state, valid for the journal; what they mean to each other is not its concern. */
 import fc from "fast-check";
 import { stateCodec } from "../../agent/store/state-codec.ts";
-import type { StateChange } from "../../lib/model/state.ts";
+import type { StateChange } from "../../lib/state/state.ts";
 
 const codec = stateCodec();
 const oneOf = <T>(...values: readonly T[]) => fc.constantFrom(...values);

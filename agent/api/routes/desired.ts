@@ -2,8 +2,8 @@
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
-import type { Desired } from "../../../lib/model/desired.ts";
 import { type FullSet, FullSetSchema, type Spec } from "../../../lib/model/schema.ts";
+import type { Desired } from "../../../lib/state/desired.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { RouteContext } from "../deps.ts";
 import { writeDocument } from "../documents.ts";

@@ -3,7 +3,6 @@ import type { FastifyInstance } from "fastify";
 import { type TSchema, Type } from "typebox";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
 import { putObject } from "../../../lib/admission/put-object.ts";
-import { objectsOf } from "../../../lib/model/desired.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
   type Collection,
@@ -21,6 +20,7 @@ import {
   specSchemas,
   UidSchema,
 } from "../../../lib/model/schema.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
 import type { RouteContext } from "../deps.ts";
 import { kindTitle, objectDocument } from "../documents.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";

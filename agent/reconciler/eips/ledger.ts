@@ -4,13 +4,8 @@
  */
 
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import {
-  type Ledger,
-  type LedgerAddress,
-  ledgerKey,
-  type State,
-  type StateChange,
-} from "../../../lib/model/state.ts";
+import { type Ledger, type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
+import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { Outlook } from "../pass/outlook.ts";
 

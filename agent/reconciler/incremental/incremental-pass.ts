@@ -10,12 +10,12 @@ import { endsRuledBy, type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends
 import { viewOf } from "../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../lib/conntrack/permits.ts";
 import type { Change } from "../../../lib/model/change.ts";
-import type { Desired } from "../../../lib/model/desired.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import { judge } from "../../../lib/plan/judge.ts";
+import type { Desired } from "../../../lib/state/desired.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { RulePlan } from "../../kernel/drivers.ts";
 import type { PassDeps, PassResult } from "../pass/pass-result.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";

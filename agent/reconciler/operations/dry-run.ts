@@ -3,7 +3,7 @@
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../lib/conntrack/permits.ts";
 import type { Change } from "../../../lib/model/change.ts";
-import type { State } from "../../../lib/model/state.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Pass } from "../pass/pass.ts";
 import type { PassDeps } from "../pass/pass-result.ts";
 

@@ -7,17 +7,18 @@ import type { Chunked } from "../../../lib/chunked.ts";
 import { type CompileContext, type Compiled, compile } from "../../../lib/compile/compile.ts";
 import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
-import type { Desired } from "../../../lib/model/desired.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ledger } from "../../../lib/model/ledger.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { Program } from "../../../lib/model/program.ts";
-import type { Ledger, State } from "../../../lib/model/state.ts";
 import { type AddressPlan, describeAddressStep, planAddresses } from "../../../lib/plan/network/addresses.ts";
 import type { Binding } from "../../../lib/plan/network/bindings.ts";
 import { ownAddresses } from "../../../lib/plan/network/own-addresses.ts";
 import { describeRouteStep, planRoutes, type RoutePlan } from "../../../lib/plan/network/routes.ts";
 import { describeSysctlStep, planSysctls, type SysctlStep } from "../../../lib/plan/network/sysctls.ts";
+import type { Desired } from "../../../lib/state/desired.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Dataplane, GateState, RulePlan } from "../../kernel/drivers.ts";
 
 /** The kernel as one reading found it. */

@@ -2,8 +2,8 @@
 
 import type { Change } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type {
   Announcer,

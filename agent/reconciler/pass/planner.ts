@@ -1,9 +1,10 @@
 /** What a pass would do, under all that is known besides what was read: the wire's answers, leases, quarantine, the gate. */
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { type Chunked, runSync } from "../../../lib/chunked.ts";
+import { emptyLedger } from "../../../lib/model/ledger.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import { emptyLedger, type State } from "../../../lib/model/state.ts";
 import { boundByRoute } from "../../../lib/plan/network/bindings.ts";
+import type { State } from "../../../lib/state/state.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { Gatekeeper } from "../subsystems/gate.ts";
 import type { PreviousDataplanes } from "../subsystems/previous-dataplane.ts";

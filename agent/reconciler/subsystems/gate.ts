@@ -3,9 +3,9 @@
  * untranslated, and goes on so.
  */
 
-import { objectsOf } from "../../../lib/model/desired.ts";
 import { parseObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Dataplane, GateState } from "../../kernel/drivers.ts";
 import type { Outlook, Seen } from "../pass/outlook.ts";
 import type { PreviousDataplanes } from "./previous-dataplane.ts";

@@ -3,10 +3,10 @@
  * words and is tried again later, or as soon as it is written anew; all others are programmed at once.
  */
 
-import { objectsOf } from "../../../lib/model/desired.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type { Dataplane, RulePlan } from "../../kernel/drivers.ts";
 import { Backoff } from "../retry/backoff.ts";

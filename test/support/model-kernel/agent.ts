@@ -11,7 +11,7 @@ import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import { emptyState, type Instant, reduce, type State, type StateChange } from "../../../lib/model/state.ts";
+import { emptyState, type Instant, reduce, type State, type StateChange } from "../../../lib/state/state.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";

@@ -8,11 +8,12 @@
  */
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import type { Flow } from "../../../lib/conntrack/flow.ts";
-import { objectsOf } from "../../../lib/model/desired.ts";
 import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
+import { ledgerKey } from "../../../lib/model/ledger.ts";
 import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/model/names.ts";
-import { emptyState, ledgerKey, type State } from "../../../lib/model/state.ts";
 import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import { emptyState, type State } from "../../../lib/state/state.ts";
 import type { Disk, ModelAgent } from "./agent.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Oracle } from "./oracle.ts";

@@ -3,7 +3,6 @@
  * API's documentation, as code. Used to judge what the tracer sees.
  */
 import type { Flow } from "../../../lib/conntrack/flow.ts";
-import type { Desired, Stored } from "../../../lib/model/desired.ts";
 import {
   addressOf,
   type Cidr,
@@ -16,6 +15,8 @@ import {
 } from "../../../lib/model/ipv4.ts";
 import { type Kind, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import type { Backend, Dnat, Eip, Fip, Route, Snat, Spec } from "../../../lib/model/schema.ts";
+import type { Stored } from "../../../lib/model/stored.ts";
+import type { Desired } from "../../../lib/state/desired.ts";
 import type { Transport } from "./tracer.ts";
 import { hosts, ip } from "./universe.ts";
 

@@ -9,7 +9,7 @@ import { assertNever } from "../../../lib/assert-never.ts";
 import { runSync } from "../../../lib/chunked.ts";
 import { collectionOf, collections, type Kind, type ObjectName } from "../../../lib/model/names.ts";
 import type { Batch, FullSet, SpecOf } from "../../../lib/model/schema.ts";
-import type { State } from "../../../lib/model/state.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Named, Typed, Write } from "./script.ts";
 
 /** Throws where the write is refused. */

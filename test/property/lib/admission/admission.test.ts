@@ -5,7 +5,6 @@ import { canonicalSpec } from "../../../../lib/admission/canonical.ts";
 import { tombstoneMs } from "../../../../lib/admission/uids.ts";
 import { type Claimants, type Facts, findClashes } from "../../../../lib/compile/clashes.ts";
 import { type CompileContext, compile } from "../../../../lib/compile/compile.ts";
-import { objectsOf, type Stored } from "../../../../lib/model/desired.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { type Ipv4, makeCidr, prefixLengthOf, reservedOf } from "../../../../lib/model/ipv4.ts";
 import {
@@ -18,7 +17,9 @@ import {
 } from "../../../../lib/model/names.ts";
 import { bucketsOf } from "../../../../lib/model/program.ts";
 import type { Dnat, Spec, SpecOf } from "../../../../lib/model/schema.ts";
-import { reduce, type StateChange } from "../../../../lib/model/state.ts";
+import type { Stored } from "../../../../lib/model/stored.ts";
+import { objectsOf } from "../../../../lib/state/desired.ts";
+import { reduce, type StateChange } from "../../../../lib/state/state.ts";
 import { type Plain, World } from "../../../support/admission.ts";
 
 /* Few names and addresses, so that most writes meet. */

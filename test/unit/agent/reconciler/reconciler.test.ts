@@ -24,15 +24,10 @@ import { runSync } from "../../../../lib/chunked.ts";
 import { type Flow, viewOf } from "../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { LedgerAddress } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName, ObjectId } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
-import {
-  emptyState,
-  type LedgerAddress,
-  reduce,
-  type State,
-  type StateChange,
-} from "../../../../lib/model/state.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;

@@ -11,9 +11,9 @@ import { compile } from "../../../../lib/compile/compile.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { InterfaceName, ObjectName } from "../../../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
 import type { Claim, Verdict } from "../../../../lib/model/status.ts";
 import { type Evidence, judge } from "../../../../lib/plan/judge.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 const forever = new AbortController().signal;
 

@@ -1,16 +1,7 @@
 /** The desired set as the store holds it: what was asked for, clashes included. */
-import type { Collection, Kind, ObjectName } from "./names.ts";
-import type { Gateway, SpecOf } from "./schema.ts";
-
-/** One object with what the store knows about it. */
-export interface Stored<S> {
-  /** In canonical form: networks masked, absent optional fields left out. */
-  readonly spec: S;
-  /** The store's revision at which this spec was written. */
-  readonly revision: number;
-  /** Rises with each creation and is kept across replacing: of two that clash the lower is the elder. */
-  readonly creation: number;
-}
+import type { Collection, Kind, ObjectName } from "../model/names.ts";
+import type { Gateway, SpecOf } from "../model/schema.ts";
+import type { Stored } from "../model/stored.ts";
 
 export type StoredOf = { readonly [K in Kind]: Stored<SpecOf[K]> };
 

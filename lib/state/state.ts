@@ -3,10 +3,12 @@
  * changes and knows nothing else of what they mean.
  */
 import { assertNever } from "../assert-never.ts";
-import { type Desired, emptyDesired, objectsOf, type Stored } from "./desired.ts";
-import type { Ipv4 } from "./ipv4.ts";
-import { collectionOf, type InterfaceName, type Kind, type ObjectName } from "./names.ts";
-import type { Gateway, Spec } from "./schema.ts";
+import type { Ipv4 } from "../model/ipv4.ts";
+import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../model/ledger.ts";
+import { collectionOf, type Kind, type ObjectName } from "../model/names.ts";
+import type { Gateway, Spec } from "../model/schema.ts";
+import type { Stored } from "../model/stored.ts";
+import { type Desired, emptyDesired, objectsOf } from "./desired.ts";
 
 export interface State {
   readonly desired: Desired;
@@ -31,28 +33,6 @@ export interface Instant {
   /** Milliseconds since 1970. */
   readonly wallMs: number;
 }
-
-/** What the agent put into this namespace, written down before it did. Of another epoch it says nothing. */
-export interface Ledger {
-  /** The namespace's life that the ledger speaks of; empty before the first. */
-  readonly epoch: string;
-  /** Addresses programmed or adopted, by {@link ledgerKey}. */
-  readonly addresses: ReadonlyMap<string, LedgerAddress>;
-  /** EIPs taken out whose flows may still live: written before the rules go, forgotten once the flows went. */
-  readonly retired: ReadonlySet<Ipv4>;
-}
-
-export interface LedgerAddress {
-  readonly interface: InterfaceName;
-  readonly address: Ipv4;
-  readonly prefixLength: number;
-}
-
-export function ledgerKey(entry: LedgerAddress): string {
-  return `${entry.interface} ${entry.address}/${entry.prefixLength}`;
-}
-
-export const emptyLedger: Ledger = { epoch: "", addresses: new Map(), retired: new Set() };
 
 export const emptyState: State = {
   desired: emptyDesired,
