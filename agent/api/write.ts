@@ -106,7 +106,12 @@ async function waitFor(
 function writeContext({ clock, reconciler, settings }: RouteContext): WriteContext {
   return {
     now: clock.now(),
-    facts: { ownAddresses: reconciler.ownAddresses, fallbackGateway: settings.fallbackGateway },
+    facts: {
+      vpcInterface: settings.vpcInterface,
+      externalInterface: settings.externalInterface,
+      ownAddresses: reconciler.ownAddresses,
+      fallbackGateway: settings.fallbackGateway,
+    },
     isUnadopted: reconciler.isUnadopted,
     digest: sha256,
   };

@@ -11,6 +11,7 @@ export const reasons = [
   "Pending",
   "Standby",
   "NoBackends",
+  "Shadowed",
   "Conflict",
   "EipNotFound",
   "EipNotReady",

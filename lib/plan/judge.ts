@@ -5,9 +5,11 @@
  * nothing on its behalf; it is Ready when besides its Eip is, nobody else claims that, packets are forwarded, and no flow
  * contradicts it.
  */
-import type { Block, Compiled } from "../compile/compile.ts";
-import { type Kind, kinds, type ObjectId, objectId } from "../model/names.ts";
-import type { Spec } from "../model/schema.ts";
+
+import type { Compiled } from "../compile/compile.ts";
+import type { Block } from "../kinds/compilation.ts";
+import { recordOf } from "../kinds/registry.ts";
+import { type Kind, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Claim, Verdict } from "../model/status.ts";
 import type { Desired } from "../state/desired.ts";
 import { objectsOf } from "../state/desired.ts";
@@ -31,19 +33,29 @@ export function judge(
   evidence: Evidence,
 ): ReadonlyMap<ObjectId, Verdict> {
   const verdicts = new Map<ObjectId, Verdict>();
-  for (const kind of kinds) {
-    for (const { spec } of objectsOf(desired, kind).values()) {
-      const id = objectId(kind, spec.name);
-      verdicts.set(id, verdictOf(id, kind, spec, compiled, evidence, verdicts));
-    }
-  }
+  for (const kind of kinds) judgeKind(kind, desired, compiled, evidence, verdicts);
   return verdicts;
 }
 
+function judgeKind<K extends Kind>(
+  kind: K,
+  desired: Desired,
+  compiled: Compiled,
+  evidence: Evidence,
+  verdicts: Map<ObjectId, Verdict>,
+): void {
+  const { eipOf, isTranslating } = recordOf(kind);
+  for (const { spec } of objectsOf(desired, kind).values()) {
+    const id = objectId(kind, spec.name);
+    verdicts.set(id, verdictOf(id, eipOf?.(spec), isTranslating, compiled, evidence, verdicts));
+  }
+}
+
+/** @param eip the name of the Eip that the object refers to */
 function verdictOf(
   id: ObjectId,
-  kind: Kind,
-  spec: Spec,
+  eip: ObjectName | undefined,
+  isTranslating: boolean,
   compiled: Compiled,
   evidence: Evidence,
   verdicts: ReadonlyMap<ObjectId, Verdict>,
@@ -54,13 +66,14 @@ function verdictOf(
   const programmed = missing === undefined ? programmedClaim : no("Pending", missing);
   const obstacle =
     (missing === undefined ? undefined : programmed) ??
+    shadowObstacle(compiled.shadowed.get(id)) ??
     claimObstacle(evidence.contested.get(id)) ??
-    ("eip" in spec ? eipObstacle(spec.eip, verdicts) : undefined) ??
-    (needsForwarding(kind) ? forwardingObstacle(evidence) : undefined) ??
+    (eip === undefined ? undefined : eipObstacle(eip, verdicts)) ??
+    (isTranslating ? forwardingObstacle(evidence) : undefined) ??
     flowObstacle(evidence.contradicted.get(id));
   if (obstacle !== undefined) {
-    const eip = "eip" in spec ? objectId("eip", spec.eip) : id;
-    const isSettled = missing === undefined && evidence.contested.has(eip);
+    const claimed = eip === undefined ? id : objectId("eip", eip);
+    const isSettled = missing === undefined && (evidence.contested.has(claimed) || compiled.shadowed.has(id));
     return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled };
   }
   const idle = compiled.idle.get(id);
@@ -73,11 +86,16 @@ function blockedVerdict(block: Block): Verdict {
   return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
 }
 
+/** A FIP takes every packet of its EIP before a DNAT is asked. */
+function shadowObstacle(fip: ObjectId | undefined): Claim | undefined {
+  return fip === undefined ? undefined : no("Shadowed", `${fip} takes all packets of its EIP`);
+}
+
 function claimObstacle(who: string | undefined): Claim | undefined {
   return who === undefined ? undefined : no("AddressConflict", who);
 }
 
-function eipObstacle(eip: string, verdicts: ReadonlyMap<ObjectId, Verdict>): Claim | undefined {
+function eipObstacle(eip: ObjectName, verdicts: ReadonlyMap<ObjectId, Verdict>): Claim | undefined {
   const verdict = verdicts.get(objectId("eip", eip));
   if (verdict?.ready.holds) return undefined;
   return no("EipNotReady", `eip ${eip} is not ready: ${verdict?.ready.message ?? "it is not there"}`);
@@ -90,11 +108,6 @@ function forwardingObstacle({ isForwarding, isHeldBack }: Evidence): Claim | und
 
 function flowObstacle(how: string | undefined): Claim | undefined {
   return how === undefined ? undefined : no("FlowsRemain", how);
-}
-
-/** An Eip and a Route are whole without it; what translates is not. */
-function needsForwarding(kind: Kind): boolean {
-  return kind === "fip" || kind === "snat" || kind === "dnat";
 }
 
 function yes(reason: Claim["reason"], message = ""): Claim {

@@ -3,10 +3,11 @@
  * changes and knows nothing else of what they mean.
  */
 import { assertNever } from "../assert-never.ts";
+import { recordOf, type Spec } from "../kinds/registry.ts";
 import type { Ipv4 } from "../model/ipv4.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../model/ledger.ts";
 import { collectionOf, type Kind, type ObjectName } from "../model/names.ts";
-import type { Gateway, Spec } from "../model/schema.ts";
+import type { Gateway } from "../model/schema.ts";
 import type { Stored } from "../model/stored.ts";
 import { type Desired, emptyDesired, objectsOf } from "./desired.ts";
 
@@ -91,12 +92,11 @@ class Draft {
       case "put":
         this.#objects(change.kind).set(change.object.spec.name, change.object);
         state.nextCreation = Math.max(state.nextCreation, change.object.creation + 1);
-        if (change.kind === "eip" && !("leaseSeconds" in change.object.spec))
-          this.#endLease(change.object.spec.name);
+        if (!isLeased(change.kind, change.object.spec)) this.#endLease(change.kind, change.object.spec.name);
         return;
       case "delete":
         this.#objects(change.kind).delete(change.name);
-        if (change.kind === "eip") this.#endLease(change.name);
+        this.#endLease(change.kind, change.name);
         return;
       case "revision":
         desired.revision = change.revision;
@@ -151,8 +151,8 @@ class Draft {
     }
   }
 
-  #endLease(name: ObjectName): void {
-    if (!this.state.leases.has(name)) return;
+  #endLease(kind: Kind, name: ObjectName): void {
+    if (kind !== "eip" || !this.state.leases.has(name)) return;
     const leases = this.#map(this.state.leases);
     leases.delete(name);
     this.state.leases = leases;
@@ -177,4 +177,8 @@ class Draft {
     this.#owned.add(copy);
     return copy;
   }
+}
+
+function isLeased(kind: Kind, spec: Spec): boolean {
+  return recordOf(kind).leaseSeconds?.(spec) !== undefined;
 }

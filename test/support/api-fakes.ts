@@ -227,6 +227,7 @@ export function testApi(settings: Partial<ApiSettings> = {}): TestApi {
     settings: {
       socketPath,
       listen: [],
+      vpcInterface: "eth0" as InterfaceName,
       externalInterface: "net1" as InterfaceName,
       fallbackGateway: undefined,
       tokenFile: undefined,

@@ -4,7 +4,8 @@
  */
 
 import type { Chunked } from "../../../lib/chunked.ts";
-import { type CompileContext, type Compiled, compile } from "../../../lib/compile/compile.ts";
+import { type Compiled, compile } from "../../../lib/compile/compile.ts";
+import type { CompileContext } from "../../../lib/kinds/compilation.ts";
 import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";

@@ -148,7 +148,12 @@ export class ModelAgent {
   get context(): WriteContext {
     return {
       now: this.#around.clock.instant(),
-      facts: { ownAddresses: this.#reconciler.ownAddresses, fallbackGateway: ip(hosts.outside) },
+      facts: {
+        vpcInterface: interfaces.vpc,
+        externalInterface: interfaces.external,
+        ownAddresses: this.#reconciler.ownAddresses,
+        fallbackGateway: ip(hosts.outside),
+      },
       isUnadopted: this.#reconciler.isUnadopted,
       digest: (text) => text,
     };

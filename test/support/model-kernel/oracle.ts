@@ -3,6 +3,12 @@
  * API's documentation, as code. Used to judge what the tracer sees.
  */
 import type { Flow } from "../../../lib/conntrack/flow.ts";
+import type { Dnat } from "../../../lib/kinds/dnat.ts";
+import type { Eip } from "../../../lib/kinds/eip.ts";
+import type { Fip } from "../../../lib/kinds/fip.ts";
+import type { Spec } from "../../../lib/kinds/registry.ts";
+import type { Route } from "../../../lib/kinds/route.ts";
+import type { Snat } from "../../../lib/kinds/snat.ts";
 import {
   addressOf,
   type Cidr,
@@ -14,7 +20,7 @@ import {
   toU32,
 } from "../../../lib/model/ipv4.ts";
 import { type Kind, type ObjectId, objectId } from "../../../lib/model/names.ts";
-import type { Backend, Dnat, Eip, Fip, Route, Snat, Spec } from "../../../lib/model/schema.ts";
+import type { Backend } from "../../../lib/model/schema.ts";
 import type { Stored } from "../../../lib/model/stored.ts";
 import type { Desired } from "../../../lib/state/desired.ts";
 import type { Transport } from "./tracer.ts";
@@ -59,22 +65,11 @@ export class Oracle {
 
     const fips: Fip[] = [];
     const dnats: Dnat[] = [];
-    const uses = [
-      ...[...desired.fips.values()].map((stored) => ({ kind: "fip" as const, ...stored })),
-      ...[...desired.dnats.values()].map((stored) => ({ kind: "dnat" as const, ...stored })),
-    ].toSorted((one, other) => one.creation - other.creation);
-    for (const use of uses) {
-      const { eip } = use.spec;
-      if (use.kind === "fip") {
-        if (own.has(use.spec.internalIp) || fips.some((fip) => fip.eip === eip)) continue;
-        if (dnats.some((dnat) => dnat.eip === eip)) continue;
-        fips.push(use.spec);
-      } else {
-        if (backendsOf(use.spec).some((backend) => own.has(backend.ip))) continue;
-        if (fips.some((fip) => fip.eip === eip) || dnats.some((dnat) => isSameService(dnat, use.spec)))
-          continue;
-        dnats.push(use.spec);
-      }
+    for (const fip of byAge(desired.fips))
+      if (!own.has(fip.internalIp) && !fips.some(({ eip }) => eip === fip.eip)) fips.push(fip);
+    for (const dnat of byAge(desired.dnats)) {
+      const isOwn = backendsOf(dnat).some((backend) => own.has(backend.ip));
+      if (!isOwn && !dnats.some((one) => isSameService(one, dnat))) dnats.push(dnat);
     }
     const snats: Snat[] = [];
     for (const snat of byAge(desired.snats))
@@ -95,13 +90,17 @@ export class Oracle {
     this.routes = routes.filter((route) => isIn("route", route));
   }
 
-  /** Every object whose rules, address or route are to be there, or that is in order without. */
+  /** Every object that is to work: its rules, address or route are there, or it is in order without. */
   get effective(): ReadonlySet<ObjectId> {
     const ids = (kind: Kind, specs: Iterable<Spec>) => Array.from(specs, ({ name }) => objectId(kind, name));
     return new Set([
       ...ids("eip", this.eips.values()),
       ...ids("fip", this.fips),
-      ...ids("dnat", this.dnats),
+      // Beside a FIP a DNAT has its rule, and no packet ever comes to it.
+      ...ids(
+        "dnat",
+        this.dnats.filter((dnat) => !this.fips.some(({ eip }) => eip === dnat.eip)),
+      ),
       ...ids("snat", this.snats),
       ...ids("route", this.routes),
     ]);
@@ -113,8 +112,16 @@ export class Oracle {
 
   /** Whom a packet to an EIP reaches; nobody but the gateway itself where no object says. */
   targets(address: Ipv4, transport: Transport, port: number): readonly Backend[] {
+    const fip = this.#fipTargets(address, port);
+    return fip.length > 0 ? fip : this.#dnatTargets(address, transport, port);
+  }
+
+  #fipTargets(address: Ipv4, port: number): readonly Backend[] {
     const fip = this.fips.find(({ eip }) => this.addressOf(eip) === address);
-    if (fip !== undefined) return [{ ip: fip.internalIp, port }];
+    return fip === undefined ? [] : [{ ip: fip.internalIp, port }];
+  }
+
+  #dnatTargets(address: Ipv4, transport: Transport, port: number): readonly Backend[] {
     const dnat = this.dnats.find(
       (one) => this.addressOf(one.eip) === address && one.protocol === transport && one.externalPort === port,
     );
@@ -135,7 +142,12 @@ export class Oracle {
   permits(flow: Flow, ours: ReadonlySet<Ipv4>): boolean | undefined {
     const { original, reply } = flow;
     const transport = flow.protocol === 6 ? "tcp" : "udp";
-    const targets = this.targets(original.destination, transport, original.destinationPort);
+    const { destination, destinationPort } = original;
+    // What a DNAT made before there was a FIP beside it is still its own.
+    const targets = [
+      ...this.#fipTargets(destination, destinationPort),
+      ...this.#dnatTargets(destination, transport, destinationPort),
+    ];
     const isAsSent = reply.source === original.destination && reply.sourcePort === original.destinationPort;
     if (targets.length === 0) {
       if (!isAsSent) return !ours.has(original.destination);

@@ -184,12 +184,14 @@ t.test("the judge", async (t) => {
     missingInterfaces: new Set<never>(),
   };
   let state: State = emptyState;
+  const backend = { ip: "10.0.1.6", port: 80 };
   const specs: [Kind, Record<string, unknown>][] = [
     ["eip", { name: "a", address: "203.0.113.10/24" }],
     ["fip", { name: "f", eip: "a", internalIp: "10.0.1.5" }],
     ["snat", { name: "s", eip: "a", internalCIDR: "10.0.1.7/32" }],
     ["snat", { name: "s2", eip: "a", internalCIDR: "10.0.1.0/24" }],
     ["dnat", { name: "absent", eip: "nobody", protocol: "tcp", externalPort: 80, backends: [] }],
+    ["dnat", { name: "vain", eip: "a", protocol: "tcp", externalPort: 80, backends: [backend] }],
     ["route", { name: "r", destination: "10.0.0.0/16", via: "10.0.1.1" }],
   ];
   for (const [kind, spec] of specs) {
@@ -211,7 +213,20 @@ t.test("the judge", async (t) => {
     return [...verdicts].filter(([, { ready }]) => ready.holds).map(([id]) => id);
   };
   const all = ["eips/a", "fips/f", "snats/s", "snats/s2", "routes/r"];
-  t.strictSame(readyUnder({}), all, "all but what refers to nothing");
+  t.strictSame(readyUnder({}), all, "all but what refers to nothing, and what a FIP shadows");
+  const vain = (more: Partial<Evidence> = {}) =>
+    judge(state.desired, compiled, evidence(more)).get("dnats/vain");
+  t.match(vain(), {
+    accepted: { holds: true },
+    programmed: { holds: true },
+    ready: { holds: false, reason: "Shadowed", message: /^fips\/f / },
+    isSettled: true,
+  });
+  t.match(vain({ missing: new Map([["dnats/vain", "no rule"]]) }), {
+    programmed: { holds: false, reason: "Pending" },
+    ready: { reason: "Pending" },
+    isSettled: false,
+  });
   t.strictSame(
     readyUnder({ missing: new Map([["fips/f", "no rule"]]) }),
     all.filter((id) => id !== "fips/f"),

@@ -52,6 +52,19 @@ const cases: readonly Case[] = [
     ],
   },
   {
+    name: "a DNAT beside a FIP: what it made before stays, and nothing else does",
+    program: { ...fip, dnats: [[`${eip}:80/tcp`, `${pod2}:8080`]] },
+    stay: [
+      `tcp ${peer}:4000 ${eip}:80 | ${pod2}:8080 ${peer}:4000`,
+      `tcp ${peer}:4001 ${eip}:80 | ${pod}:80 ${peer}:4001`,
+    ],
+    go: [
+      `tcp ${peer}:4002 ${eip}:80`,
+      `tcp ${peer}:4003 ${eip}:81 | ${pod2}:8080 ${peer}:4003`,
+      `udp ${peer}:4004 ${eip}:80 | ${pod2}:8080 ${peer}:4004`,
+    ],
+  },
+  {
     name: "a FIP that leads elsewhere now: flows of the old pod go, both ways",
     program: { fips: [[eip, pod2]] },
     go: [

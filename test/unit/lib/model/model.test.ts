@@ -1,5 +1,7 @@
 import t from "tap";
 import { Value } from "typebox/value";
+import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
+import { specSchemas } from "../../../../lib/kinds/registry.ts";
 import { errorCodes, GatewayError } from "../../../../lib/model/errors.ts";
 import { parseCidr, parseInterfaceAddress, parseIpv4 } from "../../../../lib/model/ipv4.ts";
 import {
@@ -13,7 +15,6 @@ import {
   parseObjectName,
   parseUid,
 } from "../../../../lib/model/names.ts";
-import { BatchSchema, FullSetSchema, specSchemas } from "../../../../lib/model/schema.ts";
 import { emptyDesired, objectsOf } from "../../../../lib/state/desired.ts";
 
 t.test("IPv4 text", (t) => {
