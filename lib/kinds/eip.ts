@@ -1,19 +1,23 @@
 /** An elastic IP: an address on the external interface, which the other kinds refer to by the Eip's name. */
 import { type Static, Type } from "typebox";
 import { addressOf, type Ipv4, networkOf, prefixLengthOf, reservedRoleOf } from "../model/ipv4.ts";
-import { type ObjectName, objectId } from "../model/names.ts";
+import { type InterfaceName, type ObjectName, objectId } from "../model/names.ts";
 import type { ProgramEip } from "../model/program.ts";
 import { InterfaceAddressSchema, InterfaceNameSchema } from "../model/schema.ts";
 import { hostIssues } from "./address-fields.ts";
 import { acceptedBlock, clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
 import { type Clash, type ClashContext, ownAddressClash } from "./clash.ts";
 import type { Block, Compilation } from "./compilation.ts";
+import type { Facts } from "./facts.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const EipSchema = specSchema({
   address: InterfaceAddressSchema,
   interface: Type.Optional(InterfaceNameSchema),
   leaseSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
+  bound: Type.Optional(
+    Type.Boolean({ description: "False: rules on the EIP are programmed, the address is not held" }),
+  ),
 });
 export type Eip = Readonly<Static<typeof EipSchema>>;
 
@@ -33,6 +37,7 @@ export const eipKind = {
     address: spec.address,
     ...(spec.interface === undefined ? {} : { interface: spec.interface }),
     ...(spec.leaseSeconds === undefined ? {} : { leaseSeconds: spec.leaseSeconds }),
+    ...(spec.bound === undefined ? {} : { bound: spec.bound }),
   }),
   issues: ({ address }) => [
     ...hostIssues(addressOf(address), "/address"),
@@ -47,21 +52,20 @@ export const eipKind = {
   holding: ({ address }) => `${addressOf(address)} is the address of`,
   obstacle,
   isTranslating: false,
-  compile(eips, compilation) {
-    const programmed: ProgramEip[] = [];
-    for (const eip of eips) {
-      const { id, spec, address, prefixLength } = eip;
-      const onLink = spec.interface ?? compilation.context.externalInterface;
-      const block = blockOf(eip, compilation);
-      if (block !== undefined) {
-        compilation.blocked.set(id, block);
-        continue;
-      }
-      const entry = { id, address, prefixLength, interface: onLink };
-      compilation.eips.set(spec.name, entry);
-      programmed.push(entry);
+  compile(objects, compilation) {
+    const eips: ProgramEip[] = [];
+    const unboundEips: ProgramEip[] = [];
+    for (const object of objects) {
+      const { id, spec, address, prefixLength } = object;
+      const isBound = spec.bound !== false;
+      const block = outageBlock(object, compilation) ?? (isBound ? claimBlock(object, compilation) : unbound);
+      if (block !== undefined) compilation.blocked.set(id, block);
+      if (block !== undefined && block !== unbound) continue;
+      const eip = { id, address, prefixLength, interface: interfaceOf(spec, compilation.context) };
+      compilation.eips.set(spec.name, eip);
+      (isBound ? eips : unboundEips).push(eip);
     }
-    return { eips: programmed };
+    return { eips, ...(unboundEips.length > 0 && { unboundEips }) };
   },
   verbalize: (spec) => `EIP ${spec.address}${spec.interface === undefined ? "" : ` on ${spec.interface}`}`,
 } as const satisfies KindRecord<"eip", Eip, ParsedEip>;
@@ -87,19 +91,33 @@ function obstacle({ spec, address, reserved }: ParsedEip, context: ClashContext)
   return undefined;
 }
 
-function blockOf({ id, spec, address }: ParsedEip, compilation: Compilation): Block | undefined {
+const unbound = acceptedBlock("Unbound", "bound is false: rules may name the EIP, the address is not held");
+
+/** What keeps an Eip out, and with it all that refers to it, whether or not its address is to be held. */
+function outageBlock({ id, spec }: ParsedEip, compilation: Compilation): Block | undefined {
   const { context } = compilation;
-  const mac = context.addressConflicts.get(address);
   return (
     clashBlock(id, compilation) ??
     (context.expiredLeases.has(spec.name) ? expired(spec.name) : undefined) ??
-    interfaceBlock(spec.interface ?? context.externalInterface, context) ??
+    interfaceBlock(interfaceOf(spec, context), context)
+  );
+}
+
+/** What keeps an address from being held. */
+function claimBlock({ id, address }: ParsedEip, compilation: Compilation): Block | undefined {
+  const { context } = compilation;
+  const mac = context.addressConflicts.get(address);
+  return (
     (mac === undefined ? undefined : acceptedBlock("AddressConflict", `${mac} answers for ${address}`)) ??
     (context.probing?.has(address)
       ? acceptedBlock("Pending", `asking whether anyone holds ${address}`)
       : undefined) ??
     quarantineBlock(id, compilation)
   );
+}
+
+function interfaceOf(spec: Eip, { externalInterface }: Facts): InterfaceName {
+  return spec.interface ?? externalInterface;
 }
 
 function expired(eip: ObjectName): Block {

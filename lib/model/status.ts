@@ -13,6 +13,7 @@ export const reasons = [
   "NoBackends",
   "Shadowed",
   "Conflict",
+  "Unbound",
   "EipNotFound",
   "EipNotReady",
   "AddressConflict",

@@ -72,8 +72,9 @@ function verdictOf(
     (isTranslating ? forwardingObstacle(evidence) : undefined) ??
     flowObstacle(evidence.contradicted.get(id));
   if (obstacle !== undefined) {
-    const claimed = eip === undefined ? id : objectId("eip", eip);
-    const isSettled = missing === undefined && (evidence.contested.has(claimed) || compiled.shadowed.has(id));
+    const isEipSettled = eip !== undefined && verdicts.get(objectId("eip", eip))?.isSettled === true;
+    const isSettled =
+      missing === undefined && (isEipSettled || evidence.contested.has(id) || compiled.shadowed.has(id));
     return { accepted: acceptedClaim, programmed, ready: obstacle, isSettled };
   }
   const idle = compiled.idle.get(id);

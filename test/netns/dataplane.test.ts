@@ -174,6 +174,29 @@ for (const dataplane of dataplanes) {
       t.equal((await gw.lab.exec("gw", ["sysctl", "-n", "net.ipv4.ip_forward"])).trim(), "1");
     });
 
+    await t.test("an unbound Eip is not held; rules on it translate what comes all the same", async (t) => {
+      const [bound] = set.eips;
+      t.equal((await gw.api.put("eips/eip-10", { ...bound, bound: false })).status, 202);
+      t.match((await gw.api.get("eips/eip-10")).body, {
+        status: { conditions: [{}, {}, { reason: "Unbound" }] },
+      });
+      const conditions = [
+        {},
+        { type: "Programmed", status: "True" },
+        { status: "False", reason: "EipNotReady" },
+      ];
+      t.match((await gw.api.get("fips/fip")).body, { status: { conditions } });
+      t.notOk((await gw.addresses("net1")).includes("203.0.113.10/24"));
+      await gw.expectConverged(t);
+      // Nobody answers ARP for it: the packets come by a route.
+      await gw.lab.ip("outside", "route add 203.0.113.10/32 via 203.0.113.254");
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1", seenAs: labAddresses.outside });
+      t.match(await pod1.ask(outsideTcp), { answeredBy: "outside", seenAs: "203.0.113.10" });
+      await gw.lab.ip("outside", "route delete 203.0.113.10/32");
+      t.equal((await gw.api.put("eips/eip-10", { ...bound })).status, 200);
+      t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
+    });
+
     await t.test("a second pass plans nothing and writes nothing", (t) => gw.expectConverged(t));
 
     await t.test("a replay is no write, and changes nothing", async (t) => {

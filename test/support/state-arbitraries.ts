@@ -22,6 +22,7 @@ const specs = {
       address: cidr,
       interface: oneOf("net1", "net1.100"),
       leaseSeconds: fc.integer({ min: 1, max: 3600 }),
+      bound: fc.boolean(),
     },
     { requiredKeys: ["name", "address"] },
   ),

@@ -5,6 +5,7 @@
 
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import { type Ledger, type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
+import { ruledEips } from "../../../lib/model/program.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { Outlook } from "../pass/outlook.ts";
@@ -39,7 +40,7 @@ export function leavingEips(
   namedByRules: ReadonlySet<Ipv4>,
 ): ReadonlySet<Ipv4> {
   const staying = new Set(own);
-  for (const { address } of compiled.program.eips) staying.add(address);
+  for (const { address } of ruledEips(compiled.program)) staying.add(address);
   const leaving = new Set<Ipv4>();
   const note = (address: Ipv4) => {
     if (!staying.has(address)) leaving.add(address);

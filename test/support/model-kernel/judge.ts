@@ -132,7 +132,10 @@ export class Judge {
     if (this.#seen.some((drifts) => drifts !== this.drifts)) return;
     if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
     const { residual, state, sweep, refusals } = findings;
-    const blocked = [...residual.compiled.blocked].filter(([, { isAccepted }]) => isAccepted);
+    // Rules may name an unbound Eip: nothing but its address is kept out.
+    const blocked = [...residual.compiled.blocked].filter(
+      ([, { isAccepted, reason }]) => isAccepted && reason !== "Unbound",
+    );
     const kept = new Set(blocked.map(([id]) => id));
     const oracle = new Oracle(state.desired, { own: residual.own, kept });
     const works = new Works(kernel, oracle);
@@ -194,7 +197,7 @@ export class Judge {
     // Before the first pass is over nobody but the pass knows the gateway's own addresses.
     if (!this.isSound || leases.size > 0 || own === undefined) return;
     const coming = [...desired.eips.values()].filter(
-      ({ spec }) => !kernel.network.isLocal(addressOf(spec.address)),
+      ({ spec }) => spec.bound !== false && !kernel.network.isLocal(addressOf(spec.address)),
     );
     // With the Eips that are about to come, and without: what both permit must stay.
     const views = [new Set<ObjectId>(), new Set(coming.map(({ spec }) => objectId("eip", spec.name)))];

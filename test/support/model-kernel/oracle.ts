@@ -36,7 +36,7 @@ interface Circumstances {
 export class Oracle {
   /** Objects that clash with no elder. */
   readonly accepted = new Set<ObjectId>();
-  /** By address. */
+  /** Those to be held, by address. */
   readonly eips = new Map<Ipv4, Eip>();
   readonly fips: readonly Fip[];
   readonly dnats: readonly Dnat[];
@@ -59,7 +59,7 @@ export class Oracle {
       taken.add(address);
       this.accepted.add(objectId("eip", eip.name));
       if (!isIn("eip", eip)) continue;
-      this.eips.set(address, eip);
+      if (eip.bound !== false) this.eips.set(address, eip);
       this.#names.set(eip.name, address);
     }
 
@@ -90,20 +90,30 @@ export class Oracle {
     this.routes = routes.filter((route) => isIn("route", route));
   }
 
-  /** Every object that is to work: its rules, address or route are there, or it is in order without. */
+  /** Every object that is to work and to be Ready: its rules, address or route are there, or it is in order without. */
   get effective(): ReadonlySet<ObjectId> {
     const ids = (kind: Kind, specs: Iterable<Spec>) => Array.from(specs, ({ name }) => objectId(kind, name));
+    const users = (kind: Kind, specs: readonly (Fip | Dnat | Snat)[]) =>
+      ids(
+        kind,
+        specs.filter(({ eip }) => this.eips.has(this.#addressFor(eip))),
+      );
     return new Set([
       ...ids("eip", this.eips.values()),
-      ...ids("fip", this.fips),
+      ...users("fip", this.fips),
       // Beside a FIP a DNAT has its rule, and no packet ever comes to it.
-      ...ids(
+      ...users(
         "dnat",
         this.dnats.filter((dnat) => !this.fips.some(({ eip }) => eip === dnat.eip)),
       ),
-      ...ids("snat", this.snats),
+      ...users("snat", this.snats),
       ...ids("route", this.routes),
     ]);
+  }
+
+  /** The addresses that rules may name, held or not. */
+  get ruled(): ReadonlySet<Ipv4> {
+    return new Set(this.#names.values());
   }
 
   addressOf(eip: string): Ipv4 | undefined {
@@ -157,7 +167,7 @@ export class Oracle {
     // By a stranger's rule: whose it is depends on whether the rule was seen in a chain of the agent's.
     if (reply.destination === hosts.external) return undefined;
     if (this.eips.has(reply.source) || reply.source === hosts.external) return !ours.has(reply.destination);
-    const isHairpin = targets.length > 0 && original.source.startsWith("10.");
+    const isHairpin = targets.length > 0 && this.eips.has(destination) && original.source.startsWith("10.");
     const isOutward = original.source.startsWith("10.") && reply.source.startsWith("203.");
     const allowed = new Set([
       ...this.#fipEips(original.source),

@@ -89,7 +89,7 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     const isNamed = tables
       .all()
       .some(({ text }) => text.includes(`${address}/`) || text.endsWith(` ${address}`));
-    if (isNamed && !oracle.eips.has(address)) faults.push(`a rule names ${address}, which is not in force`);
+    if (isNamed && !oracle.ruled.has(address)) faults.push(`a rule names ${address}, which is not in force`);
   }
   if (barriers.has("natgw_gate") || tables.chains("filter").includes("NATGW_GATE"))
     faults.push("the gate is still there");

@@ -44,6 +44,7 @@ const specOf: { [K in Kind]: fc.Arbitrary<Plain> } = {
         "203.0.113.7/24",
       ),
       leaseSeconds: fc.constantFrom(10, 100),
+      bound: fc.boolean(),
     },
     { requiredKeys: ["name", "address"] },
   ),
@@ -486,7 +487,10 @@ t.test("compile places every object once, and never two on one identity", (t) =>
         new Set(program.fips.map((fip) => fip.internalIp)).size,
         program.fips.filter((f) => f.isOutward).length,
       );
-      const eips = new Set(program.eips.map((eip) => eip.address));
+      const held = new Set(program.eips.map((eip) => eip.address));
+      const unbound = (program.unboundEips ?? []).map((eip) => eip.address);
+      assert.ok(isUnique(unbound) && unbound.every((address) => !held.has(address)));
+      const eips = held.union(new Set(unbound));
       for (const { eip } of [...program.fips, ...program.dnats, ...members]) assert.ok(eips.has(eip));
       const { dnats, fips } = world.state.desired;
       const isIn = (id: ObjectId) => !blocked.has(id);

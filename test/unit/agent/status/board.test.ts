@@ -268,6 +268,24 @@ t.test("the judge", async (t) => {
     ready: { reason: "EipNotReady" },
     isSettled: true,
   });
+
+  const eip = { spec: { name: "a", address: "203.0.113.10/24", bound: false }, revision: 2, creation: 1 };
+  const unbound = reduce(state, [
+    { type: "put", kind: "eip", object: eip } as unknown as StateChange,
+  ]).desired;
+  const verdicts = judge(unbound, compile(unbound, context), evidence());
+  t.match(verdicts.get("eips/a" as ObjectId), {
+    accepted: { holds: true },
+    programmed: { holds: false, reason: "Unbound" },
+    ready: { holds: false, reason: "Unbound" },
+    isSettled: true,
+  });
+  for (const id of ["fips/f", "snats/s", "snats/s2"] as const)
+    t.match(
+      verdicts.get(id),
+      { programmed: { holds: true }, ready: { holds: false, reason: "EipNotReady" }, isSettled: true },
+      `${id} has its rules, and waits for its Eip`,
+    );
 });
 
 t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", async (t) => {

@@ -354,6 +354,42 @@ t.test("compile", (t) => {
     t.end();
   });
 
+  t.test("an unbound Eip is not held, and rules name it", (t) => {
+    const desired = desiredOf({
+      eips: [
+        eip("e1", 10, { bound: false, interface: "net2" }),
+        eip("e2", 11, { bound: true }),
+        eip("e3", 12),
+      ],
+      fips: [fip("f1", "e1")],
+      dnats: [dnat("d1", "e1"), dnat("d2", "e2")],
+      snats: [snat("s1", "e1")],
+    });
+    const { program, blocked } = compile(desired, quiet);
+    t.strictSame(
+      program.eips.map(({ id }) => id),
+      ["eips/e2", "eips/e3"],
+    );
+    t.strictSame(program.unboundEips, [
+      { id: "eips/e1", address: "203.0.113.10", prefixLength: 24, interface: "net2" },
+    ]);
+    t.strictSame([program.fips.length, program.dnats.length, program.pools.length], [1, 2, 1]);
+    t.strictSame(
+      [...blocked].map(([id, { isAccepted, reason }]) => [id, isAccepted, reason]),
+      [["eips/e1", true, "Unbound"]],
+    );
+    const address = "203.0.113.10" as Ipv4;
+    const asked = {
+      probing: new Set([address]),
+      addressConflicts: new Map([[address, "02:00:00:00:00:01"]]),
+    };
+    t.equal(compile(desired, { ...quiet, ...asked }).program.fips.length, 1, "whoever holds the address");
+    const lapsed = compile(desired, { ...quiet, expiredLeases: new Set(["e1"] as ObjectName[]) });
+    t.equal(lapsed.blocked.get("fips/f1")?.reason, "LeaseExpired");
+    t.strictSame([lapsed.program.fips, lapsed.program.unboundEips], [[], undefined]);
+    t.end();
+  });
+
   t.test("a DNAT beside a FIP is programmed in vain", (t) => {
     const desired = desiredOf(
       { eips: [eip("e1", 10), eip("e2", 11)], dnats: [dnat("elder", "e1")] },
