@@ -1,7 +1,7 @@
 /** Time, injected wherever it matters. */
 import { readFile } from "node:fs/promises";
 import { GatewayError } from "../lib/model/errors.ts";
-import type { Instant } from "../lib/model/state.ts";
+import type { Instant } from "../lib/state/state.ts";
 import { errnoName, libcFunction } from "./kernel/libc.ts";
 
 export interface Clock {

@@ -188,6 +188,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     settings: {
       socketPath: config.socketPath,
       listen: config.listen,
+      vpcInterface: config.vpcInterface,
       externalInterface: config.externalInterface,
       fallbackGateway: config.gatewayV4,
       tokenFile: config.tokenFile,

@@ -24,6 +24,7 @@ export interface ApiDeps {
 export interface ApiSettings {
   readonly socketPath: string;
   readonly listen: readonly Endpoint[];
+  readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** `GATEWAY_V4`: the default gateway where the desired set gives none. */
   readonly fallbackGateway: Ipv4 | undefined;

@@ -1,10 +1,11 @@
 /** What the API shows of objects, and of what a write made of them. */
 
-import { objectsOf, type Stored } from "../../lib/model/desired.ts";
-import { type Kind, type ObjectId, objectId, parseObjectId } from "../../lib/model/names.ts";
-import type { Spec } from "../../lib/model/schema.ts";
-import type { State } from "../../lib/model/state.ts";
+import { recordOf, type Spec } from "../../lib/kinds/registry.ts";
+import { type Kind, type ObjectId, objectId } from "../../lib/model/names.ts";
 import type { Status } from "../../lib/model/status.ts";
+import type { Stored } from "../../lib/model/stored.ts";
+import { findObject } from "../../lib/state/desired.ts";
+import type { State } from "../../lib/state/state.ts";
 import type { BoardPort } from "./ports.ts";
 
 /** Objects that one answer lists where it only counts the others. */
@@ -29,15 +30,10 @@ export interface WriteDocument {
   readonly notReadyTotal: number;
 }
 
-/** `"Eip"` for `eip`, as a custom resource's kind is written. */
-export function kindTitle(kind: Kind): string {
-  return kind.charAt(0).toUpperCase() + kind.slice(1);
-}
-
 export function objectDocument(kind: Kind, stored: Stored<Spec>, board: BoardPort): ObjectDocument {
   const { name, uid, ...spec } = stored.spec;
   return {
-    kind: kindTitle(kind),
+    kind: recordOf(kind).title,
     name,
     ...(uid !== undefined && { uid }),
     spec,
@@ -54,9 +50,8 @@ export function writeDocument(state: State, written: readonly ObjectId[], board:
     if (board.isObjectReady(id)) continue;
     notReadyTotal++;
     if (notReady.length === maxListed) continue;
-    const { kind, name } = parseObjectId(id);
-    const stored = objectsOf(state.desired, kind).get(name);
-    if (stored !== undefined) notReady.push(objectDocument(kind, stored, board));
+    const object = findObject(state.desired, id);
+    if (object !== undefined) notReady.push(objectDocument(object.kind, object.stored, board));
   }
   const { revision, generation } = state.desired;
   return { revision, generation, ready: written.length - notReadyTotal, notReady, notReadyTotal };

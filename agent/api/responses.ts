@@ -1,11 +1,11 @@
 /** The shapes of answers, for the OpenAPI document alone: what is sent is what the handler returned. */
 import { type TSchema, Type } from "typebox";
+import { recordOf } from "../../lib/kinds/registry.ts";
 import { changeLabels } from "../../lib/model/change.ts";
 import { errorCodes } from "../../lib/model/errors.ts";
-import type { Kind } from "../../lib/model/names.ts";
-import { Ipv4Schema, ObjectNameSchema, specSchemas, UidSchema } from "../../lib/model/schema.ts";
+import { type Kind, kinds } from "../../lib/model/names.ts";
+import { Ipv4Schema, ObjectNameSchema, UidSchema } from "../../lib/model/schema.ts";
 import { StatusSchema } from "../../lib/model/status.ts";
-import { kindTitle } from "./documents.ts";
 import { publicCodes } from "./problem.ts";
 
 /** What several answers hold, by the name under which the document lists it. */
@@ -59,20 +59,13 @@ export function responses(schemas: Readonly<Record<number, TSchema | object>>): 
   return { ...schemas, default: { description: "A problem (RFC 9457)", ...problem } };
 }
 
-export const objectSchemas: Readonly<Record<Kind, TSchema>> = {
-  eip: objectSchema("eip"),
-  fip: objectSchema("fip"),
-  snat: objectSchema("snat"),
-  dnat: objectSchema("dnat"),
-  route: objectSchema("route"),
-};
-
-function objectSchema(kind: Kind): TSchema {
-  const { name: _name, uid: _uid, ...properties } = specSchemas[kind].properties;
-  return share(
-    kindTitle(kind),
+for (const kind of kinds) {
+  const { title, schema } = recordOf(kind);
+  const { name: _name, uid: _uid, ...properties } = schema.properties;
+  share(
+    title,
     Type.Object({
-      kind: Type.Enum([kindTitle(kind)]),
+      kind: Type.Enum([title]),
       name: ObjectNameSchema,
       uid: Type.Optional(UidSchema),
       spec: Type.Object(properties, { additionalProperties: false }),
@@ -80,6 +73,11 @@ function objectSchema(kind: Kind): TSchema {
       status,
     }),
   );
+}
+
+/** What an object of a kind is answered as. */
+export function objectSchema(kind: Kind): TSchema {
+  return ref(recordOf(kind).title);
 }
 
 export function listSchema(item: TSchema) {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyReply } from "fastify";
 import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
-import { reduce, type State } from "../../lib/model/state.ts";
+import { reduce, type State } from "../../lib/state/state.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
 import type { RouteContext } from "./deps.ts";
 import { maxListed } from "./documents.ts";
@@ -106,7 +106,12 @@ async function waitFor(
 function writeContext({ clock, reconciler, settings }: RouteContext): WriteContext {
   return {
     now: clock.now(),
-    facts: { ownAddresses: reconciler.ownAddresses, fallbackGateway: settings.fallbackGateway },
+    facts: {
+      vpcInterface: settings.vpcInterface,
+      externalInterface: settings.externalInterface,
+      ownAddresses: reconciler.ownAddresses,
+      fallbackGateway: settings.fallbackGateway,
+    },
     isUnadopted: reconciler.isUnadopted,
     digest: sha256,
   };

@@ -2,13 +2,14 @@
  * The reconciler: the loop, its passes, and what others may ask of them. Keeps what the last pass found, publishes it, and
  * lets nobody but the pass in hand write to the kernel.
  */
+
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import type { State, StateChange } from "../../lib/model/state.ts";
 import type { Snapshot } from "../../lib/plan/plan-input.ts";
+import type { State, StateChange } from "../../lib/state/state.ts";
 import type { AddressOnLink, ConntrackDriver, Dataplane, NetworkDriver } from "../kernel/drivers.ts";
 import { Mutex } from "../mutex.ts";
 import { runYielding } from "../run-yielding.ts";

@@ -3,13 +3,14 @@
  * listed in subsystems/subsystems.ts; planning, applying, drift, verification, plans' text, dry runs, metrics and reports go
  * through the list and know no subsystem by name. docs/adding-a-subsystem.md shows how one comes in.
  */
+
 import type { Change, SubsystemName } from "../../lib/model/change.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { State } from "../../lib/model/state.ts";
 import type { Plan } from "../../lib/plan/plan.ts";
 import type { KernelFacts } from "../../lib/plan/plan-input.ts";
 import type { Step, SubsystemPlanner } from "../../lib/plan/subsystem.ts";
+import type { State } from "../../lib/state/state.ts";
 import type { PassRequest } from "./loop.ts";
 
 export interface Subsystem<Observed = unknown, Payload = unknown> {

@@ -1,8 +1,9 @@
 /** Where passes publish what they found of each object: the status board. */
+
 import type { Chunked } from "../../lib/chunked.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { State } from "../../lib/model/state.ts";
 import type { Verdict } from "../../lib/model/status.ts";
+import type { State } from "../../lib/state/state.ts";
 
 /** What a reading of the kernel allows to be said of the state that the pass works on. */
 export interface PassReading {

@@ -9,7 +9,6 @@
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import { usersByEip } from "../../lib/compile/references.ts";
 import { memoizeLast } from "../../lib/memoize.ts";
-import { type Desired, objectsOf, type Stored } from "../../lib/model/desired.ts";
 import {
   collectionOf,
   type Kind,
@@ -18,11 +17,29 @@ import {
   objectId,
   parseObjectId,
 } from "../../lib/model/names.ts";
-import type { Spec } from "../../lib/model/schema.ts";
-import type { State } from "../../lib/model/state.ts";
 import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
-import type { PassReading, PublishedPass, VerdictSink } from "../reconciler/verdict-sink.ts";
+import {
+  type Desired,
+  eipRevisionOf,
+  type FoundObject,
+  findObject,
+  objectsOf,
+} from "../../lib/state/desired.ts";
+import type { State } from "../../lib/state/state.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
+
+/** What a reading of the kernel allows to be said of the state that the pass works on. */
+export interface PassReading {
+  readonly state: State;
+  readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
+  readonly verifiedAt: string;
+}
+
+/** What a pass found out in the end. */
+export interface PublishedPass extends PassReading {
+  /** True where planning again asks for nothing: what is not desired is out of the kernel. */
+  readonly isClean: boolean;
+}
 
 /** Some milliseconds' worth. */
 const enteredAtOnce = 5_000;
@@ -58,7 +75,7 @@ const notSeen: Verdict = {
   isSettled: false,
 };
 
-export class StatusBoard implements VerdictSink {
+export class StatusBoard {
   readonly #epoch: string;
   readonly #currentState: () => State;
   readonly #startedAt: string;
@@ -118,11 +135,11 @@ export class StatusBoard implements VerdictSink {
     let entered = 0;
     for (const [id, verdict] of verdicts) {
       if (++entered % enteredAtOnce === 0) yield;
-      const stored = storedOf(state, id);
-      if (stored === undefined) continue;
-      const { revision } = stored;
+      const object = findObject(state.desired, id);
+      if (object === undefined) continue;
+      const { revision } = object.stored;
       const since = sinceOf(this.#entries.get(id), verdict, now);
-      const eipRevision = eipRevisionOf(state, stored.spec);
+      const eipRevision = eipRevisionOf(state.desired, object);
       this.#entries.set(id, { revision, eipRevision, verdict, sighting, since });
     }
     return sighting;
@@ -147,13 +164,12 @@ export class StatusBoard implements VerdictSink {
 
   /** The same as in {@link statusOf}, for those who ask about thousands. */
   isObjectReady(id: ObjectId): boolean {
-    return this.#verdictOf(this.#entries.get(id), storedOf(this.#currentState(), id)).ready.holds;
+    return this.#verdictOf(this.#entries.get(id), findObject(this.#currentState().desired, id)).ready.holds;
   }
 
   statusOf(id: ObjectId): Status {
-    const stored = storedOf(this.#currentState(), id);
     const entry = this.#entries.get(id);
-    const verdict = this.#verdictOf(entry, stored);
+    const verdict = this.#verdictOf(entry, findObject(this.#currentState().desired, id));
     const since = entry?.since;
     const isEip = id.startsWith("eips/");
     return {
@@ -180,7 +196,7 @@ export class StatusBoard implements VerdictSink {
         const objects = objectsOf(state.desired, kind);
         let ready = 0;
         for (const [name, stored] of objects) {
-          if (this.#verdictOf(this.#entries.get(objectId(kind, name)), stored).ready.holds) ready++;
+          if (this.#verdictOf(this.#entries.get(objectId(kind, name)), { kind, stored }).ready.holds) ready++;
         }
         return [collectionOf(kind), { total: objects.size, ready, notReady: objects.size - ready }];
       }),
@@ -203,10 +219,10 @@ export class StatusBoard implements VerdictSink {
     const state = this.#currentState();
     let isAllDone = goals.gone.length === 0 || this.#isClean;
     for (const id of goals.ready) {
-      const stored = storedOf(state, id);
+      const object = findObject(state.desired, id);
       // Taken away again by a later write: nobody can make it Ready any more.
-      if (stored === undefined) return "settled";
-      const verdict = this.#verdictOf(this.#entries.get(id), stored);
+      if (object === undefined) return "settled";
+      const verdict = this.#verdictOf(this.#entries.get(id), object);
       if (verdict.ready.holds) continue;
       if (!verdict.isSettled) return undefined;
       isAllDone = false;
@@ -215,11 +231,11 @@ export class StatusBoard implements VerdictSink {
     return goals.gone.length === 0 || this.#isClean ? "settled" : undefined;
   }
 
-  #verdictOf(entry: Entry | undefined, stored: Stored<Spec> | undefined): Verdict {
-    if (entry === undefined || stored === undefined) return notSeen;
+  #verdictOf(entry: Entry | undefined, object: FoundObject | undefined): Verdict {
+    if (entry === undefined || object === undefined) return notSeen;
     const isCurrent =
-      entry.revision === stored.revision &&
-      entry.eipRevision === eipRevisionOf(this.#currentState(), stored.spec);
+      entry.revision === object.stored.revision &&
+      entry.eipRevision === eipRevisionOf(this.#currentState().desired, object);
     return isCurrent ? entry.verdict : { ...notSeen, accepted: entry.verdict.accepted };
   }
 
@@ -232,16 +248,6 @@ export class StatusBoard implements VerdictSink {
       lastTransitionTime: since?.[type] ?? this.#startedAt,
     };
   }
-}
-
-function storedOf(state: State, id: ObjectId): Stored<Spec> | undefined {
-  const { kind, name } = parseObjectId(id);
-  return objectsOf(state.desired, kind).get(name);
-}
-
-function eipRevisionOf(state: State, spec: Spec): number {
-  if (!("eip" in spec)) return 0;
-  return state.desired.eips.get(spec.eip)?.revision ?? 0;
 }
 
 /** @returns what `before` said, where no condition changed */

@@ -1,7 +1,7 @@
 /** The gateway's durable state: one journal in the state directory, held by one agent at a time. */
 
 import { GatewayError } from "../../lib/model/errors.ts";
-import type { State, StateChange } from "../../lib/model/state.ts";
+import type { State, StateChange } from "../../lib/state/state.ts";
 import type { Log } from "../log.ts";
 import { openStateDirectory } from "./directory.ts";
 import { stateCodec } from "./state-codec.ts";

@@ -1,5 +1,5 @@
 /** The durable state as the rest of the agent uses it. */
-import type { State, StateChange } from "../../lib/model/state.ts";
+import type { State, StateChange } from "../../lib/state/state.ts";
 
 /** The durable state: one writer, group commit. */
 export interface StateAccess {

@@ -1,17 +1,12 @@
 /** Binds the journal to the gateway's state: {@link State} and its changes to and from the journal's JSON. */
+
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
-import type { Stored } from "../../lib/model/desired.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import { type LedgerAddress, ledgerKey } from "../../lib/model/ledger.ts";
 import type { InterfaceName, ObjectName } from "../../lib/model/names.ts";
-import {
-  emptyState,
-  type LedgerAddress,
-  ledgerKey,
-  reduce,
-  type State,
-  type StateChange,
-} from "../../lib/model/state.ts";
+import type { Stored } from "../../lib/model/stored.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../lib/state/state.ts";
 import { type Codec, SchemaError } from "./codec.ts";
 import { type RecordedChange, RecordedChangeSchema, type Snapshot, SnapshotSchema } from "./state-schema.ts";
 

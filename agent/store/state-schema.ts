@@ -1,17 +1,9 @@
 /** The journal's JSON for a {@link State}: maps as arrays in their order, the ledger's addresses as their keys. */
 import { type Static, type TSchema, Type } from "typebox";
+import { specSchemas } from "../../lib/kinds/registry.ts";
 import { cidrPattern } from "../../lib/model/ipv4.ts";
 import { interfaceNamePattern, type Kind } from "../../lib/model/names.ts";
-import {
-  DnatSchema,
-  EipSchema,
-  FipSchema,
-  GatewaySchema,
-  Ipv4Schema,
-  ObjectNameSchema,
-  RouteSchema,
-  SnatSchema,
-} from "../../lib/model/schema.ts";
+import { GatewaySchema, Ipv4Schema, ObjectNameSchema } from "../../lib/model/schema.ts";
 
 const closed = { additionalProperties: false } as const;
 const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
@@ -37,11 +29,11 @@ export const SnapshotSchema = Type.Object(
     lastFullSet: Type.Optional(Type.Object(FullSetMark, closed)),
     nextCreation: Count,
     gateway: GatewaySchema,
-    eips: Type.Array(stored(EipSchema)),
-    fips: Type.Array(stored(FipSchema)),
-    snats: Type.Array(stored(SnatSchema)),
-    dnats: Type.Array(stored(DnatSchema)),
-    routes: Type.Array(stored(RouteSchema)),
+    eips: Type.Array(stored(specSchemas.eip)),
+    fips: Type.Array(stored(specSchemas.fip)),
+    snats: Type.Array(stored(specSchemas.snat)),
+    dnats: Type.Array(stored(specSchemas.dnat)),
+    routes: Type.Array(stored(specSchemas.route)),
     tombstones: Type.Array(Type.Object({ key: Type.String(), untilMs: Type.Number() }, closed)),
     leases: Type.Array(Type.Object({ name: ObjectNameSchema, renewed: InstantSchema }, closed)),
     ledger: Type.Object(
@@ -60,11 +52,11 @@ const put = <const K extends Kind, S extends TSchema>(kind: K, spec: S) =>
 
 /** A change as the journal has it: as it is, but for runs of ledger changes, which are one entry. */
 export const RecordedChangeSchema = Type.Union([
-  put("eip", EipSchema),
-  put("fip", FipSchema),
-  put("snat", SnatSchema),
-  put("dnat", DnatSchema),
-  put("route", RouteSchema),
+  put("eip", specSchemas.eip),
+  put("fip", specSchemas.fip),
+  put("snat", specSchemas.snat),
+  put("dnat", specSchemas.dnat),
+  put("route", specSchemas.route),
   change("delete", {
     kind: Type.Enum(["eip", "fip", "snat", "dnat", "route"]),
     name: ObjectNameSchema,

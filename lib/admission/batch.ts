@@ -1,5 +1,6 @@
 /** `POST /v1/batch`: deletes, then upserts; all or nothing, judged on its result. */
-import { objectsOf } from "../model/desired.ts";
+
+import { recordOf } from "../kinds/registry.ts";
 import {
   collectionOf,
   kinds,
@@ -8,12 +9,12 @@ import {
   objectId,
   parseObjectId,
 } from "../model/names.ts";
-import type { Batch, Spec } from "../model/schema.ts";
-import { reduce, type State } from "../model/state.ts";
-import { canonicalSpec } from "./canonical.ts";
+import { objectsOf } from "../state/desired.ts";
+import { reduce, type State } from "../state/state.ts";
 import { rejectInUse, rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkBatch } from "./input.ts";
+import { type Batch, specsIn } from "./requests.ts";
 import { rejectGone } from "./uids.ts";
 import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 
@@ -40,10 +41,9 @@ export function applyBatch(state: State, request: BatchRequest, context: WriteCo
 
   const gone: ObjectId[] = [];
   for (const kind of kinds) {
-    const specs: readonly Spec[] = batch.upsert?.[collectionOf(kind)] ?? [];
-    for (const spec of specs) {
+    for (const spec of specsIn(batch.upsert ?? {}, kind)) {
       if (draft.isGone(kind, spec.uid)) gone.push(objectId(kind, spec.name));
-      draft.put(kind, canonicalSpec(kind, spec));
+      draft.put(kind, recordOf(kind).canonical(spec));
     }
   }
   rejectGone(gone);

@@ -1,11 +1,20 @@
 /** Whether a write may be: judged on its result, and only by the clashes that it brings. */
 
-import { type Claimants, type Clash, type Facts, findClashes } from "../compile/clashes.ts";
+import { type Claimants, findClashes } from "../compile/clashes.ts";
 import { usersOf } from "../compile/references.ts";
-import { type Desired, type DesiredObjects, objectsOf, type Stored } from "../model/desired.ts";
+import { type Clash, type ClashContext, clashContext } from "../kinds/clash.ts";
+import type { Facts } from "../kinds/facts.ts";
+import { recordOf } from "../kinds/registry.ts";
 import { GatewayError } from "../model/errors.ts";
-import { addressOf, type Cidr, type Ipv4 } from "../model/ipv4.ts";
-import { type ObjectId, type ObjectName, parseObjectId } from "../model/names.ts";
+import type { Kind, ObjectId, ObjectName } from "../model/names.ts";
+import {
+  type Desired,
+  type DesiredObjects,
+  findObject,
+  makeObjects,
+  objectsOf,
+  type StoredOf,
+} from "../state/desired.ts";
 import type { Decision } from "./writes.ts";
 
 /**
@@ -13,13 +22,14 @@ import type { Decision } from "./writes.ts";
  * What clashed already, out of a full set, is no other write's fault. `details.object` names the first in the way,
  * `details.clashes` the first 100 clashes.
  *
- * Objects outside the groups that the write touches cannot change, and are not looked at.
+ * Objects of identities that the write does not touch cannot change, and are not looked at.
  */
 export function rejectNewClashes(before: Desired, after: Desired, decision: Decision, facts: Facts): void {
-  const groups = groupsOf([...decision.touched, ...decision.removed], [before, after]);
-  const now = findClashes(within(after, groups), facts);
+  const ids = [...decision.touched, ...decision.removed];
+  const identities = identitiesOf(ids, [before, after], facts);
+  const now = findClashes(within(after, identities, facts), facts);
   if (now.size === 0) return;
-  const earlier = findClashes(within(before, groups), facts);
+  const earlier = findClashes(within(before, identities, facts), facts);
   const written = new Set(decision.touched);
   const brought = [...now].filter(([id]) => written.has(id) || !earlier.has(id));
   const [first] = brought;
@@ -47,47 +57,42 @@ export function rejectInUse(desired: DesiredObjects, eips: ReadonlySet<ObjectNam
   );
 }
 
-/** What an object can clash over: see {@link findClashes}. */
-interface Groups {
-  readonly addresses: Set<Ipv4>;
-  readonly eips: Set<ObjectName>;
-  readonly destinations: Set<Cidr>;
-}
+/** The identities that a write touches, by kind: what an object can clash over. */
+type Identities = ReadonlyMap<Kind, ReadonlySet<string>>;
 
-function groupsOf(ids: readonly ObjectId[], sets: readonly DesiredObjects[]): Groups {
-  const groups: Groups = { addresses: new Set(), eips: new Set(), destinations: new Set() };
-  for (const id of ids) {
-    const { kind, name } = parseObjectId(id);
-    for (const set of sets) {
-      const spec = objectsOf(set, kind).get(name)?.spec;
-      if (spec === undefined) continue;
-      if ("eip" in spec) groups.eips.add(spec.eip);
-      else if ("address" in spec) groups.addresses.add(addressOf(spec.address));
-      else groups.destinations.add(spec.destination);
+function identitiesOf(ids: readonly ObjectId[], sets: readonly Desired[], facts: Facts): Identities {
+  const identities = new Map<Kind, Set<string>>();
+  for (const set of sets) {
+    const context = clashContext(set.gateway, facts);
+    for (const id of ids) {
+      const object = findObject(set, id);
+      if (object === undefined) continue;
+      const { kind, stored } = object;
+      const record = recordOf(kind);
+      const known = identities.get(kind) ?? new Set();
+      identities.set(kind, known.add(record.identity(stored.spec, context)));
     }
   }
-  return groups;
+  return identities;
 }
 
-function within(desired: Desired, { addresses, eips, destinations }: Groups): Claimants {
-  const isOfEip = ({ spec }: Stored<{ readonly eip: ObjectName }>) => eips.has(spec.eip);
-  return {
-    gateway: desired.gateway,
-    eips: pick(desired.eips, addresses.size, ({ spec }) => addresses.has(addressOf(spec.address))),
-    fips: pick(desired.fips, eips.size, isOfEip),
-    snats: pick(desired.snats, eips.size, isOfEip),
-    dnats: pick(desired.dnats, eips.size, isOfEip),
-    routes: pick(desired.routes, destinations.size, ({ spec }) => destinations.has(spec.destination)),
-  };
+function within(desired: Desired, identities: Identities, facts: Facts): Claimants {
+  const context = clashContext(desired.gateway, facts);
+  const objects = makeObjects((kind) => pick(desired, kind, identities.get(kind), context));
+  return { gateway: desired.gateway, ...objects };
 }
 
-function pick<T>(
-  objects: ReadonlyMap<ObjectName, T>,
-  groupCount: number,
-  isWanted: (object: T) => boolean,
-): ReadonlyMap<ObjectName, T> {
-  const picked = new Map<ObjectName, T>();
-  if (groupCount > 0) for (const [name, object] of objects) if (isWanted(object)) picked.set(name, object);
+function pick<K extends Kind>(
+  desired: Desired,
+  kind: K,
+  identities: ReadonlySet<string> | undefined,
+  context: ClashContext,
+): ReadonlyMap<ObjectName, StoredOf[K]> {
+  const picked = new Map<ObjectName, StoredOf[K]>();
+  if (identities === undefined) return picked;
+  const { identity } = recordOf(kind);
+  for (const [name, stored] of objectsOf(desired, kind))
+    if (identities.has(identity(stored.spec, context))) picked.set(name, stored);
   return picked;
 }
 

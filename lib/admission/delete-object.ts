@@ -1,10 +1,10 @@
 /** `DELETE /v1/{kind}s/{name}`: removes one object, an Eip with its users where asked to. */
 
 import { usersOf } from "../compile/references.ts";
-import { objectsOf } from "../model/desired.ts";
 import { GatewayError } from "../model/errors.ts";
 import { type Kind, type ObjectName, objectId, parseObjectId, type Uid } from "../model/names.ts";
-import type { State } from "../model/state.ts";
+import { objectsOf } from "../state/desired.ts";
+import type { State } from "../state/state.ts";
 import { rejectInUse } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";

@@ -1,11 +1,14 @@
 /** Collects the changes of one write; each call of `lib/admission/` fills one and finishes it. */
 
-import { objectsOf, type Stored } from "../model/desired.ts";
+import { recordOf, type Spec } from "../kinds/registry.ts";
 import type { GatewayError } from "../model/errors.ts";
 import { type Kind, type ObjectId, type ObjectName, objectId, type Uid } from "../model/names.ts";
-import type { Gateway, Spec } from "../model/schema.ts";
-import type { State, StateChange } from "../model/state.ts";
-import { canonicalSpec, isSameGateway, isSameSpec } from "./canonical.ts";
+import type { Gateway } from "../model/schema.ts";
+import type { Stored } from "../model/stored.ts";
+import { objectsOf } from "../state/desired.ts";
+import type { State, StateChange } from "../state/state.ts";
+import { isSameSpec } from "./canonical.ts";
+import { isSameGateway } from "./gateway.ts";
 import { isLeaseExpired } from "./leases.ts";
 import { forgetExpired, isGone, tombstoneKey, tombstoneMs } from "./uids.ts";
 import type { Decision, WriteContext } from "./writes.ts";
@@ -51,7 +54,7 @@ export class WriteDraft {
     if (spec.uid !== undefined) this.#living.add(tombstoneKey(kind, spec.uid));
     if (stored === undefined) this.#write(kind, spec, this.#nextCreation++);
     else this.#replace(kind, spec, stored);
-    if (kind === "eip" && "leaseSeconds" in spec) this.renew(spec.name);
+    if (recordOf(kind).leaseSeconds?.(spec) !== undefined) this.renew(spec.name);
   }
 
   /** Removes a stored object and remembers its uid. */
@@ -109,7 +112,7 @@ export class WriteDraft {
     const { uid } = stored.spec;
     if (uid !== undefined && spec.uid !== undefined && spec.uid !== uid) this.remember(kind, uid);
     const next =
-      uid === undefined || spec.uid !== undefined ? spec : canonicalSpec<Kind>(kind, { ...spec, uid });
+      uid === undefined || spec.uid !== undefined ? spec : recordOf(kind).canonical({ ...spec, uid });
     if (!isSameSpec(next, stored.spec)) this.#write(kind, next, stored.creation);
   }
 

@@ -1,13 +1,13 @@
 /** `PUT /v1/desired`: replaces the whole set. */
 import type { Chunked } from "../chunked.ts";
-import { objectsOf } from "../model/desired.ts";
 import { GatewayError } from "../model/errors.ts";
-import { collectionOf, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
-import type { FullSet, Spec } from "../model/schema.ts";
-import type { State } from "../model/state.ts";
-import { canonicalFullSet, contentText } from "./canonical.ts";
+import { kinds, type ObjectId, objectId } from "../model/names.ts";
+import { objectsOf } from "../state/desired.ts";
+import type { State } from "../state/state.ts";
+import { type CanonicalSet, canonicalFullSet, contentText } from "./canonical.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkFullSet } from "./input.ts";
+import type { FullSet } from "./requests.ts";
 import { isGone, rejectGone, tombstoneKey } from "./uids.ts";
 import { checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 
@@ -19,7 +19,7 @@ export interface FullSetRequest {
 /** A set of which all was said that needs no state to be held against. */
 export interface CheckedSet {
   /** In canonical form. */
-  readonly canonical: ReturnType<typeof canonicalFullSet>;
+  readonly canonical: CanonicalSet;
   /** Of its content, whatever the order and the generation. */
   readonly digest: string;
 }
@@ -65,8 +65,8 @@ export function putFullSet(state: State, request: FullSetRequest, context: Write
   const draft = new WriteDraft(state, context);
   for (const key of gone.values()) draft.record({ type: "forget-tombstone", key });
   for (const kind of kinds) {
-    const specs: readonly Spec[] = set[collectionOf(kind)];
-    const names = new Set<ObjectName>(specs.map((spec) => spec.name));
+    const specs = set.specsOf(kind);
+    const names = new Set(specs.map((spec) => spec.name));
     for (const name of objectsOf(state.desired, kind).keys()) if (!names.has(name)) draft.remove(kind, name);
     for (const spec of specs) draft.put(kind, spec);
   }
@@ -76,22 +76,22 @@ export function putFullSet(state: State, request: FullSetRequest, context: Write
 }
 
 /** Restores nothing, but is a sign of life for what is still stored of it. */
-function replay(state: State, set: FullSet, context: WriteContext): Decision {
+function replay(state: State, set: CanonicalSet, context: WriteContext): Decision {
   const draft = new WriteDraft(state, context);
   for (const kind of kinds)
-    for (const { name } of set[collectionOf(kind)])
+    for (const { name } of set.specsOf(kind))
       if (objectsOf(state.desired, kind).has(name)) draft.touch(kind, name);
-  for (const { name } of set.eips)
+  for (const { name } of set.specsOf("eip"))
     if (state.desired.eips.get(name)?.spec.leaseSeconds !== undefined) draft.renew(name);
   return draft.finish({ isReplay: true });
 }
 
 /** The objects of the set whose uid was deleted, with the keys of their tombstones. */
-function goneIn(set: FullSet, state: State, context: WriteContext): ReadonlyMap<ObjectId, string> {
+function goneIn(set: CanonicalSet, state: State, context: WriteContext): ReadonlyMap<ObjectId, string> {
   const gone = new Map<ObjectId, string>();
   if (state.tombstones.size === 0) return gone;
   for (const kind of kinds)
-    for (const { name, uid } of set[collectionOf(kind)])
+    for (const { name, uid } of set.specsOf(kind))
       if (uid !== undefined && isGone(state, kind, uid, context.now))
         gone.set(objectId(kind, name), tombstoneKey(kind, uid));
   return gone;

@@ -1,23 +1,24 @@
 /** Judges what a request says beyond its schema, all of it, before anything else is looked at. */
+
+import { recordOf, type Spec, type SpecOf } from "../kinds/registry.ts";
 import { GatewayError, type InputIssue } from "../model/errors.ts";
 import { collectionOf, type Kind, kinds, type ObjectName } from "../model/names.ts";
-import type { Batch, FullSet, Spec, SpecOf } from "../model/schema.ts";
-import { gatewayIssues, semanticIssues } from "./semantics.ts";
+import { gatewayIssues } from "./gateway.ts";
+import { type Batch, type FullSet, specsIn } from "./requests.ts";
 
 /** Issues that one refusal lists; a generator gone wrong makes thousands. */
 export const maxIssues = 100;
 
 /** Throws `invalid` where the spec is; pointers are into the body of a single write. */
 export function checkSpec<K extends Kind>(kind: K, spec: SpecOf[K]): void {
-  reject(semanticIssues(kind, spec));
+  reject(recordOf(kind).issues(spec));
 }
 
 /** Throws `invalid` where any upsert is, or where one kind's upserts name an object twice. */
-export function checkBatch({ upsert }: Batch): void {
+export function checkBatch({ upsert = {} }: Batch): void {
   const issues: InputIssue[] = [];
   for (const kind of kinds) {
-    const collection = collectionOf(kind);
-    collect(issues, kind, upsert?.[collection] ?? [], `/upsert/${collection}`);
+    collect(issues, kind, specsIn(upsert, kind), `/upsert/${collectionOf(kind)}`);
   }
   reject(issues);
 }
@@ -27,16 +28,16 @@ export function checkFullSet(set: FullSet): void {
   const issues: InputIssue[] = [];
   for (const issue of gatewayIssues(set.gateway ?? {})) issues.push(within("/gateway", issue));
   for (const kind of kinds) {
-    const collection = collectionOf(kind);
-    collect(issues, kind, set[collection], `/${collection}`);
+    collect(issues, kind, specsIn(set, kind), `/${collectionOf(kind)}`);
   }
   reject(issues);
 }
 
 function collect(issues: InputIssue[], kind: Kind, specs: readonly Spec[], pointer: string): void {
+  const record = recordOf(kind);
   const seen = new Set<ObjectName>();
   for (const [index, spec] of specs.entries()) {
-    for (const issue of semanticIssues(kind, spec)) issues.push(within(`${pointer}/${index}`, issue));
+    for (const issue of record.issues(spec)) issues.push(within(`${pointer}/${index}`, issue));
     if (seen.has(spec.name))
       issues.push({ pointer: `${pointer}/${index}/name`, message: `${spec.name} is given twice` });
     seen.add(spec.name);

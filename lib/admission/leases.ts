@@ -3,7 +3,7 @@
  * Its record is the instant of the last of them; a leased Eip always has one.
  */
 import type { ObjectName } from "../model/names.ts";
-import type { Instant, State } from "../model/state.ts";
+import type { Instant, State } from "../state/state.ts";
 
 /** The Eips whose lease has run out at `now`. They stay stored; a write that contains them revives them. */
 export function expiredLeases(state: State, now: Instant): ReadonlySet<ObjectName> {

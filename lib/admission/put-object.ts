@@ -1,8 +1,8 @@
 /** `PUT /v1/{kind}s/{name}`: creates or replaces one object. */
+
+import { recordOf, type SpecOf } from "../kinds/registry.ts";
 import { type Kind, objectId } from "../model/names.ts";
-import type { SpecOf } from "../model/schema.ts";
-import { reduce, type State } from "../model/state.ts";
-import { canonicalSpec } from "./canonical.ts";
+import { reduce, type State } from "../state/state.ts";
 import { rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkSpec } from "./input.ts";
@@ -27,7 +27,7 @@ export function putObject(state: State, request: PutObjectRequest, context: Writ
   checkIfMatch(state, request.ifMatch);
   const draft = new WriteDraft(state, context);
   if (draft.isGone(kind, spec.uid)) rejectGone([objectId(kind, spec.name)]);
-  draft.put(kind, canonicalSpec(kind, spec));
+  draft.put(kind, recordOf(kind).canonical(spec));
   const decision = draft.finish();
   rejectNewClashes(state.desired, reduce(state, decision.changes).desired, decision, context.facts);
   return decision;

@@ -1,7 +1,7 @@
 /** `POST /v1/leases/renew`: a sign of life for Eips with a lease. */
 import { GatewayError } from "../model/errors.ts";
 import type { ObjectName } from "../model/names.ts";
-import type { State } from "../model/state.ts";
+import type { State } from "../state/state.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 

@@ -4,7 +4,7 @@
  */
 import { GatewayError } from "../model/errors.ts";
 import type { Kind, ObjectId, Uid } from "../model/names.ts";
-import type { Instant, State, StateChange } from "../model/state.ts";
+import type { Instant, State, StateChange } from "../state/state.ts";
 
 /** How long a deleted uid is remembered: longer than any queue delays a create. */
 export const tombstoneMs = 24 * 60 * 60 * 1000;

@@ -4,10 +4,10 @@
  * pure and are run on the newest state, alone; what they refuse they throw as a `GatewayError`.
  */
 
-import type { Facts } from "../compile/clashes.ts";
+import type { Facts } from "../kinds/facts.ts";
 import { GatewayError } from "../model/errors.ts";
 import type { ObjectId } from "../model/names.ts";
-import type { Instant, State, StateChange } from "../model/state.ts";
+import type { Instant, State, StateChange } from "../state/state.ts";
 
 export interface WriteContext {
   readonly now: Instant;

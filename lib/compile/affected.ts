@@ -1,41 +1,40 @@
 /**
- * The part of the desired set that a change of some FIPs and DNATs can reach, so that it can be compiled and planned by
+ * The part of the desired set that a change of some FIPs and DNATs can affect, so that it can be compiled and planned by
  * itself, with the same functions, at a price that does not grow with the rest.
  *
- * Fates are shared by the Eips of one IP, by the users of one Eip, and by the FIPs of one internal IP (the eldest is used
- * outwards). A set that is closed under all three comes out of the compiler just as it does amid all others. SNATs and
- * Routes share nothing with FIPs and DNATs, and are left out.
+ * An object affects the Eip that it refers to, the users of that Eip, and the objects of its kind that its `tie` names: the
+ * Eips of one IP, the FIPs of one internal IP. A set that is closed under all three comes out of the compiler just as it does
+ * amid all others. Kinds without a `tie` (SNATs, Routes) affect no FIP and no DNAT, and are left out.
  */
-import { type Desired, objectsOf, type Stored } from "../model/desired.ts";
-import { addressOf, type Ipv4 } from "../model/ipv4.ts";
-import { type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
-import type { Spec } from "../model/schema.ts";
 
-/** Who shares a fate with whom, kept up to date change by change. */
+import { recordOf, type Spec } from "../kinds/registry.ts";
+import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
+import { type Desired, type FoundObject, findObject, makeObjects, objectsOf } from "../state/desired.ts";
+
+/** Which objects affect which, kept up to date change by change. */
 export class AffectedSet {
-  readonly #eipsByIp = new Groups<Ipv4, ObjectId>();
-  readonly #usersByEip = new Groups<ObjectName, ObjectId>();
-  readonly #fipsByInternalIp = new Groups<Ipv4, ObjectId>();
+  readonly #users = new Groups();
+  readonly #tied = new Map<Kind, Groups>(tiedKinds.map((kind) => [kind, new Groups()]));
 
   constructor(desired: Desired) {
-    for (const kind of ["eip", "fip", "dnat"] as const) {
-      for (const { spec } of objectsOf(desired, kind).values()) this.#enter(objectId(kind, spec.name), spec);
+    for (const kind of tiedKinds) {
+      for (const { spec } of objectsOf(desired, kind).values()) this.#change("add", kind, spec);
     }
   }
 
   /** Takes note of what became of `ids` between two sets. */
   follow(before: Desired, after: Desired, ids: Iterable<ObjectId>): void {
     for (const id of ids) {
-      const was = storedOf(before, id)?.spec;
-      const is = storedOf(after, id)?.spec;
-      if (was !== undefined) this.#leave(id, was);
-      if (is !== undefined) this.#enter(id, is);
+      const was = findObject(before, id);
+      const is = findObject(after, id);
+      if (was !== undefined) this.#change("delete", was.kind, was.stored.spec);
+      if (is !== undefined) this.#change("add", is.kind, is.stored.spec);
     }
   }
 
   /**
-   * The ids that share a fate with `ids` as they stand in any of `sets`; `undefined` where there are more than `limit`.
-   * Every one of `sets` must have been followed, the last one last.
+   * The ids that `ids` affect as they stand in any of `sets`, themselves among them; `undefined` where there are more than
+   * `limit`. Every one of `sets` must have been followed, the last one last.
    */
   around(
     ids: Iterable<ObjectId>,
@@ -46,84 +45,81 @@ export class AffectedSet {
     for (const id of found) {
       if (found.size > limit) return undefined;
       for (const set of sets) {
-        const spec = storedOf(set, id)?.spec;
-        if (spec !== undefined) for (const other of this.#sharing(spec)) found.add(other);
+        const object = findObject(set, id);
+        if (object !== undefined) for (const other of this.#affectedBy(object)) found.add(other);
       }
     }
     return found;
   }
 
-  *#sharing(spec: Spec): Generator<ObjectId> {
-    if ("address" in spec) {
-      yield* this.#eipsByIp.of(addressOf(spec.address));
-      yield* this.#usersByEip.of(spec.name);
-    }
-    if ("eip" in spec) {
-      yield objectId("eip", spec.eip);
-      yield* this.#usersByEip.of(spec.eip);
-    }
-    if (isFip(spec)) yield* this.#fipsByInternalIp.of(spec.internalIp);
+  *#affectedBy({ kind, stored: { spec } }: FoundObject): Generator<ObjectId> {
+    const { eipOf, tie } = recordOf(kind);
+    const tied = tie?.(spec);
+    if (tied !== undefined) yield* this.#tied.get(kind)?.of(tied) ?? [];
+    const eip = kind === "eip" ? spec.name : eipOf?.(spec);
+    if (eip === undefined) return;
+    yield objectId("eip", eip);
+    yield* this.#users.of(eip);
   }
 
-  #enter(id: ObjectId, spec: Spec): void {
-    if ("address" in spec) this.#eipsByIp.add(addressOf(spec.address), id);
-    else if ("eip" in spec) this.#usersByEip.add(spec.eip, id);
-    if (isFip(spec)) this.#fipsByInternalIp.add(spec.internalIp, id);
-  }
-
-  #leave(id: ObjectId, spec: Spec): void {
-    if ("address" in spec) this.#eipsByIp.delete(addressOf(spec.address), id);
-    else if ("eip" in spec) this.#usersByEip.delete(spec.eip, id);
-    if (isFip(spec)) this.#fipsByInternalIp.delete(spec.internalIp, id);
+  #change(action: "add" | "delete", kind: Kind, spec: Spec): void {
+    const tied = this.#tied.get(kind);
+    if (tied === undefined) return;
+    const { eipOf, tie } = recordOf(kind);
+    const id = objectId(kind, spec.name);
+    const key = tie?.(spec);
+    if (key !== undefined) tied[action](key, id);
+    const eip = eipOf?.(spec);
+    if (eip !== undefined) this.#users[action](eip, id);
   }
 }
 
-/** The set with only the Eips, FIPs and DNATs of `ids`, in order of creation. */
+/** The kinds that a part of the set can be cut out of. */
+const tiedKinds = kinds.filter((kind) => recordOf(kind).tie !== undefined);
+
+/** The set with only those objects of `ids` whose kinds can be cut out, in order of creation. */
 export function restrictTo(desired: Desired, ids: ReadonlySet<ObjectId>): Desired {
-  const eips = pick(desired, "eip", ids);
-  const fips = pick(desired, "fip", ids);
-  const dnats = pick(desired, "dnat", ids);
-  return { ...desired, eips, fips, dnats, snats: new Map(), routes: new Map() };
+  const namesByKind = new Map<Kind, ObjectName[]>(tiedKinds.map((kind) => [kind, []]));
+  for (const id of ids) {
+    const { kind, name } = parseObjectId(id);
+    namesByKind.get(kind)?.push(name);
+  }
+  return {
+    ...desired,
+    ...makeObjects((kind) => pick(objectsOf(desired, kind), namesByKind.get(kind) ?? [])),
+  };
 }
 
-function pick<K extends "eip" | "fip" | "dnat">(desired: Desired, kind: K, ids: ReadonlySet<ObjectId>) {
-  const objects = objectsOf(desired, kind);
-  const picked: [ObjectName, NonNullable<ReturnType<typeof objects.get>>][] = [];
-  for (const id of ids) {
-    const { kind: itsKind, name } = parseObjectId(id);
-    const object = itsKind === kind ? objects.get(name) : undefined;
+function pick<T extends { readonly creation: number }>(
+  objects: ReadonlyMap<ObjectName, T>,
+  names: readonly ObjectName[],
+): ReadonlyMap<ObjectName, T> {
+  const picked: [ObjectName, T][] = [];
+  for (const name of names) {
+    const object = objects.get(name);
     if (object !== undefined) picked.push([name, object]);
   }
   return new Map(picked.sort(([, one], [, other]) => one.creation - other.creation));
 }
 
-function storedOf(desired: Desired, id: ObjectId): Stored<Spec> | undefined {
-  const { kind, name } = parseObjectId(id);
-  return objectsOf(desired, kind).get(name);
-}
-
-function isFip(spec: Spec): spec is Spec & { readonly internalIp: Ipv4 } {
-  return "internalIp" in spec && !("protocol" in spec);
-}
-
 /** Most groups have one member, which is kept without a set around it: at 10,000 objects that saves megabytes. */
-class Groups<Key, Member extends string> {
-  readonly #groups = new Map<Key, Member | Set<Member>>();
+class Groups {
+  readonly #groups = new Map<string, ObjectId | Set<ObjectId>>();
 
-  of(key: Key): Iterable<Member> {
+  of(key: string): Iterable<ObjectId> {
     const group = this.#groups.get(key);
     if (group === undefined) return [];
     return typeof group === "string" ? [group] : group;
   }
 
-  add(key: Key, member: Member): void {
+  add(key: string, member: ObjectId): void {
     const group = this.#groups.get(key);
     if (group === undefined) this.#groups.set(key, member);
     else if (typeof group === "string") this.#groups.set(key, new Set([group, member]));
     else group.add(member);
   }
 
-  delete(key: Key, member: Member): void {
+  delete(key: string, member: ObjectId): void {
     const group = this.#groups.get(key);
     if (group === member) this.#groups.delete(key);
     else if (typeof group === "object" && group.delete(member) && group.size === 0) this.#groups.delete(key);

@@ -1,19 +1,16 @@
 /** Who refers to which Eip. Names, not objects: an Eip that is not there yet has users already. */
-import { type DesiredObjects, objectsOf } from "../model/desired.ts";
-import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
+import { recordOf } from "../kinds/registry.ts";
+import { type Kind, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
+import { type DesiredObjects, objectsOf } from "../state/desired.ts";
 
-/** The kinds that refer to an Eip, in the order in which users are listed. */
-export const userKinds = ["fip", "snat", "dnat"] as const;
-
-/** The users of each Eip's name, clashing ones too: FIPs, SNATs, DNATs, each by creation. */
+/** The users of each Eip's name, clashing ones too: kind by kind, in the order of {@link kinds}, each by creation. */
 export function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, readonly ObjectId[]> {
   const users = new Map<ObjectName, ObjectId[]>();
-  for (const kind of userKinds)
-    for (const [name, { spec }] of objectsOf(desired, kind)) {
-      const listed = users.get(spec.eip);
-      if (listed === undefined) users.set(spec.eip, [objectId(kind, name)]);
-      else listed.push(objectId(kind, name));
-    }
+  visitReferences(desired, (eip, user) => {
+    const listed = users.get(eip);
+    if (listed === undefined) users.set(eip, [user()]);
+    else listed.push(user());
+  });
   return users;
 }
 
@@ -21,8 +18,23 @@ export function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, rea
 export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>): readonly ObjectId[] {
   const users: ObjectId[] = [];
   if (eips.size === 0) return users;
-  for (const kind of userKinds)
-    for (const [name, { spec }] of objectsOf(desired, kind))
-      if (eips.has(spec.eip)) users.push(objectId(kind, name));
+  visitReferences(desired, (eip, user) => {
+    if (eips.has(eip)) users.push(user());
+  });
   return users;
+}
+
+type Visitor = (eip: ObjectName, user: () => ObjectId) => void;
+
+function visitReferences(desired: DesiredObjects, visit: Visitor): void {
+  for (const kind of kinds) visitKind(kind, desired, visit);
+}
+
+function visitKind<K extends Kind>(kind: K, desired: DesiredObjects, visit: Visitor): void {
+  const { eipOf } = recordOf(kind);
+  if (eipOf === undefined) return;
+  for (const [name, { spec }] of objectsOf(desired, kind)) {
+    const eip = eipOf(spec);
+    if (eip !== undefined) visit(eip, () => objectId(kind, name));
+  }
 }

@@ -16,7 +16,8 @@ interface Target {
 
 /**
  * Compiles the destinations that a program permits. A FIP keeps the port, a DNAT goes to any of its backends: all
- * of them are permitted, and a backend that was removed is not. ICMP has ports 0, so only its address counts.
+ * of them are permitted, and a backend that was removed is not. ICMP has ports 0, so only its address counts. Beside a FIP
+ * a DNAT gets no new flows; those that it made before stay.
  */
 export function compileDestinations(program: Program): (flow: Readonly<FlowView>) => Verdict {
   const fips = new Map(
@@ -32,14 +33,12 @@ export function compileDestinations(program: Program): (flow: Readonly<FlowView>
   return (flow) => {
     const eip = addressKey(flow.originalDestination);
     const internalIp = fips.get(eip);
-    if (internalIp !== undefined) {
-      const isKept =
-        addressKey(flow.replySource) === internalIp && flow.replySourcePort === flow.originalDestinationPort;
-      return isKept ? "permitted" : "contradicted";
-    }
+    const isByFip =
+      addressKey(flow.replySource) === internalIp && flow.replySourcePort === flow.originalDestinationPort;
+    if (isByFip) return "permitted";
     const targets = dnats.get(eip)?.get(serviceKey(flow.protocol, flow.originalDestinationPort));
-    if (targets === undefined) return "unruled";
-    return leadsToOne(targets, flow) ? "permitted" : "contradicted";
+    if (targets !== undefined && leadsToOne(targets, flow)) return "permitted";
+    return internalIp === undefined && targets === undefined ? "unruled" : "contradicted";
   };
 }
 

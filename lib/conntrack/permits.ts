@@ -11,7 +11,7 @@
  */
 import { type Ipv4, toU32 } from "../model/ipv4.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
-import type { Program } from "../model/program.ts";
+import { type Program, ruledEips } from "../model/program.ts";
 import { compileDestinations, keepsDestination } from "./destinations.ts";
 import { compileRouting } from "./device.ts";
 import { type FlowPredicate, flowStatus } from "./flow.ts";
@@ -36,7 +36,7 @@ export function compileContradicts({ program, retired, network }: PermitsInput):
   const destination = compileDestinations(program);
   const source = compileSources(program, routing);
   const ours = new Set<number>();
-  for (const { address } of program.eips) ours.add(addressKey(toU32(address)));
+  for (const { address } of ruledEips(program)) ours.add(addressKey(toU32(address)));
   for (const address of retired) ours.add(addressKey(toU32(address)));
 
   return (flow) => {

@@ -1,6 +1,6 @@
 /** The inventory: who holds each IP of the outside subnets, and how many are left. */
 
-import type { DesiredObjects } from "../model/desired.ts";
+import { usersByEip } from "../compile/references.ts";
 import {
   addressOf,
   type Cidr,
@@ -13,10 +13,11 @@ import {
   reservedOf,
   toU32,
 } from "../model/ipv4.ts";
-import { type InterfaceName, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
+import type { Ledger } from "../model/ledger.ts";
+import { type InterfaceName, type ObjectId, objectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
-import type { Ledger } from "../model/state.ts";
 import { boundByRoute } from "../plan/network/bindings.ts";
+import type { DesiredObjects } from "../state/desired.ts";
 
 export interface InventoryInput {
   readonly desired: DesiredObjects;
@@ -117,18 +118,6 @@ function desiredByIp(
     byIp.set(ip, entry);
   }
   return byIp;
-}
-
-function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, readonly ObjectId[]> {
-  const users = new Map<ObjectName, ObjectId[]>();
-  for (const kind of ["fip", "snat", "dnat"] as const) {
-    for (const [name, { spec }] of desired[`${kind}s`]) {
-      const known = users.get(spec.eip);
-      if (known === undefined) users.set(spec.eip, [objectId(kind, name)]);
-      else known.push(objectId(kind, name));
-    }
-  }
-  return users;
 }
 
 /** What stands on the interfaces that the inventory covers. An EIP bound by a route of the agent's counts as an address. */

@@ -4,7 +4,7 @@
  */
 
 import type { Ipv4 } from "./ipv4.ts";
-import type { Ledger, LedgerAddress } from "./state.ts";
+import type { Ledger, LedgerAddress } from "./ledger.ts";
 
 export interface LedgerIndex {
   /** The entries of one IP: its interfaces and prefix lengths. */

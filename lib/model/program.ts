@@ -11,8 +11,10 @@ export interface Program {
   readonly externalInterface: InterfaceName;
   /** The owned default route's next hop; `undefined`: the default route is left alone. */
   readonly defaultGateway: Ipv4 | undefined;
-  /** In order of creation number, as all lists here. */
+  /** The EIPs to hold. In order of creation number, as all lists here. */
   readonly eips: readonly ProgramEip[];
+  /** EIPs that rules may name and that are not to be held. Absent: none. */
+  readonly unboundEips?: readonly ProgramEip[];
   readonly fips: readonly ProgramFip[];
   readonly dnats: readonly ProgramDnat[];
   /** Longest prefix first, then by address, then by interface. */
@@ -25,6 +27,11 @@ export interface ProgramEip {
   readonly address: Ipv4;
   readonly prefixLength: number;
   readonly interface: InterfaceName;
+}
+
+/** All EIPs that rules may name, held or not. */
+export function ruledEips({ eips, unboundEips = [] }: Program): readonly ProgramEip[] {
+  return unboundEips.length === 0 ? eips : [...eips, ...unboundEips];
 }
 
 export interface ProgramFip {

@@ -3,9 +3,9 @@
 import type { Flow, FlowPredicate } from "../conntrack/flow.ts";
 import { compileContradicts } from "../conntrack/permits.ts";
 import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
-import type { Program } from "../model/program.ts";
-import type { Ledger } from "../model/state.ts";
+import { type Program, ruledEips } from "../model/program.ts";
 import { translatingKinds } from "./gate/planner.ts";
 import { withoutRemoved } from "./network/addresses.ts";
 import { boundByRoute } from "./network/bindings.ts";
@@ -95,7 +95,7 @@ export function leavingEips(
   own: ReadonlySet<Ipv4>,
 ): ReadonlySet<Ipv4> {
   const staying = new Set(own);
-  for (const { address } of program.eips) staying.add(address);
+  for (const { address } of ruledEips(program)) staying.add(address);
   const leaving = new Set<Ipv4>();
   const note = (address: Ipv4) => {
     if (!staying.has(address)) leaving.add(address);

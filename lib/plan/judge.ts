@@ -4,12 +4,13 @@
  * Ready is earned, never assumed: an object is programmed when no subsystem, planning again on what was read back, misses
  * anything of it; it is Ready when nothing else is in its way either, and its Eip is Ready too.
  */
-import type { Block, Compiled } from "../compile/compile.ts";
-import type { Desired } from "../model/desired.ts";
-import { objectsOf } from "../model/desired.ts";
-import { type Kind, kinds, type ObjectId, objectId } from "../model/names.ts";
-import type { Spec } from "../model/schema.ts";
+
+import type { Compiled } from "../compile/compile.ts";
+import type { Block } from "../kinds/compilation.ts";
+import { recordOf } from "../kinds/registry.ts";
+import { type Kind, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Claim, Verdict } from "../model/status.ts";
+import { type Desired, objectsOf } from "../state/desired.ts";
 import type { Obstacle, Obstacles } from "./subsystem.ts";
 
 /** What every subsystem finds in the way; of two obstacles of one condition the first is told. */
@@ -23,22 +24,34 @@ export function judge(
 ): ReadonlyMap<ObjectId, Verdict> {
   const verdicts = new Map<ObjectId, Verdict>();
   const found = verification.filter(({ objects, kinds }) => objects.size + kinds.size > 0);
-  for (const kind of kinds) {
-    for (const { spec } of objectsOf(desired, kind).values()) {
-      const id = objectId(kind, spec.name);
-      const block = compiled.blocked.get(id);
-      const verdict =
-        block === undefined ? verdictOf(id, kind, spec, compiled, found, verdicts) : blockedVerdict(block);
-      verdicts.set(id, verdict);
-    }
-  }
+  for (const kind of kinds) judgeKind(kind, desired, compiled, found, verdicts);
   return verdicts;
 }
 
+function judgeKind<K extends Kind>(
+  kind: K,
+  desired: Desired,
+  compiled: Compiled,
+  found: Verification,
+  verdicts: Map<ObjectId, Verdict>,
+): void {
+  const { eipOf } = recordOf(kind);
+  for (const { spec } of objectsOf(desired, kind).values()) {
+    const id = objectId(kind, spec.name);
+    const block = compiled.blocked.get(id);
+    const verdict =
+      block === undefined
+        ? verdictOf(id, kind, eipOf?.(spec), compiled, found, verdicts)
+        : blockedVerdict(block);
+    verdicts.set(id, verdict);
+  }
+}
+
+/** @param eip the name of the Eip that the object refers to */
 function verdictOf(
   id: ObjectId,
   kind: Kind,
-  spec: Spec,
+  eip: ObjectName | undefined,
   compiled: Compiled,
   found: Verification,
   verdicts: ReadonlyMap<ObjectId, Verdict>,
@@ -53,8 +66,10 @@ function verdictOf(
       isSettled: missing.isSettled ?? false,
     };
   }
-  const eip = "eip" in spec ? eipObstacle(spec.eip, verdicts) : undefined;
-  const obstacle = eip ?? obstacleTo("Ready", id, kind, found);
+  const obstacle =
+    shadowObstacle(compiled.shadowed.get(id)) ??
+    (eip === undefined ? undefined : eipObstacle(eip, verdicts)) ??
+    obstacleTo("Ready", id, kind, found);
   if (obstacle !== undefined) {
     const ready = no(obstacle.reason, obstacle.message);
     return { ...allIsWell, ready, isSettled: obstacle.isSettled ?? false };
@@ -84,9 +99,15 @@ function blockedVerdict(block: Block): Verdict {
   return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
 }
 
+/** A FIP takes every packet of its EIP before a DNAT is asked. */
+function shadowObstacle(fip: ObjectId | undefined): Omit<Obstacle, "condition"> | undefined {
+  if (fip === undefined) return undefined;
+  return { reason: "Shadowed", message: `${fip} takes all packets of its EIP`, isSettled: true };
+}
+
 /** Only another host's claim of the Eip lasts until something else happens; all else a later pass may find gone. */
 function eipObstacle(
-  eip: string,
+  eip: ObjectName,
   verdicts: ReadonlyMap<ObjectId, Verdict>,
 ): Omit<Obstacle, "condition"> | undefined {
   const verdict = verdicts.get(objectId("eip", eip));

@@ -3,12 +3,13 @@
  * read, so that what did not change is not planned again; and it yields between parts, so that the event loop runs. A test
  * holds it to the plain version.
  */
+
 import type { Chunked } from "../chunked.ts";
 import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../memoize.ts";
 import type { SubsystemName } from "../model/change.ts";
 import type { Ipv4 } from "../model/ipv4.ts";
 import type { InterfaceName } from "../model/names.ts";
-import type { State } from "../model/state.ts";
+import type { State } from "../state/state.ts";
 import {
   addressesOf,
   assemble,

@@ -1,12 +1,13 @@
 /** What planning goes by: values only. */
+
 import type { SubsystemName } from "../model/change.ts";
 import type { GatewayError } from "../model/errors.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
 import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId, ObjectName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
-import type { Ledger } from "../model/state.ts";
 import type { AddressPlan } from "./network/addresses.ts";
 import type { GateState } from "./rules-planner.ts";
 

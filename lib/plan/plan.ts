@@ -2,16 +2,19 @@
  * The whole of planning, plainly: what is desired, what was read and what is known besides, put through the compiler and
  * the planner of every subsystem. A pass, its verification, `GET /v1/plan` and dry runs all see the gateway through it.
  */
-import { type CompileContext, type Compiled, compile } from "../compile/compile.ts";
+
+import { type Compiled, compile } from "../compile/compile.ts";
+import type { CompileContext } from "../kinds/compilation.ts";
 import type { Change, SubsystemName } from "../model/change.ts";
-import type { Desired } from "../model/desired.ts";
 import type { GatewayError } from "../model/errors.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
 import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ledger } from "../model/ledger.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
-import type { Ledger, State } from "../model/state.ts";
+import type { Desired } from "../state/desired.ts";
+import type { State } from "../state/state.ts";
 import { type AddressPlan, planAddresses } from "./network/addresses.ts";
 import { ownAddresses } from "./network/own-addresses.ts";
 import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";

@@ -124,6 +124,38 @@ for (const dataplane of dataplanes) {
       t.ok(await outside.hearsNothing(tcp("203.0.113.11", 81)), "a port that no DNAT names stays shut");
     });
 
+    await t.test(
+      "a DNAT beside a FIP is programmed, and no packet comes to it before the FIP goes",
+      async (t) => {
+        const asked = tcp("203.0.113.10");
+        const dnat = {
+          eip: "eip-10",
+          protocol: "tcp",
+          externalPort: asked.port,
+          internalIp: "10.0.1.6",
+          internalPort: 80,
+        };
+        t.equal((await gw.api.put("dnats/vain", dnat)).status, 202, "nothing will make it Ready");
+        const conditions = [
+          { type: "Accepted", status: "True" },
+          { type: "Programmed", status: "True" },
+          { type: "Ready", status: "False", reason: "Shadowed", message: /fips\/fip/ },
+        ];
+        t.match((await gw.api.get("dnats/vain")).body, { status: { conditions } });
+        t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
+        t.match(await outside.ask(asked), { answeredBy: "pod1" });
+        await gw.expectConverged(t);
+        t.equal((await gw.api.delete("fips/fip")).status, 204);
+        t.match((await gw.api.get("dnats/vain")).body, { status: { ready: true } });
+        t.match(await outside.ask(asked), { answeredBy: "pod2" });
+        const [fip] = set.fips;
+        t.equal((await gw.api.put("fips/fip", { ...fip })).status, 200);
+        t.match((await gw.api.get("dnats/vain")).body, { status: { ready: false } });
+        t.match(await outside.ask(asked), { answeredBy: "pod1" });
+        t.equal((await gw.api.delete("dnats/vain")).status, 204);
+      },
+    );
+
     await t.test("rules, addresses and routes are as Kube-OVN lays them out", async (t) => {
       if (dataplane !== "nftables") {
         t.same(byChain(await gw.rules("nat")), byChain(natLayout));
@@ -140,6 +172,29 @@ for (const dataplane of dataplanes) {
         /default via 203\.0\.113\.1 dev net1 .*onlink/,
       );
       t.equal((await gw.lab.exec("gw", ["sysctl", "-n", "net.ipv4.ip_forward"])).trim(), "1");
+    });
+
+    await t.test("an unbound Eip is not held; rules on it translate what comes all the same", async (t) => {
+      const [bound] = set.eips;
+      t.equal((await gw.api.put("eips/eip-10", { ...bound, bound: false })).status, 202);
+      t.match((await gw.api.get("eips/eip-10")).body, {
+        status: { conditions: [{}, {}, { reason: "Unbound" }] },
+      });
+      const conditions = [
+        {},
+        { type: "Programmed", status: "True" },
+        { status: "False", reason: "EipNotReady" },
+      ];
+      t.match((await gw.api.get("fips/fip")).body, { status: { conditions } });
+      t.notOk((await gw.addresses("net1")).includes("203.0.113.10/24"));
+      await gw.expectConverged(t);
+      // Nobody answers ARP for it: the packets come by a route.
+      await gw.lab.ip("outside", "route add 203.0.113.10/32 via 203.0.113.254");
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1", seenAs: labAddresses.outside });
+      t.match(await pod1.ask(outsideTcp), { answeredBy: "outside", seenAs: "203.0.113.10" });
+      await gw.lab.ip("outside", "route delete 203.0.113.10/32");
+      t.equal((await gw.api.put("eips/eip-10", { ...bound })).status, 200);
+      t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
     });
 
     await t.test("a second pass plans nothing and writes nothing", (t) => gw.expectConverged(t));

@@ -5,13 +5,15 @@ import { deleteObject } from "../../lib/admission/delete-object.ts";
 import { checkSet, putFullSet } from "../../lib/admission/full-set.ts";
 import { putObject } from "../../lib/admission/put-object.ts";
 import { renewLeases } from "../../lib/admission/renew-leases.ts";
+import type { Batch, FullSet } from "../../lib/admission/requests.ts";
 import type { Decision, IfMatch, WriteContext } from "../../lib/admission/writes.ts";
 import { runSync } from "../../lib/chunked.ts";
+import type { Facts } from "../../lib/kinds/facts.ts";
+import type { SpecOf } from "../../lib/kinds/registry.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
-import type { Collection, Kind, ObjectName, Uid } from "../../lib/model/names.ts";
-import type { Batch, FullSet, SpecOf } from "../../lib/model/schema.ts";
-import { emptyState, type Instant, reduce, type State } from "../../lib/model/state.ts";
+import type { Collection, InterfaceName, Kind, ObjectName, Uid } from "../../lib/model/names.ts";
+import { emptyState, type Instant, reduce, type State } from "../../lib/state/state.ts";
 
 /** Specs in tests are written as JSON; the brands are this function's to give. */
 export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };
@@ -33,7 +35,12 @@ export class World {
   isUnadopted = false;
 
   get context(): WriteContext {
-    const facts = { ownAddresses: this.ownAddresses, fallbackGateway: this.fallbackGateway };
+    const facts: Facts = {
+      vpcInterface: "eth0" as InterfaceName,
+      externalInterface: "net1" as InterfaceName,
+      ownAddresses: this.ownAddresses,
+      fallbackGateway: this.fallbackGateway,
+    };
     return { now: this.now, facts, isUnadopted: this.isUnadopted, digest: (text) => text };
   }
 

@@ -13,13 +13,13 @@ import type { GatewayStatus } from "../../agent/status/summary.ts";
 import type { WaitOutcome } from "../../agent/status/waiting.ts";
 import type { StateAccess } from "../../agent/store/state-access.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
-import { objectsOf } from "../../lib/model/desired.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import { emptyState, type Instant, reduce, type State, type StateChange } from "../../lib/model/state.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
+import { objectsOf } from "../../lib/state/desired.ts";
+import { emptyState, type Instant, reduce, type State, type StateChange } from "../../lib/state/state.ts";
 
 const epoch = "boot-1/4026531840";
 /** Holds the sockets of this process's test APIs; made with the first, gone with the process. */
@@ -227,6 +227,7 @@ export function testApi(settings: Partial<ApiSettings> = {}): TestApi {
     settings: {
       socketPath,
       listen: [],
+      vpcInterface: "eth0" as InterfaceName,
       externalInterface: "net1" as InterfaceName,
       fallbackGateway: undefined,
       tokenFile: undefined,

@@ -3,7 +3,7 @@ import type { Flow, Tuple } from "../../lib/conntrack/flow.ts";
 import { type Cidr, type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../lib/model/observed.ts";
-import type { Program, ProgramDnat, SnatPool } from "../../lib/model/program.ts";
+import type { Program, ProgramDnat, ProgramEip, SnatPool } from "../../lib/model/program.ts";
 import type { Protocol } from "../../lib/model/schema.ts";
 
 export const ip = (text: string): Ipv4 => parsed(parseIpv4(text), text);
@@ -28,6 +28,8 @@ export function flow(text: string, more: Partial<Flow> = {}): Flow {
 
 export interface SampleProgram {
   readonly eips?: readonly string[];
+  /** Those of the EIPs that are not held. */
+  readonly unbound?: readonly string[];
   /** EIP to internal IP; the first of an internal IP is the elder. */
   readonly fips?: readonly (readonly [eip: string, internalIp: string])[];
   /** `"203.0.113.10:80/tcp"` to backends `"10.0.1.5:80"`. */
@@ -42,17 +44,14 @@ export function program(sample: SampleProgram): Program {
   const { fips = [], dnats = [], snats = [], routes = [] } = sample;
   const users = [...fips.map(([eip]) => eip), ...dnats.map(([service]) => split(service)[0])];
   const eips = new Set([...(sample.eips ?? []), ...users, ...snats.map(([eip]) => eip)]);
+  const unbound = new Set(sample.unbound);
   const outward = new Set<string>();
   return {
     vpcInterface: nic("eth0"),
     externalInterface: nic("net1"),
     defaultGateway: sample.defaultGateway === undefined ? undefined : ip(sample.defaultGateway),
-    eips: [...eips].map((eip) => ({
-      id: `eips/${eip}` as const,
-      address: ip(eip),
-      prefixLength: 24,
-      interface: nic("net1"),
-    })),
+    eips: [...eips.difference(unbound)].map(eipOf),
+    unboundEips: [...unbound].map(eipOf),
     fips: fips.map(([eip, internalIp]) => {
       const isOutward = !outward.has(internalIp);
       outward.add(internalIp);
@@ -106,6 +105,10 @@ export function route(type: ObservedRoute["type"], destination: string, name: st
 
 function address(name: string, text: string, prefixLength: number) {
   return { interface: nic(name), address: ip(text), prefixLength, isSecondary: false, label: "" };
+}
+
+function eipOf(eip: string): ProgramEip {
+  return { id: `eips/${eip}`, address: ip(eip), prefixLength: 24, interface: nic("net1") };
 }
 
 function dnat(service: string, backends: readonly string[]): ProgramDnat {

@@ -1,7 +1,7 @@
 /** Random changes of the gateway's state, valid for the journal; what they mean to each other is not its concern. */
 import fc from "fast-check";
 import { stateCodec } from "../../agent/store/state-codec.ts";
-import type { StateChange } from "../../lib/model/state.ts";
+import type { StateChange } from "../../lib/state/state.ts";
 
 const codec = stateCodec();
 const oneOf = <T>(...values: readonly T[]) => fc.constantFrom(...values);
@@ -22,6 +22,7 @@ const specs = {
       address: cidr,
       interface: oneOf("net1", "net1.100"),
       leaseSeconds: fc.integer({ min: 1, max: 3600 }),
+      bound: fc.boolean(),
     },
     { requiredKeys: ["name", "address"] },
   ),

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { applyBatch } from "../../../lib/admission/batch.ts";
-import { type Batch, BatchSchema } from "../../../lib/model/schema.ts";
+import { type Batch, BatchSchema } from "../../../lib/admission/requests.ts";
 import type { RouteContext } from "../deps.ts";
 import { writeDocument } from "../documents.ts";
 import { parseIfMatch } from "../etag.ts";

@@ -2,8 +2,10 @@
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
-import type { Desired } from "../../../lib/model/desired.ts";
-import { type FullSet, FullSetSchema, type Spec } from "../../../lib/model/schema.ts";
+import { type FullSet, FullSetSchema } from "../../../lib/admission/requests.ts";
+import type { Spec } from "../../../lib/kinds/registry.ts";
+import { collectionOf, kinds } from "../../../lib/model/names.ts";
+import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { RouteContext } from "../deps.ts";
 import { writeDocument } from "../documents.ts";
@@ -60,15 +62,9 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
 }
 
 function fullSetOf(desired: Desired): Readonly<Record<string, unknown>> {
-  return {
-    generation: desired.generation,
-    gateway: desired.gateway,
-    eips: specsOf(desired.eips),
-    fips: specsOf(desired.fips),
-    snats: specsOf(desired.snats),
-    dnats: specsOf(desired.dnats),
-    routes: specsOf(desired.routes),
-  };
+  const { generation, gateway } = desired;
+  const lists = kinds.map((kind) => [collectionOf(kind), specsOf(objectsOf(desired, kind))]);
+  return { generation, gateway, ...Object.fromEntries(lists) };
 }
 
 function specsOf(objects: ReadonlyMap<string, { readonly spec: Spec }>): readonly Spec[] {

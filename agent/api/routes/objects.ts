@@ -1,9 +1,9 @@
-/** The five kinds, alike: list, read, put and delete one. */
+/** Objects of every kind, alike: list, read, put and delete one. */
 import type { FastifyInstance } from "fastify";
 import { type TSchema, Type } from "typebox";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
 import { putObject } from "../../../lib/admission/put-object.ts";
-import { objectsOf } from "../../../lib/model/desired.ts";
+import { recordOf, type Spec, type SpecOf } from "../../../lib/kinds/registry.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
   type Collection,
@@ -14,26 +14,14 @@ import {
   objectId,
   parseObjectName,
 } from "../../../lib/model/names.ts";
-import {
-  ObjectNameSchema,
-  type Spec,
-  type SpecOf,
-  specSchemas,
-  UidSchema,
-} from "../../../lib/model/schema.ts";
+import { ObjectNameSchema, UidSchema } from "../../../lib/model/schema.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
 import type { RouteContext } from "../deps.ts";
-import { kindTitle, objectDocument } from "../documents.ts";
+import { objectDocument } from "../documents.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
 import { notFound } from "../problem.ts";
 import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
-import {
-  ifMatchHeader,
-  listSchema,
-  namePath,
-  objectSchemas,
-  previewSchema,
-  responses,
-} from "../responses.ts";
+import { ifMatchHeader, listSchema, namePath, objectSchema, previewSchema, responses } from "../responses.ts";
 import { invalid } from "../validation.ts";
 import { statusCodeOf, write } from "../write.ts";
 
@@ -47,8 +35,8 @@ interface NamePath {
 
 function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): void {
   const collection = collectionOf(kind);
-  const title = kindTitle(kind);
-  const object = objectSchemas[kind];
+  const { title } = recordOf(kind);
+  const object = objectSchema(kind);
   const one = `/v1/${collection}/:name`;
 
   app.get<{ Querystring: { ready?: string } }>(
@@ -167,7 +155,7 @@ function deleteQuerySchema(kind: Kind) {
 
 /** The flat object; the path names it already. */
 function putBodySchema(kind: Kind) {
-  const properties: Readonly<Record<string, TSchema>> = specSchemas[kind].properties;
+  const properties: Readonly<Record<string, TSchema>> = recordOf(kind).schema.properties;
   return Type.Object(
     { ...properties, name: Type.Optional(ObjectNameSchema) },
     { additionalProperties: false },

@@ -2,9 +2,10 @@
  * Keeps the ledger ahead of the kernel: what is about to be put there is written down first, what was taken out is
  * struck off afterwards. A crash in between leaves the ledger naming too much, never too little.
  */
-import { type LedgerAddress, ledgerKey, type State, type StateChange } from "../../../lib/model/state.ts";
+import { type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
 import { leavingEips } from "../../../lib/plan/flows.ts";
 import type { PlanInput } from "../../../lib/plan/plan-input.ts";
+import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 
 /** A ledger of another life of the namespace says nothing of this one. */

@@ -3,6 +3,7 @@
  * cost does not grow with the set, unless it meets flows. It uses the planners and the judge of a full pass, on the part of
  * the set that the change can reach, and gives way to a full pass wherever anything is out of the ordinary.
  */
+
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { AffectedSet, restrictTo } from "../../../lib/compile/affected.ts";
 import { compile } from "../../../lib/compile/compile.ts";
@@ -11,13 +12,13 @@ import { viewOf } from "../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../lib/conntrack/permits.ts";
 import { isSameSet } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
-import type { Desired } from "../../../lib/model/desired.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { State, StateChange } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import { judge } from "../../../lib/plan/judge.ts";
 import type { RulesPlan } from "../../../lib/plan/rules-planner.ts";
+import type { Desired } from "../../../lib/state/desired.ts";
+import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver, Dataplane } from "../../kernel/drivers.ts";
 import type { PassRequest } from "../loop.ts";

@@ -1,6 +1,7 @@
 /** What was written to the store since the last pass began. */
+
 import { type ObjectId, objectId } from "../../../lib/model/names.ts";
-import type { StateChange } from "../../../lib/model/state.ts";
+import type { StateChange } from "../../../lib/state/state.ts";
 
 export class WrittenObjects {
   readonly #max: number;

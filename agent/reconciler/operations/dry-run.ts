@@ -1,8 +1,9 @@
 /** What a write would do, asked before it is made: `?dryRun=true` and `GET /v1/plan`. Changes nothing. */
+
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../lib/conntrack/permits.ts";
 import type { Change } from "../../../lib/model/change.ts";
-import type { State } from "../../../lib/model/state.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { ConntrackDriver } from "../../kernel/drivers.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { Pass } from "../pass/pass.ts";

@@ -2,12 +2,13 @@
  * Decides when the gate is closed and when it opens: in a fresh namespace nothing leaves the VPC before every rule was verified,
  * since what leaves earlier leaves untranslated, and goes on so.
  */
-import { objectsOf } from "../../../lib/model/desired.ts";
+
 import { parseObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { GateState } from "../../../lib/plan/rules-planner.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import type { State } from "../../../lib/state/state.ts";
 
 export class Gatekeeper {
   /** `undefined` until the first pass that read the rules has told whether the namespace is fresh. */

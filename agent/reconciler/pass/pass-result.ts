@@ -1,13 +1,14 @@
 /** What a pass needs, and what it finds out. */
+
 import type { Compiled } from "../../../lib/compile/compile.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { GatewayConfig } from "../../../lib/model/gateway-config.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { GateState } from "../../../lib/plan/rules-planner.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type { Announcer } from "../../kernel/drivers.ts";
 import type { StateAccess } from "../../store/state-access.ts";

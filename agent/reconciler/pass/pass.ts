@@ -7,17 +7,19 @@
  * - What was written is read back; only that reading says what is Ready. The gate opens after it.
  * - A subsystem that cannot be read or written fails alone.
  */
+
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { nextExpiryMs } from "../../../lib/admission/leases.ts";
 import { memoizeLast, stabilize } from "../../../lib/memoize.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import { ledgerKey } from "../../../lib/model/ledger.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import { ledgerKey, type State } from "../../../lib/model/state.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import { judge } from "../../../lib/plan/judge.ts";
 import { heldIn } from "../../../lib/plan/network/bindings.ts";
 import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
+import type { State } from "../../../lib/state/state.ts";
 import { ArpNotifier } from "../eips/arp-notifier.ts";
 import { beginEpoch, strikeOff, writeAhead } from "../eips/ledger.ts";
 import { type PassRequest, quietRequest } from "../loop.ts";

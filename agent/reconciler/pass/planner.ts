@@ -1,12 +1,14 @@
 /** Plans under all that is known besides what was read: the wire's answers, leases, quarantine, the gate. */
+
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { runSync } from "../../../lib/chunked.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import { emptyLedger, type State } from "../../../lib/model/state.ts";
+import { emptyLedger } from "../../../lib/model/ledger.ts";
 import { type MemoizedPlan, memoizedPlan } from "../../../lib/plan/memoized-plan.ts";
 import { boundByRoute } from "../../../lib/plan/network/bindings.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { PlanContext, Snapshot } from "../../../lib/plan/plan-input.ts";
+import type { State } from "../../../lib/state/state.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { Quarantine } from "../retry/quarantine.ts";
 import type { Subsystem } from "../subsystem.ts";

@@ -1,7 +1,8 @@
 /** Objects that the kernel refused: each is left out, and tried again later, or as soon as it is written anew. */
-import { objectsOf } from "../../../lib/model/desired.ts";
+
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { State } from "../../../lib/model/state.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import type { State } from "../../../lib/state/state.ts";
 import { Backoff } from "./backoff.ts";
 
 export class Quarantine {

@@ -1,8 +1,8 @@
 /** Objects whose flows were not looked through since they were changed: an old flow may still be translated otherwise. */
 import type { Compiled } from "../../../lib/compile/compile.ts";
 import type { Change } from "../../../lib/model/change.ts";
-import { type Desired, objectsOf } from "../../../lib/model/desired.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
+import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
 
 /** The set as it was when every flow was looked at. */
 interface Swept {

@@ -8,7 +8,7 @@
  */
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
-import type { Program } from "../../model/program.ts";
+import { type Program, ruledEips } from "../../model/program.ts";
 import {
   type BarrierLines,
   type BarrierName,
@@ -31,7 +31,7 @@ const match = { guard: "ct state invalid drop", gate: "drop" } as const satisfie
 /** The interfaces to the outside, in a fixed order: the external one and those that EIPs name. */
 export function outsideInterfaces(program: Program): readonly InterfaceName[] {
   const names = new Set([program.externalInterface]);
-  for (const eip of program.eips) names.add(eip.interface);
+  for (const eip of ruledEips(program)) names.add(eip.interface);
   for (const pool of program.pools) names.add(pool.interface);
   names.delete(program.vpcInterface);
   return [...names].sort();

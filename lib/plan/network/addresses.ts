@@ -2,11 +2,11 @@
 
 import type { Change } from "../../model/change.ts";
 import { contains, type Ipv4, makeCidr } from "../../model/ipv4.ts";
+import { type Ledger, type LedgerAddress, ledgerKey } from "../../model/ledger.ts";
 import { isSameEntry, ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedAddress, ObservedNetwork } from "../../model/observed.ts";
 import type { Program, ProgramEip } from "../../model/program.ts";
-import { type Ledger, type LedgerAddress, ledgerKey } from "../../model/state.ts";
 import { chooseAnchors } from "./anchors.ts";
 import { type Binding, bindingRoute, boundBy, boundByRoute, placeKey } from "./bindings.ts";
 import { ownAddresses } from "./own-addresses.ts";

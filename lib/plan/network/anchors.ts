@@ -1,9 +1,9 @@
 /** Keeps an address on each interface where EIPs are bound by route. */
 
+import { ledgerKey } from "../../model/ledger.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedAddress, ObservedNetwork } from "../../model/observed.ts";
 import type { ProgramEip } from "../../model/program.ts";
-import { ledgerKey } from "../../model/state.ts";
 
 /** An EIP that has an address beside its route. */
 export interface Anchor {

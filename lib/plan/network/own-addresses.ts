@@ -1,10 +1,10 @@
 /** Which addresses are the gateway's own, `self`: whatever is desired, the agent leaves them alone. */
 
 import { type Cidr, contains, type Ipv4, makeCidr } from "../../model/ipv4.ts";
+import type { Ledger } from "../../model/ledger.ts";
 import { ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
-import type { Ledger } from "../../model/state.ts";
 import type { Place } from "./bindings.ts";
 
 /**

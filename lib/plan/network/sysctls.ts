@@ -3,7 +3,7 @@
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, SysctlKey } from "../../model/observed.ts";
-import type { Program } from "../../model/program.ts";
+import { type Program, ruledEips } from "../../model/program.ts";
 
 export interface SysctlStep {
   readonly key: SysctlKey;
@@ -62,7 +62,7 @@ function eipInterfaces(program: Program, observed: ObservedNetwork): readonly In
 }
 
 function eipInterfaceNames(program: Program): ReadonlySet<InterfaceName> {
-  return new Set([program.externalInterface, ...program.eips.map((eip) => eip.interface)]);
+  return new Set([program.externalInterface, ...ruledEips(program).map((eip) => eip.interface)]);
 }
 
 function linksAmong(observed: ObservedNetwork, names: ReadonlySet<InterfaceName>): readonly InterfaceName[] {

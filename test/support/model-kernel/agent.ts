@@ -1,4 +1,5 @@
 /** The real reconciler, its passes and its status board on a model kernel: one life of it, and what outlives it. */
+
 import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../../../agent/clock.ts";
 import type { Announcer } from "../../../agent/kernel/drivers.ts";
@@ -11,8 +12,8 @@ import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import { emptyState, type Instant, reduce, type State, type StateChange } from "../../../lib/model/state.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
+import { emptyState, type Instant, reduce, type State, type StateChange } from "../../../lib/state/state.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";
@@ -152,7 +153,12 @@ export class ModelAgent {
   get context(): WriteContext {
     return {
       now: this.#around.clock.instant(),
-      facts: { ownAddresses: this.#reconciler.ownAddresses, fallbackGateway: ip(hosts.outside) },
+      facts: {
+        vpcInterface: interfaces.vpc,
+        externalInterface: interfaces.external,
+        ownAddresses: this.#reconciler.ownAddresses,
+        fallbackGateway: ip(hosts.outside),
+      },
       isUnadopted: this.#reconciler.isUnadopted,
       digest: (text) => text,
     };

@@ -32,6 +32,7 @@ function specs(odd: { readonly refused: boolean; readonly leases: boolean; reado
     {
       name: eipName,
       address: address.map((text) => `${text}/24`),
+      bound: oneOf(true, true, true, false),
       ...(odd.leases && { leaseSeconds: fc.constant(60) }),
     },
     { requiredKeys: ["name", "address"] },

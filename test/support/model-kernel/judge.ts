@@ -6,13 +6,15 @@
  * - no flow is ended that some object still translates;
  * - before live state was adopted nothing is written at all.
  */
+
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import type { Flow } from "../../../lib/conntrack/flow.ts";
-import { objectsOf } from "../../../lib/model/desired.ts";
 import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
+import { ledgerKey } from "../../../lib/model/ledger.ts";
 import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/model/names.ts";
-import { emptyState, ledgerKey, type State } from "../../../lib/model/state.ts";
 import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import { emptyState, type State } from "../../../lib/state/state.ts";
 import type { Disk, ModelAgent } from "./agent.ts";
 import type { ModelKernel, WriteTarget } from "./kernel.ts";
 import { Oracle } from "./oracle.ts";
@@ -133,7 +135,10 @@ export class Judge {
     if (this.#seen.some((drifts) => drifts !== this.drifts)) return;
     if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
     const { residual, state, sweep, failures } = findings;
-    const blocked = [...residual.compiled.blocked].filter(([, { isAccepted }]) => isAccepted);
+    // Rules may name an unbound Eip: nothing but its address is kept out.
+    const blocked = [...residual.compiled.blocked].filter(
+      ([, { isAccepted, reason }]) => isAccepted && reason !== "Unbound",
+    );
     const kept = new Set(blocked.map(([id]) => id));
     const oracle = new Oracle(state.desired, { own: residual.own, kept });
     const works = new Works(kernel, oracle);
@@ -213,7 +218,7 @@ export class Judge {
     // Before the first pass is over nobody but the pass knows the gateway's own addresses.
     if (!this.isSound || leases.size > 0 || own === undefined) return;
     const coming = [...desired.eips.values()].filter(
-      ({ spec }) => !kernel.network.isLocal(addressOf(spec.address)),
+      ({ spec }) => spec.bound !== false && !kernel.network.isLocal(addressOf(spec.address)),
     );
     // With the Eips that are about to come, and without: what both permit must stay.
     const views = [new Set<ObjectId>(), new Set(coming.map(({ spec }) => objectId("eip", spec.name)))];

@@ -2,8 +2,14 @@
  * What a desired set means for packets, said once more and naively, without the compiler or a planner: the sentences of the
  * API's documentation, as code. Used to judge what the tracer sees.
  */
+
 import type { Flow } from "../../../lib/conntrack/flow.ts";
-import type { Desired, Stored } from "../../../lib/model/desired.ts";
+import type { Dnat } from "../../../lib/kinds/dnat.ts";
+import type { Eip } from "../../../lib/kinds/eip.ts";
+import type { Fip } from "../../../lib/kinds/fip.ts";
+import type { Spec } from "../../../lib/kinds/registry.ts";
+import type { Route } from "../../../lib/kinds/route.ts";
+import type { Snat } from "../../../lib/kinds/snat.ts";
 import {
   addressOf,
   type Cidr,
@@ -15,7 +21,9 @@ import {
   toU32,
 } from "../../../lib/model/ipv4.ts";
 import { type Kind, type ObjectId, objectId } from "../../../lib/model/names.ts";
-import type { Backend, Dnat, Eip, Fip, Route, Snat, Spec } from "../../../lib/model/schema.ts";
+import type { Backend } from "../../../lib/model/schema.ts";
+import type { Stored } from "../../../lib/model/stored.ts";
+import type { Desired } from "../../../lib/state/desired.ts";
 import type { Transport } from "./tracer.ts";
 import { hosts, ip } from "./universe.ts";
 
@@ -29,7 +37,7 @@ interface Circumstances {
 export class Oracle {
   /** Objects that clash with no elder. */
   readonly accepted = new Set<ObjectId>();
-  /** By address. */
+  /** Those to be held, by address. */
   readonly eips = new Map<Ipv4, Eip>();
   readonly fips: readonly Fip[];
   readonly dnats: readonly Dnat[];
@@ -52,28 +60,17 @@ export class Oracle {
       taken.add(address);
       this.accepted.add(objectId("eip", eip.name));
       if (!isIn("eip", eip)) continue;
-      this.eips.set(address, eip);
+      if (eip.bound !== false) this.eips.set(address, eip);
       this.#names.set(eip.name, address);
     }
 
     const fips: Fip[] = [];
     const dnats: Dnat[] = [];
-    const uses = [
-      ...[...desired.fips.values()].map((stored) => ({ kind: "fip" as const, ...stored })),
-      ...[...desired.dnats.values()].map((stored) => ({ kind: "dnat" as const, ...stored })),
-    ].toSorted((one, other) => one.creation - other.creation);
-    for (const use of uses) {
-      const { eip } = use.spec;
-      if (use.kind === "fip") {
-        if (own.has(use.spec.internalIp) || fips.some((fip) => fip.eip === eip)) continue;
-        if (dnats.some((dnat) => dnat.eip === eip)) continue;
-        fips.push(use.spec);
-      } else {
-        if (backendsOf(use.spec).some((backend) => own.has(backend.ip))) continue;
-        if (fips.some((fip) => fip.eip === eip) || dnats.some((dnat) => isSameService(dnat, use.spec)))
-          continue;
-        dnats.push(use.spec);
-      }
+    for (const fip of byAge(desired.fips))
+      if (!own.has(fip.internalIp) && !fips.some(({ eip }) => eip === fip.eip)) fips.push(fip);
+    for (const dnat of byAge(desired.dnats)) {
+      const isOwn = backendsOf(dnat).some((backend) => own.has(backend.ip));
+      if (!isOwn && !dnats.some((one) => isSameService(one, dnat))) dnats.push(dnat);
     }
     const snats: Snat[] = [];
     for (const snat of byAge(desired.snats))
@@ -94,16 +91,30 @@ export class Oracle {
     this.routes = routes.filter((route) => isIn("route", route));
   }
 
-  /** Every object whose rules, address or route are to be there, or that is in order without. */
+  /** Every object that is to work and to be Ready: its rules, address or route are there, or it is in order without. */
   get effective(): ReadonlySet<ObjectId> {
     const ids = (kind: Kind, specs: Iterable<Spec>) => Array.from(specs, ({ name }) => objectId(kind, name));
+    const users = (kind: Kind, specs: readonly (Fip | Dnat | Snat)[]) =>
+      ids(
+        kind,
+        specs.filter(({ eip }) => this.eips.has(this.#addressFor(eip))),
+      );
     return new Set([
       ...ids("eip", this.eips.values()),
-      ...ids("fip", this.fips),
-      ...ids("dnat", this.dnats),
-      ...ids("snat", this.snats),
+      ...users("fip", this.fips),
+      // Beside a FIP a DNAT has its rule, and no packet ever comes to it.
+      ...users(
+        "dnat",
+        this.dnats.filter((dnat) => !this.fips.some(({ eip }) => eip === dnat.eip)),
+      ),
+      ...users("snat", this.snats),
       ...ids("route", this.routes),
     ]);
+  }
+
+  /** The addresses that rules may name, held or not. */
+  get ruled(): ReadonlySet<Ipv4> {
+    return new Set(this.#names.values());
   }
 
   addressOf(eip: string): Ipv4 | undefined {
@@ -112,8 +123,16 @@ export class Oracle {
 
   /** Whom a packet to an EIP reaches; nobody but the gateway itself where no object says. */
   targets(address: Ipv4, transport: Transport, port: number): readonly Backend[] {
+    const fip = this.#fipTargets(address, port);
+    return fip.length > 0 ? fip : this.#dnatTargets(address, transport, port);
+  }
+
+  #fipTargets(address: Ipv4, port: number): readonly Backend[] {
     const fip = this.fips.find(({ eip }) => this.addressOf(eip) === address);
-    if (fip !== undefined) return [{ ip: fip.internalIp, port }];
+    return fip === undefined ? [] : [{ ip: fip.internalIp, port }];
+  }
+
+  #dnatTargets(address: Ipv4, transport: Transport, port: number): readonly Backend[] {
     const dnat = this.dnats.find(
       (one) => this.addressOf(one.eip) === address && one.protocol === transport && one.externalPort === port,
     );
@@ -134,7 +153,12 @@ export class Oracle {
   permits(flow: Flow, ours: ReadonlySet<Ipv4>): boolean | undefined {
     const { original, reply } = flow;
     const transport = flow.protocol === 6 ? "tcp" : "udp";
-    const targets = this.targets(original.destination, transport, original.destinationPort);
+    const { destination, destinationPort } = original;
+    // What a DNAT made before there was a FIP beside it is still its own.
+    const targets = [
+      ...this.#fipTargets(destination, destinationPort),
+      ...this.#dnatTargets(destination, transport, destinationPort),
+    ];
     const isAsSent = reply.source === original.destination && reply.sourcePort === original.destinationPort;
     if (targets.length === 0) {
       if (!isAsSent) return !ours.has(original.destination);
@@ -144,7 +168,7 @@ export class Oracle {
     // By a stranger's rule: whose it is depends on whether the rule was seen in a chain of the agent's.
     if (reply.destination === hosts.external) return undefined;
     if (this.eips.has(reply.source) || reply.source === hosts.external) return !ours.has(reply.destination);
-    const isHairpin = targets.length > 0 && original.source.startsWith("10.");
+    const isHairpin = targets.length > 0 && this.eips.has(destination) && original.source.startsWith("10.");
     const isOutward = original.source.startsWith("10.") && reply.source.startsWith("203.");
     const allowed = new Set([
       ...this.#fipEips(original.source),

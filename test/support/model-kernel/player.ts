@@ -1,8 +1,8 @@
 /** Plays a script on a model kernel with the real reconciler. */
 import { setImmediate } from "node:timers/promises";
-import { objectsOf } from "../../../lib/model/desired.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
-import { emptyState } from "../../../lib/model/state.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import { emptyState } from "../../../lib/state/state.ts";
 import { Disk, ModelAgent, ModelClock, Wire } from "./agent.ts";
 import { Strangers } from "./drift.ts";
 import { Judge } from "./judge.ts";

@@ -1,9 +1,9 @@
 /** What must hold once the world has come to rest, whatever happened before. */
 import type { Flow } from "../../../lib/conntrack/flow.ts";
-import { objectsOf } from "../../../lib/model/desired.ts";
 import { makeCidr } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import { routeProtocol } from "../../../lib/plan/network/routes.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
 import { backendsOf, clientsOf, type Oracle } from "./oracle.ts";
 import type { Player } from "./player.ts";
 import { hosts, interfaces, ours } from "./universe.ts";
@@ -89,7 +89,7 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     const isNamed = tables
       .all()
       .some(({ text }) => text.includes(`${address}/`) || text.endsWith(` ${address}`));
-    if (isNamed && !oracle.eips.has(address)) faults.push(`a rule names ${address}, which is not in force`);
+    if (isNamed && !oracle.ruled.has(address)) faults.push(`a rule names ${address}, which is not in force`);
   }
   if (barriers.has("natgw_gate") || tables.chains("filter").includes("NATGW_GATE"))
     faults.push("the gate is still there");

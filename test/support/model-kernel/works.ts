@@ -1,8 +1,12 @@
 /** Whether the objects of a desired set work: packets are sent, traced, and forgotten again. */
 import type { Flow } from "../../../lib/conntrack/flow.ts";
+import type { Dnat } from "../../../lib/kinds/dnat.ts";
+import type { Eip } from "../../../lib/kinds/eip.ts";
+import type { Fip } from "../../../lib/kinds/fip.ts";
+import type { Route } from "../../../lib/kinds/route.ts";
+import type { Snat } from "../../../lib/kinds/snat.ts";
 import { addressOf, contains, type Ipv4 } from "../../../lib/model/ipv4.ts";
 import { type InterfaceName, type ObjectId, objectId } from "../../../lib/model/names.ts";
-import type { Dnat, Eip, Fip, Route, Snat } from "../../../lib/model/schema.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { backendsOf, type Oracle } from "./oracle.ts";
 import type { Fate, Packet, Transport } from "./tracer.ts";

@@ -4,12 +4,13 @@ import { applyBatch } from "../../../lib/admission/batch.ts";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
 import { putObject } from "../../../lib/admission/put-object.ts";
+import type { Batch, FullSet } from "../../../lib/admission/requests.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { assertNever } from "../../../lib/assert-never.ts";
 import { runSync } from "../../../lib/chunked.ts";
+import type { SpecOf } from "../../../lib/kinds/registry.ts";
 import { collectionOf, collections, type Kind, type ObjectName } from "../../../lib/model/names.ts";
-import type { Batch, FullSet, SpecOf } from "../../../lib/model/schema.ts";
-import type { State } from "../../../lib/model/state.ts";
+import type { State } from "../../../lib/state/state.ts";
 import type { Named, Typed, Write } from "./script.ts";
 
 /** Throws where the write is refused. */

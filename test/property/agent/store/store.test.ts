@@ -4,7 +4,7 @@ import { readJournal } from "../../../../agent/store/recovery.ts";
 import { journalName } from "../../../../agent/store/set-aside.ts";
 import { stateCodec } from "../../../../agent/store/state-codec.ts";
 import { startStore } from "../../../../agent/store/store.ts";
-import { reduce, type State } from "../../../../lib/model/state.ts";
+import { reduce, type State } from "../../../../lib/state/state.ts";
 import { FakeDisk, type Fault } from "../../../support/fake-disk.ts";
 import { type List, listCodec } from "../../../support/list-codec.ts";
 import { transactionChanges } from "../../../support/state-arbitraries.ts";

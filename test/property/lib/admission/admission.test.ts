@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import t from "tap";
-import { canonicalSpec } from "../../../../lib/admission/canonical.ts";
 import { tombstoneMs } from "../../../../lib/admission/uids.ts";
-import { type Claimants, type Facts, findClashes } from "../../../../lib/compile/clashes.ts";
-import { type CompileContext, compile } from "../../../../lib/compile/compile.ts";
-import { objectsOf, type Stored } from "../../../../lib/model/desired.ts";
+import { type Claimants, findClashes } from "../../../../lib/compile/clashes.ts";
+import { compile } from "../../../../lib/compile/compile.ts";
+import type { CompileContext } from "../../../../lib/kinds/compilation.ts";
+import type { Dnat } from "../../../../lib/kinds/dnat.ts";
+import type { Facts } from "../../../../lib/kinds/facts.ts";
+import { recordOf, type Spec, type SpecOf } from "../../../../lib/kinds/registry.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { type Ipv4, makeCidr, prefixLengthOf, reservedOf } from "../../../../lib/model/ipv4.ts";
 import {
@@ -17,8 +19,9 @@ import {
   objectId,
 } from "../../../../lib/model/names.ts";
 import { bucketsOf } from "../../../../lib/model/program.ts";
-import type { Dnat, Spec, SpecOf } from "../../../../lib/model/schema.ts";
-import { reduce, type StateChange } from "../../../../lib/model/state.ts";
+import type { Stored } from "../../../../lib/model/stored.ts";
+import { objectsOf } from "../../../../lib/state/desired.ts";
+import { reduce, type StateChange } from "../../../../lib/state/state.ts";
 import { type Plain, World } from "../../../support/admission.ts";
 
 /* Few names and addresses, so that most writes meet. */
@@ -41,6 +44,7 @@ const specOf: { [K in Kind]: fc.Arbitrary<Plain> } = {
         "203.0.113.7/24",
       ),
       leaseSeconds: fc.constantFrom(10, 100),
+      bound: fc.boolean(),
     },
     { requiredKeys: ["name", "address"] },
   ),
@@ -217,7 +221,7 @@ function excludes(one: { kind: Kind; spec: Spec }, other: { kind: Kind; spec: Sp
   const [a, b] = [one.spec, other.spec];
   const isSameEip = "eip" in a && "eip" in b && a.eip === b.eip;
   if (pair === "eip,eip") return ipsOf(a)[0] === ipsOf(b)[0];
-  if (pair === "fip,fip" || pair === "dnat,fip") return isSameEip;
+  if (pair === "fip,fip") return isSameEip;
   if (pair === "dnat,dnat") return isSameEip && portOf(a as Dnat) === portOf(b as Dnat);
   if (pair === "snat,snat")
     return isSameEip && Reflect.get(a, "internalCIDR") === Reflect.get(b, "internalCIDR");
@@ -270,7 +274,7 @@ t.test("a batch is refused if and only if its result brings a clash, out of any 
       let creation = state.nextCreation;
       const puts = kinds.flatMap((kind) =>
         (upsert[`${kind}s`] ?? []).map((plain): StateChange & { type: "put" } => {
-          const spec = canonicalSpec(kind, plain as unknown as SpecOf[Kind]);
+          const spec = recordOf(kind).canonical(plain as unknown as SpecOf[Kind]);
           const stored = objectsOf(state.desired, kind).get(spec.name);
           return {
             type: "put",
@@ -327,7 +331,7 @@ t.test("whatever is written, the books are kept", (t) => {
           for (const { spec, revision } of stored) {
             assert.ok(revision <= desired.revision);
             assert.equal(
-              JSON.stringify(canonicalSpec<Kind>(kind, spec)),
+              JSON.stringify(recordOf<Kind>(kind).canonical(spec)),
               JSON.stringify(spec),
               "stored is canonical",
             );
@@ -432,11 +436,11 @@ t.test("a delayed PUT never resurrects a life that was ended within the day", (t
 t.test("canonical form: a round trip through JSON and itself changes nothing", (t) => {
   fc.assert(
     fc.property(kindAndSpec, ({ kind, spec }) => {
-      const once = canonicalSpec(kind, spec as unknown as SpecOf[Kind]);
+      const once = recordOf(kind).canonical(spec as unknown as SpecOf[Kind]);
       const text = JSON.stringify(once);
-      assert.equal(JSON.stringify(canonicalSpec(kind, JSON.parse(text))), text);
+      assert.equal(JSON.stringify(recordOf(kind).canonical(JSON.parse(text))), text);
       const backwards = Object.fromEntries(Object.entries(spec).reverse());
-      assert.equal(JSON.stringify(canonicalSpec(kind, backwards as unknown as SpecOf[Kind])), text);
+      assert.equal(JSON.stringify(recordOf(kind).canonical(backwards as unknown as SpecOf[Kind])), text);
       assert.ok(!Object.values(once).includes(undefined));
     }),
     { numRuns: 300 },
@@ -463,7 +467,7 @@ t.test("compile places every object once, and never two on one identity", (t) =>
         quarantined: new Map(quarantined.map((id) => [id, "no"])),
         missingInterfaces: new Set(),
       };
-      const { program, blocked, idle } = compile(world.state.desired, context);
+      const { program, blocked, idle, shadowed } = compile(world.state.desired, context);
       const members = program.pools.flatMap((pool) => pool.members);
       const programmed = [program.eips, program.fips, program.dnats, program.routes, members].flat();
       const placed = [...programmed.map((entry) => entry.id), ...blocked.keys(), ...idle.keys()];
@@ -483,8 +487,18 @@ t.test("compile places every object once, and never two on one identity", (t) =>
         new Set(program.fips.map((fip) => fip.internalIp)).size,
         program.fips.filter((f) => f.isOutward).length,
       );
-      const eips = new Set(program.eips.map((eip) => eip.address));
+      const held = new Set(program.eips.map((eip) => eip.address));
+      const unbound = (program.unboundEips ?? []).map((eip) => eip.address);
+      assert.ok(isUnique(unbound) && unbound.every((address) => !held.has(address)));
+      const eips = held.union(new Set(unbound));
       for (const { eip } of [...program.fips, ...program.dnats, ...members]) assert.ok(eips.has(eip));
+      const { dnats, fips } = world.state.desired;
+      const isIn = (id: ObjectId) => !blocked.has(id);
+      const inVain = [...dnats.values()].flatMap(({ spec: { name, eip } }) => {
+        const fip = [...fips.values()].find(({ spec }) => spec.eip === eip && isIn(`fips/${spec.name}`));
+        return fip !== undefined && isIn(`dnats/${name}`) ? [[`dnats/${name}`, `fips/${fip.spec.name}`]] : [];
+      });
+      assert.deepEqual([...shadowed], inVain);
       for (const pool of program.pools)
         assert.equal(new Set(bucketsOf(pool)).size, pool.members.length, "no idle member");
     }),

@@ -3,10 +3,10 @@ import fc from "fast-check";
 import t from "tap";
 import { AffectedSet, restrictTo } from "../../../../lib/compile/affected.ts";
 import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
-import type { Desired } from "../../../../lib/model/desired.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
+import type { Desired } from "../../../../lib/state/desired.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 interface Step {
   readonly kind: Kind;

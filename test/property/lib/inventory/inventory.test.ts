@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import t from "tap";
 import { type InventoryInput, inventory } from "../../../../lib/inventory/inventory.ts";
+import type { Spec } from "../../../../lib/kinds/registry.ts";
 import { type Ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
+import { emptyLedger } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
-import type { Spec } from "../../../../lib/model/schema.ts";
-import { emptyLedger, emptyState, reduce, type StateChange } from "../../../../lib/model/state.ts";
 import { routeProtocol } from "../../../../lib/plan/network/routes.ts";
+import { emptyState, reduce, type StateChange } from "../../../../lib/state/state.ts";
 
 const net1 = "net1" as InterfaceName;
 

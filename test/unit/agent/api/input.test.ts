@@ -8,9 +8,10 @@ import { countKeys, surveyJson } from "../../../../agent/api/json-body.ts";
 import { prefersText } from "../../../../agent/api/plan-text.ts";
 import { publicCodes } from "../../../../agent/api/problem.ts";
 import { parseLimit, parseWait } from "../../../../agent/api/query.ts";
+import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
+import { specSchemas } from "../../../../lib/kinds/registry.ts";
 import { errorCodes } from "../../../../lib/model/errors.ts";
 import { kinds } from "../../../../lib/model/names.ts";
-import { BatchSchema, FullSetSchema, specSchemas } from "../../../../lib/model/schema.ts";
 import { testApi } from "../../../support/api-fakes.ts";
 
 /** Values near the schemas: right ones, nearly right ones, and rubbish. */

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { connect as tlsConnect } from "node:tls";
 import t, { type Test } from "tap";
 import { isLoopbackHost, refuseUnsafe } from "../../../../agent/api/listen-address.ts";
-import type { StateChange } from "../../../../lib/model/state.ts";
+import type { StateChange } from "../../../../lib/state/state.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
 
 interface Answer {

@@ -1,4 +1,5 @@
 /** The status board: when Ready may be said, and when it must be taken back. */
+
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
 import type { PublishedPass } from "../../../../agent/reconciler/verdict-sink.ts";
@@ -6,8 +7,8 @@ import { StatusBoard } from "../../../../agent/status/board.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 import type { ObjectName } from "../../../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
 import type { Claim, Verdict } from "../../../../lib/model/status.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 const forever = new AbortController().signal;
 

@@ -3,7 +3,7 @@ import t from "tap";
 import { type DegradationSources, degradations } from "../../../../agent/status/degradations.ts";
 import { degradedReasons } from "../../../../lib/model/degradation.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
-import { emptyState } from "../../../../lib/model/state.ts";
+import { emptyState } from "../../../../lib/state/state.ts";
 
 t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", async (t) => {
   const text = readFileSync("docs/api.md", "utf8");

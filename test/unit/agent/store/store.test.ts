@@ -11,7 +11,7 @@ import { readJournal } from "../../../../agent/store/recovery.ts";
 import { journalName, temporaryName } from "../../../../agent/store/set-aside.ts";
 import { stateCodec } from "../../../../agent/store/state-codec.ts";
 import { type Store, startStore } from "../../../../agent/store/store.ts";
-import type { State, StateChange } from "../../../../lib/model/state.ts";
+import type { State, StateChange } from "../../../../lib/state/state.ts";
 import { FakeDisk } from "../../../support/fake-disk.ts";
 import { type List, listCodec } from "../../../support/list-codec.ts";
 

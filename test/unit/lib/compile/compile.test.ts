@@ -1,12 +1,10 @@
 import t from "tap";
-import { canonicalFullSet, contentText } from "../../../../lib/admission/canonical.ts";
-import { gatewayIssues, semanticIssues } from "../../../../lib/admission/semantics.ts";
 import { findClashes } from "../../../../lib/compile/clashes.ts";
-import { type CompileContext, compile } from "../../../../lib/compile/compile.ts";
+import { compile } from "../../../../lib/compile/compile.ts";
+import type { CompileContext } from "../../../../lib/kinds/compilation.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
-import type { InterfaceName, Kind, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
-import type { Gateway, SpecOf } from "../../../../lib/model/schema.ts";
-import { fullSet, type PlainSet, World } from "../../../support/admission.ts";
+import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
+import { type PlainSet, World } from "../../../support/admission.ts";
 
 const quiet: CompileContext = {
   vpcInterface: "eth0" as InterfaceName,
@@ -43,18 +41,14 @@ function desiredOf(...sets: Omit<PlainSet, "generation">[]) {
 }
 
 t.test("clashes: the elder stays, the younger is marked", (t) => {
-  const facts = { ownAddresses: new Set(["203.0.113.2", "10.0.0.2"] as Ipv4[]) };
+  const facts = { ...quiet, ownAddresses: new Set(["203.0.113.2", "10.0.0.2"] as Ipv4[]) };
   const cases: [string, Omit<PlainSet, "generation">[], Record<string, string>][] = [
     ["two FIPs on one EIP", [{ fips: [fip("a", "e"), fip("b", "e")] }], { "fips/b": "fips/a" }],
+    ["FIP and DNAT on one EIP, whichever is elder", [{ dnats: [dnat("a", "e")], fips: [fip("b", "e")] }], {}],
     [
-      "FIP and DNAT on one EIP, at once: the FIP is elder",
-      [{ dnats: [dnat("a", "e")], fips: [fip("b", "e")] }],
-      { "dnats/a": "fips/b" },
-    ],
-    [
-      "FIP and DNAT on one EIP, the DNAT first",
-      [{ dnats: [dnat("a", "e")] }, { dnats: [dnat("a", "e")], fips: [fip("b", "e")] }],
-      { "fips/b": "dnats/a" },
+      "the eldest of several FIPs on one EIP",
+      [{ fips: [fip("c", "e")] }, { fips: [fip("a", "e"), fip("b", "e"), fip("c", "e")] }],
+      { "fips/a": "fips/c", "fips/b": "fips/c" },
     ],
     [
       "one address twice, whatever the prefix",
@@ -62,12 +56,12 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
       { "eips/b": "eips/a" },
     ],
     [
-      "a FIP names the eldest of the DNATs in its way",
+      "a DNAT names the eldest of its identity",
       [
-        { dnats: [dnat("a", "e"), dnat("b", "e", 81)] },
-        { dnats: [dnat("a", "e"), dnat("b", "e", 81)], fips: [fip("c", "e")] },
+        { dnats: [dnat("c", "e")] },
+        { dnats: [dnat("a", "e"), dnat("b", "e", 81), dnat("c", "e")], fips: [fip("c", "e")] },
       ],
-      { "fips/c": "dnats/a" },
+      { "dnats/a": "dnats/c" },
     ],
     ["the gateway's own address", [{ eips: [eip("a", 2)] }], { "eips/a": "gateway" }],
     [
@@ -360,6 +354,75 @@ t.test("compile", (t) => {
     t.end();
   });
 
+  t.test("an unbound Eip is not held, and rules name it", (t) => {
+    const desired = desiredOf({
+      eips: [
+        eip("e1", 10, { bound: false, interface: "net2" }),
+        eip("e2", 11, { bound: true }),
+        eip("e3", 12),
+      ],
+      fips: [fip("f1", "e1")],
+      dnats: [dnat("d1", "e1"), dnat("d2", "e2")],
+      snats: [snat("s1", "e1")],
+    });
+    const { program, blocked } = compile(desired, quiet);
+    t.strictSame(
+      program.eips.map(({ id }) => id),
+      ["eips/e2", "eips/e3"],
+    );
+    t.strictSame(program.unboundEips, [
+      { id: "eips/e1", address: "203.0.113.10", prefixLength: 24, interface: "net2" },
+    ]);
+    t.strictSame([program.fips.length, program.dnats.length, program.pools.length], [1, 2, 1]);
+    t.strictSame(
+      [...blocked].map(([id, { isAccepted, reason }]) => [id, isAccepted, reason]),
+      [["eips/e1", true, "Unbound"]],
+    );
+    const address = "203.0.113.10" as Ipv4;
+    const asked = {
+      probing: new Set([address]),
+      addressConflicts: new Map([[address, "02:00:00:00:00:01"]]),
+    };
+    t.equal(compile(desired, { ...quiet, ...asked }).program.fips.length, 1, "whoever holds the address");
+    const lapsed = compile(desired, { ...quiet, expiredLeases: new Set(["e1"] as ObjectName[]) });
+    t.equal(lapsed.blocked.get("fips/f1")?.reason, "LeaseExpired");
+    t.strictSame([lapsed.program.fips, lapsed.program.unboundEips], [[], undefined]);
+    t.end();
+  });
+
+  t.test("a DNAT beside a FIP is programmed in vain", (t) => {
+    const desired = desiredOf(
+      { eips: [eip("e1", 10), eip("e2", 11)], dnats: [dnat("elder", "e1")] },
+      {
+        eips: [eip("e1", 10), eip("e2", 11)],
+        fips: [fip("f", "e1"), fip("g", "e2", "10.0.1.6")],
+        dnats: [
+          dnat("elder", "e1"),
+          dnat("younger", "e1", 81),
+          dnat("empty", "e1", 82, { backends: [] }),
+          dnat("alone", "e2"),
+        ],
+      },
+    );
+    const context = { ...quiet, quarantined: new Map<ObjectId, string>([["fips/g", "no"]]) };
+    const { program, blocked, idle, shadowed } = compile(desired, context);
+    t.strictSame(
+      [...shadowed],
+      [
+        ["dnats/elder", "fips/f"],
+        ["dnats/younger", "fips/f"],
+        ["dnats/empty", "fips/f"],
+      ],
+    );
+    t.strictSame(
+      program.dnats.map(({ id }) => id),
+      ["dnats/elder", "dnats/younger", "dnats/alone"],
+      "a FIP that is not programmed takes nothing",
+    );
+    t.strictSame([[...blocked.keys()], [...idle.keys()]], [["fips/g"], ["dnats/empty"]]);
+    t.end();
+  });
+
   t.test("the eldest FIP that is programmed leads outwards", (t) => {
     const desired = desiredOf({
       eips: [eip("e1", 10), eip("e2", 11)],
@@ -371,71 +434,5 @@ t.test("compile", (t) => {
     ]);
     t.end();
   });
-  t.end();
-});
-
-t.test("semantics: what no gateway could program", (t) => {
-  const cases: [Kind, Record<string, unknown>, string[]][] = [
-    ["eip", eip("e", 10), []],
-    ["eip", eip("e", 255), []],
-    ["eip", { name: "e", address: "127.0.0.1/8" }, ["/address"]],
-    ["eip", { name: "e", address: "239.1.1.1/24" }, ["/address"]],
-    ["eip", { name: "e", address: "203.0.113.1/0" }, ["/address"]],
-    ["fip", fip("f", "e"), []],
-    ["fip", fip("f", "e", "127.9.9.9"), ["/internalIp"]],
-    ["fip", fip("f", "e", "0.0.0.0"), ["/internalIp"]],
-    ["fip", fip("f", "e", "255.255.255.255"), ["/internalIp"]],
-    ["fip", fip("f", "e", "224.0.0.5"), ["/internalIp"]],
-    ["fip", fip("f", "e", "240.0.0.1"), ["/internalIp"]],
-    ["snat", snat("s", "e", "0.0.0.0/0"), []],
-    ["snat", snat("s", "e", "225.0.0.0/1"), []],
-    ["snat", snat("s", "e", "127.0.0.0/7"), []],
-    ["snat", snat("s", "e", "127.0.0.0/8"), ["/internalCIDR"]],
-    ["snat", snat("s", "e", "0.1.0.0/16"), ["/internalCIDR"]],
-    ["snat", snat("s", "e", "224.0.0.0/3"), ["/internalCIDR"]],
-    ["dnat", dnat("d", "e"), []],
-    ["dnat", dnat("d", "e", 80, { backends: [] }), []],
-    ["dnat", dnat("d", "e", 80, { internalIp: undefined, internalPort: undefined }), ["/internalIp"]],
-    ["dnat", dnat("d", "e", 80, { internalPort: undefined }), ["/internalPort"]],
-    ["dnat", dnat("d", "e", 80, { internalIp: undefined }), ["/internalIp"]],
-    ["dnat", dnat("d", "e", 80, { internalIp: "127.0.0.1" }), ["/internalIp"]],
-    ["dnat", { ...dnat("d", "e"), backends: [] }, ["/backends"]],
-    [
-      "dnat",
-      dnat("d", "e", 80, {
-        backends: [
-          { ip: "10.0.0.1", port: 1 },
-          { ip: "10.0.0.1", port: 2 },
-          { ip: "10.0.0.1", port: 1 },
-          { ip: "127.0.0.1", port: 1 },
-        ],
-      }),
-      ["/backends/2", "/backends/3/ip"],
-    ],
-    ["route", route("r", "0.0.0.0/0"), []],
-    ["route", route("r", "127.0.0.0/16", { via: "224.0.0.1" }), ["/destination", "/via"]],
-  ];
-  for (const [kind, spec, expected] of cases) {
-    const pointers = semanticIssues(kind, spec as unknown as SpecOf[Kind]).map((issue) => issue.pointer);
-    t.strictSame(pointers, expected, JSON.stringify(spec));
-  }
-  t.strictSame(gatewayIssues({ defaultGateway: "0.0.0.0" } as Gateway).length, 1);
-  t.strictSame(gatewayIssues({}), []);
-  t.end();
-});
-
-t.test("the content of a set does not depend on order, keys or host bits, and does on all else", (t) => {
-  const text = (set: Omit<PlainSet, "generation">) =>
-    contentText(canonicalFullSet(fullSet({ generation: 1, ...set })));
-  const base = text({ eips: [eip("a", 1), eip("b", 2)], routes: [route("r", "10.0.0.0/16")] });
-  const same = {
-    routes: [{ via: "10.0.1.1", destination: "10.0.5.5/16", name: "r" }],
-    eips: [eip("b", 2), eip("a", 1)],
-    gateway: {},
-  };
-  t.equal(text(same), base);
-  t.not(text({ ...same, gateway: { defaultGateway: "203.0.113.1" } }), base);
-  t.not(text({ ...same, eips: [eip("b", 2), eip("a", 1, { uid: "u" })] }), base);
-  t.not(text({ ...same, eips: [eip("b", 2), eip("a", 3)] }), base);
   t.end();
 });

@@ -52,6 +52,32 @@ const cases: readonly Case[] = [
     ],
   },
   {
+    name: "an EIP that is not held: what objects on it translate stays, hairpin goes",
+    program: { ...dnat, unbound: [eip] },
+    stay: [
+      `tcp ${peer}:4000 ${eip}:8080 | ${pod}:80 ${peer}:4000`,
+      `tcp ${pod2}:4000 ${eip}:8080 | ${pod}:80 ${pod2}:4000`,
+    ],
+    go: [
+      `tcp ${peer}:4001 ${eip}:81 | ${pod}:80 ${peer}:4001`,
+      `tcp ${pod2}:4001 ${eip}:8080 | ${pod}:80 ${eip}:4001`,
+      `udp ${pod}:4002 ${peer}:53 | ${peer}:53 ${eip}:4002`,
+    ],
+  },
+  {
+    name: "a DNAT beside a FIP: what it made before stays, and nothing else does",
+    program: { ...fip, dnats: [[`${eip}:80/tcp`, `${pod2}:8080`]] },
+    stay: [
+      `tcp ${peer}:4000 ${eip}:80 | ${pod2}:8080 ${peer}:4000`,
+      `tcp ${peer}:4001 ${eip}:80 | ${pod}:80 ${peer}:4001`,
+    ],
+    go: [
+      `tcp ${peer}:4002 ${eip}:80`,
+      `tcp ${peer}:4003 ${eip}:81 | ${pod2}:8080 ${peer}:4003`,
+      `udp ${peer}:4004 ${eip}:80 | ${pod2}:8080 ${peer}:4004`,
+    ],
+  },
+  {
     name: "a FIP that leads elsewhere now: flows of the old pod go, both ways",
     program: { fips: [[eip, pod2]] },
     go: [

@@ -1,6 +1,7 @@
 import t from "tap";
 import { Value } from "typebox/value";
-import { emptyDesired, objectsOf } from "../../../../lib/model/desired.ts";
+import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
+import { specSchemas } from "../../../../lib/kinds/registry.ts";
 import { errorCodes, GatewayError } from "../../../../lib/model/errors.ts";
 import { parseCidr, parseInterfaceAddress, parseIpv4 } from "../../../../lib/model/ipv4.ts";
 import {
@@ -14,7 +15,7 @@ import {
   parseObjectName,
   parseUid,
 } from "../../../../lib/model/names.ts";
-import { BatchSchema, FullSetSchema, specSchemas } from "../../../../lib/model/schema.ts";
+import { emptyDesired, objectsOf } from "../../../../lib/state/desired.ts";
 
 t.test("IPv4 text", (t) => {
   for (const text of ["0.0.0.0", "255.255.255.255", "10.0.1.5"]) t.equal(parseIpv4(text), text);

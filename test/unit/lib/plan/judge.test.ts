@@ -1,12 +1,13 @@
 /** The judge: what it takes to be Ready. */
+
 import t from "tap";
 import { compile } from "../../../../lib/compile/compile.ts";
 import type { InterfaceName, Kind, ObjectId } from "../../../../lib/model/names.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
 import type { Reason } from "../../../../lib/model/status.ts";
 import { translatingKinds } from "../../../../lib/plan/gate/planner.ts";
 import { judge } from "../../../../lib/plan/judge.ts";
 import { noObstacles, type Obstacle, type Obstacles, obstaclesOf } from "../../../../lib/plan/subsystem.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 t.test("the judge", async (t) => {
   const context = {
@@ -19,12 +20,14 @@ t.test("the judge", async (t) => {
     missingInterfaces: new Set<never>(),
   };
   let state: State = emptyState;
+  const backend = { ip: "10.0.1.6", port: 80 };
   const specs: [Kind, Record<string, unknown>][] = [
     ["eip", { name: "a", address: "203.0.113.10/24" }],
     ["fip", { name: "f", eip: "a", internalIp: "10.0.1.5" }],
     ["snat", { name: "s", eip: "a", internalCIDR: "10.0.1.7/32" }],
     ["snat", { name: "s2", eip: "a", internalCIDR: "10.0.1.0/24" }],
     ["dnat", { name: "absent", eip: "nobody", protocol: "tcp", externalPort: 80, backends: [] }],
+    ["dnat", { name: "vain", eip: "a", protocol: "tcp", externalPort: 80, backends: [backend] }],
     ["route", { name: "r", destination: "10.0.0.0/16", via: "10.0.1.1" }],
   ];
   for (const [kind, spec] of specs) {
@@ -45,7 +48,7 @@ t.test("the judge", async (t) => {
     return [...verdicts].filter(([, { ready }]) => ready.holds).map(([id]) => id);
   };
   const all = ["eips/a", "fips/f", "snats/s", "snats/s2", "routes/r"];
-  t.strictSame(readyUnder(), all, "all but what refers to nothing");
+  t.strictSame(readyUnder(), all, "all but what refers to nothing, and what a FIP shadows");
   t.strictSame(
     readyUnder(noObstacles, missing([["fips/f", "no rule"]])),
     all.filter((id) => id !== "fips/f"),
@@ -91,4 +94,36 @@ t.test("the judge", async (t) => {
     programmed: { holds: false, reason: "Pending", message: "no address" },
     ready: { reason: "Pending" },
   });
+
+  const vain = (...verification: readonly Obstacles[]) =>
+    judge(state.desired, compiled, verification).get("dnats/vain");
+  t.match(vain(), {
+    accepted: { holds: true },
+    programmed: { holds: true },
+    ready: { holds: false, reason: "Shadowed", message: /^fips\/f / },
+    isSettled: true,
+  });
+  t.match(vain(missing([["dnats/vain", "no rule"]])), {
+    programmed: { holds: false, reason: "Pending" },
+    ready: { reason: "Pending" },
+    isSettled: false,
+  });
+
+  const eip = { spec: { name: "a", address: "203.0.113.10/24", bound: false }, revision: 2, creation: 1 };
+  const unbound = reduce(state, [
+    { type: "put", kind: "eip", object: eip } as unknown as StateChange,
+  ]).desired;
+  const verdicts = judge(unbound, compile(unbound, context), []);
+  t.match(verdicts.get("eips/a" as ObjectId), {
+    accepted: { holds: true },
+    programmed: { holds: false, reason: "Unbound" },
+    ready: { holds: false, reason: "Unbound" },
+    isSettled: true,
+  });
+  for (const id of ["fips/f", "snats/s", "snats/s2"] as const)
+    t.match(
+      verdicts.get(id),
+      { programmed: { holds: true }, ready: { holds: false, reason: "EipNotReady" }, isSettled: true },
+      `${id} has its rules, and waits for its Eip`,
+    );
 });

@@ -1,4 +1,5 @@
 /** The whole pipeline, and that what it remembers changes nothing. */
+
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
@@ -6,11 +7,11 @@ import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
 import { parseIpv4 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
-import { emptyState, reduce, type StateChange } from "../../../../lib/model/state.ts";
 import { memoizedPlan } from "../../../../lib/plan/memoized-plan.ts";
 import { plan } from "../../../../lib/plan/plan.ts";
 import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
 import { type SubsystemPlanner, subsystemPlan } from "../../../../lib/plan/subsystem.ts";
+import { emptyState, reduce, type StateChange } from "../../../../lib/state/state.ts";
 
 const ip = (text: string) => {
   const address = parseIpv4(text);

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import t from "tap";
 import { fromU32, type Ipv4, makeCidr } from "../../../../../lib/model/ipv4.ts";
+import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type {
   ObservedAddress,
@@ -10,7 +11,6 @@ import type {
   SysctlKey,
 } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
-import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/state.ts";
 import {
   type AddressInput,
   type AddressPlan,

@@ -2,15 +2,10 @@ import t from "tap";
 import { writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
 import type { StateAccess } from "../../../../../agent/store/state-access.ts";
 import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { LedgerAddress } from "../../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
-import {
-  emptyState,
-  type LedgerAddress,
-  reduce,
-  type State,
-  type StateChange,
-} from "../../../../../lib/model/state.ts";
 import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../../lib/state/state.ts";
 
 const ip = (text: string) => text as Ipv4;
 

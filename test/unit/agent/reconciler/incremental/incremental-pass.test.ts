@@ -9,7 +9,7 @@ import { UnsweptObjects } from "../../../../../agent/reconciler/subsystems/unswe
 import { type Flow, viewOf } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { ObjectName } from "../../../../../lib/model/names.ts";
-import { emptyState, reduce, type StateChange } from "../../../../../lib/model/state.ts";
+import { emptyState, reduce, type StateChange } from "../../../../../lib/state/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;

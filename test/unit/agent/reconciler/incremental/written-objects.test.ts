@@ -1,7 +1,7 @@
 import t from "tap";
 import { WrittenObjects } from "../../../../../agent/reconciler/incremental/written-objects.ts";
 import type { ObjectName } from "../../../../../lib/model/names.ts";
-import type { StateChange } from "../../../../../lib/model/state.ts";
+import type { StateChange } from "../../../../../lib/state/state.ts";
 
 const remove = (name: string): StateChange => ({ type: "delete", kind: "fip", name: name as ObjectName });
 const put = (name: string) =>

@@ -1,12 +1,13 @@
 /** Steps in their order, each subsystem by itself, and what counts as written. */
+
 import t from "tap";
 import { type ApplyOptions, applySteps } from "../../../../../agent/reconciler/pass/apply-steps.ts";
 import type { StepFailure, Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
 import type { Change, SubsystemName } from "../../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
-import { emptyState } from "../../../../../lib/model/state.ts";
 import type { Plan, PlannedStep } from "../../../../../lib/plan/plan.ts";
 import { type Phase, subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+import { emptyState } from "../../../../../lib/state/state.ts";
 
 const forever = new AbortController().signal;
 const options: ApplyOptions = {

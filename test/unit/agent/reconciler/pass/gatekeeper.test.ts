@@ -1,12 +1,13 @@
 /** When the gate is closed, and what has to be verified before it opens. */
+
 import t from "tap";
 import { Gatekeeper } from "../../../../../agent/reconciler/pass/gatekeeper.ts";
 import type { SubsystemName } from "../../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../../lib/model/state.ts";
 import type { Plan } from "../../../../../lib/plan/plan.ts";
 import type { KernelFacts, Snapshot } from "../../../../../lib/plan/plan-input.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+import { emptyState, reduce, type State, type StateChange } from "../../../../../lib/state/state.ts";
 
 function snapshotOf(facts: Partial<KernelFacts>, ...unread: readonly SubsystemName[]): Snapshot {
   return {

@@ -6,9 +6,9 @@ import type { Flow } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
-import { emptyState } from "../../../../../lib/model/state.ts";
 import type { FlowSweepStep } from "../../../../../lib/plan/flows.ts";
 import type { Step } from "../../../../../lib/plan/subsystem.ts";
+import { emptyState } from "../../../../../lib/state/state.ts";
 import { flow as labFlow } from "../../../../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;

@@ -1,14 +1,15 @@
 /** Rules over a dataplane of values: races, refusals, and who is at fault. */
+
 import t from "tap";
 import type { Dataplane, WriteOutcome } from "../../../../../agent/kernel/drivers.ts";
 import type { ApplyContext } from "../../../../../agent/reconciler/subsystem.ts";
 import { rulesSubsystems } from "../../../../../agent/reconciler/subsystems/rules.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { ObjectId } from "../../../../../lib/model/names.ts";
-import { emptyState } from "../../../../../lib/model/state.ts";
 import type { Plan } from "../../../../../lib/plan/plan.ts";
 import type { RulesPlanner } from "../../../../../lib/plan/rules-planner.ts";
 import type { Step } from "../../../../../lib/plan/subsystem.ts";
+import { emptyState } from "../../../../../lib/state/state.ts";
 
 const forever = new AbortController().signal;
 type Ids = readonly ObjectId[];

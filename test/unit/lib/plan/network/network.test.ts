@@ -1,10 +1,10 @@
 /** The network planners, case by case, each plan as the text that people read. */
 import t from "tap";
 import { type Ipv4, parseCidr, parseIpv4 } from "../../../../../lib/model/ipv4.ts";
+import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
-import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/state.ts";
 import {
   describeAddressStep,
   planAddresses,

@@ -2,11 +2,15 @@
  * Everything that must survive a restart, and the changes that make one state from another. The store journals
  * changes and knows nothing else of what they mean.
  */
+
 import { assertNever } from "../assert-never.ts";
-import { type Desired, emptyDesired, objectsOf, type Stored } from "./desired.ts";
-import type { Ipv4 } from "./ipv4.ts";
-import { collectionOf, type InterfaceName, type Kind, type ObjectName } from "./names.ts";
-import type { Gateway, Spec } from "./schema.ts";
+import { recordOf, type Spec } from "../kinds/registry.ts";
+import type { Ipv4 } from "../model/ipv4.ts";
+import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../model/ledger.ts";
+import { collectionOf, type Kind, type ObjectName } from "../model/names.ts";
+import type { Gateway } from "../model/schema.ts";
+import type { Stored } from "../model/stored.ts";
+import { type Desired, emptyDesired, objectsOf } from "./desired.ts";
 
 export interface State {
   readonly desired: Desired;
@@ -31,28 +35,6 @@ export interface Instant {
   /** Milliseconds since 1970. */
   readonly wallMs: number;
 }
-
-/** What the agent put into this namespace, written down before it did. Of another epoch it says nothing. */
-export interface Ledger {
-  /** The namespace's life that the ledger speaks of; empty before the first. */
-  readonly epoch: string;
-  /** Addresses programmed or adopted, by {@link ledgerKey}. */
-  readonly addresses: ReadonlyMap<string, LedgerAddress>;
-  /** EIPs taken out whose flows may still live: written before the rules go, forgotten once the flows went. */
-  readonly retired: ReadonlySet<Ipv4>;
-}
-
-export interface LedgerAddress {
-  readonly interface: InterfaceName;
-  readonly address: Ipv4;
-  readonly prefixLength: number;
-}
-
-export function ledgerKey(entry: LedgerAddress): string {
-  return `${entry.interface} ${entry.address}/${entry.prefixLength}`;
-}
-
-export const emptyLedger: Ledger = { epoch: "", addresses: new Map(), retired: new Set() };
 
 export const emptyState: State = {
   desired: emptyDesired,
@@ -111,12 +93,11 @@ class Draft {
       case "put":
         this.#objects(change.kind).set(change.object.spec.name, change.object);
         state.nextCreation = Math.max(state.nextCreation, change.object.creation + 1);
-        if (change.kind === "eip" && !("leaseSeconds" in change.object.spec))
-          this.#endLease(change.object.spec.name);
+        if (!isLeased(change.kind, change.object.spec)) this.#endLease(change.kind, change.object.spec.name);
         return;
       case "delete":
         this.#objects(change.kind).delete(change.name);
-        if (change.kind === "eip") this.#endLease(change.name);
+        this.#endLease(change.kind, change.name);
         return;
       case "revision":
         desired.revision = change.revision;
@@ -171,8 +152,8 @@ class Draft {
     }
   }
 
-  #endLease(name: ObjectName): void {
-    if (!this.state.leases.has(name)) return;
+  #endLease(kind: Kind, name: ObjectName): void {
+    if (kind !== "eip" || !this.state.leases.has(name)) return;
     const leases = this.#map(this.state.leases);
     leases.delete(name);
     this.state.leases = leases;
@@ -197,4 +178,8 @@ class Draft {
     this.#owned.add(copy);
     return copy;
   }
+}
+
+function isLeased(kind: Kind, spec: Spec): boolean {
+  return recordOf(kind).leaseSeconds?.(spec) !== undefined;
 }

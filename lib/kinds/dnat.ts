@@ -1,0 +1,146 @@
+/** Destination NAT: a port of an EIP goes to a port of one internal IP, or of several in equal shares. */
+import { type Static, Type } from "typebox";
+import type { InputIssue } from "../model/errors.ts";
+import type { Ipv4 } from "../model/ipv4.ts";
+import { type ObjectId, objectId } from "../model/names.ts";
+import type { ProgramDnat } from "../model/program.ts";
+import {
+  type Backend,
+  BackendSchema,
+  Ipv4Schema,
+  ObjectNameSchema,
+  PortSchema,
+  ProtocolSchema,
+} from "../model/schema.ts";
+import { hostIssues } from "./address-fields.ts";
+import { ownAddressClash } from "./clash.ts";
+import type { Compilation } from "./compilation.ts";
+import { eipText, programmableUsers } from "./eip-users.ts";
+import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+
+/** Backends of one DNAT. */
+const maxBackends = 256;
+/** Backends that its text spells out. */
+const maxSpelledOut = 3;
+
+const DnatSchema = specSchema({
+  eip: ObjectNameSchema,
+  protocol: ProtocolSchema,
+  externalPort: PortSchema,
+  internalIp: Type.Optional(Ipv4Schema),
+  internalPort: Type.Optional(PortSchema),
+  backends: Type.Optional(Type.Array(BackendSchema, { maxItems: maxBackends })),
+});
+export type Dnat = Readonly<Static<typeof DnatSchema>>;
+
+export const dnatKind = {
+  kind: "dnat",
+  title: "Dnat",
+  schema: DnatSchema,
+  canonical: (spec) => ({
+    ...namesOf(spec),
+    eip: spec.eip,
+    protocol: spec.protocol,
+    externalPort: spec.externalPort,
+    ...(spec.internalIp === undefined ? {} : { internalIp: spec.internalIp }),
+    ...(spec.internalPort === undefined ? {} : { internalPort: spec.internalPort }),
+    ...(spec.backends === undefined ? {} : { backends: spec.backends.map(({ ip, port }) => ({ ip, port })) }),
+  }),
+  issues,
+  eipOf: (spec) => spec.eip,
+  tie: () => undefined,
+  parseAll: parseOnce(parse),
+  identity,
+  holding: (spec) => `${spec.protocol} port ${spec.externalPort} of eip ${spec.eip} is forwarded by`,
+  obstacle({ spec }, { ownAddresses }) {
+    const own = internalIpsOf(spec).find((ip) => ownAddresses.has(ip));
+    return own === undefined ? undefined : ownAddressClash(own);
+  },
+  isTranslating: true,
+  compile(objects, compilation) {
+    const dnats: ProgramDnat[] = [];
+    const eips = new Map<ObjectId, Ipv4>();
+    for (const { user, eip } of programmableUsers(objects, compilation)) {
+      const { id, spec } = user;
+      const { protocol, externalPort } = spec;
+      eips.set(id, eip.address);
+      const [first, ...others] = backendsOf(spec);
+      if (first === undefined)
+        compilation.idle.set(id, { reason: "NoBackends", message: "no backends, no rule" });
+      else dnats.push({ id, eip: eip.address, protocol, externalPort, backends: [first, ...others] });
+    }
+    markShadowed(eips, compilation);
+    return { dnats };
+  },
+  verbalize(spec, addressOf) {
+    const { eip, protocol, externalPort } = spec;
+    return `DNAT ${eipText(eip, addressOf)} ${protocol}/${externalPort} → ${targetText(backendsOf(spec))}`;
+  },
+} as const satisfies KindRecord<"dnat", Dnat, Parsed<Dnat>>;
+
+function parse(spec: Dnat): Parsed<Dnat> {
+  return { id: objectId("dnat", spec.name), spec, identity: identity(spec) };
+}
+
+function identity({ eip, protocol, externalPort }: Dnat): string {
+  return `${eip} ${protocol} ${externalPort}`;
+}
+
+/** A FIP takes every packet of its EIP, so that none comes to a DNAT beside it. */
+function markShadowed(dnats: ReadonlyMap<ObjectId, Ipv4>, { program, shadowed }: Compilation): void {
+  const eips = new Set(dnats.values());
+  if (eips.size === 0) return;
+  const fips = new Map<Ipv4, ObjectId>();
+  for (const { id, eip } of program.fips) if (eips.has(eip)) fips.set(eip, id);
+  if (fips.size === 0) return;
+  for (const [id, eip] of dnats) {
+    const fip = fips.get(eip);
+    if (fip !== undefined) shadowed.set(id, fip);
+  }
+}
+
+function issues({ internalIp, internalPort, backends }: Dnat): readonly InputIssue[] {
+  const issues: InputIssue[] = [];
+  if (internalIp !== undefined) issues.push(...hostIssues(internalIp, "/internalIp"));
+  if (backends === undefined) {
+    if (internalIp === undefined)
+      issues.push({
+        pointer: "/internalIp",
+        message: "internalIp and internalPort, or backends, are needed",
+      });
+    else if (internalPort === undefined)
+      issues.push({ pointer: "/internalPort", message: "internalIp needs an internalPort" });
+    return issues;
+  }
+  if (internalIp !== undefined || internalPort !== undefined)
+    issues.push({
+      pointer: "/backends",
+      message: "either backends, or internalIp and internalPort: not both",
+    });
+  const seen = new Set<string>();
+  for (const [index, { ip, port }] of backends.entries()) {
+    issues.push(...hostIssues(ip, `/backends/${index}/ip`));
+    if (seen.has(`${ip}:${port}`))
+      issues.push({ pointer: `/backends/${index}`, message: `${ip}:${port} is given twice` });
+    seen.add(`${ip}:${port}`);
+  }
+  return issues;
+}
+
+function internalIpsOf(spec: Dnat): readonly Ipv4[] {
+  if (spec.backends !== undefined) return spec.backends.map((backend) => backend.ip);
+  return spec.internalIp === undefined ? [] : [spec.internalIp];
+}
+
+function backendsOf(spec: Dnat): readonly Backend[] {
+  if (spec.backends !== undefined) return spec.backends;
+  if (spec.internalIp === undefined || spec.internalPort === undefined) return [];
+  return [{ ip: spec.internalIp, port: spec.internalPort }];
+}
+
+function targetText(backends: readonly Backend[]): string {
+  if (backends.length === 0) return "no backends";
+  const spelledOut = backends.slice(0, maxSpelledOut).map(({ ip, port }) => `${ip}:${port}`);
+  const left = backends.length - spelledOut.length;
+  return spelledOut.join(", ") + (left === 0 ? "" : ` and ${left} more`);
+}

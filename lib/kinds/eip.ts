@@ -1,0 +1,125 @@
+/** An elastic IP: an address on the external interface, which the other kinds refer to by the Eip's name. */
+import { type Static, Type } from "typebox";
+import { addressOf, type Ipv4, networkOf, prefixLengthOf, reservedRoleOf } from "../model/ipv4.ts";
+import { type InterfaceName, type ObjectName, objectId } from "../model/names.ts";
+import type { ProgramEip } from "../model/program.ts";
+import { InterfaceAddressSchema, InterfaceNameSchema } from "../model/schema.ts";
+import { hostIssues } from "./address-fields.ts";
+import { acceptedBlock, clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
+import { type Clash, type ClashContext, ownAddressClash } from "./clash.ts";
+import type { Block, Compilation } from "./compilation.ts";
+import type { Facts } from "./facts.ts";
+import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+
+const EipSchema = specSchema({
+  address: InterfaceAddressSchema,
+  interface: Type.Optional(InterfaceNameSchema),
+  leaseSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
+  bound: Type.Optional(
+    Type.Boolean({ description: "False: rules on the EIP are programmed, the address is not held" }),
+  ),
+});
+export type Eip = Readonly<Static<typeof EipSchema>>;
+
+interface ParsedEip extends Parsed<Eip> {
+  readonly address: Ipv4;
+  readonly prefixLength: number;
+  /** What the address is in its own subnet where no host may hold it. */
+  readonly reserved: "network" | "broadcast" | undefined;
+}
+
+export const eipKind = {
+  kind: "eip",
+  title: "Eip",
+  schema: EipSchema,
+  canonical: (spec) => ({
+    ...namesOf(spec),
+    address: spec.address,
+    ...(spec.interface === undefined ? {} : { interface: spec.interface }),
+    ...(spec.leaseSeconds === undefined ? {} : { leaseSeconds: spec.leaseSeconds }),
+    ...(spec.bound === undefined ? {} : { bound: spec.bound }),
+  }),
+  issues: ({ address }) => [
+    ...hostIssues(addressOf(address), "/address"),
+    ...(prefixLengthOf(address) === 0
+      ? [{ pointer: "/address", message: "a prefix length of 0 would make the whole Internet one subnet" }]
+      : []),
+  ],
+  leaseSeconds: (spec) => spec.leaseSeconds,
+  tie: ({ address }) => addressOf(address),
+  parseAll: parseOnce(parse),
+  identity: ({ address }) => addressOf(address),
+  holding: ({ address }) => `${addressOf(address)} is the address of`,
+  obstacle,
+  isTranslating: false,
+  compile(objects, compilation) {
+    const eips: ProgramEip[] = [];
+    const unboundEips: ProgramEip[] = [];
+    for (const object of objects) {
+      const { id, spec, address, prefixLength } = object;
+      const isBound = spec.bound !== false;
+      const block = outageBlock(object, compilation) ?? (isBound ? claimBlock(object, compilation) : unbound);
+      if (block !== undefined) compilation.blocked.set(id, block);
+      if (block !== undefined && block !== unbound) continue;
+      const eip = { id, address, prefixLength, interface: interfaceOf(spec, compilation.context) };
+      compilation.eips.set(spec.name, eip);
+      (isBound ? eips : unboundEips).push(eip);
+    }
+    return { eips, ...(unboundEips.length > 0 && { unboundEips }) };
+  },
+  verbalize: (spec) => `EIP ${spec.address}${spec.interface === undefined ? "" : ` on ${spec.interface}`}`,
+} as const satisfies KindRecord<"eip", Eip, ParsedEip>;
+
+function parse(spec: Eip): ParsedEip {
+  const address = addressOf(spec.address);
+  return {
+    id: objectId("eip", spec.name),
+    spec,
+    identity: address,
+    address,
+    prefixLength: prefixLengthOf(spec.address),
+    reserved: reservedRoleOf(spec.address),
+  };
+}
+
+function obstacle({ spec, address, reserved }: ParsedEip, context: ClashContext): Clash | undefined {
+  if (context.ownAddresses.has(address)) return ownAddressClash(address);
+  if (address === context.nextHop)
+    return { with: "gateway", message: `${address} is the default gateway's address` };
+  if (reserved !== undefined)
+    return { with: "subnet", message: `${address} is the ${reserved} address of ${networkOf(spec.address)}` };
+  return undefined;
+}
+
+const unbound = acceptedBlock("Unbound", "bound is false: rules may name the EIP, the address is not held");
+
+/** What keeps an Eip out, and with it all that refers to it, whether or not its address is to be held. */
+function outageBlock({ id, spec }: ParsedEip, compilation: Compilation): Block | undefined {
+  const { context } = compilation;
+  return (
+    clashBlock(id, compilation) ??
+    (context.expiredLeases.has(spec.name) ? expired(spec.name) : undefined) ??
+    interfaceBlock(interfaceOf(spec, context), context)
+  );
+}
+
+/** What keeps an address from being held. */
+function claimBlock({ id, address }: ParsedEip, compilation: Compilation): Block | undefined {
+  const { context } = compilation;
+  const mac = context.addressConflicts.get(address);
+  return (
+    (mac === undefined ? undefined : acceptedBlock("AddressConflict", `${mac} answers for ${address}`)) ??
+    (context.probing?.has(address)
+      ? acceptedBlock("Pending", `asking whether anyone holds ${address}`)
+      : undefined) ??
+    quarantineBlock(id, compilation)
+  );
+}
+
+function interfaceOf(spec: Eip, { externalInterface }: Facts): InterfaceName {
+  return spec.interface ?? externalInterface;
+}
+
+function expired(eip: ObjectName): Block {
+  return acceptedBlock("LeaseExpired", `the lease of eip ${eip} was not renewed in time`);
+}

@@ -1,0 +1,45 @@
+/** A floating IP: 1:1 NAT between an EIP and an internal IP. */
+import type { Static } from "typebox";
+import type { Ipv4 } from "../model/ipv4.ts";
+import { objectId } from "../model/names.ts";
+import type { ProgramFip } from "../model/program.ts";
+import { Ipv4Schema, ObjectNameSchema } from "../model/schema.ts";
+import { hostIssues } from "./address-fields.ts";
+import { ownAddressClash } from "./clash.ts";
+import { eipText, programmableUsers } from "./eip-users.ts";
+import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+
+const FipSchema = specSchema({ eip: ObjectNameSchema, internalIp: Ipv4Schema });
+export type Fip = Readonly<Static<typeof FipSchema>>;
+
+export const fipKind = {
+  kind: "fip",
+  title: "Fip",
+  schema: FipSchema,
+  canonical: (spec) => ({ ...namesOf(spec), eip: spec.eip, internalIp: spec.internalIp }),
+  issues: ({ internalIp }) => hostIssues(internalIp, "/internalIp"),
+  eipOf: (spec) => spec.eip,
+  // Of the FIPs of one internal IP the eldest alone is used outwards.
+  tie: (spec) => spec.internalIp,
+  parseAll: parseOnce(parse),
+  identity: (spec) => spec.eip,
+  holding: (spec) => `eip ${spec.eip} carries`,
+  obstacle: ({ spec }, { ownAddresses }) =>
+    ownAddresses.has(spec.internalIp) ? ownAddressClash(spec.internalIp) : undefined,
+  isTranslating: true,
+  compile(objects, compilation) {
+    const fips: ProgramFip[] = [];
+    const outward = new Set<Ipv4>();
+    for (const { user, eip } of programmableUsers(objects, compilation)) {
+      const { internalIp } = user.spec;
+      fips.push({ id: user.id, eip: eip.address, internalIp, isOutward: !outward.has(internalIp) });
+      outward.add(internalIp);
+    }
+    return { fips };
+  },
+  verbalize: (spec, addressOf) => `FIP ${eipText(spec.eip, addressOf)} ↔ ${spec.internalIp}`,
+} as const satisfies KindRecord<"fip", Fip, Parsed<Fip>>;
+
+function parse(spec: Fip): Parsed<Fip> {
+  return { id: objectId("fip", spec.name), spec, identity: spec.eip };
+}

@@ -1,0 +1,35 @@
+/** The kinds' records, by kind. A kind without a record does not compile. */
+import type { Static } from "typebox";
+import type { Kind } from "../model/names.ts";
+import { dnatKind } from "./dnat.ts";
+import { eipKind } from "./eip.ts";
+import { fipKind } from "./fip.ts";
+import type { KindRecord, Parsed } from "./kind.ts";
+import { routeKind } from "./route.ts";
+import { snatKind } from "./snat.ts";
+
+const registry = { eip: eipKind, fip: fipKind, snat: snatKind, dnat: dnatKind, route: routeKind };
+type Registry = typeof registry;
+
+/** The spec of each kind, `name` and `uid` included. */
+export type SpecOf = { readonly [K in Kind]: Readonly<Static<Registry[K]["schema"]>> };
+export type Spec = SpecOf[Kind];
+
+type ParsedOf = { readonly [K in Kind]: ReturnType<Registry[K]["parseAll"]>[number] & Parsed<SpecOf[K]> };
+
+export type RecordOf<K extends Kind> = KindRecord<K, SpecOf[K], ParsedOf[K]>;
+
+const records: { readonly [K in Kind]: RecordOf<K> } = registry;
+
+export function recordOf<K extends Kind>(kind: K): RecordOf<K> {
+  return records[kind];
+}
+
+/** The schemas with their static types. */
+export const specSchemas: { readonly [K in Kind]: Registry[K]["schema"] } = {
+  eip: eipKind.schema,
+  fip: fipKind.schema,
+  snat: snatKind.schema,
+  dnat: dnatKind.schema,
+  route: routeKind.schema,
+};

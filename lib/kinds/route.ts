@@ -1,0 +1,59 @@
+/** A route of the gateway: how a network is reached. */
+import { type Static, Type } from "typebox";
+import { objectId } from "../model/names.ts";
+import type { ProgramRoute } from "../model/program.ts";
+import { CidrSchema, Ipv4Schema } from "../model/schema.ts";
+import { hostIssues, masked, networkIssues } from "./address-fields.ts";
+import { clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
+import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+
+const RouteSchema = specSchema({
+  destination: CidrSchema,
+  via: Ipv4Schema,
+  interface: Type.Optional(Type.Enum(["vpc", "external"])),
+});
+export type Route = Readonly<Static<typeof RouteSchema>>;
+
+export const routeKind = {
+  kind: "route",
+  title: "Route",
+  schema: RouteSchema,
+  canonical: (spec) => ({
+    ...namesOf(spec),
+    destination: masked(spec.destination),
+    via: spec.via,
+    ...(spec.interface === undefined ? {} : { interface: spec.interface }),
+  }),
+  issues: ({ destination, via }) => [
+    ...networkIssues(destination, "/destination"),
+    ...hostIssues(via, "/via"),
+  ],
+  parseAll: parseOnce(parse),
+  identity: ({ destination }) => destination,
+  holding: ({ destination }) => `${destination} is the destination of`,
+  obstacle: ({ spec }, { nextHop }) =>
+    nextHop !== undefined && spec.destination === everywhere
+      ? { with: "gateway", message: `the default route leads to ${nextHop}` }
+      : undefined,
+  isTranslating: false,
+  compile(objects, compilation) {
+    const { context } = compilation;
+    const routes: ProgramRoute[] = [];
+    for (const { id, spec } of objects) {
+      const onLink = spec.interface === "external" ? context.externalInterface : context.vpcInterface;
+      const block =
+        clashBlock(id, compilation) ?? interfaceBlock(onLink, context) ?? quarantineBlock(id, compilation);
+      if (block !== undefined) compilation.blocked.set(id, block);
+      else routes.push({ id, destination: spec.destination, via: spec.via, interface: onLink });
+    }
+    return { routes };
+  },
+  verbalize: ({ destination, via, interface: side }) =>
+    `route ${destination} via ${via}${side === "external" ? " on the external interface" : ""}`,
+} as const satisfies KindRecord<"route", Route, Parsed<Route>>;
+
+const everywhere = "0.0.0.0/0";
+
+function parse(spec: Route): Parsed<Route> {
+  return { id: objectId("route", spec.name), spec, identity: spec.destination };
+}

@@ -1,0 +1,53 @@
+/** Source NAT: an internal network leaves as an EIP. */
+import { type Static, Type } from "typebox";
+import { objectId } from "../model/names.ts";
+import { CidrSchema, ObjectNameSchema } from "../model/schema.ts";
+import { masked, networkIssues } from "./address-fields.ts";
+import { eipText, programmableUsers } from "./eip-users.ts";
+import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+import { type Leaving, poolSnats } from "./snat-pools.ts";
+
+const SnatSchema = specSchema({
+  eip: ObjectNameSchema,
+  internalCIDR: CidrSchema,
+  mapping: Type.Optional(Type.Enum(["random", "preserve"])),
+});
+export type Snat = Readonly<Static<typeof SnatSchema>>;
+
+export const snatKind = {
+  kind: "snat",
+  title: "Snat",
+  schema: SnatSchema,
+  canonical: (spec) => ({
+    ...namesOf(spec),
+    eip: spec.eip,
+    internalCIDR: masked(spec.internalCIDR),
+    ...(spec.mapping === undefined ? {} : { mapping: spec.mapping }),
+  }),
+  issues: ({ internalCIDR }) => networkIssues(internalCIDR, "/internalCIDR"),
+  eipOf: (spec) => spec.eip,
+  parseAll: parseOnce(parse),
+  identity,
+  holding: (spec) => `${spec.internalCIDR} leaves by eip ${spec.eip} through`,
+  isTranslating: true,
+  compile(objects, compilation) {
+    const leaving: Leaving[] = [];
+    for (const { user, eip } of programmableUsers(objects, compilation)) {
+      const { internalCIDR, mapping } = user.spec;
+      leaving.push({ id: user.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
+    }
+    const { pools, standby } = poolSnats(leaving);
+    for (const [id, elder] of standby)
+      compilation.idle.set(id, { reason: "Standby", message: `stands by for ${elder}` });
+    return { pools };
+  },
+  verbalize: (spec, addressOf) => `SNAT ${spec.internalCIDR} → ${eipText(spec.eip, addressOf)}`,
+} as const satisfies KindRecord<"snat", Snat, Parsed<Snat>>;
+
+function parse(spec: Snat): Parsed<Snat> {
+  return { id: objectId("snat", spec.name), spec, identity: identity(spec) };
+}
+
+function identity({ eip, internalCIDR }: Snat): string {
+  return `${eip} ${internalCIDR}`;
+}

@@ -1,0 +1,25 @@
+/** The ledger: which addresses are the agent's own work. */
+import type { Ipv4 } from "./ipv4.ts";
+import type { InterfaceName } from "./names.ts";
+
+/** What the agent put into this namespace, written down before it did. A ledger of another epoch says nothing. */
+export interface Ledger {
+  /** The namespace's life that the ledger speaks of; empty before the first. */
+  readonly epoch: string;
+  /** Addresses programmed or adopted, by {@link ledgerKey}. */
+  readonly addresses: ReadonlyMap<string, LedgerAddress>;
+  /** EIPs taken out whose flows may still live: written before the rules go, forgotten once the flows went. */
+  readonly retired: ReadonlySet<Ipv4>;
+}
+
+export interface LedgerAddress {
+  readonly interface: InterfaceName;
+  readonly address: Ipv4;
+  readonly prefixLength: number;
+}
+
+export function ledgerKey(entry: LedgerAddress): string {
+  return `${entry.interface} ${entry.address}/${entry.prefixLength}`;
+}
+
+export const emptyLedger: Ledger = { epoch: "", addresses: new Map(), retired: new Set() };

@@ -1,0 +1,72 @@
+/** The desired set as the store holds it: what was asked for, clashes included. */
+
+import { recordOf, type Spec, type SpecOf } from "../kinds/registry.ts";
+import {
+  type Collection,
+  collectionOf,
+  type Kind,
+  kinds,
+  type ObjectId,
+  type ObjectName,
+  parseObjectId,
+} from "../model/names.ts";
+import type { Gateway } from "../model/schema.ts";
+import type { Stored } from "../model/stored.ts";
+
+export type StoredOf = { readonly [K in Kind]: Stored<SpecOf[K]> };
+
+/** The objects of each kind by name, in order of creation number. */
+export type DesiredObjects = {
+  readonly [K in Kind as `${K}s`]: ReadonlyMap<ObjectName, StoredOf[K]>;
+};
+
+export interface Desired extends DesiredObjects {
+  /** Rises with every accepted write; the ETag. 0 before the first. */
+  readonly revision: number;
+  /** The generation of the last accepted full set; 0 before the first. */
+  readonly generation: number;
+  readonly gateway: Gateway;
+}
+
+export const emptyDesired: Desired = {
+  revision: 0,
+  generation: 0,
+  gateway: {},
+  ...makeObjects(() => new Map()),
+};
+
+/** The objects of one kind. This function and {@link makeObjects} alone relate a kind to its collection's type. */
+export function objectsOf<K extends Kind>(
+  desired: DesiredObjects,
+  kind: K,
+): ReadonlyMap<ObjectName, StoredOf[K]> {
+  const collection: Collection = collectionOf(kind);
+  return desired[collection] as ReadonlyMap<ObjectName, StoredOf[K]>;
+}
+
+/** Objects of every kind, each kind's made by `make`. */
+export function makeObjects(
+  make: <K extends Kind>(kind: K) => ReadonlyMap<ObjectName, StoredOf[K]>,
+): DesiredObjects {
+  const objects: unknown = Object.fromEntries(kinds.map((kind) => [collectionOf(kind), make(kind)]));
+  return objects as DesiredObjects;
+}
+
+/** An object that is stored, with its kind: nothing of the spec has to be looked at to tell. */
+export interface FoundObject {
+  readonly kind: Kind;
+  readonly stored: Stored<Spec>;
+}
+
+/** What is stored under an id. */
+export function findObject(desired: DesiredObjects, id: ObjectId): FoundObject | undefined {
+  const { kind, name } = parseObjectId(id);
+  const stored: Stored<Spec> | undefined = objectsOf(desired, kind).get(name);
+  return stored === undefined ? undefined : { kind, stored };
+}
+
+/** The revision of the Eip that an object refers to; 0 where it refers to none, or to one that is not there. */
+export function eipRevisionOf(desired: DesiredObjects, { kind, stored }: FoundObject): number {
+  const eip = recordOf(kind).eipOf?.(stored.spec);
+  return (eip === undefined ? undefined : desired.eips.get(eip))?.revision ?? 0;
+}
