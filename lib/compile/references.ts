@@ -1,6 +1,7 @@
 /** Who refers to which Eip. Names, not objects: an Eip that is not there yet has users already. */
 import { type DesiredObjects, objectsOf } from "../model/desired.ts";
-import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
+import { addressOf, type Ipv4 } from "../model/ipv4.ts";
+import { type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 
 /** The kinds that refer to an Eip, in the order in which users are listed. */
 export const userKinds = ["fip", "snat", "dnat"] as const;
@@ -25,4 +26,17 @@ export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>):
     for (const [name, { spec }] of objectsOf(desired, kind))
       if (eips.has(spec.eip)) users.push(objectId(kind, name));
   return users;
+}
+
+/** The addresses of Eips that `ids` are or refer to, as far as they exist. */
+export function eipAddressesOf(desired: DesiredObjects, ids: readonly ObjectId[]): ReadonlySet<Ipv4> {
+  const addresses = new Set<Ipv4>();
+  for (const id of ids) {
+    const { kind, name } = parseObjectId(id);
+    const user = userKinds.find((one) => one === kind);
+    const eip = kind === "eip" ? name : user && objectsOf(desired, user).get(name)?.spec.eip;
+    const stored = eip && desired.eips.get(eip);
+    if (stored !== undefined) addresses.add(addressOf(stored.spec.address));
+  }
+  return addresses;
 }
