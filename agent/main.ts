@@ -23,6 +23,8 @@ import { createLog, type Log } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
 import { ArpConflicts } from "./reconciler/eips/arp-conflicts.ts";
 import { ArpProbe } from "./reconciler/eips/arp-probe.ts";
+import { ArpQuestions } from "./reconciler/eips/arp-questions.ts";
+import { ArpWatch } from "./reconciler/eips/arp-watch.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { StatusBoard } from "./status/board.ts";
 import { createMetrics } from "./status/metrics.ts";
@@ -90,24 +92,38 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     links: () => reconciler.network?.links ?? [],
     stillOwned: (held) => reconciler.holds(held) && !arpConflicts.conflicts.has(held.address),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
+    onAnnounced: (result, count) => metrics.gratuitousArp.inc({ result }, count),
     log,
   });
   stop.push(() => announcer.stop());
+  const isProbing = config.arpProbeMs > 0;
+  const questions = new ArpQuestions({
+    announcer,
+    nowMs: clock.bootMs,
+    random: Math.random,
+    onFailure: (err) => log.warn({ err }, "cannot ask who holds EIPs"),
+  });
+  stop.push(() => questions.stop());
   const arpProbe = new ArpProbe({
-    announcer: config.arpProbeMs === 0 ? undefined : announcer,
+    announcer: isProbing ? announcer : undefined,
+    questions,
     nowMs: clock.bootMs,
     onAnswer: () => reconciler.wake("probe"),
-    onFailure: (err) => log.warn({ err }, "probing failed"),
+    onFailure: (err) => log.warn({ err }, "cannot ask who holds EIPs"),
   });
   stop.push(() => arpProbe.stop());
   const arpConflicts: ArpConflicts = new ArpConflicts({
-    announcer: config.arpProbeMs === 0 ? undefined : announcer,
+    announcer: isProbing ? announcer : undefined,
+    questions,
     held: () => reconciler.heldEips,
     nowMs: clock.bootMs,
     onChange: () => reconciler.wake("conflict"),
+    onClaim: (result) => metrics.arpClaims.inc({ result }),
     log,
   });
   stop.push(() => arpConflicts.stop());
+  const arpWatch = new ArpWatch({ announcer, arpProbe, arpConflicts, held: () => reconciler.heldEips, log });
+  stop.push(async () => arpWatch.stop());
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
@@ -203,7 +219,10 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   // Before the first pass: what changes after it has read must wake the next one.
   await events.start();
   reconciler.start();
-  arpConflicts.start();
+  if (isProbing) {
+    questions.start();
+    arpWatch.start();
+  }
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();

@@ -38,6 +38,13 @@ export interface BoardPort {
 export interface ReconcilerPort {
   /** Sees to it that a pass that has seen everything written so far will run. Never waits. */
   wake(reason: string): void;
+  /**
+   * Somebody wrote these objects, changed or not: the wire is asked at once about addresses of theirs that another station holds.
+   * Resolves once what is free now was taken, when the time is up, or at the signal. Never rejects.
+   *
+   * @returns what is left of `timeoutMs`
+   */
+  askAgain(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number>;
   /** A full pass, begun after the call. */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport>;
   /** What a pass would do for `state`; changes nothing. */

@@ -99,7 +99,9 @@ async function waitFor(
   const signal = requestSignal(reply, context.stopping, waitMs + waitSlackMs);
   if (signal.aborted) return "stopping";
   const goals = { ready: touched, gone: removed, revision: state.desired.revision };
-  return context.board.wait(goals, waitMs, signal);
+  // Until the wire has answered, an address that another station held is no settled conflict.
+  const leftMs = await context.reconciler.askAgain(touched, waitMs, signal);
+  return context.board.wait(goals, leftMs, signal);
 }
 
 /** Made anew for each decision: what was observed may have changed while the write stood in line. */

@@ -4,6 +4,7 @@
  * was cut short throws too, so that an unreadable table is never taken for an empty one.
  */
 
+import type { ArpPacket, Mac } from "../../lib/arp/packet.ts";
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
@@ -111,11 +112,34 @@ export interface AddressOnLink {
   readonly address: Ipv4;
 }
 
+/**
+ * Why the wire is asked about an address. `take`: it is to be added, and whoever claims it, or probes for it too, is in the
+ * way. `keep`: this gateway holds it, and only an answer proves another holder.
+ */
+export type ProbePurpose = "take" | "keep";
+
+export interface ProbeResult {
+  /** The MAC of another station that is in the way, by address. */
+  readonly others: ReadonlyMap<Ipv4, Mac>;
+  /** Addresses that could not be asked about: the link is missing or down. Nothing is known of them. */
+  readonly unasked: ReadonlySet<Ipv4>;
+}
+
+/** An ARP packet from another station. */
+export interface HeardArp {
+  readonly interface: InterfaceName;
+  readonly packet: ArpPacket;
+}
+
 export interface Announcer {
-  /** Asks who else holds each address, all in parallel. @returns the MAC that answered, by address. */
-  probe(addresses: readonly AddressOnLink[], signal: AbortSignal): Promise<ReadonlyMap<Ipv4, string>>;
-  /** Who claimed addresses on these links since the last call, by address. The first call for a link begins to listen. */
-  hear(links: ReadonlySet<InterfaceName>): ReadonlyMap<Ipv4, string>;
+  /** Asks who else holds each address, all in parallel: one frame where somebody answers, else two. */
+  probe(
+    addresses: readonly AddressOnLink[],
+    purpose: ProbePurpose,
+    signal: AbortSignal,
+  ): Promise<ProbeResult>;
+  /** What others sent on these links since the last call. The first call for a link begins to listen. */
+  hear(links: ReadonlySet<InterfaceName>): readonly HeardArp[];
   /** Queues gratuitous ARP for each: now, then spaced over seconds. Returns at once. */
   announce(addresses: readonly AddressOnLink[]): void;
   stop(): Promise<void>;

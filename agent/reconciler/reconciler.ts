@@ -2,17 +2,20 @@
  * The reconciler: the loop, its passes, and what others may ask of them. Keeps what the last pass found, publishes it, and
  * lets nobody but the pass in hand write to the kernel.
  */
-
+import { eipAddressesOf } from "../../lib/compile/references.ts";
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Snapshot } from "../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../lib/state/state.ts";
 import type { AddressOnLink, ConntrackDriver, Dataplane, NetworkDriver } from "../kernel/drivers.ts";
 import { Mutex } from "../mutex.ts";
 import { runYielding } from "../run-yielding.ts";
+import type { ArpConflicts } from "./eips/arp-conflicts.ts";
+import type { ArpProbe } from "./eips/arp-probe.ts";
 import { HeldEips } from "./eips/held-eips.ts";
 import { IncrementalPass } from "./incremental/incremental-pass.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
@@ -29,6 +32,8 @@ export interface ReconcilerDeps extends Omit<PassDeps, "subsystems" | "flows">, 
   readonly network: NetworkDriver;
   readonly conntrack: ConntrackDriver;
   readonly board: VerdictSink;
+  readonly arpProbe: PassDeps["arpProbe"] & Pick<ArpProbe, "isContested" | "hurry">;
+  readonly arpConflicts: PassDeps["arpConflicts"] & Pick<ArpConflicts, "hurry">;
   readonly resyncIntervalMs: number;
   /** Told after every pass that could be made. */
   readonly onPass: (result: PassResult, report: PassReport) => void;
@@ -113,8 +118,37 @@ export class Reconciler {
     this.#loop.wakeFull(reason);
   }
 
+  /** A full pass, begun after the call. Contested addresses are asked about at once; it does not wait for the answers. */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport> {
+    void this.#askAgain(undefined);
     return this.#loop.run(reason, signal);
+  }
+
+  /**
+   * Somebody wrote these objects, changed or not: the wire is asked at once about addresses of theirs that another station holds.
+   * Resolves once what is free now was taken, when the time is up, or at the signal. Never rejects.
+   *
+   * @returns what is left of `timeoutMs`
+   */
+  async askAgain(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
+    const { store, arpProbe, arpConflicts } = this.#deps;
+    if (!arpProbe.isContested && arpConflicts.conflicts.size === 0) return timeoutMs;
+    const isFreed = this.#askAgain(eipAddressesOf(store.current.desired, ids));
+    if (timeoutMs === 0) return 0;
+    const begunMs = performance.now();
+    const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const ended = Promise.withResolvers<false>();
+    end.addEventListener("abort", () => ended.resolve(false), { once: true });
+    // Of a pass that fails the loop tells, and the board answers whoever waits.
+    if (await Promise.race([isFreed, ended.promise]))
+      await this.#loop.run("probe", end).catch(() => undefined);
+    return Math.max(0, timeoutMs - (performance.now() - begunMs));
+  }
+
+  async #askAgain(addresses: ReadonlySet<Ipv4> | undefined): Promise<boolean> {
+    const { arpProbe, arpConflicts } = this.#deps;
+    const isFreed = await Promise.all([arpProbe.hurry(addresses), arpConflicts.hurry(addresses)]);
+    return isFreed.includes(true);
   }
 
   /** What the last pass found; `undefined` before the first. */

@@ -72,6 +72,12 @@ export function createMetrics(build: { readonly version: string }) {
     announceFailures: counter("natgw_announce_failures_total", "ARP frames that the kernel did not take", [
       "code",
     ]),
+    gratuitousArp: counter("natgw_gratuitous_arp_total", "Announcements of EIPs by gratuitous ARP", [
+      "result",
+    ]),
+    arpClaims: counter("natgw_arp_claims_total", "Claims of EIPs by other stations that were asked about", [
+      "result",
+    ]),
     conntrackEntries: gauge("natgw_conntrack_entries", "Connection-tracking entries in this namespace"),
     conntrackMax: gauge("natgw_conntrack_max", "Connection-tracking entries that the kernel allows"),
     httpRequestDuration: new Histogram({

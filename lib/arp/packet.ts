@@ -59,6 +59,14 @@ export function claimOf(packet: ArpPacket): Ipv4 | undefined {
   return packet.operation === "request" && packet.targetIp !== unspecified ? packet.targetIp : undefined;
 }
 
+/**
+ * The address that a packet says its sender holds, in answer to a {@link probeOf} from `asker`; `undefined` where it is no such
+ * answer. An announcement is none: it only repeats a claim.
+ */
+export function answerOf({ operation, senderIp, targetMac }: ArpPacket, asker: Mac): Ipv4 | undefined {
+  return operation === "reply" && targetMac === asker && senderIp !== unspecified ? senderIp : undefined;
+}
+
 /** Hardware Ethernet, protocol IPv4, addresses of 6 and 4 bytes: how each packet begins. */
 const prefix = [0, 1, 0x08, 0x00, 6, 4] as const;
 const operations = { request: 1, reply: 2 } as const;

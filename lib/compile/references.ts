@@ -1,6 +1,7 @@
 /** Who refers to which Eip. Names, not objects: an Eip that is not there yet has users already. */
 import { recordOf } from "../kinds/registry.ts";
-import { type Kind, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
+import { addressOf, type Ipv4 } from "../model/ipv4.ts";
+import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 import { type DesiredObjects, objectsOf } from "../state/desired.ts";
 
 /** The users of each Eip's name, clashing ones too: kind by kind, in the order of {@link kinds}, each by creation. */
@@ -22,6 +23,27 @@ export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>):
     if (eips.has(eip)) users.push(user());
   });
   return users;
+}
+
+/** The addresses of Eips that `ids` are or refer to, as far as they exist. */
+export function eipAddressesOf(desired: DesiredObjects, ids: readonly ObjectId[]): ReadonlySet<Ipv4> {
+  const addresses = new Set<Ipv4>();
+  for (const id of ids) {
+    const { kind, name } = parseObjectId(id);
+    const eip = kind === "eip" ? name : eipNamedBy(kind, name, desired);
+    const stored = eip && desired.eips.get(eip);
+    if (stored !== undefined) addresses.add(addressOf(stored.spec.address));
+  }
+  return addresses;
+}
+
+function eipNamedBy<K extends Kind>(
+  kind: K,
+  name: ObjectName,
+  desired: DesiredObjects,
+): ObjectName | undefined {
+  const stored = objectsOf(desired, kind).get(name);
+  return stored && recordOf(kind).eipOf?.(stored.spec);
 }
 
 type Visitor = (eip: ObjectName, user: () => ObjectId) => void;

@@ -148,6 +148,7 @@ export class FakeReconciler implements ReconcilerPort {
   ownAddresses: ReadonlySet<Ipv4> = new Set();
   isUnadopted = false;
   wakes: string[] = [];
+  askedAgain: { readonly ids: readonly ObjectId[]; readonly timeoutMs: number }[] = [];
   previewed: State[] = [];
   released: Ipv4[] = [];
   next: DryRun = { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
@@ -158,6 +159,11 @@ export class FakeReconciler implements ReconcilerPort {
 
   wake(reason: string): void {
     this.wakes.push(reason);
+  }
+
+  async askAgain(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
+    this.askedAgain.push({ ids, timeoutMs });
+    return timeoutMs;
   }
 
   async reconcile(reason: string): Promise<PassReport> {

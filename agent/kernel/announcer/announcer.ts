@@ -8,8 +8,8 @@ import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
-import type { AddressOnLink, Announcer } from "../drivers.ts";
-import { ClaimListener } from "./claim-listener.ts";
+import type { AddressOnLink, Announcer, HeardArp, ProbePurpose, ProbeResult } from "../drivers.ts";
+import { ArpListener } from "./listener.ts";
 import { openArpSocket, type PacketSocket } from "./packet-socket.ts";
 import { probeLink } from "./probe.ts";
 import { broadcastAll } from "./send.ts";
@@ -24,10 +24,15 @@ export interface AnnouncerOptions {
   readonly log: Log;
   /** A link did not take packets; called with the errno's name. */
   readonly onFailure?: (code: string) => void;
+  /** What became of so many announcements, each of one EIP. */
+  readonly onAnnounced?: (result: AnnounceResult, count: number) => void;
   /** When to announce, in rising order, counted from the call. */
   readonly announceAtMs?: readonly number[];
   readonly openSocket?: (linkIndex: number) => PacketSocket;
 }
+
+/** `withdrawn`: the EIP was gone, or contested, when its turn came. */
+export type AnnounceResult = "sent" | "failed" | "withdrawn";
 
 /** Now, and again for those who lost the first. */
 const defaultAnnounceAtMs = [0, 1000, 3000];
@@ -43,44 +48,55 @@ class ArpAnnouncer implements Announcer {
   readonly #campaigns = new Set<Promise<void>>();
   /** The newest campaign of each address: an older one leaves it alone. */
   readonly #newest = new Map<Ipv4, symbol>();
-  readonly #listener: ClaimListener;
+  readonly #listener: ArpListener;
   readonly #complain: (failure: { readonly link: InterfaceName; readonly code: string }) => void;
 
   constructor(options: AnnouncerOptions) {
     this.#options = options;
-    this.#listener = new ClaimListener(options.openSocket ?? openArpSocket);
+    this.#listener = new ArpListener(options.openSocket ?? openArpSocket);
     this.#complain = atMostOncePer(complaintPeriodMs, (failure, times) =>
       options.log.warn({ ...failure, times }, "a link does not take ARP"),
     );
   }
 
-  /**
-   * Asks who else holds each address. A link that is missing, down or without Ethernet gives no answer. Throws
-   * `internal` where no packet socket can be opened, and an AbortError.
-   */
-  async probe(addresses: readonly AddressOnLink[], signal: AbortSignal): Promise<ReadonlyMap<Ipv4, Mac>> {
+  /** Throws `internal` where no packet socket can be opened, and an AbortError. */
+  async probe(
+    addresses: readonly AddressOnLink[],
+    purpose: ProbePurpose,
+    signal: AbortSignal,
+  ): Promise<ProbeResult> {
     const { probeMs } = this.#options;
-    if (probeMs === 0 || addresses.length === 0) return new Map();
+    const others = new Map<Ipv4, Mac>();
+    const unasked = new Set<Ipv4>();
+    if (probeMs === 0) return { others, unasked };
     const either = AbortSignal.any([signal, this.#stop.signal]);
-    const answers = await Promise.all(
-      [...byLink(addresses)].map(([link, group]) =>
-        this.#onLink(link, async (socket, mac) => {
-          const request = { mac, addresses: group, isOwn: this.#isOwn, windowMs: probeMs };
-          const { claims, failure } = await probeLink(socket, request, either);
-          if (failure !== undefined) this.#fail(link, failure);
-          return claims;
-        }),
-      ),
-    );
-    return new Map(answers.flatMap((claims) => [...(claims ?? [])]));
+    const ask = async (link: InterfaceName, group: readonly Ipv4[]) => {
+      const found = await this.#onLink(link, (socket, mac) => {
+        const isOwn = this.#isOwn();
+        return probeLink(socket, { mac, addresses: group, purpose, isOwn, windowMs: probeMs }, either);
+      });
+      if (found?.failure !== undefined) this.#fail(link, found.failure);
+      for (const address of group) {
+        const mac = found?.others.get(address);
+        if (mac !== undefined) others.set(address, mac);
+        else if (found === undefined || found.failure !== undefined) unasked.add(address);
+      }
+    };
+    await Promise.all([...byLink(addresses)].map(([link, group]) => ask(link, group)));
+    return { others, unasked };
   }
 
   /** Links that are missing are passed over. Throws `internal` where no packet socket can be opened. */
-  hear(names: ReadonlySet<InterfaceName>): ReadonlyMap<Ipv4, Mac> {
-    if (this.#stop.signal.aborted) return new Map();
+  hear(names: ReadonlySet<InterfaceName>): readonly HeardArp[] {
+    if (this.#stop.signal.aborted) return [];
     const links = this.#options.links().filter(({ name }) => names.has(name));
-    const claims = this.#listener.hear(new Set(links.map(({ index }) => index)));
-    return new Map([...claims].filter(([, mac]) => !this.#isOwn(mac)));
+    const isOwn = this.#isOwn();
+    this.#listener.listenOn(new Set(links.map(({ index }) => index)));
+    const heard: HeardArp[] = [];
+    for (const { name, index } of links)
+      for (const packet of this.#listener.take(index))
+        if (!isOwn(packet.senderMac)) heard.push({ interface: name, packet });
+    return heard;
   }
 
   announce(addresses: readonly AddressOnLink[]): void {
@@ -117,13 +133,19 @@ class ArpAnnouncer implements Announcer {
   }
 
   async #announceOn(link: InterfaceName, addresses: readonly Ipv4[], id: symbol): Promise<void> {
-    const { stillOwned } = this.#options;
-    const isDue = (address: Ipv4) =>
-      this.#newest.get(address) === id && stillOwned({ interface: link, address });
+    const { stillOwned, onAnnounced } = this.#options;
+    const mine = addresses.filter((address) => this.#newest.get(address) === id);
+    const counts = { sent: 0, withdrawn: 0 };
+    const isOwned = (address: Ipv4) => stillOwned({ interface: link, address });
     await this.#onLink(link, async (socket, mac) => {
-      const failure = await broadcastAll(socket, announcements(mac, addresses, isDue), this.#stop.signal);
+      const frames = announcements(mac, mine, isOwned, counts);
+      const failure = await broadcastAll(socket, frames, this.#stop.signal);
       if (failure !== undefined) this.#fail(link, failure);
     });
+    const { sent, withdrawn } = counts;
+    const results = { sent, withdrawn, failed: mine.length - sent - withdrawn } as const;
+    for (const result of ["sent", "withdrawn", "failed"] as const)
+      if (results[result] > 0) onAnnounced?.(result, results[result]);
   }
 
   /** Runs `use` with a socket on the link; `undefined` where there is no such link, or none with a MAC. */
@@ -146,7 +168,11 @@ class ArpAnnouncer implements Announcer {
     }
   }
 
-  readonly #isOwn = (mac: Mac): boolean => this.#options.links().some((link) => parseMac(link.mac) === mac);
+  /** Tells the MACs of this gateway, as last observed, from all others. */
+  #isOwn(): (mac: Mac) => boolean {
+    const macs = new Set(this.#options.links().map((link) => parseMac(link.mac)));
+    return (mac) => macs.has(mac);
+  }
 
   #fail(link: InterfaceName, code: string): void {
     this.#options.onFailure?.(code);
@@ -154,10 +180,21 @@ class ArpAnnouncer implements Announcer {
   }
 }
 
-/** Both forms of each address that is still due when its turn comes. */
-function* announcements(mac: Mac, addresses: readonly Ipv4[], isDue: (address: Ipv4) => boolean) {
+/** Both forms of each address. A frame is asked for when its turn comes: it is not sent where the EIP is not owned then. */
+function* announcements(
+  mac: Mac,
+  addresses: readonly Ipv4[],
+  isOwned: (address: Ipv4) => boolean,
+  counts: { sent: number; withdrawn: number },
+) {
   for (const address of addresses) {
-    if (isDue(address)) for (const packet of announcementsOf(mac, address)) yield encodeArp(packet);
+    let isSent = true;
+    for (const packet of announcementsOf(mac, address)) {
+      isSent &&= isOwned(address);
+      if (isSent) yield encodeArp(packet);
+    }
+    if (isSent) counts.sent++;
+    else counts.withdrawn++;
   }
 }
 

@@ -1,130 +1,210 @@
 /**
- * Others that claim EIPs which this gateway holds. Such an EIP is kept, since somebody relies on it, but is not called
- * Ready and not announced while the wire is of two minds about it. Hears claims by itself; whether one still stands is asked
- * after 10 s, later less often. A claim stands until nobody answers.
+ * Others that hold EIPs which this gateway holds too. Such an EIP is kept, since somebody relies on it, but is not called Ready
+ * and not announced. A claim that is heard proves nothing, since anybody can send one: it is asked about, and only an answer is a
+ * conflict. A conflict ends as soon as nobody answers.
  */
+import { type Mac, unspecified } from "../../../lib/arp/packet.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
-import type { AddressOnLink, Announcer } from "../../kernel/drivers.ts";
-import type { Log } from "../../log.ts";
-import { Backoff } from "../retry/backoff.ts";
+import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
+import { atMostOncePer, type Log } from "../../log.ts";
+import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
+
+export type ClaimResult = "confirmed" | "unconfirmed";
 
 export interface ArpConflictsOptions {
-  /** Absent: nobody is listened to, and nobody asked. */
-  readonly announcer: Pick<Announcer, "probe" | "hear" | "announce"> | undefined;
+  /** Absent: nobody is asked. */
+  readonly announcer: Pick<Announcer, "probe" | "announce"> | undefined;
+  readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "hurry" | "rest" | "forget">;
   /** The EIPs that the gateway held at the last reading. */
   readonly held: () => ReadonlyMap<Ipv4, AddressOnLink>;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
-  /** Told when a claim came up, changed or went. */
+  /** Told when a conflict began or ended. */
   readonly onChange: () => void;
+  /** Told what became of each claim that was asked about. */
+  readonly onClaim: (result: ClaimResult) => void;
   readonly log: Log;
 }
 
-/** A claim is heard that much later at most. */
-const listenEveryMs = 1_000;
+/** What is known of a held address that anybody else ever claimed. */
+interface Contention {
+  readonly question: ArpQuestion;
+  /** Who claims it, while that is being asked about. */
+  claimant: Mac | undefined;
+  /** Who answered when it was asked about last: a conflict. */
+  holder: Mac | undefined;
+  /** When it was asked about because another probed for it. */
+  soughtAtMs: number;
+}
+
+/**
+ * Who probes for a held address may hold it too and be checking. That is asked about, seldom: most who probe wait for the address,
+ * and do so every second.
+ */
+const soughtPauseMs = 60_000;
+const logPeriodMs = 60_000;
 
 export class ArpConflicts {
   readonly #options: ArpConflictsOptions;
   readonly #abort = new AbortController();
-  /** The MAC that claims each, and when to ask again. */
-  readonly #claims = new Backoff<Ipv4>();
-  readonly #asking = new Set<Ipv4>();
+  readonly #contentions = new Map<Ipv4, Contention>();
   readonly #running = new Set<Promise<void>>();
-  #timer: NodeJS.Timeout | undefined;
-  #conflicts: ReadonlyMap<Ipv4, string> = new Map();
+  readonly #logUnconfirmed: (about: { readonly address: Ipv4; readonly mac: Mac }) => void;
+  #conflicts: ReadonlyMap<Ipv4, Mac> = new Map();
+  #isPublishing = false;
 
   constructor(options: ArpConflictsOptions) {
     this.#options = options;
+    this.#logUnconfirmed = atMostOncePer(logPeriodMs, (about, times) =>
+      options.log.warn({ ...about, times }, "claim of an EIP not confirmed"),
+    );
   }
 
-  /** The MAC that claims it, by held address. Another map where anything changed. */
-  get conflicts(): ReadonlyMap<Ipv4, string> {
+  /** The MAC of the other holder, by held address. Another map where anything changed. */
+  get conflicts(): ReadonlyMap<Ipv4, Mac> {
     return this.#conflicts;
   }
 
-  start(): void {
-    if (this.#options.announcer === undefined) return;
-    this.#timer = setInterval(() => this.look(), listenEveryMs).unref();
+  /** Takes note of what was heard. Bounded in what it keeps by the addresses that are held. */
+  hear(heard: readonly HeardArp[]): void {
+    const held = this.#options.held();
+    this.#forgetAllBut(held);
+    for (const { interface: link, packet } of heard) {
+      const { operation, senderIp, senderMac, targetIp } = packet;
+      const isProbe = operation === "request" && senderIp === unspecified;
+      const place = held.get(isProbe ? targetIp : senderIp);
+      if (place?.interface !== link) continue;
+      if (isProbe) this.#onProbe(place);
+      else this.#onClaim(place, senderMac);
+    }
+  }
+
+  /** Asks the wire at once who else holds these. */
+  ask(places: readonly AddressOnLink[]): void {
+    const { announcer } = this.#options;
+    if (announcer === undefined || places.length === 0 || this.#abort.signal.aborted) return;
+    const run = this.#probe(places, announcer).finally(() => this.#running.delete(run));
+    this.#running.add(run);
+  }
+
+  /**
+   * Somebody who may do so asks for these addresses: conflicts over them are asked about at once.
+   *
+   * @param addresses all of them where absent
+   * @returns true where one of them ended
+   */
+  async hurry(addresses?: ReadonlySet<Ipv4>): Promise<boolean> {
+    const contested = [...this.#conflicts.keys()].filter((address) => addresses?.has(address) ?? true);
+    const questions = contested.flatMap((address) => this.#contentions.get(address)?.question ?? []);
+    await this.#options.questions.hurry(questions);
+    return contested.some((address) => !this.#conflicts.has(address));
   }
 
   async stop(): Promise<void> {
     this.#abort.abort();
-    clearInterval(this.#timer);
     await Promise.all(this.#running);
   }
 
-  /** Takes note of what was heard, and asks about the claims whose time has come. */
-  look(): void {
-    const { announcer, held: heldNow, nowMs, log } = this.#options;
-    if (announcer === undefined) return;
-    const held = heldNow();
-    try {
-      const links = new Set([...held.values()].map((place) => place.interface));
-      for (const [address, mac] of announcer.hear(links)) if (held.has(address)) this.#note(address, mac);
-    } catch (err) {
-      log.warn({ err }, "nobody can be listened to");
-    }
-    for (const address of [...this.#claims.keys()]) if (!held.has(address)) this.#claims.clear(address);
-    const waiting = this.#claims.waiting(nowMs());
-    this.ask(
-      [...this.#claims.keys()].filter((one) => !waiting.has(one)).flatMap((one) => held.get(one) ?? []),
-    );
-    this.#publish();
+  #onClaim(place: AddressOnLink, mac: Mac): void {
+    const contention = this.#of(place);
+    // A conflict is asked about anyway, however many more claim the address.
+    if (contention.holder !== undefined) return;
+    contention.claimant = mac;
+    this.#options.questions.ask(contention.question, "claim");
   }
 
-  /** Asks the wire who else holds these. */
-  ask(places: readonly AddressOnLink[]): void {
-    const { announcer } = this.#options;
-    const unasked = places.filter(({ address }) => !this.#asking.has(address));
-    if (announcer === undefined || unasked.length === 0 || this.#abort.signal.aborted) return;
-    for (const { address } of unasked) this.#asking.add(address);
-    const run = this.#probe(unasked, announcer).finally(() => {
-      for (const { address } of unasked) this.#asking.delete(address);
-      this.#running.delete(run);
-    });
-    this.#running.add(run);
+  #onProbe(place: AddressOnLink): void {
+    const contention = this.#of(place);
+    const nowMs = this.#options.nowMs();
+    if (contention.holder !== undefined || nowMs - contention.soughtAtMs < soughtPauseMs) return;
+    contention.soughtAtMs = nowMs;
+    this.#options.questions.ask(contention.question, "claim");
   }
 
   async #probe(
     places: readonly AddressOnLink[],
     announcer: Pick<Announcer, "probe" | "announce">,
   ): Promise<void> {
-    const { nowMs, log } = this.#options;
+    const { log } = this.#options;
     try {
-      const answers = await announcer.probe(places, this.#abort.signal);
-      const freed = places.filter(({ address }) => this.#conflicts.has(address) && !answers.has(address));
-      for (const [address, mac] of answers) this.#claims.record(address, mac, nowMs());
-      for (const { address } of freed) this.#claims.clear(address);
-      this.#publish();
-      // Some may know the other's MAC for it still.
-      announcer.announce(freed);
-    } catch (err) {
-      if (this.#abort.signal.aborted) return;
-      log.warn({ err }, "who else holds EIPs could not be asked");
-      for (const { address } of places) {
-        const mac = this.#conflicts.get(address);
-        if (mac !== undefined) this.#claims.record(address, mac, nowMs());
+      const { others, unasked } = await announcer.probe(places, "keep", this.#abort.signal);
+      for (const place of places) {
+        const mac = others.get(place.address);
+        const isKnown = mac !== undefined || this.#contentions.has(place.address);
+        if (isKnown && !unasked.has(place.address)) this.#onAnswer(place, mac);
       }
+    } catch (err) {
+      if (!this.#abort.signal.aborted) log.warn({ err }, "cannot ask who else holds EIPs");
     }
   }
 
-  /** A claim that stands is nothing new: the time to ask about it stays. */
-  #note(address: Ipv4, mac: string): void {
-    if (this.#conflicts.get(address) !== mac) this.#claims.record(address, mac, this.#options.nowMs());
+  #onAnswer(place: AddressOnLink, mac: Mac | undefined): void {
+    const { questions, onClaim } = this.#options;
+    const contention = this.#of(place);
+    const { question, claimant, holder } = contention;
+    contention.holder = mac;
+    contention.claimant = undefined;
+    if (mac === undefined) questions.rest(question);
+    else if (holder === undefined) questions.askAgain(question, "conflict");
+    if (claimant !== undefined) onClaim(mac === undefined ? "unconfirmed" : "confirmed");
+    if (claimant !== undefined && mac === undefined)
+      this.#logUnconfirmed({ address: place.address, mac: claimant });
+    if (holder !== mac) this.#publishSoon();
+  }
+
+  /** Answers come in batches: what they change is told once. */
+  #publishSoon(): void {
+    if (this.#isPublishing) return;
+    this.#isPublishing = true;
+    queueMicrotask(() => {
+      this.#isPublishing = false;
+      this.#publish();
+    });
   }
 
   #publish(): void {
-    const { onChange, log } = this.#options;
+    const { announcer, held, onChange, log } = this.#options;
     const before = this.#conflicts;
-    const conflicts = new Map(
-      [...this.#claims.entries()].map(([address, { message }]) => [address, message]),
-    );
-    const news = [...conflicts].filter(([address, mac]) => before.get(address) !== mac);
-    if (news.length === 0 && conflicts.size === before.size) return;
+    const conflicts = new Map<Ipv4, Mac>();
+    for (const [address, { holder }] of this.#contentions)
+      if (holder !== undefined) conflicts.set(address, holder);
     this.#conflicts = conflicts;
-    const [first] = news;
+    const begun = [...conflicts].filter(([address]) => !before.has(address));
+    const ended = [...before.keys()].filter((address) => !conflicts.has(address));
+    const [first] = begun;
     if (first !== undefined)
-      log.warn({ address: first[0], mac: first[1], addresses: news.length }, "somebody else claims an EIP");
-    onChange();
+      log.warn(
+        { address: first[0], mac: first[1], addresses: begun.length },
+        "another station holds an EIP too",
+      );
+    if (begun.length + ended.length > 0) onChange();
+    // Some hosts may remember the other's MAC.
+    const places = held();
+    announcer?.announce(ended.flatMap((address) => places.get(address) ?? []));
+  }
+
+  #of(place: AddressOnLink): Contention {
+    const known = this.#contentions.get(place.address);
+    if (known?.question.place.interface === place.interface) return known;
+    if (known !== undefined) this.#options.questions.forget(known.question);
+    const contention: Contention = {
+      question: { place, purpose: "keep", onAnswer: (mac) => this.#onAnswer(place, mac) },
+      claimant: undefined,
+      holder: undefined,
+      soughtAtMs: Number.NEGATIVE_INFINITY,
+    };
+    this.#contentions.set(place.address, contention);
+    return contention;
+  }
+
+  #forgetAllBut(held: ReadonlyMap<Ipv4, AddressOnLink>): void {
+    let isNews = false;
+    for (const [address, { question, holder }] of this.#contentions) {
+      if (held.get(address)?.interface === question.place.interface) continue;
+      this.#contentions.delete(address);
+      this.#options.questions.forget(question);
+      isNews ||= holder !== undefined;
+    }
+    if (isNews) this.#publishSoon();
   }
 }

@@ -1,35 +1,53 @@
-/** Announces the EIPs that a pass found or added, and asks about those that it found. */
-import type { ObservedNetwork } from "../../../lib/model/observed.ts";
+/** Announces the EIPs that a pass found or added, and asks about those that nobody was asked about. */
+import type { InterfaceName } from "../../../lib/model/names.ts";
+import type { ObservedLink, ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { Program } from "../../../lib/model/program.ts";
 import { heldIn } from "../../../lib/plan/network/bindings.ts";
 import type { Announcer } from "../../kernel/drivers.ts";
 import type { ArpConflicts } from "./arp-conflicts.ts";
+import type { ArpProbe } from "./arp-probe.ts";
 
 export interface ArpNotifierDeps {
   readonly announcer: Pick<Announcer, "announce">;
+  readonly arpProbe: Pick<ArpProbe, "isFree">;
   readonly arpConflicts: Pick<ArpConflicts, "ask">;
 }
 
 export class ArpNotifier {
   readonly #deps: ArpNotifierDeps;
-  #isFirst = true;
+  /** The stations that the last pass found working. */
+  #stations: ReadonlySet<string> = new Set();
 
   constructor(deps: ArpNotifierDeps) {
     this.#deps = deps;
   }
 
-  /** Announces EIPs that were added, and at the start those that stood: some hosts may remember another MAC for them. */
+  /**
+   * Announces EIPs that were added, and all EIPs of a link that came up, was made anew or has another MAC, as every link is at the
+   * start: hosts may remember another MAC for them. Asks who else holds those that were not asked about before they were added.
+   */
   tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): void {
-    const { announcer, arpConflicts } = this.#deps;
-    const isFirst = this.#isFirst;
-    this.#isFirst = false;
-    if (!isFirst && before === after) return;
+    const { announcer, arpProbe, arpConflicts } = this.#deps;
+    const links = this.#linksThatCameUp(after);
+    if (links.size === 0 && before === after) return;
     const held = new Set(heldIn(before).map(({ address }) => address));
     const present = new Set(heldIn(after).map(({ address }) => address));
-    const isNews = isFirst ? present : present.difference(held);
-    const news = eips.filter(({ address }) => isNews.has(address));
+    const isNews = present.difference(held);
+    const news = eips.filter(
+      (eip) => isNews.has(eip.address) || (links.has(eip.interface) && present.has(eip.address)),
+    );
     announcer.announce(news);
-    // What was added was asked about before.
-    if (isFirst) arpConflicts.ask(news.filter(({ address }) => held.has(address)));
+    arpConflicts.ask(news.filter(({ address }) => !arpProbe.isFree(address)));
   }
+
+  #linksThatCameUp({ links }: ObservedNetwork): ReadonlySet<InterfaceName> {
+    const known = this.#stations;
+    const working = links.filter(({ isUp, hasCarrier }) => isUp && hasCarrier);
+    this.#stations = new Set(working.map(stationOf));
+    return new Set(working.filter((link) => !known.has(stationOf(link))).map(({ name }) => name));
+  }
+}
+
+function stationOf({ name, index, mac }: ObservedLink): string {
+  return `${name} ${index} ${mac}`;
 }

@@ -25,7 +25,7 @@ export interface PassDeps {
   /** One of them: the ledger forgets an EIP once its flows are ended, and reports tell how many were. */
   readonly flows: Pick<FlowSubsystem, "sweepInHand">;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly arpProbe: Pick<ArpProbe, "prospects" | "review" | "dueInMs">;
+  readonly arpProbe: Pick<ArpProbe, "prospects" | "review" | "isFree">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "ask">;
   readonly clock: Clock;
   readonly epoch: string;

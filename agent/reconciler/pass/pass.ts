@@ -124,11 +124,10 @@ export class Pass {
 
   /** Milliseconds until something falls due by itself. */
   dueInMs(state: State, throttled: DriftReview["throttled"] = new Set()): number | undefined {
-    const { clock, arpProbe } = this.#deps;
+    const { clock } = this.#deps;
     const due = [
       this.#retry.dueInMs,
       this.#quarantine.dueInMs(),
-      arpProbe.dueInMs(),
       nextExpiryMs(state, clock.instant()),
       this.#drift.dueInMs(throttled, clock.bootMs()),
     ].filter((ms) => ms !== undefined);

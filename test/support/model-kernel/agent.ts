@@ -5,11 +5,13 @@ import type { Clock } from "../../../agent/clock.ts";
 import type { Announcer } from "../../../agent/kernel/drivers.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { ArpProbe } from "../../../agent/reconciler/eips/arp-probe.ts";
+import { ArpQuestions } from "../../../agent/reconciler/eips/arp-questions.ts";
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import { Reconciler } from "../../../agent/reconciler/reconciler.ts";
 import { StatusBoard } from "../../../agent/status/board.ts";
 import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
+import type { Mac } from "../../../lib/arp/packet.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
@@ -81,6 +83,8 @@ export interface Surroundings {
   readonly onPass: (findings: PassResult) => void;
 }
 
+const neighbourMac = "02:00:00:00:00:99" as Mac;
+
 /** No timer is to fire within a script: its passes are those that it asks for. */
 const neverMs = 2 ** 30;
 
@@ -91,6 +95,7 @@ export class ModelAgent {
   readonly board: StatusBoard;
   readonly #reconciler: Reconciler;
   readonly #around: Surroundings;
+  readonly #questions: ArpQuestions;
   readonly #arpProbe: ArpProbe;
   #passes = 0;
   lastError: unknown;
@@ -101,8 +106,15 @@ export class ModelAgent {
     const { run, network, conntrack } = kernel.driversFor(this.life);
     const announcer = this.#announcer();
     this.board = new StatusBoard(epoch, () => disk.state, new Date(clock.wallMs()).toISOString());
+    this.#questions = new ArpQuestions({
+      announcer,
+      nowMs: () => clock.bootMs(),
+      random: () => 0,
+      onFailure: () => {},
+    });
     this.#arpProbe = new ArpProbe({
       announcer,
+      questions: this.#questions,
       nowMs: () => clock.bootMs(),
       // The next pass of the script sees it.
       onAnswer: () => {},
@@ -120,7 +132,7 @@ export class ModelAgent {
       announcer,
       arpProbe: this.#arpProbe,
       // The wire of the model tells nothing unasked.
-      arpConflicts: { conflicts: new Map(), ask() {} },
+      arpConflicts: { conflicts: new Map(), ask() {}, hurry: async () => false },
       clock,
       epoch,
       config: {
@@ -179,6 +191,9 @@ export class ModelAgent {
   /** One pass, the first of a life being full in any case. Comes back when it has ended, failed, or killed the agent. */
   async pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
     this.lastError = undefined;
+    // As its timer does: what another held is asked about again.
+    this.#questions.look();
+    await setImmediate();
     const before = this.#passes;
     if (before === 0) this.#reconciler.start();
     else if (isFull) this.#reconciler.wakeFull("script");
@@ -196,6 +211,7 @@ export class ModelAgent {
   kill(): void {
     this.life.kill();
     void this.#reconciler.stop();
+    void this.#questions.stop();
     void this.#arpProbe.stop();
   }
 
@@ -208,13 +224,12 @@ export class ModelAgent {
           if (wire.claimed.has(address)) this.contested.add(address);
           else this.contested.delete(address);
         }
-        return new Map(
-          addresses.flatMap(({ address }) =>
-            wire.claimed.has(address) ? [[address, "02:00:00:00:00:99"] as const] : [],
-          ),
+        const others = addresses.flatMap(({ address }) =>
+          wire.claimed.has(address) ? [[address, neighbourMac] as const] : [],
         );
+        return { others: new Map(others), unasked: new Set() };
       },
-      hear: () => new Map(),
+      hear: () => [],
       announce: () => {},
       stop: async () => {},
     };

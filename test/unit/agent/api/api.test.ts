@@ -433,6 +433,13 @@ t.test("single writes", async (t) => {
   t.equal(again.status, 200, "nothing was left to do");
   t.equal(again.headers.etag, '"1"');
   t.equal(reconciler.wakes.length, 1);
+  await ask(api, "PUT", "/v1/eips/eip-a?wait=2s", { body: eipA });
+  const ids = ["eips/eip-a"] as const;
+  t.same(
+    reconciler.askedAgain,
+    [0, 0, 2_000].map((timeoutMs) => ({ ids, timeoutMs })),
+    "the wire is asked again, changed or not, and its answer is waited for",
+  );
 
   const snat = await ask(api, "PUT", "/v1/snats/s", { body: { eip: "eip-a", internalCIDR: "10.0.1.9/24" } });
   t.equal(snat.body.spec.internalCIDR, "10.0.1.0/24", "the canonical form");
@@ -527,6 +534,11 @@ t.test("full sets", async (t) => {
   t.equal(replay.headers.etag, '"1"');
   t.equal((await ask(api, "PUT", "/v1/desired?wait=1ms", { body: set })).status, 202, "a replay that waits");
   t.equal(reconciler.wakes.length, 1, "nothing to do for the reconciler");
+  t.same(
+    reconciler.askedAgain.map(({ ids }) => ids.length),
+    [300, 300, 300],
+    "but to ask the wire again",
+  );
 
   const other = await ask(api, "PUT", "/v1/desired", { body: { ...set, fips: [] } });
   t.match(other, { status: 409, body: { code: "stale-generation" } });
@@ -669,6 +681,7 @@ t.test("leases", async (t) => {
   t.match(renewed, { status: 200, headers: { etag: '"1"' }, body: { revision: 1, renewed: ["eip-a"] } });
   t.equal(api.state.current.leases.values().next().value?.bootMs, 6_000);
   t.same(api.reconciler.wakes, [], "a heartbeat leaves nothing to do");
+  t.equal(api.reconciler.askedAgain.length, 1, "nor does it ask for anything");
   api.now.bootMs += 61_000;
   await ask(api, "POST", "/v1/leases/renew", { body: { eips: ["eip-a"] } });
   t.same(api.reconciler.wakes, ["write"], "what had run out comes back");

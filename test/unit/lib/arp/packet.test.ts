@@ -2,13 +2,18 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
-import { type AnnouncerOptions, createAnnouncer } from "../../../../agent/kernel/announcer/announcer.ts";
+import {
+  type AnnounceResult,
+  type AnnouncerOptions,
+  createAnnouncer,
+} from "../../../../agent/kernel/announcer/announcer.ts";
 import type { PacketSocket } from "../../../../agent/kernel/announcer/packet-socket.ts";
 import type { AddressOnLink } from "../../../../agent/kernel/drivers.ts";
 import { createLog } from "../../../../agent/log.ts";
 import {
   type ArpPacket,
   announcementsOf,
+  answerOf,
   arpPacketBytes,
   claimOf,
   decodeArp,
@@ -111,6 +116,24 @@ t.test("a packet claims its sender's address, or the one that its sender probes 
   t.equal(claimOf({ ...base, operation: "request", senderIp: fromU32(0), targetIp: fromU32(0) }), undefined);
 });
 
+t.test("an answer to a probe is a reply to whoever asked, by a sender that has an address", async (t) => {
+  const reply = {
+    operation: "reply",
+    senderMac: theirs,
+    senderIp: eip,
+    targetMac: ours,
+    targetIp: fromU32(0),
+  } as const;
+  t.equal(answerOf(reply, ours), eip);
+  t.equal(
+    answerOf({ ...reply, targetMac: theirs }, ours),
+    undefined,
+    "an announcement, or an answer to another",
+  );
+  t.equal(answerOf({ ...reply, operation: "request" }, ours), undefined);
+  t.equal(answerOf({ ...reply, senderIp: fromU32(0) }, ours), undefined);
+});
+
 const net1 = parseInterfaceName("net1") as InterfaceName;
 const link: ObservedLink = { index: 7, name: net1, mac: ours, isUp: true, hasCarrier: true };
 const EAGAIN = 11;
@@ -143,6 +166,7 @@ class FakeLink implements PacketSocket {
 
 function setUp(options: Partial<AnnouncerOptions> = {}) {
   const fake = new FakeLink();
+  const results: Partial<Record<AnnounceResult, number>> = {};
   const failures: string[] = [];
   const announcer = createAnnouncer({
     links: () => [link],
@@ -151,6 +175,9 @@ function setUp(options: Partial<AnnouncerOptions> = {}) {
     announceAtMs: [0, 10, 20],
     log: createLog("silent", { version: "test" }),
     onFailure: (code) => failures.push(code),
+    onAnnounced: (result, count) => {
+      results[result] = (results[result] ?? 0) + count;
+    },
     openSocket: (index) => {
       t.equal(index, link.index);
       fake.open += 1;
@@ -158,7 +185,7 @@ function setUp(options: Partial<AnnouncerOptions> = {}) {
     },
     ...options,
   });
-  return { fake, failures, announcer };
+  return { fake, failures, results, announcer };
 }
 
 const on = (address: Ipv4, name = net1): AddressOnLink => ({ interface: name, address });
@@ -186,20 +213,38 @@ t.test("a probe hears who answers or probes, not itself and not answers to other
     fake.inbox.push(new Uint8Array(3), encodeArp({ ...claim, senderIp: ip("203.0.113.99") }));
     return arpPacketBytes;
   };
-  const answers = await announcer.probe(
-    [held, probed, free, mine].map((address) => on(address)),
-    neverAborted,
-  );
+  const places = [held, probed, free, mine].map((address) => on(address));
+  const { others, unasked } = await announcer.probe(places, "take", neverAborted);
   t.strictSame(
-    [...answers],
+    [...others],
     [
       [held, theirs],
       [probed, theirs],
     ],
   );
+  t.equal(unasked.size, 0);
   const asked = (address: Ipv4) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
   t.strictSame([held, free].map(asked), [1, 2], "who answered is not asked again, the others are");
   t.equal(fake.open, 0, "the socket is closed");
+});
+
+t.test("about an address that is held only an answer counts, from whomever it comes", async (t) => {
+  const { fake, announcer } = setUp();
+  const [answered, announced, probed, answeredToOthers] = [1, 2, 3, 4].map((last) =>
+    ip(`203.0.113.${last}`),
+  ) as [Ipv4, Ipv4, Ipv4, Ipv4];
+  fake.onSend = ({ targetIp }) => {
+    const [request, reply] = announcementsOf(theirs, targetIp);
+    if (targetIp === answered)
+      fake.inbox.push(encodeArp({ ...reply, targetMac: ours, targetIp: fromU32(0) }));
+    if (targetIp === announced) fake.inbox.push(encodeArp(request), encodeArp(reply));
+    if (targetIp === probed) fake.inbox.push(encodeArp(probeOf(theirs, targetIp)));
+    if (targetIp === answeredToOthers) fake.inbox.push(encodeArp({ ...reply, targetMac: theirs }));
+    return arpPacketBytes;
+  };
+  const places = [answered, announced, probed, answeredToOthers].map((address) => on(address));
+  const { others } = await announcer.probe(places, "keep", neverAborted);
+  t.strictSame([...others], [[answered, theirs]]);
 });
 
 t.test("an answer in the last moment of the window still counts", async (t) => {
@@ -210,26 +255,39 @@ t.test("an answer in the last moment of the window still counts", async (t) => {
     if (++sent === 2) setTimeout(() => fake.inbox.push(encodeArp(announcementsOf(theirs, targetIp)[1])), 1);
     return arpPacketBytes;
   };
-  t.strictSame([...(await announcer.probe([on(eip)], neverAborted))], [[eip, theirs]]);
+  t.strictSame([...(await announcer.probe([on(eip)], "take", neverAborted)).others], [[eip, theirs]]);
 });
 
-t.test("probing that is off, has nothing to ask or no link to ask on gives no answer", async (t) => {
-  const off = setUp({ probeMs: 0 });
-  t.equal((await off.announcer.probe([on(eip)], neverAborted)).size, 0);
-  t.equal(off.fake.sent.length, 0);
-  const { fake, failures, announcer } = setUp({
-    links: () => [link, { ...link, name: parseInterfaceName("tun0") as InterfaceName, mac: "" }],
-  });
-  t.equal((await announcer.probe([], neverAborted)).size, 0);
-  const elsewhere = ["gone0", "tun0"].map((name) => on(eip, parseInterfaceName(name)));
-  t.equal((await announcer.probe(elsewhere, neverAborted)).size, 0);
-  fake.onSend = () => -ENETDOWN;
-  t.equal((await announcer.probe([on(eip)], neverAborted)).size, 0);
-  t.strictSame(failures, ["ENODEV", "ENODEV", "ENETDOWN"]);
-  t.equal(fake.open, 0);
-});
+t.test(
+  "probing that is off, or has nothing to ask, finds nobody; a link that takes no question is named",
+  async (t) => {
+    const off = setUp({ probeMs: 0 });
+    const found = async ({ announcer }: typeof off, ...places: readonly AddressOnLink[]) => {
+      const { others, unasked } = await announcer.probe(places, "take", neverAborted);
+      return [[...others.keys()], [...unasked]];
+    };
+    t.strictSame(await found(off, on(eip)), [[], []]);
+    t.equal(off.fake.sent.length, 0);
+    const some = setUp({
+      links: () => [link, { ...link, name: parseInterfaceName("tun0") as InterfaceName, mac: "" }],
+    });
+    t.strictSame(await found(some), [[], []]);
+    const other = ip("203.0.113.11");
+    const elsewhere = [on(eip, "gone0" as InterfaceName), on(other, "tun0" as InterfaceName)];
+    t.strictSame(await found(some, ...elsewhere), [[], [eip, other]]);
+    const { fake, failures } = some;
+    fake.onSend = ({ targetIp }) => {
+      if (targetIp === other) return -ENETDOWN;
+      fake.inbox.push(encodeArp(announcementsOf(theirs, targetIp)[0]));
+      return arpPacketBytes;
+    };
+    t.strictSame(await found(some, on(eip), on(other)), [[eip], [other]], "who answered before is known");
+    t.strictSame(failures, ["ENODEV", "ENODEV", "ENETDOWN"]);
+    t.equal(fake.open, 0);
+  },
+);
 
-t.test("what others claim is heard, once, and no longer than it is listened to", async (t) => {
+t.test("what others say is heard, once, and no longer than it is listened to", async (t) => {
   let links = [link, { ...link, index: 8, name: parseInterfaceName("eth0") as InterfaceName, mac: "" }];
   const fakes = new Map<number, FakeLink>();
   const { announcer } = setUp({
@@ -242,13 +300,25 @@ t.test("what others claim is heard, once, and no longer than it is listened to",
     },
   });
   const other = ip("203.0.113.11");
-  const hear = () => [...announcer.hear(new Set([net1]))];
+  const hear = () =>
+    announcer.hear(new Set([net1])).map(({ interface: name, packet }) => {
+      t.equal(name, net1);
+      return [packet.operation, packet.senderIp, packet.senderMac];
+    });
   t.strictSame(hear(), [], "begins to listen");
   t.strictSame([...fakes.keys()], [link.index], "where it is to, and nowhere else");
   const push = (...packets: ArpPacket[]) => fakes.get(link.index)?.inbox.push(...packets.map(encodeArp));
   push(...announcementsOf(theirs, eip), ...announcementsOf(ours, other), probeOf(theirs, other));
   fakes.get(link.index)?.inbox.splice(1, 0, new Uint8Array(3));
-  t.strictSame(hear(), [[eip, theirs]], "neither its own, nor a question, nor what is no packet");
+  t.strictSame(
+    hear(),
+    [
+      ["request", eip, theirs],
+      ["reply", eip, theirs],
+      ["request", fromU32(0), theirs],
+    ],
+    "neither its own, nor what is no packet",
+  );
   t.strictSame(hear(), []);
 
   const first = fakes.get(link.index);
@@ -269,7 +339,7 @@ t.test("a probe ends with its signal and with stop", async (t) => {
   for (const end of ["signal", "stop"] as const) {
     const { fake, announcer } = setUp({ probeMs: 60_000 });
     const abort = new AbortController();
-    const probe = announcer.probe([on(eip)], abort.signal);
+    const probe = announcer.probe([on(eip)], "take", abort.signal);
     const rejected = t.rejects(probe, { name: "AbortError" });
     if (end === "signal") abort.abort();
     else await announcer.stop();
@@ -281,7 +351,7 @@ t.test("a probe ends with its signal and with stop", async (t) => {
 t.test("announcements go out three times in both forms, while the address is owned", async (t) => {
   const lost = ip("203.0.113.66");
   const owned = new Set([eip, lost]);
-  const { fake, announcer } = setUp({ stillOwned: ({ address }) => owned.has(address) });
+  const { fake, results, announcer } = setUp({ stillOwned: ({ address }) => owned.has(address) });
   announcer.announce([on(eip), on(lost)]);
   t.equal(fake.sent.length, 0, "the caller is not held up");
   await until("the first round", () => fake.sent.length >= 4);
@@ -291,8 +361,23 @@ t.test("announcements go out three times in both forms, while the address is own
   const [request, reply] = announcementsOf(ours, eip);
   t.strictSame(fake.sent.slice(0, 4), [request, reply, ...announcementsOf(ours, lost)]);
   t.strictSame(fake.sent.slice(4), [request, reply, request, reply]);
+  await until("the last count", () => results.sent === 4);
+  t.strictSame(results, { sent: 4, withdrawn: 2 });
   await announcer.stop();
   t.equal(fake.open, 0);
+});
+
+t.test("whether an EIP is owned is asked before each frame", async (t) => {
+  let isOwned = true;
+  const { fake, results, announcer } = setUp({ announceAtMs: [0], stillOwned: () => isOwned });
+  fake.onSend = () => {
+    isOwned = false;
+    return arpPacketBytes;
+  };
+  announcer.announce([on(eip)]);
+  await until("the count", () => results.withdrawn === 1);
+  t.strictSame(fake.sent, [announcementsOf(ours, eip)[0]]);
+  await announcer.stop();
 });
 
 t.test("announced again, an address begins anew and is not told twice at once", async (t) => {
@@ -331,10 +416,11 @@ t.test("thousands of announcements leave turns to others, and wait for a full qu
 t.test("a link that goes down, or a socket that cannot be had, is counted and said once", async (t) => {
   const lines: string[] = [];
   const log = createLog("info", { version: "test" }, { write: (line) => void lines.push(line) });
-  const { fake, failures, announcer } = setUp({ log });
+  const { fake, failures, results, announcer } = setUp({ log });
   fake.onSend = () => -ENETDOWN;
   announcer.announce(manyAddresses(1000));
   await until("three tries", () => failures.length >= 3);
+  await until("the count of all", () => results.failed === 3_000);
   t.strictSame(failures, ["ENETDOWN", "ENETDOWN", "ENETDOWN"], "one a round, not one an address");
   await announcer.stop();
   t.equal(lines.length, 1);

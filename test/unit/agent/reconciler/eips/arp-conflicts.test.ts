@@ -1,128 +1,304 @@
-/** Others that claim EIPs which the gateway holds: heard, asked again, given up. */
-import { setImmediate as nextTurn } from "node:timers/promises";
+/** Others that claim EIPs which the gateway holds: only an answer to a question makes a conflict, and nobody's answer ends it. */
+import fc from "fast-check";
 import t from "tap";
-import type { AddressOnLink } from "../../../../../agent/kernel/drivers.ts";
-import { ArpConflicts } from "../../../../../agent/reconciler/eips/arp-conflicts.ts";
-import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import { ArpConflicts, type ClaimResult } from "../../../../../agent/reconciler/eips/arp-conflicts.ts";
+import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
+import { ArpWatch } from "../../../../../agent/reconciler/eips/arp-watch.ts";
+import { fromU32, type Ipv4 } from "../../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
+import { answersIn, FakeWire, macOf, net1, onNet1 } from "../../../../support/fake-wire.ts";
+import { randomFrom } from "../../../../support/random.ts";
 
-const net1 = "net1" as InterfaceName;
 const [one, two, stranger] = ["203.0.113.10", "203.0.113.11", "203.0.113.99"] as [Ipv4, Ipv4, Ipv4];
-const [theirs, others] = ["02:00:00:00:00:99", "02:00:00:00:00:98"];
 
-/** A watch on a wire whose stations the test moves. */
-function setUp() {
-  const wire = {
-    nowMs: 0,
-    held: new Map([one, two].map((address) => [address, { interface: net1, address }])),
-    heard: new Map<Ipv4, string>(),
-    answering: new Map<Ipv4, string>(),
-    failure: undefined as Error | undefined,
-    asked: [] as Ipv4[][],
-    announced: [] as Ipv4[],
-    warnings: [] as unknown[],
-    changes: 0,
-  };
-  const watch = new ArpConflicts({
-    announcer: {
-      hear: (links) => {
-        if (wire.failure !== undefined) throw wire.failure;
-        return links.has(net1) ? new Map(wire.heard) : new Map();
-      },
-      probe: async (places: readonly AddressOnLink[]) => {
-        wire.asked.push(places.map(({ address }) => address));
-        await nextTurn();
-        if (wire.failure !== undefined) throw wire.failure;
-        return new Map(
-          [...wire.answering].filter(([address]) => places.some((one) => one.address === address)),
-        );
-      },
-      announce: (places) => wire.announced.push(...places.map(({ address }) => address)),
-    },
-    held: () => wire.held,
-    nowMs: () => wire.nowMs,
-    onChange: () => wire.changes++,
-    log: { warn: (about: unknown) => wire.warnings.push(about) } as never,
+/** A watch over the EIPs that the gateway holds, on a wire whose stations the test moves. */
+function setUp(addresses: readonly Ipv4[] = [one, two], random = () => 0) {
+  const wire = new FakeWire();
+  const held = new Map(addresses.map((address) => [address, onNet1(address)]));
+  const told = { changes: 0, claims: [] as ClaimResult[], lines: [] as [unknown, string][] };
+  const log = { warn: (about: unknown, message: string) => told.lines.push([about, message]) } as never;
+  const nowMs = () => wire.nowMs;
+  const questions = new ArpQuestions({ announcer: wire, nowMs, random, onFailure: () => {} });
+  const conflicts = new ArpConflicts({
+    announcer: wire,
+    questions,
+    held: () => held,
+    nowMs,
+    onChange: () => told.changes++,
+    onClaim: (result) => told.claims.push(result),
+    log,
   });
-  /** Looks at that time, and lets the answers come in. */
-  const lookAt = async (nowMs: number) => {
-    wire.nowMs = nowMs;
-    watch.look();
-    await nextTurn();
-    await nextTurn();
-    return [...watch.conflicts];
+  const arpProbe = { links: new Set<InterfaceName>(), hear: () => {} };
+  const watch = new ArpWatch({ announcer: wire, arpProbe, arpConflicts: conflicts, held: () => held, log });
+  /** Time passes, in steps of the questions' clock; `before` each of them. */
+  const passUntil = async (untilMs: number, before = () => {}) => {
+    for (; wire.nowMs < untilMs; wire.nowMs += 100) {
+      before();
+      watch.look();
+      questions.look();
+      await answersIn();
+    }
   };
-  return { wire, watch, lookAt };
+  return { wire, held, told, conflicts, questions, watch, passUntil };
 }
 
-t.test("a claim is told once and stands until nobody answers; then the EIP is announced anew", async (t) => {
-  const { wire, watch, lookAt } = setUp();
-  t.strictSame(await lookAt(0), []);
-  wire.heard.set(one, theirs).set(stranger, theirs);
-  t.strictSame(await lookAt(1_000), [[one, theirs]], "of an EIP that is held, and of nothing else");
-  const { conflicts } = watch;
-  for (const nowMs of [2_000, 9_000, 10_999]) await lookAt(nowMs);
-  t.equal(watch.conflicts, conflicts, "heard again and again, it is nothing new");
-  t.strictSame([wire.changes, wire.asked.length, wire.warnings.length], [1, 0, 1]);
+t.test(
+  "a claim that is answered for is a conflict until nobody answers; then the EIP is announced",
+  async (t) => {
+    const { wire, told, conflicts, passUntil } = setUp();
+    await passUntil(1_000);
+    t.strictSame([wire.frames, [...wire.listenedOn]], [0, [net1]], "it listens and asks nothing");
+    wire.holders.set(one, macOf(1)).set(stranger, macOf(1));
+    await passUntil(1_100, () => {
+      wire.claim(one, macOf(1));
+      wire.claim(stranger, macOf(1));
+    });
+    t.strictSame([...conflicts.conflicts], [[one, macOf(1)]], "an EIP that is held, and nothing else");
+    t.strictSame([told.changes, told.claims], [1, ["confirmed"]]);
+    t.strictSame(told.lines, [
+      [{ address: one, mac: macOf(1), addresses: 1 }, "another station holds an EIP too"],
+    ]);
+    const before = conflicts.conflicts;
+    await passUntil(10_050, () => wire.claim(one, macOf(2)));
+    t.equal(conflicts.conflicts, before, "heard again and again, from whomever, it is nothing new");
+    t.strictSame(
+      wire.asked.map(({ atMs, purpose }) => [atMs, purpose]),
+      Array.from({ length: 10 }, (_, index) => [1_000 * (index + 1), "keep"]),
+      "it is asked about every second, and not more often",
+    );
 
-  wire.heard.clear();
-  wire.answering.set(one, theirs);
-  t.strictSame(await lookAt(11_000), [[one, theirs]], "silence is no answer: it is asked about");
-  t.strictSame(wire.asked, [[one]]);
-  await lookAt(12_000);
-  t.equal(wire.asked.length, 1, "and not again at once");
+    wire.holders.set(one, macOf(3));
+    await passUntil(12_050);
+    t.strictSame([...conflicts.conflicts], [[one, macOf(3)]], "another holds it now");
+    t.equal(told.changes, 1, "which nobody needs to hurry for");
+    t.strictSame(wire.announced, [], "nothing is announced meanwhile");
+    wire.holders.delete(one);
+    await passUntil(13_050);
+    t.strictSame([...conflicts.conflicts], []);
+    t.strictSame([wire.announced, told.changes], [[one], 2]);
+    const { frames } = wire;
+    await passUntil(100_000);
+    t.equal(wire.frames, frames, "nobody asks any more");
+  },
+);
 
-  wire.answering.set(one, others);
-  t.strictSame(await lookAt(31_000), [[one, others]], "another has it now");
-  wire.answering.clear();
-  t.strictSame(wire.announced, [], "nothing is announced meanwhile");
-  await lookAt(31_001 + 40_000);
-  t.strictSame([...watch.conflicts], [], "nobody answers");
-  t.strictSame(wire.announced, [one]);
-  t.equal(wire.changes, 3);
+t.test("claims that nobody answers for take nothing away, from however many MACs they come", async (t) => {
+  const { wire, told, conflicts, passUntil } = setUp();
+  let mac = 0;
+  await passUntil(8_050, () => wire.claim(one, macOf(++mac)));
+  t.equal(conflicts.conflicts.size, 0);
+  t.equal(wire.timesAsked(one), 9, "one question a second, whoever claims");
+  t.strictSame(new Set(told.claims), new Set(["unconfirmed"]));
+  t.equal(told.changes, 0);
+  t.equal(told.lines.length, 1, "one line a minute");
+  t.match(told.lines[0], [{ address: one, times: 1 }, "claim of an EIP not confirmed"]);
+
+  wire.holders.set(one, macOf(7));
+  await passUntil(10_050, () => wire.claim(one, macOf(++mac)));
+  t.strictSame([...conflicts.conflicts], [[one, macOf(7)]], "and nothing of it delays the true one");
 });
 
-t.test("what was held at the start is asked about; an EIP that goes takes its claim along", async (t) => {
-  const { wire, watch, lookAt } = setUp();
-  wire.answering.set(two, theirs);
-  watch.ask([...wire.held.values()]);
-  watch.ask([...wire.held.values()]);
-  t.strictSame(await lookAt(0), [[two, theirs]]);
-  t.strictSame(wire.asked, [[one, two]], "once, though asked for twice");
-  t.strictSame(wire.announced, [], "what nobody claimed needs no announcement");
-  wire.held.delete(two);
-  t.strictSame(await lookAt(1_000), []);
-  t.equal(wire.changes, 2);
+t.test(
+  "a flood of claims for thousands of EIPs is answered with a bounded rate, and delays no other's",
+  async (t) => {
+    const many = Array.from({ length: 3_000 }, (_, number) => fromU32(0xc6120000 + number));
+    const { wire, told, conflicts, passUntil } = setUp([one, two, ...many]);
+    wire.holders.set(two, macOf(1));
+    wire.claim(two, macOf(1));
+    let mac = 0;
+    const flood = () => {
+      for (const address of many) wire.claim(address, macOf(mac++ & 0xffff));
+    };
+    await passUntil(12_050, flood);
+    t.strictSame([...conflicts.conflicts], [[two, macOf(1)]]);
+    t.equal(wire.timesAsked(two), 13, "a conflict is asked about as without the flood");
+    t.ok(wire.frames <= 500 * 12.1, `${wire.frames} questions in 12 s`);
+
+    wire.holders.set(one, macOf(2));
+    wire.claim(one, macOf(2));
+    await passUntil(12_150, flood);
+    t.ok(conflicts.conflicts.has(one), "an EIP that was not asked about goes first");
+    wire.holders.delete(two);
+    await passUntil(13_150, flood);
+    t.notOk(conflicts.conflicts.has(two), "and what ended is seen");
+    t.ok(told.lines.length <= 3);
+  },
+);
+
+t.test(
+  "what proves nothing: other links, own packets, silence; and who probes is asked about seldom",
+  async (t) => {
+    const { wire, told, conflicts, passUntil } = setUp();
+    wire.holders.set(one, macOf(1));
+    const eth0 = "eth0" as InterfaceName;
+    wire.claim(one, macOf(1), eth0);
+    conflicts.hear([
+      {
+        interface: eth0,
+        packet: {
+          operation: "reply",
+          senderMac: macOf(1),
+          senderIp: one,
+          targetMac: macOf(9),
+          targetIp: two,
+        },
+      },
+    ]);
+    wire.seek(one, macOf(2), stranger);
+    await passUntil(1_000);
+    t.equal(wire.frames, 0);
+
+    // A gateway that waits for the EIP probes every second; one that holds it too, and was never heard to claim it, does as well.
+    wire.holders.delete(one);
+    await passUntil(50_000, () => wire.seek(one, macOf(2)));
+    t.equal(wire.timesAsked(one), 1);
+    t.strictSame([conflicts.conflicts.size, told.claims, told.lines], [0, [], []], "a probe claims nothing");
+    wire.holders.set(one, macOf(2));
+    await passUntil(62_000, () => wire.seek(one, macOf(2)));
+    t.strictSame([...conflicts.conflicts], [[one, macOf(2)]]);
+    t.strictSame(told.claims, []);
+  },
+);
+
+t.test("what is asked for is asked at once: at the start, and by a caller", async (t) => {
+  const { wire, held, told, conflicts, passUntil } = setUp();
+  wire.holders.set(two, macOf(1));
+  conflicts.ask([...held.values()]);
+  await answersIn();
+  t.strictSame([...conflicts.conflicts], [[two, macOf(1)]]);
+  t.strictSame([wire.frames, wire.announced], [2, []]);
+  t.notOk(await conflicts.hurry(new Set([one])), "nobody contests it");
+  wire.nowMs = 5 * 3_600_000;
+  await passUntil(wire.nowMs + 100);
+  wire.holders.clear();
+  const freed = conflicts.hurry();
+  await passUntil(wire.nowMs + 200);
+  t.ok(await freed);
+  t.strictSame([conflicts.conflicts.size, wire.announced, told.changes], [0, [two], 2]);
+
+  // What is asked for once more ends a conflict as well.
+  wire.holders.set(one, macOf(1));
+  conflicts.ask([onNet1(one)]);
+  await answersIn();
+  wire.holders.clear();
+  conflicts.ask([onNet1(one), onNet1(two)]);
+  await answersIn();
+  t.equal(conflicts.conflicts.size, 0);
+  const { frames } = wire;
+  await passUntil(wire.nowMs + 10_000);
+  t.equal(wire.frames, frames, "and nobody is asked for no reason");
 });
 
-t.test("where nobody can be heard or asked, a claim stands and is asked about later", async (t) => {
-  const { wire, watch, lookAt } = setUp();
-  wire.heard.set(one, theirs);
-  await lookAt(0);
-  wire.heard.clear();
-  wire.failure = new Error("no socket");
-  t.strictSame(await lookAt(10_000), [[one, theirs]]);
-  await lookAt(11_000);
-  t.equal(wire.asked.length, 1);
-  wire.failure = undefined;
-  await lookAt(30_001);
-  t.strictSame([...watch.conflicts], []);
-  await watch.stop();
-  watch.ask([...wire.held.values()]);
-  t.equal(wire.asked.length, 2, "after the end nobody is asked");
+t.test("an EIP that goes, or moves to another link, takes its conflict along", async (t) => {
+  const { wire, held, told, conflicts, passUntil } = setUp();
+  wire.holders.set(one, macOf(1)).set(two, macOf(1));
+  conflicts.ask([...held.values()]);
+  await passUntil(100);
+  held.delete(one);
+  held.set(two, { interface: "net2" as InterfaceName, address: two });
+  await passUntil(200);
+  t.equal(conflicts.conflicts.size, 0);
+  t.strictSame(wire.announced, [two], "what is held still");
+  t.equal(told.changes, 2);
+  const { frames } = wire;
+  await passUntil(5_000);
+  t.equal(wire.frames, frames);
 });
 
-t.test("without probing there is no watch", async (t) => {
-  const watch = new ArpConflicts({
-    announcer: undefined,
-    held: () => t.fail("nobody is to be looked for") as never,
-    nowMs: () => 0,
-    onChange: () => t.fail("nothing changes"),
-    log: {} as never,
-  });
-  watch.start();
-  watch.look();
-  watch.ask([{ interface: net1, address: one }]);
-  t.equal(watch.conflicts.size, 0);
-  await watch.stop();
-});
+t.test(
+  "where nobody can be asked a conflict stands, a claim takes nothing, and it is said once",
+  async (t) => {
+    const { wire, held, told, conflicts, questions, watch, passUntil } = setUp();
+    wire.holders.set(one, macOf(1));
+    conflicts.ask([onNet1(one)]);
+    wire.claim(two, macOf(2));
+    await passUntil(100);
+    wire.claim(two, macOf(2));
+    wire.isDown = true;
+    await passUntil(5_000);
+    wire.failure = new Error("no socket");
+    conflicts.ask([onNet1(one)]);
+    await passUntil(10_000);
+    t.strictSame([...conflicts.conflicts], [[one, macOf(1)]]);
+    t.strictSame(told.lines.map(([, message]) => message).sort(), [
+      "another station holds an EIP too",
+      "cannot ask who else holds EIPs",
+      "cannot listen to ARP",
+      "claim of an EIP not confirmed",
+    ]);
+    wire.failure = undefined;
+    wire.isDown = false;
+    wire.holders.clear();
+    await passUntil(12_000);
+    t.equal(conflicts.conflicts.size, 0);
+
+    await questions.stop();
+    await conflicts.stop();
+    watch.stop();
+    const { frames } = wire;
+    conflicts.ask([...held.values()]);
+    wire.claim(one, macOf(1));
+    await passUntil(13_000);
+    t.equal(wire.frames, frames, "after the end nobody is asked");
+
+    const mute = new ArpConflicts({
+      announcer: undefined,
+      questions,
+      held: () => t.fail("nobody is to be looked for") as never,
+      nowMs: () => 0,
+      onChange: () => t.fail("nothing changes"),
+      onClaim: () => t.fail("nobody claims"),
+      log: {} as never,
+    });
+    mute.ask([onNet1(one)]);
+    t.equal(mute.conflicts.size, 0);
+    await mute.stop();
+  },
+);
+
+t.test(
+  "whatever holders and strangers do, a conflict is what was answered last, within two seconds",
+  async () => {
+    const addresses = Array.from({ length: 4 }, (_, number) => fromU32(0xcb00710a + number));
+    const event = fc.record({
+      what: fc.constantFrom("claim", "spoof", "hold", "let go", "probe"),
+      at: fc.nat(addresses.length - 1),
+      mac: fc.integer({ min: 1, max: 3 }),
+      pauseMs: fc.constantFrom(0, 100, 700, 3_000),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(event, { maxLength: 30 }), fc.nat(), async (events, seed) => {
+        const { wire, told, conflicts, passUntil } = setUp(addresses, randomFrom(seed));
+        for (const { what, at, mac, pauseMs } of events) {
+          const address = addresses[at] ?? one;
+          const holder = wire.holders.get(address);
+          if (what === "hold") wire.holders.set(address, macOf(mac));
+          if (what === "let go") wire.holders.delete(address);
+          if (what === "claim" || what === "hold") wire.claim(address, holder ?? macOf(mac));
+          if (what === "spoof") wire.claim(address, macOf(99));
+          if (what === "probe") wire.seek(address, macOf(98));
+          await passUntil(wire.nowMs + pauseMs);
+          for (const mac of conflicts.conflicts.values())
+            if (mac === macOf(99) || mac === macOf(98)) return false;
+        }
+        for (const address of wire.holders.keys()) wire.claim(address, macOf(99));
+        await passUntil(wire.nowMs + 2_000);
+        const isTrue = addresses.every(
+          (address) => conflicts.conflicts.get(address) === wire.holders.get(address),
+        );
+        const perSecond = Map.groupBy(
+          wire.asked.flatMap(({ atMs, addresses }) =>
+            addresses.map((address) => `${address} ${Math.floor(atMs / 1_000)}`),
+          ),
+          (key) => key,
+        );
+        return (
+          isTrue &&
+          (told.changes > 0 || wire.holders.size === 0) &&
+          [...perSecond.values()].every((one) => one.length <= 1)
+        );
+      }),
+      { numRuns: 150 },
+    );
+  },
+);

@@ -1,41 +1,93 @@
-/** Who is announced, and who is asked about. */
+/** Who is told of EIPs, and about which the wire is asked, as passes find links and addresses. */
 import t from "tap";
 import { ArpNotifier } from "../../../../../agent/reconciler/eips/arp-notifier.ts";
-import type { ObservedNetwork } from "../../../../../lib/model/observed.ts";
+import type { InterfaceName, ObjectId } from "../../../../../lib/model/names.ts";
+import type { ObservedLink, ObservedNetwork } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
-import { ip, nic } from "../../../../support/conntrack-samples.ts";
+import { net1, onNet1 } from "../../../../support/fake-wire.ts";
 
-const net1 = nic("net1");
-const networkWith = (...addresses: readonly string[]): ObservedNetwork => ({
-  links: [],
-  addresses: addresses.map((address) => {
-    return { interface: net1, address: ip(address), prefixLength: 24, isSecondary: false, label: "" };
-  }),
-  routes: [],
-  sysctls: new Map(),
-});
-const eips = ["203.0.113.10", "203.0.113.11"].map((address) => {
-  return { id: `eips/${address}` as const, address: ip(address), prefixLength: 24, interface: net1 };
-});
-const program = { eips } as unknown as Program;
+const eips = ["203.0.113.10", "203.0.113.11", "203.0.113.12"].map(onNet1);
+const program = {
+  eips: eips.map((place) => ({ ...place, id: "eips/a" as ObjectId, prefixLength: 24 })),
+} as unknown as Program;
+const link: ObservedLink = { index: 3, name: net1, mac: "02:00:00:00:00:01", isUp: true, hasCarrier: true };
+const eth0: ObservedLink = { ...link, index: 2, name: "eth0" as InterfaceName };
 
-t.test("EIPs that came are announced; at the start those that stood are, too, and asked about", async (t) => {
-  const announced: string[][] = [];
-  const asked: string[][] = [];
-  const addressesOf = (places: readonly { readonly address: string }[]) =>
-    places.map(({ address }) => address);
-  const notifier = new ArpNotifier({
-    announcer: { announce: (places) => void announced.push(addressesOf(places)) },
-    arpConflicts: { ask: (places) => void asked.push(addressesOf(places)) },
+function network(held: readonly number[], links: readonly ObservedLink[] = [link, eth0]): ObservedNetwork {
+  const addresses = held.flatMap((index) => {
+    const place = eips[index];
+    return place === undefined ? [] : [{ ...place, prefixLength: 24, isSecondary: false, label: "" }];
   });
-  const one = networkWith("203.0.113.2", "203.0.113.10");
-  const both = networkWith("203.0.113.2", "203.0.113.10", "203.0.113.11");
-  notifier.tell(program, one, both);
-  t.strictSame(announced, [["203.0.113.10", "203.0.113.11"]]);
-  t.strictSame(asked, [["203.0.113.10"]], "what was added was asked about before");
-  notifier.tell(program, both, both);
-  t.equal(announced.length, 1, "where nothing changed nobody is told");
-  notifier.tell(program, one, both);
-  t.strictSame(announced[1], ["203.0.113.11"]);
-  t.equal(asked.length, 1);
+  return { links, addresses, routes: [], sysctls: new Map() };
+}
+
+function setUp() {
+  const told = { announced: [] as string[], asked: [] as string[] };
+  const free = new Set<string>();
+  const notifier = new ArpNotifier({
+    announcer: {
+      announce: (places) => told.announced.push(...places.map(({ address }) => address.slice(-2))),
+    },
+    arpProbe: { isFree: (address) => free.has(address) },
+    arpConflicts: { ask: (places) => told.asked.push(...places.map(({ address }) => address.slice(-2))) },
+  });
+  const tell = (before: ObservedNetwork, after = before) => {
+    told.announced = [];
+    told.asked = [];
+    notifier.tell(program, before, after);
+    return [told.announced, told.asked];
+  };
+  return { tell, free };
+}
+
+t.test("at the start all are announced, and what was held is asked about", async (t) => {
+  const { tell, free } = setUp();
+  free.add("203.0.113.11");
+  t.strictSame(tell(network([0]), network([0, 1])), [["10", "11"], ["10"]]);
+  const rest = network([0, 1]);
+  t.strictSame(tell(rest), [[], []], "a pass that finds all as it was tells nothing");
+  t.strictSame(tell(rest, network([0, 1])), [[], []]);
+});
+
+t.test("what is added is announced; what came back without a question is asked about then", async (t) => {
+  const { tell, free } = setUp();
+  tell(network([]));
+  free.add("203.0.113.10");
+  t.strictSame(tell(network([]), network([0])), [["10"], []]);
+  free.clear();
+  t.strictSame(tell(network([0]), network([0, 1])), [["11"], ["11"]], "one that somebody took away");
+  t.strictSame(tell(network([0, 1]), network([0])), [[], []]);
+});
+
+t.test("a link that came up is a wire that nobody listened to", async (t) => {
+  const { tell } = setUp();
+  const all = [
+    ["10", "11"],
+    ["10", "11"],
+  ];
+  const changes: readonly (readonly [string, Partial<ObservedLink>, unknown])[] = [
+    ["it is there", {}, all],
+    ["it goes down", { isUp: false, hasCarrier: false }, [[], []]],
+    ["it is down still", { isUp: false, hasCarrier: false }, [[], []]],
+    ["up without a carrier", { hasCarrier: false }, [[], []]],
+    ["the carrier", {}, all],
+    ["nothing", {}, [[], []]],
+    ["made anew", { index: 9 }, all],
+    ["another MAC", { index: 9, mac: "02:00:00:00:00:02" }, all],
+  ];
+  for (const [what, change, expected] of changes)
+    t.strictSame(tell(network([0, 1], [{ ...link, ...change }, eth0])), expected, what);
+  t.strictSame(
+    tell(
+      network(
+        [0, 1],
+        [
+          { ...link, index: 9, mac: "02:00:00:00:00:02" },
+          { ...eth0, index: 12 },
+        ],
+      ),
+    ),
+    [[], []],
+    "another link's comings and goings do not matter",
+  );
 });

@@ -1,60 +1,288 @@
-import { setTimeout as delay } from "node:timers/promises";
+/** EIPs to be added: asked about once, and until they are free where another holds them. */
+import fc from "fast-check";
 import t from "tap";
-import type { Announcer } from "../../../../../agent/kernel/drivers.ts";
 import { ArpProbe } from "../../../../../agent/reconciler/eips/arp-probe.ts";
-import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
+import { fromU32, type Ipv4 } from "../../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
+import { answersIn, FakeWire, macOf, net1, onNet1 } from "../../../../support/fake-wire.ts";
+import { randomFrom } from "../../../../support/random.ts";
 
-const ip = (text: string) => text as Ipv4;
+const [one, two] = ["203.0.113.10", "203.0.113.11"] as [Ipv4, Ipv4];
+const both = [one, two].map(onNet1);
 
-t.test("the probe asks once, leaves out meanwhile, and asks again about conflicts", async (t) => {
-  let nowMs = 0;
-  const asked: Ipv4[][] = [];
-  let answer = Promise.withResolvers<ReadonlyMap<Ipv4, string>>();
-  const announcer: Pick<Announcer, "probe"> = {
-    probe: (addresses) => {
-      asked.push(addresses.map(({ address }) => address));
-      return answer.promise;
-    },
-  };
-  let wakes = 0;
+function setUp(random = () => 0) {
+  const wire = new FakeWire();
+  const told = { wakes: 0, failures: 0 };
+  const nowMs = () => wire.nowMs;
+  const questions = new ArpQuestions({ announcer: wire, nowMs, random, onFailure: () => told.failures++ });
   const arpProbe = new ArpProbe({
-    announcer,
-    nowMs: () => nowMs,
-    onAnswer: () => wakes++,
+    announcer: wire,
+    questions,
+    nowMs,
+    onAnswer: () => told.wakes++,
+    onFailure: () => told.failures++,
+  });
+  /** As a pass does. @returns the addresses that it would leave out */
+  const review = (places = both) => {
+    const { probing, addressConflicts } = arpProbe.review(places);
+    return { probing: [...probing], conflicts: [...addressConflicts] };
+  };
+  const listen = () => arpProbe.hear(wire.hear(arpProbe.links));
+  const lookUntil = async (untilMs: number, before = () => {}) => {
+    for (; wire.nowMs < untilMs; wire.nowMs += 100) {
+      before();
+      questions.look();
+      await answersIn();
+    }
+  };
+  return { wire, told, arpProbe, questions, review, listen, lookUntil };
+}
+
+t.test("an address is asked about once, and taken where nobody answers", async (t) => {
+  const { wire, told, arpProbe, review, lookUntil } = setUp();
+  t.strictSame(review(), { probing: [one, two], conflicts: [] });
+  t.strictSame(review(), { probing: [one, two], conflicts: [] });
+  await answersIn();
+  t.strictSame(wire.asked, [{ atMs: 0, addresses: [one, two], purpose: "take" }], "once");
+  t.equal(told.wakes, 1);
+  t.strictSame(review(), { probing: [], conflicts: [] });
+  t.ok(arpProbe.isFree(one));
+  await lookUntil(60_000);
+  t.equal(wire.asked.length, 1, "nobody needs to be asked again");
+  t.notOk(arpProbe.isContested);
+
+  t.strictSame(review().probing, []);
+  wire.nowMs = 60_001;
+  t.strictSame(review().probing, [one, two], "an answer that nobody acted on for a minute is old");
+  await answersIn();
+  review([]);
+  t.notOk(arpProbe.isFree(one));
+  t.strictSame(review().probing, [one, two], "what was given up is asked about anew");
+  await arpProbe.stop();
+});
+
+t.test("an address that another holds is left out, and asked about until it is free", async (t) => {
+  const { wire, told, arpProbe, review, lookUntil } = setUp();
+  wire.holders.set(one, macOf(1));
+  review();
+  await answersIn();
+  t.strictSame(review(), { probing: [], conflicts: [[one, macOf(1)]] });
+  t.strictSame([...arpProbe.links], [net1]);
+  await lookUntil(5_500);
+  t.strictSame(
+    wire.asked.slice(1),
+    [1_000, 2_000, 3_000, 4_000, 5_000].map((atMs) => ({ atMs, addresses: [one], purpose: "take" })),
+  );
+  t.equal(told.wakes, 1, "a question that changes nothing wakes nobody");
+  t.strictSame(review(), { probing: [], conflicts: [[one, macOf(1)]] }, "nor does its object become Pending");
+
+  for (let number = 2; number < 10; number++) {
+    wire.holders.set(one, macOf(number));
+    await lookUntil(5_500 + (number - 1) * 1_000);
+  }
+  t.equal(wire.timesAsked(one), 1 + 13, "each new MAC costs nothing");
+  t.equal(told.wakes, 1);
+  t.strictSame(review().conflicts, [[one, macOf(9)]], "but the next pass says who it is");
+
+  wire.holders.delete(one);
+  await lookUntil(15_000);
+  t.equal(told.wakes, 2);
+  t.strictSame(review(), { probing: [], conflicts: [] });
+  t.equal(wire.timesAsked(one), 15);
+});
+
+t.test("an EIP is free within a second and a half of its release, whatever else is contested", async () => {
+  const others = Array.from({ length: 300 }, (_, number) => fromU32(0xc6120000 + number));
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 0, max: 110_000 }),
+      fc.nat(),
+      fc.nat(others.length),
+      async (releasedAtMs, seed, count) => {
+        const { wire, arpProbe, review, lookUntil } = setUp(randomFrom(seed));
+        const contested = [one, ...others.slice(0, count)];
+        for (const address of contested) wire.holders.set(address, macOf(1));
+        const places = contested.map((address) => onNet1(address));
+        review(places);
+        await answersIn();
+        wire.nowMs = Math.max(0, releasedAtMs - 5_000);
+        await lookUntil(releasedAtMs);
+        wire.holders.delete(one);
+        // The batch, and the step of this clock.
+        await lookUntil(releasedAtMs + 1_700);
+        return (
+          arpProbe.isFree(one) && places.every(({ address }) => address === one || !arpProbe.isFree(address))
+        );
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
+
+t.test("who asks for an EIP has it asked about at once, however long it was contested", async (t) => {
+  const { wire, told, arpProbe, review, lookUntil } = setUp();
+  wire.holders.set(one, macOf(1)).set(two, macOf(2));
+  review();
+  await answersIn();
+  for (let hour = 1; hour <= 5; hour++) {
+    wire.nowMs = hour * 3_600_000;
+    await lookUntil(wire.nowMs + 100);
+  }
+  const before = wire.timesAsked(one);
+  await lookUntil(wire.nowMs + 60_000);
+  t.equal(wire.timesAsked(one), before, "after hours it is asked seldom");
+
+  const still = arpProbe.hurry(new Set([one, "203.0.113.99" as Ipv4]));
+  await lookUntil(wire.nowMs + 300);
+  t.notOk(await still, "it is held still");
+  t.strictSame(
+    wire.asked.slice(-1).map(({ addresses }) => addresses),
+    [[one]],
+    "of those that were asked for",
+  );
+  await lookUntil(wire.nowMs + 10_000);
+  t.equal(wire.timesAsked(one), before + 11, "and from then on every second again");
+
+  wire.holders.clear();
+  const freed = arpProbe.hurry();
+  await lookUntil(wire.nowMs + 300);
+  t.ok(await freed);
+  t.ok(arpProbe.isFree(one) && arpProbe.isFree(two), "all of them, where none is named");
+  t.equal(told.wakes, 3);
+  t.notOk(await arpProbe.hurry(new Set([one])), "what is not contested needs no hurry");
+});
+
+t.test("the wire tells that a holder may be gone", async (t) => {
+  const { wire, arpProbe, review, listen, lookUntil } = setUp();
+  wire.holders.set(one, macOf(1));
+  review([onNet1(one)]);
+  await answersIn();
+  wire.nowMs = 5 * 3_600_000;
+  await lookUntil(wire.nowMs + 100);
+  listen();
+  t.strictSame([...wire.listenedOn], [net1]);
+  const asksAfter = async (say: () => void) => {
+    const before = wire.timesAsked(one);
+    say();
+    listen();
+    await lookUntil(wire.nowMs + 2_000);
+    return wire.timesAsked(one) - before;
+  };
+  t.equal(
+    await asksAfter(() => wire.seek(one, macOf(1), "203.0.113.66")),
+    1,
+    "its holder asks others for it",
+  );
+  t.equal(await asksAfter(() => wire.seek(one, macOf(1))), 1, "or probes for it");
+  t.equal(await asksAfter(() => wire.claim(one, macOf(2))), 1, "or another claims it");
+  t.equal(await asksAfter(() => wire.claim(one, macOf(1))), 0, "what the holder claims is known");
+  t.equal(await asksAfter(() => wire.seek(one, macOf(3))), 0, "who waits for it as well tells nothing");
+  t.equal(
+    await asksAfter(() => wire.seek(one, macOf(3), "203.0.113.66")),
+    0,
+    "nor does who wants to reach it",
+  );
+  t.equal(await asksAfter(() => wire.claim(two, macOf(2))), 0, "nor what is said of other addresses");
+  t.equal(
+    await asksAfter(() => {
+      arpProbe.hear([
+        {
+          interface: "eth0" as InterfaceName,
+          packet: {
+            operation: "request",
+            senderMac: macOf(2),
+            senderIp: one,
+            targetMac: macOf(0),
+            targetIp: one,
+          },
+        },
+      ]);
+    }),
+    0,
+    "nor what is said on another link",
+  );
+
+  let flooded = 0;
+  const before = wire.timesAsked(one);
+  await lookUntil(wire.nowMs + 10_000, () => {
+    wire.claim(one, macOf(100 + flooded++));
+    listen();
+  });
+  t.equal(wire.timesAsked(one) - before, 10, "and a flood of claims costs one question a second");
+});
+
+t.test(
+  "a link that goes down frees nothing, and one that cannot be asked keeps nothing from being added",
+  async (t) => {
+    const { wire, told, arpProbe, review, lookUntil } = setUp();
+    wire.holders.set(one, macOf(1));
+    review([onNet1(one)]);
+    await answersIn();
+    wire.isDown = true;
+    await lookUntil(10_000);
+    t.strictSame(
+      review([onNet1(one)]).conflicts,
+      [[one, macOf(1)]],
+      "another held it when it was asked last",
+    );
+    wire.failure = new Error("no socket");
+    await lookUntil(20_000);
+    t.strictSame(review([onNet1(one)]).conflicts, [[one, macOf(1)]]);
+    t.ok(told.failures > 0);
+    review();
+    await answersIn();
+    t.ok(arpProbe.isFree(two), "what nobody was ever asked about is added");
+    wire.failure = undefined;
+    wire.isDown = false;
+    wire.holders.clear();
+    await lookUntil(22_000);
+    t.ok(arpProbe.isFree(one));
+  },
+);
+
+t.test("what is wanted no more, or on another link, is not asked about any longer", async (t) => {
+  const { wire, told, arpProbe, review, lookUntil } = setUp();
+  wire.holders.set(one, macOf(1)).set(two, macOf(1));
+  review();
+  await answersIn();
+  review([onNet1(two)]);
+  const elsewhere = { interface: "net2" as InterfaceName, address: two };
+  t.strictSame(review([elsewhere]), { probing: [two], conflicts: [] });
+  await answersIn();
+  review([elsewhere]);
+  t.strictSame([...arpProbe.links], ["net2"]);
+  review([]);
+  const { frames } = wire;
+  await lookUntil(10_000);
+  t.equal(wire.frames, frames);
+  t.notOk(arpProbe.isContested);
+
+  const wakes = told.wakes;
+  review();
+  await arpProbe.stop();
+  review([onNet1("203.0.113.12")]);
+  await answersIn();
+  t.equal(told.wakes, wakes, "after the end nobody is told, or asked");
+  t.equal(wire.timesAsked("203.0.113.12"), 0);
+});
+
+t.test("where nobody is to be asked, nothing waits for an answer", async (t) => {
+  const wire = new FakeWire();
+  const questions = new ArpQuestions({
+    announcer: wire,
+    nowMs: () => 0,
+    random: () => 0,
     onFailure: () => {},
   });
-  const on = (address: string) => ({ interface: "net1" as InterfaceName, address: ip(address) });
-  const two = [on("203.0.113.10"), on("203.0.113.11")];
-
-  t.strictSame([...arpProbe.review(two).probing], ["203.0.113.10", "203.0.113.11"]);
-  arpProbe.review(two);
-  t.equal(asked.length, 1, "not asked twice");
-  answer.resolve(new Map([[ip("203.0.113.11"), "aa:bb:cc:dd:ee:ff"]]));
-  await delay(1);
-  t.equal(wakes, 1);
-  const after = arpProbe.review(two);
-  t.equal(after.probing.size, 0);
-  t.strictSame([...after.addressConflicts], [["203.0.113.11", "aa:bb:cc:dd:ee:ff"]]);
-
-  answer = Promise.withResolvers();
-  nowMs = 10_000;
-  t.strictSame([...arpProbe.review(two).probing], ["203.0.113.11"], "asked again when its time has come");
-  answer.reject(new Error("no socket"));
-  await delay(1);
-  t.equal(arpProbe.review(two).probing.size, 0, "where nobody can be asked, nobody holds it");
-
-  arpProbe.review([]);
-  answer = Promise.withResolvers();
-  answer.resolve(new Map());
-  t.equal(arpProbe.review(two).probing.size, 2, "what was given up is asked about anew");
-  await arpProbe.stop();
-
   const mute = new ArpProbe({
     announcer: undefined,
+    questions,
     nowMs: () => 0,
     onAnswer: () => {},
     onFailure: () => {},
   });
-  t.equal(mute.review(two).probing.size, 0, "where nobody is to be asked, nothing waits for an answer");
+  t.equal(mute.review(both).probing.size, 0);
+  t.notOk(await mute.hurry());
+  t.equal(wire.frames, 0);
 });

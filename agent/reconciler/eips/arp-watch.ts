@@ -1,0 +1,66 @@
+/** Takes in what others say by ARP where EIPs are held or wanted, and passes it on to those who decide what it means. */
+import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
+import { atMostOncePer, type Log } from "../../log.ts";
+import type { ArpConflicts } from "./arp-conflicts.ts";
+import type { ArpProbe } from "./arp-probe.ts";
+
+export interface ArpWatchOptions {
+  readonly announcer: Pick<Announcer, "hear">;
+  readonly arpProbe: Pick<ArpProbe, "links" | "hear">;
+  readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "hear">;
+  /** The EIPs that the gateway held at the last reading. */
+  readonly held: () => ReadonlyMap<Ipv4, AddressOnLink>;
+  readonly log: Log;
+}
+
+const restingPauseMs = 1_000;
+/** While an address is contested, or much is said. */
+const busyPauseMs = 200;
+const muchHeard = 1_000;
+const logPeriodMs = 60_000;
+
+export class ArpWatch {
+  readonly #options: ArpWatchOptions;
+  readonly #logFailure: (err: unknown) => void;
+  #pauseMs = restingPauseMs;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ArpWatchOptions) {
+    this.#options = options;
+    this.#logFailure = atMostOncePer(logPeriodMs, (err, times) =>
+      options.log.warn({ err, times }, "cannot listen to ARP"),
+    );
+  }
+
+  start(): void {
+    this.#timer = setTimeout(() => {
+      this.look();
+      this.start();
+    }, this.#pauseMs).unref();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  look(): void {
+    const { arpProbe, arpConflicts } = this.#options;
+    const heard = this.#hear();
+    arpProbe.hear(heard);
+    arpConflicts.hear(heard);
+    const isContested = arpProbe.links.size + arpConflicts.conflicts.size > 0;
+    this.#pauseMs = isContested || heard.length >= muchHeard ? busyPauseMs : restingPauseMs;
+  }
+
+  #hear(): readonly HeardArp[] {
+    const { announcer, arpProbe, held } = this.#options;
+    try {
+      const links = new Set(Array.from(held().values(), (place) => place.interface));
+      return announcer.hear(links.union(arpProbe.links));
+    } catch (err) {
+      this.#logFailure(err);
+      return [];
+    }
+  }
+}

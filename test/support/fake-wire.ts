@@ -1,0 +1,90 @@
+/** A wire as the announcer shows it: stations that hold addresses and answer, strangers that say what they like, and time. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { AddressOnLink, Announcer, HeardArp, ProbePurpose } from "../../agent/kernel/drivers.ts";
+import { announcementsOf, type Mac, probeOf } from "../../lib/arp/packet.ts";
+import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../lib/model/names.ts";
+
+export const net1 = "net1" as InterfaceName;
+
+export function onNet1(address: string): AddressOnLink {
+  return { interface: net1, address: address as Ipv4 };
+}
+
+export function macOf(number: number): Mac {
+  return `02:00:00:00:${[number >> 8, number & 255].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}` as Mac;
+}
+
+export interface AskedOnWire {
+  readonly atMs: number;
+  readonly addresses: readonly Ipv4[];
+  readonly purpose: ProbePurpose;
+}
+
+export class FakeWire implements Announcer {
+  nowMs = 0;
+  /** Who answers for an address. */
+  readonly holders = new Map<Ipv4, Mac>();
+  readonly asked: AskedOnWire[] = [];
+  readonly announced: Ipv4[] = [];
+  listenedOn: ReadonlySet<InterfaceName> = new Set();
+  /** The link takes no questions. */
+  isDown = false;
+  /** What every call fails with. */
+  failure: Error | undefined;
+  #said: HeardArp[] = [];
+
+  /** Another station sends an announcement. */
+  claim(address: string, mac: Mac, link = net1): void {
+    for (const packet of announcementsOf(mac, address as Ipv4)) this.#said.push({ interface: link, packet });
+  }
+
+  /** Another station asks for an address, as one that has `senderIp`; a probe where it has none. */
+  seek(address: string, mac: Mac, senderIp?: string): void {
+    const probe = probeOf(mac, address as Ipv4);
+    const packet = senderIp === undefined ? probe : { ...probe, senderIp: senderIp as Ipv4 };
+    this.#said.push({ interface: net1, packet });
+  }
+
+  /** One at once where somebody answers, else two, as the real one sends them. */
+  get frames(): number {
+    return this.asked.reduce((sum, { addresses }) => sum + addresses.length, 0);
+  }
+
+  /** How often it was asked about an address. */
+  timesAsked(address: string): number {
+    return this.asked.filter(({ addresses }) => addresses.includes(address as Ipv4)).length;
+  }
+
+  async probe(places: readonly AddressOnLink[], purpose: ProbePurpose, signal: AbortSignal) {
+    const addresses = places.map(({ address }) => address);
+    this.asked.push({ atMs: this.nowMs, addresses, purpose });
+    await nextTurn();
+    signal.throwIfAborted();
+    if (this.failure !== undefined) throw this.failure;
+    if (this.isDown) return { others: new Map(), unasked: new Set(addresses) };
+    const others = new Map<Ipv4, Mac>();
+    for (const address of addresses) {
+      const mac = this.holders.get(address);
+      if (mac !== undefined) others.set(address, mac);
+    }
+    return { others, unasked: new Set<Ipv4>() };
+  }
+
+  hear(links: ReadonlySet<InterfaceName>): readonly HeardArp[] {
+    this.listenedOn = links;
+    if (this.failure !== undefined) throw this.failure;
+    return this.#said.splice(0).filter((one) => links.has(one.interface));
+  }
+
+  announce(places: readonly AddressOnLink[]): void {
+    this.announced.push(...places.map(({ address }) => address));
+  }
+
+  async stop(): Promise<void> {}
+}
+
+/** Lets questions that were asked be answered, and what follows happen. */
+export async function answersIn(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await nextTurn();
+}

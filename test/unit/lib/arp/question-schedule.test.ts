@@ -1,0 +1,169 @@
+/** When contested addresses are asked about, and which go first. */
+import fc from "fast-check";
+import t from "tap";
+import { type Lane, QuestionSchedule } from "../../../../lib/arp/question-schedule.ts";
+
+interface Play {
+  readonly fromMs?: number;
+  readonly untilMs: number;
+  readonly stepMs?: number;
+  readonly max?: number;
+  readonly chance?: number;
+  /** Runs at each step. Absent: steps at which nothing is due are left out. */
+  readonly before?: (nowMs: number) => void;
+}
+
+/** Asks at each step whatever is due. @returns when each question was asked */
+function play(
+  schedule: QuestionSchedule<string>,
+  { fromMs = 0, untilMs, stepMs = 100, max = 50, chance = 0, before }: Play,
+): Map<string, number[]> {
+  const asked = new Map<string, number[]>();
+  for (let nowMs = fromMs; nowMs < untilMs; nowMs += stepMs) {
+    before?.(nowMs);
+    const dueInMs = schedule.dueInMs(nowMs) ?? untilMs;
+    if (before === undefined) nowMs += Math.ceil(dueInMs / stepMs) * stepMs;
+    for (const question of schedule.take(nowMs, max)) {
+      asked.set(question, [...(asked.get(question) ?? []), nowMs]);
+      schedule.answered(question, nowMs, chance);
+    }
+  }
+  return asked;
+}
+
+function pauses(times: readonly number[] = []): readonly number[] {
+  return times.slice(1).map((time, index) => time - (times[index] ?? 0));
+}
+
+t.test("every second at first, then less often, down to every five minutes", async (t) => {
+  const day = 24 * 3_600_000;
+  for (const chance of [0, 1]) {
+    const schedule = new QuestionSchedule<string>();
+    schedule.ask("a", "wanted", 0);
+    const times = play(schedule, { untilMs: day, chance }).get("a") ?? [];
+    const longest = (fromMs: number, toMs: number) =>
+      Math.max(...pauses(times.filter((time) => time >= fromMs && time < toMs)));
+    const spread = 1 + chance / 2;
+    t.equal(times[0], 0);
+    t.equal(longest(0, 120_000), 1_000 * spread);
+    t.ok(longest(0, 240_000) <= 2_100 * spread, "every second or two for the first minutes");
+    t.ok(longest(0, 3_600_000) <= 31_000 * spread);
+    t.ok(longest(3_600_000, day) > 100_000, "less often later");
+    t.ok(longest(0, day) <= 300_100 * spread);
+  }
+});
+
+t.test(
+  "nothing that strangers cause makes a pause longer, or the questions more than one a second",
+  async () => {
+    const lanes = fc.constantFrom<Lane>("wanted", "conflict", "claim");
+    const reasons = fc.array(fc.tuple(fc.nat(400), fc.constantFrom("a", "b")), { maxLength: 400 });
+    fc.assert(
+      fc.property(lanes, reasons, fc.double({ min: 0, max: 1, noNaN: true }), (lane, reasons, chance) => {
+        const times = (isDisturbed: boolean) => {
+          const schedule = new QuestionSchedule<string>();
+          schedule.ask("a", lane, 0);
+          schedule.ask("b", "claim", 0);
+          const byStep = Map.groupBy(isDisturbed ? reasons : [], ([step]) => step);
+          const before = (nowMs: number) => {
+            for (const [, question] of byStep.get(nowMs / 1_000) ?? [])
+              schedule.ask(question, question === "a" ? lane : "claim", nowMs);
+          };
+          return play(schedule, { untilMs: 400_000, stepMs: 500, chance, before }).get("a") ?? [];
+        };
+        const [quiet, disturbed] = [pauses(times(false)), pauses(times(true))];
+        if (Math.max(...disturbed) > Math.max(...quiet)) return false;
+        return Math.min(...disturbed) >= 1_000;
+      }),
+      { numRuns: 100 },
+    );
+  },
+);
+
+t.test("what a caller asks for goes first, at once, and often again from then on", async (t) => {
+  const schedule = new QuestionSchedule<string>();
+  schedule.ask("old", "wanted", 0);
+  play(schedule, { untilMs: 7_200_000, stepMs: 1_000 });
+  for (let number = 0; number < 1_000; number++) schedule.ask(`other-${number}`, "wanted", 7_200_000);
+  schedule.hurry("old", 7_200_000);
+  schedule.hurry("unknown", 7_200_000);
+  t.equal(schedule.take(7_200_000, 50)[0], "old");
+  schedule.hurry("old", 7_200_100);
+  t.notOk(schedule.take(7_200_100, 50).includes("old"), "not while an answer is awaited");
+  t.ok(schedule.answered("old", 7_200_200, 0));
+  t.equal(schedule.take(7_200_200, 50)[0], "old", "but as soon as it is in");
+  schedule.answered("old", 7_200_300, 0);
+  const times = play(schedule, { fromMs: 7_200_300, untilMs: 7_260_000, max: 500 }).get("old");
+  t.strictSame([...new Set(pauses(times))], [1_000]);
+});
+
+t.test("one that rests is not asked, one that is forgotten leaves nothing behind", async (t) => {
+  const schedule = new QuestionSchedule<string>();
+  t.equal(schedule.dueInMs(0), undefined);
+  schedule.ask("a", "claim", 0);
+  t.equal(schedule.dueInMs(0), 0);
+  t.strictSame(schedule.take(0, 1), ["a"]);
+  t.equal(schedule.dueInMs(0), undefined, "it is awaited");
+  schedule.rest("a");
+  t.notOk(schedule.answered("a", 200, 0), "nobody awaits the answer");
+  t.strictSame([...play(schedule, { untilMs: 10_000 })], []);
+
+  schedule.ask("a", "claim", 300);
+  t.equal(schedule.dueInMs(300), 700, "a second after the last time, rest or not");
+  schedule.forget("a");
+  schedule.ask("a", "claim", 400);
+  t.equal(schedule.dueInMs(400), 0, "but of one that was forgotten nobody knows when that was");
+  schedule.forget("a");
+  t.notOk(schedule.answered("a", 500, 0));
+  t.strictSame([...play(schedule, { untilMs: 10_000 })], []);
+  schedule.rest("a");
+  schedule.askAgain("a", "wanted", 1_000, 0);
+  t.equal(schedule.dueInMs(1_000), 1_000, "what was asked just now has time");
+});
+
+t.test("no lane holds up another, and no batch is larger than allowed", async (t) => {
+  const schedule = new QuestionSchedule<string>();
+  const flood = Array.from({ length: 3_000 }, (_, number) => `claim-${number}`);
+  const claimAll = (nowMs: number) => {
+    for (const question of flood) schedule.ask(question, "claim", nowMs);
+  };
+  claimAll(0);
+  schedule.ask("taken over", "wanted", 0);
+  schedule.ask("conflict", "conflict", 0);
+  let most = 0;
+  const asked = new Map<string, number[]>();
+  for (let nowMs = 0; nowMs < 30_000; nowMs += 100) {
+    claimAll(nowMs);
+    const batch = schedule.take(nowMs, 50);
+    most = Math.max(most, batch.length);
+    for (const question of batch) {
+      asked.set(question, [...(asked.get(question) ?? []), nowMs]);
+      schedule.answered(question, nowMs, 0);
+      if (question.startsWith("claim")) schedule.rest(question);
+    }
+  }
+  t.equal(most, 50);
+  for (const question of ["taken over", "conflict"])
+    t.strictSame(asked.get(question)?.slice(0, 5), [0, 1_000, 2_000, 3_000, 4_000], question);
+  t.ok(
+    flood.every((question) => (asked.get(question)?.length ?? 0) >= 4),
+    "and every claim has its turn",
+  );
+});
+
+t.test(
+  "an address that was not asked about for long goes before those that are claimed all the time",
+  async (t) => {
+    const schedule = new QuestionSchedule<string>();
+    const flood = Array.from({ length: 2_000 }, (_, number) => `claim-${number}`);
+    const claimFlood = (nowMs: number) => {
+      for (const question of flood) schedule.ask(question, "claim", nowMs);
+    };
+    schedule.ask("old", "claim", 0);
+    play(schedule, { untilMs: 100 });
+    schedule.rest("old");
+    play(schedule, { fromMs: 100, untilMs: 20_000, before: claimFlood });
+    for (const question of ["new", "old"]) schedule.ask(question, "claim", 20_000);
+    t.strictSame(schedule.take(20_000, 2), ["new", "old"]);
+  },
+);
