@@ -9,7 +9,7 @@ import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
-import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
 import type { AddressStep } from "../../lib/plan/network/addresses.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
@@ -71,6 +71,8 @@ export interface PreviousDataplane<Observed = unknown, Payload = unknown> {
 /** Links, addresses, routes and sysctls of this namespace. */
 export interface NetworkDriver {
   observe(signal: AbortSignal): Promise<ObservedNetwork>;
+  /** What decides on the way of packets besides what `network` holds. */
+  observePaths(network: ObservedNetwork, signal: AbortSignal): Promise<ObservedPaths>;
   applySysctls(
     steps: readonly SysctlStep[],
     signal: AbortSignal,

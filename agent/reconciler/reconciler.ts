@@ -56,7 +56,7 @@ export class Reconciler {
     this.#deps = deps;
     const { subsystems, flows } = createSubsystems(deps);
     this.#full = new Pass({ ...deps, subsystems, flows });
-    this.#incremental = new IncrementalPass({ ...deps, unswept: flows.unswept });
+    this.#incremental = new IncrementalPass({ ...deps, subsystems, unswept: flows.unswept });
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#mutex.run(() => this.#run(request)),
       resyncIntervalMs: deps.resyncIntervalMs,

@@ -12,6 +12,7 @@ export const degradedReasons = [
   "ForwardingOff",
   "InterfaceMissing",
   "InterfaceDown",
+  "RouteConflict",
   "ArpIgnored",
   "NoOwnAddress",
   "AddressConflict",

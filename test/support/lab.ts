@@ -19,6 +19,8 @@ export const labAddresses = {
   /** The gateway's own on `net1` and on `eth0`. */
   external: "203.0.113.254",
   vpc: "10.0.1.254",
+  /** The way to the VPC's other networks; nobody is there. */
+  vpcRouter: "10.0.1.1",
 } as const;
 
 /** Fixed, so that a gateway made anew is where its neighbours remember it. */
@@ -115,6 +117,8 @@ export class Lab {
             ...Object.entries(gatewayMacs).map(([name, mac]) => `link set ${name} address ${mac}`),
             ...nic("eth0", labAddresses.vpc),
             ...nic("net1", labAddresses.external),
+            // The VPC's other networks: what an object names must be routed into the VPC.
+            `route add 10.0.0.0/8 via ${labAddresses.vpcRouter} dev eth0`,
           ]
         : host === "outside"
           ? nic("eth0", labAddresses.outside)
