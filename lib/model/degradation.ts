@@ -14,6 +14,7 @@ export const degradedReasons = [
   "InterfaceDown",
   "RouteConflict",
   "ArpIgnored",
+  "ReversePathFilter",
   "NoOwnAddress",
   "AddressConflict",
   "Quarantined",

@@ -78,7 +78,8 @@ export type SysctlKey =
   | "net.ipv4.ip_forward"
   | `net.ipv4.conf.${string}.forwarding`
   | `net.ipv4.conf.${string}.promote_secondaries`
-  | `net.ipv4.conf.${string}.arp_ignore`;
+  | `net.ipv4.conf.${string}.arp_ignore`
+  | `net.ipv4.conf.${string}.rp_filter`;
 
 export interface ObservedNetwork {
   readonly links: readonly ObservedLink[];

@@ -35,7 +35,12 @@ const IFF_NOARP = 0x80;
 const IFF_LOWER_UP = 0x10000;
 
 /** IPV4_DEVCONF_* of include/uapi/linux/ip.h, by the name that they have below net.ipv4.conf. */
-export const deviceSettings = { forwarding: 1, arp_ignore: 19, promote_secondaries: 20 } as const;
+export const deviceSettings = {
+  forwarding: 1,
+  rp_filter: 8,
+  arp_ignore: 19,
+  promote_secondaries: 20,
+} as const;
 export type DeviceSetting = keyof typeof deviceSettings;
 
 export interface DecodedLink {

@@ -55,9 +55,7 @@ export class NetworkReader {
     const addresses = await this.#readTable(dumpAddresses(), newAddress, tables.addresses, signal);
     const main = await this.#readRoutes(dumpRoutes(mainTable, 0), tables.main, signal);
     const own = await this.#readRoutes(dumpRoutes(localTable, routeProtocol), tables.own, signal);
-    for (const key of ["net.ipv4.ip_forward", "net.ipv4.conf.all.arp_ignore"] as const) {
-      settings.set(key, await readSysctl(this.#sysctlRoot, key, signal));
-    }
+    for (const key of sysctlsOfAll) settings.set(key, await readSysctl(this.#sysctlRoot, key, signal));
     return this.#keepNetwork({
       links,
       addresses,
@@ -122,6 +120,12 @@ export class NetworkReader {
   }
 }
 
+/** Those that no link tells of. */
+const sysctlsOfAll = [
+  "net.ipv4.ip_forward",
+  "net.ipv4.conf.all.arp_ignore",
+  "net.ipv4.conf.all.rp_filter",
+] as const;
 const noRoutes: readonly ObservedRoute[] = [];
 
 /** Interface names by index. */

@@ -29,13 +29,17 @@ export function linkNotices(
   links: readonly ObservedLink[],
   names: Iterable<InterfaceName>,
 ): readonly Degradation[] {
-  const faults = [...new Set(names)].map((name) => linkFault(links, name)).filter((one) => one !== undefined);
+  const unique = new Set(names);
+  const faults = [...unique].map((name) => linkFault(links, name)).filter((one) => one !== undefined);
   const noticeOf = (reason: LinkFault["reason"], as: Degradation["reason"]): readonly Degradation[] => {
     const messages = faults.filter((fault) => fault.reason === reason).map(({ message }) => message);
     return messages.length === 0 ? [] : [{ reason: as, message: messages.join("; ") }];
   };
+  const deaf = links.filter(({ name, isNoArp }) => isNoArp && unique.has(name)).map(({ name }) => name);
+  const off = `${deaf.join(" and ")} with ARP off: nobody there is found, and nobody finds the gateway`;
   return [
     ...noticeOf("InterfaceNotFound", "InterfaceMissing"),
     ...noticeOf("InterfaceDown", "InterfaceDown"),
+    ...(deaf.length === 0 ? [] : [{ reason: "ArpIgnored" as const, message: off }]),
   ];
 }

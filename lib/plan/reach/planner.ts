@@ -17,7 +17,7 @@ import {
   type SubsystemPlanner,
   subsystemPlan,
 } from "../subsystem.ts";
-import { conflictingRoutes } from "./conflicts.ts";
+import { conflictingRoutes, reverseFiltered } from "./conflicts.ts";
 import { linkFault, linkNotices } from "./links.ts";
 import { findAstray, type Reached } from "./reached.ts";
 import { compileWays } from "./ways.ts";
@@ -66,9 +66,12 @@ function obstaclesIn(program: Program, { network }: ReachObserved, { astray }: R
 function notices(program: Program, { network }: ReachObserved, { doubts }: Reached): readonly Degradation[] {
   const outside = outsideInterfaces(program);
   const conflicts = [
-    ...conflictingRoutes(network.routes, outside).map((route) => `ip route: ${routeText(route)}`),
+    ...conflictingRoutes(network.routes, program.vpcInterface, outside).map(
+      (route) => `ip route: ${routeText(route)}`,
+    ),
     ...Array.from(doubts, ({ text }: PolicyRule) => `ip rule: ${text}`),
   ];
+  const filtered = reverseFiltered(network, outside);
   const [first] = conflicts;
   const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more` : "";
   return [
@@ -76,5 +79,13 @@ function notices(program: Program, { network }: ReachObserved, { doubts }: Reach
     ...(first === undefined
       ? []
       : [{ reason: "RouteConflict" as const, message: `may lead packets astray: ${first}${more}` }]),
+    ...(filtered.length === 0
+      ? []
+      : [
+          {
+            reason: "ReversePathFilter" as const,
+            message: `rp_filter=1 on ${filtered.join()} drops what comes from addresses whose route is another`,
+          },
+        ]),
   ];
 }

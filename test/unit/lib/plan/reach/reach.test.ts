@@ -8,6 +8,7 @@ import type {
   ObservedPaths,
   ObservedRoute,
   PolicyRule,
+  SysctlKey,
 } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { mainTable } from "../../../../../lib/plan/network/routes.ts";
@@ -64,6 +65,8 @@ const links: readonly ObservedLink[] = ["lo", "eth0", "net1"].map((name, at) => 
 const usual = ["10.0.1.0/24 dev eth0 proto 2", "203.0.113.0/24 dev net1 proto 2", "default dev net1"];
 
 interface World {
+  readonly usual?: readonly string[];
+  readonly sysctls?: readonly (readonly [SysctlKey, number])[];
   readonly routes?: readonly string[];
   readonly links?: readonly ObservedLink[];
   readonly rules?: readonly PolicyRule[];
@@ -101,7 +104,8 @@ const program: Program = {
   routes: [],
 };
 
-function judge({ routes = [], rules = [], table100 = [], links: given = links }: World) {
+function judge(world: World) {
+  const { routes = [], rules = [], table100 = [], links: given = links, sysctls = [] } = world;
   const address = (name: string, text: string) => ({
     interface: nic(name),
     address: ip(text),
@@ -116,8 +120,8 @@ function judge({ routes = [], rules = [], table100 = [], links: given = links }:
       address("net1", "203.0.113.10"),
       address("net1", "203.0.113.11"),
     ],
-    routes: [...usual, ...routes].map((text) => route(text)),
-    sysctls: new Map(),
+    routes: [...(world.usual ?? usual), ...routes].map((text) => route(text)),
+    sysctls: new Map(sysctls),
   };
   const paths: ObservedPaths = {
     rules: [...standard, ...rules].toSorted((one, other) => one.priority - other.priority),
@@ -220,6 +224,9 @@ t.test(
       t.strictSame(found.objects, [], "its routes are not what is told");
       t.strictSame(found.notices, [`InterfaceDown: ${message}`]);
     }
+    const deaf = judge({ links: withLink("net1", { isNoArp: true }), routes: behind });
+    t.strictSame(deaf.objects, [], "a tunnel needs no ARP");
+    t.match(deaf.notices, [/^ArpIgnored: net1 with ARP off/]);
     const gone = judge({ links: without("eth0") });
     t.strictSame(gone.kinds, all("InterfaceNotFound: there is no interface eth0"));
     t.strictSame(gone.notices, ["InterfaceMissing: there is no interface eth0"]);
@@ -299,5 +306,34 @@ t.test("routes that lead the outside away are named", async (t) => {
   t.strictSame(notices("0.0.0.0/1 dev eth0", "128.0.0.0/1 dev eth0"), [
     "RouteConflict: may lead packets astray: ip route: 0.0.0.0/1 dev eth0 proto 3, and 1 more",
   ]);
+  t.strictSame(
+    notices("10.0.1.77/32 dev net1"),
+    conflict("10.0.1.77/32 dev net1 proto 3"),
+    "in the VPC's subnet",
+  );
+  t.strictSame(notices("10.0.1.77/32 dev eth0,net1").length, 1, "one of several next hops");
   t.strictSame(notices("203.0.113.1/32 dev net1", "10.0.0.0/8 dev eth0", "198.51.100.0/24 dev eth0"), []);
+});
+
+t.test("a strict reverse path filter where the way back is another", async (t) => {
+  const notices = (sysctls: readonly (readonly [SysctlKey, number])[], ...routes: readonly string[]) =>
+    judge({ routes: [...behind, ...routes], sysctls }).notices;
+  const strict = [["net.ipv4.conf.net1.rp_filter", 1]] as const;
+  const filtered = [
+    "ReversePathFilter: rp_filter=1 on net1 drops what comes from addresses whose route is another",
+  ];
+  t.strictSame(notices(strict), []);
+  const asides = { usual: usual.with(2, "default dev eth0"), routes: behind };
+  t.strictSame(judge({ ...asides, sysctls: strict }).notices, filtered);
+  t.strictSame(judge({ ...asides, sysctls: [["net.ipv4.conf.all.rp_filter", 1]] }).notices, filtered);
+  t.strictSame(
+    judge({ ...asides, sysctls: [["net.ipv4.conf.net1.rp_filter", 2], ...strict.slice(1)] }).notices,
+    [],
+    "loose",
+  );
+  t.strictSame(
+    judge({ usual: usual.slice(0, 2), routes: behind, sysctls: strict }).notices,
+    [],
+    "no default route",
+  );
 });
