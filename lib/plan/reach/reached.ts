@@ -79,7 +79,8 @@ class ReachCheck implements Reached {
   clients(id: ObjectId, outside: InterfaceName, cidr: Cidr): void {
     const [first] = rangeOf(cidr);
     const way = this.#ways.of({ inInterface: outside, source: undefined, destination: first });
-    if (!leadsTo(way, this.#vpc) && !this.#holdsNetwork(cidr)) this.#say(id, cidr, wordsFor(way));
+    const isSomeThere = way.rule === undefined && this.#holdsNetwork(cidr);
+    if (!leadsTo(way, this.#vpc) && !isSomeThere) this.#say(id, cidr, wordsFor(way));
     else this.outward(id, outside, cidr);
   }
 

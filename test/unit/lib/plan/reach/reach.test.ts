@@ -274,6 +274,12 @@ t.test("rules of policy routing", async (t) => {
     ],
     "another table, which knows some",
   );
+  const everyone = { rules: [rule(100, { ...blackhole, inInterface: nic("net1") })] };
+  t.strictSame(
+    judge({ ...world, ...everyone }).objects.length,
+    3,
+    "what comes from outside, an SNAT's replies too",
+  );
   t.ok(
     judge({ ...world, rules: [rule(100, { inInterface: "net1" })], table100: ["throw 10.0.1.0/24"] }).isClear,
     "a table that gives back",
