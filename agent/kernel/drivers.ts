@@ -37,6 +37,8 @@ export type WriteOutcome<Payload = unknown> =
   | { readonly kind: "done" }
   /** Another writer came between; nothing of that transaction was applied: read, plan and try again. */
   | { readonly kind: "raced"; readonly error: GatewayError }
+  /** Another program holds the lock; nothing was applied. To try at once again would only hold up all else. */
+  | { readonly kind: "busy"; readonly error: GatewayError }
   /**
    * The kernel refused a transaction (`rules-refused`, or what the tool said): nothing of it was applied. `transaction` is that
    * one, where another writer may have caused the refusal: one that a new plan includes unchanged is final. Absent: it is final.

@@ -24,6 +24,7 @@ import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver, Dataplane } from "../../kernel/drivers.ts";
 import type { PassRequest } from "../loop.ts";
 import type { PassResult } from "../pass/pass-result.ts";
+import type { Patience } from "../patience.ts";
 import type { Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
@@ -34,6 +35,7 @@ export interface IncrementalDeps {
   readonly subsystems: readonly Pick<Subsystem, "planner">[];
   readonly conntrack: ConntrackDriver;
   readonly clock: Clock;
+  readonly patience: Patience;
   /** Shared with the full passes. */
   readonly unswept: UnsweptObjects;
 }
@@ -50,6 +52,8 @@ export interface IncrementalResult {
 
 /** Beyond that many objects a full pass costs about as much. */
 export const maxObjects = 256;
+/** Longer than {@link maxObjects} take on a busy machine. */
+const patienceMs = 10_000;
 /** Beyond that many flows on them it does, too. */
 const maxFlows = 20_000;
 
@@ -84,9 +88,15 @@ export class IncrementalPass {
   ): Promise<IncrementalResult | undefined> {
     if (base === undefined || isFull || reasons.some((reason) => reason !== "write")) return undefined;
     const ids = this.#written.take();
-    const result = ids && (await this.#run(ids, state, base, signal));
+    const result = ids && (await this.#runPatiently(ids, state, base, signal));
     if (result === undefined) this.#written.giveBack(ids);
     return result;
+  }
+
+  /** One that hangs gives way to a full pass, which says so and repairs all else. */
+  #runPatiently(ids: ReadonlySet<ObjectId>, state: State, base: PassResult, signal: AbortSignal) {
+    const run = (within: AbortSignal) => this.#run(ids, state, base, within);
+    return this.#deps.patience.run<IncrementalResult | undefined>(run, patienceMs, signal, () => undefined);
   }
 
   async #run(

@@ -5,6 +5,7 @@ import {
   IncrementalPass,
 } from "../../../../../agent/reconciler/incremental/incremental-pass.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
+import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import { UnsweptObjects } from "../../../../../agent/reconciler/subsystems/unswept-objects.ts";
 import { type Flow, viewOf } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
@@ -76,7 +77,8 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     unswept.clear({ revision: 2, blocked: new Map() });
     const clock = { instant: () => ({ bootId: "b", bootMs: 0, wallMs: 0 }) };
     const subsystems = [{ planner: reach }];
-    const deps = { dataplane, subsystems, conntrack, clock, unswept };
+    const patience = new Patience();
+    const deps = { dataplane, subsystems, conntrack, clock, patience, unswept };
     const pass = new IncrementalPass(deps as unknown as IncrementalDeps);
     pass.giveWay();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
