@@ -10,7 +10,7 @@ import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
-import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
 import type { AddressStep } from "../../lib/plan/network/addresses.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
@@ -38,6 +38,8 @@ export type WriteOutcome<Payload = unknown> =
   | { readonly kind: "done" }
   /** Another writer came between; nothing of that transaction was applied: read, plan and try again. */
   | { readonly kind: "raced"; readonly error: GatewayError }
+  /** Another program holds the lock; nothing was applied. To try at once again would only hold up all else. */
+  | { readonly kind: "busy"; readonly error: GatewayError }
   /**
    * The kernel refused a transaction (`rules-refused`, or what the tool said): nothing of it was applied. `transaction` is that
    * one, where another writer may have caused the refusal: one that a new plan includes unchanged is final. Absent: it is final.
@@ -72,6 +74,8 @@ export interface PreviousDataplane<Observed = unknown, Payload = unknown> {
 /** Links, addresses, routes and sysctls of this namespace. */
 export interface NetworkDriver {
   observe(signal: AbortSignal): Promise<ObservedNetwork>;
+  /** What decides on the way of packets besides what `network` holds. */
+  observePaths(network: ObservedNetwork, signal: AbortSignal): Promise<ObservedPaths>;
   applySysctls(
     steps: readonly SysctlStep[],
     signal: AbortSignal,

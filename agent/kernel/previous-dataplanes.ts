@@ -40,8 +40,7 @@ function previousIptables(variant: Variant, run: Run): PreviousDataplane<RuleDum
       for (const transaction of transactions) {
         signal.throwIfAborted();
         const refusal = await restore(variant, transaction, run);
-        if (refusal !== undefined)
-          return { kind: refusal.isRace ? "raced" : "refused", error: refusal.error };
+        if (refusal !== undefined) return refusal;
       }
       return { kind: "done" };
     },

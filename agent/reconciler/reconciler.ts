@@ -24,10 +24,13 @@ import { type Released, release } from "./operations/release.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
 import { type PassReport, reportOf } from "./pass/report.ts";
+import { Patience } from "./patience.ts";
 import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts";
 import type { PublishedPass, VerdictSink } from "./verdict-sink.ts";
 
-export interface ReconcilerDeps extends Omit<PassDeps, "subsystems" | "flows">, SubsystemDeps {
+export interface ReconcilerDeps
+  extends Omit<PassDeps, "subsystems" | "flows" | "patience" | "wake">,
+    SubsystemDeps {
   readonly dataplane: Dataplane;
   readonly network: NetworkDriver;
   readonly conntrack: ConntrackDriver;
@@ -44,12 +47,16 @@ export interface ReconcilerDeps extends Omit<PassDeps, "subsystems" | "flows">, 
 /** A pass that began is brought to its end: nobody wants half a transaction. Every effect has its deadline. */
 const neverAborted = new AbortController().signal;
 
+/** For a look at the ruleset's generation, which costs no time but where a reading or a write hangs. */
+const lookPatienceMs = 1_000;
+
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
   readonly #full: Pass;
   readonly #incremental: IncrementalPass;
   readonly #loop: ReconcileLoop;
   readonly #mutex = new Mutex();
+  readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
   #result: PassResult | undefined;
   #report: PassReport | undefined;
@@ -61,8 +68,10 @@ export class Reconciler {
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
     const { subsystems, flows } = createSubsystems(deps);
-    this.#full = new Pass({ ...deps, subsystems, flows });
-    this.#incremental = new IncrementalPass({ ...deps, unswept: flows.unswept });
+    const patience = this.#patience;
+    const wake = (reason: string) => this.wake(reason);
+    this.#full = new Pass({ ...deps, subsystems, flows, patience, wake });
+    this.#incremental = new IncrementalPass({ ...deps, subsystems, patience, unswept: flows.unswept });
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#mutex.run(() => this.#run(request)),
       resyncIntervalMs: deps.resyncIntervalMs,
@@ -79,6 +88,8 @@ export class Reconciler {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
+    // A transaction in hand is finished, though its pass did not wait for it.
+    await this.#patience.settled();
   }
 
   /** To be told of every change of the state, as soon as the state is in force. */
@@ -102,7 +113,11 @@ export class Reconciler {
     // Somebody may have written while the last pass read back: it saw what was done and could not undo it.
     if (this.#result === undefined || this.#result.residual.changes.length > 0) return false;
     try {
-      return (await this.#deps.dataplane.driver.incremental?.verified(neverAborted)) !== undefined;
+      const verified = this.#deps.dataplane.driver.incremental?.verified(neverAborted);
+      const nobodyKnows = () => undefined;
+      return (
+        (await this.#patience.wait(Promise.resolve(verified), lookPatienceMs, nobodyKnows)) !== undefined
+      );
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
       return false;

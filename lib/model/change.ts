@@ -5,7 +5,16 @@ import type { ObjectId } from "./names.ts";
  * The subsystems, by the name that plans, metrics, failures and reports give them. Each has one value in
  * agent/reconciler/subsystems/subsystems.ts.
  */
-export const subsystemNames = ["gate", "rule", "sysctl", "address", "route", "flow", "previous"] as const;
+export const subsystemNames = [
+  "gate",
+  "rule",
+  "sysctl",
+  "address",
+  "route",
+  "reach",
+  "flow",
+  "previous",
+] as const;
 export type SubsystemName = (typeof subsystemNames)[number];
 
 /** What a change is counted under: the guard is written by the gate's subsystem and counted apart. */

@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 
 export const conditionTypes = ["Accepted", "Programmed", "Ready"] as const;
 
-/** Why a condition stands as it does; stable words that programs may match. */
+/** Why a condition stands as it does; stable words that programs may match. docs/api.md lists them, and a test holds it to that. */
 export const reasons = [
   "Accepted",
   "Programmed",
@@ -18,12 +18,12 @@ export const reasons = [
   "EipNotReady",
   "AddressConflict",
   "InterfaceNotFound",
+  "InterfaceDown",
+  "NoRoute",
   "LeaseExpired",
   "ForwardingOff",
   "FlowsRemain",
   "Quarantined",
-  "Unreachable",
-  "NotAdopted",
   "KernelUnreadable",
 ] as const;
 

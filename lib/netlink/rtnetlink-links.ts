@@ -24,16 +24,23 @@ const linkHeader = 16;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
+const IFLA_MASTER = 10;
 const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
 const RTEXT_FILTER_SKIP_STATS = 8;
 const AF_INET = 2;
 const IFLA_INET_CONF = 1;
 const IFF_UP = 0x1;
+const IFF_NOARP = 0x80;
 const IFF_LOWER_UP = 0x10000;
 
 /** IPV4_DEVCONF_* of include/uapi/linux/ip.h, by the name that they have below net.ipv4.conf. */
-export const deviceSettings = { forwarding: 1, arp_ignore: 19, promote_secondaries: 20 } as const;
+export const deviceSettings = {
+  forwarding: 1,
+  rp_filter: 8,
+  arp_ignore: 19,
+  promote_secondaries: 20,
+} as const;
 export type DeviceSetting = keyof typeof deviceSettings;
 
 export interface DecodedLink {
@@ -56,12 +63,14 @@ export function decodeLink(view: DataView, start: number, end: number): DecodedL
   const flags = view.getUint32(start + 8, true);
   let name = "";
   let mac = "";
+  let masterIndex: number | undefined;
   let settings = new Map<DeviceSetting, number>();
   for (let at = start + linkHeader; at < end; at = nextAttribute(view, at, end)) {
     const type = attributeType(view, at);
     const payloadEnd = attributeEnd(view, at, end);
     if (type === IFLA_IFNAME) name = readText(view, payloadOf(at), payloadEnd);
     else if (type === IFLA_ADDRESS) mac = readMac(view, payloadOf(at), payloadEnd);
+    else if (type === IFLA_MASTER) masterIndex = view.getUint32(requirePayload(view, at, end, 4), true);
     else if (type === IFLA_AF_SPEC) settings = readSettings(view, payloadOf(at), payloadEnd);
   }
   const parsed = parseInterfaceName(name);
@@ -73,6 +82,9 @@ export function decodeLink(view: DataView, start: number, end: number): DecodedL
       mac,
       isUp: (flags & IFF_UP) !== 0,
       hasCarrier: (flags & IFF_LOWER_UP) !== 0,
+      // What has no hardware address, as a tunnel, needs no ARP.
+      ...((flags & IFF_NOARP) !== 0 && mac !== "" && { isNoArp: true }),
+      ...(masterIndex !== undefined && { masterIndex }),
     },
     setting: (setting) => settings.get(setting),
   };

@@ -2,9 +2,11 @@
 import { addressOf, fromU32, type Ipv4, makeCidr, prefixLengthOf, toU32 } from "../model/ipv4.ts";
 import type { ObservedRoute } from "../model/observed.ts";
 import {
+  attributeEnd,
   attributeType,
   concatBytes,
   nextAttribute,
+  payloadOf,
   putNetU32Attribute,
   putU32,
   putU32Attribute,
@@ -27,16 +29,30 @@ const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
+const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
 const RTNH_F_ONLINK = 4;
 /** RT_SCOPE_*: through a router, on the link, on this host, and for deletes: any. */
 const scope = { universe: 0, link: 253, host: 254, nowhere: 255 } as const;
 /** RTN_*. */
-const typeNumbers = { unicast: 1, local: 2, broadcast: 3, other: 0 } as const;
+const typeNumbers = {
+  unicast: 1,
+  local: 2,
+  broadcast: 3,
+  blackhole: 6,
+  unreachable: 7,
+  prohibit: 8,
+  throw: 9,
+  other: 0,
+} as const satisfies Record<ObservedRoute["type"], number>;
+const typeNames: ReadonlyMap<number, ObservedRoute["type"]> = new Map(
+  Object.entries(typeNumbers).map(([name, number]) => [number, name as ObservedRoute["type"]]),
+);
 
-/** A route with its interface still a number. */
-export interface DecodedRoute extends Omit<ObservedRoute, "interface"> {
+/** A route with its interfaces still numbers. */
+export interface DecodedRoute extends Omit<ObservedRoute, "interface" | "hops"> {
   readonly index: number | undefined;
+  readonly hopIndexes?: readonly number[];
 }
 
 /** Asks for the IPv4 routes of one table, where `protocol` is given only those that it installed. The kernel filters. */
@@ -57,6 +73,7 @@ export function decodeRoute(view: DataView, start: number, end: number): Decoded
   let metric = 0;
   let via: Ipv4 | undefined;
   let index: number | undefined;
+  let hopIndexes: readonly number[] | undefined;
   for (let at = start + routeHeader; at < end; at = nextAttribute(view, at, end)) {
     switch (attributeType(view, at)) {
       case RTA_DST:
@@ -74,6 +91,9 @@ export function decodeRoute(view: DataView, start: number, end: number): Decoded
       case RTA_TABLE:
         table = view.getUint32(requirePayload(view, at, end, 4), true);
         break;
+      case RTA_MULTIPATH:
+        hopIndexes = readHops(view, payloadOf(at), attributeEnd(view, at, end));
+        break;
     }
   }
   return {
@@ -82,6 +102,7 @@ export function decodeRoute(view: DataView, start: number, end: number): Decoded
     destination: makeCidr(fromU32(destination), view.getUint8(start + 1)),
     via,
     index,
+    ...(hopIndexes !== undefined && { hopIndexes }),
     protocol: view.getUint8(start + 5),
     metric,
     isOnlink: (view.getUint32(start + 8, true) & RTNH_F_ONLINK) !== 0,
@@ -135,7 +156,17 @@ function routePayload(route: DecodedRoute, routeScope: number): Uint8Array {
 }
 
 function typeName(number: number): ObservedRoute["type"] {
-  if (number === typeNumbers.unicast) return "unicast";
-  if (number === typeNumbers.local) return "local";
-  return number === typeNumbers.broadcast ? "broadcast" : "other";
+  return typeNames.get(number) ?? "other";
 }
+
+/** An array of `struct rtnexthop`, each with attributes of its own: length, flags, weight, index. */
+function readHops(view: DataView, start: number, end: number): readonly number[] {
+  const indexes: number[] = [];
+  for (let at = start; at + hopHeader <= end; ) {
+    indexes.push(view.getUint32(at + 4, true));
+    at += (Math.max(view.getUint16(at, true), hopHeader) + 3) & ~3;
+  }
+  return indexes;
+}
+
+const hopHeader = 8;

@@ -6,6 +6,7 @@ import type { Chunked } from "../chunked.ts";
 import type { Change, SubsystemName } from "../model/change.ts";
 import type { Degradation } from "../model/degradation.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
+import type { Program } from "../model/program.ts";
 import type { Reason } from "../model/status.ts";
 import type { PlanInput } from "./plan-input.ts";
 
@@ -77,6 +78,8 @@ export interface SubsystemPlanner<Observed = unknown, Payload = unknown> {
   plan(input: PlanInput, observed: Observed): SubsystemPlan<Payload>;
   /** The same in parts that the event loop can run between; only where {@link plan} takes long. */
   planChunked?(input: PlanInput, observed: Observed): Chunked<SubsystemPlan<Payload>>;
+  /** What stands in the way of the objects of a part of the program, on the same reading; only where an object has its own. */
+  obstaclesTo?(part: Program, observed: Observed): Obstacles;
   /** All of the input that {@link plan} looks at: where none of it changed, the last plan is still right. */
   reads(input: PlanInput): readonly unknown[];
 }

@@ -78,6 +78,10 @@ t.test("once started, each kind of change wakes", async (t) => {
   await wakeOf(t, "address", () => ip("address", "del", "203.0.113.2/24", "dev", "net1"));
   await ip("address", "add", "203.0.113.2/24", "dev", "net1");
   await wakeOf(t, "route", () => ip("route", "add", "10.0.0.0/8", "via", "203.0.113.1"));
+  await wakeOf(t, "route", () => ip("rule", "add", "from", "10.0.0.0/8", "lookup", "100"));
+  await wakeOf(t, "sysctl", () => run("sysctl", ["--quiet", "--write", "net.ipv4.ip_forward=1"]));
+  await wakeOf(t, "sysctl", () => run("sysctl", ["--quiet", "--write", "net.ipv4.conf.net1.forwarding=0"]));
+  await wakeOf(t, "sysctl", () => run("sysctl", ["--quiet", "--write", "net.ipv4.conf.net1.rp_filter=1"]));
   await wakeOf(t, "rule", () => run("iptables-nft", ["-t", "nat", "-N", "SNAT_FILTER"]));
   await wakeOf(t, "rule", () => run("iptables-nft", ["-t", "nat", "-A", "SNAT_FILTER", "-j", "RETURN"]));
   await wakeOf(t, "rule", () => run("iptables-nft", ["-t", "nat", "-F"]));

@@ -255,7 +255,7 @@ function tests(): void {
     ]);
     t.same(result.failures, ["ENETUNREACH: Nexthop has invalid gateway"], "the kernel's words");
     t.same(result.blocked, [
-      "a foreign route is in its place: other 10.6.0.0/16 proto 3",
+      "a foreign route is in its place: blackhole 10.6.0.0/16 proto 3",
       "a foreign route is in its place: 10.9.0.0/16 via 10.0.1.1 dev eth0 proto 3",
       "a foreign route is in its place: 10.0.1.0/24 dev eth0 proto 2",
     ]);
@@ -470,6 +470,73 @@ function tests(): void {
     t.equal(await run("sysctl", ["-n", "net.ipv4.conf.eth0.forwarding"]), "1\n");
     t.equal(await run("sysctl", ["-n", "net.ipv4.conf.net1.promote_secondaries"]), "1\n");
     t.same(planSysctls(programOf({}), await readOnly.observe(signal)), [], "and nothing is asked for again");
+  });
+
+  t.test("what decides on the way of packets is read as it is", async (t) => {
+    await Gateway.make();
+    const paths = async () => driver.observePaths(await driver.observe(signal), signal);
+    const plain = await paths();
+    t.strictSame(
+      plain.rules.map(({ text }) => text),
+      [
+        "priority 0 from all lookup local",
+        "priority 32766 from all lookup main",
+        "priority 32767 from all lookup default",
+      ],
+    );
+    t.equal(await paths(), plain, "the same is the same value");
+    await ip(
+      "route add 10.9.0.0/16 via 10.0.1.9 table 100; rule add from 10.0.1.5 iif eth0 lookup 100 priority 50",
+    );
+    await ip(
+      "rule add not to 10.0.0.0/8 fwmark 0x1/0x3 prohibit priority 60; rule add oif net1 goto 32766 priority 70",
+    );
+    await ip("rule add lookup main suppress_prefixlength 0 priority 80; rule add lookup 101 priority 90");
+    const { rules, tables } = await paths();
+    t.match(rules, [
+      {},
+      { text: "priority 50 from 10.0.1.5/32 iif eth0 lookup 100", hasMore: false, inInterface: "eth0" },
+      {
+        text: "priority 60 not from all to 10.0.0.0/8 fwmark 0x1/0x3 prohibit",
+        hasMore: true,
+        isInverted: true,
+      },
+      { text: "priority 70 from all oif net1 goto 32766", action: { kind: "goto", priority: 32766 } },
+      { text: "priority 80 from all ... lookup main", hasMore: true },
+      { text: "priority 90 from all lookup 101", action: { kind: "lookup", table: 101 } },
+    ]);
+    t.match(
+      [...tables],
+      [
+        [100, [{ destination: "10.9.0.0/16", interface: "eth0", table: 100 }]],
+        [101, []],
+      ],
+    );
+    for (const priority of [50, 60, 70, 80, 90]) await ip(`rule del priority ${priority}`);
+
+    await ip("route add blackhole 10.3.0.0/16; route add throw 10.4.0.0/16");
+    await run("ip", "route add 10.5.0.0/16 nexthop via 10.0.1.8 nexthop via 203.0.113.8".split(" "));
+    await ip("link add br9 type bridge; link set net1 master br9; link set eth0 arp off");
+    const { routes, links } = await driver.observe(signal);
+    const typeOf = (destination: string) => routes.find((route) => route.destination === destination)?.type;
+    t.same(["10.3.0.0/16", "10.4.0.0/16"].map(typeOf), ["blackhole", "throw"]);
+    t.match(
+      routes.find(({ destination }) => destination === "10.5.0.0/16"),
+      {
+        interface: undefined,
+        hops: ["eth0", "net1"],
+      },
+    );
+    const indexOf = (name: string) => links.find((link) => link.name === name)?.index;
+    t.match(
+      links.find(({ name }) => name === "net1"),
+      { masterIndex: indexOf("br9"), isNoArp: undefined },
+    );
+    t.match(
+      links.find(({ name }) => name === "eth0"),
+      { masterIndex: undefined, isNoArp: true },
+    );
+    await ip("link del br9");
   });
 
   t.test("exchanges on one connection do not disturb each other", async (t) => {

@@ -19,6 +19,8 @@ export const labAddresses = {
   /** The gateway's own on `net1` and on `eth0`. */
   external: "203.0.113.254",
   vpc: "10.0.1.254",
+  /** The way to the VPC's other networks; nobody is there. */
+  vpcRouter: "10.0.1.1",
 } as const;
 
 /** Fixed, so that a gateway made anew is where its neighbours remember it. */
@@ -37,12 +39,13 @@ export function parseHostName(text: string): HostName | undefined {
 export class Lab {
   readonly name: string;
   readonly hosts: readonly HostName[];
-  readonly #wire: string;
+  /** The namespace of the bridges. */
+  readonly wire: string;
 
   /** `name` is a prefix of namespace names. Makes nothing yet. */
   constructor(name: string, podCount = 2) {
     this.name = name;
-    this.#wire = `${name}-wire`;
+    this.wire = `${name}-wire`;
     this.hosts = ["outside", "gw", ...Array.from({ length: podCount }, (_, index) => podName(index + 1))];
   }
 
@@ -52,9 +55,9 @@ export class Lab {
 
   async up(): Promise<void> {
     const namespaces = this.hosts.map((host) => this.namespaceOf(host));
-    await addNamespaces([this.#wire, ...namespaces]);
-    await Promise.all([this.#wire, ...namespaces].map(withoutIpv6));
-    await ipBatch(this.#wire, [
+    await addNamespaces([this.wire, ...namespaces]);
+    await Promise.all([this.wire, ...namespaces].map(withoutIpv6));
+    await ipBatch(this.wire, [
       ...["br-out", "br-vpc"].flatMap((bridge) => [
         `link add ${bridge} type bridge mcast_snooping 0`,
         `link set ${bridge} up`,
@@ -67,7 +70,7 @@ export class Lab {
 
   async down(): Promise<void> {
     for (const host of this.hosts) await deleteNamespace(this.namespaceOf(host));
-    await deleteNamespace(this.#wire);
+    await deleteNamespace(this.wire);
   }
 
   /** Kills what runs in the gateway and gives it a new namespace in the place of the old: a pod made anew. */
@@ -78,7 +81,7 @@ export class Lab {
     await until("the old gateway's cables to go", async () => !(await this.#ports()).includes("gw-vpc"));
     await addNamespaces([namespace]);
     await withoutIpv6(namespace);
-    await ipBatch(this.#wire, this.#plugIn("gw"));
+    await ipBatch(this.wire, this.#plugIn("gw"));
     await this.#configure("gw");
     await this.#carrier();
   }
@@ -115,6 +118,8 @@ export class Lab {
             ...Object.entries(gatewayMacs).map(([name, mac]) => `link set ${name} address ${mac}`),
             ...nic("eth0", labAddresses.vpc),
             ...nic("net1", labAddresses.external),
+            // The VPC's other networks: what an object names must be routed into the VPC.
+            `route add 10.0.0.0/8 via ${labAddresses.vpcRouter} dev eth0`,
           ]
         : host === "outside"
           ? nic("eth0", labAddresses.outside)
@@ -129,14 +134,14 @@ export class Lab {
   async #carrier(): Promise<void> {
     await until("every port of the lab's bridges to forward", async () => {
       const links = parseLinks(
-        await run("ip", ["-n", this.#wire, "-d", "-j", "link", "show", "type", "veth"]),
+        await run("ip", ["-n", this.wire, "-d", "-j", "link", "show", "type", "veth"]),
       );
       return links.every((link) => link.linkinfo?.info_slave_data?.state === "forwarding");
     });
   }
 
   async #ports(): Promise<readonly string[]> {
-    const links = parseLinks(await run("ip", ["-n", this.#wire, "-j", "link", "show"]));
+    const links = parseLinks(await run("ip", ["-n", this.wire, "-j", "link", "show"]));
     return links.map((link) => link.ifname ?? "");
   }
 }

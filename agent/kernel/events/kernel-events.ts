@@ -6,7 +6,7 @@ import { atMostOncePer, type Log } from "../../log.ts";
 import { Monitor } from "./monitor.ts";
 
 /** What changed. */
-export type WakeKind = "address" | "route" | "link" | "rule";
+export type WakeKind = "address" | "route" | "link" | "sysctl" | "rule";
 
 /** A command that prints kernel events, and how to tell from its output what they are about. */
 export interface MonitorCommand {
@@ -14,13 +14,18 @@ export interface MonitorCommand {
   readonly kinds: readonly { readonly kind: WakeKind; readonly marker: string }[];
 }
 
-/** IPv4 only: router advertisements would wake us every few seconds. */
+/**
+ * IPv4 only: router advertisements would wake us every few seconds. Of sysctls the kernel tells forwarding and rp_filter; `rule` is
+ * the rules of policy routing.
+ */
 export const networkMonitor: MonitorCommand = {
-  argv: ["ip", "-4", "-o", "monitor", "label", "address", "route", "link"],
+  argv: ["ip", "-4", "-o", "monitor", "label", "address", "route", "link", "netconf", "rule"],
   kinds: [
     { kind: "address", marker: "[ADDR]" },
     { kind: "route", marker: "[ROUTE]" },
+    { kind: "route", marker: "[RULE]" },
     { kind: "link", marker: "[LINK]" },
+    { kind: "sysctl", marker: "[NETCONF]" },
   ],
 };
 

@@ -106,10 +106,11 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
         : await this.#remove(handles, signal);
     if (refusal === undefined)
       return { written: handles === undefined ? step : { kind: "rules", transaction: handles.transaction } };
-    const { error, isRace } = refusal;
-    const failure = isRace
-      ? ({ kind: "raced", error } as const)
-      : ({ kind: "refused", error, transaction: { steps: [step] } } as const);
+    const { error, kind } = refusal;
+    const failure =
+      kind === "refused"
+        ? ({ kind, error, transaction: { steps: [step] } } as const)
+        : ({ kind, error } as const);
     return { failure, isReadingTrue: true };
   }
 

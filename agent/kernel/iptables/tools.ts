@@ -9,12 +9,18 @@ export type Variant = "nft" | "legacy";
 /** Why a transaction was not applied; nothing of it was. */
 export interface Refusal {
   readonly error: GatewayError;
-  /** The tool lost a race: the same transaction may pass a moment later. */
-  readonly isRace: boolean;
+  /**
+   * `raced`: the tool lost a race, and the same transaction may pass a moment later. `busy`: another program holds the lock, and
+   * nobody knows for how long.
+   */
+  readonly kind: "refused" | "raced" | "busy";
 }
 
-/** A restore waits that long for the lock of /run/xtables.lock, which only the legacy variant takes. */
-const lockSeconds = 5;
+/**
+ * A restore waits that long for the lock of /run/xtables.lock, which only the legacy variant takes: longer than a tool holds it for
+ * a change, and short enough that addresses and routes, which are written after rules, do not wait for who forgot it.
+ */
+const lockSeconds = 1;
 const restoreTimeoutMs = 60_000;
 /** 1: a line was refused; 2: a line was not understood; 3: another version; 4: the kernel refused, or no lock. */
 const restoreExitCodes = [0, 1, 2, 3, 4] as const;
@@ -54,20 +60,24 @@ export async function restore(
   // Line 1 names the table: that nobody's rule is to blame for.
   if (isLock || number < 2) {
     const message = `${command} exited with ${exitCode}: ${words}`;
-    return { error: failed("command-failed", message, { command, exitCode, table }), isRace: isLock };
+    return {
+      error: failed("command-failed", message, { command, exitCode, table }),
+      kind: isLock ? "busy" : "refused",
+    };
   }
   const line = lines[number - 1] ?? "";
   const message = `the kernel refused table ${table}: ${words}${line === "COMMIT" ? "" : `: ${line}`}`;
   // The legacy kernel interface replaces whole tables and says only that COMMIT failed: a bad rule, or a writer
   // that came between without the lock.
   const isRace = variant === "legacy" && line === "COMMIT";
-  return { error: failed("rules-refused", message, { command, exitCode, table, line }), isRace };
+  const error = failed("rules-refused", message, { command, exitCode, table, line });
+  return { error, kind: isRace ? "raced" : "refused" };
 }
 
 /** Another writer was there between reading and writing. */
 export function lostRace(table: TableName): Refusal {
   const message = `table ${table} was written by another meanwhile`;
-  return { error: failed("command-failed", message, { table }), isRace: true };
+  return { error: failed("command-failed", message, { table }), kind: "raced" };
 }
 
 function failed(

@@ -1,6 +1,6 @@
 /** The network driver: observes links, addresses, routes and sysctls, and applies what their planners decided. */
 import type { InterfaceName } from "../../../lib/model/names.ts";
-import type { ObservedNetwork, ObservedRoute } from "../../../lib/model/observed.ts";
+import type { ObservedNetwork, ObservedPaths, ObservedRoute } from "../../../lib/model/observed.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { encodeAddAddress, encodeRemoveAddress } from "../../../lib/netlink/rtnetlink-addresses.ts";
 import {
@@ -17,6 +17,7 @@ import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";
 import type { DriverFailure, NetworkDriver } from "../drivers.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { NetworkReader } from "./observe.ts";
+import { PathReader } from "./paths.ts";
 import { writeSysctl } from "./sysctls.ts";
 
 export interface NetworkDriverOptions {
@@ -35,6 +36,7 @@ class RtnetlinkDriver implements NetworkDriver {
   readonly #netlink: NetlinkConnection;
   readonly #sysctlRoot: string;
   readonly #reader: NetworkReader;
+  readonly #paths: PathReader;
   /** Interface indexes as last observed. */
   #indexes: ReadonlyMap<string, number> = new Map();
 
@@ -42,12 +44,17 @@ class RtnetlinkDriver implements NetworkDriver {
     this.#netlink = netlink;
     this.#sysctlRoot = sysctlRoot;
     this.#reader = new NetworkReader(netlink, sysctlRoot);
+    this.#paths = new PathReader(netlink);
   }
 
   async observe(signal: AbortSignal): Promise<ObservedNetwork> {
     const observed = await this.#reader.read(signal);
     this.#indexes = new Map(observed.links.map((link) => [link.name, link.index]));
     return observed;
+  }
+
+  observePaths({ links }: ObservedNetwork, signal: AbortSignal): Promise<ObservedPaths> {
+    return this.#paths.read(links, signal);
   }
 
   async applySysctls(steps: readonly SysctlStep[], signal: AbortSignal) {

@@ -55,9 +55,7 @@ export class NetworkReader {
     const addresses = await this.#readTable(dumpAddresses(), newAddress, tables.addresses, signal);
     const main = await this.#readRoutes(dumpRoutes(mainTable, 0), tables.main, signal);
     const own = await this.#readRoutes(dumpRoutes(localTable, routeProtocol), tables.own, signal);
-    for (const key of ["net.ipv4.ip_forward", "net.ipv4.conf.all.arp_ignore"] as const) {
-      settings.set(key, await readSysctl(this.#sysctlRoot, key, signal));
-    }
+    for (const key of sysctlsOfAll) settings.set(key, await readSysctl(this.#sysctlRoot, key, signal));
     return this.#keepNetwork({
       links,
       addresses,
@@ -122,10 +120,23 @@ export class NetworkReader {
   }
 }
 
+/** Those that no link tells of. */
+const sysctlsOfAll = [
+  "net.ipv4.ip_forward",
+  "net.ipv4.conf.all.arp_ignore",
+  "net.ipv4.conf.all.rp_filter",
+] as const;
 const noRoutes: readonly ObservedRoute[] = [];
 
+/** Interface names by index. */
+export type LinkNames = ReadonlyMap<number, InterfaceName>;
+
+export function linkNames(links: readonly ObservedLink[]): LinkNames {
+  return new Map(links.map((link) => [link.index, link.name]));
+}
+
 function cacheTables(links: readonly ObservedLink[]) {
-  const names = new Map(links.map((link) => [link.index, link.name]));
+  const names = linkNames(links);
   return {
     addresses: new DumpCache<ObservedAddress>((view, start, end) => {
       const { index, address, prefixLength, isSecondary, label } = decodeAddress(view, start, end);
@@ -138,13 +149,23 @@ function cacheTables(links: readonly ObservedLink[]) {
   };
 }
 
-function cacheRoutes(names: ReadonlyMap<number, InterfaceName>): DumpCache<ObservedRoute> {
-  return new DumpCache((view, start, end) => {
-    const decoded = decodeRoute(view, start, end);
-    if (decoded === undefined) return undefined;
-    const { index, ...route } = decoded;
-    return { ...route, interface: index === undefined ? undefined : names.get(index) };
-  });
+function cacheRoutes(names: LinkNames): DumpCache<ObservedRoute> {
+  return new DumpCache((view, start, end) => decodeNamedRoute(view, start, end, names));
+}
+
+/** A route with its interfaces by name. */
+export function decodeNamedRoute(
+  view: DataView,
+  start: number,
+  end: number,
+  names: LinkNames,
+): ObservedRoute | undefined {
+  const decoded = decodeRoute(view, start, end);
+  if (decoded === undefined) return undefined;
+  const { index, hopIndexes, ...route } = decoded;
+  const nameOf = (index: number | undefined) => (index === undefined ? undefined : names.get(index));
+  const hops = hopIndexes === undefined ? {} : { hops: hopIndexes.map(nameOf) };
+  return { ...route, interface: nameOf(index), ...hops };
 }
 
 function isSameLinks(one: readonly ObservedLink[], other: readonly ObservedLink[]): boolean {
@@ -157,7 +178,9 @@ function isSameLink(one: ObservedLink, other: ObservedLink | undefined): boolean
     one.name === other.name &&
     one.mac === other.mac &&
     one.isUp === other.isUp &&
-    one.hasCarrier === other.hasCarrier
+    one.hasCarrier === other.hasCarrier &&
+    one.isNoArp === other.isNoArp &&
+    one.masterIndex === other.masterIndex
   );
 }
 

@@ -14,23 +14,29 @@ import { isSameSet } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
+import type { Program } from "../../../lib/model/program.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
-import { judge } from "../../../lib/plan/judge.ts";
+import { judge, type Verification } from "../../../lib/plan/judge.ts";
 import type { RulesPlan } from "../../../lib/plan/rules-planner.ts";
+import { noObstacles } from "../../../lib/plan/subsystem.ts";
 import type { Desired } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver, Dataplane } from "../../kernel/drivers.ts";
 import type { PassRequest } from "../loop.ts";
 import type { PassResult } from "../pass/pass-result.ts";
+import type { Patience } from "../patience.ts";
+import type { Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
 import { WrittenObjects } from "./written-objects.ts";
 
 export interface IncrementalDeps {
   readonly dataplane: Dataplane;
+  readonly subsystems: readonly Pick<Subsystem, "planner">[];
   readonly conntrack: ConntrackDriver;
   readonly clock: Clock;
+  readonly patience: Patience;
   /** Shared with the full passes. */
   readonly unswept: UnsweptObjects;
 }
@@ -47,6 +53,8 @@ export interface IncrementalResult {
 
 /** Beyond that many objects a full pass costs about as much. */
 export const maxObjects = 256;
+/** Longer than {@link maxObjects} take on a busy machine. */
+const patienceMs = 10_000;
 /** Beyond that many flows on them it does, too. */
 const maxFlows = 20_000;
 
@@ -81,9 +89,15 @@ export class IncrementalPass {
   ): Promise<IncrementalResult | undefined> {
     if (base === undefined || isFull || reasons.some((reason) => reason !== "write")) return undefined;
     const ids = this.#written.take();
-    const result = ids && (await this.#run(ids, state, base, signal));
+    const result = ids && (await this.#runPatiently(ids, state, base, signal));
     if (result === undefined) this.#written.giveBack(ids);
     return result;
+  }
+
+  /** One that hangs gives way to a full pass, which says so and repairs all else. */
+  #runPatiently(ids: ReadonlySet<ObjectId>, state: State, base: PassResult, signal: AbortSignal) {
+    const run = (within: AbortSignal) => this.#run(ids, state, base, within);
+    return this.#deps.patience.run<IncrementalResult | undefined>(run, patienceMs, signal, () => undefined);
   }
 
   async #run(
@@ -120,7 +134,8 @@ export class IncrementalPass {
     const blocked = new Map([...base.blocked].filter(([id]) => !reached.has(id)));
     for (const [id, block] of compiled.blocked) blocked.set(id, block);
     unswept.clear({ revision: state.desired.revision, blocked });
-    return { changes: plan.changes, sweep, verdicts: judge(part, compiled, []), blocked, reached };
+    const verdicts = judge(part, compiled, obstaclesTo(to, this.#deps.subsystems, base));
+    return { changes: plan.changes, sweep, verdicts, blocked, reached };
   }
 
   /** @returns false where the kernel moved or refused: a full pass tries again, finds out who is at fault, and tells */
@@ -170,6 +185,18 @@ export class IncrementalPass {
     this.#affected = { of: after, index };
     return index.around(ids, [before, after], maxObjects);
   }
+}
+
+/** What the last reading puts in the way of the objects of `part`, and of all of a kind. */
+function obstaclesTo(
+  part: Program,
+  subsystems: readonly Pick<Subsystem, "planner">[],
+  { residual, snapshot }: PassResult,
+): Verification {
+  return subsystems.map(({ planner }) => ({
+    objects: planner.obstaclesTo?.(part, snapshot.observed.get(planner.name)).objects ?? noObstacles.objects,
+    kinds: residual.parts.get(planner.name)?.obstacles().kinds ?? noObstacles.kinds,
+  }));
 }
 
 /** FIPs and DNATs come down to rules of their own; all else moves addresses, routes, or what others share. */

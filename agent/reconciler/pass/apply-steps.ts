@@ -1,11 +1,12 @@
 /**
- * Applies steps in the order of their phases, each subsystem by itself: one that fails holds up only what needs it. Says what
- * was written and what was not.
+ * Applies steps in the order of their phases, each subsystem by itself: one that fails or hangs holds up only what needs it. Says
+ * what was written and what was not.
  */
 import type { Change, SubsystemName } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
 import { phases, type Step } from "../../../lib/plan/subsystem.ts";
+import type { Patience } from "../patience.ts";
 import { type ApplyContext, asFailures, type PassFailure, type Subsystem } from "../subsystem.ts";
 
 export interface Applied {
@@ -26,12 +27,13 @@ export interface ApplyOptions {
   readonly unread: ReadonlySet<SubsystemName>;
   /** Steps that are due only beside changes are due, too. */
   readonly isMoved: boolean;
+  readonly patience: Pick<Patience, "run">;
 }
 
 export async function applySteps(
   steps: readonly PlannedStep[],
   subsystems: readonly Subsystem[],
-  { context, replan, unread, isMoved }: ApplyOptions,
+  { context, replan, unread, isMoved, patience }: ApplyOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
   const planned = steps.flatMap(({ changes }) => changes);
@@ -60,7 +62,12 @@ export async function applySteps(
         changes: [...changes, ...own],
         replan: (without: ReadonlySet<ObjectId>) => replan(name, without),
       };
-      const failed = await asFailures(() => subsystem.apply(ready, apply, signal));
+      const failed = await patience.run(
+        (within) => asFailures(() => subsystem.apply(ready, apply, within)),
+        basePatienceMs + own.length * patiencePerChangeMs,
+        signal,
+        ({ code, message }) => [{ code, message: `writing: ${message}` }],
+      );
       for (const failure of failed) failures.push({ ...failure, stage: name });
       if (failed.some(({ object, text }) => object === undefined && text === undefined)) broken.add(name);
       if (failed.length > 0 && own.length === 0) isSilentlyUndone = true;
@@ -69,6 +76,10 @@ export async function applySteps(
   }
   return { changes, failures, touched, isSilentlyUndone };
 }
+
+/** What one write takes at most that hangs nowhere, and what each change adds to that, on a busy machine. */
+const basePatienceMs = 10_000;
+const patiencePerChangeMs = 2;
 
 /** What makes way for something that the kernel refused stays where it is. */
 function waits(

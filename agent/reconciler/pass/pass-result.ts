@@ -14,6 +14,7 @@ import type { Announcer } from "../../kernel/drivers.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { ArpConflicts } from "../eips/arp-conflicts.ts";
 import type { ArpProbe } from "../eips/arp-probe.ts";
+import type { Patience } from "../patience.ts";
 import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { PassFailure, Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
@@ -30,6 +31,9 @@ export interface PassDeps {
   readonly clock: Clock;
   readonly epoch: string;
   readonly config: GatewayConfig;
+  readonly patience: Patience;
+  /** Asks for another pass. */
+  readonly wake: (reason: string) => void;
 }
 
 export interface PassResult {

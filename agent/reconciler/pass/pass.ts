@@ -49,7 +49,8 @@ export class Pass {
 
   constructor(deps: PassDeps) {
     this.#deps = deps;
-    this.#reader = new SnapshotReader(deps.subsystems);
+    const onLateEnd = () => deps.wake("late reading");
+    this.#reader = new SnapshotReader(deps.subsystems, { patience: deps.patience, onLateEnd });
     this.#quarantine = new Quarantine(() => deps.clock.bootMs());
     this.#planner = new Planner(deps, deps.subsystems, this.#gate, this.#quarantine);
     this.#notifier = new ArpNotifier(deps);
@@ -170,7 +171,7 @@ export class Pass {
       return next.filter((step) => step.subsystem === name);
     };
     const unread = new Set(snapshot.unread.keys());
-    const options = { context: { state, plan }, replan, unread, isMoved };
+    const options = { context: { state, plan }, replan, unread, isMoved, patience: this.#deps.patience };
     const applied = await applySteps(steps, this.#deps.subsystems, options, signal);
     for (const { isCulprit, object, message } of applied.failures)
       if (isCulprit && object !== undefined) this.#quarantine.record(state, object, message);

@@ -4,6 +4,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { KernelFacts, Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { PassRequest } from "../loop.ts";
 import type { Subsystem } from "../subsystem.ts";
+import { PatientReader, type PatientReaderOptions } from "./patient-reader.ts";
 
 const unknownFacts: Omit<KernelFacts, "network"> = {
   eipsNamedByRules: new Set(),
@@ -16,13 +17,13 @@ const unknownFacts: Omit<KernelFacts, "network"> = {
 };
 
 export class SnapshotReader {
-  readonly #subsystems: readonly Subsystem[];
+  readonly #readers: readonly (readonly [Subsystem, PatientReader])[];
   /** Of a subsystem that cannot be read now, what its last reading told stands. */
   #facts: Partial<KernelFacts> = {};
   #last: Snapshot | undefined;
 
-  constructor(subsystems: readonly Subsystem[]) {
-    this.#subsystems = subsystems;
+  constructor(subsystems: readonly Subsystem[], options: PatientReaderOptions) {
+    this.#readers = subsystems.map((subsystem) => [subsystem, new PatientReader(subsystem, options)]);
   }
 
   /** The last reading; `undefined` before the first. */
@@ -31,7 +32,7 @@ export class SnapshotReader {
   }
 
   /**
-   * Reads all subsystems, each by itself. Throws where the network cannot be read, without which nothing can be planned, and
+   * Reads all subsystems, each by itself; one that cannot be read, or hangs, is unread. Throws where the network cannot be read, without which nothing can be planned, and
    * while both variants of iptables hold rules, when nothing may be written.
    *
    * @param before what stands of the subsystems that are not among `only`
@@ -44,9 +45,9 @@ export class SnapshotReader {
   ): Promise<Snapshot> {
     const observed = new Map(before?.observed);
     const unread = new Map(before?.unread);
-    const asked = this.#subsystems.filter(({ planner }) => only?.has(planner.name) ?? true);
-    const readings = await Promise.all(asked.map((subsystem) => readOne(subsystem, request, signal)));
-    for (const [at, subsystem] of asked.entries()) {
+    const asked = this.#readers.filter(([{ planner }]) => only?.has(planner.name) ?? true);
+    const readings = await Promise.all(asked.map(([, reader]) => reader.read(request, signal)));
+    for (const [at, [subsystem]] of asked.entries()) {
       const { name } = subsystem.planner;
       const reading = readings[at];
       if (reading === undefined) continue;
@@ -66,18 +67,5 @@ export class SnapshotReader {
     if (network === undefined) throw new GatewayError("unreadable", "no subsystem reads the network");
     this.#last = { facts: { ...unknownFacts, ...this.#facts, network }, observed, unread };
     return this.#last;
-  }
-}
-
-type Reading =
-  | { readonly kind: "read"; readonly observed: unknown }
-  | { readonly kind: "unread"; readonly error: GatewayError };
-
-async function readOne(subsystem: Subsystem, request: PassRequest, signal: AbortSignal): Promise<Reading> {
-  try {
-    return { kind: "read", observed: await subsystem.observe(signal, request) };
-  } catch (error) {
-    if (!(error instanceof GatewayError)) throw error;
-    return { kind: "unread", error };
   }
 }

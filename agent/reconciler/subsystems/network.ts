@@ -1,12 +1,14 @@
-/** Sysctls, addresses and routes: three subsystems over one reading of the network. */
+/** Sysctls, addresses, routes, and what they make of packets: subsystems over one reading of the network. */
+import { memoizeLast } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
-import type { ObservedNetwork } from "../../../lib/model/observed.ts";
+import type { ObservedNetwork, ObservedPaths } from "../../../lib/model/observed.ts";
 import { addressPlanner } from "../../../lib/plan/network/address-planner.ts";
 import { describeAddressStep } from "../../../lib/plan/network/addresses.ts";
 import { routePlanner } from "../../../lib/plan/network/route-planner.ts";
 import { describeRouteStep } from "../../../lib/plan/network/routes.ts";
 import { sysctlPlanner } from "../../../lib/plan/network/sysctl-planner.ts";
 import { describeSysctlStep } from "../../../lib/plan/network/sysctls.ts";
+import { createReachPlanner, type ReachObserved } from "../../../lib/plan/reach/planner.ts";
 import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
 import type { DriverFailure, NetworkDriver } from "../../kernel/drivers.ts";
 import type { StepFailure, Subsystem } from "../subsystem.ts";
@@ -24,6 +26,22 @@ export function networkSubsystems(driver: NetworkDriver) {
     route: networkSubsystem(observe, routePlanner, describeRouteStep, (steps, signal) =>
       driver.applyRoutes(steps, signal),
     ),
+    reach: reachSubsystem(driver, observe),
+  };
+}
+
+function reachSubsystem(
+  driver: NetworkDriver,
+  observe: (signal: AbortSignal) => Promise<ObservedNetwork>,
+): Subsystem<ReachObserved, never> {
+  const join = memoizeLast((network: ObservedNetwork, paths: ObservedPaths) => ({ network, paths }));
+  return {
+    planner: createReachPlanner(),
+    async observe(signal) {
+      const network = await observe(signal);
+      return join(network, await driver.observePaths(network, signal));
+    },
+    apply: async () => [],
   };
 }
 

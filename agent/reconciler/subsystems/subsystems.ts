@@ -28,13 +28,14 @@ export function createSubsystems({
 }: SubsystemDeps) {
   const flows = new FlowSubsystem(conntrack, clock);
   const { rule, gate } = rulesSubsystems(dataplane);
-  const { sysctl, address, route } = networkSubsystems(network);
+  const { sysctl, address, route, reach } = networkSubsystems(network);
   const byName = {
     sysctl,
     address,
     route,
     rule,
     gate,
+    reach,
     flow: flows,
     previous: new PreviousDataplaneSubsystem(async (signal) => {
       // Which dataplane serves is known once it was read.

@@ -11,7 +11,7 @@ const retryDelaysMs = {
 } as const satisfies Record<RulesDriver["backend"], readonly number[]>;
 
 /**
- * Throws a refusal that a new plan repeats, and a race that is lost each time.
+ * Throws at once where another program holds the lock, and a refusal that a new plan repeats, and a race that is lost each time.
  *
  * @param replan reads the rules and plans them again; nothing is left to do where it gives `undefined`. Absent: written once
  */
@@ -26,6 +26,7 @@ export async function writeRules<Observed, Payload>(
     const outcome = await driver.write(payload, signal, attempt > 1);
     if (outcome.kind === "done") return;
     const { error } = outcome;
+    if (outcome.kind === "busy") throw error;
     const delayMs = retryDelaysMs[driver.backend][attempt - 1];
     const refused = outcome.kind === "refused" ? outcome.transaction : undefined;
     if (replan === undefined || (outcome.kind === "refused" && refused === undefined)) throw error;

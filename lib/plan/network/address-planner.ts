@@ -1,6 +1,5 @@
 /** Plans what binds the EIPs as a subsystem; what is to be held is decided in addresses.ts, since the ledger goes by it too. */
 import type { Degradation } from "../../model/degradation.ts";
-import type { GatewayConfig } from "../../model/gateway-config.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import type { PlanInput } from "../plan-input.ts";
@@ -16,10 +15,7 @@ import { type AddressStep, describeAddressStep } from "./addresses.ts";
 export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
   name: "address",
   serves: ["eip"],
-  plan: (input, observed) =>
-    subsystemPlan(stepsOf(input), () => obstacles(input), {
-      notices: [...linkNotices(input.context.config, observed), ...addressNotices(input)],
-    }),
+  plan: (input) => subsystemPlan(stepsOf(input), () => obstacles(input), { notices: addressNotices(input) }),
   reads: ({ program, addresses, facts, context }) => [
     program,
     addresses,
@@ -60,25 +56,6 @@ function obstacles({ program, addresses, context }: PlanInput): Obstacles {
     lacks(object, `${entry.address} is not on ${entry.interface}`);
   for (const { object, message } of addresses.blocked) lacks(object, message);
   return { objects, kinds: new Map() };
-}
-
-function linkNotices(
-  { vpcInterface, externalInterface }: GatewayConfig,
-  { links }: ObservedNetwork,
-): readonly Degradation[] {
-  const notices: Degradation[] = [];
-  const names = [vpcInterface, externalInterface];
-  const present = links.filter(({ name }) => names.includes(name));
-  const absent = names.filter((name) => present.every((link) => link.name !== name));
-  if (absent.length > 0)
-    notices.push({
-      reason: "InterfaceMissing",
-      message: `there is no interface ${absent.join(" and no ")}`,
-    });
-  const down = present.filter(({ isUp }) => !isUp);
-  if (down.length > 0)
-    notices.push({ reason: "InterfaceDown", message: `${down.map(({ name }) => name).join(" and ")} down` });
-  return notices;
 }
 
 function addressNotices({ addresses, context }: PlanInput): readonly Degradation[] {

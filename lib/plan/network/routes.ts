@@ -122,6 +122,7 @@ export function routeText(route: ObservedRoute): string {
   if (route.type !== "unicast") text = `${route.type} ${text}`;
   if (route.via !== undefined) text += ` via ${route.via}`;
   if (route.interface !== undefined) text += ` dev ${route.interface}`;
+  for (const name of route.hops ?? []) text += ` nexthop dev ${name ?? "?"}`;
   if (route.table !== mainTable) text += ` table ${route.table}`;
   text += ` proto ${route.protocol}`;
   if (route.metric !== 0) text += ` metric ${route.metric}`;

@@ -8,6 +8,7 @@ import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../age
 import type { CommandOptions, CommandOutput, Run } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { ObservedPaths } from "../../../lib/model/observed.ts";
 import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import { Barriers } from "./barriers.ts";
@@ -31,6 +32,9 @@ export type Fault =
 
 /** What part of the kernel the agent writes to. */
 export type WriteTarget = "rules" | "sysctl" | "address" | "route" | "flow";
+
+/** Nobody routes by policy here. */
+const plainPaths: ObservedPaths = { rules: [], tables: new Map() };
 
 export class ModelKernel {
   readonly variant: Variant;
@@ -176,6 +180,7 @@ export class ModelKernel {
         await life.moment();
         return observed;
       },
+      observePaths: async () => plainPaths,
       applySysctls: (steps) =>
         each("sysctl", steps, ({ key, value }) => void this.network.setSysctl(key, value)),
       applyAddresses: (steps) => each("address", steps, (step) => this.#address(step)),

@@ -3,23 +3,31 @@ import t from "tap";
 import { type DegradationSources, degradations } from "../../../../agent/status/degradations.ts";
 import { degradedReasons } from "../../../../lib/model/degradation.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
+import { reasons } from "../../../../lib/model/status.ts";
 import { emptyState } from "../../../../lib/state/state.ts";
 
-t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", async (t) => {
-  const text = readFileSync("docs/api.md", "utf8");
-  const table = text.slice(text.indexOf("`natgw_degraded`"), text.indexOf("Every read of the desired set"));
-  const rows = table.split("\n").filter((line) => line.startsWith("| `"));
-  const documented = rows.flatMap((row) => [...(row.split("|")[1] ?? "").matchAll(/`(\w+)`/g)]);
-  t.strictSame(documented.map(([, reason]) => reason).sort(), degradedReasons.toSorted());
-});
+t.test(
+  "docs/api.md lists exactly the reasons for which a gateway is degraded, and an object not Ready",
+  async (t) => {
+    const text = readFileSync("docs/api.md", "utf8");
+    const documented = (from: string, to: string) => {
+      const rows = text.slice(text.indexOf(from), text.indexOf(to)).split("\n");
+      const listed = rows.filter((line) => line.startsWith("| `"));
+      const words = listed.flatMap((row) => [...(row.split("|")[1] ?? "").matchAll(/`(\w+)`/g)]);
+      return words.map(([, reason]) => reason).sort();
+    };
+    t.strictSame(documented("`natgw_degraded`", "Every read of the desired set"), degradedReasons.toSorted());
+    t.strictSame(documented("The three conditions", "`spec` is in canonical form"), reasons.toSorted());
+  },
+);
 
 t.test("a gateway is degraded until a pass has verified it", async (t) => {
   const sources = (failure?: GatewayError): DegradationSources => ({
     store: { current: emptyState, recovery: { recovered: "fresh", detail: "" }, failure: undefined },
     reconciler: { result: undefined, failure },
   });
-  const reasons = (failure?: GatewayError) => degradations(sources(failure)).map(({ reason }) => reason);
-  t.strictSame(reasons(), ["NotVerified"]);
-  t.strictSame(reasons(new GatewayError("unreadable", "cut short")), ["PassFailing"]);
-  t.strictSame(reasons(new GatewayError("mixed-variants", "both")), ["MixedVariants"]);
+  const reasonsAfter = (failure?: GatewayError) => degradations(sources(failure)).map(({ reason }) => reason);
+  t.strictSame(reasonsAfter(), ["NotVerified"]);
+  t.strictSame(reasonsAfter(new GatewayError("unreadable", "cut short")), ["PassFailing"]);
+  t.strictSame(reasonsAfter(new GatewayError("mixed-variants", "both")), ["MixedVariants"]);
 });

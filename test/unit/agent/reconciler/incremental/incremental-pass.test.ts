@@ -5,10 +5,13 @@ import {
   IncrementalPass,
 } from "../../../../../agent/reconciler/incremental/incremental-pass.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
+import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import { UnsweptObjects } from "../../../../../agent/reconciler/subsystems/unswept-objects.ts";
 import { type Flow, viewOf } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { ObjectName } from "../../../../../lib/model/names.ts";
+import type { Program } from "../../../../../lib/model/program.ts";
+import { noObstacles, type Obstacles } from "../../../../../lib/plan/subsystem.ts";
 import { emptyState, reduce, type StateChange } from "../../../../../lib/state/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../../support/conntrack-samples.ts";
 
@@ -28,9 +31,14 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     gate: "open",
     failures: [],
     blocked: new Map(),
-    snapshot: { facts: { network: labNetwork }, unread: new Map() },
+    snapshot: {
+      facts: { network: labNetwork },
+      unread: new Map(),
+      observed: new Map([["reach", "a reading"]]),
+    },
     verdicts: new Map([["eips/e", { ready: { holds: true } }]]),
     residual: {
+      parts: new Map(),
       compileContext: {
         vpcInterface: "eth0",
         externalInterface: "net1",
@@ -44,6 +52,15 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   } as unknown as PassResult;
   const change = { action: "add", subsystem: "rule", text: "a rule", object: "fips/f" } as const;
   let isWritten = false;
+  let noRoute = false;
+  const reach = {
+    name: "reach",
+    obstaclesTo: ({ fips }: Program, observed: unknown): Obstacles => {
+      t.equal(observed, "a reading");
+      const obstacle = { condition: "Ready", reason: "NoRoute", message: "" } as const;
+      return { ...noObstacles, objects: new Map(noRoute ? fips.map(({ id }) => [id, obstacle]) : []) };
+    },
+  };
   const dataplane = {
     driver: {
       write: async () => {
@@ -59,7 +76,10 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     const unswept = new UnsweptObjects();
     unswept.clear({ revision: 2, blocked: new Map() });
     const clock = { instant: () => ({ bootId: "b", bootMs: 0, wallMs: 0 }) };
-    const pass = new IncrementalPass({ dataplane, conntrack, clock, unswept } as unknown as IncrementalDeps);
+    const subsystems = [{ planner: reach }];
+    const patience = new Patience();
+    const deps = { dataplane, subsystems, conntrack, clock, patience, unswept };
+    const pass = new IncrementalPass(deps as unknown as IncrementalDeps);
     pass.giveWay();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
     const found = await pass.run(
@@ -101,6 +121,14 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   t.strictSame(ended.found?.sweep, { removed: 2, remaining: [], shadowed: 0 });
   t.ok(ended.found?.verdicts.get("fips/f")?.ready.holds);
   t.strictSame(ended.unswept, []);
+
+  noRoute = true;
+  const astray = await play(driver);
+  t.match(astray.found?.verdicts.get("fips/f"), {
+    programmed: { holds: true },
+    ready: { reason: "NoRoute" },
+  });
+  noRoute = false;
 
   const { found } = await play(driver, [withFip, without]);
   t.strictSame([removed, found?.sweep.removed], [[plain, inward], 2], "what another object permits stays");

@@ -2,6 +2,7 @@
 
 import t from "tap";
 import { type ApplyOptions, applySteps } from "../../../../../agent/reconciler/pass/apply-steps.ts";
+import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import type { StepFailure, Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
 import type { Change, SubsystemName } from "../../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
@@ -15,6 +16,7 @@ const options: ApplyOptions = {
   replan: async () => [],
   unread: new Set(),
   isMoved: false,
+  patience: new Patience(),
 };
 
 function step(
@@ -56,6 +58,38 @@ t.test("phases go before subsystems", async (t) => {
   const { changes } = await applySteps(steps, subsystems, options, forever);
   t.strictSame(order, ["rule a rule", "address new", "address old"]);
   t.strictSame(texts(changes), ["a rule", "new", "old"]);
+});
+
+t.test("one that hangs is given up, begins nothing more, and holds up only what needs it", async (t) => {
+  const order: string[] = [];
+  const begun: AbortSignal[] = [];
+  const hanging: Subsystem = {
+    ...subsystem("rule", order),
+    apply: (_steps, _context, signal) => {
+      begun.push(signal);
+      return new Promise(() => undefined);
+    },
+  };
+  const patience: ApplyOptions["patience"] = {
+    run: async (effect, patienceMs, signal, giveUp) => {
+      t.ok(patienceMs >= 10_000);
+      if (begun.length > 0) return effect(signal);
+      const givenUp = AbortSignal.abort();
+      void effect(givenUp);
+      return giveUp(new GatewayError("command-failed", "it takes longer"));
+    },
+  };
+  const steps = [
+    step("rule", "rules", "a rule"),
+    step("address", "addresses", "known"),
+    step("address", "addresses", "new", { needs: ["rule"] }),
+  ];
+  const subsystems = [hanging, subsystem("address", order)];
+  const applied = await applySteps(steps, subsystems, { ...options, patience }, forever);
+  t.strictSame(order, ["address known"]);
+  t.strictSame(texts(applied.changes), ["known"], "nobody knows what became of the rule");
+  t.match(applied.failures, [{ stage: "rule", code: "command-failed", message: "writing: it takes longer" }]);
+  t.ok(begun[0]?.aborted);
 });
 
 t.test("one that fails as a whole holds up what needs it, and nothing else", async (t) => {

@@ -2,6 +2,7 @@
 import t from "tap";
 import { quietRequest } from "../../../../../agent/reconciler/loop.ts";
 import { SnapshotReader } from "../../../../../agent/reconciler/pass/snapshot-reader.ts";
+import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import type { Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
 import type { SubsystemName } from "../../../../../lib/model/change.ts";
 import { type ErrorCode, GatewayError } from "../../../../../lib/model/errors.ts";
@@ -10,6 +11,7 @@ import type { KernelFacts } from "../../../../../lib/plan/plan-input.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 
 const forever = new AbortController().signal;
+const options = { patience: new Patience(), onLateEnd: () => {} };
 const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
 const named = new Set(["203.0.113.10" as Ipv4]);
 
@@ -33,7 +35,7 @@ function subsystem(name: SubsystemName, facts: Partial<KernelFacts> = {}) {
 function world() {
   const address = subsystem("address", { network });
   const rule = subsystem("rule", { eipsNamedByRules: named, holdsObjects: true });
-  const reader = new SnapshotReader([address.value, rule.value]);
+  const reader = new SnapshotReader([address.value, rule.value], options);
   const read = (...more: readonly unknown[]) =>
     reader.read(quietRequest, forever, ...(more as [undefined, undefined]));
   return { address, rule, reader, read };
@@ -97,5 +99,5 @@ t.test(
 t.test("what is no failure of the agent's own kind is thrown on", async (t) => {
   const { value } = subsystem("address", { network });
   const broken: Subsystem = { ...value, observe: () => Promise.reject(new TypeError("a bug")) };
-  await t.rejects(new SnapshotReader([broken]).read(quietRequest, forever), TypeError);
+  await t.rejects(new SnapshotReader([broken], options).read(quietRequest, forever), TypeError);
 });

@@ -1,0 +1,83 @@
+/** Reads what decides on the way of packets besides the main table: the rules of policy routing, and the tables that they name. */
+import { stabilize } from "../../../lib/memoize.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { ObservedLink, ObservedPaths, ObservedRoute, PolicyRule } from "../../../lib/model/observed.ts";
+import { dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
+import { decodePolicyRule, dumpPolicyRules, newPolicyRule } from "../../../lib/netlink/rtnetlink-rules.ts";
+import { mainTable } from "../../../lib/plan/network/routes.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+import { decodeNamedRoute, type LinkNames, linkNames } from "./observe.ts";
+
+/** What reads the same is the very value of the last time. */
+export class PathReader {
+  readonly #netlink: NetlinkConnection;
+  readonly #keepRules = stabilize<readonly PolicyRule[]>(isSameJson);
+  readonly #keep = stabilize(isSamePaths);
+
+  constructor(netlink: NetlinkConnection) {
+    this.#netlink = netlink;
+  }
+
+  /** @param links as they were read for the routes of the main table */
+  async read(links: readonly ObservedLink[], signal: AbortSignal): Promise<ObservedPaths> {
+    const rules = await this.#readRules(signal);
+    const tables = new Map<number, readonly ObservedRoute[]>();
+    const names = linkNames(links);
+    for (const table of tablesNamed(rules)) tables.set(table, await this.#readTable(table, names, signal));
+    return this.#keep({ rules, tables });
+  }
+
+  async #readRules(signal: AbortSignal): Promise<readonly PolicyRule[]> {
+    const rules: PolicyRule[] = [];
+    await this.#netlink.dump(
+      dumpPolicyRules(),
+      (type, view, start, end) => {
+        if (type === newPolicyRule) rules.push(decodePolicyRule(view, start, end));
+      },
+      signal,
+      () => rules.splice(0),
+    );
+    return this.#keepRules(rules);
+  }
+
+  async #readTable(table: number, names: LinkNames, signal: AbortSignal): Promise<readonly ObservedRoute[]> {
+    const routes: ObservedRoute[] = [];
+    try {
+      await this.#netlink.dump(
+        dumpRoutes(table),
+        (type, view, start, end) => {
+          const route = type === newRoute ? decodeNamedRoute(view, start, end, names) : undefined;
+          if (route !== undefined) routes.push(route);
+        },
+        signal,
+        () => routes.splice(0),
+      );
+    } catch (error) {
+      // The kernel makes a table with its first route.
+      if (error instanceof GatewayError && error.details.code === "ENOENT") return noRoutes;
+      throw error;
+    }
+    return routes;
+  }
+}
+
+const noRoutes: readonly ObservedRoute[] = [];
+/** RT_TABLE_DEFAULT, which every system looks up last and hardly any has. */
+const defaultTable = 253;
+const localTable = 255;
+
+function tablesNamed(rules: readonly PolicyRule[]): ReadonlySet<number> {
+  const tables = new Set<number>();
+  for (const { action } of rules) if (action.kind === "lookup") tables.add(action.table);
+  for (const known of [localTable, mainTable, defaultTable]) tables.delete(known);
+  return tables;
+}
+
+function isSamePaths(one: ObservedPaths, other: ObservedPaths): boolean {
+  if (one.rules !== other.rules || one.tables.size !== other.tables.size) return false;
+  return Array.from(one.tables).every(([table, routes]) => isSameJson(routes, other.tables.get(table)));
+}
+
+function isSameJson(one: unknown, other: unknown): boolean {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
+}

@@ -1,0 +1,61 @@
+/** Routes and filters by which packets may go, or have to come, another way than the gateway needs. */
+import { PrefixTable } from "../../conntrack/prefix-table.ts";
+import { prefixLengthOf, rangeOf } from "../../model/ipv4.ts";
+import type { InterfaceName } from "../../model/names.ts";
+import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import { mainTable } from "../network/routes.ts";
+
+/** RTPROT_KERNEL: a connected subnet's route. */
+const kernelProtocol = 2;
+/** Nobody's network is wider: such a route takes a part of the Internet from the default route. */
+const widestNetwork = 8;
+
+/**
+ * Routes of the main table that leave by another interface than the connected subnet that they lead into, on either side, or that
+ * lead to a share of the whole Internet by no outside interface.
+ */
+export function conflictingRoutes(
+  routes: readonly ObservedRoute[],
+  vpc: InterfaceName,
+  outside: readonly InterfaceName[],
+): readonly ObservedRoute[] {
+  const subnets = new PrefixTable<ObservedRoute>();
+  for (const route of routes)
+    if (route.protocol === kernelProtocol && route.table === mainTable && isBy(route, [vpc, ...outside]))
+      subnets.set(route.destination, route);
+  return routes.filter((route) => {
+    if (route.table !== mainTable || route.protocol === kernelProtocol) return false;
+    const length = prefixLengthOf(route.destination);
+    if (length > 0 && length < widestNetwork) return !isBy(route, outside);
+    const subnet = subnets.longest(rangeOf(route.destination)[0]);
+    if (subnet?.interface === undefined || prefixLengthOf(subnet.destination) > length) return false;
+    return !isBy(route, [subnet.interface]);
+  });
+}
+
+/**
+ * The outside interfaces on which the kernel drops what comes in from where no route leads back by the same interface
+ * (`rp_filter=1`), while the way back to most is another: the default route.
+ */
+export function reverseFiltered(
+  { routes, sysctls }: ObservedNetwork,
+  outside: readonly InterfaceName[],
+): readonly InterfaceName[] {
+  const everywhere = sysctls.get("net.ipv4.conf.all.rp_filter") ?? 0;
+  const isStrict = (name: InterfaceName) =>
+    Math.max(everywhere, sysctls.get(`net.ipv4.conf.${name}.rp_filter`) ?? 0) === 1;
+  const strict = outside.filter(isStrict);
+  const defaults = strict.length === 0 ? [] : routes.filter(isDefault);
+  if (defaults.length === 0) return [];
+  return strict.filter((name) => defaults.every((route) => route.interface !== name));
+}
+
+function isDefault({ destination, table, type }: ObservedRoute): boolean {
+  return table === mainTable && type === "unicast" && prefixLengthOf(destination) === 0;
+}
+
+/** True where each of a route's next hops is by one of the interfaces. */
+function isBy(route: ObservedRoute, names: readonly InterfaceName[]): boolean {
+  const hops = route.hops ?? [route.interface];
+  return hops.every((name) => name !== undefined && names.includes(name));
+}

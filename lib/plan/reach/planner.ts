@@ -1,0 +1,91 @@
+/**
+ * Judges whether packets get from the one side to the other, by links and routes. It has no steps of its own: what is the agent's
+ * to put right, other subsystems do.
+ */
+import { type Memoizer, memory } from "../../memoize.ts";
+import type { Degradation } from "../../model/degradation.ts";
+import type { Kind, ObjectId } from "../../model/names.ts";
+import type { ObservedNetwork, ObservedPaths, PolicyRule } from "../../model/observed.ts";
+import type { Program } from "../../model/program.ts";
+import { outsideInterfaces } from "../gate/barrier.ts";
+import { translatingKinds } from "../gate/planner.ts";
+import { routeText } from "../network/routes.ts";
+import {
+  noObstacles,
+  type Obstacle,
+  type Obstacles,
+  type SubsystemPlanner,
+  subsystemPlan,
+} from "../subsystem.ts";
+import { conflictingRoutes, reverseFiltered } from "./conflicts.ts";
+import { linkFault, linkNotices } from "./links.ts";
+import { findAstray, type Reached } from "./reached.ts";
+import { compileWays } from "./ways.ts";
+
+export interface ReachObserved {
+  readonly network: ObservedNetwork;
+  readonly paths: ObservedPaths;
+}
+
+/** @param memoizer {@link noMemory} gives the same plans, each computed anew */
+export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanner<ReachObserved, never> {
+  const compile = memoizer.last(compileWays);
+  const reachedBy = (program: Program, { network, paths }: ReachObserved) =>
+    findAstray(program, network.routes, compile(network, paths));
+  return {
+    name: "reach",
+    serves: translatingKinds,
+    plan({ program }, observed) {
+      const reached = reachedBy(program, observed);
+      return subsystemPlan<never>([], () => obstaclesIn(program, observed, reached), {
+        notices: notices(program, observed, reached),
+      });
+    },
+    obstaclesTo: (part, observed) => obstaclesIn(part, observed, reachedBy(part, observed)),
+    reads: ({ program }) => [program],
+  };
+}
+
+/** Without an interface its routes are gone, too: the interface is what is told. */
+function obstaclesIn(program: Program, { network }: ReachObserved, { astray }: Reached): Obstacles {
+  const objects = new Map<ObjectId, Obstacle>();
+  const kinds = new Map<Kind, Obstacle>();
+  const faults = new Map(outsideInterfaces(program).map((name) => [name, linkFault(network.links, name)]));
+  for (const { id, interface: name } of faults.values().some((fault) => fault) ? program.eips : []) {
+    const fault = faults.get(name);
+    if (fault !== undefined) objects.set(id, { condition: "Ready", ...fault });
+  }
+  const vpcFault = linkFault(network.links, program.vpcInterface);
+  if (vpcFault !== undefined)
+    for (const kind of translatingKinds) kinds.set(kind, { condition: "Ready", ...vpcFault });
+  else
+    for (const [id, message] of astray) objects.set(id, { condition: "Ready", reason: "NoRoute", message });
+  return objects.size + kinds.size === 0 ? noObstacles : { objects, kinds };
+}
+
+function notices(program: Program, { network }: ReachObserved, { doubts }: Reached): readonly Degradation[] {
+  const outside = outsideInterfaces(program);
+  const conflicts = [
+    ...conflictingRoutes(network.routes, program.vpcInterface, outside).map(
+      (route) => `ip route: ${routeText(route)}`,
+    ),
+    ...Array.from(doubts, ({ text }: PolicyRule) => `ip rule: ${text}`),
+  ];
+  const filtered = reverseFiltered(network, outside);
+  const [first] = conflicts;
+  const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more` : "";
+  return [
+    ...linkNotices(network.links, [program.vpcInterface, ...outside]),
+    ...(first === undefined
+      ? []
+      : [{ reason: "RouteConflict" as const, message: `may lead packets astray: ${first}${more}` }]),
+    ...(filtered.length === 0
+      ? []
+      : [
+          {
+            reason: "ReversePathFilter" as const,
+            message: `rp_filter=1 on ${filtered.join()} drops what comes from addresses whose route is another`,
+          },
+        ]),
+  ];
+}

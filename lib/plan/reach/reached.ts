@@ -1,0 +1,130 @@
+/** Whether the VPC's side of each object is reached through the VPC's interface. */
+import { type Cidr, type Ipv4, rangeOf, toU32 } from "../../model/ipv4.ts";
+import type { InterfaceName, ObjectId } from "../../model/names.ts";
+import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
+import type { Program } from "../../model/program.ts";
+import { mainTable, routeText } from "../network/routes.ts";
+import type { Packets, Way, Ways } from "./ways.ts";
+
+export interface Reached {
+  /** Objects whose packets surely go another way, each with the words for it. */
+  readonly astray: ReadonlyMap<ObjectId, string>;
+  /** Rules of policy routing that may send packets of some objects another way. */
+  readonly doubts: ReadonlySet<PolicyRule>;
+}
+
+/**
+ * Packets to an internal IP must leave by the VPC's interface; of an SNAT's clients at least some must be there. With rules of
+ * policy routing, what comes from them must leave by the EIPs' interface, too. Costs some look-ups for each object.
+ */
+export function findAstray(program: Program, routes: readonly ObservedRoute[], ways: Ways): Reached {
+  const check = new ReachCheck(program.vpcInterface, routes, ways);
+  const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
+  const outsideOf = (eip: Ipv4) => interfaces.get(eip) ?? program.externalInterface;
+  for (const { id, eip, internalIp, isOutward } of program.fips) {
+    check.inward(id, outsideOf(eip), internalIp);
+    if (isOutward) check.outward(id, outsideOf(eip), internalIp);
+  }
+  for (const { id, eip, backends } of program.dnats) {
+    for (const { ip } of backends) {
+      check.inward(id, outsideOf(eip), ip);
+      check.outward(id, outsideOf(eip), ip);
+    }
+  }
+  for (const { cidr, interface: name, members } of program.pools) {
+    for (const { id } of members) check.clients(id, name, cidr);
+  }
+  return check;
+}
+
+class ReachCheck implements Reached {
+  readonly astray = new Map<ObjectId, string>();
+  readonly doubts = new Set<PolicyRule>();
+  readonly #vpc: InterfaceName;
+  readonly #ways: Ways;
+  readonly #routes: readonly ObservedRoute[];
+  /** Where the networks begin that lie behind the VPC's interface, in rising order. */
+  #behind: readonly number[] | undefined;
+
+  constructor(vpc: InterfaceName, routes: readonly ObservedRoute[], ways: Ways) {
+    this.#vpc = vpc;
+    this.#ways = ways;
+    this.#routes = routes;
+  }
+
+  /** Packets from outside to one address. */
+  inward(id: ObjectId, outside: InterfaceName, address: Ipv4): void {
+    const destination = toU32(address);
+    if (this.#ways.isLocal(destination)) {
+      this.#say(id, address, "it is the gateway's own address");
+      return;
+    }
+    const way = this.#ways.of({ inInterface: outside, source: undefined, destination });
+    this.#note(way, this.#vpc);
+    if (!leadsTo(way, this.#vpc)) this.#say(id, address, wordsFor(way));
+  }
+
+  /** Packets from one address, or from clients, to wherever it may be: the default route is another's to judge. */
+  outward(id: ObjectId, outside: InterfaceName, from: Ipv4 | Cidr): void {
+    if (this.#ways.isPlain) return;
+    const source = (from.includes("/") ? from : `${from}/32`) as Cidr;
+    const packets: Packets = { inInterface: this.#vpc, source, destination: undefined };
+    const way = this.#ways.of(packets);
+    this.#note(way, outside);
+    if (way.rule === undefined || leadsTo(way, outside)) return;
+    this.#sayOnce(id, `${from} does not leave by ${outside}: ${wordsFor(way)}`);
+  }
+
+  /** An SNAT's clients: those that are nowhere in the VPC send nothing. */
+  clients(id: ObjectId, outside: InterfaceName, cidr: Cidr): void {
+    const [first] = rangeOf(cidr);
+    const way = this.#ways.of({ inInterface: outside, source: undefined, destination: first });
+    const isSomeThere = way.rule === undefined && this.#holdsNetwork(cidr);
+    if (!leadsTo(way, this.#vpc) && !isSomeThere) this.#say(id, cidr, wordsFor(way));
+    else this.outward(id, outside, cidr);
+  }
+
+  #holdsNetwork(cidr: Cidr): boolean {
+    this.#behind ??= this.#routes
+      .filter((route) => route.table === mainTable && leadsTo({ route }, this.#vpc))
+      .map(({ destination }) => rangeOf(destination)[0])
+      .toSorted((one, other) => one - other);
+    const [first, last] = rangeOf(cidr);
+    const next = firstFrom(this.#behind, first);
+    return next !== undefined && next <= last;
+  }
+
+  #note({ doubts }: Way, wanted: InterfaceName): void {
+    for (const doubt of doubts)
+      if (doubt.rule !== undefined && !leadsTo(doubt, wanted)) this.doubts.add(doubt.rule);
+  }
+
+  #say(id: ObjectId, what: Ipv4 | Cidr, words: string): void {
+    this.#sayOnce(id, `${what} is not reached through ${this.#vpc}: ${words}`);
+  }
+
+  #sayOnce(id: ObjectId, message: string): void {
+    if (!this.astray.has(id)) this.astray.set(id, message);
+  }
+}
+
+function leadsTo({ route }: Pick<Way, "route">, wanted: InterfaceName): boolean {
+  if (route?.type !== "unicast") return false;
+  return route.hops === undefined ? route.interface === wanted : route.hops.every((name) => name === wanted);
+}
+
+function wordsFor({ route, rule }: Way): string {
+  const words = route === undefined ? "no route leads there" : `its route is ${routeText(route)}`;
+  return rule === undefined ? words : `${words}, by the rule ${rule.text}`;
+}
+
+/** The first of rising numbers that is not below `from`. */
+function firstFrom(numbers: readonly number[], from: number): number | undefined {
+  let [low, high] = [0, numbers.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((numbers[middle] ?? 0) < from) low = middle + 1;
+    else high = middle;
+  }
+  return numbers[low];
+}

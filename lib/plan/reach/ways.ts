@@ -1,0 +1,151 @@
+/**
+ * Which way packets take: the rules of policy routing in their order, and in the table of each the longest prefix with the
+ * lowest metric. What a rule asks for that is not known of the packets makes it a doubt, not an answer.
+ */
+import { PrefixTable } from "../../conntrack/prefix-table.ts";
+import { type Cidr, contains, fromU32, prefixLengthOf, rangeOf, toU32 } from "../../model/ipv4.ts";
+import type { InterfaceName } from "../../model/names.ts";
+import type { ObservedNetwork, ObservedPaths, ObservedRoute, PolicyRule } from "../../model/observed.ts";
+import { mainTable } from "../network/routes.ts";
+
+/** Packets that are alike to routing. */
+export interface Packets {
+  readonly inInterface: InterfaceName;
+  /** `undefined`: whoever it is. */
+  readonly source: Cidr | undefined;
+  /** As a number; `undefined`: the Internet at large, which only a default route leads to. */
+  readonly destination: number | undefined;
+}
+
+export interface Way {
+  /** `undefined`: no route leads there. */
+  readonly route: ObservedRoute | undefined;
+  /** The rule that sent them there, where it is none that every system has. */
+  readonly rule: PolicyRule | undefined;
+  /** What may be the way of some of them. */
+  readonly doubts: readonly Pick<Way, "route" | "rule">[];
+}
+
+export interface Ways {
+  /** Of packets to an address that is not the gateway's own. */
+  of(packets: Packets): Way;
+  /** True of the gateway's own addresses, EIPs among them. */
+  isLocal(address: number): boolean;
+  /** True where only the rules that every system has are there: then the main table says all. */
+  readonly isPlain: boolean;
+}
+
+export function compileWays(network: ObservedNetwork, paths: ObservedPaths): Ways {
+  const local = new Set<number>();
+  for (const { address } of network.addresses) local.add(toU32(address));
+  for (const { type, destination } of network.routes)
+    if (type === "local") local.add(rangeOf(destination)[0]);
+  const tables = new Map([[mainTable, tableOf(network.routes)]]);
+  for (const [number, routes] of paths.tables) tables.set(number, tableOf(routes, number));
+  const rules = paths.rules.filter(mayRoute);
+  const isPlain = rules.every(isOfEverySystem);
+  const inMain = new Map([[mainTable, tables.get(mainTable)]]);
+
+  return {
+    isPlain,
+    isLocal: (address) => local.has(address),
+    of: (packets) =>
+      isPlain
+        ? { route: lookUp(inMain.get(mainTable), packets), rule: undefined, doubts: noDoubts }
+        : follow(rules, tables, packets),
+  };
+}
+
+const noDoubts: Way["doubts"] = [];
+
+/** The local table is asked first and by {@link Ways.isLocal}; that for bound sockets never. */
+function mayRoute({ action, outInterface, inInterface }: PolicyRule): boolean {
+  const isLocal = action.kind === "lookup" && action.table === 255;
+  return !isLocal && action.kind !== "none" && outInterface === undefined && inInterface !== "lo";
+}
+
+const standard: ReadonlyMap<number, number> = new Map([
+  [32_766, mainTable],
+  [32_767, 253],
+]);
+
+function isOfEverySystem({ priority, action, source, destination, ...rule }: PolicyRule): boolean {
+  const isBare = source === undefined && destination === undefined && rule.inInterface === undefined;
+  const table = action.kind === "lookup" ? action.table : undefined;
+  return (
+    isBare && !rule.hasMore && !rule.isInverted && table !== undefined && standard.get(priority) === table
+  );
+}
+
+function follow(
+  rules: readonly PolicyRule[],
+  tables: ReadonlyMap<number, PrefixTable<ObservedRoute>>,
+  packets: Packets,
+): Way {
+  const doubts: Pick<Way, "route" | "rule">[] = [];
+  let from = 0;
+  for (const rule of rules) {
+    if (rule.priority < from) continue;
+    const share = shareOf(rule, packets);
+    if (share === "none") continue;
+    const { action } = rule;
+    if (action.kind === "goto") {
+      if (share === "all") from = action.priority;
+      else doubts.push({ route: undefined, rule });
+      continue;
+    }
+    const route = action.kind === "lookup" ? lookUp(tables.get(action.table), packets) : undefined;
+    const isAnswer = action.kind === "lookup" ? route !== undefined && route.type !== "throw" : true;
+    if (!isAnswer) continue;
+    if (share === "all") return { route, rule: isOfEverySystem(rule) ? undefined : rule, doubts };
+    doubts.push({ route, rule });
+  }
+  return { route: undefined, rule: undefined, doubts };
+}
+
+/** How many of the packets a rule is for. */
+function shareOf(rule: PolicyRule, packets: Packets): "all" | "some" | "none" {
+  const { inInterface, source, destination, isInverted, hasMore } = rule;
+  const shares = [
+    inInterface === undefined || inInterface === packets.inInterface ? "all" : "none",
+    source === undefined ? "all" : shareWithin(source, packets.source),
+    destination === undefined || prefixLengthOf(destination) === 0
+      ? "all"
+      : packets.destination === undefined
+        ? "some"
+        : contains(destination, fromU32(packets.destination))
+          ? "all"
+          : "none",
+    hasMore ? "some" : "all",
+  ] as const;
+  const share = shares.includes("none") ? "none" : shares.includes("some") ? "some" : "all";
+  if (!isInverted || share === "some") return share;
+  return share === "all" ? "none" : "all";
+}
+
+/** How many of `sources` lie in `network`. */
+function shareWithin(network: Cidr, sources: Cidr | undefined): "all" | "some" | "none" {
+  if (prefixLengthOf(network) === 0) return "all";
+  if (sources === undefined) return "some";
+  const [first, last] = rangeOf(network);
+  const [from, to] = rangeOf(sources);
+  if (from >= first && to <= last) return "all";
+  return to < first || from > last ? "none" : "some";
+}
+
+function lookUp(table: PrefixTable<ObservedRoute> | undefined, { destination }: Packets) {
+  // No destination is 0.0.0.0: what leads there leads to all that no other route knows.
+  return table?.longest(destination ?? 0);
+}
+
+function tableOf(routes: readonly ObservedRoute[], number = mainTable): PrefixTable<ObservedRoute> {
+  const best = new Map<Cidr, ObservedRoute>();
+  for (const route of routes) {
+    if (route.table !== number) continue;
+    const known = best.get(route.destination);
+    if (known === undefined || route.metric < known.metric) best.set(route.destination, route);
+  }
+  const table = new PrefixTable<ObservedRoute>();
+  for (const route of best.values()) table.set(route.destination, route);
+  return table;
+}

@@ -1,0 +1,128 @@
+/** What hangs holds up nobody: readings that are given up, and effects. */
+import t from "tap";
+import { PatientReader } from "../../../../../agent/reconciler/pass/patient-reader.ts";
+import { Patience } from "../../../../../agent/reconciler/patience.ts";
+import { GatewayError } from "../../../../../lib/model/errors.ts";
+import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+
+const forever = new AbortController().signal;
+const request = { reasons: [], isFull: false };
+const planner = { name: "rule", serves: [], plan: () => subsystemPlan([]), reads: () => [] } as const;
+
+/** A reader of a subsystem whose readings end when they are told to. */
+function readerWith(minPatienceMs: number) {
+  const readings: PromiseWithResolvers<unknown>[] = [];
+  const patience = new Patience();
+  let lateEnds = 0;
+  const reader = new PatientReader(
+    {
+      planner,
+      observe: () => {
+        readings.push(Promise.withResolvers());
+        return readings.at(-1)?.promise ?? Promise.reject();
+      },
+    },
+    {
+      patience,
+      minPatienceMs,
+      onLateEnd: () => {
+        lateEnds++;
+      },
+    },
+  );
+  return { reader, readings, patience, lateEnds: () => lateEnds };
+}
+
+t.test("a reading in time is taken as it is", async (t) => {
+  const { reader, readings, lateEnds } = readerWith(60_000);
+  const reading = reader.read(request, forever);
+  readings[0]?.resolve("rules");
+  t.strictSame(await reading, { kind: "read", observed: "rules" });
+  const failing = reader.read(request, forever);
+  readings[1]?.reject(new GatewayError("unreadable", "cut short"));
+  t.match(await failing, { kind: "unread", error: { message: "cut short" } });
+  const bug = reader.read(request, forever);
+  readings[2]?.reject(new RangeError("a bug"));
+  await t.rejects(bug, /a bug/);
+  t.equal(lateEnds(), 0);
+});
+
+t.test("one that hangs is unread, and no other begins beside it", async (t) => {
+  const { reader, readings, patience, lateEnds } = readerWith(1);
+  t.match(await reader.read(request, forever), {
+    kind: "unread",
+    error: { message: "it takes longer than 1 ms" },
+  });
+  t.match(await reader.read(request, forever), {
+    kind: "unread",
+    error: { message: "an earlier reading hangs" },
+  });
+  t.equal(readings.length, 1, "never two at a time");
+  t.equal(lateEnds(), 0);
+  readings[0]?.resolve("what was there then");
+  await patience.settled();
+  t.equal(lateEnds(), 1, "somebody is to look again");
+  const again = reader.read(request, forever);
+  readings[1]?.resolve("what is there now");
+  t.strictSame(await again, { kind: "read", observed: "what is there now" });
+});
+
+t.test("one that failed late is read again, too", async (t) => {
+  const { reader, readings, patience, lateEnds } = readerWith(1);
+  await reader.read(request, forever);
+  readings[0]?.reject(new GatewayError("command-failed", "it was killed"));
+  await patience.settled();
+  t.equal(lateEnds(), 1);
+  void reader.read(request, forever);
+  t.equal(readings.length, 2);
+});
+
+t.test("what grows with the set is waited for", async (t) => {
+  let nowMs = 0;
+  const waits: number[] = [];
+  const patience = new Patience();
+  const wait = patience.wait.bind(patience);
+  patience.wait = (effect, patienceMs, giveUp) => {
+    waits.push(patienceMs);
+    return wait(effect, patienceMs, giveUp);
+  };
+  const observe = async () => {
+    nowMs += 3_000;
+  };
+  const reader = new PatientReader(
+    { planner, observe },
+    { patience, onLateEnd: () => {}, nowMs: () => nowMs },
+  );
+  await reader.read(request, forever);
+  await reader.read(request, forever);
+  t.strictSame(waits, [5_000, 12_000]);
+});
+
+t.test("an effect that is given up begins nothing more", async (t) => {
+  const patience = new Patience();
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let signal: AbortSignal | undefined;
+  const effect = (within: AbortSignal) => {
+    signal = within;
+    return promise;
+  };
+  t.equal(await patience.run(effect, 1, forever, ({ message }) => message), "it takes longer than 1 ms");
+  t.ok(signal?.aborted);
+  let isSettled = false;
+  const settled = patience.settled().then(() => {
+    isSettled = true;
+  });
+  await new Promise(setImmediate);
+  t.notOk(isSettled, "what is in hand is waited for at the end");
+  resolve("done");
+  await settled;
+  t.equal(
+    await patience.run(
+      async () => "done",
+      60_000,
+      forever,
+      () => "given up",
+    ),
+    "done",
+  );
+});

@@ -1,0 +1,345 @@
+/** Whether packets get from the one side to the other: by links, routes and rules of policy routing. */
+import t from "tap";
+import { parseCidr, parseIpv4 } from "../../../../../lib/model/ipv4.ts";
+import { parseInterfaceName } from "../../../../../lib/model/names.ts";
+import type {
+  ObservedLink,
+  ObservedNetwork,
+  ObservedPaths,
+  ObservedRoute,
+  PolicyRule,
+  SysctlKey,
+} from "../../../../../lib/model/observed.ts";
+import type { Program } from "../../../../../lib/model/program.ts";
+import { mainTable } from "../../../../../lib/plan/network/routes.ts";
+import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
+import { createReachPlanner } from "../../../../../lib/plan/reach/planner.ts";
+import { noObstacles, type Obstacle } from "../../../../../lib/plan/subsystem.ts";
+
+const must = <T>(value: T | undefined): T => {
+  if (value === undefined) throw new TypeError("a sample is not what it should be");
+  return value;
+};
+const ip = (text: string) => must(parseIpv4(text));
+const cidr = (text: string) => must(parseCidr(text));
+const nic = (text: string) => must(parseInterfaceName(text));
+
+/** `"10.0.1.0/24 dev eth0"`, `"blackhole 10.0.1.5"`, `"10.2.0.0/16 via eth0,eth0 metric 5"`. */
+function route(text: string, table = mainTable): ObservedRoute {
+  const [, kind = "unicast", destination = "", devices, metric = "0", protocol = "3"] = must(
+    /^(?:(blackhole|throw|local) )?(\S+)(?: dev (\S+))?(?: metric (\d+))?(?: proto (\d+))?$/.exec(text) ??
+      undefined,
+  );
+  const names = devices?.split(",").map(nic);
+  return {
+    table,
+    type: kind as ObservedRoute["type"],
+    destination: cidr(destination === "default" ? "0.0.0.0/0" : destination),
+    via: undefined,
+    interface: names?.length === 1 ? names[0] : undefined,
+    ...(names !== undefined && names.length > 1 && { hops: names }),
+    protocol: Number(protocol),
+    metric: Number(metric),
+    isOnlink: false,
+  };
+}
+
+const bare = { source: undefined, destination: undefined, inInterface: undefined, outInterface: undefined };
+function rule(priority: number, more: Partial<PolicyRule>): PolicyRule {
+  const action = { kind: "lookup", table: 100 } as const;
+  return { priority, action, ...bare, isInverted: false, hasMore: false, text: `rule ${priority}`, ...more };
+}
+const standard = [
+  rule(0, { action: { kind: "lookup", table: 255 } }),
+  rule(32_766, { action: { kind: "lookup", table: 254 } }),
+  rule(32_767, { action: { kind: "lookup", table: 253 } }),
+];
+
+const links: readonly ObservedLink[] = ["lo", "eth0", "net1"].map((name, at) => ({
+  index: at + 1,
+  name: nic(name),
+  mac: "",
+  isUp: true,
+  hasCarrier: true,
+}));
+const usual = ["10.0.1.0/24 dev eth0 proto 2", "203.0.113.0/24 dev net1 proto 2", "default dev net1"];
+
+interface World {
+  readonly usual?: readonly string[];
+  readonly sysctls?: readonly (readonly [SysctlKey, number])[];
+  readonly routes?: readonly string[];
+  readonly links?: readonly ObservedLink[];
+  readonly rules?: readonly PolicyRule[];
+  readonly table100?: readonly string[];
+}
+
+const program: Program = {
+  vpcInterface: nic("eth0"),
+  externalInterface: nic("net1"),
+  defaultGateway: ip("203.0.113.1"),
+  eips: [
+    { id: "eips/a", address: ip("203.0.113.10"), prefixLength: 24, interface: nic("net1") },
+    { id: "eips/b", address: ip("203.0.113.11"), prefixLength: 24, interface: nic("net1") },
+  ],
+  fips: [{ id: "fips/f", eip: ip("203.0.113.10"), internalIp: ip("10.0.1.5"), isOutward: true }],
+  dnats: [
+    {
+      id: "dnats/d",
+      eip: ip("203.0.113.11"),
+      protocol: "tcp",
+      externalPort: 80,
+      backends: [
+        { ip: ip("10.0.1.6"), port: 80 },
+        { ip: ip("10.0.2.6"), port: 80 },
+      ],
+    },
+  ],
+  pools: [
+    {
+      cidr: cidr("10.0.0.0/16"),
+      interface: nic("net1"),
+      members: [{ id: "snats/s", eip: ip("203.0.113.11"), mapping: "random" }],
+    },
+  ],
+  routes: [],
+};
+
+function judge(world: World) {
+  const { routes = [], rules = [], table100 = [], links: given = links, sysctls = [] } = world;
+  const address = (name: string, text: string) => ({
+    interface: nic(name),
+    address: ip(text),
+    prefixLength: 24,
+    isSecondary: false,
+    label: "",
+  });
+  const network: ObservedNetwork = {
+    links: given,
+    addresses: [
+      address("eth0", "10.0.1.254"),
+      address("net1", "203.0.113.10"),
+      address("net1", "203.0.113.11"),
+    ],
+    routes: [...(world.usual ?? usual), ...routes].map((text) => route(text)),
+    sysctls: new Map(sysctls),
+  };
+  const paths: ObservedPaths = {
+    rules: [...standard, ...rules].toSorted((one, other) => one.priority - other.priority),
+    tables: new Map([[100, table100.map((text) => route(text, 100))]]),
+  };
+  const planner = createReachPlanner();
+  const found = planner.plan({ program } as PlanInput, { network, paths });
+  const part = planner.obstaclesTo?.(program, { network, paths });
+  const obstacles = found.obstacles();
+  t.strictSame(part, obstacles, "a part of the program is judged alike");
+  t.strictSame(found.steps, [], "it changes nothing");
+  const words = (all: ReadonlyMap<string, Obstacle>) =>
+    [...all].map(([id, { reason, message }]) => `${id} ${reason}: ${message}`);
+  return {
+    objects: words(obstacles.objects),
+    kinds: words(obstacles.kinds),
+    notices: found.notices.map(({ reason, message }) => `${reason}: ${message}`),
+    isClear: obstacles === noObstacles,
+  };
+}
+
+const behind = ["10.0.2.0/24 dev eth0"];
+const noRoute = (id: string, what: string, why: string) =>
+  `${id} NoRoute: ${what} is not reached through eth0: ${why}`;
+
+t.test("an internal IP must be reached through the VPC's interface", async (t) => {
+  t.ok(judge({ routes: behind }).isClear, "all are");
+  const byDefault = "its route is default dev net1 proto 3";
+  t.strictSame(judge({}).objects, [noRoute("dnats/d", "10.0.2.6", byDefault)], "each backend counts");
+  const cases: readonly (readonly [what: string, routes: readonly string[], objects: readonly string[]])[] = [
+    [
+      "the longest prefix",
+      ["10.0.1.5/32 dev net1"],
+      [noRoute("fips/f", "10.0.1.5", "its route is 10.0.1.5/32 dev net1 proto 3")],
+    ],
+    [
+      "a route that drops",
+      ["blackhole 10.0.1.5/32"],
+      [noRoute("fips/f", "10.0.1.5", "its route is blackhole 10.0.1.5/32 proto 3")],
+    ],
+    ["the lowest metric", ["10.0.1.5/32 dev net1 metric 5", "10.0.1.5/32 dev eth0 metric 4"], []],
+    ["next hops on one side", ["10.0.1.5/32 dev eth0,eth0"], []],
+    [
+      "next hops on both sides",
+      ["10.0.1.5/32 dev eth0,net1"],
+      [noRoute("fips/f", "10.0.1.5", "its route is 10.0.1.5/32 nexthop dev eth0 nexthop dev net1 proto 3")],
+    ],
+    [
+      "a route of the gateway's own",
+      ["local 10.0.1.5/32 dev net1"],
+      [noRoute("fips/f", "10.0.1.5", "it is the gateway's own address")],
+    ],
+  ];
+  for (const [what, routes, objects] of cases)
+    t.strictSame(judge({ routes: [...behind, ...routes] }).objects, objects, what);
+});
+
+t.test("of an SNAT's clients some must be there", async (t) => {
+  const clients = (text: string) => ({
+    ...program,
+    fips: [],
+    dnats: [],
+    pools: program.pools.map((pool) => ({ ...pool, cidr: cidr(text) })),
+  });
+  const planner = createReachPlanner();
+  const isReached = (text: string, ...routes: readonly string[]) => {
+    const network = {
+      links,
+      addresses: [],
+      routes: [...usual, ...routes].map((one) => route(one)),
+      sysctls: new Map(),
+    };
+    const paths = { rules: standard, tables: new Map() };
+    return planner.obstaclesTo?.(clients(text), { network, paths }) === noObstacles;
+  };
+  t.ok(isReached("10.0.1.0/24"), "the VPC's subnet");
+  t.ok(isReached("10.0.1.5/32"), "a part of it");
+  t.ok(isReached("10.0.0.0/8"), "more than it");
+  t.ok(isReached("0.0.0.0/0"), "everything");
+  t.notOk(isReached("10.2.0.0/16"), "none of it");
+  t.ok(isReached("10.2.0.0/16", "10.2.7.0/24 dev eth0"), "a part by a route");
+  t.notOk(isReached("10.2.0.0/16", "10.2.7.0/24 dev net1"));
+});
+
+t.test(
+  "without the VPC's interface nothing is translated, without the outside one no Eip is held",
+  async (t) => {
+    const without = (name: string) => links.filter((link) => link.name !== name);
+    const withLink = (name: string, more: Partial<ObservedLink>) =>
+      links.map((link) => (link.name === name ? { ...link, ...more } : link));
+    const all = (message: string) => ["fip", "snat", "dnat"].map((kind) => `${kind} ${message}`);
+    const cases = [
+      ["eth0", { isUp: false }, "eth0 is down"],
+      ["eth0", { hasCarrier: false }, "eth0 has no carrier"],
+      ["eth0", { masterIndex: 1 }, "eth0 is a port of lo, which takes its packets"],
+    ] as const;
+    for (const [name, more, message] of cases) {
+      const found = judge({ links: withLink(name, more) });
+      t.strictSame(found.kinds, all(`InterfaceDown: ${message}`));
+      t.strictSame(found.objects, [], "its routes are not what is told");
+      t.strictSame(found.notices, [`InterfaceDown: ${message}`]);
+    }
+    const deaf = judge({ links: withLink("net1", { isNoArp: true }), routes: behind });
+    t.strictSame(deaf.objects, [], "a tunnel needs no ARP");
+    t.match(deaf.notices, [/^ArpIgnored: net1 with ARP off/]);
+    const gone = judge({ links: without("eth0") });
+    t.strictSame(gone.kinds, all("InterfaceNotFound: there is no interface eth0"));
+    t.strictSame(gone.notices, ["InterfaceMissing: there is no interface eth0"]);
+    const outside = judge({ links: withLink("net1", { hasCarrier: false }), routes: behind });
+    t.strictSame(
+      outside.objects,
+      ["eips/a", "eips/b"].map((id) => `${id} InterfaceDown: net1 has no carrier`),
+    );
+    t.strictSame(outside.notices, ["InterfaceDown: net1 has no carrier"]);
+  },
+);
+
+t.test("rules of policy routing", async (t) => {
+  const world = { routes: behind };
+  t.ok(
+    judge({ ...world, rules: [rule(100, { outInterface: "net1" }), rule(101, { inInterface: "lo" })] })
+      .isClear,
+    "not of what is forwarded",
+  );
+  const blackhole = { action: { kind: "blackhole" } } as const;
+  const byRule = (id: string, what: string, number: number) =>
+    `${id} NoRoute: ${what} does not leave by net1: no route leads there, by the rule rule ${number}`;
+  t.strictSame(
+    judge({ ...world, rules: [rule(100, { ...blackhole, source: cidr("10.0.1.5/32") })] }).objects,
+    [byRule("fips/f", "10.0.1.5", 100)],
+    "a client that is dropped",
+  );
+  const partly = judge({ ...world, rules: [rule(100, { ...blackhole, source: cidr("10.0.3.0/24") })] });
+  t.strictSame(partly.objects, [], "some clients of an SNAT");
+  t.strictSame(partly.notices, ["RouteConflict: may lead packets astray: ip rule: rule 100"]);
+  t.strictSame(
+    judge({ ...world, rules: [rule(100, { inInterface: "net1" })], table100: ["10.0.1.0/25 dev net1"] })
+      .objects,
+    [
+      noRoute(
+        "fips/f",
+        "10.0.1.5",
+        "its route is 10.0.1.0/25 dev net1 table 100 proto 3, by the rule rule 100",
+      ),
+      noRoute(
+        "dnats/d",
+        "10.0.1.6",
+        "its route is 10.0.1.0/25 dev net1 table 100 proto 3, by the rule rule 100",
+      ),
+    ],
+    "another table, which knows some",
+  );
+  const everyone = { rules: [rule(100, { ...blackhole, inInterface: nic("net1") })] };
+  t.strictSame(
+    judge({ ...world, ...everyone }).objects.length,
+    3,
+    "what comes from outside, an SNAT's replies too",
+  );
+  t.ok(
+    judge({ ...world, rules: [rule(100, { inInterface: "net1" })], table100: ["throw 10.0.1.0/24"] }).isClear,
+    "a table that gives back",
+  );
+  t.ok(
+    judge({ ...world, rules: [rule(100, {})], table100: ["default dev net1", "10.0.0.0/8 dev eth0"] })
+      .isClear,
+    "a table that leads alike",
+  );
+  const marked = judge({ ...world, rules: [rule(100, { ...blackhole, hasMore: true })] });
+  t.strictSame(marked.objects, [], "a mark that nobody knows of");
+  t.strictSame(marked.notices, ["RouteConflict: may lead packets astray: ip rule: rule 100"]);
+  t.strictSame(
+    judge({ ...world, rules: [rule(100, { ...blackhole, isInverted: true, inInterface: "net1" })] }).objects
+      .length,
+    3,
+    "all that does not come in by net1",
+  );
+  const jump = rule(100, { action: { kind: "goto", priority: 200 } });
+  t.ok(judge({ ...world, rules: [jump, rule(150, blackhole)] }).isClear, "a rule that is jumped over");
+  t.notOk(judge({ ...world, rules: [jump, rule(200, blackhole)] }).isClear, "and one that is not");
+});
+
+t.test("routes that lead the outside away are named", async (t) => {
+  const conflict = (text: string) => [`RouteConflict: may lead packets astray: ip route: ${text}`];
+  const notices = (...routes: readonly string[]) => judge({ routes: [...behind, ...routes] }).notices;
+  t.strictSame(notices("203.0.113.1/32 dev eth0"), conflict("203.0.113.1/32 dev eth0 proto 3"));
+  t.strictSame(notices("blackhole 203.0.113.0/25"), conflict("blackhole 203.0.113.0/25 proto 3"));
+  t.strictSame(notices("0.0.0.0/1 dev eth0"), conflict("0.0.0.0/1 dev eth0 proto 3"));
+  t.strictSame(notices("0.0.0.0/1 dev eth0", "128.0.0.0/1 dev eth0"), [
+    "RouteConflict: may lead packets astray: ip route: 0.0.0.0/1 dev eth0 proto 3, and 1 more",
+  ]);
+  t.strictSame(
+    notices("10.0.1.77/32 dev net1"),
+    conflict("10.0.1.77/32 dev net1 proto 3"),
+    "in the VPC's subnet",
+  );
+  t.strictSame(notices("10.0.1.77/32 dev eth0,net1").length, 1, "one of several next hops");
+  t.strictSame(notices("203.0.113.1/32 dev net1", "10.0.0.0/8 dev eth0", "198.51.100.0/24 dev eth0"), []);
+});
+
+t.test("a strict reverse path filter where the way back is another", async (t) => {
+  const notices = (sysctls: readonly (readonly [SysctlKey, number])[], ...routes: readonly string[]) =>
+    judge({ routes: [...behind, ...routes], sysctls }).notices;
+  const strict = [["net.ipv4.conf.net1.rp_filter", 1]] as const;
+  const filtered = [
+    "ReversePathFilter: rp_filter=1 on net1 drops what comes from addresses whose route is another",
+  ];
+  t.strictSame(notices(strict), []);
+  const asides = { usual: usual.with(2, "default dev eth0"), routes: behind };
+  t.strictSame(judge({ ...asides, sysctls: strict }).notices, filtered);
+  t.strictSame(judge({ ...asides, sysctls: [["net.ipv4.conf.all.rp_filter", 1]] }).notices, filtered);
+  t.strictSame(
+    judge({ ...asides, sysctls: [["net.ipv4.conf.net1.rp_filter", 2], ...strict.slice(1)] }).notices,
+    [],
+    "loose",
+  );
+  t.strictSame(
+    judge({ usual: usual.slice(0, 2), routes: behind, sysctls: strict }).notices,
+    [],
+    "no default route",
+  );
+});
