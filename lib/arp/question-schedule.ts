@@ -18,8 +18,8 @@ const minPauseMs = 1_000;
 const maxPauseMs = 300_000;
 /** After two minutes the pause begins to grow. */
 const pauseShare = 1 / 120;
-/** The pause grows by chance, up to this share: two gateways whose probes met once do not meet again and again. */
-const jitterShare = 0.5;
+/** The pause grows by chance, up to this share of it: two gateways whose probes met once do not meet again and again. */
+const jitterShare = 0.25;
 
 const never = Number.POSITIVE_INFINITY;
 const notYet = Number.NEGATIVE_INFINITY;

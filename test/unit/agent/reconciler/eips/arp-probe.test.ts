@@ -92,33 +92,37 @@ t.test("an address that another holds is left out, and asked about until it is f
   t.equal(wire.timesAsked(one), 15);
 });
 
-t.test("an EIP is free within a second and a half of its release, whatever else is contested", async () => {
-  const others = Array.from({ length: 300 }, (_, number) => fromU32(0xc6120000 + number));
-  await fc.assert(
-    fc.asyncProperty(
-      fc.integer({ min: 0, max: 110_000 }),
-      fc.nat(),
-      fc.nat(others.length),
-      async (releasedAtMs, seed, count) => {
-        const { wire, arpProbe, review, lookUntil } = setUp(randomFrom(seed));
-        const contested = [one, ...others.slice(0, count)];
-        for (const address of contested) wire.holders.set(address, macOf(1));
-        const places = contested.map((address) => onNet1(address));
-        review(places);
-        await answersIn();
-        wire.nowMs = Math.max(0, releasedAtMs - 5_000);
-        await lookUntil(releasedAtMs);
-        wire.holders.delete(one);
-        // The batch, and the step of this clock.
-        await lookUntil(releasedAtMs + 1_700);
-        return (
-          arpProbe.isFree(one) && places.every(({ address }) => address === one || !arpProbe.isFree(address))
-        );
-      },
-    ),
-    { numRuns: 30 },
-  );
-});
+t.test(
+  "an EIP is free within a second and a quarter of its release, whatever else is contested",
+  async () => {
+    const others = Array.from({ length: 300 }, (_, number) => fromU32(0xc6120000 + number));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 110_000 }),
+        fc.nat(),
+        fc.nat(others.length),
+        async (releasedAtMs, seed, count) => {
+          const { wire, arpProbe, review, lookUntil } = setUp(randomFrom(seed));
+          const contested = [one, ...others.slice(0, count)];
+          for (const address of contested) wire.holders.set(address, macOf(1));
+          const places = contested.map((address) => onNet1(address));
+          review(places);
+          await answersIn();
+          wire.nowMs = Math.max(0, releasedAtMs - 5_000);
+          await lookUntil(releasedAtMs);
+          wire.holders.delete(one);
+          // The batch, and the step of this clock.
+          await lookUntil(releasedAtMs + 1_450);
+          return (
+            arpProbe.isFree(one) &&
+            places.every(({ address }) => address === one || !arpProbe.isFree(address))
+          );
+        },
+      ),
+      { numRuns: 30 },
+    );
+  },
+);
 
 t.test("who asks for an EIP has it asked about at once, however long it was contested", async (t) => {
   const { wire, told, arpProbe, review, lookUntil } = setUp();
