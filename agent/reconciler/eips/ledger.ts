@@ -5,7 +5,6 @@
 
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import { type Ledger, type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
-import { ruledEips } from "../../../lib/model/program.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { Outlook } from "../pass/outlook.ts";
@@ -33,34 +32,41 @@ export async function writeAhead(
   ]);
 }
 
-/** EIPs of ours that nobody asks for any more. */
+/** EIPs of ours that are not to be held: nobody asks for them any more, or they are unbound. */
 export function leavingEips(
   { addresses, compiled, own }: Outlook,
   ledger: Ledger,
   namedByRules: ReadonlySet<Ipv4>,
 ): ReadonlySet<Ipv4> {
   const staying = new Set(own);
-  for (const { address } of ruledEips(compiled.program)) staying.add(address);
+  for (const { address } of compiled.program.eips) staying.add(address);
   const leaving = new Set<Ipv4>();
   const note = (address: Ipv4) => {
     if (!staying.has(address)) leaving.add(address);
   };
   for (const address of namedByRules) note(address);
+  for (const { address } of compiled.program.unboundEips ?? []) note(address);
   // A route says by itself that its EIP was ours, whether or not the ledger knows.
   for (const { entry } of addresses.remove) note(entry.address);
   for (const { address } of ledger.addresses.values()) note(address);
   return leaving;
 }
 
-/** After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. */
+/**
+ * After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. Those that are unbound may
+ * get flows for as long as rules name them.
+ */
 export async function strikeOff(
   store: StateAccess,
-  gone: readonly LedgerAddress[],
+  { addresses, compiled }: Outlook,
   isSwept: boolean,
 ): Promise<void> {
+  const unbound = new Set(compiled.program.unboundEips?.map(({ address }) => address));
   await write(store, ({ ledger }) => [
-    ...gone.map((entry): StateChange => ({ type: "ledger-remove", entry })),
-    ...(isSwept ? [...ledger.retired].map((address): StateChange => ({ type: "unretire", address })) : []),
+    ...addresses.ledgerStale.map((entry): StateChange => ({ type: "ledger-remove", entry })),
+    ...(isSwept ? [...ledger.retired.difference(unbound)] : []).map(
+      (address): StateChange => ({ type: "unretire", address }),
+    ),
   ]);
 }
 

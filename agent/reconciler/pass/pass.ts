@@ -242,7 +242,7 @@ export class Pass {
     const isDone = residual.changes.length === 0 && remaining.length === 0;
     const isSwept = isDone && sweep !== undefined && sweep.shadowed === 0;
     if (isSwept) this.#sweeper.forgetLeaving();
-    await orRefusal("ledger", refusals, () => strikeOff(store, residual.addresses.ledgerStale, isSwept));
+    await orRefusal("ledger", refusals, () => strikeOff(store, residual, isSwept));
     const isClean = isDone && !refusals.some(({ stage }) => stage === "flows" || stage === "ledger");
     this.#neighbours.tell(residual.compiled.program, before, after);
     await nextTurn();
