@@ -6,6 +6,7 @@
 import type { Chunked } from "../../../lib/chunked.ts";
 import { type Compiled, compile } from "../../../lib/compile/compile.ts";
 import type { CompileContext } from "../../../lib/kinds/compilation.ts";
+import { type ConnectedSubnet, connectedSubnets, isSameSubnets } from "../../../lib/kinds/facts.ts";
 import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
@@ -77,6 +78,10 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
   const ownOf = memoizeLast((observed: ObservedNetwork, ledger: Ledger, ownedByRules: ReadonlySet<Ipv4>) =>
     keepOwn(ownAddresses({ observed, ledger, ownedByRules, vpcInterface: frame.vpcInterface })),
   );
+  const keepSubnets = stabilize(isSameSubnets);
+  const subnetsOf = memoizeLast((observed: ObservedNetwork, own: ReadonlySet<Ipv4>) =>
+    keepSubnets(connectedSubnets(observed, own)),
+  );
   const keepMissing = stabilize<ReadonlySet<InterfaceName>>(isSameSet);
   const keepCircumstances = stabilize(isSameGround);
   const compiledOf = memoizeLast(
@@ -84,9 +89,10 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
       desired: Desired,
       ground: Ground,
       ownAddresses: ReadonlySet<Ipv4>,
+      subnets: readonly ConnectedSubnet[],
       missingInterfaces: ReadonlySet<InterfaceName>,
     ) => {
-      const context = { ...frame, ...ground, ownAddresses, missingInterfaces };
+      const context = { ...frame, ...ground, ownAddresses, connectedSubnets: subnets, missingInterfaces };
       return { context, compiled: compile(desired, context) };
     },
   );
@@ -128,7 +134,13 @@ export function createLookAhead(dataplane: Dataplane, frame: Frame): LookAhead {
     own = ownOf(network, ledger, ownedByRules);
     yield;
     const missing = keepMissing(missingInterfaces(frame, state, network));
-    const { compiled, context } = compiledOf(desired, keepCircumstances(ground), own, missing);
+    const { compiled, context } = compiledOf(
+      desired,
+      keepCircumstances(ground),
+      own,
+      subnetsOf(network, own),
+      missing,
+    );
     const { program } = compiled;
     yield;
     const rules = yield* rulesOf(program, observedRules, gate);
