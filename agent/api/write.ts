@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyReply } from "fastify";
 import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
+import { connectedSubnets } from "../../lib/kinds/facts.ts";
 import { reduce, type State } from "../../lib/state/state.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
 import type { RouteContext } from "./deps.ts";
@@ -106,13 +107,15 @@ async function waitFor(
 
 /** Made anew for each decision: what was observed may have changed while the write stood in line. */
 function writeContext({ clock, reconciler, settings }: RouteContext): WriteContext {
+  const { network, ownAddresses } = reconciler;
   return {
     now: clock.now(),
     facts: {
       vpcInterface: settings.vpcInterface,
       externalInterface: settings.externalInterface,
-      ownAddresses: reconciler.ownAddresses,
+      ownAddresses,
       fallbackGateway: settings.fallbackGateway,
+      connectedSubnets: network && connectedSubnets(network, ownAddresses),
     },
     isUnadopted: reconciler.isUnadopted,
     digest: sha256,

@@ -1,11 +1,14 @@
 /** What an object that may not be as it is stands against, and what that is judged on. */
-import type { Ipv4 } from "../model/ipv4.ts";
+import { type Ipv4, prefixLengthOf, rangeOf } from "../model/ipv4.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
-import type { Facts } from "./facts.ts";
+import type { ConnectedSubnet, Facts } from "./facts.ts";
 
 export interface Clash {
-  /** The elder object in the way; `gateway`: the gateway's own or default route's address; `subnet`: a reserved address. */
+  /**
+   * The elder object in the way; `gateway`: the gateway's own address or the default route's; `subnet`: a reserved address,
+   * or another interface's subnet.
+   */
   readonly with: ObjectId | "gateway" | "subnet";
   readonly message: string;
 }
@@ -14,10 +17,22 @@ export interface Clash {
 export interface ClashContext extends Facts {
   /** The default route's next hop; `undefined` where none is known. */
   readonly nextHop: Ipv4 | undefined;
+  readonly subnets: readonly SubnetRange[];
+}
+
+/** A connected subnet with its first and last address as unsigned integers. */
+export interface SubnetRange extends ConnectedSubnet {
+  readonly prefixLength: number;
+  readonly first: number;
+  readonly last: number;
 }
 
 export function clashContext(gateway: Gateway, facts: Facts): ClashContext {
-  return { ...facts, nextHop: gateway.defaultGateway ?? facts.fallbackGateway };
+  const subnets = (facts.connectedSubnets ?? []).map((subnet): SubnetRange => {
+    const [first, last] = rangeOf(subnet.cidr);
+    return { ...subnet, prefixLength: prefixLengthOf(subnet.cidr), first, last };
+  });
+  return { ...facts, nextHop: gateway.defaultGateway ?? facts.fallbackGateway, subnets };
 }
 
 export function ownAddressClash(address: Ipv4): Clash {

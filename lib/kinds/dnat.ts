@@ -15,7 +15,7 @@ import {
 import { hostIssues } from "./address-fields.ts";
 import { ownAddressClash } from "./clash.ts";
 import type { Compilation } from "./compilation.ts";
-import { eipText, programmableUsers } from "./eip-users.ts";
+import { eipFor, eipText } from "./eip-users.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 /** Backends of one DNAT. */
@@ -60,8 +60,10 @@ export const dnatKind = {
   compile(objects, compilation) {
     const dnats: ProgramDnat[] = [];
     const eips = new Map<ObjectId, Ipv4>();
-    for (const { user, eip } of programmableUsers(objects, compilation)) {
-      const { id, spec } = user;
+    for (const object of objects) {
+      const eip = eipFor(object, compilation);
+      if (eip === undefined) continue;
+      const { id, spec } = object;
       const { protocol, externalPort } = spec;
       eips.set(id, eip.address);
       const [first, ...others] = backendsOf(spec);

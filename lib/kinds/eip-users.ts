@@ -7,20 +7,14 @@ import type { AddressOf, AnySpec, Parsed } from "./kind.ts";
 
 type UserSpec = AnySpec & { readonly eip: ObjectName };
 
-/** Those whose Eip rules may name and that nothing else keeps out; the others are blocked. */
-export function* programmableUsers<P extends Parsed<UserSpec>>(
-  users: readonly P[],
-  compilation: Compilation,
-): Generator<{ readonly user: P; readonly eip: ProgramEip }> {
-  for (const user of users) {
-    const { id, spec } = user;
-    const eip = compilation.eips.get(spec.eip);
-    const block =
-      clashBlock(id, compilation) ??
-      (eip ? quarantineBlock(id, compilation) : eipBlock(spec.eip, compilation));
-    if (block !== undefined) compilation.blocked.set(id, block);
-    else if (eip !== undefined) yield { user, eip };
-  }
+/** The Eip that a user's rules are to name; `undefined` where something keeps the user out, which is then blocked. */
+export function eipFor({ id, spec }: Parsed<UserSpec>, compilation: Compilation): ProgramEip | undefined {
+  const eip = compilation.eips.get(spec.eip);
+  const block =
+    clashBlock(id, compilation) ?? (eip ? quarantineBlock(id, compilation) : eipBlock(spec.eip, compilation));
+  if (block === undefined) return eip;
+  compilation.blocked.set(id, block);
+  return undefined;
 }
 
 /** What keeps the users of an Eip out that rules may not name. Every stored Eip that they may not is blocked. */

@@ -1,12 +1,12 @@
 /** An elastic IP: an address on the external interface, which the other kinds refer to by the Eip's name. */
 import { type Static, Type } from "typebox";
-import { addressOf, type Ipv4, networkOf, prefixLengthOf, reservedRoleOf } from "../model/ipv4.ts";
+import { addressOf, type Ipv4, networkOf, prefixLengthOf, reservedRoleOf, toU32 } from "../model/ipv4.ts";
 import { type InterfaceName, type ObjectName, objectId } from "../model/names.ts";
 import type { ProgramEip } from "../model/program.ts";
 import { InterfaceAddressSchema, InterfaceNameSchema } from "../model/schema.ts";
 import { hostIssues } from "./address-fields.ts";
 import { acceptedBlock, clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
-import { type Clash, type ClashContext, ownAddressClash } from "./clash.ts";
+import { type Clash, type ClashContext, ownAddressClash, type SubnetRange } from "./clash.ts";
 import type { Block, Compilation } from "./compilation.ts";
 import type { Facts } from "./facts.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
@@ -23,6 +23,8 @@ export type Eip = Readonly<Static<typeof EipSchema>>;
 
 interface ParsedEip extends Parsed<Eip> {
   readonly address: Ipv4;
+  /** The address as an unsigned integer. */
+  readonly value: number;
   readonly prefixLength: number;
   /** What the address is in its own subnet where no host may hold it. */
   readonly reserved: "network" | "broadcast" | undefined;
@@ -77,17 +79,36 @@ function parse(spec: Eip): ParsedEip {
     spec,
     identity: address,
     address,
+    value: toU32(address),
     prefixLength: prefixLengthOf(spec.address),
     reserved: reservedRoleOf(spec.address),
   };
 }
 
-function obstacle({ spec, address, reserved }: ParsedEip, context: ClashContext): Clash | undefined {
+function obstacle(eip: ParsedEip, context: ClashContext): Clash | undefined {
+  const { spec, address, reserved } = eip;
   if (context.ownAddresses.has(address)) return ownAddressClash(address);
   if (address === context.nextHop)
     return { with: "gateway", message: `${address} is the default gateway's address` };
   if (reserved !== undefined)
     return { with: "subnet", message: `${address} is the ${reserved} address of ${networkOf(spec.address)}` };
+  const eclipsed = eclipsedBy(eip, context);
+  if (eclipsed === undefined) return undefined;
+  const taken = `${networkOf(spec.address)} would take packets from ${eclipsed.cidr} on ${eclipsed.interface}`;
+  return { with: "subnet", message: `${taken}: give the EIP a /32` };
+}
+
+/**
+ * The subnet of another interface over which the route would win that comes with the EIP's address: one in which that
+ * route's network lies. With a /32 comes no route.
+ */
+function eclipsedBy(eip: ParsedEip, context: ClashContext): SubnetRange | undefined {
+  const { value, prefixLength } = eip;
+  if (prefixLength === 32) return undefined;
+  for (const subnet of context.subnets) {
+    const isInside = prefixLength >= subnet.prefixLength && subnet.first <= value && value <= subnet.last;
+    if (isInside && subnet.interface !== interfaceOf(eip.spec, context)) return subnet;
+  }
   return undefined;
 }
 

@@ -1,6 +1,7 @@
 /** What is known of this gateway beyond the desired set: the part of it that decides what can be accepted. */
-import type { Ipv4 } from "../model/ipv4.ts";
+import { type Cidr, type Ipv4, makeCidr } from "../model/ipv4.ts";
 import type { InterfaceName } from "../model/names.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
 
 export interface Facts {
   readonly vpcInterface: InterfaceName;
@@ -9,4 +10,40 @@ export interface Facts {
   readonly ownAddresses: ReadonlySet<Ipv4>;
   /** The default gateway where the desired set gives none. */
   readonly fallbackGateway?: Ipv4 | undefined;
+  /** The subnets of these addresses; absent before the first reading. */
+  readonly connectedSubnets?: readonly ConnectedSubnet[] | undefined;
+}
+
+/** A subnet that the kernel reaches by an interface since the gateway has an address of its own there. */
+export interface ConnectedSubnet {
+  readonly interface: InterfaceName;
+  readonly cidr: Cidr;
+}
+
+/**
+ * Those of the gateway's own addresses alone: with those of EIPs it would depend on the order of writes which of two EIPs
+ * takes a subnet from the other. A /32 connects nothing.
+ */
+export function connectedSubnets(
+  { addresses }: ObservedNetwork,
+  own: ReadonlySet<Ipv4>,
+): readonly ConnectedSubnet[] {
+  const subnets = new Map<string, ConnectedSubnet>();
+  for (const { interface: name, address, prefixLength } of addresses) {
+    if (prefixLength === 32 || !own.has(address)) continue;
+    const cidr = makeCidr(address, prefixLength);
+    subnets.set(`${name} ${cidr}`, { interface: name, cidr });
+  }
+  return [...subnets.values()];
+}
+
+/** True where both are the same subnets, in the same order. */
+export function isSameSubnets(one: readonly ConnectedSubnet[], other: readonly ConnectedSubnet[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ interface: name, cidr }, index) => {
+      const match = other[index];
+      return match?.interface === name && match.cidr === cidr;
+    })
+  );
 }

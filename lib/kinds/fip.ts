@@ -6,7 +6,7 @@ import type { ProgramFip } from "../model/program.ts";
 import { Ipv4Schema, ObjectNameSchema } from "../model/schema.ts";
 import { hostIssues } from "./address-fields.ts";
 import { ownAddressClash } from "./clash.ts";
-import { eipText, programmableUsers } from "./eip-users.ts";
+import { eipFor, eipText } from "./eip-users.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const FipSchema = specSchema({ eip: ObjectNameSchema, internalIp: Ipv4Schema });
@@ -30,9 +30,11 @@ export const fipKind = {
   compile(objects, compilation) {
     const fips: ProgramFip[] = [];
     const outward = new Set<Ipv4>();
-    for (const { user, eip } of programmableUsers(objects, compilation)) {
-      const { internalIp } = user.spec;
-      fips.push({ id: user.id, eip: eip.address, internalIp, isOutward: !outward.has(internalIp) });
+    for (const object of objects) {
+      const eip = eipFor(object, compilation);
+      if (eip === undefined) continue;
+      const { internalIp } = object.spec;
+      fips.push({ id: object.id, eip: eip.address, internalIp, isOutward: !outward.has(internalIp) });
       outward.add(internalIp);
     }
     return { fips };

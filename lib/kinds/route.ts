@@ -1,5 +1,6 @@
 /** A route of the gateway: how a network is reached. */
 import { type Static, Type } from "typebox";
+import { contains } from "../model/ipv4.ts";
 import { objectId } from "../model/names.ts";
 import type { ProgramRoute } from "../model/program.ts";
 import { CidrSchema, Ipv4Schema } from "../model/schema.ts";
@@ -32,8 +33,8 @@ export const routeKind = {
   identity: ({ destination }) => destination,
   holding: ({ destination }) => `${destination} is the destination of`,
   obstacle: ({ spec }, { nextHop }) =>
-    nextHop !== undefined && spec.destination === everywhere
-      ? { with: "gateway", message: `the default route leads to ${nextHop}` }
+    nextHop !== undefined && contains(spec.destination, nextHop)
+      ? { with: "gateway", message: `${spec.destination} covers ${nextHop}, the default route's next hop` }
       : undefined,
   isTranslating: false,
   compile(objects, compilation) {
@@ -51,8 +52,6 @@ export const routeKind = {
   verbalize: ({ destination, via, interface: side }) =>
     `route ${destination} via ${via}${side === "external" ? " on the external interface" : ""}`,
 } as const satisfies KindRecord<"route", Route, Parsed<Route>>;
-
-const everywhere = "0.0.0.0/0";
 
 function parse(spec: Route): Parsed<Route> {
   return { id: objectId("route", spec.name), spec, identity: spec.destination };

@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 import { objectId } from "../model/names.ts";
 import { CidrSchema, ObjectNameSchema } from "../model/schema.ts";
 import { masked, networkIssues } from "./address-fields.ts";
-import { eipText, programmableUsers } from "./eip-users.ts";
+import { eipFor, eipText } from "./eip-users.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 import { type Leaving, poolSnats } from "./snat-pools.ts";
 
@@ -32,9 +32,11 @@ export const snatKind = {
   isTranslating: true,
   compile(objects, compilation) {
     const leaving: Leaving[] = [];
-    for (const { user, eip } of programmableUsers(objects, compilation)) {
-      const { internalCIDR, mapping } = user.spec;
-      leaving.push({ id: user.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
+    for (const object of objects) {
+      const eip = eipFor(object, compilation);
+      if (eip === undefined) continue;
+      const { internalCIDR, mapping } = object.spec;
+      leaving.push({ id: object.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
     }
     const { pools, standby } = poolSnats(leaving);
     for (const [id, elder] of standby)

@@ -8,7 +8,10 @@ export interface Ledger {
   readonly epoch: string;
   /** Addresses programmed or adopted, by {@link ledgerKey}. */
   readonly addresses: ReadonlyMap<string, LedgerAddress>;
-  /** EIPs taken out whose flows may still live: written before the rules go, forgotten once the flows went. */
+  /**
+   * EIPs that are not held and whose flows may live: those taken out, written before their rules go and forgotten once
+   * their flows went, and those that are unbound.
+   */
   readonly retired: ReadonlySet<Ipv4>;
 }
 

@@ -5,7 +5,7 @@ import { compileContradicts } from "../conntrack/permits.ts";
 import type { Ipv4 } from "../model/ipv4.ts";
 import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
-import { type Program, ruledEips } from "../model/program.ts";
+import type { Program } from "../model/program.ts";
 import { translatingKinds } from "./gate/planner.ts";
 import { withoutRemoved } from "./network/addresses.ts";
 import { boundByRoute } from "./network/bindings.ts";
@@ -87,7 +87,7 @@ function sweepStep({ program, facts, ledger, own, addresses }: PlanInput): FlowS
   };
 }
 
-/** EIPs of ours that nobody asks for any more. */
+/** EIPs of ours that are not to be held: nobody asks for them any more, or they are unbound. */
 export function leavingEips(
   program: Program,
   { network, eipsNamedByRules }: Pick<KernelFacts, "network" | "eipsNamedByRules">,
@@ -95,12 +95,13 @@ export function leavingEips(
   own: ReadonlySet<Ipv4>,
 ): ReadonlySet<Ipv4> {
   const staying = new Set(own);
-  for (const { address } of ruledEips(program)) staying.add(address);
+  for (const { address } of program.eips) staying.add(address);
   const leaving = new Set<Ipv4>();
   const note = (address: Ipv4) => {
     if (!staying.has(address)) leaving.add(address);
   };
   for (const address of eipsNamedByRules) note(address);
+  for (const { address } of program.unboundEips ?? []) note(address);
   // A route says by itself that its EIP was ours, whether or not the ledger knows.
   for (const { address } of boundByRoute(network)) note(address);
   for (const { address } of ledger.addresses.values()) note(address);

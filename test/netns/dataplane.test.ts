@@ -197,12 +197,39 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
     });
 
+    await t.test("what would cut the gateway off is refused, and in a set left out", async (t) => {
+      const eclipsing = { name: "eclipsing", address: "10.0.1.50/25" };
+      const covering = { name: "covering", destination: "203.0.113.1/32", via: "10.0.1.5" };
+      t.match(await gw.api.put("eips/eclipsing", eclipsing), {
+        status: 409,
+        body: { code: "conflict", object: "subnet", detail: /10\.0\.1\.0\/24 on eth0/ },
+      });
+      t.match(await gw.api.put("routes/covering", covering), { status: 409, body: { object: "gateway" } });
+      const reply = await gw.api.putSet({
+        ...set,
+        generation: 2,
+        eips: [...set.eips, eclipsing],
+        routes: [covering],
+      });
+      const refused = { conditions: [{ type: "Accepted", status: "False", reason: "Conflict" }] };
+      t.match(reply.body, {
+        ready: 7,
+        notReady: [
+          { name: "eclipsing", status: refused },
+          { name: "covering", status: refused },
+        ],
+      });
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
+      t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.12" });
+      t.equal((await gw.api.putSet({ ...set, generation: 3 })).status, 200);
+    });
+
     await t.test("a second pass plans nothing and writes nothing", (t) => gw.expectConverged(t));
 
     await t.test("a replay is no write, and changes nothing", async (t) => {
       const before = await gw.api.call("GET", "/v1/desired");
       const watch = await gw.watch();
-      t.equal((await gw.api.putSet(set)).status, 200);
+      t.equal((await gw.api.putSet({ ...set, generation: 3 })).status, 200);
       t.same(await watch.stop(), []);
       t.equal((await gw.api.call("GET", "/v1/desired")).etag, before.etag);
     });
@@ -222,7 +249,7 @@ for (const dataplane of dataplanes) {
     });
 
     await t.test("an empty set leaves the frame and the gateway's own", async (t) => {
-      const reply = await gw.api.putSet({ generation: 2 });
+      const reply = await gw.api.putSet({ generation: 4 });
       t.equal(reply.status, 200);
       const left = (await gw.translations()).filter((rule) => rule.includes("203.0.113."));
       t.same(left, [], "nothing names an EIP any more");

@@ -8,7 +8,7 @@ import { renewLeases } from "../../lib/admission/renew-leases.ts";
 import type { Batch, FullSet } from "../../lib/admission/requests.ts";
 import type { Decision, IfMatch, WriteContext } from "../../lib/admission/writes.ts";
 import { runSync } from "../../lib/chunked.ts";
-import type { Facts } from "../../lib/kinds/facts.ts";
+import type { ConnectedSubnet, Facts } from "../../lib/kinds/facts.ts";
 import type { SpecOf } from "../../lib/kinds/registry.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
@@ -32,6 +32,7 @@ export class World {
   now: Instant = { bootId: "boot-1", bootMs: 1_000, wallMs: 1_700_000_000_000 };
   ownAddresses = new Set<Ipv4>();
   fallbackGateway: Ipv4 | undefined;
+  connectedSubnets: readonly ConnectedSubnet[] | undefined;
   isUnadopted = false;
 
   get context(): WriteContext {
@@ -40,6 +41,7 @@ export class World {
       externalInterface: "net1" as InterfaceName,
       ownAddresses: this.ownAddresses,
       fallbackGateway: this.fallbackGateway,
+      connectedSubnets: this.connectedSubnets,
     };
     return { now: this.now, facts, isUnadopted: this.isUnadopted, digest: (text) => text };
   }

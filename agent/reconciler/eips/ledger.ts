@@ -29,15 +29,21 @@ export async function writeAhead(
   ]);
 }
 
-/** After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. */
+/**
+ * After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. Those that are unbound may get
+ * flows for as long as rules name them.
+ */
 export async function strikeOff(
   store: StateAccess,
-  gone: readonly LedgerAddress[],
+  { addresses, program }: Pick<PlanInput, "addresses" | "program">,
   isSwept: boolean,
 ): Promise<void> {
+  const unbound = new Set(program.unboundEips?.map(({ address }) => address));
   await write(store, ({ ledger }) => [
-    ...gone.map((entry): StateChange => ({ type: "ledger-remove", entry })),
-    ...(isSwept ? [...ledger.retired].map((address): StateChange => ({ type: "unretire", address })) : []),
+    ...addresses.ledgerStale.map((entry): StateChange => ({ type: "ledger-remove", entry })),
+    ...(isSwept ? [...ledger.retired.difference(unbound)] : []).map(
+      (address): StateChange => ({ type: "unretire", address }),
+    ),
   ]);
 }
 

@@ -227,7 +227,7 @@ export class Pass {
     const verdicts = this.#judge(state.desired, residual.compiled, verification);
     await nextTurn();
     const isSwept = isDone && sweep?.shadowed === 0;
-    failures.push(...(await ledgerStep(() => strikeOff(store, residual.addresses.ledgerStale, isSwept))));
+    failures.push(...(await ledgerStep(() => strikeOff(store, residual, isSwept))));
     const isClean = isDone && !applied.isSilentlyUndone && !failures.some(({ stage }) => stage === "ledger");
     this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
     await nextTurn();

@@ -4,6 +4,7 @@ import type { Fault } from "./kernel.ts";
 import type { Act, Again, Drift, Named, Opening, Step, Typed, World, Write } from "./script.ts";
 import {
   cidrs,
+  eclipsing,
   eipAddresses,
   externalPorts,
   foreignAddresses,
@@ -23,15 +24,19 @@ function specs(odd: { readonly refused: boolean; readonly leases: boolean; reado
   const anyPod = odd.refused
     ? fc.oneof({ weight: 3, arbitrary: pod }, { weight: 1, arbitrary: fc.constant(refusedPod) })
     : pod;
-  const address = fc.oneof(
+  const ip = fc.oneof(
     { weight: 12, arbitrary: oneOf(...eipAddresses.slice(0, 4)) },
     // Named by a rule in an owned chain and asked for, too, the gateway's own address would be an EIP by definition.
     { weight: 1, arbitrary: oneOf(...eipAddresses.slice(odd.drift ? 5 : 4)) },
   );
+  const address = fc.oneof(
+    { weight: 12, arbitrary: ip.map((text) => `${text}/24`) },
+    { weight: 1, arbitrary: oneOf(...eclipsing) },
+  );
   const eip = fc.record(
     {
       name: eipName,
-      address: address.map((text) => `${text}/24`),
+      address,
       bound: oneOf(true, true, true, false),
       ...(odd.leases && { leaseSeconds: fc.constant(60) }),
     },
@@ -58,7 +63,7 @@ function specs(odd: { readonly refused: boolean; readonly leases: boolean; reado
   );
   const route = fc.record({
     name: name("r"),
-    destination: oneOf("10.0.0.0/16", "10.8.0.0/16", "0.0.0.0/0"),
+    destination: oneOf("10.0.0.0/16", "10.8.0.0/16", "0.0.0.0/0", "203.0.113.0/30"),
     via: oneOf("10.0.1.1", "10.0.1.2", ...(odd.refused ? ["10.9.9.9"] : [])),
   });
   return { eip, fip, snat, dnat, route };

@@ -25,7 +25,7 @@ import type { Backend } from "../../../lib/model/schema.ts";
 import type { Stored } from "../../../lib/model/stored.ts";
 import type { Desired } from "../../../lib/state/desired.ts";
 import type { Transport } from "./tracer.ts";
-import { hosts, ip } from "./universe.ts";
+import { eclipsing, hosts, ip } from "./universe.ts";
 
 interface Circumstances {
   /** The gateway's own addresses. */
@@ -57,6 +57,7 @@ export class Oracle {
       const reserved = Object.values(reservedOf(networkOf(eip.address)) ?? {});
       if (own.has(address) || address === gateway || reserved.includes(address) || taken.has(address))
         continue;
+      if (own.has(ip(hosts.vpc)) && eclipsing.some((text) => text === eip.address)) continue;
       taken.add(address);
       this.accepted.add(objectId("eip", eip.name));
       if (!isIn("eip", eip)) continue;
@@ -78,7 +79,10 @@ export class Oracle {
         snats.push(snat);
     const routes: Route[] = [];
     for (const route of byAge(desired.routes))
-      if (route.destination !== "0.0.0.0/0" && !routes.some((one) => one.destination === route.destination))
+      if (
+        !contains(route.destination, gateway) &&
+        !routes.some((one) => one.destination === route.destination)
+      )
         routes.push(route);
 
     const users = { fip: fips, dnat: dnats, snat: snats, route: routes };

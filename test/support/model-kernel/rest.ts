@@ -142,6 +142,7 @@ function ledger(player: Player, oracle: Oracle): readonly string[] {
   const wanted = [...oracle.eips.values()].map(({ address }) => `${address}`).sort();
   const faults: string[] = [];
   if (named.join() !== wanted.join()) faults.push(`the ledger names ${named.join()}, not ${wanted.join()}`);
-  if (retired.size > 0 && player.kept().size === 0) faults.push(`${[...retired].join()} are still retired`);
+  const leaving = [...retired].filter((address) => !oracle.ruled.has(address));
+  if (leaving.length > 0 && player.kept().size === 0) faults.push(`${leaving.join()} are still retired`);
   return faults;
 }

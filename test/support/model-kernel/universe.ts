@@ -23,6 +23,8 @@ export const outside = ip(hosts.outside);
 export const eipAddresses = [10, 11, 12, 13, 254, 1, 0].map((last) => ip(`203.0.113.${last}`));
 /** Those of them that can be had. */
 export const ours: ReadonlySet<Ipv4> = new Set(eipAddresses.slice(0, 4));
+/** What Eips may ask for as well, though it would take packets from the VPC's subnet. */
+export const eclipsing = ["10.0.1.50/25", "10.0.1.51/24"] as const;
 /** Addresses that strangers put on net1; no Eip asks for them. */
 export const foreignAddresses = [200, 201].map((last) => ip(`203.0.113.${last}`));
 /** A pod whose rules the kernel refuses, where a script says so. */

@@ -6,10 +6,19 @@ import { type Claimants, findClashes } from "../../../../lib/compile/clashes.ts"
 import { compile } from "../../../../lib/compile/compile.ts";
 import type { CompileContext } from "../../../../lib/kinds/compilation.ts";
 import type { Dnat } from "../../../../lib/kinds/dnat.ts";
-import type { Facts } from "../../../../lib/kinds/facts.ts";
+import type { ConnectedSubnet, Facts } from "../../../../lib/kinds/facts.ts";
 import { recordOf, type Spec, type SpecOf } from "../../../../lib/kinds/registry.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
-import { type Ipv4, makeCidr, prefixLengthOf, reservedOf } from "../../../../lib/model/ipv4.ts";
+import {
+  contains,
+  fromU32,
+  type Ipv4,
+  makeCidr,
+  networkOf,
+  prefixLengthOf,
+  rangeOf,
+  reservedOf,
+} from "../../../../lib/model/ipv4.ts";
 import {
   type InterfaceName,
   type Kind,
@@ -42,6 +51,8 @@ const specOf: { [K in Kind]: fc.Arbitrary<Plain> } = {
         "203.0.113.5/29",
         "203.0.113.0/29",
         "203.0.113.7/24",
+        "10.0.0.6/25",
+        "10.0.0.6/32",
       ),
       leaseSeconds: fc.constantFrom(10, 100),
       bound: fc.boolean(),
@@ -83,7 +94,7 @@ const specOf: { [K in Kind]: fc.Arbitrary<Plain> } = {
   ),
   route: fc.record({
     name: letter,
-    destination: fc.constantFrom("0.0.0.0/0", "10.1.0.0/16", "10.1.2.3/16", "10.2.0.0/16"),
+    destination: fc.constantFrom("0.0.0.0/0", "203.0.113.4/30", "10.1.0.0/16", "10.1.2.3/16", "10.2.0.0/16"),
     via: fc.constant("10.0.0.254"),
   }),
 };
@@ -168,6 +179,10 @@ function newWorld(): World {
   const world = new World();
   world.ownAddresses = new Set([own, ownOutside]);
   world.fallbackGateway = "203.0.113.5" as Ipv4;
+  world.connectedSubnets = [
+    { interface: "eth0", cidr: "10.0.0.0/24" },
+    { interface: "net1", cidr: "203.0.113.0/29" },
+  ] as ConnectedSubnet[];
   return world;
 }
 
@@ -197,11 +212,25 @@ function slowClashes(desired: Claimants, facts: Facts): Set<ObjectId> {
     const isBad =
       ipsOf(spec).some((ip) => facts.ownAddresses.has(ip)) ||
       ("address" in spec && (spec.address.startsWith(`${gateway}/`) || isReserved(spec.address))) ||
-      ("destination" in spec && gateway !== undefined && spec.destination === "0.0.0.0/0");
+      ("address" in spec && eclipses(spec, facts)) ||
+      ("destination" in spec && gateway !== undefined && contains(spec.destination, gateway));
     if (isBad || kept.some((elder) => excludes(elder, object))) marked.add(objectId(kind, spec.name));
     else kept.push(object);
   }
   return marked;
+}
+
+/** Whether every address of the EIP's network lies in a subnet of an interface that is not its own. */
+function eclipses({ address, interface: name }: SpecOf["eip"], facts: Facts): boolean {
+  const network = networkOf(address);
+  const [first, last] = rangeOf(network).map(fromU32);
+  if (first === undefined || last === undefined || first === last) return false;
+  return (facts.connectedSubnets ?? []).some(
+    (subnet) =>
+      subnet.interface !== (name ?? facts.externalInterface) &&
+      contains(subnet.cidr, first) &&
+      contains(subnet.cidr, last),
+  );
 }
 
 function ipsOf(spec: Spec): Ipv4[] {

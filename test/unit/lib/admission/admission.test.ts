@@ -3,6 +3,7 @@ import { canonicalFullSet, contentText } from "../../../../lib/admission/canonic
 import { gatewayIssues } from "../../../../lib/admission/gateway.ts";
 import { expiredLeases, nextExpiryMs } from "../../../../lib/admission/leases.ts";
 import { tombstoneMs } from "../../../../lib/admission/uids.ts";
+import type { ConnectedSubnet } from "../../../../lib/kinds/facts.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { Kind } from "../../../../lib/model/names.ts";
 import { fullSet, type PlainSet, refusal, World } from "../../../support/admission.ts";
@@ -118,6 +119,7 @@ t.test("single writes", (t) => {
     const world = withEips();
     world.ownAddresses.add("203.0.113.2" as Ipv4);
     world.fallbackGateway = "203.0.113.1" as Ipv4;
+    world.connectedSubnets = [{ interface: "eth0", cidr: "10.0.1.0/24" }] as ConnectedSubnet[];
     const cases: [Kind, { name: string; [field: string]: unknown }, string][] = [
       ["eip", { name: "x", address: "203.0.113.2/24" }, "gateway"],
       ["eip", { name: "x", address: "203.0.113.1/24" }, "gateway"],
@@ -137,6 +139,9 @@ t.test("single writes", (t) => {
         "gateway",
       ],
       ["route", { name: "x", destination: "0.0.0.0/0", via: "10.0.1.1" }, "gateway"],
+      ["route", { name: "x", destination: "203.0.113.1/32", via: "10.0.1.5" }, "gateway"],
+      ["eip", { name: "x", address: "10.0.1.50/25" }, "subnet"],
+      ["eip", { name: "eip-a", address: "10.0.1.50/24" }, "subnet"],
     ];
     for (const [kind, spec, other] of cases)
       t.match(
@@ -146,6 +151,7 @@ t.test("single writes", (t) => {
       );
     world.put("eip", { name: "x", address: "198.51.100.0/31" });
     world.put("eip", { name: "y", address: "198.51.100.255/32" });
+    world.put("eip", { name: "z", address: "10.0.1.50/32" });
     world.fallbackGateway = undefined;
     world.put("route", { name: "x", destination: "0.0.0.0/0", via: "10.0.1.1" });
     t.end();

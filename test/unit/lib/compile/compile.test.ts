@@ -2,8 +2,10 @@ import t from "tap";
 import { findClashes } from "../../../../lib/compile/clashes.ts";
 import { compile } from "../../../../lib/compile/compile.ts";
 import type { CompileContext } from "../../../../lib/kinds/compilation.ts";
+import { type ConnectedSubnet, connectedSubnets, isSameSubnets } from "../../../../lib/kinds/facts.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import { type PlainSet, World } from "../../../support/admission.ts";
 
 const quiet: CompileContext = {
@@ -41,7 +43,14 @@ function desiredOf(...sets: Omit<PlainSet, "generation">[]) {
 }
 
 t.test("clashes: the elder stays, the younger is marked", (t) => {
-  const facts = { ...quiet, ownAddresses: new Set(["203.0.113.2", "10.0.0.2"] as Ipv4[]) };
+  const facts = {
+    ...quiet,
+    connectedSubnets: [
+      { interface: "eth0", cidr: "10.0.1.0/24" },
+      { interface: "net1", cidr: "203.0.113.0/24" },
+    ] as ConnectedSubnet[],
+    ownAddresses: new Set(["203.0.113.2", "10.0.0.2"] as Ipv4[]),
+  };
   const cases: [string, Omit<PlainSet, "generation">[], Record<string, string>][] = [
     ["two FIPs on one EIP", [{ fips: [fip("a", "e"), fip("b", "e")] }], { "fips/b": "fips/a" }],
     ["FIP and DNAT on one EIP, whichever is elder", [{ dnats: [dnat("a", "e")], fips: [fip("b", "e")] }], {}],
@@ -126,9 +135,40 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
       { "routes/b": "routes/a" },
     ],
     [
-      "a default Route beside a default gateway",
-      [{ gateway: { defaultGateway: "203.0.113.1" }, routes: [route("a", "0.0.0.0/0")] }],
-      { "routes/a": "gateway" },
+      "Routes that cover the next hop, whatever way they lead",
+      [
+        {
+          gateway: { defaultGateway: "203.0.113.1" },
+          routes: [
+            route("a", "0.0.0.0/0"),
+            route("b", "203.0.113.1/32"),
+            route("c", "203.0.113.0/30", { interface: "external" }),
+            route("d", "203.0.0.0/16"),
+            route("e", "203.0.113.2/32"),
+            route("f", "203.0.113.128/25"),
+            route("g", "10.0.0.0/8"),
+          ],
+        },
+      ],
+      { "routes/a": "gateway", "routes/b": "gateway", "routes/c": "gateway", "routes/d": "gateway" },
+    ],
+    [
+      "an EIP whose prefix eclipses a subnet of another interface",
+      [
+        {
+          eips: [
+            { name: "half", address: "10.0.1.50/25" },
+            { name: "same", address: "10.0.1.51/24" },
+            { name: "elsewhere", address: "203.0.113.20/24", interface: "net2" },
+            { name: "wider", address: "10.0.1.52/16" },
+            { name: "single", address: "10.0.1.53/32" },
+            { name: "there", address: "10.0.1.54/25", interface: "eth0" },
+            { name: "beside", address: "10.0.2.50/24" },
+            eip("ok", 10),
+          ],
+        },
+      ],
+      { "eips/half": "subnet", "eips/same": "subnet", "eips/elsewhere": "subnet" },
     ],
     [
       "a marked object takes nothing from others",
@@ -157,6 +197,43 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
   const desired = desiredOf({ eips: [eip("a", 1)], gateway: { defaultGateway: "203.0.113.3" } });
   t.equal(findClashes(desired, fallback).size, 0, "the desired gateway stands in for the fallback");
   t.equal(findClashes(desiredOf({ routes: [route("a", "0.0.0.0/0")] }), facts).size, 0);
+  const eclipsing = desiredOf({ eips: [{ name: "a", address: "10.0.1.50/25" }] });
+  t.match(findClashes(eclipsing, facts).get("eips/a"), {
+    message: /10\.0\.1\.0\/25 .* 10\.0\.1\.0\/24 on eth0/,
+  });
+  t.equal(findClashes(eclipsing, quiet).size, 0, "nothing is known before the first reading");
+  t.end();
+});
+
+t.test("connected subnets are those of the gateway's own addresses", (t) => {
+  const address = (name: string, text: string, prefixLength: number) => ({
+    interface: name as InterfaceName,
+    address: text as Ipv4,
+    prefixLength,
+    isSecondary: false,
+    label: "",
+  });
+  const network: ObservedNetwork = {
+    links: [],
+    addresses: [
+      address("eth0", "10.0.1.254", 24),
+      address("net1", "203.0.113.2", 24),
+      address("net1", "203.0.113.10", 25),
+      address("net1", "203.0.113.3", 24),
+      address("lo", "192.0.2.1", 32),
+    ],
+    routes: [],
+    sysctls: new Map(),
+  };
+  const own = new Set(["10.0.1.254", "203.0.113.2", "203.0.113.3", "192.0.2.1"] as Ipv4[]);
+  const subnets = connectedSubnets(network, own);
+  t.strictSame(subnets, [
+    { interface: "eth0", cidr: "10.0.1.0/24" },
+    { interface: "net1", cidr: "203.0.113.0/24" },
+  ]);
+  t.ok(isSameSubnets(subnets, structuredClone(subnets)));
+  t.notOk(isSameSubnets(subnets, subnets.slice(1)));
+  t.notOk(isSameSubnets(subnets, subnets.toReversed()));
   t.end();
 });
 
