@@ -21,10 +21,7 @@ import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
-import { ArpConflicts } from "./reconciler/eips/arp-conflicts.ts";
-import { ArpProbe } from "./reconciler/eips/arp-probe.ts";
-import { ArpQuestions } from "./reconciler/eips/arp-questions.ts";
-import { ArpWatch } from "./reconciler/eips/arp-watch.ts";
+import { type Arp, createArp } from "./reconciler/eips/create-arp.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { StatusBoard } from "./status/board.ts";
 import { createMetrics } from "./status/metrics.ts";
@@ -90,40 +87,23 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
-    stillOwned: (held) => reconciler.holds(held) && !arpConflicts.conflicts.has(held.address),
+    stillOwned: (held) => reconciler.holds(held) && !arp.arpConflicts.conflicts.has(held.address),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
     onAnnounced: (result, count) => metrics.gratuitousArp.inc({ result }, count),
     log,
   });
   stop.push(() => announcer.stop());
-  const isProbing = config.arpProbeMs > 0;
-  const questions = new ArpQuestions({
+  const arp: Arp = createArp({
     announcer,
-    nowMs: clock.bootMs,
-    random: Math.random,
-    onFailure: (err) => log.warn({ err }, "cannot ask who holds EIPs"),
-  });
-  stop.push(() => questions.stop());
-  const arpProbe = new ArpProbe({
-    announcer: isProbing ? announcer : undefined,
-    questions,
-    nowMs: clock.bootMs,
-    onAnswer: () => reconciler.wake("probe"),
-    onFailure: (err) => log.warn({ err }, "cannot ask who holds EIPs"),
-  });
-  stop.push(() => arpProbe.stop());
-  const arpConflicts: ArpConflicts = new ArpConflicts({
-    announcer: isProbing ? announcer : undefined,
-    questions,
+    isProbing: config.arpProbeMs > 0,
     held: () => reconciler.heldEips,
     nowMs: clock.bootMs,
-    onChange: () => reconciler.wake("conflict"),
+    random: Math.random,
+    wake: (reason) => reconciler.wake(reason),
     onClaim: (result) => metrics.arpClaims.inc({ result }),
     log,
   });
-  stop.push(() => arpConflicts.stop());
-  const arpWatch = new ArpWatch({ announcer, arpProbe, arpConflicts, held: () => reconciler.heldEips, log });
-  stop.push(async () => arpWatch.stop());
+  stop.push(() => arp.stop());
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
@@ -131,8 +111,8 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     network: createNetworkDriver({ netlink: routeNetlink }),
     conntrack: openConntrack(filterNetlink),
     announcer,
-    arpProbe,
-    arpConflicts,
+    arpProbe: arp.arpProbe,
+    arpConflicts: arp.arpConflicts,
     clock,
     epoch,
     config: {
@@ -219,10 +199,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   // Before the first pass: what changes after it has read must wake the next one.
   await events.start();
   reconciler.start();
-  if (isProbing) {
-    questions.start();
-    arpWatch.start();
-  }
+  arp.start();
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();

@@ -77,7 +77,7 @@ export const SettingsSchema = Type.Object({
   }),
   arpProbe: parsed(durationBetween(0, 10_000), "a duration up to 10s, 0 being off", {
     description:
-      "How long the wire is asked who holds an EIP before it is added; 0 also leaves conflicts over held ones unheard.",
+      "How long the wire is asked who holds an EIP before it is added; 0 also disables conflict detection for EIPs already held.",
     default: "200ms",
   }),
   logLevel: oneOf(logLevels, { description: "The least severe lines that are logged.", default: "info" }),

@@ -14,6 +14,7 @@ import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import type { Mac } from "../../../lib/arp/packet.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import { emptyState, type Instant, reduce, type State, type StateChange } from "../../../lib/state/state.ts";
 import type { ModelKernel } from "./kernel.ts";
@@ -37,6 +38,8 @@ export class Wire {
   readonly claimed = new Set<Ipv4>();
   /** While it is slow, questions wait for {@link answer}. */
   isSlow = false;
+  /** How often somebody asked about an address. */
+  readonly questions = new Map<Ipv4, number>();
   #waiting: (() => void)[] = [];
 
   claim(address: Ipv4 | undefined, isClaimed: boolean): void {
@@ -207,6 +210,18 @@ export class ModelAgent {
     return Promise.race([over(), this.life.died]);
   }
 
+  /** What `POST /v1/reconcile` does. */
+  reconcile(): Promise<unknown> {
+    return this.#reconciler.reconcile("api", AbortSignal.timeout(10_000));
+  }
+
+  /** What a write does that names these objects. Its timer asks meanwhile, as it does in the agent. */
+  async askAgain(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
+    const left = this.#reconciler.askAgain(ids, timeoutMs, new AbortController().signal);
+    this.#questions.look();
+    return left;
+  }
+
   /** kill -9. Its timers die with it. */
   kill(): void {
     this.life.kill();
@@ -219,6 +234,8 @@ export class ModelAgent {
     const { wire } = this.#around;
     return {
       probe: async (addresses) => {
+        for (const { address } of addresses)
+          wire.questions.set(address, (wire.questions.get(address) ?? 0) + 1);
         await wire.asked();
         for (const { address } of addresses) {
           if (wire.claimed.has(address)) this.contested.add(address);

@@ -1,0 +1,54 @@
+/** Puts together what asks and hears who else holds EIPs. */
+import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { AddressOnLink, Announcer } from "../../kernel/drivers.ts";
+import type { Log } from "../../log.ts";
+import { ArpConflicts, type ClaimResult } from "./arp-conflicts.ts";
+import { ArpProbe } from "./arp-probe.ts";
+import { ArpQuestions } from "./arp-questions.ts";
+import { ArpWatch } from "./arp-watch.ts";
+
+export interface ArpOptions {
+  readonly announcer: Announcer;
+  /** False: nobody is asked or heard, and every address is free. */
+  readonly isProbing: boolean;
+  /** The EIPs that the gateway held at the last reading. */
+  readonly held: () => ReadonlyMap<Ipv4, AddressOnLink>;
+  /** Milliseconds of a monotonic clock. */
+  readonly nowMs: () => number;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  /** A pass has something to look at. */
+  readonly wake: (reason: "probe" | "conflict") => void;
+  readonly onClaim: (result: ClaimResult) => void;
+  readonly log: Log;
+}
+
+export interface Arp {
+  readonly arpProbe: ArpProbe;
+  readonly arpConflicts: ArpConflicts;
+  start(): void;
+  stop(): Promise<void>;
+}
+
+export function createArp({ announcer, isProbing, wake, log, ...options }: ArpOptions): Arp {
+  const onFailure = (err: unknown) => log.warn({ err }, "cannot ask who holds EIPs");
+  const asking = isProbing ? announcer : undefined;
+  const questions = new ArpQuestions({ announcer, onFailure, ...options });
+  const parts = { announcer: asking, questions, log, ...options };
+  const arpProbe = new ArpProbe({ ...parts, onAnswer: () => wake("probe"), onFailure });
+  const arpConflicts = new ArpConflicts({ ...parts, onChange: () => wake("conflict") });
+  const watch = new ArpWatch({ announcer, arpProbe, arpConflicts, log, ...options });
+  return {
+    arpProbe,
+    arpConflicts,
+    start: () => {
+      if (!isProbing) return;
+      questions.start();
+      watch.start();
+    },
+    stop: async () => {
+      watch.stop();
+      await Promise.all([questions.stop(), arpProbe.stop(), arpConflicts.stop()]);
+    },
+  };
+}

@@ -1,0 +1,69 @@
+/** Whoever names an EIP that another station holds has the wire asked at once, however long it was contested. */
+import t, { type Test } from "tap";
+import type { ObjectId } from "../../../../lib/model/names.ts";
+import { Player } from "../../../support/model-kernel/player.ts";
+import type { Step } from "../../../support/model-kernel/script.ts";
+import { eipAddresses } from "../../../support/model-kernel/universe.ts";
+
+const pass: Step = { do: "pass", isFull: true, during: [] };
+const put: Step = { do: "put", kind: "eip", spec: { name: "e2", address: "203.0.113.12/24" } };
+const putFip: Step = { do: "put", kind: "fip", spec: { name: "f0", eip: "e2", internalIp: "10.0.1.6" } };
+const address = eipAddresses[2];
+
+/** A gateway that has wanted an EIP for hours that another holds. */
+async function contested(test: Test) {
+  const player = new Player("nft");
+  test.teardown(() => player.stop());
+  await player.play([{ do: "claim", number: 2, isClaimed: true }, put, putFip, pass, pass]);
+  for (let hour = 0; hour < 3; hour++) await player.play([{ do: "time", ms: 3_600_000 }, pass, pass]);
+  // A batch of questions is followed by a pause.
+  await player.play([{ do: "time", ms: 200 }]);
+  const reason = () => player.agent.board.statusOf("eips/e2").conditions[2]?.reason;
+  test.equal(reason(), "AddressConflict");
+  const asked = () => (address === undefined ? 0 : (player.wire.questions.get(address) ?? 0));
+  return { player, reason, asked };
+}
+
+t.test("a write that names it, or a user of it, waits for the wire's answer", async (t) => {
+  for (const id of ["eips/e2", "fips/f0"] as const satisfies readonly ObjectId[]) {
+    const { player, reason, asked } = await contested(t);
+    const before = asked();
+    t.ok((await player.agent.askAgain([id], 5_000)) > 0);
+    t.equal(asked(), before + 1);
+    t.equal(reason(), "AddressConflict", "it is held still");
+    await player.play([
+      { do: "claim", number: 2, isClaimed: false },
+      { do: "time", ms: 200 },
+    ]);
+    t.ok((await player.agent.askAgain([id], 5_000)) > 0);
+    t.equal(reason(), "Ready", `${id}: a pass took what is free now`);
+  }
+});
+
+t.test("a write of anything else asks nobody, and waits for nothing", async (t) => {
+  const { player, asked } = await contested(t);
+  const before = asked();
+  t.ok((await player.agent.askAgain(["eips/e9", "routes/r"], 5_000)) > 0);
+  t.equal(asked(), before);
+});
+
+t.test("who does not wait is not kept, and who waits is kept no longer than he said", async (t) => {
+  const { player, asked } = await contested(t);
+  player.wire.isSlow = true;
+  const before = asked();
+  t.equal(await player.agent.askAgain(["eips/e2"], 0), 0);
+  t.equal(asked(), before + 1, "but it is asked about");
+  await player.play([{ do: "time", ms: 200 }]);
+  t.equal(await player.agent.askAgain(["eips/e2"], 20), 0);
+  player.wire.answer();
+});
+
+t.test("a full pass that is asked for asks about all of them", async (t) => {
+  const { player, asked } = await contested(t);
+  const before = asked();
+  await player.agent.reconcile();
+  await player.play([pass]);
+  t.equal(asked(), before + 1);
+  await player.play([{ do: "time", ms: 200 }, pass]);
+  t.equal(asked(), before + 1, "once");
+});
