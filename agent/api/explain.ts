@@ -76,8 +76,10 @@ function scalarIssue(schema: PlainSchema, value: unknown): string | undefined {
       if (pattern === undefined || new RegExp(pattern, "u").test(value)) return undefined;
       return `must ${expectation(schema.description) ?? `match ${pattern}`}`;
     }
-    case "integer": {
-      if (!Number.isInteger(value)) return "must be an integer";
+    case "integer":
+    case "number": {
+      if (schema.type === "integer" && !Number.isInteger(value)) return "must be an integer";
+      if (!Number.isFinite(value)) return "must be a number";
       const { minimum = Number.NEGATIVE_INFINITY, maximum = Number.POSITIVE_INFINITY } = schema;
       const number = Number(value);
       return number < minimum || number > maximum ? `must be from ${minimum} to ${maximum}` : undefined;

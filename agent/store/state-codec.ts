@@ -37,6 +37,8 @@ function snapshotOf(state: State): Snapshot {
     fips: [...desired.fips.values()],
     snats: [...desired.snats.values()],
     dnats: [...desired.dnats.values()],
+    // An agent from before there were Limits reads the rest.
+    ...(desired.limits.size > 0 && { limits: [...desired.limits.values()] }),
     routes: [...desired.routes.values()],
     tombstones: Array.from(state.tombstones, ([key, untilMs]) => ({ key, untilMs })),
     leases: Array.from(state.leases, ([name, renewed]) => ({ name, renewed })),
@@ -62,6 +64,7 @@ function stateOf(snapshot: Snapshot): State {
       fips: byName(snapshot.fips),
       snats: byName(snapshot.snats),
       dnats: byName(snapshot.dnats),
+      limits: byName(snapshot.limits ?? []),
       routes: byName(snapshot.routes),
     },
     tombstones: new Map(snapshot.tombstones.map(({ key, untilMs }) => [key, untilMs])),

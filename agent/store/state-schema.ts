@@ -2,7 +2,7 @@
 import { type Static, type TSchema, Type } from "typebox";
 import { specSchemas } from "../../lib/kinds/registry.ts";
 import { cidrPattern } from "../../lib/model/ipv4.ts";
-import { interfaceNamePattern, type Kind } from "../../lib/model/names.ts";
+import { interfaceNamePattern, type Kind, kinds } from "../../lib/model/names.ts";
 import { GatewaySchema, Ipv4Schema, ObjectNameSchema } from "../../lib/model/schema.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -33,6 +33,8 @@ export const SnapshotSchema = Type.Object(
     fips: Type.Array(stored(specSchemas.fip)),
     snats: Type.Array(stored(specSchemas.snat)),
     dnats: Type.Array(stored(specSchemas.dnat)),
+    /** Absent in journals from before there were Limits. */
+    limits: Type.Optional(Type.Array(stored(specSchemas.limit))),
     routes: Type.Array(stored(specSchemas.route)),
     tombstones: Type.Array(Type.Object({ key: Type.String(), untilMs: Type.Number() }, closed)),
     leases: Type.Array(Type.Object({ name: ObjectNameSchema, renewed: InstantSchema }, closed)),
@@ -56,9 +58,10 @@ export const RecordedChangeSchema = Type.Union([
   put("fip", specSchemas.fip),
   put("snat", specSchemas.snat),
   put("dnat", specSchemas.dnat),
+  put("limit", specSchemas.limit),
   put("route", specSchemas.route),
   change("delete", {
-    kind: Type.Enum(["eip", "fip", "snat", "dnat", "route"]),
+    kind: Type.Enum([...kinds]),
     name: ObjectNameSchema,
   }),
   change("revision", { revision: Count }),

@@ -29,13 +29,18 @@ function canonicalSpecs(set: FullSet, kind: Kind): readonly Spec[] {
 
 /**
  * What a digest of a full set is taken of: its content without the generation, each kind sorted by name, so that
- * the same set in another order is the same content.
+ * the same set in another order is the same content. A kind that may be left out is, where there is none of it: digests
+ * that were stored before there was such a kind still hold.
  *
  * @param set no name twice in one array.
  */
 export function contentText(set: CanonicalSet): string {
   const content: Record<string, unknown> = { gateway: set.gateway };
-  for (const kind of kinds) content[collectionOf(kind)] = set.specsOf(kind).toSorted(byName);
+  for (const kind of kinds) {
+    const specs = set.specsOf(kind);
+    if (specs.length > 0 || !recordOf(kind).isOptionalInSet)
+      content[collectionOf(kind)] = specs.toSorted(byName);
+  }
   return JSON.stringify(content);
 }
 

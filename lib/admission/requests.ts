@@ -1,6 +1,6 @@
 /** The bodies that carry objects of several kinds: the full set and the batch. */
 import { type TSchema, Type } from "typebox";
-import { type Spec, type SpecOf, specSchemas } from "../kinds/registry.ts";
+import { recordOf, type Spec, type SpecOf, specSchemas } from "../kinds/registry.ts";
 import { collectionOf, type Kind, kinds, type ObjectName } from "../model/names.ts";
 import { type Gateway, GatewaySchema, maxObjectsPerKind, ObjectNameSchema } from "../model/schema.ts";
 
@@ -30,17 +30,22 @@ function listOf(schema: TSchema): TSchema {
   return Type.Array(schema, { maxItems: maxObjectsPerKind });
 }
 
+function fullList(kind: Kind): TSchema {
+  const list = listOf(specSchemas[kind]);
+  return recordOf(kind).isOptionalInSet ? Type.Optional(list) : list;
+}
+
 function byCollection(make: (kind: Kind) => TSchema): Record<string, TSchema> {
   return Object.fromEntries(kinds.map((kind) => [collectionOf(kind), make(kind)]));
 }
 
-/** The whole set, all five arrays there. */
+/** The whole set: an array for each kind, but for those that may be left out. */
 export const FullSetSchema = Type.Unsafe<FullSet>(
   Type.Object(
     {
       generation: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
       gateway: Type.Optional(GatewaySchema),
-      ...byCollection((kind) => listOf(specSchemas[kind])),
+      ...byCollection(fullList),
     },
     closed,
   ),

@@ -69,7 +69,9 @@ export const eipKind = {
     }
     return { eips, ...(unboundEips.length > 0 && { unboundEips }) };
   },
-  verbalize: (spec) => `EIP ${spec.address}${spec.interface === undefined ? "" : ` on ${spec.interface}`}`,
+  verbalize({ address, interface: name, bound }) {
+    return `EIP ${address}${name === undefined ? "" : ` on ${name}`}${bound === false ? ", not held" : ""}`;
+  },
 } as const satisfies KindRecord<"eip", Eip, ParsedEip>;
 
 function parse(spec: Eip): ParsedEip {

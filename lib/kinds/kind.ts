@@ -22,6 +22,11 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   readonly title: string;
   /** The only source of the spec's type, of the API's validation and of the OpenAPI document. */
   readonly schema: TObject;
+  /**
+   * True of a kind whose array a full set may leave out, as controllers do that are older than the kind: none of it is desired
+   * then. Where there is none of it, a set that is read leaves it out as well.
+   */
+  readonly isOptionalInSet?: boolean;
   /** The one form in which a spec is stored, shown and compared. Expects a spec that its schema has passed. */
   canonical(spec: S): S;
   /** What the schema cannot say: values that no gateway could program. Pointers are relative to the spec. */

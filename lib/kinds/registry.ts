@@ -5,10 +5,18 @@ import { dnatKind } from "./dnat.ts";
 import { eipKind } from "./eip.ts";
 import { fipKind } from "./fip.ts";
 import type { KindRecord, Parsed } from "./kind.ts";
+import { limitKind } from "./limit.ts";
 import { routeKind } from "./route.ts";
 import { snatKind } from "./snat.ts";
 
-const registry = { eip: eipKind, fip: fipKind, snat: snatKind, dnat: dnatKind, route: routeKind };
+const registry = {
+  eip: eipKind,
+  fip: fipKind,
+  snat: snatKind,
+  dnat: dnatKind,
+  limit: limitKind,
+  route: routeKind,
+};
 type Registry = typeof registry;
 
 /** The spec of each kind, `name` and `uid` included. */
@@ -31,5 +39,6 @@ export const specSchemas: { readonly [K in Kind]: Registry[K]["schema"] } = {
   fip: fipKind.schema,
   snat: snatKind.schema,
   dnat: dnatKind.schema,
+  limit: limitKind.schema,
   route: routeKind.schema,
 };

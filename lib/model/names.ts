@@ -10,7 +10,7 @@ export type Uid = string & { readonly [brand]: "Uid" };
 export type InterfaceName = string & { readonly [brand]: "InterfaceName" };
 
 /** The kinds in the order in which one request creates them: a FIP is elder than a DNAT of the same request. */
-export const kinds = ["eip", "fip", "snat", "dnat", "route"] as const;
+export const kinds = ["eip", "fip", "snat", "dnat", "limit", "route"] as const;
 export type Kind = (typeof kinds)[number];
 
 /** A kind's collection, as paths, full sets and references name it: `"fips"`. */

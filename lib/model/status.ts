@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 
 export const conditionTypes = ["Accepted", "Programmed", "Ready"] as const;
 
-/** Why a condition stands as it does; stable words that programs may match. docs/api.md lists them, and a test holds it to that. */
+/** Why a condition stands as it does; stable words that programs may match. docs/api.md says what each means. */
 export const reasons = [
   "Accepted",
   "Programmed",
@@ -25,6 +25,7 @@ export const reasons = [
   "FlowsRemain",
   "Quarantined",
   "KernelUnreadable",
+  "NotSupported",
 ] as const;
 
 const Timestamp = Type.String({ format: "date-time" });

@@ -197,6 +197,23 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
     });
 
+    await t.test("a Limit is stored and answered, and not programmed", async (t) => {
+      const limit = { eip: "eip-10", direction: "egress", rateMbit: 2.5, burstMB: 0.3 };
+      const reply = await gw.api.put("limits/slow", limit);
+      t.equal(reply.status, 202, "at once: nothing will make it Ready");
+      const conditions = [
+        { type: "Accepted", status: "True" },
+        { type: "Programmed", status: "False", reason: "NotSupported" },
+        { type: "Ready", status: "False", reason: "NotSupported" },
+      ];
+      t.match(reply.body, { kind: "Limit", spec: limit, status: { conditions } });
+      t.match((await gw.api.get("eips/eip-10")).body, {
+        status: { ready: true, usedBy: ["fips/fip", "limits/slow"] },
+      });
+      await gw.expectConverged(t);
+      t.equal((await gw.api.delete("limits/slow")).status, 204);
+    });
+
     await t.test("what would cut the gateway off is refused, and in a set left out", async (t) => {
       const eclipsing = { name: "eclipsing", address: "10.0.1.50/25" };
       const covering = { name: "covering", destination: "203.0.113.1/32", via: "10.0.1.5" };

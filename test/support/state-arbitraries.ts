@@ -1,6 +1,7 @@
 /** Random changes of the gateway's state, valid for the journal; what they mean to each other is not its concern. */
 import fc from "fast-check";
 import { stateCodec } from "../../agent/store/state-codec.ts";
+import { kinds } from "../../lib/model/names.ts";
 import type { StateChange } from "../../lib/state/state.ts";
 
 const codec = stateCodec();
@@ -43,12 +44,25 @@ const specs = {
     },
     { requiredKeys: ["name", "eip", "protocol", "externalPort"] },
   ),
+  limit: fc.record(
+    {
+      ...common,
+      direction: oneOf("ingress", "egress"),
+      rateMbit: fc.double({ min: 0.001, max: 1e6, noNaN: true }),
+      burstMB: fc.double({ min: 0.001, max: 4_095, noNaN: true }),
+      priority: fc.integer({ min: 0, max: 65_535 }),
+      eip: name,
+      interface: oneOf("vpc", "net1"),
+      match: fc.record({ src: cidr, dst: cidr }, { requiredKeys: [] }),
+    },
+    { requiredKeys: ["name", "direction", "rateMbit"] },
+  ),
   route: fc.record(
     { ...common, destination: cidr, via: ip, interface: oneOf("vpc", "external") },
     { requiredKeys: ["name", "destination", "via"] },
   ),
 };
-const kind = oneOf("eip", "fip", "snat", "dnat", "route");
+const kind = oneOf(...kinds);
 const instant = fc.record({
   bootId: text,
   bootMs: fc.double({ min: 0, max: 1e12, noNaN: true }),

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
 import { type FullSet, FullSetSchema } from "../../../lib/admission/requests.ts";
-import type { Spec } from "../../../lib/kinds/registry.ts";
+import { recordOf, type Spec } from "../../../lib/kinds/registry.ts";
 import { collectionOf, kinds } from "../../../lib/model/names.ts";
 import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
 import { runYielding } from "../../run-yielding.ts";
@@ -63,7 +63,9 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
 
 function fullSetOf(desired: Desired): Readonly<Record<string, unknown>> {
   const { generation, gateway } = desired;
-  const lists = kinds.map((kind) => [collectionOf(kind), specsOf(objectsOf(desired, kind))]);
+  const lists = kinds
+    .filter((kind) => objectsOf(desired, kind).size > 0 || !recordOf(kind).isOptionalInSet)
+    .map((kind) => [collectionOf(kind), specsOf(objectsOf(desired, kind))]);
   return { generation, gateway, ...Object.fromEntries(lists) };
 }
 

@@ -66,7 +66,13 @@ function specs(odd: { readonly refused: boolean; readonly leases: boolean; reado
     destination: oneOf("10.0.0.0/16", "10.8.0.0/16", "0.0.0.0/0", "203.0.113.0/30"),
     via: oneOf("10.0.1.1", "10.0.1.2", ...(odd.refused ? ["10.9.9.9"] : [])),
   });
-  return { eip, fip, snat, dnat, route };
+  const limit = fc.record({
+    name: name("l"),
+    eip: eipName,
+    direction: oneOf("ingress", "egress"),
+    rateMbit: oneOf(1, 2.5),
+  });
+  return { eip, fip, snat, dnat, limit, route };
 }
 
 /** Which acts scripts are made of. */
@@ -90,6 +96,7 @@ function anyTyped(odd: Parameters<typeof specs>[0]): fc.Arbitrary<Typed> {
     { weight: 3, arbitrary: of.fip.map((spec): Typed => ({ kind: "fip", spec })) },
     { weight: 2, arbitrary: of.snat.map((spec): Typed => ({ kind: "snat", spec })) },
     { weight: 2, arbitrary: of.dnat.map((spec): Typed => ({ kind: "dnat", spec })) },
+    { weight: 1, arbitrary: of.limit.map((spec): Typed => ({ kind: "limit", spec })) },
     { weight: 1, arbitrary: of.route.map((spec): Typed => ({ kind: "route", spec })) },
   );
 }
@@ -108,6 +115,7 @@ function writes({ refused = false, leases = false, drift: isDrifting = false }: 
     name("f").map((one): Named => ({ kind: "fip", name: one })),
     name("s").map((one): Named => ({ kind: "snat", name: one })),
     name("d").map((one): Named => ({ kind: "dnat", name: one })),
+    name("l").map((one): Named => ({ kind: "limit", name: one })),
     name("r").map((one): Named => ({ kind: "route", name: one })),
   );
   const selector = ({ kind, spec }: Typed) => `${kind} ${spec.name}`;

@@ -7,6 +7,7 @@ import { compile } from "../../../../lib/compile/compile.ts";
 import type { CompileContext } from "../../../../lib/kinds/compilation.ts";
 import type { Dnat } from "../../../../lib/kinds/dnat.ts";
 import type { ConnectedSubnet, Facts } from "../../../../lib/kinds/facts.ts";
+import type { Limit } from "../../../../lib/kinds/limit.ts";
 import { recordOf, type Spec, type SpecOf } from "../../../../lib/kinds/registry.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import {
@@ -37,6 +38,7 @@ import { type Plain, World } from "../../../support/admission.ts";
 const letter = fc.constantFrom("a", "b", "c", "d");
 const uid = fc.option(fc.constantFrom("u1", "u2", "u3", "u4"), { nil: undefined });
 const internalIp = fc.constantFrom("10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.4", "10.0.0.3");
+const direction = fc.constantFrom("ingress", "egress");
 const own = "10.0.0.3" as Ipv4;
 const ownOutside = "203.0.113.7" as Ipv4;
 
@@ -92,6 +94,19 @@ const specOf: { [K in Kind]: fc.Arbitrary<Plain> } = {
       }),
     }),
   ),
+  limit: fc.oneof(
+    fc.record({ name: letter, eip: letter, direction, rateMbit: fc.constantFrom(10, 0.5) }),
+    fc.record(
+      {
+        name: letter,
+        interface: fc.constantFrom("vpc", "eth0", "external", "net1", "net2"),
+        direction,
+        rateMbit: fc.constant(10),
+        match: fc.constantFrom({ src: "10.0.0.9/24" }, { dst: "10.0.0.0/24" }),
+      },
+      { requiredKeys: ["name", "interface", "direction", "rateMbit"] },
+    ),
+  ),
   route: fc.record({
     name: letter,
     destination: fc.constantFrom("0.0.0.0/0", "203.0.113.4/30", "10.1.0.0/16", "10.1.2.3/16", "10.2.0.0/16"),
@@ -110,6 +125,7 @@ const objects = fc.record({
   fips: manyOf("fip"),
   snats: manyOf("snat"),
   dnats: manyOf("dnat"),
+  limits: manyOf("limit"),
   routes: manyOf("route"),
 });
 /** A few objects of any kinds, by collection. */
@@ -254,8 +270,15 @@ function excludes(one: { kind: Kind; spec: Spec }, other: { kind: Kind; spec: Sp
   if (pair === "dnat,dnat") return isSameEip && portOf(a as Dnat) === portOf(b as Dnat);
   if (pair === "snat,snat")
     return isSameEip && Reflect.get(a, "internalCIDR") === Reflect.get(b, "internalCIDR");
+  if (pair === "limit,limit") return limited(a as Limit) === limited(b as Limit);
   if (pair === "route,route") return Reflect.get(a, "destination") === Reflect.get(b, "destination");
   return false;
+}
+
+function limited({ eip, interface: name, direction, match }: Limit): string {
+  const devices: Readonly<Record<string, string>> = { vpc: "eth0", external: "net1" };
+  const device = devices[String(name)] ?? name;
+  return JSON.stringify([eip, device, direction, match]);
 }
 
 function portOf(spec: Dnat): string {
@@ -392,6 +415,7 @@ t.test("a replay in any order is a replay and changes nothing that is desired", 
         fips: permuted(set.fips),
         snats: permuted(set.snats),
         dnats: permuted(set.dnats),
+        limits: permuted(set.limits),
         routes: permuted(set.routes),
       }),
     }),

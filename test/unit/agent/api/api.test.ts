@@ -3,7 +3,7 @@ import { publicCodes } from "../../../../agent/api/problem.ts";
 import type { Change } from "../../../../lib/model/change.ts";
 import { errorCodes, GatewayError } from "../../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
-import type { ObjectId } from "../../../../lib/model/names.ts";
+import type { InterfaceName, ObjectId } from "../../../../lib/model/names.ts";
 import { largeSet, type TestApi, testApi } from "../../../support/api-fakes.ts";
 
 type Method = "GET" | "PUT" | "POST" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH";
@@ -573,6 +573,49 @@ t.test("full sets", async (t) => {
     },
   });
   t.match(clash, { status: 202, body: { notReadyTotal: 3 } }, "a clash inside a full set is stored");
+});
+
+t.test("every kind goes the same way, and Limits may be left out of a set", async (t) => {
+  const api = await populated();
+  const limit = { eip: "eip-a", direction: "ingress", rateMbit: 2.5, burstMB: 0.3 };
+  const put = await ask(api, "PUT", "/v1/limits/l", { body: limit });
+  t.match(put, { status: 202, body: { kind: "Limit", name: "l", spec: limit } });
+  t.match(await ask(api, "GET", "/v1/limits"), { body: { items: [{ kind: "Limit", name: "l" }] } });
+  t.match(await ask(api, "PUT", "/v1/limits/m", { body: { ...limit, rateMbit: 0 } }), {
+    status: 422,
+    body: { errors: [{ pointer: "/rateMbit" }] },
+  });
+  t.match(await ask(api, "PUT", "/v1/limits/m", { body: limit }), {
+    status: 409,
+    body: { object: "limits/l" },
+  });
+  await ask(api, "DELETE", "/v1/fips/fip-a");
+  t.match(await ask(api, "DELETE", "/v1/eips/eip-a"), { status: 409, body: { users: ["limits/l"] } });
+  t.match((await ask(api, "GET", "/v1/desired")).body, { limits: [{ name: "l" }] });
+  await ask(api, "PUT", "/v1/desired", { body: emptySet });
+  const { body } = await ask(api, "GET", "/v1/desired");
+  t.same(body, { ...emptySet, gateway: {} }, "left out means none, and none is left out");
+  const upsert = { limits: [{ name: "m", interface: "external", direction: "egress", rateMbit: 1 }] };
+  t.equal((await ask(api, "POST", "/v1/batch", { body: { upsert } })).status, 202);
+  t.same([...api.state.current.desired.limits.keys()], ["m"]);
+});
+
+t.test("a write is held against what was observed last", async (t) => {
+  const api = await populated({ fallbackGateway: "203.0.113.1" as Ipv4 });
+  const eclipsing = { body: { address: "10.0.1.50/25" } };
+  const [name, address] = ["eth0" as InterfaceName, "10.0.1.254" as Ipv4];
+  const addresses = [{ interface: name, address, prefixLength: 24, isSecondary: false, label: "" }];
+  api.reconciler.network = { links: [], addresses, routes: [], sysctls: new Map() };
+  api.reconciler.ownAddresses = new Set([address]);
+  t.match(await ask(api, "PUT", "/v1/eips/x", eclipsing), { status: 409, body: { object: "subnet" } });
+  const covering = { destination: "203.0.113.1/32", via: "10.0.1.5" };
+  t.match(await ask(api, "PUT", "/v1/routes/x", { body: covering }), {
+    status: 409,
+    body: { object: "gateway", detail: /next hop/ },
+  });
+  api.reconciler.network = undefined;
+  api.reconciler.ownAddresses = new Set();
+  t.equal((await ask(api, "PUT", "/v1/eips/x", eclipsing)).status, 202, "nothing is known yet");
 });
 
 t.test("batches", async (t) => {

@@ -40,11 +40,13 @@ const scalar = fc.oneof(
     "a\nb",
     "x".repeat(254),
   ),
+  fc.constantFrom(0.001, 0.5, 2.5, 1e6, 65_535),
   fc.constantFrom(0, 1, 80, 65_535, 65_536, 1.5, -1, Number.MAX_SAFE_INTEGER, 1e300, true, null, [], {}),
   fc.string({ maxLength: 8 }),
 );
 const key = fc.oneof(
   fc.constantFrom("name", "uid", "address", "interface", "leaseSeconds", "eip", "internalIp", "internalCIDR"),
+  fc.constantFrom("direction", "rateMbit", "burstMB", "priority", "match", "src", "dst", "limits", "bound"),
   fc.constantFrom("mapping", "protocol", "externalPort", "internalPort", "backends", "destination", "via"),
   fc.constantFrom(
     "ip",
@@ -80,6 +82,17 @@ const dnat = fc.record(
   },
   { requiredKeys: ["name", "eip"] },
 );
+const limit = fc.record(
+  {
+    name: fc.constant("l"),
+    direction: fc.constantFrom("ingress", "up"),
+    rateMbit: fc.constantFrom(0.5, 1, 0, "1", 1e300, null),
+    burstMB: fc.constantFrom(0.06, 4_096),
+    priority: fc.constantFrom(0, 0.5, -1),
+    match: fc.constantFrom({ src: "10.0.0.0/8" }, { src: 1 }, { via: "10.0.0.0/8" }, []),
+  },
+  { requiredKeys: ["name", "direction"] },
+);
 const set = fc.record(
   {
     generation: fc.constantFrom(0, 1, -1, 1.5),
@@ -88,6 +101,7 @@ const set = fc.record(
     fips: fc.array(fip, { maxLength: 3 }),
     snats: fc.constantFrom([], 7),
     dnats: fc.array(dnat, { maxLength: 3 }),
+    limits: fc.array(limit, { maxLength: 2 }),
     routes: fc.constant([]),
   },
   { requiredKeys: ["generation", "eips", "fips"] },
@@ -100,7 +114,7 @@ t.test("explain finds faults exactly where the compiled schema refuses", async (
   for (const schema of schemas) {
     const compiled = Compile(schema);
     fc.assert(
-      fc.property(fc.oneof(value, scalar, fip, dnat, set), (input) => {
+      fc.property(fc.oneof(value, scalar, fip, dnat, limit, set), (input) => {
         const issues = explain(plain(schema), input, "").take(200).toArray();
         return (issues.length === 0) === compiled.Check(input);
       }),
@@ -130,6 +144,16 @@ t.test("words that a person understands", async (t) => {
     "inherited names are not known",
   );
   t.match(sayOf({ ...route, name: "x".repeat(254) }), [{ message: "must have at most 253 characters" }]);
+  const limitOf = (more: object) =>
+    explain(plain(specSchemas.limit), { name: "l", direction: "egress", rateMbit: 1, ...more }, "").toArray();
+  t.same(limitOf({ rateMbit: 0.5, match: { src: "10.0.0.0/8" } }), []);
+  t.same(limitOf({ rateMbit: 0, burstMB: "1", priority: 0.5, match: { src: 1, via: 2 } }), [
+    { pointer: "/rateMbit", message: "must be from 0.001 to 1000000" },
+    { pointer: "/burstMB", message: "must be a number" },
+    { pointer: "/priority", message: "must be an integer" },
+    { pointer: "/match/src", message: "must be a string" },
+    { pointer: "/match/via", message: "is not known here" },
+  ]);
   t.same(say([]), [{ pointer: "/dnats/0", message: "must be an object" }]);
 });
 
@@ -238,7 +262,7 @@ t.test("docs/api.md names every code with its status, and every path", async (t)
   for (const path of Object.keys(paths)) {
     t.ok(
       text.includes(path) ||
-        text.includes(path.replace(/\/v1\/(eips|fips|snats|dnats|routes)/, "/v1/{kind}s")),
+        text.includes(path.replace(/\/v1\/(eips|fips|snats|dnats|limits|routes)/, "/v1/{kind}s")),
       path,
     );
   }

@@ -207,6 +207,23 @@ t.test("DELETE", (t) => {
     t.end();
   });
 
+  t.test("a Limit is a user of its Eip", (t) => {
+    const world = withEips();
+    world.put("limit", { name: "l", eip: "eip-a", direction: "ingress", rateMbit: 10, uid: "uid-limit" });
+    world.put("limit", { name: "m", interface: "external", direction: "ingress", rateMbit: 10 });
+    const error = refusal(() => world.delete("eip", "eip-a"));
+    t.match(error, { code: "in-use", details: { users: ["limits/l"] } });
+    t.equal(refusal(() => world.batch({ delete: { eips: ["eip-a"] } })).code, "in-use");
+    t.match(
+      refusal(() => world.put("limit", { name: "n", interface: "net1", direction: "ingress", rateMbit: 1 })),
+      { code: "conflict", details: { object: "limits/m" } },
+      "by whatever name",
+    );
+    world.delete("eip", "eip-a", { isCascading: true });
+    t.strictSame(world.names("limit"), ["m"]);
+    t.end();
+  });
+
   t.test("absent is not-found, twice too", (t) => {
     const world = withEips();
     const { revision } = world.state.desired;
@@ -703,6 +720,24 @@ t.test("the content of a set does not depend on order, keys or host bits, and do
   t.not(text({ ...same, gateway: { defaultGateway: "203.0.113.1" } }), base);
   t.not(text({ ...same, eips: [eipB, { ...eipA, uid: "u" }] }), base);
   t.not(text({ ...same, eips: [eipB, { ...eipA, address: "203.0.113.12/24" }] }), base);
+  t.end();
+});
+
+t.test("a set without Limits is what it was before there were any", (t) => {
+  const limit = { name: "l", eip: "eip-a", direction: "ingress", rateMbit: 10 };
+  const world = new World();
+  world.set({ generation: 1, eips: [eipA], limits: [limit] });
+  t.strictSame(world.names("limit"), ["l"]);
+  t.equal(world.set({ generation: 1, eips: [eipA], limits: [limit] }).isReplay, true);
+  world.set({ generation: 2, eips: [eipA] });
+  t.strictSame(world.names("limit"), [], "left out means none");
+  t.equal(world.set({ generation: 2, eips: [eipA], limits: [] }).isReplay, true);
+  const text = contentText(canonicalFullSet(fullSet({ generation: 1, eips: [eipA] })));
+  t.equal(
+    text,
+    '{"gateway":{},"eips":[{"name":"eip-a","address":"203.0.113.10/24"}],"fips":[],"snats":[],"dnats":[],"routes":[]}',
+    "digests that were stored earlier hold",
+  );
   t.end();
 });
 

@@ -431,6 +431,45 @@ t.test("compile", (t) => {
     t.end();
   });
 
+  t.test("Limits are accepted and not programmed; each clashes over what it limits", (t) => {
+    const limit = (name: string, more: Record<string, unknown>) => ({
+      name,
+      direction: "ingress",
+      rateMbit: 10,
+      ...more,
+    });
+    const desired = desiredOf({
+      limits: [
+        limit("a", { eip: "nowhere" }),
+        limit("b", { eip: "nowhere", rateMbit: 20 }),
+        limit("c", { eip: "nowhere", direction: "egress" }),
+        limit("d", { interface: "external" }),
+        limit("e", { interface: "net1", priority: 1 }),
+        limit("f", { interface: "vpc" }),
+        limit("g", { interface: "net1", match: { src: "10.0.1.9/24" } }),
+        limit("h", { interface: "external", match: { src: "10.0.1.7/24" } }),
+        limit("i", { interface: "net1", match: { dst: "10.0.1.0/24" } }),
+      ],
+    });
+    const { program, blocked } = compile(desired, quiet);
+    t.strictSame(program, compile(desiredOf({}), quiet).program);
+    const said = [...blocked].map(([id, { isAccepted, reason }]) => `${id.slice(7)} ${isAccepted} ${reason}`);
+    t.strictSame(said, [
+      "a true NotSupported",
+      "b false Conflict",
+      "c true NotSupported",
+      "d true NotSupported",
+      "e false Conflict",
+      "f true NotSupported",
+      "g true NotSupported",
+      "h false Conflict",
+      "i true NotSupported",
+    ]);
+    t.equal(blocked.get("limits/b")?.message, "ingress of eip nowhere is limited by limits/a");
+    t.equal(blocked.get("limits/h")?.message, "ingress of external from 10.0.1.0/24 is limited by limits/g");
+    t.end();
+  });
+
   t.test("an unbound Eip is not held, and rules name it", (t) => {
     const desired = desiredOf({
       eips: [

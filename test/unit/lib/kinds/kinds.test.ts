@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
 import t from "tap";
-import { recordOf, type SpecOf } from "../../../../lib/kinds/registry.ts";
-import type { Kind } from "../../../../lib/model/names.ts";
+import { recordOf, type SpecOf, specSchemas } from "../../../../lib/kinds/registry.ts";
+import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import { collectionOf, type Kind, kinds } from "../../../../lib/model/names.ts";
 
 function eip(name: string, host: number, more: Record<string, unknown> = {}) {
   return { name, address: `203.0.113.${host}/24`, ...more };
@@ -17,6 +19,10 @@ function snat(name: string, eip: string, internalCIDR = "10.0.1.0/24", more: Rec
 }
 function route(name: string, destination: string, more: Record<string, unknown> = {}) {
   return { name, destination, via: "10.0.1.1", ...more };
+}
+
+function limit(name: string, more: Record<string, unknown>) {
+  return { name, direction: "egress", rateMbit: 10, ...more };
 }
 
 t.test("semantics: what no gateway could program", (t) => {
@@ -57,6 +63,19 @@ t.test("semantics: what no gateway could program", (t) => {
       }),
       ["/backends/2", "/backends/3/ip"],
     ],
+    ["limit", limit("l", { eip: "e" }), []],
+    ["limit", limit("l", { interface: "vpc", match: { dst: "0.0.0.0/0" } }), []],
+    ["limit", limit("l", {}), ["/eip"]],
+    ["limit", limit("l", { eip: "e", interface: "net1" }), ["/interface"]],
+    ["limit", limit("l", { eip: "e", match: { src: "10.0.1.0/24" } }), ["/match"]],
+    ["limit", limit("l", { interface: "net1", match: {} }), ["/match"]],
+    [
+      "limit",
+      limit("l", { interface: "net1", match: { src: "10.0.1.0/24", dst: "10.0.1.0/24" } }),
+      ["/match"],
+    ],
+    ["limit", limit("l", { interface: "net1", match: { src: "127.0.0.0/8" } }), ["/match/src"]],
+    ["limit", limit("l", { interface: "net1", match: { dst: "224.0.0.0/4" } }), ["/match/dst"]],
     ["route", route("r", "0.0.0.0/0"), []],
     ["route", route("r", "127.0.0.0/16", { via: "224.0.0.1" }), ["/destination", "/via"]],
   ];
@@ -65,6 +84,99 @@ t.test("semantics: what no gateway could program", (t) => {
       .issues(spec as unknown as SpecOf[Kind])
       .map((issue) => issue.pointer);
     t.strictSame(pointers, expected, JSON.stringify(spec));
+  }
+  t.end();
+});
+
+t.test("the canonical form masks networks and leaves out what was not said", (t) => {
+  const cases: [Kind, Record<string, unknown>, string][] = [
+    [
+      "eip",
+      {
+        bound: false,
+        leaseSeconds: 9,
+        interface: undefined,
+        address: "203.0.113.10/24",
+        uid: "u",
+        name: "e",
+      },
+      '{"name":"e","uid":"u","address":"203.0.113.10/24","leaseSeconds":9,"bound":false}',
+    ],
+    [
+      "limit",
+      limit("l", { match: { src: "10.0.1.9/24" }, interface: "vpc", burstMB: 0.3, priority: 0 }),
+      '{"name":"l","direction":"egress","rateMbit":10,"burstMB":0.3,"priority":0,"interface":"vpc","match":{"src":"10.0.1.0/24"}}',
+    ],
+    ["limit", limit("l", { eip: "e" }), '{"name":"l","direction":"egress","rateMbit":10,"eip":"e"}'],
+    ["route", route("r", "10.0.9.9/16"), '{"name":"r","destination":"10.0.0.0/16","via":"10.0.1.1"}'],
+  ];
+  for (const [kind, spec, expected] of cases)
+    t.equal(JSON.stringify(recordOf(kind).canonical(spec as unknown as SpecOf[Kind])), expected);
+  t.end();
+});
+
+t.test("every kind has its record, and a line for people", (t) => {
+  const backends = [1, 2, 3, 4, 5].map((port) => ({ ip: "10.0.1.7", port }));
+  const cases: [Kind, Record<string, unknown>, string][] = [
+    ["eip", eip("e", 10), "EIP 203.0.113.10/24"],
+    ["eip", eip("e", 10, { interface: "net2" }), "EIP 203.0.113.10/24 on net2"],
+    ["eip", eip("e", 10, { bound: false }), "EIP 203.0.113.10/24, not held"],
+    ["fip", fip("f", "e"), "FIP 203.0.113.10 ↔ 10.0.1.5"],
+    ["fip", fip("f", "gone"), "FIP gone ↔ 10.0.1.5"],
+    ["snat", snat("s", "e"), "SNAT 10.0.1.0/24 → 203.0.113.10"],
+    ["dnat", dnat("d", "e"), "DNAT 203.0.113.10 tcp/80 → 10.0.1.7:8080"],
+    ["dnat", dnat("d", "e", 80, { backends: [] }), "DNAT 203.0.113.10 tcp/80 → no backends"],
+    [
+      "dnat",
+      dnat("d", "e", 80, { backends }),
+      "DNAT 203.0.113.10 tcp/80 → 10.0.1.7:1, 10.0.1.7:2, 10.0.1.7:3 and 2 more",
+    ],
+    ["limit", limit("l", { eip: "e" }), "limit egress of 203.0.113.10 to 10 Mbit/s"],
+    [
+      "limit",
+      limit("l", { interface: "vpc", match: { src: "10.0.1.0/24" }, burstMB: 0.5 }),
+      "limit egress of vpc from 10.0.1.0/24 to 10 Mbit/s, bursts of 0.5 MB",
+    ],
+    ["route", route("r", "10.0.0.0/16"), "route 10.0.0.0/16 via 10.0.1.1"],
+    [
+      "route",
+      route("r", "10.0.0.0/16", { interface: "external" }),
+      "route 10.0.0.0/16 via 10.0.1.1 on the external interface",
+    ],
+  ];
+  const addressOf = (name: string) => (name === "e" ? ("203.0.113.10" as Ipv4) : undefined);
+  for (const [kind, spec, expected] of cases)
+    t.equal(recordOf(kind).verbalize(spec as unknown as SpecOf[Kind], addressOf), expected);
+  for (const kind of kinds) {
+    t.equal(recordOf(kind).kind, kind);
+    t.equal(specSchemas[kind], recordOf(kind).schema);
+    t.match(recordOf(kind).title, /^[A-Z][a-z]+$/);
+    t.ok(
+      cases.some(([one]) => one === kind),
+      kind,
+    );
+  }
+  t.end();
+});
+
+t.test("docs/api.md lists exactly the kinds, with their paths and fields", (t) => {
+  const text = readFileSync("docs/api.md", "utf8");
+  const table = text.slice(text.indexOf("| kind | path |"), text.indexOf("Requests carry an object flat"));
+  const rows = table.split("\n").filter((line) => line.includes("`/v1/"));
+  t.strictSame(
+    rows.map((row) =>
+      row
+        .split("|", 3)
+        .slice(1)
+        .map((cell) => cell.trim()),
+    ),
+    kinds.map((kind) => [recordOf(kind).title, `\`/v1/${collectionOf(kind)}\``]),
+  );
+  for (const [index, kind] of kinds.entries()) {
+    const fields = Object.keys(recordOf(kind).schema.properties).filter(
+      (field) => field !== "name" && field !== "uid",
+    );
+    for (const field of fields) t.ok(rows[index]?.includes(`\`${field}\``), `${kind}: ${field}`);
   }
   t.end();
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import t from "tap";
 import { Value } from "typebox/value";
 import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
@@ -15,6 +16,7 @@ import {
   parseObjectName,
   parseUid,
 } from "../../../../lib/model/names.ts";
+import { conditionTypes, reasons } from "../../../../lib/model/status.ts";
 import { emptyDesired, objectsOf } from "../../../../lib/state/desired.ts";
 
 t.test("IPv4 text", (t) => {
@@ -55,7 +57,7 @@ t.test("names", (t) => {
 });
 
 t.test("ids name a kind and an object, and come apart again", (t) => {
-  t.strictSame(collections, ["eips", "fips", "snats", "dnats", "routes"]);
+  t.strictSame(collections, ["eips", "fips", "snats", "dnats", "limits", "routes"]);
   for (const kind of kinds) {
     t.equal(kindOfCollection(collectionOf(kind)), kind);
     t.strictSame(parseObjectId(objectId(kind, "a.b-c")), { kind, name: "a.b-c" });
@@ -79,6 +81,15 @@ t.test("schemas judge shape", (t) => {
       internalIp: "10.0.1.5",
       internalPort: 65535,
     },
+    limit: {
+      name: "l",
+      direction: "egress",
+      rateMbit: 2.5,
+      burstMB: 0.3,
+      priority: 0,
+      interface: "external",
+      match: { src: "10.0.1.9/24" },
+    },
     route: { name: "r", destination: "10.0.0.0/16", via: "10.0.1.1", interface: "vpc" },
   };
   for (const kind of kinds) {
@@ -98,19 +109,43 @@ t.test("schemas judge shape", (t) => {
     ["dnat", { externalPort: 65536 }],
     ["dnat", { externalPort: "80" }],
     ["dnat", { backends: [{ ip: "10.0.0.1", port: 80, weight: 1 }] }],
+    ["limit", { direction: "both" }],
+    ["limit", { rateMbit: 0 }],
+    ["limit", { rateMbit: -1 }],
+    ["limit", { rateMbit: "10" }],
+    ["limit", { rateMbit: 1e7 }],
+    ["limit", { rateMbit: Number.POSITIVE_INFINITY }],
+    ["limit", { burstMB: 0 }],
+    ["limit", { burstMB: 4_096 }],
+    ["limit", { priority: 1.5 }],
+    ["limit", { match: { src: "10.0.1.0/24", proto: "tcp" } }],
     ["route", { interface: "net1" }],
   ];
   for (const [kind, change] of bad)
     t.notOk(Value.Check(specSchemas[kind], { ...good[kind], ...change }), JSON.stringify(change));
   const set = { generation: 1, eips: [], fips: [], snats: [], dnats: [], routes: [] };
   t.ok(Value.Check(FullSetSchema, set));
+  t.ok(Value.Check(FullSetSchema, { ...set, limits: [good.limit] }));
+  t.notOk(Value.Check(FullSetSchema, { ...set, limits: [{ ...good.limit, rateMbit: 0 }] }));
   for (const collection of collections) {
-    const { [collection]: _, ...without } = set;
-    t.notOk(Value.Check(FullSetSchema, without), `all five arrays must be there: ${collection}`);
+    const { [collection]: _, ...without } = { ...set, limits: [] };
+    t.equal(Value.Check(FullSetSchema, without), collection === "limits", `may be left out: ${collection}`);
   }
   t.notOk(Value.Check(FullSetSchema, { ...set, generation: 2 ** 53 }));
   t.ok(Value.Check(BatchSchema, {}));
   t.notOk(Value.Check(BatchSchema, { upsert: { gateways: [] } }));
+  t.end();
+});
+
+t.test("docs/api.md lists exactly the conditions and their reasons", (t) => {
+  const text = readFileSync("docs/api.md", "utf8");
+  const table = text.slice(text.indexOf("| type | reason | meaning |"), text.indexOf("## Reading"));
+  const rows = table.split("\n").filter((line) => line.startsWith("| `"));
+  const column = (row: string, number: number) =>
+    [...(row.split("|")[number] ?? "").matchAll(/`(\w+)`/g)].map(([, word]) => word);
+  t.strictSame(rows.flatMap((row) => column(row, 2)).sort(), reasons.toSorted());
+  t.strictSame([...new Set(rows.flatMap((row) => column(row, 1)))].sort(), conditionTypes.toSorted());
+  for (const row of rows) t.match(row.split("|").slice(3, 5), [/\w{3}/, /\w{3}|–/], row);
   t.end();
 });
 

@@ -1,0 +1,113 @@
+/** A rate limit on what goes to or comes from an EIP, or on what a device sends or takes in. */
+import { type Static, Type } from "typebox";
+import type { InputIssue } from "../model/errors.ts";
+import type { InterfaceName } from "../model/names.ts";
+import { objectId } from "../model/names.ts";
+import { CidrSchema, InterfaceNameSchema, ObjectNameSchema } from "../model/schema.ts";
+import { masked, networkIssues } from "./address-fields.ts";
+import { acceptedBlock, clashBlock } from "./blocks.ts";
+import { eipText } from "./eip-users.ts";
+import type { Facts } from "./facts.ts";
+import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+
+const LimitSchema = specSchema({
+  direction: Type.Enum(["ingress", "egress"], {
+    description: "Ingress is towards the EIP, or into the device",
+  }),
+  rateMbit: Type.Number({ minimum: 0.001, maximum: 1_000_000, description: "In 10^6 bits a second" }),
+  burstMB: Type.Optional(Type.Number({ minimum: 0.001, maximum: 4_095, description: "In 2^20 bytes" })),
+  priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 65_535, description: "Smaller first" })),
+  eip: Type.Optional(ObjectNameSchema),
+  interface: Type.Optional(InterfaceNameSchema),
+  match: Type.Optional(
+    Type.Object(
+      { src: Type.Optional(CidrSchema), dst: Type.Optional(CidrSchema) },
+      { additionalProperties: false },
+    ),
+  ),
+});
+export type Limit = Readonly<Static<typeof LimitSchema>>;
+
+export const limitKind = {
+  kind: "limit",
+  title: "Limit",
+  schema: LimitSchema,
+  isOptionalInSet: true,
+  canonical: (spec) => ({
+    ...namesOf(spec),
+    direction: spec.direction,
+    rateMbit: spec.rateMbit,
+    ...(spec.burstMB === undefined ? {} : { burstMB: spec.burstMB }),
+    ...(spec.priority === undefined ? {} : { priority: spec.priority }),
+    ...(spec.eip === undefined ? {} : { eip: spec.eip }),
+    ...(spec.interface === undefined ? {} : { interface: spec.interface }),
+    ...(spec.match === undefined ? {} : { match: canonicalMatch(spec.match) }),
+  }),
+  issues: (spec) => [...targetIssues(spec), ...matchIssues(spec)],
+  eipOf: (spec) => spec.eip,
+  parseAll: parseOnce(parse),
+  identity: (spec, facts) => `${targetOf(spec, facts)} ${spec.direction} ${matchText(spec)}`,
+  holding(spec) {
+    const target = spec.eip === undefined ? spec.interface : `eip ${spec.eip}`;
+    return `${spec.direction} of ${target}${matchText(spec)} is limited by`;
+  },
+  isTranslating: false,
+  compile(limits, compilation) {
+    for (const { id } of limits) compilation.blocked.set(id, clashBlock(id, compilation) ?? notSupported);
+    return {};
+  },
+  verbalize(spec, addressOf) {
+    const { direction, rateMbit, burstMB, eip } = spec;
+    const target = eip === undefined ? `${spec.interface}${matchText(spec)}` : eipText(eip, addressOf);
+    const burst = burstMB === undefined ? "" : `, bursts of ${burstMB} MB`;
+    return `limit ${direction} of ${target} to ${rateMbit} Mbit/s${burst}`;
+  },
+} as const satisfies KindRecord<"limit", Limit, Parsed<Limit>>;
+
+const notSupported = acceptedBlock("NotSupported", "limits are not programmed by this version");
+
+function parse(spec: Limit): Parsed<Limit> {
+  return { id: objectId("limit", spec.name), spec };
+}
+
+function targetIssues({ eip, interface: name }: Limit): readonly InputIssue[] {
+  if (eip === undefined && name === undefined)
+    return [{ pointer: "/eip", message: "an eip or an interface is needed" }];
+  if (eip !== undefined && name !== undefined)
+    return [{ pointer: "/interface", message: "either eip or interface: not both" }];
+  return [];
+}
+
+function matchIssues({ eip, match }: Limit): readonly InputIssue[] {
+  if (match === undefined) return [];
+  if (eip !== undefined) return [{ pointer: "/match", message: "a match is for a limit on an interface" }];
+  const { src, dst } = match;
+  if ((src === undefined) === (dst === undefined))
+    return [{ pointer: "/match", message: "either src or dst is needed" }];
+  return [
+    ...(src === undefined ? [] : networkIssues(src, "/match/src")),
+    ...(dst === undefined ? [] : networkIssues(dst, "/match/dst")),
+  ];
+}
+
+function canonicalMatch({ src, dst }: NonNullable<Limit["match"]>): NonNullable<Limit["match"]> {
+  return {
+    ...(src === undefined ? {} : { src: masked(src) }),
+    ...(dst === undefined ? {} : { dst: masked(dst) }),
+  };
+}
+
+/** `vpc` and `external` are other names of two devices, and the same limit under either name. */
+function targetOf({ eip, interface: name }: Limit, facts: Facts): string {
+  return eip === undefined ? `device ${deviceOf(name, facts)}` : `eip ${eip}`;
+}
+
+function deviceOf(name: InterfaceName | undefined, { vpcInterface, externalInterface }: Facts) {
+  if (name === "vpc") return vpcInterface;
+  return name === "external" ? externalInterface : name;
+}
+
+function matchText({ match }: Limit): string {
+  if (match?.src !== undefined) return ` from ${match.src}`;
+  return match?.dst === undefined ? "" : ` to ${match.dst}`;
+}
