@@ -1,11 +1,15 @@
 /** Why the gateway is less than whole: `degraded` of `GET /v1/status`, and `natgw_degraded`. docs/api.md says what each asks for. */
+import { isAllRecognized } from "../../lib/model/unrecognized.ts";
 import { arpIgnoring, isForwarding } from "../../lib/plan/network/sysctls.ts";
 import type { PassResult } from "../reconciler/pass/pass-result.ts";
+import { describeUnrecognized } from "../store/recovery.ts";
 import type { SummaryDeps } from "./summary.ts";
 
 /** Other programs alert on these: a reason keeps its name. */
 export const degradedReasons = [
   "StateCorrupt",
+  "StateTooNew",
+  "StateFromNewerVersion",
   "StorageUnavailable",
   "MixedVariants",
   "PassFailing",
@@ -43,6 +47,9 @@ export function degradations({
   const add: Add = (reason, message) => list.push({ reason, message });
   const { recovery } = store;
   if (recovery.recovered === "corrupt" && !store.current.isSet) add("StateCorrupt", recovery.detail);
+  if (recovery.recovered === "too-new") add("StateTooNew", recovery.detail);
+  if (!isAllRecognized(store.current.unrecognized))
+    add("StateFromNewerVersion", describeUnrecognized(recovery.unrecognized ?? []));
   if (store.failure !== undefined) add("StorageUnavailable", store.failure.message);
   if (failure !== undefined)
     add(failure.code === "mixed-variants" ? "MixedVariants" : "PassFailing", failure.message);

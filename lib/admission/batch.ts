@@ -8,8 +8,9 @@ import {
   objectId,
   parseObjectId,
 } from "../model/names.ts";
+import { reduce } from "../model/reduce.ts";
 import type { Batch, Spec } from "../model/schema.ts";
-import { reduce, type State } from "../model/state.ts";
+import type { State } from "../model/state.ts";
 import { canonicalSpec } from "./canonical.ts";
 import { rejectInUse, rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";

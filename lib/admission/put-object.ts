@@ -1,7 +1,8 @@
 /** `PUT /v1/{kind}s/{name}`: creates or replaces one object. */
 import { type Kind, objectId } from "../model/names.ts";
+import { reduce } from "../model/reduce.ts";
 import type { SpecOf } from "../model/schema.ts";
-import { reduce, type State } from "../model/state.ts";
+import type { State } from "../model/state.ts";
 import { canonicalSpec } from "./canonical.ts";
 import { rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";

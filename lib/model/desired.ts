@@ -1,4 +1,5 @@
 /** The desired set as the store holds it: what was asked for, clashes included. */
+import { OrderedMap } from "../ordered-map.ts";
 import type { Collection, Kind, ObjectName } from "./names.ts";
 import type { Gateway, SpecOf } from "./schema.ts";
 
@@ -31,11 +32,11 @@ export const emptyDesired: Desired = {
   revision: 0,
   generation: 0,
   gateway: {},
-  eips: new Map(),
-  fips: new Map(),
-  snats: new Map(),
-  dnats: new Map(),
-  routes: new Map(),
+  eips: OrderedMap.from([]),
+  fips: OrderedMap.from([]),
+  snats: OrderedMap.from([]),
+  dnats: OrderedMap.from([]),
+  routes: OrderedMap.from([]),
 };
 
 /** The objects of one kind; the one place that relates a kind to its collection's type. */

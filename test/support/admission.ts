@@ -10,8 +10,9 @@ import { runSync } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { Collection, Kind, ObjectName, Uid } from "../../lib/model/names.ts";
+import { reduce } from "../../lib/model/reduce.ts";
 import type { Batch, FullSet, SpecOf } from "../../lib/model/schema.ts";
-import { emptyState, type Instant, reduce, type State } from "../../lib/model/state.ts";
+import { emptyState, type Instant, type State } from "../../lib/model/state.ts";
 
 /** Specs in tests are written as JSON; the brands are this function's to give. */
 export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };

@@ -18,7 +18,8 @@ import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import { emptyState, type Instant, reduce, type State, type StateChange } from "../../lib/model/state.ts";
+import { reduce } from "../../lib/model/reduce.ts";
+import { emptyState, type Instant, type State, type StateChange } from "../../lib/model/state.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
 
 const epoch = "boot-1/4026531840";

@@ -5,7 +5,7 @@ import { canonicalSpec } from "../../../../lib/admission/canonical.ts";
 import { tombstoneMs } from "../../../../lib/admission/uids.ts";
 import { type Claimants, type Facts, findClashes } from "../../../../lib/compile/clashes.ts";
 import { type CompileContext, compile } from "../../../../lib/compile/compile.ts";
-import { objectsOf, type Stored } from "../../../../lib/model/desired.ts";
+import { type Desired, objectsOf, type Stored } from "../../../../lib/model/desired.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { type Ipv4, makeCidr, prefixLengthOf, reservedOf } from "../../../../lib/model/ipv4.ts";
 import {
@@ -17,8 +17,9 @@ import {
   objectId,
 } from "../../../../lib/model/names.ts";
 import { bucketsOf } from "../../../../lib/model/program.ts";
+import { reduce } from "../../../../lib/model/reduce.ts";
 import type { Dnat, Spec, SpecOf } from "../../../../lib/model/schema.ts";
-import { reduce, type StateChange } from "../../../../lib/model/state.ts";
+import type { StateChange } from "../../../../lib/model/state.ts";
 import { type Plain, World } from "../../../support/admission.ts";
 
 /* Few names and addresses, so that most writes meet. */
@@ -372,7 +373,7 @@ t.test("a replay in any order is a replay and changes nothing that is desired", 
       const { desired, tombstones } = world.state;
       const decision = world.set({ ...again, generation: 5 }, [-1]);
       assert.equal(decision.isReplay, true);
-      assert.deepEqual({ ...world.state.desired, revision: 0 }, { ...desired, revision: 0 });
+      assert.deepEqual(plain(world.state.desired), plain(desired));
       assert.ok([...world.state.tombstones.keys()].every((key) => tombstones.has(key)));
     }),
     { numRuns: 150 },
@@ -380,6 +381,11 @@ t.test("a replay in any order is a replay and changes nothing that is desired", 
   t.pass();
   t.end();
 });
+
+/** What is desired, as what can be compared, but for the revision. */
+function plain({ revision: _, ...desired }: Desired): unknown {
+  return { ...desired, ...Object.fromEntries(kinds.map((kind) => [kind, [...objectsOf(desired, kind)]])) };
+}
 
 function permuted<T>(items: readonly T[]): fc.Arbitrary<T[]> {
   return fc.shuffledSubarray([...items], { minLength: items.length, maxLength: items.length });

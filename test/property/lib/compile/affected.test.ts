@@ -6,7 +6,8 @@ import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
 import type { Desired } from "../../../../lib/model/desired.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
+import { reduce } from "../../../../lib/model/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../lib/model/state.ts";
 
 interface Step {
   readonly kind: Kind;

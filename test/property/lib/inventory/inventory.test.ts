@@ -3,8 +3,9 @@ import t from "tap";
 import { type InventoryInput, inventory } from "../../../../lib/inventory/inventory.ts";
 import { type Ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
+import { reduce } from "../../../../lib/model/reduce.ts";
 import type { Spec } from "../../../../lib/model/schema.ts";
-import { emptyLedger, emptyState, reduce, type StateChange } from "../../../../lib/model/state.ts";
+import { emptyLedger, emptyState, type StateChange } from "../../../../lib/model/state.ts";
 import { routeProtocol } from "../../../../lib/plan/network/routes.ts";
 
 const net1 = "net1" as InterfaceName;

@@ -26,13 +26,8 @@ import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
-import {
-  emptyState,
-  type LedgerAddress,
-  reduce,
-  type State,
-  type StateChange,
-} from "../../../../lib/model/state.ts";
+import { reduce } from "../../../../lib/model/reduce.ts";
+import { emptyState, type LedgerAddress, type State, type StateChange } from "../../../../lib/model/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;

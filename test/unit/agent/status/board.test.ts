@@ -6,13 +6,16 @@ import t from "tap";
 import { type PublishedPass, StatusBoard } from "../../../../agent/status/board.ts";
 import { degradations, degradedReasons } from "../../../../agent/status/degradations.ts";
 import type { SummaryDeps } from "../../../../agent/status/summary.ts";
+import type { Recovery } from "../../../../agent/store/recovery.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 import { compile } from "../../../../lib/compile/compile.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { InterfaceName, ObjectName } from "../../../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/model/state.ts";
+import { reduce } from "../../../../lib/model/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../lib/model/state.ts";
 import type { Claim, Verdict } from "../../../../lib/model/status.ts";
+import type { Unrecognized } from "../../../../lib/model/unrecognized.ts";
 import { type Evidence, judge } from "../../../../lib/plan/judge.ts";
 
 const forever = new AbortController().signal;
@@ -274,6 +277,30 @@ t.test("a gateway that nobody looked at is not whole", async (t) => {
   t.strictSame(reasons(), ["NotVerified"]);
   t.strictSame(reasons(new GatewayError("unreadable", "cut short")), ["PassFailing"]);
   t.strictSame(reasons(new GatewayError("mixed-variants", "both")), ["MixedVariants"]);
+});
+
+t.test("what a newer version stored is named for as long as it is kept", async (t) => {
+  const listed = (recovery: Recovery, unrecognized: Partial<Unrecognized>) => {
+    const current = { ...emptyState, unrecognized: { ...emptyState.unrecognized, ...unrecognized } };
+    const parts = { store: { current, recovery, failure: undefined }, reconciler: {} };
+    return degradations(parts as unknown as SummaryDeps);
+  };
+  const parts = Array.from({ length: 7 }, (_, index) => ({ path: `member-${index}`, count: index }));
+  const recovery: Recovery = { recovered: "intact", detail: "", unrecognized: parts };
+  const [first] = listed(recovery, { members: { "member-0": 1 } });
+  t.match(first, {
+    reason: "StateFromNewerVersion",
+    message: /kept: member-0 \(0\), .*member-4 \(4\) and more$/,
+  });
+  for (const rest of [{ collections: { a: [] } }, { ledger: { a: 1 } }, { changes: [{ type: "a" }] }])
+    t.match(listed(recovery, rest)[0], { reason: "StateFromNewerVersion" });
+  t.strictSame(
+    listed(recovery, {}).map(({ reason }) => reason),
+    ["NotVerified"],
+    "until writes have replaced all of it",
+  );
+  const [tooNew] = listed({ recovered: "too-new", detail: "of format 9" }, {});
+  t.strictSame(tooNew, { reason: "StateTooNew", message: "of format 9" });
 });
 
 t.test("what thousands of objects have become is published in parts, and told at the end", async (t) => {
