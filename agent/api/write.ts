@@ -2,12 +2,14 @@
  * The one way of every write: decide on the newest state, make it durable, wake the reconciler, wait as long as the
  * caller asks, answer. A 2xx says that it is stored; 200 and 202 tell whether it is in the kernel already.
  */
+
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyReply } from "fastify";
 import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
 import { connectedSubnets } from "../../lib/kinds/facts.ts";
-import { reduce, type State } from "../../lib/state/state.ts";
+import { reduce } from "../../lib/state/reduce.ts";
+import type { State } from "../../lib/state/state.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
 import type { RouteContext } from "./deps.ts";
 import { maxListed } from "./documents.ts";

@@ -1,8 +1,10 @@
 /** Every reason for which the gateway is degraded: `degraded` of `GET /v1/status`, and `natgw_degraded`. */
 import type { Degradation } from "../../lib/model/degradation.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
+import { isAllRecognized } from "../../lib/state/unrecognized.ts";
 import type { PassResult } from "../reconciler/pass/pass-result.ts";
 import type { StateStore } from "../store/open-store.ts";
+import { describeUnrecognized } from "../store/recovery.ts";
 
 export interface DegradationSources {
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
@@ -21,6 +23,9 @@ export function degradations({ store, reconciler }: DegradationSources): readonl
   const add: Add = (reason, message) => list.push({ reason, message });
   const { recovery } = store;
   if (recovery.recovered === "corrupt" && !store.current.isSet) add("StateCorrupt", recovery.detail);
+  if (recovery.recovered === "too-new") add("StateTooNew", recovery.detail);
+  if (!isAllRecognized(store.current.unrecognized))
+    add("StateFromNewerVersion", describeUnrecognized(recovery.unrecognized ?? []));
   if (store.failure !== undefined) add("StorageUnavailable", store.failure.message);
   if (failure !== undefined)
     add(failure.code === "mixed-variants" ? "MixedVariants" : "PassFailing", failure.message);

@@ -3,11 +3,10 @@
  * Names are relative to the directory. Everything is asynchronous, so that a slow disk never blocks the event loop.
  */
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { constants as osConstants } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { GatewayError } from "../../lib/model/errors.ts";
-import { errnoText, libcFunction } from "../kernel/libc.ts";
+import { open, readdir, rename, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
+import { idOf, statOf, unlessAbsent } from "./file-id.ts";
 
 export interface StateDirectory {
   readonly path: string;
@@ -16,7 +15,7 @@ export interface StateDirectory {
    * The whole file, made durable before it is believed: a killed predecessor may have left what only the page
    * cache holds. `undefined` where there is none.
    */
-  read(name: string): Promise<Buffer | undefined>;
+  read(name: string): Promise<{ readonly bytes: Buffer; readonly id: string } | undefined>;
   /** Opens for writing; `create` makes the file, or empties it. */
   open(name: string, how: "create" | "existing"): Promise<StateFile>;
   rename(from: string, to: string): Promise<void>;
@@ -24,13 +23,28 @@ export interface StateDirectory {
   remove(name: string): Promise<void>;
   /** Makes names durable: those created, renamed and removed. */
   sync(): Promise<void>;
+  /** What the name leads to now, whatever was opened by it before. Two calls of stat(2). */
+  look(name: string): Promise<Look>;
+  /**
+   * Where the path no longer leads to the locked directory: creates what is missing and locks what it leads to. Throws
+   * `already-running` where another agent has that.
+   */
+  hold(): Promise<void>;
   /** Gives up the lock. */
   close(): Promise<void>;
 }
 
+export interface Look {
+  /** The path leads to the directory that is locked. */
+  readonly isHeld: boolean;
+  readonly file: { readonly id: string; readonly length: number } | undefined;
+}
+
 export interface StateFile {
-  /** May write less than asked, as write(2) may. @returns the bytes written. */
-  write(bytes: Buffer, position: number): Promise<number>;
+  /** Tells the file from every other as long as it is open: device and inode. */
+  readonly id: string;
+  /** Writes at the file's end, wherever that is by now. May take less than asked, as write(2) may. @returns the bytes written. */
+  append(bytes: Buffer): Promise<number>;
   truncate(length: number): Promise<void>;
   /** Returns once content and length are on the disk. */
   sync(): Promise<void>;
@@ -40,54 +54,49 @@ export interface StateFile {
 /** Creates the directory (0700) where it is missing, and locks it. Throws `already-running` where another process has it. */
 export async function openStateDirectory(path: string): Promise<StateDirectory> {
   const absolute = resolve(path);
-  await make(absolute);
-  const handle = await open(absolute, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    lock(handle, absolute);
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
-  return new LockedDirectory(absolute, handle);
+  return new LockedDirectory(absolute, await lockDirectory(absolute));
 }
 
 class LockedDirectory implements StateDirectory {
   readonly path: string;
-  readonly #handle: FileHandle;
+  #lock: DirectoryLock;
 
-  constructor(path: string, handle: FileHandle) {
+  constructor(path: string, lock: DirectoryLock) {
     this.path = path;
-    this.#handle = handle;
+    this.#lock = lock;
   }
 
   list(): Promise<readonly string[]> {
     return readdir(this.path);
   }
 
-  async read(name: string): Promise<Buffer | undefined> {
-    let handle: FileHandle;
-    try {
-      handle = await open(join(this.path, name), "r");
-    } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-      throw error;
-    }
+  async read(name: string): Promise<{ readonly bytes: Buffer; readonly id: string } | undefined> {
+    const handle = await unlessAbsent(open(join(this.path, name), "r"));
+    if (handle === undefined) return undefined;
     try {
       await handle.datasync();
-      return await handle.readFile();
+      return { bytes: await handle.readFile(), id: idOf(await handle.stat({ bigint: true })) };
     } finally {
       await handle.close();
     }
   }
 
   async open(name: string, how: "create" | "existing"): Promise<StateFile> {
-    const handle = await open(join(this.path, name), how === "create" ? "w" : "r+", 0o600);
-    return {
-      write: async (bytes, position) => (await handle.write(bytes, 0, bytes.length, position)).bytesWritten,
-      truncate: (length) => handle.truncate(length),
-      sync: () => handle.datasync(),
-      close: () => handle.close(),
-    };
+    const made = how === "create" ? constants.O_CREAT | constants.O_TRUNC : 0;
+    const flags = constants.O_WRONLY | constants.O_APPEND | made;
+    const handle = await open(join(this.path, name), flags, 0o600);
+    try {
+      return {
+        id: idOf(await handle.stat({ bigint: true })),
+        append: async (bytes) => (await handle.write(bytes)).bytesWritten,
+        truncate: (length) => handle.truncate(length),
+        sync: () => handle.datasync(),
+        close: () => handle.close(),
+      };
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -99,43 +108,27 @@ class LockedDirectory implements StateDirectory {
   }
 
   sync(): Promise<void> {
-    return this.#handle.sync();
+    return this.#lock.handle.sync();
+  }
+
+  async look(name: string): Promise<Look> {
+    const [isHeld, file] = await Promise.all([this.#isHeld(), statOf(join(this.path, name))]);
+    return { isHeld, file: file && { id: idOf(file), length: Number(file.size) } };
+  }
+
+  async hold(): Promise<void> {
+    if (await this.#isHeld()) return;
+    const { handle } = this.#lock;
+    this.#lock = await lockDirectory(this.path);
+    await handle.close();
   }
 
   close(): Promise<void> {
-    return this.#handle.close();
+    return this.#lock.handle.close();
   }
-}
 
-/** A new directory's own entry is durable once its parent is synced. */
-async function make(path: string): Promise<void> {
-  const topmost = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (topmost === undefined) return;
-  let made = path;
-  do {
-    made = dirname(made);
-    const parent = await open(made, "r");
-    try {
-      await parent.sync();
-    } finally {
-      await parent.close();
-    }
-  } while (made !== dirname(topmost));
-}
-
-const flock = libcFunction<[fd: number, operation: number]>("int flock(int, int)");
-const lockExclusive = 2;
-const lockNonBlocking = 4;
-
-/**
- * flock(2) on the directory itself: it needs no file that a full or read-only disk could not make, no rename of the
- * journal loses it, and the kernel releases it however the process ends.
- */
-function lock(handle: FileHandle, path: string): void {
-  const result = flock(handle.fd, lockExclusive | lockNonBlocking);
-  if (result === 0) return;
-  if (-result === osConstants.errno.EWOULDBLOCK) {
-    throw new GatewayError("already-running", `another agent uses the state directory ${path}`);
+  async #isHeld(): Promise<boolean> {
+    const directory = await statOf(this.path);
+    return directory !== undefined && idOf(directory) === this.#lock.id;
   }
-  throw new GatewayError("storage-unavailable", `cannot lock ${path}: ${errnoText(-result)}`);
 }

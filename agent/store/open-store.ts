@@ -30,6 +30,10 @@ export async function openStore({ directory: path, now, log }: StoreOptions): Pr
       if (recovery.recovered === "torn")
         log.warn({ recovery }, "an unfinished write was cut off the journal");
       if (recovery.recovered === "corrupt") log.error({ recovery }, "the journal is corrupt: state is unset");
+      if (recovery.recovered === "too-new")
+        log.error({ recovery }, "a newer version wrote the journal: state is unset, nothing can be stored");
+      if (recovery.unrecognized !== undefined)
+        log.warn({ recovery }, "a newer version wrote part of the state: it has no effect and is kept");
       return store;
     } catch (error) {
       await directory.close();

@@ -4,14 +4,17 @@
  * JSON escapes newlines and NULs, so a newline ends a record and nothing else, and a NUL is never ours. One
  * group is one line: whatever a power cut leaves of the last write, it is the group whole or a broken last line.
  */
+
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { crc32 } from "node:zlib";
+import type { JsonObject } from "../../lib/state/unrecognized.ts";
+import { isJsonObject } from "./json.ts";
 
 const newline = 0x0a;
 /** Eight hex digits and a space. */
 const prefixLength = 9;
 /** Some milliseconds' worth. */
-const changesAtOnce = 4_000;
+const itemsAtOnce = 4_000;
 
 /** What reading the bytes of a journal came to. `end` is where the last good line ends. */
 export interface Scan {
@@ -30,16 +33,37 @@ export function encodeRecord(body: unknown): Buffer {
   return sealed(Buffer.from(`00000000 ${JSON.stringify(body)}\n`));
 }
 
-/** The same of a group of changes, which may be tens of thousands: the event loop has its turns meanwhile. */
-export async function encodeGroup(seq: number, changes: readonly unknown[]): Promise<Buffer> {
-  const parts = [Buffer.from(`00000000 {"seq":${seq},"changes":[`)];
-  for (let from = 0; from < changes.length; from += changesAtOnce) {
-    const part = JSON.stringify(changes.slice(from, from + changesAtOnce)).slice(1, -1);
-    parts.push(Buffer.from(from === 0 ? part : `,${part}`));
-    if (from + changesAtOnce < changes.length) await nextTurn();
+/** The same of what may have lists of tens of thousands: the event loop has its turns meanwhile. */
+export async function encodeChunked(body: JsonObject): Promise<Buffer> {
+  const parts = [Buffer.from("00000000 ")];
+  for (const { text, isLong } of jsonOf(body)) {
+    parts.push(Buffer.from(text));
+    if (isLong) await nextTurn();
   }
-  parts.push(Buffer.from("]}\n"));
+  parts.push(Buffer.from("\n"));
   return sealed(Buffer.concat(parts));
+}
+
+/** What `JSON.stringify` makes of the value, in parts. */
+function* jsonOf(value: unknown): Generator<{ readonly text: string; readonly isLong?: boolean }> {
+  if (Array.isArray(value) && value.length > itemsAtOnce) {
+    for (let from = 0; from < value.length; from += itemsAtOnce) {
+      const items = JSON.stringify(value.slice(from, from + itemsAtOnce)).slice(1, -1);
+      yield { text: `${from === 0 ? "[" : ","}${items}`, isLong: true };
+    }
+    yield { text: "]" };
+  } else if (isJsonObject(value)) {
+    let separator = "{";
+    for (const [name, member] of Object.entries(value)) {
+      if (member === undefined) continue;
+      yield { text: `${separator}${JSON.stringify(name)}:` };
+      yield* jsonOf(member);
+      separator = ",";
+    }
+    yield { text: separator === "{" ? "{}" : "}" };
+  } else {
+    yield { text: JSON.stringify(value) };
+  }
 }
 
 export function scanRecords(bytes: Buffer): Scan {

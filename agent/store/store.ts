@@ -28,16 +28,16 @@ const maxQueue = 4096;
 
 /** Recovers the state in `directory`, which it closes in the end. Throws where it cannot be read. */
 export async function startStore<State, Change>(
-  parts: JournalDeps<State, Change>,
+  deps: JournalDeps<State, Change>,
 ): Promise<Store<State, Change>> {
-  const recovered = await recover(parts.directory, parts.codec, parts.now, parts.log);
-  return new Store(parts, new Journal(parts, recovered), recovered.state, recovered.recovery);
+  const recovered = await recover(deps.directory, deps.codec, deps.now, deps.log);
+  return new Store(deps, new Journal(deps, recovered), recovered.state, recovered.recovery);
 }
 
 export class Store<State, Change> {
   /** How the state was found at the start. */
   readonly recovery: Recovery;
-  readonly #parts: JournalDeps<State, Change>;
+  readonly #deps: JournalDeps<State, Change>;
   readonly #journal: Journal<State, Change>;
   readonly #listeners = new Set<Listener<State, Change>>();
   readonly #queue: Transaction<State, Change>[] = [];
@@ -47,12 +47,12 @@ export class Store<State, Change> {
   #closing: Promise<void> | undefined;
 
   constructor(
-    parts: JournalDeps<State, Change>,
+    deps: JournalDeps<State, Change>,
     journal: Journal<State, Change>,
     state: State,
     recovery: Recovery,
   ) {
-    this.#parts = parts;
+    this.#deps = deps;
     this.#journal = journal;
     this.#current = state;
     this.recovery = recovery;
@@ -102,7 +102,7 @@ export class Store<State, Change> {
     try {
       await this.#journal.close();
     } finally {
-      await this.#parts.directory.close();
+      await this.#deps.directory.close();
     }
   }
 
@@ -121,7 +121,7 @@ export class Store<State, Change> {
     let after = before;
     const changes: Change[] = [];
     const settled: (() => void)[] = [];
-    const { codec } = this.#parts;
+    const { codec } = this.#deps;
     const pending: { readonly settle: () => void; readonly reject: (error: Error) => void }[] = [];
     for (const transaction of group) {
       const outcome = runAlone(transaction, after);
@@ -147,7 +147,7 @@ export class Store<State, Change> {
     try {
       await this.#journal.append(changes, before, after);
     } catch (cause) {
-      const failure = unavailable("the write could not be stored", cause);
+      const failure = unavailable(messageOf(cause), cause);
       this.#report(failure);
       for (const { reject } of pending) reject(failure);
       return;
@@ -163,15 +163,15 @@ export class Store<State, Change> {
       try {
         listener(this.#current, changes);
       } catch (err) {
-        this.#parts.log.error({ err }, "a listener of the store threw");
+        this.#deps.log.error({ err }, "a listener of the store threw");
       }
     }
   }
 
   /** One line where writes begin to fail, one where they succeed again. */
   #report(failure: GatewayError | undefined): void {
-    if (failure && !this.#failure) this.#parts.log.error({ err: failure }, "state cannot be stored");
-    if (!failure && this.#failure) this.#parts.log.info({}, "state can be stored again");
+    if (failure && !this.#failure) this.#deps.log.error({ err: failure }, "state cannot be stored");
+    if (!failure && this.#failure) this.#deps.log.info({}, "state can be stored again");
     this.#failure = failure;
   }
 }
@@ -197,6 +197,13 @@ function runAlone<State, Change>(
   } catch (error) {
     return { changes: [], settle: () => reject(error) };
   }
+}
+
+/** A refusal of the store's own says why it is one; what the disk says is for the log. */
+function messageOf(cause: unknown): string {
+  return cause instanceof GatewayError
+    ? `the write could not be stored: ${cause.message}`
+    : "the write could not be stored";
 }
 
 function unavailable(message: string, cause?: unknown): GatewayError {

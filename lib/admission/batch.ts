@@ -10,7 +10,8 @@ import {
   parseObjectId,
 } from "../model/names.ts";
 import { objectsOf } from "../state/desired.ts";
-import { reduce, type State } from "../state/state.ts";
+import { reduce } from "../state/reduce.ts";
+import type { State } from "../state/state.ts";
 import { rejectInUse, rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkBatch } from "./input.ts";

@@ -25,9 +25,14 @@ export function nextExpiryMs(state: State, now: Instant): number | undefined {
   return next;
 }
 
-/** Milliseconds from `earlier` to `later`: by the boot clock within a boot, which no one can set; by the wall clock across. */
+/**
+ * Milliseconds from `earlier` to `later`. Within a boot the boot clock tells, which no one can set. Across boots the wall
+ * clock does; it may be behind after a boot, without a battery or a time server, but at least the uptime has passed.
+ */
 export function elapsedMs(earlier: Instant, later: Instant): number {
-  return earlier.bootId === later.bootId ? later.bootMs - earlier.bootMs : later.wallMs - earlier.wallMs;
+  return earlier.bootId === later.bootId
+    ? later.bootMs - earlier.bootMs
+    : Math.max(later.wallMs - earlier.wallMs, later.bootMs);
 }
 
 function* remaining(state: State, now: Instant): Generator<readonly [ObjectName, number]> {

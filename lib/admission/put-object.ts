@@ -2,7 +2,8 @@
 
 import { recordOf, type SpecOf } from "../kinds/registry.ts";
 import { type Kind, objectId } from "../model/names.ts";
-import { reduce, type State } from "../state/state.ts";
+import { reduce } from "../state/reduce.ts";
+import type { State } from "../state/state.ts";
 import { rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkSpec } from "./input.ts";

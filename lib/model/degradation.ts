@@ -3,6 +3,8 @@
 /** Other programs alert on these: a reason keeps its name. */
 export const degradedReasons = [
   "StateCorrupt",
+  "StateTooNew",
+  "StateFromNewerVersion",
   "StorageUnavailable",
   "MixedVariants",
   "PassFailing",

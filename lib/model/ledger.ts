@@ -1,4 +1,6 @@
 /** The ledger: which addresses are the agent's own work. */
+import { OrderedMap } from "../ordered-map.ts";
+import { OrderedSet } from "../ordered-set.ts";
 import type { Ipv4 } from "./ipv4.ts";
 import type { InterfaceName } from "./names.ts";
 
@@ -25,4 +27,8 @@ export function ledgerKey(entry: LedgerAddress): string {
   return `${entry.interface} ${entry.address}/${entry.prefixLength}`;
 }
 
-export const emptyLedger: Ledger = { epoch: "", addresses: new Map(), retired: new Set() };
+export const emptyLedger: Ledger = {
+  epoch: "",
+  addresses: OrderedMap.from([]),
+  retired: OrderedSet.from([]),
+};

@@ -12,6 +12,7 @@ import {
 } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
 import type { Stored } from "../model/stored.ts";
+import { OrderedMap } from "../ordered-map.ts";
 
 export type StoredOf = { readonly [K in Kind]: Stored<SpecOf[K]> };
 
@@ -32,7 +33,7 @@ export const emptyDesired: Desired = {
   revision: 0,
   generation: 0,
   gateway: {},
-  ...makeObjects(() => new Map()),
+  ...makeObjects(() => OrderedMap.from([])),
 };
 
 /** The objects of one kind. This function and {@link makeObjects} alone relate a kind to its collection's type. */

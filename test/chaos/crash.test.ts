@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
+import { encodeRecord } from "../../agent/store/records.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { randomFrom, seed } from "../support/random.ts";
 import { until } from "../support/run.ts";
@@ -173,28 +174,47 @@ for (const dataplane of dataplanes) {
       await copyFile(journal, spare);
       const whole = await readFile(spare);
       const flip = Math.floor(random() * whole.length);
-      const damages: readonly (readonly [what: string, bytes: Buffer])[] = [
-        [`bit ${flip} of ${whole.length} flipped`, flipped(whole, flip)],
-        ["cut off within its snapshot", whole.subarray(0, 40)],
-        ["empty", Buffer.alloc(0)],
+      const toCome = encodeRecord({ format: 1_000, seq: 1, snapshot: {} });
+      const damages: readonly (readonly [what: string, bytes: Buffer, reason: string])[] = [
+        [`bit ${flip} of ${whole.length} flipped`, flipped(whole, flip), "StateCorrupt"],
+        ...(dataplane === "nftables" ? [["of a format to come", toCome, "StateTooNew"] as const] : []),
+        ["cut off within its snapshot", whole.subarray(0, 40), "StateCorrupt"],
+        ["empty", Buffer.alloc(0), "StateCorrupt"],
       ];
-      for (const [index, [what, bytes]] of damages.entries()) {
+      for (const [index, [what, bytes, reason]] of damages.entries()) {
         await writeFile(journal, bytes);
         const watch = await gw.watch();
         await gw.startAgent().whenLive();
         await gw.api.reconcile();
         t.same(await watch.stop(), [], `${what}: nothing is torn down`);
-        t.same((await degradedReasons(gw)).toSorted(), ["NotAdopted", "StateCorrupt"], what);
+        t.same((await degradedReasons(gw)).toSorted(), ["NotAdopted", reason], what);
         const refused = await gw.api.put("eips/eip-60", eip(60), "");
         t.match(refused, { status: 409, body: { code: "not-adopted" } });
         await expectTraffic(t, gw);
         t.ok(await stream.advance(5_000), "live flows go on");
+        if (reason === "StateTooNew") {
+          t.match(await gw.api.putSet({ ...base, generation: 2 }), { status: 503 });
+          t.same(await readFile(journal), bytes, "what a newer version wrote is left alone");
+        }
         if (index < damages.length - 1) await gw.agent.kill();
       }
       t.equal((await gw.api.putSet({ ...base, generation: 2 })).status, 200, "a full set takes over");
       t.same(await degradedReasons(gw), []);
       t.ok((await stream.close()).isIntact);
       await expectKernelEqual(t, gw, new Map([["steady", "10.0.1.5"]]));
+
+      await rm(gw.agentOptions.stateDirectory, { recursive: true });
+      t.equal((await gw.api.put("fips/22", { eip: "eip-22", internalIp: "10.0.9.22" })).status, 200);
+      await gw.agent.kill();
+      await gw.startAgent().whenReady();
+      t.same(
+        await desiredFips(gw),
+        new Map([
+          ["steady", "10.0.1.5"],
+          ["22", "10.0.9.22"],
+        ]),
+        "a removed state is written again",
+      );
       await gw.expectConverged(t);
     });
   });

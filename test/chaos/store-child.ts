@@ -1,11 +1,20 @@
-/** What the crash tests run in a process of its own: `write DIR` until it is killed, `full DIR` on a small disk. */
+/**
+ * What the crash tests run in a process of its own: `write DIR` until it is killed, `full DIR` on a small disk, `mounts DIR`
+ * while mounts change under it.
+ */
+
 import { execFileSync } from "node:child_process";
-import { rmSync, writeFileSync, writeSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { openStore, type StateStore } from "../../agent/store/open-store.ts";
+import { readJournal } from "../../agent/store/recovery.ts";
+import { journalName } from "../../agent/store/set-aside.ts";
+import { stateCodec } from "../../agent/store/state-codec.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
+import type { State } from "../../lib/state/state.ts";
 
+const codec = stateCodec();
 const log = { info() {}, warn() {}, error() {} };
 const open = (directory: string) => openStore({ directory, now: Date.now, log });
 
@@ -62,14 +71,57 @@ async function full(directory: string): Promise<void> {
   await store.close();
   remount("ro");
   store = await open(directory);
-  say("opened read-only", `${store.recovery.recovered} ${isDeepStrictEqual(store.current, current)}`);
+  say(
+    "opened read-only",
+    `${store.recovery.recovered} ${isDeepStrictEqual(plain(store.current), plain(current))}`,
+  );
   say("read-only", await attempt(store));
   remount("rw");
   say("writable again", await attempt(store));
   const last = store.current;
   await store.close();
   store = await open(directory);
-  say("at last", `${store.recovery.recovered} ${isDeepStrictEqual(store.current, last)}`);
+  say("at last", `${store.recovery.recovered} ${isDeepStrictEqual(plain(store.current), plain(last))}`);
+  await store.close();
+}
+
+/** Collections have no members that could be compared. */
+function plain(state: State): unknown {
+  return codec.encodeState(state);
+}
+
+/** Says what becomes of writes while other file systems come and go where the state directory is. */
+async function mounts(directory: string): Promise<void> {
+  const say = (step: string, outcome: unknown) => writeSync(1, `${step}: ${outcome}\n`);
+  const store = await open(directory);
+  const attempt = () =>
+    count(store, 2000).then(
+      () => "stored",
+      (error: unknown) =>
+        error instanceof GatewayError ? `${error.code} ${causeCode(error)}` : String(error),
+    );
+  /** What an agent would find that started now. */
+  const isFound = () => {
+    const { verdict, state } = readJournal(readFileSync(join(directory, journalName)), codec);
+    return `${verdict} ${isDeepStrictEqual(plain(state), plain(store.current))}`;
+  };
+  const mount = (...args: readonly string[]) => execFileSync("mount", [...args, directory]);
+  say("at first", await attempt());
+  mount("--bind", directory);
+  mount("-o", "remount,bind,ro");
+  say("a read-only view of the same mounted", `${await attempt()} ${isFound()}`);
+  execFileSync("umount", ["--lazy", directory]);
+  mount("-t", "tmpfs", "-o", "size=256k", "none");
+  say("another mounted over it", `${await attempt()} ${isFound()}`);
+  execFileSync("umount", ["--lazy", directory]);
+  say("the other unmounted", `${await attempt()} ${isFound()}`);
+  say("beside it", readdirSync(directory).filter((name) => name.includes("replaced")).length);
+  execFileSync("umount", ["--lazy", directory]);
+  say("unmounted under it", `${await attempt()} ${isFound()}`);
+  mount("-t", "tmpfs", "-o", "size=256k,ro", "none");
+  say("a read-only one mounted", await attempt());
+  mount("-o", "remount,rw");
+  say("writable at last", `${await attempt()} ${isFound()}`);
   await store.close();
 }
 
@@ -78,4 +130,4 @@ function causeCode(error: GatewayError): unknown {
 }
 
 const [mode, directory = ""] = process.argv.slice(2);
-await (mode === "full" ? full(directory) : write(directory));
+await { full, mounts, write }[mode as "full" | "mounts" | "write"](directory);

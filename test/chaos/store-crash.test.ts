@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import t from "tap";
 import { openStore } from "../../agent/store/open-store.ts";
+import { journalName } from "../../agent/store/set-aside.ts";
 
 const child = join(import.meta.dirname, "store-child.ts");
 /** `NATGW_RUNS` asks for so many times as many. */
@@ -56,16 +57,21 @@ t.test("kill -9 at any instant: what was acknowledged is there, in order, withou
 
 const skip = process.getuid?.() === 0 ? false : "mounting a small disk takes root";
 
-t.test("a disk that fills up and turns read-only", { skip }, async (t) => {
-  const directory = t.testdir();
-  // The mount lives in a mount namespace of its own and ends with it.
-  const script = 'mount -t tmpfs -o size=256k none "$1" && exec "$2" "$3" full "$1"';
+/** Runs the child over a small disk, whose mount lives in a mount namespace of its own and ends with it. */
+async function onSmallDisk(mode: "full" | "mounts", directory: string): Promise<readonly string[]> {
+  const script = 'mount -t tmpfs -o size=256k none "$1" && exec "$2" "$3" "$4" "$1"';
+  const argv = [script, "sh", directory, process.execPath, child, mode];
   const { stdout } = await promisify(execFile)(
     "unshare",
-    ["--mount", "--propagation", "private", "sh", "-ec", script, "sh", directory, process.execPath, child],
+    ["--mount", "--propagation", "private", "sh", "-ec", ...argv],
     { timeout: 20_000 },
   );
-  t.same(stdout.trim().split("\n"), [
+  return stdout.trim().split("\n");
+}
+
+t.test("a disk that fills up and turns read-only", { skip }, async (t) => {
+  const directory = t.testdir();
+  t.same(await onSmallDisk("full", directory), [
     "empty disk: stored",
     "until full: storage-unavailable ENOSPC",
     "current: true",
@@ -78,4 +84,19 @@ t.test("a disk that fills up and turns read-only", { skip }, async (t) => {
     "at last: intact true",
   ]);
   t.same(await readdir(directory), [], "nothing of it outside");
+});
+
+t.test("mounts that come and go under a running agent", { skip }, async (t) => {
+  const directory = t.testdir();
+  t.same(await onSmallDisk("mounts", directory), [
+    "at first: stored",
+    "a read-only view of the same mounted: stored intact true",
+    "another mounted over it: stored intact true",
+    "the other unmounted: stored intact true",
+    "beside it: 1",
+    "unmounted under it: stored intact true",
+    "a read-only one mounted: storage-unavailable EROFS",
+    "writable at last: stored intact true",
+  ]);
+  t.same(await readdir(directory), [journalName], "written where no disk was mounted");
 });

@@ -13,7 +13,8 @@ import type { SpecOf } from "../../lib/kinds/registry.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { Collection, InterfaceName, Kind, ObjectName, Uid } from "../../lib/model/names.ts";
-import { emptyState, type Instant, reduce, type State } from "../../lib/state/state.ts";
+import { reduce } from "../../lib/state/reduce.ts";
+import { emptyState, type Instant, type State } from "../../lib/state/state.ts";
 
 /** Specs in tests are written as JSON; the brands are this function's to give. */
 export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };

@@ -1,4 +1,5 @@
 /** The API on fakes: the real reducer and the real decisions, a state in memory, a board and a reconciler that obey. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +20,8 @@ import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/mode
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
 import { objectsOf } from "../../lib/state/desired.ts";
-import { emptyState, type Instant, reduce, type State, type StateChange } from "../../lib/state/state.ts";
+import { reduce } from "../../lib/state/reduce.ts";
+import { emptyState, type Instant, type State, type StateChange } from "../../lib/state/state.ts";
 
 const epoch = "boot-1/4026531840";
 /** Holds the sockets of this process's test APIs; made with the first, gone with the process. */

@@ -2,6 +2,7 @@
  * A disk in memory that fails and crashes on command. It keeps apart what the page cache shows and what would be
  * left after a power cut, and is as unkind as POSIX allows: after a failed sync the pages count as clean and are lost.
  */
+import { randomUUID } from "node:crypto";
 import type { StateDirectory, StateFile } from "../../agent/store/directory.ts";
 
 export type Operation =
@@ -11,6 +12,8 @@ export type Operation =
   | "rename"
   | "remove"
   | "sync"
+  | "look"
+  | "hold"
   | "write"
   | "truncate"
   | "close";
@@ -25,6 +28,7 @@ export type Fate = (call: number, operation: Operation) => Fault | undefined;
 export type Remains = "nothing" | "all" | "first-half" | "second-half";
 
 interface Inode {
+  readonly id: string;
   /** As the page cache shows it. */
   cached: Buffer;
   durable: Buffer;
@@ -52,7 +56,7 @@ export class FakeDisk {
         this.#call("read", () => {
           const inode = this.names.get(name);
           if (inode) flush(inode);
-          return inode && Buffer.from(inode.cached);
+          return inode && { bytes: Buffer.from(inode.cached), id: inode.id };
         }),
       open: (name, how) => this.#call("open", () => this.#open(name, how)),
       rename: (from, to) =>
@@ -67,13 +71,19 @@ export class FakeDisk {
           this.#durableNames = new Map(this.names);
           this.#pendingNames = [];
         }),
+      look: (name) =>
+        this.#call("look", () => {
+          const inode = this.names.get(name);
+          return { isHeld: true, file: inode && { id: inode.id, length: inode.cached.length } };
+        }),
+      hold: () => this.#call("hold", () => undefined),
       close: () => this.#call("close", () => undefined),
     };
   }
 
   /** Puts a durable file there. */
   put(name: string, content: Buffer = Buffer.alloc(0)): this {
-    const inode = { cached: content, durable: content, dirty: [], isLengthDirty: false };
+    const inode = newInode(content);
     this.names.set(name, inode);
     this.#durableNames.set(name, inode);
     return this;
@@ -101,18 +111,19 @@ export class FakeDisk {
         inode.cached = Buffer.alloc(0);
         inode.isLengthDirty = true;
       } else {
-        inode = { cached: Buffer.alloc(0), durable: Buffer.alloc(0), dirty: [], isLengthDirty: false };
-        const made = inode;
+        const made = newInode(Buffer.alloc(0));
+        inode = made;
         this.#rename((names) => names.set(name, made));
       }
     }
     if (!inode) throw errno("ENOENT");
     const file = inode;
     return {
-      write: (bytes, position) =>
+      id: file.id,
+      append: (bytes) =>
         this.#call("write", (fault) => {
           const written = fault === "short" || fault === "half" ? bytes.length >> 1 : bytes.length;
-          store(file, bytes.subarray(0, written), position);
+          store(file, bytes.subarray(0, written));
           if (fault === "half") throw errno("ENOSPC");
           return written;
         }),
@@ -162,11 +173,13 @@ export class FakeDisk {
   }
 }
 
-function store(inode: Inode, bytes: Buffer, position: number): void {
-  const content = Buffer.alloc(Math.max(inode.cached.length, position + bytes.length));
-  inode.cached.copy(content);
-  bytes.copy(content, position);
-  inode.cached = content;
+function newInode(content: Buffer): Inode {
+  return { id: randomUUID(), cached: content, durable: content, dirty: [], isLengthDirty: false };
+}
+
+function store(inode: Inode, bytes: Buffer): void {
+  const position = inode.cached.length;
+  inode.cached = Buffer.concat([inode.cached, bytes]);
   inode.dirty.push({ from: position, to: position + bytes.length });
   inode.isLengthDirty = true;
 }

@@ -5,11 +5,13 @@ export type List = readonly number[];
 
 export const listCodec: Codec<List, number> = {
   empty: [],
+  format: 2,
   reduce: (state, changes) => [...state, ...changes],
   encodeState: (state) => state,
   encodeChanges: (changes) => changes,
   decodeState: numbers,
   decodeChanges: numbers,
+  unrecognized: () => [],
 };
 
 function numbers(value: unknown): List {

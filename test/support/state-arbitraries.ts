@@ -78,7 +78,8 @@ const entries = fc.array(
 );
 const addresses = fc.array(ip, { minLength: 1, maxLength: 3 });
 
-const recorded = fc.oneof(
+/** A change as the journal has it. */
+export const recordedChange: fc.Arbitrary<object> = fc.oneof(
   ...Object.entries(specs).map(([of, spec]) =>
     fc.record({
       type: type("put"),
@@ -95,7 +96,10 @@ const recorded = fc.oneof(
     key: fc.tuple(kind, uid).map((parts) => parts.join("/")),
     untilMs: count,
   }),
-  fc.record({ type: type("forget-tombstone"), key: fc.tuple(kind, uid).map((parts) => parts.join("/")) }),
+  fc.record({
+    type: type("forget-tombstone"),
+    key: fc.tuple(kind, uid).map((parts) => parts.join("/")),
+  }),
   fc.record({ type: type("lease"), name, renewed: instant }),
   fc.record({ type: type("ledger-epoch"), epoch: text }),
   fc.record({ type: oneOf("ledger-add", "ledger-remove"), entries }),
@@ -104,5 +108,5 @@ const recorded = fc.oneof(
 
 /** The changes of one transaction, at least one; the codec's own parser brands them. */
 export const transactionChanges: fc.Arbitrary<readonly StateChange[]> = fc
-  .array(recorded, { minLength: 1, maxLength: 6 })
+  .array(recordedChange, { minLength: 1, maxLength: 6 })
   .map((list) => codec.decodeChanges(JSON.parse(JSON.stringify(list))));

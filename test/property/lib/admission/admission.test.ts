@@ -30,8 +30,9 @@ import {
 } from "../../../../lib/model/names.ts";
 import { bucketsOf } from "../../../../lib/model/program.ts";
 import type { Stored } from "../../../../lib/model/stored.ts";
-import { objectsOf } from "../../../../lib/state/desired.ts";
-import { reduce, type StateChange } from "../../../../lib/state/state.ts";
+import { type Desired, objectsOf } from "../../../../lib/state/desired.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import type { StateChange } from "../../../../lib/state/state.ts";
 import { type Plain, World } from "../../../support/admission.ts";
 
 /* Few names and addresses, so that most writes meet. */
@@ -429,7 +430,7 @@ t.test("a replay in any order is a replay and changes nothing that is desired", 
       const { desired, tombstones } = world.state;
       const decision = world.set({ ...again, generation: 5 }, [-1]);
       assert.equal(decision.isReplay, true);
-      assert.deepEqual({ ...world.state.desired, revision: 0 }, { ...desired, revision: 0 });
+      assert.deepEqual(plain(world.state.desired), plain(desired));
       assert.ok([...world.state.tombstones.keys()].every((key) => tombstones.has(key)));
     }),
     { numRuns: 150 },
@@ -437,6 +438,11 @@ t.test("a replay in any order is a replay and changes nothing that is desired", 
   t.pass();
   t.end();
 });
+
+/** What is desired, as what can be compared, but for the revision. */
+function plain({ revision: _, ...desired }: Desired): unknown {
+  return { ...desired, ...Object.fromEntries(kinds.map((kind) => [kind, [...objectsOf(desired, kind)]])) };
+}
 
 function permuted<T>(items: readonly T[]): fc.Arbitrary<T[]> {
   return fc.shuffledSubarray([...items], { minLength: items.length, maxLength: items.length });

@@ -1,4 +1,5 @@
 /** A closed part of the set comes out of the compiler as it does amid all others, and what is outside of it does not move. */
+
 import fc from "fast-check";
 import t from "tap";
 import { AffectedSet, restrictTo } from "../../../../lib/compile/affected.ts";
@@ -6,7 +7,8 @@ import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
 import type { Desired } from "../../../../lib/state/desired.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 interface Step {
   readonly kind: Kind;

@@ -6,7 +6,8 @@ import { type Ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
 import { emptyLedger } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import { routeProtocol } from "../../../../lib/plan/network/routes.ts";
-import { emptyState, reduce, type StateChange } from "../../../../lib/state/state.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 
 const net1 = "net1" as InterfaceName;
 

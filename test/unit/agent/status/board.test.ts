@@ -8,7 +8,8 @@ import { runSync } from "../../../../lib/chunked.ts";
 import type { ObjectName } from "../../../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
 import type { Claim, Verdict } from "../../../../lib/model/status.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 const forever = new AbortController().signal;
 

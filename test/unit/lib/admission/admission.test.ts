@@ -669,6 +669,23 @@ t.test("leases", (t) => {
     t.end();
   });
 
+  t.test("after a boot at least the uptime has passed, however far the wall clock is behind", (t) => {
+    for (const behindMs of [0, 75_000, 50 * 365 * 86_400_000]) {
+      const world = new World();
+      world.put("eip", leased);
+      const wallMs = world.now.wallMs - behindMs;
+      world.now = { bootId: "boot-2", bootMs: 29_999, wallMs };
+      t.strictSame(expired(world), [], `${behindMs} ms behind`);
+      t.equal(nextExpiryMs(world.state, world.now), 1);
+      world.now = { bootId: "boot-2", bootMs: 30_000, wallMs };
+      t.strictSame(expired(world), ["eip-a"]);
+      world.renew(["eip-a"]);
+      world.pass(29_999);
+      t.strictSame(expired(world), [], "renewed in the new boot it counts from there");
+    }
+    t.end();
+  });
+
   t.test("a lease that is taken back, or whose Eip goes, leaves nothing", (t) => {
     const world = new World();
     world.put("eip", leased);

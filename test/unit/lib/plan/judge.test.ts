@@ -7,7 +7,8 @@ import type { Reason } from "../../../../lib/model/status.ts";
 import { translatingKinds } from "../../../../lib/plan/gate/planner.ts";
 import { judge } from "../../../../lib/plan/judge.ts";
 import { noObstacles, type Obstacle, type Obstacles, obstaclesOf } from "../../../../lib/plan/subsystem.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../lib/state/state.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 t.test("the judge", async (t) => {
   const context = {

@@ -11,7 +11,8 @@ import { memoizedPlan } from "../../../../lib/plan/memoized-plan.ts";
 import { plan } from "../../../../lib/plan/plan.ts";
 import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
 import { type SubsystemPlanner, subsystemPlan } from "../../../../lib/plan/subsystem.ts";
-import { emptyState, reduce, type StateChange } from "../../../../lib/state/state.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 
 const ip = (text: string) => {
   const address = parseIpv4(text);

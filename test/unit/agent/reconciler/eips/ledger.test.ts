@@ -5,7 +5,8 @@ import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
 import type { LedgerAddress } from "../../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
 import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../../lib/state/state.ts";
+import { reduce } from "../../../../../lib/state/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
 
 const ip = (text: string) => text as Ipv4;
 

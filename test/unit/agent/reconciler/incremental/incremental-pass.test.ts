@@ -12,7 +12,8 @@ import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { ObjectName } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { noObstacles, type Obstacles } from "../../../../../lib/plan/subsystem.ts";
-import { emptyState, reduce, type StateChange } from "../../../../../lib/state/state.ts";
+import { reduce } from "../../../../../lib/state/reduce.ts";
+import { emptyState, type StateChange } from "../../../../../lib/state/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;

@@ -7,7 +7,8 @@ import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { Plan } from "../../../../../lib/plan/plan.ts";
 import type { KernelFacts, Snapshot } from "../../../../../lib/plan/plan-input.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
-import { emptyState, reduce, type State, type StateChange } from "../../../../../lib/state/state.ts";
+import { reduce } from "../../../../../lib/state/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
 
 function snapshotOf(facts: Partial<KernelFacts>, ...unread: readonly SubsystemName[]): Snapshot {
   return {

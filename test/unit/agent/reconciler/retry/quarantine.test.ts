@@ -1,6 +1,7 @@
 import t from "tap";
 import { Quarantine } from "../../../../../agent/reconciler/retry/quarantine.ts";
-import { emptyState, reduce, type StateChange } from "../../../../../lib/state/state.ts";
+import { reduce } from "../../../../../lib/state/reduce.ts";
+import { emptyState, type StateChange } from "../../../../../lib/state/state.ts";
 
 const put = (revision: number) => {
   const object = { spec: { name: "f", eip: "e", internalIp: "10.0.1.5" }, revision, creation: 1 };

@@ -1,0 +1,121 @@
+/**
+ * An immutable sparse array: a tree of nodes of 64. A change copies the nodes on one path, which are at most four up to
+ * 16 million places, and shares all others with the array that it was made from.
+ */
+
+const bits = 6;
+const width = 1 << bits;
+const mask = width - 1;
+
+/** Whoever makes several changes before anybody else sees the array. */
+export type Owner = object;
+
+/** 64 items, values on the lowest level and nodes above it, then the {@link Owner} who may change the node in place. */
+type Node = unknown[];
+
+export class SparseArray<T> {
+  readonly #root: Node | undefined;
+  /** How far an index is shifted to get its place in the root. */
+  readonly #shift: number;
+
+  private constructor(root: Node | undefined, shift: number) {
+    this.#root = root;
+    this.#shift = shift;
+  }
+
+  static empty<T>(): SparseArray<T> {
+    return new SparseArray(undefined, 0);
+  }
+
+  /** The value at `index`, an integer from 0 to 2^30. */
+  at(index: number): T | undefined {
+    let node = this.#root;
+    if (index >>> this.#shift >= width) return undefined;
+    for (let shift = this.#shift; shift > 0 && node !== undefined; shift -= bits)
+      node = node[(index >>> shift) & mask] as Node | undefined;
+    return node?.[index & mask] as T | undefined;
+  }
+
+  /** The array with `value` at `index`, or with nothing there where it is `undefined`. */
+  with(index: number, value: T | undefined, owner: Owner): SparseArray<T> {
+    let root = this.#root;
+    let shift = this.#shift;
+    for (; index >>> shift >= width; shift += bits) root = root && put(undefined, 0, root, owner);
+    const changed = withPath(root, shift, index, value, owner);
+    return changed === this.#root && shift === this.#shift ? this : new SparseArray(changed, shift);
+  }
+
+  /** The values in order of their indexes. */
+  values(): Iterator<T, undefined> {
+    return new Values(this.#root, this.#shift);
+  }
+}
+
+/** Not a generator: a nested one takes five times as long. */
+class Values<T> implements Iterator<T, undefined> {
+  readonly #root: Node | undefined;
+  readonly #shift: number;
+  #leaf: Node | undefined;
+  #index = 0;
+
+  constructor(root: Node | undefined, shift: number) {
+    this.#root = root;
+    this.#shift = shift;
+    this.#leaf = this.#nextLeaf();
+  }
+
+  next(): IteratorResult<T, undefined> {
+    while (this.#leaf !== undefined) {
+      const value = this.#leaf[this.#index & mask] as T | undefined;
+      this.#index += 1;
+      if ((this.#index & mask) === 0) this.#leaf = this.#nextLeaf();
+      if (value !== undefined) return { done: false, value };
+    }
+    return { done: true, value: undefined };
+  }
+
+  #nextLeaf(): Node | undefined {
+    if (this.#root === undefined || this.#index >>> this.#shift >= width) return undefined;
+    return this.#seek(this.#root, this.#shift);
+  }
+
+  /** The first lowest node under `node` at or after the index, which moves there, or beyond `node`'s end where there is none. */
+  #seek(node: Node, shift: number): Node | undefined {
+    if (shift === 0) return node;
+    do {
+      const child = node[(this.#index >>> shift) & mask] as Node | undefined;
+      const leaf = child && this.#seek(child, shift - bits);
+      if (leaf !== undefined) return leaf;
+      if (child === undefined) this.#index = ((this.#index >>> shift) + 1) << shift;
+    } while (((this.#index >>> shift) & mask) !== 0);
+    return undefined;
+  }
+}
+
+function withPath(
+  node: Node | undefined,
+  shift: number,
+  index: number,
+  value: unknown,
+  owner: Owner,
+): Node | undefined {
+  const place = (index >>> shift) & mask;
+  if (shift === 0) return put(node, place, value, owner);
+  const child = node?.[place] as Node | undefined;
+  return put(node, place, withPath(child, shift - bits, index, value, owner), owner);
+}
+
+/** A node without items is none: what was emptied takes no memory, and no time to go through. */
+function put(node: Node | undefined, place: number, item: unknown, owner: Owner): Node | undefined {
+  if (node?.[place] === item) return node;
+  const own =
+    node === undefined ? new Array(width + 1).fill(undefined) : node[width] === owner ? node : node.slice();
+  own[width] = owner;
+  own[place] = item;
+  return item !== undefined || hasItems(own) ? own : undefined;
+}
+
+function hasItems(node: Node): boolean {
+  for (let place = 0; place < width; place++) if (node[place] !== undefined) return true;
+  return false;
+}
