@@ -2,6 +2,7 @@
 /** The composition root: config → parts → run → graceful stop. */
 import { readFileSync } from "node:fs";
 import closeWithGrace from "close-with-grace";
+import { countEvicted } from "../lib/admission/uids.ts";
 import { GatewayError } from "../lib/model/errors.ts";
 import { type Api, createApi } from "./api/api.ts";
 import { openClock } from "./clock.ts";
@@ -142,7 +143,10 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   });
   stop.push(() => events.stop());
 
-  store.onChange((_state, changes) => reconciler.note(changes));
+  store.onChange((_state, changes) => {
+    reconciler.note(changes);
+    metrics.tombstonesEvicted.inc(countEvicted(changes));
+  });
 
   const summary = () =>
     summarize({

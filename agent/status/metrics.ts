@@ -65,6 +65,10 @@ export function createMetrics(build: { readonly version: string }) {
       "Connection-tracking entries removed, their translation being gone",
     ),
     forks: counter("natgw_forks_total", "Commands started", ["command"]),
+    tombstonesEvicted: counter(
+      "natgw_tombstones_evicted_total",
+      "Deleted uids forgotten before their 24 hours, to make room for others",
+    ),
     eventsLost: counter(
       "natgw_events_lost_total",
       "Times that kernel events were lost and a full resync followed",

@@ -63,6 +63,7 @@ function encodeChange(change: Exclude<StateChange, { type: LedgerRun["type"] }>)
     case "delete":
     case "revision":
     case "forget-tombstone":
+    case "evict-tombstone":
     case "ledger-epoch":
       return change;
     default:

@@ -53,6 +53,7 @@ export const ChangeSchemas = {
   "full-set": change("full-set", FullSetMark),
   tombstone: change("tombstone", Tombstone),
   "forget-tombstone": change("forget-tombstone", { key: Type.String() }),
+  "evict-tombstone": change("evict-tombstone", { key: Type.String() }),
   lease: change("lease", Lease),
   "ledger-epoch": change("ledger-epoch", { epoch: Type.String() }),
   "ledger-add": change("ledger-add", { entries: Type.Array(LedgerKeySchema) }),

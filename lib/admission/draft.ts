@@ -10,7 +10,7 @@ import type { State, StateChange } from "../state/state.ts";
 import { isSameSpec } from "./canonical.ts";
 import { isSameGateway } from "./gateway.ts";
 import { isLeaseExpired } from "./leases.ts";
-import { forgetExpired, isGone, tombstoneKey, tombstoneMs } from "./uids.ts";
+import { isGone, remember, tombstoneKey } from "./uids.ts";
 import type { Decision, WriteContext } from "./writes.ts";
 
 /**
@@ -100,11 +100,13 @@ export class WriteDraft {
   /** The decision, with the store's new revision last where there is one. */
   finish(outcome: { readonly isReplay?: boolean; readonly refusal?: GatewayError } = {}): Decision {
     const { now } = this.#context;
-    const changes = [...this.#changes];
-    for (const key of this.#ended.difference(this.#living))
-      changes.push({ type: "tombstone", key, untilMs: now.wallMs + tombstoneMs });
-    if (this.#isChanged) changes.push({ type: "revision", revision: this.#revision });
-    if (changes.length > 0) changes.unshift(...forgetExpired(this.#state, now));
+    const ended = [...this.#ended.difference(this.#living)];
+    const isWrite = this.#changes.length > 0 || ended.length > 0;
+    const changes = [
+      ...this.#changes,
+      ...(isWrite ? remember(this.#state, ended, now) : []),
+      ...(this.#isChanged ? [{ type: "revision", revision: this.#revision } as const] : []),
+    ];
     return { changes, touched: this.#touched, removed: [...this.#removed], isReplay: false, ...outcome };
   }
 

@@ -73,6 +73,7 @@ class Draft {
         this.#unrecognized.record(change.whole, "tombstones", change.key);
         return;
       case "forget-tombstone":
+      case "evict-tombstone":
         this.#tombstones.delete(change.key);
         this.#unrecognized.record(undefined, "tombstones", change.key);
         return;

@@ -63,6 +63,8 @@ export type StateChange =
   | ({ readonly type: "full-set"; readonly generation: number; readonly digest: string } & Whole)
   | ({ readonly type: "tombstone"; readonly key: string; readonly untilMs: number } & Whole)
   | { readonly type: "forget-tombstone"; readonly key: string }
+  /** Before its time, to make room. */
+  | { readonly type: "evict-tombstone"; readonly key: string }
   | ({ readonly type: "lease"; readonly name: ObjectName; readonly renewed: Instant } & Whole)
   | { readonly type: "ledger-epoch"; readonly epoch: string }
   | { readonly type: "ledger-add"; readonly entry: LedgerAddress }

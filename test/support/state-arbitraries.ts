@@ -97,7 +97,7 @@ export const recordedChange: fc.Arbitrary<object> = fc.oneof(
     untilMs: count,
   }),
   fc.record({
-    type: type("forget-tombstone"),
+    type: oneOf("forget-tombstone", "evict-tombstone"),
     key: fc.tuple(kind, uid).map((parts) => parts.join("/")),
   }),
   fc.record({ type: type("lease"), name, renewed: instant }),

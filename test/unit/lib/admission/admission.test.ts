@@ -2,10 +2,12 @@ import t from "tap";
 import { canonicalFullSet, contentText } from "../../../../lib/admission/canonical.ts";
 import { gatewayIssues } from "../../../../lib/admission/gateway.ts";
 import { expiredLeases, nextExpiryMs } from "../../../../lib/admission/leases.ts";
-import { tombstoneMs } from "../../../../lib/admission/uids.ts";
+import { maxTombstones, remember, tombstoneMs } from "../../../../lib/admission/uids.ts";
+import type { Decision } from "../../../../lib/admission/writes.ts";
 import type { ConnectedSubnet } from "../../../../lib/kinds/facts.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { Kind } from "../../../../lib/model/names.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
 import { fullSet, type PlainSet, refusal, World } from "../../../support/admission.ts";
 
 const eipA = { name: "eip-a", address: "203.0.113.10/24" };
@@ -604,6 +606,60 @@ t.test("uids", (t) => {
     world.pass(tombstoneMs - 500);
     world.put("fip", { ...live, uid: "u2" });
     t.strictSame([...world.state.tombstones.keys()], ["fip/u1"]);
+    t.end();
+  });
+
+  t.test("what is remembered is bounded: the oldest go, and are told from those that are due", (t) => {
+    const world = withEips();
+    const remembered = (first: number, count: number, untilMs: number) =>
+      Array.from({ length: count }, (_, index) => ({
+        type: "tombstone" as const,
+        key: `fip/old-${first + index}`,
+        untilMs,
+      }));
+    const later = world.now.wallMs + 1_000;
+    world.state = reduce(world.state, remembered(0, maxTombstones - 1, later));
+    const typesOf = ({ changes }: Pick<Decision, "changes">, type: string) =>
+      changes.filter((change) => change.type === type);
+    const absent = (uid: string) => refusal(() => world.delete("fip", "fip-a", { uid }));
+
+    absent("u1");
+    t.equal(world.state.tombstones.size, maxTombstones, "up to the bound nothing goes");
+    t.ok(world.state.tombstones.has("fip/old-0"));
+    absent("u2");
+    t.equal(world.state.tombstones.size, maxTombstones);
+    t.notOk(world.state.tombstones.has("fip/old-0"), "the oldest");
+    t.ok(world.state.tombstones.has("fip/u2"));
+    absent("u1");
+    t.equal(world.state.tombstones.size, maxTombstones);
+    t.ok(world.state.tombstones.has("fip/old-1"), "what is remembered already takes no room");
+
+    world.put("fip", { ...live, uid: "u9" });
+    const decision = world.delete("fip", "fip-a");
+    t.strictSame(typesOf(decision, "evict-tombstone"), [{ type: "evict-tombstone", key: "fip/old-1" }]);
+    t.strictSame(typesOf(decision, "forget-tombstone"), []);
+
+    // A journal of before there was a bound: each write makes up for some of it, none for all.
+    world.state = reduce(world.state, remembered(maxTombstones, 3_000, later));
+    t.equal(typesOf(world.put("fip", { ...live, uid: "u8" }), "evict-tombstone").length, 1_000);
+    world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.77" });
+    world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.78" });
+    t.equal(world.state.tombstones.size, maxTombstones);
+
+    world.pass(2_000);
+    const due = world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.79" });
+    t.equal(typesOf(due, "forget-tombstone").length, 1_000);
+    t.equal(typesOf(due, "evict-tombstone").length, 0);
+    t.end();
+  });
+
+  t.test("one write that ends more lives than are remembered keeps the last of them", (t) => {
+    const { state, now } = withEips();
+    const keys = Array.from({ length: maxTombstones + 1 }, (_, index) => `fip/${index}`);
+    const { tombstones } = reduce(state, remember(state, keys, now));
+    t.equal(tombstones.size, maxTombstones);
+    t.notOk(tombstones.has("fip/0"));
+    t.ok(tombstones.has("fip/1"));
     t.end();
   });
   t.end();

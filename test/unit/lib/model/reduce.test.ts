@@ -52,6 +52,7 @@ t.test("only what a change touches is another object afterwards", (t) => {
     [{ type: "full-set", generation: 1, digest: "" }, []],
     [{ type: "tombstone", key: "eip/u1", untilMs: 2 }, ["tombstones"]],
     [{ type: "forget-tombstone", key: "absent" }, []],
+    [{ type: "evict-tombstone", key: "eip/u1" }, ["tombstones"]],
     [{ type: "lease", name: "b", renewed: { ...instant } }, ["leases"]],
     [{ type: "ledger-epoch", epoch: "e" }, ["addresses", "retired"]],
     [{ type: "ledger-remove", entry }, ["addresses"]],
