@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { Announcer, ConntrackDriver, Dataplane } from "../../../../agent/kernel/drivers.ts";
 import { ArpProbe } from "../../../../agent/reconciler/eips/arp-probe.ts";
-import { writeAhead } from "../../../../agent/reconciler/eips/ledger.ts";
+import { strikeOff, writeAhead } from "../../../../agent/reconciler/eips/ledger.ts";
 import { IncrementalPass } from "../../../../agent/reconciler/incremental/incremental-pass.ts";
 import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../../../agent/reconciler/loop.ts";
 import { Mutex } from "../../../../agent/reconciler/mutex.ts";
@@ -379,6 +379,54 @@ t.test("an address that somebody took away is written down already", async (t) =
   t.same(written, []);
   await writeAhead(store, outlookOf(entry, other), new Set());
   t.same(written, [{ type: "ledger-add", entry: other }]);
+});
+
+t.test("an unbound EIP is written down once, and forgotten when no rule may name it any more", async (t) => {
+  let state = emptyState;
+  const written: string[] = [];
+  const store = {
+    get current() {
+      return state;
+    },
+    transact: async (decide: (state: State) => { readonly changes: readonly StateChange[] }) => {
+      const { changes } = decide(state);
+      written.push(...changes.map(({ type }) => type));
+      state = reduce(state, changes);
+    },
+  } as unknown as StateAccess;
+  const outlookOf = (unboundEips: readonly { readonly address: Ipv4 }[]) =>
+    ({
+      addresses: { add: [], remove: [], ledgerMissing: [], ledgerStale: [] },
+      compiled: { program: { eips: [], unboundEips } },
+      own: new Set(),
+    }) as unknown as Outlook;
+  const address = ip("203.0.113.1");
+  for (const named of [[], [address]]) {
+    await writeAhead(store, outlookOf([{ address }]), new Set(named));
+    await strikeOff(store, outlookOf([{ address }]), true);
+    t.same([written, [...state.ledger.retired]], [["retire"], [address]]);
+  }
+  await strikeOff(store, outlookOf([]), false);
+  t.same([...state.ledger.retired], [address], "its flows may live");
+  await strikeOff(store, outlookOf([]), true);
+  t.same([...state.ledger.retired], []);
+});
+
+t.test("the subnets that no EIP may eclipse are those that were observed", async (t) => {
+  const lookAhead = lookAheadOver(() => new Set());
+  const object = { spec: { name: "e", address: "10.0.1.50/25" }, revision: 1, creation: 1 };
+  const state = reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
+  const links = ["eth0", "net1"].map((name) => ({ name, index: 1, mac: "", isUp: true, hasCarrier: true }));
+  const reasonOn = (name: string) => {
+    const addresses = [
+      { interface: name, address: ip("10.0.1.254"), prefixLength: 24, isSecondary: false, label: "" },
+    ];
+    const network = { links, addresses, routes: [], sysctls: new Map() } as unknown as ObservedNetwork;
+    const { compiled } = runSync(lookAhead(state, { network, rules: {} }, circumstances));
+    return compiled.blocked.get("eips/e")?.reason;
+  };
+  t.equal(reasonOn("eth0"), "Conflict");
+  t.equal(reasonOn("net1"), undefined, "on its own interface it is at home");
 });
 
 t.test("the timer alone asks for a sweep where the last one found something", async (t) => {
