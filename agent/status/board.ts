@@ -171,7 +171,7 @@ export class StatusBoard {
     const entry = this.#entries.get(id);
     const verdict = this.#verdictOf(entry, findObject(this.#currentState().desired, id));
     const since = entry?.since;
-    const isEip = id.startsWith("eips/");
+    const { kind, name } = parseObjectId(id);
     return {
       ready: verdict.ready.holds,
       observedRevision: entry?.revision ?? 0,
@@ -182,8 +182,8 @@ export class StatusBoard {
         this.#condition("Programmed", verdict.programmed, since),
         this.#condition("Ready", verdict.ready, since),
       ],
-      ...(isEip && {
-        usedBy: [...(this.#usersOf(this.#currentState().desired).get(parseObjectId(id).name) ?? [])],
+      ...(kind === "eip" && {
+        usedBy: [...(this.#usersOf(this.#currentState().desired).get(name) ?? [])],
       }),
     };
   }

@@ -1,6 +1,6 @@
 /**
- * The contract of a kind: everything that the program knows of it, as one record. Store, admission, compiler, API and
- * OpenAPI document loop over the records (`registry.ts`), so that a new kind is a new file and a line there.
+ * The contract of a kind: everything that the program knows of it, as one record. Admission, compiler, API and OpenAPI
+ * document loop over the records, so that a new kind is its name in `names.ts`, a record, and its lines in `registry.ts`.
  */
 
 import { type TObject, type TProperties, Type } from "typebox";
@@ -13,9 +13,7 @@ import type { Stored } from "../model/stored.ts";
 import type { Clash, ClashContext } from "./clash.ts";
 import type { Compilation } from "./compilation.ts";
 
-/**
- * `S` is the spec, as its schema has it; `P` the spec with its parts made ready for what every pass asks of it.
- */
+/** `S` is the spec as its schema has it, `P` the spec with its parts as every pass needs them. */
 export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<S>> {
   readonly kind: K;
   /** As a custom resource's kind is written: `"Eip"`. */
@@ -52,7 +50,7 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   /** A clash with the gateway itself, whatever else is stored. */
   obstacle?(parsed: P, context: ClashContext): Clash | undefined;
 
-  /** True where the object translates packets: it is worth nothing while the gateway forwards none. */
+  /** True of a kind that translates packets: its objects are not Ready while the gateway forwards none. */
   readonly isTranslating: boolean;
   /**
    * The kind's part of the program. Each object comes out in exactly one place: in the part, in `compilation.blocked` or

@@ -192,6 +192,12 @@ for (const dataplane of dataplanes) {
       await gw.lab.ip("outside", "route add 203.0.113.10/32 via 203.0.113.254");
       t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1", seenAs: labAddresses.outside });
       t.match(await pod1.ask(outsideTcp), { answeredBy: "outside", seenAs: "203.0.113.10" });
+      const [fip] = set.fips;
+      t.equal((await gw.api.put("fips/fip", { ...fip, internalIp: "10.0.1.6" })).status, 202);
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod2" });
+      t.equal((await gw.api.put("fips/fip", { ...fip })).status, 202);
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
+      await gw.expectConverged(t);
       await gw.lab.ip("outside", "route delete 203.0.113.10/32");
       t.equal((await gw.api.put("eips/eip-10", { ...bound })).status, 200);
       t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });

@@ -6,6 +6,7 @@ import { AffectedSet, restrictTo } from "../../../../lib/compile/affected.ts";
 import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
+import { ruledEips } from "../../../../lib/model/program.ts";
 import type { Desired } from "../../../../lib/state/desired.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../lib/state/state.ts";
@@ -21,7 +22,7 @@ const letter = fc.constantFrom("a", "b", "c", "d", "e");
 const internalIp = fc.constantFrom("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.254");
 const address = fc.constantFrom("203.0.113.10/24", "203.0.113.11/24", "203.0.113.12/24", "203.0.113.0/24");
 const specs = {
-  eip: fc.record({ address }),
+  eip: fc.record({ address, bound: fc.constantFrom(true, true, false) }),
   fip: fc.record({ eip: letter, internalIp }),
   dnat: fc.record({
     eip: letter,
@@ -70,9 +71,10 @@ const context = {
 
 /** What the compiler says of each object: its part of the program, or why it has none. */
 function sayings(desired: Desired): ReadonlyMap<ObjectId, unknown> {
-  const { program, blocked, idle }: Compiled = compile(desired, context);
+  const { program, blocked, idle, shadowed }: Compiled = compile(desired, context);
   const said = new Map<ObjectId, unknown>([...blocked, ...idle]);
-  for (const part of [...program.eips, ...program.fips, ...program.dnats]) said.set(part.id, part);
+  for (const part of [...ruledEips(program), ...program.fips, ...program.dnats])
+    said.set(part.id, [part, blocked.get(part.id), shadowed.get(part.id)]);
   return said;
 }
 

@@ -7,6 +7,7 @@ import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import { type PlainSet, World } from "../../../support/admission.ts";
+import { dnat, eip, fip, limit, route, snat } from "../../../support/specs.ts";
 
 const quiet: CompileContext = {
   vpcInterface: "eth0" as InterfaceName,
@@ -18,23 +19,6 @@ const quiet: CompileContext = {
   quarantined: new Map(),
   missingInterfaces: new Set(),
 };
-
-function eip(name: string, host: number, more: Record<string, unknown> = {}) {
-  return { name, address: `203.0.113.${host}/24`, ...more };
-}
-function fip(name: string, eip: string, internalIp = "10.0.1.5") {
-  return { name, eip, internalIp };
-}
-function dnat(name: string, eip: string, externalPort = 80, more: Record<string, unknown> = {}) {
-  const target = "backends" in more ? {} : { internalIp: "10.0.1.7", internalPort: 8080 };
-  return { name, eip, protocol: "tcp", externalPort, ...target, ...more };
-}
-function snat(name: string, eip: string, internalCIDR = "10.0.1.0/24", more: Record<string, unknown> = {}) {
-  return { name, eip, internalCIDR, ...more };
-}
-function route(name: string, destination: string, more: Record<string, unknown> = {}) {
-  return { name, destination, via: "10.0.1.1", ...more };
-}
 
 function desiredOf(...sets: Omit<PlainSet, "generation">[]) {
   const world = new World();
@@ -432,17 +416,11 @@ t.test("compile", (t) => {
   });
 
   t.test("Limits are accepted and not programmed; each clashes over what it limits", (t) => {
-    const limit = (name: string, more: Record<string, unknown>) => ({
-      name,
-      direction: "ingress",
-      rateMbit: 10,
-      ...more,
-    });
     const desired = desiredOf({
       limits: [
         limit("a", { eip: "nowhere" }),
         limit("b", { eip: "nowhere", rateMbit: 20 }),
-        limit("c", { eip: "nowhere", direction: "egress" }),
+        limit("c", { eip: "nowhere", direction: "ingress" }),
         limit("d", { interface: "external" }),
         limit("e", { interface: "net1", priority: 1 }),
         limit("f", { interface: "vpc" }),
@@ -465,8 +443,8 @@ t.test("compile", (t) => {
       "h false Conflict",
       "i true NotSupported",
     ]);
-    t.equal(blocked.get("limits/b")?.message, "ingress of eip nowhere is limited by limits/a");
-    t.equal(blocked.get("limits/h")?.message, "ingress of external from 10.0.1.0/24 is limited by limits/g");
+    t.equal(blocked.get("limits/b")?.message, "egress of eip nowhere is limited by limits/a");
+    t.equal(blocked.get("limits/h")?.message, "egress of external from 10.0.1.0/24 is limited by limits/g");
     t.end();
   });
 

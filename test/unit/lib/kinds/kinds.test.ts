@@ -1,29 +1,9 @@
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import t from "tap";
 import { recordOf, type SpecOf, specSchemas } from "../../../../lib/kinds/registry.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import { collectionOf, type Kind, kinds } from "../../../../lib/model/names.ts";
-
-function eip(name: string, host: number, more: Record<string, unknown> = {}) {
-  return { name, address: `203.0.113.${host}/24`, ...more };
-}
-function fip(name: string, eip: string, internalIp = "10.0.1.5") {
-  return { name, eip, internalIp };
-}
-function dnat(name: string, eip: string, externalPort = 80, more: Record<string, unknown> = {}) {
-  const target = "backends" in more ? {} : { internalIp: "10.0.1.7", internalPort: 8080 };
-  return { name, eip, protocol: "tcp", externalPort, ...target, ...more };
-}
-function snat(name: string, eip: string, internalCIDR = "10.0.1.0/24", more: Record<string, unknown> = {}) {
-  return { name, eip, internalCIDR, ...more };
-}
-function route(name: string, destination: string, more: Record<string, unknown> = {}) {
-  return { name, destination, via: "10.0.1.1", ...more };
-}
-
-function limit(name: string, more: Record<string, unknown>) {
-  return { name, direction: "egress", rateMbit: 10, ...more };
-}
+import { dnat, eip, fip, limit, route, snat } from "../../../support/specs.ts";
 
 t.test("semantics: what no gateway could program", (t) => {
   const cases: [Kind, Record<string, unknown>, string[]][] = [
@@ -178,5 +158,15 @@ t.test("docs/api.md lists exactly the kinds, with their paths and fields", (t) =
     );
     for (const field of fields) t.ok(rows[index]?.includes(`\`${field}\``), `${kind}: ${field}`);
   }
+  t.end();
+});
+
+t.test("a kind is never told by the fields of an object", (t) => {
+  const fields = new Set(kinds.flatMap((kind) => Object.keys(recordOf(kind).schema.properties)));
+  const sniffing = new RegExp(`"(?:${[...fields].join("|")})" in `);
+  for (const file of globSync("{agent,lib}/**/*.ts"))
+    for (const line of readFileSync(file, "utf8").split("\n"))
+      if (sniffing.test(line)) t.fail(`${file}: ${line.trim()}`);
+  t.match('"eip" in spec', sniffing);
   t.end();
 });
