@@ -20,6 +20,7 @@ export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
     program,
     addresses,
     facts.eipsNamedByRules,
+    context.config,
     context.heldConflicts,
   ],
 };

@@ -108,6 +108,11 @@ function wholeSet(typed: fc.Arbitrary<Typed>, minLength: number): fc.Arbitrary<W
   return objects.map((list): Write => ({ do: "set", objects: list }));
 }
 
+/** Full sets of a theme. */
+export function fullSets({ refused = false, leases = false, drift = false }: Theme, minLength: number) {
+  return wholeSet(anyTyped({ refused, leases, drift }), minLength);
+}
+
 function writes({ refused = false, leases = false, drift: isDrifting = false }: Theme): fc.Arbitrary<Write> {
   const typed = anyTyped({ refused, leases, drift: isDrifting });
   const named = fc.oneof(

@@ -1,0 +1,311 @@
+/** What a planning pipeline may be asked, in sequences: states, readings and contexts that stay, change and change back. */
+import fc from "fast-check";
+import type { Dataplane } from "../../../../agent/kernel/drivers.ts";
+import type { Subsystem } from "../../../../agent/reconciler/subsystem.ts";
+import { createSubsystems } from "../../../../agent/reconciler/subsystems/subsystems.ts";
+import type { Flow } from "../../../../lib/conntrack/flow.ts";
+import { type Memoizer, noMemory } from "../../../../lib/memoize.ts";
+import type { SubsystemName } from "../../../../lib/model/change.ts";
+import { GatewayError } from "../../../../lib/model/errors.ts";
+import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
+import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { ObjectId, ObjectName } from "../../../../lib/model/names.ts";
+import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
+import type { Program } from "../../../../lib/model/program.ts";
+import { emptyState, ledgerKey, reduce, type State } from "../../../../lib/model/state.ts";
+import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import type { FlowsObserved } from "../../../../lib/plan/flows.ts";
+import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
+import { wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
+import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
+import { createIptablesPlanner } from "../../../../lib/plan/iptables/planner.ts";
+import { planTable } from "../../../../lib/plan/iptables/table.ts";
+import type { AddressStep } from "../../../../lib/plan/network/addresses.ts";
+import type { RouteStep } from "../../../../lib/plan/network/routes.ts";
+import type { SysctlStep } from "../../../../lib/plan/network/sysctls.ts";
+import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
+import type { NftablesObserved } from "../../../../lib/plan/nftables/observed.ts";
+import { createNftablesPlanner } from "../../../../lib/plan/nftables/planner.ts";
+import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
+import { allElements } from "../../../../lib/plan/nftables/table.ts";
+import { plan } from "../../../../lib/plan/plan.ts";
+import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
+import type { PreviousObserved } from "../../../../lib/plan/previous.ts";
+import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
+import { fullSets } from "../../../support/model-kernel/arbitraries.ts";
+import { Network } from "../../../support/model-kernel/network.ts";
+import { hosts, interfaces, ip } from "../../../support/model-kernel/universe.ts";
+import { decide } from "../../../support/model-kernel/writer.ts";
+import { FakeTable } from "./iptables/packet-model.ts";
+
+export interface RulesUnderTest<Observed = unknown> {
+  readonly create: (memoizer: Memoizer) => RulesPlanner<Observed, never>;
+  /** What a kernel reads like that holds the rules of a program, and guard and gate. */
+  readonly observed: (program: Program, gate: GateState) => Observed;
+}
+
+const iptables: RulesUnderTest<IptablesObserved> = {
+  create: (memoizer) => createIptablesPlanner(memoizer) as RulesPlanner<IptablesObserved, never>,
+  observed(program, gate) {
+    const tables = [wantedNat(program), wantedMangle(program)].map((wanted) => {
+      const table = new FakeTable(wanted.table);
+      table.restore(planTable(wanted, table.read()).input ?? "");
+      return [wanted.table, table.read()] as const;
+    });
+    return { rules: new Map(tables), barrier: barrierOf(program, gate) };
+  },
+};
+
+const nftables: RulesUnderTest<NftablesObserved> = {
+  create: (memoizer) => createNftablesPlanner(memoizer) as RulesPlanner<NftablesObserved, never>,
+  observed: (program, gate) => ({
+    table: {
+      frame: frameLines(wantedTable(program).frame),
+      elements: allElements(wantedTable(program)),
+    },
+    barrier: barrierOf(program, gate),
+    foreign: [],
+  }),
+};
+
+function barrierOf(program: Program, gate: GateState) {
+  return {
+    guard: wantedBarrier("guard", program),
+    gate: gate === "closed" ? wantedBarrier("gate", program) : undefined,
+  };
+}
+
+export const rulesUnderTest: Readonly<Record<string, RulesUnderTest>> = {
+  iptables: iptables as RulesUnderTest,
+  nftables: nftables as RulesUnderTest,
+};
+
+/** The subsystems of an agent. Nothing reads or writes: that would throw. */
+export function subsystemsWith(planner: RulesPlanner<unknown, never>): readonly Subsystem[] {
+  const unused = {} as never;
+  const dataplane: Dataplane = { driver: unused, planner: planner as RulesPlanner };
+  return createSubsystems({
+    dataplane,
+    previousDataplanes: unused,
+    network: unused,
+    conntrack: unused,
+    clock: unused,
+  }).subsystems;
+}
+
+const configs: readonly GatewayConfig[] = (["address", "route"] as const).map((eipBinding, at) => ({
+  vpcInterface: interfaces.vpc,
+  externalInterface: interfaces.external,
+  eipBinding,
+  fallbackGateway: at === 0 ? ip(hosts.outside) : undefined,
+}));
+const ours = ip("203.0.113.10");
+const mac = "02:00:00:00:00:99";
+
+/** The values that each part of what is planned on takes; the first is the usual one. Sets and maps are made anew each time. */
+const contexts: { readonly [K in keyof PlanContext]: readonly [() => PlanContext[K], () => PlanContext[K]] } =
+  {
+    config: [() => configs[0] as GatewayConfig, () => configs[1] as GatewayConfig],
+    gate: [() => "open", () => "closed"],
+    isVerified: [() => false, () => true],
+    knownOwn: [() => new Set(), () => new Set([ours])],
+    expiredLeases: [() => new Set(), () => new Set(["e0" as ObjectName])],
+    probing: [() => new Set(), () => new Set([ours])],
+    addressConflicts: [() => new Map(), () => new Map([[ours, mac]])],
+    heldConflicts: [() => new Map(), () => new Map([[ours, mac]])],
+    quarantined: [() => new Map(), () => new Map([["fips/f0" as ObjectId, "refused"]])],
+  };
+const contextFields = Object.keys(contexts) as readonly (keyof PlanContext)[];
+const usual = contextOf({});
+
+function contextOf(picks: Readonly<Record<string, number>>): PlanContext {
+  const of = <K extends keyof PlanContext>(field: K) => contexts[field][(picks[field] ?? 0) % 2 ? 1 : 0]();
+  return {
+    config: of("config"),
+    gate: of("gate"),
+    isVerified: of("isVerified"),
+    knownOwn: of("knownOwn"),
+    expiredLeases: of("expiredLeases"),
+    probing: of("probing"),
+    addressConflicts: of("addressConflicts"),
+    heldConflicts: of("heldConflicts"),
+    quarantined: of("quarantined"),
+  };
+}
+
+/** Flows that objects permit, contradict and have nothing to do with, depending on the set. */
+export const flows: readonly Flow[] = [
+  flow("10.0.1.5", "203.0.113.1", "203.0.113.1", "203.0.113.10"),
+  flow("10.0.1.6", "203.0.113.1", "203.0.113.1", "10.0.1.6"),
+  flow("203.0.113.1", "203.0.113.10", "10.0.1.5", "203.0.113.1"),
+  flow("203.0.113.1", "203.0.113.11", "203.0.113.11", "203.0.113.1"),
+  flow("10.0.1.5", "203.0.113.12", "10.0.1.6", "203.0.113.12"),
+];
+
+function flow(source: string, destination: string, replySource: string, replyDestination: string): Flow {
+  const ports = { sourcePort: 40_001, destinationPort: 80 };
+  return {
+    protocol: 6,
+    original: { source: ip(source), destination: ip(destination), ...ports },
+    reply: {
+      source: ip(replySource),
+      destination: ip(replyDestination),
+      sourcePort: 80,
+      destinationPort: 40_001,
+    },
+    status: 0,
+    zone: 0,
+    id: 1,
+  };
+}
+
+const flowReadings: readonly FlowsObserved[] = [
+  { isDue: false, remaining: [], shadowed: 0, unswept: new Map() },
+  {
+    isDue: true,
+    remaining: flows.slice(0, 3),
+    shadowed: 2,
+    unswept: new Map([["fips/f1", "not looked at"]]),
+  },
+];
+const previousReadings: readonly (readonly PreviousObserved[])[] = [
+  [],
+  [{ name: "nftables", planner: nftablesRemoval(true), observed: new Set(["natgw"]) }],
+];
+
+/** What a sequence picks from, made of two full sets: each piece is one value, so that it can come again. */
+export interface Pool {
+  readonly states: readonly State[];
+  readonly networks: readonly ObservedNetwork[];
+  readonly rules: readonly unknown[];
+}
+
+/** States that differ in one thing each, and kernels that are as the first two ask. */
+export function poolOf(first: State, second: State, under: RulesUnderTest): Pool {
+  const named = [...first.desired.eips.values()][0]?.spec.address.split("/")[0] ?? ours;
+  const entry = { interface: interfaces.external, address: named as Ipv4, prefixLength: 24 };
+  const plain = subsystemsWith(under.create(noMemory));
+  const settled = [first, second].map((state) => settle(state, plain));
+  const [one, other] = settled.map(({ state }) => state);
+  const states = [
+    ...settled.map(({ state }) => state),
+    ...(one && other ? [{ ...one, ledger: other.ledger }] : []),
+    reduce(one ?? first, [{ type: "retire", address: ours }]),
+    reduce(one ?? first, [
+      { type: one?.ledger.addresses.has(ledgerKey(entry)) ? "ledger-remove" : "ledger-add", entry },
+    ]),
+  ];
+  const bare = new Network([interfaces.vpc]).observe();
+  const emptied = { ...emptyState, desired: { ...emptyState.desired } };
+  const programs = [...settled, settle(emptied, plain)].map(({ program }) => program);
+  const rules = programs.flatMap((program) => [
+    under.observed(program, "open"),
+    under.observed(program, "closed"),
+  ]);
+  return { states, networks: [...settled.map(({ network }) => network), bare], rules };
+}
+
+/** The network, the ledger and the program of a gateway at rest. */
+function settle(given: State, subsystems: readonly Subsystem[]) {
+  const network = new Network([interfaces.vpc, interfaces.external]);
+  network.addAddress({ interface: interfaces.vpc, address: ip(hosts.vpc), prefixLength: 24 });
+  network.addAddress({ interface: interfaces.external, address: ip(hosts.external), prefixLength: 24 });
+  const planners = subsystems
+    .map(({ planner }) => planner)
+    .filter(({ name }) => ["sysctl", "address", "route"].includes(name));
+  const look = (state: State) => {
+    const observed = network.observe();
+    const facts = { ...noFacts, network: observed };
+    const readings = new Map(planners.map(({ name }) => [name, observed]));
+    return plan(state, { facts, observed: readings, unread: new Map() }, usual, planners);
+  };
+  const { addresses, steps } = look(given);
+  const entries = [...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing];
+  const state = reduce(
+    given,
+    entries.map((entry) => ({ type: "ledger-add", entry })),
+  );
+  for (const { subsystem, payload } of steps) {
+    if (subsystem === "address") network.addAddress((payload as AddressStep).entry);
+    else if (subsystem === "route") network.replaceRoute((payload as RouteStep).route);
+    else network.setSysctl((payload as SysctlStep).key, (payload as SysctlStep).value);
+  }
+  return { state, network: network.observe(), program: look(state).program };
+}
+
+const noFacts: KernelFacts = {
+  network: new Network([]).observe(),
+  eipsNamedByRules: new Set(),
+  ruleCount: 0,
+  holdsObjects: false,
+  isPristine: false,
+  isGateClosed: false,
+  previousHoldsObjects: false,
+  isPreviousPresent: false,
+};
+
+/** One question to both pipelines: what of the pool, by number. */
+export type Question = Readonly<Record<string, number>>;
+const dimensions = ["state", "network", "rules", "flows", "previous", "unread", "staleFacts"] as const;
+
+/** From one question to the next little changes, often back to what is usual. */
+export const questions: fc.Arbitrary<readonly Question[]> = fc
+  .array(
+    fc.tuple(fc.constantFrom<string>(...dimensions, ...contextFields), fc.oneof(fc.constant(0), fc.nat(5))),
+    { minLength: 6, maxLength: 16 },
+  )
+  .map((moves) => {
+    let question: Question = {};
+    return [question, ...moves.map(([dimension, value]) => (question = { ...question, [dimension]: value }))];
+  });
+
+export function ask(
+  question: Question,
+  pool: Pool,
+  subsystems: readonly Subsystem[],
+): [State, Snapshot, PlanContext] {
+  const pick = <T>(values: readonly T[], dimension: string): T => {
+    const value = values[(question[dimension] ?? 0) % values.length];
+    if (value === undefined) throw new TypeError(`nothing to pick for ${dimension}`);
+    return value;
+  };
+  const network = pick(pool.networks, "network");
+  const rules = pick(pool.rules, "rules");
+  const readings: Readonly<Record<SubsystemName, unknown>> = {
+    ...{ sysctl: network, address: network, route: network, rule: rules, gate: rules },
+    flow: pick(flowReadings, "flows"),
+    previous: pick(previousReadings, "previous"),
+  } as Readonly<Record<SubsystemName, unknown>>;
+  const unread = pick<SubsystemName | "none">(["none", "none", "rule", "gate", "route", "flow"], "unread");
+  // What the rules told when they could be read stands while they cannot.
+  const told = { ...readings, rule: unread === "rule" ? pick(pool.rules, "staleFacts") : rules };
+  const facts = subsystems.map((subsystem) => subsystem.facts?.(told[subsystem.planner.name]));
+  const snapshot: Snapshot = {
+    facts: Object.assign({ ...noFacts }, ...facts),
+    observed: new Map(
+      subsystems
+        .map(({ planner: { name } }) => [name, readings[name]] as const)
+        .filter(([name]) => name !== unread),
+    ),
+    unread: new Map(unread === "none" ? [] : [[unread, new GatewayError("unreadable", "cut short")]]),
+  };
+  return [pick(pool.states, "state"), snapshot, contextOf(question)];
+}
+
+/** States after one accepted full set. */
+export const states = fullSets({ leases: true }, 4).map((write) =>
+  reduce(
+    emptyState,
+    decide(
+      write,
+      emptyState,
+      {
+        now: { bootId: "", bootMs: 0, wallMs: 0 },
+        facts: { ownAddresses: new Set(), fallbackGateway: undefined },
+        isUnadopted: false,
+        digest: (text) => text,
+      },
+      () => 1,
+    ).changes,
+  ),
+);
