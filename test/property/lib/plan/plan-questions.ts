@@ -9,10 +9,10 @@ import type { SubsystemName } from "../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
-import type { ObjectId, ObjectName } from "../../../../lib/model/names.ts";
+import { ledgerKey } from "../../../../lib/model/ledger.ts";
+import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import type { Program } from "../../../../lib/model/program.ts";
-import { emptyState, ledgerKey, reduce, type State } from "../../../../lib/model/state.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import type { FlowsObserved } from "../../../../lib/plan/flows.ts";
 import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
@@ -32,6 +32,8 @@ import { plan } from "../../../../lib/plan/plan.ts";
 import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
 import type { PreviousObserved } from "../../../../lib/plan/previous.ts";
 import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import { emptyState, type State } from "../../../../lib/state/state.ts";
 import { fullSets } from "../../../support/model-kernel/arbitraries.ts";
 import { Network } from "../../../support/model-kernel/network.ts";
 import { hosts, interfaces, ip } from "../../../support/model-kernel/universe.ts";
@@ -301,7 +303,12 @@ export const states = fullSets({ leases: true }, 4).map((write) =>
       emptyState,
       {
         now: { bootId: "", bootMs: 0, wallMs: 0 },
-        facts: { ownAddresses: new Set(), fallbackGateway: undefined },
+        facts: {
+          vpcInterface: "eth0" as InterfaceName,
+          externalInterface: "net1" as InterfaceName,
+          ownAddresses: new Set(),
+          fallbackGateway: undefined,
+        },
         isUnadopted: false,
         digest: (text) => text,
       },
