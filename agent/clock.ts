@@ -1,7 +1,7 @@
 /** Time, injected wherever it matters. */
-import { readFile } from "node:fs/promises";
 import { GatewayError } from "../lib/model/errors.ts";
 import type { Instant } from "../lib/state/state.ts";
+import { readBootId } from "./kernel/epoch.ts";
 import { errnoName, libcFunction } from "./kernel/libc.ts";
 
 export interface Clock {
@@ -21,14 +21,6 @@ export async function openClock(): Promise<Clock> {
     bootMs,
     instant: () => ({ bootId, bootMs: bootMs(), wallMs: Date.now() }),
   };
-}
-
-/** The random id of this boot of the machine. */
-export async function readBootId(): Promise<string> {
-  const text = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch((cause) => {
-    throw new GatewayError("unreadable", "the boot id could not be read", { cause });
-  });
-  return text.trim();
 }
 
 const CLOCK_BOOTTIME = 7;

@@ -11,8 +11,8 @@
 import { GatewayError } from "../../lib/model/errors.ts";
 import { nextGeneration } from "../../lib/nftables/commits.ts";
 import { Mutex } from "../mutex.ts";
+import type { CommitJournal } from "./commit-journal.ts";
 import type { IncrementalRules, WriteOutcome } from "./drivers.ts";
-import type { CommitJournal } from "./nftables/journal.ts";
 import type { KnownRuleset, PlainRuleset, RulesetPayload, Stamp } from "./plain-ruleset.ts";
 
 export interface CacheOptions {

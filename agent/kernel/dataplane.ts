@@ -3,6 +3,7 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
 import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
 import type { Config } from "../config.ts";
+import type { CommitJournal } from "./commit-journal.ts";
 import type { Dataplane } from "./drivers.ts";
 import { createIptablesDriver } from "./iptables/driver.ts";
 import { readLegacyDigest } from "./iptables/legacy-digest.ts";
@@ -10,7 +11,6 @@ import { removeByHandle } from "./iptables/remove-by-handle.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
 import { createNftablesDriver } from "./nftables/driver.ts";
-import type { CommitJournal } from "./nftables/journal.ts";
 import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
 

@@ -11,7 +11,7 @@ import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ipv4 } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
-import type { AddressStep } from "../../lib/plan/network/addresses.ts";
+import type { AddressStep } from "../../lib/plan/address-plan.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
 import type { RemovalPlanner } from "../../lib/plan/removal-planner.ts";

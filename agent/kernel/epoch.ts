@@ -1,6 +1,6 @@
 /** The epoch: one life of this network namespace. */
+import { readFile } from "node:fs/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
-import { readBootId } from "../clock.ts";
 import { close, errnoName, getsockopt, socket } from "./libc.ts";
 
 /**
@@ -12,6 +12,14 @@ import { close, errnoName, getsockopt, socket } from "./libc.ts";
 export async function readEpoch(): Promise<string> {
   const bootId = await readBootId();
   return `${bootId.slice(0, 8)}-${readNetnsCookie()}`;
+}
+
+/** The random id of this boot of the machine. */
+export async function readBootId(): Promise<string> {
+  const text = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch((cause) => {
+    throw new GatewayError("unreadable", "the boot id could not be read", { cause });
+  });
+  return text.trim();
 }
 
 const AF_UNIX = 1;

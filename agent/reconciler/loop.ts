@@ -9,15 +9,7 @@
  *   tried again at the resync interval at the latest.
  */
 import type { PassReport } from "./pass/report.ts";
-
-/** What woke a pass. `isFull` asks for everything to be read and swept, not only what changed. */
-export interface PassRequest {
-  readonly reasons: readonly string[];
-  readonly isFull: boolean;
-}
-
-/** What asks for a reading beside the passes. */
-export const quietRequest: PassRequest = { reasons: [], isFull: false };
+import type { PassRequest } from "./pass-request.ts";
 
 export interface PassOutcome {
   readonly report: PassReport;

@@ -2,6 +2,7 @@
  * The reconciler: the loop, its passes, and what others may ask of them. Keeps what the last pass found, publishes it, and
  * lets nobody but the pass in hand write to the kernel.
  */
+
 import { eipAddressesOf } from "../../lib/compile/references.ts";
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
@@ -18,12 +19,13 @@ import type { ArpConflicts } from "./eips/arp-conflicts.ts";
 import type { ArpProbe } from "./eips/arp-probe.ts";
 import { HeldEips } from "./eips/held-eips.ts";
 import { IncrementalPass } from "./incremental/incremental-pass.ts";
-import { type PassOutcome, type PassRequest, ReconcileLoop } from "./loop.ts";
+import { type PassOutcome, ReconcileLoop } from "./loop.ts";
 import { type DryRun, dryRun } from "./operations/dry-run.ts";
 import { type Released, release } from "./operations/release.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
 import { type PassReport, reportOf } from "./pass/report.ts";
+import type { PassRequest } from "./pass-request.ts";
 import { Patience } from "./patience.ts";
 import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts";
 import type { PublishedPass, VerdictSink } from "./verdict-sink.ts";

@@ -11,7 +11,7 @@ import type { Plan } from "../../lib/plan/plan.ts";
 import type { KernelFacts } from "../../lib/plan/plan-input.ts";
 import type { Step, SubsystemPlanner } from "../../lib/plan/subsystem.ts";
 import type { State } from "../../lib/state/state.ts";
-import type { PassRequest } from "./loop.ts";
+import type { PassRequest } from "./pass-request.ts";
 
 export interface Subsystem<Observed = unknown, Payload = unknown> {
   /** Pure: how it plans. */

@@ -8,7 +8,7 @@ import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId, ObjectName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
-import type { AddressPlan } from "./network/addresses.ts";
+import type { AddressPlan } from "./address-plan.ts";
 import type { GateState } from "./rules-planner.ts";
 
 /** What one reading of the kernel tells all subsystems, whoever read it. */

@@ -15,7 +15,8 @@ import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import type { Desired } from "../state/desired.ts";
 import type { State } from "../state/state.ts";
-import { type AddressPlan, planAddresses } from "./network/addresses.ts";
+import type { AddressPlan } from "./address-plan.ts";
+import { planAddresses } from "./network/addresses.ts";
 import { ownAddresses } from "./network/own-addresses.ts";
 import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
 import {

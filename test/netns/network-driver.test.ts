@@ -1,4 +1,5 @@
 /** The network planners and their driver against a real kernel, in a namespace that ends with this process. */
+
 import { mkdtemp, readFile, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,8 +13,9 @@ import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../../l
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
-import { type AddressStep, describeAddressStep, planAddresses } from "../../lib/plan/network/addresses.ts";
-import { type Binding, bindingRoute, localTable } from "../../lib/plan/network/bindings.ts";
+import type { AddressStep, Binding } from "../../lib/plan/address-plan.ts";
+import { describeAddressStep, planAddresses } from "../../lib/plan/network/addresses.ts";
+import { bindingRoute, localTable } from "../../lib/plan/network/bindings.ts";
 import { describeRouteStep, planRoutes } from "../../lib/plan/network/routes.ts";
 import { describeSysctlStep, planSysctls } from "../../lib/plan/network/sysctls.ts";
 import { run } from "../support/run.ts";

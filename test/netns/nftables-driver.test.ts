@@ -1,8 +1,8 @@
 /** The nftables dataplane against the kernel: this process moves into a gateway's namespace, hosts around it make traffic. */
 import t, { type Test } from "tap";
+import { openCommitJournal } from "../../agent/kernel/commit-journal.ts";
 import { type ConversingConnection, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
 import { readTable, visitElements } from "../../agent/kernel/nftables/read.ts";
 import { createRun } from "../../agent/kernel/run.ts";
 import { contains, fromU32, type Ipv4, makeCidr, prefixLengthOf } from "../../lib/model/ipv4.ts";

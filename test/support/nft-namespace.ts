@@ -1,6 +1,6 @@
 /** A network namespace of its own for tests that speak nf_tables from this process. */
 import type { Test } from "tap";
-import { openCommitJournal } from "../../agent/kernel/nftables/journal.ts";
+import { openCommitJournal } from "../../agent/kernel/commit-journal.ts";
 import { openNftables } from "../../agent/kernel/nftables/transaction.ts";
 import { enterNamespace } from "./enter-namespace.ts";
 import { addNamespaces, deleteNamespace, testName } from "./namespaces.ts";

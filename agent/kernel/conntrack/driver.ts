@@ -12,6 +12,7 @@
  * their time-outs while the pod's packets leave plain, as for any pod without a rule. So the order is: first the rules, then
  * find and remove; and a flow made plain meanwhile goes by the next sweep once a rule covers it again.
  */
+
 import { release } from "node:os";
 import { type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
@@ -21,12 +22,8 @@ import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import type { ConntrackDriver } from "../drivers.ts";
 import { openAheadSocket } from "../netlink/ahead-socket.ts";
-import {
-  NETLINK_NETFILTER,
-  type NetlinkConnection,
-  type NetlinkError,
-  openNetlink,
-} from "../netlink/connection.ts";
+import { NETLINK_NETFILTER, type NetlinkConnection, openNetlink } from "../netlink/connection.ts";
+import type { NetlinkError } from "../netlink/refusal.ts";
 import { filtersDumps } from "./dump-filter.ts";
 import { readEntryCount } from "./stats.ts";
 

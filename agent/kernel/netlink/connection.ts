@@ -7,7 +7,6 @@
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
-  type Acknowledgement,
   controlType,
   encodedLength,
   encodeMessages,
@@ -17,24 +16,14 @@ import {
   parseAcknowledgement,
   parseDone,
 } from "../../../lib/netlink/message.ts";
-import { errnoName, errnoText } from "../libc.ts";
 import { type AnswerVisitor, exchange } from "./exchange.ts";
 import { messageBytes } from "./options.ts";
 import { openPackageSocket } from "./package-socket.ts";
+import { type NetlinkError, netlinkError, refused } from "./refusal.ts";
 import { type NetlinkSocket, openNetlinkSocket } from "./socket.ts";
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
-
-/** A request that the kernel refused. */
-export interface NetlinkError {
-  /** Positive. */
-  readonly errno: number;
-  /** `"EEXIST"`. */
-  readonly code: string;
-  /** The kernel's words where it had any, else the code's. */
-  readonly message: string;
-}
 
 /**
  * Called for each message of a dump; its payload is `view` from `start` to `end`. `view` lies over the receive
@@ -292,15 +281,4 @@ function firstPart(
     if (bytes > maxBatchBytes && to > from) break;
   }
   return messages.slice(from, to);
-}
-
-/** A refusal by name and in words. */
-export function netlinkError({ errno, text }: Acknowledgement): NetlinkError {
-  return { errno, code: errnoName(errno), message: text === "" ? errnoText(errno) : text };
-}
-
-function refused(error: NetlinkError): GatewayError {
-  return new GatewayError("netlink-failed", `${error.code}: ${error.message}`, {
-    details: { code: error.code, errno: error.errno },
-  });
 }

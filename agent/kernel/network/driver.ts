@@ -1,4 +1,5 @@
 /** The network driver: observes links, addresses, routes and sysctls, and applies what their planners decided. */
+
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths, ObservedRoute } from "../../../lib/model/observed.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
@@ -10,7 +11,7 @@ import {
   encodeRemoveRoute,
   encodeReplaceRoute,
 } from "../../../lib/netlink/rtnetlink-routes.ts";
-import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
+import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import { bindingRoute } from "../../../lib/plan/network/bindings.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";

@@ -4,6 +4,7 @@
  * A transaction is one send: the kernel takes all of it or nothing, and only while the ruleset's generation is the one
  * that it was planned on, so that what another writer did in between is never overwritten unseen.
  */
+
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
   attributeType,
@@ -31,13 +32,8 @@ import {
   NFNL_BATCH_GENID,
   NFTA_GEN_ID,
 } from "../../../lib/nftables/wire.ts";
-import {
-  type ConversingConnection,
-  NETLINK_NETFILTER,
-  type NetlinkError,
-  netlinkError,
-  openNetlink,
-} from "../netlink/connection.ts";
+import { type ConversingConnection, NETLINK_NETFILTER, openNetlink } from "../netlink/connection.ts";
+import { type NetlinkError, netlinkError } from "../netlink/refusal.ts";
 import { openNetlinkSocket } from "../netlink/socket.ts";
 
 /** What became of a transaction. Unless it is `done`, nothing was changed. */

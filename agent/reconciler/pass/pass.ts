@@ -22,7 +22,7 @@ import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { State } from "../../../lib/state/state.ts";
 import { ArpNotifier } from "../eips/arp-notifier.ts";
 import { beginEpoch, strikeOff, writeAhead } from "../eips/ledger.ts";
-import { type PassRequest, quietRequest } from "../loop.ts";
+import { type PassRequest, quietRequest } from "../pass-request.ts";
 import { Drift, type DriftReview } from "../retry/drift.ts";
 import { PassRetry } from "../retry/pass-retry.ts";
 import { Quarantine } from "../retry/quarantine.ts";

@@ -1,6 +1,7 @@
 /** Reads one subsystem for as long as that may take: one whose reading hangs is unread, and all others go on. */
+
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { PassRequest } from "../loop.ts";
+import type { PassRequest } from "../pass-request.ts";
 import type { Patience } from "../patience.ts";
 import type { Subsystem } from "../subsystem.ts";
 

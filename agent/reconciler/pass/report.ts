@@ -1,6 +1,7 @@
 /** What a pass did, for people: the answer of `POST /v1/reconcile`, and `lastReconcile` of `GET /v1/status`. */
+
 import type { Change } from "../../../lib/model/change.ts";
-import type { PassRequest } from "../loop.ts";
+import type { PassRequest } from "../pass-request.ts";
 import type { PassResult } from "./pass-result.ts";
 
 export interface PassReport {

@@ -1,8 +1,9 @@
 /** Reads the kernel through every subsystem, and puts together what their readings tell all of them. */
+
 import type { SubsystemName } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { KernelFacts, Snapshot } from "../../../lib/plan/plan-input.ts";
-import type { PassRequest } from "../loop.ts";
+import type { PassRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
 import { PatientReader, type PatientReaderOptions } from "./patient-reader.ts";
 

@@ -1,11 +1,12 @@
 /** Live flows: when they are looked through, and what is known of them in between. */
+
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ipv4 } from "../../../lib/model/ipv4.ts";
 import { type FlowSweepStep, type FlowsObserved, flowPlanner } from "../../../lib/plan/flows.ts";
 import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver } from "../../kernel/drivers.ts";
-import type { PassRequest } from "../loop.ts";
+import type { PassRequest } from "../pass-request.ts";
 import type { ApplyContext, PassEnd, StepFailure, Subsystem } from "../subsystem.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
 import { UnsweptObjects } from "./unswept-objects.ts";

@@ -1,8 +1,9 @@
 /** The list of subsystems: a new one is a line here, and its name in lib/model/change.ts. */
+
 import type { SubsystemName } from "../../../lib/model/change.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver, Dataplane, NetworkDriver, PreviousDataplane } from "../../kernel/drivers.ts";
-import { quietRequest } from "../loop.ts";
+import { quietRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
 import { FlowSubsystem } from "./flows.ts";
 import { networkSubsystems } from "./network.ts";

@@ -1,7 +1,9 @@
 /** Plans what binds the EIPs as a subsystem; what is to be held is decided in addresses.ts, since the ledger goes by it too. */
+
 import type { Degradation } from "../../model/degradation.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
+import type { AddressStep } from "../address-plan.ts";
 import type { PlanInput } from "../plan-input.ts";
 import {
   type Obstacle,
@@ -10,7 +12,7 @@ import {
   type SubsystemPlanner,
   subsystemPlan,
 } from "../subsystem.ts";
-import { type AddressStep, describeAddressStep } from "./addresses.ts";
+import { describeAddressStep } from "./addresses.ts";
 
 export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
   name: "address",

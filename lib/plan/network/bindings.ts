@@ -7,8 +7,6 @@ import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { routeProtocol } from "./routes.ts";
 
-export type Binding = "address" | "route";
-
 /** An IP on an interface, whatever its prefix length. */
 export interface Place {
   readonly interface: InterfaceName;

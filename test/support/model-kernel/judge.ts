@@ -12,7 +12,7 @@ import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
 import { ledgerKey } from "../../../lib/model/ledger.ts";
 import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/model/names.ts";
-import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
+import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import { emptyState, type State } from "../../../lib/state/state.ts";
 import type { Disk, ModelAgent } from "./agent.ts";

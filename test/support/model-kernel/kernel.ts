@@ -9,7 +9,7 @@ import type { CommandOptions, CommandOutput, Run } from "../../../agent/kernel/r
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObservedPaths } from "../../../lib/model/observed.ts";
-import type { AddressStep } from "../../../lib/plan/network/addresses.ts";
+import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import { Barriers } from "./barriers.ts";
 import type { Life } from "./life.ts";

@@ -1,4 +1,5 @@
 /** What a planning pipeline may be asked, in sequences: states, readings and contexts that stay, change and change back. */
+
 import fc from "fast-check";
 import type { Dataplane } from "../../../../agent/kernel/drivers.ts";
 import type { Subsystem } from "../../../../agent/reconciler/subsystem.ts";
@@ -14,13 +15,13 @@ import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
 import type { FlowsObserved } from "../../../../lib/plan/flows.ts";
 import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
 import { wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
 import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
 import { createIptablesPlanner } from "../../../../lib/plan/iptables/planner.ts";
 import { planTable } from "../../../../lib/plan/iptables/table.ts";
-import type { AddressStep } from "../../../../lib/plan/network/addresses.ts";
 import type { RouteStep } from "../../../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../../../lib/plan/network/sysctls.ts";
 import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";

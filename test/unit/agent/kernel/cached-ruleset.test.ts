@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import t from "tap";
 import { CachedRuleset } from "../../../../agent/kernel/cached-ruleset.ts";
+import type { CommitJournal } from "../../../../agent/kernel/commit-journal.ts";
 import type { WriteOutcome } from "../../../../agent/kernel/drivers.ts";
-import type { CommitJournal } from "../../../../agent/kernel/nftables/journal.ts";
 import type { KnownRuleset, PlainRuleset, StepResult } from "../../../../agent/kernel/plain-ruleset.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { type Commit, commitsSince } from "../../../../lib/nftables/commits.ts";

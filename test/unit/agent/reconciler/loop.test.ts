@@ -1,8 +1,10 @@
 /** The loop: when passes run, and who is answered by which. */
+
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
-import { type PassOutcome, type PassRequest, ReconcileLoop } from "../../../../agent/reconciler/loop.ts";
+import { type PassOutcome, ReconcileLoop } from "../../../../agent/reconciler/loop.ts";
 import type { PassReport } from "../../../../agent/reconciler/pass/report.ts";
+import type { PassRequest } from "../../../../agent/reconciler/pass-request.ts";
 
 const forever = new AbortController().signal;
 const report: PassReport = {

@@ -1,6 +1,6 @@
 /** What commits touched, by the kernel's own messages, and the journal that keeps it, over a socket that loses some. */
 import t from "tap";
-import { openCommitJournal } from "../../../../agent/kernel/nftables/journal.ts";
+import { openCommitJournal } from "../../../../agent/kernel/commit-journal.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { encodeMessages } from "../../../../lib/netlink/message.ts";
 import {

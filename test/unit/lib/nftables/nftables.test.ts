@@ -1,12 +1,12 @@
 /** What the ruleset's reader and writer make of a kernel that others write to, that fails and that interrupts. */
 import t from "tap";
+import type { CommitJournal } from "../../../../agent/kernel/commit-journal.ts";
 import type {
   AnswerTo,
   ConversingConnection,
   DumpVisitor,
 } from "../../../../agent/kernel/netlink/connection.ts";
 import { openNetlink } from "../../../../agent/kernel/netlink/connection.ts";
-import type { CommitJournal } from "../../../../agent/kernel/nftables/journal.ts";
 import { listOthers } from "../../../../agent/kernel/nftables/read.ts";
 import type { Run } from "../../../../agent/kernel/run.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";

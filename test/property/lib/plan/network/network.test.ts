@@ -1,4 +1,5 @@
 /** The network planners on random gateways: what they leave alone, and that planning on the result plans nothing. */
+
 import fc from "fast-check";
 import t from "tap";
 import { fromU32, type Ipv4, makeCidr } from "../../../../../lib/model/ipv4.ts";
@@ -11,11 +12,8 @@ import type {
   SysctlKey,
 } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
-import {
-  type AddressInput,
-  type AddressPlan,
-  planAddresses,
-} from "../../../../../lib/plan/network/addresses.ts";
+import type { AddressPlan } from "../../../../../lib/plan/address-plan.ts";
+import { type AddressInput, planAddresses } from "../../../../../lib/plan/network/addresses.ts";
 import {
   bindingRoute,
   boundBy,

@@ -1,9 +1,9 @@
 /** The driver against tools that fail in every way, without a kernel. */
 import t from "tap";
+import type { CommitJournal } from "../../../../../agent/kernel/commit-journal.ts";
 import { IptablesRuleset } from "../../../../../agent/kernel/iptables/ruleset.ts";
 import type { Variant } from "../../../../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../../../../agent/kernel/iptables/variant.ts";
-import type { CommitJournal } from "../../../../../agent/kernel/nftables/journal.ts";
 import type { CommandOptions, CommandOutput, Run } from "../../../../../agent/kernel/run.ts";
 import { parseRule } from "../../../../../lib/iptables/parse-rule.ts";
 import type { ChainRemovals } from "../../../../../lib/iptables/removals.ts";

@@ -1,7 +1,8 @@
 /** One reading through all subsystems: what each failure means for the others. */
+
 import t from "tap";
-import { quietRequest } from "../../../../../agent/reconciler/loop.ts";
 import { SnapshotReader } from "../../../../../agent/reconciler/pass/snapshot-reader.ts";
+import { quietRequest } from "../../../../../agent/reconciler/pass-request.ts";
 import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import type { Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
 import type { SubsystemName } from "../../../../../lib/model/change.ts";

@@ -1,23 +1,19 @@
 /** The network planners, case by case, each plan as the text that people read. */
+
 import t from "tap";
 import { type Ipv4, parseCidr, parseIpv4 } from "../../../../../lib/model/ipv4.ts";
 import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
+import type { Binding } from "../../../../../lib/plan/address-plan.ts";
 import {
   describeAddressStep,
   planAddresses,
   removableFrom,
   withoutRemoved,
 } from "../../../../../lib/plan/network/addresses.ts";
-import {
-  type Binding,
-  bindingRoute,
-  boundBy,
-  heldIn,
-  placeKey,
-} from "../../../../../lib/plan/network/bindings.ts";
+import { bindingRoute, boundBy, heldIn, placeKey } from "../../../../../lib/plan/network/bindings.ts";
 import { describeRouteStep, planRoutes } from "../../../../../lib/plan/network/routes.ts";
 import {
   arpIgnoring,

@@ -7,12 +7,12 @@
  *   tells of it, so all later ones are told whole.
  * - A loss, a gap, an event that is not understood: what was committed is not known, until it began anew.
  */
-import { GatewayError } from "../../../lib/model/errors.ts";
-import { forEachMessage } from "../../../lib/netlink/message.ts";
-import { type Commit, CommitReader, commitsSince, isBefore } from "../../../lib/nftables/commits.ts";
-import { NETLINK_NETFILTER } from "../netlink/connection.ts";
-import { messageBytes } from "../netlink/options.ts";
-import { type NetlinkSocket, openNetlinkSocket } from "../netlink/socket.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
+import { forEachMessage } from "../../lib/netlink/message.ts";
+import { type Commit, CommitReader, commitsSince, isBefore } from "../../lib/nftables/commits.ts";
+import { NETLINK_NETFILTER } from "./netlink/connection.ts";
+import { messageBytes } from "./netlink/options.ts";
+import { type NetlinkSocket, openNetlinkSocket } from "./netlink/socket.ts";
 
 export interface CommitJournal {
   /** Begins anew, with what is committed from now on. Costs little, however much was committed. */

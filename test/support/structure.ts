@@ -1,0 +1,175 @@
+/**
+ * Judges how the sources hang together: who imports whom, how long files are, which tests mirror what. Pure functions over
+ * a graph, so that each rule can be shown to fail on a made-up one.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path/posix";
+
+/** What each file imports: a path of another source, or the name of a package or of a module of Node. */
+export type ImportGraph = ReadonlyMap<string, readonly string[]>;
+
+export interface SourceTree {
+  readonly imports: ImportGraph;
+  readonly lines: ReadonlyMap<string, number>;
+}
+
+/** Reads every TypeScript file below the folders, by its path from the project's root. */
+export function readSourceTree(folders: readonly string[]): SourceTree {
+  const imports = new Map<string, readonly string[]>();
+  const lines = new Map<string, number>();
+  for (const path of filesBelow(folders)) {
+    const text = readFileSync(path, "utf8");
+    imports.set(path, importsOf(path, text));
+    lines.set(path, text.split("\n").length - 1);
+  }
+  return { imports, lines };
+}
+
+/** The TypeScript files below the folders, sorted. */
+export function filesBelow(folders: readonly string[]): readonly string[] {
+  return globSync(folders.map((folder) => `${folder}/**/*.ts`)).sort();
+}
+
+// The formatter puts each statement at the start of a line, and names in double quotes.
+const statement =
+  /^(?:import|export)\s(?:type\s)?\s*(?:[\w$]+,\s*)?(?:\{[^}]*\}|[\w$]+|\*(?:\s*as\s+[\w$]+)?)\s*from\s*"([^"]+)"/gm;
+const bareImport = /^import\s*"([^"]+)"/gm;
+const importCall = /\b(?:import|require)\(\s*(?:"([^"]+)")?/g;
+
+/**
+ * What a file imports, each once: types, re-exports, bare imports and calls of `import()` count.
+ *
+ * @throws where a call's argument is no literal: what it imports cannot be judged.
+ */
+export function importsOf(path: string, text: string): readonly string[] {
+  const names = [statement, bareImport, importCall].flatMap((pattern) =>
+    Array.from(text.matchAll(pattern), ([all, name]) => {
+      if (name === undefined) throw new Error(`${path}: cannot tell what ${all} imports`);
+      return name.startsWith(".") ? join(dirname(path), name) : name;
+    }),
+  );
+  return [...new Set(names)].sort();
+}
+
+/** Files that import each other, directly or by way of others: `a.ts ⇄ b.ts`. */
+export function fileCircles(graph: ImportGraph): readonly string[] {
+  return circlesOf(graph);
+}
+
+/**
+ * Folders that import each other. In every folder, each subfolder with all that is below it counts as one, beside the files
+ * that lie directly in it. Circles of files alone are left to {@link fileCircles}.
+ */
+export function folderCircles(graph: ImportGraph): readonly string[] {
+  return foldersOf([...graph.keys()]).flatMap((folder) => {
+    const circles = circlesOf(contract(graph, folder));
+    return circles.filter((circle) => circle.split(" ⇄ ").some((node) => node.endsWith("/")));
+  });
+}
+
+/** The root, as "", and each folder that a file lies in or below. */
+function foldersOf(paths: readonly string[]): readonly string[] {
+  const folders = new Set([""]);
+  for (const path of paths) {
+    for (let at = path.indexOf("/"); at !== -1; at = path.indexOf("/", at + 1)) {
+      folders.add(path.slice(0, at + 1));
+    }
+  }
+  return [...folders].sort();
+}
+
+function contract(graph: ImportGraph, folder: string): ImportGraph {
+  const childOf = (path: string): string | undefined => {
+    if (!path.startsWith(folder)) return undefined;
+    const slash = path.indexOf("/", folder.length);
+    return slash === -1 ? path : path.slice(0, slash + 1);
+  };
+  const contracted = new Map<string, string[]>();
+  for (const [path, imports] of graph) {
+    const from = childOf(path);
+    if (from === undefined) continue;
+    const targets = contracted.get(from) ?? [];
+    contracted.set(from, targets);
+    for (const target of imports) {
+      const to = graph.has(target) ? childOf(target) : undefined;
+      if (to !== undefined && to !== from) targets.push(to);
+    }
+  }
+  return contracted;
+}
+
+/** The strongly connected components of more than one node, and nodes that lead to themselves (Tarjan, 1972). */
+function circlesOf(graph: ImportGraph): readonly string[] {
+  const order = new Map<string, number>();
+  const stack: string[] = [];
+  const circles: string[] = [];
+  const visit = (node: string): number => {
+    let low = order.size;
+    order.set(node, low);
+    stack.push(node);
+    for (const next of graph.get(node) ?? []) {
+      if (!graph.has(next)) continue;
+      if (!order.has(next)) low = Math.min(low, visit(next));
+      else if (stack.includes(next)) low = Math.min(low, order.get(next) ?? low);
+    }
+    if (low !== order.get(node)) return low;
+    const circle = stack.splice(stack.indexOf(node));
+    const isCircle = circle.length > 1 || (graph.get(node) ?? []).includes(node);
+    if (isCircle) circles.push(circle.sort().join(" ⇄ "));
+    return low;
+  };
+  for (const node of graph.keys()) if (!order.has(node)) visit(node);
+  return circles.sort();
+}
+
+/** Packages that compute and do nothing else. */
+const purePackages: readonly string[] = ["typebox"];
+
+/** What no file may do; each judges one import. */
+const forbidden: Readonly<Record<string, (from: string, to: string) => boolean>> = {
+  "lib/ imports what is not pure": (from, to) =>
+    isBelow(from, "lib") && !isBelow(to, "lib") && !purePackages.includes(to),
+  "the core imports the API": (from, to) => isBelow(to, "agent/api") && !isBelow(from, "agent/api"),
+  "the agent imports its own client": (from, to) => isBelow(to, "agent/cli") && !isBelow(from, "agent/cli"),
+  "a source imports tests or scripts": (_from, to) => isBelow(to, "test") || isBelow(to, "scripts"),
+};
+
+/** Imports that run against the layers. `roots` put everything together, so they may import the API and the client. */
+export function layerFaults(graph: ImportGraph, roots: readonly string[]): readonly string[] {
+  const faults: string[] = [];
+  for (const [from, imports] of graph) {
+    for (const to of imports) {
+      if (roots.includes(from) && isBelow(to, "agent")) continue;
+      for (const [fault, isBroken] of Object.entries(forbidden)) {
+        if (isBroken(from, to)) faults.push(`${fault}: ${from} → ${to}`);
+      }
+    }
+  }
+  return faults;
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return path.startsWith(`${folder}/`);
+}
+
+/** Files of more lines than `limit`. */
+export function longFiles(lines: ReadonlyMap<string, number>, limit: number): readonly string[] {
+  return [...lines].filter(([, count]) => count > limit).map(([path]) => path);
+}
+
+/**
+ * Test files below `test/unit` and `test/property` whose path mirrors nothing. `<path>.test.ts` mirrors the source `<path>.ts`,
+ * and `<folder>/<name of the folder>.test.ts` the folder; either name may be followed by `-` and an aspect.
+ */
+export function unmirroredTests(tests: readonly string[], sources: readonly string[]): readonly string[] {
+  const known = new Set(sources);
+  const folders = new Set(foldersOf(sources));
+  return tests.filter((test) => {
+    const [, folder = "", name = ""] = test.match(/^test\/(?:unit|property)\/(.*\/)([^/]+)\.test\.ts$/) ?? [];
+    if (!folders.has(folder)) return true;
+    const words = name.split("-");
+    const subjects = words.map((_, index) => words.slice(0, index + 1).join("-"));
+    const folderName = folder.split("/").at(-2);
+    return !subjects.some((subject) => known.has(`${folder}${subject}.ts`) || subject === folderName);
+  });
+}
