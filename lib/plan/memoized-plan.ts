@@ -5,6 +5,7 @@
  */
 
 import type { Chunked } from "../chunked.ts";
+import { connectedSubnets, isSameSubnets } from "../kinds/facts.ts";
 import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../memoize.ts";
 import type { SubsystemName } from "../model/change.ts";
 import type { Ipv4 } from "../model/ipv4.ts";
@@ -29,8 +30,10 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
   const stableNamed = stabilize<ReadonlySet<Ipv4>>(isSameSet);
   const stableOwn = stabilize<ReadonlySet<Ipv4>>(isSameSet);
   const stableMissing = stabilize<ReadonlySet<InterfaceName>>(isSameSet);
+  const stableSubnets = stabilize(isSameSubnets);
   const stableContext = stabilize(compilesAlike);
   const ownOf = memoizeLast(ownAddressesOf);
+  const subnetsOf = memoizeLast(connectedSubnets);
   const compiledIn = memoizeLast(compileIn);
   const addresses = memoizeLast(addressesOf, ({ add, remove }) => add.length + remove.length === 0);
   const parts = planners.map((planner) => [planner, memoizedPart(planner)] as const);
@@ -43,7 +46,8 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
     const own = stableOwn(ownOf(facts.network, ledger, named, config));
     yield;
     const missing = stableMissing(missingInterfaces(config, desired, facts.network));
-    const compiled = compiledIn(desired, stableContext(context), own, missing);
+    const subnets = stableSubnets(subnetsOf(facts.network, own));
+    const compiled = compiledIn(desired, stableContext(context), own, missing, subnets);
     const { program } = compiled.compiled;
     yield;
     const input = {

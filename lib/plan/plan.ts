@@ -5,6 +5,7 @@
 
 import { type Compiled, compile } from "../compile/compile.ts";
 import type { CompileContext } from "../kinds/compilation.ts";
+import { type ConnectedSubnet, connectedSubnets } from "../kinds/facts.ts";
 import type { Change, SubsystemName } from "../model/change.ts";
 import type { GatewayError } from "../model/errors.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
@@ -54,7 +55,8 @@ export function plan(
   const named = namedByRules(facts.eipsNamedByRules, context.knownOwn);
   const own = ownAddressesOf(facts.network, ledger, named, config);
   const missing = missingInterfaces(config, desired, facts.network);
-  const compiled = compileIn(desired, context, own, missing);
+  const subnets = connectedSubnets(facts.network, own);
+  const compiled = compileIn(desired, context, own, missing, subnets);
   const addresses = addressesOf(compiled.compiled.program, facts.network, ledger, named, own, config);
   const input = { program: compiled.compiled.program, facts, context, ledger, own, addresses };
   const parts = planners.map((planner) => {
@@ -105,9 +107,10 @@ export function compileIn(
   { config, expiredLeases, probing, addressConflicts, quarantined }: PlanContext,
   ownAddresses: ReadonlySet<Ipv4>,
   missingInterfaces: ReadonlySet<InterfaceName>,
+  subnets: readonly ConnectedSubnet[],
 ): CompiledIn {
   const known = { expiredLeases, probing, addressConflicts, quarantined };
-  const compileContext = { ...config, ...known, ownAddresses, missingInterfaces };
+  const compileContext = { ...config, ...known, ownAddresses, missingInterfaces, connectedSubnets: subnets };
   return { compileContext, compiled: compile(desired, compileContext) };
 }
 
