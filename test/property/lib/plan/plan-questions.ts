@@ -12,7 +12,7 @@ import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
 import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
 import { ledgerKey } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
-import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
+import type { ObservedNetwork, ObservedPaths } from "../../../../lib/model/observed.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
@@ -176,6 +176,11 @@ const previousReadings: readonly (readonly PreviousObserved[])[] = [
   [{ name: "nftables", planner: nftablesRemoval(true), observed: new Set(["natgw"]) }],
 ];
 
+const pathReadings: readonly ObservedPaths[] = [
+  { rules: [], tables: new Map() },
+  { rules: [], tables: new Map([[7, []]]) },
+];
+
 /** What a sequence picks from, made of two full sets: each piece is one value, so that it can come again. */
 export interface Pool {
   readonly states: readonly State[];
@@ -249,7 +254,16 @@ const noFacts: KernelFacts = {
 
 /** One question to both pipelines: what of the pool, by number. */
 export type Question = Readonly<Record<string, number>>;
-const dimensions = ["state", "network", "rules", "flows", "previous", "unread", "staleFacts"] as const;
+const dimensions = [
+  "state",
+  "network",
+  "rules",
+  "paths",
+  "flows",
+  "previous",
+  "unread",
+  "staleFacts",
+] as const;
 
 /** From one question to the next little changes, often back to what is usual. */
 export const questions: fc.Arbitrary<readonly Question[]> = fc
@@ -276,6 +290,7 @@ export function ask(
   const rules = pick(pool.rules, "rules");
   const readings: Readonly<Record<SubsystemName, unknown>> = {
     ...{ sysctl: network, address: network, route: network, rule: rules, gate: rules },
+    reach: { network, paths: pick(pathReadings, "paths") },
     flow: pick(flowReadings, "flows"),
     previous: pick(previousReadings, "previous"),
   } as Readonly<Record<SubsystemName, unknown>>;
