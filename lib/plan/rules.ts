@@ -8,12 +8,16 @@ export function rulesSubsystemPlanner<Observed, Payload>(
   planner: RulesPlanner<Observed, Payload>,
 ): SubsystemPlanner<Observed, Payload> {
   const conclude = (
-    { program }: PlanInput,
+    { program, context }: PlanInput,
     observed: Observed,
     { changes, payload }: RulesPlan<Payload>,
   ): SubsystemPlan<Payload> =>
-    subsystemPlan(changes.length === 0 ? [] : [{ phase: "rules", changes, payload }], () =>
-      obstaclesOf("Programmed", "Pending", planner.missing(program, observed)),
+    // No rules in a fresh namespace before its gate: after a loss of the state they would make it look like one in use.
+    subsystemPlan(
+      changes.length === 0
+        ? []
+        : [{ phase: "rules", changes, payload, needs: context.gate === "closed" ? ["gate"] : [] }],
+      () => obstaclesOf("Programmed", "Pending", planner.missing(program, observed)),
     );
   return {
     name: "rule",
@@ -22,6 +26,6 @@ export function rulesSubsystemPlanner<Observed, Payload>(
     *planChunked(input, observed): Chunked<SubsystemPlan<Payload>> {
       return conclude(input, observed, yield* planner.planChunked(input.program, observed));
     },
-    reads: ({ program }) => [program],
+    reads: ({ program, context }) => [program, context.gate],
   };
 }
