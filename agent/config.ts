@@ -2,7 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { Value } from "typebox/value";
 import { GatewayError } from "../lib/model/errors.ts";
-import type { Ipv4 } from "../lib/model/ipv4.ts";
+import type { Ip } from "../lib/model/ip.ts";
 import type { InterfaceName } from "../lib/model/names.ts";
 import { type SettingDescription, type Settings, settings } from "./config/schema.ts";
 import type { Endpoint } from "./config/values.ts";
@@ -12,7 +12,7 @@ export interface Config {
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** The default gateway where the desired set gives none. */
-  readonly gatewayV4: Ipv4 | undefined;
+  readonly gatewayV4: Ip | undefined;
   readonly dataplane: "iptables" | "nftables";
   readonly iptablesVariant: "auto" | "nft" | "legacy";
   readonly eipBinding: "address" | "route";

@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { Server as HttpsServer } from "node:https";
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
-import { addressOf } from "../../lib/model/ipv4.ts";
+import { addressOf } from "../../lib/model/ip.ts";
 import { buildApp } from "./app.ts";
 import type { ApiDeps } from "./deps.ts";
 import { refuseUnsafe } from "./listen-address.ts";

@@ -1,7 +1,7 @@
 /** What the API is made of: everything it needs, handed in by the composition root. */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { TlsFiles } from "../config.ts";
@@ -27,7 +27,7 @@ export interface ApiSettings {
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** `GATEWAY_V4`: the default gateway where the desired set gives none. */
-  readonly fallbackGateway: Ipv4 | undefined;
+  readonly fallbackGateway: Ip | undefined;
   readonly tokenFile: string | undefined;
   readonly tls: TlsFiles | undefined;
   readonly bodyLimitBytes?: number;

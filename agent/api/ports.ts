@@ -1,6 +1,6 @@
 /** What the API needs of the rest of the agent; the composition root provides it. */
 import type { Flow } from "../../lib/conntrack/flow.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Status } from "../../lib/model/status.ts";
@@ -52,15 +52,15 @@ export interface ReconcilerPort {
   /** The network as the last pass read it; `undefined` before the first. */
   readonly network: ObservedNetwork | undefined;
   /** The gateway's own addresses as last observed. */
-  readonly ownAddresses: ReadonlySet<Ipv4>;
+  readonly ownAddresses: ReadonlySet<Ip>;
   /** True while single writes are refused because live state was not adopted. */
   readonly isUnadopted: boolean;
   /** Live flows on an EIP, either direction. */
   connections(
-    eip: Ipv4,
+    eip: Ip,
     limit: number,
     signal: AbortSignal,
   ): Promise<{ readonly total: number; readonly flows: readonly Flow[] }>;
   /** Takes an orphan with its owned rules and flows out of the kernel. */
-  release(address: Ipv4, signal: AbortSignal): Promise<Released>;
+  release(address: Ip, signal: AbortSignal): Promise<Released>;
 }

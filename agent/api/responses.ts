@@ -4,7 +4,7 @@ import { recordOf } from "../../lib/kinds/registry.ts";
 import { changeLabels } from "../../lib/model/change.ts";
 import { errorCodes } from "../../lib/model/errors.ts";
 import { type Kind, kinds } from "../../lib/model/names.ts";
-import { Ipv4Schema, ObjectNameSchema, UidSchema } from "../../lib/model/schema.ts";
+import { IpSchema, ObjectNameSchema, UidSchema } from "../../lib/model/schema.ts";
 import { StatusSchema } from "../../lib/model/status.ts";
 import { publicCodes } from "./problem.ts";
 
@@ -115,7 +115,7 @@ export const changeSchema = share(
   }),
 );
 
-const tupleSchema = Type.Object({ src: Ipv4Schema, dst: Ipv4Schema, sport: count, dport: count });
+const tupleSchema = Type.Object({ src: IpSchema, dst: IpSchema, sport: count, dport: count });
 
 export const flowListSchema = share(
   "Flows",
@@ -191,7 +191,7 @@ export const inventorySchema = Type.Object({
   observed: Type.Boolean({ description: "False before the first pass has read the kernel" }),
   addresses: Type.Array(
     Type.Object({
-      ip: Ipv4Schema,
+      ip: IpSchema,
       role: Type.Enum(["self", "gateway", "eip", "orphan", "conflict"]),
       interface: Type.String(),
       users: strings,

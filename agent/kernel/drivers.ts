@@ -8,7 +8,7 @@ import type { ArpPacket, Mac } from "../../lib/arp/packet.ts";
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
 import type { AddressStep } from "../../lib/plan/address-plan.ts";
@@ -113,7 +113,7 @@ export interface ConntrackDriver {
 
 export interface AddressOnLink {
   readonly interface: InterfaceName;
-  readonly address: Ipv4;
+  readonly address: Ip;
 }
 
 /**
@@ -124,9 +124,9 @@ export type ProbePurpose = "take" | "keep";
 
 export interface ProbeResult {
   /** The MAC of another station that is in the way, by address. */
-  readonly others: ReadonlyMap<Ipv4, Mac>;
+  readonly others: ReadonlyMap<Ip, Mac>;
   /** Addresses that could not be asked about: the link is missing or down. Nothing is known of them. */
-  readonly unasked: ReadonlySet<Ipv4>;
+  readonly unasked: ReadonlySet<Ip>;
 }
 
 /** An ARP packet from another station. */

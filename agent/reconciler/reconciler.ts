@@ -7,7 +7,7 @@ import { eipAddressesOf } from "../../lib/compile/references.ts";
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Snapshot } from "../../lib/plan/plan-input.ts";
@@ -162,7 +162,7 @@ export class Reconciler {
     return Math.max(0, timeoutMs - (performance.now() - begunMs));
   }
 
-  async #askAgain(addresses: ReadonlySet<Ipv4> | undefined): Promise<boolean> {
+  async #askAgain(addresses: ReadonlySet<Ip> | undefined): Promise<boolean> {
     const { arpProbe, arpConflicts } = this.#deps;
     const isFreed = await Promise.all([arpProbe.hurry(addresses), arpConflicts.hurry(addresses)]);
     return isFreed.includes(true);
@@ -179,7 +179,7 @@ export class Reconciler {
   }
 
   /** The EIPs that the last pass wanted and the last reading found. */
-  get heldEips(): ReadonlyMap<Ipv4, AddressOnLink> {
+  get heldEips(): ReadonlyMap<Ip, AddressOnLink> {
     const { result, network } = this;
     if (result === undefined || network === undefined) return new Map();
     return this.#heldEips.eips(result.residual.program, network);
@@ -204,7 +204,7 @@ export class Reconciler {
     return this.#full.lastSnapshot?.facts.network;
   }
 
-  get ownAddresses(): ReadonlySet<Ipv4> {
+  get ownAddresses(): ReadonlySet<Ip> {
     return this.#result?.residual.own ?? new Set();
   }
 
@@ -217,7 +217,7 @@ export class Reconciler {
   }
 
   connections(
-    eip: Ipv4,
+    eip: Ip,
     limit: number,
     signal: AbortSignal,
   ): Promise<{ total: number; flows: readonly Flow[] }> {
@@ -225,7 +225,7 @@ export class Reconciler {
     return this.#deps.conntrack.find(hasEndOf(ends), limit, signal, ends);
   }
 
-  release(address: Ipv4, signal: AbortSignal): Promise<Released> {
+  release(address: Ip, signal: AbortSignal): Promise<Released> {
     return this.#mutex.run(async () => {
       const released = await release(this.#deps, this.#full, address, signal);
       this.wakeFull("release");

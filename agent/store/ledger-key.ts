@@ -1,4 +1,4 @@
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { LedgerAddress } from "../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 
@@ -8,7 +8,7 @@ export function parseLedgerKey(key: string): LedgerAddress {
   const slash = key.indexOf("/", space);
   return {
     interface: key.slice(0, space) as InterfaceName,
-    address: key.slice(space + 1, slash) as Ipv4,
+    address: key.slice(space + 1, slash) as Ip,
     prefixLength: Number(key.slice(slash + 1)),
   };
 }

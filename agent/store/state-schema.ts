@@ -2,9 +2,9 @@
 
 import { type Static, type TObject, type TSchema, Type } from "typebox";
 import type { Spec } from "../../lib/kinds/registry.ts";
-import { cidrPattern } from "../../lib/model/ipv4.ts";
+import { cidrPattern } from "../../lib/model/ip.ts";
 import { interfaceNamePattern, type Kind } from "../../lib/model/names.ts";
-import { GatewaySchema, Ipv4Schema, ObjectNameSchema } from "../../lib/model/schema.ts";
+import { GatewaySchema, IpSchema, ObjectNameSchema } from "../../lib/model/schema.ts";
 import type { Stored } from "../../lib/model/stored.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -35,7 +35,7 @@ export const TombstoneSchema = Type.Object(Tombstone, closed);
 const Lease = { name: ObjectNameSchema, renewed: InstantSchema };
 export const LeaseSchema = Type.Object(Lease, closed);
 export const LedgerSchema = Type.Object(
-  { epoch: Type.String(), addresses: Type.Array(LedgerKeySchema), retired: Type.Array(Ipv4Schema) },
+  { epoch: Type.String(), addresses: Type.Array(LedgerKeySchema), retired: Type.Array(IpSchema) },
   closed,
 );
 
@@ -58,8 +58,8 @@ export const ChangeSchemas = {
   "ledger-epoch": change("ledger-epoch", { epoch: Type.String() }),
   "ledger-add": change("ledger-add", { entries: Type.Array(LedgerKeySchema) }),
   "ledger-remove": change("ledger-remove", { entries: Type.Array(LedgerKeySchema) }),
-  retire: change("retire", { addresses: Type.Array(Ipv4Schema) }),
-  unretire: change("unretire", { addresses: Type.Array(Ipv4Schema) }),
+  retire: change("retire", { addresses: Type.Array(IpSchema) }),
+  unretire: change("unretire", { addresses: Type.Array(IpSchema) }),
 } as const;
 
 export type RecordedChange =

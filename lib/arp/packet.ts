@@ -2,7 +2,7 @@
  * ARP for IPv4 over Ethernet (RFC 826), as bytes and as values: the packet without its Ethernet header, which a
  * datagram packet socket adds and takes off.
  */
-import { fromU32, type Ipv4, toU32 } from "../model/ipv4.ts";
+import { fromU32, type Ip, toU32 } from "../model/ip.ts";
 
 declare const brand: unique symbol;
 
@@ -12,9 +12,9 @@ export type Mac = string & { readonly [brand]: "Mac" };
 export interface ArpPacket {
   readonly operation: "request" | "reply";
   readonly senderMac: Mac;
-  readonly senderIp: Ipv4;
+  readonly senderIp: Ip;
   readonly targetMac: Mac;
-  readonly targetIp: Ipv4;
+  readonly targetIp: Ip;
 }
 
 /** Bytes of a packet; what arrives may be longer, padded to the least Ethernet payload. */
@@ -34,7 +34,7 @@ export function parseMac(text: string): Mac | undefined {
 }
 
 /** Asks whether another host holds `address`, without claiming it (RFC 5227 §2.1.1). */
-export function probeOf(mac: Mac, address: Ipv4): ArpPacket {
+export function probeOf(mac: Mac, address: Ip): ArpPacket {
   return { operation: "request", senderMac: mac, senderIp: unspecified, targetMac: noMac, targetIp: address };
 }
 
@@ -42,7 +42,7 @@ export function probeOf(mac: Mac, address: Ipv4): ArpPacket {
  * Tells all hosts that `mac` holds `address`: an announcement (RFC 5227 §2.3) and the same as a reply, since some
  * hosts update their cache on the one only, some on the other. Linux takes the reply only with the sender's MAC as target.
  */
-export function announcementsOf(mac: Mac, address: Ipv4): readonly [request: ArpPacket, reply: ArpPacket] {
+export function announcementsOf(mac: Mac, address: Ip): readonly [request: ArpPacket, reply: ArpPacket] {
   const claim = { senderMac: mac, senderIp: address, targetIp: address };
   return [
     { ...claim, operation: "request", targetMac: noMac },
@@ -54,7 +54,7 @@ export function announcementsOf(mac: Mac, address: Ipv4): readonly [request: Arp
  * The address that a packet's sender holds or is about to take: its own, or the one that it probes for. Whoever
  * probes for that address himself has found a conflict (RFC 5227 §2.1.1). `undefined` where it claims none.
  */
-export function claimOf(packet: ArpPacket): Ipv4 | undefined {
+export function claimOf(packet: ArpPacket): Ip | undefined {
   if (packet.senderIp !== unspecified) return packet.senderIp;
   return packet.operation === "request" && packet.targetIp !== unspecified ? packet.targetIp : undefined;
 }
@@ -63,7 +63,7 @@ export function claimOf(packet: ArpPacket): Ipv4 | undefined {
  * The address that a packet says its sender holds, in answer to a {@link probeOf} from `asker`; `undefined` where it is no such
  * answer. An announcement is none: it only repeats a claim.
  */
-export function answerOf({ operation, senderIp, targetMac }: ArpPacket, asker: Mac): Ipv4 | undefined {
+export function answerOf({ operation, senderIp, targetMac }: ArpPacket, asker: Mac): Ip | undefined {
   return operation === "reply" && targetMac === asker && senderIp !== unspecified ? senderIp : undefined;
 }
 

@@ -1,6 +1,6 @@
 /** Who refers to which Eip. Names, not objects: an Eip that is not there yet has users already. */
 import { recordOf } from "../kinds/registry.ts";
-import { addressOf, type Ipv4 } from "../model/ipv4.ts";
+import { addressOf, type Ip } from "../model/ip.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 import { type DesiredObjects, objectsOf } from "../state/desired.ts";
 
@@ -26,8 +26,8 @@ export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>):
 }
 
 /** The addresses of Eips that `ids` are or refer to, as far as they exist. */
-export function eipAddressesOf(desired: DesiredObjects, ids: readonly ObjectId[]): ReadonlySet<Ipv4> {
-  const addresses = new Set<Ipv4>();
+export function eipAddressesOf(desired: DesiredObjects, ids: readonly ObjectId[]): ReadonlySet<Ip> {
+  const addresses = new Set<Ip>();
   for (const id of ids) {
     const { kind, name } = parseObjectId(id);
     const eip = kind === "eip" ? name : eipNamedBy(kind, name, desired);

@@ -3,7 +3,7 @@
  *
  * A few of these are cheaper than a dump of everything; a flow may have several of them at once.
  */
-import { type Ipv4, toU32 } from "../model/ipv4.ts";
+import { type Ip, toU32 } from "../model/ip.ts";
 import type { Program } from "../model/program.ts";
 import { type FlowPredicate, type FlowView, flowStatus } from "./flow.ts";
 import { addressKey } from "./prefix-table.ts";
@@ -12,11 +12,11 @@ import { addressKey } from "./prefix-table.ts";
 export interface FlowEnd {
   readonly tuple: "original" | "reply";
   readonly side: "source" | "destination";
-  readonly address: Ipv4;
+  readonly address: Ip;
 }
 
 /** Flows that come in by `eip`, and those that are seen outside as `eip`. */
-export function endsAt(eip: Ipv4): readonly FlowEnd[] {
+export function endsAt(eip: Ip): readonly FlowEnd[] {
   return [
     { tuple: "original", side: "destination", address: eip },
     { tuple: "reply", side: "destination", address: eip },
@@ -28,8 +28,8 @@ export function endsAt(eip: Ipv4): readonly FlowEnd[] {
  * and DNATs translate what comes for their EIP, and FIPs what their pod sends.
  */
 export function endsRuledBy(programs: readonly Pick<Program, "fips" | "dnats">[]): readonly FlowEnd[] {
-  const eips = new Set<Ipv4>();
-  const pods = new Set<Ipv4>();
+  const eips = new Set<Ip>();
+  const pods = new Set<Ip>();
   for (const { fips, dnats } of programs) {
     for (const { eip, internalIp } of fips) {
       eips.add(eip);

@@ -1,10 +1,10 @@
 /** A connection-tracking entry, as far as NAT is concerned. */
-import { type Ipv4, toU32 } from "../model/ipv4.ts";
+import { type Ip, toU32 } from "../model/ip.ts";
 
 /** One direction of a flow. Both ports are 0 for ICMP and for protocols without ports. */
 export interface Tuple {
-  readonly source: Ipv4;
-  readonly destination: Ipv4;
+  readonly source: Ip;
+  readonly destination: Ip;
   readonly sourcePort: number;
   readonly destinationPort: number;
 }

@@ -9,7 +9,7 @@
  * Addresses and the destination's port are compared, never status bits (a port clash sets IPS_SRC_NAT on an untranslated
  * source) and never the reply's destination port (masquerading draws it at random).
  */
-import { type Ipv4, toU32 } from "../model/ipv4.ts";
+import { type Ip, toU32 } from "../model/ip.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import { type Program, ruledEips } from "../model/program.ts";
 import { compileDestinations, keepsDestination } from "./destinations.ts";
@@ -21,7 +21,7 @@ import { compileSources } from "./sources.ts";
 export interface PermitsInput {
   readonly program: Program;
   /** EIPs that were ours and may still have flows. Without them, flows of a removed EIP would pass for foreign NAT. */
-  readonly retired: ReadonlySet<Ipv4>;
+  readonly retired: ReadonlySet<Ip>;
   /** Addresses and routes as observed; what the program routes itself counts as routed already. */
   readonly network: ObservedNetwork;
 }

@@ -5,14 +5,14 @@ import {
   addressOf,
   type Cidr,
   contains,
-  type Ipv4,
+  type Ip,
   makeCidr,
   networkOf,
   prefixLengthOf,
   rangeOf,
   reservedOf,
   toU32,
-} from "../model/ipv4.ts";
+} from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import { type InterfaceName, type ObjectId, objectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
@@ -23,13 +23,13 @@ export interface InventoryInput {
   readonly desired: DesiredObjects;
   readonly network: ObservedNetwork;
   /** The gateway's own addresses, on any interface. */
-  readonly own: ReadonlySet<Ipv4>;
+  readonly own: ReadonlySet<Ip>;
   readonly ledger: Ledger;
   /** The default gateway in force, if one is known. */
-  readonly gateway: Ipv4 | undefined;
+  readonly gateway: Ip | undefined;
   readonly externalInterface: InterfaceName;
   /** EIPs that another machine answered for. */
-  readonly contested: ReadonlySet<Ipv4>;
+  readonly contested: ReadonlySet<Ip>;
 }
 
 /**
@@ -39,7 +39,7 @@ export interface InventoryInput {
 export type Role = "self" | "gateway" | "eip" | "orphan" | "conflict";
 
 export interface InventoryAddress {
-  readonly ip: Ipv4;
+  readonly ip: Ip;
   readonly role: Role;
   readonly interface: InterfaceName;
   /** The Eips that name the IP, elder first, each followed by what uses it. */
@@ -74,9 +74,9 @@ export function inventory(input: InventoryInput): Inventory {
   const { own, gateway, contested, externalInterface } = input;
   const desired = desiredByIp(input.desired, externalInterface);
   const observed = observedByIp(input);
-  const ips = new Set<Ipv4>([...observed.keys(), ...desired.keys()]);
+  const ips = new Set<Ip>([...observed.keys(), ...desired.keys()]);
   if (gateway !== undefined) ips.add(gateway);
-  const roleOf = (ip: Ipv4): Role => {
+  const roleOf = (ip: Ip): Role => {
     const isHeld = own.has(ip) || ip === gateway || contested.has(ip);
     if (desired.has(ip)) return isHeld ? "conflict" : "eip";
     if (own.has(ip)) return "self";
@@ -102,9 +102,9 @@ export function inventory(input: InventoryInput): Inventory {
 function desiredByIp(
   desired: DesiredObjects,
   externalInterface: InterfaceName,
-): ReadonlyMap<Ipv4, { readonly sighting: Sighting; readonly users: readonly ObjectId[] }> {
+): ReadonlyMap<Ip, { readonly sighting: Sighting; readonly users: readonly ObjectId[] }> {
   const usersOf = usersByEip(desired);
-  const byIp = new Map<Ipv4, { sighting: Sighting; users: ObjectId[] }>();
+  const byIp = new Map<Ip, { sighting: Sighting; users: ObjectId[] }>();
   for (const [name, { spec }] of desired.eips) {
     const ip = addressOf(spec.address);
     const entry = byIp.get(ip) ?? {
@@ -121,14 +121,14 @@ function desiredByIp(
 }
 
 /** What stands on the interfaces that the inventory covers. An EIP bound by a route of the agent's counts as an address. */
-function observedByIp({ desired, network, ledger, externalInterface }: InventoryInput): Map<Ipv4, Sighting> {
+function observedByIp({ desired, network, ledger, externalInterface }: InventoryInput): Map<Ip, Sighting> {
   const covered = new Set<InterfaceName>([externalInterface]);
   for (const { spec } of desired.eips.values()) if (spec.interface !== undefined) covered.add(spec.interface);
   const entered = new Set(
     Array.from(ledger.addresses.values(), (entry) => `${entry.interface} ${entry.address}`),
   );
-  const sightings = new Map<Ipv4, Sighting>();
-  const see = (ip: Ipv4, sighting: Sighting): void => {
+  const sightings = new Map<Ip, Sighting>();
+  const see = (ip: Ip, sighting: Sighting): void => {
     // The same IP may stand there twice with different prefixes: the wider one is the subnet's.
     const known = sightings.get(ip);
     if (known === undefined || sighting.prefixLength < known.prefixLength) sightings.set(ip, sighting);

@@ -3,12 +3,12 @@ import {
   addressOf,
   type Cidr,
   fromU32,
-  type Ipv4,
+  type Ip,
   netmaskU32,
-  parseIpv4,
+  parseIp,
   prefixLengthOf,
   toU32,
-} from "../model/ipv4.ts";
+} from "../model/ip.ts";
 
 declare const brand: unique symbol;
 
@@ -25,7 +25,7 @@ const hostRegex = /^[0-9.]+\/32$/;
 const lengthRegex = /^[0-9]{1,2}$/;
 
 /** One host: `"10.0.1.5/32"`. */
-export function hostMask(address: Ipv4): MaskedAddress {
+export function hostMask(address: Ip): MaskedAddress {
   return `${address}/32` as MaskedAddress;
 }
 
@@ -51,7 +51,7 @@ export function maskedAddress(address: number, mask: number): MaskedAddress {
 /** Parses `address`, `address/length` and `address/mask`; `undefined` where the text is none of them. */
 export function parseMasked(text: string): MaskedAddress | undefined {
   const slash = text.indexOf("/");
-  const address = parseIpv4(slash < 0 ? text : text.slice(0, slash));
+  const address = parseIp(slash < 0 ? text : text.slice(0, slash));
   if (address === undefined) return undefined;
   if (slash < 0) return hostMask(address);
   if (hostRegex.test(text)) return text as MaskedAddress;
@@ -63,7 +63,7 @@ export function parseMasked(text: string): MaskedAddress | undefined {
 export function maskedParts(masked: MaskedAddress): { readonly address: number; readonly mask: number } {
   const slash = masked.indexOf("/");
   const mask = parseMask(masked.slice(slash + 1));
-  return { address: toU32(masked.slice(0, slash) as Ipv4), mask: mask ?? 0xffffffff };
+  return { address: toU32(masked.slice(0, slash) as Ip), mask: mask ?? 0xffffffff };
 }
 
 function parseMask(text: string): number | undefined {
@@ -71,6 +71,6 @@ function parseMask(text: string): number | undefined {
     const length = Number(text);
     return length > 32 ? undefined : netmaskU32(length);
   }
-  const dotted = parseIpv4(text);
+  const dotted = parseIp(text);
   return dotted === undefined ? undefined : toU32(dotted);
 }

@@ -1,5 +1,5 @@
 /** Reads one rule as iptables-save prints it, or as iptables-restore accepts it. */
-import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIp } from "../model/ip.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import type { Protocol } from "../model/schema.ts";
 import { anyAddress, parseMasked } from "./masked.ts";
@@ -128,7 +128,7 @@ function parseTarget(words: readonly string[], at: number): RuleSpec["target"] |
 
 function parseDnat(text = ""): RuleSpec["target"] | undefined {
   const colon = text.indexOf(":");
-  const to = parseIpv4(colon < 0 ? text : text.slice(0, colon));
+  const to = parseIp(colon < 0 ? text : text.slice(0, colon));
   const port = colon < 0 ? undefined : parsePort(text.slice(colon + 1));
   if (to === undefined || (colon >= 0 && port === undefined)) return undefined;
   return { kind: "dnat", to, port };
@@ -137,7 +137,7 @@ function parseDnat(text = ""): RuleSpec["target"] | undefined {
 function parseSnat(options: readonly string[]): RuleSpec["target"] | undefined {
   const random = options.indexOf("--random-fully");
   const rest = random < 0 ? options : options.toSpliced(random, 1);
-  const to = rest.length === 2 && rest[0] === "--to-source" ? parseIpv4(rest[1] ?? "") : undefined;
+  const to = rest.length === 2 && rest[0] === "--to-source" ? parseIp(rest[1] ?? "") : undefined;
   return to && { kind: "snat", to, isRandom: random >= 0 };
 }
 

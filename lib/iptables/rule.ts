@@ -4,7 +4,7 @@
  * text, which is a function of their meaning alone.
  */
 import { assertNever } from "../assert-never.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { Protocol } from "../model/schema.ts";
 import { anyAddress, type MaskedAddress } from "./masked.ts";
@@ -20,8 +20,8 @@ export interface Mark {
 }
 
 export type Target =
-  | { readonly kind: "dnat"; readonly to: Ipv4; readonly port: number | undefined }
-  | { readonly kind: "snat"; readonly to: Ipv4; readonly isRandom: boolean }
+  | { readonly kind: "dnat"; readonly to: Ip; readonly port: number | undefined }
+  | { readonly kind: "snat"; readonly to: Ip; readonly isRandom: boolean }
   /** `--set-xmark value/mask`: zeroes the bits of the mask and XORs the value in. */
   | { readonly kind: "mark"; readonly mark: Mark }
   | { readonly kind: "drop" }

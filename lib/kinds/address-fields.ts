@@ -3,16 +3,16 @@ import type { InputIssue } from "../model/errors.ts";
 import {
   addressOf,
   type Cidr,
-  type Ipv4,
+  type Ip,
   isUnicast,
   makeCidr,
   parseCidr,
   prefixLengthOf,
   toU32,
-} from "../model/ipv4.ts";
+} from "../model/ip.ts";
 
 /** An address that can be no host's is refused. */
-export function hostIssues(address: Ipv4, pointer: string): readonly InputIssue[] {
+export function hostIssues(address: Ip, pointer: string): readonly InputIssue[] {
   return isUnicast(address) ? [] : [{ pointer, message: `${address} can be no host's address` }];
 }
 

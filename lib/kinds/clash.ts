@@ -1,5 +1,5 @@
 /** What an object that may not be as it is stands against, and what that is judged on. */
-import { type Ipv4, prefixLengthOf, rangeOf } from "../model/ipv4.ts";
+import { type Ip, prefixLengthOf, rangeOf } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
 import type { ConnectedSubnet, Facts } from "./facts.ts";
@@ -16,7 +16,7 @@ export interface Clash {
 /** The facts, with what the desired set says of the gateway itself. */
 export interface ClashContext extends Facts {
   /** The default route's next hop; `undefined` where none is known. */
-  readonly nextHop: Ipv4 | undefined;
+  readonly nextHop: Ip | undefined;
   readonly subnets: readonly SubnetRange[];
 }
 
@@ -35,6 +35,6 @@ export function clashContext(gateway: Gateway, facts: Facts): ClashContext {
   return { ...facts, nextHop: gateway.defaultGateway ?? facts.fallbackGateway, subnets };
 }
 
-export function ownAddressClash(address: Ipv4): Clash {
+export function ownAddressClash(address: Ip): Clash {
   return { with: "gateway", message: `${address} is the gateway's own address` };
 }

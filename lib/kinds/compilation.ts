@@ -1,5 +1,5 @@
 /** What the kinds are compiled with, and what they leave behind besides their part of the program. */
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../model/names.ts";
 import type { Program, ProgramEip } from "../model/program.ts";
 import type { Reason } from "../model/status.ts";
@@ -10,9 +10,9 @@ export interface CompileContext extends Facts {
   /** Eips whose lease ran out. */
   readonly expiredLeases: ReadonlySet<ObjectName>;
   /** The MAC that answered for an address, where the address is not held by this gateway already. */
-  readonly addressConflicts: ReadonlyMap<Ipv4, string>;
+  readonly addressConflicts: ReadonlyMap<Ip, string>;
   /** Addresses about which the wire is being asked: the answer decides, and wakes another pass. */
-  readonly probing?: ReadonlySet<Ipv4>;
+  readonly probing?: ReadonlySet<Ip>;
   /** Objects that the kernel refused, with its words. */
   readonly quarantined: ReadonlyMap<ObjectId, string>;
   /** Interfaces that are not in this namespace. */

@@ -1,13 +1,13 @@
 /** Destination NAT: a port of an EIP goes to a port of one internal IP, or of several in equal shares. */
 import { type Static, Type } from "typebox";
 import type { InputIssue } from "../model/errors.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import { type ObjectId, objectId } from "../model/names.ts";
 import type { ProgramDnat } from "../model/program.ts";
 import {
   type Backend,
   BackendSchema,
-  Ipv4Schema,
+  IpSchema,
   ObjectNameSchema,
   PortSchema,
   ProtocolSchema,
@@ -27,7 +27,7 @@ const DnatSchema = specSchema({
   eip: ObjectNameSchema,
   protocol: ProtocolSchema,
   externalPort: PortSchema,
-  internalIp: Type.Optional(Ipv4Schema),
+  internalIp: Type.Optional(IpSchema),
   internalPort: Type.Optional(PortSchema),
   backends: Type.Optional(Type.Array(BackendSchema, { maxItems: maxBackends })),
 });
@@ -59,7 +59,7 @@ export const dnatKind = {
   isTranslating: true,
   compile(objects, compilation) {
     const dnats: ProgramDnat[] = [];
-    const eips = new Map<ObjectId, Ipv4>();
+    const eips = new Map<ObjectId, Ip>();
     for (const object of objects) {
       const eip = eipFor(object, compilation);
       if (eip === undefined) continue;
@@ -89,10 +89,10 @@ function identity({ eip, protocol, externalPort }: Dnat): string {
 }
 
 /** A FIP takes every packet of its EIP, so that none comes to a DNAT beside it. */
-function markShadowed(dnats: ReadonlyMap<ObjectId, Ipv4>, { program, shadowed }: Compilation): void {
+function markShadowed(dnats: ReadonlyMap<ObjectId, Ip>, { program, shadowed }: Compilation): void {
   const eips = new Set(dnats.values());
   if (eips.size === 0) return;
-  const fips = new Map<Ipv4, ObjectId>();
+  const fips = new Map<Ip, ObjectId>();
   for (const { id, eip } of program.fips) if (eips.has(eip)) fips.set(eip, id);
   if (fips.size === 0) return;
   for (const [id, eip] of dnats) {
@@ -129,7 +129,7 @@ function issues({ internalIp, internalPort, backends }: Dnat): readonly InputIss
   return issues;
 }
 
-function internalIpsOf(spec: Dnat): readonly Ipv4[] {
+function internalIpsOf(spec: Dnat): readonly Ip[] {
   if (spec.backends !== undefined) return spec.backends.map((backend) => backend.ip);
   return spec.internalIp === undefined ? [] : [spec.internalIp];
 }

@@ -1,6 +1,6 @@
 /** An elastic IP: an address on the external interface, which the other kinds refer to by the Eip's name. */
 import { type Static, Type } from "typebox";
-import { addressOf, type Ipv4, networkOf, prefixLengthOf, reservedRoleOf, toU32 } from "../model/ipv4.ts";
+import { addressOf, type Ip, networkOf, prefixLengthOf, reservedRoleOf, toU32 } from "../model/ip.ts";
 import { type InterfaceName, type ObjectName, objectId } from "../model/names.ts";
 import type { ProgramEip } from "../model/program.ts";
 import { InterfaceAddressSchema, InterfaceNameSchema } from "../model/schema.ts";
@@ -22,7 +22,7 @@ const EipSchema = specSchema({
 export type Eip = Readonly<Static<typeof EipSchema>>;
 
 interface ParsedEip extends Parsed<Eip> {
-  readonly address: Ipv4;
+  readonly address: Ip;
   /** The address as an unsigned integer. */
   readonly value: number;
   readonly prefixLength: number;

@@ -1,5 +1,5 @@
 /** What is known of this gateway beyond the desired set: the part of it that decides what can be accepted. */
-import { type Cidr, type Ipv4, makeCidr } from "../model/ipv4.ts";
+import { type Cidr, type Ip, makeCidr } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 
@@ -7,9 +7,9 @@ export interface Facts {
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** The gateway's own addresses as last observed: no EIP and no internal IP may be one of them. */
-  readonly ownAddresses: ReadonlySet<Ipv4>;
+  readonly ownAddresses: ReadonlySet<Ip>;
   /** The default gateway where the desired set gives none. */
-  readonly fallbackGateway?: Ipv4 | undefined;
+  readonly fallbackGateway?: Ip | undefined;
   /** The subnets of these addresses; absent before the first reading. */
   readonly connectedSubnets?: readonly ConnectedSubnet[] | undefined;
 }
@@ -26,7 +26,7 @@ export interface ConnectedSubnet {
  */
 export function connectedSubnets(
   { addresses }: ObservedNetwork,
-  own: ReadonlySet<Ipv4>,
+  own: ReadonlySet<Ip>,
 ): readonly ConnectedSubnet[] {
   const subnets = new Map<string, ConnectedSubnet>();
   for (const { interface: name, address, prefixLength } of addresses) {

@@ -1,15 +1,15 @@
 /** A floating IP: 1:1 NAT between an EIP and an internal IP. */
 import type { Static } from "typebox";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import { objectId } from "../model/names.ts";
 import type { ProgramFip } from "../model/program.ts";
-import { Ipv4Schema, ObjectNameSchema } from "../model/schema.ts";
+import { IpSchema, ObjectNameSchema } from "../model/schema.ts";
 import { hostIssues } from "./address-fields.ts";
 import { ownAddressClash } from "./clash.ts";
 import { eipFor, eipText } from "./eip-users.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
-const FipSchema = specSchema({ eip: ObjectNameSchema, internalIp: Ipv4Schema });
+const FipSchema = specSchema({ eip: ObjectNameSchema, internalIp: IpSchema });
 export type Fip = Readonly<Static<typeof FipSchema>>;
 
 export const fipKind = {
@@ -29,7 +29,7 @@ export const fipKind = {
   isTranslating: true,
   compile(objects, compilation) {
     const fips: ProgramFip[] = [];
-    const outward = new Set<Ipv4>();
+    const outward = new Set<Ip>();
     for (const object of objects) {
       const eip = eipFor(object, compilation);
       if (eip === undefined) continue;

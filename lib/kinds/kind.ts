@@ -5,7 +5,7 @@
 
 import { type TObject, type TProperties, Type } from "typebox";
 import type { InputIssue } from "../model/errors.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { Kind, ObjectId, ObjectName, Uid } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import { ObjectNameSchema, UidSchema } from "../model/schema.ts";
@@ -62,7 +62,7 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   verbalize(spec: S, addressOf: AddressOf): string;
 }
 
-export type AddressOf = (eip: ObjectName) => Ipv4 | undefined;
+export type AddressOf = (eip: ObjectName) => Ip | undefined;
 
 /** What the specs of all kinds have in common. */
 export interface AnySpec {

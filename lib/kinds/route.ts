@@ -1,16 +1,16 @@
 /** A route of the gateway: how a network is reached. */
 import { type Static, Type } from "typebox";
-import { contains } from "../model/ipv4.ts";
+import { contains } from "../model/ip.ts";
 import { objectId } from "../model/names.ts";
 import type { ProgramRoute } from "../model/program.ts";
-import { CidrSchema, Ipv4Schema } from "../model/schema.ts";
+import { CidrSchema, IpSchema } from "../model/schema.ts";
 import { hostIssues, masked, networkIssues } from "./address-fields.ts";
 import { clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const RouteSchema = specSchema({
   destination: CidrSchema,
-  via: Ipv4Schema,
+  via: IpSchema,
   interface: Type.Optional(Type.Enum(["vpc", "external"])),
 });
 export type Route = Readonly<Static<typeof RouteSchema>>;

@@ -1,5 +1,5 @@
 /** Gathers SNATs into pools: those of one CIDR that leave by one interface share its clients. */
-import { addressOf, type Cidr, prefixLengthOf, toU32 } from "../model/ipv4.ts";
+import { addressOf, type Cidr, prefixLengthOf, toU32 } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { PoolMember, ProgramEip, SnatPool } from "../model/program.ts";
 

@@ -1,5 +1,5 @@
 /** What the gateway is, whatever is desired: from the settings. */
-import type { Ipv4 } from "./ipv4.ts";
+import type { Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
 
 /** How an EIP is bound to its interface: by an address there, or by a local route of its own. */
@@ -9,6 +9,6 @@ export interface GatewayConfig {
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** `GATEWAY_V4`: the default gateway where the desired set gives none. */
-  readonly fallbackGateway: Ipv4 | undefined;
+  readonly fallbackGateway: Ip | undefined;
   readonly eipBinding: Binding;
 }

@@ -3,12 +3,12 @@
  * addresses, which takes longer than all else that is thought about them.
  */
 
-import type { Ipv4 } from "./ipv4.ts";
+import type { Ip } from "./ip.ts";
 import type { Ledger, LedgerAddress } from "./ledger.ts";
 
 export interface LedgerIndex {
   /** The entries of one IP: its interfaces and prefix lengths. */
-  of(address: Ipv4): readonly LedgerAddress[];
+  of(address: Ip): readonly LedgerAddress[];
   has(entry: LedgerAddress): boolean;
 }
 
@@ -24,8 +24,8 @@ const none: readonly LedgerAddress[] = [];
 
 function makeIndex(addresses: Ledger["addresses"]): LedgerIndex {
   // Hardly any IP has more than one entry: a list for each would be 10,000 lists.
-  const first = new Map<Ipv4, LedgerAddress>();
-  const further = new Map<Ipv4, LedgerAddress[]>();
+  const first = new Map<Ip, LedgerAddress>();
+  const further = new Map<Ip, LedgerAddress[]>();
   for (const entry of addresses.values()) {
     const one = first.get(entry.address);
     if (one === undefined) first.set(entry.address, entry);

@@ -1,7 +1,7 @@
 /** The ledger: which addresses are the agent's own work. */
 import { OrderedMap } from "../ordered-map.ts";
 import { OrderedSet } from "../ordered-set.ts";
-import type { Ipv4 } from "./ipv4.ts";
+import type { Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
 
 /** What the agent put into this namespace, written down before it did. A ledger of another epoch says nothing. */
@@ -14,12 +14,12 @@ export interface Ledger {
    * EIPs that are not held and whose flows may live: those taken out, written before their rules go and forgotten once
    * their flows went, and those that are unbound.
    */
-  readonly retired: ReadonlySet<Ipv4>;
+  readonly retired: ReadonlySet<Ip>;
 }
 
 export interface LedgerAddress {
   readonly interface: InterfaceName;
-  readonly address: Ipv4;
+  readonly address: Ip;
   readonly prefixLength: number;
 }
 

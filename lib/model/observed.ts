@@ -1,5 +1,5 @@
 /** What was read from the kernel's network stack in one pass, as values. Rules and flows have rooms of their own. */
-import type { Cidr, Ipv4 } from "./ipv4.ts";
+import type { Cidr, Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
 
 export interface ObservedLink {
@@ -19,7 +19,7 @@ export interface ObservedLink {
 
 export interface ObservedAddress {
   readonly interface: InterfaceName;
-  readonly address: Ipv4;
+  readonly address: Ip;
   readonly prefixLength: number;
   readonly isSecondary: boolean;
   /** IFA_LABEL, empty where the kernel gave none. */
@@ -31,7 +31,7 @@ export interface ObservedRoute {
   readonly table: number;
   readonly type: "unicast" | "local" | "broadcast" | RefusingType | "throw" | "other";
   readonly destination: Cidr;
-  readonly via: Ipv4 | undefined;
+  readonly via: Ip | undefined;
   readonly interface: InterfaceName | undefined;
   /** The interfaces of several next hops, where there are several; then `via` and `interface` say nothing. */
   readonly hops?: readonly (InterfaceName | undefined)[];

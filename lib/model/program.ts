@@ -2,7 +2,7 @@
  * The program: what the gateway is to do, once every clash is decided and every reference resolved. The one
  * input that all planners share; nothing in it is refused, unresolved or expired.
  */
-import type { Cidr, Ipv4 } from "./ipv4.ts";
+import type { Cidr, Ip } from "./ip.ts";
 import type { InterfaceName, ObjectId } from "./names.ts";
 import type { Backend, Protocol } from "./schema.ts";
 
@@ -10,7 +10,7 @@ export interface Program {
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** The owned default route's next hop; `undefined`: the default route is left alone. */
-  readonly defaultGateway: Ipv4 | undefined;
+  readonly defaultGateway: Ip | undefined;
   /** The EIPs to hold. In order of creation number, as all lists here. */
   readonly eips: readonly ProgramEip[];
   /** EIPs that rules may name and that are not to be held. Absent: none. */
@@ -24,7 +24,7 @@ export interface Program {
 
 export interface ProgramEip {
   readonly id: ObjectId;
-  readonly address: Ipv4;
+  readonly address: Ip;
   readonly prefixLength: number;
   readonly interface: InterfaceName;
 }
@@ -36,15 +36,15 @@ export function ruledEips({ eips, unboundEips = [] }: Program): readonly Program
 
 export interface ProgramFip {
   readonly id: ObjectId;
-  readonly eip: Ipv4;
-  readonly internalIp: Ipv4;
+  readonly eip: Ip;
+  readonly internalIp: Ip;
   /** False for all but the eldest FIP of an internal IP: they work inwards only. */
   readonly isOutward: boolean;
 }
 
 export interface ProgramDnat {
   readonly id: ObjectId;
-  readonly eip: Ipv4;
+  readonly eip: Ip;
   readonly protocol: Protocol;
   readonly externalPort: number;
   /** At least one; equal shares of new flows. */
@@ -62,7 +62,7 @@ export interface SnatPool {
 
 export interface PoolMember {
   readonly id: ObjectId;
-  readonly eip: Ipv4;
+  readonly eip: Ip;
   /** `random`: source ports drawn at random; `preserve`: the client's port where it is free. */
   readonly mapping: "random" | "preserve";
 }
@@ -70,7 +70,7 @@ export interface PoolMember {
 export interface ProgramRoute {
   readonly id: ObjectId;
   readonly destination: Cidr;
-  readonly via: Ipv4;
+  readonly via: Ip;
   readonly interface: InterfaceName;
 }
 

@@ -3,7 +3,7 @@
  * `lib/kinds/`; a schema judges shape alone.
  */
 import { type Static, Type } from "typebox";
-import { type Cidr, cidrPattern, type InterfaceAddress, type Ipv4, ipv4Pattern } from "./ipv4.ts";
+import { type Cidr, cidrPattern, type InterfaceAddress, type Ip, ipPattern } from "./ip.ts";
 import {
   type InterfaceName,
   interfaceNamePattern,
@@ -25,9 +25,7 @@ export const UidSchema = Type.Unsafe<Uid>(
 export const InterfaceNameSchema = Type.Unsafe<InterfaceName>(
   Type.String({ pattern: interfaceNamePattern, description: "A network interface" }),
 );
-export const Ipv4Schema = Type.Unsafe<Ipv4>(
-  Type.String({ pattern: ipv4Pattern, description: "An IPv4 address" }),
-);
+export const IpSchema = Type.Unsafe<Ip>(Type.String({ pattern: ipPattern, description: "An IPv4 address" }));
 /** On the wire host bits are welcome; the stored form is masked. */
 export const CidrSchema = Type.Unsafe<Cidr>(
   Type.String({ pattern: cidrPattern, description: "An IPv4 network; host bits are masked" }),
@@ -42,8 +40,8 @@ export type Protocol = Static<typeof ProtocolSchema>;
 
 const closed = { additionalProperties: false } as const;
 
-export const BackendSchema = Type.Object({ ip: Ipv4Schema, port: PortSchema }, closed);
+export const BackendSchema = Type.Object({ ip: IpSchema, port: PortSchema }, closed);
 export type Backend = Static<typeof BackendSchema>;
 
-export const GatewaySchema = Type.Object({ defaultGateway: Type.Optional(Ipv4Schema) }, closed);
+export const GatewaySchema = Type.Object({ defaultGateway: Type.Optional(IpSchema) }, closed);
 export type Gateway = Readonly<Static<typeof GatewaySchema>>;

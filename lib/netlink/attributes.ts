@@ -119,7 +119,7 @@ export function netU16Attribute(type: number, value: number): Uint8Array {
   return attribute;
 }
 
-/** 32 bits in network order: IPv4 addresses by their {@link import("../model/ipv4.ts").toU32} value. */
+/** 32 bits in network order: IPv4 addresses by their {@link import("../model/ip.ts").toU32} value. */
 export function netU32Attribute(type: number, value: number): Uint8Array {
   const attribute = new Uint8Array(u32AttributeBytes);
   putNetU32Attribute(attribute, 0, type, value);

@@ -1,5 +1,5 @@
 /** IPv4 addresses as rtnetlink(7) has them: `struct ifaddrmsg` and IFA_* of include/uapi/linux/if_addr.h. */
-import { fromU32, type Ipv4, toU32 } from "../model/ipv4.ts";
+import { fromU32, type Ip, toU32 } from "../model/ip.ts";
 import {
   attributeEnd,
   attributeType,
@@ -30,7 +30,7 @@ const IFA_F_SECONDARY = 0x01;
 /** An address with its interface still a number. */
 export interface DecodedAddress {
   readonly index: number;
-  readonly address: Ipv4;
+  readonly address: Ip;
   readonly prefixLength: number;
   readonly isSecondary: boolean;
   readonly label: string;
@@ -63,17 +63,17 @@ export function decodeAddress(view: DataView, start: number, end: number): Decod
 }
 
 /** Adds a plain address, as `ip address add` does: scope global, no label of its own, no broadcast address. */
-export function encodeAddAddress(index: number, address: Ipv4, prefixLength: number): NetlinkMessage {
+export function encodeAddAddress(index: number, address: Ip, prefixLength: number): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.exclusive;
   return { type: newAddress, flags, payload: addressPayload(index, address, prefixLength) };
 }
 
 /** Removes exactly this address; the same IP with another prefix length stays. */
-export function encodeRemoveAddress(index: number, address: Ipv4, prefixLength: number): NetlinkMessage {
+export function encodeRemoveAddress(index: number, address: Ip, prefixLength: number): NetlinkMessage {
   return { type: deleteAddress, flags: 0, payload: addressPayload(index, address, prefixLength) };
 }
 
-function addressPayload(index: number, address: Ipv4, prefixLength: number): Uint8Array {
+function addressPayload(index: number, address: Ip, prefixLength: number): Uint8Array {
   const header = Uint8Array.of(AF_INET, prefixLength, 0, 0, 0, 0, 0, 0);
   putU32(header, 4, index);
   const value = toU32(address);

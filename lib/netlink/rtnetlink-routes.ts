@@ -1,5 +1,5 @@
 /** IPv4 routes as rtnetlink(7) has them: `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
-import { addressOf, fromU32, type Ipv4, makeCidr, prefixLengthOf, toU32 } from "../model/ipv4.ts";
+import { addressOf, fromU32, type Ip, makeCidr, prefixLengthOf, toU32 } from "../model/ip.ts";
 import type { ObservedRoute } from "../model/observed.ts";
 import {
   attributeEnd,
@@ -71,7 +71,7 @@ export function decodeRoute(view: DataView, start: number, end: number): Decoded
   let destination = 0;
   let table = view.getUint8(start + 4);
   let metric = 0;
-  let via: Ipv4 | undefined;
+  let via: Ip | undefined;
   let index: number | undefined;
   let hopIndexes: readonly number[] | undefined;
   for (let at = start + routeHeader; at < end; at = nextAttribute(view, at, end)) {

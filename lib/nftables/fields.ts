@@ -1,5 +1,5 @@
 /** The parts of an element's key and value: numbers on the wire, words of nft's own in text. */
-import { fromU32, parseIpv4, toU32 } from "../model/ipv4.ts";
+import { fromU32, parseIp, toU32 } from "../model/ip.ts";
 
 /** What a part of a concatenation takes on the wire and in registers, whatever its length. */
 export const fieldBytes = 4;
@@ -27,7 +27,7 @@ const addressField: Field = {
   type: 7,
   format: fromU32,
   parse: (text) => {
-    const address = parseIpv4(text);
+    const address = parseIp(text);
     return address === undefined ? Number.NaN : toU32(address);
   },
 };

@@ -1,6 +1,6 @@
 /** What becomes of the addresses that bind EIPs. */
 
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { LedgerAddress } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
 
@@ -21,7 +21,7 @@ export interface AddressPlan {
   readonly add: readonly AddressStep[];
   readonly remove: readonly AddressStep[];
   /** The gateway's own addresses, `self`. An Eip that names one gets no step. */
-  readonly own: ReadonlySet<Ipv4>;
+  readonly own: ReadonlySet<Ip>;
   /** Addresses that nobody answers for: shown, and never removed unasked. */
   readonly orphans: readonly LedgerAddress[];
   /** Present and the agent's, but not written down yet. To be added to the ledger before any rule or address changes. */

@@ -2,7 +2,7 @@
 
 import type { Flow, FlowPredicate } from "../conntrack/flow.ts";
 import { compileContradicts } from "../conntrack/permits.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
@@ -28,9 +28,9 @@ export interface FlowSweepStep {
   /** What the flows are held against; another value means that they are judged anew. */
   readonly program: Program;
   /** EIPs on their way out: nobody asks for them, and their flows may still live. */
-  readonly leaving: () => ReadonlySet<Ipv4>;
+  readonly leaving: () => ReadonlySet<Ip>;
   /** @param leaving those of this and of earlier steps whose flows were not all ended yet */
-  readonly contradicts: (leaving: ReadonlySet<Ipv4>) => FlowPredicate;
+  readonly contradicts: (leaving: ReadonlySet<Ip>) => FlowPredicate;
 }
 
 export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
@@ -92,12 +92,12 @@ export function leavingEips(
   program: Program,
   { network, eipsNamedByRules }: Pick<KernelFacts, "network" | "eipsNamedByRules">,
   ledger: Ledger,
-  own: ReadonlySet<Ipv4>,
-): ReadonlySet<Ipv4> {
+  own: ReadonlySet<Ip>,
+): ReadonlySet<Ip> {
   const staying = new Set(own);
   for (const { address } of program.eips) staying.add(address);
-  const leaving = new Set<Ipv4>();
-  const note = (address: Ipv4) => {
+  const leaving = new Set<Ip>();
+  const note = (address: Ip) => {
     if (!staying.has(address)) leaving.add(address);
   };
   for (const address of eipsNamedByRules) note(address);
@@ -112,13 +112,13 @@ export function leavingEips(
 function contradicted(program: Program, flows: readonly Flow[]): ReadonlyMap<ObjectId, string> {
   const named = new Map<ObjectId, string>();
   if (flows.length === 0) return named;
-  const counts = new Map<Ipv4, number>();
+  const counts = new Map<Ip, number>();
   for (const { original, reply } of flows) {
     for (const ip of new Set([original.source, original.destination, reply.source, reply.destination])) {
       counts.set(ip, (counts.get(ip) ?? 0) + 1);
     }
   }
-  const name = (id: ObjectId, ...ips: readonly Ipv4[]) => {
+  const name = (id: ObjectId, ...ips: readonly Ip[]) => {
     const count = Math.max(...ips.map((ip) => counts.get(ip) ?? 0));
     if (count > 0) named.set(id, `${count} live flows contradict it and could not be ended`);
   };

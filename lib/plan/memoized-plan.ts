@@ -8,7 +8,7 @@ import type { Chunked } from "../chunked.ts";
 import { connectedSubnets, isSameSubnets } from "../kinds/facts.ts";
 import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../memoize.ts";
 import type { SubsystemName } from "../model/change.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { State } from "../state/state.ts";
 import {
@@ -27,8 +27,8 @@ import type { SubsystemPlan, SubsystemPlanner } from "./subsystem.ts";
 export type MemoizedPlan = (state: State, snapshot: Snapshot, context: PlanContext) => Chunked<Plan>;
 
 export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPlan {
-  const stableNamed = stabilize<ReadonlySet<Ipv4>>(isSameSet);
-  const stableOwn = stabilize<ReadonlySet<Ipv4>>(isSameSet);
+  const stableNamed = stabilize<ReadonlySet<Ip>>(isSameSet);
+  const stableOwn = stabilize<ReadonlySet<Ip>>(isSameSet);
   const stableMissing = stabilize<ReadonlySet<InterfaceName>>(isSameSet);
   const stableSubnets = stabilize(isSameSubnets);
   const stableContext = stabilize(compilesAlike);

@@ -3,7 +3,7 @@
 import type { SubsystemName } from "../model/change.ts";
 import type { GatewayError } from "../model/errors.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId, ObjectName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
@@ -15,7 +15,7 @@ import type { GateState } from "./rules-planner.ts";
 export interface KernelFacts {
   readonly network: ObservedNetwork;
   /** The IPs that owned rules name as EIP; of the last reading where the rules cannot be read now. */
-  readonly eipsNamedByRules: ReadonlySet<Ipv4>;
+  readonly eipsNamedByRules: ReadonlySet<Ip>;
   readonly ruleCount: number;
   /** An owned chain, table or map holds something of an object. Guard and gate do not count. */
   readonly holdsObjects: boolean;
@@ -44,14 +44,14 @@ export interface PlanContext {
   /** All else is verified: what waited for that may be planned. */
   readonly isVerified: boolean;
   /** The gateway's own addresses as last known: a stray rule that names one makes it no EIP. */
-  readonly knownOwn: ReadonlySet<Ipv4>;
+  readonly knownOwn: ReadonlySet<Ip>;
   readonly expiredLeases: ReadonlySet<ObjectName>;
   /** Addresses about which the wire is being asked before they are added. */
-  readonly probing: ReadonlySet<Ipv4>;
+  readonly probing: ReadonlySet<Ip>;
   /** Who answered for an address that is not held here: the MAC. */
-  readonly addressConflicts: ReadonlyMap<Ipv4, string>;
+  readonly addressConflicts: ReadonlyMap<Ip, string>;
   /** Who else claims an address that is held here: the MAC. */
-  readonly heldConflicts: ReadonlyMap<Ipv4, string>;
+  readonly heldConflicts: ReadonlyMap<Ip, string>;
   /** Objects that the kernel refused, with its words. */
   readonly quarantined: ReadonlyMap<ObjectId, string>;
 }
@@ -64,7 +64,7 @@ export interface PlanInput {
   /** Of this epoch. */
   readonly ledger: Ledger;
   /** The gateway's own addresses. */
-  readonly own: ReadonlySet<Ipv4>;
+  readonly own: ReadonlySet<Ip>;
   /** What is to be held, added and removed: also the ledger and the flows go by it. */
   readonly addresses: AddressPlan;
 }

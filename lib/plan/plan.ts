@@ -9,7 +9,7 @@ import { type ConnectedSubnet, connectedSubnets } from "../kinds/facts.ts";
 import type { Change, SubsystemName } from "../model/change.ts";
 import type { GatewayError } from "../model/errors.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
@@ -71,16 +71,16 @@ export function plan(
 }
 
 /** What was the gateway's own at the last look is no EIP because a stray rule says so. */
-export function namedByRules(eips: ReadonlySet<Ipv4>, knownOwn: ReadonlySet<Ipv4>): ReadonlySet<Ipv4> {
+export function namedByRules(eips: ReadonlySet<Ip>, knownOwn: ReadonlySet<Ip>): ReadonlySet<Ip> {
   return eips.isDisjointFrom(knownOwn) ? eips : eips.difference(knownOwn);
 }
 
 export function ownAddressesOf(
   observed: ObservedNetwork,
   ledger: Ledger,
-  ownedByRules: ReadonlySet<Ipv4>,
+  ownedByRules: ReadonlySet<Ip>,
   { vpcInterface }: GatewayConfig,
-): ReadonlySet<Ipv4> {
+): ReadonlySet<Ip> {
   return ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
 }
 
@@ -105,7 +105,7 @@ export interface CompiledIn {
 export function compileIn(
   desired: Desired,
   { config, expiredLeases, probing, addressConflicts, quarantined }: PlanContext,
-  ownAddresses: ReadonlySet<Ipv4>,
+  ownAddresses: ReadonlySet<Ip>,
   missingInterfaces: ReadonlySet<InterfaceName>,
   subnets: readonly ConnectedSubnet[],
 ): CompiledIn {
@@ -118,14 +118,14 @@ export function addressesOf(
   program: Program,
   observed: ObservedNetwork,
   ledger: Ledger,
-  ownedByRules: ReadonlySet<Ipv4>,
-  own: ReadonlySet<Ipv4>,
+  ownedByRules: ReadonlySet<Ip>,
+  own: ReadonlySet<Ip>,
   { eipBinding: binding }: GatewayConfig,
 ): AddressPlan {
   return planAddresses({ program, observed, ledger, ownedByRules, own, keep: noAddresses, binding });
 }
 
-const noAddresses: ReadonlySet<Ipv4> = new Set();
+const noAddresses: ReadonlySet<Ip> = new Set();
 
 /** What cannot be read back now is not Ready now, and nothing is written on a guess. */
 export function unreadPlan({ name, serves }: SubsystemPlanner, error: GatewayError): SubsystemPlan {

@@ -1,7 +1,7 @@
 /** What a dataplane's rules are planned by: one planner for each, pure, apart from the driver that reads and writes them. */
 import type { Chunked } from "../chunked.ts";
 import type { Change } from "../model/change.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 
@@ -39,9 +39,9 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   isPristine(observed: Observed): boolean;
   isGateClosed(observed: Observed): boolean;
   /** The IPs on this gateway that owned rules name as EIP: they belong to the agent whatever the ledger says. */
-  eipsNamed(observed: Observed): ReadonlySet<Ipv4>;
+  eipsNamed(observed: Observed): ReadonlySet<Ip>;
   /** How many owned rules or elements were read. */
   countRules(observed: Observed): number;
   /** Rules that are not the agent's and name `address`, in the words of the tool. */
-  foreignRulesNaming(observed: Observed, address: Ipv4): readonly string[];
+  foreignRulesNaming(observed: Observed, address: Ip): readonly string[];
 }

@@ -1,7 +1,7 @@
 /** What the changes of a state do to it. */
 import { assertNever } from "../assert-never.ts";
 import { recordOf, type Spec } from "../kinds/registry.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../model/ledger.ts";
 import { collectionOf, type Kind, type ObjectName } from "../model/names.ts";
 import type { Stored } from "../model/stored.ts";
@@ -146,7 +146,7 @@ class Draft {
 
 class LedgerDraft {
   readonly addresses: OrderedMapDraft<string, LedgerAddress>;
-  readonly retired: OrderedSetDraft<Ipv4>;
+  readonly retired: OrderedSetDraft<Ip>;
   readonly #base: Ledger;
 
   constructor(base: Ledger) {

@@ -3,7 +3,7 @@
  * changes and knows nothing else of what they mean.
  */
 import type { Spec } from "../kinds/registry.ts";
-import type { Ipv4 } from "../model/ipv4.ts";
+import type { Ip } from "../model/ip.ts";
 import { emptyLedger, type Ledger, type LedgerAddress } from "../model/ledger.ts";
 import type { Kind, ObjectName } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
@@ -69,7 +69,7 @@ export type StateChange =
   | { readonly type: "ledger-epoch"; readonly epoch: string }
   | { readonly type: "ledger-add"; readonly entry: LedgerAddress }
   | { readonly type: "ledger-remove"; readonly entry: LedgerAddress }
-  | { readonly type: "retire"; readonly address: Ipv4 }
-  | { readonly type: "unretire"; readonly address: Ipv4 }
+  | { readonly type: "retire"; readonly address: Ip }
+  | { readonly type: "unretire"; readonly address: Ip }
   /** One that only a newer version knows, with the creation number that it gives to an object. */
   | { readonly type: "unrecognized"; readonly change: JsonObject; readonly creation?: number };

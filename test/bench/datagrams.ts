@@ -1,6 +1,6 @@
 /** Sends datagrams from a namespace as fast as system calls go, each to another port: each makes a new flow. */
 import { close, errnoName, libcFunction, socket } from "../../agent/kernel/libc.ts";
-import { parseIpv4, toU32 } from "../../lib/model/ipv4.ts";
+import { parseIp, toU32 } from "../../lib/model/ip.ts";
 import { within } from "./timing.ts";
 
 const AF_INET = 2;
@@ -43,7 +43,7 @@ export class DatagramSender {
 
 /** `struct sockaddr_in`, its port left out. */
 function socketAddress(text: string): Uint8Array<ArrayBuffer> {
-  const address = parseIpv4(text);
+  const address = parseIp(text);
   if (address === undefined) throw new TypeError(`no address: ${text}`);
   const bytes = new Uint8Array(16);
   bytes[0] = AF_INET;

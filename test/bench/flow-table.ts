@@ -5,7 +5,7 @@ import {
   openNetlink,
 } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { parseIpv4, toU32 } from "../../lib/model/ipv4.ts";
+import { parseIp, toU32 } from "../../lib/model/ip.ts";
 import {
   concatBytes,
   nestedAttribute,
@@ -104,7 +104,7 @@ function tuple(
 }
 
 function number(text: string): number {
-  const address = parseIpv4(text);
+  const address = parseIp(text);
   if (address === undefined) throw new TypeError(`no address: ${text}`);
   return toU32(address);
 }

@@ -10,7 +10,7 @@
  */
 import t, { type Test } from "tap";
 import { announcementsOf, type Mac } from "../../lib/arp/packet.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { AgentProcess } from "../support/agent-process.ts";
 import type { ApiClient } from "../support/api-client.ts";
 import { Gateway } from "../support/gateway.ts";
@@ -20,7 +20,7 @@ import { eip, eipAddress, gateway } from "../support/targets.ts";
 import { ArpTape } from "./arp-tape.ts";
 import { startSecondGateway } from "./second-gateway.ts";
 
-const address = eipAddress(20) as Ipv4;
+const address = eipAddress(20) as Ip;
 const path = "eips/eip-20";
 const deadlineMs = 30_000;
 

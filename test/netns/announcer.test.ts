@@ -4,7 +4,7 @@ import { openArpSocket, type PacketSocket } from "../../agent/kernel/announcer/p
 import type { AddressOnLink } from "../../agent/kernel/drivers.ts";
 import { createLog } from "../../agent/log.ts";
 import { type ArpPacket, decodeArp } from "../../lib/arp/packet.ts";
-import { fromU32, type Ipv4, parseIpv4 } from "../../lib/model/ipv4.ts";
+import { fromU32, type Ip, parseIp } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedLink } from "../../lib/model/observed.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
@@ -83,7 +83,7 @@ function listen() {
 
 const on = (text: string): AddressOnLink => ({
   interface: "net1" as InterfaceName,
-  address: parseIpv4(text) as Ipv4,
+  address: parseIp(text) as Ip,
 });
 const signal = AbortSignal.timeout(60_000);
 

@@ -8,7 +8,7 @@ import { openClock } from "../../agent/clock.ts";
 import { readEpoch } from "../../agent/kernel/epoch.ts";
 import { NETLINK_ROUTE, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { createNetworkDriver } from "../../agent/kernel/network/driver.ts";
-import { type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
+import { type Ip, parseCidr, parseIp } from "../../lib/model/ip.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
@@ -64,7 +64,7 @@ class Gateway {
         program,
         observed,
         ledger: this.#ledger,
-        ownedByRules: new Set(wish.ownedByRules?.map(ipv4)),
+        ownedByRules: new Set(wish.ownedByRules?.map(toIp)),
         keep: new Set(),
         binding: wish.binding ?? "address",
       });
@@ -91,7 +91,7 @@ class Gateway {
       ledgerStale: plan.ledgerStale,
     };
     return Object.defineProperty(result, "own", { value: plan.own }) as typeof result & {
-      readonly own: ReadonlySet<Ipv4>;
+      readonly own: ReadonlySet<Ip>;
     };
   }
 
@@ -107,7 +107,7 @@ function programOf(wish: Wish): Program {
   return {
     vpcInterface: device("eth0"),
     externalInterface: device("net1"),
-    defaultGateway: wish.defaultGateway === undefined ? undefined : ipv4(wish.defaultGateway),
+    defaultGateway: wish.defaultGateway === undefined ? undefined : toIp(wish.defaultGateway),
     eips: (wish.eips ?? []).map((eip) => ({ id: `eips/${eip}`, ...entryOf("net1", eip) })),
     fips: [],
     dnats: [],
@@ -115,7 +115,7 @@ function programOf(wish: Wish): Program {
     routes: Object.entries(wish.routes ?? {}).map(([destination, via]) => ({
       id: `routes/${destination}` as const,
       destination: parseCidr(destination) ?? fail(destination),
-      via: ipv4(via),
+      via: toIp(via),
       interface: device("eth0"),
     })),
   };
@@ -174,7 +174,7 @@ function tests(): void {
     await gateway.pass({ eips, defaultGateway: "203.0.113.1" });
     await ip("address flush dev net1");
     const restored = await gateway.pass();
-    t.notOk(restored.own.has(ipv4("203.0.113.10")), "an EIP that became primary is not the gateway's own");
+    t.notOk(restored.own.has(toIp("203.0.113.10")), "an EIP that became primary is not the gateway's own");
     t.same(await addresses("net1"), eips);
 
     await gateway.pass({ eips: eips.slice(1), defaultGateway: "203.0.113.1" });
@@ -183,7 +183,7 @@ function tests(): void {
     t.same(await gateway.pass(), nothing);
 
     await ip("address add 203.0.113.2/24 dev net1");
-    t.ok((await gateway.pass()).own.has(ipv4("203.0.113.2")), "its own is known again when it comes back");
+    t.ok((await gateway.pass()).own.has(toIp("203.0.113.2")), "its own is known again when it comes back");
   });
 
   t.test("without promote_secondaries a primary address waits for it", async (t) => {
@@ -383,7 +383,7 @@ function tests(): void {
     t.same(await gateway.pass(), nothing);
 
     await ip("address add 203.0.113.2/24 dev net1");
-    t.ok((await gateway.pass()).own.has(ipv4("203.0.113.2")));
+    t.ok((await gateway.pass()).own.has(toIp("203.0.113.2")));
     t.same(await addresses("net1"), ["203.0.113.2/24"]);
     t.same(await gateway.pass(), nothing);
   });
@@ -445,7 +445,7 @@ function tests(): void {
     t.match(failures, [{ step: { entry: bad[1] }, code: "EINVAL" }]);
     t.equal(failures.length, 1);
     t.equal((await addresses("net1")).length, 2001);
-    t.equal((await gateway.pass({ eips: eips.slice(1) })).own.has(ipv4("198.18.0.0")), true);
+    t.equal((await gateway.pass({ eips: eips.slice(1) })).own.has(toIp("198.18.0.0")), true);
     t.same(await gateway.pass(), nothing);
     t.same((await gateway.pass({ eips: eips.slice(1), binding: "route" })).failures, []);
     t.equal((await bound()).length, 1999, "and as many routes");
@@ -610,11 +610,11 @@ function isRoute(change: string): boolean {
 
 function entryOf(name: string, cidr: string): LedgerAddress {
   const [address = "", length] = cidr.split("/");
-  return { interface: device(name), address: ipv4(address), prefixLength: Number(length) };
+  return { interface: device(name), address: toIp(address), prefixLength: Number(length) };
 }
 
-function ipv4(text: string): Ipv4 {
-  return parseIpv4(text) ?? fail(text);
+function toIp(text: string): Ip {
+  return parseIp(text) ?? fail(text);
 }
 
 function device(text: string): InterfaceName {

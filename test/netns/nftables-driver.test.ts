@@ -5,7 +5,7 @@ import { type ConversingConnection, openNetlink } from "../../agent/kernel/netli
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
 import { readTable, visitElements } from "../../agent/kernel/nftables/read.ts";
 import { createRun } from "../../agent/kernel/run.ts";
-import { contains, fromU32, type Ipv4, makeCidr, prefixLengthOf } from "../../lib/model/ipv4.ts";
+import { contains, fromU32, type Ip, makeCidr, prefixLengthOf } from "../../lib/model/ip.ts";
 import { objectId } from "../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../lib/model/program.ts";
 import { forEachElement } from "../../lib/nftables/decode-elements.ts";
@@ -623,6 +623,6 @@ function byLongestPrefix(pools: readonly SnatPool[], client: number, out: string
   return `${address} ${mapping}`;
 }
 
-function holds({ cidr }: SnatPool, address: Ipv4): boolean {
+function holds({ cidr }: SnatPool, address: Ip): boolean {
   return contains(cidr, address);
 }

@@ -11,7 +11,7 @@ import { runSync } from "../../lib/chunked.ts";
 import type { ConnectedSubnet, Facts } from "../../lib/kinds/facts.ts";
 import type { SpecOf } from "../../lib/kinds/registry.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { Collection, InterfaceName, Kind, ObjectName, Uid } from "../../lib/model/names.ts";
 import { reduce } from "../../lib/state/reduce.ts";
 import { emptyState, type Instant, type State } from "../../lib/state/state.ts";
@@ -31,8 +31,8 @@ export function fullSet(set: PlainSet): FullSet {
 export class World {
   state: State = emptyState;
   now: Instant = { bootId: "boot-1", bootMs: 1_000, wallMs: 1_700_000_000_000 };
-  ownAddresses = new Set<Ipv4>();
-  fallbackGateway: Ipv4 | undefined;
+  ownAddresses = new Set<Ip>();
+  fallbackGateway: Ip | undefined;
   connectedSubnets: readonly ConnectedSubnet[] | undefined;
   isUnadopted = false;
 

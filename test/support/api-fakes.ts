@@ -15,7 +15,7 @@ import type { WaitOutcome } from "../../agent/status/waiting.ts";
 import type { StateAccess } from "../../agent/store/state-access.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
@@ -147,12 +147,12 @@ export class FakeBoard implements BoardPort {
 
 export class FakeReconciler implements ReconcilerPort {
   network: ObservedNetwork | undefined = { links: [], addresses: [], routes: [], sysctls: new Map() };
-  ownAddresses: ReadonlySet<Ipv4> = new Set();
+  ownAddresses: ReadonlySet<Ip> = new Set();
   isUnadopted = false;
   wakes: string[] = [];
   askedAgain: { readonly ids: readonly ObjectId[]; readonly timeoutMs: number }[] = [];
   previewed: State[] = [];
-  released: Ipv4[] = [];
+  released: Ip[] = [];
   next: DryRun = { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
   flows: { total: number; flows: readonly Flow[] } = { total: 0, flows: [] };
   limits: number[] = [];
@@ -188,12 +188,12 @@ export class FakeReconciler implements ReconcilerPort {
     return this.next;
   }
 
-  async connections(_eip: Ipv4, limit: number): Promise<{ total: number; flows: readonly Flow[] }> {
+  async connections(_eip: Ip, limit: number): Promise<{ total: number; flows: readonly Flow[] }> {
     this.limits.push(limit);
     return this.flows;
   }
 
-  async release(address: Ipv4) {
+  async release(address: Ip) {
     this.released.push(address);
     return {
       changes: [{ action: "remove", subsystem: "address", text: `${address}/24 dev net1` } as const],

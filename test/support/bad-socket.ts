@@ -12,7 +12,7 @@ import {
   type NetlinkSocketOptions,
   openNetlinkSocket as open,
 } from "../../agent/kernel/netlink/socket.ts";
-import { parseIpv4, toU32 } from "../../lib/model/ipv4.ts";
+import { parseIp, toU32 } from "../../lib/model/ip.ts";
 import { headerLength, messageFlag } from "../../lib/netlink/message.ts";
 import { batchHeader, batchType, NFTA_DATA_VALUE } from "../../lib/nftables/wire.ts";
 
@@ -152,7 +152,7 @@ function ofUnknownSubsystem(bytes: Uint8Array): Uint8Array {
 function spoilt(bytes: Uint8Array, address = ""): Uint8Array {
   const copy = Uint8Array.from(bytes);
   const view = viewOf(copy);
-  const parsed = parseIpv4(address);
+  const parsed = parseIp(address);
   if (parsed === undefined) throw new Error(`not an address: ${address}`);
   for (let at = 0; at + 8 <= copy.length; at += 4) {
     const isValue = view.getUint16(at, true) === 8 && view.getUint16(at + 2, true) === NFTA_DATA_VALUE;

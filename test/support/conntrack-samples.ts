@@ -1,12 +1,12 @@
 /** Programs, networks and flows in a few words each, for tests about conntrack. */
 import type { Flow, Tuple } from "../../lib/conntrack/flow.ts";
-import { type Cidr, type Ipv4, parseCidr, parseIpv4 } from "../../lib/model/ipv4.ts";
+import { type Cidr, type Ip, parseCidr, parseIp } from "../../lib/model/ip.ts";
 import { parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../lib/model/observed.ts";
 import type { Program, ProgramDnat, ProgramEip, SnatPool } from "../../lib/model/program.ts";
 import type { Protocol } from "../../lib/model/schema.ts";
 
-export const ip = (text: string): Ipv4 => parsed(parseIpv4(text), text);
+export const ip = (text: string): Ip => parsed(parseIp(text), text);
 export const cidr = (text: string): Cidr => parsed(parseCidr(text), text);
 export const nic = (text: string) => parsed(parseInterfaceName(text), text);
 

@@ -2,13 +2,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { AddressOnLink, Announcer, HeardArp, ProbePurpose } from "../../agent/kernel/drivers.ts";
 import { announcementsOf, type Mac, probeOf } from "../../lib/arp/packet.ts";
-import type { Ipv4 } from "../../lib/model/ipv4.ts";
+import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 
 export const net1 = "net1" as InterfaceName;
 
 export function onNet1(address: string): AddressOnLink {
-  return { interface: net1, address: address as Ipv4 };
+  return { interface: net1, address: address as Ip };
 }
 
 export function macOf(number: number): Mac {
@@ -17,16 +17,16 @@ export function macOf(number: number): Mac {
 
 export interface AskedOnWire {
   readonly atMs: number;
-  readonly addresses: readonly Ipv4[];
+  readonly addresses: readonly Ip[];
   readonly purpose: ProbePurpose;
 }
 
 export class FakeWire implements Announcer {
   nowMs = 0;
   /** Who answers for an address. */
-  readonly holders = new Map<Ipv4, Mac>();
+  readonly holders = new Map<Ip, Mac>();
   readonly asked: AskedOnWire[] = [];
-  readonly announced: Ipv4[] = [];
+  readonly announced: Ip[] = [];
   listenedOn: ReadonlySet<InterfaceName> = new Set();
   /** The link takes no questions. */
   isDown = false;
@@ -36,13 +36,13 @@ export class FakeWire implements Announcer {
 
   /** Another station sends an announcement. */
   claim(address: string, mac: Mac, link = net1): void {
-    for (const packet of announcementsOf(mac, address as Ipv4)) this.#said.push({ interface: link, packet });
+    for (const packet of announcementsOf(mac, address as Ip)) this.#said.push({ interface: link, packet });
   }
 
   /** Another station asks for an address, as one that has `senderIp`; a probe where it has none. */
   seek(address: string, mac: Mac, senderIp?: string): void {
-    const probe = probeOf(mac, address as Ipv4);
-    const packet = senderIp === undefined ? probe : { ...probe, senderIp: senderIp as Ipv4 };
+    const probe = probeOf(mac, address as Ip);
+    const packet = senderIp === undefined ? probe : { ...probe, senderIp: senderIp as Ip };
     this.#said.push({ interface: net1, packet });
   }
 
@@ -53,7 +53,7 @@ export class FakeWire implements Announcer {
 
   /** How often it was asked about an address. */
   timesAsked(address: string): number {
-    return this.asked.filter(({ addresses }) => addresses.includes(address as Ipv4)).length;
+    return this.asked.filter(({ addresses }) => addresses.includes(address as Ip)).length;
   }
 
   async probe(places: readonly AddressOnLink[], purpose: ProbePurpose, signal: AbortSignal) {
@@ -63,12 +63,12 @@ export class FakeWire implements Announcer {
     signal.throwIfAborted();
     if (this.failure !== undefined) throw this.failure;
     if (this.isDown) return { others: new Map(), unasked: new Set(addresses) };
-    const others = new Map<Ipv4, Mac>();
+    const others = new Map<Ip, Mac>();
     for (const address of addresses) {
       const mac = this.holders.get(address);
       if (mac !== undefined) others.set(address, mac);
     }
-    return { others, unasked: new Set<Ipv4>() };
+    return { others, unasked: new Set<Ip>() };
   }
 
   hear(links: ReadonlySet<InterfaceName>): readonly HeardArp[] {

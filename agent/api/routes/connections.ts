@@ -1,7 +1,7 @@
 /** Live flows on an EIP, read from the kernel as they are. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
-import { addressOf } from "../../../lib/model/ipv4.ts";
+import { addressOf } from "../../../lib/model/ip.ts";
 import { objectId, parseObjectName } from "../../../lib/model/names.ts";
 import type { RouteContext } from "../deps.ts";
 import { flowDocument } from "../flow-document.ts";

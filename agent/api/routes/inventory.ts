@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { type Inventory, inventory } from "../../../lib/inventory/inventory.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { addressOf, type Ipv4, parseIpv4 } from "../../../lib/model/ipv4.ts";
+import { addressOf, type Ip, parseIp } from "../../../lib/model/ip.ts";
 import { objectId } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { RouteContext } from "../deps.ts";
@@ -39,7 +39,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
       },
     },
     async (request, reply) => {
-      const ip = parseIpv4(request.params.ip);
+      const ip = parseIp(request.params.ip);
       if (ip === undefined) throw notFound("An address of that form");
       refuseUnlessOrphan(context, ip);
       return context.reconciler.release(ip, requestSignal(reply, context.stopping, releaseDeadlineMs));
@@ -48,7 +48,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
 }
 
 /** @throws `conflict` where it is desired, `in-use` where it is the gateway's own, `not-found` where nobody holds it. */
-function refuseUnlessOrphan(context: RouteContext, ip: Ipv4): void {
+function refuseUnlessOrphan(context: RouteContext, ip: Ip): void {
   if (context.reconciler.network === undefined) {
     throw new GatewayError("internal", "The kernel was not read yet; try again");
   }
@@ -68,7 +68,7 @@ function refuseUnlessOrphan(context: RouteContext, ip: Ipv4): void {
 
 function takeInventory({ state, board, reconciler, settings }: RouteContext): Inventory {
   const { desired, ledger } = state.current;
-  const contested = new Set<Ipv4>();
+  const contested = new Set<Ip>();
   for (const [name, { spec }] of desired.eips) {
     const { conditions } = board.statusOf(objectId("eip", name));
     if (conditions.some(({ reason }) => reason === "AddressConflict")) contested.add(addressOf(spec.address));

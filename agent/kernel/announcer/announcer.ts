@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { announcementsOf, encodeArp, type Mac, parseMac } from "../../../lib/arp/packet.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
@@ -47,7 +47,7 @@ class ArpAnnouncer implements Announcer {
   readonly #stop = new AbortController();
   readonly #campaigns = new Set<Promise<void>>();
   /** The newest campaign of each address: an older one leaves it alone. */
-  readonly #newest = new Map<Ipv4, symbol>();
+  readonly #newest = new Map<Ip, symbol>();
   readonly #listener: ArpListener;
   readonly #complain: (failure: { readonly link: InterfaceName; readonly code: string }) => void;
 
@@ -66,11 +66,11 @@ class ArpAnnouncer implements Announcer {
     signal: AbortSignal,
   ): Promise<ProbeResult> {
     const { probeMs } = this.#options;
-    const others = new Map<Ipv4, Mac>();
-    const unasked = new Set<Ipv4>();
+    const others = new Map<Ip, Mac>();
+    const unasked = new Set<Ip>();
     if (probeMs === 0) return { others, unasked };
     const either = AbortSignal.any([signal, this.#stop.signal]);
-    const ask = async (link: InterfaceName, group: readonly Ipv4[]) => {
+    const ask = async (link: InterfaceName, group: readonly Ip[]) => {
       const found = await this.#onLink(link, (socket, mac) => {
         const isOwn = this.#isOwn();
         return probeLink(socket, { mac, addresses: group, purpose, isOwn, windowMs: probeMs }, either);
@@ -132,11 +132,11 @@ class ArpAnnouncer implements Announcer {
     }
   }
 
-  async #announceOn(link: InterfaceName, addresses: readonly Ipv4[], id: symbol): Promise<void> {
+  async #announceOn(link: InterfaceName, addresses: readonly Ip[], id: symbol): Promise<void> {
     const { stillOwned, onAnnounced } = this.#options;
     const mine = addresses.filter((address) => this.#newest.get(address) === id);
     const counts = { sent: 0, withdrawn: 0 };
-    const isOwned = (address: Ipv4) => stillOwned({ interface: link, address });
+    const isOwned = (address: Ip) => stillOwned({ interface: link, address });
     await this.#onLink(link, async (socket, mac) => {
       const frames = announcements(mac, mine, isOwned, counts);
       const failure = await broadcastAll(socket, frames, this.#stop.signal);
@@ -183,8 +183,8 @@ class ArpAnnouncer implements Announcer {
 /** Both forms of each address. A frame is asked for when its turn comes: it is not sent where the EIP is not owned then. */
 function* announcements(
   mac: Mac,
-  addresses: readonly Ipv4[],
-  isOwned: (address: Ipv4) => boolean,
+  addresses: readonly Ip[],
+  isOwned: (address: Ip) => boolean,
   counts: { sent: number; withdrawn: number },
 ) {
   for (const address of addresses) {
@@ -198,8 +198,8 @@ function* announcements(
   }
 }
 
-function byLink(addresses: readonly AddressOnLink[]): ReadonlyMap<InterfaceName, readonly Ipv4[]> {
-  const groups = new Map<InterfaceName, Ipv4[]>();
+function byLink(addresses: readonly AddressOnLink[]): ReadonlyMap<InterfaceName, readonly Ip[]> {
+  const groups = new Map<InterfaceName, Ip[]>();
   for (const { interface: link, address } of addresses) {
     const group = groups.get(link);
     if (group === undefined) groups.set(link, [address]);

@@ -1,7 +1,7 @@
 /** Asking a link who holds addresses (RFC 5227 §2.1.1, in less time). */
 import { setTimeout as delay } from "node:timers/promises";
 import { answerOf, claimOf, decodeArp, encodeArp, type Mac, probeOf } from "../../../lib/arp/packet.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { ProbePurpose } from "../drivers.ts";
 import { arpBufferBytes, type PacketSocket } from "./packet-socket.ts";
 import { broadcastAll } from "./send.ts";
@@ -12,7 +12,7 @@ const pollMs = 10;
 
 export interface ProbeRequest {
   readonly mac: Mac;
-  readonly addresses: readonly Ipv4[];
+  readonly addresses: readonly Ip[];
   readonly purpose: ProbePurpose;
   /** True for this gateway's own stations, whose claims are no conflict. */
   readonly isOwn: (mac: Mac) => boolean;
@@ -30,9 +30,9 @@ export async function probeLink(
   socket: PacketSocket,
   { mac, addresses, purpose, isOwn, windowMs }: ProbeRequest,
   signal: AbortSignal,
-): Promise<{ readonly others: ReadonlyMap<Ipv4, Mac>; readonly failure: string | undefined }> {
+): Promise<{ readonly others: ReadonlyMap<Ip, Mac>; readonly failure: string | undefined }> {
   const asked = new Set(addresses);
-  const others = new Map<Ipv4, Mac>();
+  const others = new Map<Ip, Mac>();
   const buffer = new Uint8Array(arpBufferBytes);
   const takeAnswers = () => {
     for (;;) {

@@ -4,7 +4,7 @@
  * conflict. A conflict ends as soon as nobody answers.
  */
 import { type Mac, unspecified } from "../../../lib/arp/packet.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
 import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
@@ -16,7 +16,7 @@ export interface ArpConflictsOptions {
   readonly announcer: Pick<Announcer, "probe" | "announce"> | undefined;
   readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "hurry" | "rest" | "forget">;
   /** The EIPs that the gateway held at the last reading. */
-  readonly held: () => ReadonlyMap<Ipv4, AddressOnLink>;
+  readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
   /** Told when a conflict began or ended. */
@@ -47,10 +47,10 @@ const logPeriodMs = 60_000;
 export class ArpConflicts {
   readonly #options: ArpConflictsOptions;
   readonly #abort = new AbortController();
-  readonly #contentions = new Map<Ipv4, Contention>();
+  readonly #contentions = new Map<Ip, Contention>();
   readonly #running = new Set<Promise<void>>();
-  readonly #logUnconfirmed: (about: { readonly address: Ipv4; readonly mac: Mac }) => void;
-  #conflicts: ReadonlyMap<Ipv4, Mac> = new Map();
+  readonly #logUnconfirmed: (about: { readonly address: Ip; readonly mac: Mac }) => void;
+  #conflicts: ReadonlyMap<Ip, Mac> = new Map();
   #isPublishing = false;
 
   constructor(options: ArpConflictsOptions) {
@@ -61,7 +61,7 @@ export class ArpConflicts {
   }
 
   /** The MAC of the other holder, by held address. Another map where anything changed. */
-  get conflicts(): ReadonlyMap<Ipv4, Mac> {
+  get conflicts(): ReadonlyMap<Ip, Mac> {
     return this.#conflicts;
   }
 
@@ -93,7 +93,7 @@ export class ArpConflicts {
    * @param addresses all of them where absent
    * @returns true where one of them ended
    */
-  async hurry(addresses?: ReadonlySet<Ipv4>): Promise<boolean> {
+  async hurry(addresses?: ReadonlySet<Ip>): Promise<boolean> {
     const contested = [...this.#conflicts.keys()].filter((address) => addresses?.has(address) ?? true);
     const questions = contested.flatMap((address) => this.#contentions.get(address)?.question ?? []);
     await this.#options.questions.hurry(questions);
@@ -165,7 +165,7 @@ export class ArpConflicts {
   #publish(): void {
     const { announcer, held, onChange, log } = this.#options;
     const before = this.#conflicts;
-    const conflicts = new Map<Ipv4, Mac>();
+    const conflicts = new Map<Ip, Mac>();
     for (const [address, { holder }] of this.#contentions)
       if (holder !== undefined) conflicts.set(address, holder);
     this.#conflicts = conflicts;
@@ -197,7 +197,7 @@ export class ArpConflicts {
     return contention;
   }
 
-  #forgetAllBut(held: ReadonlyMap<Ipv4, AddressOnLink>): void {
+  #forgetAllBut(held: ReadonlyMap<Ip, AddressOnLink>): void {
     let isNews = false;
     for (const [address, { question, holder }] of this.#contentions) {
       if (held.get(address)?.interface === question.place.interface) continue;

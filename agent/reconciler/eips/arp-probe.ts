@@ -4,7 +4,7 @@
  */
 
 import type { Mac } from "../../../lib/arp/packet.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
 import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
@@ -23,9 +23,9 @@ export interface ArpProbeOptions {
 /** What a pass needs to know of the addresses that it would add. */
 export interface Prospects {
   /** Being asked about: leave out, an answer is coming. */
-  readonly probing: ReadonlySet<Ipv4>;
+  readonly probing: ReadonlySet<Ip>;
   /** Held by another: the MAC that answered. */
-  readonly addressConflicts: ReadonlyMap<Ipv4, Mac>;
+  readonly addressConflicts: ReadonlyMap<Ip, Mac>;
 }
 
 interface Contested {
@@ -40,9 +40,9 @@ export class ArpProbe {
   readonly #options: ArpProbeOptions;
   readonly #abort = new AbortController();
   /** When nobody answered. */
-  readonly #free = new Map<Ipv4, number>();
-  readonly #asking = new Set<Ipv4>();
-  readonly #contested = new Map<Ipv4, Contested>();
+  readonly #free = new Map<Ip, number>();
+  readonly #asking = new Set<Ip>();
+  readonly #contested = new Map<Ip, Contested>();
   readonly #running = new Set<Promise<void>>();
   #prospects: Prospects = { probing: new Set(), addressConflicts: new Map() };
 
@@ -80,7 +80,7 @@ export class ArpProbe {
   }
 
   /** True where nobody answered for it, and it was not added before the last review. */
-  isFree(address: Ipv4): boolean {
+  isFree(address: Ip): boolean {
     return this.#free.has(address);
   }
 
@@ -100,7 +100,7 @@ export class ArpProbe {
    * @param addresses all of them where absent
    * @returns true where one of them is free now
    */
-  async hurry(addresses?: ReadonlySet<Ipv4>): Promise<boolean> {
+  async hurry(addresses?: ReadonlySet<Ip>): Promise<boolean> {
     const contested = [...this.#contested].filter(([address]) => addresses?.has(address) ?? true);
     await this.#options.questions.hurry(contested.map(([, { question }]) => question));
     return contested.some(([address]) => this.#free.has(address));
@@ -139,7 +139,7 @@ export class ArpProbe {
 
   async #probe(places: readonly AddressOnLink[], announcer: Pick<Announcer, "probe">): Promise<void> {
     const { nowMs, onAnswer, onFailure } = this.#options;
-    let others: ReadonlyMap<Ipv4, Mac> = new Map();
+    let others: ReadonlyMap<Ip, Mac> = new Map();
     try {
       ({ others } = await announcer.probe(places, "take", this.#abort.signal));
     } catch (error) {
@@ -180,7 +180,7 @@ export class ArpProbe {
     questions.askAgain(contested.question, "wanted");
   }
 
-  #settle(address: Ipv4): void {
+  #settle(address: Ip): void {
     const contested = this.#contested.get(address);
     this.#contested.delete(address);
     if (contested !== undefined) this.#options.questions.forget(contested.question);

@@ -1,5 +1,5 @@
 /** Takes in what others say by ARP where EIPs are held or wanted, and passes it on to those who decide what it means. */
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
 import type { ArpConflicts } from "./arp-conflicts.ts";
@@ -10,7 +10,7 @@ export interface ArpWatchOptions {
   readonly arpProbe: Pick<ArpProbe, "links" | "hear">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "hear">;
   /** The EIPs that the gateway held at the last reading. */
-  readonly held: () => ReadonlyMap<Ipv4, AddressOnLink>;
+  readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   readonly log: Log;
 }
 

@@ -1,5 +1,5 @@
 /** Puts together what asks and hears who else holds EIPs. */
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer } from "../../kernel/drivers.ts";
 import type { Log } from "../../log.ts";
 import { ArpConflicts, type ClaimResult } from "./arp-conflicts.ts";
@@ -12,7 +12,7 @@ export interface ArpOptions {
   /** False: nobody is asked or heard, and every address is free. */
   readonly isProbing: boolean;
   /** The EIPs that the gateway held at the last reading. */
-  readonly held: () => ReadonlyMap<Ipv4, AddressOnLink>;
+  readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
   /** From 0 to 1. */

@@ -1,21 +1,21 @@
 /** Which EIPs the gateway holds, as last read. Looked up often, computed once a reading. */
 
 import { memoizeLast } from "../../../lib/memoize.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { Program } from "../../../lib/model/program.ts";
 import { heldIn } from "../../../lib/plan/network/bindings.ts";
 import type { AddressOnLink } from "../../kernel/drivers.ts";
 
 /** By IP. */
-type Places = ReadonlyMap<Ipv4, readonly AddressOnLink[]>;
+type Places = ReadonlyMap<Ip, readonly AddressOnLink[]>;
 
 export class HeldEips {
   readonly #places = memoizeLast(
     (network: ObservedNetwork): Places => Map.groupBy(heldIn(network), ({ address }) => address),
   );
   readonly #eips = memoizeLast(
-    (program: Program, places: Places): ReadonlyMap<Ipv4, AddressOnLink> =>
+    (program: Program, places: Places): ReadonlyMap<Ip, AddressOnLink> =>
       new Map(program.eips.filter((eip) => isAmong(places, eip)).map((eip) => [eip.address, eip])),
   );
 
@@ -25,7 +25,7 @@ export class HeldEips {
   }
 
   /** The EIPs of the program that the reading found. */
-  eips(program: Program, network: ObservedNetwork): ReadonlyMap<Ipv4, AddressOnLink> {
+  eips(program: Program, network: ObservedNetwork): ReadonlyMap<Ip, AddressOnLink> {
     return this.#eips(program, this.#places(network));
   }
 }

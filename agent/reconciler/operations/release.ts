@@ -3,7 +3,7 @@
 import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import { describeAddressStep } from "../../../lib/plan/network/addresses.ts";
 import type { StateChange } from "../../../lib/state/state.ts";
@@ -31,7 +31,7 @@ export interface ReleaseDeps {
 export async function release(
   { network, dataplane, conntrack, store }: ReleaseDeps,
   pass: Pass,
-  address: Ipv4,
+  address: Ip,
   signal: AbortSignal,
 ): Promise<Released> {
   const snapshot = await pass.observe(signal);
@@ -59,7 +59,7 @@ export async function release(
   return { changes, foreignRules };
 }
 
-async function endFlows(address: Ipv4, conntrack: ConntrackDriver, signal: AbortSignal): Promise<number> {
+async function endFlows(address: Ip, conntrack: ConntrackDriver, signal: AbortSignal): Promise<number> {
   const ends = endsAt(address);
   const { flows } = await conntrack.find(hasEndOf(ends), Number.MAX_SAFE_INTEGER, signal, ends);
   return flows.length === 0 ? 0 : (await conntrack.remove(flows, signal)).removed;

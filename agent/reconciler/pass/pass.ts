@@ -11,7 +11,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { nextExpiryMs } from "../../../lib/admission/leases.ts";
 import { memoizeLast, stabilize } from "../../../lib/memoize.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import { ledgerKey } from "../../../lib/model/ledger.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
@@ -139,7 +139,7 @@ export class Pass {
   async #planWithProbe(state: State, snapshot: Snapshot): Promise<Plan> {
     const { arpProbe } = this.#deps;
     const { ledger } = this.#planner.withLedger(state);
-    const unasked = { probing: new Set<Ipv4>(), addressConflicts: new Map<Ipv4, string>() };
+    const unasked = { probing: new Set<Ip>(), addressConflicts: new Map<Ip, string>() };
     const hopeful = await this.#planner.plan(state, snapshot, unasked);
     // What the ledger names was held in this epoch already: an address that somebody took away comes back at once.
     const unknown = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));

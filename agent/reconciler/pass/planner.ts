@@ -2,7 +2,7 @@
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { runSync } from "../../../lib/chunked.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import { emptyLedger } from "../../../lib/model/ledger.ts";
 import { type MemoizedPlan, memoizedPlan } from "../../../lib/plan/memoized-plan.ts";
 import { boundByRoute } from "../../../lib/plan/network/bindings.ts";
@@ -22,7 +22,7 @@ export class Planner {
   readonly #gate: Gatekeeper;
   readonly #quarantine: Quarantine;
   readonly #plan: MemoizedPlan;
-  #own: ReadonlySet<Ipv4> = new Set();
+  #own: ReadonlySet<Ip> = new Set();
 
   constructor(deps: PlannerDeps, subsystems: readonly Subsystem[], gate: Gatekeeper, quarantine: Quarantine) {
     this.#deps = deps;

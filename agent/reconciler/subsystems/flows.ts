@@ -1,7 +1,7 @@
 /** Live flows: when they are looked through, and what is known of them in between. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import { type FlowSweepStep, type FlowsObserved, flowPlanner } from "../../../lib/plan/flows.ts";
 import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { Clock } from "../../clock.ts";
@@ -21,7 +21,7 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   readonly #clock: Clock;
   readonly #sweep: FlowSweep;
   /** EIPs whose flows are to go, whether or not the ledger could be written. */
-  #leaving: ReadonlySet<Ipv4> = new Set();
+  #leaving: ReadonlySet<Ip> = new Set();
   #sweptAtMs = 0;
   /** The last sweep found something: a dump of a busy table may have missed more of it. */
   #mayBeMore = false;

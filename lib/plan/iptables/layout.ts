@@ -12,7 +12,7 @@
 import { type Chunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
 import { certainty, jumpTo, type Mark, makeRule, type Rule, type TableName } from "../../iptables/rule.ts";
-import type { Cidr } from "../../model/ipv4.ts";
+import type { Cidr } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import { bucketsOf, type Program, type ProgramDnat, type SnatPool } from "../../model/program.ts";
 import { outsideInterfaces } from "../gate/barrier.ts";

@@ -1,7 +1,7 @@
 /** What the owned chains say, without asking what they should say. */
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
-import { type Ipv4, parseIpv4 } from "../../model/ipv4.ts";
+import { type Ip, parseIp } from "../../model/ip.ts";
 
 const objectChains = [
   "EXCLUSIVE_DNAT",
@@ -39,14 +39,14 @@ export function countOwned(dump: RuleDump): number {
 }
 
 /** The addresses that objects' rules name as EIP. */
-export function eipsNamed(dump: RuleDump): ReadonlySet<Ipv4> {
+export function eipsNamed(dump: RuleDump): ReadonlySet<Ip> {
   return new Set(
     objectChains.flatMap((chain) => rulesOf(dump, chain).map(eipOf)).filter((eip) => eip !== undefined),
   );
 }
 
 /** Rules in chains of others that name `address`, as one would type them. */
-export function foreignRulesNaming(dump: RuleDump, address: Ipv4): readonly string[] {
+export function foreignRulesNaming(dump: RuleDump, address: Ip): readonly string[] {
   const names = new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`);
   return [...dump].flatMap(([table, chains]) =>
     [...chains]
@@ -57,10 +57,10 @@ export function foreignRulesNaming(dump: RuleDump, address: Ipv4): readonly stri
   );
 }
 
-function eipOf({ spec }: Rule): Ipv4 | undefined {
+function eipOf({ spec }: Rule): Ip | undefined {
   if (spec?.target.kind === "snat") return spec.target.to;
   if (spec?.target.kind !== "dnat" || !spec.destination?.endsWith("/32")) return undefined;
-  return parseIpv4(spec.destination.slice(0, -"/32".length));
+  return parseIp(spec.destination.slice(0, -"/32".length));
 }
 
 function rulesOf(dump: RuleDump, chain: string): readonly Rule[] {

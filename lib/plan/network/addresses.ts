@@ -1,7 +1,7 @@
 /** Plans what binds the EIPs to their interfaces: addresses, or local routes. */
 
 import type { Change } from "../../model/change.ts";
-import { contains, type Ipv4, makeCidr } from "../../model/ipv4.ts";
+import { contains, type Ip, makeCidr } from "../../model/ip.ts";
 import { type Ledger, type LedgerAddress, ledgerKey } from "../../model/ledger.ts";
 import { isSameEntry, ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
@@ -19,11 +19,11 @@ export interface AddressInput {
   /** Of this epoch. */
   readonly ledger: Ledger;
   /** The IPs that owned rules name as EIP. */
-  readonly ownedByRules: ReadonlySet<Ipv4>;
+  readonly ownedByRules: ReadonlySet<Ip>;
   /** What {@link ownAddresses} says of the same, where that is known already. */
-  readonly own?: ReadonlySet<Ipv4>;
+  readonly own?: ReadonlySet<Ip>;
   /** IPs whose removal has to wait: their rules or flows go first. */
-  readonly keep: ReadonlySet<Ipv4>;
+  readonly keep: ReadonlySet<Ip>;
   /** How EIPs are to be bound. What binds them otherwise goes. */
   readonly binding: Binding;
 }
@@ -42,7 +42,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const { vpcInterface } = program;
   const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
   // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
-  const desired = new Map<Ipv4, ProgramEip>();
+  const desired = new Map<Ip, ProgramEip>();
   for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
   const isDesired = (entry: LedgerAddress) => {
     const eip = desired.get(entry.address);
@@ -51,7 +51,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const index = ledgerIndex(ledger);
 
   /** EIPs that are bound as they should be. */
-  const present = new Set<Ipv4>();
+  const present = new Set<Ip>();
   /** Entries of the ledger that are there, though nobody asks for them. */
   const written = new Set<string>();
   const going = new Set<ObservedAddress>();

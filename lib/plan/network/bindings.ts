@@ -2,7 +2,7 @@
  * How an EIP is bound to its interface: by an address there, or by a local route of its own. Either makes the kernel answer
  * ARP for it and take its packets in; routes cost the same at 10 and at 10,000, where the kernel walks a list of addresses.
  */
-import { addressOf, type Ipv4, makeCidr, prefixLengthOf } from "../../model/ipv4.ts";
+import { addressOf, type Ip, makeCidr, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { routeProtocol } from "./routes.ts";
@@ -10,7 +10,7 @@ import { routeProtocol } from "./routes.ts";
 /** An IP on an interface, whatever its prefix length. */
 export interface Place {
   readonly interface: InterfaceName;
-  readonly address: Ipv4;
+  readonly address: Ip;
 }
 
 /** rtm_table of the addresses' own routes, and of EIPs that are bound by route. */

@@ -1,6 +1,6 @@
 /** Which addresses are the gateway's own, `self`: whatever is desired, the agent leaves them alone. */
 
-import { type Cidr, contains, type Ipv4, makeCidr } from "../../model/ipv4.ts";
+import { type Cidr, contains, type Ip, makeCidr } from "../../model/ip.ts";
 import type { Ledger } from "../../model/ledger.ts";
 import { ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -15,16 +15,16 @@ import type { Place } from "./bindings.ts";
 export function ownAddresses(input: {
   readonly observed: ObservedNetwork;
   readonly ledger: Ledger;
-  readonly ownedByRules: ReadonlySet<Ipv4>;
+  readonly ownedByRules: ReadonlySet<Ip>;
   readonly vpcInterface: InterfaceName;
-}): ReadonlySet<Ipv4> {
+}): ReadonlySet<Ip> {
   const { observed, ledger, ownedByRules, vpcInterface } = input;
   const index = ledgerIndex(ledger);
   const unwritten = observed.addresses.filter((address) => !index.has(address));
   /** Of an IP in the ledger, on its interface, another prefix length is not the gateway's own either. */
   const isWritten = (address: Place) =>
     index.of(address.address).some((entry) => entry.interface === address.interface);
-  const own = new Set<Ipv4>();
+  const own = new Set<Ip>();
   const subnets = new Map<InterfaceName, Cidr[]>();
   // A stable sort: within one prefix length the kernel's order stays.
   const widestFirst = unwritten

@@ -1,5 +1,5 @@
 /** The elements that a program asks for, each with the object that asks for it, and the frame that they need. */
-import { fromU32 } from "../../model/ipv4.ts";
+import { fromU32 } from "../../model/ip.ts";
 import type { ObjectId } from "../../model/names.ts";
 import {
   bucketsOf,

@@ -1,5 +1,5 @@
 /** What the table says, without asking what it should say. */
-import { type Ipv4, parseIpv4 } from "../../model/ipv4.ts";
+import { type Ip, parseIp } from "../../model/ip.ts";
 import { type MapName, mapNames } from "../../nftables/maps.ts";
 import type { ObservedTable } from "./compare.ts";
 
@@ -15,15 +15,15 @@ const eipPlace = {
 } as const satisfies Record<MapName, "key" | "value">;
 
 /** The addresses that elements name as EIP. */
-export function eipsNamed({ elements }: ObservedTable): ReadonlySet<Ipv4> {
+export function eipsNamed({ elements }: ObservedTable): ReadonlySet<Ip> {
   const texts = new Set<string>();
   for (const map of mapNames) {
     if (eipPlace[map] === "value") for (const value of elements[map].values()) texts.add(value);
     else for (const key of elements[map].keys()) texts.add(firstPart(key));
   }
-  const eips = new Set<Ipv4>();
+  const eips = new Set<Ip>();
   for (const text of texts) {
-    const eip = parseIpv4(text);
+    const eip = parseIp(text);
     if (eip !== undefined) eips.add(eip);
   }
   return eips;

@@ -1,6 +1,6 @@
 /** Routes and filters by which packets may go, or have to come, another way than the gateway needs. */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
-import { prefixLengthOf, rangeOf } from "../../model/ipv4.ts";
+import { prefixLengthOf, rangeOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { mainTable } from "../network/routes.ts";

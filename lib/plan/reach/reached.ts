@@ -1,5 +1,5 @@
 /** Whether the VPC's side of each object is reached through the VPC's interface. */
-import { type Cidr, type Ipv4, rangeOf, toU32 } from "../../model/ipv4.ts";
+import { type Cidr, type Ip, rangeOf, toU32 } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
@@ -20,7 +20,7 @@ export interface Reached {
 export function findAstray(program: Program, routes: readonly ObservedRoute[], ways: Ways): Reached {
   const check = new ReachCheck(program.vpcInterface, routes, ways);
   const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
-  const outsideOf = (eip: Ipv4) => interfaces.get(eip) ?? program.externalInterface;
+  const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   for (const { id, eip, internalIp, isOutward } of program.fips) {
     check.inward(id, outsideOf(eip), internalIp);
     if (isOutward) check.outward(id, outsideOf(eip), internalIp);
@@ -53,7 +53,7 @@ class ReachCheck implements Reached {
   }
 
   /** Packets from outside to one address. */
-  inward(id: ObjectId, outside: InterfaceName, address: Ipv4): void {
+  inward(id: ObjectId, outside: InterfaceName, address: Ip): void {
     const destination = toU32(address);
     if (this.#ways.isLocal(destination)) {
       this.#say(id, address, "it is the gateway's own address");
@@ -65,7 +65,7 @@ class ReachCheck implements Reached {
   }
 
   /** Packets from one address, or from clients, to wherever it may be: the default route is another's to judge. */
-  outward(id: ObjectId, outside: InterfaceName, from: Ipv4 | Cidr): void {
+  outward(id: ObjectId, outside: InterfaceName, from: Ip | Cidr): void {
     if (this.#ways.isPlain) return;
     const source = (from.includes("/") ? from : `${from}/32`) as Cidr;
     const packets: Packets = { inInterface: this.#vpc, source, destination: undefined };
@@ -99,7 +99,7 @@ class ReachCheck implements Reached {
       if (doubt.rule !== undefined && !leadsTo(doubt, wanted)) this.doubts.add(doubt.rule);
   }
 
-  #say(id: ObjectId, what: Ipv4 | Cidr, words: string): void {
+  #say(id: ObjectId, what: Ip | Cidr, words: string): void {
     this.#sayOnce(id, `${what} is not reached through ${this.#vpc}: ${words}`);
   }
 

@@ -13,7 +13,7 @@ import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import type { Mac } from "../../../lib/arp/packet.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { Ipv4 } from "../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import { reduce } from "../../../lib/state/reduce.ts";
@@ -36,14 +36,14 @@ export class Disk {
 /** The neighbours on the outside wire. */
 export class Wire {
   /** Addresses that others hold. */
-  readonly claimed = new Set<Ipv4>();
+  readonly claimed = new Set<Ip>();
   /** While it is slow, questions wait for {@link answer}. */
   isSlow = false;
   /** How often somebody asked about an address. */
-  readonly questions = new Map<Ipv4, number>();
+  readonly questions = new Map<Ip, number>();
   #waiting: (() => void)[] = [];
 
-  claim(address: Ipv4 | undefined, isClaimed: boolean): void {
+  claim(address: Ip | undefined, isClaimed: boolean): void {
     if (address === undefined) return;
     if (isClaimed) this.claimed.add(address);
     else this.claimed.delete(address);
@@ -95,7 +95,7 @@ const neverMs = 2 ** 30;
 export class ModelAgent {
   readonly life = new Life();
   /** Addresses for which somebody else answered when this agent asked last. */
-  readonly contested = new Set<Ipv4>();
+  readonly contested = new Set<Ip>();
   readonly board: StatusBoard;
   readonly #reconciler: Reconciler;
   readonly #around: Surroundings;

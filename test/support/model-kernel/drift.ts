@@ -1,6 +1,6 @@
 /** What a stranger does to a namespace, and which of it the agent must leave alone. */
 import type { TableName } from "../../../lib/iptables/rule.ts";
-import { type Cidr, parseCidr } from "../../../lib/model/ipv4.ts";
+import { type Cidr, parseCidr } from "../../../lib/model/ip.ts";
 import type { ObservedRoute } from "../../../lib/model/observed.ts";
 import { mainTable } from "../../../lib/plan/network/routes.ts";
 import type { ModelKernel } from "./kernel.ts";

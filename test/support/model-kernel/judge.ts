@@ -9,7 +9,7 @@
 
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import type { Flow } from "../../../lib/conntrack/flow.ts";
-import { addressOf, type Ipv4 } from "../../../lib/model/ipv4.ts";
+import { addressOf, type Ip } from "../../../lib/model/ip.ts";
 import { ledgerKey } from "../../../lib/model/ledger.ts";
 import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/model/names.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
@@ -113,7 +113,7 @@ export class Judge {
   }
 
   /** True of a pod that was to be translated when the agent began, unless something happened that it may wait for. */
-  #isServed(pod: Ipv4): boolean {
+  #isServed(pod: Ip): boolean {
     const { desired, leases } = this.#scene.disk.state;
     if (!this.isSound || this.drifts > 0 || leases.size > 0 || this.#openedState.desired !== desired)
       return false;

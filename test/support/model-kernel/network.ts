@@ -1,12 +1,5 @@
 /** Links, addresses, routes and sysctls of one namespace in memory, with what the kernel takes along when one of them goes. */
-import {
-  addressOf,
-  type Cidr,
-  contains,
-  type Ipv4,
-  makeCidr,
-  prefixLengthOf,
-} from "../../../lib/model/ipv4.ts";
+import { addressOf, type Cidr, contains, type Ip, makeCidr, prefixLengthOf } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type {
   ObservedAddress,
@@ -119,12 +112,12 @@ export class Network {
     return gone === undefined ? "ESRCH" : undefined;
   }
 
-  isLocal(address: Ipv4): boolean {
+  isLocal(address: Ip): boolean {
     return this.#addresses.some((one) => one.address === address);
   }
 
   /** The link that a packet to `address` leaves by: longest prefix, then lowest metric. */
-  routeTo(address: Ipv4): ObservedRoute | undefined {
+  routeTo(address: Ip): ObservedRoute | undefined {
     return this.#routes
       .filter(({ destination }) => contains(destination, address))
       .toSorted(

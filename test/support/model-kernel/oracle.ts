@@ -14,12 +14,12 @@ import {
   addressOf,
   type Cidr,
   contains,
-  type Ipv4,
+  type Ip,
   networkOf,
   prefixLengthOf,
   reservedOf,
   toU32,
-} from "../../../lib/model/ipv4.ts";
+} from "../../../lib/model/ip.ts";
 import { type Kind, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import type { Backend } from "../../../lib/model/schema.ts";
 import type { Stored } from "../../../lib/model/stored.ts";
@@ -29,7 +29,7 @@ import { eclipsing, hosts, ip } from "./universe.ts";
 
 interface Circumstances {
   /** The gateway's own addresses. */
-  readonly own: ReadonlySet<Ipv4>;
+  readonly own: ReadonlySet<Ip>;
   /** Objects that the world keeps out: refused by the kernel, held by a neighbour. */
   readonly kept: ReadonlySet<ObjectId>;
 }
@@ -38,13 +38,13 @@ export class Oracle {
   /** Objects that clash with no elder. */
   readonly accepted = new Set<ObjectId>();
   /** Those to be held, by address. */
-  readonly eips = new Map<Ipv4, Eip>();
+  readonly eips = new Map<Ip, Eip>();
   readonly fips: readonly Fip[];
   readonly dnats: readonly Dnat[];
   readonly snats: readonly Snat[];
   readonly routes: readonly Route[];
-  readonly defaultGateway: Ipv4;
-  readonly #names = new Map<string, Ipv4>();
+  readonly defaultGateway: Ip;
+  readonly #names = new Map<string, Ip>();
 
   constructor(desired: Desired, { own, kept }: Circumstances) {
     const gateway = desired.gateway.defaultGateway ?? ip(hosts.outside);
@@ -117,26 +117,26 @@ export class Oracle {
   }
 
   /** The addresses that rules may name, held or not. */
-  get ruled(): ReadonlySet<Ipv4> {
+  get ruled(): ReadonlySet<Ip> {
     return new Set(this.#names.values());
   }
 
-  addressOf(eip: string): Ipv4 | undefined {
+  addressOf(eip: string): Ip | undefined {
     return this.#names.get(eip);
   }
 
   /** Whom a packet to an EIP reaches; nobody but the gateway itself where no object says. */
-  targets(address: Ipv4, transport: Transport, port: number): readonly Backend[] {
+  targets(address: Ip, transport: Transport, port: number): readonly Backend[] {
     const fip = this.#fipTargets(address, port);
     return fip.length > 0 ? fip : this.#dnatTargets(address, transport, port);
   }
 
-  #fipTargets(address: Ipv4, port: number): readonly Backend[] {
+  #fipTargets(address: Ip, port: number): readonly Backend[] {
     const fip = this.fips.find(({ eip }) => this.addressOf(eip) === address);
     return fip === undefined ? [] : [{ ip: fip.internalIp, port }];
   }
 
-  #dnatTargets(address: Ipv4, transport: Transport, port: number): readonly Backend[] {
+  #dnatTargets(address: Ip, transport: Transport, port: number): readonly Backend[] {
     const dnat = this.dnats.find(
       (one) => this.addressOf(one.eip) === address && one.protocol === transport && one.externalPort === port,
     );
@@ -144,17 +144,17 @@ export class Oracle {
   }
 
   /** The EIP that a new flow from `client` leaves by; `undefined`: it leaves as it is. */
-  leavesBy(client: Ipv4): Ipv4 | undefined {
+  leavesBy(client: Ip): Ip | undefined {
     return this.#fipEips(client)[0] ?? this.#pools(client)[0]?.chosen;
   }
 
   /** The EIP that a new flow from `client` to another pod by `eip` is seen as. */
-  hairpinsBy(client: Ipv4, eip: Ipv4): Ipv4 {
+  hairpinsBy(client: Ip, eip: Ip): Ip {
     return this.#fipEips(client)[0] ?? eip;
   }
 
   /** True where some object gives the flow the translation that it has, or none says anything about it; `undefined`: either will do. */
-  permits(flow: Flow, ours: ReadonlySet<Ipv4>): boolean | undefined {
+  permits(flow: Flow, ours: ReadonlySet<Ip>): boolean | undefined {
     const { original, reply } = flow;
     const transport = flow.protocol === 6 ? "tcp" : "udp";
     const { destination, destinationPort } = original;
@@ -184,12 +184,12 @@ export class Oracle {
   }
 
   /** The EIPs of the pod's FIPs, the elder first: it is the one outwards. */
-  #fipEips(pod: Ipv4): readonly Ipv4[] {
+  #fipEips(pod: Ip): readonly Ip[] {
     return this.fips.filter(({ internalIp }) => internalIp === pod).map(({ eip }) => this.#addressFor(eip));
   }
 
   /** The pools that hold the client, the longest prefix first. */
-  #pools(client: Ipv4): readonly { readonly members: readonly Ipv4[]; readonly chosen: Ipv4 | undefined }[] {
+  #pools(client: Ip): readonly { readonly members: readonly Ip[]; readonly chosen: Ip | undefined }[] {
     const byCidr = Map.groupBy(
       this.snats.filter(({ internalCIDR }) => contains(internalCIDR, client)),
       ({ internalCIDR }) => internalCIDR,
@@ -203,7 +203,7 @@ export class Oracle {
       });
   }
 
-  #addressFor(eip: string): Ipv4 {
+  #addressFor(eip: string): Ip {
     const address = this.addressOf(eip);
     if (address === undefined) throw new Error(`${eip} is not in force`);
     return address;

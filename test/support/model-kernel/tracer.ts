@@ -12,7 +12,7 @@ import {
   type TableName,
   type Target,
 } from "../../../lib/iptables/rule.ts";
-import { type Ipv4, toU32 } from "../../../lib/model/ipv4.ts";
+import { type Ip, toU32 } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { Barriers } from "./barriers.ts";
 import type { Network } from "./network.ts";
@@ -24,9 +24,9 @@ const numberOf = { tcp: 6, udp: 17 } as const;
 export interface Packet {
   readonly from: InterfaceName;
   readonly transport: Transport;
-  readonly source: Ipv4;
+  readonly source: Ip;
   readonly sourcePort: number;
-  readonly destination: Ipv4;
+  readonly destination: Ip;
   readonly destinationPort: number;
   /** One that cannot begin a connection, such as a FIN: without an entry it is INVALID. */
   readonly isStray?: boolean;
@@ -179,18 +179,18 @@ interface View {
   readonly in: InterfaceName;
   readonly dice: number;
   out?: InterfaceName;
-  source: Ipv4;
+  source: Ip;
   sourcePort: number;
-  destination: Ipv4;
+  destination: Ip;
   destinationPort: number;
   mark: number;
   isDnat?: boolean;
   isInvalid?: boolean;
-  originalDestination?: Ipv4;
+  originalDestination?: Ip;
 }
 
 function matches(spec: RuleSpec, view: View): boolean {
-  const holds = (masked: RuleSpec["source"], ip: Ipv4 | undefined) => {
+  const holds = (masked: RuleSpec["source"], ip: Ip | undefined) => {
     if (masked === undefined) return true;
     const { address, mask } = maskedParts(masked);
     return ip !== undefined && (toU32(ip) & mask) >>> 0 === address;

@@ -1,10 +1,10 @@
 /** The small world that scripts play in, on purpose the lab's: few addresses, so that keys meet often. */
-import { type Ipv4, parseIpv4 } from "../../../lib/model/ipv4.ts";
+import { type Ip, parseIp } from "../../../lib/model/ip.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names.ts";
 import { labAddresses, podAddress } from "../lab.ts";
 
-export function ip(text: string): Ipv4 {
-  const address = parseIpv4(text);
+export function ip(text: string): Ip {
+  const address = parseIp(text);
   if (address === undefined) throw new Error(`not an address: ${text}`);
   return address;
 }
@@ -22,7 +22,7 @@ export const outside = ip(hosts.outside);
 /** What Eips may ask for: four to be had, and the gateway's own, the next hop's and the network's address. */
 export const eipAddresses = [10, 11, 12, 13, 254, 1, 0].map((last) => ip(`203.0.113.${last}`));
 /** Those of them that can be had. */
-export const ours: ReadonlySet<Ipv4> = new Set(eipAddresses.slice(0, 4));
+export const ours: ReadonlySet<Ip> = new Set(eipAddresses.slice(0, 4));
 /** What Eips may ask for as well, though it would take packets from the VPC's subnet. */
 export const eclipsing = ["10.0.1.50/25", "10.0.1.51/24"] as const;
 /** Addresses that strangers put on net1; no Eip asks for them. */

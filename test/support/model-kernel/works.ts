@@ -5,7 +5,7 @@ import type { Eip } from "../../../lib/kinds/eip.ts";
 import type { Fip } from "../../../lib/kinds/fip.ts";
 import type { Route } from "../../../lib/kinds/route.ts";
 import type { Snat } from "../../../lib/kinds/snat.ts";
-import { addressOf, contains, type Ipv4 } from "../../../lib/model/ipv4.ts";
+import { addressOf, contains, type Ip } from "../../../lib/model/ip.ts";
 import { type InterfaceName, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { backendsOf, type Oracle } from "./oracle.ts";
@@ -20,8 +20,8 @@ let lastPort = 50_000;
 /** A packet that begins a flow of its own. */
 export function packetOf(
   from: InterfaceName,
-  source: Ipv4,
-  destination: Ipv4,
+  source: Ip,
+  destination: Ip,
   transport: Transport,
   destinationPort: number,
 ): Packet {
@@ -103,10 +103,10 @@ export class Works {
     return faults;
   }
 
-  #inwardFaults(eip: Ipv4, transport: Transport, port: number): readonly string[] {
+  #inwardFaults(eip: Ip, transport: Transport, port: number): readonly string[] {
     const targets = this.#oracle.targets(eip, transport, port);
     const faults: string[] = [];
-    const clients: readonly (readonly [InterfaceName, Ipv4])[] = [
+    const clients: readonly (readonly [InterfaceName, Ip])[] = [
       [interfaces.external, outside],
       ...pods.map((pod) => [interfaces.vpc, pod] as const),
     ];
@@ -173,7 +173,7 @@ export class Works {
     return undefined;
   }
 
-  #outwardFault(pod: Ipv4): string | undefined {
+  #outwardFault(pod: Ip): string | undefined {
     const expected = this.#oracle.leavesBy(pod);
     const fate = this.#send(packetOf(interfaces.vpc, pod, outside, "udp", 53));
     return fate.kind === "sent" && fate.source === expected
@@ -194,7 +194,7 @@ export class Works {
   }
 }
 
-function reaches(fate: Fate, address: Ipv4, port: number): boolean {
+function reaches(fate: Fate, address: Ip, port: number): boolean {
   return fate.kind === "sent" && fate.destination === address && fate.destinationPort === port;
 }
 

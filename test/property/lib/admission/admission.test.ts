@@ -13,13 +13,13 @@ import { GatewayError } from "../../../../lib/model/errors.ts";
 import {
   contains,
   fromU32,
-  type Ipv4,
+  type Ip,
   makeCidr,
   networkOf,
   prefixLengthOf,
   rangeOf,
   reservedOf,
-} from "../../../../lib/model/ipv4.ts";
+} from "../../../../lib/model/ip.ts";
 import {
   type InterfaceName,
   type Kind,
@@ -40,8 +40,8 @@ const letter = fc.constantFrom("a", "b", "c", "d");
 const uid = fc.option(fc.constantFrom("u1", "u2", "u3", "u4"), { nil: undefined });
 const internalIp = fc.constantFrom("10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.4", "10.0.0.3");
 const direction = fc.constantFrom("ingress", "egress");
-const own = "10.0.0.3" as Ipv4;
-const ownOutside = "203.0.113.7" as Ipv4;
+const own = "10.0.0.3" as Ip;
+const ownOutside = "203.0.113.7" as Ip;
 
 const specOf: { [K in Kind]: fc.Arbitrary<Plain> } = {
   eip: fc.record(
@@ -195,7 +195,7 @@ function upTo(maxLength: number, write: fc.Arbitrary<Write>): fc.Arbitrary<Write
 function newWorld(): World {
   const world = new World();
   world.ownAddresses = new Set([own, ownOutside]);
-  world.fallbackGateway = "203.0.113.5" as Ipv4;
+  world.fallbackGateway = "203.0.113.5" as Ip;
   world.connectedSubnets = [
     { interface: "eth0", cidr: "10.0.0.0/24" },
     { interface: "net1", cidr: "203.0.113.0/29" },
@@ -250,15 +250,15 @@ function eclipses({ address, interface: name }: SpecOf["eip"], facts: Facts): bo
   );
 }
 
-function ipsOf(spec: Spec): Ipv4[] {
-  if ("address" in spec) return [spec.address.split("/")[0] as Ipv4];
+function ipsOf(spec: Spec): Ip[] {
+  if ("address" in spec) return [spec.address.split("/")[0] as Ip];
   const ips = "internalIp" in spec && spec.internalIp !== undefined ? [spec.internalIp] : [];
   return [...ips, ...(("backends" in spec && spec.backends) || []).map((backend) => backend.ip)];
 }
 
 function isReserved(address: SpecOf["eip"]["address"]): boolean {
   const [ip] = ipsOf({ address } as Spec);
-  const reserved = reservedOf(makeCidr(ip as Ipv4, prefixLengthOf(address)));
+  const reserved = reservedOf(makeCidr(ip as Ip, prefixLengthOf(address)));
   return reserved?.network === ip || reserved?.broadcast === ip;
 }
 
@@ -522,7 +522,7 @@ t.test("compile places every object once, and never two on one identity", (t) =>
         vpcInterface: "eth0" as InterfaceName,
         externalInterface: "net1" as InterfaceName,
         expiredLeases: new Set(expired as string[] as ObjectName[]),
-        addressConflicts: new Map([["203.0.113.6" as Ipv4, "02:00:00:00:00:01"]]),
+        addressConflicts: new Map([["203.0.113.6" as Ip, "02:00:00:00:00:01"]]),
         quarantined: new Map(quarantined.map((id) => [id, "no"])),
         missingInterfaces: new Set(),
       };

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import t from "tap";
 import { AffectedSet, restrictTo } from "../../../../lib/compile/affected.ts";
 import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
-import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
 import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
 import { ruledEips } from "../../../../lib/model/program.ts";
 import type { Desired } from "../../../../lib/state/desired.ts";
@@ -62,7 +62,7 @@ function stored(
 const context = {
   vpcInterface: "eth0" as InterfaceName,
   externalInterface: "net1" as InterfaceName,
-  ownAddresses: new Set(["10.0.0.254" as Ipv4]),
+  ownAddresses: new Set(["10.0.0.254" as Ip]),
   expiredLeases: new Set<never>(),
   addressConflicts: new Map(),
   quarantined: new Map(),

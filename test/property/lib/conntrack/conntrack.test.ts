@@ -8,7 +8,7 @@ import { endsRuledBy, type FlowEnd, hasEndOf } from "../../../../lib/conntrack/e
 import { type Flow, flowStatus, viewOf } from "../../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../../lib/conntrack/permits.ts";
 import { renderFlow } from "../../../../lib/conntrack/text.ts";
-import { contains, fromU32, type Ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
+import { contains, fromU32, type Ip, toU32 } from "../../../../lib/model/ip.ts";
 import { bucketsOf, type Program, type SnatPool } from "../../../../lib/model/program.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf } from "../../../../lib/netlink/attributes.ts";
 import { encodeDelete, encodeDumpOf } from "../../../../lib/netlink/ctnetlink.ts";
@@ -68,15 +68,14 @@ const anyFlow: fc.Arbitrary<Flow> = fc
         }),
   );
 
-const isEip = (current: Program, address: Ipv4) => current.eips.some((eip) => eip.address === address);
-const isUnicast = (current: Program, address: Ipv4) =>
+const isEip = (current: Program, address: Ip) => current.eips.some((eip) => eip.address === address);
+const isUnicast = (current: Program, address: Ip) =>
   !local.has(address) && !isEip(current, address) && !["203.0.113.255", "224.0.0.1"].includes(address);
-const isInside = (address: Ipv4) => address.startsWith("10.");
+const isInside = (address: Ip) => address.startsWith("10.");
 const protocolName = (protocol: number) => ({ 6: "tcp", 17: "udp" })[protocol] ?? "icmp";
 
 /** Longest first, as the program has them. */
-const covering = (current: Program, client: Ipv4) =>
-  current.pools.filter(({ cidr }) => contains(cidr, client));
+const covering = (current: Program, client: Ip) => current.pools.filter(({ cidr }) => contains(cidr, client));
 
 function backendsFor(current: Program, { protocol, original }: Flow) {
   const found = current.dnats.find(
@@ -89,10 +88,10 @@ function backendsFor(current: Program, { protocol, original }: Flow) {
 }
 
 /** What must go, rule by rule, by lists and text. */
-function mustGo(current: Program, retired: ReadonlySet<Ipv4>, entry: Flow): boolean {
+function mustGo(current: Program, retired: ReadonlySet<Ip>, entry: Flow): boolean {
   const { source: os, destination: od, destinationPort: odp } = entry.original;
   const { source: rs, destination: rd, sourcePort: rsp } = entry.reply;
-  const isOurs = (address: Ipv4) => isEip(current, address) || retired.has(address);
+  const isOurs = (address: Ip) => isEip(current, address) || retired.has(address);
   const isOwn = local.has(os) || isEip(current, os);
   const fip = current.fips.find(({ eip }) => eip === od);
 
@@ -183,7 +182,7 @@ function translate(current: Program, packet: Flow, chance: number): Flow {
   };
 }
 
-function newSource(current: Program, os: Ipv4, od: Ipv4, rs: Ipv4): Ipv4 {
+function newSource(current: Program, os: Ip, od: Ip, rs: Ip): Ip {
   if (!isUnicast(current, rs)) return os;
   const fip = current.fips.find((each) => each.internalIp === os && each.isOutward);
   if (fip !== undefined) return fip.eip;
@@ -193,7 +192,7 @@ function newSource(current: Program, os: Ipv4, od: Ipv4, rs: Ipv4): Ipv4 {
   return isInside(rs) && isFromVpc && rs !== od && isEip(current, od) ? od : os;
 }
 
-function memberFor(pool: SnatPool, client: Ipv4): Ipv4 {
+function memberFor(pool: SnatPool, client: Ip): Ip {
   const buckets = bucketsOf(pool);
   const member = buckets[toU32(client) % buckets.length];
   if (member === undefined) throw new TypeError(`no bucket for ${client} in ${pool.cidr}`);

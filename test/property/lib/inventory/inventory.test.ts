@@ -2,7 +2,7 @@ import fc from "fast-check";
 import t from "tap";
 import { type InventoryInput, inventory } from "../../../../lib/inventory/inventory.ts";
 import type { Spec } from "../../../../lib/kinds/registry.ts";
-import { type Ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
+import { type Ip, toU32 } from "../../../../lib/model/ip.ts";
 import { emptyLedger } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import { routeProtocol } from "../../../../lib/plan/network/routes.ts";
@@ -12,7 +12,7 @@ import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 const net1 = "net1" as InterfaceName;
 
 /** Few addresses, so that one IP has many reasons to be there. */
-const ip = fc.integer({ min: 0, max: 15 }).map((last) => `203.0.113.${last}` as Ipv4);
+const ip = fc.integer({ min: 0, max: 15 }).map((last) => `203.0.113.${last}` as Ip);
 const prefixLength = fc.constantFrom(24, 28, 29, 32);
 const link = fc.constantFrom("net1", "eth0", "net2") as fc.Arbitrary<InterfaceName>;
 
@@ -142,7 +142,7 @@ t.test("subnets never overlap and never count an IP twice", async (t) => {
     network: { links: [], routes: [], sysctls: new Map(), addresses: [] },
     own: new Set(),
     ledger: emptyLedger,
-    gateway: "203.0.113.1" as Ipv4,
+    gateway: "203.0.113.1" as Ip,
     externalInterface: net1,
     contested: new Set(),
   });
@@ -150,7 +150,7 @@ t.test("subnets never overlap and never count an IP twice", async (t) => {
 });
 
 t.test("what the ledger put on another interface is an orphan once nobody asks for it", async (t) => {
-  const entry = { interface: "net2" as InterfaceName, address: "198.51.100.9" as Ipv4, prefixLength: 24 };
+  const entry = { interface: "net2" as InterfaceName, address: "198.51.100.9" as Ip, prefixLength: 24 };
   const base = {
     desired: emptyState.desired,
     network: {
@@ -159,10 +159,10 @@ t.test("what the ledger put on another interface is an orphan once nobody asks f
       sysctls: new Map(),
       addresses: [{ ...entry, isSecondary: false, label: "" }],
     },
-    own: new Set<Ipv4>(),
+    own: new Set<Ip>(),
     gateway: undefined,
     externalInterface: net1,
-    contested: new Set<Ipv4>(),
+    contested: new Set<Ip>(),
   };
   t.same(inventory({ ...base, ledger: emptyLedger }).addresses, [], "somebody else's interface");
   const ledger = { ...emptyLedger, addresses: new Map([["key", entry]]) };
@@ -176,7 +176,7 @@ t.test(
   async (t) => {
     const on = (address: string, prefixLength: number) => ({
       interface: net1,
-      address: address as Ipv4,
+      address: address as Ip,
       prefixLength,
       isSecondary: false,
       label: "",

@@ -13,13 +13,13 @@ import {
   networkOf,
   parseCidr,
   parseInterfaceAddress,
-  parseIpv4,
+  parseIp,
   prefixLengthOf,
   rangeOf,
   reservedOf,
   reservedRoleOf,
   toU32,
-} from "../../../../lib/model/ipv4.ts";
+} from "../../../../lib/model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type SnatPool } from "../../../../lib/model/program.ts";
 
@@ -31,7 +31,7 @@ const bitsOf = (octets: readonly number[]) =>
 const textOf = (bits: string) =>
   [0, 8, 16, 24].map((start) => Number.parseInt(bits.slice(start, start + 8), 2)).join(".");
 const ipOf = (octets: readonly number[]) => {
-  const ip = parseIpv4(octets.join("."));
+  const ip = parseIp(octets.join("."));
   if (ip === undefined) throw new Error(`not parsed: ${octets.join(".")}`);
   return ip;
 };
@@ -110,7 +110,7 @@ t.test("a parser takes what it would print and nothing else", (t) => {
       const isQuad =
         parts.length === 4 &&
         parts.every((part) => String(Number(part)) === part && /^\d+$/.test(part) && Number(part) < 256);
-      assert.equal(parseIpv4(text) !== undefined, isQuad);
+      assert.equal(parseIp(text) !== undefined, isQuad);
       const isCidr = isQuad && Number(network.split("/")[1]) <= 32;
       assert.equal(parseInterfaceAddress(network) !== undefined, isCidr);
       assert.equal(parseCidr(network) !== undefined, isCidr);

@@ -9,7 +9,7 @@ import { type Memoizer, noMemory } from "../../../../lib/memoize.ts";
 import type { SubsystemName } from "../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
-import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
 import { ledgerKey } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../../../lib/model/observed.ts";
@@ -191,7 +191,7 @@ export interface Pool {
 /** States that differ in one thing each, and kernels that are as the first two ask. */
 export function poolOf(first: State, second: State, under: RulesUnderTest): Pool {
   const named = [...first.desired.eips.values()][0]?.spec.address.split("/")[0] ?? ours;
-  const entry = { interface: interfaces.external, address: named as Ipv4, prefixLength: 24 };
+  const entry = { interface: interfaces.external, address: named as Ip, prefixLength: 24 };
   const plain = subsystemsWith(under.create(noMemory));
   const settled = [first, second].map((state) => settle(state, plain));
   const [one, other] = settled.map(({ state }) => state);

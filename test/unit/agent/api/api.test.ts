@@ -2,7 +2,7 @@ import t from "tap";
 import { publicCodes } from "../../../../agent/api/problem.ts";
 import type { Change } from "../../../../lib/model/change.ts";
 import { errorCodes, GatewayError } from "../../../../lib/model/errors.ts";
-import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../../../lib/model/names.ts";
 import { largeSet, type TestApi, testApi } from "../../../support/api-fakes.ts";
 
@@ -266,7 +266,7 @@ t.test("every refusal: status, code, pointer, and nothing changed", async (t) =>
       ask: ["POST", "/v1/inventory/203.0.113.1/release"],
       code: "in-use",
       arrange: ({ reconciler }) => {
-        reconciler.ownAddresses = new Set(["203.0.113.1" as Ipv4]);
+        reconciler.ownAddresses = new Set(["203.0.113.1" as Ip]);
         reconciler.network = {
           links: [],
           routes: [],
@@ -601,9 +601,9 @@ t.test("every kind goes the same way, and Limits may be left out of a set", asyn
 });
 
 t.test("a write is held against what was observed last", async (t) => {
-  const api = await populated({ fallbackGateway: "203.0.113.1" as Ipv4 });
+  const api = await populated({ fallbackGateway: "203.0.113.1" as Ip });
   const eclipsing = { body: { address: "10.0.1.50/25" } };
-  const [name, address] = ["eth0" as InterfaceName, "10.0.1.254" as Ipv4];
+  const [name, address] = ["eth0" as InterfaceName, "10.0.1.254" as Ip];
   const addresses = [{ interface: name, address, prefixLength: 24, isSecondary: false, label: "" }];
   api.reconciler.network = { links: [], addresses, routes: [], sysctls: new Map() };
   api.reconciler.ownAddresses = new Set([address]);
@@ -779,7 +779,7 @@ t.test("status, plan, reconcile, connections", async (t) => {
 });
 
 t.test("inventory and release", async (t) => {
-  const api = await populated({ fallbackGateway: "203.0.113.1" as Ipv4 });
+  const api = await populated({ fallbackGateway: "203.0.113.1" as Ip });
   const { reconciler, board } = api;
   reconciler.network = undefined;
   t.equal((await ask(api, "GET", "/v1/inventory")).body.observed, false);
@@ -787,7 +787,7 @@ t.test("inventory and release", async (t) => {
 
   const on = (address: string) =>
     ({ interface: "net1", address, prefixLength: 24, isSecondary: false, label: "" }) as never;
-  reconciler.ownAddresses = new Set(["203.0.113.2" as Ipv4]);
+  reconciler.ownAddresses = new Set(["203.0.113.2" as Ip]);
   reconciler.network = {
     links: [],
     routes: [],

@@ -5,7 +5,7 @@ import { expiredLeases, nextExpiryMs } from "../../../../lib/admission/leases.ts
 import { maxTombstones, remember, tombstoneMs } from "../../../../lib/admission/uids.ts";
 import type { Decision } from "../../../../lib/admission/writes.ts";
 import type { ConnectedSubnet } from "../../../../lib/kinds/facts.ts";
-import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
 import type { Kind } from "../../../../lib/model/names.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { fullSet, type PlainSet, refusal, World } from "../../../support/admission.ts";
@@ -119,8 +119,8 @@ t.test("single writes", (t) => {
 
   t.test("the gateway's own, reserved and default gateway addresses are conflicts", (t) => {
     const world = withEips();
-    world.ownAddresses.add("203.0.113.2" as Ipv4);
-    world.fallbackGateway = "203.0.113.1" as Ipv4;
+    world.ownAddresses.add("203.0.113.2" as Ip);
+    world.fallbackGateway = "203.0.113.1" as Ip;
     world.connectedSubnets = [{ interface: "eth0", cidr: "10.0.1.0/24" }] as ConnectedSubnet[];
     const cases: [Kind, { name: string; [field: string]: unknown }, string][] = [
       ["eip", { name: "x", address: "203.0.113.2/24" }, "gateway"],
@@ -815,7 +815,7 @@ t.test("a set without Limits is what it was before there were any", (t) => {
 });
 
 t.test("what is wrong with the gateway of a set", (t) => {
-  t.strictSame(gatewayIssues({ defaultGateway: "0.0.0.0" as Ipv4 }).length, 1);
+  t.strictSame(gatewayIssues({ defaultGateway: "0.0.0.0" as Ip }).length, 1);
   t.strictSame(gatewayIssues({}), []);
   t.end();
 });

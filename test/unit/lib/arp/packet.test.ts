@@ -22,7 +22,7 @@ import {
   parseMac,
   probeOf,
 } from "../../../../lib/arp/packet.ts";
-import { fromU32, type Ipv4, parseIpv4 } from "../../../../lib/model/ipv4.ts";
+import { fromU32, type Ip, parseIp } from "../../../../lib/model/ip.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedLink } from "../../../../lib/model/observed.ts";
 import { until } from "../../../support/run.ts";
@@ -30,8 +30,8 @@ import { until } from "../../../support/run.ts";
 function mac(text: string): Mac {
   return parseMac(text) ?? (t.fail(`no MAC: ${text}`) as never);
 }
-function ip(text: string): Ipv4 {
-  return parseIpv4(text) ?? (t.fail(`no address: ${text}`) as never);
+function ip(text: string): Ip {
+  return parseIp(text) ?? (t.fail(`no address: ${text}`) as never);
 }
 
 const ours = mac("0a:00:00:00:00:01");
@@ -188,7 +188,7 @@ function setUp(options: Partial<AnnouncerOptions> = {}) {
   return { fake, failures, results, announcer };
 }
 
-const on = (address: Ipv4, name = net1): AddressOnLink => ({ interface: name, address });
+const on = (address: Ip, name = net1): AddressOnLink => ({ interface: name, address });
 const manyAddresses = (count: number) => Array.from({ length: count }, (_, n) => on(fromU32(0xc6120000 + n)));
 const neverAborted = new AbortController().signal;
 
@@ -200,10 +200,10 @@ t.test("a probe hears who answers or probes, not itself and not answers to other
     ],
   });
   const [held, probed, free, mine] = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"].map(ip) as [
-    Ipv4,
-    Ipv4,
-    Ipv4,
-    Ipv4,
+    Ip,
+    Ip,
+    Ip,
+    Ip,
   ];
   fake.onSend = ({ targetIp }) => {
     const [claim] = announcementsOf(theirs, targetIp);
@@ -223,7 +223,7 @@ t.test("a probe hears who answers or probes, not itself and not answers to other
     ],
   );
   t.equal(unasked.size, 0);
-  const asked = (address: Ipv4) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
+  const asked = (address: Ip) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
   t.strictSame([held, free].map(asked), [1, 2], "who answered is not asked again, the others are");
   t.equal(fake.open, 0, "the socket is closed");
 });
@@ -232,7 +232,7 @@ t.test("about an address that is held only an answer counts, from whomever it co
   const { fake, announcer } = setUp();
   const [answered, announced, probed, answeredToOthers] = [1, 2, 3, 4].map((last) =>
     ip(`203.0.113.${last}`),
-  ) as [Ipv4, Ipv4, Ipv4, Ipv4];
+  ) as [Ip, Ip, Ip, Ip];
   fake.onSend = ({ targetIp }) => {
     const [request, reply] = announcementsOf(theirs, targetIp);
     if (targetIp === answered)
@@ -384,7 +384,7 @@ t.test("announced again, an address begins anew and is not told twice at once", 
   const { fake, announcer } = setUp({ announceAtMs: [0, 10] });
   const last = ip("203.0.113.200");
   for (const address of [eip, eip, last]) announcer.announce([on(address)]);
-  const countOf = (address: Ipv4) => fake.sent.filter(({ senderIp }) => senderIp === address).length;
+  const countOf = (address: Ip) => fake.sent.filter(({ senderIp }) => senderIp === address).length;
   await until("both rounds of the last call", () => countOf(last) === 4);
   t.equal(countOf(eip), 4);
   await announcer.stop();

@@ -3,7 +3,7 @@ import { findClashes } from "../../../../lib/compile/clashes.ts";
 import { compile } from "../../../../lib/compile/compile.ts";
 import type { CompileContext } from "../../../../lib/kinds/compilation.ts";
 import { type ConnectedSubnet, connectedSubnets, isSameSubnets } from "../../../../lib/kinds/facts.ts";
-import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import { type PlainSet, World } from "../../../support/admission.ts";
@@ -33,7 +33,7 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
       { interface: "eth0", cidr: "10.0.1.0/24" },
       { interface: "net1", cidr: "203.0.113.0/24" },
     ] as ConnectedSubnet[],
-    ownAddresses: new Set(["203.0.113.2", "10.0.0.2"] as Ipv4[]),
+    ownAddresses: new Set(["203.0.113.2", "10.0.0.2"] as Ip[]),
   };
   const cases: [string, Omit<PlainSet, "generation">[], Record<string, string>][] = [
     ["two FIPs on one EIP", [{ fips: [fip("a", "e"), fip("b", "e")] }], { "fips/b": "fips/a" }],
@@ -175,7 +175,7 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
     const found = Object.fromEntries([...clashes].map(([id, clash]) => [id, clash.with]));
     t.strictSame(found, expected, what);
   }
-  const fallback = { ...facts, fallbackGateway: "203.0.113.1" as Ipv4 };
+  const fallback = { ...facts, fallbackGateway: "203.0.113.1" as Ip };
   t.equal(findClashes(desiredOf({ routes: [route("a", "0.0.0.0/0")] }), fallback).size, 1);
   t.equal(findClashes(desiredOf({ eips: [eip("a", 1)] }), fallback).size, 1);
   const desired = desiredOf({ eips: [eip("a", 1)], gateway: { defaultGateway: "203.0.113.3" } });
@@ -192,7 +192,7 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
 t.test("connected subnets are those of the gateway's own addresses", (t) => {
   const address = (name: string, text: string, prefixLength: number) => ({
     interface: name as InterfaceName,
-    address: text as Ipv4,
+    address: text as Ip,
     prefixLength,
     isSecondary: false,
     label: "",
@@ -209,7 +209,7 @@ t.test("connected subnets are those of the gateway's own addresses", (t) => {
     routes: [],
     sysctls: new Map(),
   };
-  const own = new Set(["10.0.1.254", "203.0.113.2", "203.0.113.3", "192.0.2.1"] as Ipv4[]);
+  const own = new Set(["10.0.1.254", "203.0.113.2", "203.0.113.3", "192.0.2.1"] as Ip[]);
   const subnets = connectedSubnets(network, own);
   t.strictSame(subnets, [
     { interface: "eth0", cidr: "10.0.1.0/24" },
@@ -373,7 +373,7 @@ t.test("compile", (t) => {
     const { program, blocked } = compile(desired, {
       ...quiet,
       expiredLeases: new Set(["lapsed"] as ObjectName[]),
-      addressConflicts: new Map([["203.0.113.12" as Ipv4, "02:00:00:00:00:01"]]),
+      addressConflicts: new Map([["203.0.113.12" as Ip, "02:00:00:00:00:01"]]),
       quarantined: new Map<ObjectId, string>([
         ["eips/refused", "RTNETLINK answers: no"],
         ["snats/bad", "nft: no"],
@@ -472,7 +472,7 @@ t.test("compile", (t) => {
       [...blocked].map(([id, { isAccepted, reason }]) => [id, isAccepted, reason]),
       [["eips/e1", true, "Unbound"]],
     );
-    const address = "203.0.113.10" as Ipv4;
+    const address = "203.0.113.10" as Ip;
     const asked = {
       probing: new Set([address]),
       addressConflicts: new Map([[address, "02:00:00:00:00:01"]]),

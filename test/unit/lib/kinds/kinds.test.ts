@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import t from "tap";
 import { recordOf, type SpecOf, specSchemas } from "../../../../lib/kinds/registry.ts";
-import type { Ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
 import { collectionOf, type Kind, kinds } from "../../../../lib/model/names.ts";
 import { dnat, eip, fip, limit, route, snat } from "../../../support/specs.ts";
 
@@ -124,7 +124,7 @@ t.test("every kind has its record, and a line for people", (t) => {
       "route 10.0.0.0/16 via 10.0.1.1 on the external interface",
     ],
   ];
-  const addressOf = (name: string) => (name === "e" ? ("203.0.113.10" as Ipv4) : undefined);
+  const addressOf = (name: string) => (name === "e" ? ("203.0.113.10" as Ip) : undefined);
   for (const [kind, spec, expected] of cases)
     t.equal(recordOf(kind).verbalize(spec as unknown as SpecOf[Kind], addressOf), expected);
   for (const kind of kinds) {

@@ -4,7 +4,7 @@ import { Value } from "typebox/value";
 import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
 import { specSchemas } from "../../../../lib/kinds/registry.ts";
 import { errorCodes, GatewayError } from "../../../../lib/model/errors.ts";
-import { parseCidr, parseInterfaceAddress, parseIpv4 } from "../../../../lib/model/ipv4.ts";
+import { parseCidr, parseInterfaceAddress, parseIp } from "../../../../lib/model/ip.ts";
 import {
   collectionOf,
   collections,
@@ -20,7 +20,7 @@ import { conditionTypes, reasons } from "../../../../lib/model/status.ts";
 import { emptyDesired, objectsOf } from "../../../../lib/state/desired.ts";
 
 t.test("IPv4 text", (t) => {
-  for (const text of ["0.0.0.0", "255.255.255.255", "10.0.1.5"]) t.equal(parseIpv4(text), text);
+  for (const text of ["0.0.0.0", "255.255.255.255", "10.0.1.5"]) t.equal(parseIp(text), text);
   for (const text of [
     "",
     "1.2.3",
@@ -33,7 +33,7 @@ t.test("IPv4 text", (t) => {
     "::1",
     "1.2.3.-4",
   ])
-    t.equal(parseIpv4(text), undefined, JSON.stringify(text));
+    t.equal(parseIp(text), undefined, JSON.stringify(text));
   t.equal(parseCidr("10.0.1.9/24"), "10.0.1.0/24");
   t.equal(parseCidr("10.0.1.9"), "10.0.1.9/32", "a bare address is a /32");
   t.equal(parseCidr("10.0.1.9/0"), "0.0.0.0/0");

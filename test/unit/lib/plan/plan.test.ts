@@ -4,7 +4,7 @@ import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
-import { parseIpv4 } from "../../../../lib/model/ipv4.ts";
+import { parseIp } from "../../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import { memoizedPlan } from "../../../../lib/plan/memoized-plan.ts";
@@ -15,7 +15,7 @@ import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 
 const ip = (text: string) => {
-  const address = parseIpv4(text);
+  const address = parseIp(text);
   if (address === undefined) throw new TypeError(text);
   return address;
 };

@@ -3,7 +3,7 @@ import t from "tap";
 import { parseRule } from "../../../../../lib/iptables/parse-rule.ts";
 import { removalsOf } from "../../../../../lib/iptables/removals.ts";
 import type { TableName } from "../../../../../lib/iptables/rule.ts";
-import { addressOf, contains, prefixLengthOf } from "../../../../../lib/model/ipv4.ts";
+import { addressOf, contains, prefixLengthOf } from "../../../../../lib/model/ip.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../../../../lib/model/program.ts";
 import { type EditLimits, editsByHandle, editsByTool } from "../../../../../lib/plan/iptables/chain.ts";

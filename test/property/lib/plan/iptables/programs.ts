@@ -1,6 +1,6 @@
 /** Arbitrary programs on a small world, so that keys meet often. */
 import fc from "fast-check";
-import { type Cidr, type Ipv4, makeCidr, parseCidr, parseIpv4 } from "../../../../../lib/model/ipv4.ts";
+import { type Cidr, type Ip, makeCidr, parseCidr, parseIp } from "../../../../../lib/model/ip.ts";
 import { objectId, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type {
   PoolMember,
@@ -11,8 +11,8 @@ import type {
 } from "../../../../../lib/model/program.ts";
 import type { Backend } from "../../../../../lib/model/schema.ts";
 
-export function ip(text: string): Ipv4 {
-  const address = parseIpv4(text);
+export function ip(text: string): Ip {
+  const address = parseIp(text);
   if (address === undefined) throw new Error(`not an address: ${text}`);
   return address;
 }
@@ -57,7 +57,7 @@ const eips = fc.uniqueArray(eip, { maxLength: 6 }).map((addresses) =>
 const fips = fc
   .uniqueArray(fc.record({ eip, internalIp: inner }), { selector: (fip) => fip.eip, maxLength: 6 })
   .map((list) => {
-    const seen = new Set<Ipv4>();
+    const seen = new Set<Ip>();
     return list.map((fip): ProgramFip => {
       const isOutward = !seen.has(fip.internalIp);
       seen.add(fip.internalIp);

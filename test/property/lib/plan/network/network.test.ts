@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import t from "tap";
-import { fromU32, type Ipv4, makeCidr } from "../../../../../lib/model/ipv4.ts";
+import { fromU32, type Ip, makeCidr } from "../../../../../lib/model/ip.ts";
 import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type {
@@ -45,7 +45,7 @@ const uniquePlaces = <T extends LedgerAddress>(arbitrary: fc.Arbitrary<T>) =>
 const destination = fc
   .tuple(fc.nat(2), oneOf(0, 16, 24))
   .map(([net, length]) => makeCidr(fromU32(length === 0 ? 0 : 0x0a000000 + net * 65536), length));
-const via = oneOf<Ipv4>(fromU32(0x0a000001), fromU32(0x0a000002));
+const via = oneOf<Ip>(fromU32(0x0a000001), fromU32(0x0a000002));
 const route: fc.Arbitrary<ObservedRoute> = fc.record({
   table: oneOf(254, 254, 254, 255),
   type: oneOf("unicast" as const, "unicast" as const, "other" as const),

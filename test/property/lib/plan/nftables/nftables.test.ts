@@ -1,7 +1,7 @@
 /** The nftables planner against a table in memory that refuses what the kernel refuses. */
 import fc from "fast-check";
 import t from "tap";
-import { type Ipv4, makeCidr, rangeOf, toU32 } from "../../../../../lib/model/ipv4.ts";
+import { type Ip, makeCidr, rangeOf, toU32 } from "../../../../../lib/model/ip.ts";
 import { type InterfaceName, objectId } from "../../../../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../../../../lib/model/program.ts";
 import { forEachElement } from "../../../../../lib/nftables/decode-elements.ts";
@@ -342,7 +342,7 @@ t.test("the EIPs that the table names are those of the program's objects", async
       const table = new FakeTable();
       converge(table, wanted);
       const named = eipsNamed(table.read());
-      const ought = new Set<Ipv4>([
+      const ought = new Set<Ip>([
         ...wanted.eips.map(({ address }) => address),
         ...wanted.fips.map(({ eip }) => eip),
         ...wanted.dnats.map(({ eip }) => eip),

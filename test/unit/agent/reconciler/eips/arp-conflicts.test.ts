@@ -4,15 +4,15 @@ import t from "tap";
 import { ArpConflicts, type ClaimResult } from "../../../../../agent/reconciler/eips/arp-conflicts.ts";
 import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
 import { ArpWatch } from "../../../../../agent/reconciler/eips/arp-watch.ts";
-import { fromU32, type Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import { fromU32, type Ip } from "../../../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
 import { answersIn, FakeWire, macOf, net1, onNet1 } from "../../../../support/fake-wire.ts";
 import { randomFrom } from "../../../../support/random.ts";
 
-const [one, two, stranger] = ["203.0.113.10", "203.0.113.11", "203.0.113.99"] as [Ipv4, Ipv4, Ipv4];
+const [one, two, stranger] = ["203.0.113.10", "203.0.113.11", "203.0.113.99"] as [Ip, Ip, Ip];
 
 /** A watch over the EIPs that the gateway holds, on a wire whose stations the test moves. */
-function setUp(addresses: readonly Ipv4[] = [one, two], random = () => 0) {
+function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
   const wire = new FakeWire();
   const held = new Map(addresses.map((address) => [address, onNet1(address)]));
   const told = { changes: 0, claims: [] as ClaimResult[], lines: [] as [unknown, string][] };

@@ -3,12 +3,12 @@ import fc from "fast-check";
 import t from "tap";
 import { ArpProbe } from "../../../../../agent/reconciler/eips/arp-probe.ts";
 import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
-import { fromU32, type Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import { fromU32, type Ip } from "../../../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
 import { answersIn, FakeWire, macOf, net1, onNet1 } from "../../../../support/fake-wire.ts";
 import { randomFrom } from "../../../../support/random.ts";
 
-const [one, two] = ["203.0.113.10", "203.0.113.11"] as [Ipv4, Ipv4];
+const [one, two] = ["203.0.113.10", "203.0.113.11"] as [Ip, Ip];
 const both = [one, two].map(onNet1);
 
 function setUp(random = () => 0) {
@@ -137,7 +137,7 @@ t.test("who asks for an EIP has it asked about at once, however long it was cont
   await lookUntil(wire.nowMs + 60_000);
   t.equal(wire.timesAsked(one), before, "after hours it is asked seldom");
 
-  const still = arpProbe.hurry(new Set([one, "203.0.113.99" as Ipv4]));
+  const still = arpProbe.hurry(new Set([one, "203.0.113.99" as Ip]));
   await lookUntil(wire.nowMs + 300);
   t.notOk(await still, "it is held still");
   t.strictSame(

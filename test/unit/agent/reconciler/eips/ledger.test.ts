@@ -1,14 +1,14 @@
 import t from "tap";
 import { writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
 import type { StateAccess } from "../../../../../agent/store/state-access.ts";
-import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
 import type { LedgerAddress } from "../../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
 import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import { reduce } from "../../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
 
-const ip = (text: string) => text as Ipv4;
+const ip = (text: string) => text as Ip;
 
 t.test("an address that somebody took away is written down already", async (t) => {
   const entry = { interface: "net1" as InterfaceName, address: ip("203.0.113.1"), prefixLength: 24 };

@@ -7,14 +7,14 @@ import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import type { Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
 import type { SubsystemName } from "../../../../../lib/model/change.ts";
 import { type ErrorCode, GatewayError } from "../../../../../lib/model/errors.ts";
-import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
 import type { KernelFacts } from "../../../../../lib/plan/plan-input.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 
 const forever = new AbortController().signal;
 const options = { patience: new Patience(), onLateEnd: () => {} };
 const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
-const named = new Set(["203.0.113.10" as Ipv4]);
+const named = new Set(["203.0.113.10" as Ip]);
 
 /** A subsystem that reads how often it was read, or fails. */
 function subsystem(name: SubsystemName, facts: Partial<KernelFacts> = {}) {

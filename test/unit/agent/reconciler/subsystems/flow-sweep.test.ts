@@ -2,10 +2,10 @@ import t from "tap";
 import type { ConntrackDriver } from "../../../../../agent/kernel/drivers.ts";
 import { FlowSweep } from "../../../../../agent/reconciler/subsystems/flow-sweep.ts";
 import type { Flow } from "../../../../../lib/conntrack/flow.ts";
-import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
 
 const forever = new AbortController().signal;
-const ip = (text: string) => text as Ipv4;
+const ip = (text: string) => text as Ip;
 
 t.test("the sweep kills no flow more than twice under one program", async (t) => {
   const tuple = {

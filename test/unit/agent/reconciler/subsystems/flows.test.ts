@@ -4,7 +4,7 @@ import type { ApplyContext } from "../../../../../agent/reconciler/subsystem.ts"
 import { FlowSubsystem } from "../../../../../agent/reconciler/subsystems/flows.ts";
 import type { Flow } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
-import type { Ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import type { FlowSweepStep } from "../../../../../lib/plan/flows.ts";
 import type { Step } from "../../../../../lib/plan/subsystem.ts";
@@ -12,7 +12,7 @@ import { emptyState } from "../../../../../lib/state/state.ts";
 import { flow as labFlow } from "../../../../support/conntrack-samples.ts";
 
 const forever = new AbortController().signal;
-const ip = (text: string) => text as Ipv4;
+const ip = (text: string) => text as Ip;
 const clock: Clock = {
   wallMs: () => 0,
   bootMs: () => 1_000,
@@ -24,7 +24,7 @@ const context = {
   changes: [{ action: "add", subsystem: "rule", object: "fips/f", text: "a rule" }],
 } as unknown as ApplyContext<FlowSweepStep>;
 
-function stepFor(asked: ReadonlySet<Ipv4>[] = []): Step<FlowSweepStep> {
+function stepFor(asked: ReadonlySet<Ip>[] = []): Step<FlowSweepStep> {
   const payload: FlowSweepStep = {
     program: {} as Program,
     leaving: () => new Set([ip("203.0.113.10")]),
@@ -76,9 +76,9 @@ t.test("a look that fails leaves the changed objects unready, and their EIPs on 
   t.match(unswept.get("fips/f"), /could not be looked at: ENOBUFS/);
   subsystem.concluded({ isDone: false });
   isBroken = false;
-  const asked: ReadonlySet<Ipv4>[] = [];
+  const asked: ReadonlySet<Ip>[] = [];
   const later = stepFor(asked);
-  const step = { ...later, payload: { ...later.payload, leaving: () => new Set<Ipv4>() } };
+  const step = { ...later, payload: { ...later.payload, leaving: () => new Set<Ip>() } };
   await subsystem.apply([step], context, forever);
   t.strictSame(asked, [new Set([ip("203.0.113.10")])]);
   t.equal((await subsystem.observe(forever, { isFull: false, reasons: [] })).unswept.size, 0);

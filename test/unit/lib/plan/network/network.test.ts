@@ -1,7 +1,7 @@
 /** The network planners, case by case, each plan as the text that people read. */
 
 import t from "tap";
-import { type Ipv4, parseCidr, parseIpv4 } from "../../../../../lib/model/ipv4.ts";
+import { type Ip, parseCidr, parseIp } from "../../../../../lib/model/ip.ts";
 import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../../../../lib/model/observed.ts";
@@ -358,8 +358,8 @@ t.test("addresses", async (t) => {
         isPromoting: each.isPromoting ?? true,
       }),
       ledger: { ...emptyLedger, addresses: new Map(ledger.map((entry) => [ledgerKey(entry), entry])) },
-      ownedByRules: new Set(each.rules?.map(ipv4)),
-      keep: new Set(each.keep?.map(ipv4)),
+      ownedByRules: new Set(each.rules?.map(toIp)),
+      keep: new Set(each.keep?.map(toIp)),
       binding: each.binding ?? "address",
     });
     const text = [...plan.add, ...plan.remove].map((step) => describeAddressStep(step).text);
@@ -620,7 +620,7 @@ function programOf(wish: {
   return {
     vpcInterface: device("eth0"),
     externalInterface: device("net1"),
-    defaultGateway: wish.gateway === undefined ? undefined : ipv4(wish.gateway),
+    defaultGateway: wish.gateway === undefined ? undefined : toIp(wish.gateway),
     eips: (wish.eips ?? []).map((eip) => ({ id: `eips/${eip}`, ...entryOf(eip) })),
     fips: [],
     dnats: [],
@@ -630,7 +630,7 @@ function programOf(wish: {
       return {
         id: `routes/${destination}`,
         destination: parseCidr(destination) ?? fail(text),
-        via: ipv4(via),
+        via: toIp(via),
         interface: device(name),
       };
     }),
@@ -681,7 +681,7 @@ function routeOf(text: string): ObservedRoute {
     table: after("table") ?? 254,
     type: "unicast",
     destination: parseCidr(destination) ?? fail(text),
-    via: via === "-" ? undefined : ipv4(via),
+    via: via === "-" ? undefined : toIp(via),
     interface: name === "-" ? undefined : device(name),
     protocol: after("proto") ?? 0,
     metric: after("metric") ?? 0,
@@ -693,11 +693,11 @@ function routeOf(text: string): ObservedRoute {
 function entryOf(text: string): LedgerAddress {
   const [name = "", cidr = ""] = text.split(" ");
   const [address = "", length] = cidr.split("/");
-  return { interface: device(name), address: ipv4(address), prefixLength: Number(length) };
+  return { interface: device(name), address: toIp(address), prefixLength: Number(length) };
 }
 
-function ipv4(text: string): Ipv4 {
-  return parseIpv4(text) ?? fail(text);
+function toIp(text: string): Ip {
+  return parseIp(text) ?? fail(text);
 }
 
 function device(text: string): InterfaceName {

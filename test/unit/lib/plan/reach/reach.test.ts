@@ -1,6 +1,6 @@
 /** Whether packets get from the one side to the other: by links, routes and rules of policy routing. */
 import t from "tap";
-import { parseCidr, parseIpv4 } from "../../../../../lib/model/ipv4.ts";
+import { parseCidr, parseIp } from "../../../../../lib/model/ip.ts";
 import { parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type {
   ObservedLink,
@@ -20,7 +20,7 @@ const must = <T>(value: T | undefined): T => {
   if (value === undefined) throw new TypeError("a sample is not what it should be");
   return value;
 };
-const ip = (text: string) => must(parseIpv4(text));
+const ip = (text: string) => must(parseIp(text));
 const cidr = (text: string) => must(parseCidr(text));
 const nic = (text: string) => must(parseInterfaceName(text));
 

@@ -8,7 +8,7 @@
 declare const brand: unique symbol;
 
 /** A canonical dotted quad, `"10.0.1.5"`. */
-export type Ipv4 = string & { readonly [brand]: "Ipv4" };
+export type Ip = string & { readonly [brand]: "Ip" };
 /** A network with its host bits masked, `"10.0.0.0/16"`. */
 export type Cidr = string & { readonly [brand]: "Cidr" };
 /** An address with the prefix length of its subnet, host bits kept, `"203.0.113.10/24"`. */
@@ -17,22 +17,22 @@ export type InterfaceAddress = string & { readonly [brand]: "InterfaceAddress" }
 const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
 const quad = `${octet}(?:\\.${octet}){3}`;
 
-/** Regular expression source of {@link Ipv4}, shared with the schemas. No leading zeros: they mean octal elsewhere. */
-export const ipv4Pattern = `^${quad}$`;
+/** Regular expression source of {@link Ip}, shared with the schemas. No leading zeros: they mean octal elsewhere. */
+export const ipPattern = `^${quad}$`;
 /** Regular expression source of an address with a prefix length, 0 to 32. */
 export const cidrPattern = `^${quad}/(?:3[0-2]|[12]?[0-9])$`;
 
-const ipv4Regex = new RegExp(ipv4Pattern);
+const ipRegex = new RegExp(ipPattern);
 const cidrRegex = new RegExp(cidrPattern);
 
 /** Parses a dotted quad; `undefined` where the text is anything else. */
-export function parseIpv4(text: string): Ipv4 | undefined {
-  return ipv4Regex.test(text) ? (text as Ipv4) : undefined;
+export function parseIp(text: string): Ip | undefined {
+  return ipRegex.test(text) ? (text as Ip) : undefined;
 }
 
 /** Parses `address/prefix` and masks the host bits, so that `10.0.1.9/24` becomes `10.0.1.0/24`. A bare address is a /32. */
 export function parseCidr(text: string): Cidr | undefined {
-  if (ipv4Regex.test(text)) return `${text}/32` as Cidr;
+  if (ipRegex.test(text)) return `${text}/32` as Cidr;
   if (!cidrRegex.test(text)) return undefined;
   const [address, length] = split(text);
   return makeCidr(address, length);
@@ -44,18 +44,18 @@ export function parseInterfaceAddress(text: string): InterfaceAddress | undefine
 }
 
 /** The network of `prefixLength` bits that holds `address`. */
-export function makeCidr(address: Ipv4, prefixLength: number): Cidr {
+export function makeCidr(address: Ip, prefixLength: number): Cidr {
   if (prefixLength === 32) return `${address}/32` as Cidr;
   return `${fromU32(maskU32(toU32(address), prefixLength))}/${prefixLength}` as Cidr;
 }
 
 /** An address in its subnet; `prefixLength` is 0 to 32. */
-export function makeInterfaceAddress(address: Ipv4, prefixLength: number): InterfaceAddress {
+export function makeInterfaceAddress(address: Ip, prefixLength: number): InterfaceAddress {
   return `${address}/${prefixLength}` as InterfaceAddress;
 }
 
 /** The address as an unsigned 32-bit integer, network byte order read as a number. */
-export function toU32(address: Ipv4): number {
+export function toU32(address: Ip): number {
   let value = 0;
   let part = 0;
   for (let index = 0; index < address.length; index++) {
@@ -71,13 +71,13 @@ export function toU32(address: Ipv4): number {
 }
 
 /** The inverse of {@link toU32}; bits above 32 are ignored. */
-export function fromU32(value: number): Ipv4 {
-  return `${(value >>> 24) & 255}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as Ipv4;
+export function fromU32(value: number): Ip {
+  return `${(value >>> 24) & 255}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as Ip;
 }
 
 /** The address part of a network or an interface address. */
-export function addressOf(cidr: Cidr | InterfaceAddress): Ipv4 {
-  return cidr.slice(0, cidr.indexOf("/")) as Ipv4;
+export function addressOf(cidr: Cidr | InterfaceAddress): Ip {
+  return cidr.slice(0, cidr.indexOf("/")) as Ip;
 }
 
 /** The prefix length, 0 to 32. */
@@ -99,7 +99,7 @@ export function rangeOf(cidr: Cidr): readonly [first: number, last: number] {
 }
 
 /** True where `address` lies in `cidr`. */
-export function contains(cidr: Cidr, address: Ipv4): boolean {
+export function contains(cidr: Cidr, address: Ip): boolean {
   const [ip, length] = split(cidr);
   return maskU32(toU32(address), length) === toU32(ip);
 }
@@ -113,7 +113,7 @@ export function netmaskU32(prefixLength: number): number {
  * The network and broadcast address of a subnet, which no host may hold; `undefined` for /31 and /32, where
  * every address is a host's (RFC 3021).
  */
-export function reservedOf(cidr: Cidr): { readonly network: Ipv4; readonly broadcast: Ipv4 } | undefined {
+export function reservedOf(cidr: Cidr): { readonly network: Ip; readonly broadcast: Ip } | undefined {
   if (prefixLengthOf(cidr) >= 31) return undefined;
   const [first, last] = rangeOf(cidr);
   return { network: fromU32(first), broadcast: fromU32(last) };
@@ -132,12 +132,12 @@ export function reservedRoleOf(address: InterfaceAddress): "network" | "broadcas
 }
 
 /** 127.0.0.0/8, which never leaves a host. */
-export function isLoopback(address: Ipv4): boolean {
+export function isLoopback(address: Ip): boolean {
   return address.startsWith("127.");
 }
 
 /** True where the address can be one host's: not 0.0.0.0/8, loopback, multicast, reserved or limited broadcast. */
-export function isUnicast(address: Ipv4): boolean {
+export function isUnicast(address: Ip): boolean {
   const first = Number.parseInt(address, 10);
   return first !== 0 && first !== 127 && first < 224;
 }
@@ -146,7 +146,7 @@ function maskU32(value: number, prefixLength: number): number {
   return (value & netmaskU32(prefixLength)) >>> 0;
 }
 
-function split(cidr: string): readonly [Ipv4, number] {
+function split(cidr: string): readonly [Ip, number] {
   const slash = cidr.indexOf("/");
-  return [cidr.slice(0, slash) as Ipv4, Number(cidr.slice(slash + 1))];
+  return [cidr.slice(0, slash) as Ip, Number(cidr.slice(slash + 1))];
 }
