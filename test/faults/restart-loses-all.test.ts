@@ -13,7 +13,7 @@
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import type { HostStream } from "../support/host.ts";
-import { labAddresses } from "../support/lab.ts";
+import { labAddresses, vpcRoute } from "../support/lab.ts";
 import type { Harm } from "../support/rules-by-hand.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
@@ -177,7 +177,8 @@ function harmsTo(gw: Gateway): readonly CountedHarm[] {
     {
       what: "the inside link down and up",
       kind: "route",
-      strike: () => ip("link set eth0 down", "link set eth0 up"),
+      // The VPC's own route goes along, and is put back by the hand that took it.
+      strike: () => ip("link set eth0 down", "link set eth0 up", vpcRoute),
     },
     { what: "forwarding off", kind: "sysctl", strike: () => sysctl("net.ipv4.ip_forward=0") },
   ];

@@ -23,6 +23,9 @@ export const labAddresses = {
   vpcRouter: "10.0.1.1",
 } as const;
 
+/** How the gateway reaches the VPC's other networks; it goes along with eth0. A line for `ip -batch`. */
+export const vpcRoute = `route add 10.0.0.0/8 via ${labAddresses.vpcRouter} dev eth0`;
+
 /** Fixed, so that a gateway made anew is where its neighbours remember it. */
 export const gatewayMacs = { eth0: "02:00:0a:00:01:fe", net1: "02:00:cb:00:71:fe" };
 
@@ -119,7 +122,7 @@ export class Lab {
             ...nic("eth0", labAddresses.vpc),
             ...nic("net1", labAddresses.external),
             // The VPC's other networks: what an object names must be routed into the VPC.
-            `route add 10.0.0.0/8 via ${labAddresses.vpcRouter} dev eth0`,
+            vpcRoute,
           ]
         : host === "outside"
           ? nic("eth0", labAddresses.outside)

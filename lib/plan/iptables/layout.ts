@@ -14,7 +14,7 @@ import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
 import { certainty, jumpTo, type Mark, makeRule, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { Cidr } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
-import { bucketsOf, type Program, type ProgramDnat, type SnatPool } from "../../model/program.ts";
+import { bucketsOf, type Program, type ProgramDnat, ruledEips, type SnatPool } from "../../model/program.ts";
 import { outsideInterfaces } from "../gate/barrier.ts";
 import { ownedChains } from "./owned.ts";
 
@@ -195,8 +195,9 @@ function withoutRepeats(rules: readonly WantedRule[]): readonly WantedRule[] {
   });
 }
 
-function hairpinRules({ eips, vpcInterface }: Program): readonly WantedRule[] {
-  return eips.map(({ id, address }) => ({
+function hairpinRules(program: Program): readonly WantedRule[] {
+  const { vpcInterface } = program;
+  return ruledEips(program).map(({ id, address }) => ({
     object: id,
     rule: makeRule({
       outInterface: vpcInterface,

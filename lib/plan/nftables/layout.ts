@@ -7,6 +7,7 @@ import {
   type Program,
   type ProgramDnat,
   poolBuckets,
+  ruledEips,
 } from "../../model/program.ts";
 import { bucketBase, type Frame, type Lookup } from "../../nftables/frame.ts";
 import { concatText, type MapName, rangeText } from "../../nftables/maps.ts";
@@ -35,7 +36,7 @@ export function wantedTable(program: Program): WantedTable {
       }
       for (const dnat of program.dnats) visitBackends(dnat, visitor);
       for (const share of shares) visitClients(share, lookups, visitor);
-      for (const { id, address } of program.eips) visitor("hairpin", address, address, id);
+      for (const { id, address } of ruledEips(program)) visitor("hairpin", address, address, id);
     },
   };
 }

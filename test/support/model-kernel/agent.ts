@@ -12,6 +12,7 @@ import { StatusBoard } from "../../../agent/status/board.ts";
 import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import type { Mac } from "../../../lib/arp/packet.ts";
+import { connectedSubnets } from "../../../lib/kinds/facts.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
@@ -167,13 +168,15 @@ export class ModelAgent {
   }
 
   get context(): WriteContext {
+    const { network, ownAddresses } = this.#reconciler;
     return {
       now: this.#around.clock.instant(),
       facts: {
         vpcInterface: interfaces.vpc,
         externalInterface: interfaces.external,
-        ownAddresses: this.#reconciler.ownAddresses,
+        ownAddresses,
         fallbackGateway: ip(hosts.outside),
+        connectedSubnets: network && connectedSubnets(network, ownAddresses),
       },
       isUnadopted: this.#reconciler.isUnadopted,
       digest: (text) => text,

@@ -1,12 +1,10 @@
 /** What a stranger does to a namespace, and which of it the agent must leave alone. */
 import type { TableName } from "../../../lib/iptables/rule.ts";
-import { type Cidr, parseCidr } from "../../../lib/model/ip.ts";
 import type { ObservedRoute } from "../../../lib/model/observed.ts";
-import { mainTable } from "../../../lib/plan/network/routes.ts";
 import type { ModelKernel } from "./kernel.ts";
 import type { Placed } from "./network.ts";
 import type { Drift } from "./script.ts";
-import { hosts, interfaces, ip } from "./universe.ts";
+import { hosts, interfaces, ip, routeByHand } from "./universe.ts";
 
 const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
   nat: [
@@ -33,22 +31,8 @@ const foreignRule: Readonly<Record<TableName, readonly [chain: string, rule: str
 /** An address of the agent's or of the gateway's own on net1; `self` is the one that it came with. */
 const self: Placed = { interface: interfaces.external, address: ip(hosts.external), prefixLength: 24 };
 
-const foreignRoute: ObservedRoute = {
-  table: mainTable,
-  type: "unicast",
-  destination: cidr("10.8.0.0/16"),
-  via: ip("10.0.1.3"),
-  interface: interfaces.vpc,
-  protocol: 3,
-  metric: 0,
-  isOnlink: false,
-};
-const foreignDefault: ObservedRoute = {
-  ...foreignRoute,
-  destination: cidr("0.0.0.0/0"),
-  via: ip("203.0.113.99"),
-  interface: interfaces.external,
-};
+const foreignRoute = routeByHand("10.8.0.0/16", "10.0.1.3", interfaces.vpc);
+const foreignDefault = routeByHand("0.0.0.0/0", "203.0.113.99", interfaces.external);
 
 /** The same, as one would type it: lines for `iptables-restore --noflush`, or one for `ip -batch`. */
 export type Command =
@@ -225,10 +209,4 @@ function isSamePlace(one: Placed, other: Placed): boolean {
 
 function isBuiltIn(chain: string): boolean {
   return chain.endsWith("ROUTING");
-}
-
-function cidr(text: string): Cidr {
-  const parsed = parseCidr(text);
-  if (parsed === undefined) throw new Error(`not a network: ${text}`);
-  return parsed;
 }

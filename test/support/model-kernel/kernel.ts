@@ -16,7 +16,7 @@ import type { Life } from "./life.ts";
 import { Network } from "./network.ts";
 import { Tables, type Variant } from "./tables.ts";
 import { Tracer } from "./tracer.ts";
-import { hosts, interfaces, ip } from "./universe.ts";
+import { hosts, interfaces, ip, routeByHand } from "./universe.ts";
 
 /** What goes wrong with the next call of its kind. Reads fail by lying or by an error, writes by being refused. */
 export type Fault =
@@ -32,6 +32,9 @@ export type Fault =
 
 /** What part of the kernel the agent writes to. */
 export type WriteTarget = "rules" | "sysctl" | "address" | "route" | "flow";
+
+/** As the lab has it: how the gateway reaches the VPC's other networks. */
+const vpcRoute = routeByHand("10.0.0.0/8", hosts.vpcRouter, interfaces.vpc);
 
 /** Nobody routes by policy here. */
 const plainPaths: ObservedPaths = { rules: [], tables: new Map() };
@@ -66,6 +69,7 @@ export class ModelKernel {
       address: ip(hosts.external),
       prefixLength: 24,
     });
+    this.network.addRoute(vpcRoute);
   }
 
   /** How many readings make one observation. */

@@ -172,7 +172,7 @@ export class Oracle {
     // By a stranger's rule: whose it is depends on whether the rule was seen in a chain of the agent's.
     if (reply.destination === hosts.external) return undefined;
     if (this.eips.has(reply.source) || reply.source === hosts.external) return !ours.has(reply.destination);
-    const isHairpin = targets.length > 0 && this.eips.has(destination) && original.source.startsWith("10.");
+    const isHairpin = targets.length > 0 && this.ruled.has(destination) && original.source.startsWith("10.");
     const isOutward = original.source.startsWith("10.") && reply.source.startsWith("203.");
     const allowed = new Set([
       ...this.#fipEips(original.source),

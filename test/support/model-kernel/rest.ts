@@ -67,7 +67,7 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     EXCLUSIVE_SNAT: outward.size,
     SHARED_DNAT: oracle.dnats.reduce((sum, dnat) => sum + backendsOf(dnat).length, 0),
     SHARED_SNAT: buckets,
-    HAIRPIN_SNAT: oracle.eips.size,
+    HAIRPIN_SNAT: oracle.ruled.size,
   };
   const faults: string[] = [];
   for (const [chain, count] of Object.entries(wanted)) {

@@ -1,12 +1,30 @@
 /** The small world that scripts play in, on purpose the lab's: few addresses, so that keys meet often. */
-import { type Ip, parseIp } from "../../../lib/model/ip.ts";
+import { type Ip, parseCidr, parseIp } from "../../../lib/model/ip.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names.ts";
+import type { ObservedRoute } from "../../../lib/model/observed.ts";
+import { mainTable } from "../../../lib/plan/network/routes.ts";
 import { labAddresses, podAddress } from "../lab.ts";
 
 export function ip(text: string): Ip {
   const address = parseIp(text);
   if (address === undefined) throw new Error(`not an address: ${text}`);
   return address;
+}
+
+/** A route as `ip route add` makes it. */
+export function routeByHand(to: string, via: string, name: InterfaceName): ObservedRoute {
+  const destination = parseCidr(to);
+  if (destination === undefined) throw new Error(`not a network: ${to}`);
+  return {
+    table: mainTable,
+    type: "unicast",
+    destination,
+    via: ip(via),
+    interface: name,
+    protocol: 3,
+    metric: 0,
+    isOnlink: false,
+  };
 }
 
 function nic(text: string): InterfaceName {
