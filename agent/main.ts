@@ -150,6 +150,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
 
   const summary = () =>
     summarize({
+      api: api.degradations,
       version,
       epoch,
       backend: dataplane.driver.backend,

@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { Server as HttpsServer } from "node:https";
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
+import type { Degradation } from "../../lib/model/degradation.ts";
 import { addressOf } from "../../lib/model/ip.ts";
 import { buildApp } from "./app.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -15,7 +16,8 @@ import {
   type OpenListener,
   readTls,
 } from "./listeners.ts";
-import { TokenFile } from "./token-file.ts";
+import { type Route, RouteTable } from "./route-table.ts";
+import { TokenFile, tokenRecheckMs } from "./token-file.ts";
 
 export interface Api {
   /** Opens every listener, or none. @throws `bad-config`, `already-running`. */
@@ -25,6 +27,10 @@ export interface Api {
   readonly app: FastifyInstance;
   /** Where it listens: the socket's path first, then host:port as bound. */
   readonly addresses: readonly string[];
+  /** Why the API is less than as the settings ask for. */
+  readonly degradations: readonly Degradation[];
+  /** Every route; complete once the application is ready. */
+  readonly routes: readonly Route[];
 }
 
 const defaultDrainMs = 5_000;
@@ -38,12 +44,15 @@ export function createApi(parts: ApiDeps): Api {
     settings.tokenFile === undefined
       ? undefined
       : new TokenFile(settings.tokenFile, log, () => parts.clock.now().bootMs);
+  const routeTable = new RouteTable();
   const app = buildApp(
     { ...parts, stopping: stopping.signal },
     { listenerOf: (request) => listenerOf.get(request), token },
+    routeTable,
   );
   let open: OpenListener[] = [];
-  let renewal: NodeJS.Timeout | undefined;
+  const timers: NodeJS.Timeout[] = [];
+  let certificateFault: string | undefined;
   let closing: Promise<void> | undefined;
 
   const listenAll = async (): Promise<void> => {
@@ -73,13 +82,15 @@ export function createApi(parts: ApiDeps): Api {
       for (const { server } of open) {
         if (server instanceof HttpsServer) server.setSecureContext(secureContext);
       }
+      certificateFault = undefined;
     } catch (err) {
+      certificateFault = err instanceof Error ? err.message : String(err);
       log.warn({ err }, "certificates not readable, last ones stay");
     }
   };
 
   const closeAll = async (): Promise<void> => {
-    clearInterval(renewal);
+    for (const timer of timers) clearInterval(timer);
     stopping.abort(new Error("the agent stops"));
     const drainMs = settings.drainMs ?? defaultDrainMs;
     await Promise.all(open.map((listener) => closeListener(listener, drainMs)));
@@ -89,6 +100,12 @@ export function createApi(parts: ApiDeps): Api {
 
   return {
     app,
+    get degradations() {
+      return degradationsOf(token?.fault, certificateFault);
+    },
+    get routes() {
+      return routeTable.routes;
+    },
     get addresses() {
       return open.map(({ address }) => address);
     },
@@ -102,12 +119,29 @@ export function createApi(parts: ApiDeps): Api {
       }
       if (settings.tls !== undefined) {
         const recheckMs = settings.certificateRecheckMs ?? defaultCertificateRecheckMs;
-        renewal = setInterval(() => void renewCertificates(), recheckMs).unref();
+        timers.push(setInterval(() => void renewCertificates(), recheckMs).unref());
       }
+      // Whether or not somebody asks: a file that will lock everybody out is told of before it does.
+      if (token !== undefined) timers.push(setInterval(() => void token.recheck(), tokenRecheckMs).unref());
     },
     close() {
       closing ??= closeAll();
       return closing;
     },
   };
+}
+
+function degradationsOf(
+  tokenFault: string | undefined,
+  certificateFault: string | undefined,
+): readonly Degradation[] {
+  const list: Degradation[] = [];
+  if (tokenFault !== undefined)
+    list.push({ reason: "TokenFileInvalid", message: `${tokenFault}; the last token stays in force` });
+  if (certificateFault !== undefined)
+    list.push({
+      reason: "CertificatesInvalid",
+      message: `${certificateFault}; the last certificates stay in force`,
+    });
+  return list;
 }

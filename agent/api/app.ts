@@ -11,9 +11,10 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
 import type { RouteContext } from "./deps.ts";
 import { acceptJsonOnly } from "./json-body.ts";
-import { notFound, pathOf, sendProblem } from "./problem.ts";
+import { pathOf, sendProblem } from "./problem.ts";
 import { querySchema } from "./query.ts";
 import { sharedSchemas } from "./responses.ts";
+import type { RouteTable } from "./route-table.ts";
 import { batchRoutes } from "./routes/batch.ts";
 import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
@@ -29,7 +30,11 @@ const defaultBodyLimitBytes = 64 * 1024 * 1024;
 /** Far above what a controller sends; it stops a client that has run wild. */
 const defaultRateLimit = { max: 20_000, windowMs: 10_000 } as const;
 
-export function buildApp(context: RouteContext, access: AccessRules): FastifyInstance {
+export function buildApp(
+  context: RouteContext,
+  access: AccessRules,
+  routeTable: RouteTable,
+): FastifyInstance {
   const { settings, version } = context;
   const loggerInstance: FastifyBaseLogger = context.log;
   const app = Fastify({
@@ -44,12 +49,18 @@ export function buildApp(context: RouteContext, access: AccessRules): FastifyIns
   app.setValidatorCompiler(compileValidator);
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
+  // After access, so that what exists is not told; before the body, which nobody wants to read.
+  const refuse = (request: FastifyRequest) => routeTable.refusalOf(request.method, pathOf(request));
   app.setNotFoundHandler((request) => {
-    throw notFound(`${request.method} ${pathOf(request)}`);
+    throw refuse(request);
   });
+  routeTable.watch(app);
   acceptJsonOnly(app);
   limitRate(app, settings.rateLimit ?? defaultRateLimit, access);
   app.addHook("onRequest", (request) => checkAccess(access, request));
+  app.addHook("onRequest", async (request) => {
+    if (request.is404) throw refuse(request);
+  });
   reportAnswers(app, context);
   refuseUnknownQueries(app);
   for (const schema of sharedSchemas()) app.addSchema(schema);

@@ -8,6 +8,7 @@ export const publicCodes = [
   "unauthorized",
   "forbidden",
   "not-found",
+  "method-not-allowed",
   "conflict",
   "in-use",
   "stale-generation",
@@ -55,6 +56,9 @@ export function toGatewayError(error: unknown): GatewayError {
   if (error instanceof Error && "code" in error && typeof error.code === "string") {
     const code = frameworkCodes[error.code];
     if (code !== undefined) return new GatewayError(code, error.message, { cause: error });
+    // The framework's word that the caller is at fault, in a case that is not listed here.
+    if (error.code.startsWith("FST_") && isClientError(error))
+      return new GatewayError("invalid", error.message, { cause: error });
   }
   return internal("The agent failed; its log says why", error);
 }
@@ -79,8 +83,13 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   const facts = { method: request.method, path: pathOf(request), status: problem.status, code: problem.code };
   if (problem.status >= 500) request.log.error({ ...facts, err: error }, "request failed");
   else request.log.info({ ...facts, detail: problem.detail }, "request refused");
+  if (failure.code === "method-not-allowed") void reply.header("allow", allowedIn(failure));
   if (failure.code === "unauthorized") void reply.header("www-authenticate", 'Bearer realm="natgw"');
   return reply.code(problem.status).type(problemMediaType).send(problem);
+}
+
+function allowedIn({ details: { allowed } }: GatewayError): string {
+  return Array.isArray(allowed) ? allowed.join(", ") : "";
 }
 
 export function notFound(what: string): GatewayError {
@@ -91,6 +100,11 @@ export function notFound(what: string): GatewayError {
 export function pathOf(request: FastifyRequest): string {
   const query = request.url.indexOf("?");
   return query === -1 ? request.url : request.url.slice(0, query);
+}
+
+function isClientError(error: Error): boolean {
+  const status = "statusCode" in error ? Number(error.statusCode) : 500;
+  return status >= 400 && status < 500;
 }
 
 function internal(message: string, cause: unknown): GatewayError {

@@ -54,7 +54,9 @@ export const SettingsSchema = Type.Object({
     default: "127.0.0.1:9477",
   }),
   tokenFile: Type.Optional(
-    parsed(parsePath, "a path", { description: "A file with the API's bearer token." }),
+    parsed(parsePath, "a path", {
+      description: "A file with the API's bearer token: one line of printable ASCII.",
+    }),
   ),
   tlsCertFile: Type.Optional(
     parsed(parsePath, "a path", {

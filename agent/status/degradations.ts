@@ -7,6 +7,8 @@ import type { StateStore } from "../store/open-store.ts";
 import { describeUnrecognized } from "../store/recovery.ts";
 
 export interface DegradationSources {
+  /** What the API says of itself. */
+  readonly api: readonly Degradation[];
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly reconciler: {
     readonly result: PassResult | undefined;
@@ -17,9 +19,9 @@ export interface DegradationSources {
 type Add = (reason: Degradation["reason"], message: string) => void;
 
 /** None means that the gateway is healthy. */
-export function degradations({ store, reconciler }: DegradationSources): readonly Degradation[] {
+export function degradations({ api, store, reconciler }: DegradationSources): readonly Degradation[] {
   const { result, failure } = reconciler;
-  const list: Degradation[] = [];
+  const list: Degradation[] = [...api];
   const add: Add = (reason, message) => list.push({ reason, message });
   const { recovery } = store;
   if (recovery.recovered === "corrupt" && !store.current.isSet) add("StateCorrupt", recovery.detail);

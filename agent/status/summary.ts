@@ -1,5 +1,6 @@
 /** The gateway as a whole: `GET /v1/status`. */
 
+import type { Degradation } from "../../lib/model/degradation.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
@@ -36,6 +37,8 @@ export interface GatewayStatus {
 }
 
 export interface SummaryDeps {
+  /** What the API says of itself. */
+  readonly api: readonly Degradation[];
   readonly version: string;
   readonly epoch: string;
   readonly backend: string;

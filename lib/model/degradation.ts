@@ -24,6 +24,8 @@ export const degradedReasons = [
   "KernelUnreadable",
   "StepsFailing",
   "FlowsShadowed",
+  "TokenFileInvalid",
+  "CertificatesInvalid",
 ] as const;
 
 export interface Degradation {

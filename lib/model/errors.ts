@@ -7,6 +7,7 @@ export const errorCodes = {
   unauthorized: { status: 401, title: "A valid bearer token is needed" },
   forbidden: { status: 403, title: "Not allowed on this listener" },
   "not-found": { status: 404, title: "No such object" },
+  "method-not-allowed": { status: 405, title: "The path does not take this method" },
   conflict: { status: 409, title: "The identity is taken" },
   "in-use": { status: 409, title: "The object is in use" },
   "stale-generation": { status: 409, title: "The generation is not newer" },

@@ -1,7 +1,7 @@
 /** Every IP once, and the way to take an orphan out. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
-import { type Inventory, inventory } from "../../../lib/inventory/inventory.ts";
+import { type Inventory, inventory, type Role } from "../../../lib/inventory/inventory.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { addressOf, type Ip, parseIp } from "../../../lib/model/ip.ts";
 import { objectId } from "../../../lib/model/names.ts";
@@ -12,6 +12,14 @@ import { requestSignal } from "../request-signal.ts";
 import { inventorySchema, releaseSchema, responses } from "../responses.ts";
 
 const releaseDeadlineMs = 60_000;
+/** Whose an address is that nobody may release, in words. */
+const holders = {
+  self: "the gateway's own address",
+  gateway: "the next hop of the default route",
+  eip: "an Eip's",
+  orphan: "an orphan",
+  conflict: "desired, and held elsewhere",
+} as const satisfies Record<Role, string>;
 const nothingSeen: ObservedNetwork = { links: [], addresses: [], routes: [], sysctls: new Map() };
 
 export function inventoryRoutes(app: FastifyInstance, context: RouteContext): void {
@@ -60,7 +68,7 @@ function refuseUnlessOrphan(context: RouteContext, ip: Ip): void {
     throw new GatewayError("conflict", `${ip} is desired by ${user}; delete that first`, { details });
   }
   if (entry.role !== "orphan") {
-    throw new GatewayError("in-use", `${ip} is the address of ${entry.role}`, {
+    throw new GatewayError("in-use", `${ip} is ${holders[entry.role]}`, {
       details: { role: entry.role },
     });
   }

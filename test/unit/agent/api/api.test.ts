@@ -235,8 +235,8 @@ t.test("every refusal: status, code, pointer, and nothing changed", async (t) =>
       pointers: ["/eips/0"],
     },
     { name: "no such route", ask: ["GET", "/v2/eips"], code: "not-found" },
-    { name: "no such method", ask: ["PATCH", "/v1/eips/eip-a", { body: {} }], code: "not-found" },
-    { name: "options", ask: ["OPTIONS", "/v1/eips"], code: "not-found" },
+    { name: "no such method", ask: ["PATCH", "/v1/eips/eip-a", { body: {} }], code: "method-not-allowed" },
+    { name: "options", ask: ["OPTIONS", "/v1/eips"], code: "method-not-allowed" },
     { name: "a path that does not decode", ask: ["GET", "/v1/eips/%zz"], code: "not-found" },
     { name: "a name without end", ask: ["GET", `/v1/eips/${"a".repeat(2_000)}`], code: "not-found" },
     { name: "no such object", ask: ["GET", "/v1/eips/eip-b"], code: "not-found" },
@@ -262,7 +262,7 @@ t.test("every refusal: status, code, pointer, and nothing changed", async (t) =>
     },
     { name: "an EIP in use", ask: ["DELETE", "/v1/eips/eip-a"], code: "in-use" },
     {
-      name: "release of the gateway",
+      name: "release of the gateway's own address",
       ask: ["POST", "/v1/inventory/203.0.113.1/release"],
       code: "in-use",
       arrange: ({ reconciler }) => {
@@ -806,7 +806,11 @@ t.test("inventory and release", async (t) => {
   t.match(released.body, { changes: [{ action: "remove" }], foreignRules: [/INPUT/] });
   t.match(await ask(api, "POST", "/v1/inventory/203.0.113.1/release"), {
     status: 409,
-    body: { code: "in-use" },
+    body: { code: "in-use", detail: "203.0.113.1 is the next hop of the default route" },
+  });
+  t.match((await ask(api, "POST", "/v1/inventory/203.0.113.2/release")).body, {
+    code: "in-use",
+    detail: "203.0.113.2 is the gateway's own address",
   });
   t.same(reconciler.released, ["203.0.113.99"], "nothing else was touched");
 
@@ -842,5 +846,5 @@ t.test("probes, metrics and the log", async (t) => {
 
 t.test("the registry and what callers see agree", async (t) => {
   for (const code of publicCodes) t.ok(errorCodes[code].status >= 400, code);
-  t.equal(publicCodes.length, 16);
+  t.equal(publicCodes.length, 17);
 });

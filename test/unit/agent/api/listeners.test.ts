@@ -55,6 +55,16 @@ async function listening(t: Test, settings: Parameters<typeof testApi>[0]): Prom
 }
 
 const loopback = [{ host: "127.0.0.1", port: 0 }] as const;
+/** What a token file may hold by mistake. */
+const noTokens = {
+  "an empty file": " \n",
+  "two lines": "one\ntwo\n",
+  "two lines of Windows": "one\r\ntwo\r\n",
+  "a token and a word": "one two",
+  garbage: Buffer.from([0x00, 0xff, 0xfe, 0x80, 0x1b]),
+  "a token with letters of elsewhere": "tökën",
+  "a token that no header holds": "x".repeat(5_000),
+};
 const eip = { address: "203.0.113.10/24" };
 const directory = mkdtempSync(join(tmpdir(), "natgw-listeners-"));
 t.teardown(() => rmSync(directory, { recursive: true }));
@@ -126,20 +136,41 @@ t.test("tokens", async (t) => {
   t.equal((await read("Bearer s3cret")).status, 401);
   t.equal((await read("Bearer renewed")).status, 200);
 
-  writeFileSync(tokenFile, "");
+  for (const [what, content] of Object.entries(noTokens)) {
+    writeFileSync(tokenFile, "renewed");
+    api.now.bootMs += 5_000;
+    await read("Bearer renewed");
+    api.lines.length = 0;
+    for (const _ of ["told once", "and not again"]) {
+      writeFileSync(tokenFile, content);
+      api.now.bootMs += 5_000;
+      t.equal((await read("Bearer renewed")).status, 200, `${what}: the last token stays in force`);
+    }
+    for (const line of ["", "one", "two"])
+      t.equal((await read(`Bearer ${line}`)).status, 401, `${what}: ${line}`);
+    const warnings = api.lines.filter(({ level }) => level === 40);
+    t.equal(warnings.length, 1, what);
+    t.match(warnings, [{ msg: "token file holds no token, last token stays" }], what);
+    t.match(api.api.degradations, [{ reason: "TokenFileInvalid" }], what);
+  }
+  rmSync(tokenFile);
   api.now.bootMs += 5_000;
-  t.equal((await read("Bearer renewed")).status, 200, "a file half written leaves the last token in force");
-  t.equal((await read("Bearer ")).status, 401);
-  t.ok(api.lines.some(({ msg }) => String(msg).startsWith("token file not readable")));
+  t.equal((await read("Bearer renewed")).status, 200, "without a file, too");
+  writeFileSync(tokenFile, "again\r\n");
+  api.now.bootMs += 5_000;
+  t.equal((await read("Bearer again")).status, 200);
+  t.same(api.api.degradations, []);
 });
 
-t.test("a token file without a token stops the start", async (t) => {
+t.test("a token file without a token stops the start, with one line that says why", async (t) => {
   const tokenFile = join(directory, "empty");
-  writeFileSync(tokenFile, " \n");
-  const api = testApi({ listen: loopback, tokenFile });
-  await t.rejects(api.api.listen(), { code: "bad-config", message: /NATGW_TOKEN_FILE/ });
-  t.notOk(existsSync(api.socketPath));
-  await api.api.close();
+  for (const [what, content] of Object.entries(noTokens)) {
+    writeFileSync(tokenFile, content);
+    const api = testApi({ listen: loopback, tokenFile });
+    await t.rejects(api.api.listen(), { code: "bad-config", message: /^NATGW_TOKEN_FILE: [^\n]+: .+/ }, what);
+    t.notOk(existsSync(api.socketPath));
+    await api.api.close();
+  }
 });
 
 t.test("without token: names that point here from elsewhere", async (t) => {
@@ -240,9 +271,10 @@ t.test("renewed certificates are served", { skip: !hasOpenssl() && "no openssl" 
     await new Promise(setImmediate);
   }
   t.equal(await served(), first, "half a file leaves the last in force");
+  t.match(api.api.degradations, [{ reason: "CertificatesInvalid" }]);
   certificate("renewed");
   while ((await served()) === first) await new Promise(setImmediate);
-  t.pass("the new one");
+  t.same(api.api.degradations, [], "the new one");
 });
 
 t.test("a port that is taken stops the start and leaves nothing", async (t) => {

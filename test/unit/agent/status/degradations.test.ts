@@ -18,6 +18,7 @@ t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", 
 
 t.test("a gateway is degraded until a pass has verified it", async (t) => {
   const sources = (failure?: GatewayError): DegradationSources => ({
+    api: [],
     store: { current: emptyState, recovery: { recovered: "fresh", detail: "" }, failure: undefined },
     reconciler: { result: undefined, failure },
   });
@@ -25,4 +26,10 @@ t.test("a gateway is degraded until a pass has verified it", async (t) => {
   t.strictSame(reasonsAfter(), ["NotVerified"]);
   t.strictSame(reasonsAfter(new GatewayError("unreadable", "cut short")), ["PassFailing"]);
   t.strictSame(reasonsAfter(new GatewayError("mixed-variants", "both")), ["MixedVariants"]);
+  const api = [{ reason: "TokenFileInvalid", message: "two lines" }] as const;
+  t.strictSame(
+    degradations({ ...sources(), api }).map(({ reason }) => reason),
+    ["TokenFileInvalid", "NotVerified"],
+    "what the API says of itself is among them",
+  );
 });
