@@ -15,22 +15,28 @@ const worthwhileBytes = 32 << 20;
 
 type Collect = (options: { readonly type: "major"; readonly flavor: "last-resort" }) => void;
 
+/** Microseconds of a core that the process has used so far. */
+type CpuUsage = () => { readonly user: number; readonly system: number };
+
 export class MemoryKeeper {
   readonly #log: Log;
   readonly #intervalMs: number;
+  readonly #cpuUsage: CpuUsage;
   #timer: NodeJS.Timeout | undefined;
   #collect: Collect | undefined;
-  #usage = process.cpuUsage();
+  #usedMs = 0;
   /** Resident bytes after the last time; what is above is the excess. */
   #floor = 0;
 
-  constructor(log: Log, intervalMs = 2_000) {
+  constructor(log: Log, intervalMs = 2_000, cpuUsage: CpuUsage = () => process.cpuUsage()) {
     this.#log = log;
     this.#intervalMs = intervalMs;
+    this.#cpuUsage = cpuUsage;
   }
 
   start(): void {
     this.#collect = exposeCollector();
+    this.#usedMs = this.#cpuMs();
     this.#timer = setInterval(() => this.#look(), this.#intervalMs).unref();
   }
 
@@ -39,15 +45,20 @@ export class MemoryKeeper {
   }
 
   #look(): void {
-    const { user, system } = process.cpuUsage(this.#usage);
-    this.#usage = process.cpuUsage();
-    const isResting = (user + system) / 1000 < restingShare * this.#intervalMs;
+    const usedMs = this.#cpuMs();
+    const isResting = usedMs - this.#usedMs < restingShare * this.#intervalMs;
+    this.#usedMs = usedMs;
     const before = process.memoryUsage.rss();
     if (!isResting || before - this.#floor < worthwhileBytes) return;
     this.#collect?.({ type: "major", flavor: "last-resort" });
     mallocTrim(0);
     this.#floor = process.memoryUsage.rss();
     this.#log.debug({ before, after: this.#floor }, "memory given back");
+  }
+
+  #cpuMs(): number {
+    const { user, system } = this.#cpuUsage();
+    return (user + system) / 1000;
   }
 }
 
