@@ -10,8 +10,8 @@ export interface Facts {
   readonly ownAddresses: ReadonlySet<Ip>;
   /** The default gateway where the desired set gives none. */
   readonly fallbackGateway?: Ip | undefined;
-  /** The subnets of these addresses; absent before the first reading. */
-  readonly connectedSubnets?: readonly ConnectedSubnet[] | undefined;
+  /** The subnets of these addresses; `undefined` before the first reading. */
+  readonly connectedSubnets: readonly ConnectedSubnet[] | undefined;
 }
 
 /** A subnet that the kernel reaches by an interface since the gateway has an address of its own there. */

@@ -63,6 +63,7 @@ const context = {
   vpcInterface: "eth0" as InterfaceName,
   externalInterface: "net1" as InterfaceName,
   ownAddresses: new Set(["10.0.0.254" as Ip]),
+  connectedSubnets: undefined,
   expiredLeases: new Set<never>(),
   addressConflicts: new Map(),
   quarantined: new Map(),

@@ -323,6 +323,7 @@ export const states = fullSets({ leases: true }, 4).map((write) =>
           vpcInterface: "eth0" as InterfaceName,
           externalInterface: "net1" as InterfaceName,
           ownAddresses: new Set(),
+          connectedSubnets: undefined,
           fallbackGateway: undefined,
         },
         isUnadopted: false,

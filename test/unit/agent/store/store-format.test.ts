@@ -27,6 +27,7 @@ const context: WriteContext = {
   now: instant,
   facts: {
     ownAddresses: new Set(),
+    connectedSubnets: undefined,
     fallbackGateway: undefined,
     vpcInterface: "eth0" as InterfaceName,
     externalInterface: "net1" as InterfaceName,

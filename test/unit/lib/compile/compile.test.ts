@@ -14,6 +14,7 @@ const quiet: CompileContext = {
   externalInterface: "net1" as InterfaceName,
   fallbackGateway: undefined,
   ownAddresses: new Set(),
+  connectedSubnets: undefined,
   expiredLeases: new Set(),
   addressConflicts: new Map(),
   quarantined: new Map(),

@@ -15,6 +15,7 @@ t.test("the judge", async (t) => {
     vpcInterface: "eth0" as InterfaceName,
     externalInterface: "net1" as InterfaceName,
     ownAddresses: new Set<never>(),
+    connectedSubnets: undefined,
     expiredLeases: new Set<never>(),
     addressConflicts: new Map(),
     quarantined: new Map(),

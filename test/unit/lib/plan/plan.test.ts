@@ -80,6 +80,19 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
   }
 });
 
+t.test("the subnets that no EIP may eclipse are those that were observed", async (t) => {
+  const object = { spec: { name: "e", address: "10.0.1.50/25" }, revision: 1, creation: 1 };
+  const state = reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
+  const look = memoizedPlan([]);
+  const reasonOn = (name: InterfaceName) => {
+    const own = { interface: name, address: ip("10.0.1.254"), prefixLength: 24 };
+    const network = { ...bare, addresses: [{ ...own, isSecondary: false, label: "" }] };
+    return runSync(look(state, snapshotOf({ network }), context)).compiled.blocked.get("eips/e")?.reason;
+  };
+  t.equal(reasonOn(config.vpcInterface), "Conflict");
+  t.equal(reasonOn(config.externalInterface), undefined, "on its own interface it is at home");
+});
+
 t.test("rules that name the same EIPs do not have addresses planned anew", async (t) => {
   const look = memoizedPlan([]);
   const addressesWith = (...names: readonly string[]) =>

@@ -1,5 +1,5 @@
 import t from "tap";
-import { writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
+import { strikeOff, writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
 import type { StateAccess } from "../../../../../agent/store/state-access.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import type { LedgerAddress } from "../../../../../lib/model/ledger.ts";
@@ -32,4 +32,36 @@ t.test("an address that somebody took away is written down already", async (t) =
   t.same(written, []);
   await writeAhead(store, planOf(entry, other));
   t.same(written, [{ type: "ledger-add", entry: other }]);
+});
+
+t.test("an unbound EIP is written down once, and forgotten when no rule may name it any more", async (t) => {
+  let state = emptyState;
+  const written: string[] = [];
+  const store = {
+    get current() {
+      return state;
+    },
+    transact: async (decide: (state: State) => { readonly changes: readonly StateChange[] }) => {
+      const { changes } = decide(state);
+      written.push(...changes.map(({ type }) => type));
+      state = reduce(state, changes);
+    },
+  } as unknown as StateAccess;
+  const planOf = (unboundEips: readonly { readonly address: Ip }[], named: readonly Ip[] = []) =>
+    ({
+      addresses: { add: [], remove: [], ledgerMissing: [], ledgerStale: [] },
+      program: { eips: [], unboundEips },
+      facts: { network: { addresses: [], routes: [] }, eipsNamedByRules: new Set(named) },
+      own: new Set(),
+    }) as unknown as PlanInput;
+  const address = ip("203.0.113.1");
+  for (const named of [[], [address]]) {
+    await writeAhead(store, planOf([{ address }], named));
+    await strikeOff(store, planOf([{ address }]), true);
+    t.same([written, [...state.ledger.retired]], [["retire"], [address]]);
+  }
+  await strikeOff(store, planOf([]), false);
+  t.same([...state.ledger.retired], [address], "its flows may live");
+  await strikeOff(store, planOf([]), true);
+  t.same([...state.ledger.retired], []);
 });
