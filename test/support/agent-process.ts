@@ -1,4 +1,4 @@
-/** The real daemon in a lab's gateway, from the sources: started, awaited, stopped and killed. */
+/** The real daemon in a lab's gateway, as it is shipped: started, awaited, stopped and killed. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -7,11 +7,11 @@ import type { Lab } from "./lab.ts";
 import { nodeInNamespace } from "./namespaces.ts";
 import { until } from "./run.ts";
 
-/** The sources, which Node runs as they are. */
-const agentMain = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+/** What `npm run build` makes; `scripts/test` makes it anew before its kernel tests. */
+const agentMain = fileURLToPath(new URL("../../dist/agent/main.js", import.meta.url));
 
 export interface AgentOptions {
-  /** The daemon's entry: the sources where absent. */
+  /** The daemon's entry: the bundle where absent. */
   readonly main?: string;
   readonly stateDirectory: string;
   readonly socketPath: string;
@@ -28,8 +28,10 @@ const stopTimeoutMs = 20_000;
 export function agentEnvironment(options: AgentOptions): Record<string, string> {
   const path = process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin";
   const tools = options.toolDirectory;
+  const compiled = process.env.NODE_COMPILE_CACHE;
   return {
     ...(tools === undefined ? { PATH: path } : { PATH: `${tools}:${path}`, TEST_TOOLS: tools }),
+    ...(compiled !== undefined && { NODE_COMPILE_CACHE: compiled }),
     NATGW_STATE_DIR: options.stateDirectory,
     NATGW_SOCKET: options.socketPath,
     ...options.settings,
