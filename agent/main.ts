@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import closeWithGrace from "close-with-grace";
 import { countEvicted } from "../lib/admission/uids.ts";
 import { GatewayError } from "../lib/model/errors.ts";
+import { ipv4 } from "../lib/model/ipv4.ts";
 import { type Api, createApi } from "./api/api.ts";
 import { openClock } from "./clock.ts";
 import { type Config, readInvocation } from "./config.ts";
@@ -117,6 +118,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     clock,
     epoch,
     config: {
+      family: ipv4,
       vpcInterface: config.vpcInterface,
       externalInterface: config.externalInterface,
       fallbackGateway: config.gatewayV4,

@@ -3,7 +3,7 @@
  * is allowed. `docs/settings.md` lists them for people; a test holds the two together.
  */
 import { type StaticDecode, type TSchema, Type } from "typebox";
-import { parseIp } from "../../lib/model/ip.ts";
+import { ipv4 } from "../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../lib/model/names.ts";
 import { logLevels } from "../log.ts";
 import { durationBetween, parseEndpoints, parsePath, parseSocketPath } from "./values.ts";
@@ -24,7 +24,7 @@ export const SettingsSchema = Type.Object({
     default: "net1",
   }),
   gatewayV4: Type.Optional(
-    parsed(parseIp, "an IPv4 address, or empty", {
+    parsed(ipv4.parse, "an IPv4 address, or empty", {
       description: "The default route's next hop where the desired set gives none.",
     }),
   ),

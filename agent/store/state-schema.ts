@@ -2,7 +2,7 @@
 
 import { type Static, type TObject, type TSchema, Type } from "typebox";
 import type { Spec } from "../../lib/kinds/registry.ts";
-import { cidrPattern } from "../../lib/model/ip.ts";
+import { families } from "../../lib/model/families.ts";
 import { interfaceNamePattern, type Kind } from "../../lib/model/names.ts";
 import { GatewaySchema, IpSchema, ObjectNameSchema } from "../../lib/model/schema.ts";
 import type { Stored } from "../../lib/model/stored.ts";
@@ -14,9 +14,11 @@ const InstantSchema = Type.Object(
   closed,
 );
 
+const prefixed = families.map((family) => family.cidrPattern.slice(1)).join("|");
+
 /** `"net1 203.0.113.10/24"`, a ledger key: a third of the object's length, and a ledger has thousands. */
 const LedgerKeySchema = Type.String({
-  pattern: `${interfaceNamePattern.slice(0, -1)} ${cidrPattern.slice(1)}`,
+  pattern: `${interfaceNamePattern.slice(0, -1)} (?:${prefixed})`,
 });
 
 /** An object of any kind. */

@@ -2,7 +2,8 @@
  * ARP for IPv4 over Ethernet (RFC 826), as bytes and as values: the packet without its Ethernet header, which a
  * datagram packet socket adds and takes off.
  */
-import { fromU32, type Ip, toU32 } from "../model/ip.ts";
+import type { Ip } from "../model/ip.ts";
+import { fromU32, toU32 } from "../model/ipv4.ts";
 
 declare const brand: unique symbol;
 

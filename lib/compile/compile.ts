@@ -34,6 +34,7 @@ export function compile(desired: Desired, context: CompileContext): Compiled {
     shadowed: new Map(),
     eips: new Map(),
     program: {
+      family: context.family,
       vpcInterface: context.vpcInterface,
       externalInterface: context.externalInterface,
       defaultGateway: desired.gateway.defaultGateway ?? context.fallbackGateway,

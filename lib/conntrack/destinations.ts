@@ -1,5 +1,5 @@
 /** The destination half: what FIPs and DNATs make of a new flow's destination. */
-import { toU32 } from "../model/ip.ts";
+import { toU32 } from "../model/ipv4.ts";
 import type { Program, ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
 import type { FlowPredicate, FlowView } from "./flow.ts";

@@ -6,7 +6,8 @@
  * tables (policy routing) are not consulted. What the program is about to route wins over what was observed: a
  * default route that a link flap took along for a moment must not make every SNAT flow look foreign.
  */
-import { type Cidr, toU32 } from "../model/ip.ts";
+import type { Cidr } from "../model/ip.ts";
+import { toU32 } from "../model/ipv4.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";

@@ -3,7 +3,8 @@
  *
  * A few of these are cheaper than a dump of everything; a flow may have several of them at once.
  */
-import { type Ip, toU32 } from "../model/ip.ts";
+import type { Ip } from "../model/ip.ts";
+import { toU32 } from "../model/ipv4.ts";
 import type { Program } from "../model/program.ts";
 import { type FlowPredicate, type FlowView, flowStatus } from "./flow.ts";
 import { addressKey } from "./prefix-table.ts";

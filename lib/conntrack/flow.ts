@@ -1,5 +1,6 @@
 /** A connection-tracking entry, as far as NAT is concerned. */
-import { type Ip, toU32 } from "../model/ip.ts";
+import type { Ip } from "../model/ip.ts";
+import { toU32 } from "../model/ipv4.ts";
 
 /** One direction of a flow. Both ports are 0 for ICMP and for protocols without ports. */
 export interface Tuple {

@@ -9,7 +9,8 @@
  * Addresses and the destination's port are compared, never status bits (a port clash sets IPS_SRC_NAT on an untranslated
  * source) and never the reply's destination port (masquerading draws it at random).
  */
-import { type Ip, toU32 } from "../model/ip.ts";
+import type { Ip } from "../model/ip.ts";
+import { toU32 } from "../model/ipv4.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import { type Program, ruledEips } from "../model/program.ts";
 import { compileDestinations, keepsDestination } from "./destinations.ts";

@@ -4,7 +4,8 @@
  * Maps are keyed by the address as a *signed* 32-bit integer: those are small integers to the engine, which it hashes
  * without leaving compiled code; unsigned ones above 2^31 would be floating-point keys.
  */
-import { type Cidr, netmaskU32, prefixLengthOf, rangeOf } from "../model/ip.ts";
+import { type Cidr, prefixLengthOf } from "../model/ip.ts";
+import { netmaskU32, rangeOf } from "../model/ipv4.ts";
 
 /** An address as a map key: any two numbers with the same 32 bits give the same key. */
 export function addressKey(address: number): number {

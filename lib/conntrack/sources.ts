@@ -11,7 +11,7 @@
  * A Standby SNAT (a /32's younger ones) has no rule and no place in the program, so it permits nothing: flows that it
  * made while it was the elder go, and come back by the one EIP that is in force.
  */
-import { rangeOf, toU32 } from "../model/ip.ts";
+import { rangeOf, toU32 } from "../model/ipv4.ts";
 import type { Program, SnatPool } from "../model/program.ts";
 import { type Device, notUnicast, type Routing, unrouted } from "./device.ts";
 import type { FlowView } from "./flow.ts";

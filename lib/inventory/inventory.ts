@@ -1,18 +1,9 @@
 /** The inventory: who holds each IP of the outside subnets, and how many are left. */
 
 import { usersByEip } from "../compile/references.ts";
-import {
-  addressOf,
-  type Cidr,
-  contains,
-  type Ip,
-  makeCidr,
-  networkOf,
-  prefixLengthOf,
-  rangeOf,
-  reservedOf,
-  toU32,
-} from "../model/ip.ts";
+import { familyOf } from "../model/families.ts";
+import { compareValues } from "../model/family.ts";
+import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import { type InterfaceName, type ObjectId, objectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
@@ -82,9 +73,9 @@ export function inventory(input: InventoryInput): Inventory {
     if (own.has(ip)) return "self";
     return ip === gateway ? "gateway" : "orphan";
   };
-  const addresses = [...ips]
-    .sort((one, other) => toU32(one) - toU32(other))
-    .map((ip) => ({
+  const addresses = Array.from(ips, (ip) => ({ ip, value: familyOf(ip).valueOf(ip) }))
+    .sort((one, other) => compareValues(one.value, other.value))
+    .map(({ ip }) => ({
       ip,
       role: roleOf(ip),
       interface: (observed.get(ip) ?? desired.get(ip)?.sighting)?.interface ?? externalInterface,
@@ -93,9 +84,10 @@ export function inventory(input: InventoryInput): Inventory {
   const networks = new Set<Cidr>();
   for (const ip of ips) {
     const sighting = observed.get(ip) ?? desired.get(ip)?.sighting;
-    if (sighting !== undefined) networks.add(makeCidr(ip, sighting.prefixLength));
+    if (sighting !== undefined) networks.add(familyOf(ip).makeCidr(ip, sighting.prefixLength));
   }
-  for (const { spec } of input.desired.eips.values()) networks.add(networkOf(spec.address));
+  for (const { spec } of input.desired.eips.values())
+    networks.add(familyOf(spec.address).networkOf(spec.address));
   return { addresses, subnets: widest(networks).map((cidr) => countSubnet(cidr, addresses)) };
 }
 
@@ -138,26 +130,36 @@ function observedByIp({ desired, network, ledger, externalInterface }: Inventory
       see(entry.address, entry);
     }
   }
-  for (const place of boundByRoute(network)) see(place.address, { ...place, prefixLength: 32 });
+  for (const place of boundByRoute(network))
+    see(place.address, { ...place, prefixLength: familyOf(place.address).bits });
   return sightings;
 }
 
 /** Those that lie in no other, in numeric order. */
 function widest(networks: ReadonlySet<Cidr>): readonly Cidr[] {
   const sorted = [...networks].sort(
-    (one, other) => prefixLengthOf(one) - prefixLengthOf(other) || rangeOf(one)[0] - rangeOf(other)[0],
+    (one, other) => prefixLengthOf(one) - prefixLengthOf(other) || byFirst(one, other),
   );
   const kept: Cidr[] = [];
-  for (const cidr of sorted) if (!kept.some((wider) => contains(wider, addressOf(cidr)))) kept.push(cidr);
-  return kept.sort((one, other) => rangeOf(one)[0] - rangeOf(other)[0]);
+  for (const cidr of sorted) {
+    const family = familyOf(cidr);
+    const isWithin = (wider: Cidr) => family.owns(wider) && family.contains(wider, addressOf(cidr));
+    if (!kept.some(isWithin)) kept.push(cidr);
+  }
+  return kept.sort(byFirst);
+}
+
+function byFirst(one: Cidr, other: Cidr): number {
+  return compareValues(familyOf(one).rangeOf(one)[0], familyOf(other).rangeOf(other)[0]);
 }
 
 function countSubnet(cidr: Cidr, addresses: readonly InventoryAddress[]): InventorySubnet {
-  const [first, last] = rangeOf(cidr);
-  const reserved = reservedOf(cidr);
-  const capacity = last - first + 1 - (reserved === undefined ? 0 : 2);
+  const family = familyOf(cidr);
+  const reserved = family.reservedOf(cidr);
+  const capacity = 2 ** (family.bits - prefixLengthOf(cidr)) - (reserved === undefined ? 0 : 2);
   const used = addresses.filter(
-    ({ ip }) => contains(cidr, ip) && ip !== reserved?.network && ip !== reserved?.broadcast,
+    ({ ip }) =>
+      family.owns(ip) && family.contains(cidr, ip) && ip !== reserved?.network && ip !== reserved?.broadcast,
   ).length;
   return { cidr, capacity, used, free: capacity - used };
 }

@@ -1,14 +1,6 @@
 /** Addresses under a mask, as iptables matches them: the mask need not be a prefix. */
-import {
-  addressOf,
-  type Cidr,
-  fromU32,
-  type Ip,
-  netmaskU32,
-  parseIp,
-  prefixLengthOf,
-  toU32,
-} from "../model/ip.ts";
+import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
+import { fromU32, netmaskU32, parseIp, toU32 } from "../model/ipv4.ts";
 
 declare const brand: unique symbol;
 

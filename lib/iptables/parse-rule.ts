@@ -1,5 +1,5 @@
 /** Reads one rule as iptables-save prints it, or as iptables-restore accepts it. */
-import { parseIp } from "../model/ip.ts";
+import { parseIp } from "../model/ipv4.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import type { Protocol } from "../model/schema.ts";
 import { anyAddress, parseMasked } from "./masked.ts";

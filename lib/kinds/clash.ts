@@ -1,5 +1,7 @@
 /** What an object that may not be as it is stands against, and what that is judged on. */
-import { type Ip, prefixLengthOf, rangeOf } from "../model/ip.ts";
+import { familyOf } from "../model/families.ts";
+import type { AddressValue } from "../model/family.ts";
+import { type Ip, prefixLengthOf } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
 import type { ConnectedSubnet, Facts } from "./facts.ts";
@@ -20,16 +22,16 @@ export interface ClashContext extends Facts {
   readonly subnets: readonly SubnetRange[];
 }
 
-/** A connected subnet with its first and last address as unsigned integers. */
+/** A connected subnet with its first and last address. */
 export interface SubnetRange extends ConnectedSubnet {
   readonly prefixLength: number;
-  readonly first: number;
-  readonly last: number;
+  readonly first: AddressValue;
+  readonly last: AddressValue;
 }
 
 export function clashContext(gateway: Gateway, facts: Facts): ClashContext {
   const subnets = (facts.connectedSubnets ?? []).map((subnet): SubnetRange => {
-    const [first, last] = rangeOf(subnet.cidr);
+    const [first, last] = familyOf(subnet.cidr).rangeOf(subnet.cidr);
     return { ...subnet, prefixLength: prefixLengthOf(subnet.cidr), first, last };
   });
   return { ...facts, nextHop: gateway.defaultGateway ?? facts.fallbackGateway, subnets };

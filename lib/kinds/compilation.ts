@@ -1,4 +1,5 @@
 /** What the kinds are compiled with, and what they leave behind besides their part of the program. */
+import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../model/names.ts";
 import type { Program, ProgramEip } from "../model/program.ts";
@@ -7,6 +8,8 @@ import type { Clash } from "./clash.ts";
 import type { Facts } from "./facts.ts";
 
 export interface CompileContext extends Facts {
+  /** Of the program to make. */
+  readonly family: Family;
   /** Eips whose lease ran out. */
   readonly expiredLeases: ReadonlySet<ObjectName>;
   /** The MAC that answered for an address, where the address is not held by this gateway already. */

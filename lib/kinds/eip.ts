@@ -1,6 +1,8 @@
 /** An elastic IP: an address on the external interface, which the other kinds refer to by the Eip's name. */
 import { type Static, Type } from "typebox";
-import { addressOf, type Ip, networkOf, prefixLengthOf, reservedRoleOf, toU32 } from "../model/ip.ts";
+import { familyOf } from "../model/families.ts";
+import type { AddressValue, Family } from "../model/family.ts";
+import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
 import { type InterfaceName, type ObjectName, objectId } from "../model/names.ts";
 import type { ProgramEip } from "../model/program.ts";
 import { InterfaceAddressSchema, InterfaceNameSchema } from "../model/schema.ts";
@@ -23,8 +25,8 @@ export type Eip = Readonly<Static<typeof EipSchema>>;
 
 interface ParsedEip extends Parsed<Eip> {
   readonly address: Ip;
-  /** The address as an unsigned integer. */
-  readonly value: number;
+  readonly value: AddressValue;
+  readonly family: Family;
   readonly prefixLength: number;
   /** What the address is in its own subnet where no host may hold it. */
   readonly reserved: "network" | "broadcast" | undefined;
@@ -76,37 +78,43 @@ export const eipKind = {
 
 function parse(spec: Eip): ParsedEip {
   const address = addressOf(spec.address);
+  const family = familyOf(address);
   return {
     id: objectId("eip", spec.name),
     spec,
     identity: address,
     address,
-    value: toU32(address),
+    value: family.valueOf(address),
+    family,
     prefixLength: prefixLengthOf(spec.address),
-    reserved: reservedRoleOf(spec.address),
+    reserved: family.reservedRoleOf(spec.address),
   };
 }
 
 function obstacle(eip: ParsedEip, context: ClashContext): Clash | undefined {
-  const { spec, address, reserved } = eip;
+  const { spec, address, reserved, family } = eip;
   if (context.ownAddresses.has(address)) return ownAddressClash(address);
   if (address === context.nextHop)
     return { with: "gateway", message: `${address} is the default gateway's address` };
   if (reserved !== undefined)
-    return { with: "subnet", message: `${address} is the ${reserved} address of ${networkOf(spec.address)}` };
+    return {
+      with: "subnet",
+      message: `${address} is the ${reserved} address of ${family.networkOf(spec.address)}`,
+    };
   const eclipsed = eclipsedBy(eip, context);
   if (eclipsed === undefined) return undefined;
-  const taken = `${networkOf(spec.address)} would take packets from ${eclipsed.cidr} on ${eclipsed.interface}`;
-  return { with: "subnet", message: `${taken}: give the EIP a /32` };
+  const network = family.networkOf(spec.address);
+  const taken = `${network} would take packets from ${eclipsed.cidr} on ${eclipsed.interface}`;
+  return { with: "subnet", message: `${taken}: give the EIP a /${family.bits}` };
 }
 
 /**
  * The subnet of another interface over which the route would win that comes with the EIP's address: one in which that
- * route's network lies. With a /32 comes no route.
+ * route's network lies. With the network of one host comes no route.
  */
 function eclipsedBy(eip: ParsedEip, context: ClashContext): SubnetRange | undefined {
-  const { value, prefixLength } = eip;
-  if (prefixLength === 32) return undefined;
+  const { value, prefixLength, family } = eip;
+  if (prefixLength === family.bits) return undefined;
   for (const subnet of context.subnets) {
     const isInside = prefixLength >= subnet.prefixLength && subnet.first <= value && value <= subnet.last;
     if (isInside && subnet.interface !== interfaceOf(eip.spec, context)) return subnet;

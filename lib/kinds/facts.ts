@@ -1,5 +1,6 @@
 /** What is known of this gateway beyond the desired set: the part of it that decides what can be accepted. */
-import { type Cidr, type Ip, makeCidr } from "../model/ip.ts";
+import { familyOf } from "../model/families.ts";
+import type { Cidr, Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 
@@ -22,7 +23,7 @@ export interface ConnectedSubnet {
 
 /**
  * Those of the gateway's own addresses alone: with those of EIPs it would depend on the order of writes which of two EIPs
- * takes a subnet from the other. A /32 connects nothing.
+ * takes a subnet from the other. An address alone connects nothing.
  */
 export function connectedSubnets(
   { addresses }: ObservedNetwork,
@@ -30,8 +31,10 @@ export function connectedSubnets(
 ): readonly ConnectedSubnet[] {
   const subnets = new Map<string, ConnectedSubnet>();
   for (const { interface: name, address, prefixLength } of addresses) {
-    if (prefixLength === 32 || !own.has(address)) continue;
-    const cidr = makeCidr(address, prefixLength);
+    if (!own.has(address)) continue;
+    const family = familyOf(address);
+    if (prefixLength === family.bits) continue;
+    const cidr = family.makeCidr(address, prefixLength);
     subnets.set(`${name} ${cidr}`, { interface: name, cidr });
   }
   return [...subnets.values()];

@@ -1,6 +1,6 @@
 /** A route of the gateway: how a network is reached. */
 import { type Static, Type } from "typebox";
-import { contains } from "../model/ip.ts";
+import { familyOf } from "../model/families.ts";
 import { objectId } from "../model/names.ts";
 import type { ProgramRoute } from "../model/program.ts";
 import { CidrSchema, IpSchema } from "../model/schema.ts";
@@ -33,7 +33,7 @@ export const routeKind = {
   identity: ({ destination }) => destination,
   holding: ({ destination }) => `${destination} is the destination of`,
   obstacle: ({ spec }, { nextHop }) =>
-    nextHop !== undefined && contains(spec.destination, nextHop)
+    nextHop !== undefined && familyOf(nextHop).contains(spec.destination, nextHop)
       ? { with: "gateway", message: `${spec.destination} covers ${nextHop}, the default route's next hop` }
       : undefined,
   isTranslating: false,

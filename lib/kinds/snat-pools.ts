@@ -1,5 +1,6 @@
 /** Gathers SNATs into pools: those of one CIDR that leave by one interface share its clients. */
-import { addressOf, type Cidr, prefixLengthOf, toU32 } from "../model/ip.ts";
+import { type AddressValue, compareValues, type Family } from "../model/family.ts";
+import { addressOf, type Cidr, prefixLengthOf } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { PoolMember, ProgramEip, SnatPool } from "../model/program.ts";
 
@@ -13,10 +14,13 @@ export interface Leaving {
 
 /**
  * @param leaving the elder first.
- * @returns the pools in the order of {@link Program.pools}, and each SNAT that no client is left for (a /32 has one client)
+ * @returns the pools in the order of {@link Program.pools}, and each SNAT that no client is left for (one host is one client)
  * with the eldest of its pool.
  */
-export function poolSnats(leaving: readonly Leaving[]): {
+export function poolSnats(
+  leaving: readonly Leaving[],
+  family: Family,
+): {
   readonly pools: readonly SnatPool[];
   readonly standby: ReadonlyMap<ObjectId, ObjectId>;
 } {
@@ -31,13 +35,13 @@ export function poolSnats(leaving: readonly Leaving[]): {
   const ordered: Ordered[] = [];
   for (const [eldest, ...others] of groups.values()) {
     const prefixLength = prefixLengthOf(eldest.cidr);
-    const clients = 2 ** (32 - prefixLength);
+    const clients = 2 ** (family.bits - prefixLength);
     const members: [PoolMember, ...PoolMember[]] = [memberOf(eldest)];
     for (const snat of others)
       if (members.length < clients) members.push(memberOf(snat));
       else standby.set(snat.id, eldest.id);
     const pool = { cidr: eldest.cidr, interface: eldest.eip.interface, members };
-    ordered.push({ pool, prefixLength, first: toU32(addressOf(eldest.cidr)) });
+    ordered.push({ pool, prefixLength, first: family.valueOf(addressOf(eldest.cidr)) });
   }
   return { pools: ordered.sort(longestFirst).map(({ pool }) => pool), standby };
 }
@@ -45,13 +49,13 @@ export function poolSnats(leaving: readonly Leaving[]): {
 interface Ordered {
   readonly pool: SnatPool;
   readonly prefixLength: number;
-  readonly first: number;
+  readonly first: AddressValue;
 }
 
 function longestFirst(one: Ordered, other: Ordered): number {
   return (
     other.prefixLength - one.prefixLength ||
-    one.first - other.first ||
+    compareValues(one.first, other.first) ||
     (one.pool.interface < other.pool.interface ? -1 : 1)
   );
 }

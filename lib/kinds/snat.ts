@@ -38,7 +38,7 @@ export const snatKind = {
       const { internalCIDR, mapping } = object.spec;
       leaving.push({ id: object.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
     }
-    const { pools, standby } = poolSnats(leaving);
+    const { pools, standby } = poolSnats(leaving, compilation.context.family);
     for (const [id, elder] of standby)
       compilation.idle.set(id, { reason: "Standby", message: `stands by for ${elder}` });
     return { pools };

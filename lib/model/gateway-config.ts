@@ -1,4 +1,5 @@
 /** What the gateway is, whatever is desired: from the settings. */
+import type { Family } from "./family.ts";
 import type { Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
 
@@ -6,6 +7,8 @@ import type { InterfaceName } from "./names.ts";
 export type Binding = "address" | "route";
 
 export interface GatewayConfig {
+  /** What it translates. */
+  readonly family: Family;
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** `GATEWAY_V4`: the default gateway where the desired set gives none. */

@@ -73,13 +73,11 @@ export interface ObservedPaths {
   readonly tables: ReadonlyMap<number, readonly ObservedRoute[]>;
 }
 
-/** A sysctl that the gateway depends on. */
-export type SysctlKey =
-  | "net.ipv4.ip_forward"
-  | `net.ipv4.conf.${string}.forwarding`
-  | `net.ipv4.conf.${string}.promote_secondaries`
-  | `net.ipv4.conf.${string}.arp_ignore`
-  | `net.ipv4.conf.${string}.rp_filter`;
+/** A sysctl that the gateway depends on. Its family names it (`FamilySysctls`). */
+export type SysctlKey = `net.${string}`;
+
+/** A setting of a device, by the name that the sysctl has. */
+export type DeviceSetting = "forwarding" | "rp_filter" | "arp_ignore" | "promote_secondaries";
 
 export interface ObservedNetwork {
   readonly links: readonly ObservedLink[];

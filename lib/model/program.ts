@@ -2,11 +2,14 @@
  * The program: what the gateway is to do, once every clash is decided and every reference resolved. The one
  * input that all planners share; nothing in it is refused, unresolved or expired.
  */
-import type { Cidr, Ip } from "./ip.ts";
+import type { Family } from "./family.ts";
+import { type Cidr, type Ip, prefixLengthOf } from "./ip.ts";
 import type { InterfaceName, ObjectId } from "./names.ts";
 import type { Backend, Protocol } from "./schema.ts";
 
 export interface Program {
+  /** Of all its addresses. */
+  readonly family: Family;
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
   /** The owned default route's next hop; `undefined`: the default route is left alone. */
@@ -56,7 +59,7 @@ export interface SnatPool {
   readonly cidr: Cidr;
   /** The EIPs' interface, which the clients' packets leave by. */
   readonly interface: InterfaceName;
-  /** The elder first; one member for a /32, however many stand by. */
+  /** The elder first; one member for a network of one host, however many stand by. */
   readonly members: readonly [PoolMember, ...PoolMember[]];
 }
 
@@ -83,11 +86,11 @@ export const poolBuckets = 16;
  *
  * @returns the members by bucket; its length is a power of two. Bucket = client address mod length.
  */
-export function bucketsOf(pool: SnatPool): readonly PoolMember[] {
+export function bucketsOf(pool: SnatPool, family: Family): readonly PoolMember[] {
   if (pool.members.length === 1) return pool.members;
   let count = poolBuckets;
   while (count < pool.members.length) count *= 2;
-  const hosts = 2 ** (32 - Number(pool.cidr.slice(pool.cidr.indexOf("/") + 1)));
+  const hosts = 2 ** (family.bits - prefixLengthOf(pool.cidr));
   const length = Math.min(count, hosts);
   return Array.from({ length }, (_, bucket) => memberAt(pool, bucket));
 }

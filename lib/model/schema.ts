@@ -3,7 +3,8 @@
  * `lib/kinds/`; a schema judges shape alone.
  */
 import { type Static, Type } from "typebox";
-import { type Cidr, cidrPattern, type InterfaceAddress, type Ip, ipPattern } from "./ip.ts";
+import { cidrPattern, ipPattern } from "./families.ts";
+import type { Cidr, InterfaceAddress, Ip } from "./ip.ts";
 import {
   type InterfaceName,
   interfaceNamePattern,

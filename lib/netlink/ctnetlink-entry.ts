@@ -6,7 +6,7 @@
  */
 import type { Flow, FlowView } from "../conntrack/flow.ts";
 import { GatewayError } from "../model/errors.ts";
-import { fromU32 } from "../model/ip.ts";
+import { fromU32 } from "../model/ipv4.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf, requirePayload } from "./attributes.ts";
 import {
   CTA_ID,

@@ -11,7 +11,7 @@
  */
 import type { FlowEnd } from "../conntrack/ends.ts";
 import type { Flow } from "../conntrack/flow.ts";
-import { toU32 } from "../model/ip.ts";
+import { toU32 } from "../model/ipv4.ts";
 import { AttributeWriter } from "./attribute-writer.ts";
 import { attributeType, concatBytes, nestedAttribute, netU32Attribute, u32Attribute } from "./attributes.ts";
 import {

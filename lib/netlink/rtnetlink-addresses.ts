@@ -1,5 +1,6 @@
 /** IPv4 addresses as rtnetlink(7) has them: `struct ifaddrmsg` and IFA_* of include/uapi/linux/if_addr.h. */
-import { fromU32, type Ip, toU32 } from "../model/ip.ts";
+import type { Ip } from "../model/ip.ts";
+import { fromU32, toU32 } from "../model/ipv4.ts";
 import {
   attributeEnd,
   attributeType,

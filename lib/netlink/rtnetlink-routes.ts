@@ -1,5 +1,6 @@
 /** IPv4 routes as rtnetlink(7) has them: `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
-import { addressOf, fromU32, type Ip, makeCidr, prefixLengthOf, toU32 } from "../model/ip.ts";
+import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
+import { fromU32, makeCidr, toU32 } from "../model/ipv4.ts";
 import type { ObservedRoute } from "../model/observed.ts";
 import {
   attributeEnd,

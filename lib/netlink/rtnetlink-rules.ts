@@ -1,5 +1,6 @@
 /** Rules of policy routing as rtnetlink(7) has them: `struct fib_rule_hdr` and FRA_* of include/uapi/linux/fib_rules.h. */
-import { type Cidr, fromU32, makeCidr } from "../model/ip.ts";
+import type { Cidr } from "../model/ip.ts";
+import { fromU32, makeCidr } from "../model/ipv4.ts";
 import type { PolicyRule } from "../model/observed.ts";
 import {
   attributeEnd,

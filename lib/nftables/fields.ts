@@ -1,5 +1,5 @@
 /** The parts of an element's key and value: numbers on the wire, words of nft's own in text. */
-import { fromU32, parseIp, toU32 } from "../model/ip.ts";
+import { fromU32, parseIp, toU32 } from "../model/ipv4.ts";
 
 /** What a part of a concatenation takes on the wire and in registers, whatever its length. */
 export const fieldBytes = 4;

@@ -1,6 +1,6 @@
 /** Sends datagrams from a namespace as fast as system calls go, each to another port: each makes a new flow. */
 import { close, errnoName, libcFunction, socket } from "../../agent/kernel/libc.ts";
-import { parseIp, toU32 } from "../../lib/model/ip.ts";
+import { parseIp, toU32 } from "../../lib/model/ipv4.ts";
 import { within } from "./timing.ts";
 
 const AF_INET = 2;

@@ -5,7 +5,7 @@ import {
   openNetlink,
 } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { parseIp, toU32 } from "../../lib/model/ip.ts";
+import { parseIp, toU32 } from "../../lib/model/ipv4.ts";
 import {
   concatBytes,
   nestedAttribute,

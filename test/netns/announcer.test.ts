@@ -4,7 +4,8 @@ import { openArpSocket, type PacketSocket } from "../../agent/kernel/announcer/p
 import type { AddressOnLink } from "../../agent/kernel/drivers.ts";
 import { createLog } from "../../agent/log.ts";
 import { type ArpPacket, decodeArp } from "../../lib/arp/packet.ts";
-import { fromU32, type Ip, parseIp } from "../../lib/model/ip.ts";
+import type { Ip } from "../../lib/model/ip.ts";
+import { fromU32, parseIp } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedLink } from "../../lib/model/observed.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";

@@ -12,7 +12,7 @@ import { NETLINK_ROUTE, type NetlinkConnection, openNetlink } from "../../agent/
 import { exchange } from "../../agent/kernel/netlink/exchange.ts";
 import { openPackageSocket } from "../../agent/kernel/netlink/package-socket.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { fromU32, toU32 } from "../../lib/model/ip.ts";
+import { fromU32, toU32 } from "../../lib/model/ipv4.ts";
 import { encodeMessages, messageFlag, type NetlinkMessage } from "../../lib/netlink/message.ts";
 import {
   decodeAddress,

@@ -8,7 +8,8 @@ import { openClock } from "../../agent/clock.ts";
 import { readEpoch } from "../../agent/kernel/epoch.ts";
 import { NETLINK_ROUTE, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { createNetworkDriver } from "../../agent/kernel/network/driver.ts";
-import { type Ip, parseCidr, parseIp } from "../../lib/model/ip.ts";
+import type { Ip } from "../../lib/model/ip.ts";
+import { ipv4, parseCidr, parseIp } from "../../lib/model/ipv4.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
@@ -105,6 +106,7 @@ class Gateway {
 
 function programOf(wish: Wish): Program {
   return {
+    family: ipv4,
     vpcInterface: device("eth0"),
     externalInterface: device("net1"),
     defaultGateway: wish.defaultGateway === undefined ? undefined : toIp(wish.defaultGateway),

@@ -5,7 +5,8 @@ import { type ConversingConnection, openNetlink } from "../../agent/kernel/netli
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
 import { readTable, visitElements } from "../../agent/kernel/nftables/read.ts";
 import { createRun } from "../../agent/kernel/run.ts";
-import { contains, fromU32, type Ip, makeCidr, prefixLengthOf } from "../../lib/model/ip.ts";
+import { type Ip, prefixLengthOf } from "../../lib/model/ip.ts";
+import { contains, fromU32, ipv4, makeCidr } from "../../lib/model/ipv4.ts";
 import { objectId } from "../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../lib/model/program.ts";
 import { forEachElement } from "../../lib/nftables/decode-elements.ts";
@@ -247,7 +248,7 @@ t.test(
     for (let host = 100; host < 120; host++) {
       const from = `10.0.1.${host}`;
       const [ought] = full.pools.filter((one) => holds(one, ip(from)));
-      const buckets = ought === undefined ? [] : bucketsOf(ought);
+      const buckets = ought === undefined ? [] : bucketsOf(ought, ipv4);
       const { eip: seenAs, mapping } = buckets[host % buckets.length] ?? {};
       const answer = await pod1.ask({ ...outsideUdp, from, fromPort: 40_000 + host });
       t.match(answer, { seenAs }, `${from} by ${mapping}`);
@@ -618,7 +619,7 @@ function byLongestPrefix(pools: readonly SnatPool[], client: number, out: string
   const holding = pools.filter((one) => one.interface === out && holds(one, fromU32(client)));
   const [longest] = holding.sort((one, other) => prefixLengthOf(other.cidr) - prefixLengthOf(one.cidr));
   if (longest === undefined) return undefined;
-  const members = bucketsOf(longest);
+  const members = bucketsOf(longest, ipv4);
   const { eip: address, mapping } = members[client % members.length] ?? {};
   return `${address} ${mapping}`;
 }

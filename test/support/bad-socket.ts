@@ -12,7 +12,7 @@ import {
   type NetlinkSocketOptions,
   openNetlinkSocket as open,
 } from "../../agent/kernel/netlink/socket.ts";
-import { parseIp, toU32 } from "../../lib/model/ip.ts";
+import { parseIp, toU32 } from "../../lib/model/ipv4.ts";
 import { headerLength, messageFlag } from "../../lib/netlink/message.ts";
 import { batchHeader, batchType, NFTA_DATA_VALUE } from "../../lib/nftables/wire.ts";
 

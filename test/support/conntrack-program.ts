@@ -11,7 +11,7 @@ import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { renderFlow } from "../../lib/conntrack/text.ts";
-import { toU32 } from "../../lib/model/ip.ts";
+import { toU32 } from "../../lib/model/ipv4.ts";
 import {
   concatBytes,
   nestedAttribute,

@@ -1,6 +1,7 @@
 /** Programs, networks and flows in a few words each, for tests about conntrack. */
 import type { Flow, Tuple } from "../../lib/conntrack/flow.ts";
-import { type Cidr, type Ip, parseCidr, parseIp } from "../../lib/model/ip.ts";
+import type { Cidr, Ip } from "../../lib/model/ip.ts";
+import { ipv4, parseCidr, parseIp } from "../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../lib/model/observed.ts";
 import type { Program, ProgramDnat, ProgramEip, SnatPool } from "../../lib/model/program.ts";
@@ -47,6 +48,7 @@ export function program(sample: SampleProgram): Program {
   const unbound = new Set(sample.unbound);
   const outward = new Set<string>();
   return {
+    family: ipv4,
     vpcInterface: nic("eth0"),
     externalInterface: nic("net1"),
     defaultGateway: sample.defaultGateway === undefined ? undefined : ip(sample.defaultGateway),

@@ -12,6 +12,7 @@
 import { type Chunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
 import { certainty, jumpTo, type Mark, makeRule, type Rule, type TableName } from "../../iptables/rule.ts";
+import type { Family } from "../../model/family.ts";
 import type { Cidr } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import { bucketsOf, type Program, type ProgramDnat, ruledEips, type SnatPool } from "../../model/program.ts";
@@ -78,7 +79,7 @@ export function* wantedNatChunked(program: Program): Chunked<WantedTable> {
       {
         name: "SHARED_SNAT",
         order: "longest-prefix",
-        rules: withoutRepeats(program.pools.flatMap(poolRules)),
+        rules: withoutRepeats(program.pools.flatMap((pool) => poolRules(pool, program.family))),
       },
       { name: "HAIRPIN_SNAT", order: "any", rules: hairpin },
     ],
@@ -173,8 +174,8 @@ function backendRules(dnat: ProgramDnat): readonly WantedRule[] {
   });
 }
 
-function poolRules(pool: SnatPool): readonly WantedRule[] {
-  const buckets = bucketsOf(pool);
+function poolRules(pool: SnatPool, family: Family): readonly WantedRule[] {
+  const buckets = bucketsOf(pool, family);
   return buckets.map(({ id, eip, mapping }, bucket) => {
     const rule = makeRule({
       source: buckets.length === 1 ? networkMask(pool.cidr) : bucketMask(pool.cidr, bucket, buckets.length),

@@ -1,5 +1,6 @@
 /** Finds, among networks at positions of a chain, the ones that hold a given network. */
-import { addressOf, type Cidr, netmaskU32, prefixLengthOf, toU32 } from "../../model/ip.ts";
+import { addressOf, type Cidr, prefixLengthOf } from "../../model/ip.ts";
+import { netmaskU32, toU32 } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 
 export interface PoolNetwork {

@@ -1,7 +1,8 @@
 /** What the owned chains say, without asking what they should say. */
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
-import { type Ip, parseIp } from "../../model/ip.ts";
+import type { Ip } from "../../model/ip.ts";
+import { parseIp } from "../../model/ipv4.ts";
 
 const objectChains = [
   "EXCLUSIVE_DNAT",

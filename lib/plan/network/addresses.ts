@@ -1,7 +1,8 @@
 /** Plans what binds the EIPs to their interfaces: addresses, or local routes. */
 
 import type { Change } from "../../model/change.ts";
-import { contains, type Ip, makeCidr } from "../../model/ip.ts";
+import type { Ip } from "../../model/ip.ts";
+import { contains, makeCidr } from "../../model/ipv4.ts";
 import { type Ledger, type LedgerAddress, ledgerKey } from "../../model/ledger.ts";
 import { isSameEntry, ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";

@@ -2,7 +2,8 @@
  * How an EIP is bound to its interface: by an address there, or by a local route of its own. Either makes the kernel answer
  * ARP for it and take its packets in; routes cost the same at 10 and at 10,000, where the kernel walks a list of addresses.
  */
-import { addressOf, type Ip, makeCidr, prefixLengthOf } from "../../model/ip.ts";
+import { addressOf, type Ip, prefixLengthOf } from "../../model/ip.ts";
+import { makeCidr } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { routeProtocol } from "./routes.ts";

@@ -1,6 +1,7 @@
 /** Which addresses are the gateway's own, `self`: whatever is desired, the agent leaves them alone. */
 
-import { type Cidr, contains, type Ip, makeCidr } from "../../model/ip.ts";
+import type { Cidr, Ip } from "../../model/ip.ts";
+import { contains, makeCidr } from "../../model/ipv4.ts";
 import type { Ledger } from "../../model/ledger.ts";
 import { ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName } from "../../model/names.ts";

@@ -1,7 +1,7 @@
 /** Plans the routes: the default route, and the desired routes under the agent's own protocol number. */
 
 import type { Change } from "../../model/change.ts";
-import { fromU32, makeCidr } from "../../model/ip.ts";
+import { fromU32, makeCidr } from "../../model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";

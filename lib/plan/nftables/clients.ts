@@ -1,5 +1,6 @@
 /** Which clients a pool serves once nested networks are taken out of it: maps of intervals know no longest prefix. */
-import { prefixLengthOf, rangeOf } from "../../model/ip.ts";
+import { prefixLengthOf } from "../../model/ip.ts";
+import { rangeOf } from "../../model/ipv4.ts";
 import type { SnatPool } from "../../model/program.ts";
 
 /** Addresses, both ends included, that one pool serves. */

@@ -1,5 +1,7 @@
 /** The elements that a program asks for, each with the object that asks for it, and the frame that they need. */
-import { fromU32 } from "../../model/ip.ts";
+
+import type { Family } from "../../model/family.ts";
+import { fromU32 } from "../../model/ipv4.ts";
 import type { ObjectId } from "../../model/names.ts";
 import {
   bucketsOf,
@@ -25,7 +27,7 @@ export interface WantedTable {
 export function wantedTable(program: Program): WantedTable {
   const shares = [...Map.groupBy(program.pools, (pool) => pool.interface).values()]
     .flatMap(flatten)
-    .map(shareOut);
+    .map((range) => shareOut(range, program.family));
   const lookups = lookupsOf(program, shares);
   return {
     frame: { vpcInterface: program.vpcInterface, lookups },
@@ -69,9 +71,9 @@ interface Share {
 }
 
 /** A lookup has 16 buckets, but for ranges of pools with more than 16 members: it has as many as they. */
-function shareOut(range: ClientRange): Share {
+function shareOut(range: ClientRange, family: Family): Share {
   const { first, last, pool } = range;
-  const members = bucketsOf(pool);
+  const members = bucketsOf(pool, family);
   const buckets = Math.max(members.length, poolBuckets);
   const isByAddress = members.length > 1 && last - first + 1 < buckets;
   return {

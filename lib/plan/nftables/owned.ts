@@ -1,5 +1,6 @@
 /** What the table says, without asking what it should say. */
-import { type Ip, parseIp } from "../../model/ip.ts";
+import type { Ip } from "../../model/ip.ts";
+import { parseIp } from "../../model/ipv4.ts";
 import { type MapName, mapNames } from "../../nftables/maps.ts";
 import type { ObservedTable } from "./compare.ts";
 

@@ -1,6 +1,7 @@
 /** Routes and filters by which packets may go, or have to come, another way than the gateway needs. */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
-import { prefixLengthOf, rangeOf } from "../../model/ip.ts";
+import { prefixLengthOf } from "../../model/ip.ts";
+import { rangeOf } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { mainTable } from "../network/routes.ts";

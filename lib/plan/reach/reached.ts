@@ -1,5 +1,6 @@
 /** Whether the VPC's side of each object is reached through the VPC's interface. */
-import { type Cidr, type Ip, rangeOf, toU32 } from "../../model/ip.ts";
+import type { Cidr, Ip } from "../../model/ip.ts";
+import { rangeOf, toU32 } from "../../model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";

@@ -3,7 +3,8 @@
  * lowest metric. What a rule asks for that is not known of the packets makes it a doubt, not an answer.
  */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
-import { type Cidr, contains, fromU32, prefixLengthOf, rangeOf, toU32 } from "../../model/ip.ts";
+import { type Cidr, prefixLengthOf } from "../../model/ip.ts";
+import { contains, fromU32, rangeOf, toU32 } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedPaths, ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import { mainTable } from "../network/routes.ts";

@@ -15,6 +15,7 @@ import type { Mac } from "../../../lib/arp/packet.ts";
 import { connectedSubnets } from "../../../lib/kinds/facts.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
+import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import { reduce } from "../../../lib/state/reduce.ts";
@@ -141,6 +142,7 @@ export class ModelAgent {
       clock,
       epoch,
       config: {
+        family: ipv4,
         vpcInterface: interfaces.vpc,
         externalInterface: interfaces.external,
         fallbackGateway: ip(hosts.outside),

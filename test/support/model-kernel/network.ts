@@ -1,5 +1,6 @@
 /** Links, addresses, routes and sysctls of one namespace in memory, with what the kernel takes along when one of them goes. */
-import { addressOf, type Cidr, contains, type Ip, makeCidr, prefixLengthOf } from "../../../lib/model/ip.ts";
+import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../../../lib/model/ip.ts";
+import { contains, makeCidr } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type {
   ObservedAddress,

@@ -10,16 +10,8 @@ import type { Fip } from "../../../lib/kinds/fip.ts";
 import type { Spec } from "../../../lib/kinds/registry.ts";
 import type { Route } from "../../../lib/kinds/route.ts";
 import type { Snat } from "../../../lib/kinds/snat.ts";
-import {
-  addressOf,
-  type Cidr,
-  contains,
-  type Ip,
-  networkOf,
-  prefixLengthOf,
-  reservedOf,
-  toU32,
-} from "../../../lib/model/ip.ts";
+import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../../../lib/model/ip.ts";
+import { contains, networkOf, reservedOf, toU32 } from "../../../lib/model/ipv4.ts";
 import { type Kind, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import type { Backend } from "../../../lib/model/schema.ts";
 import type { Stored } from "../../../lib/model/stored.ts";

@@ -1,6 +1,6 @@
 /** What must hold once the world has come to rest, whatever happened before. */
 import type { Flow } from "../../../lib/conntrack/flow.ts";
-import { makeCidr } from "../../../lib/model/ip.ts";
+import { makeCidr } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import { routeProtocol } from "../../../lib/plan/network/routes.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";

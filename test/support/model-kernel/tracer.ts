@@ -12,7 +12,8 @@ import {
   type TableName,
   type Target,
 } from "../../../lib/iptables/rule.ts";
-import { type Ip, toU32 } from "../../../lib/model/ip.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
+import { toU32 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { Barriers } from "./barriers.ts";
 import type { Network } from "./network.ts";

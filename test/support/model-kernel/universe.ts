@@ -1,5 +1,6 @@
 /** The small world that scripts play in, on purpose the lab's: few addresses, so that keys meet often. */
-import { type Ip, parseCidr, parseIp } from "../../../lib/model/ip.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
+import { parseCidr, parseIp } from "../../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedRoute } from "../../../lib/model/observed.ts";
 import { mainTable } from "../../../lib/plan/network/routes.ts";

@@ -10,16 +10,16 @@ import type { ConnectedSubnet, Facts } from "../../../../lib/kinds/facts.ts";
 import type { Limit } from "../../../../lib/kinds/limit.ts";
 import { recordOf, type Spec, type SpecOf } from "../../../../lib/kinds/registry.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
+import { type Ip, prefixLengthOf } from "../../../../lib/model/ip.ts";
 import {
   contains,
   fromU32,
-  type Ip,
+  ipv4,
   makeCidr,
   networkOf,
-  prefixLengthOf,
   rangeOf,
   reservedOf,
-} from "../../../../lib/model/ip.ts";
+} from "../../../../lib/model/ipv4.ts";
 import {
   type InterfaceName,
   type Kind,
@@ -519,6 +519,7 @@ t.test("compile places every object once, and never two on one identity", (t) =>
       for (const write of writes) attempt(world, write);
       const context: CompileContext = {
         ...world.context.facts,
+        family: ipv4,
         vpcInterface: "eth0" as InterfaceName,
         externalInterface: "net1" as InterfaceName,
         expiredLeases: new Set(expired as string[] as ObjectName[]),
@@ -559,7 +560,7 @@ t.test("compile places every object once, and never two on one identity", (t) =>
       });
       assert.deepEqual([...shadowed], inVain);
       for (const pool of program.pools)
-        assert.equal(new Set(bucketsOf(pool)).size, pool.members.length, "no idle member");
+        assert.equal(new Set(bucketsOf(pool, ipv4)).size, pool.members.length, "no idle member");
     }),
     { numRuns: 300 },
   );

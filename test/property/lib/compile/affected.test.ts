@@ -5,6 +5,7 @@ import t from "tap";
 import { AffectedSet, restrictTo } from "../../../../lib/compile/affected.ts";
 import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
 import type { Ip } from "../../../../lib/model/ip.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import { type InterfaceName, type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
 import { ruledEips } from "../../../../lib/model/program.ts";
 import type { Desired } from "../../../../lib/state/desired.ts";
@@ -60,6 +61,7 @@ function stored(
 }
 
 const context = {
+  family: ipv4,
   vpcInterface: "eth0" as InterfaceName,
   externalInterface: "net1" as InterfaceName,
   ownAddresses: new Set(["10.0.0.254" as Ip]),

@@ -8,7 +8,8 @@ import { endsRuledBy, type FlowEnd, hasEndOf } from "../../../../lib/conntrack/e
 import { type Flow, flowStatus, viewOf } from "../../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../../lib/conntrack/permits.ts";
 import { renderFlow } from "../../../../lib/conntrack/text.ts";
-import { contains, fromU32, type Ip, toU32 } from "../../../../lib/model/ip.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
+import { contains, fromU32, ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
 import { bucketsOf, type Program, type SnatPool } from "../../../../lib/model/program.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf } from "../../../../lib/netlink/attributes.ts";
 import { encodeDelete, encodeDumpOf } from "../../../../lib/netlink/ctnetlink.ts";
@@ -193,7 +194,7 @@ function newSource(current: Program, os: Ip, od: Ip, rs: Ip): Ip {
 }
 
 function memberFor(pool: SnatPool, client: Ip): Ip {
-  const buckets = bucketsOf(pool);
+  const buckets = bucketsOf(pool, ipv4);
   const member = buckets[toU32(client) % buckets.length];
   if (member === undefined) throw new TypeError(`no bucket for ${client} in ${pool.cidr}`);
   return member.eip;

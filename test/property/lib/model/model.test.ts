@@ -1,25 +1,24 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import t from "tap";
+import { addressOf, makeInterfaceAddress, prefixLengthOf } from "../../../../lib/model/ip.ts";
 import {
-  addressOf,
   contains,
   fromU32,
+  ipv4,
   isLoopback,
   isUnicast,
   makeCidr,
-  makeInterfaceAddress,
   netmaskU32,
   networkOf,
   parseCidr,
   parseInterfaceAddress,
   parseIp,
-  prefixLengthOf,
   rangeOf,
   reservedOf,
   reservedRoleOf,
   toU32,
-} from "../../../../lib/model/ip.ts";
+} from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type SnatPool } from "../../../../lib/model/program.ts";
 
@@ -134,7 +133,7 @@ t.test("buckets: a power of two, shares that differ by one at most, every member
         interface: "net1" as InterfaceName,
         members: [member(0), ...Array.from({ length: count - 1 }, (_, index) => member(index + 1))],
       };
-      const buckets = bucketsOf(pool);
+      const buckets = bucketsOf(pool, ipv4);
       assert.equal(Math.log2(buckets.length) % 1, 0);
       assert.ok(buckets.length <= 2 ** (32 - length));
       buckets.forEach((bucket, index) => {

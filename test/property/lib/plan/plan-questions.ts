@@ -10,6 +10,7 @@ import type { SubsystemName } from "../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
 import type { Ip } from "../../../../lib/model/ip.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import { ledgerKey } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../../../lib/model/observed.ts";
@@ -97,6 +98,7 @@ export function subsystemsWith(planner: RulesPlanner<unknown, never>): readonly 
 }
 
 const configs: readonly GatewayConfig[] = (["address", "route"] as const).map((eipBinding, at) => ({
+  family: ipv4,
   vpcInterface: interfaces.vpc,
   externalInterface: interfaces.external,
   eipBinding,

@@ -22,7 +22,8 @@ import {
   parseMac,
   probeOf,
 } from "../../../../lib/arp/packet.ts";
-import { fromU32, type Ip, parseIp } from "../../../../lib/model/ip.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
+import { fromU32, parseIp } from "../../../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedLink } from "../../../../lib/model/observed.ts";
 import { until } from "../../../support/run.ts";

@@ -4,12 +4,14 @@ import { compile } from "../../../../lib/compile/compile.ts";
 import type { CompileContext } from "../../../../lib/kinds/compilation.ts";
 import { type ConnectedSubnet, connectedSubnets, isSameSubnets } from "../../../../lib/kinds/facts.ts";
 import type { Ip } from "../../../../lib/model/ip.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import { type PlainSet, World } from "../../../support/admission.ts";
 import { dnat, eip, fip, limit, route, snat } from "../../../support/specs.ts";
 
 const quiet: CompileContext = {
+  family: ipv4,
   vpcInterface: "eth0" as InterfaceName,
   externalInterface: "net1" as InterfaceName,
   fallbackGateway: undefined,
@@ -242,6 +244,7 @@ t.test("compile", (t) => {
     });
     const { program, blocked, idle, usedBy } = compile(desired, quiet);
     t.strictSame(program, {
+      family: ipv4,
       vpcInterface: "eth0",
       externalInterface: "net1",
       defaultGateway: "203.0.113.1",

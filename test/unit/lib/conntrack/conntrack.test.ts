@@ -5,7 +5,7 @@ import { type Flow, flowStatus, viewOf } from "../../../../lib/conntrack/flow.ts
 import { compileContradicts } from "../../../../lib/conntrack/permits.ts";
 import { PrefixTable } from "../../../../lib/conntrack/prefix-table.ts";
 import { flowKey, renderFlow } from "../../../../lib/conntrack/text.ts";
-import { toU32 } from "../../../../lib/model/ip.ts";
+import { toU32 } from "../../../../lib/model/ipv4.ts";
 import {
   cidr,
   flow,

@@ -4,7 +4,7 @@ import { Value } from "typebox/value";
 import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
 import { specSchemas } from "../../../../lib/kinds/registry.ts";
 import { errorCodes, GatewayError } from "../../../../lib/model/errors.ts";
-import { parseCidr, parseInterfaceAddress, parseIp } from "../../../../lib/model/ip.ts";
+import { parseCidr, parseInterfaceAddress, parseIp } from "../../../../lib/model/ipv4.ts";
 import {
   collectionOf,
   collections,

@@ -5,7 +5,7 @@ import t from "tap";
 import { openNetlink } from "../../../../agent/kernel/netlink/connection.ts";
 import type { NetlinkSocket } from "../../../../agent/kernel/netlink/socket.ts";
 import { DumpCache } from "../../../../agent/kernel/network/dump-cache.ts";
-import { fromU32, makeCidr } from "../../../../lib/model/ip.ts";
+import { fromU32, makeCidr } from "../../../../lib/model/ipv4.ts";
 import {
   attributeEnd,
   attributeType,

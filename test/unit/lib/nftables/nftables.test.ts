@@ -10,7 +10,7 @@ import { openNetlink } from "../../../../agent/kernel/netlink/connection.ts";
 import { listOthers } from "../../../../agent/kernel/nftables/read.ts";
 import type { Run } from "../../../../agent/kernel/run.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
-import { makeCidr } from "../../../../lib/model/ip.ts";
+import { makeCidr } from "../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../lib/model/names.ts";
 import type { PoolMember, Program } from "../../../../lib/model/program.ts";
 import {

@@ -2,6 +2,7 @@
 
 import t from "tap";
 import { compile } from "../../../../lib/compile/compile.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName, Kind, ObjectId } from "../../../../lib/model/names.ts";
 import type { Reason } from "../../../../lib/model/status.ts";
 import { translatingKinds } from "../../../../lib/plan/gate/planner.ts";
@@ -12,6 +13,7 @@ import { emptyState, type State, type StateChange } from "../../../../lib/state/
 
 t.test("the judge", async (t) => {
   const context = {
+    family: ipv4,
     vpcInterface: "eth0" as InterfaceName,
     externalInterface: "net1" as InterfaceName,
     ownAddresses: new Set<never>(),

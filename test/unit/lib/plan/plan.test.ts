@@ -4,7 +4,7 @@ import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
-import { parseIp } from "../../../../lib/model/ip.ts";
+import { ipv4, parseIp } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import { memoizedPlan } from "../../../../lib/plan/memoized-plan.ts";
@@ -20,6 +20,7 @@ const ip = (text: string) => {
   return address;
 };
 const config: GatewayConfig = {
+  family: ipv4,
   vpcInterface: "eth0" as InterfaceName,
   externalInterface: "net1" as InterfaceName,
   eipBinding: "address",

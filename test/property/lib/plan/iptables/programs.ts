@@ -1,6 +1,7 @@
 /** Arbitrary programs on a small world, so that keys meet often. */
 import fc from "fast-check";
-import { type Cidr, type Ip, makeCidr, parseCidr, parseIp } from "../../../../../lib/model/ip.ts";
+import type { Cidr, Ip } from "../../../../../lib/model/ip.ts";
+import { ipv4, makeCidr, parseCidr, parseIp } from "../../../../../lib/model/ipv4.ts";
 import { objectId, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type {
   PoolMember,
@@ -30,6 +31,7 @@ export function iface(text: string) {
 }
 
 export const emptyProgram: Program = {
+  family: ipv4,
   vpcInterface: iface("eth0"),
   externalInterface: iface("net1"),
   defaultGateway: undefined,
@@ -124,6 +126,7 @@ function prefix(pool: SnatPool): number {
 }
 
 export const program: fc.Arbitrary<Program> = fc.record({
+  family: fc.constant(ipv4),
   vpcInterface: fc.constant(emptyProgram.vpcInterface),
   externalInterface: fc.constant(emptyProgram.externalInterface),
   defaultGateway: fc.constant(undefined),

@@ -2,7 +2,8 @@
 
 import fc from "fast-check";
 import t from "tap";
-import { fromU32, type Ip, makeCidr } from "../../../../../lib/model/ip.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
+import { fromU32, ipv4, makeCidr } from "../../../../../lib/model/ipv4.ts";
 import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type {
@@ -104,6 +105,7 @@ const observed: fc.Arbitrary<ObservedNetwork> = fc
   });
 
 const program: fc.Arbitrary<Program> = fc.record({
+  family: fc.constant(ipv4),
   vpcInterface: fc.constant(eth0),
   externalInterface: fc.constant(net1),
   defaultGateway: fc.option(via, { nil: undefined }),

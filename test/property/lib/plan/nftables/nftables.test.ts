@@ -1,7 +1,8 @@
 /** The nftables planner against a table in memory that refuses what the kernel refuses. */
 import fc from "fast-check";
 import t from "tap";
-import { type Ip, makeCidr, rangeOf, toU32 } from "../../../../../lib/model/ip.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
+import { ipv4, makeCidr, rangeOf, toU32 } from "../../../../../lib/model/ipv4.ts";
 import { type InterfaceName, objectId } from "../../../../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../../../../lib/model/program.ts";
 import { forEachElement } from "../../../../../lib/nftables/decode-elements.ts";
@@ -174,7 +175,7 @@ function leaveByLongestPrefix(
     .filter((pool) => rangeOf(pool.cidr)[0] <= client && client <= rangeOf(pool.cidr)[1]);
   const [longest] = holding.sort((a, b) => Number(b.cidr.split("/")[1]) - Number(a.cidr.split("/")[1]));
   if (longest === undefined) return undefined;
-  const members = bucketsOf(longest);
+  const members = bucketsOf(longest, ipv4);
   const member = members[client % members.length];
   return member && `${member.eip} ${member.mapping}`;
 }

@@ -1,7 +1,7 @@
 /** Questions about contested addresses: asked again and again, at a bounded rate, whatever goes wrong. */
 import t from "tap";
 import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
-import { fromU32 } from "../../../../../lib/model/ip.ts";
+import { fromU32 } from "../../../../../lib/model/ipv4.ts";
 import { answersIn, FakeWire, macOf, onNet1 } from "../../../../support/fake-wire.ts";
 
 function setUp() {

@@ -9,6 +9,7 @@ import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import { UnsweptObjects } from "../../../../../agent/reconciler/subsystems/unswept-objects.ts";
 import { type Flow, viewOf } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
+import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import type { ObjectName } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { noObstacles, type Obstacles } from "../../../../../lib/plan/subsystem.ts";
@@ -41,6 +42,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     residual: {
       parts: new Map(),
       compileContext: {
+        family: ipv4,
         vpcInterface: "eth0",
         externalInterface: "net1",
         ownAddresses: new Set(),

@@ -1,7 +1,8 @@
 /** The network planners, case by case, each plan as the text that people read. */
 
 import t from "tap";
-import { type Ip, parseCidr, parseIp } from "../../../../../lib/model/ip.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
+import { ipv4, parseCidr, parseIp } from "../../../../../lib/model/ipv4.ts";
 import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../../../../lib/model/observed.ts";
@@ -618,6 +619,7 @@ function programOf(wish: {
   readonly routes?: readonly string[];
 }): Program {
   return {
+    family: ipv4,
     vpcInterface: device("eth0"),
     externalInterface: device("net1"),
     defaultGateway: wish.gateway === undefined ? undefined : toIp(wish.gateway),

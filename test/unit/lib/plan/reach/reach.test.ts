@@ -1,6 +1,6 @@
 /** Whether packets get from the one side to the other: by links, routes and rules of policy routing. */
 import t from "tap";
-import { parseCidr, parseIp } from "../../../../../lib/model/ip.ts";
+import { ipv4, parseCidr, parseIp } from "../../../../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type {
   ObservedLink,
@@ -74,6 +74,7 @@ interface World {
 }
 
 const program: Program = {
+  family: ipv4,
   vpcInterface: nic("eth0"),
   externalInterface: nic("net1"),
   defaultGateway: ip("203.0.113.1"),

@@ -1,0 +1,35 @@
+/** The address families that there are, and which of them a text is of. Where one program is served, `Program.family` says it. */
+import type { Family } from "./family.ts";
+import type { Cidr, InterfaceAddress, Ip } from "./ip.ts";
+import { ipv4 } from "./ipv4.ts";
+
+export const families: readonly [Family, ...Family[]] = [ipv4];
+
+/** Regular expression source of an address of any family, anchored, for the schemas. */
+export const ipPattern = families.map((family) => family.addressPattern).join("|");
+/** The same of an address with a prefix length. */
+export const cidrPattern = families.map((family) => family.cidrPattern).join("|");
+
+/** The family of an address or network. */
+export function familyOf(address: Ip | Cidr | InterfaceAddress): Family {
+  const [first] = families;
+  return families.find((family) => family.owns(address)) ?? first;
+}
+
+/** Parses an address of any family; `undefined` where the text is anything else. */
+export function parseIp(text: string): Ip | undefined {
+  for (const family of families) {
+    const address = family.parse(text);
+    if (address !== undefined) return address;
+  }
+  return undefined;
+}
+
+/** Parses a network of any family as {@link Family.parseCidr} does. */
+export function parseCidr(text: string): Cidr | undefined {
+  for (const family of families) {
+    const cidr = family.parseCidr(text);
+    if (cidr !== undefined) return cidr;
+  }
+  return undefined;
+}
