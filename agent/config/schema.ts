@@ -15,42 +15,42 @@ interface Facts {
 }
 
 export const SettingsSchema = Type.Object({
-  vpcInterface: parsed(parseInterfaceName, "an interface's name of at most 15 characters", {
-    description: "The interface into the VPC.",
+  vpcInterface: parsed(parseInterfaceName, "an interface name of at most 15 characters", {
+    description: "The VPC interface.",
     default: "eth0",
   }),
-  externalInterface: parsed(parseInterfaceName, "an interface's name of at most 15 characters", {
-    description: "The interface to the outside network, which holds the EIPs.",
+  externalInterface: parsed(parseInterfaceName, "an interface name of at most 15 characters", {
+    description: "The external interface, which holds the EIPs.",
     default: "net1",
   }),
   gatewayV4: Type.Optional(
     parsed(ipv4.parse, "an IPv4 address, or empty", {
-      description: "The default route's next hop where the desired set gives none.",
+      description: "The default route's next hop if the desired set gives none.",
     }),
   ),
   dataplane: oneOf(["iptables", "nftables"], {
-    description: "What holds the NAT rules.",
+    description: "What the NAT rules are programmed with.",
     default: "iptables",
   }),
   iptablesVariant: oneOf(["auto", "nft", "legacy"], {
     description:
-      "Which iptables; `auto` takes the one whose owned chains hold rules, else nft where it works.",
+      "The iptables variant; `auto` takes the one whose owned chains hold rules, else nft if it works, else legacy.",
     default: "auto",
   }),
   eipBinding: oneOf(["address", "route"], {
-    description: "How an EIP is bound: an address on the external interface, or a local route of its own.",
+    description: "How an EIP is bound: as an address on the external interface, or as a local route of its own.",
     default: "address",
   }),
   stateDir: parsed(parsePath, "a path", {
-    description: "The directory of the durable state.",
+    description: "The directory of the stored state.",
     default: "/var/lib/natgw",
   }),
   socket: parsed(parseSocketPath, "a path of at most 107 bytes", {
     description: "The unix socket of the API, mode 0600.",
     default: "/run/natgw/agent.sock",
   }),
-  listen: parsed(parseEndpoints, "host:port, comma-separated, hosts being addresses but no wildcard", {
-    description: "Where the API listens on TCP; an address on the external interface is refused.",
+  listen: parsed(parseEndpoints, "host:port, comma-separated; hosts are addresses, no wildcards", {
+    description: "The TCP addresses of the API; an address on the external interface is refused.",
     default: "127.0.0.1:9477",
   }),
   tokenFile: Type.Optional(
@@ -74,15 +74,15 @@ export const SettingsSchema = Type.Object({
     }),
   ),
   resyncInterval: parsed(durationBetween(1000, 86_400_000), "a duration from 1s to 24h", {
-    description: "How often a full pass runs where no event asks for one.",
+    description: "How often a full pass runs without an event.",
     default: "30s",
   }),
-  arpProbe: parsed(durationBetween(0, 10_000), "a duration up to 10s, 0 being off", {
+  arpProbe: parsed(durationBetween(0, 10_000), "a duration up to 10s; 0 is off", {
     description:
-      "How long the wire is asked who holds an EIP before it is added; 0 also disables conflict detection for EIPs already held.",
+      "How long the agent probes by ARP for another holder before it adds an EIP; 0 also disables conflict detection for EIPs already held.",
     default: "200ms",
   }),
-  logLevel: oneOf(logLevels, { description: "The least severe lines that are logged.", default: "info" }),
+  logLevel: oneOf(logLevels, { description: "The lowest level that is logged.", default: "info" }),
 });
 
 /** The settings' values as parsed, by name. */
