@@ -38,7 +38,8 @@ export const SettingsSchema = Type.Object({
     default: "auto",
   }),
   eipBinding: oneOf(["address", "route"], {
-    description: "How an EIP is bound: as an address on the external interface, or as a local route of its own.",
+    description:
+      "How an EIP is bound: as an address on the external interface, or as a local route of its own.",
     default: "address",
   }),
   stateDir: parsed(parsePath, "a path", {
