@@ -221,8 +221,9 @@ export class Reconciler {
     limit: number,
     signal: AbortSignal,
   ): Promise<{ total: number; flows: readonly Flow[] }> {
+    const { conntrack, config } = this.#deps;
     const ends = endsAt(eip);
-    return this.#deps.conntrack.find(hasEndOf(ends), limit, signal, ends);
+    return conntrack.find(hasEndOf(ends, config.family), limit, signal, ends);
   }
 
   release(address: Ip, signal: AbortSignal): Promise<Released> {

@@ -1,16 +1,15 @@
 /** The destination half: what FIPs and DNATs make of a new flow's destination. */
-import { toU32 } from "../model/ipv4.ts";
+import type { AddressKey, AddressValue } from "../model/family.ts";
 import type { Program, ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
 import type { FlowPredicate, FlowView } from "./flow.ts";
-import { addressKey } from "./prefix-table.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** IP protocol numbers of what a DNAT can match. */
 export const protocolNumber: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
 
 interface Target {
-  readonly address: number;
+  readonly address: AddressValue;
   readonly port: number;
 }
 
@@ -20,21 +19,23 @@ interface Target {
  * a DNAT gets no new flows; those that it made before stay.
  */
 export function compileDestinations(program: Program): (flow: Readonly<FlowView>) => Verdict {
+  const { keyOf, toValue } = program.family;
+  const targetOf = ({ ip, port }: Backend): Target => ({ address: toValue(ip), port });
   const fips = new Map(
-    program.fips.map(({ eip, internalIp }) => [addressKey(toU32(eip)), addressKey(toU32(internalIp))]),
+    program.fips.map(({ eip, internalIp }) => [keyOf(toValue(eip)), keyOf(toValue(internalIp))]),
   );
-  const dnats = new Map<number, Map<number, readonly Target[]>>();
+  const dnats = new Map<AddressKey, Map<number, readonly Target[]>>();
   for (const dnat of program.dnats) {
-    const eip = addressKey(toU32(dnat.eip));
+    const eip = keyOf(toValue(dnat.eip));
     const services = dnats.get(eip) ?? new Map<number, readonly Target[]>();
     dnats.set(eip, services.set(serviceOf(dnat), dnat.backends.map(targetOf)));
   }
 
   return (flow) => {
-    const eip = addressKey(flow.originalDestination);
+    const eip = keyOf(flow.originalDestination);
     const internalIp = fips.get(eip);
     const isByFip =
-      addressKey(flow.replySource) === internalIp && flow.replySourcePort === flow.originalDestinationPort;
+      keyOf(flow.replySource) === internalIp && flow.replySourcePort === flow.originalDestinationPort;
     if (isByFip) return "permitted";
     const targets = dnats.get(eip)?.get(serviceKey(flow.protocol, flow.originalDestinationPort));
     if (targets !== undefined && leadsToOne(targets, flow)) return "permitted";
@@ -51,10 +52,6 @@ function leadsToOne(targets: readonly Target[], flow: Readonly<FlowView>): boole
     if (flow.replySource === address && flow.replySourcePort === port) return true;
   }
   return false;
-}
-
-function targetOf({ ip, port }: Backend): Target {
-  return { address: toU32(ip), port };
 }
 
 function serviceOf({ protocol, externalPort }: ProgramDnat): number {

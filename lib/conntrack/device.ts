@@ -6,8 +6,8 @@
  * tables (policy routing) are not consulted. What the program is about to route wins over what was observed: a
  * default route that a link flap took along for a moment must not make every SNAT flow look foreign.
  */
+import type { AddressValue } from "../model/family.ts";
 import type { Cidr } from "../model/ip.ts";
-import { toU32 } from "../model/ipv4.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
@@ -22,9 +22,9 @@ export const notUnicast: Device = -1;
 
 export interface Routing {
   /** The device towards `address`, {@link unrouted} or {@link notUnicast}. */
-  towards(address: number): Device;
+  towards(address: AddressValue): Device;
   /** True for the gateway's own addresses, EIPs among them. */
-  isLocal(address: number): boolean;
+  isLocal(address: AddressValue): boolean;
   /** The number of a device; one that nothing is routed to gets a number as well. */
   deviceOf(name: InterfaceName): Device;
 }
@@ -37,6 +37,7 @@ export function compileRouting(program: Program, network: ObservedNetwork): Rout
     devices.set(name, device);
     return device;
   };
+  const { isNeverUnicast } = program.family;
   const own = compileOwn(program, network);
   const main = compileMain(program, network, deviceOf);
 
@@ -52,13 +53,14 @@ export function compileRouting(program: Program, network: ObservedNetwork): Rout
 
 /** The local table, and the EIPs that will be in it. */
 function compileOwn(program: Program, network: ObservedNetwork): PrefixTable<"local" | "broadcast"> {
-  const own = new PrefixTable<"local" | "broadcast">();
-  own.setAround(0x7f00_0000, 8, "local");
+  const { family } = program;
+  const own = new PrefixTable<"local" | "broadcast">(family);
+  own.set(family.loopback, "local");
   for (const route of network.routes) {
     if (route.type === "local" || route.type === "broadcast") own.set(route.destination, route.type);
   }
-  for (const { address } of network.addresses) own.setAround(toU32(address), 32, "local");
-  for (const { address } of program.eips) own.setAround(toU32(address), 32, "local");
+  for (const { address } of network.addresses) own.setAround(family.toValue(address), family.bits, "local");
+  for (const { address } of program.eips) own.setAround(family.toValue(address), family.bits, "local");
   return own;
 }
 
@@ -67,9 +69,10 @@ function compileMain(
   network: ObservedNetwork,
   deviceOf: (name: InterfaceName) => Device,
 ): PrefixTable<Device> {
-  const main = new PrefixTable<Device>();
+  const { family } = program;
+  const main = new PrefixTable<Device>(family);
   for (const { address, prefixLength, interface: name } of network.addresses) {
-    main.setAround(toU32(address), prefixLength, deviceOf(name));
+    main.setAround(family.toValue(address), prefixLength, deviceOf(name));
   }
   const best = new Map<Cidr, ObservedRoute>();
   for (const route of network.routes) {
@@ -82,15 +85,9 @@ function compileMain(
   }
   for (const route of program.routes) main.set(route.destination, deviceOf(route.interface));
   if (program.defaultGateway !== undefined) {
-    main.setAround(0, 0, deviceOf(program.externalInterface));
+    main.set(family.everything, deviceOf(program.externalInterface));
   }
   return main;
 }
 
 const mainTable = 254;
-
-/** 0.0.0.0/8, multicast, reserved and limited broadcast; loopback is in the local table. */
-function isNeverUnicast(address: number): boolean {
-  const first = address >>> 24;
-  return first === 0 || first >= 224;
-}

@@ -3,11 +3,10 @@
  *
  * A few of these are cheaper than a dump of everything; a flow may have several of them at once.
  */
+import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
-import { toU32 } from "../model/ipv4.ts";
 import type { Program } from "../model/program.ts";
 import { type FlowPredicate, type FlowView, flowStatus } from "./flow.ts";
-import { addressKey } from "./prefix-table.ts";
 
 /** An address in its place. */
 export interface FlowEnd {
@@ -48,15 +47,15 @@ export function endsRuledBy(programs: readonly Pick<Program, "fips" | "dnats">[]
  * Matches every live flow with at least one of `ends`, in a few lookups. A zone of its own is another address space, so
  * it does not count.
  */
-export function hasEndOf(ends: readonly FlowEnd[]): FlowPredicate {
+export function hasEndOf(ends: readonly FlowEnd[], { keyOf, toValue }: Family): FlowPredicate {
   const fields = Map.groupBy(ends, ({ tuple, side }) => fieldOf[tuple][side]);
   const places = Array.from(fields, ([field, these]) => ({
     field,
-    keys: new Set(these.map(({ address }) => addressKey(toU32(address)))),
+    keys: new Set(these.map(({ address }) => keyOf(toValue(address)))),
   }));
   return (flow) => {
     if (flow.zone !== 0 || (flow.status & flowStatus.dying) !== 0) return false;
-    for (const { field, keys } of places) if (keys.has(addressKey(flow[field]))) return true;
+    for (const { field, keys } of places) if (keys.has(keyOf(flow[field]))) return true;
     return false;
   };
 }

@@ -1,6 +1,6 @@
 /** A connection-tracking entry, as far as NAT is concerned. */
+import type { AddressValue, Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
-import { toU32 } from "../model/ipv4.ts";
 
 /** One direction of a flow. Both ports are 0 for ICMP and for protocols without ports. */
 export interface Tuple {
@@ -29,19 +29,18 @@ export interface Flow {
 
 /**
  * The fields that a predicate may look at, as numbers, so that a dump of 200,000 entries is matched without
- * making an object for each: the view is reused between entries and must not be kept. Addresses are unsigned
- * ({@link toU32}).
+ * making an object for each: the view is reused between entries and must not be kept.
  */
 export interface FlowView {
   protocol: number;
   zone: number;
   status: number;
-  originalSource: number;
-  originalDestination: number;
+  originalSource: AddressValue;
+  originalDestination: AddressValue;
   originalSourcePort: number;
   originalDestinationPort: number;
-  replySource: number;
-  replyDestination: number;
+  replySource: AddressValue;
+  replyDestination: AddressValue;
   replySourcePort: number;
   replyDestinationPort: number;
 }
@@ -57,18 +56,18 @@ export const flowStatus = {
 } as const;
 
 /** A flow as predicates see it: a fresh view, which may be kept. */
-export function viewOf(flow: Flow): FlowView {
+export function viewOf(flow: Flow, { toValue }: Family): FlowView {
   const { original, reply } = flow;
   return {
     protocol: flow.protocol,
     zone: flow.zone,
     status: flow.status,
-    originalSource: toU32(original.source),
-    originalDestination: toU32(original.destination),
+    originalSource: toValue(original.source),
+    originalDestination: toValue(original.destination),
     originalSourcePort: original.sourcePort,
     originalDestinationPort: original.destinationPort,
-    replySource: toU32(reply.source),
-    replyDestination: toU32(reply.destination),
+    replySource: toValue(reply.source),
+    replyDestination: toValue(reply.destination),
     replySourcePort: reply.sourcePort,
     replyDestinationPort: reply.destinationPort,
   };

@@ -9,14 +9,13 @@
  * Addresses and the destination's port are compared, never status bits (a port clash sets IPS_SRC_NAT on an untranslated
  * source) and never the reply's destination port (masquerading draws it at random).
  */
+import type { AddressKey } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
-import { toU32 } from "../model/ipv4.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import { type Program, ruledEips } from "../model/program.ts";
 import { compileDestinations, keepsDestination } from "./destinations.ts";
 import { compileRouting } from "./device.ts";
 import { type FlowPredicate, flowStatus } from "./flow.ts";
-import { addressKey } from "./prefix-table.ts";
 import { compileSources } from "./sources.ts";
 
 export interface PermitsInput {
@@ -36,9 +35,10 @@ export function compileContradicts({ program, retired, network }: PermitsInput):
   const routing = compileRouting(program, network);
   const destination = compileDestinations(program);
   const source = compileSources(program, routing);
-  const ours = new Set<number>();
-  for (const { address } of ruledEips(program)) ours.add(addressKey(toU32(address)));
-  for (const address of retired) ours.add(addressKey(toU32(address)));
+  const { keyOf, toValue } = program.family;
+  const ours = new Set<AddressKey>();
+  for (const { address } of ruledEips(program)) ours.add(keyOf(toValue(address)));
+  for (const address of retired) ours.add(keyOf(toValue(address)));
 
   return (flow) => {
     if (flow.zone !== 0 || (flow.status & skipped) !== 0) return false;
@@ -47,7 +47,7 @@ export function compileContradicts({ program, retired, network }: PermitsInput):
     const verdict = isOwnTraffic ? "unruled" : destination(flow);
     if (verdict === "contradicted") return true;
     const isUnexplained = verdict === "unruled" && !keepsDestination(flow);
-    if (isUnexplained && !isOwnTraffic && ours.has(addressKey(flow.originalDestination))) return true;
+    if (isUnexplained && !isOwnTraffic && ours.has(keyOf(flow.originalDestination))) return true;
 
     const sourceVerdict = source(flow);
     if (sourceVerdict === "permitted") return false;
@@ -55,7 +55,7 @@ export function compileContradicts({ program, retired, network }: PermitsInput):
     if (flow.replyDestination === flow.originalSource) {
       return sourceVerdict === "contradicted" && !isUnexplained;
     }
-    return ours.has(addressKey(flow.replyDestination));
+    return ours.has(keyOf(flow.replyDestination));
   };
 }
 

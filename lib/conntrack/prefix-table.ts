@@ -1,42 +1,38 @@
-/**
- * Longest prefix match over numbers, for tables that are built once and asked for every flow of a dump.
- *
- * Maps are keyed by the address as a *signed* 32-bit integer: those are small integers to the engine, which it hashes
- * without leaving compiled code; unsigned ones above 2^31 would be floating-point keys.
- */
+/** Longest prefix match over the values of addresses, for tables that are built once and asked for every flow of a dump. */
+import type { AddressKey, AddressValue, Family } from "../model/family.ts";
 import { type Cidr, prefixLengthOf } from "../model/ip.ts";
-import { netmaskU32, rangeOf } from "../model/ipv4.ts";
-
-/** An address as a map key: any two numbers with the same 32 bits give the same key. */
-export function addressKey(address: number): number {
-  return address | 0;
-}
 
 interface Level<V> {
   readonly prefixLength: number;
-  readonly mask: number;
-  readonly values: Map<number, V>;
+  readonly mask: AddressKey;
+  readonly values: Map<AddressKey, V>;
 }
 
 export class PrefixTable<V> {
   /** One for each prefix length in use, longest first: a lookup costs one map access for each. */
   readonly #levels: Level<V>[] = [];
+  readonly #family: Family;
+
+  constructor(family: Family) {
+    this.#family = family;
+  }
 
   /** Replaces what `cidr` held. */
   set(cidr: Cidr, value: V): void {
-    this.setAround(rangeOf(cidr)[0], prefixLengthOf(cidr), value);
+    this.setAround(this.#family.rangeOf(cidr)[0], prefixLengthOf(cidr), value);
   }
 
-  /** The same for the network of `prefixLength` bits around `address`, by number: for tables of thousands of hosts. */
-  setAround(address: number, prefixLength: number, value: V): void {
+  /** The same for the network of `prefixLength` bits around `address`: for tables of thousands of hosts. */
+  setAround(address: AddressValue, prefixLength: number, value: V): void {
     const { mask, values } = this.#level(prefixLength);
-    values.set(address & mask, value);
+    values.set(this.#family.maskedKey(address, mask), value);
   }
 
   /** The value of the longest prefix that holds `address`. */
-  longest(address: number): V | undefined {
+  longest(address: AddressValue): V | undefined {
+    const { maskedKey } = this.#family;
     for (const level of this.#levels) {
-      const value = level.values.get(address & level.mask);
+      const value = level.values.get(maskedKey(address, level.mask));
       if (value !== undefined) return value;
     }
     return undefined;
@@ -45,7 +41,8 @@ export class PrefixTable<V> {
   #level(prefixLength: number): Level<V> {
     const known = this.#levels.find((level) => level.prefixLength === prefixLength);
     if (known !== undefined) return known;
-    const level: Level<V> = { prefixLength, mask: netmaskU32(prefixLength) | 0, values: new Map() };
+    const mask = this.#family.keyOf(this.#family.netmask(prefixLength));
+    const level: Level<V> = { prefixLength, mask, values: new Map() };
     this.#levels.push(level);
     this.#levels.sort((a, b) => b.prefixLength - a.prefixLength);
     return level;

@@ -73,7 +73,7 @@ export function inventory(input: InventoryInput): Inventory {
     if (own.has(ip)) return "self";
     return ip === gateway ? "gateway" : "orphan";
   };
-  const addresses = Array.from(ips, (ip) => ({ ip, value: familyOf(ip).valueOf(ip) }))
+  const addresses = Array.from(ips, (ip) => ({ ip, value: familyOf(ip).toValue(ip) }))
     .sort((one, other) => compareValues(one.value, other.value))
     .map(({ ip }) => ({
       ip,

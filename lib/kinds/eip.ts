@@ -84,7 +84,7 @@ function parse(spec: Eip): ParsedEip {
     spec,
     identity: address,
     address,
-    value: family.valueOf(address),
+    value: family.toValue(address),
     family,
     prefixLength: prefixLengthOf(spec.address),
     reserved: family.reservedRoleOf(spec.address),

@@ -41,7 +41,7 @@ export function poolSnats(
       if (members.length < clients) members.push(memberOf(snat));
       else standby.set(snat.id, eldest.id);
     const pool = { cidr: eldest.cidr, interface: eldest.eip.interface, members };
-    ordered.push({ pool, prefixLength, first: family.valueOf(addressOf(eldest.cidr)) });
+    ordered.push({ pool, prefixLength, first: family.toValue(addressOf(eldest.cidr)) });
   }
   return { pools: ordered.sort(longestFirst).map(({ pool }) => pool), standby };
 }

@@ -81,8 +81,8 @@ export interface FamilyNetworks {
 export interface FamilyArithmetic {
   /** Of {@link FamilyNetworks.unspecified}: all bits 0. */
   readonly zero: AddressValue;
-  valueOf(address: Ip): AddressValue;
-  /** The inverse of {@link valueOf}. */
+  toValue(address: Ip): AddressValue;
+  /** The inverse of {@link toValue}. */
   format(value: AddressValue): Ip;
   /** First and last address, both inclusive. */
   rangeOf(cidr: Cidr): readonly [first: AddressValue, last: AddressValue];
@@ -143,6 +143,8 @@ export interface NftWords {
 export interface FamilySysctls {
   /** What makes every interface forward. */
   readonly forwarding: SysctlKey;
+  /** What the settings of devices are below: `net.ipv4.conf`. */
+  readonly devices: SysctlKey;
   /** A setting of one device, or of `all`. */
   ofDevice(device: string, setting: DeviceSetting): SysctlKey;
 }

@@ -170,7 +170,7 @@ export const ipv4: Family = {
   reservedRoleOf,
 
   zero: 0 as U32,
-  valueOf: toU32,
+  toValue: toU32,
   format,
   rangeOf,
   plus: (value: U32, count) => (value + count) as U32,
@@ -205,6 +205,7 @@ export const ipv4: Family = {
   nft: { family: "ip", addressType: 7, sourceAt: 12, destinationAt: 16, ctDestination: 20 },
   sysctls: {
     forwarding: "net.ipv4.ip_forward",
+    devices: "net.ipv4.conf",
     ofDevice: (device, setting) => `net.ipv4.conf.${device}.${setting}`,
   },
 };

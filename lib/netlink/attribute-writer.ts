@@ -3,6 +3,7 @@
  * part of each would cost more than the kernel takes for all of them. `attributes.ts` has the format, and functions for
  * all else.
  */
+import type { AddressValue, Family } from "../model/family.ts";
 import { attributeHeader, nestedFlag } from "./attributes.ts";
 
 export class AttributeWriter {
@@ -44,17 +45,21 @@ export class AttributeWriter {
     this.#view.setUint32(this.#begin(type, 4), value);
   }
 
+  address(type: number, value: AddressValue, family: Family): void {
+    family.write(this.#bytes, this.#begin(type, family.addressBytes), value);
+  }
+
   /** What was written so far, the header included. */
   payload(): Uint8Array {
     return this.#bytes.subarray(0, this.#at);
   }
 
-  /** Writes the frame of an attribute of up to 4 bytes and says where its value goes; padding is 0 already. */
+  /** Writes the frame of an attribute and says where its value goes; padding is 0 already. */
   #begin(type: number, length: number): number {
     const start = this.#at;
     this.#view.setUint16(start, attributeHeader + length, true);
     this.#view.setUint16(start + 2, type, true);
-    this.#at = start + attributeHeader + 4;
+    this.#at = start + attributeHeader + ((length + 3) & ~3);
     return start + attributeHeader;
   }
 }

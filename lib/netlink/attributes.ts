@@ -13,6 +13,7 @@
  * is read with {@link requirePayload}, or let `DataView` throw a RangeError at the buffer's end.
  */
 import { GatewayError } from "../model/errors.ts";
+import type { AddressValue, Family } from "../model/family.ts";
 
 /** Bytes of `struct nlattr`. */
 export const attributeHeader = 4;
@@ -119,10 +120,20 @@ export function netU16Attribute(type: number, value: number): Uint8Array {
   return attribute;
 }
 
-/** 32 bits in network order: IPv4 addresses by their {@link import("../model/ip.ts").toU32} value. */
+/** 32 bits in network order. */
 export function netU32Attribute(type: number, value: number): Uint8Array {
-  const attribute = new Uint8Array(u32AttributeBytes);
-  putNetU32Attribute(attribute, 0, type, value);
+  const attribute = blank(type, 4);
+  attribute[attributeHeader] = value >>> 24;
+  attribute[attributeHeader + 1] = value >>> 16;
+  attribute[attributeHeader + 2] = value >>> 8;
+  attribute[attributeHeader + 3] = value;
+  return attribute;
+}
+
+/** An address. */
+export function addressAttribute(type: number, value: AddressValue, family: Family): Uint8Array {
+  const attribute = blank(type, family.addressBytes);
+  family.write(attribute, attributeHeader, value);
   return attribute;
 }
 
@@ -172,14 +183,23 @@ export function putU32Attribute(bytes: Uint8Array, at: number, type: number, val
   return at + u32AttributeBytes;
 }
 
-/** Writes what {@link netU32Attribute} makes into `bytes`. @returns where the next attribute goes */
-export function putNetU32Attribute(bytes: Uint8Array, at: number, type: number, value: number): number {
-  putU32(bytes, at, (type << 16) | u32AttributeBytes);
-  bytes[at + attributeHeader] = value >>> 24;
-  bytes[at + attributeHeader + 1] = value >>> 16;
-  bytes[at + attributeHeader + 2] = value >>> 8;
-  bytes[at + attributeHeader + 3] = value;
-  return at + u32AttributeBytes;
+/** What an attribute of an address takes. */
+export function addressAttributeBytes({ addressBytes }: Family): number {
+  return attributeHeader + addressBytes;
+}
+
+/** Writes what {@link addressAttribute} makes into `bytes`. @returns where the next attribute goes */
+export function putAddressAttribute(
+  bytes: Uint8Array,
+  at: number,
+  type: number,
+  value: AddressValue,
+  family: Family,
+): number {
+  const length = addressAttributeBytes(family);
+  putU32(bytes, at, (type << 16) | length);
+  family.write(bytes, at + attributeHeader, value);
+  return at + length;
 }
 
 function blank(type: number, payloadLength: number): Uint8Array {

@@ -16,17 +16,10 @@ export const CTA_TUPLE_IP = 1;
 export const CTA_TUPLE_PROTO = 2;
 export const CTA_TUPLE_ZONE = 3;
 
-/** `enum ctattr_ip`. */
-export const CTA_IP_V4_SRC = 1;
-export const CTA_IP_V4_DST = 2;
-
-/** `enum ctattr_l4proto`. */
+/** `enum ctattr_l4proto`; what ICMP has there, and `enum ctattr_ip`, are the family's (`FamilyWire.conntrack`). */
 export const CTA_PROTO_NUM = 1;
 export const CTA_PROTO_SRC_PORT = 2;
 export const CTA_PROTO_DST_PORT = 3;
-export const CTA_PROTO_ICMP_ID = 4;
-export const CTA_PROTO_ICMP_TYPE = 5;
-export const CTA_PROTO_ICMP_CODE = 6;
 
 /** `enum ctattr_filter`, since Linux 5.8: which parts of either tuple an entry must share. 32 bits in host order. */
 export const CTA_FILTER_ORIG_FLAGS = 1;

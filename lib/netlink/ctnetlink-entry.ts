@@ -6,16 +6,11 @@
  */
 import type { Flow, FlowView } from "../conntrack/flow.ts";
 import { GatewayError } from "../model/errors.ts";
-import { fromU32 } from "../model/ipv4.ts";
+import type { AddressValue, Family } from "../model/family.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf, requirePayload } from "./attributes.ts";
 import {
   CTA_ID,
-  CTA_IP_V4_DST,
-  CTA_IP_V4_SRC,
   CTA_PROTO_DST_PORT,
-  CTA_PROTO_ICMP_CODE,
-  CTA_PROTO_ICMP_ID,
-  CTA_PROTO_ICMP_TYPE,
   CTA_PROTO_NUM,
   CTA_PROTO_SRC_PORT,
   CTA_STATUS,
@@ -29,12 +24,11 @@ import {
 
 /** Bytes of `struct nfgenmsg`, before the attributes. */
 const familyHeaderLength = 4;
-const IPPROTO_ICMP = 1;
 
 /** One direction as it is read. */
 interface MutableTuple {
-  source: number;
-  destination: number;
+  source: AddressValue;
+  destination: AddressValue;
   sourcePort: number;
   destinationPort: number;
   protocol: number;
@@ -46,25 +40,33 @@ interface MutableTuple {
 
 export class ConntrackEntry {
   /** The entry decoded last. Of a zone that holds in one direction only, that zone. */
-  readonly view: FlowView = {
-    protocol: 0,
-    zone: 0,
-    status: 0,
-    originalSource: 0,
-    originalDestination: 0,
-    originalSourcePort: 0,
-    originalDestinationPort: 0,
-    replySource: 0,
-    replyDestination: 0,
-    replySourcePort: 0,
-    replyDestinationPort: 0,
-  };
-  readonly #original = emptyTuple();
-  readonly #reply = emptyTuple();
+  readonly view: FlowView;
+  readonly #family: Family;
+  readonly #original: MutableTuple;
+  readonly #reply: MutableTuple;
   #id = 0;
 
+  constructor(family: Family) {
+    this.#family = family;
+    this.#original = emptyTuple(family);
+    this.#reply = emptyTuple(family);
+    this.view = {
+      protocol: 0,
+      zone: 0,
+      status: 0,
+      originalSource: family.zero,
+      originalDestination: family.zero,
+      originalSourcePort: 0,
+      originalDestinationPort: 0,
+      replySource: family.zero,
+      replyDestination: family.zero,
+      replySourcePort: 0,
+      replyDestinationPort: 0,
+    };
+  }
+
   /**
-   * Reads an IPv4 entry from `from` to `end`, the message's payload.
+   * Reads an entry of the family from `from` to `end`, the message's payload.
    *
    * @throws GatewayError `unreadable` where an attribute is cut short or a tuple, the status or the id is missing.
    */
@@ -75,11 +77,11 @@ export class ConntrackEntry {
     for (let at = from + familyHeaderLength; at < end; at = nextAttribute(bytes, at, end)) {
       switch (attributeType(bytes, at)) {
         case CTA_TUPLE_ORIG:
-          readTuple(this.#original, bytes, payloadOf(at), attributeEnd(bytes, at, end));
+          readTuple(this.#original, bytes, payloadOf(at), attributeEnd(bytes, at, end), this.#family);
           seen |= 1;
           break;
         case CTA_TUPLE_REPLY:
-          readTuple(this.#reply, bytes, payloadOf(at), attributeEnd(bytes, at, end));
+          readTuple(this.#reply, bytes, payloadOf(at), attributeEnd(bytes, at, end), this.#family);
           seen |= 2;
           break;
         case CTA_STATUS:
@@ -103,25 +105,26 @@ export class ConntrackEntry {
   /** A value of the entry decoded last. */
   toFlow(): Flow {
     const { view } = this;
+    const { format, icmp } = this.#family;
     const { icmpType: type, icmpCode: code, icmpId: id } = this.#original;
     return {
       protocol: view.protocol,
       original: {
-        source: fromU32(view.originalSource),
-        destination: fromU32(view.originalDestination),
+        source: format(view.originalSource),
+        destination: format(view.originalDestination),
         sourcePort: view.originalSourcePort,
         destinationPort: view.originalDestinationPort,
       },
       reply: {
-        source: fromU32(view.replySource),
-        destination: fromU32(view.replyDestination),
+        source: format(view.replySource),
+        destination: format(view.replyDestination),
         sourcePort: view.replySourcePort,
         destinationPort: view.replyDestinationPort,
       },
       status: view.status,
       zone: view.zone,
       id: this.#id,
-      ...(view.protocol === IPPROTO_ICMP ? { icmp: { type, code, id } } : {}),
+      ...(view.protocol === icmp ? { icmp: { type, code, id } } : {}),
     };
   }
 
@@ -143,10 +146,10 @@ export class ConntrackEntry {
   }
 }
 
-function emptyTuple(): MutableTuple {
+function emptyTuple({ zero }: Family): MutableTuple {
   return {
-    source: 0,
-    destination: 0,
+    source: zero,
+    destination: zero,
     sourcePort: 0,
     destinationPort: 0,
     protocol: 0,
@@ -158,17 +161,17 @@ function emptyTuple(): MutableTuple {
 }
 
 /** Protocols without ports leave them 0. */
-function readTuple(tuple: MutableTuple, bytes: DataView, from: number, end: number): void {
+function readTuple(tuple: MutableTuple, bytes: DataView, from: number, end: number, family: Family): void {
   tuple.zone = 0;
   let seen = 0;
   for (let at = from; at < end; at = nextAttribute(bytes, at, end)) {
     switch (attributeType(bytes, at)) {
       case CTA_TUPLE_IP:
-        readAddresses(tuple, bytes, payloadOf(at), attributeEnd(bytes, at, end));
+        readAddresses(tuple, bytes, payloadOf(at), attributeEnd(bytes, at, end), family);
         seen |= 1;
         break;
       case CTA_TUPLE_PROTO:
-        readProtocol(tuple, bytes, payloadOf(at), attributeEnd(bytes, at, end));
+        readProtocol(tuple, bytes, payloadOf(at), attributeEnd(bytes, at, end), family);
         seen |= 2;
         break;
       case CTA_TUPLE_ZONE:
@@ -180,24 +183,36 @@ function readTuple(tuple: MutableTuple, bytes: DataView, from: number, end: numb
     throw new GatewayError("unreadable", "a conntrack tuple lacks its addresses or its protocol");
 }
 
-function readAddresses(tuple: MutableTuple, bytes: DataView, from: number, end: number): void {
+function readAddresses(
+  tuple: MutableTuple,
+  bytes: DataView,
+  from: number,
+  end: number,
+  { addressBytes, conntrack, read, name }: Family,
+): void {
   let seen = 0;
   for (let at = from; at < end; at = nextAttribute(bytes, at, end)) {
     switch (attributeType(bytes, at)) {
-      case CTA_IP_V4_SRC:
-        tuple.source = bytes.getUint32(requirePayload(bytes, at, end, 4));
+      case conntrack.source:
+        tuple.source = read(bytes, requirePayload(bytes, at, end, addressBytes));
         seen |= 1;
         break;
-      case CTA_IP_V4_DST:
-        tuple.destination = bytes.getUint32(requirePayload(bytes, at, end, 4));
+      case conntrack.destination:
+        tuple.destination = read(bytes, requirePayload(bytes, at, end, addressBytes));
         seen |= 2;
         break;
     }
   }
-  if (seen !== 3) throw new GatewayError("unreadable", "a conntrack tuple lacks an IPv4 address");
+  if (seen !== 3) throw new GatewayError("unreadable", `a conntrack tuple lacks an ${name} address`);
 }
 
-function readProtocol(tuple: MutableTuple, bytes: DataView, from: number, end: number): void {
+function readProtocol(
+  tuple: MutableTuple,
+  bytes: DataView,
+  from: number,
+  end: number,
+  { conntrack }: Family,
+): void {
   tuple.sourcePort = 0;
   tuple.destinationPort = 0;
   for (let at = from; at < end; at = nextAttribute(bytes, at, end)) {
@@ -211,13 +226,13 @@ function readProtocol(tuple: MutableTuple, bytes: DataView, from: number, end: n
       case CTA_PROTO_DST_PORT:
         tuple.destinationPort = bytes.getUint16(requirePayload(bytes, at, end, 2));
         break;
-      case CTA_PROTO_ICMP_ID:
+      case conntrack.icmpId:
         tuple.icmpId = bytes.getUint16(requirePayload(bytes, at, end, 2));
         break;
-      case CTA_PROTO_ICMP_TYPE:
+      case conntrack.icmpType:
         tuple.icmpType = bytes.getUint8(requirePayload(bytes, at, end, 1));
         break;
-      case CTA_PROTO_ICMP_CODE:
+      case conntrack.icmpCode:
         tuple.icmpCode = bytes.getUint8(requirePayload(bytes, at, end, 1));
         break;
     }

@@ -11,9 +11,9 @@
  */
 import type { FlowEnd } from "../conntrack/ends.ts";
 import type { Flow } from "../conntrack/flow.ts";
-import { toU32 } from "../model/ipv4.ts";
+import type { Family } from "../model/family.ts";
 import { AttributeWriter } from "./attribute-writer.ts";
-import { attributeType, concatBytes, nestedAttribute, netU32Attribute, u32Attribute } from "./attributes.ts";
+import { addressAttribute, attributeType, concatBytes, nestedAttribute, u32Attribute } from "./attributes.ts";
 import {
   CTA_FILTER,
   CTA_FILTER_IP_DST,
@@ -21,12 +21,7 @@ import {
   CTA_FILTER_ORIG_FLAGS,
   CTA_FILTER_REPLY_FLAGS,
   CTA_ID,
-  CTA_IP_V4_DST,
-  CTA_IP_V4_SRC,
   CTA_PROTO_DST_PORT,
-  CTA_PROTO_ICMP_CODE,
-  CTA_PROTO_ICMP_ID,
-  CTA_PROTO_ICMP_TYPE,
   CTA_PROTO_NUM,
   CTA_PROTO_SRC_PORT,
   CTA_TUPLE_IP,
@@ -37,7 +32,6 @@ import {
 } from "./ctnetlink-attributes.ts";
 import type { NetlinkMessage } from "./message.ts";
 
-const AF_INET = 2;
 const NFNL_SUBSYS_CTNETLINK = 1;
 /** `enum cntl_msg_types`, under the subsystem. An entry of a dump comes as NEW. */
 const messageType = {
@@ -47,23 +41,26 @@ const messageType = {
 } as const;
 
 /** `struct nfgenmsg`: family, version 0, resource 0. */
-const header = Uint8Array.of(AF_INET, 0, 0, 0);
+const headerBytes = 4;
+const headerOf = ({ number }: Family) => Uint8Array.of(number, 0, 0, 0);
 
-/** Asks for every IPv4 entry; the sender adds NLM_F_DUMP. */
-export const dumpRequest: NetlinkMessage = { type: messageType.get, flags: 0, payload: header };
+/** Asks for every entry of the family; the sender adds NLM_F_DUMP. */
+export function encodeDump(family: Family): NetlinkMessage {
+  return { type: messageType.get, flags: 0, payload: headerOf(family) };
+}
 
 /**
- * Asks for the IPv4 entries of any zone with this one address; the sender adds NLM_F_DUMP. Kernels before 5.8 do not know
+ * Asks for the entries of any zone with this one address; the sender adds NLM_F_DUMP. Kernels before 5.8 do not know
  * filters and give every entry.
  */
-export function encodeDumpOf({ tuple, side, address }: FlowEnd): NetlinkMessage {
+export function encodeDumpOf({ tuple, side, address }: FlowEnd, family: Family): NetlinkMessage {
   const place = filterPlaces[tuple];
-  const part = filterParts[side];
-  const addresses = nestedAttribute(CTA_TUPLE_IP, netU32Attribute(part.attribute, toU32(address)));
+  const value = family.toValue(address);
+  const addresses = nestedAttribute(CTA_TUPLE_IP, addressAttribute(family.conntrack[side], value, family));
   const payload = concatBytes(
-    header,
+    headerOf(family),
     nestedAttribute(place.attribute, addresses),
-    nestedAttribute(CTA_FILTER, u32Attribute(place.flags, part.flag)),
+    nestedAttribute(CTA_FILTER, u32Attribute(place.flags, filterFlags[side])),
   );
   return { type: messageType.get, flags: 0, payload };
 }
@@ -73,10 +70,7 @@ const filterPlaces = {
   reply: { attribute: CTA_TUPLE_REPLY, flags: CTA_FILTER_REPLY_FLAGS },
 } as const;
 
-const filterParts = {
-  source: { attribute: CTA_IP_V4_SRC, flag: CTA_FILTER_IP_SRC },
-  destination: { attribute: CTA_IP_V4_DST, flag: CTA_FILTER_IP_DST },
-} as const;
+const filterFlags = { source: CTA_FILTER_IP_SRC, destination: CTA_FILTER_IP_DST } as const;
 
 /** True for the messages of a dump that hold an entry. */
 export function isEntry(type: number): boolean {
@@ -90,39 +84,44 @@ export function isEntry(type: number): boolean {
  *
  * @throws TypeError on a flow that no kernel can have given, rather than send something that might mean more.
  */
-export function encodeDelete(flow: Flow): NetlinkMessage {
-  const message = new AttributeWriter(header, mostDeleteBytes);
+export function encodeDelete(flow: Flow, family: Family): NetlinkMessage {
+  const { toValue, conntrack } = family;
+  const message = new AttributeWriter(headerOf(family), mostDeleteBytes + 2 * family.addressBytes);
   message.nested(CTA_TUPLE_ORIG, () => {
     message.nested(CTA_TUPLE_IP, () => {
-      message.netU32(CTA_IP_V4_SRC, toU32(flow.original.source));
-      message.netU32(CTA_IP_V4_DST, toU32(flow.original.destination));
+      message.address(conntrack.source, toValue(flow.original.source), family);
+      message.address(conntrack.destination, toValue(flow.original.destination), family);
     });
-    message.nested(CTA_TUPLE_PROTO, () => writeProtocol(message, flow));
+    message.nested(CTA_TUPLE_PROTO, () => writeProtocol(message, flow, family));
   });
   if (flow.zone !== 0) message.netU16(CTA_ZONE, flow.zone);
   message.netU32(CTA_ID, flow.id);
   return { type: messageType.delete, flags: 0, payload: requireTuple(message.payload(), flow) };
 }
 
-/** The header and an ICMP flow's tuple, 64 bytes together, then a zone and an id. */
-const mostDeleteBytes = 80;
+/** The header and an ICMP flow's tuple without its addresses, 56 bytes together, then a zone and an id. */
+const mostDeleteBytes = 72;
 
-function writeProtocol(message: AttributeWriter, { protocol, original, icmp }: Flow): void {
+function writeProtocol(
+  message: AttributeWriter,
+  { protocol, original, icmp }: Flow,
+  { conntrack }: Family,
+): void {
   message.u8(CTA_PROTO_NUM, protocol);
   if (icmp === undefined) {
     message.netU16(CTA_PROTO_SRC_PORT, original.sourcePort);
     message.netU16(CTA_PROTO_DST_PORT, original.destinationPort);
   } else {
-    message.netU16(CTA_PROTO_ICMP_ID, icmp.id);
-    message.u8(CTA_PROTO_ICMP_TYPE, icmp.type);
-    message.u8(CTA_PROTO_ICMP_CODE, icmp.code);
+    message.netU16(conntrack.icmpId, icmp.id);
+    message.u8(conntrack.icmpType, icmp.type);
+    message.u8(conntrack.icmpCode, icmp.code);
   }
 }
 
 /** The last look at the bytes: the one mistake that would empty the table. */
 function requireTuple(payload: Uint8Array, flow: Flow): Uint8Array {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  const isTuple = attributeType(view, header.length) === CTA_TUPLE_ORIG;
+  const isTuple = attributeType(view, headerBytes) === CTA_TUPLE_ORIG;
   if (!isTuple || !(flow.protocol > 0 && flow.protocol < 256)) {
     throw new TypeError(`not a flow that can be deleted: ${JSON.stringify(flow)}`);
   }

@@ -1,11 +1,11 @@
-/** IPv4 addresses as rtnetlink(7) has them: `struct ifaddrmsg` and IFA_* of include/uapi/linux/if_addr.h. */
+/** Addresses as rtnetlink(7) has them: `struct ifaddrmsg` and IFA_* of include/uapi/linux/if_addr.h. */
+import type { AddressValue, Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
-import { fromU32, toU32 } from "../model/ipv4.ts";
 import {
+  addressAttribute,
   attributeEnd,
   attributeType,
   concatBytes,
-  netU32Attribute,
   nextAttribute,
   payloadOf,
   putU32,
@@ -22,7 +22,6 @@ const getAddress = 22;
 /** Bytes of `struct ifaddrmsg`: family, prefix length, flags, scope, interface index. */
 const addressHeader = 8;
 
-const AF_INET = 2;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_LABEL = 3;
@@ -37,26 +36,31 @@ export interface DecodedAddress {
   readonly label: string;
 }
 
-/** Asks for all IPv4 addresses. */
-export function dumpAddresses(): NetlinkMessage {
-  return { type: getAddress, flags: 0, payload: Uint8Array.of(AF_INET, 0, 0, 0, 0, 0, 0, 0) };
+/** Asks for all addresses of the family. */
+export function dumpAddresses({ number }: Family): NetlinkMessage {
+  return { type: getAddress, flags: 0, payload: Uint8Array.of(number, 0, 0, 0, 0, 0, 0, 0) };
 }
 
-/** Reads one RTM_NEWADDR. */
-export function decodeAddress(view: DataView, start: number, end: number): DecodedAddress {
-  let local: number | undefined;
-  let peer = 0;
+/** Reads one RTM_NEWADDR of the family. */
+export function decodeAddress(
+  view: DataView,
+  start: number,
+  end: number,
+  { addressBytes, format, read, zero }: Family,
+): DecodedAddress {
+  let local: AddressValue | undefined;
+  let peer = zero;
   let label = "";
   for (let at = start + addressHeader; at < end; at = nextAttribute(view, at, end)) {
     const type = attributeType(view, at);
-    if (type === IFA_LOCAL) local = view.getUint32(requirePayload(view, at, end, 4));
-    else if (type === IFA_ADDRESS) peer = view.getUint32(requirePayload(view, at, end, 4));
+    if (type === IFA_LOCAL) local = read(view, requirePayload(view, at, end, addressBytes));
+    else if (type === IFA_ADDRESS) peer = read(view, requirePayload(view, at, end, addressBytes));
     else if (type === IFA_LABEL) label = readText(view, payloadOf(at), attributeEnd(view, at, end));
   }
   return {
     index: view.getUint32(start + 4, true),
     // On a point-to-point link IFA_ADDRESS is the other end's.
-    address: fromU32(local ?? peer),
+    address: format(local ?? peer),
     prefixLength: view.getUint8(start + 1),
     isSecondary: (view.getUint8(start + 2) & IFA_F_SECONDARY) !== 0,
     label,
@@ -64,19 +68,33 @@ export function decodeAddress(view: DataView, start: number, end: number): Decod
 }
 
 /** Adds a plain address, as `ip address add` does: scope global, no label of its own, no broadcast address. */
-export function encodeAddAddress(index: number, address: Ip, prefixLength: number): NetlinkMessage {
+export function encodeAddAddress(
+  index: number,
+  address: Ip,
+  prefixLength: number,
+  family: Family,
+): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.exclusive;
-  return { type: newAddress, flags, payload: addressPayload(index, address, prefixLength) };
+  return { type: newAddress, flags, payload: addressPayload(index, address, prefixLength, family) };
 }
 
 /** Removes exactly this address; the same IP with another prefix length stays. */
-export function encodeRemoveAddress(index: number, address: Ip, prefixLength: number): NetlinkMessage {
-  return { type: deleteAddress, flags: 0, payload: addressPayload(index, address, prefixLength) };
+export function encodeRemoveAddress(
+  index: number,
+  address: Ip,
+  prefixLength: number,
+  family: Family,
+): NetlinkMessage {
+  return { type: deleteAddress, flags: 0, payload: addressPayload(index, address, prefixLength, family) };
 }
 
-function addressPayload(index: number, address: Ip, prefixLength: number): Uint8Array {
-  const header = Uint8Array.of(AF_INET, prefixLength, 0, 0, 0, 0, 0, 0);
+function addressPayload(index: number, address: Ip, prefixLength: number, family: Family): Uint8Array {
+  const header = Uint8Array.of(family.number, prefixLength, 0, 0, 0, 0, 0, 0);
   putU32(header, 4, index);
-  const value = toU32(address);
-  return concatBytes(header, netU32Attribute(IFA_LOCAL, value), netU32Attribute(IFA_ADDRESS, value));
+  const value = family.toValue(address);
+  return concatBytes(
+    header,
+    addressAttribute(IFA_LOCAL, value, family),
+    addressAttribute(IFA_ADDRESS, value, family),
+  );
 }

@@ -1,6 +1,7 @@
 /** Links as rtnetlink(7) has them: `struct ifinfomsg` and IFLA_* of include/uapi/linux/if_link.h. */
+import type { Family } from "../model/family.ts";
 import { parseInterfaceName } from "../model/names.ts";
-import type { ObservedLink } from "../model/observed.ts";
+import type { DeviceSetting, ObservedLink } from "../model/observed.ts";
 import {
   attributeEnd,
   attributeType,
@@ -28,24 +29,13 @@ const IFLA_MASTER = 10;
 const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
 const RTEXT_FILTER_SKIP_STATS = 8;
-const AF_INET = 2;
-const IFLA_INET_CONF = 1;
 const IFF_UP = 0x1;
 const IFF_NOARP = 0x80;
 const IFF_LOWER_UP = 0x10000;
 
-/** IPV4_DEVCONF_* of include/uapi/linux/ip.h, by the name that they have below net.ipv4.conf. */
-export const deviceSettings = {
-  forwarding: 1,
-  rp_filter: 8,
-  arp_ignore: 19,
-  promote_secondaries: 20,
-} as const;
-export type DeviceSetting = keyof typeof deviceSettings;
-
 export interface DecodedLink {
   readonly link: ObservedLink;
-  /** A setting of the device; `undefined` where the device speaks no IPv4. */
+  /** A setting of the device; `undefined` where the device does not speak the family. */
   setting(name: DeviceSetting): number | undefined;
 }
 
@@ -59,7 +49,12 @@ export function dumpLinks(): NetlinkMessage {
 }
 
 /** Reads one RTM_NEWLINK; `undefined` for a link whose name the agent cannot refer to. */
-export function decodeLink(view: DataView, start: number, end: number): DecodedLink | undefined {
+export function decodeLink(
+  view: DataView,
+  start: number,
+  end: number,
+  family: Family,
+): DecodedLink | undefined {
   const flags = view.getUint32(start + 8, true);
   let name = "";
   let mac = "";
@@ -71,7 +66,7 @@ export function decodeLink(view: DataView, start: number, end: number): DecodedL
     if (type === IFLA_IFNAME) name = readText(view, payloadOf(at), payloadEnd);
     else if (type === IFLA_ADDRESS) mac = readMac(view, payloadOf(at), payloadEnd);
     else if (type === IFLA_MASTER) masterIndex = view.getUint32(requirePayload(view, at, end, 4), true);
-    else if (type === IFLA_AF_SPEC) settings = readSettings(view, payloadOf(at), payloadEnd);
+    else if (type === IFLA_AF_SPEC) settings = readSettings(view, payloadOf(at), payloadEnd, family);
   }
   const parsed = parseInterfaceName(name);
   if (parsed === undefined) return undefined;
@@ -91,11 +86,16 @@ export function decodeLink(view: DataView, start: number, end: number): DecodedL
 }
 
 /** Sets one of a device's settings; works where /proc/sys is read-only. */
-export function setDeviceSetting(index: number, setting: DeviceSetting, value: number): NetlinkMessage {
+export function setDeviceSetting(
+  index: number,
+  setting: DeviceSetting,
+  value: number,
+  { number, link }: Family,
+): NetlinkMessage {
   const header = new Uint8Array(linkHeader);
   new DataView(header.buffer).setInt32(4, index, true);
-  const conf = nestedAttribute(IFLA_INET_CONF, u32Attribute(deviceSettings[setting], value));
-  const spec = nestedAttribute(IFLA_AF_SPEC, nestedAttribute(AF_INET, conf));
+  const conf = nestedAttribute(link.settings, u32Attribute(link.numbers[setting], value));
+  const spec = nestedAttribute(IFLA_AF_SPEC, nestedAttribute(number, conf));
   return { type: setLink, flags: 0, payload: concatBytes(header, spec) };
 }
 
@@ -108,17 +108,22 @@ function readMac(view: DataView, start: number, end: number): string {
   ).join(":");
 }
 
-/** IFLA_AF_SPEC holds AF_INET, which holds IFLA_INET_CONF: an array of 32-bit values, IPV4_DEVCONF_* less one. */
-function readSettings(view: DataView, start: number, end: number): Map<DeviceSetting, number> {
+/** IFLA_AF_SPEC holds one attribute for each family, which holds its settings: an array of 32-bit values. */
+function readSettings(
+  view: DataView,
+  start: number,
+  end: number,
+  { number, link }: Family,
+): Map<DeviceSetting, number> {
   const settings = new Map<DeviceSetting, number>();
-  const family = findAttribute(view, start, end, AF_INET);
+  const family = findAttribute(view, start, end, number);
   if (family === undefined) return settings;
   const familyEnd = attributeEnd(view, family, end);
-  const conf = findAttribute(view, payloadOf(family), familyEnd, IFLA_INET_CONF);
+  const conf = findAttribute(view, payloadOf(family), familyEnd, link.settings);
   if (conf === undefined) return settings;
-  for (const [name, number] of Object.entries(deviceSettings) as [DeviceSetting, number][]) {
-    const values = requirePayload(view, conf, familyEnd, number * 4);
-    settings.set(name, view.getUint32(values + (number - 1) * 4, true));
+  for (const [name, place] of Object.entries(link.numbers) as [DeviceSetting, number][]) {
+    const values = requirePayload(view, conf, familyEnd, place * 4);
+    settings.set(name, view.getUint32(values + (place - 1) * 4, true));
   }
   return settings;
 }

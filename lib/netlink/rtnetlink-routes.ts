@@ -1,14 +1,15 @@
-/** IPv4 routes as rtnetlink(7) has them: `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
+/** Routes as rtnetlink(7) has them: `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
+import type { Family } from "../model/family.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
-import { fromU32, makeCidr, toU32 } from "../model/ipv4.ts";
 import type { ObservedRoute } from "../model/observed.ts";
 import {
+  addressAttributeBytes,
   attributeEnd,
   attributeType,
   concatBytes,
   nextAttribute,
   payloadOf,
-  putNetU32Attribute,
+  putAddressAttribute,
   putU32,
   putU32Attribute,
   requirePayload,
@@ -25,7 +26,6 @@ const getRoute = 26;
 /** Bytes of `struct rtmsg`: family, two prefix lengths, TOS, table, protocol, scope, type, flags. */
 const routeHeader = 12;
 
-const AF_INET = 2;
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
@@ -56,20 +56,26 @@ export interface DecodedRoute extends Omit<ObservedRoute, "interface" | "hops"> 
   readonly hopIndexes?: readonly number[];
 }
 
-/** Asks for the IPv4 routes of one table, where `protocol` is given only those that it installed. The kernel filters. */
-export function dumpRoutes(table: number, protocol = 0): NetlinkMessage {
-  const header = Uint8Array.of(AF_INET, 0, 0, 0, 0, protocol, 0, 0, 0, 0, 0, 0);
+/** Asks for the routes of one table, where `protocol` is given only those that it installed. The kernel filters. */
+export function dumpRoutes(table: number, { number }: Family, protocol = 0): NetlinkMessage {
+  const header = Uint8Array.of(number, 0, 0, 0, 0, protocol, 0, 0, 0, 0, 0, 0);
   return { type: getRoute, flags: 0, payload: concatBytes(header, u32Attribute(RTA_TABLE, table)) };
 }
 
 /**
- * Reads one RTM_NEWROUTE. Of a route with several next hops, or one by an IPv6 router, `via` is undefined.
+ * Reads one RTM_NEWROUTE of the family. Of a route with several next hops, or one by a router of another family, `via` is
+ * undefined.
  *
  * @returns `undefined` for a route that only some type of service takes: it never stands in another's place.
  */
-export function decodeRoute(view: DataView, start: number, end: number): DecodedRoute | undefined {
+export function decodeRoute(
+  view: DataView,
+  start: number,
+  end: number,
+  { addressBytes, format, makeCidr, read, zero }: Family,
+): DecodedRoute | undefined {
   if (view.getUint8(start + 3) !== 0) return undefined;
-  let destination = 0;
+  let destination = zero;
   let table = view.getUint8(start + 4);
   let metric = 0;
   let via: Ip | undefined;
@@ -78,10 +84,10 @@ export function decodeRoute(view: DataView, start: number, end: number): Decoded
   for (let at = start + routeHeader; at < end; at = nextAttribute(view, at, end)) {
     switch (attributeType(view, at)) {
       case RTA_DST:
-        destination = view.getUint32(requirePayload(view, at, end, 4));
+        destination = read(view, requirePayload(view, at, end, addressBytes));
         break;
       case RTA_GATEWAY:
-        via = fromU32(view.getUint32(requirePayload(view, at, end, 4)));
+        via = format(read(view, requirePayload(view, at, end, addressBytes)));
         break;
       case RTA_OIF:
         index = view.getUint32(requirePayload(view, at, end, 4), true);
@@ -100,7 +106,7 @@ export function decodeRoute(view: DataView, start: number, end: number): Decoded
   return {
     table,
     type: typeName(view.getUint8(start + 7)),
-    destination: makeCidr(fromU32(destination), view.getUint8(start + 1)),
+    destination: makeCidr(format(destination), view.getUint8(start + 1)),
     via,
     index,
     ...(hopIndexes !== undefined && { hopIndexes }),
@@ -111,26 +117,26 @@ export function decodeRoute(view: DataView, start: number, end: number): Decoded
 }
 
 /** Adds a route; EEXIST where one of the same destination and metric is there, whatever its next hop. */
-export function encodeAddRoute(route: DecodedRoute): NetlinkMessage {
+export function encodeAddRoute(route: DecodedRoute, family: Family): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.exclusive;
-  return { type: newRoute, flags, payload: routePayload(route, reach(route)) };
+  return { type: newRoute, flags, payload: routePayload(route, reach(route), family) };
 }
 
 /** Puts a route behind those of the same destination and metric; EEXIST where this very route is there. */
-export function encodeAppendRoute(route: DecodedRoute): NetlinkMessage {
+export function encodeAppendRoute(route: DecodedRoute, family: Family): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.append;
-  return { type: newRoute, flags, payload: routePayload(route, reach(route)) };
+  return { type: newRoute, flags, payload: routePayload(route, reach(route), family) };
 }
 
 /** Puts a route in the place of the first of the same destination and metric, in one step. */
-export function encodeReplaceRoute(route: DecodedRoute): NetlinkMessage {
+export function encodeReplaceRoute(route: DecodedRoute, family: Family): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.replace;
-  return { type: newRoute, flags, payload: routePayload(route, reach(route)) };
+  return { type: newRoute, flags, payload: routePayload(route, reach(route), family) };
 }
 
 /** Removes the first route that agrees in all that `route` says. To the kernel metric 0 is any here: the lowest goes. */
-export function encodeRemoveRoute(route: DecodedRoute): NetlinkMessage {
-  return { type: deleteRoute, flags: 0, payload: routePayload(route, scope.nowhere) };
+export function encodeRemoveRoute(route: DecodedRoute, family: Family): NetlinkMessage {
+  return { type: deleteRoute, flags: 0, payload: routePayload(route, scope.nowhere, family) };
 }
 
 function reach(route: DecodedRoute): number {
@@ -138,19 +144,21 @@ function reach(route: DecodedRoute): number {
   return route.via === undefined ? scope.link : scope.universe;
 }
 
-function routePayload(route: DecodedRoute, routeScope: number): Uint8Array {
+function routePayload(route: DecodedRoute, routeScope: number, family: Family): Uint8Array {
   const { via, index, metric } = route;
-  const count = 2 + Number(via !== undefined) + Number(index !== undefined) + Number(metric !== 0);
-  const payload = new Uint8Array(routeHeader + count * u32AttributeBytes);
-  payload[0] = AF_INET;
+  const addresses = 1 + Number(via !== undefined);
+  const numbers = 1 + Number(index !== undefined) + Number(metric !== 0);
+  const length = addresses * addressAttributeBytes(family) + numbers * u32AttributeBytes;
+  const payload = new Uint8Array(routeHeader + length);
+  payload[0] = family.number;
   payload[1] = prefixLengthOf(route.destination);
   payload[5] = route.protocol;
   payload[6] = routeScope;
   payload[7] = typeNumbers[route.type];
   putU32(payload, 8, route.isOnlink ? RTNH_F_ONLINK : 0);
   let at = putU32Attribute(payload, routeHeader, RTA_TABLE, route.table);
-  at = putNetU32Attribute(payload, at, RTA_DST, toU32(addressOf(route.destination)));
-  if (via !== undefined) at = putNetU32Attribute(payload, at, RTA_GATEWAY, toU32(via));
+  at = putAddressAttribute(payload, at, RTA_DST, family.toValue(addressOf(route.destination)), family);
+  if (via !== undefined) at = putAddressAttribute(payload, at, RTA_GATEWAY, family.toValue(via), family);
   if (index !== undefined) at = putU32Attribute(payload, at, RTA_OIF, index);
   if (metric !== 0) putU32Attribute(payload, at, RTA_PRIORITY, metric);
   return payload;

@@ -1,6 +1,6 @@
 /** Rules of policy routing as rtnetlink(7) has them: `struct fib_rule_hdr` and FRA_* of include/uapi/linux/fib_rules.h. */
+import type { Family } from "../model/family.ts";
 import type { Cidr } from "../model/ip.ts";
-import { fromU32, makeCidr } from "../model/ipv4.ts";
 import type { PolicyRule } from "../model/observed.ts";
 import {
   attributeEnd,
@@ -18,7 +18,6 @@ const getPolicyRule = 34;
 
 /** Bytes of `struct fib_rule_hdr`: family, two prefix lengths, TOS, table, two reserved, action, flags. */
 const ruleHeader = 12;
-const AF_INET = 2;
 const FIB_RULE_INVERT = 2;
 
 const FRA_DST = 1;
@@ -49,13 +48,18 @@ const gotoAction = 2;
 /** "Suppress nothing", as the kernel tells it of every rule. */
 const noSuppression = 0xffffffff;
 
-/** Asks for all rules of IPv4. */
-export function dumpPolicyRules(): NetlinkMessage {
-  return { type: getPolicyRule, flags: 0, payload: Uint8Array.of(AF_INET, ...new Array(11).fill(0)) };
+/** Asks for all rules of the family. */
+export function dumpPolicyRules({ number }: Family): NetlinkMessage {
+  return { type: getPolicyRule, flags: 0, payload: Uint8Array.of(number, ...new Array(11).fill(0)) };
 }
 
 /** Reads one RTM_NEWRULE. What it asks for and {@link PolicyRule} has no word for is told by `hasMore`. */
-export function decodePolicyRule(view: DataView, start: number, end: number): PolicyRule {
+export function decodePolicyRule(
+  view: DataView,
+  start: number,
+  end: number,
+  { addressBytes, format, makeCidr, read }: Family,
+): PolicyRule {
   let [priority, table, target] = [0, view.getUint8(start + 4), 0];
   let source: Cidr | undefined;
   let destination: Cidr | undefined;
@@ -65,7 +69,7 @@ export function decodePolicyRule(view: DataView, start: number, end: number): Po
   let hasMore = view.getUint8(start + 3) !== 0;
   const u32 = (at: number) => view.getUint32(requirePayload(view, at, end, 4), true);
   const prefix = (at: number, length: number) =>
-    makeCidr(fromU32(view.getUint32(requirePayload(view, at, end, 4))), length);
+    makeCidr(format(read(view, requirePayload(view, at, end, addressBytes))), length);
   for (let at = start + ruleHeader; at < end; at = nextAttribute(view, at, end)) {
     switch (attributeType(view, at)) {
       case FRA_DST:

@@ -10,7 +10,7 @@ export type Binding = "address" | "route";
 export interface AddressStep {
   readonly kind: "add" | "remove";
   readonly binding: Binding;
-  /** A route has no prefix length but 32, whatever is said here. */
+  /** A route is to the one address, whatever prefix length is said here. */
   readonly entry: LedgerAddress;
   /** The Eip that asks for it; of what goes the one that is to have the IP bound otherwise. */
   readonly object?: ObjectId;

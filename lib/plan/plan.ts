@@ -79,9 +79,9 @@ export function ownAddressesOf(
   observed: ObservedNetwork,
   ledger: Ledger,
   ownedByRules: ReadonlySet<Ip>,
-  { vpcInterface }: GatewayConfig,
+  { vpcInterface, family }: GatewayConfig,
 ): ReadonlySet<Ip> {
-  return ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
+  return ownAddresses({ observed, ledger, ownedByRules, vpcInterface, family });
 }
 
 /** The interfaces that the settings or an Eip name and that are not in this namespace. */

@@ -5,7 +5,7 @@ import {
   openNetlink,
 } from "../../agent/kernel/netlink/connection.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { parseIp, toU32 } from "../../lib/model/ipv4.ts";
+import { ipv4, parseIp, toU32 } from "../../lib/model/ipv4.ts";
 import {
   concatBytes,
   nestedAttribute,
@@ -13,7 +13,7 @@ import {
   netU32Attribute,
   u8Attribute,
 } from "../../lib/netlink/attributes.ts";
-import { dumpRequest } from "../../lib/netlink/ctnetlink.ts";
+import { encodeDump } from "../../lib/netlink/ctnetlink.ts";
 import { messageFlag, type NetlinkMessage } from "../../lib/netlink/message.ts";
 import { inNamespace } from "../support/namespaces.ts";
 import { run } from "../support/run.ts";
@@ -55,7 +55,7 @@ export class FlowTable {
 
   /** Milliseconds of a dump by raw netlink of which nothing is decoded. */
   timeRawDump(): Promise<number> {
-    return timeOf(() => this.#netlink.dump(dumpRequest, () => undefined, deadline()));
+    return timeOf(() => this.#netlink.dump(encodeDump(ipv4), () => undefined, deadline()));
   }
 
   /** Milliseconds of `conntrack -L`. */

@@ -12,7 +12,7 @@ import { NETLINK_ROUTE, type NetlinkConnection, openNetlink } from "../../agent/
 import { exchange } from "../../agent/kernel/netlink/exchange.ts";
 import { openPackageSocket } from "../../agent/kernel/netlink/package-socket.ts";
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
-import { fromU32, toU32 } from "../../lib/model/ipv4.ts";
+import { fromU32, ipv4, toU32 } from "../../lib/model/ipv4.ts";
 import { encodeMessages, messageFlag, type NetlinkMessage } from "../../lib/netlink/message.ts";
 import {
   decodeAddress,
@@ -136,7 +136,7 @@ function tests(): void {
     const fail = () => {
       throw new RangeError("of the visitor");
     };
-    await t.rejects(netlink.dump(dumpAddresses(), fail, signal), /of the visitor/);
+    await t.rejects(netlink.dump(dumpAddresses(ipv4), fail, signal), /of the visitor/);
     t.same(await held(netlink, 50), flood);
   });
 
@@ -228,12 +228,12 @@ function tests(): void {
     const fail = () => {
       throw new RangeError("of the visitor");
     };
-    await t.rejects(ahead.dump(dumpAddresses(), fail, signal), /of the visitor/);
+    await t.rejects(ahead.dump(dumpAddresses(ipv4), fail, signal), /of the visitor/);
     t.same(await held(ahead, 50), flood);
     const aborted = new AbortController();
     const stop = () => aborted.abort(new Error("enough"));
-    await t.rejects(ahead.dump(dumpAddresses(), stop, aborted.signal), /enough/);
-    const closed = ahead.dump(dumpAddresses(), () => ahead.close(), signal);
+    await t.rejects(ahead.dump(dumpAddresses(ipv4), stop, aborted.signal), /enough/);
+    const closed = ahead.dump(dumpAddresses(ipv4), () => ahead.close(), signal);
     await t.rejects(closed, { code: "netlink-failed" }, "closed under a running call");
     await t.rejects(held(ahead, 50), /closed/);
     await until("the descriptors to be closed", () => descriptors() === before);
@@ -287,10 +287,10 @@ function portOf(fd: number): number {
 async function held(netlink: NetlinkConnection, index: number, blockAt?: number): Promise<readonly number[]> {
   const addresses: number[] = [];
   await netlink.dump(
-    dumpAddresses(),
+    dumpAddresses(ipv4),
     (type, view, start, end) => {
       if (type !== newAddress) return;
-      const decoded = decodeAddress(view, start, end);
+      const decoded = decodeAddress(view, start, end, ipv4);
       if (decoded.index === index) addresses.push(toU32(decoded.address));
       if (addresses.length === blockAt) block();
     },
@@ -307,7 +307,7 @@ function block(): void {
 }
 
 function addTo(index: number): (address: number) => NetlinkMessage {
-  return (address) => encodeAddAddress(index, fromU32(address), 8);
+  return (address) => encodeAddAddress(index, fromU32(address), 8, ipv4);
 }
 
 function isSame(some: readonly number[], others: readonly number[]): boolean {

@@ -25,7 +25,7 @@ const signal = new AbortController().signal;
 const inside = "NATGW_TEST_UNSHARED";
 
 const netlink = openNetlink(NETLINK_ROUTE);
-const driver = createNetworkDriver({ netlink });
+const driver = createNetworkDriver({ netlink, family: ipv4 });
 const nothing = { changes: [], failures: [], blocked: [], orphans: [], ledgerMissing: [], ledgerStale: [] };
 
 interface Wish {
@@ -465,7 +465,7 @@ function tests(): void {
       await rmdir(root);
     });
     await run("mount", ["-o", "remount,bind,ro", root]);
-    const readOnly = createNetworkDriver({ netlink, sysctlRoot: root });
+    const readOnly = createNetworkDriver({ netlink, family: ipv4, sysctlRoot: root });
     const steps = planSysctls(programOf({}), await readOnly.observe(signal));
     t.equal(steps.length, 4);
     t.match(await readOnly.applySysctls(steps, signal), [

@@ -11,7 +11,7 @@ import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";
 import { renderFlow } from "../../lib/conntrack/text.ts";
-import { toU32 } from "../../lib/model/ipv4.ts";
+import { ipv4, toU32 } from "../../lib/model/ipv4.ts";
 import {
   concatBytes,
   nestedAttribute,
@@ -57,7 +57,7 @@ type Handlers = {
 };
 
 const netlink = openConntrackNetlink();
-const conntrack = openConntrack(netlink);
+const conntrack = openConntrack(netlink, ipv4);
 let kept: readonly Flow[] = [];
 const deadline = () => AbortSignal.timeout(30_000);
 
@@ -87,7 +87,7 @@ const handlers: Handlers = {
   },
   async keep({ eip }) {
     const ends = endsAt(ip(eip));
-    kept = (await conntrack.find(hasEndOf(ends), 100, deadline(), ends)).flows;
+    kept = (await conntrack.find(hasEndOf(ends, ipv4), 100, deadline(), ends)).flows;
     return kept.length;
   },
   removeKept: ({ idOffset }) => {
@@ -96,8 +96,8 @@ const handlers: Handlers = {
   },
   async touching({ eips, limit }) {
     const ends = eips.map(ip).flatMap(endsAt);
-    const { flows, total } = await conntrack.find(hasEndOf(ends), limit, deadline(), ends);
-    const whole = await conntrack.find(hasEndOf(ends), limit, deadline());
+    const { flows, total } = await conntrack.find(hasEndOf(ends, ipv4), limit, deadline(), ends);
+    const whole = await conntrack.find(hasEndOf(ends, ipv4), limit, deadline());
     if (whole.total !== total) throw new Error(`${total} flows by filters, ${whole.total} by a whole dump`);
     return { total, flows: flows.map(renderFlow).sort() };
   },
@@ -105,7 +105,7 @@ const handlers: Handlers = {
     const counts: number[] = [];
     for (const end of endsAt(ip(eip))) {
       let count = 0;
-      await netlink.dump(encodeDumpOf(end), (type) => isEntry(type) && count++, deadline());
+      await netlink.dump(encodeDumpOf(end, ipv4), (type) => isEntry(type) && count++, deadline());
       counts.push(count);
     }
     return counts;

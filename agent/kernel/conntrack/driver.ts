@@ -17,7 +17,8 @@ import { release } from "node:os";
 import { type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { dumpRequest, encodeDelete, encodeDumpOf, isEntry } from "../../../lib/netlink/ctnetlink.ts";
+import type { Family } from "../../../lib/model/family.ts";
+import { encodeDelete, encodeDump, encodeDumpOf, isEntry } from "../../../lib/netlink/ctnetlink.ts";
 import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import type { ConntrackDriver } from "../drivers.ts";
@@ -42,8 +43,12 @@ export interface ConntrackOptions {
   readonly count?: (signal: AbortSignal) => Promise<number | undefined>;
 }
 
-/** A driver over a connection of NETLINK_NETFILTER, whose owner closes it. */
-export function openConntrack(netlink: NetlinkConnection, options: ConntrackOptions = {}): ConntrackDriver {
+/** A driver of the family's flows over a connection of NETLINK_NETFILTER, whose owner closes it. */
+export function openConntrack(
+  netlink: NetlinkConnection,
+  family: Family,
+  options: ConntrackOptions = {},
+): ConntrackDriver {
   const { canFilter = filtersDumps(release()), count = readEntryCount } = options;
   return {
     async find(matches, limit, signal, ends) {
@@ -52,15 +57,14 @@ export function openConntrack(netlink: NetlinkConnection, options: ConntrackOpti
       if (entries === 0) return { flows: [], total: 0 };
       const isFiltered = canFilter && (entries === undefined || entries > fewEntries);
       const found: Found[] = [];
-      for (const { request, isWanted } of dumpsFor(matches, isFiltered ? ends : undefined)) {
-        found.push(await find(netlink, request, isWanted, limit, signal));
-      }
+      for (const dump of dumpsFor(matches, isFiltered ? ends : undefined, family))
+        found.push(await find(netlink, dump, new ConntrackEntry(family), limit, signal));
       return {
         flows: found.flatMap(({ flows }) => flows).slice(0, limit),
         total: found.reduce((sum, { total }) => sum + total, 0),
       };
     },
-    remove: (flows, signal) => remove(netlink, flows, signal),
+    remove: (flows, signal) => remove(netlink, flows, family, signal),
   };
 }
 
@@ -83,13 +87,18 @@ function onlyAHint(error: unknown): undefined {
   if (!(error instanceof GatewayError)) throw error;
 }
 
-function dumpsFor(matches: FlowPredicate, ends: readonly FlowEnd[] | undefined): readonly FlowDump[] {
-  if (ends === undefined || ends.length > maxFiltered) return [{ request: dumpRequest, isWanted: matches }];
+function dumpsFor(
+  matches: FlowPredicate,
+  ends: readonly FlowEnd[] | undefined,
+  family: Family,
+): readonly FlowDump[] {
+  if (ends === undefined || ends.length > maxFiltered)
+    return [{ request: encodeDump(family), isWanted: matches }];
   return ends.map((end, index) => {
-    const hasIt = hasEndOf([end]);
-    const isFoundBefore = hasEndOf(ends.slice(0, index));
+    const hasIt = hasEndOf([end], family);
+    const isFoundBefore = hasEndOf(ends.slice(0, index), family);
     return {
-      request: encodeDumpOf(end),
+      request: encodeDumpOf(end, family),
       isWanted: (flow) => hasIt(flow) && !isFoundBefore(flow) && matches(flow),
     };
   });
@@ -97,12 +106,11 @@ function dumpsFor(matches: FlowPredicate, ends: readonly FlowEnd[] | undefined):
 
 async function find(
   netlink: NetlinkConnection,
-  request: NetlinkMessage,
-  isWanted: FlowPredicate,
+  { request, isWanted }: FlowDump,
+  entry: ConntrackEntry,
   limit: number,
   signal: AbortSignal,
 ): Promise<Found> {
-  const entry = new ConntrackEntry();
   let flows: Flow[] = [];
   let total = 0;
   await netlink.dump(
@@ -123,12 +131,17 @@ async function find(
   return { flows, total };
 }
 
-async function remove(netlink: NetlinkConnection, flows: readonly Flow[], signal: AbortSignal) {
+async function remove(
+  netlink: NetlinkConnection,
+  flows: readonly Flow[],
+  family: Family,
+  signal: AbortSignal,
+) {
   let removed = 0;
   const refused: NetlinkError[] = [];
   for (let from = 0; from < flows.length; from += batchSize) {
-    const batch = flows.slice(from, from + batchSize);
-    for (const error of await netlink.batch(batch.map(encodeDelete), signal)) {
+    const batch = flows.slice(from, from + batchSize).map((flow) => encodeDelete(flow, family));
+    for (const error of await netlink.batch(batch, signal)) {
       if (error === undefined) removed++;
       else if (error.code !== "ENOENT") refused.push(error);
     }

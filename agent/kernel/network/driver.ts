@@ -1,5 +1,6 @@
 /** The network driver: observes links, addresses, routes and sysctls, and applies what their planners decided. */
 
+import type { Family } from "../../../lib/model/family.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths, ObservedRoute } from "../../../lib/model/observed.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
@@ -22,6 +23,7 @@ import { PathReader } from "./paths.ts";
 import { writeSysctl } from "./sysctls.ts";
 
 export interface NetworkDriverOptions {
+  readonly family: Family;
   /** NETLINK_ROUTE, in the namespace to govern; the driver does not close it. */
   readonly netlink: NetlinkConnection;
   /** Where the sysctls are; /proc/sys shows those of the process's own namespace. */
@@ -30,22 +32,24 @@ export interface NetworkDriverOptions {
 
 /** The driver of this process's namespace. Steps are applied to the interfaces of the last observation. */
 export function createNetworkDriver(options: NetworkDriverOptions): NetworkDriver {
-  return new RtnetlinkDriver(options.netlink, options.sysctlRoot ?? "/proc/sys");
+  return new RtnetlinkDriver(options.netlink, options.family, options.sysctlRoot ?? "/proc/sys");
 }
 
 class RtnetlinkDriver implements NetworkDriver {
   readonly #netlink: NetlinkConnection;
+  readonly #family: Family;
   readonly #sysctlRoot: string;
   readonly #reader: NetworkReader;
   readonly #paths: PathReader;
   /** Interface indexes as last observed. */
   #indexes: ReadonlyMap<string, number> = new Map();
 
-  constructor(netlink: NetlinkConnection, sysctlRoot: string) {
+  constructor(netlink: NetlinkConnection, family: Family, sysctlRoot: string) {
     this.#netlink = netlink;
+    this.#family = family;
     this.#sysctlRoot = sysctlRoot;
-    this.#reader = new NetworkReader(netlink, sysctlRoot);
-    this.#paths = new PathReader(netlink);
+    this.#reader = new NetworkReader(netlink, family, sysctlRoot);
+    this.#paths = new PathReader(netlink, family);
   }
 
   async observe(signal: AbortSignal): Promise<ObservedNetwork> {
@@ -60,9 +64,10 @@ class RtnetlinkDriver implements NetworkDriver {
 
   async applySysctls(steps: readonly SysctlStep[], signal: AbortSignal) {
     const failures: DriverFailure<SysctlStep>[] = [];
+    const family = this.#family;
     const indexOf = (name: string) => this.#indexes.get(name);
     for (const step of steps) {
-      const refusal = await writeSysctl(step, this.#sysctlRoot, this.#netlink, indexOf, signal);
+      const refusal = await writeSysctl(step, this.#sysctlRoot, this.#netlink, indexOf, family, signal);
       if (refusal !== undefined) failures.push({ step, code: refusal.code, message: refusal.message });
     }
     return failures;
@@ -79,7 +84,7 @@ class RtnetlinkDriver implements NetworkDriver {
   /** @param goals the refusal, by kind of step, that says that the step's goal is reached already */
   async #apply<Step extends { readonly kind: string }>(
     steps: readonly Step[],
-    encode: (step: Step, index: number | undefined) => NetlinkMessage,
+    encode: (step: Step, index: number | undefined, family: Family) => NetlinkMessage,
     interfaceOf: (step: Step) => InterfaceName | undefined,
     goals: Readonly<Record<Step["kind"], readonly string[]>>,
     signal: AbortSignal,
@@ -92,7 +97,7 @@ class RtnetlinkDriver implements NetworkDriver {
       const index = name === undefined ? undefined : this.#indexes.get(name);
       if (name === undefined || index !== undefined) {
         sendable.push(step);
-        messages.push(encode(step, index));
+        messages.push(encode(step, index, this.#family));
       } else if (step.kind !== "remove") {
         // What was on an interface that is gone went with it; only what is to come is missed.
         failures.push({ step, code: "ENODEV", message: `there is no interface ${name}` });
@@ -113,23 +118,27 @@ const addressGoals = { add: ["EEXIST"], remove: ["EADDRNOTAVAIL", "ESRCH", "ENOD
 /** EEXIST is a failure here: it tells of any route of that destination and metric, not of this one. */
 const routeGoals = { add: [], replace: [], remove: ["ESRCH", "ENODEV"] } as const;
 
-function encodeAddressStep({ kind, binding, entry }: AddressStep, index: number | undefined): NetlinkMessage {
+function encodeAddressStep(
+  { kind, binding, entry }: AddressStep,
+  index: number | undefined,
+  family: Family,
+): NetlinkMessage {
   if (binding === "route") {
     const encode = kind === "add" ? encodeAppendRoute : encodeRemoveRoute;
-    return encode(withIndex(bindingRoute(entry), index));
+    return encode(withIndex(bindingRoute(entry), index), family);
   }
   const encode = kind === "add" ? encodeAddAddress : encodeRemoveAddress;
-  return encode(index ?? 0, entry.address, entry.prefixLength);
+  return encode(index ?? 0, entry.address, entry.prefixLength, family);
 }
 
-function encodeRouteStep(step: RouteStep, index: number | undefined): NetlinkMessage {
+function encodeRouteStep(step: RouteStep, index: number | undefined, family: Family): NetlinkMessage {
   switch (step.kind) {
     case "add":
-      return encodeAddRoute(withIndex(step.route, index));
+      return encodeAddRoute(withIndex(step.route, index), family);
     case "replace":
-      return encodeReplaceRoute(withIndex(step.route, index));
+      return encodeReplaceRoute(withIndex(step.route, index), family);
     case "remove":
-      return encodeRemoveRoute(withIndex(step.route, index));
+      return encodeRemoveRoute(withIndex(step.route, index), family);
   }
 }
 

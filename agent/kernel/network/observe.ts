@@ -2,8 +2,10 @@
 
 import { isSameMap, memoizeLast, stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Family } from "../../../lib/model/family.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type {
+  DeviceSetting,
   ObservedAddress,
   ObservedLink,
   ObservedNetwork,
@@ -12,13 +14,7 @@ import type {
 } from "../../../lib/model/observed.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { decodeAddress, dumpAddresses, newAddress } from "../../../lib/netlink/rtnetlink-addresses.ts";
-import {
-  type DeviceSetting,
-  decodeLink,
-  deviceSettings,
-  dumpLinks,
-  newLink,
-} from "../../../lib/netlink/rtnetlink-links.ts";
+import { decodeLink, dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeRoute, dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
 import { localTable } from "../../../lib/plan/network/bindings.ts";
 import { mainTable, routeProtocol } from "../../../lib/plan/network/routes.ts";
@@ -32,6 +28,7 @@ import { readSysctl } from "./sysctls.ts";
  */
 export class NetworkReader {
   readonly #netlink: NetlinkConnection;
+  readonly #family: Family;
   readonly #sysctlRoot: string;
   readonly #keepLinks = stabilize(isSameLinks);
   readonly #keepSysctls = stabilize<ReadonlyMap<SysctlKey, number | undefined>>(isSameMap);
@@ -43,19 +40,22 @@ export class NetworkReader {
     ...own,
   ]);
 
-  constructor(netlink: NetlinkConnection, sysctlRoot: string) {
+  constructor(netlink: NetlinkConnection, family: Family, sysctlRoot: string) {
     this.#netlink = netlink;
+    this.#family = family;
     this.#sysctlRoot = sysctlRoot;
   }
 
   /** Of the local table only the agent's own routes are read: the kernel filters. */
   async read(signal: AbortSignal): Promise<ObservedNetwork> {
+    const family = this.#family;
     const { links, settings } = await this.#readLinks(signal);
-    const tables = this.#tablesOn(links);
-    const addresses = await this.#readTable(dumpAddresses(), newAddress, tables.addresses, signal);
-    const main = await this.#readRoutes(dumpRoutes(mainTable, 0), tables.main, signal);
-    const own = await this.#readRoutes(dumpRoutes(localTable, routeProtocol), tables.own, signal);
-    for (const key of sysctlsOfAll) settings.set(key, await readSysctl(this.#sysctlRoot, key, signal));
+    const tables = this.#tablesOn(links, family);
+    const addresses = await this.#readTable(dumpAddresses(family), newAddress, tables.addresses, signal);
+    const main = await this.#readRoutes(dumpRoutes(mainTable, family), tables.main, signal);
+    const own = await this.#readRoutes(dumpRoutes(localTable, family, routeProtocol), tables.own, signal);
+    for (const key of sysctlsOfAll(family))
+      settings.set(key, await readSysctl(this.#sysctlRoot, key, family, signal));
     return this.#keepNetwork({
       links,
       addresses,
@@ -66,16 +66,17 @@ export class NetworkReader {
 
   /** The links, and the settings of each, which the kernel tells in the same breath as counters that never rest. */
   async #readLinks(signal: AbortSignal) {
+    const { link: known, sysctls } = this.#family;
     const links: ObservedLink[] = [];
     const settings = new Map<SysctlKey, number | undefined>();
     await this.#netlink.dump(
       dumpLinks(),
       (type, view, start, end) => {
-        const decoded = type === newLink ? decodeLink(view, start, end) : undefined;
+        const decoded = type === newLink ? decodeLink(view, start, end, this.#family) : undefined;
         if (decoded === undefined) return;
         links.push(decoded.link);
-        for (const setting of Object.keys(deviceSettings) as DeviceSetting[]) {
-          settings.set(`net.ipv4.conf.${decoded.link.name}.${setting}`, decoded.setting(setting));
+        for (const setting of Object.keys(known.numbers) as DeviceSetting[]) {
+          settings.set(sysctls.ofDevice(decoded.link.name, setting), decoded.setting(setting));
         }
       },
       signal,
@@ -121,11 +122,10 @@ export class NetworkReader {
 }
 
 /** Those that no link tells of. */
-const sysctlsOfAll = [
-  "net.ipv4.ip_forward",
-  "net.ipv4.conf.all.arp_ignore",
-  "net.ipv4.conf.all.rp_filter",
-] as const;
+function sysctlsOfAll({ sysctls }: Family): readonly SysctlKey[] {
+  return [sysctls.forwarding, sysctls.ofDevice("all", "arp_ignore"), sysctls.ofDevice("all", "rp_filter")];
+}
+
 const noRoutes: readonly ObservedRoute[] = [];
 
 /** Interface names by index. */
@@ -135,22 +135,22 @@ export function linkNames(links: readonly ObservedLink[]): LinkNames {
   return new Map(links.map((link) => [link.index, link.name]));
 }
 
-function cacheTables(links: readonly ObservedLink[]) {
+function cacheTables(links: readonly ObservedLink[], family: Family) {
   const names = linkNames(links);
   return {
     addresses: new DumpCache<ObservedAddress>((view, start, end) => {
-      const { index, address, prefixLength, isSecondary, label } = decodeAddress(view, start, end);
+      const { index, address, prefixLength, isSecondary, label } = decodeAddress(view, start, end, family);
       const name = names.get(index);
       // A link that came or was renamed since: its event wakes the next pass.
       return name && { interface: name, address, prefixLength, isSecondary, label };
     }),
-    main: cacheRoutes(names),
-    own: cacheRoutes(names),
+    main: cacheRoutes(names, family),
+    own: cacheRoutes(names, family),
   };
 }
 
-function cacheRoutes(names: LinkNames): DumpCache<ObservedRoute> {
-  return new DumpCache((view, start, end) => decodeNamedRoute(view, start, end, names));
+function cacheRoutes(names: LinkNames, family: Family): DumpCache<ObservedRoute> {
+  return new DumpCache((view, start, end) => decodeNamedRoute(view, start, end, names, family));
 }
 
 /** A route with its interfaces by name. */
@@ -159,8 +159,9 @@ export function decodeNamedRoute(
   start: number,
   end: number,
   names: LinkNames,
+  family: Family,
 ): ObservedRoute | undefined {
-  const decoded = decodeRoute(view, start, end);
+  const decoded = decodeRoute(view, start, end, family);
   if (decoded === undefined) return undefined;
   const { index, hopIndexes, ...route } = decoded;
   const nameOf = (index: number | undefined) => (index === undefined ? undefined : names.get(index));

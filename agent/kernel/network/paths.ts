@@ -1,6 +1,7 @@
 /** Reads what decides on the way of packets besides the main table: the rules of policy routing, and the tables that they name. */
 import { stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Family } from "../../../lib/model/family.ts";
 import type { ObservedLink, ObservedPaths, ObservedRoute, PolicyRule } from "../../../lib/model/observed.ts";
 import { dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
 import { decodePolicyRule, dumpPolicyRules, newPolicyRule } from "../../../lib/netlink/rtnetlink-rules.ts";
@@ -11,11 +12,13 @@ import { decodeNamedRoute, type LinkNames, linkNames } from "./observe.ts";
 /** What reads the same is the very value of the last time. */
 export class PathReader {
   readonly #netlink: NetlinkConnection;
+  readonly #family: Family;
   readonly #keepRules = stabilize<readonly PolicyRule[]>(isSameJson);
   readonly #keep = stabilize(isSamePaths);
 
-  constructor(netlink: NetlinkConnection) {
+  constructor(netlink: NetlinkConnection, family: Family) {
     this.#netlink = netlink;
+    this.#family = family;
   }
 
   /** @param links as they were read for the routes of the main table */
@@ -30,9 +33,9 @@ export class PathReader {
   async #readRules(signal: AbortSignal): Promise<readonly PolicyRule[]> {
     const rules: PolicyRule[] = [];
     await this.#netlink.dump(
-      dumpPolicyRules(),
+      dumpPolicyRules(this.#family),
       (type, view, start, end) => {
-        if (type === newPolicyRule) rules.push(decodePolicyRule(view, start, end));
+        if (type === newPolicyRule) rules.push(decodePolicyRule(view, start, end, this.#family));
       },
       signal,
       () => rules.splice(0),
@@ -44,9 +47,10 @@ export class PathReader {
     const routes: ObservedRoute[] = [];
     try {
       await this.#netlink.dump(
-        dumpRoutes(table),
+        dumpRoutes(table, this.#family),
         (type, view, start, end) => {
-          const route = type === newRoute ? decodeNamedRoute(view, start, end, names) : undefined;
+          const route =
+            type === newRoute ? decodeNamedRoute(view, start, end, names, this.#family) : undefined;
           if (route !== undefined) routes.push(route);
         },
         signal,

@@ -1,11 +1,8 @@
 /** Reads and writes the sysctls of this namespace. */
 import { readFile, writeFile } from "node:fs/promises";
-import type { SysctlKey } from "../../../lib/model/observed.ts";
-import {
-  type DeviceSetting,
-  deviceSettings,
-  setDeviceSetting,
-} from "../../../lib/netlink/rtnetlink-links.ts";
+import type { Family } from "../../../lib/model/family.ts";
+import type { DeviceSetting, SysctlKey } from "../../../lib/model/observed.ts";
+import { setDeviceSetting } from "../../../lib/netlink/rtnetlink-links.ts";
 import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 
@@ -13,9 +10,12 @@ import type { NetlinkConnection } from "../netlink/connection.ts";
 export async function readSysctl(
   root: string,
   key: SysctlKey,
+  family: Family,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  const text = await readFile(sysctlPath(root, key), { encoding: "utf8", signal }).catch(() => undefined);
+  const text = await readFile(sysctlPath(root, key, family), { encoding: "utf8", signal }).catch(
+    () => undefined,
+  );
   signal.throwIfAborted();
   const value = text === undefined ? Number.NaN : Number.parseInt(text, 10);
   return Number.isNaN(value) ? undefined : value;
@@ -33,35 +33,39 @@ export async function writeSysctl(
   root: string,
   netlink: NetlinkConnection,
   indexOf: (name: string) => number | undefined,
+  family: Family,
   signal: AbortSignal,
 ): Promise<{ readonly code: string; readonly message: string } | undefined> {
-  const path = sysctlPath(root, step.key);
+  const path = sysctlPath(root, step.key, family);
   const refusal = await writeFile(path, `${step.value}\n`, { signal }).then(
     () => undefined,
     (error: NodeJS.ErrnoException) => ({ code: error.code ?? "EIO", message: error.message }),
   );
   signal.throwIfAborted();
   if (refusal === undefined) return undefined;
-  const device = deviceOf(step.key);
+  const device = deviceOf(step.key, family);
   const index = device === undefined ? undefined : indexOf(device.name);
   if (device === undefined || index === undefined) return refusal;
-  const [error] = await netlink.batch([setDeviceSetting(index, device.setting, step.value)], signal);
+  const message = setDeviceSetting(index, device.setting, step.value, family);
+  const [error] = await netlink.batch([message], signal);
   return error;
 }
 
-const devicePrefix = "net.ipv4.conf.";
-
 /** `net.ipv4.conf.net1.forwarding` is /proc/sys/net/ipv4/conf/net1/forwarding; a device's name may hold dots. */
-function sysctlPath(root: string, key: SysctlKey): string {
-  if (!key.startsWith(devicePrefix)) return `${root}/${key.replaceAll(".", "/")}`;
+function sysctlPath(root: string, key: SysctlKey, { sysctls: { devices } }: Family): string {
+  const pathOf = (dotted: string) => `${root}/${dotted.replaceAll(".", "/")}`;
+  if (!key.startsWith(`${devices}.`)) return pathOf(key);
   const dot = key.lastIndexOf(".");
-  return `${root}/net/ipv4/conf/${key.slice(devicePrefix.length, dot)}/${key.slice(dot + 1)}`;
+  return `${pathOf(devices)}/${key.slice(devices.length + 1, dot)}/${key.slice(dot + 1)}`;
 }
 
-function deviceOf(key: SysctlKey): { readonly name: string; readonly setting: DeviceSetting } | undefined {
-  if (!key.startsWith(devicePrefix)) return undefined;
+function deviceOf(
+  key: SysctlKey,
+  { sysctls: { devices }, link }: Family,
+): { readonly name: string; readonly setting: DeviceSetting } | undefined {
+  if (!key.startsWith(`${devices}.`)) return undefined;
   const dot = key.lastIndexOf(".");
   const setting = key.slice(dot + 1);
-  const known = (Object.keys(deviceSettings) as DeviceSetting[]).find((name) => name === setting);
-  return known === undefined ? undefined : { name: key.slice(devicePrefix.length, dot), setting: known };
+  const known = (Object.keys(link.numbers) as DeviceSetting[]).find((name) => name === setting);
+  return known === undefined ? undefined : { name: key.slice(devices.length + 1, dot), setting: known };
 }

@@ -162,14 +162,15 @@ export class IncrementalPass {
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
     const { conntrack } = this.#deps;
+    const { family } = residual.compileContext;
     try {
-      const { flows, total } = await conntrack.find(hasEndOf(ends), maxFlows, signal, ends);
+      const { flows, total } = await conntrack.find(hasEndOf(ends, family), maxFlows, signal, ends);
       if (total > flows.length) return undefined;
       if (total === 0) return { removed: 0, remaining: [], shadowed: 0 };
       const { program } = compile(desired, residual.compileContext);
       const { network } = snapshot.facts;
       const contradicts = compileContradicts({ program, retired: ledger.retired, network });
-      const doomed = flows.filter((flow) => contradicts(viewOf(flow)));
+      const doomed = flows.filter((flow) => contradicts(viewOf(flow, family)));
       const { removed } = await conntrack.remove(doomed, signal);
       return { removed, remaining: [], shadowed: 0 };
     } catch (error) {

@@ -3,6 +3,7 @@
 import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Family } from "../../../lib/model/family.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import { describeAddressStep } from "../../../lib/plan/network/addresses.ts";
@@ -38,7 +39,7 @@ export async function release(
   if (pass.isUnadopted(store.current, snapshot)) {
     throw new GatewayError("not-adopted", "nothing is removed before the live state was adopted");
   }
-  const { addresses } = pass.plan(store.current, snapshot);
+  const { addresses, program } = pass.plan(store.current, snapshot);
   const steps = addresses.orphans
     .filter((entry) => entry.address === address)
     .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));
@@ -51,7 +52,7 @@ export async function release(
   const [failure] = await network.applyAddresses(steps, signal);
   if (failure !== undefined) throw new GatewayError("netlink-failed", failure.message);
   const changes: Change[] = steps.map(describeAddressStep);
-  const removed = await endFlows(address, conntrack, signal);
+  const removed = await endFlows(address, program.family, conntrack, signal);
   if (removed > 0)
     changes.push({ action: "remove", subsystem: "flow", text: `${removed} flows on ${address}` });
   const rules = snapshot.observed.get("rule");
@@ -59,8 +60,13 @@ export async function release(
   return { changes, foreignRules };
 }
 
-async function endFlows(address: Ip, conntrack: ConntrackDriver, signal: AbortSignal): Promise<number> {
+async function endFlows(
+  address: Ip,
+  family: Family,
+  conntrack: ConntrackDriver,
+  signal: AbortSignal,
+): Promise<number> {
   const ends = endsAt(address);
-  const { flows } = await conntrack.find(hasEndOf(ends), Number.MAX_SAFE_INTEGER, signal, ends);
+  const { flows } = await conntrack.find(hasEndOf(ends, family), Number.MAX_SAFE_INTEGER, signal, ends);
   return flows.length === 0 ? 0 : (await conntrack.remove(flows, signal)).removed;
 }

@@ -1,8 +1,8 @@
 /** Plans what binds the EIPs to their interfaces: addresses, or local routes. */
 
 import type { Change } from "../../model/change.ts";
+import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
-import { contains, makeCidr } from "../../model/ipv4.ts";
 import { type Ledger, type LedgerAddress, ledgerKey } from "../../model/ledger.ts";
 import { isSameEntry, ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
@@ -40,8 +40,8 @@ export interface AddressInput {
  */
 export function planAddresses(input: AddressInput): AddressPlan {
   const { program, observed, ledger, ownedByRules, keep, binding } = input;
-  const { vpcInterface } = program;
-  const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface });
+  const { vpcInterface, family } = program;
+  const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface, family });
   // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
   const desired = new Map<Ip, ProgramEip>();
   for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
@@ -84,7 +84,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
       remove.push({
         kind: "remove",
         binding: "route",
-        entry: { ...place, prefixLength: 32 },
+        entry: { ...place, prefixLength: family.bits },
         ...askedBy(eip),
       });
     }
@@ -117,8 +117,8 @@ export function planAddresses(input: AddressInput): AddressPlan {
     going.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...coming];
   for (const address of secondariesFirst(going)) {
     const entry = entryOf(address);
-    const isAlone = address.isSecondary || isPromoting(observed, address.interface);
-    if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address))) {
+    const isAlone = address.isSecondary || isPromoting(observed, address.interface, family);
+    if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address, family))) {
       remove.push({ kind: "remove", binding: "address", entry, ...askedBy(desired.get(address.address)) });
       continue;
     }
@@ -189,11 +189,11 @@ function askedBy(eip: ProgramEip | undefined): Pick<AddressStep, "object"> {
   return eip === undefined ? {} : { object: eip.id };
 }
 
-function isPromoting(observed: ObservedNetwork, name: InterfaceName): boolean {
-  return observed.sysctls.get(`net.ipv4.conf.${name}.promote_secondaries`) === 1;
+function isPromoting({ sysctls }: ObservedNetwork, name: InterfaceName, family: Family): boolean {
+  return sysctls.get(family.sysctls.ofDevice(name, "promote_secondaries")) === 1;
 }
 
-function isOfSameSubnet(one: LedgerAddress, other: LedgerAddress): boolean {
+function isOfSameSubnet(one: LedgerAddress, other: LedgerAddress, { contains, makeCidr }: Family): boolean {
   return (
     one.interface === other.interface &&
     one.prefixLength === other.prefixLength &&

@@ -2,8 +2,8 @@
  * How an EIP is bound to its interface: by an address there, or by a local route of its own. Either makes the kernel answer
  * ARP for it and take its packets in; routes cost the same at 10 and at 10,000, where the kernel walks a list of addresses.
  */
+import { familyOf } from "../../model/families.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../../model/ip.ts";
-import { makeCidr } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { routeProtocol } from "./routes.ts";
@@ -22,10 +22,11 @@ const bindingMetric = 77;
 
 /** The route that binds an EIP: `local 203.0.113.10/32 dev net1 table 255 proto 196 metric 77`. */
 export function bindingRoute({ interface: name, address }: Place): ObservedRoute {
+  const family = familyOf(address);
   return {
     table: localTable,
     type: "local",
-    destination: makeCidr(address, 32),
+    destination: family.makeCidr(address, family.bits),
     via: undefined,
     interface: name,
     protocol: routeProtocol,
@@ -41,7 +42,7 @@ export function boundBy(route: ObservedRoute): Place | undefined {
     route.type === "local" &&
     route.protocol === routeProtocol &&
     route.metric === bindingMetric &&
-    prefixLengthOf(route.destination) === 32;
+    prefixLengthOf(route.destination) === familyOf(route.destination).bits;
   if (!isBinding || route.interface === undefined) return undefined;
   return { interface: route.interface, address: addressOf(route.destination) };
 }

@@ -1,7 +1,7 @@
 /** Which addresses are the gateway's own, `self`: whatever is desired, the agent leaves them alone. */
 
+import type { Family } from "../../model/family.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
-import { contains, makeCidr } from "../../model/ipv4.ts";
 import type { Ledger } from "../../model/ledger.ts";
 import { ledgerIndex } from "../../model/ledger-index.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -18,8 +18,10 @@ export function ownAddresses(input: {
   readonly ledger: Ledger;
   readonly ownedByRules: ReadonlySet<Ip>;
   readonly vpcInterface: InterfaceName;
+  readonly family: Family;
 }): ReadonlySet<Ip> {
   const { observed, ledger, ownedByRules, vpcInterface } = input;
+  const { contains, makeCidr } = input.family;
   const index = ledgerIndex(ledger);
   const unwritten = observed.addresses.filter((address) => !index.has(address));
   /** Of an IP in the ledger, on its interface, another prefix length is not the gateway's own either. */

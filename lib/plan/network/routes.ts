@@ -1,7 +1,7 @@
 /** Plans the routes: the default route, and the desired routes under the agent's own protocol number. */
 
 import type { Change } from "../../model/change.ts";
-import { fromU32, makeCidr } from "../../model/ipv4.ts";
+import { prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
@@ -38,7 +38,6 @@ export interface BlockedRoute {
   readonly message: string;
 }
 
-const defaultDestination = makeCidr(fromU32(0), 0);
 /** RTPROT_KERNEL: a connected subnet's route, which comes and goes with its address. */
 const kernelProtocol = 2;
 
@@ -118,7 +117,7 @@ export function describeRouteStep(step: RouteStep): Change {
 
 /** A route as `ip route` writes it. */
 export function routeText(route: ObservedRoute): string {
-  let text = route.destination === defaultDestination ? "default" : `${route.destination}`;
+  let text = prefixLengthOf(route.destination) === 0 ? "default" : `${route.destination}`;
   if (route.type !== "unicast") text = `${route.type} ${text}`;
   if (route.via !== undefined) text += ` via ${route.via}`;
   if (route.interface !== undefined) text += ` dev ${route.interface}`;
@@ -146,7 +145,7 @@ function desiredRoutes(program: Program): readonly DesiredRoute[] {
   if (program.defaultGateway === undefined) return desired;
   const route: ObservedRoute = {
     ...ours,
-    destination: defaultDestination,
+    destination: program.family.everything,
     via: program.defaultGateway,
     interface: program.externalInterface,
     isOnlink: true,

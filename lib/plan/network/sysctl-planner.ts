@@ -23,7 +23,7 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
       steps,
       () => ({
         objects: new Map(),
-        kinds: new Map(isOff ? translatingKinds.map((kind) => [kind, forwardingOff]) : []),
+        kinds: new Map(isOff ? translatingKinds.map((kind) => [kind, forwardingOff(program)]) : []),
       }),
       { notices: notices(program, observed, isOff) },
     );
@@ -38,7 +38,7 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
       ? [
           {
             reason: "ForwardingOff" as const,
-            message: "packets are not forwarded, and net.ipv4.ip_forward could not be set",
+            message: `packets are not forwarded, and ${program.family.sysctls.forwarding} could not be set`,
           },
         ]
       : []),
@@ -53,8 +53,7 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
   ];
 }
 
-const forwardingOff: Obstacle = {
-  condition: "Ready",
-  reason: "ForwardingOff",
-  message: "net.ipv4.ip_forward is 0 and could not be set",
-};
+function forwardingOff({ family }: Program): Obstacle {
+  const message = `${family.sysctls.forwarding} is 0 and could not be set`;
+  return { condition: "Ready", reason: "ForwardingOff", message };
+}

@@ -18,22 +18,24 @@ export interface SysctlStep {
  * cannot be written, the interfaces' own values do, and `ip_forward` is then not asked for again.
  */
 export function planSysctls(program: Program, observed: ObservedNetwork): readonly SysctlStep[] {
+  const { sysctls } = program.family;
   const steps: SysctlStep[] = [];
   const want = (key: SysctlKey) => {
     if (observed.sysctls.get(key) !== 1) steps.push({ key, value: 1 });
   };
   if (!isForwarding(program, observed)) {
-    want("net.ipv4.ip_forward");
-    for (const name of gatewayInterfaces(program, observed)) want(`net.ipv4.conf.${name}.forwarding`);
+    want(sysctls.forwarding);
+    for (const name of gatewayInterfaces(program, observed)) want(sysctls.ofDevice(name, "forwarding"));
   }
-  for (const name of eipInterfaces(program, observed)) want(`net.ipv4.conf.${name}.promote_secondaries`);
+  for (const name of eipInterfaces(program, observed)) want(sysctls.ofDevice(name, "promote_secondaries"));
   return steps;
 }
 
 /** True where every interface of the gateway that is there forwards. */
 export function isForwarding(program: Program, observed: ObservedNetwork): boolean {
+  const { sysctls } = program.family;
   return gatewayInterfaces(program, observed).every(
-    (name) => observed.sysctls.get(`net.ipv4.conf.${name}.forwarding`) === 1,
+    (name) => observed.sysctls.get(sysctls.ofDevice(name, "forwarding")) === 1,
   );
 }
 
@@ -42,10 +44,9 @@ export function isForwarding(program: Program, observed: ObservedNetwork): boole
  * 1 or above, there or for all): EIPs bound by route would not be found from outside.
  */
 export function arpIgnoring(program: Program, observed: ObservedNetwork): readonly InterfaceName[] {
-  const everywhere = observed.sysctls.get("net.ipv4.conf.all.arp_ignore") ?? 0;
-  return eipInterfaces(program, observed).filter(
-    (name) => Math.max(everywhere, observed.sysctls.get(`net.ipv4.conf.${name}.arp_ignore`) ?? 0) > 0,
-  );
+  const { sysctls } = program.family;
+  const valueAt = (name: string) => observed.sysctls.get(sysctls.ofDevice(name, "arp_ignore")) ?? 0;
+  return eipInterfaces(program, observed).filter((name) => Math.max(valueAt("all"), valueAt(name)) > 0);
 }
 
 /** The step for people, in the words of `sysctl`. */

@@ -1,15 +1,13 @@
 /** Routes and filters by which packets may go, or have to come, another way than the gateway needs. */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
+import type { Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
-import { rangeOf } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { mainTable } from "../network/routes.ts";
 
 /** RTPROT_KERNEL: a connected subnet's route. */
 const kernelProtocol = 2;
-/** Nobody's network is wider: such a route takes a part of the Internet from the default route. */
-const widestNetwork = 8;
 
 /**
  * Routes of the main table that leave by another interface than the connected subnet that they lead into, on either side, or that
@@ -19,16 +17,17 @@ export function conflictingRoutes(
   routes: readonly ObservedRoute[],
   vpc: InterfaceName,
   outside: readonly InterfaceName[],
+  family: Family,
 ): readonly ObservedRoute[] {
-  const subnets = new PrefixTable<ObservedRoute>();
+  const subnets = new PrefixTable<ObservedRoute>(family);
   for (const route of routes)
     if (route.protocol === kernelProtocol && route.table === mainTable && isBy(route, [vpc, ...outside]))
       subnets.set(route.destination, route);
   return routes.filter((route) => {
     if (route.table !== mainTable || route.protocol === kernelProtocol) return false;
     const length = prefixLengthOf(route.destination);
-    if (length > 0 && length < widestNetwork) return !isBy(route, outside);
-    const subnet = subnets.longest(rangeOf(route.destination)[0]);
+    if (length > 0 && length < family.widestNetwork) return !isBy(route, outside);
+    const subnet = subnets.longest(family.rangeOf(route.destination)[0]);
     if (subnet?.interface === undefined || prefixLengthOf(subnet.destination) > length) return false;
     return !isBy(route, [subnet.interface]);
   });
@@ -41,10 +40,10 @@ export function conflictingRoutes(
 export function reverseFiltered(
   { routes, sysctls }: ObservedNetwork,
   outside: readonly InterfaceName[],
+  family: Family,
 ): readonly InterfaceName[] {
-  const everywhere = sysctls.get("net.ipv4.conf.all.rp_filter") ?? 0;
-  const isStrict = (name: InterfaceName) =>
-    Math.max(everywhere, sysctls.get(`net.ipv4.conf.${name}.rp_filter`) ?? 0) === 1;
+  const valueAt = (name: string) => sysctls.get(family.sysctls.ofDevice(name, "rp_filter")) ?? 0;
+  const isStrict = (name: InterfaceName) => Math.max(valueAt("all"), valueAt(name)) === 1;
   const strict = outside.filter(isStrict);
   const defaults = strict.length === 0 ? [] : routes.filter(isDefault);
   if (defaults.length === 0) return [];

@@ -31,7 +31,7 @@ export interface ReachObserved {
 export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanner<ReachObserved, never> {
   const compile = memoizer.last(compileWays);
   const reachedBy = (program: Program, { network, paths }: ReachObserved) =>
-    findAstray(program, network.routes, compile(network, paths));
+    findAstray(program, network.routes, compile(network, paths, program.family));
   return {
     name: "reach",
     serves: translatingKinds,
@@ -66,12 +66,12 @@ function obstaclesIn(program: Program, { network }: ReachObserved, { astray }: R
 function notices(program: Program, { network }: ReachObserved, { doubts }: Reached): readonly Degradation[] {
   const outside = outsideInterfaces(program);
   const conflicts = [
-    ...conflictingRoutes(network.routes, program.vpcInterface, outside).map(
+    ...conflictingRoutes(network.routes, program.vpcInterface, outside, program.family).map(
       (route) => `ip route: ${routeText(route)}`,
     ),
     ...Array.from(doubts, ({ text }: PolicyRule) => `ip rule: ${text}`),
   ];
-  const filtered = reverseFiltered(network, outside);
+  const filtered = reverseFiltered(network, outside, program.family);
   const [first] = conflicts;
   const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more` : "";
   return [

@@ -1,6 +1,6 @@
 /** Whether the VPC's side of each object is reached through the VPC's interface. */
+import { type AddressValue, compareValues, type Family } from "../../model/family.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
-import { rangeOf, toU32 } from "../../model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
@@ -19,7 +19,7 @@ export interface Reached {
  * policy routing, what comes from them must leave by the EIPs' interface, too. Costs some look-ups for each object.
  */
 export function findAstray(program: Program, routes: readonly ObservedRoute[], ways: Ways): Reached {
-  const check = new ReachCheck(program.vpcInterface, routes, ways);
+  const check = new ReachCheck(program, routes, ways);
   const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   for (const { id, eip, internalIp, isOutward } of program.fips) {
@@ -42,20 +42,22 @@ class ReachCheck implements Reached {
   readonly astray = new Map<ObjectId, string>();
   readonly doubts = new Set<PolicyRule>();
   readonly #vpc: InterfaceName;
+  readonly #family: Family;
   readonly #ways: Ways;
   readonly #routes: readonly ObservedRoute[];
   /** Where the networks begin that lie behind the VPC's interface, in rising order. */
-  #behind: readonly number[] | undefined;
+  #behind: readonly AddressValue[] | undefined;
 
-  constructor(vpc: InterfaceName, routes: readonly ObservedRoute[], ways: Ways) {
-    this.#vpc = vpc;
+  constructor({ vpcInterface, family }: Program, routes: readonly ObservedRoute[], ways: Ways) {
+    this.#vpc = vpcInterface;
+    this.#family = family;
     this.#ways = ways;
     this.#routes = routes;
   }
 
   /** Packets from outside to one address. */
   inward(id: ObjectId, outside: InterfaceName, address: Ip): void {
-    const destination = toU32(address);
+    const destination = this.#family.toValue(address);
     if (this.#ways.isLocal(destination)) {
       this.#say(id, address, "it is the gateway's own address");
       return;
@@ -68,7 +70,7 @@ class ReachCheck implements Reached {
   /** Packets from one address, or from clients, to wherever it may be: the default route is another's to judge. */
   outward(id: ObjectId, outside: InterfaceName, from: Ip | Cidr): void {
     if (this.#ways.isPlain) return;
-    const source = (from.includes("/") ? from : `${from}/32`) as Cidr;
+    const source = (from.includes("/") ? from : `${from}/${this.#family.bits}`) as Cidr;
     const packets: Packets = { inInterface: this.#vpc, source, destination: undefined };
     const way = this.#ways.of(packets);
     this.#note(way, outside);
@@ -78,7 +80,7 @@ class ReachCheck implements Reached {
 
   /** An SNAT's clients: those that are nowhere in the VPC send nothing. */
   clients(id: ObjectId, outside: InterfaceName, cidr: Cidr): void {
-    const [first] = rangeOf(cidr);
+    const [first] = this.#family.rangeOf(cidr);
     const way = this.#ways.of({ inInterface: outside, source: undefined, destination: first });
     const isSomeThere = way.rule === undefined && this.#holdsNetwork(cidr);
     if (!leadsTo(way, this.#vpc) && !isSomeThere) this.#say(id, cidr, wordsFor(way));
@@ -88,9 +90,9 @@ class ReachCheck implements Reached {
   #holdsNetwork(cidr: Cidr): boolean {
     this.#behind ??= this.#routes
       .filter((route) => route.table === mainTable && leadsTo({ route }, this.#vpc))
-      .map(({ destination }) => rangeOf(destination)[0])
-      .toSorted((one, other) => one - other);
-    const [first, last] = rangeOf(cidr);
+      .map(({ destination }) => this.#family.rangeOf(destination)[0])
+      .toSorted(compareValues);
+    const [first, last] = this.#family.rangeOf(cidr);
     const next = firstFrom(this.#behind, first);
     return next !== undefined && next <= last;
   }
@@ -119,13 +121,13 @@ function wordsFor({ route, rule }: Way): string {
   return rule === undefined ? words : `${words}, by the rule ${rule.text}`;
 }
 
-/** The first of rising numbers that is not below `from`. */
-function firstFrom(numbers: readonly number[], from: number): number | undefined {
-  let [low, high] = [0, numbers.length];
+/** The first of rising values that is not below `from`. */
+function firstFrom(values: readonly AddressValue[], from: AddressValue): AddressValue | undefined {
+  let [low, high] = [0, values.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((numbers[middle] ?? 0) < from) low = middle + 1;
+    if ((values[middle] ?? from) < from) low = middle + 1;
     else high = middle;
   }
-  return numbers[low];
+  return values[low];
 }

@@ -3,8 +3,8 @@
  * lowest metric. What a rule asks for that is not known of the packets makes it a doubt, not an answer.
  */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
+import type { AddressKey, AddressValue, Family } from "../../model/family.ts";
 import { type Cidr, prefixLengthOf } from "../../model/ip.ts";
-import { contains, fromU32, rangeOf, toU32 } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedPaths, ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import { mainTable } from "../network/routes.ts";
@@ -14,8 +14,8 @@ export interface Packets {
   readonly inInterface: InterfaceName;
   /** `undefined`: whoever it is. */
   readonly source: Cidr | undefined;
-  /** As a number; `undefined`: the Internet at large, which only a default route leads to. */
-  readonly destination: number | undefined;
+  /** `undefined`: the Internet at large, which only a default route leads to. */
+  readonly destination: AddressValue | undefined;
 }
 
 export interface Way {
@@ -31,29 +31,30 @@ export interface Ways {
   /** Of packets to an address that is not the gateway's own. */
   of(packets: Packets): Way;
   /** True of the gateway's own addresses, EIPs among them. */
-  isLocal(address: number): boolean;
+  isLocal(address: AddressValue): boolean;
   /** True where only the rules that every system has are there: then the main table says all. */
   readonly isPlain: boolean;
 }
 
-export function compileWays(network: ObservedNetwork, paths: ObservedPaths): Ways {
-  const local = new Set<number>();
-  for (const { address } of network.addresses) local.add(toU32(address));
+export function compileWays(network: ObservedNetwork, paths: ObservedPaths, family: Family): Ways {
+  const { keyOf, toValue, rangeOf } = family;
+  const local = new Set<AddressKey>();
+  for (const { address } of network.addresses) local.add(keyOf(toValue(address)));
   for (const { type, destination } of network.routes)
-    if (type === "local") local.add(rangeOf(destination)[0]);
-  const tables = new Map([[mainTable, tableOf(network.routes)]]);
-  for (const [number, routes] of paths.tables) tables.set(number, tableOf(routes, number));
+    if (type === "local") local.add(keyOf(rangeOf(destination)[0]));
+  const tables = new Map([[mainTable, tableOf(network.routes, mainTable, family)]]);
+  for (const [number, routes] of paths.tables) tables.set(number, tableOf(routes, number, family));
   const rules = paths.rules.filter(mayRoute);
   const isPlain = rules.every(isOfEverySystem);
   const inMain = new Map([[mainTable, tables.get(mainTable)]]);
 
   return {
     isPlain,
-    isLocal: (address) => local.has(address),
+    isLocal: (address) => local.has(keyOf(address)),
     of: (packets) =>
       isPlain
-        ? { route: lookUp(inMain.get(mainTable), packets), rule: undefined, doubts: noDoubts }
-        : follow(rules, tables, packets),
+        ? { route: lookUp(inMain.get(mainTable), packets, family), rule: undefined, doubts: noDoubts }
+        : follow(rules, tables, packets, family),
   };
 }
 
@@ -82,12 +83,13 @@ function follow(
   rules: readonly PolicyRule[],
   tables: ReadonlyMap<number, PrefixTable<ObservedRoute>>,
   packets: Packets,
+  family: Family,
 ): Way {
   const doubts: Pick<Way, "route" | "rule">[] = [];
   let from = 0;
   for (const rule of rules) {
     if (rule.priority < from) continue;
-    const share = shareOf(rule, packets);
+    const share = shareOf(rule, packets, family);
     if (share === "none") continue;
     const { action } = rule;
     if (action.kind === "goto") {
@@ -95,7 +97,7 @@ function follow(
       else doubts.push({ route: undefined, rule });
       continue;
     }
-    const route = action.kind === "lookup" ? lookUp(tables.get(action.table), packets) : undefined;
+    const route = action.kind === "lookup" ? lookUp(tables.get(action.table), packets, family) : undefined;
     const isAnswer = action.kind === "lookup" ? route !== undefined && route.type !== "throw" : true;
     if (!isAnswer) continue;
     if (share === "all") return { route, rule: isOfEverySystem(rule) ? undefined : rule, doubts };
@@ -105,16 +107,16 @@ function follow(
 }
 
 /** How many of the packets a rule is for. */
-function shareOf(rule: PolicyRule, packets: Packets): "all" | "some" | "none" {
+function shareOf(rule: PolicyRule, packets: Packets, family: Family): "all" | "some" | "none" {
   const { inInterface, source, destination, isInverted, hasMore } = rule;
   const shares = [
     inInterface === undefined || inInterface === packets.inInterface ? "all" : "none",
-    source === undefined ? "all" : shareWithin(source, packets.source),
+    source === undefined ? "all" : shareWithin(source, packets.source, family),
     destination === undefined || prefixLengthOf(destination) === 0
       ? "all"
       : packets.destination === undefined
         ? "some"
-        : contains(destination, fromU32(packets.destination))
+        : family.contains(destination, family.format(packets.destination))
           ? "all"
           : "none",
     hasMore ? "some" : "all",
@@ -125,7 +127,7 @@ function shareOf(rule: PolicyRule, packets: Packets): "all" | "some" | "none" {
 }
 
 /** How many of `sources` lie in `network`. */
-function shareWithin(network: Cidr, sources: Cidr | undefined): "all" | "some" | "none" {
+function shareWithin(network: Cidr, sources: Cidr | undefined, { rangeOf }: Family): "all" | "some" | "none" {
   if (prefixLengthOf(network) === 0) return "all";
   if (sources === undefined) return "some";
   const [first, last] = rangeOf(network);
@@ -134,19 +136,23 @@ function shareWithin(network: Cidr, sources: Cidr | undefined): "all" | "some" |
   return to < first || from > last ? "none" : "some";
 }
 
-function lookUp(table: PrefixTable<ObservedRoute> | undefined, { destination }: Packets) {
-  // No destination is 0.0.0.0: what leads there leads to all that no other route knows.
-  return table?.longest(destination ?? 0);
+function lookUp(table: PrefixTable<ObservedRoute> | undefined, { destination }: Packets, { zero }: Family) {
+  // No destination is the unspecified address: what leads there leads to all that no other route knows.
+  return table?.longest(destination ?? zero);
 }
 
-function tableOf(routes: readonly ObservedRoute[], number = mainTable): PrefixTable<ObservedRoute> {
+function tableOf(
+  routes: readonly ObservedRoute[],
+  number: number,
+  family: Family,
+): PrefixTable<ObservedRoute> {
   const best = new Map<Cidr, ObservedRoute>();
   for (const route of routes) {
     if (route.table !== number) continue;
     const known = best.get(route.destination);
     if (known === undefined || route.metric < known.metric) best.set(route.destination, route);
   }
-  const table = new PrefixTable<ObservedRoute>();
+  const table = new PrefixTable<ObservedRoute>(family);
   for (const route of best.values()) table.set(route.destination, route);
   return table;
 }

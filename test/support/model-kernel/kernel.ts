@@ -8,6 +8,7 @@ import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../age
 import type { CommandOptions, CommandOutput, Run } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObservedPaths } from "../../../lib/model/observed.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
@@ -214,7 +215,7 @@ export class ModelKernel {
       find: async (matches, limit) => {
         await life.moment();
         if (this.#take("flows-unreadable")) throw new GatewayError("netlink-failed", "a dump was cut short");
-        const found = this.tracer.flows.filter((flow) => matches(viewOf(flow)));
+        const found = this.tracer.flows.filter((flow) => matches(viewOf(flow, ipv4)));
         await life.moment();
         return { flows: found.slice(0, limit), total: found.length };
       },

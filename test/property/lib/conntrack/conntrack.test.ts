@@ -133,7 +133,7 @@ t.test("judges as the rules say", async (t) => {
         for (const entry of entries) {
           const expected = mustGo(current, retired, entry);
           if (expected) gone++;
-          if (contradicts(viewOf(entry)) !== expected) {
+          if (contradicts(viewOf(entry, ipv4)) !== expected) {
             throw new Error(`${renderFlow(entry)} should ${expected ? "go" : "stay"}`);
           }
         }
@@ -158,7 +158,7 @@ t.test("ignores what is not its own to judge", async (t) => {
         retired: new Set(eips.map(ip)),
         network,
       });
-      return !contradicts(viewOf({ ...entry, ...more }));
+      return !contradicts(viewOf({ ...entry, ...more }, ipv4));
     }),
   );
   t.pass();
@@ -219,7 +219,7 @@ t.test("never ends what the rules make: a second sweep finds nothing", async (t)
       const current = program(sample);
       const made = translate(current, packet, chance);
       const retired = new Set(old.map(ip));
-      return !compileContradicts({ program: current, retired, network })(viewOf(made));
+      return !compileContradicts({ program: current, retired, network })(viewOf(made, ipv4));
     }),
     { numRuns: 3_000 },
   );
@@ -246,7 +246,7 @@ t.test("never ends a client's flows while the object that made them is there", a
         retired: new Set(eips.map(ip)),
         network,
       });
-      if (contradicts(viewOf(made))) throw new Error(renderFlow(made));
+      if (contradicts(viewOf(made, ipv4))) throw new Error(renderFlow(made));
     }),
     { numRuns: 1_000 },
   );
@@ -273,9 +273,9 @@ t.test("FIPs and DNATs have a say in the flows with their ends, and in no other"
         const retired = new Set(old.map(ip));
         const contradicted = compileContradicts({ program: before, retired, network });
         const contradicts = compileContradicts({ program: after, retired, network });
-        const isReached = hasEndOf(endsRuledBy([difference(before, after), difference(after, before)]));
+        const isReached = hasEndOf(endsRuledBy([difference(before, after), difference(after, before)]), ipv4);
         for (const entry of entries) {
-          const view = viewOf(entry);
+          const view = viewOf(entry, ipv4);
           if (contradicted(view) === contradicts(view)) continue;
           moved++;
           if (!isReached(view)) throw new Error(renderFlow(entry));
@@ -319,7 +319,7 @@ const anyEnd: fc.Arbitrary<FlowEnd> = fc.record({
 t.test("a filter asks for one address in one place, and only ever of a dump", async (t) => {
   fc.assert(
     fc.property(anyEnd, (end) => {
-      const { type, payload } = encodeDumpOf(end);
+      const { type, payload } = encodeDumpOf(end, ipv4);
       const [tuple, filter, ...rest] = attributesOf(payload, 4);
       const tupleType = end.tuple === "original" ? CTA_TUPLE_ORIG : CTA_TUPLE_REPLY;
       const bit = end.side === "source" ? 1 : 2;
@@ -348,7 +348,7 @@ t.test("a filter asks for one address in one place, and only ever of a dump", as
 t.test("a delete names one flow by its original tuple, and never filters", async (t) => {
   fc.assert(
     fc.property(anyFlow, fc.nat(0xffff), fc.nat(0xffffffff), (entry, zone, id) => {
-      const { type, payload } = encodeDelete({ ...entry, zone, id });
+      const { type, payload } = encodeDelete({ ...entry, zone, id }, ipv4);
       const [tuple, ...rest] = attributesOf(payload, 4);
       const addresses = attributesOf(
         attributesOf(tuple?.[1] ?? new Uint8Array())[0]?.[1] ?? new Uint8Array(),

@@ -2,6 +2,7 @@
  * The speed layer around planning gives the plan that the plain pipeline gives, whatever it remembers: sequences of
  * states, snapshots and contexts in which most of what is planned on stays, changes, and changes back. With the real planners.
  */
+
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
@@ -9,6 +10,7 @@ import { runSync } from "../../../../lib/chunked.ts";
 import { viewOf } from "../../../../lib/conntrack/flow.ts";
 import { memory, noMemory } from "../../../../lib/memoize.ts";
 import type { SubsystemName } from "../../../../lib/model/change.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { FlowSweepStep } from "../../../../lib/plan/flows.ts";
 import { memoizedPlan } from "../../../../lib/plan/memoized-plan.ts";
 import { type Plan, plan } from "../../../../lib/plan/plan.ts";
@@ -93,7 +95,7 @@ function told({ parts, steps, compiled, ...plan }: Plan) {
 
 function sweepTold({ program, leaving, contradicts }: FlowSweepStep) {
   const doomed = contradicts(leaving());
-  return { program, leaving: leaving(), doomed: flows.map((one) => doomed(viewOf(one))) };
+  return { program, leaving: leaving(), doomed: flows.map((one) => doomed(viewOf(one, ipv4))) };
 }
 
 function differences(one: ReturnType<typeof told>, other: ReturnType<typeof told>): readonly string[] {

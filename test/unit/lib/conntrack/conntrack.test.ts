@@ -5,7 +5,7 @@ import { type Flow, flowStatus, viewOf } from "../../../../lib/conntrack/flow.ts
 import { compileContradicts } from "../../../../lib/conntrack/permits.ts";
 import { PrefixTable } from "../../../../lib/conntrack/prefix-table.ts";
 import { flowKey, renderFlow } from "../../../../lib/conntrack/text.ts";
-import { toU32 } from "../../../../lib/model/ipv4.ts";
+import { ipv4, toU32 } from "../../../../lib/model/ipv4.ts";
 import {
   cidr,
   flow,
@@ -344,7 +344,7 @@ t.test("contradicts", async (t) => {
       network,
     });
     const judge = (entry: string | Flow) =>
-      contradicts(viewOf(typeof entry === "string" ? flow(entry) : entry));
+      contradicts(viewOf(typeof entry === "string" ? flow(entry) : entry, ipv4));
     t.test(name, async (t) => {
       for (const entry of go) t.equal(judge(entry), true, `goes: ${JSON.stringify(entry)}`);
       for (const entry of stay) t.equal(judge(entry), false, `stays: ${JSON.stringify(entry)}`);
@@ -356,7 +356,7 @@ t.test("what is routed nowhere keeps its translation, and is not taken for cover
   const routes = network.routes.filter((known) => known.destination !== "0.0.0.0/0");
   const judge = (sample: SampleProgram, text: string) =>
     compileContradicts({ program: program(sample), retired: new Set(), network: { ...network, routes } })(
-      viewOf(flow(text)),
+      viewOf(flow(text), ipv4),
     );
   t.equal(judge(snat, `tcp ${pod}:4000 ${peer}:80 | ${peer}:80 ${eip}:4000`), false);
   t.equal(judge(snat, `tcp ${pod}:4000 ${peer}:80`), false);
@@ -409,7 +409,7 @@ t.test("routing", async (t) => {
 });
 
 t.test("prefix table", async (t) => {
-  const table = new PrefixTable<string>();
+  const table = new PrefixTable<string>(ipv4);
   table.set(cidr("128.0.0.0/1"), "half");
   table.set(cidr("203.0.113.0/24"), "net");
   table.set(cidr("203.0.113.9/32"), "old");
@@ -423,8 +423,8 @@ t.test("prefix table", async (t) => {
 });
 
 t.test("flows by their ends", async (t) => {
-  const on = hasEndOf([...endsAt(ip(eip)), ...endsAt(ip(eip2))]);
-  const matches = (entry: Flow) => on(viewOf(entry));
+  const on = hasEndOf([...endsAt(ip(eip)), ...endsAt(ip(eip2))], ipv4);
+  const matches = (entry: Flow) => on(viewOf(entry, ipv4));
   t.equal(matches(flow(`tcp ${peer}:4000 ${eip}:80 | ${pod}:80 ${peer}:4000`)), true);
   t.equal(matches(flow(`tcp ${pod}:4000 ${peer}:80 | ${peer}:80 ${eip2}:4000`)), true);
   t.equal(matches(flow(`icmp ${peer} ${eip}`)), true);
@@ -432,9 +432,9 @@ t.test("flows by their ends", async (t) => {
   t.equal(matches(flow(`tcp ${pod}:4000 ${peer}:80`)), false);
   t.equal(matches(flow(`icmp ${peer} ${eip}`, { status: flowStatus.dying })), false);
   t.equal(matches(flow(`icmp ${peer} ${eip}`, { zone: 1 })), false);
-  t.equal(hasEndOf([])(viewOf(flow(`icmp ${peer} ${eip}`))), false);
+  t.equal(hasEndOf([], ipv4)(viewOf(flow(`icmp ${peer} ${eip}`), ipv4)), false);
 
-  const entry = viewOf(flow(`tcp ${pod}:1 ${peer}:2 | ${eip}:3 ${eip2}:4`));
+  const entry = viewOf(flow(`tcp ${pod}:1 ${peer}:2 | ${eip}:3 ${eip2}:4`), ipv4);
   const places = { [pod]: "original source", [peer]: "original destination" };
   for (const [address, place] of Object.entries({
     ...places,
@@ -443,7 +443,7 @@ t.test("flows by their ends", async (t) => {
   })) {
     for (const tuple of ["original", "reply"] as const) {
       for (const side of ["source", "destination"] as const) {
-        const has = hasEndOf([{ tuple, side, address: ip(address) }])(entry);
+        const has = hasEndOf([{ tuple, side, address: ip(address) }], ipv4)(entry);
         t.equal(has, place === `${tuple} ${side}`, `${address} as ${tuple} ${side}`);
       }
     }

@@ -9,6 +9,7 @@ import type { NetlinkError } from "../../../../agent/kernel/netlink/refusal.ts";
 import { endsAt, hasEndOf } from "../../../../lib/conntrack/ends.ts";
 import type { Flow } from "../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import {
   attributeEnd,
   attributeType,
@@ -18,7 +19,7 @@ import {
   nextAttribute,
   payloadOf,
 } from "../../../../lib/netlink/attributes.ts";
-import { dumpRequest, encodeDelete, encodeDumpOf, isEntry } from "../../../../lib/netlink/ctnetlink.ts";
+import { encodeDelete, encodeDump, encodeDumpOf, isEntry } from "../../../../lib/netlink/ctnetlink.ts";
 import { ConntrackEntry } from "../../../../lib/netlink/ctnetlink-entry.ts";
 import type { NetlinkMessage } from "../../../../lib/netlink/message.ts";
 import { flow, ip } from "../../../support/conntrack-samples.ts";
@@ -47,7 +48,7 @@ function over(bytes: Uint8Array): DataView {
 }
 
 /** At an offset that only a decoder that honours it gets right. */
-function decode(bytes: Uint8Array, entry = new ConntrackEntry()): Flow {
+function decode(bytes: Uint8Array, entry = new ConntrackEntry(ipv4)): Flow {
   const padded = concatBytes(new Uint8Array(16).fill(0xff), bytes, new Uint8Array(8).fill(0xff));
   entry.decode(over(padded), 16, 16 + bytes.length);
   return entry.toFlow();
@@ -65,7 +66,7 @@ function attributes(payload: Uint8Array): Map<number, Uint8Array> {
 }
 
 t.test("decodes what the kernel sent", async (t) => {
-  const entry = new ConntrackEntry();
+  const entry = new ConntrackEntry(ipv4);
   t.strictSame(
     decode(bytesOf(recorded.tcp), entry),
     flow("tcp 203.0.113.10:1000 10.0.0.1:80 | 10.0.0.5:8080 203.0.113.10:1000", {
@@ -90,7 +91,7 @@ t.test("decodes what the kernel sent", async (t) => {
   t.notOk(after.icmp);
   t.equal(isEntry(NEW), true);
   t.equal(isEntry(NEW | 2), false);
-  t.strictSame(dumpRequest, { type: 0x101, flags: 0, payload: Uint8Array.of(2, 0, 0, 0) });
+  t.strictSame(encodeDump(ipv4), { type: 0x101, flags: 0, payload: Uint8Array.of(2, 0, 0, 0) });
 });
 
 t.test("an entry cut short is an error, never another flow", async (t) => {
@@ -117,7 +118,7 @@ t.test("an entry cut short is an error, never another flow", async (t) => {
 t.test("a delete names one flow by its original tuple, its zone and its id", async (t) => {
   for (const text of [recorded.tcp, recorded.icmp, recorded.zone]) {
     const sent = attributes(bytesOf(text));
-    const { type, flags, payload } = encodeDelete(decode(bytesOf(text)));
+    const { type, flags, payload } = encodeDelete(decode(bytesOf(text)), ipv4);
     t.equal(type, 0x102);
     t.equal(flags, 0);
     t.strictSame([...payload.slice(0, 4)], [2, 0, 0, 0], "IPv4, version 0");
@@ -138,7 +139,7 @@ t.test("a delete without a tuple cannot be made", async (t) => {
     { ...good, protocol: 0 },
     { ...good, protocol: undefined },
   ]) {
-    t.throws(() => encodeDelete(broken as Flow), TypeError);
+    t.throws(() => encodeDelete(broken as Flow, ipv4), TypeError);
   }
 });
 
@@ -179,7 +180,7 @@ function connection(
 
 t.test("find", async (t) => {
   const { fake, asked } = connection([[recorded.tcp, recorded.icmp, recorded.tcp, recorded.tcp]]);
-  const driver = openConntrack(fake, { count: unknown });
+  const driver = openConntrack(fake, ipv4, { count: unknown });
   const some = await driver.find((view) => view.protocol === 6, 2, never);
   t.equal(some.total, 3);
   t.strictSame(
@@ -187,17 +188,17 @@ t.test("find", async (t) => {
     [6, 6],
   );
   t.equal(asked.length, 1);
-  t.equal(asked[0], dumpRequest);
+  t.strictSame(asked[0], encodeDump(ipv4));
   t.strictSame(await driver.find(() => false, 5, never), { flows: [], total: 0 });
 
   const restarted = connection([[recorded.tcp, recorded.tcp], [recorded.icmp]]);
-  const found = await openConntrack(restarted.fake, { count: unknown }).find(() => true, 5, never);
+  const found = await openConntrack(restarted.fake, ipv4, { count: unknown }).find(() => true, 5, never);
   t.equal(found.total, 1, "a dump begun again starts from nothing");
   t.equal(found.flows[0]?.protocol, 1);
 
   const broken = connection([[recorded.tcp.slice(0, 40)]]);
   await t.rejects(
-    openConntrack(broken.fake, { count: unknown }).find(() => true, 5, never),
+    openConntrack(broken.fake, ipv4, { count: unknown }).find(() => true, 5, never),
     { code: "unreadable" },
   );
 });
@@ -206,25 +207,29 @@ t.test("what is looked for depends on how much there is", async (t) => {
   const ends = endsAt(ip("10.0.0.1"));
   for (const [entries, requests] of [
     [0, []],
-    [5_000, [dumpRequest]],
-    [5_001, ends.map(encodeDumpOf)],
-    [undefined, ends.map(encodeDumpOf)],
+    [5_000, [encodeDump(ipv4)]],
+    [5_001, ends.map((end) => encodeDumpOf(end, ipv4))],
+    [undefined, ends.map((end) => encodeDumpOf(end, ipv4))],
   ] as const) {
     const { fake, asked } = connection([[recorded.tcp]]);
-    const driver = openConntrack(fake, { canFilter: true, count: async () => entries });
-    const { total } = await driver.find(hasEndOf(ends), 5, never, ends);
+    const driver = openConntrack(fake, ipv4, { canFilter: true, count: async () => entries });
+    const { total } = await driver.find(hasEndOf(ends, ipv4), 5, never, ends);
     t.strictSame(asked, requests, `${entries} entries`);
     t.equal(total, entries === 0 ? 0 : 1);
   }
   const { fake, asked } = connection([[recorded.tcp]]);
-  const blind = openConntrack(fake, {
+  const blind = openConntrack(fake, ipv4, {
     canFilter: false,
     count: async () => {
       throw new GatewayError("unreadable", "no number");
     },
   });
-  t.equal((await blind.find(hasEndOf(ends), 5, never, ends)).total, 1, "a count that fails hides nothing");
-  t.strictSame(asked, [dumpRequest]);
+  t.equal(
+    (await blind.find(hasEndOf(ends, ipv4), 5, never, ends)).total,
+    1,
+    "a count that fails hides nothing",
+  );
+  t.strictSame(asked, [encodeDump(ipv4)]);
 });
 
 t.test("find by ends: the kernel looks for a few, each flow counts once", async (t) => {
@@ -232,13 +237,16 @@ t.test("find by ends: the kernel looks for a few, each flow counts once", async 
   // One that comes in by the first and is seen as the second, and what a kernel without filters would add.
   const given = [recorded.tcp, recorded.icmp];
   const { fake, asked } = connection([given]);
-  const found = await openConntrack(fake, { count: unknown, canFilter: true }).find(
-    hasEndOf(ends),
+  const found = await openConntrack(fake, ipv4, { count: unknown, canFilter: true }).find(
+    hasEndOf(ends, ipv4),
     5,
     never,
     ends,
   );
-  t.strictSame(asked, ends.map(encodeDumpOf));
+  t.strictSame(
+    asked,
+    ends.map((end) => encodeDumpOf(end, ipv4)),
+  );
   t.strictSame(
     [found.total, found.flows.map(({ protocol }) => protocol)],
     [1, [6]],
@@ -246,7 +254,7 @@ t.test("find by ends: the kernel looks for a few, each flow counts once", async 
   );
 
   const two = [...endsAt(ip("10.0.0.1")), ...endsAt(ip("127.0.0.9"))];
-  const one = await openConntrack(connection([given]).fake, { count: unknown, canFilter: true }).find(
+  const one = await openConntrack(connection([given]).fake, ipv4, { count: unknown, canFilter: true }).find(
     () => true,
     1,
     never,
@@ -259,24 +267,29 @@ t.test("find by ends: the kernel looks for a few, each flow counts once", async 
     [true, [...ends, ...endsAt(ip("203.0.113.11"))]],
   ] as const) {
     const whole = connection([given]);
-    const seen = await openConntrack(whole.fake, { count: unknown, canFilter }).find(
-      hasEndOf(which),
+    const seen = await openConntrack(whole.fake, ipv4, { count: unknown, canFilter }).find(
+      hasEndOf(which, ipv4),
       5,
       never,
       which,
     );
-    t.strictSame(whole.asked, [dumpRequest], "all at once where it cannot, and where that is cheaper");
+    t.strictSame(whole.asked, [encodeDump(ipv4)], "all at once where it cannot, and where that is cheaper");
     t.equal(seen.total, 1);
   }
   const none = connection([given]);
   t.strictSame(
-    await openConntrack(none.fake, { count: unknown, canFilter: true }).find(() => true, 5, never, []),
+    await openConntrack(none.fake, ipv4, { count: unknown, canFilter: true }).find(() => true, 5, never, []),
     { flows: [], total: 0 },
   );
   t.strictSame(none.asked, []);
   const broken = connection([[recorded.tcp.slice(0, 40)]]);
   await t.rejects(
-    openConntrack(broken.fake, { count: unknown, canFilter: true }).find(hasEndOf(ends), 5, never, ends),
+    openConntrack(broken.fake, ipv4, { count: unknown, canFilter: true }).find(
+      hasEndOf(ends, ipv4),
+      5,
+      never,
+      ends,
+    ),
     {
       code: "unreadable",
     },
@@ -302,12 +315,17 @@ t.test("kernels whose filters can be relied on", async (t) => {
 t.test("remove", async (t) => {
   const flows = Array.from({ length: 1_200 }, (_, index) => flow("tcp 10.0.0.1:1 10.0.0.2:2", { id: index }));
   const gone = connection([], (index) => (index % 10 === 0 ? "ENOENT" : undefined));
-  t.strictSame(await openConntrack(gone.fake, { count: unknown }).remove(flows, never), { removed: 1_080 });
+  t.strictSame(await openConntrack(gone.fake, ipv4, { count: unknown }).remove(flows, never), {
+    removed: 1_080,
+  });
   t.strictSame(gone.batches, [500, 500, 200]);
-  t.strictSame(gone.asked, flows.map(encodeDelete));
+  t.strictSame(
+    gone.asked,
+    flows.map((flow) => encodeDelete(flow, ipv4)),
+  );
 
   const refused = connection([], (index) => (index === 7 || index === 620 ? "EPERM" : undefined));
-  await t.rejects(openConntrack(refused.fake, { count: unknown }).remove(flows, never), {
+  await t.rejects(openConntrack(refused.fake, ipv4, { count: unknown }).remove(flows, never), {
     code: "netlink-failed",
     message: "2 of 1200 flows could not be deleted: EPERM: words",
     details: { code: "EPERM", refused: 2, removed: 1_198 },
@@ -315,10 +333,10 @@ t.test("remove", async (t) => {
   t.equal(refused.asked.length, 1_200, "one refusal does not hold up the others");
 
   const none = connection([]);
-  t.strictSame(await openConntrack(none.fake, { count: unknown }).remove([], never), { removed: 0 });
+  t.strictSame(await openConntrack(none.fake, ipv4, { count: unknown }).remove([], never), { removed: 0 });
   t.strictSame(none.batches, []);
   await t.rejects(
-    openConntrack(none.fake, { count: unknown }).remove(flows, AbortSignal.abort(new Error("stop"))),
+    openConntrack(none.fake, ipv4, { count: unknown }).remove(flows, AbortSignal.abort(new Error("stop"))),
     {
       message: "stop",
     },

@@ -5,7 +5,7 @@ import t from "tap";
 import { openNetlink } from "../../../../agent/kernel/netlink/connection.ts";
 import type { NetlinkSocket } from "../../../../agent/kernel/netlink/socket.ts";
 import { DumpCache } from "../../../../agent/kernel/network/dump-cache.ts";
-import { fromU32, makeCidr } from "../../../../lib/model/ipv4.ts";
+import { fromU32, ipv4, makeCidr } from "../../../../lib/model/ipv4.ts";
 import {
   attributeEnd,
   attributeType,
@@ -111,8 +111,8 @@ t.test("acknowledgements carry the kernel's words, after a whole request or its 
 
 t.test("rtnetlink: what is encoded is decoded", async (t) => {
   const address = fromU32(0xcb00710a);
-  const added = encodeAddAddress(7, address, 24).payload;
-  t.same(decodeAddress(viewOf(added), 0, added.length), {
+  const added = encodeAddAddress(7, address, 24, ipv4).payload;
+  t.same(decodeAddress(viewOf(added), 0, added.length, ipv4), {
     index: 7,
     address,
     prefixLength: 24,
@@ -129,27 +129,27 @@ t.test("rtnetlink: what is encoded is decoded", async (t) => {
     metric: 77,
     isOnlink: true,
   };
-  const bytes = encodeAddRoute(route).payload;
-  t.same(decodeRoute(viewOf(bytes), 0, bytes.length), route);
+  const bytes = encodeAddRoute(route, ipv4).payload;
+  t.same(decodeRoute(viewOf(bytes), 0, bytes.length, ipv4), route);
   bytes[3] = 8;
-  t.equal(decodeRoute(viewOf(bytes), 0, bytes.length), undefined, "a route for one type of service");
+  t.equal(decodeRoute(viewOf(bytes), 0, bytes.length, ipv4), undefined, "a route for one type of service");
 
   const link = concatBytes(
     Uint8Array.of(0, 0, 1, 0, 5, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0),
     textAttribute(3, "net1"),
     bytesAttribute(1, Uint8Array.of(2, 0, 0xab, 0, 0, 1)),
   );
-  const decoded = decodeLink(viewOf(link), 0, link.length);
+  const decoded = decodeLink(viewOf(link), 0, link.length, ipv4);
   t.same(decoded?.link, { index: 5, name: "net1", mac: "02:00:ab:00:00:01", isUp: true, hasCarrier: true });
   t.equal(decoded?.setting("forwarding"), undefined);
   const odd = concatBytes(new Uint8Array(16), textAttribute(3, "a b"));
-  t.equal(decodeLink(viewOf(odd), 0, odd.length), undefined);
+  t.equal(decodeLink(viewOf(odd), 0, odd.length, ipv4), undefined);
   const short = concatBytes(
     new Uint8Array(16),
     nestedAttribute(26, nestedAttribute(2, bytesAttribute(1, new Uint8Array(8)))),
   );
-  t.throws(() => decodeLink(viewOf(short), 0, short.length), { code: "unreadable" });
-  t.equal(setDeviceSetting(5, "promote_secondaries", 1).payload.length, 16 + 4 + 4 + 4 + 8);
+  t.throws(() => decodeLink(viewOf(short), 0, short.length, ipv4), { code: "unreadable" });
+  t.equal(setDeviceSetting(5, "promote_secondaries", 1, ipv4).payload.length, 16 + 4 + 4 + 4 + 8);
 });
 
 t.test("a batch is sent in bounded parts, its last message acknowledged, refusals as values", async (t) => {

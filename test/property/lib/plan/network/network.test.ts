@@ -246,7 +246,7 @@ t.test("addresses: what the agent adds never changes what is the gateway's own",
   check(addressInput, (input) => {
     const plan = planAddresses(input);
     const after = applied(input, plan);
-    const own = ownAddresses({ ...after, vpcInterface: input.program.vpcInterface });
+    const own = ownAddresses({ ...after, vpcInterface: input.program.vpcInterface, family: ipv4 });
     // What leaves the ledger is nobody's any more, and what enters it is the agent's.
     return (
       plan.remove.length + plan.ledgerStale.length + plan.ledgerMissing.length > 0 ||

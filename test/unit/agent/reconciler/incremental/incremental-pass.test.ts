@@ -111,7 +111,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     find: async (matches, limit, _signal, ends) => {
       t.ok(isWritten, "the rules come first");
       t.strictSame(ends?.length, 2);
-      const found = flows.filter((flow) => matches(viewOf(flow)));
+      const found = flows.filter((flow) => matches(viewOf(flow, ipv4)));
       return { flows: found.slice(0, limit), total: found.length };
     },
     remove: async (doomed) => {
