@@ -1,6 +1,6 @@
 /**
- * Bundles the daemon into one file, dist/agent/main.js. Node spends most of an agent's start on finding and compiling some
- * two thousand modules; docs/adr/0011-one-bundle.md has the figures.
+ * Bundles the daemon into one file, dist/agent/main.js. Without a bundle Node spends most of the agent's start on finding and
+ * compiling about two thousand modules; docs/adr/0011-one-bundle.md has the figures.
  */
 import { rename } from "node:fs/promises";
 import { build } from "esbuild";
@@ -13,15 +13,15 @@ await build({
   platform: "node",
   format: "esm",
   target: "node24",
-  // They load their binaries from beside their own files.
+  // They load their binaries from the directories of their own files.
   external: ["koffi", "netlink"],
-  // Bundled CommonJS packages ask for Node's modules by `require`, which ES modules do not have.
+  // Bundled CommonJS packages load Node's modules with `require`, which ES modules do not have.
   banner: {
     js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
   },
-  // Stack traces name what the sources name.
+  // Stack traces use the names of the sources.
   keepNames: true,
   legalComments: "inline",
 });
-// At once: an agent may be starting from the bundle of before.
+// Atomically, because an agent may just be starting from the previous bundle.
 await rename(`${bundle}.new`, bundle);

