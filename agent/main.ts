@@ -74,7 +74,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
   const commits = openCommitJournal();
-  const dataplane = openDataplane(commands, ruleNetlink, commits, config);
+  const dataplane = openDataplane(commands, ruleNetlink, commits, ipv4, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
   stop.push(async () => {
@@ -109,7 +109,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
-    previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, commands),
+    previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, ipv4, commands),
     network: createNetworkDriver({ netlink: routeNetlink, family: ipv4 }),
     conntrack: openConntrack(filterNetlink, ipv4),
     announcer,

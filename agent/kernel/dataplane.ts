@@ -1,5 +1,6 @@
 /** Opens the dataplane that the settings ask for. */
 import { GatewayError } from "../../lib/model/errors.ts";
+import type { Family } from "../../lib/model/family.ts";
 import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
 import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
 import type { Config } from "../config.ts";
@@ -22,6 +23,7 @@ export function openDataplane(
   run: Run,
   nftables: ConversingConnection,
   journal: CommitJournal,
+  family: Family,
   { dataplane, iptablesVariant }: Pick<Config, "dataplane" | "iptablesVariant">,
 ): Dataplane {
   if (dataplane === "nftables") {
@@ -29,16 +31,17 @@ export function openDataplane(
     return { driver, planner: createNftablesPlanner() };
   }
   const driver = createIptablesDriver({
+    family,
     run,
     journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
     readLegacyDigest,
     removeByHandle: (generation, removals, signal) => removeByHandle(nftables, generation, removals, signal),
     variant: async (signal) => {
-      const choice = await chooseVariant(run, iptablesVariant, signal);
+      const choice = await chooseVariant(run, iptablesVariant, family, signal);
       if (choice.kind === "mixed") throw new GatewayError("mixed-variants", choice.message);
       return choice.variant;
     },
   });
-  return { driver, planner: createIptablesPlanner() };
+  return { driver, planner: createIptablesPlanner(family) };
 }

@@ -6,6 +6,7 @@
 import type { Transaction } from "../../lib/iptables/restore.ts";
 import { parseSave, type RuleDump } from "../../lib/iptables/save.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
+import type { Family } from "../../lib/model/family.ts";
 import { iptablesRemoval } from "../../lib/plan/iptables/removal.ts";
 import { nftablesRemoval, type TableNames } from "../../lib/plan/nftables/removal.ts";
 import type { PreviousDataplane, RulesDriver } from "./drivers.ts";
@@ -15,31 +16,36 @@ import { firstLines, type Run } from "./run.ts";
 /** The dataplanes that may have served before `backend`. */
 export function previousDataplanesOf(
   backend: RulesDriver["backend"],
+  family: Family,
   run: Run,
 ): readonly PreviousDataplane[] {
   switch (backend) {
     case "nftables":
-      return [previousIptables("nft", run), previousIptables("legacy", run)];
+      return [previousIptables("nft", family, run), previousIptables("legacy", family, run)];
     case "iptables-nft":
-      return [previousNftables(true, run), previousIptables("legacy", run)];
+      return [previousNftables(true, run), previousIptables("legacy", family, run)];
     case "iptables-legacy":
       // Guard and gate are chains there; both other dataplanes have them as tables.
-      return [previousNftables(false, run), previousIptables("nft", run)];
+      return [previousNftables(false, run), previousIptables("nft", family, run)];
   }
 }
 
-function previousIptables(variant: Variant, run: Run): PreviousDataplane<RuleDump, readonly Transaction[]> {
+function previousIptables(
+  variant: Variant,
+  family: Family,
+  run: Run,
+): PreviousDataplane<RuleDump, readonly Transaction[]> {
   return {
     name: `iptables-${variant}`,
     planner: iptablesRemoval,
     async observe(signal) {
-      const dump = await orAbsent(() => save(variant, run, signal));
-      return parseSave(dump ?? "", []);
+      const dump = await orAbsent(() => save(variant, family, run, signal));
+      return parseSave(dump ?? "", family, []);
     },
     async write(transactions, signal) {
       for (const transaction of transactions) {
         signal.throwIfAborted();
-        const refusal = await restore(variant, transaction, run);
+        const refusal = await restore(variant, transaction, family, run);
         if (refusal !== undefined) return refusal;
       }
       return { kind: "done" };

@@ -1,24 +1,36 @@
 /** Addresses under a mask, as iptables matches them: the mask need not be a prefix. */
+import { familyOf } from "../model/families.ts";
+import type { AddressValue, Family } from "../model/family.ts";
 import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
-import { fromU32, netmaskU32, parseIp, toU32 } from "../model/ipv4.ts";
 
 declare const brand: unique symbol;
 
 /**
  * A canonical `address/mask` as the kernel prints it: host bits masked, the mask a prefix length where it is
- * one (`"10.0.1.0/24"`, `"10.0.1.5/32"`), else dotted (`"10.0.1.1/255.255.255.15"`). Equal values are equal strings.
+ * one (`"10.0.1.0/24"`, `"10.0.1.5/32"`), else an address (`"10.0.1.1/255.255.255.15"`). Equal values are equal strings.
  */
 export type MaskedAddress = string & { readonly [brand]: "MaskedAddress" };
 
-/** What every address matches; iptables prints no match for it. */
-export const anyAddress = "0.0.0.0/0" as MaskedAddress;
+/** True where every address matches; iptables prints no match for it. */
+export function isAnyAddress(masked: MaskedAddress | undefined): boolean {
+  return masked?.endsWith("/0") ?? false;
+}
 
-const hostRegex = /^[0-9.]+\/32$/;
-const lengthRegex = /^[0-9]{1,2}$/;
+const lengthRegex = /^[0-9]+$/;
 
 /** One host: `"10.0.1.5/32"`. */
-export function hostMask(address: Ip): MaskedAddress {
-  return `${address}/32` as MaskedAddress;
+export function hostMask(address: Ip, { hostSuffix }: Family): MaskedAddress {
+  return (address + hostSuffix) as MaskedAddress;
+}
+
+/** The inverse of {@link hostMask}; `undefined` where more than one host matches. */
+export function hostOf(masked: MaskedAddress, { hostSuffix }: Family): Ip | undefined {
+  return masked.endsWith(hostSuffix) ? (masked.slice(0, -hostSuffix.length) as Ip) : undefined;
+}
+
+/** As `--ctorigdst` is printed: a host by its address alone. */
+export function bareText(masked: MaskedAddress): string {
+  return hostOf(masked, familyOf(masked as string as Cidr)) ?? masked;
 }
 
 /** A network; its canonical form is the same text. */
@@ -27,42 +39,47 @@ export function networkMask(cidr: Cidr): MaskedAddress {
 }
 
 /** The addresses of `cidr` whose low bits are `bucket`; `buckets` is a power of two no larger than the network. */
-export function bucketMask(cidr: Cidr, bucket: number, buckets: number): MaskedAddress {
-  const mask = (netmaskU32(prefixLengthOf(cidr)) | (buckets - 1)) >>> 0;
-  return maskedAddress(toU32(addressOf(cidr)) + bucket, mask);
+export function bucketMask(cidr: Cidr, bucket: number, buckets: number, family: Family): MaskedAddress {
+  const mask = family.bucketMask(prefixLengthOf(cidr), buckets);
+  return maskedAddress(family.plus(family.toValue(addressOf(cidr)), bucket), mask, family);
 }
 
-/** An address and a mask, both as unsigned 32-bit integers. */
-export function maskedAddress(address: number, mask: number): MaskedAddress {
-  const masked = fromU32((address & mask) >>> 0);
-  const length = Math.clz32(~mask);
-  const suffix = netmaskU32(length) === mask ? length : fromU32(mask);
-  return `${masked}/${suffix}` as MaskedAddress;
+export function maskedAddress(address: AddressValue, mask: AddressValue, family: Family): MaskedAddress {
+  const masked = family.format(family.and(address, mask));
+  return `${masked}/${family.lengthOfMask(mask) ?? family.format(mask)}` as MaskedAddress;
 }
 
 /** Parses `address`, `address/length` and `address/mask`; `undefined` where the text is none of them. */
-export function parseMasked(text: string): MaskedAddress | undefined {
+export function parseMasked(text: string, family: Family): MaskedAddress | undefined {
   const slash = text.indexOf("/");
-  const address = parseIp(slash < 0 ? text : text.slice(0, slash));
+  const address = family.parse(slash < 0 ? text : text.slice(0, slash));
   if (address === undefined) return undefined;
-  if (slash < 0) return hostMask(address);
-  if (hostRegex.test(text)) return text as MaskedAddress;
-  const mask = parseMask(text.slice(slash + 1));
-  return mask === undefined ? undefined : maskedAddress(toU32(address), mask);
+  if (slash < 0) return hostMask(address, family);
+  if (text.length === slash + family.hostSuffix.length && text.endsWith(family.hostSuffix))
+    return text as MaskedAddress;
+  const mask = parseMask(text.slice(slash + 1), family);
+  return mask === undefined ? undefined : maskedAddress(family.toValue(address), mask, family);
 }
 
-/** The address and the mask as unsigned 32-bit integers. */
-export function maskedParts(masked: MaskedAddress): { readonly address: number; readonly mask: number } {
+export interface MaskedParts {
+  readonly address: AddressValue;
+  readonly mask: AddressValue;
+}
+
+export function maskedParts(masked: MaskedAddress, family: Family): MaskedParts {
   const slash = masked.indexOf("/");
-  const mask = parseMask(masked.slice(slash + 1));
-  return { address: toU32(masked.slice(0, slash) as Ip), mask: mask ?? 0xffffffff };
+  const mask = parseMask(masked.slice(slash + 1), family);
+  return {
+    address: family.toValue(masked.slice(0, slash) as Ip),
+    mask: mask ?? family.netmask(family.bits),
+  };
 }
 
-function parseMask(text: string): number | undefined {
+function parseMask(text: string, family: Family): AddressValue | undefined {
   if (lengthRegex.test(text)) {
-    const length = Number(text);
-    return length > 32 ? undefined : netmaskU32(length);
+    const isLength = text.length < family.hostSuffix.length && Number(text) <= family.bits;
+    return isLength ? family.netmask(Number(text)) : undefined;
   }
-  const dotted = parseIp(text);
-  return dotted === undefined ? undefined : toU32(dotted);
+  const mask = family.parse(text);
+  return mask === undefined ? undefined : family.toValue(mask);
 }

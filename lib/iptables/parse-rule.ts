@@ -1,16 +1,16 @@
 /** Reads one rule as iptables-save prints it, or as iptables-restore accepts it. */
-import { parseIp } from "../model/ipv4.ts";
+import type { Family } from "../model/family.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import type { Protocol } from "../model/schema.ts";
-import { anyAddress, parseMasked } from "./masked.ts";
+import { isAnyAddress, parseMasked } from "./masked.ts";
 import { type CtState, certainty, ctStates, type Mark, type Rule, type RuleSpec, ruleText } from "./rule.ts";
 
 /**
  * Parses what follows `-A CHAIN `. Never fails: a rule that the owned layout could not hold (another match, a
  * negation, a match given twice) is opaque, and kept as it was written.
  */
-export function parseRule(raw: string): Rule {
-  const spec = parseSpec(raw.split(" "));
+export function parseRule(raw: string, family: Family): Rule {
+  const spec = parseSpec(raw.split(" "), family);
   const text = spec === undefined ? raw : ruleText(spec);
   // Mostly the same text: then one string, of 30,000 rules, serves for both.
   return { text: text === raw ? raw : text, raw, spec };
@@ -30,7 +30,7 @@ const plainModules = new Set(["mark", "conntrack", "statistic"]);
 const targetName = /^[A-Za-z0-9_.:-]+$/;
 const u32Text = /^(?:0x[0-9a-fA-F]{1,8}|[0-9]{1,10})$/;
 
-function parseSpec(words: readonly string[]): RuleSpec | undefined {
+function parseSpec(words: readonly string[], family: Family): RuleSpec | undefined {
   const draft = emptyDraft();
   let mode: string | undefined;
   let index = 0;
@@ -44,14 +44,14 @@ function parseSpec(words: readonly string[]): RuleSpec | undefined {
     } else if (option === "--mode") {
       if (mode !== undefined || value !== "random") return undefined;
       mode = value;
-    } else if (!takeMatch(draft, option, value)) {
+    } else if (!takeMatch(draft, option, value, family)) {
       return undefined;
     }
   }
-  const target = parseTarget(words, index + 1);
+  const target = parseTarget(words, index + 1, family);
   if (target === undefined || (mode === undefined) !== (draft.probability === undefined)) return undefined;
-  if (draft.source === anyAddress) draft.source = undefined;
-  if (draft.destination === anyAddress) draft.destination = undefined;
+  if (isAnyAddress(draft.source)) draft.source = undefined;
+  if (isAnyAddress(draft.destination)) draft.destination = undefined;
   return Object.assign(draft, { target });
 }
 
@@ -72,12 +72,12 @@ function emptyDraft(): Draft {
 }
 
 /** Takes one match into the draft; false where it is unknown, malformed or there already. */
-function takeMatch(draft: Draft, option: string | undefined, value: string): boolean {
+function takeMatch(draft: Draft, option: string | undefined, value: string, family: Family): boolean {
   switch (option) {
     case "-s":
-      return put(draft, "source", parseMasked(value));
+      return put(draft, "source", parseMasked(value, family));
     case "-d":
-      return put(draft, "destination", parseMasked(value));
+      return put(draft, "destination", parseMasked(value, family));
     case "-i":
       return put(draft, "inInterface", parseInterfaceName(value));
     case "-o":
@@ -91,7 +91,7 @@ function takeMatch(draft: Draft, option: string | undefined, value: string): boo
     case "--ctstate":
       return put(draft, "ctState", parseCtState(value));
     case "--ctorigdst":
-      return put(draft, "ctOriginalDestination", parseMasked(value));
+      return put(draft, "ctOriginalDestination", parseMasked(value, family));
     case "--probability":
       return put(draft, "probability", parseProbability(value));
     default:
@@ -105,7 +105,7 @@ function put<K extends keyof Draft>(draft: Draft, field: K, value: Draft[K]): bo
   return true;
 }
 
-function parseTarget(words: readonly string[], at: number): RuleSpec["target"] | undefined {
+function parseTarget(words: readonly string[], at: number, family: Family): RuleSpec["target"] | undefined {
   const name = words[at];
   const option = words[at + 1];
   const value = words[at + 2];
@@ -113,9 +113,9 @@ function parseTarget(words: readonly string[], at: number): RuleSpec["target"] |
     case undefined:
       return undefined;
     case "DNAT":
-      return words.length === at + 3 && option === "--to-destination" ? parseDnat(value) : undefined;
+      return words.length === at + 3 && option === "--to-destination" ? parseDnat(value, family) : undefined;
     case "SNAT":
-      return parseSnat(words.slice(at + 1));
+      return parseSnat(words.slice(at + 1), family);
     case "MARK": {
       const mark = words.length === at + 3 && option === "--set-xmark" ? parseMark(value ?? "") : undefined;
       return mark && { kind: "mark", mark };
@@ -126,18 +126,18 @@ function parseTarget(words: readonly string[], at: number): RuleSpec["target"] |
   }
 }
 
-function parseDnat(text = ""): RuleSpec["target"] | undefined {
-  const colon = text.indexOf(":");
-  const to = parseIp(colon < 0 ? text : text.slice(0, colon));
-  const port = colon < 0 ? undefined : parsePort(text.slice(colon + 1));
-  if (to === undefined || (colon >= 0 && port === undefined)) return undefined;
-  return { kind: "dnat", to, port };
+function parseDnat(text: string | undefined, family: Family): RuleSpec["target"] | undefined {
+  const endpoint = family.parseEndpoint(text ?? "");
+  if (endpoint === undefined) return undefined;
+  const port = endpoint.port === undefined ? undefined : parsePort(endpoint.port);
+  if (endpoint.port !== undefined && port === undefined) return undefined;
+  return { kind: "dnat", to: endpoint.address, port };
 }
 
-function parseSnat(options: readonly string[]): RuleSpec["target"] | undefined {
+function parseSnat(options: readonly string[], family: Family): RuleSpec["target"] | undefined {
   const random = options.indexOf("--random-fully");
   const rest = random < 0 ? options : options.toSpliced(random, 1);
-  const to = rest.length === 2 && rest[0] === "--to-source" ? parseIp(rest[1] ?? "") : undefined;
+  const to = rest.length === 2 && rest[0] === "--to-source" ? family.parse(rest[1] ?? "") : undefined;
   return to && { kind: "snat", to, isRandom: random >= 0 };
 }
 

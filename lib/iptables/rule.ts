@@ -4,10 +4,11 @@
  * text, which is a function of their meaning alone.
  */
 import { assertNever } from "../assert-never.ts";
+import { familyOf } from "../model/families.ts";
 import type { Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { Protocol } from "../model/schema.ts";
-import { anyAddress, type MaskedAddress } from "./masked.ts";
+import { bareText, isAnyAddress, type MaskedAddress } from "./masked.ts";
 
 export const tableNames = ["nat", "mangle", "filter"] as const;
 /** The tables in which the agent owns anything. */
@@ -62,7 +63,7 @@ export interface Rule {
 
 /** A rule of the owned layout; what matches every address is left out. */
 export function makeRule(given: RuleSpec): Rule {
-  const spec = given.source === anyAddress ? { ...given, source: undefined } : given;
+  const spec = isAnyAddress(given.source) ? { ...given, source: undefined } : given;
   const text = ruleText(spec);
   return { text, raw: text, spec };
 }
@@ -94,8 +95,7 @@ export function ruleText(spec: RuleSpec): string {
 function conntrackText({ ctState, ctOriginalDestination: destination }: RuleSpec): string {
   let text = "-m conntrack ";
   if (ctState !== undefined) text += `--ctstate ${ctState} `;
-  if (destination !== undefined)
-    text += `--ctorigdst ${destination.endsWith("/32") ? destination.slice(0, -3) : destination} `;
+  if (destination !== undefined) text += `--ctorigdst ${bareText(destination)} `;
   return text;
 }
 
@@ -103,10 +103,14 @@ function markText({ value, mask }: Mark): string {
   return mask === 0xffffffff ? `0x${value.toString(16)}` : `0x${value.toString(16)}/0x${mask.toString(16)}`;
 }
 
+function endpointText({ to, port }: Extract<Target, { kind: "dnat" }>): string {
+  return port === undefined ? to : familyOf(to).endpoint(to, port);
+}
+
 function targetText(target: Target): string {
   switch (target.kind) {
     case "dnat":
-      return `-j DNAT --to-destination ${target.to}${target.port === undefined ? "" : `:${target.port}`}`;
+      return `-j DNAT --to-destination ${endpointText(target)}`;
     case "snat":
       return `-j SNAT --to-source ${target.to}${target.isRandom ? " --random-fully" : ""}`;
     case "mark":

@@ -2,6 +2,7 @@
 
 import { isSameMap } from "../memoize.ts";
 import { GatewayError } from "../model/errors.ts";
+import type { Family } from "../model/family.ts";
 import { parseRule } from "./parse-rule.ts";
 import { type Rule, type TableName, tableNames } from "./rule.ts";
 
@@ -56,7 +57,7 @@ export function splitSave(dump: string, needed: readonly TableName[]): readonly 
  *   chain whose rules all are, and a table whose chains all are. Rereading 30,000 rules of which few changed costs a
  *   comparison each.
  */
-export function parseTable({ table, text }: TableText, before?: TableRules): TableRules {
+export function parseTable({ table, text }: TableText, family: Family, before?: TableRules): TableRules {
   const readers = new Map<string, ChainReader>();
   let reader: ChainReader | undefined;
   for (let at = lineEnd(text, 0) + 1; at < text.length; ) {
@@ -76,7 +77,7 @@ export function parseTable({ table, text }: TableText, before?: TableRules): Tab
       const space = line.indexOf(" ");
       if (space < 0) throw unreadable(`table ${table} has a cut chain line: ${line}`);
       const name = line.slice(1, space);
-      readers.set(name, new ChainReader(name, before?.get(name)));
+      readers.set(name, new ChainReader(name, family, before?.get(name)));
     } else if (line !== "" && !line.startsWith("#")) {
       throw unreadable(`table ${table} has an unexpected line: ${line}`);
     }
@@ -90,8 +91,13 @@ export function parseTable({ table, text }: TableText, before?: TableRules): Tab
  * Parses the listing of one chain (`iptables -S CHAIN`). Throws `unreadable` at a line that is not of that chain, where
  * the line that names it is missing, and where the last is cut; that whole lines are missing, a listing does not tell.
  */
-export function parseChain(chain: string, text: string, before?: readonly Rule[]): readonly Rule[] {
-  const reader = new ChainReader(chain, before);
+export function parseChain(
+  chain: string,
+  text: string,
+  family: Family,
+  before?: readonly Rule[],
+): readonly Rule[] {
+  const reader = new ChainReader(chain, family, before);
   const head = text.slice(0, lineEnd(text, 0));
   if (head !== `-N ${chain}` && !head.startsWith(`-P ${chain} `))
     throw unreadable(`the listing of ${chain} begins with: ${head}`);
@@ -109,13 +115,15 @@ export function parseChain(chain: string, text: string, before?: readonly Rule[]
 /** Reads a chain's rules alongside an earlier reading, which it follows over removals and additions. */
 class ChainReader {
   readonly #start: string;
+  readonly #family: Family;
   readonly #before: readonly Rule[];
   readonly #rules: Rule[] = [];
   #next = 0;
   /** Where the earlier reading has each rule; made where it is lost track of. */
   #positions: ReadonlyMap<string, number> | undefined;
 
-  constructor(name: string, before: readonly Rule[] = []) {
+  constructor(name: string, family: Family, before: readonly Rule[] = []) {
+    this.#family = family;
     this.#start = `-A ${name}`;
     this.#before = before;
   }
@@ -147,7 +155,7 @@ class ChainReader {
     const at = this.#find(raw);
     const known = at === undefined ? undefined : this.#before[at];
     if (at !== undefined) this.#next = at + 1;
-    this.#rules.push(known ?? parseRule(raw));
+    this.#rules.push(known ?? parseRule(raw, this.#family));
     return true;
   }
 
@@ -160,8 +168,8 @@ class ChainReader {
 }
 
 /** Parses a whole dump: {@link splitSave}, then {@link parseTable} of each. */
-export function parseSave(dump: string, needed: readonly TableName[] = tableNames): RuleDump {
-  return new Map(splitSave(dump, needed).map((table) => [table.table, parseTable(table)]));
+export function parseSave(dump: string, family: Family, needed: readonly TableName[] = tableNames): RuleDump {
+  return new Map(splitSave(dump, needed).map((table) => [table.table, parseTable(table, family)]));
 }
 
 /** The chains of `one`, and in their place those that `other` has. */

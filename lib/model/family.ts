@@ -31,6 +31,8 @@ export interface Family extends FamilyText, FamilyNetworks, FamilyArithmetic, Fa
   readonly number: number;
   /** Of an address: the prefix length of one host. */
   readonly bits: number;
+  /** The end of a network of one host: `/32`. */
+  readonly hostSuffix: string;
   /** How the tools of iptables begin: `iptables`, as in `iptables-nft-save`. */
   readonly iptables: string;
   readonly nft: NftWords;
@@ -47,6 +49,12 @@ export interface FamilyText {
   owns(text: string): boolean;
   /** Parses an address in its canonical form; `undefined` where the text is anything else. */
   parse(text: string): Ip | undefined;
+  /** Parses an address and what stands behind it as its port, `10.0.1.5:80`; `undefined` where the address is none. */
+  parseEndpoint(text: string): { readonly address: Ip; readonly port: string | undefined } | undefined;
+  /** The inverse of {@link parseEndpoint}. */
+  endpoint(address: Ip, port: number): string;
+  /** Finds the address itself in a text, not another that only begins or ends like it. */
+  mentionOf(address: Ip): RegExp;
   /** Parses `address/prefix` and masks the host bits. A bare address is the network of one host. */
   parseCidr(text: string): Cidr | undefined;
 }

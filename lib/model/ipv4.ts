@@ -149,12 +149,20 @@ export const ipv4: Family = {
   version: 4,
   number: 2,
   bits: 32,
+  hostSuffix: "/32",
 
   addressPattern: ipPattern,
   cidrPattern,
   owns: (text) => !text.includes(":"),
   parse: parseIp,
   parseCidr,
+  parseEndpoint(text) {
+    const colon = text.indexOf(":");
+    const address = parseIp(colon < 0 ? text : text.slice(0, colon));
+    return address && { address, port: colon < 0 ? undefined : text.slice(colon + 1) };
+  },
+  endpoint: (address, port) => `${address}:${port}`,
+  mentionOf: (address) => new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`),
 
   unspecified: fromU32(0),
   everything: makeCidr(fromU32(0), 0),

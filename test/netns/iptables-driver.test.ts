@@ -1,4 +1,5 @@
 /** The iptables dataplane against the kernel, in both variants, each in a namespace of its own. */
+
 import t from "tap";
 import type { IptablesDriverOptions } from "../../agent/kernel/iptables/driver.ts";
 import { readLegacyDigest } from "../../agent/kernel/iptables/legacy-digest.ts";
@@ -9,6 +10,7 @@ import { openNftables, readGeneration } from "../../agent/kernel/nftables/transa
 import { createRun, type Run } from "../../agent/kernel/run.ts";
 import { removalsOf } from "../../lib/iptables/removals.ts";
 import { parseChain, type RuleDump } from "../../lib/iptables/save.ts";
+import { ipv4 } from "../../lib/model/ipv4.ts";
 import { objectId } from "../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../lib/model/program.ts";
 import { editsByHandle, editsByTool } from "../../lib/plan/iptables/chain.ts";
@@ -208,7 +210,7 @@ for (const variant of ["nft", "legacy"] as const) {
       const seen = await lab.observe();
       t.ok(lab.dataplane.planner.holdsObjects(seen));
       t.equal(lab.dataplane.planner.eipsNamed(seen).size, 9);
-      t.same(await chooseVariant(lab.run, "auto", signal), { kind: "chosen", variant });
+      t.same(await chooseVariant(lab.run, "auto", ipv4, signal), { kind: "chosen", variant });
     });
 
     await t.test("delete and retarget", async (t) => {
@@ -370,8 +372,8 @@ for (const variant of ["nft", "legacy"] as const) {
       await lab.converge(full);
       const nat = (await lab.observe()).rules.get("nat") ?? new Map<string, never>();
       for (const [chain, rules] of nat) {
-        const text = await listChain(variant, { table: "nat", chain }, lab.run, signal);
-        t.equal(parseChain(chain, text, rules), rules, chain);
+        const text = await listChain(variant, { table: "nat", chain }, ipv4, lab.run, signal);
+        t.equal(parseChain(chain, text, ipv4, rules), rules, chain);
       }
     });
 
@@ -561,7 +563,7 @@ t.test("both variants hold rules: mixed", async (t) => {
   t.teardown(() => deleteNamespace(namespace));
   const legacy = new Lab(namespace, "legacy");
   await legacy.converge(only(fip(1, "10.0.1.5")));
-  t.same(await chooseVariant(legacy.run, "auto", signal), { kind: "chosen", variant: "legacy" });
+  t.same(await chooseVariant(legacy.run, "auto", ipv4, signal), { kind: "chosen", variant: "legacy" });
   await new Lab(namespace, "nft").converge(only(fip(2, "10.0.1.6")));
-  t.match(await chooseVariant(legacy.run, "auto", signal), { kind: "mixed" });
+  t.match(await chooseVariant(legacy.run, "auto", ipv4, signal), { kind: "mixed" });
 });

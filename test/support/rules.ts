@@ -1,4 +1,5 @@
 /** Drivers and planners together, as a pass uses them: rules and gate in one plan, written again where another writer was faster. */
+
 import type { Dataplane, RulesDriver } from "../../agent/kernel/drivers.ts";
 import { createIptablesDriver, type IptablesDriverOptions } from "../../agent/kernel/iptables/driver.ts";
 import {
@@ -7,14 +8,15 @@ import {
   type NftablesDriverOptions,
 } from "../../agent/kernel/nftables/driver.ts";
 import { writeRules } from "../../agent/reconciler/subsystems/write-rules.ts";
+import { ipv4 } from "../../lib/model/ipv4.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
 import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
 import type { GateState, RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
 import { planWithGate } from "./with-gate.ts";
 
-export function iptablesRules(options: IptablesDriverOptions) {
-  return new Rules(createIptablesDriver(options), createIptablesPlanner());
+export function iptablesRules(options: Omit<IptablesDriverOptions, "family">) {
+  return new Rules(createIptablesDriver({ ...options, family: ipv4 }), createIptablesPlanner(ipv4));
 }
 
 export function nftablesRules(options: NftablesDriverOptions) {

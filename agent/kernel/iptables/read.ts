@@ -3,6 +3,7 @@ import type { EditedChain } from "../../../lib/iptables/restore.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { parseChain, parseTable, type RuleDump, splitSave } from "../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Family } from "../../../lib/model/family.ts";
 import type { Run } from "../run.ts";
 import { listChain, save, type Variant } from "./tools.ts";
 
@@ -10,15 +11,16 @@ import { listChain, save, type Variant } from "./tools.ts";
 export async function readAll(
   near: RuleDump,
   variant: Variant,
+  family: Family,
   run: Run,
   signal: AbortSignal,
 ): Promise<RuleDump> {
   const needed: readonly TableName[] = variant === "nft" ? ["nat", "mangle"] : ["nat", "mangle", "filter"];
-  const read = async () => splitSave(await save(variant, run, signal), needed);
+  const read = async () => splitSave(await save(variant, family, run, signal), needed);
   const tables = await read();
   const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
   return new Map(
-    (isWhole ? tables : await read()).map((one) => [one.table, parseTable(one, near.get(one.table))]),
+    (isWhole ? tables : await read()).map((one) => [one.table, parseTable(one, family, near.get(one.table))]),
   );
 }
 
@@ -27,15 +29,16 @@ export async function readChains(
   chains: readonly EditedChain[],
   before: RuleDump,
   variant: Variant,
+  family: Family,
   run: Run,
   signal: AbortSignal,
 ): Promise<RuleDump> {
   const rules = new Map(before);
   await Promise.all(
     chains.map(async ({ table, chain }) => {
-      const text = await listChain(variant, { table, chain }, run, signal);
+      const text = await listChain(variant, { table, chain }, family, run, signal);
       const known = rules.get(table);
-      rules.set(table, new Map(known).set(chain, parseChain(chain, text, known?.get(chain))));
+      rules.set(table, new Map(known).set(chain, parseChain(chain, text, family, known?.get(chain))));
     }),
   );
   return rules;

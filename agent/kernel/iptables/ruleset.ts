@@ -9,6 +9,7 @@ import {
 import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
 import { isSameMap } from "../../../lib/memoize.ts";
+import type { Family } from "../../../lib/model/family.ts";
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
 import type { Commit } from "../../../lib/nftables/commits.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
@@ -20,6 +21,7 @@ import { orUndefined, readAll, readChains } from "./read.ts";
 import { lostRace, type Refusal, restore, type Variant } from "./tools.ts";
 
 export interface RulesetOptions {
+  readonly family: Family;
   readonly run: Run;
   readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
   /** `undefined` where it could not be taken: then nothing is proved. */
@@ -44,15 +46,17 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   readonly isReadingAtomic = true;
   readonly readStamp: PlainRuleset<IptablesObserved, IptablesPayload>["readStamp"];
   readonly #variant: Variant;
+  readonly #family: Family;
   readonly #run: Run;
   readonly #removeByHandle: RulesetOptions["removeByHandle"];
 
-  constructor(variant: Variant, { run, readGeneration, readLegacyDigest, removeByHandle }: RulesetOptions) {
+  constructor(variant: Variant, options: RulesetOptions) {
     this.#variant = variant;
-    this.#run = run;
+    this.#family = options.family;
+    this.#run = options.run;
     this.stampKind = variant === "legacy" ? "digest" : "generation";
-    this.readStamp = variant === "legacy" ? readLegacyDigest : readGeneration;
-    this.#removeByHandle = removeByHandle;
+    this.readStamp = variant === "legacy" ? options.readLegacyDigest : options.readGeneration;
+    this.#removeByHandle = options.removeByHandle;
   }
 
   async readAll(near: Near, signal: AbortSignal): Promise<IptablesObserved> {
@@ -102,7 +106,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const handles = isRetry || known === undefined ? undefined : this.#provedRemovals(step, known);
     const refusal =
       handles === undefined
-        ? await restore(this.#variant, step.transaction, this.#run)
+        ? await restore(this.#variant, step.transaction, this.#family, this.#run)
         : await this.#remove(handles, signal);
     if (refusal === undefined)
       return { written: handles === undefined ? step : { kind: "rules", transaction: handles.transaction } };
@@ -147,11 +151,11 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   #readRules({ last, expected }: Near, signal: AbortSignal): Promise<RuleDump> {
     const before = last?.rules ?? new Map();
     const near = expected === undefined ? before : joinDumps(before, expected);
-    return readAll(near, this.#variant, this.#run, signal);
+    return readAll(near, this.#variant, this.#family, this.#run, signal);
   }
 
   #readChains(before: RuleDump, chains: readonly EditedChain[], signal: AbortSignal): Promise<RuleDump> {
-    return readChains(chains, before, this.#variant, this.#run, signal);
+    return readChains(chains, before, this.#variant, this.#family, this.#run, signal);
   }
 
   async #readBarrier(signal: AbortSignal): Promise<ObservedBarrier | undefined> {

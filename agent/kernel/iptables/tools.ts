@@ -2,6 +2,7 @@
 import type { Transaction } from "../../../lib/iptables/restore.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Family } from "../../../lib/model/family.ts";
 import { firstLines, type Run } from "../run.ts";
 
 export type Variant = "nft" | "legacy";
@@ -26,27 +27,29 @@ const restoreTimeoutMs = 60_000;
 const restoreExitCodes = [0, 1, 2, 3, 4] as const;
 
 /** All tables that the variant has in the kernel, by one process that creates none. `-t` would create the legacy one. */
-export async function save(variant: Variant, run: Run, signal: AbortSignal): Promise<string> {
-  return (await run([`iptables-${variant}-save`], { signal })).stdout;
+export async function save(variant: Variant, family: Family, run: Run, signal: AbortSignal): Promise<string> {
+  return (await run([`${family.iptables}-${variant}-save`], { signal })).stdout;
 }
 
 /** One chain, as `-S` lists it. With legacy that costs as much as all of the table. */
 export async function listChain(
   variant: Variant,
   { table, chain }: { readonly table: TableName; readonly chain: string },
+  family: Family,
   run: Run,
   signal: AbortSignal,
 ): Promise<string> {
-  return (await run([`iptables-${variant}`, "-t", table, "-S", chain], { signal })).stdout;
+  return (await run([`${family.iptables}-${variant}`, "-t", table, "-S", chain], { signal })).stdout;
 }
 
 /** Applies a transaction. It is not given a signal: once begun it is finished. @returns `undefined` where it was applied */
 export async function restore(
   variant: Variant,
   { table, input }: Transaction,
+  family: Family,
   run: Run,
 ): Promise<Refusal | undefined> {
-  const command = `iptables-${variant}-restore`;
+  const command = `${family.iptables}-${variant}-restore`;
   const { exitCode, stderr } = await run([command, "--noflush", "--wait", String(lockSeconds)], {
     stdin: input,
     exitCodes: restoreExitCodes,

@@ -1,6 +1,7 @@
 /** Chooses between the two iptables that a system may have, once at the start. */
 import { parseSave, type RuleDump } from "../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Family } from "../../../lib/model/family.ts";
 import { countOwned, holdsObjects } from "../../../lib/plan/iptables/owned.ts";
 import type { Ending, Run } from "../run.ts";
 import { save, type Variant } from "./tools.ts";
@@ -19,10 +20,14 @@ export type VariantChoice =
 export async function chooseVariant(
   run: Run,
   setting: "auto" | Variant,
+  family: Family,
   signal: AbortSignal,
 ): Promise<VariantChoice> {
   if (setting !== "auto") return { kind: "chosen", variant: setting };
-  const [nft, legacy] = await Promise.all([look("nft", run, signal), look("legacy", run, signal)]);
+  const [nft, legacy] = await Promise.all([
+    look("nft", family, run, signal),
+    look("legacy", family, run, signal),
+  ]);
   if (nft instanceof GatewayError && legacy instanceof GatewayError) throw nft;
   if (nft instanceof GatewayError) return { kind: "chosen", variant: "legacy" };
   if (legacy instanceof GatewayError) return { kind: "chosen", variant: "nft" };
@@ -38,15 +43,20 @@ export async function chooseVariant(
 const answers: readonly unknown[] = ["exited", "not-started"] satisfies readonly Ending[];
 
 /** The dump, or why there is none: a variant that is not installed or that this kernel lacks holds nothing. */
-async function look(variant: Variant, run: Run, signal: AbortSignal): Promise<RuleDump | GatewayError> {
+async function look(
+  variant: Variant,
+  family: Family,
+  run: Run,
+  signal: AbortSignal,
+): Promise<RuleDump | GatewayError> {
   let dump: string;
   try {
-    dump = await save(variant, run, signal);
+    dump = await save(variant, family, run, signal);
   } catch (error) {
     if (error instanceof GatewayError && answers.includes(error.details.ending)) return error;
     throw error;
   }
-  return parseSave(dump, ["nat"]);
+  return parseSave(dump, family, ["nat"]);
 }
 
 function weight(dump: RuleDump): number {

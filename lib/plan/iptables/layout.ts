@@ -75,7 +75,11 @@ export function* wantedNatChunked(program: Program): Chunked<WantedTable> {
       frame("SNAT_FILTER", ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"]),
       { name: "EXCLUSIVE_DNAT", order: "any", rules: inward },
       { name: "EXCLUSIVE_SNAT", order: "any", rules: outward },
-      { name: "SHARED_DNAT", order: "within-object", rules: program.dnats.flatMap(backendRules) },
+      {
+        name: "SHARED_DNAT",
+        order: "within-object",
+        rules: program.dnats.flatMap((dnat) => backendRules(dnat, program.family)),
+      },
       {
         name: "SHARED_SNAT",
         order: "longest-prefix",
@@ -137,22 +141,25 @@ function frame(name: string, targets: readonly string[]): WantedChain {
   return { name, order: "exact", rules: targets.map((target) => ({ rule: jumpTo(target) })) };
 }
 
-function inwardRules({ fips }: Program): readonly WantedRule[] {
+function inwardRules({ fips, family }: Program): readonly WantedRule[] {
   return fips.map(({ id, eip, internalIp }) => ({
     object: id,
     rule: makeRule({
-      destination: hostMask(eip),
+      destination: hostMask(eip, family),
       target: { kind: "dnat", to: internalIp, port: undefined },
     }),
   }));
 }
 
-function outwardRules({ fips }: Program): readonly WantedRule[] {
+function outwardRules({ fips, family }: Program): readonly WantedRule[] {
   return fips
     .filter(({ isOutward }) => isOutward)
     .map(({ id, eip, internalIp }) => ({
       object: id,
-      rule: makeRule({ source: hostMask(internalIp), target: { kind: "snat", to: eip, isRandom: false } }),
+      rule: makeRule({
+        source: hostMask(internalIp, family),
+        target: { kind: "snat", to: eip, isRandom: false },
+      }),
     }));
 }
 
@@ -160,11 +167,11 @@ function outwardRules({ fips }: Program): readonly WantedRule[] {
  * One rule a backend; each takes an equal share of what the ones before it left. Random and not `nth`, whose counter
  * would count packets to the EIP's other ports too, since the port stands after it.
  */
-function backendRules(dnat: ProgramDnat): readonly WantedRule[] {
+function backendRules(dnat: ProgramDnat, family: Family): readonly WantedRule[] {
   return dnat.backends.map(({ ip, port }, index) => {
     const left = dnat.backends.length - index;
     const rule = makeRule({
-      destination: hostMask(dnat.eip),
+      destination: hostMask(dnat.eip, family),
       protocol: dnat.protocol,
       destinationPort: dnat.externalPort,
       probability: left === 1 ? undefined : Math.round(certainty / left),
@@ -178,7 +185,8 @@ function poolRules(pool: SnatPool, family: Family): readonly WantedRule[] {
   const buckets = bucketsOf(pool, family);
   return buckets.map(({ id, eip, mapping }, bucket) => {
     const rule = makeRule({
-      source: buckets.length === 1 ? networkMask(pool.cidr) : bucketMask(pool.cidr, bucket, buckets.length),
+      source:
+        buckets.length === 1 ? networkMask(pool.cidr) : bucketMask(pool.cidr, bucket, buckets.length, family),
       outInterface: pool.interface,
       target: { kind: "snat", to: eip, isRandom: mapping === "random" },
     });
@@ -197,14 +205,14 @@ function withoutRepeats(rules: readonly WantedRule[]): readonly WantedRule[] {
 }
 
 function hairpinRules(program: Program): readonly WantedRule[] {
-  const { vpcInterface } = program;
+  const { vpcInterface, family } = program;
   return ruledEips(program).map(({ id, address }) => ({
     object: id,
     rule: makeRule({
       outInterface: vpcInterface,
       mark: vpcMark,
       ctState: "DNAT",
-      ctOriginalDestination: hostMask(address),
+      ctOriginalDestination: hostMask(address, family),
       target: { kind: "snat", to: address, isRandom: true },
     }),
   }));

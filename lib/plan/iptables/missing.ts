@@ -1,5 +1,6 @@
 /** Says of each object which of its rules were not read back, or were but cannot take effect. */
 import type { RuleDump, TableRules } from "../../iptables/save.ts";
+import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
 import { compareChain, isAsWanted } from "./compare.ts";
 import type { WantedChain, WantedTable } from "./layout.ts";
@@ -32,9 +33,11 @@ export function missingRules(
   nat: WantedTable,
   mangle: WantedTable,
   observed: RuleDump,
+  family: Family,
 ): ReadonlyMap<ObjectId, string> {
   const missing = new Map<ObjectId, string>();
-  for (const path of [inward, outward]) checkPath(path, nat, observed.get("nat") ?? new Map(), missing);
+  const rules = observed.get("nat") ?? new Map();
+  for (const path of [inward, outward]) checkPath(path, nat, rules, new ShadowIndex(family), missing);
   const markFault = faultOfFrame(mangle, "PREROUTING", "VPC_MARK", observed.get("mangle") ?? new Map());
   if (markFault !== undefined) blame(nat, ["HAIRPIN_SNAT"], markFault, missing);
   return missing;
@@ -46,11 +49,11 @@ function checkPath(
   { hook, frame, chains }: Path,
   nat: WantedTable,
   rules: TableRules,
+  shadows: ShadowIndex,
   found: Findings,
 ): void {
   const fault = faultOfFrame(nat, hook, frame, rules);
   if (fault !== undefined) blame(nat, chains, fault, found);
-  const shadows = new ShadowIndex();
   for (const name of chains) checkChain(chainOf(nat, name), rules, shadows, found);
 }
 

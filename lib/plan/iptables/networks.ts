@@ -1,6 +1,7 @@
 /** Finds, among networks at positions of a chain, the ones that hold a given network. */
+import { familyOf } from "../../model/families.ts";
+import type { AddressValue } from "../../model/family.ts";
 import { addressOf, type Cidr, prefixLengthOf } from "../../model/ip.ts";
-import { netmaskU32, toU32 } from "../../model/ipv4.ts";
 import type { InterfaceName } from "../../model/names.ts";
 
 export interface PoolNetwork {
@@ -12,24 +13,25 @@ export interface PoolNetwork {
 /** Costs a look-up for each prefix length in use, however many networks there are. */
 export class NetworkIndex {
   /** First position by network address, by prefix length, by interface. */
-  readonly #positions = new Map<InterfaceName, Map<number, Map<number, number>>>();
+  readonly #positions = new Map<InterfaceName, Map<number, Map<AddressValue, number>>>();
 
   /** Positions are given in rising order; the first of a network counts. */
   add(network: PoolNetwork, position: number): void {
     const lengths = getOrMake(this.#positions, network.interface);
     const addresses = getOrMake(lengths, prefixLengthOf(network.cidr));
-    const address = toU32(addressOf(network.cidr));
+    const address = familyOf(network.cidr).toValue(addressOf(network.cidr));
     if (!addresses.has(address)) addresses.set(address, position);
   }
 
   /** The first position of a network that holds `network` and is wider. */
   firstWider(network: PoolNetwork): number | undefined {
     const length = prefixLengthOf(network.cidr);
-    const address = toU32(addressOf(network.cidr));
+    const family = familyOf(network.cidr);
+    const address = family.toValue(addressOf(network.cidr));
     let first: number | undefined;
     for (const [wider, addresses] of this.#positions.get(network.interface) ?? []) {
       if (wider >= length) continue;
-      const position = addresses.get((address & netmaskU32(wider)) >>> 0);
+      const position = addresses.get(family.and(address, family.netmask(wider)));
       if (position !== undefined && (first === undefined || position < first)) first = position;
     }
     return first;

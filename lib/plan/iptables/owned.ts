@@ -1,8 +1,10 @@
 /** What the owned chains say, without asking what they should say. */
+import { hostOf } from "../../iptables/masked.ts";
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
+import { familyOf } from "../../model/families.ts";
+import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
-import { parseIp } from "../../model/ipv4.ts";
 
 const objectChains = [
   "EXCLUSIVE_DNAT",
@@ -40,15 +42,14 @@ export function countOwned(dump: RuleDump): number {
 }
 
 /** The addresses that objects' rules name as EIP. */
-export function eipsNamed(dump: RuleDump): ReadonlySet<Ip> {
-  return new Set(
-    objectChains.flatMap((chain) => rulesOf(dump, chain).map(eipOf)).filter((eip) => eip !== undefined),
-  );
+export function eipsNamed(dump: RuleDump, family: Family): ReadonlySet<Ip> {
+  const eips = objectChains.flatMap((chain) => rulesOf(dump, chain).map((rule) => eipOf(rule, family)));
+  return new Set(eips.filter((eip) => eip !== undefined));
 }
 
 /** Rules in chains of others that name `address`, as one would type them. */
 export function foreignRulesNaming(dump: RuleDump, address: Ip): readonly string[] {
-  const names = new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`);
+  const names = familyOf(address).mentionOf(address);
   return [...dump].flatMap(([table, chains]) =>
     [...chains]
       .filter(([chain]) => !ownedChains[table].includes(chain))
@@ -58,10 +59,10 @@ export function foreignRulesNaming(dump: RuleDump, address: Ip): readonly string
   );
 }
 
-function eipOf({ spec }: Rule): Ip | undefined {
+function eipOf({ spec }: Rule, family: Family): Ip | undefined {
   if (spec?.target.kind === "snat") return spec.target.to;
-  if (spec?.target.kind !== "dnat" || !spec.destination?.endsWith("/32")) return undefined;
-  return parseIp(spec.destination.slice(0, -"/32".length));
+  if (spec?.target.kind !== "dnat" || spec.destination === undefined) return undefined;
+  return hostOf(spec.destination, family);
 }
 
 function rulesOf(dump: RuleDump, chain: string): readonly Rule[] {

@@ -3,6 +3,7 @@ import { type Chunked, runSync } from "../../chunked.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
+import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
 import { holdsBack, planBarrier } from "../gate/barrier.ts";
 import type { GateState, RulesPlan, RulesPlanner } from "../rules-planner.ts";
@@ -16,13 +17,17 @@ import { planBothWaysChunked } from "./table.ts";
 
 type Plan = RulesPlan<IptablesPayload>;
 
-/** @param memoizer {@link noMemory} gives the same plans, each computed anew */
+/**
+ * @param family of the programs, and of what is observed
+ * @param memoizer {@link noMemory} gives the same plans, each computed anew
+ */
 export function createIptablesPlanner(
+  family: Family,
   memoizer: Memoizer = memory,
 ): RulesPlanner<IptablesObserved, IptablesPayload> {
   const layOutChunked = memoizer.byKeyChunked(layOut);
   const layOutNow = (program: Program) => runSync(layOutChunked(program));
-  const eipsOf = memoizer.byKey(eipsNamed);
+  const eipsOf = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
   const indexOf = memoizer.byKey(indexByText);
 
   function* planChunked(program: Program, { rules }: IptablesObserved): Chunked<Plan> {
@@ -54,7 +59,7 @@ export function createIptablesPlanner(
     includes: includesSteps,
     missing(program, { rules }) {
       const { mangle, nat } = layOutNow(program);
-      return missingRules(nat, mangle, rules);
+      return missingRules(nat, mangle, rules, family);
     },
     holdsObjects: ({ rules }) => holdsObjects(rules),
     isPristine: ({ rules }) => countOwned(rules) === 0,

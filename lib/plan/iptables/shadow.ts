@@ -1,16 +1,22 @@
 /** Finds rules that an earlier rule keeps packets from. */
-import { type MaskedAddress, maskedParts } from "../../iptables/masked.ts";
+import { type MaskedAddress, type MaskedParts, maskedParts } from "../../iptables/masked.ts";
 import type { Rule, RuleSpec } from "../../iptables/rule.ts";
+import type { AddressValue, Family } from "../../model/family.ts";
 
 const addressFields = ["source", "destination", "ctOriginalDestination"] as const;
 type AddressField = (typeof addressFields)[number];
 
 /** Rules found so far on the way of a packet, by the first address that each asks for: a look-up costs one per mask in use. */
 export class ShadowIndex {
+  readonly #family: Family;
   #opaque: Rule | undefined;
   /** Rules that ask for no address, by their text. */
   readonly #wide = new Map<string, Rule>();
-  readonly #byAddress = new Map<AddressField, Map<number, Map<number, Rule[]>>>();
+  readonly #byAddress = new Map<AddressField, Map<AddressValue, Map<AddressValue, Rule[]>>>();
+
+  constructor(family: Family) {
+    this.#family = family;
+  }
 
   get isEmpty(): boolean {
     return this.#opaque === undefined && this.#wide.size === 0 && this.#byAddress.size === 0;
@@ -40,27 +46,29 @@ export class ShadowIndex {
     const { spec } = rule;
     if (spec === undefined) return undefined;
     const takes = (earlier: Rule) =>
-      earlier.spec !== undefined && earlier.text !== rule.text && mayMeet(earlier.spec, spec);
+      earlier.spec !== undefined && earlier.text !== rule.text && mayMeet(earlier.spec, spec, this.#family);
     return this.#wide.values().find(takes) ?? this.#near(spec).find(takes);
   }
 
   /** Those whose address may be one that `spec` asks for. */
   *#near(spec: RuleSpec): Generator<Rule, undefined> {
+    const { and, zero } = this.#family;
+    const anyAddress: MaskedParts = { address: zero, mask: zero };
     for (const [field, byMask] of this.#byAddress) {
-      const own = spec[field] === undefined ? { address: 0, mask: 0 } : maskedParts(spec[field]);
+      const own = spec[field] === undefined ? anyAddress : maskedParts(spec[field], this.#family);
       for (const [mask, byValue] of byMask) {
-        const isNarrower = (mask & ~own.mask) !== 0;
-        if (!isNarrower) yield* byValue.get((own.address & mask) >>> 0) ?? [];
+        const isNarrower = and(mask, own.mask) !== mask;
+        if (!isNarrower) yield* byValue.get(and(own.address, mask)) ?? [];
         else for (const rules of byValue.values()) yield* rules;
       }
     }
   }
 
   #bucket(field: AddressField, masked: MaskedAddress): Rule[] {
-    const { address, mask } = maskedParts(masked);
-    const byMask = this.#byAddress.get(field) ?? new Map<number, Map<number, Rule[]>>();
+    const { address, mask } = maskedParts(masked, this.#family);
+    const byMask = this.#byAddress.get(field) ?? new Map<AddressValue, Map<AddressValue, Rule[]>>();
     this.#byAddress.set(field, byMask);
-    const byValue = byMask.get(mask) ?? new Map<number, Rule[]>();
+    const byValue = byMask.get(mask) ?? new Map<AddressValue, Rule[]>();
     byMask.set(mask, byValue);
     const rules = byValue.get(address) ?? [];
     byValue.set(address, rules);
@@ -69,9 +77,9 @@ export class ShadowIndex {
 }
 
 /** False where no packet can match both. */
-export function mayMeet(one: RuleSpec, other: RuleSpec): boolean {
+export function mayMeet(one: RuleSpec, other: RuleSpec, family: Family): boolean {
   return (
-    addressFields.every((field) => haveCommon(one[field], other[field])) &&
+    addressFields.every((field) => haveCommon(one[field], other[field], family)) &&
     isAnyOrEqual(one.inInterface, other.inInterface) &&
     isAnyOrEqual(one.outInterface, other.outInterface) &&
     isAnyOrEqual(one.protocol, other.protocol) &&
@@ -79,11 +87,17 @@ export function mayMeet(one: RuleSpec, other: RuleSpec): boolean {
   );
 }
 
-function haveCommon(one: MaskedAddress | undefined, other: MaskedAddress | undefined): boolean {
+function haveCommon(
+  one: MaskedAddress | undefined,
+  other: MaskedAddress | undefined,
+  family: Family,
+): boolean {
   if (one === undefined || other === undefined) return true;
-  const a = maskedParts(one);
-  const b = maskedParts(other);
-  return ((a.address ^ b.address) & a.mask & b.mask) === 0;
+  const { and } = family;
+  const a = maskedParts(one, family);
+  const b = maskedParts(other, family);
+  const mask = and(a.mask, b.mask);
+  return and(a.address, mask) === and(b.address, mask);
 }
 
 function isAnyOrEqual(one: unknown, other: unknown): boolean {

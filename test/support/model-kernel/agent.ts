@@ -129,8 +129,8 @@ export class ModelAgent {
     this.#reconciler = new Reconciler({
       store: this.#store(),
       dataplane: {
-        driver: createIptablesDriver({ run, variant: kernel.variant }),
-        planner: createIptablesPlanner(),
+        driver: createIptablesDriver({ family: ipv4, run, variant: kernel.variant }),
+        planner: createIptablesPlanner(ipv4),
       },
       previousDataplanes: () => [],
       network,

@@ -3,6 +3,7 @@
 import { assertNever } from "../../../lib/assert-never.ts";
 import { parseRule } from "../../../lib/iptables/parse-rule.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
+import { ipv4 } from "../../../lib/model/ipv4.ts";
 import { collectionOf } from "../../../lib/model/names.ts";
 import type { Reply } from "../api-client.ts";
 import type { DataplaneName, Gateway } from "../gateway.ts";
@@ -165,7 +166,7 @@ export class LabPlayer {
     for (const table of this.#tables) {
       for (const line of await this.#gateway.rules(table)) {
         const [, chain = "", text = ""] = /^-A (\S+) (.*)$/.exec(line) ?? [];
-        rules.push(`${table} ${chain} ${parseRule(text).text}`);
+        rules.push(`${table} ${chain} ${parseRule(text, ipv4).text}`);
       }
     }
     const routes = JSON.parse(

@@ -1,7 +1,9 @@
 /** The iptables tables of one namespace in memory, behind the tools' own words: what they print, accept and refuse. */
+
 import type { CommandOutput } from "../../../agent/kernel/run.ts";
 import { parseRule } from "../../../lib/iptables/parse-rule.ts";
 import type { Rule, TableName } from "../../../lib/iptables/rule.ts";
+import { ipv4 } from "../../../lib/model/ipv4.ts";
 
 export type Variant = "nft" | "legacy";
 
@@ -109,7 +111,7 @@ export class Tables {
   }
 
   #parse(text: string): Rule {
-    const known = this.#parsed.get(text) ?? parseRule(text);
+    const known = this.#parsed.get(text) ?? parseRule(text, ipv4);
     this.#parsed.set(text, known);
     return known;
   }

@@ -13,7 +13,7 @@ import {
   type Target,
 } from "../../../lib/iptables/rule.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
-import { toU32 } from "../../../lib/model/ipv4.ts";
+import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { Barriers } from "./barriers.ts";
 import type { Network } from "./network.ts";
@@ -193,8 +193,8 @@ interface View {
 function matches(spec: RuleSpec, view: View): boolean {
   const holds = (masked: RuleSpec["source"], ip: Ip | undefined) => {
     if (masked === undefined) return true;
-    const { address, mask } = maskedParts(masked);
-    return ip !== undefined && (toU32(ip) & mask) >>> 0 === address;
+    const { address, mask } = maskedParts(masked, ipv4);
+    return ip !== undefined && ipv4.and(ipv4.toValue(ip), mask) === address;
   };
   const isOrAny = (wanted: unknown, found: unknown) => wanted === undefined || wanted === found;
   return (

@@ -1,10 +1,12 @@
 /** The layers around the planners change no answer: not what they remember, and not that they stop between parts. */
+
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import type { RuleDump } from "../../../../lib/iptables/save.ts";
 import { noMemory } from "../../../../lib/memoize.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
@@ -116,7 +118,7 @@ function holds<Observed, Payload>(
   );
 }
 
-t.test("iptables", async () => holds(createIptablesPlanner, iptablesObserved));
+t.test("iptables", async () => holds((memoizer) => createIptablesPlanner(ipv4, memoizer), iptablesObserved));
 t.test("nftables", async () => holds(createNftablesPlanner, nftablesObserved));
 
 t.test("changes are empty exactly where the payload does nothing; a payload includes its parts", async () => {
@@ -138,7 +140,7 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
   fc.assert(
     fc.property(program, iptablesObserved, nftablesObserved, gate, (wanted, iptables, nftables, state) => {
       return (
-        sum(createIptablesPlanner(), wanted, iptables, state) &&
+        sum(createIptablesPlanner(ipv4), wanted, iptables, state) &&
         sum(createNftablesPlanner(), wanted, nftables, state)
       );
     }),

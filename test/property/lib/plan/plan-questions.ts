@@ -49,7 +49,7 @@ export interface RulesUnderTest<Observed = unknown> {
 }
 
 const iptables: RulesUnderTest<IptablesObserved> = {
-  create: (memoizer) => createIptablesPlanner(memoizer) as RulesPlanner<IptablesObserved, never>,
+  create: (memoizer) => createIptablesPlanner(ipv4, memoizer) as RulesPlanner<IptablesObserved, never>,
   observed(program, gate) {
     const tables = [wantedNat(program), wantedMangle(program)].map((wanted) => {
       const table = new FakeTable(wanted.table);

@@ -3,6 +3,7 @@ import { maskedAddress, parseMasked } from "../../../../lib/iptables/masked.ts";
 import { parseRule } from "../../../../lib/iptables/parse-rule.ts";
 import { editedChains, restoreInput } from "../../../../lib/iptables/restore.ts";
 import { parseChain, parseSave, parseTable } from "../../../../lib/iptables/save.ts";
+import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../lib/model/names.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { parseBarrier } from "../../../../lib/nftables/barrier.ts";
@@ -47,11 +48,11 @@ t.test("the kernel's spellings of one rule are one value", async (t) => {
     ],
   ];
   for (const [given, canonical] of same) {
-    const rule = parseRule(given);
+    const rule = parseRule(given, ipv4);
     t.equal(rule.text, canonical, given);
     t.equal(rule.raw, given);
     t.ok(rule.spec, `typed: ${given}`);
-    t.equal(parseRule(canonical).text, canonical);
+    t.equal(parseRule(canonical, ipv4).text, canonical);
   }
 });
 
@@ -84,18 +85,18 @@ t.test("what the layout never uses is opaque and stays as written", async (t) =>
     "-j LOG --log-prefix x",
     '-m comment --comment "a -j DROP" -j DROP',
   ]) {
-    const rule = parseRule(raw);
+    const rule = parseRule(raw, ipv4);
     t.equal(rule.spec, undefined, raw);
     t.equal(rule.text, raw);
   }
 });
 
 t.test("masks", async (t) => {
-  t.equal(parseMasked("10.0.1.255/255.255.255.240"), "10.0.1.240/28");
-  t.equal(parseMasked("10.0.1.255/0.0.0.1"), "0.0.0.1/0.0.0.1");
-  t.equal(maskedAddress(0xffffffff, 0xffffffff), "255.255.255.255/32");
+  t.equal(parseMasked("10.0.1.255/255.255.255.240", ipv4), "10.0.1.240/28");
+  t.equal(parseMasked("10.0.1.255/0.0.0.1", ipv4), "0.0.0.1/0.0.0.1");
+  t.equal(maskedAddress(ipv4.netmask(32), ipv4.netmask(32), ipv4), "255.255.255.255/32");
   for (const bad of ["", "10.0.0", "10.0.0.1/", "10.0.0.1/-1", "10.0.0.1/255.0.0", "10.0.0.01"])
-    t.equal(parseMasked(bad), undefined, bad);
+    t.equal(parseMasked(bad, ipv4), undefined, bad);
 });
 
 t.test("a dump is read whole or not at all", async (t) => {
@@ -115,7 +116,7 @@ t.test("a dump is read whole or not at all", async (t) => {
     "# Completed on Sat Nov 21 07:29:49 2026",
     "",
   ].join("\n");
-  const read = parseSave(dump);
+  const read = parseSave(dump, ipv4);
   t.same([...read.keys()], ["nat"]);
   t.same(
     read
@@ -124,13 +125,13 @@ t.test("a dump is read whole or not at all", async (t) => {
       ?.map(({ raw }) => raw),
     ["-d 203.0.113.1/32 -j DNAT --to-destination 10.0.0.1", ""],
   );
-  t.same([...parseSave("")], [], "a variant without tables");
+  t.same([...parseSave("", ipv4)], [], "a variant without tables");
 
   const commit = dump.lastIndexOf("COMMIT\n");
   const lineEnds = [...dump.matchAll(/\n/g)].map(({ index }) => index + 1);
   for (const end of lineEnds.filter((at) => at > dump.indexOf("*nat") && at <= commit))
-    t.throws(() => parseSave(dump.slice(0, end)), { code: "unreadable" }, `cut at ${end}`);
-  t.throws(() => parseSave(dump.slice(0, commit + 4)), { code: "unreadable" }, "cut within COMMIT");
+    t.throws(() => parseSave(dump.slice(0, end), ipv4), { code: "unreadable" }, `cut at ${end}`);
+  t.throws(() => parseSave(dump.slice(0, commit + 4), ipv4), { code: "unreadable" }, "cut within COMMIT");
   for (const bad of [
     "*nat\n-A NOWHERE -j DROP\nCOMMIT\n",
     "*nat\n:CUT\nCOMMIT\n",
@@ -138,8 +139,12 @@ t.test("a dump is read whole or not at all", async (t) => {
     "iptables: out of memory\n",
     "# Table `nat' is incompatible, use 'nft' tool.\n",
   ])
-    t.throws(() => parseSave(bad), { code: "unreadable" }, bad);
-  t.same([...parseSave("# Table `filter' is incompatible, use 'nft' tool.\n", ["nat"])], [], "not our table");
+    t.throws(() => parseSave(bad, ipv4), { code: "unreadable" }, bad);
+  t.same(
+    [...parseSave("# Table `filter' is incompatible, use 'nft' tool.\n", ipv4, ["nat"])],
+    [],
+    "not our table",
+  );
 });
 
 t.test("rereading keeps the values of rules that stayed", async (t) => {
@@ -169,31 +174,31 @@ t.test("rereading keeps the values of rules that stayed", async (t) => {
     .replace(/^# .*\n/, "")
     .replace("COMMIT\n", "");
   const counted = text.replace(":PREROUTING ACCEPT [0:0]", ":PREROUTING ACCEPT [12:3456]");
-  const after = parseTable({ table: "nat", text });
+  const after = parseTable({ table: "nat", text }, ipv4);
   t.equal(
-    parseTable({ table: "nat", text: counted }, after),
+    parseTable({ table: "nat", text: counted }, ipv4, after),
     after,
     "a table, whatever its policies counted",
   );
-  const lost = parseTable({ table: "nat", text: text.replace(/.* 10\.0\.0\.[193]\n/g, "") }, after);
+  const lost = parseTable({ table: "nat", text: text.replace(/.* 10\.0\.0\.[193]\n/g, "") }, ipv4, after);
   t.same(
     lost.get("EXCLUSIVE_DNAT")?.map((one) => after.get("EXCLUSIVE_DNAT")?.indexOf(one)),
     [3],
     "several gone in a row",
   );
-  const longer = parseTable({ table: "nat", text: text.replace(" 10.0.0.9\n", " 10.0.0.99\n") }, after);
+  const longer = parseTable({ table: "nat", text: text.replace(" 10.0.0.9\n", " 10.0.0.99\n") }, ipv4, after);
   t.match(longer.get("EXCLUSIVE_DNAT")?.[1], { raw: /10\.0\.0\.99$/ }, "a line that begins like the old one");
 });
 
 t.test("the listing of one chain", async (t) => {
   const rules = "-A SHARED_DNAT -d 203.0.113.1/32 -j RETURN\n-A SHARED_DNAT\n";
-  const read = parseChain("SHARED_DNAT", `-N SHARED_DNAT\n${rules}`);
+  const read = parseChain("SHARED_DNAT", `-N SHARED_DNAT\n${rules}`, ipv4);
   t.same(
     read.map(({ raw }) => raw),
     ["-d 203.0.113.1/32 -j RETURN", ""],
   );
-  t.equal(parseChain("SHARED_DNAT", `-N SHARED_DNAT\n${rules}`, read), read);
-  t.same(parseChain("INPUT", "-P INPUT ACCEPT\n"), []);
+  t.equal(parseChain("SHARED_DNAT", `-N SHARED_DNAT\n${rules}`, ipv4, read), read);
+  t.same(parseChain("INPUT", "-P INPUT ACCEPT\n", ipv4), []);
   for (const bad of [
     "",
     rules,
@@ -203,7 +208,7 @@ t.test("the listing of one chain", async (t) => {
     `-N SHARED_DNAT\n-A SHARED_SNAT -j DROP\n`,
     `-N SHARED_DNAT\nout of memory\n`,
   ])
-    t.throws(() => parseChain("SHARED_DNAT", bad, read), { code: "unreadable" }, bad);
+    t.throws(() => parseChain("SHARED_DNAT", bad, ipv4, read), { code: "unreadable" }, bad);
 });
 
 t.test("what transactions change by single rules", async (t) => {
@@ -312,7 +317,7 @@ t.test("the layout, line by line", async (t) => {
   );
   const dump = new Map([["nat", nat.read()]] as const);
   t.same(
-    [...eipsNamed(dump)].sort(),
+    [...eipsNamed(dump, ipv4)].sort(),
     [1, 2, 3, 4, 5, 6].map((n) => `203.0.113.${n}`),
   );
   t.ok(holdsObjects(dump));
@@ -323,7 +328,7 @@ t.test("the layout, line by line", async (t) => {
   const framed = new Map([["nat", bare.read()]] as const);
   t.equal(countOwned(framed), 5);
   t.notOk(holdsObjects(framed));
-  t.same([...eipsNamed(framed)], []);
+  t.same([...eipsNamed(framed, ipv4)], []);
 });
 
 t.test("rules of others that name an address", async (t) => {
@@ -526,7 +531,7 @@ t.test("what is missing, and of whom", async (t) => {
       ["nat", nat.read()],
       ["mangle", mangle.read()],
     ] as const);
-    return missingRules(wantedNat(full), wantedMangle(full), dump);
+    return missingRules(wantedNat(full), wantedMangle(full), dump, ipv4);
   };
   const eips = ["eips/e1", "eips/e2"];
   const inwards = ["fips/f1", "fips/f2", "dnats/d1", "dnats/d2"];

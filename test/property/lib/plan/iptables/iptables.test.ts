@@ -4,7 +4,7 @@ import { parseRule } from "../../../../../lib/iptables/parse-rule.ts";
 import { removalsOf } from "../../../../../lib/iptables/removals.ts";
 import type { TableName } from "../../../../../lib/iptables/rule.ts";
 import { addressOf, prefixLengthOf } from "../../../../../lib/model/ip.ts";
-import { contains } from "../../../../../lib/model/ipv4.ts";
+import { contains, ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../../../../lib/model/program.ts";
 import { type EditLimits, editsByHandle, editsByTool } from "../../../../../lib/plan/iptables/chain.ts";
@@ -53,7 +53,7 @@ function missing(wanted: Program, nat: FakeTable, mangle: FakeTable) {
     ["nat", nat.read()],
     ["mangle", mangle.read()],
   ] as const);
-  return missingRules(wantedNat(wanted), wantedMangle(wanted), dump);
+  return missingRules(wantedNat(wanted), wantedMangle(wanted), dump, ipv4);
 }
 
 /** The rules that take part in each decision, as a set; order is held separately. */
@@ -276,7 +276,7 @@ t.test(
         converge(nat, wantedNat(first));
         const before = nat.read();
         for (const { rule } of wantedNat(first).chains.flatMap(({ rules }) => rules)) {
-          const read = parseRule(rule.text);
+          const read = parseRule(rule.text, ipv4);
           if (read.text !== rule.text || read.spec === undefined) throw new Error(rule.text);
           if (JSON.stringify(read.spec) !== JSON.stringify({ ...read.spec, ...rule.spec }))
             throw new Error(rule.text);

@@ -1,7 +1,9 @@
 /** One iptables table in memory: applies a transaction whole or not at all, and refuses what the kernel refuses. */
+
 import { parseRule } from "../../../../../lib/iptables/parse-rule.ts";
 import type { TableName } from "../../../../../lib/iptables/rule.ts";
 import { parseTable, type TableRules } from "../../../../../lib/iptables/save.ts";
+import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 
 const builtIn: Readonly<Record<TableName, readonly string[]>> = {
   nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
@@ -45,7 +47,7 @@ export class FakeTable {
 
   read(before?: TableRules): TableRules {
     const text = this.save().slice("# by hand\n".length, -"COMMIT\n".length);
-    return parseTable({ table: this.table, text }, before);
+    return parseTable({ table: this.table, text }, ipv4, before);
   }
 
   rules(chain: string): readonly string[] {
@@ -85,7 +87,7 @@ export class FakeTable {
   }
 
   #canonical(text: string): string {
-    const rule = parseRule(text);
+    const rule = parseRule(text, ipv4);
     const target = / ?-j (\S+)/.exec(text)?.[1];
     if (target !== undefined && !builtInTargets.has(target) && !this.#chains.has(target))
       throw new Error(`no target ${target}`);

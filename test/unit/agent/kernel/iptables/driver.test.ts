@@ -1,4 +1,5 @@
 /** The driver against tools that fail in every way, without a kernel. */
+
 import t from "tap";
 import type { CommitJournal } from "../../../../../agent/kernel/commit-journal.ts";
 import { IptablesRuleset } from "../../../../../agent/kernel/iptables/ruleset.ts";
@@ -9,6 +10,7 @@ import { parseRule } from "../../../../../lib/iptables/parse-rule.ts";
 import type { ChainRemovals } from "../../../../../lib/iptables/removals.ts";
 import type { RuleDump } from "../../../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
+import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { type Commit, commitsSince } from "../../../../../lib/nftables/commits.ts";
@@ -558,7 +560,7 @@ t.test("the variant", async (t) => {
       if (answer instanceof GatewayError) throw answer;
       return { exitCode: 0, stdout: answer, stderr: "" };
     };
-    return chooseVariant(run, "auto", signal);
+    return chooseVariant(run, "auto", ipv4, signal);
   };
   const cases: readonly (readonly [string | GatewayError, string | GatewayError, string])[] = [
     [empty, "", "nft"],
@@ -579,16 +581,16 @@ t.test("the variant", async (t) => {
   await t.rejects(choose(failed("exited"), failed("exited")), { code: "command-failed" });
   await t.rejects(choose("*nat\n", rules), { code: "unreadable" });
   const never: Run = () => Promise.reject(new Error("asked"));
-  t.same(await chooseVariant(never, "legacy", signal), { kind: "chosen", variant: "legacy" });
+  t.same(await chooseVariant(never, "legacy", ipv4, signal), { kind: "chosen", variant: "legacy" });
 });
 
 t.test("what reads as expected is the expected value, what reads otherwise is what it is", async (t) => {
   const kernel = new FakeKernel();
   await converge(kernel, "legacy");
-  const ruleset = new IptablesRuleset("legacy", { run: kernel.run });
+  const ruleset = new IptablesRuleset("legacy", { family: ipv4, run: kernel.run });
   let expected: RuleDump | undefined;
   const [right, wrong] = ["10.0.0.1", "10.0.0.9"].map((to) =>
-    parseRule(`-d 203.0.113.1/32 -j DNAT --to-destination ${to}`),
+    parseRule(`-d 203.0.113.1/32 -j DNAT --to-destination ${to}`, ipv4),
   );
   const expect = (rule = right) =>
     (expected = new Map([["nat", new Map([["EXCLUSIVE_DNAT", rule === undefined ? [] : [rule]]])]]));
