@@ -42,7 +42,7 @@ export function dumpCommands(dataplane: DataplaneName): readonly Command[] {
   return [{ argv: rules }, { argv: binding }];
 }
 
-/** One FIP is led elsewhere. */
+/** One FIP gets another internal IP. */
 export function changeCommand(dataplane: DataplaneName, from: Fip, to: Fip, eip: string): Command {
   if (iptablesOf(dataplane) === undefined) {
     const lines = [

@@ -47,7 +47,7 @@ export class Bench {
   /** The same by the bare tools. */
   loadedBare(): Promise<BarePlant> {
     this.#loadedBare ??= this.barePlant().then((plant) => {
-      this.say(`loading the same by the bare tools`);
+      this.say(`loading the same with the bare tools`);
       plant.load(this.dataplane, fipsOnly(this.settings.objects));
       return plant;
     });

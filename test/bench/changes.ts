@@ -1,4 +1,4 @@
-/** One FIP at a time led elsewhere, by the agent and by the bare tools. */
+/** Gives one FIP at a time another internal IP, by the agent and by the bare tools. */
 import type { ObjectReply, Reply } from "../support/api-client.ts";
 import { type Command, changeCommand } from "./bare.ts";
 import type { BarePlant, Plant } from "./plant.ts";

@@ -31,7 +31,7 @@ async function measureAll(options: Options, dataplane: DataplaneName): Promise<r
   let current = "";
   const bench = new Bench(options, dataplane, (text) => say(`${current}: ${text}`));
   const stop = (signal: NodeJS.Signals) => {
-    say(`${signal}: removing what was made`);
+    say(`${signal}: removing everything that was created`);
     isStopping = true;
     bench.clear().catch((error: unknown) => say(String(error)));
   };

@@ -25,13 +25,13 @@ export class UsageError extends Error {}
 
 export const usage = `usage: scripts/bench [options]
   --rows 1,4          some rows only, by number
-  --dataplanes a,b    of ${dataplaneNames.join(", ")}; all of them where absent
+  --dataplanes a,b    of ${dataplaneNames.join(", ")}; default: all
   --objects 10000     EIPs, each with a FIP
-  --runs 5            samples of each side; rows that are quick take more
+  --runs 5            samples of each side; quick rows take more
   --quick             1,000 objects, 3 runs
   --full              the leak check with 100,000 changes
-  --profile           CPU profiles of the agent while it is measured, and where its time went
-  --sources           the sources as they are, instead of the built agent
+  --profile           CPU profiles of the agent during the measurement, and where its time goes
+  --sources           run the sources instead of the built agent
   --timeout 900       seconds for one row over one dataplane
   -o json             JSON on stdout instead of a table`;
 

@@ -126,7 +126,7 @@ export class Plant {
       await this.#agent.whenReady();
     } catch (error) {
       if (this.#agent.log.includes("bad value") || this.#agent.log.includes("not there yet")) {
-        throw new Skip(`the agent does not offer it: ${this.#agent.log.trim().slice(-200)}`);
+        throw new Skip(`the agent does not support it: ${this.#agent.log.trim().slice(-200)}`);
       }
       throw error;
     }

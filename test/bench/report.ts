@@ -70,7 +70,7 @@ export function toTable({ startedAt, machine, options, results }: Report): strin
   ].join("\n");
 }
 
-/** True where a limit was missed or a row could not be measured; what the agent does not offer does not count. */
+/** True if a limit was missed or a row failed; skipped rows do not count. */
 export function hasMisses({ results }: Report): boolean {
   return results.flatMap(entriesOf).some(({ verdict }) => verdict === "miss" || verdict === "failed");
 }
@@ -98,10 +98,10 @@ function entriesOf({ row, title, dataplane, outcome }: Result): readonly Entry[]
   });
 }
 
-/** What each row was held against, once. */
+/** What each row is compared with, once. */
 function bases(entries: readonly Entry[]): readonly string[] {
   const words = entries.flatMap(({ row, baseWhat }) =>
-    baseWhat === undefined ? [] : [`row ${row} is held against: ${baseWhat}`],
+    baseWhat === undefined ? [] : [`row ${row} is compared with: ${baseWhat}`],
   );
   return [...new Set(words)];
 }

@@ -37,7 +37,7 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
   const total = Math.min(isQuick ? 20_000 : 200_000, room);
   const perFip = Math.min(flowsPerFip, Math.floor(total / objects));
   const deletes = Math.min(500, Math.floor(objects / 2));
-  bench.say(`making ${total} flows`);
+  bench.say(`creating ${total} flows`);
   await table.inject([
     ...Array.from({ length: objects }, (_, index) => flowsOf(index + 1, perFip)).flat(),
     ...routedFlows(total - perFip * objects),
@@ -71,12 +71,12 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
   return [
     against("conntrack -L", toolDumps),
     against("a raw netlink dump, not decoded", rawDumps),
-    { what: "event loop delay meanwhile, longest", unit: "ms", samples: blocks },
+    { what: "longest delay of the event loop during that", unit: "ms", samples: blocks },
     ...(await measureMoves(bench, plant, table, perFip, rawDumps)),
   ];
 }
 
-/** One FIP led elsewhere, which ends the flows on it; then back, without flows on it. */
+/** One FIP gets another internal IP, which ends its flows; then it gets the first one again, without flows on it. */
 async function measureMoves(
   { settings: { objects, runs } }: Bench,
   plant: Plant,
@@ -96,8 +96,8 @@ async function measureMoves(
   }
   const base = { what: "a raw netlink dump, not decoded", samples: rawDumps };
   return [
-    { what: `one FIP led elsewhere, ${perFip} flows on it`, unit: "ms", samples: busy, base },
-    { what: "one FIP led elsewhere, no flow on it", unit: "ms", samples: idle, base },
+    { what: `one FIP changed, ${perFip} flows on it`, unit: "ms", samples: busy, base },
+    { what: "one FIP changed, no flow on it", unit: "ms", samples: idle, base },
   ];
 }
 

@@ -56,7 +56,7 @@ export const leaksRow: Row = {
   },
 };
 
-/** FIPs are led elsewhere, deleted and made anew, by several writers who do not wait; then one who does. */
+/** Several writers change FIPs, delete them and create them again without waiting; then one writer waits. */
 async function change(plant: Plant, count: number, round: number): Promise<void> {
   let next = 0;
   const write = async () => {

@@ -14,7 +14,7 @@ const totals = [100, 1_000, 10_000];
 
 export const oneByOneRow: Row = {
   id: "12",
-  title: "one command a rule, for comparison",
+  title: "one command for each rule, for comparison",
   // No agent takes part; the rules are those of iptables-nft.
   dataplanes: ["iptables-nft"],
   async measure(bench) {
@@ -24,7 +24,7 @@ export const oneByOneRow: Row = {
     const found: Measurement[] = [];
     const points: (readonly [held: number, ms: number])[] = [];
     for (const held of heldCounts.filter((count) => count <= objects)) {
-      bench.say(`one FIP more at ${held}`);
+      bench.say(`one more FIP at ${held}`);
       await bare.renew();
       bare.load("iptables-nft", fipsOnly(held));
       const samples = Array.from({ length: runs }, (_, run) => timeFip(bare, held + run + 1));

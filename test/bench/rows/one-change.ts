@@ -1,4 +1,4 @@
-/** Rows 2 and 3: one FIP is led elsewhere while there are many. */
+/** Rows 2 and 3: one FIP of many gets another internal IP. */
 import { touchedDumps } from "../bare.ts";
 import type { Bench } from "../bench.ts";
 import { Mover, timeBareChange, timeChange } from "../changes.ts";
@@ -45,7 +45,7 @@ async function measure(bench: Bench, base: string, runs: number): Promise<readon
   await plant.load({ fips: settings.objects, dnats: 0, snats: 0 });
   return [
     {
-      what: `one FIP of ${settings.objects} led elsewhere`,
+      what: `one FIP of ${settings.objects} gets another internal IP`,
       unit: "ms",
       samples: samples.measured,
       base: { what: base, samples: samples.base },
