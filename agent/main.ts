@@ -31,6 +31,12 @@ import { PassObserver } from "./status/pass-observer.ts";
 import { summarize } from "./status/summary.ts";
 import { openStore } from "./store/open-store.ts";
 
+/**
+ * What the gateway translates. Planner, drivers and reconciler are instances for one family: another family is another instance of
+ * each beside these.
+ */
+const family = ipv4;
+
 /** How long a stop may take before the process leaves anyway. */
 const stopDelayMs = 20_000;
 
@@ -74,7 +80,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
   const commits = openCommitJournal();
-  const dataplane = openDataplane(commands, ruleNetlink, commits, ipv4, config);
+  const dataplane = openDataplane(commands, ruleNetlink, commits, family, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
   stop.push(async () => {
@@ -109,16 +115,16 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
-    previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, ipv4, commands),
-    network: createNetworkDriver({ netlink: routeNetlink, family: ipv4 }),
-    conntrack: openConntrack(filterNetlink, ipv4),
+    previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, family, commands),
+    network: createNetworkDriver({ netlink: routeNetlink, family }),
+    conntrack: openConntrack(filterNetlink, family),
     announcer,
     arpProbe: arp.arpProbe,
     arpConflicts: arp.arpConflicts,
     clock,
     epoch,
     config: {
-      family: ipv4,
+      family,
       vpcInterface: config.vpcInterface,
       externalInterface: config.externalInterface,
       fallbackGateway: config.gatewayV4,
@@ -134,8 +140,8 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     // iptables-legacy has no events, and may be alone on a system without nft.
     monitors:
       config.dataplane === "iptables" && config.iptablesVariant === "legacy"
-        ? [networkMonitor]
-        : [networkMonitor, ruleMonitor],
+        ? [networkMonitor(family)]
+        : [networkMonitor(family), ruleMonitor],
     onWake: (kind) => (kind === "rule" ? void reconciler.wakeUnlessOwn(kind) : reconciler.wake(kind)),
     onLost: (reason) => {
       metrics.eventsLost.inc();

@@ -28,7 +28,7 @@ export function openDataplane(
 ): Dataplane {
   if (dataplane === "nftables") {
     const driver = createNftablesDriver({ netlink: nftables, run, journal });
-    return { driver, planner: createNftablesPlanner() };
+    return { driver, planner: createNftablesPlanner(family) };
   }
   const driver = createIptablesDriver({
     family,

@@ -1,4 +1,6 @@
 /** Rules of others: which tables there are besides ours, and what nft lists of them. */
+import { familyOf } from "../model/families.ts";
+import type { Ip } from "../model/ip.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf, readText } from "../netlink/attributes.ts";
 import { barrierTables } from "./barrier.ts";
 import { tableName } from "./maps.ts";
@@ -78,7 +80,7 @@ function joinLines(text: string): readonly string[] {
 }
 
 /** The lines among `rules` that name `address` itself, not one that only begins or ends like it. */
-export function linesNaming(rules: readonly string[], address: string): readonly string[] {
-  const names = new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`);
+export function linesNaming(rules: readonly string[], address: Ip): readonly string[] {
+  const names = familyOf(address).mentionOf(address);
   return rules.filter((line) => names.test(line));
 }

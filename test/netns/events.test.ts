@@ -11,6 +11,7 @@ import {
 } from "../../agent/kernel/events/kernel-events.ts";
 import { hasGroups } from "../../agent/kernel/events/subscription.ts";
 import { createLog } from "../../agent/log.ts";
+import { ipv4 } from "../../lib/model/ipv4.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import {
   addNamespaces,
@@ -35,7 +36,7 @@ const leave = enterNamespace(namespace);
 const wakes: WakeKind[] = [];
 const losses: string[] = [];
 const events = createKernelEvents({
-  monitors: [networkMonitor, ruleMonitor],
+  monitors: [networkMonitor(ipv4), ruleMonitor],
   onWake: (kind) => wakes.push(kind),
   onLost: (reason) => losses.push(reason),
   log: createLog("silent", { version: "test" }),
@@ -151,7 +152,7 @@ t.test("monitors die with an agent that is killed", async (t) => {
   const program = `
     import { createKernelEvents, networkMonitor, ruleMonitor } from ${JSON.stringify(module)};
     const log = { warn() {} };
-    const monitors = [networkMonitor, ruleMonitor];
+    const monitors = [networkMonitor(ipv4), ruleMonitor];
     await createKernelEvents({ monitors, onWake() {}, onLost() {}, log }).start();
     console.log("listening");
   `;

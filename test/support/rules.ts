@@ -21,7 +21,7 @@ export function iptablesRules(options: Omit<IptablesDriverOptions, "family">) {
 
 export function nftablesRules(options: NftablesDriverOptions) {
   const driver: NftablesDriver = createNftablesDriver(options);
-  return new Rules(driver, createNftablesPlanner());
+  return new Rules(driver, createNftablesPlanner(ipv4));
 }
 
 export class Rules<Observed, Payload, Driver extends RulesDriver<Observed, Payload>>

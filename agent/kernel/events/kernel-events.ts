@@ -2,6 +2,7 @@
  * Kernel events: that something changed, never what. Each line of a monitor only wakes the reconciler, which
  * reads the truth again; the agent's own writes echo here like anyone's, and a pass that they wake plans nothing.
  */
+import type { Family } from "../../../lib/model/family.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
 import { Monitor } from "./monitor.ts";
 
@@ -15,19 +16,21 @@ export interface MonitorCommand {
 }
 
 /**
- * IPv4 only: router advertisements would wake us every few seconds. Of sysctls the kernel tells forwarding and rp_filter; `rule` is
- * the rules of policy routing.
+ * Of one family: IPv6's router advertisements would wake the agent for IPv4 every few seconds. Of sysctls the kernel tells forwarding
+ * and rp_filter; `rule` is the rules of policy routing.
  */
-export const networkMonitor: MonitorCommand = {
-  argv: ["ip", "-4", "-o", "monitor", "label", "address", "route", "link", "netconf", "rule"],
-  kinds: [
-    { kind: "address", marker: "[ADDR]" },
-    { kind: "route", marker: "[ROUTE]" },
-    { kind: "route", marker: "[RULE]" },
-    { kind: "link", marker: "[LINK]" },
-    { kind: "sysctl", marker: "[NETCONF]" },
-  ],
-};
+export function networkMonitor({ version }: Family): MonitorCommand {
+  return {
+    argv: ["ip", `-${version}`, "-o", "monitor", "label", "address", "route", "link", "netconf", "rule"],
+    kinds: [
+      { kind: "address", marker: "[ADDR]" },
+      { kind: "route", marker: "[ROUTE]" },
+      { kind: "route", marker: "[RULE]" },
+      { kind: "link", marker: "[LINK]" },
+      { kind: "sysctl", marker: "[NETCONF]" },
+    ],
+  };
+}
 
 /** Prints one such line after the events of each transaction. iptables-legacy has no events at all. */
 export const ruleMonitor: MonitorCommand = {

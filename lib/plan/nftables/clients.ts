@@ -1,12 +1,12 @@
 /** Which clients a pool serves once nested networks are taken out of it: maps of intervals know no longest prefix. */
+import { type AddressValue, compareValues, type Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
-import { rangeOf } from "../../model/ipv4.ts";
 import type { SnatPool } from "../../model/program.ts";
 
 /** Addresses, both ends included, that one pool serves. */
 export interface ClientRange {
-  readonly first: number;
-  readonly last: number;
+  readonly first: AddressValue;
+  readonly last: AddressValue;
   readonly pool: SnatPool;
 }
 
@@ -14,39 +14,40 @@ export interface ClientRange {
  * Cuts the networks of pools that leave by one interface into ranges of which no two overlap; each address belongs to
  * the longest prefix that holds it. n networks give at most 2n − 1 ranges, in order of address.
  */
-export function flatten(pools: readonly SnatPool[]): readonly ClientRange[] {
+export function flatten(pools: readonly SnatPool[], family: Family): readonly ClientRange[] {
   const ranges: ClientRange[] = [];
   /** The networks around the current address, the innermost last; they nest, since networks never cross. */
   const around: ClientRange[] = [];
-  let next = 0;
-  const fillUpTo = (last: number, pool: SnatPool) => {
+  let next = family.zero;
+  const fillUpTo = (last: AddressValue, pool: SnatPool) => {
     if (next <= last) ranges.push({ first: next, last, pool });
-    next = last + 1;
+    next = family.plus(last, 1);
   };
-  const leaveBefore = (address: number) => {
-    for (let inner = around.at(-1); inner !== undefined && inner.last < address; inner = around.at(-1)) {
+  const leave = (isLeft: (inner: ClientRange) => boolean) => {
+    for (let inner = around.at(-1); inner !== undefined && isLeft(inner); inner = around.at(-1)) {
       fillUpTo(inner.last, inner.pool);
       around.pop();
     }
   };
-  for (const network of outermostFirst(pools)) {
-    leaveBefore(network.first);
+  for (const network of outermostFirst(pools, family)) {
+    leave(({ last }) => last < network.first);
     const outer = around.at(-1);
-    if (outer !== undefined) fillUpTo(network.first - 1, outer.pool);
+    if (outer !== undefined) fillUpTo(family.plus(network.first, -1), outer.pool);
     next = network.first;
     around.push(network);
   }
-  leaveBefore(Number.POSITIVE_INFINITY);
+  leave(() => true);
   return ranges;
 }
 
-function outermostFirst(pools: readonly SnatPool[]): readonly ClientRange[] {
+function outermostFirst(pools: readonly SnatPool[], family: Family): readonly ClientRange[] {
   const networks = pools.map((pool): ClientRange => {
-    const [first, last] = rangeOf(pool.cidr);
+    const [first, last] = family.rangeOf(pool.cidr);
     return { first, last, pool };
   });
   return networks.sort(
     (one, other) =>
-      one.first - other.first || prefixLengthOf(one.pool.cidr) - prefixLengthOf(other.pool.cidr),
+      compareValues(one.first, other.first) ||
+      prefixLengthOf(one.pool.cidr) - prefixLengthOf(other.pool.cidr),
   );
 }

@@ -1,7 +1,6 @@
 /** The elements that a program asks for, each with the object that asks for it, and the frame that they need. */
 
 import type { Family } from "../../model/family.ts";
-import { fromU32 } from "../../model/ipv4.ts";
 import type { ObjectId } from "../../model/names.ts";
 import {
   bucketsOf,
@@ -25,9 +24,10 @@ export interface WantedTable {
 }
 
 export function wantedTable(program: Program): WantedTable {
+  const { family } = program;
   const shares = [...Map.groupBy(program.pools, (pool) => pool.interface).values()]
-    .flatMap(flatten)
-    .map((range) => shareOut(range, program.family));
+    .flatMap((pools) => flatten(pools, family))
+    .map((range) => shareOut(range, family));
   const lookups = lookupsOf(program, shares);
   return {
     frame: { vpcInterface: program.vpcInterface, lookups },
@@ -37,7 +37,7 @@ export function wantedTable(program: Program): WantedTable {
         if (isOutward) visitor("fip_out", internalIp, eip, id);
       }
       for (const dnat of program.dnats) visitBackends(dnat, visitor);
-      for (const share of shares) visitClients(share, lookups, visitor);
+      for (const share of shares) visitClients(share, lookups, family, visitor);
       for (const { id, address } of ruledEips(program)) visitor("hairpin", address, address, id);
     },
   };
@@ -75,7 +75,7 @@ function shareOut(range: ClientRange, family: Family): Share {
   const { first, last, pool } = range;
   const members = bucketsOf(pool, family);
   const buckets = Math.max(members.length, poolBuckets);
-  const isByAddress = members.length > 1 && last - first + 1 < buckets;
+  const isByAddress = members.length > 1 && family.count(first, last) < buckets;
   return {
     range,
     members,
@@ -97,11 +97,17 @@ function lookupKey(lookup: Lookup): string {
   return `${lookup.interface} ${lookup.buckets}`;
 }
 
-function visitClients(share: Share, lookups: readonly Lookup[], visit: WantedVisitor): void {
+function visitClients(
+  share: Share,
+  lookups: readonly Lookup[],
+  { count, format, modulo, plus, zero }: Family,
+  visit: WantedVisitor,
+): void {
   const { range, members, isByAddress, lookup } = share;
   const own = lookupKey(lookup);
   const base = bucketBase(lookups.findIndex((one) => lookupKey(one) === own));
-  const every = rangeText(fromU32(base), fromU32(base + lookup.buckets - 1));
+  const bucketText = (bucket: number) => format(plus(zero, base + bucket));
+  const every = rangeText(bucketText(0), bucketText(lookup.buckets - 1));
   const add = (clients: string, buckets: string, bucket: number) => {
     const member = members[bucket % members.length];
     if (member === undefined) return;
@@ -109,9 +115,12 @@ function visitClients(share: Share, lookups: readonly Lookup[], visit: WantedVis
     visit(map, concatText(clients, buckets), member.eip, member.id);
   };
 
-  const clients = rangeText(fromU32(range.first), fromU32(range.last));
+  const clients = rangeText(format(range.first), format(range.last));
   if (members.length === 1) add(clients, every, 0);
   else if (isByAddress)
-    for (let address = range.first; address <= range.last; address++) add(fromU32(address), every, address);
-  else for (let bucket = 0; bucket < members.length; bucket++) add(clients, fromU32(base + bucket), bucket);
+    for (let index = 0; index < count(range.first, range.last); index++) {
+      const address = plus(range.first, index);
+      add(format(address), every, modulo(address, members.length));
+    }
+  else for (let bucket = 0; bucket < members.length; bucket++) add(clients, bucketText(bucket), bucket);
 }

@@ -1,6 +1,6 @@
 /** What the table says, without asking what it should say. */
+import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
-import { parseIp } from "../../model/ipv4.ts";
 import { type MapName, mapNames } from "../../nftables/maps.ts";
 import type { ObservedTable } from "./compare.ts";
 
@@ -16,7 +16,7 @@ const eipPlace = {
 } as const satisfies Record<MapName, "key" | "value">;
 
 /** The addresses that elements name as EIP. */
-export function eipsNamed({ elements }: ObservedTable): ReadonlySet<Ip> {
+export function eipsNamed({ elements }: ObservedTable, { parse }: Family): ReadonlySet<Ip> {
   const texts = new Set<string>();
   for (const map of mapNames) {
     if (eipPlace[map] === "value") for (const value of elements[map].values()) texts.add(value);
@@ -24,7 +24,7 @@ export function eipsNamed({ elements }: ObservedTable): ReadonlySet<Ip> {
   }
   const eips = new Set<Ip>();
   for (const text of texts) {
-    const eip = parseIp(text);
+    const eip = parse(text);
     if (eip !== undefined) eips.add(eip);
   }
   return eips;

@@ -1,11 +1,12 @@
 /** Plans NAT by nftables: one table, a dozen fixed rules, objects as elements of its maps. */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
+import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
 import { holdsBack, planBarrier } from "../gate/barrier.ts";
 import type { RulesPlan, RulesPlanner } from "../rules-planner.ts";
-import { compareTable } from "./compare.ts";
+import { compareTable, type ObservedTable } from "./compare.ts";
 import { wantedTable } from "./layout.ts";
 import { missingElements } from "./missing.ts";
 import type { NftablesObserved } from "./observed.ts";
@@ -16,12 +17,16 @@ import { planTable, type TablePlan } from "./table.ts";
 
 type Plan = RulesPlan<NftablesPayload>;
 
-/** @param memoizer {@link noMemory} gives the same plans, each computed anew */
+/**
+ * @param family of the programs, and of what is observed
+ * @param memoizer {@link noMemory} gives the same plans, each computed anew
+ */
 export function createNftablesPlanner(
+  family: Family,
   memoizer: Memoizer = memory,
 ): RulesPlanner<NftablesObserved, NftablesPayload> {
   const wantedOf = memoizer.byKey(wantedTable);
-  const eipsOf = memoizer.byKey(eipsNamed);
+  const eipsOf = memoizer.byKey((table: ObservedTable) => eipsNamed(table, family));
   // Planning and judging ask for the same comparison.
   const compare = memoizer.last(compareTable);
 

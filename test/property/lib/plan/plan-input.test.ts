@@ -119,7 +119,7 @@ function holds<Observed, Payload>(
 }
 
 t.test("iptables", async () => holds((memoizer) => createIptablesPlanner(ipv4, memoizer), iptablesObserved));
-t.test("nftables", async () => holds(createNftablesPlanner, nftablesObserved));
+t.test("nftables", async () => holds((memoizer) => createNftablesPlanner(ipv4, memoizer), nftablesObserved));
 
 t.test("changes are empty exactly where the payload does nothing; a payload includes its parts", async () => {
   const sum = <Observed, Payload extends { readonly steps: readonly unknown[] }>(
@@ -141,7 +141,7 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
     fc.property(program, iptablesObserved, nftablesObserved, gate, (wanted, iptables, nftables, state) => {
       return (
         sum(createIptablesPlanner(ipv4), wanted, iptables, state) &&
-        sum(createNftablesPlanner(), wanted, nftables, state)
+        sum(createNftablesPlanner(ipv4), wanted, nftables, state)
       );
     }),
     { numRuns: 100 },

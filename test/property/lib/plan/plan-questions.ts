@@ -61,7 +61,7 @@ const iptables: RulesUnderTest<IptablesObserved> = {
 };
 
 const nftables: RulesUnderTest<NftablesObserved> = {
-  create: (memoizer) => createNftablesPlanner(memoizer) as RulesPlanner<NftablesObserved, never>,
+  create: (memoizer) => createNftablesPlanner(ipv4, memoizer) as RulesPlanner<NftablesObserved, never>,
   observed: (program, gate) => ({
     table: {
       frame: frameLines(wantedTable(program).frame),

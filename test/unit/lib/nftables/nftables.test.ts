@@ -10,6 +10,7 @@ import { openNetlink } from "../../../../agent/kernel/netlink/connection.ts";
 import { listOthers } from "../../../../agent/kernel/nftables/read.ts";
 import type { Run } from "../../../../agent/kernel/run.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
+import type { Ip } from "../../../../lib/model/ip.ts";
 import { makeCidr } from "../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../lib/model/names.ts";
 import type { PoolMember, Program } from "../../../../lib/model/program.ts";
@@ -656,7 +657,7 @@ t.test("what nft lists of others", async (t) => {
     "}",
   ];
   const lines = parseListing(`${listing.join("\n")}\n`);
-  t.same(linesNaming(lines, "203.0.113.10"), [
+  t.same(linesNaming(lines, "203.0.113.10" as Ip), [
     "ip filter listed elements = { 198.51.100.1, 198.51.100.2, 203.0.113.10 }",
     "ip filter INPUT ip saddr 203.0.113.10 drop",
   ]);

@@ -342,7 +342,7 @@ t.test("the EIPs that the table names are those of the program's objects", async
     fc.property(program, (wanted) => {
       const table = new FakeTable();
       converge(table, wanted);
-      const named = eipsNamed(table.read());
+      const named = eipsNamed(table.read(), ipv4);
       const ought = new Set<Ip>([
         ...wanted.eips.map(({ address }) => address),
         ...wanted.fips.map(({ eip }) => eip),

@@ -8,12 +8,17 @@ import {
 } from "../../../../../agent/kernel/events/kernel-events.ts";
 import { hasGroups } from "../../../../../agent/kernel/events/subscription.ts";
 import { createLog } from "../../../../../agent/log.ts";
+import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { until } from "../../../../support/run.ts";
 
 const log = createLog("silent", { version: "test" });
 
 /** Events of a shell script in place of a monitor. */
-function eventsOf(script: string, kinds: MonitorCommand["kinds"] = networkMonitor.kinds, command = "sh") {
+function eventsOf(
+  script: string,
+  kinds: MonitorCommand["kinds"] = networkMonitor(ipv4).kinds,
+  command = "sh",
+) {
   const wakes: WakeKind[] = [];
   const losses: string[] = [];
   const events = createKernelEvents({
@@ -60,7 +65,7 @@ t.test("a monitor that ends, or cannot be started, is a loss and tried again unt
     ["echo '[ROUTE]'", "sh"],
     ["", "/nonexistent/ip"],
   ] as const) {
-    const { events, losses, started } = eventsOf(script, networkMonitor.kinds, command);
+    const { events, losses, started } = eventsOf(script, networkMonitor(ipv4).kinds, command);
     await started;
     await until("two ends", () => losses.length >= 2);
     t.strictSame([...new Set(losses)].slice(0, 1), [`${command} monitor ended`]);
