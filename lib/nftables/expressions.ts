@@ -51,10 +51,9 @@ export function loadOriginalDestination(to: Register): Expression {
   return expression("ct", u32(1, to), u32(2, 20), bytesAttribute(3, Uint8Array.of(0)));
 }
 
-/** A number below 65,536, drawn anew each time, as the first two bytes of a register. */
-export function drawShare(to: Register): Expression {
-  // NFT_NG_RANDOM. It is in host order, so that its bytes are swapped as a port: they are drawn evenly all the same.
-  return expression("numgen", u32(1, to), u32(2, 65_536), u32(3, 1), u32(4, 0));
+/** A number from `first` to `first + count - 1`, drawn at random for each packet (NFT_NG_RANDOM), in host order. */
+export function drawNumber(to: Register, count: number, first: number): Expression {
+  return expression("numgen", u32(1, to), u32(2, count), u32(3, 1), u32(4, first));
 }
 
 /** `register = (register & mask) ^ xor`, of 4 bytes. */

@@ -10,6 +10,8 @@ export interface Field {
   readonly bytes: 1 | 2 | 4;
   /** nft's number for the type, which the kernel keeps for it. */
   readonly type: number;
+  /** True of numbers that the kernel makes itself: they are in its own byte order, little-endian. */
+  readonly isHostOrder?: boolean;
   format(value: number): string;
   /** The inverse of `format`; NaN on other text. */
   parse(text: string): number;
@@ -38,22 +40,40 @@ const protocolField: Field = {
   parse: (text) => protocolNumbers.get(text) ?? Number(text),
 };
 const portField: Field = { bytes: 2, type: 13, format: String, parse: Number };
+/** nft's type "mark", the one that it keeps in host order. */
+const numberField: Field = {
+  bytes: 4,
+  type: 19,
+  isHostOrder: true,
+  format: (value) => `0x${value.toString(16).padStart(8, "0")}`,
+  parse: Number,
+};
 
-export const field = { address: addressField, protocol: protocolField, port: portField } as const;
+export const field = {
+  address: addressField,
+  protocol: protocolField,
+  port: portField,
+  number: numberField,
+} as const;
 
 /** nft packs the types of a concatenation into one number, 6 bits each. */
 export function typeOf(fields: readonly Field[]): number {
   return fields.reduce((packed, { type }) => packed * 64 + type, 0);
 }
 
-/** Writes the value of a field in network order. */
-export function writeField(view: DataView, at: number, { bytes }: Field, value: number): void {
-  if (bytes === 4) view.setUint32(at, value);
+/** Writes the value of a field as it stands in registers. */
+export function writeField(
+  view: DataView,
+  at: number,
+  { bytes, isHostOrder = false }: Field,
+  value: number,
+): void {
+  if (bytes === 4) view.setUint32(at, value, isHostOrder);
   else if (bytes === 2) view.setUint16(at, value);
   else view.setUint8(at, value);
 }
 
-export function readField(view: DataView, at: number, { bytes }: Field): number {
-  if (bytes === 4) return view.getUint32(at);
+export function readField(view: DataView, at: number, { bytes, isHostOrder = false }: Field): number {
+  if (bytes === 4) return view.getUint32(at, isHostOrder);
   return bytes === 2 ? view.getUint16(at) : view.getUint8(at);
 }

@@ -8,7 +8,7 @@
  *     chain pre { type nat hook prerouting priority dstnat;
  *       dnat ip to ip daddr map @fip_in
  *       dnat ip to ip daddr . meta l4proto . th dport map @dnat_1
- *       dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 65536 map @dnat_n
+ *       dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 offset 0x20000 map @dnat_n
  *     }
  *     chain post { type nat hook postrouting priority srcnat;
  *       snat ip to ip saddr map @fip_out
@@ -19,13 +19,17 @@
  *
  * A further interface, or a pool of more than 16 EIPs, brings one more pair of SNAT rules, a {@link Lookup}. All pairs
  * share the two maps: each marks its buckets with its own number in the high half, `(ip saddr & 0.0.0.31) ^ 0.1.0.0`.
+ *
+ * Each number of backends that some DNAT has brings a rule that draws from as many. All of them share `dnat_n`: the number
+ * of backends is the high half of what is drawn. So every key is exact: in maps of ranges the kernel takes time for each
+ * element that grows with the size of the map.
  */
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import {
   bitwise,
   compare,
-  drawShare,
+  drawNumber,
   type Expression,
   loadMeta,
   loadOriginalDestination,
@@ -44,6 +48,8 @@ export interface Frame {
   readonly vpcInterface: InterfaceName;
   /** The first is always there; the number of a lookup is its place. */
   readonly lookups: readonly Lookup[];
+  /** How many backends DNATs have, where more than one: each number once, in ascending order. */
+  readonly backendCounts: readonly number[];
 }
 
 /** How the packets that leave by one interface find a pool's member: by the low bits of the client's address. */
@@ -78,7 +84,7 @@ interface FrameRule {
 
 const [r1, r2, r3, r4] = register;
 
-function frameRules({ vpcInterface, lookups }: Frame): readonly FrameRule[] {
+function frameRules({ vpcInterface, lookups, backendCounts }: Frame): readonly FrameRule[] {
   const rule = (chain: ChainName, ...expressions: readonly Expression[]): FrameRule => ({
     chain,
     expressions,
@@ -98,7 +104,15 @@ function frameRules({ vpcInterface, lookups }: Frame): readonly FrameRule[] {
     ),
     rule("pre", loadPacket("destination", r1), lookup("fip_in"), nat("dnat")),
     rule("pre", ...service, lookup("dnat_1"), nat("dnat", { withPort: true })),
-    rule("pre", ...service, drawShare(r4), lookup("dnat_n"), nat("dnat", { withPort: true })),
+    ...backendCounts.map((count) =>
+      rule(
+        "pre",
+        ...service,
+        drawNumber(r4, count, drawOf(count, 0)),
+        lookup("dnat_n"),
+        nat("dnat", { withPort: true }),
+      ),
+    ),
     rule("post", loadPacket("source", r1), lookup("fip_out"), nat("snat")),
     ...lookups.flatMap((pools, number) => [
       rule("post", ...poolMember(pools, number, "snat_r"), nat("snat", { isFullyRandom: true })),
@@ -130,6 +144,11 @@ function poolMember(pools: Lookup, number: number, map: MapName): readonly Expre
     bitwise(r2, networkOrder(pools.buckets - 1), networkOrder(bucketBase(number))),
     lookup(map),
   ];
+}
+
+/** What is drawn for one backend of `count`. */
+export function drawOf(count: number, backend: number): number {
+  return count * 0x1_0000 + backend;
 }
 
 /** What the buckets of the lookup with this number begin at. */

@@ -4,12 +4,12 @@
  *     fip_in    EIP                        : internal IP           every FIP
  *     fip_out   internal IP                : EIP                   outward FIPs only
  *     dnat_1    EIP . protocol . port      : IP . port             DNATs of one backend
- *     dnat_n    EIP . protocol . port . shares : IP . port         the others; a new flow draws one of 65,536 shares
+ *     dnat_n    EIP . protocol . port . draw : IP . port           the others; a new flow draws one of its backends
  *     snat_r    clients . buckets          : EIP                   source ports at random
  *     snat_p    clients . buckets          : EIP                   the client's port where it is free
  *     hairpin   EIP                        : EIP                   every EIP
  *
- * An element is a key and a value in nft's own words, `203.0.113.3 . udp . 53 . 0-32767` and `10.0.1.7 . 53`: equal
+ * An element is a key and a value in nft's own words, `203.0.113.3 . udp . 53 . 0x00020000` and `10.0.1.7 . 53`: equal
  * elements are equal texts.
  */
 import { type Field, field } from "./fields.ts";
@@ -24,7 +24,7 @@ export interface ElementMap {
   readonly isInterval: boolean;
 }
 
-const { address, protocol, port } = field;
+const { address, protocol, port, number } = field;
 const addressToAddress: ElementMap = { key: [address], value: [address], isInterval: false };
 const clients: ElementMap = { key: [address, address], value: [address], isInterval: true };
 
@@ -32,7 +32,7 @@ export const elementMaps = {
   fip_in: addressToAddress,
   fip_out: addressToAddress,
   dnat_1: { key: [address, protocol, port], value: [address, port], isInterval: false },
-  dnat_n: { key: [address, protocol, port, port], value: [address, port], isInterval: true },
+  dnat_n: { key: [address, protocol, port, number], value: [address, port], isInterval: false },
   snat_r: clients,
   snat_p: clients,
   hairpin: addressToAddress,

@@ -25,8 +25,10 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   /**
    * From one part of a program to another, both without pools, where no rule outside of them depends on theirs. Other rules
    * are not looked at. On its own result it plans nothing.
+   *
+   * @returns `undefined` where it takes a plan of the whole
    */
-  planPart(from: Program, to: Program, observed: Observed): RulesPlan<Payload>;
+  planPart(from: Program, to: Program, observed: Observed): RulesPlan<Payload> | undefined;
   /** Two payloads planned on one observation, as one for one write: `first`, then `second`. */
   join(first: Payload, second: Payload): Payload;
   /** True where `payload` holds each transaction of `part` unchanged. */

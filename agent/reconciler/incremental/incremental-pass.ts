@@ -123,10 +123,11 @@ export class IncrementalPass {
     const observed = await incremental.base(signal);
     if (observed === undefined) return undefined;
     const plan = dataplane.planner.planPart(from, to, observed);
+    if (plan === undefined) return undefined;
     unswept.add(plan.changes, part, compiled, "that was left to a full pass");
     if (!(await this.#write(plan, signal))) return undefined;
     const after = await incremental.verify(signal);
-    if (after === undefined || dataplane.planner.planPart(from, to, after).changes.length > 0)
+    if (after === undefined || dataplane.planner.planPart(from, to, after)?.changes.length !== 0)
       return undefined;
 
     const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);

@@ -10,7 +10,8 @@ import {
   poolBuckets,
   ruledEips,
 } from "../../model/program.ts";
-import { bucketBase, type Frame, type Lookup } from "../../nftables/frame.ts";
+import { field } from "../../nftables/fields.ts";
+import { bucketBase, drawOf, type Frame, type Lookup } from "../../nftables/frame.ts";
 import { concatText, type MapName, rangeText } from "../../nftables/maps.ts";
 import { type ClientRange, flatten } from "./clients.ts";
 
@@ -30,7 +31,11 @@ export function wantedTable(program: Program): WantedTable {
     .map((range) => shareOut(range, family));
   const lookups = lookupsOf(program, shares);
   return {
-    frame: { vpcInterface: program.vpcInterface, lookups },
+    frame: {
+      vpcInterface: program.vpcInterface,
+      lookups,
+      backendCounts: backendCountsOf(program),
+    },
     visit(visitor) {
       for (const { id, eip, internalIp, isOutward } of program.fips) {
         visitor("fip_in", eip, internalIp, id);
@@ -43,8 +48,11 @@ export function wantedTable(program: Program): WantedTable {
   };
 }
 
-/** What `numgen random mod` draws from for each new flow to a service of several backends. */
-const drawnShares = 65_536;
+function backendCountsOf({ dnats }: Program): readonly number[] {
+  const counts = new Set(dnats.map(({ backends }) => backends.length));
+  counts.delete(1);
+  return [...counts].sort((one, other) => one - other);
+}
 
 function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
   const { id, eip, protocol, externalPort, backends } = dnat;
@@ -56,9 +64,7 @@ function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
       visit("dnat_1", service, backend, id);
       return;
     }
-    const first = Math.floor((index * drawnShares) / count);
-    const last = Math.floor(((index + 1) * drawnShares) / count) - 1;
-    visit("dnat_n", concatText(service, rangeText(first, last)), backend, id);
+    visit("dnat_n", concatText(service, field.number.format(drawOf(count, index))), backend, id);
   });
 }
 

@@ -7,8 +7,13 @@ import { byMap, type Elements, elementText, type MapName, mapNames } from "../..
 import type { WantedTable } from "./layout.ts";
 import type { TablePlan } from "./table.ts";
 
-/** Elements that neither part names are not looked at, nor is the frame. On what the plan made it plans nothing. */
-export function planPart(from: WantedTable, to: WantedTable, elements: Elements): TablePlan {
+/**
+ * Elements that neither part names are not looked at. On what the plan made it plans nothing.
+ *
+ * @returns `undefined` where the frame may have to change: it depends on all DNATs how many backends rules draw from
+ */
+export function planPart(from: WantedTable, to: WantedTable, elements: Elements): TablePlan | undefined {
+  if (from.frame.backendCounts.join() !== to.frame.backendCounts.join()) return undefined;
   const wanted = byMap(() => new Map<string, { readonly value: string; readonly object: ObjectId }>());
   to.visit((map, key, value, object) => {
     wanted[map].set(key, { value, object });

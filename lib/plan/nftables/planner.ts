@@ -45,8 +45,10 @@ export function createNftablesPlanner(
       const steps = input === undefined ? [] : [{ kind: "barrier", input } as const];
       return { changes, payload: { steps, base: observed } };
     },
-    planPart: (from, to, observed) =>
-      toPlan(planPart(wantedOf(from), wantedOf(to), observed.table.elements), observed),
+    planPart(from, to, observed) {
+      const plan = planPart(wantedOf(from), wantedOf(to), observed.table.elements);
+      return plan && toPlan(plan, observed);
+    },
     join: (first, second) => ({ ...second, steps: [...first.steps, ...second.steps] }),
     includes: (payload, part) => part.steps.every((step) => payload.steps.includes(step)),
     missing(program, { table }) {

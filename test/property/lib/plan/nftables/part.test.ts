@@ -87,15 +87,19 @@ t.test("a part moves as the whole would, and the others stay", async (t) => {
       const [from, to] = [programOf(before, 1), programOf(after, 1)];
       const elements = allElements(wantedTable(together(rest, from)));
       const [wantedFrom, wantedTo] = [wantedTable(together(from)), wantedTable(together(to))];
-      const { transaction, changes } = planPart(wantedFrom, wantedTo, elements);
+      const plan = planPart(wantedFrom, wantedTo, elements);
+      const isSameFrame = wantedFrom.frame.backendCounts.join() === wantedTo.frame.backendCounts.join();
+      t.equal(plan !== undefined, isSameFrame);
+      if (plan === undefined) return t.passing();
+      const { transaction, changes } = plan;
       t.equal(transaction === undefined, changes.length === 0);
       if (transaction !== undefined) commit(elements, transaction);
       moves += changes.length;
       t.strictSame(sorted(elements), sorted(allElements(wantedTable(together(rest, to)))));
-      t.strictSame(planPart(wantedFrom, wantedTo, elements).changes, [], "there is nothing left to do");
+      t.strictSame(planPart(wantedFrom, wantedTo, elements)?.changes, [], "there is nothing left to do");
       return t.passing();
     }),
-    { numRuns: 300 },
+    { numRuns: 1000 },
   );
   t.ok(moves > 500, `${moves} changes`);
 });

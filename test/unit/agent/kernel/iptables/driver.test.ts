@@ -141,6 +141,11 @@ t.test("nft: guard and gate are nftables tables", async (t) => {
 
 const moved: Program = { ...one, fips: one.fips.map((fip) => ({ ...fip, internalIp: ip("10.0.0.2") })) };
 
+function given<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("there is none");
+  return value;
+}
+
 for (const variant of ["nft", "legacy"] as const) {
   /** A gateway at rest whose FIP is then led elsewhere by a narrow pass, with what somebody else does in between. */
   const narrow = async (meddle: (kernel: FakeKernel) => void = () => {}, to = moved) => {
@@ -153,7 +158,7 @@ for (const variant of ["nft", "legacy"] as const) {
     kernel.takeCalls();
     const base = await incremental?.base(signal);
     if (incremental === undefined || base === undefined) throw new Error("nothing to begin from");
-    const plan = planner.planPart(one, to, base);
+    const plan = given(planner.planPart(one, to, base));
     await dataplane.apply(plan, signal);
     meddle(kernel);
     return { kernel, dataplane, incremental, seen, base, plan, after: await incremental.verify(signal) };
@@ -169,7 +174,7 @@ for (const variant of ["nft", "legacy"] as const) {
         ? ["iptables-legacy-save"]
         : ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"]),
     ]);
-    t.ok(after && dataplane.planner.planPart(one, moved, after).changes.length === 0);
+    t.ok(after && dataplane.planner.planPart(one, moved, after)?.changes.length === 0);
     t.equal(after?.rules.get("nat")?.get("HAIRPIN_SNAT"), base.rules.get("nat")?.get("HAIRPIN_SNAT"));
     const whole = await iptablesRules({ run: kernel.run, variant }).observe(signal);
     t.same(after && textsOf(after), textsOf(whole), "as if all had been read");
@@ -223,7 +228,7 @@ t.test("nft: a chain's listing that was cut short is not believed", async (t) =>
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "nft", one, kernel.stamps);
   const base = await dataplane.observe(signal);
-  const plan = dataplane.planner.planPart(one, moved, base);
+  const plan = given(dataplane.planner.planPart(one, moved, base));
   await dataplane.apply(plan, signal);
   kernel.list = (listing) => listing.replace(/-A .*\n/, "");
   t.equal(await dataplane.driver.incremental?.verify(signal), undefined);
@@ -316,7 +321,7 @@ for (const variant of ["nft", "legacy"] as const) {
     kernel.meddle(line.replace("-A", "-D"));
     t.notOk(await holdsLine(), "though it was the same before the reading");
 
-    const plan = dataplane.planner.planPart(one, moved, await dataplane.observe(signal));
+    const plan = given(dataplane.planner.planPart(one, moved, await dataplane.observe(signal)));
     await dataplane.apply(plan, signal);
     kernel.list = afterwards;
     if (variant === "nft")
