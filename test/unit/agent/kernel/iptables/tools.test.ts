@@ -1,7 +1,7 @@
 import t from "tap";
 import { restore } from "../../../../../agent/kernel/iptables/tools.ts";
 import type { Run } from "../../../../../agent/kernel/run.ts";
-import { ipv4 } from "../../../../../lib/model/family.ts";
+import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 
 t.test("the deadline of a restore grows with its lines", async (t) => {
   let givenMs = 0;
