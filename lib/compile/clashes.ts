@@ -5,6 +5,7 @@
  *
  * Objects of one kind clash over one identity, and nothing else: a write can be judged on the identities that it touches.
  */
+import { type Chunked, runSync } from "../chunked.ts";
 import { type Clash, type ClashContext, clashContext } from "../kinds/clash.ts";
 import type { Facts } from "../kinds/facts.ts";
 import { recordOf } from "../kinds/registry.ts";
@@ -17,21 +18,31 @@ export type Claimants = DesiredObjects & { readonly gateway: Gateway };
 
 /** Every object that is marked, with what it clashes with. Linear in the number of objects. */
 export function findClashes(desired: Claimants, facts: Facts): ReadonlyMap<ObjectId, Clash> {
+  return runSync(findClashesChunked(desired, facts));
+}
+
+/** Some milliseconds' worth of objects. */
+const judgedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* findClashesChunked(desired: Claimants, facts: Facts): Chunked<ReadonlyMap<ObjectId, Clash>> {
   const clashes = new Map<ObjectId, Clash>();
   const context = clashContext(desired.gateway, facts);
-  for (const kind of kinds) markKind(kind, desired, context, clashes);
+  for (const kind of kinds) yield* markKind(kind, desired, context, clashes);
   return clashes;
 }
 
-function markKind<K extends Kind>(
+function* markKind<K extends Kind>(
   kind: K,
   desired: DesiredObjects,
   context: ClashContext,
   clashes: Map<ObjectId, Clash>,
-): void {
+): Chunked<void> {
   const record = recordOf(kind);
   const holders = new Map<string, ObjectId>();
-  for (const object of record.parseAll(objectsOf(desired, kind))) {
+  const objects = record.parseAll(objectsOf(desired, kind));
+  for (const [index, object] of objects.entries()) {
+    if (index % judgedAtOnce === judgedAtOnce - 1) yield;
     const identity = object.identity ?? record.identity(object.spec, context);
     const holder = holders.get(identity);
     const clash =

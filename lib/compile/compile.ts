@@ -2,12 +2,13 @@
  * From what is desired to what is to be programmed: clashes decided, references resolved, leases and conflicts taken
  * out. Pure and linear; runs in every pass.
  */
+import { type Chunked, runSync } from "../chunked.ts";
 import type { Block, Compilation, CompileContext, Idle } from "../kinds/compilation.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import { type Desired, objectsOf } from "../state/desired.ts";
-import { findClashes } from "./clashes.ts";
+import { findClashesChunked } from "./clashes.ts";
 import { usersByEip } from "./references.ts";
 
 export interface Compiled {
@@ -24,11 +25,16 @@ export interface Compiled {
 
 /** Every stored object comes out in exactly one place: in the program, blocked, or idle. */
 export function compile(desired: Desired, context: CompileContext): Compiled {
+  return runSync(compileChunked(desired, context));
+}
+
+/** The same in parts, of one kind at most. */
+export function* compileChunked(desired: Desired, context: CompileContext): Chunked<Compiled> {
   // Asked for by few, and as dear as all the rest.
   let users: Compiled["usedBy"] | undefined;
   const compilation: Compilation = {
     context,
-    clashes: findClashes(desired, context),
+    clashes: yield* findClashesChunked(desired, context),
     blocked: new Map(),
     idle: new Map(),
     shadowed: new Map(),
@@ -46,6 +52,7 @@ export function compile(desired: Desired, context: CompileContext): Compiled {
     },
   };
   for (const kind of kinds) {
+    yield;
     const part = compileKind(kind, desired, compilation);
     compilation.program = { ...compilation.program, ...part };
   }

@@ -1,4 +1,5 @@
 /** Who refers to which Eip. Names, not objects: an Eip that is not there yet has users already. */
+import { type Chunked, runSync } from "../chunked.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { addressOf, type Ip } from "../model/ip.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
@@ -6,12 +7,27 @@ import { type DesiredObjects, objectsOf } from "../state/desired.ts";
 
 /** The users of each Eip's name, clashing ones too: kind by kind, in the order of {@link kinds}, each by creation. */
 export function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, readonly ObjectId[]> {
+  return runSync(usersByEipChunked(desired));
+}
+
+/** Some milliseconds' worth of references. */
+const visitedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* usersByEipChunked(
+  desired: DesiredObjects,
+): Chunked<ReadonlyMap<ObjectName, readonly ObjectId[]>> {
   const users = new Map<ObjectName, ObjectId[]>();
-  visitReferences(desired, (eip, user) => {
-    const listed = users.get(eip);
-    if (listed === undefined) users.set(eip, [user()]);
-    else listed.push(user());
-  });
+  let visited = 0;
+  for (const kind of kinds) {
+    for (const [eip, name] of referencesOf(kind, desired)) {
+      if (++visited % visitedAtOnce === 0) yield;
+      const user = objectId(kind, name);
+      const listed = users.get(eip);
+      if (listed === undefined) users.set(eip, [user]);
+      else listed.push(user);
+    }
+  }
   return users;
 }
 
@@ -19,9 +35,9 @@ export function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, rea
 export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>): readonly ObjectId[] {
   const users: ObjectId[] = [];
   if (eips.size === 0) return users;
-  visitReferences(desired, (eip, user) => {
-    if (eips.has(eip)) users.push(user());
-  });
+  for (const kind of kinds)
+    for (const [eip, name] of referencesOf(kind, desired))
+      if (eips.has(eip)) users.push(objectId(kind, name));
   return users;
 }
 
@@ -46,17 +62,15 @@ function eipNamedBy<K extends Kind>(
   return stored && recordOf(kind).eipOf?.(stored.spec);
 }
 
-type Visitor = (eip: ObjectName, user: () => ObjectId) => void;
-
-function visitReferences(desired: DesiredObjects, visit: Visitor): void {
-  for (const kind of kinds) visitKind(kind, desired, visit);
-}
-
-function visitKind<K extends Kind>(kind: K, desired: DesiredObjects, visit: Visitor): void {
+/** Each object of a kind that refers to an Eip, with the Eip's name first. */
+function* referencesOf<K extends Kind>(
+  kind: K,
+  desired: DesiredObjects,
+): Generator<readonly [eip: ObjectName, user: ObjectName]> {
   const { eipOf } = recordOf(kind);
   if (eipOf === undefined) return;
   for (const [name, { spec }] of objectsOf(desired, kind)) {
     const eip = eipOf(spec);
-    if (eip !== undefined) visit(eip, () => objectId(kind, name));
+    if (eip !== undefined) yield [eip, name];
   }
 }

@@ -13,8 +13,8 @@ import type { InterfaceName } from "../model/names.ts";
 import type { State } from "../state/state.ts";
 import {
   addressesOf,
-  assemble,
-  compileIn,
+  assembleChunked,
+  compileInChunked,
   missingInterfaces,
   namedByRules,
   ownAddressesOf,
@@ -34,7 +34,7 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
   const stableContext = stabilize(compilesAlike);
   const ownOf = memoizeLast(ownAddressesOf);
   const subnetsOf = memoizeLast(connectedSubnets);
-  const compiledIn = memoizeLast(compileIn);
+  const compiledIn = memoizeLastChunked(compileInChunked);
   const addresses = memoizeLast(addressesOf, ({ add, remove }) => add.length + remove.length === 0);
   const parts = planners.map((planner) => [planner, memoizedPart(planner)] as const);
 
@@ -47,7 +47,7 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
     yield;
     const missing = stableMissing(missingInterfaces(config, desired, facts.network));
     const subnets = stableSubnets(subnetsOf(facts.network, own));
-    const compiled = compiledIn(desired, stableContext(context), own, missing, subnets);
+    const compiled = yield* compiledIn(desired, stableContext(context), own, missing, subnets);
     const { program } = compiled.compiled;
     yield;
     const input = {
@@ -70,7 +70,7 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
       ]);
       yield;
     }
-    return assemble(input, compiled, planned);
+    return yield* assembleChunked(input, compiled, planned);
   };
 }
 

@@ -3,7 +3,8 @@
  * the planner of every subsystem. A pass, its verification, `GET /v1/plan` and dry runs all see the gateway through it.
  */
 
-import { type Compiled, compile } from "../compile/compile.ts";
+import { type Chunked, runSync } from "../chunked.ts";
+import { type Compiled, compileChunked } from "../compile/compile.ts";
 import type { CompileContext } from "../kinds/compilation.ts";
 import { type ConnectedSubnet, connectedSubnets } from "../kinds/facts.ts";
 import type { Change, SubsystemName } from "../model/change.ts";
@@ -22,6 +23,7 @@ import { ownAddresses } from "./network/own-addresses.ts";
 import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
 import {
   type Obstacle,
+  type Phase,
   phases,
   type Step,
   type SubsystemPlan,
@@ -102,16 +104,21 @@ export interface CompiledIn {
   readonly compileContext: CompileContext;
 }
 
-export function compileIn(
+export function compileIn(...given: Parameters<typeof compileInChunked>): CompiledIn {
+  return runSync(compileInChunked(...given));
+}
+
+/** The same in parts. */
+export function* compileInChunked(
   desired: Desired,
   { config, expiredLeases, probing, addressConflicts, quarantined }: PlanContext,
   ownAddresses: ReadonlySet<Ip>,
   missingInterfaces: ReadonlySet<InterfaceName>,
   subnets: readonly ConnectedSubnet[],
-): CompiledIn {
+): Chunked<CompiledIn> {
   const known = { expiredLeases, probing, addressConflicts, quarantined };
   const compileContext = { ...config, ...known, ownAddresses, missingInterfaces, connectedSubnets: subnets };
-  return { compileContext, compiled: compile(desired, compileContext) };
+  return { compileContext, compiled: yield* compileChunked(desired, compileContext) };
 }
 
 export function addressesOf(
@@ -137,22 +144,33 @@ export function unreadPlan({ name, serves }: SubsystemPlanner, error: GatewayErr
 }
 
 /** Orders the steps of all subsystems; within a phase the subsystems stay in their order. */
-export function assemble(
+export function assemble(...given: Parameters<typeof assembleChunked>): Plan {
+  return runSync(assembleChunked(...given));
+}
+
+/** Some milliseconds' worth of steps. */
+const assembledAtOnce = 10_000;
+
+/** The same in parts. */
+export function* assembleChunked(
   input: PlanInput,
   compiled: CompiledIn,
   parts: readonly (readonly [SubsystemName, SubsystemPlan])[],
-): Plan {
-  const steps: PlannedStep[] = [];
-  for (const phase of phases) {
-    for (const [subsystem, part] of parts) {
-      for (const step of part.steps) if (step.phase === phase) steps.push({ ...step, subsystem });
+): Chunked<Plan> {
+  const byPhase = new Map(phases.map((phase): [Phase, PlannedStep[]] => [phase, []]));
+  let seen = 0;
+  for (const [subsystem, part] of parts) {
+    for (const step of part.steps) {
+      if (++seen % assembledAtOnce === 0) yield;
+      byPhase.get(step.phase)?.push({ ...step, subsystem });
     }
   }
-  return {
-    ...input,
-    ...compiled,
-    parts: new Map(parts),
-    steps,
-    changes: steps.flatMap((step) => step.changes),
-  };
+  const steps = [...byPhase.values()].flat();
+  yield;
+  const changes: Change[] = [];
+  for (const [index, step] of steps.entries()) {
+    if (index % assembledAtOnce === assembledAtOnce - 1) yield;
+    for (const change of step.changes) changes.push(change);
+  }
+  return { ...input, ...compiled, parts: new Map(parts), steps, changes };
 }
