@@ -25,6 +25,7 @@ import { createLog, type Log } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
 import { type Arp, createArp } from "./reconciler/eips/create-arp.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
+import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
 import { createMetrics } from "./status/metrics.ts";
 import { PassObserver } from "./status/pass-observer.ts";
@@ -170,8 +171,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const api: Api = createApi({
     state: store,
     board: {
-      statusOf: (id) => board.statusOf(id),
-      isObjectReady: (id) => board.isObjectReady(id),
+      view: () => board.view(),
       wait: (goals, timeoutMs, signal) => board.wait(goals, timeoutMs, signal),
       get isReady() {
         return reconciler.hasVerified;
@@ -186,7 +186,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
         const { count, max } = await readConntrackStats(AbortSignal.timeout(1_000));
         if (count !== undefined) metrics.conntrackEntries.set(count);
         if (max !== undefined) metrics.conntrackMax.set(max);
-        observer.onScrape(summary(), reconciler.hasVerified);
+        observer.onScrape(await runYielding(summary()), reconciler.hasVerified);
         return metrics.registry.metrics();
       },
     },

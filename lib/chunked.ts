@@ -10,3 +10,46 @@ export function runSync<T>(parts: Chunked<T>): T {
     if (done) return value;
   }
 }
+
+/** Some milliseconds' worth of sorting. */
+const sortedAtOnce = 2_000;
+
+/** The items in order, equal ones as they came: slices are sorted, then merged two by two. */
+export function* sortChunked<T>(
+  items: readonly T[],
+  compare: (one: T, other: T) => number,
+): Chunked<readonly T[]> {
+  let runs: (readonly T[])[] = [];
+  for (let from = 0; from < items.length; from += sortedAtOnce) {
+    runs.push(items.slice(from, from + sortedAtOnce).sort(compare));
+    yield;
+  }
+  while (runs.length > 1) {
+    const merged: (readonly T[])[] = [];
+    for (let at = 0; at < runs.length; at += 2)
+      merged.push(yield* merge(runs[at] ?? [], runs[at + 1] ?? [], compare));
+    runs = merged;
+  }
+  return runs[0] ?? [];
+}
+
+function* merge<T>(
+  one: readonly T[],
+  other: readonly T[],
+  compare: (one: T, other: T) => number,
+): Chunked<readonly T[]> {
+  const merged: T[] = [];
+  let [left, right] = [0, 0];
+  while (left < one.length && right < other.length) {
+    const [first, second] = [one[left] as T, other[right] as T];
+    const isFirst = compare(first, second) <= 0;
+    merged.push(isFirst ? first : second);
+    if (isFirst) left++;
+    else right++;
+    if (merged.length % sortedAtOnce === 0) yield;
+  }
+  for (; left < one.length; left++) merged.push(one[left] as T);
+  for (; right < other.length; right++) merged.push(other[right] as T);
+  yield;
+  return merged;
+}

@@ -5,6 +5,7 @@ import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import type { Degradation } from "../../lib/model/degradation.ts";
 import { addressOf } from "../../lib/model/ip.ts";
+import { Answers } from "./answers.ts";
 import { buildApp } from "./app.ts";
 import type { ApiDeps } from "./deps.ts";
 import { refuseUnsafe } from "./listen-address.ts";
@@ -46,7 +47,7 @@ export function createApi(parts: ApiDeps): Api {
       : new TokenFile(settings.tokenFile, log, () => parts.clock.now().bootMs);
   const routeTable = new RouteTable();
   const app = buildApp(
-    { ...parts, stopping: stopping.signal },
+    { ...parts, stopping: stopping.signal, answers: new Answers(stopping.signal) },
     { listenerOf: (request) => listenerOf.get(request), token },
     routeTable,
   );

@@ -48,6 +48,7 @@ export function buildApp(
   });
   app.setValidatorCompiler(compileValidator);
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  context.answers.serve(app);
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
   // After access, so that what exists is not told; before the body, which nobody wants to read.
   const refuse = (request: FastifyRequest) => routeTable.refusalOf(request.method, pathOf(request));

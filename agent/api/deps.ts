@@ -6,6 +6,7 @@ import type { InterfaceName } from "../../lib/model/names.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { TlsFiles } from "../config.ts";
 import type { StateAccess } from "../store/state-access.ts";
+import type { Answers } from "./answers.ts";
 import type { BoardPort, ClockPort, ReconcilerPort } from "./ports.ts";
 
 export interface ApiDeps {
@@ -38,7 +39,8 @@ export interface ApiSettings {
   readonly drainMs?: number;
 }
 
-/** What a route needs: the parts, and a signal that aborts once the API stops. */
+/** What a route needs: the parts, how long answers go out, and a signal that aborts once the API stops. */
 export interface RouteContext extends ApiDeps {
+  readonly answers: Answers;
   readonly stopping: AbortSignal;
 }

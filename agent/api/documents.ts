@@ -1,12 +1,16 @@
 /** What the API shows of objects, and of what a write made of them. */
 
+import type { Chunked } from "../../lib/chunked.ts";
 import { recordOf, type Spec } from "../../lib/kinds/registry.ts";
 import { type Kind, type ObjectId, objectId } from "../../lib/model/names.ts";
 import type { Status } from "../../lib/model/status.ts";
 import type { Stored } from "../../lib/model/stored.ts";
 import { findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
-import type { BoardPort } from "./ports.ts";
+import type { ViewPort } from "./ports.ts";
+
+/** Some milliseconds' worth. */
+const lookedAtOnce = 2_000;
 
 /** Objects that one answer lists where it only counts the others. */
 export const maxListed = 100;
@@ -30,7 +34,7 @@ export interface WriteDocument {
   readonly notReadyTotal: number;
 }
 
-export function objectDocument(kind: Kind, stored: Stored<Spec>, board: BoardPort): ObjectDocument {
+export function objectDocument(kind: Kind, stored: Stored<Spec>, view: ViewPort): ObjectDocument {
   const { name, uid, ...spec } = stored.spec;
   return {
     kind: recordOf(kind).title,
@@ -38,20 +42,25 @@ export function objectDocument(kind: Kind, stored: Stored<Spec>, board: BoardPor
     ...(uid !== undefined && { uid }),
     spec,
     revision: stored.revision,
-    status: board.statusOf(objectId(kind, name)),
+    status: view.statusOf(objectId(kind, name)),
   };
 }
 
 /** Counts `written` by readiness; lists the first that are not Ready. */
-export function writeDocument(state: State, written: readonly ObjectId[], board: BoardPort): WriteDocument {
+export function* writeDocument(
+  state: State,
+  written: readonly ObjectId[],
+  view: ViewPort,
+): Chunked<WriteDocument> {
   const notReady: ObjectDocument[] = [];
   let notReadyTotal = 0;
-  for (const id of written) {
-    if (board.isObjectReady(id)) continue;
+  for (const [index, id] of written.entries()) {
+    if (index % lookedAtOnce === lookedAtOnce - 1) yield;
+    if (view.isObjectReady(id)) continue;
     notReadyTotal++;
     if (notReady.length === maxListed) continue;
     const object = findObject(state.desired, id);
-    if (object !== undefined) notReady.push(objectDocument(object.kind, object.stored, board));
+    if (object !== undefined) notReady.push(objectDocument(object.kind, object.stored, view));
   }
   const { revision, generation } = state.desired;
   return { revision, generation, ready: written.length - notReadyTotal, notReady, notReadyTotal };

@@ -6,16 +6,18 @@ const signs = { add: "+", remove: "-", replace: "~", set: "=" } as const satisfi
   string
 >;
 
-/** Ends in a newline. `total` counts the changes that are not among `changes`, too. */
-export function planText(changes: readonly Change[], total: number): string {
-  if (total === 0) return "Nothing to change.\n";
-  const lines = changes.map(({ action, subsystem, object, text }) => {
+/** Line by line, each with its newline. `total` counts the changes that are not among `changes`, too. */
+export function* planText(changes: readonly Change[], total: number): Generator<string> {
+  if (total === 0) {
+    yield "Nothing to change.\n";
+    return;
+  }
+  for (const { action, subsystem, object, text } of changes) {
     const cause = object === undefined ? "" : `  # ${object}`;
-    return `${signs[action]} ${subsystem.padEnd(7)} ${text}${cause}`;
-  });
-  if (total > changes.length) lines.push(`... and ${total - changes.length} more`);
-  lines.push(`${total} ${total === 1 ? "change" : "changes"}`);
-  return `${lines.join("\n")}\n`;
+    yield `${signs[action]} ${subsystem.padEnd(7)} ${text}${cause}\n`;
+  }
+  if (total > changes.length) yield `... and ${total - changes.length} more\n`;
+  yield `${total} ${total === 1 ? "change" : "changes"}\n`;
 }
 
 /** True where `Accept` ranks text/plain above application/json; a tie goes to JSON. */

@@ -1,9 +1,10 @@
 /** What the API needs of the rest of the agent; the composition root provides it. */
+import type { Chunked } from "../../lib/chunked.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import type { Status } from "../../lib/model/status.ts";
+import type { Reason, Status } from "../../lib/model/status.ts";
 import type { Instant, State } from "../../lib/state/state.ts";
 import type { DryRun } from "../reconciler/operations/dry-run.ts";
 import type { Released } from "../reconciler/operations/release.ts";
@@ -15,11 +16,22 @@ export interface ClockPort {
   now(): Instant;
 }
 
-export interface BoardPort {
+/** What is said of objects at one instant; it does not change. */
+export interface ViewPort {
+  /** The state that statuses are held against. */
+  readonly state: State;
   /** Ready False, reason Pending, where no pass has seen the object yet. */
   statusOf(id: ObjectId): Status;
   /** `statusOf(id).ready`, for those who ask about thousands. */
   isObjectReady(id: ObjectId): boolean;
+  /** True where one of the object's conditions has that reason. */
+  hasReason(id: ObjectId, reason: Reason): boolean;
+  /** To go through first where thousands of statuses are asked for. */
+  prepare(): Chunked<void>;
+}
+
+export interface BoardPort {
+  view(): ViewPort;
   /** Resolves once every object of `ready` is Ready at `revision` or later and every one of `gone` is out of the kernel. */
   wait(
     goals: {
@@ -32,7 +44,7 @@ export interface BoardPort {
   ): Promise<WaitOutcome>;
   /** True once the first full pass of this life has verified. */
   readonly isReady: boolean;
-  summary(): GatewayStatus;
+  summary(): Chunked<GatewayStatus>;
 }
 
 export interface ReconcilerPort {

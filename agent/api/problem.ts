@@ -20,6 +20,7 @@ export const publicCodes = [
   "invalid",
   "rate-limited",
   "internal",
+  "overloaded",
   "storage-unavailable",
 ] as const satisfies readonly ErrorCode[];
 
@@ -81,9 +82,11 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   const failure = toGatewayError(error);
   const problem = problemOf(failure);
   const facts = { method: request.method, path: pathOf(request), status: problem.status, code: problem.code };
-  if (problem.status >= 500) request.log.error({ ...facts, err: error }, "request failed");
+  if (problem.status >= 500 && failure.code !== "overloaded")
+    request.log.error({ ...facts, err: error }, "request failed");
   else request.log.info({ ...facts, detail: problem.detail }, "request refused");
   if (failure.code === "method-not-allowed") void reply.header("allow", allowedIn(failure));
+  if (failure.code === "overloaded") void reply.header("retry-after", "1");
   if (failure.code === "unauthorized") void reply.header("www-authenticate", 'Bearer realm="natgw"');
   return reply.code(problem.status).type(problemMediaType).send(problem);
 }

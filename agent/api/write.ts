@@ -4,7 +4,6 @@
  */
 
 import { createHash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyReply } from "fastify";
 import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
 import { connectedSubnets } from "../../lib/kinds/facts.ts";
@@ -12,7 +11,7 @@ import { reduce } from "../../lib/state/reduce.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
 import type { RouteContext } from "./deps.ts";
-import { maxListed } from "./documents.ts";
+import { maxListed, writeDocument } from "./documents.ts";
 import { etagOf } from "./etag.ts";
 import { flowDocument } from "./flow-document.ts";
 import { parseFlag, parseWait, type WriteQuery } from "./query.ts";
@@ -40,7 +39,7 @@ export async function write(
   reply: FastifyReply,
   query: WriteQuery,
   decide: Decide,
-  answer: (written: Written) => FastifyReply,
+  answer: (written: Written) => FastifyReply | Promise<FastifyReply>,
 ): Promise<FastifyReply> {
   const waitMs = parseWait(query.wait);
   if (parseFlag(query.dryRun) === true) return preview(context, reply, decide);
@@ -49,9 +48,18 @@ export async function write(
   void reply.header("etag", etagOf(state.desired.revision));
   if (decision.refusal !== undefined) throw decision.refusal;
   const outcome = await waitFor(context, reply, state, decision, waitMs ?? 0);
-  // To tell how thousands of objects fare has a turn of its own, after that in which they were published.
-  await nextTurn();
   return answer({ state, before, decision, outcome, isWaiting: waitMs !== undefined });
+}
+
+/** Answers a write of many objects: how many are Ready, and which are not. */
+export async function sendWritten(
+  { answers, board }: RouteContext,
+  reply: FastifyReply,
+  written: Written,
+): Promise<FastifyReply> {
+  const { state, decision } = written;
+  const document = await answers.turns.run(writeDocument(state, decision.touched, board.view()));
+  return reply.code(statusCodeOf(written)).send(document);
 }
 
 /** Stores what `decide` comes to, and sees to it that a pass looks at it. */
@@ -74,6 +82,7 @@ export function statusCodeOf({ decision, outcome, isWaiting }: Written): 200 | 2
 }
 
 async function preview(context: RouteContext, reply: FastifyReply, decide: Decide): Promise<FastifyReply> {
+  await context.answers.reserve(reply);
   const { current } = context.state;
   const decision = decide(current, writeContext(context));
   if (decision.refusal !== undefined) throw decision.refusal;

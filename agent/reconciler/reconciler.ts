@@ -5,7 +5,6 @@
 
 import { eipAddressesOf } from "../../lib/compile/references.ts";
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
-import type { Flow } from "../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
@@ -20,7 +19,7 @@ import type { ArpProbe } from "./eips/arp-probe.ts";
 import { HeldEips } from "./eips/held-eips.ts";
 import { IncrementalPass } from "./incremental/incremental-pass.ts";
 import { type PassOutcome, ReconcileLoop } from "./loop.ts";
-import { type DryRun, dryRun } from "./operations/dry-run.ts";
+import { type DryRun, DryRuns } from "./operations/dry-run.ts";
 import { type Released, release } from "./operations/release.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
@@ -58,6 +57,7 @@ export class Reconciler {
   readonly #incremental: IncrementalPass;
   readonly #loop: ReconcileLoop;
   readonly #mutex = new Mutex();
+  readonly #dryRuns: DryRuns;
   readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
   #result: PassResult | undefined;
@@ -74,6 +74,7 @@ export class Reconciler {
     const wake = (reason: string) => this.wake(reason);
     this.#full = new Pass({ ...deps, subsystems, flows, patience, wake });
     this.#incremental = new IncrementalPass({ ...deps, subsystems, patience, unswept: flows.unswept });
+    this.#dryRuns = new DryRuns(deps);
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#mutex.run(() => this.#run(request)),
       resyncIntervalMs: deps.resyncIntervalMs,
@@ -213,14 +214,10 @@ export class Reconciler {
   }
 
   preview(state: State, signal: AbortSignal): Promise<DryRun> {
-    return dryRun(this.#deps, this.#full, state, signal);
+    return this.#dryRuns.run(this.#full, state, signal);
   }
 
-  connections(
-    eip: Ip,
-    limit: number,
-    signal: AbortSignal,
-  ): Promise<{ total: number; flows: readonly Flow[] }> {
+  connections(eip: Ip, limit: number, signal: AbortSignal): ReturnType<ConntrackDriver["find"]> {
     const { conntrack, config } = this.#deps;
     const ends = endsAt(eip);
     return conntrack.find(hasEndOf(ends, config.family), limit, signal, ends);

@@ -7,25 +7,14 @@
  */
 
 import { type Chunked, runSync } from "../../lib/chunked.ts";
-import { usersByEip } from "../../lib/compile/references.ts";
-import { memoizeLast } from "../../lib/memoize.ts";
-import {
-  collectionOf,
-  type Kind,
-  kinds,
-  type ObjectId,
-  objectId,
-  parseObjectId,
-} from "../../lib/model/names.ts";
-import type { Claim, Condition, ConditionType, Status, Verdict } from "../../lib/model/status.ts";
-import {
-  type Desired,
-  eipRevisionOf,
-  type FoundObject,
-  findObject,
-  objectsOf,
-} from "../../lib/state/desired.ts";
+import { usersByEipChunked } from "../../lib/compile/references.ts";
+import { memoizeLastChunked } from "../../lib/memoize.ts";
+import type { ObjectId } from "../../lib/model/names.ts";
+import type { Status, Verdict } from "../../lib/model/status.ts";
+import { OrderedMap, type OrderedMapDraft } from "../../lib/ordered-map.ts";
+import { type Desired, eipRevisionOf, findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
+import { BoardView, type Entry, type Sighting, type Since } from "./board-view.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
 
 /** What a reading of the kernel allows to be said of the state that the pass works on. */
@@ -44,44 +33,20 @@ export interface PublishedPass extends PassReading {
 /** Some milliseconds' worth. */
 const enteredAtOnce = 5_000;
 
-interface Entry {
-  readonly revision: number;
-  /** The revision of the Eip that the object was judged with; 0 where it has none. */
-  readonly eipRevision: number;
-  readonly verdict: Verdict;
-  readonly sighting: Sighting;
-  readonly since: Since;
-}
-
-/** When a pass read back; one for all that it looked at, and moved on by a pass that found all of it as it was. */
-interface Sighting {
-  verifiedAt: string;
-}
-
-/** When each condition last changed. */
-type Since = Readonly<Record<ConditionType, string>>;
-
 interface Goals {
   readonly ready: readonly ObjectId[];
   readonly gone: readonly ObjectId[];
   readonly revision: number;
 }
 
-const pending: Claim = { holds: false, reason: "Pending", message: "not yet read back from the kernel" };
-const notSeen: Verdict = {
-  accepted: { holds: true, reason: "Accepted", message: "" },
-  programmed: pending,
-  ready: pending,
-  isSettled: false,
-};
-
 export class StatusBoard {
   readonly #epoch: string;
   readonly #currentState: () => State;
   readonly #startedAt: string;
-  readonly #entries = new Map<ObjectId, Entry>();
   readonly #waiting = new Waiting();
-  readonly #usersOf = memoizeLast(usersByEip);
+  readonly #usersOf = memoizeLastChunked(usersByEipChunked);
+  /** Replaced as a whole, so that a view keeps what it began with. */
+  #entries = OrderedMap.from<ObjectId, Entry>([]);
   /** What the last pass that looked at everything said, while nothing was said since. */
   #whole: (Pick<PublishedPass, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
   #passRevision = -1;
@@ -96,8 +61,8 @@ export class StatusBoard {
   }
 
   /**
-   * Takes over what a pass found, object by object. Conditions that did not change keep the time of their last change. Nothing
-   * else may be published before the last part is done.
+   * Takes over what a pass found. Conditions that did not change keep the time of their last change. Nothing of it is seen
+   * before the last part is done, and nothing else may be published before.
    */
   *publish(result: PublishedPass): Chunked<void> {
     const { verdicts, state, verifiedAt } = result;
@@ -105,9 +70,15 @@ export class StatusBoard {
       this.#whole.sighting.verifiedAt = verifiedAt;
     } else {
       this.#whole = undefined;
-      const sighting = yield* this.#enter(result);
-      for (const id of this.#entries.keys()) if (!verdicts.has(id)) this.#entries.delete(id);
+      const draft = this.#entries.edit();
+      const sighting = yield* this.#enter(draft, result);
+      let looked = 0;
+      for (const id of this.#entries.keys()) {
+        if (++looked % enteredAtOnce === 0) yield;
+        if (!verdicts.has(id)) draft.delete(id);
+      }
       yield;
+      this.#entries = draft.finish();
       this.#whole = { verdicts, desired: state.desired, sighting };
     }
     this.#conclude(result);
@@ -116,8 +87,10 @@ export class StatusBoard {
   /** The same of a pass that looked at no more than `reached`; what it found of all others stands. */
   publishPart(result: PublishedPass, reached: ReadonlySet<ObjectId>): void {
     this.#whole = undefined;
-    runSync(this.#enter(result));
-    for (const id of reached) if (!result.verdicts.has(id)) this.#entries.delete(id);
+    const draft = this.#entries.edit();
+    runSync(this.#enter(draft, result));
+    for (const id of reached) if (!result.verdicts.has(id)) draft.delete(id);
+    this.#entries = draft.finish();
     this.#conclude(result);
   }
 
@@ -126,10 +99,15 @@ export class StatusBoard {
     const isLost = ([id, { ready }]: readonly [ObjectId, Verdict]) =>
       !ready.holds && (this.#entries.get(id)?.verdict.ready.holds ?? false);
     this.#whole = undefined;
-    runSync(this.#enter({ ...reading, verdicts: new Map([...verdicts].filter(isLost)) }));
+    const draft = this.#entries.edit();
+    runSync(this.#enter(draft, { ...reading, verdicts: new Map([...verdicts].filter(isLost)) }));
+    this.#entries = draft.finish();
   }
 
-  *#enter({ state, verdicts, verifiedAt }: PassReading): Chunked<Sighting> {
+  *#enter(
+    draft: OrderedMapDraft<ObjectId, Entry>,
+    { state, verdicts, verifiedAt }: PassReading,
+  ): Chunked<Sighting> {
     const sighting: Sighting = { verifiedAt };
     const now: Since = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
     let entered = 0;
@@ -140,7 +118,7 @@ export class StatusBoard {
       const { revision } = object.stored;
       const since = sinceOf(this.#entries.get(id), verdict, now);
       const eipRevision = eipRevisionOf(state.desired, object);
-      this.#entries.set(id, { revision, eipRevision, verdict, sighting, since });
+      draft.set(id, { revision, eipRevision, verdict, sighting, since });
     }
     return sighting;
   }
@@ -162,45 +140,20 @@ export class StatusBoard {
     return this.#passGeneration;
   }
 
-  /** The same as in {@link statusOf}, for those who ask about thousands. */
-  isObjectReady(id: ObjectId): boolean {
-    return this.#verdictOf(this.#entries.get(id), findObject(this.#currentState().desired, id)).ready.holds;
+  /** What there is to say now, and stays so. */
+  view(): BoardView {
+    const state = this.#currentState();
+    return new BoardView({
+      epoch: this.#epoch,
+      startedAt: this.#startedAt,
+      state,
+      entries: this.#entries,
+      usersByEip: () => this.#usersOf(state.desired),
+    });
   }
 
   statusOf(id: ObjectId): Status {
-    const entry = this.#entries.get(id);
-    const verdict = this.#verdictOf(entry, findObject(this.#currentState().desired, id));
-    const since = entry?.since;
-    const { kind, name } = parseObjectId(id);
-    return {
-      ready: verdict.ready.holds,
-      observedRevision: entry?.revision ?? 0,
-      epoch: this.#epoch,
-      ...(entry !== undefined && { verifiedAt: entry.sighting.verifiedAt }),
-      conditions: [
-        this.#condition("Accepted", verdict.accepted, since),
-        this.#condition("Programmed", verdict.programmed, since),
-        this.#condition("Ready", verdict.ready, since),
-      ],
-      ...(kind === "eip" && {
-        usedBy: [...(this.#usersOf(this.#currentState().desired).get(name) ?? [])],
-      }),
-    };
-  }
-
-  /** How many objects of each kind there are, and how many of them are Ready. */
-  counts(): Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }> {
-    const state = this.#currentState();
-    return Object.fromEntries(
-      kinds.map((kind: Kind) => {
-        const objects = objectsOf(state.desired, kind);
-        let ready = 0;
-        for (const [name, stored] of objects) {
-          if (this.#verdictOf(this.#entries.get(objectId(kind, name)), { kind, stored }).ready.holds) ready++;
-        }
-        return [collectionOf(kind), { total: objects.size, ready, notReady: objects.size - ready }];
-      }),
-    );
+    return this.view().statusOf(id);
   }
 
   wait(goals: Goals, timeoutMs: number, signal: AbortSignal): Promise<WaitOutcome> {
@@ -216,37 +169,20 @@ export class StatusBoard {
   #judge(goals: Goals): WaitOutcome | undefined {
     if (this.#isStopping) return "stopping";
     if (this.#passRevision < goals.revision) return undefined;
-    const state = this.#currentState();
+    const view = this.view();
+    const { desired } = view.state;
     let isAllDone = goals.gone.length === 0 || this.#isClean;
     for (const id of goals.ready) {
-      const object = findObject(state.desired, id);
+      const object = findObject(desired, id);
       // Taken away again by a later write: nobody can make it Ready any more.
       if (object === undefined) return "settled";
-      const verdict = this.#verdictOf(this.#entries.get(id), object);
+      const verdict = view.verdictOf(id, object);
       if (verdict.ready.holds) continue;
       if (!verdict.isSettled) return undefined;
       isAllDone = false;
     }
     if (isAllDone) return "done";
     return goals.gone.length === 0 || this.#isClean ? "settled" : undefined;
-  }
-
-  #verdictOf(entry: Entry | undefined, object: FoundObject | undefined): Verdict {
-    if (entry === undefined || object === undefined) return notSeen;
-    const isCurrent =
-      entry.revision === object.stored.revision &&
-      entry.eipRevision === eipRevisionOf(this.#currentState().desired, object);
-    return isCurrent ? entry.verdict : { ...notSeen, accepted: entry.verdict.accepted };
-  }
-
-  #condition(type: ConditionType, claim: Claim, since: Since | undefined): Condition {
-    return {
-      type,
-      status: claim.holds ? "True" : "False",
-      reason: claim.reason,
-      message: claim.message,
-      lastTransitionTime: since?.[type] ?? this.#startedAt,
-    };
   }
 }
 

@@ -1,5 +1,6 @@
 /** The gateway as a whole: `GET /v1/status`. */
 
+import type { Chunked } from "../../lib/chunked.ts";
 import type { Degradation } from "../../lib/model/degradation.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
@@ -7,6 +8,7 @@ import type { PassReport } from "../reconciler/pass/report.ts";
 import type { Reconciler } from "../reconciler/reconciler.ts";
 import type { StateStore } from "../store/open-store.ts";
 import type { StatusBoard } from "./board.ts";
+import type { ObjectCounts } from "./board-view.ts";
 import { degradations } from "./degradations.ts";
 
 export interface GatewayStatus {
@@ -16,25 +18,23 @@ export interface GatewayStatus {
   readonly degraded: readonly { readonly reason: string; readonly message: string }[];
   readonly generation: { readonly desired: number; readonly applied: number };
   readonly revision: { readonly desired: number; readonly applied: number };
-  readonly objects: Readonly<
-    Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }>
-  >;
+  readonly objects: ObjectCounts;
   readonly lastReconcile: PassReport | null;
   readonly backend: string;
   readonly gate: "open" | "closed" | "unknown";
-  readonly interfaces: Readonly<
-    Record<
-      string,
-      {
-        readonly name: string;
-        readonly present: boolean;
-        readonly up: boolean;
-        readonly mac: string;
-        readonly addresses: readonly string[];
-      }
-    >
-  >;
+  readonly interfaces: Readonly<Record<string, InterfaceStatus>>;
 }
+
+export interface InterfaceStatus {
+  readonly name: string;
+  readonly present: boolean;
+  readonly up: boolean;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+}
+
+/** Some milliseconds' worth of addresses. */
+const lookedAtOnce = 5_000;
 
 export interface SummaryDeps {
   /** What the API says of itself. */
@@ -44,12 +44,17 @@ export interface SummaryDeps {
   readonly backend: string;
   readonly interfaces: { readonly vpc: InterfaceName; readonly external: InterfaceName };
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
-  readonly board: Pick<StatusBoard, "counts" | "appliedRevision" | "appliedGeneration">;
+  readonly board: Pick<StatusBoard, "view" | "appliedRevision" | "appliedGeneration">;
   readonly reconciler: Pick<Reconciler, "result" | "lastReport" | "failure" | "network">;
 }
 
-export function summarize(parts: SummaryDeps): GatewayStatus {
+/** Takes long with thousands of objects, so it yields between its parts. */
+export function* summarize(parts: SummaryDeps): Chunked<GatewayStatus> {
   const { version, epoch, backend, store, board, reconciler, interfaces } = parts;
+  const objects = yield* board.view().counts();
+  const { network } = reconciler;
+  const vpc = yield* interfaceOf(interfaces.vpc, network);
+  const external = yield* interfaceOf(interfaces.external, network);
   const { desired } = store.current;
   const { result } = reconciler;
   return {
@@ -58,24 +63,20 @@ export function summarize(parts: SummaryDeps): GatewayStatus {
     degraded: degradations(parts),
     generation: { desired: desired.generation, applied: board.appliedGeneration },
     revision: { desired: desired.revision, applied: board.appliedRevision },
-    objects: board.counts(),
+    objects,
     lastReconcile: reconciler.lastReport ?? null,
     backend,
     gate: result?.gate ?? "unknown",
-    interfaces: {
-      vpc: interfaceOf(interfaces.vpc, reconciler.network),
-      external: interfaceOf(interfaces.external, reconciler.network),
-    },
+    interfaces: { vpc, external },
   };
 }
 
-function interfaceOf(
-  name: InterfaceName,
-  network: ObservedNetwork | undefined,
-): GatewayStatus["interfaces"][string] {
+function* interfaceOf(name: InterfaceName, network: ObservedNetwork | undefined): Chunked<InterfaceStatus> {
   const link = network?.links.find((candidate) => candidate.name === name);
-  const addresses = (network?.addresses ?? [])
-    .filter((address) => address.interface === name)
-    .map(({ address, prefixLength }) => `${address}/${prefixLength}`);
+  const addresses: string[] = [];
+  for (const [index, entry] of (network?.addresses ?? []).entries()) {
+    if (index % lookedAtOnce === lookedAtOnce - 1) yield;
+    if (entry.interface === name) addresses.push(`${entry.address}/${entry.prefixLength}`);
+  }
   return { name, present: link !== undefined, up: link?.isUp ?? false, mac: link?.mac ?? "", addresses };
 }

@@ -1,14 +1,19 @@
-/** The inventory: who holds each IP of the outside subnets, and how many are left. */
-
-import { usersByEip } from "../compile/references.ts";
+/**
+ * The inventory: who holds each IP of the outside subnets, and how many are left.
+ *
+ * Linear in what there is, but for sorting: addresses and subnets are put in order once and gone through side by
+ * side. It yields between its parts, since thousands of EIPs take long.
+ */
+import type { Chunked } from "../chunked.ts";
+import { usersByEipChunked } from "../compile/references.ts";
 import { familyOf } from "../model/families.ts";
-import { compareValues } from "../model/family.ts";
 import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import { type InterfaceName, type ObjectId, objectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
-import { boundByRoute } from "../plan/network/bindings.ts";
+import { boundBy } from "../plan/network/bindings.ts";
 import type { DesiredObjects } from "../state/desired.ts";
+import { addressesInOrder, countSubnets, type InventorySubnet } from "./subnets.ts";
 
 export interface InventoryInput {
   readonly desired: DesiredObjects;
@@ -37,14 +42,6 @@ export interface InventoryAddress {
   readonly users: readonly ObjectId[];
 }
 
-export interface InventorySubnet {
-  readonly cidr: Cidr;
-  /** Addresses that hosts may hold: without network and broadcast address. */
-  readonly capacity: number;
-  readonly used: number;
-  readonly free: number;
-}
-
 export interface Inventory {
   /** Every IP once, in numeric order. */
   readonly addresses: readonly InventoryAddress[];
@@ -57,109 +54,106 @@ interface Sighting {
   readonly prefixLength: number;
 }
 
+interface DesiredIp {
+  readonly sighting: Sighting;
+  readonly users: ObjectId[];
+}
+
+/** Some milliseconds' worth. */
+const lookedAtOnce = 2_000;
+
 /**
  * A set union of self, gateway, desired and orphan: an IP with two reasons to be there counts once. It covers the
  * external interface, the interfaces that Eips name, and what the ledger says was put elsewhere.
  */
-export function inventory(input: InventoryInput): Inventory {
+export function* inventory(input: InventoryInput): Chunked<Inventory> {
   const { own, gateway, contested, externalInterface } = input;
-  const desired = desiredByIp(input.desired, externalInterface);
-  const observed = observedByIp(input);
-  const ips = new Set<Ip>([...observed.keys(), ...desired.keys()]);
+  const networks = new Set<Cidr>();
+  const desired = yield* desiredByIp(input, networks);
+  const observed = yield* observedByIp(input);
+  const ips = new Set<Ip>();
+  for (const map of [observed, desired]) yield* eachOf(map.keys(), (ip) => ips.add(ip));
   if (gateway !== undefined) ips.add(gateway);
-  const roleOf = (ip: Ip): Role => {
-    const isHeld = own.has(ip) || ip === gateway || contested.has(ip);
-    if (desired.has(ip)) return isHeld ? "conflict" : "eip";
+  const inOrder = yield* addressesInOrder(ips);
+
+  const roleOf = (ip: Ip, isDesired: boolean): Role => {
+    if (isDesired) return own.has(ip) || ip === gateway || contested.has(ip) ? "conflict" : "eip";
     if (own.has(ip)) return "self";
     return ip === gateway ? "gateway" : "orphan";
   };
-  const addresses = Array.from(ips, (ip) => ({ ip, value: familyOf(ip).toValue(ip) }))
-    .sort((one, other) => compareValues(one.value, other.value))
-    .map(({ ip }) => ({
+  const addresses: InventoryAddress[] = [];
+  yield* eachOf(inOrder, ({ ip, family }) => {
+    const wanted = desired.get(ip);
+    const sighting = observed.get(ip) ?? wanted?.sighting;
+    if (sighting !== undefined) networks.add(family.makeCidr(ip, sighting.prefixLength));
+    addresses.push({
       ip,
-      role: roleOf(ip),
-      interface: (observed.get(ip) ?? desired.get(ip)?.sighting)?.interface ?? externalInterface,
-      users: desired.get(ip)?.users ?? [],
-    }));
-  const networks = new Set<Cidr>();
-  for (const ip of ips) {
-    const sighting = observed.get(ip) ?? desired.get(ip)?.sighting;
-    if (sighting !== undefined) networks.add(familyOf(ip).makeCidr(ip, sighting.prefixLength));
-  }
-  for (const { spec } of input.desired.eips.values())
-    networks.add(familyOf(spec.address).networkOf(spec.address));
-  return { addresses, subnets: widest(networks).map((cidr) => countSubnet(cidr, addresses)) };
+      role: roleOf(ip, wanted !== undefined),
+      interface: sighting?.interface ?? externalInterface,
+      users: wanted?.users ?? [],
+    });
+  });
+  return { addresses, subnets: yield* countSubnets(networks, inOrder) };
 }
 
-function desiredByIp(
-  desired: DesiredObjects,
-  externalInterface: InterfaceName,
-): ReadonlyMap<Ip, { readonly sighting: Sighting; readonly users: readonly ObjectId[] }> {
-  const usersOf = usersByEip(desired);
-  const byIp = new Map<Ip, { sighting: Sighting; users: ObjectId[] }>();
-  for (const [name, { spec }] of desired.eips) {
+/** Adds the subnets of all Eips to `networks`. */
+function* desiredByIp(
+  { desired, externalInterface }: InventoryInput,
+  networks: Set<Cidr>,
+): Chunked<ReadonlyMap<Ip, DesiredIp>> {
+  const usersOf = yield* usersByEipChunked(desired);
+  const byIp = new Map<Ip, DesiredIp>();
+  yield* eachOf(desired.eips, ([name, { spec }]) => {
     const ip = addressOf(spec.address);
-    const entry = byIp.get(ip) ?? {
-      sighting: {
-        interface: spec.interface ?? externalInterface,
-        prefixLength: prefixLengthOf(spec.address),
-      },
-      users: [],
-    };
-    entry.users.push(objectId("eip", name), ...(usersOf.get(name) ?? []));
-    byIp.set(ip, entry);
-  }
+    let entry = byIp.get(ip);
+    if (entry === undefined) {
+      const prefixLength = prefixLengthOf(spec.address);
+      entry = { sighting: { interface: spec.interface ?? externalInterface, prefixLength }, users: [] };
+      byIp.set(ip, entry);
+    }
+    entry.users.push(objectId("eip", name));
+    for (const user of usersOf.get(name) ?? []) entry.users.push(user);
+    networks.add(familyOf(spec.address).networkOf(spec.address));
+  });
   return byIp;
 }
 
 /** What stands on the interfaces that the inventory covers. An EIP bound by a route of the agent's counts as an address. */
-function observedByIp({ desired, network, ledger, externalInterface }: InventoryInput): Map<Ip, Sighting> {
+function* observedByIp({
+  desired,
+  network,
+  ledger,
+  externalInterface,
+}: InventoryInput): Chunked<ReadonlyMap<Ip, Sighting>> {
   const covered = new Set<InterfaceName>([externalInterface]);
-  for (const { spec } of desired.eips.values()) if (spec.interface !== undefined) covered.add(spec.interface);
-  const entered = new Set(
-    Array.from(ledger.addresses.values(), (entry) => `${entry.interface} ${entry.address}`),
-  );
+  yield* eachOf(desired.eips.values(), ({ spec }) => {
+    if (spec.interface !== undefined) covered.add(spec.interface);
+  });
+  const entered = new Set<string>();
+  yield* eachOf(ledger.addresses.values(), (entry) => entered.add(`${entry.interface} ${entry.address}`));
   const sightings = new Map<Ip, Sighting>();
   const see = (ip: Ip, sighting: Sighting): void => {
     // The same IP may stand there twice with different prefixes: the wider one is the subnet's.
     const known = sightings.get(ip);
     if (known === undefined || sighting.prefixLength < known.prefixLength) sightings.set(ip, sighting);
   };
-  for (const entry of network.addresses) {
+  yield* eachOf(network.addresses, (entry) => {
     if (covered.has(entry.interface) || entered.has(`${entry.interface} ${entry.address}`)) {
       see(entry.address, entry);
     }
-  }
-  for (const place of boundByRoute(network))
-    see(place.address, { ...place, prefixLength: familyOf(place.address).bits });
+  });
+  yield* eachOf(network.routes, (route) => {
+    const place = boundBy(route);
+    if (place !== undefined) see(place.address, { ...place, prefixLength: familyOf(place.address).bits });
+  });
   return sightings;
 }
 
-/** Those that lie in no other, in numeric order. */
-function widest(networks: ReadonlySet<Cidr>): readonly Cidr[] {
-  const sorted = [...networks].sort(
-    (one, other) => prefixLengthOf(one) - prefixLengthOf(other) || byFirst(one, other),
-  );
-  const kept: Cidr[] = [];
-  for (const cidr of sorted) {
-    const family = familyOf(cidr);
-    const isWithin = (wider: Cidr) => family.owns(wider) && family.contains(wider, addressOf(cidr));
-    if (!kept.some(isWithin)) kept.push(cidr);
+function* eachOf<T>(items: Iterable<T>, visit: (item: T) => void): Chunked<void> {
+  let visited = 0;
+  for (const item of items) {
+    if (++visited % lookedAtOnce === 0) yield;
+    visit(item);
   }
-  return kept.sort(byFirst);
-}
-
-function byFirst(one: Cidr, other: Cidr): number {
-  return compareValues(familyOf(one).rangeOf(one)[0], familyOf(other).rangeOf(other)[0]);
-}
-
-function countSubnet(cidr: Cidr, addresses: readonly InventoryAddress[]): InventorySubnet {
-  const family = familyOf(cidr);
-  const reserved = family.reservedOf(cidr);
-  const capacity = 2 ** (family.bits - prefixLengthOf(cidr)) - (reserved === undefined ? 0 : 2);
-  const used = addresses.filter(
-    ({ ip }) =>
-      family.owns(ip) && family.contains(cidr, ip) && ip !== reserved?.network && ip !== reserved?.broadcast,
-  ).length;
-  return { cidr, capacity, used, free: capacity - used };
+  yield;
 }

@@ -19,6 +19,7 @@ export const errorCodes = {
   invalid: { status: 422, title: "The input is not valid" },
   "rate-limited": { status: 429, title: "Too many requests" },
   internal: { status: 500, title: "The agent failed" },
+  overloaded: { status: 503, title: "Too much is asked at the same time" },
   "storage-unavailable": { status: 503, title: "The write could not be stored" },
   /** The kernel refused a transaction; nothing of it was applied. */
   "rules-refused": { status: 500, title: "The kernel refused rules" },

@@ -6,13 +6,14 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { type Api, createApi } from "../../agent/api/api.ts";
-import type { ApiSettings } from "../../agent/api/deps.ts";
-import type { BoardPort, ReconcilerPort } from "../../agent/api/ports.ts";
+import type { ApiDeps, ApiSettings } from "../../agent/api/deps.ts";
+import type { BoardPort, ReconcilerPort, ViewPort } from "../../agent/api/ports.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
 import type { PassReport } from "../../agent/reconciler/pass/report.ts";
 import type { GatewayStatus } from "../../agent/status/summary.ts";
 import type { WaitOutcome } from "../../agent/status/waiting.ts";
 import type { StateAccess } from "../../agent/store/state-access.ts";
+import type { Chunked } from "../../lib/chunked.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -78,11 +79,7 @@ export class FakeBoard implements BoardPort {
     return this.#waiters.size;
   }
 
-  isObjectReady(id: ObjectId): boolean {
-    return this.ready.has(id);
-  }
-
-  statusOf(id: ObjectId): Status {
+  #statusOf(id: ObjectId): Status {
     const { kind, name } = parseObjectId(id);
     const stored = objectsOf(this.#state.current.desired, kind).get(name);
     const isReady = this.ready.has(id);
@@ -128,7 +125,18 @@ export class FakeBoard implements BoardPort {
     for (const finish of [...this.#waiters]) finish(outcome);
   }
 
-  summary(): GatewayStatus {
+  view(): ViewPort {
+    return {
+      state: this.#state.current,
+      isObjectReady: (id) => this.ready.has(id),
+      statusOf: (id) => this.#statusOf(id),
+      hasReason: (id, reason) => this.reasons.get(id) === reason,
+      *prepare() {},
+    };
+  }
+
+  *summary(): Chunked<GatewayStatus> {
+    yield;
     const { revision, generation } = this.#state.current.desired;
     return {
       version: "0.0.0",
@@ -215,7 +223,8 @@ export interface TestApi {
   readonly now: { bootMs: number; wallMs: number };
 }
 
-export function testApi(settings: Partial<ApiSettings> = {}): TestApi {
+/** @param parts in place of the fakes */
+export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiDeps> = {}): TestApi {
   const state = new MemoryState();
   const board = new FakeBoard(state);
   const reconciler = new FakeReconciler();
@@ -243,6 +252,7 @@ export function testApi(settings: Partial<ApiSettings> = {}): TestApi {
       drainMs: 2_000,
       ...settings,
     },
+    ...parts,
   });
   return { api, app: api.app, state, board, reconciler, lines, observed, socketPath, now };
 }

@@ -4,11 +4,10 @@ import { Type } from "typebox";
 import { applyBatch } from "../../../lib/admission/batch.ts";
 import { type Batch, BatchSchema } from "../../../lib/admission/requests.ts";
 import type { RouteContext } from "../deps.ts";
-import { writeDocument } from "../documents.ts";
 import { parseIfMatch } from "../etag.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
-import { statusCodeOf, write } from "../write.ts";
+import { sendWritten, write } from "../write.ts";
 
 export function batchRoutes(app: FastifyInstance, context: RouteContext): void {
   app.post<{ Querystring: WriteQuery; Body: Batch }>(
@@ -31,10 +30,7 @@ export function batchRoutes(app: FastifyInstance, context: RouteContext): void {
         reply,
         request.query,
         (state, facts) => applyBatch(state, { batch, ifMatch }, facts),
-        (written) =>
-          reply
-            .code(statusCodeOf(written))
-            .send(writeDocument(written.state, written.decision.touched, context.board)),
+        (written) => sendWritten(context, reply, written),
       );
     },
   );

@@ -6,13 +6,12 @@ import { type FullSet, FullSetSchema } from "../../../lib/admission/requests.ts"
 import { recordOf, type Spec } from "../../../lib/kinds/registry.ts";
 import { collectionOf, kinds } from "../../../lib/model/names.ts";
 import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
-import { runYielding } from "../../run-yielding.ts";
+import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
-import { writeDocument } from "../documents.ts";
 import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
-import { sha256, statusCodeOf, write } from "../write.ts";
+import { sendWritten, sha256, write } from "../write.ts";
 
 export function desiredRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get(
@@ -46,16 +45,13 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
     },
     async (request, reply) => {
       const ifMatch = parseIfMatch(request.headers["if-match"]);
-      const set = await runYielding(checkSet(request.body, sha256));
+      const set = await context.answers.turns.run(checkSet(request.body, sha256));
       return write(
         context,
         reply,
         request.query,
         (state, facts) => putFullSet(state, { set, ifMatch }, facts),
-        (written) =>
-          reply
-            .code(statusCodeOf(written))
-            .send(writeDocument(written.state, written.decision.touched, context.board)),
+        (written) => sendWritten(context, reply, written),
       );
     },
   );
@@ -65,10 +61,10 @@ function fullSetOf(desired: Desired): Readonly<Record<string, unknown>> {
   const { generation, gateway } = desired;
   const lists = kinds
     .filter((kind) => objectsOf(desired, kind).size > 0 || !recordOf(kind).isOptionalInSet)
-    .map((kind) => [collectionOf(kind), specsOf(objectsOf(desired, kind))]);
+    .map((kind) => [collectionOf(kind), new LazyList(specsOf(objectsOf(desired, kind)))]);
   return { generation, gateway, ...Object.fromEntries(lists) };
 }
 
-function specsOf(objects: ReadonlyMap<string, { readonly spec: Spec }>): readonly Spec[] {
-  return Array.from(objects.values(), ({ spec }) => spec);
+function* specsOf(objects: ReadonlyMap<string, { readonly spec: Spec }>): Generator<Spec> {
+  for (const { spec } of objects.values()) yield spec;
 }

@@ -25,7 +25,10 @@ export function gatewayRoutes(app: FastifyInstance, context: RouteContext): void
         response: responses({ 200: gatewayStatusSchema }),
       },
     },
-    (_request, reply) => reply.send({ ...context.board.summary(), version: context.version }),
+    async () => {
+      const summary = await context.answers.turns.run(context.board.summary());
+      return { ...summary, version: context.version };
+    },
   );
 
   app.get(
@@ -38,11 +41,15 @@ export function gatewayRoutes(app: FastifyInstance, context: RouteContext): void
       },
     },
     async (request, reply) => {
+      await context.answers.reserve(reply);
       const signal = requestSignal(reply, context.stopping, planDeadlineMs);
       const { changes, changesTotal } = await context.reconciler.preview(context.state.current, signal);
       void reply.header("vary", "accept");
       if (!prefersText(request.headers.accept)) return { changes, total: changesTotal };
-      return reply.type("text/plain; charset=utf-8").send(planText(changes, changesTotal));
+      const text = planText(changes, changesTotal);
+      return reply
+        .type("text/plain; charset=utf-8")
+        .send(await context.answers.inPieces(request, reply, text));
     },
   );
 

@@ -1,6 +1,7 @@
 /** Every IP once, and the way to take an orphan out. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
+import type { Chunked } from "../../../lib/chunked.ts";
 import { type Inventory, inventory, type Role } from "../../../lib/inventory/inventory.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { parseIp } from "../../../lib/model/families.ts";
@@ -8,11 +9,14 @@ import { addressOf, type Ip } from "../../../lib/model/ip.ts";
 import { objectId } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { RouteContext } from "../deps.ts";
+import type { ViewPort } from "../ports.ts";
 import { notFound } from "../problem.ts";
 import { requestSignal } from "../request-signal.ts";
 import { inventorySchema, releaseSchema, responses } from "../responses.ts";
 
 const releaseDeadlineMs = 60_000;
+/** Some milliseconds' worth. */
+const lookedAtOnce = 2_000;
 /** Whose an address is that nobody may release, in words. */
 const holders = {
   self: "the gateway's own address",
@@ -33,8 +37,11 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
         response: responses({ 200: inventorySchema }),
       },
     },
-    (_request, reply) =>
-      reply.send({ observed: context.reconciler.network !== undefined, ...takeInventory(context) }),
+    async (_request, reply) => {
+      await context.answers.reserve(reply);
+      const observed = context.reconciler.network !== undefined;
+      return { observed, ...(await context.answers.turns.run(takeInventory(context))) };
+    },
   );
 
   app.post<{ Params: { ip: string } }>(
@@ -50,18 +57,19 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
     async (request, reply) => {
       const ip = parseIp(request.params.ip);
       if (ip === undefined) throw notFound("An address of that form");
-      refuseUnlessOrphan(context, ip);
+      await refuseUnlessOrphan(context, ip);
       return context.reconciler.release(ip, requestSignal(reply, context.stopping, releaseDeadlineMs));
     },
   );
 }
 
 /** @throws `conflict` where it is desired, `in-use` where it is the gateway's own, `not-found` where nobody holds it. */
-function refuseUnlessOrphan(context: RouteContext, ip: Ip): void {
+async function refuseUnlessOrphan(context: RouteContext, ip: Ip): Promise<void> {
   if (context.reconciler.network === undefined) {
     throw new GatewayError("internal", "The kernel was not read yet; try again");
   }
-  const entry = takeInventory(context).addresses.find((address) => address.ip === ip);
+  const { addresses } = await context.answers.turns.run(takeInventory(context));
+  const entry = addresses.find((address) => address.ip === ip);
   if (entry === undefined) throw notFound(ip);
   if (entry.users.length > 0) {
     const [user] = entry.users;
@@ -75,20 +83,26 @@ function refuseUnlessOrphan(context: RouteContext, ip: Ip): void {
   }
 }
 
-function takeInventory({ state, board, reconciler, settings }: RouteContext): Inventory {
-  const { desired, ledger } = state.current;
+/** The inventory of what is stored and observed now, in parts: nothing of what it goes by changes meanwhile. */
+function takeInventory({ board, reconciler, settings }: RouteContext): Chunked<Inventory> {
+  const view = board.view();
+  const { network = nothingSeen, ownAddresses: own } = reconciler;
+  const { desired, ledger } = view.state;
+  const gateway = desired.gateway.defaultGateway ?? settings.fallbackGateway;
+  const { externalInterface } = settings;
+  return (function* () {
+    const contested = yield* contestedOf(view);
+    return yield* inventory({ desired, network, own, ledger, gateway, externalInterface, contested });
+  })();
+}
+
+/** EIPs that another station answered for. */
+function* contestedOf(view: ViewPort): Chunked<ReadonlySet<Ip>> {
   const contested = new Set<Ip>();
-  for (const [name, { spec }] of desired.eips) {
-    const { conditions } = board.statusOf(objectId("eip", name));
-    if (conditions.some(({ reason }) => reason === "AddressConflict")) contested.add(addressOf(spec.address));
+  let looked = 0;
+  for (const [name, { spec }] of view.state.desired.eips) {
+    if (++looked % lookedAtOnce === 0) yield;
+    if (view.hasReason(objectId("eip", name), "AddressConflict")) contested.add(addressOf(spec.address));
   }
-  return inventory({
-    desired,
-    network: reconciler.network ?? nothingSeen,
-    own: reconciler.ownAddresses,
-    ledger,
-    gateway: desired.gateway.defaultGateway ?? settings.fallbackGateway,
-    externalInterface: settings.externalInterface,
-    contested,
-  });
+  return contested;
 }

@@ -16,9 +16,11 @@ import {
 } from "../../../lib/model/names.ts";
 import { ObjectNameSchema, UidSchema } from "../../../lib/model/schema.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
+import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
-import { objectDocument } from "../documents.ts";
+import { type ObjectDocument, objectDocument } from "../documents.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
+import type { ViewPort } from "../ports.ts";
 import { notFound } from "../problem.ts";
 import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import { ifMatchHeader, listSchema, namePath, objectSchema, previewSchema, responses } from "../responses.ts";
@@ -50,14 +52,9 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
       },
     },
     (request, reply) => {
-      const wanted = parseFlag(request.query.ready);
-      const { desired } = context.state.current;
-      const items = [];
-      for (const stored of objectsOf(desired, kind).values()) {
-        const document = objectDocument(kind, stored, context.board);
-        if (wanted === undefined || document.status.ready === wanted) items.push(document);
-      }
-      return reply.header("etag", etagOf(desired.revision)).send({ items });
+      const view = context.board.view();
+      const items = new LazyList(documentsOf(kind, view, parseFlag(request.query.ready)));
+      return reply.header("etag", etagOf(view.state.desired.revision)).send({ items });
     },
   );
 
@@ -72,11 +69,12 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
       },
     },
     (request, reply) => {
-      const { desired } = context.state.current;
+      const view = context.board.view();
+      const { desired } = view.state;
       const name = existingName(collection, request.params.name);
       const stored = objectsOf(desired, kind).get(name);
       if (stored === undefined) throw notFound(objectId(kind, name));
-      return reply.header("etag", etagOf(desired.revision)).send(objectDocument(kind, stored, context.board));
+      return reply.header("etag", etagOf(desired.revision)).send(objectDocument(kind, stored, view));
     },
   );
 
@@ -104,7 +102,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         (written) => {
           const stored = objectsOf(written.state.desired, kind).get(spec.name);
           if (stored === undefined) throw new TypeError(`stored, and not there: ${spec.name}`);
-          return reply.code(statusCodeOf(written)).send(objectDocument(kind, stored, context.board));
+          return reply.code(statusCodeOf(written)).send(objectDocument(kind, stored, context.board.view()));
         },
       );
     },
@@ -136,11 +134,29 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
           if (!written.isWaiting || written.outcome === "done") return reply.code(204).send();
           const stored = objectsOf(written.before.desired, kind).get(name);
           if (stored === undefined) return reply.code(204).send();
-          return reply.code(202).send(objectDocument(kind, stored, context.board));
+          return reply.code(202).send(objectDocument(kind, stored, context.board.view()));
         },
       );
     },
   );
+}
+
+/** Objects of which the list asks nothing more than whether they are Ready, between two turns of others. */
+const skippedAtOnce = 1_000;
+
+/** The documents of a list, one at a time. */
+function* documentsOf(
+  kind: Kind,
+  view: ViewPort,
+  wanted: boolean | undefined,
+): Generator<ObjectDocument | undefined, void, undefined> {
+  yield* view.prepare();
+  let skipped = 0;
+  for (const [name, stored] of objectsOf(view.state.desired, kind)) {
+    if (wanted === undefined || view.isObjectReady(objectId(kind, name)) === wanted)
+      yield objectDocument(kind, stored, view);
+    else if (++skipped % skippedAtOnce === 0) yield undefined;
+  }
 }
 
 interface DeleteQuery extends WriteQuery {

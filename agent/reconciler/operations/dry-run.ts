@@ -1,10 +1,13 @@
 /** What a write would do, asked before it is made: `?dryRun=true` and `GET /v1/plan`. Changes nothing. */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../../lib/conntrack/permits.ts";
 import type { Change } from "../../../lib/model/change.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
 import type { State } from "../../../lib/state/state.ts";
 import type { ConntrackDriver } from "../../kernel/drivers.ts";
+import { Mutex } from "../../mutex.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { Pass } from "../pass/pass.ts";
 
@@ -22,21 +25,44 @@ export interface DryRunDeps {
 
 const maxFlowsListed = 100;
 
+/** What a dry run needs of a pass: looking and planning. */
+export type AskedPass = Pick<Pass, "observe" | "isUnadopted" | "preview">;
+
+/** One after the other: each holds a plan of its own for as long as it takes. */
+export class DryRuns {
+  readonly #deps: DryRunDeps;
+  readonly #mutex = new Mutex();
+
+  constructor(deps: DryRunDeps) {
+    this.#deps = deps;
+  }
+
+  /** @throws `overloaded` where the signal aborted before its turn came. */
+  run(pass: AskedPass, state: State, signal: AbortSignal): Promise<DryRun> {
+    return this.#mutex.run(async () => {
+      if (signal.aborted) throw new GatewayError("overloaded", "Too many ask for plans at the same time");
+      return dryRun(this.#deps, pass, state, signal);
+    });
+  }
+}
+
 /** What a pass over `state` would change in the kernel as it is now, and which flows it would end. */
-export async function dryRun(
+async function dryRun(
   { store, conntrack }: DryRunDeps,
-  pass: Pass,
+  pass: AskedPass,
   state: State,
   signal: AbortSignal,
 ): Promise<DryRun> {
   const snapshot = await pass.observe(signal);
   if (pass.isUnadopted(state, snapshot))
     return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
-  const { changes, program } = pass.plan(state, snapshot);
-  const current = pass.plan(store.current, snapshot).program;
+  const { changes, program } = await pass.preview(state, snapshot);
+  const now = store.current;
+  const current = now === state ? program : (await pass.preview(now, snapshot)).program;
   const { network, eipsNamedByRules } = snapshot.facts;
-  const retired = new Set([...store.current.ledger.retired, ...eipsNamedByRules]);
+  const retired = new Set([...now.ledger.retired, ...eipsNamedByRules]);
   const willContradict = compileContradicts({ program, retired, network });
+  await nextTurn();
   const contradictsNow = compileContradicts({ program: current, retired, network });
   // Flows that are on their way out already are not this change's doing.
   const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);

@@ -39,7 +39,7 @@ export async function release(
   if (pass.isUnadopted(store.current, snapshot)) {
     throw new GatewayError("not-adopted", "nothing is removed before the live state was adopted");
   }
-  const { addresses, program } = pass.plan(store.current, snapshot);
+  const { addresses, program } = await pass.preview(store.current, snapshot);
   const steps = addresses.orphans
     .filter((entry) => entry.address === address)
     .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));

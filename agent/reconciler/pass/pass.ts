@@ -65,9 +65,9 @@ export class Pass {
     return this.#reader.read(quietRequest, signal);
   }
 
-  /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. */
-  plan(state: State, snapshot: Snapshot): Plan {
-    return this.#planner.planNow(state, snapshot);
+  /** What a pass over `snapshot` would do for `state`: for those who only ask, in parts, and leaving nothing behind. */
+  preview(state: State, snapshot: Snapshot): Promise<Plan> {
+    return this.#planner.preview(state, snapshot);
   }
 
   isUnadopted(state: State, snapshot: Snapshot): boolean {
@@ -77,7 +77,7 @@ export class Pass {
   /** What a reading alone allows to be said, where no pass came to its end after it; nothing before adoption. */
   judge(state: State, snapshot: Snapshot): ReadonlyMap<ObjectId, Verdict> {
     if (this.isUnadopted(state, snapshot)) return new Map();
-    const plan = this.plan(state, snapshot);
+    const plan = this.#planner.planNow(state, snapshot);
     const throttled = this.#drift.throttled(this.#deps.clock.bootMs());
     return judge(state.desired, plan.compiled, verificationOf(plan, [], throttled));
   }
@@ -253,8 +253,8 @@ export class Pass {
     };
   }
 
-  #leaveAlone(state: State, snapshot: Snapshot): PassResult {
-    const residual = this.plan(state, snapshot);
+  async #leaveAlone(state: State, snapshot: Snapshot): Promise<PassResult> {
+    const residual = await this.#planner.plan(state, snapshot);
     return {
       state,
       snapshot,

@@ -8,6 +8,7 @@ import { type MemoizedPlan, memoizedPlan } from "../../../lib/plan/memoized-plan
 import { boundByRoute } from "../../../lib/plan/network/bindings.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { PlanContext, Snapshot } from "../../../lib/plan/plan-input.ts";
+import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
 import type { State } from "../../../lib/state/state.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { Quarantine } from "../retry/quarantine.ts";
@@ -21,6 +22,7 @@ export class Planner {
   readonly #deps: PlannerDeps;
   readonly #gate: Gatekeeper;
   readonly #quarantine: Quarantine;
+  readonly #planners: readonly SubsystemPlanner[];
   readonly #plan: MemoizedPlan;
   #own: ReadonlySet<Ip> = new Set();
 
@@ -28,7 +30,8 @@ export class Planner {
     this.#deps = deps;
     this.#gate = gate;
     this.#quarantine = quarantine;
-    this.#plan = memoizedPlan(subsystems.map(({ planner }) => planner));
+    this.#planners = subsystems.map(({ planner }) => planner);
+    this.#plan = memoizedPlan(this.#planners);
   }
 
   /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. */
@@ -42,6 +45,12 @@ export class Planner {
   async plan(state: State, snapshot: Snapshot, but?: Partial<PlanContext>): Promise<Plan> {
     const context = { ...this.#context(state, snapshot), ...but };
     return this.#remember(await runYielding(this.#plan(this.withLedger(state), snapshot, context)));
+  }
+
+  /** For those who only ask: it takes its time in parts, and leaves nothing behind that a pass would go by. */
+  preview(state: State, snapshot: Snapshot): Promise<Plan> {
+    const plan = memoizedPlan(this.#planners);
+    return runYielding(plan(this.withLedger(state), snapshot, this.#context(state, snapshot)));
   }
 
   /** True where the store says nothing and the kernel holds rules or bindings: whoever put them there still relies on them. */

@@ -6,6 +6,7 @@ import type { Announcer } from "../../../agent/kernel/drivers.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { ArpProbe } from "../../../agent/reconciler/eips/arp-probe.ts";
 import { ArpQuestions } from "../../../agent/reconciler/eips/arp-questions.ts";
+import type { DryRun } from "../../../agent/reconciler/operations/dry-run.ts";
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import { Reconciler } from "../../../agent/reconciler/reconciler.ts";
 import { StatusBoard } from "../../../agent/status/board.ts";
@@ -219,6 +220,11 @@ export class ModelAgent {
   /** What `POST /v1/reconcile` does. */
   reconcile(): Promise<unknown> {
     return this.#reconciler.reconcile("api", AbortSignal.timeout(10_000));
+  }
+
+  /** What `GET /v1/plan` asks. */
+  preview(): Promise<DryRun> {
+    return this.#reconciler.preview(this.#around.disk.state, AbortSignal.timeout(10_000));
   }
 
   /** What a write does that names these objects. Its timer asks meanwhile, as it does in the agent. */

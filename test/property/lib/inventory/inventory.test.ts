@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import t from "tap";
-import { type InventoryInput, inventory } from "../../../../lib/inventory/inventory.ts";
+import { runSync } from "../../../../lib/chunked.ts";
+import { type InventoryInput, inventory as inventoryChunked } from "../../../../lib/inventory/inventory.ts";
 import type { Spec } from "../../../../lib/kinds/registry.ts";
-import type { Ip } from "../../../../lib/model/ip.ts";
-import { toU32 } from "../../../../lib/model/ipv4.ts";
+import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../../../../lib/model/ip.ts";
+import { contains, networkOf, rangeOf, reservedOf, toU32 } from "../../../../lib/model/ipv4.ts";
 import { emptyLedger } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import { routeProtocol } from "../../../../lib/plan/network/routes.ts";
@@ -11,6 +12,8 @@ import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 
 const net1 = "net1" as InterfaceName;
+
+const inventory = (given: InventoryInput) => runSync(inventoryChunked(given));
 
 /** Few addresses, so that one IP has many reasons to be there. */
 const ip = fc.integer({ min: 0, max: 15 }).map((last) => `203.0.113.${last}` as Ip);
@@ -210,3 +213,103 @@ t.test(
     ]);
   },
 );
+
+/** The plain way: each subnet held against each other, and each address against each subnet. */
+function subnetsPlainly({ addresses }: ReturnType<typeof inventory>, networks: readonly Cidr[]) {
+  const sorted = [...new Set(networks)].sort(
+    (one, other) => prefixLengthOf(one) - prefixLengthOf(other) || rangeOf(one)[0] - rangeOf(other)[0],
+  );
+  const kept: Cidr[] = [];
+  for (const cidr of sorted) if (!kept.some((wider) => contains(wider, addressOf(cidr)))) kept.push(cidr);
+  return kept
+    .sort((one, other) => rangeOf(one)[0] - rangeOf(other)[0])
+    .map((cidr) => {
+      const [first, last] = rangeOf(cidr);
+      const reserved = reservedOf(cidr);
+      const capacity = last - first + 1 - (reserved === undefined ? 0 : 2);
+      const used = addresses.filter(
+        ({ ip }) => contains(cidr, ip) && ip !== reserved?.network && ip !== reserved?.broadcast,
+      ).length;
+      return { cidr, capacity, used, free: capacity - used };
+    });
+}
+
+t.test("subnets are those that every address and every Eip is held against one by one", async (t) => {
+  const anywhere = fc
+    .tuple(fc.nat(3), fc.constantFrom(0, 1, 127, 255), fc.nat(255), fc.integer({ min: 0, max: 32 }))
+    .map(([a, b, c, length]) => `10.${a}.${b}.${c}/${length}`);
+  fc.assert(
+    fc.property(fc.array(anywhere, { maxLength: 40 }), (addresses) => {
+      const puts = addresses.map((address, index): unknown => ({
+        type: "put",
+        kind: "eip",
+        object: { spec: { name: `e${index}`, address }, revision: 1, creation: index + 1 },
+      }));
+      const { desired } = reduce(emptyState, puts as StateChange[]);
+      const found = inventory({
+        desired,
+        network: { links: [], routes: [], sysctls: new Map(), addresses: [] },
+        own: new Set(),
+        ledger: emptyLedger,
+        gateway: undefined,
+        externalInterface: net1,
+        contested: new Set(),
+      });
+      // An IP that two Eips name with different prefixes lies in the subnets of both.
+      const networks = [...desired.eips.values()].map(({ spec }) => networkOf(spec.address));
+      t.strictSame(found.subnets, subnetsPlainly(found, networks));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test("ten times the Eips, ten times the work, whatever the subnets, and never much at once", async (t) => {
+  const shapes: Record<string, (index: number) => string> = {
+    "a subnet each": (index) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/32`,
+    "one subnet": (index) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/8`,
+    "subnets within subnets": (index) =>
+      `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/${8 + (index % 25)}`,
+  };
+  for (const [shape, addressAt] of Object.entries(shapes)) {
+    const stepsOf = (count: number) => {
+      const puts = Array.from({ length: count }, (_, index): unknown => ({
+        type: "put",
+        kind: "eip",
+        object: { spec: { name: `e${index}`, address: addressAt(index) }, revision: 1, creation: index + 1 },
+      }));
+      const { desired } = reduce(emptyState, puts as StateChange[]);
+      // Each look at a stored Eip is counted, and how many fall between two turns of others.
+      let looks = 0;
+      let most = 0;
+      const counted = new Map(desired.eips);
+      counted[Symbol.iterator] = function* () {
+        for (const entry of Map.prototype.entries.call(counted)) {
+          looks++;
+          yield entry as never;
+        }
+        return undefined;
+      } as never;
+      const parts = inventoryChunked({
+        desired: { ...desired, eips: counted },
+        network: { links: [], routes: [], sysctls: new Map(), addresses: [] },
+        own: new Set(),
+        ledger: emptyLedger,
+        gateway: undefined,
+        externalInterface: net1,
+        contested: new Set(),
+      });
+      let before = 0;
+      let turns = 1;
+      while (!parts.next().done) {
+        turns++;
+        most = Math.max(most, looks - before);
+        before = looks;
+      }
+      return { looks, most, turns };
+    };
+    const [small, large] = [stepsOf(2_000), stepsOf(20_000)];
+    t.equal(large.looks, 10 * small.looks, shape);
+    t.ok(large.most <= 2_000, `${shape}: ${large.most} Eips at once`);
+    t.ok(large.turns >= 20_000 / 2_000, `${shape}: ${large.turns} turns`);
+  }
+});

@@ -76,7 +76,7 @@ t.test("a write takes Ready back at once, from the object and from what its Eip 
   ]);
   t.ok(board.statusOf("fips/f").ready);
   t.strictSame(board.statusOf("eips/a").usedBy, ["fips/f"]);
-  t.strictSame(board.counts().fips, { total: 1, ready: 1, notReady: 0 });
+  t.strictSame(runSync(board.view().counts()).fips, { total: 1, ready: 1, notReady: 0 });
   put("fip", 2, { name: "f", eip: "a", internalIp: "10.0.1.6" });
   t.notOk(board.statusOf("fips/f").ready, "the object itself was written");
   t.equal(board.statusOf("fips/f").observedRevision, 1);
@@ -193,4 +193,53 @@ t.test("what thousands of objects have become is published in parts, and told at
   }
   t.ok(pauses >= 3, `${pauses} pauses`);
   t.equal(await outcome, "done");
+});
+
+t.test("a view stays as it was, whatever is written and published meanwhile", async (t) => {
+  const { board, put, remove, publish } = world();
+  publish([
+    ["eip", "a", good],
+    ["fip", "f", good],
+  ]);
+  const view = board.view();
+  const before = JSON.stringify([view.statusOf("eips/a"), view.statusOf("fips/f")]);
+  const told = () => JSON.stringify([view.statusOf("eips/a"), view.statusOf("fips/f")]);
+  put("fip", 2, { name: "f", eip: "a", internalIp: "10.0.1.6" });
+  t.equal(told(), before, "after a write");
+  publish([
+    ["eip", "a", hopeless],
+    ["fip", "f", hopeless],
+  ]);
+  t.equal(told(), before, "after a pass");
+  board.withdraw({ state: view.state, verdicts: new Map([["eips/a", waiting]]), verifiedAt: "later" });
+  t.equal(told(), before, "after a pass that failed");
+  remove("fip", "f", 3);
+  publish([["eip", "a", good]]);
+  t.equal(told(), before, "after a removal");
+  t.notOk(board.view().isObjectReady("fips/f"));
+});
+
+t.test("nothing of a pass is seen before all of it is", async (t) => {
+  const count = 12_000;
+  let state: State = emptyState;
+  const puts = Array.from({ length: count }, (_, index): unknown => ({
+    type: "put",
+    kind: "eip",
+    object: {
+      spec: { name: `e${index}`, address: `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/32` },
+      revision: 1,
+      creation: index + 1,
+    },
+  }));
+  state = reduce(state, [...(puts as StateChange[]), { type: "revision", revision: 1 }]);
+  const board = new StatusBoard("epoch-1", () => state, "2026-01-01T00:00:00.000Z");
+  const verdicts = new Map([...state.desired.eips.keys()].map((name) => [objectId("eip", name), good]));
+  const parts = board.publish({ state, verdicts, verifiedAt: "now", isClean: true });
+  let pauses = 0;
+  while (!parts.next().done) {
+    pauses++;
+    t.equal(runSync(board.view().counts()).eips?.ready, 0);
+  }
+  t.ok(pauses >= 2, `${pauses} pauses`);
+  t.equal(runSync(board.view().counts()).eips?.ready, count);
 });

@@ -1,0 +1,92 @@
+/**
+ * Places for long answers: a few are under way at the same time. One whose client does not read gives its place to the next
+ * that comes. So what is held for answers is bounded, however many ask and never read, and who reads gets a place.
+ */
+import { GatewayError } from "../../../lib/model/errors.ts";
+
+export interface PlaceLimits {
+  /** Long answers under way at the same time. */
+  readonly most: number;
+  /** A client that read nothing for so long gives way to another that waits. */
+  readonly patienceMs: number;
+  /** Who waited for so long is refused. */
+  readonly waitMs: number;
+}
+
+export const placeLimits: PlaceLimits = { most: 16, patienceMs: 1_000, waitMs: 30_000 };
+
+export class Place {
+  /** Since when the client took nothing; infinite while it is the agent's turn. */
+  idleSinceMs = Number.POSITIVE_INFINITY;
+  /** Ends the answer, which then releases its place. */
+  cut: (reason: Error) => void = () => undefined;
+  readonly #onRelease: (place: Place) => void;
+
+  constructor(onRelease: (place: Place) => void) {
+    this.#onRelease = onRelease;
+  }
+
+  /** May be called twice. */
+  release(): void {
+    this.#onRelease(this);
+  }
+}
+
+export class Places {
+  readonly #limits: PlaceLimits;
+  readonly #taken = new Set<Place>();
+  readonly #waiting = new Set<(place: Place | undefined) => void>();
+  #check: NodeJS.Timeout | undefined;
+
+  constructor(limits: PlaceLimits = placeLimits) {
+    this.#limits = limits;
+  }
+
+  /** @throws `overloaded` where none came free in time, or the signal aborted. */
+  async take(signal: AbortSignal): Promise<Place> {
+    const isFree = this.#taken.size < this.#limits.most && this.#waiting.size === 0;
+    const place = isFree ? this.#newPlace() : await this.#placeInTime(signal);
+    if (place === undefined) throw new GatewayError("overloaded", "Too many long answers are under way");
+    return place;
+  }
+
+  #newPlace(): Place {
+    const place = new Place((released) => this.#released(released));
+    this.#taken.add(place);
+    return place;
+  }
+
+  #placeInTime(signal: AbortSignal): Promise<Place | undefined> {
+    return new Promise((resolve) => {
+      const settle = (place: Place | undefined): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", giveUp);
+        this.#waiting.delete(settle);
+        resolve(place);
+      };
+      const giveUp = (): void => settle(undefined);
+      const timer = setTimeout(giveUp, this.#limits.waitMs);
+      signal.addEventListener("abort", giveUp, { once: true });
+      this.#waiting.add(settle);
+      this.#makeRoom();
+    });
+  }
+
+  #released(place: Place): void {
+    if (!this.#taken.delete(place)) return;
+    const [next] = this.#waiting;
+    next?.(this.#newPlace());
+  }
+
+  /** While somebody waits: ends the answer whose client read nothing for longest, once that is long enough. */
+  readonly #makeRoom = (): void => {
+    clearTimeout(this.#check);
+    if (this.#waiting.size === 0) return;
+    const slowest = [...this.#taken].reduce((one, other) =>
+      other.idleSinceMs < one.idleSinceMs ? other : one,
+    );
+    const isStuck = performance.now() - slowest.idleSinceMs >= this.#limits.patienceMs;
+    if (isStuck) slowest.cut(new Error("the client does not read, and others wait"));
+    this.#check = setTimeout(this.#makeRoom, isStuck ? 1 : this.#limits.patienceMs / 4).unref();
+  };
+}

@@ -1,0 +1,150 @@
+/** What the status board says at one instant. Immutable: a list that takes many turns of the event loop is told from one view. */
+import { type Chunked, runSync } from "../../lib/chunked.ts";
+import type { Spec } from "../../lib/kinds/registry.ts";
+import {
+  collectionOf,
+  kinds,
+  type ObjectId,
+  type ObjectName,
+  objectId,
+  parseObjectId,
+} from "../../lib/model/names.ts";
+import type { Claim, Condition, ConditionType, Reason, Status, Verdict } from "../../lib/model/status.ts";
+import type { Stored } from "../../lib/model/stored.ts";
+import { eipRevisionOf, type FoundObject, findObject, objectsOf } from "../../lib/state/desired.ts";
+import type { State } from "../../lib/state/state.ts";
+
+/** What the last pass that looked at an object said of it. */
+export interface Entry {
+  readonly revision: number;
+  /** The revision of the Eip that the object was judged with; 0 where it has none. */
+  readonly eipRevision: number;
+  readonly verdict: Verdict;
+  readonly sighting: Sighting;
+  readonly since: Since;
+}
+
+/** When a pass read back; one for all that it looked at, and moved on by a pass that found all of it as it was. */
+export interface Sighting {
+  verifiedAt: string;
+}
+
+/** When each condition last changed. */
+export type Since = Readonly<Record<ConditionType, string>>;
+
+const pending: Claim = { holds: false, reason: "Pending", message: "not yet read back from the kernel" };
+const notSeen: Verdict = {
+  accepted: { holds: true, reason: "Accepted", message: "" },
+  programmed: pending,
+  ready: pending,
+  isSettled: false,
+};
+
+/** By collection. */
+export type ObjectCounts = Readonly<
+  Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }>
+>;
+
+/** Some milliseconds' worth. */
+const lookedAtOnce = 5_000;
+
+export interface ViewSource {
+  readonly epoch: string;
+  readonly startedAt: string;
+  /** What the store asks for. */
+  readonly state: State;
+  readonly entries: ReadonlyMap<ObjectId, Entry>;
+  /** The users of each Eip; asked for where a status of an Eip is told. */
+  readonly usersByEip: () => Chunked<ReadonlyMap<ObjectName, readonly ObjectId[]>>;
+}
+
+export class BoardView {
+  readonly #source: ViewSource;
+  #users: ReadonlyMap<ObjectName, readonly ObjectId[]> | undefined;
+
+  constructor(source: ViewSource) {
+    this.#source = source;
+  }
+
+  /** The state that statuses are held against. */
+  get state(): State {
+    return this.#source.state;
+  }
+
+  /** Looks up beforehand, in parts, what the statuses of Eips need: who uses them. */
+  *prepare(): Chunked<void> {
+    this.#users ??= yield* this.#source.usersByEip();
+  }
+
+  statusOf(id: ObjectId): Status {
+    const { epoch, entries, state } = this.#source;
+    const entry = entries.get(id);
+    const verdict = this.verdictOf(id, findObject(state.desired, id));
+    const since = entry?.since;
+    const { kind, name } = parseObjectId(id);
+    return {
+      ready: verdict.ready.holds,
+      observedRevision: entry?.revision ?? 0,
+      epoch,
+      ...(entry !== undefined && { verifiedAt: entry.sighting.verifiedAt }),
+      conditions: [
+        this.#condition("Accepted", verdict.accepted, since),
+        this.#condition("Programmed", verdict.programmed, since),
+        this.#condition("Ready", verdict.ready, since),
+      ],
+      ...(kind === "eip" && { usedBy: [...this.#usersOf(name)] }),
+    };
+  }
+
+  /** `statusOf(id).ready`, for those who ask about thousands. */
+  isObjectReady(id: ObjectId): boolean {
+    return this.verdictOf(id, findObject(this.#source.state.desired, id)).ready.holds;
+  }
+
+  /** True where one of the object's conditions has that reason. */
+  hasReason(id: ObjectId, reason: Reason): boolean {
+    const { accepted, programmed, ready } = this.verdictOf(id, findObject(this.#source.state.desired, id));
+    return accepted.reason === reason || programmed.reason === reason || ready.reason === reason;
+  }
+
+  /** How many objects of each kind there are, and how many of them are Ready. */
+  *counts(): Chunked<ObjectCounts> {
+    const { desired } = this.#source.state;
+    const counts: Record<string, ObjectCounts[string]> = {};
+    let looked = 0;
+    for (const kind of kinds) {
+      const objects: ReadonlyMap<ObjectName, Stored<Spec>> = objectsOf(desired, kind);
+      let ready = 0;
+      for (const [name, stored] of objects) {
+        if (++looked % lookedAtOnce === 0) yield;
+        if (this.verdictOf(objectId(kind, name), { kind, stored }).ready.holds) ready++;
+      }
+      counts[collectionOf(kind)] = { total: objects.size, ready, notReady: objects.size - ready };
+    }
+    return counts;
+  }
+
+  verdictOf(id: ObjectId, object: FoundObject | undefined): Verdict {
+    const { entries, state } = this.#source;
+    const entry = entries.get(id);
+    if (entry === undefined || object === undefined) return notSeen;
+    const isCurrent =
+      entry.revision === object.stored.revision && entry.eipRevision === eipRevisionOf(state.desired, object);
+    return isCurrent ? entry.verdict : { ...notSeen, accepted: entry.verdict.accepted };
+  }
+
+  #usersOf(eip: ObjectName): readonly ObjectId[] {
+    this.#users ??= runSync(this.#source.usersByEip());
+    return this.#users.get(eip) ?? [];
+  }
+
+  #condition(type: ConditionType, claim: Claim, since: Since | undefined): Condition {
+    return {
+      type,
+      status: claim.holds ? "True" : "False",
+      reason: claim.reason,
+      message: claim.message,
+      lastTransitionTime: since?.[type] ?? this.#source.startedAt,
+    };
+  }
+}

@@ -1,0 +1,59 @@
+/** Dry runs: one at a time, and they leave nothing behind in what passes remember. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import t from "tap";
+import { type AskedPass, DryRuns } from "../../../../../agent/reconciler/operations/dry-run.ts";
+import { emptyState } from "../../../../../lib/state/state.ts";
+import { Player } from "../../../../support/model-kernel/player.ts";
+import type { Step } from "../../../../support/model-kernel/script.ts";
+
+const forever = new AbortController().signal;
+
+t.test("one after the other, and who gave up is not planned for", async (t) => {
+  let underway = 0;
+  let most = 0;
+  let looks = 0;
+  const pass: AskedPass = {
+    async observe() {
+      looks++;
+      most = Math.max(most, ++underway);
+      await nextTurn();
+      underway--;
+      return { facts: {} as never, observed: new Map(), unread: new Map() };
+    },
+    isUnadopted: () => true,
+    preview: () => t.fail("nothing is planned before adoption") as never,
+  };
+  const unused = {} as never;
+  const runs = new DryRuns({ store: unused, conntrack: unused });
+  const gone = new AbortController();
+  const all = [
+    runs.run(pass, emptyState, forever),
+    runs.run(pass, emptyState, gone.signal),
+    runs.run(pass, emptyState, forever),
+  ];
+  gone.abort();
+  const settled = await Promise.allSettled(all);
+  t.same(
+    settled.map(({ status }) => status),
+    ["fulfilled", "rejected", "fulfilled"],
+  );
+  t.match(settled[1], { reason: { code: "overloaded" } });
+  t.same([most, looks], [1, 2]);
+});
+
+t.test("a dry run beside a pass finds what the pass finds, and does not disturb it", async (t) => {
+  const player = new Player("nft");
+  t.teardown(() => player.stop());
+  const pass: Step = { do: "pass", isFull: true, during: [] };
+  await player.play([
+    { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
+    { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },
+    pass,
+    pass,
+  ]);
+  const converged = await player.agent.preview();
+  t.same(converged.changes, [], "a converged gateway");
+  const [preview] = await Promise.all([player.agent.preview(), player.play([pass])]);
+  t.same(preview.changes, []);
+  t.ok(player.agent.board.statusOf("fips/f0").ready);
+});
