@@ -16,6 +16,8 @@ import { readConntrackStats } from "./kernel/conntrack/stats.ts";
 import { openDataplane } from "./kernel/dataplane.ts";
 import { readEpoch } from "./kernel/epoch.ts";
 import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
+import { digestTables, legacyTableNames } from "./kernel/iptables/legacy-digest.ts";
+import { createNetfilterDriver } from "./kernel/netfilter/driver.ts";
 import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
@@ -117,6 +119,12 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     store,
     dataplane,
     previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, family, commands),
+    netfilter: createNetfilterDriver({
+      netlink: ruleNetlink,
+      run: commands,
+      legacy: { names: legacyTableNames, digest: digestTables },
+      backend: () => dataplane.driver.backend,
+    }),
     network: createNetworkDriver({ netlink: routeNetlink, family }),
     conntrack: openConntrack(filterNetlink, family),
     announcer,

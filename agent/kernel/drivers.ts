@@ -12,6 +12,7 @@ import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
 import type { AddressStep } from "../../lib/plan/address-plan.ts";
+import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
 import type { RemovalPlanner } from "../../lib/plan/removal-planner.ts";
@@ -86,6 +87,14 @@ export interface NetworkDriver {
     signal: AbortSignal,
   ): Promise<readonly DriverFailure<AddressStep>[]>;
   applyRoutes(steps: readonly RouteStep[], signal: AbortSignal): Promise<readonly DriverFailure<RouteStep>[]>;
+}
+
+/** Whatever else of netfilter is on the way of packets, of all tools. */
+export interface NetfilterDriver {
+  /** Hardly costs anything where nobody wrote since the last reading, whose value it then gives. */
+  observe(signal: AbortSignal): Promise<NetfilterObserved>;
+  /** One transaction of `nft -f`; once begun it is finished. */
+  repair(input: string): Promise<void>;
 }
 
 /** A step that the kernel refused, with its words. */

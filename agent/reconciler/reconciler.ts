@@ -53,6 +53,7 @@ const lookPatienceMs = 1_000;
 
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
+  readonly #subsystems: ReturnType<typeof createSubsystems>["subsystems"];
   readonly #full: Pass;
   readonly #incremental: IncrementalPass;
   readonly #loop: ReconcileLoop;
@@ -70,6 +71,7 @@ export class Reconciler {
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
     const { subsystems, flows } = createSubsystems(deps);
+    this.#subsystems = subsystems;
     const patience = this.#patience;
     const wake = (reason: string) => this.wake(reason);
     this.#full = new Pass({ ...deps, subsystems, flows, patience, wake });
@@ -116,11 +118,9 @@ export class Reconciler {
     // Somebody may have written while the last pass read back: it saw what was done and could not undo it.
     if (this.#result === undefined || this.#result.residual.changes.length > 0) return false;
     try {
-      const verified = this.#deps.dataplane.driver.incremental?.verified(neverAborted);
-      const nobodyKnows = () => undefined;
-      return (
-        (await this.#patience.wait(Promise.resolve(verified), lookPatienceMs, nobodyKnows)) !== undefined
-      );
+      const proofs = this.#subsystems.map(async ({ isCurrent }) => (await isCurrent?.(neverAborted)) ?? true);
+      const isProved = Promise.all(proofs).then((all) => !all.includes(false));
+      return await this.#patience.wait(isProved, lookPatienceMs, () => false);
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
       return false;

@@ -21,6 +21,11 @@ export interface Subsystem<Observed = unknown, Payload = unknown> {
    * objects are not Ready then, and all other subsystems go on.
    */
   observe(signal: AbortSignal, request: PassRequest): Promise<Observed>;
+  /**
+   * Of rules, and of what is told by the same events: true where the last reading is proved to be true still. A write that was the
+   * agent's own needs no pass then.
+   */
+  isCurrent?(signal: AbortSignal): Promise<boolean>;
   /** What its reading tells the other subsystems. */
   facts?(observed: Observed): Partial<KernelFacts>;
   /**

@@ -7,6 +7,7 @@ import type { ObjectId } from "./names.ts";
  */
 export const subsystemNames = [
   "gate",
+  "netfilter",
   "rule",
   "sysctl",
   "address",

@@ -20,6 +20,7 @@ export const reasons = [
   "InterfaceNotFound",
   "InterfaceDown",
   "NoRoute",
+  "ForeignRule",
   "LeaseExpired",
   "ForwardingOff",
   "FlowsRemain",

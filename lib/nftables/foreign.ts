@@ -2,7 +2,6 @@
 import { familyOf } from "../model/families.ts";
 import type { Ip } from "../model/ip.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf, readText } from "../netlink/attributes.ts";
-import { barrierTables } from "./barrier.ts";
 import { tableName } from "./maps.ts";
 import { headerBytes, messageType, tableAttribute } from "./wire.ts";
 
@@ -19,7 +18,13 @@ const families = new Map([
   [10, "ip6"],
 ]);
 
-const ownTables = new Set([tableName, ...Object.values(barrierTables)].map((name) => `ip ${name}`));
+/** The agent's tables are those whose names begin so. */
+const ownPrefix = `ip ${tableName}`;
+
+/** NFPROTO_* of a family that {@link tableOf} names; 0, all of them, for any other. */
+export function protocolFamilyOf(name: string): number {
+  return families.entries().find(([, family]) => family === name)?.[0] ?? 0;
+}
 
 /**
  * The table that a message is about, whatever its type: the first attribute of all of them is its name.
@@ -38,7 +43,7 @@ export function tableOf(view: DataView, start: number, end: number): TableLabel 
 
 /** True where the table is not the agent's, and may name our addresses: one of IPv6 does not. */
 export function isForeign(label: TableLabel): boolean {
-  return !ownTables.has(label) && !label.startsWith("ip6 ");
+  return !label.startsWith(ownPrefix) && !label.startsWith("ip6 ");
 }
 
 /** The table that a message of a dump tells of; `undefined` where it is ours or of IPv6. */

@@ -43,7 +43,7 @@ export const NFTA_GEN_ID = 1;
 
 export const tableAttribute = { name: 1, flags: 2, use: 3 } as const;
 export const chainAttribute = { table: 1, name: 3, hook: 4, policy: 5, type: 7, flags: 10 } as const;
-export const hookAttribute = { number: 1, priority: 2 } as const;
+export const hookAttribute = { number: 1, priority: 2, device: 3, devices: 4 } as const;
 export const ruleAttribute = { table: 1, chain: 2, handle: 3, expressions: 4 } as const;
 export const setAttribute = {
   table: 1,
@@ -70,6 +70,9 @@ export const setFlag = { interval: 0x4, map: 0x8, concatenation: 0x80 } as const
 /** NFTA_LIST_ELEM: an entry of a list of expressions, fields or elements. */
 export const NFTA_LIST_ELEM = 1;
 export const NFTA_DATA_VALUE = 1;
+export const NFTA_DATA_VERDICT = 2;
+export const immediateAttribute = { data: 2 } as const;
+export const verdictAttribute = { chain: 2 } as const;
 
 export const elementListAttribute = { table: 1, set: 2, elements: 3 } as const;
 export const elementAttribute = {

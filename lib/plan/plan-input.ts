@@ -9,7 +9,7 @@ import type { ObjectId, ObjectName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import type { AddressPlan } from "./address-plan.ts";
-import type { GateState } from "./rules-planner.ts";
+import type { GateState, RulesBeside } from "./rules-planner.ts";
 
 /** What one reading of the kernel tells all subsystems, whoever read it. */
 export interface KernelFacts {
@@ -26,6 +26,8 @@ export interface KernelFacts {
   readonly previousHoldsObjects: boolean;
   /** Another dataplane, which served before, left something behind. */
   readonly isPreviousPresent: boolean;
+  /** Absent before the rules were read. */
+  readonly beside?: RulesBeside;
 }
 
 /** The kernel as one reading found it. */

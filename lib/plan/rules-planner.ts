@@ -2,8 +2,9 @@
 import type { Chunked } from "../chunked.ts";
 import type { Change } from "../model/change.ts";
 import type { Ip } from "../model/ip.ts";
-import type { ObjectId } from "../model/names.ts";
+import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
+import type { Chain, Hook } from "../netfilter/chain.ts";
 
 /** Whether traffic from the VPC to the outside is held back. */
 export type GateState = "open" | "closed";
@@ -12,6 +13,25 @@ export type GateState = "open" | "closed";
 export interface RulesPlan<Payload> {
   readonly changes: readonly Change[];
   readonly payload: Payload;
+}
+
+/** A chain in a table of everybody, which the kernel asks and which leads to a chain of the agent. */
+export interface SharedChain {
+  /** `ip nat`. */
+  readonly table: string;
+  readonly name: string;
+  readonly hook: Hook;
+  readonly target: string;
+  /** What it keeps from working while it has no effect. */
+  readonly serves: readonly Kind[];
+}
+
+/** What else in netfilter the rules depend on. */
+export interface RulesBeside {
+  /** None where the agent's own table has all that it needs. */
+  readonly shared: readonly SharedChain[];
+  /** Chains of others that were read with the rules. */
+  readonly chains: readonly Chain[];
 }
 
 /** What one dataplane's rules mean. Every function is pure; `Observed` and `Payload` belong to the dataplane. */
@@ -44,6 +64,7 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   eipsNamed(observed: Observed): ReadonlySet<Ip>;
   /** How many owned rules or elements were read. */
   countRules(observed: Observed): number;
+  beside(observed: Observed): RulesBeside;
   /** Rules that are not the agent's and name `address`, in the words of the tool. */
   foreignRulesNaming(observed: Observed, address: Ip): readonly string[];
 }

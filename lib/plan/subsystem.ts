@@ -8,7 +8,7 @@ import type { Degradation } from "../model/degradation.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import type { Reason } from "../model/status.ts";
-import type { PlanInput } from "./plan-input.ts";
+import type { KernelFacts, PlanInput } from "./plan-input.ts";
 
 /**
  * The order that the kernel demands. What closes the gate comes first; rules come before addresses, since an address whose
@@ -79,7 +79,7 @@ export interface SubsystemPlanner<Observed = unknown, Payload = unknown> {
   /** The same in parts that the event loop can run between; only where {@link plan} takes long. */
   planChunked?(input: PlanInput, observed: Observed): Chunked<SubsystemPlan<Payload>>;
   /** What stands in the way of the objects of a part of the program, on the same reading; only where an object has its own. */
-  obstaclesTo?(part: Program, observed: Observed): Obstacles;
+  obstaclesTo?(part: Program, observed: Observed, facts: KernelFacts): Obstacles;
   /** All of the input that {@link plan} looks at: where none of it changed, the last plan is still right. */
   reads(input: PlanInput): readonly unknown[];
 }

@@ -11,6 +11,11 @@ type Place = HostName | "wire";
 /** A line of sh, by the gateway unless a place is named. */
 export type Command = string | { readonly at: Place; readonly line: string };
 
+/** The gateway knows outside's MAC for good: to ask for it would tell outside the gateway's. */
+export const knowOutside =
+  "mac=$(ip neigh show 203.0.113.1 dev net1 | grep -o '[0-9a-f:]\\{17\\}'); ip neigh replace 203.0.113.1 dev net1 lladdr $mac nud permanent";
+export const forgetOutside = "ip neigh del 203.0.113.1 dev net1";
+
 export interface Obstruction {
   readonly what: string;
   readonly commands: readonly Command[];
@@ -194,7 +199,7 @@ const interfaces: readonly Obstruction[] = [
     dead: [...flowNames],
     notReady: everything,
     degraded: ["InterfaceMissing"],
-    cause: /eips\/eip-10 InterfaceNotFound/,
+    cause: /InterfaceMissing: there is no interface net1/,
   },
   {
     what: "the outside interface without carrier",
@@ -245,10 +250,11 @@ const sysctls: readonly Obstruction[] = [
   {
     what: "no answer to ARP for any address",
     commands: [
+      knowOutside,
       "sysctl -qw net.ipv4.conf.net1.arp_ignore=8",
       { at: "outside", line: "ip neigh flush dev eth0" },
     ],
-    undo: ["sysctl -qw net.ipv4.conf.net1.arp_ignore=0"],
+    undo: ["sysctl -qw net.ipv4.conf.net1.arp_ignore=0", forgetOutside],
     hasEvent: false,
     dead: [...flowNames],
     degraded: ["ArpIgnored"],

@@ -7,12 +7,17 @@ import { readFile } from "node:fs/promises";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { close, errnoName, getsockopt, socket } from "../libc.ts";
 
-/**
- * A digest of all tables of this namespace: equal ones are of equal tables. Makes no table. `undefined` where a table was
- * replaced in the meantime.
- */
+/** A digest of all tables of this namespace, as {@link digestTables} makes it. Makes no table. */
 export async function readLegacyDigest(): Promise<string | undefined> {
-  const names = await tableNames();
+  return digestTables(await legacyTableNames());
+}
+
+/**
+ * Equal ones are of equal tables. `undefined` where a table was replaced in the meantime.
+ *
+ * @param names tables that exist: to ask for another would make it
+ */
+export async function digestTables(names: readonly string[]): Promise<string | undefined> {
   // Any IPv4 socket will do.
   const fd = names.length === 0 ? -1 : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (names.length > 0 && fd < 0) throw failed("socket", -fd);
@@ -29,8 +34,8 @@ export async function readLegacyDigest(): Promise<string | undefined> {
   }
 }
 
-/** Those that exist: to ask for another would make it. */
-async function tableNames(): Promise<readonly string[]> {
+/** The tables that exist in this namespace. */
+export async function legacyTableNames(): Promise<readonly string[]> {
   try {
     return (await readFile("/proc/net/ip_tables_names", "utf8")).split("\n").filter((name) => name !== "");
   } catch (error) {

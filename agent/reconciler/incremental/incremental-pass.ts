@@ -196,7 +196,9 @@ function obstaclesTo(
   { residual, snapshot }: PassResult,
 ): Verification {
   return subsystems.map(({ planner }) => ({
-    objects: planner.obstaclesTo?.(part, snapshot.observed.get(planner.name)).objects ?? noObstacles.objects,
+    objects:
+      planner.obstaclesTo?.(part, snapshot.observed.get(planner.name), snapshot.facts).objects ??
+      noObstacles.objects,
     kinds: residual.parts.get(planner.name)?.obstacles().kinds ?? noObstacles.kinds,
   }));
 }

@@ -32,11 +32,13 @@ function rulesSubsystem<Observed, Payload>(
   return {
     planner: rulesSubsystemPlanner(planner),
     observe,
+    isCurrent: async (signal) => (await dataplane.driver.incremental?.verified(signal)) !== undefined,
     facts: (observed) => ({
       eipsNamedByRules: planner.eipsNamed(observed),
       ruleCount: planner.countRules(observed),
       holdsObjects: planner.holdsObjects(observed),
       isPristine: planner.isPristine(observed),
+      beside: planner.beside(observed),
     }),
     async apply(steps, { replan }, signal) {
       const refusal = await write(steps, () => replan(new Set()), signal);

@@ -2,10 +2,17 @@
 
 import type { SubsystemName } from "../../../lib/model/change.ts";
 import type { Clock } from "../../clock.ts";
-import type { ConntrackDriver, Dataplane, NetworkDriver, PreviousDataplane } from "../../kernel/drivers.ts";
+import type {
+  ConntrackDriver,
+  Dataplane,
+  NetfilterDriver,
+  NetworkDriver,
+  PreviousDataplane,
+} from "../../kernel/drivers.ts";
 import { quietRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
 import { FlowSubsystem } from "./flows.ts";
+import { netfilterSubsystem } from "./netfilter.ts";
 import { networkSubsystems } from "./network.ts";
 import { PreviousDataplaneSubsystem } from "./previous-dataplane.ts";
 import { rulesSubsystems } from "./rules.ts";
@@ -14,6 +21,7 @@ export interface SubsystemDeps {
   readonly dataplane: Dataplane;
   /** The dataplanes that may have served before this one; asked for after it was first read. */
   readonly previousDataplanes: () => readonly PreviousDataplane[];
+  readonly netfilter: NetfilterDriver;
   readonly network: NetworkDriver;
   readonly conntrack: ConntrackDriver;
   readonly clock: Clock;
@@ -23,6 +31,7 @@ export interface SubsystemDeps {
 export function createSubsystems({
   dataplane,
   previousDataplanes,
+  netfilter,
   network,
   conntrack,
   clock,
@@ -34,6 +43,7 @@ export function createSubsystems({
     sysctl,
     address,
     route,
+    netfilter: netfilterSubsystem(netfilter),
     rule,
     gate,
     reach,

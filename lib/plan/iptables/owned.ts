@@ -21,6 +21,13 @@ export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
   filter: ["NATGW_GATE", "NATGW_GUARD"],
 };
 
+const allOwned = new Set(Object.values(ownedChains).flat());
+
+/** True of the name of an owned chain, in whichever table. */
+export function isOwnChain(name: string): boolean {
+  return allOwned.has(name);
+}
+
 /** True where an owned chain holds a rule of an object; hooks, frame, gate and guard do not count. */
 export function holdsObjects(dump: RuleDump): boolean {
   return objectChains.some((chain) => rulesOf(dump, chain).length > 0);

@@ -7,6 +7,7 @@ import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
 import { holdsBack, planBarrier } from "../gate/barrier.ts";
 import type { GateState, RulesPlan, RulesPlanner } from "../rules-planner.ts";
+import { rulesBeside } from "./beside.ts";
 import { type WantedTable, wantedFilter, wantedMangle, wantedNatChunked } from "./layout.ts";
 import { missingRules } from "./missing.ts";
 import type { IptablesObserved } from "./observed.ts";
@@ -29,6 +30,7 @@ export function createIptablesPlanner(
   const layOutNow = (program: Program) => runSync(layOutChunked(program));
   const eipsOf = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
   const indexOf = memoizer.byKey(indexByText);
+  const besideOf = memoizer.byKey(rulesBeside);
 
   function* planChunked(program: Program, { rules }: IptablesObserved): Chunked<Plan> {
     const layout = yield* layOutChunked(program);
@@ -67,6 +69,7 @@ export function createIptablesPlanner(
       barrier === undefined ? isFilterGateClosed(rules) : holdsBack(barrier.gate),
     eipsNamed: ({ rules }) => eipsOf(rules),
     countRules: ({ rules }) => countOwned(rules),
+    beside: besideOf,
     foreignRulesNaming: ({ rules }, address) => foreignRulesNaming(rules, address),
   };
 }

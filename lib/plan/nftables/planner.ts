@@ -5,7 +5,7 @@ import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
 import { holdsBack, planBarrier } from "../gate/barrier.ts";
-import type { RulesPlan, RulesPlanner } from "../rules-planner.ts";
+import type { RulesBeside, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTable, type ObservedTable } from "./compare.ts";
 import { wantedTable } from "./layout.ts";
 import { missingElements } from "./missing.ts";
@@ -60,9 +60,13 @@ export function createNftablesPlanner(
     isGateClosed: ({ barrier }) => holdsBack(barrier.gate),
     eipsNamed: ({ table }) => eipsOf(table),
     countRules: ({ table }) => countElements(table) + countFrameRules(table),
+    beside: () => nothingBeside,
     foreignRulesNaming: ({ foreign }, address) => linesNaming(foreign, address),
   };
 }
+
+/** The table has its own chains, and they are compared with all else that it holds. */
+const nothingBeside: RulesBeside = { shared: [], chains: [] };
 
 function toPlan({ transaction, changes }: TablePlan, base: NftablesObserved): Plan {
   const steps = transaction === undefined ? [] : [{ kind: "table", transaction } as const];

@@ -21,6 +21,7 @@ import type { ObjectId } from "../../../lib/model/names.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import { reduce } from "../../../lib/state/reduce.ts";
 import { emptyState, type Instant, type State, type StateChange } from "../../../lib/state/state.ts";
+import { nobodyElse } from "../netfilter.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";
@@ -134,6 +135,7 @@ export class ModelAgent {
         planner: createIptablesPlanner(ipv4),
       },
       previousDataplanes: () => [],
+      netfilter: nobodyElse,
       network,
       conntrack,
       announcer,

@@ -15,6 +15,7 @@ import { ledgerKey } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../../../lib/model/observed.ts";
 import type { Program } from "../../../../lib/model/program.ts";
+import { parseIptablesChains } from "../../../../lib/netfilter/iptables-chains.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
 import type { FlowsObserved } from "../../../../lib/plan/flows.ts";
@@ -23,6 +24,7 @@ import { wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts
 import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
 import { createIptablesPlanner } from "../../../../lib/plan/iptables/planner.ts";
 import { planTable } from "../../../../lib/plan/iptables/table.ts";
+import type { NetfilterObserved } from "../../../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../../../lib/plan/network/sysctls.ts";
 import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
@@ -91,6 +93,7 @@ export function subsystemsWith(planner: RulesPlanner<unknown, never>): readonly 
   return createSubsystems({
     dataplane,
     previousDataplanes: unused,
+    netfilter: unused,
     network: unused,
     conntrack: unused,
     clock: unused,
@@ -183,6 +186,15 @@ const pathReadings: readonly ObservedPaths[] = [
   { rules: [], tables: new Map([[7, []]]) },
 ];
 
+const netfilterReadings: readonly NetfilterObserved[] = [
+  { tables: [], chains: [], foreign: [] },
+  {
+    tables: [{ label: "ip nat", isDormant: true }],
+    chains: [],
+    foreign: parseIptablesChains("*filter\n:FORWARD DROP [0:0]\n", "iptables-legacy", () => false),
+  },
+];
+
 /** What a sequence picks from, made of two full sets: each piece is one value, so that it can come again. */
 export interface Pool {
   readonly states: readonly State[];
@@ -261,6 +273,7 @@ const dimensions = [
   "network",
   "rules",
   "paths",
+  "netfilter",
   "flows",
   "previous",
   "unread",
@@ -293,6 +306,7 @@ export function ask(
   const readings: Readonly<Record<SubsystemName, unknown>> = {
     ...{ sysctl: network, address: network, route: network, rule: rules, gate: rules },
     reach: { network, paths: pick(pathReadings, "paths") },
+    netfilter: pick(netfilterReadings, "netfilter"),
     flow: pick(flowReadings, "flows"),
     previous: pick(previousReadings, "previous"),
   } as Readonly<Record<SubsystemName, unknown>>;

@@ -12,9 +12,12 @@ import type {
 } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { mainTable } from "../../../../../lib/plan/network/routes.ts";
-import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
+import type { KernelFacts, PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import { createReachPlanner } from "../../../../../lib/plan/reach/planner.ts";
 import { noObstacles, type Obstacle } from "../../../../../lib/plan/subsystem.ts";
+
+/** It goes by its own reading alone. */
+const noFacts = {} as KernelFacts;
 
 const must = <T>(value: T | undefined): T => {
   if (value === undefined) throw new TypeError("a sample is not what it should be");
@@ -130,7 +133,7 @@ function judge(world: World) {
   };
   const planner = createReachPlanner();
   const found = planner.plan({ program } as PlanInput, { network, paths });
-  const part = planner.obstaclesTo?.(program, { network, paths });
+  const part = planner.obstaclesTo?.(program, { network, paths }, noFacts);
   const obstacles = found.obstacles();
   t.strictSame(part, obstacles, "a part of the program is judged alike");
   t.strictSame(found.steps, [], "it changes nothing");
@@ -196,7 +199,7 @@ t.test("of an SNAT's clients some must be there", async (t) => {
       sysctls: new Map(),
     };
     const paths = { rules: standard, tables: new Map() };
-    return planner.obstaclesTo?.(clients(text), { network, paths }) === noObstacles;
+    return planner.obstaclesTo?.(clients(text), { network, paths }, noFacts) === noObstacles;
   };
   t.ok(isReached("10.0.1.0/24"), "the VPC's subnet");
   t.ok(isReached("10.0.1.5/32"), "a part of it");

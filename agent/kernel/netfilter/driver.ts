@@ -1,0 +1,128 @@
+/** Reads whatever else of netfilter is on the way of packets, of all tools; changes nothing but what its planner says. */
+
+import { stabilize } from "../../../lib/memoize.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Chain } from "../../../lib/netfilter/chain.ts";
+import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
+import type { NetfilterDriver, RulesDriver } from "../drivers.ts";
+import type { ConversingConnection } from "../netlink/connection.ts";
+import { readGeneration } from "../nftables/transaction.ts";
+import type { Run } from "../run.ts";
+import { type LegacyTables, readLegacyChains } from "./legacy.ts";
+import { type NftHooks, readForeignChains, readNftHooks } from "./nft.ts";
+
+export interface NetfilterDriverOptions {
+  readonly netlink: ConversingConnection;
+  readonly run: Run;
+  readonly legacy: LegacyTables;
+  /** Whose table of NAT is read with the agent's rules, and not here. */
+  readonly backend: () => RulesDriver["backend"];
+}
+
+export function createNetfilterDriver(options: NetfilterDriverOptions): NetfilterDriver {
+  return new Driver(options);
+}
+
+/** What nobody touched is not read again: a generation and a digest tell, and which chains and rules there are. */
+class Driver implements NetfilterDriver {
+  readonly #options: NetfilterDriverOptions;
+  readonly #keep = stabilize<NetfilterObserved>(isSame);
+  #nft: NftReading | undefined;
+  #legacy: { readonly digest: string; readonly chains: readonly Chain[] } | undefined;
+
+  constructor(options: NetfilterDriverOptions) {
+    this.#options = options;
+  }
+
+  async observe(signal: AbortSignal): Promise<NetfilterObserved> {
+    const { hooks, foreign } = await this.#readNft(signal);
+    const legacy = await this.#readLegacy(signal);
+    const { tables, chains } = hooks;
+    return this.#keep({ tables, chains, foreign: [...foreign, ...legacy] });
+  }
+
+  async repair(input: string): Promise<void> {
+    this.#nft = undefined;
+    await this.#options.run(["nft", "-f", "-"], { stdin: input });
+  }
+
+  /** Several dumps: they are of one state where the generation is the same before and after. */
+  async #readNft(signal: AbortSignal): Promise<NftReading> {
+    const { netlink, run, backend } = this.#options;
+    for (let reading = 1; reading <= maxReadings; reading++) {
+      const generation = await orWithoutNft(readGeneration(netlink, signal));
+      if (generation === undefined) return nothing;
+      const known = this.#nft;
+      if (known?.generation === generation) return known;
+      const hooks = await orUndefinedWhereGone(readNftHooks(netlink, signal));
+      if (hooks === undefined) continue;
+      const isKnown =
+        known !== undefined && !known.foreign.some(asksForSet) && known.hooks.text === hooks.text;
+      const foreign = isKnown ? known.foreign : await readForeignChains(hooks, backend(), run, signal);
+      if ((await readGeneration(netlink, signal)) !== generation) continue;
+      this.#nft = { generation, hooks: isKnown ? known.hooks : hooks, foreign };
+      return this.#nft;
+    }
+    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+  }
+
+  async #readLegacy(signal: AbortSignal): Promise<readonly Chain[]> {
+    const { legacy, run, backend } = this.#options;
+    const names = await legacy.names();
+    const isOurs = backend() === "iptables-legacy";
+    const asked = names.filter((name) => !isOurs || name !== "nat");
+    const digest = asked.length === 0 ? "" : await legacy.digest(asked);
+    if (digest !== undefined && digest === this.#legacy?.digest) return this.#legacy.chains;
+    const chains = await readLegacyChains(asked, run, signal);
+    this.#legacy = digest === undefined ? undefined : { digest, chains };
+    return chains;
+  }
+}
+
+interface NftReading {
+  readonly generation: number;
+  readonly hooks: NftHooks;
+  readonly foreign: readonly Chain[];
+}
+
+const maxReadings = 5;
+
+const nothing: NftReading = {
+  generation: 0,
+  hooks: { tables: [], chains: [], text: "" },
+  foreign: [],
+};
+
+/** What the kernel says to whom asks for a part of netfilter that it lacks. */
+const lacking: readonly unknown[] = ["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT"];
+
+/** `undefined` on a kernel without nf_tables, where iptables-legacy is all there is. */
+async function orWithoutNft(reading: Promise<number>): Promise<number | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof GatewayError && lacking.includes(error.details.code)) return undefined;
+    throw error;
+  }
+}
+
+/** `undefined` where a table or chain went while it was read. */
+async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof GatewayError && error.details.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Elements of sets come and go, and no rule with them. */
+function asksForSet({ rules }: Chain): boolean {
+  return rules.some(({ text }) => text.includes("@"));
+}
+
+function isSame(one: NetfilterObserved, other: NetfilterObserved): boolean {
+  const isSameList = (name: "tables" | "chains" | "foreign") =>
+    one[name] === other[name] || JSON.stringify(one[name]) === JSON.stringify(other[name]);
+  return isSameList("tables") && isSameList("chains") && isSameList("foreign");
+}

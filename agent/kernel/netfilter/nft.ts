@@ -1,0 +1,150 @@
+/** Reads tables and chains of nf_tables by netlink, and the rules of others by the tools that print them. */
+
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Chain, ChainRule } from "../../../lib/netfilter/chain.ts";
+import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
+import { parseNftListing } from "../../../lib/netfilter/nft-chains.ts";
+import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
+import {
+  decodeChain,
+  decodeRule,
+  decodeTable,
+  dumpChainRules,
+  dumpChains,
+  dumpTables,
+  type NftChain,
+  type NftRule,
+  type NftTable,
+} from "../../../lib/nftables/chains.ts";
+import { isForeign, isListable } from "../../../lib/nftables/foreign.ts";
+import { isOwnChain } from "../../../lib/plan/iptables/owned.ts";
+import type { ObservedChain } from "../../../lib/plan/netfilter/observed.ts";
+import type { RulesDriver } from "../drivers.ts";
+import type { DumpVisitor, NetlinkConnection } from "../netlink/connection.ts";
+import type { Run } from "../run.ts";
+
+export interface NftHooks {
+  readonly tables: readonly NftTable[];
+  readonly chains: readonly ObservedChain[];
+  /** Differs where anything of others differs, but for elements of sets. */
+  readonly text: string;
+}
+
+/** Families whose chains are on the way of what is routed, or of its ARP. */
+const families: ReadonlySet<string> = new Set(["ip", "inet", "netdev", "arp"]);
+
+/** Several dumps, each as cheap as there are chains of others. */
+export async function readNftHooks(netlink: NetlinkConnection, signal: AbortSignal): Promise<NftHooks> {
+  const tables = await dump(netlink, dumpTables, decodeTable, signal);
+  const ours = tables.filter(({ label }) => families.has(label.split(" ")[0] ?? ""));
+  const chains: ObservedChain[] = [];
+  const handles: string[] = [];
+  for (const chain of await dump(netlink, dumpChains, decodeChain, signal)) {
+    if (!ours.some(({ label }) => label === chain.table)) continue;
+    const isRead = isForeign(chain.table) && !(isOfIptables(chain.table) && isOwnChain(chain.name));
+    const rules = isRead ? await dump(netlink, dumpChainRules(chain), decodeRule, signal) : noRules;
+    chains.push({ ...chain, targets: rules.map(({ target }) => target) });
+    handles.push(`${chain.table} ${chain.name} ${rules.map(({ handle }) => handle).join()}`);
+  }
+  return { tables: ours, chains, text: JSON.stringify([ours, chains, handles]) };
+}
+
+/**
+ * The rules of others, of each table in the words of the tool that made it: iptables prints tables of its own, nft all others.
+ * What no tool can print may do anything.
+ */
+export async function readForeignChains(
+  { tables, chains }: NftHooks,
+  backend: RulesDriver["backend"],
+  run: Run,
+  signal: AbortSignal,
+): Promise<readonly Chain[]> {
+  const read = tables.map(async ({ label, isDormant }): Promise<readonly Chain[]> => {
+    const its = chains.filter(
+      ({ table, name }) => table === label && !(isOfIptables(label) && isOwnChain(name)),
+    );
+    const isRead = backend === "iptables-nft" && label === "ip nat";
+    if (isDormant || isRead || !isForeign(label) || !its.some(doesAnything)) return [];
+    const isBuiltIn = isOfIptables(label) && its.every(({ name, hook }) => !hook || builtIn.test(name));
+    return (
+      (isBuiltIn ? await listByIptables(label, run, signal) : undefined) ?? listByNft(label, its, run, signal)
+    );
+  });
+  return (await Promise.all(read)).flat();
+}
+
+const builtIn = /^(?:PRE|POST)ROUTING$|^INPUT$|^OUTPUT$|^FORWARD$/;
+
+function isOfIptables(label: string): boolean {
+  return /^ip (?:raw|mangle|nat|filter|security)$/.test(label);
+}
+
+function doesAnything({ hook, targets }: ObservedChain): boolean {
+  return targets.length > 0 || hook?.policy === "drop";
+}
+
+/** `undefined` where it holds what iptables cannot print. */
+async function listByIptables(
+  label: string,
+  run: Run,
+  signal: AbortSignal,
+): Promise<readonly Chain[] | undefined> {
+  const argv = ["iptables-nft-save", "-t", label.slice("ip ".length)];
+  const text = await orUndefined(async () => (await run(argv, { signal })).stdout, signal);
+  if (text === undefined || /^# Table `.*(?:is|contains) incompatible/m.test(text)) return undefined;
+  return parseIptablesChains(text, "iptables-nft", isOwnChain);
+}
+
+async function listByNft(
+  label: string,
+  chains: readonly NftChain[],
+  run: Run,
+  signal: AbortSignal,
+): Promise<readonly Chain[]> {
+  const argv = ["nft", "-s", "-a", "list", "table", ...label.split(" ")];
+  const list = async () => parseNftListing((await run(argv, { signal })).stdout);
+  const listed = isListable(label) ? await orUndefined(list, signal) : undefined;
+  const place = `nft ${label}`;
+  return chains.map(({ name, hook }) => {
+    const rules = listed === undefined ? [notListed] : (listed.get(name) ?? []);
+    return { place, name, hook, rules };
+  });
+}
+
+const notListed: ChainRule = {
+  text: "(nft cannot list it)",
+  tests: [],
+  beyond: "unclear",
+  effect: { kind: "unclear" },
+};
+
+async function orUndefined<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof GatewayError)) throw error;
+    return undefined;
+  }
+}
+
+const noRules: readonly NftRule[] = [];
+
+async function dump<T>(
+  netlink: NetlinkConnection,
+  message: NetlinkMessage,
+  decode: (...message: Parameters<DumpVisitor>) => T | undefined,
+  signal: AbortSignal,
+): Promise<readonly T[]> {
+  const found: T[] = [];
+  await netlink.dump(
+    message,
+    (...part) => {
+      const one = decode(...part);
+      if (one !== undefined) found.push(one);
+    },
+    signal,
+    () => found.splice(0),
+  );
+  return found;
+}

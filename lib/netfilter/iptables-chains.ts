@@ -1,0 +1,192 @@
+/** Reads chains as iptables-save prints them, in either variant. What is not understood of a rule is said to be unclear. */
+import { makeCidr, parseCidr, parseIp, rangeOf, toU32 } from "../model/ipv4.ts";
+import type { Chain, ChainRule, Effect, HarmVerb, Hook, HookName, NameTest, Range, Test } from "./chain.ts";
+
+/** The chains of the tables that `text` holds, but those whose name `isOwn`. */
+export function parseIptablesChains(
+  text: string,
+  tool: string,
+  isOwn: (chain: string) => boolean,
+): readonly Chain[] {
+  const chains: Chain[] = [];
+  let rules = new Map<string, ChainRule[]>();
+  let table = "";
+  for (const line of text.split("\n")) {
+    if (line.startsWith("*")) {
+      table = line.slice(1);
+      rules = new Map();
+    } else if (line.startsWith(":")) {
+      const [name = "", policy] = line.slice(1).split(" ");
+      if (isOwn(name)) continue;
+      const own: ChainRule[] = [];
+      rules.set(name, own);
+      const hook = builtInHook(table, name, policy === "DROP" ? "drop" : "accept");
+      chains.push({ place: placeOf(tool, table), name, hook, rules: own });
+    } else if (line.startsWith("-A ")) {
+      const space = line.indexOf(" ", 3);
+      rules.get(line.slice(3, space))?.push(parseIptablesRule(line.slice(space + 1)));
+    }
+  }
+  return chains;
+}
+
+/** `iptables-nft -t nat`. */
+export function placeOf(tool: string, table: string): string {
+  return `${tool} -t ${table}`;
+}
+
+const priorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0, security: 50 };
+const hookNames: Readonly<Record<string, HookName>> = {
+  PREROUTING: "prerouting",
+  INPUT: "input",
+  FORWARD: "forward",
+  OUTPUT: "output",
+  POSTROUTING: "postrouting",
+};
+
+/** Where the kernel asks a built-in chain; `undefined` for any other. */
+export function builtInHook(table: string, chain: string, policy: Hook["policy"]): Hook | undefined {
+  const name = hookNames[chain];
+  if (name === undefined) return undefined;
+  const isLate = name === "postrouting" || name === "input";
+  const priority = table === "nat" ? (isLate ? 100 : -100) : (priorities[table] ?? 0);
+  return { name, type: table === "nat" ? "nat" : "filter", priority, policy, devices: [] };
+}
+
+/** @param raw what follows `-A CHAIN ` */
+export function parseIptablesRule(raw: string): ChainRule {
+  const words = Array.from(raw.matchAll(/"(?:[^"\\]|\\.)*"|\S+/g), ([word]) => word);
+  const tests: Test[] = [];
+  let beyond: ChainRule["beyond"] = "all";
+  let isInverted = false;
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? "";
+    const value = words[at + 1] ?? "";
+    if (word === "-j" || word === "-g") return { text: raw, tests, beyond, effect: effectOf(words, at) };
+    if (word === "!") {
+      isInverted = true;
+      continue;
+    }
+    const test = parseTest(word, value, isInverted);
+    if (test !== undefined) {
+      tests.push(test);
+      at++;
+    } else {
+      const [share, values] = otherOptions(word, value);
+      if (share === "unclear" || (share === "part" && beyond === "all")) beyond = share;
+      at += values;
+    }
+    isInverted = false;
+  }
+  return { text: raw, tests, beyond, effect: { kind: "continue" } };
+}
+
+function parseTest(option: string, value: string, isInverted: boolean): Test | undefined {
+  switch (option) {
+    case "-s":
+    case "-d": {
+      const range = parseMaskedRange(value);
+      return range && { field: option === "-s" ? "source" : "destination", ranges: [range], isInverted };
+    }
+    case "-i":
+    case "-o":
+      return nameTest(option === "-i" ? "in" : "out", [value.replace(/\+$/, "*")], isInverted);
+    case "-p":
+      return nameTest("protocol", [protocolName(value)], isInverted);
+    case "--ctstate":
+    case "--state":
+      return nameTest("state", value.toLowerCase().split(","), isInverted);
+    case "--sport":
+    case "--sports":
+      return { field: "sourcePort", ranges: parsePorts(value), isInverted };
+    case "--dport":
+    case "--dports":
+      return { field: "destinationPort", ranges: parsePorts(value), isInverted };
+    default:
+      return undefined;
+  }
+}
+
+function nameTest(field: NameTest["field"], names: readonly string[], isInverted: boolean): NameTest {
+  return { field, names, isInverted };
+}
+
+/** Modules that bring tests which are understood, or nothing. */
+const plainModules = new Set(["tcp", "udp", "sctp", "icmp", "comment", "conntrack", "state", "multiport"]);
+/** Modules and options that hold for some packets of any kind: rates, flags, sizes. */
+const narrowing = /^(?:limit|hashlimit|connlimit|recent|length|ttl|tos|dscp|quota|connbytes)$/;
+const narrowingOptions =
+  /^--(?:(?:limit|hashlimit|connlimit)(?:-.+)?|name|rcheck|update|set|seconds|hitcount|mask|rsource|rdest|length|ttl-..|tos|dscp(?:-class)?|quota|connbytes(?:-.+)?|icmp-type|syn|tcp-flags|tcp-option)$/;
+const withoutValue = new Set(["--rcheck", "--update", "--set", "--rsource", "--rdest", "--syn"]);
+
+/** What an option asks that is no {@link Test}, and how many values it has. */
+function otherOptions(word: string, value: string): readonly [ChainRule["beyond"], number] {
+  if (word === "-m") return [plainModules.has(value) ? "all" : narrowing.test(value) ? "part" : "unclear", 1];
+  if (word === "--comment") return ["all", 1];
+  if (!narrowingOptions.test(word)) return ["unclear", 0];
+  return ["part", withoutValue.has(word) ? 0 : word === "--tcp-flags" ? 2 : 1];
+}
+
+const harms: Readonly<Record<string, HarmVerb>> = {
+  DROP: "drops",
+  REJECT: "drops",
+  DNAT: "translates",
+  SNAT: "translates",
+  MASQUERADE: "translates",
+  REDIRECT: "translates",
+  NETMAP: "translates",
+  NOTRACK: "does not track",
+  TPROXY: "takes",
+};
+const harmless = new Set(
+  "MARK CONNMARK LOG NFLOG ULOG TRACE TCPMSS TTL TOS DSCP CLASSIFY CHECKSUM TEE SET AUDIT ECN".split(" "),
+);
+
+function effectOf(words: readonly string[], at: number): Effect {
+  const target = words[at + 1] ?? "";
+  const verb = harms[target];
+  if (words[at] === "-g") return { kind: "goto", chain: target };
+  if (verb !== undefined) return { kind: "harm", verb };
+  if (target === "CT") {
+    return words.includes("--notrack") ? { kind: "harm", verb: "does not track" } : { kind: "continue" };
+  }
+  if (target === "ACCEPT") return { kind: "accept" };
+  if (target === "RETURN") return { kind: "return" };
+  if (harmless.has(target)) return { kind: "continue" };
+  // What takes options is a target of the kernel; a chain takes none.
+  return words.length > at + 2 || /^(?:NF)?QUEUE$|^SYNPROXY$/.test(target)
+    ? { kind: "unclear" }
+    : { kind: "jump", chain: target };
+}
+
+const protocolNames: Readonly<Record<string, string>> = {
+  "1": "icmp",
+  "6": "tcp",
+  "17": "udp",
+  "132": "sctp",
+};
+
+/** One name for a protocol, whichever way it is written. */
+export function protocolName(text: string): string {
+  return protocolNames[text] ?? text;
+}
+
+/** An address, a network, or an address with a mask that is a network's; `undefined` for any other. */
+export function parseMaskedRange(text: string): Range | undefined {
+  const cidr = parseCidr(text);
+  if (cidr !== undefined) return rangeOf(cidr);
+  const [address, mask] = text.split("/").map(parseIp);
+  if (address === undefined || mask === undefined) return undefined;
+  const length = Math.clz32(~toU32(mask));
+  return toU32(mask) === (length === 0 ? 0 : (-1 << (32 - length)) >>> 0)
+    ? rangeOf(makeCidr(address, length))
+    : undefined;
+}
+
+/** `80,443`, `8000:9000`. */
+function parsePorts(text: string): readonly Range[] {
+  return text.split(",").map((part): Range => {
+    const [first = 0, last = first] = part.split(":").map(Number);
+    return [first, last];
+  });
+}

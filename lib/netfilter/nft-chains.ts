@@ -1,0 +1,45 @@
+/** Reads the chains of a table as `nft -s -a list table` prints them. */
+import type { ChainRule, Range } from "./chain.ts";
+import { type AddressSets, parseNftRules, rangesOf } from "./nft-rule.ts";
+
+/** The rules of each chain, in their order. */
+export function parseNftListing(text: string): ReadonlyMap<string, readonly ChainRule[]> {
+  const lines = text.replace(/,\n\t\t\s+/g, ", ").split("\n");
+  const sets = addressSets(lines);
+  const chains = new Map<string, ChainRule[]>();
+  let rules: ChainRule[] | undefined;
+  for (const line of lines) {
+    const [, block, name = ""] = /^\t(\w+) (\S+) \{/.exec(line) ?? [];
+    if (block !== undefined) {
+      rules = block === "chain" ? [] : undefined;
+      if (rules !== undefined) chains.set(name, rules);
+    } else if (
+      line.startsWith("\t\t") &&
+      rules !== undefined &&
+      !/^\t\t(?:type .* hook |comment )/.test(line)
+    ) {
+      rules.push(...parseNftRules(line.trim().replace(/ # handle \d+$/, ""), sets));
+    }
+  }
+  return chains;
+}
+
+/** The sets of addresses, as far as the listing tells their elements. */
+function addressSets(lines: readonly string[]): AddressSets {
+  const sets = new Map<string, readonly Range[]>();
+  let name: string | undefined;
+  for (const line of lines) {
+    const [, block] = /^\tset (\S+) \{/.exec(line) ?? [];
+    if (block !== undefined) name = block;
+    else if (line.startsWith("\t}")) name = undefined;
+    else if (name !== undefined) {
+      if (line.trim() === "type ipv4_addr") sets.set(name, []);
+      const [, elements] = /^\t\telements = \{ (.*) \}$/.exec(line) ?? [];
+      if (elements === undefined || !sets.has(name)) continue;
+      const ranges = rangesOf(elements.split(", ").map((element) => element.split(" ")[0] ?? ""));
+      if (ranges === undefined) sets.delete(name);
+      else sets.set(name, ranges);
+    }
+  }
+  return sets;
+}

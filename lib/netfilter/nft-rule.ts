@@ -1,0 +1,249 @@
+/** Reads one rule as nft prints it. What is not understood of it is said to be unclear. */
+import type { ChainRule, Effect, HarmVerb, NameTest, Range, Test } from "./chain.ts";
+import { parseMaskedRange, protocolName } from "./iptables-chains.ts";
+
+/** The elements of named sets of addresses. */
+export type AddressSets = ReadonlyMap<string, readonly Range[]>;
+
+/** A map of verdicts is as many rules as it has elements; of a map with a name nothing is known. */
+export function parseNftRules(text: string, sets: AddressSets = new Map()): readonly ChainRule[] {
+  const [, before, elements] = /^(.*) vmap \{ (.*) \}$/.exec(text) ?? [];
+  if (elements === undefined) return [parseNftRule(text, sets)];
+  const rules = elements.split(", ").map((element) => `${before} ${element.replace(" : ", " ")}`);
+  return rules.map((rule) => ({ ...parseNftRule(rule, sets), text }));
+}
+
+function parseNftRule(text: string, sets: AddressSets): ChainRule {
+  const reader = new RuleReader(text, sets);
+  reader.read();
+  const { tests, beyond, effect } = reader;
+  return { text, tests, beyond, effect };
+}
+
+/** `10.0.1.5`, `10.0.1.0/24`, `10.0.0.1-10.0.0.9`; `undefined` where one of them is none of these. */
+export function rangesOf(values: readonly string[]): readonly Range[] | undefined {
+  const ranges = values.map((value): Range | undefined => {
+    const [first = "", last = first] = value.split("-");
+    const [from, to] = [parseMaskedRange(first), parseMaskedRange(last)];
+    return from && to && [from[0], to[1]];
+  });
+  return ranges.every((range) => range !== undefined) ? ranges : undefined;
+}
+
+const harms: Readonly<Record<string, HarmVerb>> = {
+  drop: "drops",
+  reject: "drops",
+  dnat: "translates",
+  snat: "translates",
+  masquerade: "translates",
+  redirect: "translates",
+  notrack: "does not track",
+  tproxy: "takes",
+  fwd: "takes",
+};
+const ports: ReadonlySet<string> = new Set(["tcp", "udp", "sctp", "dccp", "udplite", "th"]);
+const states = ["invalid", "established", "related", "new", "", "", "untracked"];
+
+class RuleReader {
+  readonly tests: Test[] = [];
+  beyond: ChainRule["beyond"] = "all";
+  effect: Effect = { kind: "continue" };
+  readonly #words: string[];
+  readonly #sets: AddressSets;
+
+  constructor(text: string, sets: AddressSets) {
+    this.#words = Array.from(text.matchAll(/"(?:[^"\\]|\\.)*"|\{[^}]*\}|\S+/g), ([word]) => word);
+    this.#sets = sets;
+  }
+
+  read(): void {
+    while (this.#words.length > 0) if (!this.#statement(this.#take())) this.#narrow("unclear");
+  }
+
+  /** @returns false where the word is not understood */
+  #statement(word: string): boolean {
+    const verb = harms[word];
+    if (verb !== undefined) return this.#end({ kind: "harm", verb });
+    switch (word) {
+      case "accept":
+      case "return":
+      case "continue":
+        return this.#end({ kind: word });
+      case "jump":
+      case "goto":
+        return this.#end({ kind: word, chain: this.#take() });
+      case "queue":
+      case "synproxy":
+        return this.#end({ kind: "unclear" });
+      case "dup":
+      case "flow":
+        return this.#end({ kind: "continue" });
+      case "counter":
+        if (this.#peek() === "packets") this.#skip(4);
+        else if (this.#peek() === "name") this.#skip(2);
+        return true;
+      case "comment":
+        return this.#skip(1);
+      case "log":
+        while (/^(?:prefix|level|group|snaplen|queue-threshold|flags)$/.test(this.#peek())) this.#skip(2);
+        return true;
+      case "limit":
+        this.#skip(this.#words[1] === "over" ? 3 : 2);
+        if (this.#peek() === "burst") this.#skip(3);
+        return this.#narrow("part");
+      case "add":
+      case "update":
+      case "delete":
+        this.#skip(2);
+        return this.#narrow("part");
+      case "iifname":
+      case "iif":
+        return this.#name("in");
+      case "oifname":
+      case "oif":
+        return this.#name("out");
+      case "ip":
+        return this.#ip(this.#take());
+      case "meta":
+        return this.#meta(this.#take());
+      case "ether":
+        if (this.#take() === "type") return this.#isIpv4(["ip", "0x0800"]);
+        this.#operand();
+        return this.#narrow("part");
+      case "ct":
+        return this.#conntrack(this.#take());
+      case "icmp":
+        this.#is("protocol", ["icmp"]);
+        this.#take();
+        this.#operand();
+        return this.#narrow("part");
+      case "ip6":
+      case "icmpv6":
+      case "arp":
+        return this.#is("protocol", []);
+      default:
+        return ports.has(word) && this.#transport(word, this.#take());
+    }
+  }
+
+  #ip(field: string): boolean {
+    if (field === "version") return this.#isIpv4(["4"]);
+    if (field === "protocol") return this.#name("protocol", protocolName);
+    if (field !== "saddr" && field !== "daddr") {
+      if (this.#peek() === "set") return this.#rewrites();
+      this.#operand();
+      return this.#narrow("part");
+    }
+    if (this.#peek() === "set") return this.#rewrites();
+    const { values, isInverted } = this.#operand();
+    const [set = ""] = values;
+    const ranges = set.startsWith("@") ? this.#sets.get(set.slice(1)) : rangesOf(values);
+    if (ranges === undefined) return false;
+    this.tests.push({ field: field === "saddr" ? "source" : "destination", ranges, isInverted });
+    return true;
+  }
+
+  #meta(key: string): boolean {
+    if (this.#peek() === "set") return this.#skip(2);
+    if (key === "l4proto") return this.#name("protocol", protocolName);
+    if (key === "nfproto") return this.#isIpv4(["ipv4", "2"]);
+    if (key === "protocol") return this.#isIpv4(["ip", "0x0800"]);
+    this.#operand();
+    return /^(?:length|priority|hour|day|time)$/.test(key) && this.#narrow("part");
+  }
+
+  #conntrack(key: string): boolean {
+    if (this.#peek() === "set") return this.#skip(2);
+    if (key !== "state") {
+      this.#operand();
+      return false;
+    }
+    const nameOf = (value: string) =>
+      value.startsWith("0x") ? (states[Math.log2(Number(value))] ?? value) : value;
+    return this.#name("state", nameOf);
+  }
+
+  #transport(protocol: string, field: string): boolean {
+    if (protocol !== "th") this.#is("protocol", [protocol]);
+    if (field === "option") {
+      this.#words.splice(0);
+      return true;
+    }
+    if (this.#peek() === "set") return this.#rewrites();
+    const { values, isInverted } = this.#operand();
+    if (field !== "dport" && field !== "sport") {
+      if (this.#peek() === "/") this.#skip(2);
+      return this.#narrow("part");
+    }
+    const ranges = values.map((value): Range => {
+      const [first = Number.NaN, last = first] = value.split("-").map(Number);
+      return [first, last];
+    });
+    if (!ranges.flat().every(Number.isInteger)) return false;
+    this.tests.push({ field: field === "dport" ? "destinationPort" : "sourcePort", ranges, isInverted });
+    return true;
+  }
+
+  /** All packets that are looked at are of IPv4. */
+  #isIpv4(names: readonly string[]): boolean {
+    const { values, isInverted } = this.#operand();
+    if (values.some((value) => names.includes(value)) === isInverted) this.#is("protocol", []);
+    return true;
+  }
+
+  #name(field: NameTest["field"], nameOf = (value: string) => value): boolean {
+    const { values, isInverted } = this.#operand();
+    if (values[0]?.startsWith("@")) return false;
+    this.tests.push({ field, names: values.map(nameOf), isInverted });
+    return true;
+  }
+
+  #is(field: NameTest["field"], names: readonly string[]): boolean {
+    this.tests.push({ field, names, isInverted: false });
+    return true;
+  }
+
+  #rewrites(): boolean {
+    return this.#end({ kind: "harm", verb: "rewrites" });
+  }
+
+  /** What follows belongs to it. */
+  #end(effect: Effect): boolean {
+    this.effect = effect;
+    this.#words.splice(0);
+    return true;
+  }
+
+  #narrow(share: "part" | "unclear"): true {
+    if (this.beyond !== "unclear") this.beyond = share;
+    return true;
+  }
+
+  /** `!= 22`, `{ 80, 443 }`, `new,established`; a mask, a concatenation or a map is not understood. */
+  #operand(): { readonly values: readonly string[]; readonly isInverted: boolean } {
+    const isInverted = this.#peek() === "!=";
+    if (/^[!=<>]=?$|^==$/.test(this.#peek())) {
+      if (!/^(?:!=|==)$/.test(this.#take())) this.#narrow("part");
+    }
+    const word = this.#take();
+    if (word === "vmap") {
+      this.#end({ kind: "unclear" });
+      return { values: ["@"], isInverted };
+    }
+    const values = word.replace(/^\{ | \}$/g, "").split(/, ?/);
+    return { values: values.map((value) => value.replace(/^"|"$/g, "")), isInverted };
+  }
+
+  #peek(): string {
+    return this.#words[0] ?? "";
+  }
+
+  #take(): string {
+    return this.#words.shift() ?? "";
+  }
+
+  #skip(words: number): true {
+    this.#words.splice(0, words);
+    return true;
+  }
+}

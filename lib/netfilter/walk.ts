@@ -1,0 +1,184 @@
+/**
+ * What becomes of packets that are alike on their way through chains. How many of them a rule is for may be all, a part that is
+ * understood (one port, one peer), or unclear; only what happens to all of them is certain.
+ */
+import type { Chain, ChainRule, HarmVerb, Range, Test } from "./chain.ts";
+
+/** Packets that are alike. What is absent may be anything. */
+export interface Packets {
+  readonly in: string | undefined;
+  readonly out: string | undefined;
+  readonly source: Range | undefined;
+  readonly destination: Range | undefined;
+  readonly protocol: string | undefined;
+  readonly sourcePort: Range | undefined;
+  readonly destinationPort: Range | undefined;
+  readonly state: string;
+}
+
+export type Share = "all" | "part" | "unclear" | "none";
+
+export interface Harm {
+  readonly verb: HarmVerb | "skips";
+  /** The rule or policy, behind its place. */
+  readonly where: string;
+  /** It happens to all of the packets; else it may. */
+  readonly isSure: boolean;
+}
+
+export interface WalkOptions {
+  /** Of the chains' place, by name. */
+  readonly chainNamed: (name: string) => Chain | undefined;
+  /** Chains of the agent: what comes to them is served there. */
+  readonly isOwn: (chain: string) => boolean;
+  /** They lead to the agent's: who leaves before is not served. */
+  readonly leadsToOwn: boolean;
+  /** How many come to the chain at all. */
+  readonly entering: Share;
+}
+
+/** @returns what harms the packets in `chain`, which the kernel asks; parts of them do not count */
+export function walk(chain: Chain, packets: Packets, options: WalkOptions): readonly Harm[] {
+  const walker = new Walker(packets, options);
+  const rest = walker.walk(chain, options.entering, 0);
+  if (chain.hook?.policy === "drop") {
+    const harmed = both(options.entering, rest);
+    if (!walker.isServed) walker.note(`${chain.place} -P ${chain.name} DROP`, "drops", harmed);
+  }
+  return walker.harms;
+}
+
+/** The rules of a chain lead to each other: deeper than the kernel allows is a circle. */
+const maxDepth = 16;
+
+class Walker {
+  readonly harms: Harm[] = [];
+  isServed = false;
+  readonly #packets: Packets;
+  readonly #options: WalkOptions;
+
+  constructor(packets: Packets, options: WalkOptions) {
+    this.#packets = packets;
+    this.#options = options;
+  }
+
+  /** @returns how many of those that came in come out at the end */
+  walk(chain: Chain, entering: Share, depth: number): Share {
+    let here: Share = "all";
+    let lost: Share = "none";
+    for (const rule of chain.rules) {
+      const share = both(here, shareOf(rule, this.#packets));
+      if (share === "none") continue;
+      const gone = this.#follow(chain, rule, both(entering, share), depth);
+      if (this.isServed) return "none";
+      if (gone === "returns") here = without(here, share);
+      else {
+        const lostHere = both(share, gone);
+        lost = either(lost, lostHere);
+        here = without(here, lostHere);
+        if (rule.effect.kind === "goto") here = without(here, share);
+      }
+      if (here === "none") break;
+    }
+    return without("all", lost);
+  }
+
+  /** @returns how many of those that the rule is for do not come back */
+  #follow(chain: Chain, rule: ChainRule, share: Share, depth: number): Share | "returns" {
+    const { effect } = rule;
+    const where = `${chain.place}${isNft(chain) ? ` ${chain.name}:` : ` -A ${chain.name}`} ${rule.text}`;
+    const { isOwn, leadsToOwn, chainNamed } = this.#options;
+    switch (effect.kind) {
+      case "continue":
+        return "none";
+      case "return":
+        if (leadsToOwn && depth === 0) this.note(where, "skips", share);
+        return "returns";
+      case "accept":
+        if (leadsToOwn) this.note(where, "skips", share);
+        return "all";
+      case "harm":
+        this.note(where, effect.verb, share);
+        return effect.verb === "does not track" || effect.verb === "rewrites" ? "none" : "all";
+      case "unclear":
+        this.note(where, "drops", both(share, "unclear"));
+        return "unclear";
+      case "jump":
+      case "goto": {
+        if (isOwn(effect.chain)) {
+          if (leadsToOwn && share === "all") this.isServed = true;
+          return "none";
+        }
+        const target = chainNamed(effect.chain);
+        if (target === undefined || depth === maxDepth) return "none";
+        return without("all", this.walk(target, share, depth + 1));
+      }
+    }
+  }
+
+  note(where: string, verb: Harm["verb"], share: Share): void {
+    if (share === "all" || share === "unclear") this.harms.push({ where, verb, isSure: share === "all" });
+  }
+}
+
+function isNft({ place }: Chain): boolean {
+  return place.startsWith("nft ");
+}
+
+/** How many of the packets a rule is for. */
+export function shareOf({ tests, beyond }: ChainRule, packets: Packets): Share {
+  let share: Share = beyond;
+  for (const test of tests) {
+    share = both(share, shareOfTest(test, packets));
+    if (share === "none") break;
+  }
+  return share;
+}
+
+function shareOfTest(test: Test, packets: Packets): Share {
+  const share =
+    "names" in test
+      ? shareOfNames(test.names, packets[test.field])
+      : shareOfRanges(test.ranges, packets[test.field]);
+  if (!test.isInverted || share === "part") return share;
+  return share === "all" ? "none" : "all";
+}
+
+function shareOfNames(names: readonly string[], value: string | undefined): Share {
+  if (names.length === 0) return "none";
+  if (value === undefined) return "part";
+  const isMatch = (name: string) =>
+    name === value || (name.endsWith("*") && value.startsWith(name.slice(0, -1)));
+  return names.some(isMatch) ? "all" : "none";
+}
+
+function shareOfRanges(ranges: readonly Range[], value: Range | undefined): Share {
+  if (value === undefined)
+    return ranges.some(([first, last]) => first === 0 && last === maxAddress) ? "all" : "part";
+  const [from, to] = value;
+  if (ranges.some(([first, last]) => first <= from && to <= last)) return "all";
+  return ranges.some(([first, last]) => first <= to && from <= last) ? "part" : "none";
+}
+
+const maxAddress = 0xffffffff;
+
+/** Those that are in both. */
+function both(one: Share, other: Share): Share {
+  if (one === "none" || other === "none") return "none";
+  if (one === "unclear" || other === "unclear") return "unclear";
+  return one === "all" ? other : one;
+}
+
+/** Those that are in either: of two parts nobody knows whether they are all. */
+function either(one: Share, other: Share): Share {
+  if (one === "all" || other === "all") return "all";
+  if (one === "unclear" || other === "unclear") return "unclear";
+  return one === "none" ? other : one;
+}
+
+/** Those of `one` that are not in `other`. */
+function without(one: Share, other: Share): Share {
+  if (one === "none" || other === "all") return "none";
+  if (other === "none") return one;
+  return other === "unclear" || one === "unclear" ? "unclear" : "part";
+}

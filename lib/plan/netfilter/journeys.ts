@@ -1,0 +1,98 @@
+/** The ways of each object's packets through the gateway, as far as netfilter tells packets apart. */
+import type { Ip } from "../../model/ip.ts";
+import { rangeOf, toU32 } from "../../model/ipv4.ts";
+import type { InterfaceName, ObjectId } from "../../model/names.ts";
+import type { Program } from "../../model/program.ts";
+import type { Hook, Range } from "../../netfilter/chain.ts";
+import type { Packets } from "../../netfilter/walk.ts";
+
+/** Packets of one object in one direction. */
+export interface Leg {
+  readonly isInward: boolean;
+  /** True of those that begin a flow, which alone are translated by rules. */
+  readonly isFirst: boolean;
+  readonly in: InterfaceName;
+  readonly out: InterfaceName;
+  /** Of the VPC's side, and the port there. */
+  readonly internal: Range;
+  readonly internalPort: number | undefined;
+  /** The EIP, and the port there. */
+  readonly external: Range;
+  readonly externalPort: number | undefined;
+  readonly protocol: string | undefined;
+}
+
+/** Calls `visit` with every leg of every object. */
+export function forEachLeg(program: Program, visit: (id: ObjectId, leg: Leg) => void): void {
+  const { vpcInterface: vpc } = program;
+  const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
+  const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
+  const legs = (
+    id: ObjectId,
+    outside: InterfaceName,
+    ends: Omit<Leg, "isInward" | "isFirst" | "in" | "out">,
+    begins: { readonly inward: boolean; readonly outward: boolean },
+  ) => {
+    const inward = { ...ends, isInward: true, in: outside, out: vpc };
+    const outward = { ...ends, isInward: false, in: vpc, out: outside };
+    for (const leg of [inward, outward]) {
+      const isBegun = leg.isInward ? begins.inward : begins.outward;
+      const isAnswer = leg.isInward ? begins.outward : begins.inward;
+      if (isBegun) visit(id, { ...leg, isFirst: true });
+      if (isAnswer) visit(id, { ...leg, isFirst: false });
+    }
+  };
+  const whole = { protocol: undefined, internalPort: undefined, externalPort: undefined };
+  for (const { id, eip, internalIp, isOutward } of program.fips) {
+    const ends = { ...whole, internal: hostRange(internalIp), external: hostRange(eip) };
+    legs(id, outsideOf(eip), ends, { inward: true, outward: isOutward });
+  }
+  for (const { id, eip, protocol, externalPort, backends } of program.dnats) {
+    for (const { ip, port } of backends) {
+      const ends = {
+        protocol,
+        internal: hostRange(ip),
+        internalPort: port,
+        external: hostRange(eip),
+        externalPort,
+      };
+      legs(id, outsideOf(eip), ends, { inward: true, outward: false });
+    }
+  }
+  for (const { cidr, interface: outside, members } of program.pools) {
+    for (const { id, eip } of members) {
+      const ends = { ...whole, internal: rangeOf(cidr), external: hostRange(eip) };
+      legs(id, outside, ends, { inward: false, outward: true });
+    }
+  }
+}
+
+/** As a chain on that hook sees them. */
+export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {
+  const isRouted = name === "forward" || name === "postrouting";
+  const isTranslated = leg.isInward
+    ? isRouted || name === "egress" || (name === "prerouting" && priority > dstnat)
+    : name === "egress" || (name === "postrouting" && priority > srcnat);
+  const isExternal = leg.isInward !== isTranslated;
+  const address = isExternal ? leg.external : leg.internal;
+  const port = isExternal ? leg.externalPort : leg.internalPort;
+  const portRange: Range | undefined = port === undefined ? undefined : [port, port];
+  return {
+    in: leg.in,
+    out: isRouted ? leg.out : undefined,
+    source: leg.isInward ? undefined : address,
+    sourcePort: leg.isInward ? undefined : portRange,
+    destination: leg.isInward ? address : undefined,
+    destinationPort: leg.isInward ? portRange : undefined,
+    protocol: leg.protocol,
+    state: leg.isFirst ? "new" : "established",
+  };
+}
+
+/** Priorities of the chains that translate, the agent's among them. */
+export const dstnat = -100;
+export const srcnat = 100;
+
+function hostRange(address: Ip): Range {
+  return [toU32(address), toU32(address)];
+}

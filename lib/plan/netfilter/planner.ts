@@ -1,0 +1,98 @@
+/**
+ * Judges whether netfilter lets the agent's rules have their effect and lets packets pass: that the chains which lead to them are
+ * asked, and what rules of others do on the way. Rules of others are named and never touched.
+ */
+import { type Memoizer, memory } from "../../memoize.ts";
+import type { Degradation } from "../../model/degradation.ts";
+import type { Kind, ObjectId } from "../../model/names.ts";
+import type { Chain } from "../../netfilter/chain.ts";
+import { translatingKinds } from "../gate/planner.ts";
+import type { RulesBeside } from "../rules-planner.ts";
+import {
+  noObstacles,
+  type Obstacle,
+  type Obstacles,
+  type SubsystemPlanner,
+  subsystemPlan,
+} from "../subsystem.ts";
+import { type ForeignRules, findForeignRules, wordsFor } from "./foreign-rules.ts";
+import type { NetfilterObserved } from "./observed.ts";
+import { planSharedChains, type SharedChainsPlan } from "./shared-chains.ts";
+
+/** @param memoizer {@link noMemory} gives the same plans, each computed anew */
+export function createNetfilterPlanner(
+  memoizer: Memoizer = memory,
+): SubsystemPlanner<NetfilterObserved, string> {
+  const chainsOf = memoizer.last(allChains);
+  return {
+    name: "netfilter",
+    serves: translatingKinds,
+    plan({ program, facts: { beside = nothing } }, observed) {
+      const shared = planSharedChains(beside.shared, observed);
+      const foreign = findForeignRules(program, chainsOf(beside, observed));
+      return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
+        notices: notices(shared, foreign, observed),
+      });
+    },
+    obstaclesTo(part, observed, { beside = nothing }) {
+      const shared = planSharedChains(beside.shared, observed);
+      return obstaclesIn(shared, findForeignRules(part, chainsOf(beside, observed)));
+    },
+    reads: ({ program, facts }) => [program, facts.beside],
+  };
+}
+
+const nothing: RulesBeside = { shared: [], chains: [] };
+
+/** What was read with the rules is known better than what was read beside them. */
+function allChains({ chains }: RulesBeside, { foreign }: NetfilterObserved): readonly Chain[] {
+  const places = new Set(chains.map(({ place }) => place));
+  return [...chains, ...foreign.filter(({ place }) => !places.has(place))];
+}
+
+function obstaclesIn({ faults }: SharedChainsPlan, { harmed }: ForeignRules): Obstacles {
+  const objects = new Map<ObjectId, Obstacle>();
+  for (const [id, harm] of harmed) {
+    const message = `${wordsFor(harm)} its packets`;
+    objects.set(id, { condition: "Ready", reason: "ForeignRule", message });
+  }
+  const kinds = new Map<Kind, Obstacle>();
+  for (const { message, kinds: its, isForeign } of faults) {
+    const reason = isForeign ? "ForeignRule" : "Pending";
+    for (const kind of its) if (!kinds.has(kind)) kinds.set(kind, { condition: "Ready", reason, message });
+  }
+  return objects.size + kinds.size === 0 ? noObstacles : { objects, kinds };
+}
+
+/** A message names that many; what harms the most objects comes first. */
+const maxNamed = 5;
+
+function notices(
+  { faults }: SharedChainsPlan,
+  { found }: ForeignRules,
+  { foreign: chains }: NetfilterObserved,
+): readonly Degradation[] {
+  const rules = [...found].toSorted(([, one], [, other]) => other.objects - one.objects);
+  const all = [
+    ...faults
+      .filter(({ isForeign }) => isForeign)
+      .map(({ message }) => `${message}, and holds rules of others`),
+    ...rules.map(
+      ([words, { objects }]) => `${words} packets${objects === 0 ? "" : ` of ${objects} objects`}`,
+    ),
+    ...chains.filter(dropsArp).map(({ place, name }) => `${place} ${name} drops ARP`),
+  ];
+  if (all.length === 0) return [];
+  const more = all.length > maxNamed ? `; and ${all.length - maxNamed} more` : "";
+  return [{ reason: "ForeignRule", message: `${all.slice(0, maxNamed).join("; ")}${more}` }];
+}
+
+/** Some ARP is not to be judged: only what drops all of it. */
+function dropsArp({ place, hook, rules }: Chain): boolean {
+  if (!place.startsWith("nft arp ") || (hook?.name !== "input" && hook?.name !== "output")) return false;
+  const end = rules.find(
+    ({ tests, beyond, effect }) => tests.length === 0 && beyond === "all" && effect.kind !== "continue",
+  );
+  const isDrop = end === undefined ? hook.policy === "drop" : end.effect.kind === "harm";
+  return isDrop && !rules.some((rule) => rule !== end && rule.effect.kind !== "continue");
+}

@@ -1,0 +1,370 @@
+/** What others may do in netfilter, by the commands that one would type, and what is to be said of it. */
+import { type DataplaneName, dataplanes, type Variant } from "../support/gateway.ts";
+import { flowNames, forgetOutside, knowOutside, type Obstruction } from "./obstructions.ts";
+
+/** What is alike for all dataplanes is played over one of them each, but for what stands first. */
+export function foreignRulesOf(dataplane: DataplaneName): readonly Obstruction[] {
+  const number = dataplanes.indexOf(dataplane);
+  const share = (rows: readonly Row[]) =>
+    rows.filter((_, at) => at === 0 || at % dataplanes.length === number);
+  const hasNftEvents = dataplane !== "iptables-legacy";
+  const seen = (rows: readonly Row[], hasEvent: boolean) => rows.map((row) => ({ ...row, hasEvent }));
+  const byVariant = (variant: Variant) =>
+    seen(
+      dataplane === variant ? byIptables(variant) : share(byIptables(variant)),
+      hasNftEvents && variant === "iptables-nft",
+    );
+  return [
+    ...ineffective[dataplane],
+    ...seen(share(byNft), hasNftEvents),
+    ...byVariant("iptables-nft"),
+    ...byVariant("iptables-legacy"),
+    ...(dataplane === "nftables" ? [] : seen(aheadOfOurs(dataplane), hasNftEvents)),
+  ];
+}
+
+const fip = "fips/pod1";
+const snat = "snats/all";
+const dnat = "dnats/web";
+const users = [fip, snat, dnat];
+const named = ["ForeignRule"];
+
+type Row = Omit<Obstruction, "hasEvent">;
+
+/** Makes a table with one chain and its rules. */
+function nftChain(hook: string, ...rules: readonly string[]): readonly string[] {
+  return [
+    "nft add table ip other",
+    `nft add chain ip other c '{ ${hook} }'`,
+    ...rules.map((rule) => `nft add rule ip other c '${rule}'`),
+  ];
+}
+const noOther = ["nft delete table ip other"];
+
+const byNft: readonly Row[] = [
+  {
+    what: "a chain that drops all that is forwarded",
+    commands: nftChain("type filter hook forward priority 5; policy drop;"),
+    undo: noOther,
+    dead: [...flowNames],
+    notReady: users,
+    degraded: named,
+    cause: /fips\/pod1 ForeignRule: nft ip other -P c DROP drops its packets/,
+  },
+  {
+    what: "a chain that lets only one port through",
+    commands: nftChain(
+      "type filter hook forward priority 5; policy drop;",
+      "ct state established,related accept",
+      "ip daddr 10.0.1.6 tcp dport 80 accept",
+      "iifname eth0 accept",
+    ),
+    undo: noOther,
+    dead: ["fip in"],
+    notReady: [fip],
+    degraded: named,
+    cause: /nft ip other -P c DROP drops packets of 1 objects/,
+  },
+  {
+    what: "a rule that drops a pod's packets",
+    commands: nftChain(
+      "type filter hook forward priority -400;",
+      "ip daddr { 10.0.1.5, 10.0.2.0/24 } counter drop",
+    ),
+    undo: noOther,
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    degraded: named,
+    cause: /nft ip other c: ip daddr \{ 10\.0\.1\.5, 10\.0\.2\.0\/24 \} counter drop drops/,
+  },
+  {
+    what: "a set of addresses that holds an EIP",
+    commands: [
+      "nft add table inet other",
+      "nft add set inet other bad '{ type ipv4_addr; elements = { 198.51.100.7, 203.0.113.10 }; }'",
+      "nft add chain inet other sub",
+      "nft add rule inet other sub ip daddr @bad drop",
+      "nft add chain inet other c '{ type filter hook prerouting priority -150; }'",
+      "nft add rule inet other c iifname net1 jump sub",
+    ],
+    undo: ["nft delete table inet other"],
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    degraded: named,
+    cause: /ForeignRule: nft inet other sub: ip daddr @bad drop drops its packets/,
+  },
+  {
+    what: "a set of other addresses",
+    commands: [
+      "nft add table inet other",
+      "nft add set inet other bad '{ type ipv4_addr; flags interval; elements = { 198.51.100.0/24 }; }'",
+      "nft add chain inet other c '{ type filter hook prerouting priority -150; }'",
+      "nft add rule inet other c ip saddr @bad drop",
+    ],
+    undo: ["nft delete table inet other"],
+  },
+  {
+    what: "nothing is tracked",
+    commands: nftChain("type filter hook prerouting priority -300;", "notrack"),
+    undo: noOther,
+    dead: [...flowNames],
+    notReady: users,
+    degraded: named,
+    cause: /nft ip other c: notrack does not track its packets/,
+  },
+  {
+    what: "an earlier chain translates a mapped port",
+    commands: nftChain(
+      "type nat hook prerouting priority -110;",
+      "ip daddr 203.0.113.11 tcp dport 8080 dnat to 10.0.1.5:80",
+    ),
+    undo: noOther,
+    dead: ["dnat"],
+    notReady: [dnat],
+    degraded: named,
+    cause: /dnats\/web ForeignRule: nft ip other c: .* dnat to 10\.0\.1\.5:80 translates its packets/,
+  },
+  {
+    what: "an earlier chain hides what leaves",
+    commands: nftChain("type nat hook postrouting priority 90;", "oifname net1 masquerade"),
+    undo: noOther,
+    dead: ["fip out", "snat"],
+    notReady: [fip, snat],
+    degraded: named,
+    cause: /masquerade translates its packets/,
+  },
+  {
+    what: "a later chain translates what is left",
+    commands: nftChain("type nat hook postrouting priority 110;", "oifname net1 masquerade"),
+    undo: noOther,
+  },
+  {
+    what: "packets are rewritten",
+    commands: nftChain(
+      "type filter hook prerouting priority -250;",
+      "ip daddr 203.0.113.11 tcp dport 8080 ip daddr set 203.0.113.77",
+    ),
+    undo: noOther,
+    dead: ["dnat"],
+    notReady: [dnat],
+    degraded: named,
+    cause: /ip daddr set 203\.0\.113\.77 rewrites its packets/,
+  },
+  {
+    what: "a device's chain drops what is for an EIP",
+    commands: [
+      "nft add table netdev other",
+      "nft add chain netdev other c '{ type filter hook ingress device net1 priority 0; }'",
+      "nft add rule netdev other c ip daddr 203.0.113.10 drop",
+    ],
+    undo: ["nft delete table netdev other"],
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    degraded: named,
+    cause: /nft netdev other c: ip daddr 203\.0\.113\.10 drop drops its packets/,
+  },
+  {
+    what: "no ARP comes in",
+    commands: [
+      knowOutside,
+      "nft add table arp other",
+      "nft add chain arp other c '{ type filter hook input priority 0; policy drop; }'",
+      { at: "outside", line: "ip neigh flush dev eth0" },
+    ],
+    undo: ["nft delete table arp other", forgetOutside],
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: nft arp other c drops ARP/,
+  },
+  {
+    what: "a firewall that stops what nobody wants",
+    commands: nftChain(
+      "type filter hook forward priority 0;",
+      "ct state invalid drop",
+      "ct state established,related accept",
+      "ip saddr 198.51.100.0/24 drop",
+      "tcp dport 22 reject",
+      "tcp flags syn limit rate over 1000/second drop",
+      "iifname nosuch drop",
+    ),
+    undo: noOther,
+  },
+  {
+    what: "a rule that nobody understands",
+    commands: nftChain("type filter hook forward priority 0;", "meta mark 0x77 drop"),
+    undo: noOther,
+    degraded: named,
+    cause: /ForeignRule: nft ip other c: meta mark 0x00000077 drop may drop packets$/m,
+  },
+  {
+    what: "a table of another that sleeps",
+    commands: [
+      "nft add table ip other '{ flags dormant; }'",
+      "nft add chain ip other c '{ type filter hook forward priority 0; policy drop; }'",
+    ],
+    undo: noOther,
+  },
+];
+
+function byIptables(variant: Variant): readonly Row[] {
+  return [
+    {
+      what: `${variant}: -P FORWARD DROP`,
+      commands: [`${variant} -P FORWARD DROP`],
+      undo: [`${variant} -P FORWARD ACCEPT`],
+      dead: [...flowNames],
+      notReady: users,
+      degraded: named,
+      cause: new RegExp(`fips/pod1 ForeignRule: ${variant} -t filter -P FORWARD DROP drops its packets`),
+    },
+    {
+      what: `${variant}: a pod's packets are rejected by a chain that others lead to`,
+      commands: [
+        `${variant} -N OTHER; ${variant} -A OTHER -d 10.0.1.6/32 -m comment --comment "go away" -j REJECT`,
+        `${variant} -I FORWARD -i net1 -j OTHER`,
+      ],
+      undo: [`${variant} -D FORWARD -i net1 -j OTHER; ${variant} -F OTHER; ${variant} -X OTHER`],
+      dead: ["snat", "dnat"],
+      notReady: [dnat],
+      degraded: named,
+      cause: new RegExp(`${variant} -t filter -A OTHER -d 10.0.1.6/32 .*-j REJECT .*drops its packets`),
+    },
+    {
+      what: `${variant}: nothing is tracked`,
+      commands: [`${variant} -t raw -A PREROUTING -j CT --notrack`],
+      undo: [`${variant} -t raw -F PREROUTING`],
+      dead: [...flowNames],
+      notReady: users,
+      degraded: named,
+      cause: new RegExp(`${variant} -t raw -A PREROUTING -j CT --notrack does not track its packets`),
+    },
+    {
+      what: `${variant}: a firewall that stops what nobody wants`,
+      commands: [
+        `${variant} -t mangle -A FORWARD -m conntrack --ctstate INVALID -j DROP`,
+        `${variant} -A FORWARD -m state --state RELATED,ESTABLISHED -j ACCEPT`,
+        `${variant} -A FORWARD -s 198.51.100.0/24 -j DROP; ${variant} -A FORWARD ! -i eth0 -p tcp --dport 22 -j DROP`,
+      ],
+      undo: [
+        `${variant} -t mangle -D FORWARD -m conntrack --ctstate INVALID -j DROP`,
+        `${variant} -D FORWARD -m state --state RELATED,ESTABLISHED -j ACCEPT`,
+        `${variant} -D FORWARD -s 198.51.100.0/24 -j DROP; ${variant} -D FORWARD ! -i eth0 -p tcp --dport 22 -j DROP`,
+      ],
+    },
+  ];
+}
+
+/** Ahead of the jumps to the agent's chains. */
+function aheadOfOurs(variant: Variant): readonly Row[] {
+  const nat = (rule: string) => ({
+    commands: [`${variant} -t nat -I ${rule}`],
+    undo: [`${variant} -t nat -D ${rule}`],
+  });
+  return [
+    {
+      what: "a DNAT of another takes a mapped port",
+      ...nat("PREROUTING -d 203.0.113.11/32 -p tcp --dport 8080 -j DNAT --to-destination 10.0.1.5:80"),
+      dead: ["dnat"],
+      notReady: [dnat],
+      degraded: named,
+      cause: /dnats\/web ForeignRule: iptables-.* -t nat -A PREROUTING .* -j DNAT .* translates its packets/,
+    },
+    {
+      what: "an ACCEPT skips all DNAT",
+      ...nat("PREROUTING -i net1 -j ACCEPT"),
+      dead: ["fip in", "dnat"],
+      notReady: [fip, dnat],
+      degraded: named,
+      cause: /-A PREROUTING -i net1 -j ACCEPT skips its packets/,
+    },
+    {
+      what: "a RETURN skips a pod's SNAT",
+      ...nat("POSTROUTING -s 10.0.1.5/32 -j RETURN"),
+      dead: ["fip out"],
+      notReady: [fip],
+      degraded: named,
+      cause: /-A POSTROUTING -s 10\.0\.1\.5\/32 -j RETURN/,
+    },
+    {
+      what: "MASQUERADE for all that leaves",
+      ...nat("POSTROUTING -o net1 -j MASQUERADE"),
+      dead: ["fip out", "snat"],
+      notReady: [fip, snat],
+      degraded: named,
+      cause: /-A POSTROUTING -o net1 -j MASQUERADE translates its packets/,
+    },
+  ];
+}
+
+/** Tables that sleep and chains that nobody asks: the agent's to repair. */
+const ineffective: Readonly<Record<DataplaneName, readonly Obstruction[]>> = {
+  "iptables-nft": [
+    {
+      what: "the table of NAT sleeps",
+      commands: ["nft add table ip nat '{ flags dormant; }'"],
+      undo: [],
+      hasEvent: true,
+    },
+    {
+      what: "the table that marks sleeps",
+      commands: ["nft add table ip mangle '{ flags dormant; }'"],
+      undo: [],
+      hasEvent: true,
+    },
+    {
+      what: "PREROUTING on no hook",
+      commands: [
+        "nft 'flush chain ip nat PREROUTING; delete chain ip nat PREROUTING; add chain ip nat PREROUTING; add rule ip nat PREROUTING jump DNAT_FILTER'",
+      ],
+      undo: [],
+      hasEvent: true,
+    },
+    {
+      what: "POSTROUTING of another priority",
+      commands: [
+        "nft 'flush chain ip nat POSTROUTING; delete chain ip nat POSTROUTING; add chain ip nat POSTROUTING { type nat hook postrouting priority 110; }; add rule ip nat POSTROUTING jump SNAT_FILTER'",
+      ],
+      undo: [],
+      hasEvent: true,
+    },
+    {
+      what: "PREROUTING on no hook, with a rule of another",
+      commands: [
+        "nft 'flush chain ip nat PREROUTING; delete chain ip nat PREROUTING; add chain ip nat PREROUTING; add rule ip nat PREROUTING jump DNAT_FILTER; add rule ip nat PREROUTING ip saddr 192.0.2.1 accept'",
+      ],
+      undo: ["nft 'flush chain ip nat PREROUTING; add rule ip nat PREROUTING jump DNAT_FILTER'"],
+      hasEvent: true,
+      dead: ["fip in", "dnat"],
+      notReady: ["fips/pod1", "dnats/web"],
+      degraded: ["ForeignRule"],
+      cause: /fips\/pod1 ForeignRule: chain ip nat PREROUTING is on no hook/,
+    },
+    {
+      what: "a policy that drops in the table of NAT",
+      commands: ["nft add chain ip nat POSTROUTING '{ policy drop; }'"],
+      undo: [],
+      hasEvent: true,
+    },
+  ],
+  "iptables-legacy": [],
+  nftables: [
+    {
+      what: "the table of NAT sleeps",
+      commands: ["nft add table ip natgw '{ flags dormant; }'"],
+      undo: [],
+      hasEvent: true,
+    },
+    {
+      what: "a chain of NAT that drops at its end",
+      commands: ["nft add chain ip natgw post '{ policy drop; }'"],
+      undo: [],
+      hasEvent: true,
+    },
+    {
+      what: "the guard sleeps",
+      commands: ["nft add table ip natgw_guard '{ flags dormant; }'"],
+      undo: [],
+      hasEvent: true,
+    },
+  ],
+};

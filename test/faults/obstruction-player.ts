@@ -1,0 +1,174 @@
+/**
+ * Plays obstructions: what a hand, a script or another program does to a gateway. Each is put right, or what it stops is not Ready
+ * or degraded, with the cause named; what goes on is Ready. Once it is undone, all is well again.
+ *
+ * Each is checked with packets through a FIP in both directions, an SNAT and a DNAT. Where a kernel event tells of it, nobody
+ * asks the agent to look: its timer is too slow to help.
+ */
+import t, { type Test } from "tap";
+import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
+import type { Target } from "../support/host-program.ts";
+import type { HostName } from "../support/lab.ts";
+import { inNamespace } from "../support/namespaces.ts";
+import { run, until } from "../support/run.ts";
+import { eip, gateway, outsideTcp, tcp, webDnat } from "../support/targets.ts";
+import { type Command, type FlowName, flowNames, type Obstruction } from "./obstructions.ts";
+
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11)],
+  fips: [{ name: "pod1", eip: "eip-10", internalIp: "10.0.1.5" }],
+  snats: [{ name: "all", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
+  dnats: [webDnat],
+};
+const generousMs = 30_000;
+
+/** One gateway for each dataplane, and one obstruction after the other. */
+export function playAll(obstructionsOf: (dataplane: DataplaneName) => readonly Obstruction[]): void {
+  t.jobs = dataplanes.length;
+  for (const dataplane of dataplanes) {
+    t.test(dataplane, { buffered: true }, async (t) => {
+      const gw = await Gateway.start(t, dataplane, { NATGW_RESYNC_INTERVAL: "10m" });
+      t.equal((await gw.api.putSet(set)).status, 200);
+      for (const row of obstructionsOf(dataplane)) {
+        await t.test(row.what, (t) => play(t, gw, row));
+      }
+      // Flows that a rule of another translated are ended by the next sweep.
+      await gw.api.reconcile();
+      await gw.expectConverged(t);
+    });
+  }
+}
+
+async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
+  const { dead = [], notReady = [], degraded = [], cause } = row;
+  try {
+    await strike(gw, row.commands);
+    await lookedAt(gw, row, async () => isAsSaid(await statusOf(gw), row) && (await isSettled(gw)));
+    const found = await statusOf(gw);
+    t.same(found.notReady, notReady, "what is not Ready");
+    t.same(found.reasons, degraded, "why the gateway is degraded");
+    if (cause !== undefined) t.match(found.words, cause, "the cause is named");
+    const flows = await Promise.all(
+      flowNames.map(async (name) => [name, await isAlive(gw, name, !dead.includes(name))] as const),
+    );
+    t.same(
+      flows.filter(([, alive]) => !alive).map(([name]) => name),
+      dead,
+      "what is dead",
+    );
+  } finally {
+    await strike(gw, row.undo);
+  }
+  await lookedAt(gw, row, async () => {
+    const { notReady, reasons } = await statusOf(gw);
+    return notReady.length + reasons.length === 0 && isSettled(gw);
+  });
+  for (const name of dead) t.ok(await isAlive(gw, name, true), `${name} is alive again`);
+}
+
+/** Waits until `isSo`; where no event tells the agent, it is asked to look. */
+async function lookedAt(
+  gw: Gateway,
+  { what, hasEvent }: Obstruction,
+  isSo: () => Promise<boolean>,
+): Promise<void> {
+  const ask = async () => {
+    if (!hasEvent) await gw.api.call("POST", "/v1/reconcile");
+    return isSo();
+  };
+  await until(`the agent to see: ${what}; it says ${JSON.stringify(await statusOf(gw))}`, ask, generousMs);
+}
+
+/** Nothing is left that could be put right. */
+async function isSettled(gw: Gateway): Promise<boolean> {
+  return (await gw.api.plan()).changes.length === 0;
+}
+
+/** What was to be repaired is, and whatever else was to be said is. */
+function isAsSaid(
+  found: Awaited<ReturnType<typeof statusOf>>,
+  { notReady = [], degraded = [] }: Obstruction,
+): boolean {
+  return found.notReady.join() === notReady.join() && found.reasons.join() === degraded.join();
+}
+
+interface ListReply {
+  readonly items: readonly {
+    readonly kind: string;
+    readonly name: string;
+    readonly status: {
+      readonly ready: boolean;
+      readonly conditions: readonly {
+        readonly type: string;
+        readonly reason: string;
+        readonly message: string;
+      }[];
+    };
+  }[];
+}
+
+/** What is not Ready, why the gateway is degraded, and all that is said about either. */
+async function statusOf(gw: Gateway) {
+  const lists = await Promise.all(
+    ["eips", "fips", "snats", "dnats"].map(async (kind) => {
+      const { body } = await gw.api.call<ListReply>("GET", `/v1/${kind}?ready=false`);
+      return body.items.map((item) => ({
+        id: `${kind}/${item.name}`,
+        ...item.status.conditions.find(({ type }) => type === "Ready"),
+      }));
+    }),
+  );
+  const { degraded } = await gw.api.status();
+  const objects = lists.flat();
+  return {
+    notReady: objects.map(({ id }) => id),
+    reasons: [...new Set(degraded.map(({ reason }) => reason))].sort(),
+    words: [
+      ...objects.map(({ id, reason, message }) => `${id} ${reason}: ${message}`),
+      ...degraded.map(({ reason, message }) => `${reason}: ${message}`),
+    ].join("\n"),
+  };
+}
+
+/** Whom each flow asks, who is to answer, and as whom the asker is to be seen. */
+const flows: { readonly [N in FlowName]: Flow } = {
+  "fip in": {
+    from: "outside",
+    target: tcp("203.0.113.10"),
+    answer: { answeredBy: "pod1", seenAs: "203.0.113.1" },
+  },
+  "fip out": { from: "pod1", target: outsideTcp, answer: { answeredBy: "outside", seenAs: "203.0.113.10" } },
+  snat: { from: "pod2", target: outsideTcp, answer: { answeredBy: "outside", seenAs: "203.0.113.11" } },
+  dnat: {
+    from: "outside",
+    target: tcp("203.0.113.11", 8080),
+    answer: { answeredBy: "pod2", seenAs: "203.0.113.1" },
+  },
+};
+
+interface Flow {
+  readonly from: HostName;
+  readonly target: Target;
+  readonly answer: { readonly answeredBy: string; readonly seenAs: string };
+}
+
+/** Long enough for an answer, where none is expected. */
+const silenceMs = 500;
+
+async function isAlive(gw: Gateway, name: FlowName, isExpected: boolean): Promise<boolean> {
+  const { from, target, answer } = flows[name];
+  const host = gw.host(from);
+  const given = await (isExpected ? host.ask(target) : host.ask(target, silenceMs));
+  return "answeredBy" in given && given.answeredBy === answer.answeredBy && given.seenAs === answer.seenAs;
+}
+
+async function strike(gw: Gateway, commands: readonly Command[]): Promise<void> {
+  for (const command of commands) {
+    const { at, line } = typeof command === "string" ? { at: "gw" as const, line: command } : command;
+    const namespace = at === "wire" ? gw.lab.wire : gw.lab.namespaceOf(at);
+    const [ip = "ip", ...args] = inNamespace(namespace, ["sh", "-ec", line]);
+    await run(ip, args, { env: { GW: gw.lab.namespaceOf("gw") } });
+  }
+}

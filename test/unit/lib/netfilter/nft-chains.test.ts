@@ -1,0 +1,116 @@
+/** Chains as nft lists them. */
+import t from "tap";
+import { parseNftListing } from "../../../../lib/netfilter/nft-chains.ts";
+import { parseNftRules } from "../../../../lib/netfilter/nft-rule.ts";
+
+const listing = `table inet fw { # handle 1
+	set bad { # handle 5
+		type ipv4_addr
+		flags interval,timeout
+		elements = { 10.0.0.4-10.0.0.9, 10.0.1.0/24,
+			     10.0.2.1 timeout 1h expires 59m }
+	}
+
+	set ports { # handle 6
+		type inet_service
+		elements = { 80 }
+	}
+
+	chain sub { # handle 1
+		comment "theirs"
+		ip saddr @bad counter drop # handle 7
+		tcp dport @ports drop # handle 8
+	}
+
+	chain c { # handle 2
+		type filter hook forward priority -5; policy accept;
+		jump sub # handle 9
+	}
+}
+`;
+
+t.test("chains and the sets of addresses that they ask for", async (t) => {
+  const chains = parseNftListing(listing);
+  t.strictSame([...chains.keys()], ["sub", "c"]);
+  const [bad, ports] = chains.get("sub") ?? [];
+  t.match(bad, {
+    text: "ip saddr @bad counter drop",
+    beyond: "all",
+    tests: [
+      {
+        field: "source",
+        ranges: [
+          [167772164, 167772169],
+          [167772416, 167772671],
+          [167772673, 167772673],
+        ],
+      },
+    ],
+  });
+  t.match(ports, { beyond: "unclear" });
+  t.match(chains.get("c"), [{ text: "jump sub", effect: { kind: "jump", chain: "sub" } }]);
+  t.equal(chains.get("c")?.length, 1);
+});
+
+const rows: readonly (readonly [rule: string, asks: string, effect: string])[] = [
+  ["counter packets 5 bytes 300 drop", "all", "drops"],
+  ['ct state established,related accept comment "drop"', "state=established,related all", "accept"],
+  ["ct state { 0x2, 0x8 } accept", "state=established,new all", "accept"],
+  ["ct state vmap @verdicts", "unclear", "unclear"],
+  ["tcp dport vmap @verdicts", "protocol=tcp unclear", "unclear"],
+  [
+    'iifname "net1" oifname { "eth0", "eth*" } ip daddr { 10.0.1.5, 10.0.1.7 } tcp dport { 80, 8000-9000 } reject with icmp 13',
+    "in=net1 out=eth0,eth* destination=167772421-167772421,167772423-167772423 protocol=tcp destinationPort=80-80,8000-9000 all",
+    "drops",
+  ],
+  ["meta l4proto { tcp, 17 } th dport 53 accept", "protocol=tcp,udp destinationPort=53-53 all", "accept"],
+  [
+    'ip protocol icmp limit rate 5/second burst 10 packets log prefix "x drop " accept',
+    "protocol=icmp part",
+    "accept",
+  ],
+  ["tcp flags syn / fin,syn goto sub", "protocol=tcp part", "goto sub"],
+  ["tcp flags & (fin | syn) == syn drop", "protocol=tcp unclear", "drops"],
+  ["meta mark & 0x00000001 == 0x00000001 meta mark set 0x00000002", "unclear", "continue"],
+  ["ip ttl < 3 drop", "part", "drops"],
+  ["ip daddr != 10.0.1.0/24 return", "!destination=167772416-167772671 all", "return"],
+  ["ip saddr @unknown drop", "unclear", "drops"],
+  ["ip saddr . ip daddr { 10.0.0.1 . 10.0.0.2 } drop", "unclear", "drops"],
+  ["meta nfproto ipv4 ip version 4 drop", "all", "drops"],
+  ["meta nfproto ipv6 drop", "protocol= all", "drops"],
+  ["ip6 saddr ::1 drop", "protocol= unclear", "drops"],
+  [
+    "ip daddr 203.0.113.11 tcp dport 8080 dnat ip to 10.0.1.9:80",
+    "destination=3405803787-3405803787 protocol=tcp destinationPort=8080-8080 all",
+    "translates",
+  ],
+  ["ip daddr set 1.2.3.4", "all", "rewrites"],
+  ["notrack", "all", "does not track"],
+  ["queue num 0 bypass", "all", "unclear"],
+  ["tcp flags syn tcp option maxseg size set rt mtu", "protocol=tcp protocol=tcp part", "continue"],
+  ["fib daddr type local drop", "unclear", "drops"],
+];
+
+t.test("rules", async (t) => {
+  for (const [rule, asks, effect] of rows) {
+    const [read] = parseNftRules(rule);
+    if (read === undefined) throw new TypeError(rule);
+    const tests = read.tests.map(
+      (test) =>
+        `${test.isInverted ? "!" : ""}${test.field}=${"names" in test ? test.names : test.ranges.map((range) => range.join("-"))}`,
+    );
+    t.equal([...tests, read.beyond].join(" "), asks, rule);
+    const { effect: found } = read;
+    const words =
+      found.kind === "harm" ? found.verb : "chain" in found ? `${found.kind} ${found.chain}` : found.kind;
+    t.equal(words, effect, rule);
+  }
+});
+
+t.test("a map of verdicts", async (t) => {
+  const text = "iifname net1 ct state vmap { invalid : drop, new : jump sub }";
+  t.match(parseNftRules(text), [
+    { text, tests: [{ field: "in" }, { names: ["invalid"] }], effect: { kind: "harm" } },
+    { text, tests: [{ field: "in" }, { names: ["new"] }], effect: { kind: "jump", chain: "sub" } },
+  ]);
+});

@@ -1,0 +1,175 @@
+/** Shared chains are made effective, and rules of others are named. */
+import t from "tap";
+import { parseSave } from "../../../../../lib/iptables/save.ts";
+import { ipv4, parseIp } from "../../../../../lib/model/ipv4.ts";
+import { parseInterfaceName } from "../../../../../lib/model/names.ts";
+import type { Program } from "../../../../../lib/model/program.ts";
+import type { Chain } from "../../../../../lib/netfilter/chain.ts";
+import { parseIptablesChains } from "../../../../../lib/netfilter/iptables-chains.ts";
+import { createIptablesPlanner } from "../../../../../lib/plan/iptables/planner.ts";
+import type { NetfilterObserved } from "../../../../../lib/plan/netfilter/observed.ts";
+import { createNetfilterPlanner } from "../../../../../lib/plan/netfilter/planner.ts";
+import type { KernelFacts, PlanInput } from "../../../../../lib/plan/plan-input.ts";
+import type { RulesBeside } from "../../../../../lib/plan/rules-planner.ts";
+
+const must = <T>(value: T | undefined): T => {
+  if (value === undefined) throw new TypeError("a sample is not what it should be");
+  return value;
+};
+const ip = (text: string) => must(parseIp(text));
+const nic = (text: string) => must(parseInterfaceName(text));
+
+const program: Program = {
+  family: ipv4,
+  vpcInterface: nic("eth0"),
+  externalInterface: nic("net1"),
+  defaultGateway: undefined,
+  eips: [],
+  fips: [{ id: "fips/f", eip: ip("203.0.113.10"), internalIp: ip("10.0.1.5"), isOutward: true }],
+  dnats: [
+    {
+      id: "dnats/d",
+      eip: ip("203.0.113.11"),
+      protocol: "tcp",
+      externalPort: 8080,
+      backends: [{ ip: ip("10.0.1.6"), port: 80 }],
+    },
+  ],
+  pools: [],
+  routes: [],
+};
+
+const planner = createNetfilterPlanner();
+const nothing: NetfilterObserved = { tables: [], chains: [], foreign: [] };
+
+function judge(observed: Partial<NetfilterObserved>, beside: RulesBeside = { shared: [], chains: [] }) {
+  const facts = { beside } as KernelFacts;
+  const seen = { ...nothing, ...observed };
+  const plan = planner.plan({ program, facts } as PlanInput, seen);
+  const { objects, kinds } = plan.obstacles();
+  t.strictSame(planner.obstaclesTo?.(program, seen, facts), plan.obstacles(), "a part is judged alike");
+  return {
+    steps: plan.steps.map(({ payload }) => payload),
+    texts: plan.steps.flatMap(({ changes }) => changes.map(({ text }) => text)),
+    objects: [...objects].map(([id, { reason, message }]) => `${id} ${reason}: ${message}`),
+    kinds: [...kinds].map(([kind, { reason, message }]) => `${kind} ${reason}: ${message}`),
+    notices: plan.notices.map(({ reason, message }) => `${reason}: ${message}`),
+  };
+}
+
+t.test("shared chains", async (t) => {
+  const empty = "*nat\nCOMMIT\n*mangle\nCOMMIT\n";
+  const iptables = createIptablesPlanner(ipv4);
+  const rules = parseSave(empty, ipv4);
+  const beside = iptables.beside({ rules, barrier: { guard: undefined, gate: undefined } });
+  t.same(iptables.beside({ rules, barrier: undefined }).shared, [], "with legacy nobody can change them");
+  const chains: NetfilterObserved["chains"] = beside.shared.map(({ table, name, hook, target }) => ({
+    table,
+    name,
+    hook,
+    targets: [target],
+  }));
+  const but = (at: number, more: Partial<NetfilterObserved["chains"][number]>) => ({
+    chains: chains.map((chain, index) => (index === at ? { ...chain, ...more } : chain)),
+  });
+  t.match(judge({ chains }, beside), { steps: [], kinds: [], notices: [] }, "as they are made");
+  t.match(judge({ tables: [{ label: "ip nat", isDormant: true }], chains }, beside), {
+    steps: ["add table ip nat\n"],
+    kinds: [
+      "fip Pending: table ip nat is dormant",
+      "dnat Pending: table ip nat is dormant",
+      "snat Pending: table ip nat is dormant",
+    ],
+    notices: [],
+  });
+  t.match(judge({ tables: [{ label: "ip other", isDormant: true }], chains }, beside), { steps: [] });
+  const words = "chain ip nat PREROUTING is on no hook";
+  t.match(judge(but(0, { hook: undefined }), beside), {
+    steps: [
+      "flush chain ip nat PREROUTING\ndelete chain ip nat PREROUTING\n" +
+        "add chain ip nat PREROUTING { type nat hook prerouting priority -100; policy accept; }\n" +
+        "add rule ip nat PREROUTING counter jump DNAT_FILTER\n",
+    ],
+    texts: ["add chain ip nat PREROUTING (is on no hook)"],
+    kinds: [`fip Pending: ${words}`, `dnat Pending: ${words}`],
+  });
+  t.match(judge(but(0, { hook: undefined, targets: ["DNAT_FILTER", undefined] }), beside), {
+    steps: [],
+    kinds: [`fip ForeignRule: ${words}`, `dnat ForeignRule: ${words}`],
+    notices: [`ForeignRule: ${words}, and holds rules of others`],
+  });
+  const postrouting = must(chains[1]?.hook);
+  t.match(judge(but(1, { hook: { ...postrouting, policy: "drop" } }), beside).texts, [/has policy drop/]);
+  t.match(judge(but(2, { hook: { ...postrouting } }), beside), {
+    texts: [/is on the hook postrouting/],
+    kinds: [],
+  });
+});
+
+function foreign(table: string, ...lines: readonly string[]): Partial<NetfilterObserved> {
+  return { foreign: parseIptablesChains([`*${table}`, ...lines].join("\n"), "ipt", () => false) };
+}
+
+t.test("rules of others", async (t) => {
+  t.match(judge(foreign("filter", ":FORWARD DROP [0:0]")), {
+    objects: [
+      "fips/f ForeignRule: ipt -t filter -P FORWARD DROP drops its packets",
+      "dnats/d ForeignRule: ipt -t filter -P FORWARD DROP drops its packets",
+    ],
+    notices: ["ForeignRule: ipt -t filter -P FORWARD DROP drops packets of 2 objects"],
+  });
+  t.match(judge(foreign("filter", ":INPUT DROP [0:0]", ":OUTPUT DROP [0:0]")).notices, [], "not on the way");
+  const raw = foreign(
+    "raw",
+    ":PREROUTING ACCEPT [0:0]",
+    "-A PREROUTING -d 203.0.113.11/32 -p tcp --dport 8080 -j NOTRACK",
+  );
+  t.match(judge(raw).objects, [/^dnats\/d ForeignRule: .* does not track its packets$/]);
+  const translated = foreign("filter", ":FORWARD ACCEPT [0:0]", "-A FORWARD -d 203.0.113.0/24 -j DROP");
+  t.match(judge(translated), { objects: [], notices: [] }, "there they go to the VPC's side");
+  const answers = foreign(
+    "mangle",
+    ":POSTROUTING ACCEPT [0:0]",
+    "-A POSTROUTING -s 10.0.1.6/32 -p tcp --sport 80 -j DROP",
+  );
+  t.match(judge(answers).objects, [/^dnats\/d/], "answers count");
+  const unclear = foreign("filter", ":FORWARD ACCEPT [0:0]", "-A FORWARD -m what -j DROP");
+  t.match(judge(unclear), {
+    objects: [],
+    notices: ["ForeignRule: ipt -t filter -A FORWARD -m what -j DROP may drop packets"],
+  });
+});
+
+t.test("who translates first", async (t) => {
+  const nat = (
+    priority: number,
+    name: "prerouting" | "postrouting",
+    rule: string,
+  ): Partial<NetfilterObserved> => {
+    const [chain] = foreign("nat", ":PREROUTING ACCEPT [0:0]", `-A PREROUTING ${rule}`).foreign ?? [];
+    const hook = { type: "nat", name, priority, policy: "accept", devices: [] } as const;
+    return { foreign: [{ ...(chain as Chain), hook }] };
+  };
+  const dnat = "-d 203.0.113.10/32 -j DNAT --to-destination 10.0.9.9";
+  t.match(judge(nat(-101, "prerouting", dnat)).objects, [/^fips\/f .* translates its packets/]);
+  t.match(
+    judge(nat(-100, "prerouting", dnat)),
+    { objects: [], notices: [/may translate packets/] },
+    "who knows",
+  );
+  t.match(judge(nat(-99, "prerouting", dnat)), { objects: [], notices: [] }, "the agent does");
+  t.match(judge(nat(99, "postrouting", "-o net1 -j MASQUERADE")).objects, [/^fips\/f/]);
+  t.match(judge(nat(101, "postrouting", "-o net1 -j MASQUERADE")).notices, []);
+  t.match(judge(nat(99, "postrouting", "-o eth0 -j MASQUERADE")).notices, [], "hides the peer alone");
+  t.match(
+    judge(nat(-50, "prerouting", "-i eth0 -j REDIRECT")).objects,
+    [/^fips\/f/],
+    "what leaves goes elsewhere",
+  );
+});
+
+t.test("ARP", async (t) => {
+  const hook = { type: "filter", name: "input", priority: 0, policy: "drop", devices: [] } as const;
+  const chain: Chain = { place: "nft arp other", name: "c", hook, rules: [] };
+  t.match(judge({ foreign: [chain] }), { objects: [], notices: ["ForeignRule: nft arp other c drops ARP"] });
+});
