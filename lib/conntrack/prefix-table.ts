@@ -12,9 +12,11 @@ export class PrefixTable<V> {
   /** One for each prefix length in use, longest first: a lookup costs one map access for each. */
   readonly #levels: Level<V>[] = [];
   readonly #family: Family;
+  readonly #maskedKey: Family["maskedKey"];
 
   constructor(family: Family) {
     this.#family = family;
+    this.#maskedKey = family.maskedKey;
   }
 
   /** Replaces what `cidr` held. */
@@ -25,14 +27,13 @@ export class PrefixTable<V> {
   /** The same for the network of `prefixLength` bits around `address`: for tables of thousands of hosts. */
   setAround(address: AddressValue, prefixLength: number, value: V): void {
     const { mask, values } = this.#level(prefixLength);
-    values.set(this.#family.maskedKey(address, mask), value);
+    values.set(this.#maskedKey(address, mask), value);
   }
 
   /** The value of the longest prefix that holds `address`. */
   longest(address: AddressValue): V | undefined {
-    const { maskedKey } = this.#family;
     for (const level of this.#levels) {
-      const value = level.values.get(maskedKey(address, level.mask));
+      const value = level.values.get(this.#maskedKey(address, level.mask));
       if (value !== undefined) return value;
     }
     return undefined;

@@ -1,5 +1,5 @@
 /** Addresses under a mask, as iptables matches them: the mask need not be a prefix. */
-import { familyOf } from "../model/families.ts";
+import { families, familyOf } from "../model/families.ts";
 import type { AddressValue, Family } from "../model/family.ts";
 import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
 
@@ -13,8 +13,10 @@ export type MaskedAddress = string & { readonly [brand]: "MaskedAddress" };
 
 /** True where every address matches; iptables prints no match for it. */
 export function isAnyAddress(masked: MaskedAddress | undefined): boolean {
-  return masked?.endsWith("/0") ?? false;
+  return anyAddresses.includes(masked);
 }
+
+const anyAddresses: readonly (string | undefined)[] = families.map(({ everything }) => everything);
 
 const lengthRegex = /^[0-9]+$/;
 

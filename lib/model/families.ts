@@ -4,6 +4,7 @@ import type { Cidr, InterfaceAddress, Ip } from "./ip.ts";
 import { ipv4 } from "./ipv4.ts";
 
 export const families: readonly [Family, ...Family[]] = [ipv4];
+const [first, ...others] = families;
 
 /** Regular expression source of an address of any family, anchored, for the schemas. */
 export const ipPattern = families.map((family) => family.addressPattern).join("|");
@@ -12,8 +13,8 @@ export const cidrPattern = families.map((family) => family.cidrPattern).join("|"
 
 /** The family of an address or network. */
 export function familyOf(address: Ip | Cidr | InterfaceAddress): Family {
-  const [first] = families;
-  return families.find((family) => family.owns(address)) ?? first;
+  for (const family of others) if (family.owns(address)) return family;
+  return first;
 }
 
 /** Parses an address of any family; `undefined` where the text is anything else. */

@@ -114,6 +114,8 @@ export interface FamilyArithmetic {
 
 /** Addresses as bytes, in network order, and the numbers by which the kernel's interfaces name what is the family's. */
 export interface FamilyWire {
+  /** `struct nfgenmsg`, before the attributes of all that netfilter says of one family: version 0, resource 0. */
+  readonly netfilterHeader: Uint8Array;
   readonly addressBytes: number;
   /** Reads {@link addressBytes}; throws a RangeError beyond the view's end. */
   read(view: DataView, at: number): AddressValue;

@@ -196,6 +196,7 @@ export const ipv4: Family = {
   keyOf: (value: U32) => ((value as number) | 0) as number & AddressKey,
   maskedKey: (value: U32, mask: number & AddressKey) => ((value as number) & mask) as number & AddressKey,
 
+  netfilterHeader: Uint8Array.of(2, 0, 0, 0),
   addressBytes: 4,
   read: (view, at) => view.getUint32(at) as U32,
   write(bytes, at, value: U32) {

@@ -40,13 +40,9 @@ const messageType = {
   delete: (NFNL_SUBSYS_CTNETLINK << 8) | 2,
 } as const;
 
-/** `struct nfgenmsg`: family, version 0, resource 0. */
-const headerBytes = 4;
-const headerOf = ({ number }: Family) => Uint8Array.of(number, 0, 0, 0);
-
 /** Asks for every entry of the family; the sender adds NLM_F_DUMP. */
 export function encodeDump(family: Family): NetlinkMessage {
-  return { type: messageType.get, flags: 0, payload: headerOf(family) };
+  return { type: messageType.get, flags: 0, payload: family.netfilterHeader };
 }
 
 /**
@@ -58,7 +54,7 @@ export function encodeDumpOf({ tuple, side, address }: FlowEnd, family: Family):
   const value = family.toValue(address);
   const addresses = nestedAttribute(CTA_TUPLE_IP, addressAttribute(family.conntrack[side], value, family));
   const payload = concatBytes(
-    headerOf(family),
+    family.netfilterHeader,
     nestedAttribute(place.attribute, addresses),
     nestedAttribute(CTA_FILTER, u32Attribute(place.flags, filterFlags[side])),
   );
@@ -86,7 +82,7 @@ export function isEntry(type: number): boolean {
  */
 export function encodeDelete(flow: Flow, family: Family): NetlinkMessage {
   const { toValue, conntrack } = family;
-  const message = new AttributeWriter(headerOf(family), mostDeleteBytes + 2 * family.addressBytes);
+  const message = new AttributeWriter(family.netfilterHeader, mostDeleteBytes + 2 * family.addressBytes);
   message.nested(CTA_TUPLE_ORIG, () => {
     message.nested(CTA_TUPLE_IP, () => {
       message.address(conntrack.source, toValue(flow.original.source), family);
@@ -96,7 +92,7 @@ export function encodeDelete(flow: Flow, family: Family): NetlinkMessage {
   });
   if (flow.zone !== 0) message.netU16(CTA_ZONE, flow.zone);
   message.netU32(CTA_ID, flow.id);
-  return { type: messageType.delete, flags: 0, payload: requireTuple(message.payload(), flow) };
+  return { type: messageType.delete, flags: 0, payload: requireTuple(message.payload(), flow, family) };
 }
 
 /** The header and an ICMP flow's tuple without its addresses, 56 bytes together, then a zone and an id. */
@@ -119,9 +115,9 @@ function writeProtocol(
 }
 
 /** The last look at the bytes: the one mistake that would empty the table. */
-function requireTuple(payload: Uint8Array, flow: Flow): Uint8Array {
+function requireTuple(payload: Uint8Array, flow: Flow, { netfilterHeader }: Family): Uint8Array {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  const isTuple = attributeType(view, headerBytes) === CTA_TUPLE_ORIG;
+  const isTuple = attributeType(view, netfilterHeader.length) === CTA_TUPLE_ORIG;
   if (!isTuple || !(flow.protocol > 0 && flow.protocol < 256)) {
     throw new TypeError(`not a flow that can be deleted: ${JSON.stringify(flow)}`);
   }
