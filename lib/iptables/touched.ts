@@ -1,4 +1,5 @@
 /** Which chains of iptables-nft commits touched. */
+import type { Family } from "../model/family.ts";
 import { type Commit, touchesBarrier } from "../nftables/commits.ts";
 import type { EditedChain } from "./restore.ts";
 import { tableNames } from "./rule.ts";
@@ -8,11 +9,15 @@ import type { RuleDump } from "./save.ts";
  * The chains of which rules came or went, among those that were read; `undefined` where more was touched: chains or tables
  * that came or went, a policy, guard or gate. Tables that are not of iptables do not count.
  */
-export function touchedChains({ tables }: Commit, read: RuleDump): readonly EditedChain[] | undefined {
+export function touchedChains(
+  { tables }: Commit,
+  read: RuleDump,
+  { nft }: Family,
+): readonly EditedChain[] | undefined {
   if (touchesBarrier(tables)) return undefined;
   const chains: EditedChain[] = [];
   for (const table of tableNames) {
-    const touched = tables.get(`ip ${table}`);
+    const touched = tables.get(`${nft.family} ${table}`);
     if (touched === undefined) continue;
     const known = read.get(table);
     if (touched.isRemade || known === undefined) return undefined;

@@ -1,5 +1,6 @@
 /** The parts of an element's key and value: numbers on the wire, words of nft's own in text. */
-import { fromU32, parseIp, toU32 } from "../model/ipv4.ts";
+import type { AddressValue } from "../model/family.ts";
+import { tableFamily } from "./family.ts";
 
 /** What a part of a concatenation takes on the wire and in registers, whatever its length. */
 export const fieldBytes = 4;
@@ -26,11 +27,11 @@ const protocolNumbers = new Map([...protocolNames].map(([number, name]) => [name
 
 const addressField: Field = {
   bytes: 4,
-  type: 7,
-  format: fromU32,
+  type: tableFamily.nft.addressType,
+  format: (value) => tableFamily.format(value as number & AddressValue),
   parse: (text) => {
-    const address = parseIp(text);
-    return address === undefined ? Number.NaN : toU32(address);
+    const address = tableFamily.parse(text);
+    return address === undefined ? Number.NaN : Number(tableFamily.toValue(address));
   },
 };
 const protocolField: Field = {

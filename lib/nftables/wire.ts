@@ -2,6 +2,7 @@
  * Numbers of nf_tables over NETLINK_NETFILTER, as in include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h.
  * Only those that are used.
  */
+import { tableFamily } from "./family.ts";
 
 const subsystem = 10 << 8;
 
@@ -27,10 +28,10 @@ export const messageType = {
 /** NFNL_MSG_BATCH_BEGIN and _END, around a transaction; they belong to nfnetlink and not to the subsystem. */
 export const batchType = { begin: 16, end: 17 } as const;
 
-/** NFPROTO_IPV4, the same number. */
-export const AF_INET = 2;
+/** NFPROTO_* of the tables. */
+export const AF_INET = tableFamily.number;
 /** `struct nfgenmsg`: family, version 0, resource 0. Before every message's attributes. */
-export const inetHeader = Uint8Array.of(AF_INET, 0, 0, 0);
+export const inetHeader = tableFamily.netfilterHeader;
 /** All families. */
 export const anyHeader = Uint8Array.of(0, 0, 0, 0);
 /** Of BATCH_BEGIN and _END: the resource is the subsystem, in network order. */

@@ -152,6 +152,26 @@ function isBelow(path: string, folder: string): boolean {
   return path.startsWith(`${folder}/`);
 }
 
+/** What names one address family in the code of a file. */
+const familyNames: readonly RegExp[] = [
+  /ipv4/i,
+  /\bAF_INET\b/,
+  /\b(?:to|from|netmask)U32\b/,
+  /\/32\b/,
+  /\b32 - /,
+  /\b0\.0\.0\.0\b/,
+  /\b127\.0\.0\./,
+  /\btable ip\b/,
+  /[`"]ip \$\{/,
+  /"tables?", "ip"/,
+];
+
+/** Those of the names of one address family that stand in a text, comments left out. */
+export function familyNamesIn(text: string): readonly string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(?:^|\s)\/\/ .*$/gm, "");
+  return familyNames.flatMap((pattern) => pattern.exec(code)?.[0] ?? []);
+}
+
 /** Files of more lines than `limit`. */
 export function longFiles(lines: ReadonlyMap<string, number>, limit: number): readonly string[] {
   return [...lines].filter(([, count]) => count > limit).map(([path]) => path);

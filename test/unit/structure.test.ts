@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import t from "tap";
 import {
+  familyNamesIn,
   fileCircles,
   filesBelow,
   folderCircles,
@@ -22,6 +23,47 @@ t.test("the sources", async (t) => {
   t.same(folderCircles(imports), []);
   t.same(layerFaults(imports, ["agent/main.ts"]), []);
   t.same(longFiles(lines, maxLines), []);
+});
+
+/**
+ * Where a name of one address family may stand, a file or all below a folder. The rest of the program takes the family as a value
+ * (docs/adr/0013-address-families.md), so that another family is another instance.
+ */
+const familySites = [
+  // The family, and the list of all.
+  "lib/model/ipv4.ts",
+  "lib/model/families.ts",
+  // What users may write.
+  "lib/model/schema.ts",
+  "agent/config/schema.ts",
+  "agent/api/routes/inventory.ts",
+  // The instances.
+  "agent/main.ts",
+  // IPv4's own ways to ask the link and the kernel.
+  "lib/arp/",
+  "agent/kernel/iptables/legacy-digest.ts",
+  // Others' rules, which are read for IPv4 alone.
+  "lib/netfilter/",
+  "lib/plan/netfilter/",
+  // Tables of nftables, whose codec has one instance (lib/nftables/family.ts).
+  "lib/nftables/",
+  "lib/plan/nftables/",
+  "lib/plan/gate/",
+  "agent/kernel/nftables/",
+  "agent/kernel/previous-dataplanes.ts",
+  // What the agent itself listens on, of either family.
+  "agent/config/values.ts",
+  "agent/api/listen-address.ts",
+];
+
+t.test("one address family is named where the list says, and nowhere else", async (t) => {
+  const naming = [...imports.keys()].filter((path) => familyNamesIn(readFileSync(path, "utf8")).length > 0);
+  const siteOf = (path: string) => familySites.find((site) => path === site || path.startsWith(site));
+  t.same(
+    naming.filter((path) => siteOf(path) === undefined),
+    [],
+  );
+  t.same([...new Set(naming.map(siteOf))].sort(), familySites.toSorted(), "no site names none");
 });
 
 t.test("the tests mirror the sources", async (t) => {
@@ -143,6 +185,33 @@ t.test("imports against the layers", async (t) => {
   ] as const) {
     t.same(faultsOf(from, to), []);
   }
+});
+
+t.test("names of one address family", async (t) => {
+  for (const text of [
+    'import { ipv4 } from "../model/ipv4.ts";',
+    "export type Ipv4Range = readonly [number, number];",
+    'const type = "ipv4_addr";',
+    'const key = "net.ipv4.ip_forward";',
+    "const header = Uint8Array.of(AF_INET, 0, 0, 0);",
+    "const value = toU32(address);",
+    'const host = ip("10.0.0.1/32");',
+    "const hosts = 2 ** (32 - length);",
+    'const any = "0.0.0.0/0";',
+    'const text = "table ip natgw";',
+    `const label = \`ip \${name}\`;`,
+    'await run(["nft", "list", "tables", "ip"]);',
+  ])
+    t.not(familyNamesIn(text).length, 0, text);
+  for (const text of [
+    "/** An IPv4 address, as 0.0.0.0/0. */\nconst a = 1;",
+    "// 127.0.0.1\nconst a = 1; // AF_INET, or a /32",
+    "const { bits } = family;",
+    "const size = 32 << 20;",
+    'const argv = ["ip", "-o", "monitor"];',
+    `const text = \`eip \${name}\`;`,
+  ])
+    t.same(familyNamesIn(text), [], text);
 });
 
 t.test("long files", async (t) => {

@@ -87,7 +87,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     commit: Commit,
     signal: AbortSignal,
   ): Promise<IptablesObserved | undefined> {
-    const touched = touchedChains(commit, before);
+    const touched = touchedChains(commit, before, this.#family);
     if (touched === undefined || touched.length > maxListings) return undefined;
     const rules = await orUndefined(this.#readChains(before, touched, signal));
     return rules !== undefined && differsByEdits(before, rules, touched) ? { rules, barrier } : undefined;

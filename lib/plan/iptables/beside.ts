@@ -1,5 +1,6 @@
 /** The built-in chains that lead to the agent's, and what others have in the table of NAT. */
 import type { Rule } from "../../iptables/rule.ts";
+import type { Family } from "../../model/family.ts";
 import type { Chain } from "../../netfilter/chain.ts";
 import { builtInHook, parseIptablesRule, placeOf } from "../../netfilter/iptables-chains.ts";
 import type { RulesBeside, SharedChain } from "../rules-planner.ts";
@@ -7,11 +8,14 @@ import type { IptablesObserved } from "./observed.ts";
 import { isOwnChain } from "./owned.ts";
 
 /** With legacy nobody but iptables can change the built-in chains, which it always makes the same. */
-export function rulesBeside({ rules, barrier }: IptablesObserved): RulesBeside {
+export function rulesBeside({ rules, barrier }: IptablesObserved, { nft }: Family): RulesBeside {
   const tool = barrier === undefined ? "iptables-legacy" : "iptables-nft";
   const chains = [...(rules.get("nat") ?? [])].filter(([name]) => !isOwnChain(name));
   return {
-    shared: barrier === undefined ? [] : sharedChains,
+    shared:
+      barrier === undefined
+        ? []
+        : sharedChains.map((one) => ({ ...one, table: `${nft.family} ${one.table}` })),
     chains: chains.map(([name, its]) => chainOf(tool, name, its)),
   };
 }
@@ -34,5 +38,5 @@ const sharedChains = (
   ] as const
 ).flatMap(([table, name, target, serves]): readonly SharedChain[] => {
   const hook = builtInHook(table, name, "accept");
-  return hook === undefined ? [] : [{ table: `ip ${table}`, name, hook, target, serves }];
+  return hook === undefined ? [] : [{ table, name, hook, target, serves }];
 });

@@ -30,7 +30,7 @@ export function createIptablesPlanner(
   const layOutNow = (program: Program) => runSync(layOutChunked(program));
   const eipsOf = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
   const indexOf = memoizer.byKey(indexByText);
-  const besideOf = memoizer.byKey(rulesBeside);
+  const besideOf = memoizer.byKey((observed: IptablesObserved) => rulesBeside(observed, family));
 
   function* planChunked(program: Program, { rules }: IptablesObserved): Chunked<Plan> {
     const layout = yield* layOutChunked(program);
