@@ -20,12 +20,14 @@ import { digestTables, legacyTableNames } from "./kernel/iptables/legacy-digest.
 import { createNetfilterDriver } from "./kernel/netfilter/driver.ts";
 import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
+import { createNeighbours } from "./kernel/network/neighbours.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog, type Log } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
 import { type Arp, createArp } from "./reconciler/eips/create-arp.ts";
+import { NextHopWatch } from "./reconciler/next-hop-watch.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
@@ -115,6 +117,11 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     log,
   });
   stop.push(() => arp.stop());
+  const nextHops = new NextHopWatch({
+    neighbours: createNeighbours(routeNetlink, family),
+    wake: (reason) => reconciler.wake(reason),
+  });
+  stop.push(async () => nextHops.stop());
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
@@ -126,6 +133,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
       backend: () => dataplane.driver.backend,
     }),
     network: createNetworkDriver({ netlink: routeNetlink, family }),
+    nextHops,
     conntrack: openConntrack(filterNetlink, family),
     announcer,
     arpProbe: arp.arpProbe,
@@ -221,6 +229,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   await events.start();
   reconciler.start();
   arp.start();
+  nextHops.start();
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();

@@ -11,10 +11,12 @@ import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
+import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
 import type { AddressStep } from "../../lib/plan/address-plan.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
+import type { NextHop } from "../../lib/plan/reach/next-hops.ts";
 import type { RemovalPlanner } from "../../lib/plan/removal-planner.ts";
 import type { RulesPlanner } from "../../lib/plan/rules-planner.ts";
 
@@ -87,6 +89,14 @@ export interface NetworkDriver {
     signal: AbortSignal,
   ): Promise<readonly DriverFailure<AddressStep>[]>;
   applyRoutes(steps: readonly RouteStep[], signal: AbortSignal): Promise<readonly DriverFailure<RouteStep>[]>;
+}
+
+/** The kernel's neighbour table, as far as routers go. */
+export interface Neighbours {
+  /** What the kernel knows of each, in their order. */
+  states(hops: readonly NextHop[], signal: AbortSignal): Promise<readonly NeighbourState[]>;
+  /** Has the kernel ask for each, as a packet to it would. Refusals are left to the next look. */
+  ask(hops: readonly NextHop[], signal: AbortSignal): Promise<void>;
 }
 
 /** Whatever else of netfilter is on the way of packets, of all tools. */

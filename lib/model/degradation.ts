@@ -15,6 +15,7 @@ export const degradedReasons = [
   "InterfaceMissing",
   "InterfaceDown",
   "RouteConflict",
+  "NextHopUnreachable",
   "ForeignRule",
   "ArpIgnored",
   "ReversePathFilter",

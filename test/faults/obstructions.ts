@@ -113,6 +113,18 @@ const routes: readonly Obstruction[] = [
     cause: /ip route: 203\.0\.113\.1\/32 dev eth0/,
   },
   {
+    what: "a next hop that does not answer",
+    commands: [
+      { at: "outside", line: "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8" },
+      "ip neigh flush dev net1",
+    ],
+    undo: [{ at: "outside", line: "sysctl -qw net.ipv4.conf.eth0.arp_ignore=0" }],
+    hasEvent: true,
+    dead: [...flowNames],
+    degraded: ["NextHopUnreachable"],
+    cause: /203\.0\.113\.1 does not answer ARP on net1: default via 203\.0\.113\.1 dev net1 .* leads nowhere/,
+  },
+  {
     what: "half of the Internet routed into the VPC",
     commands: ["ip route add 0.0.0.0/1 dev eth0"],
     undo: ["ip route del 0.0.0.0/1 dev eth0"],

@@ -8,13 +8,15 @@ import { routePlanner } from "../../../lib/plan/network/route-planner.ts";
 import { describeRouteStep } from "../../../lib/plan/network/routes.ts";
 import { sysctlPlanner } from "../../../lib/plan/network/sysctl-planner.ts";
 import { describeSysctlStep } from "../../../lib/plan/network/sysctls.ts";
+import { type NextHop, nextHopsOf } from "../../../lib/plan/reach/next-hops.ts";
 import { createReachPlanner, type ReachObserved } from "../../../lib/plan/reach/planner.ts";
 import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
 import type { DriverFailure, NetworkDriver } from "../../kernel/drivers.ts";
+import type { NextHopWatch } from "../next-hop-watch.ts";
 import type { StepFailure, Subsystem } from "../subsystem.ts";
 import { shareReading } from "./share-reading.ts";
 
-export function networkSubsystems(driver: NetworkDriver) {
+export function networkSubsystems(driver: NetworkDriver, nextHops: Pick<NextHopWatch, "observe">) {
   const observe = shareReading((signal) => driver.observe(signal));
   return {
     sysctl: networkSubsystem(observe, sysctlPlanner, describeSysctlStep, (steps, signal) =>
@@ -26,20 +28,28 @@ export function networkSubsystems(driver: NetworkDriver) {
     route: networkSubsystem(observe, routePlanner, describeRouteStep, (steps, signal) =>
       driver.applyRoutes(steps, signal),
     ),
-    reach: reachSubsystem(driver, observe),
+    reach: reachSubsystem(driver, nextHops, observe),
   };
 }
 
 function reachSubsystem(
   driver: NetworkDriver,
+  nextHops: Pick<NextHopWatch, "observe">,
   observe: (signal: AbortSignal) => Promise<ObservedNetwork>,
 ): Subsystem<ReachObserved, never> {
-  const join = memoizeLast((network: ObservedNetwork, paths: ObservedPaths) => ({ network, paths }));
+  const join = memoizeLast(
+    (network: ObservedNetwork, paths: ObservedPaths, silentHops: readonly NextHop[]) => ({
+      network,
+      paths,
+      silentHops,
+    }),
+  );
   return {
     planner: createReachPlanner(),
     async observe(signal) {
       const network = await observe(signal);
-      return join(network, await driver.observePaths(network, signal));
+      const paths = await driver.observePaths(network, signal);
+      return join(network, paths, await nextHops.observe(nextHopsOf(network)));
     },
     apply: async () => [],
   };

@@ -9,6 +9,7 @@ import type {
   NetworkDriver,
   PreviousDataplane,
 } from "../../kernel/drivers.ts";
+import type { NextHopWatch } from "../next-hop-watch.ts";
 import { quietRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
 import { FlowSubsystem } from "./flows.ts";
@@ -23,6 +24,7 @@ export interface SubsystemDeps {
   readonly previousDataplanes: () => readonly PreviousDataplane[];
   readonly netfilter: NetfilterDriver;
   readonly network: NetworkDriver;
+  readonly nextHops: Pick<NextHopWatch, "observe">;
   readonly conntrack: ConntrackDriver;
   readonly clock: Clock;
 }
@@ -33,12 +35,13 @@ export function createSubsystems({
   previousDataplanes,
   netfilter,
   network,
+  nextHops,
   conntrack,
   clock,
 }: SubsystemDeps) {
   const flows = new FlowSubsystem(conntrack, clock);
   const { rule, gate } = rulesSubsystems(dataplane);
-  const { sysctl, address, route, reach } = networkSubsystems(network);
+  const { sysctl, address, route, reach } = networkSubsystems(network, nextHops);
   const byName = {
     sysctl,
     address,

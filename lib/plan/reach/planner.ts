@@ -19,12 +19,15 @@ import {
 } from "../subsystem.ts";
 import { conflictingRoutes, reverseFiltered } from "./conflicts.ts";
 import { linkFault, linkNotices } from "./links.ts";
+import { type NextHop, nextHopNotices } from "./next-hops.ts";
 import { findAstray, type Reached } from "./reached.ts";
 import { compileWays } from "./ways.ts";
 
 export interface ReachObserved {
   readonly network: ObservedNetwork;
   readonly paths: ObservedPaths;
+  /** The routers that do not answer. */
+  readonly silentHops: readonly NextHop[];
 }
 
 /** @param memoizer {@link noMemory} gives the same plans, each computed anew */
@@ -63,7 +66,11 @@ function obstaclesIn(program: Program, { network }: ReachObserved, { astray }: R
   return objects.size + kinds.size === 0 ? noObstacles : { objects, kinds };
 }
 
-function notices(program: Program, { network }: ReachObserved, { doubts }: Reached): readonly Degradation[] {
+function notices(
+  program: Program,
+  { network, silentHops }: ReachObserved,
+  { doubts }: Reached,
+): readonly Degradation[] {
   const outside = outsideInterfaces(program);
   const conflicts = [
     ...conflictingRoutes(network.routes, program.vpcInterface, outside, program.family).map(
@@ -75,6 +82,7 @@ function notices(program: Program, { network }: ReachObserved, { doubts }: Reach
   const [first] = conflicts;
   const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more` : "";
   return [
+    ...nextHopNotices(network, silentHops),
     ...linkNotices(network.links, [program.vpcInterface, ...outside]),
     ...(first === undefined
       ? []

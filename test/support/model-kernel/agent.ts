@@ -137,6 +137,7 @@ export class ModelAgent {
       previousDataplanes: () => [],
       netfilter: nobodyElse,
       network,
+      nextHops: { observe: async () => [] },
       conntrack,
       announcer,
       arpProbe: this.#arpProbe,

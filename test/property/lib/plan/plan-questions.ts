@@ -35,6 +35,7 @@ import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import { plan } from "../../../../lib/plan/plan.ts";
 import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
 import type { PreviousObserved } from "../../../../lib/plan/previous.ts";
+import type { NextHop } from "../../../../lib/plan/reach/next-hops.ts";
 import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State } from "../../../../lib/state/state.ts";
@@ -94,6 +95,7 @@ export function subsystemsWith(planner: RulesPlanner<unknown, never>): readonly 
     dataplane,
     previousDataplanes: unused,
     netfilter: unused,
+    nextHops: unused,
     network: unused,
     conntrack: unused,
     clock: unused,
@@ -186,6 +188,11 @@ const pathReadings: readonly ObservedPaths[] = [
   { rules: [], tables: new Map([[7, []]]) },
 ];
 
+const hopReadings: readonly (readonly NextHop[])[] = [
+  [],
+  [{ via: ip(hosts.outside), interface: interfaces.external, index: 2 }],
+];
+
 const netfilterReadings: readonly NetfilterObserved[] = [
   { tables: [], chains: [], foreign: [] },
   {
@@ -273,6 +280,7 @@ const dimensions = [
   "network",
   "rules",
   "paths",
+  "hops",
   "netfilter",
   "flows",
   "previous",
@@ -305,7 +313,7 @@ export function ask(
   const rules = pick(pool.rules, "rules");
   const readings: Readonly<Record<SubsystemName, unknown>> = {
     ...{ sysctl: network, address: network, route: network, rule: rules, gate: rules },
-    reach: { network, paths: pick(pathReadings, "paths") },
+    reach: { network, paths: pick(pathReadings, "paths"), silentHops: pick(hopReadings, "hops") },
     netfilter: pick(netfilterReadings, "netfilter"),
     flow: pick(flowReadings, "flows"),
     previous: pick(previousReadings, "previous"),

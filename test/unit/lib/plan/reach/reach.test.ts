@@ -11,8 +11,9 @@ import type {
   SysctlKey,
 } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
-import { mainTable } from "../../../../../lib/plan/network/routes.ts";
+import { mainTable, routeProtocol } from "../../../../../lib/plan/network/routes.ts";
 import type { KernelFacts, PlanInput } from "../../../../../lib/plan/plan-input.ts";
+import { isSilentNow, type NextHop, nextHopsOf } from "../../../../../lib/plan/reach/next-hops.ts";
 import { createReachPlanner } from "../../../../../lib/plan/reach/planner.ts";
 import { noObstacles, type Obstacle } from "../../../../../lib/plan/subsystem.ts";
 
@@ -132,8 +133,8 @@ function judge(world: World) {
     tables: new Map([[100, table100.map((text) => route(text, 100))]]),
   };
   const planner = createReachPlanner();
-  const found = planner.plan({ program } as PlanInput, { network, paths });
-  const part = planner.obstaclesTo?.(program, { network, paths }, noFacts);
+  const found = planner.plan({ program } as PlanInput, { network, paths, silentHops: [] });
+  const part = planner.obstaclesTo?.(program, { network, paths, silentHops: [] }, noFacts);
   const obstacles = found.obstacles();
   t.strictSame(part, obstacles, "a part of the program is judged alike");
   t.strictSame(found.steps, [], "it changes nothing");
@@ -199,7 +200,7 @@ t.test("of an SNAT's clients some must be there", async (t) => {
       sysctls: new Map(),
     };
     const paths = { rules: standard, tables: new Map() };
-    return planner.obstaclesTo?.(clients(text), { network, paths }, noFacts) === noObstacles;
+    return planner.obstaclesTo?.(clients(text), { network, paths, silentHops: [] }, noFacts) === noObstacles;
   };
   t.ok(isReached("10.0.1.0/24"), "the VPC's subnet");
   t.ok(isReached("10.0.1.5/32"), "a part of it");
@@ -346,4 +347,46 @@ t.test("a strict reverse path filter where the way back is another", async (t) =
     [],
     "no default route",
   );
+});
+
+t.test("next hops", async (t) => {
+  const via = (text: string, router: string, protocol = 3): ObservedRoute => ({
+    ...route(text),
+    via: ip(router),
+    protocol,
+  });
+  const network: ObservedNetwork = {
+    links,
+    addresses: [],
+    routes: [
+      via("default dev net1", "203.0.113.1"),
+      via("10.1.0.0/16 dev eth0", "10.0.1.1", routeProtocol),
+      via("10.2.0.0/16 dev eth0", "10.0.1.1", routeProtocol),
+      via("10.3.0.0/16 dev eth0", "10.0.1.2"),
+      via("default dev net9 metric 5", "192.0.2.1"),
+      ...usual.map((text) => route(text)),
+    ],
+    sysctls: new Map(),
+  };
+  const hops = nextHopsOf(network);
+  t.same(
+    hops.map(({ via: router, interface: name, index }) => `${router} ${name} ${index}`),
+    ["203.0.113.1 net1 3", "10.0.1.1 eth0 2"],
+    "of the default route and the agent's own, once each, by links that are there",
+  );
+  const down = links.map((link) => ({ ...link, hasCarrier: link.name !== "net1" }));
+  t.same(nextHopsOf({ ...network, links: down }).length, 1, "a link without carrier is told by itself");
+  const paths = { rules: standard, tables: new Map() };
+  const notices = (silentHops: readonly NextHop[]) =>
+    createReachPlanner()
+      .plan({ program } as PlanInput, { network, paths, silentHops })
+      .notices.filter(({ reason }) => reason === "NextHopUnreachable")
+      .map(({ message }) => message);
+  t.same(notices([]), []);
+  t.match(notices(hops.slice(1)), [
+    /^10\.0\.1\.1 does not answer ARP on eth0: 10\.1\.0\.0\/16 via 10\.0\.1\.1 dev eth0 .* and 1 more leads nowhere$/,
+  ]);
+  t.ok(isSilentNow("failed", false));
+  t.notOk(isSilentNow("known", true));
+  t.ok(isSilentNow("unknown", true), "what was known stands");
 });

@@ -1,0 +1,57 @@
+/** Which routers do not answer. */
+import t from "tap";
+import { NextHopWatch } from "../../../../agent/reconciler/next-hop-watch.ts";
+import { parseIp } from "../../../../lib/model/ipv4.ts";
+import { parseInterfaceName } from "../../../../lib/model/names.ts";
+import type { NeighbourState } from "../../../../lib/netlink/rtnetlink-neighbours.ts";
+import type { NextHop } from "../../../../lib/plan/reach/next-hops.ts";
+
+function hop(address: string): NextHop {
+  const [via, name] = [parseIp(address), parseInterfaceName("net1")];
+  if (via === undefined || name === undefined) throw new TypeError(address);
+  return { via, interface: name, index: 2 };
+}
+const hops = [hop("203.0.113.1"), hop("203.0.113.99")];
+
+function watchOver(states: Record<string, NeighbourState>) {
+  const asked: string[] = [];
+  const woken: string[] = [];
+  const watch = new NextHopWatch({
+    neighbours: {
+      states: async (of) => of.map(({ via }) => states[via] ?? "unknown"),
+      ask: async (of) => void asked.push(...of.map(({ via }) => via)),
+    },
+    wake: (reason) => woken.push(reason),
+  });
+  return { watch, asked, woken };
+}
+
+t.test("who is not known is asked for, and counts as silent once nobody answered", async (t) => {
+  const states: Record<string, NeighbourState> = { "203.0.113.1": "known" };
+  const { watch, asked } = watchOver(states);
+  t.same(await watch.observe(hops), [], "nobody knows yet");
+  t.same(asked.splice(0), ["203.0.113.99"], "who is known is left in peace");
+  states["203.0.113.99"] = "failed";
+  const silent = await watch.observe(hops);
+  t.same(silent, [hops[1]]);
+  t.same(asked.splice(0), ["203.0.113.99"]);
+  states["203.0.113.99"] = "unknown";
+  t.equal(await watch.observe([...hops]), silent, "while it is asked for, what was known stands");
+  states["203.0.113.99"] = "known";
+  t.same(await watch.observe(hops), []);
+});
+
+t.test("a change between passes wakes one", async (t) => {
+  const states: Record<string, NeighbourState> = { "203.0.113.1": "known", "203.0.113.99": "known" };
+  const { watch, woken } = watchOver(states);
+  await watch.observe(hops);
+  states["203.0.113.1"] = "failed";
+  watch.start();
+  const keepAlive = setInterval(() => {}, 100);
+  t.teardown(() => {
+    clearInterval(keepAlive);
+    watch.stop();
+  });
+  while (woken.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.same(woken, ["next hop"]);
+});

@@ -1,0 +1,31 @@
+/** Single entries of the neighbour table, as the kernel is asked and as it answers. */
+import t from "tap";
+import type { Ip } from "../../../../lib/model/ip.ts";
+import { ipv4, parseIp } from "../../../../lib/model/ipv4.ts";
+import {
+  decodeNeighbourState,
+  encodeGetNeighbour,
+  encodeUseNeighbour,
+} from "../../../../lib/netlink/rtnetlink-neighbours.ts";
+
+const address = parseIp("203.0.113.1") as Ip;
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+
+t.test("requests", async (t) => {
+  const destination = "08000100cb007101";
+  t.equal(hex(encodeGetNeighbour(3, address, ipv4).payload), `020000000300000000000000${destination}`);
+  const use = encodeUseNeighbour(3, address, ipv4);
+  t.equal(hex(use.payload), `020000000300000000000100${destination}`, "NTF_USE");
+  t.equal(use.flags, 0x500, "made where there is none, never refused where there is one");
+});
+
+t.test("states", async (t) => {
+  const stateOf = (state: number) => {
+    const view = new DataView(new ArrayBuffer(12));
+    view.setUint16(8, state, true);
+    return decodeNeighbourState(view, 0, 12);
+  };
+  t.same([0x02, 0x04, 0x08, 0x10, 0x40, 0x80].map(stateOf), new Array(6).fill("known"));
+  t.same([0, 0x01].map(stateOf), ["unknown", "unknown"]);
+  t.equal(stateOf(0x20), "failed");
+});
