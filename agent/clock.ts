@@ -1,19 +1,19 @@
-/** Time, injected wherever it matters. */
+/** Clocks, injected wherever the code needs time. */
 import { GatewayError } from "../lib/model/errors.ts";
 import type { Instant } from "../lib/state/state.ts";
 import { readBootId } from "./kernel/epoch.ts";
 import { errnoName, libcFunction } from "./kernel/libc.ts";
 
 export interface Clock {
-  /** Milliseconds since 1970; may jump. */
+  /** Milliseconds since 1970. May jump. */
   wallMs(): number;
-  /** Milliseconds of CLOCK_BOOTTIME: goes on during suspend, never jumps, the same for every process of this boot. */
+  /** Milliseconds of CLOCK_BOOTTIME. Includes suspend, never jumps, and is the same for all processes of this boot. */
   bootMs(): number;
-  /** Both, with the boot's id: to be compared across restarts of the agent and of the machine. */
+  /** Both clocks and the boot id. Comparable across restarts of the agent and of the machine. */
   instant(): Instant;
 }
 
-/** The machine's clock. Reads the boot id once; throws `unreadable` where it cannot. */
+/** The machine's clock. Reads the boot id once. Throws `unreadable` if it cannot be read. */
 export async function openClock(): Promise<Clock> {
   const bootId = await readBootId();
   return {

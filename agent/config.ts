@@ -1,4 +1,4 @@
-/** The agent's configuration, from environment and flags: read once, at the start. */
+/** The agent's configuration from environment and flags. Read once, at start. */
 import { Command, CommanderError } from "commander";
 import { Value } from "typebox/value";
 import { GatewayError } from "../lib/model/errors.ts";
@@ -11,7 +11,7 @@ import type { LogLevel } from "./log.ts";
 export interface Config {
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
-  /** The default gateway where the desired set gives none. */
+  /** The default gateway, used if the desired set gives none. */
   readonly gatewayV4: Ip | undefined;
   readonly dataplane: "iptables" | "nftables";
   readonly iptablesVariant: "auto" | "nft" | "legacy";
@@ -22,7 +22,7 @@ export interface Config {
   readonly tokenFile: string | undefined;
   readonly tls: TlsFiles | undefined;
   readonly resyncIntervalMs: number;
-  /** 0: new EIPs are not probed for. */
+  /** 0 disables probing for new EIPs. */
   readonly arpProbeMs: number;
   readonly logLevel: LogLevel;
 }
@@ -33,7 +33,7 @@ export interface TlsFiles {
   readonly clientCaFile: string | undefined;
 }
 
-/** What the command line asks for: to run, or to print a text (`--help`, `--version`) and leave. */
+/** What the command line asks for: run, or print a text (`--help`, `--version`) and exit. */
 export type Invocation =
   | { readonly kind: "run"; readonly config: Config }
   | { readonly kind: "print"; readonly text: string };
@@ -41,8 +41,8 @@ export type Invocation =
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads flags (without node and script) and environment; flags win. Throws `bad-config` with one line that names the
- * setting, its value and what is allowed.
+ * Reads flags (without node and script) and environment. Flags win. Throws `bad-config` with a one-line message that
+ * names the setting, its value and the allowed values.
  */
 export function readInvocation(
   argv: readonly string[],
@@ -64,7 +64,7 @@ function readFlags(
 ): { readonly values: Readonly<Record<string, string>> } | { readonly text: string } {
   let text = "";
   const command = new Command("natgw-agent")
-    .description("Keeps this network namespace's NAT gateway equal to its desired set.")
+    .description("Keeps the NAT gateway of this network namespace equal to its desired set.")
     .version(version)
     .allowExcessArguments(false)
     .configureOutput({ writeOut: (part) => (text += part), writeErr: () => {}, getOutHelpWidth: () => 110 })
@@ -86,8 +86,8 @@ function readFlags(
 }
 
 /**
- * Kubernetes puts the address of every Service of the pod's namespace into the environment: a Service named
- * `natgw` brings NATGW_SERVICE_HOST and NATGW_PORT_9477_TCP_ADDR. They are no settings, and no mistakes.
+ * Kubernetes adds variables for each Service of the pod's namespace. A Service named `natgw` gives NATGW_SERVICE_HOST
+ * and NATGW_PORT_9477_TCP_ADDR. These are not settings and not errors.
  */
 const serviceLink =
   /_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)?)$/;
@@ -107,7 +107,7 @@ function decode(
   flags: Readonly<Record<string, string>>,
   environment: Environment,
 ): unknown {
-  // Kube-OVN sets GATEWAY_V4 whether or not there is one.
+  // Kube-OVN sets GATEWAY_V4 even if there is no gateway: the value is then empty.
   const ambient = name === "gatewayV4" && environment[variable] === "" ? undefined : environment[variable];
   const text = flags[name] ?? ambient ?? preset;
   if (text === undefined) return undefined;
@@ -123,7 +123,7 @@ function toConfig({ socket, tlsCertFile, tlsKeyFile, tlsClientCaFile, ...rest }:
   const { resyncInterval, arpProbe, gatewayV4, tokenFile, ...same } = rest;
   if (same.vpcInterface === same.externalInterface) {
     throw badConfig(
-      `NATGW_EXTERNAL_INTERFACE: bad value ${quote(same.externalInterface)}; allowed: another than NATGW_VPC_INTERFACE`,
+      `NATGW_EXTERNAL_INTERFACE: bad value ${quote(same.externalInterface)}; allowed: any name except that of NATGW_VPC_INTERFACE`,
     );
   }
   return {
@@ -157,7 +157,7 @@ function badConfig(message: string, cause?: unknown): GatewayError {
   return new GatewayError("bad-config", message, cause === undefined ? {} : { cause });
 }
 
-/** On one line, and short: a value may be a whole file that someone put into a variable by mistake. */
+/** One line and short: the value may be a whole file that someone put into a variable by mistake. */
 function quote(value: string): string {
   return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value);
 }

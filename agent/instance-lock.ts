@@ -1,12 +1,13 @@
 /**
- * One agent a network namespace. An abstract unix socket belongs to its namespace and dies with its process, so
- * it leaves nothing behind after kill -9 and cannot be deleted from under its holder, as a lock file can.
+ * Allows one agent per network namespace. The lock is an abstract Unix socket: it belongs to the network namespace and
+ * disappears with its process. So it leaves nothing behind after `kill -9`, and unlike a lock file nobody can delete
+ * it.
  */
 import { connect, createServer, type Server } from "node:net";
 import { GatewayError } from "../lib/model/errors.ts";
 
 const lockName = "\0natgw-agent";
-/** How long the holder has to say who it is. */
+/** How long the holder has to send its pid. */
 const askTimeoutMs = 500;
 
 export class InstanceLock {
@@ -17,11 +18,13 @@ export class InstanceLock {
     this.#name = name;
   }
 
-  /** Takes the lock for the life of this process. Throws `already-running` with the holder's pid, where it tells. */
+  /**
+   * Takes the lock for the life of this process. Throws `already-running`, with the pid of the holder if it answers.
+   */
   async start(): Promise<void> {
     const server = createServer((socket) => {
       socket.on("error", () => socket.destroy());
-      // Destroyed once it is said: who never hangs up would hold up stop().
+      // Destroy the socket after sending: a client that never closes its end would block stop().
       socket.end(`${process.pid}\n`, () => socket.destroy());
     });
     try {
@@ -35,7 +38,7 @@ export class InstanceLock {
         details: pid === undefined ? {} : { pid },
       });
     }
-    // The lock alone is no reason to go on living.
+    // The lock must not keep the process alive.
     server.unref();
     this.#server = server;
   }
@@ -58,7 +61,10 @@ function listen(server: Server, name: string): Promise<void> {
   });
 }
 
-/** The holder's pid in its own pid namespace; `undefined` where it does not answer in time, being stopped or hung. */
+/**
+ * The pid of the holder, in the holder's pid namespace. `undefined` if it does not answer in time because it is stopped
+ * or hangs.
+ */
 function askPid(name: string): Promise<number | undefined> {
   return new Promise((resolve) => {
     let answer = "";
@@ -69,7 +75,7 @@ function askPid(name: string): Promise<number | undefined> {
       answer += part;
       if (answer.length > 16) socket.destroy();
     });
-    // An error needs no words of its own: `close` follows, and the answer is then not a pid.
+    // `close` follows every error, and the answer is then not a pid.
     socket.on("error", () => {});
     socket.on("close", () => {
       clearTimeout(timer);

@@ -1,21 +1,21 @@
-/** The agent's log: one JSON object a line on stdout. */
+/** The agent's log: one JSON object per line on stdout. */
 import { type DestinationStream, type Logger, pino } from "pino";
 import { GatewayError } from "../lib/model/errors.ts";
 
 export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** What a part needs of the log: the object first, then a constant message. */
+/** The part of the log that components use. Call it with the object first, then a constant message. */
 export type Log = Pick<Logger, "fatal" | "error" | "warn" | "info" | "debug" | "trace">;
 
-/** The fields that every line of this process carries. */
+/** Fields of every line of this process. */
 export interface LogBase {
   readonly version: string;
 }
 
 /**
- * Opens the log. Host name and pid are left out: in a pod the collector adds the pod's name, and the pid is
- * the same in every life.
+ * Creates the log. Host name and pid are left out: the log collector adds the pod's name, and in a container the pid is
+ * always the same.
  */
 export function createLog(level: LogLevel, base: LogBase, destination?: DestinationStream): Logger {
   const options = {
@@ -29,8 +29,8 @@ export function createLog(level: LogLevel, base: LogBase, destination?: Destinat
 }
 
 /**
- * Holds back what would be said again and again: calls `write` at once, then at most once per `periodMs`, each time
- * with how many calls it speaks for.
+ * Limits how often `write` runs: the first call runs it at once, later calls at most once per `periodMs`. Each run gets
+ * the number of calls that it stands for.
  */
 export function atMostOncePer<T>(
   periodMs: number,
@@ -55,14 +55,14 @@ export interface SerializedError {
   readonly details?: Readonly<Record<string, unknown>>;
   readonly stack?: string;
   readonly cause?: unknown;
-  /** What an AggregateError holds. */
+  /** The errors of an AggregateError. */
   readonly errors?: readonly unknown[];
 }
 
-/** Causes below this are cut off: a chain that leads back to itself would never end. */
+/** Deeper causes are cut off: a chain of causes may contain a cycle. */
 const maxCauses = 8;
 
-/** An error as a log shows it: what it is, its code, and the whole chain of causes. */
+/** An error for the log: its type, its code and the whole chain of causes. */
 export function serializeError(error: unknown): unknown {
   return serialize(error, 0);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The composition root: config → parts → run → graceful stop. */
+/** The composition root: reads the configuration, starts all components, stops them on a signal. */
 import { readFileSync } from "node:fs";
 import closeWithGrace from "close-with-grace";
 import { countEvicted } from "../lib/admission/uids.ts";
@@ -42,7 +42,7 @@ import { openStore } from "./store/open-store.ts";
  */
 const family = ipv4;
 
-/** How long a stop may take before the process leaves anyway. */
+/** Maximum time of a graceful stop. Then the process exits anyway. */
 const stopDelayMs = 20_000;
 
 const version = readVersion();
@@ -68,12 +68,12 @@ async function run(config: Config): Promise<void> {
   }
   closeWithGrace({ delay: stopDelayMs, logger: false }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, "stopping after an unexpected error");
-    else log.info({ signal }, "stopping; the dataplane stays as it is");
+    else log.info({ signal }, "stopping; the dataplane is left unchanged");
     await stopAll(stop, log);
   });
 }
 
-/** Starts every part and pushes how to stop it: they stop in reverse. */
+/** Starts every component and pushes its stop function. They stop in reverse order. */
 async function start(config: Config, log: ReturnType<typeof createLog>, stop: (() => Promise<unknown>)[]) {
   const clock = await openClock();
   const epoch = await readEpoch();
@@ -154,7 +154,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   });
   stop.push(() => reconciler.stop());
   const events = createKernelEvents({
-    // iptables-legacy has no events, and may be alone on a system without nft.
+    // iptables-legacy sends no events, and the system may have no nft.
     monitors:
       config.dataplane === "iptables" && config.iptablesVariant === "legacy"
         ? [networkMonitor(family)]
@@ -225,7 +225,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     board.stop();
     await api.close();
   });
-  // Before the first pass: what changes after it has read must wake the next one.
+  // Start before the first pass: a change after its read must wake the next pass.
   await events.start();
   reconciler.start();
   arp.start();
@@ -241,12 +241,12 @@ async function stopAll(stop: (() => Promise<unknown>)[], log: Log): Promise<void
     try {
       await part();
     } catch (err) {
-      log.error({ err }, "a part did not stop cleanly");
+      log.error({ err }, "a component did not stop cleanly");
     }
   }
 }
 
-/** The sources run two folders above `package.json`'s `dist`, so it is looked for upwards. */
+/** Searches upwards for package.json: sources and `dist` are at different depths. */
 function readVersion(): string {
   for (const path of ["../package.json", "../../package.json"]) {
     try {

@@ -1,6 +1,6 @@
 /**
- * Gives memory back when the agent comes to rest. V8 and malloc keep what a large pass needed in case it comes again, which
- * may be next week: after 10,000 objects were put that is twice what the agent lives on.
+ * Returns memory to the system when the agent is idle. V8 and malloc keep the memory of a large pass for reuse. After a
+ * PUT of 10,000 objects this is as much again as the agent needs when idle.
  */
 
 import { setFlagsFromString } from "node:v8";
@@ -8,14 +8,14 @@ import { runInNewContext } from "node:vm";
 import { libcFunction } from "./kernel/libc.ts";
 import type { Log } from "./log.ts";
 
-/** More of a core than that, and the agent is at work. */
-const restingShare = 0.1;
-/** Less than that is not worth the tenth of a second that it takes. */
+/** CPU share (of one core) above which the agent is not idle. */
+const idleShare = 0.1;
+/** With less excess memory, a collection (about 0.1 s of CPU) is not worth it. */
 const worthwhileBytes = 32 << 20;
 
 type Collect = (options: { readonly type: "major"; readonly flavor: "last-resort" }) => void;
 
-/** Microseconds of a core that the process has used so far. */
+/** CPU time of this process so far, in microseconds. */
 type CpuUsage = () => { readonly user: number; readonly system: number };
 
 export class MemoryKeeper {
@@ -25,7 +25,7 @@ export class MemoryKeeper {
   #timer: NodeJS.Timeout | undefined;
   #collect: Collect | undefined;
   #usedMs = 0;
-  /** Resident bytes after the last time; what is above is the excess. */
+  /** Resident bytes after the last collection. Memory above this is the excess. */
   #floor = 0;
 
   constructor(log: Log, intervalMs = 2_000, cpuUsage: CpuUsage = () => process.cpuUsage()) {
@@ -46,14 +46,14 @@ export class MemoryKeeper {
 
   #look(): void {
     const usedMs = this.#cpuMs();
-    const isResting = usedMs - this.#usedMs < restingShare * this.#intervalMs;
+    const isResting = usedMs - this.#usedMs < idleShare * this.#intervalMs;
     this.#usedMs = usedMs;
     const before = process.memoryUsage.rss();
     if (!isResting || before - this.#floor < worthwhileBytes) return;
     this.#collect?.({ type: "major", flavor: "last-resort" });
     mallocTrim(0);
     this.#floor = process.memoryUsage.rss();
-    this.#log.debug({ before, after: this.#floor }, "memory given back");
+    this.#log.debug({ before, after: this.#floor }, "memory returned to the system");
   }
 
   #cpuMs(): number {
@@ -62,11 +62,11 @@ export class MemoryKeeper {
   }
 }
 
-/** V8's collector, which a flag shows to contexts that are made after it. */
+/** V8's garbage collector. A V8 flag exposes it to contexts created after the flag is set. */
 function exposeCollector(): Collect {
   setFlagsFromString("--expose-gc");
   return runInNewContext("gc") as Collect;
 }
 
-/** glibc's: returns the free pages of all arenas to the system. */
+/** glibc's malloc_trim(3): returns free pages of all arenas to the system. */
 const mallocTrim = libcFunction<[keep: number]>("int malloc_trim(size_t)");

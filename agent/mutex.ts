@@ -1,8 +1,8 @@
-/** Lets one task through at a time, in the order of arrival: no two may write to the kernel at once. */
+/** Runs one task at a time, in the order of arrival. Prevents two concurrent writers to the kernel. */
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Runs `task` once all before it have ended, however they ended. */
+  /** Runs `task` after all earlier tasks have ended, successfully or not. */
   run<T>(task: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(task, task);
     this.#last = turn.catch(() => undefined);

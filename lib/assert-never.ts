@@ -1,4 +1,4 @@
-/** Closes an exhaustive `switch`: does not compile while a case is missing, and throws where a value lies about its type. */
+/** Closes an exhaustive `switch`. A missing case does not compile. Throws if the value does not match its type. */
 export function assertNever(value: never): never {
   throw new TypeError(`unexpected value: ${JSON.stringify(value)}`);
 }

@@ -1,11 +1,11 @@
-/** Remembering the last answer of pure functions, and the last of equal values: what did not change costs nothing. */
+/** Memoization: remembers the last result of pure functions, so that unchanged input costs nothing. */
 import type { Chunked } from "./chunked.ts";
 
 /**
- * A function that answers like `compute` and remembers its last answer, by the identity of its arguments. For pure
- * functions over immutable values alone.
+ * Memoizes the last result of `compute`, by the identity of its arguments. Only for pure functions over immutable
+ * values.
  *
- * @param isWorthIt of an answer that will hardly be asked for again, false saves the memory
+ * @param isWorthIt returns false for results that will hardly be needed again; they are not kept
  */
 export function memoizeLast<Arguments extends readonly unknown[], Answer>(
   compute: (...given: Arguments) => Answer,
@@ -21,7 +21,7 @@ export function memoizeLast<Arguments extends readonly unknown[], Answer>(
   };
 }
 
-/** The same of a computation in parts. */
+/** Like {@link memoizeLast}, for a chunked computation. */
 export function memoizeLastChunked<Arguments extends readonly unknown[], Answer>(
   compute: (...given: Arguments) => Chunked<Answer>,
   isWorthIt: (answer: Answer) => boolean = () => true,
@@ -49,7 +49,7 @@ class LastAnswer<Arguments extends readonly unknown[], Answer> {
   }
 }
 
-/** A function that gives back the value it gave last while `isEqual`, so that equal values keep one identity. */
+/** Returns the previous value as long as `isEqual`, so that equal values keep one identity. */
 export function stabilize<T>(isEqual: (one: T, other: T) => boolean): (value: T) => T {
   let last: { readonly value: T } | undefined;
   return (value) => {
@@ -58,12 +58,12 @@ export function stabilize<T>(isEqual: (one: T, other: T) => boolean): (value: T)
   };
 }
 
-/** True where both hold the same members. */
+/** Whether both sets have the same members. */
 export function isSameSet<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolean {
   return one === other || (one.size === other.size && one.isSubsetOf(other));
 }
 
-/** True where both hold the same values under the same keys, by identity unless `isSame` says otherwise. */
+/** Whether both maps have the same values under the same keys, compared by identity unless `isSame` is given. */
 export function isSameMap<K, V>(
   one: ReadonlyMap<K, V>,
   other: ReadonlyMap<K, V>,
@@ -79,14 +79,17 @@ export function isSameMap<K, V>(
   return true;
 }
 
-/** How a set of functions remembers its answers; {@link noMemory} takes the layer away. For pure functions over immutable values alone. */
+/**
+ * How a set of functions memoizes its results. {@link noMemory} removes this layer. Only for pure functions over
+ * immutable values.
+ */
 export interface Memoizer {
-  /** By the identity of one argument, for as long as that lives. */
+  /** By the identity of one argument, for the lifetime of that argument. */
   byKey<Key extends object, Answer>(compute: (key: Key) => Answer): (key: Key) => Answer;
   byKeyChunked<Key extends object, Answer>(
     compute: (key: Key) => Chunked<Answer>,
   ): (key: Key) => Chunked<Answer>;
-  /** The last answer alone, by the identity of all arguments. */
+  /** Only the last result, by the identity of all arguments. */
   last<Arguments extends readonly unknown[], Answer>(
     compute: (...given: Arguments) => Answer,
   ): (...given: Arguments) => Answer;
@@ -114,7 +117,7 @@ export const memory: Memoizer = {
   last: (compute) => memoizeLast(compute),
 };
 
-/** Computes every answer anew. */
+/** Computes every result again. */
 export const noMemory: Memoizer = {
   byKey: (compute) => compute,
   byKeyChunked: (compute) => compute,

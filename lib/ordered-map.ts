@@ -1,16 +1,15 @@
 /**
- * An immutable map in the order in which its keys came: replacing a value keeps the key's place, removing and adding
- * it again moves it to the end. A change costs the same however large the map is, and leaves the map that it was made
- * from as it is; a map that nothing changed stays the same object.
+ * An immutable map in insertion order. Replacing a value keeps the place of its key; removing and adding it again moves
+ * it to the end. The cost of a change does not depend on the size of the map. A change does not modify the map it
+ * starts from, and a map without changes stays the same object.
  *
- * A key gets a number when it is first seen, in a table that all maps made from one another share. A number means
- * nothing by itself, so that sharing is safe whatever each of the maps holds. One sparse array finds an entry by its
- * key's number, another has the entries in their order. Numbers and places that are out of use are shed by making the
- * map anew, once they outweigh what is in use.
+ * A key gets a number when it is first seen, in a table shared by all maps derived from one another. Sharing is safe
+ * because a number has no meaning by itself. One sparse array finds an entry by the number of its key, another holds
+ * the entries in order. When unused numbers and places outnumber the used ones, the map is rebuilt without them.
  */
 import { type Owner, SparseArray } from "./sparse-array.ts";
 
-/** Numbers and places that may be out of use in a small map. */
+/** Unused numbers and places allowed in a small map. */
 const maxUnused = 1024;
 
 interface Entry<K, V> {
@@ -22,7 +21,7 @@ interface Entry<K, V> {
 
 interface Content<K, V> {
   readonly size: number;
-  /** Shared; only ever added to. */
+  /** Shared between maps. Entries are only added. */
   readonly numbers: Map<K, number>;
   readonly byNumber: SparseArray<Entry<K, V>>;
   readonly byPlace: SparseArray<Entry<K, V>>;
@@ -37,7 +36,7 @@ export class OrderedMap<K, V> implements ReadonlyMap<K, V> {
     this.#content = content;
   }
 
-  /** A map of `entries`; one that is an ordered map already is given back as it is. */
+  /** A map of `entries`. Returns `entries` itself if it already is an ordered map. */
   static from<K, V>(entries: Iterable<readonly [K, V]>): OrderedMap<K, V> {
     if (entries instanceof OrderedMap) return entries;
     const draft = new OrderedMap<K, V>(emptyContent()).edit();
@@ -45,7 +44,7 @@ export class OrderedMap<K, V> implements ReadonlyMap<K, V> {
     return draft.finish();
   }
 
-  /** Begins a series of changes, which costs less than as many single ones. */
+  /** Starts a series of changes. Cheaper than the same number of single changes. */
   edit(): OrderedMapDraft<K, V> {
     return new OrderedMapDraft(this, this.#content, (content) => new OrderedMap(content));
   }
@@ -99,7 +98,7 @@ class Selected<K, V, T> extends Iterator<T, undefined> {
   }
 }
 
-/** Changes to an ordered map that nobody else sees before {@link finish}. Not to be used after it. */
+/** Changes to an ordered map that nobody else sees before {@link finish}. Do not use it afterwards. */
 export class OrderedMapDraft<K, V> {
   readonly #base: OrderedMap<K, V>;
   readonly #make: (content: Content<K, V>) => OrderedMap<K, V>;
@@ -142,7 +141,7 @@ export class OrderedMapDraft<K, V> {
     content.size -= 1;
   }
 
-  /** The map with the changes; the one that was edited where there are none. */
+  /** The map with the changes. The original map if there are none. */
   finish(): OrderedMap<K, V> {
     return this.#isChanged ? this.#make(this.#content) : this.#base;
   }

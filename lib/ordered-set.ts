@@ -1,4 +1,4 @@
-/** An immutable set in the order in which its members came: see {@link OrderedMap}. */
+/** An immutable set in insertion order: see {@link OrderedMap}. */
 import { OrderedMap, type OrderedMapDraft } from "./ordered-map.ts";
 
 export class OrderedSet<T> implements ReadonlySet<T> {
@@ -8,13 +8,13 @@ export class OrderedSet<T> implements ReadonlySet<T> {
     this.#members = members;
   }
 
-  /** A set of `members`; one that is an ordered set already is given back as it is. */
+  /** A set of `members`. Returns `members` itself if it already is an ordered set. */
   static from<T>(members: Iterable<T>): OrderedSet<T> {
     if (members instanceof OrderedSet) return members;
     return new OrderedSet(OrderedMap.from(Array.from(members, (member) => [member, member])));
   }
 
-  /** Begins a series of changes. */
+  /** Starts a series of changes. */
   edit(): OrderedSetDraft<T> {
     const draft = this.#members.edit();
     return new OrderedSetDraft(draft, () => {
@@ -80,10 +80,10 @@ export class OrderedSet<T> implements ReadonlySet<T> {
   }
 }
 
-/** Changes to an ordered set that nobody else sees before {@link finish}. Not to be used after it. */
+/** Changes to an ordered set that nobody else sees before {@link finish}. Do not use it afterwards. */
 export class OrderedSetDraft<T> {
   readonly #members: OrderedMapDraft<T, T>;
-  /** The set with the changes; the one that was edited where there are none. */
+  /** The set with the changes. The original set if there are none. */
   readonly finish: () => OrderedSet<T>;
 
   constructor(members: OrderedMapDraft<T, T>, finish: () => OrderedSet<T>) {

@@ -1,21 +1,21 @@
 /**
- * An immutable sparse array: a tree of nodes of 64. A change copies the nodes on one path, which are at most four up to
- * 16 million places, and shares all others with the array that it was made from.
+ * An immutable sparse array: a tree of nodes with 64 items. A change copies the nodes on one path (at most four up to
+ * 16 million places) and shares all others with the original.
  */
 
 const bits = 6;
 const width = 1 << bits;
 const mask = width - 1;
 
-/** Whoever makes several changes before anybody else sees the array. */
+/** Identifies a caller that makes several changes before anybody else sees the array. */
 export type Owner = object;
 
-/** 64 items, values on the lowest level and nodes above it, then the {@link Owner} who may change the node in place. */
+/** 64 items (values on the lowest level, nodes above it), then the {@link Owner} that may change the node in place. */
 type Node = unknown[];
 
 export class SparseArray<T> {
   readonly #root: Node | undefined;
-  /** How far an index is shifted to get its place in the root. */
+  /** Bits to shift an index to get its place in the root. */
   readonly #shift: number;
 
   private constructor(root: Node | undefined, shift: number) {
@@ -36,7 +36,7 @@ export class SparseArray<T> {
     return node?.[index & mask] as T | undefined;
   }
 
-  /** The array with `value` at `index`, or with nothing there where it is `undefined`. */
+  /** The array with `value` at `index`. `undefined` removes the value. */
   with(index: number, value: T | undefined, owner: Owner): SparseArray<T> {
     let root = this.#root;
     let shift = this.#shift;
@@ -51,7 +51,7 @@ export class SparseArray<T> {
   }
 }
 
-/** Not a generator: a nested one takes five times as long. */
+/** Not a generator: a nested generator takes five times as long. */
 class Values<T> implements Iterator<T, undefined> {
   readonly #root: Node | undefined;
   readonly #shift: number;
@@ -79,7 +79,10 @@ class Values<T> implements Iterator<T, undefined> {
     return this.#seek(this.#root, this.#shift);
   }
 
-  /** The first lowest node under `node` at or after the index, which moves there, or beyond `node`'s end where there is none. */
+  /**
+   * Finds the first leaf node under `node` at or after the current index, and moves the index there. If there is none,
+   * moves the index past the end of `node`.
+   */
   #seek(node: Node, shift: number): Node | undefined {
     if (shift === 0) return node;
     do {
@@ -105,7 +108,7 @@ function withPath(
   return put(node, place, withPath(child, shift - bits, index, value, owner), owner);
 }
 
-/** A node without items is none: what was emptied takes no memory, and no time to go through. */
+/** A node without items becomes `undefined`: emptied parts use no memory and no time. */
 function put(node: Node | undefined, place: number, item: unknown, owner: Owner): Node | undefined {
   if (node?.[place] === item) return node;
   const own =

@@ -33,7 +33,7 @@ function labNamed(name: string, podCount?: number): Lab {
 async function up(args: readonly string[]): Promise<void> {
   const option = args.indexOf("--pods");
   const pods = option < 0 ? 2 : Number(args[option + 1]);
-  if (!Number.isInteger(pods) || pods < 1 || pods > 200) throw new UsageError("--pods takes 1 to 200");
+  if (!Number.isInteger(pods) || pods < 1 || pods > 200) throw new UsageError("--pods must be 1 to 200");
   const [name = defaultName, ...rest] = option < 0 ? args : args.toSpliced(option, 2);
   if (rest.length > 0) throw new UsageError(`too many arguments: ${rest.join(" ")}`);
   const lab = labNamed(name, pods);

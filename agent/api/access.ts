@@ -1,7 +1,7 @@
 /**
- * Who may ask: judged by the listener that a request came in by. The unix socket's file mode is its guard. On TCP a
- * request proves itself by token and client certificate, whichever are configured; where neither is, only the
- * loopback may write, and only what names this host as its host is served.
+ * Access control, by the listener that a request came in by. The Unix socket is protected by its file mode. On TCP a
+ * request needs a token, a client certificate or both, as configured. If neither is configured, only loopback may
+ * write, and the Host header must name this host.
  */
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
@@ -13,7 +13,7 @@ import type { TokenFile } from "./token-file.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** A probe: answered to whoever reaches the listener, and never rate limited. */
+    /** A probe: answered for everyone who reaches the listener, and never rate limited. */
     readonly isOpen?: boolean;
   }
 }
@@ -24,26 +24,26 @@ export interface AccessRules {
   readonly token: TokenFile | undefined;
 }
 
-/** @throws `forbidden`, `unauthorized`. */
+/** @throws `forbidden`, `unauthorized` */
 export async function checkAccess(rules: AccessRules, request: FastifyRequest): Promise<void> {
-  // No browser has business here, and a page must not be able to use its visitor's way in.
+  // Browsers have no business here: a web page must not use the access of its visitor.
   if (request.headers.origin !== undefined) throw forbidden("Requests from web pages are refused");
   const listener = rules.listenerOf(request.raw);
   if (listener === undefined || listener.kind === "unix") return;
   const isGuarded = rules.token !== undefined || listener.needsClientCertificate;
-  // A page that points its own name at this address (DNS rebinding) sends no Origin, but cannot hide its name.
+  // A page that points its own DNS name at this address (DNS rebinding) sends no Origin, but it cannot hide its name.
   if (!isGuarded && !isOwnName(request.headers.host)) {
-    throw forbidden("The Host header must be an address or localhost on a listener without token");
+    throw forbidden("On a listener without a token, the Host header must be an IP address or localhost");
   }
   if (request.routeOptions.config.isOpen === true) return;
   if (listener.needsClientCertificate && !hasCertificate(request)) {
-    throw new GatewayError("unauthorized", "A client certificate of the configured authority is needed");
+    throw new GatewayError("unauthorized", "A client certificate signed by the configured CA is required");
   }
   if (rules.token !== undefined && !(await rules.token.admits(request.headers.authorization))) {
     throw new GatewayError("unauthorized", "The bearer token is missing or wrong");
   }
   if (!isGuarded && !listener.isLoopback && isWrite(request.method)) {
-    throw forbidden("Writes over the network need NATGW_TOKEN_FILE or NATGW_TLS_CLIENT_CA_FILE");
+    throw forbidden("Writes over the network require NATGW_TOKEN_FILE or NATGW_TLS_CLIENT_CA_FILE");
   }
 }
 
@@ -52,7 +52,7 @@ function hasCertificate(request: FastifyRequest): boolean {
   return socket instanceof TLSSocket && socket.authorized;
 }
 
-/** A literal address or localhost, with or without a port. */
+/** An IP address or localhost, with or without a port. */
 function isOwnName(host: string | undefined): boolean {
   const [, bracketed, plain] = host?.match(/^(?:\[([^\]]+)\]|([^:]*))(?::[0-9]{1,5})?$/) ?? [];
   const name = bracketed ?? plain ?? "";

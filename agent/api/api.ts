@@ -1,4 +1,4 @@
-/** The HTTP API: one Fastify instance, served on a unix socket and on any number of TCP listeners. */
+/** The HTTP API: one Fastify instance, served on a Unix socket and on any number of TCP listeners. */
 import type { IncomingMessage } from "node:http";
 import { Server as HttpsServer } from "node:https";
 import { networkInterfaces } from "node:os";
@@ -21,16 +21,19 @@ import { type Route, RouteTable } from "./route-table.ts";
 import { TokenFile, tokenRecheckMs } from "./token-file.ts";
 
 export interface Api {
-  /** Opens every listener, or none. @throws `bad-config`, `already-running`. */
+  /**
+   * Opens all listeners or none.
+   * @throws `bad-config`, `already-running`
+   */
   listen(): Promise<void>;
-  /** Answers those who wait, takes nothing new, removes the socket. May be called twice. */
+  /** Answers waiting requests, accepts no new ones, removes the socket. Can be called twice. */
   close(): Promise<void>;
   readonly app: FastifyInstance;
-  /** Where it listens: the socket's path first, then host:port as bound. */
+  /** The addresses it listens on: the socket's path first, then host:port as bound. */
   readonly addresses: readonly string[];
-  /** Why the API is less than as the settings ask for. */
+  /** Why the API differs from its settings. */
   readonly degradations: readonly Degradation[];
-  /** Every route; complete once the application is ready. */
+  /** All routes. Complete when the application is ready. */
   readonly routes: readonly Route[];
 }
 
@@ -74,7 +77,7 @@ export function createApi(parts: ApiDeps): Api {
     log.info({ addresses: open.map(({ address }) => address) }, "api listening");
   };
 
-  /** Certificates rotate; a file half written leaves the last ones in force. */
+  /** Certificates rotate. If a file is only half written, the last certificates stay in force. */
   const renewCertificates = async (): Promise<void> => {
     const { tls } = settings;
     if (tls === undefined) return;
@@ -86,13 +89,13 @@ export function createApi(parts: ApiDeps): Api {
       certificateFault = undefined;
     } catch (err) {
       certificateFault = err instanceof Error ? err.message : String(err);
-      log.warn({ err }, "certificates not readable, last ones stay");
+      log.warn({ err }, "cannot read the certificates, the last ones stay in force");
     }
   };
 
   const closeAll = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer);
-    stopping.abort(new Error("the agent stops"));
+    stopping.abort(new Error("the agent is stopping"));
     const drainMs = settings.drainMs ?? defaultDrainMs;
     await Promise.all(open.map((listener) => closeListener(listener, drainMs)));
     open = [];
@@ -122,7 +125,7 @@ export function createApi(parts: ApiDeps): Api {
         const recheckMs = settings.certificateRecheckMs ?? defaultCertificateRecheckMs;
         timers.push(setInterval(() => void renewCertificates(), recheckMs).unref());
       }
-      // Whether or not somebody asks: a file that will lock everybody out is told of before it does.
+      // Check even without requests: a broken token file that will lock everybody out is reported before it does.
       if (token !== undefined) timers.push(setInterval(() => void token.recheck(), tokenRecheckMs).unref());
     },
     close() {

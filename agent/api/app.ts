@@ -1,4 +1,4 @@
-/** The Fastify instance: hooks, error handling and every route. Listens on nothing by itself. */
+/** The Fastify instance: hooks, error handling and all routes. Does not listen by itself. */
 import rateLimit from "@fastify/rate-limit";
 import swagger from "@fastify/swagger";
 import Fastify, {
@@ -25,9 +25,9 @@ import { objectRoutes } from "./routes/objects.ts";
 import { probeRoutes } from "./routes/probes.ts";
 import { compileValidator } from "./validation.ts";
 
-/** 50,000 objects of each kind, generously written. */
+/** Enough for 50,000 objects of each kind. */
 const defaultBodyLimitBytes = 64 * 1024 * 1024;
-/** Far above what a controller sends; it stops a client that has run wild. */
+/** Far above what a controller sends. It stops a client that runs wild. */
 const defaultRateLimit = { max: 20_000, windowMs: 10_000 } as const;
 
 export function buildApp(
@@ -41,7 +41,7 @@ export function buildApp(
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: settings.bodyLimitBytes ?? defaultBodyLimitBytes,
-    // Names have up to 253 characters, each of which may come percent-encoded.
+    // Names have up to 253 characters, and each can be percent-encoded.
     routerOptions: { maxParamLength: 1_024 },
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
@@ -50,7 +50,7 @@ export function buildApp(
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   context.answers.serve(app);
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
-  // After access, so that what exists is not told; before the body, which nobody wants to read.
+  // After the access check, so that unknown paths reveal nothing; before the body is read.
   const refuse = (request: FastifyRequest) => routeTable.refusalOf(request.method, pathOf(request));
   app.setNotFoundHandler((request) => {
     throw refuse(request);
@@ -88,7 +88,7 @@ export function buildApp(
   return app;
 }
 
-/** Before access is judged, so that guessing tokens is bounded too. Probes are always answered. */
+/** Runs before the access check, so that guessing tokens is limited too. Probes are always answered. */
 function limitRate(
   app: FastifyInstance,
   { max, windowMs }: { readonly max: number; readonly windowMs: number },
@@ -110,7 +110,7 @@ function limitRate(
   });
 }
 
-/** Every answer is measured; a write that was carried out leaves a line, a read one for those who debug. */
+/** Measures every answer. A write is logged at level info, a read at level debug. */
 function reportAnswers(app: FastifyInstance, { observeRequest, stopping }: RouteContext): void {
   app.addHook("onSend", async (_request, reply) => {
     if (stopping.aborted) void reply.header("connection", "close");
@@ -125,7 +125,7 @@ function reportAnswers(app: FastifyInstance, { observeRequest, stopping }: Route
   });
 }
 
-/** A route without a query of its own takes none. Probes are asked by all sorts of machines: theirs is ignored. */
+/** A route without query parameters refuses any. Probes ignore theirs, because many tools send them. */
 function refuseUnknownQueries(app: FastifyInstance): void {
   const none = querySchema({});
   app.addHook("onRoute", (route) => {

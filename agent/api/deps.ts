@@ -1,4 +1,4 @@
-/** What the API is made of: everything it needs, handed in by the composition root. */
+/** The dependencies of the API. The composition root provides them. */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -15,7 +15,7 @@ export interface ApiDeps {
   readonly reconciler: ReconcilerPort;
   readonly clock: ClockPort;
   readonly metrics: Pick<Registry, "metrics" | "contentType">;
-  /** Told of every answer; `route` is the pattern, never the URL: its values are bounded. */
+  /** Called for every answer. `route` is the pattern and never the URL, so its values are bounded. */
   readonly observeRequest: (route: string, code: number, seconds: number) => void;
   readonly log: Logger;
   readonly version: string;
@@ -27,15 +27,15 @@ export interface ApiSettings {
   readonly listen: readonly Endpoint[];
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
-  /** `GATEWAY_V4`: the default gateway where the desired set gives none. */
+  /** `GATEWAY_V4`: the default gateway, used if the desired set gives none. */
   readonly fallbackGateway: Ip | undefined;
   readonly tokenFile: string | undefined;
   readonly tls: TlsFiles | undefined;
   readonly bodyLimitBytes?: number;
   readonly rateLimit?: { readonly max: number; readonly windowMs: number };
-  /** How often certificates are looked at for renewal. */
+  /** Interval between checks for renewed certificates, in ms. */
   readonly certificateRecheckMs?: number;
-  /** How long a stop waits for answers under way. */
+  /** How long a stop waits for answers in progress, in ms. */
   readonly drainMs?: number;
 }
 

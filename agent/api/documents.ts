@@ -1,4 +1,4 @@
-/** What the API shows of objects, and of what a write made of them. */
+/** The JSON documents for objects and for the result of a write. */
 
 import type { Chunked } from "../../lib/chunked.ts";
 import { recordOf, type Spec } from "../../lib/kinds/registry.ts";
@@ -12,15 +12,15 @@ import type { ViewPort } from "./ports.ts";
 /** Some milliseconds' worth. */
 const lookedAtOnce = 2_000;
 
-/** Objects that one answer lists where it only counts the others. */
+/** Maximum number of objects listed in an answer. The others are only counted. */
 export const maxListed = 100;
 
 export interface ObjectDocument {
   readonly kind: string;
   readonly name: string;
-  /** Absent where the object has none. */
+  /** Absent if the object has none. */
   readonly uid?: string;
-  /** In canonical form; `name` and `uid` stand beside it. */
+  /** In canonical form. `name` and `uid` are beside it. */
   readonly spec: Readonly<Record<string, unknown>>;
   readonly revision: number;
   readonly status: Status;
@@ -46,7 +46,7 @@ export function objectDocument(kind: Kind, stored: Stored<Spec>, view: ViewPort)
   };
 }
 
-/** Counts `written` by readiness; lists the first that are not Ready. */
+/** Counts `written` by readiness and lists the first ones that are not Ready. */
 export function* writeDocument(
   state: State,
   written: readonly ObjectId[],

@@ -10,9 +10,9 @@ const anyTag = /^(?:W\/)?"[\x21\x23-\x7e]*"$/;
 const ownTag = /^"(0|[1-9][0-9]{0,15})"$/;
 
 /**
- * Parses `If-Match` (RFC 9110, 13.1.1). Well-formed tags that are none of ours, weak ones among them, match nothing.
+ * Parses `If-Match` (RFC 9110, 13.1.1). Valid tags that are not ours, and weak tags, match nothing.
  *
- * @throws `invalid` where the header is malformed: it must not pass for one that was not sent.
+ * @throws `invalid` if the header is malformed: it must not count as absent
  */
 export function parseIfMatch(header: string | undefined): IfMatch | undefined {
   if (header === undefined) return undefined;
@@ -24,7 +24,7 @@ export function parseIfMatch(header: string | undefined): IfMatch | undefined {
   return tags.flatMap((tag) => ownTag.exec(tag)?.[1] ?? []).map(Number);
 }
 
-/** Judges `If-None-Match` by the weak comparison, as a GET does; a malformed header matches nothing. */
+/** Evaluates `If-None-Match` with the weak comparison, as for a GET. A malformed header matches nothing. */
 export function isUnmodified(header: string | undefined, revision: number): boolean {
   if (header === undefined) return false;
   return header.split(",").some((part) => {

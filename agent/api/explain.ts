@@ -1,13 +1,13 @@
 /**
- * Says what is wrong with a value that a schema refused, in words and by RFC 6901 pointers, one at a time.
+ * Explains why a schema refused a value: text and RFC 6901 pointers, one issue at a time.
  *
- * The compiled validator answers yes or no in microseconds and stops at the first fault. Its own list of faults walks
- * the whole value however many it found, which lets a hostile body of 64 MiB hold the loop for minutes. This
- * knows just the vocabulary that the schemas use; a test holds the two to the same verdict.
+ * The compiled validator answers yes or no in microseconds and stops at the first error. Its own list of errors walks
+ * the whole value, so a hostile body of 64 MiB can block the event loop for minutes. This module supports only the
+ * vocabulary that our schemas use. A test checks that both give the same verdict.
  */
 import type { InputIssue } from "../../lib/model/errors.ts";
 
-/** The part of JSON Schema that the schemas use. */
+/** The part of JSON Schema that our schemas use. */
 export interface PlainSchema {
   readonly type?: string;
   readonly description?: string;
@@ -24,7 +24,7 @@ export interface PlainSchema {
   readonly additionalProperties?: unknown;
 }
 
-/** What is wrong with `value`, in the order in which it is written; nothing where it is valid. Lazy: take what you need. */
+/** The errors of `value`, in the order of its text. Empty if it is valid. Lazy: take as many as needed. */
 export function* explain(schema: PlainSchema, value: unknown, at: string): Generator<InputIssue> {
   if (schema.type === "object") {
     if (isRecord(value)) yield* explainObject(schema, value, at);
@@ -51,13 +51,13 @@ function* explainObject(
     const pointer = `${at}/${token(name)}`;
     const property = Object.hasOwn(properties, name) ? properties[name] : undefined;
     if (property !== undefined) yield* explain(property, member, pointer);
-    else if (schema.additionalProperties === false) yield { pointer, message: "is not known here" };
+    else if (schema.additionalProperties === false) yield { pointer, message: "is unknown" };
   }
 }
 
 function* explainArray(schema: PlainSchema, value: readonly unknown[], at: string): Generator<InputIssue> {
   if (schema.maxItems !== undefined && value.length > schema.maxItems) {
-    yield { pointer: at, message: `must not hold more than ${schema.maxItems} items` };
+    yield { pointer: at, message: `must not have more than ${schema.maxItems} items` };
     return;
   }
   for (const [index, item] of value.entries()) yield* explain(schema.items ?? {}, item, `${at}/${index}`);
@@ -91,13 +91,13 @@ function scalarIssue(schema: PlainSchema, value: unknown): string | undefined {
   }
 }
 
-/** RFC 6901, with names cut to what a person reads: they are the caller's to choose. */
+/** RFC 6901. Names are cut to a readable length, because the caller chooses them. */
 function token(name: string): string {
   const shown = name.length > 256 ? `${name.slice(0, 256)}...` : name;
   return shown.replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/** `"An IPv4 network; host bits are masked"` says what is expected up to the semicolon. */
+/** In `"An IPv4 network; host bits are masked"` the text before the semicolon is the expectation. */
 function expectation(description: string | undefined): string | undefined {
   const noun = description?.match(/^An?( [^;]+)/)?.[0];
   return noun === undefined ? undefined : `be ${noun.charAt(0).toLowerCase()}${noun.slice(1)}`;

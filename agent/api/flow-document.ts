@@ -1,4 +1,4 @@
-/** Live flows as people read them. */
+/** The JSON documents for live flows. */
 import type { Flow, Tuple } from "../../lib/conntrack/flow.ts";
 
 export interface TupleDocument {
@@ -13,7 +13,7 @@ export interface FlowDocument {
   readonly protocol: string;
   readonly original: TupleDocument;
   readonly reply: TupleDocument;
-  /** Which of its addresses the kernel translates: as it tracks it, not as the rules stand. */
+  /** Which addresses the kernel translates, according to its conntrack entry (not to the rules). */
   readonly natStatus: "none" | "snat" | "dnat" | "both";
 }
 

@@ -1,19 +1,19 @@
-/** The JSON body parser: strict about what a silent parser would let through, and bounded in what it costs. */
+/** The JSON body parser: strict where a plain parser is silent, and with bounded cost. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { GatewayError } from "../../lib/model/errors.ts";
 
-/** Far above what any request needs; a parser that is led deeper, or wider, can be held up for many seconds. */
+/** Far above what any request needs. Deeper or wider values could block a parser for many seconds. */
 const maxDepth = 32;
 const maxEntriesPerValue = 200_000;
 const maxEntries = 8_000_000;
-/** Beyond that many characters a step over the whole takes milliseconds. */
+/** Above this many characters, each step over the text takes milliseconds. */
 const longText = 64 * 1024;
 
 /**
- * Parses `application/json`. An empty body is `undefined`: what needs one says so itself, and a DELETE whose client
- * sets the header all the same is served. A key that occurs twice in one object is refused, since the last would
- * silently win: `"eips"` written twice must not empty the gateway.
+ * Parses `application/json`. An empty body is `undefined`: a route that needs a body refuses it, and a DELETE with this
+ * header is served. A key that occurs twice in one object is refused, because the last one would silently win: `"eips"`
+ * written twice must not empty the gateway.
  */
 export function acceptJsonOnly(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser("error", "error");
@@ -23,7 +23,7 @@ export function acceptJsonOnly(app: FastifyInstance): void {
     { parseAs: "string" },
     async (request: FastifyRequest, text: string) => {
       if (text === "") return undefined;
-      // Each step, and whoever validates the value, has a turn of the event loop for itself: all take long with a large set.
+      // Each step and the validator run in their own turn of the event loop: all take long with a large set.
       const pause = text.length > longText ? nextTurn : async () => undefined;
       const survey = surveyJson(text);
       if (survey.fault !== undefined) throw survey.fault;
@@ -51,12 +51,15 @@ function parsed(
 }
 
 interface Survey {
-  /** Members of all objects, those written twice included. Right for valid JSON; else the parser refuses the text. */
+  /**
+   * Number of members of all objects, including duplicates. Correct for valid JSON; other text is refused by the
+   * parser.
+   */
   readonly keys: number;
   readonly fault?: GatewayError;
 }
 
-/** Walks over the text once, before it is parsed. */
+/** Scans the text once before it is parsed. */
 export function surveyJson(text: string): Survey {
   const entries = new Uint32Array(maxDepth + 1);
   let depth = 0;
@@ -76,7 +79,7 @@ export function surveyJson(text: string): Survey {
         entries[depth] = count;
         total++;
         if (count > maxEntriesPerValue || total > maxEntries) {
-          return { keys, fault: new GatewayError("too-large", "The body holds too many values") };
+          return { keys, fault: new GatewayError("too-large", "The body has too many values") };
         }
         break;
       }
@@ -95,7 +98,7 @@ export function surveyJson(text: string): Survey {
   return { keys };
 }
 
-/** Members of all objects in a parsed value; its depth was surveyed. */
+/** Number of members of all objects in a parsed value. Its depth is already checked. */
 export function countKeys(value: unknown): number {
   if (typeof value !== "object" || value === null) return 0;
   const isArray = Array.isArray(value);
@@ -114,14 +117,14 @@ const closeBracket = 93;
 const openBrace = 123;
 const closeBrace = 125;
 
-/** Where the string that opens at `open` closes; -1 where it does not. */
+/** The position where the string that starts at `open` ends; -1 if it does not end. */
 function endOfString(text: string, open: number): number {
   let close = text.indexOf('"', open + 1);
   while (close !== -1 && isEscaped(text, close)) close = text.indexOf('"', close + 1);
   return close;
 }
 
-/** True where an odd number of backslashes stands before the quote. */
+/** True if an odd number of backslashes stands before the quote. */
 function isEscaped(text: string, at: number): boolean {
   let slash = at - 1;
   while (text.charCodeAt(slash) === backslash) slash--;

@@ -1,6 +1,6 @@
 /**
- * Where the API may listen. An EIP is a local address of this namespace, so a wildcard would be the Internet, and
- * so would be an address on the external interface.
+ * Where the API may listen. EIPs are local addresses of this namespace, so a wildcard, or an address on the external
+ * interface, is reachable from the Internet.
  */
 import { BlockList, isIPv6 } from "node:net";
 import type { NetworkInterfaceInfo } from "node:os";
@@ -11,17 +11,18 @@ export function formatEndpoint({ host, port }: Endpoint): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** True for addresses that only this namespace's own processes reach. */
+/** True for addresses that only processes of this namespace can reach. */
 export function isLoopbackHost(host: string): boolean {
   return loopback.check(host, familyOf(host));
 }
 
 /**
- * Refuses wildcards, what stands on the external interface now, and EIPs: one that is bound by route stands nowhere.
+ * Refuses wildcards, addresses currently on the external interface, and EIPs (an EIP bound by route is on no
+ * interface).
  *
- * @param networkInterfaces as `os.networkInterfaces()` gives them.
- * @param eips those that are desired, as dotted quads
- * @throws `bad-config`.
+ * @param networkInterfaces as returned by `os.networkInterfaces()`
+ * @param eips desired EIPs as dotted quads
+ * @throws `bad-config`
  */
 export function refuseUnsafe(
   endpoints: readonly Endpoint[],
@@ -33,7 +34,7 @@ export function refuseUnsafe(
   const floating = listOf(eips);
   for (const endpoint of endpoints) {
     if (wildcards.check(endpoint.host, familyOf(endpoint.host))) {
-      throw refusal(endpoint, "is a wildcard and would answer on every EIP");
+      throw refusal(endpoint, "is a wildcard and includes every EIP");
     }
     if (external.check(endpoint.host, familyOf(endpoint.host))) {
       throw refusal(endpoint, `is an address on the external interface ${externalInterface}`);
@@ -42,7 +43,7 @@ export function refuseUnsafe(
   }
 }
 
-/** A BlockList knows an IPv4 address in IPv6 clothes, and every spelling of an IPv6 one. */
+/** A BlockList also matches IPv4-mapped IPv6 addresses and every spelling of an IPv6 address. */
 const wildcards = listOf(["0.0.0.0", "::"]);
 const loopback = listOf(["::1"]);
 loopback.addSubnet("127.0.0.0", 8, "ipv4");

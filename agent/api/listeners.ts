@@ -1,4 +1,4 @@
-/** The sockets that one HTTP application is served on, and how they open, drain and close. */
+/** The sockets of one HTTP application: how they open, drain and close. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { chmod, lstat, mkdir, readFile, unlink } from "node:fs/promises";
@@ -12,18 +12,18 @@ import type { Endpoint } from "../config/values.ts";
 import type { TlsFiles } from "../config.ts";
 import { formatEndpoint, isLoopbackHost } from "./listen-address.ts";
 
-/** A way in, as far as access is judged by it. */
+/** A listener, as far as the access check needs it. */
 export interface Listener {
   readonly kind: "unix" | "tcp";
   readonly isLoopback: boolean;
   readonly needsClientCertificate: boolean;
 }
 
-/** One that is open; `address` is the socket's path, or host:port as bound. */
+/** An open listener. `address` is the socket's path, or host:port as bound. */
 export interface OpenListener extends Listener {
   readonly address: string;
   readonly server: http.Server | https.Server;
-  /** Answers that are not out yet. */
+  /** Answers that are not sent yet. */
   readonly underway: ReadonlySet<http.ServerResponse>;
 }
 
@@ -33,7 +33,7 @@ export type RequestHandler = (
   listener: Listener,
 ) => void;
 
-/** Bounds on what a peer may hold open. A response may take as long as its handler does. */
+/** Limits on what a peer can keep open. A response may take as long as its handler does. */
 const limits = {
   headersTimeout: 10_000,
   requestTimeout: 60_000,
@@ -45,9 +45,9 @@ const maxConnections = 1_024;
 const sweepMs = 20;
 
 /**
- * Listens on a unix socket that only its owner may use. A socket file that nobody answers on is removed.
+ * Listens on a Unix socket that only its owner may use. Removes a stale socket file.
  *
- * @throws `already-running` where somebody answers, `bad-config` where the path is something else.
+ * @throws `already-running` if a process listens there, `bad-config` if the path is not a socket
  */
 export async function listenUnix(path: string, handle: RequestHandler): Promise<OpenListener> {
   const listener: Listener = { kind: "unix", isLoopback: true, needsClientCertificate: false };
@@ -56,7 +56,7 @@ export async function listenUnix(path: string, handle: RequestHandler): Promise<
   const { underway, onRequest } = tracked(listener, handle);
   const server = http.createServer(limits, onRequest);
   server.maxConnections = maxConnections;
-  // bind(2) happens within listen(): the file never exists with wider rights, not even for a moment.
+  // bind(2) happens inside listen(): the file never exists with wider permissions.
   const umask = process.umask(0o177);
   try {
     server.listen(path);
@@ -68,7 +68,10 @@ export async function listenUnix(path: string, handle: RequestHandler): Promise<
   return { ...listener, address: path, server, underway };
 }
 
-/** Listens on a literal address, with TLS where `tls` says so. @throws `bad-config` where the address cannot be had. */
+/**
+ * Listens on an IP address, with TLS if `tls` is given.
+ * @throws `bad-config` if it cannot listen there
+ */
 export async function listenTcp(
   endpoint: Endpoint,
   tls: TlsFiles | undefined,
@@ -92,13 +95,14 @@ export async function listenTcp(
   return { ...listener, address: formatEndpoint({ host: endpoint.host, port }), server, underway };
 }
 
-/** Takes no more connections, lets answers under way go out for `drainMs`, then cuts what is left. */
+/** Accepts no more connections, gives answers in progress `drainMs`, then closes the rest. */
 export async function closeListener({ server, underway }: OpenListener, drainMs: number): Promise<void> {
   if (!server.listening) return;
   const closed = once(server, "close");
   server.close();
   const deadline = setTimeout(() => server.closeAllConnections(), drainMs);
-  // A connection on which nothing was ever asked does not count as idle to Node: this asks what is owed instead.
+  // Node does not treat a connection without any request as idle. So close every connection without an answer in
+  // progress.
   const sweep = setInterval(() => {
     if (underway.size === 0) server.closeAllConnections();
   }, sweepMs);
@@ -111,10 +115,10 @@ export async function closeListener({ server, underway }: OpenListener, drainMs:
 }
 
 /**
- * Reads certificate, key and authority. Certificates are asked for, but judged request by request, so that a
- * kubelet's probe, which has none, still gets its answer.
+ * Reads certificate, key and CA. Client certificates are requested but checked per request, so that a kubelet's probe,
+ * which has none, still gets its answer.
  *
- * @throws `bad-config` where one cannot be read or they do not fit.
+ * @throws `bad-config` if one cannot be read or they do not match
  */
 export async function readTls(files: TlsFiles): Promise<https.ServerOptions> {
   try {
@@ -124,7 +128,7 @@ export async function readTls(files: TlsFiles): Promise<https.ServerOptions> {
       files.clientCaFile === undefined ? undefined : readFile(files.clientCaFile),
     ]);
     if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
-      throw new Error("the key is not the certificate's");
+      throw new Error("the key does not match the certificate");
     }
     createSecureContext({ cert, key, ca });
     const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false };
@@ -160,12 +164,12 @@ async function removeStale(path: string): Promise<void> {
   if (stat === undefined) return;
   if (!stat.isSocket()) throw new GatewayError("bad-config", `NATGW_SOCKET: ${path} is not a socket`);
   if (await isAnswered(path)) {
-    throw new GatewayError("already-running", `Somebody answers on ${path}`);
+    throw new GatewayError("already-running", `Another process listens on ${path}`);
   }
   await unlink(path);
 }
 
-/** True unless the kernel says that nobody listens: a full backlog is somebody. */
+/** True unless the kernel reports that no process listens. A full backlog counts as listening. */
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);

@@ -1,4 +1,4 @@
-/** A plan as an operator reads it, one change a line. */
+/** A plan as text for operators, one change per line. */
 import type { Change } from "../../lib/model/change.ts";
 
 const signs = { add: "+", remove: "-", replace: "~", set: "=" } as const satisfies Record<
@@ -20,13 +20,13 @@ export function* planText(changes: readonly Change[], total: number): Generator<
   yield `${total} ${total === 1 ? "change" : "changes"}\n`;
 }
 
-/** True where `Accept` ranks text/plain above application/json; a tie goes to JSON. */
+/** True if `Accept` ranks text/plain above application/json. JSON wins a tie. */
 export function prefersText(accept: string | undefined): boolean {
   if (accept === undefined) return false;
   return qualityOf(accept, "text", "plain") > qualityOf(accept, "application", "json");
 }
 
-/** The quality that the most specific range of RFC 9110, 12.5.1 gives a media type; 0 where none does. */
+/** The quality of a media type by the most specific range (RFC 9110, 12.5.1). 0 if none matches. */
 function qualityOf(accept: string, type: string, subtype: string): number {
   const qualities = new Map<string, number>();
   for (const range of accept.split(",")) {

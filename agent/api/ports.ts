@@ -1,4 +1,4 @@
-/** What the API needs of the rest of the agent; the composition root provides it. */
+/** What the API needs from the rest of the agent. The composition root provides it. */
 import type { Chunked } from "../../lib/chunked.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -20,9 +20,9 @@ export interface ClockPort {
 export interface ViewPort {
   /** The state that statuses are held against. */
   readonly state: State;
-  /** Ready False, reason Pending, where no pass has seen the object yet. */
+  /** Ready is False with reason Pending if no pass has seen the object yet. */
   statusOf(id: ObjectId): Status;
-  /** `statusOf(id).ready`, for those who ask about thousands. */
+  /** `statusOf(id).ready`, for thousands of objects. */
   isObjectReady(id: ObjectId): boolean;
   /** True where one of the object's conditions has that reason. */
   hasReason(id: ObjectId, reason: Reason): boolean;
@@ -32,7 +32,10 @@ export interface ViewPort {
 
 export interface BoardPort {
   view(): ViewPort;
-  /** Resolves once every object of `ready` is Ready at `revision` or later and every one of `gone` is out of the kernel. */
+  /**
+   * Resolves when every object of `ready` is Ready at `revision` or later and every object of `gone` is out of the
+   * kernel.
+   */
   wait(
     goals: {
       readonly ready: readonly ObjectId[];
@@ -42,37 +45,37 @@ export interface BoardPort {
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<WaitOutcome>;
-  /** True once the first full pass of this life has verified. */
+  /** True after the first full pass of this process has verified. */
   readonly isReady: boolean;
   summary(): Chunked<GatewayStatus>;
 }
 
 export interface ReconcilerPort {
-  /** Sees to it that a pass that has seen everything written so far will run. Never waits. */
+  /** Ensures that a pass runs that sees everything written so far. Does not wait. */
   wake(reason: string): void;
   /**
-   * Somebody wrote these objects, changed or not: the wire is asked at once about addresses of theirs that another station holds.
-   * Resolves once what is free now was taken, when the time is up, or at the signal. Never rejects.
+   * These objects were written, changed or not: probes at once for their addresses that another host holds. Resolves
+   * when free ones were added, after `timeoutMs`, or at the signal. Never rejects.
    *
-   * @returns what is left of `timeoutMs`
+   * @returns the rest of `timeoutMs`
    */
   askAgain(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number>;
-  /** A full pass, begun after the call. */
+  /** Runs a full pass that begins after the call. */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport>;
-  /** What a pass would do for `state`; changes nothing. */
+  /** What a pass would do for `state`. Changes nothing. */
   preview(state: State, signal: AbortSignal): Promise<DryRun>;
-  /** The network as the last pass read it; `undefined` before the first. */
+  /** The network as the last pass read it. `undefined` before the first. */
   readonly network: ObservedNetwork | undefined;
   /** The gateway's own addresses as last observed. */
   readonly ownAddresses: ReadonlySet<Ip>;
-  /** True while single writes are refused because live state was not adopted. */
+  /** True while single writes are refused because the live state is not adopted. */
   readonly isUnadopted: boolean;
-  /** Live flows on an EIP, either direction. */
+  /** Live flows on an EIP, in both directions. */
   connections(
     eip: Ip,
     limit: number,
     signal: AbortSignal,
   ): Promise<{ readonly total: number; readonly flows: readonly Flow[] }>;
-  /** Takes an orphan with its owned rules and flows out of the kernel. */
+  /** Removes an orphan with its owned rules and flows from the kernel. */
   release(address: Ip, signal: AbortSignal): Promise<Released>;
 }

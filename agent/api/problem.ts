@@ -1,8 +1,8 @@
-/** RFC 9457 problem documents: every answer that is not a success, the framework's own errors included. */
+/** RFC 9457 problem documents for all error responses, including errors of the framework. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { type ErrorCode, errorCodes, GatewayError, type InputIssue } from "../../lib/model/errors.ts";
 
-/** The codes that a caller can see; what else the agent fails with is `internal` to them. `docs/api.md` lists them. */
+/** The error codes that callers can see. All other failures are `internal` for them. `docs/api.md` lists them. */
 export const publicCodes = [
   "malformed-json",
   "unauthorized",
@@ -36,7 +36,7 @@ export interface Problem {
 
 export const problemMediaType = "application/problem+json";
 
-/** What the framework and Node call the errors that a caller can cause. */
+/** The names that the framework and Node give to errors caused by a caller. */
 const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_NOT_FOUND: "not-found",
   FST_ERR_BAD_URL: "not-found",
@@ -49,7 +49,7 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: "malformed-json",
 };
 
-/** Whatever was thrown, as an error whose code a caller may see. */
+/** Converts anything thrown into an error whose code a caller may see. */
 export function toGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) {
     return isPublic(error.code) ? error : internal(`${error.code}: ${error.message}`, error);
@@ -57,11 +57,11 @@ export function toGatewayError(error: unknown): GatewayError {
   if (error instanceof Error && "code" in error && typeof error.code === "string") {
     const code = frameworkCodes[error.code];
     if (code !== undefined) return new GatewayError(code, error.message, { cause: error });
-    // The framework's word that the caller is at fault, in a case that is not listed here.
+    // The framework says that the caller is at fault, with a code that is not listed here.
     if (error.code.startsWith("FST_") && isClientError(error))
       return new GatewayError("invalid", error.message, { cause: error });
   }
-  return internal("The agent failed; its log says why", error);
+  return internal("The agent failed; see its log for the reason", error);
 }
 
 export function problemOf(error: GatewayError): Problem {
@@ -77,7 +77,7 @@ export function problemOf(error: GatewayError): Problem {
   };
 }
 
-/** The one way in which a request fails: as a document for the caller, as a line in the log. */
+/** The only way a request fails: a document for the caller, and a line in the log. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const failure = toGatewayError(error);
   const problem = problemOf(failure);
@@ -99,7 +99,7 @@ export function notFound(what: string): GatewayError {
   return new GatewayError("not-found", `${what} does not exist`);
 }
 
-/** The path without the query, which may carry what a log should not hold. */
+/** The path without the query, which may contain data that should not be logged. */
 export function pathOf(request: FastifyRequest): string {
   const query = request.url.indexOf("?");
   return query === -1 ? request.url : request.url.slice(0, query);

@@ -1,9 +1,9 @@
-/** Query parameters: text on the wire, parsed here and nowhere else. */
+/** Query parameters. Parsed only here. */
 import { type TSchema, Type } from "typebox";
 import { parseDurationMs } from "../config/values.ts";
 import { invalid } from "./validation.ts";
 
-/** The longest that a request may wait for its objects. */
+/** Maximum `?wait` in milliseconds. */
 export const maxWaitMs = 300_000;
 
 export const waitParameter = Type.String({
@@ -12,7 +12,7 @@ export const waitParameter = Type.String({
 });
 export const flagParameter = Type.Enum(["true", "false"]);
 
-/** A query that refuses what it does not know. */
+/** A query schema that refuses unknown parameters. */
 export function querySchema<P extends Record<string, TSchema>>(parameters: P) {
   return Type.Object(parameters, { additionalProperties: false });
 }
@@ -28,7 +28,10 @@ export interface WriteQuery {
   readonly dryRun?: string;
 }
 
-/** `undefined` where the parameter is absent. @throws `invalid` where it is no duration, or above {@link maxWaitMs}. */
+/**
+ * `undefined` if the parameter is absent.
+ * @throws `invalid` if it is not a duration, or above {@link maxWaitMs}
+ */
 export function parseWait(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const waitMs = parseDurationMs(text);
@@ -40,7 +43,7 @@ export function parseFlag(text: string | undefined): boolean | undefined {
   return text === undefined ? undefined : text === "true";
 }
 
-/** @throws `invalid` where it is outside 1 to `most`. */
+/** @throws `invalid` if it is outside 1 to `most` */
 export function parseLimit(
   text: string | undefined,
   limits: { readonly default: number; readonly most: number },

@@ -1,4 +1,4 @@
-/** The shapes of answers, for the OpenAPI document alone: what is sent is what the handler returned. */
+/** The schemas of answers. Only for the OpenAPI document: handlers' results are sent without checking. */
 import { type TSchema, Type } from "typebox";
 import { recordOf } from "../../lib/kinds/registry.ts";
 import { changeLabels } from "../../lib/model/change.ts";
@@ -8,10 +8,10 @@ import { IpSchema, ObjectNameSchema, UidSchema } from "../../lib/model/schema.ts
 import { StatusSchema } from "../../lib/model/status.ts";
 import { publicCodes } from "./problem.ts";
 
-/** What several answers hold, by the name under which the document lists it. */
+/** Schemas that several answers use, by their name in the document. */
 const shared = new Map<string, TSchema>();
 
-/** The named schemas, each with its `$id`, to be added to the application before its routes. */
+/** The named schemas, each with its `$id`. Add them to the application before its routes. */
 export function sharedSchemas(): readonly TSchema[] {
   return Array.from(shared, ([$id, schema]) => ({ ...schema, $id }));
 }
@@ -43,17 +43,17 @@ share(
   }),
 );
 
-/** An answer that is text, whatever `Accept` says. */
+/** A text answer, whatever `Accept` says. */
 export const textAnswer = { description: "Text", content: { "text/plain": { schema: Type.String() } } };
 
-/** The header of every write; judged by the route, this is for the document. */
+/** The header of every write. The route evaluates it; this is for the document. */
 export const ifMatchHeader = Type.Object({
   "if-match": Type.Optional(
     Type.String({ description: 'The revision that the write builds on: "17", or *' }),
   ),
 });
 
-/** The answers of a route; whatever else it answers is a problem document. */
+/** The answers of a route. Every other answer is a problem document. */
 export function responses(schemas: Readonly<Record<number, TSchema | object>>): Record<string, unknown> {
   const problem = { content: { "application/problem+json": { schema: ref("Problem") } } };
   return { ...schemas, default: { description: "A problem (RFC 9457)", ...problem } };
@@ -75,7 +75,7 @@ for (const kind of kinds) {
   );
 }
 
-/** What an object of a kind is answered as. */
+/** The answer for an object of a kind. */
 export function objectSchema(kind: Kind): TSchema {
   return ref(recordOf(kind).title);
 }
@@ -110,8 +110,8 @@ export const changeSchema = share(
   Type.Object({
     action: Type.Enum(["add", "remove", "replace", "set"]),
     subsystem: Type.Enum([...changeLabels]),
-    object: Type.Optional(Type.String({ description: "The object that asks for it, as fips/fip-a" })),
-    text: Type.String({ description: "In the words of the subsystem's own tool" }),
+    object: Type.Optional(Type.String({ description: "The object that needs it, such as fips/fip-a" })),
+    text: Type.String({ description: "The command of the subsystem's own tool" }),
   }),
 );
 
@@ -156,7 +156,7 @@ export const passReportSchema = share(
         stage: Type.String(),
         code: Type.String(),
         message: Type.String(),
-        text: Type.Optional(Type.String({ description: "What was refused, in the words of its tool" })),
+        text: Type.Optional(Type.String({ description: "What was refused, as its tool's command" })),
       }),
     ),
     flowsRemoved: count,
@@ -188,7 +188,7 @@ export const gatewayStatusSchema = Type.Object({
 });
 
 export const inventorySchema = Type.Object({
-  observed: Type.Boolean({ description: "False before the first pass has read the kernel" }),
+  observed: Type.Boolean({ description: "False until the first pass has read the kernel" }),
   addresses: Type.Array(
     Type.Object({
       ip: IpSchema,

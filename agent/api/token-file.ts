@@ -1,4 +1,4 @@
-/** The bearer token of the TCP listeners, read again when its file may have changed: secrets rotate. */
+/** The bearer token of the TCP listeners. Its file is read again regularly, because secrets rotate. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import type { Logger } from "pino";
@@ -6,7 +6,7 @@ import { GatewayError } from "../../lib/model/errors.ts";
 
 /** How often the file is read again, in milliseconds. */
 export const tokenRecheckMs = 5_000;
-/** Whatever is longer does not fit into a request's headers. */
+/** A longer token does not fit into the headers of a request. */
 const maxTokenLength = 4_096;
 
 export class TokenFile {
@@ -24,12 +24,15 @@ export class TokenFile {
     this.#nowMs = nowMs;
   }
 
-  /** Why the file holds no token now, so that the last one stays in force; `undefined` where it holds one. */
+  /** Why the file has no valid token now, so that the last one stays in force. `undefined` if it has one. */
   get fault(): string | undefined {
     return this.#fault;
   }
 
-  /** Reads the token for the first time. @throws `bad-config` where there is none to read. */
+  /**
+   * Reads the token for the first time.
+   * @throws `bad-config` if there is none
+   */
   async load(): Promise<void> {
     try {
       this.#digest = digest(await readToken(this.#path));
@@ -39,7 +42,7 @@ export class TokenFile {
     }
   }
 
-  /** Judges an `Authorization` header, in a time that does not depend on how much of the token is right. */
+  /** Checks an `Authorization` header in constant time. */
   async admits(header: string | undefined): Promise<boolean> {
     await this.recheck();
     const [, presented] = header?.match(/^Bearer +([\x21-\x7e]+)$/i) ?? [];
@@ -47,7 +50,7 @@ export class TokenFile {
     return timingSafeEqual(digest(presented), this.#digest);
   }
 
-  /** Reads the file again where that was not done for {@link tokenRecheckMs}. Never rejects. */
+  /** Reads the file again if the last read is older than {@link tokenRecheckMs}. Never rejects. */
   async recheck(): Promise<void> {
     if (this.#nowMs() - this.#readAtMs < tokenRecheckMs) return this.#reading;
     this.#readAtMs = this.#nowMs();
@@ -57,22 +60,25 @@ export class TokenFile {
     return this.#reading;
   }
 
-  /** A file that holds no token now (a rotation half way, two lines) leaves the last token in force. */
+  /** If the file has no valid token now (a half-finished rotation, two lines), the last token stays in force. */
   async #reload(): Promise<void> {
     const before = this.#fault;
     try {
       this.#digest = digest(await readToken(this.#path));
       this.#fault = undefined;
-      if (before !== undefined) this.#log.info({ path: this.#path }, "token file holds a token again");
+      if (before !== undefined) this.#log.info({ path: this.#path }, "token file has a valid token again");
     } catch (err) {
       this.#fault = messageOf(err);
       if (this.#fault !== before)
-        this.#log.warn({ err, path: this.#path }, "token file holds no token, last token stays");
+        this.#log.warn(
+          { err, path: this.#path },
+          "token file has no valid token, the last token stays in force",
+        );
     }
   }
 }
 
-/** @throws where the file cannot be read, or holds anything but one line of printable ASCII without spaces. */
+/** @throws if the file cannot be read, or is not one line of printable ASCII without spaces */
 async function readToken(path: string): Promise<string> {
   const file = await open(path, "r");
   try {
@@ -82,7 +88,7 @@ async function readToken(path: string): Promise<string> {
   }
 }
 
-/** No more of it than shows that it is too long: a token's file may be anything, an endless device too. */
+/** Reads only enough to detect a token that is too long: the path may be any file, even an endless device. */
 async function readStart(file: FileHandle): Promise<string> {
   const buffer = Buffer.alloc(maxTokenLength + 64);
   const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
@@ -92,10 +98,10 @@ async function readStart(file: FileHandle): Promise<string> {
 function parseToken(text: string): string {
   const token = text.trim();
   if (token === "") throw new Error("the file is empty");
-  if (/[\r\n]/.test(token)) throw new Error("the file holds more than one line");
+  if (/[\r\n]/.test(token)) throw new Error("the file has more than one line");
   if (token.length > maxTokenLength) throw new Error(`the token is longer than ${maxTokenLength} characters`);
   if (!/^[\x21-\x7e]+$/.test(token))
-    throw new Error("the token holds characters that are not printable ASCII, or spaces");
+    throw new Error("the token has spaces or characters that are not printable ASCII");
   return token;
 }
 

@@ -1,13 +1,13 @@
-/** Validation of what comes in: nothing is coerced, removed or filled in; a refusal points at each fault. */
+/** Validation of requests. Nothing is coerced, removed or filled in. A refusal points at each error. */
 import type { FastifySchemaCompiler } from "fastify";
 import { Compile } from "typebox/schema";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { explain, type PlainSchema } from "./explain.ts";
 
-/** Issues in one answer: enough to mend a file by, little enough that a hostile body stays cheap. */
+/** Issues per answer: enough to correct a file, few enough that a hostile body stays cheap. */
 export const maxIssues = 100;
 
-/** The validator compiler of the Fastify instance. Pointers lead into the body; `/query/...` into the query. */
+/** The validator compiler for Fastify. Pointers refer to the body; `/query/...` refers to the query. */
 export const compileValidator: FastifySchemaCompiler<PlainSchema> = ({ schema, httpPart }) => {
   const compiled = Compile(schema);
   const base = httpPart === "body" || httpPart === undefined ? "" : `/${shortName(httpPart)}`;

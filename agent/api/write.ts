@@ -1,6 +1,6 @@
 /**
- * The one way of every write: decide on the newest state, make it durable, wake the reconciler, wait as long as the
- * caller asks, answer. A 2xx says that it is stored; 200 and 202 tell whether it is in the kernel already.
+ * The common path of all writes: decide on the newest state, make it durable, wake the reconciler, wait as requested,
+ * answer. 2xx means stored. 200 means that the kernel has it already, 202 that it does not yet.
  */
 
 import { createHash } from "node:crypto";
@@ -18,22 +18,22 @@ import { parseFlag, parseWait, type WriteQuery } from "./query.ts";
 import { requestSignal } from "./request-signal.ts";
 
 const previewDeadlineMs = 30_000;
-/** Beyond what the caller asked to wait for: the board answers by itself, this is the seat belt. */
+/** Added to the requested wait as a safety limit: normally the board answers first. */
 const waitSlackMs = 5_000;
 
 export type Decide = (state: State, context: WriteContext) => Decision;
 
 export interface Written {
-  /** The state as this write left it. */
+  /** The state after this write. */
   readonly state: State;
-  /** As it was before. */
+  /** The state before it. */
   readonly before: State;
   readonly decision: Decision;
   readonly outcome: WaitOutcome;
   readonly isWaiting: boolean;
 }
 
-/** Performs a write; `answer` sends the response to one that was stored. */
+/** Performs a write. `answer` sends the response for one that was stored. */
 export async function write(
   context: RouteContext,
   reply: FastifyReply,
@@ -62,7 +62,7 @@ export async function sendWritten(
   return reply.code(statusCodeOf(written)).send(document);
 }
 
-/** Stores what `decide` comes to, and sees to it that a pass looks at it. */
+/** Stores the result of `decide`, and ensures that a pass handles it. */
 export async function store(
   context: RouteContext,
   decide: Decide,
@@ -71,12 +71,12 @@ export async function store(
     const decision = decide(before, writeContext(context));
     return { changes: decision.changes, result: { before, decision } };
   });
-  // The heartbeat of a lease raises no revision: it leaves nothing to do.
+  // A lease renewal raises no revision: there is nothing to do.
   if (result.decision.changes.some(({ type }) => type === "revision")) context.reconciler.wake("write");
   return { state, ...result };
 }
 
-/** 200 where nothing is left to do; a replay is nothing to do unless its caller wants to see it Ready. */
+/** 200 if nothing is left to do. A replay is nothing to do, unless its caller waits for Ready. */
 export function statusCodeOf({ decision, outcome, isWaiting }: Written): 200 | 202 {
   return outcome === "done" || (decision.isReplay && !isWaiting) ? 200 : 202;
 }
@@ -111,12 +111,12 @@ async function waitFor(
   const signal = requestSignal(reply, context.stopping, waitMs + waitSlackMs);
   if (signal.aborted) return "stopping";
   const goals = { ready: touched, gone: removed, revision: state.desired.revision };
-  // Until the wire has answered, an address that another station held is no settled conflict.
+  // Until the probe has a result, an address that another host held is not a final conflict.
   const leftMs = await context.reconciler.askAgain(touched, waitMs, signal);
   return context.board.wait(goals, leftMs, signal);
 }
 
-/** Made anew for each decision: what was observed may have changed while the write stood in line. */
+/** Created for each decision: observed facts may change while the write waits in the queue. */
 function writeContext({ clock, reconciler, settings }: RouteContext): WriteContext {
   const { network, ownAddresses } = reconciler;
   return {
@@ -133,7 +133,7 @@ function writeContext({ clock, reconciler, settings }: RouteContext): WriteConte
   };
 }
 
-/** In hex. */
+/** In hexadecimal. */
 export function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }

@@ -1,6 +1,6 @@
 /**
- * The settings: the only source of their names, defaults, types, of `--help` and of what an error message says
- * is allowed. `docs/settings.md` lists them for people; a test holds the two together.
+ * All settings. This schema is the only source of names, defaults and types, of `--help`, and of the allowed values in
+ * error messages. `docs/settings.md` lists the settings; a test compares the two.
  */
 import { type StaticDecode, type TSchema, Type } from "typebox";
 import { ipv4 } from "../../lib/model/ipv4.ts";
@@ -10,7 +10,7 @@ import { durationBetween, parseEndpoints, parsePath, parseSocketPath } from "./v
 
 interface Facts {
   readonly description: string;
-  /** The default as one would write it; absent: the setting may be left out. */
+  /** The default as text. Absent: the setting is optional. */
   readonly default?: string;
 }
 
@@ -47,7 +47,7 @@ export const SettingsSchema = Type.Object({
     default: "/var/lib/natgw",
   }),
   socket: parsed(parseSocketPath, "a path of at most 107 bytes", {
-    description: "The unix socket of the API, mode 0600.",
+    description: "The Unix socket of the API, mode 0600.",
     default: "/run/natgw/agent.sock",
   }),
   listen: parsed(parseEndpoints, "host:port, comma-separated; hosts are addresses, no wildcards", {
@@ -56,22 +56,22 @@ export const SettingsSchema = Type.Object({
   }),
   tokenFile: Type.Optional(
     parsed(parsePath, "a path", {
-      description: "A file with the API's bearer token: one line of printable ASCII.",
+      description: "A file with the bearer token of the API: one line of printable ASCII.",
     }),
   ),
   tlsCertFile: Type.Optional(
     parsed(parsePath, "a path", {
-      description: "A file with the API's certificate chain, PEM; needs the key.",
+      description: "A PEM file with the certificate chain of the API. Needs the key.",
     }),
   ),
   tlsKeyFile: Type.Optional(
     parsed(parsePath, "a path", {
-      description: "A file with the certificate's key, PEM; needs the certificate.",
+      description: "A PEM file with the key of the certificate. Needs the certificate.",
     }),
   ),
   tlsClientCaFile: Type.Optional(
     parsed(parsePath, "a path", {
-      description: "A file with the authorities of client certificates, PEM; needs the certificate.",
+      description: "A PEM file with the CAs of client certificates. Needs the certificate.",
     }),
   ),
   resyncInterval: parsed(durationBetween(1000, 86_400_000), "a duration from 1s to 24h", {
@@ -86,26 +86,26 @@ export const SettingsSchema = Type.Object({
   logLevel: oneOf(logLevels, { description: "The lowest level that is logged.", default: "info" }),
 });
 
-/** The settings' values as parsed, by name. */
+/** The parsed settings, by name. */
 export type Settings = StaticDecode<typeof SettingsSchema>;
 export type SettingName = keyof typeof SettingsSchema.properties;
 
 export interface SettingDescription {
   readonly name: SettingName;
   readonly schema: TSchema;
-  /** `NATGW_STATE_DIR`. */
+  /** Environment variable: `NATGW_STATE_DIR`. */
   readonly variable: string;
-  /** `--state-dir`. */
+  /** Flag: `--state-dir`. */
   readonly flag: string;
   readonly default: string | undefined;
   readonly allowed: string;
   readonly description: string;
 }
 
-/** What every schema of this file carries beside its type. */
+/** What every schema in this file has besides its type. */
 type SettingSchema = TSchema & Facts & { readonly allowed: string };
 
-/** Every setting with its variable and its flag, in the schema's order. */
+/** Every setting with its variable and flag, in the order of the schema. */
 export const settings: readonly SettingDescription[] = Object.entries(
   SettingsSchema.properties as unknown as Readonly<Record<SettingName, SettingSchema>>,
 ).map(([name, schema]) => describe(name as SettingName, schema));
@@ -116,7 +116,7 @@ function describe(name: SettingName, schema: SettingSchema): SettingDescription 
   return {
     name,
     schema,
-    // GATEWAY_V4 is Kube-OVN's: its controller sets it in every gateway pod.
+    // Kube-OVN's controller sets GATEWAY_V4 in every gateway pod.
     variable: name === "gatewayV4" ? variable : `NATGW_${variable}`,
     flag: `--${words.join("-")}`,
     default: schema.default,

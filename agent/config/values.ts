@@ -1,4 +1,4 @@
-/** How the text of a setting becomes a value. Each parser answers `undefined` where the text is none. */
+/** Parsers for the text of settings. Each returns `undefined` if the text is invalid. */
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import { resolve } from "node:path";
 
@@ -11,7 +11,7 @@ export function parseDurationMs(text: string): number | undefined {
   return digits === undefined ? undefined : Number(digits) * unitMs[unit as keyof typeof unitMs];
 }
 
-/** A parser of durations between two bounds, both inclusive. */
+/** A parser for durations between two bounds, both inclusive. */
 export function durationBetween(leastMs: number, mostMs: number) {
   return (text: string): number | undefined => {
     const durationMs = parseDurationMs(text);
@@ -19,7 +19,7 @@ export function durationBetween(leastMs: number, mostMs: number) {
   };
 }
 
-/** Where the HTTP server listens; `host` is an address literal, an IPv6 one without brackets. */
+/** An address on which the HTTP server listens. `host` is an IP address; IPv6 is without brackets. */
 export interface Endpoint {
   readonly host: string;
   readonly port: number;
@@ -30,8 +30,9 @@ wildcards.addAddress("0.0.0.0", "ipv4");
 wildcards.addAddress("::", "ipv6");
 
 /**
- * `host:port[,host:port]...`. A host is an address literal or `localhost`, so that no resolver decides what the
- * API listens on. A wildcard is none: every EIP is a local address, so 0.0.0.0 is the Internet.
+ * Parses `host:port[,host:port]...`. A host is an IP address or `localhost`; other names are refused, so that DNS does
+ * not decide where the API listens. Wildcards are refused: every EIP is a local address, so 0.0.0.0 exposes the API to
+ * the Internet.
  */
 export function parseEndpoints(text: string): readonly Endpoint[] | undefined {
   const endpoints = text.split(",").map((part) => parseEndpoint(part.trim()));
@@ -43,20 +44,20 @@ function parseEndpoint(text: string): Endpoint | undefined {
   const host = plain === "localhost" ? "127.0.0.1" : (bracketed ?? plain ?? "");
   const port = Number(digits);
   const isLiteral = bracketed === undefined ? isIPv4(host) : isIPv6(host);
-  // A BlockList compares IPv4 addresses in IPv6 clothes, too.
+  // BlockList also matches IPv4-mapped IPv6 addresses (::ffff:0.0.0.0).
   if (!isLiteral || port > 65535 || wildcards.check(host, isIPv4(host) ? "ipv4" : "ipv6")) return undefined;
   return { host, port };
 }
 
-/** A path, made absolute. */
+/** Makes a path absolute. */
 export function parsePath(text: string): string | undefined {
   return text === "" || text.includes("\0") ? undefined : resolve(text);
 }
 
-/** sun_path of a unix socket, less its closing zero. */
+/** The size of sun_path in `struct sockaddr_un`, without the closing NUL. */
 const maxSocketPathBytes = 107;
 
-/** A unix socket's path, made absolute and no longer than the kernel takes. */
+/** Makes the path of a Unix socket absolute. `undefined` if it is longer than the kernel allows. */
 export function parseSocketPath(text: string): string | undefined {
   const path = parsePath(text);
   return path !== undefined && Buffer.byteLength(path) <= maxSocketPathBytes ? path : undefined;

@@ -1,12 +1,12 @@
 /**
- * The ruleset as this process knows it, around a plain reader and a plain writer of one dataplane. A stamp tells whether
- * the ruleset moved: the generation of nf_tables, which each commit of any writer raises by one, or a digest of the
- * tables of iptables-legacy, whose kernel interface counts nothing. While the stamp is what it was, or what own
- * commits alone have made of it, what was read stays true but for what was written.
+ * A cache of the ruleset around the plain reader and writer of one dataplane. A stamp tells whether the ruleset
+ * changed: the generation of nf_tables, which every commit of any writer raises by one, or a digest of the
+ * iptables-legacy tables, whose kernel interface has no counter. While the stamp is unchanged, or changed only by own
+ * commits, the last reading is valid except for what was written.
  *
- * So a reading of a ruleset at rest costs a stamp, and one after writes costs what they touched: own writes say so
- * themselves, those of others the journal of commits. All of it is read at the start, where nothing tells what was touched
- * or it is much, when a transaction came to a bad end, and every few minutes in any case.
+ * So reading an unchanged ruleset costs one stamp. Reading after writes costs what the writes touched: own writes are
+ * known, those of others come from the commit journal. Everything is read at the start, when nothing tells what was
+ * touched, when too much was touched, after a transaction with an unknown result, and every few minutes in any case.
  */
 import { GatewayError } from "../../lib/model/errors.ts";
 import { nextGeneration } from "../../lib/nftables/commits.ts";
@@ -16,11 +16,11 @@ import type { IncrementalRules, WriteOutcome } from "./drivers.ts";
 import type { KnownRuleset, PlainRuleset, RulesetPayload, Stamp } from "./plain-ruleset.ts";
 
 export interface CacheOptions {
-  /** Without it all is read whenever somebody else wrote. */
+  /** Without a journal, every write of another process causes a full reading. */
   readonly journal?: CommitJournal | undefined;
-  /** Longest time without a whole reading. */
+  /** Maximum time between full readings, in ms. */
   readonly auditIntervalMs?: number | undefined;
-  /** Monotonic. */
+  /** Monotonic clock. */
   readonly nowMs?: (() => number) | undefined;
 }
 
@@ -46,7 +46,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     this.#nowMs = nowMs;
   }
 
-  /** Waits for a reading that is under way, and takes it where the stamp still proves it. */
+  /** Waits for a reading in progress, and uses its result if the stamp still matches. */
   read(signal: AbortSignal): Promise<Observed> {
     return this.#turns.run(() => this.#read(signal));
   }
@@ -56,7 +56,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   }
 
   base(signal: AbortSignal): Promise<Observed | undefined> {
-    // A digest is expensive; with it verify() reads everything, which proves the base, too.
+    // A digest is expensive. With a digest, verify() reads everything, which also proves the base.
     return this.#turns.run(async () => (this.#isDigest ? this.#unwritten : this.#verified(signal)));
   }
 
@@ -70,7 +70,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     });
   }
 
-  /** Takes the steps one after the other, each in a transaction of its own. A transaction once begun is finished. */
+  /** Applies the steps in order, each in its own transaction. A transaction that has begun is finished. */
   write(payload: Payload, signal: AbortSignal, isRetry = false): Promise<WriteOutcome<Payload>> {
     return this.#turns.run(() => this.#write(payload, signal, isRetry));
   }
@@ -106,13 +106,14 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   async #write(payload: Payload, signal: AbortSignal, isRetry: boolean): Promise<WriteOutcome<Payload>> {
     signal.throwIfAborted();
     if (!this.#isPlannedOnKnown(payload)) {
-      const error = new GatewayError("netlink-failed", "the ruleset was read anew since the plan was made");
+      const error = new GatewayError("netlink-failed", "the ruleset was read again after the plan was made");
       return { kind: "raced", error };
     }
     for (const step of payload.steps) {
       signal.throwIfAborted();
       const known = this.#known;
-      // A bad end casts doubt on what was read: a table goes with the program that owned it, and moves no generation.
+      // After an unknown result the reading is not trusted: a table can disappear with the program that owned it,
+      // without a new generation.
       this.#known = undefined;
       const result = await this.#plain.write(step, known, isRetry, signal);
       if ("failure" in result) {
@@ -128,7 +129,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     return { kind: "done" };
   }
 
-  /** Own writes of another kind since then change nothing of what was planned on. */
+  /** Own writes of another kind since then do not affect what was planned on. */
   #isPlannedOnKnown({ base, steps }: Payload): boolean {
     if (base === undefined || steps.length === 0) return true;
     if (this.#known?.observed !== base) return false;
@@ -142,16 +143,16 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     this.#known = { ...known, stamp, written: [...known.written, step] };
   }
 
-  /** Begins to read what was written while the caller turns to other things. */
+  /** Starts reading what was written, while the caller does other work. */
   #readAhead(signal: AbortSignal): void {
-    // Without a stamp nothing could prove it later.
+    // Without a stamp nothing can prove the result later.
     if (this.#plain.readStamp === undefined) return;
     const read = () => (this.#isDigest ? this.#readUnproven(signal) : this.#read(signal));
-    // Whatever goes wrong, the next reading meets it again.
+    // The next reading reports the same error.
     this.#turns.run(read).catch(() => undefined);
   }
 
-  /** Leaves the proof to the next reading, which takes a stamp anyway. */
+  /** Does not verify the result: the next reading takes a stamp anyway. */
   async #readUnproven(signal: AbortSignal): Promise<Observed> {
     const stamp = await this.#stamp(signal);
     const auditedAtMs = this.#nowMs();
@@ -162,7 +163,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     return known.written.length === 0 ? known.observed : this.#readWritten(known, known.stamp, signal);
   }
 
-  /** The last reading with what was written since; `undefined` where only a whole reading can tell. */
+  /** The last reading updated by own writes. `undefined` if only a full reading can tell. */
   async #readWritten(
     { observed, written, auditedAtMs }: KnownRuleset<Observed, Payload>,
     stamp: Stamp | undefined,
@@ -174,7 +175,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     return this.#learn(read, stamp, auditedAtMs);
   }
 
-  /** The last reading with what somebody touched since; `undefined` where more may have changed. */
+  /** The last reading updated by what any process touched. `undefined` if more may have changed. */
   async #catchUp(
     { observed, readAt, auditedAtMs }: KnownRuleset<Observed, Payload>,
     signal: AbortSignal,
@@ -183,18 +184,18 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
       const commit = typeof readAt === "number" ? this.#journal?.since(readAt) : undefined;
       const read = commit && (await this.#plain.readTouched(observed, commit, signal));
       if (commit === undefined || read === undefined) return undefined;
-      // The kernel counts a commit before it tells of it.
+      // The kernel raises the generation before it sends the event.
       if ((await this.#stamp(signal)) === commit.generation)
         return this.#learn(read, commit.generation, auditedAtMs);
     }
     return undefined;
   }
 
-  /** @param taken a stamp that was taken just now */
+  /** @param taken a stamp taken just before */
   async #audit(taken: Stamp | undefined, signal: AbortSignal): Promise<Observed> {
     for (let reading = 1; reading <= maxReadings; reading++) {
       this.#journal?.restart();
-      // The journal needs a generation that is newer than its beginning.
+      // The journal needs a generation newer than its start.
       const isTaken = reading === 1 && this.#journal === undefined && taken !== undefined;
       const stamp = isTaken ? taken : await this.#stamp(signal);
       const auditedAtMs = this.#nowMs();
@@ -205,7 +206,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
       }
       if (this.#plain.isReadingAtomic) return this.#learn(read, undefined, auditedAtMs);
     }
-    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+    throw new GatewayError("netlink-failed", `the ruleset changed during all ${maxReadings} readings`);
   }
 
   get #near() {
@@ -214,7 +215,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   #learn(read: Observed, stamp: Stamp | undefined, auditedAtMs: number): Observed {
     const last = this.#known?.observed;
-    // What reads the same keeps its identity, so that nothing has to be planned anew.
+    // An equal reading keeps its identity, so that nothing is planned again.
     const observed = last !== undefined && this.#plain.isSame(last, read) ? last : read;
     if (typeof stamp === "number") this.#journal?.forget(stamp);
     this.#known = { observed, stamp, readAt: stamp, written: [], auditedAtMs };
@@ -222,7 +223,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     return observed;
   }
 
-  /** `undefined` where nothing tells whether the ruleset moved. */
+  /** `undefined` if nothing tells whether the ruleset changed. */
   async #stamp(signal: AbortSignal): Promise<Stamp | undefined> {
     const witness = this.#journal?.witness();
     const stamp = await this.#plain.readStamp?.(signal);

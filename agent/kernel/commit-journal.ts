@@ -1,11 +1,11 @@
 /**
- * What was committed to nf_tables, by whomever, since somebody last looked. The kernel queues the events on a socket that
- * nobody waits on; they are fetched when they are asked for.
+ * The commits to nf_tables by any process since a given time. The kernel queues the events on a socket; they are
+ * fetched when a caller asks.
  *
  * INVARIANTS
- * - Nothing counts as complete before a generation was read after the queue was empty: the kernel counts a commit before it
- *   tells of it, so all later ones are told whole.
- * - A loss, a gap, an event that is not understood: what was committed is not known, until it began anew.
+ * - The journal counts as complete only from a generation that was read after the queue was empty. The kernel raises
+ *   the generation before it sends the event, so all later commits are reported completely.
+ * - After a loss, a gap or an unknown event, the commits are unknown until the journal is restarted.
  */
 import { GatewayError } from "../../lib/model/errors.ts";
 import { forEachMessage } from "../../lib/netlink/message.ts";
@@ -15,26 +15,26 @@ import { messageBytes } from "./netlink/options.ts";
 import { type NetlinkSocket, openNetlinkSocket } from "./netlink/socket.ts";
 
 export interface CommitJournal {
-  /** Begins anew, with what is committed from now on. Costs little, however much was committed. */
+  /** Restarts the journal from now. Cheap, however many events are queued. */
   restart(): void;
-  /** To be asked for before the generation is read, and to be told what was read. */
+  /** Call it before reading the generation, and call the returned function with that generation. */
   witness(): (generation: number) => void;
-  /** What was committed after `generation`; `undefined` where that is not known. */
+  /** The commits after `generation`. `undefined` if they are not known. */
   since(generation: number): Commit | undefined;
-  /** Nobody will ask for what was committed up to `generation`. */
+  /** Commits up to `generation` are no longer needed. */
   forget(generation: number): void;
-  /** May be called twice. */
+  /** Can be called twice. */
   close(): void;
 }
 
-/** The journal of this process's namespace. The socket is opened by the first {@link CommitJournal.restart}. */
+/** The journal of this process's network namespace. The first {@link CommitJournal.restart} opens the socket. */
 export function openCommitJournal(
   open: () => NetlinkSocket = () => openNetlinkSocket(NETLINK_NETFILTER, { groups: nftablesGroup }),
 ): CommitJournal {
   return new Journal(open);
 }
 
-/** NFNLGRP_NFTABLES, 7, as a bit of `nl_groups`. */
+/** NFNLGRP_NFTABLES (7) as a bit of `nl_groups`. */
 const nftablesGroup = 1 << 6;
 
 class Journal implements CommitJournal {
@@ -43,7 +43,7 @@ class Journal implements CommitJournal {
   #socket: NetlinkSocket | undefined;
   #reader = new CommitReader();
   #commits: readonly Commit[] = [];
-  /** Complete after that generation; `undefined` where none was read yet. */
+  /** The journal is complete after this generation. `undefined` before one was read. */
   #from: number | undefined;
   #restarts = 0;
 
@@ -94,7 +94,7 @@ class Journal implements CommitJournal {
     this.#from = undefined;
   }
 
-  /** Throws where something was lost, or is not understood. */
+  /** Throws if an event was lost or is unknown. */
   #fetch(): void {
     const commits = [...this.#commits];
     const view = new DataView(this.#buffer.buffer);
@@ -102,7 +102,7 @@ class Journal implements CommitJournal {
       const length = this.#socket?.receive(this.#buffer) ?? -EAGAIN;
       if (length === -EAGAIN) break;
       if (length < 0 || length > this.#buffer.length)
-        throw new GatewayError("netlink-failed", `events of nf_tables were lost: ${length}`);
+        throw new GatewayError("netlink-failed", `nf_tables events were lost: ${length}`);
       forEachMessage(view, length, ({ type }, _, start, end) => {
         const commit = this.#reader.read(type, view, start, end);
         if (commit !== undefined) commits.push(commit);
@@ -111,7 +111,7 @@ class Journal implements CommitJournal {
     this.#commits = commits;
   }
 
-  /** Without it all is read where it could have told what. */
+  /** If the socket cannot be opened, full readings replace the journal. */
   #tryOpen(): NetlinkSocket | undefined {
     try {
       return this.#open();

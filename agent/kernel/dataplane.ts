@@ -1,4 +1,4 @@
-/** Opens the dataplane that the settings ask for. */
+/** Opens the dataplane of the settings. */
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Family } from "../../lib/model/family.ts";
 import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
@@ -16,8 +16,8 @@ import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
 
 /**
- * Touches nothing: the dataplane looks at the kernel when it first observes. While both variants of iptables hold
- * owned rules each observation throws `mixed-variants`, until somebody has cleared one of them.
+ * Does not touch the kernel: the dataplane reads it at the first observation. While both variants of iptables hold
+ * owned rules, every observation throws `mixed-variants` until one of them is cleared.
  */
 export function openDataplane(
   run: Run,

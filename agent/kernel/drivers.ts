@@ -1,7 +1,7 @@
 /**
- * The seams between the reconciler and the world. Each driver observes into values of `lib/model/` and applies
- * what a planner of `lib/plan/` decided; none decides by itself. All throw `GatewayError`s (lib/model/errors.ts): a read that
- * was cut short throws too, so that an unreadable table is never taken for an empty one.
+ * The interfaces between the reconciler and the kernel. A driver reads the kernel into values of `lib/model/` and
+ * applies what a planner of `lib/plan/` decided. It decides nothing. All throw `GatewayError` (lib/model/errors.ts). An
+ * incomplete read also throws, so that an unreadable table never looks empty.
  */
 
 import type { ArpPacket, Mac } from "../../lib/arp/packet.ts";
@@ -20,46 +20,47 @@ import type { NextHop } from "../../lib/plan/reach/next-hops.ts";
 import type { RemovalPlanner } from "../../lib/plan/removal-planner.ts";
 import type { RulesPlanner } from "../../lib/plan/rules-planner.ts";
 
-/** Reads and writes the rules of one dataplane; decides nothing. Guard and gate included. */
+/** Reads and writes the rules of one dataplane, including guard and gate. */
 export interface RulesDriver<Observed = unknown, Payload = unknown> {
   readonly backend: "iptables-nft" | "iptables-legacy" | "nftables";
-  /** Calls at the same time share one reading: the later one waits for it, and reads only what changed since. */
+  /** Concurrent calls share one reading: the later one waits for it and then reads only what changed since. */
   observe(signal: AbortSignal): Promise<Observed>;
   /**
-   * Takes the payload's transactions one after the other; each once begun is finished. Throws where nobody knows what became
-   * of one.
+   * Applies the payload's transactions in order. A transaction that has begun is finished. Throws if the result of a
+   * transaction is unknown.
    *
-   * @param isRetry an earlier attempt at the same was raced or refused: iptables then leaves all to the tools, which need no
-   *   pause of other writers
+   * @param isRetry an earlier attempt lost a race or was refused: iptables then uses only the tools, which work while
+   * others write
    */
   write(payload: Payload, signal: AbortSignal, isRetry?: boolean): Promise<WriteOutcome<Payload>>;
-  /** Present where the kernel can prove that nobody else changed the rules. */
+  /** Present if the kernel can prove that no other process changed the rules. */
   readonly incremental?: IncrementalRules<Observed>;
 }
 
 export type WriteOutcome<Payload = unknown> =
   | { readonly kind: "done" }
-  /** Another writer came between; nothing of that transaction was applied: read, plan and try again. */
+  /** Another process wrote in between. Nothing of that transaction was applied: read, plan and try again. */
   | { readonly kind: "raced"; readonly error: GatewayError }
-  /** Another program holds the lock; nothing was applied. To try at once again would only hold up all else. */
+  /** Another program holds the lock. Nothing was applied. An immediate retry would only delay everything else. */
   | { readonly kind: "busy"; readonly error: GatewayError }
   /**
-   * The kernel refused a transaction (`rules-refused`, or what the tool said): nothing of it was applied. `transaction` is that
-   * one, where another writer may have caused the refusal: one that a new plan includes unchanged is final. Absent: it is final.
+   * The kernel refused a transaction (`rules-refused`, or the tool's error). Nothing of it was applied. If
+   * `transaction` is set, another writer may have caused the refusal: it is final only if a new plan contains the same
+   * transaction again. If absent, the refusal is final.
    */
   | { readonly kind: "refused"; readonly error: GatewayError; readonly transaction?: Payload };
 
-/** What makes the change of a few objects cheap among many. */
+/** Makes changing a few objects cheap in a large set. */
 export interface IncrementalRules<Observed = unknown> {
-  /** The last reading, where it is proved to be true still; `undefined` where only another reading can tell. */
+  /** The last reading, if it is proved to be current. `undefined` if a new reading is needed. */
   verified(signal: AbortSignal): Promise<Observed | undefined>;
-  /** The last reading to plan a part on, where it is proved to be true still or {@link verify} will prove that it was. */
+  /** The last reading for planning a part: it is proved to be current, or {@link verify} will prove it afterwards. */
   base(signal: AbortSignal): Promise<Observed | undefined>;
-  /** What is there after what was written to {@link base}; `undefined` where anything else was changed besides. */
+  /** The state after what was written to {@link base}. `undefined` if anything else changed too. */
   verify(signal: AbortSignal): Promise<Observed | undefined>;
 }
 
-/** The rules of one kind: iptables in its two variants, or nftables. */
+/** The rules of one dataplane: iptables in its two variants, or nftables. */
 export interface Dataplane<Observed = unknown, Payload = unknown> {
   readonly driver: RulesDriver<Observed, Payload>;
   readonly planner: RulesPlanner<Observed, Payload>;
@@ -70,20 +71,20 @@ export interface PreviousDataplane<Observed = unknown, Payload = unknown> {
   readonly name: RulesDriver["backend"];
   readonly planner: RemovalPlanner<Observed, Payload>;
   observe(signal: AbortSignal): Promise<Observed>;
-  /** Transactions once begun are finished. */
+  /** A transaction that has begun is finished. */
   write(payload: Payload, signal: AbortSignal): Promise<WriteOutcome>;
 }
 
 /** Links, addresses, routes and sysctls of this namespace. */
 export interface NetworkDriver {
   observe(signal: AbortSignal): Promise<ObservedNetwork>;
-  /** What decides on the way of packets besides what `network` holds. */
+  /** What decides the path of packets besides `network`: policy routing rules and their tables. */
   observePaths(network: ObservedNetwork, signal: AbortSignal): Promise<ObservedPaths>;
   applySysctls(
     steps: readonly SysctlStep[],
     signal: AbortSignal,
   ): Promise<readonly DriverFailure<SysctlStep>[]>;
-  /** Applies each step whatever becomes of the others. An address that is there already, or gone already, is a success. */
+  /** Applies each step independently of the others. Adding an existing address or removing a missing one succeeds. */
   applyAddresses(
     steps: readonly AddressStep[],
     signal: AbortSignal,
@@ -107,7 +108,7 @@ export interface NetfilterDriver {
   repair(input: string): Promise<void>;
 }
 
-/** A step that the kernel refused, with its words. */
+/** A step that the kernel refused, with its error text. */
 export interface DriverFailure<Step> {
   readonly step: Step;
   readonly code: string;
@@ -116,9 +117,9 @@ export interface DriverFailure<Step> {
 
 export interface ConntrackDriver {
   /**
-   * Looks through the table, matching while decoding. `flows` holds the first `limit` matches, `total` counts all.
+   * Searches the table, matching while decoding. `flows` has the first `limit` matches, `total` counts all.
    *
-   * @param ends where no flow can match but with one of these: the kernel may look for a few by itself
+   * @param ends set if every match has one of these addresses: the kernel may then filter by them
    */
   find(
     matches: FlowPredicate,
@@ -126,7 +127,10 @@ export interface ConntrackDriver {
     signal: AbortSignal,
     ends?: readonly FlowEnd[],
   ): Promise<{ readonly flows: readonly Flow[]; readonly total: number }>;
-  /** Deletes by original tuple and zone, each only while it still is that flow (CTA_ID). Gone already is a success. */
+  /**
+   * Deletes by original tuple and zone, each only while it still is that flow (CTA_ID). A flow that is already gone is
+   * a success.
+   */
   remove(flows: readonly Flow[], signal: AbortSignal): Promise<{ readonly removed: number }>;
 }
 
@@ -136,34 +140,34 @@ export interface AddressOnLink {
 }
 
 /**
- * Why the wire is asked about an address. `take`: it is to be added, and whoever claims it, or probes for it too, is in the
- * way. `keep`: this gateway holds it, and only an answer proves another holder.
+ * Why the agent probes for an address. `take`: it is to be added, so any host that claims it or probes for it is in the
+ * way. `keep`: this gateway holds it, and only a reply proves another holder.
  */
 export type ProbePurpose = "take" | "keep";
 
 export interface ProbeResult {
-  /** The MAC of another station that is in the way, by address. */
+  /** The MAC of the other host that is in the way, by address. */
   readonly others: ReadonlyMap<Ip, Mac>;
-  /** Addresses that could not be asked about: the link is missing or down. Nothing is known of them. */
+  /** Addresses that could not be probed because the link is missing or down. Nothing is known about them. */
   readonly unasked: ReadonlySet<Ip>;
 }
 
-/** An ARP packet from another station. */
+/** An ARP packet from another host. */
 export interface HeardArp {
   readonly interface: InterfaceName;
   readonly packet: ArpPacket;
 }
 
 export interface Announcer {
-  /** Asks who else holds each address, all in parallel: one frame where somebody answers, else two. */
+  /** Probes for other holders of all addresses in parallel: one frame per address if a host replies, else two. */
   probe(
     addresses: readonly AddressOnLink[],
     purpose: ProbePurpose,
     signal: AbortSignal,
   ): Promise<ProbeResult>;
-  /** What others sent on these links since the last call. The first call for a link begins to listen. */
+  /** What other hosts sent on these links since the last call. The first call for a link starts listening. */
   hear(links: ReadonlySet<InterfaceName>): readonly HeardArp[];
-  /** Queues gratuitous ARP for each: now, then spaced over seconds. Returns at once. */
+  /** Queues gratuitous ARP for each: now and again over some seconds. Returns at once. */
   announce(addresses: readonly AddressOnLink[]): void;
   stop(): Promise<void>;
 }

@@ -1,23 +1,23 @@
-/** The epoch: one life of this network namespace. */
+/** The epoch: identifies one life of this network namespace. */
 import { readFile } from "node:fs/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { close, errnoName, getsockopt, socket } from "./libc.ts";
 
 /**
- * Names the life of the namespace that this process is in: `"3f2a91c0-4097"`, the boot and the namespace's
- * cookie, which the kernel never gives twice within a boot. (Inode numbers of namespaces are given again.)
+ * Identifies the network namespace of this process: `"3f2a91c0-4097"`, from the boot id and the namespace cookie. The
+ * kernel never reuses a cookie within a boot (unlike inode numbers of namespaces).
  *
- * @throws GatewayError `unreadable` where the kernel is older than Linux 5.14 and so has no cookie.
+ * @throws GatewayError `unreadable` on Linux before 5.14, which has no cookie
  */
 export async function readEpoch(): Promise<string> {
   const bootId = await readBootId();
   return `${bootId.slice(0, 8)}-${readNetnsCookie()}`;
 }
 
-/** The random id of this boot of the machine. */
+/** The random id of this boot. */
 export async function readBootId(): Promise<string> {
   const text = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch((cause) => {
-    throw new GatewayError("unreadable", "the boot id could not be read", { cause });
+    throw new GatewayError("unreadable", "cannot read the boot id", { cause });
   });
   return text.trim();
 }
@@ -34,7 +34,7 @@ function readNetnsCookie(): bigint {
     const cookie = new Uint8Array(8);
     const result = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, Uint8Array.of(8, 0, 0, 0));
     if (result < 0) {
-      const cause = `the namespace's cookie (Linux 5.14 or later): ${errnoName(-result)}`;
+      const cause = `no namespace cookie (needs Linux 5.14 or later): ${errnoName(-result)}`;
       throw new GatewayError("unreadable", cause);
     }
     return new DataView(cookie.buffer).getBigUint64(0, true);

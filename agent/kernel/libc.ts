@@ -1,24 +1,27 @@
 /**
- * System calls that Node has no name for, through libc. Each module declares the functions that it needs with
- * {@link libcFunction}; nothing is loaded before the first call.
+ * System calls that Node does not offer, through libc. Each module declares its functions with {@link libcFunction}.
+ * Nothing is loaded before the first call.
  */
 import { constants } from "node:os";
 import { getSystemErrorMessage } from "node:util";
 import koffi, { type LibraryHandle } from "koffi";
 
-/** What a libc function takes here: integers, and typed arrays where it wants a pointer. */
+/** Arguments of a libc function: integers, and typed arrays for pointers. */
 export type LibcArgument = number | bigint | Uint8Array | null;
 
-/** Like a system call itself: what libc returned, or the negative errno where it returned −1. */
+/** Returns like a system call: the result of libc, or the negative errno if it was −1. */
 export interface LibcFunction<Args extends readonly LibcArgument[]> {
   (...args: Args): number;
-  /** The same on a thread of its own, for what may take long. The caller keeps the buffers alive until then. */
+  /**
+   * Runs the call in a separate thread, for calls that may take long. The caller must keep the buffers alive until it
+   * ends.
+   */
   async(...args: Args): Promise<number>;
 }
 
 /**
- * Declares a libc function by its C prototype. Pointers are `void *` and take typed arrays; what the kernel
- * writes into one is there after the call.
+ * Declares a libc function by its C prototype. Pointers are `void *` and take typed arrays. What the kernel writes into
+ * an array is there after the call.
  */
 export function libcFunction<Args extends readonly LibcArgument[]>(prototype: string): LibcFunction<Args> {
   let native: ReturnType<LibraryHandle["func"]> | undefined;
@@ -30,7 +33,7 @@ export function libcFunction<Args extends readonly LibcArgument[]>(prototype: st
   const async = (...args: Args): Promise<number> =>
     new Promise((done, fail) => {
       resolve().async(...args, (error: unknown, result: number | bigint) => {
-        // koffi restores the worker's errno before it calls back.
+        // koffi restores the worker's errno before the callback.
         if (error) fail(error);
         else done(negativeErrno(Number(result)));
       });
@@ -38,17 +41,17 @@ export function libcFunction<Args extends readonly LibcArgument[]>(prototype: st
   return Object.assign(call, { async });
 }
 
-/** `"EEXIST"` for 17; `"E133"` where the number has no name here. */
+/** `"EEXIST"` for 17. `"E133"` if the number has no name here. */
 export function errnoName(errno: number): string {
   return names.get(errno) ?? `E${errno}`;
 }
 
-/** `"file already exists"` for 17: the words where the kernel gave none. */
+/** `"file already exists"` for 17. Used if the kernel gave no text. */
 export function errnoText(errno: number): string {
   return getSystemErrorMessage(-errno) ?? errnoName(errno);
 }
 
-/** Socket calls that more than one kind of socket needs. */
+/** Socket calls that several kinds of sockets need. */
 export const close = libcFunction<[fd: number]>("int close(int)");
 export const socket =
   libcFunction<[domain: number, type: number, protocol: number]>("int socket(int, int, int)");
@@ -59,7 +62,10 @@ export const sendto = libcFunction<
   [fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, toLength: number]
 >("long sendto(int, void *, size_t, int, void *, uint32_t)");
 
-/** Sets an option that is an `int`. @returns 0 or −errno */
+/**
+ * Sets an option of type `int`.
+ * @returns 0 or −errno
+ */
 export function setSocketOption(fd: number, level: number, option: number, value: number): number {
   const bytes = new Uint8Array(Int32Array.of(value).buffer);
   return setsockopt(fd, level, option, bytes, bytes.length);
@@ -71,7 +77,7 @@ const setsockopt = libcFunction<
 
 let library: LibraryHandle | undefined;
 
-/** The process's own symbols hold libc, whatever its file is called. */
+/** libc is part of the process's own symbols, whatever its file name. */
 function libc(): LibraryHandle {
   library ??= koffi.load(null);
   return library;
@@ -81,7 +87,7 @@ function negativeErrno(result: number): number {
   return result === -1 ? -koffi.errno() : result;
 }
 
-/** Reversed, so that of two names for one number the first stays: EAGAIN, not EWOULDBLOCK. */
+/** Reversed, so that of two names for one number the first wins: EAGAIN, not EWOULDBLOCK. */
 const names = new Map(
   Object.entries({ ERESTART: 85, ...constants.errno })
     .reverse()

@@ -1,17 +1,17 @@
-/** What a dataplane gives the cache of its ruleset: plain reading and writing, and what differs between dataplanes. */
+/** What a dataplane gives to the ruleset cache: plain reading and writing, and the differences between dataplanes. */
 import type { Commit } from "../../lib/nftables/commits.ts";
 import type { WriteOutcome } from "./drivers.ts";
 
-/** Tells whether the ruleset moved: the generation of nf_tables, or a digest of all tables. */
+/** Tells whether the ruleset changed: the generation of nf_tables, or a digest of all tables. */
 export type Stamp = number | string;
 
-/** What the cache looks at in a payload. */
+/** What the cache needs of a payload. */
 export interface RulesetPayload<Observed> {
   /** One transaction each. */
   readonly steps: readonly { readonly kind: string }[];
-  /** What the plan was made on, where it may not be written to anything else. */
+  /** The reading that the plan is based on, if it may be applied only to that. */
   readonly base?: Observed;
-  /** What the next reading should find, in a form of the dataplane's own. Has it read ahead. */
+  /** What the next reading should find, in a form of the dataplane. If set, the cache reads ahead. */
   readonly expected?: unknown;
 }
 
@@ -20,16 +20,18 @@ export type StepOf<Payload extends RulesetPayload<unknown>> = Payload["steps"][n
 /** A reading, and what was written since. */
 export interface KnownRuleset<Observed, Payload extends RulesetPayload<Observed>> {
   readonly observed: Observed;
-  /** As own commits have left it; `undefined` where nothing tells. */
+  /** The stamp after own commits. `undefined` if there is none. */
   readonly stamp: Stamp | undefined;
-  /** As the reading found it. */
+  /** The stamp of the reading. */
   readonly readAt: Stamp | undefined;
   /** Own writes since `observed`. */
   readonly written: readonly StepOf<Payload>[];
   readonly auditedAtMs: number;
 }
 
-/** Values that a reading gives back where it finds the same: not parsed again, and not kept twice. */
+/**
+ * Earlier values. A reader returns the same object for an equal part, so it is not parsed again and not stored twice.
+ */
 export interface NearReadings<Observed, Payload extends RulesetPayload<Observed>> {
   readonly last: Observed | undefined;
   readonly expected: Payload["expected"];
@@ -40,22 +42,22 @@ export type StepResult<Payload extends RulesetPayload<unknown>> =
   | { readonly written: StepOf<Payload> }
   | {
       readonly failure: Exclude<WriteOutcome<Payload>, { readonly kind: "done" }>;
-      /** True where what was read before is still to be trusted. */
+      /** True if the earlier reading can still be trusted. */
       readonly isReadingTrue: boolean;
     };
 
 export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>> {
-  /** A digest costs a third of a reading, and own writes change it to nobody knows what. */
+  /** A digest costs a third of a reading, and its value after own writes cannot be predicted. */
   readonly stampKind: "generation" | "digest";
-  /** True where one reading is of one state, whoever writes meanwhile. */
+  /** True if a reading shows one state even if others write in the meantime. */
   readonly isReadingAtomic: boolean;
-  /** Absent where nothing tells whether the ruleset moved; `undefined` where it cannot be told now. */
+  /** Absent if nothing tells whether the ruleset changed. Returns `undefined` if it cannot tell now. */
   readonly readStamp?: ((signal: AbortSignal) => Promise<Stamp | undefined>) | undefined;
-  /** Everything. */
+  /** Reads everything. */
   readAll(near: NearReadings<Observed, Payload>, signal: AbortSignal): Promise<Observed>;
   /**
-   * The last reading with what own writes touched; `undefined` where only a whole reading can tell, or anything else changed.
-   * `isStamped`: a stamp proves besides that nobody else wrote.
+   * The last reading updated by own writes. `undefined` if only a full reading can tell, or if anything else changed.
+   * `isStamped`: a stamp also proves that no other process wrote.
    */
   readWritten(
     last: Observed,
@@ -63,18 +65,18 @@ export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>
     near: NearReadings<Observed, Payload> & { readonly isStamped: boolean },
     signal: AbortSignal,
   ): Promise<Observed | undefined>;
-  /** The last reading with what a commit touched; `undefined` where that is better told by a whole reading. */
+  /** The last reading updated by a commit. `undefined` if a full reading is better. */
   readTouched(last: Observed, commit: Commit, signal: AbortSignal): Promise<Observed | undefined>;
-  /** One transaction. Throws where nobody knows what became of it. */
+  /** Runs one transaction. Throws if its result is unknown. */
   write(
     step: StepOf<Payload>,
     known: KnownRuleset<Observed, Payload> | undefined,
     isRetry: boolean,
     signal: AbortSignal,
   ): Promise<StepResult<Payload>>;
-  /** True where the events of this own step are worth fetching: few, and it is read back by them. */
+  /** True if the events of this own step are worth fetching: they are few, and the step is read back by them. */
   isReadByEvents(step: StepOf<Payload>): boolean;
   isSame(one: Observed, other: Observed): boolean;
-  /** What was read right after own writes alone, in the words in which it was written. */
+  /** Adapts a reading right after own writes to the form in which they were written. */
   recognize?(read: Observed, written: readonly StepOf<Payload>[]): Observed;
 }

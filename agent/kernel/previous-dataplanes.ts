@@ -1,7 +1,7 @@
 /**
- * What other dataplanes left in this namespace: the one that served before a restart with other settings. Both at once
- * are safe (the first mapping wins, nothing is translated twice), so the old one goes once the new one is verified,
- * and no flow is cut.
+ * What other dataplanes left in this namespace: one that served before a restart with other settings. Both at once are
+ * safe (the first mapping wins, nothing is translated twice). So the old one is removed after the new one is verified,
+ * and no flow is interrupted.
  */
 import type { Transaction } from "../../lib/iptables/restore.ts";
 import { parseSave, type RuleDump } from "../../lib/iptables/save.ts";
@@ -25,7 +25,7 @@ export function previousDataplanesOf(
     case "iptables-nft":
       return [previousNftables(true, run), previousIptables("legacy", family, run)];
     case "iptables-legacy":
-      // Guard and gate are chains there; both other dataplanes have them as tables.
+      // With legacy, guard and gate are chains. Both other dataplanes have them as tables.
       return [previousNftables(false, run), previousIptables("nft", family, run)];
   }
 }
@@ -77,7 +77,7 @@ function previousNftables(
   };
 }
 
-/** `undefined` where the tool is not installed or the kernel lacks what it asks for: then it left nothing. */
+/** `undefined` if the tool is not installed or the kernel lacks the feature: then it left nothing. */
 async function orAbsent(read: () => Promise<string>): Promise<string | undefined> {
   try {
     return await read();

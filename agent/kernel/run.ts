@@ -1,21 +1,21 @@
 /**
- * The one way to run a command: argv and no shell, a deadline, a bound on what it may print. Warnings on stderr are
- * data; an unexpected exit, a hang or output cut short is a `command-failed` error.
+ * The only way to run a command: argv without a shell, a deadline, and a limit on output. Warnings on stderr are data.
+ * An unexpected exit, a hang or truncated output is a `command-failed` error.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
 import { assertNever } from "../../lib/assert-never.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 
-/** Runs a command to its end. */
+/** Runs a command until it ends. */
 export type Run = (argv: readonly string[], options?: CommandOptions) => Promise<CommandOutput>;
 
 export interface CommandOptions {
   readonly stdin?: string;
-  /** Ends the command. A transaction in hand gets none: it is finished, or its deadline ends it. */
+  /** Ends the command. Not used for a transaction that has begun: that finishes or reaches its deadline. */
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
-  /** Exit codes that are answers and not failures; 0 alone where absent. */
+  /** Exit codes that are not failures. Default: only 0. */
   readonly exitCodes?: readonly number[];
 }
 
@@ -26,9 +26,9 @@ export interface CommandOutput {
 }
 
 export interface RunFactoryOptions {
-  /** Goes before every command: `["ip", "netns", "exec", name]`. */
+  /** Prepended to every command: `["ip", "netns", "exec", name]`. */
   readonly prefix?: readonly string[];
-  /** Told of each fork, with the command's name. */
+  /** Called for each started process, with the command's name. */
   readonly onStart?: (command: string) => void;
   readonly timeoutMs?: number;
   readonly maxOutputBytes?: number;
@@ -37,7 +37,7 @@ export interface RunFactoryOptions {
 const defaultTimeoutMs = 30_000;
 /** About a million rules. */
 const defaultMaxOutputBytes = 128 * 1024 * 1024;
-/** From SIGTERM to SIGKILL, and from there until a command that still does not end is left behind. */
+/** Time from SIGTERM to SIGKILL, and from there until a command that still runs is abandoned. */
 const killAfterMs = 1_000;
 
 export function createRun(factory: RunFactoryOptions = {}): Run {
@@ -68,7 +68,7 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
     if (result === undefined) {
       subprocess.stdout.destroy();
       subprocess.stderr.destroy();
-      throw failure(name, "hung", `hangs: it outlived ${timeoutMs} ms and being killed`);
+      throw failure(name, "hung", `hangs: it did not end within ${timeoutMs} ms, nor after SIGKILL`);
     }
     const { exitCode, stdout, stderr } = result;
     const ending = endingOf(result);
@@ -82,7 +82,7 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
   };
 }
 
-/** How a command ended; `details.ending` of the error where it is not as expected. */
+/** How a command ended. `details.ending` of the error, if this was not expected. */
 export type Ending = "exited" | "timed-out" | "cancelled" | "cut-short" | "killed" | "not-started" | "hung";
 
 interface Outcome {
@@ -96,8 +96,8 @@ interface Outcome {
 }
 
 /**
- * Waits for the end, but not much longer than until it should have come. `undefined` where the command ended neither
- * by itself nor by being killed: it sleeps in the kernel, or its heirs hold its pipes.
+ * Waits for the end, but not much longer than the deadline. `undefined` if the command did not even end by SIGKILL: it
+ * sleeps in the kernel, or a child process holds its pipes.
  */
 async function orGiveUp<T>(
   subprocess: Promise<T>,
@@ -132,11 +132,11 @@ function wordsFor(ending: Exclude<Ending, "hung">, outcome: Outcome, timeoutMs: 
     case "cancelled":
       return "was cancelled";
     case "cut-short":
-      return `was cut short: ${outcome.originalMessage}`;
+      return `exceeded the output limit: ${outcome.originalMessage}`;
     case "exited":
       return `exited with ${outcome.exitCode}`;
     case "killed":
-      return `was ended by ${outcome.signal}`;
+      return `was ended by signal ${outcome.signal}`;
     case "not-started":
       return `could not be started: ${outcome.originalMessage}`;
     default:
@@ -162,7 +162,7 @@ function failure(
   });
 }
 
-/** What a tool said, short enough for a message: the first lines that say something, in one. */
+/** A tool's stderr, short enough for a message: its first non-empty lines, joined into one. */
 export function firstLines(stderr: string, count = 4): string {
   const lines = stderr.split("\n").map((line) => line.trim());
   return lines

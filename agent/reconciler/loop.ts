@@ -1,27 +1,27 @@
 /**
- * The loop that owns the passes. It is level-triggered: a wake only says that a pass must begin after it. Whatever woke it, the
- * pass reads the kernel again.
+ * The loop that runs the passes. It is level-triggered: a wake only says that a pass must begin after it. Every pass
+ * reads the kernel again, whatever woke it.
  *
  * INVARIANTS
  * - At most one pass runs at a time.
  * - A pass begins after every wake. Wakes during a pass share the next one.
- * - After every pass one timer is armed: for the resync, or sooner where the pass asked for it or failed. What failed is
- *   tried again at the resync interval at the latest.
+ * - After every pass one timer is armed: for the resync, or earlier if the pass asked for it or failed. A failure is
+ *   retried at the resync interval at the latest.
  */
 import type { PassReport } from "./pass/report.ts";
 import type { PassRequest } from "./pass-request.ts";
 
 export interface PassOutcome {
   readonly report: PassReport;
-  /** When something falls due by itself: a retry, a lease's end. `undefined`: not before the resync. */
+  /** When something is due without a wake: a retry, the end of a lease. `undefined`: not before the resync. */
   readonly dueInMs: number | undefined;
 }
 
 export interface LoopOptions {
-  /** Runs one pass; rejects only where the pass could not be made at all. */
+  /** Runs one pass. Rejects only if the pass could not run at all. */
   readonly pass: (request: PassRequest, signal: AbortSignal) => Promise<PassOutcome>;
   readonly resyncIntervalMs: number;
-  /** Told of every pass that could not be made; the loop backs off and tries again. */
+  /** Called for every pass that could not run. The loop backs off and tries again. */
   readonly onFailure: (error: unknown, retryInMs: number) => void;
 }
 
@@ -49,7 +49,7 @@ export class ReconcileLoop {
     this.#options = options;
   }
 
-  /** Begins the first, full pass. */
+  /** Starts the first pass, a full one. */
   start(): void {
     this.#isStarted = true;
     this.#isFullWanted = true;
@@ -62,13 +62,16 @@ export class ReconcileLoop {
     this.#running = this.#runUntilQuiet();
   }
 
-  /** A wake for a full pass: what only the timer would otherwise look at is looked at too. */
+  /** Requests a full pass, which also does what otherwise only the timer does. */
   wakeFull(reason: string): void {
     this.#isFullWanted = true;
     this.wake(reason);
   }
 
-  /** The report of a full pass that begins after the call. Rejects where the pass fails, the signal aborts or the loop stops. */
+  /**
+   * Resolves with the report of a full pass that begins after the call. Rejects if the pass fails, the signal aborts or
+   * the loop stops.
+   */
   run(reason: string, signal: AbortSignal): Promise<PassReport> {
     if (this.#abort.signal.aborted) return Promise.reject(stopped());
     return new Promise((resolve, reject) => {
@@ -86,7 +89,7 @@ export class ReconcileLoop {
     });
   }
 
-  /** Lets the pass in hand come to its end, begins no other. May be called twice. */
+  /** Lets the current pass end and starts no other. Can be called twice. */
   async stop(): Promise<void> {
     this.#abort.abort();
     clearTimeout(this.#timer);
@@ -95,7 +98,7 @@ export class ReconcileLoop {
   }
 
   async #runUntilQuiet(): Promise<void> {
-    // Requests that arrived together share a pass: the loop begins after the turn that woke it.
+    // Start after the turn that woke the loop, so that requests of one turn share a pass.
     await new Promise(setImmediate);
     let delayMs = this.#options.resyncIntervalMs;
     while (this.#reasons.size > 0 && !this.#abort.signal.aborted) delayMs = await this.#runOnce();
@@ -103,7 +106,7 @@ export class ReconcileLoop {
     if (!this.#abort.signal.aborted) this.#arm(delayMs);
   }
 
-  /** @returns the milliseconds until the next pass is due by itself. */
+  /** @returns milliseconds until the next pass is due */
   async #runOnce(): Promise<number> {
     const request = { reasons: [...this.#reasons], isFull: this.#isFullWanted };
     const waiters = this.#waiters;
@@ -116,7 +119,7 @@ export class ReconcileLoop {
       for (const waiter of waiters) waiter.resolve(report);
       return Math.min(dueInMs ?? Number.POSITIVE_INFINITY, this.#options.resyncIntervalMs);
     } catch (error) {
-      // What this pass was to look at must be looked at by the next one.
+      // The next pass must cover what this one should have covered.
       this.#isFullWanted = true;
       const retryInMs = this.#backOff(request);
       this.#options.onFailure(error, retryInMs);
@@ -125,7 +128,7 @@ export class ReconcileLoop {
     }
   }
 
-  /** Only a retry in vain makes the next one wait longer: those who wake the loop meanwhile are no reason to. */
+  /** Only a failed retry makes the next pause longer, not other wakes in between. */
   #backOff({ reasons }: PassRequest): number {
     const { resyncIntervalMs } = this.#options;
     if (reasons.includes(timerReason) || this.#failures === 0) this.#failures++;

@@ -1,8 +1,8 @@
-/** What woke a pass. `isFull` asks for everything to be read and swept, not only what changed. */
+/** Why a pass runs. `isFull`: read and sweep everything, not only what changed. */
 export interface PassRequest {
   readonly reasons: readonly string[];
   readonly isFull: boolean;
 }
 
-/** What asks for a reading beside the passes. */
+/** For readings outside of passes. */
 export const quietRequest: PassRequest = { reasons: [], isFull: false };

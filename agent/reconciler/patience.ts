@@ -1,6 +1,6 @@
 /**
- * Waiting for effects, but only so long: a tool that hangs holds up nobody else. What is no longer waited for goes on to its own
- * deadline.
+ * Waits for effects with a time limit, so that a tool that hangs delays nothing else. An abandoned effect runs until
+ * its own deadline.
  */
 import { GatewayError } from "../../lib/model/errors.ts";
 
@@ -8,9 +8,10 @@ export class Patience {
   readonly #left = new Set<Promise<unknown>>();
 
   /**
-   * Throws what `effect` throws in time. What is no `GatewayError` and comes later is a bug, and ends the process.
+   * Throws what `effect` throws in time. An error after that which is not a `GatewayError` is a bug and ends the
+   * process.
    *
-   * @param giveUp called where `effect` did not end in time; what becomes of that then, the next reading tells
+   * @param giveUp called if `effect` did not end in time; its later result is visible only in the next reading
    */
   async wait<T>(effect: Promise<T>, patienceMs: number, giveUp: () => T | Promise<T>): Promise<T> {
     const { promise: late, resolve } = Promise.withResolvers<typeof gaveUp>();
@@ -26,8 +27,8 @@ export class Patience {
   }
 
   /**
-   * The same of an effect that has steps: what is in hand when it is given up is finished, and nothing further is begun, since its
-   * signal aborts.
+   * The same for an effect with several steps. When it is abandoned, the current step is finished and no other begins,
+   * because its signal aborts.
    */
   run<T>(
     effect: (signal: AbortSignal) => Promise<T>,
@@ -43,7 +44,7 @@ export class Patience {
     });
   }
 
-  /** Resolves once nothing that was given up is under way any more. */
+  /** Resolves when no abandoned effect is running any more. */
   async settled(): Promise<void> {
     while (this.#left.size > 0) await Promise.all(this.#left);
   }

@@ -1,6 +1,6 @@
 /**
- * The reconciler: the loop, its passes, and what others may ask of them. Keeps what the last pass found, publishes it, and
- * lets nobody but the pass in hand write to the kernel.
+ * The reconciler: the loop, its passes, and the requests of other components. Keeps and publishes the result of the
+ * last pass. Only the current pass writes to the kernel.
  */
 
 import { eipAddressesOf } from "../../lib/compile/references.ts";
@@ -39,16 +39,16 @@ export interface ReconcilerDeps
   readonly arpProbe: PassDeps["arpProbe"] & Pick<ArpProbe, "isContested" | "hurry">;
   readonly arpConflicts: PassDeps["arpConflicts"] & Pick<ArpConflicts, "hurry">;
   readonly resyncIntervalMs: number;
-  /** Told after every pass that could be made. */
+  /** Called after every pass that ran. */
   readonly onPass: (result: PassResult, report: PassReport) => void;
-  /** Told of every pass that could not be made. */
+  /** Called for every pass that could not run. */
   readonly onFailure: (error: unknown, retryInMs: number) => void;
 }
 
-/** A pass that began is brought to its end: nobody wants half a transaction. Every effect has its deadline. */
+/** A pass that has begun is finished, so that no transaction is left half done. Every effect has a deadline. */
 const neverAborted = new AbortController().signal;
 
-/** For a look at the ruleset's generation, which costs no time but where a reading or a write hangs. */
+/** For reading the ruleset's generation: takes no time unless a reading or a write hangs. */
 const lookPatienceMs = 1_000;
 
 export class Reconciler {
@@ -65,7 +65,7 @@ export class Reconciler {
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
   #hasVerified = false;
-  /** Rules were written, by whom is yet to be looked at. */
+  /** Rules were written; by whom is not checked yet. */
   #isLookDue = false;
 
   constructor(deps: ReconcilerDeps) {
@@ -93,18 +93,18 @@ export class Reconciler {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
-    // A transaction in hand is finished, though its pass did not wait for it.
+    // A transaction in progress is finished, even if its pass no longer waits for it.
     await this.#patience.settled();
   }
 
-  /** To be told of every change of the state, as soon as the state is in force. */
+  /** Call it after every change of the state, as soon as the state is in force. */
   note(changes: readonly StateChange[]): void {
     this.#incremental.note(changes);
   }
 
   /**
-   * Somebody wrote rules, the agent perhaps: a pass looks at it, but where the kernel proves that it was the agent. That
-   * cannot be told while a pass is at work.
+   * Rules were written, perhaps by the agent itself. Wakes a pass unless the kernel proves that it was the agent. This
+   * cannot be decided while a pass is running.
    */
   async wakeUnlessOwn(reason: string): Promise<void> {
     if (this.#isLookDue) return;
@@ -115,7 +115,7 @@ export class Reconciler {
 
   async #wroteAlone(): Promise<boolean> {
     this.#isLookDue = false;
-    // Somebody may have written while the last pass read back: it saw what was done and could not undo it.
+    // Another process may have written while the last pass read back: the pass saw it and could not repair it.
     if (this.#result === undefined || this.#result.residual.changes.length > 0) return false;
     try {
       const proofs = this.#subsystems.map(async ({ isCurrent }) => (await isCurrent?.(neverAborted)) ?? true);
@@ -131,22 +131,25 @@ export class Reconciler {
     this.#loop.wake(reason);
   }
 
-  /** After events were lost: everything is looked at again. */
+  /** Events were lost: reads everything again. */
   wakeFull(reason: string): void {
     this.#loop.wakeFull(reason);
   }
 
-  /** A full pass, begun after the call. Contested addresses are asked about at once; it does not wait for the answers. */
+  /**
+   * Runs a full pass that begins after the call. Starts probes for contested addresses at once, but does not wait for
+   * the replies.
+   */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport> {
     void this.#askAgain(undefined);
     return this.#loop.run(reason, signal);
   }
 
   /**
-   * Somebody wrote these objects, changed or not: the wire is asked at once about addresses of theirs that another station holds.
-   * Resolves once what is free now was taken, when the time is up, or at the signal. Never rejects.
+   * These objects were written, changed or not: probes at once for their addresses that another host holds. Resolves
+   * when free ones were added, after `timeoutMs`, or at the signal. Never rejects.
    *
-   * @returns what is left of `timeoutMs`
+   * @returns the rest of `timeoutMs`
    */
   async askAgain(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
     const { store, arpProbe, arpConflicts } = this.#deps;
@@ -157,7 +160,7 @@ export class Reconciler {
     const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     const ended = Promise.withResolvers<false>();
     end.addEventListener("abort", () => ended.resolve(false), { once: true });
-    // Of a pass that fails the loop tells, and the board answers whoever waits.
+    // The loop reports a failed pass, and the board answers waiting requests.
     if (await Promise.race([isFreed, ended.promise]))
       await this.#loop.run("probe", end).catch(() => undefined);
     return Math.max(0, timeoutMs - (performance.now() - begunMs));
@@ -169,12 +172,12 @@ export class Reconciler {
     return isFreed.includes(true);
   }
 
-  /** What the last pass found; `undefined` before the first. */
+  /** The result of the last pass. `undefined` before the first. */
   get result(): PassResult | undefined {
     return this.#result;
   }
 
-  /** True where the last reading found the address on that link, however it is bound. */
+  /** True if the last reading found the address on that link, with either binding. */
   holds(place: AddressOnLink): boolean {
     return this.#heldEips.holds(place, this.network);
   }
@@ -190,17 +193,17 @@ export class Reconciler {
     return this.#report;
   }
 
-  /** Why no pass can be made at present; `undefined` while passes are made. */
+  /** Why passes cannot run now. `undefined` while they can. */
   get failure(): GatewayError | undefined {
     return this.#failure;
   }
 
-  /** True once a full pass has verified in this life. */
+  /** True after a full pass of this process has verified. */
   get hasVerified(): boolean {
     return this.#hasVerified;
   }
 
-  /** As last read; `undefined` before the first reading. */
+  /** The last reading. `undefined` before the first. */
   get network(): ObservedNetwork | undefined {
     return this.#full.lastSnapshot?.facts.network;
   }
@@ -265,7 +268,7 @@ export class Reconciler {
       this.#withdraw(lastSnapshot);
       throw error;
     });
-    // What is published may be asked about at once.
+    // Other components may read the result as soon as it is published.
     this.#result = result;
     if (result.verdicts !== undefined) {
       await runYielding(this.#deps.board.publish(this.#published(result, result.verdicts)));
@@ -274,7 +277,7 @@ export class Reconciler {
     return result;
   }
 
-  /** A pass that read the kernel and came to no end: what it found missing is not Ready any more. */
+  /** A pass read the kernel and did not finish: objects that its reading lacks are no longer Ready. */
   #withdraw(before: Snapshot | undefined): void {
     const { store, board, clock } = this.#deps;
     const state = store.current;

@@ -1,7 +1,7 @@
 /**
- * The contract of a subsystem: one part of the kernel's state that the agent keeps as desired. Each is one value of this type,
- * listed in subsystems/subsystems.ts; planning, applying, drift, verification, plans' text, dry runs, metrics and reports go
- * through the list and know no subsystem by name. docs/adding-a-subsystem.md shows how one comes in.
+ * The contract of a subsystem: one part of the kernel's state that the agent keeps as desired. Each subsystem is one
+ * value of this type, listed in subsystems/subsystems.ts. Planning, applying, drift, verification, plan texts, dry
+ * runs, metrics and reports iterate over the list and know no subsystem by name. See docs/adding-a-subsystem.md.
  */
 
 import type { Change, SubsystemName } from "../../lib/model/change.ts";
@@ -14,11 +14,11 @@ import type { State } from "../../lib/state/state.ts";
 import type { PassRequest } from "./pass-request.ts";
 
 export interface Subsystem<Observed = unknown, Payload = unknown> {
-  /** Pure: how it plans. */
+  /** The pure half: planning. */
   readonly planner: SubsystemPlanner<Observed, Payload>;
   /**
-   * Reads the kernel. Throws a `GatewayError` where the reading is not whole: an unreadable table is never an empty one. Its
-   * objects are not Ready then, and all other subsystems go on.
+   * Reads the kernel. Throws a `GatewayError` if the reading is incomplete: an unreadable table never counts as empty.
+   * Then the subsystem's objects are not Ready, and all other subsystems continue.
    */
   observe(signal: AbortSignal, request: PassRequest): Promise<Observed>;
   /**
@@ -26,54 +26,54 @@ export interface Subsystem<Observed = unknown, Payload = unknown> {
    * agent's own needs no pass then.
    */
   isCurrent?(signal: AbortSignal): Promise<boolean>;
-  /** What its reading tells the other subsystems. */
+  /** The facts of its reading that other subsystems need. */
   facts?(observed: Observed): Partial<KernelFacts>;
   /**
-   * Applies steps of one phase, each whatever becomes of the others. What the kernel refuses is an answer; what is thrown is
-   * counted as the failure of all of them.
+   * Applies the steps of one phase, each independently of the others. Returns what the kernel refused. A thrown error
+   * counts as a failure of all of them.
    */
   apply(
     steps: readonly Step<Payload>[],
     context: ApplyContext<Payload>,
     signal: AbortSignal,
   ): Promise<readonly StepFailure[]>;
-  /** Told how each pass ended. */
+  /** Called at the end of each pass. */
   concluded?(end: PassEnd): void;
 }
 
-/** What a subsystem may go by, and ask for, while it applies. */
+/** What a subsystem can use while it applies steps. */
 export interface ApplyContext<Payload = unknown> {
   readonly state: State;
   readonly plan: Plan;
-  /** All that the pass has changed so far, and is about to change. */
+  /** All changes that the pass has made or is about to make. */
   readonly changes: readonly Change[];
   /** Reads this subsystem again and plans it with more objects left out. */
   replan(without: ReadonlySet<ObjectId>): Promise<readonly Step<Payload>[]>;
 }
 
-/** A step that was refused, or that failed. */
+/** A step that was refused or failed. */
 export interface StepFailure {
   readonly object?: ObjectId;
   readonly code: string;
   readonly message: string;
-  /** The step in the words of its tool; absent where it was no single one. */
+  /** The step as its tool's command. Absent if it was not a single step. */
   readonly text?: string;
-  /** The object is at fault: it is left out, and tried again later. */
+  /** The object is at fault: it is left out and tried again later. */
   readonly isCulprit?: boolean;
 }
 
-/** A failure, and where it happened: a subsystem, or the ledger, which is written before the kernel is. */
+/** A failure and where it happened: in a subsystem, or in the ledger, which is written before the kernel. */
 export interface PassFailure extends StepFailure {
   readonly stage: SubsystemName | "ledger";
 }
 
-/** How a pass ended, as far as subsystems need to know. */
+/** How a pass ended, as far as subsystems need it. */
 export interface PassEnd {
   /** Nothing was left undone. */
   readonly isDone: boolean;
 }
 
-/** Turns the agent's own kind of failure into an answer; anything else is a bug and is thrown on. */
+/** Turns a `GatewayError` into a list of failures. Anything else is a bug and is rethrown. */
 export async function asFailures(
   effect: () => Promise<readonly StepFailure[]>,
 ): Promise<readonly StepFailure[]> {

@@ -1,9 +1,8 @@
 /**
- * The status board: what the last pass said of each object, held against what the store asks for now.
+ * The status board: what the last pass found for each object, compared with what the store holds now.
  *
- * INVARIANT: an object reads Ready only while its stored revision, and its Eip's, are the very revisions that
- * a pass of this process read back. A write makes it Pending at once, before any pass has run. Nothing here is
- * ever stored.
+ * INVARIANT: an object is Ready only while its stored revision, and that of its Eip, are the revisions that a pass of
+ * this process has read back. A write makes it Pending at once, before any pass runs. Nothing here is stored.
  */
 
 import { type Chunked, runSync } from "../../lib/chunked.ts";
@@ -17,20 +16,20 @@ import type { State } from "../../lib/state/state.ts";
 import { BoardView, type Entry, type Sighting, type Since } from "./board-view.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
 
-/** What a reading of the kernel allows to be said of the state that the pass works on. */
+/** What a reading of the kernel says about the state that the pass works on. */
 export interface PassReading {
   readonly state: State;
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
   readonly verifiedAt: string;
 }
 
-/** What a pass found out in the end. */
+/** The final result of a pass. */
 export interface PublishedPass extends PassReading {
-  /** True where planning again asks for nothing: what is not desired is out of the kernel. */
+  /** True if planning again gives no change: everything that is not desired is out of the kernel. */
   readonly isClean: boolean;
 }
 
-/** Some milliseconds' worth. */
+/** Takes a few milliseconds. */
 const enteredAtOnce = 5_000;
 
 interface Goals {
@@ -47,7 +46,7 @@ export class StatusBoard {
   readonly #usersOf = memoizeLastChunked(usersByEipChunked);
   /** Replaced as a whole, so that a view keeps what it began with. */
   #entries = OrderedMap.from<ObjectId, Entry>([]);
-  /** What the last pass that looked at everything said, while nothing was said since. */
+  /** The result of the last full pass. `undefined` after anything else was published. */
   #whole: (Pick<PublishedPass, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
   #passRevision = -1;
   #passGeneration = 0;
@@ -84,7 +83,7 @@ export class StatusBoard {
     this.#conclude(result);
   }
 
-  /** The same of a pass that looked at no more than `reached`; what it found of all others stands. */
+  /** Takes over the result of a pass over `reached` only. Results of all other objects stay. */
   publishPart(result: PublishedPass, reached: ReadonlySet<ObjectId>): void {
     this.#whole = undefined;
     const draft = this.#entries.edit();
@@ -94,7 +93,9 @@ export class StatusBoard {
     this.#conclude(result);
   }
 
-  /** After a reading whose pass came to no end: takes Ready away from what it lacks, and gives it to nothing. */
+  /**
+   * For a reading whose pass did not finish: takes Ready away from objects that the kernel lacks. Makes nothing Ready.
+   */
   withdraw({ verdicts, ...reading }: PassReading): void {
     const isLost = ([id, { ready }]: readonly [ObjectId, Verdict]) =>
       !ready.holds && (this.#entries.get(id)?.verdict.ready.holds ?? false);
@@ -130,12 +131,12 @@ export class StatusBoard {
     this.#waiting.look();
   }
 
-  /** The revision that the last pass worked on. */
+  /** The revision of the last pass. */
   get appliedRevision(): number {
     return Math.max(this.#passRevision, 0);
   }
 
-  /** The generation that the last pass worked on. */
+  /** The generation of the last pass. */
   get appliedGeneration(): number {
     return this.#passGeneration;
   }
@@ -160,7 +161,7 @@ export class StatusBoard {
     return this.#waiting.wait(() => this.#judge(goals), timeoutMs, signal);
   }
 
-  /** Answers everyone who waits. */
+  /** Answers all waiting requests. */
   stop(): void {
     this.#isStopping = true;
     this.#waiting.look();
@@ -174,7 +175,7 @@ export class StatusBoard {
     let isAllDone = goals.gone.length === 0 || this.#isClean;
     for (const id of goals.ready) {
       const object = findObject(desired, id);
-      // Taken away again by a later write: nobody can make it Ready any more.
+      // A later write removed it, so it can no longer become Ready.
       if (object === undefined) return "settled";
       const verdict = view.verdictOf(id, object);
       if (verdict.ready.holds) continue;
@@ -186,7 +187,7 @@ export class StatusBoard {
   }
 }
 
-/** @returns what `before` said, where no condition changed */
+/** @returns the time in `before` for each condition that did not change */
 function sinceOf(before: Entry | undefined, { accepted, programmed, ready }: Verdict, now: Since): Since {
   if (before === undefined) return now;
   const { verdict, since } = before;

@@ -1,4 +1,4 @@
-/** Every reason for which the gateway is degraded: `degraded` of `GET /v1/status`, and `natgw_degraded`. */
+/** All reasons why the gateway is degraded: `degraded` in `GET /v1/status`, and metric `natgw_degraded`. */
 import type { Degradation } from "../../lib/model/degradation.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import { isAllRecognized } from "../../lib/state/unrecognized.ts";
@@ -7,7 +7,7 @@ import type { StateStore } from "../store/open-store.ts";
 import { describeUnrecognized } from "../store/recovery.ts";
 
 export interface DegradationSources {
-  /** What the API says of itself. */
+  /** Reasons reported by the API itself. */
   readonly api: readonly Degradation[];
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly reconciler: {
@@ -18,7 +18,7 @@ export interface DegradationSources {
 
 type Add = (reason: Degradation["reason"], message: string) => void;
 
-/** None means that the gateway is healthy. */
+/** An empty list means that the gateway is healthy. */
 export function degradations({ api, store, reconciler }: DegradationSources): readonly Degradation[] {
   const { result, failure } = reconciler;
   const list: Degradation[] = [...api];
@@ -36,18 +36,18 @@ export function degradations({ api, store, reconciler }: DegradationSources): re
   if (result.verdicts === undefined)
     add(
       "NotAdopted",
-      "the kernel holds rules that no accepted write asked for: nothing is changed until a full set is PUT",
+      "the kernel holds rules that no accepted write asked for: the agent changes nothing until a full set is PUT",
     );
   addNotices(result, list);
   addFailures(result, add);
   return list;
 }
 
-/** What each subsystem says of itself; what two of them say alike is said once. */
+/** The notices of each subsystem. Two equal notices are reported once. */
 function addNotices({ residual, verdicts }: PassResult, list: Degradation[]): void {
   for (const { notices } of residual.parts.values()) {
     for (const notice of notices) {
-      // Before adoption the gate is not the agent's to speak of.
+      // Before adoption the agent does not manage the gate.
       if (verdicts === undefined && (notice.reason === "GateClosed" || notice.reason === "ForwardingOff"))
         continue;
       if (list.every(({ reason, message }) => reason !== notice.reason || message !== notice.message))
@@ -62,8 +62,8 @@ function addFailures({ blocked, throttled, failures }: PassResult, add: Add): vo
   const [repair, ...others] = throttled;
   if (repair !== undefined) {
     const more = others.length === 0 ? "" : `, and ${others.length} more`;
-    add("Fighting", `somebody undid ${repair.repairs} times: ${repair.change.text}${more}`);
+    add("Fighting", `another process undid a repair ${repair.repairs} times: ${repair.change.text}${more}`);
   }
   for (const [stage, of] of Map.groupBy(failures, (failure) => failure.stage))
-    add("StepsFailing", `${stage}: ${of.length} failed, the first: ${of[0]?.message}`);
+    add("StepsFailing", `${stage}: ${of.length} steps failed, first error: ${of[0]?.message}`);
 }

@@ -1,4 +1,4 @@
-/** Turns passes into log lines and metrics. One line a pass that changed something, with what and why. */
+/** Turns passes into log lines and metrics. A pass that changed something logs one line with what and why. */
 
 import type { Change } from "../../lib/model/change.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -9,7 +9,7 @@ import { keyOf, type ThrottledRepair } from "../reconciler/retry/repair-throttle
 import type { Metrics } from "./metrics.ts";
 import type { GatewayStatus } from "./summary.ts";
 
-/** Changes that a log line spells out; the rest is counted. */
+/** Changes that a log line lists in full. More are only counted. */
 const maxLogged = 20;
 const throttleLogPeriodMs = 60_000;
 
@@ -24,7 +24,7 @@ export class PassObserver {
     this.#log = log;
     this.#logThrottled = atMostOncePer(throttleLogPeriodMs, (repairs: readonly ThrottledRepair[], passes) => {
       const over = repairs.slice(0, maxLogged).map(({ change, repairs }) => ({ repairs, text: change.text }));
-      log.warn({ repairs: repairs.length, over, passes }, "somebody undoes what is repaired");
+      log.warn({ repairs: repairs.length, over, passes }, "another process keeps undoing repairs");
     });
   }
 
@@ -51,7 +51,7 @@ export class PassObserver {
     this.#log.error({ err: error, retryInMs }, "pass failed");
   }
 
-  /** Called when metrics are scraped: what is read off the whole rather than counted. */
+  /** Called when metrics are scraped. Sets the gauges that show the current state. */
   onScrape(status: GatewayStatus, isReady: boolean): void {
     const metrics = this.#metrics;
     metrics.ready.set(isReady ? 1 : 0);
@@ -69,11 +69,11 @@ export class PassObserver {
     const { changes, failures, verdicts, repairs, throttled, state } = result;
     const isUnadopted = verdicts === undefined;
     if (isUnadopted && !this.#wasUnadopted) {
-      this.#log.warn({ rules: report.observed.rules }, "live state not adopted");
+      this.#log.warn({ rules: report.observed.rules }, "live rules in the kernel are not adopted");
     }
     this.#wasUnadopted = isUnadopted;
     if (throttled.length > 0) this.#logThrottled(throttled);
-    // A line for each of such repairs would fill the disk.
+    // One line per throttled repair would fill the disk.
     const delayed = new Set(throttled.map(({ change }) => keyOf(change)));
     const isNews = changes.some((change) => !delayed.has(keyOf(change)));
     if (!isNews && report.flowsRemoved === 0 && failures.length === 0) return;
@@ -88,7 +88,7 @@ export class PassObserver {
       took: Math.round(report.took * 1000) / 1000,
     };
     if (failures.length > 0)
-      this.#log.warn({ ...fields, failures: failures.slice(0, maxLogged) }, "pass met failures");
+      this.#log.warn({ ...fields, failures: failures.slice(0, maxLogged) }, "pass had failures");
     else this.#log.info(fields, "pass changed the kernel");
   }
 }

@@ -14,7 +14,10 @@ import { degradations } from "./degradations.ts";
 export interface GatewayStatus {
   readonly version: string;
   readonly epoch: string;
-  /** Why the gateway is less than whole, in stable words: `NotAdopted`, `MixedVariants`, `ForwardingOff`, `StateCorrupt` ... */
+  /**
+   * Why the gateway is degraded. Reasons are stable words: `NotAdopted`, `MixedVariants`, `ForwardingOff`,
+   * `StateCorrupt` ...
+   */
   readonly degraded: readonly { readonly reason: string; readonly message: string }[];
   readonly generation: { readonly desired: number; readonly applied: number };
   readonly revision: { readonly desired: number; readonly applied: number };
@@ -37,7 +40,7 @@ export interface InterfaceStatus {
 const lookedAtOnce = 5_000;
 
 export interface SummaryDeps {
-  /** What the API says of itself. */
+  /** Reasons reported by the API itself. */
   readonly api: readonly Degradation[];
   readonly version: string;
   readonly epoch: string;

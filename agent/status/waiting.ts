@@ -1,15 +1,18 @@
-/** Those who wait for a pass to bring about what they wrote. */
+/** Requests that wait for a pass to apply what they wrote. */
 
-/** The outcome of waiting: all as asked, nothing more to be hoped for, or time is up. */
+/**
+ * `done`: everything is as asked. `settled`: no later pass can change the answer. `timeout` and `stopping`: waiting
+ * ended.
+ */
 export type WaitOutcome = "done" | "settled" | "timeout" | "stopping";
 
-/** How things stand for somebody who waits; `undefined` while there is something to wait for. */
+/** Checks what a request waits for. `undefined` while it has to go on waiting. */
 type Judge = () => WaitOutcome | undefined;
 
 export class Waiting {
   readonly #waiters = new Set<() => void>();
 
-  /** Settles as soon as the judge knows, when the time is up, or when the signal aborts; never rejects. */
+  /** Resolves when `judge` gives an outcome, after `timeoutMs`, or when the signal aborts. Never rejects. */
   wait(judge: Judge, timeoutMs: number, signal: AbortSignal): Promise<WaitOutcome> {
     const now = judge();
     if (now !== undefined) return Promise.resolve(now);
@@ -32,7 +35,7 @@ export class Waiting {
     });
   }
 
-  /** Something may have changed: everyone who waits is judged anew. */
+  /** Something may have changed: checks all waiting requests again. */
   look(): void {
     for (const look of [...this.#waiters]) look();
   }

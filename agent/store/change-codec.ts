@@ -1,4 +1,7 @@
-/** Changes of the state to and from the journal's JSON. There a run of like ledger changes, thousands perhaps, is one. */
+/**
+ * Encodes state changes as journal JSON and decodes them. Consecutive ledger changes of one type become one JSON
+ * change: a run can have thousands.
+ */
 
 import { assertNever } from "../../lib/assert-never.ts";
 import { ledgerKey } from "../../lib/model/ledger.ts";
@@ -10,7 +13,7 @@ import { parseLedgerKey } from "./ledger-key.ts";
 import { changeKey, type StateReaders } from "./state-readers.ts";
 import type { RecordedChange } from "./state-schema.ts";
 
-/** What the journal holds of a run of like ledger changes. */
+/** Consecutive ledger changes of one type, as the journal stores them. */
 type LedgerRun =
   | { readonly type: "ledger-add" | "ledger-remove"; readonly entries: string[] }
   | { readonly type: "retire" | "unretire"; readonly addresses: string[] };
@@ -73,25 +76,24 @@ function encodeChange(change: Exclude<StateChange, { type: LedgerRun["type"] }>)
 
 /** Throws a {@link SchemaError}. */
 export function decodeChanges(changes: unknown, readers: StateReaders): readonly StateChange[] {
-  if (!Array.isArray(changes)) throw new SchemaError("changes that are no list");
+  if (!Array.isArray(changes)) throw new SchemaError("changes are not an array");
   const decoded: StateChange[] = [];
   for (const change of changes) for (const each of decodeChange(change, readers)) decoded.push(each);
   return decoded;
 }
 
 function decodeChange(change: unknown, readers: StateReaders): readonly StateChange[] {
-  if (!isJsonObject(change) || typeof change.type !== "string")
-    throw new SchemaError("a change without a type");
+  if (!isJsonObject(change) || typeof change.type !== "string") throw new SchemaError("a change has no type");
   const { type, kind } = change;
   const isOfKind = type === "put" || type === "delete";
-  if (isOfKind && typeof kind !== "string") throw new SchemaError(`a ${type} without a kind`);
+  if (isOfKind && typeof kind !== "string") throw new SchemaError(`a ${type} has no kind`);
   const reader = readers.changes.get(changeKey(type, kind));
   if (reader === undefined || (isOfKind && !readers.objects.has(String(kind)))) return [unrecognized(change)];
   const { known, whole } = reader.read(change);
   return whole === undefined ? replay(known) : withUnknown(known, whole, reader.unknownFields(whole));
 }
 
-/** One of a type or kind that is not known. The number that it gives to an object, no other object may get. */
+/** A change of an unknown type or kind. It still reserves the creation number that it gives to its object. */
 function unrecognized(change: JsonObject): StateChange {
   const creation = isJsonObject(change.object) ? change.object.creation : undefined;
   if (typeof creation !== "number" || !Number.isSafeInteger(creation))
@@ -100,8 +102,8 @@ function unrecognized(change: JsonObject): StateChange {
 }
 
 /**
- * One of a known type with fields that are not. Those of a record stay with it. The others would be lost once the change
- * was made: so the whole change is kept, as one of a type which says that its known part was applied.
+ * A change of a known type with unknown fields. Unknown fields of a record are kept with the record. All others would
+ * be lost when the change is applied, so the whole change is also kept, marked as `partly-applied`.
  */
 function withUnknown(
   known: RecordedChange,

@@ -1,30 +1,30 @@
-/** What the journal must know of the state that it holds; it is generic over both types. */
+/** What the journal needs to know about the state it stores. The journal is generic over both types. */
 export interface Codec<State, Change> {
-  /** The state that was never written. */
+  /** The state before the first write. */
   readonly empty: State;
-  /** The format that it writes; it reads every one from 1 up to this. */
+  /** The format number that this codec writes. It reads all formats from 1 to this one. */
   readonly format: number;
-  /** The state after `changes`, in their order; the old state is left as it is. */
+  /** Returns the state after `changes`, applied in order. Does not modify `state`. */
   reduce(state: State, changes: readonly Change[]): State;
-  /** As a JSON value that {@link decodeState} turns into an equal state. */
+  /** Encodes as a JSON value. {@link decodeState} turns it into an equal state. */
   encodeState(state: State): unknown;
-  /** As JSON values, an array of which {@link decodeChanges} turns into changes with the same effect. */
+  /** Encodes as JSON values. {@link decodeChanges} turns an array of them into changes with the same effect. */
   encodeChanges(changes: readonly Change[]): readonly unknown[];
-  /** Throws a {@link SchemaError} where the value is not of the schema of `format`. */
+  /** Throws {@link SchemaError} if the value does not match the schema of `format`. */
   decodeState(value: unknown, format: number): State;
-  /** Throws a {@link SchemaError} where the value is not of the codec's schema. */
+  /** Throws {@link SchemaError} if the value does not match the schema. */
   decodeChanges(value: unknown): readonly Change[];
-  /** What a newer version stored in the state that this one keeps and does not understand. */
+  /** Parts of the state that a newer version wrote. This version keeps them but does not understand them. */
   unrecognized(state: State): readonly UnrecognizedPart[];
 }
 
-/** Where in the stored state something is not understood, as a JSONPath: `objects.eips[*].spec.bound`; and how often. */
+/** Where the stored state has something unknown, as a JSONPath (`objects.eips[*].spec.bound`), and how often. */
 export interface UnrecognizedPart {
   readonly path: string;
   readonly count: number;
 }
 
-/** A value with a right checksum that means nothing to this version. */
+/** The checksum is right, but this version does not understand the value. */
 export class SchemaError extends Error {
   override readonly name = "SchemaError";
 }

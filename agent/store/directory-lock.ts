@@ -1,4 +1,4 @@
-/** The lock that keeps a second agent away from the state directory. */
+/** The lock that allows one agent per state directory. */
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { constants as osConstants } from "node:os";
@@ -7,18 +7,18 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import { errnoText, libcFunction } from "../kernel/libc.ts";
 import { idOf, statOf } from "./file-id.ts";
 
-/** How often somebody may replace the directory while it is being locked. */
+/** Attempts to lock, if another process keeps replacing the directory. */
 const maxAttempts = 5;
 
 export interface DirectoryLock {
-  /** The directory, open: closing it gives up the lock. */
+  /** The open directory. Closing it releases the lock. */
   readonly handle: FileHandle;
   readonly id: string;
 }
 
 /**
- * Creates the directory (0700) where it is missing, and locks it. One that is replaced between being opened and locked
- * is no longer the one that `path` leads to: then once more. Throws `already-running` where another process has it.
+ * Creates the directory (mode 0700) if it is missing, and locks it. If the directory was replaced between open and
+ * lock, tries again, 5 times in all. Throws `already-running` if another process holds the lock.
  */
 export async function lockDirectory(path: string): Promise<DirectoryLock> {
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
@@ -35,10 +35,10 @@ export async function lockDirectory(path: string): Promise<DirectoryLock> {
     }
     await handle.close();
   }
-  throw new GatewayError("storage-unavailable", `somebody replaces ${path} again and again`);
+  throw new GatewayError("storage-unavailable", `another process keeps replacing ${path}`);
 }
 
-/** A new directory's own entry is durable once its parent is synced. */
+/** A new directory is durable only after its parent was synced. */
 async function make(path: string): Promise<void> {
   const topmost = await mkdir(path, { recursive: true, mode: 0o700 });
   if (topmost === undefined) return;
@@ -59,8 +59,8 @@ const lockExclusive = 2;
 const lockNonBlocking = 4;
 
 /**
- * flock(2) on the directory itself: it needs no file that a full or read-only disk could not make, no rename of the
- * journal loses it, and the kernel releases it however the process ends.
+ * Uses flock(2) on the directory itself. This needs no lock file, so it works on a full or read-only disk. Renaming the
+ * journal does not lose the lock. The kernel releases it when the process ends, however it ends.
  */
 function lock(handle: FileHandle, path: string): void {
   const result = flock(handle.fd, lockExclusive | lockNonBlocking);

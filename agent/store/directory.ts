@@ -1,6 +1,6 @@
 /**
- * The state directory as the store uses it, locked against a second agent: the seam at which tests inject faults.
- * Names are relative to the directory. Everything is asynchronous, so that a slow disk never blocks the event loop.
+ * The state directory as the store uses it, locked against a second agent. Tests inject disk faults at this interface.
+ * File names are relative to the directory. All calls are asynchronous, so a slow disk does not block the event loop.
  */
 import { constants } from "node:fs";
 import { open, readdir, rename, rm } from "node:fs/promises";
@@ -12,46 +12,52 @@ export interface StateDirectory {
   readonly path: string;
   list(): Promise<readonly string[]>;
   /**
-   * The whole file, made durable before it is believed: a killed predecessor may have left what only the page
-   * cache holds. `undefined` where there is none.
+   * Reads the whole file. Syncs it first: after a kill, content may exist only in the page cache. `undefined` if there
+   * is no such file.
    */
   read(name: string): Promise<{ readonly bytes: Buffer; readonly id: string } | undefined>;
-  /** Opens for writing; `create` makes the file, or empties it. */
+  /** Opens for writing. `create` creates the file or truncates it. */
   open(name: string, how: "create" | "existing"): Promise<StateFile>;
   rename(from: string, to: string): Promise<void>;
-  /** Absent already is a success. */
+  /** Succeeds also if the file does not exist. */
   remove(name: string): Promise<void>;
-  /** Makes names durable: those created, renamed and removed. */
+  /** Syncs the directory: created, renamed and removed names become durable. */
   sync(): Promise<void>;
-  /** What the name leads to now, whatever was opened by it before. Two calls of stat(2). */
+  /** What the name leads to now, regardless of files opened earlier. Costs two calls of stat(2). */
   look(name: string): Promise<Look>;
   /**
-   * Where the path no longer leads to the locked directory: creates what is missing and locks what it leads to. Throws
-   * `already-running` where another agent has that.
+   * If the path no longer leads to the locked directory: creates what is missing and locks the directory that is there
+   * now. Throws `already-running` if another agent holds that lock.
    */
   hold(): Promise<void>;
-  /** Gives up the lock. */
+  /** Releases the lock. */
   close(): Promise<void>;
 }
 
 export interface Look {
-  /** The path leads to the directory that is locked. */
+  /** Whether the path still leads to the locked directory. */
   readonly isHeld: boolean;
   readonly file: { readonly id: string; readonly length: number } | undefined;
 }
 
 export interface StateFile {
-  /** Tells the file from every other as long as it is open: device and inode. */
+  /** Device and inode. Unique while the file is open. */
   readonly id: string;
-  /** Writes at the file's end, wherever that is by now. May take less than asked, as write(2) may. @returns the bytes written. */
+  /**
+   * Appends at the current end of the file. Like write(2), it may write fewer bytes than given.
+   * @returns the number of bytes written
+   */
   append(bytes: Buffer): Promise<number>;
   truncate(length: number): Promise<void>;
-  /** Returns once content and length are on the disk. */
+  /** Resolves when content and length are on disk. */
   sync(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Creates the directory (0700) where it is missing, and locks it. Throws `already-running` where another process has it. */
+/**
+ * Creates the directory (mode 0700) if it is missing, and locks it. Throws `already-running` if another process holds
+ * the lock.
+ */
 export async function openStateDirectory(path: string): Promise<StateDirectory> {
   const absolute = resolve(path);
   return new LockedDirectory(absolute, await lockDirectory(absolute));

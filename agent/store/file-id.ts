@@ -1,13 +1,13 @@
-/** Which file a name leads to. */
+/** Tells which file a path leads to. */
 import type { BigIntStats } from "node:fs";
 import { stat } from "node:fs/promises";
 
-/** Device and inode: tells a file from every other for as long as it is open. */
+/** Device and inode. Unique while the file is open. */
 export function idOf({ dev, ino }: BigIntStats): string {
   return `${dev}:${ino}`;
 }
 
-/** `undefined` where there is none. */
+/** `undefined` if the path does not exist. */
 export function statOf(path: string): Promise<BigIntStats | undefined> {
   return unlessAbsent(stat(path, { bigint: true }));
 }

@@ -1,9 +1,9 @@
 /**
- * The file that holds the state: a snapshot, then one line a group of changes.
+ * The journal file: a snapshot, then one line per group of changes.
  *
- * The file is trusted while every write and sync of it succeeds, and while the journal's name leads to it and its length is
- * what the agent wrote. Otherwise it is given up, and a new one with the whole state is made beside it and renamed into
- * place. Compaction, the step to another format and the first write go the same way: there is one way to make a journal.
+ * The journal trusts the file while three things hold: every write and sync succeeded, the journal's name leads to this
+ * file, and the file has the length that the agent wrote. Otherwise it writes the whole state to a new file and renames
+ * that into place. Compaction, a change of format and the first write use the same code.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -15,17 +15,17 @@ import { encodeChunked } from "./records.ts";
 import type { Recovered } from "./recovery.ts";
 import { appendAll, journalName, moveAside, temporaryName } from "./set-aside.ts";
 
-/** A journal is compacted once it is this many times as long as its snapshot, but not while it is small. */
+/** The journal is compacted when it is this many times as long as its snapshot, and longer than `smallestCompacted`. */
 const growthFactor = 4;
 const defaultSmallestCompacted = 1024 * 1024;
 
 export interface JournalDeps<State, Change> {
   readonly directory: StateDirectory;
   readonly codec: Codec<State, Change>;
-  /** Wall clock in ms, for the names of what is set aside. */
+  /** Wall clock in ms, for the names of files that are set aside. */
   readonly now: () => number;
   readonly log: Pick<Log, "info" | "warn" | "error">;
-  /** Bytes up to which a journal is never compacted; 1 MiB where it is left out. */
+  /** A journal of up to this many bytes is never compacted. Default: 1 MiB. */
   readonly smallestCompacted?: number;
 }
 
@@ -33,14 +33,14 @@ export class Journal<State, Change> {
   readonly #deps: JournalDeps<State, Change>;
   readonly #smallestCompacted: number;
   #file: StateFile | undefined;
-  /** The file that the journal's name must lead to; `undefined` where it leads to none of ours. */
+  /** Id of the file that the journal's name must lead to. `undefined` if no file of ours has that name. */
   #id: string | undefined;
-  /** The file holds exactly the first `#length` bytes of what was written: where it is not open, it may be opened again. */
+  /** The file holds exactly the `#length` bytes that were written. If it is not open, it can be opened again. */
   #isWhole: boolean;
   #length: number;
   #seq: number;
   #compactAt: number;
-  /** What was found under the journal's name and could not be read. */
+  /** What was found under the journal's name and cannot be read. */
   #obstacle: Recovered<State>["obstacle"];
 
   constructor(deps: JournalDeps<State, Change>, recovered: Recovered<State>) {
@@ -56,8 +56,9 @@ export class Journal<State, Change> {
   }
 
   /**
-   * Makes the step from `before` to `after` durable as one line. Where it throws, a reading gives `before`; only
-   * where the disk also refused every repair may it give `after`, until a later write succeeds.
+   * Appends the changes from `before` to `after` as one durable line. If it throws, reading the journal gives `before`.
+   * There is one exception: if the disk also refused every repair, reading may give `after` until a later write
+   * succeeds.
    */
   async append(changes: readonly Change[], before: State, after: State): Promise<void> {
     const { codec, log } = this.#deps;
@@ -77,21 +78,23 @@ export class Journal<State, Change> {
       }
     } catch (error) {
       const isRetracted = await this.#retract(file);
-      // After a failed sync the kernel marks the pages clean: the next sync would succeed without having written
-      // them, and what the disk holds of this file is unknown. Only another file can be trusted.
+      // After a failed fsync the kernel marks the pages clean: the next fsync succeeds without writing them, so the
+      // content of this file on disk is unknown. Only a new file can be trusted.
       if (isWritten || !isRetracted) await this.#replace(before);
       throw error;
     }
     log.warn(
       { directory: this.#deps.directory.path },
-      "somebody else moved, replaced or changed the journal: writing the whole state again",
+      "another process moved, replaced or changed the journal: writing the whole state to a new file",
     );
     await this.#retract(file);
     await this.#giveUp();
     await this.#rewrite(after, this.#seq + 1);
   }
 
-  /** Begins a new file where this one has outgrown its snapshot. A failure loses nothing and stops nothing. */
+  /**
+   * Starts a new file if the journal has grown too long. If that fails, the old file stays in use and nothing is lost.
+   */
   async compactIfGrown(state: State): Promise<void> {
     if (!this.#isWhole || this.#length <= this.#compactAt) return;
     try {
@@ -108,7 +111,7 @@ export class Journal<State, Change> {
     await file?.close();
   }
 
-  /** Writes a new file that begins with `state` and puts it in the old one's place. */
+  /** Writes a new file with `state` as its snapshot, and renames it into place. */
   async #rewrite(state: State, seq: number): Promise<void> {
     const { directory, codec } = this.#deps;
     await directory.hold();
@@ -126,8 +129,8 @@ export class Journal<State, Change> {
       await this.#tidy(() => directory.remove(temporaryName));
       throw error;
     }
-    // The name leads to the new file from here on, though perhaps not yet after a power cut: until the directory is
-    // synced, neither file may take a write that is acknowledged.
+    // The name now leads to the new file, but after a power cut it may lead to the old one. Until the directory is
+    // synced, no write to either file may be acknowledged.
     await this.#giveUp();
     this.#id = file.id;
     try {
@@ -143,7 +146,7 @@ export class Journal<State, Change> {
     this.#compactAt = this.#compactionPoint(line.length);
   }
 
-  /** The open journal; `undefined` where a new one must be made. */
+  /** The open journal file. `undefined` if a new one must be written. */
   async #opened(): Promise<StateFile | undefined> {
     if (!this.#isWhole) return undefined;
     if (this.#file !== undefined) return this.#file;
@@ -156,19 +159,19 @@ export class Journal<State, Change> {
     return undefined;
   }
 
-  /** Whether a reading of the journal would read the open file, with all its `length` bytes and no others. */
+  /** Whether the journal's name leads to the open file and the file has exactly `length` bytes. */
   async #isInPlace(length: number): Promise<boolean> {
     let look: Look;
     try {
       look = await this.#deps.directory.look(journalName);
     } catch (err) {
-      this.#deps.log.warn({ err }, "cannot see where the journal is");
+      this.#deps.log.warn({ err }, "cannot check which file the journal's name leads to");
       return false;
     }
     return look.isHeld && look.file?.id === this.#id && look.file?.length === length;
   }
 
-  /** Moves aside a file that has the journal's name and is not ours. Throws where it is one that must stay. */
+  /** Moves a foreign file away from the journal's name. Throws if that file must stay (written by a newer version). */
   async #clearTheWay(): Promise<void> {
     const { directory, log, now } = this.#deps;
     if (this.#obstacle?.kind === "too-new")
@@ -176,7 +179,7 @@ export class Journal<State, Change> {
     const { file } = await directory.look(journalName);
     if (file !== undefined && file.id !== this.#id) {
       const aside = await moveAside(directory, this.#obstacle?.kind ?? "replaced", now());
-      log.warn({ directory: directory.path, aside }, "set a file aside that is not the journal");
+      log.warn({ directory: directory.path, aside }, "moved a foreign file away from the journal's name");
     }
     this.#obstacle = undefined;
   }
@@ -185,7 +188,7 @@ export class Journal<State, Change> {
     return Math.max(this.#smallestCompacted, growthFactor * snapshotLength);
   }
 
-  /** Cuts a failed write off, so that no later reading finds what its caller was refused. */
+  /** Truncates a failed write, so that no later read finds what was refused. */
   async #retract(file: StateFile): Promise<boolean> {
     return await this.#tidy(async () => {
       await file.truncate(this.#length);
@@ -193,7 +196,7 @@ export class Journal<State, Change> {
     });
   }
 
-  /** Makes a new file with the last durable state; where that fails too, the next write tries again. */
+  /** Writes the last durable state to a new file. If that fails too, the next write tries again. */
   async #replace(state: State): Promise<void> {
     await this.#giveUp();
     await this.#tidy(() => this.#rewrite(state, this.#seq));
@@ -204,13 +207,13 @@ export class Journal<State, Change> {
     await this.#tidy(() => this.close());
   }
 
-  /** Cleans up after a failure that the caller is told of already: a further one is only logged. */
+  /** Runs a cleanup step after a failure that the caller already knows. A further failure is only logged. */
   async #tidy(step: () => Promise<void>): Promise<boolean> {
     try {
       await step();
       return true;
     } catch (err) {
-      this.#deps.log.warn({ err }, "cannot clean up after a failed write of the journal");
+      this.#deps.log.warn({ err }, "cleanup after a failed journal write failed");
       return false;
     }
   }

@@ -2,7 +2,7 @@ import type { Ip } from "../../lib/model/ip.ts";
 import type { LedgerAddress } from "../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 
-/** Takes a ledger key apart that the schema let pass. */
+/** Parses a ledger key. The schema has already validated it. */
 export function parseLedgerKey(key: string): LedgerAddress {
   const space = key.indexOf(" ");
   const slash = key.indexOf("/", space);

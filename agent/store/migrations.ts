@@ -1,24 +1,25 @@
 import type { JsonObject } from "../../lib/state/unrecognized.ts";
 
 /**
- * The formats of the stored state, and the step from each to the next. A step takes a snapshot as the older version wrote
- * it. Changes read the same in every format so far.
+ * The formats of the stored state, and the step from each format to the next. A step converts a snapshot of the older
+ * format. Changes have the same encoding in every format so far.
  *
- * What a version may add without a new format, docs/adr/ says: a format is needed only where an older version must not
- * use what it reads.
+ * A new format is needed only if an older version must not use the data that it reads; see docs/adr/0008-formats.md.
  */
 
-/** The step at index 0 leads from format 1 to format 2. */
+/** Index 0 converts format 1 to format 2. */
 const steps: readonly ((snapshot: JsonObject) => JsonObject)[] = [withObjects];
 
 export const currentFormat = steps.length + 1;
 
-/** A snapshot of `format` as one of {@link currentFormat}. */
+/** Converts a snapshot of `format` to {@link currentFormat}. */
 export function migrate(snapshot: JsonObject, format: number): JsonObject {
   return steps.slice(format - 1).reduce((migrated, step) => step(migrated), snapshot);
 }
 
-/** Format 1 has the collections of objects among the other members, so that an unknown one cannot be told from them. */
+/**
+ * In format 1 the object collections stand beside the other members, so an unknown collection looks like any member.
+ */
 function withObjects(snapshot: JsonObject): JsonObject {
   const isCollection = ([name, value]: [string, unknown]) =>
     Array.isArray(value) && name !== "tombstones" && name !== "leases";

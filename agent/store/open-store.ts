@@ -1,4 +1,4 @@
-/** The gateway's durable state: one journal in the state directory, held by one agent at a time. */
+/** The gateway's durable state: one journal in the state directory, used by one agent at a time. */
 
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { State, StateChange } from "../../lib/state/state.ts";
@@ -8,7 +8,7 @@ import { stateCodec } from "./state-codec.ts";
 import { type Store, startStore } from "./store.ts";
 
 export interface StoreOptions {
-  /** The state directory; created where it is missing. */
+  /** The state directory. Created if it is missing. */
   readonly directory: string;
   /** Wall clock in ms. */
   readonly now: () => number;
@@ -18,8 +18,8 @@ export interface StoreOptions {
 export type StateStore = Store<State, StateChange>;
 
 /**
- * Opens the journal and reads it back. Damage is no failure but a {@link StateStore.recovery}. Throws
- * `already-running` where another agent holds the directory, `storage-unavailable` where it cannot be read.
+ * Opens the journal and reads it. A damaged journal is not an error: it is reported in {@link StateStore.recovery}.
+ * Throws `already-running` if another agent holds the directory, `storage-unavailable` if the journal cannot be read.
  */
 export async function openStore({ directory: path, now, log }: StoreOptions): Promise<StateStore> {
   try {
@@ -28,12 +28,13 @@ export async function openStore({ directory: path, now, log }: StoreOptions): Pr
       const store = await startStore({ directory, codec: stateCodec(), now, log });
       const { recovery } = store;
       if (recovery.recovered === "torn")
-        log.warn({ recovery }, "an unfinished write was cut off the journal");
-      if (recovery.recovered === "corrupt") log.error({ recovery }, "the journal is corrupt: state is unset");
+        log.warn({ recovery }, "removed an unfinished write from the end of the journal");
+      if (recovery.recovered === "corrupt")
+        log.error({ recovery }, "the journal is corrupt: the state is unset");
       if (recovery.recovered === "too-new")
-        log.error({ recovery }, "a newer version wrote the journal: state is unset, nothing can be stored");
+        log.error({ recovery }, "a newer version wrote the journal: the state is unset, writes are refused");
       if (recovery.unrecognized !== undefined)
-        log.warn({ recovery }, "a newer version wrote part of the state: it has no effect and is kept");
+        log.warn({ recovery }, "a newer version wrote part of the state: it is kept and has no effect");
       return store;
     } catch (error) {
       await directory.close();

@@ -1,4 +1,4 @@
-/** Reads records of one schema. Fields that only a newer version knows are kept apart. */
+/** Reads records of one schema. Fields that only a newer version knows are kept separately. */
 
 import type { TSchema } from "typebox";
 import { Compile, type Validator } from "typebox/compile";
@@ -8,7 +8,7 @@ import { isJsonObject } from "./json.ts";
 
 export interface ReadRecord<T> {
   readonly known: T;
-  /** The record as it was, where it has fields that are not known. */
+  /** The record as stored, if it has unknown fields. */
   readonly whole?: JsonObject;
 }
 
@@ -17,22 +17,24 @@ export class RecordReader<T> {
   readonly #what: string;
   #validator: Validator | undefined;
 
-  /** @param schema closed: it refuses fields that it does not name, at any depth; its type is `T` */
+  /** @param schema refuses unknown fields at any depth (`additionalProperties: false`); its static type is `T` */
   constructor(schema: TSchema, what: string) {
     this.#schema = schema;
     this.#what = what;
   }
 
-  /** Throws a {@link SchemaError} where a known field is missing or has a value that it cannot have. */
+  /** Throws {@link SchemaError} if a known field is missing or has an invalid value. */
   read(value: unknown): ReadRecord<T> {
     if (this.#isKnown(value)) return { known: value };
     const known = this.#knownPart(value);
     if (isJsonObject(value) && this.#isKnown(known)) return { known, whole: value };
     const [first] = this.#checks.Errors(known);
-    throw new SchemaError(`${this.#what} not of the schema: ${first?.instancePath} ${first?.message}`);
+    throw new SchemaError(
+      `${this.#what} does not match the schema: ${first?.instancePath} ${first?.message}`,
+    );
   }
 
-  /** Paths of the fields that are not known: `.spec.bound`. */
+  /** Paths of the unknown fields, such as `.spec.bound`. */
   unknownFields(whole: JsonObject): readonly string[] {
     return [...missing(whole, this.#knownPart(whole), "")];
   }
@@ -45,14 +47,14 @@ export class RecordReader<T> {
     return this.#checks.Clean(structuredClone(value));
   }
 
-  /** Made at its first use: most states have few of the records that there could be. */
+  /** Created at first use: most states use few of the record types. */
   get #checks(): Validator {
     this.#validator ??= Compile(this.#schema);
     return this.#validator;
   }
 }
 
-/** Paths of what `whole` has and `known` has not. */
+/** Paths of the fields that `whole` has and `known` does not have. */
 function* missing(whole: unknown, known: unknown, path: string): Generator<string> {
   if (Array.isArray(whole) && Array.isArray(known)) {
     for (const [index, item] of whole.entries()) yield* missing(item, known[index], `${path}[*]`);

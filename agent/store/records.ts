@@ -1,8 +1,8 @@
 /**
- * The journal's lines: `<crc32 of the JSON, 8 hex digits> <JSON>\n`, one durable group each.
+ * The journal's lines: `<crc32 of the JSON, 8 hex digits> <JSON>\n`. One line is one durable group.
  *
- * JSON escapes newlines and NULs, so a newline ends a record and nothing else, and a NUL is never ours. One
- * group is one line: whatever a power cut leaves of the last write, it is the group whole or a broken last line.
+ * JSON escapes newlines and NULs. So a newline always ends a record, and a NUL byte never comes from the agent. After a
+ * power cut the last group is either complete or a broken last line.
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -13,19 +13,19 @@ import { isJsonObject } from "./json.ts";
 const newline = 0x0a;
 /** Eight hex digits and a space. */
 const prefixLength = 9;
-/** Some milliseconds' worth. */
+/** Takes a few milliseconds. */
 const itemsAtOnce = 4_000;
 
-/** What reading the bytes of a journal came to. `end` is where the last good line ends. */
+/** The result of scanning a journal. `end` is the offset after the last good line. */
 export interface Scan {
   readonly records: readonly unknown[];
   readonly end: number;
   /**
-   * `torn`: after `end` lies what an interrupted write leaves, which was never acknowledged.
-   * `corrupt`: something was damaged that may have been acknowledged; the records are not to be believed.
+   * `torn`: after `end` there is an interrupted write, which was never acknowledged. `corrupt`: acknowledged data may
+   * be damaged; the records must not be used.
    */
   readonly verdict: "intact" | "torn" | "corrupt";
-  /** What is wrong and where, in words; empty where nothing is. */
+  /** What is wrong and where, as text. Empty if nothing is wrong. */
   readonly detail: string;
 }
 
@@ -33,7 +33,7 @@ export function encodeRecord(body: unknown): Buffer {
   return sealed(Buffer.from(`00000000 ${JSON.stringify(body)}\n`));
 }
 
-/** The same of what may have lists of tens of thousands: the event loop has its turns meanwhile. */
+/** Like `encode`, for bodies with lists of tens of thousands of items. Lets the event loop run in between. */
 export async function encodeChunked(body: JsonObject): Promise<Buffer> {
   const parts = [Buffer.from("00000000 ")];
   for (const { text, isLong } of jsonOf(body)) {
@@ -44,7 +44,7 @@ export async function encodeChunked(body: JsonObject): Promise<Buffer> {
   return sealed(Buffer.concat(parts));
 }
 
-/** What `JSON.stringify` makes of the value, in parts. */
+/** Yields the output of `JSON.stringify` in parts. */
 function* jsonOf(value: unknown): Generator<{ readonly text: string; readonly isLong?: boolean }> {
   if (Array.isArray(value) && value.length > itemsAtOnce) {
     for (let from = 0; from < value.length; from += itemsAtOnce) {
@@ -75,7 +75,7 @@ export function scanRecords(bytes: Buffer): Scan {
     const isLast = stop === -1 || stop === bytes.length - 1;
     if (stop !== -1 && isSound(line)) {
       const body = parse(line);
-      if (body === undefined) return damaged("corrupt", "a line whose checksum is right is not JSON");
+      if (body === undefined) return damaged("corrupt", "a line has the right checksum but is not JSON");
       records.push(body);
       end = stop + 1;
       continue;
@@ -93,15 +93,15 @@ export function scanRecords(bytes: Buffer): Scan {
   }
 }
 
-/** Puts the checksum into its place. */
+/** Fills in the checksum. */
 function sealed(line: Buffer): Buffer {
   line.write(checksum(line.subarray(prefixLength, -1)), 0, "latin1");
   return line;
 }
 
 /**
- * True where sectors of the line were never written: a file system may make a file longer before all its data is
- * there, and such sectors read as zeros. One flipped bit never makes two NULs, nor a NUL of a hex digit.
+ * Whether sectors of the line were never written. A file system may extend a file before its data is on disk; such
+ * sectors read as zeros. A single flipped bit cannot produce two NULs, and cannot turn a hex digit into a NUL.
  */
 function hasHole(line: Buffer): boolean {
   return line[0] === 0 || line.includes("\0\0");

@@ -1,7 +1,12 @@
 /**
- * Reads a journal back. It is intact; torn, which is what an interrupted write leaves and loses nothing that was
- * acknowledged; corrupt: nothing of it is used and the state is unset; or too new: a newer version wrote what this one must
- * not use, the state is unset and the file is left alone. A journal that cannot be read is never taken for an empty one.
+ * Reads a journal at start. There are four results:
+ *
+ * - `intact`
+ * - `torn`: the last write was interrupted. Nothing acknowledged is lost.
+ * - `corrupt`: nothing of the journal is used, the state is unset.
+ * - `too-new`: a newer version wrote it and this one must not use it. The state is unset, the file stays.
+ *
+ * A journal that cannot be read never counts as an empty one.
  */
 import { join } from "node:path";
 import type { Log } from "../log.ts";
@@ -11,46 +16,49 @@ import { isJsonObject } from "./json.ts";
 import { scanRecords } from "./records.ts";
 import { copyAside, journalName, moveAside, newestAside, temporaryName } from "./set-aside.ts";
 
-/** Paths that are reported of what was not recognized. */
+/** The number of unknown paths that are reported. */
 const maxUnrecognized = 20;
 
-/** How the state was found at the start; `corrupt` and `too-new` make the gateway degraded. */
+/** How the state was found at start. `corrupt` and `too-new` make the gateway degraded. */
 export interface Recovery {
   readonly recovered: "fresh" | "intact" | "torn" | "corrupt" | "too-new";
-  /** Path of the damaged bytes. */
+  /** Path of the file that holds the damaged bytes. */
   readonly setAside?: string;
-  /** In words, for the log and the status; empty where there is nothing to say. */
+  /** Text for the log and the status. Empty if there is nothing to report. */
   readonly detail: string;
-  /** What a newer version stored that this one does not know: it has no effect and is kept. The first 20 paths. */
+  /** Parts that a newer version stored and this one does not know: kept, without effect. The first 20 paths. */
   readonly unrecognized?: readonly UnrecognizedPart[];
 }
 
-/** In words, the first few by name. */
+/** Text that names the first few parts. */
 export function describeUnrecognized(parts: readonly UnrecognizedPart[]): string {
   const named = parts.slice(0, 5).map(({ path, count }) => `${path} (${count})`);
   const more = parts.length > named.length ? " and more" : "";
-  return `a newer version stored what this one does not know; it has no effect and is kept: ${named.join(", ")}${more}`;
+  return `a newer version stored fields or objects that this version does not know; they are kept and have no effect: ${named.join(", ")}${more}`;
 }
 
-/** What the journal continues from. */
+/** From where the journal continues. */
 export interface Recovered<State> {
   readonly state: State;
   readonly seq: number;
-  /** The file that was read; `undefined` where none of ours has the journal's name. */
+  /** Id of the file that was read. `undefined` if no file of ours has the journal's name. */
   readonly id: string | undefined;
-  /** The same, cut to `length` and open; `undefined` where that failed or the file is to be replaced. */
+  /** That file, open and truncated to `length`. `undefined` if that failed or if the file is to be replaced. */
   readonly file: StateFile | undefined;
-  /** The file holds `length` good bytes of the current format and no more: it can be continued once it opens. */
+  /** The file holds exactly `length` good bytes of the current format. Once it opens, it can be continued. */
   readonly isWhole: boolean;
   readonly length: number;
-  /** Bytes of the snapshot that the file begins with. */
+  /** Length in bytes of the snapshot at the start of the file. */
   readonly snapshotLength: number;
-  /** Why the file that has the journal's name is not ours. A corrupt one is moved aside by the next write, one too new stays. */
+  /**
+   * Why the file with the journal's name is not ours. The next write moves a corrupt file aside; one that is too new
+   * stays.
+   */
   readonly obstacle: { readonly kind: "corrupt" | "too-new"; readonly detail: string } | undefined;
   readonly recovery: Recovery;
 }
 
-/** Reads the journal and repairs what can be repaired. It is read as well where the disk takes no writes. */
+/** Reads the journal and repairs what it can. Works also if the disk refuses writes. */
 export async function recover<State, Change>(
   directory: StateDirectory,
   codec: Codec<State, Change>,
@@ -87,7 +95,8 @@ export async function recover<State, Change>(
     case "torn": {
       const tail = bytes.subarray(reading.length);
       const aside = await attempt("set a torn write aside", () => copyAside(directory, tail, now()));
-      // Cut off even where the disk has no room to keep it: it was never acknowledged, and the next write needs the room.
+      // Truncate even if the disk has no room for the copy: the write was never acknowledged, and the next one needs
+      // the room.
       const file = await attempt("cut a torn write off", () => cut(directory, reading.length));
       const isWhole = file !== undefined && reading.format === codec.format;
       return { ...unset, ...reading, id, file, isWhole, recovery: described(aside) };
@@ -107,7 +116,7 @@ export async function recover<State, Change>(
     return directory.open(journalName, "existing");
   }
 
-  /** A start does not fail because a repair does: the first write makes a new journal instead. */
+  /** A failed repair does not stop the start: the first write creates a new journal instead. */
   async function attempt<T>(what: string, repair: () => Promise<T>): Promise<T | undefined> {
     try {
       return await repair();
@@ -138,26 +147,27 @@ interface Reading<State> {
   readonly snapshotLength: number;
 }
 
-/** The state that the journal's bytes stand for. Pure. */
+/** Decodes the journal's bytes. Pure. */
 export function readJournal<State, Change>(bytes: Buffer, codec: Codec<State, Change>): Reading<State> {
   const { records, end, verdict, detail } = scanRecords(bytes);
   const [first, ...groups] = records;
-  // First of all: only the version that wrote the rest can tell whether it is damaged.
+  // Check the format first: only the version that wrote the journal can tell whether the rest is damaged.
   if (isJsonObject(first) && isFormat(first.format) && first.format > codec.format) {
     return unreadable(
       "too-new",
-      `the journal is of format ${first.format}, and this version reads up to ${codec.format}`,
+      `the journal has format ${first.format}; this version reads formats up to ${codec.format}`,
     );
   }
   if (verdict === "corrupt") return unreadable("corrupt", detail);
-  // The first line was renamed into place as a whole: where it is missing, no write was interrupted.
+  // The file was renamed into place only when its first line was complete. So a missing snapshot is damage, not an
+  // interrupted write.
   if (!isSnapshot(first)) return unreadable("corrupt", "no snapshot of a known format (line 1, byte 0)");
   try {
     const changes: Change[] = [];
     for (const [index, group] of groups.entries()) {
       const seq = first.seq + index + 1;
       if (!isGroup(group) || group.seq !== seq)
-        return unreadable("corrupt", `line ${index + 2} is not group ${seq}`);
+        return unreadable("corrupt", `line ${index + 2} does not have the expected sequence number ${seq}`);
       for (const change of codec.decodeChanges(group.changes)) changes.push(change);
     }
     return {
@@ -179,11 +189,11 @@ export function readJournal<State, Change>(bytes: Buffer, codec: Codec<State, Ch
   }
 }
 
-/** Without a journal the state is unset; one set aside at an earlier start is still the reason why. */
+/** Without a journal the state is unset. If an earlier start set a corrupt journal aside, that is still the reason. */
 function withoutJournal(directory: StateDirectory, names: readonly string[]): Recovery {
   const aside = newestAside("corrupt", names);
   if (aside === undefined) return { recovered: "fresh", detail: "" };
-  const detail = "the journal was set aside at an earlier start, and nothing was written since";
+  const detail = "an earlier start set a corrupt journal aside, and nothing has been written since";
   return { recovered: "corrupt", setAside: join(directory.path, aside), detail };
 }
 

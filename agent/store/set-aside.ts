@@ -1,17 +1,20 @@
-/** Bytes that are not the state's, or no longer, are kept beside the journal, under names that tell why and when. */
+/** Keeps damaged or foreign bytes beside the journal, in files whose names give the reason and the time. */
 import type { StateDirectory, StateFile } from "./directory.ts";
 
 export const journalName = "state.journal";
-/** Where a new journal is built before it takes the old one's name. */
+/** A new journal is written here and then renamed into place. */
 export const temporaryName = "state.journal.tmp";
 
-/** Set-aside files kept of each kind; a crash loop must not fill the disk. */
+/** Files kept per reason. The limit keeps a crash loop from filling the disk. */
 const keptOfEachKind = 8;
 
-/** `replaced`: somebody else put a file there while an agent was running. */
+/** `replaced`: another process put a file there while the agent was running. */
 export type AsideKind = "torn" | "corrupt" | "replaced";
 
-/** Copies the bytes of a torn write to a file of their own, durable on return. @returns its name. */
+/**
+ * Copies the bytes of a torn write to a file of their own, durably.
+ * @returns the name of that file
+ */
 export async function copyAside(directory: StateDirectory, bytes: Buffer, nowMs: number): Promise<string> {
   const name = freeName("torn", await directory.list(), nowMs);
   try {
@@ -31,7 +34,10 @@ export async function copyAside(directory: StateDirectory, bytes: Buffer, nowMs:
   return name;
 }
 
-/** Moves the journal out of the way, durably; one that is gone already is a success. @returns its new name. */
+/**
+ * Moves the journal aside, durably. Succeeds also if it is already gone.
+ * @returns its new name
+ */
 export async function moveAside(
   directory: StateDirectory,
   kind: AsideKind,
@@ -49,17 +55,17 @@ export async function moveAside(
   return name;
 }
 
-/** The last one set aside of a kind, by the time in its name. */
+/** The newest file set aside for a reason, by the time in its name. */
 export function newestAside(kind: AsideKind, names: readonly string[]): string | undefined {
   return asides(kind, names).at(-1);
 }
 
-/** Writes all of `bytes`, however little each write takes. */
+/** Writes all of `bytes`, in as many calls as it takes. */
 export async function appendAll(file: StateFile, bytes: Buffer): Promise<void> {
   let done = 0;
   while (done < bytes.length) {
     const written = await file.append(bytes.subarray(done));
-    if (written === 0) throw new Error("the file takes no more bytes");
+    if (written === 0) throw new Error("the file accepts no more bytes");
     done += written;
   }
 }
@@ -76,7 +82,7 @@ function freeName(kind: AsideKind, names: readonly string[], nowMs: number): str
   return free;
 }
 
-/** `newest` stays whatever its name says: a clock may have been set back. */
+/** Never removes `newest`, whatever its name says: the clock may have been set back. */
 async function prune(directory: StateDirectory, kind: AsideKind, newest: string): Promise<void> {
   const others = asides(kind, await directory.list()).filter((name) => name !== newest);
   for (const name of others.slice(0, Math.max(0, others.length - (keptOfEachKind - 1)))) {

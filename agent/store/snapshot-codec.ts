@@ -1,4 +1,4 @@
-/** A whole state to and from the JSON of a snapshot. */
+/** Encodes a whole state as snapshot JSON and decodes it. */
 
 import type { Spec } from "../../lib/kinds/registry.ts";
 import type { Stored } from "../../lib/model/stored.ts";
@@ -47,8 +47,8 @@ export function encodeSnapshot(state: State, readers: StateReaders): JsonObject 
 }
 
 /**
- * The state of a snapshot of the current format, and the changes that the version which wrote it kept without knowing
- * them: they are still to be made. Throws a {@link SchemaError}.
+ * Decodes a snapshot of the current format. Also returns the changes that the version which wrote it kept without
+ * knowing them; the caller has to apply them. Throws {@link SchemaError}.
  */
 export function decodeSnapshot(
   snapshot: JsonObject,
@@ -57,7 +57,7 @@ export function decodeSnapshot(
   const { isSet, revision, generation, nextCreation, lastFullSet, gateway, ...collected } = snapshot;
   const { objects, tombstones, leases, ledger, unrecognized: changes = [], ...members } = collected;
   if (!isJsonObject(objects) || !isJsonObject(ledger))
-    throw new SchemaError("a snapshot without its members");
+    throw new SchemaError("the snapshot lacks required members");
   const { epoch, addresses, retired, ...ledgerMembers } = ledger;
 
   const head = readers.head.read({ isSet, revision, generation, nextCreation }).known;
@@ -113,7 +113,7 @@ class Records {
     place: RecordPlace,
     keyOf: (record: T) => string,
   ): readonly T[] {
-    if (!Array.isArray(list)) throw new SchemaError(`${place} of the snapshot are no list`);
+    if (!Array.isArray(list)) throw new SchemaError(`${place} of the snapshot is not an array`);
     return list.map((value: unknown) => this.#read(reader, value, place, keyOf));
   }
 

@@ -3,12 +3,12 @@ import type { State, StateChange } from "../../lib/state/state.ts";
 
 /** The durable state: one writer, group commit. */
 export interface StateAccess {
-  /** The last durable state; immutable. */
+  /** The last durable state. Immutable. */
   readonly current: State;
   /**
-   * Runs `decide` on the newest state, alone, and makes its changes durable before it resolves. Changes that
-   * belong together are durable together. `decide` is synchronous and pure; what it throws is thrown here and
-   * nothing is written. Throws `storage-unavailable` where the disk refused: then nothing was written either.
+   * Runs `decide` alone on the newest state and resolves when its changes are durable. All changes of one call become
+   * durable together. `decide` is synchronous and pure. If it throws, nothing is written and the error is rethrown
+   * here. Throws `storage-unavailable` if the disk refuses; nothing is written then either.
    */
   transact<T>(
     decide: (state: State) => { readonly changes: readonly StateChange[]; readonly result: T },

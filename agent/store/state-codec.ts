@@ -1,4 +1,4 @@
-/** Binds the journal to the gateway's state: {@link State} and its changes to and from the journal's JSON. */
+/** Binds the journal to the gateway's state: encodes {@link State} and its changes as JSON. */
 
 import { specSchemas } from "../../lib/kinds/registry.ts";
 import { reduce } from "../../lib/state/reduce.ts";
@@ -11,7 +11,7 @@ import { decodeSnapshot, encodeSnapshot } from "./snapshot-codec.ts";
 import { type SpecSchemas, stateReaders } from "./state-readers.ts";
 import { unrecognizedParts } from "./unrecognized-parts.ts";
 
-/** Compiles its validators: make one and keep it. */
+/** Compiles its validators, which is slow: create one codec and keep it. */
 export function stateCodec(specs: SpecSchemas = specSchemas): Codec<State, StateChange> {
   const readers = stateReaders(specs);
   return {
@@ -21,9 +21,9 @@ export function stateCodec(specs: SpecSchemas = specSchemas): Codec<State, State
     encodeState: (state) => encodeSnapshot(state, readers),
     encodeChanges,
     decodeState(value, format) {
-      if (!isJsonObject(value)) throw new SchemaError("a snapshot that is no object");
+      if (!isJsonObject(value)) throw new SchemaError("the snapshot is not an object");
       const { state, changes } = decodeSnapshot(migrate(value, format), readers);
-      // To the version that wrote the snapshot they meant nothing; this one may know them.
+      // The version that wrote the snapshot did not know these changes. This version may know them.
       return reduce(state, decodeChanges(changes, readers));
     },
     decodeChanges: (value) => decodeChanges(value, readers),

@@ -1,4 +1,4 @@
-/** A reader for each sort of record in the stored state and its changes. */
+/** A reader for each type of record in the stored state and its changes. */
 
 import type { Static, TObject, TSchema } from "typebox";
 import type { Spec } from "../../lib/kinds/registry.ts";
@@ -36,20 +36,20 @@ export function stateReaders(specs: SpecSchemas) {
   for (const [type, schema] of Object.entries(ChangeSchemas))
     changes.set(type, new RecordReader<RecordedChange>(schema, `a change ${type}`));
   return {
-    /** By kind, in the order of kinds. */
+    /** By kind, in the order of the registry. */
     objects,
     /** By {@link changeKey}. */
     changes,
     head: readerOf(HeadSchema, "the snapshot"),
     gateway: readerOf(GatewaySchema, "the gateway"),
-    lastFullSet: readerOf(FullSetMarkSchema, "the mark of the last full set"),
+    lastFullSet: readerOf(FullSetMarkSchema, "the record of the last full set"),
     tombstones: readerOf(TombstoneSchema, "a tombstone"),
     leases: readerOf(LeaseSchema, "a lease"),
     ledger: readerOf(LedgerSchema, "the ledger"),
   };
 }
 
-/** Puts have a reader for each kind. */
+/** The key of a change's reader. `put` has one reader per kind. */
 export function changeKey(type: string, kind: unknown): string {
   return type === "put" ? `put ${kind}` : type;
 }
@@ -60,7 +60,6 @@ export interface ObjectsReader {
   readonly reader: RecordReader<Stored<Spec>>;
 }
 
-/** The keys of a record of kinds. */
 function kindsOf(specs: SpecSchemas): readonly Kind[] {
   return Object.keys(specs) as Kind[];
 }

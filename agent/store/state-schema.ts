@@ -1,4 +1,4 @@
-/** The journal's JSON for a state and its changes: maps as arrays in their order, the ledger's addresses as their keys. */
+/** JSON schemas of the stored state and its changes. Maps are stored as arrays, in their order. */
 
 import { type Static, type TObject, type TSchema, Type } from "typebox";
 import type { Spec } from "../../lib/kinds/registry.ts";
@@ -16,16 +16,16 @@ const InstantSchema = Type.Object(
 
 const prefixed = families.map((family) => family.cidrPattern.slice(1)).join("|");
 
-/** `"net1 203.0.113.10/24"`, a ledger key: a third of the object's length, and a ledger has thousands. */
+/** A ledger key, such as `"net1 203.0.113.10/24"`. A third of the length of an object; a ledger has thousands. */
 const LedgerKeySchema = Type.String({
   pattern: `${interfaceNamePattern.slice(0, -1)} (?:${prefixed})`,
 });
 
-/** An object of any kind. */
+/** A stored object of any kind. */
 export const storedSchema = (spec: TObject): TObject =>
   Type.Object({ spec, revision: Count, creation: Count }, closed);
 
-/** The snapshot's members that are one value each. */
+/** The snapshot's members that are single values. */
 export const HeadSchema = Type.Object(
   { isSet: Type.Boolean(), revision: Count, generation: Count, nextCreation: Count },
   closed,
@@ -47,7 +47,7 @@ const change = <const T extends string, P extends Record<string, TSchema>>(type:
 export const putSchema = (kind: Kind, spec: TObject): TObject =>
   change("put", { kind: Type.Literal(kind), object: storedSchema(spec) });
 
-/** A change as the journal has it, but for puts: a run of like changes of the ledger is one. */
+/** Changes as the journal stores them, except puts. Consecutive ledger changes of one type are one change. */
 export const ChangeSchemas = {
   delete: change("delete", { kind: Type.Unsafe<Kind>(Type.String()), name: ObjectNameSchema }),
   revision: change("revision", { revision: Count }),

@@ -1,17 +1,17 @@
 /**
- * The durable state with group commit.
+ * The durable state, with group commit.
  *
  * INVARIANTS
- * 1. `current` is durable: no one sees a state that a crash could take back.
- * 2. Whatever a decision was answered with rests on a state that is durable when the answer is given, a refusal too.
- * 3. A group is one line of the journal: all of it survives, or none.
+ * 1. `current` is durable: nobody sees a state that a crash can undo.
+ * 2. Every answer, also a refusal, is based on a state that is durable when the answer is given.
+ * 3. A group is one line of the journal: after a crash it is there completely or not at all.
  */
 import { setImmediate } from "node:timers/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { Journal, type JournalDeps } from "./journal.ts";
 import { type Recovery, recover } from "./recovery.ts";
 
-/** What a transaction decides on the newest state: changes that belong together, and the caller's result. */
+/** Decides on the newest state. Returns changes that become durable together, and the caller's result. */
 export type Decide<State, Change, T> = (state: State) => {
   readonly changes: readonly Change[];
   readonly result: T;
@@ -19,14 +19,16 @@ export type Decide<State, Change, T> = (state: State) => {
 
 export type Listener<State, Change> = (state: State, changes: readonly Change[]) => void;
 
-/** Transactions of one group: small ones run in one turn of the event loop, which must not last. */
+/** Transactions per group. A group of small ones runs in one turn of the event loop, which must stay short. */
 const maxGroup = 128;
-/** Changes that take so long that others are let in between. */
+/** With more changes than this, a transaction takes so long that the event loop has to run in between. */
 const manyChanges = 1_000;
-/** Transactions that may wait. A disk that hangs must not make the queue grow without end. */
+/** Waiting transactions. The limit stops the queue from growing while the disk hangs. */
 const maxQueue = 4096;
 
-/** Recovers the state in `directory`, which it closes in the end. Throws where it cannot be read. */
+/**
+ * Recovers the state from `directory`. The store closes the directory in the end. Throws if the state cannot be read.
+ */
 export async function startStore<State, Change>(
   deps: JournalDeps<State, Change>,
 ): Promise<Store<State, Change>> {
@@ -35,7 +37,7 @@ export async function startStore<State, Change>(
 }
 
 export class Store<State, Change> {
-  /** How the state was found at the start. */
+  /** How the state was found at start. */
   readonly recovery: Recovery;
   readonly #deps: JournalDeps<State, Change>;
   readonly #journal: Journal<State, Change>;
@@ -63,18 +65,19 @@ export class Store<State, Change> {
     return this.#current;
   }
 
-  /** Why the last write failed; `undefined` while writes succeed. */
+  /** Why the last write failed. `undefined` if it succeeded. */
   get failure(): GatewayError | undefined {
     return this.#failure;
   }
 
   /**
-   * Runs `decide` on the newest state, alone, and resolves once its changes are durable, with the state right after
-   * them. What `decide` throws is thrown here. Throws `storage-unavailable` where the disk refused, and after close.
+   * Runs `decide` alone on the newest state. Resolves when its changes are durable, with the state right after them.
+   * Rejects with what `decide` throws. Rejects with `storage-unavailable` if the disk refuses or the store is closed.
    */
   transact<T>(decide: Decide<State, Change, T>): Promise<{ readonly state: State; readonly result: T }> {
     if (this.#closing !== undefined) return Promise.reject(unavailable("the store is closed"));
-    if (this.#queue.length >= maxQueue) return Promise.reject(unavailable("the disk does not keep up"));
+    if (this.#queue.length >= maxQueue)
+      return Promise.reject(unavailable(`the disk is too slow: ${maxQueue} writes are waiting`));
     return new Promise((resolve, reject) => {
       const run = (before: State): Outcome<State, Change> => {
         const { changes, result } = decide(before);
@@ -85,13 +88,16 @@ export class Store<State, Change> {
     });
   }
 
-  /** Calls `listener` after each group that changed the state, with its changes. @returns how to stop that. */
+  /**
+   * Calls `listener` after each group that changed the state, with the group's changes.
+   * @returns a function that removes the listener
+   */
   onChange(listener: Listener<State, Change>): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Writes what was queued before, then gives the directory up. May be called twice. */
+  /** Writes what is queued, then releases the directory. Can be called twice. */
   close(): Promise<void> {
     this.#closing ??= this.#finish();
     return this.#closing;
@@ -107,7 +113,7 @@ export class Store<State, Change> {
   }
 
   async #flush(): Promise<void> {
-    // Those who write in the same turn share a group.
+    // Writes of the same turn share a group.
     await setImmediate();
     while (this.#queue.length > 0) {
       await this.#commit(this.#queue.splice(0, maxGroup));
@@ -125,7 +131,7 @@ export class Store<State, Change> {
     const pending: { readonly settle: () => void; readonly reject: (error: Error) => void }[] = [];
     for (const transaction of group) {
       const outcome = runAlone(transaction, after);
-      // A set of thousands takes as long to be put into the state as it took to be decided on: others have a turn between.
+      // Reducing thousands of changes takes as long as deciding on them: let the event loop run in between.
       if (outcome.changes.length > manyChanges) await setImmediate();
       try {
         if (outcome.changes.length > 0) after = codec.reduce(after, outcome.changes);
@@ -139,7 +145,7 @@ export class Store<State, Change> {
       if (changes.length === 0) settled.push(settle);
       else pending.push({ settle, reject: transaction.reject });
     }
-    // They saw nothing but what is durable.
+    // These results are based on durable state only, so they need not wait for the disk.
     for (const settle of settled) settle();
     if (pending.length === 0) return;
 
@@ -163,15 +169,15 @@ export class Store<State, Change> {
       try {
         listener(this.#current, changes);
       } catch (err) {
-        this.#deps.log.error({ err }, "a listener of the store threw");
+        this.#deps.log.error({ err }, "a store listener threw");
       }
     }
   }
 
-  /** One line where writes begin to fail, one where they succeed again. */
+  /** Logs one line when writes begin to fail and one when they succeed again. */
   #report(failure: GatewayError | undefined): void {
-    if (failure && !this.#failure) this.#deps.log.error({ err: failure }, "state cannot be stored");
-    if (!failure && this.#failure) this.#deps.log.info({}, "state can be stored again");
+    if (failure && !this.#failure) this.#deps.log.error({ err: failure }, "cannot store the state");
+    if (!failure && this.#failure) this.#deps.log.info({}, "the state can be stored again");
     this.#failure = failure;
   }
 }
@@ -183,11 +189,11 @@ interface Transaction<State, Change> {
 
 interface Outcome<State, Change> {
   readonly changes: readonly Change[];
-  /** Told the state right after the changes. */
+  /** Called with the state right after the changes. */
   readonly settle: (after: State) => void;
 }
 
-/** A decision that throws changes nothing and concerns its own caller only. */
+/** A decision that throws changes nothing and fails only for its own caller. */
 function runAlone<State, Change>(
   { run, reject }: Transaction<State, Change>,
   before: State,
@@ -199,7 +205,7 @@ function runAlone<State, Change>(
   }
 }
 
-/** A refusal of the store's own says why it is one; what the disk says is for the log. */
+/** The store's own refusals say their reason. Errors of the disk go to the log only. */
 function messageOf(cause: unknown): string {
   return cause instanceof GatewayError
     ? `the write could not be stored: ${cause.message}`

@@ -1,13 +1,16 @@
-/** Reports what was not recognized: paths, and how often each occurs. */
+/** Reports unknown parts of the state: their paths and how often each occurs. */
 import type { Unrecognized } from "../../lib/state/unrecognized.ts";
 import type { UnrecognizedPart } from "./codec.ts";
 import { isJsonObject } from "./json.ts";
 import type { StateReaders } from "./state-readers.ts";
 
-/** Names in it are somebody else's, of any length. */
+/** Names in a path come from other software and can have any length. */
 const maxPathLength = 120;
 
-/** Sorted by path, which is as in JSONPath: `objects.limits`, `objects.eips[*].spec.bound`, `tombstones[*].by`, `changes.put.limit`. */
+/**
+ * Sorted by path, in JSONPath notation: `objects.limits`, `objects.eips[*].spec.bound`, `tombstones[*].by`,
+ * `changes.put.limit`.
+ */
 export function unrecognizedParts(
   { members, collections, ledger, records, changes }: Unrecognized,
   readers: StateReaders,

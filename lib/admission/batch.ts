@@ -1,4 +1,4 @@
-/** `POST /v1/batch`: deletes, then upserts; all or nothing, judged on its result. */
+/** `POST /v1/batch`: deletes, then upserts. All or nothing, judged by the resulting set. */
 
 import { recordOf } from "../kinds/registry.ts";
 import {
@@ -20,14 +20,14 @@ import { rejectGone } from "./uids.ts";
 import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
 
 export interface BatchRequest {
-  /** Schema-checked. */
+  /** Must match the schema. */
   readonly batch: Batch;
   readonly ifMatch?: IfMatch | undefined;
 }
 
 /**
- * Decides on a batch. Deletes of what is absent are ignored. A name that is both deleted and upserted is created anew,
- * younger than all others and under another uid, if any: the old one is gone. Throws `invalid`, `not-adopted`,
+ * Decides on a batch. Deletes of absent objects are ignored. A name that is both deleted and upserted is a new object:
+ * it is the youngest and needs another uid, if any, because the old uid is deleted. Throws `invalid`, `not-adopted`,
  * `precondition-failed`, `gone`, `in-use` or `conflict`.
  */
 export function applyBatch(state: State, request: BatchRequest, context: WriteContext): Decision {

@@ -1,15 +1,15 @@
-/** Full sets and specs in canonical form, and what of them is compared. */
+/** The canonical form of full sets and specs, and comparison of them. */
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import { collectionOf, type Kind, kinds } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
 import { canonicalGateway } from "./gateway.ts";
 import { type FullSet, specsIn } from "./requests.ts";
 
-/** A full set, every spec in canonical form. What a caller said explicitly stays, a default included. */
+/** A full set with every spec in canonical form. Values that the caller gave explicitly stay, including defaults. */
 export interface CanonicalSet {
   readonly generation: number;
   readonly gateway: Gateway;
-  /** In the order of the request: positions decide who is elder. */
+  /** In the order of the request. The position decides which of two objects is older. */
   specsOf(kind: Kind): readonly Spec[];
 }
 
@@ -28,11 +28,11 @@ function canonicalSpecs(set: FullSet, kind: Kind): readonly Spec[] {
 }
 
 /**
- * What a digest of a full set is taken of: its content without the generation, each kind sorted by name, so that
- * the same set in another order is the same content. A kind that may be left out is, where there is none of it: digests
- * that were stored before there was such a kind still hold.
+ * The input of a full set's digest: its content without the generation, each kind sorted by name. So the same set in
+ * another order has the same digest. An empty optional kind is left out, so digests stored by versions without that
+ * kind stay valid.
  *
- * @param set no name twice in one array.
+ * @param set no name occurs twice in one array
  */
 export function contentText(set: CanonicalSet): string {
   const content: Record<string, unknown> = { gateway: set.gateway };
@@ -44,7 +44,7 @@ export function contentText(set: CanonicalSet): string {
   return JSON.stringify(content);
 }
 
-/** True where two canonical specs of one kind say the same. */
+/** Whether two canonical specs of one kind are equal. */
 export function isSameSpec(one: Spec, other: Spec): boolean {
   return isSameValue(one, other);
 }
@@ -53,7 +53,7 @@ function byName(one: Spec, other: Spec): number {
   return one.name < other.name ? -1 : one.name > other.name ? 1 : 0;
 }
 
-/** Structural equality of plain values; faster than comparing their texts by an order of magnitude. */
+/** Structural equality of plain values. About ten times faster than comparing JSON texts. */
 function isSameValue(one: unknown, other: unknown): boolean {
   if (one === other) return true;
   if (typeof one !== "object" || typeof other !== "object" || one === null || other === null) return false;

@@ -1,4 +1,4 @@
-/** Whether a write may be: judged on its result, and only by the clashes that it brings. */
+/** Checks a write for clashes. Judges the resulting set, and only clashes that the write adds. */
 
 import { type Claimants, findClashes } from "../compile/clashes.ts";
 import { usersOf } from "../compile/references.ts";
@@ -18,11 +18,11 @@ import {
 import type { Decision } from "./writes.ts";
 
 /**
- * Throws `conflict` where the write leaves an object that it wrote clashing, or another that was not clashing before.
- * What clashed already, out of a full set, is no other write's fault. `details.object` names the first in the way,
- * `details.clashes` the first 100 clashes.
+ * Throws `conflict` if the write leaves one of its own objects clashing, or makes another object clash. Clashes that a
+ * full set brought earlier do not count. `details.object` names the first object in the way, `details.clashes` the
+ * first 100 clashes.
  *
- * Objects of identities that the write does not touch cannot change, and are not looked at.
+ * Only objects with identities that the write touches are checked; others cannot change.
  */
 export function rejectNewClashes(before: Desired, after: Desired, decision: Decision, facts: Facts): void {
   const ids = [...decision.touched, ...decision.removed];
@@ -44,7 +44,7 @@ export function rejectNewClashes(before: Desired, after: Desired, decision: Deci
   });
 }
 
-/** Throws `in-use` where `eips`, which are to be removed, have users in `desired`; names the first 100 in `details.users`. */
+/** Throws `in-use` if `eips`, which are to be removed, have users in `desired`. `details.users` names the first 100. */
 export function rejectInUse(desired: DesiredObjects, eips: ReadonlySet<ObjectName>): void {
   const users = usersOf(desired, eips);
   if (users.length === 0) return;
@@ -57,7 +57,7 @@ export function rejectInUse(desired: DesiredObjects, eips: ReadonlySet<ObjectNam
   );
 }
 
-/** The identities that a write touches, by kind: what an object can clash over. */
+/** The identities that a write touches, by kind. Objects can clash only over these. */
 type Identities = ReadonlyMap<Kind, ReadonlySet<string>>;
 
 function identitiesOf(ids: readonly ObjectId[], sets: readonly Desired[], facts: Facts): Identities {

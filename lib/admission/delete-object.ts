@@ -1,4 +1,4 @@
-/** `DELETE /v1/{kind}s/{name}`: removes one object, an Eip with its users where asked to. */
+/** `DELETE /v1/{kind}s/{name}`: removes one object, or an Eip together with its users. */
 
 import { usersOf } from "../compile/references.ts";
 import { GatewayError } from "../model/errors.ts";
@@ -12,19 +12,19 @@ import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteCont
 export interface DeleteObjectRequest {
   readonly kind: Kind;
   readonly name: ObjectName;
-  /** The life that is to end, `?uid=`; remembered as deleted whether or not it is stored. */
+  /** `?uid=`: the uid to delete. It is remembered as deleted whether or not it is stored. */
   readonly uid?: Uid | undefined;
-  /** Takes an Eip's users along, `?cascade=true`. */
+  /** `?cascade=true`: also removes the users of an Eip. */
   readonly isCascading?: boolean | undefined;
   readonly ifMatch?: IfMatch | undefined;
 }
 
 /**
- * Decides on the removal of one object. A delete never brings a clash into judgement: what it frees goes to the
- * eldest that asks for it. Throws `not-adopted`, `precondition-failed` or `in-use`.
+ * Decides on the removal of one object. A delete never fails because of a clash: what it frees goes to the oldest
+ * object that claims it. Throws `not-adopted`, `precondition-failed` or `in-use`.
  *
- * The `refusal` is `not-found` where there is no such object, and `conflict` where the stored one has another uid or
- * none; a uid that was given is remembered even then, since its create may still be under way.
+ * `refusal` is `not-found` if the object does not exist, and `conflict` if the stored object has another uid or none.
+ * Even then a given uid is remembered, because the create for it may still be on its way.
  */
 export function deleteObject(state: State, request: DeleteObjectRequest, context: WriteContext): Decision {
   const { kind, name, uid } = request;
@@ -52,7 +52,7 @@ function refusalOf(state: State, { kind, name, uid }: DeleteObjectRequest): Gate
   const object = objectId(kind, name);
   const stored = objectsOf(state.desired, kind).get(name);
   if (stored === undefined)
-    return new GatewayError("not-found", `there is no ${object}`, { details: { object } });
+    return new GatewayError("not-found", `${object} does not exist`, { details: { object } });
   if (uid === undefined || uid === stored.spec.uid) return undefined;
   const has = stored.spec.uid === undefined ? "no uid" : `uid ${stored.spec.uid}`;
   return new GatewayError("conflict", `${object} has ${has}`, { details: { object, uid: stored.spec.uid } });

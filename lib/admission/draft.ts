@@ -1,4 +1,4 @@
-/** Collects the changes of one write; each call of `lib/admission/` fills one and finishes it. */
+/** Collects the changes of one write. Each function of `lib/admission/` fills one draft and finishes it. */
 
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import type { GatewayError } from "../model/errors.ts";
@@ -16,9 +16,9 @@ import type { Decision, WriteContext } from "./writes.ts";
 /**
  * A write under construction.
  *
- * What it leaves as it is, it does not write: an identical PUT keeps the object's revision and so its readiness,
- * and a write that changes nothing at all raises no revision. A renewed lease is recorded without raising one, unless
- * it revives an Eip: then there is something to program.
+ * Unchanged objects are not written: an identical PUT keeps the object's revision and so stays Ready. A write without
+ * any change does not raise the revision. A lease renewal is recorded without a new revision, unless it revives an Eip,
+ * because then there is something to program.
  */
 export class WriteDraft {
   readonly #state: State;
@@ -27,7 +27,7 @@ export class WriteDraft {
   readonly #changes: StateChange[] = [];
   readonly #touched: ObjectId[] = [];
   readonly #removed = new Set<ObjectId>();
-  /** Uids, as tombstone keys, whose life this write ended, and those that it wrote. */
+  /** Uids, as tombstone keys, that this write deleted, and those that it wrote. */
   readonly #ended = new Set<string>();
   readonly #living = new Set<string>();
   #nextCreation: number;
@@ -41,11 +41,12 @@ export class WriteDraft {
   }
 
   /**
-   * Creates or replaces; after a removal in the same draft it creates anew.
+   * Creates or replaces an object. After a removal in the same draft it creates a new object.
    *
-   * A spec without a uid takes over the stored one: who knows no uids edits an object and does not end its life.
+   * A spec without a uid keeps the stored uid: a caller that does not use uids edits the object and does not replace
+   * it.
    *
-   * @param spec in canonical form.
+   * @param spec in canonical form
    */
   put(kind: Kind, spec: Spec): void {
     const id = objectId(kind, spec.name);
@@ -57,7 +58,7 @@ export class WriteDraft {
     if (recordOf(kind).leaseSeconds?.(spec) !== undefined) this.renew(spec.name);
   }
 
-  /** Removes a stored object and remembers its uid. */
+  /** Removes a stored object and remembers its uid as deleted. */
   remove(kind: Kind, name: ObjectName): void {
     const uid = this.#stored(kind, name)?.spec.uid;
     if (uid !== undefined) this.remember(kind, uid);
@@ -65,23 +66,23 @@ export class WriteDraft {
     this.record({ type: "delete", kind, name });
   }
 
-  /** Names a stored object as written although nothing of it changes. */
+  /** Counts a stored object as written although nothing of it changes. */
   touch(kind: Kind, name: ObjectName): void {
     this.#touched.push(objectId(kind, name));
   }
 
-  /** Remembers a uid as deleted; by itself no change of what is desired. */
+  /** Remembers a uid as deleted. This alone does not change the desired set. */
   remember(kind: Kind, uid: Uid): void {
     this.#ended.add(tombstoneKey(kind, uid));
   }
 
-  /** True where the uid was deleted for good, by this write or an earlier one. */
+  /** True if this write or an earlier one deleted the uid. */
   isGone(kind: Kind, uid: Uid | undefined): boolean {
     if (uid === undefined) return false;
     return this.#ended.has(tombstoneKey(kind, uid)) || isGone(this.#state, kind, uid, this.#context.now);
   }
 
-  /** Records a sign of life for an Eip that has a lease. */
+  /** Records a lease renewal for an Eip. */
   renew(name: ObjectName): void {
     this.#changes.push({ type: "lease", name, renewed: this.#context.now });
     if (isLeaseExpired(this.#state, name, this.#context.now)) this.#isChanged = true;
@@ -91,13 +92,13 @@ export class WriteDraft {
     if (!isSameGateway(gateway, this.#state.desired.gateway)) this.record({ type: "gateway", gateway });
   }
 
-  /** Records a change that is worth a revision. */
+  /** Records a change that needs a new revision. */
   record(change: StateChange): void {
     this.#changes.push(change);
     this.#isChanged = true;
   }
 
-  /** The decision, with the store's new revision last where there is one. */
+  /** The decision. If there are changes, the last one sets the new revision. */
   finish(outcome: { readonly isReplay?: boolean; readonly refusal?: GatewayError } = {}): Decision {
     const { now } = this.#context;
     const ended = [...this.#ended.difference(this.#living)];

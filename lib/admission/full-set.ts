@@ -16,23 +16,23 @@ export interface FullSetRequest {
   readonly ifMatch?: IfMatch | undefined;
 }
 
-/** A set of which all was said that needs no state to be held against. */
+/** The result of all checks of a set that need no state. */
 export interface CheckedSet {
   /** In canonical form. */
   readonly canonical: CanonicalSet;
-  /** Of its content, whatever the order and the generation. */
+  /** Digest of the content, independent of order and generation. */
   readonly digest: string;
 }
 
 /**
- * Checks a set and puts it into canonical form: half of what a set of thousands costs, and done before its turn to be
- * decided on. Yields between its parts. Throws `invalid`.
+ * Checks a set and makes it canonical. This is half of the cost of a set of thousands, and runs before the set's
+ * transaction. Yields between its parts. Throws `invalid`.
  *
- * @param set schema-checked
+ * @param set must match the schema
  * @param digest as in {@link WriteContext}
  */
 export function* checkSet(set: FullSet, digest: WriteContext["digest"]): Chunked<CheckedSet> {
-  // Its schema was checked a moment ago.
+  // The schema check just before took long: yield first.
   yield;
   checkFullSet(set);
   yield;
@@ -42,12 +42,13 @@ export function* checkSet(set: FullSet, digest: WriteContext["digest"]): Chunked
 }
 
 /**
- * Decides on a full set. Clashes inside are admitted: the elder is programmed, the younger marked. Objects keep their
- * creation number by name, and their revision where nothing of them changes. Throws `precondition-failed`,
+ * Decides on a full set. Clashes inside it are accepted: the older object is programmed, the younger is marked. Objects
+ * keep their creation number by name, and their revision if they do not change. Throws `precondition-failed`,
  * `stale-generation` or `gone`.
  *
- * An `If-Match` that names the present revision proves that the writer has seen it, so that nothing in the set is late:
- * it admits any generation, and uids that were deleted live again, as they do for a controller restored from a backup.
+ * An `If-Match` with the current revision proves that the writer knows the current set, so the request is not a late
+ * one. It allows any generation, and it allows deleted uids again: a controller that was restored from a backup needs
+ * this.
  */
 export function putFullSet(state: State, request: FullSetRequest, context: WriteContext): Decision {
   const { canonical: set, digest } = request.set;
@@ -75,7 +76,7 @@ export function putFullSet(state: State, request: FullSetRequest, context: Write
   return draft.finish();
 }
 
-/** Restores nothing, but is a sign of life for what is still stored of it. */
+/** A replay does not undo later single writes. It renews the leases of those of its Eips that are still stored. */
 function replay(state: State, set: CanonicalSet, context: WriteContext): Decision {
   const draft = new WriteDraft(state, context);
   for (const kind of kinds)
@@ -86,7 +87,7 @@ function replay(state: State, set: CanonicalSet, context: WriteContext): Decisio
   return draft.finish({ isReplay: true });
 }
 
-/** The objects of the set whose uid was deleted, with the keys of their tombstones. */
+/** The objects of the set with a deleted uid, with the keys of their tombstones. */
 function goneIn(set: CanonicalSet, state: State, context: WriteContext): ReadonlyMap<ObjectId, string> {
   const gone = new Map<ObjectId, string>();
   if (state.tombstones.size === 0) return gone;
@@ -99,6 +100,6 @@ function goneIn(set: CanonicalSet, state: State, context: WriteContext): Readonl
 
 function staleMessage(generation: number, last: number): string {
   return generation === last
-    ? `generation ${generation} was accepted with other content`
-    : `generation ${generation} is older than ${last}, which was accepted`;
+    ? `generation ${generation} was already accepted with different content`
+    : `generation ${generation} is older than the accepted generation ${last}`;
 }

@@ -1,4 +1,4 @@
-/** Judges what a request says beyond its schema, all of it, before anything else is looked at. */
+/** Checks a request beyond its schema, completely, before the state is considered. */
 
 import { recordOf, type Spec, type SpecOf } from "../kinds/registry.ts";
 import { GatewayError, type InputIssue } from "../model/errors.ts";
@@ -6,15 +6,15 @@ import { collectionOf, type Kind, kinds, type ObjectName } from "../model/names.
 import { gatewayIssues } from "./gateway.ts";
 import { type Batch, type FullSet, specsIn } from "./requests.ts";
 
-/** Issues that one refusal lists; a generator gone wrong makes thousands. */
+/** Maximum number of issues in one refusal. A faulty generator can cause thousands. */
 export const maxIssues = 100;
 
-/** Throws `invalid` where the spec is; pointers are into the body of a single write. */
+/** Throws `invalid` if the spec is invalid. Pointers are relative to the body of a single write. */
 export function checkSpec<K extends Kind>(kind: K, spec: SpecOf[K]): void {
   reject(recordOf(kind).issues(spec));
 }
 
-/** Throws `invalid` where any upsert is, or where one kind's upserts name an object twice. */
+/** Throws `invalid` if an upsert is invalid, or if the upserts of one kind name an object twice. */
 export function checkBatch({ upsert = {} }: Batch): void {
   const issues: InputIssue[] = [];
   for (const kind of kinds) {
@@ -23,7 +23,7 @@ export function checkBatch({ upsert = {} }: Batch): void {
   reject(issues);
 }
 
-/** Throws `invalid` where any object or the gateway is, or where one array names an object twice. */
+/** Throws `invalid` if an object or the gateway is invalid, or if one array names an object twice. */
 export function checkFullSet(set: FullSet): void {
   const issues: InputIssue[] = [];
   for (const issue of gatewayIssues(set.gateway ?? {})) issues.push(within("/gateway", issue));
@@ -39,7 +39,7 @@ function collect(issues: InputIssue[], kind: Kind, specs: readonly Spec[], point
   for (const [index, spec] of specs.entries()) {
     for (const issue of record.issues(spec)) issues.push(within(`${pointer}/${index}`, issue));
     if (seen.has(spec.name))
-      issues.push({ pointer: `${pointer}/${index}/name`, message: `${spec.name} is given twice` });
+      issues.push({ pointer: `${pointer}/${index}/name`, message: `${spec.name} occurs twice` });
     seen.add(spec.name);
   }
 }

@@ -1,24 +1,24 @@
 /**
- * Leases: an Eip with `leaseSeconds` stays in the kernel only while writes that contain it, or renewals, come in time.
- * Its record is the instant of the last of them; a leased Eip always has one.
+ * Leases: an Eip with `leaseSeconds` stays in the kernel only while it is renewed in time, by a write that contains it
+ * or by a renewal. The state records the time of the last one; a leased Eip always has such a record.
  */
 import type { ObjectName } from "../model/names.ts";
 import type { Instant, State } from "../state/state.ts";
 
-/** The Eips whose lease has run out at `now`. They stay stored; a write that contains them revives them. */
+/** The Eips whose lease has expired at `now`. They stay stored. A write that contains them revives them. */
 export function expiredLeases(state: State, now: Instant): ReadonlySet<ObjectName> {
   const expired = new Set<ObjectName>();
   for (const [name, ms] of remaining(state, now)) if (ms <= 0) expired.add(name);
   return expired;
 }
 
-/** True where the Eip is stored with a lease that has run out at `now`. */
+/** Whether the Eip is stored with a lease that has expired at `now`. */
 export function isLeaseExpired(state: State, name: ObjectName, now: Instant): boolean {
   const renewed = state.leases.get(name);
   return renewed !== undefined && (remainingMs(state, name, renewed, now) ?? 1) <= 0;
 }
 
-/** Milliseconds from `now` until the next lease runs out; `undefined` where none will. */
+/** Milliseconds from `now` until the next lease expires. `undefined` if none will. */
 export function nextExpiryMs(state: State, now: Instant): number | undefined {
   let next: number | undefined;
   for (const [, ms] of remaining(state, now)) if (ms > 0 && (next === undefined || ms < next)) next = ms;
@@ -26,8 +26,9 @@ export function nextExpiryMs(state: State, now: Instant): number | undefined {
 }
 
 /**
- * Milliseconds from `earlier` to `later`. Within a boot the boot clock tells, which no one can set. Across boots the wall
- * clock does; it may be behind after a boot, without a battery or a time server, but at least the uptime has passed.
+ * Milliseconds from `earlier` to `later`. Within one boot it uses the boot clock, which nobody can set. Across boots it
+ * uses the wall clock. After a boot without battery or time server that clock may be behind, but at least the uptime
+ * has passed.
  */
 export function elapsedMs(earlier: Instant, later: Instant): number {
   return earlier.bootId === later.bootId

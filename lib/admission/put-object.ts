@@ -12,14 +12,14 @@ import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteCont
 
 export interface PutObjectRequest<K extends Kind = Kind> {
   readonly kind: K;
-  /** Schema-checked, with the path's name in it. */
+  /** Must match the schema and have the name of the path. */
   readonly spec: SpecOf[K];
   readonly ifMatch?: IfMatch | undefined;
 }
 
 /**
- * Decides on the PUT of one object. Replacing keeps the creation number, a new uid included; the uid that it replaces
- * is remembered as deleted. Throws `invalid`, `not-adopted`, `precondition-failed`, `gone` or `conflict`.
+ * Decides on a PUT of one object. A replaced object keeps its creation number, also with a new uid; the old uid is
+ * remembered as deleted. Throws `invalid`, `not-adopted`, `precondition-failed`, `gone` or `conflict`.
  */
 export function putObject(state: State, request: PutObjectRequest, context: WriteContext): Decision {
   const { kind, spec } = request;

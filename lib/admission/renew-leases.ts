@@ -1,4 +1,4 @@
-/** `POST /v1/leases/renew`: a sign of life for Eips with a lease. */
+/** `POST /v1/leases/renew`: renews the leases of Eips. */
 import { GatewayError } from "../model/errors.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { State } from "../state/state.ts";
@@ -11,10 +11,9 @@ export interface RenewLeasesRequest {
 }
 
 /**
- * Decides on a renewal: every named Eip that is stored is renewed; one without a lease has nothing to renew, which is
- * no fault. Where some are not stored the rest is renewed all the same and the `refusal` is `not-found`, naming them in
- * `details.eips`: one Eip deleted a moment ago must not let all others run out. Throws `not-adopted` or
- * `precondition-failed`.
+ * Decides on a renewal. Renews every named Eip that is stored; an Eip without a lease is no error. If some are not
+ * stored, the others are renewed all the same, so that one deleted Eip does not let all others expire. `refusal` is
+ * then `not-found` and names the missing ones in `details.eips`. Throws `not-adopted` or `precondition-failed`.
  */
 export function renewLeases(state: State, request: RenewLeasesRequest, context: WriteContext): Decision {
   checkAdopted(context);
@@ -28,7 +27,7 @@ export function renewLeases(state: State, request: RenewLeasesRequest, context: 
     if (stored?.spec.leaseSeconds !== undefined) draft.renew(name);
   }
   if (absent.length === 0) return draft.finish();
-  const refusal = new GatewayError("not-found", `there is no eip ${absent[0]}; the others were renewed`, {
+  const refusal = new GatewayError("not-found", `eip ${absent[0]} does not exist; the others were renewed`, {
     details: { eips: absent.slice(0, 100), eipsTotal: absent.length },
   });
   return draft.finish({ refusal });

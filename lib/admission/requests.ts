@@ -1,10 +1,10 @@
-/** The bodies that carry objects of several kinds: the full set and the batch. */
+/** Request bodies with objects of several kinds: the full set and the batch. */
 import { type TSchema, Type } from "typebox";
 import { recordOf, type Spec, type SpecOf, specSchemas } from "../kinds/registry.ts";
 import { collectionOf, type Kind, kinds, type ObjectName } from "../model/names.ts";
 import { type Gateway, GatewaySchema, maxObjectsPerKind, ObjectNameSchema } from "../model/schema.ts";
 
-/** Specs by collection; an array that is not there counts as empty. */
+/** Specs by collection. A missing array counts as empty. */
 export type SpecLists = { readonly [K in Kind as `${K}s`]?: readonly SpecOf[K][] };
 type NameLists = { readonly [K in Kind as `${K}s`]?: readonly ObjectName[] };
 
@@ -39,7 +39,7 @@ function byCollection(make: (kind: Kind) => TSchema): Record<string, TSchema> {
   return Object.fromEntries(kinds.map((kind) => [collectionOf(kind), make(kind)]));
 }
 
-/** The whole set: an array for each kind, but for those that may be left out. */
+/** The whole set: an array for each kind. Arrays of optional kinds may be missing. */
 export const FullSetSchema = Type.Unsafe<FullSet>(
   Type.Object(
     {

@@ -1,21 +1,22 @@
 /**
- * Deleted uids. A uid names one life of an object; once that life was ended, a delayed PUT of it must not bring it back,
- * so each is remembered for a day. What is remembered is bounded: whoever may delete could otherwise fill the memory.
+ * Deleted uids. A uid identifies one life of an object. After its deletion a delayed PUT must not bring it back, so
+ * each deleted uid is remembered for a day. The number is limited: otherwise any client that may delete could fill the
+ * memory.
  */
 import { GatewayError } from "../model/errors.ts";
 import type { Kind, ObjectId, Uid } from "../model/names.ts";
 import type { Instant, State, StateChange } from "../state/state.ts";
 
-/** How long a deleted uid is remembered: longer than any queue delays a create. */
+/** How long a deleted uid is remembered, in ms: longer than any queue delays a create. */
 export const tombstoneMs = 24 * 60 * 60 * 1000;
 
-/** Uids that are remembered; beyond it the oldest are forgotten early. */
+/** Maximum number of remembered uids. Above it the oldest are forgotten early. */
 export const maxTombstones = 100_000;
 
-/** What one write forgets beside what it must make room for, so that none takes long. */
+/** Maximum number of expired uids that one write forgets, so that no write takes long. */
 const maxForgotten = 1_000;
 
-/** The key of {@link State.tombstones}. */
+/** The key in {@link State.tombstones}. */
 export function tombstoneKey(kind: Kind, uid: Uid): string {
   return `${kind}/${uid}`;
 }
@@ -26,8 +27,8 @@ export function isGone(state: State, kind: Kind, uid: Uid, now: Instant): boolea
 }
 
 /**
- * The changes that remember `keys`, and forget what was remembered long enough or has no room. The oldest come first, so
- * that this looks at few.
+ * Changes that remember `keys`, and forget uids that expired or have no room. Looks at few uids, since the oldest come
+ * first.
  */
 export function remember(state: State, keys: readonly string[], now: Instant): readonly StateChange[] {
   const kept = keys.slice(-maxTombstones);
@@ -44,15 +45,15 @@ export function remember(state: State, keys: readonly string[], now: Instant): r
   return changes;
 }
 
-/** How many uids the changes forget before their time. */
+/** The number of uids that the changes forget before their time. */
 export function countEvicted(changes: readonly StateChange[]): number {
   return changes.filter(({ type }) => type === "evict-tombstone").length;
 }
 
-/** Throws `gone` where `objects` were asked for by uids that were deleted; names the first 100 in `details.objects`. */
+/** Throws `gone` if `objects` were requested with deleted uids. `details.objects` names the first 100. */
 export function rejectGone(objects: readonly ObjectId[]): void {
   if (objects.length === 0) return;
-  throw new GatewayError("gone", `the uid of ${objects[0]} was deleted for good`, {
+  throw new GatewayError("gone", `the uid of ${objects[0]} was deleted and cannot be used again`, {
     details: { objects: objects.slice(0, 100), objectsTotal: objects.length },
   });
 }

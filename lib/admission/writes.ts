@@ -1,7 +1,7 @@
 /**
- * What every write shares: the context it is judged in, its precondition, and the decision it comes to. The calls
- * themselves are next door, one a file, all of the shape `(state, request, context) → Decision`. They are
- * pure and are run on the newest state, alone; what they refuse they throw as a `GatewayError`.
+ * What all writes share: their context, their precondition and their decision. The functions are in the files beside
+ * this one and have the form `(state, request, context) → Decision`. They are pure, and run alone on the newest state.
+ * They refuse by throwing a `GatewayError`.
  */
 
 import type { Facts } from "../kinds/facts.ts";
@@ -11,34 +11,34 @@ import type { Instant, State, StateChange } from "../state/state.ts";
 
 export interface WriteContext {
   readonly now: Instant;
-  /** What was observed last of the gateway itself. */
+  /** The last observed facts about the gateway. */
   readonly facts: Facts;
-  /** True while owned state lives in the kernel that no accepted set answers for: only a full set passes. */
+  /** True while the kernel holds owned state that no accepted set explains. Then only a full set is accepted. */
   readonly isUnadopted: boolean;
   /** A collision-free digest of a text, such as SHA-256 in hex. */
   readonly digest: (text: string) => string;
 }
 
-/** An `If-Match` header: `"*"`, or the store's revisions that it names (none where no tag in it is one of ours). */
+/** An `If-Match` header: `"*"`, or the store revisions that it names. Empty if no tag in it is one of ours. */
 export type IfMatch = "*" | readonly number[];
 
 export interface Decision {
-  /** What is to be made durable together; empty where nothing changes. */
+  /** Changes that become durable together. Empty if nothing changes. */
   readonly changes: readonly StateChange[];
-  /** What the write wrote and the state now holds, changed or not: what `?wait` waits for. */
+  /** Objects that the write wrote and that are now stored, changed or not. `?wait` waits for them. */
   readonly touched: readonly ObjectId[];
-  /** What it removed: what `?wait` waits to be gone from the kernel. */
+  /** Objects that the write removed. `?wait` waits until the kernel no longer has them. */
   readonly removed: readonly ObjectId[];
-  /** A full set that was accepted before: nothing but leases changes. */
+  /** True for a full set that was accepted before. Only leases change. */
   readonly isReplay: boolean;
-  /** To be thrown once the changes are durable: the call is refused and yet leaves something behind. */
+  /** An error to throw after the changes are durable: the call is refused but still changes the state. */
   readonly refusal?: GatewayError;
 }
 
 /**
- * Throws `precondition-failed` where `ifMatch` is given and does not hold. An unset store matches no `"*"`.
+ * Throws `precondition-failed` if `ifMatch` is given and does not match. `"*"` does not match an unset store.
  *
- * @returns true where a named revision matched: then the writer has seen the present state.
+ * @returns true if a named revision matched: the writer has seen the current state
  */
 export function checkIfMatch(state: State, ifMatch: IfMatch | undefined): boolean {
   if (ifMatch === undefined) return false;
@@ -49,11 +49,14 @@ export function checkIfMatch(state: State, ifMatch: IfMatch | undefined): boolea
   });
 }
 
-/** Throws `not-adopted` while the gateway's live state was not adopted: what a write leaves out would be removed. */
+/**
+ * Throws `not-adopted` while the live state is not adopted: objects that the write leaves out would be removed from the
+ * kernel.
+ */
 export function checkAdopted(context: WriteContext): void {
   if (!context.isUnadopted) return;
   throw new GatewayError(
     "not-adopted",
-    "the kernel holds NAT state that this agent's store does not know; send a full set first",
+    "the kernel holds NAT state that is not in this agent's store; send a full set first",
   );
 }

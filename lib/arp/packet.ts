@@ -1,13 +1,13 @@
 /**
- * ARP for IPv4 over Ethernet (RFC 826), as bytes and as values: the packet without its Ethernet header, which a
- * datagram packet socket adds and takes off.
+ * ARP for IPv4 over Ethernet (RFC 826), as bytes and as values. Packets have no Ethernet header: a datagram packet
+ * socket adds and removes it.
  */
 import type { Ip } from "../model/ip.ts";
 import { fromU32, toU32 } from "../model/ipv4.ts";
 
 declare const brand: unique symbol;
 
-/** An Ethernet address in lower case, `"0a:00:27:00:00:01"`. */
+/** An Ethernet address in lower case: `"0a:00:27:00:00:01"`. */
 export type Mac = string & { readonly [brand]: "Mac" };
 
 export interface ArpPacket {
@@ -18,16 +18,16 @@ export interface ArpPacket {
   readonly targetIp: Ip;
 }
 
-/** Bytes of a packet; what arrives may be longer, padded to the least Ethernet payload. */
+/** Bytes of a packet. A received one may be longer, padded to the minimum Ethernet payload. */
 export const arpPacketBytes = 28;
 
-/** 0.0.0.0: the sender of a probe, which claims nothing. */
+/** 0.0.0.0: the sender address of a probe, which claims nothing. */
 export const unspecified = fromU32(0);
 const noMac = "00:00:00:00:00:00" as Mac;
 
 const macRegex = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
 
-/** Parses six bytes in hexadecimal; `undefined` where the text is anything else, or no station's: all zero, or a group's. */
+/** Parses an address of a host. `undefined` if the text is not six hex bytes, is all zero or is a multicast address. */
 export function parseMac(text: string): Mac | undefined {
   const mac = text.toLowerCase();
   const isStation = macRegex.test(mac) && mac !== noMac && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0;
@@ -40,8 +40,9 @@ export function probeOf(mac: Mac, address: Ip): ArpPacket {
 }
 
 /**
- * Tells all hosts that `mac` holds `address`: an announcement (RFC 5227 §2.3) and the same as a reply, since some
- * hosts update their cache on the one only, some on the other. Linux takes the reply only with the sender's MAC as target.
+ * Tells all hosts that `mac` holds `address`: an announcement (RFC 5227 §2.3) and the same as a reply. Some hosts
+ * update their cache only on requests, others only on replies. Linux accepts the reply only with the sender's MAC as
+ * target.
  */
 export function announcementsOf(mac: Mac, address: Ip): readonly [request: ArpPacket, reply: ArpPacket] {
   const claim = { senderMac: mac, senderIp: address, targetIp: address };
@@ -52,8 +53,8 @@ export function announcementsOf(mac: Mac, address: Ip): readonly [request: ArpPa
 }
 
 /**
- * The address that a packet's sender holds or is about to take: its own, or the one that it probes for. Whoever
- * probes for that address himself has found a conflict (RFC 5227 §2.1.1). `undefined` where it claims none.
+ * The address that the sender of a packet holds or is about to take: its own address, or the one it probes for. If both
+ * hosts probe for the same address, that is a conflict too (RFC 5227 §2.1.1). `undefined` if the packet claims none.
  */
 export function claimOf(packet: ArpPacket): Ip | undefined {
   if (packet.senderIp !== unspecified) return packet.senderIp;
@@ -61,18 +62,18 @@ export function claimOf(packet: ArpPacket): Ip | undefined {
 }
 
 /**
- * The address that a packet says its sender holds, in answer to a {@link probeOf} from `asker`; `undefined` where it is no such
- * answer. An announcement is none: it only repeats a claim.
+ * The address that the sender of a packet says it holds, in reply to a {@link probeOf} from `asker`. `undefined` if it
+ * is not such a reply. An announcement is not: it only repeats a claim.
  */
 export function answerOf({ operation, senderIp, targetMac }: ArpPacket, asker: Mac): Ip | undefined {
   return operation === "reply" && targetMac === asker && senderIp !== unspecified ? senderIp : undefined;
 }
 
-/** Hardware Ethernet, protocol IPv4, addresses of 6 and 4 bytes: how each packet begins. */
+/** Hardware type Ethernet, protocol IPv4, address lengths 6 and 4: the start of every packet. */
 const prefix = [0, 1, 0x08, 0x00, 6, 4] as const;
 const operations = { request: 1, reply: 2 } as const;
 
-/** The packet's {@link arpPacketBytes} bytes. */
+/** Encodes the packet as {@link arpPacketBytes} bytes. */
 export function encodeArp(packet: ArpPacket): Uint8Array {
   const bytes = new Uint8Array(arpPacketBytes);
   const view = new DataView(bytes.buffer);
@@ -85,7 +86,7 @@ export function encodeArp(packet: ArpPacket): Uint8Array {
   return bytes;
 }
 
-/** Reads a packet; `undefined` where it is cut short, another protocol's or neither request nor reply. */
+/** Decodes a packet. `undefined` if it is truncated, of another protocol, or neither request nor reply. */
 export function decodeArp(bytes: Uint8Array): ArpPacket | undefined {
   if (bytes.length < arpPacketBytes || prefix.some((byte, index) => bytes[index] !== byte)) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -1,24 +1,27 @@
 /**
- * When the wire is asked again about a contested address, and which questions go first while more are due than may be sent.
+ * When to probe again for a contested address, and which probes go first if more are due than may be sent.
  *
- * Nobody announces that he lets an address go, so the holder is asked again and again: every second at first, later less often,
- * since the pause is a share of the time that the conflict has lasted. Nothing that strangers send makes a pause longer.
+ * No host announces that it gives up an address. So the agent keeps probing: every second at first, later less often,
+ * because the pause is a share of the time that the conflict has lasted. Packets of other hosts never make a pause
+ * longer.
  *
- * Each lane has its share of every batch, so that no flood of claims delays a takeover. Within a lane the address that was not
- * asked about for the longest time goes first, so that no address delays another. What a caller of the API asks for goes before
- * all lanes.
+ * Each lane has a share of every batch, so a flood of claims does not delay a takeover. Within a lane the address with
+ * the oldest probe goes first, so no address delays another. Probes requested through the API go before all lanes.
  */
 
-/** Addresses to be taken that another holds; held ones that another holds too; held ones that another claims. */
+/**
+ * `wanted`: addresses to add that another host holds. `conflict`: held addresses that another host holds too. `claim`:
+ * held addresses that another host claims.
+ */
 const lanes = ["wanted", "conflict", "claim"] as const;
 export type Lane = (typeof lanes)[number];
 
-/** Between two questions about one address, unless a caller of the API asks for one. */
+/** Minimum pause between two probes for one address, unless the API requests one. */
 const minPauseMs = 1_000;
 const maxPauseMs = 300_000;
-/** After two minutes the pause begins to grow. */
+/** The pause begins to grow after two minutes. */
 const pauseShare = 1 / 120;
-/** The pause grows by chance, up to this share of it: two gateways whose probes met once do not meet again and again. */
+/** The pause grows randomly by up to this share, so that the probes of two gateways do not collide repeatedly. */
 const jitterShare = 0.25;
 
 const never = Number.POSITIVE_INFINITY;
@@ -26,15 +29,15 @@ const notYet = Number.NEGATIVE_INFINITY;
 
 interface Times {
   readonly lane: Lane;
-  /** From when the pauses count. */
+  /** The time from which pauses are computed. */
   sinceMs: number;
   askedAtMs: number;
-  /** {@link never} where there is nothing to ask, or an answer is awaited. */
+  /** {@link never} if nothing is to be asked, or while an answer is awaited. */
   dueAtMs: number;
   isAwaited: boolean;
 }
 
-/** Times are milliseconds of a monotonic clock that the caller reads. A question is known by its identity. */
+/** Times are milliseconds of a monotonic clock that the caller reads. A question is identified by object identity. */
 export class QuestionSchedule<Question> {
   readonly #times = new Map<Question, Times>();
   readonly #queues = {
@@ -44,7 +47,7 @@ export class QuestionSchedule<Question> {
   } as const satisfies Record<Lane, Queue<Question>>;
   readonly #urgent = new Set<Question>();
 
-  /** There is a reason to ask now, or as soon as the shortest pause is over. Takes the question into the lane. */
+  /** There is a reason to ask now, or as soon as the shortest pause is over. Puts the question into the lane. */
   ask(question: Question, lane: Lane, nowMs: number): void {
     const known = this.#times.get(question);
     const times = known?.lane === lane ? known : this.#move(question, lane, known, nowMs);
@@ -53,7 +56,7 @@ export class QuestionSchedule<Question> {
     times.dueAtMs = Math.min(times.dueAtMs, Math.max(nowMs, times.askedAtMs + minPauseMs));
   }
 
-  /** It was asked just now, and is to be asked again. */
+  /** The question was asked just now and has to be asked again. */
   askAgain(question: Question, lane: Lane, nowMs: number, chance: number): void {
     this.forget(question);
     const times = this.#move(question, lane, undefined, nowMs);
@@ -62,7 +65,7 @@ export class QuestionSchedule<Question> {
     this.#queues[lane].add(question, true);
   }
 
-  /** A caller of the API asks for the answer: before all others, and again every second from now on. */
+  /** The API requests an answer: asks before all others, and every second from now on. */
   hurry(question: Question, nowMs: number): void {
     const times = this.#times.get(question);
     if (times === undefined) return;
@@ -71,7 +74,7 @@ export class QuestionSchedule<Question> {
     this.#urgent.add(question);
   }
 
-  /** Nothing is to be asked for now; when it was asked last is remembered. */
+  /** Stops asking for now. Remembers when it was asked last. */
   rest(question: Question): void {
     const times = this.#times.get(question);
     if (times !== undefined) {
@@ -88,7 +91,7 @@ export class QuestionSchedule<Question> {
     this.#urgent.delete(question);
   }
 
-  /** The questions to ask now, `max` of them at most. */
+  /** The questions to ask now, at most `max`. */
   take(nowMs: number, max: number): readonly Question[] {
     const taken: Question[] = [];
     const takeFrom = (questions: Iterable<Question>, end: number) => {
@@ -100,29 +103,29 @@ export class QuestionSchedule<Question> {
     takeFrom(this.#urgent, max);
     const share = Math.ceil((max - taken.length) / lanes.length);
     for (const lane of lanes) takeFrom(this.#queues[lane], Math.min(taken.length + share, max));
-    // What one lane does not need is the others'.
+    // Capacity that one lane does not use goes to the others.
     for (const lane of lanes) takeFrom(this.#queues[lane], max);
     for (const question of taken) this.#onTaken(question);
     return taken;
   }
 
   /**
-   * It was answered, nobody answered in time, or it could not be asked.
+   * It was answered, the answer timed out, or it could not be asked.
    *
    * @param chance from 0 to 1
-   * @returns false where nobody awaits the answer any more
+   * @returns false if no answer is awaited any more
    */
   answered(question: Question, nowMs: number, chance: number): boolean {
     const times = this.#times.get(question);
     if (times === undefined || !times.isAwaited) return false;
     times.isAwaited = false;
-    // Meanwhile there came a reason to ask again.
+    // In the meantime there was a new reason to ask.
     if (times.dueAtMs !== never) return true;
     times.dueAtMs = nextAt(times, nowMs, chance);
     return true;
   }
 
-  /** Milliseconds until a question is due; `undefined` where there is nothing to ask. */
+  /** Milliseconds until a question is due. `undefined` if there is none. */
   dueInMs(nowMs: number): number | undefined {
     let dueAtMs = never;
     for (const times of this.#times.values())
@@ -145,7 +148,7 @@ export class QuestionSchedule<Question> {
     return times;
   }
 
-  /** @returns false where it is not due */
+  /** @returns false if it is not due */
   #begin(question: Question, nowMs: number): boolean {
     const times = this.#times.get(question);
     if (times === undefined || times.isAwaited || times.dueAtMs > nowMs) return false;
@@ -167,12 +170,12 @@ function nextAt({ sinceMs, askedAtMs }: Times, nowMs: number, chance: number): n
   return askedAtMs + pauseMs * (1 + chance * jitterShare);
 }
 
-/** Questions in the order in which they were asked last; those that never were come first. */
+/** Questions in the order in which they were last asked. Those never asked come first. */
 class Queue<Question> {
   readonly #fresh = new Set<Question>();
   readonly #asked = new Set<Question>();
 
-  /** Adds it, or moves it to the end. */
+  /** Adds the question, or moves it to the end. */
   add(question: Question, wasAsked: boolean): void {
     this.delete(question);
     (wasAsked ? this.#asked : this.#fresh).add(question);

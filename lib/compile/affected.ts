@@ -1,17 +1,17 @@
 /**
- * The part of the desired set that a change of some FIPs and DNATs can affect, so that it can be compiled and planned by
- * itself, with the same functions, at a price that does not grow with the rest.
+ * The part of the desired set that a change of some FIPs and DNATs can affect. It can be compiled and planned
+ * separately with the same functions, at a cost that does not depend on the size of the whole set.
  *
- * An object affects the Eip that it refers to, the users of that Eip, and the objects of its kind that its `tie` names: the
- * Eips of one IP, the FIPs of one internal IP. A set that is closed under all three comes out of the compiler just as it does
- * amid all others. Kinds without a `tie` (SNATs, Routes) affect no FIP and no DNAT, and are left out.
+ * An object affects its Eip, the users of that Eip, and the objects of its kind with the same `tie`: Eips of one IP,
+ * FIPs of one internal IP. A set that is closed under these three relations compiles to the same result separately as
+ * inside the whole set. Kinds without a `tie` (SNATs, Routes) affect no FIP and no DNAT and are left out.
  */
 
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 import { type Desired, type FoundObject, findObject, makeObjects, objectsOf } from "../state/desired.ts";
 
-/** Which objects affect which, kept up to date change by change. */
+/** Which objects affect which. Updated change by change. */
 export class AffectedSet {
   readonly #users = new Groups();
   readonly #tied = new Map<Kind, Groups>(tiedKinds.map((kind) => [kind, new Groups()]));
@@ -22,7 +22,7 @@ export class AffectedSet {
     }
   }
 
-  /** Takes note of what became of `ids` between two sets. */
+  /** Records how `ids` changed between two sets. */
   follow(before: Desired, after: Desired, ids: Iterable<ObjectId>): void {
     for (const id of ids) {
       const was = findObject(before, id);
@@ -33,8 +33,8 @@ export class AffectedSet {
   }
 
   /**
-   * The ids that `ids` affect as they stand in any of `sets`, themselves among them; `undefined` where there are more than
-   * `limit`. Every one of `sets` must have been followed, the last one last.
+   * The ids that `ids` affect in any of `sets`, including themselves. `undefined` if there are more than `limit`. Every
+   * one of `sets` must have been followed, the last one last.
    */
   around(
     ids: Iterable<ObjectId>,
@@ -74,10 +74,10 @@ export class AffectedSet {
   }
 }
 
-/** The kinds that a part of the set can be cut out of. */
+/** The kinds of which a part can be compiled separately. */
 const tiedKinds = kinds.filter((kind) => recordOf(kind).tie !== undefined);
 
-/** The set with only those objects of `ids` whose kinds can be cut out, in order of creation. */
+/** The set with only those objects of `ids` whose kinds can be compiled separately, in order of creation. */
 export function restrictTo(desired: Desired, ids: ReadonlySet<ObjectId>): Desired {
   const namesByKind = new Map<Kind, ObjectName[]>(tiedKinds.map((kind) => [kind, []]));
   for (const id of ids) {
@@ -102,7 +102,9 @@ function pick<T extends { readonly creation: number }>(
   return new Map(picked.sort(([, one], [, other]) => one.creation - other.creation));
 }
 
-/** Most groups have one member, which is kept without a set around it: at 10,000 objects that saves megabytes. */
+/**
+ * Groups of ids. Most groups have one member, which is stored without a Set: at 10,000 objects that saves megabytes.
+ */
 class Groups {
   readonly #groups = new Map<string, ObjectId | Set<ObjectId>>();
 

@@ -1,9 +1,9 @@
 /**
- * Who clashes with whom. Greedy, in order of creation: the elder stays, the younger is marked, and a marked object takes
- * nothing from others. The result depends on the stored set and the facts alone, never on the order of writes that
- * led to it (beyond the creation numbers that they left).
+ * Finds clashes. Greedy, in order of creation: the older object stays, the younger one is marked, and a marked object
+ * takes nothing from others. The result depends only on the stored set (with its creation numbers) and the facts, not
+ * on the order of earlier writes.
  *
- * Objects of one kind clash over one identity, and nothing else: a write can be judged on the identities that it touches.
+ * Objects of one kind clash only over their identity, so a write can be judged by the identities that it touches.
  */
 import { type Chunked, runSync } from "../chunked.ts";
 import { type Clash, type ClashContext, clashContext } from "../kinds/clash.ts";
@@ -13,10 +13,10 @@ import { type Kind, kinds, type ObjectId } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
 import { type DesiredObjects, objectsOf } from "../state/desired.ts";
 
-/** The part of the desired set that clashes are judged on. */
+/** The part of the desired set that decides clashes. */
 export type Claimants = DesiredObjects & { readonly gateway: Gateway };
 
-/** Every object that is marked, with what it clashes with. Linear in the number of objects. */
+/** Every object that clashes, with what it clashes with. Linear in the number of objects. */
 export function findClashes(desired: Claimants, facts: Facts): ReadonlyMap<ObjectId, Clash> {
   return runSync(findClashesChunked(desired, facts));
 }

@@ -1,6 +1,6 @@
 /**
- * From what is desired to what is to be programmed: clashes decided, references resolved, leases and conflicts taken
- * out. Pure and linear; runs in every pass.
+ * Compiles the desired set into the program: decides clashes, resolves references, takes out expired leases and address
+ * conflicts. Pure and linear. Runs in every pass.
  */
 import { type Chunked, runSync } from "../chunked.ts";
 import type { Block, Compilation, CompileContext, Idle } from "../kinds/compilation.ts";
@@ -13,24 +13,26 @@ import { usersByEip } from "./references.ts";
 
 export interface Compiled {
   readonly program: Program;
-  /** What stays out of the program, and why. */
+  /** Objects that are not in the program, and why. */
   readonly blocked: ReadonlyMap<ObjectId, Block>;
-  /** Objects that are in order without a rule of their own: Ready once their Eip is. */
+  /** Valid objects without a rule of their own. They are Ready when their Eip is. */
   readonly idle: ReadonlyMap<ObjectId, Idle>;
-  /** DNATs that no packet reaches, each with the FIP that takes all packets of its EIP. They are programmed all the same. */
+  /**
+   * DNATs that get no packets, each with the FIP that takes all packets of its EIP. They are programmed all the same.
+   */
   readonly shadowed: ReadonlyMap<ObjectId, ObjectId>;
-  /** The stored users of each Eip's name, clashing ones too: FIPs, SNATs, DNATs, each by creation. */
+  /** FIPs, SNATs and DNATs by the name of their Eip, including clashing ones. Each kind in order of creation. */
   readonly usedBy: ReadonlyMap<ObjectName, readonly ObjectId[]>;
 }
 
-/** Every stored object comes out in exactly one place: in the program, blocked, or idle. */
+/** Every stored object ends in exactly one place: in the program, in `blocked` or in `idle`. */
 export function compile(desired: Desired, context: CompileContext): Compiled {
   return runSync(compileChunked(desired, context));
 }
 
 /** The same in parts, of one kind at most. */
 export function* compileChunked(desired: Desired, context: CompileContext): Chunked<Compiled> {
-  // Asked for by few, and as dear as all the rest.
+  // Few callers need it, and it costs as much as all the rest.
   let users: Compiled["usedBy"] | undefined;
   const compilation: Compilation = {
     context,

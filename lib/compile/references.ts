@@ -1,11 +1,14 @@
-/** Who refers to which Eip. Names, not objects: an Eip that is not there yet has users already. */
+/** Which objects refer to which Eip. By name: an Eip that does not exist yet can already have users. */
 import { type Chunked, runSync } from "../chunked.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { addressOf, type Ip } from "../model/ip.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 import { type DesiredObjects, objectsOf } from "../state/desired.ts";
 
-/** The users of each Eip's name, clashing ones too: kind by kind, in the order of {@link kinds}, each by creation. */
+/**
+ * The users of each Eip name, including clashing ones: kind by kind in the order of {@link kinds}, each in order of
+ * creation.
+ */
 export function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, readonly ObjectId[]> {
   return runSync(usersByEipChunked(desired));
 }
@@ -31,7 +34,7 @@ export function* usersByEipChunked(
   return users;
 }
 
-/** The users of any of `eips`, in the same order; cheap where they are few. */
+/** The users of any of `eips`, in the same order. Cheap if there are few. */
 export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>): readonly ObjectId[] {
   const users: ObjectId[] = [];
   if (eips.size === 0) return users;
@@ -41,7 +44,7 @@ export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>):
   return users;
 }
 
-/** The addresses of Eips that `ids` are or refer to, as far as they exist. */
+/** The addresses of the Eips in `ids` or referred to by `ids`, if they exist. */
 export function eipAddressesOf(desired: DesiredObjects, ids: readonly ObjectId[]): ReadonlySet<Ip> {
   const addresses = new Set<Ip>();
   for (const id of ids) {

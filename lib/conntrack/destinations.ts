@@ -1,11 +1,11 @@
-/** The destination half: what FIPs and DNATs make of a new flow's destination. */
+/** The destination half: how FIPs and DNATs translate the destination of a new flow. */
 import type { AddressKey, AddressValue } from "../model/family.ts";
 import type { Program, ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
 import type { FlowPredicate, FlowView } from "./flow.ts";
 import type { Verdict } from "./verdict.ts";
 
-/** IP protocol numbers of what a DNAT can match. */
+/** IP protocol numbers of the protocols that a DNAT can match. */
 export const protocolNumber: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
 
 interface Target {
@@ -14,9 +14,9 @@ interface Target {
 }
 
 /**
- * Compiles the destinations that a program permits. A FIP keeps the port, a DNAT goes to any of its backends: all
- * of them are permitted, and a backend that was removed is not. ICMP has ports 0, so only its address counts. Beside a FIP
- * a DNAT gets no new flows; those that it made before stay.
+ * Compiles the permitted destinations of a program. A FIP keeps the port. A DNAT permits each of its current backends;
+ * a removed backend is not permitted. ICMP has port 0, so only its address counts. A DNAT beside a FIP gets no new
+ * flows, but flows that it made before stay.
  */
 export function compileDestinations(program: Program): (flow: Readonly<FlowView>) => Verdict {
   const { keyOf, toValue } = program.family;
@@ -43,7 +43,7 @@ export function compileDestinations(program: Program): (flow: Readonly<FlowView>
   };
 }
 
-/** True where the flow's destination was left as it was. */
+/** True if the flow's destination is not translated. */
 export const keepsDestination: FlowPredicate = (flow) =>
   flow.replySource === flow.originalDestination && flow.replySourcePort === flow.originalDestinationPort;
 

@@ -1,10 +1,10 @@
 /**
- * Which device a packet leaves by, as far as the conntrack predicate must know: rules with `-o net1` or `-o eth0` cover
- * a flow by where it is routed, and an entry does not say.
+ * Which device a packet leaves by, as far as the conntrack predicate needs it. Rules with `-o net1` or `-o eth0` depend
+ * on routing, and a conntrack entry has no device.
  *
- * The kernel's order is kept: the local table first, then the main table by longest prefix and lowest metric. Other
- * tables (policy routing) are not consulted. What the program is about to route wins over what was observed: a
- * default route that a link flap took along for a moment must not make every SNAT flow look foreign.
+ * Follows the kernel's order: first the local table, then the main table by longest prefix and lowest metric. Other
+ * tables (policy routing) are not consulted. Routes of the program override observed ones: if a link flap removes the
+ * default route for a moment, SNAT flows must not look foreign.
  */
 import type { AddressValue } from "../model/family.ts";
 import type { Cidr } from "../model/ip.ts";
@@ -13,23 +13,23 @@ import type { ObservedNetwork, ObservedRoute } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import { PrefixTable } from "./prefix-table.ts";
 
-/** A device by number, from 1; 0 and below have meanings of their own. */
+/** A device number, from 1. 0 and below have special meanings. */
 export type Device = number;
-/** No route, or one without a single device: unknown. */
+/** Unknown: no route, or a route without a single device. */
 export const unrouted: Device = 0;
-/** Local, broadcast or multicast: POSTROUTING is not where such a flow ends. */
+/** Local, broadcast or multicast. Such a flow does not pass POSTROUTING towards a device. */
 export const notUnicast: Device = -1;
 
 export interface Routing {
-  /** The device towards `address`, {@link unrouted} or {@link notUnicast}. */
+  /** The device to `address`, {@link unrouted} or {@link notUnicast}. */
   towards(address: AddressValue): Device;
-  /** True for the gateway's own addresses, EIPs among them. */
+  /** True for the gateway's own addresses, including EIPs. */
   isLocal(address: AddressValue): boolean;
-  /** The number of a device; one that nothing is routed to gets a number as well. */
+  /** The number of a device. A device without routes also gets one. */
   deviceOf(name: InterfaceName): Device;
 }
 
-/** Compiles routes and addresses; lookups cost a map access for each prefix length in use. */
+/** Compiles routes and addresses. A lookup costs one map access for each prefix length in use. */
 export function compileRouting(program: Program, network: ObservedNetwork): Routing {
   const devices = new Map<InterfaceName, Device>();
   const deviceOf = (name: InterfaceName): Device => {
@@ -51,7 +51,7 @@ export function compileRouting(program: Program, network: ObservedNetwork): Rout
   };
 }
 
-/** The local table, and the EIPs that will be in it. */
+/** The local table, with the EIPs that are about to be added. */
 function compileOwn(program: Program, network: ObservedNetwork): PrefixTable<"local" | "broadcast"> {
   const { family } = program;
   const own = new PrefixTable<"local" | "broadcast">(family);

@@ -1,21 +1,21 @@
 /**
- * Flows by one of their four addresses: what the kernel can look for by itself.
+ * Flows by one of their four addresses: the kernel can filter a dump by these.
  *
- * A few of these are cheaper than a dump of everything; a flow may have several of them at once.
+ * A few filtered dumps are cheaper than a dump of everything. A flow can have several of these addresses.
  */
 import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Program } from "../model/program.ts";
 import { type FlowPredicate, type FlowView, flowStatus } from "./flow.ts";
 
-/** An address in its place. */
+/** An address and where it stands in the flow. */
 export interface FlowEnd {
   readonly tuple: "original" | "reply";
   readonly side: "source" | "destination";
   readonly address: Ip;
 }
 
-/** Flows that come in by `eip`, and those that are seen outside as `eip`. */
+/** Flows that come in through `eip`, and flows that leave with `eip` as source. */
 export function endsAt(eip: Ip): readonly FlowEnd[] {
   return [
     { tuple: "original", side: "destination", address: eip },
@@ -24,8 +24,8 @@ export function endsAt(eip: Ip): readonly FlowEnd[] {
 }
 
 /**
- * The flows that FIPs and DNATs have a say in: a program with others in their place says the same of any other flow. FIPs
- * and DNATs translate what comes for their EIP, and FIPs what their pod sends.
+ * The flows that FIPs and DNATs of these programs can affect: for all other flows the programs give the same result.
+ * FIPs and DNATs translate flows to their EIP; FIPs also translate flows from their pod.
  */
 export function endsRuledBy(programs: readonly Pick<Program, "fips" | "dnats">[]): readonly FlowEnd[] {
   const eips = new Set<Ip>();
@@ -44,8 +44,8 @@ export function endsRuledBy(programs: readonly Pick<Program, "fips" | "dnats">[]
 }
 
 /**
- * Matches every live flow with at least one of `ends`, in a few lookups. A zone of its own is another address space, so
- * it does not count.
+ * Matches every live flow that has at least one of `ends`, in a few lookups. Flows in another conntrack zone do not
+ * count: a zone is a separate address space.
  */
 export function hasEndOf(ends: readonly FlowEnd[], { keyOf, toValue }: Family): FlowPredicate {
   const fields = Map.groupBy(ends, ({ tuple, side }) => fieldOf[tuple][side]);

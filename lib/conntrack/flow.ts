@@ -1,4 +1,4 @@
-/** A connection-tracking entry, as far as NAT is concerned. */
+/** A connection-tracking entry, as far as NAT needs it. */
 import type { AddressValue, Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 
@@ -19,17 +19,17 @@ export interface Flow {
   readonly status: number;
   readonly zone: number;
   /**
-   * CTA_ID: tells this flow from a later one with the same tuples, unless that took the very memory of the first: the kernel
-   * makes it by hashing the entry's address and original tuple.
+   * CTA_ID distinguishes this flow from a later one with the same tuples. The kernel hashes the entry's memory address
+   * and original tuple, so it repeats only if a later entry gets the same memory.
    */
   readonly id: number;
-  /** ICMP only: type, code and id of the original direction, which name the entry to the kernel. */
+  /** ICMP only: type, code and id of the original direction. The kernel needs them to identify the entry. */
   readonly icmp?: { readonly type: number; readonly code: number; readonly id: number };
 }
 
 /**
- * The fields that a predicate may look at, as numbers, so that a dump of 200,000 entries is matched without
- * making an object for each: the view is reused between entries and must not be kept.
+ * The fields that a predicate can use, as numbers, so that a dump of 200,000 entries needs no object per entry. The
+ * view is reused between entries: do not keep it.
  */
 export interface FlowView {
   protocol: number;
@@ -47,15 +47,18 @@ export interface FlowView {
 
 export type FlowPredicate = (flow: Readonly<FlowView>) => boolean;
 
-/** IPS_* of include/uapi/linux/netfilter/nf_conntrack_common.h, as far as anything here asks. */
+/** The IPS_* bits in use, from include/uapi/linux/netfilter/nf_conntrack_common.h. */
 export const flowStatus = {
-  /** IPS_EXPECTED: a helper announced it, such as an FTP data connection; its NAT follows its master's, not a rule. */
+  /**
+   * IPS_EXPECTED: a helper announced the flow, such as an FTP data connection. Its NAT follows its master's NAT, not a
+   * rule.
+   */
   expected: 1 << 0,
-  /** IPS_DYING: out of the table already. */
+  /** IPS_DYING: already removed from the table. */
   dying: 1 << 9,
 } as const;
 
-/** A flow as predicates see it: a fresh view, which may be kept. */
+/** A flow as predicates see it. Creates a new view, which can be kept. */
 export function viewOf(flow: Flow, { toValue }: Family): FlowView {
   const { original, reply } = flow;
   return {

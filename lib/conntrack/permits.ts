@@ -1,13 +1,14 @@
 /**
- * Which flows contradict the desired state and must go, once the rules are in force.
+ * Which flows contradict the desired state and must be ended once the rules are in force.
  *
- * An entry keeps the translation that it was born with for as long as packets come, whatever becomes of the rules. So a
- * removed FIP's EIP keeps reaching its old pod, and a flow that began before its rule stays plain for ever. A flow goes
- * when a rule covers it and no object translates it as it is translated, or when it uses an EIP of ours that no object
- * gives it any more. Everything else stays: what still is permitted, plain routed flows, the gateway's own, foreign NAT.
+ * A conntrack entry keeps its translation as long as packets arrive, even if the rules change. So the EIP of a removed
+ * FIP still reaches the old pod, and a flow that began before its rule stays untranslated. A flow is ended if a rule
+ * covers it and no object translates it that way, or if it uses an EIP of ours that no object gives it any more. All
+ * other flows stay: permitted ones, routed flows without NAT, the gateway's own, and foreign NAT.
  *
- * Addresses and the destination's port are compared, never status bits (a port clash sets IPS_SRC_NAT on an untranslated
- * source) and never the reply's destination port (masquerading draws it at random).
+ * The comparison uses addresses and the destination port. It never uses status bits, because a port clash sets
+ * IPS_SRC_NAT on an untranslated source, and never the destination port of the reply, because masquerading chooses it
+ * at random.
  */
 import type { AddressKey } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
@@ -20,16 +21,16 @@ import { compileSources } from "./sources.ts";
 
 export interface PermitsInput {
   readonly program: Program;
-  /** EIPs that were ours and may still have flows. Without them, flows of a removed EIP would pass for foreign NAT. */
+  /** Former EIPs that may still have flows. Without them the flows of a removed EIP look like foreign NAT. */
   readonly retired: ReadonlySet<Ip>;
-  /** Addresses and routes as observed; what the program routes itself counts as routed already. */
+  /** Observed addresses and routes. Routes of the program count as installed. */
   readonly network: ObservedNetwork;
 }
 
 /**
- * Compiles the predicate "this flow must go". It allocates nothing and costs a few map lookups for each flow.
+ * Compiles the predicate "this flow must be ended". It allocates nothing and costs a few map lookups per flow.
  *
- * On what the program's own rules make of a new flow it is false, so that a second sweep finds nothing.
+ * It is false for the flows that the program's own rules create, so a second sweep finds nothing.
  */
 export function compileContradicts({ program, retired, network }: PermitsInput): FlowPredicate {
   const routing = compileRouting(program, network);
@@ -42,7 +43,7 @@ export function compileContradicts({ program, retired, network }: PermitsInput):
 
   return (flow) => {
     if (flow.zone !== 0 || (flow.status & skipped) !== 0) return false;
-    // What the gateway itself sends passes OUTPUT, where no rule of ours is: its destination NAT can only be foreign.
+    // Traffic of the gateway itself passes OUTPUT, where the agent has no rule: its destination NAT is always foreign.
     const isOwnTraffic = routing.isLocal(flow.originalSource);
     const verdict = isOwnTraffic ? "unruled" : destination(flow);
     if (verdict === "contradicted") return true;
@@ -51,7 +52,7 @@ export function compileContradicts({ program, retired, network }: PermitsInput):
 
     const sourceVerdict = source(flow);
     if (sourceVerdict === "permitted") return false;
-    // A plain source beside a foreign destination NAT is part of the foreign arrangement.
+    // An untranslated source beside a foreign destination NAT belongs to the foreign NAT.
     if (flow.replyDestination === flow.originalSource) {
       return sourceVerdict === "contradicted" && !isUnexplained;
     }

@@ -1,4 +1,4 @@
-/** Longest prefix match over the values of addresses, for tables that are built once and asked for every flow of a dump. */
+/** Longest prefix match over address values, for tables that are built once and used for every flow of a dump. */
 import type { AddressKey, AddressValue, Family } from "../model/family.ts";
 import { type Cidr, prefixLengthOf } from "../model/ip.ts";
 
@@ -9,7 +9,7 @@ interface Level<V> {
 }
 
 export class PrefixTable<V> {
-  /** One for each prefix length in use, longest first: a lookup costs one map access for each. */
+  /** One level for each prefix length in use, longest first. A lookup costs one map access per level. */
   readonly #levels: Level<V>[] = [];
   readonly #family: Family;
   readonly #maskedKey: Family["maskedKey"];
@@ -19,18 +19,18 @@ export class PrefixTable<V> {
     this.#maskedKey = family.maskedKey;
   }
 
-  /** Replaces what `cidr` held. */
+  /** Sets the value of `cidr`. Replaces an earlier one. */
   set(cidr: Cidr, value: V): void {
     this.setAround(this.#family.rangeOf(cidr)[0], prefixLengthOf(cidr), value);
   }
 
-  /** The same for the network of `prefixLength` bits around `address`: for tables of thousands of hosts. */
+  /** Like {@link set}, for the network of `prefixLength` bits around `address`: for tables of thousands of hosts. */
   setAround(address: AddressValue, prefixLength: number, value: V): void {
     const { mask, values } = this.#level(prefixLength);
     values.set(this.#maskedKey(address, mask), value);
   }
 
-  /** The value of the longest prefix that holds `address`. */
+  /** The value of the longest prefix that contains `address`. */
   longest(address: AddressValue): V | undefined {
     for (const level of this.#levels) {
       const value = level.values.get(this.#maskedKey(address, level.mask));

@@ -1,12 +1,12 @@
 /**
- * The source half: what FIPs, SNAT pools and hairpin make of a new flow's source.
+ * The source half: how FIPs, SNAT pools and hairpin rules translate the source of a new flow.
  *
- * **Why every member of every covering pool is permitted, not only the client's bucket of the longest prefix.** For new
- * flows the rules see to it that a client leaves by one EIP (RFC 4787, REQ-2). But an entry that runs belongs to the
- * SNAT object that made it. Let a pool gain a member, and half of its clients change buckets; let a longer CIDR or a FIP
- * appear, and a client is preferred elsewhere. In each case the older object is unchanged and still translates this
- * client to this EIP, so its flows live on and fade out by themselves; ending them would break every second connection
- * of a subnet for the sake of an address that new flows no longer get.
+ * **Why every member of every covering pool is permitted, and not only the client's bucket in the longest prefix.** For
+ * new flows the rules give each client one EIP (RFC 4787, REQ-2). But a running flow belongs to the SNAT object that
+ * created it. When a pool gains a member, half of its clients change buckets. When a longer CIDR or a FIP appears, a
+ * client gets another EIP for new flows. In each case the older object is unchanged and still translates this client to
+ * this EIP, so its flows stay until they end by themselves. Ending them would break every second connection of a subnet
+ * only because new flows get another address.
  *
  * A Standby SNAT (the younger ones of a single host) has no rule and no place in the program, so it permits nothing: flows that it
  * made while it was the elder go, and come back by the one EIP that is in force.
@@ -18,13 +18,13 @@ import type { FlowView } from "./flow.ts";
 import { PrefixTable } from "./prefix-table.ts";
 import type { Verdict } from "./verdict.ts";
 
-/** The members of one CIDR, and the pool of the next shorter CIDR around it. */
+/** The members of one CIDR, and the pool of the next shorter CIDR that contains it. */
 interface Pool {
   readonly eips: ReadonlySet<AddressKey>;
   readonly around: Pool | undefined;
 }
 
-/** Compiles the sources that a program permits, with routes to tell the device that `-o` in a rule speaks of. */
+/** Compiles the permitted sources of a program. Uses routes to find the device that `-o` in a rule refers to. */
 export function compileSources(program: Program, routing: Routing): (flow: Readonly<FlowView>) => Verdict {
   const { keyOf, toValue } = program.family;
   const vpc = routing.deviceOf(program.vpcInterface);
@@ -34,7 +34,7 @@ export function compileSources(program: Program, routing: Routing): (flow: Reado
 
   return (flow) => {
     const out = routing.towards(flow.replySource);
-    // Delivered here or to many: POSTROUTING's rules are about single hosts beyond a device.
+    // Delivered locally or to many hosts: the POSTROUTING rules cover only single hosts beyond a device.
     if (out === notUnicast) return "unruled";
     const client = keyOf(flow.originalSource);
     const seenAs = keyOf(flow.replyDestination);
@@ -46,13 +46,14 @@ export function compileSources(program: Program, routing: Routing): (flow: Reado
       isCovered = fip.isOutward;
     }
     for (const { device, table } of pools) {
-      // Where the route is unknown a translation gets the benefit of the doubt, and a plain flow is left plain.
+      // If the route is unknown, keep translated flows, and keep untranslated flows too.
       if (device !== out && out !== unrouted) continue;
       const pool = table.longest(flow.originalSource);
       if (holds(pool, seenAs)) return "permitted";
       if (pool !== undefined && out !== unrouted) isCovered = true;
     }
-    // HAIRPIN_SNAT: in by the VPC, for an EIP, out by the VPC again; so the destination was translated, EIPs being local.
+    // HAIRPIN_SNAT: from the VPC to an EIP and out to the VPC again. The destination was translated, since EIPs are
+    // local.
     if (eips.has(keyOf(flow.originalDestination))) {
       const back = routing.towards(flow.originalSource);
       const isHairpin = out === vpc && back === vpc;
@@ -65,7 +66,10 @@ export function compileSources(program: Program, routing: Routing): (flow: Reado
 }
 
 interface FipsOfPod {
-  /** All of them: each works inwards, and a flow that one of them made while it was the elder is still its own. */
+  /**
+   * The EIPs of all FIPs of one internal IP: each works for incoming flows, and flows that one created outwards while
+   * it was the oldest stay valid.
+   */
   readonly eips: Set<AddressKey>;
   isOutward: boolean;
 }
@@ -92,7 +96,8 @@ interface DevicePools {
 function compilePools(program: Program, routing: Routing): readonly DevicePools[] {
   const { family } = program;
   const byDevice = new Map<Device, DevicePools>();
-  // Longest first in the program; shortest first here, so that each finds the one around it.
+  // The program has the longest prefix first. Build from the shortest, so that each pool finds the one that contains
+  // it.
   for (const pool of program.pools.toReversed()) {
     const device = routing.deviceOf(pool.interface);
     const pools = byDevice.get(device) ?? { device, table: new PrefixTable<Pool>(family) };

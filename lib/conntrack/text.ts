@@ -1,4 +1,4 @@
-/** A flow in words. */
+/** A flow as text. */
 import type { Flow, Tuple } from "./flow.ts";
 
 const protocolNames: Readonly<Record<number, string>> = {
@@ -11,7 +11,7 @@ const protocolNames: Readonly<Record<number, string>> = {
   136: "udplite",
 };
 
-/** The flow much as `conntrack -L` words it, without state, timers and counters: both tuples, the original first. */
+/** The flow nearly as `conntrack -L` prints it, without state, timers and counters: both tuples, the original first. */
 export function renderFlow(flow: Flow): string {
   const { icmp, zone } = flow;
   const echo = icmp === undefined ? "" : ` type=${icmp.type} code=${icmp.code} id=${icmp.id}`;
@@ -20,7 +20,7 @@ export function renderFlow(flow: Flow): string {
   return `${protocol}${echo} ${tuples}${zone === 0 ? "" : ` zone=${zone}`}`;
 }
 
-/** Names the flow by what started it: equal for an entry and for the one that comes after it, whatever their NAT. */
+/** Identifies the flow by its original direction. An entry and its successor have the same key, whatever their NAT. */
 export function flowKey(flow: Flow): string {
   const { protocol, original, icmp, zone } = flow;
   const echo = icmp === undefined ? "" : `${icmp.type}/${icmp.code}/${icmp.id}`;

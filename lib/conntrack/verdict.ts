@@ -1,8 +1,8 @@
 /**
- * What the program says of one half of a flow's translation, its destination or its source.
+ * What the program says about one half of a flow's translation, destination or source.
  *
- * - `permitted`: some object translates it so, even if a new flow would get another translation today;
- * - `contradicted`: a rule covers it, and no object translates it so;
- * - `unruled`: nothing that is desired says anything about it.
+ * - `permitted`: an object translates it this way, even if a new flow would get another translation today;
+ * - `contradicted`: a rule covers it, but no object translates it this way;
+ * - `unruled`: no desired object covers it.
  */
 export type Verdict = "permitted" | "contradicted" | "unruled";

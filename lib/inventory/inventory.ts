@@ -21,16 +21,16 @@ export interface InventoryInput {
   /** The gateway's own addresses, on any interface. */
   readonly own: ReadonlySet<Ip>;
   readonly ledger: Ledger;
-  /** The default gateway in force, if one is known. */
+  /** The default gateway in force, if known. */
   readonly gateway: Ip | undefined;
   readonly externalInterface: InterfaceName;
-  /** EIPs that another machine answered for. */
+  /** EIPs that another host answered for. */
   readonly contested: ReadonlySet<Ip>;
 }
 
 /**
- * `self`: the gateway's own. `gateway`: the default route's next hop. `eip`: desired. `orphan`: on the gateway, though
- * nobody asks for it. `conflict`: desired, and held by the gateway itself, its next hop or another machine.
+ * `self`: the gateway's own address. `gateway`: the next hop of the default route. `eip`: desired. `orphan`: on the
+ * gateway but not desired. `conflict`: desired, but held by the gateway itself, its next hop or another host.
  */
 export type Role = "self" | "gateway" | "eip" | "orphan" | "conflict";
 
@@ -38,14 +38,14 @@ export interface InventoryAddress {
   readonly ip: Ip;
   readonly role: Role;
   readonly interface: InterfaceName;
-  /** The Eips that name the IP, elder first, each followed by what uses it. */
+  /** The Eips with this IP, oldest first, each followed by its users. */
   readonly users: readonly ObjectId[];
 }
 
 export interface Inventory {
   /** Every IP once, in numeric order. */
   readonly addresses: readonly InventoryAddress[];
-  /** No subnet lies in another: a narrower one counts into the wider. */
+  /** No subnet lies inside another: a narrower one counts as part of the wider one. */
   readonly subnets: readonly InventorySubnet[];
 }
 
@@ -63,8 +63,8 @@ interface DesiredIp {
 const lookedAtOnce = 2_000;
 
 /**
- * A set union of self, gateway, desired and orphan: an IP with two reasons to be there counts once. It covers the
- * external interface, the interfaces that Eips name, and what the ledger says was put elsewhere.
+ * The union of the gateway's own addresses, its next hop, desired EIPs and orphans. An IP with two roles counts once.
+ * Covers the external interface, the interfaces that Eips name, and those in the ledger.
  */
 export function* inventory(input: InventoryInput): Chunked<Inventory> {
   const { own, gateway, contested, externalInterface } = input;
@@ -118,7 +118,7 @@ function* desiredByIp(
   return byIp;
 }
 
-/** What stands on the interfaces that the inventory covers. An EIP bound by a route of the agent's counts as an address. */
+/** The addresses on the interfaces that the inventory covers. An EIP bound by a route counts as an address. */
 function* observedByIp({
   desired,
   network,
@@ -133,7 +133,7 @@ function* observedByIp({
   yield* eachOf(ledger.addresses.values(), (entry) => entered.add(`${entry.interface} ${entry.address}`));
   const sightings = new Map<Ip, Sighting>();
   const see = (ip: Ip, sighting: Sighting): void => {
-    // The same IP may stand there twice with different prefixes: the wider one is the subnet's.
+    // The same IP can exist there twice with different prefix lengths. The wider one is the prefix of the subnet.
     const known = sightings.get(ip);
     if (known === undefined || sighting.prefixLength < known.prefixLength) sightings.set(ip, sighting);
   };

@@ -1,4 +1,4 @@
-/** Addresses under a mask, as iptables matches them: the mask need not be a prefix. */
+/** Addresses with a mask, as iptables matches them. The mask need not be a prefix. */
 import { families, familyOf } from "../model/families.ts";
 import type { AddressValue, Family } from "../model/family.ts";
 import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
@@ -6,12 +6,13 @@ import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
 declare const brand: unique symbol;
 
 /**
- * A canonical `address/mask` as the kernel prints it: host bits masked, the mask a prefix length where it is
- * one (`"10.0.1.0/24"`, `"10.0.1.5/32"`), else an address (`"10.0.1.1/255.255.255.15"`). Equal values are equal strings.
+ * A canonical `address/mask` as the kernel prints it, with host bits masked. A prefix mask is a length
+ * (`"10.0.1.0/24"`, `"10.0.1.5/32"`), any other mask is an address (`"10.0.1.1/255.255.255.15"`). Equal values are
+ * equal strings.
  */
 export type MaskedAddress = string & { readonly [brand]: "MaskedAddress" };
 
-/** True where every address matches; iptables prints no match for it. */
+/** True if every address matches. iptables prints no match for it. */
 export function isAnyAddress(masked: MaskedAddress | undefined): boolean {
   return anyAddresses.includes(masked);
 }
@@ -25,22 +26,24 @@ export function hostMask(address: Ip, { hostSuffix }: Family): MaskedAddress {
   return (address + hostSuffix) as MaskedAddress;
 }
 
-/** The inverse of {@link hostMask}; `undefined` where more than one host matches. */
+/** The inverse of {@link hostMask}. `undefined` if more than one host matches. */
 export function hostOf(masked: MaskedAddress, { hostSuffix }: Family): Ip | undefined {
   return masked.endsWith(hostSuffix) ? (masked.slice(0, -hostSuffix.length) as Ip) : undefined;
 }
 
-/** As `--ctorigdst` is printed: a host by its address alone. */
+/** The text that `--ctorigdst` prints: a host without prefix length. */
 export function bareText(masked: MaskedAddress): string {
   return hostOf(masked, familyOf(masked as string as Cidr)) ?? masked;
 }
 
-/** A network; its canonical form is the same text. */
+/** A network. Its canonical form is the same text. */
 export function networkMask(cidr: Cidr): MaskedAddress {
   return cidr as string as MaskedAddress;
 }
 
-/** The addresses of `cidr` whose low bits are `bucket`; `buckets` is a power of two no larger than the network. */
+/**
+ * The addresses of `cidr` whose low bits equal `bucket`. `buckets` is a power of two, at most the size of the network.
+ */
 export function bucketMask(cidr: Cidr, bucket: number, buckets: number, family: Family): MaskedAddress {
   const mask = family.bucketMask(prefixLengthOf(cidr), buckets);
   return maskedAddress(family.plus(family.toValue(addressOf(cidr)), bucket), mask, family);
@@ -51,7 +54,7 @@ export function maskedAddress(address: AddressValue, mask: AddressValue, family:
   return `${masked}/${family.lengthOfMask(mask) ?? family.format(mask)}` as MaskedAddress;
 }
 
-/** Parses `address`, `address/length` and `address/mask`; `undefined` where the text is none of them. */
+/** Parses `address`, `address/length` or `address/mask`. `undefined` for any other text. */
 export function parseMasked(text: string, family: Family): MaskedAddress | undefined {
   const slash = text.indexOf("/");
   const address = family.parse(slash < 0 ? text : text.slice(0, slash));

@@ -1,4 +1,4 @@
-/** Reads one rule as iptables-save prints it, or as iptables-restore accepts it. */
+/** Parses one rule as iptables-save prints it or iptables-restore accepts it. */
 import type { Family } from "../model/family.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import type { Protocol } from "../model/schema.ts";
@@ -6,13 +6,13 @@ import { isAnyAddress, parseMasked } from "./masked.ts";
 import { type CtState, certainty, ctStates, type Mark, type Rule, type RuleSpec, ruleText } from "./rule.ts";
 
 /**
- * Parses what follows `-A CHAIN `. Never fails: a rule that the owned layout could not hold (another match, a
- * negation, a match given twice) is opaque, and kept as it was written.
+ * Parses the text after `-A CHAIN `. Never fails: a rule that the agent never writes (another match, a negation, a
+ * repeated match) becomes opaque and keeps its text.
  */
 export function parseRule(raw: string, family: Family): Rule {
   const spec = parseSpec(raw.split(" "), family);
   const text = spec === undefined ? raw : ruleText(spec);
-  // Mostly the same text: then one string, of 30,000 rules, serves for both.
+  // Both texts are mostly equal. Sharing one string saves memory with 30,000 rules.
   return { text: text === raw ? raw : text, raw, spec };
 }
 
@@ -55,7 +55,7 @@ function parseSpec(words: readonly string[], family: Family): RuleSpec | undefin
   return Object.assign(draft, { target });
 }
 
-/** All fields at once, so that all rules share one hidden class: 30,000 of them are read in a pass. */
+/** Sets all fields at once, so that all rules share one V8 hidden class. A pass parses 30,000 rules. */
 function emptyDraft(): Draft {
   return {
     source: undefined,
@@ -71,7 +71,7 @@ function emptyDraft(): Draft {
   };
 }
 
-/** Takes one match into the draft; false where it is unknown, malformed or there already. */
+/** Adds one match to the draft. False if it is unknown, malformed or repeated. */
 function takeMatch(draft: Draft, option: string | undefined, value: string, family: Family): boolean {
   switch (option) {
     case "-s":
@@ -162,7 +162,7 @@ function parseCtState(text: string): CtState | undefined {
   return ctStates.find((state) => state === text);
 }
 
-/** Rounds as iptables does: the kernel holds a 31-bit fraction. */
+/** Rounds as iptables does: the kernel stores a 31-bit fraction. */
 function parseProbability(text: string): number | undefined {
   const share = /^[0-9]\.?[0-9]*$/.test(text) ? Number(text) : Number.NaN;
   return share <= 1 ? Math.round(share * certainty) : undefined;

@@ -1,21 +1,21 @@
-/** Transactions that only take rules away, told by where the rules stand and not by what they say. */
+/** Transactions that only delete rules, expressed as rule positions instead of rule texts. */
 import type { Transaction } from "./restore.ts";
 import type { Rule, TableName } from "./rule.ts";
 import type { RuleDump } from "./save.ts";
 
-/** Rules that go from one chain. */
+/** Rules to delete from one chain. */
 export interface ChainRemovals {
   readonly table: TableName;
   readonly chain: string;
-  /** Of those that go, counted from 0. */
+  /** Positions of the rules to delete, counted from 0. */
   readonly positions: ReadonlySet<number>;
-  /** How many rules the chain has before. */
+  /** The number of rules in the chain before the deletion. */
   readonly length: number;
 }
 
 /**
- * What a transaction takes from the chains of `rules`. `undefined` where it does anything else, and where a rule is not
- * there: what becomes of such a transaction is for the tools to say.
+ * The rules that a transaction deletes from the chains of `rules`. `undefined` if it does anything else, or if a rule
+ * does not exist: then iptables-restore has to decide.
  */
 export function removalsOf(
   { table, input }: Transaction,
@@ -39,7 +39,7 @@ export function removalsOf(
   return removals;
 }
 
-/** As `-D` does: each text takes the first rule that reads so and that none before it has taken. */
+/** Like `-D`: each text takes the first equal rule that no earlier text has taken. */
 function findEach(texts: readonly string[], rules: readonly Rule[]): ReadonlySet<number> | undefined {
   const open = new Map<string, number>();
   for (const text of texts) open.set(text, (open.get(text) ?? 0) + 1);

@@ -1,19 +1,19 @@
-/** Writes what iptables-restore --noflush reads: the lines of one transaction. */
+/** Writes the input of `iptables-restore --noflush`. */
 import type { Rule, TableName } from "./rule.ts";
 import type { RuleDump } from "./save.ts";
 
-/** What iptables-restore is given for one table. */
+/** The input of iptables-restore for one table. */
 export interface Transaction {
   readonly table: TableName;
   readonly input: string;
 }
 
-/** One transaction of one table: all of it is applied, or nothing. */
+/** One transaction on one table. The kernel applies all of it or nothing. */
 export function restoreInput(table: TableName, lines: readonly string[]): string {
   return `*${table}\n${lines.join("\n")}\nCOMMIT\n`;
 }
 
-/** Makes the chain, and empties it where it is there: with --noflush such a line flushes just its own chain. */
+/** Creates the chain, or flushes it if it exists. With --noflush such a line flushes only its own chain. */
 export function resetChain(chain: string): string {
   return `:${chain} - [0:0]`;
 }
@@ -22,32 +22,32 @@ export function appendRule(chain: string, rule: Rule): string {
   return `-A ${chain} ${rule.text}`;
 }
 
-/** @param position - from 1 on; the rule now at that position comes after the new one. */
+/** @param position - from 1. The rule now at that position moves behind the new one. */
 export function insertRule(chain: string, position: number, rule: Rule): string {
   return `-I ${chain} ${position} ${rule.text}`;
 }
 
-/** Removes the first rule of the chain that reads as `rule` was read. */
+/** Deletes the first rule in the chain with the text that `rule` had when it was read. */
 export function deleteRule(chain: string, rule: Rule): string {
   return `-D ${chain} ${rule.raw}`;
 }
 
-/** Removes an empty chain that nothing jumps to. */
+/** Deletes an empty chain that nothing jumps to. */
 export function deleteChain(chain: string): string {
   return `-X ${chain}`;
 }
 
-/** A chain that transactions change by single rules. */
+/** A chain in which transactions add or delete single rules. */
 export interface EditedChain {
   readonly table: TableName;
   readonly chain: string;
-  /** How many rules longer it becomes. */
+  /** Number of rules added minus number of rules deleted. */
   readonly growth: number;
 }
 
 const growthOf: Readonly<Record<string, number>> = { "-A": 1, "-I": 1, "-D": -1 };
 
-/** The chains that transactions change by single rules; `undefined` where one makes, empties or removes a chain. */
+/** The chains that transactions change by single rules. `undefined` if one creates, flushes or deletes a chain. */
 export function editedChains(transactions: readonly Transaction[]): readonly EditedChain[] | undefined {
   const edited = new Map<string, EditedChain>();
   for (const { table, input } of transactions) {
@@ -63,7 +63,7 @@ export function editedChains(transactions: readonly Transaction[]): readonly Edi
   return [...edited.values()];
 }
 
-/** True where two readings differ in no other chains than those edited, and in those by as many rules as they grow. */
+/** True if two readings differ only in the edited chains, and there by exactly the number of rules that each grows. */
 export function differsByEdits(before: RuleDump, after: RuleDump, edited: readonly EditedChain[]): boolean {
   const growths = new Map(edited.map(({ table, chain, growth }) => [`${table} ${chain}`, growth]));
   const isAsEdited = (table: TableName, chain: string, rules: readonly Rule[]) => {

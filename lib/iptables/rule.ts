@@ -1,7 +1,7 @@
 /**
- * An iptables rule as a value. The kernel changes the spelling of what it is given (it adds /32, drops
- * 0.0.0.0/0, masks host bits, reorders matches, moves --random-fully last), so rules are compared by their canonical
- * text, which is a function of their meaning alone.
+ * An iptables rule as a value. The kernel changes the text of a rule: it adds /32, drops 0.0.0.0/0, masks host bits,
+ * reorders matches, and moves --random-fully to the end. So rules are compared by a canonical text that depends only on
+ * their meaning.
  */
 import { assertNever } from "../assert-never.ts";
 import { familyOf } from "../model/families.ts";
@@ -11,10 +11,10 @@ import type { Protocol } from "../model/schema.ts";
 import { bareText, isAnyAddress, type MaskedAddress } from "./masked.ts";
 
 export const tableNames = ["nat", "mangle", "filter"] as const;
-/** The tables in which the agent owns anything. */
+/** The tables in which the agent owns chains or rules. */
 export type TableName = (typeof tableNames)[number];
 
-/** A mark's value and the bits that count, both as unsigned 32-bit integers. */
+/** A mark and its mask, both unsigned 32-bit integers. */
 export interface Mark {
   readonly value: number;
   readonly mask: number;
@@ -23,13 +23,13 @@ export interface Mark {
 export type Target =
   | { readonly kind: "dnat"; readonly to: Ip; readonly port: number | undefined }
   | { readonly kind: "snat"; readonly to: Ip; readonly isRandom: boolean }
-  /** `--set-xmark value/mask`: zeroes the bits of the mask and XORs the value in. */
+  /** `--set-xmark value/mask`: clears the bits of the mask, then XORs the value. */
   | { readonly kind: "mark"; readonly mark: Mark }
   | { readonly kind: "drop" }
-  /** To a chain, or to a target that takes no options, such as RETURN. */
+  /** A jump to a chain, or a target without options such as RETURN. */
   | { readonly kind: "jump"; readonly chain: string };
 
-/** The matches and the target that the owned layout uses. An absent match matches everything. */
+/** The matches and targets that the agent uses. An absent match matches everything. */
 export interface RuleSpec {
   readonly source?: MaskedAddress | undefined;
   readonly destination?: MaskedAddress | undefined;
@@ -40,7 +40,7 @@ export interface RuleSpec {
   readonly mark?: Mark | undefined;
   readonly ctState?: CtState | undefined;
   readonly ctOriginalDestination?: MaskedAddress | undefined;
-  /** Of `statistic --mode random`, in units of 2^-31, which is how the kernel holds it. */
+  /** `statistic --mode random`, in units of 2^-31, as the kernel stores it. */
   readonly probability?: number | undefined;
   readonly target: Target;
 }
@@ -48,20 +48,20 @@ export interface RuleSpec {
 export const ctStates = ["DNAT", "INVALID"] as const;
 export type CtState = (typeof ctStates)[number];
 
-/** The whole of {@link RuleSpec.probability}: a match that always holds. */
+/** Probability 1 in units of {@link RuleSpec.probability}: the match always holds. */
 export const certainty = 2 ** 31;
 
-/** A rule without its chain. Two rules mean the same exactly where their `text` is equal. */
+/** A rule without its chain. Two rules have the same meaning exactly if their `text` is equal. */
 export interface Rule {
-  /** Canonical text; of an opaque rule its raw text. */
+  /** Canonical text. For an opaque rule its raw text. */
   readonly text: string;
-  /** As it was read; what `-D` finds the rule by, since the tools compare matches in their order. */
+  /** The text as read. `-D` needs it, because the tools compare matches in order. */
   readonly raw: string;
-  /** `undefined`: an opaque rule, which uses what the owned layout never does. */
+  /** `undefined` for an opaque rule: it uses matches or targets that the agent never writes. */
   readonly spec: RuleSpec | undefined;
 }
 
-/** A rule of the owned layout; what matches every address is left out. */
+/** A rule that the agent writes. Matches that accept every address are left out. */
 export function makeRule(given: RuleSpec): Rule {
   const spec = isAnyAddress(given.source) ? { ...given, source: undefined } : given;
   const text = ruleText(spec);
@@ -74,8 +74,8 @@ export function jumpTo(chain: string): Rule {
 }
 
 /**
- * The canonical text, in the order in which iptables-save prints the owned layout. A backend's share stands
- * before the port: tools that look for `--dport N -j DNAT` find it, and a random match means the same anywhere.
+ * The canonical text, in the order in which iptables-save prints the agent's rules. The probability of a backend stands
+ * before the port: tools search for `--dport N -j DNAT`, and the position of a random match does not matter.
  */
 export function ruleText(spec: RuleSpec): string {
   let text = "";

@@ -1,4 +1,4 @@
-/** Reads what iptables-save prints. */
+/** Parses the output of iptables-save. */
 
 import { isSameMap } from "../memoize.ts";
 import { GatewayError } from "../model/errors.ts";
@@ -6,10 +6,10 @@ import type { Family } from "../model/family.ts";
 import { parseRule } from "./parse-rule.ts";
 import { type Rule, type TableName, tableNames } from "./rule.ts";
 
-/** The rules of each chain of one table, in their order; built-in chains included. */
+/** The rules of each chain of one table, in order, including built-in chains. */
 export type TableRules = ReadonlyMap<string, readonly Rule[]>;
 
-/** What one variant holds. A table that the kernel does not have is absent. */
+/** All tables of one iptables variant. A table that the kernel does not have is absent. */
 export type RuleDump = ReadonlyMap<TableName, TableRules>;
 
 /** The text of one table in a dump, from its `*` line to its COMMIT. */
@@ -21,11 +21,11 @@ export interface TableText {
 const incompatible = /^# Table `([^']*)' is incompatible/;
 
 /**
- * Takes a dump apart by its tables, without looking at their rules. Tables of other names are passed over.
+ * Splits a dump into its tables without parsing rules. Skips tables with other names.
  *
- * Throws `unreadable` where a table lacks its COMMIT, where something stands between the tables that is no
- * comment, and where a table of `needed` holds what iptables cannot print: iptables-nft-save then says so in a comment, omits
- * the table and exits 0, so that the table would pass for an empty one.
+ * Throws `unreadable` if a table has no COMMIT, if there is a line between tables that is not a comment, or if a table
+ * of `needed` has rules that iptables cannot print. In the last case iptables-nft-save prints a comment, omits the
+ * table and exits 0, so the table would look empty.
  */
 export function splitSave(dump: string, needed: readonly TableName[]): readonly TableText[] {
   const tables: TableText[] = [];
@@ -35,7 +35,7 @@ export function splitSave(dump: string, needed: readonly TableName[]): readonly 
     const line = dump.slice(at, end);
     if (line.startsWith("*")) {
       const close = dump.indexOf("\nCOMMIT\n", at);
-      if (close < 0) throw unreadable(`table ${line.slice(1)} ends without its COMMIT`);
+      if (close < 0) throw unreadable(`table ${line.slice(1)} has no COMMIT line`);
       const table = tableNames.find((name) => name === line.slice(1));
       if (table !== undefined) tables.push({ table, text: dump.slice(at, close + 1) });
       at = close + "\nCOMMIT\n".length;
@@ -44,7 +44,7 @@ export function splitSave(dump: string, needed: readonly TableName[]): readonly 
     if (line !== "" && !line.startsWith("#")) throw unreadable(`unexpected line: ${line}`);
     const name = incompatible.exec(line)?.[1];
     if (needed.some((table) => table === name))
-      throw unreadable(`table ${name} holds rules that iptables cannot read; look at it with nft`);
+      throw unreadable(`table ${name} holds rules that iptables cannot read; inspect it with nft`);
     at = end + 1;
   }
   return tables;
@@ -53,9 +53,8 @@ export function splitSave(dump: string, needed: readonly TableName[]): readonly 
 /**
  * Parses one table of {@link splitSave}. Throws `unreadable` at a line that is no chain, rule or comment.
  *
- * @param before - an earlier reading of the table: a rule that is written as it was then is the same value, and so is a
- *   chain whose rules all are, and a table whose chains all are. Rereading 30,000 rules of which few changed costs a
- *   comparison each.
+ * @param before - an earlier reading of the table. An unchanged rule, chain or table becomes the same object as before,
+ * so rereading 30,000 rules with few changes costs one comparison per rule.
  */
 export function parseTable({ table, text }: TableText, family: Family, before?: TableRules): TableRules {
   const readers = new Map<string, ChainReader>();
@@ -71,11 +70,11 @@ export function parseTable({ table, text }: TableText, family: Family, before?: 
     if (line.startsWith("-A ")) {
       if (!reader?.read(line)) {
         reader = readers.get(line.split(" ", 2)[1] ?? "");
-        if (!reader?.read(line)) throw unreadable(`table ${table} has a rule in no chain: ${line}`);
+        if (!reader?.read(line)) throw unreadable(`table ${table} has a rule without a chain: ${line}`);
       }
     } else if (line.startsWith(":")) {
       const space = line.indexOf(" ");
-      if (space < 0) throw unreadable(`table ${table} has a cut chain line: ${line}`);
+      if (space < 0) throw unreadable(`table ${table} has a truncated chain line: ${line}`);
       const name = line.slice(1, space);
       readers.set(name, new ChainReader(name, family, before?.get(name)));
     } else if (line !== "" && !line.startsWith("#")) {
@@ -88,8 +87,9 @@ export function parseTable({ table, text }: TableText, family: Family, before?: 
 }
 
 /**
- * Parses the listing of one chain (`iptables -S CHAIN`). Throws `unreadable` at a line that is not of that chain, where
- * the line that names it is missing, and where the last is cut; that whole lines are missing, a listing does not tell.
+ * Parses the listing of one chain (`iptables -S CHAIN`). Throws `unreadable` if a line belongs to another chain, if the
+ * line that names the chain is missing, or if the last line is truncated. A listing does not show whether whole lines
+ * are missing.
  */
 export function parseChain(
   chain: string,
@@ -101,7 +101,7 @@ export function parseChain(
   const head = text.slice(0, lineEnd(text, 0));
   if (head !== `-N ${chain}` && !head.startsWith(`-P ${chain} `))
     throw unreadable(`the listing of ${chain} begins with: ${head}`);
-  if (!text.endsWith("\n")) throw unreadable(`the listing of ${chain} is cut within a line`);
+  if (!text.endsWith("\n")) throw unreadable(`the listing of ${chain} is truncated within a line`);
   for (let at = head.length + 1; at < text.length; ) {
     const next = reader.follow(text, at);
     const line = next === undefined ? text.slice(at, lineEnd(text, at)) : "";
@@ -112,14 +112,14 @@ export function parseChain(
   return reader.rules;
 }
 
-/** Reads a chain's rules alongside an earlier reading, which it follows over removals and additions. */
+/** Parses the rules of a chain next to an earlier reading, and follows it across removed and added rules. */
 class ChainReader {
   readonly #start: string;
   readonly #family: Family;
   readonly #before: readonly Rule[];
   readonly #rules: Rule[] = [];
   #next = 0;
-  /** Where the earlier reading has each rule; made where it is lost track of. */
+  /** Positions of the rules in the earlier reading. Built when the two readings diverge. */
   #positions: ReadonlyMap<string, number> | undefined;
 
   constructor(name: string, family: Family, before: readonly Rule[] = []) {
@@ -128,13 +128,16 @@ class ChainReader {
     this.#before = before;
   }
 
-  /** The earlier reading itself where it reads the same. */
+  /** The rules. If nothing changed, the array of the earlier reading. */
   get rules(): readonly Rule[] {
     const [rules, before] = [this.#rules, this.#before];
     return rules.length === before.length && rules.every((rule, at) => rule === before[at]) ? before : rules;
   }
 
-  /** Takes the line at `at`, where it is the rule that comes next. @returns where the line after it begins */
+  /**
+   * Accepts the line at `at` if it is the next rule of the earlier reading.
+   * @returns where the next line begins
+   */
   follow(text: string, at: number): number | undefined {
     const known = this.#before[this.#next];
     if (known === undefined || !text.startsWith(this.#start, at)) return undefined;
@@ -146,11 +149,14 @@ class ChainReader {
     return end + 1;
   }
 
-  /** Takes any other line. @returns false where it is no rule of this chain */
+  /**
+   * Parses any other line.
+   * @returns false if it is not a rule of this chain
+   */
   read(line: string): boolean {
     const length = this.#start.length;
     if (!line.startsWith(this.#start) || (line.length > length && line[length] !== " ")) return false;
-    // A copy: a slice would keep the whole dump it was cut from in memory, for as long as the rule is known.
+    // Copy the string: a slice keeps the whole dump in memory for as long as the rule exists.
     const raw = ` ${line.slice(length + 1)}`.slice(1);
     const at = this.#find(raw);
     const known = at === undefined ? undefined : this.#before[at];
@@ -167,12 +173,12 @@ class ChainReader {
   }
 }
 
-/** Parses a whole dump: {@link splitSave}, then {@link parseTable} of each. */
+/** Parses a whole dump: {@link splitSave}, then {@link parseTable} for each table. */
 export function parseSave(dump: string, family: Family, needed: readonly TableName[] = tableNames): RuleDump {
   return new Map(splitSave(dump, needed).map((table) => [table.table, parseTable(table, family)]));
 }
 
-/** The chains of `one`, and in their place those that `other` has. */
+/** The chains of `one`, replaced by those of `other` where it has them. */
 export function joinDumps(one: RuleDump, other: RuleDump): RuleDump {
   const joined = new Map(one);
   for (const [table, chains] of other) joined.set(table, new Map([...(one.get(table) ?? []), ...chains]));
@@ -185,5 +191,5 @@ function lineEnd(text: string, from: number): number {
 }
 
 function unreadable(what: string): GatewayError {
-  return new GatewayError("unreadable", `the iptables dump cannot be read: ${what}`);
+  return new GatewayError("unreadable", `cannot parse the iptables dump: ${what}`);
 }

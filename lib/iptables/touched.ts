@@ -1,4 +1,4 @@
-/** Which chains of iptables-nft commits touched. */
+/** Which chains of iptables-nft a set of commits changed. */
 import type { Family } from "../model/family.ts";
 import { type Commit, touchesBarrier } from "../nftables/commits.ts";
 import type { EditedChain } from "./restore.ts";
@@ -6,8 +6,8 @@ import { tableNames } from "./rule.ts";
 import type { RuleDump } from "./save.ts";
 
 /**
- * The chains of which rules came or went, among those that were read; `undefined` where more was touched: chains or tables
- * that came or went, a policy, guard or gate. Tables that are not of iptables do not count.
+ * The chains in which rules were added or deleted, if they were read. `undefined` if anything else changed: a chain, a
+ * table, a policy, guard or gate. Tables that are not iptables tables do not count.
  */
 export function touchedChains(
   { tables }: Commit,

@@ -1,21 +1,21 @@
-/** Addresses and networks as fields of a spec: what no object can name, and the form in which they are stored. */
+/** Checks and canonical forms for addresses and networks in a spec. */
 import type { InputIssue } from "../model/errors.ts";
 import { familyOf, parseCidr } from "../model/families.ts";
 import type { Cidr, Ip } from "../model/ip.ts";
 
-/** An address that can be no host's is refused. */
+/** Refuses an address that no host can have. */
 export function hostIssues(address: Ip, pointer: string): readonly InputIssue[] {
   return familyOf(address).isUnicast(address)
     ? []
-    : [{ pointer, message: `${address} can be no host's address` }];
+    : [{ pointer, message: `${address} is not a valid host address` }];
 }
 
-/** A network without a single unicast address is refused. */
+/** Refuses a network without any unicast address. */
 export function networkIssues(cidr: Cidr, pointer: string): readonly InputIssue[] {
-  return familyOf(cidr).holdsHosts(cidr) ? [] : [{ pointer, message: `${cidr} holds no host's address` }];
+  return familyOf(cidr).holdsHosts(cidr) ? [] : [{ pointer, message: `${cidr} contains no host address` }];
 }
 
-/** What crossed the wire as a network may have host bits still; the type says what the schema promised. */
+/** A network with its host bits masked. Schema-checked text may still have host bits set. */
 export function masked(cidr: Cidr): Cidr {
   const network = parseCidr(cidr);
   if (network === undefined) throw new TypeError(`not a network: ${cidr}`);

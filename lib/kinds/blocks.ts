@@ -1,4 +1,4 @@
-/** The reasons that keep objects of several kinds out of the program. */
+/** Reasons that keep objects of several kinds out of the program. */
 import type { InterfaceName, ObjectId } from "../model/names.ts";
 import type { Reason } from "../model/status.ts";
 import type { Block, Compilation, CompileContext } from "./compilation.ts";
@@ -17,7 +17,7 @@ export function quarantineBlock(id: ObjectId, { context }: Compilation): Block |
 
 export function interfaceBlock(name: InterfaceName, context: CompileContext): Block | undefined {
   if (!context.missingInterfaces.has(name)) return undefined;
-  return acceptedBlock("InterfaceNotFound", `there is no interface ${name}`);
+  return acceptedBlock("InterfaceNotFound", `interface ${name} does not exist`);
 }
 
 export function acceptedBlock(reason: Reason, message: string): Block {

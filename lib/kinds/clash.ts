@@ -1,4 +1,4 @@
-/** What an object that may not be as it is stands against, and what that is judged on. */
+/** Clashes: what an object conflicts with, and the data that decides it. */
 import { familyOf } from "../model/families.ts";
 import type { AddressValue } from "../model/family.ts";
 import { type Ip, prefixLengthOf } from "../model/ip.ts";
@@ -8,16 +8,16 @@ import type { ConnectedSubnet, Facts } from "./facts.ts";
 
 export interface Clash {
   /**
-   * The elder object in the way; `gateway`: the gateway's own address or the default route's; `subnet`: a reserved address,
-   * or another interface's subnet.
+   * What it clashes with: the older object; `gateway`: the address of the gateway itself or of the default route's next
+   * hop; `subnet`: a reserved address, or the subnet of another interface.
    */
   readonly with: ObjectId | "gateway" | "subnet";
   readonly message: string;
 }
 
-/** The facts, with what the desired set says of the gateway itself. */
+/** The facts, and what the desired set says about the gateway itself. */
 export interface ClashContext extends Facts {
-  /** The default route's next hop; `undefined` where none is known. */
+  /** The next hop of the default route. `undefined` if unknown. */
   readonly nextHop: Ip | undefined;
   readonly subnets: readonly SubnetRange[];
 }

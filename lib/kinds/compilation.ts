@@ -1,4 +1,4 @@
-/** What the kinds are compiled with, and what they leave behind besides their part of the program. */
+/** Input and output of compiling a kind, besides its part of the program. */
 import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { InterfaceName, ObjectId, ObjectName } from "../model/names.ts";
@@ -10,37 +10,37 @@ import type { Facts } from "./facts.ts";
 export interface CompileContext extends Facts {
   /** Of the program to make. */
   readonly family: Family;
-  /** Eips whose lease ran out. */
+  /** Eips whose lease has expired. */
   readonly expiredLeases: ReadonlySet<ObjectName>;
-  /** The MAC that answered for an address, where the address is not held by this gateway already. */
+  /** The MAC of the other host that answers ARP for an address. Only addresses that this gateway does not hold yet. */
   readonly addressConflicts: ReadonlyMap<Ip, string>;
-  /** Addresses about which the wire is being asked: the answer decides, and wakes another pass. */
+  /** Addresses with an ARP probe in progress. Its result starts another pass. */
   readonly probing?: ReadonlySet<Ip>;
-  /** Objects that the kernel refused, with its words. */
+  /** Objects that the kernel refused, with its error text. */
   readonly quarantined: ReadonlyMap<ObjectId, string>;
-  /** Interfaces that are not in this namespace. */
+  /** Interfaces that do not exist in this namespace. */
   readonly missingInterfaces: ReadonlySet<InterfaceName>;
 }
 
-/** A set being compiled, kind by kind. */
+/** A desired set during compilation, kind by kind. */
 export interface Compilation {
   readonly context: CompileContext;
   readonly clashes: ReadonlyMap<ObjectId, Clash>;
   readonly blocked: Map<ObjectId, Block>;
   readonly idle: Map<ObjectId, Idle>;
   readonly shadowed: Map<ObjectId, ObjectId>;
-  /** The Eips that rules may name, by name, in order of creation. */
+  /** The Eips that rules may use, by name, in order of creation. */
   readonly eips: Map<ObjectName, ProgramEip>;
-  /** As far as the kinds before made it. */
+  /** The program as far as the earlier kinds have built it. */
   program: Program;
 }
 
 /**
- * Why an object is not programmed. `Pending`: the next pass will know more. Any other reason: no pass will change that
- * before something else does, and who waits is answered.
+ * Why an object is not programmed. With `Pending` the next pass knows more. With any other reason no pass changes it
+ * until something else happens, so requests that wait are answered.
  */
 export interface Block {
-  /** False for a clash alone: all else is accepted and waits for the world to change. */
+  /** False only for a clash. Every other blocked object is accepted and waits for an outside change. */
   readonly isAccepted: boolean;
   readonly reason: Reason;
   readonly message: string;

@@ -1,4 +1,4 @@
-/** Destination NAT: a port of an EIP goes to a port of one internal IP, or of several in equal shares. */
+/** Destination NAT: forwards a port of an EIP to a port of one internal IP, or of several with equal shares. */
 import { type Static, Type } from "typebox";
 import type { InputIssue } from "../model/errors.ts";
 import type { Ip } from "../model/ip.ts";
@@ -18,9 +18,9 @@ import type { Compilation } from "./compilation.ts";
 import { eipFor, eipText } from "./eip-users.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
-/** Backends of one DNAT. */
+/** Maximum number of backends of one DNAT. */
 const maxBackends = 256;
-/** Backends that its text spells out. */
+/** Number of backends listed in the text. More are only counted. */
 const maxSpelledOut = 3;
 
 const DnatSchema = specSchema({
@@ -68,7 +68,7 @@ export const dnatKind = {
       eips.set(id, eip.address);
       const [first, ...others] = backendsOf(spec);
       if (first === undefined)
-        compilation.idle.set(id, { reason: "NoBackends", message: "no backends, no rule" });
+        compilation.idle.set(id, { reason: "NoBackends", message: "it has no backends, so it has no rule" });
       else dnats.push({ id, eip: eip.address, protocol, externalPort, backends: [first, ...others] });
     }
     markShadowed(eips, compilation);
@@ -88,7 +88,7 @@ function identity({ eip, protocol, externalPort }: Dnat): string {
   return `${eip} ${protocol} ${externalPort}`;
 }
 
-/** A FIP takes every packet of its EIP, so that none comes to a DNAT beside it. */
+/** A FIP takes every packet of its EIP, so a DNAT on the same EIP gets none. */
 function markShadowed(dnats: ReadonlyMap<ObjectId, Ip>, { program, shadowed }: Compilation): void {
   const eips = new Set(dnats.values());
   if (eips.size === 0) return;
@@ -108,22 +108,22 @@ function issues({ internalIp, internalPort, backends }: Dnat): readonly InputIss
     if (internalIp === undefined)
       issues.push({
         pointer: "/internalIp",
-        message: "internalIp and internalPort, or backends, are needed",
+        message: "set internalIp and internalPort, or backends",
       });
     else if (internalPort === undefined)
-      issues.push({ pointer: "/internalPort", message: "internalIp needs an internalPort" });
+      issues.push({ pointer: "/internalPort", message: "internalIp requires internalPort" });
     return issues;
   }
   if (internalIp !== undefined || internalPort !== undefined)
     issues.push({
       pointer: "/backends",
-      message: "either backends, or internalIp and internalPort: not both",
+      message: "set either backends, or internalIp and internalPort, not both",
     });
   const seen = new Set<string>();
   for (const [index, { ip, port }] of backends.entries()) {
     issues.push(...hostIssues(ip, `/backends/${index}/ip`));
     if (seen.has(`${ip}:${port}`))
-      issues.push({ pointer: `/backends/${index}`, message: `${ip}:${port} is given twice` });
+      issues.push({ pointer: `/backends/${index}`, message: `${ip}:${port} occurs twice` });
     seen.add(`${ip}:${port}`);
   }
   return issues;

@@ -1,4 +1,4 @@
-/** What FIPs, SNATs and DNATs have in common: they come down to rules that name an Eip. */
+/** What FIPs, SNATs and DNATs have in common: their rules use the address of an Eip. */
 import { type ObjectName, objectId } from "../model/names.ts";
 import type { ProgramEip } from "../model/program.ts";
 import { acceptedBlock, clashBlock, quarantineBlock } from "./blocks.ts";
@@ -7,7 +7,10 @@ import type { AddressOf, AnySpec, Parsed } from "./kind.ts";
 
 type UserSpec = AnySpec & { readonly eip: ObjectName };
 
-/** The Eip that a user's rules are to name; `undefined` where something keeps the user out, which is then blocked. */
+/**
+ * The Eip for the rules of a FIP, SNAT or DNAT. `undefined` if something keeps the object out; it is then recorded as
+ * blocked.
+ */
 export function eipFor({ id, spec }: Parsed<UserSpec>, compilation: Compilation): ProgramEip | undefined {
   const eip = compilation.eips.get(spec.eip);
   const block =
@@ -17,7 +20,7 @@ export function eipFor({ id, spec }: Parsed<UserSpec>, compilation: Compilation)
   return undefined;
 }
 
-/** What keeps the users of an Eip out that rules may not name. Every stored Eip that they may not is blocked. */
+/** Why the users of a blocked or missing Eip are blocked. Every stored Eip that rules may not use is blocked itself. */
 function eipBlock(name: ObjectName, { blocked }: Compilation): Block {
   const block = blocked.get(objectId("eip", name));
   if (block === undefined) return acceptedBlock("EipNotFound", `eip ${name} does not exist`);
@@ -25,7 +28,7 @@ function eipBlock(name: ObjectName, { blocked }: Compilation): Block {
   return acceptedBlock("EipNotReady", `eip ${name} is not programmed: ${block.message}`);
 }
 
-/** The Eip of a user as people know it: its address, else its name. */
+/** The Eip of an object for people: its address if known, else its name. */
 export function eipText(name: ObjectName, addressOf: AddressOf): string {
   return addressOf(name) ?? name;
 }

@@ -1,4 +1,4 @@
-/** An elastic IP: an address on the external interface, which the other kinds refer to by the Eip's name. */
+/** An elastic IP: an address on the external interface. Other kinds refer to it by its name. */
 import { type Static, Type } from "typebox";
 import { familyOf } from "../model/families.ts";
 import type { AddressValue, Family } from "../model/family.ts";
@@ -18,7 +18,7 @@ const EipSchema = specSchema({
   interface: Type.Optional(InterfaceNameSchema),
   leaseSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
   bound: Type.Optional(
-    Type.Boolean({ description: "False: rules on the EIP are programmed, the address is not held" }),
+    Type.Boolean({ description: "If false, rules on the EIP are programmed but the address is not held" }),
   ),
 });
 export type Eip = Readonly<Static<typeof EipSchema>>;
@@ -28,7 +28,7 @@ interface ParsedEip extends Parsed<Eip> {
   readonly value: AddressValue;
   readonly family: Family;
   readonly prefixLength: number;
-  /** What the address is in its own subnet where no host may hold it. */
+  /** Whether the address is reserved in its own subnet, so that no host may hold it. */
   readonly reserved: "network" | "broadcast" | undefined;
 }
 
@@ -46,7 +46,7 @@ export const eipKind = {
   issues: ({ address }) => [
     ...hostIssues(addressOf(address), "/address"),
     ...(prefixLengthOf(address) === 0
-      ? [{ pointer: "/address", message: "a prefix length of 0 would make the whole Internet one subnet" }]
+      ? [{ pointer: "/address", message: "prefix length 0 makes the whole Internet one subnet" }]
       : []),
   ],
   leaseSeconds: (spec) => spec.leaseSeconds,
@@ -104,13 +104,13 @@ function obstacle(eip: ParsedEip, context: ClashContext): Clash | undefined {
   const eclipsed = eclipsedBy(eip, context);
   if (eclipsed === undefined) return undefined;
   const network = family.networkOf(spec.address);
-  const taken = `${network} would take packets from ${eclipsed.cidr} on ${eclipsed.interface}`;
-  return { with: "subnet", message: `${taken}: give the EIP a /${family.bits}` };
+  const taken = `${network} takes packets from ${eclipsed.cidr} on ${eclipsed.interface}`;
+  return { with: "subnet", message: `${taken}: use prefix length ${family.bits} for the EIP` };
 }
 
 /**
- * The subnet of another interface over which the route would win that comes with the EIP's address: one in which that
- * route's network lies. With the network of one host comes no route.
+ * The subnet of another interface that loses packets to the connected route of the EIP's address. This happens if the
+ * network of the EIP's address lies inside that subnet. A network of one host adds no connected route.
  */
 function eclipsedBy(eip: ParsedEip, context: ClashContext): SubnetRange | undefined {
   const { value, prefixLength, family } = eip;
@@ -122,9 +122,9 @@ function eclipsedBy(eip: ParsedEip, context: ClashContext): SubnetRange | undefi
   return undefined;
 }
 
-const unbound = acceptedBlock("Unbound", "bound is false: rules may name the EIP, the address is not held");
+const unbound = acceptedBlock("Unbound", "bound is false: rules can use the EIP, the address is not held");
 
-/** What keeps an Eip out, and with it all that refers to it, whether or not its address is to be held. */
+/** What keeps an Eip out, and with it all objects that refer to it, whether or not its address is held. */
 function outageBlock({ id, spec }: ParsedEip, compilation: Compilation): Block | undefined {
   const { context } = compilation;
   return (
@@ -134,14 +134,14 @@ function outageBlock({ id, spec }: ParsedEip, compilation: Compilation): Block |
   );
 }
 
-/** What keeps an address from being held. */
+/** What keeps the address from being held. */
 function claimBlock({ id, address }: ParsedEip, compilation: Compilation): Block | undefined {
   const { context } = compilation;
   const mac = context.addressConflicts.get(address);
   return (
     (mac === undefined ? undefined : acceptedBlock("AddressConflict", `${mac} answers for ${address}`)) ??
     (context.probing?.has(address)
-      ? acceptedBlock("Pending", `asking whether anyone holds ${address}`)
+      ? acceptedBlock("Pending", `probing by ARP whether another host holds ${address}`)
       : undefined) ??
     quarantineBlock(id, compilation)
   );
@@ -152,5 +152,5 @@ function interfaceOf(spec: Eip, { externalInterface }: Facts): InterfaceName {
 }
 
 function expired(eip: ObjectName): Block {
-  return acceptedBlock("LeaseExpired", `the lease of eip ${eip} was not renewed in time`);
+  return acceptedBlock("LeaseExpired", `the lease of eip ${eip} expired`);
 }

@@ -1,4 +1,4 @@
-/** What is known of this gateway beyond the desired set: the part of it that decides what can be accepted. */
+/** Facts about this gateway outside of the desired set. They decide which objects can be accepted. */
 import { familyOf } from "../model/families.ts";
 import type { Cidr, Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -7,23 +7,23 @@ import type { ObservedNetwork } from "../model/observed.ts";
 export interface Facts {
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
-  /** The gateway's own addresses as last observed: no EIP and no internal IP may be one of them. */
+  /** The gateway's own addresses as last observed. No EIP and no internal IP may be one of them. */
   readonly ownAddresses: ReadonlySet<Ip>;
-  /** The default gateway where the desired set gives none. */
+  /** The default gateway, used if the desired set gives none. */
   readonly fallbackGateway?: Ip | undefined;
-  /** The subnets of these addresses; `undefined` before the first reading. */
+  /** The subnets of these addresses. `undefined` before the first reading. */
   readonly connectedSubnets: readonly ConnectedSubnet[] | undefined;
 }
 
-/** A subnet that the kernel reaches by an interface since the gateway has an address of its own there. */
+/** A subnet that the kernel reaches directly because the gateway has an address of its own in it. */
 export interface ConnectedSubnet {
   readonly interface: InterfaceName;
   readonly cidr: Cidr;
 }
 
 /**
- * Those of the gateway's own addresses alone: with those of EIPs it would depend on the order of writes which of two EIPs
- * takes a subnet from the other. An address alone connects nothing.
+ * The subnets of the gateway's own addresses. EIPs are left out: otherwise the order of writes decides which of two
+ * EIPs takes a subnet from the other. A network of one host (/32) connects no subnet.
  */
 export function connectedSubnets(
   { addresses }: ObservedNetwork,
@@ -40,7 +40,7 @@ export function connectedSubnets(
   return [...subnets.values()];
 }
 
-/** True where both are the same subnets, in the same order. */
+/** Whether both lists have the same subnets in the same order. */
 export function isSameSubnets(one: readonly ConnectedSubnet[], other: readonly ConnectedSubnet[]): boolean {
   return (
     one.length === other.length &&

@@ -19,7 +19,7 @@ export const fipKind = {
   canonical: (spec) => ({ ...namesOf(spec), eip: spec.eip, internalIp: spec.internalIp }),
   issues: ({ internalIp }) => hostIssues(internalIp, "/internalIp"),
   eipOf: (spec) => spec.eip,
-  // Of the FIPs of one internal IP the eldest alone is used outwards.
+  // If several FIPs have one internal IP, only the oldest is used for outgoing traffic.
   tie: (spec) => spec.internalIp,
   parseAll: parseOnce(parse),
   identity: (spec) => spec.eip,

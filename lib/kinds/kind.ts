@@ -1,6 +1,7 @@
 /**
- * The contract of a kind: everything that the program knows of it, as one record. Admission, compiler, API and OpenAPI
- * document loop over the records, so that a new kind is its name in `names.ts`, a record, and its lines in `registry.ts`.
+ * The contract of a kind: one record with everything that the program knows about it. Admission, the compiler, the API
+ * and the OpenAPI document loop over these records. A new kind needs its name in `names.ts`, a record, and its lines in
+ * `registry.ts`.
  */
 
 import { type TObject, type TProperties, Type } from "typebox";
@@ -13,58 +14,60 @@ import type { Stored } from "../model/stored.ts";
 import type { Clash, ClashContext } from "./clash.ts";
 import type { Compilation } from "./compilation.ts";
 
-/** `S` is the spec as its schema has it, `P` the spec with its parts as every pass needs them. */
+/** `S` is the spec as the schema defines it. `P` is the spec with its fields parsed for use in every pass. */
 export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<S>> {
   readonly kind: K;
-  /** As a custom resource's kind is written: `"Eip"`. */
+  /** The name as in a custom resource: `"Eip"`. */
   readonly title: string;
-  /** The only source of the spec's type, of the API's validation and of the OpenAPI document. */
+  /** The only source of the spec's type, the API's validation and the OpenAPI document. */
   readonly schema: TObject;
   /**
-   * True of a kind whose array a full set may leave out, as controllers do that are older than the kind: none of it is desired
-   * then. Where there is none of it, a set that is read leaves it out as well.
+   * True if a full set may leave out the array of this kind, as controllers older than the kind do. A missing array
+   * means that no object is desired. A set without such objects is also returned without the array.
    */
   readonly isOptionalInSet?: boolean;
-  /** The one form in which a spec is stored, shown and compared. Expects a spec that its schema has passed. */
+  /** The canonical form, in which a spec is stored, shown and compared. Expects a spec that passed its schema. */
   canonical(spec: S): S;
-  /** What the schema cannot say: values that no gateway could program. Pointers are relative to the spec. */
+  /** Errors that a schema cannot express: values that no gateway can program. Pointers are relative to the spec. */
   issues(spec: S): readonly InputIssue[];
 
-  /** The name of the Eip that the object refers to; absent or `undefined`: to none. */
+  /** The name of the Eip that the object refers to. Absent or `undefined`: it refers to none. */
   eipOf?(spec: S): ObjectName | undefined;
-  /** Seconds for which the object stays in force after a sign of life; absent or `undefined`: for good. */
+  /** Seconds until the object's lease expires after a renewal. Absent or `undefined`: it has no lease. */
   leaseSeconds?(spec: S): number | undefined;
   /**
-   * Another tie between objects of this kind than a common Eip: a change of one can change what is compiled of all others that
-   * give the same text. `undefined`: there is none. Absent: a change of this kind concerns every object, and is left
-   * to a pass over everything.
+   * A tie between objects of this kind other than a common Eip: a change of one can change the compilation of all
+   * others with the same text. `undefined`: no tie. If the function is absent, a change of this kind can affect every
+   * object and needs a full pass.
    */
   tie?(spec: S): string | undefined;
 
-  /** The objects of a collection, in its order; remembered for as long as the collection lives. */
+  /** The parsed objects of a collection, in its order. Cached for the lifetime of the collection. */
   parseAll(objects: ReadonlyMap<ObjectName, Stored<S>>): readonly P[];
-  /** What the object claims for itself: of two objects of this kind with one text the younger clashes. */
+  /** What the object claims. If two objects of this kind claim the same text, the younger one clashes. */
   identity(spec: S, context: ClashContext): string;
-  /** The same in words that the holder's name follows: `"eip eip-a carries"`. */
+  /** The claim as text that the holder's name completes: `"eip eip-a carries"`. */
   holding(spec: S): string;
-  /** A clash with the gateway itself, whatever else is stored. */
+  /** A clash with the gateway itself, independent of other objects. */
   obstacle?(parsed: P, context: ClashContext): Clash | undefined;
 
-  /** True of a kind that translates packets: its objects are not Ready while the gateway forwards none. */
+  /** True if the kind translates packets. Its objects are not Ready while the gateway does not forward. */
   readonly isTranslating: boolean;
   /**
-   * The kind's part of the program. Each object comes out in exactly one place: in the part, in `compilation.blocked` or
-   * in `compilation.idle`. The kinds are compiled in their order: Eips first.
+   * The kind's part of the program. Each object ends in exactly one place: in this part, in `compilation.blocked` or in
+   * `compilation.idle`. Kinds are compiled in their order, Eips first.
    */
   compile(objects: readonly P[], compilation: Compilation): Partial<Program>;
 
-  /** One line for people: `"FIP 203.0.113.10 ↔ 10.0.1.5"`. An Eip that `addressOf` does not know is shown by its name. */
+  /**
+   * One line for people: `"FIP 203.0.113.10 ↔ 10.0.1.5"`. If `addressOf` does not know the Eip, the text has its name.
+   */
   verbalize(spec: S, addressOf: AddressOf): string;
 }
 
 export type AddressOf = (eip: ObjectName) => Ip | undefined;
 
-/** What the specs of all kinds have in common. */
+/** The fields that all specs have. */
 export interface AnySpec {
   readonly name: ObjectName;
   readonly uid?: Uid;
@@ -73,11 +76,11 @@ export interface AnySpec {
 export interface Parsed<S extends AnySpec> {
   readonly id: ObjectId;
   readonly spec: S;
-  /** What the object claims for itself, unless that depends on the gateway. */
+  /** What the object claims, unless that depends on the gateway. */
   readonly identity?: string;
 }
 
-/** A kind's schema: its fields beside `name` and `uid`, and nothing else. */
+/** The schema of a kind: `name`, `uid` and `fields`, nothing else. */
 export function specSchema<P extends TProperties>(fields: P) {
   return Type.Object(
     { name: ObjectNameSchema, uid: Type.Optional(UidSchema), ...fields },
@@ -85,14 +88,14 @@ export function specSchema<P extends TProperties>(fields: P) {
   );
 }
 
-/** What a canonical spec begins with. */
+/** The fields at the start of every canonical spec. */
 export function namesOf({ name, uid }: AnySpec): AnySpec {
   return uid === undefined ? { name } : { name, uid };
 }
 
 /**
- * A function that parses a collection once: collections are immutable, and most passes find the one that the last
- * pass had.
+ * Makes a function that parses a collection once. Collections are immutable, and most passes see the same collection as
+ * the last pass.
  */
 export function parseOnce<S, P>(parse: (spec: S) => P) {
   const known = new WeakMap<ReadonlyMap<ObjectName, Stored<S>>, readonly P[]>();

@@ -1,4 +1,4 @@
-/** A rate limit on what goes to or comes from an EIP, or on what a device sends or takes in. */
+/** A rate limit for traffic to or from an EIP, or for a device's incoming or outgoing traffic. */
 import { type Static, Type } from "typebox";
 import type { InputIssue } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -12,11 +12,13 @@ import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./
 
 const LimitSchema = specSchema({
   direction: Type.Enum(["ingress", "egress"], {
-    description: "Ingress is towards the EIP, or into the device",
+    description: "Ingress: traffic to the EIP, or into the device",
   }),
-  rateMbit: Type.Number({ minimum: 0.001, maximum: 1_000_000, description: "In 10^6 bits a second" }),
+  rateMbit: Type.Number({ minimum: 0.001, maximum: 1_000_000, description: "In 10^6 bits per second" }),
   burstMB: Type.Optional(Type.Number({ minimum: 0.001, maximum: 4_095, description: "In 2^20 bytes" })),
-  priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 65_535, description: "Smaller first" })),
+  priority: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 65_535, description: "Lower values match first" }),
+  ),
   eip: Type.Optional(ObjectNameSchema),
   interface: Type.Optional(InterfaceNameSchema),
   match: Type.Optional(
@@ -64,26 +66,24 @@ export const limitKind = {
   },
 } as const satisfies KindRecord<"limit", Limit, Parsed<Limit>>;
 
-const notSupported = acceptedBlock("NotSupported", "limits are not programmed by this version");
+const notSupported = acceptedBlock("NotSupported", "this version does not program limits");
 
 function parse(spec: Limit): Parsed<Limit> {
   return { id: objectId("limit", spec.name), spec };
 }
 
 function targetIssues({ eip, interface: name }: Limit): readonly InputIssue[] {
-  if (eip === undefined && name === undefined)
-    return [{ pointer: "/eip", message: "an eip or an interface is needed" }];
+  if (eip === undefined && name === undefined) return [{ pointer: "/eip", message: "set eip or interface" }];
   if (eip !== undefined && name !== undefined)
-    return [{ pointer: "/interface", message: "either eip or interface: not both" }];
+    return [{ pointer: "/interface", message: "set either eip or interface, not both" }];
   return [];
 }
 
 function matchIssues({ eip, match }: Limit): readonly InputIssue[] {
   if (match === undefined) return [];
-  if (eip !== undefined) return [{ pointer: "/match", message: "a match is for a limit on an interface" }];
+  if (eip !== undefined) return [{ pointer: "/match", message: "match is allowed only with interface" }];
   const { src, dst } = match;
-  if ((src === undefined) === (dst === undefined))
-    return [{ pointer: "/match", message: "either src or dst is needed" }];
+  if ((src === undefined) === (dst === undefined)) return [{ pointer: "/match", message: "set src or dst" }];
   return [
     ...(src === undefined ? [] : networkIssues(src, "/match/src")),
     ...(dst === undefined ? [] : networkIssues(dst, "/match/dst")),
@@ -97,7 +97,9 @@ function canonicalMatch({ src, dst }: NonNullable<Limit["match"]>): NonNullable<
   };
 }
 
-/** `vpc` and `external` are other names of two devices, and the same limit under either name. */
+/**
+ * `vpc` and `external` are aliases of two devices. A limit under an alias is the same limit as under the device's name.
+ */
 function targetOf({ eip, interface: name }: Limit, facts: Facts): string {
   return eip === undefined ? `device ${deviceOf(name, facts)}` : `eip ${eip}`;
 }

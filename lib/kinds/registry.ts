@@ -1,4 +1,4 @@
-/** The kinds' records, by kind. A kind without a record does not compile. */
+/** The records of all kinds. A kind without a record does not compile. */
 import type { Static } from "typebox";
 import type { Kind } from "../model/names.ts";
 import { dnatKind } from "./dnat.ts";
@@ -19,7 +19,7 @@ const registry = {
 };
 type Registry = typeof registry;
 
-/** The spec of each kind, `name` and `uid` included. */
+/** The spec of each kind, including `name` and `uid`. */
 export type SpecOf = { readonly [K in Kind]: Readonly<Static<Registry[K]["schema"]>> };
 export type Spec = SpecOf[Kind];
 

@@ -1,4 +1,4 @@
-/** A route of the gateway: how a network is reached. */
+/** A route of the gateway to a network. */
 import { type Static, Type } from "typebox";
 import { familyOf } from "../model/families.ts";
 import { objectId } from "../model/names.ts";
@@ -34,7 +34,10 @@ export const routeKind = {
   holding: ({ destination }) => `${destination} is the destination of`,
   obstacle: ({ spec }, { nextHop }) =>
     nextHop !== undefined && familyOf(nextHop).contains(spec.destination, nextHop)
-      ? { with: "gateway", message: `${spec.destination} covers ${nextHop}, the default route's next hop` }
+      ? {
+          with: "gateway",
+          message: `${spec.destination} contains ${nextHop}, the next hop of the default route`,
+        }
       : undefined,
   isTranslating: false,
   compile(objects, compilation) {

@@ -1,4 +1,4 @@
-/** Gathers SNATs into pools: those of one CIDR that leave by one interface share its clients. */
+/** Groups SNATs into pools. SNATs of one CIDR and one outgoing interface share the clients of that CIDR. */
 import { type AddressValue, compareValues, type Family } from "../model/family.ts";
 import { addressOf, type Cidr, prefixLengthOf } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
@@ -13,9 +13,9 @@ export interface Leaving {
 }
 
 /**
- * @param leaving the elder first.
- * @returns the pools in the order of {@link Program.pools}, and each SNAT that no client is left for (one host is one client)
- * with the eldest of its pool.
+ * @param leaving oldest first
+ * @returns the pools in the order of {@link Program.pools}, and each SNAT that gets no client (a network of one host
+ * has only one client) with the oldest SNAT of its pool
  */
 export function poolSnats(
   leaving: readonly Leaving[],

@@ -1,4 +1,4 @@
-/** Source NAT: an internal network leaves as an EIP. */
+/** Source NAT: traffic of an internal network leaves with the address of an EIP. */
 import { type Static, Type } from "typebox";
 import { objectId } from "../model/names.ts";
 import { CidrSchema, ObjectNameSchema } from "../model/schema.ts";
@@ -40,7 +40,7 @@ export const snatKind = {
     }
     const { pools, standby } = poolSnats(leaving, compilation.context.family);
     for (const [id, elder] of standby)
-      compilation.idle.set(id, { reason: "Standby", message: `stands by for ${elder}` });
+      compilation.idle.set(id, { reason: "Standby", message: `standby: ${elder} serves the only client` });
     return { pools };
   },
   verbalize: (spec, addressOf) => `SNAT ${spec.internalCIDR} → ${eipText(spec.eip, addressOf)}`,

@@ -1,8 +1,8 @@
-/** One line of a plan: what would be changed, as data and as text. A plan without changes is a converged gateway. */
+/** One line of a plan: a change as data and as text. A plan without changes means that the gateway is converged. */
 import type { ObjectId } from "./names.ts";
 
 /**
- * The subsystems, by the name that plans, metrics, failures and reports give them. Each has one value in
+ * The names of the subsystems in plans, metrics, failures and reports. Each has one value in
  * agent/reconciler/subsystems/subsystems.ts.
  */
 export const subsystemNames = [
@@ -18,15 +18,15 @@ export const subsystemNames = [
 ] as const;
 export type SubsystemName = (typeof subsystemNames)[number];
 
-/** What a change is counted under: the guard is written by the gate's subsystem and counted apart. */
+/** Labels for counting changes: the gate subsystem also writes the guard, which is counted separately. */
 export const changeLabels = [...subsystemNames, "guard"] as const;
 export type ChangeLabel = (typeof changeLabels)[number];
 
 export interface Change {
   readonly action: "add" | "remove" | "replace" | "set";
   readonly subsystem: ChangeLabel;
-  /** The object that asks for it; absent for drift, leftovers and what every gateway has. */
+  /** The object that needs it. Absent for drift, leftovers and what every gateway has. */
   readonly object?: ObjectId;
-  /** In the words of the subsystem's own tool: `-A EXCLUSIVE_DNAT -d 203.0.113.10/32 -j DNAT ...`. */
+  /** As the subsystem's own tool prints it: `-A EXCLUSIVE_DNAT -d 203.0.113.10/32 -j DNAT ...`. */
   readonly text: string;
 }

@@ -1,6 +1,6 @@
-/** Why a gateway is degraded. docs/api.md says what each reason means and what helps; a test holds the two together. */
+/** Why a gateway is degraded. docs/api.md explains each reason and its remedy; a test compares the two. */
 
-/** Other programs alert on these: a reason keeps its name. */
+/** Other programs alert on these names, so they must not change. */
 export const degradedReasons = [
   "StateCorrupt",
   "StateTooNew",

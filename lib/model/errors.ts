@@ -1,6 +1,6 @@
 /**
- * The one registry of what the agent can fail with. `status` is the HTTP status where the error reaches a caller.
- * `docs/api.md` lists the codes that callers see; a test holds the two together.
+ * All error codes of the agent. `status` is the HTTP status, if the error reaches a caller. `docs/api.md` lists the
+ * codes that callers see; a test compares the two.
  */
 export const errorCodes = {
   "malformed-json": { status: 400, title: "The body is not JSON" },
@@ -21,17 +21,17 @@ export const errorCodes = {
   internal: { status: 500, title: "The agent failed" },
   overloaded: { status: 503, title: "Too much is asked at the same time" },
   "storage-unavailable": { status: 503, title: "The write could not be stored" },
-  /** The kernel refused a transaction; nothing of it was applied. */
+  /** The kernel refused a transaction. Nothing of it was applied. */
   "rules-refused": { status: 500, title: "The kernel refused rules" },
-  /** A command exited with an unexpected code, hung or could not be started. */
+  /** A command had an unexpected exit code, hung or could not start. */
   "command-failed": { status: 500, title: "A command failed" },
-  /** A netlink request failed or was cut short. */
+  /** A netlink request failed or its answer was incomplete. */
   "netlink-failed": { status: 500, title: "A netlink request failed" },
-  /** State that was read does not parse: never to be taken for empty. */
+  /** State that was read cannot be parsed. It never counts as empty. */
   unreadable: { status: 500, title: "Kernel state could not be read" },
   /** Both iptables variants hold owned rules. */
   "mixed-variants": { status: 500, title: "Both iptables variants hold owned rules" },
-  /** A setting is wrong; the start stops. */
+  /** A setting is invalid. The agent does not start. */
   "bad-config": { status: 500, title: "A setting is wrong" },
   /** Another agent serves this namespace. */
   "already-running": { status: 500, title: "Another agent runs in this namespace" },
@@ -39,17 +39,20 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes;
 
-/** Where in the input something is wrong: an RFC 6901 pointer and what is wrong with it. */
+/** Where the input is wrong (an RFC 6901 pointer), and why. */
 export interface InputIssue {
   readonly pointer: string;
   readonly message: string;
 }
 
-/** A failure with a stable code. Expected outcomes are values; this is thrown where the world or a caller broke the contract. */
+/**
+ * A failure with a stable code. Expected outcomes are return values; this is thrown if the system or a caller breaks
+ * the contract.
+ */
 export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly issues: readonly InputIssue[];
-  /** Further members of the problem document: the object in the way, an EIP's users. */
+  /** Additional members of the problem document: the object in the way, the users of an EIP. */
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(

@@ -1,4 +1,6 @@
-/** The address families that there are, and which of them a text is of. Where one program is served, `Program.family` says it. */
+/**
+ * All address families, and which family a text belongs to. Code that serves one program uses `Program.family` instead.
+ */
 import type { Family } from "./family.ts";
 import type { Cidr, InterfaceAddress, Ip } from "./ip.ts";
 import { ipv4 } from "./ipv4.ts";
@@ -6,9 +8,9 @@ import { ipv4 } from "./ipv4.ts";
 export const families: readonly [Family, ...Family[]] = [ipv4];
 const [first, ...others] = families;
 
-/** Regular expression source of an address of any family, anchored, for the schemas. */
+/** Regular expression source for an address of any family, anchored. For the schemas. */
 export const ipPattern = families.map((family) => family.addressPattern).join("|");
-/** The same of an address with a prefix length. */
+/** The same for an address with a prefix length. */
 export const cidrPattern = families.map((family) => family.cidrPattern).join("|");
 
 /** The family of an address or network. */
@@ -17,7 +19,7 @@ export function familyOf(address: Ip | Cidr | InterfaceAddress): Family {
   return first;
 }
 
-/** Parses an address of any family; `undefined` where the text is anything else. */
+/** Parses an address of any family. `undefined` for any other text. */
 export function parseIp(text: string): Ip | undefined {
   for (const family of families) {
     const address = family.parse(text);
@@ -26,7 +28,7 @@ export function parseIp(text: string): Ip | undefined {
   return undefined;
 }
 
-/** Parses a network of any family as {@link Family.parseCidr} does. */
+/** Parses a network of any family like {@link Family.parseCidr}. */
 export function parseCidr(text: string): Cidr | undefined {
   for (const family of families) {
     const cidr = family.parseCidr(text);

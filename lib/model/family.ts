@@ -1,7 +1,7 @@
 /**
- * What differs between address families, as one value. A program is of one family (`Program.family`), and so are the planners,
- * codecs and drivers that serve it: they take the family and assume none. Where objects of all families meet, an address tells
- * its own: `familyOf` of `families.ts`.
+ * Everything that differs between address families, as one value. A program belongs to one family (`Program.family`).
+ * The planners, codecs and drivers that serve it take the family as a value and assume none. Where objects of several
+ * families meet, `familyOf` of `families.ts` gives the family of an address.
  */
 import type { Cidr, InterfaceAddress, Ip } from "./ip.ts";
 import type { DeviceSetting, SysctlKey } from "./observed.ts";
@@ -9,15 +9,18 @@ import type { DeviceSetting, SysctlKey } from "./observed.ts";
 declare const brand: unique symbol;
 
 /**
- * An address to compare: equal and ordered as addresses are, and a key of maps. Nobody but its family calculates with one, which
- * the type sees to: `+`, `-` and `&` do not compile.
+ * An address for comparison: equal and ordered like the addresses, and usable as a map key. Only its family calculates
+ * with it; for other code, `+`, `-` and `&` do not compile.
  */
 export type AddressValue = (number | bigint) & { readonly [brand]: "AddressValue" };
 
-/** An address, or what a mask leaves of it, as the key that a map finds fastest. Neither ordered nor an {@link AddressValue}. */
+/**
+ * An address, or an address under a mask, in the form that is the fastest map key. Not ordered and not an {@link
+ * AddressValue}.
+ */
 export type AddressKey = (number | bigint) & { readonly [brand]: "AddressKey" };
 
-/** Below 0 where `one` comes first, above 0 where `other` does. */
+/** Below 0 if `one` comes first, above 0 if `other` does. */
 export function compareValues(one: AddressValue, other: AddressValue): number {
   return one < other ? -1 : Number(one > other);
 }
@@ -25,15 +28,15 @@ export function compareValues(one: AddressValue, other: AddressValue): number {
 export interface Family extends FamilyText, FamilyNetworks, FamilyArithmetic, FamilyWire {
   /** For messages: `IPv4`. */
   readonly name: string;
-  /** Of the IP header, and of `ip -4`. */
+  /** The version in the IP header and in `ip -4`. */
   readonly version: number;
-  /** AF_* of sockets and rtnetlink, and NFPROTO_* of netfilter: they are the same. */
+  /** AF_* of sockets and rtnetlink, which equals NFPROTO_* of netfilter. */
   readonly number: number;
-  /** Of an address: the prefix length of one host. */
+  /** Bits of an address, the prefix length of one host. */
   readonly bits: number;
   /** The end of a network of one host: `/32`. */
   readonly hostSuffix: string;
-  /** How the tools of iptables begin: `iptables`, as in `iptables-nft-save`. */
+  /** The prefix of the iptables tools' names: `iptables`, as in `iptables-nft-save`. */
   readonly iptables: string;
   readonly nft: NftWords;
   readonly sysctls: FamilySysctls;
@@ -41,13 +44,13 @@ export interface Family extends FamilyText, FamilyNetworks, FamilyArithmetic, Fa
 
 /** Addresses as text. */
 export interface FamilyText {
-  /** Regular expression source of an address, anchored. */
+  /** Regular expression source for an address, anchored. */
   readonly addressPattern: string;
-  /** Regular expression source of an address with a prefix length, anchored. */
+  /** Regular expression source for an address with a prefix length, anchored. */
   readonly cidrPattern: string;
-  /** True of a text that is this family's, if it is any address, network or interface address at all. */
+  /** True if a text that is an address, network or interface address belongs to this family. */
   owns(text: string): boolean;
-  /** Parses an address in its canonical form; `undefined` where the text is anything else. */
+  /** Parses an address in canonical form. `undefined` for any other text. */
   parse(text: string): Ip | undefined;
   /** Parses an address and what stands behind it as its port, `10.0.1.5:80`; `undefined` where the address is none. */
   parseEndpoint(text: string): { readonly address: Ip; readonly port: string | undefined } | undefined;
@@ -55,72 +58,75 @@ export interface FamilyText {
   endpoint(address: Ip, port: number): string;
   /** Finds the address itself in a text, not another that only begins or ends like it. */
   mentionOf(address: Ip): RegExp;
-  /** Parses `address/prefix` and masks the host bits. A bare address is the network of one host. */
+  /** Parses `address/prefix` and masks the host bits. A bare address is a network of one host. */
   parseCidr(text: string): Cidr | undefined;
 }
 
-/** What is special about some addresses, and how networks hold them. */
+/** Special addresses, and how networks contain addresses. */
 export interface FamilyNetworks {
-  /** What stands for no address. */
+  /** The unspecified address (0.0.0.0). */
   readonly unspecified: Ip;
-  /** The network of all addresses. */
+  /** The network of all addresses (0.0.0.0/0). */
   readonly everything: Cidr;
-  /** What never leaves a host. */
+  /** The loopback network. Its addresses never leave a host. */
   readonly loopback: Cidr;
-  /** The shortest prefix that one owner's network has: a route with a shorter one takes a share of the Internet. */
+  /** The shortest prefix that one owner's network has. A route with a shorter one covers a part of the Internet. */
   readonly widestNetwork: number;
-  /** True where the address can be one host's: neither loopback nor {@link isNeverUnicast}. */
+  /** True if a host can have the address: neither loopback nor {@link isNeverUnicast}. */
   isUnicast(address: Ip): boolean;
-  /** True where no network stack takes the address for a host's: multicast, reserved and the like. Loopback is one. */
+  /**
+   * True if no network stack accepts the address as a host's: multicast, reserved and similar. Loopback addresses are
+   * accepted.
+   */
   isNeverUnicast(address: AddressValue): boolean;
-  /** True where a network holds an address that can be a host's. */
+  /** True if a network contains an address that a host can have. */
   holdsHosts(cidr: Cidr): boolean;
-  /** The network of `prefixLength` bits that holds `address`. */
+  /** The network of `prefixLength` bits that contains `address`. */
   makeCidr(address: Ip, prefixLength: number): Cidr;
-  /** The subnet that an interface address lies in. */
+  /** The subnet of an interface address. */
   networkOf(address: InterfaceAddress): Cidr;
   contains(cidr: Cidr, address: Ip): boolean;
-  /** The addresses of a subnet that no host may hold; `undefined` where there are none. */
+  /** The addresses of a subnet that no host may hold. `undefined` if there are none. */
   reservedOf(cidr: Cidr): { readonly network: Ip; readonly broadcast: Ip } | undefined;
-  /** Which of them an interface address is; `undefined` where a host may hold it. */
+  /** Which of them an interface address is. `undefined` if a host may hold it. */
   reservedRoleOf(address: InterfaceAddress): "network" | "broadcast" | undefined;
 }
 
 export interface FamilyArithmetic {
-  /** Of {@link FamilyNetworks.unspecified}: all bits 0. */
+  /** The value of {@link FamilyNetworks.unspecified}: all bits 0. */
   readonly zero: AddressValue;
   toValue(address: Ip): AddressValue;
   /** The inverse of {@link toValue}. */
   format(value: AddressValue): Ip;
   /** First and last address, both inclusive. */
   rangeOf(cidr: Cidr): readonly [first: AddressValue, last: AddressValue];
-  /** The address `count` further on; a negative count goes back. */
+  /** The address `count` after `value`, or before it if `count` is negative. */
   plus(value: AddressValue, count: number): AddressValue;
-  /** How many addresses there are from `first` to `last`, both inclusive. */
+  /** The number of addresses from `first` to `last`, both inclusive. */
   count(first: AddressValue, last: AddressValue): number;
   and(one: AddressValue, other: AddressValue): AddressValue;
-  /** The value modulo `modulus`, a power of two of at most 65,536. */
+  /** The value modulo `modulus`, a power of two up to 65,536. */
   modulo(value: AddressValue, modulus: number): number;
   /** The mask of a prefix length. */
   netmask(prefixLength: number): AddressValue;
-  /** The prefix length of a mask; `undefined` where the mask is no prefix. */
+  /** The prefix length of a mask. `undefined` if the mask is not a prefix. */
   lengthOfMask(mask: AddressValue): number | undefined;
-  /** A mask of the first `prefixLength` bits and the lowest, those below `buckets`, a power of two. */
+  /** A mask of the first `prefixLength` bits and the lowest bits, those below `buckets`, a power of two. */
   bucketMask(prefixLength: number, buckets: number): AddressValue;
   keyOf(value: AddressValue): AddressKey;
-  /** @param mask of a netmask, by {@link keyOf} */
+  /** @param mask a netmask, converted by {@link keyOf} */
   maskedKey(value: AddressValue, mask: AddressKey): AddressKey;
 }
 
-/** Addresses as bytes, in network order, and the numbers by which the kernel's interfaces name what is the family's. */
+/** Addresses as bytes in network byte order, and the numbers that kernel interfaces use for the family. */
 export interface FamilyWire {
   /** `struct nfgenmsg`, before the attributes of all that netfilter says of one family: version 0, resource 0. */
   readonly netfilterHeader: Uint8Array;
   readonly addressBytes: number;
-  /** Reads {@link addressBytes}; throws a RangeError beyond the view's end. */
+  /** Reads {@link addressBytes} bytes. Throws a RangeError beyond the end of the view. */
   read(view: DataView, at: number): AddressValue;
   write(bytes: Uint8Array, at: number, value: AddressValue): void;
-  /** ICMP's number as an IP protocol. */
+  /** ICMP's protocol number. */
   readonly icmp: number;
   /** CTA_IP_* and CTA_PROTO_ICMP_* of nfnetlink_conntrack.h. */
   readonly conntrack: {
@@ -130,31 +136,31 @@ export interface FamilyWire {
     readonly icmpType: number;
     readonly icmpCode: number;
   };
-  /** Of a link: where IFLA_AF_SPEC has its settings, and which is which, counted from 1. */
+  /** Link settings: the attribute in IFLA_AF_SPEC that holds them, and the number of each setting, from 1. */
   readonly link: {
     readonly settings: number;
     readonly numbers: Readonly<Record<DeviceSetting, number>>;
   };
 }
 
-/** nft's words and numbers. */
+/** nft's names and numbers. */
 export interface NftWords {
   /** The family of tables: `ip`. */
   readonly family: string;
-  /** Its number for the type of an address, which `nft describe ipv4_addr` tells. */
+  /** nft's number for the type of an address; see `nft describe ipv4_addr`. */
   readonly addressType: number;
-  /** Where a packet's network header has them, in bytes. */
+  /** Offsets of the addresses in the packet's network header, in bytes. */
   readonly sourceAt: number;
   readonly destinationAt: number;
-  /** NFT_CT_DST_IP*: the key of a flow's destination, by direction. */
+  /** NFT_CT_DST_IP*: the key for a flow's destination, by direction. */
   readonly ctDestination: number;
 }
 
 export interface FamilySysctls {
-  /** What makes every interface forward. */
+  /** The sysctl that enables forwarding on all interfaces. */
   readonly forwarding: SysctlKey;
-  /** What the settings of devices are below: `net.ipv4.conf`. */
+  /** The prefix of device settings: `net.ipv4.conf`. */
   readonly devices: SysctlKey;
-  /** A setting of one device, or of `all`. */
+  /** The setting of one device, or of `all`. */
   ofDevice(device: string, setting: DeviceSetting): SysctlKey;
 }

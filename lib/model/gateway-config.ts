@@ -1,17 +1,17 @@
-/** What the gateway is, whatever is desired: from the settings. */
+/** The gateway's configuration from the settings, independent of the desired set. */
 import type { Family } from "./family.ts";
 import type { Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
 
-/** How an EIP is bound to its interface: by an address there, or by a local route of its own. */
+/** How an EIP is bound to its interface: by an address, or by a local route. */
 export type Binding = "address" | "route";
 
 export interface GatewayConfig {
-  /** What it translates. */
+  /** The address family that it translates. */
   readonly family: Family;
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
-  /** `GATEWAY_V4`: the default gateway where the desired set gives none. */
+  /** `GATEWAY_V4`: the default gateway, used if the desired set gives none. */
   readonly fallbackGateway: Ip | undefined;
   readonly eipBinding: Binding;
 }

@@ -1,14 +1,17 @@
-/** IPv4. All that is IPv4's alone stands here; the rest of the program takes the family as a value. */
+/** IPv4. Everything specific to IPv4 is in this file; the rest of the program takes the family as a value. */
 import type { AddressKey, AddressValue, Family } from "./family.ts";
 import { type Cidr, type InterfaceAddress, type Ip, prefixLengthOf } from "./ip.ts";
 
-/** An {@link AddressValue} of IPv4: the unsigned 32-bit integer, network byte order read as a number. */
+/** An {@link AddressValue} of IPv4: an unsigned 32-bit integer (network byte order read as a number). */
 export type U32 = AddressValue & number;
 
 const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
 const quad = `${octet}(?:\\.${octet}){3}`;
 
-/** Regular expression source of {@link Ip}, shared with the schemas. No leading zeros: they mean octal elsewhere. */
+/**
+ * Regular expression source of {@link Ip}, shared with the schemas. No leading zeros: other software reads them as
+ * octal.
+ */
 export const ipPattern = `^${quad}$`;
 /** Regular expression source of an address with a prefix length, 0 to 32. */
 export const cidrPattern = `^${quad}/(?:3[0-2]|[12]?[0-9])$`;
@@ -16,12 +19,12 @@ export const cidrPattern = `^${quad}/(?:3[0-2]|[12]?[0-9])$`;
 const ipRegex = new RegExp(ipPattern);
 const cidrRegex = new RegExp(cidrPattern);
 
-/** Parses a dotted quad; `undefined` where the text is anything else. */
+/** Parses a dotted quad. `undefined` for any other text. */
 export function parseIp(text: string): Ip | undefined {
   return ipRegex.test(text) ? (text as Ip) : undefined;
 }
 
-/** Parses `address/prefix` and masks the host bits, so that `10.0.1.9/24` becomes `10.0.1.0/24`. A bare address is a /32. */
+/** Parses `address/prefix` and masks the host bits: `10.0.1.9/24` becomes `10.0.1.0/24`. A bare address is a /32. */
 export function parseCidr(text: string): Cidr | undefined {
   if (ipRegex.test(text)) return `${text}/32` as Cidr;
   if (!cidrRegex.test(text)) return undefined;
@@ -34,13 +37,13 @@ export function parseInterfaceAddress(text: string): InterfaceAddress | undefine
   return cidrRegex.test(text) ? (text as InterfaceAddress) : undefined;
 }
 
-/** The network of `prefixLength` bits that holds `address`. */
+/** The network of `prefixLength` bits that contains `address`. */
 export function makeCidr(address: Ip, prefixLength: number): Cidr {
   if (prefixLength === 32) return `${address}/32` as Cidr;
   return `${fromU32(maskU32(toU32(address), prefixLength))}/${prefixLength}` as Cidr;
 }
 
-/** The address as an unsigned 32-bit integer, network byte order read as a number. */
+/** The address as an unsigned 32-bit integer (network byte order read as a number). */
 export function toU32(address: Ip): U32 {
   let value = 0;
   let part = 0;
@@ -56,12 +59,12 @@ export function toU32(address: Ip): U32 {
   return (value * 256 + part) as U32;
 }
 
-/** The inverse of {@link toU32}; bits above 32 are ignored. */
+/** The inverse of {@link toU32}. Bits above 32 are ignored. */
 export function fromU32(value: number): Ip {
   return `${(value >>> 24) & 255}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as Ip;
 }
 
-/** The subnet that an interface address lies in. */
+/** The subnet of an interface address. */
 export function networkOf(address: InterfaceAddress): Cidr {
   const [ip, length] = split(address);
   return makeCidr(ip, length);
@@ -74,7 +77,7 @@ export function rangeOf(cidr: Cidr): readonly [first: U32, last: U32] {
   return [first, (first + 2 ** (32 - length) - 1) as U32];
 }
 
-/** True where `address` lies in `cidr`. */
+/** True if `cidr` contains `address`. */
 export function contains(cidr: Cidr, address: Ip): boolean {
   const [ip, length] = split(cidr);
   return maskU32(toU32(address), length) === toU32(ip);
@@ -86,8 +89,8 @@ export function netmaskU32(prefixLength: number): U32 {
 }
 
 /**
- * The network and broadcast address of a subnet, which no host may hold; `undefined` for /31 and /32, where
- * every address is a host's (RFC 3021).
+ * The network and broadcast address of a subnet, which no host may hold. `undefined` for /31 and /32, where every
+ * address can be a host's (RFC 3021).
  */
 export function reservedOf(cidr: Cidr): { readonly network: Ip; readonly broadcast: Ip } | undefined {
   if (prefixLengthOf(cidr) >= 31) return undefined;
@@ -96,8 +99,8 @@ export function reservedOf(cidr: Cidr): { readonly network: Ip; readonly broadca
 }
 
 /**
- * Whether an interface address is its own subnet's network or broadcast address; `undefined` where a host may hold it.
- * The same verdict as {@link reservedOf}, without making the addresses.
+ * Whether an interface address is the network or broadcast address of its own subnet. `undefined` if a host may hold
+ * it. The same result as {@link reservedOf}, without creating addresses.
  */
 export function reservedRoleOf(address: InterfaceAddress): "network" | "broadcast" | undefined {
   const [ip, length] = split(address);
@@ -107,24 +110,24 @@ export function reservedRoleOf(address: InterfaceAddress): "network" | "broadcas
   return host === 0 ? "network" : host === hostMask ? "broadcast" : undefined;
 }
 
-/** True in 127.0.0.0/8, which never leaves a host. */
+/** True in 127.0.0.0/8. Such addresses never leave a host. */
 export function isLoopback(address: Ip): boolean {
   return address.startsWith("127.");
 }
 
-/** True where the address can be one host's: not 0.0.0.0/8, loopback, multicast, reserved or limited broadcast. */
+/** True if a host can have the address: not 0.0.0.0/8, loopback, multicast, reserved or limited broadcast. */
 export function isUnicast(address: Ip): boolean {
   const first = Number.parseInt(address, 10);
   return first !== 0 && first !== 127 && first < 224;
 }
 
-/** True in 0.0.0.0/8 and from 224.0.0.0 on: multicast, reserved and limited broadcast. */
+/** True in 0.0.0.0/8 and from 224.0.0.0: multicast, reserved and limited broadcast. */
 function isNeverUnicast(address: U32): boolean {
   const first = address >>> 24;
   return first === 0 || first >= 224;
 }
 
-/** 0.0.0.0/0 and its halves hold plenty, though their own address is no host's. */
+/** 0.0.0.0/0 and its halves contain host addresses, although their own address is none. */
 function holdsHosts(cidr: Cidr): boolean {
   const [network, prefixLength] = split(cidr);
   const masked = maskU32(toU32(network), prefixLength);
@@ -191,8 +194,7 @@ export const ipv4: Family = {
     return netmaskU32(length) === mask ? length : undefined;
   },
   bucketMask: (prefixLength, buckets) => ((netmaskU32(prefixLength) | (buckets - 1)) >>> 0) as U32,
-  // Signed: such are small integers to the engine, which it hashes without leaving compiled code; unsigned ones from 2^31 on would
-  // be floating-point keys.
+  // Signed: V8 hashes such small integers in compiled code; unsigned ones from 2^31 become floating-point keys.
   keyOf: (value: U32) => ((value as number) | 0) as number & AddressKey,
   maskedKey: (value: U32, mask: number & AddressKey) => ((value as number) & mask) as number & AddressKey,
 

@@ -1,6 +1,6 @@
 /**
- * Which addresses a ledger names, found by IP. Asking by {@link ledgerKey} means to make a text for each of 10,000
- * addresses, which takes longer than all else that is thought about them.
+ * Looks up ledger entries by IP. Looking up by {@link ledgerKey} builds a text for each of 10,000 addresses, which
+ * takes longer than the rest of the planning.
  */
 
 import type { Ip } from "./ip.ts";
@@ -12,7 +12,7 @@ export interface LedgerIndex {
   has(entry: LedgerAddress): boolean;
 }
 
-/** Made once for each ledger. */
+/** Computed once for each ledger. */
 export function ledgerIndex({ addresses }: Ledger): LedgerIndex {
   const known = indexes.get(addresses) ?? makeIndex(addresses);
   indexes.set(addresses, known);
@@ -23,7 +23,7 @@ const indexes = new WeakMap<Ledger["addresses"], LedgerIndex>();
 const none: readonly LedgerAddress[] = [];
 
 function makeIndex(addresses: Ledger["addresses"]): LedgerIndex {
-  // Hardly any IP has more than one entry: a list for each would be 10,000 lists.
+  // Nearly every IP has a single entry: a list for each would be 10,000 lists.
   const first = new Map<Ip, LedgerAddress>();
   const further = new Map<Ip, LedgerAddress[]>();
   for (const entry of addresses.values()) {

@@ -1,18 +1,18 @@
-/** The ledger: which addresses are the agent's own work. */
+/** The ledger: which addresses the agent put into the kernel. */
 import { OrderedMap } from "../ordered-map.ts";
 import { OrderedSet } from "../ordered-set.ts";
 import type { Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
 
-/** What the agent put into this namespace, written down before it did. A ledger of another epoch says nothing. */
+/** What the agent put into this namespace, recorded before it did. A ledger of another epoch says nothing. */
 export interface Ledger {
-  /** The namespace's life that the ledger speaks of; empty before the first. */
+  /** The life of the namespace that the ledger describes. Empty before the first. */
   readonly epoch: string;
-  /** Addresses programmed or adopted, by {@link ledgerKey}. */
+  /** Addresses that were programmed or adopted, by {@link ledgerKey}. */
   readonly addresses: ReadonlyMap<string, LedgerAddress>;
   /**
-   * EIPs that are not held and whose flows may live: those taken out, written before their rules go and forgotten once
-   * their flows went, and those that are unbound.
+   * EIPs that are not held but may have live flows: unbound EIPs, and removed EIPs, which are recorded before their
+   * rules are removed and forgotten when their flows are gone.
    */
   readonly retired: ReadonlySet<Ip>;
 }

@@ -1,19 +1,19 @@
-/** Names of objects and interfaces, and how an object is referred to across the whole program. */
+/** Names of objects and interfaces, and references to objects. */
 
 declare const brand: unique symbol;
 
-/** An object's name: a DNS subdomain of at most 253 characters, as Kubernetes has it. */
+/** An object's name: a DNS subdomain of at most 253 characters, as in Kubernetes. */
 export type ObjectName = string & { readonly [brand]: "ObjectName" };
-/** A caller's identifier for one life of an object: 1 to 128 printable ASCII characters without space. */
+/** A caller's identifier for one life of an object: 1 to 128 printable ASCII characters without spaces. */
 export type Uid = string & { readonly [brand]: "Uid" };
 /** A network interface's name, at most 15 characters. */
 export type InterfaceName = string & { readonly [brand]: "InterfaceName" };
 
-/** The kinds in the order in which one request creates them: a FIP is elder than a DNAT of the same request. */
+/** The kinds, in the order in which one request creates them: a FIP is older than a DNAT of the same request. */
 export const kinds = ["eip", "fip", "snat", "dnat", "limit", "route"] as const;
 export type Kind = (typeof kinds)[number];
 
-/** A kind's collection, as paths, full sets and references name it: `"fips"`. */
+/** The collection of a kind, used in paths, full sets and references: `"fips"`. */
 export type Collection = `${Kind}s`;
 export const collections = kinds.map((kind): Collection => `${kind}s`);
 const kindsByCollection: ReadonlyMap<string, Kind> = new Map(kinds.map((kind) => [`${kind}s`, kind]));
@@ -22,28 +22,30 @@ const kindsByCollection: ReadonlyMap<string, Kind> = new Map(kinds.map((kind) =>
 export type ObjectId = `${Collection}/${string}`;
 
 const label = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?";
-/** Regular expression source of {@link ObjectName}; the length is the schema's to bound. */
+/** Regular expression source of {@link ObjectName}. The schema limits the length. */
 export const objectNamePattern = `^${label}(?:\\.${label})*$`;
 /** Regular expression source of {@link Uid}. */
 export const uidPattern = "^[\\x21-\\x7e]{1,128}$";
-/** Regular expression source of {@link InterfaceName}: what the kernel allows, less what a tool could misread. */
+/**
+ * Regular expression source of {@link InterfaceName}: what the kernel allows, without names that tools could misread.
+ */
 export const interfaceNamePattern = "^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$";
 
 const objectNameRegex = new RegExp(objectNamePattern);
 const interfaceNameRegex = new RegExp(interfaceNamePattern);
 const uidRegex = new RegExp(uidPattern);
 
-/** Parses an object's name; `undefined` where it is none. */
+/** Parses an object's name. `undefined` if it is invalid. */
 export function parseObjectName(text: string): ObjectName | undefined {
   return text.length <= 253 && objectNameRegex.test(text) ? (text as ObjectName) : undefined;
 }
 
-/** Parses a uid; `undefined` where it is none. */
+/** Parses a uid. `undefined` if it is invalid. */
 export function parseUid(text: string): Uid | undefined {
   return uidRegex.test(text) ? (text as Uid) : undefined;
 }
 
-/** Parses an interface's name; `undefined` where it is none. */
+/** Parses an interface's name. `undefined` if it is invalid. */
 export function parseInterfaceName(text: string): InterfaceName | undefined {
   return interfaceNameRegex.test(text) ? (text as InterfaceName) : undefined;
 }
@@ -52,7 +54,7 @@ export function collectionOf(kind: Kind): Collection {
   return `${kind}s`;
 }
 
-/** The kind of a collection, `undefined` where the text names none. */
+/** The kind of a collection. `undefined` if the text is not a collection. */
 export function kindOfCollection(collection: string): Kind | undefined {
   return kindsByCollection.get(collection);
 }
@@ -61,7 +63,7 @@ export function objectId(kind: Kind, name: string): ObjectId {
   return `${kind}s/${name}`;
 }
 
-/** Takes an id apart again; throws a TypeError on a text that {@link objectId} did not make. */
+/** Splits an id. Throws a TypeError for a text that {@link objectId} did not make. */
 export function parseObjectId(id: ObjectId): { readonly kind: Kind; readonly name: ObjectName } {
   const slash = id.indexOf("/");
   const kind = kindOfCollection(id.slice(0, slash));

@@ -1,19 +1,19 @@
-/** What was read from the kernel's network stack in one pass, as values. Rules and flows have rooms of their own. */
+/** What one pass read from the kernel's network stack, as values. Rules and flows have their own modules. */
 import type { Cidr, Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
 
 export interface ObservedLink {
   readonly index: number;
   readonly name: InterfaceName;
-  /** `"aa:bb:cc:dd:ee:ff"`, empty where the link has none. */
+  /** `"aa:bb:cc:dd:ee:ff"`. Empty if the link has none. */
   readonly mac: string;
   /** IFF_UP: the administrative state. */
   readonly isUp: boolean;
   /** IFF_LOWER_UP: the carrier. */
   readonly hasCarrier: boolean;
-  /** IFF_NOARP on a link with a hardware address: it neither asks nor answers. Absent: no. */
+  /** IFF_NOARP on a link with a hardware address: it neither sends nor answers ARP. Absent: false. */
   readonly isNoArp?: boolean;
-  /** The index of the bridge, bond or VRF that takes its packets. Absent: none. */
+  /** The index of the bridge, bond or VRF that receives its packets. Absent: none. */
   readonly masterIndex?: number;
 }
 
@@ -22,7 +22,7 @@ export interface ObservedAddress {
   readonly address: Ip;
   readonly prefixLength: number;
   readonly isSecondary: boolean;
-  /** IFA_LABEL, empty where the kernel gave none. */
+  /** IFA_LABEL. Empty if the kernel gave none. */
   readonly label: string;
 }
 
@@ -33,20 +33,20 @@ export interface ObservedRoute {
   readonly destination: Cidr;
   readonly via: Ip | undefined;
   readonly interface: InterfaceName | undefined;
-  /** The interfaces of several next hops, where there are several; then `via` and `interface` say nothing. */
+  /** The interfaces of the next hops, if there are several; then `via` and `interface` are `undefined`. */
   readonly hops?: readonly (InterfaceName | undefined)[];
-  /** rtm_protocol: who installed it. */
+  /** rtm_protocol: which program installed it. */
   readonly protocol: number;
   readonly metric: number;
   readonly isOnlink: boolean;
 }
 
-/** What a route says of packets that it drops. */
+/** The types of routes that drop packets. */
 export type RefusingType = "blackhole" | "unreachable" | "prohibit";
 
-/** A rule of policy routing: which packets look up which table. */
+/** A policy routing rule: which packets use which table. */
 export interface PolicyRule {
-  /** The lower comes first. */
+  /** Lower values come first. */
   readonly priority: number;
   readonly action:
     | { readonly kind: "lookup"; readonly table: number }
@@ -54,35 +54,35 @@ export interface PolicyRule {
     | { readonly kind: RefusingType | "none" };
   readonly source: Cidr | undefined;
   readonly destination: Cidr | undefined;
-  /** Of packets that come in there; "lo" stands for those that the gateway itself sends. */
+  /** Matches packets that come in by this interface. "lo": packets that the gateway itself sends. */
   readonly inInterface: string | undefined;
-  /** Only for sockets that are bound to that interface: never for what is forwarded. */
+  /** Matches only sockets bound to this interface, never forwarded packets. */
   readonly outInterface: string | undefined;
   readonly isInverted: boolean;
-  /** It asks for more than is said here: a mark, ports, a type of service. */
+  /** The rule has conditions that are not represented here: a mark, ports, a type of service. */
   readonly hasMore: boolean;
-  /** As `ip rule` writes it. */
+  /** As `ip rule` prints it. */
   readonly text: string;
 }
 
-/** How packets find their way besides the main table. */
+/** What decides the path of packets besides the main table. */
 export interface ObservedPaths {
-  /** In their order. */
+  /** In order of priority. */
   readonly rules: readonly PolicyRule[];
-  /** The routes of the tables that they name besides main and local. */
+  /** The routes of the tables that the rules use, except main and local. */
   readonly tables: ReadonlyMap<number, readonly ObservedRoute[]>;
 }
 
-/** A sysctl that the gateway depends on. Its family names it (`FamilySysctls`). */
+/** A sysctl that the gateway needs. Its family names it (`FamilySysctls`). */
 export type SysctlKey = `net.${string}`;
 
-/** A setting of a device, by the name that the sysctl has. */
+/** A setting of a device, by the name of the sysctl. */
 export type DeviceSetting = "forwarding" | "rp_filter" | "arp_ignore" | "promote_secondaries";
 
 export interface ObservedNetwork {
   readonly links: readonly ObservedLink[];
   readonly addresses: readonly ObservedAddress[];
   readonly routes: readonly ObservedRoute[];
-  /** Value as read, `undefined` where it could not be read. */
+  /** The value as read. `undefined` if it could not be read. */
   readonly sysctls: ReadonlyMap<SysctlKey, number | undefined>;
 }

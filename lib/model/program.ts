@@ -1,6 +1,6 @@
 /**
- * The program: what the gateway is to do, once every clash is decided and every reference resolved. The one
- * input that all planners share; nothing in it is refused, unresolved or expired.
+ * The program: what the gateway has to do, after all clashes are decided and all references resolved. It is the common
+ * input of all planners. Nothing in it is refused, unresolved or expired.
  */
 import type { Family } from "./family.ts";
 import { type Cidr, type Ip, prefixLengthOf } from "./ip.ts";
@@ -8,15 +8,15 @@ import type { InterfaceName, ObjectId } from "./names.ts";
 import type { Backend, Protocol } from "./schema.ts";
 
 export interface Program {
-  /** Of all its addresses. */
+  /** The family of all its addresses. */
   readonly family: Family;
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
-  /** The owned default route's next hop; `undefined`: the default route is left alone. */
+  /** The next hop of the default route that the agent owns. `undefined`: the default route is left alone. */
   readonly defaultGateway: Ip | undefined;
-  /** The EIPs to hold. In order of creation number, as all lists here. */
+  /** The EIPs to hold, in order of creation number like all lists here. */
   readonly eips: readonly ProgramEip[];
-  /** EIPs that rules may name and that are not to be held. Absent: none. */
+  /** EIPs that rules can use but that are not held. Absent: none. */
   readonly unboundEips?: readonly ProgramEip[];
   readonly fips: readonly ProgramFip[];
   readonly dnats: readonly ProgramDnat[];
@@ -32,7 +32,7 @@ export interface ProgramEip {
   readonly interface: InterfaceName;
 }
 
-/** All EIPs that rules may name, held or not. */
+/** All EIPs that rules can use, held or not. */
 export function ruledEips({ eips, unboundEips = [] }: Program): readonly ProgramEip[] {
   return unboundEips.length === 0 ? eips : [...eips, ...unboundEips];
 }
@@ -41,7 +41,7 @@ export interface ProgramFip {
   readonly id: ObjectId;
   readonly eip: Ip;
   readonly internalIp: Ip;
-  /** False for all but the eldest FIP of an internal IP: they work inwards only. */
+  /** False for all FIPs of an internal IP except the oldest: they translate only incoming flows. */
   readonly isOutward: boolean;
 }
 
@@ -50,23 +50,23 @@ export interface ProgramDnat {
   readonly eip: Ip;
   readonly protocol: Protocol;
   readonly externalPort: number;
-  /** At least one; equal shares of new flows. */
+  /** At least one. New flows are distributed in equal shares. */
   readonly backends: readonly [Backend, ...Backend[]];
 }
 
-/** The SNATs of one CIDR that leave by one interface: a client's low address bits choose its member. */
+/** The SNATs of one CIDR with one outgoing interface. The low bits of a client's address choose its member. */
 export interface SnatPool {
   readonly cidr: Cidr;
-  /** The EIPs' interface, which the clients' packets leave by. */
+  /** The interface of the EIPs, by which the clients' packets leave. */
   readonly interface: InterfaceName;
-  /** The elder first; one member for a network of one host, however many stand by. */
+  /** Oldest first. One member for a network of one host, however many are on standby. */
   readonly members: readonly [PoolMember, ...PoolMember[]];
 }
 
 export interface PoolMember {
   readonly id: ObjectId;
   readonly eip: Ip;
-  /** `random`: source ports drawn at random; `preserve`: the client's port where it is free. */
+  /** `random`: random source ports. `preserve`: keeps the client's port if it is free. */
   readonly mapping: "random" | "preserve";
 }
 
@@ -77,14 +77,17 @@ export interface ProgramRoute {
   readonly interface: InterfaceName;
 }
 
-/** Buckets of a pool with more than one member: enough that shares of up to 16 members differ by one bucket at most. */
+/**
+ * Number of buckets of a pool with several members: enough that the shares of up to 16 members differ by at most one
+ * bucket.
+ */
 export const poolBuckets = 16;
 
 /**
- * Which member serves each bucket: bucket b goes to member b mod n. A pool of one has one bucket; one of n has
- * the smallest power of two that is at least max(n, {@link poolBuckets}), bounded by the CIDR's own size.
+ * The member that serves each bucket: bucket b goes to member b mod n. A pool of one has one bucket. A pool of n has
+ * the smallest power of two that is at least max(n, {@link poolBuckets}), limited by the size of the CIDR.
  *
- * @returns the members by bucket; its length is a power of two. Bucket = client address mod length.
+ * @returns the members by bucket; the length is a power of two. Bucket = client address mod length.
  */
 export function bucketsOf(pool: SnatPool, family: Family): readonly PoolMember[] {
   if (pool.members.length === 1) return pool.members;

@@ -1,6 +1,6 @@
 /**
- * The schemas of values that several kinds and requests have in common. A kind's own schema stands in its record, in
- * `lib/kinds/`; a schema judges shape alone.
+ * Schemas of values that several kinds and requests share. The schema of a kind is in its record in `lib/kinds/`. A
+ * schema checks only the shape.
  */
 import { type Static, Type } from "typebox";
 import { cidrPattern, ipPattern } from "./families.ts";
@@ -14,20 +14,23 @@ import {
   uidPattern,
 } from "./names.ts";
 
-/** Objects of one kind that one request or the whole set may hold. */
+/** Maximum number of objects of one kind, per request and in the whole set. */
 export const maxObjectsPerKind = 50_000;
 
 export const ObjectNameSchema = Type.Unsafe<ObjectName>(
   Type.String({ pattern: objectNamePattern, minLength: 1, maxLength: 253, description: "A DNS subdomain" }),
 );
 export const UidSchema = Type.Unsafe<Uid>(
-  Type.String({ pattern: uidPattern, description: "One life of the object; a deleted uid never comes back" }),
+  Type.String({
+    pattern: uidPattern,
+    description: "An identifier for one life of the object; a deleted uid cannot be used again",
+  }),
 );
 export const InterfaceNameSchema = Type.Unsafe<InterfaceName>(
   Type.String({ pattern: interfaceNamePattern, description: "A network interface" }),
 );
 export const IpSchema = Type.Unsafe<Ip>(Type.String({ pattern: ipPattern, description: "An IPv4 address" }));
-/** On the wire host bits are welcome; the stored form is masked. */
+/** Requests may have host bits set. The stored form is masked. */
 export const CidrSchema = Type.Unsafe<Cidr>(
   Type.String({ pattern: cidrPattern, description: "An IPv4 network; host bits are masked" }),
 );

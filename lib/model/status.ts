@@ -1,9 +1,9 @@
-/** What is said about an object: three conditions and what they were judged on. */
+/** The status of an object: three conditions, and what they are based on. */
 import { type Static, Type } from "typebox";
 
 export const conditionTypes = ["Accepted", "Programmed", "Ready"] as const;
 
-/** Why a condition stands as it does; stable words that programs may match. docs/api.md says what each means. */
+/** Why a condition has its value. Stable words that programs can match; docs/api.md explains them. */
 export const reasons = [
   "Accepted",
   "Programmed",
@@ -53,18 +53,18 @@ export const StatusSchema = Type.Object({
 export type Status = Readonly<Static<typeof StatusSchema>>;
 
 /**
- * A verdict without times: what one pass says of one object. The status board adds the times and keeps
- * `lastTransitionTime` where nothing changed.
+ * A verdict without times: what one pass says about one object. The status board adds the times, and keeps
+ * `lastTransitionTime` if nothing changed.
  */
 export interface Verdict {
   readonly accepted: Claim;
   readonly programmed: Claim;
   readonly ready: Claim;
-  /** No later pass will make it Ready without another write: who waits is answered at once. */
+  /** No later pass makes it Ready without another write: requests that wait are answered at once. */
   readonly isSettled: boolean;
 }
 
-/** One condition's value. */
+/** The value of one condition. */
 export interface Claim {
   readonly holds: boolean;
   readonly reason: Reason;

@@ -1,9 +1,12 @@
 /** One object with what the store knows about it. */
 export interface Stored<S> {
-  /** In canonical form: networks masked, absent optional fields left out. */
+  /** In canonical form: networks are masked, absent optional fields are left out. */
   readonly spec: S;
   /** The store's revision at which this spec was written. */
   readonly revision: number;
-  /** Rises with each creation and is kept across replacing: of two that clash the lower is the elder. */
+  /**
+   * Rises with each creation and stays when the object is replaced. Of two clashing objects, the one with the lower
+   * number is older.
+   */
   readonly creation: number;
 }

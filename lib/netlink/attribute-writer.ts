@@ -1,7 +1,6 @@
 /**
- * Attributes written one after the other into one buffer, for messages that are made by the thousand: an array for each
- * part of each would cost more than the kernel takes for all of them. `attributes.ts` has the format, and functions for
- * all else.
+ * Writes attributes into one buffer, for messages that are built by the thousand: one array per part would cost more
+ * than the kernel's own work. `attributes.ts` has the format, and functions for all other uses.
  */
 import type { AddressValue, Family } from "../model/family.ts";
 import { attributeHeader, nestedFlag } from "./attributes.ts";
@@ -12,8 +11,8 @@ export class AttributeWriter {
   #at: number;
 
   /**
-   * @param header the family's own, before all attributes
-   * @param capacity bytes that header and attributes may take at most; what does not fit throws a RangeError
+   * @param header the header of the netlink family, before all attributes
+   * @param capacity maximum bytes of header and attributes; more throws a RangeError
    */
   constructor(header: Uint8Array, capacity: number) {
     this.#bytes = new Uint8Array(capacity);
@@ -22,7 +21,7 @@ export class AttributeWriter {
     this.#at = header.length;
   }
 
-  /** An attribute around those that `write` writes. */
+  /** A nested attribute around those that `write` writes. */
   nested(type: number, write: () => void): void {
     const start = this.#at;
     this.#at += attributeHeader;
@@ -35,12 +34,12 @@ export class AttributeWriter {
     this.#view.setUint8(this.#begin(type, 1), value);
   }
 
-  /** 16 bits in network order. */
+  /** 16 bits in network byte order. */
   netU16(type: number, value: number): void {
     this.#view.setUint16(this.#begin(type, 2), value);
   }
 
-  /** 32 bits in network order. */
+  /** 32 bits in network byte order. */
   netU32(type: number, value: number): void {
     this.#view.setUint32(this.#begin(type, 4), value);
   }
@@ -49,12 +48,12 @@ export class AttributeWriter {
     family.write(this.#bytes, this.#begin(type, family.addressBytes), value);
   }
 
-  /** What was written so far, the header included. */
+  /** Everything written so far, including the header. */
   payload(): Uint8Array {
     return this.#bytes.subarray(0, this.#at);
   }
 
-  /** Writes the frame of an attribute and says where its value goes; padding is 0 already. */
+  /** Writes the header of an attribute and returns where its value goes. Padding is already 0. */
   #begin(type: number, length: number): number {
     const start = this.#at;
     this.#view.setUint16(start, attributeHeader + length, true);

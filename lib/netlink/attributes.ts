@@ -1,16 +1,16 @@
 /**
- * Netlink attributes, `struct nlattr` of include/uapi/linux/netlink.h: a length, a type, a payload, padded to 4.
+ * Netlink attributes, `struct nlattr` of include/uapi/linux/netlink.h: length, type and payload, padded to 4 bytes.
  *
- * Decoding is a loop over offsets, which makes no object:
+ * Decode with a loop over offsets, which allocates nothing:
  *
  * ```ts
  * for (let at = start; at < end; at = nextAttribute(view, at, end)) {
- *   if (attributeType(view, at) === IFA_LOCAL) address = view.getUint32(payloadOf(at)); // network order
+ *   if (attributeType(view, at) === IFA_LOCAL) address = view.getUint32(payloadOf(at)); // network byte order
  * }
  * ```
  *
- * `DataView` reads network order unless told otherwise; pass `true` for host order. Check the length of what
- * is read with {@link requirePayload}, or let `DataView` throw a RangeError at the buffer's end.
+ * `DataView` reads network byte order by default; pass `true` for host byte order. Check the length before reading with
+ * {@link requirePayload}, or let `DataView` throw a RangeError at the end of the buffer.
  */
 import { GatewayError } from "../model/errors.ts";
 import type { AddressValue, Family } from "../model/family.ts";
@@ -33,10 +33,10 @@ export function payloadOf(at: number): number {
 }
 
 /**
- * Where the payload of the attribute at `at` ends, padding excluded.
+ * Where the payload of the attribute at `at` ends, without padding.
  *
  * @param end where the enclosing message or attribute ends
- * @throws GatewayError `unreadable` where the attribute runs over `end`.
+ * @throws GatewayError `unreadable` if the attribute extends beyond `end`
  */
 export function attributeEnd(view: DataView, at: number, end: number): number {
   const length = end - at < attributeHeader ? 0 : view.getUint16(at, true);
@@ -46,15 +46,17 @@ export function attributeEnd(view: DataView, at: number, end: number): number {
   return at + length;
 }
 
-/** Where the attribute after the one at `at` starts; `end` or beyond where it was the last. Throws as {@link attributeEnd}. */
+/**
+ * Where the attribute after the one at `at` starts. `end` or more after the last one. Throws like {@link attributeEnd}.
+ */
 export function nextAttribute(view: DataView, at: number, end: number): number {
   return (attributeEnd(view, at, end) + 3) & ~3;
 }
 
 /**
- * Where the payload of the attribute at `at` starts, once it is known to hold `length` bytes.
+ * Where the payload of the attribute at `at` starts, after checking that it has `length` bytes.
  *
- * @throws GatewayError `unreadable` where it holds fewer.
+ * @throws GatewayError `unreadable` if it has fewer
  */
 export function requirePayload(view: DataView, at: number, end: number, length: number): number {
   const start = payloadOf(at);
@@ -64,7 +66,7 @@ export function requirePayload(view: DataView, at: number, end: number, length: 
   return start;
 }
 
-/** A string attribute's payload: Latin-1, up to its NUL. */
+/** The payload of a string attribute: Latin-1, up to its NUL. */
 export function readText(view: DataView, start: number, end: number): string {
   let text = "";
   for (let at = start; at < end; at++) {
@@ -82,7 +84,9 @@ export function bytesAttribute(type: number, payload: Uint8Array): Uint8Array {
   return attribute;
 }
 
-/** An attribute around other attributes, with NLA_F_NESTED. An empty nest is allowed; mind what it means to the kernel. */
+/**
+ * An attribute around other attributes, with NLA_F_NESTED. An empty nest is allowed; check what it means to the kernel.
+ */
 export function nestedAttribute(type: number, ...children: readonly Uint8Array[]): Uint8Array {
   return bytesAttribute(type | nestedFlag, concatBytes(...children));
 }
@@ -98,21 +102,21 @@ export function u8Attribute(type: number, value: number): Uint8Array {
   return attribute;
 }
 
-/** 16 bits in host order. */
+/** 16 bits in host byte order. */
 export function u16Attribute(type: number, value: number): Uint8Array {
   const attribute = blank(type, 2);
   putU16(attribute, attributeHeader, value);
   return attribute;
 }
 
-/** 32 bits in host order. */
+/** 32 bits in host byte order. */
 export function u32Attribute(type: number, value: number): Uint8Array {
   const attribute = new Uint8Array(u32AttributeBytes);
   putU32Attribute(attribute, 0, type, value);
   return attribute;
 }
 
-/** 16 bits in network order. */
+/** 16 bits in network byte order. */
 export function netU16Attribute(type: number, value: number): Uint8Array {
   const attribute = blank(type, 2);
   attribute[attributeHeader] = value >>> 8;
@@ -120,7 +124,7 @@ export function netU16Attribute(type: number, value: number): Uint8Array {
   return attribute;
 }
 
-/** 32 bits in network order. */
+/** 32 bits in network byte order. */
 export function netU32Attribute(type: number, value: number): Uint8Array {
   const attribute = blank(type, 4);
   attribute[attributeHeader] = value >>> 24;
@@ -147,7 +151,7 @@ export function textAttribute(type: number, text: string): Uint8Array {
   );
 }
 
-/** Joins a family's header and its attributes to a payload. */
+/** Joins a header and its attributes to a payload. */
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -159,36 +163,42 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
 }
 
 /**
- * Writes 16 bits in host order. Byte by byte, as all that builds messages does: up to 64 bytes live in V8's own heap until
- * somebody lays a view over them, and a batch is tens of thousands of such pieces.
+ * Writes 16 bits in host byte order. Byte by byte, like all code that builds messages: an array of up to 64 bytes stays
+ * in V8's own heap as long as no view is created over it, and a batch has tens of thousands of them.
  */
 export function putU16(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value;
   bytes[at + 1] = value >>> 8;
 }
 
-/** Writes 32 bits in host order. */
+/** Writes 32 bits in host byte order. */
 export function putU32(bytes: Uint8Array, at: number, value: number): void {
   putU16(bytes, at, value);
   putU16(bytes, at + 2, value >>> 16);
 }
 
-/** What an attribute of 32 bits takes. */
+/** Size of a 32-bit attribute. */
 export const u32AttributeBytes = attributeHeader + 4;
 
-/** Writes what {@link u32Attribute} makes into `bytes`. @returns where the next attribute goes */
+/**
+ * Writes what {@link u32Attribute} returns into `bytes`.
+ * @returns where the next attribute goes
+ */
 export function putU32Attribute(bytes: Uint8Array, at: number, type: number, value: number): number {
   putU32(bytes, at, (type << 16) | u32AttributeBytes);
   putU32(bytes, at + attributeHeader, value);
   return at + u32AttributeBytes;
 }
 
-/** What an attribute of an address takes. */
+/** Size of an address attribute. */
 export function addressAttributeBytes({ addressBytes }: Family): number {
   return attributeHeader + addressBytes;
 }
 
-/** Writes what {@link addressAttribute} makes into `bytes`. @returns where the next attribute goes */
+/**
+ * Writes what {@link addressAttribute} returns into `bytes`.
+ * @returns where the next attribute goes
+ */
 export function putAddressAttribute(
   bytes: Uint8Array,
   at: number,

@@ -1,6 +1,6 @@
 /**
- * Attributes of ctnetlink messages, by the names and numbers of include/uapi/linux/netfilter/nfnetlink_conntrack.h.
- * All values are in network order.
+ * Attributes of ctnetlink messages, with the names and numbers of include/uapi/linux/netfilter/nfnetlink_conntrack.h.
+ * All values are in network byte order.
  */
 
 /** `enum ctattr_type`, top level. */
@@ -11,17 +11,17 @@ export const CTA_ID = 12;
 export const CTA_ZONE = 18;
 export const CTA_FILTER = 25;
 
-/** `enum ctattr_tuple`, in either tuple. The zone is there only for one that holds in this direction alone. */
+/** `enum ctattr_tuple`, in either tuple. The zone attribute exists only for a zone of this direction alone. */
 export const CTA_TUPLE_IP = 1;
 export const CTA_TUPLE_PROTO = 2;
 export const CTA_TUPLE_ZONE = 3;
 
-/** `enum ctattr_l4proto`; what ICMP has there, and `enum ctattr_ip`, are the family's (`FamilyWire.conntrack`). */
+/** `enum ctattr_l4proto`. The numbers for ICMP, and `enum ctattr_ip`, depend on the family (`FamilyWire.conntrack`). */
 export const CTA_PROTO_NUM = 1;
 export const CTA_PROTO_SRC_PORT = 2;
 export const CTA_PROTO_DST_PORT = 3;
 
-/** `enum ctattr_filter`, since Linux 5.8: which parts of either tuple an entry must share. 32 bits in host order. */
+/** `enum ctattr_filter`, since Linux 5.8: which parts of a tuple must match. 32 bits in host byte order. */
 export const CTA_FILTER_ORIG_FLAGS = 1;
 export const CTA_FILTER_REPLY_FLAGS = 2;
 

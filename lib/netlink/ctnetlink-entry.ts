@@ -1,8 +1,9 @@
 /**
  * One entry of a conntrack dump, decoded in place.
  *
- * A table holds hundreds of thousands of entries of which a sweep wants a few: {@link ConntrackEntry.decode} fills the same
- * numbers anew for each and allocates nothing, {@link ConntrackEntry.toFlow} makes a value of those that matter.
+ * A table has hundreds of thousands of entries, of which a sweep needs a few. {@link ConntrackEntry.decode} reuses the
+ * same fields for each entry and allocates nothing; {@link ConntrackEntry.toFlow} creates a value of those that are
+ * needed.
  */
 import type { Flow, FlowView } from "../conntrack/flow.ts";
 import { GatewayError } from "../model/errors.ts";
@@ -25,7 +26,7 @@ import {
 /** Bytes of `struct nfgenmsg`, before the attributes. */
 const familyHeaderLength = 4;
 
-/** One direction as it is read. */
+/** One direction while it is read. */
 interface MutableTuple {
   source: AddressValue;
   destination: AddressValue;
@@ -39,7 +40,7 @@ interface MutableTuple {
 }
 
 export class ConntrackEntry {
-  /** The entry decoded last. Of a zone that holds in one direction only, that zone. */
+  /** The last decoded entry. If a zone applies to one direction only, it is that zone. */
   readonly view: FlowView;
   readonly #family: Family;
   readonly #original: MutableTuple;
@@ -66,9 +67,9 @@ export class ConntrackEntry {
   }
 
   /**
-   * Reads an entry of the family from `from` to `end`, the message's payload.
+   * Decodes an entry of the family from the message's payload, from `from` to `end`.
    *
-   * @throws GatewayError `unreadable` where an attribute is cut short or a tuple, the status or the id is missing.
+   * @throws GatewayError `unreadable` if an attribute is truncated or a tuple, the status or the id is missing
    */
   decode(bytes: DataView, from: number, end: number): void {
     let seen = 0;
@@ -102,7 +103,7 @@ export class ConntrackEntry {
     this.#fill(status, zone);
   }
 
-  /** A value of the entry decoded last. */
+  /** The last decoded entry as a value. */
   toFlow(): Flow {
     const { view } = this;
     const { format, icmp } = this.#family;
@@ -160,7 +161,7 @@ function emptyTuple({ zero }: Family): MutableTuple {
   };
 }
 
-/** Protocols without ports leave them 0. */
+/** Protocols without ports leave them at 0. */
 function readTuple(tuple: MutableTuple, bytes: DataView, from: number, end: number, family: Family): void {
   tuple.zone = 0;
   let seen = 0;

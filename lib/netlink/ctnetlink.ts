@@ -1,13 +1,14 @@
 /**
- * ctnetlink's requests: the connection-tracking table over NETLINK_NETFILTER, as in
+ * Requests of ctnetlink: the conntrack table over NETLINK_NETFILTER, see
  * include/uapi/linux/netfilter/nfnetlink_conntrack.h and nfnetlink.h.
  *
- * A delete without a tuple means "flush" to the kernel: the whole table, or all of a family. The only encoder of a delete
- * here takes a {@link Flow}, writes its original tuple first, and refuses to return a message that does not begin with one.
+ * To the kernel, a delete without a tuple means "flush": the whole table, or all entries of a family. The only encoder
+ * of a delete here takes a {@link Flow}, writes its original tuple first, and refuses to return a message that does not
+ * begin with one.
  *
- * A filter (CTA_FILTER) with zero flags or without any matches everything, and makes of a delete with a tuple a flush. The
- * only encoder of a filter here makes dumps of it, never deletes, and takes a {@link FlowEnd}: one address in one place, so
- * exactly one flag.
+ * A filter (CTA_FILTER) with zero flags or without any matches everything, and turns a delete with a tuple into a
+ * flush. The only encoder of a filter here builds dumps, never deletes, and takes a {@link FlowEnd}: one address in one
+ * place, so exactly one flag.
  */
 import type { FlowEnd } from "../conntrack/ends.ts";
 import type { Flow } from "../conntrack/flow.ts";
@@ -33,21 +34,21 @@ import {
 import type { NetlinkMessage } from "./message.ts";
 
 const NFNL_SUBSYS_CTNETLINK = 1;
-/** `enum cntl_msg_types`, under the subsystem. An entry of a dump comes as NEW. */
+/** `enum cntl_msg_types` of the subsystem. An entry of a dump has type NEW. */
 const messageType = {
   new: (NFNL_SUBSYS_CTNETLINK << 8) | 0,
   get: (NFNL_SUBSYS_CTNETLINK << 8) | 1,
   delete: (NFNL_SUBSYS_CTNETLINK << 8) | 2,
 } as const;
 
-/** Asks for every entry of the family; the sender adds NLM_F_DUMP. */
+/** Requests every entry of the family. The sender adds NLM_F_DUMP. */
 export function encodeDump(family: Family): NetlinkMessage {
   return { type: messageType.get, flags: 0, payload: family.netfilterHeader };
 }
 
 /**
- * Asks for the entries of any zone with this one address; the sender adds NLM_F_DUMP. Kernels before 5.8 do not know
- * filters and give every entry.
+ * Requests the entries of any zone with this one address. The sender adds NLM_F_DUMP. Kernels before 5.8 ignore the
+ * filter and return every entry.
  */
 export function encodeDumpOf({ tuple, side, address }: FlowEnd, family: Family): NetlinkMessage {
   const place = filterPlaces[tuple];
@@ -74,11 +75,11 @@ export function isEntry(type: number): boolean {
 }
 
 /**
- * Deletes one entry, only while it still is that flow (CTA_ID); the kernel answers ENOENT where it is gone or another
- * took its place. A successor in the same memory has the same id and goes in its stead, which costs little: its next
- * packet makes it again by the rules in force.
+ * Deletes one entry, only while it still is that flow (CTA_ID). The kernel answers ENOENT if it is gone or replaced. A
+ * successor in the same memory has the same id and is deleted instead. This costs little: its next packet creates it
+ * again by the current rules.
  *
- * @throws TypeError on a flow that no kernel can have given, rather than send something that might mean more.
+ * @throws TypeError for a flow that no kernel can have returned, because the message could mean more
  */
 export function encodeDelete(flow: Flow, family: Family): NetlinkMessage {
   const { toValue, conntrack } = family;
@@ -95,7 +96,7 @@ export function encodeDelete(flow: Flow, family: Family): NetlinkMessage {
   return { type: messageType.delete, flags: 0, payload: requireTuple(message.payload(), flow, family) };
 }
 
-/** The header and an ICMP flow's tuple without its addresses, 56 bytes together, then a zone and an id. */
+/** The header and the tuple of an ICMP flow without its addresses (56 bytes together), then a zone and an id. */
 const mostDeleteBytes = 72;
 
 function writeProtocol(
@@ -114,12 +115,12 @@ function writeProtocol(
   }
 }
 
-/** The last look at the bytes: the one mistake that would empty the table. */
+/** Final check of the bytes, against the one mistake that would flush the table. */
 function requireTuple(payload: Uint8Array, flow: Flow, { netfilterHeader }: Family): Uint8Array {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const isTuple = attributeType(view, netfilterHeader.length) === CTA_TUPLE_ORIG;
   if (!isTuple || !(flow.protocol > 0 && flow.protocol < 256)) {
-    throw new TypeError(`not a flow that can be deleted: ${JSON.stringify(flow)}`);
+    throw new TypeError(`cannot delete this flow: ${JSON.stringify(flow)}`);
   }
   return payload;
 }

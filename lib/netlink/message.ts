@@ -1,9 +1,9 @@
 /**
- * The frame of every netlink message, `struct nlmsghdr` of include/uapi/linux/netlink.h, and the kernel's own
+ * The frame of every netlink message, `struct nlmsghdr` of include/uapi/linux/netlink.h, and the kernel's control
  * messages: acknowledgement, error and end of a dump.
  *
- * A buffer is read through one `DataView` at offsets, so that a dump of 200,000 messages makes no object for
- * each. Numbers are in host order, which is little-endian on every machine that the agent is built for.
+ * A buffer is read through one `DataView` at offsets, so a dump of 200,000 messages creates no object per message.
+ * Numbers are in host byte order, which is little-endian on every supported machine.
  */
 import { GatewayError } from "../model/errors.ts";
 import {
@@ -44,19 +44,19 @@ export const messageFlag = {
 export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
-  /** Whole attributes after the family's own header, each padded to 4 bytes. */
+  /** Complete attributes after the header of the netlink family, each padded to 4 bytes. */
   readonly payload: Uint8Array;
 }
 
-/** An outcome as the kernel tells it. */
+/** The result of a request, as the kernel reports it. */
 export interface Acknowledgement {
-  /** A positive errno; 0 is success. */
+  /** A positive errno. 0 is success. */
   readonly errno: number;
-  /** The kernel's words (NLMSGERR_ATTR_MSG), empty where it had none. */
+  /** The kernel's error text (NLMSGERR_ATTR_MSG). Empty if it gave none. */
   readonly text: string;
 }
 
-/** Called for each message; payload is `view` from `start` to `end`, valid only until the call returns. */
+/** Called for each message. The payload is `view` from `start` to `end`, valid only until the call returns. */
 export type MessageVisitor = (header: MessageHeader, view: DataView, start: number, end: number) => void;
 
 export interface MessageHeader {
@@ -69,7 +69,7 @@ export interface MessageHeader {
 /**
  * Visits the messages in the first `length` bytes of `view`, in order. The header object is reused.
  *
- * @throws GatewayError `unreadable` where a message runs over the end.
+ * @throws GatewayError `unreadable` if a message extends beyond the end
  */
 export function forEachMessage(view: DataView, length: number, visit: MessageVisitor): void {
   const header: MessageHeader = { type: 0, flags: 0, sequence: 0, port: 0 };
@@ -88,8 +88,8 @@ export function forEachMessage(view: DataView, length: number, visit: MessageVis
 }
 
 /**
- * Renders requests one after the other, numbered from `firstSequence` upwards (wrapping at 2^32).
- * NLM_F_REQUEST and `extraFlags` are added to each.
+ * Encodes requests one after the other, numbered from `firstSequence` upwards (wrapping at 2^32). Adds NLM_F_REQUEST
+ * and `extraFlags` to each.
  */
 export function encodeMessages(
   messages: readonly NetlinkMessage[],
@@ -110,12 +110,12 @@ export function encodeMessages(
   return bytes;
 }
 
-/** Bytes that a request takes in a batch. */
+/** Size of a request in a batch, in bytes. */
 export function encodedLength(message: NetlinkMessage): number {
   return align(headerLength + message.payload.length);
 }
 
-/** Reads the payload of NLMSG_ERROR: `struct nlmsgerr`, then the request or its header, then attributes. */
+/** Parses the payload of NLMSG_ERROR: `struct nlmsgerr`, then the request or its header, then attributes. */
 export function parseAcknowledgement(
   view: DataView,
   flags: number,
@@ -131,8 +131,8 @@ export function parseAcknowledgement(
 }
 
 /**
- * Where in the refused request, counted from its header, the attribute at fault begins (NLMSGERR_ATTR_OFFS); `undefined`
- * where the kernel does not say. Takes what {@link parseAcknowledgement} takes.
+ * The offset of the attribute at fault in the refused request, counted from its header (NLMSGERR_ATTR_OFFS).
+ * `undefined` if the kernel does not say. Takes the same arguments as {@link parseAcknowledgement}.
  */
 export function parseErrorOffset(
   view: DataView,
@@ -148,7 +148,7 @@ export function parseErrorOffset(
   return undefined;
 }
 
-/** Reads the payload of NLMSG_DONE: the dump's result, then attributes. */
+/** Parses the payload of NLMSG_DONE: the result of the dump, then attributes. */
 export function parseDone(view: DataView, flags: number, start: number, end: number): Acknowledgement {
   if (end - start < 4) return { errno: 0, text: "" };
   const errno = -view.getInt32(start, true);

@@ -1,4 +1,4 @@
-/** Addresses as rtnetlink(7) has them: `struct ifaddrmsg` and IFA_* of include/uapi/linux/if_addr.h. */
+/** Addresses in rtnetlink(7): `struct ifaddrmsg` and IFA_* of include/uapi/linux/if_addr.h. */
 import type { AddressValue, Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import {
@@ -14,7 +14,7 @@ import {
 } from "./attributes.ts";
 import { messageFlag, type NetlinkMessage } from "./message.ts";
 
-/** RTM_NEWADDR: to add one, and the type of a dump's answers. */
+/** RTM_NEWADDR: adds an address; also the type of a dump's answers. */
 export const newAddress = 20;
 const deleteAddress = 21;
 const getAddress = 22;
@@ -27,7 +27,7 @@ const IFA_LOCAL = 2;
 const IFA_LABEL = 3;
 const IFA_F_SECONDARY = 0x01;
 
-/** An address with its interface still a number. */
+/** An address with the index of its interface instead of the name. */
 export interface DecodedAddress {
   readonly index: number;
   readonly address: Ip;
@@ -36,12 +36,12 @@ export interface DecodedAddress {
   readonly label: string;
 }
 
-/** Asks for all addresses of the family. */
+/** Requests all addresses of the family. */
 export function dumpAddresses({ number }: Family): NetlinkMessage {
   return { type: getAddress, flags: 0, payload: Uint8Array.of(number, 0, 0, 0, 0, 0, 0, 0) };
 }
 
-/** Reads one RTM_NEWADDR of the family. */
+/** Decodes one RTM_NEWADDR of the family. */
 export function decodeAddress(
   view: DataView,
   start: number,
@@ -59,7 +59,7 @@ export function decodeAddress(
   }
   return {
     index: view.getUint32(start + 4, true),
-    // On a point-to-point link IFA_ADDRESS is the other end's.
+    // On a point-to-point link IFA_ADDRESS is the address of the peer.
     address: format(local ?? peer),
     prefixLength: view.getUint8(start + 1),
     isSecondary: (view.getUint8(start + 2) & IFA_F_SECONDARY) !== 0,
@@ -67,7 +67,7 @@ export function decodeAddress(
   };
 }
 
-/** Adds a plain address, as `ip address add` does: scope global, no label of its own, no broadcast address. */
+/** Adds a plain address, like `ip address add`: scope global, no own label, no broadcast address. */
 export function encodeAddAddress(
   index: number,
   address: Ip,
@@ -78,7 +78,7 @@ export function encodeAddAddress(
   return { type: newAddress, flags, payload: addressPayload(index, address, prefixLength, family) };
 }
 
-/** Removes exactly this address; the same IP with another prefix length stays. */
+/** Removes exactly this address. The same IP with another prefix length stays. */
 export function encodeRemoveAddress(
   index: number,
   address: Ip,

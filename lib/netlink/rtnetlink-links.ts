@@ -1,4 +1,4 @@
-/** Links as rtnetlink(7) has them: `struct ifinfomsg` and IFLA_* of include/uapi/linux/if_link.h. */
+/** Links in rtnetlink(7): `struct ifinfomsg` and IFLA_* of include/uapi/linux/if_link.h. */
 import type { Family } from "../model/family.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import type { DeviceSetting, ObservedLink } from "../model/observed.ts";
@@ -35,11 +35,11 @@ const IFF_LOWER_UP = 0x10000;
 
 export interface DecodedLink {
   readonly link: ObservedLink;
-  /** A setting of the device; `undefined` where the device does not speak the family. */
+  /** A setting of the device. `undefined` if the device does not have the family. */
   setting(name: DeviceSetting): number | undefined;
 }
 
-/** Asks for all links, without their counters. */
+/** Requests all links, without their counters. */
 export function dumpLinks(): NetlinkMessage {
   const payload = concatBytes(
     new Uint8Array(linkHeader),
@@ -48,7 +48,7 @@ export function dumpLinks(): NetlinkMessage {
   return { type: getLink, flags: 0, payload };
 }
 
-/** Reads one RTM_NEWLINK; `undefined` for a link whose name the agent cannot refer to. */
+/** Decodes one RTM_NEWLINK. `undefined` if the agent cannot use the link's name. */
 export function decodeLink(
   view: DataView,
   start: number,
@@ -77,7 +77,7 @@ export function decodeLink(
       mac,
       isUp: (flags & IFF_UP) !== 0,
       hasCarrier: (flags & IFF_LOWER_UP) !== 0,
-      // What has no hardware address, as a tunnel, needs no ARP.
+      // A link without a hardware address, such as a tunnel, needs no ARP.
       ...((flags & IFF_NOARP) !== 0 && mac !== "" && { isNoArp: true }),
       ...(masterIndex !== undefined && { masterIndex }),
     },
@@ -85,7 +85,7 @@ export function decodeLink(
   };
 }
 
-/** Sets one of a device's settings; works where /proc/sys is read-only. */
+/** Sets a device setting. Works even if /proc/sys is read-only. */
 export function setDeviceSetting(
   index: number,
   setting: DeviceSetting,
@@ -108,7 +108,7 @@ function readMac(view: DataView, start: number, end: number): string {
   ).join(":");
 }
 
-/** IFLA_AF_SPEC holds one attribute for each family, which holds its settings: an array of 32-bit values. */
+/** IFLA_AF_SPEC has one attribute per family, which holds the settings: an array of 32-bit values. */
 function readSettings(
   view: DataView,
   start: number,

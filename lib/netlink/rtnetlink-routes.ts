@@ -1,4 +1,4 @@
-/** Routes as rtnetlink(7) has them: `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
+/** Routes in rtnetlink(7): `struct rtmsg`, RTA_* and RTN_* of include/uapi/linux/rtnetlink.h. */
 import type { Family } from "../model/family.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
 import type { ObservedRoute } from "../model/observed.ts";
@@ -18,7 +18,7 @@ import {
 } from "./attributes.ts";
 import { messageFlag, type NetlinkMessage } from "./message.ts";
 
-/** RTM_NEWROUTE: to add one, and the type of a dump's answers. */
+/** RTM_NEWROUTE: adds a route; also the type of a dump's answers. */
 export const newRoute = 24;
 const deleteRoute = 25;
 const getRoute = 26;
@@ -50,23 +50,23 @@ const typeNames: ReadonlyMap<number, ObservedRoute["type"]> = new Map(
   Object.entries(typeNumbers).map(([name, number]) => [number, name as ObservedRoute["type"]]),
 );
 
-/** A route with its interfaces still numbers. */
+/** A route with interface indexes instead of names. */
 export interface DecodedRoute extends Omit<ObservedRoute, "interface" | "hops"> {
   readonly index: number | undefined;
   readonly hopIndexes?: readonly number[];
 }
 
-/** Asks for the routes of one table, where `protocol` is given only those that it installed. The kernel filters. */
+/** Requests the routes of one table; if `protocol` is given, only those with that protocol. The kernel filters. */
 export function dumpRoutes(table: number, { number }: Family, protocol = 0): NetlinkMessage {
   const header = Uint8Array.of(number, 0, 0, 0, 0, protocol, 0, 0, 0, 0, 0, 0);
   return { type: getRoute, flags: 0, payload: concatBytes(header, u32Attribute(RTA_TABLE, table)) };
 }
 
 /**
- * Reads one RTM_NEWROUTE of the family. Of a route with several next hops, or one by a router of another family, `via` is
- * undefined.
+ * Decodes one RTM_NEWROUTE of the family. `via` is `undefined` for several next hops, or for a router of another
+ * family.
  *
- * @returns `undefined` for a route that only some type of service takes: it never stands in another's place.
+ * @returns `undefined` for a route that applies only to some type of service: it never replaces another route
  */
 export function decodeRoute(
   view: DataView,
@@ -116,25 +116,28 @@ export function decodeRoute(
   };
 }
 
-/** Adds a route; EEXIST where one of the same destination and metric is there, whatever its next hop. */
+/** Adds a route. EEXIST if there is one with the same destination and metric, whatever its next hop. */
 export function encodeAddRoute(route: DecodedRoute, family: Family): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.exclusive;
   return { type: newRoute, flags, payload: routePayload(route, reach(route), family) };
 }
 
-/** Puts a route behind those of the same destination and metric; EEXIST where this very route is there. */
+/** Adds a route behind those with the same destination and metric. EEXIST if exactly this route exists. */
 export function encodeAppendRoute(route: DecodedRoute, family: Family): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.append;
   return { type: newRoute, flags, payload: routePayload(route, reach(route), family) };
 }
 
-/** Puts a route in the place of the first of the same destination and metric, in one step. */
+/** Replaces the first route with the same destination and metric, in one step. */
 export function encodeReplaceRoute(route: DecodedRoute, family: Family): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.replace;
   return { type: newRoute, flags, payload: routePayload(route, reach(route), family) };
 }
 
-/** Removes the first route that agrees in all that `route` says. To the kernel metric 0 is any here: the lowest goes. */
+/**
+ * Removes the first route that matches all fields of `route`. For the kernel, metric 0 means any here: it removes the
+ * one with the lowest metric.
+ */
 export function encodeRemoveRoute(route: DecodedRoute, family: Family): NetlinkMessage {
   return { type: deleteRoute, flags: 0, payload: routePayload(route, scope.nowhere, family) };
 }
@@ -168,7 +171,7 @@ function typeName(number: number): ObservedRoute["type"] {
   return typeNames.get(number) ?? "other";
 }
 
-/** An array of `struct rtnexthop`, each with attributes of its own: length, flags, weight, index. */
+/** An array of `struct rtnexthop`, each with its own attributes: length, flags, weight, index. */
 function readHops(view: DataView, start: number, end: number): readonly number[] {
   const indexes: number[] = [];
   for (let at = start; at + hopHeader <= end; ) {

@@ -1,4 +1,4 @@
-/** Rules of policy routing as rtnetlink(7) has them: `struct fib_rule_hdr` and FRA_* of include/uapi/linux/fib_rules.h. */
+/** Policy routing rules in rtnetlink(7): `struct fib_rule_hdr` and FRA_* of include/uapi/linux/fib_rules.h. */
 import type { Family } from "../model/family.ts";
 import type { Cidr } from "../model/ip.ts";
 import type { PolicyRule } from "../model/observed.ts";
@@ -31,7 +31,7 @@ const FRA_SUPPRESS_PREFIXLEN = 14;
 const FRA_TABLE = 15;
 const FRA_FWMASK = 16;
 const FRA_OIFNAME = 17;
-/** What the kernel adds to every rule, and what asks nothing of a packet. */
+/** Attributes that the kernel adds to every rule, or that are no condition on packets. */
 const FRA_PAD = 18;
 const FRA_L3MDEV = 19;
 const FRA_PROTOCOL = 21;
@@ -45,15 +45,15 @@ const actions = new Map([
 ] as const);
 const lookupAction = 1;
 const gotoAction = 2;
-/** "Suppress nothing", as the kernel tells it of every rule. */
+/** "Suppress nothing": the kernel reports it for every rule. */
 const noSuppression = 0xffffffff;
 
-/** Asks for all rules of the family. */
+/** Requests all rules of the family. */
 export function dumpPolicyRules({ number }: Family): NetlinkMessage {
   return { type: getPolicyRule, flags: 0, payload: Uint8Array.of(number, ...new Array(11).fill(0)) };
 }
 
-/** Reads one RTM_NEWRULE. What it asks for and {@link PolicyRule} has no word for is told by `hasMore`. */
+/** Decodes one RTM_NEWRULE. Conditions that {@link PolicyRule} cannot express set `hasMore`. */
 export function decodePolicyRule(
   view: DataView,
   start: number,
@@ -142,7 +142,7 @@ const tableNames = new Map([
   [253, "default"],
 ]);
 
-/** `priority 100 from 10.0.1.5/32 iif eth0 lookup 100`, as `ip rule add` takes it. */
+/** `priority 100 from 10.0.1.5/32 iif eth0 lookup 100`, as `ip rule add` accepts it. */
 function ruleText(rule: Omit<PolicyRule, "text">, more: string): string {
   const { priority, action, source, destination, inInterface, outInterface, isInverted } = rule;
   const parts = [

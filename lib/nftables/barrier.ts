@@ -1,12 +1,14 @@
-/** The tables of guard and gate as text: what `nft -f` is given to make them, and what `nft -j` lists of them. */
+/** The tables of guard and gate as text: input for `nft -f`, and output of `nft -j`. */
 import { GatewayError } from "../model/errors.ts";
 
 export type BarrierName = "guard" | "gate";
 
-/** The contents of a barrier's table, a line a chain or rule: the chains first, and all rules in that named forward. */
+/**
+ * The contents of such a table, one line per chain or rule: first the chains, then the rules of the chain `forward`.
+ */
 export type BarrierLines = readonly string[];
 
-/** What each table holds; `undefined` where there is no such table. */
+/** What each table holds. `undefined` if the table does not exist. */
 export type ObservedBarrier = { readonly [K in BarrierName]: BarrierLines | undefined };
 
 export const barrierTables = { guard: "natgw_guard", gate: "natgw_gate" } as const satisfies Record<
@@ -14,7 +16,10 @@ export const barrierTables = { guard: "natgw_guard", gate: "natgw_gate" } as con
   string
 >;
 
-/** Takes the table away, whatever it held, and makes it anew in the same transaction; `undefined`: it stays away. Input of `nft -f`. */
+/**
+ * Input of `nft -f`. Deletes the table, whatever it holds, and creates it again in the same transaction. With
+ * `undefined` lines it only deletes the table.
+ */
 export function barrierInput(name: BarrierName, lines: BarrierLines | undefined): string {
   const table = `ip ${barrierTables[name]}`;
   const clear = `add table ${table}\ndelete table ${table}\n`;
@@ -27,14 +32,15 @@ export function barrierInput(name: BarrierName, lines: BarrierLines | undefined)
   return `${clear}add table ${table}\n${additions.join("")}`;
 }
 
-/** True of a line that is a rule, false of one that is a chain. */
+/** True for a rule, false for a chain. */
 export function isBarrierRule(line: string): boolean {
   return !line.startsWith("chain ");
 }
 
 /**
- * Reads `nft -j list table ip natgw_…`. What the barrier never holds (another chain, a set, another rule, a table put to sleep) becomes a
- * line of JSON, so that it differs from every wanted line. Throws `unreadable` on anything but such a listing.
+ * Parses `nft -j list table ip natgw_…`. Anything that the agent never writes (another chain, a set, another rule, a
+ * dormant table) becomes a line of JSON, so it differs from every wanted line. Throws `unreadable` if the text is not
+ * such a listing.
  */
 export function parseBarrier(json: string): BarrierLines {
   const lines: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * What commits touched, by the events of the group NFNLGRP_NFTABLES: a message for each rule, element, chain and so on
- * that came or went, and after the last of a commit one with the generation that it made.
+ * What commits changed, from the events of group NFNLGRP_NFTABLES. The kernel sends one message for each added or
+ * deleted rule, element, chain and so on, and at the end of each commit one with the new generation.
  */
 import { GatewayError } from "../model/errors.ts";
 import {
@@ -17,34 +17,34 @@ import { type TableLabel, tableOf } from "./foreign.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
 import { elementListAttribute, headerBytes, messageType, NFTA_GEN_ID, ruleAttribute } from "./wire.ts";
 
-/** One commit, or several in a row. */
+/** One commit, or several consecutive ones. */
 export interface Commit {
-  /** That it made, the last of several. */
+  /** The new generation, of the last commit if there are several. */
   readonly generation: number;
   readonly tables: ReadonlyMap<TableLabel, Touched>;
 }
 
-/** What was touched of a table. */
+/** What changed in one table. */
 export interface Touched {
-  /** True where it was anything but rules and elements: the table itself, a chain, a set. */
+  /** True if anything but rules and elements changed: the table itself, a chain, a set. */
   readonly isRemade: boolean;
-  /** The chains whose rules came or went, and by how many rules each grew. */
+  /** The chains whose rules changed, with rules added minus rules deleted. */
   readonly growth: ReadonlyMap<string, number>;
-  /** The keys of elements, where the table is `ip natgw`. */
+  /** The keys of changed elements, only for the table `ip natgw`. */
   readonly keys: ReadonlyMap<MapName, ReadonlySet<string>>;
 }
 
-/** The generation after one more commit. The kernel leaves 0 out. */
+/** The generation after one more commit. The kernel skips 0. */
 export function nextGeneration(generation: number): number {
   return (generation + 1) >>> 0 || 1;
 }
 
-/** Generations are counted around: the nearer way tells which is the earlier. */
+/** Generations wrap around: the shorter distance decides which is earlier. */
 export function isBefore(one: number, other: number): boolean {
   return ((one - other) | 0) < 0;
 }
 
-/** All that was committed after `generation`, as one; `undefined` where one of the commits is missing. */
+/** All commits after `generation` as one. `undefined` if one of them is missing. */
 export function commitsSince(generation: number, commits: readonly Commit[]): Commit | undefined {
   const tables: Tables = new Map();
   let last = generation;
@@ -58,9 +58,9 @@ export function commitsSince(generation: number, commits: readonly Commit[]): Co
 }
 
 /**
- * The keys that were touched in our maps, where nothing else of ours was, guard and gate included; `undefined` where it was.
+ * The changed keys in our maps, if nothing else of ours changed, guard and gate included. Otherwise `undefined`.
  *
- * @param maps the maps that are as they should be
+ * @param maps the maps that have the expected definition
  */
 export function touchedKeys(
   { tables }: Commit,
@@ -74,18 +74,18 @@ export function touchedKeys(
   return isElsewhere ? undefined : own.keys;
 }
 
-/** True where guard or gate was touched. */
+/** Whether guard or gate changed. */
 export function touchesBarrier(tables: Commit["tables"]): boolean {
   return Object.values(barrierTables).some((name) => tables.has(`ip ${name}`));
 }
 
-/** Reads events in their order. */
+/** Decodes events in their order. */
 export class CommitReader {
   #tables: Tables = new Map();
 
   /**
    * @returns the commit that ends with this message
-   * @throws GatewayError `unreadable` on what is no event of nf_tables: what was read is of no use then.
+   * @throws GatewayError `unreadable` for anything but an nf_tables event. What was read before is then unusable.
    */
   read(type: number, view: DataView, start: number, end: number): Commit | undefined {
     if (type === messageType.newGeneration) {
@@ -153,7 +153,7 @@ function note(
   }
 }
 
-/** Elements of a set that is not ours show that the table is not as it should be. */
+/** Elements of a set that is not ours show that the table differs from what the agent wrote. */
 function noteElements(table: Touching, view: DataView, start: number, end: number): void {
   const set = textIn(elementListAttribute.set, view, start, end);
   const map = mapNames.find((name) => name === set);
@@ -166,22 +166,22 @@ function noteElements(table: Touching, view: DataView, start: number, end: numbe
     keysIn(table, map).add(key);
     count++;
   });
-  if (count === 0) throw unreadable(`elements of ${map} without one`);
+  if (count === 0) throw unreadable(`a message with no elements of ${map}`);
 }
 
 function generationIn(view: DataView, start: number, end: number): number {
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
     if (attributeType(view, at) === NFTA_GEN_ID) return view.getUint32(requirePayload(view, at, end, 4));
-  throw unreadable("a generation without its number");
+  throw unreadable("a generation message without a number");
 }
 
 function textIn(attribute: number, view: DataView, start: number, end: number): string {
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
     if (attributeType(view, at) === attribute)
       return readText(view, payloadOf(at), attributeEnd(view, at, end));
-  throw unreadable("rules or elements of nothing");
+  throw unreadable("rules or elements without a table or a name");
 }
 
 function unreadable(what: string): GatewayError {
-  return new GatewayError("unreadable", `the events of nf_tables cannot be read: ${what}`);
+  return new GatewayError("unreadable", `cannot decode nf_tables events: ${what}`);
 }

@@ -1,4 +1,4 @@
-/** What the kernel says of elements, as text and numbers. */
+/** Decodes map elements from the kernel into text and numbers. */
 import { GatewayError } from "../model/errors.ts";
 import {
   attributeEnd,
@@ -20,16 +20,16 @@ import {
 /** Called for each element. */
 export type ElementVisitor = (key: string, value: string, counter: Counter) => void;
 
-/** What an element counted: the first packets of flows, since the others pass no rule of NAT. */
+/** The counter of an element. Only the first packet of a flow passes a NAT rule, so it counts new flows. */
 export interface Counter {
   packets: number;
   bytes: number;
 }
 
 /**
- * Reads a message of elements of `map`. The counter is reused.
+ * Decodes a message with elements of `map`. The `counter` object is reused between calls of `visit`.
  *
- * @throws GatewayError `unreadable` on what that map cannot hold.
+ * @throws GatewayError `unreadable` for an element that the map cannot hold
  */
 export function forEachElement(
   map: MapName,
@@ -74,7 +74,7 @@ function readElement(
   visit(keyText, format(view, spec.value, value, value), counter);
 }
 
-/** Where the value inside a key or data attribute starts; it has one fixed length. */
+/** Where the value inside a key or data attribute starts. Its length is fixed. */
 function dataAt(view: DataView, at: number, end: number, fields: readonly Field[]): number {
   const length = fields.length * fieldBytes;
   const inner = payloadOf(at);
@@ -83,7 +83,7 @@ function dataAt(view: DataView, at: number, end: number, fields: readonly Field[
     attributeType(view, inner) !== NFTA_DATA_VALUE ||
     attributeEnd(view, inner, innerEnd) - payloadOf(inner) !== length
   )
-    throw new GatewayError("unreadable", "an element of another type than its map's");
+    throw new GatewayError("unreadable", "an element whose type is not the type of its map");
   return requirePayload(view, inner, innerEnd, length);
 }
 
@@ -104,7 +104,7 @@ function format(view: DataView, fields: readonly Field[], first: number, last: n
   return text;
 }
 
-/** An expression `counter`: NFTA_COUNTER_BYTES 1, NFTA_COUNTER_PACKETS 2, both of 64 bits. */
+/** A `counter` expression: NFTA_COUNTER_BYTES 1 and NFTA_COUNTER_PACKETS 2, both 64 bits. */
 function readCounter(view: DataView, at: number, end: number, counter: Counter): void {
   const expressionEnd = attributeEnd(view, at, end);
   for (let part = payloadOf(at); part < expressionEnd; part = nextAttribute(view, part, expressionEnd)) {

@@ -1,4 +1,7 @@
-/** Requests about elements. A message holds as many as fit its list attribute, which is below 64 KiB. */
+/**
+ * Encodes requests about map elements. A message holds as many elements as its list attribute has room for (below 64
+ * KiB).
+ */
 import { concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { headerLength, messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import { type Field, fieldBytes, writeField } from "./fields.ts";
@@ -13,18 +16,18 @@ import {
   NFTA_LIST_ELEM,
 } from "./wire.ts";
 
-/** A message about elements of one map, which can tell the element that an offset in it belongs to. */
+/** A message about elements of one map. It can find the element at a given offset. */
 export interface ElementMessage extends NetlinkMessage {
   readonly map: MapName;
   readonly keys: readonly string[];
-  /** Bytes of one element: they are all alike. */
+  /** Bytes per element. All elements of a message have the same size. */
   readonly elementBytes: number;
 }
 
-/** Below the 64 KiB that an attribute's length can say. */
+/** Below the 64 KiB limit of an attribute's length field. */
 const maxListBytes = 60_000;
 
-/** Adds elements: their keys and their values. */
+/** Adds elements with keys and values. */
 export function encodeAdd(map: MapName, elements: ReadonlyMap<string, string>): readonly ElementMessage[] {
   return encode(map, [...elements.keys()], elements, messageType.newElements, messageFlag.create);
 }
@@ -33,19 +36,21 @@ export function encodeDelete(map: MapName, keys: readonly string[]): readonly El
   return encode(map, keys, undefined, messageType.deleteElements, 0);
 }
 
-/** Asks for one element. Of an interval map the kernel gives whatever element holds the first key of the range. */
+/**
+ * Requests one element. For an interval map the kernel returns the element that contains the first key of the range.
+ */
 export function encodeGet(map: MapName, key: string): NetlinkMessage {
   const [message] = encode(map, [key], undefined, messageType.getElements, messageFlag.ack);
   if (message === undefined) throw new TypeError("a message of one key was not encoded");
   return message;
 }
 
-/** Asks for all elements of a map; the sender adds NLM_F_DUMP. */
+/** Requests all elements of a map. The sender adds NLM_F_DUMP. */
 export function dumpElements(map: MapName): NetlinkMessage {
   return { type: messageType.getElements, flags: 0, payload: listHeader(map) };
 }
 
-/** The key that an offset from the message's beginning lies in, as NLMSGERR_ATTR_OFFS tells it. */
+/** The key at an offset from the start of the message, as the kernel reports it in NLMSGERR_ATTR_OFFS. */
 export function keyAt(message: ElementMessage, offset: number): string | undefined {
   const first = headerLength + listHeader(message.map).length + attributeHeader;
   return message.keys[Math.floor((offset - first) / message.elementBytes)];
@@ -56,7 +61,7 @@ export function isElementMessage(message: NetlinkMessage): message is ElementMes
 }
 
 const attributeHeader = 4;
-/** Of a key or a value: NFTA_SET_ELEM_KEY around NFTA_DATA_VALUE. */
+/** Header of a key or a value: NFTA_SET_ELEM_KEY around NFTA_DATA_VALUE. */
 const dataHeader = 2 * attributeHeader;
 
 function listHeader(map: MapName): Uint8Array {
@@ -75,7 +80,7 @@ function encode(
   flags: number,
 ): readonly ElementMessage[] {
   const spec: ElementMap = elementMaps[map];
-  // Not ours to add: as a key it is none.
+  // The catch-all element has no key. The agent never adds one.
   const ordinary = values === undefined ? keys.filter((key) => key !== catchAll) : keys;
   const keyBytes = dataHeader + spec.key.length * fieldBytes;
   const valueBytes = values === undefined ? 0 : dataHeader + spec.value.length * fieldBytes;
@@ -100,7 +105,7 @@ function catchAllMessage(map: MapName, type: number, flags: number): ElementMess
   return { type, flags, payload: list.payload, map, keys: [catchAll], elementBytes };
 }
 
-/** Writes elements in place: an array for each part of each would cost more than the kernel takes for all of them. */
+/** Writes elements in place. One array per part of an element would cost more than the kernel's own work. */
 class ListWriter {
   readonly payload: Uint8Array;
   readonly #view: DataView;

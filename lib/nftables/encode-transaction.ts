@@ -1,4 +1,4 @@
-/** A whole change of the table as the messages of one transaction. */
+/** Encodes a whole change of the table as the messages of one transaction. */
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { encodeAdd, encodeDelete } from "./encode-elements.ts";
 import { encodeFrame, type Frame } from "./frame.ts";
@@ -6,14 +6,20 @@ import { deleteTable } from "./frame-messages.ts";
 import { type ByMap, type Elements, mapNames } from "./maps.ts";
 
 export interface TableTransaction {
-  /** Makes the table anew, after taking away what is there of it; `undefined`: it stays and only elements change. */
+  /**
+   * Creates the table; `isReplaced` deletes an existing one first. `undefined`: the table stays and only elements
+   * change.
+   */
   readonly frame: { readonly make: Frame; readonly isReplaced: boolean } | undefined;
-  /** Keys to take out, by map. One that gets another value is taken out and put in: the kernel refuses a second value. */
+  /**
+   * Keys to delete, by map. An element with a new value is deleted and added: the kernel refuses a second value for a
+   * key.
+   */
   readonly remove: ByMap<readonly string[]>;
   readonly add: Elements;
 }
 
-/** What goes comes first: an interval may take the place of those that it overlaps. */
+/** Deletions come first: a new interval may overlap deleted ones. */
 export function encodeTransaction({ frame, remove, add }: TableTransaction): readonly NetlinkMessage[] {
   return [
     ...(frame?.isReplaced ? [deleteTable()] : []),

@@ -1,9 +1,9 @@
 /**
- * The expressions that the rules are made of, attribute for attribute as the kernel dumps them, so that what was
- * sent and what is read can be compared as bytes.
+ * The expressions of the rules, attribute for attribute as the kernel dumps them. So the bytes that were sent can be
+ * compared with the bytes that are read.
  *
- * Registers are of 4 bytes. The kernel counts them from 8, and calls every fourth by the number of the 16-byte
- * register that begins there: 1, 9, 10, 11.
+ * Registers have 4 bytes. The kernel numbers them from 8, except that every fourth has the number of the 16-byte
+ * register that starts there: 1, 9, 10, 11.
  */
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import type { MapName } from "./maps.ts";
@@ -56,31 +56,31 @@ export function drawNumber(to: Register, count: number, first: number): Expressi
   return expression("numgen", u32(1, to), u32(2, count), u32(3, 1), u32(4, first));
 }
 
-/** `register = (register & mask) ^ xor`, of 4 bytes. */
+/** `register = (register & mask) ^ xor` on 4 bytes. */
 export function bitwise(at: Register, mask: Uint8Array, xor: Uint8Array): Expression {
   return expression("bitwise", u32(1, at), u32(2, at), u32(3, 4), u32(6, 0), data(4, mask), data(5, xor));
 }
 
-/** Goes on where the register begins with `bytes`, or where it does not. */
+/** Continues the rule if the register starts with `bytes` (or if it does not). */
 export function compare(at: Register, operator: "equal" | "not equal", bytes: Uint8Array): Expression {
   return expression("cmp", u32(1, at), u32(2, operator === "equal" ? 0 : 1), data(3, bytes));
 }
 
-/** Goes on where the map has an element for what begins at register 1, and puts its value there. */
+/** Continues the rule if the map has an element for the key from register 1, and writes its value to register 1. */
 export function lookup(map: MapName): Expression {
   return expression("lookup", textAttribute(1, map), u32(2, 1), u32(3, 1), u32(5, 0));
 }
 
-/** NF_NAT_RANGE_*: the first two follow from the registers given. */
+/** NF_NAT_RANGE_*: the first two follow from the registers used. */
 const rangeFlag = { addresses: 1, ports: 2, fullyRandom: 16 } as const;
 
 export interface NatOptions {
-  /** The port is in the register after the address's. */
+  /** The port is in the register after the address. */
   readonly withPort?: boolean;
   readonly isFullyRandom?: boolean;
 }
 
-/** Translates to the address in register 1; ends the rules for this packet. */
+/** Translates to the address in register 1. Ends rule evaluation for this packet. */
 export function nat(kind: "snat" | "dnat", { withPort, isFullyRandom }: NatOptions = {}): Expression {
   const port = withPort ? [u32(5, 9), u32(6, 9)] : [];
   const flags =
@@ -91,7 +91,7 @@ export function nat(kind: "snat" | "dnat", { withPort, isFullyRandom }: NatOptio
 
 const u32 = netU32Attribute;
 
-/** NFTA_DATA_VALUE in an attribute that the kernel does not flag as nested. */
+/** NFTA_DATA_VALUE in an attribute without the nested flag, as the kernel writes it. */
 function data(type: number, bytes: Uint8Array): Uint8Array {
   return bytesAttribute(type, bytesAttribute(NFTA_DATA_VALUE, bytes));
 }

@@ -1,20 +1,20 @@
-/** The parts of an element's key and value: numbers on the wire, words of nft's own in text. */
+/** The parts of an element's key and value: numbers in messages, nft's own words in text. */
 import type { AddressValue } from "../model/family.ts";
 import { tableFamily } from "./family.ts";
 
-/** What a part of a concatenation takes on the wire and in registers, whatever its length. */
+/** Bytes of each part of a concatenation in messages and registers, whatever its length. */
 export const fieldBytes = 4;
 
 /** One part of a concatenation. */
 export interface Field {
-  /** The length that the kernel compares. */
+  /** The number of bytes that the kernel compares. */
   readonly bytes: 1 | 2 | 4;
-  /** nft's number for the type, which the kernel keeps for it. */
+  /** nft's number for the data type. The kernel only stores it. */
   readonly type: number;
   /** True of numbers that the kernel makes itself: they are in its own byte order, little-endian. */
   readonly isHostOrder?: boolean;
   format(value: number): string;
-  /** The inverse of `format`; NaN on other text. */
+  /** The inverse of `format`. NaN for other text. */
   parse(text: string): number;
 }
 

@@ -1,4 +1,4 @@
-/** Rules of others: which tables there are besides ours, and what nft lists of them. */
+/** Tables of other programs: which exist, and what nft lists of them. */
 import { familyOf } from "../model/families.ts";
 import type { Ip } from "../model/ip.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf, readText } from "../netlink/attributes.ts";
@@ -27,9 +27,9 @@ export function protocolFamilyOf(name: string): number {
 }
 
 /**
- * The table that a message is about, whatever its type: the first attribute of all of them is its name.
+ * The table that a message belongs to. The first attribute of every message type is the table's name.
  *
- * @returns `undefined` where the message names none
+ * @returns `undefined` if the message has no table
  */
 export function tableOf(view: DataView, start: number, end: number): TableLabel | undefined {
   if (end - start < headerBytes) return undefined;
@@ -41,12 +41,12 @@ export function tableOf(view: DataView, start: number, end: number): TableLabel 
   return undefined;
 }
 
-/** True where the table is not the agent's, and may name our addresses: one of IPv6 does not. */
+/** True if the table is not the agent's and can contain our addresses. IPv6 tables cannot. */
 export function isForeign(label: TableLabel): boolean {
   return !label.startsWith(ownPrefix) && !label.startsWith("ip6 ");
 }
 
-/** The table that a message of a dump tells of; `undefined` where it is ours or of IPv6. */
+/** The table in a dump message. `undefined` if it is ours or an IPv6 table. */
 export function foreignTable(
   type: number,
   view: DataView,
@@ -57,14 +57,14 @@ export function foreignTable(
   return label !== undefined && isForeign(label) ? label : undefined;
 }
 
-/** True where nft reads the label as a table's, and as nothing else. */
+/** True if nft parses the label as a table name and nothing else. */
 export function isListable(label: TableLabel): boolean {
   return /^[a-z]+ [A-Za-z_][A-Za-z0-9_.]*$/.test(label);
 }
 
 /**
- * What stands in the chains and sets of an nft listing, a rule or list of elements a line, behind its table and chain:
- * `ip filter INPUT ip saddr 203.0.113.9 drop`.
+ * The rules and element lists of an nft listing, one line each, with table and chain in front: `ip filter INPUT ip
+ * saddr 203.0.113.9 drop`.
  */
 export function parseListing(text: string): readonly string[] {
   const rules: string[] = [];
@@ -79,12 +79,12 @@ export function parseListing(text: string): readonly string[] {
   return rules;
 }
 
-/** nft breaks a list of elements after a comma. */
+/** nft breaks a list of elements after a comma. Joins such lines. */
 function joinLines(text: string): readonly string[] {
   return text.replace(/,\n\t\t\s+/g, ", ").split("\n");
 }
 
-/** The lines among `rules` that name `address` itself, not one that only begins or ends like it. */
+/** The lines of `rules` that contain `address` as a whole, not as a part of a longer one. */
 export function linesNaming(rules: readonly string[], address: Ip): readonly string[] {
   const names = familyOf(address).mentionOf(address);
   return rules.filter((line) => names.test(line));

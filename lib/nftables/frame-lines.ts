@@ -1,9 +1,9 @@
 /**
- * The table's frame in a canonical form: a line for the table, each map, each chain and each rule, the rules in their
- * order. The same code describes the messages that make a frame and those that the kernel dumps, so that two frames are
- * the same exactly where their lines are.
+ * The table's frame (all but the elements) in canonical form: one line for the table, each map, each chain and each
+ * rule, with rules in order. The same code describes the messages that the agent sends and those that the kernel dumps.
+ * So two frames are equal exactly if their lines are equal.
  *
- * An attribute is its number and its bytes, `7=6e6174…`; nothing is interpreted, so nothing unknown is overlooked.
+ * An attribute is its number and its bytes: `7=6e6174…`. Nothing is interpreted, so nothing unknown is overlooked.
  */
 import {
   attributeEnd,
@@ -28,10 +28,13 @@ import {
   tableAttribute,
 } from "./wire.ts";
 
-/** `undefined`: there is no such table. */
+/** `undefined`: the table does not exist. */
 export type FrameLines = readonly string[] | undefined;
 
-/** What to read of a message: handles, use counts and what newer kernels add for information are left out. */
+/**
+ * Which attributes of a message to read. Handles, use counts and informational attributes of newer kernels are left
+ * out.
+ */
 interface Shape {
   readonly kind: "table" | "chain" | "map" | "rule";
   /** The table's name. */
@@ -86,7 +89,7 @@ const shapes: ReadonlyMap<number, Shape> = new Map([
   ],
 ]);
 
-/** The lines that a dump of `frame` gives. */
+/** The lines that a kernel dump of `frame` gives. */
 export function frameLines(frame: Frame): readonly string[] {
   const reader = new FrameReader();
   for (const { type, payload } of encodeFrame(frame)) {
@@ -96,16 +99,16 @@ export function frameLines(frame: Frame): readonly string[] {
   return reader.lines ?? [];
 }
 
-/** The maps among the lines that are as ours are: those whose elements can be read. */
+/** The maps in `lines` that have our definition. Only their elements can be decoded. */
 export function readableMaps(lines: readonly string[]): readonly MapName[] {
   const present = new Set(lines);
   return mapNames.filter((name) => present.has(lineOf(newMap(name))));
 }
 
-/** Gathers what dumps of tables, chains, maps and rules say of our table. */
+/** Collects the parts of our table from dumps of tables, chains, maps and rules. */
 export class FrameReader {
   #table: string | undefined;
-  /** Maps, chains, objects and flow tables, as the kernel counts them. */
+  /** Number of maps, chains, objects and flowtables, as the kernel counts them. */
   #held: number | undefined;
   readonly #objects: string[] = [];
   readonly #rules: string[] = [];
@@ -124,7 +127,7 @@ export class FrameReader {
     }
   }
 
-  /** The rules of one chain stay in their order, all else is sorted. */
+  /** The rules of one chain stay in their order. Everything else is sorted. */
   get lines(): FrameLines {
     if (this.#table === undefined) return undefined;
     const held = this.#held ?? this.#objects.length;
@@ -179,7 +182,7 @@ function leavesText(view: DataView, start: number, end: number): string {
   return leaves.sort().join(" ");
 }
 
-/** Where the message's attribute of this type is. */
+/** The position of the message's attribute of this type. */
 function find(view: DataView, start: number, end: number, type: number): number | undefined {
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
     if (attributeType(view, at) === type) return at;

@@ -1,4 +1,4 @@
-/** Requests that make and remove the table, its maps, chains and rules. */
+/** Requests that create and delete the table, its maps, chains and rules. */
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import type { Expression } from "./expressions.ts";
@@ -26,7 +26,7 @@ export interface BaseChain {
   readonly priority: number;
 }
 
-/** Does nothing where the table is there. */
+/** Has no effect if the table exists. */
 export function newTable(): NetlinkMessage {
   const attributes = [
     textAttribute(tableAttribute.name, tableName),
@@ -35,7 +35,7 @@ export function newTable(): NetlinkMessage {
   return message(messageType.newTable, messageFlag.create, attributes);
 }
 
-/** With all that is in it. The kernel refuses where there is no such table. */
+/** Deletes the table with all its contents. The kernel refuses if it does not exist. */
 export function deleteTable(): NetlinkMessage {
   return message(messageType.deleteTable, 0, [textAttribute(tableAttribute.name, tableName)]);
 }
@@ -60,7 +60,7 @@ export function newChain({ name, type, hook, priority }: BaseChain): NetlinkMess
   ]);
 }
 
-/** At the end of its chain. */
+/** Appends the rule to its chain. */
 export function newRule(chain: string, expressions: readonly Expression[]): NetlinkMessage {
   return message(messageType.newRule, messageFlag.create | messageFlag.append, [
     textAttribute(ruleAttribute.table, tableName),
@@ -69,7 +69,7 @@ export function newRule(chain: string, expressions: readonly Expression[]): Netl
   ]);
 }
 
-/** A map whose elements count. */
+/** A map whose elements have counters. */
 export function newMap(name: MapName): NetlinkMessage {
   const { key, value, isInterval }: ElementMap = elementMaps[name];
   const flags = setFlag.map | (isInterval ? setFlag.interval | setFlag.concatenation : 0);
@@ -82,17 +82,20 @@ export function newMap(name: MapName): NetlinkMessage {
     netU32Attribute(setAttribute.dataType, typeOf(value)),
     netU32Attribute(setAttribute.dataLength, value.length * fieldBytes),
     bytesAttribute(setAttribute.description, isInterval ? concatenation(key) : new Uint8Array()),
-    // What names it within the transaction; the kernel wants one of each set.
+    // Identifies the set within the transaction. The kernel requires an id for each set.
     netU32Attribute(setAttribute.id, mapNames.indexOf(name) + 1),
     bytesAttribute(setAttribute.userdata, byteOrder),
     bytesAttribute(setAttribute.expression, counter),
   ]);
 }
 
-/** For nft, which keeps no type that says so: keys (0) and values (1) are big-endian (2), in its tag, length, value. */
+/**
+ * User data for nft, because the set type does not say it: keys (0) and values (1) are big-endian (2), as tag, length,
+ * value.
+ */
 const byteOrder = Uint8Array.of(0, 4, 2, 0, 0, 0, 1, 4, 2, 0, 0, 0);
 
-/** Where one part of the key ends and the next begins. */
+/** The lengths of the key's parts. */
 function concatenation(key: readonly Field[]): Uint8Array {
   const lengths = key.map(({ bytes }) =>
     bytesAttribute(NFTA_LIST_ELEM, netU32Attribute(NFTA_SET_FIELD_LEN, bytes)),
@@ -100,7 +103,7 @@ function concatenation(key: readonly Field[]): Uint8Array {
   return bytesAttribute(NFTA_SET_DESC_CONCAT, concatBytes(...lengths));
 }
 
-/** An expression `counter` at zero: NFTA_COUNTER_BYTES 1, NFTA_COUNTER_PACKETS 2. */
+/** A `counter` expression at zero: NFTA_COUNTER_BYTES 1, NFTA_COUNTER_PACKETS 2. */
 const counter = concatBytes(
   textAttribute(expressionAttribute.name, "counter"),
   bytesAttribute(

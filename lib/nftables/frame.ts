@@ -1,6 +1,6 @@
 /**
- * The fixed part of the table: its maps, its three chains and their dozen rules. In nft's words, for a gateway whose
- * EIPs are on one interface:
+ * The fixed part of the table: its maps, three chains and a dozen rules. In nft syntax, for a gateway with EIPs on one
+ * interface:
  *
  *     chain vpc_mark { type filter hook prerouting priority mangle;
  *       iifname "eth0" meta mark set meta mark | 0x1
@@ -46,20 +46,20 @@ import { type MapName, mapNames } from "./maps.ts";
 /** What the rules depend on. */
 export interface Frame {
   readonly vpcInterface: InterfaceName;
-  /** The first is always there; the number of a lookup is its place. */
+  /** The first lookup always exists. The number of a lookup is its index. */
   readonly lookups: readonly Lookup[];
   /** How many backends DNATs have, where more than one: each number once, in ascending order. */
   readonly backendCounts: readonly number[];
 }
 
-/** How the packets that leave by one interface find a pool's member: by the low bits of the client's address. */
+/** How packets that leave by one interface find a pool member: by the low bits of the client's address. */
 export interface Lookup {
   readonly interface: InterfaceName;
-  /** A power of two, at least 16 and at most 65,536. */
+  /** A power of two, from 16 to 65,536. */
   readonly buckets: number;
 }
 
-/** Makes the whole table, without elements, where there is none. */
+/** Creates the whole table without elements. Expects that it does not exist. */
 export function encodeFrame(frame: Frame): readonly NetlinkMessage[] {
   return [
     newTable(),
@@ -151,12 +151,12 @@ export function drawOf(count: number, backend: number): number {
   return count * 0x1_0000 + backend;
 }
 
-/** What the buckets of the lookup with this number begin at. */
+/** The start of the buckets of the lookup with this number. */
 export function bucketBase(number: number): number {
   return number * 0x1_0000;
 }
 
-/** Compares the whole of the kernel's 16 bytes for a name: no prefix of it. */
+/** Compares all 16 bytes of the kernel's interface name, so that no prefix matches. */
 function ifName(key: "iifname" | "oifname", name: InterfaceName): readonly Expression[] {
   const bytes = Uint8Array.from({ length: 16 }, (_, index) =>
     index < name.length ? name.charCodeAt(index) : 0,
@@ -164,14 +164,14 @@ function ifName(key: "iifname" | "oifname", name: InterfaceName): readonly Expre
   return [loadMeta(key, r1), compare(r1, "equal", bytes)];
 }
 
-/** As marks and status bits stand in registers. */
+/** Marks and status bits are in host byte order in registers. */
 function hostOrder(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, true);
   return bytes;
 }
 
-/** As addresses stand in registers. */
+/** Addresses are in network byte order in registers. */
 function networkOrder(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value);

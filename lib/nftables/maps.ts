@@ -1,5 +1,5 @@
 /**
- * The maps of the table `ip natgw`, whose elements are all that there is of an object:
+ * The maps of the table `ip natgw`. Their elements are the only thing that an object has in the kernel:
  *
  *     fip_in    EIP                        : internal IP           every FIP
  *     fip_out   internal IP                : EIP                   outward FIPs only
@@ -14,13 +14,13 @@
  */
 import { type Field, field } from "./fields.ts";
 
-/** The table of NAT; those of guard and gate are beside it. */
+/** The table with the NAT rules. Guard and gate have tables of their own. */
 export const tableName = "natgw";
 
 export interface ElementMap {
   readonly key: readonly Field[];
   readonly value: readonly Field[];
-  /** Keys may have ranges in their parts; no two of them may overlap. */
+  /** Keys may contain ranges. No two of them may overlap. */
   readonly isInterval: boolean;
 }
 
@@ -41,7 +41,7 @@ export const elementMaps = {
 export type MapName = keyof typeof elementMaps;
 export const mapNames = Object.keys(elementMaps) as readonly MapName[];
 
-/** Something for each map. */
+/** A value for each map. */
 export type ByMap<T> = { readonly [K in MapName]: T };
 
 export function byMap<T>(make: (map: MapName) => T): ByMap<T> {
@@ -58,25 +58,25 @@ export function byMap<T>(make: (map: MapName) => T): ByMap<T> {
 
 /** Elements of one map: value by key. */
 export type ElementValues = ReadonlyMap<string, string>;
-/** A map that the kernel lacks is empty. */
+/** A map that does not exist in the kernel is empty here. */
 export type Elements = ByMap<ElementValues>;
 
 export const noElements: Elements = byMap(() => new Map());
 
-/** The key of the element that stands for all other keys (NFT_SET_ELEM_CATCHALL), as nft writes it. Never ours. */
+/** The catch-all element (NFT_SET_ELEM_CATCHALL), as nft writes it. Never ours. */
 export const catchAll = "*";
 
-/** A part of a key: one value, or a range of them. */
+/** A part of a key: one value or a range. */
 export function rangeText(first: string | number, last: string | number): string {
   return first === last ? `${first}` : `${first}-${last}`;
 }
 
-/** Joins parts as nft does. */
+/** Joins the parts of a concatenation as nft does. */
 export function concatText(...parts: readonly (string | number)[]): string {
   return parts.join(" . ");
 }
 
-/** As one would type it: `ip natgw fip_in { 203.0.113.10 : 10.0.1.5 }`. */
+/** The element as an nft command has it: `ip natgw fip_in { 203.0.113.10 : 10.0.1.5 }`. */
 export function elementText(map: MapName, key: string, value: string): string {
   return `ip ${tableName} ${map} { ${key} : ${value} }`;
 }

@@ -1,6 +1,6 @@
 /**
- * Rules by their handles: numbers that the kernel gives them, each to one rule of its table and never again. What a rule of
- * a handle says does not change while the ruleset's generation does not.
+ * Rule handles: numbers that the kernel assigns. A number identifies one rule of its table and is never reused. The
+ * rule of a handle does not change while the generation of the ruleset stays the same.
  */
 import {
   attributeType,
@@ -13,21 +13,21 @@ import {
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { headerBytes, inetHeader, messageType, ruleAttribute } from "./wire.ts";
 
-/** A chain of the family ip. */
+/** A chain of family ip. */
 export interface ChainPlace {
   readonly table: string;
   readonly chain: string;
 }
 
-/** 8 bytes in network order, as the kernel tells them and wants them back. */
+/** 8 bytes in network byte order, as the kernel sends and expects them. */
 export type RuleHandle = Uint8Array;
 
-/** Asks for the rules of a chain, in their order. */
+/** Requests the rules of a chain, in their order. */
 export function dumpRules(place: ChainPlace): NetlinkMessage {
   return { type: messageType.getRule, flags: 0, payload: concatBytes(inetHeader, ...placeAttributes(place)) };
 }
 
-/** The handle of a dumped rule. Throws `unreadable` where it is cut; `undefined` where there is none. */
+/** The handle of a dumped rule. `undefined` if there is none. Throws `unreadable` if it is truncated. */
 export function readHandle(view: DataView, start: number, end: number): RuleHandle | undefined {
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
     if (attributeType(view, at) !== ruleAttribute.handle) continue;
@@ -37,7 +37,7 @@ export function readHandle(view: DataView, start: number, end: number): RuleHand
   return undefined;
 }
 
-/** The kernel refuses where there is no such rule. */
+/** Deletes a rule. The kernel refuses if it does not exist. */
 export function deleteRule(place: ChainPlace, handle: RuleHandle): NetlinkMessage {
   const attributes = [...placeAttributes(place), bytesAttribute(ruleAttribute.handle, handle)];
   return { type: messageType.deleteRule, flags: 0, payload: concatBytes(inetHeader, ...attributes) };

@@ -1,12 +1,12 @@
 /**
- * Numbers of nf_tables over NETLINK_NETFILTER, as in include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h.
- * Only those that are used.
+ * Constants of nf_tables over NETLINK_NETFILTER, from include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h. Only
+ * those in use.
  */
 import { tableFamily } from "./family.ts";
 
 const subsystem = 10 << 8;
 
-/** NFT_MSG_*, under the subsystem. What is dumped comes as NEW. */
+/** NFT_MSG_* of the subsystem. Dumped objects come as NEW. */
 export const messageType = {
   newTable: subsystem | 0,
   getTable: subsystem | 1,
@@ -25,20 +25,20 @@ export const messageType = {
   getGeneration: subsystem | 16,
 } as const;
 
-/** NFNL_MSG_BATCH_BEGIN and _END, around a transaction; they belong to nfnetlink and not to the subsystem. */
+/** NFNL_MSG_BATCH_BEGIN and _END, around a transaction. They belong to nfnetlink, not to the subsystem. */
 export const batchType = { begin: 16, end: 17 } as const;
 
 /** NFPROTO_* of the tables. */
 export const AF_INET = tableFamily.number;
-/** `struct nfgenmsg`: family, version 0, resource 0. Before every message's attributes. */
+/** `struct nfgenmsg`: family, version 0, resource 0. Precedes the attributes of every message. */
 export const inetHeader = tableFamily.netfilterHeader;
 /** All families. */
 export const anyHeader = Uint8Array.of(0, 0, 0, 0);
-/** Of BATCH_BEGIN and _END: the resource is the subsystem, in network order. */
+/** Header of BATCH_BEGIN and _END: the resource is the subsystem, in network byte order. */
 export const batchHeader = Uint8Array.of(0, 0, 0, 10);
 export const headerBytes = 4;
 
-/** NFNL_BATCH_GENID: what the sender takes for the ruleset's generation. */
+/** NFNL_BATCH_GENID: the generation on which the sender based the transaction. */
 export const NFNL_BATCH_GENID = 1;
 export const NFTA_GEN_ID = 1;
 
@@ -84,7 +84,7 @@ export const elementAttribute = {
   keyEnd: 10,
   expressions: 11,
 } as const;
-/** NFT_SET_ELEM_CATCHALL: the element that stands for every key without one of its own. */
+/** NFT_SET_ELEM_CATCHALL: the element for every key that has no element of its own. */
 export const NFT_SET_ELEM_CATCHALL = 2;
 
 export const expressionAttribute = { name: 1, data: 2 } as const;

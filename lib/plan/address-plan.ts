@@ -1,36 +1,39 @@
-/** What becomes of the addresses that bind EIPs. */
+/** What to do with the addresses and routes that bind EIPs. */
 
 import type { Ip } from "../model/ip.ts";
 import type { LedgerAddress } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
 
-/** How the gateway comes to hold an EIP. */
+/** How the gateway holds an EIP. */
 export type Binding = "address" | "route";
 
 export interface AddressStep {
   readonly kind: "add" | "remove";
   readonly binding: Binding;
-  /** A route is to the one address, whatever prefix length is said here. */
+  /** A binding route is always for a single address, whatever prefix length the entry has. */
   readonly entry: LedgerAddress;
-  /** The Eip that asks for it; of what goes the one that is to have the IP bound otherwise. */
+  /** The Eip that needs the step. For a removal: the Eip that is to be bound another way. */
   readonly object?: ObjectId;
 }
 
 export interface AddressPlan {
-  /** To be applied before {@link remove}, so that an EIP that changes its prefix length or its binding stays local throughout. */
+  /**
+   * Apply these before {@link remove}. Then an EIP that changes its prefix length or its binding stays local all the
+   * time.
+   */
   readonly add: readonly AddressStep[];
   readonly remove: readonly AddressStep[];
-  /** The gateway's own addresses, `self`. An Eip that names one gets no step. */
+  /** The gateway's own addresses, `self`. An Eip with one of them gets no step. */
   readonly own: ReadonlySet<Ip>;
-  /** Addresses that nobody answers for: shown, and never removed unasked. */
+  /** Addresses that nothing explains. They are reported and never removed without a request. */
   readonly orphans: readonly LedgerAddress[];
-  /** Present and the agent's, but not written down yet. To be added to the ledger before any rule or address changes. */
+  /** Present and the agent's, but not in the ledger yet. Add them to the ledger before any rule or address changes. */
   readonly ledgerMissing: readonly LedgerAddress[];
-  /** Written down, but neither desired nor, with any prefix length, present any more. To be taken out of the ledger. */
+  /** In the ledger, but no longer desired and no longer present with any prefix length. Remove them from the ledger. */
   readonly ledgerStale: readonly LedgerAddress[];
-  /** Eips that have an address beside their route, since it is the only one on its interface. */
+  /** Eips that keep an address beside their route because it is the only address on its interface. */
   readonly anchors: readonly ObjectId[];
-  /** What cannot be done on what was observed, and why. */
+  /** What cannot be done in the observed state, and why. */
   readonly blocked: readonly BlockedAddress[];
 }
 

@@ -1,4 +1,4 @@
-/** Plans the ending of flows that contradict the program, as a subsystem. */
+/** The flows subsystem: plans to end flows that contradict the program. */
 
 import type { Flow, FlowPredicate } from "../conntrack/flow.ts";
 import { compileContradicts } from "../conntrack/permits.ts";
@@ -12,24 +12,24 @@ import { boundByRoute } from "./network/bindings.ts";
 import type { KernelFacts, PlanInput } from "./plan-input.ts";
 import { obstaclesOf, type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
 
-/** What is known of the flows without looking through them: a table of 200,000 is not read to make a plan. */
+/** What is known about flows without a sweep. A table of 200,000 entries is not read just to plan. */
 export interface FlowsObserved {
-  /** They are to be looked through though nothing else changes. */
+  /** A sweep is due even if nothing else changes. */
   readonly isDue: boolean;
   /** Flows that contradict the program and could not be ended. */
   readonly remaining: readonly Flow[];
-  /** Flows that come back as often as they are ended, and are left alone. */
+  /** The number of flows that come back after every removal and are left alone. */
   readonly shadowed: number;
-  /** Objects whose flows could not be looked at since they were changed, with why. */
+  /** Objects whose flows could not be checked since the object changed, with the reason. */
   readonly unswept: ReadonlyMap<ObjectId, string>;
 }
 
 export interface FlowSweepStep {
-  /** What the flows are held against; another value means that they are judged anew. */
+  /** The program that flows are compared with. A new value means that flows are checked again. */
   readonly program: Program;
-  /** EIPs on their way out: nobody asks for them, and their flows may still live. */
+  /** EIPs that are no longer desired but may still have flows. */
   readonly leaving: () => ReadonlySet<Ip>;
-  /** @param leaving those of this and of earlier steps whose flows were not all ended yet */
+  /** @param leaving EIPs of this step and of earlier ones whose flows are not all ended yet */
   readonly contradicts: (leaving: ReadonlySet<Ip>) => FlowPredicate;
 }
 
@@ -40,7 +40,7 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
     const { program } = input;
     const words = new Map([...unswept, ...contradicted(program, remaining)]);
     return subsystemPlan(
-      // The rules come first, or the old ones would make the flows anew.
+      // Rules come first: otherwise the old rules create the flows again.
       [{ phase: "flows", changes: [], payload: sweepStep(input), isDue, needs: ["rule"] }],
       () => obstaclesOf("Ready", "FlowsRemain", words),
       {
@@ -51,7 +51,7 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
             : [
                 {
                   reason: "FlowsShadowed",
-                  message: `${shadowed} flows come back as often as they are ended`,
+                  message: `${shadowed} flows come back every time they are ended`,
                 },
               ],
       },
@@ -72,13 +72,13 @@ function sweepStep({ program, facts, ledger, own, addresses }: PlanInput): FlowS
     program,
     leaving: () => leavingEips(program, facts, ledger, own),
     contradicts: (leaving) => {
-      // A table without a flow, as that of a new gateway, needs no predicate: compiled when it is first asked.
+      // Compiled at first use: a table without flows, as in a new gateway, needs no predicate.
       let compiled: FlowPredicate | undefined;
       return (flow) => {
         compiled ??= compileContradicts({
           program,
           retired: ledger.retired.union(leaving),
-          // Flows to an EIP end here while its address stands; without it they go where their route leads.
+          // While its address exists, flows to an EIP end on this host. Without the address they follow their route.
           network: withoutRemoved(facts.network, addresses.remove),
         });
         return compiled(flow);
@@ -87,7 +87,7 @@ function sweepStep({ program, facts, ledger, own, addresses }: PlanInput): FlowS
   };
 }
 
-/** EIPs of ours that are not to be held: nobody asks for them any more, or they are unbound. */
+/** EIPs of ours that are not to be held: no longer desired, or unbound. */
 export function leavingEips(
   program: Program,
   { network, eipsNamedByRules }: Pick<KernelFacts, "network" | "eipsNamedByRules">,
@@ -102,13 +102,13 @@ export function leavingEips(
   };
   for (const address of eipsNamedByRules) note(address);
   for (const { address } of program.unboundEips ?? []) note(address);
-  // A route says by itself that its EIP was ours, whether or not the ledger knows.
+  // The binding route shows that its EIP was ours, even if the ledger does not have it.
   for (const { address } of boundByRoute(network)) note(address);
   for (const { address } of ledger.addresses.values()) note(address);
   return leaving;
 }
 
-/** Names the objects whose EIP or internal IP a remaining flow has. */
+/** Names the objects whose EIP or internal IP is in a remaining flow. */
 function contradicted(program: Program, flows: readonly Flow[]): ReadonlyMap<ObjectId, string> {
   const named = new Map<ObjectId, string>();
   if (flows.length === 0) return named;

@@ -1,8 +1,8 @@
 /**
- * The verdicts of a pass: what may be said of each object, given what was read back after the last write.
+ * The verdicts of a pass: the conditions of each object, from what was read back after the last write.
  *
- * Ready is earned, never assumed: an object is programmed when no subsystem, planning again on what was read back, misses
- * anything of it; it is Ready when nothing else is in its way either, and its Eip is Ready too.
+ * An object is Programmed if no subsystem misses anything of it when it plans again on what was read back. It is Ready
+ * if also nothing else is in its way and its Eip is Ready.
  */
 
 import type { Compiled } from "../compile/compile.ts";
@@ -13,7 +13,7 @@ import type { Claim, Verdict } from "../model/status.ts";
 import { type Desired, objectsOf } from "../state/desired.ts";
 import type { Obstacle, Obstacles } from "./subsystem.ts";
 
-/** What every subsystem finds in the way; of two obstacles of one condition the first is told. */
+/** The obstacles that each subsystem found. For two obstacles to one condition, the first is reported. */
 export type Verification = readonly Obstacles[];
 
 /** @returns a verdict for every object of `desired` */
@@ -99,20 +99,23 @@ function blockedVerdict(block: Block): Verdict {
   return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
 }
 
-/** A FIP takes every packet of its EIP before a DNAT is asked. */
+/** A FIP takes every packet of its EIP before DNAT rules are reached. */
 function shadowObstacle(fip: ObjectId | undefined): Omit<Obstacle, "condition"> | undefined {
   if (fip === undefined) return undefined;
   return { reason: "Shadowed", message: `${fip} takes all packets of its EIP`, isSettled: true };
 }
 
-/** Only another host's claim of the Eip lasts until something else happens; all else a later pass may find gone. */
+/**
+ * Only a conflict with another host over the Eip lasts until something else happens. A later pass may find all other
+ * causes gone.
+ */
 function eipObstacle(
   eip: ObjectName,
   verdicts: ReadonlyMap<ObjectId, Verdict>,
 ): Omit<Obstacle, "condition"> | undefined {
   const verdict = verdicts.get(objectId("eip", eip));
   if (verdict?.ready.holds) return undefined;
-  const message = `eip ${eip} is not ready: ${verdict?.ready.message ?? "it is not there"}`;
+  const message = `eip ${eip} is not ready: ${verdict?.ready.message ?? "it does not exist"}`;
   return { reason: "EipNotReady", message, isSettled: verdict?.isSettled ?? false };
 }
 
@@ -125,7 +128,7 @@ function no(reason: Claim["reason"], message: string): Claim {
 }
 
 const acceptedClaim = yes("Accepted");
-/** One for all: of 10,000 objects it is the verdict on almost every one. */
+/** Shared by all objects without obstacles: of 10,000 objects, almost all have it. */
 const allIsWell: Verdict = {
   accepted: acceptedClaim,
   programmed: yes("Programmed"),

@@ -1,7 +1,7 @@
 /**
- * The speed layer around lib/plan/plan.ts: the same plan, but each part remembers its last answer by the identity of what it
- * read, so that what did not change is not planned again; and it yields between parts, so that the event loop runs. A test
- * holds it to the plain version.
+ * The speed layer around lib/plan/plan.ts. It gives the same plan, but each part memoizes its last result by the
+ * identity of what it read, so unchanged parts are not planned again. It also yields between parts, so that the event
+ * loop runs. A test compares it with the plain version.
  */
 
 import type { Chunked } from "../chunked.ts";
@@ -74,14 +74,14 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
   };
 }
 
-/** What is to be done is done once; that nothing is to be done is what is asked again and again. */
+/** Only the result "nothing to do" is worth keeping: it is asked for repeatedly, while steps are applied once. */
 function memoizedPart(
   planner: SubsystemPlanner,
 ): (input: PlanInput, observed: unknown) => Chunked<SubsystemPlan> {
   let input: PlanInput | undefined;
   const recall = memoizeLastChunked(
     function* (observed: unknown, ..._read: readonly unknown[]): Chunked<SubsystemPlan> {
-      if (input === undefined) throw new TypeError(`${planner.name} is planned on nothing`);
+      if (input === undefined) throw new TypeError(`${planner.name} is planned without input`);
       return planner.planChunked === undefined
         ? planner.plan(input, observed)
         : yield* planner.planChunked(input, observed);
@@ -94,7 +94,7 @@ function memoizedPart(
   };
 }
 
-/** True where the compiler makes the same of a set in both. */
+/** True if the compiler gives the same result for a set in both contexts. */
 function compilesAlike(one: PlanContext, other: PlanContext): boolean {
   return (
     one.config === other.config &&

@@ -1,4 +1,4 @@
-/** What planning goes by: values only. */
+/** The input of planning: values only. */
 
 import type { SubsystemName } from "../model/change.ts";
 import type { GatewayError } from "../model/errors.ts";
@@ -11,20 +11,20 @@ import type { Program } from "../model/program.ts";
 import type { AddressPlan } from "./address-plan.ts";
 import type { GateState, RulesBeside } from "./rules-planner.ts";
 
-/** What one reading of the kernel tells all subsystems, whoever read it. */
+/** Facts from one reading of the kernel that all subsystems share. */
 export interface KernelFacts {
   readonly network: ObservedNetwork;
-  /** The IPs that owned rules name as EIP; of the last reading where the rules cannot be read now. */
+  /** The IPs that owned rules have as EIP. From the last reading if rules cannot be read now. */
   readonly eipsNamedByRules: ReadonlySet<Ip>;
   readonly ruleCount: number;
-  /** An owned chain, table or map holds something of an object. Guard and gate do not count. */
+  /** True if an owned chain, table or map has something of an object. Guard and gate do not count. */
   readonly holdsObjects: boolean;
-  /** No owned chain, table or map holds any rule: a fresh namespace. Guard and gate do not count. */
+  /** True if no owned chain, table or map has any rule, as in a fresh namespace. Guard and gate do not count. */
   readonly isPristine: boolean;
   readonly isGateClosed: boolean;
-  /** Another dataplane, which served before, holds something of an object. */
+  /** True if another dataplane that served before still has something of an object. */
   readonly previousHoldsObjects: boolean;
-  /** Another dataplane, which served before, left something behind. */
+  /** True if another dataplane that served before left anything behind. */
   readonly isPreviousPresent: boolean;
   /** Absent before the rules were read. */
   readonly beside?: RulesBeside;
@@ -33,28 +33,28 @@ export interface KernelFacts {
 /** The kernel as one reading found it. */
 export interface Snapshot {
   readonly facts: KernelFacts;
-  /** What each subsystem read, which only its own planner understands. */
+  /** The reading of each subsystem. Only its own planner understands it. */
   readonly observed: ReadonlyMap<SubsystemName, unknown>;
-  /** The subsystems that could not be read, with why. */
+  /** The subsystems that could not be read, with the error. */
   readonly unread: ReadonlyMap<SubsystemName, GatewayError>;
 }
 
-/** What is known besides what was read. */
+/** What is known besides the readings. */
 export interface PlanContext {
   readonly config: GatewayConfig;
   readonly gate: GateState;
-  /** All else is verified: what waited for that may be planned. */
+  /** True if everything else is verified. Then steps that waited for this can be planned. */
   readonly isVerified: boolean;
-  /** The gateway's own addresses as last known: a stray rule that names one makes it no EIP. */
+  /** The gateway's own addresses as last known. A stray rule with one of them does not make it an EIP. */
   readonly knownOwn: ReadonlySet<Ip>;
   readonly expiredLeases: ReadonlySet<ObjectName>;
-  /** Addresses about which the wire is being asked before they are added. */
+  /** Addresses with an ARP probe in progress before they are added. */
   readonly probing: ReadonlySet<Ip>;
-  /** Who answered for an address that is not held here: the MAC. */
+  /** Addresses not held here that another host answered for, with its MAC. */
   readonly addressConflicts: ReadonlyMap<Ip, string>;
-  /** Who else claims an address that is held here: the MAC. */
+  /** Addresses held here that another host claims, with its MAC. */
   readonly heldConflicts: ReadonlyMap<Ip, string>;
-  /** Objects that the kernel refused, with its words. */
+  /** Objects that the kernel refused, with its error text. */
   readonly quarantined: ReadonlyMap<ObjectId, string>;
 }
 
@@ -63,10 +63,10 @@ export interface PlanInput {
   readonly program: Program;
   readonly facts: KernelFacts;
   readonly context: PlanContext;
-  /** Of this epoch. */
+  /** The ledger of this epoch. */
   readonly ledger: Ledger;
   /** The gateway's own addresses. */
   readonly own: ReadonlySet<Ip>;
-  /** What is to be held, added and removed: also the ledger and the flows go by it. */
+  /** Which addresses to hold, add and remove. The ledger and the flows need it too. */
   readonly addresses: AddressPlan;
 }

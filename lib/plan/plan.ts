@@ -1,6 +1,6 @@
 /**
- * The whole of planning, plainly: what is desired, what was read and what is known besides, put through the compiler and
- * the planner of every subsystem. A pass, its verification, `GET /v1/plan` and dry runs all see the gateway through it.
+ * The complete planning pipeline in its plain form: the compiler and the planner of every subsystem, applied to the
+ * desired set, the readings and the context. Passes, verification, `GET /v1/plan` and dry runs all use it.
  */
 
 import { type Chunked, runSync } from "../chunked.ts";
@@ -35,16 +35,16 @@ export interface PlannedStep extends Step {
   readonly subsystem: SubsystemName;
 }
 
-/** All that a pass would do, as data. */
+/** Everything that a pass would do, as data. */
 export interface Plan extends PlanInput, CompiledIn {
   readonly parts: ReadonlyMap<SubsystemName, SubsystemPlan>;
-  /** In the order to apply them. */
+  /** In order of application. */
   readonly steps: readonly PlannedStep[];
-  /** Those of the steps, for people. */
+  /** The changes of the steps, for people. */
   readonly changes: readonly Change[];
 }
 
-/** Calls nothing outside and changes nothing. `state.ledger` is of this epoch. */
+/** Pure. `state.ledger` is of this epoch. */
 export function plan(
   state: State,
   snapshot: Snapshot,
@@ -72,7 +72,7 @@ export function plan(
   return assemble(input, compiled, parts);
 }
 
-/** What was the gateway's own at the last look is no EIP because a stray rule says so. */
+/** An address that was the gateway's own at the last reading does not become an EIP because of a stray rule. */
 export function namedByRules(eips: ReadonlySet<Ip>, knownOwn: ReadonlySet<Ip>): ReadonlySet<Ip> {
   return eips.isDisjointFrom(knownOwn) ? eips : eips.difference(knownOwn);
 }
@@ -86,7 +86,7 @@ export function ownAddressesOf(
   return ownAddresses({ observed, ledger, ownedByRules, vpcInterface, family });
 }
 
-/** The interfaces that the settings or an Eip name and that are not in this namespace. */
+/** Interfaces named by the settings or an Eip that do not exist in this namespace. */
 export function missingInterfaces(
   { vpcInterface, externalInterface }: GatewayConfig,
   { eips }: Desired,
@@ -98,7 +98,7 @@ export function missingInterfaces(
   return missing;
 }
 
-/** What the compiler made of the desired set, and what it went by. */
+/** The compiler's result and its input. */
 export interface CompiledIn {
   readonly compiled: Compiled;
   readonly compileContext: CompileContext;
@@ -134,16 +134,16 @@ export function addressesOf(
 
 const noAddresses: ReadonlySet<Ip> = new Set();
 
-/** What cannot be read back now is not Ready now, and nothing is written on a guess. */
+/** What cannot be read is not Ready, and nothing is written there. */
 export function unreadPlan({ name, serves }: SubsystemPlanner, error: GatewayError): SubsystemPlan {
-  const message = `${name} state cannot be read: ${error.message}`;
+  const message = `cannot read ${name} state: ${error.message}`;
   const obstacle: Obstacle = { condition: "Programmed", reason: "KernelUnreadable", message };
   const kinds = new Map(serves.map((kind) => [kind, obstacle]));
   const notices = [{ reason: "KernelUnreadable" as const, message }];
   return subsystemPlan([], () => ({ objects: new Map(), kinds }), { notices, isUnfinished: true });
 }
 
-/** Orders the steps of all subsystems; within a phase the subsystems stay in their order. */
+/** Orders the steps of all subsystems. Within a phase the subsystems keep their order. */
 export function assemble(...given: Parameters<typeof assembleChunked>): Plan {
   return runSync(assembleChunked(...given));
 }

@@ -1,8 +1,8 @@
-/** Plans what clears up after a dataplane that served before this one: once this one is verified, so that no flow is cut. */
+/** Removes what an earlier dataplane left behind, after the current one is verified, so that no flow is interrupted. */
 import type { RemovalPlanner } from "./removal-planner.ts";
 import { type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
 
-/** What one other dataplane left, and how that is read. */
+/** What another dataplane left behind, and the planner for it. */
 export interface PreviousObserved {
   readonly name: string;
   readonly planner: RemovalPlanner;

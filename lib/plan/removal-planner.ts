@@ -1,10 +1,10 @@
-/** What another dataplane left in this namespace, and how all of it goes. */
+/** Plans the removal of what another dataplane left in this namespace. */
 import type { RulesPlan } from "./rules-planner.ts";
 
 /** Pure. `Observed` and `Payload` belong to the dataplane. */
 export interface RemovalPlanner<Observed = unknown, Payload = unknown> {
-  /** True where it holds anything of an object: somebody may rely on it. */
+  /** True if it has anything of an object, which may be in use. */
   holdsObjects(observed: Observed): boolean;
-  /** Takes out all that it owns. On its own result it plans nothing. */
+  /** Removes everything that it owns. On its own result it plans nothing. */
   plan(observed: Observed): RulesPlan<Payload>;
 }

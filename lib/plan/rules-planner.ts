@@ -1,4 +1,7 @@
-/** What a dataplane's rules are planned by: one planner for each, pure, apart from the driver that reads and writes them. */
+/**
+ * The planner of a dataplane's rules. Each dataplane has one. It is pure and separate from the driver that reads and
+ * writes the rules.
+ */
 import type { Chunked } from "../chunked.ts";
 import type { Change } from "../model/change.ts";
 import type { Ip } from "../model/ip.ts";
@@ -6,10 +9,10 @@ import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import type { Chain, Hook } from "../netfilter/chain.ts";
 
-/** Whether traffic from the VPC to the outside is held back. */
+/** Whether traffic from the VPC to the outside is blocked. */
 export type GateState = "open" | "closed";
 
-/** `changes` says for people what `payload` does; empty exactly where `payload` does nothing. */
+/** `changes` describes for people what `payload` does. It is empty exactly if `payload` does nothing. */
 export interface RulesPlan<Payload> {
   readonly changes: readonly Change[];
   readonly payload: Payload;
@@ -34,13 +37,13 @@ export interface RulesBeside {
   readonly chains: readonly Chain[];
 }
 
-/** What one dataplane's rules mean. Every function is pure; `Observed` and `Payload` belong to the dataplane. */
+/** The meaning of one dataplane's rules. Every function is pure. `Observed` and `Payload` belong to the dataplane. */
 export interface RulesPlanner<Observed = unknown, Payload = unknown> {
-  /** What makes the rules those of the program, without guard and gate. On its own result it plans nothing. */
+  /** Makes the rules those of the program, without guard and gate. On its own result it plans nothing. */
   plan(program: Program, observed: Observed): RulesPlan<Payload>;
-  /** The same in parts that the event loop can run between. */
+  /** The same in chunks, between which the event loop can run. */
   planChunked(program: Program, observed: Observed): Chunked<RulesPlan<Payload>>;
-  /** Guard and gate alone. On its own result it plans nothing. */
+  /** Guard and gate only. On its own result it plans nothing. */
   planGate(program: Program, observed: Observed, gate: GateState): RulesPlan<Payload>;
   /**
    * From one part of a program to another, both without pools, where no rule outside of them depends on theirs. Other rules
@@ -49,22 +52,22 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
    * @returns `undefined` where it takes a plan of the whole
    */
   planPart(from: Program, to: Program, observed: Observed): RulesPlan<Payload> | undefined;
-  /** Two payloads planned on one observation, as one for one write: `first`, then `second`. */
+  /** Joins two payloads planned on one observation into one: `first`, then `second`. */
   join(first: Payload, second: Payload): Payload;
-  /** True where `payload` holds each transaction of `part` unchanged. */
+  /** True if `payload` contains each transaction of `part` unchanged. */
   includes(payload: Payload, part: Payload): boolean;
-  /** What each object lacks, in words. Objects wholly there are absent. */
+  /** What each object lacks, as text. Complete objects are absent. */
   missing(program: Program, observed: Observed): ReadonlyMap<ObjectId, string>;
-  /** True where an owned chain, table or map holds anything of an object. Frame, guard and gate do not count. */
+  /** True if an owned chain, table or map has anything of an object. Frame, guard and gate do not count. */
   holdsObjects(observed: Observed): boolean;
-  /** True where no owned chain, table or map holds any rule, the frame included. Guard and gate do not count. */
+  /** True if no owned chain, table or map has any rule, including the frame. Guard and gate do not count. */
   isPristine(observed: Observed): boolean;
   isGateClosed(observed: Observed): boolean;
-  /** The IPs on this gateway that owned rules name as EIP: they belong to the agent whatever the ledger says. */
+  /** The IPs on this gateway that owned rules have as EIP. They are the agent's, whatever the ledger says. */
   eipsNamed(observed: Observed): ReadonlySet<Ip>;
-  /** How many owned rules or elements were read. */
+  /** The number of owned rules or elements that were read. */
   countRules(observed: Observed): number;
   beside(observed: Observed): RulesBeside;
-  /** Rules that are not the agent's and name `address`, in the words of the tool. */
+  /** Foreign rules that contain `address`, as the tool prints them. */
   foreignRulesNaming(observed: Observed, address: Ip): readonly string[];
 }

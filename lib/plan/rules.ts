@@ -1,4 +1,4 @@
-/** Plans the rules of whichever dataplane serves, as one subsystem; guard and gate are another. */
+/** The rules subsystem, for whichever dataplane is in use. Guard and gate are a separate subsystem. */
 import type { Chunked } from "../chunked.ts";
 import type { PlanInput } from "./plan-input.ts";
 import type { RulesPlan, RulesPlanner } from "./rules-planner.ts";
@@ -12,7 +12,8 @@ export function rulesSubsystemPlanner<Observed, Payload>(
     observed: Observed,
     { changes, payload }: RulesPlan<Payload>,
   ): SubsystemPlan<Payload> =>
-    // No rules in a fresh namespace before its gate: after a loss of the state they would make it look like one in use.
+    // In a fresh namespace no rules before the gate: if the state is lost, rules alone would make it look like a
+    // gateway in use.
     subsystemPlan(
       changes.length === 0
         ? []

@@ -1,5 +1,5 @@
 /**
- * The pure half of a subsystem: how it plans. Its other half, which reads and writes the kernel, is
+ * The pure half of a subsystem: its planning. The other half, which reads and writes the kernel, is
  * agent/reconciler/subsystem.ts.
  */
 import type { Chunked } from "../chunked.ts";
@@ -11,10 +11,10 @@ import type { Reason } from "../model/status.ts";
 import type { KernelFacts, PlanInput } from "./plan-input.ts";
 
 /**
- * The order that the kernel demands. What closes the gate comes first; rules come before addresses, since an address whose
- * rules come later lets the gateway's own stack reset live connections; flows are ended after the rules commit, or the old
- * rules would make them anew; addresses go last. What opens the gate, and what clears up after another dataplane, is planned
- * once all else is verified.
+ * The order of steps that the kernel needs. Closing the gate comes first. Rules come before addresses: with an address
+ * but no rules, the gateway's own stack resets live connections. Flows are ended after the rules are committed: the old
+ * rules would create them again. Addresses are removed last. Opening the gate and removing another dataplane are
+ * planned only when everything else is verified.
  */
 export const phases = [
   "gate",
@@ -29,62 +29,65 @@ export const phases = [
 ] as const;
 export type Phase = (typeof phases)[number];
 
-/** Something to be done, once. */
+/** One thing to do. */
 export interface Step<Payload = unknown> {
   readonly phase: Phase;
-  /** The step for people; several where they are written in one transaction, none where it only looks for something. */
+  /** The step for people. Several if one transaction makes several changes, none if the step only checks something. */
   readonly changes: readonly Change[];
-  /** What the subsystem itself needs to apply it. */
+  /** What the subsystem needs to apply the step. */
   readonly payload: Payload;
-  /** Left out while one of these could not be read, or failed in the same pass. */
+  /** The step is skipped if one of these could not be read, or failed in the same pass. */
   readonly needs?: readonly SubsystemName[];
-  /** Of a step without changes: false where it is due only beside changes. Absent: true. */
+  /** For a step without changes: false if it is due only together with changes. Absent: true. */
   readonly isDue?: boolean;
 }
 
-/** What keeps objects from being what was asked for. */
+/** What prevents a condition of an object. */
 export interface Obstacle {
-  /** `Programmed` also keeps an object from being Ready. */
+  /** An obstacle to `Programmed` also prevents `Ready`. */
   readonly condition: "Programmed" | "Ready";
   readonly reason: Reason;
   readonly message: string;
-  /** No later pass removes it without something else happening first: who waits is answered. */
+  /** True if no later pass removes it until something else happens. Requests that wait are answered. */
   readonly isSettled?: boolean;
 }
 
 export interface Obstacles {
   readonly objects: ReadonlyMap<ObjectId, Obstacle>;
-  /** Of every object of a kind. */
+  /** Obstacles for every object of a kind. */
   readonly kinds: ReadonlyMap<Kind, Obstacle>;
 }
 
 export const noObstacles: Obstacles = { objects: new Map(), kinds: new Map() };
 
-/** What a subsystem would do, and what it finds in the way. On its own result it plans no changes. */
+/** What a subsystem would do, and the obstacles it finds. On its own result it plans no changes. */
 export interface SubsystemPlan<Payload = unknown> {
   readonly steps: readonly Step<Payload>[];
-  /** Computed when first asked for, and once. */
+  /** Computed at first use, once. */
   readonly obstacles: () => Obstacles;
   readonly notices: readonly Degradation[];
-  /** Something is left undone that no change tells of. */
+  /** True if work is left that no change shows. */
   readonly isUnfinished?: boolean;
 }
 
 /** Plans one subsystem. `Observed` is what its driver reads, `Payload` what its driver writes. */
 export interface SubsystemPlanner<Observed = unknown, Payload = unknown> {
   readonly name: SubsystemName;
-  /** The kinds that cannot be Ready while it cannot be read. */
+  /** The kinds that cannot be Ready while the subsystem cannot be read. */
   readonly serves: readonly Kind[];
   plan(input: PlanInput, observed: Observed): SubsystemPlan<Payload>;
-  /** The same in parts that the event loop can run between; only where {@link plan} takes long. */
+  /** The same in chunks, between which the event loop can run. Only needed if {@link plan} takes long. */
   planChunked?(input: PlanInput, observed: Observed): Chunked<SubsystemPlan<Payload>>;
-  /** What stands in the way of the objects of a part of the program, on the same reading; only where an object has its own. */
+  /**
+   * The obstacles for the objects of a part of the program, on the same reading. Only needed if objects have their own
+   * obstacles.
+   */
   obstaclesTo?(part: Program, observed: Observed, facts: KernelFacts): Obstacles;
-  /** All of the input that {@link plan} looks at: where none of it changed, the last plan is still right. */
+  /** All parts of the input that {@link plan} reads. If none of them changed, the last plan is still valid. */
   reads(input: PlanInput): readonly unknown[];
 }
 
-/** A plan whose obstacles are computed when they are first asked for. */
+/** A plan whose obstacles are computed at first use. */
 export function subsystemPlan<Payload>(
   steps: readonly Step<Payload>[],
   obstacles: () => Obstacles = () => noObstacles,
@@ -102,7 +105,7 @@ export function subsystemPlan<Payload>(
   };
 }
 
-/** What stands in the way of `objects`, each in words, as one kind of obstacle. */
+/** Obstacles of one type for `objects`, each with its message. */
 export function obstaclesOf(
   condition: Obstacle["condition"],
   reason: Reason,

@@ -1,4 +1,4 @@
-/** The desired set as the store holds it: what was asked for, clashes included. */
+/** The desired set as stored: what was asked for, including clashing objects. */
 
 import { recordOf, type Spec, type SpecOf } from "../kinds/registry.ts";
 import {
@@ -22,9 +22,9 @@ export type DesiredObjects = {
 };
 
 export interface Desired extends DesiredObjects {
-  /** Rises with every accepted write; the ETag. 0 before the first. */
+  /** Rises with every accepted write. It is the ETag. 0 before the first write. */
   readonly revision: number;
-  /** The generation of the last accepted full set; 0 before the first. */
+  /** The generation of the last accepted full set. 0 before the first one. */
   readonly generation: number;
   readonly gateway: Gateway;
 }
@@ -36,7 +36,7 @@ export const emptyDesired: Desired = {
   ...makeObjects(() => OrderedMap.from([])),
 };
 
-/** The objects of one kind. This function and {@link makeObjects} alone relate a kind to its collection's type. */
+/** The objects of one kind. Only this function and {@link makeObjects} relate a kind to the type of its collection. */
 export function objectsOf<K extends Kind>(
   desired: DesiredObjects,
   kind: K,
@@ -45,7 +45,7 @@ export function objectsOf<K extends Kind>(
   return desired[collection] as ReadonlyMap<ObjectName, StoredOf[K]>;
 }
 
-/** Objects of every kind, each kind's made by `make`. */
+/** Objects of every kind. `make` creates each collection. */
 export function makeObjects(
   make: <K extends Kind>(kind: K) => ReadonlyMap<ObjectName, StoredOf[K]>,
 ): DesiredObjects {
@@ -53,20 +53,20 @@ export function makeObjects(
   return objects as DesiredObjects;
 }
 
-/** An object that is stored, with its kind: nothing of the spec has to be looked at to tell. */
+/** A stored object with its kind, so that no code has to guess the kind from the spec. */
 export interface FoundObject {
   readonly kind: Kind;
   readonly stored: Stored<Spec>;
 }
 
-/** What is stored under an id. */
+/** The object stored under an id. */
 export function findObject(desired: DesiredObjects, id: ObjectId): FoundObject | undefined {
   const { kind, name } = parseObjectId(id);
   const stored: Stored<Spec> | undefined = objectsOf(desired, kind).get(name);
   return stored === undefined ? undefined : { kind, stored };
 }
 
-/** The revision of the Eip that an object refers to; 0 where it refers to none, or to one that is not there. */
+/** The revision of the Eip that an object refers to. 0 if it refers to none, or to one that does not exist. */
 export function eipRevisionOf(desired: DesiredObjects, { kind, stored }: FoundObject): number {
   const eip = recordOf(kind).eipOf?.(stored.spec);
   return (eip === undefined ? undefined : desired.eips.get(eip))?.revision ?? 0;

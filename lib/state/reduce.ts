@@ -1,4 +1,4 @@
-/** What the changes of a state do to it. */
+/** Applies changes to a state. */
 import { assertNever } from "../assert-never.ts";
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import type { Ip } from "../model/ip.ts";
@@ -12,9 +12,9 @@ import type { Instant, State, StateChange } from "./state.ts";
 import { UnrecognizedDraft } from "./unrecognized.ts";
 
 /**
- * The state after `changes`, in their order. What they do not touch stays the same object.
+ * Returns the state after `changes`, in their order. Parts that do not change keep their identity.
  *
- * A put of a name that exists keeps its place; a new one goes to the end, so that maps stay in order of creation.
+ * A put of an existing name keeps its place; a new name goes to the end. So maps stay in order of creation.
  */
 export function reduce(state: State, changes: readonly StateChange[]): State {
   const draft = new Draft(state);
@@ -67,7 +67,7 @@ class Draft {
         this.#unrecognized.record(change.whole, "lastFullSet");
         return;
       case "tombstone":
-        // To the end, even where it was remembered before: the map stays in order of forgetting.
+        // Move it to the end even if it was there before: the map stays in order of expiry.
         this.#tombstones.delete(change.key);
         this.#tombstones.set(change.key, change.untilMs);
         this.#unrecognized.record(change.whole, "tombstones", change.key);

@@ -1,6 +1,6 @@
 /**
- * Everything that must survive a restart, and the changes that make one state from another. The store journals
- * changes and knows nothing else of what they mean.
+ * Everything that must survive a restart, and the changes from one state to another. The store journals these changes
+ * and does not know their meaning.
  */
 import type { Spec } from "../kinds/registry.ts";
 import type { Ip } from "../model/ip.ts";
@@ -14,21 +14,23 @@ import { type JsonObject, nothingUnrecognized, type Unrecognized } from "./unrec
 
 export interface State {
   readonly desired: Desired;
-  /** False until the first accepted write: unset is not empty. */
+  /** False until the first accepted write. An unset store is not an empty one. */
   readonly isSet: boolean;
-  /** The last accepted full set, by generation and by the digest of its canonical form: what a replay is held against. */
+  /** The last accepted full set: its generation and the digest of its canonical form. A replay is compared with it. */
   readonly lastFullSet: { readonly generation: number; readonly digest: string } | undefined;
-  /** The creation number that the next new object gets. */
+  /** The creation number of the next new object. */
   readonly nextCreation: number;
-  /** Deleted uids by `kind/uid`, with the wall-clock time in ms at which they may be forgotten, the oldest first. */
+  /**
+   * Deleted uids as `kind/uid`, oldest first. The value is the wall-clock time in ms at which the uid may be forgotten.
+   */
   readonly tombstones: ReadonlyMap<string, number>;
-  /** When each Eip that has a lease, and no other, was last renewed. */
+  /** The time of the last renewal of each Eip that has a lease. Eips without a lease are absent. */
   readonly leases: ReadonlyMap<ObjectName, Instant>;
   readonly ledger: Ledger;
   readonly unrecognized: Unrecognized;
 }
 
-/** A point in time that can be compared within a boot (monotonic) and across boots (wall clock). */
+/** A point in time. Comparable within a boot (monotonic clock) and across boots (wall clock). */
 export interface Instant {
   readonly bootId: string;
   /** Milliseconds of CLOCK_BOOTTIME. */
@@ -48,22 +50,22 @@ export const emptyState: State = {
   unrecognized: nothingUnrecognized,
 };
 
-/** The whole record that a change is about, where a newer version gave it fields that this one does not know. */
+/** `whole`: the complete record, if a newer version stored fields that this version does not know. */
 interface Whole {
   readonly whole?: JsonObject;
 }
 
-/** One change of the state: plain JSON, so that the journal can hold it. */
+/** One change of the state. Plain JSON, so that the journal can store it. */
 export type StateChange =
   | ({ readonly type: "put"; readonly kind: Kind; readonly object: Stored<Spec> } & Whole)
   | { readonly type: "delete"; readonly kind: Kind; readonly name: ObjectName }
-  /** Ends a write: the state's new revision; the store is set from now on. */
+  /** Ends a write: sets the new revision. The store is set from then on. */
   | { readonly type: "revision"; readonly revision: number }
   | ({ readonly type: "gateway"; readonly gateway: Gateway } & Whole)
   | ({ readonly type: "full-set"; readonly generation: number; readonly digest: string } & Whole)
   | ({ readonly type: "tombstone"; readonly key: string; readonly untilMs: number } & Whole)
   | { readonly type: "forget-tombstone"; readonly key: string }
-  /** Before its time, to make room. */
+  /** Forgotten before its time, to make room. */
   | { readonly type: "evict-tombstone"; readonly key: string }
   | ({ readonly type: "lease"; readonly name: ObjectName; readonly renewed: Instant } & Whole)
   | { readonly type: "ledger-epoch"; readonly epoch: string }
@@ -71,5 +73,5 @@ export type StateChange =
   | { readonly type: "ledger-remove"; readonly entry: LedgerAddress }
   | { readonly type: "retire"; readonly address: Ip }
   | { readonly type: "unretire"; readonly address: Ip }
-  /** One that only a newer version knows, with the creation number that it gives to an object. */
+  /** A change that only a newer version knows, with the creation number that it gives to an object. */
   | { readonly type: "unrecognized"; readonly change: JsonObject; readonly creation?: number };

@@ -1,6 +1,6 @@
 /**
- * What a newer version of the agent stored and this one does not know. It has no effect here, is stored again word for
- * word, and is in force again once a version that knows it reads the state.
+ * What a newer version of the agent stored and this version does not know. It has no effect, is stored again unchanged,
+ * and takes effect when a version that knows it reads the state.
  */
 import { OrderedMap, type OrderedMapDraft } from "../ordered-map.ts";
 
@@ -9,16 +9,16 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export interface Unrecognized {
   /** Members of the stored state, by name. */
   readonly members: JsonObject;
-  /** Collections of objects whose kind is not known, by name. */
+  /** Collections of objects of unknown kinds, by name. */
   readonly collections: JsonObject;
-  /** Members of the ledger, by name. Like all of the ledger they end with its epoch. */
+  /** Members of the ledger, by name. Like the rest of the ledger they are dropped when its epoch ends. */
   readonly ledger: JsonObject;
   /**
-   * Records with fields that are not known, whole, by {@link recordKey}: an object, a tombstone. Their known fields are
-   * in force; a write that replaces or removes the record ends the others as well.
+   * Complete records with unknown fields (objects, tombstones ...), by {@link recordKey}. Their known fields take
+   * effect. A write that replaces or removes the record also drops the unknown fields.
    */
   readonly records: OrderedMap<string, JsonObject>;
-  /** Changes that are not known, in their order. */
+  /** Unknown changes, in order. */
   readonly changes: readonly JsonObject[];
 }
 
@@ -30,7 +30,7 @@ export const nothingUnrecognized: Unrecognized = {
   changes: [],
 };
 
-/** True where everything stored is known. */
+/** True if everything stored is known. */
 export function isAllRecognized({ members, collections, ledger, records, changes }: Unrecognized): boolean {
   const isEmpty = (object: JsonObject) => Object.keys(object).length === 0;
   return (
@@ -38,15 +38,15 @@ export function isAllRecognized({ members, collections, ledger, records, changes
   );
 }
 
-/** Where records lie; objects lie in the collection of their kind. */
+/** Where a record is stored. Objects are in the collection of their kind. */
 export type RecordPlace = "gateway" | "lastFullSet" | "tombstones" | "leases" | `objects/${string}`;
 
-/** The key of a record: its place, and which one it is where there are several. */
+/** The key of a record: its place, and its name if the place has several records. */
 export function recordKey(place: RecordPlace, key?: string): string {
   return key === undefined ? place : `${place}/${key}`;
 }
 
-/** What is not recognized, under construction. */
+/** Unknown parts under construction. */
 export class UnrecognizedDraft {
   readonly #base: Unrecognized;
   readonly #records: OrderedMapDraft<string, JsonObject>;
@@ -59,7 +59,7 @@ export class UnrecognizedDraft {
     this.#ledger = base.ledger;
   }
 
-  /** A record was written, `whole` where it has fields that are not known, or removed. */
+  /** A record was written or removed. `whole` is set if it has unknown fields. */
   record(whole: JsonObject | undefined, place: RecordPlace, key?: string): void {
     if (whole !== undefined) this.#records.set(recordKey(place, key), whole);
     else if (this.#records.size > 0) this.#records.delete(recordKey(place, key));
@@ -70,7 +70,7 @@ export class UnrecognizedDraft {
     this.#changes.push(change);
   }
 
-  /** The ledger began another epoch: of that one nothing is said. */
+  /** Drops unknown ledger members: the ledger began a new epoch. */
   endLedger(): void {
     if (Object.keys(this.#ledger).length > 0) this.#ledger = {};
     const changes = this.#changes ?? this.#base.changes;
@@ -85,7 +85,7 @@ export class UnrecognizedDraft {
   }
 }
 
-/** A new type of change about the ledger is named so, that older versions know what ends with an epoch. */
+/** New types of ledger changes must have these names, so that older versions know which changes end with an epoch. */
 function isOfLedger({ type }: JsonObject): boolean {
   return typeof type === "string" && type.startsWith("ledger-");
 }

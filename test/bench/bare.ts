@@ -1,6 +1,6 @@
 /**
- * The same state as the agent's, in the words of the bare tools: the limit that the agent is held against. The rules
- * are those that a gateway holds, one text for one transaction; nothing is verified, nothing is remembered.
+ * Loads the agent's state with the bare tools: the baseline for the agent. The rules are those of a gateway, one text
+ * per transaction. Nothing is verified or stored.
  */
 import { type DataplaneName, iptablesOf } from "./dataplanes.ts";
 import {
@@ -19,7 +19,7 @@ export interface Command {
   readonly stdin?: string;
 }
 
-/** `ip -batch`, and one `nft -f` or `iptables-restore` a table. */
+/** `ip -batch`, and one `nft -f` or `iptables-restore` per table. */
 export function loadCommands(dataplane: DataplaneName, scenario: Scenario): readonly Command[] {
   const addresses = eipNumbers(scenario).map(
     (number) => `address add ${eipAddress(number)}/${eipPrefixLength} dev net1\n`,
@@ -31,7 +31,7 @@ export function loadCommands(dataplane: DataplaneName, scenario: Scenario): read
   return [rules, { argv: ["ip", "-batch", "-"], stdin: addresses.join("") }];
 }
 
-/** One dump of all that {@link loadCommands} loads. */
+/** One dump of everything that {@link loadCommands} loads. */
 export function dumpCommands(dataplane: DataplaneName): readonly Command[] {
   const iptables = iptablesOf(dataplane);
   const rules = iptables === undefined ? ["nft", "list", "table", "ip", "natgw"] : [`${iptables}-save`];
@@ -62,7 +62,7 @@ export function changeCommand(dataplane: DataplaneName, from: Fip, to: Fip, eip:
   return { argv: restoreOf(dataplane), stdin: text(lines) };
 }
 
-/** A dump of the chains that {@link changeCommand} touches, and of no other. */
+/** A dump of only the chains that {@link changeCommand} changes. */
 export function touchedDumps(dataplane: DataplaneName): readonly Command[] {
   const iptables = iptablesOf(dataplane);
   if (iptables === undefined) return [];

@@ -1,4 +1,4 @@
-/** What a row works with: settings, and plants that are removed whatever becomes of it. */
+/** What a row works with: the settings, and plants that are always removed at the end. */
 import { sweep, testName } from "../support/namespaces.ts";
 import type { DataplaneName } from "./dataplanes.ts";
 import { BarePlant, Plant } from "./plant.ts";
@@ -7,12 +7,12 @@ import { fipsOnly } from "./scenario.ts";
 export interface BenchSettings {
   readonly objects: number;
   readonly runs: number;
-  /** Few objects and runs, for a look. */
+  /** Few objects and runs, for a quick check. */
   readonly isQuick: boolean;
   /** The long leak check. */
   readonly isFull: boolean;
   readonly profileDirectory: string | undefined;
-  /** The daemon's entry. */
+  /** The daemon's entry file. */
   readonly agentMain: string;
 }
 
@@ -21,7 +21,7 @@ let lastNumber = 0;
 export class Bench {
   readonly settings: BenchSettings;
   readonly dataplane: DataplaneName;
-  /** Says on stderr what is going on. */
+  /** Prints progress on stderr. */
   readonly say: (text: string) => void;
   readonly #plants = new Set<Plant | BarePlant>();
   #clearing: Promise<void> = Promise.resolve();
@@ -34,7 +34,7 @@ export class Bench {
     this.say = say;
   }
 
-  /** A gateway whose agent holds the settings' number of EIPs and FIPs. Rows share it and leave it as it was. */
+  /** A gateway whose agent has the settings' number of EIPs and FIPs. Rows share it and must leave it unchanged. */
   loaded(): Promise<Plant> {
     this.#loaded ??= this.plant().then(async (plant) => {
       this.say(`loading ${this.settings.objects} EIPs and FIPs`);
@@ -44,7 +44,7 @@ export class Bench {
     return this.#loaded;
   }
 
-  /** The same by the bare tools. */
+  /** The same with the bare tools. */
   loadedBare(): Promise<BarePlant> {
     this.#loadedBare ??= this.barePlant().then((plant) => {
       this.say(`loading the same with the bare tools`);
@@ -54,7 +54,7 @@ export class Bench {
     return this.#loadedBare;
   }
 
-  /** A new one, empty. */
+  /** A new, empty plant. */
   async plant(): Promise<Plant> {
     const { profileDirectory, agentMain } = this.settings;
     const { dataplane } = this;
@@ -65,7 +65,7 @@ export class Bench {
     return this.#begin(new BarePlant(nextName()));
   }
 
-  /** Removes every plant: so that none idles beside what is measured next. One call after the other. */
+  /** Removes every plant, so that none runs beside the next measurement. Calls run one after the other. */
   clear(): Promise<void> {
     this.#clearing = this.#clearing.then(
       () => this.#removeAll(),
@@ -91,7 +91,7 @@ export class Bench {
   }
 }
 
-/** Names what a killed benchmark leaves behind, so that the next one removes it. */
+/** Names of what a killed benchmark leaves behind, so that the next one can remove it. */
 function nextName(): string {
   return testName(`bench${++lastNumber}`);
 }

@@ -1,22 +1,22 @@
-/** Gives one FIP at a time another internal IP, by the agent and by the bare tools. */
+/** Changes the internal IP of one FIP at a time, with the agent and with the bare tools. */
 import type { ObjectReply, Reply } from "../support/api-client.ts";
 import { type Command, changeCommand } from "./bare.ts";
 import type { BarePlant, Plant } from "./plant.ts";
 import { eipAddress, type Fip, fip } from "./scenario.ts";
 import { timeCommands, timeOf } from "./timing.ts";
 
-/** Where each FIP leads now, on one gateway. Knows no more than the FIPs that it moved. */
+/** The current target of each FIP on one gateway. Stores only the FIPs that it moved. */
 export class Mover {
   readonly #count: number;
   readonly #moves = new Map<number, number>();
   #turn = 0;
 
-  /** @param count FIPs that there are */
+  /** @param count number of FIPs */
   constructor(count: number) {
     this.#count = count;
   }
 
-  /** The next FIP to move: all over the set, so that no position in a chain is favoured. */
+  /** The next FIP to move. Spread over the whole set, so that no position in a chain is favoured. */
   next(): { readonly number: number; readonly from: Fip; readonly to: Fip } {
     const number = 1 + ((this.#turn++ * 7919) % this.#count);
     const move = this.#moves.get(number) ?? 0;
@@ -26,7 +26,7 @@ export class Mover {
   }
 }
 
-/** PUT to Ready, in milliseconds. */
+/** Time from PUT to Ready, in milliseconds. */
 export async function timeChange(plant: Plant, mover: Mover): Promise<number> {
   const { to } = mover.next();
   let reply: Reply<ObjectReply> | undefined;
@@ -39,7 +39,7 @@ export async function timeChange(plant: Plant, mover: Mover): Promise<number> {
   return ms;
 }
 
-/** The change by one fork, and then the given dumps, in milliseconds. */
+/** Time of the change with one process, followed by the given dumps, in milliseconds. */
 export function timeBareChange(
   plant: Plant | BarePlant,
   dataplane: Plant["dataplane"],

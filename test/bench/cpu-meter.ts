@@ -1,6 +1,6 @@
 /**
- * CPU time beside the wall's: on a machine that does other things too it says more. Counted in ticks of 10 ms, so it is
- * the sum over all runs that means something.
+ * Measures CPU time besides wall time: on a busy machine it is more meaningful. It is counted in ticks of 10 ms, so
+ * only the sum over all runs is meaningful.
  */
 import { usageOf } from "./process-usage.ts";
 
@@ -8,7 +8,7 @@ export class CpuMeter {
   #agentSeconds = 0;
   #toolSeconds = 0;
 
-  /** What the agent spends on `act`, and the tools that it runs meanwhile. */
+  /** CPU time of the agent, and of the tools that it runs, during `act`. */
   async agent<T>(pid: number, act: () => Promise<T>): Promise<T> {
     const before = await usageOf(pid);
     const result = await act();
@@ -17,7 +17,7 @@ export class CpuMeter {
     return result;
   }
 
-  /** What the tools spend that this process runs in `act`. */
+  /** CPU time of the tools that this process runs in `act`. */
   async tools<T>(act: () => Promise<T> | T): Promise<T> {
     const before = await usageOf(process.pid);
     const result = await act();
@@ -26,7 +26,7 @@ export class CpuMeter {
     return result;
   }
 
-  /** In words, a run. */
+  /** As text, per run. */
   note(runs: number): string {
     const ms = (seconds: number) => `${((seconds * 1000) / runs).toFixed(0)} ms`;
     const ratio = (this.#agentSeconds / this.#toolSeconds).toFixed(2);

@@ -1,4 +1,7 @@
-/** Sends datagrams from a namespace as fast as system calls go, each to another port: each makes a new flow. */
+/**
+ * Sends datagrams from a namespace as fast as system calls allow. Each goes to another port, so each creates a new
+ * flow.
+ */
 import { close, errnoName, libcFunction, socket } from "../../agent/kernel/libc.ts";
 import { parseIp, toU32 } from "../../lib/model/ipv4.ts";
 import { within } from "./timing.ts";
@@ -19,10 +22,10 @@ export class DatagramSender {
   }
 
   /**
-   * Sends `count` datagrams to the ports from `firstPort` on. On a veth the sending thread carries each through the
-   * gateway and on to the pod before the call returns.
+   * Sends `count` datagrams to the ports from `firstPort` on. On a veth the sending thread carries each one through the
+   * gateway to the pod before the call returns.
    *
-   * @returns microseconds a datagram
+   * @returns microseconds per datagram
    */
   send(address: string, firstPort: number, count: number): number {
     const to = socketAddress(address);
@@ -41,7 +44,7 @@ export class DatagramSender {
   }
 }
 
-/** `struct sockaddr_in`, its port left out. */
+/** `struct sockaddr_in` without the port. */
 function socketAddress(text: string): Uint8Array<ArrayBuffer> {
   const address = parseIp(text);
   if (address === undefined) throw new TypeError(`no address: ${text}`);

@@ -1,8 +1,8 @@
-/** What the agent can be told to program, and which bare tools do the same. */
+/** The dataplanes of the agent, and the bare tools for each. */
 export const dataplaneNames = ["iptables-nft", "iptables-legacy", "nftables", "nftables-route"] as const;
 export type DataplaneName = (typeof dataplaneNames)[number];
 
-/** The settings that choose it. `nftables-route` binds EIPs by route instead of by address. */
+/** The settings that select it. `nftables-route` binds EIPs by route instead of by address. */
 export const settingsOf: Readonly<Record<DataplaneName, Readonly<Record<string, string>>>> = {
   "iptables-nft": { NATGW_IPTABLES_VARIANT: "nft" },
   "iptables-legacy": { NATGW_IPTABLES_VARIANT: "legacy" },
@@ -10,7 +10,7 @@ export const settingsOf: Readonly<Record<DataplaneName, Readonly<Record<string, 
   "nftables-route": { NATGW_DATAPLANE: "nftables", NATGW_EIP_BINDING: "route" },
 };
 
-/** `iptables-nft`, or `undefined` where nft is the tool. */
+/** `iptables-nft`, or `undefined` if the tool is nft. */
 export function iptablesOf(dataplane: DataplaneName): "iptables-nft" | "iptables-legacy" | undefined {
   return dataplane === "iptables-nft" || dataplane === "iptables-legacy" ? dataplane : undefined;
 }

@@ -1,11 +1,11 @@
-/** A monitor of a namespace, and the time between two of its lines. */
+/** Monitors a namespace and measures the time between two lines. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { inNamespace } from "../support/namespaces.ts";
 
 const longestMs = 60_000;
-/** A monitor reads what is there before it listens. */
+/** A monitor reads the current state before it listens. */
 const settleMs = 1_500;
 
 export class EventWatch {
@@ -31,7 +31,7 @@ export class EventWatch {
       let begun: number | undefined;
       const timer = setTimeout(() => {
         const missed = begun === undefined ? first : second;
-        reject(new Error(`waited ${longestMs} ms in vain for an event like ${missed.source}`));
+        reject(new Error(`timed out after ${longestMs} ms waiting for an event like ${missed.source}`));
       }, longestMs);
       this.#onLine = (line) => {
         if (begun === undefined) {

@@ -1,4 +1,4 @@
-/** The connection-tracking table of a gateway: filled with made-up flows, dumped bare, emptied. */
+/** The conntrack table of a gateway: fills it with artificial flows, dumps it, empties it. */
 import {
   NETLINK_NETFILTER,
   type NetlinkConnection,
@@ -19,7 +19,7 @@ import { inNamespace } from "../support/namespaces.ts";
 import { run } from "../support/run.ts";
 import { timeCommands, timeOf, within } from "./timing.ts";
 
-/** A UDP flow from a client to port 80 of an EIP, which a FIP leads to its internal IP. */
+/** A UDP flow from a client to port 80 of an EIP; a FIP translates it to its internal IP. */
 export interface InboundFlow {
   readonly client: string;
   readonly clientPort: number;
@@ -53,12 +53,12 @@ export class FlowTable {
     }
   }
 
-  /** Milliseconds of a dump by raw netlink of which nothing is decoded. */
+  /** Time in milliseconds of a raw netlink dump without decoding. */
   timeRawDump(): Promise<number> {
     return timeOf(() => this.#netlink.dump(encodeDump(ipv4), () => undefined, deadline()));
   }
 
-  /** Milliseconds of `conntrack -L`. */
+  /** Time in milliseconds of `conntrack -L`. */
   timeToolDump(): number {
     return timeCommands(this.#namespace, [{ argv: ["conntrack", "-L"] }]);
   }

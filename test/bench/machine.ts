@@ -1,4 +1,4 @@
-/** Where the figures come from. */
+/** Describes the machine of the measurements. */
 import { spawnSync } from "node:child_process";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
@@ -11,7 +11,7 @@ export interface Machine {
   readonly nft: string;
   readonly iptables: string;
   readonly iproute2: string;
-  /** Processes that ran or wanted to, over the last minute, at the start: what else the machine did. */
+  /** Load average over one minute at the start: what else the machine did. */
   readonly loadAtStart: number;
 }
 

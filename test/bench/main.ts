@@ -1,4 +1,4 @@
-/** `scripts/bench`: measures the agent against limits that are taken in the same run. */
+/** `scripts/bench`: measures the agent against limits that are measured in the same run. */
 import { Bench } from "./bench.ts";
 import type { DataplaneName } from "./dataplanes.ts";
 import { describeMachine } from "./machine.ts";
@@ -20,7 +20,7 @@ async function main(args: readonly string[]): Promise<void> {
   process.exitCode = isStopping ? 130 : hasMisses(report) ? 1 : 0;
 }
 
-/** True once a signal asked for the end: what was measured until then is reported. */
+/** True after a signal asked to end. What was measured until then is reported. */
 let isStopping = false;
 
 async function measureAll(options: Options, dataplane: DataplaneName): Promise<readonly Result[]> {
@@ -51,7 +51,7 @@ async function measureAll(options: Options, dataplane: DataplaneName): Promise<r
   return results;
 }
 
-/** A row that fails costs itself only. */
+/** If a row fails, the others still run. */
 async function measure(row: Row, bench: Bench, timeoutMs: number): Promise<Result["outcome"]> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error(`took longer than ${timeoutMs / 1000} s`)), timeoutMs);
@@ -59,7 +59,7 @@ async function measure(row: Row, bench: Bench, timeoutMs: number): Promise<Resul
   try {
     return { kind: "measured", measurements: await Promise.race([measuring, late.promise]) };
   } catch (error) {
-    // What it works with goes, and so it ends.
+    // Remove its plants, which ends the row.
     await bench.clear();
     await measuring.catch(() => undefined);
     if (error instanceof Skip) return { kind: "skipped", reason: error.message };

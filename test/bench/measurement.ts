@@ -1,4 +1,4 @@
-/** What a row of the benchmark measures, and what is to be said of it. */
+/** A measurement of one row of the benchmark. */
 import type { Bench } from "./bench.ts";
 import type { DataplaneName } from "./dataplanes.ts";
 import { median } from "./statistics.ts";
@@ -6,7 +6,7 @@ import { median } from "./statistics.ts";
 export interface Row {
   readonly id: string;
   readonly title: string;
-  /** Those that it is measured over; none where it needs no agent. */
+  /** The dataplanes to measure it on. Empty if it needs no agent. */
   readonly dataplanes: readonly DataplaneName[];
   readonly measure: (bench: Bench) => Promise<readonly Measurement[]>;
 }
@@ -17,9 +17,9 @@ export interface Measurement {
   readonly what: string;
   readonly unit: Unit;
   readonly samples: readonly number[];
-  /** What it is held against, taken in turns with the samples. */
+  /** The baseline, measured in turns with the samples. */
   readonly base?: { readonly what: string; readonly samples: readonly number[] };
-  /** At most: of the ratio where there is a base, else of the value. Absent: for information. */
+  /** Upper limit: of the ratio if there is a base, else of the value. Absent: no limit. */
   readonly allowed?: number;
   readonly notes?: readonly string[];
 }
@@ -33,7 +33,7 @@ export interface Judgement {
   readonly verdict: Verdict;
 }
 
-/** Medians, and their ratio. */
+/** Medians and their ratio. */
 export function judge({ samples, base, allowed }: Measurement): Judgement {
   const value = median(samples);
   const baseValue = base === undefined ? undefined : median(base.samples);

@@ -7,15 +7,15 @@ import type { BenchSettings } from "./bench.ts";
 import { type DataplaneName, dataplaneNames } from "./dataplanes.ts";
 
 export interface Options extends BenchSettings {
-  /** Ids of rows; `undefined`: all. */
+  /** Ids of rows. `undefined`: all. */
   readonly rows: readonly string[] | undefined;
   readonly dataplanes: readonly DataplaneName[];
   readonly isJson: boolean;
-  /** The longest that one row may take over one dataplane. */
+  /** Maximum time per row and dataplane. */
   readonly rowTimeoutMs: number;
 }
 
-/** The sources bring the compiler's memory with them: what is shipped is what is measured. */
+/** Running from sources adds the memory of the compiler, so the shipped bundle is measured. */
 const agentMains = {
   built: fileURLToPath(new URL("../../dist/agent/main.js", import.meta.url)),
   sources: fileURLToPath(new URL("../../agent/main.ts", import.meta.url)),

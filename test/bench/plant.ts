@@ -1,4 +1,4 @@
-/** A lab with the real agent in it, for one benchmark; and one without, which the bare tools fill. */
+/** A lab with the real agent for one benchmark, and one without an agent for the bare tools. */
 import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,18 +15,18 @@ import { eipNumbers, type Scenario, setOf } from "./scenario.ts";
 import { timeCommands } from "./timing.ts";
 
 const profiledMain = fileURLToPath(new URL("profiled-agent.ts", import.meta.url));
-/** Enough for 10,000 objects on a machine that does other things too. */
+/** Enough for 10,000 objects on a busy machine. */
 const loadWait = "?wait=5m";
 const mostSettlingMs = 15_000;
-/** What a request that takes the lock needs where nobody else holds it: the fork. */
+/** Time of a request that takes the lock if nobody else holds it: the fork. */
 const quietMs = 15;
 
 export interface PlantOptions {
   readonly name: string;
   readonly dataplane: DataplaneName;
-  /** Where profiles go; absent: none are taken. */
+  /** Directory for profiles. Absent: no profiles. */
   readonly profileDirectory: string | undefined;
-  /** The daemon's entry. */
+  /** The daemon's entry file. */
   readonly agentMain: string;
 }
 
@@ -45,7 +45,9 @@ export class Plant {
     this.#directory = join(tmpdir(), options.name);
   }
 
-  /** Makes the lab and an agent that is ready and holds nothing. Throws {@link Skip} where the agent knows no such dataplane. */
+  /**
+   * Creates the lab and a ready agent without objects. Throws {@link Skip} if the agent does not know the dataplane.
+   */
   async start(): Promise<void> {
     await mkdir(this.#directory, { recursive: true });
     await this.lab.up();
@@ -53,7 +55,7 @@ export class Plant {
     await this.#startAgent();
   }
 
-  /** A new namespace, an empty disk and a new agent in the place of the old. */
+  /** Replaces the old one by a new namespace, an empty disk and a new agent. */
   async renew(): Promise<void> {
     await this.#agent?.kill();
     await this.lab.renewGateway();
@@ -85,13 +87,13 @@ export class Plant {
     return join(this.#directory, "state");
   }
 
-  /** PUTs the scenario and waits until all of it is Ready. */
+  /** PUTs the scenario and waits until everything is Ready. */
   async load(scenario: Scenario): Promise<void> {
     const reply = await this.api.putSet(setOf(scenario, ++this.#generation), loadWait);
     expectReady(reply.status, reply.body, "the full set");
   }
 
-  /** Runs `act` under the profiler where profiles are asked for. */
+  /** Runs `act`, with the profiler if profiles are requested. */
   async profiled<T>(name: string, act: () => Promise<T>): Promise<T> {
     const { profileDirectory } = this.#options;
     if (profileDirectory === undefined) return act();
@@ -133,7 +135,7 @@ export class Plant {
   }
 }
 
-/** The same place without an agent. */
+/** The same lab without an agent. */
 export class BarePlant {
   readonly lab: Lab;
 
@@ -149,7 +151,10 @@ export class BarePlant {
     return this.lab.namespaceOf("gw");
   }
 
-  /** Loads the scenario by the bare tools. @returns milliseconds */
+  /**
+   * Loads the scenario with the bare tools.
+   * @returns milliseconds
+   */
   load(dataplane: DataplaneName, scenario: Scenario): number {
     return timeCommands(this.gateway, loadCommands(dataplane, scenario));
   }
@@ -165,8 +170,8 @@ export class BarePlant {
 }
 
 /**
- * Waits until the old namespace is gone: the kernel takes one apart in the background, 10,000 addresses for seconds, under
- * a lock that all namespaces share. On a machine that never rests this gives up waiting.
+ * Waits until the old namespace is gone. The kernel removes a namespace in the background: with 10,000 addresses this
+ * takes seconds, under a lock that all namespaces share. On a machine that is always busy this gives up.
  */
 async function settled(namespace: string): Promise<void> {
   const end = performance.now() + mostSettlingMs;
@@ -177,13 +182,13 @@ async function settled(namespace: string): Promise<void> {
   }
 }
 
-/** Throws where a write that was waited for is not Ready: what it took would mean nothing. */
+/** Throws if a write that was waited for is not Ready: its time would mean nothing. */
 export function expectReady(status: number, body: Partial<WriteReply>, what: string): void {
   if (status === 200 && (body.notReadyTotal ?? 0) === 0) return;
   throw new Error(`${what} was answered with ${status}: ${JSON.stringify(body).slice(0, 500)}`);
 }
 
-/** Objects that the scenario is made of. */
+/** Number of objects in the scenario. */
 export function objectsIn(scenario: Scenario): number {
   return eipNumbers(scenario).length + scenario.fips + scenario.dnats + scenario.snats;
 }

@@ -1,21 +1,21 @@
-/** What a process and its children use, from /proc. */
+/** CPU and memory of a process and its children, from /proc. */
 import { readdir, readFile } from "node:fs/promises";
 
 export interface Usage {
   /** Seconds of CPU since the start. */
   readonly cpuSeconds: number;
-  /** Those of children that have ended. */
+  /** Seconds of CPU of children that have ended. */
   readonly endedSeconds: number;
   readonly rssMiB: number;
 }
 
-/** Clock ticks a second: 100 wherever Linux runs today. */
+/** Clock ticks per second: 100 on every current Linux. */
 const ticksPerSecond = 100;
 const pageMiB = 4096 / (1 << 20);
 
 export async function usageOf(pid: number): Promise<Usage> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-  // Behind the name, which may hold anything, the fields are numbers; the first there is the third of all.
+  // After the name, which may contain anything, all fields are numbers. The first of them is the third field.
   const fields = stat
     .slice(stat.lastIndexOf(")") + 2)
     .split(" ")
@@ -35,7 +35,7 @@ export async function childrenOf(pid: number): Promise<readonly number[]> {
   return [...children, ...grandchildren.flat()];
 }
 
-/** Of the process, and of all below it that live. */
+/** Usage of the process and of all its living descendants. */
 export async function familyUsage(pid: number): Promise<{ readonly self: Usage; readonly children: Usage }> {
   const below = await Promise.all((await childrenOf(pid)).map(usageOf));
   return {

@@ -1,10 +1,10 @@
-/** CPU profiles of the agent: taken around what is measured, and told in a few lines. */
+/** CPU profiles of the agent during a measurement, summarized in a few lines. */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { until } from "../support/run.ts";
 
-/** The file in which {@link file://./profiled-agent.ts} leaves its profile. */
+/** The file to which {@link file://./profiled-agent.ts} writes its profile. */
 export function profileName(pid: number): string {
   return `agent-${pid}.cpuprofile`;
 }
@@ -43,7 +43,7 @@ export class ProfiledAgent {
 
 export interface CpuProfile {
   readonly nodes: readonly ProfileNode[];
-  /** Ids of the nodes that were on top, and the microseconds since the sample before each. */
+  /** Ids of the top nodes, and the microseconds since the previous sample. */
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
 }
@@ -56,7 +56,7 @@ interface ProfileNode {
 
 const mostLines = 25;
 
-/** The functions in which most time was spent: by themselves, and with all that they called. */
+/** The functions with the most time: self time, and total time. */
 export function describeProfile(profile: CpuProfile): string {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const ownUs = new Map<number, number>();
@@ -74,16 +74,16 @@ export function describeProfile(profile: CpuProfile): string {
     const below = new Set(above).add(name);
     const all = (node.children ?? []).reduce((sum, child) => sum + walk(child, below), own);
     self.set(name, (self.get(name) ?? 0) + own);
-    // A function that calls itself counts once.
+    // Count a recursive function once.
     if (!above.has(name)) total.set(name, (total.get(name) ?? 0) + all);
     return all;
   };
   const [root] = profile.nodes;
   const wholeUs = root === undefined ? 0 : walk(root.id, new Set());
   return [
-    `  ${Math.round(wholeUs / 1000)} ms in all; by themselves:`,
+    `  ${Math.round(wholeUs / 1000)} ms in total; self time:`,
     ...largest(self),
-    "  with what they called:",
+    "  total time:",
     ...largest(total),
   ].join("\n");
 }

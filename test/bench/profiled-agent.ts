@@ -1,6 +1,6 @@
 /**
- * The daemon with a profiler at hand: SIGWINCH begins a profile, the next one ends it and writes it to the directory in
- * BENCH_PROFILES. (A signal that the daemon has no other use for.) BENCH_AGENT is the daemon's entry.
+ * The daemon with a profiler. SIGWINCH, which the daemon does not use, starts a profile; the next one ends it and
+ * writes it to the directory in BENCH_PROFILES. BENCH_AGENT is the daemon's entry file.
  */
 import { renameSync, writeFileSync } from "node:fs";
 import { Session } from "node:inspector/promises";
@@ -25,7 +25,7 @@ async function toggle(): Promise<void> {
   write(JSON.stringify(profile));
 }
 
-/** An empty file says that the profiler runs. Whole or not at all: somebody waits for it. */
+/** An empty file says that the profiler is running. Written atomically, because another process waits for it. */
 function write(text: string): void {
   const path = join(process.env.BENCH_PROFILES ?? "/tmp", profileName(process.pid));
   writeFileSync(`${path}.part`, text);

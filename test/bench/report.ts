@@ -4,7 +4,7 @@ import type { Machine } from "./machine.ts";
 import { judge, type Measurement, type Unit, type Verdict } from "./measurement.ts";
 import type { Options } from "./options.ts";
 
-/** A row over one dataplane: measured, or why not. */
+/** The result of a row on one dataplane: measurements, or why there are none. */
 export interface Result {
   readonly row: string;
   readonly title: string;
@@ -70,7 +70,7 @@ export function toTable({ startedAt, machine, options, results }: Report): strin
   ].join("\n");
 }
 
-/** True if a limit was missed or a row failed; skipped rows do not count. */
+/** True if a limit was exceeded or a row failed. Skipped rows do not count. */
 export function hasMisses({ results }: Report): boolean {
   return results.flatMap(entriesOf).some(({ verdict }) => verdict === "miss" || verdict === "failed");
 }
@@ -98,7 +98,7 @@ function entriesOf({ row, title, dataplane, outcome }: Result): readonly Entry[]
   });
 }
 
-/** What each row is compared with, once. */
+/** The baseline of each row, listed once. */
 function bases(entries: readonly Entry[]): readonly string[] {
   const words = entries.flatMap(({ row, baseWhat }) =>
     baseWhat === undefined ? [] : [`row ${row} is compared with: ${baseWhat}`],

@@ -1,4 +1,4 @@
-/** The rows in the order in which they are measured: those that share a loaded gateway first. */
+/** The rows in the order of measurement: first those that share a loaded gateway. */
 import type { Row } from "./measurement.ts";
 import { deletesRow } from "./rows/deletes.ts";
 import { fullPassRow } from "./rows/full-pass.ts";

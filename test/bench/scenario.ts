@@ -1,6 +1,6 @@
 /**
- * The objects of a benchmark: so many FIPs, each on an EIP of its own, and in the full scenario a fifth as many DNATs and a
- * hundredth as many SNATs on further EIPs.
+ * The objects of a benchmark: FIPs, each with its own EIP; in the full scenario also a fifth as many DNATs and a
+ * hundredth as many SNATs on additional EIPs.
  */
 import type { SampleSet } from "../support/api-client.ts";
 import { labAddresses } from "../support/lab.ts";
@@ -19,7 +19,7 @@ export function withDnatsAndSnats(count: number): Scenario {
   return { fips: count, dnats: Math.ceil(count / 5), snats: Math.ceil(count / 100) };
 }
 
-/** What pods are behind: all internal addresses but those of the lab's own pods. */
+/** All internal addresses except those of the lab's own pods. */
 export const vpcRoute = { name: "vpc", destination: "10.64.0.0/10", via: "10.0.1.5" } as const;
 export const eipPrefixLength = 15;
 
@@ -29,7 +29,7 @@ export interface Fip {
   readonly internalIp: string;
 }
 
-/** Numbers begin at 1. Every `move` gives another internal IP. */
+/** Numbers start at 1. Every `move` gives another internal IP. */
 export function fip(number: number, move = 0): Fip {
   return { name: `fip-${number}`, eip: `eip-${number}`, internalIp: ipv4(10, 64 + move, number) };
 }
@@ -38,7 +38,7 @@ export function eipAddress(number: number): string {
   return ipv4(198, 18, number);
 }
 
-/** All EIPs: those of FIPs first, then those that DNATs and SNATs share. */
+/** All EIPs: first those of FIPs, then those that DNATs and SNATs share. */
 export function eipNumbers({ fips, dnats, snats }: Scenario): readonly number[] {
   return numbers(fips + sharedEips({ dnats, snats }));
 }
@@ -110,7 +110,7 @@ function numbers(count: number): readonly number[] {
   return Array.from({ length: count }, (_, index) => index + 1);
 }
 
-/** `a.b.0.0` plus `number`, which may run over into the second byte. */
+/** `a.b.0.0` plus `number`, which may carry into the second byte. */
 function ipv4(a: number, b: number, number: number): string {
   return `${a}.${b + (number >> 16)}.${(number >> 8) & 255}.${number & 255}`;
 }

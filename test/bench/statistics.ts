@@ -1,11 +1,11 @@
-/** The little statistics that the benchmarks need. */
+/** Statistics for the benchmarks. */
 
-/** The middle of the samples, the mean of the two middle ones where their number is even; NaN of none. */
+/** The median. NaN without samples. */
 export function median(samples: readonly number[]): number {
   return quantile(samples, 0.5);
 }
 
-/** Linear between the two nearest samples; NaN of none. */
+/** Linear interpolation between the two nearest samples. NaN without samples. */
 export function quantile(samples: readonly number[], share: number): number {
   const sorted = [...samples].sort((a, b) => a - b);
   const at = (sorted.length - 1) * share;
@@ -28,7 +28,7 @@ export function fitLine(points: readonly (readonly [x: number, y: number])[]): L
   return { intercept: meanY - slope * meanX, slope };
 }
 
-/** How a cost grows with size: k of `cost = c · size^k`, as the slope on log-log. 0: not at all, 1: in proportion. */
+/** How a cost grows with size: k in `cost = c · size^k`, the slope in a log-log plot. 0: constant, 1: linear. */
 export function growthExponent(points: readonly (readonly [size: number, cost: number])[]): number {
   return fitLine(points.map(([size, cost]) => [Math.log(size), Math.log(cost)])).slope;
 }

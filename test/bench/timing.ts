@@ -1,11 +1,11 @@
-/** Takes times: of commands inside a namespace, and of two things in turns. */
+/** Measures times: of commands inside a namespace, and of two alternatives in turns. */
 import { spawnSync } from "node:child_process";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import type { Command } from "./bare.ts";
 
 const commandTimeoutMs = 120_000;
 
-/** Does something synchronous inside a namespace: what it opens and starts belongs there. */
+/** Runs something synchronous inside a namespace: sockets and processes that it opens belong to that namespace. */
 export function within<T>(namespace: string, act: () => T): T {
   const leave = enterNamespace(namespace);
   try {
@@ -16,8 +16,8 @@ export function within<T>(namespace: string, act: () => T): T {
 }
 
 /**
- * Milliseconds that commands take, one after the other, from fork to exit. Their output goes nowhere, so that
- * reading it costs them nothing: the limit is what the tool alone needs.
+ * Milliseconds of commands, one after the other, from fork to exit. Their output is discarded, so that they do not wait
+ * for a reader: the limit is what the tool alone needs.
  */
 export function timeCommands(namespace: string, commands: readonly Command[]): number {
   return within(namespace, () => {
@@ -43,7 +43,7 @@ export async function timeOf(act: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** Each called with the number of the run; gives its sample. */
+/** Each is called with the number of the run and returns its sample. */
 export interface Sides {
   readonly measured: (run: number) => Promise<number> | number;
   readonly base: (run: number) => Promise<number> | number;
@@ -54,7 +54,7 @@ export interface Samples {
   readonly base: readonly number[];
 }
 
-/** Both in turns, and who goes first in turns too: what else the machine does then weighs on both alike. */
+/** Runs both in turns, alternating which goes first, so that other load on the machine affects both equally. */
 export async function inTurns(runs: number, { measured, base }: Sides): Promise<Samples> {
   const samples = { measured: [] as number[], base: [] as number[] };
   for (let run = 0; run < runs; run++) {

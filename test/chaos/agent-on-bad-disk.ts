@@ -1,7 +1,7 @@
 /**
- * The daemon with its state directory on a bad disk: `TEST_DISK=small`, an empty one of 256 KiB, or
- * `TEST_DISK=readonly`, the directory as it is. The mount is made in the mount namespace that `ip netns exec` gives to
- * each command, where nobody else sees it, and ends with the daemon.
+ * The daemon with its state directory on a bad disk: `TEST_DISK=small` is an empty disk of 256 KiB,
+ * `TEST_DISK=readonly` mounts the directory read-only. The mount is in the mount namespace that `ip netns exec` creates
+ * for each command: no other process sees it, and it ends with the daemon.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";

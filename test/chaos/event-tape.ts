@@ -1,4 +1,4 @@
-/** Kernel events of a gateway with the time at which each was seen: how long a repair took is read off it. */
+/** Records kernel events of a gateway with their times, to measure how long a repair took. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { hasGroups } from "../../agent/kernel/events/subscription.ts";
@@ -33,7 +33,7 @@ export class EventTape {
     });
   }
 
-  /** Records from the moment it resolves. */
+  /** Recording has started when it resolves. */
   static async start(namespace: string): Promise<EventTape> {
     const tape = new EventTape(namespace);
     for (const { pid = 0 } of tape.#children) {
@@ -48,7 +48,7 @@ export class EventTape {
     for (const child of this.#children) child.kill("SIGKILL");
   }
 
-  /** Milliseconds from the first event since now that `broken` matches to the next that `repaired` does. */
+  /** Milliseconds from the first new event that matches `broken` to the next one that matches `repaired`. */
   async timeRepair(act: () => Promise<unknown>, broken: RegExp, repaired: RegExp): Promise<number> {
     const from = this.#events.length;
     await act();

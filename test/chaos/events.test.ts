@@ -267,7 +267,7 @@ for (const dataplane of dataplanes) {
       });
       t.match(
         (await gw.api.get(path)).body.status.conditions.at(-1),
-        { status: "False", message: "somebody undid it" },
+        { status: "False", message: "another process undid it" },
         "what is undone is not Ready, and says why",
       );
 
@@ -278,7 +278,7 @@ for (const dataplane of dataplanes) {
 
       await until("the last repair", async () => (await gw.api.plan()).changes.length === 0);
       await expectWhole(t, gw);
-      const lines = gw.agent.log.split("\n").filter((line) => line.includes("somebody undoes"));
+      const lines = gw.agent.log.split("\n").filter((line) => line.includes("another process keeps undoing"));
       t.equal(lines.length, 1, "one line a minute");
       t.match(lines[0], what);
     });

@@ -144,5 +144,5 @@ t.test("nftables: a table that belongs to another program", { buffered: true }, 
 
 /** The log's lines of passes in which something was refused. */
 async function refusals(gw: Gateway): Promise<readonly string[]> {
-  return gw.agent.log.split("\n").filter((line) => line.includes("pass met failures"));
+  return gw.agent.log.split("\n").filter((line) => line.includes("pass had failures"));
 }

@@ -1,6 +1,6 @@
 /**
- * What the crash tests run in a process of its own: `write DIR` until it is killed, `full DIR` on a small disk, `mounts DIR`
- * while mounts change under it.
+ * The program of the crash tests, run in its own process: `write DIR` until it is killed, `full DIR` on a small disk,
+ * `mounts DIR` while mounts change below it.
  */
 
 import { execFileSync } from "node:child_process";
@@ -18,7 +18,10 @@ const codec = stateCodec();
 const log = { info() {}, warn() {}, error() {} };
 const open = (directory: string) => openStore({ directory, now: Date.now, log });
 
-/** One write: the next number as a tombstone, padded so that a run of them compacts. @returns the number. */
+/**
+ * One write: the next number as a tombstone, padded so that several of them cause a compaction.
+ * @returns the number
+ */
 function count(store: StateStore, bytes: number): Promise<number> {
   return store
     .transact((state) => {
@@ -29,7 +32,7 @@ function count(store: StateStore, bytes: number): Promise<number> {
     .then(({ result }) => result);
 }
 
-/** Eight writers; each number is on stdout, in the kernel's hands, once its write was acknowledged. */
+/** Eight writers. Each number is written to stdout (into the kernel's buffer) after its write was acknowledged. */
 async function write(directory: string): Promise<void> {
   const store = await open(directory);
   const writer = async () => {
@@ -38,7 +41,7 @@ async function write(directory: string): Promise<void> {
   await Promise.all(Array.from({ length: 8 }, writer));
 }
 
-/** Says step by step what becomes of writes on a disk that fills up and turns read-only. */
+/** Prints the results of writes on a disk that fills up and becomes read-only. */
 async function full(directory: string): Promise<void> {
   const say = (step: string, outcome: unknown) => writeSync(1, `${step}: ${outcome}\n`);
   const attempt = (store: StateStore) =>
@@ -85,12 +88,12 @@ async function full(directory: string): Promise<void> {
   await store.close();
 }
 
-/** Collections have no members that could be compared. */
+/** Collections have no members that can be compared. */
 function plain(state: State): unknown {
   return codec.encodeState(state);
 }
 
-/** Says what becomes of writes while other file systems come and go where the state directory is. */
+/** Prints the results of writes while file systems are mounted and unmounted over the state directory. */
 async function mounts(directory: string): Promise<void> {
   const say = (step: string, outcome: unknown) => writeSync(1, `${step}: ${outcome}\n`);
   const store = await open(directory);
@@ -100,7 +103,7 @@ async function mounts(directory: string): Promise<void> {
       (error: unknown) =>
         error instanceof GatewayError ? `${error.code} ${causeCode(error)}` : String(error),
     );
-  /** What an agent would find that started now. */
+  /** What an agent starting now would find. */
   const isFound = () => {
     const { verdict, state } = readJournal(readFileSync(join(directory, journalName)), codec);
     return `${verdict} ${isDeepStrictEqual(plain(state), plain(store.current))}`;

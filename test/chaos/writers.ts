@@ -1,14 +1,14 @@
 /**
- * Writers that each own a few names and know what they may find under them: what was acknowledged last, or, where a
- * write was cut off, either that or what the write asked for.
+ * Writers that own a few names each and know what they may find under them: the last acknowledged content, or, if a
+ * write was interrupted, either that or the new one.
  */
 import type { ApiClient } from "../support/api-client.ts";
 
-/** What stands under a FIP's name: its internal IP, or nothing. */
+/** The content of a FIP's name: its internal IP, or nothing. */
 export type Content = string | undefined;
 
 export interface Expectation {
-  /** The contents that may be found. */
+  /** The contents that are possible. */
   readonly either: readonly Content[];
 }
 
@@ -18,18 +18,18 @@ export class Writer {
   readonly #found = new Map<string, readonly Content[]>();
   acknowledged = 0;
 
-  /** `names` of FIPs, each with its Eip `eip-<name>` that is there. */
+  /** `names` of FIPs. Each has an existing Eip `eip-<name>`. */
   constructor(names: readonly string[], random: () => number) {
     this.#names = names;
     this.#random = random;
   }
 
-  /** What may be found under each name. */
+  /** The possible contents of each name. */
   get expectations(): ReadonlyMap<string, readonly Content[]> {
     return this.#found;
   }
 
-  /** After a look: that is what is there, and no longer either of two. */
+  /** After a read: the content is now known. */
   settle(name: string, content: Content): void {
     this.#found.set(name, [content]);
   }
@@ -47,7 +47,7 @@ export class Writer {
           wanted === undefined
             ? await api.delete(`fips/${name}`, "")
             : await api.put(`fips/${name}`, { eip: `eip-${name}`, internalIp: wanted }, "");
-        // Absent already is as good as deleted.
+        // An object that is already gone counts as deleted.
         if (reply.status >= 300 && reply.status !== 404)
           throw new Error(`fips/${name} was answered with ${reply.status}: ${JSON.stringify(reply.body)}`);
       } catch (error) {
@@ -60,7 +60,7 @@ export class Writer {
   }
 }
 
-/** True where the connection ended, or there was none to be had. */
+/** True if the connection ended or could not be made. */
 function isGone(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = "code" in error ? String(error.code) : "";

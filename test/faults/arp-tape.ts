@@ -1,4 +1,4 @@
-/** Every ARP packet that a station hears on a link, with its time, from the first to the last; and a voice on that link. */
+/** Records every ARP packet that a host receives on a link, with its time; and sends packets on that link. */
 import { setTimeout as delay } from "node:timers/promises";
 import {
   arpBufferBytes,
@@ -38,12 +38,12 @@ export class ArpTape {
     }
   }
 
-  /** Calls for every packet from now on. */
+  /** Calls the listener for every packet from now on. */
   onPacket(listener: (packet: ArpPacket) => void): void {
     this.#onPacket.push(listener);
   }
 
-  /** Sends a packet to every station, whatever it says of its sender. */
+  /** Broadcasts a packet with any sender. */
   say(packet: ArpPacket): void {
     const result = this.#socket.broadcast(encodeArp(packet));
     if (result < 0) throw new Error(`errno ${-result}`);

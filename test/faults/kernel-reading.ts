@@ -1,18 +1,18 @@
-/** What the gateway's kernel holds, read by the common tools and not by the agent's own eyes. */
+/** Reads the state of the gateway's kernel with common tools, independently of the agent's code. */
 import type { Gateway } from "../support/gateway.ts";
 
 export interface KernelReading {
-  /** On `net1`, without prefix lengths. */
+  /** Addresses on `net1`, without prefix lengths. */
   readonly addresses: ReadonlySet<string>;
-  /** EIPs with a hairpin. */
+  /** EIPs with a hairpin rule. */
   readonly hairpins: ReadonlySet<string>;
-  /** EIP → internal IP, and back: the two halves of each FIP. */
+  /** EIP → internal IP and back: the two halves of each FIP. */
   readonly inward: ReadonlyMap<string, string>;
   readonly outward: ReadonlyMap<string, string>;
   readonly isForwarding: boolean;
 }
 
-/** One reading; throws where the namespace is just being made. */
+/** One reading. Throws while the namespace is being created. */
 export async function readKernel({ byHand, lab }: Gateway): Promise<KernelReading> {
   const script = "ip -4 -o address show dev net1 && sysctl net.ipv4.ip_forward";
   const [rules, network] = await Promise.all([byHand.read(), lab.exec("gw", ["sh", "-c", script])]);
@@ -25,19 +25,22 @@ export async function readKernel({ byHand, lab }: Gateway): Promise<KernelReadin
   };
 }
 
-/** A connection-tracking entry, by its addresses. */
+/** A conntrack entry, by its addresses. */
 export interface FlowReading {
-  /** Whom the original packets come from and go to, before any translation. */
+  /** Source and destination of the original packets, before any translation. */
   readonly source: string;
   readonly destination: string;
-  /** Whose address replaced the destination's, and the other way round; `undefined` where it was left as it was. */
+  /**
+   * The address that replaced the destination, and the address that it replaced. `undefined` if the destination was not
+   * translated.
+   */
   readonly dnatOf: string | undefined;
   readonly dnatTo: string | undefined;
-  /** Whose address replaced the source's. */
+  /** The address that replaced the source. */
   readonly snatTo: string | undefined;
 }
 
-/** The whole table. A client that goes on talking to a removed EIP makes entries anew, which translate nothing. */
+/** The whole table. A client that keeps sending to a removed EIP creates new entries without translation. */
 export async function readFlows({ lab }: Gateway): Promise<readonly FlowReading[]> {
   const text = await lab.exec("gw", ["conntrack", "-L"]);
   const tuples = /src=(\S+) dst=(\S+) .*src=(\S+) dst=(\S+) /g;

@@ -1,14 +1,16 @@
-/** What may happen to a gateway from outside of the agent, by the commands that one would type, and what is to be said of it. */
+/**
+ * Faults that come from outside of the agent, as commands that a person would type, and what the agent has to report.
+ */
 import type { DataplaneName } from "../support/gateway.ts";
 import type { HostName } from "../support/lab.ts";
 
-/** The packets that each row is checked with: through the FIP of pod1 in and out, the SNAT of pod2, the DNAT to pod2. */
+/** The flows that each row is checked with: in and out through the FIP of pod1, the SNAT of pod2, the DNAT to pod2. */
 export const flowNames = ["fip in", "fip out", "snat", "dnat"] as const;
 export type FlowName = (typeof flowNames)[number];
 
-/** Whose namespace a command runs in: `wire` has the bridges. */
+/** The namespace of a command. `wire` has the bridges. */
 type Place = HostName | "wire";
-/** A line of sh, by the gateway unless a place is named. */
+/** A shell line, run in the gateway unless another place is given. */
 export type Command = string | { readonly at: Place; readonly line: string };
 
 /** The gateway knows outside's MAC for good: to ask for it would tell outside the gateway's. */
@@ -20,14 +22,14 @@ export interface Obstruction {
   readonly what: string;
   readonly commands: readonly Command[];
   readonly undo: readonly Command[];
-  /** False where no kernel event tells: then somebody asks the agent to look. */
+  /** False if no kernel event reports the fault: then the test requests a pass. */
   readonly hasEvent: boolean;
-  /** None of these: it is put right, or stops nothing. */
+  /** Flows that do not work. Absent: the agent repairs the fault, or it stops nothing. */
   readonly dead?: readonly FlowName[];
   readonly notReady?: readonly string[];
   /** In alphabetical order. */
   readonly degraded?: readonly string[];
-  /** What conditions or `degraded` must say. */
+  /** What conditions or `degraded` must contain. */
   readonly cause?: RegExp;
 }
 
@@ -153,7 +155,7 @@ const interfaces: readonly Obstruction[] = [
     hasEvent: true,
     notReady: users,
     degraded: ["InterfaceMissing"],
-    cause: /InterfaceNotFound: there is no interface eth0/,
+    cause: /InterfaceNotFound: interface eth0 does not exist/,
   },
   {
     what: "the VPC's interface without carrier",
@@ -230,7 +232,7 @@ const interfaces: readonly Obstruction[] = [
     hasEvent: true,
     dead: [...flowNames],
     degraded: ["ArpIgnored"],
-    cause: /ArpIgnored: net1 with ARP off/,
+    cause: /ArpIgnored: ARP is off on net1/,
   },
 ];
 
@@ -270,7 +272,7 @@ const sysctls: readonly Obstruction[] = [
     hasEvent: false,
     dead: [...flowNames],
     degraded: ["ArpIgnored"],
-    cause: /ArpIgnored: arp_ignore keeps net1 from answering/,
+    cause: /ArpIgnored: arp_ignore stops net1 from answering/,
   },
 ];
 

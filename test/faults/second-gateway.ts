@@ -1,4 +1,4 @@
-/** Another gateway on the wires of a lab, with an agent of its own: the neighbour that is given an EIP next. */
+/** A second gateway with its own agent on the bridges of a lab: the host that gets an EIP next. */
 import type { Test } from "tap";
 import { AgentProcess } from "../support/agent-process.ts";
 import type { Gateway } from "../support/gateway.ts";
@@ -7,9 +7,9 @@ import { addNamespaces, deleteNamespace, ipBatch } from "../support/namespaces.t
 
 export const secondGateway = { external: "203.0.113.253", vpc: "10.0.1.253" } as const;
 
-/** Starts it and waits until it is ready; it goes with the test. */
+/** Starts it and waits until it is ready. It ends with the test. */
 export async function startSecondGateway(t: Test, first: Gateway): Promise<AgentProcess> {
-  // A lab that is never raised: all that is asked of it is what its gateway's namespace is called.
+  // This lab is never created: only the name of its gateway namespace is used.
   const lab = new Lab(`${first.lab.name}b`);
   const namespace = lab.namespaceOf("gw");
   await addNamespaces([namespace]);
@@ -35,7 +35,7 @@ export async function startSecondGateway(t: Test, first: Gateway): Promise<Agent
   return agent.whenReady();
 }
 
-/** Sends what comes from `source` on a pod by way of the second gateway. */
+/** Routes packets from `source` on a pod through the second gateway. */
 export async function routeBySecondGateway(
   first: Gateway,
   pod: "pod1" | "pod2",

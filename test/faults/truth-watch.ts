@@ -1,9 +1,9 @@
 /**
- * Holds what the agent says against what the kernel holds, all the time.
+ * Continuously compares what the agent reports with what the kernel holds.
  *
- * Neither can be read at the same instant, so the kernel is read again and again beside the polls, and each poll is judged
- * by the reading before it and the one after: Ready is a lie where both contradict it. One thing excuses it: that the
- * object was being removed between the poll and the later reading, for then it may have come after the earlier one.
+ * Both cannot be read at the same instant. So the kernel is read repeatedly beside the polls, and each poll is judged
+ * by the readings before and after it: Ready is wrong if both contradict it. There is one exception: if the object was
+ * being removed between the poll and the later reading, it may have been added after the earlier one.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { ObjectReply } from "../support/api-client.ts";
@@ -12,7 +12,10 @@ import { until } from "../support/run.ts";
 import { holdsEip, holdsFip, type KernelReading, readKernel } from "./kernel-reading.ts";
 
 const pollPauseMs = 10;
-/** Of so many polls one asks for all objects, the others for a few: answering for hundreds takes the agent longer than 10 ms. */
+/**
+ * One of this many polls requests all objects, the others request a few: a list of hundreds takes the agent longer than
+ * 10 ms.
+ */
 const pollsPerSurvey = 8;
 const sampleSize = 2;
 
@@ -27,7 +30,7 @@ interface Timed<T> extends Span {
 }
 
 interface Poll extends Timed<readonly ObjectReply[]> {
-  /** True for one that asked for all objects of a kind. */
+  /** True if the poll requested all objects of a kind. */
   readonly isSurvey: boolean;
 }
 
@@ -35,17 +38,17 @@ interface ListReply {
   readonly items: readonly ObjectReply[];
 }
 
-/** Objects `eip-1`, `fip-1` and so on. */
+/** Objects named `eip-1`, `fip-1` and so on. */
 export interface WatchedObjects {
   readonly count: number;
   readonly addressOf: (eip: string) => string;
 }
 
-/** What was judged of one life of the agent. */
+/** What was judged in one life of the agent. */
 export interface LifeReport {
   polls: number;
   surveys: number;
-  /** Objects that were called Ready. */
+  /** Objects that the agent reported as Ready. */
   claims: number;
   readonly epochs: Set<string>;
 }
@@ -56,7 +59,7 @@ export class TruthWatch {
   readonly #lies: string[] = [];
   readonly #polls: Poll[] = [];
   readonly #removals = new Map<string, Span[]>();
-  /** Of the life in hand: since when each EIP is Ready. */
+  /** In the current life: the time since which each EIP is Ready. */
   readonly #readySince = new Map<string, string>();
   readonly #judged: LifeReport[] = [];
   #before: Timed<KernelReading>[] = [];
@@ -74,7 +77,7 @@ export class TruthWatch {
     this.#done = Promise.all([this.#read(), this.#poll()]);
   }
 
-  /** Says that the agent, or its kernel, has just ended: readings before and after have nothing to do with each other. */
+  /** Call it when the agent, or its kernel, has ended: earlier and later readings are not related. */
   beginLife(): void {
     this.#life++;
     this.#readySince.clear();
@@ -91,13 +94,13 @@ export class TruthWatch {
     }
   }
 
-  /** Waits until every poll of the life in hand that began before the call was judged. */
+  /** Waits until every poll of the current life that began before the call was judged. */
   async settle(): Promise<void> {
     const goal = this.#of(this.#life).surveys + 3;
     await until("polls to be judged", () => !this.#isRunning || this.#of(this.#life).surveys >= goal, 30_000);
   }
 
-  /** @returns every lie, and what was judged in each life */
+  /** @returns every wrong Ready, and what was judged in each life */
   async stop(): Promise<{ readonly lies: readonly string[]; readonly lives: readonly LifeReport[] }> {
     this.#isRunning = false;
     await this.#done;
@@ -111,7 +114,7 @@ export class TruthWatch {
         const value = await readKernel(this.#gateway);
         this.#judge({ life, fromMs, toMs: performance.now(), value });
       } catch {
-        // The namespace is not there at this moment: nothing can be said of it.
+        // The namespace does not exist at this moment: nothing can be checked.
       }
       await delay(pollPauseMs);
     }
@@ -133,7 +136,7 @@ export class TruthWatch {
     return drawn.flatMap((number) => [`eips/eip-${number}`, `fips/fip-${number}`]);
   }
 
-  /** A list or one object; a path of one that is not there claims nothing. */
+  /** A list or one object. A missing object claims nothing. */
   async #ask(path: string): Promise<void> {
     const [life, fromMs] = [this.#life, performance.now()];
     const isSurvey = !path.includes("/");
@@ -145,11 +148,11 @@ export class TruthWatch {
         this.#polls.push({ life, fromMs, toMs, value, isSurvey });
       } else if (isSurvey || reply.status !== 404) this.#lies.push(`/v1/${path} answered ${reply.status}`);
     } catch {
-      // No agent at this moment, so nobody claims anything.
+      // There is no agent at this moment, so nothing is claimed.
     }
   }
 
-  /** Judges the polls that `after` is the first reading after. */
+  /** Judges the polls for which `after` is the first later reading. */
   #judge(after: Timed<KernelReading>): void {
     const waiting = this.#polls.splice(0);
     for (const poll of waiting) {
@@ -180,12 +183,12 @@ export class TruthWatch {
       if (this.#isHeld(object, before) || this.#isHeld(object, after.value)) continue;
       if (excuses.some((span) => span.fromMs < after.toMs && span.toMs > fromMs)) continue;
       this.#lies.push(
-        `life ${life}: ${id} is called Ready, and the kernel holds it neither before nor after`,
+        `life ${life}: ${id} is reported Ready, but the kernel does not have it before or after`,
       );
     }
   }
 
-  /** An EIP becomes Ready once in a life, and stays it. */
+  /** An EIP becomes Ready once per life and stays Ready. */
   #judgeSteadiness({ name, status }: ObjectReply): void {
     const since = status.conditions.find(({ type }) => type === "Ready")?.lastTransitionTime ?? "";
     const known = this.#readySince.get(name);

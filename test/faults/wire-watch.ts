@@ -1,9 +1,11 @@
-/** Every frame that leaves the gateway by the outside wire, looked at on the wire's own side: none may carry a pod's address. */
+/**
+ * Inspects every frame that leaves the gateway to the outside, on the bridge's side: none may carry a pod's address.
+ */
 import type { Lab } from "../support/lab.ts";
 import { inNamespace } from "../support/namespaces.ts";
 import { run } from "../support/run.ts";
 
-/** The bridge sees a frame whoever it is for; rules by name outlive a cable that is drawn anew. */
+/** The bridge sees frames for any host. Rules by interface name survive a recreated cable. */
 const ruleset = `
 table bridge wire_watch {
   set leaked { type ipv4_addr . ipv4_addr . inet_proto; flags dynamic; size 4096; counter; }
@@ -23,26 +25,26 @@ export class WireWatch {
     this.#wire = `${lab.name}-wire`;
   }
 
-  /** From the moment it resolves; ends with the lab. */
+  /** Active when it resolves; ends with the lab. */
   async start(): Promise<void> {
     await this.#nft(["-f", "-"], ruleset);
   }
 
-  /** What left under a pod's own address, a line each: source, destination, protocol and how many packets. */
+  /** Packets that left with a pod's own address, one line each: source, destination, protocol and number of packets. */
   async leaks(): Promise<readonly string[]> {
     const text = await this.#nft(["list", "set", "bridge", "wire_watch", "leaked"]);
     return Array.from(text.matchAll(/(\S+ \. \S+ \. \S+) counter (packets \d+)/g), ([line]) => line);
   }
 
-  /** Packets that left under an address of the outside: proof that the watch sees what leaves. */
+  /** Packets that left with an external address: proof that the watch works. */
   async translated(): Promise<number> {
     const text = await this.#nft(["list", "counter", "bridge", "wire_watch", "translated"]);
     return Number(/packets (\d+)/.exec(text)?.[1]);
   }
 
   /**
-   * Takes the gateway's cable off, as a pod's teardown does before its namespace goes: a namespace that dies loses its NAT
-   * before its links, and what passes in between is nobody's to translate any more.
+   * Removes the gateway's cable, like the teardown of a pod before its namespace ends: a dying namespace loses its NAT
+   * before its links, and packets in between cannot be translated.
    */
   async unplug(): Promise<void> {
     await run("ip", ["-n", this.#wire, "link", "delete", "gw-out"]);

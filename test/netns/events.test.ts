@@ -129,7 +129,7 @@ t.test("an overrun is told as a loss, and the monitor goes on", async (t) => {
   const lines = Array.from({ length: 5000 }, (_, n) => `address add 198.18.${n >> 8}.${n & 255}/15 dev net1`);
   await ipBatch(namespace, lines);
   process.kill(pid, "SIGCONT");
-  await until("the loss", () => losses.includes("ip monitor overran"));
+  await until("the loss", () => losses.includes("ip monitor lost events"));
   await wakeOf(t, "address", () => ip("address", "flush", "dev", "net1"));
   t.equal((await monitors()).get("ip"), pid, "the same child");
 });
@@ -142,7 +142,7 @@ t.test("a killed monitor is a loss at once, and another when its successor liste
     losses.length = 0;
     process.kill((await monitors()).get(command) ?? 0, "SIGKILL");
     await until("both losses", () => losses.length >= 2);
-    t.strictSame(losses, [`${command} monitor ended`, `${command} monitor was started again`]);
+    t.strictSame(losses, [`${command} monitor ended`, `${command} monitor was restarted`]);
     await wakeOf(t, kind, change);
   }
 });

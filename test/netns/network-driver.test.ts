@@ -195,7 +195,9 @@ function tests(): void {
     await gateway.pass({ eips });
     await run("sysctl", ["-q", "net.ipv4.conf.net1.promote_secondaries=0"]);
     const result = await gateway.pass({ eips: eips.slice(1) });
-    t.match(result.blocked, ["promote_secondaries is off on net1: others would go with it"]);
+    t.match(result.blocked, [
+      "promote_secondaries is off on net1: removing it would remove other addresses too",
+    ]);
     t.same(await addresses("net1"), eips);
     t.same((await gateway.pass()).blocked, []);
     t.same(await addresses("net1"), eips.slice(1));
@@ -259,9 +261,9 @@ function tests(): void {
     ]);
     t.same(result.failures, ["ENETUNREACH: Nexthop has invalid gateway"], "the kernel's words");
     t.same(result.blocked, [
-      "a foreign route is in its place: blackhole 10.6.0.0/16 proto 3",
-      "a foreign route is in its place: 10.9.0.0/16 via 10.0.1.1 dev eth0 proto 3",
-      "a foreign route is in its place: 10.0.1.0/24 dev eth0 proto 2",
+      "a foreign route has the same destination: blackhole 10.6.0.0/16 proto 3",
+      "a foreign route has the same destination: 10.9.0.0/16 via 10.0.1.1 dev eth0 proto 3",
+      "a foreign route has the same destination: 10.0.1.0/24 dev eth0 proto 2",
     ]);
 
     await gateway.pass({ routes: { "10.1.0.0/16": "10.0.1.3" } });
@@ -296,7 +298,10 @@ function tests(): void {
     t.same(await gateway.pass(), nothing);
 
     await ip("link del net1");
-    t.same((await gateway.pass()).blocked, ["there is no interface net1", "there is no interface net1"]);
+    t.same((await gateway.pass()).blocked, [
+      "interface net1 does not exist",
+      "interface net1 does not exist",
+    ]);
     t.same((await gateway.pass({})).failures, []);
     t.same(await routes(), ["10.0.1.0/24 dev eth0 proto kernel scope link src 10.0.1.2"]);
   });

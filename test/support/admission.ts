@@ -16,7 +16,7 @@ import type { Collection, InterfaceName, Kind, ObjectName, Uid } from "../../lib
 import { reduce } from "../../lib/state/reduce.ts";
 import { emptyState, type Instant, type State } from "../../lib/state/state.ts";
 
-/** Specs in tests are written as JSON; the brands are this function's to give. */
+/** Specs in tests are plain JSON. This function adds the brands. */
 export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };
 export type PlainSet = Partial<Record<Collection, readonly Plain[]>> & {
   readonly generation: number;
@@ -47,7 +47,7 @@ export class World {
     return { now: this.now, facts, isUnadopted: this.isUnadopted, digest: (text) => text };
   }
 
-  /** Lets both clocks run. */
+  /** Advances both clocks. */
   pass(ms: number): void {
     this.now = { ...this.now, bootMs: this.now.bootMs + ms, wallMs: this.now.wallMs + ms };
   }
@@ -88,17 +88,17 @@ export class World {
     );
   }
 
-  /** The names stored of a kind, the elder first. */
+  /** The stored names of a kind, oldest first. */
   names(kind: Kind): readonly string[] {
     return [...this.state.desired[`${kind}s`].keys()];
   }
 
-  /** What is stored under a name. */
+  /** The object stored under a name. */
   stored(kind: Kind, name: string) {
     return this.state.desired[`${kind}s`].get(name as ObjectName);
   }
 
-  /** Changes survive a journal: what JSON does to them must not matter. */
+  /** Encodes and decodes changes as JSON, as the journal does. */
   #keep(decision: Decision): Decision {
     this.state = reduce(this.state, JSON.parse(JSON.stringify(decision.changes)));
     if (decision.refusal !== undefined) throw decision.refusal;
@@ -106,7 +106,7 @@ export class World {
   }
 }
 
-/** The error that `write` was refused with; throws where it was not. */
+/** The error with which `write` was refused. Throws if it was not refused. */
 export function refusal(write: () => unknown): GatewayError {
   try {
     write();

@@ -1,4 +1,4 @@
-/** The daemon with bad-socket.ts in the place of its nftables dataplane's socket; every other socket is its own. */
+/** The daemon with bad-socket.ts instead of the socket of its nftables dataplane. All other sockets are real. */
 import { registerHooks } from "node:module";
 
 registerHooks({

@@ -1,4 +1,4 @@
-/** The real daemon in a lab's gateway, as it is shipped: started, awaited, stopped and killed. */
+/** The real daemon in a lab's gateway, as shipped: starts it, waits for it, stops and kills it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -7,21 +7,21 @@ import type { Lab } from "./lab.ts";
 import { nodeInNamespace } from "./namespaces.ts";
 import { until } from "./run.ts";
 
-/** What `npm run build` makes; `scripts/test` makes it anew before its kernel tests. */
+/** The output of `npm run build`. `scripts/test` builds it again before its kernel tests. */
 const agentMain = fileURLToPath(new URL("../../dist/agent/main.js", import.meta.url));
 
 export interface AgentOptions {
-  /** The daemon's entry: the bundle where absent. */
+  /** The daemon's entry file. Absent: the bundle. */
   readonly main?: string;
   readonly stateDirectory: string;
   readonly socketPath: string;
-  /** Put first on PATH, and named to the daemon as `TEST_TOOLS`. */
+  /** Put first on PATH, and given to the daemon as `TEST_TOOLS`. */
   readonly toolDirectory?: string;
-  /** Further NATGW_ settings. */
+  /** Additional NATGW_ settings. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-/** Generous: the machine may be busy; nothing waits longer than it must. */
+/** Long, because the machine may be busy. Nothing waits longer than needed. */
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 20_000;
 
@@ -58,7 +58,7 @@ export class AgentProcess {
     this.#exited = once(child, "close");
   }
 
-  /** Starts the process; {@link whenLive} and {@link whenReady} tell when it is of use. */
+  /** Starts the process. {@link whenLive} and {@link whenReady} tell when it can be used. */
   static start(lab: Lab, options: AgentOptions): AgentProcess {
     const [command = "ip", ...args] = agentCommand(lab, options);
     const child = spawn(command, args, { env: agentEnvironment(options), stdio: ["ignore", "pipe", "pipe"] });
@@ -85,7 +85,7 @@ export class AgentProcess {
     return this.#answers("/readyz");
   }
 
-  /** SIGTERM, and its exit code. */
+  /** Sends SIGTERM and returns the exit code. */
   async stop(): Promise<number | null> {
     await this.#end("SIGTERM");
     return this.#child.exitCode;
@@ -95,7 +95,7 @@ export class AgentProcess {
     await this.#end("SIGKILL");
   }
 
-  /** Waits for an end that it comes to by itself. */
+  /** Waits until it ends by itself. */
   async whenEnded(): Promise<number | null> {
     await until("the agent to end", () => this.#hasEnded, startTimeoutMs);
     await this.#exited;
@@ -110,7 +110,7 @@ export class AgentProcess {
     try {
       await until(`200 from ${path}`, () => this.#isOk(path), startTimeoutMs);
     } catch (error) {
-      throw new Error(`the agent is no use; it said:\n${this.log.slice(-8_000)}`, { cause: error });
+      throw new Error(`the agent is not usable; its log:\n${this.log.slice(-8_000)}`, { cause: error });
     }
     return this;
   }
@@ -128,7 +128,7 @@ export class AgentProcess {
   }
 }
 
-/** True where a path answers 200; false too where nobody listens yet. */
+/** True if a path answers 200. False also if nothing listens yet. */
 export async function answersOk(api: ApiClient, path: string): Promise<boolean> {
   try {
     return (await api.call("GET", path)).status === 200;

@@ -1,4 +1,4 @@
-/** The agent's HTTP API over its unix socket, as a test talks to it: answers are values, whatever their status. */
+/** A client of the agent's HTTP API over its Unix socket. Every answer is a value, whatever its status. */
 import { Agent, request } from "undici";
 
 export interface Reply<Body> {
@@ -73,7 +73,7 @@ export interface Problem {
   readonly errors?: readonly { readonly pointer: string; readonly message: string }[];
 }
 
-/** A desired set to put; what is left out is empty. */
+/** A desired set to PUT. Missing arrays are empty. */
 export interface SampleSet {
   readonly generation: number;
   readonly gateway?: { readonly defaultGateway?: string };
@@ -91,12 +91,12 @@ export class ApiClient {
     this.#agent = new Agent({ connect: { socketPath }, connections: 64, headersTimeout: 120_000 });
   }
 
-  /** Ends the connections; may be called twice. */
+  /** Closes the connections. Can be called twice. */
   async close(): Promise<void> {
     if (!this.#agent.destroyed) await this.#agent.destroy();
   }
 
-  /** Any call. The caller says what the body is. */
+  /** Any request. The caller gives the type of the body. */
   async call<Body>(
     method: "GET" | "PUT" | "POST" | "DELETE",
     path: string,
@@ -128,7 +128,7 @@ export class ApiClient {
     return this.call("PUT", `/v1/${path}${query}`, spec);
   }
 
-  /** `query` is `?wait=…`, unless something else is asked for: then 204 or 200 once it is out of the kernel. */
+  /** `query` is `?wait=…` by default: then the answer is 204 or 200 when the object is out of the kernel. */
   delete(path: string, query = "?wait=20s"): Promise<Reply<unknown>> {
     return this.call("DELETE", `/v1/${path}${query}`);
   }

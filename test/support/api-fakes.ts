@@ -1,4 +1,7 @@
-/** The API on fakes: the real reducer and the real decisions, a state in memory, a board and a reconciler that obey. */
+/**
+ * The API with fakes: the real reducer and decisions, a state in memory, and a board and a reconciler that the test
+ * controls.
+ */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,7 +28,7 @@ import { reduce } from "../../lib/state/reduce.ts";
 import { emptyState, type Instant, type State, type StateChange } from "../../lib/state/state.ts";
 
 const epoch = "boot-1/4026531840";
-/** Holds the sockets of this process's test APIs; made with the first, gone with the process. */
+/** Directory for the sockets of this process's test APIs. Created with the first one, removed at exit. */
 let directory: string | undefined;
 let sockets = 0;
 
@@ -43,7 +46,7 @@ const startedAt = "2026-01-01T00:00:00.000Z";
 
 export class MemoryState implements StateAccess {
   current: State = emptyState;
-  /** What the next transaction fails with, as a full disk does. */
+  /** The error of the next transaction, such as a full disk. */
   failure: GatewayError | undefined;
   /** Changes made durable so far. */
   journal: StateChange[] = [];
@@ -59,13 +62,13 @@ export class MemoryState implements StateAccess {
   }
 }
 
-/** Objects are Ready where a test says so; whoever waits is answered by {@link finish}, by time or by abort. */
+/** Objects are Ready if the test says so. Waiting requests end by {@link finish}, timeout or abort. */
 export class FakeBoard implements BoardPort {
   readonly #state: StateAccess;
   readonly #waiters = new Set<(outcome: WaitOutcome) => void>();
   readonly ready = new Set<ObjectId>();
   readonly reasons = new Map<ObjectId, Reason>();
-  /** With it every wait is answered at once. */
+  /** If set, every wait is answered at once with it. */
   outcome: WaitOutcome | undefined;
   waited: { readonly ready: readonly ObjectId[]; readonly gone: readonly ObjectId[]; timeoutMs: number }[] =
     [];
@@ -164,7 +167,7 @@ export class FakeReconciler implements ReconcilerPort {
   next: DryRun = { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
   flows: { total: number; flows: readonly Flow[] } = { total: 0, flows: [] };
   limits: number[] = [];
-  /** What every call to the kernel fails with. */
+  /** The error of every call to the kernel. */
   failure: Error | undefined;
 
   wake(reason: string): void {
@@ -257,7 +260,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
   return { api, app: api.app, state, board, reconciler, lines, observed, socketPath, now };
 }
 
-/** A full set of `count` EIPs with a FIP each. */
+/** A full set of `count` EIPs with one FIP each. */
 export function largeSet(count: number, generation = 1): Record<string, unknown> {
   const index = Array.from({ length: count }, (_, number) => number);
   return {

@@ -1,8 +1,8 @@
 /**
- * The nftables dataplane's netlink socket, on which things go wrong as a test orders (rule-faults.ts). It takes the place of
- * agent/kernel/netlink/socket.ts where agent-on-bad-netlink.ts puts it there.
+ * The netlink socket of the nftables dataplane with injected faults, as a test orders (rule-faults.ts). It replaces
+ * agent/kernel/netlink/socket.ts in agent-on-bad-netlink.ts.
  *
- * What is refused, the kernel refuses: it is given bytes that it cannot take.
+ * Refusals come from the real kernel: it gets bytes that it cannot accept.
  */
 import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,9 +21,9 @@ type Kind = "transaction" | "dump" | "question";
 
 interface Fault {
   readonly of: Kind;
-  /** What is done instead of sending. */
+  /** What to do instead of sending. */
   readonly send?: (bytes: Uint8Array, send: Send, orders: Orders) => Promise<number>;
-  /** What becomes of an answer: its length, or −errno. */
+  /** Replaces the result of receive: the length of an answer, or −errno. */
   readonly receive?: (buffer: Uint8Array, length: number) => number;
 }
 
@@ -32,49 +32,49 @@ const ENOBUFS = 105;
 const loses = () => -ENOBUFS;
 
 const faults = {
-  /** The kernel refuses it, and blames no message in particular. */
+  /** The kernel refuses it without naming a message. */
   fails: { of: "transaction", send: (bytes, send) => send(ofUnknownSubsystem(bytes)) },
-  /** The kernel finds it good and does nothing: a batch without an end is only checked. */
+  /** The kernel accepts it and does nothing: a batch without an end is only validated. */
   fallsSilent: {
     of: "transaction",
     send: async (bytes, send) => (await send(bytes.slice(0, -endBytes))) + endBytes,
   },
-  /** Is done, and nobody is told. */
+  /** It is applied, but the answer is lost. */
   failsAfterwards: { of: "transaction", receive: loses },
   /** Half of it is sent. */
   dies: { of: "transaction", send: (bytes, send) => send(bytes.slice(0, bytes.length >> 1)) },
   /** The system has no memory for it. */
   failsWithoutWords: { of: "transaction", send: async () => -ENOMEM },
-  /** Waits for two seconds. */
+  /** Waits two seconds. */
   dawdles: { of: "transaction", send: (bytes, send) => delay(2_000).then(() => send(bytes)) },
   /** Waits for other orders. */
   hangs: { of: "transaction", send: (bytes, send) => otherOrders().then(() => send(bytes)) },
-  /** The kernel refuses each element in which an address stands by itself. */
+  /** The kernel refuses each element that contains an address on its own. */
   refusesAddress: { of: "transaction", send: (bytes, send, { address }) => send(spoilt(bytes, address)) },
   /** It ends within a message. */
   cutsDump: { of: "dump", receive: (_, length) => length - 4 },
-  /** There was no room for it. */
+  /** The answer did not fit into the receive buffer. */
   overrunsDump: { of: "dump", receive: loses },
-  /** The table changed meanwhile. */
+  /** The table changed during the dump. */
   interruptsDump: { of: "dump", receive: asInterrupted },
-  /** Nothing is answered. */
+  /** There is no answer. */
   deafens: { of: "question", receive: loses },
 } as const satisfies Record<string, Fault>;
 export type SocketFault = keyof typeof faults;
 
-/** The orders that stand, as JSON in a file. */
+/** The current orders, as JSON in a file. */
 export interface Orders {
   readonly fault: SocketFault;
-  /** Each order has a number of its own. */
+  /** Each order has its own number. */
   readonly number: number;
-  /** How often it goes wrong; for ever where absent. */
+  /** How often the fault happens. Absent: always. */
   readonly times?: number;
-  /** How often it goes well first. */
+  /** How many calls succeed first. */
   readonly after?: number;
   readonly address?: string;
 }
 
-/** Where a test and the socket meet: the orders, and a line for each transaction that was begun. */
+/** Files that the test and the socket share: the orders, and one line for each transaction that was begun. */
 export function socketFiles(directory: string) {
   return { orders: join(directory, "netlink.orders"), transactions: join(directory, "netlink.transactions") };
 }
@@ -109,7 +109,7 @@ function kindOf(bytes: Uint8Array): Kind {
 
 const counted = { number: 0, times: 0 };
 
-/** The orders, where it is the turn of what is to be sent. */
+/** The orders, if they apply to what is about to be sent. */
 function due(kind: Kind): Orders | undefined {
   const orders = readOrders();
   if (orders === undefined || faults[orders.fault].of !== kind) return undefined;
@@ -138,17 +138,17 @@ function asInterrupted(buffer: Uint8Array, length: number): number {
   return length;
 }
 
-/** Of the message that ends a batch. */
+/** Size of the message that ends a batch. */
 const endBytes = headerLength + batchHeader.length;
 
-/** The batch's beginning names a subsystem that no kernel has. */
+/** The begin message of the batch names a subsystem that no kernel has. */
 function ofUnknownSubsystem(bytes: Uint8Array): Uint8Array {
   const copy = Uint8Array.from(bytes);
   copy[headerLength + 3] = 0xff;
   return copy;
 }
 
-/** Where `address` is a whole key or value, it stands there as something else. */
+/** Replaces `address` by something else where it is a whole key or value. */
 function spoilt(bytes: Uint8Array, address = ""): Uint8Array {
   const copy = Uint8Array.from(bytes);
   const view = viewOf(copy);

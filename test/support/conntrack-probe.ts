@@ -1,4 +1,4 @@
-/** {@link ./conntrack-program.ts}, started in a gateway's namespace and called from the test. */
+/** Runs {@link ./conntrack-program.ts} in a gateway's namespace and calls it from the test. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";

@@ -1,7 +1,6 @@
 /**
- * What runs in a gateway's namespace for tests of the conntrack driver: sweeps, lists and injects as it is told. Reads one
- * JSON request a line and answers each with a line; ends with its standard input, so that it never outlives who
- * started it.
+ * Runs in a gateway's namespace for tests of the conntrack driver: sweeps, lists and injects flows on request. Reads
+ * one JSON request per line and answers with one line. Ends with its stdin, so it never outlives the test.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
@@ -26,29 +25,29 @@ import { ip, network, program, type SampleProgram } from "./conntrack-samples.ts
 export interface Sweep {
   readonly total: number;
   readonly removed: number;
-  /** In the words of {@link renderFlow}, sorted. */
+  /** As text by {@link renderFlow}, sorted. */
   readonly flows: readonly string[];
   readonly findMs: number;
   readonly removeMs: number;
-  /** The longest time for which the event loop did nothing else. */
+  /** The longest time for which the event loop was blocked. */
   readonly longestBlockMs: number;
 }
 
 export interface ConntrackCalls {
   /** Finds what contradicts `program`, and removes it. */
   sweep: [{ readonly program: SampleProgram; readonly retired?: readonly string[] }, Sweep];
-  /** Finds the flows on an EIP and keeps them for {@link removeKept}; how many. */
+  /** Finds the flows on an EIP and keeps them for {@link removeKept}. Returns their number. */
   keep: [{ readonly eip: string }, number];
-  /** With another id than the kernel gave: nobody's. */
+  /** Uses other ids than those of the kernel, so no flow matches. */
   removeKept: [{ readonly idOffset: number }, { readonly removed: number }];
-  /** Flows on EIPs: the first `limit`, in words, and how many there are. */
+  /** Flows on EIPs: the first `limit` as text, and the total. */
   touching: [
     { readonly eips: readonly string[]; readonly limit: number },
     { readonly total: number; readonly flows: readonly string[] },
   ];
-  /** How many entries the kernel itself gives for each of the ends at an EIP. */
+  /** How many entries the kernel itself returns for each end at an EIP. */
   given: [{ readonly eip: string }, readonly number[]];
-  /** Makes `count` plain UDP entries from one client, each from a port and to an address of its own. */
+  /** Creates `count` plain UDP entries from one client, each with its own port and destination. */
   inject: [{ readonly client: string; readonly count: number }, null];
   stats: [null, ConntrackStats];
 }

@@ -1,4 +1,4 @@
-/** Programs, networks and flows in a few words each, for tests about conntrack. */
+/** Short forms of programs, networks and flows, for tests about conntrack. */
 import type { Flow, Tuple } from "../../lib/conntrack/flow.ts";
 import type { Cidr, Ip } from "../../lib/model/ip.ts";
 import { ipv4, parseCidr, parseIp } from "../../lib/model/ipv4.ts";
@@ -14,8 +14,8 @@ export const nic = (text: string) => parsed(parseInterfaceName(text), text);
 const protocols: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, gre: 47, sctp: 132 };
 
 /**
- * A flow by its two tuples, reply second: `"tcp 198.51.100.7:4000 203.0.113.10:80 | 10.0.1.5:80 198.51.100.7:4000"`. Without a
- * second one nothing is translated. ICMP has no ports.
+ * A flow by its two tuples, the reply second: `"tcp 198.51.100.7:4000 203.0.113.10:80 | 10.0.1.5:80
+ * 198.51.100.7:4000"`. Without the second one nothing is translated. ICMP has no ports.
  */
 export function flow(text: string, more: Partial<Flow> = {}): Flow {
   const [first = "", second] = text.split(" | ");
@@ -29,9 +29,9 @@ export function flow(text: string, more: Partial<Flow> = {}): Flow {
 
 export interface SampleProgram {
   readonly eips?: readonly string[];
-  /** Those of the EIPs that are not held. */
+  /** EIPs that are not held. */
   readonly unbound?: readonly string[];
-  /** EIP to internal IP; the first of an internal IP is the elder. */
+  /** EIP to internal IP. The first one of an internal IP is the oldest. */
   readonly fips?: readonly (readonly [eip: string, internalIp: string])[];
   /** `"203.0.113.10:80/tcp"` to backends `"10.0.1.5:80"`. */
   readonly dnats?: readonly (readonly [service: string, ...backends: string[]])[];
@@ -40,7 +40,7 @@ export interface SampleProgram {
   readonly defaultGateway?: string;
 }
 
-/** Clashes are the caller's to avoid; EIPs that objects use need not be listed. */
+/** The caller must avoid clashes. EIPs used by objects need not be listed. */
 export function program(sample: SampleProgram): Program {
   const { fips = [], dnats = [], snats = [], routes = [] } = sample;
   const users = [...fips.map(([eip]) => eip), ...dnats.map(([service]) => split(service)[0])];
@@ -70,7 +70,7 @@ export function program(sample: SampleProgram): Program {
   };
 }
 
-/** The lab's gateway: 10.0.0.0/16 behind eth0, the world behind net1, EIPs not yet among the addresses. */
+/** The lab's gateway: 10.0.0.0/16 behind eth0, the Internet behind net1, EIPs not yet among the addresses. */
 export const network: ObservedNetwork = {
   links: [],
   addresses: [
@@ -129,7 +129,7 @@ function dnat(service: string, backends: readonly string[]): ProgramDnat {
   };
 }
 
-/** By CIDR, longest first. */
+/** By CIDR, longest prefix first. */
 function pools(snats: readonly (readonly [eip: string, cidr: string])[]): readonly SnatPool[] {
   const byCidr = Map.groupBy(snats, ([, text]) => cidr(text));
   return [...byCidr]
@@ -139,7 +139,7 @@ function pools(snats: readonly (readonly [eip: string, cidr: string])[]): readon
         eip: ip(eip),
         mapping: "random" as const,
       }));
-      // A /32 has one client, and so one member.
+      // A /32 has one client, so it has one member.
       return {
         cidr: key,
         interface: nic("net1"),

@@ -1,4 +1,4 @@
-/** Moves this process into a network namespace, so that a test can call the agent's parts there directly. */
+/** Moves this process into a network namespace, so that a test can call parts of the agent there directly. */
 import { closeSync, openSync } from "node:fs";
 import { errnoName, libcFunction } from "../../agent/kernel/libc.ts";
 
@@ -6,8 +6,8 @@ const CLONE_NEWNET = 0x40000000;
 const setns = libcFunction<[fd: number, type: number]>("int setns(int, int)");
 
 /**
- * From here on the main thread's sockets and children are in `namespace`. Threads that exist already stay where they
- * were. @returns the way back.
+ * From now on, sockets and children of the main thread are in `namespace`. Existing threads stay where they were.
+ * @returns a function that goes back
  */
 export function enterNamespace(namespace: string): () => void {
   const home = openSync("/proc/self/ns/net", "r");

@@ -1,6 +1,6 @@
 /**
- * A disk in memory that fails and crashes on command. It keeps apart what the page cache shows and what would be
- * left after a power cut, and is as unkind as POSIX allows: after a failed sync the pages count as clean and are lost.
+ * A disk in memory that fails and crashes on command. It separates what the page cache shows from what a power cut
+ * leaves, and is as strict as POSIX allows: after a failed sync the pages count as clean and are lost.
  */
 import { randomUUID } from "node:crypto";
 import type { StateDirectory, StateFile } from "../../agent/store/directory.ts";
@@ -18,13 +18,15 @@ export type Operation =
   | "truncate"
   | "close";
 
-/** What becomes of one call: `short` writes half and says so, `half` writes half and fails, `crash` ends the process. */
+/**
+ * The fault of one call: `short` writes half and reports it, `half` writes half and fails, `crash` ends the process.
+ */
 export type Fault = "fail" | "short" | "half" | "crash";
 
-/** Decides the fate of each call by its number and kind. */
+/** Decides the fault of each call by its number and kind. */
 export type Fate = (call: number, operation: Operation) => Fault | undefined;
 
-/** What of unsynced data a power cut leaves: nothing, all, the first half, or all but the first half (a hole). */
+/** How much unsynced data a power cut leaves: nothing, all, the first half, or only the second half (a hole). */
 export type Remains = "nothing" | "all" | "first-half" | "second-half";
 
 interface Inode {
@@ -42,7 +44,7 @@ export class Crash extends Error {}
 export class FakeDisk {
   names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
-  /** The states of the directory since its last sync: a power cut may leave any. */
+  /** The states of the directory since its last sync. A power cut may leave any of them. */
   #pendingNames: Map<string, Inode>[] = [];
   #isCrashed = false;
   calls: Operation[] = [];
@@ -81,7 +83,7 @@ export class FakeDisk {
     };
   }
 
-  /** Puts a durable file there. */
+  /** Adds a durable file. */
   put(name: string, content: Buffer = Buffer.alloc(0)): this {
     const inode = newInode(content);
     this.names.set(name, inode);
@@ -93,7 +95,7 @@ export class FakeDisk {
     return this.names.get(name)?.cached;
   }
 
-  /** The disks that a power cut now might leave. */
+  /** The disks that a power cut now could leave. */
   *afterPowerCut(): Generator<FakeDisk> {
     for (const names of [this.#durableNames, ...this.#pendingNames]) {
       for (const remains of ["nothing", "all", "first-half", "second-half"] as const) {

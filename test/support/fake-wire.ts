@@ -1,4 +1,4 @@
-/** A wire as the announcer shows it: stations that hold addresses and answer, strangers that say what they like, and time. */
+/** A network as the announcer shows it: hosts that hold addresses and reply, hosts that send anything, and time. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { AddressOnLink, Announcer, HeardArp, ProbePurpose } from "../../agent/kernel/drivers.ts";
 import { announcementsOf, type Mac, probeOf } from "../../lib/arp/packet.ts";
@@ -23,35 +23,35 @@ export interface AskedOnWire {
 
 export class FakeWire implements Announcer {
   nowMs = 0;
-  /** Who answers for an address. */
+  /** Which host replies for an address. */
   readonly holders = new Map<Ip, Mac>();
   readonly asked: AskedOnWire[] = [];
   readonly announced: Ip[] = [];
   listenedOn: ReadonlySet<InterfaceName> = new Set();
-  /** The link takes no questions. */
+  /** The link refuses probes. */
   isDown = false;
-  /** What every call fails with. */
+  /** The error of every call. */
   failure: Error | undefined;
   #said: HeardArp[] = [];
 
-  /** Another station sends an announcement. */
+  /** Another host sends an announcement. */
   claim(address: string, mac: Mac, link = net1): void {
     for (const packet of announcementsOf(mac, address as Ip)) this.#said.push({ interface: link, packet });
   }
 
-  /** Another station asks for an address, as one that has `senderIp`; a probe where it has none. */
+  /** Another host asks for an address with `senderIp` as its own. Without it, this is a probe. */
   seek(address: string, mac: Mac, senderIp?: string): void {
     const probe = probeOf(mac, address as Ip);
     const packet = senderIp === undefined ? probe : { ...probe, senderIp: senderIp as Ip };
     this.#said.push({ interface: net1, packet });
   }
 
-  /** One at once where somebody answers, else two, as the real one sends them. */
+  /** Number of frames: one per probe with a reply, else two, like the real announcer. */
   get frames(): number {
     return this.asked.reduce((sum, { addresses }) => sum + addresses.length, 0);
   }
 
-  /** How often it was asked about an address. */
+  /** How often an address was probed. */
   timesAsked(address: string): number {
     return this.asked.filter(({ addresses }) => addresses.includes(address as Ip)).length;
   }
@@ -84,7 +84,7 @@ export class FakeWire implements Announcer {
   async stop(): Promise<void> {}
 }
 
-/** Lets questions that were asked be answered, and what follows happen. */
+/** Lets pending probes be answered and handled. */
 export async function answersIn(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn();
 }

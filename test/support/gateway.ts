@@ -1,4 +1,4 @@
-/** A gateway under test: a lab, the real agent in it and hosts around it, all gone with the test. */
+/** A gateway under test: a lab with the real agent and hosts. Everything is removed with the test. */
 import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,12 +13,12 @@ import { type RuleFaults, ruleFaults } from "./rule-faults.ts";
 import { type RulesByHand, rulesByHand } from "./rules-by-hand.ts";
 import { Toolbox } from "./toolbox.ts";
 
-/** The matrix that every suite with a kernel runs over. */
+/** The dataplanes that every kernel test runs on. */
 export const dataplanes = ["iptables-nft", "iptables-legacy", "nftables"] as const;
 export type DataplaneName = (typeof dataplanes)[number];
 export type Variant = Exclude<DataplaneName, "nftables">;
 
-/** TCP and UDP ports that every host but the gateway serves. */
+/** TCP and UDP ports that every host except the gateway serves. */
 const tcpPorts = [80, 81];
 const udpPorts = [53];
 
@@ -29,7 +29,7 @@ const settingsOf: Readonly<Record<DataplaneName, Readonly<Record<string, string>
 };
 
 export interface GatewayOptions {
-  /** True where {@link Gateway.faults} is to be of use: it may take a daemon with another part in it. */
+  /** True if the test uses {@link Gateway.faults}. Then the daemon may run with one part replaced. */
   readonly isBreakable?: boolean;
 }
 
@@ -40,7 +40,7 @@ export class Gateway {
   readonly dataplane: DataplaneName;
   readonly toolbox: Toolbox;
   readonly byHand: RulesByHand;
-  /** What may go wrong where rules are written, if the gateway {@link GatewayOptions.isBreakable}. */
+  /** Faults when writing rules, if the gateway {@link GatewayOptions.isBreakable}. */
   readonly faults: RuleFaults;
   readonly #directory: string;
   readonly #settings: Readonly<Record<string, string>>;
@@ -61,11 +61,11 @@ export class Gateway {
     this.toolbox = new Toolbox(join(this.#directory, "tools"));
     this.faults = ruleFaults(this.toolbox, this.lab, dataplane);
     this.#main = isBreakable ? this.faults.main : undefined;
-    // Nobody else is on the lab's wire: asking would only take time. Who tests the probe sets it.
+    // No other host is in the lab, so probing only costs time. Tests of the probe enable it.
     this.#settings = { NATGW_ARP_PROBE: "0", ...settingsOf[dataplane], ...settings };
   }
 
-  /** A lab with serving hosts and no agent yet; everything goes at the test's end. */
+  /** A lab with serving hosts and no agent yet. Everything is removed at the end of the test. */
   static async make(
     t: Test,
     dataplane: DataplaneName,
@@ -94,7 +94,7 @@ export class Gateway {
     return gateway;
   }
 
-  /** The variant of iptables under test. */
+  /** The iptables variant under test. */
   get variant(): Variant {
     if (this.dataplane === "nftables") throw new Error("iptables has no part in the nftables dataplane");
     return this.dataplane;
@@ -119,7 +119,7 @@ export class Gateway {
     return this.agent.api;
   }
 
-  /** Starts an agent in the place of the one before, which must have ended. */
+  /** Starts an agent in place of the previous one, which must have ended. */
   startAgent(
     settings: Readonly<Record<string, string>> = {},
     more: Pick<AgentOptions, "main"> = {},
@@ -143,25 +143,27 @@ export class Gateway {
     return KernelWatch.start(this.lab.namespaceOf("gw"), this.toolbox);
   }
 
-  /** Forgets the durable state: the disk of a pod made anew without a volume. */
+  /** Deletes the durable state, like a recreated pod without a volume. */
   async loseState(): Promise<void> {
     await rm(this.agentOptions.stateDirectory, { recursive: true, force: true });
   }
 
-  /** The rules of a table as `iptables-save` prints them: `-A` lines only, in order. */
+  /** The rules of a table as `iptables-save` prints them: only `-A` lines, in order. */
   async rules(table: "nat" | "mangle" | "filter"): Promise<readonly string[]> {
     const text = await this.lab.exec("gw", [`${this.variant}-save`, "-t", table]);
     return text.split("\n").filter((line) => line.startsWith("-A "));
   }
 
-  /** What stands in the table of NAT, in the dataplane's own words and without counters: rules in order, elements sorted. */
+  /**
+   * The content of the NAT table as the dataplane's tool prints it, without counters: rules in order, elements sorted.
+   */
   async translations(): Promise<readonly string[]> {
     const { table } = this.byHand;
     const { lines } = await this.byHand.read();
     return lines.filter((line) => line.startsWith(`${table} `)).map((line) => line.slice(table.length + 1));
   }
 
-  /** Loads iptables rules as a hand or another program would. */
+  /** Loads iptables rules like a person or another program. */
   async restore(...lines: readonly string[]): Promise<void> {
     const input = `${lines.join("\n")}\n`;
     await this.lab.exec("gw", [`${this.variant}-restore`, "--noflush", "--wait", "5"], { input });
@@ -172,7 +174,7 @@ export class Gateway {
     return [...text.matchAll(/ inet (\S+)/g)].map((match) => match[1] ?? "");
   }
 
-  /** The connection-tracking entries in whose tuples every one of the addresses stands. */
+  /** The conntrack entries whose tuples contain all of the addresses. */
   async flows(...addresses: readonly string[]): Promise<readonly string[]> {
     const text = await this.lab.exec("gw", ["conntrack", "-L"]);
     return text.split("\n").filter((line) => {
@@ -182,8 +184,8 @@ export class Gateway {
   }
 
   /**
-   * What every test ends with: a second pass plans nothing, changes nothing and writes nothing, seen from outside;
-   * every object that should be Ready is.
+   * The final check of every test: a second pass plans, changes and writes nothing, observed from outside; every object
+   * that should be Ready is Ready.
    */
   async expectConverged(t: Test): Promise<void> {
     const plan = await this.api.plan();

@@ -1,7 +1,7 @@
 /**
- * What runs on a host of a lab: serves, asks and keeps streams open as it is told. Reads one JSON request a line
- * and answers each with a line; ends with its standard input, so that it never outlives who started it.
- * With `--serve <host>` it only serves TCP 80 and UDP 53, until it is killed.
+ * Runs on a host of a lab: serves, asks and keeps streams open on request. Reads one JSON request per line and answers
+ * with one line. Ends with its stdin, so it never outlives the test. With `--serve <host>` it only serves TCP 80 and
+ * UDP 53 until it is killed.
  */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { createServer, type Socket, connect as tcpConnect } from "node:net";
@@ -13,12 +13,15 @@ export interface Target {
   readonly transport: Transport;
   readonly address: string;
   readonly port: number;
-  /** The client's own address and port; the kernel's choice where absent. A port below 32768 is nobody else's by chance. */
+  /**
+   * The client's own address and port; chosen by the kernel if absent. A port below 32768 never collides with a chosen
+   * one.
+   */
   readonly from?: string;
   readonly fromPort?: number;
 }
 
-/** Who answered, and whom it saw asking. */
+/** Which host answered, and the source address that it saw. */
 export interface Answer {
   readonly answeredBy: string;
   readonly seenAs: string;
@@ -27,25 +30,25 @@ export interface Answer {
 
 export interface Progress {
   readonly sent: number;
-  /** Bytes that came back as they were sent (TCP), or datagrams answered (UDP). */
+  /** Bytes that came back unchanged (TCP), or datagrams answered (UDP). */
   readonly received: number;
   /** TCP: every byte came back in its place. */
   readonly isIntact: boolean;
-  /** Why it ended; `undefined` while it goes on. */
+  /** Why it ended. `undefined` while it continues. */
   readonly ended?: string;
   readonly answer?: Answer;
 }
 
-/** What a host can be told to do. */
+/** The calls that a host supports. */
 export interface HostCalls {
   listen: [{ readonly host: string; readonly transport: Transport; readonly port: number }, null];
   ask: [Target & { readonly timeoutMs: number }, Answer | { readonly silence: string }];
   open: [Target & { readonly stream: number }, null];
   progress: [{ readonly stream: number }, Progress];
-  /** Resolves once `by` more bytes (TCP) or answers (UDP) came back; false where the stream ended or the time is up. */
+  /** Resolves when `by` more bytes (TCP) or answers (UDP) came back. False if the stream ended or the time is over. */
   advance: [{ readonly stream: number; readonly by: number; readonly timeoutMs: number }, boolean];
   close: [{ readonly stream: number }, Progress];
-  /** `count` flows from fresh ports, at most 32 at a time; answers counted by the address they were seen with. */
+  /** `count` flows from new ports, at most 32 at a time. Counts answers by the source address that the server saw. */
   flood: [Target & { readonly count: number; readonly timeoutMs: number }, Readonly<Record<string, number>>];
 }
 
@@ -104,7 +107,7 @@ async function answer(line: string): Promise<void> {
   process.stdout.write(`${JSON.stringify(reply)}\n`);
 }
 
-/** Greets with one line that says who is asking, then gives back every byte. */
+/** Sends one line with the client's address, then echoes every byte. */
 function serveTcp(host: string, port: number): Promise<void> {
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
@@ -155,7 +158,7 @@ function askUdp(target: Target & { timeoutMs: number }): Promise<Answer | { sile
       isFinished = true;
       clearTimeout(timer);
       clearInterval(resend);
-      // The port is free again only then: the next question may name the same.
+      // The port is free again only then; the next request may use it.
       socket.close(() => resolve(result));
     };
     socket.on("error", (error) => finish(silence(error.message)));
@@ -164,7 +167,7 @@ function askUdp(target: Target & { timeoutMs: number }): Promise<Answer | { sile
   });
 }
 
-/** `onFirst` runs once: at the greeting, or at the end where there was none. */
+/** `onFirst` runs once: at the greeting, or at the end if there was none. */
 function openTcp(target: Target, onFirst?: () => void): Stream {
   const socket: Socket = tcpConnect({
     host: target.address,
@@ -213,7 +216,7 @@ function openTcp(target: Target, onFirst?: () => void): Stream {
   return stream;
 }
 
-/** One socket that sends a datagram every 10 ms, answered or not: one flow from beginning to end. */
+/** One socket that sends a datagram every 10 ms, answered or not: a single flow. */
 function openUdp(target: Target): Stream {
   const socket: UdpSocket = createSocket("udp4");
   const stream = makeStream(() => {
@@ -222,7 +225,7 @@ function openUdp(target: Target): Stream {
   });
   const { progress } = stream;
   let ticking: NodeJS.Timeout | undefined;
-  // A refused or unroutable datagram is one that was not answered, no more.
+  // A refused or unroutable datagram only counts as not answered.
   socket.on("error", () => undefined);
   socket.on("message", (message) => {
     progress.answer = JSON.parse(message.toString()) as Answer;
@@ -284,7 +287,7 @@ function streamOf(id: number): Stream {
   return stream;
 }
 
-/** Bytes that depend on their place, so that a lost or doubled block shows. */
+/** Bytes that depend on their position, so that a lost or doubled block shows. */
 function pattern(offset: number): Buffer {
   return Buffer.from(Array.from({ length: blockBytes }, (_, index) => patternAt(offset + index)));
 }

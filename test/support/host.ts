@@ -1,4 +1,4 @@
-/** A host of a lab, driven from the test: one process in its namespace that serves and asks as told. */
+/** A host of a lab, controlled from the test: one process in its namespace that serves and asks on request. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -7,12 +7,12 @@ import type { Answer, HostCalls, HostMethod, Progress, Target, Transport } from 
 import type { HostName, Lab } from "./lab.ts";
 import { nodeInNamespace } from "./namespaces.ts";
 
-/** The program's file, for who starts it by hand: `node <file> --serve <host>`. */
+/** The program's file, to start it manually: `node <file> --serve <host>`. */
 export const hostProgram = fileURLToPath(new URL("host-program.ts", import.meta.url));
 
 /** Enough for a lost SYN to be sent again. */
 const answerTimeoutMs = 4_000;
-/** Long enough for an answer on this machine, short enough to wait for none. */
+/** Long enough for an answer on this machine, short enough when none is expected. */
 const silenceTimeoutMs = 400;
 
 interface Pending {
@@ -51,12 +51,12 @@ export class Host {
     await Promise.all(ports.map((port) => this.#call("listen", { host: this.name, transport, port })));
   }
 
-  /** Who answers, or why nobody does; TCP's SYN and UDP's datagram are sent again until the time is up. */
+  /** Which host answers, or why none does. TCP SYNs and UDP datagrams are repeated until the time is over. */
   ask(target: Target, timeoutMs = answerTimeoutMs): Promise<Answer | { readonly silence: string }> {
     return this.#call("ask", { ...target, timeoutMs });
   }
 
-  /** True where nothing answers, in a time in which it would have. */
+  /** True if nothing answers within a time that is enough for an answer. */
   async hearsNothing(target: Target): Promise<boolean> {
     return "silence" in (await this.ask(target, silenceTimeoutMs));
   }
@@ -72,7 +72,7 @@ export class Host {
     };
   }
 
-  /** `count` flows; how many were seen with which address. */
+  /** Opens `count` flows. Returns how many were seen with which source address. */
   flood(target: Target, count: number): Promise<Readonly<Record<string, number>>> {
     return this.#call("flood", { ...target, count, timeoutMs: answerTimeoutMs });
   }
@@ -104,7 +104,7 @@ export class Host {
 
 export interface HostStream {
   progress(): Promise<Progress>;
-  /** True once `by` more came back; false where the stream ended or fell silent. */
+  /** True when `by` more came back. False if the stream ended or nothing came. */
   advance(by: number, timeoutMs?: number): Promise<boolean>;
   close(): Promise<Progress>;
 }

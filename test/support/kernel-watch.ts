@@ -1,7 +1,7 @@
 /**
- * Proof from outside that nobody wrote to a namespace: the monitors of nft and ip see every change of rules, addresses,
- * routes and links, whoever makes it. iptables-legacy emits no event: there the tables are compared, and the
- * toolbox tells whether a writing tool ran.
+ * Observes from outside that nothing was written to a namespace: the monitors of nft and ip report every change of
+ * rules, addresses, routes and links by any process. iptables-legacy has no events: there the tables are compared, and
+ * the toolbox tells whether a writing tool ran.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -9,11 +9,11 @@ import { inNamespace } from "./namespaces.ts";
 import { run, until } from "./run.ts";
 import { type Call, isRuleWriter, type Toolbox } from "./toolbox.ts";
 
-/** NETLINK_ROUTE and NETLINK_NETFILTER, as /proc/net/netlink numbers them. */
+/** NETLINK_ROUTE and NETLINK_NETFILTER, as numbered in /proc/net/netlink. */
 const routeProtocol = 0;
 const netfilterProtocol = 12;
 
-/** What the watch itself writes at its end: what comes before it in a monitor's output was seen in time. */
+/** Written by the watch itself at its end: everything before it in a monitor's output was seen in time. */
 const sentinelTable = "watch_sentinel";
 const sentinelRoute = "192.0.2.213";
 
@@ -34,7 +34,7 @@ export class KernelWatch {
     this.#ip = new Monitor(namespace, ["ip", "monitor", "address", "route", "link"], routeProtocol);
   }
 
-  /** Watches from the moment it resolves. */
+  /** Active when it resolves. */
   static async start(namespace: string, toolbox: Toolbox): Promise<KernelWatch> {
     const before = { legacy: await legacyRules(namespace), calls: (await toolbox.calls()).length };
     const watch = new KernelWatch(namespace, toolbox, before);
@@ -42,7 +42,10 @@ export class KernelWatch {
     return watch;
   }
 
-  /** Ends the watch. @returns every write that was seen, a line each; nothing, if there was none. */
+  /**
+   * Ends the watch.
+   * @returns every write that was seen, one line each
+   */
   async stop(): Promise<readonly string[]> {
     const calls = (await this.#toolbox.calls()).slice(this.#callsBefore).filter(isRuleWriter);
     const legacy = await legacyRules(this.#namespace);
@@ -81,7 +84,7 @@ class Monitor {
     this.#protocol = protocol;
   }
 
-  /** Once the kernel lists its socket with groups, not a change is missed. */
+  /** When the kernel lists the socket with groups, no later change is missed. */
   async subscribed(): Promise<void> {
     const { pid } = this.#child;
     await until("a monitor to subscribe", async () => {
@@ -110,7 +113,7 @@ class Monitor {
   }
 }
 
-/** The legacy tables without counters and times; makes no table that is not there. */
+/** The legacy tables without counters and times. Creates no table. */
 async function legacyRules(namespace: string): Promise<string> {
   const text = await runIn(namespace, ["iptables-legacy-save"]);
   return text

@@ -1,11 +1,11 @@
 /**
- * A lab: one gateway between an outside host and the pods of a VPC, each in a network namespace of its own.
+ * A lab: a gateway between an outside host and the pods of a VPC, each in its own network namespace.
  *
  *     outside 203.0.113.1 ── br-out ── net1 gw eth0 ── br-vpc ── eth0 pod1 10.0.1.5
  *                                203.0.113.254  10.0.1.254     └─ eth0 pod2 10.0.1.6
  *
- * The bridges live in a fifth namespace, the wire: nothing is made in the machine's own. The gateway starts as a
- * pod that waits for its agent should: no default route and forwarding off.
+ * The bridges are in a fifth namespace, the wire: nothing is created in the machine's own namespace. The gateway starts
+ * like a pod that waits for its agent: no default route and forwarding off.
  */
 
 import { addNamespaces, deleteNamespace, inNamespace, ipBatch, listNamespaces } from "./namespaces.ts";
@@ -13,20 +13,20 @@ import { type RunOptions, run, until } from "./run.ts";
 
 export type HostName = "outside" | "gw" | `pod${number}`;
 
-/** Who has which address in every lab. */
+/** The addresses in every lab. */
 export const labAddresses = {
   outside: "203.0.113.1",
-  /** The gateway's own on `net1` and on `eth0`. */
+  /** The gateway's own addresses on `net1` and `eth0`. */
   external: "203.0.113.254",
   vpc: "10.0.1.254",
-  /** The way to the VPC's other networks; nobody is there. */
+  /** The next hop to the VPC's other networks. No host has this address. */
   vpcRouter: "10.0.1.1",
 } as const;
 
-/** How the gateway reaches the VPC's other networks; it goes along with eth0. A line for `ip -batch`. */
+/** The gateway's route to the VPC's other networks. It is removed with eth0. A line for `ip -batch`. */
 export const vpcRoute = `route add 10.0.0.0/8 via ${labAddresses.vpcRouter} dev eth0`;
 
-/** Fixed, so that a gateway made anew is where its neighbours remember it. */
+/** Fixed, so that neighbours find a recreated gateway with the MAC in their cache. */
 export const gatewayMacs = { eth0: "02:00:0a:00:01:fe", net1: "02:00:cb:00:71:fe" };
 
 export function podAddress(number: number): string {
@@ -45,7 +45,7 @@ export class Lab {
   /** The namespace of the bridges. */
   readonly wire: string;
 
-  /** `name` is a prefix of namespace names. Makes nothing yet. */
+  /** `name` is a prefix of namespace names. Creates nothing yet. */
   constructor(name: string, podCount = 2) {
     this.name = name;
     this.wire = `${name}-wire`;
@@ -76,11 +76,11 @@ export class Lab {
     await deleteNamespace(this.wire);
   }
 
-  /** Kills what runs in the gateway and gives it a new namespace in the place of the old: a pod made anew. */
+  /** Kills the processes of the gateway and replaces its namespace by a new one, like a recreated pod. */
   async renewGateway(): Promise<void> {
     const namespace = this.namespaceOf("gw");
     await deleteNamespace(namespace);
-    // The old namespace may outlive its name; its ends of the cables must not.
+    // The old namespace may outlive its name, but its cable ends must be gone.
     await until("the old gateway's cables to go", async () => !(await this.#ports()).includes("gw-vpc"));
     await addNamespaces([namespace]);
     await withoutIpv6(namespace);
@@ -94,7 +94,7 @@ export class Lab {
     return run(command, args, options);
   }
 
-  /** Applies `ip` commands, one a line, on a host. */
+  /** Runs `ip` commands, one per line, on a host. */
   async ip(host: HostName, ...lines: readonly string[]): Promise<void> {
     await ipBatch(this.namespaceOf(host), lines);
   }
@@ -121,7 +121,7 @@ export class Lab {
             ...Object.entries(gatewayMacs).map(([name, mac]) => `link set ${name} address ${mac}`),
             ...nic("eth0", labAddresses.vpc),
             ...nic("net1", labAddresses.external),
-            // The VPC's other networks: what an object names must be routed into the VPC.
+            // The VPC's other networks: addresses that objects name must be routed into the VPC.
             vpcRoute,
           ]
         : host === "outside"
@@ -133,7 +133,7 @@ export class Lab {
     await this.ip(host, "link set lo up", ...lines);
   }
 
-  /** A bridge port forwards a while after its link is up; what is sent before is lost. */
+  /** A bridge port starts forwarding a moment after its link is up. Packets sent before are lost. */
   async #carrier(): Promise<void> {
     await until("every port of the lab's bridges to forward", async () => {
       const links = parseLinks(
@@ -149,7 +149,7 @@ export class Lab {
   }
 }
 
-/** The labs that stand under namespaces whose names begin with `prefix`. */
+/** The existing labs whose namespaces begin with `prefix`. */
 export async function standingLabs(prefix: string): Promise<readonly Lab[]> {
   const podCounts = new Map<string, number>();
   for (const namespace of await listNamespaces()) {
@@ -171,7 +171,7 @@ function podName(number: number): HostName {
   return `pod${number}`;
 }
 
-/** IPv6 would send neighbour discovery and wait for duplicate detection: noise in a lab of IPv4. */
+/** IPv6 would send neighbour discovery and wait for duplicate address detection: noise in an IPv4 lab. */
 async function withoutIpv6(namespace: string): Promise<void> {
   const settings = ["all", "default"].map((scope) => `net.ipv6.conf.${scope}.disable_ipv6=1`);
   const [command = "ip", ...args] = inNamespace(namespace, [

@@ -1,4 +1,4 @@
-/** The smallest state worth a journal, for tests: a list that grows. */
+/** The smallest state for a journal in tests: a list that grows. */
 import { type Codec, SchemaError } from "../../agent/store/codec.ts";
 
 export type List = readonly number[];

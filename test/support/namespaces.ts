@@ -1,6 +1,6 @@
 /**
- * Network namespaces by name. Those of a test carry the pid of the process that made them, so that what a
- * killed run left behind is told from what a living one still uses.
+ * Network namespaces by name. Names in tests contain the pid of the creating process, so that leftovers of a killed run
+ * can be told from namespaces in use.
  */
 import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,17 +10,17 @@ import { run, until } from "./run.ts";
 const namespaceDirectory = "/run/netns";
 const ownedByTest = /^natgwt-([0-9]+)-/;
 
-/** The command line that runs `argv` inside a namespace; `ip` replaces itself, so the pid is the command's own. */
+/** The command line that runs `argv` inside a namespace. `ip` execs it, so the pid is that of the command. */
 export function inNamespace(namespace: string, argv: readonly string[]): readonly string[] {
   return ["ip", "netns", "exec", namespace, ...argv];
 }
 
-/** The same for a program of ours, without what the test runner slips to every Node that a test starts. */
+/** The same for a Node program of ours, without the options that the test runner adds to every Node process. */
 export function nodeInNamespace(namespace: string, args: readonly string[]): readonly string[] {
   return inNamespace(namespace, ["env", "-u", "NODE_OPTIONS", process.execPath, ...args]);
 }
 
-/** Applies `ip` commands, one a line, inside a namespace: all by one process. */
+/** Runs `ip` commands, one per line, inside a namespace with one process. */
 export async function ipBatch(namespace: string, lines: readonly string[]): Promise<void> {
   await run("ip", ["-n", namespace, "-batch", "-"], { input: `${lines.join("\n")}\n` });
 }
@@ -38,7 +38,7 @@ export async function listNamespaces(): Promise<readonly string[]> {
   }
 }
 
-/** Ends every process inside a namespace and removes it; one that is gone already is fine. */
+/** Ends every process inside a namespace and removes it. Succeeds also if it is already gone. */
 export async function deleteNamespace(name: string): Promise<void> {
   if (!(await listNamespaces()).includes(name)) return;
   try {
@@ -49,7 +49,7 @@ export async function deleteNamespace(name: string): Promise<void> {
     });
     await run("ip", ["netns", "delete", name]);
   } catch (error) {
-    // Two may sweep up after the same dead one.
+    // Two sweeps may remove the same leftover.
     if ((await listNamespaces()).includes(name)) throw error;
   }
 }
@@ -59,12 +59,15 @@ export async function pidsIn(namespace: string): Promise<readonly number[]> {
   return output.split("\n").filter(Boolean).map(Number);
 }
 
-/** A name, unique on this machine, that tells which process it belongs to. */
+/** A name, unique on this machine, that contains the pid of this process. */
 export function testName(tag: string): string {
   return `natgwt-${process.pid}-${tag}`;
 }
 
-/** Removes the namespaces and directories of test processes that are no more. @returns what was removed. */
+/**
+ * Removes namespaces and directories of test processes that no longer exist.
+ * @returns what was removed
+ */
 export async function sweep(): Promise<readonly string[]> {
   const namespaces = (await listNamespaces()).filter(isLeftover);
   for (const name of namespaces) await deleteNamespace(name);

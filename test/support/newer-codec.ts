@@ -1,6 +1,6 @@
 /**
- * The state as a version to come might store it: a kind more, `quota`, a field `pooled` of Eips, a member `usage` with a
- * change of its own, and a member `classes` of the ledger, also with one.
+ * The state as a future version might store it: one more kind `quota`, a field `pooled` of Eips, a member `usage` with
+ * its own change, and a member `classes` of the ledger with its own change.
  */
 
 import { Type } from "typebox";
@@ -14,7 +14,7 @@ import type { JsonObject } from "../../lib/state/unrecognized.ts";
 
 export interface NewerState {
   readonly state: State;
-  /** Bytes by Eip. */
+  /** Bytes per Eip. */
   readonly usage: Readonly<Record<string, number>>;
   readonly classes: readonly string[];
 }

@@ -1,11 +1,11 @@
-/** A network namespace of its own for tests that speak nf_tables from this process. */
+/** A separate network namespace for tests that use nf_tables from this process. */
 import type { Test } from "tap";
 import { openCommitJournal } from "../../agent/kernel/commit-journal.ts";
 import { openNftables } from "../../agent/kernel/nftables/transaction.ts";
 import { enterNamespace } from "./enter-namespace.ts";
 import { addNamespaces, deleteNamespace, testName } from "./namespaces.ts";
 
-/** Enters it until the test's end, which takes it away. */
+/** Enters it until the end of the test, which removes it. */
 export async function enterNftNamespace(t: Test, tag: string) {
   const namespace = testName(tag);
   await addNamespaces([namespace]);

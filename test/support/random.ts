@@ -1,4 +1,4 @@
-/** Choices that can be made again: `NATGW_SEED` repeats those of an earlier run, though not its instants. */
+/** Repeatable random choices: `NATGW_SEED` repeats those of an earlier run, but not its timing. */
 export const seed = Number(process.env.NATGW_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 /** Mulberry32: small, and the same numbers for the same seed everywhere. */

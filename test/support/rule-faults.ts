@@ -1,5 +1,5 @@
 /**
- * What goes wrong where rules are written, the same for every dataplane: with iptables the restoring tool does it, with
+ * Faults when rules are written, the same for every dataplane: with iptables the restore tool causes them, with
  * nftables the netlink socket.
  */
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { pidsIn } from "./namespaces.ts";
 import { until } from "./run.ts";
 import { isRuleWriter, type Tool, type Toolbox } from "./toolbox.ts";
 
-/** Each as a tool does it (toolbox.ts) and as a socket does (bad-socket.ts). */
+/** Each fault as a tool (toolbox.ts) and as a socket (bad-socket.ts). */
 export type WriteFault =
   | "fails"
   | "fallsSilent"
@@ -22,18 +22,18 @@ export type WriteFault =
   | "hangs";
 
 export interface RuleFaults {
-  /** The daemon in which they happen: its sources where absent. */
+  /** The entry file of the daemon with the faults. Absent: its sources. */
   readonly main?: string;
-  /** Every transaction goes wrong from now on, or the next `times`. */
+  /** Every transaction fails from now on, or only the next `times`. */
   break(fault: WriteFault, times?: number): Promise<void>;
-  /** What names the address as a whole is refused, with whatever else is in its transaction. */
+  /** Refuses everything that contains the address as a whole, with the rest of its transaction. */
   refuse(address: string): Promise<void>;
-  /** Readings of the rules that end early, or cannot be made. */
+  /** Readings of the rules that end early or fail. */
   readonly readings: readonly { readonly what: string; readonly strike: () => Promise<void> }[];
-  /** What hangs does so no longer. */
+  /** Releases what hangs. */
   letGo(): Promise<void>;
   mend(): Promise<void>;
-  /** How many transactions were begun so far. */
+  /** The number of transactions begun so far. */
   attempts(): Promise<number>;
 }
 
@@ -70,7 +70,7 @@ class ToolFaults implements RuleFaults {
     return [cut(10, 0), cut(35, 0), cut(60, 1), cut(90, 0)];
   }
 
-  /** Its deadline is a minute; it is killed sooner. */
+  /** Its deadline is one minute; it is killed earlier. */
   async letGo(): Promise<void> {
     const pids = await until("a tool that hangs", async () => {
       const all = await pidsIn(this.#lab.namespaceOf("gw"));
@@ -90,7 +90,7 @@ class ToolFaults implements RuleFaults {
   }
 }
 
-/** Refuses, with the line's number as the kernel's tools do, every input in which `words` stand, as whole words. */
+/** Refuses, with the line number like the kernel's tools, every input that contains `words` as whole words. */
 const refusing = (words: string) => `
 input=$(mktemp "$here/input.XXXXXX")
 cat >"$input"
@@ -112,7 +112,7 @@ printf '%s' "$whole" | head -c $((\${#whole} * ${percent} / 100))
 exit ${exitCode}
 `;
 
-/** A stand-in sleeps instead of working. */
+/** A replaced tool sleeps instead of working. */
 async function isSleeping(pid: number): Promise<boolean> {
   const argv = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
   return argv[0] === "sleep";
@@ -135,7 +135,7 @@ class SocketFaults implements RuleFaults {
     return this.#order({ fault: "refusesAddress", address });
   }
 
-  /** A reading is eleven dumps: of tables, chains, maps and rules, and of each map's elements. */
+  /** A reading is eleven dumps: of tables, chains, maps and rules, and of the elements of each map. */
   get readings() {
     const spoil = (fault: SocketFault, after: number) => ({
       what: `${fault}, but for ${after}`,
@@ -157,7 +157,7 @@ class SocketFaults implements RuleFaults {
 
   async #order(orders: Omit<Orders, "number">): Promise<void> {
     const text = JSON.stringify({ ...orders, number: ++this.#number });
-    // Never half of it is read.
+    // Written atomically: never half of it is read.
     await writeFile(`${this.#files.orders}.new`, text);
     await rename(`${this.#files.orders}.new`, this.#files.orders);
   }

@@ -1,44 +1,47 @@
 /**
- * The rules of a gateway as a stranger reads and harms them, by the common tools and not by the agent's own eyes: one
- * face for every dataplane, so that a test need not know which it looks at.
+ * Reads and damages the rules of a gateway with common tools, independently of the agent's code. The interface is the
+ * same for every dataplane, so that a test need not know which one it uses.
  */
 import type { DataplaneName, Variant } from "./gateway.ts";
 import type { Lab } from "./lab.ts";
 import type { Call } from "./toolbox.ts";
 
-/** From an address to another. */
+/** From one address to another. */
 export type Pair = readonly [from: string, to: string];
 
 export interface RuleReading {
-  /** EIP and internal IP of each FIP's half inwards; what stands twice is here twice. */
+  /** EIP and internal IP of each FIP, inbound. Duplicates are listed twice. */
   readonly inward: readonly Pair[];
-  /** Internal IP and EIP of each FIP's half outwards. */
+  /** Internal IP and EIP of each FIP, outbound. */
   readonly outward: readonly Pair[];
-  /** EIPs with a hairpin. */
+  /** EIPs with a hairpin rule. */
   readonly hairpins: readonly string[];
-  /** Everything, each line after its table's name and without counters: rules in their order, elements sorted. */
+  /** Everything, each line with its table's name first and without counters: rules in order, elements sorted. */
   readonly lines: readonly string[];
 }
 
-/** What a careless hand does. */
+/** Damage by a careless person. */
 export interface Harm {
   readonly what: string;
   readonly strike: () => Promise<unknown>;
 }
 
 export interface RulesByHand {
-  /** The table of NAT. */
+  /** The NAT table. */
   readonly table: string;
   read(): Promise<RuleReading>;
-  /** Takes away what FIPs inwards and SNATs stand in. */
+  /** Removes the inbound rules of FIPs and the SNATs. */
   flush(): Promise<unknown>;
-  /** Puts a rule that names `address` where the agent has none. */
+  /** Adds a rule with `address` outside of the agent's chains. */
   addForeign(address: string): Promise<unknown>;
-  /** Has all read again: of a ruleset that is known to be at rest nothing is, of one that others touched only what they touched. */
+  /**
+   * Makes the agent read everything again. It reads nothing of an unchanged ruleset, and after foreign changes only
+   * what they touched.
+   */
   stir(): Promise<unknown>;
-  /** What may happen to the rules of a gateway that runs: each is to be repaired. */
+  /** Damage to the rules of a running gateway. The agent must repair each. */
   readonly harms: readonly Harm[];
-  /** True of the first call by which an agent makes its rules in a fresh namespace. */
+  /** True for the first call by which an agent creates its rules in a fresh namespace. */
   isFirstWrite(call: Call): boolean;
 }
 
@@ -46,7 +49,7 @@ export function rulesByHand(lab: Lab, dataplane: DataplaneName): RulesByHand {
   return dataplane === "nftables" ? new NftablesByHand(lab) : new IptablesByHand(lab, dataplane);
 }
 
-/** Touches a table of the agent's and leaves it as it was. */
+/** Changes a table of the agent and restores it. */
 const stirring = ["nft", "add chain ip natgw_guard stirred; delete chain ip natgw_guard stirred"];
 
 class IptablesByHand implements RulesByHand {
@@ -61,7 +64,7 @@ class IptablesByHand implements RulesByHand {
 
   async read(): Promise<RuleReading> {
     const text = await this.#lab.exec("gw", [`${this.#variant}-save`]);
-    // In an order of its own: the kernel's is that in which tables came to be.
+    // Sorted: the kernel lists tables in order of creation.
     const lines = [...text.matchAll(/^\*(\S+)\n(.*?)^COMMIT$/gms)].toSorted(byName).flatMap(tableLines);
     return {
       inward: pairs(lines, /^nat -A EXCLUSIVE_DNAT -d (\S+)\/32 -j DNAT --to-destination (\S+)$/),
@@ -93,7 +96,7 @@ class IptablesByHand implements RulesByHand {
   get harms(): readonly Harm[] {
     const flush = (table: string, chains: readonly string[]) => () =>
       this.#restore(table, ...chains.map((chain) => `-F ${chain}`));
-    // At once: between two commands the agent would have begun to repair.
+    // In one command: between two commands the agent would start to repair.
     const removeTable = () => this.#load("*nat\nCOMMIT\n", "--wait", "5");
     return [
       { what: "flushed chains", strike: flush("nat", ownedNatChains) },
@@ -139,7 +142,7 @@ class NftablesByHand implements RulesByHand {
   }
 
   async read(): Promise<RuleReading> {
-    // Whole, since a table that is not there is an error to `nft list table`.
+    // The whole ruleset: `nft list table` fails for a missing table.
     const lines = listed(await this.#lab.exec("gw", ["nft", "--stateless", "list", "ruleset", "ip"]));
     return {
       inward: pairs(lines, /^natgw fip_in (\S+) : (\S+)$/),
@@ -176,7 +179,7 @@ class NftablesByHand implements RulesByHand {
     ];
   }
 
-  /** The gate's: the rules themselves go by netlink. */
+  /** The gate's transaction: the rules themselves are written by netlink. */
   isFirstWrite({ tool, args }: Call): boolean {
     return tool === "nft" && args.startsWith("-f");
   }
@@ -188,7 +191,9 @@ class NftablesByHand implements RulesByHand {
 
 const ownedMaps = ["fip_in", "fip_out", "dnat_1", "dnat_n", "snat_r", "snat_p", "hairpin"];
 
-/** What nft lists, a line each: `natgw fip_in 203.0.113.10 : 10.0.1.5`, `natgw pre dnat to ip daddr map @fip_in`. */
+/**
+ * The output of nft, one line each: `natgw fip_in 203.0.113.10 : 10.0.1.5`, `natgw pre dnat to ip daddr map @fip_in`.
+ */
 function listed(text: string): readonly string[] {
   const byElement = text.replaceAll(/elements = \{([^}]*)\}/g, (_, list: string) =>
     list

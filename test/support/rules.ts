@@ -1,4 +1,7 @@
-/** Drivers and planners together, as a pass uses them: rules and gate in one plan, written again where another writer was faster. */
+/**
+ * Drivers and planners together, as a pass uses them: rules and gate in one plan, written again if another writer was
+ * faster.
+ */
 
 import type { Dataplane, RulesDriver } from "../../agent/kernel/drivers.ts";
 import { createIptablesDriver, type IptablesDriverOptions } from "../../agent/kernel/iptables/driver.ts";
@@ -47,7 +50,7 @@ export class Rules<Observed, Payload, Driver extends RulesDriver<Observed, Paylo
     return plan;
   }
 
-  /** A plan that is not of {@link plan} is written once. */
+  /** A plan that does not come from {@link plan} is written once. */
   apply(plan: RulesPlan<Payload>, signal: AbortSignal): Promise<void> {
     const replan = this.#replans.get(plan);
     const again = replan && (async () => replan(await this.observe(signal)).payload);

@@ -1,4 +1,4 @@
-/** Commands and waiting: each bounded, so that a test that goes wrong ends with words instead of a hang. */
+/** Commands and waiting, each with a deadline, so that a broken test ends with a message instead of a hang. */
 import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
 
@@ -8,7 +8,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs a command to its end and returns what it printed; throws with its stderr where it failed. */
+/** Runs a command to its end and returns its output. On failure throws with its stderr. */
 export async function run(
   command: string,
   args: readonly string[],
@@ -19,7 +19,10 @@ export async function run(
   return stdout;
 }
 
-/** Asks again and again until `ask` gives something else than `undefined` or false; throws, naming `what`, at the deadline. */
+/**
+ * Calls `ask` repeatedly until it returns something other than `undefined` or false. At the deadline throws with
+ * `what`.
+ */
 export async function until<T>(
   what: string,
   ask: () => Promise<T | undefined | false> | T | undefined | false,
@@ -29,7 +32,7 @@ export async function until<T>(
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
-    if (performance.now() > end) throw new Error(`waited ${deadlineMs} ms in vain for ${what}`);
+    if (performance.now() > end) throw new Error(`timed out after ${deadlineMs} ms waiting for ${what}`);
     await delay(10);
   }
 }

@@ -1,4 +1,4 @@
-/** Specs in few words, as JSON has them. */
+/** Short forms of specs as JSON. */
 
 export function eip(name: string, host: number, more: Record<string, unknown> = {}) {
   return { name, address: `203.0.113.${host}/24`, ...more };

@@ -1,4 +1,6 @@
-/** Random changes of the gateway's state, valid for the journal; what they mean to each other is not its concern. */
+/**
+ * Random changes of the gateway's state, valid for the journal. Whether they make sense together does not matter to it.
+ */
 import fc from "fast-check";
 import { stateCodec } from "../../agent/store/state-codec.ts";
 import { kinds } from "../../lib/model/names.ts";
@@ -78,7 +80,7 @@ const entries = fc.array(
 );
 const addresses = fc.array(ip, { minLength: 1, maxLength: 3 });
 
-/** A change as the journal has it. */
+/** A change as the journal stores it. */
 export const recordedChange: fc.Arbitrary<object> = fc.oneof(
   ...Object.entries(specs).map(([of, spec]) =>
     fc.record({
@@ -106,7 +108,7 @@ export const recordedChange: fc.Arbitrary<object> = fc.oneof(
   fc.record({ type: oneOf("retire", "unretire"), addresses }),
 );
 
-/** The changes of one transaction, at least one; the codec's own parser brands them. */
+/** The changes of one transaction, at least one. The codec's own parser adds the brands. */
 export const transactionChanges: fc.Arbitrary<readonly StateChange[]> = fc
   .array(recordedChange, { minLength: 1, maxLength: 6 })
   .map((list) => codec.decodeChanges(JSON.parse(JSON.stringify(list))));

@@ -1,11 +1,11 @@
 /**
- * Judges how the sources hang together: who imports whom, how long files are, which tests mirror what. Pure functions over
- * a graph, so that each rule can be shown to fail on a made-up one.
+ * Checks the structure of the sources: imports, file lengths, and which tests mirror which sources. Pure functions over
+ * a graph, so that each rule can be tested with an artificial one.
  */
 import { globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path/posix";
 
-/** What each file imports: a path of another source, or the name of a package or of a module of Node. */
+/** The imports of each file: paths of other sources, or names of packages or Node modules. */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 
 export interface SourceTree {
@@ -13,7 +13,7 @@ export interface SourceTree {
   readonly lines: ReadonlyMap<string, number>;
 }
 
-/** Reads every TypeScript file below the folders, by its path from the project's root. */
+/** Reads all TypeScript files below the folders, by path from the project's root. */
 export function readSourceTree(folders: readonly string[]): SourceTree {
   const imports = new Map<string, readonly string[]>();
   const lines = new Map<string, number>();
@@ -37,9 +37,9 @@ const bareImport = /^import\s*"([^"]+)"/gm;
 const importCall = /\b(?:import|require)\(\s*(?:"([^"]+)")?/g;
 
 /**
- * What a file imports, each once: types, re-exports, bare imports and calls of `import()` count.
+ * The imports of a file, each once. Includes types, re-exports, bare imports and calls of `import()`.
  *
- * @throws where a call's argument is no literal: what it imports cannot be judged.
+ * @throws if the argument of a call is not a literal, because its import is unknown
  */
 export function importsOf(path: string, text: string): readonly string[] {
   const names = [statement, bareImport, importCall].flatMap((pattern) =>
@@ -51,14 +51,14 @@ export function importsOf(path: string, text: string): readonly string[] {
   return [...new Set(names)].sort();
 }
 
-/** Files that import each other, directly or by way of others: `a.ts ⇄ b.ts`. */
+/** Files that import each other, directly or indirectly: `a.ts ⇄ b.ts`. */
 export function fileCircles(graph: ImportGraph): readonly string[] {
   return circlesOf(graph);
 }
 
 /**
- * Folders that import each other. In every folder, each subfolder with all that is below it counts as one, beside the files
- * that lie directly in it. Circles of files alone are left to {@link fileCircles}.
+ * Folders that import each other. In every folder, each subfolder with everything below it counts as one node, beside
+ * the files directly in it. Circles of files only are left to {@link fileCircles}.
  */
 export function folderCircles(graph: ImportGraph): readonly string[] {
   return foldersOf([...graph.keys()]).flatMap((folder) => {
@@ -67,7 +67,7 @@ export function folderCircles(graph: ImportGraph): readonly string[] {
   });
 }
 
-/** The root, as "", and each folder that a file lies in or below. */
+/** The root, as "", and each folder that contains files. */
 function foldersOf(paths: readonly string[]): readonly string[] {
   const folders = new Set([""]);
   for (const path of paths) {
@@ -98,7 +98,7 @@ function contract(graph: ImportGraph, folder: string): ImportGraph {
   return contracted;
 }
 
-/** The strongly connected components of more than one node, and nodes that lead to themselves (Tarjan, 1972). */
+/** The strongly connected components of more than one node, and nodes with an edge to themselves (Tarjan, 1972). */
 function circlesOf(graph: ImportGraph): readonly string[] {
   const order = new Map<string, number>();
   const stack: string[] = [];
@@ -122,10 +122,10 @@ function circlesOf(graph: ImportGraph): readonly string[] {
   return circles.sort();
 }
 
-/** Packages that compute and do nothing else. */
+/** Packages without side effects. */
 const purePackages: readonly string[] = ["typebox"];
 
-/** What no file may do; each judges one import. */
+/** Forbidden imports. Each function judges one import. */
 const forbidden: Readonly<Record<string, (from: string, to: string) => boolean>> = {
   "lib/ imports what is not pure": (from, to) =>
     isBelow(from, "lib") && !isBelow(to, "lib") && !purePackages.includes(to),
@@ -134,7 +134,7 @@ const forbidden: Readonly<Record<string, (from: string, to: string) => boolean>>
   "a source imports tests or scripts": (_from, to) => isBelow(to, "test") || isBelow(to, "scripts"),
 };
 
-/** Imports that run against the layers. `roots` put everything together, so they may import the API and the client. */
+/** Imports against the layers. `roots` are composition roots, so they may import the API and the client. */
 export function layerFaults(graph: ImportGraph, roots: readonly string[]): readonly string[] {
   const faults: string[] = [];
   for (const [from, imports] of graph) {
@@ -172,14 +172,15 @@ export function familyNamesIn(text: string): readonly string[] {
   return familyNames.flatMap((pattern) => pattern.exec(code)?.[0] ?? []);
 }
 
-/** Files of more lines than `limit`. */
+/** Files with more lines than `limit`. */
 export function longFiles(lines: ReadonlyMap<string, number>, limit: number): readonly string[] {
   return [...lines].filter(([, count]) => count > limit).map(([path]) => path);
 }
 
 /**
- * Test files below `test/unit` and `test/property` whose path mirrors nothing. `<path>.test.ts` mirrors the source `<path>.ts`,
- * and `<folder>/<name of the folder>.test.ts` the folder; either name may be followed by `-` and an aspect.
+ * Test files below `test/unit` and `test/property` whose path mirrors no source. `<path>.test.ts` mirrors the source
+ * `<path>.ts`, and `<folder>/<name of the folder>.test.ts` the folder. Either name may be followed by `-` and an
+ * aspect.
  */
 export function unmirroredTests(tests: readonly string[], sources: readonly string[]): readonly string[] {
   const known = new Set(sources);

@@ -1,4 +1,4 @@
-/** Whom to ask, in the words of the tests. */
+/** Short forms of the addresses that tests connect to. */
 import type { Target } from "./host-program.ts";
 import { labAddresses } from "./lab.ts";
 
@@ -17,7 +17,7 @@ export const outsideUdp = udp(labAddresses.outside);
 /** The desired set's gateway in every lab. */
 export const gateway = { defaultGateway: labAddresses.outside };
 
-/** An Eip on the lab's outside network, named after its last byte: `eip-10`. */
+/** An Eip on the lab's external network, named after its last byte: `eip-10`. */
 export function eip(lastByte: number): { readonly name: string; readonly address: string } {
   return { name: `eip-${lastByte}`, address: `${eipAddress(lastByte)}/24` };
 }

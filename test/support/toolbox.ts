@@ -1,6 +1,6 @@
 /**
- * A directory that is put first on an agent's PATH: a stand-in for each kernel tool, which notes that it was called
- * and then becomes the real one, or does what a fault says first.
+ * A directory that is put first on an agent's PATH. It replaces each kernel tool by a script that records the call and
+ * then runs the real one, or first does what a fault says.
  */
 import { chmod, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -19,25 +19,25 @@ export const tools = [
 ] as const;
 export type Tool = (typeof tools)[number];
 
-/** What a tool does instead. Each is a line of sh that sees the real tool as `$real` and its arguments. */
+/** What a tool does instead. Each is a shell line with the real tool as `$real` and its arguments. */
 export const faults = {
   /** Refuses and changes nothing. */
   fails: 'echo "$tool: injected failure" >&2; exit 1',
-  /** Never ends; the limit is for a caller that forgets it. */
+  /** Never ends. The limit is for callers that forget it. */
   hangs: "exec sleep 300",
-  /** Does its work, then says that it failed. */
+  /** Does its work, then reports failure. */
   failsAfterwards: '"$real" "$@"; echo "$tool: injected failure" >&2; exit 1',
   /** Prints a warning on stderr and works. */
   warns: 'echo "# Warning: injected, to be taken for no error" >&2; exec "$real" "$@"',
-  /** Loses the end of its output, and says that all went well. */
+  /** Loses the end of its output, and reports success. */
   truncates: '"$real" "$@" | head -c 200; exit 0',
-  /** Prints nothing and says that all went well. */
+  /** Prints nothing and reports success. */
   fallsSilent: "exit 0",
   /** Is killed before it does anything. */
   dies: "kill -9 $$",
-  /** Says nothing, and in the exit code that some trouble was met. */
+  /** Fails with an exit code and without a message. */
   failsWithoutWords: "exit 4",
-  /** Takes two seconds before it works. */
+  /** Waits two seconds before it works. */
   dawdles: 'sleep 2; exec "$real" "$@"',
 } as const;
 export type Fault = keyof typeof faults;
@@ -67,14 +67,14 @@ export class Toolbox {
     }
   }
 
-  /** Every call of `tool` goes wrong from now on, or its next `times` calls. */
+  /** Every call of `tool` fails from now on, or only its next `times` calls. */
   async break(tool: Tool, fault: Fault, times?: number): Promise<void> {
     const lines = times === undefined ? [faults[fault]] : [...countdown, faults[fault]];
     if (times !== undefined) await writeFile(`${this.#faultOf(tool)}.left`, String(times));
     await this.script(tool, `${lines.join("\n")}\n`);
   }
 
-  /** `tool` is a script of sh from now on, which sees the real tool as `$real` and its arguments. */
+  /** Replaces `tool` by a shell script, with the real tool as `$real` and its arguments. */
   script(tool: Tool, text: string): Promise<void> {
     return writeFile(this.#faultOf(tool), text);
   }
@@ -97,7 +97,7 @@ export class Toolbox {
   }
 }
 
-/** True where a call can change rules; reading and `--test` runs cannot. */
+/** True if a call can change rules. Reads and `--test` runs cannot. */
 export function isRuleWriter({ tool, args }: Call): boolean {
   if (tool.endsWith("-restore")) return !/(^| )(--test|-t)( |$)/.test(args) && !args.includes("--version");
   if (tool === "iptables-nft" || tool === "iptables-legacy") {

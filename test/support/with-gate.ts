@@ -1,9 +1,12 @@
-/** Rules and gate in one plan. What is closed is closed before anything else changes, and opened once all else stands. */
+/**
+ * Rules and gate in one plan. The gate is closed before anything else changes, and opened when everything else is
+ * there.
+ */
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import type { Program } from "../../lib/model/program.ts";
 import type { GateState, RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
 
-/** The whole of what a dataplane holds for a program. On its own result it plans nothing. */
+/** Everything that a dataplane holds for a program. On its own result it plans nothing. */
 export function planWithGate<Observed, Payload>(
   planner: RulesPlanner<Observed, Payload>,
   program: Program,

@@ -1,4 +1,4 @@
-/** Several single writes as one: all or nothing. */
+/** Several single writes as one, all or nothing. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { applyBatch } from "../../../lib/admission/batch.ts";

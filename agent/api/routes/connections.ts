@@ -1,4 +1,4 @@
-/** Live flows on an EIP, read from the kernel as they are. */
+/** Live flows on an EIP, read from the kernel. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { addressOf } from "../../../lib/model/ip.ts";

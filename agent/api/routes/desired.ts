@@ -1,4 +1,4 @@
-/** The whole set: read it, replace it. */
+/** The whole desired set: read and replace. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
@@ -19,7 +19,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
     {
       schema: {
         tags: ["desired"],
-        summary: "Reads the whole desired set, in the form in which it can be put back",
+        summary: "Reads the whole desired set, in a form that can be PUT again",
         response: responses({ 200: FullSetSchema, 304: Type.Null({ description: "Not modified" }) }),
       },
     },

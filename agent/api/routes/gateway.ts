@@ -1,4 +1,4 @@
-/** The gateway as a whole: how it is, what a pass would change, a pass now. */
+/** The gateway as a whole: its status, the plan of the next pass, and starting a pass. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import type { RouteContext } from "../deps.ts";

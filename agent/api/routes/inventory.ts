@@ -1,4 +1,4 @@
-/** Every IP once, and the way to take an orphan out. */
+/** The inventory of IPs, and the release of orphans. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import type { Chunked } from "../../../lib/chunked.ts";
@@ -17,7 +17,7 @@ import { inventorySchema, releaseSchema, responses } from "../responses.ts";
 const releaseDeadlineMs = 60_000;
 /** Some milliseconds' worth. */
 const lookedAtOnce = 2_000;
-/** Whose an address is that nobody may release, in words. */
+/** Why an address cannot be released, as text. */
 const holders = {
   self: "the gateway's own address",
   gateway: "the next hop of the default route",
@@ -33,7 +33,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
     {
       schema: {
         tags: ["inventory"],
-        summary: "Lists every IP once, and counts each subnet",
+        summary: "Lists every IP once, with counts per subnet",
         response: responses({ 200: inventorySchema }),
       },
     },
@@ -49,7 +49,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
     {
       schema: {
         tags: ["inventory"],
-        summary: "Takes an orphan out of the kernel, with every owned rule and flow on it",
+        summary: "Removes an orphan from the kernel, with all owned rules and flows on it",
         params: Type.Object({ ip: Type.String({ description: "An IPv4 address" }) }),
         response: responses({ 200: releaseSchema }),
       },
@@ -63,10 +63,10 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
   );
 }
 
-/** @throws `conflict` where it is desired, `in-use` where it is the gateway's own, `not-found` where nobody holds it. */
+/** @throws `conflict` if it is desired, `in-use` if it is the gateway's own, `not-found` if no interface has it */
 async function refuseUnlessOrphan(context: RouteContext, ip: Ip): Promise<void> {
   if (context.reconciler.network === undefined) {
-    throw new GatewayError("internal", "The kernel was not read yet; try again");
+    throw new GatewayError("internal", "The kernel has not been read yet; try again");
   }
   const { addresses } = await context.answers.turns.run(takeInventory(context));
   const entry = addresses.find((address) => address.ip === ip);

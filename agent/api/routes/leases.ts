@@ -1,4 +1,4 @@
-/** Signs of life for Eips with a lease. */
+/** Renewal of Eip leases. */
 import type { FastifyInstance } from "fastify";
 import { type Static, Type } from "typebox";
 import { renewLeases } from "../../../lib/admission/renew-leases.ts";
@@ -15,7 +15,7 @@ const RenewalSchema = Type.Object(
 
 const RenewedSchema = Type.Object({
   revision: Type.Integer(),
-  renewed: Type.Array(Type.String(), { description: "The Eips, as asked for" }),
+  renewed: Type.Array(Type.String(), { description: "The Eips, as requested" }),
 });
 
 export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
@@ -24,7 +24,7 @@ export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
     {
       schema: {
         tags: ["leases"],
-        summary: "Renews the leases of Eips; durable before it is answered",
+        summary: "Renews the leases of Eips; durable before the answer",
         headers: ifMatchHeader,
         body: RenewalSchema,
         response: responses({ 200: RenewedSchema }),

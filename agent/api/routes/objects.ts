@@ -1,4 +1,4 @@
-/** Objects of every kind, alike: list, read, put and delete one. */
+/** Objects of every kind: list, read, put and delete. */
 import type { FastifyInstance } from "fastify";
 import { type TSchema, Type } from "typebox";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
@@ -101,7 +101,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         (state, facts) => putObject(state, { kind, spec, ifMatch }, facts),
         (written) => {
           const stored = objectsOf(written.state.desired, kind).get(spec.name);
-          if (stored === undefined) throw new TypeError(`stored, and not there: ${spec.name}`);
+          if (stored === undefined) throw new TypeError(`stored but not found: ${spec.name}`);
           return reply.code(statusCodeOf(written)).send(objectDocument(kind, stored, context.board.view()));
         },
       );
@@ -169,7 +169,7 @@ function deleteQuerySchema(kind: Kind) {
   return querySchema(kind === "eip" ? { ...parameters, cascade: Type.Optional(flagParameter) } : parameters);
 }
 
-/** The flat object; the path names it already. */
+/** The flat object. `name` may be absent, because the path has it. */
 function putBodySchema(kind: Kind) {
   const properties: Readonly<Record<string, TSchema>> = recordOf(kind).schema.properties;
   return Type.Object(
@@ -178,7 +178,7 @@ function putBodySchema(kind: Kind) {
   );
 }
 
-/** Joins path and body, which its schema has passed. */
+/** Joins the path and a body that passed its schema. */
 function parseSpec<K extends Kind>(
   kind: K,
   text: string,
@@ -189,12 +189,12 @@ function parseSpec<K extends Kind>(
     throw invalid([{ pointer: "/name", message: "in the path must be a DNS subdomain" }]);
   }
   if (body.name !== undefined && body.name !== name) {
-    throw invalid([{ pointer: "/name", message: `differs from the path's ${collectionOf(kind)}/${name}` }]);
+    throw invalid([{ pointer: "/name", message: `differs from ${collectionOf(kind)}/${name} in the path` }]);
   }
   return { ...body, name } as SpecOf[K];
 }
 
-/** A name that no object can have is the name of none. */
+/** Throws `not-found` for a name that no object can have. */
 function existingName(collection: Collection, text: string): ObjectName {
   const name = parseObjectName(text);
   if (name === undefined)

@@ -1,4 +1,4 @@
-/** What machines ask every few seconds. None of these looks at the dataplane. */
+/** Probes and metrics, requested every few seconds. None of them reads the kernel. */
 import type { FastifyInstance } from "fastify";
 import type { RouteContext } from "../deps.ts";
 import { textAnswer } from "../responses.ts";
@@ -9,7 +9,7 @@ const text = { 200: textAnswer };
 export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteContext): void {
   app.get(
     "/livez",
-    { config: open, schema: { tags: ["probes"], summary: "The process answers", response: text } },
+    { config: open, schema: { tags: ["probes"], summary: "The process is alive", response: text } },
     (_request, reply) => reply.type("text/plain").send("ok\n"),
   );
 
@@ -19,7 +19,7 @@ export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteConte
       config: open,
       schema: {
         tags: ["probes"],
-        summary: "The first full pass has verified, whatever single objects failed",
+        summary: "The first full pass has verified, even if single objects failed",
         response: { ...text, 503: textAnswer },
       },
     },

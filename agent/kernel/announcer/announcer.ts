@@ -1,6 +1,6 @@
 /**
- * Gratuitous ARP for EIPs, and the question before one is taken whether another host holds it. Neither writes
- * to the kernel, and neither holds up programming: announcing goes on in the background.
+ * Gratuitous ARP for EIPs, and ARP probes for other holders before an EIP is added. Neither changes the kernel's state,
+ * and neither delays programming: announcements run in the background.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { announcementsOf, encodeArp, type Mac, parseMac } from "../../../lib/arp/packet.ts";
@@ -17,24 +17,24 @@ import { broadcastAll } from "./send.ts";
 export interface AnnouncerOptions {
   /** The links as last observed. */
   readonly links: () => readonly ObservedLink[];
-  /** Asked before each announcement: false where the EIP is gone, or another host turned out to hold it. */
+  /** Called before each announcement. False if the EIP is gone or another host holds it. */
   readonly stillOwned: (held: AddressOnLink) => boolean;
-  /** How long to wait for answers to a probe; 0: never probe. */
+  /** How long to wait for replies to a probe, in ms. 0 disables probes. */
   readonly probeMs: number;
   readonly log: Log;
-  /** A link did not take packets; called with the errno's name. */
+  /** A link refused packets. Called with the name of the errno. */
   readonly onFailure?: (code: string) => void;
-  /** What became of so many announcements, each of one EIP. */
+  /** The result of this many announcements, each of one EIP. */
   readonly onAnnounced?: (result: AnnounceResult, count: number) => void;
-  /** When to announce, in rising order, counted from the call. */
+  /** When to announce, in ms after the call, in rising order. */
   readonly announceAtMs?: readonly number[];
   readonly openSocket?: (linkIndex: number) => PacketSocket;
 }
 
-/** `withdrawn`: the EIP was gone, or contested, when its turn came. */
+/** `withdrawn`: the EIP was gone or contested when its turn came. */
 export type AnnounceResult = "sent" | "failed" | "withdrawn";
 
-/** Now, and again for those who lost the first. */
+/** At once, and again for hosts that missed the first one. */
 const defaultAnnounceAtMs = [0, 1000, 3000];
 const complaintPeriodMs = 60_000;
 
@@ -46,7 +46,7 @@ class ArpAnnouncer implements Announcer {
   readonly #options: AnnouncerOptions;
   readonly #stop = new AbortController();
   readonly #campaigns = new Set<Promise<void>>();
-  /** The newest campaign of each address: an older one leaves it alone. */
+  /** The newest series of announcements of each address. An older series skips the address. */
   readonly #newest = new Map<Ip, symbol>();
   readonly #listener: ArpListener;
   readonly #complain: (failure: { readonly link: InterfaceName; readonly code: string }) => void;
@@ -55,11 +55,11 @@ class ArpAnnouncer implements Announcer {
     this.#options = options;
     this.#listener = new ArpListener(options.openSocket ?? openArpSocket);
     this.#complain = atMostOncePer(complaintPeriodMs, (failure, times) =>
-      options.log.warn({ ...failure, times }, "a link does not take ARP"),
+      options.log.warn({ ...failure, times }, "a link refuses ARP packets"),
     );
   }
 
-  /** Throws `internal` where no packet socket can be opened, and an AbortError. */
+  /** Throws `internal` if no packet socket can be opened. Throws an AbortError on abort. */
   async probe(
     addresses: readonly AddressOnLink[],
     purpose: ProbePurpose,
@@ -86,7 +86,7 @@ class ArpAnnouncer implements Announcer {
     return { others, unasked };
   }
 
-  /** Links that are missing are passed over. Throws `internal` where no packet socket can be opened. */
+  /** Skips missing links. Throws `internal` if no packet socket can be opened. */
   hear(names: ReadonlySet<InterfaceName>): readonly HeardArp[] {
     if (this.#stop.signal.aborted) return [];
     const links = this.#options.links().filter(({ name }) => names.has(name));
@@ -124,7 +124,7 @@ class ArpAnnouncer implements Announcer {
         for (const [link, group] of byLink(addresses)) await this.#announceOn(link, group, id);
       }
     } catch (err) {
-      if (!this.#stop.signal.aborted) this.#options.log.error({ err }, "announcing failed");
+      if (!this.#stop.signal.aborted) this.#options.log.error({ err }, "cannot announce EIPs");
     } finally {
       for (const { address } of addresses) {
         if (this.#newest.get(address) === id) this.#newest.delete(address);
@@ -148,7 +148,7 @@ class ArpAnnouncer implements Announcer {
       if (results[result] > 0) onAnnounced?.(result, results[result]);
   }
 
-  /** Runs `use` with a socket on the link; `undefined` where there is no such link, or none with a MAC. */
+  /** Runs `use` with a socket on the link. `undefined` if the link does not exist or has no MAC. */
   async #onLink<T>(
     name: InterfaceName,
     use: (socket: PacketSocket, mac: Mac) => Promise<T>,
@@ -168,7 +168,7 @@ class ArpAnnouncer implements Announcer {
     }
   }
 
-  /** Tells the MACs of this gateway, as last observed, from all others. */
+  /** Tells whether a MAC is one of this gateway's, as last observed. */
   #isOwn(): (mac: Mac) => boolean {
     const macs = new Set(this.#options.links().map((link) => parseMac(link.mac)));
     return (mac) => macs.has(mac);
@@ -180,7 +180,10 @@ class ArpAnnouncer implements Announcer {
   }
 }
 
-/** Both forms of each address. A frame is asked for when its turn comes: it is not sent where the EIP is not owned then. */
+/**
+ * Both forms of announcement for each address. The generator is asked when a frame's turn comes, so an EIP that is no
+ * longer owned is not announced.
+ */
 function* announcements(
   mac: Mac,
   addresses: readonly Ip[],

@@ -1,16 +1,16 @@
 /**
- * Hears what others say by ARP, without asking (RFC 5227 §2.4). Nothing waits on its sockets: what arrived is taken when somebody
- * asks for it. What the sockets' buffers cannot hold meanwhile is lost; who claims an address does so again.
+ * Receives ARP packets of other hosts without probing (RFC 5227 §2.4). The sockets are read only when a caller asks.
+ * Packets that exceed the socket's buffer are lost; a host that claims an address repeats it.
  */
 import { type ArpPacket, decodeArp } from "../../../lib/arp/packet.ts";
 import { arpBufferBytes, type PacketSocket } from "./packet-socket.ts";
 
-/** Packets taken from one link at a time: about 10 ms. What is left waits for the next time. */
+/** Packets read from one link at a time: about 10 ms. The rest is read next time. */
 const maxPackets = 2_048;
 
 export class ArpListener {
   readonly #openSocket: (linkIndex: number) => PacketSocket;
-  /** By the link's index: a link that was made anew is another. */
+  /** By link index: a recreated link has another index. */
   readonly #sockets = new Map<number, PacketSocket>();
   readonly #buffer = new Uint8Array(arpBufferBytes);
 
@@ -18,7 +18,10 @@ export class ArpListener {
     this.#openSocket = openSocket;
   }
 
-  /** Begins to listen on those of the links that are new, and ceases on all others. Throws `internal` where no packet socket can be opened. */
+  /**
+   * Starts listening on new links and stops on links not in the set. Throws `internal` if no packet socket can be
+   * opened.
+   */
   listenOn(linkIndexes: ReadonlySet<number>): void {
     for (const [index, socket] of this.#sockets) {
       if (linkIndexes.has(index)) continue;
@@ -29,12 +32,12 @@ export class ArpListener {
       if (!this.#sockets.has(index)) this.#sockets.set(index, this.#openSocket(index));
   }
 
-  /** What arrived on a link that is listened to since the last call. */
+  /** The packets that arrived on a link since the last call. */
   *take(linkIndex: number): Generator<ArpPacket> {
     const socket = this.#sockets.get(linkIndex);
     if (socket === undefined) return;
     for (let count = 0; count < maxPackets; count++) {
-      // A link that went down says so once, and then that nothing waits: either way there is no more for now.
+      // A link that went down reports that once, then EAGAIN. In both cases there is nothing more to read now.
       const length = socket.receive(this.#buffer);
       if (length < 0) return;
       const packet = decodeArp(this.#buffer.subarray(0, length));

@@ -1,24 +1,30 @@
-/** A packet socket for ARP on one link (packet(7)). The kernel adds and takes off the Ethernet header. */
+/** A packet socket for ARP on one link (packet(7)). The kernel adds and removes the Ethernet header. */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { close, errnoName, libcFunction, sendto, setSocketOption, socket } from "../libc.ts";
 
 export interface PacketSocket {
-  /** Sends to every station of the link, without waiting. @returns bytes sent or −errno */
+  /**
+   * Broadcasts on the link without waiting.
+   * @returns bytes sent or −errno
+   */
   broadcast(packet: Uint8Array): number;
-  /** Takes one packet that others sent, without waiting. @returns its length, or −errno: −EAGAIN where none waits */
+  /**
+   * Receives one packet of another host without waiting.
+   * @returns its length, or −errno: −EAGAIN if there is none
+   */
   receive(buffer: Uint8Array): number;
-  /** May be called twice. */
+  /** Can be called twice. */
   close(): void;
 }
 
 /**
- * Opens a socket on the link with this index in the namespace of this process. A link that is gone is a −errno of
- * every call, not an exception. Throws `internal` where the process may open no packet socket at all.
+ * Opens a socket on the link with this index, in the namespace of this process. If the link is gone, every call returns
+ * −errno; it does not throw. Throws `internal` if the process may not open packet sockets.
  */
 export function openArpSocket(linkIndex: number): PacketSocket {
-  // Without a protocol it hears nothing until it is bound: never other links' packets.
+  // Without a protocol it receives nothing before bind, so it never gets packets of other links.
   let fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) throw new GatewayError("internal", `a packet socket could not be opened: ${errnoName(-fd)}`);
+  if (fd < 0) throw new GatewayError("internal", `cannot open a packet socket: ${errnoName(-fd)}`);
 
   setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes);
   const everyone = linkAddress(linkIndex);
@@ -34,13 +40,13 @@ export function openArpSocket(linkIndex: number): PacketSocket {
   };
 }
 
-/** What `receive` is to be given. More than the longest ARP packet: what is longer is cut, and none of ours. */
+/** Buffer size for `receive`. Larger than the longest ARP packet; a longer packet is truncated and is not ARP. */
 export const arpBufferBytes = 128;
 
-/** Room for thousands of answers that come at once: on a veth they are there before the send returns. */
+/** Room for thousands of replies at once: on a veth they arrive before the send returns. */
 const receiveBufferBytes = 4 << 20;
 
-/** `struct sockaddr_ll` of ARP to the broadcast address; to bind, only family, protocol and index count. */
+/** `struct sockaddr_ll` for ARP to the broadcast address. bind uses only family, protocol and index. */
 function linkAddress(linkIndex: number): Uint8Array {
   const address = new Uint8Array(20);
   const view = new DataView(address.buffer);

@@ -1,4 +1,4 @@
-/** Asking a link who holds addresses (RFC 5227 §2.1.1, in less time). */
+/** Probes a link for holders of addresses (RFC 5227 §2.1.1, with shorter waiting). */
 import { setTimeout as delay } from "node:timers/promises";
 import { answerOf, claimOf, decodeArp, encodeArp, type Mac, probeOf } from "../../../lib/arp/packet.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -6,7 +6,7 @@ import type { ProbePurpose } from "../drivers.ts";
 import { arpBufferBytes, type PacketSocket } from "./packet-socket.ts";
 import { broadcastAll } from "./send.ts";
 
-/** Each address is asked about this often, since one packet is easily lost. */
+/** Probes per address, because a single packet is easily lost. */
 const waves = 2;
 const pollMs = 10;
 
@@ -14,17 +14,17 @@ export interface ProbeRequest {
   readonly mac: Mac;
   readonly addresses: readonly Ip[];
   readonly purpose: ProbePurpose;
-  /** True for this gateway's own stations, whose claims are no conflict. */
+  /** True for the MACs of this gateway. Their claims are no conflict. */
   readonly isOwn: (mac: Mac) => boolean;
-  /** From the first question to the end of waiting, the time of sending aside. */
+  /** Time in ms from the first probe to the end of waiting, without the time of sending. */
   readonly windowMs: number;
 }
 
 /**
- * Who else holds each address; before one is taken, also who probes for it at this moment. What is answered is not asked about
- * again: of two gateways that probe for one address, the first to hear the other leaves it to him.
+ * Finds the other holder of each address; for `take` also hosts that probe for it right now. An address with a reply is
+ * not probed again. If two gateways probe for one address, the first one to hear the other leaves it to the other.
  *
- * @returns the others, and the errno's name where the link did not take the questions.
+ * @returns the other hosts, and the name of the errno if the link refused the probes
  */
 export async function probeLink(
   socket: PacketSocket,

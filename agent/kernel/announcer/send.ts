@@ -1,4 +1,4 @@
-/** Sending many packets without holding up the event loop, or the link's queue. */
+/** Sends many packets without blocking the event loop and without overrunning the link's queue. */
 import { constants } from "node:os";
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { errnoName } from "../libc.ts";
@@ -6,16 +6,16 @@ import type { PacketSocket } from "./packet-socket.ts";
 
 /** Packets between two turns of the event loop: about 2 ms. */
 const chunk = 256;
-/** Waits of 1 ms for a full queue to empty before the packets left are given up. */
+/** How often to wait 1 ms for a full queue before the remaining packets are dropped. */
 const maxWaits = 200;
 
 const { EAGAIN, ENOBUFS } = constants.errno;
 
 /**
- * Broadcasts the packets in order; the iterator is asked for each only when its turn comes.
+ * Broadcasts the packets in order. Asks the iterator for each packet only when its turn comes.
  *
- * @param onTurn runs after each chunk and at the end: the moment to take answers in.
- * @returns the errno's name at which it gave up, `undefined` where all were sent.
+ * @param onTurn called after each chunk and at the end: the time to read replies
+ * @returns the name of the errno if it gave up, `undefined` if all were sent
  */
 export async function broadcastAll(
   socket: PacketSocket,

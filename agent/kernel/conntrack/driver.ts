@@ -1,16 +1,16 @@
 /**
- * Finds flows in the kernel's connection-tracking table and takes them out.
+ * Finds flows in the conntrack table and deletes them.
  *
- * A dump of this table is never a snapshot: the kernel walks its buckets while packets go on, and says nothing about
- * what moved meanwhile. An entry may be missing or there twice. Twice does no harm (the second delete finds it gone); what
- * was missed is for the next sweep. A dump that was cut short is another matter: that throws.
+ * A dump of this table is never a snapshot: the kernel walks its buckets while packets arrive, and does not report
+ * changes. An entry may be missing or occur twice. Twice is harmless (the second delete finds it gone). A missed entry
+ * is found by the next sweep. A truncated dump throws.
  *
- * Deleting an entry ends the translation, not the connection. The next packet makes an entry anew by the rules in force,
- * and TCP's does so in mid-stream too (nf_conntrack_tcp_loose, 1 by default): such a packet counts as NEW, not as INVALID.
- * Seen on Linux 6.18: where the rules still translate it alike, a TCP stream goes on unharmed; where an EIP leads
- * elsewhere now or is answered by the gateway itself, its client gets a reset; where the EIP is gone, both ends run into
- * their time-outs while the pod's packets leave plain, as for any pod without a rule. So the order is: first the rules, then
- * find and remove; and a flow made plain meanwhile goes by the next sweep once a rule covers it again.
+ * Deleting an entry ends the translation, not the connection. The next packet creates a new entry by the current rules,
+ * for TCP also in mid-stream (nf_conntrack_tcp_loose, default 1): such a packet is NEW, not INVALID. Measured on Linux
+ * 6.18: if the rules still translate it the same way, a TCP stream continues undisturbed. If the EIP now leads
+ * elsewhere or the gateway itself answers, the client gets a reset. If the EIP is gone, both ends run into timeouts
+ * while the pod's packets leave untranslated, as for any pod without a rule. So the order is: first the rules, then
+ * find and delete. A flow created untranslated in between is removed by the next sweep once a rule covers it again.
  */
 
 import { release } from "node:os";
@@ -28,22 +28,22 @@ import type { NetlinkError } from "../netlink/refusal.ts";
 import { filtersDumps } from "./dump-filter.ts";
 import { readEntryCount } from "./stats.ts";
 
-/** Deletes made and sent at a time: 1 ms of the event loop, and another of a thread, which it takes 0.1 ms to wake. */
+/** Deletes per batch: 1 ms on the event loop and 1 ms on a thread, which takes 0.1 ms to wake. */
 const batchSize = 500;
 
-/** A connection as the driver needs it, in the namespace of this process. Whoever opens it closes it. */
+/** A connection for this driver in the namespace of this process. The caller closes it. */
 export function openConntrackNetlink(): NetlinkConnection {
   return openNetlink(NETLINK_NETFILTER, { partSize: batchSize, open: openAheadSocket });
 }
 
 export interface ConntrackOptions {
-  /** True where the kernel's dumps can be trusted with a filter. */
+  /** True if filtered dumps of this kernel are reliable. */
   readonly canFilter?: boolean;
-  /** How many entries this namespace has; `undefined` where that is not told. Where it fails everything is looked at. */
+  /** The number of entries in this namespace. `undefined` if unknown. If it fails, the whole table is read. */
   readonly count?: (signal: AbortSignal) => Promise<number | undefined>;
 }
 
-/** A driver of the family's flows over a connection of NETLINK_NETFILTER, whose owner closes it. */
+/** A driver for the flows of the family over a NETLINK_NETFILTER connection. The owner of the connection closes it. */
 export function openConntrack(
   netlink: NetlinkConnection,
   family: Family,
@@ -53,7 +53,7 @@ export function openConntrack(
   return {
     async find(matches, limit, signal, ends) {
       const entries = await count(signal).catch(onlyAHint);
-      // All namespaces share one hash table: to look for nothing in it takes the kernel ten milliseconds.
+      // All namespaces share one hash table: searching it for nothing takes the kernel 10 ms.
       if (entries === 0) return { flows: [], total: 0 };
       const isFiltered = canFilter && (entries === undefined || entries > fewEntries);
       const found: Found[] = [];
@@ -78,9 +78,9 @@ interface FlowDump {
   readonly isWanted: FlowPredicate;
 }
 
-/** Beyond that many a dump of everything is hardly dearer: the kernel goes through the whole table for each. */
+/** With more addresses than this, one full dump is cheaper: the kernel walks the whole table for each filter. */
 const maxFiltered = 5;
-/** So few are told at once, and sorted out here, before the kernel has gone through its table a second time. */
+/** So few entries are dumped at once and matched here, faster than the kernel walks its table a second time. */
 const fewEntries = 5_000;
 
 function onlyAHint(error: unknown): undefined {
@@ -150,7 +150,7 @@ async function remove(
   if (first !== undefined) {
     throw new GatewayError(
       "netlink-failed",
-      `${refused.length} of ${flows.length} flows could not be deleted: ${first.code}: ${first.message}`,
+      `${refused.length} of ${flows.length} flows were not deleted, first error: ${first.code}: ${first.message}`,
       { details: { code: first.code, refused: refused.length, removed } },
     );
   }

@@ -1,11 +1,11 @@
-/** Whether the kernel can look for flows by itself. */
+/** Whether the kernel can filter conntrack dumps. */
 
 /**
- * True where a filtered dump can be relied on, by the kernel's release (`uname -r`).
+ * True if filtered dumps are reliable, by the kernel release (`uname -r`).
  *
- * Kernels before 5.8 do not know filters and give every entry. Those before 5.16 (5.15.6 and 5.10.83, where they were
- * mended) compare the reply's addresses with 0.0.0.0 and give nothing, which would look like a table without such flows
- * (Linux commit ad81d4daf6a3). A kernel that backported the mending is taken for one that did not: that costs time only.
+ * Kernels before 5.8 ignore filters and return every entry. Kernels before 5.16 (fixed in 5.15.6 and 5.10.83) compare
+ * the reply addresses with 0.0.0.0 and return nothing, which looks like a table without such flows (Linux commit
+ * ad81d4daf6a3). A kernel with an unknown backport of the fix is treated as unfixed, which only costs time.
  */
 export function filtersDumps(release: string): boolean {
   const [, major = "", minor = ""] = /^(\d+)\.(\d+)/.exec(release) ?? [];

@@ -1,18 +1,18 @@
-/** How full the connection-tracking table is. */
+/** How full the conntrack table is. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../../../lib/model/errors.ts";
 
 export interface ConntrackStats {
-  /** Entries of this network namespace; `undefined` where nothing tracks connections (yet). */
+  /** Entries of this network namespace. `undefined` if conntrack is not active (yet). */
   readonly count: number | undefined;
-  /** Entries that one namespace may have: beyond it new flows are dropped. */
+  /** Maximum entries per namespace. Above it new flows are dropped. */
   readonly max: number | undefined;
 }
 
 const directory = "/proc/sys/net/netfilter";
 
-/** Reads the counters of this process's network namespace. Throws `unreadable` where they are there but make no sense. */
+/** Reads the counters of this process's network namespace. Throws `unreadable` if they exist but are invalid. */
 export async function readConntrackStats(signal: AbortSignal, from = directory): Promise<ConntrackStats> {
   const [count, max] = await Promise.all([
     readEntryCount(signal, from),
@@ -21,7 +21,7 @@ export async function readConntrackStats(signal: AbortSignal, from = directory):
   return { count, max };
 }
 
-/** The count alone. */
+/** Only the count. */
 export function readEntryCount(signal: AbortSignal, from = directory): Promise<ConntrackStats["count"]> {
   return readNumber(join(from, "nf_conntrack_count"), signal);
 }
@@ -36,6 +36,6 @@ async function readNumber(path: string, signal: AbortSignal): Promise<number | u
     throw new GatewayError("unreadable", `cannot read ${path}`, { cause });
   }
   const value = /^\d+\n?$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(value)) throw new GatewayError("unreadable", `${path} holds no number: ${text}`);
+  if (!Number.isSafeInteger(value)) throw new GatewayError("unreadable", `${path} is not a number: ${text}`);
   return value;
 }

@@ -1,6 +1,6 @@
 /**
- * Kernel events: that something changed, never what. Each line of a monitor only wakes the reconciler, which
- * reads the truth again; the agent's own writes echo here like anyone's, and a pass that they wake plans nothing.
+ * Kernel events: only that something changed, not what. Each line of a monitor wakes the reconciler, which reads the
+ * kernel again. The agent's own writes cause events too; a pass woken by them plans nothing.
  */
 import type { Family } from "../../../lib/model/family.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
@@ -9,7 +9,7 @@ import { Monitor } from "./monitor.ts";
 /** What changed. */
 export type WakeKind = "address" | "route" | "link" | "sysctl" | "rule";
 
-/** A command that prints kernel events, and how to tell from its output what they are about. */
+/** A command that prints kernel events, and how to recognize their kind in its output. */
 export interface MonitorCommand {
   readonly argv: readonly [command: string, ...args: string[]];
   readonly kinds: readonly { readonly kind: WakeKind; readonly marker: string }[];
@@ -32,7 +32,7 @@ export function networkMonitor({ version }: Family): MonitorCommand {
   };
 }
 
-/** Prints one such line after the events of each transaction. iptables-legacy has no events at all. */
+/** Prints one such line after the events of each transaction. iptables-legacy has no events. */
 export const ruleMonitor: MonitorCommand = {
   argv: ["nft", "monitor"],
   kinds: [{ kind: "rule", marker: "# new generation" }],
@@ -40,27 +40,27 @@ export const ruleMonitor: MonitorCommand = {
 
 export interface KernelEventsOptions {
   readonly monitors: readonly MonitorCommand[];
-  /** At most once per kind and {@link coalesceMs}, however many events there were. */
+  /** Called at most once per kind and {@link coalesceMs}, however many events there were. */
   readonly onWake: (kind: WakeKind) => void;
-  /** Events were lost: only a full pass knows what happened. */
+  /** Events were lost: a full pass is needed. */
   readonly onLost: (reason: string) => void;
   readonly log: Log;
-  /** The pause before a dead monitor's first restart. */
+  /** The pause before the first restart of a monitor that ended, in ms. */
   readonly restartPauseMs?: number;
 }
 
 export interface KernelEvents {
-  /** Resolves once the monitors listen: what changes after that is seen. */
+  /** Resolves when the monitors listen: every later change is seen. */
   start(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Long enough to make one wake of a batch of changes, short against the time a repair may take. */
+/** Long enough to merge a batch of changes into one wake, short compared with the time a repair may take. */
 export const coalesceMs = 5;
 
 const complaintPeriodMs = 60_000;
 
-/** What `ip` and `nft` say when their socket overran; both go on afterwards. */
+/** What `ip` and `nft` print when their socket overran. Both continue afterwards. */
 const overrun = /No buffer space|lost some netlink events|netlink receive error/i;
 
 export function createKernelEvents(options: KernelEventsOptions): KernelEvents {
@@ -87,7 +87,7 @@ export function createKernelEvents(options: KernelEventsOptions): KernelEvents {
   const monitors = options.monitors.map(({ argv, kinds }) => {
     const [name] = argv;
     const complain = atMostOncePer(complaintPeriodMs, (stderr: string, times) =>
-      log.warn({ monitor: name, stderr: stderr.slice(0, 500), times }, "kernel event monitor complains"),
+      log.warn({ monitor: name, stderr: stderr.slice(0, 500), times }, "kernel event monitor printed errors"),
     );
     const find = finder([...kinds.map(({ marker }) => marker), "# ERROR"]);
     return new Monitor({
@@ -97,11 +97,11 @@ export function createKernelEvents(options: KernelEventsOptions): KernelEvents {
       onOutput: (text) => {
         const found = find(text);
         for (const { kind, marker } of kinds) if (found.has(marker)) wakes.add(kind);
-        if (found.has("# ERROR")) lose(`${name} monitor overran`);
+        if (found.has("# ERROR")) lose(`${name} monitor lost events`);
         if (wakes.size > 0) soon();
       },
       onComplaint: (text) => {
-        if (overrun.test(text)) lose(`${name} monitor overran`);
+        if (overrun.test(text)) lose(`${name} monitor lost events`);
         else complain(text);
       },
       ...(options.restartPauseMs !== undefined && { firstPauseMs: options.restartPauseMs }),
@@ -120,8 +120,8 @@ export function createKernelEvents(options: KernelEventsOptions): KernelEvents {
 }
 
 /**
- * Says which markers a stream holds, part by part. Not line by line: one nftables transaction may be a
- * megabyte of text. What could be a marker's beginning is kept for the next part.
+ * Finds which markers a stream contains, part by part. Not line by line: one nftables transaction can be a megabyte of
+ * text. A possible beginning of a marker is kept for the next part.
  */
 export function finder(markers: readonly string[]): (part: string) => ReadonlySet<string> {
   let tail = "";
@@ -133,7 +133,7 @@ export function finder(markers: readonly string[]): (part: string) => ReadonlySe
       const at = text.lastIndexOf(marker);
       if (at < 0) continue;
       found.add(marker);
-      // Told once: what is kept begins behind it.
+      // Report each marker once: the kept text starts after it.
       keptFrom = Math.max(keptFrom, at + marker.length);
     }
     tail = text.slice(Math.max(0, keptFrom));

@@ -1,7 +1,7 @@
 /**
- * A monitor command kept alive. Kernel events are read by a child, so that an overrun or a malformed message
- * ends the child at worst. What the child prints is always read: a full pipe would stop it, and the
- * kernel would throw away what it then did not fetch.
+ * A monitor command that is kept running. A child process reads kernel events, so an overrun or a malformed message can
+ * only end the child. Its output is always read: with a full pipe it would stop, and the kernel would drop further
+ * events.
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { accessSync, constants as fs } from "node:fs";
@@ -13,23 +13,23 @@ import { isSubscribed } from "./subscription.ts";
 
 export interface MonitorOptions {
   readonly argv: readonly [command: string, ...args: string[]];
-  /** Part of the child's standard output as it comes, in order, cut anywhere. */
+  /** A part of the child's stdout as it arrives, in order, cut at any byte. */
   readonly onOutput: (text: string) => void;
-  /** The same of standard error. */
+  /** The same for stderr. */
   readonly onComplaint: (text: string) => void;
-  /** Events may have been lost: the child ended, or one that was started again listens now. */
+  /** Events may have been lost: the child ended, or a restarted one listens now. */
   readonly onLost: (reason: string) => void;
   readonly log: Log;
-  /** The pause before the first restart; doubles up to {@link maxPauseMs}. */
+  /** The pause in ms before the first restart. It doubles up to {@link maxPauseMs}. */
   readonly firstPauseMs?: number;
 }
 
 type Child = ChildProcessByStdio<null, Readable, Readable>;
 
 const maxPauseMs = 10_000;
-/** A child that lived this long was well: the next pause is the first one again. */
+/** After a child lived this long, the next pause is the first one again. */
 const settledMs = 10_000;
-/** A child that does not show as subscribed by then is taken for listening all the same. */
+/** A child that is not seen as subscribed by then counts as listening. */
 const subscribeTimeoutMs = 2_000;
 const subscribePollMs = 5;
 
@@ -44,7 +44,7 @@ export class Monitor {
     this.#name = options.argv[0];
   }
 
-  /** Resolves once the child listens, or once it is clear that this one will not soon; goes on trying then. */
+  /** Resolves when the child listens, or when it clearly will not soon. Keeps trying after that. */
   start(): Promise<void> {
     if (this.#stop !== undefined) return Promise.resolve();
     const stop = new AbortController();
@@ -66,24 +66,27 @@ export class Monitor {
     for (let isFirst = true; !signal.aborted; isFirst = false) {
       const startedAt = performance.now();
       const end = await this.#live(signal, () => {
-        if (!isFirst) onLost(`${this.#name} monitor was started again`);
+        if (!isFirst) onLost(`${this.#name} monitor was restarted`);
         onFirstTry();
       });
       onFirstTry();
       if (signal.aborted) return;
       onLost(`${this.#name} monitor ended`);
       if (performance.now() - startedAt > settledMs) pauseMs = firstPauseMs;
-      log.warn({ monitor: this.#name, end, pauseMs }, "kernel event monitor ended; starting it again");
+      log.warn({ monitor: this.#name, end, pauseMs }, "kernel event monitor ended; restarting it");
       await delay(pauseMs, undefined, { signal }).catch(() => {});
       pauseMs = Math.min(pauseMs * 2, maxPauseMs);
     }
   }
 
-  /** One child from its start to its end. @returns how it ended. */
+  /**
+   * Runs one child from start to end.
+   * @returns how it ended
+   */
   async #live(signal: AbortSignal, onListening: () => void): Promise<string> {
     const { argv, onOutput, onComplaint } = this.#options;
     const [command, ...args] = dyingWithParent(argv);
-    // An english complaint can be told from others.
+    // The error patterns are English.
     const env = { ...process.env, LC_ALL: "C" };
     const child: Child = spawn(command, args, {
       stdio: ["ignore", "pipe", "pipe"],
@@ -111,7 +114,7 @@ export class Monitor {
   }
 }
 
-/** False where the child did not start, or ended first. */
+/** False if the child did not start, or ended before it subscribed. */
 async function untilSubscribed(pid: number | undefined, ended: AbortSignal): Promise<boolean> {
   if (pid === undefined) return false;
   const deadline = performance.now() + subscribeTimeoutMs;
@@ -123,8 +126,8 @@ async function untilSubscribed(pid: number | undefined, ended: AbortSignal): Pro
 }
 
 /**
- * The kernel ends the child when the agent dies, kill -9 included: a monitor that waits for events would never
- * notice that nobody reads it. Without util-linux's `setpriv` it lives on until its next event.
+ * The kernel ends the child when the agent dies, also by kill -9: a monitor waiting for events would not notice that
+ * its reader is gone. Without `setpriv` (util-linux) it lives until its next event.
  */
 function dyingWithParent(argv: MonitorOptions["argv"]): readonly [string, ...string[]] {
   return isInstalled("setpriv") ? ["setpriv", "--pdeathsig", "KILL", ...argv] : argv;

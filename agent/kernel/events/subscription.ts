@@ -1,13 +1,13 @@
-/** Whether a process of this network namespace listens to netlink multicast. */
+/** Whether a process in this network namespace listens to netlink multicast. */
 import { readFile } from "node:fs/promises";
 
-/** True where a netlink socket of the process `pid` has joined a group. False where the table cannot be read. */
+/** True if a netlink socket of process `pid` has joined a group. False if the table cannot be read. */
 export async function isSubscribed(pid: number): Promise<boolean> {
   const table = await readFile("/proc/self/net/netlink", "latin1").catch(() => "");
   return hasGroups(table, pid);
 }
 
-/** Columns: sk, Eth (protocol), Pid (port id: by default the process's), Groups as a hexadecimal mask, ... */
+/** Columns: sk, Eth (protocol), Pid (port id, by default the process's pid), Groups as a hexadecimal mask, ... */
 export function hasGroups(table: string, pid: number): boolean {
   return table.split("\n").some((line) => {
     const [, , port, groups = "0"] = line.trim().split(/\s+/);

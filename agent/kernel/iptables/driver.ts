@@ -1,4 +1,4 @@
-/** Reads and writes NAT by iptables, in either of its variants. */
+/** Reads and writes NAT with iptables, in either of its variants. */
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload } from "../../../lib/plan/iptables/payload.ts";
 import { CachedRuleset, type CacheOptions } from "../cached-ruleset.ts";
@@ -7,11 +7,11 @@ import { IptablesRuleset, type RulesetOptions } from "./ruleset.ts";
 import type { Variant } from "./tools.ts";
 
 export interface IptablesDriverOptions extends RulesetOptions, CacheOptions {
-  /** The variant, or how to choose it: asked by each observation until it answers. */
+  /** The variant, or how to choose it. Every observation asks until there is an answer. */
   readonly variant: Variant | VariantChooser;
 }
 
-/** Throws where there is no choice yet: then nothing is observed, and so nothing written. */
+/** Throws if no choice is possible yet: then nothing is observed and nothing written. */
 export type VariantChooser = (signal: AbortSignal) => Promise<Variant>;
 
 export function createIptablesDriver(
@@ -37,7 +37,7 @@ class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
     if (typeof options.variant === "string") this.#choose(options.variant);
   }
 
-  /** nft until it is chosen. */
+  /** nft until the variant is chosen. */
   get backend(): "iptables-nft" | "iptables-legacy" {
     return `iptables-${this.#chosen?.variant ?? "nft"}`;
   }
@@ -62,13 +62,13 @@ class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
     if (this.#chosenRuleset !== undefined) return this.#chosenRuleset;
     const { variant } = this.#options;
     const chosen = typeof variant === "function" ? await variant(signal) : variant;
-    // Another call may have chosen meanwhile.
+    // Another call may have chosen in the meantime.
     return this.#chosenRuleset ?? this.#choose(chosen);
   }
 
   #choose(variant: Variant): Cached {
     const { journal, ...cache } = this.#options;
-    // Legacy makes no commits: its journal is never begun.
+    // Legacy makes no nf_tables commits: its journal is never started.
     const options = { ...cache, journal: variant === "legacy" ? undefined : journal };
     const ruleset = new CachedRuleset(new IptablesRuleset(variant, this.#options), options);
     this.#chosen = { variant, ruleset };

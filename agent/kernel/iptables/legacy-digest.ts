@@ -1,6 +1,6 @@
 /**
- * Whether the tables of iptables-legacy moved, asked of the kernel itself: a third of what a process costs that prints
- * them. The entries are compared as bytes and never looked into, but for their counters.
+ * Detects changes of the iptables-legacy tables by asking the kernel directly: a third of the cost of running
+ * iptables-save. Entries are compared as bytes, without their counters.
  */
 import { hash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -18,7 +18,7 @@ export async function readLegacyDigest(): Promise<string | undefined> {
  * @param names tables that exist: to ask for another would make it
  */
 export async function digestTables(names: readonly string[]): Promise<string | undefined> {
-  // Any IPv4 socket will do.
+  // Any IPv4 socket works.
   const fd = names.length === 0 ? -1 : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (names.length > 0 && fd < 0) throw failed("socket", -fd);
   try {
@@ -45,7 +45,7 @@ export async function legacyTableNames(): Promise<readonly string[]> {
   }
 }
 
-/** Of one table, whose entries linux/netfilter_ipv4/ip_tables.h lays out. */
+/** The digest of one table. Layout of the entries: linux/netfilter_ipv4/ip_tables.h. */
 async function digestEntries(fd: number, table: string): Promise<string | undefined> {
   const info = request(table, infoBytes);
   const informed = getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, info.bytes, lengthOf(info.bytes));
@@ -75,7 +75,10 @@ function forgetCounters(view: DataView): void {
   }
 }
 
-/** Memory that can shrink is mapped by itself, and goes back at once: 8 MB for 10,000 FIPs, which malloc would keep. */
+/**
+ * A resizable buffer has its own memory mapping, which is returned to the system at once: 8 MB for 10,000 FIPs, which
+ * malloc would keep.
+ */
 function request(table: string, length: number) {
   const memory = new ArrayBuffer(length, { maxByteLength: length });
   const bytes = new Uint8Array(memory, 0, length);
@@ -88,7 +91,10 @@ function lengthOf(bytes: Uint8Array): Uint8Array {
 }
 
 function failed(call: string, errno: number): GatewayError {
-  return new GatewayError("unreadable", `the tables of iptables-legacy: ${call}: ${errnoName(errno)}`);
+  return new GatewayError(
+    "unreadable",
+    `cannot read the iptables-legacy tables: ${call}: ${errnoName(errno)}`,
+  );
 }
 
 const AF_INET = 2;

@@ -1,4 +1,4 @@
-/** Reads rules by the tools, alongside an earlier reading: what is written as it was then is the same value. */
+/** Reads rules with the tools, next to an earlier reading: unchanged parts keep their identity. */
 import type { EditedChain } from "../../../lib/iptables/restore.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { parseChain, parseTable, type RuleDump, splitSave } from "../../../lib/iptables/save.ts";
@@ -7,7 +7,7 @@ import type { Family } from "../../../lib/model/family.ts";
 import type { Run } from "../run.ts";
 import { listChain, save, type Variant } from "./tools.ts";
 
-/** A dump that was cut short between two tables looks whole: that a table is not there is believed at the second look. */
+/** A dump that ends between two tables looks complete: a missing table is believed only after a second dump. */
 export async function readAll(
   near: RuleDump,
   variant: Variant,
@@ -24,7 +24,7 @@ export async function readAll(
   );
 }
 
-/** @returns `before` with those chains as they are now; that a listing is whole, it does not tell */
+/** @returns `before` with the current content of those chains; a listing does not show whether it is complete */
 export async function readChains(
   chains: readonly EditedChain[],
   before: RuleDump,
@@ -44,7 +44,7 @@ export async function readChains(
   return rules;
 }
 
-/** What a part cannot be read for, a reading of all says in better words. */
+/** If reading a part fails, a full reading gives a better error. */
 export async function orUndefined<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;

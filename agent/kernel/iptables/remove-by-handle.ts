@@ -1,7 +1,7 @@
 /**
- * Takes rules of iptables-nft away by their handles. iptables-nft-restore looks for a rule by comparing it with those
- * before it, each in both spellings, 1 to 2 ms for one among 10,000; the kernel finds a handle at once, and refuses all
- * where anybody wrote since the positions were read.
+ * Deletes rules of iptables-nft by handle. iptables-nft-restore finds a rule by comparing it with all earlier ones,
+ * each in both spellings: 1 to 2 ms for one rule among 10,000. The kernel finds a handle at once, and refuses
+ * everything if any process wrote since the positions were read.
  */
 
 import type { ChainRemovals } from "../../../lib/iptables/removals.ts";
@@ -19,10 +19,10 @@ import type { ConversingConnection } from "../netlink/connection.ts";
 import { transact } from "../nftables/transaction.ts";
 
 /**
- * One transaction, on the ruleset of that generation and no other. Once begun it is finished.
+ * One transaction, only on the ruleset of that generation. A transaction that has begun is finished.
  *
- * @returns false where nothing was changed: another writer was here, or the chains are not as they were read. Throws
- *   where it cannot be told what became of the transaction.
+ * @returns false if nothing was changed: another process wrote, or the chains differ from the reading. Throws if the
+ * result is unknown.
  */
 export async function removeByHandle(
   netlink: ConversingConnection,
@@ -34,7 +34,7 @@ export async function removeByHandle(
   return messages !== undefined && (await transact(netlink, generation, messages)).kind === "done";
 }
 
-/** `undefined` where not every rule was found; others write where the dump comes to no end. */
+/** `undefined` if not every rule was found. If the dump never ends, other processes are writing. */
 async function encodeDeletes(
   netlink: ConversingConnection,
   removals: readonly ChainRemovals[],
@@ -55,7 +55,7 @@ async function encodeDeletes(
   }
 }
 
-/** Those at `positions`, and how many rules the chain has. */
+/** The handles at `positions`, and the number of rules in the chain. */
 async function readHandles(
   netlink: ConversingConnection,
   place: ChainPlace,

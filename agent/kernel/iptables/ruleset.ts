@@ -1,4 +1,4 @@
-/** The plain ruleset of one variant of iptables, with guard and gate: everything, or what single edits touched. */
+/** The plain ruleset of one iptables variant with guard and gate: reads everything, or what single edits touched. */
 import { type ChainRemovals, removalsOf } from "../../../lib/iptables/removals.ts";
 import {
   differsByEdits,
@@ -24,9 +24,12 @@ export interface RulesetOptions {
   readonly family: Family;
   readonly run: Run;
   readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
-  /** `undefined` where it could not be taken: then nothing is proved. */
+  /** `undefined` if no digest could be taken: then nothing is proved. */
   readonly readLegacyDigest?: () => Promise<string | undefined>;
-  /** With nft: takes rules away while the generation is this one. @returns false where nothing was changed */
+  /**
+   * With nft: deletes rules if the generation is still this one.
+   * @returns false if nothing was changed
+   */
   readonly removeByHandle?: (
     generation: number,
     removals: readonly ChainRemovals[],
@@ -37,12 +40,12 @@ export interface RulesetOptions {
 type Known = KnownRuleset<IptablesObserved, IptablesPayload>;
 type Near = NearReadings<IptablesObserved, IptablesPayload>;
 
-/** Chains that are listed one by one sooner than the whole is: each costs a process. */
+/** Up to this many chains are listed individually, each with its own process. For more, everything is read. */
 const maxListings = 2;
 
 export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesPayload> {
   readonly stampKind: "generation" | "digest";
-  /** The tools read one state; that it is still the last one, a stamp tells. */
+  /** The tools read one consistent state. A stamp tells whether it is still current. */
   readonly isReadingAtomic = true;
   readonly readStamp: PlainRuleset<IptablesObserved, IptablesPayload>["readStamp"];
   readonly #variant: Variant;
@@ -72,7 +75,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   ): Promise<IptablesObserved | undefined> {
     const transactions = written.flatMap((step) => (step.kind === "rules" ? [step.transaction] : []));
     const edited = editedChains(transactions);
-    // With legacy any one chain costs as much as all.
+    // With legacy one chain costs as much as all.
     const isPartial = this.#variant === "nft" && edited !== undefined && edited.length <= maxListings;
     const rules = isPartial
       ? await this.#readChains(last.rules, edited, signal)
@@ -118,7 +121,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return { failure, isReadingTrue: true };
   }
 
-  /** A transaction may be of any size, and is read back without its events. */
+  /** A transaction can have any size, so it is read back without its events. */
   isReadByEvents(): boolean {
     return false;
   }
@@ -127,7 +130,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return isSameMap(one.rules, other.rules) && JSON.stringify(one.barrier) === JSON.stringify(other.barrier);
   }
 
-  /** Where the table is as it was read, and its generation known: the tool goes by what rules say, handles by their positions. */
+  /** Used if the table and its generation are known: the tool finds rules by text, handles by position. */
   #provedRemovals(
     { transaction: byTool, removals: transaction = byTool }: RulesStep,
     { observed, stamp, written }: Known,
@@ -163,7 +166,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   }
 }
 
-/** A transaction that only takes rules away, and where they stand at a generation. */
+/** A transaction that only deletes rules, and their positions at a generation. */
 interface Removals {
   readonly transaction: Transaction;
   readonly removals: readonly ChainRemovals[];

@@ -1,4 +1,4 @@
-/** iptables-save and iptables-restore of one variant, and what their refusals mean. */
+/** iptables-save and iptables-restore of one variant, and the meaning of their errors. */
 import type { Transaction } from "../../../lib/iptables/restore.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -7,33 +7,37 @@ import { firstLines, type Run } from "../run.ts";
 
 export type Variant = "nft" | "legacy";
 
-/** Why a transaction was not applied; nothing of it was. */
+/** Why a transaction was not applied. Nothing of it was applied. */
 export interface Refusal {
   readonly error: GatewayError;
   /**
-   * `raced`: the tool lost a race, and the same transaction may pass a moment later. `busy`: another program holds the lock, and
-   * nobody knows for how long.
+   * `raced`: the tool lost a race; the same transaction may succeed soon. `busy`: another program holds the lock for an
+   * unknown time.
    */
   readonly kind: "refused" | "raced" | "busy";
 }
 
 /**
- * A restore waits that long for the lock of /run/xtables.lock, which only the legacy variant takes: longer than a tool holds it for
- * a change, and short enough that addresses and routes, which are written after rules, do not wait for who forgot it.
+ * How long a restore waits for /run/xtables.lock, which only the legacy variant uses. Longer than a tool holds it for a
+ * change, and short enough that addresses and routes, which are written after rules, do not wait for a process that
+ * keeps it.
  */
 const lockSeconds = 1;
 /** A deadline is for a tool that hangs, not for one that has much to do: a line takes up to 0.3 ms on a busy machine. */
 const restoreTimeoutMs = 60_000;
 const lineTimeoutMs = 1;
-/** 1: a line was refused; 2: a line was not understood; 3: another version; 4: the kernel refused, or no lock. */
+/** 1: a line was refused; 2: a line was not understood; 3: version mismatch; 4: the kernel refused, or no lock. */
 const restoreExitCodes = [0, 1, 2, 3, 4] as const;
 
-/** All tables that the variant has in the kernel, by one process that creates none. `-t` would create the legacy one. */
+/**
+ * All tables of the variant in the kernel, with one process and without creating any. `-t` would create the legacy
+ * table.
+ */
 export async function save(variant: Variant, family: Family, run: Run, signal: AbortSignal): Promise<string> {
   return (await run([`${family.iptables}-${variant}-save`], { signal })).stdout;
 }
 
-/** One chain, as `-S` lists it. With legacy that costs as much as all of the table. */
+/** One chain in the format of `-S`. With legacy this costs as much as the whole table. */
 export async function listChain(
   variant: Variant,
   { table, chain }: { readonly table: TableName; readonly chain: string },
@@ -44,7 +48,10 @@ export async function listChain(
   return (await run([`${family.iptables}-${variant}`, "-t", table, "-S", chain], { signal })).stdout;
 }
 
-/** Applies a transaction. It is not given a signal: once begun it is finished. @returns `undefined` where it was applied */
+/**
+ * Applies a transaction. Takes no signal: a transaction that has begun is finished.
+ * @returns `undefined` if it was applied
+ */
 export async function restore(
   variant: Variant,
   { table, input }: Transaction,
@@ -62,7 +69,7 @@ export async function restore(
   const words = firstLines(stderr);
   const number = Number(/\bline:? ([0-9]+)/.exec(stderr)?.[1] ?? 0);
   const isLock = /xtables lock|Resource temporarily unavailable/.test(stderr);
-  // Line 1 names the table: that nobody's rule is to blame for.
+  // Line 1 names the table: no rule caused this error.
   if (isLock || number < 2) {
     const message = `${command} exited with ${exitCode}: ${words}`;
     return {
@@ -72,16 +79,16 @@ export async function restore(
   }
   const line = lines[number - 1] ?? "";
   const message = `the kernel refused table ${table}: ${words}${line === "COMMIT" ? "" : `: ${line}`}`;
-  // The legacy kernel interface replaces whole tables and says only that COMMIT failed: a bad rule, or a writer
-  // that came between without the lock.
+  // The legacy kernel interface replaces whole tables and reports only that COMMIT failed: because of a bad rule, or
+  // because another process wrote without the lock.
   const isRace = variant === "legacy" && line === "COMMIT";
   const error = failed("rules-refused", message, { command, exitCode, table, line });
   return { error, kind: isRace ? "raced" : "refused" };
 }
 
-/** Another writer was there between reading and writing. */
+/** Another process wrote between reading and writing. */
 export function lostRace(table: TableName): Refusal {
-  const message = `table ${table} was written by another meanwhile`;
+  const message = `another process wrote table ${table} in the meantime`;
   return { error: failed("command-failed", message, { table }), kind: "raced" };
 }
 

@@ -1,4 +1,4 @@
-/** Chooses between the two iptables that a system may have, once at the start. */
+/** Chooses between the two iptables variants of a system, once at start. */
 import { parseSave, type RuleDump } from "../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
@@ -8,14 +8,14 @@ import { save, type Variant } from "./tools.ts";
 
 export type VariantChoice =
   | { readonly kind: "chosen"; readonly variant: Variant }
-  /** Both hold objects' rules, and both translate: nothing may be written until one is cleared. */
+  /** Both variants hold rules of objects, and both translate: nothing may be written until one is cleared. */
   | { readonly kind: "mixed"; readonly message: string };
 
 /**
- * `auto`: the variant whose owned chains hold rules; where neither does, nft where it works, else legacy. Objects'
- * rules count more than the bare frame, which translates nothing. Looking creates nothing.
+ * `auto`: the variant whose owned chains hold rules. If neither has any: nft if it works, else legacy. Rules of objects
+ * count more than the bare frame, which translates nothing. Reading creates nothing.
  *
- * Throws what the tools threw where neither works, and `unreadable` where what one holds cannot be told.
+ * Throws the tools' error if neither works, and `unreadable` if the content of one is unknown.
  */
 export async function chooseVariant(
   run: Run,
@@ -39,10 +39,10 @@ export async function chooseVariant(
   return { kind: "chosen", variant: isLegacy ? "legacy" : "nft" };
 }
 
-/** Endings that say the variant is not there; one that was killed or hung may hold anything. */
+/** Endings that mean that the variant is not available. After a kill or a hang it may hold anything. */
 const answers: readonly unknown[] = ["exited", "not-started"] satisfies readonly Ending[];
 
-/** The dump, or why there is none: a variant that is not installed or that this kernel lacks holds nothing. */
+/** The dump, or why there is none: a variant that is not installed or not supported by this kernel holds nothing. */
 async function look(
   variant: Variant,
   family: Family,

@@ -1,10 +1,10 @@
 /**
- * A netlink socket on libc's own calls that receives ahead: while the messages of one lot are looked at, a thread has the
- * kernel make those of the next.
+ * A netlink socket that calls libc directly and receives ahead: while one batch of messages is processed, a thread
+ * receives the next.
  *
- * A dump of a large table is the kernel's work, 2 µs an entry, and done inside the receiving call. On the event loop it
- * would hold up everything else for as long; on a thread it goes on beside. A lot is many messages, or waking the thread
- * would cost more than it saves.
+ * The kernel builds a dump inside the receiving call, at 2 µs per entry. On the event loop this would block everything
+ * else; on a thread it runs in parallel. A batch has many messages, otherwise waking the thread would cost more than it
+ * saves.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import koffi from "koffi";
@@ -12,14 +12,16 @@ import { close, libcFunction, sendto } from "../libc.ts";
 import { messageBytes } from "./options.ts";
 import { createSocket, kernelAddress, type NetlinkSocket } from "./socket.ts";
 
-/** Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol. */
+/** Opens a socket in the namespace of this process. Throws `netlink-failed` if the kernel has no such protocol. */
 export function openAheadSocket(protocol: number): NetlinkSocket {
   const fd = createSocket(protocol);
   let [ready, spare] = [new Lot(), new Lot()];
   let filling: Promise<void> | undefined;
   let calls = 0;
   let isClosed = false;
-  /** A descriptor closed under a running call could be another file's by the time the call uses it. */
+  /**
+   * Close only when no call is running: the descriptor number could be reused for another file while the call uses it.
+   */
   const release = () => {
     if (isClosed && calls === 0) close(fd);
   };
@@ -45,7 +47,7 @@ export function openAheadSocket(protocol: number): NetlinkSocket {
       filling ??= onThread(spare.fill(fd));
       await filling;
       [ready, spare] = [spare, ready];
-      // One that is not full took all that there was.
+      // A batch that is not full took everything there was.
       filling = ready.isFull && !isClosed ? onThread(spare.fill(fd)) : undefined;
       if (ready.isEmpty) await delay(1);
     },
@@ -62,15 +64,18 @@ const lotSize = 16;
 const headerBytes = 64;
 const vectorBytes = 16;
 const senderBytes = 12;
-/** In `struct mmsghdr`. */
+/** Offsets in `struct mmsghdr`. */
 const field = { sender: 0, senderLength: 8, vectors: 16, vectorCount: 24, received: 56 } as const;
 
-/** The messages of one recvmmsg(2), each with room of its own. */
+/** The messages of one recvmmsg(2), each with its own buffer. */
 class Lot {
   readonly #messages = new Uint8Array(lotSize * messageBytes);
-  /** All headers, then all vectors, then all senders. It has pointers into itself: the garbage collector moves neither. */
+  /**
+   * All headers, then all vectors, then all senders. It contains pointers into itself, so it must not move; the garbage
+   * collector moves neither buffer.
+   */
   readonly #control = new DataView(new ArrayBuffer(lotSize * (headerBytes + vectorBytes + senderBytes)));
-  /** How many there are, or −errno. */
+  /** The number of messages, or −errno. */
   #count = 0;
   #next = 0;
 
@@ -96,18 +101,18 @@ class Lot {
     return this.#count <= 0;
   }
 
-  /** Takes what is waiting, without waiting for more. */
+  /** Receives what is waiting, without waiting for more. */
   async fill(fd: number): Promise<void> {
     const headers = new Uint8Array(this.#control.buffer);
     this.#count = await recvmmsg.async(fd, headers, lotSize, MSG_DONTWAIT | MSG_TRUNC, null);
     this.#next = 0;
   }
 
-  /** As `NetlinkSocket.receive`. */
+  /** Like `NetlinkSocket.receive`. */
   take(buffer: Uint8Array): number {
     while (this.#next < this.#count) {
       const slot = this.#next++;
-      // Another process may send to this port: only what port 0, the kernel, says counts.
+      // Other processes can send to this port. Accept only messages from port 0, the kernel.
       if (this.#control.getUint32(senderOf(slot) + 4, true) !== 0) continue;
       const start = slot * messageBytes;
       buffer.set(this.#messages.subarray(start, start + Math.min(messageBytes, buffer.length)));

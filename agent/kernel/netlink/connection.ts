@@ -1,9 +1,8 @@
 /**
- * Requests, acknowledged batches and dumps on one netlink socket, one after the other.
+ * Requests, acknowledged batches and dumps on one netlink socket, one at a time.
  *
- * Nothing here can be taken for an answer that is not one: sequence numbers are checked, and what is cut short,
- * overrun, interrupted or late throws. After that the socket is replaced, so that no rest of the broken exchange
- * reaches the next.
+ * A wrong answer is never accepted: sequence numbers are checked, and a truncated, overrun, interrupted or late answer
+ * throws. Then the socket is replaced, so that the rest of the broken exchange cannot reach the next one.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
@@ -26,22 +25,22 @@ export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
 
 /**
- * Called for each message of a dump; its payload is `view` from `start` to `end`. `view` lies over the receive
- * buffer and is valid only until the call returns.
+ * Called for each message of a dump. Its payload is `view` from `start` to `end`. `view` is the receive buffer and is
+ * valid only until the call returns.
  */
 export type DumpVisitor = (type: number, view: DataView, start: number, end: number) => void;
 
 export interface NetlinkConnection {
-  /** One acknowledged request. Throws `netlink-failed` with the errno's name in `details.code` where it was refused. */
+  /** One acknowledged request. If refused, throws `netlink-failed` with the errno's name in `details.code`. */
   request(message: NetlinkMessage, signal: AbortSignal): Promise<void>;
-  /** Acknowledged requests, in order and each on its own: those after a refused one are carried out all the same. */
+  /** Acknowledged requests, in order and independent: those after a refused one are executed all the same. */
   batch(
     messages: readonly NetlinkMessage[],
     signal: AbortSignal,
   ): Promise<readonly (NetlinkError | undefined)[]>;
   /**
-   * One dump. A table that changed meanwhile is read again, a few times, where `onRestart` says how to forget what
-   * was visited so far; otherwise, or when it never stays still, this throws.
+   * One dump. If the table changed during the dump, reads it again a few times, if `onRestart` is given to discard what
+   * was visited. Otherwise, or if the table keeps changing, it throws.
    */
   dump(
     message: NetlinkMessage,
@@ -49,19 +48,19 @@ export interface NetlinkConnection {
     signal: AbortSignal,
     onRestart?: () => void,
   ): Promise<void>;
-  /** Ends what is under way with an error. May be called twice. */
+  /** Ends what is in progress with an error. Can be called twice. */
   close(): void;
 }
 
 export interface ConversingConnection extends NetlinkConnection {
   /**
-   * Sends `messages` in one piece and as they are, and gives `onAnswer` what comes back, with the place of the message
-   * that it answers, until it returns true. For what is neither a batch nor a dump: a transaction, a reading by key.
+   * Sends `messages` unchanged in one send. Passes each answer to `onAnswer`, with the index of the message it answers,
+   * until that returns true. For exchanges that are neither a batch nor a dump: a transaction, a read by key.
    */
   converse(messages: readonly NetlinkMessage[], onAnswer: AnswerTo, signal: AbortSignal): Promise<void>;
 }
 
-/** An answer to the message at `index`; its payload is `view` from `start` to `end`. Returns true with the last one. */
+/** An answer to the message at `index`. Its payload is `view` from `start` to `end`. Returns true for the last one. */
 export type AnswerTo = (
   index: number,
   header: Readonly<MessageHeader>,
@@ -71,34 +70,38 @@ export type AnswerTo = (
 ) => boolean;
 
 export interface NetlinkOptions {
-  /** For one request, one part of a batch, or one run of a dump. */
+  /** Timeout in ms for one request, one part of a batch, or one run of a dump. */
   readonly timeoutMs?: number;
   /**
-   * The most messages of a batch that are sent at once, 100 by default. The kernel works them off in one go, and its
-   * refusals must fit the socket's receive buffer, or it drops some. Fewer where the event loop would be held up for long.
+   * Maximum number of messages of a batch that are sent at once, 100 by default. The kernel processes them in one call,
+   * and its refusals must fit into the socket's receive buffer, otherwise some are dropped. Fewer are sent if that
+   * would block the event loop for too long.
    */
   readonly partSize?: number;
   readonly open?: (protocol: number) => NetlinkSocket;
-  /** Monotonic. */
+  /** Monotonic clock. */
   readonly nowMs?: () => number;
 }
 
-/** A connection in the namespace of this process. The socket is opened by the first call. */
+/** A connection in the namespace of this process. The first call opens the socket. */
 export function openNetlink(protocol: number, options: NetlinkOptions = {}): ConversingConnection {
   const nowMs = () => performance.now();
   return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, nowMs, ...options });
 }
 
-/** rtnetlink goes by the `netlink` package, all else by libc: docs/adr/0002-netlink.md says why. */
+/** rtnetlink uses the `netlink` package, everything else libc; see docs/adr/0002-netlink.md. */
 function openSocket(protocol: number): NetlinkSocket {
   const socket = protocol === NETLINK_ROUTE ? openPackageSocket(protocol) : undefined;
   return socket ?? openNetlinkSocket(protocol);
 }
 
-/** A send must fit the socket's send buffer. */
+/** A send must fit into the socket's send buffer. */
 const maxBatchBytes = 64 * 1024;
 const maxDumpRuns = 5;
-/** The kernel takes 10 µs for a route and up to 150 for one of 10,000 addresses, and others wait meanwhile. */
+/**
+ * Time for which one send may block the event loop. The kernel needs 10 µs for a route and up to 150 µs for one of
+ * 10,000 addresses.
+ */
 const mostHeldMs = 4;
 const smallestPart = 20;
 
@@ -108,9 +111,9 @@ class Connection implements ConversingConnection {
   readonly #buffer = new Uint8Array(messageBytes);
   #socket: NetlinkSocket | undefined;
   #sequence = 0;
-  /** Of the next part of a batch. */
+  /** The size of the next part of a batch. */
   #partSize: number;
-  /** Settles when the last exchange asked for so far is over. */
+  /** Settles when the last requested exchange is over. */
   #tail: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
@@ -168,7 +171,7 @@ class Connection implements ConversingConnection {
     this.#drop();
   }
 
-  /** Runs `exchange` when all earlier ones are over. Whatever it throws leaves the socket in an unknown state. */
+  /** Runs `exchange` after all earlier ones. If it throws, the socket is in an unknown state. */
   #alone<T>(exchange: () => Promise<T>): Promise<T> {
     const run = this.#tail.then(async () => {
       try {
@@ -187,7 +190,10 @@ class Connection implements ConversingConnection {
     this.#socket = undefined;
   }
 
-  /** Only the last message asks for an acknowledgement: refusals come unasked, and before it, since all is done in order. */
+  /**
+   * Only the last message requests an acknowledgement. Refusals are always sent, and come before it, because the kernel
+   * works in order.
+   */
   async #exchangeBatch(messages: readonly NetlinkMessage[], signal: AbortSignal) {
     const first = this.#take(messages.length);
     const last = messages.length - 1;
@@ -203,13 +209,13 @@ class Connection implements ConversingConnection {
       if (outcome.errno !== 0) errors[index] = netlinkError(outcome);
       return index === last;
     });
-    // It has been sent when the call returns, by a socket that sends by itself.
+    // A socket that sends synchronously has sent it when the call returns.
     const heldMs = this.#options.nowMs() - begunMs;
     await exchanged;
     return { errors, heldMs };
   }
 
-  /** @returns false where the table changed during the dump. */
+  /** @returns false if the table changed during the dump */
   async #exchangeDump(
     message: NetlinkMessage,
     onMessage: DumpVisitor,
@@ -249,7 +255,7 @@ class Connection implements ConversingConnection {
     return exchange(this.#connect(), bytes, this.#buffer, this.#options.timeoutMs, signal, visit);
   }
 
-  /** Of the part after one of `count` messages, so that none holds up the event loop for long. */
+  /** The size of the part after one of `count` messages, so that no part blocks the event loop for long. */
   #nextSize(count: number, heldMs: number): number {
     const { partSize: most } = this.#options;
     if (heldMs <= mostHeldMs) return Math.min(2 * this.#partSize, most);

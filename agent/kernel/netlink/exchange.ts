@@ -5,15 +5,15 @@ import { forEachMessage, type MessageVisitor } from "../../../lib/netlink/messag
 import { errnoName } from "../libc.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
-/** Like a `MessageVisitor`; returns true with the message that completes the answer. */
+/** Like `MessageVisitor`. Returns true for the message that completes the answer. */
 export type AnswerVisitor = (...message: Parameters<MessageVisitor>) => boolean | undefined;
 
 /**
- * Sends `bytes` and gives every message received to `visit` until it returns true. Other work of the event loop
- * goes on between two buffers.
+ * Sends `bytes` and passes every received message to `visit` until that returns true. The event loop runs between two
+ * buffers.
  *
- * Throws `netlink-failed` where the socket fails or was closed, or where an answer overran the socket, was cut to
- * `buffer`'s size or is not complete in time. What the kernel did is unknown then, and the socket is to be given up.
+ * Throws `netlink-failed` if the socket fails or was closed, or if an answer overran the socket, was truncated to the
+ * size of `buffer`, or did not complete in time. What the kernel did is then unknown, and the socket must be closed.
  */
 export async function exchange(
   socket: NetlinkSocket,
@@ -35,13 +35,13 @@ export async function exchange(
     if (leftMs < 0) throw late();
     const length = socket.receive(buffer);
     if (length === -EAGAIN) {
-      // Where answers come with the send, the delay is for a kernel that does it otherwise.
+      // Usually the answer is there right after the send. The delay is for kernels that answer later.
       await within(socket.readable?.() ?? delay(1), leftMs, late, signal);
       continue;
     }
     if (length < 0) throw failed("receive", length);
     if (length > buffer.length) {
-      throw new GatewayError("netlink-failed", `a netlink answer of ${length} bytes was cut short`);
+      throw new GatewayError("netlink-failed", `a netlink answer of ${length} bytes was truncated`);
     }
     forEachMessage(view, length, (header, _, start, end) => {
       if (visit(header, view, start, end)) isComplete = true;
@@ -60,7 +60,7 @@ function failed(call: "send" | "receive", result: number): GatewayError {
   return new GatewayError("netlink-failed", `netlink ${call}: ${code}`, { details: { code } });
 }
 
-/** Waits for `promise`, but only so long; it is left to itself then. */
+/** Waits for `promise` for a limited time. After that the promise is left alone. */
 async function within<T>(
   promise: Promise<T>,
   timeoutMs: number,

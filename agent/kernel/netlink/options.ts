@@ -1,33 +1,38 @@
-/** The options of a netlink socket (netlink(7)), by its descriptor. */
+/** Options of a netlink socket (netlink(7)), by descriptor. */
 import { getsockopt, setSocketOption } from "../libc.ts";
 
 /**
- * Room for what is received at once: twice what the kernel fills in one go (netlink_dump() keeps to 32 KiB unless one
- * message is larger).
+ * Receive buffer: twice what the kernel fills in one call (netlink_dump() uses 32 KiB unless one message is larger).
  */
 export const messageBytes = 64 * 1024;
 
-/** Room for the refusals of a batch, each with the header of the request. */
+/** Room for the refusals of a batch, each with the header of its request. */
 export const receiveBufferBytes = 4 << 20;
 
-/** Asks the kernel to give its words with a refusal, to filter dumps, and to hold more than the usual limit allows. */
+/** Asks the kernel for error texts, filtered dumps, and a larger receive buffer than the usual limit. */
 export function explainAndFilter(fd: number): void {
-  // The first needs CAP_NET_ADMIN.
+  // The first option needs CAP_NET_ADMIN.
   if (setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes) < 0) {
     setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes);
   }
-  // All three since Linux 4.20. An older kernel answers in fewer words and filters less; decoders filter again.
+  // All three exist since Linux 4.20. An older kernel gives shorter errors and filters less; the decoders filter again.
   setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
   setSocketOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
   setSocketOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
 }
 
-/** From now on an overrun is counted ({@link readDrops}), and no error of the socket. @returns 0 or −errno */
+/**
+ * From now on overruns are counted ({@link readDrops}) and are no socket errors.
+ * @returns 0 or −errno
+ */
 export function countOverruns(fd: number): number {
   return setSocketOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
 }
 
-/** How many messages the kernel had no room for; 0 where it does not tell (before Linux 4.12). */
+/**
+ * The number of messages that the kernel dropped for lack of room. 0 if the kernel does not report it (before Linux
+ * 4.12).
+ */
 export function readDrops(fd: number): number {
   const info = new Uint32Array(SK_MEMINFO_DROPS + 1);
   const length = new Uint8Array(Uint32Array.of(info.byteLength).buffer);

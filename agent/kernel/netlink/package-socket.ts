@@ -1,15 +1,15 @@
 /**
  * A netlink socket of the `netlink` package, made safe.
  *
- * The package ends the process (SIGABRT, no handler is asked) when its socket has an error pending while it is
- * polled, and when anything throws inside one of its callbacks. Hence:
- * - overruns are counted, not pending errors. For that the descriptor is needed, which the package keeps to itself;
- *   without it there is no socket;
- * - its callbacks do nothing but put off: no other code, promises included, runs inside them. So nothing throws
- *   there, and nothing closes the socket under the package's feet.
+ * The package aborts the process (SIGABRT, no handler runs) if its socket has a pending error while it is polled, and
+ * if anything throws inside one of its callbacks. Therefore:
+ * - Overruns are counted and never pending errors. This needs the descriptor, which the package hides. Without it there
+ *   is no socket.
+ * - Its callbacks only schedule work: no other code, including promises, runs inside them. So nothing throws there, and
+ *   nothing closes the socket while the package uses it.
  */
 import { readdirSync } from "node:fs";
-// The whole package, with codecs that are not used here, costs 7 MB more.
+// The whole package, with unused codecs, costs 7 MB more.
 import { RawNetlinkSocket } from "netlink/dist/raw.js";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { getsockopt, libcFunction } from "../libc.ts";
@@ -17,10 +17,10 @@ import { countOverruns, explainAndFilter, messageBytes, readDrops, receiveBuffer
 import type { NetlinkSocket } from "./socket.ts";
 
 /**
- * Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol.
+ * Opens a socket in the namespace of this process. Throws `netlink-failed` if the kernel has no such protocol.
  *
- * @param descriptors where the process's descriptors are listed
- * @returns `undefined` where the socket's own is not found there
+ * @param descriptors the directory that lists the process's descriptors
+ * @returns `undefined` if the socket's descriptor is not found there
  */
 export function openPackageSocket(
   protocol: number,
@@ -33,11 +33,11 @@ export function openPackageSocket(
     return undefined;
   }
   explainAndFilter(fd);
-  // An open connection does not keep the process alive; whoever waits on it has a timer.
+  // An open connection does not keep the process alive. Callers that wait on it have a timer.
   raw.unref();
 
   const received: { readonly bytes: Uint8Array; readonly length: number }[] = [];
-  /** What `receive` says when nothing waits. */
+  /** The result of `receive` when nothing waits. */
   let state = -EAGAIN;
   let isClosed = false;
   let endSend = (_: number) => {};
@@ -48,7 +48,7 @@ export function openPackageSocket(
     wake();
   };
   const take = (bytes: Uint8Array, length: number, port: number) => {
-    // Another process may send to this port: only what port 0, the kernel, says counts.
+    // Other processes can send to this port. Accept only messages from port 0, the kernel.
     if (port === 0) received.push({ bytes, length });
     wake();
   };
@@ -89,7 +89,7 @@ export function openPackageSocket(
       if (isClosed) return;
       isClosed = true;
       raw.close();
-      // The package forgets a send that is under way.
+      // The package forgets a send that is in progress.
       fail(-EBADF);
     },
   };
@@ -104,11 +104,11 @@ function create(protocol: number): RawNetlinkSocket {
       sendBufferSize: sendBufferBytes,
     });
   } catch (cause) {
-    throw new GatewayError("netlink-failed", `netlink socket ${protocol} could not be opened`, { cause });
+    throw new GatewayError("netlink-failed", `cannot open netlink socket ${protocol}`, { cause });
   }
 }
 
-/** Asks each descriptor of this process whether it is the netlink socket with this port. */
+/** Finds the descriptor of this process that is the netlink socket with this port. */
 function findDescriptor(protocol: number, port: number, directory: string): number | undefined {
   return descriptorsIn(directory).find((fd) => {
     const [family, ownPort] = netlinkAddress(fd);
@@ -116,7 +116,7 @@ function findDescriptor(protocol: number, port: number, directory: string): numb
   });
 }
 
-/** No descriptor is known where /proc is not to be read: that is an answer here. */
+/** Empty if /proc cannot be read: then no descriptor is known. */
 function descriptorsIn(directory: string): readonly number[] {
   try {
     return readdirSync(directory).map(Number);
@@ -125,7 +125,7 @@ function descriptorsIn(directory: string): readonly number[] {
   }
 }
 
-/** `struct sockaddr_nl`: family and padding, port, groups. Family 0 where the descriptor has no address. */
+/** `struct sockaddr_nl`: family and padding, port, groups. Family 0 if the descriptor has no address. */
 function netlinkAddress(fd: number): readonly [family: number, port: number] {
   const address = new DataView(new ArrayBuffer(12));
   getsockname(fd, new Uint8Array(address.buffer), Uint8Array.of(address.byteLength, 0, 0, 0));
@@ -142,7 +142,7 @@ const getsockname = libcFunction<[fd: number, address: Uint8Array, length: Uint8
   "int getsockname(int, void *, void *)",
 );
 
-/** A send of 64 KiB fits; the kernel doubles it for its bookkeeping. */
+/** A send of 64 KiB fits. The kernel doubles the value for its bookkeeping. */
 const sendBufferBytes = 128 * 1024;
 
 const AF_NETLINK = 16;

@@ -5,13 +5,13 @@ import { errnoName, errnoText } from "../libc.ts";
 export interface NetlinkError {
   /** Positive. */
   readonly errno: number;
-  /** `"EEXIST"`. */
+  /** Such as `"EEXIST"`. */
   readonly code: string;
-  /** The kernel's words where it had any, else the code's. */
+  /** The kernel's error text, else the name of the errno as text. */
   readonly message: string;
 }
 
-/** A refusal by name and in words. */
+/** A refusal with name and text. */
 export function netlinkError({ errno, text }: Acknowledgement): NetlinkError {
   return { errno, code: errnoName(errno), message: text === "" ? errnoText(errno) : text };
 }

@@ -1,9 +1,9 @@
 /**
- * One netlink socket on libc's own calls.
+ * A netlink socket that calls libc directly.
  *
- * The kernel works a request off while it is being sent and makes each further part of a dump when the last
- * one is received. So there is nothing to poll for: send, then receive until the answer is complete. An overrun is
- * an errno like any other here. package-socket.ts is the other one; docs/adr/0002-netlink.md says which serves what.
+ * The kernel processes a request during the send, and produces each further part of a dump when the previous part is
+ * received. So no polling is needed: send, then receive until the answer is complete. An overrun is an ordinary errno.
+ * package-socket.ts is the alternative; docs/adr/0002-netlink.md says which is used where.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { putU32 } from "../../../lib/netlink/attributes.ts";
@@ -11,34 +11,40 @@ import { close, errnoName, libcFunction, sendto, setSocketOption, socket } from 
 import { explainAndFilter } from "./options.ts";
 
 export interface NetlinkSocket {
-  /** Hands whole messages to the kernel. @returns bytes sent or −errno */
+  /**
+   * Sends whole messages to the kernel.
+   * @returns bytes sent or −errno
+   */
   send(bytes: Uint8Array): Promise<number>;
   /**
-   * Takes what is waiting, without waiting.
+   * Receives what is waiting, without blocking.
    *
-   * @returns its full length, more than `buffer` holds where it was cut; −EAGAIN where nothing waits; −errno
+   * @returns the full length, more than the size of `buffer` if it was truncated; −EAGAIN if nothing waits; −errno
    */
   receive(buffer: Uint8Array): number;
   /**
-   * Settles when another `receive` is worth a try; perhaps never, so bound it. A socket whose answers come with the
-   * send has no need of it.
+   * Settles when `receive` may succeed. It may never settle, so use a timeout. Not needed for sockets whose answers
+   * arrive during the send.
    */
   readable?(): Promise<void>;
-  /** May be called twice, and while a send is under way. */
+  /** Can be called twice, and during a send. */
   close(): void;
 }
 
 export interface NetlinkSocketOptions {
-  /** The longest send, where it is to be more than the system's 200 KiB or so; needs CAP_NET_ADMIN. Nothing is reserved. */
+  /**
+   * Maximum size of a send, if it must exceed the system's limit (about 200 KiB). Needs CAP_NET_ADMIN. Nothing is
+   * reserved.
+   */
   readonly sendBufferBytes?: number;
-  /** Multicast groups to join, as a mask. An overrun is an errno of the next `receive` then. */
+  /** Multicast groups to join, as a mask. An overrun is then an errno of the next `receive`. */
   readonly groups?: number;
 }
 
-/** Opens a socket in the namespace of this process. Throws `netlink-failed` where the kernel has no such protocol. */
+/** Opens a socket in the namespace of this process. Throws `netlink-failed` if the kernel has no such protocol. */
 export function openNetlinkSocket(protocol: number, options: NetlinkSocketOptions = {}): NetlinkSocket {
   const fd = createSocket(protocol);
-  // Without the right to it a long send is refused, which says so.
+  // Without the capability a long send is refused later, with a clear error.
   if (options.sendBufferBytes !== undefined) {
     setSocketOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, options.sendBufferBytes);
   }
@@ -49,7 +55,8 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
   const sender = new Uint8Array(kernelAddress.length);
   const senderLength = Uint8Array.of(sender.length, 0, 0, 0);
   const release = () => {
-    // A descriptor closed under a running call could be another file's by the time the call uses it.
+    // Close only when no send is running: the descriptor number could be reused for another file while the call uses
+    // it.
     if (isClosed && sending === undefined) close(fd);
   };
   return {
@@ -57,7 +64,7 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
       if (isClosed) return -EBADF;
       sending = bytes;
       try {
-        // On a thread: it may have to wait for a lock.
+        // On a thread: the call may wait for a kernel lock.
         return await sendto.async(fd, bytes, bytes.length, 0, kernelAddress, kernelAddress.length);
       } finally {
         sending = undefined;
@@ -69,7 +76,7 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
       for (;;) {
         const length = recvfrom(fd, buffer, buffer.length, MSG_DONTWAIT | MSG_TRUNC, sender, senderLength);
         if (length === -EINTR) continue;
-        // Another process may send to this port: only what port 0, the kernel, says counts.
+        // Other processes can send to this port. Accept only messages from port 0, the kernel.
         if (length < 0 || sender.subarray(4, 8).every((byte) => byte === 0)) return length;
       }
     },
@@ -81,7 +88,7 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
   };
 }
 
-/** @returns its descriptor. Throws `netlink-failed` where the kernel has no such protocol. */
+/** @returns its descriptor. Throws `netlink-failed` if the kernel has no such protocol. */
 export function createSocket(protocol: number): number {
   const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (fd < 0) throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${errnoName(-fd)}`);
@@ -98,7 +105,7 @@ function join(fd: number, groups: number): void {
   throw new GatewayError("netlink-failed", `netlink groups ${groups}: ${errnoName(-result)}`);
 }
 
-/** `struct sockaddr_nl` of port 0, the kernel. Little-endian, like all that the agent is built for. */
+/** `struct sockaddr_nl` of port 0, the kernel. Little-endian, as all supported machines. */
 export const kernelAddress = Uint8Array.of(16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 const bind = libcFunction<[fd: number, address: Uint8Array, length: number]>(

@@ -1,4 +1,4 @@
-/** The network driver: observes links, addresses, routes and sysctls, and applies what their planners decided. */
+/** The network driver: reads links, addresses, routes and sysctls, and applies the planners' steps. */
 
 import type { Family } from "../../../lib/model/family.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
@@ -24,13 +24,13 @@ import { writeSysctl } from "./sysctls.ts";
 
 export interface NetworkDriverOptions {
   readonly family: Family;
-  /** NETLINK_ROUTE, in the namespace to govern; the driver does not close it. */
+  /** NETLINK_ROUTE in the namespace to manage. The driver does not close it. */
   readonly netlink: NetlinkConnection;
-  /** Where the sysctls are; /proc/sys shows those of the process's own namespace. */
+  /** Root of the sysctls. /proc/sys shows those of the process's own namespace. */
   readonly sysctlRoot?: string;
 }
 
-/** The driver of this process's namespace. Steps are applied to the interfaces of the last observation. */
+/** The driver for this process's namespace. Steps use the interfaces of the last observation. */
 export function createNetworkDriver(options: NetworkDriverOptions): NetworkDriver {
   return new RtnetlinkDriver(options.netlink, options.family, options.sysctlRoot ?? "/proc/sys");
 }
@@ -81,7 +81,7 @@ class RtnetlinkDriver implements NetworkDriver {
     return this.#apply(steps, encodeRouteStep, (step) => step.route.interface, routeGoals, signal);
   }
 
-  /** @param goals the refusal, by kind of step, that says that the step's goal is reached already */
+  /** @param goals by kind of step, the errno that means that the goal is already reached */
   async #apply<Step extends { readonly kind: string }>(
     steps: readonly Step[],
     encode: (step: Step, index: number | undefined, family: Family) => NetlinkMessage,
@@ -99,8 +99,8 @@ class RtnetlinkDriver implements NetworkDriver {
         sendable.push(step);
         messages.push(encode(step, index, this.#family));
       } else if (step.kind !== "remove") {
-        // What was on an interface that is gone went with it; only what is to come is missed.
-        failures.push({ step, code: "ENODEV", message: `there is no interface ${name}` });
+        // Everything on a removed interface is gone. Only additions fail.
+        failures.push({ step, code: "ENODEV", message: `interface ${name} does not exist` });
       }
     }
     const errors = await this.#netlink.batch(messages, signal);
@@ -113,9 +113,9 @@ class RtnetlinkDriver implements NetworkDriver {
   }
 }
 
-/** ESRCH is a route's; EEXIST tells of this very route, since it is appended to any other. */
+/** ESRCH is for binding routes. EEXIST means that this very route exists, since it is appended to any other. */
 const addressGoals = { add: ["EEXIST"], remove: ["EADDRNOTAVAIL", "ESRCH", "ENODEV"] } as const;
-/** EEXIST is a failure here: it tells of any route of that destination and metric, not of this one. */
+/** EEXIST is a failure here: it can be any route with the same destination and metric. */
 const routeGoals = { add: [], replace: [], remove: ["ESRCH", "ENODEV"] } as const;
 
 function encodeAddressStep(

@@ -1,24 +1,24 @@
 /**
- * Decodes the messages of a dump, all of one type, and gives back the very values of the last one where the kernel says the same again, byte
- * for byte: ten thousand addresses that nobody touched are neither decoded nor planned anew.
+ * Decodes the messages of a dump, all of one type. If a message is byte for byte the same as in the last dump, returns
+ * the same value again. So ten thousand unchanged addresses are neither decoded nor planned again.
  */
 
-/** Takes a message apart, its payload being `view` from `start` to `end`; `undefined` for one that is of no interest. */
+/** Decodes a message; its payload is `view` from `start` to `end`. `undefined` if the message is not relevant. */
 export type Decode<T> = (view: DataView, start: number, end: number) => T | undefined;
 
 export class DumpCache<T> {
   readonly #decode: Decode<T>;
   #last = new Transcript<T>();
-  /** What is read now, from where it differs from the last reading on. */
+  /** The current reading, from the first difference to the last one on. */
   #next: Transcript<T> | undefined;
-  /** Messages of the last reading that were met again, or are gone. */
+  /** The number of messages of the last reading that were found again or are gone. */
   #visited = 0;
 
   constructor(decode: Decode<T>) {
     this.#decode = decode;
   }
 
-  /** Begins a reading; one that was left unfinished is forgotten. */
+  /** Begins a reading. Discards an unfinished one. */
   begin(): void {
     this.#next = undefined;
     this.#visited = 0;
@@ -32,7 +32,7 @@ export class DumpCache<T> {
       return;
     }
     this.#next ??= this.#last.upTo(this.#visited);
-    // One that is gone is passed over; one that came stands between.
+    // A removed message is skipped; a new one is inserted in between.
     const at = [this.#visited, this.#visited + 1].find((index) => this.#last.holds(index, message));
     if (at === undefined) this.#next.add(message, this.#decode(view, start, end));
     else {
@@ -41,7 +41,10 @@ export class DumpCache<T> {
     }
   }
 
-  /** Ends the reading. @returns all that was of interest; the same array as the last time where nothing differs */
+  /**
+   * Ends the reading.
+   * @returns all relevant values; the same array as last time if nothing changed
+   */
   end(): readonly T[] {
     if (this.#next === undefined && this.#visited < this.#last.length)
       this.#next ??= this.#last.upTo(this.#visited);
@@ -51,30 +54,30 @@ export class DumpCache<T> {
   }
 }
 
-/** Messages one after the other, each with what it was decoded to. */
+/** A sequence of messages with their decoded values. */
 class Transcript<T> {
   #bytes = Buffer.alloc(0);
   #ends: number[] = [];
   #decoded: (T | undefined)[] = [];
   #values: readonly T[] | undefined;
 
-  /** In messages. */
+  /** Number of messages. */
   get length(): number {
     return this.#ends.length;
   }
 
-  /** What is of interest; made once. */
+  /** The relevant values. Computed once. */
   get values(): readonly T[] {
     this.#values ??= this.#decoded.filter((value) => value !== undefined);
     return this.#values;
   }
 
-  /** What the message at `index` was decoded to. */
+  /** The decoded value of the message at `index`. */
   at(index: number): T | undefined {
     return this.#decoded[index];
   }
 
-  /** True where the message at `index` was just that. */
+  /** True if the message at `index` has exactly these bytes. */
   holds(index: number, message: Uint8Array): boolean {
     const end = this.#ends[index];
     return (
@@ -96,7 +99,7 @@ class Transcript<T> {
     this.#values = undefined;
   }
 
-  /** One of its own of the first `count` messages. */
+  /** A separate copy of the first `count` messages. */
   upTo(count: number): Transcript<T> {
     const beginning = new Transcript<T>();
     beginning.#bytes = Buffer.from(this.#bytes.subarray(0, this.#startOf(count)));

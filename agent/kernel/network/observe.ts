@@ -23,8 +23,8 @@ import { DumpCache } from "./dump-cache.ts";
 import { readSysctl } from "./sysctls.ts";
 
 /**
- * Reads everything, in four dumps. What is as it was the last time is the very value of the last time, so that whoever
- * remembers what followed from it need not think again.
+ * Reads everything, in four dumps. Unchanged parts keep their identity, so that memoized results based on them stay
+ * valid.
  */
 export class NetworkReader {
   readonly #netlink: NetlinkConnection;
@@ -33,7 +33,7 @@ export class NetworkReader {
   readonly #keepLinks = stabilize(isSameLinks);
   readonly #keepSysctls = stabilize<ReadonlyMap<SysctlKey, number | undefined>>(isSameMap);
   readonly #keepNetwork = stabilize(isSameNetwork);
-  /** Names are part of what is decoded: other links, other recollections. */
+  /** Decoded values contain link names, so a change of the links needs new caches. */
   readonly #tablesOn = memoizeLast(cacheTables);
   readonly #join = memoizeLast((main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [
     ...main,
@@ -46,7 +46,7 @@ export class NetworkReader {
     this.#sysctlRoot = sysctlRoot;
   }
 
-  /** Of the local table only the agent's own routes are read: the kernel filters. */
+  /** From the local table only the agent's own routes are read: the kernel filters. */
   async read(signal: AbortSignal): Promise<ObservedNetwork> {
     const family = this.#family;
     const { links, settings } = await this.#readLinks(signal);
@@ -64,7 +64,7 @@ export class NetworkReader {
     });
   }
 
-  /** The links, and the settings of each, which the kernel tells in the same breath as counters that never rest. */
+  /** The links and their settings. The kernel reports them in one message with counters that always change. */
   async #readLinks(signal: AbortSignal) {
     const { link: known, sysctls } = this.#family;
     const links: ObservedLink[] = [];
@@ -96,7 +96,7 @@ export class NetworkReader {
     try {
       return await this.#readTable(request, newRoute, table, signal);
     } catch (error) {
-      // The kernel makes a table with its first route.
+      // The kernel creates a table with its first route.
       if (error instanceof GatewayError && error.details.code === "ENOENT") return noRoutes;
       throw error;
     }
@@ -121,7 +121,7 @@ export class NetworkReader {
   }
 }
 
-/** Those that no link tells of. */
+/** Settings that no link message contains. */
 function sysctlsOfAll({ sysctls }: Family): readonly SysctlKey[] {
   return [sysctls.forwarding, sysctls.ofDevice("all", "arp_ignore"), sysctls.ofDevice("all", "rp_filter")];
 }
@@ -141,7 +141,7 @@ function cacheTables(links: readonly ObservedLink[], family: Family) {
     addresses: new DumpCache<ObservedAddress>((view, start, end) => {
       const { index, address, prefixLength, isSecondary, label } = decodeAddress(view, start, end, family);
       const name = names.get(index);
-      // A link that came or was renamed since: its event wakes the next pass.
+      // A link that was added or renamed since: its event wakes the next pass.
       return name && { interface: name, address, prefixLength, isSecondary, label };
     }),
     main: cacheRoutes(names, family),
@@ -153,7 +153,7 @@ function cacheRoutes(names: LinkNames, family: Family): DumpCache<ObservedRoute>
   return new DumpCache((view, start, end) => decodeNamedRoute(view, start, end, names, family));
 }
 
-/** A route with its interfaces by name. */
+/** A route with interface names instead of indexes. */
 export function decodeNamedRoute(
   view: DataView,
   start: number,

@@ -1,4 +1,4 @@
-/** Reads what decides on the way of packets besides the main table: the rules of policy routing, and the tables that they name. */
+/** Reads what decides the path of packets besides the main table: policy routing rules and the tables they use. */
 import { stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
@@ -9,7 +9,7 @@ import { mainTable } from "../../../lib/plan/network/routes.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { decodeNamedRoute, type LinkNames, linkNames } from "./observe.ts";
 
-/** What reads the same is the very value of the last time. */
+/** Unchanged readings keep their identity. */
 export class PathReader {
   readonly #netlink: NetlinkConnection;
   readonly #family: Family;
@@ -21,7 +21,7 @@ export class PathReader {
     this.#family = family;
   }
 
-  /** @param links as they were read for the routes of the main table */
+  /** @param links as read for the routes of the main table */
   async read(links: readonly ObservedLink[], signal: AbortSignal): Promise<ObservedPaths> {
     const rules = await this.#readRules(signal);
     const tables = new Map<number, readonly ObservedRoute[]>();
@@ -57,7 +57,7 @@ export class PathReader {
         () => routes.splice(0),
       );
     } catch (error) {
-      // The kernel makes a table with its first route.
+      // The kernel creates a table with its first route.
       if (error instanceof GatewayError && error.details.code === "ENOENT") return noRoutes;
       throw error;
     }
@@ -66,7 +66,7 @@ export class PathReader {
 }
 
 const noRoutes: readonly ObservedRoute[] = [];
-/** RT_TABLE_DEFAULT, which every system looks up last and hardly any has. */
+/** RT_TABLE_DEFAULT: every system has a rule for it as the last one, but the table rarely exists. */
 const defaultTable = 253;
 const localTable = 255;
 

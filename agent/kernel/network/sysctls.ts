@@ -6,7 +6,7 @@ import { setDeviceSetting } from "../../../lib/netlink/rtnetlink-links.ts";
 import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 
-/** The value, `undefined` where it cannot be read or is no number. */
+/** The value. `undefined` if it cannot be read or is not a number. */
 export async function readSysctl(
   root: string,
   key: SysctlKey,
@@ -22,11 +22,11 @@ export async function readSysctl(
 }
 
 /**
- * Writes one. Where /proc/sys is read-only, as in most containers, a device's setting goes through rtnetlink;
- * `ip_forward` has no such way.
+ * Writes one sysctl. If /proc/sys is read-only, as in most containers, a device's setting is written by rtnetlink. For
+ * `ip_forward` there is no such way.
  *
- * @param indexOf the index of an interface, `undefined` where there is none
- * @returns `undefined` on success, else the code and words of the refusal
+ * @param indexOf the index of an interface, `undefined` if it does not exist
+ * @returns `undefined` on success, else code and text of the error
  */
 export async function writeSysctl(
   step: SysctlStep,
@@ -51,7 +51,7 @@ export async function writeSysctl(
   return error;
 }
 
-/** `net.ipv4.conf.net1.forwarding` is /proc/sys/net/ipv4/conf/net1/forwarding; a device's name may hold dots. */
+/** `net.ipv4.conf.net1.forwarding` is /proc/sys/net/ipv4/conf/net1/forwarding. A device name may contain dots. */
 function sysctlPath(root: string, key: SysctlKey, { sysctls: { devices } }: Family): string {
   const pathOf = (dotted: string) => `${root}/${dotted.replaceAll(".", "/")}`;
   if (!key.startsWith(`${devices}.`)) return pathOf(key);

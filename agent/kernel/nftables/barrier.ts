@@ -1,4 +1,4 @@
-/** The guard and the gate as nftables tables: reads them, and makes them what a plan says. */
+/** Guard and gate as nftables tables: reads them, and writes what a plan says. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
@@ -15,12 +15,12 @@ export async function observeBarrier(run: Run, signal: AbortSignal): Promise<Obs
   return { guard, gate };
 }
 
-/** One transaction; what is in hand is finished whatever becomes of the caller. */
+/** One transaction. It is finished even if the caller gives up. */
 export async function applyBarrier(input: string, run: Run): Promise<void> {
   await run(["nft", "-f", "-"], { stdin: input });
 }
 
-/** A listing of its own for each: in a listing of both, the one that is absent would hide the other. */
+/** Lists each table separately: in a joint listing, an absent table would hide the other. */
 async function readTable(
   name: BarrierName,
   run: Run,

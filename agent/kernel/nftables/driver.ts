@@ -1,4 +1,4 @@
-/** Reads and writes NAT by nftables: one table, a dozen fixed rules, objects as elements of its maps. */
+/** Reads and writes NAT with nftables: one table, a dozen fixed rules, objects as elements of its maps. */
 import type { Counter } from "../../../lib/nftables/decode-elements.ts";
 import { byMap, mapNames } from "../../../lib/nftables/maps.ts";
 import type { ElementCounters } from "../../../lib/plan/nftables/counters.ts";
@@ -9,12 +9,12 @@ import type { IncrementalRules, RulesDriver } from "../drivers.ts";
 import { visitElements } from "./read.ts";
 import { NftablesRuleset, type RulesetOptions } from "./ruleset.ts";
 
-/** The connection is one of `openNftables`; its owner closes it. */
+/** The connection comes from `openNftables`. Its owner closes it. */
 export interface NftablesDriverOptions extends RulesetOptions, CacheOptions {}
 
 export interface NftablesDriver extends RulesDriver<NftablesObserved, NftablesPayload> {
   readonly incremental: IncrementalRules<NftablesObserved>;
-  /** What each element counted. */
+  /** The counters of each element. */
   readCounters(signal: AbortSignal): Promise<ElementCounters>;
 }
 
@@ -26,7 +26,7 @@ export function createNftablesDriver(options: NftablesDriverOptions): NftablesDr
     write: (payload, signal, isRetry) => ruleset.write(payload, signal, isRetry),
     incremental: ruleset,
     async readCounters(signal) {
-      // By key: a dump that was interrupted begins anew and tells elements twice.
+      // By key: an interrupted dump starts again and reports elements twice.
       const counted = byMap(() => new Map<string, Counter>());
       if ((await ruleset.read(signal)).table.frame === undefined) return counted;
       for (const map of mapNames) {

@@ -1,4 +1,4 @@
-/** Reads what the kernel holds of the table, and what others hold beside it. */
+/** Reads the table and the tables of other programs. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { concatBytes, textAttribute } from "../../../lib/netlink/attributes.ts";
@@ -27,11 +27,11 @@ import type { Run } from "../run.ts";
 
 export interface Reading {
   readonly table: ObservedTable;
-  /** The tables of others. */
+  /** The tables of other programs. */
   readonly others: readonly TableLabel[];
 }
 
-/** The whole table. Several dumps: it is one state only where the generation is the same before and after. */
+/** The whole table. Needs several dumps: they are one state only if the generation is the same before and after. */
 export async function readTable(netlink: NetlinkConnection, signal: AbortSignal): Promise<Reading> {
   const reader = new FrameReader();
   const others: TableLabel[] = [];
@@ -47,7 +47,7 @@ export async function readTable(netlink: NetlinkConnection, signal: AbortSignal)
       forget,
     );
   await dump(allTables);
-  // The kernel refuses to dump sets of a table that is not there.
+  // The kernel refuses to dump the sets of a table that does not exist.
   if (reader.lines === undefined) return { table: { frame: undefined, elements: noElements }, others };
   await dump({ type: messageType.getChain, flags: 0, payload: inetHeader });
   await dump(ofTable(messageType.getSet, setAttribute.table));
@@ -56,7 +56,7 @@ export async function readTable(netlink: NetlinkConnection, signal: AbortSignal)
   return { table: { frame, elements: await readAllElements(netlink, readableMaps(frame), signal) }, others };
 }
 
-/** One map's elements, by key. */
+/** The elements of one map, by key. */
 export async function readMap(
   netlink: NetlinkConnection,
   map: MapName,
@@ -67,7 +67,7 @@ export async function readMap(
   return values;
 }
 
-/** Called with each element of a map; the counter is reused. */
+/** Calls `visit` with each element of a map. The counter object is reused. */
 export async function visitElements(
   netlink: NetlinkConnection,
   map: MapName,
@@ -80,7 +80,7 @@ export async function visitElements(
   await netlink.dump(dumpElements(map), onMessage, signal, forget);
 }
 
-/** The tables of others as they are now, listed. */
+/** The current listing of the other tables. */
 export async function readForeign(
   netlink: NetlinkConnection,
   run: Run,
@@ -95,13 +95,13 @@ export async function readForeign(
   return listOthers(others, run, signal);
 }
 
-/** What nft lists of the tables of others. It is for people: where nft cannot tell, a line says so. */
+/** The nft listing of other tables, for people. If nft cannot list a table, one line says so. */
 export async function listOthers(
   others: readonly TableLabel[],
   run: Run,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  // A run for each: nft 1.0.6 finds only the first table of several that one run is to list.
+  // One run per table: nft 1.0.6 finds only the first of several tables listed in one run.
   const listings = await Promise.all(others.map((label) => listOther(label, run, signal)));
   return listings.flat();
 }
@@ -120,7 +120,7 @@ async function listOther(label: TableLabel, run: Run, signal: AbortSignal): Prom
 
 const allTables: NetlinkMessage = { type: messageType.getTable, flags: 0, payload: anyHeader };
 
-/** An interrupted dump means that the generation moved, upon which the whole reading is made again. */
+/** An interrupted dump means that the generation changed. The whole reading is then repeated. */
 function forget(): void {}
 
 async function readAllElements(

@@ -1,25 +1,25 @@
-/** What the kernel's answer to a transaction means, in words. */
+/** The meaning of the kernel's answer to a transaction, as text. */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { isElementMessage, keyAt } from "../../../lib/nftables/encode-elements.ts";
 import { tableName } from "../../../lib/nftables/maps.ts";
 import type { Outcome } from "./transaction.ts";
 
-/** `rules-refused` where a message of the transaction is at fault. */
+/** `rules-refused` if a message of the transaction is at fault. */
 export function refusalError({ error, fault }: Extract<Outcome, { kind: "refused" }>): GatewayError {
   const words = `${error.code}: ${error.message}`;
   const details = { code: error.code, errno: error.errno };
-  // A refusal of no message in particular is no verdict on rules: a missing right, no memory.
+  // A refusal of no specific message is not about rules: a missing capability, no memory.
   if (fault === undefined)
     return new GatewayError("netlink-failed", `nftables transaction: ${words}`, { details });
   const { message, offset } = fault;
   const [only] = isElementMessage(message) && message.keys.length === 1 ? message.keys : [];
   const what = isElementMessage(message)
-    ? `an element of map ${message.map}: ${(offset && keyAt(message, offset)) ?? only ?? "which, it does not say"}`
+    ? `an element of map ${message.map}: ${(offset && keyAt(message, offset)) ?? only ?? "unknown key"}`
     : `table ip ${tableName}`;
   return new GatewayError("rules-refused", `the kernel refused ${what}: ${words}`, { details });
 }
 
-/** Another writer was there between reading and writing. */
+/** Another process wrote between reading and writing. */
 export function staleError(): GatewayError {
-  return new GatewayError("netlink-failed", "another writer changed the ruleset before the commit");
+  return new GatewayError("netlink-failed", "another process changed the ruleset before the commit");
 }

@@ -1,4 +1,4 @@
-/** Reads elements that were touched since a reading, by key where they are few. */
+/** Reads elements that changed since a reading, by key if they are few. */
 import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { readMap } from "./read.ts";
@@ -6,10 +6,10 @@ import { readElements } from "./transaction.ts";
 
 type Keys = ReadonlyMap<MapName, ReadonlySet<string>>;
 
-/** Beyond that many elements, whole maps are read. */
+/** With more elements than this, whole maps are read. */
 export const maxReadByKey = 256;
 
-/** @returns `before` with what stands under the keys now; the maps of the others are those of `before` */
+/** @returns `before` with the current values of the keys; maps without keys stay the same objects */
 export async function rereadElements(
   netlink: ConversingConnection,
   before: Elements,

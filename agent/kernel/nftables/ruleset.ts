@@ -1,4 +1,4 @@
-/** The plain ruleset of nftables, with guard and gate: everything, or the elements that were touched. */
+/** The plain ruleset of nftables with guard and gate: reads everything, or the elements that changed. */
 import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
 import { type Commit, nextGeneration, touchedKeys } from "../../../lib/nftables/commits.ts";
 import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
@@ -27,11 +27,11 @@ type Known = KnownRuleset<NftablesObserved, NftablesPayload>;
 
 export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesPayload> {
   readonly stampKind = "generation";
-  /** Several dumps, and a process for each of guard and gate. */
+  /** A reading needs several dumps, and one process each for guard and gate. */
   readonly isReadingAtomic = false;
   readonly #netlink: ConversingConnection;
   readonly #run: Run;
-  /** How this kernel tells a frame that it was given, where it uses other attributes than we. */
+  /** How this kernel dumps a frame that it was given, if it uses other attributes than the agent. */
   #rendering: { readonly asked: FrameLines; readonly told: string } | undefined;
 
   constructor({ netlink, run }: RulesetOptions) {
@@ -79,7 +79,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     return { ...last, foreign, table: { frame, elements } };
   }
 
-  /** The kernel takes a step only at the generation that is known. */
+  /** The kernel accepts a step only at the known generation. */
   async write(step: NftablesStep, known: Known | undefined): Promise<StepResult<NftablesPayload>> {
     if (known === undefined || typeof known.stamp !== "number") return stale();
     if (step.kind === "barrier") return this.#writeBarrier(step, known.stamp);
@@ -111,7 +111,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     );
   }
 
-  /** What is read right after a frame was made, before anybody else wrote, is how the kernel tells that frame. */
+  /** A reading right after a frame was created, before any other write, shows how this kernel dumps that frame. */
   recognize(read: NftablesObserved, written: readonly NftablesStep[]): NftablesObserved {
     const told = read.table.frame?.join("\n") ?? "";
     const made = transactionsOf(written).findLast(({ frame }) => frame !== undefined)?.frame;
@@ -120,7 +120,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     return { ...read, table: { ...read.table, frame: this.#rendering.asked } };
   }
 
-  /** nft takes no generation from us: whether somebody came between shows afterwards, when the barrier is written. */
+  /** nft takes no generation: whether another process wrote in between shows only after the barrier is written. */
   async #writeBarrier(step: BarrierStep, generation: number): Promise<StepResult<NftablesPayload>> {
     await applyBarrier(step.input, this.#run);
     const now = await readGeneration(this.#netlink, AbortSignal.timeout(barrierTimeoutMs));
@@ -134,7 +134,7 @@ function stale(): StepResult<NftablesPayload> {
   return { failure: { kind: "raced", error: staleError() }, isReadingTrue: false };
 }
 
-/** The table was found and its elements looked at: nothing but one of them is wrong. */
+/** The table was found and its elements were processed: only one of them is wrong. */
 function isOfElement({ fault }: Extract<Outcome, { kind: "refused" }>): boolean {
   return fault !== undefined && isElementMessage(fault.message);
 }

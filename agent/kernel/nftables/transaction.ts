@@ -1,8 +1,8 @@
 /**
- * Transactions and readings of nf_tables over one netlink connection.
+ * Transactions and reads of nf_tables over one netlink connection.
  *
- * A transaction is one send: the kernel takes all of it or nothing, and only while the ruleset's generation is the one
- * that it was planned on, so that what another writer did in between is never overwritten unseen.
+ * A transaction is one send. The kernel applies all of it or nothing, and only if the ruleset still has the generation
+ * that it was planned on. So it never overwrites a concurrent change of another process.
  */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -36,14 +36,14 @@ import { type ConversingConnection, NETLINK_NETFILTER, openNetlink } from "../ne
 import { type NetlinkError, netlinkError } from "../netlink/refusal.ts";
 import { openNetlinkSocket } from "../netlink/socket.ts";
 
-/** What became of a transaction. Unless it is `done`, nothing was changed. */
+/** The result of a transaction. Unless it is `done`, nothing was changed. */
 export type Outcome =
   | { readonly kind: "done" }
-  /** Another writer was here since `generation`. */
+  /** Another process wrote since `generation`. */
   | { readonly kind: "stale" }
   | { readonly kind: "refused"; readonly error: NetlinkError; readonly fault: Fault | undefined };
 
-/** What the kernel refused: a message of the transaction, and where in it. */
+/** What the kernel refused: a message of the transaction, and the position in it. */
 export interface Fault {
   readonly message: NetlinkMessage;
   readonly offset: number | undefined;
@@ -51,7 +51,7 @@ export interface Fault {
 
 /** A million elements in one transaction are 28 MB. */
 const sendBufferBytes = 256 << 20;
-/** The kernel works a transaction off while it is being sent, and a commit waits for every packet that is under way. */
+/** The kernel processes a transaction during the send, and a commit waits for every packet in progress. */
 const timeoutMs = 60_000;
 
 /** A connection that can send whole transactions. */
@@ -60,7 +60,7 @@ export function openNftables(): ConversingConnection {
   return openNetlink(NETLINK_NETFILTER, { timeoutMs, open });
 }
 
-/** The ruleset's generation: it moves with every commit of any writer in this namespace. */
+/** The ruleset's generation. It changes with every commit of any process in this namespace. */
 export async function readGeneration(netlink: ConversingConnection, signal: AbortSignal): Promise<number> {
   let generation: number | undefined;
   await netlink.converse(
@@ -78,11 +78,11 @@ export async function readGeneration(netlink: ConversingConnection, signal: Abor
     },
     signal,
   );
-  if (generation === undefined) throw new GatewayError("unreadable", "nf_tables gave no generation");
+  if (generation === undefined) throw new GatewayError("unreadable", "nf_tables returned no generation");
   return generation;
 }
 
-/** One transaction. It is given no signal: once begun it is finished. */
+/** Runs one transaction. Takes no signal: a transaction that has begun is finished. */
 export async function transact(
   netlink: ConversingConnection,
   generation: number,
@@ -118,7 +118,10 @@ export async function transact(
   return outcome;
 }
 
-/** Reads elements by key, all in one exchange. @returns what stands under each key; `undefined` where nothing does */
+/**
+ * Reads elements by key, all in one exchange.
+ * @returns the value for each key; `undefined` if there is none
+ */
 export async function readElements(
   netlink: ConversingConnection,
   wanted: readonly { readonly map: MapName; readonly key: string }[],
@@ -133,7 +136,7 @@ export async function readElements(
       const asked = wanted[index];
       if (asked === undefined) return false;
       if (header.type === messageType.newElements) {
-        // A range is found by its first key: what is found may be another range.
+        // The kernel finds a range by its first key: the result can be another range.
         forEachElement(asked.map, view, start, stop, (key, value) => {
           if (key === asked.key) values[index] = value;
         });

@@ -1,7 +1,7 @@
 /**
- * Others that hold EIPs which this gateway holds too. Such an EIP is kept, since somebody relies on it, but is not called Ready
- * and not announced. A claim that is heard proves nothing, since anybody can send one: it is asked about, and only an answer is a
- * conflict. A conflict ends as soon as nobody answers.
+ * Other hosts that hold EIPs which this gateway also holds. Such an EIP is kept, because someone may use it, but it is
+ * not Ready and not announced. A received claim proves nothing, since any host can send one: the agent probes, and only
+ * a reply is a conflict. A conflict ends as soon as a probe gets no reply.
  */
 import { type Mac, unspecified } from "../../../lib/arp/packet.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -12,34 +12,34 @@ import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
 export type ClaimResult = "confirmed" | "unconfirmed";
 
 export interface ArpConflictsOptions {
-  /** Absent: nobody is asked. */
+  /** Absent: no probes are sent. */
   readonly announcer: Pick<Announcer, "probe" | "announce"> | undefined;
   readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "hurry" | "rest" | "forget">;
   /** The EIPs that the gateway held at the last reading. */
   readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
-  /** Told when a conflict began or ended. */
+  /** Called when a conflict begins or ends. */
   readonly onChange: () => void;
-  /** Told what became of each claim that was asked about. */
+  /** Called with the result of each claim that was probed. */
   readonly onClaim: (result: ClaimResult) => void;
   readonly log: Log;
 }
 
-/** What is known of a held address that anybody else ever claimed. */
+/** What is known about a held address that another host has claimed. */
 interface Contention {
   readonly question: ArpQuestion;
-  /** Who claims it, while that is being asked about. */
+  /** The host that claims it, while a probe is in progress. */
   claimant: Mac | undefined;
-  /** Who answered when it was asked about last: a conflict. */
+  /** The host that replied to the last probe: a conflict. */
   holder: Mac | undefined;
-  /** When it was asked about because another probed for it. */
+  /** When it was last probed because another host probed for it. */
   soughtAtMs: number;
 }
 
 /**
- * Who probes for a held address may hold it too and be checking. That is asked about, seldom: most who probe wait for the address,
- * and do so every second.
+ * A host that probes for a held address may hold it too and be checking for conflicts. The agent probes then, but
+ * seldom: most such hosts only wait for the address, and probe every second.
  */
 const soughtPauseMs = 60_000;
 const logPeriodMs = 60_000;
@@ -60,12 +60,12 @@ export class ArpConflicts {
     );
   }
 
-  /** The MAC of the other holder, by held address. Another map where anything changed. */
+  /** The MAC of the other holder, by held address. A new map whenever anything changes. */
   get conflicts(): ReadonlyMap<Ip, Mac> {
     return this.#conflicts;
   }
 
-  /** Takes note of what was heard. Bounded in what it keeps by the addresses that are held. */
+  /** Takes in received ARP packets. Keeps state only for held addresses. */
   hear(heard: readonly HeardArp[]): void {
     const held = this.#options.held();
     this.#forgetAllBut(held);
@@ -79,7 +79,7 @@ export class ArpConflicts {
     }
   }
 
-  /** Asks the wire at once who else holds these. */
+  /** Probes at once for other holders of these addresses. */
   ask(places: readonly AddressOnLink[]): void {
     const { announcer } = this.#options;
     if (announcer === undefined || places.length === 0 || this.#abort.signal.aborted) return;
@@ -88,10 +88,10 @@ export class ArpConflicts {
   }
 
   /**
-   * Somebody who may do so asks for these addresses: conflicts over them are asked about at once.
+   * An API call concerns these addresses: probes at once for conflicts over them.
    *
-   * @param addresses all of them where absent
-   * @returns true where one of them ended
+   * @param addresses absent: all
+   * @returns true if one of the conflicts ended
    */
   async hurry(addresses?: ReadonlySet<Ip>): Promise<boolean> {
     const contested = [...this.#conflicts.keys()].filter((address) => addresses?.has(address) ?? true);
@@ -107,7 +107,7 @@ export class ArpConflicts {
 
   #onClaim(place: AddressOnLink, mac: Mac): void {
     const contention = this.#of(place);
-    // A conflict is asked about anyway, however many more claim the address.
+    // A conflict is probed anyway, however many hosts claim the address.
     if (contention.holder !== undefined) return;
     contention.claimant = mac;
     this.#options.questions.ask(contention.question, "claim");
@@ -134,7 +134,7 @@ export class ArpConflicts {
         if (isKnown && !unasked.has(place.address)) this.#onAnswer(place, mac);
       }
     } catch (err) {
-      if (!this.#abort.signal.aborted) log.warn({ err }, "cannot ask who else holds EIPs");
+      if (!this.#abort.signal.aborted) log.warn({ err }, "cannot probe for other holders of EIPs");
     }
   }
 
@@ -152,7 +152,7 @@ export class ArpConflicts {
     if (holder !== mac) this.#publishSoon();
   }
 
-  /** Answers come in batches: what they change is told once. */
+  /** Answers come in batches: reports all their changes at once. */
   #publishSoon(): void {
     if (this.#isPublishing) return;
     this.#isPublishing = true;
@@ -175,10 +175,10 @@ export class ArpConflicts {
     if (first !== undefined)
       log.warn(
         { address: first[0], mac: first[1], addresses: begun.length },
-        "another station holds an EIP too",
+        "another host also holds an EIP",
       );
     if (begun.length + ended.length > 0) onChange();
-    // Some hosts may remember the other's MAC.
+    // Some hosts may have cached the other host's MAC.
     const places = held();
     announcer?.announce(ended.flatMap((address) => places.get(address) ?? []));
   }

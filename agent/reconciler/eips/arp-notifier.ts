@@ -1,4 +1,4 @@
-/** Announces the EIPs that a pass found or added, and asks about those that nobody was asked about. */
+/** Announces the EIPs that a pass found or added, and probes for those that were never probed. */
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink, ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { Program } from "../../../lib/model/program.ts";
@@ -15,7 +15,7 @@ export interface ArpNotifierDeps {
 
 export class ArpNotifier {
   readonly #deps: ArpNotifierDeps;
-  /** The stations that the last pass found working. */
+  /** The links with MAC that the last pass found working. */
   #stations: ReadonlySet<string> = new Set();
 
   constructor(deps: ArpNotifierDeps) {
@@ -23,8 +23,9 @@ export class ArpNotifier {
   }
 
   /**
-   * Announces EIPs that were added, and all EIPs of a link that came up, was made anew or has another MAC, as every link is at the
-   * start: hosts may remember another MAC for them. Asks who else holds those that were not asked about before they were added.
+   * Announces added EIPs, and all EIPs of a link that came up, was recreated or has a new MAC (at start this is every
+   * link), because hosts may have another MAC in their cache. Probes for other holders of EIPs that were not probed
+   * before they were added.
    */
   tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): void {
     const { announcer, arpProbe, arpConflicts } = this.#deps;

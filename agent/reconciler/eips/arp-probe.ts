@@ -1,6 +1,6 @@
 /**
- * Asks the wire about EIPs before they are added, without holding up anything else: an address that is being asked about is left
- * out of the passes meanwhile, and the answer wakes the next one. An address that another holds is asked about until it is free.
+ * Probes for other holders of EIPs before they are added, without delaying anything else: passes leave such an address
+ * out, and the result wakes the next pass. An address that another host holds is probed until it is free.
  */
 
 import type { Mac } from "../../../lib/arp/packet.ts";
@@ -10,21 +10,21 @@ import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts
 import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
 
 export interface ArpProbeOptions {
-  /** Absent: nobody is asked, and every address is free. */
+  /** Absent: no probes are sent, and every address counts as free. */
   readonly announcer: Pick<Announcer, "probe"> | undefined;
   readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "hurry" | "forget">;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
-  /** Told when an address turned out to be free, or held by another. */
+  /** Called when an address is found free, or held by another host. */
   readonly onAnswer: () => void;
   readonly onFailure: (error: unknown) => void;
 }
 
-/** What a pass needs to know of the addresses that it would add. */
+/** What a pass needs to know about the addresses that it would add. */
 export interface Prospects {
-  /** Being asked about: leave out, an answer is coming. */
+  /** A probe is in progress: leave these addresses out for now. */
   readonly probing: ReadonlySet<Ip>;
-  /** Held by another: the MAC that answered. */
+  /** Addresses held by another host, with its MAC. */
   readonly addressConflicts: ReadonlyMap<Ip, Mac>;
 }
 
@@ -33,13 +33,13 @@ interface Contested {
   holder: Mac;
 }
 
-/** An address that is not added that long after nobody answered for it is asked about again. */
+/** A free address that is not added within this time is probed again. */
 const freeForMs = 60_000;
 
 export class ArpProbe {
   readonly #options: ArpProbeOptions;
   readonly #abort = new AbortController();
-  /** When nobody answered. */
+  /** The time when a probe got no reply. */
   readonly #free = new Map<Ip, number>();
   readonly #asking = new Set<Ip>();
   readonly #contested = new Map<Ip, Contested>();
@@ -51,8 +51,8 @@ export class ArpProbe {
   }
 
   /**
-   * Says how things stand with `candidates`, the desired addresses that the kernel does not hold, and asks about those that
-   * nobody asked about yet. What is no candidate any more is forgotten.
+   * Returns the state of `candidates` (desired addresses that the kernel does not hold), and starts probes for new
+   * ones. Forgets addresses that are no longer candidates.
    */
   review(candidates: readonly AddressOnLink[]): Prospects {
     const { announcer, nowMs } = this.#options;
@@ -74,31 +74,31 @@ export class ArpProbe {
     return this.#prospects;
   }
 
-  /** As the last review left them, so that planning again within a pass sees what the pass saw. */
+  /** The result of the last review, so that planning again within a pass uses the same data. */
   get prospects(): Prospects {
     return this.#prospects;
   }
 
-  /** True where nobody answered for it, and it was not added before the last review. */
+  /** True if a probe got no reply, and the address was not added before the last review. */
   isFree(address: Ip): boolean {
     return this.#free.has(address);
   }
 
-  /** True while another station holds an address that is to be added. */
+  /** True while another host holds an address that is to be added. */
   get isContested(): boolean {
     return this.#contested.size > 0;
   }
 
-  /** The links on which it helps to listen. */
+  /** The links on which to listen. */
   get links(): ReadonlySet<InterfaceName> {
     return new Set(Array.from(this.#contested.values(), ({ question }) => question.place.interface));
   }
 
   /**
-   * Somebody who may do so asks for these addresses: those that another held are asked about at once.
+   * An API call concerns these addresses: probes at once for those that another host held.
    *
-   * @param addresses all of them where absent
-   * @returns true where one of them is free now
+   * @param addresses absent: all
+   * @returns true if one of them is free now
    */
   async hurry(addresses?: ReadonlySet<Ip>): Promise<boolean> {
     const contested = [...this.#contested].filter(([address]) => addresses?.has(address) ?? true);
@@ -107,8 +107,8 @@ export class ArpProbe {
   }
 
   /**
-   * Asks again about an address when its holder asks others for it, which nobody does for an address of his own, or when somebody
-   * else claims it. Who only probes for it waits as this gateway does.
+   * Probes an address again if its holder probes for it, which no host does for its own address, or if a third host
+   * claims it. A host that only probes for it waits, like this gateway.
    */
   hear(heard: readonly HeardArp[]): void {
     if (this.#contested.size === 0) return;
@@ -143,7 +143,7 @@ export class ArpProbe {
     try {
       ({ others } = await announcer.probe(places, "take", this.#abort.signal));
     } catch (error) {
-      // No answer can be had: an EIP that nobody contests is worth more than one that nobody serves.
+      // Without a result, treat the address as free: an EIP in use is worth more than an EIP that nobody serves.
       onFailure(error);
     }
     if (this.#abort.signal.aborted) return;
@@ -165,7 +165,7 @@ export class ArpProbe {
         place,
         purpose: "take",
         onAnswer: (mac) => {
-          // Another holder is nothing that a pass has to hurry for.
+          // If another host holds it, no pass has to run sooner.
           if (mac !== undefined) {
             contested.holder = mac;
             return;

@@ -1,6 +1,6 @@
 /**
- * Asks the wire about contested addresses, again and again, until somebody is told that nobody holds them. Spread over time and
- * bounded in sum, however many there are: when and in which order is decided in lib/arp/question-schedule.ts.
+ * Probes contested addresses repeatedly, until nobody holds them. The rate is limited in total, however many there are.
+ * lib/arp/question-schedule.ts decides when and in which order.
  */
 import type { Mac } from "../../../lib/arp/packet.ts";
 import { type Lane, QuestionSchedule } from "../../../lib/arp/question-schedule.ts";
@@ -9,7 +9,10 @@ import type { AddressOnLink, Announcer, ProbePurpose, ProbeResult } from "../../
 export interface ArpQuestion {
   readonly place: AddressOnLink;
   readonly purpose: ProbePurpose;
-  /** Told the MAC of the other holder, or `undefined` where nobody answered. Not called where it could not be asked. */
+  /**
+   * Called with the MAC of the other holder, or `undefined` if there was no reply. Not called if the probe could not be
+   * sent.
+   */
   readonly onAnswer: (mac: Mac | undefined) => void;
 }
 
@@ -17,15 +20,15 @@ export interface ArpQuestionsOptions {
   readonly announcer: Pick<Announcer, "probe">;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
-  /** From 0 to 1. */
+  /** A random number from 0 to 1. */
   readonly random: () => number;
   readonly onFailure: (error: unknown) => void;
 }
 
-/** At most 500 questions a second, each of one frame, or of two where nobody answers. */
+/** At most 500 probes per second, each with one frame, or two if there is no reply. */
 const batchSize = 50;
 const batchPauseMs = 100;
-/** Each has a socket of its own. */
+/** Each one needs its own socket. */
 const maxBatchesAwaited = 8;
 
 export class ArpQuestions {
@@ -33,7 +36,7 @@ export class ArpQuestions {
   readonly #schedule = new QuestionSchedule<ArpQuestion>();
   readonly #abort = new AbortController();
   readonly #running = new Set<Promise<void>>();
-  /** Those who wait for the answer to a question that was not asked yet. */
+  /** Callers that wait for the answer to a probe that has not been sent yet. */
   #waiters = new Map<ArpQuestion, PromiseWithResolvers<void>>();
   #timer: NodeJS.Timeout | undefined;
   #isStarted = false;
@@ -56,20 +59,23 @@ export class ArpQuestions {
     await Promise.all(this.#running);
   }
 
-  /** There is a reason to ask soon. A question is asked until it rests or is forgotten. */
+  /** There is a reason to probe soon. Probing continues until the question rests or is forgotten. */
   ask(question: ArpQuestion, lane: Lane): void {
     this.#schedule.ask(question, lane, this.#options.nowMs());
     this.#arm();
   }
 
-  /** The same where it was asked just now: after a pause. */
+  /** Like {@link ask}, for a question that was probed just now: waits for the pause. */
   askAgain(question: ArpQuestion, lane: Lane): void {
     const { nowMs, random } = this.#options;
     this.#schedule.askAgain(question, lane, nowMs(), random());
     this.#arm();
   }
 
-  /** Asks these before all others. Resolves once each was asked after the call, forgotten, or this stopped. */
+  /**
+   * Probes these before all others. Resolves when each was probed after the call, was forgotten, or this object
+   * stopped.
+   */
   async hurry(questions: readonly ArpQuestion[]): Promise<void> {
     if (this.#abort.signal.aborted) return;
     const answers = questions.map((question) => {
@@ -92,7 +98,7 @@ export class ArpQuestions {
     this.#release(question);
   }
 
-  /** Asks what is due, as far as the rate allows. */
+  /** Probes what is due, within the rate limit. */
   look(): void {
     const nowMs = this.#options.nowMs();
     if (this.#abort.signal.aborted) return;
@@ -139,7 +145,7 @@ export class ArpQuestions {
     this.#waiters.delete(question);
   }
 
-  /** While anything is to be asked it is looked at ten times a second: what comes in between is asked no later. */
+  /** While anything has to be probed, checks ten times a second. So a new question never waits longer. */
   #arm(): void {
     if (!this.#isStarted || this.#timer !== undefined) return;
     const dueInMs = this.#schedule.dueInMs(this.#options.nowMs());

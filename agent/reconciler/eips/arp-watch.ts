@@ -1,4 +1,6 @@
-/** Takes in what others say by ARP where EIPs are held or wanted, and passes it on to those who decide what it means. */
+/**
+ * Receives ARP packets on links where EIPs are held or wanted, and passes them to the components that interpret them.
+ */
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
@@ -15,7 +17,7 @@ export interface ArpWatchOptions {
 }
 
 const restingPauseMs = 1_000;
-/** While an address is contested, or much is said. */
+/** Pause while an address is contested or many packets arrive. */
 const busyPauseMs = 200;
 const muchHeard = 1_000;
 const logPeriodMs = 60_000;

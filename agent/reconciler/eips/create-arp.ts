@@ -1,4 +1,4 @@
-/** Puts together what asks and hears who else holds EIPs. */
+/** Creates the components that probe and listen for other holders of EIPs. */
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer } from "../../kernel/drivers.ts";
 import type { Log } from "../../log.ts";
@@ -9,15 +9,15 @@ import { ArpWatch } from "./arp-watch.ts";
 
 export interface ArpOptions {
   readonly announcer: Announcer;
-  /** False: nobody is asked or heard, and every address is free. */
+  /** False: no probing and no listening, and every address counts as free. */
   readonly isProbing: boolean;
   /** The EIPs that the gateway held at the last reading. */
   readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
-  /** From 0 to 1. */
+  /** A random number from 0 to 1. */
   readonly random: () => number;
-  /** A pass has something to look at. */
+  /** Wakes a pass, because there is something new. */
   readonly wake: (reason: "probe" | "conflict") => void;
   readonly onClaim: (result: ClaimResult) => void;
   readonly log: Log;
@@ -31,7 +31,7 @@ export interface Arp {
 }
 
 export function createArp({ announcer, isProbing, wake, log, ...options }: ArpOptions): Arp {
-  const onFailure = (err: unknown) => log.warn({ err }, "cannot ask who holds EIPs");
+  const onFailure = (err: unknown) => log.warn({ err }, "cannot probe for holders of EIPs");
   const asking = isProbing ? announcer : undefined;
   const questions = new ArpQuestions({ announcer, onFailure, ...options });
   const parts = { announcer: asking, questions, log, ...options };

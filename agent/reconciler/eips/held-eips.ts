@@ -1,4 +1,4 @@
-/** Which EIPs the gateway holds, as last read. Looked up often, computed once a reading. */
+/** Which EIPs the gateway holds according to the last reading. Looked up often, computed once per reading. */
 
 import { memoizeLast } from "../../../lib/memoize.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -19,7 +19,7 @@ export class HeldEips {
       new Map(program.eips.filter((eip) => isAmong(places, eip)).map((eip) => [eip.address, eip])),
   );
 
-  /** True where the reading found the address on that link, however it is bound. */
+  /** True if the reading found the address on that link, with either binding. */
   holds(place: AddressOnLink, network: ObservedNetwork | undefined): boolean {
     return network !== undefined && isAmong(this.#places(network), place);
   }

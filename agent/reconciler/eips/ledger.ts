@@ -1,6 +1,6 @@
 /**
- * Keeps the ledger ahead of the kernel: what is about to be put there is written down first, what was taken out is
- * struck off afterwards. A crash in between leaves the ledger naming too much, never too little.
+ * Keeps the ledger ahead of the kernel: what is about to be added is recorded before, what was removed is struck off
+ * after. After a crash in between, the ledger may name too much, never too little.
  */
 import { type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
 import { leavingEips } from "../../../lib/plan/flows.ts";
@@ -8,18 +8,20 @@ import type { PlanInput } from "../../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 
-/** A ledger of another life of the namespace says nothing of this one. */
+/** Starts a new epoch. The ledger of another life of the namespace says nothing about this one. */
 export async function beginEpoch(store: StateAccess, epoch: string): Promise<void> {
   await write(store, ({ ledger }) => (ledger.epoch === epoch ? [] : [{ type: "ledger-epoch", epoch }]));
 }
 
-/** Before anything is written to the kernel: addresses to come or to adopt, and EIPs to go whose flows may outlive them. */
+/**
+ * Before any write to the kernel: records addresses to add or adopt, and EIPs to remove whose flows may live longer.
+ */
 export async function writeAhead(
   store: StateAccess,
   { addresses, program, facts, own }: Pick<PlanInput, "addresses" | "program" | "facts" | "own">,
 ): Promise<void> {
   await write(store, ({ ledger }) => [
-    // One that somebody took away is written down already.
+    // An address that another process removed is already recorded.
     ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing]
       .filter((entry) => !ledger.addresses.has(ledgerKey(entry)))
       .map(added),
@@ -30,8 +32,8 @@ export async function writeAhead(
 }
 
 /**
- * After a pass that left nothing undone: entries of what is gone, and EIPs without a flow left. Those that are unbound may get
- * flows for as long as rules name them.
+ * After a complete pass: strikes off removed addresses, and EIPs without remaining flows. Unbound EIPs stay as long as
+ * rules name them, because they can get new flows.
  */
 export async function strikeOff(
   store: StateAccess,

@@ -1,7 +1,7 @@
 /**
- * The shortcut for a few objects: a pass over what was written, where the kernel proves that nothing else has changed. Its
- * cost does not grow with the set, unless it meets flows. It uses the planners and the judge of a full pass, on the part of
- * the set that the change can reach, and gives way to a full pass wherever anything is out of the ordinary.
+ * The shortcut for a few objects: a pass over what was written, if the kernel proves that nothing else changed. Its
+ * cost does not depend on the size of the set, unless there are flows to end. It uses the planners and the judge of a
+ * full pass, on the part of the set that the change can affect. In every unusual case it gives way to a full pass.
  */
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
@@ -44,18 +44,18 @@ export interface IncrementalDeps {
 export interface IncrementalResult {
   readonly changes: readonly Change[];
   readonly sweep: SweepResult;
-  /** Of the objects that the change could reach. */
+  /** Verdicts for the objects that the change can affect. */
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
-  /** All that are kept out of the program now. */
+  /** All objects that are kept out of the program now. */
   readonly blocked: PassResult["blocked"];
   readonly reached: ReadonlySet<ObjectId>;
 }
 
-/** Beyond that many objects a full pass costs about as much. */
+/** For more objects a full pass costs about as much. */
 export const maxObjects = 256;
 /** Longer than {@link maxObjects} take on a busy machine. */
 const patienceMs = 10_000;
-/** Beyond that many flows on them it does, too. */
+/** For more flows on these objects too. */
 const maxFlows = 20_000;
 
 export class IncrementalPass {
@@ -67,19 +67,19 @@ export class IncrementalPass {
     this.#deps = deps;
   }
 
-  /** To be told of every change of the state, as soon as the state is in force. */
+  /** Call it after every change of the state, as soon as the state is in force. */
   note(changes: readonly StateChange[]): void {
     this.#written.note(changes);
   }
 
-  /** A full pass begins: it looks at whatever was written. */
+  /** A full pass begins: it covers everything that was written. */
   giveWay(): void {
     this.#written.take();
   }
 
   /**
-   * @param base the last pass
-   * @returns `undefined` where it takes a full pass
+   * @param base the result of the last pass
+   * @returns `undefined` if a full pass is needed
    */
   async run(
     { reasons, isFull }: PassRequest,
@@ -94,7 +94,7 @@ export class IncrementalPass {
     return result;
   }
 
-  /** One that hangs gives way to a full pass, which says so and repairs all else. */
+  /** If the pass hangs, gives way to a full pass, which reports it and repairs everything else. */
   #runPatiently(ids: ReadonlySet<ObjectId>, state: State, base: PassResult, signal: AbortSignal) {
     const run = (within: AbortSignal) => this.#run(ids, state, base, within);
     return this.#deps.patience.run<IncrementalResult | undefined>(run, patienceMs, signal, () => undefined);
@@ -124,7 +124,7 @@ export class IncrementalPass {
     if (observed === undefined) return undefined;
     const plan = dataplane.planner.planPart(from, to, observed);
     if (plan === undefined) return undefined;
-    unswept.add(plan.changes, part, compiled, "that was left to a full pass");
+    unswept.add(plan.changes, part, compiled, "left to a full pass");
     if (!(await this.#write(plan, signal))) return undefined;
     const after = await incremental.verify(signal);
     if (after === undefined || dataplane.planner.planPart(from, to, after)?.changes.length !== 0)
@@ -139,7 +139,9 @@ export class IncrementalPass {
     return { changes: plan.changes, sweep, verdicts, blocked, reached };
   }
 
-  /** @returns false where the kernel moved or refused: a full pass tries again, finds out who is at fault, and tells */
+  /**
+   * @returns false if the kernel changed or refused: a full pass tries again, finds the object at fault and reports it
+   */
   async #write({ changes, payload }: RulesPlan<unknown>, signal: AbortSignal): Promise<boolean> {
     if (changes.length === 0) return true;
     try {
@@ -151,10 +153,10 @@ export class IncrementalPass {
   }
 
   /**
-   * Ends the flows that contradict the set as it is now. Only those with one of `ends` can have come to do so; whether they
-   * do depends on the whole program, which is compiled where there are any.
+   * Ends the flows that contradict the new set. Only flows with one of `ends` can contradict it now. Whether they do
+   * depends on the whole program, which is compiled only if there are any.
    *
-   * @returns `undefined` where that is for a full pass, which tells what failed
+   * @returns `undefined` if a full pass has to do it, which then reports what failed
    */
   async #sweepFlows(
     ends: readonly FlowEnd[],
@@ -189,7 +191,7 @@ export class IncrementalPass {
   }
 }
 
-/** What the last reading puts in the way of the objects of `part`, and of all of a kind. */
+/** The obstacles from the last reading for the objects of `part` and for whole kinds. */
 function obstaclesTo(
   part: Program,
   subsystems: readonly Pick<Subsystem, "planner">[],
@@ -203,7 +205,7 @@ function obstaclesTo(
   }));
 }
 
-/** FIPs and DNATs come down to rules of their own; all else moves addresses, routes, or what others share. */
+/** Only FIPs and DNATs have rules of their own. Other kinds change addresses, routes or shared rules. */
 function hasRulesOfItsOwn(id: ObjectId): boolean {
   const { kind } = parseObjectId(id);
   return kind === "fip" || kind === "dnat";

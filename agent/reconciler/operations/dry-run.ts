@@ -1,4 +1,4 @@
-/** What a write would do, asked before it is made: `?dryRun=true` and `GET /v1/plan`. Changes nothing. */
+/** What a write would do, without doing it: `?dryRun=true` and `GET /v1/plan`. Changes nothing. */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
@@ -46,7 +46,7 @@ export class DryRuns {
   }
 }
 
-/** What a pass over `state` would change in the kernel as it is now, and which flows it would end. */
+/** What a pass over `state` would change in the kernel now, and which flows it would end. */
 async function dryRun(
   { store, conntrack }: DryRunDeps,
   pass: AskedPass,
@@ -64,7 +64,7 @@ async function dryRun(
   const willContradict = compileContradicts({ program, retired, network });
   await nextTurn();
   const contradictsNow = compileContradicts({ program: current, retired, network });
-  // Flows that are on their way out already are not this change's doing.
+  // Flows that are about to be ended anyway are not caused by this change.
   const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);
   const { flows, total } = await conntrack.find(breaks, maxFlowsListed, signal);
   return { changes, changesTotal: changes.length, flows: { total, items: flows } };

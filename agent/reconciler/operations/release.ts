@@ -1,4 +1,4 @@
-/** Removes an orphan from the kernel, with the flows on it. Nothing else is removed only because somebody asks for it. */
+/** Removes an orphan address and its flows from the kernel. Nothing else is removed on request only. */
 
 import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Change } from "../../../lib/model/change.ts";
@@ -14,7 +14,7 @@ import type { Pass } from "../pass/pass.ts";
 
 export interface Released {
   readonly changes: readonly Change[];
-  /** Rules of others that name it, in the words of the tool; they stay. */
+  /** Foreign rules that contain the address, as the tool prints them. They stay. */
   readonly foreignRules: readonly string[];
 }
 
@@ -26,8 +26,8 @@ export interface ReleaseDeps {
 }
 
 /**
- * The caller refuses an address that is desired; whether it is an orphan is looked up again in the kernel. Throws `not-adopted`,
- * `not-found` where it is no orphan, and `netlink-failed`.
+ * The caller refuses an address that is desired. Whether it is an orphan is checked again in the kernel. Throws
+ * `not-adopted`, `not-found` if it is no orphan, and `netlink-failed`.
  */
 export async function release(
   { network, dataplane, conntrack, store }: ReleaseDeps,
@@ -37,14 +37,14 @@ export async function release(
 ): Promise<Released> {
   const snapshot = await pass.observe(signal);
   if (pass.isUnadopted(store.current, snapshot)) {
-    throw new GatewayError("not-adopted", "nothing is removed before the live state was adopted");
+    throw new GatewayError("not-adopted", "the live state is not adopted yet, so nothing can be removed");
   }
   const { addresses, program } = await pass.preview(store.current, snapshot);
   const steps = addresses.orphans
     .filter((entry) => entry.address === address)
     .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));
-  if (steps.length === 0) throw new GatewayError("not-found", `${address} is no orphan on this gateway`);
-  // Flows of a released address must be ended after a crash, too.
+  if (steps.length === 0) throw new GatewayError("not-found", `${address} is not an orphan on this gateway`);
+  // The flows of a released address must be ended even after a crash.
   await store.transact((): { changes: readonly StateChange[]; result: undefined } => ({
     changes: [{ type: "retire", address }],
     result: undefined,

@@ -1,6 +1,6 @@
 /**
- * Applies steps in the order of their phases, each subsystem by itself: one that fails or hangs holds up only what needs it. Says
- * what was written and what was not.
+ * Applies steps in the order of their phases, each subsystem separately: one that fails or hangs delays only what needs
+ * it. Reports what was written and what was not.
  */
 import type { Change, SubsystemName } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
@@ -13,9 +13,9 @@ export interface Applied {
   /** What was written, without what was refused. */
   readonly changes: readonly Change[];
   readonly failures: readonly PassFailure[];
-  /** The subsystems that were asked to apply anything. */
+  /** The subsystems that applied anything. */
   readonly touched: ReadonlySet<SubsystemName>;
-  /** A step without changes failed: nothing but its failure tells that it is left undone. */
+  /** A step without changes failed: only its failure shows that it was not done. */
   readonly isSilentlyUndone: boolean;
 }
 
@@ -23,9 +23,9 @@ export interface ApplyOptions {
   readonly context: Pick<ApplyContext, "state" | "plan">;
   /** Reads a subsystem again and plans it with more objects left out. */
   readonly replan: (name: SubsystemName, without: ReadonlySet<ObjectId>) => Promise<readonly Step[]>;
-  /** Those that could not be read. */
+  /** The subsystems that could not be read. */
   readonly unread: ReadonlySet<SubsystemName>;
-  /** Steps that are due only beside changes are due, too. */
+  /** True if steps that are due only together with changes are due. */
   readonly isMoved: boolean;
   readonly patience: Pick<Patience, "run">;
 }
@@ -42,7 +42,7 @@ export async function applySteps(
   const changes: Change[] = [];
   const failures: PassFailure[] = [];
   const touched = new Set<SubsystemName>();
-  /** Failed as a whole, or could not be read. */
+  /** Subsystems that failed as a whole or could not be read. */
   const broken = new Set(unread);
   let isSilentlyUndone = false;
 
@@ -77,11 +77,11 @@ export async function applySteps(
   return { changes, failures, touched, isSilentlyUndone };
 }
 
-/** What one write takes at most that hangs nowhere, and what each change adds to that, on a busy machine. */
+/** Maximum time of a write that does not hang, on a busy machine: a base, and an addition per change. */
 const basePatienceMs = 10_000;
 const patiencePerChangeMs = 2;
 
-/** What makes way for something that the kernel refused stays where it is. */
+/** If the kernel refused a step, removals that make room for it wait. */
 function waits(
   subsystem: SubsystemName,
   changes: readonly Change[],

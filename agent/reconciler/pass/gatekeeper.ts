@@ -1,6 +1,6 @@
 /**
- * Decides when the gate is closed and when it opens: in a fresh namespace nothing leaves the VPC before every rule was verified,
- * since what leaves earlier leaves untranslated, and goes on so.
+ * Decides when the gate is closed and when it opens. In a fresh namespace nothing leaves the VPC until every rule is
+ * verified: a flow that leaves earlier is untranslated, and stays so.
  */
 
 import { parseObjectId } from "../../../lib/model/names.ts";
@@ -11,21 +11,21 @@ import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State } from "../../../lib/state/state.ts";
 
 export class Gatekeeper {
-  /** `undefined` until the first pass that read the rules has told whether the namespace is fresh. */
+  /** `undefined` until the first pass that read the rules has found whether the namespace is fresh. */
   #state: GateState | undefined;
-  /** The store's revision at which that was told. */
+  /** The store's revision at that time. */
   #firstRevision = 0;
 
   get isClosed(): boolean {
     return this.#state === "closed";
   }
 
-  /** What is asked of the gate, on what was read. */
+  /** The gate for this reading. */
   on(snapshot: Snapshot): GateState {
     return this.#state ?? (areRulesRead(snapshot) ? first(snapshot) : "closed");
   }
 
-  /** A pass begins: the first one that read the rules decides. */
+  /** A pass begins. The first one that read the rules decides. */
   begin(snapshot: Snapshot, { desired }: State): void {
     if (this.#state !== undefined || !areRulesRead(snapshot)) return;
     this.#state = first(snapshot);
@@ -37,8 +37,8 @@ export class Gatekeeper {
   }
 
   /**
-   * True where every rule that is not quarantined verified, and nothing is on its way that was desired when this life
-   * began. What is written later is asked about while traffic flows, or a busy writer would keep the gate closed.
+   * True if every rule that is not quarantined is verified, and all objects that were desired at start are settled.
+   * Objects written later do not count, otherwise a busy writer would keep the gate closed.
    */
   isWhole({ desired }: State, snapshot: Snapshot, { parts, compiled }: Plan): boolean {
     if (!areRulesRead(snapshot)) return false;
@@ -58,7 +58,7 @@ function areRulesRead({ unread }: Snapshot): boolean {
   return !unread.has("rule") && !unread.has("gate");
 }
 
-/** Closed in a fresh namespace, and where a pass before this life closed it and did not live to open it. */
+/** Closed in a fresh namespace, and if an earlier process closed it and ended before it could open it. */
 function first({ facts }: Snapshot): GateState {
   if (facts.isGateClosed) return "closed";
   return facts.isPristine && !facts.previousHoldsObjects ? "closed" : "open";

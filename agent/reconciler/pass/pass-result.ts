@@ -1,4 +1,4 @@
-/** What a pass needs, and what it finds out. */
+/** What a pass needs, and its result. */
 
 import type { Compiled } from "../../../lib/compile/compile.ts";
 import type { Change } from "../../../lib/model/change.ts";
@@ -23,7 +23,7 @@ import type { FlowSubsystem } from "../subsystems/flows.ts";
 export interface PassDeps {
   readonly store: StateAccess;
   readonly subsystems: readonly Subsystem[];
-  /** One of them: the ledger forgets an EIP once its flows are ended, and reports tell how many were. */
+  /** One of the subsystems: the ledger forgets an EIP when its flows are ended, and reports contain their number. */
   readonly flows: Pick<FlowSubsystem, "sweepInHand">;
   readonly announcer: Pick<Announcer, "announce">;
   readonly arpProbe: Pick<ArpProbe, "prospects" | "review" | "isFree">;
@@ -32,7 +32,7 @@ export interface PassDeps {
   readonly epoch: string;
   readonly config: GatewayConfig;
   readonly patience: Patience;
-  /** Asks for another pass. */
+  /** Requests another pass. */
   readonly wake: (reason: string) => void;
 }
 
@@ -41,24 +41,24 @@ export interface PassResult {
   readonly state: State;
   /** The last reading. */
   readonly snapshot: Snapshot;
-  /** The plan on the last reading; without changes the gateway is converged. */
+  /** The plan on the last reading. Without changes the gateway is converged. */
   readonly residual: Plan;
-  /** What is kept out of the program now, with why. */
+  /** Objects that are kept out of the program now, with the reason. */
   readonly blocked: Compiled["blocked"];
-  /** `undefined` where nothing may be said: live state was not adopted yet. */
+  /** `undefined` if the live state is not adopted yet: then nothing is known. */
   readonly verdicts: ReadonlyMap<ObjectId, Verdict> | undefined;
   /** What was written. */
   readonly changes: readonly Change[];
   readonly failures: readonly PassFailure[];
-  /** `undefined` where the flows were not looked at. */
+  /** `undefined` if there was no sweep of the flows. */
   readonly sweep: SweepResult | undefined;
   readonly gate: GateState;
-  /** Planning again asks for nothing. */
+  /** True if planning again gives no change. */
   readonly isClean: boolean;
-  /** Which of the changes put right what somebody else had changed. */
+  /** Those of the changes that repaired what another process had changed. */
   readonly repairs: readonly Change[];
-  /** What somebody undoes as often as it is put right. */
+  /** Repairs that another process keeps undoing. */
   readonly throttled: readonly ThrottledRepair[];
-  /** When the next pass falls due by itself; `undefined`: not before the resync. */
+  /** Milliseconds until the next pass is due. `undefined`: not before the resync. */
   readonly dueInMs: number | undefined;
 }

@@ -3,8 +3,8 @@
  *
  * INVARIANTS
  * - The ledger is written before the kernel is.
- * - Steps are applied in the order of lib/plan/subsystem.ts, which is a contract with the kernel.
- * - What was written is read back; only that reading says what is Ready. The gate opens after it.
+ * - Steps are applied in the order of lib/plan/subsystem.ts, which the kernel requires.
+ * - What was written is read back. Only that reading makes objects Ready. The gate opens after it.
  * - A subsystem that cannot be read or written fails alone.
  */
 
@@ -56,7 +56,7 @@ export class Pass {
     this.#notifier = new ArpNotifier(deps);
   }
 
-  /** The last reading; `undefined` before the first. */
+  /** The last reading. `undefined` before the first. */
   get lastSnapshot(): Snapshot | undefined {
     return this.#reader.last;
   }
@@ -74,7 +74,7 @@ export class Pass {
     return this.#planner.isUnadopted(state, snapshot);
   }
 
-  /** What a reading alone allows to be said, where no pass came to its end after it; nothing before adoption. */
+  /** The verdicts from a reading alone, if its pass did not finish. Nothing before adoption. */
   judge(state: State, snapshot: Snapshot): ReadonlyMap<ObjectId, Verdict> {
     if (this.isUnadopted(state, snapshot)) return new Map();
     const plan = this.#planner.planNow(state, snapshot);
@@ -94,7 +94,7 @@ export class Pass {
     const planned = await this.#planWithProbe(state, before);
     const version = versionOf(state, planned.compiled.blocked);
     const review = this.#drift.review(version, planned.steps, clock.bootMs());
-    // A full disk must not keep working NAT from being repaired: what could not be written down is told instead.
+    // A full disk must not stop the repair of working NAT: report that the ledger could not be written.
     ledgerFailures.push(...(await ledgerStep(() => writeAhead(store, planned))));
 
     const isMoved = !this.#retry.isDone(version);
@@ -114,7 +114,7 @@ export class Pass {
     return result;
   }
 
-  /** Takes note that an incremental pass did what there was to do between two states. */
+  /** Records that an incremental pass did all work between two states. */
   follow(before: PassResult, after: PassResult): void {
     const version = versionOf(before.state, before.blocked);
     if (!this.#retry.isDone(version)) return;
@@ -123,7 +123,7 @@ export class Pass {
     this.#drift.follow(version, next);
   }
 
-  /** Milliseconds until something falls due by itself. */
+  /** Milliseconds until something is due without a wake. */
   dueInMs(state: State, throttled: DriftReview["throttled"] = new Set()): number | undefined {
     const { clock } = this.#deps;
     const due = [
@@ -135,15 +135,15 @@ export class Pass {
     return due.length === 0 ? undefined : Math.min(...due);
   }
 
-  /** Plans with what the wire says of addresses to come; asks it about those that nobody asked about yet. */
+  /** Plans with the results of ARP probes for addresses to add, and starts probes for new ones. */
   async #planWithProbe(state: State, snapshot: Snapshot): Promise<Plan> {
     const { arpProbe } = this.#deps;
     const { ledger } = this.#planner.withLedger(state);
     const unasked = { probing: new Set<Ip>(), addressConflicts: new Map<Ip, string>() };
     const hopeful = await this.#planner.plan(state, snapshot, unasked);
-    // What the ledger names was held in this epoch already: an address that somebody took away comes back at once.
+    // Addresses in the ledger were held in this epoch: one that another process removed comes back at once.
     const unknown = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
-    // And nobody else has what is held here, with another prefix length or another binding.
+    // Likewise for addresses held here with another prefix length or binding: no other host has them.
     const { network } = snapshot.facts;
     const held = new Set(unknown.length === 0 ? [] : heldIn(network).map(({ address }) => address));
     const newcomers = unknown.filter(({ object, entry }) => object !== undefined && !held.has(entry.address));
@@ -178,7 +178,7 @@ export class Pass {
     return applied;
   }
 
-  /** After a change everything is read again; after a look that wrote nothing only what looked. */
+  /** Reads everything again after a change. After a look that wrote nothing, reads only the subsystems that looked. */
   async #readAgain(
     { changes, failures, touched }: Applied,
     before: Snapshot,
@@ -189,7 +189,7 @@ export class Pass {
     return touched.size === 0 ? before : this.#reader.read(request, signal, before, touched);
   }
 
-  /** What waits until all else is verified: opening the gate, clearing up after another dataplane. */
+  /** Steps that wait until everything else is verified: opening the gate, removing another dataplane. */
   async #finish(
     state: State,
     snapshot: Snapshot,
@@ -231,7 +231,7 @@ export class Pass {
     const isClean = isDone && !applied.isSilentlyUndone && !failures.some(({ stage }) => stage === "ledger");
     this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
     await nextTurn();
-    // What is throttled falls due by itself: nothing is to be tried again before.
+    // Throttled repairs have their own time: no retry before that.
     const isWaiting =
       failures.length === 0 && residual.changes.every((change) => review.throttled.has(keyOf(change)));
     this.#retry.note(found.version, !isClean && !isWaiting);
@@ -294,7 +294,7 @@ function joined(one: Applied, other: Applied): Applied {
   };
 }
 
-/** Names all that decides what the program is: two passes of one version do not differ in what they ask for. */
+/** Identifies everything that decides the program. Two passes of one version want the same. */
 function versionOf(state: State, blocked: PassResult["blocked"]): string {
   return `${state.desired.revision} ${[...blocked.keys()].sort().join()}`;
 }

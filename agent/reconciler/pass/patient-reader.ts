@@ -1,4 +1,4 @@
-/** Reads one subsystem for as long as that may take: one whose reading hangs is unread, and all others go on. */
+/** Reads one subsystem with a time limit: if its reading hangs, it is unread, and all others continue. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { PassRequest } from "../pass-request.ts";
@@ -11,26 +11,26 @@ export type Reading =
 
 export interface PatientReaderOptions {
   readonly patience: Patience;
-  /** A reading that nobody waited for any longer came to its end: another may find all as it should be. */
+  /** Called when an abandoned reading ends after all: the next reading may succeed. */
   readonly onLateEnd: () => void;
-  /** How long a reading is waited for at least. */
+  /** Minimum time to wait for a reading, in ms. */
   readonly minPatienceMs?: number;
-  /** Monotonic. */
+  /** Monotonic clock. */
   readonly nowMs?: () => number;
 }
 
-/** Thirty thousand rules take a second or two on a busy machine. */
+/** Thirty thousand rules take one or two seconds on a busy machine. */
 const defaultPatienceMs = 5_000;
-/** As often as the last reading took: what grows with the set takes its time. */
+/** The limit as a multiple of the last reading's time: a large set needs more time. */
 const patienceFactor = 4;
-/** For one that hangs already. */
+/** The limit for a reading that already hangs. */
 const shortPatienceMs = 200;
 
 export class PatientReader {
   readonly #subsystem: Pick<Subsystem, "observe" | "planner">;
   readonly #options: PatientReaderOptions;
   #tookMs = 0;
-  /** The reading that nobody waits for any longer. */
+  /** The abandoned reading. */
   #late: Promise<boolean> | undefined;
 
   constructor(subsystem: Pick<Subsystem, "observe" | "planner">, options: PatientReaderOptions) {
@@ -38,16 +38,16 @@ export class PatientReader {
     this.#options = options;
   }
 
-  /** A reading that began after the call. Throws what is no `GatewayError`. */
+  /** Returns a reading that began after the call. Throws everything that is not a `GatewayError`. */
   async read(request: PassRequest, signal: AbortSignal): Promise<Reading> {
     const { patience, minPatienceMs = defaultPatienceMs } = this.#options;
     if (this.#late !== undefined && !(await patience.wait(this.#late, shortPatienceMs, () => false)))
-      return unread(new GatewayError("unreadable", "an earlier reading hangs"));
+      return unread(new GatewayError("unreadable", "an earlier reading still hangs"));
     const patienceMs = Math.max(minPatienceMs, patienceFactor * this.#tookMs);
     const reading = this.#read(request, signal);
     return patience.wait(reading, patienceMs, () => {
       this.#late = this.#whenOver(reading);
-      return unread(new GatewayError("unreadable", `it takes longer than ${patienceMs} ms`));
+      return unread(new GatewayError("unreadable", `reading takes longer than ${patienceMs} ms`));
     });
   }
 
@@ -64,7 +64,7 @@ export class PatientReader {
     }
   }
 
-  /** What it found is old by then: the next reading tells. */
+  /** Its result is outdated by then: the next reading counts. */
   async #whenOver(reading: Promise<Reading>): Promise<true> {
     await reading.catch(() => undefined);
     this.#late = undefined;

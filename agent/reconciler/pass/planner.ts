@@ -1,4 +1,4 @@
-/** Plans under all that is known besides what was read: the wire's answers, leases, quarantine, the gate. */
+/** Plans with everything known besides the readings: ARP results, leases, quarantine, the gate. */
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { runSync } from "../../../lib/chunked.ts";
@@ -41,7 +41,7 @@ export class Planner {
     );
   }
 
-  /** The same, while the event loop runs. */
+  /** The same, in chunks that let the event loop run. */
   async plan(state: State, snapshot: Snapshot, but?: Partial<PlanContext>): Promise<Plan> {
     const context = { ...this.#context(state, snapshot), ...but };
     return this.#remember(await runYielding(this.#plan(this.withLedger(state), snapshot, context)));
@@ -53,7 +53,7 @@ export class Planner {
     return runYielding(plan(this.withLedger(state), snapshot, this.#context(state, snapshot)));
   }
 
-  /** True where the store says nothing and the kernel holds rules or bindings: whoever put them there still relies on them. */
+  /** True if the store is unset and the kernel has rules or bindings: someone may still use them. */
   isUnadopted(state: State, { facts, unread }: Snapshot): boolean {
     if (state.isSet) return false;
     const error = unread.get("rule");
@@ -61,7 +61,10 @@ export class Planner {
     return facts.previousHoldsObjects || facts.holdsObjects || boundByRoute(facts.network).length > 0;
   }
 
-  /** The desired set of one reading under the newest ledger, which the pass itself writes; another epoch's says nothing. */
+  /**
+   * The desired set of one reading with the newest ledger, which the pass itself writes. A ledger of another epoch
+   * counts as empty.
+   */
   withLedger(state: State): State {
     const { store, epoch } = this.#deps;
     const { ledger } = store.current;

@@ -1,4 +1,4 @@
-/** What a pass did, for people: the answer of `POST /v1/reconcile`, and `lastReconcile` of `GET /v1/status`. */
+/** What a pass did, for people: the response of `POST /v1/reconcile`, and `lastReconcile` of `GET /v1/status`. */
 
 import type { Change } from "../../../lib/model/change.ts";
 import type { PassRequest } from "../pass-request.ts";
@@ -6,7 +6,7 @@ import type { PassResult } from "./pass-result.ts";
 
 export interface PassReport {
   readonly startedAt: string;
-  /** Seconds. */
+  /** In seconds. */
   readonly took: number;
   readonly reasons: readonly string[];
   readonly observed: { readonly rules: number; readonly addresses: number; readonly routes: number };
@@ -17,13 +17,13 @@ export interface PassReport {
     readonly stage: string;
     readonly code: string;
     readonly message: string;
-    /** What was refused, in the words of its tool; absent where it was no single step. */
+    /** The refused step as its tool's command. Absent if it was not a single step. */
     readonly text?: string;
   }[];
   readonly flowsRemoved: number;
 }
 
-/** Changes that a report lists; all are counted. */
+/** Maximum number of changes listed in a report. All are counted. */
 const maxListed = 1_000;
 
 /** When a pass began, and how many seconds it took. */

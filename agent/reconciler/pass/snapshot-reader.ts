@@ -1,4 +1,4 @@
-/** Reads the kernel through every subsystem, and puts together what their readings tell all of them. */
+/** Reads the kernel through every subsystem, and collects the facts that they share. */
 
 import type { SubsystemName } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -19,7 +19,7 @@ const unknownFacts: Omit<KernelFacts, "network"> = {
 
 export class SnapshotReader {
   readonly #readers: readonly (readonly [Subsystem, PatientReader])[];
-  /** Of a subsystem that cannot be read now, what its last reading told stands. */
+  /** If a subsystem cannot be read now, the facts of its last reading stay. */
   #facts: Partial<KernelFacts> = {};
   #last: Snapshot | undefined;
 
@@ -27,16 +27,17 @@ export class SnapshotReader {
     this.#readers = subsystems.map((subsystem) => [subsystem, new PatientReader(subsystem, options)]);
   }
 
-  /** The last reading; `undefined` before the first. */
+  /** The last reading. `undefined` before the first. */
   get last(): Snapshot | undefined {
     return this.#last;
   }
 
   /**
-   * Reads all subsystems, each by itself; one that cannot be read, or hangs, is unread. Throws where the network cannot be read, without which nothing can be planned, and
-   * while both variants of iptables hold rules, when nothing may be written.
+   * Reads all subsystems independently. One that cannot be read or hangs is unread. Throws if the network cannot be
+   * read, because nothing can be planned without it, and while both variants of iptables hold rules, because nothing
+   * may be written then.
    *
-   * @param before what stands of the subsystems that are not among `only`
+   * @param before the reading to keep for subsystems that are not in `only`
    */
   async read(
     request: PassRequest,

@@ -8,8 +8,8 @@ import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { PassFailure } from "../subsystem.ts";
 
 /**
- * What every subsystem finds in the way, planning on the last reading. Where the kernel said why something is missing, or
- * somebody undoes it again and again, that is told instead.
+ * The obstacles of every subsystem, planned on the last reading. If the kernel's error text is known, or another
+ * process keeps undoing the change, the message says that instead.
  *
  * @param residual the plan on the last reading
  */
@@ -22,11 +22,11 @@ export function verificationOf(
   for (const { object, message } of failures) if (object !== undefined) words.set(object, message);
   for (const { change, repairs } of throttled)
     if (change.object !== undefined)
-      words.set(change.object, `somebody undid it ${repairs} times: ${change.text}`);
+      words.set(change.object, `another process undid it ${repairs} times: ${change.text}`);
   return Array.from(residual.parts.values(), (part) => reworded(part.obstacles(), words));
 }
 
-/** True where both prove the same. */
+/** Whether both prove the same. */
 export function isSameVerification(one: Verification, other: Verification): boolean {
   return one.length === other.length && one.every((obstacles, at) => isSame(obstacles, other[at]));
 }

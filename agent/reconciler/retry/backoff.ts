@@ -1,6 +1,6 @@
 /**
- * Things that failed, each with the time of its next try: 10 s after the first failure, doubling to 5 min.
- * Times are milliseconds of a monotonic clock that the caller reads.
+ * Failed things, each with the time of its next try: 10 s after the first failure, doubling to 5 min. Times are
+ * milliseconds of a monotonic clock that the caller reads.
  */
 export interface BackoffEntry {
   readonly message: string;
@@ -21,12 +21,12 @@ export class Backoff<Key> {
     this.#entries.set(key, { message, attempts, retryAtMs: nowMs + delayMs });
   }
 
-  /** Those whose next try is still to come: to be left out for now. */
+  /** Keys whose next try is not due yet: leave them out for now. */
   waiting(nowMs: number): ReadonlyMap<Key, BackoffEntry> {
     return new Map([...this.#entries].filter(([, entry]) => entry.retryAtMs > nowMs));
   }
 
-  /** Forgets `key`: it worked, or it is no longer what failed. */
+  /** Forgets `key`: it succeeded, or it has changed. */
   clear(key: Key): void {
     this.#entries.delete(key);
   }
@@ -35,12 +35,12 @@ export class Backoff<Key> {
     return this.#entries.keys();
   }
 
-  /** All of them, whether or not their next try is due. */
+  /** All keys, due or not. */
   entries(): ReadonlyMap<Key, BackoffEntry> {
     return this.#entries;
   }
 
-  /** Milliseconds until the next try falls due; `undefined` where there is nothing to try again. */
+  /** Milliseconds until the next try is due. `undefined` if there is none. */
   dueInMs(nowMs: number): number | undefined {
     let due: number | undefined;
     for (const { retryAtMs } of this.#entries.values()) {

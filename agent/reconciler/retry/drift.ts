@@ -1,18 +1,19 @@
 /**
- * Tells drift, which others made, from what was asked for, and delays repairs that somebody undoes again and again.
+ * Distinguishes drift, which other processes cause, from desired changes, and delays repairs that another process keeps
+ * undoing.
  *
- * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, or planned it
- * only after it had written.
+ * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, or planned
+ * it only after its own writes.
  */
 import type { Change } from "../../../lib/model/change.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
 import { type ChangeKey, keyOf, RepairThrottle, type ThrottledRepair } from "./repair-throttle.ts";
 
 export interface DriftReview {
-  /** What is to be done now: all that was planned but what has to wait. */
+  /** What to do now: everything planned, except what has to wait. */
   readonly due: readonly PlannedStep[];
   readonly throttled: ReadonlySet<ChangeKey>;
-  /** What of `due` repairs what others undid. */
+  /** The changes of `due` that repair drift. */
   readonly repairs: readonly Change[];
 }
 
@@ -20,14 +21,14 @@ const nothingThrottled: ReadonlySet<ChangeKey> = new Set();
 
 export class Drift {
   readonly #throttle = new RepairThrottle();
-  /** What the last pass that came to its end was made from. */
+  /** The version of the last finished pass. */
   #version = "";
-  /** What it left to do that was not drift. */
+  /** What that pass left undone that was not drift. */
   #unfinished: ReadonlySet<ChangeKey> = new Set();
 
-  /** @param version names all that decides what is asked for */
+  /** @param version identifies everything that decides what is desired */
   review(version: string, steps: readonly PlannedStep[], nowMs: number): DriftReview {
-    // A write changes what is asked for: then everything is done at once, whoever undoes it.
+    // A write changes what is desired: then everything is done at once, even if another process undoes it.
     if (version !== this.#version) return { due: steps, throttled: nothingThrottled, repairs: [] };
     const changes = steps.flatMap((step) => step.changes);
     const throttled = this.#throttle.throttled(changes, nowMs);
@@ -37,10 +38,10 @@ export class Drift {
   }
 
   /**
-   * After the pass.
+   * Call it after the pass.
    *
-   * @param done what it wrote
-   * @param left what it left to do
+   * @param done what the pass wrote
+   * @param left what the pass left to do
    */
   conclude(
     version: string,
@@ -58,7 +59,7 @@ export class Drift {
     this.#unfinished = new Set(left.map(keyOf).filter((key) => !isDone.has(key) && !throttled.has(key)));
   }
 
-  /** What was asked for between two versions was done elsewhere: nothing that is missing from now on is new. */
+  /** The changes between two versions were done elsewhere: from now on anything missing is drift. */
   follow(before: string, after: string): void {
     if (this.#version === before) this.#version = after;
   }
@@ -72,7 +73,7 @@ export class Drift {
   }
 }
 
-/** What is written in one transaction goes along where another change of it is due, and costs nothing more. */
+/** A throttled change in the same transaction as a due one is applied too, since it costs nothing more. */
 function withoutThrottled(
   steps: readonly PlannedStep[],
   throttled: ReadonlySet<ChangeKey>,

@@ -1,4 +1,4 @@
-/** Whether the last pass left something undone, and when the next one tries again: after 0.5 s, doubling to 30 s. */
+/** Whether the last pass left work undone, and when the next one retries: after 0.5 s, doubling to 30 s. */
 const firstRetryMs = 500;
 const maxRetryMs = 30_000;
 
@@ -6,18 +6,18 @@ export class PassRetry {
   #passes = 0;
   #doneVersion = "";
 
-  /** @param version names what the pass was made from */
+  /** @param version identifies the input of the pass */
   note(version: string, isUndone: boolean): void {
     this.#passes = isUndone ? this.#passes + 1 : 0;
     this.#doneVersion = isUndone ? "" : version;
   }
 
-  /** True where all that this version asks for was done, and no other since. */
+  /** True if all work for this version was done, and no other version was tried since. */
   isDone(version: string): boolean {
     return version === this.#doneVersion;
   }
 
-  /** Milliseconds until what was left undone is tried again; `undefined` where nothing was. */
+  /** Milliseconds until undone work is retried. `undefined` if there is none. */
   get dueInMs(): number | undefined {
     return this.#passes === 0 ? undefined : Math.min(firstRetryMs * 2 ** (this.#passes - 1), maxRetryMs);
   }

@@ -1,4 +1,4 @@
-/** Objects that the kernel refused: each is left out, and tried again later, or as soon as it is written anew. */
+/** Objects that the kernel refused. Each is left out, and tried again later or as soon as it is written again. */
 
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
@@ -16,7 +16,7 @@ export class Quarantine {
     this.#nowMs = nowMs;
   }
 
-  /** The objects to leave out for now, with the kernel's words on each. */
+  /** The objects to leave out now, each with the kernel's error text. */
   get objects(): ReadonlyMap<ObjectId, string> {
     const waiting = this.#backoff.waiting(this.#nowMs());
     return new Map([...waiting].map(([id, { message }]) => [id, message]));
@@ -27,7 +27,7 @@ export class Quarantine {
     this.#refusedAt.set(id, revisionOf(state, id));
   }
 
-  /** An object that was written again, or is gone, is no longer what the kernel refused. */
+  /** An object that was written again or deleted is released. */
   releaseRewritten(state: State): void {
     for (const [id, revision] of this.#refusedAt) {
       if (revisionOf(state, id) === revision) continue;
@@ -36,7 +36,7 @@ export class Quarantine {
     }
   }
 
-  /** Milliseconds until an object is tried again; `undefined` where there is none. */
+  /** Milliseconds until an object is tried again. `undefined` if there is none. */
   dueInMs(): number | undefined {
     return this.#backoff.dueInMs(this.#nowMs());
   }

@@ -1,33 +1,33 @@
 /**
- * Delays repairs that somebody undoes as often as the agent makes them. After a few quick repairs of one thing each further
- * repair of it waits longer, up to a bound. Nothing else waits with it.
+ * Delays repairs that another process undoes repeatedly. After a few quick repairs of the same thing, each further
+ * repair of it waits longer, up to a limit. Other repairs do not wait.
  *
  * Times are milliseconds of a monotonic clock that the caller reads.
  */
 import type { Change } from "../../../lib/model/change.ts";
 
 export interface ThrottledRepair {
-  /** The repair that is undone again and again. */
+  /** The repair that is undone repeatedly. */
   readonly change: Change;
   readonly repairs: number;
-  /** How long the next repair waits after the last one. */
+  /** How long the next repair waits after the last one, in ms. */
   readonly pauseMs: number;
 }
 
-/** Names a repair: the same text means that the same thing was undone. */
+/** Identifies a repair: equal texts mean that the same thing was undone. */
 export type ChangeKey = string;
 
-/** One more repair of the same thing within {@link windowMs}, and it is throttled. */
+/** One repair more than this of the same thing within {@link windowMs}, and it is throttled. */
 export const maxQuickRepairs = 5;
 export const windowMs = 10_000;
 const firstPauseMs = 500;
 const maxPauseMs = 5_000;
-/** After that long without a repair of it a thing is no longer throttled. */
+/** After this time without a repair, a thing is no longer throttled. */
 export const calmMs = 15_000;
 
 interface Entry {
   readonly change: Change;
-  /** When the last few repairs were made, oldest first. */
+  /** Times of the last few repairs, oldest first. */
   readonly recentMs: readonly number[];
   readonly repairs: number;
   /** 0 while it is not throttled. */
@@ -57,13 +57,16 @@ export class RepairThrottle {
     return throttled;
   }
 
-  /** What is throttled, or was until {@link calmMs} ago. */
+  /** What is throttled now, or was until {@link calmMs} ago. */
   current(nowMs: number): readonly ThrottledRepair[] {
     this.#forget(nowMs);
     return [...this.#entries.values()].filter(({ pauseMs }) => pauseMs > 0);
   }
 
-  /** Milliseconds until the first of `throttled` may be repaired, or else until the first thing is no longer throttled. */
+  /**
+   * Milliseconds until the first of `throttled` may be repaired; without any, until the first thing is no longer
+   * throttled.
+   */
   dueInMs(throttled: ReadonlySet<ChangeKey>, nowMs: number): number | undefined {
     let dueMs = Number.POSITIVE_INFINITY;
     for (const [key, entry] of this.#entries) {

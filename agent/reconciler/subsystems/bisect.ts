@@ -1,22 +1,26 @@
 /**
- * Finds the objects at fault in a transaction that the kernel refused, so that one bad object never holds up another.
+ * Finds the objects at fault in a transaction that the kernel refused, so that one bad object does not block others.
  *
- * Objects are admitted group by group, and a refused group is halved until a refusal concerns one object. With k objects at fault
- * among n that takes about k·log2(n) transactions; what a successful one wrote stays.
+ * Objects are tried in groups, and a refused group is halved until a refusal concerns one object. With k objects at
+ * fault among n this takes about k·log2(n) transactions. What a successful one wrote stays.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 
-/** Plans and applies everything but `without`. @returns the kernel's words where it refused, `undefined` where it is done */
+/**
+ * Plans and applies everything except `without`.
+ * @returns the kernel's error text if it refused, `undefined` on success
+ */
 export type Attempt = (without: ReadonlySet<ObjectId>) => Promise<string | undefined>;
 
-/** Transactions that one search may cost; when it is spent, the untried wait for the next pass beside the culprits. */
+/** Maximum transactions per search. After that, untried objects and the culprits wait for the next pass. */
 const maxAttempts = 256;
 
 /**
- * @param candidates the objects that the refused transaction was to write
- * @param refusal the kernel's words on all of them together
- * @returns the culprits, each with the kernel's words on it. Throws `rules-refused` where it refuses even without any of them.
+ * @param candidates the objects that the refused transaction would have written
+ * @param refusal the kernel's error text for all of them together
+ * @returns the culprits, each with the kernel's error text. Throws `rules-refused` if the kernel refuses even without
+ * any of them.
  */
 export async function bisect(
   candidates: readonly ObjectId[],
@@ -33,7 +37,7 @@ export async function bisect(
   const admit = async (group: readonly ObjectId[]): Promise<void> => {
     if (++attempts > maxAttempts) {
       for (const id of group)
-        culprits.set(id, `not tried: too many others were refused, the last with: ${refusal}`);
+        culprits.set(id, `not tried: too many other objects were refused, last error: ${refusal}`);
       return;
     }
     for (const id of group) without.delete(id);

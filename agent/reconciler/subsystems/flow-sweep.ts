@@ -1,8 +1,8 @@
 /**
- * Ends the flows that contradict the program, and reports which are left.
+ * Ends the flows that contradict the program, and reports which remain.
  *
- * Some come back: an inbound flow to a bare pod address is made anew, untranslated, by its next packet. So no flow is ended more
- * than twice under one program; after that it is reported as shadowed and left alone.
+ * Some come back: an inbound flow to a plain pod address is created again, untranslated, by its next packet. So no flow
+ * is ended more than twice under one program; after that it is reported as shadowed and left alone.
  */
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { flowKey } from "../../../lib/conntrack/text.ts";
@@ -10,19 +10,19 @@ import type { ConntrackDriver } from "../../kernel/drivers.ts";
 
 export interface SweepResult {
   readonly removed: number;
-  /** Flows that contradict the program still; shadowed ones are not among them. */
+  /** Flows that still contradict the program, without shadowed ones. */
   readonly remaining: readonly Flow[];
   readonly shadowed: number;
 }
 
-/** Flows that one round takes up; a table full of contradictions needs several. */
+/** Maximum flows per round. A table full of contradictions needs several rounds. */
 const roundSize = 20_000;
 const maxRounds = 16;
 const maxKills = 2;
 
 export class FlowSweep {
   readonly #conntrack: ConntrackDriver;
-  /** How often each flow that the last sweep saw has been killed under this program. */
+  /** How often each flow of the last sweep was ended under this program. */
   #kills = new Map<string, number>();
   #program: unknown;
 
@@ -30,7 +30,7 @@ export class FlowSweep {
     this.#conntrack = conntrack;
   }
 
-  /** @param program what `contradicts` was made from: under another, the counting starts anew */
+  /** @param program what `contradicts` was compiled from; a new program resets the counts */
   async sweep(contradicts: FlowPredicate, program: unknown, signal: AbortSignal): Promise<SweepResult> {
     if (program !== this.#program) this.#kills = new Map();
     this.#program = program;
@@ -45,7 +45,7 @@ export class FlowSweep {
         kills.set(flowKey(flow), Math.min(count + 1, maxKills));
       }
       if (doomed.length > 0) removed += (await this.#conntrack.remove(doomed, signal)).removed;
-      // Each deletion was acknowledged, and the rules that are in force make no such flow: another look would find none.
+      // Each deletion was acknowledged, and the current rules create no such flow: another look would find none.
       const isAll = total <= flows.length || doomed.length === 0;
       if (isAll) return this.#end(removed, [], total - doomed.length, kills);
     }

@@ -1,4 +1,4 @@
-/** Live flows: when they are looked through, and what is known of them in between. */
+/** Live flows: when they are swept, and what is known about them in between. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -11,7 +11,7 @@ import type { ApplyContext, PassEnd, StepFailure, Subsystem } from "../subsystem
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
 import { UnsweptObjects } from "./unswept-objects.ts";
 
-/** Between sweeps that nothing but the timer asks for. */
+/** Interval between sweeps that only the timer starts, in ms. */
 const sweepIntervalMs = 300_000;
 
 export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
@@ -20,10 +20,10 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   readonly unswept = new UnsweptObjects();
   readonly #clock: Clock;
   readonly #sweep: FlowSweep;
-  /** EIPs whose flows are to go, whether or not the ledger could be written. */
+  /** EIPs whose flows are to be ended, even if the ledger could not be written. */
   #leaving: ReadonlySet<Ip> = new Set();
   #sweptAtMs = 0;
-  /** The last sweep found something: a dump of a busy table may have missed more of it. */
+  /** The last sweep found something: its dump of a busy table may have missed more. */
   #mayBeMore = false;
   #current: SweepResult | undefined;
 
@@ -32,14 +32,14 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
     this.#clock = clock;
   }
 
-  /** The sweep of the pass in hand; `undefined` where it made none. */
+  /** The sweep of the current pass. `undefined` if there was none. */
   get sweepInHand(): SweepResult | undefined {
     return this.#current;
   }
 
   /**
-   * Where nothing changed a sweep finds nothing, and reading a large table is not cheap: the timer alone asks for it rarely,
-   * but once more after a sweep that did find something.
+   * Without a change a sweep finds nothing, and reading a large table is expensive. So the timer starts one rarely, and
+   * once more after a sweep that found something.
    */
   async observe(_signal: AbortSignal, { isFull, reasons }: PassRequest): Promise<FlowsObserved> {
     const isTimerAlone = reasons.every((reason) => reason === "timer");

@@ -1,4 +1,4 @@
-/** Sysctls, addresses, routes, and what they make of packets: subsystems over one reading of the network. */
+/** Sysctls, addresses, routes and reach: subsystems over one reading of the network. */
 import { memoizeLast } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../../lib/model/observed.ts";

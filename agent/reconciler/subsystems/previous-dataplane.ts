@@ -1,4 +1,7 @@
-/** What an earlier life with another dataplane left behind: read until it is gone, and taken out once this one is verified. */
+/**
+ * What an earlier process with another dataplane left behind. Read until it is gone, and removed when the current
+ * dataplane is verified.
+ */
 import { type PreviousObserved, type PreviousStep, previousPlanner } from "../../../lib/plan/previous.ts";
 import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { PreviousDataplane } from "../../kernel/drivers.ts";
@@ -8,10 +11,10 @@ export class PreviousDataplaneSubsystem implements Subsystem<readonly PreviousOb
   readonly planner = previousPlanner;
   readonly #open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>;
   #dataplanes: readonly PreviousDataplane[] | undefined;
-  /** As last read: nobody else adds to it, so one reading stands until the agent writes. */
+  /** The last reading. Nobody else adds to it, so it is valid until the agent writes. */
   #known: readonly PreviousObserved[] | undefined;
 
-  /** @param open those that may have served; asked until it answers */
+  /** @param open opens the dataplanes that may have served; called until it succeeds */
   constructor(open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>) {
     this.#open = open;
   }

@@ -1,6 +1,6 @@
 /**
- * The rules of whichever dataplane serves, and guard and gate, which stand in the same ruleset. Where the kernel refuses rules,
- * the object at fault is found by halving, and all others are programmed at once.
+ * The rules of the dataplane in use, and guard and gate, which are in the same ruleset. If the kernel refuses rules,
+ * bisecting finds the object at fault, and all others are programmed at once.
  */
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -54,7 +54,7 @@ function rulesSubsystem<Observed, Payload>(
   };
 }
 
-/** No object is at fault where guard or gate is refused. */
+/** A refused guard or gate is the fault of no object. */
 function gateSubsystem<Observed, Payload>(
   dataplane: Dataplane<Observed, Payload>,
   observe: Observe<Observed>,
@@ -72,7 +72,7 @@ function gateSubsystem<Observed, Payload>(
   };
 }
 
-/** @returns the kernel's words where it refused; throws what else went wrong */
+/** @returns the kernel's error text if it refused; throws other errors */
 type Write<Payload> = (
   steps: readonly Step<Payload>[],
   replan: () => Promise<readonly Step<Payload>[]>,
@@ -93,8 +93,8 @@ function writerOf<Observed, Payload>(dataplane: Dataplane<Observed, Payload>): W
 }
 
 /**
- * Who may be at fault: the objects that the plan writes something for, Eips first. Without its Eip an object has no
- * rules: tried before it, the object would pass for innocent, and the Eip be blamed for it.
+ * The objects that may be at fault: those for which the plan writes something, Eips first. Without its Eip an object
+ * has no rules: if it were tried first, it would pass, and the Eip would be blamed.
  */
 function candidatesOf(changes: readonly Change[]): readonly ObjectId[] {
   const eips = new Set<ObjectId>();

@@ -1,8 +1,8 @@
 /** One reading for several subsystems that are read at the same time. */
 
 /**
- * Calls in the same turn of the event loop share one reading. Later ones do not, though it is still under way: they may want to
- * see what was written since it began.
+ * Calls in the same turn of the event loop share one reading. A later call does not, even while that reading runs: it
+ * may need to see what was written since it began.
  */
 export function shareReading<T>(read: (signal: AbortSignal) => Promise<T>): typeof read {
   let shared: Promise<T> | undefined;

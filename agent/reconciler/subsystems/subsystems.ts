@@ -1,4 +1,4 @@
-/** The list of subsystems: a new one is a line here, and its name in lib/model/change.ts. */
+/** The list of subsystems. A new one needs a line here, and its name in lib/model/change.ts. */
 
 import type { SubsystemName } from "../../../lib/model/change.ts";
 import type { Clock } from "../../clock.ts";
@@ -20,7 +20,7 @@ import { rulesSubsystems } from "./rules.ts";
 
 export interface SubsystemDeps {
   readonly dataplane: Dataplane;
-  /** The dataplanes that may have served before this one; asked for after it was first read. */
+  /** The dataplanes that may have served before. Called after this dataplane was read for the first time. */
   readonly previousDataplanes: () => readonly PreviousDataplane[];
   readonly netfilter: NetfilterDriver;
   readonly network: NetworkDriver;
@@ -29,7 +29,7 @@ export interface SubsystemDeps {
   readonly clock: Clock;
 }
 
-/** In the order in which their obstacles are told; the order of their steps is that of the phases. */
+/** In the order in which their obstacles are reported. The order of steps is that of the phases. */
 export function createSubsystems({
   dataplane,
   previousDataplanes,
@@ -52,7 +52,7 @@ export function createSubsystems({
     reach,
     flow: flows,
     previous: new PreviousDataplaneSubsystem(async (signal) => {
-      // Which dataplane serves is known once it was read.
+      // The variant in use is known only after the first reading.
       await rule.observe(signal, quietRequest);
       return previousDataplanes();
     }),

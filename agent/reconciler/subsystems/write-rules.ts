@@ -1,9 +1,9 @@
-/** Writes rules. Where another writer came between, they are read and planned again. */
+/** Writes rules. If another process wrote in between, reads and plans again. */
 import { setTimeout as delay } from "node:timers/promises";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Dataplane, RulesDriver } from "../../kernel/drivers.ts";
 
-/** Before each further attempt. The tools of iptables wait for no generation: a busy writer needs time to end. */
+/** Pauses before further attempts. The iptables tools do not check a generation: a busy writer needs time to finish. */
 const retryDelaysMs = {
   nftables: [0, 0, 0, 0],
   "iptables-nft": [20, 60, 180],
@@ -11,9 +11,10 @@ const retryDelaysMs = {
 } as const satisfies Record<RulesDriver["backend"], readonly number[]>;
 
 /**
- * Throws at once where another program holds the lock, and a refusal that a new plan repeats, and a race that is lost each time.
+ * Throws at once if another program holds the lock, and if a new plan gets the same refusal. Throws after losing the
+ * race in every attempt.
  *
- * @param replan reads the rules and plans them again; nothing is left to do where it gives `undefined`. Absent: written once
+ * @param replan reads the rules and plans again; `undefined` means that nothing is left to do. Absent: only one attempt
  */
 export async function writeRules<Observed, Payload>(
   { driver, planner }: Dataplane<Observed, Payload>,

@@ -1,10 +1,11 @@
 /**
- * The guard and the gate as nftables tables of their own, which no flush of a nat table touches.
+ * Guard and gate as separate nftables tables, so that a flush of the nat table does not affect them.
  *
- * The guard drops what conntrack calls INVALID between VPC and outside: such packets skip NAT and would leave with
- * their inner address. It also keeps live connections alive while the nat table is flushed or gone, which would end every one
- * of them: its `ct state` keeps conntrack hooked, and its empty nat chain, on whichever hook, keeps the kernel translating
- * the packets of the flows that it knows. The gate drops all that would be forwarded from VPC to outside, before conntrack confirms it.
+ * The guard drops packets between VPC and outside that conntrack marks INVALID: they skip NAT and would leave with
+ * their inner address. It also keeps live connections alive while the nat table is flushed or gone, which would
+ * otherwise end all of them: its `ct state` keeps conntrack hooked, and its empty nat chain, on any hook, keeps the
+ * kernel translating the packets of known flows. The gate drops everything forwarded from VPC to outside, before
+ * conntrack confirms the flow.
  */
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -28,7 +29,7 @@ const chains = {
 } as const satisfies Record<BarrierName, BarrierLines>;
 const match = { guard: "ct state invalid drop", gate: "drop" } as const satisfies Record<BarrierName, string>;
 
-/** The interfaces to the outside, in a fixed order: the external one and those that EIPs name. */
+/** The external interfaces in a fixed order: the configured one and those that EIPs name. */
 export function outsideInterfaces(program: Program): readonly InterfaceName[] {
   const names = new Set([program.externalInterface]);
   for (const eip of ruledEips(program)) names.add(eip.interface);
@@ -37,7 +38,7 @@ export function outsideInterfaces(program: Program): readonly InterfaceName[] {
   return [...names].sort();
 }
 
-/** What the barrier's table is to hold. */
+/** The wanted content of the barrier's table. */
 export function wantedBarrier(name: BarrierName, program: Program): BarrierLines {
   return [
     ...chains[name],
@@ -47,19 +48,19 @@ export function wantedBarrier(name: BarrierName, program: Program): BarrierLines
   ];
 }
 
-/** True where the gate's table holds anything back. */
+/** True if the gate's table drops anything. */
 export function holdsBack(gate: BarrierLines | undefined): boolean {
   return gate?.some((line) => line.endsWith(" drop")) ?? false;
 }
 
-/** What takes the barriers to where they are to be. */
+/** The changes of the barriers. */
 export interface BarrierPlan {
-  /** One transaction for `nft -f`; `undefined` where nothing is to be done. */
+  /** One transaction for `nft -f`. `undefined` if there is nothing to do. */
   readonly input: string | undefined;
   readonly changes: readonly Change[];
 }
 
-/** The guard is always there, the gate while it is closed. Planning on the result plans nothing. */
+/** The guard always exists, the gate while it is closed. On its own result it plans nothing. */
 export function planBarrier(program: Program, observed: ObservedBarrier, gate: GateState): BarrierPlan {
   const parts = [
     planOne("guard", observed.guard, wantedBarrier("guard", program)),

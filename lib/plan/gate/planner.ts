@@ -1,12 +1,12 @@
 /**
- * Plans guard and gate. In a fresh namespace nothing leaves the VPC before every rule was verified, since what leaves
- * earlier leaves untranslated, and goes on so.
+ * Plans guard and gate. In a fresh namespace nothing leaves the VPC until every rule is verified: a flow that leaves
+ * earlier is untranslated, and stays so.
  */
 import type { Kind } from "../../model/names.ts";
 import type { RulesPlanner } from "../rules-planner.ts";
 import { type Obstacle, type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
 
-/** The kinds that translate packets: a route or an Eip is whole while nothing is forwarded. */
+/** The kinds that translate packets. Routes and Eips are complete even while nothing is forwarded. */
 export const translatingKinds: readonly Kind[] = ["fip", "snat", "dnat"];
 
 export function gateSubsystemPlanner<Observed, Payload>(
@@ -44,5 +44,5 @@ export function gateSubsystemPlanner<Observed, Payload>(
 const heldBack: Obstacle = {
   condition: "Ready",
   reason: "Pending",
-  message: "nothing leaves the VPC before every rule is verified",
+  message: "nothing leaves the VPC until every rule is verified",
 };

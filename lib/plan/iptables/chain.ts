@@ -1,4 +1,6 @@
-/** Plans one owned chain: single lines where few rules differ, else the whole chain anew in the same transaction. */
+/**
+ * Plans one owned chain: single lines if few rules differ, else the whole chain is rewritten in the same transaction.
+ */
 import { appendRule, deleteRule, insertRule, resetChain } from "../../iptables/restore.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { Change, ChangeLabel } from "../../model/change.ts";
@@ -6,32 +8,35 @@ import { type ChainDifference, compareChain, isAsWanted } from "./compare.ts";
 import type { WantedChain, WantedRule } from "./layout.ts";
 import { NetworkIndex } from "./networks.ts";
 
-/** How many single lines of one chain cost about as much as writing it anew. */
+/** Number of single lines of one chain that cost about as much as rewriting the chain. */
 export interface EditLimits {
-  /** Of a table that gets rules, too. */
+  /** For a table that also gets rules. */
   readonly lines: number;
-  /** Of a table from which rules only go. */
+  /** For a table that only loses rules. */
   readonly deletes: number;
 }
 
-/** iptables-nft searches the chain for each rule that it deletes by its text (100 of 10,000: 1.9 s; the chain anew: 0.2 s). */
+/**
+ * iptables-nft searches the chain by text for each rule that it deletes (100 of 10,000: 1.9 s; rewriting the chain: 0.2
+ * s).
+ */
 export const editsByTool: EditLimits = { lines: 35, deletes: 35 };
-/** The kernel searches the chain for each handle, too (500 of 10,000: 35 ms, 2,000: 160 ms). */
+/** The kernel also searches the chain for each handle (500 of 10,000: 35 ms; 2,000: 160 ms). */
 export const editsByHandle: EditLimits = { ...editsByTool, deletes: 1_000 };
 
-/** A part of one transaction's lines. `resets` precede the lines of every chain, since a jump needs its chain. */
+/** A part of the lines of one transaction. All `resets` come before all lines, because a jump needs its chain. */
 export interface LinesPlan {
   readonly resets: readonly string[];
   readonly lines: readonly string[];
   readonly changes: readonly Change[];
 }
 
-/** A part that has nothing to do. */
+/** A part without work. */
 export const nothing: LinesPlan = { resets: [], lines: [], changes: [] };
 
 /**
- * @param observed - `undefined` where there is no such chain.
- * @param maxDeletes - single lines that delete; of those that insert there are never more than {@link editsByTool} allows
+ * @param observed - `undefined` if the chain does not exist
+ * @param maxDeletes - maximum number of single deletions; insertions are always limited by {@link editsByTool}
  */
 export function planChain(
   wanted: WantedChain,
@@ -71,14 +76,14 @@ function rewrite(
   };
 }
 
-/** `undefined` where the chain is better written anew. */
+/** `undefined` if rewriting the chain is cheaper. */
 function planEdits(
   chain: WantedChain,
   difference: ChainDifference,
   maxDeletes: number,
 ): LinesPlan | undefined {
   const { name, order } = chain;
-  // A rule that iptables-save spells out need not be one that `-D` finds again; a flush takes any.
+  // `-D` may not find an opaque rule by the text that iptables-save prints. A flush removes any rule.
   if (difference.surplus.some(({ spec }) => spec === undefined)) return undefined;
   if (order === "longest-prefix" && difference.misplaced.size > 0) return undefined;
   const broken = order === "within-object" ? brokenGroups(chain, difference) : noGroups;
@@ -88,7 +93,8 @@ function planEdits(
   if (inserts.size > editsByTool.lines) return undefined;
 
   const appended = broken.rules.length > 0 ? withWhole(difference.absent, broken.rules) : difference.absent;
-  // From the last position to the first, and the last wanted one first: no insertion moves the position of another.
+  // Insert from the last position to the first, and at one position the last wanted rule first, so that no insertion
+  // shifts another.
   const inserted = [...inserts].reverse().sort(([, a], [, b]) => b - a);
   const additions = [
     ...inserted.map(([rule, at]) => ({ rule, text: insertRule(name, at + 1, rule.rule) })),
@@ -108,9 +114,9 @@ function planEdits(
 }
 
 interface BrokenGroups {
-  /** All wanted rules of the objects of which some rule is absent or misplaced and some other is there. */
+  /** All wanted rules of objects with some rules absent or misplaced and others present. */
   readonly rules: readonly WantedRule[];
-  /** Those of them that are there, as read. */
+  /** Those of the rules that are present, as read. */
   readonly kept: readonly Rule[];
 }
 
@@ -132,7 +138,7 @@ function withWhole(absent: readonly WantedRule[], whole: readonly WantedRule[]):
   return [...absent.filter((rule) => !broken.has(rule)), ...whole];
 }
 
-/** Where, counted after all deletions, each absent rule goes that must precede one that is there. */
+/** The position of each absent rule that must precede a present one, counted after all deletions. */
 function insertions({ absent, kept }: ChainDifference): Map<WantedRule, number> {
   const index = new NetworkIndex();
   for (const [position, { wanted }] of kept.entries())

@@ -1,17 +1,19 @@
-/** Compares one owned chain with what was read of it; says what differs, not what to do about it. */
+/** Compares one owned chain with what was read of it. Says what differs, not how to repair it. */
 import type { Rule } from "../../iptables/rule.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { WantedChain, WantedRule } from "./layout.ts";
 import { NetworkIndex } from "./networks.ts";
 
 export interface ChainDifference {
-  /** Rules that are not to be there, and all but the last of those that stand there more than once. */
+  /** Unwanted rules, and repeated rules except the last one. */
   readonly surplus: readonly Rule[];
-  /** Rules to be there that are not, in wanted order. */
+  /** Wanted rules that are missing, in wanted order. */
   readonly absent: readonly WantedRule[];
-  /** Wanted rules that are there, in the order read. */
+  /** Wanted rules that are present, in the order read. */
   readonly kept: readonly KeptRule[];
-  /** Those of `kept` that stand where an earlier one may keep packets from them, or they from a later one. */
+  /**
+   * Those of `kept` whose position lets an earlier rule take their packets, or lets them take packets of a later rule.
+   */
   readonly misplaced: ReadonlySet<WantedRule>;
 }
 
@@ -20,19 +22,19 @@ export interface KeptRule {
   readonly asRead: Rule;
 }
 
-/** True where the chain holds just its rules in wanted order: the cheap answer for a chain at rest. */
+/** True if the chain has exactly its rules in wanted order: a cheap check for unchanged chains. */
 export function isAsWanted(wanted: WantedChain, observed: readonly Rule[]): boolean {
   if (observed.length !== wanted.rules.length) return false;
   return wanted.rules.every(({ rule }, index) => rule.text === observed[index]?.text);
 }
 
-/** @param observed - the chain's rules in their order; `[]` where there is no such chain. */
+/** @param observed - the rules of the chain in order; `[]` if the chain does not exist */
 export function compareChain(wanted: WantedChain, observed: readonly Rule[]): ChainDifference {
   if (observed.length === 0) return { surplus: [], absent: wanted.rules, kept: [], misplaced: new Set() };
   const byText = new Map(wanted.rules.map((rule) => [rule.rule.text, rule]));
   const surplus: Rule[] = [];
   const kept: KeptRule[] = [];
-  // From the end, and each found once: `-D` takes the first of several, so it is the last that stays.
+  // Search from the end: `-D` deletes the first of several equal rules, so the last one stays.
   for (const asRead of observed.toReversed()) {
     const match = byText.get(asRead.text);
     if (match === undefined) {
@@ -61,7 +63,7 @@ function findMisplaced(wanted: WantedChain, rules: readonly KeptRule[]): Readonl
   }
 }
 
-/** All of `kept`, where it is not in the order of `wanted`. */
+/** All of `kept` if it is not in the order of `wanted`. */
 function outOfSequence(wanted: readonly WantedRule[], kept: readonly WantedRule[]): ReadonlySet<WantedRule> {
   const present = new Set(kept);
   const inOrder = wanted.filter((rule) => present.has(rule));

@@ -1,13 +1,13 @@
 /**
- * The rules that a program asks for, in the layout that Kube-OVN's tools look for:
+ * The rules that a program needs, in the layout that Kube-OVN's tools expect:
  *
  *     nat      PREROUTING  > DNAT_FILTER > EXCLUSIVE_DNAT (FIP in), SHARED_DNAT
  *              POSTROUTING > SNAT_FILTER > EXCLUSIVE_SNAT (FIP out), SHARED_SNAT, HAIRPIN_SNAT (EIP)
- *     mangle   PREROUTING  > VPC_MARK                     what HAIRPIN_SNAT knows the VPC's packets by
- *     filter   FORWARD     > NATGW_GATE, NATGW_GUARD      legacy only; elsewhere both are nftables tables
+ *     mangle   PREROUTING  > VPC_MARK                     the mark by which HAIRPIN_SNAT recognizes packets from the VPC
+ *     filter   FORWARD     > NATGW_GATE, NATGW_GUARD      only with legacy; otherwise both are nftables tables
  *
- * The gate and the guard stand in filter, where an operator looks for what drops packets. They must be the first in
- * FORWARD, since an ACCEPT ahead of them would be a hole.
+ * Gate and guard are in the filter table, where an operator looks for rules that drop packets. They must be the first
+ * rules of FORWARD: an ACCEPT ahead of them would let packets pass.
  */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
@@ -21,15 +21,16 @@ import { ownedChains } from "./owned.ts";
 
 export interface WantedRule {
   readonly rule: Rule;
-  /** The object that asks for it; absent in the frame. */
+  /** The object that needs the rule. Absent for frame rules. */
   readonly object?: ObjectId;
-  /** SHARED_SNAT only: the clients that the rule's pool serves and the way they leave. */
+  /** SHARED_SNAT only: the clients of the rule's pool and their outgoing interface. */
   readonly pool?: { readonly cidr: Cidr; readonly interface: InterfaceName };
 }
 
 /**
- * How much of a chain's order matters: none of it, as no two rules match one packet; that of the rules of one
- * object; of nested networks the longer prefix first; all of it.
+ * How much the order of a chain's rules matters. `any`: not at all, since no two rules match one packet.
+ * `within-object`: the order of the rules of one object. `longest-prefix`: among nested networks, the longer prefix
+ * first. `exact`: the whole order.
  */
 export type ChainOrder = "any" | "within-object" | "longest-prefix" | "exact";
 
@@ -39,10 +40,10 @@ export interface WantedChain {
   readonly rules: readonly WantedRule[];
 }
 
-/** Jumps from a built-in chain, of each of which there is to be one, or in `absent` none. */
+/** Jumps from a built-in chain. Each one in `jumps` must exist once, those in `absent` must not exist. */
 export interface WantedHook {
   readonly chain: string;
-  /** `first`: ahead of all other rules and in this order. `anywhere`: as long as it is there. */
+  /** `first`: ahead of all other rules and in this order. `anywhere`: the position does not matter. */
   readonly position: "first" | "anywhere";
   readonly rules: readonly Rule[];
 }
@@ -51,7 +52,7 @@ export interface WantedTable {
   readonly table: TableName;
   readonly chains: readonly WantedChain[];
   readonly hooks: readonly WantedHook[];
-  /** Owned chains that are not to be there, with every jump to them from the hooks. */
+  /** Owned chains that must not exist, with every jump to them from the hooks. */
   readonly absent: readonly string[];
 }
 
@@ -105,7 +106,7 @@ export function wantedMangle(program: Program): WantedTable {
   };
 }
 
-/** The guard and, while it is closed, the gate. */
+/** The guard, and the gate while it is closed. */
 export function wantedFilter(program: Program, isGateClosed: boolean): WantedTable {
   const between = (outInterface: InterfaceName) => ({ inInterface: program.vpcInterface, outInterface });
   const outside = outsideInterfaces(program).map(between);
@@ -123,7 +124,7 @@ export function wantedFilter(program: Program, isGateClosed: boolean): WantedTab
   };
 }
 
-/** The tables without anything of the agent's: what a dataplane leaves behind once another took over. */
+/** The tables without anything of the agent: the goal for a dataplane that another one replaced. */
 export const wantedNothing: readonly WantedTable[] = (
   [
     ["nat", ["PREROUTING", "POSTROUTING"]],
@@ -164,8 +165,8 @@ function outwardRules({ fips, family }: Program): readonly WantedRule[] {
 }
 
 /**
- * One rule a backend; each takes an equal share of what the ones before it left. Random and not `nth`, whose counter
- * would count packets to the EIP's other ports too, since the port stands after it.
+ * One rule per backend. Each takes an equal share of the packets that the rules before it left. Uses random mode: the
+ * counter of `nth` would also count packets to other ports of the EIP, because the port match comes after it.
  */
 function backendRules(dnat: ProgramDnat, family: Family): readonly WantedRule[] {
   return dnat.backends.map(({ ip, port }, index) => {
@@ -194,7 +195,9 @@ function poolRules(pool: SnatPool, family: Family): readonly WantedRule[] {
   });
 }
 
-/** In a network of few addresses a bucket is one client, whom a nested /32 may send to the same EIP: one rule says both. */
+/**
+ * In a small network a bucket is one client. A nested /32 may send that client to the same EIP, so one rule is enough.
+ */
 function withoutRepeats(rules: readonly WantedRule[]): readonly WantedRule[] {
   const seen = new Set<string>();
   return rules.filter(({ rule }) => {

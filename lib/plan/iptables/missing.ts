@@ -1,4 +1,4 @@
-/** Says of each object which of its rules were not read back, or were but cannot take effect. */
+/** Finds, for each object, rules that were not read back, or that are present but cannot take effect. */
 import type { RuleDump, TableRules } from "../../iptables/save.ts";
 import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -7,7 +7,7 @@ import type { WantedChain, WantedTable } from "./layout.ts";
 import { ShadowIndex } from "./shadow.ts";
 import { isHooked } from "./table.ts";
 
-/** The way that packets take: the hook, the chain it leads to, and the objects' chains in the order in which that calls them. */
+/** The path of packets: the hook, the chain it jumps to, and the chains of objects in call order. */
 interface Path {
   readonly hook: string;
   readonly frame: string;
@@ -26,8 +26,8 @@ const outward: Path = {
 };
 
 /**
- * Objects that lack something, each with the first thing it lacks in readable words. A hook or a frame chain that is
- * not as it should be counts for every object behind it.
+ * Objects that lack something, each with the first missing thing as text. A wrong hook or frame chain counts for every
+ * object behind it.
  */
 export function missingRules(
   nat: WantedTable,
@@ -64,10 +64,8 @@ function faultOfFrame(
   rules: TableRules,
 ): string | undefined {
   const hook = table.hooks.find(({ chain }) => chain === hookChain);
-  if (hook && !isHooked(hook, rules.get(hookChain) ?? [])) return `${hookChain} does not lead to ${frame}`;
-  return isAsWanted(chainOf(table, frame), rules.get(frame) ?? [])
-    ? undefined
-    : `${frame} is not as it should be`;
+  if (hook && !isHooked(hook, rules.get(hookChain) ?? [])) return `${hookChain} does not jump to ${frame}`;
+  return isAsWanted(chainOf(table, frame), rules.get(frame) ?? []) ? undefined : `${frame} has wrong rules`;
 }
 
 function blame(table: WantedTable, chains: readonly string[], fault: string, found: Findings): void {
@@ -76,7 +74,7 @@ function blame(table: WantedTable, chains: readonly string[], fault: string, fou
       if (object !== undefined && !found.has(object)) found.set(object, fault);
 }
 
-/** @param shadows - what the path holds ahead of this chain that does not belong there; the chain's own is added. */
+/** @param shadows - foreign rules on the path ahead of this chain; those of this chain are added */
 function checkChain(chain: WantedChain, rules: TableRules, shadows: ShadowIndex, found: Findings): void {
   const observed = rules.get(chain.name) ?? [];
   if (shadows.isEmpty && isAsWanted(chain, observed)) return;
@@ -91,7 +89,8 @@ function checkChain(chain: WantedChain, rules: TableRules, shadows: ShadowIndex,
   const objectOf = new Map(kept.map(({ asRead, wanted }) => [asRead, wanted.object]));
   for (const rule of shadows.isEmpty && surplus.length === 0 ? [] : observed) {
     const shadow = isSurplus.has(rule) ? undefined : shadows.shadowOf(rule);
-    if (shadow !== undefined) say(objectOf.get(rule), `${rule.text} is kept from packets by ${shadow.text}`);
+    if (shadow !== undefined)
+      say(objectOf.get(rule), `${rule.text} gets no packets because of ${shadow.text}`);
     if (isSurplus.has(rule)) shadows.add(rule);
   }
 }

@@ -1,4 +1,4 @@
-/** Finds, among networks at positions of a chain, the ones that hold a given network. */
+/** Finds, among networks at positions of a chain, those that contain a given network. */
 import { familyOf } from "../../model/families.ts";
 import type { AddressValue } from "../../model/family.ts";
 import { addressOf, type Cidr, prefixLengthOf } from "../../model/ip.ts";
@@ -6,16 +6,16 @@ import type { InterfaceName } from "../../model/names.ts";
 
 export interface PoolNetwork {
   readonly cidr: Cidr;
-  /** Packets that leave by another interface meet other rules: such networks do not overlap. */
+  /** Networks of different interfaces do not overlap: their packets match different rules. */
   readonly interface: InterfaceName;
 }
 
-/** Costs a look-up for each prefix length in use, however many networks there are. */
+/** A lookup costs one step per prefix length in use, independent of the number of networks. */
 export class NetworkIndex {
-  /** First position by network address, by prefix length, by interface. */
+  /** First position, by interface, prefix length and network address. */
   readonly #positions = new Map<InterfaceName, Map<number, Map<AddressValue, number>>>();
 
-  /** Positions are given in rising order; the first of a network counts. */
+  /** Call it with rising positions. The first position of a network counts. */
   add(network: PoolNetwork, position: number): void {
     const lengths = getOrMake(this.#positions, network.interface);
     const addresses = getOrMake(lengths, prefixLengthOf(network.cidr));
@@ -23,7 +23,7 @@ export class NetworkIndex {
     if (!addresses.has(address)) addresses.set(address, position);
   }
 
-  /** The first position of a network that holds `network` and is wider. */
+  /** The first position of a wider network that contains `network`. */
   firstWider(network: PoolNetwork): number | undefined {
     const length = prefixLengthOf(network.cidr);
     const family = familyOf(network.cidr);

@@ -1,9 +1,9 @@
-/** What one reading of a dataplane of iptables gives. */
+/** The result of one reading of an iptables dataplane. */
 import type { RuleDump } from "../../iptables/save.ts";
 import type { ObservedBarrier } from "../../nftables/barrier.ts";
 
 export interface IptablesObserved {
   readonly rules: RuleDump;
-  /** The nftables tables of guard and gate; `undefined` with legacy, where they are chains of the filter table. */
+  /** The nftables tables of guard and gate. `undefined` with legacy, where they are chains of the filter table. */
   readonly barrier: ObservedBarrier | undefined;
 }

@@ -1,4 +1,4 @@
-/** What the owned chains say, without asking what they should say. */
+/** Facts about the owned chains as read, without comparing them with the program. */
 import { hostOf } from "../../iptables/masked.ts";
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
@@ -14,7 +14,7 @@ const objectChains = [
   "HAIRPIN_SNAT",
 ] as const;
 
-/** The agent's own, by table. */
+/** The agent's own chains, by table. */
 export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
   nat: ["DNAT_FILTER", "SNAT_FILTER", ...objectChains],
   mangle: ["VPC_MARK"],
@@ -28,19 +28,19 @@ export function isOwnChain(name: string): boolean {
   return allOwned.has(name);
 }
 
-/** True where an owned chain holds a rule of an object; hooks, frame, gate and guard do not count. */
+/** True if an owned chain has a rule of an object. Hooks, frame, gate and guard do not count. */
 export function holdsObjects(dump: RuleDump): boolean {
   return objectChains.some((chain) => rulesOf(dump, chain).length > 0);
 }
 
-/** True where the filter table's gate is hooked and drops anything. */
+/** True if the gate in the filter table is hooked and drops something. */
 export function isFilterGateClosed(dump: RuleDump): boolean {
   const filter = dump.get("filter");
   const isHooked = filter?.get("FORWARD")?.some(({ text }) => text === jumpTo("NATGW_GATE").text) ?? false;
   return isHooked && (filter?.get("NATGW_GATE")?.some(({ spec }) => spec?.target.kind === "drop") ?? false);
 }
 
-/** How many rules the owned chains of nat and mangle hold, the frame included. */
+/** The number of rules in the owned chains of nat and mangle, including the frame. */
 export function countOwned(dump: RuleDump): number {
   return [...ownedRules(dump, "nat"), ...ownedRules(dump, "mangle")].reduce(
     (sum, rules) => sum + rules.length,
@@ -48,13 +48,13 @@ export function countOwned(dump: RuleDump): number {
   );
 }
 
-/** The addresses that objects' rules name as EIP. */
+/** The addresses that rules of objects have as EIP. */
 export function eipsNamed(dump: RuleDump, family: Family): ReadonlySet<Ip> {
   const eips = objectChains.flatMap((chain) => rulesOf(dump, chain).map((rule) => eipOf(rule, family)));
   return new Set(eips.filter((eip) => eip !== undefined));
 }
 
-/** Rules in chains of others that name `address`, as one would type them. */
+/** Rules in other chains that contain `address`, as iptables commands. */
 export function foreignRulesNaming(dump: RuleDump, address: Ip): readonly string[] {
   const names = familyOf(address).mentionOf(address);
   return [...dump].flatMap(([table, chains]) =>

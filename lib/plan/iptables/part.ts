@@ -1,4 +1,4 @@
-/** Plans the change of one part of a program into another, object by object, within the chains of one table. */
+/** Plans the change from one part of a program to another, object by object, within the chains of one table. */
 import { appendRule, deleteRule, restoreInput } from "../../iptables/restore.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { Change } from "../../model/change.ts";
@@ -11,8 +11,8 @@ import type { TablePlan } from "./table.ts";
 export type FindRule = (chain: string, text: string) => Rule | undefined;
 
 /**
- * The rules of each object stand in their own order, at the end of their chain: parts share no packets with others. Rules
- * that neither part names are not looked at, nor is the frame. On what the plan made it plans nothing.
+ * The rules of each object go in order to the end of their chain: the parts share no packets with other rules. Rules
+ * outside both parts and the frame are not considered. On its own result it plans nothing.
  */
 export function planPart(from: WantedTable, to: WantedTable, find: FindRule): TablePlan {
   const lines: string[] = [];
@@ -39,7 +39,7 @@ export function planPart(from: WantedTable, to: WantedTable, find: FindRule): Ta
   return { table: to.table, input: lines.length === 0 ? undefined : restoreInput(to.table, lines), changes };
 }
 
-/** True where all that is to be there is, and nothing else of what was. */
+/** True if everything wanted is present, and no old rule is left. */
 function isMoved(were: readonly Rule[], are: readonly Rule[], chain: string, find: FindRule): boolean {
   const wanted = new Set(are.map(({ text }) => text));
   return (

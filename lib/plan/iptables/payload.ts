@@ -1,4 +1,4 @@
-/** What a plan of iptables gives the driver to write. */
+/** What an iptables plan gives the driver to write. */
 import type { Transaction } from "../../iptables/restore.ts";
 import type { RuleDump } from "../../iptables/save.ts";
 
@@ -7,14 +7,14 @@ export type IptablesStep = RulesStep | { readonly kind: "barrier"; readonly inpu
 export interface RulesStep {
   readonly kind: "rules";
   readonly transaction: Transaction;
-  /** The same by single deletions, where they are more than the tool does well: for a driver that deletes by handle. */
+  /** The same change as single deletions, if there are too many for the tool. For a driver that deletes by handle. */
   readonly removals?: Transaction;
 }
 
 export interface IptablesPayload {
-  /** One transaction each, in this order. */
+  /** One transaction each, applied in this order. */
   readonly steps: readonly IptablesStep[];
-  /** The owned chains as the next reading finds them, where the plan is of a whole program. */
+  /** The owned chains as the next reading should find them. Set if the plan covers a whole program. */
   readonly expected?: RuleDump;
 }
 
@@ -23,7 +23,7 @@ export function joinPayloads(first: IptablesPayload, second: IptablesPayload): I
   return { steps: [...first.steps, ...second.steps], ...(expected && { expected }) };
 }
 
-/** True where `payload` gives the tool each transaction of `part`. */
+/** True if `payload` contains each transaction of `part` unchanged. */
 export function includesSteps(payload: IptablesPayload, part: IptablesPayload): boolean {
   return part.steps.every((one) => payload.steps.some((other) => isSame(one, other)));
 }

@@ -1,4 +1,4 @@
-/** Plans NAT by iptables, in either of its variants. */
+/** Plans NAT with iptables, in either of its variants. */
 import { type Chunked, runSync } from "../../chunked.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
@@ -19,8 +19,8 @@ import { planBothWaysChunked } from "./table.ts";
 type Plan = RulesPlan<IptablesPayload>;
 
 /**
- * @param family of the programs, and of what is observed
- * @param memoizer {@link noMemory} gives the same plans, each computed anew
+ * @param family the family of the programs and of the observations
+ * @param memoizer with {@link noMemory} the plans are the same, without caching
  */
 export function createIptablesPlanner(
   family: Family,

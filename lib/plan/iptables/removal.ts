@@ -1,4 +1,4 @@
-/** Takes out what a variant of iptables left: chains, hooks, guard and gate. */
+/** Removes what a variant of iptables left behind: chains, hooks, guard and gate. */
 import type { Transaction } from "../../iptables/restore.ts";
 import type { RuleDump } from "../../iptables/save.ts";
 import type { RemovalPlanner } from "../removal-planner.ts";

@@ -1,4 +1,4 @@
-/** Finds rules that an earlier rule keeps packets from. */
+/** Finds rules that get no packets because of an earlier rule. */
 import { type MaskedAddress, type MaskedParts, maskedParts } from "../../iptables/masked.ts";
 import type { Rule, RuleSpec } from "../../iptables/rule.ts";
 import type { AddressValue, Family } from "../../model/family.ts";
@@ -6,11 +6,14 @@ import type { AddressValue, Family } from "../../model/family.ts";
 const addressFields = ["source", "destination", "ctOriginalDestination"] as const;
 type AddressField = (typeof addressFields)[number];
 
-/** Rules found so far on the way of a packet, by the first address that each asks for: a look-up costs one per mask in use. */
+/**
+ * The rules found so far on the path of a packet, by the first address that each matches. A lookup costs one step per
+ * mask in use.
+ */
 export class ShadowIndex {
   readonly #family: Family;
   #opaque: Rule | undefined;
-  /** Rules that ask for no address, by their text. */
+  /** Rules that match no address, by their text. */
   readonly #wide = new Map<string, Rule>();
   readonly #byAddress = new Map<AddressField, Map<AddressValue, Map<AddressValue, Rule[]>>>();
 
@@ -38,8 +41,8 @@ export class ShadowIndex {
   }
 
   /**
-   * The first rule found that takes some of the packets that `rule` is for: one client of a network, one port of a
-   * FIP. An opaque one counts, as nobody knows what it takes.
+   * The first rule found so far that takes some of the packets of `rule`, such as one client of a network or one port
+   * of a FIP. An opaque rule counts always, because its matches are unknown.
    */
   shadowOf(rule: Rule): Rule | undefined {
     if (this.#opaque !== undefined) return this.#opaque;
@@ -50,7 +53,7 @@ export class ShadowIndex {
     return this.#wide.values().find(takes) ?? this.#near(spec).find(takes);
   }
 
-  /** Those whose address may be one that `spec` asks for. */
+  /** Rules whose address can be one that `spec` matches. */
   *#near(spec: RuleSpec): Generator<Rule, undefined> {
     const { and, zero } = this.#family;
     const anyAddress: MaskedParts = { address: zero, mask: zero };
@@ -76,7 +79,7 @@ export class ShadowIndex {
   }
 }
 
-/** False where no packet can match both. */
+/** False if no packet can match both. */
 export function mayMeet(one: RuleSpec, other: RuleSpec, family: Family): boolean {
   return (
     addressFields.every((field) => haveCommon(one[field], other[field], family)) &&

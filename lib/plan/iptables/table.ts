@@ -1,4 +1,4 @@
-/** Plans one table: its owned chains and the hooks that lead to them, as the lines of one transaction. */
+/** Plans one table: its owned chains and the hooks that jump to them, as the lines of one transaction. */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { deleteChain, deleteRule, insertRule, resetChain, restoreInput } from "../../iptables/restore.ts";
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
@@ -17,12 +17,12 @@ import type { WantedHook, WantedTable } from "./layout.ts";
 
 export interface TablePlan {
   readonly table: TableName;
-  /** Input of `iptables-restore --noflush`; `undefined` where nothing is to be done. */
+  /** Input of `iptables-restore --noflush`. `undefined` if there is nothing to do. */
   readonly input: string | undefined;
   readonly changes: readonly Change[];
 }
 
-/** @param observed - `undefined` where the kernel has no such table. */
+/** @param observed - `undefined` if the kernel has no such table */
 export function planTable(
   wanted: WantedTable,
   observed: TableRules = new Map(),
@@ -42,11 +42,11 @@ export function* planTableChunked(
 }
 
 export interface TablePlanBothWays extends TablePlan {
-  /** The same by single deletions, where they are more than the tool does well: for a driver that deletes by handle. */
+  /** The same change as single deletions, if there are too many for the tool. For a driver that deletes by handle. */
   readonly removals: string | undefined;
 }
 
-/** For the tool; where the plan only takes rules away, for a driver that deletes by handle, too. */
+/** Plans for the tool. If the plan only deletes rules, also for a driver that deletes by handle. */
 export function* planBothWaysChunked(
   wanted: WantedTable,
   observed: TableRules | undefined,
@@ -66,7 +66,7 @@ function tablePlan({ table }: WantedTable, { lines, changes }: Lines): TablePlan
   return { table, input: lines.length === 0 ? undefined : restoreInput(table, lines), changes };
 }
 
-/** More deletes than go well beside other lines are planned once more where they are not alone. */
+/** If there are too many deletions beside other lines, plans again without the allowance for deletions alone. */
 function* planLines(wanted: WantedTable, observed: TableRules, limits: EditLimits): Chunked<Lines> {
   const plan = yield* planParts(wanted, observed, limits.deletes);
   const deletes = plan.lines.filter((line) => line.startsWith("-D ")).length;
@@ -91,7 +91,7 @@ function* planParts(wanted: WantedTable, observed: TableRules, maxDeletes: numbe
   };
 }
 
-/** True where the hook's jumps stand as they should; what it says nothing of is another's. */
+/** True if the hook's jumps are correct. Rules that the hook does not mention belong to others. */
 export function isHooked(hook: WantedHook, observed: readonly Rule[]): boolean {
   if (hook.position === "first")
     return hook.rules.every((rule, index) => observed[index]?.text === rule.text);
@@ -110,7 +110,7 @@ function planHook(hook: WantedHook, absent: readonly string[], observed: readonl
   return { resets: [], lines: lines.map(({ text }) => text), changes: lines };
 }
 
-/** What to delete, and then to insert from the first position on. */
+/** What to delete, and then what to insert from the first position on. */
 function hookDifference(hook: WantedHook, observed: readonly Rule[]) {
   const own = new Map(hook.rules.map((rule) => [rule.text, rule]));
   const jumps = observed.filter(({ text }) => own.has(text));
@@ -118,7 +118,7 @@ function hookDifference(hook: WantedHook, observed: readonly Rule[]) {
     const isRight = jumps.length === hook.rules.length && isHooked(hook, observed);
     return isRight ? { surplus: [], missing: [] } : { surplus: jumps, missing: hook.rules };
   }
-  // Ours goes first where it is absent: no rule of another may decide about a mapped address before it.
+  // A missing jump goes to the front: no other rule may decide about a mapped address before it.
   const same = (rule: Rule) => jumps.filter(({ text }) => text === rule.text);
   return {
     surplus: hook.rules.flatMap((rule) => same(rule).slice(1)),
@@ -129,7 +129,8 @@ function hookDifference(hook: WantedHook, observed: readonly Rule[]) {
 function planAbsent(chain: string, wanted: WantedTable, observed: TableRules): LinesPlan {
   const rules = observed.get(chain);
   if (rules === undefined) return nothing;
-  // A foreign jump to it would have the kernel refuse the deletion, and the rest with it: an empty chain does no harm.
+  // If a foreign rule jumps to the chain, the kernel refuses the deletion and the whole transaction. An empty chain
+  // does no harm.
   const isNeeded = isReferenced(chain, wanted, observed);
   if (isNeeded && rules.length === 0) return nothing;
   const text = isNeeded ? resetChain(chain) : deleteChain(chain);
@@ -140,7 +141,10 @@ function planAbsent(chain: string, wanted: WantedTable, observed: TableRules): L
   };
 }
 
-/** What leaves in the same transaction refers to nothing any more: the hooks' own jumps, and the rules of other absent chains. */
+/**
+ * Rules deleted in the same transaction do not count as references: the hooks' own jumps, and the rules of other absent
+ * chains.
+ */
 function isReferenced(chain: string, { hooks, absent }: WantedTable, observed: TableRules): boolean {
   const ownJump = jumpTo(chain).text;
   const hooked = new Set(hooks.map((hook) => hook.chain));

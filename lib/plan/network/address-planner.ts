@@ -1,4 +1,4 @@
-/** Plans what binds the EIPs as a subsystem; what is to be held is decided in addresses.ts, since the ledger goes by it too. */
+/** The addresses subsystem. addresses.ts decides what is to be held, because the ledger needs that too. */
 
 import type { Degradation } from "../../model/degradation.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -28,8 +28,9 @@ export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
 };
 
 /**
- * An address comes behind its rules, or the gateway's own stack would reset live connections. One whose rules were there when
- * they were last read comes back even while they cannot be read. None goes before its rules went.
+ * An address is added after its rules, otherwise the gateway's own stack resets live connections. If the rules cannot
+ * be read now but were present at the last reading, a missing address is added again. An address is removed only after
+ * its rules.
  */
 function stepsOf({ addresses, facts }: PlanInput): readonly Step<AddressStep>[] {
   const { add, remove } = addresses;
@@ -49,7 +50,7 @@ function obstacles({ program, addresses, context }: PlanInput): Obstacles {
   for (const { id, address } of context.heldConflicts.size === 0 ? [] : program.eips) {
     const mac = context.heldConflicts.get(address);
     if (mac === undefined) continue;
-    const message = `${mac} claims ${address} too`;
+    const message = `${mac} also claims ${address}`;
     objects.set(id, { condition: "Ready", reason: "AddressConflict", message, isSettled: true });
   }
   const lacks = (object: ObjectId | undefined, message: string) => {
@@ -65,7 +66,7 @@ function addressNotices({ addresses, context }: PlanInput): readonly Degradation
   const notices: Degradation[] = [];
   const { anchors } = addresses;
   if (anchors.length > 0) {
-    const message = `no address but EIPs: ${anchors.join()} keeps one beside its route, or all routes would go with the last`;
+    const message = `an external interface has no address of its own: ${anchors.join()} keeps an address beside its route, because the kernel drops all routes with the last address`;
     notices.push({ reason: "NoOwnAddress", message });
   }
   const [first] = context.heldConflicts;
@@ -73,7 +74,7 @@ function addressNotices({ addresses, context }: PlanInput): readonly Degradation
     const [address, mac] = first;
     const others = context.heldConflicts.size - 1;
     const more = others === 0 ? "" : `, and ${others} more EIPs are claimed`;
-    notices.push({ reason: "AddressConflict", message: `${mac} claims the EIP ${address} too${more}` });
+    notices.push({ reason: "AddressConflict", message: `${mac} also claims the EIP ${address}${more}` });
   }
   return notices;
 }

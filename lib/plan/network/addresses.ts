@@ -1,4 +1,4 @@
-/** Plans what binds the EIPs to their interfaces: addresses, or local routes. */
+/** Plans what binds EIPs to their interfaces: addresses or local routes. */
 
 import type { Change } from "../../model/change.ts";
 import type { Family } from "../../model/family.ts";
@@ -17,32 +17,32 @@ import { routeText } from "./routes.ts";
 export interface AddressInput {
   readonly program: Program;
   readonly observed: ObservedNetwork;
-  /** Of this epoch. */
+  /** The ledger of this epoch. */
   readonly ledger: Ledger;
-  /** The IPs that owned rules name as EIP. */
+  /** The IPs that owned rules have as EIP. */
   readonly ownedByRules: ReadonlySet<Ip>;
-  /** What {@link ownAddresses} says of the same, where that is known already. */
+  /** The result of {@link ownAddresses}, if already known. */
   readonly own?: ReadonlySet<Ip>;
-  /** IPs whose removal has to wait: their rules or flows go first. */
+  /** IPs whose removal has to wait, because their rules or flows must be removed first. */
   readonly keep: ReadonlySet<Ip>;
-  /** How EIPs are to be bound. What binds them otherwise goes. */
+  /** How EIPs are to be bound. Other bindings are removed. */
   readonly binding: Binding;
 }
 
 /**
- * What binds the EIPs as the program and the binding say.
+ * Plans the bindings that the program and the setting ask for.
  *
- * The agent owns the addresses of its ledger. An address that a desired Eip names, or a secondary one that an
- * owned rule names, is adopted into it; both are then kept or removed like any other. A primary address that a
- * rule names and no Eip does is left: a stray rule must not cost the gateway its own address. Local routes say by
- * themselves whose they are; the ledger names their EIPs all the same, so that it tells what was held in this epoch,
- * however that was bound.
+ * The agent owns the addresses in its ledger. It adopts an address into the ledger if a desired Eip names it, or if it
+ * is a secondary address and an owned rule names it. From then on it keeps or removes it like any other. A primary
+ * address that only a rule names stays: a stray rule must not cost the gateway its own address. The agent's local
+ * routes identify themselves by their protocol; their EIPs are in the ledger all the same, so that it lists everything
+ * held in this epoch.
  */
 export function planAddresses(input: AddressInput): AddressPlan {
   const { program, observed, ledger, ownedByRules, keep, binding } = input;
   const { vpcInterface, family } = program;
   const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface, family });
-  // By IP alone, which is an Eip's identity: making a key for each of 10,000 is what would take the time.
+  // By IP alone, the identity of an Eip. Building a key for each of 10,000 would take most of the time.
   const desired = new Map<Ip, ProgramEip>();
   for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
   const isDesired = (entry: LedgerAddress) => {
@@ -51,9 +51,9 @@ export function planAddresses(input: AddressInput): AddressPlan {
   };
   const index = ledgerIndex(ledger);
 
-  /** EIPs that are bound as they should be. */
+  /** EIPs that are correctly bound. */
   const present = new Set<Ip>();
-  /** Entries of the ledger that are there, though nobody asks for them. */
+  /** Ledger entries that are present but not desired. */
   const written = new Set<string>();
   const going = new Set<ObservedAddress>();
   const orphans: LedgerAddress[] = [];
@@ -98,7 +98,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
     const entry = entryOf(eip);
     if (links.has(eip.interface)) add.push({ kind: "add", binding, entry, object: eip.id });
     else {
-      const message = `there is no interface ${eip.interface}`;
+      const message = `interface ${eip.interface} does not exist`;
       blocked.push({ object: eip.id, entry, code: "interface-missing", message });
     }
   }
@@ -112,7 +112,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const staying =
     going.size === 0 ? observed.addresses : observed.addresses.filter((address) => !going.has(address));
   const coming = add.filter((step) => step.binding === "address").map((step) => step.entry);
-  // Without promote_secondaries the kernel deletes a primary address together with its subnet's secondaries.
+  // Without promote_secondaries the kernel deletes the secondary addresses of the subnet together with the primary.
   const secondaries =
     going.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...coming];
   for (const address of secondariesFirst(going)) {
@@ -122,11 +122,11 @@ export function planAddresses(input: AddressInput): AddressPlan {
       remove.push({ kind: "remove", binding: "address", entry, ...askedBy(desired.get(address.address)) });
       continue;
     }
-    const message = `promote_secondaries is off on ${address.interface}: others would go with it`;
+    const message = `promote_secondaries is off on ${address.interface}: removing it would remove other addresses too`;
     blocked.push({ entry, code: "promote-secondaries-off", message });
   }
 
-  // While its IP stays with another prefix length, forgetting an entry could make that one the gateway's own.
+  // While the IP exists with another prefix length, forgetting its entry could turn it into the gateway's own address.
   const ledgerGone: LedgerAddress[] = [];
   for (const entry of ledger.addresses.values())
     if (!isDesired(entry) && !written.has(ledgerKey(entry))) ledgerGone.push(entry);
@@ -144,7 +144,10 @@ export function planAddresses(input: AddressInput): AddressPlan {
   };
 }
 
-/** What may go where the kernel refused to bind `refused`: what makes way for another binding waits for that one. */
+/**
+ * Removals that are allowed although the kernel refused to bind `refused`. A removal that makes room for another
+ * binding waits for that binding.
+ */
 export function removableFrom(
   { remove }: AddressPlan,
   refused: ReadonlySet<ObjectId | undefined>,
@@ -152,7 +155,7 @@ export function removableFrom(
   return remove.filter(({ object }) => object === undefined || !refused.has(object));
 }
 
-/** The network as it is once `steps` took away what they take away. */
+/** The network after the removals in `steps`. */
 export function withoutRemoved(observed: ObservedNetwork, steps: readonly AddressStep[]): ObservedNetwork {
   const leaving = (binding: Binding, keyOf: (entry: LedgerAddress) => string) =>
     new Set(steps.filter((step) => step.binding === binding).map(({ entry }) => keyOf(entry)));
@@ -168,7 +171,7 @@ export function withoutRemoved(observed: ObservedNetwork, steps: readonly Addres
   };
 }
 
-/** The step for people, in the words of `ip`. */
+/** The step as a change for people, as an `ip` command. */
 export function describeAddressStep({ kind, binding, entry, object }: AddressStep): Change {
   const asked = object === undefined ? {} : { object };
   if (binding === "route") {
@@ -180,7 +183,10 @@ export function describeAddressStep({ kind, binding, entry, object }: AddressSte
   return { action: kind, subsystem: "address", ...asked, text };
 }
 
-/** Taking a primary address away makes the kernel move the routes of all its secondaries: so those go before it. */
+/**
+ * When a primary address is removed, the kernel moves the routes of all its secondaries. So secondaries are removed
+ * first.
+ */
 function secondariesFirst(addresses: Iterable<ObservedAddress>): readonly ObservedAddress[] {
   return [...addresses].toSorted((one, other) => Number(other.isSecondary) - Number(one.isSecondary));
 }

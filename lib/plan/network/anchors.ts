@@ -8,16 +8,16 @@ import type { ProgramEip } from "../../model/program.ts";
 /** An EIP that has an address beside its route. */
 export interface Anchor {
   readonly eip: ProgramEip;
-  /** Its address, where that is there already. */
+  /** Its address, if it already exists. */
   readonly standing: ObservedAddress | undefined;
 }
 
 /**
- * When an interface loses its last address, the kernel drops every route there and tells nobody. So where none would
- * stay, one EIP has an address beside its route: one that is there, else the elder's.
+ * When an interface loses its last address, the kernel drops all its routes without an event. So if no address would
+ * stay, one EIP keeps an address beside its route: an existing one, else that of the oldest EIP.
  *
- * @param eips to be bound by route, the elder first
- * @param going the addresses that would go
+ * @param eips EIPs to bind by route, oldest first
+ * @param going addresses that would be removed
  */
 export function chooseAnchors(
   eips: readonly ProgramEip[],

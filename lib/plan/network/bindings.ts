@@ -1,6 +1,7 @@
 /**
- * How an EIP is bound to its interface: by an address there, or by a local route of its own. Either makes the kernel answer
- * ARP for it and take its packets in; routes cost the same at 10 and at 10,000, where the kernel walks a list of addresses.
+ * How an EIP is bound to its interface: by an address, or by a local route. With both, the kernel answers ARP for it
+ * and accepts its packets. The cost of a route does not depend on their number (same at 10 and 10,000); for addresses
+ * the kernel walks a list.
  */
 import { familyOf } from "../../model/families.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../../model/ip.ts";
@@ -8,16 +9,16 @@ import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { routeProtocol } from "./routes.ts";
 
-/** An IP on an interface, whatever its prefix length. */
+/** An IP on an interface, without prefix length. */
 export interface Place {
   readonly interface: InterfaceName;
   readonly address: Ip;
 }
 
-/** rtm_table of the addresses' own routes, and of EIPs that are bound by route. */
+/** rtm_table of local routes: those of addresses and those that bind EIPs. */
 export const localTable = 255;
 
-/** Sets it apart from the route of an address, which has none and would else be taken for the same. */
+/** Distinguishes it from the route of an address, which has no metric. The kernel would treat the two as one route. */
 const bindingMetric = 77;
 
 /** The route that binds an EIP: `local 203.0.113.10/32 dev net1 table 255 proto 196 metric 77`. */
@@ -35,7 +36,7 @@ export function bindingRoute({ interface: name, address }: Place): ObservedRoute
   };
 }
 
-/** What a route binds where; `undefined` for one that is no binding of the agent's. */
+/** What a route binds. `undefined` if it is not a binding of the agent. */
 export function boundBy(route: ObservedRoute): Place | undefined {
   const isBinding =
     route.table === localTable &&
@@ -47,17 +48,17 @@ export function boundBy(route: ObservedRoute): Place | undefined {
   return { interface: route.interface, address: addressOf(route.destination) };
 }
 
-/** What the agent's own local routes bind; whatever it is, it is the agent's. */
+/** Everything that the agent's own local routes bind. All of it is the agent's. */
 export function boundByRoute({ routes }: ObservedNetwork): readonly Place[] {
   return routes.map(boundBy).filter((place) => place !== undefined);
 }
 
-/** Everything that the gateway takes in as its own, EIPs of either binding among it. */
+/** Everything that the gateway accepts as local, including EIPs of either binding. */
 export function heldIn(network: ObservedNetwork): readonly Place[] {
   return [...network.addresses, ...boundByRoute(network)];
 }
 
-/** One text for each place, for sets. */
+/** A text per place, for use in sets. */
 export function placeKey({ interface: name, address }: Place): string {
   return `${name} ${address}`;
 }

@@ -1,4 +1,4 @@
-/** Which addresses are the gateway's own, `self`: whatever is desired, the agent leaves them alone. */
+/** Finds the gateway's own addresses, `self`. The agent never changes them. */
 
 import type { Family } from "../../model/family.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
@@ -9,9 +9,9 @@ import type { ObservedNetwork } from "../../model/observed.ts";
 import type { Place } from "./bindings.ts";
 
 /**
- * The gateway's own addresses. On the VPC's interface and on `lo` these are all that the ledger does not hold;
- * elsewhere it is, per subnet, the first that is neither in the ledger nor named by an owned rule. A narrower
- * subnet inside another counts as part of it, so that a stray /32 beside the gateway's /24 is not taken for its own.
+ * The gateway's own addresses. On the VPC interface and on `lo`: all that are not in the ledger. On other interfaces:
+ * per subnet, the first one that is neither in the ledger nor named by an owned rule. A narrower subnet inside another
+ * counts as part of it, so a stray /32 beside the gateway's /24 is not taken for its own.
  */
 export function ownAddresses(input: {
   readonly observed: ObservedNetwork;
@@ -24,12 +24,12 @@ export function ownAddresses(input: {
   const { contains, makeCidr } = input.family;
   const index = ledgerIndex(ledger);
   const unwritten = observed.addresses.filter((address) => !index.has(address));
-  /** Of an IP in the ledger, on its interface, another prefix length is not the gateway's own either. */
+  /** If the ledger has the IP on this interface, it is not the gateway's own with another prefix length either. */
   const isWritten = (address: Place) =>
     index.of(address.address).some((entry) => entry.interface === address.interface);
   const own = new Set<Ip>();
   const subnets = new Map<InterfaceName, Cidr[]>();
-  // A stable sort: within one prefix length the kernel's order stays.
+  // The sort is stable: within one prefix length the order of the kernel stays.
   const widestFirst = unwritten
     .filter((address) => !isWritten(address))
     .toSorted((one, other) => one.prefixLength - other.prefixLength);

@@ -1,4 +1,4 @@
-/** Plans the routes as a subsystem. */
+/** The routes subsystem. */
 import type { ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import { obstaclesOf, type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
@@ -23,7 +23,7 @@ function missingRoutes({ steps, blocked }: RoutePlan): ReadonlyMap<ObjectId, str
   const missing = new Map<ObjectId, string>();
   for (const step of steps) {
     if (step.kind !== "remove" && step.object !== undefined)
-      missing.set(step.object, `there is no route ${routeText(step.route)}`);
+      missing.set(step.object, `missing route ${routeText(step.route)}`);
   }
   for (const { object, message } of blocked) if (object !== undefined) missing.set(object, message);
   return missing;

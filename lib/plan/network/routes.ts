@@ -1,4 +1,4 @@
-/** Plans the routes: the default route, and the desired routes under the agent's own protocol number. */
+/** Plans the routes: the default route, and the desired routes with the agent's own protocol number. */
 
 import type { Change } from "../../model/change.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
@@ -6,10 +6,13 @@ import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 
-/** The agent's rtm_protocol: what it installed, it owns. Free in iproute2's rt_protos; 192 and up are for daemons. */
+/**
+ * The agent's rtm_protocol: it owns every route with this number. Not used in iproute2's rt_protos; 192 and above are
+ * for daemons.
+ */
 export const routeProtocol = 196;
 
-/** rtm_table of routes that every lookup sees. */
+/** rtm_table of routes that every lookup uses. */
 export const mainTable = 254;
 
 export type RouteStep =
@@ -17,16 +20,16 @@ export type RouteStep =
   | {
       readonly kind: "replace";
       readonly route: ObservedRoute;
-      /** What stood in its place. Foreign where its protocol is not {@link routeProtocol}. */
+      /** The route that it replaces. Foreign if its protocol is not {@link routeProtocol}. */
       readonly replaced: ObservedRoute;
       readonly object?: ObjectId;
     }
   | { readonly kind: "remove"; readonly route: ObservedRoute };
 
 export interface RoutePlan {
-  /** In the order to apply them: what is desired before what goes. */
+  /** In order of application: additions before removals. */
   readonly steps: readonly RouteStep[];
-  /** What cannot be done on what was observed, and why. Nothing is tried for these. */
+  /** What cannot be done in the observed state, and why. No attempt is made for these. */
   readonly blocked: readonly BlockedRoute[];
 }
 
@@ -38,18 +41,20 @@ export interface BlockedRoute {
   readonly message: string;
 }
 
-/** RTPROT_KERNEL: a connected subnet's route, which comes and goes with its address. */
+/** RTPROT_KERNEL: the route of a connected subnet. It comes and goes with its address. */
 const kernelProtocol = 2;
 
 /**
- * What makes the main table hold the program's routes, each with metric 0 and the agent's protocol.
+ * Makes the main table hold the program's routes, each with metric 0 and the agent's protocol.
  *
- * - While the default gateway is known the default route of metric 0 is the agent's: a foreign one is replaced.
- * - Elsewhere a foreign route of the same destination and metric is left, and the desired one is blocked; but one
- *   that leads the same way (a gateway taken over in place has such) is taken over, and goes with its object.
- * - The agent's own that nobody asks for go: also the default route of a gateway that is no longer known.
+ * - While the default gateway is known, the default route with metric 0 is the agent's: a foreign one is replaced.
+ * - Other foreign routes with the same destination and metric stay, and the desired route is blocked. If the foreign
+ *   route has the same next hop (a gateway that was taken over in place), the agent adopts it, and removes it with its
+ *   object.
+ * - The agent's own routes that are no longer desired are removed, also the default route if its gateway is no longer
+ *   known.
  *
- * Only the main table is looked at.
+ * Only the main table is considered.
  */
 export function planRoutes({
   program,
@@ -66,14 +71,14 @@ export function planRoutes({
   );
   const steps: RouteStep[] = [];
   const blocked: BlockedRoute[] = [];
-  /** Routes that are as desired, or are replaced by what is. */
+  /** Routes that are correct, or that a correct one replaces. */
   const settled = new Set<ObservedRoute>();
 
   for (const { route, object, ownsDestination } of desiredRoutes(program)) {
     const asked = object === undefined ? {} : { object };
     const here = rivals.get(route.destination) ?? [];
     const exact = here.find((other) => isSame(route, other));
-    // The kernel replaces the first of equal destination and metric.
+    // The kernel replaces the first route with equal destination and metric.
     const first = here[0];
     const obstacle = exact === undefined ? linkObstacle(route, links) : undefined;
     if (exact !== undefined) {
@@ -87,7 +92,7 @@ export function planRoutes({
       settled.add(first);
       steps.push({ kind: "replace", route, replaced: first, ...asked });
     } else {
-      const message = `a foreign route is in its place: ${routeText(first)}`;
+      const message = `a foreign route has the same destination: ${routeText(first)}`;
       blocked.push({ ...asked, route, code: "foreign-route", message });
     }
     if (ownsDestination) {
@@ -102,7 +107,7 @@ export function planRoutes({
   return { steps, blocked };
 }
 
-/** The step for people, in the words of `ip`. */
+/** The step as a change for people, as an `ip` command. */
 export function describeRouteStep(step: RouteStep): Change {
   const asked = step.kind === "remove" || step.object === undefined ? {} : { object: step.object };
   const verb = step.kind === "remove" ? "del" : step.kind;
@@ -115,7 +120,7 @@ export function describeRouteStep(step: RouteStep): Change {
   };
 }
 
-/** A route as `ip route` writes it. */
+/** A route as `ip route` prints it. */
 export function routeText(route: ObservedRoute): string {
   let text = prefixLengthOf(route.destination) === 0 ? "default" : `${route.destination}`;
   if (route.type !== "unicast") text = `${route.type} ${text}`;
@@ -131,7 +136,7 @@ export function routeText(route: ObservedRoute): string {
 interface DesiredRoute {
   readonly route: ObservedRoute;
   readonly object?: ObjectId;
-  /** The destination's place at metric 0 is the agent's, whoever holds it. */
+  /** The agent owns this destination at metric 0, whoever installed the route. */
   readonly ownsDestination: boolean;
 }
 
@@ -156,7 +161,7 @@ function desiredRoutes(program: Program): readonly DesiredRoute[] {
 function linkObstacle(route: ObservedRoute, links: ReadonlyMap<InterfaceName, ObservedLink>) {
   const link = route.interface === undefined ? undefined : links.get(route.interface);
   if (link === undefined) {
-    return { code: "interface-missing", message: `there is no interface ${route.interface}` } as const;
+    return { code: "interface-missing", message: `interface ${route.interface} does not exist` } as const;
   }
   if (!link.isUp) return { code: "interface-down", message: `${link.name} is down` } as const;
   return undefined;

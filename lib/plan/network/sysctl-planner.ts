@@ -1,4 +1,4 @@
-/** Plans the sysctls as a subsystem. */
+/** The sysctls subsystem. */
 import type { Degradation } from "../../model/degradation.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
@@ -10,7 +10,7 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
   name: "sysctl",
   serves: translatingKinds,
   plan({ program, context }, observed) {
-    // Forwarding is switched on behind the gate, or packets would leave before their rules are there.
+    // Forwarding is enabled only behind the closed gate: otherwise packets leave before their rules exist.
     const needs = context.gate === "closed" ? (["gate"] as const) : [];
     const steps = planSysctls(program, observed).map((payload) => ({
       phase: "sysctls" as const,
@@ -38,7 +38,7 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
       ? [
           {
             reason: "ForwardingOff" as const,
-            message: `packets are not forwarded, and ${program.family.sysctls.forwarding} could not be set`,
+            message: `packets are not forwarded, and ${program.family.sysctls.forwarding} cannot be set`,
           },
         ]
       : []),
@@ -46,7 +46,7 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
       ? [
           {
             reason: "ArpIgnored" as const,
-            message: `arp_ignore keeps ${ignoring.join()} from answering for some addresses`,
+            message: `arp_ignore stops ${ignoring.join()} from answering ARP for some addresses`,
           },
         ]
       : []),
@@ -54,6 +54,6 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
 }
 
 function forwardingOff({ family }: Program): Obstacle {
-  const message = `${family.sysctls.forwarding} is 0 and could not be set`;
+  const message = `${family.sysctls.forwarding} is 0 and cannot be set`;
   return { condition: "Ready", reason: "ForwardingOff", message };
 }

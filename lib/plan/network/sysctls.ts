@@ -1,4 +1,4 @@
-/** Plans the sysctls that the gateway depends on. */
+/** Plans the sysctls that the gateway needs. */
 
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -11,11 +11,11 @@ export interface SysctlStep {
 }
 
 /**
- * Forwarding on the gateway's interfaces, and promote_secondaries where EIPs live: without it the kernel
- * deletes an address together with its subnet's other ones.
+ * Forwarding on the gateway's interfaces, and promote_secondaries where EIPs are. Without the latter the kernel deletes
+ * other addresses of a subnet together with its primary one.
  *
- * Forwarding is judged by interface, as the kernel does. Writing `ip_forward` sets them all and those to come; where it
- * cannot be written, the interfaces' own values do, and `ip_forward` is then not asked for again.
+ * Forwarding is checked per interface, as the kernel does it. Writing `ip_forward` sets all present and future
+ * interfaces. If it cannot be written, setting the interfaces is enough, and `ip_forward` is then not written again.
  */
 export function planSysctls(program: Program, observed: ObservedNetwork): readonly SysctlStep[] {
   const { sysctls } = program.family;
@@ -31,7 +31,7 @@ export function planSysctls(program: Program, observed: ObservedNetwork): readon
   return steps;
 }
 
-/** True where every interface of the gateway that is there forwards. */
+/** True if every existing interface of the gateway forwards. */
 export function isForwarding(program: Program, observed: ObservedNetwork): boolean {
   const { sysctls } = program.family;
   return gatewayInterfaces(program, observed).every(
@@ -40,8 +40,8 @@ export function isForwarding(program: Program, observed: ObservedNetwork): boole
 }
 
 /**
- * The interfaces with EIPs on which the kernel does not answer ARP for every address of its own (arp_ignore at
- * 1 or above, there or for all): EIPs bound by route would not be found from outside.
+ * The interfaces with EIPs on which the kernel does not answer ARP for all its addresses (arp_ignore at 1 or above, for
+ * the interface or for `all`). EIPs bound by route are not reachable from outside there.
  */
 export function arpIgnoring(program: Program, observed: ObservedNetwork): readonly InterfaceName[] {
   const { sysctls } = program.family;
@@ -49,7 +49,7 @@ export function arpIgnoring(program: Program, observed: ObservedNetwork): readon
   return eipInterfaces(program, observed).filter((name) => Math.max(valueAt("all"), valueAt(name)) > 0);
 }
 
-/** The step for people, in the words of `sysctl`. */
+/** The step as a change for people, as a `sysctl` command. */
 export function describeSysctlStep(step: SysctlStep): Change {
   return { action: "set", subsystem: "sysctl", text: `sysctl ${step.key}=${step.value}` };
 }

@@ -1,9 +1,9 @@
-/** Which clients a pool serves once nested networks are taken out of it: maps of intervals know no longest prefix. */
+/** Computes which clients a pool serves without its nested networks: interval maps have no longest-prefix match. */
 import { type AddressValue, compareValues, type Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
 import type { SnatPool } from "../../model/program.ts";
 
-/** Addresses, both ends included, that one pool serves. */
+/** Addresses that one pool serves, both ends included. */
 export interface ClientRange {
   readonly first: AddressValue;
   readonly last: AddressValue;
@@ -11,12 +11,15 @@ export interface ClientRange {
 }
 
 /**
- * Cuts the networks of pools that leave by one interface into ranges of which no two overlap; each address belongs to
- * the longest prefix that holds it. n networks give at most 2n − 1 ranges, in order of address.
+ * Splits the networks of pools with one outgoing interface into ranges that do not overlap. Each address belongs to the
+ * longest prefix that contains it. n networks give at most 2n − 1 ranges, in order of address.
  */
 export function flatten(pools: readonly SnatPool[], family: Family): readonly ClientRange[] {
   const ranges: ClientRange[] = [];
-  /** The networks around the current address, the innermost last; they nest, since networks never cross. */
+  /**
+   * The networks that contain the current address, innermost last. They nest, because two networks never overlap
+   * partly.
+   */
   const around: ClientRange[] = [];
   let next = family.zero;
   const fillUpTo = (last: AddressValue, pool: SnatPool) => {

@@ -1,4 +1,4 @@
-/** Compares the table with what was read of it; says what differs, not what to do about it. */
+/** Compares the table with what was read of it. Says what differs, not how to repair it. */
 import type { ObjectId } from "../../model/names.ts";
 import { type FrameLines, frameLines } from "../../nftables/frame-lines.ts";
 import { type ByMap, byMap, type Elements, type MapName, mapNames } from "../../nftables/maps.ts";
@@ -7,7 +7,7 @@ import type { WantedTable } from "./layout.ts";
 /** The table as read. */
 export interface ObservedTable {
   readonly frame: FrameLines;
-  /** Of maps that are not as ours are, nothing. */
+  /** Empty for maps whose definition is not ours. */
   readonly elements: Elements;
 }
 
@@ -19,9 +19,9 @@ export interface WantedElement {
 
 export interface MapDifference {
   readonly map: MapName;
-  /** Wanted elements that are not there, or there with another value. */
+  /** Wanted elements that are missing or have another value. */
   readonly absent: readonly WantedElement[];
-  /** Keys that nobody asks for, with their values. */
+  /** Unwanted keys with their values. */
   readonly surplus: readonly (readonly [key: string, value: string])[];
 }
 
@@ -31,7 +31,7 @@ export interface TableDifference {
   readonly maps: readonly MapDifference[];
 }
 
-/** On a table that is as it should be this makes nothing: it looks each element up, and counts. */
+/** For a correct table this allocates nothing: it looks up each element and counts. */
 export function compareTable(wanted: WantedTable, { frame, elements }: ObservedTable): TableDifference {
   const lines = frameLines(wanted.frame);
   const absent = byMap((): WantedElement[] => []);
@@ -50,7 +50,7 @@ export function compareTable(wanted: WantedTable, { frame, elements }: ObservedT
   };
 }
 
-/** Of the maps that hold more than those of their elements that are wanted. */
+/** For maps with more elements than the wanted ones found in them. */
 function surplusElements(
   wanted: WantedTable,
   elements: Elements,

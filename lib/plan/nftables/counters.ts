@@ -1,4 +1,4 @@
-/** What the elements of each object counted. */
+/** Traffic counters per object. */
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { Counter } from "../../nftables/decode-elements.ts";
@@ -9,8 +9,8 @@ import { wantedTable } from "./layout.ts";
 export type ElementCounters = ByMap<ReadonlyMap<string, Readonly<Counter>>>;
 
 /**
- * By object of `program`: its new flows and the bytes of their first packets, since later packets pass no rule. Counting
- * begins anew where an element or the table is made anew.
+ * By object of `program`: its new flows and the bytes of their first packets, because later packets pass no NAT rule.
+ * Counters start at 0 again when the element or the table is recreated.
  */
 export function countersByObject(
   program: Program,

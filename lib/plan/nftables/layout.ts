@@ -1,4 +1,4 @@
-/** The elements that a program asks for, each with the object that asks for it, and the frame that they need. */
+/** The elements that a program needs, each with its object, and the frame that they need. */
 
 import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -15,10 +15,10 @@ import { bucketBase, drawOf, type Frame, type Lookup } from "../../nftables/fram
 import { concatText, type MapName, rangeText } from "../../nftables/maps.ts";
 import { type ClientRange, flatten } from "./clients.ts";
 
-/** Called with each element that a program asks for; no key of a map comes twice. */
+/** Called with each element that a program needs. No key of a map occurs twice. */
 export type WantedVisitor = (map: MapName, key: string, value: string, object: ObjectId) => void;
 
-/** A program as a table. Its elements are made when they are asked for: tens of thousands that nobody has to keep. */
+/** A program as a table. Elements are generated when needed: nobody has to store tens of thousands. */
 export interface WantedTable {
   readonly frame: Frame;
   visit(visitor: WantedVisitor): void;
@@ -68,7 +68,10 @@ function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
   });
 }
 
-/** How the clients of a range are told apart: by a lookup's buckets, or, where they are fewer, by address. */
+/**
+ * How the clients of a range are distributed: by the buckets of a lookup, or by address if there are fewer addresses
+ * than buckets.
+ */
 interface Share {
   readonly range: ClientRange;
   readonly members: readonly PoolMember[];
@@ -76,7 +79,7 @@ interface Share {
   readonly lookup: Lookup;
 }
 
-/** A lookup has 16 buckets, but for ranges of pools with more than 16 members: it has as many as they. */
+/** A lookup has 16 buckets. Ranges of pools with more than 16 members use one with as many buckets as members. */
 function shareOut(range: ClientRange, family: Family): Share {
   const { first, last, pool } = range;
   const members = bucketsOf(pool, family);
@@ -90,7 +93,7 @@ function shareOut(range: ClientRange, family: Family): Share {
   };
 }
 
-/** The lookup that every gateway has, then those that its pools need besides, in an order of their own. */
+/** The lookup that every gateway has, then the additional ones of its pools, in a fixed order. */
 function lookupsOf({ externalInterface }: Program, shares: readonly Share[]): readonly Lookup[] {
   const first: Lookup = { interface: externalInterface, buckets: poolBuckets };
   const needed = new Map(shares.map(({ lookup }) => [lookupKey(lookup), lookup]));

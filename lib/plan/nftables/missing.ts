@@ -1,4 +1,4 @@
-/** Says of each object which of its elements were not read back, or were but cannot take effect. */
+/** Finds, for each object, elements that were not read back, or that are present but cannot take effect. */
 import type { ObjectId } from "../../model/names.ts";
 import {
   catchAll,
@@ -11,7 +11,7 @@ import {
 import type { MapDifference, TableDifference } from "./compare.ts";
 import type { WantedTable } from "./layout.ts";
 
-/** Which maps get only the packets that this one does not know. */
+/** The maps that get only the packets that this one does not match. */
 const asksFirst: { readonly [K in MapName]?: readonly MapName[] } = {
   fip_in: ["dnat_1", "dnat_n"],
   dnat_1: ["dnat_n"],
@@ -19,10 +19,10 @@ const asksFirst: { readonly [K in MapName]?: readonly MapName[] } = {
   snat_r: ["snat_p"],
 };
 
-/** Beyond this many elements that nobody asks for, each is taken to stand before every other. */
+/** With more unwanted elements than this, each of them counts as an obstacle to every other. */
 const maxStrangers = 64;
 
-/** Objects that lack something, each with the first thing it lacks in readable words. */
+/** Objects that lack something, each with the first missing thing as text. */
 export function missingElements(
   wanted: WantedTable,
   difference: TableDifference,
@@ -32,12 +32,13 @@ export function missingElements(
     if (!missing.has(object)) missing.set(object, words);
   };
   if (!difference.isFrameRight) {
-    const words = `table ip ${tableName} is not as it should be`;
+    const words = `table ip ${tableName} has wrong chains, maps or rules`;
     wanted.visit((_map, _key, _value, object) => say(object, words));
     return missing;
   }
   for (const { map, absent } of difference.maps)
-    for (const { key, value, object } of absent) say(object, `there is no ${elementText(map, key, value)}`);
+    for (const { key, value, object } of absent)
+      say(object, `missing element ${elementText(map, key, value)}`);
   for (const part of difference.maps) if (part.surplus.length > 0) findShadowed(part, wanted, say);
   return missing;
 }
@@ -58,13 +59,13 @@ function findShadowed(
     if (!behind.has(name)) return;
     const parts = partsOf(name, key);
     const shadow = strangers.find((stranger) => isMany || overlaps(stranger.parts, parts));
-    if (shadow !== undefined) say(object, `${key} in ${name} is kept from packets by ${shadow.text}`);
+    if (shadow !== undefined) say(object, `${key} in ${name} gets no packets because of ${shadow.text}`);
   });
 }
 
 type Part = readonly [first: number, last: number];
 
-/** The parts of a key as ranges of numbers; none where the key stands for every other. */
+/** The parts of a key as ranges of numbers. Empty for the catch-all key. */
 function partsOf(map: MapName, key: string): readonly Part[] {
   const spec: ElementMap = elementMaps[map];
   if (key === catchAll) return [];
@@ -75,7 +76,7 @@ function partsOf(map: MapName, key: string): readonly Part[] {
   });
 }
 
-/** Compares the parts that both have: the maps of one way begin with the same fields. */
+/** Compares the parts that both keys have: the maps of one direction start with the same fields. */
 function overlaps(one: readonly Part[], other: readonly Part[]): boolean {
   return one.every(([first, last], index) => {
     const match = other[index];

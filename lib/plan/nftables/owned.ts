@@ -1,10 +1,10 @@
-/** What the table says, without asking what it should say. */
+/** Facts about the table as read, without comparing it with the program. */
 import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
 import { type MapName, mapNames } from "../../nftables/maps.ts";
 import type { ObservedTable } from "./compare.ts";
 
-/** Where an element of each map names its EIP: first in the key, or as the value. */
+/** Where an element of each map has its EIP: first in the key, or as the value. */
 const eipPlace = {
   fip_in: "key",
   fip_out: "value",
@@ -15,7 +15,7 @@ const eipPlace = {
   hairpin: "key",
 } as const satisfies Record<MapName, "key" | "value">;
 
-/** The addresses that elements name as EIP. */
+/** The addresses that elements have as EIP. */
 export function eipsNamed({ elements }: ObservedTable, { parse }: Family): ReadonlySet<Ip> {
   const texts = new Set<string>();
   for (const map of mapNames) {
@@ -34,7 +34,7 @@ export function countElements({ elements }: ObservedTable): number {
   return mapNames.reduce((sum, map) => sum + elements[map].size, 0);
 }
 
-/** How many rules the frame holds as read. */
+/** The number of rules in the frame as read. */
 export function countFrameRules({ frame = [] }: ObservedTable): number {
   return frame.filter((line) => line.startsWith("rule ")).length;
 }

@@ -1,4 +1,4 @@
-/** Plans the change of one part of a program into another, by the keys that either of them asks for. */
+/** Plans the change from one part of a program to another, by the keys of both. */
 
 import type { Change } from "../../model/change.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -31,7 +31,7 @@ export function planPart(from: WantedTable, to: WantedTable, elements: Elements)
     for (const [key, { value, object }] of wanted[map]) {
       const before = elements[map].get(key);
       if (before === value) continue;
-      // A key that is given again with another value is refused: it goes and comes in one transaction.
+      // The kernel refuses a second value for a key: delete the element and add it in one transaction.
       if (before !== undefined) remove[map].push(key);
       add[map].set(key, value);
       const action = before === undefined ? "add" : "replace";

@@ -1,4 +1,4 @@
-/** What a plan of nftables gives the driver to write. */
+/** What an nftables plan gives the driver to write. */
 import type { TableTransaction } from "../../nftables/encode-transaction.ts";
 import type { NftablesObserved } from "./observed.ts";
 
@@ -8,8 +8,8 @@ export type NftablesStep =
   | { readonly kind: "barrier"; readonly input: string };
 
 export interface NftablesPayload {
-  /** One transaction each, in this order. */
+  /** One transaction each, applied in this order. */
   readonly steps: readonly NftablesStep[];
-  /** What was planned on: the kernel takes the steps only while it stands as then. */
+  /** The reading that the plan is based on. The kernel accepts the steps only if nothing changed since. */
   readonly base: NftablesObserved;
 }

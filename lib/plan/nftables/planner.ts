@@ -1,4 +1,4 @@
-/** Plans NAT by nftables: one table, a dozen fixed rules, objects as elements of its maps. */
+/** Plans NAT with nftables: one table, a dozen fixed rules, objects as elements of its maps. */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
@@ -27,7 +27,7 @@ export function createNftablesPlanner(
 ): RulesPlanner<NftablesObserved, NftablesPayload> {
   const wantedOf = memoizer.byKey(wantedTable);
   const eipsOf = memoizer.byKey((table: ObservedTable) => eipsNamed(table, family));
-  // Planning and judging ask for the same comparison.
+  // Planning and judging need the same comparison.
   const compare = memoizer.last(compareTable);
 
   function* planChunked(program: Program, observed: NftablesObserved): Chunked<Plan> {

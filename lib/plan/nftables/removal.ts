@@ -1,15 +1,15 @@
-/** Takes out what a dataplane of nftables left. */
+/** Removes what an nftables dataplane left behind. */
 import { barrierTables } from "../../nftables/barrier.ts";
 import { tableName } from "../../nftables/maps.ts";
 import type { RemovalPlanner } from "../removal-planner.ts";
 
-/** The names of the tables of family ip that are there. */
+/** The names of the existing tables of family ip. */
 export type TableNames = ReadonlySet<string>;
 
 /**
- * The payload is input of `nft -f`, `undefined` where there is nothing to do.
+ * The payload is input of `nft -f`, `undefined` if there is nothing to do.
  *
- * @param keepsBarrier true where the dataplane in service has guard and gate as tables, too: they stay
+ * @param keepsBarrier true if the dataplane in use also has guard and gate as tables: they stay
  */
 export function nftablesRemoval(keepsBarrier: boolean): RemovalPlanner<TableNames, string | undefined> {
   const owned: readonly string[] = keepsBarrier ? [tableName] : [tableName, ...Object.values(barrierTables)];

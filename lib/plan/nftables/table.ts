@@ -1,4 +1,4 @@
-/** Plans the table: its frame and its elements, as one transaction. */
+/** Plans the table, its frame and its elements, as one transaction. */
 
 import type { Change } from "../../model/change.ts";
 import type { TableTransaction } from "../../nftables/encode-transaction.ts";
@@ -7,14 +7,13 @@ import type { MapDifference, ObservedTable, TableDifference } from "./compare.ts
 import type { WantedTable } from "./layout.ts";
 
 export interface TablePlan {
-  /** `undefined` where nothing is to be done. */
+  /** `undefined` if there is nothing to do. */
   readonly transaction: TableTransaction | undefined;
   readonly changes: readonly Change[];
 }
 
 /**
- * A frame that is not as it should be is made anew together with all elements: whoever changed it, no packet meets a
- * table without them.
+ * A wrong frame is recreated together with all elements in one transaction, so no packet sees a table without elements.
  */
 export function planTable(
   wanted: WantedTable,

@@ -1,4 +1,4 @@
-/** Routes and filters by which packets may go, or have to come, another way than the gateway needs. */
+/** Routes and filters that can send packets another way than the gateway needs. */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
 import type { Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
@@ -6,12 +6,12 @@ import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { mainTable } from "../network/routes.ts";
 
-/** RTPROT_KERNEL: a connected subnet's route. */
+/** RTPROT_KERNEL: the route of a connected subnet. */
 const kernelProtocol = 2;
 
 /**
- * Routes of the main table that leave by another interface than the connected subnet that they lead into, on either side, or that
- * lead to a share of the whole Internet by no outside interface.
+ * Main-table routes that lead into a connected subnet of the gateway by another interface than that subnet's, and
+ * routes for a part of the Internet that do not leave by an external interface.
  */
 export function conflictingRoutes(
   routes: readonly ObservedRoute[],
@@ -34,8 +34,8 @@ export function conflictingRoutes(
 }
 
 /**
- * The outside interfaces on which the kernel drops what comes in from where no route leads back by the same interface
- * (`rp_filter=1`), while the way back to most is another: the default route.
+ * External interfaces where `rp_filter=1` drops incoming packets because the route back, the default route, uses
+ * another interface.
  */
 export function reverseFiltered(
   { routes, sysctls }: ObservedNetwork,
@@ -54,7 +54,7 @@ function isDefault({ destination, table, type }: ObservedRoute): boolean {
   return table === mainTable && type === "unicast" && prefixLengthOf(destination) === 0;
 }
 
-/** True where each of a route's next hops is by one of the interfaces. */
+/** True if all next hops of a route use one of the interfaces. */
 function isBy(route: ObservedRoute, names: readonly InterfaceName[]): boolean {
   const hops = route.hops ?? [route.interface];
   return hops.every((name) => name !== undefined && names.includes(name));

@@ -1,4 +1,4 @@
-/** What keeps packets from an interface, as far as the link itself tells. */
+/** Faults of the link itself that stop packets on an interface. */
 import type { Degradation } from "../../model/degradation.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedLink } from "../../model/observed.ts";
@@ -8,10 +8,10 @@ export interface LinkFault {
   readonly message: string;
 }
 
-/** `undefined` where nothing does. */
+/** `undefined` if there is no fault. */
 export function linkFault(links: readonly ObservedLink[], name: InterfaceName): LinkFault | undefined {
   const link = links.find((one) => one.name === name);
-  if (link === undefined) return { reason: "InterfaceNotFound", message: `there is no interface ${name}` };
+  if (link === undefined) return { reason: "InterfaceNotFound", message: `interface ${name} does not exist` };
   const message = wordsFor(link, links);
   return message === undefined ? undefined : { reason: "InterfaceDown", message };
 }
@@ -21,10 +21,10 @@ function wordsFor({ name, isUp, hasCarrier, masterIndex }: ObservedLink, links: 
   if (!hasCarrier) return `${name} has no carrier`;
   if (masterIndex === undefined) return undefined;
   const master = links.find(({ index }) => index === masterIndex)?.name ?? `interface ${masterIndex}`;
-  return `${name} is a port of ${master}, which takes its packets`;
+  return `${name} is a port of ${master}, which receives its packets`;
 }
 
-/** Why the gateway is degraded by its interfaces. */
+/** Why interfaces make the gateway degraded. */
 export function linkNotices(
   links: readonly ObservedLink[],
   names: Iterable<InterfaceName>,
@@ -36,7 +36,7 @@ export function linkNotices(
     return messages.length === 0 ? [] : [{ reason: as, message: messages.join("; ") }];
   };
   const deaf = links.filter(({ name, isNoArp }) => isNoArp && unique.has(name)).map(({ name }) => name);
-  const off = `${deaf.join(" and ")} with ARP off: nobody there is found, and nobody finds the gateway`;
+  const off = `ARP is off on ${deaf.join(" and ")}: the gateway and its neighbours cannot resolve each other`;
   return [
     ...noticeOf("InterfaceNotFound", "InterfaceMissing"),
     ...noticeOf("InterfaceDown", "InterfaceDown"),

@@ -1,6 +1,6 @@
 /**
- * Judges whether packets get from the one side to the other, by links and routes. It has no steps of its own: what is the agent's
- * to put right, other subsystems do.
+ * The reach subsystem: checks by links and routes whether packets get from one side to the other. It has no steps:
+ * other subsystems repair what is the agent's.
  */
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Degradation } from "../../model/degradation.ts";
@@ -30,7 +30,7 @@ export interface ReachObserved {
   readonly silentHops: readonly NextHop[];
 }
 
-/** @param memoizer {@link noMemory} gives the same plans, each computed anew */
+/** @param memoizer with {@link noMemory} the plans are the same, without caching */
 export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanner<ReachObserved, never> {
   const compile = memoizer.last(compileWays);
   const reachedBy = (program: Program, { network, paths }: ReachObserved) =>
@@ -49,7 +49,7 @@ export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanne
   };
 }
 
-/** Without an interface its routes are gone, too: the interface is what is told. */
+/** A missing interface has no routes either. Only the interface is reported. */
 function obstaclesIn(program: Program, { network }: ReachObserved, { astray }: Reached): Obstacles {
   const objects = new Map<ObjectId, Obstacle>();
   const kinds = new Map<Kind, Obstacle>();
@@ -86,13 +86,13 @@ function notices(
     ...linkNotices(network.links, [program.vpcInterface, ...outside]),
     ...(first === undefined
       ? []
-      : [{ reason: "RouteConflict" as const, message: `may lead packets astray: ${first}${more}` }]),
+      : [{ reason: "RouteConflict" as const, message: `may send packets the wrong way: ${first}${more}` }]),
     ...(filtered.length === 0
       ? []
       : [
           {
             reason: "ReversePathFilter" as const,
-            message: `rp_filter=1 on ${filtered.join()} drops what comes from addresses whose route is another`,
+            message: `rp_filter=1 on ${filtered.join()} drops packets from addresses that are routed by another interface`,
           },
         ]),
   ];

@@ -1,4 +1,4 @@
-/** Whether the VPC's side of each object is reached through the VPC's interface. */
+/** Checks whether the VPC side of each object is reached through the VPC interface. */
 import { type AddressValue, compareValues, type Family } from "../../model/family.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
@@ -8,15 +8,15 @@ import { mainTable, routeText } from "../network/routes.ts";
 import type { Packets, Way, Ways } from "./ways.ts";
 
 export interface Reached {
-  /** Objects whose packets surely go another way, each with the words for it. */
+  /** Objects whose packets certainly go another way, each with the reason as text. */
   readonly astray: ReadonlyMap<ObjectId, string>;
-  /** Rules of policy routing that may send packets of some objects another way. */
+  /** Policy routing rules that may send packets of some objects another way. */
   readonly doubts: ReadonlySet<PolicyRule>;
 }
 
 /**
- * Packets to an internal IP must leave by the VPC's interface; of an SNAT's clients at least some must be there. With rules of
- * policy routing, what comes from them must leave by the EIPs' interface, too. Costs some look-ups for each object.
+ * Packets to an internal IP must leave by the VPC interface; for an SNAT, some of its clients must be there. With
+ * policy routing, packets from them must also leave by the interface of the EIPs. Costs a few lookups per object.
  */
 export function findAstray(program: Program, routes: readonly ObservedRoute[], ways: Ways): Reached {
   const check = new ReachCheck(program, routes, ways);
@@ -45,7 +45,7 @@ class ReachCheck implements Reached {
   readonly #family: Family;
   readonly #ways: Ways;
   readonly #routes: readonly ObservedRoute[];
-  /** Where the networks begin that lie behind the VPC's interface, in rising order. */
+  /** First addresses of the networks behind the VPC interface, in rising order. */
   #behind: readonly AddressValue[] | undefined;
 
   constructor({ vpcInterface, family }: Program, routes: readonly ObservedRoute[], ways: Ways) {
@@ -55,7 +55,7 @@ class ReachCheck implements Reached {
     this.#routes = routes;
   }
 
-  /** Packets from outside to one address. */
+  /** Checks packets from outside to one address. */
   inward(id: ObjectId, outside: InterfaceName, address: Ip): void {
     const destination = this.#family.toValue(address);
     if (this.#ways.isLocal(destination)) {
@@ -67,7 +67,7 @@ class ReachCheck implements Reached {
     if (!leadsTo(way, this.#vpc)) this.#say(id, address, wordsFor(way));
   }
 
-  /** Packets from one address, or from clients, to wherever it may be: the default route is another's to judge. */
+  /** Checks packets from one address or from clients to any destination. The default route is checked elsewhere. */
   outward(id: ObjectId, outside: InterfaceName, from: Ip | Cidr): void {
     if (this.#ways.isPlain) return;
     const source = (from.includes("/") ? from : `${from}/${this.#family.bits}`) as Cidr;
@@ -78,7 +78,7 @@ class ReachCheck implements Reached {
     this.#sayOnce(id, `${from} does not leave by ${outside}: ${wordsFor(way)}`);
   }
 
-  /** An SNAT's clients: those that are nowhere in the VPC send nothing. */
+  /** Checks an SNAT's clients. Clients that are nowhere in the VPC send nothing. */
   clients(id: ObjectId, outside: InterfaceName, cidr: Cidr): void {
     const [first] = this.#family.rangeOf(cidr);
     const way = this.#ways.of({ inInterface: outside, source: undefined, destination: first });
@@ -121,7 +121,7 @@ function wordsFor({ route, rule }: Way): string {
   return rule === undefined ? words : `${words}, by the rule ${rule.text}`;
 }
 
-/** The first of rising values that is not below `from`. */
+/** The first of rising values that is at least `from`. */
 function firstFrom(values: readonly AddressValue[], from: AddressValue): AddressValue | undefined {
   let [low, high] = [0, values.length];
   while (low < high) {

@@ -1,6 +1,6 @@
 /**
- * Which way packets take: the rules of policy routing in their order, and in the table of each the longest prefix with the
- * lowest metric. What a rule asks for that is not known of the packets makes it a doubt, not an answer.
+ * Finds the route of packets: policy routing rules in order, and in each table the longest prefix with the lowest
+ * metric. A rule with a condition that is unknown for the packets gives a doubt instead of an answer.
  */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
 import type { AddressKey, AddressValue, Family } from "../../model/family.ts";
@@ -9,30 +9,30 @@ import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedPaths, ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import { mainTable } from "../network/routes.ts";
 
-/** Packets that are alike to routing. */
+/** Packets that routing treats alike. */
 export interface Packets {
   readonly inInterface: InterfaceName;
-  /** `undefined`: whoever it is. */
+  /** `undefined`: any source. */
   readonly source: Cidr | undefined;
-  /** `undefined`: the Internet at large, which only a default route leads to. */
+  /** `undefined`: the Internet in general, which only a default route covers. */
   readonly destination: AddressValue | undefined;
 }
 
 export interface Way {
-  /** `undefined`: no route leads there. */
+  /** `undefined`: no route. */
   readonly route: ObservedRoute | undefined;
-  /** The rule that sent them there, where it is none that every system has. */
+  /** The rule that selected the route, unless it is one that every system has. */
   readonly rule: PolicyRule | undefined;
-  /** What may be the way of some of them. */
+  /** Routes that some of the packets may take. */
   readonly doubts: readonly Pick<Way, "route" | "rule">[];
 }
 
 export interface Ways {
-  /** Of packets to an address that is not the gateway's own. */
+  /** For packets to an address that is not the gateway's own. */
   of(packets: Packets): Way;
-  /** True of the gateway's own addresses, EIPs among them. */
+  /** True for the gateway's own addresses, including EIPs. */
   isLocal(address: AddressValue): boolean;
-  /** True where only the rules that every system has are there: then the main table says all. */
+  /** True if only the rules of every system exist. Then the main table decides everything. */
   readonly isPlain: boolean;
 }
 
@@ -60,7 +60,7 @@ export function compileWays(network: ObservedNetwork, paths: ObservedPaths, fami
 
 const noDoubts: Way["doubts"] = [];
 
-/** The local table is asked first and by {@link Ways.isLocal}; that for bound sockets never. */
+/** The local table is checked first, by {@link Ways.isLocal}. The rule for bound sockets never applies here. */
 function mayRoute({ action, outInterface, inInterface }: PolicyRule): boolean {
   const isLocal = action.kind === "lookup" && action.table === 255;
   return !isLocal && action.kind !== "none" && outInterface === undefined && inInterface !== "lo";
@@ -106,7 +106,7 @@ function follow(
   return { route: undefined, rule: undefined, doubts };
 }
 
-/** How many of the packets a rule is for. */
+/** How many of the packets a rule matches. */
 function shareOf(rule: PolicyRule, packets: Packets, family: Family): "all" | "some" | "none" {
   const { inInterface, source, destination, isInverted, hasMore } = rule;
   const shares = [
@@ -126,7 +126,7 @@ function shareOf(rule: PolicyRule, packets: Packets, family: Family): "all" | "s
   return share === "all" ? "none" : "all";
 }
 
-/** How many of `sources` lie in `network`. */
+/** How many of `sources` are in `network`. */
 function shareWithin(network: Cidr, sources: Cidr | undefined, { rangeOf }: Family): "all" | "some" | "none" {
   if (prefixLengthOf(network) === 0) return "all";
   if (sources === undefined) return "some";
@@ -137,7 +137,7 @@ function shareWithin(network: Cidr, sources: Cidr | undefined, { rangeOf }: Fami
 }
 
 function lookUp(table: PrefixTable<ObservedRoute> | undefined, { destination }: Packets, { zero }: Family) {
-  // No destination is the unspecified address: what leads there leads to all that no other route knows.
+  // A lookup of the unspecified address (0.0.0.0) finds the default route, because no other route contains it.
   return table?.longest(destination ?? zero);
 }
 

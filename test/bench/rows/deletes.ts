@@ -1,6 +1,6 @@
 /**
- * Row 5: many FIPs deleted at once while many flows are alive, those of the deleted ones among them. Then one FIP led
- * elsewhere amid them.
+ * Row 5: many FIPs are deleted at once while many flows exist, including flows on them. Then one FIP gets another
+ * internal IP.
  */
 import { readFile } from "node:fs/promises";
 import type { WriteReply } from "../../support/api-client.ts";
@@ -76,7 +76,7 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
   ];
 }
 
-/** One FIP gets another internal IP, which ends its flows; then it gets the first one again, without flows on it. */
+/** One FIP gets another internal IP, which ends its flows. Then it gets the first one again, without flows. */
 async function measureMoves(
   { settings: { objects, runs } }: Bench,
   plant: Plant,
@@ -106,7 +106,7 @@ async function put({ api }: Plant, moved: Fip): Promise<void> {
   if (status !== 200) throw new Error(`${moved.name} did not become Ready: ${JSON.stringify(body)}`);
 }
 
-/** Since it was last asked for. */
+/** Since the last call. */
 async function longestBlockMs({ api }: Plant): Promise<number> {
   return (await readMetrics(api))("nodejs_eventloop_lag_max_seconds") * 1000;
 }
@@ -125,7 +125,7 @@ function flowsOf(number: number, count: number): readonly InboundFlow[] {
   }));
 }
 
-/** Flows that no object has a say in. */
+/** Flows that no object affects. */
 function routedFlows(count: number): readonly InboundFlow[] {
   return Array.from({ length: count }, (_, index) => ({
     client: `192.0.2.${1 + Math.floor(index / 60_000)}`,

@@ -1,4 +1,4 @@
-/** Row 4: a pass over a gateway that is as it should be. */
+/** Row 4: a pass over a converged gateway. */
 import { dumpCommands } from "../bare.ts";
 import { CpuMeter } from "../cpu-meter.ts";
 import { dataplaneNames } from "../dataplanes.ts";
@@ -22,7 +22,7 @@ export const fullPassRow: Row = {
     const samples = await plant.profiled("full-pass", () =>
       inTurns(settings.runs, {
         measured: () => cpu.agent(plant.pid, () => timeOf(pass)),
-        // The agent's own namespace: what it reads is what is dumped.
+        // The agent's own namespace: the dump covers what the agent reads.
         base: () => cpu.tools(() => timeCommands(plant.gateway, dumpCommands(dataplane))),
       }),
     );

@@ -50,7 +50,7 @@ export const growthRow: Row = {
         what: `exponent from ${usedSizes[0]} to ${usedSizes.at(-1)}`,
         unit: "exponent",
         samples: [exponent(found.map(({ samples }) => samples))],
-        // iptables reads a chain to find a rule in it: there the tools themselves grow in proportion.
+        // iptables searches a chain to find a rule: there the cost of the tools themselves grows linearly.
         ...(iptablesOf(dataplane) === undefined && { allowed: mostGrowth }),
         notes: [`the bare tool's own: ${exponent(found.map(({ base }) => base?.samples ?? [])).toFixed(2)}`],
       },

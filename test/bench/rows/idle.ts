@@ -1,10 +1,10 @@
-/** Row 8: what a gateway costs that has nothing to do. */
+/** Row 8: the cost of an idle gateway. */
 import { setTimeout as delay } from "node:timers/promises";
 import { describeHeap, readMetrics } from "../agent-metrics.ts";
 import type { Row } from "../measurement.ts";
 import { familyUsage } from "../process-usage.ts";
 
-/** One resync interval by default, so that one resync is in it wherever it begins. */
+/** One resync interval, so that the window always contains one resync. */
 const windowMs = 30_000;
 
 export const idleRow: Row = {
@@ -14,7 +14,7 @@ export const idleRow: Row = {
   async measure(bench) {
     const plant = await bench.loaded();
     await plant.api.reconcile();
-    // What a load leaves behind is collected by and by, by V8 once more when the agent has done so.
+    // Memory of the load is collected gradually; V8 collects once more after the agent has.
     await delay(20_000);
     bench.say(`watching for ${windowMs / 1000} s`);
     const { before, after } = await plant.profiled("idle", async () => {

@@ -1,4 +1,4 @@
-/** Row 10: whether the agent grows with the changes that it has seen. */
+/** Row 10: whether the agent's memory grows with the number of changes. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -38,7 +38,7 @@ export const leaksRow: Row = {
     const heap = describeHeap(await readMetrics(plant.api));
     const stateMiB = (await sizeOf(plant.stateDirectory)) / (1 << 20);
     await bench.clear();
-    // The first half is warming up: code is compiled, the heap finds its size.
+    // The first half is warm-up: code is compiled, the heap finds its size.
     const later = points.slice(checkpoints / 2);
     return [
       {
@@ -67,12 +67,12 @@ async function change(plant: Plant, count: number, round: number): Promise<void>
       else await plant.api.put(path, spec, "");
     }
   };
-  // The agent takes more in a second, and refuses more than 20,000 in ten.
+  // The agent could take more per second, but it refuses more than 20,000 requests in 10 s.
   await Promise.all([delay(count / changesPerMs), ...Array.from({ length: writers }, write)]);
   await plant.load(fipsOnly(heldFips));
 }
 
-/** Once it has given back what it can. */
+/** RSS in MiB after the agent has returned unused memory. */
 async function restingMiB(plant: Plant): Promise<number> {
   await delay(restMs);
   return (await usageOf(plant.pid)).rssMiB;

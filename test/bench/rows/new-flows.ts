@@ -1,4 +1,4 @@
-/** Row 6: what a new flow costs behind the last of many FIPs, against one behind the only FIP. */
+/** Row 6: the cost of a new flow through the last of many FIPs, compared with one through a single FIP. */
 import { DatagramSender } from "../datagrams.ts";
 import { iptablesOf } from "../dataplanes.ts";
 import { FlowTable } from "../flow-table.ts";
@@ -7,7 +7,7 @@ import type { Plant } from "../plant.ts";
 import { eipAddress, fipsOnly } from "../scenario.ts";
 import { inTurns } from "../timing.ts";
 
-/** Chains of 10,000 rules take most of a millisecond for one flow. */
+/** Chains of 10,000 rules take most of a millisecond per flow. */
 const flowsPerSample = { maps: 2_000, chains: 200 };
 
 export const newFlowsRow: Row = {
@@ -35,7 +35,7 @@ export const newFlowsRow: Row = {
           unit: "µs",
           samples: samples.measured,
           base: { what: "through 1 FIP", samples: samples.base },
-          // Chains are searched one rule after the other: no limit can be set for them.
+          // Chains are searched linearly: they have no limit.
           ...(!isChain && { allowed: 1.05 }),
         },
       ];
@@ -53,7 +53,7 @@ const dropDatagrams = `table ip sink {
 }
 `;
 
-/** From the outside host through one FIP to the pod, which drops what comes. */
+/** From the outside host through one FIP to a pod that drops everything. */
 class Path {
   readonly #address: string;
   readonly #flows: number;
@@ -71,14 +71,17 @@ class Path {
     // An answer would cost as much as the flow.
     await plant.lab.exec("pod1", ["nft", "-f", "-"], { input: dropDatagrams });
     const path = new Path(plant, fipNumber, flows);
-    // ArpNotifier are found, code is warm.
+    // Resolves neighbours and warms up the code.
     path.#sender.send(path.#address, 1_000, 10);
     await new Promise((resolve) => setTimeout(resolve, 200));
     await path.timeFlows();
     return path;
   }
 
-  /** Microseconds a flow. Throws where not every datagram became one: then it was not the gateway that was timed. */
+  /**
+   * Microseconds per flow. Throws if some datagrams did not create a flow: then something other than the gateway was
+   * measured.
+   */
   async timeFlows(): Promise<number> {
     this.#table.flush();
     const us = this.#sender.send(this.#address, 10_000, this.#flows);
@@ -87,7 +90,7 @@ class Path {
     return us;
   }
 
-  /** Leaves no flow behind: the gateway is shared with other rows. */
+  /** Deletes its flows: other rows share the gateway. */
   close(): void {
     this.#table.flush();
     this.#sender.close();

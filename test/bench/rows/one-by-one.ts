@@ -1,4 +1,4 @@
-/** Row 12: the same by one command a rule, as gateways are programmed today. */
+/** Row 12: one command per rule, as gateways are programmed today. */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Measurement, Row } from "../measurement.ts";
@@ -8,14 +8,14 @@ import { fitLine, median } from "../statistics.ts";
 import { timeCommands, within } from "../timing.ts";
 
 const script = fileURLToPath(new URL("../one-by-one.sh", import.meta.url));
-/** FIPs that are there already when samples are taken. */
+/** FIPs that exist already when a sample is taken. */
 const heldCounts = [0, 100, 300, 1_000, 3_000];
 const totals = [100, 1_000, 10_000];
 
 export const oneByOneRow: Row = {
   id: "12",
   title: "one command for each rule, for comparison",
-  // No agent takes part; the rules are those of iptables-nft.
+  // No agent takes part. The rules are those of iptables-nft.
   dataplanes: ["iptables-nft"],
   async measure(bench) {
     await bench.clear();
@@ -59,7 +59,7 @@ function timeFip(bare: BarePlant, number: number): number {
   ]);
 }
 
-/** What three announcements cost, one a second. `undefined` where the tool is not there. */
+/** Time of three announcements, one per second. `undefined` if the tool is not installed. */
 function timeArping({ gateway }: BarePlant): number | undefined {
   const start = performance.now();
   const { error } = within(gateway, () =>

@@ -1,4 +1,4 @@
-/** Row 1: everything from empty. */
+/** Row 1: programs everything from an empty gateway. */
 
 import { dumpCommands } from "../bare.ts";
 import type { Bench } from "../bench.ts";
@@ -23,12 +23,12 @@ export const programRow: Row = {
   },
 };
 
-/** Each run on both sides begins with a new namespace, and the agent's with a new process and an empty disk. */
+/** Each run on both sides starts with a new namespace; the agent's also with a new process and an empty disk. */
 async function measure(bench: Bench, scenario: Scenario, what: string): Promise<Measurement> {
   const plant = await bench.plant();
   const bare = await bench.barePlant();
   const isByRoute = bench.dataplane === "nftables-route";
-  // The limit of the route binding is the address-bound load: what it saves is its point.
+  // The limit for the route binding is the load with addresses, because saving that is its purpose.
   const baseDataplane: DataplaneName = isByRoute ? "nftables" : bench.dataplane;
   if (isByRoute) await expectRouteBinding(plant);
   const cpu = new CpuMeter();
@@ -67,7 +67,7 @@ async function measure(bench: Bench, scenario: Scenario, what: string): Promise<
   };
 }
 
-/** An agent that does not know the setting's meaning yet would be measured under a false name. */
+/** An agent that does not know the setting would be measured under a wrong name. */
 async function expectRouteBinding(plant: Plant): Promise<void> {
   await plant.load(fipsOnly(1));
   const addresses = await plant.lab.exec("gw", ["ip", "-4", "-o", "address", "show", "dev", "net1"]);

@@ -1,4 +1,4 @@
-/** Row 7: what somebody else changes, and how long it stays so. */
+/** Row 7: the time from a change by another process to its repair. */
 
 import { inNamespace } from "../../support/namespaces.ts";
 import { run } from "../../support/run.ts";
@@ -8,7 +8,7 @@ import type { Measurement, Row } from "../measurement.ts";
 import type { Plant } from "../plant.ts";
 import { eipAddress, eipPrefixLength, fip, fipsOnly, vpcRoute } from "../scenario.ts";
 
-/** A change by hand, and how the monitors tell of it and of its repair. */
+/** A manual change, and how the monitors report it and its repair. */
 interface Damage {
   readonly what: string;
   readonly tool: "nft" | "ip";
@@ -58,7 +58,7 @@ async function measure(plant: Plant, count: number, runs: number): Promise<reado
         const [file = "ip", ...args] = inNamespace(plant.gateway, damage.argv);
         await run(file, args);
         samples.push(await seen);
-        // Repaired, verified, quiet: the next one finds the agent idle.
+        // Repaired, verified and idle before the next one.
         await plant.api.reconcile();
       }
       found.push({

@@ -1,4 +1,4 @@
-/** Row 9: what others notice of a large write: how long the event loop is held, and how long reads take. */
+/** Row 9: how a large write affects others: event loop delay and the time of reads. */
 import { setTimeout as delay } from "node:timers/promises";
 import { readMetrics } from "../agent-metrics.ts";
 import type { Row } from "../measurement.ts";
@@ -20,7 +20,7 @@ export const responsivenessRow: Row = {
     const [lags, longest, reads]: [number[], number[], number[]] = [[], [], []];
     for (let run = 0; run < runs; run++) {
       if (run > 0) await plant.renew();
-      // Reading the metrics begins a new observation.
+      // Reading the metrics starts a new observation.
       await loopLag(plant);
       const readMs = await plant.profiled(`responsiveness-${run}`, () =>
         readingWhile(plant, () => plant.load(fipsOnly(objects))),
@@ -41,7 +41,7 @@ export const responsivenessRow: Row = {
   },
 };
 
-/** Milliseconds of each read, one after the other, until `act` is over. */
+/** Milliseconds of each read, one after the other, until `act` ends. */
 async function readingWhile(plant: Plant, act: () => Promise<void>): Promise<readonly number[]> {
   const times: number[] = [];
   let isOver = false;

@@ -1,4 +1,6 @@
-/** The real reconciler, its passes and its status board on a model kernel: one life of it, and what outlives it. */
+/**
+ * The real reconciler, its passes and its status board on a model kernel: one life of an agent, and what survives it.
+ */
 
 import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../../../agent/clock.ts";
@@ -31,19 +33,19 @@ export class Disk {
   state: State = emptyState;
   isFull = false;
 
-  /** Durable at once; what JSON does to changes must not matter. */
+  /** Durable at once. Encodes and decodes the changes as JSON. */
   keep(changes: readonly StateChange[]): void {
     this.state = reduce(this.state, JSON.parse(JSON.stringify(changes)) as readonly StateChange[]);
   }
 }
 
-/** The neighbours on the outside wire. */
+/** The other hosts on the external network. */
 export class Wire {
-  /** Addresses that others hold. */
+  /** Addresses that other hosts hold. */
   readonly claimed = new Set<Ip>();
-  /** While it is slow, questions wait for {@link answer}. */
+  /** While it is slow, probes wait for {@link answer}. */
   isSlow = false;
-  /** How often somebody asked about an address. */
+  /** How often each address was probed. */
   readonly questions = new Map<Ip, number>();
   #waiting: (() => void)[] = [];
 
@@ -85,20 +87,20 @@ export interface Surroundings {
   readonly disk: Disk;
   readonly wire: Wire;
   readonly clock: ModelClock;
-  /** Names the namespace's life. */
+  /** Identifies the life of the namespace. */
   readonly epoch: string;
-  /** Told after every pass that came to its end. */
+  /** Called after every pass that finished. */
   readonly onPass: (findings: PassResult) => void;
 }
 
 const neighbourMac = "02:00:00:00:00:99" as Mac;
 
-/** No timer is to fire within a script: its passes are those that it asks for. */
+/** No timer fires within a script: its passes are only those that it requests. */
 const neverMs = 2 ** 30;
 
 export class ModelAgent {
   readonly life = new Life();
-  /** Addresses for which somebody else answered when this agent asked last. */
+  /** Addresses for which another host replied at this agent's last probe. */
   readonly contested = new Set<Ip>();
   readonly board: StatusBoard;
   readonly #reconciler: Reconciler;
@@ -141,7 +143,7 @@ export class ModelAgent {
       conntrack,
       announcer,
       arpProbe: this.#arpProbe,
-      // The wire of the model tells nothing unasked.
+      // The network of the model sends nothing by itself.
       arpConflicts: { conflicts: new Map(), ask() {}, hurry: async () => false },
       clock,
       epoch,
@@ -189,7 +191,10 @@ export class ModelAgent {
     };
   }
 
-  /** A write by the API, durable at once. @returns the refusal, if any. */
+  /**
+   * A write by the API, durable at once.
+   * @returns the refusal, if any
+   */
   write(decide: (state: State, context: WriteContext) => Decision): GatewayError | undefined {
     try {
       const decision = decide(this.#around.disk.state, this.context);
@@ -201,10 +206,10 @@ export class ModelAgent {
     }
   }
 
-  /** One pass, the first of a life being full in any case. Comes back when it has ended, failed, or killed the agent. */
+  /** Runs one pass. The first pass of a life is always full. Returns when it has ended, failed, or killed the agent. */
   async pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
     this.lastError = undefined;
-    // As its timer does: what another held is asked about again.
+    // Like its timer: probes again for addresses that another host held.
     this.#questions.look();
     await setImmediate();
     const before = this.#passes;
@@ -213,14 +218,14 @@ export class ModelAgent {
     else this.#reconciler.wake("script");
     const over = async () => {
       while (this.#passes === before && !this.life.isOver) await setImmediate();
-      // Lets the loop come to rest, and the wire's answers come in.
+      // Lets the loop become idle and the probes be answered.
       await setImmediate();
       return this.lastError === undefined ? "ended" : "failed";
     };
     return Promise.race([over(), this.life.died]);
   }
 
-  /** What `POST /v1/reconcile` does. */
+  /** Like `POST /v1/reconcile`. */
   reconcile(): Promise<unknown> {
     return this.#reconciler.reconcile("api", AbortSignal.timeout(10_000));
   }
@@ -230,14 +235,14 @@ export class ModelAgent {
     return this.#reconciler.preview(this.#around.disk.state, AbortSignal.timeout(10_000));
   }
 
-  /** What a write does that names these objects. Its timer asks meanwhile, as it does in the agent. */
+  /** Like a write that names these objects. The timer probes in the meantime, as in the agent. */
   async askAgain(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
     const left = this.#reconciler.askAgain(ids, timeoutMs, new AbortController().signal);
     this.#questions.look();
     return left;
   }
 
-  /** kill -9. Its timers die with it. */
+  /** kill -9. Its timers end with it. */
   kill(): void {
     this.life.kill();
     void this.#reconciler.stop();

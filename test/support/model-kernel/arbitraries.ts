@@ -1,4 +1,4 @@
-/** Arbitrary scripts, each of a theme: what it is about, so that runs are not spent on everything at once. */
+/** Random scripts, each with a theme, so that runs concentrate on one subject. */
 import fc from "fast-check";
 import type { Fault } from "./kernel.ts";
 import type { Act, Again, Drift, Named, Opening, Step, Typed, World, Write } from "./script.ts";
@@ -19,14 +19,14 @@ const eipName = name("e");
 const pod = oneOf(...pods);
 const internalPort = oneOf<number>(...services.tcp);
 
-/** @param odd - things that not every script is about: refused pods, leases, addresses that nobody can have. */
+/** @param odd - things that only some scripts contain: refused pods, leases, invalid addresses */
 function specs(odd: { readonly refused: boolean; readonly leases: boolean; readonly drift: boolean }) {
   const anyPod = odd.refused
     ? fc.oneof({ weight: 3, arbitrary: pod }, { weight: 1, arbitrary: fc.constant(refusedPod) })
     : pod;
   const ip = fc.oneof(
     { weight: 12, arbitrary: oneOf(...eipAddresses.slice(0, 4)) },
-    // Named by a rule in an owned chain and asked for, too, the gateway's own address would be an EIP by definition.
+    // If an owned chain's rule and an Eip name it, the gateway's own address is by definition an EIP.
     { weight: 1, arbitrary: oneOf(...eipAddresses.slice(odd.drift ? 5 : 4)) },
   );
   const address = fc.oneof(
@@ -75,7 +75,7 @@ function specs(odd: { readonly refused: boolean; readonly leases: boolean; reado
   return { eip, fip, snat, dnat, limit, route };
 }
 
-/** Which acts scripts are made of. */
+/** The acts that scripts consist of. */
 export interface Theme {
   readonly refused?: boolean;
   readonly leases?: boolean;
@@ -85,7 +85,7 @@ export interface Theme {
   readonly kills?: boolean;
   readonly wire?: boolean;
   readonly lives?: boolean;
-  /** Nothing in the middle of a pass. */
+  /** Nothing happens in the middle of a pass. */
   readonly isCalm?: boolean;
 }
 
@@ -101,7 +101,7 @@ function anyTyped(odd: Parameters<typeof specs>[0]): fc.Arbitrary<Typed> {
   );
 }
 
-/** A full set of some size. */
+/** A full set with at least `minLength` objects. */
 function wholeSet(typed: fc.Arbitrary<Typed>, minLength: number): fc.Arbitrary<Write> {
   const selector = ({ kind, spec }: Typed) => `${kind} ${spec.name}`;
   const objects = fc.uniqueArray(typed, { minLength, maxLength: 14, selector });
@@ -139,7 +139,10 @@ function writes({ refused = false, leases = false, drift: isDrifting = false }: 
   );
 }
 
-/** Rules of a stranger in chains of the agent's: they steal, shadow, repeat, or name the gateway's own address. */
+/**
+ * Rules of other processes in the agent's chains: they steal packets, shadow, repeat, or name the gateway's own
+ * address.
+ */
 const strayRules = [
   "-d 203.0.113.10/32 -j DNAT --to-destination 10.0.1.6",
   "-d 203.0.113.11/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.1.5:81",
@@ -249,7 +252,7 @@ export function scripts(theme: Theme, maxLength = 14): fc.Arbitrary<readonly Ste
   return fc.array(step, { maxLength, minLength: 1 });
 }
 
-/** On a gateway that serves already, for a player who has the agent pass after every step anyway. */
+/** On a gateway that is already in use, for a player that runs a pass after every step. */
 export function busyScripts(theme: Theme, maxLength: number): fc.Arbitrary<readonly Step[]> {
   const odd = { refused: theme.refused === true, leases: theme.leases === true, drift: theme.drift === true };
   return fc

@@ -1,4 +1,4 @@
-/** The nftables tables that the agent keeps beside iptables, as far as it uses them: base chains, and rules that drop. */
+/** The nftables tables of guard and gate, as far as the agent uses them: base chains, and rules that drop. */
 import type { CommandOutput } from "../../../agent/kernel/run.ts";
 
 /** `iifname A oifname B [ct state invalid] drop`. */
@@ -75,7 +75,7 @@ export class Barriers {
   }
 }
 
-/** A table written as a block, said line by line. */
+/** Converts a table in block form to one statement per line. */
 function asStatements(input: string): readonly string[] {
   const plain = input.replace(block, (_all, table, chain, head, body: string) => {
     const rules = body.trim() === "" ? [] : body.trim().split(/\n\s*/);
@@ -90,7 +90,7 @@ function changed(line: string, what: string | undefined, chain: Chain | undefine
   if (type !== undefined && hook !== undefined) return chain ?? { type, hook, prio: Number(prio), rules: [] };
   const [, from, to, invalid] = (what === "rule" && ruleText.exec(text)) || [];
   if (chain === undefined || from === undefined || to === undefined)
-    throw new Error(`the model knows no nftables input such as: ${line}`);
+    throw new Error(`the model does not support this nftables input: ${line}`);
   return { ...chain, rules: [...chain.rules, { from, to, onlyInvalid: invalid !== undefined }] };
 }
 

@@ -1,4 +1,4 @@
-/** Runs scripts of a theme and shrinks what fails to the few steps that matter. */
+/** Runs scripts of a theme and shrinks a failing one to the steps that matter. */
 import fc from "fast-check";
 import type { Test } from "tap";
 import { scripts, type Theme } from "./arbitraries.ts";
@@ -8,11 +8,11 @@ import type { Step } from "./script.ts";
 import type { Variant } from "./tables.ts";
 import { refusedPod } from "./universe.ts";
 
-/** The same scripts at every run, so that a change is what makes a difference; `NATGW_SEED` plays others, `NATGW_RUNS` more. */
+/** The same scripts in every run, so that only code changes matter. `NATGW_SEED` selects others, `NATGW_RUNS` more. */
 export const seed = Number(process.env.NATGW_SEED ?? 20_261_121);
 const multiplier = Number(process.env.NATGW_RUNS ?? 1);
 
-/** What `script` leaves to be desired, in words. */
+/** The faults after playing `script`, as text. */
 export async function faultsOf(
   script: readonly Step[],
   variant: Variant,

@@ -1,4 +1,4 @@
-/** What a stranger does to a namespace, and which of it the agent must leave alone. */
+/** Changes that other processes make in a namespace, and which of them the agent must leave alone. */
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import type { ObservedRoute } from "../../../lib/model/observed.ts";
 import type { ModelKernel } from "./kernel.ts";
@@ -28,25 +28,25 @@ const foreignRule: Readonly<Record<TableName, readonly [chain: string, rule: str
   filter: ["FORWARD", "-d 192.0.2.3/32 -j RETURN"],
 };
 
-/** An address of the agent's or of the gateway's own on net1; `self` is the one that it came with. */
+/** An address on net1, of the agent or of the gateway itself. `self` is the gateway's initial one. */
 const self: Placed = { interface: interfaces.external, address: ip(hosts.external), prefixLength: 24 };
 
 const foreignRoute = routeByHand("10.8.0.0/16", "10.0.1.3", interfaces.vpc);
 const foreignDefault = routeByHand("0.0.0.0/0", "203.0.113.99", interfaces.external);
 
-/** The same, as one would type it: lines for `iptables-restore --noflush`, or one for `ip -batch`. */
+/** The same as commands: lines for `iptables-restore --noflush`, or one for `ip -batch`. */
 export type Command =
   | { readonly tool: "restore"; readonly table: TableName; readonly lines: readonly string[] }
   | { readonly tool: "ip"; readonly line: string }
   | { readonly tool: "sysctl"; readonly setting: string };
 
 export class Strangers {
-  /** What strangers put there and nobody of theirs took away again. */
+  /** What other processes added and did not remove again. */
   readonly rules = new Set<TableName>();
   addresses: readonly Placed[] = [];
   routes: readonly ObservedRoute[] = [];
   isSelfThere = true;
-  /** Told of everything that was done. */
+  /** Called for every change. */
   onCommand: (command: Command) => void = () => {};
   readonly #kernel: ModelKernel;
 
@@ -54,7 +54,7 @@ export class Strangers {
     this.#kernel = kernel;
   }
 
-  /** What of it is no longer there, in words. */
+  /** Which of it is no longer there, as text. */
   missed(): readonly string[] {
     const { tables, network } = this.#kernel;
     const { addresses, routes } = network.observe();
@@ -171,7 +171,7 @@ export class Strangers {
     if (foreignRule[gone.table][1] === gone.text) this.rules.delete(gone.table);
   }
 
-  /** What went along with something else is nobody's loss. */
+  /** Things that were removed together with something else do not count as lost. */
   #recount(): void {
     const { addresses, routes } = this.#kernel.network.observe();
     this.addresses = this.addresses.filter((placed) => addresses.some((one) => isSamePlace(one, placed)));
@@ -189,7 +189,7 @@ export class Strangers {
   }
 
   #restore(table: TableName, ...lines: readonly string[]): void {
-    // A stranger's command that the kernel refuses changes nothing.
+    // If the kernel refuses the command, nothing changes.
     const { exitCode } = this.#kernel.tables.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
     if (exitCode === 0) this.onCommand({ tool: "restore", table, lines });
   }

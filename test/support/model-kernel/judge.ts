@@ -1,10 +1,10 @@
 /**
- * Watches a script being played and notes whatever breaks a promise:
- * - Ready is true only where packets go as asked, whenever a pass says so;
- * - in a fresh namespace nothing crosses untranslated before the first verified pass;
- * - after a reading that was cut short nothing is written but what does not depend on it;
- * - no flow is ended that some object still translates;
- * - before live state was adopted nothing is written at all.
+ * Watches a script being played and records every broken promise:
+ * - Ready is true only if packets go as desired, whenever a pass reports it;
+ * - in a fresh namespace nothing leaves untranslated before the first verified pass;
+ * - after a truncated reading nothing is written except what does not depend on it;
+ * - no flow is ended that an object still translates;
+ * - before the live state is adopted nothing is written.
  */
 
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
@@ -32,17 +32,17 @@ export interface Scene {
 
 export class Judge {
   readonly violations: string[] = [];
-  /** What is played now, for the words of a violation. */
+  /** The current step, for messages. */
   at = "the start";
-  /** False once anything happened that excuses a flow from being there or an object from being in force. */
+  /** False after something happened that explains an unexpected flow, or an object that is still in force. */
   isSound = true;
-  /** How often strangers acted, and how much of it the last readings had seen. */
+  /** How often other processes changed something, and how much of it the last readings saw. */
   drifts = 0;
   readonly #scene: Scene;
   #seen: readonly number[] = [];
-  /** What was last told wrong, and not told right since. */
+  /** Objects last reported wrongly, and not correctly since. */
   readonly #lies = new Set<string>();
-  /** The rules of objects at their last reading that was whole. */
+  /** The rules of objects in their last complete reading. */
   #rulesRead: readonly string[] = [];
   /** True until the agent has verified a fresh namespace. */
   #isFresh = true;
@@ -51,7 +51,7 @@ export class Judge {
   #passState: State = emptyState;
   /** The Eips that were Ready when the pass began. */
   #readyEips: ReadonlySet<unknown> = new Set();
-  /** As the agent's first pass found it, and as that of the agent who opened the gate. */
+  /** The state at the first pass of this agent, and at the first pass of the agent that opened the gate. */
   #firstState: State = emptyState;
   #openedState: State = emptyState;
 
@@ -81,7 +81,7 @@ export class Judge {
     if (agent.life.moments === 0) this.#firstState = disk.state;
   }
 
-  /** A write was accepted or refused: what it changed is not Ready before a pass has seen it. */
+  /** A write was accepted or refused: what it changed must not be Ready before a pass has seen it. */
   onWritten(): void {
     const { agent, disk } = this.#scene;
     const judged = agent.findings?.state.desired ?? emptyState.desired;
@@ -97,7 +97,7 @@ export class Judge {
     }
   }
 
-  /** Between any two effects of the agent. */
+  /** Called between any two effects of the agent. */
   onMoment(): void {
     const { kernel } = this.#scene;
     if (!this.#isFresh) return;
@@ -112,7 +112,7 @@ export class Judge {
     }
   }
 
-  /** True of a pod that was to be translated when the agent began, unless something happened that it may wait for. */
+  /** True if the pod had to be translated when the agent started, unless something happened for which it may wait. */
   #isServed(pod: Ip): boolean {
     const { desired, leases } = this.#scene.disk.state;
     if (!this.isSound || this.drifts > 0 || leases.size > 0 || this.#openedState.desired !== desired)
@@ -120,7 +120,7 @@ export class Judge {
     return new Oracle(desired, { own: gatewayAddresses, kept: new Set() }).leavesBy(pod) !== undefined;
   }
 
-  /** A packet that cannot begin a flow never leaves the VPC untranslated, once there is a guard. */
+  /** A packet that cannot start a flow never leaves the VPC untranslated while there is a guard. */
   onStray(packet: Packet, fate: Fate): void {
     const isOut = packet.from === interfaces.vpc && fate.kind === "sent" && fate.to === interfaces.external;
     if (this.#isFresh || !isOut || fate.entry !== undefined || !this.#scene.kernel.isGuarded()) return;
@@ -131,11 +131,11 @@ export class Judge {
     const { kernel, agent } = this.#scene;
     if (agent.hasVerified) this.#isFresh = false;
     if (findings.verdicts === undefined) return;
-    // What strangers did since the pass read for the last time it cannot know of.
+    // The pass cannot know changes that other processes made after its last reading.
     if (this.#seen.some((drifts) => drifts !== this.drifts)) return;
     if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
     const { residual, state, sweep, failures } = findings;
-    // Rules may name an unbound Eip: nothing but its address is kept out.
+    // Rules may name an unbound Eip: only its address is left out.
     const blocked = [...residual.compiled.blocked].filter(
       ([, { isAccepted, reason }]) => isAccepted && reason !== "Unbound",
     );
@@ -151,13 +151,13 @@ export class Judge {
         if (fault !== undefined) this.blame(`${id} is Ready, but ${fault}`);
       }
     }
-    // Flows that nobody had a reason to look at may be anything.
+    // Flows that the pass had no reason to check can be anything.
     if (sweep === undefined && !failures.some(({ stage }) => stage === "flow")) return;
     for (const flow of kernel.tracer.flows) {
       const id = oracle.permits(flow, ours) === false ? works.ruledBy(flow) : undefined;
       if (id === undefined) continue;
       const { kind, name } = parseObjectId(id);
-      // What becomes of its users changes nothing of an Eip that stands.
+      // Changes of its users do not affect an existing Eip.
       if (kind === "eip" && this.#readyEips.has(state.desired.eips.get(name))) continue;
       if (isReady(id)) this.blame(`${id} is Ready, but a flow goes another way: ${JSON.stringify(flow)}`);
     }
@@ -177,8 +177,8 @@ export class Judge {
   }
 
   /**
-   * Where only the rules could not be read: routes, sysctls, and addresses that were held before. That forwarding is not
-   * switched on before the gate stands, packets tell.
+   * What may be written if only the rules could not be read: routes, sysctls, and addresses that were held before. The
+   * packets show that forwarding is not enabled before the gate exists.
    */
   #needsNoRules(what: string, target: WriteTarget): boolean {
     if (this.#lies.has("network")) return false;
@@ -204,7 +204,7 @@ export class Judge {
     this.#openedState = this.#firstState;
   }
 
-  /** What the ledger names is the gateway's to take back, whoever answers. */
+  /** Addresses in the ledger may be added again, even if another host answers. */
   #onAddressAdded({ entry }: AddressStep): void {
     const isContested = this.#scene.agent.contested.has(entry.address);
     if (isContested && !this.#passState.ledger.addresses.has(ledgerKey(entry)))
@@ -215,12 +215,12 @@ export class Judge {
     const { kernel, agent } = this.#scene;
     const { desired, leases } = this.#passState;
     const own = agent.findings?.residual.own;
-    // Before the first pass is over nobody but the pass knows the gateway's own addresses.
+    // Before the end of the first pass only the pass knows the gateway's own addresses.
     if (!this.isSound || leases.size > 0 || own === undefined) return;
     const coming = [...desired.eips.values()].filter(
       ({ spec }) => spec.bound !== false && !kernel.network.isLocal(addressOf(spec.address)),
     );
-    // With the Eips that are about to come, and without: what both permit must stay.
+    // With and without the Eips that are about to be added: flows that both permit must stay.
     const views = [new Set<ObjectId>(), new Set(coming.map(({ spec }) => objectId("eip", spec.name)))];
     if (views.every((kept) => new Oracle(desired, { own, kept }).permits(flow, ours) === true))
       this.blame(`ended a flow that is as desired: ${JSON.stringify(flow)}`);

@@ -1,7 +1,7 @@
 /**
- * The kernel of one namespace in memory, behind the seams that the agent drives: the iptables tools and nft as a `Run`, so that
- * the real planner, parser and driver are exercised, and the drivers of network and conntrack. Transactional, and it refuses what
- * the kernel refuses.
+ * The kernel of one namespace in memory, behind the interfaces that the agent uses: the iptables tools and nft as a
+ * `Run`, so that the real planner, parser and driver are tested, and the drivers of network and conntrack. It is
+ * transactional, and refuses what the kernel refuses.
  */
 
 import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../agent/kernel/drivers.ts";
@@ -19,7 +19,7 @@ import { Tables, type Variant } from "./tables.ts";
 import { Tracer } from "./tracer.ts";
 import { hosts, interfaces, ip, routeByHand } from "./universe.ts";
 
-/** What goes wrong with the next call of its kind. Reads fail by lying or by an error, writes by being refused. */
+/** The fault of the next call of its kind. Reads fail by wrong output or an error, writes by refusal. */
 export type Fault =
   | "restore-dies"
   | "save-fails"
@@ -31,13 +31,13 @@ export type Fault =
   | "flows-unreadable"
   | "flows-stay";
 
-/** What part of the kernel the agent writes to. */
+/** The part of the kernel that the agent writes to. */
 export type WriteTarget = "rules" | "sysctl" | "address" | "route" | "flow";
 
-/** As the lab has it: how the gateway reaches the VPC's other networks. */
+/** As in the lab: the gateway's route to the VPC's other networks. */
 const vpcRoute = routeByHand("10.0.0.0/8", hosts.vpcRouter, interfaces.vpc);
 
-/** Nobody routes by policy here. */
+/** The model has no policy routing. */
 const plainPaths: ObservedPaths = { rules: [], tables: new Map() };
 
 export class ModelKernel {
@@ -49,13 +49,13 @@ export class ModelKernel {
   readonly faults = new Set<Fault>();
   /** Where `save-cut` cuts, as a share of the dump. */
   cutAt = 0.5;
-  /** Writes so far that changed anything, by whom does not matter. */
+  /** Number of writes that changed anything, by any process. */
   writes = 0;
-  /** Told before each write of the agent's, with words for it. */
+  /** Called before each write of the agent, with a text for it. */
   onWrite: (what: string, target: WriteTarget) => void = () => {};
-  /** Told before each flow that the agent takes out. */
+  /** Called before each flow that the agent deletes. */
   onFlowRemoved: (flow: Flow) => void = () => {};
-  /** Told of each reading, by the name of what was read, and whether it was told wrong. */
+  /** Called for each reading, with the name of what was read, and whether the output was wrong. */
   onRead: (what: string, isLie: boolean) => void = () => {};
 
   #wasCut = false;
@@ -73,30 +73,30 @@ export class ModelKernel {
     this.network.addRoute(vpcRoute);
   }
 
-  /** How many readings make one observation. */
+  /** The number of readings per observation. */
   get readsOfAnObservation(): number {
     return this.variant === "nft" ? 4 : 2;
   }
 
-  /** True where the owned chains translate for anybody. */
+  /** True if the owned chains translate for any object. */
   holdsRules(): boolean {
     return this.objectRules().length > 0;
   }
 
-  /** The rules of objects, as texts. */
+  /** The rules of objects, as text. */
   objectRules(): readonly string[] {
     const chains = ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT", "SHARED_DNAT", "SHARED_SNAT", "HAIRPIN_SNAT"];
     return chains.flatMap((chain) => this.tables.rules("nat", chain).map(({ text }) => text));
   }
 
-  /** True where packets without a connection are held back. */
+  /** True if packets without a connection are dropped. */
   isGuarded(): boolean {
     if (this.variant === "nft") return this.barriers.has("natgw_guard");
     const isHooked = this.tables.rules("filter", "FORWARD").some(({ text }) => text === "-j NATGW_GUARD");
     return isHooked && this.tables.rules("filter", "NATGW_GUARD").length > 0;
   }
 
-  /** The seams as one agent's life drives them. */
+  /** The interfaces for one life of an agent. */
   driversFor(life: Life): { run: Run; network: NetworkDriver; conntrack: ConntrackDriver } {
     return {
       run: async (argv, options) => {
@@ -150,7 +150,7 @@ export class ModelKernel {
       return failed(1, "could not fetch rule set generation id");
     }
     const dump = this.tables.save();
-    // Never twice running: two dumps that end early at the same place are the truth, for all that anybody can tell.
+    // Never twice in a row: two dumps that end at the same place cannot be distinguished from the truth.
     const isCut = !this.#wasCut && this.#take("save-cut");
     this.#wasCut = isCut;
     const end = isCut ? Math.floor(dump.length * this.cutAt) : dump.length;
@@ -159,7 +159,7 @@ export class ModelKernel {
   }
 
   #networkFor(life: Life): NetworkDriver {
-    /** One step after another: the agent may die between any two. */
+    /** One step after another: the agent may be killed between any two. */
     const each = async <Step>(
       target: WriteTarget,
       steps: readonly Step[],

@@ -1,4 +1,7 @@
-/** Plays a script on the real agent and a real kernel, in step with the model: the model says what a stranger would type. */
+/**
+ * Plays a script on the real agent with a real kernel, in step with the model. The model gives the commands of other
+ * processes.
+ */
 
 import { assertNever } from "../../../lib/assert-never.ts";
 import { parseRule } from "../../../lib/iptables/parse-rule.ts";
@@ -16,7 +19,7 @@ import { batchBody, byCollection } from "./writer.ts";
 
 const pass: Step = { do: "pass", isFull: true, during: [] };
 
-/** What a kernel holds, in words that both kernels use. */
+/** What a kernel holds, in a form common to both kernels. */
 export interface Holding {
   readonly rules: readonly string[];
   readonly addresses: readonly string[];
@@ -26,7 +29,7 @@ export interface Holding {
 
 export class LabPlayer {
   readonly model: Player;
-  /** Writes that were not answered as in the model. */
+  /** Writes that were answered differently from the model. */
   readonly disagreements: string[] = [];
   readonly #gateway: Gateway;
   #generation = 0;
@@ -41,13 +44,13 @@ export class LabPlayer {
     await this.model.play([pass, pass]);
     for (const step of script) {
       this.model.strangers.onCommand = (command) => this.#commands.push(command);
-      // Twice: what is new is asked about on the wire first.
+      // Twice: new addresses are probed first.
       await this.model.play([step, pass, pass]);
       await this.#real(step);
     }
   }
 
-  /** Both come to rest. */
+  /** Lets both become idle. */
   async settle(): Promise<void> {
     if (!this.model.disk.state.isSet) await this.#write({ do: "set", objects: [] });
     await this.model.settle();
@@ -93,7 +96,7 @@ export class LabPlayer {
     await this.#passTwice();
   }
 
-  /** As the model does; and an answer of the wire, which wakes a pass by itself, is in by then. */
+  /** Like the model. The result of a probe, which wakes a pass by itself, has arrived by then. */
   async #passTwice(): Promise<void> {
     await this.#gateway.api.reconcile();
     await this.#gateway.api.reconcile();
@@ -130,7 +133,7 @@ export class LabPlayer {
     else await this.#gateway.restore(`*${command.table}`, ...command.lines, "COMMIT");
   }
 
-  /** Changes that the kernel refuses for ever, as it does in the model. */
+  /** Number of changes that the kernel always refuses, as in the model. */
   #refused(): number {
     return this.model.agent.findings?.residual.changes.length ?? 0;
   }
@@ -192,14 +195,14 @@ export class LabPlayer {
     };
   }
 
-  /** Whose rules are compared: the nftables dataplane has others than the model's, which are to do the same. */
+  /** The tables to compare. The nftables dataplane has other rules than the model, with the same effect. */
   get #tables(): readonly TableName[] {
     return comparedTables[this.#gateway.dataplane];
   }
 }
 
 const comparedTables: Readonly<Record<DataplaneName, readonly TableName[]>> = {
-  // What a stranger writes into filter is neither read nor changed.
+  // Rules of other processes in filter are neither read nor changed.
   "iptables-nft": ["nat", "mangle"],
   "iptables-legacy": ["nat", "mangle", "filter"],
   nftables: [],
@@ -209,6 +212,6 @@ interface RouteLine {
   readonly dst: string;
   readonly gateway?: string;
   readonly dev: string;
-  /** Absent of boot, which is 3. */
+  /** Absent: boot, which is 3. */
   readonly protocol?: string;
 }

@@ -1,11 +1,11 @@
 /**
- * One life of an agent. Each of its effects passes {@link Life.moment} before and after: there the world may act between any
- * two of them, and there the agent may be killed. A killed agent hangs for ever, as a process does that is no more.
+ * One life of an agent. Each of its effects passes {@link Life.moment} before and after: there other things can happen,
+ * and there the agent can be killed. A killed agent hangs forever, like a process that no longer exists.
  */
 export class Life {
-  /** How many moments have passed. */
+  /** The number of moments so far. */
   moments = 0;
-  /** What the world does at a moment; told its number. */
+  /** Called at each moment with its number. */
   onMoment: (number: number) => void = () => {};
   readonly #died = Promise.withResolvers<"died">();
   #isOver = false;
@@ -24,7 +24,7 @@ export class Life {
     this.#died.resolve("died");
   }
 
-  /** Resolves a turn later, or never. */
+  /** Resolves one turn later, or never. */
   async moment(): Promise<void> {
     if (!this.#isOver) this.onMoment(++this.moments);
     if (this.#isOver) await new Promise<never>(() => {});

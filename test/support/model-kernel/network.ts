@@ -1,4 +1,7 @@
-/** Links, addresses, routes and sysctls of one namespace in memory, with what the kernel takes along when one of them goes. */
+/**
+ * Links, addresses, routes and sysctls of one namespace in memory, including what the kernel removes together with each
+ * of them.
+ */
 import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../../../lib/model/ip.ts";
 import { contains, makeCidr } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
@@ -11,14 +14,14 @@ import type {
 } from "../../../lib/model/observed.ts";
 import { mainTable } from "../../../lib/plan/network/routes.ts";
 
-/** An address to put on a link. */
+/** An address to add to a link. */
 export type Placed = Pick<ObservedAddress, "interface" | "address" | "prefixLength">;
 
 const kernelProtocol = 2;
 
 export class Network {
   #links: readonly ObservedLink[] = [];
-  /** Of each link the primary ones before the secondary ones, as the kernel lists them. */
+  /** For each link first the primary, then the secondary ones, as the kernel lists them. */
   #addresses: readonly ObservedAddress[] = [];
   #routes: readonly ObservedRoute[] = [];
   readonly #sysctls = new Map<SysctlKey, number>([["net.ipv4.conf.all.arp_ignore", 0]]);
@@ -41,7 +44,7 @@ export class Network {
     };
   }
 
-  /** What a write to /proc/sys does: `ip_forward` sets every interface along. */
+  /** Like a write to /proc/sys: `ip_forward` sets every interface too. */
   setSysctl(key: SysctlKey, value: number): void {
     this.#sysctls.set(key, value);
     if (key !== "net.ipv4.ip_forward") return;
@@ -64,7 +67,7 @@ export class Network {
     return this.#sysctls.get(`net.ipv4.conf.${name}.forwarding`) === 1;
   }
 
-  /** @returns the code of the refusal, `undefined` on success. */
+  /** @returns the code of the refusal, `undefined` on success */
   addAddress(given: Placed): string | undefined {
     const peers = this.#subnetOf(given);
     if (peers.some(({ address }) => address === given.address)) return "EEXIST";
@@ -99,7 +102,7 @@ export class Network {
     return this.#placeRoute(route, undefined);
   }
 
-  /** Replaces the first of the same destination and metric, or adds. */
+  /** Replaces the first route with the same destination and metric, or adds it. */
   replaceRoute(route: ObservedRoute): string | undefined {
     return this.#placeRoute(route, this.#rivals(route)[0]);
   }
@@ -117,7 +120,7 @@ export class Network {
     return this.#addresses.some((one) => one.address === address);
   }
 
-  /** The link that a packet to `address` leaves by: longest prefix, then lowest metric. */
+  /** The route of a packet to `address`: longest prefix, then lowest metric. */
   routeTo(address: Ip): ObservedRoute | undefined {
     return this.#routes
       .filter(({ destination }) => contains(destination, address))
@@ -156,7 +159,7 @@ export class Network {
     );
   }
 
-  /** The routes of the subnets of links that are up. */
+  /** Updates the routes of the subnets of links that are up. */
   #connect(): void {
     for (const one of this.#addresses) {
       const destination = makeCidr(one.address, one.prefixLength);

@@ -1,6 +1,6 @@
 /**
- * What a desired set means for packets, said once more and naively, without the compiler or a planner: the sentences of the
- * API's documentation, as code. Used to judge what the tracer sees.
+ * The meaning of a desired set for packets, implemented a second time in a simple way, without the compiler or a
+ * planner: the API documentation as code. Used to judge what the tracer sees.
  */
 
 import type { Flow } from "../../../lib/conntrack/flow.ts";
@@ -22,14 +22,14 @@ import { eclipsing, hosts, ip } from "./universe.ts";
 interface Circumstances {
   /** The gateway's own addresses. */
   readonly own: ReadonlySet<Ip>;
-  /** Objects that the world keeps out: refused by the kernel, held by a neighbour. */
+  /** Objects that cannot be programmed: refused by the kernel, or their address is held by another host. */
   readonly kept: ReadonlySet<ObjectId>;
 }
 
 export class Oracle {
-  /** Objects that clash with no elder. */
+  /** Objects that do not clash with an older one. */
   readonly accepted = new Set<ObjectId>();
-  /** Those to be held, by address. */
+  /** Eips to hold, by address. */
   readonly eips = new Map<Ip, Eip>();
   readonly fips: readonly Fip[];
   readonly dnats: readonly Dnat[];
@@ -87,7 +87,7 @@ export class Oracle {
     this.routes = routes.filter((route) => isIn("route", route));
   }
 
-  /** Every object that is to work and to be Ready: its rules, address or route are there, or it is in order without. */
+  /** Every object that must work and be Ready: its rules, address or route exist, or it needs none. */
   get effective(): ReadonlySet<ObjectId> {
     const ids = (kind: Kind, specs: Iterable<Spec>) => Array.from(specs, ({ name }) => objectId(kind, name));
     const users = (kind: Kind, specs: readonly (Fip | Dnat | Snat)[]) =>
@@ -98,7 +98,7 @@ export class Oracle {
     return new Set([
       ...ids("eip", this.eips.values()),
       ...users("fip", this.fips),
-      // Beside a FIP a DNAT has its rule, and no packet ever comes to it.
+      // A DNAT beside a FIP has its rule, but gets no packets.
       ...users(
         "dnat",
         this.dnats.filter((dnat) => !this.fips.some(({ eip }) => eip === dnat.eip)),
@@ -117,7 +117,10 @@ export class Oracle {
     return this.#names.get(eip);
   }
 
-  /** Whom a packet to an EIP reaches; nobody but the gateway itself where no object says. */
+  /**
+   * The backends that a packet to an EIP can reach. Empty if no object translates it; then only the gateway itself gets
+   * it.
+   */
   targets(address: Ip, transport: Transport, port: number): readonly Backend[] {
     const fip = this.#fipTargets(address, port);
     return fip.length > 0 ? fip : this.#dnatTargets(address, transport, port);
@@ -135,22 +138,22 @@ export class Oracle {
     return dnat === undefined ? [] : backendsOf(dnat);
   }
 
-  /** The EIP that a new flow from `client` leaves by; `undefined`: it leaves as it is. */
+  /** The EIP of a new flow from `client`. `undefined`: it leaves untranslated. */
   leavesBy(client: Ip): Ip | undefined {
     return this.#fipEips(client)[0] ?? this.#pools(client)[0]?.chosen;
   }
 
-  /** The EIP that a new flow from `client` to another pod by `eip` is seen as. */
+  /** The EIP that another pod sees as the source of a new flow from `client` by `eip`. */
   hairpinsBy(client: Ip, eip: Ip): Ip {
     return this.#fipEips(client)[0] ?? eip;
   }
 
-  /** True where some object gives the flow the translation that it has, or none says anything about it; `undefined`: either will do. */
+  /** True if an object gives the flow its translation, or if no object covers it. `undefined`: both are acceptable. */
   permits(flow: Flow, ours: ReadonlySet<Ip>): boolean | undefined {
     const { original, reply } = flow;
     const transport = flow.protocol === 6 ? "tcp" : "udp";
     const { destination, destinationPort } = original;
-    // What a DNAT made before there was a FIP beside it is still its own.
+    // Flows that a DNAT created before a FIP was added stay its own.
     const targets = [
       ...this.#fipTargets(destination, destinationPort),
       ...this.#dnatTargets(destination, transport, destinationPort),
@@ -161,7 +164,7 @@ export class Oracle {
     } else if (!targets.some((target) => target.ip === reply.source && target.port === reply.sourcePort)) {
       return false;
     }
-    // By a stranger's rule: whose it is depends on whether the rule was seen in a chain of the agent's.
+    // Created by a foreign rule: whether it is ours depends on whether the rule was seen in one of the agent's chains.
     if (reply.destination === hosts.external) return undefined;
     if (this.eips.has(reply.source) || reply.source === hosts.external) return !ours.has(reply.destination);
     const isHairpin = targets.length > 0 && this.ruled.has(destination) && original.source.startsWith("10.");
@@ -175,12 +178,12 @@ export class Oracle {
     return allowed.has(reply.destination);
   }
 
-  /** The EIPs of the pod's FIPs, the elder first: it is the one outwards. */
+  /** The EIPs of the pod's FIPs, oldest first. The oldest is used for outgoing traffic. */
   #fipEips(pod: Ip): readonly Ip[] {
     return this.fips.filter(({ internalIp }) => internalIp === pod).map(({ eip }) => this.#addressFor(eip));
   }
 
-  /** The pools that hold the client, the longest prefix first. */
+  /** The pools that contain the client, longest prefix first. */
   #pools(client: Ip): readonly { readonly members: readonly Ip[]; readonly chosen: Ip | undefined }[] {
     const byCidr = Map.groupBy(
       this.snats.filter(({ internalCIDR }) => contains(internalCIDR, client)),

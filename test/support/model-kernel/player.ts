@@ -14,7 +14,7 @@ import type { Fate, Packet } from "./tracer.ts";
 import { eipAddresses, interfaces, outside, pods, services } from "./universe.ts";
 import { decide } from "./writer.ts";
 
-/** Passes in which the world at rest must come to rest itself. */
+/** Maximum number of passes until an undisturbed gateway must be converged. */
 const mostPasses = 8;
 
 export class Player {
@@ -25,12 +25,15 @@ export class Player {
   kernel: ModelKernel;
   strangers: Strangers;
   agent: ModelAgent;
-  /** A stranger wrote rules into chains of the agent's: flows made by them may be anybody's. */
+  /** Other processes wrote rules into the agent's chains: flows created by these can belong to any object. */
   isStrayed = false;
-  /** The ledger was lost with the disk: an EIP that is a subnet's primary address may be taken for the gateway's own. */
+  /**
+   * The ledger was lost with the disk: an EIP that is the primary address of a subnet may be taken for the gateway's
+   * own.
+   */
   hasLost = false;
   hasDrifted = false;
-  /** The code that the last write was refused with. */
+  /** The code of the last refusal. */
   lastRefusal: string | undefined;
   readonly #variant: Variant;
   readonly #refused: RegExp | undefined;
@@ -38,7 +41,7 @@ export class Player {
   #generation = 0;
   #opened: { readonly packet: Packet; readonly fate: Fate }[] = [];
 
-  /** @param refused - rules whose text matches are refused by the kernel */
+  /** @param refused - the kernel refuses rules whose text matches */
   constructor(variant: Variant, refused?: RegExp) {
     this.#variant = variant;
     this.#refused = refused;
@@ -60,7 +63,10 @@ export class Player {
     }
   }
 
-  /** The world comes to rest; the agent may make a few passes. @returns false where it goes on writing. */
+  /**
+   * Nothing happens any more, and the agent may run a few passes.
+   * @returns false if it keeps writing
+   */
   async settle(): Promise<boolean> {
     this.kernel.faults.clear();
     this.disk.isFull = false;
@@ -70,14 +76,14 @@ export class Player {
     this.kernel.network.setLink(interfaces.external, true);
     this.judge.drifts++;
     if (!this.disk.state.isSet) this.#write({ do: "set", objects: [] });
-    // What was asked before is answered before: then comes the time for every retry.
+    // Earlier probes are answered first. Then the clock advances past every retry.
     await setImmediate();
     this.clock.pass(400_000);
     for (let count = 0; count < mostPasses; count++) {
       this.judge.at = `settling ${count}`;
       const writes = this.kernel.writes;
       const outcome = await this.#pass(true);
-      // What the world keeps out may be tried again and again.
+      // What cannot be programmed may be retried again and again.
       const isQuiet = this.kernel.writes === writes || (count >= mostPasses / 2 && this.kept().size > 0);
       if (outcome === "ended" && count > 0 && isQuiet) return true;
     }
@@ -88,13 +94,16 @@ export class Player {
     this.agent.kill();
   }
 
-  /** What packets are to do, as the world stands. */
+  /** What packets must do in the current state. */
   oracle(): Oracle {
     const own = this.agent.findings?.residual.own ?? new Set();
     return new Oracle(this.desired, { own, kept: this.kept() });
   }
 
-  /** What the world keeps out for good: what the kernel refuses, leases that nobody renews, routes that lead nowhere. */
+  /**
+   * Objects that can never be programmed: refused by the kernel, with an expired lease, or a route without a usable
+   * next hop.
+   */
   kept(): ReadonlySet<ObjectId> {
     const kept = new Set<ObjectId>();
     for (const kind of kinds)
@@ -175,7 +184,7 @@ export class Player {
       case "disk full":
         this.judge.isSound = false;
         this.disk.isFull = act.isFull;
-        // What could not be written down was lost.
+        // Changes that could not be stored are lost.
         this.hasLost = true;
         return;
       case "claim":
@@ -212,7 +221,7 @@ export class Player {
     this.strangers.play(drift);
   }
 
-  /** In the middle of a pass it is the pass that tells, and the next agent comes then. */
+  /** In the middle of a pass the pass reports it, and the next agent starts then. */
   #kill(): void {
     this.agent.kill();
     queueMicrotask(() => {

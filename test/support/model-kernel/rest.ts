@@ -1,4 +1,4 @@
-/** What must hold once the world has come to rest, whatever happened before. */
+/** What must hold when nothing happens any more, whatever happened before. */
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { makeCidr } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
@@ -9,7 +9,7 @@ import type { Player } from "./player.ts";
 import { hosts, interfaces, ours } from "./universe.ts";
 import { Works } from "./works.ts";
 
-/** @returns what is not as it must be, in words */
+/** @returns the faults, as text */
 export function faultsAtRest(player: Player): readonly string[] {
   const oracle = player.oracle();
   return [
@@ -26,7 +26,7 @@ export function faultsAtRest(player: Player): readonly string[] {
   ];
 }
 
-/** True of a flow that no object of the set ever had to do with. */
+/** True for a flow that no object of the set ever affected. */
 function isStrays({ original, reply }: Flow, { eips }: Oracle): boolean {
   const isPlain = reply.destination === original.source;
   return !eips.has(original.destination) && (isPlain || !eips.has(reply.destination));
@@ -47,7 +47,7 @@ function readiness(player: Player, { effective }: Oracle): readonly string[] {
   return faults;
 }
 
-/** As many rules as the set asks for, each hook once, and no EIP named that is not in force. */
+/** The number of rules matches the set, each hook exists once, and no rule names an EIP that is not in force. */
 function rules(player: Player, oracle: Oracle): readonly string[] {
   const { tables, barriers, variant } = player.kernel;
   const outward = new Set(oracle.fips.map(({ internalIp }) => internalIp));
@@ -56,7 +56,7 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     [...byCidr].flatMap(([cidr, snats]) => {
       const members = Math.min(snats.length, clientsOf(cidr));
       const count = members === 1 ? 1 : Math.min(16, clientsOf(cidr));
-      // A bucket that is a single client reads as that client's own /32 does.
+      // A bucket with a single client has the same text as that client's own /32.
       return Array.from({ length: count }, (_, bucket) => `${cidr} ${bucket}`);
     }),
   ).size;
@@ -113,7 +113,7 @@ function network(player: Player, oracle: Oracle): readonly string[] {
   }
   for (const text of wanted) faults.push(`${text} is not on net1`);
   const destinations = new Set<string>(oracle.routes.map(({ destination }) => destination));
-  // One that the kernel will not replace stays as it was.
+  // A route that the kernel refuses to replace stays as it was.
   const refused = new Set<string>(
     [...player.desired.routes.values()]
       .filter(({ spec }) => player.kept().has(objectId("route", spec.name)))
@@ -133,7 +133,7 @@ function network(player: Player, oracle: Oracle): readonly string[] {
   return faults;
 }
 
-/** The ledger names the EIPs in force and nothing else; nothing is still to be swept. */
+/** The ledger names exactly the EIPs in force, and no sweep is pending. */
 function ledger(player: Player, oracle: Oracle): readonly string[] {
   const { addresses, retired } = player.disk.state.ledger;
   const named = [...addresses.values()]

@@ -1,9 +1,12 @@
-/** Scripts: what writers, strangers, neighbours, clients and bad luck do to a gateway, as data that shrinks and prints well. */
+/**
+ * Scripts: what writers, other processes, other hosts, clients and faults do to a gateway, as data that shrinks and
+ * prints well.
+ */
 import type { Kind } from "../../../lib/model/names.ts";
 import type { Fault } from "./kernel.ts";
 import type { Transport } from "./tracer.ts";
 
-/** A spec as JSON; the schemas' brands are the player's to give. */
+/** A spec as JSON. The player adds the brands of the schemas. */
 export type Plain = Readonly<Record<string, unknown>> & { readonly name: string };
 
 export type Write =
@@ -22,7 +25,7 @@ export interface Named {
 }
 
 export type Drift =
-  /** Numbers are taken modulo how many there are. */
+  /** Numbers are taken modulo the number of items. */
   | { readonly do: "delete rule"; readonly number: number }
   | { readonly do: "flush chain"; readonly number: number }
   | { readonly do: "flush nat" }
@@ -48,7 +51,7 @@ export interface Opening {
   readonly port: number;
   readonly sourcePort: number;
 }
-/** One more packet of a flow that was opened before, or an answer to it; a stray is what cannot begin a flow. */
+/** One more packet of an existing flow, or an answer to it. A stray cannot start a flow. */
 export interface Again {
   readonly do: "again";
   readonly number: number;
@@ -64,13 +67,13 @@ export type World =
   | { readonly do: "time"; readonly ms: number }
   | { readonly do: "kill" };
 
-/** What may happen at any moment, in the middle of a pass too. */
+/** What can happen at any moment, also in the middle of a pass. */
 export type Act = Write | Drift | Opening | Again | World;
 
 export type Step =
   | Act
   | { readonly do: "pass"; readonly isFull: boolean; readonly during: readonly Interruption[] }
-  /** The pod is made anew: another namespace, the same disk. */
+  /** The pod is recreated: another namespace, the same disk. */
   | { readonly do: "renew" }
   /** The disk is lost, the namespace is not. */
   | { readonly do: "lose state" };

@@ -1,4 +1,4 @@
-/** The iptables tables of one namespace in memory, behind the tools' own words: what they print, accept and refuse. */
+/** The iptables tables of one namespace in memory, behind the tools: what they print, accept and refuse. */
 
 import type { CommandOutput } from "../../../agent/kernel/run.ts";
 import { parseRule } from "../../../lib/iptables/parse-rule.ts";
@@ -16,12 +16,12 @@ const targets = new Set(["DNAT", "SNAT", "MARK", "DROP", "ACCEPT", "RETURN"]);
 
 type Chains = Map<string, readonly Rule[]>;
 
-/** A line that the tools refuse, by its number from 1 on. */
+/** A line that the tools refuse, by its number from 1. */
 class RefusedLine extends Error {}
 
 export class Tables {
   readonly variant: Variant;
-  /** Rules whose text matches are refused by the kernel, whoever writes them. */
+  /** The kernel refuses rules whose text matches, from any process. */
   refused: RegExp | undefined;
   readonly #tables = new Map<TableName, Chains>();
   readonly #parsed = new Map<string, Rule>();
@@ -30,27 +30,27 @@ export class Tables {
     this.variant = variant;
   }
 
-  /** The rules of a chain, in order; none where there is no such chain. */
+  /** The rules of a chain, in order. Empty if the chain does not exist. */
   rules(table: TableName, chain: string): readonly Rule[] {
     return this.#tables.get(table)?.get(chain) ?? [];
   }
 
-  /** Chains by table, built-in ones included. */
+  /** The chains of a table, including built-in ones. */
   chains(table: TableName): readonly string[] {
     return [...(this.#tables.get(table)?.keys() ?? [])];
   }
 
-  /** Every rule that stands anywhere. */
+  /** All rules of all chains. */
   all(): readonly Rule[] {
     return [...this.#tables.values()].flatMap((chains) => [...chains.values()].flat());
   }
 
-  /** What `iptables-save` prints: only the tables that were ever used. */
+  /** The output of `iptables-save`: only tables that were ever used. */
   save(): string {
     return [...this.#tables].map(([table, chains]) => `# Generated\n${tableText(table, chains)}`).join("");
   }
 
-  /** `iptables-restore --noflush` of one table: the whole of it or nothing. */
+  /** `iptables-restore --noflush` of one table: all of it or nothing. */
   restore(input: string): CommandOutput {
     const lines = input.split("\n");
     const table = lines[0]?.slice(1) as TableName;
@@ -64,7 +64,7 @@ export class Tables {
       const dangling = jumpsOf(chains).find((chain) => !chains.has(chain));
       if (dangling !== undefined) throw new RefusedLine(String(commit + 1));
       const bad = this.#refusedLine(lines);
-      // The legacy kernel interface replaces the table as a whole: it is COMMIT that fails.
+      // The legacy kernel interface replaces the table as a whole, so COMMIT fails.
       if (bad !== undefined) throw new RefusedLine(String(this.variant === "nft" ? bad : commit + 1));
     } catch (error) {
       if (!(error instanceof RefusedLine)) throw error;
@@ -99,7 +99,7 @@ export class Tables {
     } else if (verb === "-F ") {
       chains.set(name, []);
     } else {
-      throw new Error(`the model knows no line such as: ${line}`);
+      throw new Error(`the model does not support this line: ${line}`);
     }
   }
 
@@ -128,7 +128,7 @@ function tableText(table: TableName, chains: Chains): string {
   ].join("\n");
 }
 
-/** The user's chains that rules lead to. */
+/** The user-defined chains that rules jump to. */
 function jumpsOf(chains: Chains): readonly string[] {
   return [...chains.values()].flatMap((rules) =>
     rules.flatMap(({ spec }) =>

@@ -1,6 +1,6 @@
 /**
- * What becomes of a packet: routing, mangle marks, nat chains, gate, guard and connection tracking, in the kernel's order. This
- * is what "works" means in the model; everything else is about getting here.
+ * Traces a packet: routing, mangle marks, nat chains, gate, guard and conntrack, in the kernel's order. This defines
+ * what "works" means in the model.
  */
 
 import type { Flow, Tuple } from "../../../lib/conntrack/flow.ts";
@@ -29,11 +29,11 @@ export interface Packet {
   readonly sourcePort: number;
   readonly destination: Ip;
   readonly destinationPort: number;
-  /** One that cannot begin a connection, such as a FIN: without an entry it is INVALID. */
+  /** A packet that cannot start a connection, such as a FIN: without an entry it is INVALID. */
   readonly isStray?: boolean;
 }
 
-/** Where a packet came out, and with which addresses; or who dropped it. */
+/** Where a packet came out and with which addresses, or what dropped it. */
 export type Fate =
   | ({ readonly kind: "sent"; readonly to: InterfaceName; readonly entry: Flow | undefined } & Tuple)
   | ({ readonly kind: "delivered"; readonly entry: Flow | undefined } & Tuple)
@@ -58,7 +58,7 @@ export class Tracer {
     return [...new Set(this.#entries.values())];
   }
 
-  /** Takes an entry out while it still is that flow. */
+  /** Deletes an entry if it still is that flow. */
   forget(flow: Flow): boolean {
     const entry = this.#entries.get(keyOf(flow.protocol, flow.original));
     if (entry?.id !== flow.id) return false;
@@ -67,7 +67,7 @@ export class Tracer {
     return true;
   }
 
-  /** The packet that answers what came out of `fate`, from where it went. */
+  /** The answer to the packet that came out as `fate`, from its destination. */
   answer(packet: Packet, fate: Extract<Fate, { kind: "sent" }>): Packet {
     const { source, sourcePort, destination, destinationPort } = fate;
     return {
@@ -80,7 +80,9 @@ export class Tracer {
     };
   }
 
-  /** @param dice - what random matches draw, 0 ≤ dice < 1: 0 takes a DNAT's first backend, almost 1 its last. */
+  /**
+   * @param dice - the value of random matches, 0 ≤ dice < 1: 0 selects the first backend of a DNAT, almost 1 the last
+   */
   send(packet: Packet, dice = 0): Fate {
     if (!this.#network.isUp(packet.from)) return { kind: "dropped", by: "link" };
     const protocol = numberOf[packet.transport];
@@ -101,7 +103,7 @@ export class Tracer {
         view.destination !== original.destination || view.destinationPort !== original.destinationPort;
       view.originalDestination = original.destination;
     }
-    // A martian: it says that it comes from here. Connection tracking never confirms it.
+    // A martian: its source is an address of this host. Conntrack never confirms it.
     if (this.#network.isLocal(packet.source)) return { kind: "dropped", by: "route" };
     if (this.#network.isLocal(view.destination)) {
       const entry = isNew ? this.#confirm(protocol, original, view) : known;
@@ -124,7 +126,7 @@ export class Tracer {
     return { kind: "sent", to: out, entry, ...tupleOf(view) };
   }
 
-  /** Without one rule left that needs it, connection tracking is unhooked: no packet is translated, not even of live flows. */
+  /** If no rule needs conntrack, it is unhooked: then no packet is translated, not even of live flows. */
   #isTracking(): boolean {
     const needs = ({ spec }: Rule) =>
       spec?.ctState !== undefined || spec?.target.kind === "dnat" || spec?.target.kind === "snat";
@@ -154,7 +156,7 @@ export class Tracer {
       );
   }
 
-  /** The target that ends the packet's way through a chain; MARK is done on the way. */
+  /** The target that ends the packet's path through a chain. MARK is applied on the way. */
   #walk(table: TableName, chain: string, view: View): Target | undefined {
     for (const { spec } of this.#tables.rules(table, chain)) {
       if (spec === undefined || !matches(spec, view)) continue;
@@ -174,7 +176,7 @@ export class Tracer {
   }
 }
 
-/** A packet on its way. */
+/** A packet in transit. */
 interface View {
   readonly transport: Transport;
   readonly in: InterfaceName;
@@ -229,7 +231,7 @@ function keyOf(protocol: number, tuple: Tuple): string {
   return `${protocol} ${tuple.source}:${tuple.sourcePort} ${tuple.destination}:${tuple.destinationPort}`;
 }
 
-/** Of a packet that belongs to an entry: what the other direction's tuple says of it. */
+/** For a packet of an existing entry: the tuple of the other direction, reversed. */
 function translated(entry: Flow, tuple: Tuple): Tuple {
   const isOriginal = keyOf(entry.protocol, tuple) === keyOf(entry.protocol, entry.original);
   return inverse(isOriginal ? entry.reply : entry.original);

@@ -1,4 +1,4 @@
-/** The small world that scripts play in, on purpose the lab's: few addresses, so that keys meet often. */
+/** The small world of the scripts, the same as the lab: few addresses, so that collisions are frequent. */
 import type { Ip } from "../../../lib/model/ip.ts";
 import { parseCidr, parseIp } from "../../../lib/model/ipv4.ts";
 import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names.ts";
@@ -12,7 +12,7 @@ export function ip(text: string): Ip {
   return address;
 }
 
-/** A route as `ip route add` makes it. */
+/** A route as `ip route add` creates it. */
 export function routeByHand(to: string, via: string, name: InterfaceName): ObservedRoute {
   const destination = parseCidr(to);
   if (destination === undefined) throw new Error(`not a network: ${to}`);
@@ -38,17 +38,17 @@ export const interfaces = { vpc: nic("eth0"), external: nic("net1") };
 export const hosts = labAddresses;
 export const pods = [ip(podAddress(1)), ip(podAddress(2))];
 export const outside = ip(hosts.outside);
-/** What Eips may ask for: four to be had, and the gateway's own, the next hop's and the network's address. */
+/** Addresses that Eips may ask for: four that are free, and those of the gateway, the next hop and the network. */
 export const eipAddresses = [10, 11, 12, 13, 254, 1, 0].map((last) => ip(`203.0.113.${last}`));
-/** Those of them that can be had. */
+/** Those of them that are free. */
 export const ours: ReadonlySet<Ip> = new Set(eipAddresses.slice(0, 4));
-/** What Eips may ask for as well, though it would take packets from the VPC's subnet. */
+/** Eips may ask for these too, although they take packets from the VPC's subnet. */
 export const eclipsing = ["10.0.1.50/25", "10.0.1.51/24"] as const;
-/** Addresses that strangers put on net1; no Eip asks for them. */
+/** Addresses that other processes put on net1. No Eip asks for them. */
 export const foreignAddresses = [200, 201].map((last) => ip(`203.0.113.${last}`));
-/** A pod whose rules the kernel refuses, where a script says so. */
+/** A pod whose rules the kernel refuses, if the script says so. */
 export const refusedPod = ip("10.0.1.66");
-/** Ports that hosts of the lab serve, and what DNATs offer them as. */
+/** Ports that hosts of the lab serve, and the external ports of DNATs. */
 export const services = { tcp: [80, 81], udp: [53, 53] } as const;
 export const externalPorts = [80, 8080] as const;
 export const cidrs = ["10.0.1.0/24", "10.0.0.0/16", "10.0.1.4/30", "10.0.1.5/32"] as const;

@@ -1,4 +1,4 @@
-/** Whether the objects of a desired set work: packets are sent, traced, and forgotten again. */
+/** Checks whether the objects of a desired set work: packets are sent, traced, and their flows deleted again. */
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import type { Dnat } from "../../../lib/kinds/dnat.ts";
 import type { Eip } from "../../../lib/kinds/eip.ts";
@@ -14,11 +14,11 @@ import type { Fate, Packet, Transport } from "./tracer.ts";
 import { interfaces, outside, pods, refusedPod } from "./universe.ts";
 
 const allPods = [...pods, refusedPod];
-/** Draws that lead to a DNAT's first backend, to one in between and to its last. */
+/** Random values that select the first, a middle and the last backend of a DNAT. */
 const draws = [0, 0.4, 0.999];
 let lastPort = 50_000;
 
-/** A packet that begins a flow of its own. */
+/** A packet that starts a new flow. */
 export function packetOf(
   from: InterfaceName,
   source: Ip,
@@ -39,7 +39,7 @@ export class Works {
     this.#oracle = oracle;
   }
 
-  /** What is wrong with the packets of an object, in words. */
+  /** What is wrong with the packets of an object, as text. */
   faultOf(id: ObjectId): string | undefined {
     const oracle = this.#oracle;
     if (!oracle.effective.has(id)) return "it is not to be in force";
@@ -59,7 +59,7 @@ export class Works {
     return route && this.#routeFault(route);
   }
 
-  /** The object whose EIP a flow uses; which of several does not matter. */
+  /** The object whose EIP a flow uses. If there are several, any of them. */
   ruledBy({ original, reply, protocol }: Flow): ObjectId | undefined {
     const oracle = this.#oracle;
     const at = (eip: string) => oracle.addressOf(eip);
@@ -81,7 +81,7 @@ export class Works {
     return pool && reply.source.startsWith("203.") ? objectId("snat", pool.name) : undefined;
   }
 
-  /** All that the oracle says and the tracer does not see, whatever is Ready: every pod, every EIP, both ways. */
+  /** All differences between oracle and tracer, whatever is Ready: every pod and every EIP, both directions. */
   faults(): readonly string[] {
     const oracle = this.#oracle;
     const faults: string[] = [];

@@ -1,4 +1,4 @@
-/** Writes of a script as the API would decide on them. */
+/** The writes of a script, decided as the API would. */
 
 import { applyBatch } from "../../../lib/admission/batch.ts";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
@@ -13,7 +13,7 @@ import { collectionOf, collections, type Kind, type ObjectName } from "../../../
 import type { State } from "../../../lib/state/state.ts";
 import type { Named, Typed, Write } from "./script.ts";
 
-/** Throws where the write is refused. */
+/** Throws if the write is refused. */
 export function decide(
   write: Write,
   state: State,

@@ -133,7 +133,7 @@ t.test("words that a person understands", async (t) => {
   ]);
   t.same(say({ name: "d", protocol: "tcp", externalPort: 1, ["x".repeat(300)]: 1 }), [
     { pointer: "/dnats/0/eip", message: "is missing" },
-    { pointer: `/dnats/0/${"x".repeat(256)}...`, message: "is not known here" },
+    { pointer: `/dnats/0/${"x".repeat(256)}...`, message: "is unknown" },
   ]);
   const route = { name: "r", destination: "10.0.0.0/8", via: "10.0.0.1" };
   const sayOf = (input: unknown) => explain(plain(specSchemas.route), input, "").toArray();
@@ -152,7 +152,7 @@ t.test("words that a person understands", async (t) => {
     { pointer: "/burstMB", message: "must be a number" },
     { pointer: "/priority", message: "must be an integer" },
     { pointer: "/match/src", message: "must be a string" },
-    { pointer: "/match/via", message: "is not known here" },
+    { pointer: "/match/via", message: "is unknown" },
   ]);
   t.same(say([]), [{ pointer: "/dnats/0", message: "must be an object" }]);
 });

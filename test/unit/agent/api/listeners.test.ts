@@ -150,7 +150,7 @@ t.test("tokens", async (t) => {
       t.equal((await read(`Bearer ${line}`)).status, 401, `${what}: ${line}`);
     const warnings = api.lines.filter(({ level }) => level === 40);
     t.equal(warnings.length, 1, what);
-    t.match(warnings, [{ msg: "token file holds no token, last token stays" }], what);
+    t.match(warnings, [{ msg: "token file has no valid token, the last token stays in force" }], what);
     t.match(api.api.degradations, [{ reason: "TokenFileInvalid" }], what);
   }
   rmSync(tokenFile);
@@ -267,7 +267,7 @@ t.test("renewed certificates are served", { skip: !hasOpenssl() && "no openssl" 
   };
   const first = await served();
   writeFileSync(key, "half a file");
-  while (!api.lines.some(({ msg }) => String(msg).startsWith("certificates not readable"))) {
+  while (!api.lines.some(({ msg }) => String(msg).startsWith("cannot read the certificates"))) {
     await new Promise(setImmediate);
   }
   t.equal(await served(), first, "half a file leaves the last in force");

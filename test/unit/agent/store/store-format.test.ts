@@ -441,7 +441,7 @@ t.test("a journal of a format to come is refused and left alone, whatever else i
     const log = { ...quiet, error: (...line: readonly unknown[]) => lines.push(line) };
     for (const times of [1, 2]) {
       const store = await openStore({ directory, now: () => 0, log });
-      const detail = "the journal is of format 3, and this version reads up to 2";
+      const detail = "the journal has format 3; this version reads formats up to 2";
       t.strictSame(store.recovery, { recovered: "too-new", detail });
       t.strictSame(store.current, codec.empty);
       const write = store.transact(() => ({

@@ -138,7 +138,7 @@ for (const [what, { leaves = [], do: damage }] of Object.entries(damages)) {
     const { state } = await write(store);
     t.strictSame(await found(directory), state);
     t.same((await readdir(directory)).sort(), [journalName, ...leaves]);
-    t.match(warnings[0], [{ directory }, /writing the whole state again/]);
+    t.match(warnings[0], [{ directory }, /writing the whole state to a new file/]);
     t.equal(warnings.length, 1 + leaves.filter((name) => name === aside).length);
     await t.rejects(openStateDirectory(directory), { code: "already-running" }, "no other agent gets in");
 

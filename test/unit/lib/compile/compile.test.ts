@@ -326,7 +326,10 @@ t.test("compile", (t) => {
         ["0.0.0.0/0", "net1", "snats/e"],
       ],
     );
-    t.strictSame([...idle], [["snats/g", { reason: "Standby", message: "stands by for snats/f" }]]);
+    t.strictSame(
+      [...idle],
+      [["snats/g", { reason: "Standby", message: "standby: snats/f serves the only client" }]],
+    );
     t.end();
   });
 

@@ -131,7 +131,7 @@ t.test("what is not understood is never nothing", async (t) => {
     "elements of ours without one": addFip.slice(0, addFip.indexOf("4c0003")),
     "an element without its value": addFip.replace("0c000200080001000a000001", "0c000900080001000a000001"),
     "an attribute that runs over the end": addRule.slice(0, addRule.indexOf("524f5554")),
-    "a generation without its number": "0f 00000003",
+    "a generation message without a number": "0f 00000003",
   };
   for (const [what, message] of Object.entries(bad))
     t.throws(() => read(message), { code: "unreadable" }, what);

@@ -317,7 +317,7 @@ t.test("another writer's commit has everything read again; a writer without paus
   kernel.generation++;
   await t.rejects(dataplane.observe(signal), {
     code: "netlink-failed",
-    message: /during each of 5 readings/,
+    message: /during all 5 readings/,
   });
 });
 

@@ -47,9 +47,9 @@ t.test("a complaint about an overrun is a loss, on either stream; another one is
   const complaints: readonly [script: string, reasons: readonly string[]][] = [
     [
       "echo 'netlink receive error No buffer space available (105)' >&2; exec sleep 60",
-      ["sh monitor overran"],
+      ["sh monitor lost events"],
     ],
-    ["echo '# ERROR: We lost some netlink events!'; exec sleep 60", ["sh monitor overran"]],
+    ["echo '# ERROR: We lost some netlink events!'; exec sleep 60", ["sh monitor lost events"]],
     ["echo 'Warning: something else' >&2; echo '[LINK]'; exec sleep 60", []],
   ];
   for (const [script, reasons] of complaints) {

@@ -57,7 +57,7 @@ t.test(
     t.strictSame([...conflicts.conflicts], [[one, macOf(1)]], "an EIP that is held, and nothing else");
     t.strictSame([told.changes, told.claims], [1, ["confirmed"]]);
     t.strictSame(told.lines, [
-      [{ address: one, mac: macOf(1), addresses: 1 }, "another station holds an EIP too"],
+      [{ address: one, mac: macOf(1), addresses: 1 }, "another host also holds an EIP"],
     ]);
     const before = conflicts.conflicts;
     await passUntil(10_050, () => wire.claim(one, macOf(2)));
@@ -222,9 +222,9 @@ t.test(
     await passUntil(10_000);
     t.strictSame([...conflicts.conflicts], [[one, macOf(1)]]);
     t.strictSame(told.lines.map(([, message]) => message).sort(), [
-      "another station holds an EIP too",
-      "cannot ask who else holds EIPs",
+      "another host also holds an EIP",
       "cannot listen to ARP",
+      "cannot probe for other holders of EIPs",
       "claim of an EIP not confirmed",
     ]);
     wire.failure = undefined;

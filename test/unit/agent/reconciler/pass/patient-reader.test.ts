@@ -51,11 +51,11 @@ t.test("one that hangs is unread, and no other begins beside it", async (t) => {
   const { reader, readings, patience, lateEnds } = readerWith(1);
   t.match(await reader.read(request, forever), {
     kind: "unread",
-    error: { message: "it takes longer than 1 ms" },
+    error: { message: "reading takes longer than 1 ms" },
   });
   t.match(await reader.read(request, forever), {
     kind: "unread",
-    error: { message: "an earlier reading hangs" },
+    error: { message: "an earlier reading still hangs" },
   });
   t.equal(readings.length, 1, "never two at a time");
   t.equal(lateEnds(), 0);

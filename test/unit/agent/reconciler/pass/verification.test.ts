@@ -31,7 +31,7 @@ t.test("the kernel's words are told instead of ours, where something is missing"
   t.strictSame(live, flows, "what is there is not missing");
   const throttled = { change, repairs: 7, pauseMs: 500 };
   const [undone] = verificationOf(residual, [], [throttled]);
-  t.equal(undone?.objects.get("fips/f")?.message, "somebody undid it 7 times: -A X");
+  t.equal(undone?.objects.get("fips/f")?.message, "another process undid it 7 times: -A X");
 });
 
 t.test("equal ones are the same, whoever made them", async (t) => {

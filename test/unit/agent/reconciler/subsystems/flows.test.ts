@@ -73,7 +73,7 @@ t.test("a look that fails leaves the changed objects unready, and their EIPs on 
   );
   await t.rejects(subsystem.apply([stepFor()], context, forever), /ENOBUFS/);
   const { unswept } = await subsystem.observe(forever, { isFull: false, reasons: [] });
-  t.match(unswept.get("fips/f"), /could not be looked at: ENOBUFS/);
+  t.match(unswept.get("fips/f"), /could not be checked: ENOBUFS/);
   subsystem.concluded({ isDone: false });
   isBroken = false;
   const asked: ReadonlySet<Ip>[] = [];

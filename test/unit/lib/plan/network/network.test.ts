@@ -167,7 +167,7 @@ const addressCases: readonly AddressCase[] = [
     eips: ["net7 203.0.113.10/24", "net1 203.0.113.11/24"],
     plan: ["add 203.0.113.11/24 dev net1"],
     own: ["203.0.113.2"],
-    blocked: ["there is no interface net7"],
+    blocked: ["interface net7 does not exist"],
   },
   {
     name: "the ledger forgets what is gone",
@@ -182,7 +182,7 @@ const addressCases: readonly AddressCase[] = [
     eips: ["net1 203.0.113.11/24"],
     ledger: ["net1 203.0.113.10/24", "net1 203.0.113.11/24"],
     isPromoting: false,
-    blocked: ["promote_secondaries is off on net1: others would go with it"],
+    blocked: ["promote_secondaries is off on net1: removing it would remove other addresses too"],
   },
   {
     name: "or that are just coming",
@@ -191,7 +191,7 @@ const addressCases: readonly AddressCase[] = [
     ledger: ["net1 203.0.113.10/24"],
     isPromoting: false,
     plan: ["add 203.0.113.11/24 dev net1"],
-    blocked: ["promote_secondaries is off on net1: others would go with it"],
+    blocked: ["promote_secondaries is off on net1: removing it would remove other addresses too"],
   },
   {
     name: "but not where all go; the secondaries do first, or each deletion would move all that are left",
@@ -207,7 +207,7 @@ const addressCases: readonly AddressCase[] = [
     eips: ["net1 203.0.113.10/24", "net7 203.0.113.11/24"],
     plan: [`append ${local("203.0.113.10")}`],
     own: ["203.0.113.2"],
-    blocked: ["there is no interface net7"],
+    blocked: ["interface net7 does not exist"],
   },
   {
     name: "as it should be, bound by route",
@@ -503,7 +503,7 @@ const routeCases: readonly RouteCase[] = [
     plan: [
       "replace default via 203.0.113.1 dev net1 proto 196 onlink (was: default via 10.0.1.1 dev eth0 proto 3)",
     ],
-    blocked: ["down0 is down", "there is no interface gone0"],
+    blocked: ["down0 is down", "interface gone0 does not exist"],
   },
   {
     name: "as it should be",
@@ -553,8 +553,8 @@ const routeCases: readonly RouteCase[] = [
       "add 10.3.0.0/16 via 10.0.1.1 dev eth0 proto 196",
     ],
     blocked: [
-      "a foreign route is in its place: 10.1.0.0/16 via 10.0.1.9 dev eth0 proto 3",
-      "a foreign route is in its place: 10.0.1.0/24 dev eth0 proto 2",
+      "a foreign route has the same destination: 10.1.0.0/16 via 10.0.1.9 dev eth0 proto 3",
+      "a foreign route has the same destination: 10.0.1.0/24 dev eth0 proto 2",
     ],
   },
 ];

@@ -221,7 +221,7 @@ t.test(
     const cases = [
       ["eth0", { isUp: false }, "eth0 is down"],
       ["eth0", { hasCarrier: false }, "eth0 has no carrier"],
-      ["eth0", { masterIndex: 1 }, "eth0 is a port of lo, which takes its packets"],
+      ["eth0", { masterIndex: 1 }, "eth0 is a port of lo, which receives its packets"],
     ] as const;
     for (const [name, more, message] of cases) {
       const found = judge({ links: withLink(name, more) });
@@ -231,10 +231,10 @@ t.test(
     }
     const deaf = judge({ links: withLink("net1", { isNoArp: true }), routes: behind });
     t.strictSame(deaf.objects, [], "a tunnel needs no ARP");
-    t.match(deaf.notices, [/^ArpIgnored: net1 with ARP off/]);
+    t.match(deaf.notices, [/^ArpIgnored: ARP is off on net1/]);
     const gone = judge({ links: without("eth0") });
-    t.strictSame(gone.kinds, all("InterfaceNotFound: there is no interface eth0"));
-    t.strictSame(gone.notices, ["InterfaceMissing: there is no interface eth0"]);
+    t.strictSame(gone.kinds, all("InterfaceNotFound: interface eth0 does not exist"));
+    t.strictSame(gone.notices, ["InterfaceMissing: interface eth0 does not exist"]);
     const outside = judge({ links: withLink("net1", { hasCarrier: false }), routes: behind });
     t.strictSame(
       outside.objects,
@@ -261,7 +261,7 @@ t.test("rules of policy routing", async (t) => {
   );
   const partly = judge({ ...world, rules: [rule(100, { ...blackhole, source: cidr("10.0.3.0/24") })] });
   t.strictSame(partly.objects, [], "some clients of an SNAT");
-  t.strictSame(partly.notices, ["RouteConflict: may lead packets astray: ip rule: rule 100"]);
+  t.strictSame(partly.notices, ["RouteConflict: may send packets the wrong way: ip rule: rule 100"]);
   t.strictSame(
     judge({ ...world, rules: [rule(100, { inInterface: "net1" })], table100: ["10.0.1.0/25 dev net1"] })
       .objects,
@@ -296,7 +296,7 @@ t.test("rules of policy routing", async (t) => {
   );
   const marked = judge({ ...world, rules: [rule(100, { ...blackhole, hasMore: true })] });
   t.strictSame(marked.objects, [], "a mark that nobody knows of");
-  t.strictSame(marked.notices, ["RouteConflict: may lead packets astray: ip rule: rule 100"]);
+  t.strictSame(marked.notices, ["RouteConflict: may send packets the wrong way: ip rule: rule 100"]);
   t.strictSame(
     judge({ ...world, rules: [rule(100, { ...blackhole, isInverted: true, inInterface: "net1" })] }).objects
       .length,
@@ -309,13 +309,13 @@ t.test("rules of policy routing", async (t) => {
 });
 
 t.test("routes that lead the outside away are named", async (t) => {
-  const conflict = (text: string) => [`RouteConflict: may lead packets astray: ip route: ${text}`];
+  const conflict = (text: string) => [`RouteConflict: may send packets the wrong way: ip route: ${text}`];
   const notices = (...routes: readonly string[]) => judge({ routes: [...behind, ...routes] }).notices;
   t.strictSame(notices("203.0.113.1/32 dev eth0"), conflict("203.0.113.1/32 dev eth0 proto 3"));
   t.strictSame(notices("blackhole 203.0.113.0/25"), conflict("blackhole 203.0.113.0/25 proto 3"));
   t.strictSame(notices("0.0.0.0/1 dev eth0"), conflict("0.0.0.0/1 dev eth0 proto 3"));
   t.strictSame(notices("0.0.0.0/1 dev eth0", "128.0.0.0/1 dev eth0"), [
-    "RouteConflict: may lead packets astray: ip route: 0.0.0.0/1 dev eth0 proto 3, and 1 more",
+    "RouteConflict: may send packets the wrong way: ip route: 0.0.0.0/1 dev eth0 proto 3, and 1 more",
   ]);
   t.strictSame(
     notices("10.0.1.77/32 dev net1"),
@@ -331,7 +331,7 @@ t.test("a strict reverse path filter where the way back is another", async (t) =
     judge({ routes: [...behind, ...routes], sysctls }).notices;
   const strict = [["net.ipv4.conf.net1.rp_filter", 1]] as const;
   const filtered = [
-    "ReversePathFilter: rp_filter=1 on net1 drops what comes from addresses whose route is another",
+    "ReversePathFilter: rp_filter=1 on net1 drops packets from addresses that are routed by another interface",
   ];
   t.strictSame(notices(strict), []);
   const asides = { usual: usual.with(2, "default dev eth0"), routes: behind };
