@@ -11,6 +11,7 @@ import { iptablesChangeRow, nftablesChangeRow } from "./rows/one-change.ts";
 import { programRow } from "./rows/program.ts";
 import { repairRow } from "./rows/repair.ts";
 import { responsivenessRow } from "./rows/responsiveness.ts";
+import { startRow } from "./rows/start.ts";
 
 export const rows: readonly Row[] = [
   idleRow,
@@ -25,6 +26,7 @@ export const rows: readonly Row[] = [
   leaksRow,
   growthRow,
   oneByOneRow,
+  startRow,
 ];
 
 export const rowIds = rows.map(({ id }) => id).sort((a, b) => Number(a) - Number(b));
