@@ -64,8 +64,6 @@ export interface FamilyText {
 
 /** Special addresses, and how networks contain addresses. */
 export interface FamilyNetworks {
-  /** The unspecified address (0.0.0.0). */
-  readonly unspecified: Ip;
   /** The network of all addresses (0.0.0.0/0). */
   readonly everything: Cidr;
   /** The loopback network. Its addresses never leave a host. */
@@ -93,7 +91,7 @@ export interface FamilyNetworks {
 }
 
 export interface FamilyArithmetic {
-  /** The value of {@link FamilyNetworks.unspecified}: all bits 0. */
+  /** The value of the unspecified address: all bits 0. */
   readonly zero: AddressValue;
   toValue(address: Ip): AddressValue;
   /** The inverse of {@link toValue}. */

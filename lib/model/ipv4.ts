@@ -167,7 +167,6 @@ export const ipv4: Family = {
   endpoint: (address, port) => `${address}:${port}`,
   mentionOf: (address) => new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`),
 
-  unspecified: fromU32(0),
   everything: makeCidr(fromU32(0), 0),
   loopback: makeCidr(fromU32(0x7f000000), 8),
   widestNetwork: 8,
