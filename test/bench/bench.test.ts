@@ -20,7 +20,7 @@ t.test("statistics", async (t) => {
   }
 });
 
-t.test("a ratio is judged where there is a base, else the value", async (t) => {
+t.test("with a base the ratio is judged, else the value", async (t) => {
   const measurement: Measurement = { what: "", unit: "ms", samples: [2, 3, 100], allowed: 1.5 };
   t.match(judge({ ...measurement, base: { what: "", samples: [2, 2, 50] } }), {
     ratio: 1.5,
@@ -56,7 +56,7 @@ t.test("the scenario names every EIP that it uses, and no two objects alike", as
   t.equal(new Set(services).size, dnats.length);
 });
 
-t.test("a profile is told by its functions, a recursive one once", async (t) => {
+t.test("a profile lists its functions, a recursive one once", async (t) => {
   const frame = (functionName: string) => ({ functionName, url: "", lineNumber: 0 });
   const text = describeProfile({
     nodes: [

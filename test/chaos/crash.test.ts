@@ -85,7 +85,7 @@ async function degradedReasons(gw: Gateway): Promise<readonly string[]> {
 
 for (const dataplane of dataplanes) {
   t.test(dataplane, async (t) => {
-    await t.test("kill -9 under writes from several hands", async (t) => {
+    await t.test("kill -9 during writes of several clients", async (t) => {
       const gw = await Gateway.start(t, dataplane);
       t.equal((await gw.api.putSet(base)).status, 200);
       const stream = await gw.host("outside").open(tcp("203.0.113.10"));

@@ -186,14 +186,14 @@ for (const dataplane of dataplanes) {
     await expectWhole(t, gw);
     const rulesBefore = await gw.translations();
 
-    await t.test("addresses, routes and rules come back by their events", async (t) => {
+    await t.test("events trigger the repair of addresses, routes and rules", async (t) => {
       await timeRepairs(t, gw, [...networkDamage, ...ruleDamage]);
       if (tells) t.same(repairsByTimer(gw), [], "no repair waited for a timer");
       t.same((await gw.translations()).toSorted(), rulesBefore.toSorted());
       await expectWhole(t, gw);
     });
 
-    await t.test("what a link takes along without telling comes back", async (t) => {
+    await t.test("what the kernel removes with a link without an event is repaired", async (t) => {
       for (const [nic, route] of [
         ["net1", "default"],
         ["eth0", "10.20.0.0/16"],
@@ -207,7 +207,7 @@ for (const dataplane of dataplanes) {
     });
 
     if (!tells) {
-      await t.test("rules come back by the timer", async (t) => {
+      await t.test("the timer repairs rules", async (t) => {
         await gw.restore("*nat", `-D ${dnat}`, "-D PREROUTING -j DNAT_FILTER", "COMMIT");
         await until(
           "the rules to return",
@@ -217,7 +217,7 @@ for (const dataplane of dataplanes) {
       });
     }
 
-    await t.test("a storm of events while the agent does not run", async (t) => {
+    await t.test("a burst of events while the agent is stopped", async (t) => {
       const lost = await metric(gw, "natgw_events_lost_total");
       process.kill(gw.agent.pid, "SIGSTOP");
       const resumed = new Promise((resolve) => setTimeout(resolve, 1_500)).then(() =>

@@ -61,7 +61,7 @@ for (const dataplane of dataplanes) {
       `address add ${podOf(culprit)}/32 dev eth0`,
     );
 
-    await t.test("the kernel's words are on the one, all others are Ready", async (t) => {
+    await t.test("the refused object has the kernel's error text, all others are Ready", async (t) => {
       await gw.faults.refuse(poison);
       const reply = await gw.api.putSet(set, "?wait=60s");
       t.equal(reply.status, 202, "who waits is answered as soon as nothing more is to be hoped for");
@@ -76,7 +76,7 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.status()).degraded, [{ reason: "Quarantined" }]);
     });
 
-    await t.test("others come and go meanwhile, without another trial", async (t) => {
+    await t.test("other objects are added and removed in the meantime without another attempt", async (t) => {
       const trials = (await refusals(gw)).length;
       t.ok([200, 204].includes((await gw.api.delete("fips/fip-3")).status));
       t.equal((await gw.api.put("fips/fip-3", { eip: "eip-3", internalIp: podOf(3) })).status, 200);
@@ -84,7 +84,7 @@ for (const dataplane of dataplanes) {
       await expectOthersWhole(t, gw, count - 1);
     });
 
-    await t.test("it is tried again by itself, and becomes Ready once the cause is gone", async (t) => {
+    await t.test("it is retried automatically, and becomes Ready when the cause is gone", async (t) => {
       await gw.faults.mend();
       await until(
         "the refused one to be Ready",
@@ -97,7 +97,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("what is written anew is tried at once", async (t) => {
+    await t.test("a rewritten object is tried at once", async (t) => {
       await gw.faults.refuse("10.0.99.99");
       const bad = await gw.api.put("fips/fip-3", { eip: "eip-3", internalIp: "10.0.99.99" });
       t.match(bad, { status: 202 });

@@ -69,7 +69,7 @@ async function onSmallDisk(mode: "full" | "mounts", directory: string): Promise<
   return stdout.trim().split("\n");
 }
 
-t.test("a disk that fills up and turns read-only", { skip }, async (t) => {
+t.test("a disk that becomes full and then read-only", { skip }, async (t) => {
   const directory = t.testdir();
   t.same(await onSmallDisk("full", directory), [
     "empty disk: stored",

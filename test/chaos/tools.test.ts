@@ -80,7 +80,7 @@ for (const dataplane of dataplanes) {
     };
 
     if (dataplane !== "nftables") {
-      await t.test("the lock is held for long", async (t) => {
+      await t.test("the lock is held for a long time", async (t) => {
         const holder = spawn("flock", [lockFile, "sleep", "60"], { stdio: "ignore", detached: true });
         t.teardown(() => killGroup(holder));
         await once(holder, "spawn");
@@ -101,18 +101,21 @@ for (const dataplane of dataplanes) {
       });
     }
 
-    await t.test("a write that hangs holds up neither the API nor traffic, and is got over", async (t) => {
-      await faults.break("hangs", 1);
-      const reply = await gw.api.put("fips/extra", extra, "?wait=500ms");
-      t.equal(reply.status, 202);
-      await expectFlowing(t, streams);
-      t.equal((await gw.api.put("fips/extra", extra, "")).status, 202, "writes are stored meanwhile");
-      await faults.letGo();
-      await expectDone(t);
-    });
+    await t.test(
+      "a write that hangs blocks neither the API nor traffic, and the agent recovers",
+      async (t) => {
+        await faults.break("hangs", 1);
+        const reply = await gw.api.put("fips/extra", extra, "?wait=500ms");
+        t.equal(reply.status, 202);
+        await expectFlowing(t, streams);
+        t.equal((await gw.api.put("fips/extra", extra, "")).status, 202, "writes are stored meanwhile");
+        await faults.letGo();
+        await expectDone(t);
+      },
+    );
 
     await t.test(
-      "a write that fails without a word, dies, does nothing, or is done and called a failure",
+      "a write that fails silently, is killed, does nothing, or reports failure after success",
       async (t) => {
         for (const [fault, times] of [
           ["failsWithoutWords", 2],
@@ -131,7 +134,7 @@ for (const dataplane of dataplanes) {
       },
     );
 
-    await t.test("what was lost and cannot be put back is not Ready", async (t) => {
+    await t.test("lost rules that cannot be restored are not Ready", async (t) => {
       await faults.break("fails");
       await gw.byHand.flush();
       t.equal((await gw.api.call("POST", "/v1/reconcile")).status, 500);
@@ -162,7 +165,7 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.status()).degraded, [{ reason: "PassFailing" }]);
     };
 
-    await t.test("a reading that is cut short writes nothing, whatever it says of itself", async (t) => {
+    await t.test("after a truncated reading nothing is written, even if it reports success", async (t) => {
       for (const { what, strike } of faults.readings) {
         await strike();
         await expectNoPass(t, what);
@@ -174,7 +177,7 @@ for (const dataplane of dataplanes) {
     });
 
     if (dataplane !== "nftables") {
-      await t.test("a reading that is empty removes nothing that works", async (t) => {
+      await t.test("an empty reading removes no working rule", async (t) => {
         const before = (await gw.translations()).toSorted();
         await toolbox.break(`${dataplane}-save`, "fallsSilent", 1);
         await gw.byHand.stir();
@@ -187,7 +190,7 @@ for (const dataplane of dataplanes) {
     }
 
     if (dataplane !== "iptables-legacy") {
-      await t.test("guard and gate that cannot be read are not taken for absent", async (t) => {
+      await t.test("an unreadable guard or gate does not count as absent", async (t) => {
         for (const fault of ["fails", "truncates", "fallsSilent", "dies"] as const) {
           await toolbox.break("nft", fault);
           await expectNoPass(t, fault);

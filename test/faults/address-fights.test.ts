@@ -60,61 +60,64 @@ for (const [dataplane, binding] of variants) {
       t.match(ready?.message, mac, "it says who is in the way");
     };
 
-    await t.test("an EIP moves with a few questions from its release, whoever asks first", async (t) => {
-      const hints = {
-        "nobody hints at it": async () => {},
-        "a reconcile is asked for": (api: ApiClient) => api.reconcile(),
-        "it is PUT again": (api: ApiClient) => api.put(path, eip(20), ""),
-        "a FIP on it is PUT": (api: ApiClient) =>
-          api.put("fips/fip-20", { eip: "eip-20", internalIp: "10.0.1.5" }, ""),
-      };
-      const tookMs: number[] = [];
-      let [holder, taker] = [one, other];
-      t.equal((await holder.api.put(path, eip(20))).status, 200);
-      for (const [what, hint] of Object.entries(hints)) {
-        const askedAtMs = performance.now();
+    await t.test(
+      "an EIP moves after its release with few probes, whichever gateway probes first",
+      async (t) => {
+        const hints = {
+          "nobody hints at it": async () => {},
+          "a reconcile is asked for": (api: ApiClient) => api.reconcile(),
+          "it is PUT again": (api: ApiClient) => api.put(path, eip(20), ""),
+          "a FIP on it is PUT": (api: ApiClient) =>
+            api.put("fips/fip-20", { eip: "eip-20", internalIp: "10.0.1.5" }, ""),
+        };
+        const tookMs: number[] = [];
+        let [holder, taker] = [one, other];
+        t.equal((await holder.api.put(path, eip(20))).status, 200);
+        for (const [what, hint] of Object.entries(hints)) {
+          const askedAtMs = performance.now();
+          t.equal(
+            (await taker.api.put(path, eip(20))).status,
+            202,
+            "it cannot be Ready, and nobody waits for it",
+          );
+          await expectOthersConflict(t, taker, macs.get(holder) ?? "");
+          await until("further questions", () => questionsOf(taker, askedAtMs).length >= 3);
+          t.equal((await holder.api.delete(path, "?wait=20s&cascade=true")).status, 204);
+          const releasedAtMs = performance.now();
+          await hint(taker.api);
+          await untilReady(taker.api);
+          tookMs.push(performance.now() - releasedAtMs);
+          // One may be under way at the release and is answered; the next one is not, neither time.
+          t.ok(
+            questionsOf(taker, releasedAtMs).length <= 4,
+            `${what}: ${questionsOf(taker, releasedAtMs).length} questions`,
+          );
+          await until("all to know the new MAC", () =>
+            wire.heard.some(
+              (packet) =>
+                packet.atMs > releasedAtMs &&
+                packet.senderIp === address &&
+                packet.senderMac === macs.get(taker),
+            ),
+          );
+          [holder, taker] = [taker, holder];
+        }
+        t.comment(`from the release to Ready: ${tookMs.map(Math.round).join(", ")} ms`);
+
+        t.equal((await holder.api.delete(path, "?wait=20s&cascade=true")).status, 204);
         t.equal(
           (await taker.api.put(path, eip(20))).status,
-          202,
-          "it cannot be Ready, and nobody waits for it",
+          200,
+          "what is free is taken while the caller waits",
         );
-        await expectOthersConflict(t, taker, macs.get(holder) ?? "");
-        await until("further questions", () => questionsOf(taker, askedAtMs).length >= 3);
-        t.equal((await holder.api.delete(path, "?wait=20s&cascade=true")).status, 204);
-        const releasedAtMs = performance.now();
-        await hint(taker.api);
-        await untilReady(taker.api);
-        tookMs.push(performance.now() - releasedAtMs);
-        // One may be under way at the release and is answered; the next one is not, neither time.
-        t.ok(
-          questionsOf(taker, releasedAtMs).length <= 4,
-          `${what}: ${questionsOf(taker, releasedAtMs).length} questions`,
-        );
-        await until("all to know the new MAC", () =>
-          wire.heard.some(
-            (packet) =>
-              packet.atMs > releasedAtMs &&
-              packet.senderIp === address &&
-              packet.senderMac === macs.get(taker),
-          ),
-        );
-        [holder, taker] = [taker, holder];
-      }
-      t.comment(`from the release to Ready: ${tookMs.map(Math.round).join(", ")} ms`);
+        t.equal((await holder.api.put(path, eip(20))).status, 202);
+        t.equal((await taker.api.delete(path)).status, 204);
+        t.equal((await holder.api.put(path, eip(20))).status, 200, "and so is what has just become free");
+        t.equal((await holder.api.delete(path)).status, 204);
+      },
+    );
 
-      t.equal((await holder.api.delete(path, "?wait=20s&cascade=true")).status, 204);
-      t.equal(
-        (await taker.api.put(path, eip(20))).status,
-        200,
-        "what is free is taken while the caller waits",
-      );
-      t.equal((await holder.api.put(path, eip(20))).status, 202);
-      t.equal((await taker.api.delete(path)).status, 204);
-      t.equal((await holder.api.put(path, eip(20))).status, 200, "and so is what has just become free");
-      t.equal((await holder.api.delete(path)).status, 204);
-    });
-
-    await t.test("both want it at once: they are never both left Ready", async (t) => {
+    await t.test("two gateways want an EIP at once: never are both Ready", async (t) => {
       const outcomes: string[] = [];
       for (let round = 0; round < 8; round++) {
         await Promise.all([one, other].map(({ api }) => api.put(path, eip(20), "")));
@@ -135,23 +138,26 @@ for (const [dataplane, binding] of variants) {
       t.comment(outcomes.join("; "));
     });
 
-    await t.test("a cut wire: both take it, and both say so as soon as they hear each other", async (t) => {
-      t.equal((await one.api.put(path, eip(20))).status, 200);
-      const port = (state: string) =>
-        run("ip", ["-n", `${gw.lab.name}-wire`, "link", "set", "gw-out", state]);
-      await port("down");
-      t.equal((await other.api.put(path, eip(20))).status, 200, "nobody answers for it");
-      await port("up");
-      await expectOthersConflict(t, one, otherMac);
-      await expectOthersConflict(t, other, gatewayMacs.net1);
-      for (const { api } of [one, other]) t.equal(await claimOf(api), "held by both", "and both keep it");
-      const before = performance.now();
-      t.equal((await other.api.delete(path)).status, 204);
-      await untilReady(one.api);
-      t.comment(`Ready ${Math.round(performance.now() - before)} ms after the other let go`);
-    });
+    await t.test(
+      "with a cut link both gateways take the EIP, and both report the conflict once the link is back",
+      async (t) => {
+        t.equal((await one.api.put(path, eip(20))).status, 200);
+        const port = (state: string) =>
+          run("ip", ["-n", `${gw.lab.name}-wire`, "link", "set", "gw-out", state]);
+        await port("down");
+        t.equal((await other.api.put(path, eip(20))).status, 200, "nobody answers for it");
+        await port("up");
+        await expectOthersConflict(t, one, otherMac);
+        await expectOthersConflict(t, other, gatewayMacs.net1);
+        for (const { api } of [one, other]) t.equal(await claimOf(api), "held by both", "and both keep it");
+        const before = performance.now();
+        t.equal((await other.api.delete(path)).status, 204);
+        await untilReady(one.api);
+        t.comment(`Ready ${Math.round(performance.now() - before)} ms after the other let go`);
+      },
+    );
 
-    await t.test("claims that nobody answers for are counted and take nothing away", async (t) => {
+    await t.test("unconfirmed claims are counted and have no effect", async (t) => {
       const stranger = await ArpTape.start(gw.lab.namespaceOf("outside"), "eth0");
       t.teardown(() => stranger.stop());
       const claims = (result: string) => metricOf(one.api, `natgw_arp_claims_total{result="${result}"}`);
@@ -181,30 +187,27 @@ for (const [dataplane, binding] of variants) {
       t.equal((await one.api.delete(path)).status, 204);
     });
 
-    await t.test(
-      "answers from ever new MACs keep an EIP from being taken, and no longer than they come",
-      async (t) => {
-        const stranger = await ArpTape.start(gw.lab.namespaceOf("outside"), "eth0");
-        t.teardown(() => stranger.stop());
-        let lies = 0;
-        let isLying = true;
-        stranger.onPacket(({ operation, senderMac, targetIp }) => {
-          if (!isLying || operation !== "request" || targetIp !== address) return;
-          const mac = `02:00:00:00:77:${String(++lies).padStart(2, "0")}` as Mac;
-          const [, reply] = announcementsOf(mac, address);
-          stranger.say({ ...reply, targetMac: senderMac });
-        });
-        t.equal((await other.api.put(path, eip(20))).status, 202);
-        await expectOthersConflict(t, other, "02:00:00:00:77:");
-        await until("eight answers from eight MACs", () => lies >= 8, deadlineMs);
-        isLying = false;
-        const endedAtMs = performance.now();
-        await untilReady(other.api);
-        t.ok(questionsOf(other, endedAtMs).length <= 4);
-        t.comment(`Ready ${Math.round(performance.now() - endedAtMs)} ms after the last lie`);
-        t.equal((await other.api.delete(path)).status, 204);
-      },
-    );
+    await t.test("replies from changing MACs block an EIP only as long as they arrive", async (t) => {
+      const stranger = await ArpTape.start(gw.lab.namespaceOf("outside"), "eth0");
+      t.teardown(() => stranger.stop());
+      let lies = 0;
+      let isLying = true;
+      stranger.onPacket(({ operation, senderMac, targetIp }) => {
+        if (!isLying || operation !== "request" || targetIp !== address) return;
+        const mac = `02:00:00:00:77:${String(++lies).padStart(2, "0")}` as Mac;
+        const [, reply] = announcementsOf(mac, address);
+        stranger.say({ ...reply, targetMac: senderMac });
+      });
+      t.equal((await other.api.put(path, eip(20))).status, 202);
+      await expectOthersConflict(t, other, "02:00:00:00:77:");
+      await until("eight answers from eight MACs", () => lies >= 8, deadlineMs);
+      isLying = false;
+      const endedAtMs = performance.now();
+      await untilReady(other.api);
+      t.ok(questionsOf(other, endedAtMs).length <= 4);
+      t.comment(`Ready ${Math.round(performance.now() - endedAtMs)} ms after the last lie`);
+      t.equal((await other.api.delete(path)).status, 204);
+    });
     await gw.expectConverged(t);
   });
 }

@@ -112,7 +112,7 @@ for (const dataplane of dataplanes) {
       t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.11" });
     };
 
-    await t.test("a full set: what clashes is marked, all the rest works", async (t) => {
+    await t.test("a full set: clashing objects are marked, all others work", async (t) => {
       const reply = await gw.api.putSet({ generation: 1, ...set });
       t.equal(reply.status, 202, "some of it can never be Ready, and nobody waits for it");
       t.match(reply.body, { ready: goodIds.length, notReadyTotal: 2 * bad.length });
@@ -146,7 +146,7 @@ for (const dataplane of dataplanes) {
       );
     });
 
-    await t.test("one by one: refused, and nothing is stored", async (t) => {
+    await t.test("as single writes they are refused, and nothing is stored", async (t) => {
       for (const [name, address] of Object.entries(forbidden)) {
         const { status, body } = await gw.api.put(`eips/single-${name}`, { address });
         t.same([status, (body as unknown as Problem).code], [409, "conflict"], `${name}: ${address}`);
@@ -164,7 +164,7 @@ for (const dataplane of dataplanes) {
       await expectOwnUntouched(t);
     });
 
-    await t.test("an agent that starts anew comes to the same conclusion", async (t) => {
+    await t.test("a restarted agent finds the same clashes", async (t) => {
       await gw.agent.kill();
       await gw.startAgent().whenReady();
       await expectOwnUntouched(t);
@@ -185,53 +185,50 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test(
-      "a machine takes an EIP that is held: the EIP is kept, and nobody calls it Ready",
-      async (t) => {
-        const taken = eipAddress(11);
-        const degraded = async () => {
-          const { body } = await gw.api.call<{ degraded: { reason: string }[] }>("GET", "/v1/status");
-          return body.degraded.map(({ reason }) => reason);
-        };
-        const untilReady = (status: string) =>
-          until(
-            `the EIP's Ready to be ${status}`,
-            async () => (await conditionOf("eips/eip-11", "Ready"))?.status === status,
-            60_000,
-          );
-        const expectClaimed = async (t: Test) => {
-          const claim = await conditionOf("eips/eip-11", "Ready");
-          t.match(claim, { status: "False", reason: "AddressConflict", message: await macOf(gw) });
-          t.match(await conditionOf("eips/eip-11", "Programmed"), { status: "True" }, "it is kept");
-          t.match(await conditionOf("fips/fip-of-eip-11", "Ready"), { reason: "EipNotReady" });
-          t.match(
-            await conditionOf("fips/fip-of-eip-10", "Ready"),
-            { status: "True" },
-            "others stay as they are",
-          );
-          t.ok((await gw.addresses("net1")).includes(`${taken}/24`));
-          const entry = (await inventory()).addresses.find(({ ip }) => ip === taken);
-          t.match(entry, { role: "conflict", users: ["eips/eip-11", "fips/fip-of-eip-11"] });
-          t.strictSame(await degraded(), ["AddressConflict"]);
-        };
-        await gw.lab.ip("outside", `address add ${taken}/24 dev eth0`);
-        // Its question after a third machine says whose address it has.
-        await outside.hearsNothing({ ...udp(eipAddress(99)), from: taken });
-        await untilReady("False");
-        await expectClaimed(t);
-        await gw.agent.kill();
-        await gw.startAgent().whenReady();
-        await untilReady("False");
-        await expectClaimed(t);
-        await gw.lab.ip("outside", `address delete ${taken}/24 dev eth0`);
-        await untilReady("True");
-        t.strictSame(await degraded(), []);
-        t.match(await outside.ask(tcp(taken)), { answeredBy: "pod2" });
-        await expectOwnUntouched(t);
-      },
-    );
+    await t.test("another host takes a held EIP: the EIP is kept and is not Ready", async (t) => {
+      const taken = eipAddress(11);
+      const degraded = async () => {
+        const { body } = await gw.api.call<{ degraded: { reason: string }[] }>("GET", "/v1/status");
+        return body.degraded.map(({ reason }) => reason);
+      };
+      const untilReady = (status: string) =>
+        until(
+          `the EIP's Ready to be ${status}`,
+          async () => (await conditionOf("eips/eip-11", "Ready"))?.status === status,
+          60_000,
+        );
+      const expectClaimed = async (t: Test) => {
+        const claim = await conditionOf("eips/eip-11", "Ready");
+        t.match(claim, { status: "False", reason: "AddressConflict", message: await macOf(gw) });
+        t.match(await conditionOf("eips/eip-11", "Programmed"), { status: "True" }, "it is kept");
+        t.match(await conditionOf("fips/fip-of-eip-11", "Ready"), { reason: "EipNotReady" });
+        t.match(
+          await conditionOf("fips/fip-of-eip-10", "Ready"),
+          { status: "True" },
+          "others stay as they are",
+        );
+        t.ok((await gw.addresses("net1")).includes(`${taken}/24`));
+        const entry = (await inventory()).addresses.find(({ ip }) => ip === taken);
+        t.match(entry, { role: "conflict", users: ["eips/eip-11", "fips/fip-of-eip-11"] });
+        t.strictSame(await degraded(), ["AddressConflict"]);
+      };
+      await gw.lab.ip("outside", `address add ${taken}/24 dev eth0`);
+      // Its question after a third machine says whose address it has.
+      await outside.hearsNothing({ ...udp(eipAddress(99)), from: taken });
+      await untilReady("False");
+      await expectClaimed(t);
+      await gw.agent.kill();
+      await gw.startAgent().whenReady();
+      await untilReady("False");
+      await expectClaimed(t);
+      await gw.lab.ip("outside", `address delete ${taken}/24 dev eth0`);
+      await untilReady("True");
+      t.strictSame(await degraded(), []);
+      t.match(await outside.ask(tcp(taken)), { answeredBy: "pod2" });
+      await expectOwnUntouched(t);
+    });
 
-    await t.test("what clashed takes nothing along when it goes", async (t) => {
+    await t.test("deleting a clashing object removes nothing else", async (t) => {
       await watch.stop();
       watch = await gw.watch();
       for (const name of ["own-32", "own", "twin", "twin-32", "gateway", "vpc"]) {

@@ -56,7 +56,7 @@ for (const dataplane of dataplanes) {
     t.equal((await gw.api.putSet({ generation: 1, gateway, eips: lastBytes.map(eip) })).status, 200);
     const traffic = await trafficOf(gw);
 
-    await t.test("with uids: the model is what was acknowledged last", async (t) => {
+    await t.test("with uids: the model equals the last acknowledged state", async (t) => {
       const churn = new Churn(gw);
       const cycles = (cyclesOf[dataplane] * multiplier) / writers;
       const left = await Promise.all(
@@ -114,7 +114,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("and nothing is left when all are gone", async (t) => {
+    await t.test("nothing is left when all objects are deleted", async (t) => {
       t.equal((await gw.api.putSet({ generation: 3, gateway, eips: lastBytes.map(eip) })).status, 200);
       await expectModel(t, gw, new Map());
       await Promise.all(traffic.map((stream) => stream.close()));

@@ -59,7 +59,7 @@ for (const dataplane of dataplanes) {
     const putWithoutFips = (generation: number, query: string) =>
       watch.removing(fipIds, () => gw.api.putSet({ generation, ...withoutFips }, query));
 
-    await t.test("a generation that overtakes the one before", async (t) => {
+    await t.test("a generation accepted before the previous one is applied", async (t) => {
       t.equal((await gw.api.putSet({ generation: 1, ...withFips }, "")).status, 202);
       t.equal((await putWithoutFips(2, "")).status, 202);
       await whenReady(count);
@@ -67,7 +67,7 @@ for (const dataplane of dataplanes) {
       t.equal((await gw.api.putSet({ generation: 3, ...withFips }, "")).status, 202);
     });
 
-    await t.test("killed meanwhile, and in a new namespace nothing can be programmed", async (t) => {
+    await t.test("killed in between; in the new namespace nothing can be programmed", async (t) => {
       watch.beginLife();
       await gw.agent.kill();
       await gw.lab.renewGateway();
@@ -124,7 +124,7 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.status()).objects, { eips: { ready: count }, fips: { ready: count } });
     });
 
-    await t.test("not one claim was a lie", async (t) => {
+    await t.test("every reported Ready was true", async (t) => {
       await watch.settle();
       const { lies, lives } = await watch.stop();
       t.same(lies, []);

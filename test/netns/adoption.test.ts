@@ -134,7 +134,7 @@ for (const dataplane of dataplanes) {
       await expectUntouched();
     });
 
-    await t.test("the first full set takes over, and cuts no flow that it permits", async (t) => {
+    await t.test("the first full set takes over and ends no permitted flow", async (t) => {
       const reply = await gw.api.putSet(set);
       t.equal(reply.status, 200);
       t.match(reply.body, { ready: 4, notReadyTotal: 0 });
@@ -143,7 +143,7 @@ for (const dataplane of dataplanes) {
       for (const stream of wanted) t.ok((await stream.close()).isIntact, "not a byte was lost");
     });
 
-    await t.test("what the set does not hold is gone, what is foreign stays", async (t) => {
+    await t.test("objects outside of the set are removed, foreign state stays", async (t) => {
       // Whoever goes on talking to the EIP makes plain entries of its own.
       t.same(await gw.flows("203.0.113.13", "10.0.1.6"), [], "no entry translates");
       t.notOk(await unwanted.advance(1, 400));

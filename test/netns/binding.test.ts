@@ -69,7 +69,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       await gw.expectConverged(t);
     });
 
-    await t.test("an EIP bound by route is an EIP to everybody", async (t) => {
+    await t.test("an EIP bound by route behaves like any EIP", async (t) => {
       await gw.lab.ip(
         "outside",
         "neigh replace 203.0.113.13 lladdr 02:00:00:00:00:99 dev eth0 nud reachable",
@@ -93,42 +93,42 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       await gw.expectConverged(t);
     });
 
-    await t.test("what is taken away comes back at once, whatever the link or a stranger does", async (t) => {
-      await gw.lab.ip("gw", "route delete local 203.0.113.10/32 dev net1 table local proto 196");
-      await until("the route to come back", async () => (await bound()).length === 3);
-      await gw.lab.ip("gw", "link set net1 down", "link set net1 up");
-      await until("the default route to come back", async () => (await gw.api.plan()).changes.length === 0);
-      t.same((await bound()).toSorted(), ips(10, 11, 12));
-
-      // The kernel takes all routes on net1 along, without an event of theirs.
-      await gw.lab.ip("gw", "address flush dev net1");
-      await until("the routes to come back", async () => (await bound()).length === 3);
-      await until("the agent to say why", async () => (await degraded()).includes("NoOwnAddress"));
-      t.equal((await gw.addresses("net1")).length, 1, "one EIP keeps an address for them to rest on");
-      await gw.expectConverged(t);
-      await gw.lab.ip("gw", `address add ${own} dev net1`);
-      await until("that one to go", async () => (await gw.addresses("net1")).join() === own);
-      await gw.expectConverged(t);
-      t.same(await degraded(), []);
-      await goOn(t);
-      await traffic(t);
-    });
-
     await t.test(
-      "routes whose store is lost stay until a set is put, and change with it at once",
+      "removed bindings are restored at once, after link changes and foreign changes",
       async (t) => {
-        await gw.agent.kill();
-        await gw.loseState();
-        await gw.startAgent(byAddress).whenLive();
-        await until("the agent to look", async () => (await degraded()).includes("NotAdopted"));
-        t.equal((await bound()).length, 3);
-        t.match(await gw.api.putSet(set, "?wait=20s"), { status: 200, body: { notReadyTotal: 0 } });
-        t.same((await gw.addresses("net1")).toSorted(), [own, ...asAddresses].toSorted());
-        t.same(await bound(), []);
-        await goOn(t);
+        await gw.lab.ip("gw", "route delete local 203.0.113.10/32 dev net1 table local proto 196");
+        await until("the route to come back", async () => (await bound()).length === 3);
+        await gw.lab.ip("gw", "link set net1 down", "link set net1 up");
+        await until("the default route to come back", async () => (await gw.api.plan()).changes.length === 0);
+        t.same((await bound()).toSorted(), ips(10, 11, 12));
+
+        // The kernel takes all routes on net1 along, without an event of theirs.
+        await gw.lab.ip("gw", "address flush dev net1");
+        await until("the routes to come back", async () => (await bound()).length === 3);
+        await until("the agent to say why", async () => (await degraded()).includes("NoOwnAddress"));
+        t.equal((await gw.addresses("net1")).length, 1, "one EIP keeps an address for them to rest on");
         await gw.expectConverged(t);
+        await gw.lab.ip("gw", `address add ${own} dev net1`);
+        await until("that one to go", async () => (await gw.addresses("net1")).join() === own);
+        await gw.expectConverged(t);
+        t.same(await degraded(), []);
+        await goOn(t);
+        await traffic(t);
       },
     );
+
+    await t.test("after the loss of the store binding routes stay until a set is PUT", async (t) => {
+      await gw.agent.kill();
+      await gw.loseState();
+      await gw.startAgent(byAddress).whenLive();
+      await until("the agent to look", async () => (await degraded()).includes("NotAdopted"));
+      t.equal((await bound()).length, 3);
+      t.match(await gw.api.putSet(set, "?wait=20s"), { status: 200, body: { notReadyTotal: 0 } });
+      t.same((await gw.addresses("net1")).toSorted(), [own, ...asAddresses].toSorted());
+      t.same(await bound(), []);
+      await goOn(t);
+      await gw.expectConverged(t);
+    });
 
     await t.test(
       "there and back with kill -9 between: the streams go on, and no route is left",
@@ -149,7 +149,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       },
     );
 
-    await t.test("what goes while bound by route takes its flows along", async (t) => {
+    await t.test("removing an EIP bound by route ends its flows", async (t) => {
       await gw.agent.kill();
       await gw.startAgent(byRoute).whenReady();
       const stream = await outside.open(tcp("203.0.113.10"));
@@ -163,7 +163,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       await gw.expectConverged(t);
     });
 
-    await t.test("where all rules are lost, too, an EIP is not taken away unasked either", async (t) => {
+    await t.test("if all rules are lost too, an EIP is not removed unasked", async (t) => {
       await gw.agent.kill();
       await gw.loseState();
       await gw.lab.exec("gw", ["nft", "flush", "ruleset"]);

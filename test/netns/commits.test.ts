@@ -47,7 +47,7 @@ await nft(`table ip natgw {
   chain pre { type nat hook prerouting priority dstnat; }
 }`);
 
-t.test("commits are told in their order, each with what it touched", async (t) => {
+t.test("commits are reported in order, each with what it changed", async (t) => {
   const start = await begin();
   t.same(touched(start), { commits: 0, tables: [] });
   await nft(`add element ip natgw fip_in { ${elements(0, 3)} }`);
@@ -93,7 +93,7 @@ t.test("commits are told in their order, each with what it touched", async (t) =
   t.equal(journal.since(start), undefined, "what was before");
 });
 
-t.test("what overran is not known; nor is what went by before it began anew", async (t) => {
+t.test("commits lost by an overrun are unknown, and so are those before the restart", async (t) => {
   await nft("table ip natgw { map fip_in { type ipv4_addr : ipv4_addr; counter; }; }");
   const start = await begin();
   for (let round = 0; round < 2; round++) {

@@ -81,7 +81,7 @@ for (const dataplane of dataplanes) {
     const gw = await Gateway.start(t, dataplane);
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
 
-    await t.test("an agent at rest holds nothing back and writes nothing", async (t) => {
+    await t.test("an idle agent has the gate open and writes nothing", async (t) => {
       const status = await gw.api.status();
       t.equal(status.backend, dataplane);
       t.same(status.degraded, []);
@@ -125,7 +125,7 @@ for (const dataplane of dataplanes) {
     });
 
     await t.test(
-      "a DNAT beside a FIP is programmed, and no packet comes to it before the FIP goes",
+      "a DNAT beside a FIP is programmed, and gets packets only after the FIP is removed",
       async (t) => {
         const asked = tcp("203.0.113.10");
         const dnat = {
@@ -220,7 +220,7 @@ for (const dataplane of dataplanes) {
       t.equal((await gw.api.delete("limits/slow")).status, 204);
     });
 
-    await t.test("what would cut the gateway off is refused, and in a set left out", async (t) => {
+    await t.test("objects that would cut the gateway off are refused, and in a set left out", async (t) => {
       const eclipsing = { name: "eclipsing", address: "10.0.1.50/25" };
       const covering = { name: "covering", destination: "203.0.113.1/32", via: "10.0.1.5" };
       t.match(await gw.api.put("eips/eclipsing", eclipsing), {
@@ -249,7 +249,7 @@ for (const dataplane of dataplanes) {
 
     await t.test("a second pass plans nothing and writes nothing", (t) => gw.expectConverged(t));
 
-    await t.test("a replay is no write, and changes nothing", async (t) => {
+    await t.test("a replay is not a write and changes nothing", async (t) => {
       const before = await gw.api.call("GET", "/v1/desired");
       const watch = await gw.watch();
       t.equal((await gw.api.putSet({ ...set, generation: 3 })).status, 200);
@@ -257,7 +257,7 @@ for (const dataplane of dataplanes) {
       t.equal((await gw.api.call("GET", "/v1/desired")).etag, before.etag);
     });
 
-    await t.test("what a stranger does inside is undone, what he does elsewhere is left", async (t) => {
+    await t.test("foreign changes in owned parts are undone, others are left", async (t) => {
       const before = await gw.translations();
       const stays = await meddle(gw);
       await gw.lab.ip("gw", "address delete 203.0.113.11/24 dev net1", "route delete default");

@@ -289,7 +289,7 @@ for (const variant of ["nft", "legacy"] as const) {
       }
     });
 
-    await t.test("backends come and go within their own DNAT", async (t) => {
+    await t.test("adding and removing backends affects only their DNAT", async (t) => {
       const [web, dns] = full.dnats;
       if (web === undefined || dns === undefined) throw new Error("no DNATs");
       const withBackends = (...backends: typeof dns.backends): Program => ({
@@ -352,7 +352,7 @@ for (const variant of ["nft", "legacy"] as const) {
       await lab.converge(full);
     });
 
-    await t.test("what the kernel refuses is refused whole, with its words", async (t) => {
+    await t.test("a refused transaction is refused completely, with the kernel's text", async (t) => {
       await lab.converge(emptyProgram);
       const misspelt = "-A DNAT_FILTER -j SNAT --to-source 203.0.113.1"; // SNAT is not for PREROUTING
       const refusing = iptablesRules({
@@ -368,7 +368,7 @@ for (const variant of ["nft", "legacy"] as const) {
       t.notOk(lab.dataplane.planner.holdsObjects(await lab.observe()), "nothing of it was applied");
     });
 
-    await t.test("a chain's own listing says what the dump of all says", async (t) => {
+    await t.test("the listing of one chain agrees with the full dump", async (t) => {
       await lab.converge(full);
       const nat = (await lab.observe()).rules.get("nat") ?? new Map<string, never>();
       for (const [chain, rules] of nat) {
@@ -394,69 +394,72 @@ for (const variant of ["nft", "legacy"] as const) {
   });
 }
 
-t.test("nft: of rules that others touched only their chains are read, of anything else all", async (t) => {
-  const { netlink, journal } = await enterNftNamespace(t, "ipt-commits");
-  const forks: string[] = [];
-  const run = createRun({ onStart: (command) => forks.push(command) });
-  const byHand = createRun();
-  const dataplane = iptablesRules({
-    run,
-    variant: "nft",
-    journal,
-    readGeneration: (signal) => readGeneration(netlink, signal),
-  });
-  const converge = async () => {
-    await dataplane.apply(dataplane.plan(full, await dataplane.observe(signal), "open"), signal);
-    t.same(dataplane.plan(full, await dataplane.observe(signal), "open").changes, []);
-  };
-  const forksAfter = async (...commands: readonly string[]) => {
-    for (const command of commands) await byHand(command.split(" "));
-    forks.length = 0;
-    const { rules, barrier } = await dataplane.observe(signal);
-    const found = [...forks];
-    const all = await iptablesRules({ run: byHand, variant: "nft" }).observe(signal);
-    t.same(textsOf(rules), textsOf(all.rules), commands.join());
-    t.same(barrier, all.barrier);
-    return found;
-  };
-  const [one, two] = [["iptables-nft"], ["iptables-nft", "iptables-nft"]];
-  const all = ["iptables-nft-save", "nft", "nft"];
-  const nat = "iptables-nft -t nat";
-  const deleteFip = `${nat} -D EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.1.5`;
-  await converge();
-  t.same(await forksAfter(deleteFip), one);
-  await converge();
-  t.same(await forksAfter(deleteFip, `${nat} -F HAIRPIN_SNAT`), two);
-  await converge();
-  t.same(
-    await forksAfter(
-      `${nat} -I EXCLUSIVE_SNAT -s 192.0.2.3/32 -j RETURN`,
-      `${nat} -R EXCLUSIVE_SNAT 1 -j RETURN`,
-    ),
-    one,
-  );
-  t.same(await forksAfter("iptables-nft -t mangle -A VPC_MARK -s 192.0.2.3/32 -j RETURN"), one);
-  t.same(await forksAfter("ip6tables-nft -t nat -N OTHER"), [], "which is not of IPv4");
-  t.same(await forksAfter("nft add table ip stranger"), [], "and that not of iptables");
-  for (const commands of [
-    [deleteFip, `${nat} -F HAIRPIN_SNAT`, `${nat} -F SHARED_SNAT`],
-    [`${nat} -N OTHER`],
-    [`${nat} -X OTHER`],
-    ["iptables-nft -t mangle -P PREROUTING DROP"],
-    ["iptables-nft -A FORWARD -j ACCEPT"],
-    ["nft delete table ip nat"],
-    ["nft delete table ip natgw_guard"],
-  ]) {
-    t.same(
-      (await forksAfter(...commands)).filter((one, at, some) => some.indexOf(one) === at),
-      [...new Set(all)],
-      `all after ${commands}`,
-    );
+t.test(
+  "nft: for foreign rule changes only their chains are read, for other changes everything",
+  async (t) => {
+    const { netlink, journal } = await enterNftNamespace(t, "ipt-commits");
+    const forks: string[] = [];
+    const run = createRun({ onStart: (command) => forks.push(command) });
+    const byHand = createRun();
+    const dataplane = iptablesRules({
+      run,
+      variant: "nft",
+      journal,
+      readGeneration: (signal) => readGeneration(netlink, signal),
+    });
+    const converge = async () => {
+      await dataplane.apply(dataplane.plan(full, await dataplane.observe(signal), "open"), signal);
+      t.same(dataplane.plan(full, await dataplane.observe(signal), "open").changes, []);
+    };
+    const forksAfter = async (...commands: readonly string[]) => {
+      for (const command of commands) await byHand(command.split(" "));
+      forks.length = 0;
+      const { rules, barrier } = await dataplane.observe(signal);
+      const found = [...forks];
+      const all = await iptablesRules({ run: byHand, variant: "nft" }).observe(signal);
+      t.same(textsOf(rules), textsOf(all.rules), commands.join());
+      t.same(barrier, all.barrier);
+      return found;
+    };
+    const [one, two] = [["iptables-nft"], ["iptables-nft", "iptables-nft"]];
+    const all = ["iptables-nft-save", "nft", "nft"];
+    const nat = "iptables-nft -t nat";
+    const deleteFip = `${nat} -D EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.1.5`;
     await converge();
-  }
-});
+    t.same(await forksAfter(deleteFip), one);
+    await converge();
+    t.same(await forksAfter(deleteFip, `${nat} -F HAIRPIN_SNAT`), two);
+    await converge();
+    t.same(
+      await forksAfter(
+        `${nat} -I EXCLUSIVE_SNAT -s 192.0.2.3/32 -j RETURN`,
+        `${nat} -R EXCLUSIVE_SNAT 1 -j RETURN`,
+      ),
+      one,
+    );
+    t.same(await forksAfter("iptables-nft -t mangle -A VPC_MARK -s 192.0.2.3/32 -j RETURN"), one);
+    t.same(await forksAfter("ip6tables-nft -t nat -N OTHER"), [], "which is not of IPv4");
+    t.same(await forksAfter("nft add table ip stranger"), [], "and that not of iptables");
+    for (const commands of [
+      [deleteFip, `${nat} -F HAIRPIN_SNAT`, `${nat} -F SHARED_SNAT`],
+      [`${nat} -N OTHER`],
+      [`${nat} -X OTHER`],
+      ["iptables-nft -t mangle -P PREROUTING DROP"],
+      ["iptables-nft -A FORWARD -j ACCEPT"],
+      ["nft delete table ip nat"],
+      ["nft delete table ip natgw_guard"],
+    ]) {
+      t.same(
+        (await forksAfter(...commands)).filter((one, at, some) => some.indexOf(one) === at),
+        [...new Set(all)],
+        `all after ${commands}`,
+      );
+      await converge();
+    }
+  },
+);
 
-t.test("legacy: the kernel's own word that nothing moved", async (t) => {
+t.test("legacy: the kernel's digest proves that nothing changed", async (t) => {
   const namespace = testName("ipt-digest");
   await addNamespaces([namespace]);
   t.teardown(() => deleteNamespace(namespace));

@@ -78,7 +78,7 @@ for (const dataplane of dataplanes) {
       t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
     });
 
-    await t.test("a start over a converged gateway writes nothing", async (t) => {
+    await t.test("starting on a converged gateway writes nothing", async (t) => {
       const watch = await gw.watch();
       await gw.startAgent().whenReady();
       t.same(await watch.stop(), []);
@@ -101,7 +101,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("what changed while it was dead is repaired by the next start", async (t) => {
+    await t.test("changes during downtime are repaired by the next start", async (t) => {
       await gw.agent.kill();
       await gw.byHand.flush();
       await gw.lab.ip("gw", "address delete 203.0.113.12/24 dev net1");
@@ -127,7 +127,7 @@ for (const dataplane of dataplanes) {
 
     for (const stream of streams) await stream.close();
 
-    await t.test("a namespace made anew is filled from the state directory", async (t) => {
+    await t.test("a new namespace is programmed from the state directory", async (t) => {
       const { epoch } = await gw.api.status();
       const rules = await gw.translations();
       await gw.lab.renewGateway();
@@ -143,7 +143,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("an address that somebody else holds is not taken", async (t) => {
+    await t.test("an address held by another host is not added", async (t) => {
       await gw.agent.stop();
       await gw.lab.ip("outside", "address add 203.0.113.66/24 dev eth0");
       await gw.startAgent({ NATGW_ARP_PROBE: "200ms" }).whenReady();

@@ -72,7 +72,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("and in whatever order one set names them", async (t) => {
+    await t.test("also in any order within one set", async (t) => {
       for (const order of orders) {
         t.equal((await gw.api.putSet(bareSet(++generation))).status, 200);
         const set = { ...bareSet(++generation), snats: order.map((length) => snats[length]) };

@@ -114,7 +114,7 @@ function tests(): void {
     await netlink.request(noop, signal);
   });
 
-  t.test("what fails inside the package is a value here", async (t) => {
+  t.test("errors inside the package are return values", async (t) => {
     const raw = openPackageSocket(NETLINK_ROUTE);
     t.equal(await raw?.send(new Uint8Array(1 << 20)), -90, "EMSGSIZE");
     t.equal(raw?.receive(new Uint8Array(16)), -11, "EAGAIN");
@@ -140,7 +140,7 @@ function tests(): void {
     t.same(await held(netlink, 50), flood);
   });
 
-  t.test("what other processes send to the socket does not count", async (t) => {
+  t.test("messages of other processes are ignored", async (t) => {
     const connection = openNetlink(NETLINK_ROUTE);
     t.teardown(() => connection.close());
     await connection.request(noop, signal);
@@ -218,7 +218,7 @@ function tests(): void {
     t.equal(error?.message, "ipv4: Address already assigned");
   });
 
-  t.test("and so does the one that receives ahead, whatever ends it", async (t) => {
+  t.test("the socket that receives ahead also leaves no descriptor", async (t) => {
     const before = descriptors();
     const ahead = openNetlink(NETLINK_ROUTE, { open: openAheadSocket, partSize: 500 });
     const dumps = [held(ahead, 50, 5_000), held(ahead, 50), held(ahead, 50)];
@@ -240,7 +240,7 @@ function tests(): void {
     t.throws(() => openAheadSocket(31), { code: "netlink-failed" });
   });
 
-  t.test("it tells of overruns and long messages, and hears the kernel alone", async (t) => {
+  t.test("it reports overruns and truncated messages, and accepts only the kernel's messages", async (t) => {
     const known = new Set(readdirSync("/proc/self/fd"));
     const raw = openAheadSocket(NETLINK_ROUTE);
     t.teardown(() => raw.close());

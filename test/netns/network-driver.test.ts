@@ -147,7 +147,7 @@ function tests(): void {
     t.same(await gateway.pass(), nothing);
   });
 
-  t.test("what is there at first contact is told apart", async (t) => {
+  t.test("the state at first contact is classified", async (t) => {
     const gateway = await Gateway.make();
     await ip("address add 203.0.113.10/24 dev net1; address add 203.0.113.11/24 dev net1");
     await ip("address add 203.0.113.66/24 dev net1; address add 198.51.100.7/25 dev net1");
@@ -279,7 +279,7 @@ function tests(): void {
     await ip("route del blackhole 10.6.0.0/16");
   });
 
-  t.test("what a link took down with it comes back", async (t) => {
+  t.test("what was removed with a link is restored", async (t) => {
     const gateway = await Gateway.make();
     const wish = {
       eips: ["203.0.113.10/24"],
@@ -328,7 +328,7 @@ function tests(): void {
     t.equal(await watch.stop(), 0, "at no moment was it anything but local");
   });
 
-  t.test("an EIP's route stands beside a foreign one, and its steps may be made twice", async (t) => {
+  t.test("an EIP's route can exist beside a foreign one, and its steps are idempotent", async (t) => {
     const gateway = await Gateway.make();
     await run("sysctl", ["-q", "net.ipv4.conf.net1.arp_ignore=1"]);
     await ip("route add local 203.0.113.10/32 dev net1 table local proto 3 metric 77");
@@ -363,7 +363,7 @@ function tests(): void {
     );
   });
 
-  t.test("what binds by route outlives its link's flap, but not the last address there", async (t) => {
+  t.test("binding routes survive a link flap, but not the loss of the last address", async (t) => {
     const gateway = await Gateway.make();
     const eips = ["203.0.113.10/24", "203.0.113.11/24"];
     const wish = { eips, defaultGateway: "203.0.113.1", binding: "route" } as const;
@@ -481,7 +481,7 @@ function tests(): void {
     t.same(planSysctls(programOf({}), await readOnly.observe(signal)), [], "and nothing is asked for again");
   });
 
-  t.test("what decides on the way of packets is read as it is", async (t) => {
+  t.test("policy routing is read correctly", async (t) => {
     await Gateway.make();
     const paths = async () => driver.observePaths(await driver.observe(signal), signal);
     const plain = await paths();

@@ -164,7 +164,7 @@ t.test("a fresh namespace is pristine; the gate closes and opens; the guard stay
   t.ok(await run("nft", ["list", "table", "ip", "natgw_guard"]));
 });
 
-t.test("the rules are those that nft makes of the words that stand beside them", async (t) => {
+t.test("the rules equal those that nft creates from the text", async (t) => {
   const words = `
     table ip natgw {
       map fip_in { type ipv4_addr : ipv4_addr; counter; }
@@ -274,7 +274,7 @@ t.test("backends take even shares; counters count flows by object", async (t) =>
 });
 
 t.test(
-  "retargeted, a FIP leads elsewhere; deleted, it leads nowhere; live flows of others go on",
+  "a retargeted FIP translates to the new pod, a deleted one to none; flows of others continue",
   async (t) => {
     const stream = await pod2.open(outsideTcp);
     t.ok(await stream.advance(5_000));
@@ -302,7 +302,7 @@ t.test(
   },
 );
 
-t.test("what others do to the table is seen and undone, in one pass", async (t) => {
+t.test("foreign changes of the table are detected and undone in one pass", async (t) => {
   const everything = new Set([...full.eips, ...full.fips, ...full.dnats].map(({ id }) => id)).size + 3;
   const drifts: readonly (readonly [input: string, missing: number, changes: number])[] = [
     ["delete element ip natgw fip_in { 203.0.113.10 }", 1, 1],
@@ -348,7 +348,7 @@ t.test("what others do to the table is seen and undone, in one pass", async (t) 
   t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
 });
 
-t.test("of elements that others touched only these are read, of the rest of the table all", async (t) => {
+t.test("for foreign element changes only these are read, for other changes the whole table", async (t) => {
   const costOf = async (input: string) => {
     await nft(input);
     Object.assign(cost, { sends: 0, forks: 0 });
@@ -499,7 +499,7 @@ t.test(
 );
 
 t.test(
-  "a kernel that tells a frame in other attributes than it was given is learned, not fought",
+  "if the kernel dumps a frame with other attributes than were sent, the agent learns them",
   async (t) => {
     const odd: ConversingConnection = {
       request: (...args) => netlink.request(...args),

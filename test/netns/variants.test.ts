@@ -34,7 +34,7 @@ t.test("takes the variant whose owned chains hold rules", async (t) => {
   t.match(await gw.host("outside").ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
 });
 
-t.test("writes nothing while both hold rules, and goes on once one is cleared", async (t) => {
+t.test("writes nothing while both variants hold rules, and continues when one is cleared", async (t) => {
   // Nobody tells of a change of iptables-legacy: the timer finds it.
   const gw = await Gateway.make(t, "iptables-nft", { ...auto, NATGW_RESYNC_INTERVAL: "1s" });
   const legacy = (args: readonly string[], input = "") =>

@@ -32,7 +32,7 @@ t.teardown(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-t.test("a lab carries traffic, and hosts tell what became of it", async (t) => {
+t.test("a lab carries traffic, and its hosts report the result", async (t) => {
   await lab.exec("gw", ["sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1"]);
   await lab.ip("gw", `address add ${eip}/24 dev net1`);
   await lab.exec("gw", ["iptables-nft-restore"], {
@@ -93,7 +93,7 @@ t.test("a watch reports every kind of write, and nothing where there was none", 
   t.match(await seen("ip", "link", "set", "net1", "mtu", "1400"), /net1/, "a link");
 });
 
-t.test("a toolbox breaks a tool as told, as often as told, and notes each call", async (t) => {
+t.test("a toolbox injects faults as ordered and records each call", async (t) => {
   const list = ["nft", "list", "ruleset"];
   const whole = await inGateway(...list);
   await toolbox.break("nft", "fails", 2);
@@ -114,7 +114,7 @@ t.test("a toolbox breaks a tool as told, as often as told, and notes each call",
   );
 });
 
-t.test("a sweep takes what dead runs left behind, and nothing else", async (t) => {
+t.test("the cleanup removes leftovers of dead runs and nothing else", async (t) => {
   const dead = spawnedAndGone();
   const left = new Lab(`natgwt-${await dead}-x`, 1);
   await left.up();
@@ -132,7 +132,7 @@ t.test("a sweep takes what dead runs left behind, and nothing else", async (t) =
   );
 });
 
-t.test("a gateway made anew is empty, and reachable at once", async (t) => {
+t.test("a recreated gateway is empty, and reachable at once", async (t) => {
   await lab.renewGateway();
   t.notMatch(await inGateway("nft", "list", "ruleset"), /chain/);
   const pod1 = await Host.start(lab, "pod1");

@@ -72,7 +72,7 @@ t.test("the tests mirror the sources", async (t) => {
   t.same(unmirroredTests(tests, [...imports.keys()]), ["test/unit/structure.test.ts"]);
 });
 
-t.test("docs/reliability.md names tests that are there", async (t) => {
+t.test("docs/reliability.md names existing tests", async (t) => {
   const text = readFileSync("docs/reliability.md", "utf8");
   const named = Array.from(
     text.matchAll(/`((?:unit|property|netns|faults|chaos)\/[\w/-]+)`/g),
@@ -222,7 +222,7 @@ t.test("long files", async (t) => {
   t.same(longFiles(counted, 300), ["b.ts"]);
 });
 
-t.test("tests that mirror nothing", async (t) => {
+t.test("test files without a source", async (t) => {
   const sources = ["agent/main.ts", "lib/plan/judge.ts", "lib/plan/network/routes.ts"];
   const good = [
     "test/unit/agent/main.test.ts",

@@ -79,7 +79,7 @@ t.test("every setting is taken from its variable and from its flag, and the flag
   }
 });
 
-t.test("what is wrong is said in one line with the setting, the value and what is allowed", async (t) => {
+t.test("an error is one line with the setting, the value and the allowed values", async (t) => {
   const table: readonly [argv: string[], environment: Record<string, string>, ...says: string[]][] = [
     [["--dataplane", "ipvs"], {}, "--dataplane", '"ipvs"', "iptables, nftables"],
     [[], { NATGW_DATAPLANE: "ipvs" }, "NATGW_DATAPLANE", '"ipvs"', "iptables, nftables"],
@@ -111,7 +111,7 @@ t.test("what is wrong is said in one line with the setting, the value and what i
   }
 });
 
-t.test("what others put into a pod's environment is no mistake", async (t) => {
+t.test("variables that Kubernetes injects are not errors", async (t) => {
   const config = configOf([], {
     PATH: "/bin",
     GATEWAY_V4: "",

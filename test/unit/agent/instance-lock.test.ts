@@ -41,7 +41,7 @@ t.test("the second is refused with the first one's pid, until the first stops", 
   await second.stop();
 });
 
-t.test("a holder that does not say who it is, or talks nonsense, is still a holder", async (t) => {
+t.test("a lock holder that sends no pid or garbage still holds the lock", async (t) => {
   for (const greeting of [undefined, "not a pid\n", "9".repeat(1 << 20), ""]) {
     const server = createServer((socket) => {
       socket.on("error", () => {});

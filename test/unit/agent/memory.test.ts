@@ -6,7 +6,7 @@ import { until } from "../../support/run.ts";
 
 const intervalMs = 20;
 
-t.test("what a large piece of work left behind goes, once, when the process rests", async (t) => {
+t.test("memory of a large task is released once, when the process is idle", async (t) => {
   const told: { before: number; after: number }[] = [];
   const log = createLog("debug", { version: "0" }, { write: (line) => void told.push(JSON.parse(line)) });
   let isWorking = false;

@@ -28,7 +28,7 @@ for (const variant of ["nft", "legacy"] as const) {
   });
 }
 
-t.test("scripts that once went wrong", async (t) => {
+t.test("regression scripts", async (t) => {
   const scripts: Readonly<Record<string, readonly Step[]>> = {
     "what was verified is not Ready while an Eip that came later keeps the gate closed": [
       { do: "set", objects: [eip(0), fip(0, "10.0.1.5")] },

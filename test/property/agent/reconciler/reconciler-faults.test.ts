@@ -31,7 +31,7 @@ for (const variant of ["nft", "legacy"] as const) {
   });
 }
 
-t.test("scripts that once went wrong", async (t) => {
+t.test("regression scripts", async (t) => {
   const pass: Step = { do: "pass", isFull: false, during: [] };
   const eip = (number: number): Step => ({
     do: "put",
@@ -53,7 +53,7 @@ t.test("scripts that once went wrong", async (t) => {
     t.same(await faultsOf([fip("10.0.1.66"), eip(2), outward], "nft", { refused: true }), []);
   });
 
-  await t.test("what could not be looked at for old flows is not Ready", async (t) => {
+  await t.test("an object whose old flows could not be checked is not Ready", async (t) => {
     const early: Step = { do: "open", from: 1, to: 2, transport: "tcp", port: 80, sourcePort: 40_001 };
     for (const fault of ["flows-unreadable", "flows-stay"] as const)
       t.same(
@@ -65,7 +65,7 @@ t.test("scripts that once went wrong", async (t) => {
       );
   });
 
-  await t.test("nor is an Eip that takes the address of another whose flows stay", async (t) => {
+  await t.test("an Eip with the address of another whose flows remain is not Ready", async (t) => {
     const inward: Step = {
       do: "open",
       from: "outside",
@@ -83,18 +83,15 @@ t.test("scripts that once went wrong", async (t) => {
       t.same(await faultsOf([eip(2), fip("10.0.1.6"), pass, pass, inward, stay, another, pass], variant), []);
   });
 
-  await t.test(
-    "neither an address that is refused nor Eips that go on coming keep the gate closed",
-    async (t) => {
-      const player = new Player("nft");
-      t.teardown(() => player.stop());
-      await player.play([eip(2), outward, pass]);
-      t.notOk(player.agent.hasVerified, "it waits for what was desired at the start");
-      await player.play([eip(0), { do: "fault", fault: "address-refused", at: 0 }, pass]);
-      t.ok(player.agent.hasVerified, "and for nothing that came later");
-      t.ok(player.agent.findings?.residual.addresses.add.length, "though an address is not there yet");
-      t.notOk(player.agent.board.statusOf("snats/s0").ready);
-      t.same(player.judge.violations, []);
-    },
-  );
+  await t.test("neither a refused address nor a stream of new Eips keeps the gate closed", async (t) => {
+    const player = new Player("nft");
+    t.teardown(() => player.stop());
+    await player.play([eip(2), outward, pass]);
+    t.notOk(player.agent.hasVerified, "it waits for what was desired at the start");
+    await player.play([eip(0), { do: "fault", fault: "address-refused", at: 0 }, pass]);
+    t.ok(player.agent.hasVerified, "and for nothing that came later");
+    t.ok(player.agent.findings?.residual.addresses.add.length, "though an address is not there yet");
+    t.notOk(player.agent.board.statusOf("snats/s0").ready);
+    t.same(player.judge.violations, []);
+  });
 });

@@ -97,7 +97,7 @@ async function live<State, Change>(
   return writes.length - 1;
 }
 
-t.test("whatever is written by whom, the newer version finds all of it", async (t) => {
+t.test("the newer version finds everything, whichever version wrote it", async (t) => {
   let downgrades = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(phase, { minLength: 1, maxLength: 6 }), async (phases) => {

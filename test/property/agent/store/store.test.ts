@@ -16,7 +16,7 @@ const quiet = { info() {}, warn() {}, error() {} };
 /** Maps in their order too: elders come first. */
 const inOrder = (state: State): string => JSON.stringify(codec.encodeState(state));
 
-t.test("what is written is read back, across groups, compactions and reopenings", async (t) => {
+t.test("written state is read back, across groups, compactions and restarts", async (t) => {
   let compactions = 0;
   const step = fc.oneof(
     { weight: 8, arbitrary: fc.array(transactionChanges, { minLength: 1, maxLength: 4 }) },

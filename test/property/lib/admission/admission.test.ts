@@ -286,7 +286,7 @@ function portOf(spec: Dnat): string {
   return `${spec.protocol}/${spec.externalPort}`;
 }
 
-t.test("the clashes are those of the reference, after any writes", (t) => {
+t.test("after any writes the clashes match the reference", (t) => {
   fc.assert(
     fc.property(upTo(12, anyWrite), (writes) => {
       const world = newWorld();
@@ -357,7 +357,7 @@ function withoutUids(specs: Record<string, Plain[]>): Record<string, Plain[]> {
   return Object.fromEntries(Object.entries(specs).map(([kind, list]) => [kind, list.map(strip)]));
 }
 
-t.test("whatever is written, the books are kept", (t) => {
+t.test("revisions, creation numbers and tombstones stay consistent after any write", (t) => {
   fc.assert(
     fc.property(upTo(15, anyWrite), (writes) => {
       const world = newWorld();
@@ -407,7 +407,7 @@ t.test("whatever is written, the books are kept", (t) => {
   t.end();
 });
 
-t.test("a replay in any order is a replay and changes nothing that is desired", (t) => {
+t.test("a replay in any order is recognized and changes nothing desired", (t) => {
   const shuffled = objects.chain((set) =>
     fc.record({
       set: fc.constant(set),
@@ -448,7 +448,7 @@ function permuted<T>(items: readonly T[]): fc.Arbitrary<T[]> {
   return fc.shuffledSubarray([...items], { minLength: items.length, maxLength: items.length });
 }
 
-t.test("the generation falls only for who has seen the present revision", (t) => {
+t.test("a lower generation is accepted only with the current revision in If-Match", (t) => {
   const sets = fc.array(fc.record({ generation: fc.nat({ max: 5 }), eips: manyOf("eip"), ifMatch }), {
     maxLength: 8,
   });

@@ -81,7 +81,7 @@ function sayings(desired: Desired): ReadonlyMap<ObjectId, unknown> {
   return said;
 }
 
-t.test("a closed part compiles as the whole does, and the rest does not move", async (t) => {
+t.test("a closed part compiles as in the whole set, and the rest does not change", async (t) => {
   let parts = 0;
   fc.assert(
     fc.property(
@@ -112,7 +112,7 @@ t.test("a closed part compiles as the whole does, and the rest does not move", a
   t.ok(parts > 1_000, "and that of many objects");
 });
 
-t.test("a neighbourhood beyond the limit is none", async (t) => {
+t.test("an affected set above the limit is undefined", async (t) => {
   const fips = ["a", "b", "c"].map(
     (name): Step => ({ kind: "fip", name, spec: { eip: "e", internalIp: "10.0.0.1" } }),
   );

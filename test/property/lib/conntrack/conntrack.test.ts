@@ -144,7 +144,7 @@ t.test("judges as the rules say", async (t) => {
   t.ok(gone > 100, `${gone} flows had to go`);
 });
 
-t.test("ignores what is not its own to judge", async (t) => {
+t.test("ignores flows that it must not judge", async (t) => {
   const exempt = fc.constantFrom<Partial<Flow>>(
     { status: flowStatus.expected },
     { status: flowStatus.dying | 0xe },
@@ -213,7 +213,7 @@ const anyPacket = anyFlow.map(
   }),
 );
 
-t.test("never ends what the rules make: a second sweep finds nothing", async (t) => {
+t.test("never ends flows that the rules create: a second sweep finds nothing", async (t) => {
   fc.assert(
     fc.property(anySample, fc.subarray(eips), anyPacket, fc.nat(99), (sample, old, packet, chance) => {
       const current = program(sample);
@@ -226,7 +226,7 @@ t.test("never ends what the rules make: a second sweep finds nothing", async (t)
   t.pass();
 });
 
-t.test("never ends a client's flows while the object that made them is there", async (t) => {
+t.test("never ends a client's flows while the object that created them exists", async (t) => {
   let checked = 0;
   fc.assert(
     fc.property(anySample, anySample, pick(pods), fc.nat(99), (before, after, client, chance) => {

@@ -78,7 +78,7 @@ const input: fc.Arbitrary<InventoryInput> = fc
     };
   });
 
-t.test("every IP once, and every reason for it seen", async () => {
+t.test("every IP occurs once, with all its roles considered", async () => {
   fc.assert(
     fc.property(input, (given) => {
       const { addresses } = inventory(given);
@@ -153,7 +153,7 @@ t.test("subnets never overlap and never count an IP twice", async (t) => {
   t.same(subnets, [], "a gateway alone is no subnet");
 });
 
-t.test("what the ledger put on another interface is an orphan once nobody asks for it", async (t) => {
+t.test("a ledger address on another interface is an orphan when it is no longer desired", async (t) => {
   const entry = { interface: "net2" as InterfaceName, address: "198.51.100.9" as Ip, prefixLength: 24 };
   const base = {
     desired: emptyState.desired,
@@ -176,7 +176,7 @@ t.test("what the ledger put on another interface is an orphan once nobody asks f
 });
 
 t.test(
-  "an IP that stands there twice belongs to the wider subnet; network and broadcast are no hosts'",
+  "an IP with two prefix lengths belongs to the wider subnet; network and broadcast are no host addresses",
   async (t) => {
     const on = (address: string, prefixLength: number) => ({
       interface: net1,
@@ -234,7 +234,7 @@ function subnetsPlainly({ addresses }: ReturnType<typeof inventory>, networks: r
     });
 }
 
-t.test("subnets are those that every address and every Eip is held against one by one", async (t) => {
+t.test("subnets match a comparison of all addresses and Eips one by one", async (t) => {
   const anywhere = fc
     .tuple(fc.nat(3), fc.constantFrom(0, 1, 127, 255), fc.nat(255), fc.integer({ min: 0, max: 32 }))
     .map(([a, b, c, length]) => `10.${a}.${b}.${c}/${length}`);

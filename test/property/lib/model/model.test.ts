@@ -35,7 +35,7 @@ const ipOf = (octets: readonly number[]) => {
   return ip;
 };
 
-t.test("addresses and integers are two forms of one thing", (t) => {
+t.test("addresses and integers convert both ways", (t) => {
   fc.assert(
     fc.property(octets, (octets) => {
       const ip = ipOf(octets);
@@ -49,7 +49,7 @@ t.test("addresses and integers are two forms of one thing", (t) => {
   t.end();
 });
 
-t.test("networks agree with arithmetic on bits", (t) => {
+t.test("networks agree with bit arithmetic", (t) => {
   fc.assert(
     fc.property(octets, length, octets, (octets, length, others) => {
       const ip = ipOf(octets);
@@ -94,7 +94,7 @@ t.test("networks agree with arithmetic on bits", (t) => {
   t.end();
 });
 
-t.test("a parser takes what it would print and nothing else", (t) => {
+t.test("a parser accepts exactly the canonical text", (t) => {
   const almost = fc
     .tuple(
       fc.array(fc.oneof(fc.nat(300).map(String), fc.constantFrom("", "01", "-1", "1e1", " 1", "٣")), {

@@ -148,7 +148,7 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
   );
 });
 
-t.test("what another dataplane left goes, what others own stays", async (t) => {
+t.test("leftovers of another dataplane are removed, foreign state stays", async (t) => {
   const stranger = "-s 192.0.2.1/32 -j RETURN";
   fc.assert(
     fc.property(program, fc.boolean(), (held, isLegacy) => {

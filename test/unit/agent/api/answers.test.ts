@@ -106,7 +106,7 @@ t.test("every read of the route table, over every shape", async (t) => {
   }
 });
 
-t.test("what is sent in pieces is what is sent at once", async (t) => {
+t.test("a chunked answer equals an answer sent at once", async (t) => {
   const { where, app } = await serve(t, shapes["thousands of subnets"]?.(2_000) as Shape);
   for (const path of [
     "/v1/eips",
@@ -132,7 +132,7 @@ t.test("what is sent in pieces is what is sent at once", async (t) => {
   t.same([head.status, head.body.length], [200, 0]);
 });
 
-t.test("a list is of one moment, however slowly it is read", async (t) => {
+t.test("a list shows one moment, however slowly the client reads", async (t) => {
   const { where, state, write, publish } = await serve(t, shapes["one subnet"]?.(20_000) as Shape);
   const socket = await open(where);
   const pieces: Buffer[] = [];

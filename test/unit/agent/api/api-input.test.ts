@@ -123,7 +123,7 @@ t.test("explain finds faults exactly where the compiled schema refuses", async (
   }
 });
 
-t.test("words that a person understands", async (t) => {
+t.test("texts for people", async (t) => {
   const say = (input: unknown) => explain(plain(specSchemas.dnat), input, "/dnats/0").toArray();
   t.same(say({ name: "A", eip: "e", protocol: "TCP", externalPort: 0, internalIp: "10.0.0" }), [
     { pointer: "/dnats/0/name", message: "must be a DNS subdomain" },
@@ -157,7 +157,7 @@ t.test("words that a person understands", async (t) => {
   t.same(say([]), [{ pointer: "/dnats/0", message: "must be an object" }]);
 });
 
-t.test("surveyJson counts what JSON.parse sees, and one more where a key is doubled", async (t) => {
+t.test("surveyJson counts like JSON.parse, plus one for a duplicate key", async (t) => {
   const spaces = fc.constantFrom(undefined, 1, "\t");
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 5 }), spaces, (input, space) => {
@@ -236,7 +236,7 @@ t.test("durations, limits, media types", async (t) => {
   for (const accept of json) t.notOk(prefersText(accept), String(accept));
 });
 
-t.test("the OpenAPI document is what it was", async (t) => {
+t.test("the OpenAPI document matches the golden file", async (t) => {
   const { app } = testApi();
   const document = `${JSON.stringify((await app.inject("/openapi.json")).json(), undefined, 2)}\n`;
   const golden = new URL("../../../golden/openapi.json", import.meta.url);

@@ -401,7 +401,7 @@ t.test("too-large and rate-limited", async (t) => {
   t.equal((await ask(api, "GET", "/livez")).status, 200, "probes are always answered");
 });
 
-t.test("a hostile body is bounded in what it costs and in what it gets", async (t) => {
+t.test("the cost of a hostile body and of its answer is bounded", async (t) => {
   const api = testApi();
   const bad = await ask(api, "PUT", "/v1/desired", {
     body: { ...emptySet, eips: Array.from({ length: 1_000 }, () => ({})) },
@@ -498,7 +498,7 @@ t.test("waiting", async (t) => {
   t.equal((await ask(api, "DELETE", "/v1/eips/eip-a?wait=1s")).status, 204);
 });
 
-t.test("those who wait are answered when the agent stops", async (t) => {
+t.test("waiting requests are answered when the agent stops", async (t) => {
   const api = await populated();
   const waiting = ask(api, "PUT", "/v1/fips/fip-a?wait=5m", { body: fipA });
   while (api.board.waiting === 0) await new Promise(setImmediate);
@@ -575,7 +575,7 @@ t.test("full sets", async (t) => {
   t.match(clash, { status: 202, body: { notReadyTotal: 3 } }, "a clash inside a full set is stored");
 });
 
-t.test("every kind goes the same way, and Limits may be left out of a set", async (t) => {
+t.test("every kind is handled alike, and Limits may be left out of a set", async (t) => {
   const api = await populated();
   const limit = { eip: "eip-a", direction: "ingress", rateMbit: 2.5, burstMB: 0.3 };
   const put = await ask(api, "PUT", "/v1/limits/l", { body: limit });
@@ -600,7 +600,7 @@ t.test("every kind goes the same way, and Limits may be left out of a set", asyn
   t.same([...api.state.current.desired.limits.keys()], ["m"]);
 });
 
-t.test("a write is held against what was observed last", async (t) => {
+t.test("a write is checked against the last observation", async (t) => {
   const api = await populated({ fallbackGateway: "203.0.113.1" as Ip });
   const eclipsing = { body: { address: "10.0.1.50/25" } };
   const [name, address] = ["eth0" as InterfaceName, "10.0.1.254" as Ip];
@@ -844,7 +844,7 @@ t.test("probes, metrics and the log", async (t) => {
   t.match(api.lines, [{ msg: "write answered", method: "PUT", path: "/v1/eips/eip-a", status: 202 }]);
 });
 
-t.test("the registry and what callers see agree", async (t) => {
+t.test("the registry and the public codes agree", async (t) => {
   for (const code of publicCodes) t.ok(errorCodes[code].status >= 400, code);
   t.equal(publicCodes.length, 18);
 });

@@ -173,7 +173,7 @@ t.test("a token file without a token stops the start, with one line that says wh
   }
 });
 
-t.test("without token: names that point here from elsewhere", async (t) => {
+t.test("without token: foreign Host names (DNS rebinding)", async (t) => {
   const api = await listening(t, { listen: loopback });
   const where = portOf(api);
   const as = async (host: string, path = "/v1/eips") =>

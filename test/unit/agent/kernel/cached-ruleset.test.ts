@@ -164,7 +164,7 @@ t.test("readings at the same time share one: the later one costs a stamp", async
   t.equal((await second).get("y"), 2);
 });
 
-t.test("a reading that ends badly is not the next one's", async (t) => {
+t.test("a late failed reading does not affect the next one", async (t) => {
   const { kernel, cached } = world();
   kernel.readAll = async () => {
     kernel.readAll = FakeRuleset.prototype.readAll;
@@ -175,7 +175,7 @@ t.test("a reading that ends badly is not the next one's", async (t) => {
   t.equal((await other).size, 0);
 });
 
-t.test("a write waits for the reading under way, and is read back alone", async (t) => {
+t.test("a write waits for the reading in progress, and only the write is read back", async (t) => {
   const { kernel, cached, step } = world();
   await cached.read(signal);
   kernel.takeAsked();
@@ -187,7 +187,7 @@ t.test("a write waits for the reading under way, and is read back alone", async 
   t.same(kernel.takeAsked(), ["stamp", "write x", "stamp", "x", "stamp"]);
 });
 
-t.test("what was planned on something else is not written", async (t) => {
+t.test("a plan based on another reading is not written", async (t) => {
   const { kernel, cached, step } = world();
   const base = await cached.read(signal);
   kernel.takeAsked();
@@ -200,7 +200,7 @@ t.test("what was planned on something else is not written", async (t) => {
   t.same([...(await cached.read(signal)).keys()], ["x", "y"]);
 });
 
-t.test("a bad end casts doubt on what was read, a refusal does not", async (t) => {
+t.test("an unknown result invalidates the last reading, a refusal does not", async (t) => {
   const { kernel, cached, step } = world();
   const base = await cached.read(signal);
   kernel.end = "refused";
@@ -220,7 +220,7 @@ t.test("a bad end casts doubt on what was read, a refusal does not", async (t) =
   t.notOk(kernel.cells.has("y"), "no step after one that failed");
 });
 
-t.test("a stop lets the step in hand end and begins no other", async (t) => {
+t.test("stop lets the current step end and starts no other", async (t) => {
   const { kernel, cached, step } = world();
   const controller = new AbortController();
   const write = kernel.write.bind(kernel);
@@ -305,7 +305,7 @@ for (const stampKind of ["generation", "digest"] as const) {
   });
 }
 
-t.test("what others write while it catches up is read too", async (t) => {
+t.test("foreign writes during catching up are read too", async (t) => {
   const { kernel, cached } = world();
   await cached.read(signal);
   kernel.meddle("x", 1);
@@ -315,7 +315,7 @@ t.test("what others write while it catches up is read too", async (t) => {
   t.same(kernel.takeAsked(), ["stamp", "ip x", "stamp", "ip x,ip y", "stamp"]);
 });
 
-t.test("from time to time all is read", async (t) => {
+t.test("everything is read periodically", async (t) => {
   const { kernel, cached, later } = world();
   await cached.read(signal);
   kernel.cells.set("x", 1);

@@ -14,7 +14,7 @@ async function failureOf(work: Promise<unknown>): Promise<GatewayError> {
   throw new Error("it did not fail");
 }
 
-t.test("what a command says, with what it was given", async (t) => {
+t.test("returns a command's output, given its input", async (t) => {
   const forks: string[] = [];
   const run = createRun({ onStart: (command) => forks.push(command) });
   const { exitCode, stdout, stderr } = await run(sh('cat; echo "$LC_ALL" "$0" >&2; exit 3'), {
@@ -33,7 +33,7 @@ t.test("what a command says, with what it was given", async (t) => {
   t.equal(forks.at(-1), "sh", "counted by its own name");
 });
 
-t.test("a failure says which command, how it ended and its words", async (t) => {
+t.test("a failure names the command, how it ended and its stderr", async (t) => {
   const run = createRun({ timeoutMs: 5_000 });
   const refused = await failureOf(run(sh("echo '# Warning: old' >&2; echo no such chain >&2; exit 2")));
   t.equal(refused.code, "command-failed");
@@ -44,7 +44,7 @@ t.test("a failure says which command, how it ended and its words", async (t) => 
   t.equal(firstLines("\n a \n\nb\nc\nd\ne\n", 2), "a; b");
 });
 
-t.test("a command that hangs, talks without end or is cancelled is ended", async (t) => {
+t.test("a command that hangs, prints endlessly or is cancelled is ended", async (t) => {
   const run = createRun({ timeoutMs: 50, maxOutputBytes: 1_000 });
   const slow = await failureOf(run(sh("echo waiting >&2; exec sleep 30")));
   t.match(slow.message, /^sh did not end within 50 ms and was killed: waiting$/);
@@ -64,7 +64,7 @@ t.test("a command that hangs, talks without end or is cancelled is ended", async
   });
 });
 
-t.test("a command whose heirs hold its output does not hold up its caller", async (t) => {
+t.test("child processes that keep a command's pipes open do not block the caller", async (t) => {
   const run = createRun({ timeoutMs: 50 });
   const script = "sleep 6 & exit 0";
   t.match((await failureOf(run(sh(script)))).details, { ending: "hung" });

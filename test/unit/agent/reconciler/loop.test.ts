@@ -44,7 +44,7 @@ function handLoop(resyncIntervalMs = 60_000) {
 }
 
 t.test("the loop", async (t) => {
-  t.test("begins with a full pass, and shares one pass among the wakes of another", async (t) => {
+  t.test("starts with a full pass; wakes during a pass share the next one", async (t) => {
     const { loop, begun, ends, passNumber } = handLoop();
     loop.wake("too early");
     t.equal(begun.length, 0, "nothing runs before the start");
@@ -60,7 +60,7 @@ t.test("the loop", async (t) => {
     t.equal(begun.length, 2);
   });
 
-  t.test("answers who asked for a pass with one that began after the question", async (t) => {
+  t.test("a request for a pass gets one that begins after the request", async (t) => {
     const { loop, ends, passNumber } = handLoop();
     loop.start();
     await passNumber(1);
@@ -76,7 +76,7 @@ t.test("the loop", async (t) => {
     await loop.stop();
   });
 
-  t.test("backs off where no pass can be made, and looks at everything then", async (t) => {
+  t.test("backs off while no pass can run, then runs a full pass", async (t) => {
     const { loop, begun, ends, failures, passNumber } = handLoop();
     loop.start();
     await passNumber(1);
@@ -96,7 +96,7 @@ t.test("the loop", async (t) => {
     await loop.stop();
   });
 
-  t.test("tries again no later than it would have looked anyway", async (t) => {
+  t.test("retries at the resync interval at the latest", async (t) => {
     const { loop, begun, ends, failures, passNumber } = handLoop(3);
     loop.start();
     for (const n of [1, 2, 3]) {
@@ -110,7 +110,7 @@ t.test("the loop", async (t) => {
     await loop.stop();
   });
 
-  t.test("comes back when the pass asked for it", async (t) => {
+  t.test("runs again when the pass requested it", async (t) => {
     const { loop, begun, ends, passNumber } = handLoop();
     loop.start();
     await passNumber(1);
@@ -121,7 +121,7 @@ t.test("the loop", async (t) => {
     await loop.stop();
   });
 
-  t.test("lets the pass in hand come to its end when stopped", async (t) => {
+  t.test("stop lets the current pass finish", async (t) => {
     const { loop, ends, passNumber } = handLoop();
     loop.start();
     await passNumber(1);

@@ -24,7 +24,7 @@ async function contested(test: Test) {
   return { player, reason, asked };
 }
 
-t.test("a write that names it, or a user of it, waits for the wire's answer", async (t) => {
+t.test("a write of the Eip or of its user waits for the probe", async (t) => {
   for (const id of ["eips/e2", "fips/f0"] as const satisfies readonly ObjectId[]) {
     const { player, reason, asked } = await contested(t);
     const before = asked();
@@ -40,14 +40,14 @@ t.test("a write that names it, or a user of it, waits for the wire's answer", as
   }
 });
 
-t.test("a write of anything else asks nobody, and waits for nothing", async (t) => {
+t.test("a write of other objects sends no probe and does not wait", async (t) => {
   const { player, asked } = await contested(t);
   const before = asked();
   t.ok((await player.agent.askAgain(["eips/e9", "routes/r"], 5_000)) > 0);
   t.equal(asked(), before);
 });
 
-t.test("who does not wait is not kept, and who waits is kept no longer than he said", async (t) => {
+t.test("a request waits only if asked to, and not longer than asked", async (t) => {
   const { player, asked } = await contested(t);
   player.wire.isSlow = true;
   const before = asked();
@@ -58,7 +58,7 @@ t.test("who does not wait is not kept, and who waits is kept no longer than he s
   player.wire.answer();
 });
 
-t.test("a full pass that is asked for asks about all of them", async (t) => {
+t.test("a requested full pass probes for all of them", async (t) => {
   const { player, asked } = await contested(t);
   const before = asked();
   await player.agent.reconcile();

@@ -68,7 +68,7 @@ t.test("nothing is Ready before a pass has said so", async (t) => {
   t.notOk("verifiedAt" in status);
 });
 
-t.test("a write takes Ready back at once, from the object and from what its Eip carries", async (t) => {
+t.test("a write makes the object and the users of its Eip not Ready at once", async (t) => {
   const { board, put, publish } = world();
   publish([
     ["eip", "a", good],
@@ -100,7 +100,7 @@ t.test("a condition keeps the time of its last change", async (t) => {
   t.equal(board.statusOf("fips/f").conditions[2]?.lastTransitionTime, "2026-01-01T00:00:03.000Z");
 });
 
-t.test("a pass that came to no end takes Ready away and gives it to nothing", async (t) => {
+t.test("a pass that did not finish takes Ready away and makes nothing Ready", async (t) => {
   const { board, publish, withdraw } = world();
   const whole = {
     verdicts: new Map<ObjectId, Verdict>([
@@ -134,7 +134,7 @@ t.test("waiting ends", async (t) => {
     t.equal(await answer, "done");
     t.equal(await ask(board), "done", "at once where it is so already");
   });
-  t.test("settled, when nothing more is to be hoped for", async (t) => {
+  t.test("settled, if no later pass can change the result", async (t) => {
     const { board, publish } = world();
     const answer = ask(board);
     publish([["fip", "f", hopeless]]);
@@ -153,7 +153,7 @@ t.test("waiting ends", async (t) => {
     put("fip", 2, { name: "f", eip: "a", internalIp: "10.0.1.6" });
     t.equal(await ask(board, { revision: 2 }, 5), "timeout");
   });
-  t.test("for what is gone, only once nothing is left to remove", async (t) => {
+  t.test("for a removed object, only when nothing is left to remove", async (t) => {
     const { board, remove, publish } = world();
     remove("fip", "f", 2);
     const answer = ask(board, { ready: [], gone: ready, revision: 2 });
@@ -169,7 +169,7 @@ t.test("waiting ends", async (t) => {
   });
 });
 
-t.test("what thousands of objects have become is published in parts, and told at the end", async (t) => {
+t.test("the results of thousands of objects are published in chunks, and announced at the end", async (t) => {
   const { board, put } = world();
   const names = Array.from({ length: 12_000 }, (_, index) => `many-${index}`);
   const changes = names.map((name, creation) => {
@@ -219,7 +219,7 @@ t.test("a view stays as it was, whatever is written and published meanwhile", as
   t.notOk(board.view().isObjectReady("fips/f"));
 });
 
-t.test("nothing of a pass is seen before all of it is", async (t) => {
+t.test("the results of a pass become visible together", async (t) => {
   const count = 12_000;
   let state: State = emptyState;
   const puts = Array.from({ length: count }, (_, index): unknown => ({

@@ -30,7 +30,7 @@ t.test("docs/metrics.md lists exactly the agent's metrics, with type and labels"
   t.strictSame(documented.sort(byName), registered.sort(byName));
 });
 
-t.test("what is scraped carries what was set, and two registries share nothing", async (t) => {
+t.test("scraped values are those that were set, and two registries are independent", async (t) => {
   const metrics = createMetrics({ version: "1.2.3" });
   const other = createMetrics({ version: "1.2.3" });
   metrics.objects.set({ kind: "fip", state: "ready" }, 12);
@@ -45,7 +45,7 @@ t.test("what is scraped carries what was set, and two registries share nothing",
   t.notMatch(await other.registry.metrics(), 'kind="fip"');
 });
 
-t.test("promtool finds nothing to say", { skip: !promtool && "no promtool here" }, async (t) => {
+t.test("promtool reports no problem", { skip: !promtool && "no promtool here" }, async (t) => {
   const metrics = createMetrics({ version: "1.2.3" });
   metrics.degraded.set({ reason: "NotAdopted" }, 1);
   const check = spawnSync("promtool", ["check", "metrics"], {
@@ -102,7 +102,7 @@ t.test("an error is logged with its code and its whole chain of causes", async (
   );
 });
 
-t.test("what is no error, holds several or leads back to itself is logged all the same", async (t) => {
+t.test("non-errors, aggregate errors and cyclic causes can be logged", async (t) => {
   t.equal(serializeError("text"), "text");
   t.match(serializeError(new AggregateError([new Error("a"), "b"], "both")), {
     type: "AggregateError",

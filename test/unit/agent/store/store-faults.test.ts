@@ -88,7 +88,7 @@ async function check(outcome: Run, what: string): Promise<number> {
   return variants;
 }
 
-t.test("without a fault all is acknowledged, and the run compacts", async (t) => {
+t.test("without faults everything is acknowledged, and compaction happens", async (t) => {
   const outcome = await run(() => undefined);
   t.equal(outcome.refused.length, 0);
   t.ok(outcome.disk.calls.filter((call) => call === "rename").length >= 3, "first write and two compactions");
@@ -132,7 +132,7 @@ for (const [mode, fateAt] of Object.entries(modes)) {
   });
 }
 
-t.test("after a failed sync nothing is acknowledged out of the old file", async (t) => {
+t.test("after a failed sync no write to the old file is acknowledged", async (t) => {
   const disk = new FakeDisk();
   const store = await open(disk);
   const write = (number: number) => store.transact(() => ({ changes: [number], result: undefined }));
@@ -148,7 +148,7 @@ t.test("after a failed sync nothing is acknowledged out of the old file", async 
   t.same(store.current, [1, 3]);
 });
 
-t.test("a write that could not be cut off again is left behind with its file", async (t) => {
+t.test("if a failed write cannot be truncated, a new file is written", async (t) => {
   const disk = new FakeDisk();
   const store = await open(disk);
   const write = (number: number) => store.transact(() => ({ changes: [number], result: undefined }));

@@ -317,7 +317,7 @@ for (const { what, first = {}, groups = [], parts, keeps } of kept) {
   });
 }
 
-t.test("a write ends what was not known of the record that it replaces or removes", async (t) => {
+t.test("a write drops the unknown fields of the record that it replaces or removes", async (t) => {
   const records = {
     gateway: { mtu: 1400 },
     lastFullSet: { generation: 3, digest: "d", writer: "w" },
@@ -363,7 +363,7 @@ t.test("a write ends what was not known of the record that it replaces or remove
   );
 });
 
-t.test("a PUT that changes nothing keeps what is not known, any other ends it", async (t) => {
+t.test("a PUT without changes keeps unknown fields, any other PUT drops them", async (t) => {
   const bytes = journalOf({ ...snapshot, objects: { eips: [stored(eip("eip-a", { pooled: false }), 1)] } });
   const store = await openOn(new FakeDisk().put(journalName, bytes));
   const write = (spec: object) =>
@@ -422,14 +422,14 @@ t.test("a kind that came after the journal was written has no objects yet", (t) 
   t.end();
 });
 
-t.test("what is reported is bounded", async (t) => {
+t.test("the report is bounded", async (t) => {
   const members = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`member-${index}`, index]));
   const store = await openOn(new FakeDisk().put(journalName, journalOf({ ...snapshot, ...members })));
   t.equal(store.recovery.unrecognized?.length, 20);
   t.equal(Object.keys(store.current.unrecognized.members).length, 500);
 });
 
-t.test("a journal of a format to come is refused and left alone, whatever else is in it", async (t) => {
+t.test("a journal of a newer format is refused and left unchanged, whatever it contains", async (t) => {
   const first = encodeRecord({ format: 3, seq: 1, snapshot: { all: "new" } });
   const tails = ["", "00000000 broken\n", "half a line", "\0\0\0\0\n"].map((tail) => Buffer.from(tail));
   for (const tail of tails) {

@@ -198,7 +198,7 @@ t.test("where the directory cannot be made again writes are refused, until it ca
   await store.close();
 });
 
-t.test("a directory that is taken away and put back is used again", async (t) => {
+t.test("a directory that is removed and put back is used again", async (t) => {
   const root = t.testdir();
   const directory = join(root, "state");
   const store = await openStore({ directory, now: () => nowMs, log: quiet });

@@ -56,7 +56,7 @@ t.test("a fresh directory is unset, private, and written only by the first write
   await again.close();
 });
 
-t.test("one line a group, each readable for itself", async (t) => {
+t.test("one line per group, each readable separately", async (t) => {
   const directory = t.testdir();
   const store = await openAt(directory);
   await write(store, eip("eip-a", 10, 1), { type: "revision", revision: 1 });
@@ -75,7 +75,7 @@ t.test("one line a group, each readable for itself", async (t) => {
   );
 });
 
-t.test("a second opener is told, whether in this process or another", async (t) => {
+t.test("a second opener is refused, in this process or another", async (t) => {
   const directory = t.testdir();
   const store = await openAt(directory);
   await t.rejects(openAt(directory), { code: "already-running" });
@@ -161,7 +161,7 @@ t.test("sectors of the last write that never reached the disk make it torn", asy
   }
 });
 
-t.test("what passes the checksum but is not ours is corrupt", async (t) => {
+t.test("valid checksums over invalid content are corrupt", async (t) => {
   const empty = { isSet: false, revision: 0, generation: 0, nextCreation: 1, gateway: {} };
   const lists = { eips: [], fips: [], snats: [], dnats: [], routes: [], tombstones: [], leases: [] };
   const ledger = { epoch: "", addresses: [], retired: [] };
@@ -263,7 +263,7 @@ const openList = (disk: FakeDisk, log = quiet, smallestCompacted = 1e6): Promise
 const add = (store: Store<List, number>, ...numbers: readonly number[]) =>
   store.transact(() => ({ changes: numbers, result: undefined }));
 
-t.test("those who wait share one write and one sync, each with its own state", async (t) => {
+t.test("waiting transactions share one write and one sync, each with its own state", async (t) => {
   const disk = new FakeDisk();
   const store = await openList(disk);
   await add(store, 0);
@@ -319,7 +319,7 @@ t.test("nothing is visible before it is durable", async (t) => {
   );
 });
 
-t.test("answers rest on what is durable, refusals too", async (t) => {
+t.test("answers are based on durable state, also refusals", async (t) => {
   const disk = new FakeDisk();
   const store = await openList(disk);
   await add(store, 1);
@@ -366,7 +366,7 @@ t.test("a listener that throws is logged, and stops neither the writer nor the o
   t.match(logged, [[{ err: { message: "broken listener" } }], [{ err: { message: "broken listener" } }]]);
 });
 
-t.test("failing and recovering are one line each", async (t) => {
+t.test("a failure and a recovery log one line each", async (t) => {
   const disk = new FakeDisk();
   const lines: unknown[] = [];
   const log = {
@@ -443,7 +443,7 @@ t.test("a compaction that failed is not tried again at every write", async (t) =
   t.same((await openList(new FakeDisk().put(journalName, disk.content(journalName)))).current, store.current);
 });
 
-t.test("a directory that turned read-only is read, and written on once it can be", async (t) => {
+t.test("a read-only directory is read, and written again once it is writable", async (t) => {
   const disk = new FakeDisk();
   await add(await openList(disk), 1);
   const old = disk.names.get(journalName);
@@ -457,7 +457,7 @@ t.test("a directory that turned read-only is read, and written on once it can be
   t.same((await openList(disk)).current, [1, 3]);
 });
 
-t.test("a torn write that finds no room aside is cut off all the same", async (t) => {
+t.test("a torn write is cut off even if there is no room to keep it", async (t) => {
   const disk = new FakeDisk();
   await add(await openList(disk), 1);
   const whole = disk.content(journalName) ?? Buffer.alloc(0);
@@ -478,7 +478,7 @@ t.test("a directory's own creation and lock leave no file behind", async (t) => 
   await directory.close();
 });
 
-t.test("a long group is the same line as one that is made in one piece", async (t) => {
+t.test("a group encoded in chunks gives the same line as one encoded at once", async (t) => {
   for (const count of [0, 1, 4_000, 4_001, 9_999]) {
     const changes = Array.from({ length: count }, (_, index) => ({ index, text: `ü\n${index}` }));
     const group = await encodeChunked({ seq: 7, changes });
@@ -486,35 +486,32 @@ t.test("a long group is the same line as one that is made in one piece", async (
   }
 });
 
-t.test(
-  "others have their turn between deciding on thousands of changes and putting them into the state",
-  async (t) => {
-    const events: string[] = [];
-    const codec: typeof listCodec = {
-      ...listCodec,
-      reduce: (state, changes) => {
-        events.push("reduced");
-        return listCodec.reduce(state, changes);
-      },
-    };
-    const store = await startStore({
-      directory: new FakeDisk().directory(),
-      codec,
-      now: () => 0,
-      log: quiet,
-    });
-    const { state } = await store.transact(() => {
-      events.push("decided");
-      setImmediate(() => events.push("another"));
-      return { changes: Array.from({ length: 2_000 }, (_, index) => index), result: undefined };
-    });
-    t.equal(state.length, 2_000);
-    t.strictSame(events, ["decided", "another", "reduced"]);
-    await store.close();
-  },
-);
+t.test("the event loop runs between deciding on thousands of changes and applying them", async (t) => {
+  const events: string[] = [];
+  const codec: typeof listCodec = {
+    ...listCodec,
+    reduce: (state, changes) => {
+      events.push("reduced");
+      return listCodec.reduce(state, changes);
+    },
+  };
+  const store = await startStore({
+    directory: new FakeDisk().directory(),
+    codec,
+    now: () => 0,
+    log: quiet,
+  });
+  const { state } = await store.transact(() => {
+    events.push("decided");
+    setImmediate(() => events.push("another"));
+    return { changes: Array.from({ length: 2_000 }, (_, index) => index), result: undefined };
+  });
+  t.equal(state.length, 2_000);
+  t.strictSame(events, ["decided", "another", "reduced"]);
+  await store.close();
+});
 
-t.test("changes that cannot be put into the state concern their own caller only", async (t) => {
+t.test("changes that cannot be applied fail only for their own caller", async (t) => {
   const codec: typeof listCodec = {
     ...listCodec,
     reduce: (state, changes) => {

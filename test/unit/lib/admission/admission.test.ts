@@ -173,7 +173,7 @@ t.test("single writes", (t) => {
     t.end();
   });
 
-  t.test("an elder must not push out what is accepted", (t) => {
+  t.test("a write must not make an accepted object clash", (t) => {
     const world = withEips();
     world.put("fip", fipA);
     world.put("fip", fipB);
@@ -186,7 +186,7 @@ t.test("single writes", (t) => {
     t.end();
   });
 
-  t.test("what is wrong by itself is 422 with a pointer", (t) => {
+  t.test("an invalid value is 422 with a pointer", (t) => {
     const world = withEips();
     const error = refusal(() => world.put("fip", { ...fipA, internalIp: "127.0.0.1" }));
     t.match(error, { code: "invalid", issues: [{ pointer: "/internalIp" }] });
@@ -209,7 +209,7 @@ t.test("DELETE", (t) => {
     t.end();
   });
 
-  t.test("a Limit is a user of its Eip", (t) => {
+  t.test("a Limit counts as a user of its Eip", (t) => {
     const world = withEips();
     world.put("limit", { name: "l", eip: "eip-a", direction: "ingress", rateMbit: 10, uid: "uid-limit" });
     world.put("limit", { name: "m", interface: "external", direction: "ingress", rateMbit: 10 });
@@ -226,7 +226,7 @@ t.test("DELETE", (t) => {
     t.end();
   });
 
-  t.test("absent is not-found, twice too", (t) => {
+  t.test("deleting an absent object is not-found, also the second time", (t) => {
     const world = withEips();
     const { revision } = world.state.desired;
     t.equal(refusal(() => world.delete("fip", "nope")).code, "not-found");
@@ -236,7 +236,7 @@ t.test("DELETE", (t) => {
     t.end();
   });
 
-  t.test("of a clash's elder lets the younger in", (t) => {
+  t.test("deleting the older of two clashing objects admits the younger", (t) => {
     const world = new World();
     world.set({ generation: 1, eips: [eipA], fips: [fipA, { ...fipA, name: "fip-z" }] });
     world.delete("fip", "fip-a");
@@ -336,7 +336,7 @@ t.test("batch", (t) => {
     t.end();
   });
 
-  t.test("a name deleted and upserted is created anew", (t) => {
+  t.test("a name that is deleted and upserted becomes a new object", (t) => {
     const world = withEips();
     world.put("fip", { ...fipA, uid: "u1" });
     world.put("fip", fipB);
@@ -382,7 +382,7 @@ t.test("full sets", (t) => {
     fips: [fipA],
   };
 
-  t.test("replace everything, what single writes added included", (t) => {
+  t.test("replace everything, including objects of single writes", (t) => {
     const world = new World();
     world.put("fip", fipB);
     const decision = world.set(set);
@@ -394,21 +394,24 @@ t.test("full sets", (t) => {
     t.end();
   });
 
-  t.test("a replay is one in any order and notation, before If-Match, and restores nothing", (t) => {
-    const world = new World();
-    world.set({ ...set, snats: [{ name: "s", eip: "eip-a", internalCIDR: "10.0.1.0/24" }] });
-    world.delete("fip", "fip-a");
-    const before = world.state;
-    const again = {
-      ...set,
-      eips: [{ address: eipB.address, name: eipB.name }, eipA],
-      snats: [{ internalCIDR: "10.0.1.200/24", name: "s", eip: "eip-a" }],
-    };
-    const decision = world.set(again, [999]);
-    t.match(decision, { isReplay: true, changes: [], touched: ["eips/eip-b", "eips/eip-a", "snats/s"] });
-    t.strictSame(world.state, before);
-    t.end();
-  });
+  t.test(
+    "a replay is recognized in any order and notation, before If-Match, and undoes no later write",
+    (t) => {
+      const world = new World();
+      world.set({ ...set, snats: [{ name: "s", eip: "eip-a", internalCIDR: "10.0.1.0/24" }] });
+      world.delete("fip", "fip-a");
+      const before = world.state;
+      const again = {
+        ...set,
+        eips: [{ address: eipB.address, name: eipB.name }, eipA],
+        snats: [{ internalCIDR: "10.0.1.200/24", name: "s", eip: "eip-a" }],
+      };
+      const decision = world.set(again, [999]);
+      t.match(decision, { isReplay: true, changes: [], touched: ["eips/eip-b", "eips/eip-a", "snats/s"] });
+      t.strictSame(world.state, before);
+      t.end();
+    },
+  );
 
   t.test("an absent gateway and an empty one are the same content", (t) => {
     const world = new World();
@@ -577,7 +580,7 @@ t.test("uids", (t) => {
     t.end();
   });
 
-  t.test("a uid that the same set gives to another name lives on", (t) => {
+  t.test("a uid that moves to another name in the same set is not deleted", (t) => {
     const world = new World();
     world.set({ generation: 1, fips: [live] });
     world.set({ generation: 2, fips: [{ ...live, name: "renamed" }] });
@@ -585,7 +588,7 @@ t.test("uids", (t) => {
     t.end();
   });
 
-  t.test("a full set that has seen the present revision revives what it names", (t) => {
+  t.test("a full set with the current revision in If-Match revives deleted uids", (t) => {
     const world = new World();
     world.set({ generation: 9, fips: [live] });
     world.delete("fip", "fip-a");
@@ -595,7 +598,7 @@ t.test("uids", (t) => {
     t.end();
   });
 
-  t.test("what was remembered long enough is forgotten by the next write", (t) => {
+  t.test("expired uids are forgotten by the next write", (t) => {
     const world = withEips();
     for (const uid of ["u1", "u2"]) {
       refusal(() => world.delete("fip", "fip-a", { uid }));
@@ -609,51 +612,54 @@ t.test("uids", (t) => {
     t.end();
   });
 
-  t.test("what is remembered is bounded: the oldest go, and are told from those that are due", (t) => {
-    const world = withEips();
-    const remembered = (first: number, count: number, untilMs: number) =>
-      Array.from({ length: count }, (_, index) => ({
-        type: "tombstone" as const,
-        key: `fip/old-${first + index}`,
-        untilMs,
-      }));
-    const later = world.now.wallMs + 1_000;
-    world.state = reduce(world.state, remembered(0, maxTombstones - 1, later));
-    const typesOf = ({ changes }: Pick<Decision, "changes">, type: string) =>
-      changes.filter((change) => change.type === type);
-    const absent = (uid: string) => refusal(() => world.delete("fip", "fip-a", { uid }));
+  t.test(
+    "the number of remembered uids is bounded: the oldest are evicted, and counted separately from expired ones",
+    (t) => {
+      const world = withEips();
+      const remembered = (first: number, count: number, untilMs: number) =>
+        Array.from({ length: count }, (_, index) => ({
+          type: "tombstone" as const,
+          key: `fip/old-${first + index}`,
+          untilMs,
+        }));
+      const later = world.now.wallMs + 1_000;
+      world.state = reduce(world.state, remembered(0, maxTombstones - 1, later));
+      const typesOf = ({ changes }: Pick<Decision, "changes">, type: string) =>
+        changes.filter((change) => change.type === type);
+      const absent = (uid: string) => refusal(() => world.delete("fip", "fip-a", { uid }));
 
-    absent("u1");
-    t.equal(world.state.tombstones.size, maxTombstones, "up to the bound nothing goes");
-    t.ok(world.state.tombstones.has("fip/old-0"));
-    absent("u2");
-    t.equal(world.state.tombstones.size, maxTombstones);
-    t.notOk(world.state.tombstones.has("fip/old-0"), "the oldest");
-    t.ok(world.state.tombstones.has("fip/u2"));
-    absent("u1");
-    t.equal(world.state.tombstones.size, maxTombstones);
-    t.ok(world.state.tombstones.has("fip/old-1"), "what is remembered already takes no room");
+      absent("u1");
+      t.equal(world.state.tombstones.size, maxTombstones, "up to the bound nothing goes");
+      t.ok(world.state.tombstones.has("fip/old-0"));
+      absent("u2");
+      t.equal(world.state.tombstones.size, maxTombstones);
+      t.notOk(world.state.tombstones.has("fip/old-0"), "the oldest");
+      t.ok(world.state.tombstones.has("fip/u2"));
+      absent("u1");
+      t.equal(world.state.tombstones.size, maxTombstones);
+      t.ok(world.state.tombstones.has("fip/old-1"), "what is remembered already takes no room");
 
-    world.put("fip", { ...live, uid: "u9" });
-    const decision = world.delete("fip", "fip-a");
-    t.strictSame(typesOf(decision, "evict-tombstone"), [{ type: "evict-tombstone", key: "fip/old-1" }]);
-    t.strictSame(typesOf(decision, "forget-tombstone"), []);
+      world.put("fip", { ...live, uid: "u9" });
+      const decision = world.delete("fip", "fip-a");
+      t.strictSame(typesOf(decision, "evict-tombstone"), [{ type: "evict-tombstone", key: "fip/old-1" }]);
+      t.strictSame(typesOf(decision, "forget-tombstone"), []);
 
-    // A journal of before there was a bound: each write makes up for some of it, none for all.
-    world.state = reduce(world.state, remembered(maxTombstones, 3_000, later));
-    t.equal(typesOf(world.put("fip", { ...live, uid: "u8" }), "evict-tombstone").length, 1_000);
-    world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.77" });
-    world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.78" });
-    t.equal(world.state.tombstones.size, maxTombstones);
+      // A journal of before there was a bound: each write makes up for some of it, none for all.
+      world.state = reduce(world.state, remembered(maxTombstones, 3_000, later));
+      t.equal(typesOf(world.put("fip", { ...live, uid: "u8" }), "evict-tombstone").length, 1_000);
+      world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.77" });
+      world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.78" });
+      t.equal(world.state.tombstones.size, maxTombstones);
 
-    world.pass(2_000);
-    const due = world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.79" });
-    t.equal(typesOf(due, "forget-tombstone").length, 1_000);
-    t.equal(typesOf(due, "evict-tombstone").length, 0);
-    t.end();
-  });
+      world.pass(2_000);
+      const due = world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.79" });
+      t.equal(typesOf(due, "forget-tombstone").length, 1_000);
+      t.equal(typesOf(due, "evict-tombstone").length, 0);
+      t.end();
+    },
+  );
 
-  t.test("one write that ends more lives than are remembered keeps the last of them", (t) => {
+  t.test("a write that deletes more uids than the limit remembers the last ones", (t) => {
     const { state, now } = withEips();
     const keys = Array.from({ length: maxTombstones + 1 }, (_, index) => `fip/${index}`);
     const { tombstones } = reduce(state, remember(state, keys, now));
@@ -703,7 +709,7 @@ t.test("leases", (t) => {
     t.end();
   });
 
-  t.test("writes of its users, or of other Eips, are no sign of life", (t) => {
+  t.test("writes of its users or of other Eips do not renew a lease", (t) => {
     const world = new World();
     world.put("eip", leased);
     world.pass(20_000);
@@ -742,7 +748,7 @@ t.test("leases", (t) => {
     t.end();
   });
 
-  t.test("a lease that is taken back, or whose Eip goes, leaves nothing", (t) => {
+  t.test("removing a lease, or its Eip, leaves nothing behind", (t) => {
     const world = new World();
     world.put("eip", leased);
     world.put("eip", eipA);
@@ -766,7 +772,7 @@ t.test("leases", (t) => {
     t.end();
   });
 
-  t.test("the end of a lease is no end of its uid", (t) => {
+  t.test("an expired lease does not delete the uid", (t) => {
     const world = new World();
     world.put("eip", { ...leased, uid: "u1" });
     world.pass(60_000);
@@ -796,7 +802,7 @@ t.test("the content of a set does not depend on order, keys or host bits, and do
   t.end();
 });
 
-t.test("a set without Limits is what it was before there were any", (t) => {
+t.test("a set without Limits has the same form as before the kind existed", (t) => {
   const limit = { name: "l", eip: "eip-a", direction: "ingress", rateMbit: 10 };
   const world = new World();
   world.set({ generation: 1, eips: [eipA], limits: [limit] });
@@ -814,7 +820,7 @@ t.test("a set without Limits is what it was before there were any", (t) => {
   t.end();
 });
 
-t.test("what is wrong with the gateway of a set", (t) => {
+t.test("errors in the gateway of a set", (t) => {
   t.strictSame(gatewayIssues({ defaultGateway: "0.0.0.0" as Ip }).length, 1);
   t.strictSame(gatewayIssues({}), []);
   t.end();

@@ -72,7 +72,7 @@ t.test("decoding is the inverse of encoding, padded or not", async () => {
   );
 });
 
-t.test("what is no ARP for IPv4 over Ethernet is no packet, and no bytes make it throw", async (t) => {
+t.test("other bytes than ARP for IPv4 over Ethernet are no packet, and never throw", async (t) => {
   const good = encodeArp(probeOf(ours, eip));
   for (let length = 0; length < arpPacketBytes; length++)
     t.equal(decodeArp(good.subarray(0, length)), undefined);
@@ -107,7 +107,7 @@ t.test("MACs are those of stations, in lower case", async (t) => {
   }
 });
 
-t.test("a packet claims its sender's address, or the one that its sender probes for", async (t) => {
+t.test("a packet claims its sender's address, or the address that it probes for", async (t) => {
   const other = ip("203.0.113.11");
   const base = { senderMac: theirs, targetMac: zeroMac, targetIp: other } as const;
   t.equal(claimOf({ ...base, operation: "reply", senderIp: eip }), eip);
@@ -229,7 +229,7 @@ t.test("a probe hears who answers or probes, not itself and not answers to other
   t.equal(fake.open, 0, "the socket is closed");
 });
 
-t.test("about an address that is held only an answer counts, from whomever it comes", async (t) => {
+t.test("for a held address only replies count, from any host", async (t) => {
   const { fake, announcer } = setUp();
   const [answered, announced, probed, answeredToOthers] = [1, 2, 3, 4].map((last) =>
     ip(`203.0.113.${last}`),
@@ -248,7 +248,7 @@ t.test("about an address that is held only an answer counts, from whomever it co
   t.strictSame([...others], [[answered, theirs]]);
 });
 
-t.test("an answer in the last moment of the window still counts", async (t) => {
+t.test("a reply at the end of the window still counts", async (t) => {
   const { fake, announcer } = setUp();
   let sent = 0;
   fake.onSend = ({ targetIp }) => {
@@ -259,36 +259,33 @@ t.test("an answer in the last moment of the window still counts", async (t) => {
   t.strictSame([...(await announcer.probe([on(eip)], "take", neverAborted)).others], [[eip, theirs]]);
 });
 
-t.test(
-  "probing that is off, or has nothing to ask, finds nobody; a link that takes no question is named",
-  async (t) => {
-    const off = setUp({ probeMs: 0 });
-    const found = async ({ announcer }: typeof off, ...places: readonly AddressOnLink[]) => {
-      const { others, unasked } = await announcer.probe(places, "take", neverAborted);
-      return [[...others.keys()], [...unasked]];
-    };
-    t.strictSame(await found(off, on(eip)), [[], []]);
-    t.equal(off.fake.sent.length, 0);
-    const some = setUp({
-      links: () => [link, { ...link, name: parseInterfaceName("tun0") as InterfaceName, mac: "" }],
-    });
-    t.strictSame(await found(some), [[], []]);
-    const other = ip("203.0.113.11");
-    const elsewhere = [on(eip, "gone0" as InterfaceName), on(other, "tun0" as InterfaceName)];
-    t.strictSame(await found(some, ...elsewhere), [[], [eip, other]]);
-    const { fake, failures } = some;
-    fake.onSend = ({ targetIp }) => {
-      if (targetIp === other) return -ENETDOWN;
-      fake.inbox.push(encodeArp(announcementsOf(theirs, targetIp)[0]));
-      return arpPacketBytes;
-    };
-    t.strictSame(await found(some, on(eip), on(other)), [[eip], [other]], "who answered before is known");
-    t.strictSame(failures, ["ENODEV", "ENODEV", "ENETDOWN"]);
-    t.equal(fake.open, 0);
-  },
-);
+t.test("disabled or empty probing finds nothing; a link that refuses probes is named", async (t) => {
+  const off = setUp({ probeMs: 0 });
+  const found = async ({ announcer }: typeof off, ...places: readonly AddressOnLink[]) => {
+    const { others, unasked } = await announcer.probe(places, "take", neverAborted);
+    return [[...others.keys()], [...unasked]];
+  };
+  t.strictSame(await found(off, on(eip)), [[], []]);
+  t.equal(off.fake.sent.length, 0);
+  const some = setUp({
+    links: () => [link, { ...link, name: parseInterfaceName("tun0") as InterfaceName, mac: "" }],
+  });
+  t.strictSame(await found(some), [[], []]);
+  const other = ip("203.0.113.11");
+  const elsewhere = [on(eip, "gone0" as InterfaceName), on(other, "tun0" as InterfaceName)];
+  t.strictSame(await found(some, ...elsewhere), [[], [eip, other]]);
+  const { fake, failures } = some;
+  fake.onSend = ({ targetIp }) => {
+    if (targetIp === other) return -ENETDOWN;
+    fake.inbox.push(encodeArp(announcementsOf(theirs, targetIp)[0]));
+    return arpPacketBytes;
+  };
+  t.strictSame(await found(some, on(eip), on(other)), [[eip], [other]], "who answered before is known");
+  t.strictSame(failures, ["ENODEV", "ENODEV", "ENETDOWN"]);
+  t.equal(fake.open, 0);
+});
 
-t.test("what others say is heard, once, and no longer than it is listened to", async (t) => {
+t.test("packets of other hosts are received once, and only while listening", async (t) => {
   let links = [link, { ...link, index: 8, name: parseInterfaceName("eth0") as InterfaceName, mac: "" }];
   const fakes = new Map<number, FakeLink>();
   const { announcer } = setUp({
@@ -381,7 +378,7 @@ t.test("whether an EIP is owned is asked before each frame", async (t) => {
   await announcer.stop();
 });
 
-t.test("announced again, an address begins anew and is not told twice at once", async (t) => {
+t.test("announcing an address again restarts its series", async (t) => {
   const { fake, announcer } = setUp({ announceAtMs: [0, 10] });
   const last = ip("203.0.113.200");
   for (const address of [eip, eip, last]) announcer.announce([on(address)]);
@@ -391,7 +388,7 @@ t.test("announced again, an address begins anew and is not told twice at once", 
   await announcer.stop();
 });
 
-t.test("thousands of announcements leave turns to others, and wait for a full queue", async (t) => {
+t.test("thousands of announcements yield to the event loop and wait for a full queue", async (t) => {
   const { fake, announcer } = setUp({ announceAtMs: [0] });
   let refusals = 3;
   let inThisTurn = 0;
@@ -414,7 +411,7 @@ t.test("thousands of announcements leave turns to others, and wait for a full qu
   await announcer.stop();
 });
 
-t.test("a link that goes down, or a socket that cannot be had, is counted and said once", async (t) => {
+t.test("a link that goes down, or a missing socket, is counted and logged once", async (t) => {
   const lines: string[] = [];
   const log = createLog("info", { version: "test" }, { write: (line) => void lines.push(line) });
   const { fake, failures, results, announcer } = setUp({ log });

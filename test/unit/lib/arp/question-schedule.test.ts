@@ -53,34 +53,31 @@ t.test("every second at first, then less often, down to every five minutes", asy
   }
 });
 
-t.test(
-  "nothing that strangers cause makes a pause longer, or the questions more than one a second",
-  async () => {
-    const lanes = fc.constantFrom<Lane>("wanted", "conflict", "claim");
-    const reasons = fc.array(fc.tuple(fc.nat(400), fc.constantFrom("a", "b")), { maxLength: 400 });
-    fc.assert(
-      fc.property(lanes, reasons, fc.double({ min: 0, max: 1, noNaN: true }), (lane, reasons, chance) => {
-        const times = (isDisturbed: boolean) => {
-          const schedule = new QuestionSchedule<string>();
-          schedule.ask("a", lane, 0);
-          schedule.ask("b", "claim", 0);
-          const byStep = Map.groupBy(isDisturbed ? reasons : [], ([step]) => step);
-          const before = (nowMs: number) => {
-            for (const [, question] of byStep.get(nowMs / 1_000) ?? [])
-              schedule.ask(question, question === "a" ? lane : "claim", nowMs);
-          };
-          return play(schedule, { untilMs: 400_000, stepMs: 500, chance, before }).get("a") ?? [];
+t.test("foreign packets neither lengthen a pause nor cause more than one probe per second", async () => {
+  const lanes = fc.constantFrom<Lane>("wanted", "conflict", "claim");
+  const reasons = fc.array(fc.tuple(fc.nat(400), fc.constantFrom("a", "b")), { maxLength: 400 });
+  fc.assert(
+    fc.property(lanes, reasons, fc.double({ min: 0, max: 1, noNaN: true }), (lane, reasons, chance) => {
+      const times = (isDisturbed: boolean) => {
+        const schedule = new QuestionSchedule<string>();
+        schedule.ask("a", lane, 0);
+        schedule.ask("b", "claim", 0);
+        const byStep = Map.groupBy(isDisturbed ? reasons : [], ([step]) => step);
+        const before = (nowMs: number) => {
+          for (const [, question] of byStep.get(nowMs / 1_000) ?? [])
+            schedule.ask(question, question === "a" ? lane : "claim", nowMs);
         };
-        const [quiet, disturbed] = [pauses(times(false)), pauses(times(true))];
-        if (Math.max(...disturbed) > Math.max(...quiet)) return false;
-        return Math.min(...disturbed) >= 1_000;
-      }),
-      { numRuns: 100 },
-    );
-  },
-);
+        return play(schedule, { untilMs: 400_000, stepMs: 500, chance, before }).get("a") ?? [];
+      };
+      const [quiet, disturbed] = [pauses(times(false)), pauses(times(true))];
+      if (Math.max(...disturbed) > Math.max(...quiet)) return false;
+      return Math.min(...disturbed) >= 1_000;
+    }),
+    { numRuns: 100 },
+  );
+});
 
-t.test("what a caller asks for goes first, at once, and often again from then on", async (t) => {
+t.test("questions of an API call go first, at once, and then every second", async (t) => {
   const schedule = new QuestionSchedule<string>();
   schedule.ask("old", "wanted", 0);
   play(schedule, { untilMs: 7_200_000, stepMs: 1_000 });
@@ -97,7 +94,7 @@ t.test("what a caller asks for goes first, at once, and often again from then on
   t.strictSame([...new Set(pauses(times))], [1_000]);
 });
 
-t.test("one that rests is not asked, one that is forgotten leaves nothing behind", async (t) => {
+t.test("a resting question is not asked, a forgotten one leaves nothing behind", async (t) => {
   const schedule = new QuestionSchedule<string>();
   t.equal(schedule.dueInMs(0), undefined);
   schedule.ask("a", "claim", 0);
@@ -121,7 +118,7 @@ t.test("one that rests is not asked, one that is forgotten leaves nothing behind
   t.equal(schedule.dueInMs(1_000), 1_000, "what was asked just now has time");
 });
 
-t.test("no lane holds up another, and no batch is larger than allowed", async (t) => {
+t.test("no lane delays another, and no batch exceeds its limit", async (t) => {
   const lanes = ["wanted", "conflict", "claim"] as const satisfies readonly Lane[];
   for (const flooded of lanes) {
     const schedule = new QuestionSchedule<string>();
@@ -153,19 +150,16 @@ t.test("no lane holds up another, and no batch is larger than allowed", async (t
   }
 });
 
-t.test(
-  "an address that was not asked about for long goes before those that are claimed all the time",
-  async (t) => {
-    const schedule = new QuestionSchedule<string>();
-    const flood = Array.from({ length: 2_000 }, (_, number) => `claim-${number}`);
-    const claimFlood = (nowMs: number) => {
-      for (const question of flood) schedule.ask(question, "claim", nowMs);
-    };
-    schedule.ask("old", "claim", 0);
-    play(schedule, { untilMs: 100 });
-    schedule.rest("old");
-    play(schedule, { fromMs: 100, untilMs: 20_000, before: claimFlood });
-    for (const question of ["new", "old"]) schedule.ask(question, "claim", 20_000);
-    t.strictSame(schedule.take(20_000, 2), ["new", "old"]);
-  },
-);
+t.test("the address with the oldest probe goes before addresses that are claimed all the time", async (t) => {
+  const schedule = new QuestionSchedule<string>();
+  const flood = Array.from({ length: 2_000 }, (_, number) => `claim-${number}`);
+  const claimFlood = (nowMs: number) => {
+    for (const question of flood) schedule.ask(question, "claim", nowMs);
+  };
+  schedule.ask("old", "claim", 0);
+  play(schedule, { untilMs: 100 });
+  schedule.rest("old");
+  play(schedule, { fromMs: 100, untilMs: 20_000, before: claimFlood });
+  for (const question of ["new", "old"]) schedule.ask(question, "claim", 20_000);
+  t.strictSame(schedule.take(20_000, 2), ["new", "old"]);
+});

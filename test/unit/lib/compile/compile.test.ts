@@ -344,7 +344,7 @@ t.test("compile", (t) => {
     t.end();
   });
 
-  t.test("no backends is no rule and no fault", (t) => {
+  t.test("without backends there is no rule and no error", (t) => {
     const desired = desiredOf({ eips: [eip("e1", 10)], dnats: [dnat("d1", "e1", 80, { backends: [] })] });
     const { program, blocked, idle } = compile(desired, quiet);
     t.strictSame(program.dnats, []);
@@ -353,7 +353,7 @@ t.test("compile", (t) => {
     t.end();
   });
 
-  t.test("says of everything else why it stays out", (t) => {
+  t.test("gives a reason for every object outside of the program", (t) => {
     const desired = desiredOf({
       eips: [
         eip("ok", 10),
@@ -491,7 +491,7 @@ t.test("compile", (t) => {
     t.end();
   });
 
-  t.test("a DNAT beside a FIP is programmed in vain", (t) => {
+  t.test("a DNAT beside a FIP is programmed but gets no packets", (t) => {
     const desired = desiredOf(
       { eips: [eip("e1", 10), eip("e2", 11)], dnats: [dnat("elder", "e1")] },
       {
@@ -524,7 +524,7 @@ t.test("compile", (t) => {
     t.end();
   });
 
-  t.test("the eldest FIP that is programmed leads outwards", (t) => {
+  t.test("the oldest programmed FIP is used for outgoing traffic", (t) => {
     const desired = desiredOf({
       eips: [eip("e1", 10), eip("e2", 11)],
       fips: [fip("f1", "e1"), fip("f2", "e2")],

@@ -352,7 +352,7 @@ t.test("contradicts", async (t) => {
   }
 });
 
-t.test("what is routed nowhere keeps its translation, and is not taken for covered", async (t) => {
+t.test("a flow without a route keeps its translation, and does not count as covered", async (t) => {
   const routes = network.routes.filter((known) => known.destination !== "0.0.0.0/0");
   const judge = (sample: SampleProgram, text: string) =>
     compileContradicts({ program: program(sample), retired: new Set(), network: { ...network, routes } })(

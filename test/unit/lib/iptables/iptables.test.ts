@@ -56,7 +56,7 @@ t.test("the kernel's spellings of one rule are one value", async (t) => {
   }
 });
 
-t.test("what the layout never uses is opaque and stays as written", async (t) => {
+t.test("a rule that the agent never writes is opaque and keeps its text", async (t) => {
   for (const raw of [
     "",
     "-j",
@@ -389,7 +389,7 @@ const many = (count: number, from = 1): Program => ({
   fips: Array.from({ length: count }, (_, index) => fip(from + index, `10.0.2.${from + index}`)),
 });
 
-t.test("few differences are single lines, many are the chain anew", async (t) => {
+t.test("few differences are single lines, many rewrite the chain", async (t) => {
   t.same(linesTo(many(3), many(2)).lines, [
     "-D EXCLUSIVE_DNAT -d 203.0.113.3/32 -j DNAT --to-destination 10.0.2.3",
     "-D EXCLUSIVE_SNAT -s 10.0.2.3/32 -j SNAT --to-source 203.0.113.3",
@@ -412,7 +412,7 @@ t.test("few differences are single lines, many are the chain anew", async (t) =>
   );
 });
 
-t.test("an order that decides nothing is left alone", async (t) => {
+t.test("an order without effect is not changed", async (t) => {
   const swapped =
     "-D EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.2.1\n-A EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.2.1";
   t.same(linesTo(many(3), many(3), swapped).lines, []);
@@ -519,7 +519,7 @@ t.test("changes name their object", async (t) => {
   t.match(removed[0]?.text, /^-D EXCLUSIVE_DNAT -d 203\.0\.113\.1\/32/);
 });
 
-t.test("what is missing, and of whom", async (t) => {
+t.test("which objects lack something, and what", async (t) => {
   const read = (meddling: string) => {
     const nat = new FakeTable("nat");
     const mangle = new FakeTable("mangle");

@@ -68,7 +68,7 @@ t.test("semantics: what no gateway could program", (t) => {
   t.end();
 });
 
-t.test("the canonical form masks networks and leaves out what was not said", (t) => {
+t.test("the canonical form masks networks and leaves out absent fields", (t) => {
   const cases: [Kind, Record<string, unknown>, string][] = [
     [
       "eip",

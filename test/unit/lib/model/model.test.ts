@@ -56,7 +56,7 @@ t.test("names", (t) => {
   t.end();
 });
 
-t.test("ids name a kind and an object, and come apart again", (t) => {
+t.test("ids are built from kind and name, and parsed again", (t) => {
   t.strictSame(collections, ["eips", "fips", "snats", "dnats", "limits", "routes"]);
   for (const kind of kinds) {
     t.equal(kindOfCollection(collectionOf(kind)), kind);

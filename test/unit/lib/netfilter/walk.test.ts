@@ -73,6 +73,6 @@ t.test("chains that lead to the agent's", async (t) => {
   t.same(fate(["-j OWN", "-j DROP"]), ["drops: -A FORWARD -j DROP"], "elsewhere they pass on");
 });
 
-t.test("what may not come to the chain at all", async (t) => {
+t.test("packets that may not reach the chain", async (t) => {
   t.same(fate(["-j DROP"], { entering: "unclear" }), ["maybe drops: -A FORWARD -j DROP"]);
 });

@@ -203,7 +203,7 @@ t.test("find", async (t) => {
   );
 });
 
-t.test("what is looked for depends on how much there is", async (t) => {
+t.test("the way of searching depends on the number of entries", async (t) => {
   const ends = endsAt(ip("10.0.0.1"));
   for (const [entries, requests] of [
     [0, []],
@@ -232,7 +232,7 @@ t.test("what is looked for depends on how much there is", async (t) => {
   t.strictSame(asked, [encodeDump(ipv4)]);
 });
 
-t.test("find by ends: the kernel looks for a few, each flow counts once", async (t) => {
+t.test("find by ends: the kernel filters by a few addresses, each flow counts once", async (t) => {
   const ends = [...endsAt(ip("10.0.0.1")), ...endsAt(ip("203.0.113.10"))];
   // One that comes in by the first and is seen as the second, and what a kernel without filters would add.
   const given = [recorded.tcp, recorded.icmp];

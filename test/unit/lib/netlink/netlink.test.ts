@@ -37,7 +37,7 @@ import { type DecodedRoute, decodeRoute, encodeAddRoute } from "../../../../lib/
 
 const signal = new AbortController().signal;
 
-t.test("attributes are padded, walked, and bounded by what holds them", async (t) => {
+t.test("attributes are padded, iterated, and limited by their container", async (t) => {
   const bytes = concatBytes(
     u8Attribute(1, 7),
     u16Attribute(2, 0x1234),
@@ -183,7 +183,7 @@ t.test("a batch is sent in bounded parts, its last message acknowledged, refusal
   t.same(sent.slice(3), [2, 2], "no more than fits a send");
 });
 
-t.test("parts that would hold up the event loop are smaller, down to a bound, and grow again", async (t) => {
+t.test("batch parts shrink when they block the event loop, down to a limit, and grow again", async (t) => {
   const sent: number[] = [];
   let nowMs = 0;
   let eachMs = 0.125;
@@ -220,7 +220,7 @@ t.test("a request that is refused throws the kernel's words and keeps the socket
   t.equal(opened, 1);
 });
 
-t.test("a dump that is not whole throws, and what is left of it reaches nobody", async (t) => {
+t.test("an incomplete dump throws, and the rest of it reaches no later exchange", async (t) => {
   const cases: Record<string, (sequence: number) => Answer[]> = {
     overrun: () => [-105],
     "cut short": (sequence) => [cutShort(sequence)],
@@ -326,7 +326,7 @@ t.test("waiting ends with the caller's signal, the deadline or the connection", 
   await t.rejects(refused.request(ping, signal), { code: "netlink-failed", details: { code: "EMSGSIZE" } });
 });
 
-t.test("what a dump says again is the very value of the last one", async (t) => {
+t.test("a repeated message gives the same value as in the last dump", async (t) => {
   const decode = (view: DataView, start: number, end: number) =>
     end - start > 1 ? { number: view.getUint16(start, true) } : undefined;
   // Few messages, so that dumps often agree, wholly or at their beginning.

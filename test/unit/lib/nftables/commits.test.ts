@@ -51,7 +51,7 @@ const toucheds = (commit: Commit | undefined) =>
     Object.fromEntries([...keys].map(([map, some]) => [map, [...some]])),
   ]);
 
-t.test("events say what a commit touched", async (t) => {
+t.test("events show what a commit changed", async (t) => {
   const [first, second, ...rest] = read(
     addFip,
     deleteFip,
@@ -104,7 +104,7 @@ t.test("several in a row are one; where one is missing nothing is known", async 
   t.notOk(isBefore(1, 1));
 });
 
-t.test("keys tell all only where nothing else of ours was touched", async (t) => {
+t.test("keys are returned only if nothing else of ours changed", async (t) => {
   const keysAfter = (...messages: readonly string[]) => {
     const [commit] = read(...messages, generation(3));
     const keys = commit && touchedKeys(commit, mapNames);
@@ -121,7 +121,7 @@ t.test("keys tell all only where nothing else of ours was touched", async (t) =>
   t.notOk(commit && touchesBarrier(commit.tables));
 });
 
-t.test("what is not understood is never nothing", async (t) => {
+t.test("unknown lines never count as an empty table", async (t) => {
   const bad: Readonly<Record<string, string>> = {
     "no table": "06 02000007",
     "a header cut short": "06 0200",
@@ -197,7 +197,7 @@ t.test("the journal is complete from the generation on that was read after it be
   t.same(counts, { opened: 1, closed: 1 });
 });
 
-t.test("after a loss nothing is known until the journal begins anew", async (t) => {
+t.test("after a loss commits are unknown until the journal is restarted", async (t) => {
   const losses = {
     "an overrun": -105,
     "another error": -12,

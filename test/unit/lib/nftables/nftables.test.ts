@@ -238,7 +238,7 @@ const fip = (host: number, internal: string) => ({
 const two: Program = { ...emptyProgram, fips: [fip(1, "10.0.0.1"), fip(2, "10.0.0.2")] };
 const other: Program = { ...emptyProgram, fips: [fip(1, "10.0.0.1"), fip(2, "10.0.0.9")] };
 
-t.test("a look at a ruleset at rest is one request, and gives what it gave before", async (t) => {
+t.test("reading an unchanged ruleset costs one request and returns the same object", async (t) => {
   const { kernel, nft, dataplane, converge } = world();
   t.same(await converge(two), []);
   const before = await dataplane.observe(signal);
@@ -248,7 +248,7 @@ t.test("a look at a ruleset at rest is one request, and gives what it gave befor
   t.same(nft.calls, []);
 });
 
-t.test("what was written is read back by key, and only that", async (t) => {
+t.test("only written elements are read back, by key", async (t) => {
   const { kernel, nft, dataplane, converge } = world();
   await converge(two);
   const before = await dataplane.observe(signal);
@@ -271,7 +271,7 @@ t.test("what was written is read back by key, and only that", async (t) => {
   );
 });
 
-t.test("what does not stand in the kernel is not believed, though nobody else wrote", async (t) => {
+t.test("a write that is not found in the kernel is not trusted, even if nobody else wrote", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
   await dataplane.apply(dataplane.plan(other, await dataplane.observe(signal), "open"), signal);
@@ -321,7 +321,7 @@ t.test("another writer's commit has everything read again; a writer without paus
   });
 });
 
-t.test("what was committed while touched elements were read is read too", async (t) => {
+t.test("commits during the reading of changed elements are read too", async (t) => {
   const journal = new FakeJournal();
   const { kernel, dataplane, converge } = world({ journal });
   await converge(two);
@@ -363,7 +363,7 @@ t.test("what was committed while touched elements were read is read too", async 
   t.equal(restarts, 1, "too");
 });
 
-t.test("somebody who writes while elements are read back has everything read again", async (t) => {
+t.test("a foreign write while elements are read back causes a full reading", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
   await dataplane.apply(dataplane.plan(other, await dataplane.observe(signal), "open"), signal);
@@ -388,7 +388,7 @@ t.test("the same rules in another order are another frame; another family's tabl
   t.match(changes, [{ action: "replace", text: "table ip natgw" }]);
 });
 
-t.test("an element of others is seen to keep packets from an object", async (t) => {
+t.test("a foreign element that takes an object's packets is detected", async (t) => {
   const { kernel, dataplane, converge } = world();
   const cidr = makeCidr(ip("10.0.0.0"), 24);
   const members: [PoolMember] = [{ id: objectId("snat", "s"), eip: ip("203.0.113.9"), mapping: "random" }];
@@ -406,7 +406,7 @@ t.test("an element of others is seen to keep packets from an object", async (t) 
   t.throws(() => encodeAdd("fip_out", new Map([["*", "198.51.100.1"]])), TypeError);
 });
 
-t.test("from time to time all is read, whatever the generation says", async (t) => {
+t.test("everything is read periodically, whatever the generation", async (t) => {
   let nowMs = 0;
   const { kernel, dataplane, converge } = world({ nowMs: () => nowMs });
   await converge(two);
@@ -417,7 +417,7 @@ t.test("from time to time all is read, whatever the generation says", async (t) 
   t.equal(dataplane.planner.missing(two, await dataplane.observe(signal)).size, 1);
 });
 
-t.test("a commit that came between has the plan made anew; five of them are an error", async (t) => {
+t.test("a commit in between causes a new plan; five of them are an error", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
   const plan = dataplane.plan(other, await dataplane.observe(signal), "open");
@@ -435,7 +435,7 @@ t.test("a commit that came between has the plan made anew; five of them are an e
   await t.rejects(dataplane.apply(late, AbortSignal.abort(new Error("stopping"))), { message: "stopping" });
 });
 
-t.test("somebody who writes while nft loads the guard is noticed", async (t) => {
+t.test("a foreign write while nft loads the guard is detected", async (t) => {
   const { kernel, nft, converge } = world();
   await converge(two);
   nft.input = "";
@@ -475,7 +475,7 @@ t.test("refusals: of an element, of the frame, of the whole", async (t) => {
   await t.rejects(fresh.dataplane.apply(whole, signal), frame);
 });
 
-t.test("a table that went without a commit is found out by the refusal", async (t) => {
+t.test("a table that disappeared without a commit is detected by the refusal", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
   kernel.frame.pop();
@@ -488,7 +488,7 @@ t.test("a table that went without a commit is found out by the refusal", async (
   t.equal(kernel.elements.fip_in.size, 2);
 });
 
-t.test("a transaction whose end is unknown has everything read again", async (t) => {
+t.test("after a transaction with an unknown result everything is read again", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
   const plan = dataplane.plan(other, await dataplane.observe(signal), "open");

@@ -135,7 +135,7 @@ t.test("steps come in the order of their phases, whatever the order of the subsy
   );
 });
 
-t.test("what needs nothing is not planned again until what it reads changes", async (t) => {
+t.test("a part without steps is planned again only after its input changes", async (t) => {
   const planner = countingPlanner("rules");
   const look = memoizedPlan([planner]);
   const observed = new Map([["rule" as const, {}]]);

@@ -39,7 +39,7 @@ const collections = (state: State): Readonly<Record<string, object>> => ({
   unrecognized: state.unrecognized,
 });
 
-t.test("only what a change touches is another object afterwards", (t) => {
+t.test("only changed parts become new objects", (t) => {
   const cases: readonly (readonly [change: object, touched: readonly string[]])[] = [
     [put("eip", "a", 2), ["eips"]],
     [put("eip", "b", 1), ["eips", "leases"]],
@@ -71,7 +71,7 @@ t.test("only what a change touches is another object afterwards", (t) => {
   t.end();
 });
 
-t.test("the state before is left as it is", (t) => {
+t.test("the previous state is not modified", (t) => {
   const names = () => [...base.desired.eips.keys()].join();
   t.equal(names(), "b,a");
   reduce(base, changes({ type: "delete", kind: "eip", name: "b" }, put("eip", "c", 7), put("eip", "a", 2)));

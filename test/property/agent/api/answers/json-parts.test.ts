@@ -35,7 +35,7 @@ t.test("the parts are JSON.stringify's text, and none of them is long", async (t
   t.ok(most > 100, `${most} parts`);
 });
 
-t.test("a lazy list is the list of its items, wherever it stands", async () => {
+t.test("a lazy list encodes like an array, at any position", async () => {
   fc.assert(
     fc.property(fc.array(value, { maxLength: 50 }), fc.nat(3), (given, pauses) => {
       const items = given.map((item) => item ?? null);

@@ -284,7 +284,7 @@ t.test("every number that may be drawn for a service leads to one backend", asyn
   );
 });
 
-t.test("what is encoded is decoded", async () => {
+t.test("decoding reverses encoding", async () => {
   fc.assert(
     fc.property(program, crowdedPools, (wanted, pools) => {
       for (const one of [wanted, { ...wanted, pools }]) {
@@ -362,7 +362,7 @@ t.test("the EIPs that the table names are those of the program's objects", async
   );
 });
 
-t.test("a list of elements that fills several messages is told apart by offset", async (t) => {
+t.test("in several messages the offset identifies the element", async (t) => {
   const values = new Map(
     Array.from({ length: 9000 }, (_, at) => [`10.1.${at >> 8}.${at & 255}`, "10.0.0.1"]),
   );

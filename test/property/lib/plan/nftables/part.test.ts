@@ -79,7 +79,7 @@ function commit(elements: Elements, { remove, add }: TableTransaction): void {
 
 const sorted = (elements: Elements) => mapNames.map((map) => [map, [...elements[map]].sort()]);
 
-t.test("a part moves as the whole would, and the others stay", async (t) => {
+t.test("a part changes as in the whole program, and other parts stay", async (t) => {
   let moves = 0;
   fc.assert(
     fc.property(uses, uses, uses, (others, before, after) => {

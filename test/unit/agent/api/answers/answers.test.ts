@@ -89,7 +89,7 @@ t.test("what is not read is not made", async (t) => {
   t.equal(made, before, "nor after the end");
 });
 
-t.test("a fault while an answer is made ends it", async (t) => {
+t.test("an error while an answer is generated ends the answer", async (t) => {
   const broken = (function* () {
     yield "x";
     throw new Error("broken");
@@ -98,7 +98,7 @@ t.test("a fault while an answer is made ends it", async (t) => {
   await t.rejects(stream.toArray(), /broken/);
 });
 
-t.test("places: so many, then first come, first served", async (t) => {
+t.test("a limited number of places, then first come, first served", async (t) => {
   const places = new Places({ most: 2, patienceMs: 60_000, waitMs: 60_000 });
   const [one, two] = [await places.take(forever), await places.take(forever)];
   const came: string[] = [];
@@ -149,7 +149,7 @@ t.test("whose client reads nothing gives way, the slowest first; whose client re
   t.equal(cut.length, 2);
 });
 
-t.test("who waits is told when it takes too long, and one that turns slow gives way later", async (t) => {
+t.test("a waiting request times out; a client that becomes slow gives way later", async (t) => {
   const places = new Places({ most: 1, patienceMs: 20, waitMs: 100 });
   const place = await places.take(forever);
   await t.rejects(places.take(forever), { code: "overloaded" });

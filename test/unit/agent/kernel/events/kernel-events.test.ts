@@ -32,7 +32,7 @@ function eventsOf(
   return { events, wakes, losses, started };
 }
 
-t.test("a storm of lines is drained to its end and makes few wakes", async (t) => {
+t.test("a burst of lines is read completely and causes few wakes", async (t) => {
   // Were the pipe not read, the script would never come to the loss at its end.
   const script = `yes '[ADDR]2: net1 inet 203.0.113.1/24' | head -n 200000; echo '[LINK]2: net1'; exec sleep 60`;
   const { events, wakes } = eventsOf(script);
@@ -43,7 +43,7 @@ t.test("a storm of lines is drained to its end and makes few wakes", async (t) =
   await events.stop();
 });
 
-t.test("a complaint about an overrun is a loss, on either stream; another one is not", async (t) => {
+t.test("an overrun message on stdout or stderr is a loss, other messages are not", async (t) => {
   const complaints: readonly [script: string, reasons: readonly string[]][] = [
     [
       "echo 'netlink receive error No buffer space available (105)' >&2; exec sleep 60",
@@ -60,7 +60,7 @@ t.test("a complaint about an overrun is a loss, on either stream; another one is
   }
 });
 
-t.test("a monitor that ends, or cannot be started, is a loss and tried again until stop", async (t) => {
+t.test("a monitor that ends or cannot start is a loss, and is restarted until stop", async (t) => {
   for (const [script, command] of [
     ["echo '[ROUTE]'", "sh"],
     ["", "/nonexistent/ip"],
@@ -102,7 +102,7 @@ t.test("markers are found wherever the stream is cut, each once", async (t) => {
   }
 });
 
-t.test("the kernel's table of netlink sockets says who listens", async (t) => {
+t.test("the kernel's table of netlink sockets shows which process listens", async (t) => {
   const table = [
     "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode",
     "000000008df187fc 0   7232       00000051 0        0        0     2        0        12460   ",

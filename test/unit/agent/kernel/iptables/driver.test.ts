@@ -97,7 +97,7 @@ async function converge(kernel: FakeKernel, variant: Variant, program = one, opt
   return dataplane;
 }
 
-t.test("a pass reads once, writes once a table, reads once more, and then plans nothing", async (t) => {
+t.test("a pass reads once, writes each table once, reads again, and then plans nothing", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = iptablesRules({ run: kernel.run, variant: "legacy", ...kernel.stamps });
   const empty = await dataplane.observe(signal);
@@ -240,55 +240,52 @@ t.test("nft: a chain's listing that was cut short is not believed", async (t) =>
   t.equal(dataplane.planner.missing(moved, await dataplane.observe(signal)).size, 0);
 });
 
-t.test(
-  "nft: of chains that others touched a listing counts where it is whole and nobody came since",
-  async (t) => {
-    const kernel = new FakeKernel();
-    let commits: Commit[] = [];
-    const journal: CommitJournal = {
-      restart: () => undefined,
-      witness: () => () => undefined,
-      since: (generation) => commitsSince(generation, commits),
-      forget: () => undefined,
-      close: () => undefined,
-    };
-    const meddle = (line: string, growth: number) => {
-      kernel.meddle(line);
-      const touched = { isRemade: false, growth: new Map([["EXCLUSIVE_DNAT", growth]]), keys: new Map() };
-      commits.push({ generation: kernel.generation, tables: new Map([["ip nat", touched]]) });
-    };
-    const dataplane = await converge(kernel, "nft", one, { ...kernel.stamps, journal });
-    const expectTrue = async (calls: readonly string[], what: string) => {
-      kernel.takeCalls();
-      const seen = await dataplane.observe(signal);
-      t.same(kernel.takeCalls(), calls, what);
-      const whole = await iptablesRules({ run: kernel.run, variant: "nft" }).observe(signal);
-      t.same(textsOf(seen), textsOf(whole), what);
-    };
-    const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "nft", "nft"]];
-    const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
-    await dataplane.observe(signal);
-    meddle(line, 1);
-    await expectTrue([listing], "one chain");
-    meddle(line, 1);
-    kernel.list = (listing) => listing.replace(/-A .*\n$/, "");
-    await expectTrue([listing, ...all], "cut short");
-    meddle(line, 1);
-    kernel.list = () => "";
-    await expectTrue([listing, ...all], "not a listing");
-    meddle(line, 1);
-    kernel.list = (listing) => {
-      meddle(line, 1);
-      kernel.list = (listing) => listing;
-      return listing;
-    };
-    await expectTrue([listing, ...all], "somebody came since");
-    meddle(line, 1);
-    commits = [];
+t.test("nft: a listing of foreign-changed chains counts if it is complete and current", async (t) => {
+  const kernel = new FakeKernel();
+  let commits: Commit[] = [];
+  const journal: CommitJournal = {
+    restart: () => undefined,
+    witness: () => () => undefined,
+    since: (generation) => commitsSince(generation, commits),
+    forget: () => undefined,
+    close: () => undefined,
+  };
+  const meddle = (line: string, growth: number) => {
     kernel.meddle(line);
-    await expectTrue(all, "a commit that is not told of");
-  },
-);
+    const touched = { isRemade: false, growth: new Map([["EXCLUSIVE_DNAT", growth]]), keys: new Map() };
+    commits.push({ generation: kernel.generation, tables: new Map([["ip nat", touched]]) });
+  };
+  const dataplane = await converge(kernel, "nft", one, { ...kernel.stamps, journal });
+  const expectTrue = async (calls: readonly string[], what: string) => {
+    kernel.takeCalls();
+    const seen = await dataplane.observe(signal);
+    t.same(kernel.takeCalls(), calls, what);
+    const whole = await iptablesRules({ run: kernel.run, variant: "nft" }).observe(signal);
+    t.same(textsOf(seen), textsOf(whole), what);
+  };
+  const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "nft", "nft"]];
+  const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
+  await dataplane.observe(signal);
+  meddle(line, 1);
+  await expectTrue([listing], "one chain");
+  meddle(line, 1);
+  kernel.list = (listing) => listing.replace(/-A .*\n$/, "");
+  await expectTrue([listing, ...all], "cut short");
+  meddle(line, 1);
+  kernel.list = () => "";
+  await expectTrue([listing, ...all], "not a listing");
+  meddle(line, 1);
+  kernel.list = (listing) => {
+    meddle(line, 1);
+    kernel.list = (listing) => listing;
+    return listing;
+  };
+  await expectTrue([listing, ...all], "somebody came since");
+  meddle(line, 1);
+  commits = [];
+  kernel.meddle(line);
+  await expectTrue(all, "a commit that is not told of");
+});
 
 for (const variant of ["nft", "legacy"] as const) {
   t.test(`${variant}: what is written during a reading is seen by the next`, async (t) => {
@@ -329,7 +326,7 @@ for (const variant of ["nft", "legacy"] as const) {
   });
 }
 
-t.test("what was read ahead is taken while it holds, and forgotten where it failed", async (t) => {
+t.test("a read-ahead result is used while it is current, and dropped if it failed", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "nft", one, kernel.stamps);
   await dataplane.observe(signal);
@@ -505,7 +502,7 @@ t.test("a legacy COMMIT that failed is tried again, a few times", async (t) => {
   t.equal(kernel.calls.slice(restores).filter((call) => call.endsWith("-restore")).length, 4);
 });
 
-t.test("a refusal that nothing explains says the kernel's words and the line", async (t) => {
+t.test("an unexplained refusal reports the kernel's text and the line", async (t) => {
   const kernel = new FakeKernel();
   const words = "line 10: RULE_APPEND failed (Invalid argument): rule in chain EXCLUSIVE_DNAT";
   kernel.fail = (input) =>
@@ -524,7 +521,7 @@ t.test("a refusal that nothing explains says the kernel's words and the line", a
   t.same(kernel.nat.rules("EXCLUSIVE_DNAT"), []);
 });
 
-t.test("what is nobody's rule's fault is no refusal of rules", async (t) => {
+t.test("an error that no rule caused is not rules-refused", async (t) => {
   const cases: readonly (readonly [stderr: string, exitCode: number])[] = [
     ["iptables-restore v1.8.9 (legacy): unable to initialize table 'nat'\n\nError occurred at line: 1\n", 3],
     [
@@ -540,7 +537,7 @@ t.test("what is nobody's rule's fault is no refusal of rules", async (t) => {
   }
 });
 
-t.test("a stop lets the transaction in hand end and begins no other", async (t) => {
+t.test("stop lets the current transaction end and starts no other", async (t) => {
   const kernel = new FakeKernel();
   const controller = new AbortController();
   const dataplane = iptablesRules({ run: kernel.run, variant: "legacy" });
@@ -589,7 +586,7 @@ t.test("the variant", async (t) => {
   t.same(await chooseVariant(never, "legacy", ipv4, signal), { kind: "chosen", variant: "legacy" });
 });
 
-t.test("what reads as expected is the expected value, what reads otherwise is what it is", async (t) => {
+t.test("an expected reading returns the expected object, another reading its own value", async (t) => {
   const kernel = new FakeKernel();
   await converge(kernel, "legacy");
   const ruleset = new IptablesRuleset("legacy", { family: ipv4, run: kernel.run });

@@ -44,7 +44,7 @@ function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
 }
 
 t.test(
-  "a claim that is answered for is a conflict until nobody answers; then the EIP is announced",
+  "a claim confirmed by a probe is a conflict until a probe gets no reply; then the EIP is announced",
   async (t) => {
     const { wire, told, conflicts, passUntil } = setUp();
     await passUntil(1_000);
@@ -83,7 +83,7 @@ t.test(
   },
 );
 
-t.test("claims that nobody answers for take nothing away, from however many MACs they come", async (t) => {
+t.test("unconfirmed claims have no effect, from any number of MACs", async (t) => {
   const { wire, told, conflicts, passUntil } = setUp();
   let mac = 0;
   await passUntil(8_050, () => wire.claim(one, macOf(++mac)));
@@ -100,7 +100,7 @@ t.test("claims that nobody answers for take nothing away, from however many MACs
 });
 
 t.test(
-  "a flood of claims for thousands of EIPs is answered with a bounded rate, and delays no other's",
+  "a flood of claims for thousands of EIPs is probed at a bounded rate and delays no other probe",
   async (t) => {
     const many = Array.from({ length: 3_000 }, (_, number) => fromU32(0xc6120000 + number));
     const { wire, told, conflicts, passUntil } = setUp([one, two, ...many]);
@@ -126,42 +126,39 @@ t.test(
   },
 );
 
-t.test(
-  "what proves nothing: other links, own packets, silence; and who probes is asked about seldom",
-  async (t) => {
-    const { wire, told, conflicts, passUntil } = setUp();
-    wire.holders.set(one, macOf(1));
-    const eth0 = "eth0" as InterfaceName;
-    wire.claim(one, macOf(1), eth0);
-    conflicts.hear([
-      {
-        interface: eth0,
-        packet: {
-          operation: "reply",
-          senderMac: macOf(1),
-          senderIp: one,
-          targetMac: macOf(9),
-          targetIp: two,
-        },
+t.test("no conflict from other links, own packets or silence; probing hosts are probed seldom", async (t) => {
+  const { wire, told, conflicts, passUntil } = setUp();
+  wire.holders.set(one, macOf(1));
+  const eth0 = "eth0" as InterfaceName;
+  wire.claim(one, macOf(1), eth0);
+  conflicts.hear([
+    {
+      interface: eth0,
+      packet: {
+        operation: "reply",
+        senderMac: macOf(1),
+        senderIp: one,
+        targetMac: macOf(9),
+        targetIp: two,
       },
-    ]);
-    wire.seek(one, macOf(2), stranger);
-    await passUntil(1_000);
-    t.equal(wire.frames, 0);
+    },
+  ]);
+  wire.seek(one, macOf(2), stranger);
+  await passUntil(1_000);
+  t.equal(wire.frames, 0);
 
-    // A gateway that waits for the EIP probes every second; one that holds it too, and was never heard to claim it, does as well.
-    wire.holders.delete(one);
-    await passUntil(50_000, () => wire.seek(one, macOf(2)));
-    t.equal(wire.timesAsked(one), 1);
-    t.strictSame([conflicts.conflicts.size, told.claims, told.lines], [0, [], []], "a probe claims nothing");
-    wire.holders.set(one, macOf(2));
-    await passUntil(62_000, () => wire.seek(one, macOf(2)));
-    t.strictSame([...conflicts.conflicts], [[one, macOf(2)]]);
-    t.strictSame(told.claims, []);
-  },
-);
+  // A gateway that waits for the EIP probes every second; one that holds it too, and was never heard to claim it, does as well.
+  wire.holders.delete(one);
+  await passUntil(50_000, () => wire.seek(one, macOf(2)));
+  t.equal(wire.timesAsked(one), 1);
+  t.strictSame([conflicts.conflicts.size, told.claims, told.lines], [0, [], []], "a probe claims nothing");
+  wire.holders.set(one, macOf(2));
+  await passUntil(62_000, () => wire.seek(one, macOf(2)));
+  t.strictSame([...conflicts.conflicts], [[one, macOf(2)]]);
+  t.strictSame(told.claims, []);
+});
 
-t.test("what is asked for is asked at once: at the start, and by a caller", async (t) => {
+t.test("probes run at once: at start, and for an API call", async (t) => {
   const { wire, held, told, conflicts, passUntil } = setUp();
   wire.holders.set(two, macOf(1));
   conflicts.ask([...held.values()]);
@@ -190,7 +187,7 @@ t.test("what is asked for is asked at once: at the start, and by a caller", asyn
   t.equal(wire.frames, frames, "and nobody is asked for no reason");
 });
 
-t.test("an EIP that goes, or moves to another link, takes its conflict along", async (t) => {
+t.test("removing an EIP or moving it to another link ends its conflict", async (t) => {
   const { wire, held, told, conflicts, passUntil } = setUp();
   wire.holders.set(one, macOf(1)).set(two, macOf(1));
   conflicts.ask([...held.values()]);
@@ -206,100 +203,94 @@ t.test("an EIP that goes, or moves to another link, takes its conflict along", a
   t.equal(wire.frames, frames);
 });
 
-t.test(
-  "where nobody can be asked a conflict stands, a claim takes nothing, and it is said once",
-  async (t) => {
-    const { wire, held, told, conflicts, questions, watch, passUntil } = setUp();
-    wire.holders.set(one, macOf(1));
-    conflicts.ask([onNet1(one)]);
-    wire.claim(two, macOf(2));
-    await passUntil(100);
-    wire.claim(two, macOf(2));
-    wire.isDown = true;
-    await passUntil(5_000);
-    wire.failure = new Error("no socket");
-    conflicts.ask([onNet1(one)]);
-    await passUntil(10_000);
-    t.strictSame([...conflicts.conflicts], [[one, macOf(1)]]);
-    t.strictSame(told.lines.map(([, message]) => message).sort(), [
-      "another host also holds an EIP",
-      "cannot listen to ARP",
-      "cannot probe for other holders of EIPs",
-      "claim of an EIP not confirmed",
-    ]);
-    wire.failure = undefined;
-    wire.isDown = false;
-    wire.holders.clear();
-    await passUntil(12_000);
-    t.equal(conflicts.conflicts.size, 0);
+t.test("if probing fails a conflict stays, a claim has no effect, and one line is logged", async (t) => {
+  const { wire, held, told, conflicts, questions, watch, passUntil } = setUp();
+  wire.holders.set(one, macOf(1));
+  conflicts.ask([onNet1(one)]);
+  wire.claim(two, macOf(2));
+  await passUntil(100);
+  wire.claim(two, macOf(2));
+  wire.isDown = true;
+  await passUntil(5_000);
+  wire.failure = new Error("no socket");
+  conflicts.ask([onNet1(one)]);
+  await passUntil(10_000);
+  t.strictSame([...conflicts.conflicts], [[one, macOf(1)]]);
+  t.strictSame(told.lines.map(([, message]) => message).sort(), [
+    "another host also holds an EIP",
+    "cannot listen to ARP",
+    "cannot probe for other holders of EIPs",
+    "claim of an EIP not confirmed",
+  ]);
+  wire.failure = undefined;
+  wire.isDown = false;
+  wire.holders.clear();
+  await passUntil(12_000);
+  t.equal(conflicts.conflicts.size, 0);
 
-    await questions.stop();
-    await conflicts.stop();
-    watch.stop();
-    const { frames } = wire;
-    conflicts.ask([...held.values()]);
-    wire.claim(one, macOf(1));
-    await passUntil(13_000);
-    t.equal(wire.frames, frames, "after the end nobody is asked");
+  await questions.stop();
+  await conflicts.stop();
+  watch.stop();
+  const { frames } = wire;
+  conflicts.ask([...held.values()]);
+  wire.claim(one, macOf(1));
+  await passUntil(13_000);
+  t.equal(wire.frames, frames, "after the end nobody is asked");
 
-    const mute = new ArpConflicts({
-      announcer: undefined,
-      questions,
-      held: () => t.fail("nobody is to be looked for") as never,
-      nowMs: () => 0,
-      onChange: () => t.fail("nothing changes"),
-      onClaim: () => t.fail("nobody claims"),
-      log: {} as never,
-    });
-    mute.ask([onNet1(one)]);
-    t.equal(mute.conflicts.size, 0);
-    await mute.stop();
-  },
-);
+  const mute = new ArpConflicts({
+    announcer: undefined,
+    questions,
+    held: () => t.fail("nobody is to be looked for") as never,
+    nowMs: () => 0,
+    onChange: () => t.fail("nothing changes"),
+    onClaim: () => t.fail("nobody claims"),
+    log: {} as never,
+  });
+  mute.ask([onNet1(one)]);
+  t.equal(mute.conflicts.size, 0);
+  await mute.stop();
+});
 
-t.test(
-  "whatever holders and strangers do, a conflict is what was answered last, within two seconds",
-  async () => {
-    const addresses = Array.from({ length: 4 }, (_, number) => fromU32(0xcb00710a + number));
-    const event = fc.record({
-      what: fc.constantFrom("claim", "spoof", "hold", "let go", "probe"),
-      at: fc.nat(addresses.length - 1),
-      mac: fc.integer({ min: 1, max: 3 }),
-      pauseMs: fc.constantFrom(0, 100, 700, 3_000),
-    });
-    await fc.assert(
-      fc.asyncProperty(fc.array(event, { maxLength: 30 }), fc.nat(), async (events, seed) => {
-        const { wire, told, conflicts, passUntil } = setUp(addresses, randomFrom(seed));
-        for (const { what, at, mac, pauseMs } of events) {
-          const address = addresses[at] ?? one;
-          const holder = wire.holders.get(address);
-          if (what === "hold") wire.holders.set(address, macOf(mac));
-          if (what === "let go") wire.holders.delete(address);
-          if (what === "claim" || what === "hold") wire.claim(address, holder ?? macOf(mac));
-          if (what === "spoof") wire.claim(address, macOf(99));
-          if (what === "probe") wire.seek(address, macOf(98));
-          await passUntil(wire.nowMs + pauseMs);
-          for (const mac of conflicts.conflicts.values())
-            if (mac === macOf(99) || mac === macOf(98)) return false;
-        }
-        for (const address of wire.holders.keys()) wire.claim(address, macOf(99));
-        await passUntil(wire.nowMs + 2_000);
-        const isTrue = addresses.every(
-          (address) => conflicts.conflicts.get(address) === wire.holders.get(address),
-        );
-        const perSecond = Map.groupBy(
-          wire.asked.flatMap(({ atMs, addresses }) =>
-            addresses.map((address) => `${address} ${Math.floor(atMs / 1_000)}`),
-          ),
-          (key) => key,
-        );
-        return (
-          isTrue &&
-          (told.changes > 0 || wire.holders.size === 0) &&
-          [...perSecond.values()].every((one) => one.length <= 1)
-        );
-      }),
-      { numRuns: 150 },
-    );
-  },
-);
+t.test("whatever other hosts do, conflicts match the last replies within two seconds", async () => {
+  const addresses = Array.from({ length: 4 }, (_, number) => fromU32(0xcb00710a + number));
+  const event = fc.record({
+    what: fc.constantFrom("claim", "spoof", "hold", "let go", "probe"),
+    at: fc.nat(addresses.length - 1),
+    mac: fc.integer({ min: 1, max: 3 }),
+    pauseMs: fc.constantFrom(0, 100, 700, 3_000),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(event, { maxLength: 30 }), fc.nat(), async (events, seed) => {
+      const { wire, told, conflicts, passUntil } = setUp(addresses, randomFrom(seed));
+      for (const { what, at, mac, pauseMs } of events) {
+        const address = addresses[at] ?? one;
+        const holder = wire.holders.get(address);
+        if (what === "hold") wire.holders.set(address, macOf(mac));
+        if (what === "let go") wire.holders.delete(address);
+        if (what === "claim" || what === "hold") wire.claim(address, holder ?? macOf(mac));
+        if (what === "spoof") wire.claim(address, macOf(99));
+        if (what === "probe") wire.seek(address, macOf(98));
+        await passUntil(wire.nowMs + pauseMs);
+        for (const mac of conflicts.conflicts.values())
+          if (mac === macOf(99) || mac === macOf(98)) return false;
+      }
+      for (const address of wire.holders.keys()) wire.claim(address, macOf(99));
+      await passUntil(wire.nowMs + 2_000);
+      const isTrue = addresses.every(
+        (address) => conflicts.conflicts.get(address) === wire.holders.get(address),
+      );
+      const perSecond = Map.groupBy(
+        wire.asked.flatMap(({ atMs, addresses }) =>
+          addresses.map((address) => `${address} ${Math.floor(atMs / 1_000)}`),
+        ),
+        (key) => key,
+      );
+      return (
+        isTrue &&
+        (told.changes > 0 || wire.holders.size === 0) &&
+        [...perSecond.values()].every((one) => one.length <= 1)
+      );
+    }),
+    { numRuns: 150 },
+  );
+});

@@ -40,7 +40,7 @@ function setUp() {
   return { tell, free };
 }
 
-t.test("at the start all are announced, and what was held is asked about", async (t) => {
+t.test("at start all EIPs are announced, and held ones are probed", async (t) => {
   const { tell, free } = setUp();
   free.add("203.0.113.11");
   t.strictSame(tell(network([0]), network([0, 1])), [["10", "11"], ["10"]]);
@@ -49,7 +49,7 @@ t.test("at the start all are announced, and what was held is asked about", async
   t.strictSame(tell(rest, network([0, 1])), [[], []]);
 });
 
-t.test("what is added is announced; what came back without a question is asked about then", async (t) => {
+t.test("added EIPs are announced; EIPs restored without a probe are probed afterwards", async (t) => {
   const { tell, free } = setUp();
   tell(network([]));
   free.add("203.0.113.10");
@@ -59,7 +59,7 @@ t.test("what is added is announced; what came back without a question is asked a
   t.strictSame(tell(network([0, 1]), network([0])), [[], []]);
 });
 
-t.test("a link that came up is a wire that nobody listened to", async (t) => {
+t.test("when a link comes up, its EIPs are probed again", async (t) => {
   const { tell } = setUp();
   const all = [
     ["10", "11"],

@@ -28,7 +28,7 @@ function setUp() {
   return { wire, questions, about, answers, failures, lookUntil };
 }
 
-t.test("thousands share the rate fairly, and each purpose is asked for by itself", async (t) => {
+t.test("thousands share the rate fairly, and each purpose is probed separately", async (t) => {
   const { wire, questions, about, lookUntil } = setUp();
   const addresses = Array.from({ length: 2_000 }, (_, number) => fromU32(0xc6120000 + number));
   for (const [index, address] of addresses.entries()) {
@@ -50,7 +50,7 @@ t.test("thousands share the rate fairly, and each purpose is asked for by itself
   t.ok(wire.asked.every((one) => one.addresses.every((each) => odd.has(each) === (one.purpose === "keep"))));
 });
 
-t.test("who hurries learns when the wire was asked after his call", async (t) => {
+t.test("a hurried request resolves after a probe that began after the call", async (t) => {
   const { wire, questions, about, answers, lookUntil } = setUp();
   const [one, two] = [about("203.0.113.10"), about("203.0.113.11")];
   questions.ask(one, "wanted");
@@ -90,7 +90,7 @@ t.test("who hurries learns when the wire was asked after his call", async (t) =>
   await questions.hurry([two]);
 });
 
-t.test("where nobody can be asked nothing is told, and it is asked again", async (t) => {
+t.test("if probing fails nothing is reported, and it is retried", async (t) => {
   const { wire, questions, about, answers, failures, lookUntil } = setUp();
   questions.ask(about("203.0.113.10"), "wanted");
   wire.isDown = true;
@@ -104,7 +104,7 @@ t.test("where nobody can be asked nothing is told, and it is asked again", async
   t.strictSame(answers, [["203.0.113.10", undefined]]);
 });
 
-t.test("nobody is told of an answer that came too late", async (t) => {
+t.test("a late reply is ignored", async (t) => {
   const { wire, questions, about, answers } = setUp();
   const question = about("203.0.113.10");
   questions.ask(question, "wanted");
@@ -115,7 +115,7 @@ t.test("nobody is told of an answer that came too late", async (t) => {
   t.equal(wire.frames, 1);
 });
 
-t.test("its own timer asks without anybody's doing, until it stops", async (t) => {
+t.test("its own timer probes until stop", async (t) => {
   const wire = new FakeWire();
   const questions = new ArpQuestions({
     announcer: wire,

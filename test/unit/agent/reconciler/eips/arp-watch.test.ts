@@ -6,7 +6,7 @@ import { ArpWatch } from "../../../../../agent/reconciler/eips/arp-watch.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
 import { FakeWire, macOf, onNet1 } from "../../../../support/fake-wire.ts";
 
-t.test("what is heard reaches both, from the links of EIPs that are held or wanted", async (t) => {
+t.test("received packets reach both components, from links of held or wanted EIPs", async (t) => {
   const wire = new FakeWire();
   const heard: HeardArp[][] = [[], []];
   const net2 = "net2" as InterfaceName;
@@ -30,7 +30,7 @@ t.test("what is heard reaches both, from the links of EIPs that are held or want
 });
 
 t.test(
-  "by its own timer: once a second, five times while an address is contested or much is said, until it stops",
+  "by its own timer: once a second, five times while an address is contested or many packets arrive",
   async (t) => {
     mock.timers.enable({ apis: ["setTimeout"] });
     t.teardown(() => mock.timers.reset());

@@ -10,7 +10,7 @@ import { emptyState, type State, type StateChange } from "../../../../../lib/sta
 
 const ip = (text: string) => text as Ip;
 
-t.test("an address that somebody took away is written down already", async (t) => {
+t.test("an address that another process removed is already in the ledger", async (t) => {
   const entry = { interface: "net1" as InterfaceName, address: ip("203.0.113.1"), prefixLength: 24 };
   const other = { ...entry, prefixLength: 25 };
   const state = reduce(emptyState, [{ type: "ledger-add", entry }]);
@@ -34,7 +34,7 @@ t.test("an address that somebody took away is written down already", async (t) =
   t.same(written, [{ type: "ledger-add", entry: other }]);
 });
 
-t.test("an unbound EIP is written down once, and forgotten when no rule may name it any more", async (t) => {
+t.test("an unbound EIP is recorded once, and forgotten when no rule uses it", async (t) => {
   let state = emptyState;
   const written: string[] = [];
   const store = {

@@ -11,7 +11,7 @@ const put = (name: string) =>
     object: { spec: { name }, revision: 1, creation: 1 },
   }) as unknown as StateChange;
 
-t.test("it may have been anything before the first pass", async (t) => {
+t.test("before the first pass the set of written objects is unknown", async (t) => {
   const written = new WrittenObjects(3);
   written.note([remove("a")]);
   t.equal(written.take(), undefined);
@@ -25,7 +25,7 @@ t.test("names what was written since the last pass began", async (t) => {
   t.strictSame(written.take(), new Set(["fips/a", "eips/b"]));
 });
 
-t.test("more than it can name is anything, and so is the gateway", async (t) => {
+t.test("above its maximum, or after a gateway change, the set is unknown", async (t) => {
   const many = ["a", "b", "c", "d"].map(remove);
   for (const changes of [many, [{ type: "gateway", gateway: {} } as StateChange, remove("a")]]) {
     const written = new WrittenObjects(3);
@@ -36,7 +36,7 @@ t.test("more than it can name is anything, and so is the gateway", async (t) => 
   }
 });
 
-t.test("a pass that gives way gives back what it took", async (t) => {
+t.test("a pass that gives way returns the written objects", async (t) => {
   const written = new WrittenObjects(3);
   written.take();
   written.note([remove("a")]);

@@ -8,7 +8,7 @@ import type { Step } from "../../../../support/model-kernel/script.ts";
 
 const forever = new AbortController().signal;
 
-t.test("one after the other, and who gave up is not planned for", async (t) => {
+t.test("one at a time, and abandoned requests are not planned", async (t) => {
   let underway = 0;
   let most = 0;
   let looks = 0;
@@ -41,7 +41,7 @@ t.test("one after the other, and who gave up is not planned for", async (t) => {
   t.same([most, looks], [1, 2]);
 });
 
-t.test("a dry run beside a pass finds what the pass finds, and does not disturb it", async (t) => {
+t.test("a dry run during a pass finds the same, and does not disturb the pass", async (t) => {
   const player = new Player("nft");
   t.teardown(() => player.stop());
   const pass: Step = { do: "pass", isFull: true, during: [] };

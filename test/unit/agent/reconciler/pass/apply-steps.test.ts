@@ -60,7 +60,7 @@ t.test("phases go before subsystems", async (t) => {
   t.strictSame(texts(changes), ["a rule", "new", "old"]);
 });
 
-t.test("one that hangs is given up, begins nothing more, and holds up only what needs it", async (t) => {
+t.test("a hanging subsystem is abandoned, starts nothing more, and delays only what needs it", async (t) => {
   const order: string[] = [];
   const begun: AbortSignal[] = [];
   const hanging: Subsystem = {
@@ -92,7 +92,7 @@ t.test("one that hangs is given up, begins nothing more, and holds up only what 
   t.ok(begun[0]?.aborted);
 });
 
-t.test("one that fails as a whole holds up what needs it, and nothing else", async (t) => {
+t.test("a failed subsystem delays only what needs it", async (t) => {
   const order: string[] = [];
   const subsystems = [
     subsystem("rule", order, broken),
@@ -115,7 +115,7 @@ t.test("one that fails as a whole holds up what needs it, and nothing else", asy
   t.strictSame(order, ["address known", "route default"], "as where it could not be read");
 });
 
-t.test("what was refused is not written; a culprit holds up nobody", async (t) => {
+t.test("refused steps are not written; a culprit blocks no other object", async (t) => {
   const order: string[] = [];
   const culprit = { object: "fips/bad" as const, code: "rules-refused", message: "no", isCulprit: true };
   const refused = { code: "ENETUNREACH", message: "unreachable", text: "route 2" };
@@ -140,7 +140,7 @@ t.test("what was refused is not written; a culprit holds up nobody", async (t) =
   );
 });
 
-t.test("what makes way for something that was refused stays", async (t) => {
+t.test("removals that make room for a refused step are skipped", async (t) => {
   const order: string[] = [];
   const failure = { object: "eips/a" as const, code: "EINVAL", message: "no", text: "new a" };
   const subsystems = [subsystem("address", order, () => (order.length > 2 ? [] : [failure]))];
@@ -154,7 +154,7 @@ t.test("what makes way for something that was refused stays", async (t) => {
   t.strictSame(order, ["address new a", "address new b", "address old b"]);
 });
 
-t.test("a look beside changes is made only where something moved", async (t) => {
+t.test("a sweep beside changes runs only if something changed", async (t) => {
   const look: PlannedStep = { subsystem: "flow", phase: "flows", changes: [], payload: "look", isDue: false };
   const lookedAt = async (steps: readonly PlannedStep[], more: Partial<ApplyOptions> = {}) => {
     const order: string[] = [];
@@ -168,7 +168,7 @@ t.test("a look beside changes is made only where something moved", async (t) => 
   t.equal(await lookedAt([look], { isMoved: true }), true, "as where the last pass left something undone");
 });
 
-t.test("a look that fails is told, since no change tells of it", async (t) => {
+t.test("a failed sweep is reported, because no change shows it", async (t) => {
   const look: PlannedStep = { subsystem: "flow", phase: "flows", changes: [], payload: "look" };
   const { isSilentlyUndone, failures } = await applySteps(
     [look],
@@ -180,7 +180,7 @@ t.test("a look that fails is told, since no change tells of it", async (t) => {
   t.equal(failures.length, 1);
 });
 
-t.test("what is no failure of the agent's own kind is a bug, and ends the pass", async (t) => {
+t.test("an error that is not a GatewayError is a bug, and ends the pass", async (t) => {
   const bug = () => {
     throw new TypeError("undefined is not a function");
   };

@@ -68,7 +68,7 @@ t.test("the first pass that read the rules decides", async (t) => {
   }
 });
 
-t.test("where the rules cannot be read it is asked for closed, and nothing is decided", async (t) => {
+t.test("while rules cannot be read the gate is closed and nothing is decided", async (t) => {
   for (const unread of ["rule", "gate"] as const) {
     const gate = new Gatekeeper();
     gate.begin(snapshotOf({}, unread), emptyState);

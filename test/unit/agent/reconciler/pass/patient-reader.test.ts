@@ -33,7 +33,7 @@ function readerWith(minPatienceMs: number) {
   return { reader, readings, patience, lateEnds: () => lateEnds };
 }
 
-t.test("a reading in time is taken as it is", async (t) => {
+t.test("a reading in time is returned unchanged", async (t) => {
   const { reader, readings, lateEnds } = readerWith(60_000);
   const reading = reader.read(request, forever);
   readings[0]?.resolve("rules");
@@ -47,7 +47,7 @@ t.test("a reading in time is taken as it is", async (t) => {
   t.equal(lateEnds(), 0);
 });
 
-t.test("one that hangs is unread, and no other begins beside it", async (t) => {
+t.test("a hanging reading is unread, and no second one starts beside it", async (t) => {
   const { reader, readings, patience, lateEnds } = readerWith(1);
   t.match(await reader.read(request, forever), {
     kind: "unread",
@@ -67,7 +67,7 @@ t.test("one that hangs is unread, and no other begins beside it", async (t) => {
   t.strictSame(await again, { kind: "read", observed: "what is there now" });
 });
 
-t.test("one that failed late is read again, too", async (t) => {
+t.test("a subsystem that failed late is read again too", async (t) => {
   const { reader, readings, patience, lateEnds } = readerWith(1);
   await reader.read(request, forever);
   readings[0]?.reject(new GatewayError("command-failed", "it was killed"));
@@ -77,7 +77,7 @@ t.test("one that failed late is read again, too", async (t) => {
   t.equal(readings.length, 2);
 });
 
-t.test("what grows with the set is waited for", async (t) => {
+t.test("the time limit grows with the set", async (t) => {
   let nowMs = 0;
   const waits: number[] = [];
   const patience = new Patience();
@@ -98,7 +98,7 @@ t.test("what grows with the set is waited for", async (t) => {
   t.strictSame(waits, [5_000, 12_000]);
 });
 
-t.test("an effect that is given up begins nothing more", async (t) => {
+t.test("an abandoned effect starts no further step", async (t) => {
   const patience = new Patience();
   const { promise, resolve } = Promise.withResolvers<string>();
   let signal: AbortSignal | undefined;

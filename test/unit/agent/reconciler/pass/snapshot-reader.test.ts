@@ -42,7 +42,7 @@ function world() {
   return { address, rule, reader, read };
 }
 
-t.test("joins what each reading tells", async (t) => {
+t.test("joins the facts of all readings", async (t) => {
   const { reader, read } = world();
   t.equal(reader.last, undefined);
   const { facts, observed, unread } = await read();
@@ -54,7 +54,7 @@ t.test("joins what each reading tells", async (t) => {
   t.equal(reader.last?.facts.network, network);
 });
 
-t.test("one that cannot be read is unread, and what it told last stands", async (t) => {
+t.test("an unreadable subsystem keeps the facts of its last reading", async (t) => {
   const { rule, read } = world();
   await read();
   rule.control.failure = "unreadable";
@@ -67,7 +67,7 @@ t.test("one that cannot be read is unread, and what it told last stands", async 
   t.equal((await read()).unread.size, 0);
 });
 
-t.test("reads again only what it is asked to", async (t) => {
+t.test("reads again only the requested subsystems", async (t) => {
   const { reader, rule, read } = world();
   const before = await read();
   const after = await reader.read(quietRequest, forever, before, new Set(["rule"]));
@@ -97,7 +97,7 @@ t.test(
   },
 );
 
-t.test("what is no failure of the agent's own kind is thrown on", async (t) => {
+t.test("an error that is not a GatewayError is rethrown", async (t) => {
   const { value } = subsystem("address", { network });
   const broken: Subsystem = { ...value, observe: () => Promise.reject(new TypeError("a bug")) };
   await t.rejects(new SnapshotReader([broken], options).read(quietRequest, forever), TypeError);

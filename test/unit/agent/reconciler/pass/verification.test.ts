@@ -19,11 +19,11 @@ const residual = {
 } as unknown as Plan;
 const change: Change = { action: "add", subsystem: "rule", text: "-A X", object: "fips/f" };
 
-t.test("what every subsystem finds, in their order", async (t) => {
+t.test("the obstacles of all subsystems, in their order", async (t) => {
   t.strictSame(verificationOf(residual, [], []), [missing, flows]);
 });
 
-t.test("the kernel's words are told instead of ours, where something is missing", async (t) => {
+t.test("the kernel's error text replaces the agent's message for a missing rule", async (t) => {
   const failure = { stage: "rule", object: "fips/f", code: "rules-refused", message: "EINVAL" } as const;
   const other = { ...failure, object: "fips/g" } as const;
   const [rules, live] = verificationOf(residual, [failure, other], []);

@@ -48,20 +48,20 @@ function throttled(planned: readonly PlannedStep[]): Drift {
   return drift;
 }
 
-t.test("drift is what was done and is undone, not what was asked for", async (t) => {
+t.test("drift is an applied change that was undone, not a newly desired one", async (t) => {
   const drift = new Drift();
   t.strictSame(pass(drift, "1", steps([x, y]), nothing).repairs, []);
   t.strictSame(pass(drift, "1", steps([x]), nothing).repairs, [x]);
   t.strictSame(pass(drift, "2", steps([x]), nothing).repairs, [], "asked for anew");
 });
 
-t.test("drift is what was undone before it could be read back, too", async (t) => {
+t.test("a change undone before it was read back is also drift", async (t) => {
   const drift = new Drift();
   pass(drift, "1", steps([x]), steps([x]));
   t.strictSame(pass(drift, "1", steps([x]), steps([x])).repairs, [x]);
 });
 
-t.test("drift is neither what was refused, nor what came up too late to be tried", async (t) => {
+t.test("refused or late changes are not drift", async (t) => {
   const drift = new Drift();
   for (let n = 0; n < 10; n++) {
     const { repairs, throttled } = pass(drift, "1", steps([x]), steps([x]), [x]);
@@ -71,7 +71,7 @@ t.test("drift is neither what was refused, nor what came up too late to be tried
   t.strictSame(pass(drift, "2", steps([y]), nothing).repairs, []);
 });
 
-t.test("what is undone again and again waits, and nothing else with it", async (t) => {
+t.test("a repair that is undone repeatedly waits, and nothing else waits with it", async (t) => {
   const added = address("203.0.113.10");
   const drift = throttled(steps([x]));
   const review = drift.review("1", steps([x], [added]), 0);
@@ -84,7 +84,7 @@ t.test("what is undone again and again waits, and nothing else with it", async (
   t.match(drift.throttled(0), [{ change: x }]);
 });
 
-t.test("what waits is still being undone when it is left waiting", async (t) => {
+t.test("a throttled repair stays throttled while it is undone", async (t) => {
   const drift = throttled(steps([x]));
   const review = drift.review("1", steps([x]), 0);
   drift.conclude("1", review, [], [x], 0);
@@ -93,19 +93,19 @@ t.test("what waits is still being undone when it is left waiting", async (t) => 
   t.strictSame(later.repairs, [x], "and is a repair once its time has come");
 });
 
-t.test("what waits goes along where another change of its transaction is due", async (t) => {
+t.test("a throttled change is applied if its transaction is due", async (t) => {
   const review = throttled(steps([x])).review("1", steps([x, y]), 0);
   t.strictSame(changesOf(review.due), [x, y]);
   t.equal(review.due[0]?.payload, "a transaction");
 });
 
-t.test("nothing waits longer than until somebody writes", async (t) => {
+t.test("waiting reads end at the next write", async (t) => {
   const review = throttled(steps([x])).review("2", steps([x]), 0);
   t.equal(review.throttled.size, 0);
   t.strictSame(changesOf(review.due), [x]);
 });
 
-t.test("an address waits like a rule", async (t) => {
+t.test("a throttled address waits like a rule", async (t) => {
   const added = address("203.0.113.10");
   const review = throttled(steps([], [added])).review("1", steps([x], [added]), 0);
   t.strictSame(changesOf(review.due), [x]);

@@ -1,7 +1,7 @@
 import t from "tap";
 import { PassRetry } from "../../../../../agent/reconciler/retry/pass-retry.ts";
 
-t.test("what was left undone is tried again after longer and longer pauses", async (t) => {
+t.test("undone work is retried after growing pauses", async (t) => {
   const retry = new PassRetry();
   t.equal(retry.dueInMs, undefined);
   const pauses = Array.from({ length: 8 }, () => {

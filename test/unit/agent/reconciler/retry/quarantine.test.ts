@@ -24,7 +24,7 @@ t.test("an object that was refused is left out, and tried again later", async (t
   t.equal(quarantine.dueInMs(), 20_000, "the next pause is longer");
 });
 
-t.test("one that is written anew, or deleted, is tried at once", async (t) => {
+t.test("an object that is rewritten or deleted is released at once", async (t) => {
   for (const change of [put(2), { type: "delete", kind: "fip", name: "f" } as StateChange]) {
     const quarantine = new Quarantine(() => 0);
     const state = reduce(emptyState, [put(1)]);

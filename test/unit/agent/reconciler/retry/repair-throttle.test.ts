@@ -12,7 +12,7 @@ import type { Change } from "../../../../../lib/model/change.ts";
 const rule = (text: string): Change => ({ action: "add", subsystem: "rule", text });
 
 t.test("the throttle", async (t) => {
-  t.test("a few quick repairs are made at once, then the pauses grow up to 5 s and end never", async (t) => {
+  t.test("a few repairs are immediate, then pauses grow up to 5 s and do not end", async (t) => {
     const throttle = new RepairThrottle();
     const undone = [rule("-A X")];
     let nowMs = 1_000;
@@ -29,14 +29,14 @@ t.test("the throttle", async (t) => {
     t.match(throttle.current(nowMs), [{ change: { text: "-A X" }, repairs: 12 }]);
   });
 
-  t.test("only the very thing waits", async (t) => {
+  t.test("only the throttled repair waits", async (t) => {
     const throttle = new RepairThrottle();
     for (let n = 0; n <= maxQuickRepairs; n++) throttle.record([rule("-A X")], n);
     t.strictSame(throttle.throttled([rule("-A X"), rule("-A Y")], 10), new Set([keyOf(rule("-A X"))]));
     t.equal(throttle.throttled([{ ...rule("-A X"), action: "remove" }], 10).size, 0);
   });
 
-  t.test("slow repairs are none, and peace is remembered", async (t) => {
+  t.test("slow repairs are not throttled, and calm ends throttling", async (t) => {
     const slow = new RepairThrottle();
     for (let n = 0; n < 50; n++) slow.record([rule("-A X")], (n * windowMs) / maxQuickRepairs);
     t.strictSame(slow.current(0), []);

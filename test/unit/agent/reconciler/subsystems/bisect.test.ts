@@ -2,7 +2,7 @@ import t from "tap";
 import { bisect } from "../../../../../agent/reconciler/subsystems/bisect.ts";
 import type { ObjectId } from "../../../../../lib/model/names.ts";
 
-t.test("halving finds exactly the culprits, and the good ones are done", async (t) => {
+t.test("bisecting finds exactly the culprits, and all others are applied", async (t) => {
   const ids = Array.from({ length: 500 }, (_, n): ObjectId => `fips/f${n}`);
   for (const bad of [["fips/f0"], ["fips/f499"], ["fips/f17", "fips/f18", "fips/f400"]] as ObjectId[][]) {
     let done: readonly ObjectId[] = [];

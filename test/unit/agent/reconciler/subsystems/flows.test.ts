@@ -36,7 +36,7 @@ function stepFor(asked: ReadonlySet<Ip>[] = []): Step<FlowSweepStep> {
   return { phase: "flows", changes: [], payload };
 }
 
-t.test("the timer alone asks for a sweep where the last one found something", async (t) => {
+t.test("after a sweep that found something the timer alone starts another", async (t) => {
   let flows: readonly Flow[] = [
     labFlow("udp 198.51.100.7:4000 203.0.113.10:53 | 10.0.1.5:53 198.51.100.7:4000"),
   ];
@@ -59,7 +59,7 @@ t.test("the timer alone asks for a sweep where the last one found something", as
   }
 });
 
-t.test("a look that fails leaves the changed objects unready, and their EIPs on their way out", async (t) => {
+t.test("after a failed sweep the changed objects are not Ready, and their EIPs stay retired", async (t) => {
   let isBroken = true;
   const subsystem = new FlowSubsystem(
     {

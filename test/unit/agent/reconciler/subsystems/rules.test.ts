@@ -65,18 +65,18 @@ t.test("rules are written in one go", async (t) => {
   t.strictSame(kernel, { rules: ["fips/a", "fips/b", "fips/c"], writes: 1 });
 });
 
-t.test("a race is lost and won", async (t) => {
+t.test("a lost race is retried and succeeds", async (t) => {
   const { kernel, rule, apply, context } = world({ outcomes: [raced, raced] });
   t.strictSame(await rule.apply(apply, context, forever), []);
   t.equal(kernel.writes, 3);
 });
 
-t.test("a race that is lost each time is thrown, and blames nobody", async (t) => {
+t.test("losing the race in every attempt throws, and quarantines no object", async (t) => {
   const { rule, apply, context } = world({ outcomes: Array(9).fill(raced) });
   await t.rejects(rule.apply(apply, context, forever), { code: "netlink-failed", message: /5 times/ });
 });
 
-t.test("a refusal finds who is at fault, and all others are programmed", async (t) => {
+t.test("a refusal is bisected to the object at fault, and all others are programmed", async (t) => {
   const { kernel, rule, apply, context } = world({ bad: ["fips/b"] });
   t.strictSame(await rule.apply(apply, context, forever), [
     { object: "fips/b", code: "rules-refused", message: "EINVAL", isCulprit: true },

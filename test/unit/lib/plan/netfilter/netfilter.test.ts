@@ -140,7 +140,7 @@ t.test("rules of others", async (t) => {
   });
 });
 
-t.test("who translates first", async (t) => {
+t.test("the first object that translates a packet", async (t) => {
   const nat = (
     priority: number,
     name: "prerouting" | "postrouting",

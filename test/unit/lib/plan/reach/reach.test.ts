@@ -184,7 +184,7 @@ t.test("an internal IP must be reached through the VPC's interface", async (t) =
     t.strictSame(judge({ routes: [...behind, ...routes] }).objects, objects, what);
 });
 
-t.test("of an SNAT's clients some must be there", async (t) => {
+t.test("some of an SNAT's clients must be reachable", async (t) => {
   const clients = (text: string) => ({
     ...program,
     fips: [],
@@ -308,7 +308,7 @@ t.test("rules of policy routing", async (t) => {
   t.notOk(judge({ ...world, rules: [jump, rule(200, blackhole)] }).isClear, "and one that is not");
 });
 
-t.test("routes that lead the outside away are named", async (t) => {
+t.test("routes that take external traffic elsewhere are named", async (t) => {
   const conflict = (text: string) => [`RouteConflict: may send packets the wrong way: ip route: ${text}`];
   const notices = (...routes: readonly string[]) => judge({ routes: [...behind, ...routes] }).notices;
   t.strictSame(notices("203.0.113.1/32 dev eth0"), conflict("203.0.113.1/32 dev eth0 proto 3"));
@@ -326,7 +326,7 @@ t.test("routes that lead the outside away are named", async (t) => {
   t.strictSame(notices("203.0.113.1/32 dev net1", "10.0.0.0/8 dev eth0", "198.51.100.0/24 dev eth0"), []);
 });
 
-t.test("a strict reverse path filter where the way back is another", async (t) => {
+t.test("a strict reverse path filter with another route back", async (t) => {
   const notices = (sysctls: readonly (readonly [SysctlKey, number])[], ...routes: readonly string[]) =>
     judge({ routes: [...behind, ...routes], sysctls }).notices;
   const strict = [["net.ipv4.conf.net1.rp_filter", 1]] as const;
