@@ -1,11 +1,12 @@
 /** What chains of others do to the packets of each object. */
+import type { Chunked } from "../../chunked.ts";
 import { ipv4 } from "../../model/ipv4.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { Chain, ChainRule, Test } from "../../netfilter/chain.ts";
 import { type Harm, type Share, walk } from "../../netfilter/walk.ts";
 import { isOwnChain } from "../iptables/owned.ts";
-import { dstnat, forEachLeg, type Leg, packetsAt, srcnat } from "./journeys.ts";
+import { dstnat, forEachLegChunked, type Leg, packetsAt, srcnat } from "./journeys.ts";
 
 export interface ForeignRules {
   /** What surely keeps packets of an object from their way: the first that was found. */
@@ -15,14 +16,14 @@ export interface ForeignRules {
 }
 
 /** Costs nothing where no chain does more than let packets pass; else little for each object and chain. */
-export function findForeignRules(program: Program, chains: readonly Chain[]): ForeignRules {
+export function* findForeignRulesChunked(program: Program, chains: readonly Chain[]): Chunked<ForeignRules> {
   const harmed = new Map<ObjectId, Harm>();
   const found = new Map<string, { harm: Harm; objects: number }>();
   const finder = new HarmFinder(chains);
   // What is read is of IPv4.
   if (finder.isHarmless || program.family !== ipv4) return { harmed, found };
   const counted = new Set<string>();
-  forEachLeg(program, (id, leg) => {
+  yield* forEachLegChunked(program, (id, leg) => {
     for (const harm of finder.harmsTo(leg)) {
       const words = wordsFor(harm);
       const known = found.get(words) ?? { harm, objects: 0 };

@@ -1,4 +1,5 @@
 /** The ways of each object's packets through the gateway, as far as netfilter tells packets apart. */
+import type { Chunked } from "../../chunked.ts";
 import type { Ip } from "../../model/ip.ts";
 import { rangeOf, toU32 } from "../../model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
@@ -22,8 +23,8 @@ export interface Leg {
   readonly protocol: string | undefined;
 }
 
-/** Calls `visit` with every leg of every object. */
-export function forEachLeg(program: Program, visit: (id: ObjectId, leg: Leg) => void): void {
+/** Calls `visit` with every leg of every object. Some thousand calls, then others may have their turn. */
+export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: Leg) => void): Chunked<void> {
   const { vpcInterface: vpc } = program;
   const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
@@ -43,12 +44,15 @@ export function forEachLeg(program: Program, visit: (id: ObjectId, leg: Leg) => 
     }
   };
   const whole = { protocol: undefined, internalPort: undefined, externalPort: undefined };
-  for (const { id, eip, internalIp, isOutward } of program.fips) {
+  for (const [at, { id, eip, internalIp, isOutward }] of program.fips.entries()) {
+    if (at % objectsPerPart === 0) yield;
     const ends = { ...whole, internal: hostRange(internalIp), external: hostRange(eip) };
     legs(id, outsideOf(eip), ends, { inward: true, outward: isOutward });
   }
+  let backendCount = 0;
   for (const { id, eip, protocol, externalPort, backends } of program.dnats) {
     for (const { ip, port } of backends) {
+      if (backendCount++ % objectsPerPart === 0) yield;
       const ends = {
         protocol,
         internal: hostRange(ip),
@@ -59,13 +63,16 @@ export function forEachLeg(program: Program, visit: (id: ObjectId, leg: Leg) => 
       legs(id, outsideOf(eip), ends, { inward: true, outward: false });
     }
   }
-  for (const { cidr, interface: outside, members } of program.pools) {
+  for (const [at, { cidr, interface: outside, members }] of program.pools.entries()) {
+    if (at % objectsPerPart === 0) yield;
     for (const { id, eip } of members) {
       const ends = { ...whole, internal: rangeOf(cidr), external: hostRange(eip) };
       legs(id, outside, ends, { inward: false, outward: true });
     }
   }
 }
+
+const objectsPerPart = 500;
 
 /** As a chain on that hook sees them. */
 export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {

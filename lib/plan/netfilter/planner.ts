@@ -2,20 +2,23 @@
  * Judges whether netfilter lets the agent's rules have their effect and lets packets pass: that the chains which lead to them are
  * asked, and what rules of others do on the way. Rules of others are named and never touched.
  */
+import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Degradation } from "../../model/degradation.ts";
 import type { Kind, ObjectId } from "../../model/names.ts";
 import type { Chain } from "../../netfilter/chain.ts";
 import { translatingKinds } from "../gate/planner.ts";
+import type { PlanInput } from "../plan-input.ts";
 import type { RulesBeside } from "../rules-planner.ts";
 import {
   noObstacles,
   type Obstacle,
   type Obstacles,
+  type SubsystemPlan,
   type SubsystemPlanner,
   subsystemPlan,
 } from "../subsystem.ts";
-import { type ForeignRules, findForeignRules, wordsFor } from "./foreign-rules.ts";
+import { type ForeignRules, findForeignRulesChunked, wordsFor } from "./foreign-rules.ts";
 import type { NetfilterObserved } from "./observed.ts";
 import { planSharedChains, type SharedChainsPlan } from "./shared-chains.ts";
 
@@ -24,19 +27,24 @@ export function createNetfilterPlanner(
   memoizer: Memoizer = memory,
 ): SubsystemPlanner<NetfilterObserved, string> {
   const chainsOf = memoizer.last(allChains);
+  function* planChunked(
+    { program, facts: { beside = nothing } }: PlanInput,
+    observed: NetfilterObserved,
+  ): Chunked<SubsystemPlan<string>> {
+    const shared = planSharedChains(beside.shared, observed);
+    const foreign = yield* findForeignRulesChunked(program, chainsOf(beside, observed));
+    return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
+      notices: notices(shared, foreign, observed),
+    });
+  }
   return {
     name: "netfilter",
     serves: translatingKinds,
-    plan({ program, facts: { beside = nothing } }, observed) {
-      const shared = planSharedChains(beside.shared, observed);
-      const foreign = findForeignRules(program, chainsOf(beside, observed));
-      return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
-        notices: notices(shared, foreign, observed),
-      });
-    },
+    plan: (input, observed) => runSync(planChunked(input, observed)),
+    planChunked,
     obstaclesTo(part, observed, { beside = nothing }) {
       const shared = planSharedChains(beside.shared, observed);
-      return obstaclesIn(shared, findForeignRules(part, chainsOf(beside, observed)));
+      return obstaclesIn(shared, runSync(findForeignRulesChunked(part, chainsOf(beside, observed))));
     },
     reads: ({ program, facts }) => [program, facts.beside],
   };

@@ -1,0 +1,169 @@
+/** What is read of netfilter besides the agent's rules, and that what nobody touched is not read again. */
+import t from "tap";
+import { createNetfilterDriver } from "../../../../../agent/kernel/netfilter/driver.ts";
+import type { ConversingConnection } from "../../../../../agent/kernel/netlink/connection.ts";
+import { GatewayError } from "../../../../../lib/model/errors.ts";
+import {
+  bytesAttribute,
+  concatBytes,
+  netU32Attribute,
+  textAttribute,
+} from "../../../../../lib/netlink/attributes.ts";
+import {
+  chainAttribute,
+  hookAttribute,
+  messageType,
+  NFTA_GEN_ID,
+  ruleAttribute,
+  tableAttribute,
+} from "../../../../../lib/nftables/wire.ts";
+
+const signal = new AbortController().signal;
+
+interface World {
+  generation: number;
+  /** Names of tables of the family ip; each has one chain on the hook forward. */
+  tables: string[];
+  rules: readonly number[];
+  listing: string;
+  legacy: Record<string, string>;
+  digest: string;
+  failure?: GatewayError;
+}
+
+const header = Uint8Array.of(2, 0, 0, 0);
+const listing = (rule: string) =>
+  `table ip other {\n\tchain c {\n\t\ttype filter hook forward priority 0; policy accept;\n\t\t${rule}\n\t}\n}\n`;
+
+function open(given: Partial<World>) {
+  const world: World = {
+    generation: 7,
+    tables: ["natgw", "other"],
+    rules: [1],
+    listing: listing("drop # handle 1"),
+    legacy: {},
+    digest: "",
+    ...given,
+  };
+  const commands: string[] = [];
+  const dumps: number[] = [];
+  const answers = (type: number): readonly (readonly [number, Uint8Array])[] => {
+    const each = (make: (name: string) => Uint8Array, of: number) =>
+      world.tables.map((name) => [of, concatBytes(header, make(name))] as const);
+    const hook = concatBytes(
+      netU32Attribute(hookAttribute.number, 2),
+      netU32Attribute(hookAttribute.priority, -5 >>> 0),
+    );
+    switch (type) {
+      case messageType.getTable:
+        return each((name) => textAttribute(tableAttribute.name, name), messageType.newTable);
+      case messageType.getChain:
+        return each(
+          (name) =>
+            concatBytes(
+              textAttribute(chainAttribute.table, name),
+              textAttribute(chainAttribute.name, "c"),
+              bytesAttribute(chainAttribute.hook, hook),
+              netU32Attribute(chainAttribute.policy, 1),
+              textAttribute(chainAttribute.type, "filter"),
+            ),
+          messageType.newChain,
+        );
+      default:
+        return world.rules.map((handle) => {
+          const number = new Uint8Array(8).with(7, handle);
+          return [messageType.newRule, concatBytes(header, bytesAttribute(ruleAttribute.handle, number))];
+        });
+    }
+  };
+  const netlink = {
+    async converse(_messages: unknown, onAnswer: (...answer: readonly unknown[]) => boolean) {
+      if (world.failure !== undefined) throw world.failure;
+      const payload = concatBytes(header, netU32Attribute(NFTA_GEN_ID, world.generation));
+      onAnswer(0, { type: messageType.newGeneration }, new DataView(payload.buffer), 0, payload.length);
+    },
+    async dump({ type }: { type: number }, onMessage: (...message: readonly unknown[]) => void) {
+      dumps.push(type);
+      for (const [answer, payload] of answers(type))
+        onMessage(answer, new DataView(payload.buffer), 0, payload.length);
+    },
+  } as unknown as ConversingConnection;
+  const driver = createNetfilterDriver({
+    netlink,
+    run: async (argv) => {
+      commands.push(argv.join(" "));
+      const stdout = argv[0] === "nft" ? world.listing : (world.legacy[argv.at(-1) ?? ""] ?? "");
+      return { exitCode: 0, stdout, stderr: "" };
+    },
+    legacy: { names: async () => Object.keys(world.legacy), digest: async () => world.digest },
+    backend: () => "iptables-legacy",
+  });
+  const read = async () => {
+    commands.splice(0);
+    dumps.splice(0);
+    return driver.observe(signal);
+  };
+  return { world, commands, dumps, read };
+}
+
+t.test("chains of others, and what makes every chain effective", async (t) => {
+  const { read, commands } = open({});
+  const { chains, foreign } = await read();
+  t.match(chains, [
+    { table: "ip natgw", targets: [] },
+    {
+      table: "ip other",
+      name: "c",
+      hook: { name: "forward", type: "filter", priority: -5, policy: "accept" },
+    },
+  ]);
+  t.match(foreign, [{ place: "nft ip other", name: "c", rules: [{ text: "drop" }] }]);
+  t.same(commands, ["nft -s -a list table ip other"], "the agent's own is not listed");
+});
+
+t.test("what nobody touched is not read again", async (t) => {
+  const { world, read, commands, dumps } = open({});
+  const first = await read();
+  t.equal(await read(), first);
+  t.same([commands.length, dumps.length], [0, 0], "the generation says so");
+  world.generation++;
+  t.equal(await read(), first, "the agent's own writes move it, too");
+  t.same(commands, [], "the handles say that the rules of others are the same");
+  world.generation++;
+  world.rules = [1, 2];
+  world.listing = listing("accept # handle 2");
+  t.match((await read()).foreign, [{ rules: [{ text: "accept" }] }]);
+  world.listing = listing("ip saddr @bad drop # handle 3");
+  world.rules = [3];
+  world.generation++;
+  await read();
+  world.generation++;
+  await read();
+  t.equal(commands.length, 1, "elements of sets come and go without a rule");
+});
+
+t.test("a table that moves all the time, and one that no tool can list", async (t) => {
+  const restless = open({});
+  Object.defineProperty(restless.world, "generation", { get: () => Math.random() * 1e9 });
+  await t.rejects(restless.read(), { code: "netlink-failed" });
+  const { read } = open({ tables: ["what is this"] });
+  t.match((await read()).foreign, [{ rules: [{ effect: { kind: "unclear" } }] }]);
+});
+
+t.test("legacy tables", async (t) => {
+  const legacy = { nat: "*nat\n:PREROUTING ACCEPT [0:0]\n", filter: "*filter\n:FORWARD DROP [0:0]\n" };
+  const failure = new GatewayError("netlink-failed", "refused", { details: { code: "EINVAL" } });
+  const { world, read, commands } = open({ legacy, digest: "1", failure });
+  const first = await read();
+  t.match(
+    first.foreign,
+    [{ place: "iptables-legacy -t filter", hook: { policy: "drop" } }],
+    "also without nf_tables",
+  );
+  t.same(commands, ["iptables-legacy-save -t filter"], "NAT is read with the agent's rules");
+  t.equal(await read(), first);
+  t.same(commands, []);
+  world.digest = "2";
+  world.legacy = { filter: "*filter\n:FORWARD ACCEPT [0:0]\n" };
+  t.match((await read()).foreign, [{ hook: { policy: "accept" } }]);
+});
