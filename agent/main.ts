@@ -37,8 +37,8 @@ import { summarize } from "./status/summary.ts";
 import { openStore } from "./store/open-store.ts";
 
 /**
- * What the gateway translates. Planner, drivers and reconciler are instances for one family: another family is another instance of
- * each beside these.
+ * The address family that the gateway translates. Planner, drivers and reconciler are created for one family; a second
+ * family needs a second set of them.
  */
 const family = ipv4;
 

@@ -11,10 +11,10 @@ export function runSync<T>(parts: Chunked<T>): T {
   }
 }
 
-/** Some milliseconds' worth of sorting. */
+/** Takes a few milliseconds. */
 const sortedAtOnce = 2_000;
 
-/** The items in order, equal ones as they came: slices are sorted, then merged two by two. */
+/** Sorts stably in parts: slices are sorted, then merged two by two. */
 export function* sortChunked<T>(
   items: readonly T[],
   compare: (one: T, other: T) => number,

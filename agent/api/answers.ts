@@ -1,6 +1,6 @@
 /**
- * How answers go out. Short ones as they are; long ones in pieces that are made while the client reads, from values that do
- * not change meanwhile. A handler returns its value and need not know which of the two it is.
+ * How answers are sent. Short answers are sent at once. Long ones are sent in pieces that are generated while the
+ * client reads, from immutable values. A handler returns its value and need not know which applies.
  */
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -11,7 +11,7 @@ import { type Place, Places } from "./answers/places.ts";
 import { Turns } from "./answers/turns.ts";
 import { requestSignal } from "./request-signal.ts";
 
-/** Nobody waits that long for a place; it is the seat belt. */
+/** A safety limit: no request waits this long for a place. */
 const deadlineMs = 60_000;
 
 export class Answers {
@@ -24,24 +24,30 @@ export class Answers {
     this.#stopping = stopping;
   }
 
-  /** Takes over how `app` serializes, whatever the route's schemas say. */
+  /** Replaces the serializers of `app`, whatever the schemas of the routes say. */
   serve(app: FastifyInstance): void {
     app.addHook("preSerialization", async (request, reply, payload) => {
-      // What this hook returns is text, or a stream of it: there is nothing left to serialize.
+      // This hook returns text or a stream of text, so nothing is left to serialize.
       reply.serializer((made) => made as string);
       if (isSmall(payload)) return JSON.stringify(payload);
       return this.inPieces(request, reply, jsonParts(payload));
     });
   }
 
-  /** A long answer, as text in parts. @throws `overloaded` where too many are under way. */
+  /**
+   * A long answer as text in parts.
+   * @throws `overloaded` if too many are in progress
+   */
   async inPieces(request: FastifyRequest, reply: FastifyReply, parts: Iterable<string>): Promise<Readable> {
     if (request.method === "HEAD") return Readable.from([]);
     const place = await this.reserve(reply);
     return new AnswerStream(new Pieces(parts), this.turns, place);
   }
 
-  /** Takes the place of a long answer beforehand, where much is held for it already while it is worked out. @throws `overloaded`. */
+  /**
+   * Reserves the place of a long answer in advance, for answers that already use much memory while they are computed.
+   * @throws `overloaded`
+   */
   async reserve(reply: FastifyReply): Promise<Place> {
     const reserved = this.#reserved.get(reply);
     if (reserved !== undefined) return reserved;

@@ -39,7 +39,7 @@ export interface ApiSettings {
   readonly drainMs?: number;
 }
 
-/** What a route needs: the parts, how long answers go out, and a signal that aborts once the API stops. */
+/** What a route needs: the dependencies, how to send long answers, and a signal that aborts when the API stops. */
 export interface RouteContext extends ApiDeps {
   readonly answers: Answers;
   readonly stopping: AbortSignal;

@@ -9,7 +9,7 @@ import { findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { ViewPort } from "./ports.ts";
 
-/** Some milliseconds' worth. */
+/** Takes a few milliseconds. */
 const lookedAtOnce = 2_000;
 
 /** Maximum number of objects listed in an answer. The others are only counted. */

@@ -6,7 +6,7 @@ const signs = { add: "+", remove: "-", replace: "~", set: "=" } as const satisfi
   string
 >;
 
-/** Line by line, each with its newline. `total` counts the changes that are not among `changes`, too. */
+/** Yields lines, each with its newline. `total` also counts the changes that are not in `changes`. */
 export function* planText(changes: readonly Change[], total: number): Generator<string> {
   if (total === 0) {
     yield "Nothing to change.\n";

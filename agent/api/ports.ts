@@ -16,17 +16,17 @@ export interface ClockPort {
   now(): Instant;
 }
 
-/** What is said of objects at one instant; it does not change. */
+/** The status of objects at one instant. Immutable. */
 export interface ViewPort {
-  /** The state that statuses are held against. */
+  /** The state that the statuses are based on. */
   readonly state: State;
   /** Ready is False with reason Pending if no pass has seen the object yet. */
   statusOf(id: ObjectId): Status;
   /** `statusOf(id).ready`, for thousands of objects. */
   isObjectReady(id: ObjectId): boolean;
-  /** True where one of the object's conditions has that reason. */
+  /** True if one of the object's conditions has this reason. */
   hasReason(id: ObjectId, reason: Reason): boolean;
-  /** To go through first where thousands of statuses are asked for. */
+  /** Run this first if thousands of statuses are needed. */
   prepare(): Chunked<void>;
 }
 

@@ -92,19 +92,19 @@ export interface NetworkDriver {
   applyRoutes(steps: readonly RouteStep[], signal: AbortSignal): Promise<readonly DriverFailure<RouteStep>[]>;
 }
 
-/** The kernel's neighbour table, as far as routers go. */
+/** The kernel's neighbour table, as far as routers are concerned. */
 export interface Neighbours {
-  /** What the kernel knows of each, in their order. */
+  /** The kernel's state of each, in the same order. */
   states(hops: readonly NextHop[], signal: AbortSignal): Promise<readonly NeighbourState[]>;
-  /** Has the kernel ask for each, as a packet to it would. Refusals are left to the next look. */
+  /** Makes the kernel resolve each, as a packet to it would. Errors show in the next look. */
   ask(hops: readonly NextHop[], signal: AbortSignal): Promise<void>;
 }
 
-/** Whatever else of netfilter is on the way of packets, of all tools. */
+/** Netfilter rules of all tools that packets pass, besides the agent's own. */
 export interface NetfilterDriver {
-  /** Hardly costs anything where nobody wrote since the last reading, whose value it then gives. */
+  /** Cheap if nothing was written since the last reading; then it returns the same value. */
   observe(signal: AbortSignal): Promise<NetfilterObserved>;
-  /** One transaction of `nft -f`; once begun it is finished. */
+  /** One transaction of `nft -f`. A transaction that has begun is finished. */
   repair(input: string): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Knows which routers do not answer. Each pass says which routers matter; in between the kernel's neighbour table is looked at,
- * which costs one exchange, and a pass is woken where something changed. Whoever is not known is asked for as a packet would do
- * it: by the kernel, and with nothing but ARP.
+ * Watches which routers do not answer. Each pass gives the relevant routers. In between, the kernel's neighbour table
+ * is read, which costs one exchange, and a change wakes a pass. For unknown routers the kernel is made to send ARP, as
+ * for a packet.
  */
 import { stabilize } from "../../lib/memoize.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -14,7 +14,7 @@ export interface NextHopWatchDeps {
 }
 
 const lookIntervalMs = 1_000;
-/** Of one that did not answer: the kernel asks three times, a second apart. */
+/** For a router that did not answer: the kernel asks three times, one second apart. */
 const looksPerQuestion = 5;
 const noHops: readonly NextHop[] = [];
 
@@ -34,7 +34,7 @@ export class NextHopWatch {
   start(): void {
     this.#timer = setTimeout(async () => {
       const before = this.#silent;
-      // A failed look tells nothing: the next one, or the pass, meets it again.
+      // A failed look is ignored: the next look or the pass gets the same error.
       const after = await this.#look(this.#looks++ % looksPerQuestion === 0).catch(toUndefined);
       if (after !== undefined && after !== before) this.#deps.wake("next hop");
       if (!this.#abort.signal.aborted) this.start();
@@ -46,7 +46,7 @@ export class NextHopWatch {
     clearTimeout(this.#timer);
   }
 
-  /** @returns those of `hops` that do not answer; the very value of the last time where it is the same */
+  /** @returns the ones of `hops` that do not answer; the same array as last time if unchanged */
   async observe(hops: readonly NextHop[]): Promise<readonly NextHop[]> {
     this.#hops = hops;
     return this.#look(true);

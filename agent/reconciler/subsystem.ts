@@ -22,8 +22,8 @@ export interface Subsystem<Observed = unknown, Payload = unknown> {
    */
   observe(signal: AbortSignal, request: PassRequest): Promise<Observed>;
   /**
-   * Of rules, and of what is told by the same events: true where the last reading is proved to be true still. A write that was the
-   * agent's own needs no pass then.
+   * For rules and everything with the same events: true if the last reading is proved to be current. Then a write was
+   * the agent's own and needs no pass.
    */
   isCurrent?(signal: AbortSignal): Promise<boolean>;
   /** The facts of its reading that other subsystems need. */

@@ -1,4 +1,7 @@
-/** What the status board says at one instant. Immutable: a list that takes many turns of the event loop is told from one view. */
+/**
+ * What the status board says at one instant. Immutable, so a list that takes many turns of the event loop comes from
+ * one view.
+ */
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import type { Spec } from "../../lib/kinds/registry.ts";
 import {
@@ -14,17 +17,17 @@ import type { Stored } from "../../lib/model/stored.ts";
 import { eipRevisionOf, type FoundObject, findObject, objectsOf } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
 
-/** What the last pass that looked at an object said of it. */
+/** The result for an object from the last pass that looked at it. */
 export interface Entry {
   readonly revision: number;
-  /** The revision of the Eip that the object was judged with; 0 where it has none. */
+  /** The revision of the Eip when the object was judged. 0 if it has no Eip. */
   readonly eipRevision: number;
   readonly verdict: Verdict;
   readonly sighting: Sighting;
   readonly since: Since;
 }
 
-/** When a pass read back; one for all that it looked at, and moved on by a pass that found all of it as it was. */
+/** When a pass read back. All objects of that pass share it; a pass that finds them unchanged updates it. */
 export interface Sighting {
   verifiedAt: string;
 }
@@ -45,16 +48,16 @@ export type ObjectCounts = Readonly<
   Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }>
 >;
 
-/** Some milliseconds' worth. */
+/** Takes a few milliseconds. */
 const lookedAtOnce = 5_000;
 
 export interface ViewSource {
   readonly epoch: string;
   readonly startedAt: string;
-  /** What the store asks for. */
+  /** The current state of the store. */
   readonly state: State;
   readonly entries: ReadonlyMap<ObjectId, Entry>;
-  /** The users of each Eip; asked for where a status of an Eip is told. */
+  /** The users of each Eip. Needed for the status of an Eip. */
   readonly usersByEip: () => Chunked<ReadonlyMap<ObjectName, readonly ObjectId[]>>;
 }
 
@@ -66,12 +69,12 @@ export class BoardView {
     this.#source = source;
   }
 
-  /** The state that statuses are held against. */
+  /** The state that the statuses are based on. */
   get state(): State {
     return this.#source.state;
   }
 
-  /** Looks up beforehand, in parts, what the statuses of Eips need: who uses them. */
+  /** Looks up in advance, in parts, the users that statuses of Eips need. */
   *prepare(): Chunked<void> {
     this.#users ??= yield* this.#source.usersByEip();
   }
@@ -96,18 +99,18 @@ export class BoardView {
     };
   }
 
-  /** `statusOf(id).ready`, for those who ask about thousands. */
+  /** `statusOf(id).ready`, for thousands of objects. */
   isObjectReady(id: ObjectId): boolean {
     return this.verdictOf(id, findObject(this.#source.state.desired, id)).ready.holds;
   }
 
-  /** True where one of the object's conditions has that reason. */
+  /** True if one of the object's conditions has this reason. */
   hasReason(id: ObjectId, reason: Reason): boolean {
     const { accepted, programmed, ready } = this.verdictOf(id, findObject(this.#source.state.desired, id));
     return accepted.reason === reason || programmed.reason === reason || ready.reason === reason;
   }
 
-  /** How many objects of each kind there are, and how many of them are Ready. */
+  /** The number of objects of each kind, and how many of them are Ready. */
   *counts(): Chunked<ObjectCounts> {
     const { desired } = this.#source.state;
     const counts: Record<string, ObjectCounts[string]> = {};

@@ -44,7 +44,7 @@ export class StatusBoard {
   readonly #startedAt: string;
   readonly #waiting = new Waiting();
   readonly #usersOf = memoizeLastChunked(usersByEipChunked);
-  /** Replaced as a whole, so that a view keeps what it began with. */
+  /** Replaced as a whole, so that existing views do not change. */
   #entries = OrderedMap.from<ObjectId, Entry>([]);
   /** The result of the last full pass. `undefined` after anything else was published. */
   #whole: (Pick<PublishedPass, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
@@ -60,8 +60,8 @@ export class StatusBoard {
   }
 
   /**
-   * Takes over what a pass found. Conditions that did not change keep the time of their last change. Nothing of it is seen
-   * before the last part is done, and nothing else may be published before.
+   * Takes over the result of a pass. A condition that did not change keeps its time. The result becomes visible with
+   * the last part; publish nothing else until then.
    */
   *publish(result: PublishedPass): Chunked<void> {
     const { verdicts, state, verifiedAt } = result;
@@ -141,7 +141,7 @@ export class StatusBoard {
     return this.#passGeneration;
   }
 
-  /** What there is to say now, and stays so. */
+  /** The current statuses. The view does not change afterwards. */
   view(): BoardView {
     const state = this.#currentState();
     return new BoardView({

@@ -36,7 +36,7 @@ export interface InterfaceStatus {
   readonly addresses: readonly string[];
 }
 
-/** Some milliseconds' worth of addresses. */
+/** Takes a few milliseconds. */
 const lookedAtOnce = 5_000;
 
 export interface SummaryDeps {

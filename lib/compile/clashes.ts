@@ -21,7 +21,7 @@ export function findClashes(desired: Claimants, facts: Facts): ReadonlyMap<Objec
   return runSync(findClashesChunked(desired, facts));
 }
 
-/** Some milliseconds' worth of objects. */
+/** Takes a few milliseconds. */
 const judgedAtOnce = 5_000;
 
 /** The same in parts. */

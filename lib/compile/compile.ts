@@ -30,7 +30,7 @@ export function compile(desired: Desired, context: CompileContext): Compiled {
   return runSync(compileChunked(desired, context));
 }
 
-/** The same in parts, of one kind at most. */
+/** The same in parts. A part covers one kind at most. */
 export function* compileChunked(desired: Desired, context: CompileContext): Chunked<Compiled> {
   // Few callers need it, and it costs as much as all the rest.
   let users: Compiled["usedBy"] | undefined;

@@ -13,7 +13,7 @@ export function usersByEip(desired: DesiredObjects): ReadonlyMap<ObjectName, rea
   return runSync(usersByEipChunked(desired));
 }
 
-/** Some milliseconds' worth of references. */
+/** Takes a few milliseconds. */
 const visitedAtOnce = 5_000;
 
 /** The same in parts. */
@@ -65,7 +65,7 @@ function eipNamedBy<K extends Kind>(
   return stored && recordOf(kind).eipOf?.(stored.spec);
 }
 
-/** Each object of a kind that refers to an Eip, with the Eip's name first. */
+/** Yields each object of a kind that refers to an Eip, with the Eip's name first. */
 function* referencesOf<K extends Kind>(
   kind: K,
   desired: DesiredObjects,

@@ -1,8 +1,8 @@
 /**
- * The inventory: who holds each IP of the outside subnets, and how many are left.
+ * The inventory: who holds each IP of the external subnets, and how many are free.
  *
- * Linear in what there is, but for sorting: addresses and subnets are put in order once and gone through side by
- * side. It yields between its parts, since thousands of EIPs take long.
+ * Linear except for sorting: addresses and subnets are sorted once and traversed together. It yields between its parts,
+ * since thousands of EIPs take long.
  */
 import type { Chunked } from "../chunked.ts";
 import { usersByEipChunked } from "../compile/references.ts";
@@ -59,7 +59,7 @@ interface DesiredIp {
   readonly users: ObjectId[];
 }
 
-/** Some milliseconds' worth. */
+/** Takes a few milliseconds. */
 const lookedAtOnce = 2_000;
 
 /**

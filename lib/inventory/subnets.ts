@@ -1,4 +1,4 @@
-/** Counts subnets: addresses and subnets are both in order, so one pass over each does. */
+/** Counts subnets. Addresses and subnets are both sorted, so one pass over each is enough. */
 import { type Chunked, sortChunked } from "../chunked.ts";
 import { familyOf } from "../model/families.ts";
 import { type AddressValue, compareValues, type Family } from "../model/family.ts";
@@ -6,13 +6,13 @@ import { type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
 
 export interface InventorySubnet {
   readonly cidr: Cidr;
-  /** Addresses that hosts may hold: without network and broadcast address. */
+  /** Number of host addresses: without network and broadcast address. */
   readonly capacity: number;
   readonly used: number;
   readonly free: number;
 }
 
-/** An address with what it is compared by. */
+/** An address with its sort key. */
 export interface PlacedAddress {
   readonly ip: Ip;
   readonly family: Family;
@@ -26,7 +26,7 @@ interface PlacedNetwork {
   readonly last: AddressValue;
 }
 
-/** Some milliseconds' worth. */
+/** Takes a few milliseconds. */
 const countedAtOnce = 2_000;
 
 /** Family by family, in numeric order. */
@@ -41,9 +41,9 @@ export function* addressesInOrder(ips: ReadonlySet<Ip>): Chunked<readonly Placed
 }
 
 /**
- * Those of `networks` that lie in no other, family by family in numeric order, each with how many of `addresses` it holds.
- *
- * @param addresses each once, by {@link addressesInOrder}
+ * Those of `networks` that lie in no other, family by family in numeric order, each with the number of `addresses` in
+ * it.
+ * @param addresses without duplicates, sorted by {@link addressesInOrder}
  */
 export function* countSubnets(
   networks: ReadonlySet<Cidr>,
@@ -54,7 +54,8 @@ export function* countSubnets(
   let outer: PlacedNetwork | undefined;
   for (const [index, network] of (yield* networksInOrder(networks)).entries()) {
     if (index % countedAtOnce === countedAtOnce - 1) yield;
-    // Networks lie in one another or apart, so that in order the wider comes first and then what lies in it.
+    // Two networks are either nested or disjoint. So in sorted order the wider one comes first, followed by those
+    // inside it.
     if (outer !== undefined && !isBeyond(network, outer)) continue;
     outer = network;
     const { cidr, family } = network;
@@ -84,7 +85,7 @@ function* networksInOrder(networks: ReadonlySet<Cidr>): Chunked<readonly PlacedN
   return yield* sortChunked(placed, widerFirst);
 }
 
-/** True where it comes after all that `network` holds. */
+/** True if it comes after all addresses of `network`. */
 function isBeyond(
   { family, value }: Pick<PlacedAddress, "family" | "value">,
   network: PlacedNetwork,

@@ -8,7 +8,7 @@ import type { Clash } from "./clash.ts";
 import type { Facts } from "./facts.ts";
 
 export interface CompileContext extends Facts {
-  /** Of the program to make. */
+  /** The family of the program to build. */
   readonly family: Family;
   /** Eips whose lease has expired. */
   readonly expiredLeases: ReadonlySet<ObjectName>;

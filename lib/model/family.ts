@@ -34,7 +34,7 @@ export interface Family extends FamilyText, FamilyNetworks, FamilyArithmetic, Fa
   readonly number: number;
   /** Bits of an address, the prefix length of one host. */
   readonly bits: number;
-  /** The end of a network of one host: `/32`. */
+  /** The suffix of a network of one host: `/32`. */
   readonly hostSuffix: string;
   /** The prefix of the iptables tools' names: `iptables`, as in `iptables-nft-save`. */
   readonly iptables: string;
@@ -52,11 +52,11 @@ export interface FamilyText {
   owns(text: string): boolean;
   /** Parses an address in canonical form. `undefined` for any other text. */
   parse(text: string): Ip | undefined;
-  /** Parses an address and what stands behind it as its port, `10.0.1.5:80`; `undefined` where the address is none. */
+  /** Parses an address with an optional port: `10.0.1.5:80`. `undefined` if the address is invalid. */
   parseEndpoint(text: string): { readonly address: Ip; readonly port: string | undefined } | undefined;
   /** The inverse of {@link parseEndpoint}. */
   endpoint(address: Ip, port: number): string;
-  /** Finds the address itself in a text, not another that only begins or ends like it. */
+  /** Matches exactly this address in a text, not a longer one that contains it. */
   mentionOf(address: Ip): RegExp;
   /** Parses `address/prefix` and masks the host bits. A bare address is a network of one host. */
   parseCidr(text: string): Cidr | undefined;
@@ -118,7 +118,7 @@ export interface FamilyArithmetic {
 
 /** Addresses as bytes in network byte order, and the numbers that kernel interfaces use for the family. */
 export interface FamilyWire {
-  /** `struct nfgenmsg`, before the attributes of all that netfilter says of one family: version 0, resource 0. */
+  /** `struct nfgenmsg`, before the attributes of netfilter messages of one family: version 0, resource 0. */
   readonly netfilterHeader: Uint8Array;
   readonly addressBytes: number;
   /** Reads {@link addressBytes} bytes. Throws a RangeError beyond the end of the view. */

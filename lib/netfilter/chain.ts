@@ -1,45 +1,48 @@
-/** Chains and rules of whatever tool as values: which packets a rule is for, and what becomes of them. */
+/** Chains and rules of any tool as values: which packets a rule matches, and what happens to them. */
 
-/** Where the kernel asks a chain. */
+/** Where the kernel calls a chain. */
 export interface Hook {
   readonly name: HookName;
   /** `filter`, `nat` or `route`. */
   readonly type: string;
-  /** The lower comes first. */
+  /** Lower values come first. */
   readonly priority: number;
-  /** What becomes of packets at the chain's end. */
+  /** What happens to packets at the end of the chain. */
   readonly policy: "accept" | "drop";
-  /** Of `ingress` and `egress`: the interfaces. */
+  /** For `ingress` and `egress`: the interfaces. */
   readonly devices: readonly string[];
 }
 
 export type HookName = "ingress" | "prerouting" | "input" | "forward" | "output" | "postrouting" | "egress";
 
 export interface Chain {
-  /** What tells of it, and what its table is called there: `iptables-legacy -t filter`, `nft inet fw`. */
+  /** The tool and table: `iptables-legacy -t filter`, `nft inet fw`. */
   readonly place: string;
   readonly name: string;
-  /** `undefined`: only others lead to it. */
+  /** `undefined`: only other chains jump to it. */
   readonly hook: Hook | undefined;
   readonly rules: readonly ChainRule[];
 }
 
 export interface ChainRule {
-  /** In the words of its tool. */
+  /** As its tool prints it. */
   readonly text: string;
-  /** All of them must hold. */
+  /** All of them must match. */
   readonly tests: readonly Test[];
-  /** What else it asks of packets: nothing, something that holds for some of any kind, something that is not understood. */
+  /**
+   * Other conditions of the rule: none (`all`), some that match a part of any packets (`part`), or unknown ones
+   * (`unclear`).
+   */
   readonly beyond: "all" | "part" | "unclear";
   readonly effect: Effect;
 }
 
-/** One property of packets, and the values that it may have. */
+/** One property of packets, and the values that match. */
 export type Test = NameTest | RangeTest;
 
 export interface NameTest {
   readonly field: "in" | "out" | "protocol" | "state";
-  /** An interface's may end with `*`. */
+  /** The name of an interface may end with `*`. */
   readonly names: readonly string[];
   readonly isInverted: boolean;
 }
@@ -50,14 +53,14 @@ export interface RangeTest {
   readonly isInverted: boolean;
 }
 
-/** From the first to the last: addresses as numbers, or ports. */
+/** From the first to the last value: addresses as numbers, or ports. */
 export type Range = readonly [number, number];
 
 export type Effect =
-  /** They leave the chain, and go on: `accept` all chains of the table, `return` this one. */
+  /** The packets leave the chain and continue: `accept` leaves all chains of the table, `return` this one. */
   | { readonly kind: "accept" | "return" | "continue" }
   | { readonly kind: "jump" | "goto"; readonly chain: string }
-  /** What it does to them, for people: `drops`. They do not come to where they were to go. */
+  /** What it does to the packets, for people: `drops`. They do not reach their destination. */
   | { readonly kind: "harm"; readonly verb: HarmVerb }
   /** It may be any of these. */
   | { readonly kind: "unclear" };

@@ -1,8 +1,8 @@
-/** Reads chains as iptables-save prints them, in either variant. What is not understood of a rule is said to be unclear. */
+/** Parses chains as iptables-save prints them, in either variant. Unknown parts of a rule make it `unclear`. */
 import { makeCidr, parseCidr, parseIp, rangeOf, toU32 } from "../model/ipv4.ts";
 import type { Chain, ChainRule, Effect, HarmVerb, Hook, HookName, NameTest, Range, Test } from "./chain.ts";
 
-/** The chains of the tables that `text` holds, but those whose name `isOwn`. */
+/** The chains of all tables in `text`, except those whose name `isOwn`. */
 export function parseIptablesChains(
   text: string,
   tool: string,
@@ -44,7 +44,7 @@ const hookNames: Readonly<Record<string, HookName>> = {
   POSTROUTING: "postrouting",
 };
 
-/** Where the kernel asks a built-in chain; `undefined` for any other. */
+/** Where the kernel calls a built-in chain. `undefined` for any other. */
 export function builtInHook(table: string, chain: string, policy: Hook["policy"]): Hook | undefined {
   const name = hookNames[chain];
   if (name === undefined) return undefined;
@@ -53,7 +53,7 @@ export function builtInHook(table: string, chain: string, policy: Hook["policy"]
   return { name, type: table === "nat" ? "nat" : "filter", priority, policy, devices: [] };
 }
 
-/** @param raw what follows `-A CHAIN ` */
+/** @param raw the text after `-A CHAIN ` */
 export function parseIptablesRule(raw: string): ChainRule {
   const words = Array.from(raw.matchAll(/"(?:[^"\\]|\\.)*"|\S+/g), ([word]) => word);
   const tests: Test[] = [];
@@ -111,15 +111,15 @@ function nameTest(field: NameTest["field"], names: readonly string[], isInverted
   return { field, names, isInverted };
 }
 
-/** Modules that bring tests which are understood, or nothing. */
+/** Modules whose tests are understood, or that have none. */
 const plainModules = new Set(["tcp", "udp", "sctp", "icmp", "comment", "conntrack", "state", "multiport"]);
-/** Modules and options that hold for some packets of any kind: rates, flags, sizes. */
+/** Modules and options that match a part of any packets: rates, flags, sizes. */
 const narrowing = /^(?:limit|hashlimit|connlimit|recent|length|ttl|tos|dscp|quota|connbytes)$/;
 const narrowingOptions =
   /^--(?:(?:limit|hashlimit|connlimit)(?:-.+)?|name|rcheck|update|set|seconds|hitcount|mask|rsource|rdest|length|ttl-..|tos|dscp(?:-class)?|quota|connbytes(?:-.+)?|icmp-type|syn|tcp-flags|tcp-option)$/;
 const withoutValue = new Set(["--rcheck", "--update", "--set", "--rsource", "--rdest", "--syn"]);
 
-/** What an option asks that is no {@link Test}, and how many values it has. */
+/** What an option matches if it is not a {@link Test}, and the number of its values. */
 function otherOptions(word: string, value: string): readonly [ChainRule["beyond"], number] {
   if (word === "-m") return [plainModules.has(value) ? "all" : narrowing.test(value) ? "part" : "unclear", 1];
   if (word === "--comment") return ["all", 1];
@@ -153,7 +153,7 @@ function effectOf(words: readonly string[], at: number): Effect {
   if (target === "ACCEPT") return { kind: "accept" };
   if (target === "RETURN") return { kind: "return" };
   if (harmless.has(target)) return { kind: "continue" };
-  // What takes options is a target of the kernel; a chain takes none.
+  // A target with options is one of the kernel. Chains have no options.
   return words.length > at + 2 || /^(?:NF)?QUEUE$|^SYNPROXY$/.test(target)
     ? { kind: "unclear" }
     : { kind: "jump", chain: target };
@@ -166,12 +166,12 @@ const protocolNames: Readonly<Record<string, string>> = {
   "132": "sctp",
 };
 
-/** One name for a protocol, whichever way it is written. */
+/** One name for a protocol, however it is written. */
 export function protocolName(text: string): string {
   return protocolNames[text] ?? text;
 }
 
-/** An address, a network, or an address with a mask that is a network's; `undefined` for any other. */
+/** An address, a network, or an address with a prefix mask. `undefined` for any other text. */
 export function parseMaskedRange(text: string): Range | undefined {
   const cidr = parseCidr(text);
   if (cidr !== undefined) return rangeOf(cidr);

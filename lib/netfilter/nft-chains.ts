@@ -1,8 +1,8 @@
-/** Reads the chains of a table as `nft -s -a list table` prints them. */
+/** Parses the chains of a table as `nft -s -a list table` prints them. */
 import type { ChainRule, Range } from "./chain.ts";
 import { type AddressSets, parseNftRules, rangesOf } from "./nft-rule.ts";
 
-/** The rules of each chain, in their order. */
+/** The rules of each chain, in order. */
 export function parseNftListing(text: string): ReadonlyMap<string, readonly ChainRule[]> {
   const lines = text.replace(/,\n\t\t\s+/g, ", ").split("\n");
   const sets = addressSets(lines);
@@ -24,7 +24,7 @@ export function parseNftListing(text: string): ReadonlyMap<string, readonly Chai
   return chains;
 }
 
-/** The sets of addresses, as far as the listing tells their elements. */
+/** The sets of addresses, if the listing contains their elements. */
 function addressSets(lines: readonly string[]): AddressSets {
   const sets = new Map<string, readonly Range[]>();
   let name: string | undefined;

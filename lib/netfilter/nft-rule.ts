@@ -1,11 +1,11 @@
-/** Reads one rule as nft prints it. What is not understood of it is said to be unclear. */
+/** Parses one rule as nft prints it. Unknown parts make it `unclear`. */
 import type { ChainRule, Effect, HarmVerb, NameTest, Range, Test } from "./chain.ts";
 import { parseMaskedRange, protocolName } from "./iptables-chains.ts";
 
 /** The elements of named sets of addresses. */
 export type AddressSets = ReadonlyMap<string, readonly Range[]>;
 
-/** A map of verdicts is as many rules as it has elements; of a map with a name nothing is known. */
+/** A verdict map becomes one rule per element. A named verdict map is unknown. */
 export function parseNftRules(text: string, sets: AddressSets = new Map()): readonly ChainRule[] {
   const [, before, elements] = /^(.*) vmap \{ (.*) \}$/.exec(text) ?? [];
   if (elements === undefined) return [parseNftRule(text, sets)];
@@ -20,7 +20,7 @@ function parseNftRule(text: string, sets: AddressSets): ChainRule {
   return { text, tests, beyond, effect };
 }
 
-/** `10.0.1.5`, `10.0.1.0/24`, `10.0.0.1-10.0.0.9`; `undefined` where one of them is none of these. */
+/** Parses `10.0.1.5`, `10.0.1.0/24`, `10.0.0.1-10.0.0.9`. `undefined` if one of them is none of these. */
 export function rangesOf(values: readonly string[]): readonly Range[] | undefined {
   const ranges = values.map((value): Range | undefined => {
     const [first = "", last = first] = value.split("-");
@@ -60,7 +60,7 @@ class RuleReader {
     while (this.#words.length > 0) if (!this.#statement(this.#take())) this.#narrow("unclear");
   }
 
-  /** @returns false where the word is not understood */
+  /** @returns false if the word is unknown */
   #statement(word: string): boolean {
     const verb = harms[word];
     if (verb !== undefined) return this.#end({ kind: "harm", verb });
@@ -184,7 +184,7 @@ class RuleReader {
     return true;
   }
 
-  /** All packets that are looked at are of IPv4. */
+  /** All packets considered are IPv4. */
   #isIpv4(names: readonly string[]): boolean {
     const { values, isInverted } = this.#operand();
     if (values.some((value) => names.includes(value)) === isInverted) this.#is("protocol", []);
@@ -207,7 +207,7 @@ class RuleReader {
     return this.#end({ kind: "harm", verb: "rewrites" });
   }
 
-  /** What follows belongs to it. */
+  /** The words that follow belong to the effect. */
   #end(effect: Effect): boolean {
     this.effect = effect;
     this.#words.splice(0);
@@ -219,7 +219,7 @@ class RuleReader {
     return true;
   }
 
-  /** `!= 22`, `{ 80, 443 }`, `new,established`; a mask, a concatenation or a map is not understood. */
+  /** Parses `!= 22`, `{ 80, 443 }`, `new,established`. A mask, a concatenation or a map is not supported. */
   #operand(): { readonly values: readonly string[]; readonly isInverted: boolean } {
     const isInverted = this.#peek() === "!=";
     if (/^[!=<>]=?$|^==$/.test(this.#peek())) {

@@ -1,10 +1,10 @@
 /**
- * What becomes of packets that are alike on their way through chains. How many of them a rule is for may be all, a part that is
- * understood (one port, one peer), or unclear; only what happens to all of them is certain.
+ * Follows similar packets through chains. A rule may match all of them, a known part (one port, one peer), or an
+ * unclear part. Only what happens to all of them is certain.
  */
 import type { Chain, ChainRule, HarmVerb, Range, Test } from "./chain.ts";
 
-/** Packets that are alike. What is absent may be anything. */
+/** Similar packets. An absent property can have any value. */
 export interface Packets {
   readonly in: string | undefined;
   readonly out: string | undefined;
@@ -20,24 +20,24 @@ export type Share = "all" | "part" | "unclear" | "none";
 
 export interface Harm {
   readonly verb: HarmVerb | "skips";
-  /** The rule or policy, behind its place. */
+  /** The rule or policy, after its place. */
   readonly where: string;
-  /** It happens to all of the packets; else it may. */
+  /** True if it happens to all of the packets, false if it may happen. */
   readonly isSure: boolean;
 }
 
 export interface WalkOptions {
-  /** Of the chains' place, by name. */
+  /** Finds a chain of the same table by name. */
   readonly chainNamed: (name: string) => Chain | undefined;
-  /** Chains of the agent: what comes to them is served there. */
+  /** Chains of the agent: packets that reach them are served there. */
   readonly isOwn: (chain: string) => boolean;
-  /** They lead to the agent's: who leaves before is not served. */
+  /** True if these chains lead to the agent's: packets that leave before are not served. */
   readonly leadsToOwn: boolean;
-  /** How many come to the chain at all. */
+  /** How many packets reach the chain at all. */
   readonly entering: Share;
 }
 
-/** @returns what harms the packets in `chain`, which the kernel asks; parts of them do not count */
+/** @returns what harms the packets in `chain`, a chain that the kernel calls; harm to a part of them does not count */
 export function walk(chain: Chain, packets: Packets, options: WalkOptions): readonly Harm[] {
   const walker = new Walker(packets, options);
   const rest = walker.walk(chain, options.entering, 0);
@@ -48,7 +48,7 @@ export function walk(chain: Chain, packets: Packets, options: WalkOptions): read
   return walker.harms;
 }
 
-/** The rules of a chain lead to each other: deeper than the kernel allows is a circle. */
+/** Jumps between chains: a path deeper than the kernel allows is a loop. */
 const maxDepth = 16;
 
 class Walker {
@@ -62,7 +62,7 @@ class Walker {
     this.#options = options;
   }
 
-  /** @returns how many of those that came in come out at the end */
+  /** @returns how many of the packets that enter come out at the end */
   walk(chain: Chain, entering: Share, depth: number): Share {
     let here: Share = "all";
     let lost: Share = "none";
@@ -83,7 +83,7 @@ class Walker {
     return without("all", lost);
   }
 
-  /** @returns how many of those that the rule is for do not come back */
+  /** @returns how many of the matched packets do not come back */
   #follow(chain: Chain, rule: ChainRule, share: Share, depth: number): Share | "returns" {
     const { effect } = rule;
     const where = `${chain.place}${isNft(chain) ? ` ${chain.name}:` : ` -A ${chain.name}`} ${rule.text}`;
@@ -125,7 +125,7 @@ function isNft({ place }: Chain): boolean {
   return place.startsWith("nft ");
 }
 
-/** How many of the packets a rule is for. */
+/** How many of the packets a rule matches. */
 export function shareOf({ tests, beyond }: ChainRule, packets: Packets): Share {
   let share: Share = beyond;
   for (const test of tests) {
@@ -162,21 +162,21 @@ function shareOfRanges(ranges: readonly Range[], value: Range | undefined): Shar
 
 const maxAddress = 0xffffffff;
 
-/** Those that are in both. */
+/** The intersection. */
 function both(one: Share, other: Share): Share {
   if (one === "none" || other === "none") return "none";
   if (one === "unclear" || other === "unclear") return "unclear";
   return one === "all" ? other : one;
 }
 
-/** Those that are in either: of two parts nobody knows whether they are all. */
+/** The union. Two parts together may or may not be all. */
 function either(one: Share, other: Share): Share {
   if (one === "all" || other === "all") return "all";
   if (one === "unclear" || other === "unclear") return "unclear";
   return one === "none" ? other : one;
 }
 
-/** Those of `one` that are not in `other`. */
+/** The packets of `one` that are not in `other`. */
 function without(one: Share, other: Share): Share {
   if (one === "none" || other === "all") return "none";
   if (other === "none") return one;

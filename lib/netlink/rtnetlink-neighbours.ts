@@ -1,4 +1,4 @@
-/** The neighbour table as rtnetlink(7) has it: `struct ndmsg`, NDA_*, NUD_* and NTF_* of include/uapi/linux/neighbour.h. */
+/** The neighbour table in rtnetlink(7): `struct ndmsg`, NDA_*, NUD_* and NTF_* of include/uapi/linux/neighbour.h. */
 import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import { addressAttribute, concatBytes, putU32 } from "./attributes.ts";
@@ -8,28 +8,28 @@ import { messageFlag, type NetlinkMessage } from "./message.ts";
 export const newNeighbour = 28;
 const getNeighbour = 30;
 
-/** Bytes of `struct ndmsg`: family, three of padding, interface, state, flags, type. */
+/** Size of `struct ndmsg`: family, three bytes of padding, interface, state, flags, type. */
 const neighbourHeader = 12;
 const NDA_DST = 1;
 const NTF_USE = 1;
 const NUD_INCOMPLETE = 0x01;
 const NUD_FAILED = 0x20;
 
-/** `failed`: nobody answered. `unknown`: nobody was asked yet, or the answer is awaited. `known`: somebody answered, be it long ago. */
+/** `failed`: it did not answer. `unknown`: not asked yet, or no answer yet. `known`: it answered, maybe long ago. */
 export type NeighbourState = "known" | "unknown" | "failed";
 
-/** Asks the kernel for one entry. It answers ENOENT where there is none. */
+/** Requests one entry. The kernel answers ENOENT if there is none. */
 export function encodeGetNeighbour(index: number, address: Ip, family: Family): NetlinkMessage {
   return { type: getNeighbour, flags: 0, payload: payload(index, address, 0, family) };
 }
 
-/** Has the kernel do what a packet to that neighbour would: ask for its MAC where it is not known, and confirm what is old. */
+/** Makes the kernel act as for a packet to that neighbour: it resolves an unknown MAC, and confirms a stale one. */
 export function encodeUseNeighbour(index: number, address: Ip, family: Family): NetlinkMessage {
   const flags = messageFlag.create | messageFlag.replace;
   return { type: newNeighbour, flags, payload: payload(index, address, NTF_USE, family) };
 }
 
-/** Of an RTM_NEWNEIGH. */
+/** The state in an RTM_NEWNEIGH. */
 export function decodeNeighbourState(view: DataView, start: number, end: number): NeighbourState {
   const state = end - start < neighbourHeader ? 0 : view.getUint16(start + 8, true);
   if (state & NUD_FAILED) return "failed";

@@ -1,4 +1,4 @@
-/** All tables and chains of nf_tables, whoever's they are: what makes them effective, and where rules lead. */
+/** All tables and chains of nf_tables, of any owner: whether they are active, and where their rules jump. */
 
 import type { Hook, HookName } from "../netfilter/chain.ts";
 import {
@@ -29,28 +29,28 @@ import {
 
 export interface NftTable {
   readonly label: TableLabel;
-  /** Its chains are on no hook. */
+  /** Its chains are not called (flag `dormant`). */
   readonly isDormant: boolean;
 }
 
 export interface NftChain {
   readonly table: TableLabel;
   readonly name: string;
-  /** `undefined`: a chain that only others lead to. */
+  /** `undefined`: only other chains jump to it. */
   readonly hook: Hook | undefined;
 }
 
 export interface NftRule {
-  /** As text; the kernel gives none twice in a table. */
+  /** As text. Unique in its table. */
   readonly handle: string;
-  /** The chain that it leads to, whatever it asks of packets. */
+  /** The chain that it jumps to, whatever its conditions. */
   readonly target: string | undefined;
 }
 
 export const dumpTables: NetlinkMessage = { type: messageType.getTable, flags: 0, payload: anyHeader };
 export const dumpChains: NetlinkMessage = { type: messageType.getChain, flags: 0, payload: anyHeader };
 
-/** Asks for the rules of a chain of any family, in their order. */
+/** Requests the rules of a chain of any family, in order. */
 export function dumpChainRules({ table, name }: Pick<NftChain, "table" | "name">): NetlinkMessage {
   const [family = "", tableName = ""] = table.split(" ");
   const payload = concatBytes(
@@ -134,7 +134,7 @@ function decodeHook(
   };
 }
 
-/** Of the first expression that is a verdict with a chain. */
+/** The chain of the first expression that is a verdict with a chain. */
 function targetOf(view: DataView, start: number, end: number): string | undefined {
   for (let at = start; at < end; at = nextAttribute(view, at, end)) {
     const item = [payloadOf(at), attributeEnd(view, at, end)] as const;

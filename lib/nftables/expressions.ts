@@ -51,7 +51,7 @@ export function loadOriginalDestination(to: Register): Expression {
   return expression("ct", u32(1, to), u32(2, 20), bytesAttribute(3, Uint8Array.of(0)));
 }
 
-/** A number from `first` to `first + count - 1`, drawn at random for each packet (NFT_NG_RANDOM), in host order. */
+/** Writes a random number from `first` to `first + count - 1` for each packet (NFT_NG_RANDOM), in host byte order. */
 export function drawNumber(to: Register, count: number, first: number): Expression {
   return expression("numgen", u32(1, to), u32(2, count), u32(3, 1), u32(4, first));
 }

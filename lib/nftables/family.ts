@@ -1,6 +1,6 @@
 /**
- * The family of the tables that this folder reads and writes. Their codec has one instance, so it is bound here and nowhere else:
- * two families would have it as a parameter, as the codecs of netlink and iptables have theirs.
+ * The address family of the tables that this folder reads and writes. There is one instance of this codec, so the
+ * family is set only here. With two families it would be a parameter, as in the codecs of netlink and iptables.
  */
 import type { Family } from "../model/family.ts";
 import { ipv4 } from "../model/ipv4.ts";

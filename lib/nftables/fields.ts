@@ -11,7 +11,7 @@ export interface Field {
   readonly bytes: 1 | 2 | 4;
   /** nft's number for the data type. The kernel only stores it. */
   readonly type: number;
-  /** True of numbers that the kernel makes itself: they are in its own byte order, little-endian. */
+  /** True for numbers that the kernel creates: they are in host byte order (little-endian). */
   readonly isHostOrder?: boolean;
   format(value: number): string;
   /** The inverse of `format`. NaN for other text. */
@@ -41,7 +41,7 @@ const protocolField: Field = {
   parse: (text) => protocolNumbers.get(text) ?? Number(text),
 };
 const portField: Field = { bytes: 2, type: 13, format: String, parse: Number };
-/** nft's type "mark", the one that it keeps in host order. */
+/** nft's type "mark", which is stored in host byte order. */
 const numberField: Field = {
   bytes: 4,
   type: 19,
@@ -62,7 +62,7 @@ export function typeOf(fields: readonly Field[]): number {
   return fields.reduce((packed, { type }) => packed * 64 + type, 0);
 }
 
-/** Writes the value of a field as it stands in registers. */
+/** Writes the value of a field as it is in registers. */
 export function writeField(
   view: DataView,
   at: number,

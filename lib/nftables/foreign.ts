@@ -18,10 +18,10 @@ const families = new Map([
   [10, "ip6"],
 ]);
 
-/** The agent's tables are those whose names begin so. */
+/** The names of the agent's tables begin with this. */
 const ownPrefix = `ip ${tableName}`;
 
-/** NFPROTO_* of a family that {@link tableOf} names; 0, all of them, for any other. */
+/** NFPROTO_* of a family named by {@link tableOf}. 0 (all families) for any other name. */
 export function protocolFamilyOf(name: string): number {
   return families.entries().find(([, family]) => family === name)?.[0] ?? 0;
 }

@@ -48,7 +48,7 @@ export interface Frame {
   readonly vpcInterface: InterfaceName;
   /** The first lookup always exists. The number of a lookup is its index. */
   readonly lookups: readonly Lookup[];
-  /** How many backends DNATs have, where more than one: each number once, in ascending order. */
+  /** The numbers of backends that DNATs have, if more than one: each number once, in ascending order. */
   readonly backendCounts: readonly number[];
 }
 
@@ -146,7 +146,7 @@ function poolMember(pools: Lookup, number: number, map: MapName): readonly Expre
   ];
 }
 
-/** What is drawn for one backend of `count`. */
+/** The random value that selects one backend of `count`. */
 export function drawOf(count: number, backend: number): number {
   return count * 0x1_0000 + backend;
 }

@@ -148,7 +148,7 @@ export function assemble(...given: Parameters<typeof assembleChunked>): Plan {
   return runSync(assembleChunked(...given));
 }
 
-/** Some milliseconds' worth of steps. */
+/** Takes a few milliseconds. */
 const assembledAtOnce = 10_000;
 
 /** The same in parts. */

@@ -18,22 +18,22 @@ export interface RulesPlan<Payload> {
   readonly payload: Payload;
 }
 
-/** A chain in a table of everybody, which the kernel asks and which leads to a chain of the agent. */
+/** A chain in a shared table that the kernel calls and that jumps to a chain of the agent. */
 export interface SharedChain {
   /** `ip nat`. */
   readonly table: string;
   readonly name: string;
   readonly hook: Hook;
   readonly target: string;
-  /** What it keeps from working while it has no effect. */
+  /** The kinds that do not work while it has no effect. */
   readonly serves: readonly Kind[];
 }
 
 /** What else in netfilter the rules depend on. */
 export interface RulesBeside {
-  /** None where the agent's own table has all that it needs. */
+  /** Empty if the agent's own table has everything it needs. */
   readonly shared: readonly SharedChain[];
-  /** Chains of others that were read with the rules. */
+  /** Foreign chains that were read with the rules. */
   readonly chains: readonly Chain[];
 }
 

@@ -1,4 +1,4 @@
-/** The benchmarks themselves: what they compute, and that they still run. */
+/** Tests the benchmarks themselves: their computations, and that they still run. */
 import { execa } from "execa";
 import t from "tap";
 import { judge, type Measurement } from "./measurement.ts";

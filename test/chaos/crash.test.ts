@@ -1,7 +1,7 @@
 /**
- * Crash consistency: kill -9 at random instants under writes from several hands, and disks that fail.
+ * Crash consistency: kill -9 at random times during writes of several clients, and disks that fail.
  *
- * `NATGW_SEED` repeats a run's choices, though not its instants; `NATGW_KILLS` asks for more of them.
+ * `NATGW_SEED` repeats the choices of a run, but not its timing. `NATGW_KILLS` sets the number of kills.
  */
 import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,9 +16,9 @@ import { eip, eipAddress, gateway, outsideTcp, tcp } from "../support/targets.ts
 import { Writer } from "./writers.ts";
 
 const kills = Number(process.env.NATGW_KILLS ?? 24);
-/** On a very busy machine fewer kills must do; who asks for a number gets it. */
+/** With fewer kills on a very busy machine; an explicit number is always used. */
 const killingMs = process.env.NATGW_KILLS === undefined ? 20_000 : 3_600_000;
-/** The most writes that are acknowledged before a kill, and how long they are waited for. */
+/** Maximum acknowledged writes before a kill, and how long to wait for them. */
 const mostWrites = 24;
 const writingMs = 2_000;
 const random = randomFrom(seed);
@@ -26,7 +26,7 @@ t.comment(`seed ${seed}`);
 
 const badDisk = fileURLToPath(new URL("agent-on-bad-disk.ts", import.meta.url));
 
-/** Last bytes: FIP `21` stands on Eip `eip-21`, 203.0.113.21. */
+/** Last bytes: FIP `21` is on Eip `eip-21`, 203.0.113.21. */
 const shares = [
   [21, 22, 23],
   [31, 32, 33],
@@ -51,7 +51,7 @@ async function desiredFips(gw: Gateway): Promise<ReadonlyMap<string, string>> {
   return new Map(body.fips.map(({ name, internalIp }) => [name, internalIp]));
 }
 
-/** The kernel holds the FIPs that are desired, both halves of each, no other, and the EIPs' addresses. */
+/** The kernel holds exactly the desired FIPs, both halves of each, and the addresses of the EIPs. */
 async function expectKernelEqual(t: Test, gw: Gateway, desired: ReadonlyMap<string, string>): Promise<void> {
   const { inward, outward } = await gw.byHand.read();
   const addressOf = (name: string) => eipAddress(Number(name === "steady" ? 10 : name));
@@ -220,7 +220,7 @@ for (const dataplane of dataplanes) {
   });
 }
 
-/** A write gets 503 and leaves nothing; what others break is repaired all the same. */
+/** A write gets 503 and leaves nothing; damage by other processes is repaired all the same. */
 async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
   const before = await desiredFips(gw);
   const refused = await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" }, "");
@@ -234,7 +234,7 @@ async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
   await expectTraffic(t, gw);
 }
 
-/** Writes are taken again, without anybody's doing. */
+/** Writes are accepted again automatically. */
 async function expectWellAgain(t: Test, gw: Gateway): Promise<void> {
   t.equal((await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" })).status, 200);
   t.same(await degradedReasons(gw), []);
@@ -248,7 +248,7 @@ function flipped(bytes: Buffer, at: number): Buffer {
   return copy;
 }
 
-/** Nothing of any object is left, and no gate either. */
+/** Nothing of any object is left, and no gate. */
 async function expectKernelEmpty(t: Test, gw: Gateway): Promise<void> {
   t.same(
     (await gw.translations()).filter((rule) => rule.includes("203.0.113.")),

@@ -1,6 +1,6 @@
 /**
- * What others change is put right: by events where the kernel tells of it, by the timer where it does not. Storms of
- * events and fights with another writer are survived. Times are printed, never judged.
+ * Changes by other processes are repaired: after an event if the kernel sends one, otherwise by the timer. Bursts of
+ * events and another writer that undoes repairs. Times are printed, not asserted.
  */
 import t, { type Test } from "tap";
 import { maxQuickRepairs } from "../../agent/reconciler/retry/repair-throttle.ts";
@@ -39,7 +39,7 @@ const hooks = ["PREROUTING -j DNAT_FILTER", "POSTROUTING -j SNAT_FILTER"];
 
 interface Damage {
   readonly what: string;
-  /** Changes something of the `index`th sample: never the same thing so often that it would be a fight. */
+  /** Changes something of the `index`th sample: not the same thing so often that repairs are throttled. */
   readonly act: (gw: Gateway, sample: number, index: number) => Promise<unknown>;
   readonly broken: RegExp;
   readonly repaired: RegExp;
@@ -60,16 +60,16 @@ const networkDamage: readonly Damage[] = [
   },
 ];
 
-/** Something that a writer takes away again and again. */
+/** A change that a writer undoes repeatedly. */
 interface Prey {
   readonly take: readonly string[];
   /** What the status must name. */
   readonly what: string;
-  /** The object that suffers. */
+  /** The affected object. */
   readonly path: string;
 }
 
-/** How rules are damaged, and whether the kernel tells of it. */
+/** How rules are damaged, and whether the kernel sends an event. */
 interface Manner {
   readonly tells: boolean;
   readonly ruleDamage: readonly Damage[];
@@ -137,7 +137,7 @@ const deletedTable: Damage = {
   repaired: /^add table ip natgw$/,
 };
 
-/** Prints how long each kind of damage stood. */
+/** Prints how long each kind of damage lasted. */
 async function timeRepairs(t: Test, gw: Gateway, damages: readonly Damage[]): Promise<void> {
   const tape = await EventTape.start(gw.lab.namespaceOf("gw"));
   t.teardown(() => tape.stop());
@@ -150,13 +150,13 @@ async function timeRepairs(t: Test, gw: Gateway, damages: readonly Damage[]): Pr
   }
 }
 
-/** The log's lines of passes that changed something and were not woken by an event. */
+/** Log lines of passes that changed something and were not woken by an event. */
 function repairsByTimer(gw: Gateway): readonly string[] {
   const changes = gw.agent.log.split("\n").filter((line) => line.includes("pass changed the kernel"));
   return changes.filter((line) => line.includes('"reasons":["timer"]'));
 }
 
-/** Traffic goes both ways, and there is nothing left to do. */
+/** Traffic works in both directions, and the plan is empty. */
 async function expectWhole(t: Test, gw: Gateway): Promise<void> {
   t.match(await gw.host("outside").ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
   t.match(await gw.host("pod2").ask(outsideTcp), { seenAs: "203.0.113.11" });
@@ -171,7 +171,7 @@ async function inStorm(gw: Gateway, verb: "add" | "delete"): Promise<void> {
   }
 }
 
-/** The value of a metric; 0 where it has none yet. */
+/** The value of a metric. 0 if it has none yet. */
 async function metric(gw: Gateway, series: string): Promise<number> {
   const { body } = await gw.api.call<string>("GET", "/metrics");
   const line = body.split("\n").find((candidate) => candidate.startsWith(`${series} `));

@@ -1,9 +1,9 @@
 /**
- * The kernel in memory is no better than its likeness to the real one: the same scripts on both, with the real agent, leave
- * the same rules, addresses and routes, and the same packets come out at the same places.
+ * Compares the kernel in memory with the real one: the same scripts with the real agent must leave the same rules,
+ * addresses and routes on both, and the same packets must come out at the same places.
  *
- * It knows the rules of iptables alone. The nftables dataplane is held to what comes out of them: the packets, the
- * addresses and the routes are to be the same; what strangers do to rules is left out.
+ * The model has only iptables rules. For the nftables dataplane the packets, addresses and routes must be the same;
+ * changes that other processes make to rules are left out.
  */
 import fc from "fast-check";
 import t, { type Test } from "tap";
@@ -18,15 +18,15 @@ import { hosts, interfaces, ip, outside, pods, services } from "../support/model
 import { packetOf } from "../support/model-kernel/works.ts";
 
 const runs = Math.ceil(5 * Number(process.env.NATGW_RUNS ?? 1));
-/** What a stranger does to rules. */
+/** Changes of rules by other processes. */
 const harmsRules: ReadonlySet<Step["do"]> = new Set([
   ...(["delete rule", "flush chain", "flush nat"] as const),
   ...(["stray rule", "foreign rule", "double hook"] as const),
 ]);
-/** Draws of a DNAT: its first backend, one in between, its last. */
+/** Random values that select the first, a middle and the last backend of a DNAT. */
 const draws = [0, 0.4, 0.999];
 
-/** Who serves a port in the lab. */
+/** The services of the lab. */
 const servers = new Map<string, HostName>([
   [hosts.outside, "outside"],
   ["10.0.1.5", "pod1"],
@@ -118,7 +118,9 @@ function fatesOf({ model }: LabPlayer, { from, transport, address, port }: Quest
   });
 }
 
-/** Who answers, and whom it sees; nobody where the port is not served, or where no way leads back. */
+/**
+ * Which host answers, and the source address it sees. Nothing if the port is not served, or if there is no route back.
+ */
 function answerTo(
   fate: Fate,
   isHeld: (address: string) => boolean,

@@ -1,6 +1,6 @@
 /**
- * What the kernel refuses among five hundred FIPs: the others do not wait for it, and it says why it is not there. And
- * a table that nobody may write to.
+ * One refused object among five hundred FIPs: the others do not wait for it, and its status has the reason. Also a
+ * table that nobody may write to.
  */
 import { spawn } from "node:child_process";
 import t, { type Test } from "tap";
@@ -31,7 +31,7 @@ const small = {
 const culprit = 277;
 const poison = podOf(culprit);
 
-/** What is said of the culprit: with nftables it is the kernel that refuses, and tells which element. */
+/** The reported error of the culprit: with nftables the kernel itself refuses, and names the element. */
 const wordsOn: Readonly<Record<DataplaneName, string>> = {
   "iptables-nft": `injected refusal of ${poison}`,
   "iptables-legacy": `injected refusal of ${poison}`,
@@ -42,7 +42,7 @@ async function readyOf(gw: Gateway, path: string) {
   return (await gw.api.get(path)).body.status.conditions.find(({ type }) => type === "Ready");
 }
 
-/** Neither half of the refused one is there, and both of all others are. */
+/** Neither half of the refused FIP is there, and both halves of all others are. */
 async function expectOthersWhole(t: Test, gw: Gateway, present: number): Promise<void> {
   const { inward, outward } = await gw.byHand.read();
   t.same([inward.length, outward.length], [present, present], "both halves of all");
@@ -142,7 +142,7 @@ t.test("nftables: a table that belongs to another program", { buffered: true }, 
   await gw.expectConverged(t);
 });
 
-/** The log's lines of passes in which something was refused. */
+/** Log lines of passes with a refusal. */
 async function refusals(gw: Gateway): Promise<readonly string[]> {
   return gw.agent.log.split("\n").filter((line) => line.includes("pass had failures"));
 }

@@ -1,4 +1,4 @@
-/** Fail static: an agent that is told to stop, one that is dead and a controller that says nothing take nothing away. */
+/** Fail static: stopping or killing the agent, or a silent controller, removes nothing. */
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { pidsIn } from "../support/namespaces.ts";

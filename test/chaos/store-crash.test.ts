@@ -10,7 +10,7 @@ import { openStore } from "../../agent/store/open-store.ts";
 import { journalName } from "../../agent/store/set-aside.ts";
 
 const child = join(import.meta.dirname, "store-child.ts");
-/** `NATGW_RUNS` asks for so many times as many. */
+/** `NATGW_RUNS` multiplies the number of runs. */
 const multiplier = Number(process.env.NATGW_RUNS ?? 1);
 const rounds = 30 * multiplier;
 const endMs = Date.now() + 8000 * multiplier;
@@ -57,7 +57,7 @@ t.test("kill -9 at any instant: what was acknowledged is there, in order, withou
 
 const skip = process.getuid?.() === 0 ? false : "mounting a small disk takes root";
 
-/** Runs the child over a small disk, whose mount lives in a mount namespace of its own and ends with it. */
+/** Runs the child on a small disk. The mount is in its own mount namespace and ends with it. */
 async function onSmallDisk(mode: "full" | "mounts", directory: string): Promise<readonly string[]> {
   const script = 'mount -t tmpfs -o size=256k none "$1" && exec "$2" "$3" "$4" "$1"';
   const argv = [script, "sh", directory, process.execPath, child, mode];

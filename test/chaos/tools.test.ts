@@ -1,6 +1,6 @@
 /**
- * Tools and sockets that fail: a lock that is held, a write that hangs, is refused without words or cut short, a
- * reading that ends early. What cannot be read is never taken for empty, and what works goes on working.
+ * Tools and sockets that fail: a lock that is held, a write that hangs, fails silently or is truncated, a reading that
+ * ends early. What cannot be read never counts as empty, and working NAT keeps working.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -33,13 +33,13 @@ const set = {
 };
 const extra = { eip: "eip-13", internalIp: "10.0.1.6" };
 
-/** The tools that dataplanes fork. */
+/** The tools that the dataplanes run. */
 const toolsOf: Readonly<Record<DataplaneName, readonly Tool[]>> = {
   "iptables-nft": ["iptables-nft-save", "iptables-nft-restore", "nft"],
   "iptables-legacy": ["iptables-legacy-save", "iptables-legacy-restore"],
   nftables: ["nft"],
 };
-/** How long another holds the lock of iptables: past several waits of the agent's tools, each of five seconds. */
+/** How long another process holds the lock of iptables: longer than several waits of the agent's tools. */
 const lockHeldMs = 20_000;
 
 t.jobs = dataplanes.length;
@@ -57,7 +57,7 @@ for (const dataplane of dataplanes) {
       await gw.host("pod2").open(outsideTcp),
     ];
 
-    /** Adds a FIP, leads it elsewhere and takes it away: writes that must be done in the end. */
+    /** Adds a FIP, changes its target and removes it: writes that must succeed in the end. */
     const write = async (t: Test) => {
       for (const fip of [extra, { ...extra, internalIp: "10.0.1.9" }])
         t.equal((await gw.api.put("fips/extra", fip)).status, 200, "a write gets through");
@@ -156,7 +156,7 @@ for (const dataplane of dataplanes) {
       await expectWhole(t);
     });
 
-    /** No pass can be made, nothing is written, and all goes on. */
+    /** No pass can run, nothing is written, and traffic continues. */
     const expectNoPass = async (t: Test, what: string) => {
       await gw.byHand.stir();
       const watch = await gw.watch();

@@ -1,12 +1,12 @@
 /**
- * Two gateways, or a stranger, and one address.
+ * Two gateways, or a foreign host, and one address.
  *
- * Seen in the field: an EIP moved to another gateway stayed unreachable for minutes, since the new gateway, once told that the
- * address was taken, asked again after 10 s, then after twice as long. And whoever sent a handful of made-up claims took a working
- * EIP's Ready away for five minutes, though nobody else held the address.
+ * Seen in the field: an EIP moved to another gateway was unreachable for minutes, because the new gateway, after it had
+ * found the address in use, probed again only after 10 s, then after twice as long. And a handful of forged claims made
+ * a working EIP not Ready for five minutes, although no other host held the address.
  *
- * Here two agents share a wire. An EIP moves from one to the other with a few questions, whoever asks first. Where both hold it,
- * both say so. What a stranger claims counts only while somebody answers for it.
+ * In this test two agents share a network. An EIP moves from one to the other with few probes, whichever probes first.
+ * If both hold it, both report it. A foreign claim counts only while a host replies for the address.
  */
 import t, { type Test } from "tap";
 import { announcementsOf, type Mac } from "../../lib/arp/packet.ts";
@@ -46,7 +46,7 @@ for (const [dataplane, binding] of variants) {
     for (const agent of macs.keys())
       t.equal((await agent.api.putSet({ generation: 1, gateway })).status, 200);
 
-    /** Questions about the EIP that an agent has sent since. */
+    /** Probes for the EIP that an agent has sent since then. */
     const questionsOf = (agent: AgentProcess, sinceMs: number) =>
       wire.heard.filter(
         ({ atMs, senderMac, targetIp, senderIp }) =>
@@ -218,7 +218,7 @@ async function readyOf(api: ApiClient) {
   return body.status.conditions.find(({ type }) => type === "Ready");
 }
 
-/** How an agent says that things stand with the EIP. */
+/** The status of the EIP that an agent reports. */
 async function claimOf(api: ApiClient): Promise<string> {
   const { body } = await api.get(path);
   const [ready, programmed] = ["Ready", "Programmed"].map((one) =>

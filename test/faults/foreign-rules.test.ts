@@ -1,6 +1,6 @@
 /**
- * Ready is the packets' truth, whatever others do in netfilter, by whichever tool: rules that drop, translate or skip, tables that
- * sleep, chains that nobody asks.
+ * Ready matches the packets, whatever other processes do in netfilter with any tool: rules that drop, translate or
+ * skip, dormant tables, chains that are not called.
  */
 import { foreignRulesOf } from "./foreign-rules.ts";
 import { playAll } from "./obstruction-player.ts";

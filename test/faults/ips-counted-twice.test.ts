@@ -1,13 +1,14 @@
 /**
- * IPs are counted twice, and conflicts go unseen.
+ * The fault: IPs are counted twice, and conflicts stay undetected.
  *
- * Seen in the field: a subnet said that it had no IP left, since each EIP was counted once as an EIP and once as an
- * address in use. Elsewhere an EIP was given out that was the gateway's own address; programming it did no harm that
- * anybody saw, until it was deleted and took the gateway off the network. EIPs were given out twice, or to an IP that a
- * machine on the wire held since long.
+ * Seen in the field: a subnet reported no free IPs, because each EIP was counted once as an EIP and once as an address
+ * in use. Elsewhere an EIP was the gateway's own address. Programming it did no visible harm, until it was deleted and
+ * cut the gateway off the network. EIPs were assigned twice, or with an IP that another machine on the network had held
+ * for a long time.
  *
- * Here every IP that an EIP must not have is asked for, in one set and one by one: each is refused or marked with the
- * reason, the others work as if it were not there, every IP is counted once, and the gateway's own address stays.
+ * In this test every IP that an EIP must not have is requested, in one set and one by one. Each is refused or marked
+ * with the reason, the others work as if it did not exist, every IP is counted once, and the gateway's own address
+ * stays.
  */
 import t, { type Test } from "tap";
 import type { ObjectReply, Problem } from "../support/api-client.ts";
@@ -25,10 +26,10 @@ interface Inventory {
   readonly subnets: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** An IP that the outside host holds beside its own. */
+/** An IP that the outside host holds besides its own. */
 const neighbour = eipAddress(66);
 
-/** What no EIP may be, by a name for it: all but the last are known without asking the wire. */
+/** Addresses that no EIP may have, by a name: all but the last are known without a probe. */
 const forbidden = {
   own: `${labAddresses.external}/24`,
   "own-32": `${labAddresses.external}/32`,
@@ -47,7 +48,7 @@ const good = [
 ];
 const bad = [...Object.entries(forbidden), ["neighbour", `${neighbour}/24`] as const];
 
-/** Every EIP carries a FIP, so that one that must not be programmed would be seen to translate. */
+/** Every EIP has a FIP, so that translation of an EIP that must not be programmed is detected. */
 const set = {
   gateway,
   eips: [
@@ -69,7 +70,7 @@ for (const dataplane of dataplanes) {
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
     await gw.lab.ip("outside", `address add ${neighbour}/24 dev eth0`);
     let watch = await gw.watch();
-    /** Ends a watch and begins another: the gateway's own address was never touched, not even for a moment. */
+    /** Ends a watch and starts another: the gateway's own address was never touched. */
     const expectOwnUntouched = async (t: Test) => {
       const seen = await watch.stop();
       watch = await gw.watch();

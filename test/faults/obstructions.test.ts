@@ -1,6 +1,6 @@
 /**
- * Ready is the packets' truth, whatever happens to routes, interfaces, sysctls and what the agent wrote: thirty things that a hand, a
- * script or another program does to a gateway.
+ * Ready matches the packets, whatever happens to routes, interfaces, sysctls and the agent's own state: thirty things
+ * that a person, a script or another program does to a gateway.
  */
 import { playAll } from "./obstruction-player.ts";
 import { obstructionsOf } from "./obstructions.ts";

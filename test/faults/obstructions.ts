@@ -124,7 +124,8 @@ const routes: readonly Obstruction[] = [
     hasEvent: true,
     dead: [...flowNames],
     degraded: ["NextHopUnreachable"],
-    cause: /203\.0\.113\.1 does not answer ARP on net1: default via 203\.0\.113\.1 dev net1 .* leads nowhere/,
+    cause:
+      /203\.0\.113\.1 does not answer ARP on net1: default via 203\.0\.113\.1 dev net1 .* cannot be used/,
   },
   {
     what: "half of the Internet routed into the VPC",

@@ -1,16 +1,16 @@
 /**
- * Quick create and delete leak.
+ * The fault: fast creates and deletes leave state behind.
  *
- * Seen in the field: FIPs that were deleted right after they were created, or created again right after they were deleted,
- * left rules and connection-tracking entries behind, since every rule was its own command from its own worker, and the last
- * to arrive won, not the last to be asked for. A FIP was reported as added with one of its two rules missing. An EIP that had
- * moved to another pod went on answering from the old one. A create that was delayed on its way brought back what had
- * been deleted.
+ * Seen in the field: FIPs that were deleted right after creation, or created again right after deletion, left rules and
+ * conntrack entries behind, because every rule was a separate command of a separate worker, and the last one to arrive
+ * won, not the last one requested. A FIP was reported as added with one of its two rules missing. An EIP that had moved
+ * to another pod kept answering from the old one. A delayed create brought back what had been deleted.
  *
- * Here eight writers fight for twenty EIPs for a thousand cycles, each request doubled and its double delayed, while
- * traffic goes both ways. In the end the kernel holds what was acknowledged last, and nothing else.
+ * In this test eight writers compete for twenty EIPs for a thousand cycles. Each request is sent twice, the second time
+ * delayed, while traffic runs in both directions. In the end the kernel holds what was acknowledged last, and nothing
+ * else.
  *
- * `NATGW_SEED` repeats a run's choices, though not its instants; `NATGW_RUNS` asks for so many times as many.
+ * `NATGW_SEED` repeats the choices of a run, but not its timing. `NATGW_RUNS` multiplies the number of cycles.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -21,7 +21,7 @@ import { randomFrom, seed } from "../support/random.ts";
 import { eip, eipAddress, gateway, outsideUdp, udp } from "../support/targets.ts";
 import { readFlows, readKernel } from "./kernel-reading.ts";
 
-/** A thousand in all, most of them where rules are changed fastest; elsewhere a change costs forks. */
+/** A thousand in total, most of them where changes are fastest; elsewhere a change costs processes. */
 const cyclesOf: Readonly<Record<DataplaneName, number>> = {
   "iptables-nft": 320,
   "iptables-legacy": 200,
@@ -33,17 +33,17 @@ t.comment(`seed ${seed}`);
 
 const writers = 8;
 const maxPauseMs = 50;
-/** A double is late by up to so much: long after its object is gone. */
+/** Maximum delay of a duplicate: long after its object is deleted. */
 const maxDelayMs = 400;
-/** Of so many cycles one waits until it is Ready, and asks who answers. */
+/** One of this many cycles waits until the FIP is Ready, and checks which pod answers. */
 const cyclesPerQuestion = 5;
 
 const lastBytes = Array.from({ length: 20 }, (_, index) => 101 + index);
-/** Five internal IPs for each writer, so that no two FIPs share one; on the two pods in turn. */
+/** Five internal IPs per writer, so that no two FIPs share one; alternately on the two pods. */
 const podsIps = Array.from({ length: 5 * writers }, (_, index) => `10.0.1.${101 + index}`);
 const podOf = (ip: string) => (podsIps.indexOf(ip) % 2 === 0 ? "pod1" : "pod2");
 
-/** What the set is in the end, by what was acknowledged: EIP → internal IP. */
+/** The final set according to the acknowledgements: EIP → internal IP. */
 type Model = ReadonlyMap<string, string>;
 
 for (const dataplane of dataplanes) {
@@ -123,9 +123,9 @@ for (const dataplane of dataplanes) {
   });
 }
 
-/** Writers that create and delete, each request sent twice, and what they saw. */
+/** Writers that create and delete, each request sent twice, and what they observed. */
 class Churn {
-  /** How often each kind of request was answered with which status. */
+  /** How often each kind of request got which status. */
   readonly statuses = new Map<string, number>();
   readonly surprises: string[] = [];
   questions = 0;
@@ -136,7 +136,10 @@ class Churn {
     this.#gateway = gateway;
   }
 
-  /** One writer: create, pause, delete, pause. @returns the FIP that it leaves, if it does */
+  /**
+   * One writer: create, pause, delete, pause.
+   * @returns the FIP that it leaves, if any
+   */
   async write(
     writer: number,
     cycles: number,
@@ -159,13 +162,13 @@ class Churn {
     }
   }
 
-  /** Waits until the last double has come and a pass has seen to it. */
+  /** Waits until the last duplicate has arrived and a pass has handled it. */
   async settle(): Promise<void> {
     await Promise.all(this.#doubles);
     await this.#gateway.api.reconcile();
   }
 
-  /** @returns what it made; `undefined` where another writer's FIP is on that EIP. */
+  /** @returns what it created; `undefined` if another writer's FIP is on that EIP */
   async #create(
     path: string,
     uid: string,
@@ -185,8 +188,8 @@ class Churn {
   }
 
   /**
-   * Once it is Ready the EIP answers from its pod, also by ports that asked the old one: always the same, so that an entry
-   * that was left would be met. An answer that was under way may come late, once; an entry goes on answering.
+   * Once Ready, the EIP answers from its pod, also on ports that reached the old pod: always the same ports, so that a
+   * leftover entry is found. One late answer is allowed; a leftover entry keeps answering.
    */
   async #ask(lastByte: number, pod: string): Promise<void> {
     this.questions++;
@@ -222,7 +225,7 @@ class Churn {
   }
 }
 
-/** Rules and flows are what the model makes of them, no more and no less, while traffic goes on. */
+/** Rules and flows match the model exactly, while traffic runs. */
 async function expectModel(t: Test, gw: Gateway, model: Model): Promise<void> {
   const kernel = await readKernel(gw);
   t.same(sorted(kernel.inward), sorted(model), "the rules inwards are the model's");
@@ -242,7 +245,7 @@ async function expectModel(t: Test, gw: Gateway, model: Model): Promise<void> {
   t.same(stale, [], "no flow is translated as no FIP says");
 }
 
-/** Streams that never rest: from the outside to every EIP, and out of some of the internal IPs. */
+/** Streams that never stop: from the outside to every EIP, and from some of the internal IPs. */
 function trafficOf(gw: Gateway): Promise<readonly HostStream[]> {
   const inwards = lastBytes.map((lastByte) => gw.host("outside").open(udp(eipAddress(lastByte))));
   const outwards = podsIps

@@ -1,14 +1,14 @@
 /**
- * Ready lies.
+ * The fault: an object is reported Ready that is not in the kernel.
  *
- * Seen in the field: a gateway pod was made anew, and nothing was programmed in it yet. Somebody deleted a FIP. The
- * controller, clearing the FIP's traces from its EIP, set that EIP ready: an address that was nowhere, called fine, and
- * so nobody looked after it again. The same happens wherever Ready is remembered, or concluded from something else than a
- * reading of the kernel.
+ * Seen in the field: a gateway pod was recreated, and nothing was programmed in it yet. A user deleted a FIP. The
+ * controller, while it removed the FIP's references from its EIP, set that EIP ready: an address that existed nowhere
+ * was reported as working, so nothing repaired it. The same happens wherever Ready is stored, or derived from anything
+ * but a reading of the kernel.
  *
- * Here three hundred of each are programmed while the next generation drops the FIPs again; the agent is killed and its
- * namespace made anew; FIPs are deleted where nothing can be programmed; FIPs come and go from many hands. All the time
- * the claims of the agent are held against the kernel.
+ * In this test three hundred objects of each kind are programmed while the next generation removes the FIPs again; the
+ * agent is killed and its namespace recreated; FIPs are deleted while nothing can be programmed; several clients create
+ * and delete FIPs. All the time the agent's statuses are compared with the kernel.
  */
 import t from "tap";
 import type { ObjectStatus } from "../support/api-client.ts";

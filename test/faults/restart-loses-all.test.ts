@@ -1,14 +1,15 @@
 /**
- * A restart loses all.
+ * The fault: a restart loses everything.
  *
- * Seen in the field: the gateway's container restarted, by a crash, an eviction, an out-of-memory kill, and came back with an
- * empty kernel. What should have filled it again looked at the pod's creation time, which had not changed, so that nothing
- * was done: every tenant behind the gateway was cut off until somebody deleted the pod by hand. Where it was filled again,
- * pods that had gone on sending meanwhile had left flows that no rule translated, for as long as they lived.
+ * Seen in the field: the gateway's container restarted after a crash, an eviction or an out-of-memory kill, with an
+ * empty kernel. The component that had to program it again looked at the pod's creation time, which had not changed, so
+ * it did nothing: every tenant behind the gateway was cut off until a person deleted the pod. Where it was programmed
+ * again, pods that had kept sending in the meantime had created flows that no rule translated, for as long as they
+ * lived.
  *
- * Here the agent is killed and started over the same namespace, over new and empty ones with pods that never stop
- * sending, and over what a careless hand left of a running gateway. There is no controller to ask: all it has is its state
- * directory.
+ * In this test the agent is killed and restarted in the same namespace, in new and empty ones with pods that never stop
+ * sending, and on a running gateway that was damaged by hand. There is no controller to ask: the agent has only its
+ * state directory.
  */
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
@@ -33,7 +34,7 @@ const set = {
   routes: [{ name: "far", destination: "10.0.0.0/16", via: "10.0.1.6" }],
 };
 
-/** A second address of pod2, behind it as seen from the gateway: it leaves by the wider SNAT. */
+/** A second address of pod2, behind it from the gateway's view: it uses the wider SNAT. */
 const farPod = "10.0.7.7";
 
 // Most of it is waiting: for the wire, for leases and for what is sent again.
@@ -146,11 +147,11 @@ for (const dataplane of dataplanes) {
 }
 
 interface CountedHarm extends Harm {
-  /** As which it must be counted. */
+  /** The source address that must be counted. */
   readonly kind: "rule" | "address" | "route" | "sysctl";
 }
 
-/** What careless hands do to a gateway that runs. */
+/** Damage by hand to a running gateway. */
 function harmsTo(gw: Gateway): readonly CountedHarm[] {
   const ip = (...lines: readonly string[]) => gw.lab.ip("gw", ...lines);
   const eips = [10, 11, 12, 13, 14].map((lastByte) => `address delete ${eip(lastByte).address} dev net1`);
@@ -184,7 +185,7 @@ function harmsTo(gw: Gateway): readonly CountedHarm[] {
   ];
 }
 
-/** Everything that a restart must bring back. Rules keep their order, since it means something; all else has none. */
+/** Everything that a restart must restore. Rules keep their order, because it matters; everything else is unordered. */
 async function stateOf(gw: Gateway): Promise<Readonly<Record<string, readonly string[]>>> {
   return {
     rules: (await gw.byHand.read()).lines,
@@ -202,7 +203,7 @@ function linesOf(text: string): readonly string[] {
     .toSorted();
 }
 
-/** Streams that never stop sending, whatever becomes of them: with a FIP, by the narrow SNAT, by the wide one. */
+/** Streams that never stop sending: with a FIP, through the narrow SNAT, through the wide one. */
 function sendersOf(gw: Gateway): Promise<readonly HostStream[]> {
   const [pod1, pod2] = [gw.host("pod1"), gw.host("pod2")];
   return Promise.all([

@@ -1,14 +1,12 @@
 /**
- * An EIP that vanished from the controller leaks.
+ * The fault: an EIP that the controller no longer has stays on the gateway.
  *
- * Seen in the field: somebody stripped an EIP's finalizer to be rid of it. The object was gone, so nobody ever told the
- * gateway: its address stayed on the interface and went on answering ARP, its rules went on translating, its flows lived
- * on. The IP was free in the books, was given to another gateway, and two gateways fought for it; there was no list in
- * which anybody could have seen it.
+ * Seen in the field: a user removed the finalizer of an EIP to get rid of it. The object was gone, so nothing told the
+ * gateway: the address stayed on the interface and answered ARP, its rules kept translating, its flows lived on. The IP
+ * counted as free, was assigned to another gateway, and two gateways fought for it. No list showed it.
  *
- * Here the desired set is all that counts: what it does not name goes, at once and whole. What nobody answers for is
- * listed and can be released, and is never removed unasked. Where a controller wants its EIPs to end with it, there are
- * leases.
+ * In this test only the desired set counts: what it does not contain is removed, at once and completely. Orphans are
+ * listed and can be released, and are never removed otherwise. A controller whose EIPs must not outlive it uses leases.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -187,7 +185,7 @@ for (const dataplane of dataplanes) {
         const eips = [leased(20, leaseSeconds), eip(21), leased(22, 4)];
         return gw.api.call<unknown>("POST", "/v1/batch?wait=20s", { upsert: { eips, fips: [fip] } });
       };
-      /** Reads the kernel until the FIP is out of it: what is gone by then went before the reading ended. */
+      /** Reads the kernel until the FIP is gone. What is gone by then was removed before the reading ended. */
       const expectEnd = async (t: Test, putAtMs: number, leaseSeconds: number) => {
         const goneAtMs = await until(
           "the leased EIP to go",
@@ -261,7 +259,10 @@ for (const dataplane of dataplanes) {
       };
       const untilOut = () =>
         until("both to end", async () => (await reasons()) === "LeaseExpired,LeaseExpired", 30_000);
-      /** Renews once. @returns false where the lease ran out again before both were Ready */
+      /**
+       * Renews once.
+       * @returns false if the lease expired again before both were Ready
+       */
       const isBackByRenewal = async () => {
         const renewal = await gw.api.call("POST", "/v1/leases/renew", { eips: ["eip-23"] });
         const endMs = performance.now() + 2_000;
@@ -299,7 +300,10 @@ function linesNaming(lines: readonly string[], ip: string): readonly string[] {
   return lines.filter((line) => line.split(/[ /]/).includes(ip));
 }
 
-/** Renews twice a second. @returns the statuses that it was answered with */
+/**
+ * Renews twice per second.
+ * @returns the statuses of the answers
+ */
 async function renewUntil(gw: Gateway, name: string, signal: AbortSignal): Promise<readonly number[]> {
   const statuses = new Set<number>();
   while (!signal.aborted) {

@@ -1,10 +1,10 @@
-/** First contact: an agent without a state meets a gateway that lives. */
+/** First contact: an agent without state on a gateway in use. */
 import t from "tap";
 import type { Problem } from "../support/api-client.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
 
-/** What the script of old left in the kernel: a FIP and a SNAT that live on, and a FIP that nobody wants any more. */
+/** What the old script left in the kernel: a FIP and a SNAT that stay desired, and a FIP that is no longer desired. */
 const liveRules = [
   "*mangle",
   ":VPC_MARK -",
@@ -46,7 +46,7 @@ const set = {
   snats: [{ name: "all", eip: "eip-12", internalCIDR: "10.0.1.0/24" }],
 };
 
-/** Over nftables there was no script of old: there an agent lost its state. */
+/** With nftables there was no old script: there an agent lost its state. */
 const lostSet = {
   ...set,
   eips: [...set.eips, eip(13)],

@@ -43,7 +43,7 @@ const links = { [gateway]: await linkOf(gateway), [neighbour]: await linkOf(neig
 const ourMac = links[gateway]?.mac ?? "";
 const neighbourMac = links[neighbour]?.mac ?? "";
 
-/** A socket belongs to the namespace that it was opened in, wherever it is used from. */
+/** A socket belongs to the namespace in which it was opened, wherever it is used. */
 function openIn(namespace: string, linkIndex: number): PacketSocket {
   const leave = enterNamespace(namespace);
   try {
@@ -67,7 +67,7 @@ function announcerIn(namespace: string, options: Partial<AnnouncerOptions> = {})
   });
 }
 
-/** Everything that the neighbour hears, from the call on. */
+/** Everything that the neighbour receives from now on. */
 function listen() {
   const socket = openIn(neighbour, links[neighbour]?.index ?? 0);
   t.teardown(() => socket.close());

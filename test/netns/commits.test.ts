@@ -1,4 +1,4 @@
-/** The journal of commits against the kernel: this process moves into a namespace of its own. */
+/** The commit journal on a real kernel. This process moves into its own namespace. */
 import t from "tap";
 import { readGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import { sweep } from "../support/namespaces.ts";
@@ -17,7 +17,10 @@ const elements = (from: number, count: number) =>
     (_, at) => `10.${(from + at) >> 8}.${(from + at) & 255}.1 : 203.0.113.1`,
   ).join();
 
-/** Begins the journal anew. @returns the generation from which on it is complete */
+/**
+ * Restarts the journal.
+ * @returns the generation from which it is complete
+ */
 async function begin(): Promise<number> {
   journal.restart();
   const witness = journal.witness();

@@ -1,6 +1,6 @@
 /**
- * The conntrack driver on a real table with real traffic: what contradicts goes, all else lives on, and a second sweep
- * finds nothing. Rules are loaded by hand; the driver runs in the gateway's namespace.
+ * The conntrack driver on a real table with real traffic: contradicting flows are ended, all others stay, and a second
+ * sweep finds nothing. Rules are loaded directly; the driver runs in the gateway's namespace.
  */
 import t, { type Test } from "tap";
 import { ConntrackProbe } from "../support/conntrack-probe.ts";

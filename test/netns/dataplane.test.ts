@@ -1,4 +1,4 @@
-/** The daily bread: one full set, and what it does to traffic, rules, addresses and routes. */
+/** The main path: one full set, and its effect on traffic, rules, addresses and routes. */
 import t from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
@@ -44,13 +44,13 @@ const natLayout = [
 ];
 const mangleLayout = ["-A PREROUTING -j VPC_MARK", "-A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1"];
 
-/** By chain; within a chain the order stays. */
+/** By chain. The order within a chain is kept. */
 function byChain(rules: readonly string[]): readonly string[] {
   const chainOf = (rule: string) => rule.split(" ")[1] ?? "";
   return rules.toSorted((a, b) => (chainOf(a) < chainOf(b) ? -1 : chainOf(a) > chainOf(b) ? 1 : 0));
 }
 
-/** Breaks what is owned by hand, and makes something foreign beside it; tells how to look at that. */
+/** Damages owned state by hand, adds foreign state, and returns how to check both. */
 async function meddle(gw: Gateway): Promise<{ readonly command: readonly string[]; readonly text: RegExp }> {
   if (gw.dataplane === "nftables") {
     const input = [

@@ -14,7 +14,7 @@ const set = {
   ],
 };
 
-/** True where a stream stands still while another one makes progress beside it: no clock needed. */
+/** True if a stream makes no progress while another one does: needs no clock. */
 async function standsStill(stream: HostStream, beside: HostStream): Promise<boolean> {
   // What was under way when the flow ended may still arrive.
   await beside.advance(50_000);

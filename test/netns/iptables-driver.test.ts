@@ -1,4 +1,4 @@
-/** The iptables dataplane against the kernel, in both variants, each in a namespace of its own. */
+/** The iptables dataplane on a real kernel, in both variants, each in its own namespace. */
 
 import t from "tap";
 import type { IptablesDriverOptions } from "../../agent/kernel/iptables/driver.ts";
@@ -25,7 +25,7 @@ import { iptablesRules } from "../support/rules.ts";
 
 const signal = new AbortController().signal;
 
-/** One variant in one namespace, with the tools that an operator would use beside the agent. */
+/** One variant in one namespace, with the tools that an operator would use. */
 class Lab {
   readonly run: Run;
   readonly variant: Variant;
@@ -45,7 +45,10 @@ class Lab {
     return this.dataplane.observe(signal);
   }
 
-  /** Brings the kernel to `program`; throws unless all is there and a second plan is empty. @returns the changes made */
+  /**
+   * Brings the kernel to `program`. Throws unless everything is there and a second plan is empty.
+   * @returns the changes made
+   */
   async converge(program: Program, gate: GateState = "open"): Promise<readonly string[]> {
     const plan = this.dataplane.plan(program, await this.observe(), gate);
     await this.dataplane.apply(plan, signal);
@@ -57,7 +60,7 @@ class Lab {
     return plan.changes.map(({ text }) => text);
   }
 
-  /** As an operator's hand: `iptables-… -t nat …`. */
+  /** Runs `iptables-… -t nat …` like an operator. */
   async iptables(args: string): Promise<void> {
     await this.run([`iptables-${this.variant}`, "--wait", ...args.split(" ")]);
   }

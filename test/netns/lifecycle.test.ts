@@ -1,4 +1,4 @@
-/** The agent comes, goes and is killed; addresses come and go; the namespace is made anew. */
+/** The agent starts, stops and is killed; addresses are added and removed; the namespace is recreated. */
 import { existsSync } from "node:fs";
 import t from "tap";
 import { AgentProcess } from "../support/agent-process.ts";

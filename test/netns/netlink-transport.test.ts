@@ -1,6 +1,6 @@
 /**
- * rtnetlink over the `netlink` package against a real kernel: floods, a blocked process, an overrun. An abort of the
- * package would end this process, and with it the test.
+ * rtnetlink over the `netlink` package on a real kernel: floods, a blocked process, an overrun. If the package aborts,
+ * this process and so the test ends.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-/** The network planners and their driver against a real kernel, in a namespace that ends with this process. */
+/** The network planners and their driver on a real kernel, in a namespace that ends with this process. */
 
 import { mkdtemp, readFile, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -36,7 +36,7 @@ interface Wish {
   readonly binding?: Binding;
 }
 
-/** A gateway's interfaces, made anew, and passes over them as the reconciler makes them. */
+/** Recreates a gateway's interfaces, and runs passes over them like the reconciler. */
 class Gateway {
   #ledger: Ledger = emptyLedger;
   #wish: Wish = {};
@@ -53,7 +53,7 @@ class Gateway {
     return this.#ledger.addresses.has(key);
   }
 
-  /** One pass over a new wish, or the last one again. */
+  /** One pass with a new desired set, or with the last one again. */
   async pass(wish: Wish = this.#wish) {
     this.#wish = wish;
     const program = programOf(wish);
@@ -586,7 +586,7 @@ async function bound(): Promise<readonly string[]> {
   return lines(text).map((line) => line.replace(/^local (.*) scope host metric 77$/, "$1"));
 }
 
-/** Looks again and again whether an IP is local; tells how often it was not. */
+/** Checks repeatedly whether an IP is local; returns how often it was not. */
 function watchLocal(address: string) {
   let isOver = false;
   let failures = 0;

@@ -1,4 +1,7 @@
-/** The nftables dataplane against the kernel: this process moves into a gateway's namespace, hosts around it make traffic. */
+/**
+ * The nftables dataplane on a real kernel: this process moves into a gateway's namespace, and hosts around it send
+ * traffic.
+ */
 import t, { type Test } from "tap";
 import { openCommitJournal } from "../../agent/kernel/commit-journal.ts";
 import { type ConversingConnection, openNetlink } from "../../agent/kernel/netlink/connection.ts";
@@ -52,7 +55,7 @@ t.teardown(async () => {
   await lab.down();
 });
 
-/** System calls on the dataplane's socket, and forks. */
+/** System calls on the dataplane's socket, and started processes. */
 const cost = { sends: 0, receives: 0, forks: 0 };
 
 const netlink = openNetlink(12, {
@@ -75,7 +78,7 @@ const forks = createRun({ onStart: () => cost.forks++ });
 const journal = openCommitJournal();
 const dataplane = nftablesRules({ netlink, run: forks, journal });
 
-/** As an operator's hand. */
+/** Like an operator by hand. */
 async function nft(input: string): Promise<string> {
   return run("nft", ["-f", "-"], { input });
 }
@@ -87,7 +90,7 @@ async function converge(program: Program, gate: GateState = "open"): Promise<rea
   return plan.changes.map(({ action, text }) => `${action} ${text}`);
 }
 
-/** By what is remembered, and by a reading of somebody who remembers nothing. */
+/** With the cache, and with a reader without a cache. */
 async function expectConverged(program: Program, gate: GateState = "open"): Promise<void> {
   const stranger = nftablesRules({ netlink, run: forks });
   for (const reader of [dataplane, stranger]) {
@@ -573,7 +576,7 @@ t.test("10,000 FIPs", async (t) => {
   t.equal((await converge(emptyProgram)).length, 30_000);
 });
 
-/** Prints what it took; nothing is asserted of it. */
+/** Prints how long it took; asserts nothing. */
 async function measured<T>(t: Test, what: string, effect: () => Promise<T>): Promise<T> {
   const before = { ...cost };
   const start = performance.now();
@@ -586,7 +589,7 @@ async function measured<T>(t: Test, what: string, effect: () => Promise<T>): Pro
   return result;
 }
 
-/** The EIP and the mapping that the kernel finds for a client, asked as the rules ask. */
+/** The EIP and the mapping that the kernel finds for a client, with the lookups of the rules. */
 async function leavesBy(program: Program, client: number, out: string): Promise<string | undefined> {
   for (const [number, lookup] of wantedTable(program).frame.lookups.entries()) {
     if (lookup.interface !== out) continue;

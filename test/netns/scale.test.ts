@@ -1,4 +1,7 @@
-/** Three hundred of each: as one set, and as single writes from many hands. Times are printed, never judged. */
+/**
+ * Three hundred objects of each kind: as one set, and as single writes of many clients. Times are printed, not
+ * asserted.
+ */
 import t from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { gateway, tcp } from "../support/targets.ts";

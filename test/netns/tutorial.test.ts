@@ -1,4 +1,4 @@
-/** `docs/tutorial.md` does what it says: its shell blocks run in one shell, its text blocks are what they print. */
+/** Checks `docs/tutorial.md`: its shell blocks run in one shell and must print its text blocks. */
 import { readFile, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";

@@ -1,4 +1,4 @@
-/** Which iptables the agent takes where it may choose, and what it does where it must not choose. */
+/** Which iptables variant the agent chooses with `auto`, and what it does if it must not choose. */
 import t from "tap";
 import { Gateway } from "../support/gateway.ts";
 import { until } from "../support/run.ts";

@@ -1,4 +1,4 @@
-/** The instruments that the end-to-end tests trust, tried on rules made by hand. */
+/** Tests the tools that the end-to-end tests rely on, with manually created rules. */
 import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

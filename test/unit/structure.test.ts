@@ -1,4 +1,7 @@
-/** The sources keep the house's order: no circles, no import against the layers, no long files, tests that mirror them. */
+/**
+ * Checks the structure of the sources: no import circles, no imports against the layers, no long files, tests that
+ * mirror sources.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import t from "tap";
 import {

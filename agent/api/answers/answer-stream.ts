@@ -1,4 +1,4 @@
-/** A long answer on its way: a piece a turn of the event loop, and no more than the client reads. */
+/** A long answer in progress: one piece per turn of the event loop, and no more than the client reads. */
 import { Readable } from "node:stream";
 import { type Pieces, pieceLength } from "./pieces.ts";
 import type { Place } from "./places.ts";

@@ -1,8 +1,8 @@
-/** JSON in parts: the same text as `JSON.stringify`, of which only what is needed now was made. */
+/** JSON in parts: the same text as `JSON.stringify`, generated only as far as needed. */
 
 /**
- * A list whose items are made while they are sent. It is gone through once. An item that is `undefined` is none: after it
- * others have their turn, so that a computation, or a search in vain, holds up nobody.
+ * A list whose items are created while they are sent. It can be iterated once. An `undefined` item is skipped, and lets
+ * the event loop run, so that a long computation or an unsuccessful search blocks nothing.
  */
 export class LazyList {
   readonly items: Iterable<unknown>;
@@ -12,11 +12,11 @@ export class LazyList {
   }
 }
 
-/** Values and characters that are written at once: some 4 KiB at most. */
+/** Values and characters that are written at once: about 4 KiB at most. */
 const smallEnough = 200;
 const charactersOfOne = 64;
 
-/** The text of `value`, in parts of a few KiB; at an empty part others have their turn. */
+/** Yields the text of `value` in parts of a few KiB. After an empty part the event loop runs. */
 export function* jsonParts(value: unknown): Generator<string, void, undefined> {
   if (value instanceof LazyList) yield* listParts(value.items);
   else if (isSmall(value)) yield JSON.stringify(value) ?? "null";
@@ -43,7 +43,7 @@ function* listParts(items: Iterable<unknown>): Generator<string, void, undefined
   yield "]";
 }
 
-/** What `JSON.stringify` makes of a list. */
+/** Replaces missing items by null, like `JSON.stringify` for a list. */
 function* nullForNone(items: readonly unknown[]): Generator<unknown, void, undefined> {
   for (const item of items) yield item ?? null;
 }
@@ -60,12 +60,12 @@ function* objectParts(object: object): Generator<string, void, undefined> {
   yield "}";
 }
 
-/** True where the whole text is so short that making it is not worth interrupting. */
+/** True if the text is so short that generating it need not be interrupted. */
 export function isSmall(value: unknown): boolean {
   return weigh(value, smallEnough) >= 0;
 }
 
-/** What is left of `left` after `value`; negative as soon as it is too much. */
+/** The rest of the budget `left` after `value`. Negative as soon as `value` exceeds it. */
 function weigh(value: unknown, left: number): number {
   if (typeof value === "string") return left - 1 - value.length / charactersOfOne;
   if (typeof value !== "object" || value === null) return left - 1;

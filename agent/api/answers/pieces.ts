@@ -1,8 +1,8 @@
-/** Gathers the parts of a text into pieces: as much as is made in one turn of the event loop, and sent at once. */
+/** Collects the parts of a text into pieces. A piece is generated in one turn of the event loop and sent at once. */
 
-/** Characters of a piece: it ends with the part that reaches them. */
+/** Characters per piece. A piece ends with the part that reaches this number. */
 export const pieceLength = 32 * 1024;
-/** Parts of a piece, a millisecond's worth however short they are. */
+/** Maximum parts per piece: a millisecond of work, however short they are. */
 const partsOfPiece = 500;
 
 export interface Piece {
@@ -13,7 +13,7 @@ export interface Piece {
 export class Pieces {
   readonly #parts: Iterator<string, unknown, undefined>;
 
-  /** @param parts an empty one ends the piece */
+  /** @param parts an empty part ends the piece */
   constructor(parts: Iterable<string>) {
     this.#parts = parts[Symbol.iterator]();
   }
@@ -29,7 +29,7 @@ export class Pieces {
     return { text, isLast: false };
   }
 
-  /** Nothing more is wanted. */
+  /** No more pieces are needed. */
   end(): void {
     this.#parts.return?.();
   }

@@ -1,22 +1,23 @@
 /**
- * Places for long answers: a few are under way at the same time. One whose client does not read gives its place to the next
- * that comes. So what is held for answers is bounded, however many ask and never read, and who reads gets a place.
+ * Places for long answers: only a few are in progress at the same time. An answer whose client does not read gives its
+ * place to the next request. So the memory of answers is bounded, however many clients never read, and clients that
+ * read get a place.
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 
 export interface PlaceLimits {
-  /** Long answers under way at the same time. */
+  /** Maximum number of long answers in progress. */
   readonly most: number;
-  /** A client that read nothing for so long gives way to another that waits. */
+  /** A client that read nothing for this long gives its place to a waiting request. */
   readonly patienceMs: number;
-  /** Who waited for so long is refused. */
+  /** A request that waited this long is refused. */
   readonly waitMs: number;
 }
 
 export const placeLimits: PlaceLimits = { most: 16, patienceMs: 1_000, waitMs: 30_000 };
 
 export class Place {
-  /** Since when the client took nothing; infinite while it is the agent's turn. */
+  /** The time since which the client reads nothing. Infinite while the agent has to send. */
   idleSinceMs = Number.POSITIVE_INFINITY;
   /** Ends the answer, which then releases its place. */
   cut: (reason: Error) => void = () => undefined;
@@ -26,7 +27,7 @@ export class Place {
     this.#onRelease = onRelease;
   }
 
-  /** May be called twice. */
+  /** Can be called twice. */
   release(): void {
     this.#onRelease(this);
   }
@@ -42,11 +43,11 @@ export class Places {
     this.#limits = limits;
   }
 
-  /** @throws `overloaded` where none came free in time, or the signal aborted. */
+  /** @throws `overloaded` if no place became free in time, or the signal aborted */
   async take(signal: AbortSignal): Promise<Place> {
     const isFree = this.#taken.size < this.#limits.most && this.#waiting.size === 0;
     const place = isFree ? this.#newPlace() : await this.#placeInTime(signal);
-    if (place === undefined) throw new GatewayError("overloaded", "Too many long answers are under way");
+    if (place === undefined) throw new GatewayError("overloaded", "Too many long answers are in progress");
     return place;
   }
 
@@ -78,7 +79,9 @@ export class Places {
     next?.(this.#newPlace());
   }
 
-  /** While somebody waits: ends the answer whose client read nothing for longest, once that is long enough. */
+  /**
+   * While requests wait: ends the answer whose client has read nothing for the longest time, if that is long enough.
+   */
   readonly #makeRoom = (): void => {
     clearTimeout(this.#check);
     if (this.#waiting.size === 0) return;
@@ -86,7 +89,7 @@ export class Places {
       other.idleSinceMs < one.idleSinceMs ? other : one,
     );
     const isStuck = performance.now() - slowest.idleSinceMs >= this.#limits.patienceMs;
-    if (isStuck) slowest.cut(new Error("the client does not read, and others wait"));
+    if (isStuck) slowest.cut(new Error("the client does not read, and other requests wait"));
     this.#check = setTimeout(this.#makeRoom, isStuck ? 1 : this.#limits.patienceMs / 4).unref();
   };
 }

@@ -1,13 +1,13 @@
 /**
- * Turns of the event loop, shared out among all requests: one part of one request's work a turn, first come, first served.
- * However many ask for long answers at the same time, all else waits for no more than one part.
+ * Shares the turns of the event loop among all requests: one part of one request per turn, first come, first served.
+ * However many long answers are requested, everything else waits for one part at most.
  */
 import type { Chunked } from "../../../lib/chunked.ts";
 
 export class Turns {
   readonly #waiting: (() => void)[] = [];
 
-  /** Resolves in a turn of its own. */
+  /** Resolves in a separate turn. */
   next(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
@@ -15,7 +15,7 @@ export class Turns {
     });
   }
 
-  /** Runs a long computation, a part a turn. Throws what it throws. */
+  /** Runs a long computation, one part per turn. Throws what it throws. */
   async run<T>(parts: Chunked<T>): Promise<T> {
     for (;;) {
       await this.next();
@@ -25,7 +25,7 @@ export class Turns {
   }
 
   readonly #give = (): void => {
-    // What waits does its part right after this, before the event loop goes on.
+    // The next waiting part runs right after this one, before the event loop continues.
     this.#waiting.shift()?.();
     if (this.#waiting.length > 0) setImmediate(this.#give);
   };

@@ -15,7 +15,7 @@ import { requestSignal } from "../request-signal.ts";
 import { inventorySchema, releaseSchema, responses } from "../responses.ts";
 
 const releaseDeadlineMs = 60_000;
-/** Some milliseconds' worth. */
+/** Takes a few milliseconds. */
 const lookedAtOnce = 2_000;
 /** Why an address cannot be released, as text. */
 const holders = {
@@ -83,7 +83,7 @@ async function refuseUnlessOrphan(context: RouteContext, ip: Ip): Promise<void> 
   }
 }
 
-/** The inventory of what is stored and observed now, in parts: nothing of what it goes by changes meanwhile. */
+/** The inventory of the current state and observation, in parts. Its input is immutable. */
 function takeInventory({ board, reconciler, settings }: RouteContext): Chunked<Inventory> {
   const view = board.view();
   const { network = nothingSeen, ownAddresses: own } = reconciler;
@@ -96,7 +96,7 @@ function takeInventory({ board, reconciler, settings }: RouteContext): Chunked<I
   })();
 }
 
-/** EIPs that another station answered for. */
+/** EIPs that another host answered for. */
 function* contestedOf(view: ViewPort): Chunked<ReadonlySet<Ip>> {
   const contested = new Set<Ip>();
   let looked = 0;

@@ -141,10 +141,10 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
   );
 }
 
-/** Objects of which the list asks nothing more than whether they are Ready, between two turns of others. */
+/** Number of objects between two turns of the event loop, if the list only checks whether they are Ready. */
 const skippedAtOnce = 1_000;
 
-/** The documents of a list, one at a time. */
+/** Yields the documents of a list, one at a time. */
 function* documentsOf(
   kind: Kind,
   view: ViewPort,

@@ -16,8 +16,8 @@ export interface MonitorCommand {
 }
 
 /**
- * Of one family: IPv6's router advertisements would wake the agent for IPv4 every few seconds. Of sysctls the kernel tells forwarding
- * and rp_filter; `rule` is the rules of policy routing.
+ * One family only: IPv6 router advertisements would wake an IPv4 agent every few seconds. For sysctls the kernel
+ * reports forwarding and rp_filter. Kind `rule` is policy routing rules.
  */
 export function networkMonitor({ version }: Family): MonitorCommand {
   return {

@@ -7,15 +7,14 @@ import { readFile } from "node:fs/promises";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { close, errnoName, getsockopt, socket } from "../libc.ts";
 
-/** A digest of all tables of this namespace, as {@link digestTables} makes it. Makes no table. */
+/** A digest of all tables of this namespace, see {@link digestTables}. Creates no table. */
 export async function readLegacyDigest(): Promise<string | undefined> {
   return digestTables(await legacyTableNames());
 }
 
 /**
- * Equal ones are of equal tables. `undefined` where a table was replaced in the meantime.
- *
- * @param names tables that exist: to ask for another would make it
+ * Equal digests mean equal tables. `undefined` if a table was replaced in the meantime.
+ * @param names existing tables; asking for any other would create it
  */
 export async function digestTables(names: readonly string[]): Promise<string | undefined> {
   // Any IPv4 socket works.
@@ -34,7 +33,7 @@ export async function digestTables(names: readonly string[]): Promise<string | u
   }
 }
 
-/** The tables that exist in this namespace. */
+/** The existing tables of this namespace. */
 export async function legacyTableNames(): Promise<readonly string[]> {
   try {
     return (await readFile("/proc/net/ip_tables_names", "utf8")).split("\n").filter((name) => name !== "");

@@ -23,7 +23,7 @@ export interface Refusal {
  * keeps it.
  */
 const lockSeconds = 1;
-/** A deadline is for a tool that hangs, not for one that has much to do: a line takes up to 0.3 ms on a busy machine. */
+/** The deadline is for a tool that hangs, not for one with much work: a line takes up to 0.3 ms on a busy machine. */
 const restoreTimeoutMs = 60_000;
 const lineTimeoutMs = 1;
 /** 1: a line was refused; 2: a line was not understood; 3: version mismatch; 4: the kernel refused, or no lock. */

@@ -1,4 +1,7 @@
-/** Reads whatever else of netfilter is on the way of packets, of all tools; changes nothing but what its planner says. */
+/**
+ * Reads the netfilter rules of all tools that packets pass, besides the agent's own. Changes only what its planner
+ * says.
+ */
 
 import { stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -15,7 +18,7 @@ export interface NetfilterDriverOptions {
   readonly netlink: ConversingConnection;
   readonly run: Run;
   readonly legacy: LegacyTables;
-  /** Whose table of NAT is read with the agent's rules, and not here. */
+  /** The dataplane in use: its NAT table is read with the agent's rules, not here. */
   readonly backend: () => RulesDriver["backend"];
 }
 
@@ -23,7 +26,7 @@ export function createNetfilterDriver(options: NetfilterDriverOptions): Netfilte
   return new Driver(options);
 }
 
-/** What nobody touched is not read again: a generation and a digest tell, and which chains and rules there are. */
+/** Unchanged parts are not read again: a generation, a digest, and the list of chains and rules show what changed. */
 class Driver implements NetfilterDriver {
   readonly #options: NetfilterDriverOptions;
   readonly #keep = stabilize<NetfilterObserved>(isSame);
@@ -46,7 +49,7 @@ class Driver implements NetfilterDriver {
     await this.#options.run(["nft", "-f", "-"], { stdin: input });
   }
 
-  /** Several dumps: they are of one state where the generation is the same before and after. */
+  /** Needs several dumps: they show one state if the generation is the same before and after. */
   async #readNft(signal: AbortSignal): Promise<NftReading> {
     const { netlink, run, backend } = this.#options;
     for (let reading = 1; reading <= maxReadings; reading++) {
@@ -63,7 +66,7 @@ class Driver implements NetfilterDriver {
       this.#nft = { generation, hooks: isKnown ? known.hooks : hooks, foreign };
       return this.#nft;
     }
-    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+    throw new GatewayError("netlink-failed", `the ruleset changed during all ${maxReadings} readings`);
   }
 
   async #readLegacy(signal: AbortSignal): Promise<readonly Chain[]> {
@@ -93,10 +96,10 @@ const nothing: NftReading = {
   foreign: [],
 };
 
-/** What the kernel says to whom asks for a part of netfilter that it lacks. */
+/** The errors for a request about a part of netfilter that the kernel lacks. */
 const lacking: readonly unknown[] = ["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT"];
 
-/** `undefined` on a kernel without nf_tables, where iptables-legacy is all there is. */
+/** `undefined` on a kernel without nf_tables, which has only iptables-legacy. */
 async function orWithoutNft(reading: Promise<number>): Promise<number | undefined> {
   try {
     return await reading;
@@ -106,7 +109,7 @@ async function orWithoutNft(reading: Promise<number>): Promise<number | undefine
   }
 }
 
-/** `undefined` where a table or chain went while it was read. */
+/** `undefined` if a table or chain was removed during the reading. */
 async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
@@ -116,7 +119,7 @@ async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefin
   }
 }
 
-/** Elements of sets come and go, and no rule with them. */
+/** Elements of sets change without a change of any rule. */
 function asksForSet({ rules }: Chain): boolean {
   return rules.some(({ text }) => text.includes("@"));
 }

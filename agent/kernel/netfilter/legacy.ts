@@ -1,13 +1,13 @@
-/** Reads the rules of iptables-legacy that are in tables that exist: to ask for another would make it. */
+/** Reads the rules of iptables-legacy in existing tables only: asking for any other would create it. */
 import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
 import { isOwnChain } from "../../../lib/plan/iptables/owned.ts";
 import type { Run } from "../run.ts";
 
-/** The tables of this namespace, as the kernel tells of them. */
+/** The legacy tables of this namespace. */
 export interface LegacyTables {
   names(): Promise<readonly string[]>;
-  /** Equal ones are of equal tables; `undefined` where it could not be taken. */
+  /** Equal digests mean equal tables. `undefined` if no digest could be taken. */
   digest(names: readonly string[]): Promise<string | undefined>;
 }
 

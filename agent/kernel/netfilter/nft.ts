@@ -1,4 +1,4 @@
-/** Reads tables and chains of nf_tables by netlink, and the rules of others by the tools that print them. */
+/** Reads tables and chains of nf_tables by netlink, and foreign rules with the tools that print them. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain, ChainRule } from "../../../lib/netfilter/chain.ts";
@@ -26,14 +26,14 @@ import type { Run } from "../run.ts";
 export interface NftHooks {
   readonly tables: readonly NftTable[];
   readonly chains: readonly ObservedChain[];
-  /** Differs where anything of others differs, but for elements of sets. */
+  /** Differs if anything foreign differs, except elements of sets. */
   readonly text: string;
 }
 
-/** Families whose chains are on the way of what is routed, or of its ARP. */
+/** The families whose chains see routed packets or their ARP. */
 const families: ReadonlySet<string> = new Set(["ip", "inet", "netdev", "arp"]);
 
-/** Several dumps, each as cheap as there are chains of others. */
+/** Several dumps. Their cost depends on the number of foreign chains. */
 export async function readNftHooks(netlink: NetlinkConnection, signal: AbortSignal): Promise<NftHooks> {
   const tables = await dump(netlink, dumpTables, decodeTable, signal);
   const ours = tables.filter(({ label }) => families.has(label.split(" ")[0] ?? ""));
@@ -50,8 +50,8 @@ export async function readNftHooks(netlink: NetlinkConnection, signal: AbortSign
 }
 
 /**
- * The rules of others, of each table in the words of the tool that made it: iptables prints tables of its own, nft all others.
- * What no tool can print may do anything.
+ * The foreign rules of each table, as printed by the tool that created it: iptables for its own tables, nft for all
+ * others. Rules that no tool can print may do anything.
  */
 export async function readForeignChains(
   { tables, chains }: NftHooks,
@@ -83,7 +83,7 @@ function doesAnything({ hook, targets }: ObservedChain): boolean {
   return targets.length > 0 || hook?.policy === "drop";
 }
 
-/** `undefined` where it holds what iptables cannot print. */
+/** `undefined` if it has rules that iptables cannot print. */
 async function listByIptables(
   label: string,
   run: Run,

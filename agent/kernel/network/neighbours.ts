@@ -1,4 +1,4 @@
-/** The kernel's neighbour table: reads single entries, and has the kernel ask. */
+/** The kernel's neighbour table: reads single entries, and makes the kernel resolve them. */
 import type { Family } from "../../../lib/model/family.ts";
 import { controlType } from "../../../lib/netlink/message.ts";
 import {
@@ -11,7 +11,7 @@ import {
 import type { Neighbours } from "../drivers.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 
-/** @param netlink NETLINK_ROUTE, in the namespace to govern; not closed here */
+/** @param netlink NETLINK_ROUTE in the namespace to manage; not closed here */
 export function createNeighbours(netlink: ConversingConnection, family: Family): Neighbours {
   return {
     async states(hops, signal) {
@@ -21,7 +21,7 @@ export function createNeighbours(netlink: ConversingConnection, family: Family):
       await netlink.converse(
         hops.map(({ index, via }) => encodeGetNeighbour(index, via, family)),
         (at, { type }, view, start, end) => {
-          // A refusal says that there is no such entry.
+          // A refusal means that there is no such entry.
           if (type === newNeighbour) states[at] = decodeNeighbourState(view, start, end);
           else if (type !== controlType.error) return false;
           return --left === 0;

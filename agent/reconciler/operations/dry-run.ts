@@ -25,10 +25,10 @@ export interface DryRunDeps {
 
 const maxFlowsListed = 100;
 
-/** What a dry run needs of a pass: looking and planning. */
+/** What a dry run needs from a pass: observing and planning. */
 export type AskedPass = Pick<Pass, "observe" | "isUnadopted" | "preview">;
 
-/** One after the other: each holds a plan of its own for as long as it takes. */
+/** Runs dry runs one at a time: each holds its own plan in memory. */
 export class DryRuns {
   readonly #deps: DryRunDeps;
   readonly #mutex = new Mutex();
@@ -37,10 +37,11 @@ export class DryRuns {
     this.#deps = deps;
   }
 
-  /** @throws `overloaded` where the signal aborted before its turn came. */
+  /** @throws `overloaded` if the signal aborted before its turn */
   run(pass: AskedPass, state: State, signal: AbortSignal): Promise<DryRun> {
     return this.#mutex.run(async () => {
-      if (signal.aborted) throw new GatewayError("overloaded", "Too many ask for plans at the same time");
+      if (signal.aborted)
+        throw new GatewayError("overloaded", "Too many plans are requested at the same time");
       return dryRun(this.#deps, pass, state, signal);
     });
   }

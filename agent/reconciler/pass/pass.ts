@@ -65,7 +65,7 @@ export class Pass {
     return this.#reader.read(quietRequest, signal);
   }
 
-  /** What a pass over `snapshot` would do for `state`: for those who only ask, in parts, and leaving nothing behind. */
+  /** What a pass over `state` and `snapshot` would do. For read-only requests: runs in parts and keeps nothing. */
   preview(state: State, snapshot: Snapshot): Promise<Plan> {
     return this.#planner.preview(state, snapshot);
   }

@@ -47,7 +47,7 @@ export class Planner {
     return this.#remember(await runYielding(this.#plan(this.withLedger(state), snapshot, context)));
   }
 
-  /** For those who only ask: it takes its time in parts, and leaves nothing behind that a pass would go by. */
+  /** For read-only requests: plans in parts, and leaves nothing behind that affects a pass. */
   preview(state: State, snapshot: Snapshot): Promise<Plan> {
     const plan = memoizedPlan(this.#planners);
     return runYielding(plan(this.withLedger(state), snapshot, this.#context(state, snapshot)));

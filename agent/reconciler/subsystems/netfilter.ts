@@ -1,4 +1,4 @@
-/** What else of netfilter is on the way of packets: shared chains are repaired, rules of others are named. */
+/** Other netfilter rules that packets pass: repairs shared chains, and names foreign rules. */
 
 import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
 import { createNetfilterPlanner } from "../../../lib/plan/netfilter/planner.ts";

@@ -1,4 +1,4 @@
-/** The built-in chains that lead to the agent's, and what others have in the table of NAT. */
+/** The built-in chains that jump to the agent's, and foreign rules in the NAT table. */
 import type { Rule } from "../../iptables/rule.ts";
 import type { Family } from "../../model/family.ts";
 import type { Chain } from "../../netfilter/chain.ts";
@@ -7,7 +7,7 @@ import type { RulesBeside, SharedChain } from "../rules-planner.ts";
 import type { IptablesObserved } from "./observed.ts";
 import { isOwnChain } from "./owned.ts";
 
-/** With legacy nobody but iptables can change the built-in chains, which it always makes the same. */
+/** With legacy only iptables can change the built-in chains, and it always creates them the same way. */
 export function rulesBeside({ rules, barrier }: IptablesObserved, { nft }: Family): RulesBeside {
   const tool = barrier === undefined ? "iptables-legacy" : "iptables-nft";
   const chains = [...(rules.get("nat") ?? [])].filter(([name]) => !isOwnChain(name));
@@ -33,7 +33,7 @@ const sharedChains = (
   [
     ["nat", "PREROUTING", "DNAT_FILTER", ["fip", "dnat"]],
     ["nat", "POSTROUTING", "SNAT_FILTER", ["fip", "snat"]],
-    // A mark tells what comes back into the VPC: without it all else works.
+    // The mark identifies hairpin traffic. Everything else works without it.
     ["mangle", "PREROUTING", "VPC_MARK", []],
   ] as const
 ).flatMap(([table, name, target, serves]): readonly SharedChain[] => {

@@ -23,7 +23,7 @@ export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
 
 const allOwned = new Set(Object.values(ownedChains).flat());
 
-/** True of the name of an owned chain, in whichever table. */
+/** True for the name of an owned chain, in any table. */
 export function isOwnChain(name: string): boolean {
   return allOwned.has(name);
 }

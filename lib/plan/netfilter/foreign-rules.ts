@@ -1,4 +1,4 @@
-/** What chains of others do to the packets of each object. */
+/** What foreign chains do to the packets of each object. */
 import type { Chunked } from "../../chunked.ts";
 import { ipv4 } from "../../model/ipv4.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -9,18 +9,18 @@ import { isOwnChain } from "../iptables/owned.ts";
 import { dstnat, forEachLegChunked, type Leg, packetsAt, srcnat } from "./journeys.ts";
 
 export interface ForeignRules {
-  /** What surely keeps packets of an object from their way: the first that was found. */
+  /** Objects whose packets are certainly harmed, with the first harm found. */
   readonly harmed: ReadonlyMap<ObjectId, Harm>;
-  /** All that was found, by its words; with how many objects it surely harms. */
+  /** All harm found, by its text, with the number of objects that it certainly harms. */
   readonly found: ReadonlyMap<string, { readonly harm: Harm; objects: number }>;
 }
 
-/** Costs nothing where no chain does more than let packets pass; else little for each object and chain. */
+/** Free if all chains only let packets pass, else cheap per object and chain. */
 export function* findForeignRulesChunked(program: Program, chains: readonly Chain[]): Chunked<ForeignRules> {
   const harmed = new Map<ObjectId, Harm>();
   const found = new Map<string, { harm: Harm; objects: number }>();
   const finder = new HarmFinder(chains);
-  // What is read is of IPv4.
+  // Only IPv4 rules are read.
   if (finder.isHarmless || program.family !== ipv4) return { harmed, found };
   const counted = new Set<string>();
   yield* forEachLegChunked(program, (id, leg) => {
@@ -67,7 +67,7 @@ class HarmFinder {
     this.#fields = new Set(rules.flatMap(({ tests }) => tests.map(({ field }) => field)));
   }
 
-  /** Packets that differ in nothing that a rule asks for fare alike. */
+  /** Packets that no rule distinguishes have the same result. */
   harmsTo(leg: Leg): readonly Harm[] {
     const key = this.#keyOf(leg);
     const known = this.#known.get(key) ?? this.#find(leg);
@@ -95,11 +95,11 @@ class HarmFinder {
   }
 }
 
-/** Beyond that many the answers are forgotten: they are as many as the objects. */
+/** Above this number the cached results are dropped: there can be as many as objects. */
 const maxKnown = 1_000;
 
 function mayHarm({ effect }: ChainRule): boolean {
-  // An accept or a return harms where it comes before a jump to the agent's chains.
+  // An accept or a return does harm before a jump to the agent's chains.
   return effect.kind !== "continue" && effect.kind !== "jump";
 }
 
@@ -128,9 +128,9 @@ function isServedOn(leg: Leg, { hook }: Chain): boolean {
 }
 
 /**
- * A flow is translated once on each hook, by the first chain that does: those behind the agent's never see what the agent
- * translates. Of chains of one priority nobody knows which is first. What comes in is not translated again when it leaves for
- * the VPC: that hides the peer, which is not in the way.
+ * Each hook translates a flow once, in the first chain that translates it: chains behind the agent's never see what the
+ * agent translates. The order of chains with equal priority is unknown. Incoming flows are not translated again when
+ * they leave for the VPC: that would hide the peer, but does no harm.
  */
 function enteringNat(leg: Leg, chain: Chain, isShared: boolean): Share {
   if (isShared) return "all";

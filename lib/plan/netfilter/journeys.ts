@@ -1,4 +1,4 @@
-/** The ways of each object's packets through the gateway, as far as netfilter tells packets apart. */
+/** The paths of each object's packets through the gateway, as far as netfilter can distinguish packets. */
 import type { Chunked } from "../../chunked.ts";
 import type { Ip } from "../../model/ip.ts";
 import { rangeOf, toU32 } from "../../model/ipv4.ts";
@@ -10,14 +10,14 @@ import type { Packets } from "../../netfilter/walk.ts";
 /** Packets of one object in one direction. */
 export interface Leg {
   readonly isInward: boolean;
-  /** True of those that begin a flow, which alone are translated by rules. */
+  /** True for packets that start a flow. Only these are translated by rules. */
   readonly isFirst: boolean;
   readonly in: InterfaceName;
   readonly out: InterfaceName;
-  /** Of the VPC's side, and the port there. */
+  /** The address of the VPC side, and its port. */
   readonly internal: Range;
   readonly internalPort: number | undefined;
-  /** The EIP, and the port there. */
+  /** The EIP, and its port. */
   readonly external: Range;
   readonly externalPort: number | undefined;
   readonly protocol: string | undefined;
@@ -74,7 +74,7 @@ export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: 
 
 const objectsPerPart = 500;
 
-/** As a chain on that hook sees them. */
+/** The packets as a chain on that hook sees them. */
 export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {
   const isRouted = name === "forward" || name === "postrouting";
   const isTranslated = leg.isInward
@@ -96,7 +96,7 @@ export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {
   };
 }
 
-/** Priorities of the chains that translate, the agent's among them. */
+/** Priorities of the chains that translate, including the agent's. */
 export const dstnat = -100;
 export const srcnat = 100;
 

@@ -1,16 +1,16 @@
-/** What one reading of netfilter gives, besides the agent's rules. */
+/** The result of one reading of netfilter, without the agent's rules. */
 import type { Chain } from "../../netfilter/chain.ts";
 import type { NftChain, NftTable } from "../../nftables/chains.ts";
 
 export interface NetfilterObserved {
-  /** Of nf_tables; everybody's. */
+  /** All tables of nf_tables, of any owner. */
   readonly tables: readonly NftTable[];
   readonly chains: readonly ObservedChain[];
-  /** Of all tools, but what is read with the agent's rules. Tables that sleep are left out. */
+  /** Chains of all tools, without those read with the agent's rules. Dormant tables are left out. */
   readonly foreign: readonly Chain[];
 }
 
 export interface ObservedChain extends NftChain {
-  /** Where each of its rules leads, whatever it asks for; empty for chains of the agent. */
+  /** The jump target of each rule, whatever its conditions. Empty for chains of the agent. */
   readonly targets: readonly (string | undefined)[];
 }

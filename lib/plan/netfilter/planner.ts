@@ -1,6 +1,6 @@
 /**
- * Judges whether netfilter lets the agent's rules have their effect and lets packets pass: that the chains which lead to them are
- * asked, and what rules of others do on the way. Rules of others are named and never touched.
+ * Checks whether netfilter lets the agent's rules take effect and lets packets pass: whether the chains that jump to
+ * the agent's are called, and what foreign rules do before. Foreign rules are named and never changed.
  */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
@@ -22,7 +22,7 @@ import { type ForeignRules, findForeignRulesChunked, wordsFor } from "./foreign-
 import type { NetfilterObserved } from "./observed.ts";
 import { planSharedChains, type SharedChainsPlan } from "./shared-chains.ts";
 
-/** @param memoizer {@link noMemory} gives the same plans, each computed anew */
+/** @param memoizer with {@link noMemory} the plans are the same, without caching */
 export function createNetfilterPlanner(
   memoizer: Memoizer = memory,
 ): SubsystemPlanner<NetfilterObserved, string> {
@@ -52,7 +52,7 @@ export function createNetfilterPlanner(
 
 const nothing: RulesBeside = { shared: [], chains: [] };
 
-/** What was read with the rules is known better than what was read beside them. */
+/** Chains read together with the rules are more current than those read separately. */
 function allChains({ chains }: RulesBeside, { foreign }: NetfilterObserved): readonly Chain[] {
   const places = new Set(chains.map(({ place }) => place));
   return [...chains, ...foreign.filter(({ place }) => !places.has(place))];
@@ -72,7 +72,7 @@ function obstaclesIn({ faults }: SharedChainsPlan, { harmed }: ForeignRules): Ob
   return objects.size + kinds.size === 0 ? noObstacles : { objects, kinds };
 }
 
-/** A message names that many; what harms the most objects comes first. */
+/** Maximum number of rules in a message. The one that harms most objects comes first. */
 const maxNamed = 5;
 
 function notices(
@@ -82,9 +82,7 @@ function notices(
 ): readonly Degradation[] {
   const rules = [...found].toSorted(([, one], [, other]) => other.objects - one.objects);
   const all = [
-    ...faults
-      .filter(({ isForeign }) => isForeign)
-      .map(({ message }) => `${message}, and holds rules of others`),
+    ...faults.filter(({ isForeign }) => isForeign).map(({ message }) => `${message}, and has foreign rules`),
     ...rules.map(
       ([words, { objects }]) => `${words} packets${objects === 0 ? "" : ` of ${objects} objects`}`,
     ),
@@ -95,7 +93,7 @@ function notices(
   return [{ reason: "ForeignRule", message: `${all.slice(0, maxNamed).join("; ")}${more}` }];
 }
 
-/** Some ARP is not to be judged: only what drops all of it. */
+/** ARP packets cannot be distinguished: only a chain that drops all of them counts. */
 function dropsArp({ place, hook, rules }: Chain): boolean {
   if (!place.startsWith("nft arp ") || (hook?.name !== "input" && hook?.name !== "output")) return false;
   const end = rules.find(

@@ -1,6 +1,6 @@
 /**
- * Whether the chains that everybody shares, and that lead to the agent's, are effective: the tools of iptables show neither a
- * table that sleeps nor a chain on no hook. What only leads to the agent's chains is made anew; what holds rules of others stays.
+ * Checks whether the shared chains that jump to the agent's are active: the iptables tools show neither a dormant table
+ * nor a chain without a hook. A chain that only jumps to the agent's is recreated; a chain with foreign rules stays.
  */
 import type { Change } from "../../model/change.ts";
 import type { Kind } from "../../model/names.ts";
@@ -15,11 +15,11 @@ export interface SharedChainsPlan {
   readonly faults: readonly SharedChainFault[];
 }
 
-/** What keeps rules from having an effect. */
+/** Why rules have no effect. */
 export interface SharedChainFault {
   readonly message: string;
   readonly kinds: readonly Kind[];
-  /** It is not the agent's to repair. */
+  /** True if the agent must not repair it. */
   readonly isForeign: boolean;
 }
 

@@ -8,9 +8,8 @@ import type { WantedTable } from "./layout.ts";
 import type { TablePlan } from "./table.ts";
 
 /**
- * Elements that neither part names are not looked at. On what the plan made it plans nothing.
- *
- * @returns `undefined` where the frame may have to change: it depends on all DNATs how many backends rules draw from
+ * Elements outside both parts are not considered. On its own result it plans nothing.
+ * @returns `undefined` if the frame may have to change: its random numbers depend on the backend counts of all DNATs
  */
 export function planPart(from: WantedTable, to: WantedTable, elements: Elements): TablePlan | undefined {
   if (from.frame.backendCounts.join() !== to.frame.backendCounts.join()) return undefined;

@@ -18,8 +18,8 @@ import { planTable, type TablePlan } from "./table.ts";
 type Plan = RulesPlan<NftablesPayload>;
 
 /**
- * @param family of the programs, and of what is observed
- * @param memoizer {@link noMemory} gives the same plans, each computed anew
+ * @param family the family of the programs and of the observations
+ * @param memoizer with {@link noMemory} the plans are the same, without caching
  */
 export function createNftablesPlanner(
   family: Family,
@@ -65,7 +65,7 @@ export function createNftablesPlanner(
   };
 }
 
-/** The table has its own chains, and they are compared with all else that it holds. */
+/** The table has its own chains, which are compared with the rest of it. */
 const nothingBeside: RulesBeside = { shared: [], chains: [] };
 
 function toPlan({ transaction, changes }: TablePlan, base: NftablesObserved): Plan {

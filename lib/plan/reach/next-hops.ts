@@ -1,4 +1,4 @@
-/** The routers that the gateway's routes lead to, and which of them do not answer. */
+/** The routers that the gateway's routes use, and which of them do not answer. */
 import type { Degradation } from "../../model/degradation.ts";
 import { type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -10,11 +10,11 @@ import { linkFault } from "./links.ts";
 export interface NextHop {
   readonly via: Ip;
   readonly interface: InterfaceName;
-  /** Of the interface. */
+  /** The index of the interface. */
   readonly index: number;
 }
 
-/** Those of the default routes and of the agent's own, by interfaces that could carry a question. */
+/** The next hops of the default routes and of the agent's own routes, on interfaces that can send ARP. */
 export function nextHopsOf({ links, routes }: ObservedNetwork): readonly NextHop[] {
   const hops = new Map<string, NextHop>();
   const usable = new Map(
@@ -30,12 +30,12 @@ export function nextHopsOf({ links, routes }: ObservedNetwork): readonly NextHop
   return [...hops.values()];
 }
 
-/** While the kernel asks again, what was known of the answer before stands. */
+/** While the kernel asks again, the previous result stays valid. */
 export function isSilentNow(state: NeighbourState, wasSilent: boolean): boolean {
   return state === "unknown" ? wasSilent : state === "failed";
 }
 
-/** Why the gateway is degraded by them. */
+/** Why routers make the gateway degraded. */
 export function nextHopNotices(
   { routes }: ObservedNetwork,
   silent: readonly NextHop[],
@@ -48,7 +48,7 @@ export function nextHopNotices(
   const words = silent.map((hop) => {
     const [first, ...others] = affected(hop).map(routeText);
     const more = others.length === 0 ? "" : ` and ${others.length} more`;
-    return `${hop.via} does not answer ARP on ${hop.interface}: ${first ?? "no route"}${more} leads nowhere`;
+    return `${hop.via} does not answer ARP on ${hop.interface}: ${first ?? "no route"}${more} cannot be used`;
   });
   return [{ reason: "NextHopUnreachable", message: words.join("; ") }];
 }

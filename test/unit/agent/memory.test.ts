@@ -1,4 +1,4 @@
-/** Memory is given back when the process is at rest, and only what is worth it. */
+/** Memory is returned to the system when the process is idle, and only if it is worth it. */
 import t from "tap";
 import { createLog } from "../../../agent/log.ts";
 import { MemoryKeeper } from "../../../agent/memory.ts";

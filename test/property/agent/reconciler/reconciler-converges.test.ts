@@ -1,6 +1,6 @@
 /**
- * Whatever writers and strangers do, in whatever order and at whatever moment, and however often the agent is killed: once they
- * leave it alone the kernel is what the set says, for packets, and nothing else was touched. Played on a kernel in memory.
+ * Writers and other processes act in any order and at any moment, and the agent is killed at any time. When they stop,
+ * the kernel treats packets as the set says, and nothing else was changed. Runs on a kernel in memory.
  */
 import t from "tap";
 import { checkTheme, faultsOf } from "../../../support/model-kernel/check.ts";

@@ -1,6 +1,6 @@
 /**
- * Tools that fail, readings that are cut short, a full disk, neighbours who claim addresses, leases that run out, objects
- * that the kernel refuses: none of it costs anybody else anything, and nothing is ever said that is not so.
+ * Failing tools, truncated readings, a full disk, hosts that claim addresses, expiring leases, refused objects: none of
+ * it affects other objects, and no status is ever wrong.
  */
 import t from "tap";
 import { checkTheme, faultsOf } from "../../../support/model-kernel/check.ts";

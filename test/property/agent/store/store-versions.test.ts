@@ -1,4 +1,4 @@
-/** Upgrades and downgrades, writes of either version, compactions and kills, as they come: nothing is lost. */
+/** Upgrades, downgrades, writes of either version, compactions and kills in random order: nothing is lost. */
 import fc from "fast-check";
 import t from "tap";
 import type { Codec } from "../../../../agent/store/codec.ts";

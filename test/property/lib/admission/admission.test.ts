@@ -35,7 +35,7 @@ import { reduce } from "../../../../lib/state/reduce.ts";
 import type { StateChange } from "../../../../lib/state/state.ts";
 import { type Plain, World } from "../../../support/admission.ts";
 
-/* Few names and addresses, so that most writes meet. */
+/** Few names and addresses, so that writes collide often. */
 const letter = fc.constantFrom("a", "b", "c", "d");
 const uid = fc.option(fc.constantFrom("u1", "u2", "u3", "u4"), { nil: undefined });
 const internalIp = fc.constantFrom("10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.4", "10.0.0.3");
@@ -146,7 +146,7 @@ function tagsOf(world: World, what: string) {
   return [world.state.desired.revision - (what === "stale" ? 1 : 0)];
 }
 
-/** Writes that never bring an accepted clash, whatever the state. */
+/** Writes that never add an accepted clash, whatever the state. */
 const judgedWrite: fc.Arbitrary<Write> = fc.oneof(
   {
     weight: 6,
@@ -203,7 +203,10 @@ function newWorld(): World {
   return world;
 }
 
-/** Runs a write; refusals are part of the game, anything else is a failure. @returns whether it was accepted. */
+/**
+ * Runs a write. Refusals are allowed, any other error is a failure.
+ * @returns whether it was accepted
+ */
 function attempt(world: World, write: Write): boolean {
   try {
     write(world);
@@ -214,7 +217,7 @@ function attempt(world: World, write: Write): boolean {
   }
 }
 
-/* The reference: every pair of objects, the elder first, in words as close to the contract as can be. */
+/** The reference: compares every pair of objects, older first, as close to the contract as possible. */
 function slowClashes(desired: Claimants, facts: Facts): Set<ObjectId> {
   const all = kinds
     .flatMap((kind) =>
@@ -439,7 +442,7 @@ t.test("a replay in any order is recognized and changes nothing desired", (t) =>
   t.end();
 });
 
-/** What is desired, as what can be compared, but for the revision. */
+/** The desired set in comparable form, without the revision. */
 function plain({ revision: _, ...desired }: Desired): unknown {
   return { ...desired, ...Object.fromEntries(kinds.map((kind) => [kind, [...objectsOf(desired, kind)]])) };
 }

@@ -1,4 +1,7 @@
-/** A closed part of the set comes out of the compiler as it does amid all others, and what is outside of it does not move. */
+/**
+ * A closed part of the set compiles to the same result as inside the whole set, and everything outside of it stays the
+ * same.
+ */
 
 import fc from "fast-check";
 import t from "tap";

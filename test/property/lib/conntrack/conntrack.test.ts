@@ -1,6 +1,6 @@
 /**
- * The compiled predicate against the rules it stands for, spelt out slowly; and what it must never do: end a flow that the
- * rules would make again the same, or one whose object did not change.
+ * Compares the compiled predicate with a slow, simple version of the rules. Also checks what it must never do: end a
+ * flow that the rules would create again, or one whose object did not change.
  */
 import fc from "fast-check";
 import t from "tap";
@@ -88,7 +88,7 @@ function backendsFor(current: Program, { protocol, original }: Flow) {
   return found?.backends;
 }
 
-/** What must go, rule by rule, by lists and text. */
+/** Which flows must be ended, rule by rule, with lists and text. */
 function mustGo(current: Program, retired: ReadonlySet<Ip>, entry: Flow): boolean {
   const { source: os, destination: od, destinationPort: odp } = entry.original;
   const { source: rs, destination: rd, sourcePort: rsp } = entry.reply;
@@ -164,7 +164,7 @@ t.test("ignores flows that it must not judge", async (t) => {
   t.pass();
 });
 
-/** What the rules make of a new packet, with `chance` where they draw lots. */
+/** The translation of a new packet by the rules. `chance` is the value of random choices. */
 function translate(current: Program, packet: Flow, chance: number): Flow {
   const { source: os, destination: od, destinationPort: odp } = packet.original;
   const isOwn = local.has(os) || isEip(current, os);
@@ -253,7 +253,7 @@ t.test("never ends a client's flows while the object that created them exists", 
   t.ok(checked > 100, `${checked} flows were translated`);
 });
 
-/** What two programs do not share. */
+/** What differs between two programs. */
 function difference(one: Program, other: Program): Pick<Program, "fips" | "dnats"> {
   const known = new Set([...other.fips, ...other.dnats].map((object) => JSON.stringify(object)));
   const isNew = (object: object) => !known.has(JSON.stringify(object));

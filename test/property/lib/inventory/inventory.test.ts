@@ -15,7 +15,7 @@ const net1 = "net1" as InterfaceName;
 
 const inventory = (given: InventoryInput) => runSync(inventoryChunked(given));
 
-/** Few addresses, so that one IP has many reasons to be there. */
+/** Few addresses, so that one IP has several roles. */
 const ip = fc.integer({ min: 0, max: 15 }).map((last) => `203.0.113.${last}` as Ip);
 const prefixLength = fc.constantFrom(24, 28, 29, 32);
 const link = fc.constantFrom("net1", "eth0", "net2") as fc.Arbitrary<InterfaceName>;
@@ -214,7 +214,7 @@ t.test(
   },
 );
 
-/** The plain way: each subnet held against each other, and each address against each subnet. */
+/** The simple version: compares all subnets with each other, and every address with every subnet. */
 function subnetsPlainly({ addresses }: ReturnType<typeof inventory>, networks: readonly Cidr[]) {
   const sorted = [...new Set(networks)].sort(
     (one, other) => prefixLengthOf(one) - prefixLengthOf(other) || rangeOf(one)[0] - rangeOf(other)[0],

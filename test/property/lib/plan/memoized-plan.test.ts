@@ -1,6 +1,6 @@
 /**
- * The speed layer around planning gives the plan that the plain pipeline gives, whatever it remembers: sequences of
- * states, snapshots and contexts in which most of what is planned on stays, changes, and changes back. With the real planners.
+ * The speed layer gives the same plan as the plain pipeline, whatever it has memoized: sequences of states, snapshots
+ * and contexts in which most of the input stays, changes, and changes back. With the real planners.
  */
 
 import { isDeepStrictEqual } from "node:util";

@@ -1,4 +1,4 @@
-/** The layers around the planners change no answer: not what they remember, and not that they stop between parts. */
+/** The layers around the planners do not change results, neither by memoization nor by yielding. */
 
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";

@@ -1,4 +1,4 @@
-/** Every read, whatever the shape of what there is, leaves the event loop to others after a bounded piece of work. */
+/** Every read, for state of any shape, lets the event loop run after a bounded amount of work. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { StatusBoard } from "../../../../agent/status/board.ts";

@@ -1,4 +1,4 @@
-/** The cache around a plain reader and writer: what it saves, and that it never changes what is read. */
+/** The cache around a plain reader and writer: what it saves, and that it never changes a result. */
 import fc from "fast-check";
 import t from "tap";
 import { CachedRuleset } from "../../../../agent/kernel/cached-ruleset.ts";
@@ -24,16 +24,16 @@ interface Payload {
   readonly expected?: string;
 }
 
-/** A kernel of named numbers. Its journal tells of what others wrote, where they are told of. */
+/** A kernel of named numbers. Its journal reports foreign writes, if they are reported. */
 class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
   readonly stampKind: "generation" | "digest";
   readonly isReadingAtomic: boolean;
   cells = new Map<string, number>();
   generation = 1;
   readonly asked: string[] = [];
-  /** What becomes of the next write. */
+  /** The result of the next write. */
   end: "done" | "raced" | "refused" | "lost" | "lost after" = "done";
-  /** Called once while something is read: others write. */
+  /** Called once during a reading: another process writes. */
   meanwhile: (() => void) | undefined;
   #commits: Commit[] = [];
 
@@ -89,7 +89,7 @@ class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
   isSame = (one: Cells, other: Cells) =>
     one.size === other.size && [...one].every(([key, value]) => other.get(key) === value);
 
-  /** Somebody else's. */
+  /** A write of another process. */
   meddle(key: string, value: number, isTold = true): void {
     this.#commit(key, value);
     if (!isTold) this.#commits.pop();

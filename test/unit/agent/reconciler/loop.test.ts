@@ -1,4 +1,4 @@
-/** The loop: when passes run, and who is answered by which. */
+/** The loop: when passes run, and which pass answers which request. */
 
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
@@ -18,7 +18,7 @@ const report: PassReport = {
   flowsRemoved: 0,
 };
 
-/** A loop whose passes the test ends by hand. */
+/** A loop whose passes the test ends. */
 function handLoop(resyncIntervalMs = 60_000) {
   const begun: PassRequest[] = [];
   const ends: { end: (outcome?: Partial<PassOutcome>) => void; fail: (error: Error) => void }[] = [];

@@ -1,4 +1,4 @@
-/** Whoever names an EIP that another station holds has the wire asked at once, however long it was contested. */
+/** A write of an EIP that another host holds starts a probe at once, however long it was contested. */
 import t, { type Test } from "tap";
 import type { ObjectId } from "../../../../lib/model/names.ts";
 import { Player } from "../../../support/model-kernel/player.ts";
@@ -10,7 +10,7 @@ const put: Step = { do: "put", kind: "eip", spec: { name: "e2", address: "203.0.
 const putFip: Step = { do: "put", kind: "fip", spec: { name: "f0", eip: "e2", internalIp: "10.0.1.6" } };
 const address = eipAddresses[2];
 
-/** A gateway that has wanted an EIP for hours that another holds. */
+/** A gateway that has waited for hours for an EIP that another host holds. */
 async function contested(test: Test) {
   const player = new Player("nft");
   test.teardown(() => player.stop());

@@ -1,4 +1,4 @@
-/** The status board: when Ready may be said, and when it must be taken back. */
+/** The status board: when an object is Ready, and when it no longer is. */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";

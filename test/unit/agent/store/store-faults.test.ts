@@ -1,6 +1,6 @@
 /**
- * Every file system call of a run of writes fails once, fails for ever, is cut short or is the last before a power
- * cut. Whatever happens: what was acknowledged is there when the journal is read back, and nothing is corrupt.
+ * Every file system call of a series of writes fails once, fails forever, is truncated, or is the last before a power
+ * cut. In all cases acknowledged data is there when the journal is read back, and nothing is corrupt.
  */
 import t from "tap";
 import { journalName } from "../../../../agent/store/set-aside.ts";

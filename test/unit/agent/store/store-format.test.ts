@@ -1,4 +1,4 @@
-/** Journals of other versions: older ones are read as they are, what a newer one wrote is kept. */
+/** Journals of other versions: older ones are read unchanged, and what a newer one wrote is kept. */
 
 import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** What others do to the journal's file and directory while an agent runs: nothing is acknowledged that would be lost. */
+/**
+ * Other processes change the journal's file and directory while an agent runs: nothing is acknowledged that would be
+ * lost.
+ */
 import { existsSync } from "node:fs";
 import {
   appendFile,

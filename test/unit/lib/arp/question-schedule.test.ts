@@ -1,4 +1,4 @@
-/** When contested addresses are asked about, and which go first. */
+/** When contested addresses are probed, and in which order. */
 import fc from "fast-check";
 import t from "tap";
 import { type Lane, QuestionSchedule } from "../../../../lib/arp/question-schedule.ts";

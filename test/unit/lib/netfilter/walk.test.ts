@@ -1,4 +1,4 @@
-/** What becomes of packets on their way through chains. */
+/** What happens to packets on their path through chains. */
 import t from "tap";
 import type { Chain } from "../../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../../lib/netfilter/iptables-chains.ts";

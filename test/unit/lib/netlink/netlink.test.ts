@@ -1,4 +1,4 @@
-/** Netlink's codecs, and the connection over a socket that answers as a script says. */
+/** The netlink codecs, and the connection over a scripted socket. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import t from "tap";

@@ -1,4 +1,4 @@
-/** Single entries of the neighbour table, as the kernel is asked and as it answers. */
+/** Single entries of the neighbour table: requests and answers. */
 import t from "tap";
 import type { Ip } from "../../../../lib/model/ip.ts";
 import { ipv4, parseIp } from "../../../../lib/model/ipv4.ts";

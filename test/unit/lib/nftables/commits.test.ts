@@ -1,4 +1,4 @@
-/** What commits touched, by the kernel's own messages, and the journal that keeps it, over a socket that loses some. */
+/** What commits changed, decoded from real kernel messages, and the commit journal over a socket that loses some. */
 import t from "tap";
 import { openCommitJournal } from "../../../../agent/kernel/commit-journal.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";

@@ -1,4 +1,4 @@
-/** What the ruleset's reader and writer make of a kernel that others write to, that fails and that interrupts. */
+/** The ruleset's reader and writer on a kernel that other processes write to, that fails and that interrupts dumps. */
 import t from "tap";
 import type { CommitJournal } from "../../../../agent/kernel/commit-journal.ts";
 import type {

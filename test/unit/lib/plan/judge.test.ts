@@ -1,4 +1,4 @@
-/** The judge: what it takes to be Ready. */
+/** The judge: the conditions for Ready. */
 
 import t from "tap";
 import { compile } from "../../../../lib/compile/compile.ts";

@@ -1,4 +1,4 @@
-/** The whole pipeline, and that what it remembers changes nothing. */
+/** The whole pipeline, and that memoization does not change its result. */
 
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";

@@ -19,7 +19,7 @@ import { planTable } from "../../../../../lib/plan/iptables/table.ts";
 import { FakeTable } from "./packet-model.ts";
 import { cidr, emptyProgram, iface, ip, program } from "./programs.ts";
 
-/** Brings the table to what is wanted, and holds that a second plan is empty. */
+/** Applies the plan to the table, and checks that a second plan is empty. */
 function converge(table: FakeTable, wanted: WantedTable, limits?: EditLimits): void {
   const { input, changes } = planTable(wanted, table.read(), limits);
   if ((input === undefined) !== (changes.length === 0))
@@ -30,7 +30,7 @@ function converge(table: FakeTable, wanted: WantedTable, limits?: EditLimits): v
     throw new Error(`first ${input} then ${again.input} for ${table.save()}`);
 }
 
-/** Holds besides that rules taken away by where they stand are those that their lines name. */
+/** Also checks that the rules deleted by position are those that the lines name. */
 function restore(table: FakeTable, input: string): void {
   const dump = new Map([[table.table, table.read()]]);
   const removals = removalsOf({ table: table.table, input }, dump);
@@ -79,7 +79,7 @@ const natChains = [
   "HAIRPIN_SNAT",
 ] as const;
 
-/** What others do to a table: they add, delete, repeat, swap and flush, in our chains and in built-in ones. */
+/** Changes of a table by other processes: add, delete, repeat, swap and flush, in our chains and in built-in ones. */
 const meddling = fc.array(
   fc.record({
     chain: fc.constantFrom(...natChains, "PREROUTING", "POSTROUTING"),

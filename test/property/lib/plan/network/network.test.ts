@@ -35,7 +35,7 @@ const [eth0, net1, net2] = ["eth0", "net1", "net2"].map(device) as [
 
 const nowhere = { interface: net2, address: fromU32(0) };
 
-/** Few values, so that everything meets everything. */
+/** Few values, so that collisions are frequent. */
 const ip = fc.tuple(fc.nat(1), fc.nat(5)).map(([net, host]) => fromU32(0xcb007100 + net * 256 + host + 2));
 const fields = { interface: oneOf(eth0, net1, net2), address: ip, prefixLength: oneOf(24, 25, 32) };
 const place = fc.record(fields);
@@ -304,7 +304,7 @@ function check<T>(arbitrary: fc.Arbitrary<T>, holds: (value: T) => boolean): voi
   fc.assert(fc.property(arbitrary, holds), { numRuns: 3000 });
 }
 
-/** What the reconciler and the kernel make of a plan: the ledger first, then what binds, then what is to be forgotten. */
+/** Applies a plan like the reconciler and the kernel: first the ledger, then the bindings, then what is forgotten. */
 function applied(input: AddressInput, plan: AddressPlan): AddressInput {
   const addresses = new Map(input.observed.addresses.map((address) => [ledgerKey(address), address]));
   const ledger = new Map(input.ledger.addresses);

@@ -1,4 +1,4 @@
-/** The nftables planner against a table in memory that refuses what the kernel refuses. */
+/** The nftables planner on a table in memory that refuses what the kernel refuses. */
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";

@@ -1,4 +1,4 @@
-/** Moving one part of a program leads where planning the whole leads, and touches nothing of the others. */
+/** Planning a part of a program gives the same result as planning the whole, and does not touch other parts. */
 import fc from "fast-check";
 import t from "tap";
 import { objectId } from "../../../../../lib/model/names.ts";

@@ -1,4 +1,4 @@
-/** The driver against tools that fail in every way, without a kernel. */
+/** The driver with tools that fail in every way, without a kernel. */
 
 import t from "tap";
 import type { CommitJournal } from "../../../../../agent/kernel/commit-journal.ts";
@@ -27,7 +27,7 @@ const one: Program = {
   fips: [{ id: objectId("fip", "f"), eip: ip("203.0.113.1"), internalIp: ip("10.0.0.1"), isOutward: true }],
 };
 
-/** The tools of one variant over tables in memory. `fail` may answer for a restore before the kernel does. */
+/** The tools of one variant on tables in memory. `fail` can answer a restore instead of the kernel. */
 class FakeKernel {
   readonly nat = new FakeTable("nat");
   readonly mangle = new FakeTable("mangle");
@@ -62,12 +62,12 @@ class FakeKernel {
     readLegacyDigest: async () => this.nat.save() + this.mangle.save() + this.filter.save(),
   };
 
-  /** What was run since the last call. */
+  /** The commands since the last call. */
   takeCalls(): readonly string[] {
     return this.calls.splice(0);
   }
 
-  /** Somebody else's. */
+  /** A rule of another process. */
   meddle(line: string): void {
     this.nat.restore(`*nat\n${line}\nCOMMIT\n`);
     this.generation++;
@@ -147,7 +147,9 @@ function given<T>(value: T | undefined): T {
 }
 
 for (const variant of ["nft", "legacy"] as const) {
-  /** A gateway at rest whose FIP is then led elsewhere by a narrow pass, with what somebody else does in between. */
+  /**
+   * A converged gateway whose FIP gets another pod by an incremental pass, with changes of another process in between.
+   */
   const narrow = async (meddle: (kernel: FakeKernel) => void = () => {}, to = moved) => {
     const kernel = new FakeKernel();
     kernel.meddle(":LEFT - [0:0]");

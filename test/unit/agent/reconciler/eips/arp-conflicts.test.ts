@@ -1,4 +1,4 @@
-/** Others that claim EIPs which the gateway holds: only an answer to a question makes a conflict, and nobody's answer ends it. */
+/** Other hosts that claim held EIPs: only a reply to a probe makes a conflict, and a probe without a reply ends it. */
 import fc from "fast-check";
 import t from "tap";
 import { ArpConflicts, type ClaimResult } from "../../../../../agent/reconciler/eips/arp-conflicts.ts";
@@ -12,7 +12,7 @@ import { randomFrom } from "../../../../support/random.ts";
 
 const [one, two, stranger] = ["203.0.113.10", "203.0.113.11", "203.0.113.99"] as [Ip, Ip, Ip];
 
-/** A watch over the EIPs that the gateway holds, on a wire whose stations the test moves. */
+/** A watch over held EIPs, on a network whose hosts the test controls. */
 function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
   const wire = new FakeWire();
   const held = new Map(addresses.map((address) => [address, onNet1(address)]));
@@ -31,7 +31,7 @@ function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
   });
   const arpProbe = { links: new Set<InterfaceName>(), hear: () => {} };
   const watch = new ArpWatch({ announcer: wire, arpProbe, arpConflicts: conflicts, held: () => held, log });
-  /** Time passes, in steps of the questions' clock; `before` each of them. */
+  /** Advances the clock of the questions in steps; calls `before` at each. */
   const passUntil = async (untilMs: number, before = () => {}) => {
     for (; wire.nowMs < untilMs; wire.nowMs += 100) {
       before();

@@ -1,4 +1,4 @@
-/** Who is told of EIPs, and about which the wire is asked, as passes find links and addresses. */
+/** Which EIPs are announced and probed when passes find links and addresses. */
 import t from "tap";
 import { ArpNotifier } from "../../../../../agent/reconciler/eips/arp-notifier.ts";
 import type { InterfaceName, ObjectId } from "../../../../../lib/model/names.ts";

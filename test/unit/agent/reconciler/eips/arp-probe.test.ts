@@ -1,4 +1,4 @@
-/** EIPs to be added: asked about once, and until they are free where another holds them. */
+/** EIPs to be added: probed once, and if another host holds them until they are free. */
 import fc from "fast-check";
 import t from "tap";
 import { ArpProbe } from "../../../../../agent/reconciler/eips/arp-probe.ts";

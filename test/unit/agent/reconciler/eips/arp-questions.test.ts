@@ -1,4 +1,4 @@
-/** Questions about contested addresses: asked again and again, at a bounded rate, whatever goes wrong. */
+/** Probes of contested addresses: repeated, at a bounded rate, also after failures. */
 import t from "tap";
 import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
 import { fromU32 } from "../../../../../lib/model/ipv4.ts";

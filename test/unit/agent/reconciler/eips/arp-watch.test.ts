@@ -1,4 +1,4 @@
-/** Listening: where it helps, and more often while an address is contested. */
+/** Listening for ARP: on which links, and more often while an address is contested. */
 import { mock } from "node:test";
 import t from "tap";
 import type { HeardArp } from "../../../../../agent/kernel/drivers.ts";

@@ -1,4 +1,4 @@
-/** Dry runs: one at a time, and they leave nothing behind in what passes remember. */
+/** Dry runs: one at a time, and without an effect on what passes have memoized. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
 import { type AskedPass, DryRuns } from "../../../../../agent/reconciler/operations/dry-run.ts";

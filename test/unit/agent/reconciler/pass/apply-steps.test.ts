@@ -1,4 +1,4 @@
-/** Steps in their order, each subsystem by itself, and what counts as written. */
+/** The order of steps, each subsystem separately, and which changes count as written. */
 
 import t from "tap";
 import { type ApplyOptions, applySteps } from "../../../../../agent/reconciler/pass/apply-steps.ts";
@@ -30,7 +30,7 @@ function step(
   return { subsystem, phase, changes: [change], payload: text, ...rest };
 }
 
-/** A subsystem that writes down what it applies, and fails as told. */
+/** A subsystem that records what it applies, and fails as ordered. */
 function subsystem(name: SubsystemName, order: string[], fails?: () => readonly StepFailure[]): Subsystem {
   return {
     planner: { name, serves: [], plan: () => subsystemPlan([]), reads: () => [] },

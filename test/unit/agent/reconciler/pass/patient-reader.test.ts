@@ -1,4 +1,4 @@
-/** What hangs holds up nobody: readings that are given up, and effects. */
+/** Something that hangs delays nothing else: abandoned readings and effects. */
 import t from "tap";
 import { PatientReader } from "../../../../../agent/reconciler/pass/patient-reader.ts";
 import { Patience } from "../../../../../agent/reconciler/patience.ts";
@@ -9,7 +9,7 @@ const forever = new AbortController().signal;
 const request = { reasons: [], isFull: false };
 const planner = { name: "rule", serves: [], plan: () => subsystemPlan([]), reads: () => [] } as const;
 
-/** A reader of a subsystem whose readings end when they are told to. */
+/** A reader of a subsystem whose readings end when the test says so. */
 function readerWith(minPatienceMs: number) {
   const readings: PromiseWithResolvers<unknown>[] = [];
   const patience = new Patience();

@@ -40,7 +40,7 @@ function pass(
   return review;
 }
 
-/** `planned` is undone again and again, as long as it takes to be throttled. */
+/** `planned` is undone repeatedly, until it is throttled. */
 function throttled(planned: readonly PlannedStep[]): Drift {
   const drift = new Drift();
   pass(drift, "1", planned, nothing);

@@ -1,4 +1,4 @@
-/** Repairs that somebody undoes: when they wait, how long, and that nothing else does. */
+/** Repairs that another process undoes: when they wait and how long, and that nothing else waits. */
 import t from "tap";
 import {
   calmMs,

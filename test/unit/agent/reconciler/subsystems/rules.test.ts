@@ -1,4 +1,4 @@
-/** Rules over a dataplane of values: races, refusals, and who is at fault. */
+/** The rules subsystem on a dataplane in memory: races, refusals, and which object is at fault. */
 
 import t from "tap";
 import type { Dataplane, WriteOutcome } from "../../../../../agent/kernel/drivers.ts";

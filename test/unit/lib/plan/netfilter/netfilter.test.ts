@@ -96,7 +96,7 @@ t.test("shared chains", async (t) => {
   t.match(judge(but(0, { hook: undefined, targets: ["DNAT_FILTER", undefined] }), beside), {
     steps: [],
     kinds: [`fip ForeignRule: ${words}`, `dnat ForeignRule: ${words}`],
-    notices: [`ForeignRule: ${words}, and holds rules of others`],
+    notices: [`ForeignRule: ${words}, and has foreign rules`],
   });
   const postrouting = must(chains[1]?.hook);
   t.match(judge(but(1, { hook: { ...postrouting, policy: "drop" } }), beside).texts, [/has policy drop/]);

@@ -1,4 +1,4 @@
-/** The network planners, case by case, each plan as the text that people read. */
+/** The network planners case by case, each plan as its text. */
 
 import t from "tap";
 import type { Ip } from "../../../../../lib/model/ip.ts";

@@ -1,4 +1,4 @@
-/** Whether packets get from the one side to the other: by links, routes and rules of policy routing. */
+/** Whether packets get from one side to the other: by links, routes and policy routing rules. */
 import t from "tap";
 import { ipv4, parseCidr, parseIp } from "../../../../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../../../../lib/model/names.ts";
@@ -384,7 +384,7 @@ t.test("next hops", async (t) => {
       .map(({ message }) => message);
   t.same(notices([]), []);
   t.match(notices(hops.slice(1)), [
-    /^10\.0\.1\.1 does not answer ARP on eth0: 10\.1\.0\.0\/16 via 10\.0\.1\.1 dev eth0 .* and 1 more leads nowhere$/,
+    /^10\.0\.1\.1 does not answer ARP on eth0: 10\.1\.0\.0\/16 via 10\.0\.1\.1 dev eth0 .* and 1 more cannot be used$/,
   ]);
   t.ok(isSilentNow("failed", false));
   t.notOk(isSilentNow("known", true));
