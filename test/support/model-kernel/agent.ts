@@ -109,6 +109,8 @@ export class ModelAgent {
   readonly #arpProbe: ArpProbe;
   #passes = 0;
   lastError: unknown;
+  /** True if a write since the start of the last pass wakes the agent: one that leaves something to do. */
+  isWoken = false;
 
   constructor(around: Surroundings) {
     const { kernel, disk, clock, epoch } = around;
@@ -199,6 +201,7 @@ export class ModelAgent {
     try {
       const decision = decide(this.#around.disk.state, this.context);
       this.#around.disk.keep(decision.changes);
+      this.isWoken ||= decision.changes.some(({ type }) => type === "revision");
       return decision.refusal;
     } catch (error) {
       if (error instanceof GatewayError) return error;
@@ -209,6 +212,7 @@ export class ModelAgent {
   /** Runs one pass. The first pass of a life is always full. Returns when it has ended, failed, or killed the agent. */
   async pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
     this.lastError = undefined;
+    this.isWoken = false;
     // Like its timer: probes again for addresses that another host held.
     this.#questions.look();
     await setImmediate();

@@ -113,6 +113,10 @@ export function fullSets({ refused = false, leases = false, drift = false }: The
   return wholeSet(anyTyped({ refused, leases, drift }), minLength);
 }
 
+const renewal = fc
+  .uniqueArray(eipName, { minLength: 1, maxLength: 3 })
+  .map((names): Write => ({ do: "renew leases", names }));
+
 function writes({ refused = false, leases = false, drift: isDrifting = false }: Theme): fc.Arbitrary<Write> {
   const typed = anyTyped({ refused, leases, drift: isDrifting });
   const named = fc.oneof(
@@ -136,6 +140,7 @@ function writes({ refused = false, leases = false, drift: isDrifting = false }: 
       }),
     },
     { weight: 3, arbitrary: wholeSet(typed, 0) },
+    ...(leases ? [{ weight: 3, arbitrary: renewal }] : []),
   );
 }
 
@@ -213,7 +218,7 @@ const wire: fc.Arbitrary<World> = fc.oneof(
   fc.record({ do: fc.constant("claim" as const), number: fc.nat(3), isClaimed: fc.boolean() }),
   fc.record({ do: fc.constant("slow wire" as const), isSlow: fc.boolean() }),
 );
-const time = fc.record({ do: fc.constant("time" as const), ms: oneOf(11_000, 70_000) });
+const time = fc.record({ do: fc.constant("time" as const), ms: oneOf(11_000, 60_000, 70_000) });
 
 function acts(theme: Theme): fc.Arbitrary<Act> {
   const weighted = (isOn: boolean | undefined, weight: number, arbitrary: fc.Arbitrary<Act>) =>

@@ -23,7 +23,9 @@ export async function faultsOf(
   try {
     await player.play(script);
     const isAtRest = await player.settle();
-    return [...(isAtRest ? [] : ["it never comes to rest"]), ...faultsAtRest(player)];
+    const faults = [...(isAtRest ? [] : ["it never comes to rest"]), ...faultsAtRest(player)];
+    if (faults.length > 0 || !(await player.revive())) return faults;
+    return faultsAtRest(player).map((fault) => `once all leases are renewed: ${fault}`);
   } finally {
     player.stop();
   }

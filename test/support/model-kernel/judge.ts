@@ -1,6 +1,6 @@
 /**
  * Watches a script being played and records every broken promise:
- * - Ready is true only if packets go as desired, whenever a pass reports it;
+ * - Ready is true only if packets go as desired and no lease has expired, whenever a pass reports it;
  * - in a fresh namespace nothing leaves untranslated before the first verified pass;
  * - after a truncated reading nothing is written except what does not depend on it;
  * - no flow is ended that an object still translates;
@@ -28,6 +28,8 @@ export interface Scene {
   readonly kernel: ModelKernel;
   readonly agent: ModelAgent;
   readonly disk: Disk;
+  /** The Eips whose lease has expired. */
+  readonly expired: ReadonlySet<ObjectId>;
 }
 
 export class Judge {
@@ -49,6 +51,8 @@ export class Judge {
   #isGateOpened = false;
   #mayWrite = true;
   #passState: State = emptyState;
+  /** The Eips whose lease had expired when the pass began. */
+  #expired: ReadonlySet<ObjectId> = new Set();
   /** The Eips that were Ready when the pass began. */
   #readyEips: ReadonlySet<unknown> = new Set();
   /** The state at the first pass of this agent, and at the first pass of the agent that opened the gate. */
@@ -70,10 +74,11 @@ export class Judge {
 
   /** A pass begins. */
   onPassBegun(): void {
-    const { agent, disk } = this.#scene;
+    const { agent, disk, expired } = this.#scene;
     this.#lies.clear();
     this.#seen = [];
     this.#passState = disk.state;
+    this.#expired = expired;
     const eips = [...disk.state.desired.eips].filter(
       ([name]) => agent.board.statusOf(objectId("eip", name)).ready,
     );
@@ -139,7 +144,9 @@ export class Judge {
     const blocked = [...residual.compiled.blocked].filter(
       ([, { isAccepted, reason }]) => isAccepted && reason !== "Unbound",
     );
-    const kept = new Set(blocked.map(([id]) => id));
+    // An Eip that was renewed during the pass may work again.
+    const expired = this.#expired.intersection(this.#scene.expired);
+    const kept = new Set(blocked.map(([id]) => id)).union(expired);
     const oracle = new Oracle(state.desired, { own: residual.own, kept });
     const works = new Works(kernel, oracle);
     const isReady = (id: ObjectId) => agent.board.statusOf(id).ready;
@@ -213,15 +220,17 @@ export class Judge {
 
   #onFlowRemoved(flow: Flow): void {
     const { kernel, agent } = this.#scene;
-    const { desired, leases } = this.#passState;
+    const { desired } = this.#passState;
     const own = agent.findings?.residual.own;
     // Before the end of the first pass only the pass knows the gateway's own addresses.
-    if (!this.isSound || leases.size > 0 || own === undefined) return;
+    if (!this.isSound || own === undefined) return;
     const coming = [...desired.eips.values()].filter(
       ({ spec }) => spec.bound !== false && !kernel.network.isLocal(addressOf(spec.address)),
     );
     // With and without the Eips that are about to be added: flows that both permit must stay.
-    const views = [new Set<ObjectId>(), new Set(coming.map(({ spec }) => objectId("eip", spec.name)))];
+    const hopeful = [new Set<ObjectId>(), new Set(coming.map(({ spec }) => objectId("eip", spec.name)))];
+    // A lease may expire or be renewed during the pass.
+    const views = hopeful.flatMap((kept) => [kept.union(this.#expired), kept.union(this.#scene.expired)]);
     if (views.every((kept) => new Oracle(desired, { own, kept }).permits(flow, ours) === true))
       this.blame(`ended a flow that is as desired: ${JSON.stringify(flow)}`);
   }

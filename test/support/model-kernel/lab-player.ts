@@ -67,7 +67,8 @@ export class LabPlayer {
       case "put":
       case "remove":
       case "batch":
-      case "set": {
+      case "set":
+      case "renew leases": {
         const { lastRefusal } = this.model;
         const code = await this.#write(step);
         if (code !== lastRefusal)
@@ -121,6 +122,8 @@ export class LabPlayer {
         return api.call("POST", "/v1/batch", batchBody(write));
       case "set":
         return api.putSet({ generation: ++this.#generation, ...byCollection(write.objects) }, "");
+      case "renew leases":
+        return api.call("POST", "/v1/leases/renew", { eips: write.names });
       default:
         return assertNever(write);
     }

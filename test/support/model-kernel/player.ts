@@ -7,6 +7,7 @@ import { Disk, ModelAgent, ModelClock, Wire } from "./agent.ts";
 import { Strangers } from "./drift.ts";
 import { Judge } from "./judge.ts";
 import { ModelKernel } from "./kernel.ts";
+import { LeaseBook } from "./lease-book.ts";
 import { Oracle } from "./oracle.ts";
 import type { Act, Again, Drift, Interruption, Opening, Step, Write } from "./script.ts";
 import type { Variant } from "./tables.ts";
@@ -19,6 +20,7 @@ const mostPasses = 8;
 
 export class Player {
   readonly disk = new Disk();
+  readonly leases = new LeaseBook();
   readonly clock = new ModelClock();
   readonly wire = new Wire();
   readonly judge: Judge;
@@ -90,6 +92,23 @@ export class Player {
     return false;
   }
 
+  /**
+   * Renews every lease, then runs the passes that this makes due: one, and one more after the ARP probe of the addresses that
+   * return. @returns false if no Eip has a lease
+   */
+  async revive(): Promise<boolean> {
+    const names = [...this.desired.eips].flatMap(([name, { spec }]) =>
+      spec.leaseSeconds === undefined ? [] : [name],
+    );
+    if (names.length === 0) return false;
+    this.judge.at = "the renewal of all leases";
+    this.#write({ do: "renew leases", names });
+    if (!this.agent.isWoken) return true;
+    await this.#pass(false);
+    await this.#pass(false);
+    return true;
+  }
+
   stop(): void {
     this.agent.kill();
   }
@@ -97,20 +116,20 @@ export class Player {
   /** What packets must do in the current state. */
   oracle(): Oracle {
     const own = this.agent.findings?.residual.own ?? new Set();
-    return new Oracle(this.desired, { own, kept: this.kept() });
+    return new Oracle(this.desired, { own, kept: this.kept().union(this.expired) });
   }
 
-  /**
-   * Objects that can never be programmed: refused by the kernel, with an expired lease, or a route without a usable
-   * next hop.
-   */
+  /** The Eips whose lease has expired. */
+  get expired(): ReadonlySet<ObjectId> {
+    return this.leases.expired(this.desired, this.clock.bootMs());
+  }
+
+  /** Objects that can never be programmed: refused by the kernel, or a route without a usable next hop. */
   kept(): ReadonlySet<ObjectId> {
     const kept = new Set<ObjectId>();
     for (const kind of kinds)
       for (const [name, { spec }] of objectsOf(this.desired, kind))
         if (this.#refused?.test(JSON.stringify(spec)) === true) kept.add(objectId(kind, name));
-    for (const [name, { spec }] of this.desired.eips)
-      if (spec.leaseSeconds !== undefined) kept.add(objectId("eip", name));
     for (const [name, { spec }] of this.desired.routes) {
       const foreign = this.strangers.routes.find(({ destination }) => destination === spec.destination);
       const isTaken = foreign !== undefined && foreign.via !== spec.via;
@@ -168,6 +187,7 @@ export class Player {
       case "remove":
       case "batch":
       case "set":
+      case "renew leases":
         this.#write(act);
         return;
       case "open":
@@ -211,6 +231,9 @@ export class Player {
       decide(write, state, context, () => ++this.#generation),
     );
     this.lastRefusal = refusal?.code;
+    // If some of them are not stored, the others are renewed all the same.
+    const isAccepted = refusal === undefined || (write.do === "renew leases" && refusal.code === "not-found");
+    if (isAccepted) this.leases.note(write, this.clock.bootMs());
     this.judge.onWritten();
   }
 

@@ -13,7 +13,9 @@ export type Write =
   | { readonly do: "put"; readonly kind: Kind; readonly spec: Plain }
   | { readonly do: "remove"; readonly kind: Kind; readonly name: string }
   | { readonly do: "batch"; readonly put: readonly Typed[]; readonly remove: readonly Named[] }
-  | { readonly do: "set"; readonly objects: readonly Typed[] };
+  | { readonly do: "set"; readonly objects: readonly Typed[] }
+  /** The heartbeat of Eips with a lease. */
+  | { readonly do: "renew leases"; readonly names: readonly string[] };
 
 export interface Typed {
   readonly kind: Kind;

@@ -4,6 +4,7 @@ import { applyBatch } from "../../../lib/admission/batch.ts";
 import { deleteObject } from "../../../lib/admission/delete-object.ts";
 import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
 import { putObject } from "../../../lib/admission/put-object.ts";
+import { renewLeases } from "../../../lib/admission/renew-leases.ts";
 import type { Batch, FullSet } from "../../../lib/admission/requests.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import { assertNever } from "../../../lib/assert-never.ts";
@@ -38,6 +39,8 @@ export function decide(
       const checked = runSync(checkSet(set as unknown as FullSet, context.digest));
       return putFullSet(state, { set: checked }, context);
     }
+    case "renew leases":
+      return renewLeases(state, { eips: write.names as readonly ObjectName[] }, context);
     default:
       return assertNever(write);
   }
