@@ -83,7 +83,7 @@ export function isEntry(type: number): boolean {
  */
 export function encodeDelete(flow: Flow, family: Family): NetlinkMessage {
   const { toValue, conntrack } = family;
-  const message = new AttributeWriter(family.netfilterHeader, mostDeleteBytes + 2 * family.addressBytes);
+  const message = new AttributeWriter(family.netfilterHeader, maxDeleteBytes + 2 * family.addressBytes);
   message.nested(CTA_TUPLE_ORIG, () => {
     message.nested(CTA_TUPLE_IP, () => {
       message.address(conntrack.source, toValue(flow.original.source), family);
@@ -97,7 +97,7 @@ export function encodeDelete(flow: Flow, family: Family): NetlinkMessage {
 }
 
 /** The header and the tuple of an ICMP flow without its addresses (56 bytes together), then a zone and an id. */
-const mostDeleteBytes = 72;
+const maxDeleteBytes = 72;
 
 function writeProtocol(
   message: AttributeWriter,

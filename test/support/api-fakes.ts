@@ -226,7 +226,7 @@ export interface TestApi {
   readonly now: { bootMs: number; wallMs: number };
 }
 
-/** @param parts in place of the fakes */
+/** @param parts replacements for the fakes */
 export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiDeps> = {}): TestApi {
   const state = new MemoryState();
   const board = new FakeBoard(state);

@@ -1,4 +1,4 @@
-/** Desired sets and networks of many objects, in the shapes that cost most to tell of. */
+/** Desired sets and networks with many objects, in the shapes that are most expensive to report. */
 import { recordOf, type Spec } from "../../lib/kinds/registry.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName, Kind } from "../../lib/model/names.ts";
@@ -13,7 +13,7 @@ export interface Shape {
 
 const net1 = "net1" as InterfaceName;
 
-/** Each of about `count` objects. */
+/** Each has about `count` objects. */
 export const shapes: Readonly<Record<string, (count: number) => Shape>> = {
   "EIPs of /32": (count) => shapeOf(count, (index) => [["eip", { address: `${ipAt(index)}/32` }]]),
   "one subnet": (count) => shapeOf(count, (index) => [["eip", { address: `${ipAt(index)}/8` }]]),

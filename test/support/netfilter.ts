@@ -1,10 +1,10 @@
-/** Netfilter as tests need it that are about something else. */
+/** A netfilter driver for tests of other subjects. */
 import type { NetfilterDriver } from "../../agent/kernel/drivers.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 
 const nothing: NetfilterObserved = { tables: [], chains: [], foreign: [] };
 
-/** A namespace in which nobody else has rules. */
+/** A namespace without foreign rules. */
 export const nobodyElse: NetfilterDriver = {
   observe: async () => nothing,
   repair: async () => {},

@@ -1,4 +1,4 @@
-/** HTTP by hand: what an answer is cut into, and clients that do not behave. */
+/** A plain HTTP client: shows the chunks of an answer, and can misbehave. */
 import { once } from "node:events";
 import { connect, type NetConnectOpts, type Socket } from "node:net";
 
@@ -6,7 +6,7 @@ export interface RawAnswer {
   readonly status: number;
   readonly head: string;
   readonly body: Buffer;
-  /** Bytes of each chunk; the whole body as one where it came with its length. */
+  /** Bytes of each chunk. The whole body as one if the answer had a Content-Length. */
   readonly chunks: readonly number[];
 }
 
@@ -20,7 +20,7 @@ export function requestText(method: string, path: string, headers: readonly stri
   return [`${method} ${path} HTTP/1.1`, "host: localhost", ...headers, "", ""].join("\r\n");
 }
 
-/** One request on a connection of its own. */
+/** Sends one request on a separate connection. */
 export async function ask(where: NetConnectOpts, method: string, path: string): Promise<RawAnswer> {
   const socket = await open(where);
   socket.write(requestText(method, path, ["connection: close"]));
@@ -34,7 +34,7 @@ export async function readAnswer(socket: Socket): Promise<RawAnswer> {
   return parseAnswer(Buffer.concat(pieces));
 }
 
-/** @throws where the answer was cut off */
+/** @throws if the answer was truncated */
 export function parseAnswer(bytes: Buffer): RawAnswer {
   const end = bytes.indexOf("\r\n\r\n");
   if (end === -1) throw new Error(`no head in ${bytes.length} bytes`);
@@ -46,10 +46,10 @@ export function parseAnswer(bytes: Buffer): RawAnswer {
   const bodies: Buffer[] = [];
   for (let at = 0; ; ) {
     const line = rest.indexOf("\r\n", at);
-    if (line === -1) throw new Error("the answer was cut off");
+    if (line === -1) throw new Error("the answer was truncated");
     const size = Number.parseInt(rest.toString("latin1", at, line), 16);
     if (size === 0) return { status, head, body: Buffer.concat(bodies), chunks };
-    if (line + 2 + size > rest.length) throw new Error("the answer was cut off");
+    if (line + 2 + size > rest.length) throw new Error("the answer was truncated");
     chunks.push(size);
     bodies.push(rest.subarray(line + 2, line + 2 + size));
     at = line + 2 + size + 2;

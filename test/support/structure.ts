@@ -152,7 +152,7 @@ function isBelow(path: string, folder: string): boolean {
   return path.startsWith(`${folder}/`);
 }
 
-/** What names one address family in the code of a file. */
+/** Names that belong to one address family. */
 const familyNames: readonly RegExp[] = [
   /ipv4/i,
   /\bAF_INET\b/,
@@ -166,7 +166,7 @@ const familyNames: readonly RegExp[] = [
   /"tables?", "ip"/,
 ];
 
-/** Those of the names of one address family that stand in a text, comments left out. */
+/** The names of one address family in a text, without comments. */
 export function familyNamesIn(text: string): readonly string[] {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(?:^|\s)\/\/ .*$/gm, "");
   return familyNames.flatMap((pattern) => pattern.exec(code)?.[0] ?? []);

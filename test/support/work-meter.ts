@@ -1,9 +1,12 @@
-/** Counts looks at values, and how many of them fall into one turn of the event loop: what takes long, without a clock. */
+/**
+ * Counts accesses to values, and how many of them happen in one turn of the event loop. Measures long computations
+ * without a clock.
+ */
 export class WorkMeter {
   #looks = 0;
   #before = 0;
   #timer: NodeJS.Immediate | undefined;
-  /** The most in one turn since the last {@link reset}. */
+  /** The maximum in one turn since the last {@link reset}. */
   most = 0;
   turns = 0;
 
@@ -20,14 +23,14 @@ export class WorkMeter {
     this.#before = this.#looks;
   }
 
-  /** The same map; whatever is read of it counts. */
+  /** The same map. Every read of it is counted. */
   map<K, V>(map: ReadonlyMap<K, V>): ReadonlyMap<K, V> {
     return new CountedMap(map, () => {
       this.#looks++;
     });
   }
 
-  /** The same list; whatever is read of it counts. */
+  /** The same list. Every read of it is counted. */
   list<T extends object>(list: readonly T[]): readonly T[] {
     return new Proxy(list, {
       get: (target, key, receiver) => {

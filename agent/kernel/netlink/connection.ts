@@ -102,7 +102,7 @@ const maxDumpRuns = 5;
  * Time for which one send may block the event loop. The kernel needs 10 µs for a route and up to 150 µs for one of
  * 10,000 addresses.
  */
-const mostHeldMs = 4;
+const maxHeldMs = 4;
 const smallestPart = 20;
 
 class Connection implements ConversingConnection {
@@ -258,8 +258,8 @@ class Connection implements ConversingConnection {
   /** The size of the part after one of `count` messages, so that no part blocks the event loop for long. */
   #nextSize(count: number, heldMs: number): number {
     const { partSize: most } = this.#options;
-    if (heldMs <= mostHeldMs) return Math.min(2 * this.#partSize, most);
-    return Math.min(Math.max(Math.floor((count * mostHeldMs) / heldMs), smallestPart), most);
+    if (heldMs <= maxHeldMs) return Math.min(2 * this.#partSize, most);
+    return Math.min(Math.max(Math.floor((count * maxHeldMs) / heldMs), smallestPart), most);
   }
 
   #connect(): NetlinkSocket {

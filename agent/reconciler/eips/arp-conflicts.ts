@@ -34,14 +34,14 @@ interface Contention {
   /** The host that replied to the last probe: a conflict. */
   holder: Mac | undefined;
   /** When it was last probed because another host probed for it. */
-  soughtAtMs: number;
+  probedForAtMs: number;
 }
 
 /**
  * A host that probes for a held address may hold it too and be checking for conflicts. The agent probes then, but
  * seldom: most such hosts only wait for the address, and probe every second.
  */
-const soughtPauseMs = 60_000;
+const probedForPauseMs = 60_000;
 const logPeriodMs = 60_000;
 
 export class ArpConflicts {
@@ -116,8 +116,8 @@ export class ArpConflicts {
   #onProbe(place: AddressOnLink): void {
     const contention = this.#of(place);
     const nowMs = this.#options.nowMs();
-    if (contention.holder !== undefined || nowMs - contention.soughtAtMs < soughtPauseMs) return;
-    contention.soughtAtMs = nowMs;
+    if (contention.holder !== undefined || nowMs - contention.probedForAtMs < probedForPauseMs) return;
+    contention.probedForAtMs = nowMs;
     this.#options.questions.ask(contention.question, "claim");
   }
 
@@ -191,7 +191,7 @@ export class ArpConflicts {
       question: { place, purpose: "keep", onAnswer: (mac) => this.#onAnswer(place, mac) },
       claimant: undefined,
       holder: undefined,
-      soughtAtMs: Number.NEGATIVE_INFINITY,
+      probedForAtMs: Number.NEGATIVE_INFINITY,
     };
     this.#contentions.set(place.address, contention);
     return contention;

@@ -115,9 +115,9 @@ export class ArpProbe {
     for (const { interface: link, packet } of heard) {
       const { operation, senderIp, senderMac, targetIp } = packet;
       const claimed = this.#contested.get(senderIp);
-      const sought = operation === "request" ? this.#contested.get(targetIp) : undefined;
+      const requested = operation === "request" ? this.#contested.get(targetIp) : undefined;
       if (claimed !== undefined && claimed.holder !== senderMac) this.#askSoon(claimed, link);
-      if (sought?.holder === senderMac && senderIp !== targetIp) this.#askSoon(sought, link);
+      if (requested?.holder === senderMac && senderIp !== targetIp) this.#askSoon(requested, link);
     }
   }
 

@@ -16,16 +16,16 @@ export interface ArpWatchOptions {
   readonly log: Log;
 }
 
-const restingPauseMs = 1_000;
+const idlePauseMs = 1_000;
 /** Pause while an address is contested or many packets arrive. */
 const busyPauseMs = 200;
-const muchHeard = 1_000;
+const manyPackets = 1_000;
 const logPeriodMs = 60_000;
 
 export class ArpWatch {
   readonly #options: ArpWatchOptions;
   readonly #logFailure: (err: unknown) => void;
-  #pauseMs = restingPauseMs;
+  #pauseMs = idlePauseMs;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ArpWatchOptions) {
@@ -52,7 +52,7 @@ export class ArpWatch {
     arpProbe.hear(heard);
     arpConflicts.hear(heard);
     const isContested = arpProbe.links.size + arpConflicts.conflicts.size > 0;
-    this.#pauseMs = isContested || heard.length >= muchHeard ? busyPauseMs : restingPauseMs;
+    this.#pauseMs = isContested || heard.length >= manyPackets ? busyPauseMs : idlePauseMs;
   }
 
   #hear(): readonly HeardArp[] {

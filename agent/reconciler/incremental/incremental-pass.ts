@@ -173,8 +173,8 @@ export class IncrementalPass {
       const { program } = compile(desired, residual.compileContext);
       const { network } = snapshot.facts;
       const contradicts = compileContradicts({ program, retired: ledger.retired, network });
-      const doomed = flows.filter((flow) => contradicts(viewOf(flow, family)));
-      const { removed } = await conntrack.remove(doomed, signal);
+      const contradicting = flows.filter((flow) => contradicts(viewOf(flow, family)));
+      const { removed } = await conntrack.remove(contradicting, signal);
       return { removed, remaining: [], shadowed: 0 };
     } catch (error) {
       if (error instanceof GatewayError) return undefined;

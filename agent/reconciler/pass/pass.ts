@@ -140,15 +140,15 @@ export class Pass {
     const { arpProbe } = this.#deps;
     const { ledger } = this.#planner.withLedger(state);
     const unasked = { probing: new Set<Ip>(), addressConflicts: new Map<Ip, string>() };
-    const hopeful = await this.#planner.plan(state, snapshot, unasked);
+    const optimistic = await this.#planner.plan(state, snapshot, unasked);
     // Addresses in the ledger were held in this epoch: one that another process removed comes back at once.
-    const unknown = hopeful.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
+    const unknown = optimistic.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
     // Likewise for addresses held here with another prefix length or binding: no other host has them.
     const { network } = snapshot.facts;
     const held = new Set(unknown.length === 0 ? [] : heldIn(network).map(({ address }) => address));
     const newcomers = unknown.filter(({ object, entry }) => object !== undefined && !held.has(entry.address));
     const { probing, addressConflicts } = arpProbe.review(newcomers.map(({ entry }) => entry));
-    return probing.size + addressConflicts.size === 0 ? hopeful : this.#planner.plan(state, snapshot);
+    return probing.size + addressConflicts.size === 0 ? optimistic : this.#planner.plan(state, snapshot);
   }
 
   async #apply(

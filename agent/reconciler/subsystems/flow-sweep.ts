@@ -38,16 +38,16 @@ export class FlowSweep {
     let removed = 0;
     for (let round = 0; round < maxRounds; round++) {
       const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
-      const doomed: Flow[] = [];
+      const toEnd: Flow[] = [];
       for (const flow of flows) {
         const count = this.#killsOf(flow, kills);
-        if (count < maxKills) doomed.push(flow);
+        if (count < maxKills) toEnd.push(flow);
         kills.set(flowKey(flow), Math.min(count + 1, maxKills));
       }
-      if (doomed.length > 0) removed += (await this.#conntrack.remove(doomed, signal)).removed;
+      if (toEnd.length > 0) removed += (await this.#conntrack.remove(toEnd, signal)).removed;
       // Each deletion was acknowledged, and the current rules create no such flow: another look would find none.
-      const isAll = total <= flows.length || doomed.length === 0;
-      if (isAll) return this.#end(removed, [], total - doomed.length, kills);
+      const isAll = total <= flows.length || toEnd.length === 0;
+      if (isAll) return this.#end(removed, [], total - toEnd.length, kills);
     }
     const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
     const remaining = flows.filter((flow) => this.#killsOf(flow, kills) < maxKills);

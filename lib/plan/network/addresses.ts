@@ -55,7 +55,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const present = new Set<Ip>();
   /** Ledger entries that are present but not desired. */
   const written = new Set<string>();
-  const going = new Set<ObservedAddress>();
+  const toRemove = new Set<ObservedAddress>();
   const orphans: LedgerAddress[] = [];
   const ledgerMissing = new Map<string, LedgerAddress>();
   for (const address of observed.addresses) {
@@ -70,7 +70,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
     }
     if (!isWritten) ledgerMissing.set(ledgerKey(address), entryOf(address));
     if (isAsked && binding === "address") present.add(address.address);
-    else if (!keep.has(address.address)) going.add(address);
+    else if (!keep.has(address.address)) toRemove.add(address);
   }
 
   const remove: AddressStep[] = [];
@@ -103,19 +103,19 @@ export function planAddresses(input: AddressInput): AddressPlan {
     }
   }
   const bindable = binding === "route" ? [...desired.values()].filter((eip) => links.has(eip.interface)) : [];
-  const anchors = chooseAnchors(bindable, observed, going);
+  const anchors = chooseAnchors(bindable, observed, toRemove);
   for (const { eip, standing } of anchors) {
-    if (standing !== undefined) going.delete(standing);
+    if (standing !== undefined) toRemove.delete(standing);
     else add.push({ kind: "add", binding: "address", entry: entryOf(eip) });
   }
 
   const staying =
-    going.size === 0 ? observed.addresses : observed.addresses.filter((address) => !going.has(address));
-  const coming = add.filter((step) => step.binding === "address").map((step) => step.entry);
+    toRemove.size === 0 ? observed.addresses : observed.addresses.filter((address) => !toRemove.has(address));
+  const toAdd = add.filter((step) => step.binding === "address").map((step) => step.entry);
   // Without promote_secondaries the kernel deletes the secondary addresses of the subnet together with the primary.
   const secondaries =
-    going.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...coming];
-  for (const address of secondariesFirst(going)) {
+    toRemove.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...toAdd];
+  for (const address of secondariesFirst(toRemove)) {
     const entry = entryOf(address);
     const isAlone = address.isSecondary || isPromoting(observed, address.interface, family);
     if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address, family))) {

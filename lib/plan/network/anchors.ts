@@ -17,17 +17,17 @@ export interface Anchor {
  * stay, one EIP keeps an address beside its route: an existing one, else that of the oldest EIP.
  *
  * @param eips EIPs to bind by route, oldest first
- * @param going addresses that would be removed
+ * @param toRemove addresses that would be removed
  */
 export function chooseAnchors(
   eips: readonly ProgramEip[],
   observed: ObservedNetwork,
-  going: ReadonlySet<ObservedAddress>,
+  toRemove: ReadonlySet<ObservedAddress>,
 ): readonly Anchor[] {
   const held = new Set<InterfaceName>();
   const leaving = new Map<string, ObservedAddress>();
   for (const address of observed.addresses) {
-    if (going.has(address)) leaving.set(ledgerKey(address), address);
+    if (toRemove.has(address)) leaving.set(ledgerKey(address), address);
     else held.add(address.interface);
   }
   const anchors = new Map<InterfaceName, Anchor>();

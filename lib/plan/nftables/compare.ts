@@ -59,5 +59,5 @@ function surplusElements(
   const crowded = new Map<MapName, Map<string, string>>();
   for (const map of mapNames) if (elements[map].size > present[map]) crowded.set(map, new Map(elements[map]));
   if (crowded.size > 0) wanted.visit((map, key) => crowded.get(map)?.delete(key));
-  return new Map([...crowded].map(([map, strangers]) => [map, [...strangers]]));
+  return new Map([...crowded].map(([map, unwanted]) => [map, [...unwanted]]));
 }

@@ -20,7 +20,7 @@ const asksFirst: { readonly [K in MapName]?: readonly MapName[] } = {
 };
 
 /** With more unwanted elements than this, each of them counts as an obstacle to every other. */
-const maxStrangers = 64;
+const maxUnwanted = 64;
 
 /** Objects that lack something, each with the first missing thing as text. */
 export function missingElements(
@@ -48,8 +48,8 @@ function findShadowed(
   wanted: WantedTable,
   say: (object: ObjectId, words: string) => void,
 ): void {
-  const isMany = surplus.length > maxStrangers;
-  const strangers = surplus.map(([key, value]) => ({
+  const isMany = surplus.length > maxUnwanted;
+  const unwanted = surplus.map(([key, value]) => ({
     parts: partsOf(map, key),
     text: elementText(map, key, value),
   }));
@@ -58,7 +58,7 @@ function findShadowed(
   wanted.visit((name, key, _value, object) => {
     if (!behind.has(name)) return;
     const parts = partsOf(name, key);
-    const shadow = strangers.find((stranger) => isMany || overlaps(stranger.parts, parts));
+    const shadow = unwanted.find((one) => isMany || overlaps(one.parts, parts));
     if (shadow !== undefined) say(object, `${key} in ${name} gets no packets because of ${shadow.text}`);
   });
 }

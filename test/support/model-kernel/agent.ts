@@ -234,7 +234,7 @@ export class ModelAgent {
     return this.#reconciler.reconcile("api", AbortSignal.timeout(10_000));
   }
 
-  /** What `GET /v1/plan` asks. */
+  /** Like `GET /v1/plan`. */
   preview(): Promise<DryRun> {
     return this.#reconciler.preview(this.#around.disk.state, AbortSignal.timeout(10_000));
   }
