@@ -3,6 +3,7 @@
  * table that nobody may write to.
  */
 import { spawn } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
 import { inNamespace } from "../support/namespaces.ts";
@@ -95,6 +96,9 @@ for (const dataplane of dataplanes) {
       t.match(await gw.host("outside").ask(tcp(eipOf(culprit))), { answeredBy: "pod1" });
       t.same((await gw.api.status()).degraded, []);
       await gw.expectConverged(t);
+      const passes = await passesOf(gw);
+      await delay(1_000);
+      t.ok((await passesOf(gw)) - passes <= 2, "and passes do not follow each other without a pause");
     });
 
     await t.test("a rewritten object is tried at once", async (t) => {
@@ -145,4 +149,10 @@ t.test("nftables: a table that belongs to another program", { buffered: true }, 
 /** Log lines of passes with a refusal. */
 async function refusals(gw: Gateway): Promise<readonly string[]> {
   return gw.agent.log.split("\n").filter((line) => line.includes("pass had failures"));
+}
+
+/** How many passes there were. */
+async function passesOf(gw: Gateway): Promise<number> {
+  const { body } = await gw.api.call<string>("GET", "/metrics");
+  return Number(/^natgw_reconcile_duration_seconds_count(?:\{.*\})? (\S+)$/m.exec(body)?.[1]);
 }

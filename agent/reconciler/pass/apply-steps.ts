@@ -106,3 +106,13 @@ function written(
     ({ text, object }) => !texts.has(text) && (object === undefined || !objects.has(object)),
   );
 }
+
+/** What both applied, one after the other. */
+export function joined(one: Applied, other: Applied): Applied {
+  return {
+    changes: [...one.changes, ...other.changes],
+    failures: [...one.failures, ...other.failures],
+    touched: one.touched.union(other.touched),
+    isSilentlyUndone: one.isSilentlyUndone || other.isSilentlyUndone,
+  };
+}

@@ -28,7 +28,7 @@ import { PassRetry } from "../retry/pass-retry.ts";
 import { Quarantine } from "../retry/quarantine.ts";
 import { keyOf } from "../retry/repair-throttle.ts";
 import { asFailures, type PassFailure } from "../subsystem.ts";
-import { type Applied, applySteps } from "./apply-steps.ts";
+import { type Applied, applySteps, joined } from "./apply-steps.ts";
 import { Gatekeeper } from "./gatekeeper.ts";
 import type { PassDeps, PassResult } from "./pass-result.ts";
 import { Planner } from "./planner.ts";
@@ -90,6 +90,7 @@ export class Pass {
 
     const ledgerFailures = [...(await ledgerStep(() => beginEpoch(store, epoch)))];
     this.#quarantine.releaseRewritten(state);
+    const retried = this.#quarantine.due();
     this.#gate.begin(before, state);
     const planned = await this.#planWithProbe(state, before);
     const version = versionOf(state, planned.compiled.blocked);
@@ -108,7 +109,7 @@ export class Pass {
     this.#drift.conclude(version, review, applied.changes, residual.changes, clock.bootMs());
     const failures = [...ledgerFailures, ...applied.failures];
     const isDone = isDoneBy(residual);
-    const found = { state, before, after, residual, applied, failures, version, review, isDone };
+    const found = { state, before, after, residual, applied, failures, version, review, retried, isDone };
     const result = await this.#conclude(found);
     for (const subsystem of subsystems) subsystem.concluded?.({ isDone });
     return result;
@@ -216,6 +217,7 @@ export class Pass {
     readonly failures: PassFailure[];
     readonly version: string;
     readonly review: DriftReview;
+    readonly retried: ReadonlySet<ObjectId>;
     readonly isDone: boolean;
   }): Promise<PassResult> {
     const { state, before, after, residual, applied, failures, review, isDone } = found;
@@ -225,6 +227,7 @@ export class Pass {
     const verification = this.#stableVerification(verificationOf(residual, failures, throttled));
     await nextTurn();
     const verdicts = this.#judge(state.desired, residual.compiled, verification);
+    this.#quarantine.conclude(found.retried, (id) => verdicts.get(id)?.programmed.holds === true);
     await nextTurn();
     const isSwept = isDone && sweep?.shadowed === 0;
     failures.push(...(await ledgerStep(() => strikeOff(store, residual, isSwept))));
@@ -283,15 +286,6 @@ async function ledgerStep(write: () => Promise<void>): Promise<readonly PassFail
     return [];
   });
   return failures.map((failure) => ({ ...failure, stage: "ledger" }));
-}
-
-function joined(one: Applied, other: Applied): Applied {
-  return {
-    changes: [...one.changes, ...other.changes],
-    failures: [...one.failures, ...other.failures],
-    touched: one.touched.union(other.touched),
-    isSilentlyUndone: one.isSilentlyUndone || other.isSilentlyUndone,
-  };
 }
 
 /** Identifies everything that decides the program. Two passes of one version want the same. */

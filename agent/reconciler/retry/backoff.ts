@@ -17,8 +17,14 @@ export class Backoff<Key> {
   /** Counts one more failure of `key`. */
   record(key: Key, message: string, nowMs: number): void {
     const attempts = (this.#entries.get(key)?.attempts ?? 0) + 1;
-    const delayMs = Math.min(firstDelayMs * 2 ** (attempts - 1), maxDelayMs);
-    this.#entries.set(key, { message, attempts, retryAtMs: nowMs + delayMs });
+    this.#entries.set(key, { message, attempts, retryAtMs: nowMs + delayMsAfter(attempts) });
+  }
+
+  /** Starts the last pause again: a try was due, and nothing was learned from it. */
+  postpone(key: Key, nowMs: number): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.set(key, { ...entry, retryAtMs: nowMs + delayMsAfter(entry.attempts) });
   }
 
   /** Keys whose next try is not due yet: leave them out for now. */
@@ -31,13 +37,9 @@ export class Backoff<Key> {
     this.#entries.delete(key);
   }
 
-  keys(): IterableIterator<Key> {
-    return this.#entries.keys();
-  }
-
-  /** All keys, due or not. */
-  entries(): ReadonlyMap<Key, BackoffEntry> {
-    return this.#entries;
+  /** Keys whose next try is due. */
+  due(nowMs: number): ReadonlySet<Key> {
+    return new Set([...this.#entries].filter(([, { retryAtMs }]) => retryAtMs <= nowMs).map(([key]) => key));
   }
 
   /** Milliseconds until the next try is due. `undefined` if there is none. */
@@ -49,4 +51,8 @@ export class Backoff<Key> {
     }
     return due;
   }
+}
+
+function delayMsAfter(attempts: number): number {
+  return Math.min(firstDelayMs * 2 ** (attempts - 1), maxDelayMs);
 }

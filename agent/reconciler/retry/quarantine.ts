@@ -36,6 +36,28 @@ export class Quarantine {
     }
   }
 
+  /** The objects that this pass tries again. */
+  due(): ReadonlySet<ObjectId> {
+    return this.#backoff.due(this.#nowMs());
+  }
+
+  /**
+   * After a pass that tried `tried`: objects that are programmed now are released. One that was neither refused nor programmed,
+   * for example because its rules could not be read, waits once more. Without this it stays due, and passes follow each other
+   * without a pause.
+   */
+  conclude(tried: ReadonlySet<ObjectId>, isProgrammed: (id: ObjectId) => boolean): void {
+    const stillDue = this.due();
+    for (const id of tried.intersection(stillDue)) {
+      if (!isProgrammed(id)) {
+        this.#backoff.postpone(id, this.#nowMs());
+        continue;
+      }
+      this.#refusedAt.delete(id);
+      this.#backoff.clear(id);
+    }
+  }
+
   /** Milliseconds until an object is tried again. `undefined` if there is none. */
   dueInMs(): number | undefined {
     return this.#backoff.dueInMs(this.#nowMs());

@@ -34,3 +34,25 @@ t.test("an object that is rewritten or deleted is released at once", async (t) =
     t.equal(quarantine.dueInMs(), undefined);
   }
 });
+
+t.test(
+  "an object whose retry succeeds is forgotten; one that could not be tried waits once more",
+  async (t) => {
+    let nowMs = 0;
+    const quarantine = new Quarantine(() => nowMs);
+    const state = reduce(emptyState, [put(1)]);
+    const passAt = (ms: number, outcome: "refused" | "programmed" | "unknown") => {
+      nowMs = ms;
+      const tried = quarantine.due();
+      if (outcome === "refused") quarantine.record(state, "fips/f", "EINVAL");
+      quarantine.conclude(tried, () => outcome === "programmed");
+      return quarantine.dueInMs();
+    };
+    t.equal(passAt(0, "refused"), 10_000);
+    t.equal(passAt(5_000, "programmed"), 5_000, "no pass before the retry says anything of it");
+    t.equal(passAt(10_000, "refused"), 20_000);
+    t.equal(passAt(30_000, "unknown"), 20_000);
+    t.equal(passAt(50_000, "programmed"), undefined, "nothing is due any more");
+    t.equal(passAt(60_000, "refused"), 10_000, "a later refusal begins anew");
+  },
+);
