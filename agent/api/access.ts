@@ -13,8 +13,10 @@ import type { TokenFile } from "./token-file.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** A probe: answered for everyone who reaches the listener, and never rate limited. */
+    /** Answered for everyone who reaches the listener, and never rate limited. */
     readonly isOpen?: boolean;
+    /** Answered even where connections are so many that nothing else is. */
+    readonly isProbe?: boolean;
   }
 }
 

@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { AnswerStream } from "./answers/answer-stream.ts";
 import { isSmall, jsonParts } from "./answers/json-parts.ts";
 import { Pieces } from "./answers/pieces.ts";
-import { type Place, Places } from "./answers/places.ts";
+import { type Place, type PlaceLimits, Places } from "./answers/places.ts";
 import { Turns } from "./answers/turns.ts";
 import { requestSignal } from "./request-signal.ts";
 
@@ -16,11 +16,12 @@ const deadlineMs = 60_000;
 
 export class Answers {
   readonly turns = new Turns();
-  readonly #places = new Places();
+  readonly #places: Places;
   readonly #reserved = new WeakMap<FastifyReply, Place>();
   readonly #stopping: AbortSignal;
 
-  constructor(stopping: AbortSignal) {
+  constructor(stopping: AbortSignal, limits: Partial<PlaceLimits> = {}) {
+    this.#places = new Places(limits);
     this.#stopping = stopping;
   }
 

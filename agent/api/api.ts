@@ -1,5 +1,5 @@
 /** The HTTP API: one Fastify instance, served on a Unix socket and on any number of TCP listeners. */
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import { Server as HttpsServer } from "node:https";
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
@@ -7,6 +7,7 @@ import type { Degradation } from "../../lib/model/degradation.ts";
 import { addressOf } from "../../lib/model/ip.ts";
 import { Answers } from "./answers.ts";
 import { buildApp } from "./app.ts";
+import { Connections } from "./bounds/connections.ts";
 import type { ApiDeps } from "./deps.ts";
 import { refuseUnsafe } from "./listen-address.ts";
 import {
@@ -49,10 +50,12 @@ export function createApi(parts: ApiDeps): Api {
       ? undefined
       : new TokenFile(settings.tokenFile, log, () => parts.clock.now().bootMs);
   const routeTable = new RouteTable();
+  const connections = new Connections(settings.connections);
   const app = buildApp(
-    { ...parts, stopping: stopping.signal, answers: new Answers(stopping.signal) },
+    { ...parts, stopping: stopping.signal, answers: new Answers(stopping.signal, settings.places) },
     { listenerOf: (request) => listenerOf.get(request), token },
     routeTable,
+    connections,
   );
   let open: OpenListener[] = [];
   const timers: NodeJS.Timeout[] = [];
@@ -70,10 +73,12 @@ export function createApi(parts: ApiDeps): Api {
       from: Listener,
     ) => {
       listenerOf.set(request, from);
+      connections.begin(request, response);
       app.routing(request, response);
     };
-    open.push(await listenUnix(settings.socketPath, handle));
-    for (const endpoint of settings.listen) open.push(await listenTcp(endpoint, settings.tls, handle));
+    const watch = (server: Server) => connections.watch(server);
+    open.push(await listenUnix(settings.socketPath, handle, watch));
+    for (const endpoint of settings.listen) open.push(await listenTcp(endpoint, settings.tls, handle, watch));
     log.info({ addresses: open.map(({ address }) => address) }, "api listening");
   };
 
@@ -95,6 +100,7 @@ export function createApi(parts: ApiDeps): Api {
 
   const closeAll = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer);
+    connections.stop();
     stopping.abort(new Error("the agent is stopping"));
     const drainMs = settings.drainMs ?? defaultDrainMs;
     await Promise.all(open.map((listener) => closeListener(listener, drainMs)));

@@ -9,6 +9,8 @@ import Fastify, {
 } from "fastify";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
+import { Bodies } from "./bounds/bodies.ts";
+import type { Connections } from "./bounds/connections.ts";
 import type { RouteContext } from "./deps.ts";
 import { acceptJsonOnly } from "./json-body.ts";
 import { pathOf, sendProblem } from "./problem.ts";
@@ -25,8 +27,6 @@ import { objectRoutes } from "./routes/objects.ts";
 import { probeRoutes } from "./routes/probes.ts";
 import { compileValidator } from "./validation.ts";
 
-/** Enough for 50,000 objects of each kind. */
-const defaultBodyLimitBytes = 64 * 1024 * 1024;
 /** Far above what a controller sends. It stops a client that runs wild. */
 const defaultRateLimit = { max: 20_000, windowMs: 10_000 } as const;
 
@@ -34,13 +34,13 @@ export function buildApp(
   context: RouteContext,
   access: AccessRules,
   routeTable: RouteTable,
+  connections: Connections,
 ): FastifyInstance {
   const { settings, version } = context;
   const loggerInstance: FastifyBaseLogger = context.log;
   const app = Fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: settings.bodyLimitBytes ?? defaultBodyLimitBytes,
     // Names have up to 253 characters, and each can be percent-encoded.
     routerOptions: { maxParamLength: 1_024 },
     return503OnClosing: false,
@@ -56,7 +56,8 @@ export function buildApp(
     throw refuse(request);
   });
   routeTable.watch(app);
-  acceptJsonOnly(app);
+  acceptJsonOnly(app, new Bodies(settings.bodies), context.answers.turns);
+  keepForProbes(app, connections);
   limitRate(app, settings.rateLimit ?? defaultRateLimit, access);
   app.addHook("onRequest", (request) => checkAccess(access, request));
   app.addHook("onRequest", async (request) => {
@@ -86,6 +87,15 @@ export function buildApp(
     done();
   });
   return app;
+}
+
+/** Runs first: when too many connections are open, the last ones are for probes. */
+function keepForProbes(app: FastifyInstance, connections: Connections): void {
+  app.addHook("onRequest", async (request, reply) => {
+    if (request.routeOptions.config.isProbe === true || !connections.isForProbes(request.raw)) return;
+    void reply.header("connection", "close");
+    throw new GatewayError("overloaded", "Too many connections are open");
+  });
 }
 
 /** Runs before the access check, so that guessing tokens is limited too. Probes are always answered. */

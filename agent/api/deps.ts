@@ -6,7 +6,10 @@ import type { InterfaceName } from "../../lib/model/names.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { TlsFiles } from "../config.ts";
 import type { StateAccess } from "../store/state-access.ts";
+import type { PlaceLimits } from "./answers/places.ts";
 import type { Answers } from "./answers.ts";
+import type { BodyLimits } from "./bounds/bodies.ts";
+import type { ConnectionLimits } from "./bounds/connections.ts";
 import type { BoardPort, ClockPort, ReconcilerPort } from "./ports.ts";
 
 export interface ApiDeps {
@@ -31,7 +34,10 @@ export interface ApiSettings {
   readonly fallbackGateway: Ip | undefined;
   readonly tokenFile: string | undefined;
   readonly tls: TlsFiles | undefined;
-  readonly bodyLimitBytes?: number;
+  /** In place of the usual limits. */
+  readonly bodies?: Partial<BodyLimits>;
+  readonly connections?: Partial<ConnectionLimits>;
+  readonly places?: Partial<PlaceLimits>;
   readonly rateLimit?: { readonly max: number; readonly windowMs: number };
   /** Interval between checks for renewed certificates, in ms. */
   readonly certificateRecheckMs?: number;

@@ -1,40 +1,43 @@
 /** The JSON body parser: strict where a plain parser is silent, and with bounded cost. */
-import { setImmediate as nextTurn } from "node:timers/promises";
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { type Chunked, runSync } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
+import type { Turns } from "./answers/turns.ts";
+import { type Bodies, weightOfObject } from "./bounds/bodies.ts";
 
 /** Far above what any request needs. Deeper or wider values could block a parser for many seconds. */
 const maxDepth = 32;
 const maxEntriesPerValue = 200_000;
-const maxEntries = 8_000_000;
 /** Above this many characters, each step over the text takes milliseconds. */
 const longText = 64 * 1024;
+/** Some milliseconds' worth of a survey. */
+const surveyedAtOnce = 500_000;
 
 /**
  * Parses `application/json`. An empty body is `undefined`: a route that needs a body refuses it, and a DELETE with this
  * header is served. A key that occurs twice in one object is refused, because the last one would silently win: `"eips"`
  * written twice must not empty the gateway.
  */
-export function acceptJsonOnly(app: FastifyInstance): void {
+export function acceptJsonOnly(app: FastifyInstance, bodies: Bodies, turns: Turns): void {
   const parse = app.getDefaultJsonParser("error", "error");
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    "application/json",
-    { parseAs: "string" },
-    async (request: FastifyRequest, text: string) => {
-      if (text === "") return undefined;
-      // Each step and the validator run in their own turn of the event loop: all take long with a large set.
-      const pause = text.length > longText ? nextTurn : async () => undefined;
-      const survey = surveyJson(text);
-      if (survey.fault !== undefined) throw survey.fault;
-      await pause();
-      const value = await parsed(parse, request, text);
-      await pause();
-      if (survey.keys !== countKeys(value)) throw malformed("A key occurs twice in one object");
-      await pause();
-      return value;
-    },
-  );
+  bodies.serve(app);
+  app.addContentTypeParser("application/json", async (request: FastifyRequest, payload: IncomingMessage) => {
+    const text = await bodies.read(request, payload);
+    if (text === "") return undefined;
+    // Each step and the validator run in their own turn of the event loop: all take long with a large set.
+    const isLong = text.length > longText;
+    const survey = isLong ? await turns.run(surveyJson(text)) : runSync(surveyJson(text));
+    if (survey.fault !== undefined) throw survey.fault;
+    await bodies.expect(request, survey.weight);
+    if (isLong) await turns.next();
+    const value = await parsed(parse, request, text);
+    if (isLong) await turns.next();
+    if (survey.keys !== countKeys(value)) throw malformed("A key occurs twice in one object");
+    if (isLong) await turns.next();
+    return value;
+  });
 }
 
 function parsed(
@@ -56,20 +59,27 @@ interface Survey {
    * parser.
    */
   readonly keys: number;
+  /** What the values weigh, see {@link Bodies}. */
+  readonly weight: number;
   readonly fault?: GatewayError;
 }
 
 /** Scans the text once before it is parsed. */
-export function surveyJson(text: string): Survey {
+export function* surveyJson(text: string): Chunked<Survey> {
   const entries = new Uint32Array(maxDepth + 1);
   let depth = 0;
   let keys = 0;
-  let total = 0;
+  let weight = 0;
+  let pauseAt = surveyedAtOnce;
   for (let at = 0; at < text.length; at++) {
+    if (at >= pauseAt) {
+      pauseAt = at + surveyedAtOnce;
+      yield;
+    }
     switch (text.charCodeAt(at)) {
       case quote:
         at = endOfString(text, at);
-        if (at === -1) return { keys };
+        if (at === -1) return { keys, weight };
         break;
       case colon:
         keys++;
@@ -77,16 +87,17 @@ export function surveyJson(text: string): Survey {
       case comma: {
         const count = (entries[depth] ?? 0) + 1;
         entries[depth] = count;
-        total++;
-        if (count > maxEntriesPerValue || total > maxEntries) {
-          return { keys, fault: new GatewayError("too-large", "The body has too many values") };
-        }
+        weight++;
+        if (count > maxEntriesPerValue)
+          return { keys, weight, fault: new GatewayError("too-large", "The body has too many values") };
         break;
       }
       case openBrace:
       case openBracket:
         depth++;
-        if (depth > maxDepth) return { keys, fault: malformed(`Values are nested deeper than ${maxDepth}`) };
+        weight += weightOfObject;
+        if (depth > maxDepth)
+          return { keys, weight, fault: malformed(`Values are nested deeper than ${maxDepth}`) };
         entries[depth] = 0;
         break;
       case closeBrace:
@@ -95,7 +106,7 @@ export function surveyJson(text: string): Survey {
         break;
     }
   }
-  return { keys };
+  return { keys, weight };
 }
 
 /** Number of members of all objects in a parsed value. Its depth is already checked. */

@@ -33,6 +33,9 @@ export type RequestHandler = (
   listener: Listener,
 ) => void;
 
+/** Is told of a server before it listens: connections are counted elsewhere. */
+export type ServerWatch = (server: http.Server) => void;
+
 /** Limits on what a peer can keep open. A response may take as long as its handler does. */
 const limits = {
   headersTimeout: 10_000,
@@ -41,25 +44,30 @@ const limits = {
   connectionsCheckingInterval: 5_000,
   maxHeaderSize: 16_384,
 } as const;
-const maxConnections = 1_024;
 const sweepMs = 20;
+/** Connections that the kernel keeps until they are accepted: a crowd that comes at once turns nobody else away. */
+const backlog = 2_048;
 
 /**
  * Listens on a Unix socket that only its owner may use. Removes a stale socket file.
  *
  * @throws `already-running` if a process listens there, `bad-config` if the path is not a socket
  */
-export async function listenUnix(path: string, handle: RequestHandler): Promise<OpenListener> {
+export async function listenUnix(
+  path: string,
+  handle: RequestHandler,
+  watch: ServerWatch,
+): Promise<OpenListener> {
   const listener: Listener = { kind: "unix", isLoopback: true, needsClientCertificate: false };
   await makeDirectory(dirname(path));
   await removeStale(path);
   const { underway, onRequest } = tracked(listener, handle);
   const server = http.createServer(limits, onRequest);
-  server.maxConnections = maxConnections;
+  watch(server);
   // bind(2) happens inside listen(): the file never exists with wider permissions.
   const umask = process.umask(0o177);
   try {
-    server.listen(path);
+    server.listen({ path, backlog });
   } finally {
     process.umask(umask);
   }
@@ -76,6 +84,7 @@ export async function listenTcp(
   endpoint: Endpoint,
   tls: TlsFiles | undefined,
   handle: RequestHandler,
+  watch: ServerWatch,
 ): Promise<OpenListener> {
   const listener: Listener = {
     kind: "tcp",
@@ -87,8 +96,8 @@ export async function listenTcp(
     tls === undefined
       ? http.createServer(limits, onRequest)
       : https.createServer({ ...limits, ...(await readTls(tls)) }, onRequest);
-  server.maxConnections = maxConnections;
-  server.listen({ host: endpoint.host, port: endpoint.port, ipv6Only: true });
+  watch(server);
+  server.listen({ host: endpoint.host, port: endpoint.port, ipv6Only: true, backlog });
   await opened(server, formatEndpoint(endpoint));
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : endpoint.port;

@@ -86,6 +86,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     request.log.error({ ...facts, err: error }, "request failed");
   else request.log.info({ ...facts, detail: problem.detail }, "request refused");
   if (failure.code === "method-not-allowed") void reply.header("allow", allowedIn(failure));
+  // Nobody reads the rest of the body: the connection ends with the answer.
+  if (!request.raw.complete) void reply.header("connection", "close");
   if (failure.code === "overloaded") void reply.header("retry-after", "1");
   if (failure.code === "unauthorized") void reply.header("www-authenticate", 'Bearer realm="natgw"');
   return reply.code(problem.status).type(problemMediaType).send(problem);

@@ -14,7 +14,7 @@ export interface PlaceLimits {
   readonly waitMs: number;
 }
 
-export const placeLimits: PlaceLimits = { most: 16, patienceMs: 1_000, waitMs: 30_000 };
+export const placeLimits: PlaceLimits = { most: 32, patienceMs: 500, waitMs: 30_000 };
 
 export class Place {
   /** The time since which the client reads nothing. Infinite while the agent has to send. */
@@ -39,8 +39,8 @@ export class Places {
   readonly #waiting = new Set<(place: Place | undefined) => void>();
   #check: NodeJS.Timeout | undefined;
 
-  constructor(limits: PlaceLimits = placeLimits) {
-    this.#limits = limits;
+  constructor(limits: Partial<PlaceLimits> = {}) {
+    this.#limits = { ...placeLimits, ...limits };
   }
 
   /** @throws `overloaded` if no place became free in time, or the signal aborted */

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { RouteContext } from "../deps.ts";
 import { textAnswer } from "../responses.ts";
 
-const open = { isOpen: true } as const;
+const open = { isOpen: true, isProbe: true } as const;
 const text = { 200: textAnswer };
 
 export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteContext): void {
@@ -31,7 +31,10 @@ export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteConte
 
   app.get(
     "/metrics",
-    { schema: { tags: ["probes"], summary: "Metrics for Prometheus", response: text } },
+    {
+      config: { isProbe: true },
+      schema: { tags: ["probes"], summary: "Metrics for Prometheus", response: text },
+    },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
   );
 }

@@ -4,11 +4,12 @@ import t from "tap";
 import { Compile } from "typebox/schema";
 import { isUnmodified, parseIfMatch } from "../../../../agent/api/etag.ts";
 import { explain, type PlainSchema } from "../../../../agent/api/explain.ts";
-import { countKeys, surveyJson } from "../../../../agent/api/json-body.ts";
+import { countKeys, surveyJson as surveyChunked } from "../../../../agent/api/json-body.ts";
 import { prefersText } from "../../../../agent/api/plan-text.ts";
 import { publicCodes } from "../../../../agent/api/problem.ts";
 import { parseLimit, parseWait } from "../../../../agent/api/query.ts";
 import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
+import { runSync } from "../../../../lib/chunked.ts";
 import { specSchemas } from "../../../../lib/kinds/registry.ts";
 import { errorCodes } from "../../../../lib/model/errors.ts";
 import { kinds } from "../../../../lib/model/names.ts";
@@ -156,6 +157,8 @@ t.test("texts for people", async (t) => {
   ]);
   t.same(say([]), [{ pointer: "/dnats/0", message: "must be an object" }]);
 });
+
+const surveyJson = (text: string) => runSync(surveyChunked(text));
 
 t.test("surveyJson counts like JSON.parse, plus one for a duplicate key", async (t) => {
   const spaces = fc.constantFrom(undefined, 1, "\t");

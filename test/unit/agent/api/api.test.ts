@@ -387,7 +387,7 @@ t.test("gone: a late PUT of a deleted uid", async (t) => {
 });
 
 t.test("too-large and rate-limited", async (t) => {
-  const api = testApi({ bodyLimitBytes: 1_000, rateLimit: { max: 3, windowMs: 60_000 } });
+  const api = testApi({ bodies: { bytes: 1_000 }, rateLimit: { max: 3, windowMs: 60_000 } });
   const large = await ask(api, "PUT", "/v1/desired", { body: largeSet(50) });
   t.equal(large.status, 413);
   t.equal(large.body.code, "too-large");
