@@ -29,12 +29,12 @@ export const SettingsSchema = Type.Object({
     }),
   ),
   dataplane: oneOf(["iptables", "nftables"], {
-    description: "What the NAT rules are programmed with.",
+    description: "The dataplane: with what the NAT rules are programmed.",
     default: "iptables",
   }),
   iptablesVariant: oneOf(["auto", "nft", "legacy"], {
     description:
-      "The iptables variant; `auto` takes the one whose owned chains hold rules, else nft if it works, else legacy.",
+      "The iptables variant, nft or legacy; `auto` takes the one in which the agent's chains hold rules, else nft if it works, else legacy.",
     default: "auto",
   }),
   eipBinding: oneOf(["address", "route"], {

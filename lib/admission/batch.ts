@@ -27,7 +27,7 @@ export interface BatchRequest {
 
 /**
  * Decides on a batch. Deletes of absent objects are ignored. A name that is both deleted and upserted is a new object:
- * it is the youngest and needs another uid, if any, because the old uid is deleted. Throws `invalid`, `not-adopted`,
+ * it is the newest and needs another uid, if any, because the old uid is deleted. Throws `invalid`, `not-adopted`,
  * `precondition-failed`, `gone`, `in-use` or `conflict`.
  */
 export function applyBatch(state: State, request: BatchRequest, context: WriteContext): Decision {

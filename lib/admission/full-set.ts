@@ -42,7 +42,7 @@ export function* checkSet(set: FullSet, digest: WriteContext["digest"]): Chunked
 }
 
 /**
- * Decides on a full set. Clashes inside it are accepted: the older object is programmed, the younger is marked. Objects
+ * Decides on a full set. Clashes inside it are accepted: the older object is programmed, the newer one is marked. Objects
  * keep their creation number by name, and their revision if they do not change. Throws `precondition-failed`,
  * `stale-generation` or `gone`.
  *

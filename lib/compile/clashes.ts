@@ -1,5 +1,5 @@
 /**
- * Finds clashes. Greedy, in order of creation: the older object stays, the younger one is marked, and a marked object
+ * Finds clashes. Greedy, in order of creation: the older object stays, the newer one is marked, and a marked object
  * takes nothing from others. The result depends only on the stored set (with its creation numbers) and the facts, not
  * on the order of earlier writes.
  *

@@ -8,8 +8,8 @@
  * this EIP, so its flows stay until they end by themselves. Ending them would break every second connection of a subnet
  * only because new flows get another address.
  *
- * A Standby SNAT (the younger ones of a single host) has no rule and is not in the program, so it permits nothing. Flows
- * that it created while it was the oldest are ended, and reconnect through the EIP that is in force.
+ * A Standby SNAT (older SNATs serve all clients of its CIDR) has no rule and is not in the program, so it permits
+ * nothing. Flows that it created while it was in use are ended, and reconnect through the EIP that is in force.
  */
 import type { AddressKey, Family } from "../model/family.ts";
 import type { Program, SnatPool } from "../model/program.ts";

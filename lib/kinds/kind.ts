@@ -44,9 +44,9 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
 
   /** The parsed objects of a collection, in its order. Cached for the lifetime of the collection. */
   parseAll(objects: ReadonlyMap<ObjectName, Stored<S>>): readonly P[];
-  /** What the object claims. If two objects of this kind claim the same text, the younger one clashes. */
+  /** What the object claims. If two objects of this kind claim the same text, the newer one clashes. */
   identity(spec: S, context: ClashContext): string;
-  /** The claim as text that the holder's name completes: `"eip eip-a carries"`. */
+  /** The claim as text that the holder's name completes: `"eip eip-a is already used by"`. */
   holding(spec: S): string;
   /** A clash with the gateway itself, independent of other objects. */
   obstacle?(parsed: P, context: ClashContext): Clash | undefined;

@@ -14,8 +14,8 @@ export interface Leaving {
 
 /**
  * @param leaving oldest first
- * @returns the pools in the order of {@link Program.pools}, and each SNAT that gets no client (a network of one host
- * has only one client) with the oldest SNAT of its pool
+ * @returns the pools in the order of {@link Program.pools}, and each SNAT that gets no client, because its pool has
+ * no more clients than older SNATs, with the oldest SNAT of the pool
  */
 export function poolSnats(
   leaving: readonly Leaving[],
@@ -33,15 +33,15 @@ export function poolSnats(
   }
   const standby = new Map<ObjectId, ObjectId>();
   const ordered: Ordered[] = [];
-  for (const [eldest, ...others] of groups.values()) {
-    const prefixLength = prefixLengthOf(eldest.cidr);
+  for (const [oldest, ...others] of groups.values()) {
+    const prefixLength = prefixLengthOf(oldest.cidr);
     const clients = 2 ** (family.bits - prefixLength);
-    const members: [PoolMember, ...PoolMember[]] = [memberOf(eldest)];
+    const members: [PoolMember, ...PoolMember[]] = [memberOf(oldest)];
     for (const snat of others)
       if (members.length < clients) members.push(memberOf(snat));
-      else standby.set(snat.id, eldest.id);
-    const pool = { cidr: eldest.cidr, interface: eldest.eip.interface, members };
-    ordered.push({ pool, prefixLength, first: family.toValue(addressOf(eldest.cidr)) });
+      else standby.set(snat.id, oldest.id);
+    const pool = { cidr: oldest.cidr, interface: oldest.eip.interface, members };
+    ordered.push({ pool, prefixLength, first: family.toValue(addressOf(oldest.cidr)) });
   }
   return { pools: ordered.sort(longestFirst).map(({ pool }) => pool), standby };
 }

@@ -39,8 +39,11 @@ export const snatKind = {
       leaving.push({ id: object.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
     }
     const { pools, standby } = poolSnats(leaving, compilation.context.family);
-    for (const [id, elder] of standby)
-      compilation.idle.set(id, { reason: "Standby", message: `standby: ${elder} serves the only client` });
+    for (const [id, oldest] of standby)
+      compilation.idle.set(id, {
+        reason: "Standby",
+        message: `older SNATs of its CIDR serve all clients; the oldest is ${oldest}`,
+      });
     return { pools };
   },
   verbalize: (spec, addressOf) => `SNAT ${spec.internalCIDR} → ${eipText(spec.eip, addressOf)}`,

@@ -35,6 +35,7 @@ export interface FlowSweepStep {
 
 export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
   name: "flow",
+  title: "flows",
   serves: translatingKinds,
   plan(input, { isDue, remaining, shadowed, unswept }) {
     const { program } = input;

@@ -135,8 +135,8 @@ export function addressesOf(
 const noAddresses: ReadonlySet<Ip> = new Set();
 
 /** What cannot be read is not Ready, and nothing is written there. */
-export function unreadPlan({ name, serves }: SubsystemPlanner, error: GatewayError): SubsystemPlan {
-  const message = `cannot read ${name} state: ${error.message}`;
+export function unreadPlan({ title, serves }: SubsystemPlanner, error: GatewayError): SubsystemPlan {
+  const message = `cannot read ${title}: ${error.message}`;
   const obstacle: Obstacle = { condition: "Programmed", reason: "KernelUnreadable", message };
   const kinds = new Map(serves.map((kind) => [kind, obstacle]));
   const notices = [{ reason: "KernelUnreadable" as const, message }];

@@ -16,6 +16,7 @@ export interface PreviousStep {
 
 export const previousPlanner: SubsystemPlanner<readonly PreviousObserved[], PreviousStep> = {
   name: "previous",
+  title: "rules of the previous dataplane",
   serves: [],
   plan({ context }, all) {
     if (!context.isVerified) return subsystemPlan([]);

@@ -22,6 +22,7 @@ export function rulesSubsystemPlanner<Observed, Payload>(
     );
   return {
     name: "rule",
+    title: "the agent's rules",
     serves: ["eip", "fip", "snat", "dnat"],
     plan: (input, observed) => conclude(input, observed, planner.plan(input.program, observed)),
     *planChunked(input, observed): Chunked<SubsystemPlan<Payload>> {

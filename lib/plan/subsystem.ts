@@ -73,6 +73,8 @@ export interface SubsystemPlan<Payload = unknown> {
 /** Plans one subsystem. `Observed` is what its driver reads, `Payload` what its driver writes. */
 export interface SubsystemPlanner<Observed = unknown, Payload = unknown> {
   readonly name: SubsystemName;
+  /** What it reads, as text after "cannot read": `routes`. */
+  readonly title: string;
   /** The kinds that cannot be Ready while the subsystem cannot be read. */
   readonly serves: readonly Kind[];
   plan(input: PlanInput, observed: Observed): SubsystemPlan<Payload>;

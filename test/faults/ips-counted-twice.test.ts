@@ -109,7 +109,7 @@ for (const dataplane of dataplanes) {
       t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
       t.match(await outside.ask(tcp("203.0.113.11")), { answeredBy: "pod2" });
       t.match(await outside.ask(tcp("203.0.113.140")), { answeredBy: "pod1" });
-      t.match(await pod1.ask(outsideTcp), { seenAs: "203.0.113.10" }, "the elder FIP leads out");
+      t.match(await pod1.ask(outsideTcp), { seenAs: "203.0.113.10" }, "the older FIP leads out");
       t.match(await pod2.ask(outsideTcp), { seenAs: "203.0.113.11" });
     };
 

@@ -14,6 +14,7 @@ export function gateSubsystemPlanner<Observed, Payload>(
 ): SubsystemPlanner<Observed, Payload> {
   return {
     name: "gate",
+    title: "the gate's rules",
     serves: translatingKinds,
     plan({ program, context }, observed) {
       const { changes, payload } = planner.planGate(program, observed, context.gate);

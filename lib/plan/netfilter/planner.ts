@@ -39,6 +39,7 @@ export function createNetfilterPlanner(
   }
   return {
     name: "netfilter",
+    title: "rules of other programs",
     serves: translatingKinds,
     plan: (input, observed) => runSync(planChunked(input, observed)),
     planChunked,

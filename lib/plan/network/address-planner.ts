@@ -16,6 +16,7 @@ import { describeAddressStep } from "./addresses.ts";
 
 export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
   name: "address",
+  title: "addresses",
   serves: ["eip"],
   plan: (input) => subsystemPlan(stepsOf(input), () => obstacles(input), { notices: addressNotices(input) }),
   reads: ({ program, addresses, facts, context }) => [

@@ -6,6 +6,7 @@ import { describeRouteStep, planRoutes, type RoutePlan, type RouteStep, routeTex
 
 export const routePlanner: SubsystemPlanner<ObservedNetwork, RouteStep> = {
   name: "route",
+  title: "routes",
   serves: ["route"],
   plan({ program }, observed) {
     const routes = planRoutes({ program, observed });

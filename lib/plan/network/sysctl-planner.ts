@@ -8,6 +8,7 @@ import { arpIgnoring, describeSysctlStep, isForwarding, planSysctls, type Sysctl
 
 export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
   name: "sysctl",
+  title: "sysctls",
   serves: translatingKinds,
   plan({ program, context }, observed) {
     // Forwarding is enabled only behind the closed gate: otherwise packets leave before their rules exist.

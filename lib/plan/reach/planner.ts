@@ -37,6 +37,7 @@ export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanne
     findAstray(program, network.routes, compile(network, paths, program.family));
   return {
     name: "reach",
+    title: "routes, policy rules and next hops",
     serves: translatingKinds,
     plan({ program }, observed) {
       const reached = reachedBy(program, observed);

@@ -13,7 +13,7 @@ import { transactionChanges } from "../../../support/state-arbitraries.ts";
 const codec = stateCodec();
 const quiet = { info() {}, warn() {}, error() {} };
 
-/** Maps in their order too: elders come first. */
+/** Maps in their order too: older entries come first. */
 const inOrder = (state: State): string => JSON.stringify(codec.encodeState(state));
 
 t.test("written state is read back, across groups, compactions and restarts", async (t) => {

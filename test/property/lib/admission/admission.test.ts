@@ -234,7 +234,7 @@ function slowClashes(desired: Claimants, facts: Facts): Set<ObjectId> {
       ("address" in spec && (spec.address.startsWith(`${gateway}/`) || isReserved(spec.address))) ||
       ("address" in spec && eclipses(spec, facts)) ||
       ("destination" in spec && gateway !== undefined && contains(spec.destination, gateway));
-    if (isBad || kept.some((elder) => excludes(elder, object))) marked.add(objectId(kind, spec.name));
+    if (isBad || kept.some((older) => excludes(older, object))) marked.add(objectId(kind, spec.name));
     else kept.push(object);
   }
   return marked;

@@ -236,7 +236,7 @@ t.test("DELETE", (t) => {
     t.end();
   });
 
-  t.test("deleting the older of two clashing objects admits the younger", (t) => {
+  t.test("deleting the older of two clashing objects admits the newer", (t) => {
     const world = new World();
     world.set({ generation: 1, eips: [eipA], fips: [fipA, { ...fipA, name: "fip-z" }] });
     world.delete("fip", "fip-a");
@@ -349,7 +349,7 @@ t.test("batch", (t) => {
     t.end();
   });
 
-  t.test("FIPs are elder than DNATs, then by position; pointers lead into the body", (t) => {
+  t.test("FIPs are older than DNATs, then by position; pointers lead into the body", (t) => {
     const world = new World();
     world.batch({
       upsert: { dnats: [dnatB], fips: [fipB, fipA].map((fip) => ({ ...fip, eip: `e-${fip.name}` })) },

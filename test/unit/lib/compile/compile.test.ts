@@ -29,7 +29,7 @@ function desiredOf(...sets: Omit<PlainSet, "generation">[]) {
   return world.state.desired;
 }
 
-t.test("clashes: the elder stays, the younger is marked", (t) => {
+t.test("clashes: the older one stays, the newer one is marked", (t) => {
   const facts = {
     ...quiet,
     connectedSubnets: [
@@ -40,9 +40,9 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
   };
   const cases: [string, Omit<PlainSet, "generation">[], Record<string, string>][] = [
     ["two FIPs on one EIP", [{ fips: [fip("a", "e"), fip("b", "e")] }], { "fips/b": "fips/a" }],
-    ["FIP and DNAT on one EIP, whichever is elder", [{ dnats: [dnat("a", "e")], fips: [fip("b", "e")] }], {}],
+    ["FIP and DNAT on one EIP, whichever is older", [{ dnats: [dnat("a", "e")], fips: [fip("b", "e")] }], {}],
     [
-      "the eldest of several FIPs on one EIP",
+      "the oldest of several FIPs on one EIP",
       [{ fips: [fip("c", "e")] }, { fips: [fip("a", "e"), fip("b", "e"), fip("c", "e")] }],
       { "fips/a": "fips/c", "fips/b": "fips/c" },
     ],
@@ -52,7 +52,7 @@ t.test("clashes: the elder stays, the younger is marked", (t) => {
       { "eips/b": "eips/a" },
     ],
     [
-      "a DNAT names the eldest of its identity",
+      "a DNAT names the oldest of its identity",
       [
         { dnats: [dnat("c", "e")] },
         { dnats: [dnat("a", "e"), dnat("b", "e", 81), dnat("c", "e")], fips: [fip("c", "e")] },
@@ -328,7 +328,12 @@ t.test("compile", (t) => {
     );
     t.strictSame(
       [...idle],
-      [["snats/g", { reason: "Standby", message: "standby: snats/f serves the only client" }]],
+      [
+        [
+          "snats/g",
+          { reason: "Standby", message: "older SNATs of its CIDR serve all clients; the oldest is snats/f" },
+        ],
+      ],
     );
     t.end();
   });
@@ -493,13 +498,13 @@ t.test("compile", (t) => {
 
   t.test("a DNAT beside a FIP is programmed but gets no packets", (t) => {
     const desired = desiredOf(
-      { eips: [eip("e1", 10), eip("e2", 11)], dnats: [dnat("elder", "e1")] },
+      { eips: [eip("e1", 10), eip("e2", 11)], dnats: [dnat("older", "e1")] },
       {
         eips: [eip("e1", 10), eip("e2", 11)],
         fips: [fip("f", "e1"), fip("g", "e2", "10.0.1.6")],
         dnats: [
-          dnat("elder", "e1"),
-          dnat("younger", "e1", 81),
+          dnat("older", "e1"),
+          dnat("newer", "e1", 81),
           dnat("empty", "e1", 82, { backends: [] }),
           dnat("alone", "e2"),
         ],
@@ -510,14 +515,14 @@ t.test("compile", (t) => {
     t.strictSame(
       [...shadowed],
       [
-        ["dnats/elder", "fips/f"],
-        ["dnats/younger", "fips/f"],
+        ["dnats/older", "fips/f"],
+        ["dnats/newer", "fips/f"],
         ["dnats/empty", "fips/f"],
       ],
     );
     t.strictSame(
       program.dnats.map(({ id }) => id),
-      ["dnats/elder", "dnats/younger", "dnats/alone"],
+      ["dnats/older", "dnats/newer", "dnats/alone"],
       "a FIP that is not programmed takes nothing",
     );
     t.strictSame([[...blocked.keys()], [...idle.keys()]], [["fips/g"], ["dnats/empty"]]);

@@ -214,7 +214,7 @@ const cases: readonly Case[] = [
     go: [`tcp ${pod}:4000 ${peer}:80 | ${peer}:80 ${eip2}:4000`],
   },
   {
-    name: "two FIPs of one pod: both inwards, new flows out by the elder, running ones by either",
+    name: "two FIPs of one pod: both inwards, new flows out by the older, running ones by either",
     program: {
       fips: [
         [eip, pod],

@@ -33,7 +33,7 @@ function step(
 /** A subsystem that records what it applies, and fails as ordered. */
 function subsystem(name: SubsystemName, order: string[], fails?: () => readonly StepFailure[]): Subsystem {
   return {
-    planner: { name, serves: [], plan: () => subsystemPlan([]), reads: () => [] },
+    planner: { name, title: name, serves: [], plan: () => subsystemPlan([]), reads: () => [] },
     observe: async () => undefined,
     apply: async (steps) => {
       order.push(...steps.map(({ payload }) => `${name} ${String(payload)}`));

@@ -7,7 +7,13 @@ import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 
 const forever = new AbortController().signal;
 const request = { reasons: [], isFull: false };
-const planner = { name: "rule", serves: [], plan: () => subsystemPlan([]), reads: () => [] } as const;
+const planner = {
+  name: "rule",
+  title: "rules",
+  serves: [],
+  plan: () => subsystemPlan([]),
+  reads: () => [],
+} as const;
 
 /** A reader of a subsystem whose readings end when the test says so. */
 function readerWith(minPatienceMs: number) {

@@ -21,7 +21,7 @@ function subsystem(name: SubsystemName, facts: Partial<KernelFacts> = {}) {
   let reads = 0;
   const control = { failure: undefined as ErrorCode | undefined };
   const value: Subsystem = {
-    planner: { name, serves: [], plan: () => subsystemPlan([]), reads: () => [] },
+    planner: { name, title: name, serves: [], plan: () => subsystemPlan([]), reads: () => [] },
     observe: async () => {
       reads++;
       if (control.failure !== undefined) throw new GatewayError(control.failure, "cut short");

@@ -327,7 +327,7 @@ const addressCases: readonly AddressCase[] = [
     anchors: ["eips/net1 203.0.113.11/24"],
   },
   {
-    name: "and hands over to the elder when it goes",
+    name: "and hands over to the older one when it goes",
     binding: "route",
     observed: ["net1 203.0.113.11/24"],
     routed: ["net1 203.0.113.10", "net1 203.0.113.11", "net1 203.0.113.12"],
