@@ -142,9 +142,10 @@ t.test("a killed monitor is a loss at once, and another when its successor liste
 });
 
 t.test("monitors die with an agent that is killed", async (t) => {
-  const module = new URL("../../agent/kernel/events/kernel-events.ts", import.meta.url).href;
+  const urlOf = (path: string) => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
   const program = `
-    import { createKernelEvents, networkMonitor, ruleMonitor } from ${JSON.stringify(module)};
+    import { createKernelEvents, networkMonitor, ruleMonitor } from ${urlOf("agent/kernel/events/kernel-events.ts")};
+    import { ipv4 } from ${urlOf("lib/model/ipv4.ts")};
     const log = { warn() {} };
     const monitors = [networkMonitor(ipv4), ruleMonitor];
     await createKernelEvents({ monitors, onWake() {}, onLost() {}, log }).start();
