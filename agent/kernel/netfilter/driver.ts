@@ -61,10 +61,13 @@ class Driver implements NetfilterDriver {
       if (hooks === undefined) continue;
       const isKnown =
         known !== undefined && !known.foreign.some(asksForSet) && known.hooks.text === hooks.text;
-      const foreign = isKnown ? known.foreign : await readForeignChains(hooks, backend(), run, signal);
+      const read = isKnown
+        ? { chains: known.foreign, isWhole: true }
+        : await readForeignChains(hooks, backend(), run, signal);
       if ((await readGeneration(netlink, signal)) !== generation) continue;
-      this.#nft = { generation, hooks: isKnown ? known.hooks : hooks, foreign };
-      return this.#nft;
+      const reading = { generation, hooks: isKnown ? known.hooks : hooks, foreign: read.chains };
+      this.#nft = read.isWhole ? reading : undefined;
+      return reading;
     }
     throw new GatewayError("netlink-failed", `the ruleset changed during all ${maxReadings} readings`);
   }

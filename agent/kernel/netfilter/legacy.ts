@@ -1,4 +1,7 @@
 /** Reads the rules of iptables-legacy in existing tables only: asking for any other would create it. */
+
+import { splitSave } from "../../../lib/iptables/save.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
 import { isOwnChain } from "../../../lib/plan/iptables/owned.ts";
@@ -19,7 +22,14 @@ export async function readLegacyChains(
   const chains: Chain[] = [];
   for (const name of names) {
     const { stdout } = await run(["iptables-legacy-save", "-t", name], { signal });
-    chains.push(...parseIptablesChains(stdout, "iptables-legacy", isOwnChain));
+    chains.push(...parseIptablesChains(whole(stdout), "iptables-legacy", isOwnChain));
   }
   return chains;
+}
+
+/** What iptables-save printed of a table. Throws `unreadable` where that was cut short. */
+export function whole(text: string): string {
+  splitSave(text, []);
+  if (!/^\*/m.test(text)) throw new GatewayError("unreadable", "iptables-save printed no table");
+  return text;
 }

@@ -12,7 +12,6 @@ import {
   dumpChainRules,
   dumpChains,
   dumpTables,
-  type NftChain,
   type NftRule,
   type NftTable,
 } from "../../../lib/nftables/chains.ts";
@@ -22,6 +21,7 @@ import type { ObservedChain } from "../../../lib/plan/netfilter/observed.ts";
 import type { RulesDriver } from "../drivers.ts";
 import type { DumpVisitor, NetlinkConnection } from "../netlink/connection.ts";
 import type { Run } from "../run.ts";
+import { whole } from "./legacy.ts";
 
 export interface NftHooks {
   readonly tables: readonly NftTable[];
@@ -58,7 +58,18 @@ export async function readForeignChains(
   backend: RulesDriver["backend"],
   run: Run,
   signal: AbortSignal,
-): Promise<readonly Chain[]> {
+): Promise<ForeignReading> {
+  let isWhole = true;
+  const orUndefined = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await read();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof GatewayError)) throw error;
+      isWhole = false;
+      return undefined;
+    }
+  };
   const read = tables.map(async ({ label, isDormant }): Promise<readonly Chain[]> => {
     const its = chains.filter(
       ({ table, name }) => table === label && !(isOfIptables(label) && isOwnChain(name)),
@@ -66,11 +77,20 @@ export async function readForeignChains(
     const isRead = backend === "iptables-nft" && label === "ip nat";
     if (isDormant || isRead || !isForeign(label) || !its.some(doesAnything)) return [];
     const isBuiltIn = isOfIptables(label) && its.every(({ name, hook }) => !hook || builtIn.test(name));
-    return (
-      (isBuiltIn ? await listByIptables(label, run, signal) : undefined) ?? listByNft(label, its, run, signal)
-    );
+    const byIptables = isBuiltIn ? await orUndefined(() => listByIptables(label, run, signal)) : undefined;
+    if (byIptables !== undefined) return byIptables;
+    const byNft = isListable(label) ? await orUndefined(() => listByNft(label, run, signal)) : undefined;
+    const rulesOf = (chain: string) => (byNft === undefined ? [notListed] : (byNft.get(chain) ?? []));
+    return its.map(({ name, hook }) => ({ place: `nft ${label}`, name, hook, rules: rulesOf(name) }));
   });
-  return (await Promise.all(read)).flat();
+  const chainsRead = (await Promise.all(read)).flat();
+  return { chains: chainsRead, isWhole };
+}
+
+export interface ForeignReading {
+  readonly chains: readonly Chain[];
+  /** False where a tool failed: it may not the next time. */
+  readonly isWhole: boolean;
 }
 
 const builtIn = /^(?:PRE|POST)ROUTING$|^INPUT$|^OUTPUT$|^FORWARD$/;
@@ -89,26 +109,15 @@ async function listByIptables(
   run: Run,
   signal: AbortSignal,
 ): Promise<readonly Chain[] | undefined> {
-  const argv = ["iptables-nft-save", "-t", label.slice("ip ".length)];
-  const text = await orUndefined(async () => (await run(argv, { signal })).stdout, signal);
-  if (text === undefined || /^# Table `.*(?:is|contains) incompatible/m.test(text)) return undefined;
-  return parseIptablesChains(text, "iptables-nft", isOwnChain);
+  const { stdout } = await run(["iptables-nft-save", "-t", label.slice("ip ".length)], { signal });
+  if (/^# Table `.*(?:is|contains) incompatible/m.test(stdout)) return undefined;
+  return parseIptablesChains(whole(stdout), "iptables-nft", isOwnChain);
 }
 
-async function listByNft(
-  label: string,
-  chains: readonly NftChain[],
-  run: Run,
-  signal: AbortSignal,
-): Promise<readonly Chain[]> {
-  const argv = ["nft", "-s", "-a", "list", "table", ...label.split(" ")];
-  const list = async () => parseNftListing((await run(argv, { signal })).stdout);
-  const listed = isListable(label) ? await orUndefined(list, signal) : undefined;
-  const place = `nft ${label}`;
-  return chains.map(({ name, hook }) => {
-    const rules = listed === undefined ? [notListed] : (listed.get(name) ?? []);
-    return { place, name, hook, rules };
-  });
+async function listByNft(label: string, run: Run, signal: AbortSignal) {
+  const { stdout } = await run(["nft", "-s", "-a", "list", "table", ...label.split(" ")], { signal });
+  if (!stdout.endsWith("\n}\n")) throw new GatewayError("unreadable", `nft printed a part of table ${label}`);
+  return parseNftListing(stdout);
 }
 
 const notListed: ChainRule = {
@@ -117,16 +126,6 @@ const notListed: ChainRule = {
   beyond: "unclear",
   effect: { kind: "unclear" },
 };
-
-async function orUndefined<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  try {
-    return await read();
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!(error instanceof GatewayError)) throw error;
-    return undefined;
-  }
-}
 
 const noRules: readonly NftRule[] = [];
 

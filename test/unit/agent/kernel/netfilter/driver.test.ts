@@ -150,8 +150,20 @@ t.test("a table that moves all the time, and one that no tool can list", async (
   t.match((await read()).foreign, [{ rules: [{ effect: { kind: "unclear" } }] }]);
 });
 
+t.test("a listing that is cut short is not believed, and asked for again", async (t) => {
+  const cut = listing("drop # handle 1").slice(0, 50);
+  const { world, read, commands } = open({ listing: cut });
+  t.match((await read()).foreign, [{ rules: [{ effect: { kind: "unclear" } }] }]);
+  world.listing = listing("drop # handle 1");
+  t.match((await read()).foreign, [{ rules: [{ text: "drop" }] }]);
+  t.equal(commands.length, 1);
+});
+
 t.test("legacy tables", async (t) => {
-  const legacy = { nat: "*nat\n:PREROUTING ACCEPT [0:0]\n", filter: "*filter\n:FORWARD DROP [0:0]\n" };
+  const legacy = {
+    nat: "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n",
+    filter: "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n",
+  };
   const failure = new GatewayError("netlink-failed", "refused", { details: { code: "EINVAL" } });
   const { world, read, commands } = open({ legacy, digest: "1", failure });
   const first = await read();
@@ -165,5 +177,9 @@ t.test("legacy tables", async (t) => {
   t.same(commands, []);
   world.digest = "2";
   world.legacy = { filter: "*filter\n:FORWARD ACCEPT [0:0]\n" };
+  await t.rejects(read(), { code: "unreadable" }, "cut short");
+  world.legacy = { filter: "" };
+  await t.rejects(read(), { code: "unreadable" }, "nothing is not an empty table");
+  world.legacy = { filter: "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n" };
   t.match((await read()).foreign, [{ hook: { policy: "accept" } }]);
 });
