@@ -57,6 +57,8 @@ export interface ViewSource {
   /** The current state of the store. */
   readonly state: State;
   readonly entries: ReadonlyMap<ObjectId, Entry>;
+  /** The one sighting that may still change, with its time when the view was made. */
+  readonly latest: { readonly sighting: Sighting; readonly verifiedAt: string } | undefined;
   /** The users of each Eip. Needed for the status of an Eip. */
   readonly usersByEip: () => Chunked<ReadonlyMap<ObjectName, readonly ObjectId[]>>;
 }
@@ -89,7 +91,7 @@ export class BoardView {
       ready: verdict.ready.holds,
       observedRevision: entry?.revision ?? 0,
       epoch,
-      ...(entry !== undefined && { verifiedAt: entry.sighting.verifiedAt }),
+      ...(entry !== undefined && { verifiedAt: this.#verifiedAt(entry) }),
       conditions: [
         this.#condition("Accepted", verdict.accepted, since),
         this.#condition("Programmed", verdict.programmed, since),
@@ -134,6 +136,11 @@ export class BoardView {
     const isCurrent =
       entry.revision === object.stored.revision && entry.eipRevision === eipRevisionOf(state.desired, object);
     return isCurrent ? entry.verdict : { ...notSeen, accepted: entry.verdict.accepted };
+  }
+
+  #verifiedAt({ sighting }: Entry): string {
+    const { latest } = this.#source;
+    return sighting === latest?.sighting ? latest.verifiedAt : sighting.verifiedAt;
   }
 
   #usersOf(eip: ObjectName): readonly ObjectId[] {

@@ -144,11 +144,13 @@ export class StatusBoard {
   /** The current statuses. The view does not change afterwards. */
   view(): BoardView {
     const state = this.#currentState();
+    const sighting = this.#whole?.sighting;
     return new BoardView({
       epoch: this.#epoch,
       startedAt: this.#startedAt,
       state,
       entries: this.#entries,
+      latest: sighting && { sighting, verifiedAt: sighting.verifiedAt },
       usersByEip: () => this.#usersOf(state.desired),
     });
   }

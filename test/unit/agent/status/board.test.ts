@@ -58,6 +58,16 @@ const good: Verdict = { accepted: yes, programmed: yes, ready: yes, isSettled: f
 const waiting: Verdict = { accepted: yes, programmed: no, ready: no, isSettled: false };
 const hopeless: Verdict = { ...waiting, isSettled: true };
 
+t.test("a view keeps its times, whatever is published while it is read", async (t) => {
+  const { board, publish } = world();
+  const verdicts = new Map([[objectId("fip", "f"), good]]);
+  publish([], { verdicts });
+  const view = board.view();
+  publish([], { verdicts, verifiedAt: "2026-01-01T00:00:02.000Z" });
+  t.equal(view.statusOf("fips/f").verifiedAt, "2026-01-01T00:00:01.000Z");
+  t.equal(board.statusOf("fips/f").verifiedAt, "2026-01-01T00:00:02.000Z");
+});
+
 t.test("nothing is Ready before a pass has said so", async (t) => {
   const { board } = world();
   const status = board.statusOf("fips/f");
