@@ -1,4 +1,4 @@
-/** The epoch: identifies one life of this network namespace. */
+/** The epoch: identifies this network namespace, from its creation to its end. */
 import { readFile } from "node:fs/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { close, errnoName, getsockopt, socket } from "./libc.ts";

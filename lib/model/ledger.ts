@@ -6,7 +6,7 @@ import type { InterfaceName } from "./names.ts";
 
 /** What the agent put into this namespace, recorded before it did. A ledger of another epoch says nothing. */
 export interface Ledger {
-  /** The life of the namespace that the ledger describes. Empty before the first. */
+  /** The epoch that the ledger describes. Empty before the first. */
   readonly epoch: string;
   /** Addresses that were programmed or adopted, by {@link ledgerKey}. */
   readonly addresses: ReadonlyMap<string, LedgerAddress>;

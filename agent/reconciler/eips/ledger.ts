@@ -8,7 +8,7 @@ import type { PlanInput } from "../../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 
-/** Starts a new epoch. The ledger of another life of the namespace says nothing about this one. */
+/** Starts a new epoch. The ledger of another epoch says nothing about this one. */
 export async function beginEpoch(store: StateAccess, epoch: string): Promise<void> {
   await write(store, ({ ledger }) => (ledger.epoch === epoch ? [] : [{ type: "ledger-epoch", epoch }]));
 }
