@@ -37,7 +37,7 @@ export class Connections {
   readonly #all = new Set<Connection>();
   /** The one that was idle for longest first. */
   readonly #idle = new Set<Connection>();
-  /** The eldest first. */
+  /** The oldest first. */
   readonly #reserved = new Set<Connection>();
   readonly #byStream = new WeakMap<Socket, Connection>();
   #timer: NodeJS.Timeout | undefined;

@@ -140,7 +140,7 @@ t.test("idle connections", async (t) => {
     const sockets = await crowd(t, where, 1_200);
     await probes(t, target, "beside them");
     t.equal((await ask(where, "GET", "/v1/eips")).status, 200, "whoever comes newly is served");
-    await until("the eldest to be closed", () => sockets[0]?.destroyed);
+    await until("the oldest to be closed", () => sockets[0]?.destroyed);
     t.equal((await ask(where, "GET", "/v1/eips")).status, 200);
   }
   const kept = await open(target.unix);
