@@ -3,9 +3,7 @@
  */
 
 import { setImmediate } from "node:timers/promises";
-import type { Clock } from "../../../agent/clock.ts";
 import type { Announcer } from "../../../agent/kernel/drivers.ts";
-import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { ArpProbe } from "../../../agent/reconciler/eips/arp-probe.ts";
 import { ArpQuestions } from "../../../agent/reconciler/eips/arp-questions.ts";
 import type { DryRun } from "../../../agent/reconciler/operations/dry-run.ts";
@@ -19,68 +17,14 @@ import { connectedSubnets } from "../../../lib/kinds/facts.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
-import type { ObjectId } from "../../../lib/model/names.ts";
-import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
-import { reduce } from "../../../lib/state/reduce.ts";
-import { emptyState, type Instant, type State, type StateChange } from "../../../lib/state/state.ts";
+import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import { objectsOf } from "../../../lib/state/desired.ts";
+import type { State, StateChange } from "../../../lib/state/state.ts";
 import { nobodyElse } from "../netfilter.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";
-
-/** The disk: survives its agents. */
-export class Disk {
-  state: State = emptyState;
-  isFull = false;
-
-  /** Durable at once. Encodes and decodes the changes as JSON. */
-  keep(changes: readonly StateChange[]): void {
-    this.state = reduce(this.state, JSON.parse(JSON.stringify(changes)) as readonly StateChange[]);
-  }
-}
-
-/** The other hosts on the external network. */
-export class Wire {
-  /** Addresses that other hosts hold. */
-  readonly claimed = new Set<Ip>();
-  /** While it is slow, probes wait for {@link answer}. */
-  isSlow = false;
-  /** How often each address was probed. */
-  readonly questions = new Map<Ip, number>();
-  #waiting: (() => void)[] = [];
-
-  claim(address: Ip | undefined, isClaimed: boolean): void {
-    if (address === undefined) return;
-    if (isClaimed) this.claimed.add(address);
-    else this.claimed.delete(address);
-  }
-
-  async asked(): Promise<void> {
-    if (this.isSlow) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  answer(): void {
-    this.isSlow = false;
-    for (const resolve of this.#waiting.splice(0)) resolve();
-  }
-}
-
-export class ModelClock implements Clock {
-  #ms = 0;
-
-  pass(ms: number): void {
-    this.#ms += ms;
-  }
-  wallMs(): number {
-    return 1_700_000_000_000 + this.#ms;
-  }
-  bootMs(): number {
-    return 1_000 + this.#ms;
-  }
-  instant(): Instant {
-    return { bootId: "boot-1", bootMs: this.bootMs(), wallMs: this.wallMs() };
-  }
-}
+import type { Disk, ModelClock, Wire } from "./world.ts";
 
 export interface Surroundings {
   readonly kernel: ModelKernel;
@@ -90,7 +34,7 @@ export interface Surroundings {
   /** Identifies the life of the namespace. */
   readonly epoch: string;
   /** Called after every pass that finished. */
-  readonly onPass: (findings: PassResult) => void;
+  readonly onPass: (findings: PassResult, isIncremental: boolean) => void;
 }
 
 const neighbourMac = "02:00:00:00:00:99" as Mac;
@@ -108,6 +52,7 @@ export class ModelAgent {
   readonly #questions: ArpQuestions;
   readonly #arpProbe: ArpProbe;
   #passes = 0;
+  #lastSnapshot: PassResult["snapshot"] | undefined;
   lastError: unknown;
   /** True if a write since the start of the last pass wakes the agent: one that leaves something to do. */
   isWoken = false;
@@ -115,7 +60,7 @@ export class ModelAgent {
   constructor(around: Surroundings) {
     const { kernel, disk, clock, epoch } = around;
     this.#around = around;
-    const { run, network, conntrack } = kernel.driversFor(this.life);
+    const { dataplane, network, conntrack } = kernel.driversFor(this.life, () => clock.bootMs());
     const announcer = this.#announcer();
     this.board = new StatusBoard(epoch, () => disk.state, new Date(clock.wallMs()).toISOString());
     this.#questions = new ArpQuestions({
@@ -134,10 +79,7 @@ export class ModelAgent {
     });
     this.#reconciler = new Reconciler({
       store: this.#store(),
-      dataplane: {
-        driver: createIptablesDriver({ family: ipv4, run, variant: kernel.variant }),
-        planner: createIptablesPlanner(ipv4),
-      },
+      dataplane,
       previousDataplanes: () => [],
       netfilter: nobodyElse,
       network,
@@ -160,7 +102,10 @@ export class ModelAgent {
       resyncIntervalMs: neverMs,
       onPass: (findings) => {
         this.#passes++;
-        around.onPass(findings);
+        // Every full pass reads the kernel.
+        const isIncremental = findings.snapshot === this.#lastSnapshot;
+        this.#lastSnapshot = findings.snapshot;
+        around.onPass(findings, isIncremental);
       },
       onFailure: (error) => {
         this.#passes++;
@@ -175,6 +120,13 @@ export class ModelAgent {
 
   get findings(): PassResult | undefined {
     return this.#reconciler.result;
+  }
+
+  readyObjects(): readonly ObjectId[] {
+    const { desired } = this.#around.disk.state;
+    return kinds
+      .flatMap((kind) => Array.from(objectsOf(desired, kind).keys(), (name) => objectId(kind, name)))
+      .filter((id) => this.board.statusOf(id).ready);
   }
 
   get context(): WriteContext {
@@ -201,6 +153,7 @@ export class ModelAgent {
     try {
       const decision = decide(this.#around.disk.state, this.context);
       this.#around.disk.keep(decision.changes);
+      this.#reconciler.note(decision.changes);
       this.isWoken ||= decision.changes.some(({ type }) => type === "revision");
       return decision.refusal;
     } catch (error) {
@@ -209,9 +162,10 @@ export class ModelAgent {
     }
   }
 
-  /** Runs one pass. The first pass of a life is always full. Returns when it has ended, failed, or killed the agent. */
+  /** Runs one pass. It is full if it is the first of a life or if no write asked for it. Returns when it has ended, failed, or killed the agent. */
   async pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
     this.lastError = undefined;
+    const reason = this.isWoken ? "write" : "script";
     this.isWoken = false;
     // Like its timer: probes again for addresses that another host held.
     this.#questions.look();
@@ -219,7 +173,7 @@ export class ModelAgent {
     const before = this.#passes;
     if (before === 0) this.#reconciler.start();
     else if (isFull) this.#reconciler.wakeFull("script");
-    else this.#reconciler.wake("script");
+    else this.#reconciler.wake(reason);
     const over = async () => {
       while (this.#passes === before && !this.life.isOver) await setImmediate();
       // Lets the loop become idle and the probes be answered.
@@ -279,6 +233,7 @@ export class ModelAgent {
   #store(): StateAccess {
     const { life } = this;
     const { disk } = this.#around;
+    const note = (changes: readonly StateChange[]) => this.#reconciler.note(changes);
     return {
       get current() {
         return disk.state;
@@ -289,6 +244,7 @@ export class ModelAgent {
         if (disk.isFull && changes.length > 0)
           throw new GatewayError("storage-unavailable", "no space left on device");
         disk.keep(changes);
+        note(changes);
         await life.moment();
         return { state: disk.state, result };
       },

@@ -14,13 +14,13 @@ import {
 } from "./universe.ts";
 
 const oneOf = fc.constantFrom;
-const name = (letter: string) => fc.nat(3).map((number) => `${letter}${number}`);
+export const name = (letter: string) => fc.nat(3).map((number) => `${letter}${number}`);
 const eipName = name("e");
 const pod = oneOf(...pods);
 const internalPort = oneOf<number>(...services.tcp);
 
 /** @param odd - things that only some scripts contain: refused pods, leases, invalid addresses */
-function specs(odd: { readonly refused: boolean; readonly leases: boolean; readonly drift: boolean }) {
+export function specs(odd: { readonly refused: boolean; readonly leases: boolean; readonly drift: boolean }) {
   const anyPod = odd.refused
     ? fc.oneof({ weight: 3, arbitrary: pod }, { weight: 1, arbitrary: fc.constant(refusedPod) })
     : pod;
@@ -85,11 +85,13 @@ export interface Theme {
   readonly kills?: boolean;
   readonly wire?: boolean;
   readonly lives?: boolean;
+  /** A gateway in service, to which mostly single FIPs and DNATs are written: this is what incremental passes are for. */
+  readonly isServing?: boolean;
   /** Nothing happens in the middle of a pass. */
   readonly isCalm?: boolean;
 }
 
-function anyTyped(odd: Parameters<typeof specs>[0]): fc.Arbitrary<Typed> {
+export function anyTyped(odd: Parameters<typeof specs>[0]): fc.Arbitrary<Typed> {
   const of = specs(odd);
   return fc.oneof(
     { weight: 3, arbitrary: of.eip.map((spec): Typed => ({ kind: "eip", spec })) },

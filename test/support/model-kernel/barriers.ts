@@ -22,6 +22,8 @@ const chainText = /^\{ type (\S+) hook (\S+) priority (-?\d+); policy accept; \}
 const block = /^table ip (\S+) \{\n {2}chain (\S+) \{\n {4}(.*)\n([^}]*) {2}\}\n\}\n/m;
 
 export class Barriers {
+  /** How often anything was written. */
+  commits = 0;
   #tables = new Map<string, Table>();
 
   /** Every barrier that forwarded packets meet, the earliest hook first. */
@@ -49,6 +51,7 @@ export class Barriers {
       else tables.set(name, new Map(table).set(chain, changed(line, what, table.get(chain), text)));
     }
     this.#tables = tables;
+    this.commits++;
     return { exitCode: 0, stdout: "", stderr: "" };
   }
 

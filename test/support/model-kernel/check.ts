@@ -5,6 +5,7 @@ import { scripts, type Theme } from "./arbitraries.ts";
 import { Player } from "./player.ts";
 import { faultsAtRest } from "./rest.ts";
 import type { Step } from "./script.ts";
+import { servingScripts } from "./serving-scripts.ts";
 import type { Variant } from "./tables.ts";
 import { refusedPod } from "./universe.ts";
 
@@ -12,28 +13,44 @@ import { refusedPod } from "./universe.ts";
 export const seed = Number(process.env.NATGW_SEED ?? 20_261_121);
 const multiplier = Number(process.env.NATGW_RUNS ?? 1);
 
+interface Played {
+  /** What is wrong afterwards, as text. */
+  readonly faults: readonly string[];
+  /** How many passes were incremental to their end. */
+  readonly incrementalPasses: number;
+}
+
 /** The faults after playing `script`, as text. */
 export async function faultsOf(
   script: readonly Step[],
   variant: Variant,
   theme: Theme = {},
 ): Promise<readonly string[]> {
+  return (await play(script, variant, theme)).faults;
+}
+
+async function play(script: readonly Step[], variant: Variant, theme: Theme): Promise<Played> {
   const isRefusing = theme.refused === true;
   const player = new Player(variant, isRefusing ? new RegExp(refusedPod.replaceAll(".", "\\.")) : undefined);
   try {
     await player.play(script);
+    const { incrementalPasses } = player;
     const isAtRest = await player.settle();
     const faults = [...(isAtRest ? [] : ["it never comes to rest"]), ...faultsAtRest(player)];
-    if (faults.length > 0 || !(await player.revive())) return faults;
-    return faultsAtRest(player).map((fault) => `once all leases are renewed: ${fault}`);
+    if (faults.length > 0 || !(await player.revive())) return { faults, incrementalPasses };
+    const renewed = faultsAtRest(player).map((fault) => `once all leases are renewed: ${fault}`);
+    return { faults: renewed, incrementalPasses };
   } finally {
     player.stop();
   }
 }
 
 export async function checkTheme(t: Test, variant: Variant, theme: Theme, runs: number): Promise<void> {
-  const property = fc.asyncProperty(scripts(theme), async (script) => {
-    const faults = await faultsOf(script, variant, theme);
+  const isServing = theme.isServing === true;
+  let incremental = 0;
+  const property = fc.asyncProperty(isServing ? servingScripts(theme) : scripts(theme), async (script) => {
+    const { faults, incrementalPasses } = await play(script, variant, theme);
+    if (incrementalPasses > 0) incremental++;
     if (faults.length > 0) throw new Error(faults.join("\n"));
   });
   const result = await fc.check(property, { seed, numRuns: Math.ceil(runs * multiplier) });
@@ -41,4 +58,6 @@ export async function checkTheme(t: Test, variant: Variant, theme: Theme, runs: 
   t.notOk(result.failed, `${result.numRuns} scripts, seed ${seed}`, {
     ...(result.failed && { steps, error: String(result.errorInstance).split("\n").slice(0, 12) }),
   });
+  if (isServing && !result.failed)
+    t.ok(incremental >= result.numRuns / 2, `${incremental} of them made incremental passes`);
 }

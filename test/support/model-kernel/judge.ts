@@ -11,16 +11,24 @@ import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { addressOf, type Ip } from "../../../lib/model/ip.ts";
 import { ledgerKey } from "../../../lib/model/ledger.ts";
-import { kinds, type ObjectId, objectId, parseObjectId } from "../../../lib/model/names.ts";
+import {
+  type Kind,
+  kinds,
+  type ObjectId,
+  type ObjectName,
+  objectId,
+  parseObjectId,
+} from "../../../lib/model/names.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
-import { objectsOf } from "../../../lib/state/desired.ts";
+import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
 import { emptyState, type State } from "../../../lib/state/state.ts";
-import type { Disk, ModelAgent } from "./agent.ts";
+import type { ModelAgent } from "./agent.ts";
 import type { ModelKernel, WriteTarget } from "./kernel.ts";
 import { Oracle } from "./oracle.ts";
 import type { Fate, Packet } from "./tracer.ts";
 import { hosts, interfaces, ip, ours, outside, pods } from "./universe.ts";
 import { packetOf, Works } from "./works.ts";
+import type { Disk } from "./world.ts";
 
 const gatewayAddresses = new Set([ip(hosts.external), ip(hosts.vpc)]);
 
@@ -38,18 +46,26 @@ export class Judge {
   at = "the start";
   /** False after something happened that explains an unexpected flow, or an object that is still in force. */
   isSound = true;
-  /** How often other processes changed something, and how much of it the last readings saw. */
-  drifts = 0;
   readonly #scene: Scene;
-  #seen: readonly number[] = [];
+  /** How often other processes changed something, and how much of it the last reading saw. */
+  readonly #drifts = { rules: 0, network: 0 };
+  readonly #seen = { rules: 0, network: 0 };
+  /** How often they had changed rules when the pass began. */
+  #ruleDrifts = 0;
+  /** The desired set of the last pass. */
+  #judged: Desired = emptyState.desired;
   /** Objects last reported wrongly, and not correctly since. */
   readonly #lies = new Set<string>();
+  /** Those that were read right after rules were written: ahead of time perhaps, while the pass goes on to addresses. */
+  readonly #liesAhead = new Set<string>();
   /** The rules of objects in their last complete reading. */
   #rulesRead: readonly string[] = [];
   /** True until the agent has verified a fresh namespace. */
   #isFresh = true;
   #isGateOpened = false;
   #mayWrite = true;
+  /** What the pass wrote last. */
+  #lastTarget: WriteTarget | undefined;
   #passState: State = emptyState;
   /** The Eips whose lease had expired when the pass began. */
   #expired: ReadonlySet<ObjectId> = new Set();
@@ -72,11 +88,23 @@ export class Judge {
     kernel.onFlowRemoved = (flow) => this.#onFlowRemoved(flow);
   }
 
+  /** Another process changed something. */
+  onDrift(what: "rules" | "network"): void {
+    this.#drifts[what]++;
+  }
+
+  /** True if the last readings saw everything that other processes changed. */
+  get hasSeenAll(): boolean {
+    return this.#seen.rules === this.#drifts.rules && this.#seen.network === this.#drifts.network;
+  }
+
   /** A pass begins. */
   onPassBegun(): void {
     const { agent, disk, expired } = this.#scene;
     this.#lies.clear();
-    this.#seen = [];
+    this.#liesAhead.clear();
+    this.#lastTarget = undefined;
+    this.#ruleDrifts = this.#drifts.rules;
     this.#passState = disk.state;
     this.#expired = expired;
     const eips = [...disk.state.desired.eips].filter(
@@ -120,8 +148,8 @@ export class Judge {
   /** True if the pod had to be translated when the agent started, unless something happened for which it may wait. */
   #isServed(pod: Ip): boolean {
     const { desired, leases } = this.#scene.disk.state;
-    if (!this.isSound || this.drifts > 0 || leases.size > 0 || this.#openedState.desired !== desired)
-      return false;
+    const hasDrifted = this.#drifts.rules + this.#drifts.network > 0;
+    if (!this.isSound || hasDrifted || leases.size > 0 || this.#openedState.desired !== desired) return false;
     return new Oracle(desired, { own: gatewayAddresses, kept: new Set() }).leavesBy(pod) !== undefined;
   }
 
@@ -132,16 +160,22 @@ export class Judge {
     this.blame(`a stray packet left untranslated: ${JSON.stringify(packet)}`);
   }
 
-  onPass(findings: PassResult): void {
+  onPass(findings: PassResult, isIncremental: boolean): void {
     const { kernel, agent } = this.#scene;
+    const before = this.#judged;
+    this.#judged = findings.state.desired;
+    if (isIncremental && this.#seen.rules < this.#ruleDrifts)
+      this.blame("an incremental pass did not notice that rules had changed");
     if (agent.hasVerified) this.#isFresh = false;
     if (findings.verdicts === undefined) return;
     // The pass cannot know changes that other processes made after its last reading.
-    if (this.#seen.some((drifts) => drifts !== this.drifts)) return;
+    if (!this.hasSeenAll) return;
     if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
     const { residual, state, sweep, failures } = findings;
+    const isNew = (kind: Kind, name: ObjectName, desired: Desired) =>
+      objectsOf(state.desired, kind).get(name) !== objectsOf(desired, kind).get(name);
     // Rules may name an unbound Eip: only its address is left out.
-    const blocked = [...residual.compiled.blocked].filter(
+    const blocked = [...findings.blocked].filter(
       ([, { isAccepted, reason }]) => isAccepted && reason !== "Unbound",
     );
     // An Eip that was renewed during the pass may work again.
@@ -151,9 +185,9 @@ export class Judge {
     const works = new Works(kernel, oracle);
     const isReady = (id: ObjectId) => agent.board.statusOf(id).ready;
     for (const kind of kinds) {
-      for (const [name, stored] of objectsOf(state.desired, kind)) {
+      for (const name of objectsOf(state.desired, kind).keys()) {
         const id = objectId(kind, name);
-        const isCurrent = objectsOf(this.#scene.disk.state.desired, kind).get(name) === stored;
+        const isCurrent = !isNew(kind, name, this.#scene.disk.state.desired);
         const fault = isCurrent && isReady(id) ? works.faultOf(id) : undefined;
         if (fault !== undefined) this.blame(`${id} is Ready, but ${fault}`);
       }
@@ -164,6 +198,8 @@ export class Judge {
       const id = oracle.permits(flow, ours) === false ? works.ruledBy(flow) : undefined;
       if (id === undefined) continue;
       const { kind, name } = parseObjectId(id);
+      // An incremental pass checks only the flows of what was written.
+      if (isIncremental && !isNew(kind, name, before)) continue;
       // Changes of its users do not affect an existing Eip.
       if (kind === "eip" && this.#readyEips.has(state.desired.eips.get(name))) continue;
       if (isReady(id)) this.blame(`${id} is Ready, but a flow goes another way: ${JSON.stringify(flow)}`);
@@ -176,11 +212,14 @@ export class Judge {
 
   #onRead(what: string, isLie: boolean): void {
     const { kernel, disk } = this.#scene;
-    if (isLie) this.#lies.add(what);
-    else this.#lies.delete(what);
+    const isAhead = this.#lastTarget === "rules" && what !== "network";
+    if (isLie) (isAhead ? this.#liesAhead : this.#lies).add(what);
+    else for (const lies of [this.#lies, this.#liesAhead]) lies.delete(what);
     if (what === "rules" && !isLie) this.#rulesRead = kernel.objectRules();
-    if (what === "rules") this.#mayWrite = disk.state.isSet || !kernel.holdsRules();
-    this.#seen = [...this.#seen, this.drifts].slice(-kernel.readsOfAnObservation);
+    // A pass decides before its first write. What it reads ahead later changes nothing of that.
+    if (what === "rules" && this.#lastTarget === undefined)
+      this.#mayWrite = disk.state.isSet || !kernel.holdsRules();
+    if (what === "rules" || what === "network") this.#seen[what] = this.#drifts[what];
   }
 
   /**
@@ -197,7 +236,9 @@ export class Judge {
   }
 
   #onWrite(what: string, target: WriteTarget): void {
-    if (this.#lies.size > 0 && !this.#needsNoRules(what, target))
+    this.#lastTarget = target;
+    const isLiedTo = this.#lies.size > 0 || (target === "rules" && this.#liesAhead.size > 0);
+    if (isLiedTo && !this.#needsNoRules(what, target))
       this.blame(`wrote after a reading that was cut short: ${what}`);
     if (!this.#mayWrite && !this.#scene.disk.state.isSet) this.blame(`wrote what was never adopted: ${what}`);
     if (target === "address") {

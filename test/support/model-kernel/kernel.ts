@@ -4,13 +4,22 @@
  * transactional, and refuses what the kernel refuses.
  */
 
-import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../agent/kernel/drivers.ts";
-import type { CommandOptions, CommandOutput, Run } from "../../../agent/kernel/run.ts";
+import type {
+  ConntrackDriver,
+  Dataplane,
+  DriverFailure,
+  NetworkDriver,
+} from "../../../agent/kernel/drivers.ts";
+import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
+import type { CommandOptions, CommandOutput } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
+import type { ChainRemovals } from "../../../lib/iptables/removals.ts";
+import type { TableName } from "../../../lib/iptables/rule.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObservedPaths } from "../../../lib/model/observed.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
+import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import { Barriers } from "./barriers.ts";
 import type { Life } from "./life.ts";
@@ -73,9 +82,9 @@ export class ModelKernel {
     this.network.addRoute(vpcRoute);
   }
 
-  /** The number of readings per observation. */
-  get readsOfAnObservation(): number {
-    return this.variant === "nft" ? 4 : 2;
+  /** What the dataplane's stamp counts or compares: every write of rules changes it. */
+  get stamp(): number | string {
+    return this.variant === "nft" ? this.tables.commits + this.barriers.commits + 1 : this.tables.save();
   }
 
   /** True if the owned chains translate for any object. */
@@ -97,8 +106,28 @@ export class ModelKernel {
   }
 
   /** The interfaces for one life of an agent. */
-  driversFor(life: Life): { run: Run; network: NetworkDriver; conntrack: ConntrackDriver } {
+  driversFor(
+    life: Life,
+    nowMs: () => number,
+  ): { dataplane: Dataplane; network: NetworkDriver; conntrack: ConntrackDriver } {
     return {
+      dataplane: this.#dataplaneFor(life, nowMs),
+      network: this.#networkFor(life),
+      conntrack: this.#conntrackFor(life),
+    };
+  }
+
+  #dataplaneFor(life: Life, nowMs: () => number): Dataplane {
+    const stamp = async () => {
+      await life.moment();
+      const taken = this.stamp;
+      await life.moment();
+      return taken;
+    };
+    const driver = createIptablesDriver({
+      family: ipv4,
+      variant: this.variant,
+      nowMs,
       run: async (argv, options) => {
         await life.moment();
         const output = this.#command(argv, options);
@@ -109,9 +138,22 @@ export class ModelKernel {
           });
         return output;
       },
-      network: this.#networkFor(life),
-      conntrack: this.#conntrackFor(life),
-    };
+      readGeneration: async () => Number(await stamp()),
+      readLegacyDigest: async () => String(await stamp()),
+      removeByHandle: async (generation, removals) => {
+        await life.moment();
+        const isDone = generation === this.stamp && this.#removeByHandle(removals);
+        await life.moment();
+        return isDone;
+      },
+    });
+    return { driver, planner: createIptablesPlanner(ipv4) };
+  }
+
+  #removeByHandle(removals: readonly ChainRemovals[]): boolean {
+    if (this.#take("restore-dies")) return false;
+    this.#wrote(JSON.stringify(removals), "rules");
+    return this.tables.removeAt(removals);
   }
 
   #take(fault: Fault): boolean {
@@ -130,6 +172,10 @@ export class ModelKernel {
       if (this.#take("restore-dies")) return failed(4, "Resource busy");
       this.#wrote(stdin, "rules");
       return this.tables.restore(stdin);
+    }
+    if (command === `iptables-${this.variant}`) {
+      if (this.#take("save-fails")) return failed(1, "could not fetch rule set generation id");
+      return this.tables.list(argv[2] as TableName, argv[4] ?? "");
     }
     if (args[0] === "-f") {
       if (this.#take("nft-write-fails"))

@@ -1,22 +1,25 @@
 /** Plays a script on a model kernel with the real reconciler. */
 import { setImmediate } from "node:timers/promises";
-import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
-import { objectsOf } from "../../../lib/state/desired.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
 import { emptyState } from "../../../lib/state/state.ts";
-import { Disk, ModelAgent, ModelClock, Wire } from "./agent.ts";
+import { ModelAgent } from "./agent.ts";
+import { Clients } from "./clients.ts";
 import { Strangers } from "./drift.ts";
 import { Judge } from "./judge.ts";
+import { keptOut } from "./kept-out.ts";
 import { ModelKernel } from "./kernel.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Oracle } from "./oracle.ts";
-import type { Act, Again, Drift, Interruption, Opening, Step, Write } from "./script.ts";
+import type { Act, Drift, Interruption, Step, Write } from "./script.ts";
 import type { Variant } from "./tables.ts";
-import type { Fate, Packet } from "./tracer.ts";
-import { eipAddresses, interfaces, outside, pods, services } from "./universe.ts";
+import { eipAddresses, interfaces } from "./universe.ts";
+import { Disk, ModelClock, Wire } from "./world.ts";
 import { decide } from "./writer.ts";
 
 /** Maximum number of passes until an undisturbed gateway must be converged. */
 const mostPasses = 8;
+
+type PassStep = Extract<Step, { readonly do: "pass" }>;
 
 export class Player {
   readonly disk = new Disk();
@@ -37,11 +40,13 @@ export class Player {
   hasDrifted = false;
   /** The code of the last refusal. */
   lastRefusal: string | undefined;
+  /** How many passes were incremental to their end. */
+  incrementalPasses = 0;
   readonly #variant: Variant;
   readonly #refused: RegExp | undefined;
   #epoch = 1;
   #generation = 0;
-  #opened: { readonly packet: Packet; readonly fate: Fate }[] = [];
+  #clients = new Clients();
 
   /** @param refused - the kernel refuses rules whose text matches */
   constructor(variant: Variant, refused?: RegExp) {
@@ -76,7 +81,7 @@ export class Player {
     this.wire.answer();
     this.kernel.network.setLink(interfaces.vpc, true);
     this.kernel.network.setLink(interfaces.external, true);
-    this.judge.drifts++;
+    this.judge.onDrift("network");
     if (!this.disk.state.isSet) this.#write({ do: "set", objects: [] });
     // Earlier probes are answered first. Then the clock advances past every retry.
     await setImmediate();
@@ -126,24 +131,13 @@ export class Player {
 
   /** Objects that can never be programmed: refused by the kernel, or a route without a usable next hop. */
   kept(): ReadonlySet<ObjectId> {
-    const kept = new Set<ObjectId>();
-    for (const kind of kinds)
-      for (const [name, { spec }] of objectsOf(this.desired, kind))
-        if (this.#refused?.test(JSON.stringify(spec)) === true) kept.add(objectId(kind, name));
-    for (const [name, { spec }] of this.desired.routes) {
-      const foreign = this.strangers.routes.find(({ destination }) => destination === spec.destination);
-      const isTaken = foreign !== undefined && foreign.via !== spec.via;
-      if (spec.via === "10.9.9.9" || isTaken) kept.add(objectId("route", name));
-    }
-    return kept;
+    return keptOut(this.desired, this.strangers, this.#refused);
   }
 
   async #step(step: Step): Promise<void> {
     switch (step.do) {
       case "pass":
-        this.agent.life.onMoment = this.#interruptions(step.during);
-        await this.#pass(step.isFull);
-        this.agent.life.onMoment = () => this.judge.onMoment();
+        await this.#playPass(step);
         return;
       case "renew":
         this.agent.kill();
@@ -151,7 +145,7 @@ export class Player {
         this.kernel = this.#newKernel();
         this.strangers = new Strangers(this.kernel);
         this.agent = this.#newAgent();
-        this.#opened = [];
+        this.#clients = new Clients();
         this.isStrayed = false;
         this.hasLost = this.disk.isFull;
         return;
@@ -174,6 +168,31 @@ export class Player {
     };
   }
 
+  /** After an incremental pass, a full one may have nothing left to do. It is tried after every third. */
+  async #playPass({ isFull, during }: PassStep): Promise<void> {
+    const before = this.incrementalPasses;
+    this.agent.life.onMoment = this.#interruptions(during);
+    await this.#pass(isFull);
+    this.agent.life.onMoment = () => this.judge.onMoment();
+    const isIncremental = this.incrementalPasses > before;
+    if (isIncremental && this.incrementalPasses % 3 === 0 && this.#isAtRest) await this.#passAgain();
+  }
+
+  /** True if nothing happened that the last pass could not know. */
+  get #isAtRest(): boolean {
+    const { judge, agent, disk } = this;
+    return judge.isSound && judge.hasSeenAll && agent.findings?.state.desired === disk.state.desired;
+  }
+
+  async #passAgain(): Promise<void> {
+    const { writes } = this.kernel;
+    const before = this.agent.readyObjects().join();
+    await this.#pass(true);
+    if (this.kernel.writes !== writes) this.judge.blame("an incremental pass left something to a full one");
+    if (this.agent.readyObjects().join() !== before)
+      this.judge.blame("a full pass judges otherwise than an incremental one");
+  }
+
   async #pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
     this.judge.onPassBegun();
     const outcome = await this.agent.pass(isFull);
@@ -191,10 +210,10 @@ export class Player {
         this.#write(act);
         return;
       case "open":
-        this.#open(act);
+        this.#clients.open(this.kernel, act);
         return;
       case "again":
-        this.#again(act);
+        this.#clients.again(this.kernel, act, this.judge);
         return;
       case "fault":
         this.judge.isSound = false;
@@ -238,10 +257,11 @@ export class Player {
   }
 
   #drift(drift: Drift): void {
-    this.judge.drifts++;
     this.hasDrifted = true;
     if (drift.do === "stray rule") this.isStrayed = true;
+    const { stamp } = this.kernel;
     this.strangers.play(drift);
+    this.judge.onDrift(this.kernel.stamp === stamp ? "network" : "rules");
   }
 
   /** In the middle of a pass the pass reports it, and the next agent starts then. */
@@ -267,29 +287,12 @@ export class Player {
       wire,
       clock,
       epoch: `epoch-${this.#epoch}`,
-      onPass: (findings) => this.judge.onPass(findings),
+      onPass: (findings, isIncremental) => {
+        if (isIncremental) this.incrementalPasses++;
+        this.judge.onPass(findings, isIncremental);
+      },
     });
     agent.life.onMoment = () => this.judge.onMoment();
     return agent;
-  }
-
-  #open({ from, to, transport, port, sourcePort }: Opening): void {
-    const source = from === "outside" ? outside : pods[from];
-    const destination = to === "outside" ? outside : eipAddresses[to];
-    if (source === undefined || destination === undefined || source === destination) return;
-    const nic = from === "outside" ? interfaces.external : interfaces.vpc;
-    const destinationPort = to === "outside" ? services[transport][0] : port;
-    const packet: Packet = { from: nic, transport, source, sourcePort, destination, destinationPort };
-    this.#opened.push({ packet, fate: this.kernel.tracer.send(packet) });
-  }
-
-  #again({ number, isAnswer, isStray }: Again): void {
-    const one = this.#opened[number % this.#opened.length];
-    if (one === undefined || (isAnswer && one.fate.kind !== "sent")) return;
-    const { tracer } = this.kernel;
-    const base = isAnswer && one.fate.kind === "sent" ? tracer.answer(one.packet, one.fate) : one.packet;
-    const packet = { ...base, isStray };
-    const fate = tracer.send(packet);
-    if (isStray) this.judge.onStray(packet, fate);
   }
 }

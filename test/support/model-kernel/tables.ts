@@ -2,6 +2,7 @@
 
 import type { CommandOutput } from "../../../agent/kernel/run.ts";
 import { parseRule } from "../../../lib/iptables/parse-rule.ts";
+import type { ChainRemovals } from "../../../lib/iptables/removals.ts";
 import type { Rule, TableName } from "../../../lib/iptables/rule.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 
@@ -23,6 +24,8 @@ export class Tables {
   readonly variant: Variant;
   /** The kernel refuses rules whose text matches, from any process. */
   refused: RegExp | undefined;
+  /** How often anything was written. */
+  commits = 0;
   readonly #tables = new Map<TableName, Chains>();
   readonly #parsed = new Map<string, Rule>();
 
@@ -71,7 +74,28 @@ export class Tables {
       return { exitCode: 1, stdout: "", stderr: `iptables-restore: line ${error.message} failed\n` };
     }
     this.#tables.set(table, chains);
+    this.commits++;
     return { exitCode: 0, stdout: "", stderr: "" };
+  }
+
+  /** What `iptables -t TABLE -S CHAIN` prints. */
+  list(table: TableName, chain: string): CommandOutput {
+    const rules = this.#tables.get(table)?.get(chain);
+    if (rules === undefined) return { exitCode: 1, stdout: "", stderr: "iptables: No chain by that name.\n" };
+    const head = builtIn[table].includes(chain) ? `-P ${chain} ACCEPT` : `-N ${chain}`;
+    const stdout = [head, ...rules.map(({ text }) => `-A ${chain} ${text}`), ""].join("\n");
+    return { exitCode: 0, stdout, stderr: "" };
+  }
+
+  /** Deletes rules by position: all of them or none. @returns false if a chain is not as expected */
+  removeAt(removals: readonly ChainRemovals[]): boolean {
+    if (removals.some(({ table, chain, length }) => this.rules(table, chain).length !== length)) return false;
+    for (const { table, chain, positions } of removals) {
+      const rules = this.rules(table, chain).filter((_, position) => !positions.has(position));
+      this.#tables.set(table, new Map(this.#tables.get(table)).set(chain, rules));
+    }
+    this.commits++;
+    return true;
   }
 
   #apply(table: TableName, chains: Chains, line: string, number: number): void {

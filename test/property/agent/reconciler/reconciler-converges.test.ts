@@ -14,16 +14,19 @@ const fip = (number: number, internalIp: string) =>
 
 for (const variant of ["nft", "legacy"] as const) {
   t.test(`iptables-${variant}`, async (t) => {
-    await t.test("writes alone", (t) => checkTheme(t, variant, { isCalm: true }, 150));
-    await t.test("strangers", (t) => checkTheme(t, variant, { drift: true }, 250));
+    await t.test("writes alone", (t) => checkTheme(t, variant, { isCalm: true }, 100));
+    await t.test("strangers", (t) => checkTheme(t, variant, { drift: true }, 180));
     await t.test("flows live and end as the set says", (t) =>
-      checkTheme(t, variant, { traffic: true, drift: true }, 350),
+      checkTheme(t, variant, { traffic: true, drift: true }, 240),
     );
     await t.test("killed anywhere", (t) =>
-      checkTheme(t, variant, { traffic: true, drift: true, kills: true }, 250),
+      checkTheme(t, variant, { traffic: true, drift: true, kills: true }, 180),
     );
     await t.test("new namespaces and lost disks", (t) =>
-      checkTheme(t, variant, { traffic: true, kills: true, lives: true }, 200),
+      checkTheme(t, variant, { traffic: true, kills: true, lives: true }, 140),
+    );
+    await t.test("single writes by incremental passes", (t) =>
+      checkTheme(t, variant, { isServing: true, traffic: true, drift: true }, 80),
     );
   });
 }

@@ -19,15 +19,18 @@ const everything = {
 
 for (const variant of ["nft", "legacy"] as const) {
   t.test(`iptables-${variant}`, async (t) => {
-    await t.test("faults", (t) => checkTheme(t, variant, { traffic: true, faults: true }, 250));
+    await t.test("faults", (t) => checkTheme(t, variant, { traffic: true, faults: true }, 180));
     await t.test("neighbours and leases", (t) =>
-      checkTheme(t, variant, { traffic: true, wire: true, leases: true, kills: true }, 200),
+      checkTheme(t, variant, { traffic: true, wire: true, leases: true, kills: true }, 150),
     );
     // A refusal of the legacy kernel interface may be a lost race, which takes time to tell.
     await t.test("refused objects", (t) =>
       checkTheme(t, variant, { traffic: true, refused: true, wire: true }, variant === "nft" ? 80 : 15),
     );
-    await t.test("all at once", (t) => checkTheme(t, variant, everything, 250));
+    await t.test("all at once", (t) => checkTheme(t, variant, everything, 180));
+    await t.test("all at once, with incremental passes", (t) =>
+      checkTheme(t, variant, { ...everything, isServing: true, lives: false }, 60),
+    );
   });
 }
 

@@ -1,0 +1,22 @@
+/** What can never be programmed, whatever the agent does. */
+import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
+import type { Strangers } from "./drift.ts";
+
+/** @param refused rules whose text matches are refused by the kernel */
+export function keptOut(
+  desired: Desired,
+  strangers: Strangers,
+  refused: RegExp | undefined,
+): ReadonlySet<ObjectId> {
+  const kept = new Set<ObjectId>();
+  for (const kind of kinds)
+    for (const [name, { spec }] of objectsOf(desired, kind))
+      if (refused?.test(JSON.stringify(spec)) === true) kept.add(objectId(kind, name));
+  for (const [name, { spec }] of desired.routes) {
+    const foreign = strangers.routes.find(({ destination }) => destination === spec.destination);
+    const isTaken = foreign !== undefined && foreign.via !== spec.via;
+    if (spec.via === "10.9.9.9" || isTaken) kept.add(objectId("route", name));
+  }
+  return kept;
+}
