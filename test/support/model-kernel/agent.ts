@@ -21,6 +21,7 @@ import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import { nobodyElse } from "../netfilter.ts";
+import { modelDataplane } from "./dataplanes.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";
@@ -60,7 +61,7 @@ export class ModelAgent {
   constructor(around: Surroundings) {
     const { kernel, disk, clock, epoch } = around;
     this.#around = around;
-    const { dataplane, network, conntrack } = kernel.driversFor(this.life, () => clock.bootMs());
+    const { network, conntrack } = kernel.driversFor(this.life);
     const announcer = this.#announcer();
     this.board = new StatusBoard(epoch, () => disk.state, new Date(clock.wallMs()).toISOString());
     this.#questions = new ArpQuestions({
@@ -79,7 +80,7 @@ export class ModelAgent {
     });
     this.#reconciler = new Reconciler({
       store: this.#store(),
-      dataplane,
+      dataplane: modelDataplane(kernel, this.life, () => clock.bootMs()),
       previousDataplanes: () => [],
       netfilter: nobodyElse,
       network,

@@ -6,12 +6,15 @@ import { Player } from "./player.ts";
 import { faultsAtRest } from "./rest.ts";
 import type { Step } from "./script.ts";
 import { servingScripts } from "./serving-scripts.ts";
-import type { Variant } from "./tables.ts";
+import type { ModelDataplane } from "./tables.ts";
 import { refusedPod } from "./universe.ts";
 
 /** The same scripts in every run, so that only code changes matter. `NATGW_SEED` selects others, `NATGW_RUNS` more. */
 export const seed = Number(process.env.NATGW_SEED ?? 20_261_121);
 const multiplier = Number(process.env.NATGW_RUNS ?? 1);
+
+/** The variants of iptables, and nftables. */
+export const dataplanes: readonly ModelDataplane[] = ["nft", "legacy", "nftables"];
 
 interface Played {
   /** What is wrong afterwards, as text. */
@@ -23,15 +26,18 @@ interface Played {
 /** The faults after playing `script`, as text. */
 export async function faultsOf(
   script: readonly Step[],
-  variant: Variant,
+  dataplane: ModelDataplane,
   theme: Theme = {},
 ): Promise<readonly string[]> {
-  return (await play(script, variant, theme)).faults;
+  return (await play(script, dataplane, theme)).faults;
 }
 
-async function play(script: readonly Step[], variant: Variant, theme: Theme): Promise<Played> {
+async function play(script: readonly Step[], dataplane: ModelDataplane, theme: Theme): Promise<Played> {
   const isRefusing = theme.refused === true;
-  const player = new Player(variant, isRefusing ? new RegExp(refusedPod.replaceAll(".", "\\.")) : undefined);
+  const player = new Player(
+    dataplane,
+    isRefusing ? new RegExp(refusedPod.replaceAll(".", "\\.")) : undefined,
+  );
   try {
     await player.play(script);
     const { incrementalPasses } = player;
@@ -45,11 +51,16 @@ async function play(script: readonly Step[], variant: Variant, theme: Theme): Pr
   }
 }
 
-export async function checkTheme(t: Test, variant: Variant, theme: Theme, runs: number): Promise<void> {
+export async function checkTheme(
+  t: Test,
+  dataplane: ModelDataplane,
+  theme: Theme,
+  runs: number,
+): Promise<void> {
   const isServing = theme.isServing === true;
   let incremental = 0;
   const property = fc.asyncProperty(isServing ? servingScripts(theme) : scripts(theme), async (script) => {
-    const { faults, incrementalPasses } = await play(script, variant, theme);
+    const { faults, incrementalPasses } = await play(script, dataplane, theme);
     if (incrementalPasses > 0) incremental++;
     if (faults.length > 0) throw new Error(faults.join("\n"));
   });

@@ -1,6 +1,7 @@
 /** Changes that other processes make in a namespace, and which of them the agent must leave alone. */
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import type { ObservedRoute } from "../../../lib/model/observed.ts";
+import { driftElements } from "./element-drift.ts";
 import type { ModelKernel } from "./kernel.ts";
 import type { Placed } from "./network.ts";
 import type { Drift } from "./script.ts";
@@ -76,7 +77,8 @@ export class Strangers {
   }
 
   play(drift: Drift): void {
-    const { tables, network } = this.#kernel;
+    const { tables, network, natTable } = this.#kernel;
+    if (natTable !== undefined && driftElements(natTable, drift)) return;
     switch (drift.do) {
       case "delete rule":
         this.#deleteRule(drift.number);

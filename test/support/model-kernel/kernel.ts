@@ -1,16 +1,10 @@
 /**
- * The kernel of one namespace in memory, behind the interfaces that the agent uses: the iptables tools and nft as a
- * `Run`, so that the real planner, parser and driver are tested, and the drivers of network and conntrack. It is
- * transactional, and refuses what the kernel refuses.
+ * The kernel of one namespace in memory, behind the interfaces that the agent uses: the iptables tools and nft as
+ * commands and nfnetlink as a connection, so that the real planners, parsers and drivers are tested, and the drivers of
+ * network and conntrack. It is transactional, and refuses what the kernel refuses.
  */
 
-import type {
-  ConntrackDriver,
-  Dataplane,
-  DriverFailure,
-  NetworkDriver,
-} from "../../../agent/kernel/drivers.ts";
-import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
+import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../agent/kernel/drivers.ts";
 import type { CommandOptions, CommandOutput } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import type { ChainRemovals } from "../../../lib/iptables/removals.ts";
@@ -18,13 +12,15 @@ import type { TableName } from "../../../lib/iptables/rule.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObservedPaths } from "../../../lib/model/observed.ts";
+import { messageType } from "../../../lib/nftables/wire.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
-import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import { Barriers } from "./barriers.ts";
 import type { Life } from "./life.ts";
+import { NatTable } from "./nat-table.ts";
 import { Network } from "./network.ts";
-import { Tables, type Variant } from "./tables.ts";
+import type { NftSide } from "./nft-netlink.ts";
+import { type ModelDataplane, Tables } from "./tables.ts";
 import { Tracer } from "./tracer.ts";
 import { hosts, interfaces, ip, routeByHand } from "./universe.ts";
 
@@ -50,7 +46,9 @@ const vpcRoute = routeByHand("10.0.0.0/8", hosts.vpcRouter, interfaces.vpc);
 const plainPaths: ObservedPaths = { rules: [], tables: new Map() };
 
 export class ModelKernel {
-  readonly variant: Variant;
+  readonly dataplane: ModelDataplane;
+  /** Of the dataplane nftables. */
+  readonly natTable: NatTable | undefined;
   readonly tables: Tables;
   readonly barriers = new Barriers();
   readonly network = new Network([interfaces.vpc, interfaces.external]);
@@ -69,10 +67,11 @@ export class ModelKernel {
 
   #wasCut = false;
 
-  constructor(variant: Variant) {
-    this.variant = variant;
-    this.tables = new Tables(variant);
-    this.tracer = new Tracer(this.tables, this.barriers, this.network);
+  constructor(dataplane: ModelDataplane) {
+    this.dataplane = dataplane;
+    this.natTable = dataplane === "nftables" ? new NatTable() : undefined;
+    this.tables = new Tables(dataplane === "legacy" ? "legacy" : "nft");
+    this.tracer = new Tracer(this.tables, this.barriers, this.network, this.natTable);
     this.network.addAddress({ interface: interfaces.vpc, address: ip(hosts.vpc), prefixLength: 24 });
     this.network.addAddress({
       interface: interfaces.external,
@@ -84,7 +83,12 @@ export class ModelKernel {
 
   /** What the dataplane's stamp counts or compares: every write of rules changes it. */
   get stamp(): number | string {
-    return this.variant === "nft" ? this.tables.commits + this.barriers.commits + 1 : this.tables.save();
+    return this.dataplane === "legacy" ? this.tables.save() : this.generation;
+  }
+
+  /** Of nf_tables. */
+  get generation(): number {
+    return this.tables.commits + this.barriers.commits + (this.natTable?.commits ?? 0) + 1;
   }
 
   /** True if the owned chains translate for any object. */
@@ -94,63 +98,25 @@ export class ModelKernel {
 
   /** The rules of objects, as text. */
   objectRules(): readonly string[] {
+    if (this.natTable !== undefined) return this.natTable.texts();
     const chains = ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT", "SHARED_DNAT", "SHARED_SNAT", "HAIRPIN_SNAT"];
     return chains.flatMap((chain) => this.tables.rules("nat", chain).map(({ text }) => text));
   }
 
   /** True if packets without a connection are dropped. */
   isGuarded(): boolean {
-    if (this.variant === "nft") return this.barriers.has("natgw_guard");
+    if (this.dataplane !== "legacy") return this.barriers.has("natgw_guard");
     const isHooked = this.tables.rules("filter", "FORWARD").some(({ text }) => text === "-j NATGW_GUARD");
     return isHooked && this.tables.rules("filter", "NATGW_GUARD").length > 0;
   }
 
-  /** The interfaces for one life of an agent. */
-  driversFor(
-    life: Life,
-    nowMs: () => number,
-  ): { dataplane: Dataplane; network: NetworkDriver; conntrack: ConntrackDriver } {
-    return {
-      dataplane: this.#dataplaneFor(life, nowMs),
-      network: this.#networkFor(life),
-      conntrack: this.#conntrackFor(life),
-    };
+  /** The drivers of everything except rules, for one life of an agent. */
+  driversFor(life: Life): { network: NetworkDriver; conntrack: ConntrackDriver } {
+    return { network: this.#networkFor(life), conntrack: this.#conntrackFor(life) };
   }
 
-  #dataplaneFor(life: Life, nowMs: () => number): Dataplane {
-    const stamp = async () => {
-      await life.moment();
-      const taken = this.stamp;
-      await life.moment();
-      return taken;
-    };
-    const driver = createIptablesDriver({
-      family: ipv4,
-      variant: this.variant,
-      nowMs,
-      run: async (argv, options) => {
-        await life.moment();
-        const output = this.#command(argv, options);
-        await life.moment();
-        if (!(options?.exitCodes ?? [0]).includes(output.exitCode))
-          throw new GatewayError("command-failed", `${argv[0]} exited with ${output.exitCode}`, {
-            details: { ending: "exited", exitCode: output.exitCode },
-          });
-        return output;
-      },
-      readGeneration: async () => Number(await stamp()),
-      readLegacyDigest: async () => String(await stamp()),
-      removeByHandle: async (generation, removals) => {
-        await life.moment();
-        const isDone = generation === this.stamp && this.#removeByHandle(removals);
-        await life.moment();
-        return isDone;
-      },
-    });
-    return { driver, planner: createIptablesPlanner(ipv4) };
-  }
-
-  #removeByHandle(removals: readonly ChainRemovals[]): boolean {
+  /** Deletes rules of iptables-nft. @returns false if nothing was changed */
+  removeByHandle(removals: readonly ChainRemovals[]): boolean {
     if (this.#take("restore-dies")) return false;
     this.#wrote(JSON.stringify(removals), "rules");
     return this.tables.removeAt(removals);
@@ -165,15 +131,16 @@ export class ModelKernel {
     this.writes++;
   }
 
-  #command(argv: readonly string[], { stdin = "" }: CommandOptions = {}): CommandOutput {
+  /** The tools of iptables, and nft for guard and gate. */
+  command(argv: readonly string[], { stdin = "" }: CommandOptions = {}): CommandOutput {
     const [command = "", ...args] = argv;
-    if (command === `iptables-${this.variant}-save`) return this.#save();
-    if (command === `iptables-${this.variant}-restore`) {
+    if (command === `iptables-${this.tables.variant}-save`) return this.#save();
+    if (command === `iptables-${this.tables.variant}-restore`) {
       if (this.#take("restore-dies")) return failed(4, "Resource busy");
       this.#wrote(stdin, "rules");
       return this.tables.restore(stdin);
     }
-    if (command === `iptables-${this.variant}`) {
+    if (command === `iptables-${this.tables.variant}`) {
       if (this.#take("save-fails")) return failed(1, "could not fetch rule set generation id");
       return this.tables.list(argv[2] as TableName, argv[4] ?? "");
     }
@@ -202,6 +169,33 @@ export class ModelKernel {
     const end = isCut ? Math.floor(dump.length * this.cutAt) : dump.length;
     this.onRead("rules", /^[*:-]|^COMMIT/m.test(dump.slice(end)));
     return { exitCode: 0, stdout: dump.slice(0, end), stderr: "# Warning: iptables-legacy tables present\n" };
+  }
+
+  /** Netlink, for the dataplane nftables. */
+  get nftSide(): NftSide {
+    const { natTable: table } = this;
+    if (table === undefined) throw new Error("this kernel has another dataplane");
+    const kernel = this;
+    return {
+      table,
+      get generation() {
+        return kernel.generation;
+      },
+      onDump: (type) => this.#onDump(type),
+      onCommit: (messages) => {
+        if (this.#take("restore-dies")) return false;
+        this.#wrote(`nftables: ${messages.length} messages`, "rules");
+        return true;
+      },
+    };
+  }
+
+  /** A reading begins with the tables. A truncated dump is an error of the connection. */
+  #onDump(type: number): void {
+    const isFirst = type === messageType.getTable;
+    const isLie = this.#take(isFirst ? "save-fails" : "save-cut");
+    if (isFirst || isLie) this.onRead("rules", isLie);
+    if (isLie) throw new GatewayError("netlink-failed", "a dump was cut short");
   }
 
   #networkFor(life: Life): NetworkDriver {

@@ -11,7 +11,7 @@ import { ModelKernel } from "./kernel.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { Oracle } from "./oracle.ts";
 import type { Act, Drift, Interruption, Step, Write } from "./script.ts";
-import type { Variant } from "./tables.ts";
+import type { ModelDataplane } from "./tables.ts";
 import { eipAddresses, interfaces } from "./universe.ts";
 import { Disk, ModelClock, Wire } from "./world.ts";
 import { decide } from "./writer.ts";
@@ -42,15 +42,15 @@ export class Player {
   lastRefusal: string | undefined;
   /** How many passes were incremental to their end. */
   incrementalPasses = 0;
-  readonly #variant: Variant;
+  readonly #dataplane: ModelDataplane;
   readonly #refused: RegExp | undefined;
   #epoch = 1;
   #generation = 0;
   #clients = new Clients();
 
   /** @param refused - the kernel refuses rules whose text matches */
-  constructor(variant: Variant, refused?: RegExp) {
-    this.#variant = variant;
+  constructor(dataplane: ModelDataplane, refused?: RegExp) {
+    this.#dataplane = dataplane;
     this.#refused = refused;
     this.judge = new Judge(this);
     this.judge.isSound = refused === undefined;
@@ -273,8 +273,9 @@ export class Player {
   }
 
   #newKernel(): ModelKernel {
-    const kernel = new ModelKernel(this.#variant);
+    const kernel = new ModelKernel(this.#dataplane);
     kernel.tables.refused = this.#refused;
+    if (kernel.natTable !== undefined) kernel.natTable.refused = this.#refused;
     this.judge.onFreshKernel(kernel);
     return kernel;
   }

@@ -2,6 +2,7 @@
 import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { makeCidr } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import type { MapName } from "../../../lib/nftables/maps.ts";
 import { routeProtocol } from "../../../lib/plan/network/routes.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import { backendsOf, clientsOf, type Oracle } from "./oracle.ts";
@@ -16,7 +17,8 @@ export function faultsAtRest(player: Player): readonly string[] {
     ...player.judge.violations,
     ...new Works(player.kernel, oracle).faults(),
     ...readiness(player, oracle),
-    ...rules(player, oracle),
+    ...(player.kernel.natTable === undefined ? rules(player, oracle) : elements(player, oracle)),
+    ...gate(player),
     ...network(player, oracle),
     ...ledger(player, oracle),
     ...player.strangers.missed().map((what) => `${what} is gone`),
@@ -49,7 +51,7 @@ function readiness(player: Player, { effective }: Oracle): readonly string[] {
 
 /** The number of rules matches the set, each hook exists once, and no rule names an EIP that is not in force. */
 function rules(player: Player, oracle: Oracle): readonly string[] {
-  const { tables, barriers, variant } = player.kernel;
+  const { tables } = player.kernel;
   const outward = new Set(oracle.fips.map(({ internalIp }) => internalIp));
   const byCidr = Map.groupBy(oracle.snats, ({ internalCIDR }) => internalCIDR);
   const buckets = new Set(
@@ -79,7 +81,7 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     ["nat", "PREROUTING", "DNAT_FILTER"],
     ["nat", "POSTROUTING", "SNAT_FILTER"],
     ["mangle", "PREROUTING", "VPC_MARK"],
-    ...(variant === "legacy" ? [["filter", "FORWARD", "NATGW_GUARD"] as const] : []),
+    ...(tables.variant === "legacy" ? [["filter", "FORWARD", "NATGW_GUARD"] as const] : []),
   ] as const;
   for (const [table, hook, chain] of hooks) {
     const count = tables.rules(table, hook).filter(({ text }) => text === `-j ${chain}`).length;
@@ -91,9 +93,41 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
       .some(({ text }) => text.includes(`${address}/`) || text.endsWith(` ${address}`));
     if (isNamed && !oracle.ruled.has(address)) faults.push(`a rule names ${address}, which is not in force`);
   }
-  if (barriers.has("natgw_gate") || tables.chains("filter").includes("NATGW_GATE"))
-    faults.push("the gate is still there");
   return faults;
+}
+
+/** The same of the elements of nftables. How many a pool takes is not compared: packets show what becomes of its clients. */
+function elements({ kernel: { natTable } }: Player, oracle: Oracle): readonly string[] {
+  const count = (...maps: readonly MapName[]) =>
+    maps.reduce((sum, map) => sum + (natTable?.elements(map).size ?? 0), 0);
+  const found = {
+    fip_in: count("fip_in"),
+    fip_out: count("fip_out"),
+    dnat: count("dnat_1", "dnat_n"),
+    hairpin: count("hairpin"),
+  };
+  const wanted: typeof found = {
+    fip_in: oracle.fips.length,
+    fip_out: new Set(oracle.fips.map(({ internalIp }) => internalIp)).size,
+    dnat: oracle.dnats.reduce((sum, dnat) => sum + backendsOf(dnat).length, 0),
+    hairpin: oracle.ruled.size,
+  };
+  const faults: string[] = [];
+  const [held, asked] = [JSON.stringify(found), JSON.stringify(wanted)];
+  if (held !== asked) faults.push(`the maps hold ${held}, not ${asked}`);
+  if (oracle.snats.length === 0 && count("snat_r", "snat_p") > 0)
+    faults.push("clients of no pool are translated");
+  for (const address of ours) {
+    const isNamed = natTable?.texts().some((text) => text.split(" ").includes(address)) === true;
+    if (isNamed && !oracle.ruled.has(address))
+      faults.push(`an element names ${address}, which is not in force`);
+  }
+  return faults;
+}
+
+function gate({ kernel: { barriers, tables } }: Player): readonly string[] {
+  const isThere = barriers.has("natgw_gate") || tables.chains("filter").includes("NATGW_GATE");
+  return isThere ? ["the gate is still there"] : [];
 }
 
 function network(player: Player, oracle: Oracle): readonly string[] {

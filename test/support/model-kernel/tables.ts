@@ -7,6 +7,8 @@ import type { Rule, TableName } from "../../../lib/iptables/rule.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 
 export type Variant = "nft" | "legacy";
+/** A variant of iptables, or nftables. */
+export type ModelDataplane = Variant | "nftables";
 
 const builtIn: Readonly<Record<TableName, readonly string[]>> = {
   nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],

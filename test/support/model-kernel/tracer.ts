@@ -16,6 +16,7 @@ import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { Barriers } from "./barriers.ts";
+import type { NatTable } from "./nat-table.ts";
 import type { Network } from "./network.ts";
 import type { Tables } from "./tables.ts";
 
@@ -42,12 +43,14 @@ export type Fate =
 export class Tracer {
   readonly #tables: Tables;
   readonly #barriers: Barriers;
+  readonly #natTable: NatTable | undefined;
   readonly #network: Network;
   readonly #entries = new Map<string, Flow>();
   #lastId = 0;
   #lastPort = 20_000;
 
-  constructor(tables: Tables, barriers: Barriers, network: Network) {
+  constructor(tables: Tables, barriers: Barriers, network: Network, natTable?: NatTable) {
+    this.#natTable = natTable;
     this.#tables = tables;
     this.#barriers = barriers;
     this.#network = network;
@@ -130,6 +133,7 @@ export class Tracer {
   #isTracking(): boolean {
     const needs = ({ spec }: Rule) =>
       spec?.ctState !== undefined || spec?.target.kind === "dnat" || spec?.target.kind === "snat";
+    if (this.#natTable?.isTracking === true) return true;
     return this.#barriers.all().some(({ onlyInvalid }) => onlyInvalid) || this.#tables.all().some(needs);
   }
 
@@ -158,6 +162,9 @@ export class Tracer {
 
   /** The target that ends the packet's path through a chain. MARK is applied on the way. */
   #walk(table: TableName, chain: string, view: View): Target | undefined {
+    const hook = chain === "PREROUTING" ? "prerouting" : chain === "POSTROUTING" ? "postrouting" : undefined;
+    const target = hook && this.#natTable?.walk(table === "nat" ? "nat" : "filter", hook, view);
+    if (target !== undefined) return target;
     for (const { spec } of this.#tables.rules(table, chain)) {
       if (spec === undefined || !matches(spec, view)) continue;
       const { target } = spec;

@@ -3,7 +3,7 @@
  * the kernel treats packets as the set says, and nothing else was changed. Runs on a kernel in memory.
  */
 import t from "tap";
-import { checkTheme, faultsOf } from "../../../support/model-kernel/check.ts";
+import { checkTheme, dataplanes, faultsOf } from "../../../support/model-kernel/check.ts";
 import type { Step } from "../../../support/model-kernel/script.ts";
 
 const pass: Step = { do: "pass", isFull: true, during: [] };
@@ -12,21 +12,21 @@ const eip = (number: number) =>
 const fip = (number: number, internalIp: string) =>
   ({ kind: "fip", spec: { name: `f${number}`, eip: `e${number}`, internalIp } }) as const;
 
-for (const variant of ["nft", "legacy"] as const) {
-  t.test(`iptables-${variant}`, async (t) => {
-    await t.test("writes alone", (t) => checkTheme(t, variant, { isCalm: true }, 100));
-    await t.test("strangers", (t) => checkTheme(t, variant, { drift: true }, 180));
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    await t.test("writes alone", (t) => checkTheme(t, dataplane, { isCalm: true }, 60));
+    await t.test("strangers", (t) => checkTheme(t, dataplane, { drift: true }, 100));
     await t.test("flows live and end as the set says", (t) =>
-      checkTheme(t, variant, { traffic: true, drift: true }, 240),
+      checkTheme(t, dataplane, { traffic: true, drift: true }, 140),
     );
     await t.test("killed anywhere", (t) =>
-      checkTheme(t, variant, { traffic: true, drift: true, kills: true }, 180),
+      checkTheme(t, dataplane, { traffic: true, drift: true, kills: true }, 110),
     );
     await t.test("new namespaces and lost disks", (t) =>
-      checkTheme(t, variant, { traffic: true, kills: true, lives: true }, 140),
+      checkTheme(t, dataplane, { traffic: true, kills: true, lives: true }, 90),
     );
     await t.test("single writes by incremental passes", (t) =>
-      checkTheme(t, variant, { isServing: true, traffic: true, drift: true }, 80),
+      checkTheme(t, dataplane, { isServing: true, traffic: true, drift: true }, 50),
     );
   });
 }
@@ -71,7 +71,7 @@ t.test("regression scripts", async (t) => {
     ],
   };
   for (const [name, script] of Object.entries(scripts)) {
-    for (const variant of ["nft", "legacy"] as const)
-      t.same(await faultsOf(script, variant), [], `${name} (${variant})`);
+    for (const dataplane of dataplanes)
+      t.same(await faultsOf(script, dataplane), [], `${name} (${dataplane})`);
   }
 });

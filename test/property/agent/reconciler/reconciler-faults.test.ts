@@ -3,7 +3,7 @@
  * it affects other objects, and no status is ever wrong.
  */
 import t from "tap";
-import { checkTheme, faultsOf } from "../../../support/model-kernel/check.ts";
+import { checkTheme, dataplanes, faultsOf } from "../../../support/model-kernel/check.ts";
 import { Player } from "../../../support/model-kernel/player.ts";
 import type { Step } from "../../../support/model-kernel/script.ts";
 
@@ -17,19 +17,19 @@ const everything = {
   leases: true,
 };
 
-for (const variant of ["nft", "legacy"] as const) {
-  t.test(`iptables-${variant}`, async (t) => {
-    await t.test("faults", (t) => checkTheme(t, variant, { traffic: true, faults: true }, 180));
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    await t.test("faults", (t) => checkTheme(t, dataplane, { traffic: true, faults: true }, 110));
     await t.test("neighbours and leases", (t) =>
-      checkTheme(t, variant, { traffic: true, wire: true, leases: true, kills: true }, 150),
+      checkTheme(t, dataplane, { traffic: true, wire: true, leases: true, kills: true }, 90),
     );
     // A refusal of the legacy kernel interface may be a lost race, which takes time to tell.
     await t.test("refused objects", (t) =>
-      checkTheme(t, variant, { traffic: true, refused: true, wire: true }, variant === "nft" ? 80 : 15),
+      checkTheme(t, dataplane, { traffic: true, refused: true, wire: true }, dataplane === "legacy" ? 10 : 50),
     );
-    await t.test("all at once", (t) => checkTheme(t, variant, everything, 180));
+    await t.test("all at once", (t) => checkTheme(t, dataplane, everything, 110));
     await t.test("all at once, with incremental passes", (t) =>
-      checkTheme(t, variant, { ...everything, isServing: true, lives: false }, 60),
+      checkTheme(t, dataplane, { ...everything, isServing: true, lives: false }, 40),
     );
   });
 }
@@ -82,8 +82,8 @@ t.test("regression scripts", async (t) => {
       objects: [{ kind: "eip", spec: { name: "e0", address: "203.0.113.12/24" } }],
     };
     const stay: Step = { do: "fault", fault: "flows-stay", at: 0 };
-    for (const variant of ["nft", "legacy"] as const)
-      t.same(await faultsOf([eip(2), fip("10.0.1.6"), pass, pass, inward, stay, another, pass], variant), []);
+    for (const dataplane of dataplanes)
+      t.same(await faultsOf([eip(2), fip("10.0.1.6"), pass, pass, inward, stay, another, pass], dataplane), []);
   });
 
   await t.test("neither a refused address nor a stream of new Eips keeps the gate closed", async (t) => {

@@ -1,0 +1,56 @@
+/** The real driver and planner of a dataplane on a model kernel. */
+
+import type { Dataplane } from "../../../agent/kernel/drivers.ts";
+import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
+import { createNftablesDriver } from "../../../agent/kernel/nftables/driver.ts";
+import type { Run } from "../../../agent/kernel/run.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { ipv4 } from "../../../lib/model/ipv4.ts";
+import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
+import { createNftablesPlanner } from "../../../lib/plan/nftables/planner.ts";
+import type { ModelKernel } from "./kernel.ts";
+import type { Life } from "./life.ts";
+import { ModelNetlink } from "./nft-netlink.ts";
+
+/** @param nowMs the time for the driver's audits */
+export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => number): Dataplane {
+  const run = runOn(kernel, life);
+  const { dataplane } = kernel;
+  if (dataplane === "nftables") {
+    const netlink = new ModelNetlink(kernel.nftSide, life);
+    return {
+      driver: createNftablesDriver({ netlink, run, nowMs }),
+      planner: createNftablesPlanner(ipv4),
+    } as Dataplane;
+  }
+  const between = async <T>(effect: () => T): Promise<T> => {
+    await life.moment();
+    const result = effect();
+    await life.moment();
+    return result;
+  };
+  const driver = createIptablesDriver({
+    family: ipv4,
+    variant: dataplane,
+    run,
+    nowMs,
+    readGeneration: () => between(() => kernel.generation),
+    readLegacyDigest: () => between(() => String(kernel.stamp)),
+    removeByHandle: (generation, removals) =>
+      between(() => generation === kernel.generation && kernel.removeByHandle(removals)),
+  });
+  return { driver, planner: createIptablesPlanner(ipv4) };
+}
+
+function runOn(kernel: ModelKernel, life: Life): Run {
+  return async (argv, options) => {
+    await life.moment();
+    const output = kernel.command(argv, options);
+    await life.moment();
+    if (!(options?.exitCodes ?? [0]).includes(output.exitCode))
+      throw new GatewayError("command-failed", `${argv[0]} exited with ${output.exitCode}`, {
+        details: { ending: "exited", exitCode: output.exitCode },
+      });
+    return output;
+  };
+}
