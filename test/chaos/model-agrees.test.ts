@@ -2,8 +2,8 @@
  * Compares the kernel in memory with the real one: the same scripts with the real agent must leave the same rules,
  * addresses and routes on both, and the same packets must come out at the same places.
  *
- * The model has only iptables rules. For the nftables dataplane the packets, addresses and routes must be the same;
- * changes that other processes make to rules are left out.
+ * The elements of nftables are compared by what they do to packets; changes that other processes make to rules are left
+ * out there.
  */
 import fc from "fast-check";
 import t, { type Test } from "tap";

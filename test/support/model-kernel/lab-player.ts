@@ -14,6 +14,7 @@ import { until } from "../run.ts";
 import type { Command } from "./drift.ts";
 import { Player } from "./player.ts";
 import type { Step, Write } from "./script.ts";
+import type { ModelDataplane } from "./tables.ts";
 import { interfaces } from "./universe.ts";
 import { batchBody, byCollection } from "./writer.ts";
 
@@ -37,7 +38,7 @@ export class LabPlayer {
 
   constructor(gateway: Gateway) {
     this.#gateway = gateway;
-    this.model = new Player(gateway.dataplane === "iptables-legacy" ? "legacy" : "nft");
+    this.model = new Player(modelled[gateway.dataplane]);
   }
 
   async play(script: readonly Step[]): Promise<void> {
@@ -198,11 +199,17 @@ export class LabPlayer {
     };
   }
 
-  /** The tables to compare. The nftables dataplane has other rules than the model, with the same effect. */
+  /** The tables of iptables to compare. */
   get #tables(): readonly TableName[] {
     return comparedTables[this.#gateway.dataplane];
   }
 }
+
+const modelled = {
+  "iptables-nft": "nft",
+  "iptables-legacy": "legacy",
+  nftables: "nftables",
+} as const satisfies Record<DataplaneName, ModelDataplane>;
 
 const comparedTables: Readonly<Record<DataplaneName, readonly TableName[]>> = {
   // Rules of other processes in filter are neither read nor changed.

@@ -25,7 +25,12 @@ for (const dataplane of dataplanes) {
     );
     // A refusal of the legacy kernel interface may be a lost race, which takes time to tell.
     await t.test("refused objects", (t) =>
-      checkTheme(t, dataplane, { traffic: true, refused: true, wire: true }, dataplane === "legacy" ? 10 : 50),
+      checkTheme(
+        t,
+        dataplane,
+        { traffic: true, refused: true, wire: true },
+        dataplane === "legacy" ? 10 : 50,
+      ),
     );
     await t.test("all at once", (t) => checkTheme(t, dataplane, everything, 110));
     await t.test("all at once, with incremental passes", (t) =>
@@ -83,7 +88,10 @@ t.test("regression scripts", async (t) => {
     };
     const stay: Step = { do: "fault", fault: "flows-stay", at: 0 };
     for (const dataplane of dataplanes)
-      t.same(await faultsOf([eip(2), fip("10.0.1.6"), pass, pass, inward, stay, another, pass], dataplane), []);
+      t.same(
+        await faultsOf([eip(2), fip("10.0.1.6"), pass, pass, inward, stay, another, pass], dataplane),
+        [],
+      );
   });
 
   await t.test("neither a refused address nor a stream of new Eips keeps the gate closed", async (t) => {
