@@ -56,7 +56,7 @@ export class Judge {
   #judged: Desired = emptyState.desired;
   /** Objects last reported wrongly, and not correctly since. */
   readonly #lies = new Set<string>();
-  /** Those that were read right after rules were written: ahead of time perhaps, while the pass goes on to addresses. */
+  /** Those that were read after rules were written: ahead of time perhaps, while the pass goes on to addresses and flows. */
   readonly #liesAhead = new Set<string>();
   /** The rules of objects in their last complete reading. */
   #rulesRead: readonly string[] = [];
@@ -64,8 +64,8 @@ export class Judge {
   #isFresh = true;
   #isGateOpened = false;
   #mayWrite = true;
-  /** What the pass wrote last. */
-  #lastTarget: WriteTarget | undefined;
+  /** What the pass wrote. */
+  readonly #written = new Set<WriteTarget>();
   #passState: State = emptyState;
   /** The Eips whose lease had expired when the pass began. */
   #expired: ReadonlySet<ObjectId> = new Set();
@@ -103,7 +103,7 @@ export class Judge {
     const { agent, disk, expired } = this.#scene;
     this.#lies.clear();
     this.#liesAhead.clear();
-    this.#lastTarget = undefined;
+    this.#written.clear();
     this.#ruleDrifts = this.#drifts.rules;
     this.#passState = disk.state;
     this.#expired = expired;
@@ -212,12 +212,12 @@ export class Judge {
 
   #onRead(what: string, isLie: boolean): void {
     const { kernel, disk } = this.#scene;
-    const isAhead = this.#lastTarget === "rules" && what !== "network";
+    const isAhead = this.#written.has("rules") && what !== "network";
     if (isLie) (isAhead ? this.#liesAhead : this.#lies).add(what);
     else for (const lies of [this.#lies, this.#liesAhead]) lies.delete(what);
     if (what === "rules" && !isLie) this.#rulesRead = kernel.objectRules();
     // A pass decides before its first write. What it reads ahead later changes nothing of that.
-    if (what === "rules" && this.#lastTarget === undefined)
+    if (what === "rules" && this.#written.size === 0)
       this.#mayWrite = disk.state.isSet || !kernel.holdsRules();
     if (what === "rules" || what === "network") this.#seen[what] = this.#drifts[what];
   }
@@ -236,7 +236,7 @@ export class Judge {
   }
 
   #onWrite(what: string, target: WriteTarget): void {
-    this.#lastTarget = target;
+    this.#written.add(target);
     const isLiedTo = this.#lies.size > 0 || (target === "rules" && this.#liesAhead.size > 0);
     if (isLiedTo && !this.#needsNoRules(what, target))
       this.blame(`wrote after a reading that was cut short: ${what}`);
