@@ -163,7 +163,7 @@ export class Reconciler {
     // The loop reports a failed pass, and the board answers waiting requests.
     if (await Promise.race([isFreed, ended.promise]))
       await this.#loop.run("probe", end).catch(() => undefined);
-    return Math.max(0, timeoutMs - (performance.now() - begunMs));
+    return end.aborted ? 0 : Math.max(0, timeoutMs - (performance.now() - begunMs));
   }
 
   async #askAgain(addresses: ReadonlySet<Ip> | undefined): Promise<boolean> {
