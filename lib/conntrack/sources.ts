@@ -12,7 +12,7 @@
  * nothing. Flows that it created while it was in use are ended, and reconnect through the EIP that is in force.
  */
 import type { AddressKey, Family } from "../model/family.ts";
-import type { Program, SnatPool } from "../model/program.ts";
+import { type Program, ruledEips, type SnatPool } from "../model/program.ts";
 import { type Device, notUnicast, type Routing, unrouted } from "./device.ts";
 import type { FlowView } from "./flow.ts";
 import { PrefixTable } from "./prefix-table.ts";
@@ -28,7 +28,7 @@ interface Pool {
 export function compileSources(program: Program, routing: Routing): (flow: Readonly<FlowView>) => Verdict {
   const { keyOf, toValue } = program.family;
   const vpc = routing.deviceOf(program.vpcInterface);
-  const eips = new Set(program.eips.map(({ address }) => keyOf(toValue(address))));
+  const eips = new Set(ruledEips(program).map(({ address }) => keyOf(toValue(address))));
   const fips = compileFips(program);
   const pools = compilePools(program, routing);
 
@@ -52,8 +52,8 @@ export function compileSources(program: Program, routing: Routing): (flow: Reado
       if (holds(pool, seenAs)) return "permitted";
       if (pool !== undefined && out !== unrouted) isCovered = true;
     }
-    // HAIRPIN_SNAT: from the VPC to an EIP and out to the VPC again. The destination was translated, since EIPs are
-    // local.
+    // HAIRPIN_SNAT: from the VPC to an EIP and out to the VPC again, so its destination was translated. The rule is there
+    // for EIPs that are not held, too.
     if (eips.has(keyOf(flow.originalDestination))) {
       const back = routing.towards(flow.originalSource);
       const isHairpin = out === vpc && back === vpc;

@@ -40,6 +40,17 @@ t.test("regression scripts", async (t) => {
       pass,
       pass,
     ],
+    "a pod's connection to an EIP that is not held is not ended by the next change": [
+      {
+        do: "set",
+        objects: [eip(0), { kind: "eip", spec: { ...eip(3).spec, bound: false } }, fip(3, "10.0.1.6")],
+      },
+      pass,
+      pass,
+      { do: "open", from: 0, to: 3, transport: "tcp", port: 80, sourcePort: 40_001 },
+      { do: "put", ...fip(0, "10.0.1.5") },
+      pass,
+    ],
     "a pod's connection to an EIP that goes does not leave untranslated": [
       { do: "set", objects: [eip(0), eip(3), fip(0, "10.0.1.5")] },
       pass,
