@@ -114,10 +114,11 @@ function obstacle(eip: ParsedEip, context: ClashContext): Clash | undefined {
  */
 function eclipsedBy(eip: ParsedEip, context: ClashContext): SubnetRange | undefined {
   const { value, prefixLength, family } = eip;
-  if (prefixLength === family.bits) return undefined;
+  const name = interfaceOf(eip.spec, context);
+  if (prefixLength === family.bits || context.missingInterfaces?.has(name)) return undefined;
   for (const subnet of context.subnets) {
     const isInside = prefixLength >= subnet.prefixLength && subnet.first <= value && value <= subnet.last;
-    if (isInside && subnet.interface !== interfaceOf(eip.spec, context)) return subnet;
+    if (isInside && subnet.interface !== name) return subnet;
   }
   return undefined;
 }

@@ -13,6 +13,8 @@ export interface Facts {
   readonly fallbackGateway?: Ip | undefined;
   /** The subnets of these addresses. `undefined` before the first reading. */
   readonly connectedSubnets: readonly ConnectedSubnet[] | undefined;
+  /** Interfaces that are named and do not exist: nothing on them takes packets from another. Absent: not known. */
+  readonly missingInterfaces?: ReadonlySet<InterfaceName>;
 }
 
 /** A subnet that the kernel reaches directly because the gateway has an address of its own in it. */

@@ -214,7 +214,7 @@ const interfaces: readonly Obstruction[] = [
     dead: [...flowNames],
     notReady: everything,
     degraded: ["InterfaceMissing"],
-    cause: /InterfaceMissing: interface net1 does not exist/,
+    cause: /InterfaceNotFound: interface net1 does not exist/,
   },
   {
     what: "the outside interface without carrier",

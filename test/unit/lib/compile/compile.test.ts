@@ -192,6 +192,18 @@ t.test("clashes: the older one stays, the newer one is marked", (t) => {
   t.end();
 });
 
+t.test("an EIP whose interface is gone takes packets from no other interface", async (t) => {
+  const desired = desiredOf({ eips: [eip("e", 10)] });
+  // Somebody renamed net1.
+  const connectedSubnets = [{ interface: "net9", cidr: "203.0.113.0/24" }] as ConnectedSubnet[];
+  const reasonOf = (missing: readonly InterfaceName[]) => {
+    const missingInterfaces = new Set(missing);
+    return compile(desired, { ...quiet, connectedSubnets, missingInterfaces }).blocked.get("eips/e")?.reason;
+  };
+  t.equal(reasonOf([]), "Conflict");
+  t.equal(reasonOf([quiet.externalInterface]), "InterfaceNotFound");
+});
+
 t.test("connected subnets are those of the gateway's own addresses", (t) => {
   const address = (name: string, text: string, prefixLength: number) => ({
     interface: name as InterfaceName,
