@@ -18,6 +18,11 @@ export const knowOutside =
   "mac=$(ip neigh show 203.0.113.1 dev net1 | grep -o '[0-9a-f:]\\{17\\}'); ip neigh replace 203.0.113.1 dev net1 lladdr $mac nud permanent";
 export const forgetOutside = "ip neigh del 203.0.113.1 dev net1";
 
+/** What outside does not hear. */
+function deaf(command: string): Command {
+  return { at: "outside", line: `nft '${command}'` };
+}
+
 export interface Obstruction {
   readonly what: string;
   readonly commands: readonly Command[];
@@ -267,9 +272,16 @@ const sysctls: readonly Obstruction[] = [
     commands: [
       knowOutside,
       "sysctl -qw net.ipv4.conf.net1.arp_ignore=8",
+      ...["add table arp deaf", "add chain arp deaf in { type filter hook input priority 0; }"].map(deaf),
+      // The agent may still announce EIPs of an earlier row, which answers what outside asks.
+      deaf("add rule arp deaf in arp saddr ip 203.0.113.10-203.0.113.11 drop"),
       { at: "outside", line: "ip neigh flush dev eth0" },
     ],
-    undo: ["sysctl -qw net.ipv4.conf.net1.arp_ignore=0", forgetOutside],
+    undo: [
+      "sysctl -qw net.ipv4.conf.net1.arp_ignore=0",
+      forgetOutside,
+      { at: "outside", line: "nft delete table arp deaf" },
+    ],
     hasEvent: false,
     dead: [...flowNames],
     degraded: ["ArpIgnored"],
