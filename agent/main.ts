@@ -31,6 +31,7 @@ import { NextHopWatch } from "./reconciler/next-hop-watch.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
+import { DropMeter } from "./status/drop-meter.ts";
 import { createMetrics } from "./status/metrics.ts";
 import { PassObserver } from "./status/pass-observer.ts";
 import { summarize } from "./status/summary.ts";
@@ -97,6 +98,10 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
 
   const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
   const observer = new PassObserver(metrics, log);
+  const drops = new DropMeter({
+    read: (signal) => dataplane.driver.readDrops(signal),
+    onDropped: (labels, packets) => metrics.droppedPackets.inc(labels, packets),
+  });
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
@@ -202,6 +207,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
         const { count, max } = await readConntrackStats(AbortSignal.timeout(1_000));
         if (count !== undefined) metrics.conntrackEntries.set(count);
         if (max !== undefined) metrics.conntrackMax.set(max);
+        await drops.update();
         observer.onScrape(await runYielding(summary()), reconciler.hasVerified);
         return metrics.registry.metrics();
       },

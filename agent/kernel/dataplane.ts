@@ -11,6 +11,7 @@ import { readLegacyDigest } from "./iptables/legacy-digest.ts";
 import { removeByHandle } from "./iptables/remove-by-handle.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
+import { findBarrier } from "./nftables/barrier.ts";
 import { createNftablesDriver } from "./nftables/driver.ts";
 import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
@@ -36,6 +37,7 @@ export function openDataplane(
     journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
     readLegacyDigest,
+    barrier: (signal) => findBarrier(nftables, signal),
     removeByHandle: (generation, removals, signal) => removeByHandle(nftables, generation, removals, signal),
     variant: async (signal) => {
       const choice = await chooseVariant(run, iptablesVariant, family, signal);

@@ -12,6 +12,7 @@ import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
 import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
+import type { DropCounts } from "../../lib/nftables/barrier.ts";
 import type { AddressStep } from "../../lib/plan/address-plan.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
@@ -33,6 +34,8 @@ export interface RulesDriver<Observed = unknown, Payload = unknown> {
    * others write
    */
   write(payload: Payload, signal: AbortSignal, isRetry?: boolean): Promise<WriteOutcome<Payload>>;
+  /** What guard and gate dropped, as far as the kernel counts it now: less than before where their rules were made anew. */
+  readDrops(signal: AbortSignal): Promise<DropCounts>;
   /** Present if the kernel can prove that no other process changed the rules. */
   readonly incremental?: IncrementalRules<Observed>;
 }

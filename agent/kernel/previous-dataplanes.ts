@@ -23,10 +23,9 @@ export function previousDataplanesOf(
     case "nftables":
       return [previousIptables("nft", family, run), previousIptables("legacy", family, run)];
     case "iptables-nft":
-      return [previousNftables(true, run), previousIptables("legacy", family, run)];
+      return [previousNftables(run), previousIptables("legacy", family, run)];
     case "iptables-legacy":
-      // With legacy, guard and gate are chains. Both other dataplanes have them as tables.
-      return [previousNftables(false, run), previousIptables("nft", family, run)];
+      return [previousNftables(run), previousIptables("nft", family, run)];
   }
 }
 
@@ -53,13 +52,10 @@ function previousIptables(
   };
 }
 
-function previousNftables(
-  keepsBarrier: boolean,
-  run: Run,
-): PreviousDataplane<TableNames, string | undefined> {
+function previousNftables(run: Run): PreviousDataplane<TableNames, string | undefined> {
   return {
     name: "nftables",
-    planner: nftablesRemoval(keepsBarrier),
+    planner: nftablesRemoval,
     async observe(signal) {
       const listing = await orAbsent(
         async () => (await run(["nft", "list", "tables", "ip"], { signal })).stdout,

@@ -67,6 +67,11 @@ export function createMetrics(build: { readonly version: string }) {
       "natgw_flows_removed_total",
       "Connection-tracking entries removed because their translation is no longer desired",
     ),
+    droppedPackets: counter(
+      "natgw_dropped_packets_total",
+      "Packets that guard and gate dropped, by reason and direction: egress from the VPC, ingress to an EIP",
+      ["reason", "direction"],
+    ),
     forks: counter("natgw_forks_total", "Commands started", ["command"]),
     tombstonesEvicted: counter(
       "natgw_tombstones_evicted_total",

@@ -63,6 +63,7 @@ function emptyDraft(): Draft {
     inInterface: undefined,
     outInterface: undefined,
     protocol: undefined,
+    sourcePort: undefined,
     destinationPort: undefined,
     mark: undefined,
     ctState: undefined,
@@ -84,6 +85,8 @@ function takeMatch(draft: Draft, option: string | undefined, value: string, fami
       return put(draft, "outInterface", parseInterfaceName(value));
     case "-p":
       return put(draft, "protocol", protocols[value]);
+    case "--sport":
+      return put(draft, "sourcePort", parsePort(value));
     case "--dport":
       return put(draft, "destinationPort", parsePort(value));
     case "--mark":

@@ -36,6 +36,7 @@ export interface RuleSpec {
   readonly inInterface?: InterfaceName | undefined;
   readonly outInterface?: InterfaceName | undefined;
   readonly protocol?: Protocol | undefined;
+  readonly sourcePort?: number | undefined;
   readonly destinationPort?: number | undefined;
   readonly mark?: Mark | undefined;
   readonly ctState?: CtState | undefined;
@@ -88,6 +89,7 @@ export function ruleText(spec: RuleSpec): string {
   if (spec.ctState !== undefined || spec.ctOriginalDestination !== undefined) text += conntrackText(spec);
   if (spec.probability !== undefined)
     text += `-m statistic --mode random --probability ${(spec.probability / certainty).toFixed(11)} `;
+  if (spec.sourcePort !== undefined) text += `-m ${spec.protocol} --sport ${spec.sourcePort} `;
   if (spec.destinationPort !== undefined) text += `-m ${spec.protocol} --dport ${spec.destinationPort} `;
   return text + targetText(spec.target);
 }

@@ -1,94 +1,232 @@
-/** The tables of guard and gate as text: input for `nft -f`, and output of `nft -j`. */
-import { GatewayError } from "../model/errors.ts";
-
-export type BarrierName = "guard" | "gate";
-
 /**
- * The contents of such a table, one line per chain or rule: first the chains, then the rules of the chain `forward`.
+ * The tables of guard and gate. In nft's words, for a gateway whose EIPs are on one interface:
+ *
+ *     table ip natgw_guard
+ *       chain forward { type filter hook forward priority 0;
+ *         iifname "eth0" oifname "net1" ct state invalid jump mapped
+ *       }
+ *       chain mapped {
+ *         ip saddr @fips counter name guard_invalid_egress drop
+ *         ip saddr . meta l4proto . th sport @backends counter name guard_invalid_egress drop
+ *         ip saddr & 255.255.255.255 . 255.255.255.255 @clients counter name guard_invalid_egress drop
+ *         and so for every shorter netmask
+ *       }
+ *       chain input { type filter hook input priority 0;
+ *         ct state invalid ip daddr @eips counter name guard_invalid_ingress drop
+ *       }
+ *       chain anchor { type nat hook input priority 100; }
+ *
+ *     table ip natgw_gate
+ *       chain forward { type filter hook forward priority -300;
+ *         iifname "eth0" oifname "net1" counter name gate_egress drop
+ *       }
+ *
+ * CIDRs are found by masking and not by a set of intervals: nft 1.0.6 crashes while it monitors a set of intervals, and
+ * CIDRs that hold each other need no care. Only what is INVALID ever gets there.
  */
-export type BarrierLines = readonly string[];
+import { isSameMap } from "../memoize.ts";
+import { netmaskU32 } from "../model/ipv4.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { NetlinkMessage } from "../netlink/message.ts";
+import { type BarrierName, barrierNames, barrierTables } from "./barrier-tables.ts";
+import { encodeAdd, encodeDelete } from "./encode-elements.ts";
+import {
+  bitwise,
+  count,
+  ctState,
+  drop,
+  type Expression,
+  ifName,
+  jump,
+  loadMeta,
+  loadPacket,
+  loadState,
+  member,
+  networkOrder,
+  register,
+  testBits,
+} from "./expressions.ts";
+import { type FrameLines, linesOf } from "./frame-lines.ts";
+import {
+  type BaseChain,
+  type Counted,
+  deleteTable,
+  newChain,
+  newCounter,
+  newGuardSet,
+  newPlainChain,
+  newRule,
+  newTable,
+} from "./frame-messages.ts";
+import { type ByGuardSet, type GuardElements, type GuardSet, guardSetNames } from "./sets.ts";
 
-/** What each table holds. `undefined` if the table does not exist. */
-export type ObservedBarrier = { readonly [K in BarrierName]: BarrierLines | undefined };
+/** What the rules of both depend on. */
+export interface BarrierFrame {
+  readonly vpcInterface: InterfaceName;
+  /** The interfaces to the outside. */
+  readonly outsides: readonly InterfaceName[];
+}
 
-export const barrierTables = { guard: "natgw_guard", gate: "natgw_gate" } as const satisfies Record<
-  BarrierName,
-  string
->;
+/** The counters of drops, by the table that holds them: the reason and the direction, out of the VPC or towards EIPs. */
+export const dropCounters = {
+  guard: ["guard_invalid_egress", "guard_invalid_ingress"],
+  gate: ["gate_egress"],
+} as const satisfies Record<BarrierName, readonly string[]>;
+export type DropCounter = (typeof dropCounters)[BarrierName][number];
 
-/**
- * Input of `nft -f`. Deletes the table, whatever it holds, and creates it again in the same transaction. With
- * `undefined` lines it only deletes the table.
- */
-export function barrierInput(name: BarrierName, lines: BarrierLines | undefined): string {
-  const table = `ip ${barrierTables[name]}`;
-  const clear = `add table ${table}\ndelete table ${table}\n`;
-  if (lines === undefined) return clear;
-  const additions = lines.map((line) =>
-    isBarrierRule(line)
-      ? `add rule ${table} forward ${line}\n`
-      : `add ${line.replace("chain ", `chain ${table} `)}\n`,
+/** What each counter has counted; one that is not there is absent. */
+export type DropCounts = ReadonlyMap<DropCounter, Counted>;
+
+/** What the kernel holds of both. */
+export interface ObservedBarrier {
+  /** The tables; `undefined` where there is none. */
+  readonly frames: { readonly [K in BarrierName]: FrameLines };
+  /** Of the guard's sets; of one that is not as ours are, nothing. */
+  readonly elements: GuardElements;
+}
+
+export function isSameBarrier(one: ObservedBarrier, other: ObservedBarrier): boolean {
+  return (
+    one === other ||
+    (barrierNames.every((name) => one.frames[name]?.join("\n") === other.frames[name]?.join("\n")) &&
+      guardSetNames.every((set) => isSameMap(one.elements[set], other.elements[set])))
   );
-  return `${clear}add table ${table}\n${additions.join("")}`;
 }
 
-/** True for a rule, false for a chain. */
-export function isBarrierRule(line: string): boolean {
-  return !line.startsWith("chain ");
+/** One transaction. */
+export interface BarrierTransaction {
+  readonly frames: { readonly [K in BarrierName]?: BarrierChange };
+  /** Of the guard's sets, which are empty where its table is made. */
+  readonly remove: ByGuardSet<readonly string[]>;
+  readonly add: GuardElements;
 }
 
-/**
- * Parses `nft -j list table ip natgw_…`. Anything that the agent never writes (another chain, a set, another rule, a
- * dormant table) becomes a line of JSON, so it differs from every wanted line. Throws `unreadable` if the text is not
- * such a listing.
- */
-export function parseBarrier(json: string): BarrierLines {
-  const lines: string[] = [];
-  for (const item of listing(json)) {
-    if ("chain" in item) lines.push(chainLine(item.chain));
-    else if ("rule" in item) lines.push(ruleLine(item.rule));
-    else if (asObject(item.table)?.flags !== undefined) lines.push(JSON.stringify(item));
-    else if (!("table" in item || "metainfo" in item)) lines.push(JSON.stringify(item));
-  }
-  return lines;
+/** A table that is made anew, after taking away what is there of it; without `make` it stays away. */
+export interface BarrierChange {
+  readonly make: BarrierFrame | undefined;
+  readonly isReplaced: boolean;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-function listing(json: string): readonly Json[] {
-  let items: unknown;
-  try {
-    items = asObject(JSON.parse(json))?.nftables;
-  } catch (cause) {
-    throw new GatewayError("unreadable", "nft printed a listing that is not JSON", { cause });
-  }
-  if (!Array.isArray(items) || !items.some((item) => asObject(item)?.table !== undefined))
-    throw new GatewayError("unreadable", "nft printed a listing without its table");
-  return items.map((item) => asObject(item) ?? { unknown: item });
+/** @param counts where the counters of tables that are made begin */
+export function encodeBarrier(
+  { frames, remove, add }: BarrierTransaction,
+  counts: DropCounts = new Map(),
+): readonly NetlinkMessage[] {
+  const tables = barrierNames.flatMap((name) => {
+    const { make, isReplaced = false } = frames[name] ?? {};
+    return [
+      ...(isReplaced ? [deleteTable(barrierTables[name])] : []),
+      ...(make === undefined ? [] : encodeBarrierFrame(name, make, counts)),
+    ];
+  });
+  return [
+    ...tables,
+    ...guardSetNames.flatMap((set) => encodeDelete(set, [...remove[set]])),
+    ...guardSetNames.flatMap((set) => encodeAdd(set, add[set])),
+  ];
 }
 
-function chainLine(value: unknown): string {
-  const { name, type, hook, prio, policy } = asObject(value) ?? {};
-  return `chain ${name} { type ${type} hook ${hook} priority ${prio}; policy ${policy}; }`;
+/** The lines that a dump of the table gives. */
+export function barrierLines(name: BarrierName, frame: BarrierFrame): readonly string[] {
+  return linesOf(encodeBarrierFrame(name, frame, new Map()), barrierTables[name]);
 }
 
-function ruleLine(value: unknown): string {
-  const { chain, expr: expressions } = asObject(value) ?? {};
-  if (chain !== "forward" || !Array.isArray(expressions)) return JSON.stringify(value);
-  return expressions.map(expressionText).join(" ");
+/** Makes the whole table, without elements, where there is none. */
+function encodeBarrierFrame(
+  name: BarrierName,
+  frame: BarrierFrame,
+  counts: DropCounts,
+): readonly NetlinkMessage[] {
+  const table = barrierTables[name];
+  const { chains, plainChains = [], rules } = contents[name](frame);
+  return [
+    newTable(table),
+    ...dropCounters[name].map((counter) => newCounter(counter, table, counts.get(counter))),
+    ...(name === "guard" ? guardSetNames.map(newGuardSet) : []),
+    ...chains.map((chain) => newChain(chain, table)),
+    ...plainChains.map((chain) => newPlainChain(chain, table)),
+    ...rules.map(([chain, ...expressions]) => newRule(chain, expressions, table)),
+  ];
 }
 
-function expressionText(expression: unknown): string {
-  if (asObject(expression)?.drop === null) return "drop";
-  const test = asObject(asObject(expression)?.match);
-  const left = asObject(test?.left);
-  const meta = asObject(left?.meta)?.key;
-  const { op, right } = test ?? {};
-  if ((meta === "iifname" || meta === "oifname") && op === "==") return `${meta} ${JSON.stringify(right)}`;
-  const isState = asObject(left?.ct)?.key === "state" && (op === "in" || op === "==");
-  return isState && right === "invalid" ? "ct state invalid" : JSON.stringify(expression);
+interface Contents {
+  readonly chains: readonly BaseChain[];
+  readonly plainChains?: readonly string[];
+  readonly rules: readonly (readonly [chain: string, ...expressions: readonly Expression[]])[];
 }
 
-function asObject(value: unknown): Json | undefined {
-  return typeof value === "object" && value !== null ? (value as Json) : undefined;
+const [r1, r2, r3] = register;
+const isInvalid = [loadState(r1), ...testBits(ctState.invalid, "any")];
+const dropInvalid = [count("guard_invalid_egress"), drop];
+const masks = Array.from({ length: 33 }, (_, shorter) => netmaskU32(32 - shorter));
+
+const contents: { readonly [K in BarrierName]: (frame: BarrierFrame) => Contents } = {
+  guard: ({ vpcInterface, outsides }) => ({
+    chains: [
+      { name: "forward", type: "filter", hook: "forward", priority: 0 },
+      { name: "input", type: "filter", hook: "input", priority: 0 },
+      { name: "anchor", type: "nat", hook: "input", priority: 100 },
+    ],
+    plainChains: ["mapped"],
+    rules: [
+      ...outsides.map(
+        (outside) => ["forward", ...leaving(vpcInterface, outside), ...isInvalid, jump("mapped")] as const,
+      ),
+      ["mapped", loadPacket("source", r1), member("fips"), ...dropInvalid],
+      [
+        "mapped",
+        loadPacket("source", r1),
+        loadMeta("l4proto", r2),
+        loadPacket("source port", r3),
+        member("backends"),
+        ...dropInvalid,
+      ],
+      ...masks.map((mask) => ["mapped", ...networkOf(mask), member("clients"), ...dropInvalid] as const),
+      [
+        "input",
+        ...isInvalid,
+        loadPacket("destination", r1),
+        member("eips"),
+        count("guard_invalid_ingress"),
+        drop,
+      ],
+    ],
+  }),
+  gate: ({ vpcInterface, outsides }) => ({
+    chains: [{ name: "forward", type: "filter", hook: "forward", priority: -300 }],
+    rules: outsides.map(
+      (outside) => ["forward", ...leaving(vpcInterface, outside), count("gate_egress"), drop] as const,
+    ),
+  }),
+};
+
+function leaving(vpcInterface: InterfaceName, outside: InterfaceName): readonly Expression[] {
+  return [...ifName("iifname", vpcInterface), ...ifName("oifname", outside)];
+}
+
+/** The source's network, and behind it its netmask. */
+function networkOf(mask: number): readonly Expression[] {
+  return [
+    loadPacket("source", r1),
+    bitwise(r1, networkOrder(mask), networkOrder(0)),
+    loadPacket("source", r2),
+    bitwise(r2, networkOrder(0), networkOrder(mask)),
+  ];
+}
+
+/** The keys that transactions touch, by set. */
+export function touchedElements(
+  transactions: readonly BarrierTransaction[],
+): ReadonlyMap<GuardSet, ReadonlySet<string>> {
+  return new Map(
+    guardSetNames.map((set) => [
+      set,
+      new Set(transactions.flatMap(({ add, remove }) => [...remove[set], ...add[set].keys()])),
+    ]),
+  );
+}
+
+/** True where a table is made or taken away. */
+export function touchesFrames({ frames }: BarrierTransaction): boolean {
+  return Object.keys(frames).length > 0;
 }

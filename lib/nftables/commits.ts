@@ -11,7 +11,7 @@ import {
   readText,
   requirePayload,
 } from "../netlink/attributes.ts";
-import { barrierTables } from "./barrier.ts";
+import { barrierTables } from "./barrier-tables.ts";
 import { forEachElement } from "./decode-elements.ts";
 import { type TableLabel, tableOf } from "./foreign.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";

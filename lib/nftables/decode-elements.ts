@@ -8,7 +8,8 @@ import {
   requirePayload,
 } from "../netlink/attributes.ts";
 import { type Field, fieldBytes, readField } from "./fields.ts";
-import { catchAll, type ElementMap, elementMaps, type MapName, rangeText } from "./maps.ts";
+import { catchAll, type ElementMap, rangeText } from "./maps.ts";
+import { elementSets, type SetName } from "./sets.ts";
 import {
   elementAttribute,
   elementListAttribute,
@@ -17,7 +18,7 @@ import {
   NFTA_DATA_VALUE,
 } from "./wire.ts";
 
-/** Called for each element. */
+/** Called for each element; the value of one of a set is `""`. */
 export type ElementVisitor = (key: string, value: string, counter: Counter) => void;
 
 /** The counter of an element. Only the first packet of a flow passes a NAT rule, so it counts new flows. */
@@ -32,13 +33,13 @@ export interface Counter {
  * @throws GatewayError `unreadable` for an element that the map cannot hold
  */
 export function forEachElement(
-  map: MapName,
+  map: SetName,
   view: DataView,
   start: number,
   end: number,
   visit: ElementVisitor,
 ): void {
-  const spec: ElementMap = elementMaps[map];
+  const spec: ElementMap = elementSets[map];
   const counter: Counter = { packets: 0, bytes: 0 };
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
     if (attributeType(view, at) !== elementListAttribute.elements) continue;
@@ -68,10 +69,11 @@ function readElement(
     else if (type === elementAttribute.expression) readCounter(view, at, end, counter);
   }
   const isCatchAll = (flags & NFT_SET_ELEM_CATCHALL) !== 0;
-  if (value === 0 || (key === 0 && !isCatchAll))
+  const isSet = spec.value.length === 0;
+  if ((value === 0 && !isSet) || (key === 0 && !isCatchAll))
     throw new GatewayError("unreadable", "an element without key or value");
   const keyText = isCatchAll ? catchAll : format(view, spec.key, key, keyEnd === 0 ? key : keyEnd);
-  visit(keyText, format(view, spec.value, value, value), counter);
+  visit(keyText, isSet ? "" : format(view, spec.value, value, value), counter);
 }
 
 /** Where the value inside a key or data attribute starts. Its length is fixed. */

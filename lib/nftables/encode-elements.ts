@@ -5,7 +5,8 @@
 import { concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { headerLength, messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import { type Field, fieldBytes, writeField } from "./fields.ts";
-import { catchAll, type ElementMap, elementMaps, type MapName, tableName } from "./maps.ts";
+import { catchAll, type ElementMap } from "./maps.ts";
+import { elementSets, type SetName, tableHolding } from "./sets.ts";
 import {
   elementAttribute,
   elementListAttribute,
@@ -16,9 +17,9 @@ import {
   NFTA_LIST_ELEM,
 } from "./wire.ts";
 
-/** A message about elements of one map. It can find the element at a given offset. */
+/** A message about elements of one map or set, which can tell the element that an offset in it belongs to. */
 export interface ElementMessage extends NetlinkMessage {
-  readonly map: MapName;
+  readonly map: SetName;
   readonly keys: readonly string[];
   /** Bytes per element. All elements of a message have the same size. */
   readonly elementBytes: number;
@@ -28,25 +29,25 @@ export interface ElementMessage extends NetlinkMessage {
 const maxListBytes = 60_000;
 
 /** Adds elements with keys and values. */
-export function encodeAdd(map: MapName, elements: ReadonlyMap<string, string>): readonly ElementMessage[] {
+export function encodeAdd(map: SetName, elements: ReadonlyMap<string, string>): readonly ElementMessage[] {
   return encode(map, [...elements.keys()], elements, messageType.newElements, messageFlag.create);
 }
 
-export function encodeDelete(map: MapName, keys: readonly string[]): readonly ElementMessage[] {
+export function encodeDelete(map: SetName, keys: readonly string[]): readonly ElementMessage[] {
   return encode(map, keys, undefined, messageType.deleteElements, 0);
 }
 
 /**
  * Requests one element. For an interval map the kernel returns the element that contains the first key of the range.
  */
-export function encodeGet(map: MapName, key: string): NetlinkMessage {
+export function encodeGet(map: SetName, key: string): NetlinkMessage {
   const [message] = encode(map, [key], undefined, messageType.getElements, messageFlag.ack);
   if (message === undefined) throw new TypeError("a message of one key was not encoded");
   return message;
 }
 
 /** Requests all elements of a map. The sender adds NLM_F_DUMP. */
-export function dumpElements(map: MapName): NetlinkMessage {
+export function dumpElements(map: SetName): NetlinkMessage {
   return { type: messageType.getElements, flags: 0, payload: listHeader(map) };
 }
 
@@ -64,26 +65,27 @@ const attributeHeader = 4;
 /** Header of a key or a value: NFTA_SET_ELEM_KEY around NFTA_DATA_VALUE. */
 const dataHeader = 2 * attributeHeader;
 
-function listHeader(map: MapName): Uint8Array {
+function listHeader(map: SetName): Uint8Array {
   return concatBytes(
     inetHeader,
-    textAttribute(elementListAttribute.table, tableName),
+    textAttribute(elementListAttribute.table, tableHolding(map)),
     textAttribute(elementListAttribute.set, map),
   );
 }
 
 function encode(
-  map: MapName,
+  map: SetName,
   keys: readonly string[],
   values: ReadonlyMap<string, string> | undefined,
   type: number,
   flags: number,
 ): readonly ElementMessage[] {
-  const spec: ElementMap = elementMaps[map];
+  const spec: ElementMap = elementSets[map];
   // The catch-all element has no key. The agent never adds one.
   const ordinary = values === undefined ? keys.filter((key) => key !== catchAll) : keys;
   const keyBytes = dataHeader + spec.key.length * fieldBytes;
-  const valueBytes = values === undefined ? 0 : dataHeader + spec.value.length * fieldBytes;
+  const hasValue = values !== undefined && spec.value.length > 0;
+  const valueBytes = hasValue ? dataHeader + spec.value.length * fieldBytes : 0;
   const elementBytes = attributeHeader + keyBytes * (spec.isInterval ? 2 : 1) + valueBytes;
   const perMessage = Math.floor(maxListBytes / elementBytes);
   const messages: ElementMessage[] = [];
@@ -96,7 +98,7 @@ function encode(
   return ordinary.length === keys.length ? messages : [...messages, catchAllMessage(map, type, flags)];
 }
 
-function catchAllMessage(map: MapName, type: number, flags: number): ElementMessage {
+function catchAllMessage(map: SetName, type: number, flags: number): ElementMessage {
   const flagsAttribute = netU32Attribute(elementAttribute.flags, NFT_SET_ELEM_CATCHALL);
   const elementBytes = attributeHeader + flagsAttribute.length;
   const list = new ListWriter(map, elementBytes);
@@ -111,7 +113,7 @@ class ListWriter {
   readonly #view: DataView;
   #at: number;
 
-  constructor(map: MapName, listBytes: number) {
+  constructor(map: SetName, listBytes: number) {
     const header = listHeader(map);
     this.payload = new Uint8Array(header.length + attributeHeader + listBytes);
     this.payload.set(header);
@@ -149,7 +151,7 @@ class ListWriter {
     } else {
       this.#data(elementAttribute.key, spec.key, parts);
     }
-    if (value === undefined) return;
+    if (value === undefined || spec.value.length === 0) return;
     this.#data(elementAttribute.data, spec.value, spec.value.length === 1 ? [value] : value.split(" . "));
   }
 

@@ -5,9 +5,14 @@
  * Registers have 4 bytes. The kernel numbers them from 8, except that every fourth has the number of the 16-byte
  * register that starts there: 1, 9, 10, 11.
  */
+
+import type { InterfaceName } from "../model/names.ts";
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import type { MapName } from "./maps.ts";
-import { AF_INET, expressionAttribute, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
+import type { GuardSet } from "./sets.ts";
+import { AF_INET, counterObject, expressionAttribute, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
+
+const u32 = netU32Attribute;
 
 /** One expression as an entry of a rule's list. */
 export type Expression = Uint8Array;
@@ -16,12 +21,13 @@ export const register = [1, 9, 10, 11] as const;
 export type Register = (typeof register)[number];
 
 /** Bytes of an IPv4 header or a transport header. */
-export type Packet = "source" | "destination" | "destination port";
+export type Packet = "source" | "destination" | "source port" | "destination port";
 
 /** NFT_PAYLOAD_NETWORK_HEADER 1, NFT_PAYLOAD_TRANSPORT_HEADER 2; offset and length. */
 const payloads = {
   source: [1, 12, 4],
   destination: [1, 16, 4],
+  "source port": [2, 0, 2],
   "destination port": [2, 2, 2],
 } as const satisfies Record<Packet, readonly [number, number, number]>;
 
@@ -41,7 +47,15 @@ export function setMark(from: Register): Expression {
   return expression("meta", u32(2, metaKeys.mark), u32(3, from));
 }
 
-/** NFT_CT_STATUS. */
+/** NFT_CT_STATE: bits of {@link ctState}. */
+export function loadState(to: Register): Expression {
+  return expression("ct", u32(1, to), u32(2, 0));
+}
+
+/** NF_CT_STATE_*_BIT. */
+export const ctState = { invalid: 1, untracked: 64 } as const;
+
+/** NFT_CT_STATUS: bits of {@link ctStatus}. */
 export function loadStatus(to: Register): Expression {
   return expression("ct", u32(1, to), u32(2, 2));
 }
@@ -50,6 +64,9 @@ export function loadStatus(to: Register): Expression {
 export function loadOriginalDestination(to: Register): Expression {
   return expression("ct", u32(1, to), u32(2, 20), bytesAttribute(3, Uint8Array.of(0)));
 }
+
+/** IPS_SRC_NAT and IPS_DST_NAT. */
+export const ctStatus = { sourceNat: 1 << 4, destinationNat: 1 << 5 } as const;
 
 /** Writes a random number from `first` to `first + count - 1` for each packet (NFT_NG_RANDOM), in host byte order. */
 export function drawNumber(to: Register, count: number, first: number): Expression {
@@ -71,6 +88,60 @@ export function lookup(map: MapName): Expression {
   return expression("lookup", textAttribute(1, map), u32(2, 1), u32(3, 1), u32(5, 0));
 }
 
+/** Goes on where the set has an element for what begins at register 1. */
+export function member(set: GuardSet): Expression {
+  return expression("lookup", textAttribute(1, set), u32(2, 1), u32(5, 0));
+}
+
+/** Goes on where some of the bits are set in the 4 bytes of register 1, which then holds nothing else; or where none is. */
+export function testBits(bits: number, operator: "any" | "none"): readonly Expression[] {
+  const first = register[0];
+  return [
+    bitwise(first, hostOrder(bits), hostOrder(0)),
+    compare(first, operator === "any" ? "not equal" : "equal", hostOrder(0)),
+  ];
+}
+
+/** Goes on where the packet's interface has this name, the whole of the kernel's 16 bytes: no prefix of it. */
+export function ifName(key: "iifname" | "oifname", name: InterfaceName): readonly Expression[] {
+  const bytes = Uint8Array.from({ length: 16 }, (_, index) =>
+    index < name.length ? name.charCodeAt(index) : 0,
+  );
+  return [loadMeta(key, register[0]), compare(register[0], "equal", bytes)];
+}
+
+/** Counts the packet in a counter of the table. */
+export function count(counter: string): Expression {
+  return expression("objref", u32(1, counterObject), textAttribute(2, counter));
+}
+
+/** Ends the packet. */
+export const drop: Expression = verdict(u32(1, 0));
+
+/** Goes on in another chain, and after its end here. NFT_JUMP is -3. */
+export function jump(chain: string): Expression {
+  return verdict(u32(1, -3 >>> 0), textAttribute(2, chain));
+}
+
+/** An immediate for register 0, the verdict: NFTA_DATA_VERDICT 2 with its code 1 and its chain 2. */
+function verdict(...attributes: readonly Uint8Array[]): Expression {
+  return expression("immediate", u32(1, 0), bytesAttribute(2, bytesAttribute(2, concatBytes(...attributes))));
+}
+
+/** As marks and status bits stand in registers. */
+export function hostOrder(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+/** As addresses stand in registers. */
+export function networkOrder(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value);
+  return bytes;
+}
+
 /** NF_NAT_RANGE_*: the first two follow from the registers used. */
 const rangeFlag = { addresses: 1, ports: 2, fullyRandom: 16 } as const;
 
@@ -88,8 +159,6 @@ export function nat(kind: "snat" | "dnat", { withPort, isFullyRandom }: NatOptio
   const type = kind === "snat" ? 0 : 1;
   return expression("nat", u32(1, type), u32(2, AF_INET), u32(3, 1), u32(4, 1), ...port, u32(7, flags));
 }
-
-const u32 = netU32Attribute;
 
 /** NFTA_DATA_VALUE in an attribute without the nested flag, as the kernel writes it. */
 function data(type: number, bytes: Uint8Array): Uint8Array {

@@ -1,7 +1,7 @@
 /**
- * The table's frame (all but the elements) in canonical form: one line for the table, each map, each chain and each
- * rule, with rules in order. The same code describes the messages that the agent sends and those that the kernel dumps.
- * So two frames are equal exactly if their lines are equal.
+ * A table's frame in a canonical form: a line for the table, each map or set, each counter, each chain and each rule, the rules
+ * in their order. The same code describes the messages that make a frame and those that the kernel dumps, so that two frames are
+ * the same exactly where their lines are.
  *
  * An attribute is its number and its bytes: `7=6e6174…`. Nothing is interpreted, so nothing unknown is overlooked.
  */
@@ -15,14 +15,16 @@ import {
 } from "../netlink/attributes.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { encodeFrame, type Frame } from "./frame.ts";
-import { newMap } from "./frame-messages.ts";
+import { newGuardSet, newMap } from "./frame-messages.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
+import { type GuardSet, guardSetNames } from "./sets.ts";
 import {
   AF_INET,
   chainAttribute,
   expressionAttribute,
   headerBytes,
   messageType,
+  objectAttribute,
   ruleAttribute,
   setAttribute,
   tableAttribute,
@@ -36,7 +38,7 @@ export type FrameLines = readonly string[] | undefined;
  * out.
  */
 interface Shape {
-  readonly kind: "table" | "chain" | "map" | "rule";
+  readonly kind: "table" | "chain" | "map" | "object" | "rule";
   /** The table's name. */
   readonly table: number;
   readonly attributes: readonly number[];
@@ -80,6 +82,15 @@ const shapes: ReadonlyMap<number, Shape> = new Map([
     },
   ],
   [
+    messageType.newObject,
+    {
+      kind: "object",
+      table: objectAttribute.table,
+      // What it counted is none of the frame's.
+      attributes: [objectAttribute.name, objectAttribute.type],
+    },
+  ],
+  [
     messageType.newRule,
     {
       kind: "rule",
@@ -91,8 +102,13 @@ const shapes: ReadonlyMap<number, Shape> = new Map([
 
 /** The lines that a kernel dump of `frame` gives. */
 export function frameLines(frame: Frame): readonly string[] {
-  const reader = new FrameReader();
-  for (const { type, payload } of encodeFrame(frame)) {
+  return linesOf(encodeFrame(frame), tableName);
+}
+
+/** The lines that a dump of a table gives that was made by `messages`. */
+export function linesOf(messages: readonly NetlinkMessage[], table: string): readonly string[] {
+  const reader = new FrameReader(table);
+  for (const { type, payload } of messages) {
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
     reader.read(type, view, 0, payload.length);
   }
@@ -105,23 +121,35 @@ export function readableMaps(lines: readonly string[]): readonly MapName[] {
   return mapNames.filter((name) => present.has(lineOf(newMap(name))));
 }
 
-/** Collects the parts of our table from dumps of tables, chains, maps and rules. */
+/** The same of the guard's table. */
+export function readableSets(lines: readonly string[]): readonly GuardSet[] {
+  const present = new Set(lines);
+  return guardSetNames.filter((name) => present.has(lineOf(newGuardSet(name))));
+}
+
+/** Gathers what dumps of tables, chains, maps, objects and rules say of one table of family ip. */
 export class FrameReader {
-  #table: string | undefined;
+  /** The table's name. */
+  readonly table: string;
+  #line: string | undefined;
   /** Number of maps, chains, objects and flowtables, as the kernel counts them. */
   #held: number | undefined;
   readonly #objects: string[] = [];
   readonly #rules: string[] = [];
 
+  constructor(table: string) {
+    this.table = table;
+  }
+
   read(type: number, view: DataView, start: number, end: number): void {
     const shape = shapes.get(type);
     if (shape === undefined || view.getUint8(start) !== AF_INET) return;
-    if (textOf(view, start, end, shape.table) !== tableName) return;
+    if (textOf(view, start, end, shape.table) !== this.table) return;
     const line = describe(shape, view, start, end);
     if (shape.kind === "rule") this.#rules.push(line);
     else if (shape.kind !== "table") this.#objects.push(line);
     else {
-      this.#table = line;
+      this.#line = line;
       const use = find(view, start, end, tableAttribute.use);
       this.#held = use === undefined ? undefined : view.getUint32(requirePayload(view, use, end, 4));
     }
@@ -129,11 +157,11 @@ export class FrameReader {
 
   /** The rules of one chain stay in their order. Everything else is sorted. */
   get lines(): FrameLines {
-    if (this.#table === undefined) return undefined;
+    if (this.#line === undefined) return undefined;
     const held = this.#held ?? this.#objects.length;
     const chainOf = (rule: string) => rule.slice(0, rule.indexOf(" ", "rule ".length));
     const rules = this.#rules.toSorted((a, b) => compareText(chainOf(a), chainOf(b)));
-    return [`${this.#table}holding ${held}`, ...this.#objects.toSorted(compareText), ...rules];
+    return [`${this.#line}holding ${held}`, ...this.#objects.toSorted(compareText), ...rules];
   }
 }
 

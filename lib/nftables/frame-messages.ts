@@ -1,11 +1,14 @@
-/** Requests that create and delete the table, its maps, chains and rules. */
+/** Requests that make and remove tables, their maps, sets, counters, chains and rules. */
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import type { Expression } from "./expressions.ts";
 import { type Field, fieldBytes, typeOf } from "./fields.ts";
-import { type ElementMap, elementMaps, type MapName, mapNames, tableName } from "./maps.ts";
+import { type MapName, mapNames, tableName } from "./maps.ts";
+import { elementSets, type GuardSet, guardSetNames, isGuardSet, type SetName, tableHolding } from "./sets.ts";
 import {
   chainAttribute,
+  counterAttribute,
+  counterObject,
   expressionAttribute,
   hookAttribute,
   inetHeader,
@@ -13,6 +16,7 @@ import {
   NFTA_LIST_ELEM,
   NFTA_SET_DESC_CONCAT,
   NFTA_SET_FIELD_LEN,
+  objectAttribute,
   ruleAttribute,
   setAttribute,
   setFlag,
@@ -22,36 +26,33 @@ import {
 export interface BaseChain {
   readonly name: string;
   readonly type: "nat" | "filter";
-  readonly hook: "prerouting" | "postrouting";
+  readonly hook: keyof typeof hooks;
   readonly priority: number;
 }
 
 /** Has no effect if the table exists. */
-export function newTable(): NetlinkMessage {
-  const attributes = [
-    textAttribute(tableAttribute.name, tableName),
-    netU32Attribute(tableAttribute.flags, 0),
-  ];
+export function newTable(name = tableName): NetlinkMessage {
+  const attributes = [textAttribute(tableAttribute.name, name), netU32Attribute(tableAttribute.flags, 0)];
   return message(messageType.newTable, messageFlag.create, attributes);
 }
 
 /** Deletes the table with all its contents. The kernel refuses if it does not exist. */
-export function deleteTable(): NetlinkMessage {
-  return message(messageType.deleteTable, 0, [textAttribute(tableAttribute.name, tableName)]);
+export function deleteTable(name = tableName): NetlinkMessage {
+  return message(messageType.deleteTable, 0, [textAttribute(tableAttribute.name, name)]);
 }
 
 /** NF_INET_*, NF_ACCEPT and NFT_CHAIN_BASE. */
-const hooks = { prerouting: 0, postrouting: 4 } as const;
+const hooks = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
 const accept = 1;
 const baseChain = 1;
 
-export function newChain({ name, type, hook, priority }: BaseChain): NetlinkMessage {
+export function newChain({ name, type, hook, priority }: BaseChain, table = tableName): NetlinkMessage {
   const place = [
     netU32Attribute(hookAttribute.number, hooks[hook]),
     netU32Attribute(hookAttribute.priority, priority >>> 0),
   ];
   return message(messageType.newChain, messageFlag.create, [
-    textAttribute(chainAttribute.table, tableName),
+    textAttribute(chainAttribute.table, table),
     textAttribute(chainAttribute.name, name),
     bytesAttribute(chainAttribute.hook, concatBytes(...place)),
     netU32Attribute(chainAttribute.policy, accept),
@@ -60,32 +61,76 @@ export function newChain({ name, type, hook, priority }: BaseChain): NetlinkMess
   ]);
 }
 
+/** One that others jump to. */
+export function newPlainChain(name: string, table: string): NetlinkMessage {
+  return message(messageType.newChain, messageFlag.create, [
+    textAttribute(chainAttribute.table, table),
+    textAttribute(chainAttribute.name, name),
+  ]);
+}
+
 /** Appends the rule to its chain. */
-export function newRule(chain: string, expressions: readonly Expression[]): NetlinkMessage {
+export function newRule(
+  chain: string,
+  expressions: readonly Expression[],
+  table = tableName,
+): NetlinkMessage {
   return message(messageType.newRule, messageFlag.create | messageFlag.append, [
-    textAttribute(ruleAttribute.table, tableName),
+    textAttribute(ruleAttribute.table, table),
     textAttribute(ruleAttribute.chain, chain),
     bytesAttribute(ruleAttribute.expressions, concatBytes(...expressions)),
   ]);
 }
 
+/** A counter that rules name; it begins at what another of its name had counted. */
+export function newCounter(name: string, table: string, from: Counted = nothingCounted): NetlinkMessage {
+  return message(messageType.newObject, messageFlag.create, [
+    textAttribute(objectAttribute.table, table),
+    textAttribute(objectAttribute.name, name),
+    netU32Attribute(objectAttribute.type, counterObject),
+    bytesAttribute(objectAttribute.data, counterData(from)),
+  ]);
+}
+
+export interface Counted {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+const nothingCounted: Counted = { packets: 0, bytes: 0 };
+
 /** A map whose elements have counters. */
 export function newMap(name: MapName): NetlinkMessage {
-  const { key, value, isInterval }: ElementMap = elementMaps[name];
+  const { key, value, isInterval } = elementSets[name];
   const flags = setFlag.map | (isInterval ? setFlag.interval | setFlag.concatenation : 0);
-  return message(messageType.newSet, messageFlag.create, [
-    textAttribute(setAttribute.table, tableName),
-    textAttribute(setAttribute.name, name),
-    netU32Attribute(setAttribute.flags, flags),
-    netU32Attribute(setAttribute.keyType, typeOf(key)),
-    netU32Attribute(setAttribute.keyLength, key.length * fieldBytes),
+  return newSet(name, flags, mapNames.indexOf(name) + 1, [
     netU32Attribute(setAttribute.dataType, typeOf(value)),
     netU32Attribute(setAttribute.dataLength, value.length * fieldBytes),
     bytesAttribute(setAttribute.description, isInterval ? concatenation(key) : new Uint8Array()),
-    // Identifies the set within the transaction. The kernel requires an id for each set.
-    netU32Attribute(setAttribute.id, mapNames.indexOf(name) + 1),
-    bytesAttribute(setAttribute.userdata, byteOrder),
     bytesAttribute(setAttribute.expression, counter),
+  ]);
+}
+
+/** A set of the guard's. */
+export function newGuardSet(name: GuardSet): NetlinkMessage {
+  return newSet(name, 0, guardSetNames.indexOf(name) + 1, [
+    bytesAttribute(setAttribute.description, new Uint8Array()),
+  ]);
+}
+
+/** @param id what names it within the transaction; the kernel wants one of each set */
+function newSet(name: SetName, flags: number, id: number, more: readonly Uint8Array[]): NetlinkMessage {
+  const { key } = elementSets[name];
+  return message(messageType.newSet, messageFlag.create, [
+    textAttribute(setAttribute.table, tableHolding(name)),
+    textAttribute(setAttribute.name, name),
+    // The kernel tells no flags where there are none.
+    ...(flags === 0 ? [] : [netU32Attribute(setAttribute.flags, flags)]),
+    netU32Attribute(setAttribute.keyType, typeOf(key)),
+    netU32Attribute(setAttribute.keyLength, key.length * fieldBytes),
+    netU32Attribute(setAttribute.id, id),
+    bytesAttribute(setAttribute.userdata, isGuardSet(name) ? byteOrder.subarray(0, 6) : byteOrder),
+    ...more,
   ]);
 }
 
@@ -103,14 +148,24 @@ function concatenation(key: readonly Field[]): Uint8Array {
   return bytesAttribute(NFTA_SET_DESC_CONCAT, concatBytes(...lengths));
 }
 
-/** A `counter` expression at zero: NFTA_COUNTER_BYTES 1, NFTA_COUNTER_PACKETS 2. */
+/** An expression `counter` at zero. */
 const counter = concatBytes(
   textAttribute(expressionAttribute.name, "counter"),
-  bytesAttribute(
-    expressionAttribute.data,
-    concatBytes(bytesAttribute(1, new Uint8Array(8)), bytesAttribute(2, new Uint8Array(8))),
-  ),
+  bytesAttribute(expressionAttribute.data, counterData(nothingCounted)),
 );
+
+function counterData({ packets, bytes }: Counted): Uint8Array {
+  return concatBytes(
+    bytesAttribute(counterAttribute.bytes, u64(bytes)),
+    bytesAttribute(counterAttribute.packets, u64(packets)),
+  );
+}
+
+function u64(value: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
+  return bytes;
+}
 
 function message(type: number, flags: number, attributes: readonly Uint8Array[]): NetlinkMessage {
   return { type, flags, payload: concatBytes(inetHeader, ...attributes) };

@@ -29,14 +29,18 @@ import type { NetlinkMessage } from "../netlink/message.ts";
 import {
   bitwise,
   compare,
+  ctStatus,
   drawNumber,
   type Expression,
+  hostOrder,
+  ifName,
   loadMeta,
   loadOriginalDestination,
   loadPacket,
   loadStatus,
   lookup,
   nat,
+  networkOrder,
   register,
   setMark,
 } from "./expressions.ts";
@@ -64,7 +68,7 @@ export function encodeFrame(frame: Frame): readonly NetlinkMessage[] {
   return [
     newTable(),
     ...mapNames.map(newMap),
-    ...chains.map(newChain),
+    ...chains.map((chain) => newChain(chain)),
     ...frameRules(frame).map(({ chain, expressions }) => newRule(chain, expressions)),
   ];
 }
@@ -125,7 +129,7 @@ function frameRules({ vpcInterface, lookups, backendCounts }: Frame): readonly F
       bitwise(r1, hostOrder(1), hostOrder(0)),
       compare(r1, "equal", hostOrder(1)),
       loadStatus(r1),
-      bitwise(r1, hostOrder(IPS_DST_NAT), hostOrder(0)),
+      bitwise(r1, hostOrder(ctStatus.destinationNat), hostOrder(0)),
       compare(r1, "not equal", hostOrder(0)),
       loadOriginalDestination(r1),
       lookup("hairpin"),
@@ -133,8 +137,6 @@ function frameRules({ vpcInterface, lookups, backendCounts }: Frame): readonly F
     ),
   ];
 }
-
-const IPS_DST_NAT = 1 << 5;
 
 function poolMember(pools: Lookup, number: number, map: MapName): readonly Expression[] {
   return [
@@ -154,26 +156,4 @@ export function drawOf(count: number, backend: number): number {
 /** The start of the buckets of the lookup with this number. */
 export function bucketBase(number: number): number {
   return number * 0x1_0000;
-}
-
-/** Compares all 16 bytes of the kernel's interface name, so that no prefix matches. */
-function ifName(key: "iifname" | "oifname", name: InterfaceName): readonly Expression[] {
-  const bytes = Uint8Array.from({ length: 16 }, (_, index) =>
-    index < name.length ? name.charCodeAt(index) : 0,
-  );
-  return [loadMeta(key, r1), compare(r1, "equal", bytes)];
-}
-
-/** Marks and status bits are in host byte order in registers. */
-function hostOrder(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, true);
-  return bytes;
-}
-
-/** Addresses are in network byte order in registers. */
-function networkOrder(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value);
-  return bytes;
 }

@@ -19,6 +19,7 @@ export const tableName = "natgw";
 
 export interface ElementMap {
   readonly key: readonly Field[];
+  /** Nothing: a set, whose elements have the value `""`. */
   readonly value: readonly Field[];
   /** Keys may contain ranges. No two of them may overlap. */
   readonly isInterval: boolean;

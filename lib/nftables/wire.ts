@@ -23,6 +23,8 @@ export const messageType = {
   deleteElements: subsystem | 14,
   newGeneration: subsystem | 15,
   getGeneration: subsystem | 16,
+  newObject: subsystem | 18,
+  getObject: subsystem | 19,
 } as const;
 
 /** NFNL_MSG_BATCH_BEGIN and _END, around a transaction. They belong to nfnetlink, not to the subsystem. */
@@ -63,6 +65,10 @@ export const setAttribute = {
   expression: 17,
   expressions: 18,
 } as const;
+export const objectAttribute = { table: 1, name: 2, type: 3, data: 4 } as const;
+/** NFT_OBJECT_COUNTER, and NFTA_COUNTER_*, both of 64 bits. */
+export const counterObject = 1;
+export const counterAttribute = { bytes: 1, packets: 2 } as const;
 /** NFTA_SET_DESC_CONCAT in the description, NFTA_SET_FIELD_LEN in each of its entries. */
 export const NFTA_SET_DESC_CONCAT = 2;
 export const NFTA_SET_FIELD_LEN = 1;

@@ -9,7 +9,8 @@ import type { ObjectId, ObjectName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import type { AddressPlan } from "./address-plan.ts";
-import type { GateState, RulesBeside } from "./rules-planner.ts";
+import type { GateState } from "./gate-state.ts";
+import type { RulesBeside } from "./rules-planner.ts";
 
 /** Facts from one reading of the kernel that all subsystems share. */
 export interface KernelFacts {

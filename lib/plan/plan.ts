@@ -20,11 +20,10 @@ import type { State } from "../state/state.ts";
 import type { AddressPlan } from "./address-plan.ts";
 import { planAddresses } from "./network/addresses.ts";
 import { ownAddresses } from "./network/own-addresses.ts";
+import { type Phase, phases } from "./phases.ts";
 import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
 import {
   type Obstacle,
-  type Phase,
-  phases,
   type Step,
   type SubsystemPlan,
   type SubsystemPlanner,

@@ -8,14 +8,19 @@ import type { Ip } from "../model/ip.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import type { Chain, Hook } from "../netfilter/chain.ts";
-
-/** Whether traffic from the VPC to the outside is blocked. */
-export type GateState = "open" | "closed";
+import type { GateState } from "./gate-state.ts";
+import type { GuardUsers } from "./guard.ts";
+import type { Phase } from "./phases.ts";
 
 /** `changes` describes for people what `payload` does. It is empty exactly if `payload` does nothing. */
 export interface RulesPlan<Payload> {
   readonly changes: readonly Change[];
   readonly payload: Payload;
+}
+
+/** Something of guard or gate, and when it is due: what opens the gate comes last. */
+export interface GatePart<Payload> extends RulesPlan<Payload> {
+  readonly phase: Phase;
 }
 
 /** A chain in a shared table that the kernel calls and that jumps to a chain of the agent. */
@@ -43,15 +48,20 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   plan(program: Program, observed: Observed): RulesPlan<Payload>;
   /** The same in chunks, between which the event loop can run. */
   planChunked(program: Program, observed: Observed): Chunked<RulesPlan<Payload>>;
-  /** Guard and gate only. On its own result it plans nothing. */
-  planGate(program: Program, observed: Observed, gate: GateState): RulesPlan<Payload>;
+  /** Guard and gate alone, each part in its phase. On its own result it plans nothing. */
+  planGateChunked(
+    program: Program,
+    observed: Observed,
+    gate: GateState,
+  ): Chunked<readonly GatePart<Payload>[]>;
   /**
    * From one part of a program to another, both without pools, where no rule outside of them depends on theirs. Other rules
    * are not looked at. On its own result it plans nothing.
    *
+   * @param users of what the guard knows, once the part has changed
    * @returns `undefined` where it takes a plan of the whole
    */
-  planPart(from: Program, to: Program, observed: Observed): RulesPlan<Payload> | undefined;
+  planPart(from: Program, to: Program, observed: Observed, users: GuardUsers): RulesPlan<Payload> | undefined;
   /** Joins two payloads planned on one observation into one: `first`, then `second`. */
   join(first: Payload, second: Payload): Payload;
   /** True if `payload` contains each transaction of `part` unchanged. */

@@ -8,26 +8,8 @@ import type { Degradation } from "../model/degradation.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import type { Reason } from "../model/status.ts";
+import type { Phase } from "./phases.ts";
 import type { KernelFacts, PlanInput } from "./plan-input.ts";
-
-/**
- * The order of steps that the kernel needs. Closing the gate comes first. Rules come before addresses: with an address
- * but no rules, the gateway's own stack resets live connections. Flows are ended after the rules are committed: the old
- * rules would create them again. Addresses are removed last. Opening the gate and removing another dataplane are
- * planned only when everything else is verified.
- */
-export const phases = [
-  "gate",
-  "rules",
-  "sysctls",
-  "addresses",
-  "routes",
-  "flows",
-  "removals",
-  "opening",
-  "cleanup",
-] as const;
-export type Phase = (typeof phases)[number];
 
 /** One thing to do. */
 export interface Step<Payload = unknown> {

@@ -17,10 +17,11 @@ import { encodeGet } from "../../lib/nftables/encode-elements.ts";
 import { frameLines } from "../../lib/nftables/frame-lines.ts";
 import type { MapName } from "../../lib/nftables/maps.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
+import type { GateState } from "../../lib/plan/gate-state.ts";
 import { countersByObject } from "../../lib/plan/nftables/counters.ts";
 import { wantedTable } from "../../lib/plan/nftables/layout.ts";
 import type { NftablesPayload } from "../../lib/plan/nftables/payload.ts";
-import type { GateState, RulesPlan } from "../../lib/plan/rules-planner.ts";
+import type { RulesPlan } from "../../lib/plan/rules-planner.ts";
 import { emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { Host } from "../support/host.ts";
@@ -83,11 +84,14 @@ async function nft(input: string): Promise<string> {
   return run("nft", ["-f", "-"], { input });
 }
 
+/** @returns what was changed, but for elements of the guard, which test/netns/barrier.test.ts is about */
 async function converge(program: Program, gate: GateState = "open"): Promise<readonly string[]> {
   const plan = dataplane.plan(program, await dataplane.observe(signal), gate);
   await dataplane.apply(plan, signal);
   await expectConverged(program, gate);
-  return plan.changes.map(({ action, text }) => `${action} ${text}`);
+  return plan.changes
+    .filter(({ text }) => !text.startsWith("ip natgw_guard"))
+    .map(({ action, text }) => `${action} ${text}`);
 }
 
 /** With the cache, and with a reader without a cache. */
@@ -385,7 +389,7 @@ t.test("for foreign element changes only these are read, for other changes the w
     "delete table ip natgw_guard",
     "add set ip natgw other { type ipv4_addr; }",
   ])
-    t.match(await costOf(input), { forks: 2 }, `after ${input} all is read`);
+    t.ok((await costOf(input)).sends > 12, `after ${input} all is read`);
   await converge(full);
 });
 
@@ -411,7 +415,7 @@ t.test("another writer between plan and commit is never overwritten unseen", asy
 t.test("a refused transaction changes nothing and names the element", async (t) => {
   const observed = await dataplane.observe(signal);
   const plan = dataplane.plan({ ...full, fips: [fip(10, pod2Ip)] }, observed, "open");
-  const [step] = plan.payload.steps;
+  const step = plan.payload.steps.find(({ kind }) => kind === "table");
   if (step?.kind !== "table") throw new Error("not the step that was expected");
   const add = {
     ...step.transaction.add,
@@ -567,7 +571,7 @@ t.test("10,000 FIPs", async (t) => {
   t.equal(await measured(t, "looking again", () => dataplane.observe(signal)), whole);
   const other = { ...many, fips: [...many.fips.slice(0, -1), fip(10, pod1Ip)] };
   const one = await measured(t, "plan of one FIP", async () => dataplane.plan(other, whole, "open"));
-  t.equal(one.changes.length, 4);
+  t.equal(one.changes.length, 6);
   await measured(t, "its commit", () => dataplane.apply(one, signal));
   const after = await measured(t, "reading it back", () => dataplane.observe(signal));
   t.same(dataplane.plan(other, after, "open").changes, []);

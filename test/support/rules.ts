@@ -13,9 +13,10 @@ import {
 import { writeRules } from "../../agent/reconciler/subsystems/write-rules.ts";
 import { ipv4 } from "../../lib/model/ipv4.ts";
 import type { Program } from "../../lib/model/program.ts";
+import type { GateState } from "../../lib/plan/gate-state.ts";
 import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
 import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
-import type { GateState, RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
+import type { RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
 import { planWithGate } from "./with-gate.ts";
 
 export function iptablesRules(options: Omit<IptablesDriverOptions, "family">) {

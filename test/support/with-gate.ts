@@ -4,7 +4,8 @@
  */
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import type { Program } from "../../lib/model/program.ts";
-import type { GateState, RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
+import type { GateState } from "../../lib/plan/gate-state.ts";
+import type { RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
 
 /** Everything that a dataplane holds for a program. On its own result it plans nothing. */
 export function planWithGate<Observed, Payload>(
@@ -23,11 +24,18 @@ export function* planWithGateChunked<Observed, Payload>(
   gate: GateState,
 ): Chunked<RulesPlan<Payload>> {
   const rules = yield* planner.planChunked(program, observed);
-  const barrier = planner.planGate(program, observed, gate);
-  const isOpening = gate === "open" && planner.isGateClosed(observed);
-  const [first, second] = isOpening ? [rules, barrier] : [barrier, rules];
-  return {
-    changes: [...first.changes, ...second.changes],
-    payload: planner.join(first.payload, second.payload),
-  };
+  const parts = yield* planner.planGateChunked(program, observed, gate);
+  const [first, ...others] = [
+    ...parts.filter(({ phase }) => phase === "gate"),
+    rules,
+    ...parts.filter(({ phase }) => phase === "removals"),
+    ...parts.filter(({ phase }) => phase === "opening"),
+  ];
+  return others.reduce(
+    (one, other) => ({
+      changes: [...one.changes, ...other.changes],
+      payload: planner.join(one.payload, other.payload),
+    }),
+    first ?? rules,
+  );
 }

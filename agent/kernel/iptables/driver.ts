@@ -1,4 +1,5 @@
 /** Reads and writes NAT with iptables, in either of its variants. */
+import type { DropCounts } from "../../../lib/nftables/barrier.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload } from "../../../lib/plan/iptables/payload.ts";
 import { CachedRuleset, type CacheOptions } from "../cached-ruleset.ts";
@@ -24,7 +25,9 @@ type Cached = CachedRuleset<IptablesObserved, IptablesPayload>;
 
 class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
   readonly #options: IptablesDriverOptions;
-  #chosen: { readonly variant: Variant; readonly ruleset: Cached } | undefined;
+  #chosen:
+    | { readonly variant: Variant; readonly plain: IptablesRuleset; readonly ruleset: Cached }
+    | undefined;
 
   readonly incremental: IncrementalRules<IptablesObserved> = {
     verified: async (signal) => this.#chosenRuleset?.verified(signal),
@@ -54,6 +57,11 @@ class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
     return (await this.#ruleset(signal)).write(payload, signal, isRetry);
   }
 
+  /** None before the first observation. */
+  async readDrops(signal: AbortSignal): Promise<DropCounts> {
+    return this.#chosen?.plain.readDrops(signal) ?? new Map();
+  }
+
   get #chosenRuleset(): Cached | undefined {
     return this.#chosen?.ruleset;
   }
@@ -70,8 +78,9 @@ class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
     const { journal, ...cache } = this.#options;
     // Legacy makes no nf_tables commits: its journal is never started.
     const options = { ...cache, journal: variant === "legacy" ? undefined : journal };
-    const ruleset = new CachedRuleset(new IptablesRuleset(variant, this.#options), options);
-    this.#chosen = { variant, ruleset };
+    const plain = new IptablesRuleset(variant, this.#options);
+    const ruleset = new CachedRuleset(plain, options);
+    this.#chosen = { variant, plain, ruleset };
     return ruleset;
   }
 }

@@ -33,6 +33,7 @@ export async function readChains(
   run: Run,
   signal: AbortSignal,
 ): Promise<RuleDump> {
+  if (chains.length === 0) return before;
   const rules = new Map(before);
   await Promise.all(
     chains.map(async ({ table, chain }) => {

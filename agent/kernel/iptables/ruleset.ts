@@ -9,12 +9,14 @@ import {
 import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
 import { isSameMap } from "../../../lib/memoize.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
-import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
+import { type DropCounts, isSameBarrier, type ObservedBarrier } from "../../../lib/nftables/barrier.ts";
 import type { Commit } from "../../../lib/nftables/commits.ts";
+import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload, IptablesStep, RulesStep } from "../../../lib/plan/iptables/payload.ts";
-import { applyBarrier, observeBarrier } from "../nftables/barrier.ts";
+import { type BarrierDriver, barrierResult } from "../nftables/barrier.ts";
 import type { KnownRuleset, NearReadings, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
 import { orUndefined, readAll, readChains } from "./read.ts";
@@ -26,6 +28,8 @@ export interface RulesetOptions {
   readonly readGeneration?: (signal: AbortSignal) => Promise<number>;
   /** `undefined` if no digest could be taken: then nothing is proved. */
   readonly readLegacyDigest?: () => Promise<string | undefined>;
+  /** The tables of guard and gate. Absent, or `undefined`: there is no nft, and both are chains of filter. */
+  readonly barrier?: (signal: AbortSignal) => Promise<BarrierDriver | undefined>;
   /**
    * With nft: deletes rules if the generation is still this one.
    * @returns false if nothing was changed
@@ -53,18 +57,24 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   readonly #run: Run;
   readonly #removeByHandle: RulesetOptions["removeByHandle"];
 
+  readonly #findBarrier: RulesetOptions["barrier"];
+  #barrier: { readonly driver: BarrierDriver | undefined } | undefined;
+
   constructor(variant: Variant, options: RulesetOptions) {
+    const { readGeneration, readLegacyDigest, removeByHandle, barrier } = options;
     this.#variant = variant;
     this.#family = options.family;
     this.#run = options.run;
     this.stampKind = variant === "legacy" ? "digest" : "generation";
-    this.readStamp = variant === "legacy" ? options.readLegacyDigest : options.readGeneration;
-    this.#removeByHandle = options.removeByHandle;
+    const readDigest = readLegacyDigest && ((signal: AbortSignal) => this.#digest(readLegacyDigest, signal));
+    this.readStamp = variant === "legacy" ? readDigest : readGeneration;
+    this.#removeByHandle = removeByHandle;
+    this.#findBarrier = barrier;
   }
 
   async readAll(near: Near, signal: AbortSignal): Promise<IptablesObserved> {
     const [rules, barrier] = await Promise.all([this.#readRules(near, signal), this.#readBarrier(signal)]);
-    return { rules, barrier };
+    return { variant: this.#variant, rules, barrier };
   }
 
   async readWritten(
@@ -80,20 +90,20 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const rules = isPartial
       ? await this.#readChains(last.rules, edited, signal)
       : await this.#readRules(near, signal);
-    const barrier = transactions.length < written.length ? await this.#readBarrier(signal) : last.barrier;
+    const barrier = await this.#readWrittenBarrier(last, written, signal);
     const isExplained = edited === undefined ? near.isStamped : differsByEdits(last.rules, rules, edited);
-    return isExplained ? { rules, barrier } : undefined;
+    return isExplained ? { ...last, rules, barrier } : undefined;
   }
 
   async readTouched(
-    { rules: before, barrier }: IptablesObserved,
+    last: IptablesObserved,
     commit: Commit,
     signal: AbortSignal,
   ): Promise<IptablesObserved | undefined> {
-    const touched = touchedChains(commit, before, this.#family);
+    const touched = touchedChains(commit, last.rules, this.#family);
     if (touched === undefined || touched.length > maxListings) return undefined;
-    const rules = await orUndefined(this.#readChains(before, touched, signal));
-    return rules !== undefined && differsByEdits(before, rules, touched) ? { rules, barrier } : undefined;
+    const rules = await orUndefined(this.#readChains(last.rules, touched, signal));
+    return rules !== undefined && differsByEdits(last.rules, rules, touched) ? { ...last, rules } : undefined;
   }
 
   async write(
@@ -103,8 +113,10 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     signal: AbortSignal,
   ): Promise<StepResult<IptablesPayload>> {
     if (step.kind === "barrier") {
-      await applyBarrier(step.input, this.#run);
-      return { written: step };
+      const generation = typeof known?.stamp === "number" ? known.stamp : undefined;
+      const driver = await this.#barrierDriver(signal);
+      if (driver === undefined) throw new GatewayError("internal", "guard and gate are no tables here");
+      return barrierResult(step, await driver.write(step.transaction, generation));
     }
     const handles = isRetry || known === undefined ? undefined : this.#provedRemovals(step, known);
     const refusal =
@@ -126,8 +138,16 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return false;
   }
 
+  /** What guard and gate dropped, as far as the kernel counts it now. */
+  async readDrops(signal: AbortSignal): Promise<DropCounts> {
+    const driver = await this.#barrierDriver(signal);
+    if (driver !== undefined) return driver.readCounts(signal);
+    const { stdout } = await this.#run([`iptables-${this.#variant}-save`, "-c", "-t", "filter"], { signal });
+    return parseDropCounts(stdout);
+  }
+
   isSame(one: IptablesObserved, other: IptablesObserved): boolean {
-    return isSameMap(one.rules, other.rules) && JSON.stringify(one.barrier) === JSON.stringify(other.barrier);
+    return isSameMap(one.rules, other.rules) && isSame(one.barrier, other.barrier);
   }
 
   /** Used if the table and its generation are known: the tool finds rules by text, handles by position. */
@@ -162,8 +182,37 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   }
 
   async #readBarrier(signal: AbortSignal): Promise<ObservedBarrier | undefined> {
-    return this.#variant === "nft" ? observeBarrier(this.#run, signal) : undefined;
+    return (await this.#barrierDriver(signal))?.read(signal);
   }
+
+  async #readWrittenBarrier(
+    { barrier }: IptablesObserved,
+    written: readonly IptablesStep[],
+    signal: AbortSignal,
+  ): Promise<ObservedBarrier | undefined> {
+    const transactions = written.flatMap((step) => (step.kind === "barrier" ? [step.transaction] : []));
+    if (barrier === undefined || transactions.length === 0) return barrier;
+    return (await this.#barrierDriver(signal))?.readWritten(barrier, transactions, signal);
+  }
+
+  async #barrierDriver(signal: AbortSignal): Promise<BarrierDriver | undefined> {
+    this.#barrier ??= { driver: await this.#findBarrier?.(signal) };
+    return this.#barrier.driver;
+  }
+
+  /** Guard and gate are none of legacy's: their generation tells of them. */
+  async #digest(
+    readRules: () => Promise<string | undefined>,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const driver = await this.#barrierDriver(signal);
+    const [digest, generation] = await Promise.all([readRules(), driver?.readGeneration(signal)]);
+    return digest && `${digest} ${generation}`;
+  }
+}
+
+function isSame(one: ObservedBarrier | undefined, other: ObservedBarrier | undefined): boolean {
+  return one === other || (one !== undefined && other !== undefined && isSameBarrier(one, other));
 }
 
 /** A transaction that only deletes rules, and their positions at a generation. */

@@ -1,36 +1,204 @@
-/** Guard and gate as nftables tables: reads them, and writes what a plan says. */
+/** The tables of guard and gate: reads them, and makes them what a plan says. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
-  type BarrierLines,
-  type BarrierName,
-  barrierTables,
+  type BarrierTransaction,
+  barrierLines,
+  type DropCounts,
+  encodeBarrier,
   type ObservedBarrier,
-  parseBarrier,
+  touchedElements,
+  touchesFrames,
 } from "../../../lib/nftables/barrier.ts";
-import { firstLines, type Run } from "../run.ts";
+import { type BarrierName, barrierNames, barrierTables } from "../../../lib/nftables/barrier-tables.ts";
+import { nextGeneration } from "../../../lib/nftables/commits.ts";
+import { readCounters } from "../../../lib/nftables/counters.ts";
+import { type FrameLines, FrameReader, readableSets } from "../../../lib/nftables/frame-lines.ts";
+import {
+  type GuardElements,
+  type GuardSet,
+  guardSetNames,
+  noGuardElements,
+} from "../../../lib/nftables/sets.ts";
+import {
+  inetHeader,
+  messageType,
+  objectAttribute,
+  ruleAttribute,
+  setAttribute,
+} from "../../../lib/nftables/wire.ts";
+import type { ConversingConnection } from "../netlink/connection.ts";
+import { allTables, forget, ofTable, readMap } from "./read.ts";
+import { refusalError, staleError } from "./refusal.ts";
+import { rereadElements } from "./reread.ts";
+import { type Outcome, readGeneration, transact } from "./transaction.ts";
 
-export async function observeBarrier(run: Run, signal: AbortSignal): Promise<ObservedBarrier> {
-  const [guard, gate] = await Promise.all([readTable("guard", run, signal), readTable("gate", run, signal)]);
-  return { guard, gate };
+export interface BarrierDriver {
+  /** Moves with whatever is committed to nf_tables. */
+  readGeneration(signal: AbortSignal): Promise<number>;
+  /** Everything, as it was at one time. */
+  read(signal: AbortSignal): Promise<ObservedBarrier>;
+  /** The last reading with what own transactions touched since. */
+  readWritten(
+    last: ObservedBarrier,
+    written: readonly BarrierTransaction[],
+    signal: AbortSignal,
+  ): Promise<ObservedBarrier>;
+  /**
+   * One transaction, on the ruleset of that generation and no other; `undefined`: that of the last reading. Counters of tables
+   * that are made go on where those of the tables that they replace were.
+   */
+  write(transaction: BarrierTransaction, generation: number | undefined): Promise<Outcome>;
+  /** What was dropped, as far as the kernel counts it now. */
+  readCounts(signal: AbortSignal): Promise<DropCounts>;
 }
 
-/** One transaction. It is finished even if the caller gives up. */
-export async function applyBarrier(input: string, run: Run): Promise<void> {
-  await run(["nft", "-f", "-"], { stdin: input });
-}
-
-/** Lists each table separately: in a joint listing, an absent table would hide the other. */
-async function readTable(
-  name: BarrierName,
-  run: Run,
+/** @returns `undefined` where this kernel has no nf_tables; throws where it cannot be told */
+export async function findBarrier(
+  netlink: ConversingConnection,
   signal: AbortSignal,
-): Promise<BarrierLines | undefined> {
-  const table = barrierTables[name];
-  const listing = await run(["nft", "-j", "list", "table", "ip", table], { signal, exitCodes: [0, 1] });
-  if (listing.exitCode === 0) return parseBarrier(listing.stdout);
-  if (listing.stderr.includes("No such file or directory")) return undefined;
-  throw new GatewayError("command-failed", `nft cannot list ${table}: ${firstLines(listing.stderr)}`, {
-    details: { command: "nft", exitCode: listing.exitCode },
-  });
+): Promise<BarrierDriver | undefined> {
+  try {
+    await readGeneration(netlink, signal);
+    return new BarrierTables(netlink);
+  } catch (error) {
+    if (error instanceof GatewayError && absences.has(error.details.code)) return undefined;
+    throw error;
+  }
+}
+
+/** What the kernel says of a part of netfilter that it does not have. */
+const absences: ReadonlySet<unknown> = new Set(["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT", "EAFNOSUPPORT"]);
+
+/** What became of a step, to those who cache readings; a refusal is final, since nobody wrote meanwhile. */
+export function barrierResult<Step>(step: Step, outcome: Outcome) {
+  if (outcome.kind === "done") return { written: step };
+  const error = outcome.kind === "stale" ? staleError() : refusalError(outcome, "guard or gate");
+  const kind = outcome.kind === "stale" ? "raced" : "refused";
+  return { failure: { kind, error }, isReadingTrue: false } as const;
+}
+
+const maxReadings = 5;
+/** For what belongs to a transaction, which is finished once begun. */
+const timeoutMs = 10_000;
+
+export class BarrierTables implements BarrierDriver {
+  readonly #netlink: ConversingConnection;
+  /** How this kernel tells a table that it was given, where it uses other attributes than we. */
+  readonly #told = new Map<BarrierName, { readonly asked: readonly string[]; readonly told: string }>();
+  /** What stood at a generation; without `observed` only own writes lie between that and a reading. */
+  #known: { readonly generation: number; readonly observed: ObservedBarrier | undefined } | undefined;
+
+  constructor(netlink: ConversingConnection) {
+    this.#netlink = netlink;
+  }
+
+  readGeneration(signal: AbortSignal): Promise<number> {
+    return readGeneration(this.#netlink, signal);
+  }
+
+  async read(signal: AbortSignal): Promise<ObservedBarrier> {
+    for (let reading = 1; reading <= maxReadings; reading++) {
+      const generation = await readGeneration(this.#netlink, signal);
+      if (this.#known?.observed !== undefined && this.#known.generation === generation)
+        return this.#known.observed;
+      const read = await this.#readAll(signal);
+      if ((await readGeneration(this.#netlink, signal)) !== generation) continue;
+      this.#known = { generation, observed: read };
+      return read;
+    }
+    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+  }
+
+  async readWritten(
+    last: ObservedBarrier,
+    written: readonly BarrierTransaction[],
+    signal: AbortSignal,
+  ): Promise<ObservedBarrier> {
+    if (written.some(touchesFrames)) return this.read(signal);
+    const keys = touchedElements(written);
+    const elements = await rereadElements(this.#netlink, guardSetNames, last.elements, keys, signal);
+    return { ...last, elements };
+  }
+
+  async write(transaction: BarrierTransaction, generation: number | undefined): Promise<Outcome> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const base = generation ?? this.#known?.generation ?? (await readGeneration(this.#netlink, signal));
+    const isRemade = Object.values(transaction.frames).some(({ isReplaced }) => isReplaced);
+    const counts: DropCounts = isRemade ? await this.readCounts(signal) : new Map();
+    const outcome = await transact(this.#netlink, base, encodeBarrier(transaction, counts));
+    this.#known = undefined;
+    if (outcome.kind !== "done") return outcome;
+    this.#known = { generation: nextGeneration(base), observed: undefined };
+    await this.#learn(transaction, signal);
+    return outcome;
+  }
+
+  async readCounts(signal: AbortSignal): Promise<DropCounts> {
+    const counts = new Map();
+    for (const name of barrierNames)
+      await this.#netlink.dump(
+        ofTable(messageType.getObject, objectAttribute.table, barrierTables[name]),
+        (type, view, start, end) => readCounters(type, view, start, end, barrierTables[name], counts),
+        signal,
+        forget,
+      );
+    return counts;
+  }
+
+  async #readAll(signal: AbortSignal): Promise<ObservedBarrier> {
+    const frames = await this.#readFrames(signal);
+    const elements: { [K in GuardSet]: GuardElements[K] } = { ...noGuardElements };
+    for (const set of readableSets(frames.guard ?? []))
+      elements[set] = await readMap(this.#netlink, set, signal);
+    return {
+      frames: { guard: this.#recognize("guard", frames.guard), gate: this.#recognize("gate", frames.gate) },
+      elements,
+    };
+  }
+
+  async #readFrames(signal: AbortSignal): Promise<ObservedBarrier["frames"]> {
+    const readers = barrierNames.map((name) => new FrameReader(barrierTables[name]));
+    const dump = (message: Parameters<ConversingConnection["dump"]>[0]) =>
+      this.#netlink.dump(
+        message,
+        (type, view, start, end) => {
+          for (const reader of readers) reader.read(type, view, start, end);
+        },
+        signal,
+        forget,
+      );
+    await dump(allTables);
+    const present = readers.filter(({ lines }) => lines !== undefined);
+    if (present.length > 0) await dump({ type: messageType.getChain, flags: 0, payload: inetHeader });
+    // The kernel refuses to dump sets of a table that is not there.
+    for (const { table } of present) {
+      await dump(ofTable(messageType.getObject, objectAttribute.table, table));
+      await dump(ofTable(messageType.getSet, setAttribute.table, table));
+      await dump(ofTable(messageType.getRule, ruleAttribute.table, table));
+    }
+    const [guard, gate] = readers.map(({ lines }) => lines);
+    return { guard, gate };
+  }
+
+  /** What is read right after a table was made, before anybody else wrote, is how the kernel tells that table. */
+  async #learn({ frames }: BarrierTransaction, signal: AbortSignal): Promise<void> {
+    if (!Object.values(frames).some(({ make }) => make !== undefined)) return;
+    const told = await this.#readFrames(signal);
+    if ((await readGeneration(this.#netlink, signal)) !== this.#known?.generation) return;
+    for (const name of barrierNames) {
+      const make = frames[name]?.make;
+      if (make !== undefined)
+        this.#told.set(name, { asked: barrierLines(name, make), told: textOf(told[name]) });
+    }
+  }
+
+  #recognize(name: BarrierName, lines: FrameLines): FrameLines {
+    const known = this.#told.get(name);
+    return lines !== undefined && known?.told === textOf(lines) ? known.asked : lines;
+  }
+}
+
+function textOf(lines: FrameLines): string {
+  return lines?.join("\n") ?? "";
 }

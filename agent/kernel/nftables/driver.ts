@@ -6,6 +6,7 @@ import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
 import type { NftablesPayload } from "../../../lib/plan/nftables/payload.ts";
 import { CachedRuleset, type CacheOptions } from "../cached-ruleset.ts";
 import type { IncrementalRules, RulesDriver } from "../drivers.ts";
+import { BarrierTables } from "./barrier.ts";
 import { visitElements } from "./read.ts";
 import { NftablesRuleset, type RulesetOptions } from "./ruleset.ts";
 
@@ -19,12 +20,14 @@ export interface NftablesDriver extends RulesDriver<NftablesObserved, NftablesPa
 }
 
 export function createNftablesDriver(options: NftablesDriverOptions): NftablesDriver {
-  const ruleset = new CachedRuleset(new NftablesRuleset(options), options);
+  const barrier = options.barrier ?? new BarrierTables(options.netlink);
+  const ruleset = new CachedRuleset(new NftablesRuleset({ ...options, barrier }), options);
   return {
     backend: "nftables",
     observe: (signal) => ruleset.read(signal),
     write: (payload, signal, isRetry) => ruleset.write(payload, signal, isRetry),
     incremental: ruleset,
+    readDrops: (signal) => barrier.readCounts(signal),
     async readCounters(signal) {
       // By key: an interrupted dump starts again and reports elements twice.
       const counted = byMap(() => new Map<string, Counter>());

@@ -14,6 +14,7 @@ import {
   noElements,
   tableName,
 } from "../../../lib/nftables/maps.ts";
+import type { SetName } from "../../../lib/nftables/sets.ts";
 import {
   anyHeader,
   inetHeader,
@@ -33,7 +34,7 @@ export interface Reading {
 
 /** The whole table. Needs several dumps: they are one state only if the generation is the same before and after. */
 export async function readTable(netlink: NetlinkConnection, signal: AbortSignal): Promise<Reading> {
-  const reader = new FrameReader();
+  const reader = new FrameReader(tableName);
   const others: TableLabel[] = [];
   const dump = (message: NetlinkMessage) =>
     netlink.dump(
@@ -56,10 +57,10 @@ export async function readTable(netlink: NetlinkConnection, signal: AbortSignal)
   return { table: { frame, elements: await readAllElements(netlink, readableMaps(frame), signal) }, others };
 }
 
-/** The elements of one map, by key. */
+/** The elements of one map or set, by key. */
 export async function readMap(
   netlink: NetlinkConnection,
-  map: MapName,
+  map: SetName,
   signal: AbortSignal,
 ): Promise<ElementValues> {
   const values = new Map<string, string>();
@@ -67,10 +68,10 @@ export async function readMap(
   return values;
 }
 
-/** Calls `visit` with each element of a map. The counter object is reused. */
+/** Called with each element of a map or set; the counter is reused. */
 export async function visitElements(
   netlink: NetlinkConnection,
-  map: MapName,
+  map: SetName,
   visit: (key: string, value: string, counter: Counter) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -118,10 +119,10 @@ async function listOther(label: TableLabel, run: Run, signal: AbortSignal): Prom
   }
 }
 
-const allTables: NetlinkMessage = { type: messageType.getTable, flags: 0, payload: anyHeader };
+export const allTables: NetlinkMessage = { type: messageType.getTable, flags: 0, payload: anyHeader };
 
 /** An interrupted dump means that the generation changed. The whole reading is then repeated. */
-function forget(): void {}
+export function forget(): void {}
 
 async function readAllElements(
   netlink: NetlinkConnection,
@@ -133,6 +134,7 @@ async function readAllElements(
   return elements;
 }
 
-function ofTable(type: number, attribute: number): NetlinkMessage {
-  return { type, flags: 0, payload: concatBytes(inetHeader, textAttribute(attribute, tableName)) };
+/** Asks for what is in one table; `attribute` is the one that names it. */
+export function ofTable(type: number, attribute: number, table = tableName): NetlinkMessage {
+  return { type, flags: 0, payload: concatBytes(inetHeader, textAttribute(attribute, table)) };
 }

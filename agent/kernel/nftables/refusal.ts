@@ -2,10 +2,14 @@
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { isElementMessage, keyAt } from "../../../lib/nftables/encode-elements.ts";
 import { tableName } from "../../../lib/nftables/maps.ts";
+import { isGuardSet } from "../../../lib/nftables/sets.ts";
 import type { Outcome } from "./transaction.ts";
 
 /** `rules-refused` if a message of the transaction is at fault. */
-export function refusalError({ error, fault }: Extract<Outcome, { kind: "refused" }>): GatewayError {
+export function refusalError(
+  { error, fault }: Extract<Outcome, { kind: "refused" }>,
+  table = `table ip ${tableName}`,
+): GatewayError {
   const words = `${error.code}: ${error.message}`;
   const details = { code: error.code, errno: error.errno };
   // A refusal of no specific message is not about rules: a missing capability, no memory.
@@ -14,8 +18,8 @@ export function refusalError({ error, fault }: Extract<Outcome, { kind: "refused
   const { message, offset } = fault;
   const [only] = isElementMessage(message) && message.keys.length === 1 ? message.keys : [];
   const what = isElementMessage(message)
-    ? `an element of map ${message.map}: ${(offset && keyAt(message, offset)) ?? only ?? "unknown key"}`
-    : `table ip ${tableName}`;
+    ? `an element of ${isGuardSet(message.map) ? "set" : "map"} ${message.map}: ${(offset && keyAt(message, offset)) ?? only ?? "unknown key"}`
+    : table;
   return new GatewayError("rules-refused", `the kernel refused ${what}: ${words}`, { details });
 }
 

@@ -1,23 +1,23 @@
 /** Reads elements that changed since a reading, by key if they are few. */
-import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import type { ElementValues } from "../../../lib/nftables/maps.ts";
+import type { SetName } from "../../../lib/nftables/sets.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { readMap } from "./read.ts";
 import { readElements } from "./transaction.ts";
-
-type Keys = ReadonlyMap<MapName, ReadonlySet<string>>;
 
 /** With more elements than this, whole maps are read. */
 export const maxReadByKey = 256;
 
 /** @returns `before` with the current values of the keys; maps without keys stay the same objects */
-export async function rereadElements(
+export async function rereadElements<Name extends SetName>(
   netlink: ConversingConnection,
-  before: Elements,
-  keys: Keys,
+  names: readonly Name[],
+  before: { readonly [K in Name]: ElementValues },
+  keys: ReadonlyMap<Name, ReadonlySet<string>>,
   signal: AbortSignal,
-): Promise<Elements> {
-  const touched = mapNames.flatMap((map) => [...(keys.get(map) ?? [])].map((key) => ({ map, key })));
-  const elements: { [K in MapName]: Elements[K] } = { ...before };
+): Promise<{ readonly [K in Name]: ElementValues }> {
+  const touched = names.flatMap((map) => [...(keys.get(map) ?? [])].map((key) => ({ map, key })));
+  const elements: { [K in Name]: ElementValues } = { ...before };
   if (touched.length > maxReadByKey) {
     for (const map of new Set(touched.map((one) => one.map)))
       elements[map] = await readMap(netlink, map, signal);

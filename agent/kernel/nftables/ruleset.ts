@@ -1,17 +1,17 @@
 /** The plain ruleset of nftables with guard and gate: reads everything, or the elements that changed. */
-import type { ObservedBarrier } from "../../../lib/nftables/barrier.ts";
-import { type Commit, nextGeneration, touchedKeys } from "../../../lib/nftables/commits.ts";
+import { type BarrierTransaction, isSameBarrier, touchedElements } from "../../../lib/nftables/barrier.ts";
+import { type Commit, touchedKeys } from "../../../lib/nftables/commits.ts";
 import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { encodeTransaction, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
 import { isForeign } from "../../../lib/nftables/foreign.ts";
 import { type FrameLines, frameLines, readableMaps } from "../../../lib/nftables/frame-lines.ts";
-import { type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
 import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
 import type { NftablesPayload, NftablesStep } from "../../../lib/plan/nftables/payload.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import type { KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
-import { applyBarrier, observeBarrier } from "./barrier.ts";
+import { type BarrierDriver, barrierResult } from "./barrier.ts";
 import { listOthers, readForeign, readTable } from "./read.ts";
 import { refusalError, staleError } from "./refusal.ts";
 import { maxReadByKey, rereadElements } from "./reread.ts";
@@ -20,23 +20,26 @@ import { type Outcome, readGeneration, transact } from "./transaction.ts";
 export interface RulesetOptions {
   readonly netlink: ConversingConnection;
   readonly run: Run;
+  /** The tables of guard and gate, over the same connection. */
+  readonly barrier?: BarrierDriver;
 }
 
-type BarrierStep = Extract<NftablesStep, { readonly kind: "barrier" }>;
 type Known = KnownRuleset<NftablesObserved, NftablesPayload>;
 
 export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesPayload> {
   readonly stampKind = "generation";
-  /** A reading needs several dumps, and one process each for guard and gate. */
+  /** Several dumps. */
   readonly isReadingAtomic = false;
   readonly #netlink: ConversingConnection;
   readonly #run: Run;
+  readonly #barrier: BarrierDriver;
   /** How this kernel dumps a frame that it was given, if it uses other attributes than the agent. */
   #rendering: { readonly asked: FrameLines; readonly told: string } | undefined;
 
-  constructor({ netlink, run }: RulesetOptions) {
+  constructor({ netlink, run, barrier }: Required<RulesetOptions>) {
     this.#netlink = netlink;
     this.#run = run;
+    this.#barrier = barrier;
   }
 
   readStamp(signal: AbortSignal): Promise<number> {
@@ -45,7 +48,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 
   async readAll(_near: unknown, signal: AbortSignal): Promise<NftablesObserved> {
     const { table, others } = await readTable(this.#netlink, signal);
-    const barrier = await observeBarrier(this.#run, signal);
+    const barrier = await this.#barrier.read(signal);
     const foreign = await listOthers(others, this.#run, signal);
     return { table, barrier, foreign };
   }
@@ -58,10 +61,11 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
   ): Promise<NftablesObserved | undefined> {
     const transactions = transactionsOf(written);
     if (transactions.some(({ frame }) => frame !== undefined)) return undefined;
-    const isBarrier = transactions.length < written.length;
-    const barrier: ObservedBarrier = isBarrier ? await observeBarrier(this.#run, signal) : last.barrier;
+    const guarded = written.flatMap((step) => (step.kind === "barrier" ? [step.transaction] : []));
+    const barrier =
+      guarded.length > 0 ? await this.#barrier.readWritten(last.barrier, guarded, signal) : last.barrier;
     const { frame, elements: before } = last.table;
-    const elements = await rereadElements(this.#netlink, before, keysOf(transactions), signal);
+    const elements = await this.#reread(before, keysOf(transactions), signal);
     return { ...last, barrier, table: { frame, elements } };
   }
 
@@ -73,7 +77,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     const { frame, elements: before } = last.table;
     const keys = touchedKeys(commit, frame === undefined ? [] : readableMaps(frame));
     if (keys === undefined) return undefined;
-    const elements = await rereadElements(this.#netlink, before, keys, signal);
+    const elements = await this.#reread(before, keys, signal);
     const isElsewhere = commit.tables.keys().some(isForeign);
     const foreign = isElsewhere ? await readForeign(this.#netlink, this.#run, signal) : last.foreign;
     return { ...last, foreign, table: { frame, elements } };
@@ -82,7 +86,8 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
   /** The kernel accepts a step only at the known generation. */
   async write(step: NftablesStep, known: Known | undefined): Promise<StepResult<NftablesPayload>> {
     if (known === undefined || typeof known.stamp !== "number") return stale();
-    if (step.kind === "barrier") return this.#writeBarrier(step, known.stamp);
+    if (step.kind === "barrier")
+      return barrierResult(step, await this.#barrier.write(step.transaction, known.stamp));
     const outcome = await transact(this.#netlink, known.stamp, encodeTransaction(step.transaction));
     switch (outcome.kind) {
       case "done":
@@ -99,14 +104,14 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 
   /** Elements that are read back by map need no events. */
   isReadByEvents(step: NftablesStep): boolean {
-    return step.kind === "barrier" || isReadByKey(step.transaction);
+    return step.kind === "barrier" ? isBrief(step.transaction) : isReadByKey(step.transaction);
   }
 
   isSame(one: NftablesObserved, other: NftablesObserved): boolean {
     return (
       one.table.frame?.join("\n") === other.table.frame?.join("\n") &&
       mapNames.every((map) => one.table.elements[map] === other.table.elements[map]) &&
-      JSON.stringify(one.barrier) === JSON.stringify(other.barrier) &&
+      isSameBarrier(one.barrier, other.barrier) &&
       (one.foreign === other.foreign || one.foreign.join("\n") === other.foreign.join("\n"))
     );
   }
@@ -120,15 +125,10 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     return { ...read, table: { ...read.table, frame: this.#rendering.asked } };
   }
 
-  /** nft takes no generation: whether another process wrote in between shows only after the barrier is written. */
-  async #writeBarrier(step: BarrierStep, generation: number): Promise<StepResult<NftablesPayload>> {
-    await applyBarrier(step.input, this.#run);
-    const now = await readGeneration(this.#netlink, AbortSignal.timeout(barrierTimeoutMs));
-    return now === nextGeneration(generation) ? { written: step } : stale();
+  #reread(before: Elements, keys: ReadonlyMap<MapName, ReadonlySet<string>>, signal: AbortSignal) {
+    return rereadElements(this.#netlink, mapNames, before, keys, signal);
   }
 }
-
-const barrierTimeoutMs = 10_000;
 
 function stale(): StepResult<NftablesPayload> {
   return { failure: { kind: "raced", error: staleError() }, isReadingTrue: false };
@@ -155,4 +155,10 @@ function keysOf(transactions: readonly TableTransaction[]): ReadonlyMap<MapName,
 function isReadByKey({ frame, add, remove }: TableTransaction): boolean {
   const keys = mapNames.reduce((sum, map) => sum + add[map].size + remove[map].length, 0);
   return frame === undefined && keys <= maxReadByKey;
+}
+
+function isBrief(transaction: BarrierTransaction): boolean {
+  return touchedElements([transaction])
+    .values()
+    .every(({ size }) => size <= maxReadByKey);
 }

@@ -22,7 +22,7 @@ import {
 } from "../../../lib/netlink/message.ts";
 import { forEachElement } from "../../../lib/nftables/decode-elements.ts";
 import { encodeGet } from "../../../lib/nftables/encode-elements.ts";
-import type { MapName } from "../../../lib/nftables/maps.ts";
+import type { SetName } from "../../../lib/nftables/sets.ts";
 import {
   anyHeader,
   batchHeader,
@@ -124,7 +124,7 @@ export async function transact(
  */
 export async function readElements(
   netlink: ConversingConnection,
-  wanted: readonly { readonly map: MapName; readonly key: string }[],
+  wanted: readonly { readonly map: SetName; readonly key: string }[],
   signal: AbortSignal,
 ): Promise<readonly (string | undefined)[]> {
   const values: (string | undefined)[] = wanted.map(() => undefined);

@@ -29,6 +29,7 @@ import type { Patience } from "../patience.ts";
 import type { Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
+import { GuardUsersOfPass } from "./guard-users-of-pass.ts";
 import { WrittenObjects } from "./written-objects.ts";
 
 export interface IncrementalDeps {
@@ -61,6 +62,7 @@ const maxFlows = 20_000;
 export class IncrementalPass {
   readonly #deps: IncrementalDeps;
   readonly #written = new WrittenObjects(maxObjects);
+  readonly #guardUsers = new GuardUsersOfPass();
   #affected: { readonly of: Desired; readonly index: AffectedSet } | undefined;
 
   constructor(deps: IncrementalDeps) {
@@ -122,12 +124,13 @@ export class IncrementalPass {
 
     const observed = await incremental.base(signal);
     if (observed === undefined) return undefined;
-    const plan = dataplane.planner.planPart(from, to, observed);
+    const users = this.#guardUsers.follow(base, state.desired, { from, to });
+    const plan = dataplane.planner.planPart(from, to, observed, users);
     if (plan === undefined) return undefined;
     unswept.add(plan.changes, part, compiled, "left to a full pass");
     if (!(await this.#write(plan, signal))) return undefined;
     const after = await incremental.verify(signal);
-    if (after === undefined || dataplane.planner.planPart(from, to, after)?.changes.length !== 0)
+    if (after === undefined || dataplane.planner.planPart(from, to, after, users)?.changes.length !== 0)
       return undefined;
 
     const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);

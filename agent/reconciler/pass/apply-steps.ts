@@ -4,8 +4,9 @@
  */
 import type { Change, SubsystemName } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
+import { phases } from "../../../lib/plan/phases.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
-import { phases, type Step } from "../../../lib/plan/subsystem.ts";
+import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { Patience } from "../patience.ts";
 import { type ApplyContext, asFailures, type PassFailure, type Subsystem } from "../subsystem.ts";
 

@@ -4,9 +4,9 @@
  */
 
 import { parseObjectId } from "../../../lib/model/names.ts";
+import type { GateState } from "../../../lib/plan/gate-state.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
-import type { GateState } from "../../../lib/plan/rules-planner.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State } from "../../../lib/state/state.ts";
 

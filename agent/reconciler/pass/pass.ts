@@ -3,7 +3,7 @@
  *
  * INVARIANTS
  * - The ledger is written before the kernel is.
- * - Steps are applied in the order of lib/plan/subsystem.ts, which the kernel requires.
+ * - Steps are applied in the order of lib/plan/phases.ts, which the kernel requires.
  * - What was written is read back. Only that reading makes objects Ready. The gate opens after it.
  * - A subsystem that cannot be read or written fails alone.
  */

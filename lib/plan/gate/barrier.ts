@@ -1,33 +1,33 @@
 /**
  * Guard and gate as separate nftables tables, so that a flush of the nat table does not affect them.
  *
- * The guard drops packets between VPC and outside that conntrack marks INVALID: they skip NAT and would leave with
- * their inner address. It also keeps live connections alive while the nat table is flushed or gone, which would
- * otherwise end all of them: its `ct state` keeps conntrack hooked, and its empty nat chain, on any hook, keeps the
- * kernel translating the packets of known flows. The gate drops everything forwarded from VPC to outside, before
- * conntrack confirms the flow.
+ * The guard drops what conntrack calls INVALID and an object's rules should have translated: from the VPC to the outside,
+ * such packets skip NAT and would leave with their inner address; to an EIP, they would come to the gateway's own stack, whose
+ * RST ends the live connection. It also keeps live connections alive while the nat table is flushed or gone, which would end every
+ * one of them: its `ct state` keeps conntrack hooked, and its empty nat chain, on whichever hook, keeps the kernel translating
+ * the packets of the flows that it knows. The gate drops all that would be forwarded from VPC to outside, before conntrack confirms it.
  */
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import { type Program, ruledEips } from "../../model/program.ts";
 import {
-  type BarrierLines,
-  type BarrierName,
-  barrierInput,
-  barrierTables,
-  isBarrierRule,
+  type BarrierFrame,
+  type BarrierTransaction,
+  barrierLines,
   type ObservedBarrier,
 } from "../../nftables/barrier.ts";
-import type { GateState } from "../rules-planner.ts";
-
-const chains = {
-  guard: [
-    "chain forward { type filter hook forward priority 0; policy accept; }",
-    "chain anchor { type nat hook input priority 100; policy accept; }",
-  ],
-  gate: ["chain forward { type filter hook forward priority -300; policy accept; }"],
-} as const satisfies Record<BarrierName, BarrierLines>;
-const match = { guard: "ct state invalid drop", gate: "drop" } as const satisfies Record<BarrierName, string>;
+import { type BarrierName, barrierTables } from "../../nftables/barrier-tables.ts";
+import type { FrameLines } from "../../nftables/frame-lines.ts";
+import {
+  byGuardSet,
+  type GuardElements,
+  guardElementsText,
+  guardSetNames,
+  noGuardElements,
+} from "../../nftables/sets.ts";
+import type { GateState } from "../gate-state.ts";
+import { compareGuard, type GuardDifference, isNoDifference } from "../guard.ts";
+import type { Phase } from "../phases.ts";
 
 /** The external interfaces in a fixed order: the configured one and those that EIPs name. */
 export function outsideInterfaces(program: Program): readonly InterfaceName[] {
@@ -38,48 +38,110 @@ export function outsideInterfaces(program: Program): readonly InterfaceName[] {
   return [...names].sort();
 }
 
-/** The wanted content of the barrier's table. */
-export function wantedBarrier(name: BarrierName, program: Program): BarrierLines {
-  return [
-    ...chains[name],
-    ...outsideInterfaces(program).map(
-      (outside) => `iifname "${program.vpcInterface}" oifname "${outside}" ${match[name]}`,
-    ),
-  ];
+export function barrierFrame(program: Program): BarrierFrame {
+  return { vpcInterface: program.vpcInterface, outsides: outsideInterfaces(program) };
 }
 
 /** True if the gate's table drops anything. */
-export function holdsBack(gate: BarrierLines | undefined): boolean {
-  return gate?.some((line) => line.endsWith(" drop")) ?? false;
+export function holdsBack(gate: FrameLines): boolean {
+  return gate?.some((line) => line.startsWith("rule ")) ?? false;
 }
 
-/** The changes of the barriers. */
-export interface BarrierPlan {
-  /** One transaction for `nft -f`. `undefined` if there is nothing to do. */
-  readonly input: string | undefined;
+/** One transaction, and the phase that it is due in. */
+export interface BarrierPart {
+  readonly phase: Phase;
+  readonly transaction: BarrierTransaction;
   readonly changes: readonly Change[];
 }
 
-/** The guard always exists, the gate while it is closed. On its own result it plans nothing. */
-export function planBarrier(program: Program, observed: ObservedBarrier, gate: GateState): BarrierPlan {
-  const parts = [
-    planOne("guard", observed.guard, wantedBarrier("guard", program)),
-    planOne("gate", observed.gate, gate === "closed" ? wantedBarrier("gate", program) : undefined),
-  ].filter((part) => part !== undefined);
+/**
+ * The guard is always there, the gate while it is closed. What is guarded is so before it has rules, and as long as it has
+ * some. Planning on the result plans nothing.
+ *
+ * @param wanted what the guard is to know of the program's objects
+ */
+export function planBarrier(
+  program: Program,
+  wanted: GuardElements,
+  observed: ObservedBarrier,
+  gate: GateState,
+): readonly BarrierPart[] {
+  const frame = barrierFrame(program);
+  const guard = planFrame("guard", observed, frame);
+  const closing = planFrame("gate", observed, gate === "closed" ? frame : undefined);
+  const isOpening = gate === "open" && closing !== undefined;
+  const { add, remove } = compareGuard(wanted, guard === undefined ? observed.elements : noGuardElements);
+  return [
+    partOf("gate", [guard, ...(isOpening ? [] : [closing])], { add }),
+    partOf("removals", [], { remove }),
+    partOf("opening", isOpening ? [closing] : [], {}),
+  ].filter(({ changes }) => changes.length > 0);
+}
+
+/** What the guard has to put in and to take out, in two transactions; none where there is nothing. */
+export function planGuardElements({ add, remove }: GuardDifference): {
+  readonly before: BarrierPart | undefined;
+  readonly after: BarrierPart | undefined;
+} {
+  // What replaces something may go along with it.
+  const isBoth = !isNoDifference({ add }) && !isNoDifference({ remove });
+  const before = partOf("gate", [], isBoth ? { add, remove } : { add });
+  const after = partOf("removals", [], isBoth ? {} : { remove });
   return {
-    input: parts.length === 0 ? undefined : parts.map(({ input }) => input).join(""),
-    changes: parts.map(({ change }) => change),
+    before: before.changes.length > 0 ? before : undefined,
+    after: after.changes.length > 0 ? after : undefined,
   };
 }
 
-function planOne(
+interface FramePlan {
+  readonly name: BarrierName;
+  readonly make: BarrierFrame | undefined;
+  readonly isReplaced: boolean;
+  readonly change: Change;
+}
+
+function planFrame(
   name: BarrierName,
-  observed: BarrierLines | undefined,
-  wanted: BarrierLines | undefined,
-): { readonly input: string; readonly change: Change } | undefined {
+  { frames }: ObservedBarrier,
+  make: BarrierFrame | undefined,
+): FramePlan | undefined {
+  const observed = frames[name];
+  const wanted = make && barrierLines(name, make);
   if (observed?.join("\n") === wanted?.join("\n")) return undefined;
-  const action = wanted === undefined ? "remove" : observed === undefined ? "add" : "replace";
-  const rules = wanted === undefined ? "" : ` { ${wanted.filter(isBarrierRule).join("; ")} }`;
-  const text = `table ip ${barrierTables[name]}${rules}`;
-  return { input: barrierInput(name, wanted), change: { action, subsystem: name, text } };
+  const isReplaced = observed !== undefined;
+  const action = wanted === undefined ? "remove" : isReplaced ? "replace" : "add";
+  const text = `table ip ${barrierTables[name]}${make === undefined ? "" : ` { ${describe(make)} }`}`;
+  return { name, make, isReplaced, change: { action, subsystem: name, text } };
+}
+
+function describe({ vpcInterface, outsides }: BarrierFrame): string {
+  return outsides.map((outside) => `iifname "${vpcInterface}" oifname "${outside}"`).join("; ");
+}
+
+const nothing: GuardDifference["add"] = byGuardSet(() => []);
+
+function partOf(
+  phase: Phase,
+  frames: readonly (FramePlan | undefined)[],
+  { add = nothing, remove = nothing }: Partial<GuardDifference>,
+): BarrierPart {
+  const made = frames.filter((plan) => plan !== undefined);
+  const isWhole = made.some(({ name }) => name === "guard");
+  const changes: Change[] = made.map(({ change }) => change);
+  for (const set of guardSetNames) {
+    const note = (action: "add" | "remove", keys: readonly string[]) =>
+      changes.push({ action, subsystem: "guard", text: guardElementsText(set, keys) });
+    if (remove[set].length > 0) note("remove", remove[set]);
+    // A table that is made anew tells for its elements.
+    if (add[set].length > 0 && !isWhole) note("add", add[set]);
+  }
+  return {
+    phase,
+    transaction: {
+      frames: Object.fromEntries(made.map(({ name, make, isReplaced }) => [name, { make, isReplaced }])),
+      remove,
+      add: byGuardSet((set) => new Map(add[set].map((key) => [key, ""]))),
+    },
+    changes,
+  };
 }

@@ -8,12 +8,12 @@ import type { IptablesObserved } from "./observed.ts";
 import { isOwnChain } from "./owned.ts";
 
 /** With legacy only iptables can change the built-in chains, and it always creates them the same way. */
-export function rulesBeside({ rules, barrier }: IptablesObserved, { nft }: Family): RulesBeside {
-  const tool = barrier === undefined ? "iptables-legacy" : "iptables-nft";
+export function rulesBeside({ variant, rules }: IptablesObserved, { nft }: Family): RulesBeside {
+  const tool = `iptables-${variant}`;
   const chains = [...(rules.get("nat") ?? [])].filter(([name]) => !isOwnChain(name));
   return {
     shared:
-      barrier === undefined
+      variant === "legacy"
         ? []
         : sharedChains.map((one) => ({ ...one, table: `${nft.family} ${one.table}` })),
     chains: chains.map(([name, its]) => chainOf(tool, name, its)),

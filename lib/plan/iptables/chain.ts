@@ -7,6 +7,7 @@ import type { Change, ChangeLabel } from "../../model/change.ts";
 import { type ChainDifference, compareChain, isAsWanted } from "./compare.ts";
 import type { WantedChain, WantedRule } from "./layout.ts";
 import { NetworkIndex } from "./networks.ts";
+import { ownedChains } from "./owned.ts";
 
 /** Number of single lines of one chain that cost about as much as rewriting the chain. */
 export interface EditLimits {
@@ -55,7 +56,7 @@ export function planChain(
 /** The subsystem that a chain belongs to. */
 export function subsystemOf(chain: string): ChangeLabel {
   if (chain === "NATGW_GATE") return "gate";
-  return chain === "NATGW_GUARD" ? "guard" : "rule";
+  return ownedChains.filter.includes(chain) ? "guard" : "rule";
 }
 
 function rewrite(

@@ -3,11 +3,9 @@
  *
  *     nat      PREROUTING  > DNAT_FILTER > EXCLUSIVE_DNAT (FIP in), SHARED_DNAT
  *              POSTROUTING > SNAT_FILTER > EXCLUSIVE_SNAT (FIP out), SHARED_SNAT, HAIRPIN_SNAT (EIP)
- *     mangle   PREROUTING  > VPC_MARK                     the mark by which HAIRPIN_SNAT recognizes packets from the VPC
- *     filter   FORWARD     > NATGW_GATE, NATGW_GUARD      only with legacy; otherwise both are nftables tables
+ *     mangle   PREROUTING  > VPC_MARK                     what HAIRPIN_SNAT knows the VPC's packets by
  *
- * Gate and guard are in the filter table, where an operator looks for rules that drop packets. They must be the first
- * rules of FORWARD: an ACCEPT ahead of them would let packets pass.
+ * Guard and gate are nftables tables; where there is no nft they stand in filter, as filter.ts says.
  */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
@@ -16,7 +14,6 @@ import type { Family } from "../../model/family.ts";
 import type { Cidr } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import { bucketsOf, type Program, type ProgramDnat, ruledEips, type SnatPool } from "../../model/program.ts";
-import { outsideInterfaces } from "../gate/barrier.ts";
 import { ownedChains } from "./owned.ts";
 
 export interface WantedRule {
@@ -106,37 +103,22 @@ export function wantedMangle(program: Program): WantedTable {
   };
 }
 
-/** The guard, and the gate while it is closed. */
-export function wantedFilter(program: Program, isGateClosed: boolean): WantedTable {
-  const between = (outInterface: InterfaceName) => ({ inInterface: program.vpcInterface, outInterface });
-  const outside = outsideInterfaces(program).map(between);
-  const drop = { kind: "drop" } as const;
-  const gate = outside.map((ways) => ({ rule: makeRule({ ...ways, target: drop }) }));
-  const guard = outside.map((ways) => ({ rule: makeRule({ ...ways, ctState: "INVALID", target: drop }) }));
-  const guardChain: WantedChain = { name: "NATGW_GUARD", order: "exact", rules: guard };
-  const gateChain: WantedChain = { name: "NATGW_GATE", order: "exact", rules: gate };
-  const chains = isGateClosed ? [gateChain, guardChain] : [guardChain];
+/** The tables without anything of the agent's: what a dataplane leaves behind once another took over. */
+export const wantedNothing: readonly WantedTable[] = [
+  wantedAbsent("nat", ["PREROUTING", "POSTROUTING"]),
+  wantedAbsent("mangle", ["PREROUTING"]),
+  wantedAbsent("filter", ["FORWARD", "INPUT"]),
+];
+
+/** A table without anything of the agent's. @param hooked the built-in chains that led to its chains */
+export function wantedAbsent(table: TableName, hooked: readonly string[]): WantedTable {
   return {
-    table: "filter",
-    chains,
-    hooks: [{ chain: "FORWARD", position: "first", rules: chains.map(({ name }) => jumpTo(name)) }],
-    absent: isGateClosed ? [] : ["NATGW_GATE"],
+    table,
+    chains: [],
+    hooks: hooked.map((chain) => ({ chain, position: "anywhere", rules: [] })),
+    absent: ownedChains[table],
   };
 }
-
-/** The tables without anything of the agent: the goal for a dataplane that another one replaced. */
-export const wantedNothing: readonly WantedTable[] = (
-  [
-    ["nat", ["PREROUTING", "POSTROUTING"]],
-    ["mangle", ["PREROUTING"]],
-    ["filter", ["FORWARD"]],
-  ] as const
-).map(([table, hooked]) => ({
-  table,
-  chains: [],
-  hooks: hooked.map((chain) => ({ chain, position: "anywhere", rules: [] })),
-  absent: ownedChains[table],
-}));
 
 function frame(name: string, targets: readonly string[]): WantedChain {
   return { name, order: "exact", rules: targets.map((target) => ({ rule: jumpTo(target) })) };

@@ -3,7 +3,8 @@ import type { RuleDump } from "../../iptables/save.ts";
 import type { ObservedBarrier } from "../../nftables/barrier.ts";
 
 export interface IptablesObserved {
+  readonly variant: "nft" | "legacy";
   readonly rules: RuleDump;
-  /** The nftables tables of guard and gate. `undefined` with legacy, where they are chains of the filter table. */
+  /** The nftables tables of guard and gate; `undefined` where there is no nft, and they are chains of the filter table. */
   readonly barrier: ObservedBarrier | undefined;
 }

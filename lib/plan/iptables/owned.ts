@@ -18,7 +18,17 @@ const objectChains = [
 export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
   nat: ["DNAT_FILTER", "SNAT_FILTER", ...objectChains],
   mangle: ["VPC_MARK"],
-  filter: ["NATGW_GATE", "NATGW_GUARD"],
+  filter: [
+    "NATGW_GATE",
+    "NATGW_GUARD",
+    "NATGW_INPUT",
+    "NATGW_FIPS",
+    "NATGW_BACKENDS",
+    "NATGW_CLIENTS",
+    "NATGW_EIPS",
+    "NATGW_DROP_OUT",
+    "NATGW_DROP_IN",
+  ],
 };
 
 const allOwned = new Set(Object.values(ownedChains).flat());

@@ -5,16 +5,20 @@ import type { RuleDump } from "../../iptables/save.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
-import { holdsBack, planBarrier } from "../gate/barrier.ts";
-import type { GateState, RulesPlan, RulesPlanner } from "../rules-planner.ts";
+import type { GuardElements } from "../../nftables/sets.ts";
+import { type BarrierPart, holdsBack, planBarrier, planGuardElements } from "../gate/barrier.ts";
+import type { GateState } from "../gate-state.ts";
+import { compareGuardPart, type GuardUsers, wantedGuard } from "../guard.ts";
+import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { rulesBeside } from "./beside.ts";
-import { type WantedTable, wantedFilter, wantedMangle, wantedNatChunked } from "./layout.ts";
+import { findGuard, planFilterPart, planFilterRemovals, wantedFilter, wantedNoFilter } from "./filter.ts";
+import { type WantedTable, wantedMangle, wantedNatChunked } from "./layout.ts";
 import { missingRules } from "./missing.ts";
 import type { IptablesObserved } from "./observed.ts";
 import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects, isFilterGateClosed } from "./owned.ts";
-import { planPart } from "./part.ts";
+import { type FindRule, planPart } from "./part.ts";
 import { type IptablesPayload, type IptablesStep, includesSteps, joinPayloads } from "./payload.ts";
-import { planBothWaysChunked } from "./table.ts";
+import { planBothWaysChunked, type TablePlan } from "./table.ts";
 
 type Plan = RulesPlan<IptablesPayload>;
 
@@ -28,6 +32,7 @@ export function createIptablesPlanner(
 ): RulesPlanner<IptablesObserved, IptablesPayload> {
   const layOutChunked = memoizer.byKeyChunked(layOut);
   const layOutNow = (program: Program) => runSync(layOutChunked(program));
+  const guardOf = memoizer.byKey(wantedGuard);
   const eipsOf = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
   const indexOf = memoizer.byKey(indexByText);
   const besideOf = memoizer.byKey((observed: IptablesObserved) => rulesBeside(observed, family));
@@ -44,18 +49,30 @@ export function createIptablesPlanner(
   return {
     plan: (program, observed) => runSync(planChunked(program, observed)),
     planChunked,
-    planGate(program, { rules, barrier }, gate) {
-      if (barrier === undefined) return planFilter(program, rules, gate);
-      const { input, changes } = planBarrier(program, barrier, gate);
-      return { changes, payload: { steps: input === undefined ? [] : [{ kind: "barrier", input }] } };
+    *planGateChunked(program, { rules, barrier }, gate) {
+      const guarded = guardOf(program);
+      yield;
+      if (barrier === undefined) return yield* planFilter(program, guarded, rules, gate);
+      const parts: GatePart<IptablesPayload>[] = planBarrier(program, guarded, barrier, gate).map(
+        ({ phase, transaction, changes }) => ({
+          phase,
+          changes,
+          payload: { steps: [{ kind: "barrier", transaction }] },
+        }),
+      );
+      const leftover = yield* planNoFilter(rules);
+      return leftover === undefined ? parts : [...parts, leftover];
     },
-    planPart(from, to, { rules }) {
-      const find = (chain: string, text: string) =>
-        indexOf(rules.get("nat")?.get(chain) ?? noRules).get(text);
-      const { table, input, changes } = planPart(layOutNow(from).nat, layOutNow(to).nat, find);
-      const steps: IptablesStep[] =
-        input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }];
-      return { changes, payload: { steps } };
+    planPart(from, to, observed, users) {
+      const { rules } = observed;
+      const find = (table: "nat" | "filter") => (chain: string, text: string) =>
+        indexOf(rules.get(table)?.get(chain) ?? noRules).get(text);
+      const nat = planPart(layOutNow(from).nat, layOutNow(to).nat, find("nat"));
+      const guard = planGuardPart(from, to, observed, users, find("filter"));
+      return {
+        changes: [...guard.changes, ...nat.changes],
+        payload: { steps: [...guard.before, ...stepsOf(nat), ...guard.after] },
+      };
     },
     join: joinPayloads,
     includes: includesSteps,
@@ -65,8 +82,7 @@ export function createIptablesPlanner(
     },
     holdsObjects: ({ rules }) => holdsObjects(rules),
     isPristine: ({ rules }) => countOwned(rules) === 0,
-    isGateClosed: ({ rules, barrier }) =>
-      barrier === undefined ? isFilterGateClosed(rules) : holdsBack(barrier.gate),
+    isGateClosed: ({ rules, barrier }) => isFilterGateClosed(rules) || holdsBack(barrier?.frames.gate),
     eipsNamed: ({ rules }) => eipsOf(rules),
     countRules: ({ rules }) => countOwned(rules),
     beside: besideOf,
@@ -98,9 +114,55 @@ function indexByText(rules: readonly Rule[]): ReadonlyMap<string, Rule> {
   return new Map(rules.map((rule) => [rule.text, rule]));
 }
 
-function planFilter(program: Program, rules: RuleDump, gate: GateState): Plan {
-  const { steps, changes } = runSync(planRules(wantedFilter(program, gate === "closed"), rules));
-  return { changes, payload: { steps } };
+function* planFilter(
+  program: Program,
+  guarded: GuardElements,
+  rules: RuleDump,
+  gate: GateState,
+): Chunked<readonly GatePart<IptablesPayload>[]> {
+  const held = rules.get("filter") ?? new Map();
+  const { steps, changes } = yield* planRules(wantedFilter(program, guarded, gate === "closed", held), rules);
+  const removals = planFilterRemovals(guarded, held);
+  const phase = gate === "open" && isFilterGateClosed(rules) ? "opening" : "gate";
+  const parts: readonly GatePart<IptablesPayload>[] = [
+    { phase, changes, payload: { steps } },
+    { phase: "removals", changes: removals.changes, payload: { steps: stepsOf(removals) } },
+  ];
+  return parts.filter((part) => part.changes.length > 0);
+}
+
+function planGuardPart(
+  from: Program,
+  to: Program,
+  { barrier }: IptablesObserved,
+  users: GuardUsers,
+  find: FindRule,
+): { before: readonly IptablesStep[]; after: readonly IptablesStep[]; changes: Plan["changes"] } {
+  if (barrier === undefined) {
+    const guarded = compareGuardPart(from, to, users, (set, key) => findGuard(set, key, find) !== undefined);
+    const plan = planFilterPart(guarded, find);
+    return { before: stepsOf(plan), after: [], changes: plan.changes };
+  }
+  const { elements } = barrier;
+  const guarded = compareGuardPart(from, to, users, (set, key) => elements[set].has(key));
+  const { before, after } = planGuardElements(guarded);
+  const step = (part: BarrierPart | undefined): readonly IptablesStep[] =>
+    part === undefined ? [] : [{ kind: "barrier", transaction: part.transaction }];
+  return {
+    before: step(before),
+    after: step(after),
+    changes: [...(before?.changes ?? []), ...(after?.changes ?? [])],
+  };
+}
+
+/** What stood in filter before guard and gate were tables; it goes once these are there. */
+function* planNoFilter(rules: RuleDump): Chunked<GatePart<IptablesPayload> | undefined> {
+  const { steps, changes } = yield* planRules(wantedNoFilter, rules);
+  return changes.length === 0 ? undefined : { phase: "gate", changes, payload: { steps } };
+}
+
+function stepsOf({ table, input }: TablePlan): readonly IptablesStep[] {
+  return input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }];
 }
 
 function* planRules(wanted: WantedTable, observed: RuleDump) {

@@ -1,11 +1,11 @@
 /** What an nftables plan gives the driver to write. */
+import type { BarrierTransaction } from "../../nftables/barrier.ts";
 import type { TableTransaction } from "../../nftables/encode-transaction.ts";
 import type { NftablesObserved } from "./observed.ts";
 
 export type NftablesStep =
   | { readonly kind: "table"; readonly transaction: TableTransaction }
-  /** Input of `nft -f`. */
-  | { readonly kind: "barrier"; readonly input: string };
+  | { readonly kind: "barrier"; readonly transaction: BarrierTransaction };
 
 export interface NftablesPayload {
   /** One transaction each, applied in this order. */

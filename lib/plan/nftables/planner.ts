@@ -4,7 +4,8 @@ import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
-import { holdsBack, planBarrier } from "../gate/barrier.ts";
+import { type BarrierPart, holdsBack, planBarrier, planGuardElements } from "../gate/barrier.ts";
+import { compareGuardPart, wantedGuard } from "../guard.ts";
 import type { RulesBeside, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTable, type ObservedTable } from "./compare.ts";
 import { wantedTable } from "./layout.ts";
@@ -12,7 +13,7 @@ import { missingElements } from "./missing.ts";
 import type { NftablesObserved } from "./observed.ts";
 import { countElements, countFrameRules, eipsNamed } from "./owned.ts";
 import { planPart } from "./part.ts";
-import type { NftablesPayload } from "./payload.ts";
+import type { NftablesPayload, NftablesStep } from "./payload.ts";
 import { planTable, type TablePlan } from "./table.ts";
 
 type Plan = RulesPlan<NftablesPayload>;
@@ -26,6 +27,7 @@ export function createNftablesPlanner(
   memoizer: Memoizer = memory,
 ): RulesPlanner<NftablesObserved, NftablesPayload> {
   const wantedOf = memoizer.byKey(wantedTable);
+  const guardOf = memoizer.byKey(wantedGuard);
   const eipsOf = memoizer.byKey((table: ObservedTable) => eipsNamed(table, family));
   // Planning and judging need the same comparison.
   const compare = memoizer.last(compareTable);
@@ -40,14 +42,28 @@ export function createNftablesPlanner(
   return {
     plan: (program, observed) => runSync(planChunked(program, observed)),
     planChunked,
-    planGate(program, observed, gate) {
-      const { input, changes } = planBarrier(program, observed.barrier, gate);
-      const steps = input === undefined ? [] : [{ kind: "barrier", input } as const];
-      return { changes, payload: { steps, base: observed } };
+    *planGateChunked(program, observed, gate) {
+      const wanted = guardOf(program);
+      yield;
+      return planBarrier(program, wanted, observed.barrier, gate).map(({ phase, transaction, changes }) => ({
+        phase,
+        changes,
+        payload: { steps: [{ kind: "barrier", transaction }], base: observed },
+      }));
     },
-    planPart(from, to, observed) {
-      const plan = planPart(wantedOf(from), wantedOf(to), observed.table.elements);
-      return plan && toPlan(plan, observed);
+    planPart(from, to, observed, users) {
+      const { elements } = observed.barrier;
+      const guarded = compareGuardPart(from, to, users, (set, key) => elements[set].has(key));
+      const { before, after } = planGuardElements(guarded);
+      const rules = planPart(wantedOf(from), wantedOf(to), observed.table.elements);
+      if (rules === undefined) return undefined;
+      return {
+        changes: [...(before?.changes ?? []), ...rules.changes, ...(after?.changes ?? [])],
+        payload: {
+          steps: [...barrierSteps(before), ...toPlan(rules, observed).payload.steps, ...barrierSteps(after)],
+          base: observed,
+        },
+      };
     },
     join: (first, second) => ({ ...second, steps: [...first.steps, ...second.steps] }),
     includes: (payload, part) => part.steps.every((step) => payload.steps.includes(step)),
@@ -57,7 +73,7 @@ export function createNftablesPlanner(
     },
     holdsObjects: ({ table }) => countElements(table) > 0,
     isPristine: ({ table }) => countElements(table) + countFrameRules(table) === 0,
-    isGateClosed: ({ barrier }) => holdsBack(barrier.gate),
+    isGateClosed: ({ barrier }) => holdsBack(barrier.frames.gate),
     eipsNamed: ({ table }) => eipsOf(table),
     countRules: ({ table }) => countElements(table) + countFrameRules(table),
     beside: () => nothingBeside,
@@ -71,4 +87,8 @@ const nothingBeside: RulesBeside = { shared: [], chains: [] };
 function toPlan({ transaction, changes }: TablePlan, base: NftablesObserved): Plan {
   const steps = transaction === undefined ? [] : [{ kind: "table", transaction } as const];
   return { changes, payload: { steps, base } };
+}
+
+function barrierSteps(part: BarrierPart | undefined): readonly NftablesStep[] {
+  return part === undefined ? [] : [{ kind: "barrier", transaction: part.transaction }];
 }

@@ -1,26 +1,19 @@
-/** Removes what an nftables dataplane left behind. */
-import { barrierTables } from "../../nftables/barrier.ts";
+/** Takes out what a dataplane of nftables left. Guard and gate are every dataplane's: they stay. */
 import { tableName } from "../../nftables/maps.ts";
 import type { RemovalPlanner } from "../removal-planner.ts";
 
 /** The names of the existing tables of family ip. */
 export type TableNames = ReadonlySet<string>;
 
-/**
- * The payload is input of `nft -f`, `undefined` if there is nothing to do.
- *
- * @param keepsBarrier true if the dataplane in use also has guard and gate as tables: they stay
- */
-export function nftablesRemoval(keepsBarrier: boolean): RemovalPlanner<TableNames, string | undefined> {
-  const owned: readonly string[] = keepsBarrier ? [tableName] : [tableName, ...Object.values(barrierTables)];
-  return {
-    holdsObjects: (names) => names.has(tableName),
-    plan(names) {
-      const leaving = owned.filter((name) => names.has(name)).map((name) => `table ip ${name}`);
-      return {
-        changes: leaving.map((text) => ({ action: "remove", subsystem: "rule", text })),
-        payload: leaving.length === 0 ? undefined : leaving.map((table) => `delete ${table}\n`).join(""),
-      };
-    },
-  };
-}
+/** The payload is input of `nft -f`, `undefined` where there is nothing to do. */
+export const nftablesRemoval: RemovalPlanner<TableNames, string | undefined> = {
+  holdsObjects: (names) => names.has(tableName),
+  plan(names) {
+    if (!names.has(tableName)) return { changes: [], payload: undefined };
+    const text = `table ip ${tableName}`;
+    return {
+      changes: [{ action: "remove", subsystem: "rule", text }],
+      payload: `delete ${text}\n`,
+    };
+  },
+};

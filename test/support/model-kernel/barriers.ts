@@ -1,104 +1,96 @@
-/** The nftables tables of guard and gate, as far as the agent uses them: base chains, and rules that drop. */
-import type { CommandOutput } from "../../../agent/kernel/run.ts";
+/** The nftables tables of guard and gate in memory, as far as they decide about packets. */
+import type { Ip } from "../../../lib/model/ip.ts";
+import { ipv4 } from "../../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../../lib/model/names.ts";
+import {
+  type BarrierFrame,
+  type BarrierTransaction,
+  barrierLines,
+  type ObservedBarrier,
+} from "../../../lib/nftables/barrier.ts";
+import { type BarrierName, barrierNames } from "../../../lib/nftables/barrier-tables.ts";
+import { concatText } from "../../../lib/nftables/maps.ts";
+import {
+  byGuardSet,
+  type GuardElements,
+  guardSetNames,
+  noGuardElements,
+} from "../../../lib/nftables/sets.ts";
 
-/** `iifname A oifname B [ct state invalid] drop`. */
-export interface Barrier {
-  readonly from: string;
-  readonly to: string;
-  readonly onlyInvalid: boolean;
+/** A packet on its way, as far as guard and gate look at it. */
+export interface BarredPacket {
+  readonly transport: string;
+  readonly in: InterfaceName;
+  readonly out?: InterfaceName;
+  readonly source: Ip;
+  readonly sourcePort: number;
+  readonly destination: Ip;
+  readonly isInvalid?: boolean;
 }
-
-interface Chain {
-  readonly type: string;
-  readonly hook: string;
-  readonly prio: number;
-  readonly rules: readonly Barrier[];
-}
-type Table = ReadonlyMap<string, Chain>;
-
-const statement = /^(add|delete) (table|chain|rule) ip (\S+)(?: (\S+) (.+))?$/;
-const ruleText = /^iifname "(.+)" oifname "(.+?)"( ct state invalid)? drop$/;
-const chainText = /^\{ type (\S+) hook (\S+) priority (-?\d+); policy accept; \}$/;
-const block = /^table ip (\S+) \{\n {2}chain (\S+) \{\n {4}(.*)\n([^}]*) {2}\}\n\}\n/m;
 
 export class Barriers {
   /** How often anything was written. */
   commits = 0;
-  #tables = new Map<string, Table>();
+  readonly #frames = new Map<BarrierName, BarrierFrame>();
+  #elements: GuardElements = noGuardElements;
 
-  /** Every barrier that forwarded packets meet, the earliest hook first. */
-  all(): readonly Barrier[] {
-    return this.#chains()
-      .filter(({ hook }) => hook === "forward")
-      .toSorted((one, other) => one.prio - other.prio)
-      .flatMap(({ rules }) => rules);
+  has(name: BarrierName): boolean {
+    return this.#frames.has(name);
   }
 
-  has(table: string): boolean {
-    return this.#tables.has(table);
+  read(): ObservedBarrier {
+    const lines = (name: BarrierName) => {
+      const frame = this.#frames.get(name);
+      return frame && barrierLines(name, frame);
+    };
+    return { frames: { guard: lines("guard"), gate: lines("gate") }, elements: this.#elements };
   }
 
-  /** `nft -f -`: all of it or nothing. */
-  load(input: string): CommandOutput {
-    const tables = new Map(this.#tables);
-    for (const line of asStatements(input)) {
-      const [, verb, what, name = "", chain = "", text = ""] = statement.exec(line) ?? [];
-      const table = tables.get(name);
-      if (verb === "add" && what === "table") tables.set(name, table ?? new Map());
-      else if (table === undefined)
-        return { exitCode: 1, stdout: "", stderr: "Error: No such file or directory\n" };
-      else if (verb === "delete" && what === "table") tables.delete(name);
-      else tables.set(name, new Map(table).set(chain, changed(line, what, table.get(chain), text)));
+  /** One transaction. @returns false where the kernel refuses it */
+  write({ frames, add, remove }: BarrierTransaction): boolean {
+    const isGuardThere = frames.guard === undefined ? this.has("guard") : frames.guard.make !== undefined;
+    const before = frames.guard === undefined ? this.#elements : noGuardElements;
+    for (const set of guardSetNames) {
+      if (!isGuardThere && add[set].size + remove[set].length > 0) return false;
+      if (remove[set].some((key) => !before[set].has(key))) return false;
     }
-    this.#tables = tables;
+    for (const name of barrierNames) {
+      const change = frames[name];
+      if (change === undefined) continue;
+      // Made without taking away what is there, or taken away where there is none.
+      if (change.isReplaced !== this.has(name)) return false;
+      if (change.make === undefined) this.#frames.delete(name);
+      else this.#frames.set(name, change.make);
+    }
+    this.#elements = byGuardSet((set) => {
+      const elements = new Map(before[set]);
+      for (const key of remove[set]) elements.delete(key);
+      for (const key of add[set].keys()) elements.set(key, "");
+      return elements;
+    });
     this.commits++;
-    return { exitCode: 0, stdout: "", stderr: "" };
+    return true;
   }
 
-  /** `nft -j list table ip NAME`. */
-  list(name: string): CommandOutput {
-    const table = this.#tables.get(name);
-    if (table === undefined) return { exitCode: 1, stdout: "", stderr: "Error: No such file or directory\n" };
-    const where = { family: "ip", table: name };
-    const nftables = [
-      { metainfo: { json_schema_version: 1 } },
-      { table: { family: "ip", name, handle: 1 } },
-      ...[...table].map(([chain, { rules: _, ...base }]) => ({
-        chain: { ...where, name: chain, handle: 1, ...base, policy: "accept" },
-      })),
-      ...[...table].flatMap(([chain, { rules }]) =>
-        rules.map((rule) => ({ rule: { ...where, chain, handle: 1, expr: expressions(rule) } })),
-      ),
-    ];
-    return { exitCode: 0, stdout: JSON.stringify({ nftables }), stderr: "" };
+  /** True where a packet that would be forwarded is dropped. */
+  bars(packet: BarredPacket): boolean {
+    const isLeaving = (frame: BarrierFrame | undefined) =>
+      frame?.vpcInterface === packet.in && packet.out !== undefined && frame.outsides.includes(packet.out);
+    if (isLeaving(this.#frames.get("gate"))) return true;
+    return packet.isInvalid === true && isLeaving(this.#frames.get("guard")) && this.#isMapped(packet);
   }
 
-  #chains(): readonly Chain[] {
-    return [...this.#tables.values()].flatMap((table) => [...table.values()]);
+  /** True where a packet is dropped that would come to the gateway itself. */
+  barsInput({ destination, isInvalid }: BarredPacket): boolean {
+    return isInvalid === true && this.has("guard") && this.#elements.eips.has(destination);
   }
-}
 
-/** Converts a table in block form to one statement per line. */
-function asStatements(input: string): readonly string[] {
-  const plain = input.replace(block, (_all, table, chain, head, body: string) => {
-    const rules = body.trim() === "" ? [] : body.trim().split(/\n\s*/);
-    const lines = [`add table ip ${table}`, `add chain ip ${table} ${chain} { ${head} }`];
-    return [...lines, ...rules.map((rule) => `add rule ip ${table} ${chain} ${rule}`), ""].join("\n");
-  });
-  return plain === input ? input.split("\n").filter((line) => line !== "") : asStatements(plain);
-}
-
-function changed(line: string, what: string | undefined, chain: Chain | undefined, text: string): Chain {
-  const [, type, hook, prio] = (what === "chain" && chainText.exec(text)) || [];
-  if (type !== undefined && hook !== undefined) return chain ?? { type, hook, prio: Number(prio), rules: [] };
-  const [, from, to, invalid] = (what === "rule" && ruleText.exec(text)) || [];
-  if (chain === undefined || from === undefined || to === undefined)
-    throw new Error(`the model does not support this nftables input: ${line}`);
-  return { ...chain, rules: [...chain.rules, { from, to, onlyInvalid: invalid !== undefined }] };
-}
-
-function expressions({ from, to, onlyInvalid }: Barrier): readonly object[] {
-  const name = (key: string, right: string) => ({ match: { op: "==", left: { meta: { key } }, right } });
-  const invalid = { match: { op: "in", left: { ct: { key: "state" } }, right: "invalid" } };
-  return [name("iifname", from), name("oifname", to), ...(onlyInvalid ? [invalid] : []), { drop: null }];
+  #isMapped({ source, transport, sourcePort }: BarredPacket): boolean {
+    const { fips, backends, clients } = this.#elements;
+    if (fips.has(source) || backends.has(concatText(source, transport, sourcePort))) return true;
+    return [...clients.keys()].some((key) => {
+      const [network = "", mask = ""] = key.split(" . ");
+      return ipv4.format(ipv4.and(ipv4.toValue(source), ipv4.toValue(mask as Ip))) === network;
+    });
+  }
 }

@@ -19,7 +19,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
   if (dataplane === "nftables") {
     const netlink = new ModelNetlink(kernel.nftSide, life);
     return {
-      driver: createNftablesDriver({ netlink, run, nowMs }),
+      driver: createNftablesDriver({ netlink, run, nowMs, barrier: kernel.barrierFor(life) }),
       planner: createNftablesPlanner(ipv4),
     } as Dataplane;
   }
@@ -29,11 +29,14 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     await life.moment();
     return result;
   };
+  // With legacy the model has no nf_tables: guard and gate are chains.
+  const barrier = dataplane === "legacy" ? undefined : kernel.barrierFor(life);
   const driver = createIptablesDriver({
     family: ipv4,
     variant: dataplane,
     run,
     nowMs,
+    barrier: async () => barrier,
     readGeneration: () => between(() => kernel.generation),
     readLegacyDigest: () => between(() => String(kernel.stamp)),
     removeByHandle: (generation, removals) =>

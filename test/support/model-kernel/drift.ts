@@ -20,7 +20,7 @@ const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
     "POSTROUTING",
   ],
   mangle: ["VPC_MARK", "PREROUTING"],
-  filter: ["NATGW_GUARD"],
+  filter: ["NATGW_GUARD", "NATGW_INPUT", "NATGW_FIPS", "NATGW_BACKENDS", "NATGW_CLIENTS", "NATGW_EIPS"],
 };
 
 const foreignRule: Readonly<Record<TableName, readonly [chain: string, rule: string]>> = {

@@ -19,6 +19,7 @@ import {
   objectId,
   parseObjectId,
 } from "../../../lib/model/names.ts";
+import { ruledEips } from "../../../lib/model/program.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
 import { emptyState, type State } from "../../../lib/state/state.ts";
@@ -153,11 +154,27 @@ export class Judge {
     return new Oracle(desired, { own: gatewayAddresses, kept: new Set() }).leavesBy(pod) !== undefined;
   }
 
-  /** A packet that cannot start a flow never leaves the VPC untranslated while there is a guard. */
+  /**
+   * Once there is a guard, a packet that cannot begin a flow does not leave the VPC where one that can would be translated,
+   * and does not come to the gateway itself by an EIP that rules name.
+   */
   onStray(packet: Packet, fate: Fate): void {
-    const isOut = packet.from === interfaces.vpc && fate.kind === "sent" && fate.to === interfaces.external;
-    if (this.#isFresh || !isOut || fate.entry !== undefined || !this.#scene.kernel.isGuarded()) return;
-    this.blame(`a stray packet left untranslated: ${JSON.stringify(packet)}`);
+    const { kernel, agent } = this.#scene;
+    if (this.#isFresh || fate.kind === "dropped" || fate.entry !== undefined || !kernel.isGuarded()) return;
+    // What others wrote may translate what no object names, and they may have emptied the guard's chains.
+    if (this.#drifts.rules > 0) return;
+    if (fate.kind === "delivered") {
+      const eips = agent.findings === undefined ? [] : ruledEips(agent.findings.residual.program);
+      const isEip =
+        eips.some(({ address }) => address === fate.destination) && kernel.names(fate.destination);
+      if (isEip) this.blame(`a stray packet came to the gateway by an EIP: ${JSON.stringify(packet)}`);
+      return;
+    }
+    if (packet.from !== interfaces.vpc || fate.to !== interfaces.external) return;
+    const asked = kernel.tracer.send({ ...packet, isStray: false });
+    if (asked.kind !== "dropped" && asked.entry !== undefined) kernel.tracer.forget(asked.entry);
+    if (asked.kind === "sent" && asked.source !== packet.source)
+      this.blame(`a stray packet left untranslated: ${JSON.stringify(packet)}`);
   }
 
   onPass(findings: PassResult, isIncremental: boolean): void {
@@ -245,9 +262,7 @@ export class Judge {
       const step = JSON.parse(what) as AddressStep;
       if (step.kind === "add") this.#onAddressAdded(step);
     }
-    const isGateNft =
-      what.includes("delete table ip natgw_gate") && !what.includes("hook forward priority -300");
-    if (!isGateNft && !what.includes("-X NATGW_GATE")) return;
+    if (!what.includes("delete table ip natgw_gate") && !what.includes("-X NATGW_GATE")) return;
     this.#isGateOpened = true;
     this.#openedState = this.#firstState;
   }

@@ -5,13 +5,18 @@
  */
 
 import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../agent/kernel/drivers.ts";
+import type { BarrierDriver } from "../../../agent/kernel/nftables/barrier.ts";
 import type { CommandOptions, CommandOutput } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import type { ChainRemovals } from "../../../lib/iptables/removals.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObservedPaths } from "../../../lib/model/observed.ts";
+import type { BarrierTransaction } from "../../../lib/nftables/barrier.ts";
+import { barrierNames, barrierTables } from "../../../lib/nftables/barrier-tables.ts";
+import { guardSetNames } from "../../../lib/nftables/sets.ts";
 import { messageType } from "../../../lib/nftables/wire.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
@@ -103,9 +108,15 @@ export class ModelKernel {
     return chains.flatMap((chain) => this.tables.rules("nat", chain).map(({ text }) => text));
   }
 
+  /** True where a rule names the address. */
+  names(address: Ip): boolean {
+    const names = new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`);
+    return this.objectRules().some((text) => names.test(text));
+  }
+
   /** True if packets without a connection are dropped. */
   isGuarded(): boolean {
-    if (this.dataplane !== "legacy") return this.barriers.has("natgw_guard");
+    if (this.dataplane !== "legacy") return this.barriers.has("guard");
     const isHooked = this.tables.rules("filter", "FORWARD").some(({ text }) => text === "-j NATGW_GUARD");
     return isHooked && this.tables.rules("filter", "NATGW_GUARD").length > 0;
   }
@@ -131,9 +142,9 @@ export class ModelKernel {
     this.writes++;
   }
 
-  /** The tools of iptables, and nft for guard and gate. */
+  /** The tools of iptables. */
   command(argv: readonly string[], { stdin = "" }: CommandOptions = {}): CommandOutput {
-    const [command = "", ...args] = argv;
+    const [command = ""] = argv;
     if (command === `iptables-${this.tables.variant}-save`) return this.#save();
     if (command === `iptables-${this.tables.variant}-restore`) {
       if (this.#take("restore-dies")) return failed(4, "Resource busy");
@@ -144,17 +155,37 @@ export class ModelKernel {
       if (this.#take("save-fails")) return failed(1, "could not fetch rule set generation id");
       return this.tables.list(argv[2] as TableName, argv[4] ?? "");
     }
-    if (args[0] === "-f") {
-      if (this.#take("nft-write-fails"))
-        return failed(1, "Error: Could not process rule: Device or resource busy");
-      this.#wrote(stdin, "rules");
-      return this.barriers.load(stdin);
-    }
-    const isCut = this.#take("nft-read-cut");
-    const table = args.at(-1) ?? "";
-    const listing = this.barriers.list(table);
-    this.onRead(table, isCut && listing.exitCode === 0);
-    return isCut ? { ...listing, stdout: listing.stdout.slice(0, -20) } : listing;
+    throw new Error(`the model has no ${argv.join(" ")}`);
+  }
+
+  /** The tables of guard and gate, for one life of an agent. */
+  barrierFor(life: Life): BarrierDriver {
+    const read = async () => {
+      await life.moment();
+      const isCut = this.#take("nft-read-cut");
+      this.onRead("barrier", isCut);
+      if (isCut) throw new GatewayError("unreadable", "a dump was cut short");
+      const observed = this.barriers.read();
+      await life.moment();
+      return observed;
+    };
+    const refused = (code: string, errno: number) =>
+      ({ kind: "refused", error: { errno, code, message: code }, fault: undefined }) as const;
+    return {
+      readGeneration: async () => this.generation,
+      read,
+      readWritten: read,
+      readCounts: async () => new Map(),
+      write: async (transaction, generation) => {
+        await life.moment();
+        if (generation !== undefined && generation !== this.generation) return { kind: "stale" };
+        if (this.#take("nft-write-fails")) return refused("EBUSY", 16);
+        this.#wrote(wordsOf(transaction), "rules");
+        const isDone = this.barriers.write(transaction);
+        await life.moment();
+        return isDone ? { kind: "done" } : refused("ENOENT", 2);
+      },
+    };
   }
 
   #save(): CommandOutput {
@@ -273,6 +304,17 @@ export class ModelKernel {
       },
     };
   }
+}
+
+/** As one would load it, as far as anybody asks. */
+function wordsOf({ frames, add, remove }: BarrierTransaction): string {
+  const tables = barrierNames.flatMap((name) => {
+    const change = frames[name];
+    if (change === undefined) return [];
+    return [`${change.make === undefined ? "delete" : "make"} table ip ${barrierTables[name]}`];
+  });
+  const elements = guardSetNames.map((set) => `${set} +${add[set].size} -${remove[set].length}`);
+  return [...tables, ...elements].join("; ");
 }
 
 function failed(exitCode: number, stderr: string): CommandOutput {

@@ -6,6 +6,7 @@ import { forEachElement } from "../../../lib/nftables/decode-elements.ts";
 import { encodeAdd, isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { readField, writeField } from "../../../lib/nftables/fields.ts";
 import { byMap, type ElementMap, elementMaps, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import { isGuardSet } from "../../../lib/nftables/sets.ts";
 import {
   chainAttribute,
   headerBytes,
@@ -186,7 +187,8 @@ function withElements(
   message: NetlinkMessage,
   refused: RegExp | undefined,
 ): { readonly contents: Contents } | Errno {
-  if (!isElementMessage(message)) throw new Error("the model needs to know the map of elements");
+  if (!isElementMessage(message) || isGuardSet(message.map))
+    throw new Error("the model needs to know the map of elements");
   const { map, keys, type } = message;
   const elements = new Map(contents.elements[map]);
   let errno: Errno | undefined;

@@ -12,7 +12,8 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import { concatBytes, netU32Attribute } from "../../../lib/netlink/attributes.ts";
 import { controlType, messageFlag, type NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { dumpElements, encodeAdd, isElementMessage } from "../../../lib/nftables/encode-elements.ts";
-import { type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import { mapNames } from "../../../lib/nftables/maps.ts";
+import { isGuardSet } from "../../../lib/nftables/sets.ts";
 import {
   anyHeader,
   batchType,
@@ -117,10 +118,11 @@ export class ModelNetlink implements ConversingConnection {
     const [key] = isElementMessage(message) ? message.keys : [];
     if (message.type !== messageType.getElements || !isElementMessage(message) || key === undefined)
       throw unknown(message);
+    if (isGuardSet(message.map)) throw unknown(message);
     const found = this.#side.table.at(message.map, firstOf(key));
     if (found === undefined) answer(onAnswer, index, errnos.ENOENT);
     else {
-      const [element] = encodeAdd(message.map as MapName, new Map([[found.key, found.value]]));
+      const [element] = encodeAdd(message.map, new Map([[found.key, found.value]]));
       if (element !== undefined) tell(onAnswer, index, messageType.newElements, element.payload);
       answer(onAnswer, index, 0);
     }

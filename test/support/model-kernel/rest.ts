@@ -81,7 +81,12 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     ["nat", "PREROUTING", "DNAT_FILTER"],
     ["nat", "POSTROUTING", "SNAT_FILTER"],
     ["mangle", "PREROUTING", "VPC_MARK"],
-    ...(tables.variant === "legacy" ? [["filter", "FORWARD", "NATGW_GUARD"] as const] : []),
+    ...(tables.variant === "legacy"
+      ? ([
+          ["filter", "FORWARD", "NATGW_GUARD"],
+          ["filter", "INPUT", "NATGW_INPUT"],
+        ] as const)
+      : []),
   ] as const;
   for (const [table, hook, chain] of hooks) {
     const count = tables.rules(table, hook).filter(({ text }) => text === `-j ${chain}`).length;
@@ -126,7 +131,7 @@ function elements({ kernel: { natTable } }: Player, oracle: Oracle): readonly st
 }
 
 function gate({ kernel: { barriers, tables } }: Player): readonly string[] {
-  const isThere = barriers.has("natgw_gate") || tables.chains("filter").includes("NATGW_GATE");
+  const isThere = barriers.has("gate") || tables.chains("filter").includes("NATGW_GATE");
   return isThere ? ["the gate is still there"] : [];
 }
 

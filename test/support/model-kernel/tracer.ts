@@ -106,9 +106,12 @@ export class Tracer {
         view.destination !== original.destination || view.destinationPort !== original.destinationPort;
       view.originalDestination = original.destination;
     }
+    view.isInvalid = isInvalid;
     // A martian: its source is an address of this host. Conntrack never confirms it.
     if (this.#network.isLocal(packet.source)) return { kind: "dropped", by: "route" };
     if (this.#network.isLocal(view.destination)) {
+      if (this.#barriers.barsInput(view)) return { kind: "dropped", by: "barrier" };
+      if (this.#walk("filter", "INPUT", view)?.kind === "drop") return { kind: "dropped", by: "rule" };
       const entry = isNew ? this.#confirm(protocol, original, view) : known;
       return { kind: "delivered", entry, ...tupleOf(view) };
     }
@@ -116,8 +119,7 @@ export class Tracer {
     if (!this.#network.isForwarding(packet.from)) return { kind: "dropped", by: "forwarding" };
     if (out === undefined || !this.#network.isUp(out)) return { kind: "dropped", by: "route" };
     view.out = out;
-    view.isInvalid = isInvalid;
-    if (this.#isBarred(view)) return { kind: "dropped", by: "barrier" };
+    if (this.#barriers.bars(view)) return { kind: "dropped", by: "barrier" };
     if (this.#walk("filter", "FORWARD", view)?.kind === "drop") return { kind: "dropped", by: "rule" };
 
     if (known !== undefined) Object.assign(view, sourceAfter(known, original));
@@ -134,7 +136,7 @@ export class Tracer {
     const needs = ({ spec }: Rule) =>
       spec?.ctState !== undefined || spec?.target.kind === "dnat" || spec?.target.kind === "snat";
     if (this.#natTable?.isTracking === true) return true;
-    return this.#barriers.all().some(({ onlyInvalid }) => onlyInvalid) || this.#tables.all().some(needs);
+    return this.#barriers.has("guard") || this.#tables.all().some(needs);
   }
 
   #confirm(protocol: number, original: Tuple, view: View): Flow {
@@ -149,15 +151,6 @@ export class Tracer {
 
   #nextPort(): number {
     return ++this.#lastPort;
-  }
-
-  #isBarred(view: View): boolean {
-    return this.#barriers
-      .all()
-      .some(
-        ({ from, to, onlyInvalid }) =>
-          from === view.in && to === view.out && (!onlyInvalid || view.isInvalid === true),
-      );
   }
 
   /** The target that ends the packet's path through a chain. MARK is applied on the way. */
@@ -213,6 +206,7 @@ function matches(spec: RuleSpec, view: View): boolean {
     isOrAny(spec.inInterface, view.in) &&
     isOrAny(spec.outInterface, view.out) &&
     isOrAny(spec.protocol, view.transport) &&
+    isOrAny(spec.sourcePort, view.sourcePort) &&
     isOrAny(spec.destinationPort, view.destinationPort) &&
     (spec.mark === undefined || (view.mark & spec.mark.mask) >>> 0 === spec.mark.value) &&
     (spec.ctState !== "DNAT" || view.isDnat === true) &&

@@ -94,14 +94,47 @@ export class Works {
       const fate = this.#send(packetOf(interfaces.vpc, pod, outside, "udp", 53));
       if (fate.kind !== "sent" || fate.to !== interfaces.external || fate.source !== expected)
         faults.push(`${pod} should leave by ${expected}: ${words(fate)}`);
-      const stray = this.#send({ ...packetOf(interfaces.vpc, pod, outside, "tcp", 80), isStray: true });
-      if (stray.kind !== "dropped") faults.push(`a stray of ${pod} crossed: ${words(stray)}`);
+      faults.push(...this.#strayFaults(pod));
     }
     for (const address of oracle.eips.keys()) {
+      const stray = this.#send({
+        ...packetOf(interfaces.external, outside, address, "tcp", 9),
+        isStray: true,
+      });
+      if (stray.kind !== "dropped" && stray.entry === undefined && stray.kind === "delivered")
+        faults.push(`a stray to ${address} came to the gateway: ${words(stray)}`);
       for (const transport of ["tcp", "udp"] as const)
         for (const port of [80, 8080, 53]) faults.push(...this.#inwardFaults(address, transport, port));
     }
     return faults;
+  }
+
+  /** Of what cannot begin a flow: it is dropped where it should be translated, and nowhere else. */
+  #strayFaults(pod: Ip): readonly string[] {
+    const replies = this.#oracle.dnats.flatMap(({ protocol, ...dnat }) =>
+      protocol === "sctp"
+        ? []
+        : backendsOf({ protocol, ...dnat })
+            .filter(({ ip }) => ip === pod)
+            .map(({ port }) => ({ protocol, port })),
+    );
+    const isMapped = this.#oracle.leavesBy(pod) !== undefined;
+    const asked = [
+      { protocol: "tcp", port: 49_999, isMapped },
+      ...replies.map((reply) => ({ ...reply, isMapped: true })),
+    ] as const;
+    return asked.flatMap(({ protocol, port, isMapped: isGuarded }) => {
+      const packet = {
+        ...packetOf(interfaces.vpc, pod, outside, protocol, 80),
+        sourcePort: port,
+        isStray: true,
+      };
+      const fate = this.#send(packet);
+      const isRight = isGuarded ? fate.kind === "dropped" : fate.kind === "sent" && fate.source === pod;
+      return isRight
+        ? []
+        : [`a stray of ${pod}:${port} should ${isGuarded ? "not " : ""}cross: ${words(fate)}`];
+    });
   }
 
   #inwardFaults(eip: Ip, transport: Transport, port: number): readonly string[] {

@@ -9,13 +9,10 @@ import { noMemory } from "../../../../lib/memoize.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
-import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
-import {
-  type WantedTable,
-  wantedFilter,
-  wantedMangle,
-  wantedNat,
-} from "../../../../lib/plan/iptables/layout.ts";
+import type { GateState } from "../../../../lib/plan/gate-state.ts";
+import { GuardUsers, wantedGuard } from "../../../../lib/plan/guard.ts";
+import { wantedFilter } from "../../../../lib/plan/iptables/filter.ts";
+import { type WantedTable, wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
 import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
 import { createIptablesPlanner } from "../../../../lib/plan/iptables/planner.ts";
 import { iptablesRemoval } from "../../../../lib/plan/iptables/removal.ts";
@@ -25,7 +22,8 @@ import type { NftablesObserved } from "../../../../lib/plan/nftables/observed.ts
 import { createNftablesPlanner } from "../../../../lib/plan/nftables/planner.ts";
 import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
-import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
+import type { RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
+import { barrierOf } from "../../../support/fake-barrier.ts";
 import { planWithGate } from "../../../support/with-gate.ts";
 import { FakeTable } from "./iptables/packet-model.ts";
 import { ip, program } from "./iptables/programs.ts";
@@ -36,8 +34,15 @@ const gate = fc.constantFrom<GateState>("open", "closed");
 const iptablesObserved: fc.Arbitrary<IptablesObserved> = fc
   .tuple(program, program, gate, fc.boolean())
   .map(([held, guarded, state, isLegacy]) => {
-    const tables = tablesOf(held, isLegacy ? wantedFilter(guarded, state === "closed") : undefined);
-    return { rules: dumpOf(tables), barrier: isLegacy ? undefined : barrierOf(guarded, state) };
+    const tables = tablesOf(
+      held,
+      isLegacy ? wantedFilter(guarded, wantedGuard(guarded), state === "closed") : undefined,
+    );
+    return {
+      variant: isLegacy ? "legacy" : "nft",
+      rules: dumpOf(tables),
+      barrier: isLegacy ? undefined : barrierOf(guarded, state),
+    };
   });
 
 const nftablesObserved: fc.Arbitrary<NftablesObserved> = fc
@@ -65,13 +70,6 @@ function dumpOf(tables: readonly FakeTable[]): RuleDump {
   return new Map(tables.map((table) => [table.table, table.read()]));
 }
 
-function barrierOf(program: Program, gate: GateState) {
-  return {
-    guard: wantedBarrier("guard", program),
-    gate: gate === "closed" ? wantedBarrier("gate", program) : undefined,
-  };
-}
-
 /** Which program and which observation each question is about: few, so that they come again. */
 const questions = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 2 }), fc.nat({ max: 2 }), gate), {
   minLength: 3,
@@ -96,13 +94,13 @@ function holds<Observed, Payload>(
         both("plan", (planner) => planner.plan(first, seen));
         if (!isDeepStrictEqual(runSync(layered.planChunked(first, seen)), plain.plan(first, seen)))
           throw new Error("planChunked");
-        both("planGate", (planner) => planner.planGate(first, seen, gate));
+        both("planGate", (planner) => runSync(planner.planGateChunked(first, seen, gate)));
         both("planWithGate", (planner) => planWithGate(planner, first, seen, gate));
         const [from, to] = [
           { ...first, pools: [] },
           { ...second, pools: [] },
         ];
-        both("planPart", (planner) => planner.planPart(from, to, seen));
+        both("planPart", (planner) => planner.planPart(from, to, seen, new GuardUsers(to)));
         both("missing", (planner) => planner.missing(first, seen));
         both("eipsNamed", (planner) => planner.eipsNamed(seen));
         both("the rest", (planner) => [
@@ -128,9 +126,11 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
     seen: Observed,
     gate: GateState,
   ) => {
-    const [rules, barrier] = [planner.plan(wanted, seen), planner.planGate(wanted, seen, gate)];
-    for (const { changes, payload } of [rules, barrier])
+    const rules = planner.plan(wanted, seen);
+    const [barrier = rules, ...others] = runSync(planner.planGateChunked(wanted, seen, gate));
+    for (const { changes, payload } of [rules, barrier, ...others])
       if ((changes.length === 0) !== (payload.steps.length === 0)) throw new Error("they disagree");
+    if (barrier === rules) return true;
     const both = planner.join(barrier.payload, rules.payload);
     if (both.steps.length !== rules.payload.steps.length + barrier.payload.steps.length) return false;
     const isPart = (one: Payload) => planner.includes(both, one);
@@ -152,7 +152,7 @@ t.test("leftovers of another dataplane are removed, foreign state stays", async 
   const stranger = "-s 192.0.2.1/32 -j RETURN";
   fc.assert(
     fc.property(program, fc.boolean(), (held, isLegacy) => {
-      const tables = tablesOf(held, isLegacy ? wantedFilter(held, true) : undefined);
+      const tables = tablesOf(held, isLegacy ? wantedFilter(held, wantedGuard(held), true) : undefined);
       const [nat] = tables;
       nat?.restore(`*nat\n-A POSTROUTING ${stranger}\nCOMMIT\n`);
       for (const { table, input } of iptablesRemoval.plan(dumpOf(tables)).payload)
@@ -166,12 +166,9 @@ t.test("leftovers of another dataplane are removed, foreign state stays", async 
     { numRuns: 60 },
   );
   const names = new Set(["natgw", "natgw_guard", "natgw_gate", "nat", "stranger"]);
-  const payload = (keepsBarrier: boolean, there = names) => nftablesRemoval(keepsBarrier).plan(there).payload;
-  t.equal(payload(true), "delete table ip natgw\n");
-  const all = "delete table ip natgw\ndelete table ip natgw_guard\ndelete table ip natgw_gate\n";
-  t.equal(payload(false), all);
-  t.equal(nftablesRemoval(false).plan(names).changes.length, 3);
-  t.same(nftablesRemoval(true).plan(new Set(["nat", "natgw_guard"])), { changes: [], payload: undefined });
-  t.ok(nftablesRemoval(true).holdsObjects(names));
-  t.notOk(nftablesRemoval(false).holdsObjects(new Set(["natgw_guard"])));
+  t.equal(nftablesRemoval.plan(names).payload, "delete table ip natgw\n", "guard and gate are everybody's");
+  t.equal(nftablesRemoval.plan(names).changes.length, 1);
+  t.same(nftablesRemoval.plan(new Set(["nat", "natgw_guard"])), { changes: [], payload: undefined });
+  t.ok(nftablesRemoval.holdsObjects(names));
+  t.notOk(nftablesRemoval.holdsObjects(new Set(["natgw_guard"])));
 });

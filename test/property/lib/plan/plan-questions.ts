@@ -19,7 +19,7 @@ import { parseIptablesChains } from "../../../../lib/netfilter/iptables-chains.t
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
 import type { FlowsObserved } from "../../../../lib/plan/flows.ts";
-import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
+import type { GateState } from "../../../../lib/plan/gate-state.ts";
 import { wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
 import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
 import { createIptablesPlanner } from "../../../../lib/plan/iptables/planner.ts";
@@ -36,9 +36,10 @@ import { plan } from "../../../../lib/plan/plan.ts";
 import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
 import type { PreviousObserved } from "../../../../lib/plan/previous.ts";
 import type { NextHop } from "../../../../lib/plan/reach/next-hops.ts";
-import type { GateState, RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
+import type { RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State } from "../../../../lib/state/state.ts";
+import { barrierOf } from "../../../support/fake-barrier.ts";
 import { fullSets } from "../../../support/model-kernel/arbitraries.ts";
 import { Network } from "../../../support/model-kernel/network.ts";
 import { hosts, interfaces, ip } from "../../../support/model-kernel/universe.ts";
@@ -59,7 +60,7 @@ const iptables: RulesUnderTest<IptablesObserved> = {
       table.restore(planTable(wanted, table.read()).input ?? "");
       return [wanted.table, table.read()] as const;
     });
-    return { rules: new Map(tables), barrier: barrierOf(program, gate) };
+    return { variant: "nft", rules: new Map(tables), barrier: barrierOf(program, gate) };
   },
 };
 
@@ -74,13 +75,6 @@ const nftables: RulesUnderTest<NftablesObserved> = {
     foreign: [],
   }),
 };
-
-function barrierOf(program: Program, gate: GateState) {
-  return {
-    guard: wantedBarrier("guard", program),
-    gate: gate === "closed" ? wantedBarrier("gate", program) : undefined,
-  };
-}
 
 export const rulesUnderTest: Readonly<Record<string, RulesUnderTest>> = {
   iptables: iptables as RulesUnderTest,
@@ -180,7 +174,7 @@ const flowReadings: readonly FlowsObserved[] = [
 ];
 const previousReadings: readonly (readonly PreviousObserved[])[] = [
   [],
-  [{ name: "nftables", planner: nftablesRemoval(true), observed: new Set(["natgw"]) }],
+  [{ name: "nftables", planner: nftablesRemoval, observed: new Set(["natgw"]) }],
 ];
 
 const pathReadings: readonly ObservedPaths[] = [

@@ -6,10 +6,10 @@ import { parseChain, parseSave, parseTable } from "../../../../lib/iptables/save
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../lib/model/names.ts";
 import type { Program } from "../../../../lib/model/program.ts";
-import { parseBarrier } from "../../../../lib/nftables/barrier.ts";
-import { holdsBack, planBarrier, wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
+import { wantedGuard } from "../../../../lib/plan/guard.ts";
 import { type EditLimits, editsByHandle, editsByTool } from "../../../../lib/plan/iptables/chain.ts";
-import { wantedFilter, wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
+import { wantedFilter } from "../../../../lib/plan/iptables/filter.ts";
+import { wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
 import { missingRules } from "../../../../lib/plan/iptables/missing.ts";
 import {
   countOwned,
@@ -355,19 +355,30 @@ t.test("mangle and filter", async (t) => {
   );
   const filter = new FakeTable("filter");
   filter.restore("*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n");
-  const closed = planTable(wantedFilter(full, true), filter.read());
+  const closed = planTable(wantedFilter(full, wantedGuard(full), true), filter.read());
   filter.restore(closed.input ?? "");
   t.same(new Set(closed.changes.map(({ subsystem }) => subsystem)), new Set(["gate", "guard"]));
   t.same(filter.rules("FORWARD"), ["-j NATGW_GATE", "-j NATGW_GUARD", "-j ACCEPT"]);
   t.same(filter.rules("NATGW_GATE"), ["-i eth0 -o net1 -j DROP"]);
-  t.same(filter.rules("NATGW_GUARD"), ["-i eth0 -o net1 -m conntrack --ctstate INVALID -j DROP"]);
-  const opened = planTable(wantedFilter(full, false), filter.read());
+  const invalid = "-m conntrack --ctstate INVALID -j";
+  t.same(
+    filter.rules("NATGW_GUARD"),
+    ["FIPS", "BACKENDS", "CLIENTS"].map((chain) => `-i eth0 -o net1 ${invalid} NATGW_${chain}`),
+  );
+  t.same(filter.rules("INPUT"), ["-j NATGW_INPUT"]);
+  t.same(filter.rules("NATGW_INPUT"), [`${invalid} NATGW_EIPS`]);
+  t.match(
+    filter.rules("NATGW_BACKENDS")[0],
+    /^-s 10\.0\.1\.\d+\/32 -p \w+ -m \w+ --sport \d+ -j NATGW_DROP_OUT$/,
+  );
+  t.equal(filter.rules("NATGW_EIPS").length, full.eips.length);
+  const opened = planTable(wantedFilter(full, wantedGuard(full), false), filter.read());
   t.equal(opened.input, "*filter\n:NATGW_GATE - [0:0]\n-D FORWARD -j NATGW_GATE\n-X NATGW_GATE\nCOMMIT\n");
 
   filter.restore("*filter\n:OTHERS - [0:0]\n-A OTHERS -j NATGW_GATE\nCOMMIT\n");
-  filter.restore(planTable(wantedFilter(full, false), filter.read()).input ?? "");
+  filter.restore(planTable(wantedFilter(full, wantedGuard(full), false), filter.read()).input ?? "");
   t.same(filter.rules("NATGW_GATE"), [], "a chain that others jump to is emptied only");
-  t.equal(planTable(wantedFilter(full, false), filter.read()).input, undefined);
+  t.equal(planTable(wantedFilter(full, wantedGuard(full), false), filter.read()).input, undefined);
 });
 
 /** A nat table that holds `program`, and the lines with which a plan takes it to `next`. */
@@ -576,99 +587,4 @@ t.test("which objects lack something, and what", async (t) => {
   ];
   for (const [meddling, objects] of cases)
     t.same([...read(meddling).keys()].sort(), [...new Set(objects)].sort(), meddling);
-});
-
-t.test("guard and gate as nftables tables", async (t) => {
-  const listing = (...items: readonly unknown[]) =>
-    JSON.stringify({
-      nftables: [
-        { metainfo: { version: "1.0.6" } },
-        { table: { family: "ip", name: "natgw_guard", handle: 4 } },
-        ...items,
-      ],
-    });
-  const chain = (prio = 0, hook = "forward") => ({
-    chain: {
-      family: "ip",
-      table: "natgw_guard",
-      name: "forward",
-      handle: 1,
-      type: "filter",
-      hook,
-      prio,
-      policy: "accept",
-    },
-  });
-  const anchor = {
-    chain: { name: "anchor", handle: 2, type: "nat", hook: "input", prio: 100, policy: "accept" },
-  };
-  const meta = (key: string, right: string) => ({ match: { op: "==", left: { meta: { key } }, right } });
-  const invalid = (op: string) => ({ match: { op, left: { ct: { key: "state" } }, right: "invalid" } });
-  const rule = (...expr: readonly unknown[]) => ({
-    rule: { family: "ip", table: "natgw_guard", chain: "forward", handle: 2, expr },
-  });
-  const way = [meta("iifname", "eth0"), meta("oifname", "net1")];
-  const drop = { drop: null };
-
-  const guard = wantedBarrier("guard", emptyProgram);
-  t.same(parseBarrier(listing(chain(), anchor, rule(...way, invalid("in"), drop))), guard);
-  t.same(parseBarrier(listing(chain(), anchor, rule(...way, invalid("=="), drop))), guard);
-  const gate = wantedBarrier("gate", emptyProgram);
-  t.same(parseBarrier(listing(chain(-300), rule(...way, drop))), gate);
-  t.ok(holdsBack(gate));
-  t.notOk(holdsBack(undefined));
-  t.notOk(holdsBack(parseBarrier(listing(chain(-300)))));
-
-  const others: readonly string[] = [
-    listing(),
-    listing(chain(), rule(...way, invalid("in"), drop)),
-    listing(chain(), { chain: { ...anchor.chain, hook: "output" } }, rule(...way, invalid("in"), drop)),
-    listing(chain(), anchor, { rule: { chain: "anchor", expr: [...way, invalid("in"), drop] } }),
-    listing(chain(), anchor, rule(...way, invalid("!="), drop)),
-    listing(chain(), anchor, rule(...way, invalid("in"), { accept: null })),
-    listing(chain(), anchor, rule(...way, invalid("in"), drop), rule(drop)),
-    listing(chain(1), anchor, rule(...way, invalid("in"), drop)),
-    listing(chain(0, "input"), anchor, rule(...way, invalid("in"), drop)),
-    listing(chain(), anchor, rule(...way, invalid("in"), drop), { set: { name: "x" } }),
-    listing({ chain: { name: "other" } }, chain(), anchor, rule(...way, invalid("in"), drop)),
-    listing(chain(), anchor, { rule: {} }),
-    JSON.stringify({
-      nftables: [
-        { table: { name: "natgw_guard", flags: ["dormant"] } },
-        chain(),
-        anchor,
-        rule(...way, invalid("in"), drop),
-      ],
-    }),
-  ];
-  for (const json of others) t.notSame(parseBarrier(json), guard, json);
-  for (const cut of ["", "{", "null", '{"nftables": []}', '{"nftables": [{"metainfo": {}}]}'])
-    t.throws(() => parseBarrier(cut), { code: "unreadable" }, cut);
-
-  const plan = planBarrier(emptyProgram, { guard, gate: undefined }, "closed");
-  t.equal(
-    plan.input,
-    'add table ip natgw_gate\ndelete table ip natgw_gate\nadd table ip natgw_gate\nadd chain ip natgw_gate forward { type filter hook forward priority -300; policy accept; }\nadd rule ip natgw_gate forward iifname "eth0" oifname "net1" drop\n',
-  );
-  t.same(plan.changes, [
-    { action: "add", subsystem: "gate", text: 'table ip natgw_gate { iifname "eth0" oifname "net1" drop }' },
-  ]);
-  t.same(planBarrier(emptyProgram, { guard, gate }, "closed"), { input: undefined, changes: [] });
-  const opened = planBarrier(emptyProgram, { guard: ["else"], gate }, "open");
-  t.same(
-    opened.changes.map(({ action, subsystem }) => [action, subsystem]),
-    [
-      ["replace", "guard"],
-      ["remove", "gate"],
-    ],
-  );
-  t.match(opened.input, /delete table ip natgw_gate\n$/);
-  const second = {
-    ...emptyProgram,
-    eips: [
-      { ...eip(1), interface: iface("net2") },
-      { ...eip(2), interface: iface("eth0") },
-    ],
-  };
-  t.equal(wantedBarrier("gate", second).length, 3, "every way out, and not back into the VPC");
 });

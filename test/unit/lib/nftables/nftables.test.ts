@@ -26,7 +26,6 @@ import {
   type NetlinkMessage,
   parseErrorOffset,
 } from "../../../../lib/netlink/message.ts";
-import { barrierTables } from "../../../../lib/nftables/barrier.ts";
 import { type Commit, commitsSince, nextGeneration } from "../../../../lib/nftables/commits.ts";
 import { forEachElement } from "../../../../lib/nftables/decode-elements.ts";
 import {
@@ -37,12 +36,12 @@ import {
 } from "../../../../lib/nftables/encode-elements.ts";
 import { foreignTable, isListable, linesNaming, parseListing } from "../../../../lib/nftables/foreign.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
-import { byMap, mapNames } from "../../../../lib/nftables/maps.ts";
+import { byMap, type MapName, mapNames } from "../../../../lib/nftables/maps.ts";
 import { batchType, messageType } from "../../../../lib/nftables/wire.ts";
-import { wantedBarrier } from "../../../../lib/plan/gate/barrier.ts";
 import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import { emptyProgram, iface, ip } from "../../../property/lib/plan/iptables/programs.ts";
+import { FakeBarrier } from "../../../support/fake-barrier.ts";
 import { nftablesRules } from "../../../support/rules.ts";
 
 const signal = new AbortController().signal;
@@ -108,10 +107,10 @@ class FakeKernel implements ConversingConnection {
       this.elements = byMap(() => new Map());
     } else if (!isElementMessage(message)) this.frame.push(message);
     else if (message.type === messageType.deleteElements)
-      for (const key of message.keys) this.elements[message.map].delete(key);
+      for (const key of message.keys) this.elements[message.map as MapName].delete(key);
     else
       forEachElement(message.map, viewOf(message.payload), 0, message.payload.length, (key, value) => {
-        this.elements[message.map].set(key, value);
+        this.elements[message.map as MapName].set(key, value);
       });
   }
 
@@ -121,7 +120,7 @@ class FakeKernel implements ConversingConnection {
       if (!isElementMessage(message)) throw new Error("not a reading");
       const [key = ""] = message.keys;
       this.asked.push(`${message.map} ${key}`);
-      const value = this.elements[message.map].get(key);
+      const value = this.elements[message.map as MapName].get(key);
       const [found] = value === undefined ? [] : encodeAdd(message.map, new Map([[key, value]]));
       if (found !== undefined)
         onAnswer(index, header(messageType.newElements), viewOf(found.payload), 0, found.payload.length);
@@ -159,42 +158,6 @@ function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("latin1");
 }
 
-/** The guard's and the gate's tables; nft is their only way in. What it loaded is there as it should be. */
-class FakeNft {
-  input = "";
-  readonly calls: string[] = [];
-  onLoad: () => void = () => undefined;
-
-  readonly run: Run = async (argv, { stdin = "" } = {}) => {
-    this.calls.push(argv.slice(1).join(" "));
-    if (argv[1] === "-f") {
-      this.input = stdin;
-      this.onLoad();
-      return { exitCode: 0, stdout: "", stderr: "" };
-    }
-    const name = argv.at(-1) === barrierTables.gate ? "gate" : "guard";
-    // Every load begins by adding and deleting the table.
-    const isThere = this.input.split(barrierTables[name]).length > 3;
-    if (!isThere) return { exitCode: 1, stdout: "", stderr: "Error: No such file or directory" };
-    const nftables = [{ table: { name } }, ...wantedBarrier(name, emptyProgram).map(asListed)];
-    return { exitCode: 0, stdout: JSON.stringify({ nftables }), stderr: "" };
-  };
-}
-
-function asListed(line: string): object {
-  const [, name = "forward", type, hook, prio, policy] =
-    /^(?:chain (\w+) \{ )?type (\w+) hook (\w+) priority (-?\d+); policy (\w+);/.exec(line) ?? [];
-  if (type !== undefined) return { chain: { name, type, hook, prio: Number(prio), policy } };
-  const isState = line.includes("ct state invalid");
-  const expr = [
-    { match: { op: "==", left: { meta: { key: "iifname" } }, right: "eth0" } },
-    { match: { op: "==", left: { meta: { key: "oifname" } }, right: "net1" } },
-    ...(isState ? [{ match: { op: "in", left: { ct: { key: "state" } }, right: "invalid" } }] : []),
-    { drop: null },
-  ];
-  return { rule: { chain: "forward", expr } };
-}
-
 /** A journal that was told of every commit from the beginning on. */
 class FakeJournal implements CommitJournal {
   commits: Commit[] = [];
@@ -216,17 +179,24 @@ class FakeJournal implements CommitJournal {
   }
 }
 
+/** Nothing but a listing of others' tables is asked of the tool. */
+const nobody: Run = async (argv) => {
+  if (argv[2] !== "list") throw new Error(`nobody runs ${argv.join(" ")}`);
+  return { exitCode: 0, stdout: "", stderr: "" };
+};
+
 function world(options: { readonly nowMs?: () => number; readonly journal?: CommitJournal } = {}) {
   const kernel = new FakeKernel();
-  const nft = new FakeNft();
-  nft.onLoad = () => kernel.generation++;
-  const dataplane = nftablesRules({ netlink: kernel, run: nft.run, ...options });
+  const barrier = new FakeBarrier();
+  barrier.onWrite = () => kernel.generation++;
+  barrier.generation = () => kernel.generation;
+  const dataplane = nftablesRules({ netlink: kernel, run: nobody, barrier, ...options });
   const converge = async (program: Program) => {
     const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
     await dataplane.apply(plan, signal);
     return dataplane.plan(program, await dataplane.observe(signal), "open").changes;
   };
-  return { kernel, nft, dataplane, converge };
+  return { kernel, barrier, dataplane, converge };
 }
 
 const fip = (host: number, internal: string) => ({
@@ -239,20 +209,20 @@ const two: Program = { ...emptyProgram, fips: [fip(1, "10.0.0.1"), fip(2, "10.0.
 const other: Program = { ...emptyProgram, fips: [fip(1, "10.0.0.1"), fip(2, "10.0.0.9")] };
 
 t.test("reading an unchanged ruleset costs one request and returns the same object", async (t) => {
-  const { kernel, nft, dataplane, converge } = world();
+  const { kernel, barrier, dataplane, converge } = world();
   t.same(await converge(two), []);
   const before = await dataplane.observe(signal);
-  kernel.asked.length = nft.calls.length = 0;
+  kernel.asked.length = barrier.calls.length = 0;
   t.equal(await dataplane.observe(signal), before);
   t.same(kernel.asked, ["generation"]);
-  t.same(nft.calls, []);
+  t.same(barrier.calls, []);
 });
 
 t.test("only written elements are read back, by key", async (t) => {
-  const { kernel, nft, dataplane, converge } = world();
+  const { kernel, barrier, dataplane, converge } = world();
   await converge(two);
   const before = await dataplane.observe(signal);
-  kernel.asked.length = nft.calls.length = 0;
+  kernel.asked.length = barrier.calls.length = 0;
   t.same(await converge(other), []);
   t.same(kernel.asked, [
     "generation",
@@ -263,7 +233,7 @@ t.test("only written elements are read back, by key", async (t) => {
     "fip_out 10.0.0.9",
     "generation",
   ]);
-  t.same(nft.calls, []);
+  t.same(barrier.calls, ["barrier write", "barrier write", "barrier read written"]);
   t.equal(
     before.table.elements.fip_in.get("203.0.113.2"),
     "10.0.0.2",
@@ -295,15 +265,15 @@ t.test("more than a few hundred elements are read back by map", async (t) => {
 });
 
 t.test("another writer's commit has everything read again; a writer without pause is an error", async (t) => {
-  const { kernel, nft, dataplane, converge } = world();
+  const { kernel, barrier, dataplane, converge } = world();
   await converge(two);
   kernel.generation++;
   kernel.elements.fip_in.set("203.0.113.99", "10.9.9.9");
-  kernel.asked.length = nft.calls.length = 0;
+  kernel.asked.length = barrier.calls.length = 0;
   const seen = await dataplane.observe(signal);
   t.equal(kernel.asked.filter((one) => one === "frame").length, 4);
   t.equal(kernel.asked.filter((one) => one.startsWith("all of")).length, 7);
-  t.equal(nft.calls.length, 2, "gate and guard");
+  t.same(barrier.calls, ["barrier read"]);
   t.match(dataplane.plan(two, seen, "open").changes, [{ action: "remove", text: /203\.0\.113\.99/ }]);
 
   let writes = 1;
@@ -435,26 +405,28 @@ t.test("a commit in between causes a new plan; five of them are an error", async
   await t.rejects(dataplane.apply(late, AbortSignal.abort(new Error("stopping"))), { message: "stopping" });
 });
 
-t.test("a foreign write while nft loads the guard is detected", async (t) => {
-  const { kernel, nft, converge } = world();
+t.test("somebody who writes before the guard is written is noticed", async (t) => {
+  const { kernel, barrier, converge } = world();
   await converge(two);
-  nft.input = "";
-  kernel.generation++;
   let isFirst = true;
-  nft.onLoad = () => {
-    kernel.generation += isFirst ? 2 : 1;
-    if (isFirst) kernel.elements.fip_in.delete("203.0.113.1");
+  barrier.generation = () => {
+    if (isFirst) {
+      kernel.generation++;
+      kernel.elements.fip_in.delete("203.0.113.1");
+    }
     isFirst = false;
+    return kernel.generation;
   };
-  t.same(await converge(two), []);
+  t.same(await converge(other), []);
   t.equal(kernel.elements.fip_in.size, 2);
+  t.notOk(isFirst);
 });
 
 t.test("refusals: of an element, of the frame, of the whole", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
   const observed = await dataplane.observe(signal);
-  const plan = dataplane.plan(other, observed, "open");
+  const plan = dataplane.planner.plan(other, observed);
   // begin, delete in fip_in, delete in fip_out, add to fip_in, …
   kernel.refusal = { index: 3, errno: 17, offset: 16 + 28 + 4 };
   const refused = { code: "rules-refused", message: /an element of map fip_in: 203\.0\.113\.2: EEXIST/ };
@@ -500,7 +472,7 @@ t.test("after a transaction with an unknown result everything is read again", as
   await t.rejects(dataplane.apply(plan, signal), { code: "netlink-failed" });
   kernel.converse = converse;
   kernel.asked.length = 0;
-  t.same(dataplane.plan(other, await dataplane.observe(signal), "open").changes, []);
+  t.same(dataplane.planner.plan(other, await dataplane.observe(signal)).changes, []);
   t.ok(kernel.asked.includes("all of fip_in"));
 });
 
@@ -512,7 +484,14 @@ t.test("the gate closes before rules change and opens after them", async (t) => 
   await dataplane.apply(closing, signal);
   const closed = await dataplane.observe(signal);
   t.ok(dataplane.planner.isGateClosed(closed));
-  t.same(kinds(dataplane.plan(other, closed, "open")), ["table", "barrier"]);
+  t.same(kinds(dataplane.plan(two, closed, "open")), ["barrier"]);
+  const opening = dataplane.plan(other, closed, "open");
+  t.same(kinds(opening), ["barrier", "table", "barrier", "barrier"]);
+  t.same(
+    opening.changes.map(({ action, subsystem }) => `${action} ${subsystem}`),
+    ["add guard", "replace rule", "remove rule", "add rule", "remove guard", "remove gate"],
+    "what is guarded is so as long as it has rules",
+  );
 });
 
 t.test("the connection answers a conversation by the place of each message", async (t) => {

@@ -7,13 +7,10 @@ import { addressOf, prefixLengthOf } from "../../../../../lib/model/ip.ts";
 import { contains, ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../../../../lib/model/program.ts";
+import { wantedGuard } from "../../../../../lib/plan/guard.ts";
 import { type EditLimits, editsByHandle, editsByTool } from "../../../../../lib/plan/iptables/chain.ts";
-import {
-  type WantedTable,
-  wantedFilter,
-  wantedMangle,
-  wantedNat,
-} from "../../../../../lib/plan/iptables/layout.ts";
+import { wantedFilter } from "../../../../../lib/plan/iptables/filter.ts";
+import { type WantedTable, wantedMangle, wantedNat } from "../../../../../lib/plan/iptables/layout.ts";
 import { missingRules } from "../../../../../lib/plan/iptables/missing.ts";
 import { planTable } from "../../../../../lib/plan/iptables/table.ts";
 import { FakeTable } from "./packet-model.ts";
@@ -247,7 +244,7 @@ t.test("the filter table's gate and guard: from any state to any other, first in
   fc.assert(
     fc.property(program, fc.boolean(), acts, fc.boolean(), (wanted, was, others, is) => {
       const filter = new FakeTable("filter" satisfies TableName);
-      converge(filter, wantedFilter(wanted, was));
+      converge(filter, wantedFilter(wanted, wantedGuard(wanted), was));
       for (const { chain, rule, at } of others) {
         const target = rule.slice("-j ".length);
         if (
@@ -259,7 +256,7 @@ t.test("the filter table's gate and guard: from any state to any other, first in
         filter.restore(`*filter\n-I ${chain} ${position} ${rule}\nCOMMIT\n`);
       }
       const accepts = filter.rules("FORWARD").filter((rule) => !rule.includes("NATGW"));
-      converge(filter, wantedFilter(wanted, is));
+      converge(filter, wantedFilter(wanted, wantedGuard(wanted), is));
       const expected = [...(is ? ["-j NATGW_GATE"] : []), "-j NATGW_GUARD", ...accepts];
       return filter.rules("FORWARD").join() === expected.join() && filter.has("NATGW_GATE") === is;
     }),

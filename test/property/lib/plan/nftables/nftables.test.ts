@@ -295,7 +295,7 @@ t.test("decoding reverses encoding", async () => {
           remove: byMap(() => []),
           add: allElements(wantedOne),
         };
-        const reader = new FrameReader();
+        const reader = new FrameReader("natgw");
         const read = byMap(() => new Map<string, string>());
         for (const message of encodeTransaction(transaction)) {
           const { type, payload } = message;

@@ -14,13 +14,14 @@ import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { type Commit, commitsSince } from "../../../../../lib/nftables/commits.ts";
+import { GuardUsers } from "../../../../../lib/plan/guard.ts";
 import type { IptablesObserved } from "../../../../../lib/plan/iptables/observed.ts";
 import { FakeTable } from "../../../../property/lib/plan/iptables/packet-model.ts";
 import { emptyProgram, ip } from "../../../../property/lib/plan/iptables/programs.ts";
+import { FakeBarrier } from "../../../../support/fake-barrier.ts";
 import { iptablesRules } from "../../../../support/rules.ts";
 
 const signal = new AbortController().signal;
-const absent = "Error: No such file or directory\nlist table ip natgw_gate\n";
 
 const one: Program = {
   ...emptyProgram,
@@ -33,7 +34,7 @@ class FakeKernel {
   readonly mangle = new FakeTable("mangle");
   readonly filter = new FakeTable("filter");
   readonly calls: string[] = [];
-  barrier = "";
+  readonly barrier = new FakeBarrier(this.calls);
   save: (dump: string) => string = (dump) => dump;
   fail: (input: string) => CommandOutput | undefined = () => undefined;
   list: (listing: string) => string = (listing) => listing;
@@ -49,13 +50,13 @@ class FakeKernel {
     if (command.endsWith("-save"))
       return ok(this.save(this.nat.save() + this.mangle.save() + this.filter.save()));
     if (command.endsWith("-restore")) return this.fail(stdin) ?? this.#restore(stdin);
-    if (argv[1] === "-f") {
-      this.barrier += stdin;
-      this.generation++;
-      return ok("");
-    }
-    return { exitCode: 1, stdout: "", stderr: absent };
+    throw new Error(`nobody runs ${argv.join(" ")}`);
   };
+
+  constructor() {
+    this.barrier.onWrite = () => this.generation++;
+    this.barrier.generation = () => this.generation;
+  }
 
   readonly stamps = {
     readGeneration: async () => this.generation,
@@ -91,7 +92,8 @@ function ok(stdout: string): CommandOutput {
 }
 
 async function converge(kernel: FakeKernel, variant: Variant, program = one, options = {}) {
-  const dataplane = iptablesRules({ run: kernel.run, variant, ...options });
+  const barrier = async () => (variant === "nft" ? kernel.barrier : undefined);
+  const dataplane = iptablesRules({ run: kernel.run, variant, barrier, ...options });
   const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
   await dataplane.apply(plan, signal);
   return dataplane;
@@ -126,17 +128,26 @@ t.test("a pass reads once, writes each table once, reads again, and then plans n
   t.notOk(dataplane.planner.isPristine(after), "the frame stays");
 });
 
-t.test("nft: guard and gate are nftables tables", async (t) => {
-  const kernel = new FakeKernel();
-  const dataplane = iptablesRules({ run: kernel.run, variant: "nft" });
-  await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
-  t.match(kernel.barrier, /natgw_guard[\s\S]*ct state invalid drop[\s\S]*natgw_gate[\s\S]*priority -300/);
-  t.same(kernel.filter.rules("FORWARD"), []);
-  t.equal(
-    kernel.calls.findIndex((call) => call.endsWith("-restore")),
-    4,
-    "after two listings, a save and the barrier",
-  );
+t.test("guard and gate are nftables tables, and chains only where there is no nft", async (t) => {
+  for (const variant of ["nft", "legacy"] as const) {
+    const kernel = new FakeKernel();
+    await converge(kernel, variant, one, { barrier: undefined });
+    t.ok(kernel.filter.has("NATGW_GUARD"));
+    const options = { run: kernel.run, variant, ...kernel.stamps, barrier: async () => kernel.barrier };
+    const dataplane = iptablesRules(options);
+    const plan = dataplane.plan(one, await dataplane.observe(signal), "closed");
+    t.same(
+      plan.payload.steps.map(({ kind }) => kind),
+      ["barrier", "rules"],
+      "the chains go once the tables are there",
+    );
+    await dataplane.apply(plan, signal);
+    t.ok(kernel.barrier.tables.has("guard") && kernel.barrier.tables.has("gate"));
+    t.same([kernel.filter.rules("FORWARD"), kernel.filter.has("NATGW_GUARD")], [[], false]);
+    const seen = await dataplane.observe(signal);
+    t.same(dataplane.plan(one, seen, "closed").changes, []);
+    t.ok(dataplane.planner.isGateClosed(seen));
+  }
 });
 
 const moved: Program = { ...one, fips: one.fips.map((fip) => ({ ...fip, internalIp: ip("10.0.0.2") })) };
@@ -160,7 +171,7 @@ for (const variant of ["nft", "legacy"] as const) {
     kernel.takeCalls();
     const base = await incremental?.base(signal);
     if (incremental === undefined || base === undefined) throw new Error("nothing to begin from");
-    const plan = given(planner.planPart(one, to, base));
+    const plan = given(planner.planPart(one, to, base, new GuardUsers(to)));
     await dataplane.apply(plan, signal);
     meddle(kernel);
     return { kernel, dataplane, incremental, seen, base, plan, after: await incremental.verify(signal) };
@@ -169,14 +180,20 @@ for (const variant of ["nft", "legacy"] as const) {
   t.test(`${variant}: a single change is read back where it was made`, async (t) => {
     const { kernel, dataplane, incremental, seen, base, plan, after } = await narrow();
     t.equal(base, seen);
-    t.equal(plan.changes.length, 4);
-    t.same(kernel.takeCalls(), [
-      `iptables-${variant}-restore`,
-      ...(variant === "legacy"
-        ? ["iptables-legacy-save"]
-        : ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"]),
-    ]);
-    t.ok(after && dataplane.planner.planPart(one, moved, after)?.changes.length === 0);
+    t.equal(plan.changes.length, 6, "the guard's with them");
+    t.same(
+      kernel.takeCalls(),
+      variant === "legacy"
+        ? ["iptables-legacy-restore", "iptables-legacy-restore", "iptables-legacy-save"]
+        : [
+            "barrier write",
+            "iptables-nft-restore",
+            "iptables-nft -S EXCLUSIVE_DNAT",
+            "iptables-nft -S EXCLUSIVE_SNAT",
+            "barrier read written",
+          ],
+    );
+    t.ok(after && dataplane.planner.planPart(one, moved, after, new GuardUsers(moved))?.changes.length === 0);
     t.equal(after?.rules.get("nat")?.get("HAIRPIN_SNAT"), base.rules.get("nat")?.get("HAIRPIN_SNAT"));
     const whole = await iptablesRules({ run: kernel.run, variant }).observe(signal);
     t.same(after && textsOf(after), textsOf(whole), "as if all had been read");
@@ -230,7 +247,7 @@ t.test("nft: a chain's listing that was cut short is not believed", async (t) =>
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "nft", one, kernel.stamps);
   const base = await dataplane.observe(signal);
-  const plan = given(dataplane.planner.planPart(one, moved, base));
+  const plan = given(dataplane.planner.planPart(one, moved, base, new GuardUsers(moved)));
   await dataplane.apply(plan, signal);
   kernel.list = (listing) => listing.replace(/-A .*\n/, "");
   t.equal(await dataplane.driver.incremental?.verify(signal), undefined);
@@ -262,10 +279,11 @@ t.test("nft: a listing of foreign-changed chains counts if it is complete and cu
     kernel.takeCalls();
     const seen = await dataplane.observe(signal);
     t.same(kernel.takeCalls(), calls, what);
-    const whole = await iptablesRules({ run: kernel.run, variant: "nft" }).observe(signal);
+    const barrier = async () => kernel.barrier;
+    const whole = await iptablesRules({ run: kernel.run, variant: "nft", barrier }).observe(signal);
     t.same(textsOf(seen), textsOf(whole), what);
   };
-  const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "nft", "nft"]];
+  const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "barrier read"]];
   const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
   await dataplane.observe(signal);
   meddle(line, 1);
@@ -320,7 +338,9 @@ for (const variant of ["nft", "legacy"] as const) {
     kernel.meddle(line.replace("-A", "-D"));
     t.notOk(await holdsLine(), "though it was the same before the reading");
 
-    const plan = given(dataplane.planner.planPart(one, moved, await dataplane.observe(signal)));
+    const plan = given(
+      dataplane.planner.planPart(one, moved, await dataplane.observe(signal), new GuardUsers(moved)),
+    );
     await dataplane.apply(plan, signal);
     kernel.list = afterwards;
     if (variant === "nft")
@@ -386,13 +406,14 @@ t.test("legacy: a reading ahead takes one digest, and the next reading's proves 
 
 t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
   const kernel = new FakeKernel();
-  const dataplane = iptablesRules({ run: kernel.run, variant: "nft", ...kernel.stamps });
+  const options = { run: kernel.run, barrier: async () => kernel.barrier, ...kernel.stamps };
+  const dataplane = iptablesRules({ variant: "nft", ...options });
   await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
   const closed = await dataplane.observe(signal);
   t.ok(kernel.takeCalls().includes("iptables-nft-save"));
   await dataplane.apply(dataplane.plan(one, closed, "open"), signal);
   const open = await dataplane.observe(signal);
-  t.same(kernel.takeCalls(), ["nft", "nft", "nft"]);
+  t.same(kernel.takeCalls(), ["barrier write", "barrier read written"]);
   t.equal(open.rules, closed.rules);
 });
 
@@ -450,7 +471,11 @@ t.test("nft: rules go by their handles; where that cannot be, the tool has a pla
     await dataplane.apply(plan, signal);
     const seen = await dataplane.observe(signal);
     t.equal(dataplane.planner.countRules(seen), 8 + 2 * (count - 1));
-    return { asked: asked.splice(0), calls: kernel.takeCalls().filter((call) => call !== "nft"), seen };
+    return {
+      asked: asked.splice(0),
+      calls: kernel.takeCalls().filter((call) => !call.startsWith("barrier")),
+      seen,
+    };
   };
   const listings = ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"];
   const quiet = await lead(50);

@@ -40,6 +40,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     },
     verdicts: new Map([["eips/e", { ready: { holds: true } }]]),
     residual: {
+      program: { family: ipv4, eips: [], fips: [], dnats: [], pools: [] },
       parts: new Map(),
       compileContext: {
         family: ipv4,

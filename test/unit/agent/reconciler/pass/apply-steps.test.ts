@@ -6,8 +6,9 @@ import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import type { StepFailure, Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
 import type { Change, SubsystemName } from "../../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
+import type { Phase } from "../../../../../lib/plan/phases.ts";
 import type { Plan, PlannedStep } from "../../../../../lib/plan/plan.ts";
-import { type Phase, subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 import { emptyState } from "../../../../../lib/state/state.ts";
 
 const forever = new AbortController().signal;

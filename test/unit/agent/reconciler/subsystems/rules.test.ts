@@ -32,6 +32,7 @@ function world({ outcomes = [] as WriteOutcome<Ids>[], bad = [] as Ids } = {}) {
     driver: {
       backend: "nftables",
       observe: async () => kernel.rules,
+      readDrops: async () => new Map(),
       write: async (payload) => {
         kernel.writes++;
         const outcome = outcomes.shift();

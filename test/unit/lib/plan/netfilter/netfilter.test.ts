@@ -61,8 +61,12 @@ t.test("shared chains", async (t) => {
   const empty = "*nat\nCOMMIT\n*mangle\nCOMMIT\n";
   const iptables = createIptablesPlanner(ipv4);
   const rules = parseSave(empty, ipv4);
-  const beside = iptables.beside({ rules, barrier: { guard: undefined, gate: undefined } });
-  t.same(iptables.beside({ rules, barrier: undefined }).shared, [], "with legacy nobody can change them");
+  const beside = iptables.beside({ variant: "nft", rules, barrier: undefined });
+  t.same(
+    iptables.beside({ variant: "legacy", rules, barrier: undefined }).shared,
+    [],
+    "with legacy nobody can change them",
+  );
   const chains: NetfilterObserved["chains"] = beside.shared.map(({ table, name, hook, target }) => ({
     table,
     name,

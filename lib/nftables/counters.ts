@@ -1,0 +1,44 @@
+/** What counters have counted that rules name. */
+import {
+  attributeEnd,
+  attributeType,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+} from "../netlink/attributes.ts";
+import { type DropCounter, dropCounters } from "./barrier.ts";
+import type { Counted } from "./frame-messages.ts";
+import { AF_INET, counterAttribute, headerBytes, messageType, objectAttribute } from "./wire.ts";
+
+const names: ReadonlySet<string> = new Set(Object.values(dropCounters).flat());
+
+/** Takes a message of a dump of objects into `counts`, where it is one of our counters in that table of family ip. */
+export function readCounters(
+  type: number,
+  view: DataView,
+  start: number,
+  end: number,
+  table: string,
+  counts: Map<DropCounter, Counted>,
+): void {
+  if (type !== messageType.newObject || view.getUint8(start) !== AF_INET) return;
+  let [place, name] = ["", ""];
+  let [packets, bytes] = [0, 0];
+  for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
+    const [from, to] = [payloadOf(at), attributeEnd(view, at, end)];
+    const attribute = attributeType(view, at);
+    if (attribute === objectAttribute.table) place = readText(view, from, to);
+    else if (attribute === objectAttribute.name) name = readText(view, from, to);
+    else if (attribute === objectAttribute.data)
+      for (let leaf = from; leaf < to; leaf = nextAttribute(view, leaf, to)) {
+        if (attributeType(view, leaf) === counterAttribute.packets) packets = numberAt(view, leaf, to);
+        if (attributeType(view, leaf) === counterAttribute.bytes) bytes = numberAt(view, leaf, to);
+      }
+  }
+  if (place === table && names.has(name)) counts.set(name as DropCounter, { packets, bytes });
+}
+
+function numberAt(view: DataView, at: number, end: number): number {
+  return Number(view.getBigUint64(requirePayload(view, at, end, 8)));
+}

@@ -1,0 +1,99 @@
+/**
+ * What the guard knows of objects: the addresses that are translated, which are the ones to guard. A pod without an object
+ * keeps its asymmetric paths, whose packets conntrack may call INVALID.
+ */
+import { addressOf, prefixLengthOf } from "../model/ip.ts";
+import { type Program, ruledEips } from "../model/program.ts";
+import { concatText } from "../nftables/maps.ts";
+import {
+  type ByGuardSet,
+  byGuardSet,
+  type GuardElements,
+  type GuardSet,
+  guardSetNames,
+} from "../nftables/sets.ts";
+
+type Keys = ByGuardSet<readonly string[]>;
+
+/** What is to be put in, and what is to be taken out. */
+export interface GuardDifference {
+  readonly add: Keys;
+  readonly remove: Keys;
+}
+
+/** The elements that a program asks for. */
+export function wantedGuard(program: Program): GuardElements {
+  const wanted = byGuardSet(() => new Map<string, string>());
+  visitGuard(program, (set, key) => wanted[set].set(key, ""));
+  return wanted;
+}
+
+export function compareGuard(wanted: GuardElements, observed: GuardElements): GuardDifference {
+  const without = (set: GuardSet, all: GuardElements, but: GuardElements) => {
+    const isEqual = all === but || all[set].size === 0;
+    return isEqual ? [] : [...all[set].keys()].filter((key) => !but[set].has(key));
+  };
+  return {
+    add: byGuardSet((set) => without(set, wanted, observed)),
+    remove: byGuardSet((set) => without(set, observed, wanted)),
+  };
+}
+
+/** From one part of a program to another, where the whole that `to` is a part of has these users. */
+export function compareGuardPart(
+  from: Program,
+  to: Program,
+  users: GuardUsers,
+  has: (set: GuardSet, key: string) => boolean,
+): GuardDifference {
+  const [were, are] = [wantedGuard(from), wantedGuard(to)];
+  return {
+    add: byGuardSet((set) => [...are[set].keys()].filter((key) => !has(set, key))),
+    remove: byGuardSet((set) =>
+      [...were[set].keys()].filter((key) => has(set, key) && !users.isUsed(set, key)),
+    ),
+  };
+}
+
+export function isNoDifference({ add, remove }: Partial<GuardDifference>): boolean {
+  return guardSetNames.every((set) => (add?.[set].length ?? 0) + (remove?.[set].length ?? 0) === 0);
+}
+
+/** How many objects use each element of the FIPs' and the backends' sets, which several may share. */
+export class GuardUsers {
+  readonly #counts = byGuardSet(() => new Map<string, number>());
+
+  constructor(program: Program) {
+    this.#count(program, 1);
+  }
+
+  /** Takes note of what became of a part of the program. */
+  follow(from: Program, to: Program): void {
+    this.#count(from, -1);
+    this.#count(to, 1);
+  }
+
+  isUsed(set: GuardSet, key: string): boolean {
+    return this.#counts[set].has(key);
+  }
+
+  #count(program: Program, by: number): void {
+    visitGuard(program, (set, key) => {
+      const counts = this.#counts[set];
+      const count = (counts.get(key) ?? 0) + by;
+      if (count === 0) counts.delete(key);
+      else counts.set(key, count);
+    });
+  }
+}
+
+/** Calls `visit` for each use of an element. */
+function visitGuard(program: Program, visit: (set: GuardSet, key: string) => void): void {
+  for (const { internalIp } of program.fips) visit("fips", internalIp);
+  for (const { protocol, backends } of program.dnats)
+    for (const { ip, port } of backends) visit("backends", concatText(ip, protocol, port));
+  const { format, netmask } = program.family;
+  for (const { cidr } of program.pools)
+    visit("clients", concatText(addressOf(cidr), format(netmask(prefixLengthOf(cidr)))));
+  for (const { address } of ruledEips(program)) visit("eips", address);
+}

@@ -1,0 +1,190 @@
+/**
+ * Guard and gate where there is no nft, as chains of the filter table, where an operator looks for what drops packets:
+ *
+ *     FORWARD > NATGW_GATE     while it is closed: all from the VPC to the outside
+ *             > NATGW_GUARD    what is INVALID > NATGW_FIPS, NATGW_BACKENDS, NATGW_CLIENTS > NATGW_DROP_OUT
+ *     INPUT   > NATGW_INPUT    what is INVALID > NATGW_EIPS > NATGW_DROP_IN
+ *
+ * NATGW_FIPS and so on have a rule for each source or address. The last chains have one rule each: it counts what is dropped.
+ * They must be the first in FORWARD and INPUT, since an ACCEPT ahead of them would be a hole. Only packets that are INVALID are
+ * looked for among objects, however many these are.
+ */
+import { hostMask, parseMasked } from "../../iptables/masked.ts";
+import { appendRule, deleteRule, restoreInput } from "../../iptables/restore.ts";
+import { jumpTo, makeRule, type Rule } from "../../iptables/rule.ts";
+import type { TableRules } from "../../iptables/save.ts";
+import type { Change } from "../../model/change.ts";
+import { familyOf } from "../../model/families.ts";
+import type { Ip } from "../../model/ip.ts";
+import type { InterfaceName } from "../../model/names.ts";
+import type { Program } from "../../model/program.ts";
+import type { Protocol } from "../../model/schema.ts";
+import type { DropCounter, DropCounts } from "../../nftables/barrier.ts";
+import type { Counted } from "../../nftables/frame-messages.ts";
+import { type GuardElements, type GuardSet, guardSetNames } from "../../nftables/sets.ts";
+import { outsideInterfaces } from "../gate/barrier.ts";
+import type { GuardDifference } from "../guard.ts";
+import { type WantedChain, type WantedTable, wantedAbsent } from "./layout.ts";
+import type { FindRule } from "./part.ts";
+import type { TablePlan } from "./table.ts";
+
+/**
+ * The guard and, while it is closed, the gate.
+ *
+ * @param held what the guard's chains hold, and is to hold until the rules of NAT are gone that it was there for
+ */
+export function wantedFilter(
+  program: Program,
+  guarded: GuardElements,
+  isGateClosed: boolean,
+  held: TableRules = new Map(),
+): WantedTable {
+  const between = (outInterface: InterfaceName) => ({ inInterface: program.vpcInterface, outInterface });
+  const outside = outsideInterfaces(program).map(between);
+  const drop = { kind: "drop" } as const;
+  const to = (chain: string) => ({ ctState: "INVALID", target: { kind: "jump", chain } }) as const;
+  const chain = (name: string, rules: readonly Rule[], order: WantedChain["order"] = "exact") => ({
+    name,
+    order,
+    rules: rules.map((rule) => ({ rule })),
+  });
+  const gate = chain(
+    "NATGW_GATE",
+    outside.map((ways) => makeRule({ ...ways, target: drop })),
+  );
+  const guard = chain(
+    "NATGW_GUARD",
+    outside.flatMap((ways) => sources.map((set) => makeRule({ ...ways, ...to(guardChain[set]) }))),
+  );
+  const input = chain("NATGW_INPUT", [makeRule(to(guardChain.eips))]);
+  const objects = guardSetNames.map((set) =>
+    chain(guardChain[set], [...guardRules(set, guarded), ...surplusRules(set, guarded, held)], "any"),
+  );
+  const ends = [
+    chain("NATGW_DROP_OUT", [makeRule({ target: drop })]),
+    chain("NATGW_DROP_IN", [makeRule({ target: drop })]),
+  ];
+  const forward = isGateClosed ? [gate, guard] : [guard];
+  return {
+    table: "filter",
+    chains: [...forward, input, ...objects, ...ends],
+    hooks: [
+      { chain: "FORWARD", position: "first", rules: forward.map(({ name }) => jumpTo(name)) },
+      { chain: "INPUT", position: "first", rules: [jumpTo(input.name)] },
+    ],
+    absent: isGateClosed ? [] : [gate.name],
+  };
+}
+
+/** What the guard's chains hold and are not to hold any more. */
+export function planFilterRemovals(guarded: GuardElements, held: TableRules): TablePlan {
+  return tablePlan(
+    guardSetNames.flatMap((set) =>
+      surplusRules(set, guarded, held).map((rule) => ({
+        action: "remove",
+        subsystem: "guard",
+        text: deleteRule(guardChain[set], rule),
+      })),
+    ),
+  );
+}
+
+/** What the rules that drop have counted, in a dump of filter with counters. */
+export function parseDropCounts(dump: string): DropCounts {
+  const counts = new Map<DropCounter, Counted>();
+  for (const [, packets, bytes, chain = ""] of dump.matchAll(
+    /^\[(\d+):(\d+)\] -A (\S+) (?:.* )?-j DROP$/gm,
+  )) {
+    const counter = counterOf.get(chain);
+    const before = counter && counts.get(counter);
+    if (counter !== undefined)
+      counts.set(counter, {
+        packets: Number(packets) + (before?.packets ?? 0),
+        bytes: Number(bytes) + (before?.bytes ?? 0),
+      });
+  }
+  return counts;
+}
+
+const counterOf: ReadonlyMap<string, DropCounter> = new Map([
+  ["NATGW_DROP_OUT", "guard_invalid_egress"],
+  ["NATGW_DROP_IN", "guard_invalid_ingress"],
+  ["NATGW_GATE", "gate_egress"],
+]);
+
+/** Nothing of the agent's in filter: guard and gate are nftables tables. */
+export const wantedNoFilter: WantedTable = wantedAbsent("filter", ["FORWARD", "INPUT"]);
+
+export function planFilterPart({ add, remove }: GuardDifference, find: FindRule): TablePlan {
+  const changes: Change[] = [];
+  const note = (action: "add" | "remove", text: string) => changes.push({ action, subsystem: "guard", text });
+  for (const set of guardSetNames) {
+    const chain = guardChain[set];
+    for (const key of remove[set]) {
+      const held = findGuard(set, key, find);
+      if (held !== undefined) note("remove", deleteRule(chain, held));
+    }
+    for (const key of add[set]) note("add", appendRule(chain, guardRule(set, key)));
+  }
+  return tablePlan(changes);
+}
+
+function tablePlan(changes: readonly Change[]): TablePlan {
+  const lines = changes.map(({ text }) => text);
+  return { table: "filter", input: lines.length === 0 ? undefined : restoreInput("filter", lines), changes };
+}
+
+function guardRules(set: GuardSet, guarded: GuardElements): readonly Rule[] {
+  return [...guarded[set].keys()].map((key) => guardRule(set, key));
+}
+
+/** Rules as the guard makes them, for what it need not know of. Others are drift. */
+function surplusRules(set: GuardSet, guarded: GuardElements, held: TableRules): readonly Rule[] {
+  const rules = held.get(guardChain[set]) ?? [];
+  if (rules.length === 0) return rules;
+  const wanted = new Set(guardRules(set, guarded).map(({ text }) => text));
+  const isOurs = ({ spec }: Rule) => spec?.target.kind === "jump" && spec.target.chain === endOf(set);
+  return rules.filter((rule) => isOurs(rule) && !wanted.has(rule.text));
+}
+
+/** The rule of what the guard's set of that name holds, as it was read. */
+export function findGuard(set: GuardSet, key: string, find: FindRule): Rule | undefined {
+  return find(guardChain[set], guardRule(set, key).text);
+}
+
+/** The chain for each of the guard's sets. */
+const guardChain = {
+  fips: "NATGW_FIPS",
+  backends: "NATGW_BACKENDS",
+  clients: "NATGW_CLIENTS",
+  eips: "NATGW_EIPS",
+} as const satisfies Record<GuardSet, string>;
+
+function endOf(set: GuardSet): string {
+  return set === "eips" ? "NATGW_DROP_IN" : "NATGW_DROP_OUT";
+}
+
+const sources = ["fips", "backends", "clients"] as const;
+
+/** What the guard's set says of `key`, as a rule. */
+function guardRule(set: GuardSet, key: string): Rule {
+  const target = { kind: "jump", chain: endOf(set) } as const;
+  const [text = "", second = "", third] = key.split(" . ");
+  const address = text as Ip;
+  const family = familyOf(address);
+  switch (set) {
+    case "fips":
+      return makeRule({ source: hostMask(address, family), target });
+    case "eips":
+      return makeRule({ destination: hostMask(address, family), target });
+    case "backends":
+      return makeRule({
+        source: hostMask(address, family),
+        protocol: second as Protocol,
+        sourcePort: Number(third),
+        target,
+      });
+    case "clients":
+      return makeRule({ source: parseMasked(`${address}/${second}`, family), target });
+  }
+}

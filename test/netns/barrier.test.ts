@@ -1,0 +1,162 @@
+/** The tables of guard and gate against the kernel: how it tells them, and what others do to them. */
+import t from "tap";
+import { BarrierTables } from "../../agent/kernel/nftables/barrier.ts";
+import { createRun } from "../../agent/kernel/run.ts";
+
+import { objectId } from "../../lib/model/names.ts";
+import type { Program } from "../../lib/model/program.ts";
+import { planBarrier } from "../../lib/plan/gate/barrier.ts";
+import type { GateState } from "../../lib/plan/gate-state.ts";
+import { wantedGuard } from "../../lib/plan/guard.ts";
+import { cidr, emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
+import { enterNftNamespace } from "../support/nft-namespace.ts";
+
+const signal = new AbortController().signal;
+const { netlink } = await enterNftNamespace(t, "barrier");
+const run = createRun();
+const tables = new BarrierTables(netlink);
+
+const eip = (host: number) => ({
+  id: objectId("eip", `e${host}`),
+  address: ip(`203.0.113.${host}`),
+  prefixLength: 24,
+  interface: iface("net1"),
+});
+const full: Program = {
+  ...emptyProgram,
+  eips: [eip(1), eip(2), eip(3)],
+  fips: [{ id: objectId("fip", "f"), eip: ip("203.0.113.1"), internalIp: ip("10.0.1.5"), isOutward: true }],
+  dnats: [
+    {
+      id: objectId("dnat", "d"),
+      eip: ip("203.0.113.2"),
+      protocol: "tcp",
+      externalPort: 80,
+      backends: [{ ip: ip("10.0.1.6"), port: 8080 }],
+    },
+  ],
+  pools: ["10.0.0.0/16", "10.0.1.0/24", "0.0.0.0/0"].map((text) => ({
+    cidr: cidr(text),
+    interface: iface("net1"),
+    members: [{ id: objectId("snat", text), eip: ip("203.0.113.3"), mapping: "random" }],
+  })),
+};
+
+async function converge(program: Program, gate: GateState): Promise<readonly string[]> {
+  const plan = async (from: BarrierTables) =>
+    planBarrier(program, wantedGuard(program), await from.read(signal), gate);
+  const parts = await plan(tables);
+  for (const { transaction } of parts) {
+    const outcome = await tables.write(transaction, undefined);
+    if (outcome.kind !== "done") throw new Error(JSON.stringify(outcome));
+  }
+  t.same(await plan(tables), [], "converged");
+  t.same(await plan(new BarrierTables(netlink)), [], "also to one who did not make it");
+  return parts.flatMap(({ changes }) => changes.map(({ action, text }) => `${action} ${text}`));
+}
+
+const listed = async (table: string) => (await run(["nft", "list", "table", "ip", table])).stdout;
+
+t.test("the tables are made, told by nft in its words, changed by element and taken away", async (t) => {
+  t.same(await converge(full, "closed"), [
+    'add table ip natgw_guard { iifname "eth0" oifname "net1" }',
+    'add table ip natgw_gate { iifname "eth0" oifname "net1" }',
+  ]);
+  const guard = await listed("natgw_guard");
+  for (const words of [
+    'iifname "eth0" oifname "net1" ct state invalid jump mapped',
+    'ip saddr @fips counter name "guard_invalid_egress" drop',
+    'ip saddr . meta l4proto . th sport @backends counter name "guard_invalid_egress" drop',
+    'ct state invalid ip daddr @eips counter name "guard_invalid_ingress" drop',
+    "elements = { 10.0.1.5 }",
+    "elements = { 10.0.1.6 . tcp . 8080 }",
+    "elements = { 203.0.113.1, 203.0.113.2,",
+  ])
+    t.match(guard, words);
+  t.equal(guard.match(/@clients counter/g)?.length, 33, "each length of prefix");
+  t.match(await listed("natgw_gate"), 'iifname "eth0" oifname "net1" counter name "gate_egress" drop');
+
+  t.same(await converge({ ...full, pools: full.pools.slice(1) }, "open"), [
+    "remove ip natgw_guard clients { 10.0.0.0 . 255.255.0.0 }",
+    "remove table ip natgw_gate",
+  ]);
+  t.same(await converge({ ...full, fips: [], eips: [eip(1), eip(4)] }, "open"), [
+    "add ip natgw_guard clients { 10.0.0.0 . 255.255.0.0 }",
+    "add ip natgw_guard eips { 203.0.113.4 }",
+    "remove ip natgw_guard fips { 10.0.1.5 }",
+    "remove ip natgw_guard eips { 203.0.113.2, 203.0.113.3 }",
+  ]);
+});
+
+t.test("what others do to the tables is seen and undone in one transaction", async (t) => {
+  await converge(full, "closed");
+  for (const [input, ...changes] of [
+    ["delete element ip natgw_guard fips { 10.0.1.5 }", "add ip natgw_guard fips { 10.0.1.5 }"],
+    ["add element ip natgw_guard eips { 203.0.113.9 }", "remove ip natgw_guard eips { 203.0.113.9 }"],
+    ["flush set ip natgw_guard backends", "add ip natgw_guard backends { 10.0.1.6 . tcp . 8080 }"],
+    ["add rule ip natgw_guard forward accept", guardReplaced],
+    ["flush chain ip natgw_guard mapped", guardReplaced],
+    ["add chain ip natgw_guard other", guardReplaced],
+    ["add counter ip natgw_guard other", guardReplaced],
+    ["add table ip natgw_guard { flags dormant; }", guardReplaced],
+    ["delete table ip natgw_guard", guardReplaced.replace("replace", "add")],
+    ["flush chain ip natgw_gate forward", gateReplaced],
+    ["delete table ip natgw_gate", gateReplaced.replace("replace", "add")],
+    ["add table ip stranger"],
+  ] as const) {
+    await run(["nft", input]);
+    t.same(await converge(full, "closed"), changes, input);
+  }
+});
+
+const guardReplaced = 'replace table ip natgw_guard { iifname "eth0" oifname "net1" }';
+const gateReplaced = 'replace table ip natgw_gate { iifname "eth0" oifname "net1" }';
+
+t.test("the tables of the layout before are replaced in one transaction", async (t) => {
+  const before = `
+    delete table ip natgw_guard
+    delete table ip natgw_gate
+    table ip natgw_guard {
+      chain forward { type filter hook forward priority 0; policy accept;
+        iifname "eth0" oifname "net1" ct state invalid drop
+      }
+      chain anchor { type nat hook input priority 100; policy accept; }
+    }
+    table ip natgw_gate {
+      chain forward { type filter hook forward priority -300; policy accept;
+        iifname "eth0" oifname "net1" drop
+      }
+    }`;
+  await run(["nft", "-f", "-"], { stdin: before });
+  const generation = await tables.readGeneration(signal);
+  t.same(await converge(full, "closed"), [guardReplaced, gateReplaced]);
+  t.equal(await tables.readGeneration(signal), generation + 1);
+});
+
+t.test("counters of a table that is made anew go on where they were", async (t) => {
+  const counted = "counter guard_invalid_egress {\npackets 7 bytes 420\n}";
+  await run(["nft", "-f", "-"], {
+    stdin: `delete table ip natgw_guard\ntable ip natgw_guard {\n${counted}\n}\n`,
+  });
+  await converge(full, "closed");
+  const counts = await tables.readCounts(signal);
+  t.same(counts.get("guard_invalid_egress"), { packets: 7, bytes: 420 });
+  t.same(counts.get("gate_egress"), { packets: 0, bytes: 0 });
+});
+
+t.test("a transaction on a ruleset that moved, or that the kernel refuses, changes nothing", async (t) => {
+  const [part] = planBarrier(
+    { ...full, fips: [] },
+    wantedGuard({ ...full, fips: [] }),
+    await tables.read(signal),
+    "open",
+  );
+  if (part === undefined) throw new Error("nothing was planned");
+  await run(["nft", "add table ip stranger2"]);
+  t.equal((await tables.write(part.transaction, undefined)).kind, "stale");
+  const { remove } = part.transaction;
+  const bad = { ...part.transaction, remove: { ...remove, fips: ["10.0.1.99"] } };
+  await tables.read(signal);
+  t.match(await tables.write(bad, undefined), { kind: "refused", error: { code: "ENOENT" } });
+  t.same(await converge(full, "closed"), []);
+});

@@ -1,0 +1,226 @@
+/** The guard: what conntrack calls INVALID ends no connection, and pods that no object maps keep their asymmetric paths. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import t from "tap";
+import { enterNamespace } from "../support/enter-namespace.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
+import { gatewayMacs, type HostName, labAddresses } from "../support/lab.ts";
+import { inNamespace } from "../support/namespaces.ts";
+import { RawLink, type Segment } from "../support/raw-packets.ts";
+import { run, until } from "../support/run.ts";
+import { eip, gateway, tcp } from "../support/targets.ts";
+
+/** pod1 has a FIP, an address of pod2 an SNAT, pod2 itself nothing but a port that a DNAT leads to. */
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11), eip(12)],
+  fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
+  dnats: [
+    {
+      name: "web",
+      eip: "eip-11",
+      protocol: "tcp",
+      externalPort: 8080,
+      internalIp: "10.0.1.6",
+      internalPort: 81,
+    },
+  ],
+  snats: [{ name: "some", eip: "eip-12", internalCIDR: "10.0.1.112/30" }],
+};
+
+/** A connection that is silent until it is asked to say something. */
+class QuietConnection {
+  readonly #socket: Socket;
+  #received = 0;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("data", ({ length }) => {
+      this.#received += length;
+    });
+    socket.on("error", () => undefined);
+  }
+
+  static async open(gw: Gateway, host: HostName, address: string, port: number, localAddress?: string) {
+    const leave = enterNamespace(gw.lab.namespaceOf(host));
+    try {
+      const socket = connect({ host: address, port, ...(localAddress && { localAddress }) });
+      const connection = new QuietConnection(socket);
+      await once(socket, "connect");
+      await connection.#hears("a greeting", 1);
+      return connection;
+    } finally {
+      leave();
+    }
+  }
+
+  get port(): number {
+    return this.#socket.localPort ?? 0;
+  }
+
+  /** True where what it says comes back. */
+  async echoes(): Promise<boolean> {
+    const before = this.#received;
+    this.#socket.write("still there?\n");
+    await until("an echo, or the end", () => this.#socket.destroyed || this.#received > before);
+    return this.#received > before;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  async #hears(what: string, bytes: number): Promise<void> {
+    await until(what, () => this.#received >= bytes);
+  }
+}
+
+async function rawLink(gw: Gateway, host: HostName): Promise<RawLink> {
+  const namespace = gw.lab.namespaceOf(host);
+  const [command = "", ...args] = inNamespace(namespace, ["cat", "/sys/class/net/eth0/ifindex"]);
+  return new RawLink(namespace, Number(await run(command, args)));
+}
+
+/** What the guard dropped, as the agent tells it. */
+async function dropped(gw: Gateway, direction: string): Promise<number> {
+  const { body: text } = await gw.api.call<string>("GET", "/metrics");
+  const labels = `reason="guard_invalid",direction="${direction}"`;
+  return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
+}
+
+const stray: Segment = {
+  source: labAddresses.outside,
+  sourcePort: 40_000,
+  destination: labAddresses.external,
+  destinationPort: 179,
+  sequence: 1,
+  acknowledgement: 7,
+  flags: ["SYN", "ACK"],
+  length: 0,
+};
+
+const isReset = ({ flags }: Segment) => flags.includes("RST");
+
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    const gw = await Gateway.start(t, dataplane);
+    t.equal((await gw.api.putSet(set, "?wait=10s")).status, 200);
+    await gw.lab.ip("pod2", "address add 10.0.1.113/24 dev eth0");
+    const outside = await rawLink(gw, "outside");
+    const pod2 = await rawLink(gw, "pod2");
+    t.teardown(() => {
+      outside.close();
+      pod2.close();
+    });
+
+    /** Repeats the last segment that went out with data, 3 MB beyond the window. */
+    const repeatBeyond = async (link: RawLink, mac: string, isOwn: (segment: Segment) => boolean) => {
+      await link.find("a segment of the connection", (segment) => isOwn(segment) && segment.length > 0);
+      const last = link.seen.findLast(isOwn);
+      const answer = link.seen.findLast(
+        ({ sourcePort, destinationPort }) =>
+          sourcePort === last?.destinationPort && destinationPort === last.sourcePort,
+      );
+      if (last === undefined || answer === undefined) throw new Error("no segment");
+      // A RST that answers it would be taken: it says what the other end expects next.
+      const acknowledgement = answer.sequence + answer.length;
+      link.send({ ...last, sequence: last.sequence + 3_000_000, acknowledgement, flags: ["ACK"] }, mac);
+    };
+
+    await t.test("a segment far beyond the window, to an EIP, ends no connection", async (t) => {
+      const before = await dropped(gw, "ingress");
+      const inward = await QuietConnection.open(gw, "outside", "203.0.113.10", 80);
+      t.ok(await inward.echoes());
+      await repeatBeyond(
+        outside,
+        gatewayMacs.net1,
+        ({ destination, sourcePort }) => destination === "203.0.113.10" && sourcePort === inward.port,
+      );
+      t.ok(await inward.echoes(), "a FIP's lives at both ends");
+
+      const outward = await QuietConnection.open(gw, "pod2", labAddresses.outside, 80, "10.0.1.113");
+      t.ok(await outward.echoes());
+      await repeatBeyond(
+        outside,
+        gatewayMacs.net1,
+        ({ source, destination }) => source === labAddresses.outside && destination === "203.0.113.12",
+      );
+      t.ok(await outward.echoes(), "and an SNAT's");
+
+      const hairpin = await QuietConnection.open(gw, "pod2", "203.0.113.10", 80, "10.0.1.113");
+      t.ok(await hairpin.echoes());
+      await repeatBeyond(
+        pod2,
+        gatewayMacs.eth0,
+        ({ destination, sourcePort }) => destination === "203.0.113.10" && sourcePort === hairpin.port,
+      );
+      t.ok(await hairpin.echoes(), "and one between pods by an EIP");
+      t.same([...outside.seen, ...pod2.seen].filter(isReset), [], "nobody was told to reset anything");
+      await until("each to be counted", async () => (await dropped(gw, "ingress")) === before + 3);
+      for (const connection of [inward, outward, hairpin]) connection.close();
+    });
+
+    await t.test("the gateway's own addresses answer as any host does", async () => {
+      outside.send(stray, gatewayMacs.net1);
+      await outside.find("a reset", (one) => isReset(one) && one.source === labAddresses.external);
+    });
+
+    await t.test("a pod without an object keeps its asymmetric paths, others do not leak", async (t) => {
+      // A second way into the VPC, which the gateway does not see.
+      const [command = "", ...args] = inNamespace(gw.lab.wire, [
+        ...["ip", "link", "add", "second", "type", "veth", "peer", "name", "eth1"],
+        ...["netns", gw.lab.namespaceOf("outside")],
+      ]);
+      await run(command, args);
+      await gw.lab.exec("outside", ["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"]);
+      const [set = "", ...master] = inNamespace(gw.lab.wire, [
+        "ip",
+        "link",
+        "set",
+        "second",
+        "master",
+        "br-vpc",
+        "up",
+      ]);
+      await run(set, master);
+      await gw.lab.ip(
+        "outside",
+        "link set eth1 up",
+        ...["10.0.1.5", "10.0.1.6"].map((pod) => `route add ${pod}/32 dev eth1 src ${labAddresses.outside}`),
+      );
+      await until("the second way", async () => (await gw.host("outside").ask(tcp("10.0.1.6"))) && true);
+      const before = await dropped(gw, "egress");
+      t.match(await gw.host("outside").ask(tcp("10.0.1.6")), { answeredBy: "pod2" });
+      t.equal(await dropped(gw, "egress"), before, "nothing of it is dropped");
+      t.ok(await gw.host("outside").hearsNothing(tcp("10.0.1.5")), "a FIP's pod answers by its EIP alone");
+      t.ok(await gw.host("outside").hearsNothing(tcp("10.0.1.6", 81)), "and the port that a DNAT leads to");
+      await until("what was dropped to be counted", async () => (await dropped(gw, "egress")) > before);
+      const leaked = outside.seen.filter(
+        ({ source, sourcePort }) => source === "10.0.1.5" || sourcePort === 81,
+      );
+      t.same(leaked, [], "under its own address");
+    });
+
+    await t.test("counts go on where the guard is made anew, by whomever", async (t) => {
+      const before = await dropped(gw, "ingress");
+      t.ok(before > 0);
+      const drop = async (expected: number) => {
+        outside.send({ ...stray, destination: "203.0.113.10" }, gatewayMacs.net1);
+        await until("it to be counted", async () => (await dropped(gw, "ingress")) === expected);
+      };
+      await gw.lab.exec("gw", ["nft", "add", "chain", "ip", "natgw_guard", "other"]);
+      await gw.api.reconcile();
+      await drop(before + 1);
+      await gw.lab.exec("gw", ["nft", "delete", "table", "ip", "natgw_guard"]);
+      await gw.api.reconcile();
+      await drop(before + 2);
+      await gw.agent.stop();
+      await gw.startAgent().whenReady();
+      await gw.expectConverged(t);
+      t.equal(await dropped(gw, "ingress"), 1, "a new agent tells what the kernel counts");
+    });
+
+    await gw.expectConverged(t);
+  });
+}

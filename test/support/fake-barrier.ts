@@ -1,0 +1,57 @@
+/** The tables of guard and gate in memory, for drivers that are tried without a kernel. */
+import type { BarrierDriver } from "../../agent/kernel/nftables/barrier.ts";
+import type { Program } from "../../lib/model/program.ts";
+import { type BarrierTransaction, barrierLines, type ObservedBarrier } from "../../lib/nftables/barrier.ts";
+import { barrierFrame } from "../../lib/plan/gate/barrier.ts";
+import type { GateState } from "../../lib/plan/gate-state.ts";
+import { wantedGuard } from "../../lib/plan/guard.ts";
+import { Barriers } from "./model-kernel/barriers.ts";
+
+export class FakeBarrier implements BarrierDriver {
+  readonly tables = new Barriers();
+  readonly calls: string[];
+  /** Called for each transaction that was taken. */
+  onWrite: () => void = () => undefined;
+  generation: () => number = () => 0;
+
+  constructor(calls: string[] = []) {
+    this.calls = calls;
+  }
+
+  readGeneration = async () => this.generation();
+
+  async read(): Promise<ObservedBarrier> {
+    this.calls.push("barrier read");
+    return this.tables.read();
+  }
+
+  async readWritten(): Promise<ObservedBarrier> {
+    this.calls.push("barrier read written");
+    return this.tables.read();
+  }
+
+  async write(transaction: BarrierTransaction, generation: number | undefined) {
+    this.calls.push("barrier write");
+    if (generation !== undefined && generation !== this.generation()) return { kind: "stale" } as const;
+    if (!this.tables.write(transaction)) {
+      const error = { errno: 2, code: "ENOENT", message: "no such file or directory" };
+      return { kind: "refused", error, fault: undefined } as const;
+    }
+    this.onWrite();
+    return { kind: "done" } as const;
+  }
+
+  readCounts = async () => new Map();
+}
+
+/** Of a kernel whose guard and gate are those of `program`. */
+export function barrierOf(program: Program, gate: GateState): ObservedBarrier {
+  const frame = barrierFrame(program);
+  return {
+    frames: {
+      guard: barrierLines("guard", frame),
+      gate: gate === "closed" ? barrierLines("gate", frame) : undefined,
+    },
+    elements: wantedGuard(program),
+  };
+}

@@ -1,0 +1,60 @@
+/** Who uses what the guard knows is counted on from pass to pass, and anew where another pass came between. */
+import t from "tap";
+import { GuardUsersOfPass } from "../../../../../agent/reconciler/incremental/guard-users-of-pass.ts";
+import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
+import { compile } from "../../../../../lib/compile/compile.ts";
+import { ipv4 } from "../../../../../lib/model/ipv4.ts";
+import { reduce } from "../../../../../lib/state/reduce.ts";
+import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
+
+const compileContext = {
+  family: ipv4,
+  vpcInterface: "eth0",
+  externalInterface: "net1",
+  ownAddresses: new Set(),
+  expiredLeases: new Set(),
+  addressConflicts: new Map(),
+  quarantined: new Map(),
+  missingInterfaces: new Set(),
+  connectedSubnets: [],
+} as never;
+const programOf = (state: State) => compile(state.desired, compileContext).program;
+const put = (kind: string, spec: object, creation: number) =>
+  ({ type: "put", kind, object: { spec, revision: creation, creation } }) as unknown as StateChange;
+const remove = (name: string) => ({ type: "delete", kind: "dnat", name }) as unknown as StateChange;
+const dnat = (name: string, externalPort: number) => ({
+  name,
+  eip: "e",
+  protocol: "tcp",
+  externalPort,
+  internalIp: "10.0.1.6",
+  internalPort: 80,
+});
+
+const both = reduce(emptyState, [
+  put("eip", { name: "e", address: "203.0.113.10/24" }, 1),
+  put("dnat", dnat("one", 80), 2),
+  put("dnat", dnat("two", 81), 3),
+]);
+const oneLeft = reduce(both, [remove("two")]);
+const noneLeft = reduce(oneLeft, [remove("one")]);
+const key = "10.0.1.6 . tcp . 80";
+
+/** From one state to another, the part being the whole. */
+const step = (users: GuardUsersOfPass, residual: PassResult["residual"], from: State, to: State) =>
+  users.follow({ state: from, residual }, to.desired, { from: programOf(from), to: programOf(to) });
+
+t.test("an element is used as long as one object of the set in force uses it", async (t) => {
+  const residual = { program: programOf(both), compileContext } as unknown as PassResult["residual"];
+  const users = new GuardUsersOfPass();
+  t.ok(step(users, residual, both, oneLeft).isUsed("backends", key));
+  t.notOk(step(users, residual, oneLeft, noneLeft).isUsed("backends", key));
+
+  t.ok(step(users, residual, oneLeft, both).isUsed("backends", key), "that pass did not come to its end");
+  t.ok(
+    step(users, residual, both, oneLeft).isUsed("backends", key),
+    "what the last full pass found is not in force any more, and is not gone by",
+  );
+  const later = { program: programOf(oneLeft), compileContext } as unknown as PassResult["residual"];
+  t.notOk(step(users, later, oneLeft, noneLeft).isUsed("backends", key), "the next one's is");
+});
