@@ -7,6 +7,7 @@ import type { Transaction } from "../../lib/iptables/restore.ts";
 import { parseSave, type RuleDump } from "../../lib/iptables/save.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Family } from "../../lib/model/family.ts";
+import { tableFamily } from "../../lib/nftables/family.ts";
 import { iptablesRemoval } from "../../lib/plan/iptables/removal.ts";
 import { nftablesRemoval, type TableNames } from "../../lib/plan/nftables/removal.ts";
 import type { PreviousDataplane, RulesDriver } from "./drivers.ts";
@@ -58,10 +59,11 @@ function previousNftables(run: Run): PreviousDataplane<TableNames, string | unde
     planner: nftablesRemoval,
     async observe(signal) {
       const listing = await orAbsent(
-        async () => (await run(["nft", "list", "tables", "ip"], { signal })).stdout,
+        async () => (await run(["nft", "list", "tables", tableFamily.nft.family], { signal })).stdout,
       );
-      const names = (listing ?? "").matchAll(/^\s*table ip (\S+)\s*$/gm);
-      return new Set([...names].map(([, name = ""]) => name));
+      const tables = (listing ?? "").matchAll(/^\s*table (\S+) (\S+)\s*$/gm);
+      const ours = [...tables].filter(([, family]) => family === tableFamily.nft.family);
+      return new Set(ours.map(([, , name = ""]) => name));
     },
     async write(input, signal) {
       if (input === undefined) return { kind: "done" };

@@ -25,7 +25,7 @@
  * CIDRs that hold each other need no care. Only what is INVALID ever gets there.
  */
 import { isSameMap } from "../memoize.ts";
-import { netmaskU32 } from "../model/ipv4.ts";
+import type { AddressValue } from "../model/family.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { type BarrierName, barrierNames, barrierTables } from "./barrier-tables.ts";
@@ -46,6 +46,7 @@ import {
   register,
   testBits,
 } from "./expressions.ts";
+import { tableFamily } from "./family.ts";
 import { type FrameLines, linesOf } from "./frame-lines.ts";
 import {
   type BaseChain,
@@ -158,7 +159,8 @@ interface Contents {
 const [r1, r2, r3] = register;
 const isInvalid = [loadState(r1), ...testBits(ctState.invalid, "any")];
 const dropInvalid = [count("guard_invalid_egress"), drop];
-const masks = Array.from({ length: 33 }, (_, shorter) => netmaskU32(32 - shorter));
+const { bits, netmask, zero } = tableFamily;
+const masks = Array.from({ length: bits + 1 }, (_, shorter) => netmask(bits - shorter));
 
 const contents: { readonly [K in BarrierName]: (frame: BarrierFrame) => Contents } = {
   guard: ({ vpcInterface, outsides }) => ({
@@ -205,12 +207,12 @@ function leaving(vpcInterface: InterfaceName, outside: InterfaceName): readonly 
 }
 
 /** The source's network, and behind it its netmask. */
-function networkOf(mask: number): readonly Expression[] {
+function networkOf(mask: AddressValue): readonly Expression[] {
   return [
     loadPacket("source", r1),
-    bitwise(r1, networkOrder(mask), networkOrder(0)),
+    bitwise(r1, networkOrder(mask), networkOrder(zero)),
     loadPacket("source", r2),
-    bitwise(r2, networkOrder(0), networkOrder(mask)),
+    bitwise(r2, networkOrder(zero), networkOrder(mask)),
   ];
 }
 

@@ -13,6 +13,7 @@ import {
 } from "../netlink/attributes.ts";
 import { barrierTables } from "./barrier-tables.ts";
 import { forEachElement } from "./decode-elements.ts";
+import { tableLabel } from "./family.ts";
 import { type TableLabel, tableOf } from "./foreign.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
 import { elementListAttribute, headerBytes, messageType, NFTA_GEN_ID, ruleAttribute } from "./wire.ts";
@@ -67,7 +68,7 @@ export function touchedKeys(
   maps: readonly MapName[],
 ): ReadonlyMap<MapName, ReadonlySet<string>> | undefined {
   if (touchesBarrier(tables)) return undefined;
-  const own = tables.get(`ip ${tableName}`);
+  const own = tables.get(tableLabel(tableName));
   if (own === undefined) return new Map();
   const isElsewhere =
     own.isRemade || own.growth.size > 0 || own.keys.keys().some((map) => !maps.includes(map));
@@ -76,7 +77,7 @@ export function touchedKeys(
 
 /** Whether guard or gate changed. */
 export function touchesBarrier(tables: Commit["tables"]): boolean {
-  return Object.values(barrierTables).some((name) => tables.has(`ip ${name}`));
+  return Object.values(barrierTables).some((name) => tables.has(tableLabel(name)));
 }
 
 /** Decodes events in their order. */
@@ -146,7 +147,7 @@ function note(
       return;
     case messageType.newElements:
     case messageType.deleteElements:
-      if (label === `ip ${tableName}`) noteElements(table, view, start, end);
+      if (label === tableLabel(tableName)) noteElements(table, view, start, end);
       return;
     default:
       table.isRemade = true;

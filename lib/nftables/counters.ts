@@ -9,7 +9,7 @@ import {
 } from "../netlink/attributes.ts";
 import { type DropCounter, dropCounters } from "./barrier.ts";
 import type { Counted } from "./frame-messages.ts";
-import { AF_INET, counterAttribute, headerBytes, messageType, objectAttribute } from "./wire.ts";
+import { counterAttribute, familyNumber, headerBytes, messageType, objectAttribute } from "./wire.ts";
 
 const names: ReadonlySet<string> = new Set(Object.values(dropCounters).flat());
 
@@ -22,7 +22,7 @@ export function readCounters(
   table: string,
   counts: Map<DropCounter, Counted>,
 ): void {
-  if (type !== messageType.newObject || view.getUint8(start) !== AF_INET) return;
+  if (type !== messageType.newObject || view.getUint8(start) !== familyNumber) return;
   let [place, name] = ["", ""];
   let [packets, bytes] = [0, 0];
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {

@@ -6,11 +6,13 @@
  * register that starts there: 1, 9, 10, 11.
  */
 
+import type { AddressValue } from "../model/family.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
+import { tableFamily } from "./family.ts";
 import type { MapName } from "./maps.ts";
 import type { GuardSet } from "./sets.ts";
-import { AF_INET, counterObject, expressionAttribute, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
+import { counterObject, expressionAttribute, familyNumber, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
 
 const u32 = netU32Attribute;
 
@@ -23,13 +25,15 @@ export type Register = (typeof register)[number];
 /** Bytes of an IPv4 header or a transport header. */
 export type Packet = "source" | "destination" | "source port" | "destination port";
 
+const { nft, addressBytes } = tableFamily;
+
 /** NFT_PAYLOAD_NETWORK_HEADER 1, NFT_PAYLOAD_TRANSPORT_HEADER 2; offset and length. */
 const payloads = {
-  source: [1, 12, 4],
-  destination: [1, 16, 4],
+  source: [1, nft.sourceAt, addressBytes],
+  destination: [1, nft.destinationAt, addressBytes],
   "source port": [2, 0, 2],
   "destination port": [2, 2, 2],
-} as const satisfies Record<Packet, readonly [number, number, number]>;
+} satisfies Record<Packet, readonly [number, number, number]>;
 
 export function loadPacket(what: Packet, to: Register): Expression {
   const [base, offset, length] = payloads[what];
@@ -60,9 +64,9 @@ export function loadStatus(to: Register): Expression {
   return expression("ct", u32(1, to), u32(2, 2));
 }
 
-/** NFT_CT_DST_IP of IP_CT_DIR_ORIGINAL. */
+/** NFT_CT_DST_IP* of IP_CT_DIR_ORIGINAL. */
 export function loadOriginalDestination(to: Register): Expression {
-  return expression("ct", u32(1, to), u32(2, 20), bytesAttribute(3, Uint8Array.of(0)));
+  return expression("ct", u32(1, to), u32(2, nft.ctDestination), bytesAttribute(3, Uint8Array.of(0)));
 }
 
 /** IPS_SRC_NAT and IPS_DST_NAT. */
@@ -136,9 +140,9 @@ export function hostOrder(value: number): Uint8Array {
 }
 
 /** As addresses stand in registers. */
-export function networkOrder(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value);
+export function networkOrder(value: AddressValue): Uint8Array {
+  const bytes = new Uint8Array(addressBytes);
+  tableFamily.write(bytes, 0, value);
   return bytes;
 }
 
@@ -157,7 +161,7 @@ export function nat(kind: "snat" | "dnat", { withPort, isFullyRandom }: NatOptio
   const flags =
     rangeFlag.addresses | (withPort ? rangeFlag.ports : 0) | (isFullyRandom ? rangeFlag.fullyRandom : 0);
   const type = kind === "snat" ? 0 : 1;
-  return expression("nat", u32(1, type), u32(2, AF_INET), u32(3, 1), u32(4, 1), ...port, u32(7, flags));
+  return expression("nat", u32(1, type), u32(2, familyNumber), u32(3, 1), u32(4, 1), ...port, u32(7, flags));
 }
 
 /** NFTA_DATA_VALUE in an attribute without the nested flag, as the kernel writes it. */

@@ -6,3 +6,8 @@ import type { Family } from "../model/family.ts";
 import { ipv4 } from "../model/ipv4.ts";
 
 export const tableFamily: Family = ipv4;
+
+/** A table of that family as nft names it: `ip natgw`. */
+export function tableLabel(name: string): string {
+  return `${tableFamily.nft.family} ${name}`;
+}

@@ -2,6 +2,7 @@
 import { familyOf } from "../model/families.ts";
 import type { Ip } from "../model/ip.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf, readText } from "../netlink/attributes.ts";
+import { tableLabel } from "./family.ts";
 import { tableName } from "./maps.ts";
 import { headerBytes, messageType, tableAttribute } from "./wire.ts";
 
@@ -19,7 +20,7 @@ const families = new Map([
 ]);
 
 /** The names of the agent's tables begin with this. */
-const ownPrefix = `ip ${tableName}`;
+const ownPrefix = tableLabel(tableName);
 
 /** NFPROTO_* of a family named by {@link tableOf}. 0 (all families) for any other name. */
 export function protocolFamilyOf(name: string): number {

@@ -19,9 +19,9 @@ import { newGuardSet, newMap } from "./frame-messages.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
 import { type GuardSet, guardSetNames } from "./sets.ts";
 import {
-  AF_INET,
   chainAttribute,
   expressionAttribute,
+  familyNumber,
   headerBytes,
   messageType,
   objectAttribute,
@@ -143,7 +143,7 @@ export class FrameReader {
 
   read(type: number, view: DataView, start: number, end: number): void {
     const shape = shapes.get(type);
-    if (shape === undefined || view.getUint8(start) !== AF_INET) return;
+    if (shape === undefined || view.getUint8(start) !== familyNumber) return;
     if (textOf(view, start, end, shape.table) !== this.table) return;
     const line = describe(shape, view, start, end);
     if (shape.kind === "rule") this.#rules.push(line);

@@ -44,6 +44,7 @@ import {
   register,
   setMark,
 } from "./expressions.ts";
+import { tableFamily } from "./family.ts";
 import { newChain, newMap, newRule, newTable } from "./frame-messages.ts";
 import { type MapName, mapNames } from "./maps.ts";
 
@@ -143,7 +144,7 @@ function poolMember(pools: Lookup, number: number, map: MapName): readonly Expre
     ...ifName("oifname", pools.interface),
     loadPacket("source", r1),
     loadPacket("source", r2),
-    bitwise(r2, networkOrder(pools.buckets - 1), networkOrder(bucketBase(number))),
+    bitwise(r2, bucketValue(pools.buckets - 1), bucketValue(bucketBase(number))),
     lookup(map),
   ];
 }
@@ -151,6 +152,11 @@ function poolMember(pools: Lookup, number: number, map: MapName): readonly Expre
 /** The random value that selects one backend of `count`. */
 export function drawOf(count: number, backend: number): number {
   return count * 0x1_0000 + backend;
+}
+
+/** The number of a bucket as addresses stand in registers. */
+function bucketValue(bucket: number): Uint8Array {
+  return networkOrder(tableFamily.plus(tableFamily.zero, bucket));
 }
 
 /** The start of the buckets of the lookup with this number. */

@@ -12,6 +12,7 @@
  * An element is a key and a value in nft's own words, `203.0.113.3 . udp . 53 . 0x00020000` and `10.0.1.7 . 53`: equal
  * elements are equal texts.
  */
+import { tableLabel } from "./family.ts";
 import { type Field, field } from "./fields.ts";
 
 /** The table with the NAT rules. Guard and gate have tables of their own. */
@@ -79,5 +80,5 @@ export function concatText(...parts: readonly (string | number)[]): string {
 
 /** The element as an nft command has it: `ip natgw fip_in { 203.0.113.10 : 10.0.1.5 }`. */
 export function elementText(map: MapName, key: string, value: string): string {
-  return `ip ${tableName} ${map} { ${key} : ${value} }`;
+  return `${tableLabel(tableName)} ${map} { ${key} : ${value} }`;
 }

@@ -7,6 +7,7 @@
  *     eips       EIP                             every EIP that rules may name
  */
 import { barrierTables } from "./barrier-tables.ts";
+import { tableLabel } from "./family.ts";
 import { field } from "./fields.ts";
 import { type ElementMap, type ElementValues, elementMaps, type MapName, tableName } from "./maps.ts";
 
@@ -52,7 +53,7 @@ export function tableHolding(name: SetName): string {
 export function guardElementsText(set: GuardSet, keys: readonly string[]): string {
   const spelt = keys.toSorted().slice(0, maxSpelt);
   if (keys.length > maxSpelt) spelt.push(`… ${keys.length - maxSpelt} more`);
-  return `ip ${barrierTables.guard} ${set} { ${spelt.join(", ")} }`;
+  return `${tableLabel(barrierTables.guard)} ${set} { ${spelt.join(", ")} }`;
 }
 
 const maxSpelt = 8;

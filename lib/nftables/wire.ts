@@ -31,7 +31,7 @@ export const messageType = {
 export const batchType = { begin: 16, end: 17 } as const;
 
 /** NFPROTO_* of the tables. */
-export const AF_INET = tableFamily.number;
+export const familyNumber = tableFamily.number;
 /** `struct nfgenmsg`: family, version 0, resource 0. Precedes the attributes of every message. */
 export const inetHeader = tableFamily.netfilterHeader;
 /** All families. */

@@ -48,12 +48,8 @@ const familySites = [
   // Others' rules, which are read for IPv4 alone.
   "lib/netfilter/",
   "lib/plan/netfilter/",
-  // Tables of nftables, whose codec has one instance (lib/nftables/family.ts).
-  "lib/nftables/",
-  "lib/plan/nftables/",
-  "lib/plan/gate/",
-  "agent/kernel/nftables/",
-  "agent/kernel/previous-dataplanes.ts",
+  // What binds the codec of nftables tables to its family.
+  "lib/nftables/family.ts",
   // What the agent itself listens on, of either family.
   "agent/config/values.ts",
   "agent/api/listen-address.ts",

@@ -1,6 +1,7 @@
 /** The meaning of the kernel's answer to a transaction, as text. */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { isElementMessage, keyAt } from "../../../lib/nftables/encode-elements.ts";
+import { tableLabel } from "../../../lib/nftables/family.ts";
 import { tableName } from "../../../lib/nftables/maps.ts";
 import { isGuardSet } from "../../../lib/nftables/sets.ts";
 import type { Outcome } from "./transaction.ts";
@@ -8,7 +9,7 @@ import type { Outcome } from "./transaction.ts";
 /** `rules-refused` if a message of the transaction is at fault. */
 export function refusalError(
   { error, fault }: Extract<Outcome, { kind: "refused" }>,
-  table = `table ip ${tableName}`,
+  table = `table ${tableLabel(tableName)}`,
 ): GatewayError {
   const words = `${error.code}: ${error.message}`;
   const details = { code: error.code, errno: error.errno };

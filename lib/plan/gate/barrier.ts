@@ -17,6 +17,7 @@ import {
   type ObservedBarrier,
 } from "../../nftables/barrier.ts";
 import { type BarrierName, barrierTables } from "../../nftables/barrier-tables.ts";
+import { tableLabel } from "../../nftables/family.ts";
 import type { FrameLines } from "../../nftables/frame-lines.ts";
 import {
   byGuardSet,
@@ -110,7 +111,7 @@ function planFrame(
   if (observed?.join("\n") === wanted?.join("\n")) return undefined;
   const isReplaced = observed !== undefined;
   const action = wanted === undefined ? "remove" : isReplaced ? "replace" : "add";
-  const text = `table ip ${barrierTables[name]}${make === undefined ? "" : ` { ${describe(make)} }`}`;
+  const text = `table ${tableLabel(barrierTables[name])}${make === undefined ? "" : ` { ${describe(make)} }`}`;
   return { name, make, isReplaced, change: { action, subsystem: name, text } };
 }
 

@@ -1,5 +1,6 @@
 /** Finds, for each object, elements that were not read back, or that are present but cannot take effect. */
 import type { ObjectId } from "../../model/names.ts";
+import { tableLabel } from "../../nftables/family.ts";
 import {
   catchAll,
   type ElementMap,
@@ -32,7 +33,7 @@ export function missingElements(
     if (!missing.has(object)) missing.set(object, words);
   };
   if (!difference.isFrameRight) {
-    const words = `table ip ${tableName} has wrong chains, maps or rules`;
+    const words = `table ${tableLabel(tableName)} has wrong chains, maps or rules`;
     wanted.visit((_map, _key, _value, object) => say(object, words));
     return missing;
   }

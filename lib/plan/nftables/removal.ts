@@ -1,4 +1,5 @@
 /** Takes out what a dataplane of nftables left. Guard and gate are every dataplane's: they stay. */
+import { tableLabel } from "../../nftables/family.ts";
 import { tableName } from "../../nftables/maps.ts";
 import type { RemovalPlanner } from "../removal-planner.ts";
 
@@ -10,7 +11,7 @@ export const nftablesRemoval: RemovalPlanner<TableNames, string | undefined> = {
   holdsObjects: (names) => names.has(tableName),
   plan(names) {
     if (!names.has(tableName)) return { changes: [], payload: undefined };
-    const text = `table ip ${tableName}`;
+    const text = `table ${tableLabel(tableName)}`;
     return {
       changes: [{ action: "remove", subsystem: "rule", text }],
       payload: `delete ${text}\n`,

@@ -2,6 +2,7 @@
 
 import type { Change } from "../../model/change.ts";
 import type { TableTransaction } from "../../nftables/encode-transaction.ts";
+import { tableLabel } from "../../nftables/family.ts";
 import { byMap, type Elements, type ElementValues, elementText, tableName } from "../../nftables/maps.ts";
 import type { MapDifference, ObservedTable, TableDifference } from "./compare.ts";
 import type { WantedTable } from "./layout.ts";
@@ -29,7 +30,7 @@ export function planTable(
   const frame: Change = {
     action: isReplaced ? "replace" : "add",
     subsystem: "rule",
-    text: `table ip ${tableName}`,
+    text: `table ${tableLabel(tableName)}`,
   };
   const transaction: TableTransaction = {
     frame: { make: wanted.frame, isReplaced },
