@@ -68,9 +68,9 @@ t.test("a profile lists its functions, a recursive one once", async (t) => {
     samples: [2, 3, 4],
     timeDeltas: [1_000, 2_000, 4_000],
   });
-  t.match(text, /^ {2}7 ms in all/);
-  t.match(text, /by themselves:\n +4 ms {2}inner\n +3 ms {2}outer\n/);
-  t.match(text, /they called:\n +7 ms {2}outer\n +4 ms {2}inner$/);
+  t.match(text, /^ {2}7 ms in total/);
+  t.match(text, /self time:\n +4 ms {2}inner\n +3 ms {2}outer\n/);
+  t.match(text, /total time:\n +7 ms {2}outer\n +4 ms {2}inner$/);
 });
 
 t.test("a few rows at a small size, in real namespaces", async (t) => {
