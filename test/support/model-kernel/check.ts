@@ -14,7 +14,7 @@ export const seed = Number(process.env.NATGW_SEED ?? 20_261_121);
 const multiplier = Number(process.env.NATGW_RUNS ?? 1);
 
 /** The variants of iptables, and nftables. */
-export const dataplanes: readonly ModelDataplane[] = ["nft", "legacy", "nftables"];
+export const dataplanes: readonly ModelDataplane[] = ["nft", "legacy without nft", "nftables"];
 
 interface Played {
   /** What is wrong afterwards, as text. */

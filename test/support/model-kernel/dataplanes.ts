@@ -29,11 +29,10 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     await life.moment();
     return result;
   };
-  // With legacy the model has no nf_tables: guard and gate are chains.
-  const barrier = dataplane === "legacy" ? undefined : kernel.barrierFor(life);
+  const barrier = kernel.hasBarriers ? kernel.barrierFor(life) : undefined;
   const driver = createIptablesDriver({
     family: ipv4,
-    variant: dataplane,
+    variant: kernel.tables.variant,
     run,
     nowMs,
     barrier: async () => barrier,

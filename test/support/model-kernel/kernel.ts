@@ -55,6 +55,8 @@ export class ModelKernel {
   /** Of the dataplane nftables. */
   readonly natTable: NatTable | undefined;
   readonly tables: Tables;
+  /** True if guard and gate are tables of nftables, false if they are chains of filter. */
+  readonly hasBarriers: boolean;
   readonly barriers = new Barriers();
   readonly network = new Network([interfaces.vpc, interfaces.external]);
   readonly tracer: Tracer;
@@ -75,7 +77,8 @@ export class ModelKernel {
   constructor(dataplane: ModelDataplane) {
     this.dataplane = dataplane;
     this.natTable = dataplane === "nftables" ? new NatTable() : undefined;
-    this.tables = new Tables(dataplane === "legacy" ? "legacy" : "nft");
+    this.tables = new Tables(dataplane.startsWith("legacy") ? "legacy" : "nft");
+    this.hasBarriers = dataplane !== "legacy without nft";
     this.tracer = new Tracer(this.tables, this.barriers, this.network, this.natTable);
     this.network.addAddress({ interface: interfaces.vpc, address: ip(hosts.vpc), prefixLength: 24 });
     this.network.addAddress({
@@ -88,7 +91,7 @@ export class ModelKernel {
 
   /** What the dataplane's stamp counts or compares: every write of rules changes it. */
   get stamp(): number | string {
-    return this.dataplane === "legacy" ? this.tables.save() : this.generation;
+    return this.tables.variant === "legacy" ? this.tables.save() : this.generation;
   }
 
   /** Of nf_tables. */
@@ -116,7 +119,7 @@ export class ModelKernel {
 
   /** True if packets without a connection are dropped. */
   isGuarded(): boolean {
-    if (this.dataplane !== "legacy") return this.barriers.has("guard");
+    if (this.hasBarriers) return this.barriers.has("guard");
     const isHooked = this.tables.rules("filter", "FORWARD").some(({ text }) => text === "-j NATGW_GUARD");
     return isHooked && this.tables.rules("filter", "NATGW_GUARD").length > 0;
   }

@@ -51,7 +51,7 @@ function readiness(player: Player, { effective }: Oracle): readonly string[] {
 
 /** The number of rules matches the set, each hook exists once, and no rule names an EIP that is not in force. */
 function rules(player: Player, oracle: Oracle): readonly string[] {
-  const { tables } = player.kernel;
+  const { tables, hasBarriers } = player.kernel;
   const outward = new Set(oracle.fips.map(({ internalIp }) => internalIp));
   const byCidr = Map.groupBy(oracle.snats, ({ internalCIDR }) => internalCIDR);
   const buckets = new Set(
@@ -81,12 +81,12 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     ["nat", "PREROUTING", "DNAT_FILTER"],
     ["nat", "POSTROUTING", "SNAT_FILTER"],
     ["mangle", "PREROUTING", "VPC_MARK"],
-    ...(tables.variant === "legacy"
-      ? ([
+    ...(hasBarriers
+      ? []
+      : ([
           ["filter", "FORWARD", "NATGW_GUARD"],
           ["filter", "INPUT", "NATGW_INPUT"],
-        ] as const)
-      : []),
+        ] as const)),
   ] as const;
   for (const [table, hook, chain] of hooks) {
     const count = tables.rules(table, hook).filter(({ text }) => text === `-j ${chain}`).length;

@@ -7,8 +7,8 @@ import type { Rule, TableName } from "../../../lib/iptables/rule.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 
 export type Variant = "nft" | "legacy";
-/** A variant of iptables, or nftables. */
-export type ModelDataplane = Variant | "nftables";
+/** A variant of iptables, with or without nf_tables in the same kernel, or nftables. */
+export type ModelDataplane = Variant | "legacy without nft" | "nftables";
 
 const builtIn: Readonly<Record<TableName, readonly string[]>> = {
   nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
