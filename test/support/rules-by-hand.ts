@@ -41,8 +41,13 @@ export interface RulesByHand {
   stir(): Promise<unknown>;
   /** Damage to the rules of a running gateway. The agent must repair each. */
   readonly harms: readonly Harm[];
-  /** True for the first call by which an agent creates its rules in a fresh namespace. */
-  isFirstWrite(call: Call): boolean;
+  /**
+   * True once an agent has begun to create its rules in a fresh namespace.
+   *
+   * @param calls the tools that it called so far
+   * @param more how many calls, or tables, after the first
+   */
+  hasBegun(calls: readonly Call[], more: number): Promise<boolean>;
 }
 
 export function rulesByHand(lab: Lab, dataplane: DataplaneName): RulesByHand {
@@ -106,8 +111,9 @@ class IptablesByHand implements RulesByHand {
     ];
   }
 
-  isFirstWrite({ tool }: Call): boolean {
-    return tool.endsWith("-restore");
+  async hasBegun(calls: readonly Call[], more: number): Promise<boolean> {
+    const written = calls.findIndex(({ tool }) => tool.endsWith("-restore"));
+    return written >= 0 && calls.length > written + more;
   }
 
   #restore(table: string, ...lines: readonly string[]): Promise<unknown> {
@@ -179,9 +185,10 @@ class NftablesByHand implements RulesByHand {
     ];
   }
 
-  /** The gate's transaction: the rules themselves are written by netlink. */
-  isFirstWrite({ tool, args }: Call): boolean {
-    return tool === "nft" && args.startsWith("-f");
+  /** Everything is written by netlink: the gate's table first, in the same transaction as the guard's. */
+  async hasBegun(_calls: readonly Call[], more: number): Promise<boolean> {
+    const tables = (await this.#lab.exec("gw", ["nft", "list", "tables", "ip"])).split("\n");
+    return tables.includes(more === 0 ? "table ip natgw_gate" : "table ip natgw");
   }
 
   #load(...lines: readonly string[]): Promise<unknown> {
