@@ -13,21 +13,9 @@ import type { Status, Verdict } from "../../lib/model/status.ts";
 import { OrderedMap, type OrderedMapDraft } from "../../lib/ordered-map.ts";
 import { type Desired, eipRevisionOf, findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
+import type { PassReading, PublishedPass, VerdictSink } from "../reconciler/verdict-sink.ts";
 import { BoardView, type Entry, type Sighting, type Since } from "./board-view.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
-
-/** What a reading of the kernel says about the state that the pass works on. */
-export interface PassReading {
-  readonly state: State;
-  readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
-  readonly verifiedAt: string;
-}
-
-/** The final result of a pass. */
-export interface PublishedPass extends PassReading {
-  /** True if planning again gives no change: everything that is not desired is out of the kernel. */
-  readonly isClean: boolean;
-}
 
 /** Takes a few milliseconds. */
 const enteredAtOnce = 5_000;
@@ -38,7 +26,7 @@ interface Goals {
   readonly revision: number;
 }
 
-export class StatusBoard {
+export class StatusBoard implements VerdictSink {
   readonly #epoch: string;
   readonly #currentState: () => State;
   readonly #startedAt: string;

@@ -1,6 +1,7 @@
 /** Chains as iptables-save prints them. */
 import t from "tap";
 import { parseIptablesChains, parseIptablesRule } from "../../../../lib/netfilter/iptables-chains.ts";
+import { effectInWords, testsInWords } from "../../../support/chain-rules.ts";
 
 t.test("chains, their hooks, policies and rules; owned ones are left out", async (t) => {
   const text = [
@@ -67,14 +68,7 @@ const rows: readonly (readonly [rule: string, asks: string, effect: string])[] =
 t.test("rules", async (t) => {
   for (const [rule, asks, effect] of rows) {
     const read = parseIptablesRule(rule);
-    const tests = read.tests.map(
-      (test) =>
-        `${test.isInverted ? "!" : ""}${test.field}=${"names" in test ? test.names : test.ranges.map((range) => range.join("-"))}`,
-    );
-    t.equal([...tests, read.beyond].join(" "), asks, rule);
-    const { effect: found } = read;
-    const words =
-      found.kind === "harm" ? found.verb : "chain" in found ? `${found.kind} ${found.chain}` : found.kind;
-    t.equal(words, effect, rule);
+    t.equal(testsInWords(read), asks, rule);
+    t.equal(effectInWords(read), effect, rule);
   }
 });

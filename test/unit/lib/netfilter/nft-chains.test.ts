@@ -2,6 +2,7 @@
 import t from "tap";
 import { parseNftListing } from "../../../../lib/netfilter/nft-chains.ts";
 import { parseNftRules } from "../../../../lib/netfilter/nft-rule.ts";
+import { effectInWords, testsInWords } from "../../../support/chain-rules.ts";
 
 const listing = `table inet fw { # handle 1
 	set bad { # handle 5
@@ -95,15 +96,8 @@ t.test("rules", async (t) => {
   for (const [rule, asks, effect] of rows) {
     const [read] = parseNftRules(rule);
     if (read === undefined) throw new TypeError(rule);
-    const tests = read.tests.map(
-      (test) =>
-        `${test.isInverted ? "!" : ""}${test.field}=${"names" in test ? test.names : test.ranges.map((range) => range.join("-"))}`,
-    );
-    t.equal([...tests, read.beyond].join(" "), asks, rule);
-    const { effect: found } = read;
-    const words =
-      found.kind === "harm" ? found.verb : "chain" in found ? `${found.kind} ${found.chain}` : found.kind;
-    t.equal(words, effect, rule);
+    t.equal(testsInWords(read), asks, rule);
+    t.equal(effectInWords(read), effect, rule);
   }
 });
 
