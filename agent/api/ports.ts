@@ -59,7 +59,7 @@ export interface ReconcilerPort {
    *
    * @returns the rest of `timeoutMs`
    */
-  askAgain(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number>;
+  probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number>;
   /** Runs a full pass that begins after the call. */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport>;
   /** What a pass would do for `state`. Changes nothing. */

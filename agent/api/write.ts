@@ -112,7 +112,7 @@ async function waitFor(
   if (signal.aborted) return "stopping";
   const goals = { ready: touched, gone: removed, revision: state.desired.revision };
   // Until the probe has a result, an address that another host held is not a final conflict.
-  const leftMs = await context.reconciler.askAgain(touched, waitMs, signal);
+  const leftMs = await context.reconciler.probeFor(touched, waitMs, signal);
   return context.board.wait(goals, leftMs, signal);
 }
 

@@ -39,6 +39,7 @@ export class ReconcileLoop {
   readonly #abort = new AbortController();
   #reasons = new Set<string>();
   #isFullWanted = false;
+  #isRetryWanted = false;
   #waiters: Waiter[] = [];
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -71,9 +72,12 @@ export class ReconcileLoop {
   /**
    * Resolves with the report of a full pass that begins after the call. Rejects if the pass fails, the signal aborts or
    * the loop stops.
+   *
+   * @param isRetry true: the pass also tries refused objects, without waiting for their next try
    */
-  run(reason: string, signal: AbortSignal): Promise<PassReport> {
+  run(reason: string, signal: AbortSignal, isRetry = false): Promise<PassReport> {
     if (this.#abort.signal.aborted) return Promise.reject(stopped());
+    this.#isRetryWanted ||= isRetry;
     return new Promise((resolve, reject) => {
       const waiter = { resolve, reject };
       this.#waiters.push(waiter);
@@ -108,10 +112,15 @@ export class ReconcileLoop {
 
   /** @returns milliseconds until the next pass is due */
   async #runOnce(): Promise<number> {
-    const request = { reasons: [...this.#reasons], isFull: this.#isFullWanted };
+    const request: PassRequest = {
+      reasons: [...this.#reasons],
+      isFull: this.#isFullWanted,
+      ...(this.#isRetryWanted && { isRetry: true }),
+    };
     const waiters = this.#waiters;
     this.#reasons = new Set();
     this.#isFullWanted = false;
+    this.#isRetryWanted = false;
     this.#waiters = [];
     try {
       const { report, dueInMs } = await this.#options.pass(request, this.#abort.signal);
@@ -121,6 +130,7 @@ export class ReconcileLoop {
     } catch (error) {
       // The next pass must cover what this one should have covered.
       this.#isFullWanted = true;
+      this.#isRetryWanted ||= request.isRetry ?? false;
       const retryInMs = this.#backOff(request);
       this.#options.onFailure(error, retryInMs);
       for (const waiter of waiters) waiter.reject(error);

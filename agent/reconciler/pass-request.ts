@@ -1,7 +1,10 @@
-/** Why a pass runs. `isFull`: read and sweep everything, not only what changed. */
+/** Why a pass runs. */
 export interface PassRequest {
   readonly reasons: readonly string[];
+  /** True: reads and sweeps everything, not only what changed. */
   readonly isFull: boolean;
+  /** True: also tries refused objects at once, without waiting for their next try. */
+  readonly isRetry?: boolean;
 }
 
 /** For readings outside of passes. */

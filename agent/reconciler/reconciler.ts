@@ -1,33 +1,30 @@
 /**
- * The reconciler: the loop, its passes, and the requests of other components. Keeps and publishes the result of the
- * last pass. Only the current pass writes to the kernel.
+ * The reconciler: the loop with its passes, and the requests of other components. Only one of them writes to the kernel
+ * at a time.
  */
 
-import { eipAddressesOf } from "../../lib/compile/references.ts";
-import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
-import { GatewayError } from "../../lib/model/errors.ts";
+import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import type { Snapshot } from "../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../lib/state/state.ts";
 import type { AddressOnLink, ConntrackDriver, Dataplane, NetworkDriver } from "../kernel/drivers.ts";
 import { Mutex } from "../mutex.ts";
-import { runYielding } from "../run-yielding.ts";
-import type { ArpConflicts } from "./eips/arp-conflicts.ts";
-import type { ArpProbe } from "./eips/arp-probe.ts";
 import { HeldEips } from "./eips/held-eips.ts";
+import { RequestedProbes, type RequestedProbesDeps } from "./eips/requested-probes.ts";
 import { IncrementalPass } from "./incremental/incremental-pass.ts";
-import { type PassOutcome, ReconcileLoop } from "./loop.ts";
+import { ReconcileLoop } from "./loop.ts";
+import { connections } from "./operations/connections.ts";
 import { type DryRun, DryRuns } from "./operations/dry-run.ts";
 import { type Released, release } from "./operations/release.ts";
+import { areWritesOwn } from "./own-writes.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
-import { type PassReport, reportOf } from "./pass/report.ts";
-import type { PassRequest } from "./pass-request.ts";
+import type { PassReport } from "./pass/report.ts";
+import { PassRunner } from "./pass-runner.ts";
 import { Patience } from "./patience.ts";
 import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts";
-import type { PublishedPass, VerdictSink } from "./verdict-sink.ts";
+import type { VerdictSink } from "./verdict-sink.ts";
 
 export interface ReconcilerDeps
   extends Omit<PassDeps, "subsystems" | "flows" | "patience" | "wake">,
@@ -36,8 +33,8 @@ export interface ReconcilerDeps
   readonly network: NetworkDriver;
   readonly conntrack: ConntrackDriver;
   readonly board: VerdictSink;
-  readonly arpProbe: PassDeps["arpProbe"] & Pick<ArpProbe, "isContested" | "hurry">;
-  readonly arpConflicts: PassDeps["arpConflicts"] & Pick<ArpConflicts, "hurry">;
+  readonly arpProbe: PassDeps["arpProbe"] & RequestedProbesDeps["arpProbe"];
+  readonly arpConflicts: PassDeps["arpConflicts"] & RequestedProbesDeps["arpConflicts"];
   readonly resyncIntervalMs: number;
   /** Called after every pass that ran. */
   readonly onPass: (result: PassResult, report: PassReport) => void;
@@ -45,28 +42,20 @@ export interface ReconcilerDeps
   readonly onFailure: (error: unknown, retryInMs: number) => void;
 }
 
-/** A pass that has begun is finished, so that no transaction is left half done. Every effect has a deadline. */
-const neverAborted = new AbortController().signal;
-
-/** For reading the ruleset's generation: takes no time unless a reading or a write hangs. */
-const lookPatienceMs = 1_000;
-
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
   readonly #subsystems: ReturnType<typeof createSubsystems>["subsystems"];
   readonly #full: Pass;
   readonly #incremental: IncrementalPass;
+  readonly #runner: PassRunner;
   readonly #loop: ReconcileLoop;
   readonly #mutex = new Mutex();
+  readonly #probes: RequestedProbes;
   readonly #dryRuns: DryRuns;
   readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
-  #result: PassResult | undefined;
-  #report: PassReport | undefined;
-  #failure: GatewayError | undefined;
-  #hasVerified = false;
   /** Rules were written; by whom is not checked yet. */
-  #isLookDue = false;
+  #isCheckDue = false;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
@@ -74,17 +63,19 @@ export class Reconciler {
     this.#subsystems = subsystems;
     const patience = this.#patience;
     const wake = (reason: string) => this.wake(reason);
-    this.#full = new Pass({ ...deps, subsystems, flows, patience, wake });
-    this.#incremental = new IncrementalPass({ ...deps, subsystems, patience, unswept: flows.unswept });
+    const full = new Pass({ ...deps, subsystems, flows, patience, wake });
+    const incremental = new IncrementalPass({ ...deps, subsystems, patience, unswept: flows.unswept });
+    this.#full = full;
+    this.#incremental = incremental;
+    this.#runner = new PassRunner({ ...deps, full, incremental });
     this.#dryRuns = new DryRuns(deps);
     this.#loop = new ReconcileLoop({
-      pass: (request) => this.#mutex.run(() => this.#run(request)),
+      pass: (request) => this.#mutex.run(() => this.#runner.run(request)),
       resyncIntervalMs: deps.resyncIntervalMs,
-      onFailure: (error, retryInMs) => {
-        this.#failure = toGatewayError(error);
-        deps.onFailure(error, retryInMs);
-      },
+      onFailure: (error, retryInMs) => deps.onFailure(error, retryInMs),
     });
+    const runPass = (reason: string, signal: AbortSignal) => this.#loop.run(reason, signal);
+    this.#probes = new RequestedProbes({ ...deps, runPass });
   }
 
   start(): void {
@@ -107,24 +98,13 @@ export class Reconciler {
    * cannot be decided while a pass is running.
    */
   async wakeUnlessOwn(reason: string): Promise<void> {
-    if (this.#isLookDue) return;
-    this.#isLookDue = true;
-    const isOwn = await this.#mutex.run(() => this.#wroteAlone());
+    if (this.#isCheckDue) return;
+    this.#isCheckDue = true;
+    const isOwn = await this.#mutex.run(() => {
+      this.#isCheckDue = false;
+      return areWritesOwn({ subsystems: this.#subsystems, patience: this.#patience }, this.result);
+    });
     if (!isOwn) this.#loop.wake(reason);
-  }
-
-  async #wroteAlone(): Promise<boolean> {
-    this.#isLookDue = false;
-    // Another process may have written while the last pass read back: the pass saw it and could not repair it.
-    if (this.#result === undefined || this.#result.residual.changes.length > 0) return false;
-    try {
-      const proofs = this.#subsystems.map(async ({ isCurrent }) => (await isCurrent?.(neverAborted)) ?? true);
-      const isProved = Promise.all(proofs).then((all) => !all.includes(false));
-      return await this.#patience.wait(isProved, lookPatienceMs, () => false);
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      return false;
-    }
   }
 
   wake(reason: string): void {
@@ -137,44 +117,22 @@ export class Reconciler {
   }
 
   /**
-   * Runs a full pass that begins after the call. Starts probes for contested addresses at once, but does not wait for
-   * the replies.
+   * Runs a full pass that begins after the call, and tries refused objects again in it. Starts probes for contested
+   * addresses at once, but does not wait for the replies.
    */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport> {
-    void this.#askAgain(undefined);
-    return this.#loop.run(reason, signal);
+    this.#probes.probeAll();
+    return this.#loop.run(reason, signal, true);
   }
 
-  /**
-   * These objects were written, changed or not: probes at once for their addresses that another host holds. Resolves
-   * when free ones were added, after `timeoutMs`, or at the signal. Never rejects.
-   *
-   * @returns the rest of `timeoutMs`
-   */
-  async askAgain(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
-    const { store, arpProbe, arpConflicts } = this.#deps;
-    if (!arpProbe.isContested && arpConflicts.conflicts.size === 0) return timeoutMs;
-    const isFreed = this.#askAgain(eipAddressesOf(store.current.desired, ids));
-    if (timeoutMs === 0) return 0;
-    const begunMs = performance.now();
-    const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-    const ended = Promise.withResolvers<false>();
-    end.addEventListener("abort", () => ended.resolve(false), { once: true });
-    // The loop reports a failed pass, and the board answers waiting requests.
-    if (await Promise.race([isFreed, ended.promise]))
-      await this.#loop.run("probe", end).catch(() => undefined);
-    return end.aborted ? 0 : Math.max(0, timeoutMs - (performance.now() - begunMs));
-  }
-
-  async #askAgain(addresses: ReadonlySet<Ip> | undefined): Promise<boolean> {
-    const { arpProbe, arpConflicts } = this.#deps;
-    const isFreed = await Promise.all([arpProbe.hurry(addresses), arpConflicts.hurry(addresses)]);
-    return isFreed.includes(true);
+  /** These objects were written, changed or not: {@link RequestedProbes.probeFor}. */
+  probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
+    return this.#probes.probeFor(ids, timeoutMs, signal);
   }
 
   /** The result of the last pass. `undefined` before the first. */
   get result(): PassResult | undefined {
-    return this.#result;
+    return this.#runner.result;
   }
 
   /** True if the last reading found the address on that link, with either binding. */
@@ -190,17 +148,17 @@ export class Reconciler {
   }
 
   get lastReport(): PassReport | undefined {
-    return this.#report;
+    return this.#runner.report;
   }
 
   /** Why passes cannot run now. `undefined` while they can. */
   get failure(): GatewayError | undefined {
-    return this.#failure;
+    return this.#runner.failure;
   }
 
   /** True after a full pass of this process has verified. */
   get hasVerified(): boolean {
-    return this.#hasVerified;
+    return this.#runner.hasVerified;
   }
 
   /** The last reading. `undefined` before the first. */
@@ -209,11 +167,11 @@ export class Reconciler {
   }
 
   get ownAddresses(): ReadonlySet<Ip> {
-    return this.#result?.residual.own ?? new Set();
+    return this.result?.residual.own ?? new Set();
   }
 
   get isUnadopted(): boolean {
-    return this.#result !== undefined && this.#result.verdicts === undefined;
+    return this.result !== undefined && this.result.verdicts === undefined;
   }
 
   preview(state: State, signal: AbortSignal): Promise<DryRun> {
@@ -221,9 +179,7 @@ export class Reconciler {
   }
 
   connections(eip: Ip, limit: number, signal: AbortSignal): ReturnType<ConntrackDriver["find"]> {
-    const { conntrack, config } = this.#deps;
-    const ends = endsAt(eip);
-    return conntrack.find(hasEndOf(ends, config.family), limit, signal, ends);
+    return connections(this.#deps, eip, limit, signal);
   }
 
   release(address: Ip, signal: AbortSignal): Promise<Released> {
@@ -233,68 +189,4 @@ export class Reconciler {
       return released;
     });
   }
-
-  async #run(request: PassRequest): Promise<PassOutcome> {
-    const startedAtMs = this.#deps.clock.wallMs();
-    const begunMs = performance.now();
-    const result = (await this.#runIncremental(request)) ?? (await this.#runFull(request));
-    this.#result = result;
-    const took = (performance.now() - begunMs) / 1000;
-    const report = reportOf(request, result, { startedAtMs, took });
-    this.#report = report;
-    this.#failure = undefined;
-    this.#deps.onPass(result, report);
-    return { report, dueInMs: result.dueInMs };
-  }
-
-  async #runIncremental(request: PassRequest): Promise<PassResult | undefined> {
-    const { store, board } = this.#deps;
-    const base = this.#result;
-    const state = store.current;
-    const found = await this.#incremental.run(request, state, base, neverAborted);
-    if (found === undefined || base === undefined) return undefined;
-    const { changes, sweep, blocked, verdicts, reached } = found;
-    const dueInMs = this.#full.dueInMs(state);
-    const result: PassResult = { ...base, state, blocked, changes, sweep, repairs: [], dueInMs };
-    this.#full.follow(base, result);
-    board.publishPart(this.#published(result, verdicts), reached);
-    return result;
-  }
-
-  async #runFull(request: PassRequest): Promise<PassResult> {
-    this.#incremental.giveWay();
-    const { lastSnapshot } = this.#full;
-    const result = await this.#full.run(request, neverAborted).catch((error: unknown) => {
-      this.#withdraw(lastSnapshot);
-      throw error;
-    });
-    // Other components may read the result as soon as it is published.
-    this.#result = result;
-    if (result.verdicts !== undefined) {
-      await runYielding(this.#deps.board.publish(this.#published(result, result.verdicts)));
-      this.#hasVerified ||= result.gate === "open";
-    }
-    return result;
-  }
-
-  /** A pass read the kernel and did not finish: objects that its reading lacks are no longer Ready. */
-  #withdraw(before: Snapshot | undefined): void {
-    const { store, board, clock } = this.#deps;
-    const state = store.current;
-    const { lastSnapshot } = this.#full;
-    if (lastSnapshot === undefined || lastSnapshot === before) return;
-    const verifiedAt = new Date(clock.wallMs()).toISOString();
-    board.withdraw({ state, verdicts: this.#full.judge(state, lastSnapshot), verifiedAt });
-  }
-
-  #published({ state, isClean }: PassResult, verdicts: PublishedPass["verdicts"]): PublishedPass {
-    return { state, verdicts, isClean, verifiedAt: new Date(this.#deps.clock.wallMs()).toISOString() };
-  }
-}
-
-function toGatewayError(error: unknown): GatewayError {
-  if (error instanceof GatewayError) return error;
-  return new GatewayError("internal", error instanceof Error ? error.message : String(error), {
-    cause: error,
-  });
 }

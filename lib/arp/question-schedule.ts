@@ -66,7 +66,7 @@ export class QuestionSchedule<Question> {
   }
 
   /** The API requests an answer: asks before all others, and every second from now on. */
-  hurry(question: Question, nowMs: number): void {
+  askNow(question: Question, nowMs: number): void {
     const times = this.#times.get(question);
     if (times === undefined) return;
     times.sinceMs = nowMs;

@@ -101,6 +101,20 @@ for (const dataplane of dataplanes) {
       t.ok((await passesOf(gw)) - passes <= 2, "and passes do not follow each other without a pause");
     });
 
+    await t.test("a requested full pass tries it at once", async (t) => {
+      const before = { eip: "eip-4", internalIp: podOf(4) };
+      await gw.faults.refuse("10.0.99.98");
+      t.equal((await gw.api.put("fips/fip-4", { ...before, internalIp: "10.0.99.98" })).status, 202);
+      t.match(await readyOf(gw, "fips/fip-4"), { reason: "Quarantined" });
+      t.equal((await gw.api.call("POST", "/v1/reconcile")).status, 200);
+      t.match(await readyOf(gw, "fips/fip-4"), { reason: "Quarantined" }, "refused again");
+      await gw.faults.mend();
+      t.equal((await gw.api.call("POST", "/v1/reconcile")).status, 200);
+      t.match(await readyOf(gw, "fips/fip-4"), { status: "True" });
+      t.same((await gw.api.status()).degraded, []);
+      t.equal((await gw.api.put("fips/fip-4", before)).status, 200);
+    });
+
     await t.test("a rewritten object is tried at once", async (t) => {
       await gw.faults.refuse("10.0.99.99");
       const bad = await gw.api.put("fips/fip-3", { eip: "eip-3", internalIp: "10.0.99.99" });

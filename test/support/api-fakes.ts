@@ -174,7 +174,7 @@ export class FakeReconciler implements ReconcilerPort {
     this.wakes.push(reason);
   }
 
-  async askAgain(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
+  async probeFor(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
     this.askedAgain.push({ ids, timeoutMs });
     return timeoutMs;
   }

@@ -14,7 +14,7 @@ export type ClaimResult = "confirmed" | "unconfirmed";
 export interface ArpConflictsOptions {
   /** Absent: no probes are sent. */
   readonly announcer: Pick<Announcer, "probe" | "announce"> | undefined;
-  readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "hurry" | "rest" | "forget">;
+  readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "askNow" | "rest" | "forget">;
   /** The EIPs that the gateway held at the last reading. */
   readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   /** Milliseconds of a monotonic clock. */
@@ -93,10 +93,10 @@ export class ArpConflicts {
    * @param addresses absent: all
    * @returns true if one of the conflicts ended
    */
-  async hurry(addresses?: ReadonlySet<Ip>): Promise<boolean> {
+  async probeNow(addresses?: ReadonlySet<Ip>): Promise<boolean> {
     const contested = [...this.#conflicts.keys()].filter((address) => addresses?.has(address) ?? true);
     const questions = contested.flatMap((address) => this.#contentions.get(address)?.question ?? []);
-    await this.#options.questions.hurry(questions);
+    await this.#options.questions.askNow(questions);
     return contested.some((address) => !this.#conflicts.has(address));
   }
 

@@ -12,7 +12,7 @@ import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
 export interface ArpProbeOptions {
   /** Absent: no probes are sent, and every address counts as free. */
   readonly announcer: Pick<Announcer, "probe"> | undefined;
-  readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "hurry" | "forget">;
+  readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "askNow" | "forget">;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
   /** Called when an address is found free, or held by another host. */
@@ -100,9 +100,9 @@ export class ArpProbe {
    * @param addresses absent: all
    * @returns true if one of them is free now
    */
-  async hurry(addresses?: ReadonlySet<Ip>): Promise<boolean> {
+  async probeNow(addresses?: ReadonlySet<Ip>): Promise<boolean> {
     const contested = [...this.#contested].filter(([address]) => addresses?.has(address) ?? true);
-    await this.#options.questions.hurry(contested.map(([, { question }]) => question));
+    await this.#options.questions.askNow(contested.map(([, { question }]) => question));
     return contested.some(([address]) => this.#free.has(address));
   }
 

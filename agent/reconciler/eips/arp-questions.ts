@@ -76,10 +76,10 @@ export class ArpQuestions {
    * Probes these before all others. Resolves when each was probed after the call, was forgotten, or this object
    * stopped.
    */
-  async hurry(questions: readonly ArpQuestion[]): Promise<void> {
+  async askNow(questions: readonly ArpQuestion[]): Promise<void> {
     if (this.#abort.signal.aborted) return;
     const answers = questions.map((question) => {
-      this.#schedule.hurry(question, this.#options.nowMs());
+      this.#schedule.askNow(question, this.#options.nowMs());
       const waiter = this.#waiters.get(question) ?? Promise.withResolvers<void>();
       this.#waiters.set(question, waiter);
       return waiter.promise;

@@ -7,6 +7,7 @@ import { leavingEips } from "../../../lib/plan/flows.ts";
 import type { PlanInput } from "../../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { StateAccess } from "../../store/state-access.ts";
+import { asFailures, type PassFailure } from "../subsystem.ts";
 
 /** Starts a new epoch. The ledger of another epoch says nothing about this one. */
 export async function beginEpoch(store: StateAccess, epoch: string): Promise<void> {
@@ -47,6 +48,15 @@ export async function strikeOff(
       (address): StateChange => ({ type: "unretire", address }),
     ),
   ]);
+}
+
+/** Runs one of the writes above. A ledger that cannot be written is a failure of the pass, and does not end it. */
+export async function ledgerFailures(write: () => Promise<void>): Promise<readonly PassFailure[]> {
+  const failures = await asFailures(async () => {
+    await write();
+    return [];
+  });
+  return failures.map((failure) => ({ ...failure, stage: "ledger" }));
 }
 
 function added(entry: LedgerAddress): StateChange {

@@ -62,3 +62,22 @@ export interface PassResult {
   /** Milliseconds until the next pass is due. `undefined`: not before the resync. */
   readonly dueInMs: number | undefined;
 }
+
+/** The result of a pass over a live state that is not adopted yet: it only reads and plans. */
+export function unadoptedResult(state: State, snapshot: Snapshot, residual: Plan): PassResult {
+  return {
+    state,
+    snapshot,
+    residual,
+    blocked: residual.compiled.blocked,
+    verdicts: undefined,
+    changes: [],
+    failures: [],
+    sweep: undefined,
+    gate: snapshot.facts.isGateClosed ? "closed" : "open",
+    isClean: false,
+    repairs: [],
+    throttled: [],
+    dueInMs: undefined,
+  };
+}

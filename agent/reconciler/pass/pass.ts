@@ -10,49 +10,56 @@
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { nextExpiryMs } from "../../../lib/admission/leases.ts";
-import { memoizeLast, stabilize } from "../../../lib/memoize.ts";
-import type { Ip } from "../../../lib/model/ip.ts";
-import { ledgerKey } from "../../../lib/model/ledger.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
 import { judge } from "../../../lib/plan/judge.ts";
-import { heldIn } from "../../../lib/plan/network/bindings.ts";
-import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
+import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { State } from "../../../lib/state/state.ts";
 import { ArpNotifier } from "../eips/arp-notifier.ts";
-import { beginEpoch, strikeOff, writeAhead } from "../eips/ledger.ts";
+import { beginEpoch, ledgerFailures, strikeOff, writeAhead } from "../eips/ledger.ts";
 import { type PassRequest, quietRequest } from "../pass-request.ts";
-import { Drift, type DriftReview } from "../retry/drift.ts";
-import { PassRetry } from "../retry/pass-retry.ts";
-import { Quarantine } from "../retry/quarantine.ts";
-import { keyOf } from "../retry/repair-throttle.ts";
-import { asFailures, type PassFailure } from "../subsystem.ts";
-import { type Applied, applySteps, joined } from "./apply-steps.ts";
+import { earliest, Retries, type Review } from "../retry/retries.ts";
+import type { PassFailure } from "../subsystem.ts";
+import { type Applied, joined } from "./apply-steps.ts";
 import { Gatekeeper } from "./gatekeeper.ts";
-import type { PassDeps, PassResult } from "./pass-result.ts";
+import { type PassDeps, type PassResult, unadoptedResult } from "./pass-result.ts";
 import { Planner } from "./planner.ts";
 import { SnapshotReader } from "./snapshot-reader.ts";
-import { isSameVerification, verificationOf } from "./verification.ts";
+import { StableJudge } from "./stable-judge.ts";
+import { StepWriter } from "./step-writer.ts";
+import { verificationOf } from "./verification.ts";
+
+/** What a pass has found and done before it is judged. */
+interface Work {
+  readonly state: State;
+  readonly before: Snapshot;
+  readonly after: Snapshot;
+  /** The plan on `after`: what is left to do. */
+  readonly residual: Plan;
+  readonly applied: Applied;
+}
 
 export class Pass {
   readonly #deps: PassDeps;
   readonly #reader: SnapshotReader;
   readonly #gate = new Gatekeeper();
-  readonly #quarantine: Quarantine;
+  readonly #retries: Retries;
   readonly #planner: Planner;
+  readonly #writer: StepWriter;
+  readonly #judge = new StableJudge();
   readonly #notifier: ArpNotifier;
-  readonly #drift = new Drift();
-  readonly #retry = new PassRetry();
-  readonly #stableVerification = stabilize(isSameVerification);
-  readonly #judge = memoizeLast(judge);
 
   constructor(deps: PassDeps) {
+    const { subsystems, patience, clock } = deps;
     this.#deps = deps;
     const onLateEnd = () => deps.wake("late reading");
-    this.#reader = new SnapshotReader(deps.subsystems, { patience: deps.patience, onLateEnd });
-    this.#quarantine = new Quarantine(() => deps.clock.bootMs());
-    this.#planner = new Planner(deps, deps.subsystems, this.#gate, this.#quarantine);
+    this.#reader = new SnapshotReader(subsystems, { patience, onLateEnd });
+    this.#retries = new Retries(() => clock.bootMs());
+    const { quarantine } = this.#retries;
+    this.#planner = new Planner(deps, subsystems, this.#gate, quarantine);
+    const [reader, planner] = [this.#reader, this.#planner];
+    this.#writer = new StepWriter({ subsystems, patience, reader, planner, quarantine });
     this.#notifier = new ArpNotifier(deps);
   }
 
@@ -78,167 +85,83 @@ export class Pass {
   judge(state: State, snapshot: Snapshot): ReadonlyMap<ObjectId, Verdict> {
     if (this.isUnadopted(state, snapshot)) return new Map();
     const plan = this.#planner.planNow(state, snapshot);
-    const throttled = this.#drift.throttled(this.#deps.clock.bootMs());
-    return judge(state.desired, plan.compiled, verificationOf(plan, [], throttled));
+    return judge(state.desired, plan.compiled, verificationOf(plan, [], this.#retries.throttled));
   }
 
   async run(request: PassRequest, signal: AbortSignal): Promise<PassResult> {
-    const { store, epoch, clock, subsystems } = this.#deps;
+    const { store, epoch, subsystems } = this.#deps;
     const state = store.current;
     const before = await this.#reader.read(request, signal);
-    if (this.isUnadopted(state, before)) return this.#leaveAlone(state, before);
+    if (this.isUnadopted(state, before))
+      return unadoptedResult(state, before, await this.#planner.plan(state, before));
 
-    const ledgerFailures = [...(await ledgerStep(() => beginEpoch(store, epoch)))];
-    this.#quarantine.releaseRewritten(state);
-    const retried = this.#quarantine.due();
+    const failures = [...(await ledgerFailures(() => beginEpoch(store, epoch)))];
+    this.#retries.begin(state, request);
     this.#gate.begin(before, state);
-    const planned = await this.#planWithProbe(state, before);
-    const version = versionOf(state, planned.compiled.blocked);
-    const review = this.#drift.review(version, planned.steps, clock.bootMs());
+    const plan = await this.#planner.planWithProbes(state, before);
+    const review = this.#retries.review({ state, blocked: plan.compiled.blocked }, plan.steps);
     // A full disk must not stop the repair of working NAT: report that the ledger could not be written.
-    ledgerFailures.push(...(await ledgerStep(() => writeAhead(store, planned))));
+    failures.push(...(await ledgerFailures(() => writeAhead(store, plan))));
 
-    const isMoved = !this.#retry.isDone(version);
-    const first = await this.#apply(review.due, state, planned, before, request, isMoved, signal);
-    let after = await this.#readAgain(first, before, request, signal);
-    let residual = await this.#planner.plan(state, after);
-    const finish = await this.#finish(state, after, residual, request, signal);
-    if (finish !== undefined) ({ after, residual } = finish);
+    const { due: steps, isNewVersion: isMoved } = review;
+    const planned = { state, snapshot: before, plan, steps, isMoved };
+    const applied = await this.#writer.write(planned, request, signal);
+    const after = await this.#reader.readAfter(applied, before, request, signal);
+    const residual = await this.#planner.plan(state, after);
+    const work = await this.#finish({ state, before, after, residual, applied }, request, signal);
 
-    const applied = finish === undefined ? first : joined(first, finish.applied);
-    this.#drift.conclude(version, review, applied.changes, residual.changes, clock.bootMs());
-    const failures = [...ledgerFailures, ...applied.failures];
-    const isDone = isDoneBy(residual);
-    const found = { state, before, after, residual, applied, failures, version, review, retried, isDone };
-    const result = await this.#conclude(found);
+    const result = await this.#conclude(work, review, [...failures, ...work.applied.failures]);
+    const isDone = isDoneBy(work.residual);
     for (const subsystem of subsystems) subsystem.concluded?.({ isDone });
     return result;
   }
 
   /** Records that an incremental pass did all work between two states. */
   follow(before: PassResult, after: PassResult): void {
-    const version = versionOf(before.state, before.blocked);
-    if (!this.#retry.isDone(version)) return;
-    const next = versionOf(after.state, after.blocked);
-    this.#retry.note(next, false);
-    this.#drift.follow(version, next);
+    this.#retries.follow(before, after);
   }
 
   /** Milliseconds until something is due without a wake. */
-  dueInMs(state: State, throttled: DriftReview["throttled"] = new Set()): number | undefined {
-    const { clock } = this.#deps;
-    const due = [
-      this.#retry.dueInMs,
-      this.#quarantine.dueInMs(),
-      nextExpiryMs(state, clock.instant()),
-      this.#drift.dueInMs(throttled, clock.bootMs()),
-    ].filter((ms) => ms !== undefined);
-    return due.length === 0 ? undefined : Math.min(...due);
-  }
-
-  /** Plans with the results of ARP probes for addresses to add, and starts probes for new ones. */
-  async #planWithProbe(state: State, snapshot: Snapshot): Promise<Plan> {
-    const { arpProbe } = this.#deps;
-    const { ledger } = this.#planner.withLedger(state);
-    const unasked = { probing: new Set<Ip>(), addressConflicts: new Map<Ip, string>() };
-    const optimistic = await this.#planner.plan(state, snapshot, unasked);
-    // Addresses in the ledger were held in this epoch: one that another process removed comes back at once.
-    const unknown = optimistic.addresses.add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
-    // Likewise for addresses held here with another prefix length or binding: no other host has them.
-    const { network } = snapshot.facts;
-    const held = new Set(unknown.length === 0 ? [] : heldIn(network).map(({ address }) => address));
-    const newcomers = unknown.filter(({ object, entry }) => object !== undefined && !held.has(entry.address));
-    const { probing, addressConflicts } = arpProbe.review(newcomers.map(({ entry }) => entry));
-    return probing.size + addressConflicts.size === 0 ? optimistic : this.#planner.plan(state, snapshot);
-  }
-
-  async #apply(
-    steps: readonly PlannedStep[],
-    state: State,
-    plan: Plan,
-    snapshot: Snapshot,
-    request: PassRequest,
-    isMoved: boolean,
-    signal: AbortSignal,
-  ): Promise<Applied> {
-    const replan = async (name: PlannedStep["subsystem"], without: ReadonlySet<ObjectId>) => {
-      const again = await this.#reader.read(request, signal, snapshot, new Set([name]));
-      const error = again.unread.get(name);
-      if (error !== undefined) throw error;
-      const quarantined = new Map(this.#quarantine.objects);
-      for (const id of without) quarantined.set(id, "");
-      const { gate, isVerified } = plan.context;
-      const { steps: next } = await this.#planner.plan(state, again, { quarantined, gate, isVerified });
-      return next.filter((step) => step.subsystem === name);
-    };
-    const unread = new Set(snapshot.unread.keys());
-    const options = { context: { state, plan }, replan, unread, isMoved, patience: this.#deps.patience };
-    const applied = await applySteps(steps, this.#deps.subsystems, options, signal);
-    for (const { isCulprit, object, message } of applied.failures)
-      if (isCulprit && object !== undefined) this.#quarantine.record(state, object, message);
-    return applied;
-  }
-
-  /** Reads everything again after a change. After a look that wrote nothing, reads only the subsystems that looked. */
-  async #readAgain(
-    { changes, failures, touched }: Applied,
-    before: Snapshot,
-    request: PassRequest,
-    signal: AbortSignal,
-  ): Promise<Snapshot> {
-    if (changes.length + failures.length > 0) return this.#reader.read(request, signal);
-    return touched.size === 0 ? before : this.#reader.read(request, signal, before, touched);
+  dueInMs(state: State, throttled: Review["throttled"] = new Set()): number | undefined {
+    return earliest([this.#retries.dueInMs(throttled), nextExpiryMs(state, this.#deps.clock.instant())]);
   }
 
   /** Steps that wait until everything else is verified: opening the gate, removing another dataplane. */
-  async #finish(
-    state: State,
-    snapshot: Snapshot,
-    residual: Plan,
-    request: PassRequest,
-    signal: AbortSignal,
-  ): Promise<{ readonly after: Snapshot; readonly residual: Plan; readonly applied: Applied } | undefined> {
-    if (!this.#gate.isClosed && !snapshot.facts.isPreviousPresent) return undefined;
-    if (!this.#gate.isWhole(state, snapshot, residual)) return undefined;
+  async #finish(work: Work, request: PassRequest, signal: AbortSignal): Promise<Work> {
+    const { state, after: snapshot, residual } = work;
+    if (!this.#gate.isClosed && !snapshot.facts.isPreviousPresent) return work;
+    if (!this.#gate.isWhole(state, snapshot, residual)) return work;
     const plan = await this.#planner.plan(state, snapshot, { gate: "open", isVerified: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
-    const applied = await this.#apply(steps, state, plan, snapshot, request, false, signal);
+    const planned = { state, snapshot, plan, steps, isMoved: false };
+    const applied = await this.#writer.write(planned, request, signal);
     if (!applied.failures.some(({ stage }) => stage === "gate")) this.#gate.opened();
     const after = await this.#reader.read(request, signal);
-    return { after, residual: await this.#planner.plan(state, after), applied };
+    return {
+      ...work,
+      after,
+      residual: await this.#planner.plan(state, after),
+      applied: joined(work.applied, applied),
+    };
   }
 
-  async #conclude(found: {
-    readonly state: State;
-    readonly before: Snapshot;
-    readonly after: Snapshot;
-    readonly residual: Plan;
-    readonly applied: Applied;
-    readonly failures: PassFailure[];
-    readonly version: string;
-    readonly review: DriftReview;
-    readonly retried: ReadonlySet<ObjectId>;
-    readonly isDone: boolean;
-  }): Promise<PassResult> {
-    const { state, before, after, residual, applied, failures, review, isDone } = found;
-    const { store, clock, flows } = this.#deps;
-    const sweep = flows.sweepInHand;
-    const throttled = this.#drift.throttled(clock.bootMs());
-    const verification = this.#stableVerification(verificationOf(residual, failures, throttled));
+  /** Judges, strikes off the ledger what is gone, announces EIPs. */
+  async #conclude(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
+    const { state, before, after, residual, applied } = work;
+    const { store, flows } = this.#deps;
+    const { sweepInHand: sweep } = flows;
+    const repairs = this.#retries.noteWritten(review, applied.changes, residual.changes);
+    const { throttled } = this.#retries;
+    const verdicts = await this.#judge.judge(state, residual, failures, throttled);
+    this.#retries.noteProgrammed((id) => verdicts.get(id)?.programmed.holds === true);
     await nextTurn();
-    const verdicts = this.#judge(state.desired, residual.compiled, verification);
-    this.#quarantine.conclude(found.retried, (id) => verdicts.get(id)?.programmed.holds === true);
-    await nextTurn();
+    const isDone = isDoneBy(residual);
     const isSwept = isDone && sweep?.shadowed === 0;
-    failures.push(...(await ledgerStep(() => strikeOff(store, residual, isSwept))));
-    const isClean = isDone && !applied.isSilentlyUndone && !failures.some(({ stage }) => stage === "ledger");
+    const all = [...failures, ...(await ledgerFailures(() => strikeOff(store, residual, isSwept)))];
     this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
     await nextTurn();
-    // Throttled repairs have their own time: no retry before that.
-    const isWaiting =
-      failures.length === 0 && residual.changes.every((change) => review.throttled.has(keyOf(change)));
-    this.#retry.note(found.version, !isClean && !isWaiting);
-    const done = new Set(review.repairs.length === 0 ? [] : applied.changes.map(keyOf));
+    const isClean = isDone && !applied.isSilentlyUndone && !all.some(({ stage }) => stage === "ledger");
+    this.#retries.conclude(review, { failures: all, residual, isClean });
     return {
       state,
       snapshot: after,
@@ -246,49 +169,17 @@ export class Pass {
       blocked: residual.compiled.blocked,
       verdicts,
       changes: applied.changes,
-      failures,
+      failures: all,
       gate: this.#gate.on(after),
       isClean,
-      repairs: review.repairs.filter((repair) => done.has(keyOf(repair))),
+      repairs,
       sweep,
       throttled,
       dueInMs: this.dueInMs(state, review.throttled),
-    };
-  }
-
-  async #leaveAlone(state: State, snapshot: Snapshot): Promise<PassResult> {
-    const residual = await this.#planner.plan(state, snapshot);
-    return {
-      state,
-      snapshot,
-      residual,
-      blocked: residual.compiled.blocked,
-      verdicts: undefined,
-      changes: [],
-      failures: [],
-      sweep: undefined,
-      gate: snapshot.facts.isGateClosed ? "closed" : "open",
-      isClean: false,
-      repairs: [],
-      throttled: [],
-      dueInMs: undefined,
     };
   }
 }
 
 function isDoneBy({ changes, parts }: Plan): boolean {
   return changes.length === 0 && !parts.values().some(({ isUnfinished }) => isUnfinished);
-}
-
-async function ledgerStep(write: () => Promise<void>): Promise<readonly PassFailure[]> {
-  const failures = await asFailures(async () => {
-    await write();
-    return [];
-  });
-  return failures.map((failure) => ({ ...failure, stage: "ledger" }));
-}
-
-/** Identifies everything that decides the program. Two passes of one version want the same. */
-function versionOf(state: State, blocked: PassResult["blocked"]): string {
-  return `${state.desired.revision} ${[...blocked.keys()].sort().join()}`;
 }

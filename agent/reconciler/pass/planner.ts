@@ -11,6 +11,7 @@ import type { PlanContext, Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
 import type { State } from "../../../lib/state/state.ts";
 import { runYielding } from "../../run-yielding.ts";
+import { planWithProbes } from "../eips/plan-with-probes.ts";
 import type { Quarantine } from "../retry/quarantine.ts";
 import type { Subsystem } from "../subsystem.ts";
 import type { Gatekeeper } from "./gatekeeper.ts";
@@ -37,20 +38,27 @@ export class Planner {
   /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. */
   planNow(state: State, snapshot: Snapshot): Plan {
     return this.#remember(
-      runSync(this.#plan(this.withLedger(state), snapshot, this.#context(state, snapshot))),
+      runSync(this.#plan(this.#withLedger(state), snapshot, this.#context(state, snapshot))),
     );
   }
 
   /** The same, in chunks that let the event loop run. */
   async plan(state: State, snapshot: Snapshot, but?: Partial<PlanContext>): Promise<Plan> {
     const context = { ...this.#context(state, snapshot), ...but };
-    return this.#remember(await runYielding(this.#plan(this.withLedger(state), snapshot, context)));
+    return this.#remember(await runYielding(this.#plan(this.#withLedger(state), snapshot, context)));
+  }
+
+  /** The same with the results of ARP probes, and starts probes for addresses that were not probed yet. */
+  planWithProbes(state: State, snapshot: Snapshot): Promise<Plan> {
+    const { ledger } = this.#withLedger(state);
+    const plan = (probes?: Partial<PlanContext>) => this.plan(state, snapshot, probes);
+    return planWithProbes(plan, this.#deps.arpProbe, ledger, snapshot.facts.network);
   }
 
   /** For read-only requests: plans in parts, and leaves nothing behind that affects a pass. */
   preview(state: State, snapshot: Snapshot): Promise<Plan> {
     const plan = memoizedPlan(this.#planners);
-    return runYielding(plan(this.withLedger(state), snapshot, this.#context(state, snapshot)));
+    return runYielding(plan(this.#withLedger(state), snapshot, this.#context(state, snapshot)));
   }
 
   /** True if the store is unset and the kernel has rules or bindings: someone may still use them. */
@@ -65,7 +73,7 @@ export class Planner {
    * The desired set of one reading with the newest ledger, which the pass itself writes. A ledger of another epoch
    * counts as empty.
    */
-  withLedger(state: State): State {
+  #withLedger(state: State): State {
     const { store, epoch } = this.#deps;
     const { ledger } = store.current;
     return { ...state, ledger: ledger.epoch === epoch ? ledger : { ...emptyLedger, epoch } };

@@ -5,6 +5,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { KernelFacts, Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
+import type { Applied } from "./apply-steps.ts";
 import { PatientReader, type PatientReaderOptions } from "./patient-reader.ts";
 
 const unknownFacts: Omit<KernelFacts, "network"> = {
@@ -69,5 +70,19 @@ export class SnapshotReader {
     if (network === undefined) throw new GatewayError("unreadable", "no subsystem reads the network");
     this.#last = { facts: { ...unknownFacts, ...this.#facts, network }, observed, unread };
     return this.#last;
+  }
+
+  /**
+   * Reads again after steps were applied: everything if anything was written or refused, otherwise only the subsystems
+   * that looked at the kernel.
+   */
+  async readAfter(
+    { changes, failures, touched }: Applied,
+    before: Snapshot,
+    request: PassRequest,
+    signal: AbortSignal,
+  ): Promise<Snapshot> {
+    if (changes.length + failures.length > 0) return this.read(request, signal);
+    return touched.size === 0 ? before : this.read(request, signal, before, touched);
   }
 }

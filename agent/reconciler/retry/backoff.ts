@@ -27,6 +27,12 @@ export class Backoff<Key> {
     this.#entries.set(key, { ...entry, retryAtMs: nowMs + delayMsAfter(entry.attempts) });
   }
 
+  /** Makes every key due now, and the next pause the shortest one: someone says that the cause is gone. */
+  retryAll(nowMs: number): void {
+    for (const [key, { message }] of this.#entries)
+      this.#entries.set(key, { message, attempts: 0, retryAtMs: nowMs });
+  }
+
   /** Keys whose next try is not due yet: leave them out for now. */
   waiting(nowMs: number): ReadonlyMap<Key, BackoffEntry> {
     return new Map([...this.#entries].filter(([, entry]) => entry.retryAtMs > nowMs));
@@ -54,5 +60,5 @@ export class Backoff<Key> {
 }
 
 function delayMsAfter(attempts: number): number {
-  return Math.min(firstDelayMs * 2 ** (attempts - 1), maxDelayMs);
+  return Math.min(firstDelayMs * 2 ** Math.max(attempts - 1, 0), maxDelayMs);
 }

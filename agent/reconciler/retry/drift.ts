@@ -7,6 +7,7 @@
  */
 import type { Change } from "../../../lib/model/change.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
+import type { ProgramVersion } from "./program-versions.ts";
 import { type ChangeKey, keyOf, RepairThrottle, type ThrottledRepair } from "./repair-throttle.ts";
 
 export interface DriftReview {
@@ -22,12 +23,11 @@ const nothingThrottled: ReadonlySet<ChangeKey> = new Set();
 export class Drift {
   readonly #throttle = new RepairThrottle();
   /** The version of the last finished pass. */
-  #version = "";
+  #version: ProgramVersion | undefined;
   /** What that pass left undone that was not drift. */
   #unfinished: ReadonlySet<ChangeKey> = new Set();
 
-  /** @param version identifies everything that decides what is desired */
-  review(version: string, steps: readonly PlannedStep[], nowMs: number): DriftReview {
+  review(version: ProgramVersion, steps: readonly PlannedStep[], nowMs: number): DriftReview {
     // A write changes what is desired: then everything is done at once, even if another process undoes it.
     if (version !== this.#version) return { due: steps, throttled: nothingThrottled, repairs: [] };
     const changes = steps.flatMap((step) => step.changes);
@@ -42,25 +42,25 @@ export class Drift {
    *
    * @param done what the pass wrote
    * @param left what the pass left to do
+   * @returns the repairs that were written
    */
   conclude(
-    version: string,
+    version: ProgramVersion,
     { repairs, throttled }: DriftReview,
     done: readonly Change[],
     left: readonly Change[],
     nowMs: number,
-  ): void {
+  ): readonly Change[] {
     const isDone = new Set(repairs.length + left.length === 0 ? [] : done.map(keyOf));
-    this.#throttle.record(
-      repairs.filter((repair) => isDone.has(keyOf(repair))),
-      nowMs,
-    );
+    const repaired = repairs.filter((repair) => isDone.has(keyOf(repair)));
+    this.#throttle.record(repaired, nowMs);
     this.#version = version;
     this.#unfinished = new Set(left.map(keyOf).filter((key) => !isDone.has(key) && !throttled.has(key)));
+    return repaired;
   }
 
   /** The changes between two versions were done elsewhere: from now on anything missing is drift. */
-  follow(before: string, after: string): void {
+  follow(before: ProgramVersion, after: ProgramVersion): void {
     if (this.#version === before) this.#version = after;
   }
 

@@ -1,19 +1,20 @@
 /** Whether the last pass left work undone, and when the next one retries: after 0.5 s, doubling to 30 s. */
+import type { ProgramVersion } from "./program-versions.ts";
+
 const firstRetryMs = 500;
 const maxRetryMs = 30_000;
 
 export class PassRetry {
   #passes = 0;
-  #doneVersion = "";
+  #doneVersion: ProgramVersion | undefined;
 
-  /** @param version identifies the input of the pass */
-  note(version: string, isUndone: boolean): void {
+  note(version: ProgramVersion, isUndone: boolean): void {
     this.#passes = isUndone ? this.#passes + 1 : 0;
-    this.#doneVersion = isUndone ? "" : version;
+    this.#doneVersion = isUndone ? undefined : version;
   }
 
   /** True if all work for this version was done, and no other version was tried since. */
-  isDone(version: string): boolean {
+  isDone(version: ProgramVersion): boolean {
     return version === this.#doneVersion;
   }
 

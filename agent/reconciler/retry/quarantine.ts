@@ -1,8 +1,13 @@
-/** Objects that the kernel refused. Each is left out, and tried again later or as soon as it is written again. */
+/**
+ * Objects that the kernel refused. Each is left out, and tried again after a pause, on request, or as soon as it is
+ * written again.
+ */
 
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State } from "../../../lib/state/state.ts";
+import type { PassRequest } from "../pass-request.ts";
+import type { StepFailure } from "../subsystem.ts";
 import { Backoff } from "./backoff.ts";
 
 export class Quarantine {
@@ -10,6 +15,8 @@ export class Quarantine {
   readonly #backoff = new Backoff<ObjectId>();
   /** The revision at which each object was refused. */
   readonly #refusedAt = new Map<ObjectId, number>();
+  /** The objects that this pass tries again. */
+  #tried: ReadonlySet<ObjectId> = new Set();
 
   /** @param nowMs milliseconds of a monotonic clock */
   constructor(nowMs: () => number) {
@@ -22,45 +29,46 @@ export class Quarantine {
     return new Map([...waiting].map(([id, { message }]) => [id, message]));
   }
 
-  record(state: State, id: ObjectId, message: string): void {
-    this.#backoff.record(id, message, this.#nowMs());
-    this.#refusedAt.set(id, revisionOf(state, id));
+  /**
+   * A pass begins: it tries the objects that are due, and on request all others too. An object that was written again
+   * or deleted is released.
+   */
+  begin(state: State, { isRetry = false }: Pick<PassRequest, "isRetry">): void {
+    for (const [id, revision] of this.#refusedAt) if (revisionOf(state, id) !== revision) this.#release(id);
+    if (isRetry) this.#backoff.retryAll(this.#nowMs());
+    this.#tried = this.#backoff.due(this.#nowMs());
   }
 
-  /** An object that was written again or deleted is released. */
-  releaseRewritten(state: State): void {
-    for (const [id, revision] of this.#refusedAt) {
-      if (revisionOf(state, id) === revision) continue;
-      this.#refusedAt.delete(id);
-      this.#backoff.clear(id);
+  /** Takes in the objects that the kernel refused. */
+  record(state: State, failures: readonly StepFailure[]): void {
+    for (const { isCulprit, object, message } of failures) {
+      if (!isCulprit || object === undefined) continue;
+      this.#backoff.record(object, message, this.#nowMs());
+      this.#refusedAt.set(object, revisionOf(state, object));
     }
   }
 
-  /** The objects that this pass tries again. */
-  due(): ReadonlySet<ObjectId> {
-    return this.#backoff.due(this.#nowMs());
-  }
-
   /**
-   * After a pass that tried `tried`: objects that are programmed now are released. One that was neither refused nor programmed,
-   * for example because its rules could not be read, waits once more. Without this it stays due, and passes follow each other
-   * without a pause.
+   * The pass ends: objects that it tried and that are programmed now are released. One that was neither refused nor
+   * programmed, for example because its rules could not be read, waits once more. Without this it stays due, and passes
+   * follow each other without a pause.
    */
-  conclude(tried: ReadonlySet<ObjectId>, isProgrammed: (id: ObjectId) => boolean): void {
-    const stillDue = this.due();
-    for (const id of tried.intersection(stillDue)) {
-      if (!isProgrammed(id)) {
-        this.#backoff.postpone(id, this.#nowMs());
-        continue;
-      }
-      this.#refusedAt.delete(id);
-      this.#backoff.clear(id);
+  conclude(isProgrammed: (id: ObjectId) => boolean): void {
+    const stillDue = this.#backoff.due(this.#nowMs());
+    for (const id of this.#tried.intersection(stillDue)) {
+      if (isProgrammed(id)) this.#release(id);
+      else this.#backoff.postpone(id, this.#nowMs());
     }
   }
 
   /** Milliseconds until an object is tried again. `undefined` if there is none. */
   dueInMs(): number | undefined {
     return this.#backoff.dueInMs(this.#nowMs());
+  }
+
+  #release(id: ObjectId): void {
+    this.#refusedAt.delete(id);
+    this.#backoff.clear(id);
   }
 }
 

@@ -89,7 +89,7 @@ export class ModelAgent {
       announcer,
       arpProbe: this.#arpProbe,
       // The network of the model sends nothing by itself.
-      arpConflicts: { conflicts: new Map(), ask() {}, hurry: async () => false },
+      arpConflicts: { conflicts: new Map(), ask() {}, probeNow: async () => false },
       clock,
       epoch,
       config: {
@@ -195,8 +195,8 @@ export class ModelAgent {
   }
 
   /** Like a write that names these objects. The timer probes in the meantime, as in the agent. */
-  async askAgain(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
-    const left = this.#reconciler.askAgain(ids, timeoutMs, new AbortController().signal);
+  async probeFor(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
+    const left = this.#reconciler.probeFor(ids, timeoutMs, new AbortController().signal);
     this.#questions.look();
     return left;
   }

@@ -76,6 +76,26 @@ t.test("the loop", async (t) => {
     await loop.stop();
   });
 
+  t.test("a retry of refused objects is requested of one pass, and again if it could not run", async (t) => {
+    const { loop, begun, ends, passNumber } = handLoop(0);
+    loop.start();
+    await passNumber(1);
+    const answer = loop.run("api", forever, true).catch(() => "failed");
+    ends[0]?.end();
+    await passNumber(2);
+    ends[1]?.fail(new Error("unreadable"));
+    t.equal(await answer, "failed");
+    await passNumber(3);
+    ends[2]?.end();
+    await passNumber(4);
+    ends[3]?.end();
+    await loop.stop();
+    t.strictSame(
+      begun.slice(0, 4).map(({ isRetry = false }) => isRetry),
+      [false, true, true, false],
+    );
+  });
+
   t.test("backs off while no pass can run, then runs a full pass", async (t) => {
     const { loop, begun, ends, failures, passNumber } = handLoop();
     loop.start();

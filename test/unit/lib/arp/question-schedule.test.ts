@@ -82,10 +82,10 @@ t.test("questions of an API call go first, at once, and then every second", asyn
   schedule.ask("old", "wanted", 0);
   play(schedule, { untilMs: 7_200_000, stepMs: 1_000 });
   for (let number = 0; number < 1_000; number++) schedule.ask(`other-${number}`, "wanted", 7_200_000);
-  schedule.hurry("old", 7_200_000);
-  schedule.hurry("unknown", 7_200_000);
+  schedule.askNow("old", 7_200_000);
+  schedule.askNow("unknown", 7_200_000);
   t.equal(schedule.take(7_200_000, 50)[0], "old");
-  schedule.hurry("old", 7_200_100);
+  schedule.askNow("old", 7_200_100);
   t.notOk(schedule.take(7_200_100, 50).includes("old"), "not while an answer is awaited");
   t.ok(schedule.answered("old", 7_200_200, 0));
   t.equal(schedule.take(7_200_200, 50)[0], "old", "but as soon as it is in");

@@ -71,7 +71,7 @@ t.test(
     wire.holders.set(one, macOf(3));
     await passUntil(12_050);
     t.strictSame([...conflicts.conflicts], [[one, macOf(3)]], "another holds it now");
-    t.equal(told.changes, 1, "which nobody needs to hurry for");
+    t.equal(told.changes, 1, "no pass has to run sooner for it");
     t.strictSame(wire.announced, [], "nothing is announced meanwhile");
     wire.holders.delete(one);
     await passUntil(13_050);
@@ -165,11 +165,11 @@ t.test("probes run at once: at start, and for an API call", async (t) => {
   await answersIn();
   t.strictSame([...conflicts.conflicts], [[two, macOf(1)]]);
   t.strictSame([wire.frames, wire.announced], [2, []]);
-  t.notOk(await conflicts.hurry(new Set([one])), "nobody contests it");
+  t.notOk(await conflicts.probeNow(new Set([one])), "nobody contests it");
   wire.nowMs = 5 * 3_600_000;
   await passUntil(wire.nowMs + 100);
   wire.holders.clear();
-  const freed = conflicts.hurry();
+  const freed = conflicts.probeNow();
   await passUntil(wire.nowMs + 200);
   t.ok(await freed);
   t.strictSame([conflicts.conflicts.size, wire.announced, told.changes], [0, [two], 2]);

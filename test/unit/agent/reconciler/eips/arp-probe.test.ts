@@ -138,7 +138,7 @@ t.test("a write of an EIP probes it at once, however long it was contested", asy
   await lookUntil(wire.nowMs + 60_000);
   t.equal(wire.timesAsked(one), before, "after hours it is asked seldom");
 
-  const still = arpProbe.hurry(new Set([one, "203.0.113.99" as Ip]));
+  const still = arpProbe.probeNow(new Set([one, "203.0.113.99" as Ip]));
   await lookUntil(wire.nowMs + 300);
   t.notOk(await still, "it is held still");
   t.strictSame(
@@ -150,12 +150,12 @@ t.test("a write of an EIP probes it at once, however long it was contested", asy
   t.equal(wire.timesAsked(one), before + 11, "and from then on every second again");
 
   wire.holders.clear();
-  const freed = arpProbe.hurry();
+  const freed = arpProbe.probeNow();
   await lookUntil(wire.nowMs + 300);
   t.ok(await freed);
   t.ok(arpProbe.isFree(one) && arpProbe.isFree(two), "all of them, where none is named");
   t.equal(told.wakes, 3);
-  t.notOk(await arpProbe.hurry(new Set([one])), "what is not contested needs no hurry");
+  t.notOk(await arpProbe.probeNow(new Set([one])), "an address that is not contested is not probed");
 });
 
 t.test("a probe of the holder triggers a new probe", async (t) => {
@@ -281,6 +281,6 @@ t.test("with probing disabled nothing waits", async (t) => {
     onFailure: () => {},
   });
   t.equal(mute.review(both).probing.size, 0);
-  t.notOk(await mute.hurry());
+  t.notOk(await mute.probeNow());
   t.equal(wire.frames, 0);
 });

@@ -66,7 +66,7 @@ t.test("a hurried request resolves after a probe that began after the call", asy
   wire.nowMs = 1_000;
   questions.look();
   let isDone = false;
-  const done = questions.hurry([one]).then(() => {
+  const done = questions.askNow([one]).then(() => {
     isDone = true;
   });
   await answersIn();
@@ -76,18 +76,18 @@ t.test("a hurried request resolves after a probe that began after the call", asy
   await done;
   t.equal(wire.timesAsked("203.0.113.10"), 3);
 
-  await questions.hurry([]);
-  const forgotten = questions.hurry([one]);
+  await questions.askNow([]);
+  const forgotten = questions.askNow([one]);
   questions.forget(one);
   await forgotten;
-  const resting = questions.hurry([two]);
+  const resting = questions.askNow([two]);
   questions.rest(two);
   await resting;
   questions.ask(two, "wanted");
-  const stopped = questions.hurry([two]);
+  const stopped = questions.askNow([two]);
   await questions.stop();
   await stopped;
-  await questions.hurry([two]);
+  await questions.askNow([two]);
 });
 
 t.test("if probing fails nothing is reported, and it is retried", async (t) => {

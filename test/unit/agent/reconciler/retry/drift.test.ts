@@ -29,7 +29,7 @@ const nothing = steps([]);
 /** One pass that plans `planned`, writes all but `refused`, and then reads `residual`. @returns what it was to do */
 function pass(
   drift: Drift,
-  version: string,
+  version: number,
   planned: readonly PlannedStep[],
   residual: readonly PlannedStep[],
   refused: readonly Change[] = [],
@@ -43,38 +43,38 @@ function pass(
 /** `planned` is undone repeatedly, until it is throttled. */
 function throttled(planned: readonly PlannedStep[]): Drift {
   const drift = new Drift();
-  pass(drift, "1", planned, nothing);
-  for (let n = 0; n <= maxQuickRepairs; n++) pass(drift, "1", planned, nothing);
+  pass(drift, 1, planned, nothing);
+  for (let n = 0; n <= maxQuickRepairs; n++) pass(drift, 1, planned, nothing);
   return drift;
 }
 
 t.test("drift is an applied change that was undone, not a newly desired one", async (t) => {
   const drift = new Drift();
-  t.strictSame(pass(drift, "1", steps([x, y]), nothing).repairs, []);
-  t.strictSame(pass(drift, "1", steps([x]), nothing).repairs, [x]);
-  t.strictSame(pass(drift, "2", steps([x]), nothing).repairs, [], "asked for anew");
+  t.strictSame(pass(drift, 1, steps([x, y]), nothing).repairs, []);
+  t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [x]);
+  t.strictSame(pass(drift, 2, steps([x]), nothing).repairs, [], "asked for anew");
 });
 
 t.test("a change undone before it was read back is also drift", async (t) => {
   const drift = new Drift();
-  pass(drift, "1", steps([x]), steps([x]));
-  t.strictSame(pass(drift, "1", steps([x]), steps([x])).repairs, [x]);
+  pass(drift, 1, steps([x]), steps([x]));
+  t.strictSame(pass(drift, 1, steps([x]), steps([x])).repairs, [x]);
 });
 
 t.test("refused or late changes are not drift", async (t) => {
   const drift = new Drift();
   for (let n = 0; n < 10; n++) {
-    const { repairs, throttled } = pass(drift, "1", steps([x]), steps([x]), [x]);
+    const { repairs, throttled } = pass(drift, 1, steps([x]), steps([x]), [x]);
     t.equal(repairs.length + throttled.size, 0);
   }
-  pass(drift, "2", nothing, steps([y]));
-  t.strictSame(pass(drift, "2", steps([y]), nothing).repairs, []);
+  pass(drift, 2, nothing, steps([y]));
+  t.strictSame(pass(drift, 2, steps([y]), nothing).repairs, []);
 });
 
 t.test("a repair that is undone repeatedly waits, and nothing else waits with it", async (t) => {
   const added = address("203.0.113.10");
   const drift = throttled(steps([x]));
-  const review = drift.review("1", steps([x], [added]), 0);
+  const review = drift.review(1, steps([x], [added]), 0);
   t.strictSame([...review.throttled], [keyOf(x)]);
   t.strictSame(changesOf(review.due), [added]);
   t.ok(
@@ -86,27 +86,27 @@ t.test("a repair that is undone repeatedly waits, and nothing else waits with it
 
 t.test("a throttled repair stays throttled while it is undone", async (t) => {
   const drift = throttled(steps([x]));
-  const review = drift.review("1", steps([x]), 0);
-  drift.conclude("1", review, [], [x], 0);
-  t.strictSame(pass(drift, "1", steps([x]), nothing).repairs, [], "it waits");
-  const later = drift.review("1", steps([x]), 10_000);
+  const review = drift.review(1, steps([x]), 0);
+  drift.conclude(1, review, [], [x], 0);
+  t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [], "it waits");
+  const later = drift.review(1, steps([x]), 10_000);
   t.strictSame(later.repairs, [x], "and is a repair once its time has come");
 });
 
 t.test("a throttled change is applied if its transaction is due", async (t) => {
-  const review = throttled(steps([x])).review("1", steps([x, y]), 0);
+  const review = throttled(steps([x])).review(1, steps([x, y]), 0);
   t.strictSame(changesOf(review.due), [x, y]);
   t.equal(review.due[0]?.payload, "a transaction");
 });
 
 t.test("waiting reads end at the next write", async (t) => {
-  const review = throttled(steps([x])).review("2", steps([x]), 0);
+  const review = throttled(steps([x])).review(2, steps([x]), 0);
   t.equal(review.throttled.size, 0);
   t.strictSame(changesOf(review.due), [x]);
 });
 
 t.test("a throttled address waits like a rule", async (t) => {
   const added = address("203.0.113.10");
-  const review = throttled(steps([], [added])).review("1", steps([x], [added]), 0);
+  const review = throttled(steps([], [added])).review(1, steps([x], [added]), 0);
   t.strictSame(changesOf(review.due), [x]);
 });

@@ -1,9 +1,9 @@
 /** A write of an EIP that another host holds starts a probe at once, however long it was contested. */
 import t, { type Test } from "tap";
-import type { ObjectId } from "../../../../lib/model/names.ts";
-import { Player } from "../../../support/model-kernel/player.ts";
-import type { Step } from "../../../support/model-kernel/script.ts";
-import { eipAddresses } from "../../../support/model-kernel/universe.ts";
+import type { ObjectId } from "../../../../../lib/model/names.ts";
+import { Player } from "../../../../support/model-kernel/player.ts";
+import type { Step } from "../../../../support/model-kernel/script.ts";
+import { eipAddresses } from "../../../../support/model-kernel/universe.ts";
 
 const pass: Step = { do: "pass", isFull: true, during: [] };
 const put: Step = { do: "put", kind: "eip", spec: { name: "e2", address: "203.0.113.12/24" } };
@@ -28,14 +28,14 @@ t.test("a write of the Eip or of its user waits for the probe", async (t) => {
   for (const id of ["eips/e2", "fips/f0"] as const satisfies readonly ObjectId[]) {
     const { player, reason, asked } = await contested(t);
     const before = asked();
-    t.ok((await player.agent.askAgain([id], 5_000)) > 0);
+    t.ok((await player.agent.probeFor([id], 5_000)) > 0);
     t.equal(asked(), before + 1);
     t.equal(reason(), "AddressConflict", "it is held still");
     await player.play([
       { do: "claim", number: 2, isClaimed: false },
       { do: "time", ms: 200 },
     ]);
-    t.ok((await player.agent.askAgain([id], 5_000)) > 0);
+    t.ok((await player.agent.probeFor([id], 5_000)) > 0);
     t.equal(reason(), "Ready", `${id}: a pass took what is free now`);
   }
 });
@@ -43,7 +43,7 @@ t.test("a write of the Eip or of its user waits for the probe", async (t) => {
 t.test("a write of other objects sends no probe and does not wait", async (t) => {
   const { player, asked } = await contested(t);
   const before = asked();
-  t.ok((await player.agent.askAgain(["eips/e9", "routes/r"], 5_000)) > 0);
+  t.ok((await player.agent.probeFor(["eips/e9", "routes/r"], 5_000)) > 0);
   t.equal(asked(), before);
 });
 
@@ -51,10 +51,10 @@ t.test("a request waits only if asked to, and not longer than asked", async (t) 
   const { player, asked } = await contested(t);
   player.wire.isSlow = true;
   const before = asked();
-  t.equal(await player.agent.askAgain(["eips/e2"], 0), 0);
+  t.equal(await player.agent.probeFor(["eips/e2"], 0), 0);
   t.equal(asked(), before + 1, "but it is asked about");
   await player.play([{ do: "time", ms: 200 }]);
-  t.equal(await player.agent.askAgain(["eips/e2"], 20), 0);
+  t.equal(await player.agent.probeFor(["eips/e2"], 20), 0);
   player.wire.answer();
 });
 

@@ -1,0 +1,55 @@
+/**
+ * Plans with the results of ARP probes. An address that another host may hold is left out of the plan, and a first plan
+ * shows which addresses have to be probed.
+ */
+
+import type { Ip } from "../../../lib/model/ip.ts";
+import { type Ledger, ledgerKey } from "../../../lib/model/ledger.ts";
+import type { ObservedNetwork } from "../../../lib/model/observed.ts";
+import type { AddressPlan } from "../../../lib/plan/address-plan.ts";
+import { heldIn } from "../../../lib/plan/network/bindings.ts";
+import type { Plan } from "../../../lib/plan/plan.ts";
+import type { PlanContext } from "../../../lib/plan/plan-input.ts";
+import type { AddressOnLink } from "../../kernel/drivers.ts";
+import type { ArpProbe } from "./arp-probe.ts";
+
+/** What the results of probes say in a plan. */
+type ProbeContext = Pick<PlanContext, "probing" | "addressConflicts">;
+
+/** As if every address were probed and free. */
+const allFree: ProbeContext = { probing: new Set(), addressConflicts: new Map() };
+
+/**
+ * Starts probes for addresses that were not probed yet.
+ *
+ * @param plan plans with these results of probes, or with the last ones of `arpProbe`
+ * @param ledger the ledger of this epoch
+ */
+export async function planWithProbes(
+  plan: (probes?: ProbeContext) => Promise<Plan>,
+  arpProbe: Pick<ArpProbe, "review">,
+  ledger: Ledger,
+  network: ObservedNetwork,
+): Promise<Plan> {
+  const optimistic = await plan(allFree);
+  const { probing, addressConflicts } = arpProbe.review(
+    addressesToProbe(optimistic.addresses, ledger, network),
+  );
+  return probing.size + addressConflicts.size === 0 ? optimistic : plan();
+}
+
+/** The addresses to add that another host may hold. */
+export function addressesToProbe(
+  { add }: Pick<AddressPlan, "add">,
+  ledger: Pick<Ledger, "addresses">,
+  network: ObservedNetwork,
+): readonly AddressOnLink[] {
+  // Addresses in the ledger were held in this epoch: one that another process removed comes back at once.
+  const unknown = add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
+  if (unknown.length === 0) return [];
+  // Addresses held here with another prefix length or binding: no other host has them.
+  const held = new Set<Ip>(heldIn(network).map(({ address }) => address));
+  return unknown
+    .filter(({ object, entry }) => object !== undefined && !held.has(entry.address))
+    .map(({ entry }) => entry);
+}

@@ -1,0 +1,61 @@
+/**
+ * Probes at once for contested addresses, because an API call concerns them: someone may have freed them just now.
+ */
+
+import { eipAddressesOf } from "../../../lib/compile/references.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
+import type { StateAccess } from "../../store/state-access.ts";
+import type { ArpConflicts } from "./arp-conflicts.ts";
+import type { ArpProbe } from "./arp-probe.ts";
+
+export interface RequestedProbesDeps {
+  readonly store: Pick<StateAccess, "current">;
+  readonly arpProbe: Pick<ArpProbe, "isContested" | "probeNow">;
+  readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "probeNow">;
+  /** Runs a full pass that begins after the call. */
+  readonly runPass: (reason: string, signal: AbortSignal) => Promise<unknown>;
+}
+
+export class RequestedProbes {
+  readonly #deps: RequestedProbesDeps;
+
+  constructor(deps: RequestedProbesDeps) {
+    this.#deps = deps;
+  }
+
+  /** Probes for all contested addresses. Does not wait for the replies. */
+  probeAll(): void {
+    void this.#probe(undefined);
+  }
+
+  /**
+   * Probes for the contested addresses of these objects. Resolves when free ones were added, after `timeoutMs`, or at
+   * the signal. Never rejects.
+   *
+   * @returns the rest of `timeoutMs`
+   */
+  async probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
+    const { store, arpProbe, arpConflicts, runPass } = this.#deps;
+    if (!arpProbe.isContested && arpConflicts.conflicts.size === 0) return timeoutMs;
+    const isFreed = this.#probe(eipAddressesOf(store.current.desired, ids));
+    if (timeoutMs === 0) return 0;
+    const begunMs = performance.now();
+    const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const ended = Promise.withResolvers<false>();
+    end.addEventListener("abort", () => ended.resolve(false), { once: true });
+    // The loop reports a failed pass, and the board answers waiting requests.
+    if (await Promise.race([isFreed, ended.promise])) await runPass("probe", end).catch(() => undefined);
+    return end.aborted ? 0 : Math.max(0, timeoutMs - (performance.now() - begunMs));
+  }
+
+  /**
+   * @param addresses absent: all
+   * @returns true if one of them is free now
+   */
+  async #probe(addresses: ReadonlySet<Ip> | undefined): Promise<boolean> {
+    const { arpProbe, arpConflicts } = this.#deps;
+    const isFreed = await Promise.all([arpProbe.probeNow(addresses), arpConflicts.probeNow(addresses)]);
+    return isFreed.includes(true);
+  }
+}

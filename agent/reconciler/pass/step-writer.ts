@@ -1,0 +1,69 @@
+/** Writes the steps of a plan. Objects that the kernel refuses are quarantined. */
+
+import type { SubsystemName } from "../../../lib/model/change.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
+import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
+import type { Snapshot } from "../../../lib/plan/plan-input.ts";
+import type { State } from "../../../lib/state/state.ts";
+import type { PassRequest } from "../pass-request.ts";
+import type { Quarantine } from "../retry/quarantine.ts";
+import { type Applied, applySteps } from "./apply-steps.ts";
+import type { PassDeps } from "./pass-result.ts";
+import type { Planner } from "./planner.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
+
+export interface StepWriterDeps extends Pick<PassDeps, "subsystems" | "patience"> {
+  readonly reader: Pick<SnapshotReader, "read">;
+  readonly planner: Pick<Planner, "plan">;
+  readonly quarantine: Pick<Quarantine, "objects" | "record">;
+}
+
+/** What a pass has read and planned. */
+export interface PlannedWork {
+  readonly state: State;
+  readonly snapshot: Snapshot;
+  readonly plan: Plan;
+  /** What to write of the plan. */
+  readonly steps: readonly PlannedStep[];
+  /** True if steps that are due only together with changes are due. */
+  readonly isMoved: boolean;
+}
+
+export class StepWriter {
+  readonly #deps: StepWriterDeps;
+
+  constructor(deps: StepWriterDeps) {
+    this.#deps = deps;
+  }
+
+  async write(work: PlannedWork, request: PassRequest, signal: AbortSignal): Promise<Applied> {
+    const { subsystems, patience, quarantine } = this.#deps;
+    const { state, snapshot, plan, steps, isMoved } = work;
+    const replan = (name: SubsystemName, without: ReadonlySet<ObjectId>) =>
+      this.#replan(name, without, work, request, signal);
+    const unread = new Set(snapshot.unread.keys());
+    const options = { context: { state, plan }, replan, unread, isMoved, patience };
+    const applied = await applySteps(steps, subsystems, options, signal);
+    quarantine.record(state, applied.failures);
+    return applied;
+  }
+
+  /** Reads a subsystem again and plans it with more objects left out. Throws if it cannot be read. */
+  async #replan(
+    name: SubsystemName,
+    without: ReadonlySet<ObjectId>,
+    { state, snapshot, plan }: PlannedWork,
+    request: PassRequest,
+    signal: AbortSignal,
+  ): Promise<readonly PlannedStep[]> {
+    const { reader, planner, quarantine } = this.#deps;
+    const again = await reader.read(request, signal, snapshot, new Set([name]));
+    const error = again.unread.get(name);
+    if (error !== undefined) throw error;
+    const quarantined = new Map(quarantine.objects);
+    for (const id of without) quarantined.set(id, "");
+    const { gate, isVerified } = plan.context;
+    const { steps } = await planner.plan(state, again, { quarantined, gate, isVerified });
+    return steps.filter((step) => step.subsystem === name);
+  }
+}

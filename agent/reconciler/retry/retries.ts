@@ -1,0 +1,110 @@
+/**
+ * What full passes remember of each other: refused objects, repaired drift, and work that was left undone. Knows when
+ * the next pass is due because of them.
+ */
+
+import type { Change } from "../../../lib/model/change.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
+import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
+import type { State } from "../../../lib/state/state.ts";
+import type { PassRequest } from "../pass-request.ts";
+import type { PassFailure } from "../subsystem.ts";
+import { Drift, type DriftReview } from "./drift.ts";
+import { PassRetry } from "./pass-retry.ts";
+import { type ProgramInput, type ProgramVersion, ProgramVersions } from "./program-versions.ts";
+import { Quarantine } from "./quarantine.ts";
+import { type ChangeKey, keyOf, type ThrottledRepair } from "./repair-throttle.ts";
+
+/** What a pass has to do of what it planned. */
+export interface Review extends DriftReview {
+  readonly version: ProgramVersion;
+  /** True unless all work for this version was done before. */
+  readonly isNewVersion: boolean;
+}
+
+export interface PassEnding {
+  readonly failures: readonly PassFailure[];
+  readonly residual: Pick<Plan, "changes">;
+  readonly isClean: boolean;
+}
+
+export class Retries {
+  readonly quarantine: Quarantine;
+  readonly #nowMs: () => number;
+  readonly #versions = new ProgramVersions();
+  readonly #drift = new Drift();
+  readonly #retry = new PassRetry();
+
+  /** @param nowMs milliseconds of a monotonic clock */
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+    this.quarantine = new Quarantine(nowMs);
+  }
+
+  /** A pass begins. */
+  begin(state: State, request: PassRequest): void {
+    this.quarantine.begin(state, request);
+  }
+
+  /** Separates what is due now of `steps` from repairs that have to wait. */
+  review(input: ProgramInput, steps: readonly PlannedStep[]): Review {
+    const version = this.#versions.versionOf(input);
+    const isNewVersion = !this.#retry.isDone(version);
+    return { ...this.#drift.review(version, steps, this.#nowMs()), version, isNewVersion };
+  }
+
+  /**
+   * Call it after the last write of the pass: `done` was written, `left` is left to do.
+   *
+   * @returns what of `done` repaired drift
+   */
+  noteWritten(review: Review, done: Plan["changes"], left: Plan["changes"]): readonly Change[] {
+    return this.#drift.conclude(review.version, review, done, left, this.#nowMs());
+  }
+
+  /** Call it when the pass knows which objects are programmed. */
+  noteProgrammed(isProgrammed: (id: ObjectId) => boolean): void {
+    this.quarantine.conclude(isProgrammed);
+  }
+
+  /** The pass has ended. */
+  conclude({ version, throttled }: Review, { failures, residual, isClean }: PassEnding): void {
+    // Throttled repairs have their own time: no retry before that.
+    const isWaiting =
+      failures.length === 0 && residual.changes.every((change) => throttled.has(keyOf(change)));
+    this.#retry.note(version, !isClean && !isWaiting);
+  }
+
+  /** An incremental pass did all work between two states. */
+  follow(before: ProgramInput, after: ProgramInput): void {
+    const version = this.#versions.versionOf(before);
+    if (!this.#retry.isDone(version)) return;
+    const next = this.#versions.versionOf(after);
+    this.#retry.note(next, false);
+    this.#drift.follow(version, next);
+  }
+
+  /** Repairs that another process keeps undoing. */
+  get throttled(): readonly ThrottledRepair[] {
+    return this.#drift.throttled(this.#nowMs());
+  }
+
+  /**
+   * Milliseconds until the next retry is due. `undefined` if there is none.
+   *
+   * @param throttled the repairs that the last pass left to a later one
+   */
+  dueInMs(throttled: ReadonlySet<ChangeKey>): number | undefined {
+    return earliest([
+      this.#retry.dueInMs,
+      this.quarantine.dueInMs(),
+      this.#drift.dueInMs(throttled, this.#nowMs()),
+    ]);
+  }
+}
+
+/** The smallest of these durations. `undefined` if there is none. */
+export function earliest(durations: readonly (number | undefined)[]): number | undefined {
+  const known = durations.filter((ms) => ms !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
