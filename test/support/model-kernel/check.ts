@@ -1,55 +1,11 @@
-/** Runs scripts of a theme and shrinks a failing one to the steps that matter. */
-import fc from "fast-check";
+/** Asserts that no script of a theme fails. */
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import type { Test } from "tap";
-import { scripts, type Theme } from "./arbitraries.ts";
-import { Player } from "./player.ts";
-import { faultsAtRest } from "./rest.ts";
-import type { Step } from "./script.ts";
-import { servingScripts } from "./serving-scripts.ts";
+import { memoizeLast } from "../../../lib/memoize.ts";
+import type { Theme } from "./arbitraries.ts";
 import type { ModelDataplane } from "./tables.ts";
-import { refusedPod } from "./universe.ts";
-
-/** The same scripts in every run, so that only code changes matter. `NATGW_SEED` selects others, `NATGW_RUNS` more. */
-export const seed = Number(process.env.NATGW_SEED ?? 20_261_121);
-const multiplier = Number(process.env.NATGW_RUNS ?? 1);
-
-/** The variants of iptables, and nftables. */
-export const dataplanes: readonly ModelDataplane[] = ["nft", "legacy without nft", "nftables"];
-
-interface Played {
-  /** What is wrong afterwards, as text. */
-  readonly faults: readonly string[];
-  /** How many passes were incremental to their end. */
-  readonly incrementalPasses: number;
-}
-
-/** The faults after playing `script`, as text. */
-export async function faultsOf(
-  script: readonly Step[],
-  dataplane: ModelDataplane,
-  theme: Theme = {},
-): Promise<readonly string[]> {
-  return (await play(script, dataplane, theme)).faults;
-}
-
-async function play(script: readonly Step[], dataplane: ModelDataplane, theme: Theme): Promise<Played> {
-  const isRefusing = theme.refused === true;
-  const player = new Player(
-    dataplane,
-    isRefusing ? new RegExp(refusedPod.replaceAll(".", "\\.")) : undefined,
-  );
-  try {
-    await player.play(script);
-    const { incrementalPasses } = player;
-    const isAtRest = await player.settle();
-    const faults = [...(isAtRest ? [] : ["it never comes to rest"]), ...faultsAtRest(player)];
-    if (faults.length > 0 || !(await player.revive())) return { faults, incrementalPasses };
-    const renewed = faultsAtRest(player).map((fault) => `once all leases are renewed: ${fault}`);
-    return { faults: renewed, incrementalPasses };
-  } finally {
-    player.stop();
-  }
-}
+import { seed, type ThemeResult, type ThemeRun } from "./themes.ts";
 
 export async function checkTheme(
   t: Test,
@@ -57,18 +13,21 @@ export async function checkTheme(
   theme: Theme,
   runs: number,
 ): Promise<void> {
-  const isServing = theme.isServing === true;
-  let incremental = 0;
-  const property = fc.asyncProperty(isServing ? servingScripts(theme) : scripts(theme), async (script) => {
-    const { faults, incrementalPasses } = await play(script, dataplane, theme);
-    if (incrementalPasses > 0) incremental++;
-    if (faults.length > 0) throw new Error(faults.join("\n"));
-  });
-  const result = await fc.check(property, { seed, numRuns: Math.ceil(runs * multiplier) });
-  const steps = (result.counterexample?.[0] ?? []).map((step) => JSON.stringify(step));
-  t.notOk(result.failed, `${result.numRuns} scripts, seed ${seed}`, {
-    ...(result.failed && { steps, error: String(result.errorInstance).split("\n").slice(0, 12) }),
-  });
-  if (isServing && !result.failed)
-    t.ok(incremental >= result.numRuns / 2, `${incremental} of them made incremental passes`);
+  const { scripts, incremental, failure } = await onThread({ dataplane, theme, runs });
+  t.notOk(failure, `${scripts} scripts, seed ${seed}`, { ...failure });
+  if (theme.isServing === true && failure === undefined)
+    t.ok(incremental >= scripts / 2, `${incremental} of them made incremental passes`);
 }
+
+/** On the main thread, tap follows every promise through an async hook. That doubles the time of a script. */
+async function onThread(run: ThemeRun): Promise<ThemeResult> {
+  const worker = thread();
+  worker.postMessage(run);
+  worker.ref();
+  const [result] = (await once(worker, "message")) as [ThemeResult];
+  worker.unref();
+  return result;
+}
+
+/** The thread of this test file. It starts with the first theme and does not keep the process alive. */
+const thread = memoizeLast((): Worker => new Worker(new URL("./theme-worker.ts", import.meta.url)));

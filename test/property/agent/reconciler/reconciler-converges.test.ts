@@ -3,8 +3,9 @@
  * the kernel treats packets as the set says, and nothing else was changed. Runs on a kernel in memory.
  */
 import t from "tap";
-import { checkTheme, dataplanes, faultsOf } from "../../../support/model-kernel/check.ts";
+import { checkTheme } from "../../../support/model-kernel/check.ts";
 import type { Step } from "../../../support/model-kernel/script.ts";
+import { dataplanes, faultsOf } from "../../../support/model-kernel/themes.ts";
 
 const pass: Step = { do: "pass", isFull: true, during: [] };
 const eip = (number: number) =>

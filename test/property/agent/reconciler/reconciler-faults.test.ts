@@ -3,9 +3,10 @@
  * it affects other objects, and no status is ever wrong.
  */
 import t from "tap";
-import { checkTheme, dataplanes, faultsOf } from "../../../support/model-kernel/check.ts";
+import { checkTheme } from "../../../support/model-kernel/check.ts";
 import { Player } from "../../../support/model-kernel/player.ts";
 import type { Step } from "../../../support/model-kernel/script.ts";
+import { dataplanes, faultsOf } from "../../../support/model-kernel/themes.ts";
 
 const everything = {
   traffic: true,
