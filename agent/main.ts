@@ -82,6 +82,10 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const store = await openStore({ directory: config.stateDir, now: clock.wallMs, log });
   stop.push(() => store.close());
   metrics.desiredGeneration.set(store.current.desired.generation);
+  // Without writes nothing else notices that the state directory was removed.
+  const storeChecks = setInterval(() => void store.check(), config.resyncIntervalMs);
+  storeChecks.unref();
+  stop.push(async () => clearInterval(storeChecks));
 
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
@@ -105,6 +109,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
+    isHeld: (held) => reconciler.holds(held),
     stillOwned: (held) => reconciler.holds(held) && !arp.arpConflicts.conflicts.has(held.address),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
     onAnnounced: (result, count) => metrics.gratuitousArp.inc({ result }, count),

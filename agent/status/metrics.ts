@@ -60,7 +60,7 @@ export function createMetrics(build: { readonly version: string }) {
       "code",
     ]),
     driftRepaired: counter("natgw_drift_repaired_total", "Changes by other processes that a pass reverted", [
-      "kind",
+      "subsystem",
     ]),
     kernelWrites: counter("natgw_kernel_writes_total", "Changes written to the kernel", ["subsystem"]),
     flowsRemoved: counter(

@@ -35,7 +35,7 @@ export class PassObserver {
     const written = Object.entries(countBySubsystem(result.changes));
     for (const [subsystem, count] of written) metrics.kernelWrites.inc({ subsystem }, count);
     const repaired = Object.entries(countBySubsystem(result.repairs));
-    for (const [kind, count] of repaired) metrics.driftRepaired.inc({ kind }, count);
+    for (const [subsystem, count] of repaired) metrics.driftRepaired.inc({ subsystem }, count);
     for (const { stage, code } of result.failures) metrics.reconcileErrors.inc({ stage, code });
     metrics.flowsRemoved.inc(report.flowsRemoved);
     if (result.isClean) {

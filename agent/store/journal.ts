@@ -61,7 +61,7 @@ export class Journal<State, Change> {
    * succeeds.
    */
   async append(changes: readonly Change[], before: State, after: State): Promise<void> {
-    const { codec, log } = this.#deps;
+    const { codec } = this.#deps;
     const file = await this.#opened();
     if (file === undefined) return await this.#rewrite(after, this.#seq + 1);
     const line = await encodeChunked({ seq: this.#seq + 1, changes: codec.encodeChanges(changes) });
@@ -83,10 +83,7 @@ export class Journal<State, Change> {
       if (isWritten || !isRetracted) await this.#replace(before);
       throw error;
     }
-    log.warn(
-      { directory: this.#deps.directory.path },
-      "another process moved, replaced or changed the journal: writing the whole state to a new file",
-    );
+    this.#warnOfChange();
     await this.#retract(file);
     await this.#giveUp();
     await this.#rewrite(after, this.#seq + 1);
@@ -103,6 +100,24 @@ export class Journal<State, Change> {
       this.#compactAt = this.#length + this.#smallestCompacted;
       this.#deps.log.warn({ err, bytes: this.#length }, "cannot compact the journal");
     }
+  }
+
+  /**
+   * If another process moved, replaced, changed or removed the journal: writes `state` to a new one. Costs two calls of
+   * stat(2) otherwise. Throws if the new one cannot be written.
+   *
+   * @returns true if it wrote
+   */
+  async repair(state: State): Promise<boolean> {
+    const wasWritten = this.#seq > 0;
+    if (!wasWritten || this.#obstacle !== undefined) return false;
+    if (this.#isWhole) {
+      if (await this.#isInPlace(this.#length)) return false;
+      this.#warnOfChange();
+      await this.#giveUp();
+    }
+    await this.#rewrite(state, this.#seq);
+    return true;
   }
 
   async close(): Promise<void> {
@@ -169,6 +184,13 @@ export class Journal<State, Change> {
       return false;
     }
     return look.isHeld && look.file?.id === this.#id && look.file?.length === length;
+  }
+
+  #warnOfChange(): void {
+    this.#deps.log.warn(
+      { directory: this.#deps.directory.path },
+      "another process moved, replaced or changed the journal: writing the whole state to a new file",
+    );
   }
 
   /** Moves a foreign file away from the journal's name. Throws if that file must stay (written by a newer version). */

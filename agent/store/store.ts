@@ -47,6 +47,7 @@ export class Store<State, Change> {
   #failure: GatewayError | undefined;
   #flushing: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  #isCheckDue = false;
 
   constructor(
     deps: JournalDeps<State, Change>,
@@ -97,6 +98,17 @@ export class Store<State, Change> {
     return () => this.#listeners.delete(listener);
   }
 
+  /**
+   * Checks that the journal is still in place, and writes it anew if another process moved, changed or removed it. Call
+   * it from time to time: a write also checks, but an idle agent may not write for days. Never rejects.
+   */
+  async check(): Promise<void> {
+    if (this.#closing !== undefined) return;
+    this.#isCheckDue = true;
+    this.#flushing ??= this.#flush();
+    await this.#flushing;
+  }
+
   /** Writes what is queued, then releases the directory. Can be called twice. */
   close(): Promise<void> {
     this.#closing ??= this.#finish();
@@ -115,11 +127,22 @@ export class Store<State, Change> {
   async #flush(): Promise<void> {
     // Writes of the same turn share a group.
     await setImmediate();
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 || this.#isCheckDue) {
+      if (this.#isCheckDue) await this.#repair();
+      if (this.#queue.length === 0) continue;
       await this.#commit(this.#queue.splice(0, maxGroup));
       await this.#journal.compactIfGrown(this.#current);
     }
     this.#flushing = undefined;
+  }
+
+  async #repair(): Promise<void> {
+    this.#isCheckDue = false;
+    try {
+      if (await this.#journal.repair(this.#current)) this.#report(undefined);
+    } catch (cause) {
+      this.#report(unavailable(messageOf(cause), cause));
+    }
   }
 
   async #commit(group: readonly Transaction<State, Change>[]): Promise<void> {

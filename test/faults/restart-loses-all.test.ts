@@ -129,10 +129,10 @@ for (const dataplane of dataplanes) {
 
     await t.test("flushed by hand under a running agent", async (t) => {
       const stream = await outside.open(tcp("203.0.113.10"));
-      for (const { what, kind, strike } of harmsTo(gw)) {
-        const before = await driftOf(gw, kind);
+      for (const { what, subsystem, strike } of harmsTo(gw)) {
+        const before = await driftOf(gw, subsystem);
         await strike();
-        await until(`${what} to be counted`, async () => (await driftOf(gw, kind)) > before, 30_000);
+        await until(`${what} to be counted`, async () => (await driftOf(gw, subsystem)) > before, 30_000);
         await until(`${what} to be repaired`, async () => (await gw.api.plan()).changes.length === 0, 30_000);
         t.comment(what);
         await expectWhole(t);
@@ -147,7 +147,7 @@ for (const dataplane of dataplanes) {
 
 interface CountedHarm extends Harm {
   /** The source address that must be counted. */
-  readonly kind: "rule" | "address" | "route" | "sysctl";
+  readonly subsystem: "rule" | "address" | "route" | "sysctl";
 }
 
 /** Damage by hand to a running gateway. */
@@ -158,29 +158,29 @@ function harmsTo(gw: Gateway): readonly CountedHarm[] {
   const sysctl = (...settings: readonly string[]) =>
     gw.lab.exec("gw", ["sysctl", "--quiet", "--write", ...settings]);
   return [
-    ...gw.byHand.harms.map((harm) => ({ ...harm, kind: "rule" as const })),
-    { what: "deleted EIPs", kind: "address", strike: () => ip(...eips) },
+    ...gw.byHand.harms.map((harm) => ({ ...harm, subsystem: "rule" as const })),
+    { what: "deleted EIPs", subsystem: "address", strike: () => ip(...eips) },
     // The gateway's own goes along, and is put back by the hand that took it.
-    { what: "flushed addresses", kind: "address", strike: () => ip("address flush dev net1", own) },
-    { what: "a deleted default route", kind: "route", strike: () => ip("route delete default") },
-    { what: "a deleted route", kind: "route", strike: () => ip("route delete 10.0.0.0/16") },
+    { what: "flushed addresses", subsystem: "address", strike: () => ip("address flush dev net1", own) },
+    { what: "a deleted default route", subsystem: "route", strike: () => ip("route delete default") },
+    { what: "a deleted route", subsystem: "route", strike: () => ip("route delete 10.0.0.0/16") },
     {
       what: "another default route",
-      kind: "route",
+      subsystem: "route",
       strike: () => ip("route replace default via 203.0.113.99"),
     },
     {
       what: "the outside link down and up",
-      kind: "route",
+      subsystem: "route",
       strike: () => ip("link set net1 down", "link set net1 up"),
     },
     {
       what: "the inside link down and up",
-      kind: "route",
+      subsystem: "route",
       // The VPC's own route goes along, and is put back by the hand that took it.
       strike: () => ip("link set eth0 down", "link set eth0 up", vpcRoute),
     },
-    { what: "forwarding off", kind: "sysctl", strike: () => sysctl("net.ipv4.ip_forward=0") },
+    { what: "forwarding off", subsystem: "sysctl", strike: () => sysctl("net.ipv4.ip_forward=0") },
   ];
 }
 
@@ -212,9 +212,9 @@ function sendersOf(gw: Gateway): Promise<readonly HostStream[]> {
   ]);
 }
 
-async function driftOf(gw: Gateway, kind: string): Promise<number> {
+async function driftOf(gw: Gateway, subsystem: string): Promise<number> {
   const { body } = await gw.api.call<string>("GET", "/metrics");
   return Number(
-    new RegExp(`^natgw_drift_repaired_total\\{kind="${kind}"\\} (\\S+)$`, "m").exec(body)?.[1] ?? 0,
+    new RegExp(`^natgw_drift_repaired_total\\{subsystem="${subsystem}"\\} (\\S+)$`, "m").exec(body)?.[1] ?? 0,
   );
 }

@@ -17,6 +17,8 @@ import { broadcastAll } from "./send.ts";
 export interface AnnouncerOptions {
   /** The links as last observed. */
   readonly links: () => readonly ObservedLink[];
+  /** Called before each probe of a held EIP. False if the EIP is gone. */
+  readonly isHeld: (held: AddressOnLink) => boolean;
   /** Called before each announcement. False if the EIP is gone or another host holds it. */
   readonly stillOwned: (held: AddressOnLink) => boolean;
   /** How long to wait for replies to a probe, in ms. 0 disables probes. */
@@ -45,7 +47,7 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
 class ArpAnnouncer implements Announcer {
   readonly #options: AnnouncerOptions;
   readonly #stop = new AbortController();
-  readonly #campaigns = new Set<Promise<void>>();
+  readonly #announcing = new Set<Promise<void>>();
   /** The newest series of announcements of each address. An older series skips the address. */
   readonly #newest = new Map<Ip, symbol>();
   readonly #listener: ArpListener;
@@ -65,21 +67,25 @@ class ArpAnnouncer implements Announcer {
     purpose: ProbePurpose,
     signal: AbortSignal,
   ): Promise<ProbeResult> {
-    const { probeMs } = this.#options;
+    const { probeMs, isHeld } = this.#options;
     const others = new Map<Ip, Mac>();
     const unasked = new Set<Ip>();
     if (probeMs === 0) return { others, unasked };
     const either = AbortSignal.any([signal, this.#stop.signal]);
     const ask = async (link: InterfaceName, group: readonly Ip[]) => {
+      // Once the EIP is gone, another gateway would take a further probe for that of a rival.
+      const isWanted = (address: Ip) => purpose === "take" || isHeld({ interface: link, address });
       const found = await this.#onLink(link, (socket, mac) => {
         const isOwn = this.#isOwn();
-        return probeLink(socket, { mac, addresses: group, purpose, isOwn, windowMs: probeMs }, either);
+        const request = { mac, addresses: group, purpose, isWanted, isOwn, windowMs: probeMs };
+        return probeLink(socket, request, either);
       });
       if (found?.failure !== undefined) this.#fail(link, found.failure);
       for (const address of group) {
         const mac = found?.others.get(address);
         if (mac !== undefined) others.set(address, mac);
-        else if (found === undefined || found.failure !== undefined) unasked.add(address);
+        else if (found === undefined || found.failure !== undefined || !isWanted(address))
+          unasked.add(address);
       }
     };
     await Promise.all([...byLink(addresses)].map(([link, group]) => ask(link, group)));
@@ -101,20 +107,20 @@ class ArpAnnouncer implements Announcer {
 
   announce(addresses: readonly AddressOnLink[]): void {
     if (this.#stop.signal.aborted || addresses.length === 0) return;
-    const campaign = this.#campaign(addresses);
-    this.#campaigns.add(campaign);
-    void campaign.finally(() => this.#campaigns.delete(campaign));
+    const run = this.#announceRepeatedly(addresses);
+    this.#announcing.add(run);
+    void run.finally(() => this.#announcing.delete(run));
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#listener.close();
-    await Promise.all(this.#campaigns);
+    await Promise.all(this.#announcing);
   }
 
-  async #campaign(addresses: readonly AddressOnLink[]): Promise<void> {
+  async #announceRepeatedly(addresses: readonly AddressOnLink[]): Promise<void> {
     const { announceAtMs = defaultAnnounceAtMs } = this.#options;
-    const id = Symbol("campaign");
+    const id = Symbol("series");
     for (const { address } of addresses) this.#newest.set(address, id);
     try {
       let passedMs = 0;

@@ -7,13 +7,15 @@ import { arpBufferBytes, type PacketSocket } from "./packet-socket.ts";
 import { broadcastAll } from "./send.ts";
 
 /** Probes per address, because a single packet is easily lost. */
-const waves = 2;
+const rounds = 2;
 const pollMs = 10;
 
 export interface ProbeRequest {
   readonly mac: Mac;
   readonly addresses: readonly Ip[];
   readonly purpose: ProbePurpose;
+  /** Asked before each frame. False: the address is not probed any more. */
+  readonly isWanted: (address: Ip) => boolean;
   /** True for the MACs of this gateway. Their claims are no conflict. */
   readonly isOwn: (mac: Mac) => boolean;
   /** Time in ms from the first probe to the end of waiting, without the time of sending. */
@@ -28,7 +30,7 @@ export interface ProbeRequest {
  */
 export async function probeLink(
   socket: PacketSocket,
-  { mac, addresses, purpose, isOwn, windowMs }: ProbeRequest,
+  { mac, addresses, purpose, isWanted, isOwn, windowMs }: ProbeRequest,
   signal: AbortSignal,
 ): Promise<{ readonly others: ReadonlyMap<Ip, Mac>; readonly failure: string | undefined }> {
   const asked = new Set(addresses);
@@ -45,17 +47,18 @@ export async function probeLink(
     }
   };
   function* questions() {
-    for (const address of asked) if (!others.has(address)) yield encodeArp(probeOf(mac, address));
+    for (const address of asked)
+      if (!others.has(address) && isWanted(address)) yield encodeArp(probeOf(mac, address));
   }
-  for (let wave = 0; wave < waves; wave++) {
+  for (let round = 0; round < rounds; round++) {
     const failure = await broadcastAll(socket, questions(), signal, takeAnswers);
     if (failure !== undefined) {
       takeAnswers();
       return { others, failure };
     }
-    const end = performance.now() + windowMs / waves;
+    const end = performance.now() + windowMs / rounds;
     for (
-      let leftMs = windowMs / waves;
+      let leftMs = windowMs / rounds;
       leftMs > 0 && others.size < asked.size;
       leftMs = end - performance.now()
     ) {

@@ -17,7 +17,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import type { Log } from "../../../../agent/log.ts";
 import { openStateDirectory } from "../../../../agent/store/directory.ts";
 import { openStore, type StateStore } from "../../../../agent/store/open-store.ts";
@@ -126,16 +126,39 @@ const damages: Readonly<Record<string, Damage>> = {
   "the file is made longer": { do: ({ journal }) => appendFile(journal, "x") },
 };
 
+/** A store with three writes, and the warnings that it logs. */
+async function writtenStore(t: Test) {
+  const root = t.testdir();
+  const directory = join(root, "var", "lib", "natgw");
+  const place: Place = { root, directory, journal: join(directory, journalName) };
+  const warnings: unknown[] = [];
+  const log = { ...quiet, warn: (...line: readonly unknown[]) => warnings.push(line) };
+  const store = await openStore({ directory, now: () => nowMs, log });
+  for (let times = 0; times < 3; times++) await write(store);
+  t.equal(warnings.length, 0);
+  return { store, place, warnings };
+}
+
 for (const [what, { leaves = [], do: damage }] of Object.entries(damages)) {
+  t.test(`${what}: the next check writes the whole state again`, async (t) => {
+    const { store, place, warnings } = await writtenStore(t);
+    const { directory } = place;
+    await damage(place);
+    await store.check();
+    t.strictSame(await found(directory), store.current);
+    t.same((await readdir(directory)).sort(), [journalName, ...leaves]);
+    t.match(warnings[0], [{ directory }, /writing the whole state to a new file/]);
+    const written = await readFile(place.journal);
+    await store.check();
+    t.same(await readFile(place.journal), written, "the next check finds nothing to do");
+    await write(store);
+    t.strictSame(await found(directory), store.current);
+    await store.close();
+  });
+
   t.test(`${what}: the next write writes the whole state again`, async (t) => {
-    const root = t.testdir();
-    const directory = join(root, "var", "lib", "natgw");
-    const place = { root, directory, journal: join(directory, journalName) };
-    const warnings: unknown[] = [];
-    const log = { ...quiet, warn: (...line: readonly unknown[]) => warnings.push(line) };
-    const store = await openStore({ directory, now: () => nowMs, log });
-    for (let times = 0; times < 3; times++) await write(store);
-    t.equal(warnings.length, 0);
+    const { store, place, warnings } = await writtenStore(t);
+    const { directory } = place;
     await damage(place);
 
     const { state } = await write(store);
@@ -242,4 +265,49 @@ t.test("before the first write there is nothing to lose: the directory may be go
   t.strictSame(await found(directory), store.current);
   await store.close();
   t.ok(existsSync(directory));
+});
+
+t.test("a check that finds the journal in place reads and writes nothing", async (t) => {
+  const disk = new FakeDisk();
+  const store = await startStore({
+    directory: disk.directory(),
+    codec: listCodec,
+    now: () => nowMs,
+    log: quiet,
+  });
+  await store.check();
+  t.equal(disk.content(journalName), undefined, "before the first write there is no journal");
+  await store.transact(() => ({ changes: [1], result: undefined }));
+  disk.calls = [];
+  await store.check();
+  t.same(disk.calls, ["look"]);
+  await store.close();
+  disk.calls = [];
+  await store.check();
+  t.same(disk.calls, [], "after the end");
+});
+
+t.test("a check that cannot write the journal reports it, and the next one tries again", async (t) => {
+  const disk = new FakeDisk();
+  const open = () =>
+    startStore({ directory: disk.directory(), codec: listCodec, now: () => nowMs, log: quiet });
+  const store = await open();
+  await store.transact(() => ({ changes: [1], result: undefined }));
+  await disk.directory().remove(journalName);
+  disk.fate = (_, operation) => (operation === "write" ? "fail" : undefined);
+  await store.check();
+  t.match(store.failure, { code: "storage-unavailable" });
+  disk.fate = () => undefined;
+  await store.check();
+  t.equal(store.failure, undefined);
+  t.same((await open()).current, [1]);
+});
+
+t.test("a check and a write at once: both are done", async (t) => {
+  const { store, place } = await writtenStore(t);
+  await rm(place.directory, { recursive: true });
+  await Promise.all([store.check(), write(store), store.check()]);
+  t.equal(store.current.tombstones.size, 4);
+  t.strictSame(await found(place.directory), store.current);
+  await store.close();
 });
