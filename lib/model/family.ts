@@ -38,6 +38,11 @@ export interface Family extends FamilyText, FamilyNetworks, FamilyArithmetic, Fa
   readonly hostSuffix: string;
   /** The prefix of the iptables tools' names: `iptables`, as in `iptables-nft-save`. */
   readonly iptables: string;
+  /**
+   * True if lib/netfilter parses the matches of this family's rules. If not, nobody checks what rules of other programs
+   * do to its packets.
+   */
+  readonly hasRuleParser: boolean;
   readonly nft: NftWords;
   readonly sysctls: FamilySysctls;
 }

@@ -153,6 +153,7 @@ export const ipv4: Family = {
   number: 2,
   bits: 32,
   hostSuffix: "/32",
+  hasRuleParser: true,
 
   addressPattern: ipPattern,
   cidrPattern,

@@ -45,9 +45,8 @@ const familySites = [
   // IPv4's own ways to ask the link and the kernel.
   "lib/arp/",
   "agent/kernel/iptables/legacy-digest.ts",
-  // Others' rules, which are read for IPv4 alone.
+  // Rules of other programs, which are parsed for IPv4 alone (Family.hasRuleParser).
   "lib/netfilter/",
-  "lib/plan/netfilter/",
   // What binds the codec of nftables tables to its family.
   "lib/nftables/family.ts",
   // What the agent itself listens on, of either family.

@@ -1,6 +1,8 @@
-/** What foreign chains do to the packets of each object. */
+/**
+ * Finds the rules of other programs that harm packets of objects. The packets of each object are followed through the
+ * chains on their path, those in one direction at a time (a {@link Leg}).
+ */
 import type { Chunked } from "../../chunked.ts";
-import { ipv4 } from "../../model/ipv4.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { Chain, ChainRule, Test } from "../../netfilter/chain.ts";
@@ -15,22 +17,24 @@ export interface ForeignRules {
   readonly found: ReadonlyMap<string, { readonly harm: Harm; objects: number }>;
 }
 
-/** Free if all chains only let packets pass, else cheap per object and chain. */
+/**
+ * Finds nothing for a family whose rules nobody parses. Costs nothing if all chains only let packets pass, otherwise a
+ * little for each object and chain.
+ */
 export function* findForeignRulesChunked(program: Program, chains: readonly Chain[]): Chunked<ForeignRules> {
   const harmed = new Map<ObjectId, Harm>();
   const found = new Map<string, { harm: Harm; objects: number }>();
   const finder = new HarmFinder(chains);
-  // Only IPv4 rules are read.
-  if (finder.isHarmless || program.family !== ipv4) return { harmed, found };
+  if (finder.isHarmless || !program.family.hasRuleParser) return { harmed, found };
   const counted = new Set<string>();
   yield* forEachLegChunked(program, (id, leg) => {
     for (const harm of finder.harmsTo(leg)) {
-      const words = wordsFor(harm);
-      const known = found.get(words) ?? { harm, objects: 0 };
-      found.set(words, known);
+      const text = harmText(harm);
+      const known = found.get(text) ?? { harm, objects: 0 };
+      found.set(text, known);
       if (!harm.isSure) continue;
       if (!harmed.has(id)) harmed.set(id, harm);
-      const key = `${id} ${words}`;
+      const key = `${id} ${text}`;
       if (!counted.has(key)) known.objects++;
       counted.add(key);
     }
@@ -38,8 +42,8 @@ export function* findForeignRulesChunked(program: Program, chains: readonly Chai
   return { harmed, found };
 }
 
-/** `iptables-nft -t filter -P FORWARD DROP drops`, `... may drop`. */
-export function wordsFor({ where, verb, isSure }: Harm): string {
+/** The rule and what it does: `iptables-nft -t filter -P FORWARD DROP drops`, or `... may drop`. */
+export function harmText({ where, verb, isSure }: Harm): string {
   return `${where} ${isSure ? verb : maybe[verb]}`;
 }
 
@@ -53,61 +57,66 @@ const maybe: Readonly<Record<Harm["verb"], string>> = {
 };
 
 class HarmFinder {
+  /** True if no rule or policy can harm any packet. */
   readonly isHarmless: boolean;
-  readonly #base: readonly Chain[];
-  readonly #named = new Map<string, Chain>();
-  readonly #fields: ReadonlySet<Test["field"]>;
-  readonly #known = new Map<string, readonly Harm[]>();
+  /** The chains that the kernel calls. */
+  readonly #baseChains: readonly Chain[];
+  /** By place and name. */
+  readonly #chains = new Map<string, Chain>();
+  /** The properties of packets that rules test. */
+  readonly #testedFields: ReadonlySet<Test["field"]>;
+  readonly #cached = new Map<string, readonly Harm[]>();
 
   constructor(chains: readonly Chain[]) {
-    this.#base = chains.filter(({ hook }) => hook !== undefined);
-    for (const chain of chains) this.#named.set(`${chain.place} ${chain.name}`, chain);
+    this.#baseChains = chains.filter(({ hook }) => hook !== undefined);
+    for (const chain of chains) this.#chains.set(`${chain.place} ${chain.name}`, chain);
     const rules = chains.flatMap((chain) => chain.rules);
     this.isHarmless = !chains.some(({ hook }) => hook?.policy === "drop") && !rules.some(mayHarm);
-    this.#fields = new Set(rules.flatMap(({ tests }) => tests.map(({ field }) => field)));
+    this.#testedFields = new Set(rules.flatMap(({ tests }) => tests.map(({ field }) => field)));
   }
 
-  /** Packets that no rule distinguishes have the same result. */
+  /** What harms these packets. Packets that no rule distinguishes share one result. */
   harmsTo(leg: Leg): readonly Harm[] {
     const key = this.#keyOf(leg);
-    const known = this.#known.get(key) ?? this.#find(leg);
-    if (this.#known.size < maxKnown) this.#known.set(key, known);
-    return known;
+    const harms = this.#cached.get(key) ?? this.#find(leg);
+    if (this.#cached.size < maxCached) this.#cached.set(key, harms);
+    return harms;
   }
 
+  /** Equal for packets that no rule distinguishes. */
   #keyOf(leg: Leg): string {
-    const asks = (...fields: readonly Test["field"][]) => fields.some((field) => this.#fields.has(field));
-    const ends = asks("source", "destination") ? [...leg.internal, ...leg.external] : [];
-    const ports = asks("sourcePort", "destinationPort") ? [leg.internalPort, leg.externalPort] : [];
+    const areTested = (...fields: readonly Test["field"][]) => fields.some((field) => this.#testedFields.has(field));
+    const ends = areTested("source", "destination") ? [...leg.internal, ...leg.external] : [];
+    const ports = areTested("sourcePort", "destinationPort") ? [leg.internalPort, leg.externalPort] : [];
     return [leg.isInward, leg.isFirst, leg.in, leg.out, leg.protocol, ...ends, ...ports].join();
   }
 
   #find(leg: Leg): readonly Harm[] {
-    return this.#base.flatMap((chain) => {
+    return this.#baseChains.flatMap((chain) => {
       const { hook } = chain;
-      if (hook === undefined || !isOnWay(leg, chain)) return [];
-      const leadsToOwn = hook.type === "nat" && isServedOn(leg, chain) && chain.rules.some(leadsToOwnChain);
+      if (hook === undefined || !isOnPath(leg, chain)) return [];
+      const leadsToOwn = hook.type === "nat" && isTranslatedOn(leg, chain) && chain.rules.some(jumpsToOwnChain);
       const entering = hook.type === "nat" ? enteringNat(leg, chain, leadsToOwn) : "all";
       if (entering === "none") return [];
-      const chainNamed = (name: string) => this.#named.get(`${chain.place} ${name}`);
+      const chainNamed = (name: string) => this.#chains.get(`${chain.place} ${name}`);
       return walk(chain, packetsAt(leg, hook), { chainNamed, isOwn: isOwnChain, leadsToOwn, entering });
     });
   }
 }
 
-/** Above this number the cached results are dropped: there can be as many as objects. */
-const maxKnown = 1_000;
+/** More results than this are not cached: there can be as many as objects. */
+const maxCached = 1_000;
 
 function mayHarm({ effect }: ChainRule): boolean {
-  // An accept or a return does harm before a jump to the agent's chains.
+  // An accept or a return counts too: before a jump to the agent's chains it skips them.
   return effect.kind !== "continue" && effect.kind !== "jump";
 }
 
-function leadsToOwnChain({ effect }: ChainRule): boolean {
+function jumpsToOwnChain({ effect }: ChainRule): boolean {
   return effect.kind === "jump" && isOwnChain(effect.chain);
 }
 
-function isOnWay(leg: Leg, { hook }: Chain): boolean {
+function isOnPath(leg: Leg, { hook }: Chain): boolean {
   switch (hook?.name) {
     case "ingress":
       return hook.devices.includes(leg.in);
@@ -123,19 +132,22 @@ function isOnWay(leg: Leg, { hook }: Chain): boolean {
 }
 
 /** True on the hook where the agent's rules translate these packets. */
-function isServedOn(leg: Leg, { hook }: Chain): boolean {
+function isTranslatedOn(leg: Leg, { hook }: Chain): boolean {
   return hook?.name === (leg.isInward ? "prerouting" : "postrouting");
 }
 
 /**
- * Each hook translates a flow once, in the first chain that translates it: chains behind the agent's never see what the
- * agent translates. The order of chains with equal priority is unknown. Incoming flows are not translated again when
- * they leave for the VPC: that would hide the peer, but does no harm.
+ * How many of the packets reach a nat chain. On each hook the first chain that translates a flow wins, and later ones
+ * never see the flow. So chains after the agent's do not see what the agent translates. The order of chains with equal
+ * priority is unknown.
+ *
+ * @param leadsToOwn true if the chain itself jumps to the agent's chains
  */
-function enteringNat(leg: Leg, chain: Chain, isShared: boolean): Share {
-  if (isShared) return "all";
+function enteringNat(leg: Leg, chain: Chain, leadsToOwn: boolean): Share {
+  if (leadsToOwn) return "all";
   const priority = chain.hook?.priority ?? 0;
-  if (!isServedOn(leg, chain)) return leg.isInward ? "none" : "all";
+  // In postrouting another program may masquerade incoming flows: that hides the peer, but does no harm.
+  if (!isTranslatedOn(leg, chain)) return leg.isInward ? "none" : "all";
   const own = leg.isInward ? dstnat : srcnat;
   return priority < own ? "all" : priority === own ? "unclear" : "none";
 }

@@ -1,7 +1,7 @@
 /** The paths of each object's packets through the gateway, as far as netfilter can distinguish packets. */
 import type { Chunked } from "../../chunked.ts";
-import type { Ip } from "../../model/ip.ts";
-import { rangeOf, toU32 } from "../../model/ipv4.ts";
+import type { Family } from "../../model/family.ts";
+import type { Cidr, Ip } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { Hook, Range } from "../../netfilter/chain.ts";
@@ -25,7 +25,7 @@ export interface Leg {
 
 /** Calls `visit` with every leg of every object. Some thousand calls, then others may have their turn. */
 export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: Leg) => void): Chunked<void> {
-  const { vpcInterface: vpc } = program;
+  const { vpcInterface: vpc, family } = program;
   const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   const legs = (
@@ -46,7 +46,7 @@ export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: 
   const whole = { protocol: undefined, internalPort: undefined, externalPort: undefined };
   for (const [at, { id, eip, internalIp, isOutward }] of program.fips.entries()) {
     if (at % objectsPerPart === 0) yield;
-    const ends = { ...whole, internal: hostRange(internalIp), external: hostRange(eip) };
+    const ends = { ...whole, internal: hostRange(internalIp, family), external: hostRange(eip, family) };
     legs(id, outsideOf(eip), ends, { inward: true, outward: isOutward });
   }
   let backendCount = 0;
@@ -55,9 +55,9 @@ export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: 
       if (backendCount++ % objectsPerPart === 0) yield;
       const ends = {
         protocol,
-        internal: hostRange(ip),
+        internal: hostRange(ip, family),
         internalPort: port,
-        external: hostRange(eip),
+        external: hostRange(eip, family),
         externalPort,
       };
       legs(id, outsideOf(eip), ends, { inward: true, outward: false });
@@ -66,7 +66,7 @@ export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: 
   for (const [at, { cidr, interface: outside, members }] of program.pools.entries()) {
     if (at % objectsPerPart === 0) yield;
     for (const { id, eip } of members) {
-      const ends = { ...whole, internal: rangeOf(cidr), external: hostRange(eip) };
+      const ends = { ...whole, internal: networkRange(cidr, family), external: hostRange(eip, family) };
       legs(id, outside, ends, { inward: false, outward: true });
     }
   }
@@ -100,6 +100,12 @@ export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {
 export const dstnat = -100;
 export const srcnat = 100;
 
-function hostRange(address: Ip): Range {
-  return [toU32(address), toU32(address)];
+function hostRange(address: Ip, { toValue }: Family): Range {
+  const value = Number(toValue(address));
+  return [value, value];
+}
+
+function networkRange(cidr: Cidr, { rangeOf }: Family): Range {
+  const [first, last] = rangeOf(cidr);
+  return [Number(first), Number(last)];
 }

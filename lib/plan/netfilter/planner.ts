@@ -5,6 +5,7 @@
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Degradation } from "../../model/degradation.ts";
+import type { Family } from "../../model/family.ts";
 import type { Kind, ObjectId } from "../../model/names.ts";
 import type { Chain } from "../../netfilter/chain.ts";
 import { translatingKinds } from "../gate/planner.ts";
@@ -18,7 +19,7 @@ import {
   type SubsystemPlanner,
   subsystemPlan,
 } from "../subsystem.ts";
-import { type ForeignRules, findForeignRulesChunked, wordsFor } from "./foreign-rules.ts";
+import { type ForeignRules, findForeignRulesChunked, harmText } from "./foreign-rules.ts";
 import type { NetfilterObserved } from "./observed.ts";
 import { planSharedChains, type SharedChainsPlan } from "./shared-chains.ts";
 
@@ -34,7 +35,7 @@ export function createNetfilterPlanner(
     const shared = planSharedChains(beside.shared, observed);
     const foreign = yield* findForeignRulesChunked(program, chainsOf(beside, observed));
     return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
-      notices: notices(shared, foreign, observed),
+      notices: notices(program.family, shared, foreign, observed),
     });
   }
   return {
@@ -62,7 +63,7 @@ function allChains({ chains }: RulesBeside, { foreign }: NetfilterObserved): rea
 function obstaclesIn({ faults }: SharedChainsPlan, { harmed }: ForeignRules): Obstacles {
   const objects = new Map<ObjectId, Obstacle>();
   for (const [id, harm] of harmed) {
-    const message = `${wordsFor(harm)} its packets`;
+    const message = `${harmText(harm)} its packets`;
     objects.set(id, { condition: "Ready", reason: "ForeignRule", message });
   }
   const kinds = new Map<Kind, Obstacle>();
@@ -77,15 +78,17 @@ function obstaclesIn({ faults }: SharedChainsPlan, { harmed }: ForeignRules): Ob
 const maxNamed = 5;
 
 function notices(
+  family: Family,
   { faults }: SharedChainsPlan,
   { found }: ForeignRules,
   { foreign: chains }: NetfilterObserved,
 ): readonly Degradation[] {
   const rules = [...found].toSorted(([, one], [, other]) => other.objects - one.objects);
   const all = [
+    ...(family.hasRuleParser ? [] : [`rules of other programs are not checked for ${family.name}`]),
     ...faults.filter(({ isForeign }) => isForeign).map(({ message }) => `${message}, and has foreign rules`),
     ...rules.map(
-      ([words, { objects }]) => `${words} packets${objects === 0 ? "" : ` of ${objects} objects`}`,
+      ([text, { objects }]) => `${text} packets${objects === 0 ? "" : ` of ${objects} objects`}`,
     ),
     ...chains.filter(dropsArp).map(({ place, name }) => `${place} ${name} drops ARP`),
   ];

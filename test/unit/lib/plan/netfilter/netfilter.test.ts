@@ -42,12 +42,16 @@ const program: Program = {
 const planner = createNetfilterPlanner();
 const nothing: NetfilterObserved = { tables: [], chains: [], foreign: [] };
 
-function judge(observed: Partial<NetfilterObserved>, beside: RulesBeside = { shared: [], chains: [] }) {
+function judge(
+  observed: Partial<NetfilterObserved>,
+  beside: RulesBeside = { shared: [], chains: [] },
+  family = ipv4,
+) {
   const facts = { beside } as KernelFacts;
   const seen = { ...nothing, ...observed };
-  const plan = planner.plan({ program, facts } as PlanInput, seen);
+  const plan = planner.plan({ program: { ...program, family }, facts } as PlanInput, seen);
   const { objects, kinds } = plan.obstacles();
-  t.strictSame(planner.obstaclesTo?.(program, seen, facts), plan.obstacles(), "a part is judged alike");
+  t.strictSame(planner.obstaclesTo?.({ ...program, family }, seen, facts), plan.obstacles(), "a part is judged alike");
   return {
     steps: plan.steps.map(({ payload }) => payload),
     texts: plan.steps.flatMap(({ changes }) => changes.map(({ text }) => text)),
@@ -176,4 +180,13 @@ t.test("ARP", async (t) => {
   const hook = { type: "filter", name: "input", priority: 0, policy: "drop", devices: [] } as const;
   const chain: Chain = { place: "nft arp other", name: "c", hook, rules: [] };
   t.match(judge({ foreign: [chain] }), { objects: [], notices: ["ForeignRule: nft arp other c drops ARP"] });
+});
+
+t.test("for a family whose rules nobody parses nothing is found, and degraded says so", async (t) => {
+  const foreign = parseIptablesChains("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n", "iptables-nft", () => false);
+  t.equal(judge({ foreign }).objects.length, 2);
+  t.match(judge({ foreign }, undefined, { ...ipv4, name: "IPv9", hasRuleParser: false }), {
+    objects: [],
+    notices: ["ForeignRule: rules of other programs are not checked for IPv9"],
+  });
 });
