@@ -148,7 +148,7 @@ export class OrderedMapDraft<K, V> {
 
   #add(key: K, value: V): void {
     const content = this.#content;
-    if (Math.max(content.numbers.size, content.nextPlace) > 2 * content.size + maxUnused) this.#shedUnused();
+    if (Math.max(content.numbers.size, content.nextPlace) > 2 * content.size + maxUnused) this.#dropUnused();
     const { numbers } = content;
     let number = numbers.get(key);
     if (number === undefined) {
@@ -168,7 +168,7 @@ export class OrderedMapDraft<K, V> {
     this.#isChanged = true;
   }
 
-  #shedUnused(): void {
+  #dropUnused(): void {
     const entries = this.#content.byPlace.values();
     Object.assign(this.#content, emptyContent());
     for (let next = entries.next(); !next.done; next = entries.next())

@@ -57,7 +57,7 @@ export function buildApp(
   });
   routeTable.watch(app);
   acceptJsonOnly(app, new Bodies(settings.bodies), context.answers.turns);
-  keepForProbes(app, connections);
+  reserveForProbes(app, connections);
   limitRate(app, settings.rateLimit ?? defaultRateLimit, access);
   app.addHook("onRequest", (request) => checkAccess(access, request));
   app.addHook("onRequest", async (request) => {
@@ -90,7 +90,7 @@ export function buildApp(
 }
 
 /** Runs first: when too many connections are open, the last ones are for probes. */
-function keepForProbes(app: FastifyInstance, connections: Connections): void {
+function reserveForProbes(app: FastifyInstance, connections: Connections): void {
   app.addHook("onRequest", async (request, reply) => {
     if (request.routeOptions.config.isProbe === true || !connections.isForProbes(request.raw)) return;
     void reply.header("connection", "close");

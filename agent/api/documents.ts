@@ -10,7 +10,7 @@ import type { State } from "../../lib/state/state.ts";
 import type { ViewPort } from "./ports.ts";
 
 /** Takes a few milliseconds. */
-const lookedAtOnce = 2_000;
+const objectsPerPart = 2_000;
 
 /** Maximum number of objects listed in an answer. The others are only counted. */
 export const maxListed = 100;
@@ -55,7 +55,7 @@ export function* writeDocument(
   const notReady: ObjectDocument[] = [];
   let notReadyTotal = 0;
   for (const [index, id] of written.entries()) {
-    if (index % lookedAtOnce === lookedAtOnce - 1) yield;
+    if (index % objectsPerPart === objectsPerPart - 1) yield;
     if (view.isObjectReady(id)) continue;
     notReadyTotal++;
     if (notReady.length === maxListed) continue;

@@ -156,7 +156,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   async #readUnproven(signal: AbortSignal): Promise<Observed> {
     const stamp = await this.#stamp(signal);
     const auditedAtMs = this.#nowMs();
-    return this.#learn(await this.#plain.readAll(this.#near, signal), stamp, auditedAtMs);
+    return this.#learn(await this.#plain.readAll(this.#earlier, signal), stamp, auditedAtMs);
   }
 
   async #follow(known: KnownRuleset<Observed, Payload>, signal: AbortSignal): Promise<Observed | undefined> {
@@ -170,7 +170,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     signal: AbortSignal,
   ): Promise<Observed | undefined> {
     const isStamped = stamp !== undefined;
-    const read = await this.#plain.readWritten(observed, written, { ...this.#near, isStamped }, signal);
+    const read = await this.#plain.readWritten(observed, written, { ...this.#earlier, isStamped }, signal);
     if (read === undefined || (isStamped && (await this.#stamp(signal)) !== stamp)) return undefined;
     return this.#learn(read, stamp, auditedAtMs);
   }
@@ -199,7 +199,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
       const isTaken = reading === 1 && this.#journal === undefined && taken !== undefined;
       const stamp = isTaken ? taken : await this.#stamp(signal);
       const auditedAtMs = this.#nowMs();
-      const read = await this.#plain.readAll(this.#near, signal);
+      const read = await this.#plain.readAll(this.#earlier, signal);
       if (stamp !== undefined && (await this.#stamp(signal)) === stamp) {
         const written = this.#known?.stamp === stamp ? this.#known.written : [];
         return this.#learn(this.#plain.recognize?.(read, written) ?? read, stamp, auditedAtMs);
@@ -209,7 +209,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     throw new GatewayError("netlink-failed", `the ruleset changed during all ${maxReadings} readings`);
   }
 
-  get #near() {
+  get #earlier() {
     return { last: this.#known?.observed, expected: this.#expected };
   }
 
@@ -225,9 +225,9 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   /** `undefined` if nothing tells whether the ruleset changed. */
   async #stamp(signal: AbortSignal): Promise<Stamp | undefined> {
-    const witness = this.#journal?.witness();
+    const beginReading = this.#journal?.beginReading();
     const stamp = await this.#plain.readStamp?.(signal);
-    if (typeof stamp === "number") witness?.(stamp);
+    if (typeof stamp === "number") beginReading?.(stamp);
     return stamp;
   }
 }

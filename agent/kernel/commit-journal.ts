@@ -18,7 +18,7 @@ export interface CommitJournal {
   /** Restarts the journal from now. Cheap, however many events are queued. */
   restart(): void;
   /** Call it before reading the generation, and call the returned function with that generation. */
-  witness(): (generation: number) => void;
+  beginReading(): (generation: number) => void;
   /** The commits after `generation`. `undefined` if they are not known. */
   since(generation: number): Commit | undefined;
   /** Commits up to `generation` are no longer needed. */
@@ -63,7 +63,7 @@ class Journal implements CommitJournal {
     if (length !== -EAGAIN) this.close();
   }
 
-  witness(): (generation: number) => void {
+  beginReading(): (generation: number) => void {
     const restarts = this.#restarts;
     return (generation) => {
       if (this.#socket !== undefined && restarts === this.#restarts) this.#from ??= generation;

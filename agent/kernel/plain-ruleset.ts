@@ -32,7 +32,7 @@ export interface KnownRuleset<Observed, Payload extends RulesetPayload<Observed>
 /**
  * Earlier values. A reader returns the same object for an equal part, so it is not parsed again and not stored twice.
  */
-export interface NearReadings<Observed, Payload extends RulesetPayload<Observed>> {
+export interface EarlierReadings<Observed, Payload extends RulesetPayload<Observed>> {
   readonly last: Observed | undefined;
   readonly expected: Payload["expected"];
 }
@@ -54,7 +54,7 @@ export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>
   /** Absent if nothing tells whether the ruleset changed. Returns `undefined` if it cannot tell now. */
   readonly readStamp?: ((signal: AbortSignal) => Promise<Stamp | undefined>) | undefined;
   /** Reads everything. */
-  readAll(near: NearReadings<Observed, Payload>, signal: AbortSignal): Promise<Observed>;
+  readAll(earlier: EarlierReadings<Observed, Payload>, signal: AbortSignal): Promise<Observed>;
   /**
    * The last reading updated by own writes. `undefined` if only a full reading can tell, or if anything else changed.
    * `isStamped`: a stamp also proves that no other process wrote.
@@ -62,7 +62,7 @@ export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>
   readWritten(
     last: Observed,
     written: readonly StepOf<Payload>[],
-    near: NearReadings<Observed, Payload> & { readonly isStamped: boolean },
+    earlier: EarlierReadings<Observed, Payload> & { readonly isStamped: boolean },
     signal: AbortSignal,
   ): Promise<Observed | undefined>;
   /** The last reading updated by a commit. `undefined` if a full reading is better. */

@@ -64,7 +64,7 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
       reject: false,
       ...(signal === undefined ? {} : { cancelSignal: signal }),
     });
-    const result = await orGiveUp(subprocess, timeoutMs, signal);
+    const result = await withTimeout(subprocess, timeoutMs, signal);
     if (result === undefined) {
       subprocess.stdout.destroy();
       subprocess.stderr.destroy();
@@ -74,7 +74,7 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
     const ending = endingOf(result);
     if (ending === "exited" && exitCode !== undefined && exitCodes.includes(exitCode))
       return { exitCode, stdout, stderr };
-    throw failure(name, ending, wordsFor(ending, result, timeoutMs), {
+    throw failure(name, ending, failureText(ending, result, timeoutMs), {
       cause: result.isCanceled ? signal?.reason : result.cause,
       exitCode,
       stderr,
@@ -99,7 +99,7 @@ interface Outcome {
  * Waits for the end, but not much longer than the deadline. `undefined` if the command did not even end by SIGKILL: it
  * sleeps in the kernel, or a child process holds its pipes.
  */
-async function orGiveUp<T>(
+async function withTimeout<T>(
   subprocess: Promise<T>,
   timeoutMs: number,
   signal: AbortSignal | undefined,
@@ -125,7 +125,7 @@ function endingOf(outcome: Outcome): Exclude<Ending, "hung"> {
   return outcome.signal === undefined ? "not-started" : "killed";
 }
 
-function wordsFor(ending: Exclude<Ending, "hung">, outcome: Outcome, timeoutMs: number): string {
+function failureText(ending: Exclude<Ending, "hung">, outcome: Outcome, timeoutMs: number): string {
   switch (ending) {
     case "timed-out":
       return `did not end within ${timeoutMs} ms and was killed`;

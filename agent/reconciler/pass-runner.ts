@@ -15,7 +15,7 @@ import type { PublishedPass, VerdictSink } from "./verdict-sink.ts";
 
 export interface PassRunnerDeps {
   readonly full: Pick<Pass, "run" | "follow" | "dueInMs" | "judge" | "lastSnapshot">;
-  readonly incremental: Pick<IncrementalPass, "run" | "giveWay">;
+  readonly incremental: Pick<IncrementalPass, "run" | "fullPassBegins">;
   readonly store: Pick<StateAccess, "current">;
   readonly clock: Clock;
   readonly board: VerdictSink;
@@ -95,7 +95,7 @@ export class PassRunner {
 
   async #runFull(request: PassRequest): Promise<PassResult> {
     const { full, incremental, board } = this.#deps;
-    incremental.giveWay();
+    incremental.fullPassBegins();
     const { lastSnapshot } = full;
     const result = await full.run(request, neverAborted).catch((error: unknown) => {
       this.#withdraw(lastSnapshot);

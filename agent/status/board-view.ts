@@ -1,6 +1,9 @@
 /**
- * What the status board says at one instant. Immutable, so a list that takes many turns of the event loop comes from
- * one view.
+ * The statuses of all objects at one instant. A view does not change, so a long list that is made in many parts comes
+ * from one view and is consistent.
+ *
+ * The status of an object is the verdict of the last pass that judged it, unless the object or its Eip was written
+ * since: then only its acceptance still holds.
  */
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import type { Spec } from "../../lib/kinds/registry.ts";
@@ -17,26 +20,30 @@ import type { Stored } from "../../lib/model/stored.ts";
 import { eipRevisionOf, type FoundObject, findObject, objectsOf } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
 
-/** The result for an object from the last pass that looked at it. */
+/** What the last pass that judged an object found. */
 export interface Entry {
+  /** The revision of the object when it was judged. */
   readonly revision: number;
   /** The revision of the Eip when the object was judged. 0 if it has no Eip. */
   readonly eipRevision: number;
   readonly verdict: Verdict;
-  readonly sighting: Sighting;
-  readonly since: Since;
+  readonly readBack: ReadBack;
+  readonly since: TransitionTimes;
 }
 
-/** When a pass read back. All objects of that pass share it; a pass that finds them unchanged updates it. */
-export interface Sighting {
+/**
+ * When a pass read the kernel back. All objects of that pass share this value, so a pass that finds nothing changed
+ * updates one time instead of thousands.
+ */
+export interface ReadBack {
   verifiedAt: string;
 }
 
 /** When each condition last changed. */
-export type Since = Readonly<Record<ConditionType, string>>;
+export type TransitionTimes = Readonly<Record<ConditionType, string>>;
 
 const pending: Claim = { holds: false, reason: "Pending", message: "not yet read back from the kernel" };
-const notSeen: Verdict = {
+const notReadBack: Verdict = {
   accepted: { holds: true, reason: "Accepted", message: "" },
   programmed: pending,
   ready: pending,
@@ -48,8 +55,8 @@ export type ObjectCounts = Readonly<
   Record<string, { readonly total: number; readonly ready: number; readonly notReady: number }>
 >;
 
-/** Takes a few milliseconds. */
-const lookedAtOnce = 5_000;
+/** So many take a few milliseconds. */
+const objectsPerPart = 5_000;
 
 export interface ViewSource {
   readonly epoch: string;
@@ -57,8 +64,8 @@ export interface ViewSource {
   /** The current state of the store. */
   readonly state: State;
   readonly entries: ReadonlyMap<ObjectId, Entry>;
-  /** The one sighting that may still change, with its time when the view was made. */
-  readonly latest: { readonly sighting: Sighting; readonly verifiedAt: string } | undefined;
+  /** Of the last pass: the only one whose time may still change. `verifiedAt` is its time when the view was made. */
+  readonly latest: { readonly readBack: ReadBack; readonly verifiedAt: string } | undefined;
   /** The users of each Eip. Needed for the status of an Eip. */
   readonly usersByEip: () => Chunked<ReadonlyMap<ObjectName, readonly ObjectId[]>>;
 }
@@ -76,7 +83,7 @@ export class BoardView {
     return this.#source.state;
   }
 
-  /** Looks up in advance, in parts, the users that statuses of Eips need. */
+  /** Finds the users of all Eips in parts. Without this, the first status of an Eip finds them at once. */
   *prepare(): Chunked<void> {
     this.#users ??= yield* this.#source.usersByEip();
   }
@@ -121,7 +128,7 @@ export class BoardView {
       const objects: ReadonlyMap<ObjectName, Stored<Spec>> = objectsOf(desired, kind);
       let ready = 0;
       for (const [name, stored] of objects) {
-        if (++looked % lookedAtOnce === 0) yield;
+        if (++looked % objectsPerPart === 0) yield;
         if (this.verdictOf(objectId(kind, name), { kind, stored }).ready.holds) ready++;
       }
       counts[collectionOf(kind)] = { total: objects.size, ready, notReady: objects.size - ready };
@@ -129,18 +136,19 @@ export class BoardView {
     return counts;
   }
 
+  /** @param object the object as stored. `undefined` if it is not */
   verdictOf(id: ObjectId, object: FoundObject | undefined): Verdict {
     const { entries, state } = this.#source;
     const entry = entries.get(id);
-    if (entry === undefined || object === undefined) return notSeen;
-    const isCurrent =
+    if (entry === undefined || object === undefined) return notReadBack;
+    const isUnwritten =
       entry.revision === object.stored.revision && entry.eipRevision === eipRevisionOf(state.desired, object);
-    return isCurrent ? entry.verdict : { ...notSeen, accepted: entry.verdict.accepted };
+    return isUnwritten ? entry.verdict : { ...notReadBack, accepted: entry.verdict.accepted };
   }
 
-  #verifiedAt({ sighting }: Entry): string {
+  #verifiedAt({ readBack }: Entry): string {
     const { latest } = this.#source;
-    return sighting === latest?.sighting ? latest.verifiedAt : sighting.verifiedAt;
+    return readBack === latest?.readBack ? latest.verifiedAt : readBack.verifiedAt;
   }
 
   #usersOf(eip: ObjectName): readonly ObjectId[] {
@@ -148,7 +156,7 @@ export class BoardView {
     return this.#users.get(eip) ?? [];
   }
 
-  #condition(type: ConditionType, claim: Claim, since: Since | undefined): Condition {
+  #condition(type: ConditionType, claim: Claim, since: TransitionTimes | undefined): Condition {
     return {
       type,
       status: claim.holds ? "True" : "False",

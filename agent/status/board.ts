@@ -14,11 +14,11 @@ import { OrderedMap, type OrderedMapDraft } from "../../lib/ordered-map.ts";
 import { type Desired, eipRevisionOf, findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { PassReading, PublishedPass, VerdictSink } from "../reconciler/verdict-sink.ts";
-import { BoardView, type Entry, type Sighting, type Since } from "./board-view.ts";
+import { BoardView, type Entry, type ReadBack, type TransitionTimes } from "./board-view.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
 
 /** Takes a few milliseconds. */
-const enteredAtOnce = 5_000;
+const objectsPerPart = 5_000;
 
 interface Goals {
   readonly ready: readonly ObjectId[];
@@ -35,7 +35,7 @@ export class StatusBoard implements VerdictSink {
   /** Replaced as a whole, so that existing views do not change. */
   #entries = OrderedMap.from<ObjectId, Entry>([]);
   /** The result of the last full pass. `undefined` after anything else was published. */
-  #whole: (Pick<PublishedPass, "verdicts"> & { desired: Desired; sighting: Sighting }) | undefined;
+  #whole: (Pick<PublishedPass, "verdicts"> & { desired: Desired; readBack: ReadBack }) | undefined;
   #passRevision = -1;
   #passGeneration = 0;
   #isClean = false;
@@ -54,19 +54,19 @@ export class StatusBoard implements VerdictSink {
   *publish(result: PublishedPass): Chunked<void> {
     const { verdicts, state, verifiedAt } = result;
     if (verdicts === this.#whole?.verdicts && state.desired === this.#whole.desired) {
-      this.#whole.sighting.verifiedAt = verifiedAt;
+      this.#whole.readBack.verifiedAt = verifiedAt;
     } else {
       this.#whole = undefined;
       const draft = this.#entries.edit();
-      const sighting = yield* this.#enter(draft, result);
+      const readBack = yield* this.#enter(draft, result);
       let looked = 0;
       for (const id of this.#entries.keys()) {
-        if (++looked % enteredAtOnce === 0) yield;
+        if (++looked % objectsPerPart === 0) yield;
         if (!verdicts.has(id)) draft.delete(id);
       }
       yield;
       this.#entries = draft.finish();
-      this.#whole = { verdicts, desired: state.desired, sighting };
+      this.#whole = { verdicts, desired: state.desired, readBack };
     }
     this.#conclude(result);
   }
@@ -96,20 +96,20 @@ export class StatusBoard implements VerdictSink {
   *#enter(
     draft: OrderedMapDraft<ObjectId, Entry>,
     { state, verdicts, verifiedAt }: PassReading,
-  ): Chunked<Sighting> {
-    const sighting: Sighting = { verifiedAt };
-    const now: Since = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
+  ): Chunked<ReadBack> {
+    const readBack: ReadBack = { verifiedAt };
+    const now: TransitionTimes = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
     let entered = 0;
     for (const [id, verdict] of verdicts) {
-      if (++entered % enteredAtOnce === 0) yield;
+      if (++entered % objectsPerPart === 0) yield;
       const object = findObject(state.desired, id);
       if (object === undefined) continue;
       const { revision } = object.stored;
       const since = sinceOf(this.#entries.get(id), verdict, now);
       const eipRevision = eipRevisionOf(state.desired, object);
-      draft.set(id, { revision, eipRevision, verdict, sighting, since });
+      draft.set(id, { revision, eipRevision, verdict, readBack, since });
     }
-    return sighting;
+    return readBack;
   }
 
   #conclude({ state, isClean }: PublishedPass): void {
@@ -132,13 +132,13 @@ export class StatusBoard implements VerdictSink {
   /** The current statuses. The view does not change afterwards. */
   view(): BoardView {
     const state = this.#currentState();
-    const sighting = this.#whole?.sighting;
+    const readBack = this.#whole?.readBack;
     return new BoardView({
       epoch: this.#epoch,
       startedAt: this.#startedAt,
       state,
       entries: this.#entries,
-      latest: sighting && { sighting, verifiedAt: sighting.verifiedAt },
+      latest: readBack && { readBack, verifiedAt: readBack.verifiedAt },
       usersByEip: () => this.#usersOf(state.desired),
     });
   }
@@ -178,7 +178,11 @@ export class StatusBoard implements VerdictSink {
 }
 
 /** @returns the time in `before` for each condition that did not change */
-function sinceOf(before: Entry | undefined, { accepted, programmed, ready }: Verdict, now: Since): Since {
+function sinceOf(
+  before: Entry | undefined,
+  { accepted, programmed, ready }: Verdict,
+  now: TransitionTimes,
+): TransitionTimes {
   if (before === undefined) return now;
   const { verdict, since } = before;
   const isAccepted = verdict.accepted.holds === accepted.holds;

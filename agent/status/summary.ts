@@ -37,7 +37,7 @@ export interface InterfaceStatus {
 }
 
 /** Takes a few milliseconds. */
-const lookedAtOnce = 5_000;
+const objectsPerPart = 5_000;
 
 export interface SummaryDeps {
   /** Reasons reported by the API itself. */
@@ -78,7 +78,7 @@ function* interfaceOf(name: InterfaceName, network: ObservedNetwork | undefined)
   const link = network?.links.find((candidate) => candidate.name === name);
   const addresses: string[] = [];
   for (const [index, entry] of (network?.addresses ?? []).entries()) {
-    if (index % lookedAtOnce === lookedAtOnce - 1) yield;
+    if (index % objectsPerPart === objectsPerPart - 1) yield;
     if (entry.interface === name) addresses.push(`${entry.address}/${entry.prefixLength}`);
   }
   return { name, present: link !== undefined, up: link?.isUp ?? false, mac: link?.mac ?? "", addresses };

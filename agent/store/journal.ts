@@ -77,14 +77,14 @@ export class Journal<State, Change> {
         return;
       }
     } catch (error) {
-      const isRetracted = await this.#retract(file);
+      const isUndone = await this.#undoAppend(file);
       // After a failed fsync the kernel marks the pages clean: the next fsync succeeds without writing them, so the
       // content of this file on disk is unknown. Only a new file can be trusted.
-      if (isWritten || !isRetracted) await this.#replace(before);
+      if (isWritten || !isUndone) await this.#replace(before);
       throw error;
     }
     this.#warnOfChange();
-    await this.#retract(file);
+    await this.#undoAppend(file);
     await this.#giveUp();
     await this.#rewrite(after, this.#seq + 1);
   }
@@ -130,7 +130,7 @@ export class Journal<State, Change> {
   async #rewrite(state: State, seq: number): Promise<void> {
     const { directory, codec } = this.#deps;
     await directory.hold();
-    await this.#clearTheWay();
+    await this.#moveForeignFile();
     const snapshot = codec.encodeState(state);
     await nextTurn();
     const line = await encodeChunked({ format: codec.format, seq, snapshot });
@@ -140,8 +140,8 @@ export class Journal<State, Change> {
       await file.sync();
       await directory.rename(temporaryName, journalName);
     } catch (error) {
-      await this.#tidy(() => file.close());
-      await this.#tidy(() => directory.remove(temporaryName));
+      await this.#cleanUp(() => file.close());
+      await this.#cleanUp(() => directory.remove(temporaryName));
       throw error;
     }
     // The name now leads to the new file, but after a power cut it may lead to the old one. Until the directory is
@@ -151,7 +151,7 @@ export class Journal<State, Change> {
     try {
       await directory.sync();
     } catch (error) {
-      await this.#tidy(() => file.close());
+      await this.#cleanUp(() => file.close());
       throw error;
     }
     this.#file = file;
@@ -194,7 +194,7 @@ export class Journal<State, Change> {
   }
 
   /** Moves a foreign file away from the journal's name. Throws if that file must stay (written by a newer version). */
-  async #clearTheWay(): Promise<void> {
+  async #moveForeignFile(): Promise<void> {
     const { directory, log, now } = this.#deps;
     if (this.#obstacle?.kind === "too-new")
       throw new GatewayError("storage-unavailable", this.#obstacle.detail);
@@ -211,8 +211,8 @@ export class Journal<State, Change> {
   }
 
   /** Truncates a failed write, so that no later read finds what was refused. */
-  async #retract(file: StateFile): Promise<boolean> {
-    return await this.#tidy(async () => {
+  async #undoAppend(file: StateFile): Promise<boolean> {
+    return await this.#cleanUp(async () => {
       await file.truncate(this.#length);
       await file.sync();
     });
@@ -221,16 +221,16 @@ export class Journal<State, Change> {
   /** Writes the last durable state to a new file. If that fails too, the next write tries again. */
   async #replace(state: State): Promise<void> {
     await this.#giveUp();
-    await this.#tidy(() => this.#rewrite(state, this.#seq));
+    await this.#cleanUp(() => this.#rewrite(state, this.#seq));
   }
 
   async #giveUp(): Promise<void> {
     this.#isWhole = false;
-    await this.#tidy(() => this.close());
+    await this.#cleanUp(() => this.close());
   }
 
   /** Runs a cleanup step after a failure that the caller already knows. A further failure is only logged. */
-  async #tidy(step: () => Promise<void>): Promise<boolean> {
+  async #cleanUp(step: () => Promise<void>): Promise<boolean> {
     try {
       await step();
       return true;

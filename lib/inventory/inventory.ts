@@ -60,7 +60,7 @@ interface DesiredIp {
 }
 
 /** Takes a few milliseconds. */
-const lookedAtOnce = 2_000;
+const addressesPerPart = 2_000;
 
 /**
  * The union of the gateway's own addresses, its next hop, desired EIPs and orphans. An IP with two roles counts once.
@@ -152,7 +152,7 @@ function* observedByIp({
 function* eachOf<T>(items: Iterable<T>, visit: (item: T) => void): Chunked<void> {
   let visited = 0;
   for (const item of items) {
-    if (++visited % lookedAtOnce === 0) yield;
+    if (++visited % addressesPerPart === 0) yield;
     visit(item);
   }
   yield;

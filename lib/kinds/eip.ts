@@ -62,7 +62,8 @@ export const eipKind = {
     for (const object of objects) {
       const { id, spec, address, prefixLength } = object;
       const isBound = spec.bound !== false;
-      const block = outageBlock(object, compilation) ?? (isBound ? claimBlock(object, compilation) : unbound);
+      const block =
+        unusableBlock(object, compilation) ?? (isBound ? claimBlock(object, compilation) : unbound);
       if (block !== undefined) compilation.blocked.set(id, block);
       if (block !== undefined && block !== unbound) continue;
       const eip = { id, address, prefixLength, interface: interfaceOf(spec, compilation.context) };
@@ -101,10 +102,10 @@ function obstacle(eip: ParsedEip, context: ClashContext): Clash | undefined {
       with: "subnet",
       message: `${address} is the ${reserved} address of ${family.networkOf(spec.address)}`,
     };
-  const eclipsed = eclipsedBy(eip, context);
-  if (eclipsed === undefined) return undefined;
+  const overlapped = overlappedSubnet(eip, context);
+  if (overlapped === undefined) return undefined;
   const network = family.networkOf(spec.address);
-  const taken = `${network} takes packets from ${eclipsed.cidr} on ${eclipsed.interface}`;
+  const taken = `${network} takes packets from ${overlapped.cidr} on ${overlapped.interface}`;
   return { with: "subnet", message: `${taken}: use prefix length ${family.bits} for the EIP` };
 }
 
@@ -112,7 +113,7 @@ function obstacle(eip: ParsedEip, context: ClashContext): Clash | undefined {
  * The subnet of another interface that loses packets to the connected route of the EIP's address. This happens if the
  * network of the EIP's address lies inside that subnet. A network of one host adds no connected route.
  */
-function eclipsedBy(eip: ParsedEip, context: ClashContext): SubnetRange | undefined {
+function overlappedSubnet(eip: ParsedEip, context: ClashContext): SubnetRange | undefined {
   const { value, prefixLength, family } = eip;
   const name = interfaceOf(eip.spec, context);
   if (prefixLength === family.bits || context.missingInterfaces?.has(name)) return undefined;
@@ -126,7 +127,7 @@ function eclipsedBy(eip: ParsedEip, context: ClashContext): SubnetRange | undefi
 const unbound = acceptedBlock("Unbound", "bound is false: rules can use the EIP, the address is not held");
 
 /** What keeps an Eip out, and with it all objects that refer to it, whether or not its address is held. */
-function outageBlock({ id, spec }: ParsedEip, compilation: Compilation): Block | undefined {
+function unusableBlock({ id, spec }: ParsedEip, compilation: Compilation): Block | undefined {
   const { context } = compilation;
   return (
     clashBlock(id, compilation) ??

@@ -5,7 +5,7 @@ import type { ObjectId } from "../model/names.ts";
 import type { PoolMember, ProgramEip, SnatPool } from "../model/program.ts";
 
 /** A SNAT whose Eip is programmed. */
-export interface Leaving {
+export interface ProgrammedSnat {
   readonly id: ObjectId;
   readonly cidr: Cidr;
   readonly eip: ProgramEip;
@@ -13,19 +13,19 @@ export interface Leaving {
 }
 
 /**
- * @param leaving oldest first
+ * @param programmed oldest first
  * @returns the pools in the order of {@link Program.pools}, and each SNAT that gets no client, because its pool has
  * no more clients than older SNATs, with the oldest SNAT of the pool
  */
 export function poolSnats(
-  leaving: readonly Leaving[],
+  programmed: readonly ProgrammedSnat[],
   family: Family,
 ): {
   readonly pools: readonly SnatPool[];
   readonly standby: ReadonlyMap<ObjectId, ObjectId>;
 } {
-  const groups = new Map<string, [Leaving, ...Leaving[]]>();
-  for (const snat of leaving) {
+  const groups = new Map<string, [ProgrammedSnat, ...ProgrammedSnat[]]>();
+  for (const snat of programmed) {
     const key = `${snat.cidr} ${snat.eip.interface}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [snat]);
@@ -60,6 +60,6 @@ function longestFirst(one: Ordered, other: Ordered): number {
   );
 }
 
-function memberOf({ id, eip, mapping }: Leaving): PoolMember {
+function memberOf({ id, eip, mapping }: ProgrammedSnat): PoolMember {
   return { id, eip: eip.address, mapping };
 }

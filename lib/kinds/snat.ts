@@ -5,7 +5,7 @@ import { CidrSchema, ObjectNameSchema } from "../model/schema.ts";
 import { masked, networkIssues } from "./address-fields.ts";
 import { eipFor, eipText } from "./eip-users.ts";
 import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
-import { type Leaving, poolSnats } from "./snat-pools.ts";
+import { type ProgrammedSnat, poolSnats } from "./snat-pools.ts";
 
 const SnatSchema = specSchema({
   eip: ObjectNameSchema,
@@ -31,14 +31,14 @@ export const snatKind = {
   holding: (spec) => `${spec.internalCIDR} leaves by eip ${spec.eip} through`,
   isTranslating: true,
   compile(objects, compilation) {
-    const leaving: Leaving[] = [];
+    const programmed: ProgrammedSnat[] = [];
     for (const object of objects) {
       const eip = eipFor(object, compilation);
       if (eip === undefined) continue;
       const { internalCIDR, mapping } = object.spec;
-      leaving.push({ id: object.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
+      programmed.push({ id: object.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
     }
-    const { pools, standby } = poolSnats(leaving, compilation.context.family);
+    const { pools, standby } = poolSnats(programmed, compilation.context.family);
     for (const [id, oldest] of standby)
       compilation.idle.set(id, {
         reason: "Standby",

@@ -57,7 +57,7 @@ class RuleReader {
   }
 
   read(): void {
-    while (this.#words.length > 0) if (!this.#statement(this.#take())) this.#narrow("unclear");
+    while (this.#words.length > 0) if (!this.#statement(this.#take())) this.#limitCertainty("unclear");
   }
 
   /** @returns false if the word is unknown */
@@ -90,12 +90,12 @@ class RuleReader {
       case "limit":
         this.#skip(this.#words[1] === "over" ? 3 : 2);
         if (this.#peek() === "burst") this.#skip(3);
-        return this.#narrow("part");
+        return this.#limitCertainty("part");
       case "add":
       case "update":
       case "delete":
         this.#skip(2);
-        return this.#narrow("part");
+        return this.#limitCertainty("part");
       case "iifname":
       case "iif":
         return this.#name("in");
@@ -109,14 +109,14 @@ class RuleReader {
       case "ether":
         if (this.#take() === "type") return this.#isIpv4(["ip", "0x0800"]);
         this.#operand();
-        return this.#narrow("part");
+        return this.#limitCertainty("part");
       case "ct":
         return this.#conntrack(this.#take());
       case "icmp":
         this.#is("protocol", ["icmp"]);
         this.#take();
         this.#operand();
-        return this.#narrow("part");
+        return this.#limitCertainty("part");
       case "ip6":
       case "icmpv6":
       case "arp":
@@ -132,7 +132,7 @@ class RuleReader {
     if (field !== "saddr" && field !== "daddr") {
       if (this.#peek() === "set") return this.#rewrites();
       this.#operand();
-      return this.#narrow("part");
+      return this.#limitCertainty("part");
     }
     if (this.#peek() === "set") return this.#rewrites();
     const { values, isInverted } = this.#operand();
@@ -149,7 +149,7 @@ class RuleReader {
     if (key === "nfproto") return this.#isIpv4(["ipv4", "2"]);
     if (key === "protocol") return this.#isIpv4(["ip", "0x0800"]);
     this.#operand();
-    return /^(?:length|priority|hour|day|time)$/.test(key) && this.#narrow("part");
+    return /^(?:length|priority|hour|day|time)$/.test(key) && this.#limitCertainty("part");
   }
 
   #conntrack(key: string): boolean {
@@ -173,7 +173,7 @@ class RuleReader {
     const { values, isInverted } = this.#operand();
     if (field !== "dport" && field !== "sport") {
       if (this.#peek() === "/") this.#skip(2);
-      return this.#narrow("part");
+      return this.#limitCertainty("part");
     }
     const ranges = values.map((value): Range => {
       const [first = Number.NaN, last = first] = value.split("-").map(Number);
@@ -214,7 +214,7 @@ class RuleReader {
     return true;
   }
 
-  #narrow(share: "part" | "unclear"): true {
+  #limitCertainty(share: "part" | "unclear"): true {
     if (this.beyond !== "unclear") this.beyond = share;
     return true;
   }
@@ -223,7 +223,7 @@ class RuleReader {
   #operand(): { readonly values: readonly string[]; readonly isInverted: boolean } {
     const isInverted = this.#peek() === "!=";
     if (/^[!=<>]=?$|^==$/.test(this.#peek())) {
-      if (!/^(?:!=|==)$/.test(this.#take())) this.#narrow("part");
+      if (!/^(?:!=|==)$/.test(this.#take())) this.#limitCertainty("part");
     }
     const word = this.#take();
     if (word === "vmap") {

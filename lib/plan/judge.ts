@@ -72,10 +72,10 @@ function verdictOf(
     obstacleTo("Ready", id, kind, found);
   if (obstacle !== undefined) {
     const ready = no(obstacle.reason, obstacle.message);
-    return { ...allIsWell, ready, isSettled: obstacle.isSettled ?? false };
+    return { ...readyVerdict, ready, isSettled: obstacle.isSettled ?? false };
   }
   const idle = compiled.idle.get(id);
-  return idle === undefined ? allIsWell : { ...allIsWell, ready: yes(idle.reason, idle.message) };
+  return idle === undefined ? readyVerdict : { ...readyVerdict, ready: yes(idle.reason, idle.message) };
 }
 
 function obstacleTo(
@@ -129,7 +129,7 @@ function no(reason: Claim["reason"], message: string): Claim {
 
 const acceptedClaim = yes("Accepted");
 /** Shared by all objects without obstacles: of 10,000 objects, almost all have it. */
-const allIsWell: Verdict = {
+const readyVerdict: Verdict = {
   accepted: acceptedClaim,
   programmed: yes("Programmed"),
   ready: yes("Ready"),

@@ -10,7 +10,7 @@ import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import type { AddressPlan } from "./address-plan.ts";
 import type { GateState } from "./gate-state.ts";
-import type { RulesBeside } from "./rules-planner.ts";
+import type { NetfilterContext } from "./rules-planner.ts";
 
 /** Facts from one reading of the kernel that all subsystems share. */
 export interface KernelFacts {
@@ -28,7 +28,7 @@ export interface KernelFacts {
   /** True if another dataplane that served before left anything behind. */
   readonly isPreviousPresent: boolean;
   /** Absent before the rules were read. */
-  readonly beside?: RulesBeside;
+  readonly netfilterContext?: NetfilterContext;
 }
 
 /** The kernel as one reading found it. */

@@ -35,7 +35,7 @@ export interface SharedChain {
 }
 
 /** What else in netfilter the rules depend on. */
-export interface RulesBeside {
+export interface NetfilterContext {
   /** Empty if the agent's own table has everything it needs. */
   readonly shared: readonly SharedChain[];
   /** Foreign chains that were read with the rules. */
@@ -77,7 +77,7 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   eipsNamed(observed: Observed): ReadonlySet<Ip>;
   /** The number of owned rules or elements that were read. */
   countRules(observed: Observed): number;
-  beside(observed: Observed): RulesBeside;
+  netfilterContext(observed: Observed): NetfilterContext;
   /** Foreign rules that contain `address`, as the tool prints them. */
   foreignRulesNaming(observed: Observed, address: Ip): readonly string[];
 }

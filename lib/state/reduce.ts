@@ -99,7 +99,7 @@ class Draft {
         return;
       case "unrecognized":
         this.#unrecognized.change(change.change);
-        if (change.creation !== undefined) this.#useUp(change.creation);
+        if (change.creation !== undefined) this.#skipCreation(change.creation);
         return;
       default:
         assertNever(change);
@@ -121,7 +121,7 @@ class Draft {
 
   #put(kind: Kind, object: Stored<Spec>): void {
     this.#objectsOf(kind).set(object.spec.name, object);
-    this.#useUp(object.creation);
+    this.#skipCreation(object.creation);
     if (kind === "eip" && !isLeased(kind, object.spec)) this.#endLease(object.spec.name);
   }
 
@@ -130,7 +130,7 @@ class Draft {
     this.#unrecognized.record(undefined, "leases", name);
   }
 
-  #useUp(creation: number): void {
+  #skipCreation(creation: number): void {
     this.#state.nextCreation = Math.max(this.#state.nextCreation, creation + 1);
   }
 

@@ -23,9 +23,9 @@ const elements = (from: number, count: number) =>
  */
 async function begin(): Promise<number> {
   journal.restart();
-  const witness = journal.witness();
+  const beginReading = journal.beginReading();
   const generation = await readGeneration(netlink, signal);
-  witness(generation);
+  beginReading(generation);
   return generation;
 }
 

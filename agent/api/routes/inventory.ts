@@ -16,7 +16,7 @@ import { inventorySchema, releaseSchema, responses } from "../responses.ts";
 
 const releaseDeadlineMs = 60_000;
 /** Takes a few milliseconds. */
-const lookedAtOnce = 2_000;
+const objectsPerPart = 2_000;
 /** Why an address cannot be released, as text. */
 const holders = {
   self: "the gateway's own address",
@@ -101,7 +101,7 @@ function* contestedOf(view: ViewPort): Chunked<ReadonlySet<Ip>> {
   const contested = new Set<Ip>();
   let looked = 0;
   for (const [name, { spec }] of view.state.desired.eips) {
-    if (++looked % lookedAtOnce === 0) yield;
+    if (++looked % objectsPerPart === 0) yield;
     if (view.hasReason(objectId("eip", name), "AddressConflict")) contested.add(addressOf(spec.address));
   }
   return contested;

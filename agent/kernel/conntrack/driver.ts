@@ -52,7 +52,7 @@ export function openConntrack(
   const { canFilter = filtersDumps(release()), count = readEntryCount } = options;
   return {
     async find(matches, limit, signal, ends) {
-      const entries = await count(signal).catch(onlyAHint);
+      const entries = await count(signal).catch(unknownIfRefused);
       // All namespaces share one hash table: searching it for nothing takes the kernel 10 ms.
       if (entries === 0) return { flows: [], total: 0 };
       const isFiltered = canFilter && (entries === undefined || entries > fewEntries);
@@ -83,7 +83,7 @@ const maxFiltered = 5;
 /** So few entries are dumped at once and matched here, faster than the kernel walks its table a second time. */
 const fewEntries = 5_000;
 
-function onlyAHint(error: unknown): undefined {
+function unknownIfRefused(error: unknown): undefined {
   if (!(error instanceof GatewayError)) throw error;
 }
 

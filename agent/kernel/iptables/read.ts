@@ -9,7 +9,7 @@ import { listChain, save, type Variant } from "./tools.ts";
 
 /** A dump that ends between two tables looks complete: a missing table is believed only after a second dump. */
 export async function readAll(
-  near: RuleDump,
+  earlier: RuleDump,
   variant: Variant,
   family: Family,
   run: Run,
@@ -20,7 +20,10 @@ export async function readAll(
   const tables = await read();
   const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
   return new Map(
-    (isWhole ? tables : await read()).map((one) => [one.table, parseTable(one, family, near.get(one.table))]),
+    (isWhole ? tables : await read()).map((one) => [
+      one.table,
+      parseTable(one, family, earlier.get(one.table)),
+    ]),
   );
 }
 

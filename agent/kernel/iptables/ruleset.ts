@@ -17,7 +17,7 @@ import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload, IptablesStep, RulesStep } from "../../../lib/plan/iptables/payload.ts";
 import { type BarrierDriver, barrierResult } from "../nftables/barrier.ts";
-import type { KnownRuleset, NearReadings, PlainRuleset, StepResult } from "../plain-ruleset.ts";
+import type { EarlierReadings, KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
 import { orUndefined, readAll, readChains } from "./read.ts";
 import { lostRace, type Refusal, restore, type Variant } from "./tools.ts";
@@ -42,7 +42,7 @@ export interface RulesetOptions {
 }
 
 type Known = KnownRuleset<IptablesObserved, IptablesPayload>;
-type Near = NearReadings<IptablesObserved, IptablesPayload>;
+type Earlier = EarlierReadings<IptablesObserved, IptablesPayload>;
 
 /** Up to this many chains are listed individually, each with its own process. For more, everything is read. */
 const maxListings = 2;
@@ -72,15 +72,15 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     this.#findBarrier = barrier;
   }
 
-  async readAll(near: Near, signal: AbortSignal): Promise<IptablesObserved> {
-    const [rules, barrier] = await Promise.all([this.#readRules(near, signal), this.#readBarrier(signal)]);
+  async readAll(earlier: Earlier, signal: AbortSignal): Promise<IptablesObserved> {
+    const [rules, barrier] = await Promise.all([this.#readRules(earlier, signal), this.#readBarrier(signal)]);
     return { variant: this.#variant, rules, barrier };
   }
 
   async readWritten(
     last: IptablesObserved,
     written: readonly IptablesStep[],
-    near: Near & { readonly isStamped: boolean },
+    earlier: Earlier & { readonly isStamped: boolean },
     signal: AbortSignal,
   ): Promise<IptablesObserved | undefined> {
     const transactions = written.flatMap((step) => (step.kind === "rules" ? [step.transaction] : []));
@@ -89,9 +89,9 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const isPartial = this.#variant === "nft" && edited !== undefined && edited.length <= maxListings;
     const rules = isPartial
       ? await this.#readChains(last.rules, edited, signal)
-      : await this.#readRules(near, signal);
+      : await this.#readRules(earlier, signal);
     const barrier = await this.#readWrittenBarrier(last, written, signal);
-    const isExplained = edited === undefined ? near.isStamped : differsByEdits(last.rules, rules, edited);
+    const isExplained = edited === undefined ? earlier.isStamped : differsByEdits(last.rules, rules, edited);
     return isExplained ? { ...last, rules, barrier } : undefined;
   }
 
@@ -171,10 +171,10 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return isDone ? undefined : lostRace(transaction.table);
   }
 
-  #readRules({ last, expected }: Near, signal: AbortSignal): Promise<RuleDump> {
+  #readRules({ last, expected }: Earlier, signal: AbortSignal): Promise<RuleDump> {
     const before = last?.rules ?? new Map();
-    const near = expected === undefined ? before : joinDumps(before, expected);
-    return readAll(near, this.#variant, this.#family, this.#run, signal);
+    const earlier = expected === undefined ? before : joinDumps(before, expected);
+    return readAll(earlier, this.#variant, this.#family, this.#run, signal);
   }
 
   #readChains(before: RuleDump, chains: readonly EditedChain[], signal: AbortSignal): Promise<RuleDump> {

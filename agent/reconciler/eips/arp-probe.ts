@@ -21,7 +21,7 @@ export interface ArpProbeOptions {
 }
 
 /** What a pass needs to know about the addresses that it would add. */
-export interface Prospects {
+export interface ProbeState {
   /** A probe is in progress: leave these addresses out for now. */
   readonly probing: ReadonlySet<Ip>;
   /** Addresses held by another host, with its MAC. */
@@ -44,7 +44,7 @@ export class ArpProbe {
   readonly #asking = new Set<Ip>();
   readonly #contested = new Map<Ip, Contested>();
   readonly #running = new Set<Promise<void>>();
-  #prospects: Prospects = { probing: new Set(), addressConflicts: new Map() };
+  #probeState: ProbeState = { probing: new Set(), addressConflicts: new Map() };
 
   constructor(options: ArpProbeOptions) {
     this.#options = options;
@@ -54,9 +54,9 @@ export class ArpProbe {
    * Returns the state of `candidates` (desired addresses that the kernel does not hold), and starts probes for new
    * ones. Forgets addresses that are no longer candidates.
    */
-  review(candidates: readonly AddressOnLink[]): Prospects {
+  review(candidates: readonly AddressOnLink[]): ProbeState {
     const { announcer, nowMs } = this.#options;
-    if (announcer === undefined) return this.#prospects;
+    if (announcer === undefined) return this.#probeState;
     const wanted = new Map(candidates.map((place) => [place.address, place]));
     for (const [address, sinceMs] of this.#free)
       if (!wanted.has(address) || nowMs() - sinceMs > freeForMs) this.#free.delete(address);
@@ -67,16 +67,16 @@ export class ArpProbe {
       this.#free.has(address) || this.#asking.has(address) || this.#contested.has(address);
     const unknown = candidates.filter((place) => !isKnown(place));
     if (unknown.length > 0) this.#ask(unknown, announcer);
-    this.#prospects = {
+    this.#probeState = {
       probing: new Set([...this.#asking].filter((address) => wanted.has(address))),
       addressConflicts: new Map(Array.from(this.#contested, ([address, { holder }]) => [address, holder])),
     };
-    return this.#prospects;
+    return this.#probeState;
   }
 
   /** The result of the last review, so that planning again within a pass uses the same data. */
-  get prospects(): Prospects {
-    return this.#prospects;
+  get probeState(): ProbeState {
+    return this.#probeState;
   }
 
   /** True if a probe got no reply, and the address was not added before the last review. */

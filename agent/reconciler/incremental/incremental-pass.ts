@@ -75,7 +75,7 @@ export class IncrementalPass {
   }
 
   /** A full pass begins: it covers everything that was written. */
-  giveWay(): void {
+  fullPassBegins(): void {
     this.#written.take();
   }
 

@@ -27,19 +27,19 @@ export interface ApplyOptions {
   /** The subsystems that could not be read. */
   readonly unread: ReadonlySet<SubsystemName>;
   /** True if steps that are due only together with changes are due. */
-  readonly isMoved: boolean;
+  readonly isNewVersion: boolean;
   readonly patience: Pick<Patience, "run">;
 }
 
 export async function applySteps(
   steps: readonly PlannedStep[],
   subsystems: readonly Subsystem[],
-  { context, replan, unread, isMoved, patience }: ApplyOptions,
+  { context, replan, unread, isNewVersion, patience }: ApplyOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
   const planned = steps.flatMap(({ changes }) => changes);
   const isDue = ({ isDue = true, changes }: Step) =>
-    changes.length > 0 || isDue || isMoved || planned.length > 0;
+    changes.length > 0 || isDue || isNewVersion || planned.length > 0;
   const changes: Change[] = [];
   const failures: PassFailure[] = [];
   const touched = new Set<SubsystemName>();

@@ -24,9 +24,9 @@ export interface PassDeps {
   readonly store: StateAccess;
   readonly subsystems: readonly Subsystem[];
   /** One of the subsystems: the ledger forgets an EIP when its flows are ended, and reports contain their number. */
-  readonly flows: Pick<FlowSubsystem, "sweepInHand">;
+  readonly flows: Pick<FlowSubsystem, "currentSweep">;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly arpProbe: Pick<ArpProbe, "prospects" | "review" | "isFree">;
+  readonly arpProbe: Pick<ArpProbe, "probeState" | "review" | "isFree">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "ask">;
   readonly clock: Clock;
   readonly epoch: string;

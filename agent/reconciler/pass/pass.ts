@@ -103,8 +103,8 @@ export class Pass {
     // A full disk must not stop the repair of working NAT: report that the ledger could not be written.
     failures.push(...(await ledgerFailures(() => writeAhead(store, plan))));
 
-    const { due: steps, isNewVersion: isMoved } = review;
-    const planned = { state, snapshot: before, plan, steps, isMoved };
+    const { due: steps, isNewVersion } = review;
+    const planned = { state, snapshot: before, plan, steps, isNewVersion };
     const applied = await this.#writer.write(planned, request, signal);
     const after = await this.#reader.readAfter(applied, before, request, signal);
     const residual = await this.#planner.plan(state, after);
@@ -133,7 +133,7 @@ export class Pass {
     if (!this.#gate.isWhole(state, snapshot, residual)) return work;
     const plan = await this.#planner.plan(state, snapshot, { gate: "open", isVerified: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
-    const planned = { state, snapshot, plan, steps, isMoved: false };
+    const planned = { state, snapshot, plan, steps, isNewVersion: false };
     const applied = await this.#writer.write(planned, request, signal);
     if (!applied.failures.some(({ stage }) => stage === "gate")) this.#gate.opened();
     const after = await this.#reader.read(request, signal);
@@ -149,7 +149,7 @@ export class Pass {
   async #conclude(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
     const { state, before, after, residual, applied } = work;
     const { store, flows } = this.#deps;
-    const { sweepInHand: sweep } = flows;
+    const { currentSweep: sweep } = flows;
     const repairs = this.#retries.noteWritten(review, applied.changes, residual.changes);
     const { throttled } = this.#retries;
     const verdicts = await this.#judge.judge(state, residual, failures, throttled);

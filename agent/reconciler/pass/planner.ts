@@ -87,7 +87,7 @@ export class Planner {
       isVerified: false,
       knownOwn: this.#own,
       expiredLeases: expiredLeases(state, clock.instant()),
-      ...arpProbe.prospects,
+      ...arpProbe.probeState,
       heldConflicts: arpConflicts.conflicts,
       quarantined: this.#quarantine.objects,
     };

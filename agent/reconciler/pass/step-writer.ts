@@ -26,7 +26,7 @@ export interface PlannedWork {
   /** What to write of the plan. */
   readonly steps: readonly PlannedStep[];
   /** True if steps that are due only together with changes are due. */
-  readonly isMoved: boolean;
+  readonly isNewVersion: boolean;
 }
 
 export class StepWriter {
@@ -38,11 +38,11 @@ export class StepWriter {
 
   async write(work: PlannedWork, request: PassRequest, signal: AbortSignal): Promise<Applied> {
     const { subsystems, patience, quarantine } = this.#deps;
-    const { state, snapshot, plan, steps, isMoved } = work;
+    const { state, snapshot, plan, steps, isNewVersion } = work;
     const replan = (name: SubsystemName, without: ReadonlySet<ObjectId>) =>
       this.#replan(name, without, work, request, signal);
     const unread = new Set(snapshot.unread.keys());
-    const options = { context: { state, plan }, replan, unread, isMoved, patience };
+    const options = { context: { state, plan }, replan, unread, isNewVersion, patience };
     const applied = await applySteps(steps, subsystems, options, signal);
     quarantine.record(state, applied.failures);
     return applied;

@@ -18,12 +18,12 @@ export function verificationOf(
   failures: readonly PassFailure[],
   throttled: readonly ThrottledRepair[],
 ): Verification {
-  const words = new Map<ObjectId, string>();
-  for (const { object, message } of failures) if (object !== undefined) words.set(object, message);
+  const messages = new Map<ObjectId, string>();
+  for (const { object, message } of failures) if (object !== undefined) messages.set(object, message);
   for (const { change, repairs } of throttled)
     if (change.object !== undefined)
-      words.set(change.object, `another process undid it ${repairs} times: ${change.text}`);
-  return Array.from(residual.parts.values(), (part) => reworded(part.obstacles(), words));
+      messages.set(change.object, `another process undid it ${repairs} times: ${change.text}`);
+  return Array.from(residual.parts.values(), (part) => withMessages(part.obstacles(), messages));
 }
 
 /** Whether both prove the same. */
@@ -31,11 +31,11 @@ export function isSameVerification(one: Verification, other: Verification): bool
   return one.length === other.length && one.every((obstacles, at) => isSame(obstacles, other[at]));
 }
 
-function reworded(obstacles: Obstacles, words: ReadonlyMap<ObjectId, string>): Obstacles {
-  if (words.size === 0 || obstacles.objects.size === 0) return obstacles;
+function withMessages(obstacles: Obstacles, messages: ReadonlyMap<ObjectId, string>): Obstacles {
+  if (messages.size === 0 || obstacles.objects.size === 0) return obstacles;
   const objects = new Map<ObjectId, Obstacle>();
   for (const [id, obstacle] of obstacles.objects) {
-    const message = obstacle.condition === "Programmed" ? words.get(id) : undefined;
+    const message = obstacle.condition === "Programmed" ? messages.get(id) : undefined;
     objects.set(id, message === undefined ? obstacle : { ...obstacle, message });
   }
   return { ...obstacles, objects };

@@ -33,7 +33,7 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   }
 
   /** The sweep of the current pass. `undefined` if there was none. */
-  get sweepInHand(): SweepResult | undefined {
+  get currentSweep(): SweepResult | undefined {
     return this.#current;
   }
 

@@ -38,7 +38,7 @@ function rulesSubsystem<Observed, Payload>(
       ruleCount: planner.countRules(observed),
       holdsObjects: planner.holdsObjects(observed),
       isPristine: planner.isPristine(observed),
-      beside: planner.beside(observed),
+      netfilterContext: planner.netfilterContext(observed),
     }),
     async apply(steps, { replan }, signal) {
       const refusal = await write(steps, () => replan(new Set()), signal);

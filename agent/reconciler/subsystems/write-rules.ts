@@ -31,7 +31,7 @@ export async function writeRules<Observed, Payload>(
     const delayMs = retryDelaysMs[driver.backend][attempt - 1];
     const refused = outcome.kind === "refused" ? outcome.transaction : undefined;
     if (replan === undefined || (outcome.kind === "refused" && refused === undefined)) throw error;
-    if (delayMs === undefined) throw lostEachTime(error, attempt);
+    if (delayMs === undefined) throw lostEveryRace(error, attempt);
     if (delayMs > 0) await delay(delayMs, undefined, { signal });
     const next = await replan();
     if (next === undefined) return;
@@ -40,7 +40,7 @@ export async function writeRules<Observed, Payload>(
   }
 }
 
-function lostEachTime(cause: GatewayError, attempts: number): GatewayError {
+function lostEveryRace(cause: GatewayError, attempts: number): GatewayError {
   const { code, message, details } = cause;
   return new GatewayError(code, `${message}, ${attempts} times`, { cause, details });
 }

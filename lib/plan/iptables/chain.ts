@@ -93,7 +93,8 @@ function planEdits(
   const inserts = order === "longest-prefix" ? insertions(difference) : new Map<WantedRule, number>();
   if (inserts.size > editsByTool.lines) return undefined;
 
-  const appended = broken.rules.length > 0 ? withWhole(difference.absent, broken.rules) : difference.absent;
+  const appended =
+    broken.rules.length > 0 ? withWholeGroups(difference.absent, broken.rules) : difference.absent;
   // Insert from the last position to the first, and at one position the last wanted rule first, so that no insertion
   // shifts another.
   const inserted = [...inserts].reverse().sort(([, a], [, b]) => b - a);
@@ -134,7 +135,7 @@ function brokenGroups(chain: WantedChain, { absent, kept, misplaced }: ChainDiff
   };
 }
 
-function withWhole(absent: readonly WantedRule[], whole: readonly WantedRule[]): readonly WantedRule[] {
+function withWholeGroups(absent: readonly WantedRule[], whole: readonly WantedRule[]): readonly WantedRule[] {
   const broken = new Set(whole);
   return [...absent.filter((rule) => !broken.has(rule)), ...whole];
 }

@@ -59,7 +59,7 @@ function findMisplaced(wanted: WantedChain, rules: readonly KeptRule[]): Readonl
     case "within-object":
       return outOfGroup(wanted.rules, kept);
     case "longest-prefix":
-      return behindWider(kept);
+      return rulesAfterWider(kept);
   }
 }
 
@@ -84,7 +84,7 @@ function groupsOfMany(rules: readonly WantedRule[]): ReadonlyMap<ObjectId | unde
   return groups;
 }
 
-function behindWider(kept: readonly WantedRule[]): ReadonlySet<WantedRule> {
+function rulesAfterWider(kept: readonly WantedRule[]): ReadonlySet<WantedRule> {
   const earlier = new NetworkIndex();
   const misplaced = new Set<WantedRule>();
   for (const [position, rule] of kept.entries()) {

@@ -39,7 +39,7 @@ export function missingRules(
   const rules = observed.get("nat") ?? new Map();
   for (const path of [inward, outward]) checkPath(path, nat, rules, new ShadowIndex(family), missing);
   const markFault = faultOfFrame(mangle, "PREROUTING", "VPC_MARK", observed.get("mangle") ?? new Map());
-  if (markFault !== undefined) blame(nat, ["HAIRPIN_SNAT"], markFault, missing);
+  if (markFault !== undefined) recordFault(nat, ["HAIRPIN_SNAT"], markFault, missing);
   return missing;
 }
 
@@ -53,7 +53,7 @@ function checkPath(
   found: Findings,
 ): void {
   const fault = faultOfFrame(nat, hook, frame, rules);
-  if (fault !== undefined) blame(nat, chains, fault, found);
+  if (fault !== undefined) recordFault(nat, chains, fault, found);
   for (const name of chains) checkChain(chainOf(nat, name), rules, shadows, found);
 }
 
@@ -68,7 +68,7 @@ function faultOfFrame(
   return isAsWanted(chainOf(table, frame), rules.get(frame) ?? []) ? undefined : `${frame} has wrong rules`;
 }
 
-function blame(table: WantedTable, chains: readonly string[], fault: string, found: Findings): void {
+function recordFault(table: WantedTable, chains: readonly string[], fault: string, found: Findings): void {
   for (const name of chains)
     for (const { object } of chainOf(table, name).rules)
       if (object !== undefined && !found.has(object)) found.set(object, fault);
@@ -79,18 +79,18 @@ function checkChain(chain: WantedChain, rules: TableRules, shadows: ShadowIndex,
   const observed = rules.get(chain.name) ?? [];
   if (shadows.isEmpty && isAsWanted(chain, observed)) return;
   const { absent, misplaced, surplus, kept } = compareChain(chain, observed);
-  const say = (object: ObjectId | undefined, text: string) => {
+  const record = (object: ObjectId | undefined, text: string) => {
     if (object !== undefined && !found.has(object)) found.set(object, text);
   };
-  for (const { object, rule } of absent) say(object, `${chain.name} lacks ${rule.text}`);
-  for (const { object, rule } of misplaced) say(object, `${chain.name} holds ${rule.text} out of order`);
+  for (const { object, rule } of absent) record(object, `${chain.name} lacks ${rule.text}`);
+  for (const { object, rule } of misplaced) record(object, `${chain.name} holds ${rule.text} out of order`);
 
   const isSurplus = new Set(surplus);
   const objectOf = new Map(kept.map(({ asRead, wanted }) => [asRead, wanted.object]));
   for (const rule of shadows.isEmpty && surplus.length === 0 ? [] : observed) {
     const shadow = isSurplus.has(rule) ? undefined : shadows.shadowOf(rule);
     if (shadow !== undefined)
-      say(objectOf.get(rule), `${rule.text} gets no packets because of ${shadow.text}`);
+      record(objectOf.get(rule), `${rule.text} gets no packets because of ${shadow.text}`);
     if (isSurplus.has(rule)) shadows.add(rule);
   }
 }

@@ -10,10 +10,10 @@ import { type BarrierPart, holdsBack, planBarrier, planGuardElements } from "../
 import type { GateState } from "../gate-state.ts";
 import { compareGuardPart, type GuardUsers, wantedGuard } from "../guard.ts";
 import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
-import { rulesBeside } from "./beside.ts";
 import { findGuard, planFilterPart, planFilterRemovals, wantedFilter, wantedNoFilter } from "./filter.ts";
 import { type WantedTable, wantedMangle, wantedNatChunked } from "./layout.ts";
 import { missingRules } from "./missing.ts";
+import { netfilterContextOf } from "./netfilter-context.ts";
 import type { IptablesObserved } from "./observed.ts";
 import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects, isFilterGateClosed } from "./owned.ts";
 import { type FindRule, planPart } from "./part.ts";
@@ -35,7 +35,7 @@ export function createIptablesPlanner(
   const guardOf = memoizer.byKey(wantedGuard);
   const eipsOf = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
   const indexOf = memoizer.byKey(indexByText);
-  const besideOf = memoizer.byKey((observed: IptablesObserved) => rulesBeside(observed, family));
+  const contextOf = memoizer.byKey((observed: IptablesObserved) => netfilterContextOf(observed, family));
 
   function* planChunked(program: Program, { rules }: IptablesObserved): Chunked<Plan> {
     const layout = yield* layOutChunked(program);
@@ -85,7 +85,7 @@ export function createIptablesPlanner(
     isGateClosed: ({ rules, barrier }) => isFilterGateClosed(rules) || holdsBack(barrier?.frames.gate),
     eipsNamed: ({ rules }) => eipsOf(rules),
     countRules: ({ rules }) => countOwned(rules),
-    beside: besideOf,
+    netfilterContext: contextOf,
     foreignRulesNaming: ({ rules }, address) => foreignRulesNaming(rules, address),
   };
 }

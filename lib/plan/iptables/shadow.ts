@@ -49,12 +49,14 @@ export class ShadowIndex {
     const { spec } = rule;
     if (spec === undefined) return undefined;
     const takes = (earlier: Rule) =>
-      earlier.spec !== undefined && earlier.text !== rule.text && mayMeet(earlier.spec, spec, this.#family);
-    return this.#wide.values().find(takes) ?? this.#near(spec).find(takes);
+      earlier.spec !== undefined &&
+      earlier.text !== rule.text &&
+      canMatchSamePacket(earlier.spec, spec, this.#family);
+    return this.#wide.values().find(takes) ?? this.#candidates(spec).find(takes);
   }
 
   /** Rules whose address can be one that `spec` matches. */
-  *#near(spec: RuleSpec): Generator<Rule, undefined> {
+  *#candidates(spec: RuleSpec): Generator<Rule, undefined> {
     const { and, zero } = this.#family;
     const anyAddress: MaskedParts = { address: zero, mask: zero };
     for (const [field, byMask] of this.#byAddress) {
@@ -80,7 +82,7 @@ export class ShadowIndex {
 }
 
 /** False if no packet can match both. */
-export function mayMeet(one: RuleSpec, other: RuleSpec, family: Family): boolean {
+export function canMatchSamePacket(one: RuleSpec, other: RuleSpec, family: Family): boolean {
   return (
     addressFields.every((field) => haveCommon(one[field], other[field], family)) &&
     isAnyOrEqual(one.inInterface, other.inInterface) &&

@@ -85,7 +85,8 @@ class HarmFinder {
 
   /** Equal for packets that no rule distinguishes. */
   #keyOf(leg: Leg): string {
-    const areTested = (...fields: readonly Test["field"][]) => fields.some((field) => this.#testedFields.has(field));
+    const areTested = (...fields: readonly Test["field"][]) =>
+      fields.some((field) => this.#testedFields.has(field));
     const ends = areTested("source", "destination") ? [...leg.internal, ...leg.external] : [];
     const ports = areTested("sourcePort", "destinationPort") ? [leg.internalPort, leg.externalPort] : [];
     return [leg.isInward, leg.isFirst, leg.in, leg.out, leg.protocol, ...ends, ...ports].join();
@@ -95,7 +96,8 @@ class HarmFinder {
     return this.#baseChains.flatMap((chain) => {
       const { hook } = chain;
       if (hook === undefined || !isOnPath(leg, chain)) return [];
-      const leadsToOwn = hook.type === "nat" && isTranslatedOn(leg, chain) && chain.rules.some(jumpsToOwnChain);
+      const leadsToOwn =
+        hook.type === "nat" && isTranslatedOn(leg, chain) && chain.rules.some(jumpsToOwnChain);
       const entering = hook.type === "nat" ? enteringNat(leg, chain, leadsToOwn) : "all";
       if (entering === "none") return [];
       const chainNamed = (name: string) => this.#chains.get(`${chain.place} ${name}`);

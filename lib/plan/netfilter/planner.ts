@@ -10,7 +10,7 @@ import type { Kind, ObjectId } from "../../model/names.ts";
 import type { Chain } from "../../netfilter/chain.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import type { PlanInput } from "../plan-input.ts";
-import type { RulesBeside } from "../rules-planner.ts";
+import type { NetfilterContext } from "../rules-planner.ts";
 import {
   noObstacles,
   type Obstacle,
@@ -29,11 +29,11 @@ export function createNetfilterPlanner(
 ): SubsystemPlanner<NetfilterObserved, string> {
   const chainsOf = memoizer.last(allChains);
   function* planChunked(
-    { program, facts: { beside = nothing } }: PlanInput,
+    { program, facts: { netfilterContext = nothing } }: PlanInput,
     observed: NetfilterObserved,
   ): Chunked<SubsystemPlan<string>> {
-    const shared = planSharedChains(beside.shared, observed);
-    const foreign = yield* findForeignRulesChunked(program, chainsOf(beside, observed));
+    const shared = planSharedChains(netfilterContext.shared, observed);
+    const foreign = yield* findForeignRulesChunked(program, chainsOf(netfilterContext, observed));
     return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
       notices: notices(program.family, shared, foreign, observed),
     });
@@ -44,18 +44,21 @@ export function createNetfilterPlanner(
     serves: translatingKinds,
     plan: (input, observed) => runSync(planChunked(input, observed)),
     planChunked,
-    obstaclesTo(part, observed, { beside = nothing }) {
-      const shared = planSharedChains(beside.shared, observed);
-      return obstaclesIn(shared, runSync(findForeignRulesChunked(part, chainsOf(beside, observed))));
+    obstaclesTo(part, observed, { netfilterContext = nothing }) {
+      const shared = planSharedChains(netfilterContext.shared, observed);
+      return obstaclesIn(
+        shared,
+        runSync(findForeignRulesChunked(part, chainsOf(netfilterContext, observed))),
+      );
     },
-    reads: ({ program, facts }) => [program, facts.beside],
+    reads: ({ program, facts }) => [program, facts.netfilterContext],
   };
 }
 
-const nothing: RulesBeside = { shared: [], chains: [] };
+const nothing: NetfilterContext = { shared: [], chains: [] };
 
 /** Chains read together with the rules are more current than those read separately. */
-function allChains({ chains }: RulesBeside, { foreign }: NetfilterObserved): readonly Chain[] {
+function allChains({ chains }: NetfilterContext, { foreign }: NetfilterObserved): readonly Chain[] {
   const places = new Set(chains.map(({ place }) => place));
   return [...chains, ...foreign.filter(({ place }) => !places.has(place))];
 }
@@ -87,9 +90,7 @@ function notices(
   const all = [
     ...(family.hasRuleParser ? [] : [`rules of other programs are not checked for ${family.name}`]),
     ...faults.filter(({ isForeign }) => isForeign).map(({ message }) => `${message}, and has foreign rules`),
-    ...rules.map(
-      ([text, { objects }]) => `${text} packets${objects === 0 ? "" : ` of ${objects} objects`}`,
-    ),
+    ...rules.map(([text, { objects }]) => `${text} packets${objects === 0 ? "" : ` of ${objects} objects`}`),
     ...chains.filter(dropsArp).map(({ place, name }) => `${place} ${name} drops ARP`),
   ];
   if (all.length === 0) return [];

@@ -88,7 +88,7 @@ export function planRoutes({
       continue;
     } else if (first === undefined) {
       steps.push({ kind: "add", route, ...asked });
-    } else if (ownsDestination || isOwn(first) || leadsTheSameWay(route, first)) {
+    } else if (ownsDestination || isOwn(first) || hasSameNextHop(route, first)) {
       settled.add(first);
       steps.push({ kind: "replace", route, replaced: first, ...asked });
     } else {
@@ -172,10 +172,10 @@ function isOwn(route: ObservedRoute): boolean {
 }
 
 function isSame(one: ObservedRoute, other: ObservedRoute): boolean {
-  return isOwn(other) && leadsTheSameWay(one, other) && one.isOnlink === other.isOnlink;
+  return isOwn(other) && hasSameNextHop(one, other) && one.isOnlink === other.isOnlink;
 }
 
-function leadsTheSameWay(one: ObservedRoute, other: ObservedRoute): boolean {
+function hasSameNextHop(one: ObservedRoute, other: ObservedRoute): boolean {
   return (
     other.type === "unicast" &&
     other.protocol !== kernelProtocol &&

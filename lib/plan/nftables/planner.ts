@@ -6,7 +6,7 @@ import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
 import { type BarrierPart, holdsBack, planBarrier, planGuardElements } from "../gate/barrier.ts";
 import { compareGuardPart, wantedGuard } from "../guard.ts";
-import type { RulesBeside, RulesPlan, RulesPlanner } from "../rules-planner.ts";
+import type { NetfilterContext, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTable, type ObservedTable } from "./compare.ts";
 import { wantedTable } from "./layout.ts";
 import { missingElements } from "./missing.ts";
@@ -76,13 +76,13 @@ export function createNftablesPlanner(
     isGateClosed: ({ barrier }) => holdsBack(barrier.frames.gate),
     eipsNamed: ({ table }) => eipsOf(table),
     countRules: ({ table }) => countElements(table) + countFrameRules(table),
-    beside: () => nothingBeside,
+    netfilterContext: () => noContext,
     foreignRulesNaming: ({ foreign }, address) => linesNaming(foreign, address),
   };
 }
 
 /** The table has its own chains, which are compared with the rest of it. */
-const nothingBeside: RulesBeside = { shared: [], chains: [] };
+const noContext: NetfilterContext = { shared: [], chains: [] };
 
 function toPlan({ transaction, changes }: TablePlan, base: NftablesObserved): Plan {
   const steps = transaction === undefined ? [] : [{ kind: "table", transaction } as const];

@@ -12,11 +12,14 @@ export interface LinkFault {
 export function linkFault(links: readonly ObservedLink[], name: InterfaceName): LinkFault | undefined {
   const link = links.find((one) => one.name === name);
   if (link === undefined) return { reason: "InterfaceNotFound", message: `interface ${name} does not exist` };
-  const message = wordsFor(link, links);
+  const message = linkFaultText(link, links);
   return message === undefined ? undefined : { reason: "InterfaceDown", message };
 }
 
-function wordsFor({ name, isUp, hasCarrier, masterIndex }: ObservedLink, links: readonly ObservedLink[]) {
+function linkFaultText(
+  { name, isUp, hasCarrier, masterIndex }: ObservedLink,
+  links: readonly ObservedLink[],
+) {
   if (!isUp) return `${name} is down`;
   if (!hasCarrier) return `${name} has no carrier`;
   if (masterIndex === undefined) return undefined;
@@ -35,11 +38,11 @@ export function linkNotices(
     const messages = faults.filter((fault) => fault.reason === reason).map(({ message }) => message);
     return messages.length === 0 ? [] : [{ reason: as, message: messages.join("; ") }];
   };
-  const deaf = links.filter(({ name, isNoArp }) => isNoArp && unique.has(name)).map(({ name }) => name);
-  const off = `ARP is off on ${deaf.join(" and ")}: the gateway and its neighbours cannot resolve each other`;
+  const withoutArp = links.filter(({ name, isNoArp }) => isNoArp && unique.has(name)).map(({ name }) => name);
+  const off = `ARP is off on ${withoutArp.join(" and ")}: the gateway and its neighbours cannot resolve each other`;
   return [
     ...noticeOf("InterfaceNotFound", "InterfaceMissing"),
     ...noticeOf("InterfaceDown", "InterfaceDown"),
-    ...(deaf.length === 0 ? [] : [{ reason: "ArpIgnored" as const, message: off }]),
+    ...(withoutArp.length === 0 ? [] : [{ reason: "ArpIgnored" as const, message: off }]),
   ];
 }

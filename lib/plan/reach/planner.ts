@@ -20,8 +20,8 @@ import {
 import { conflictingRoutes, reverseFiltered } from "./conflicts.ts";
 import { linkFault, linkNotices } from "./links.ts";
 import { type NextHop, nextHopNotices } from "./next-hops.ts";
-import { findAstray, type Reached } from "./reached.ts";
-import { compileWays } from "./ways.ts";
+import { checkReach, type ReachResult } from "./reach-check.ts";
+import { compileRouteLookup } from "./route-lookup.ts";
 
 export interface ReachObserved {
   readonly network: ObservedNetwork;
@@ -32,26 +32,26 @@ export interface ReachObserved {
 
 /** @param memoizer with {@link noMemory} the plans are the same, without caching */
 export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanner<ReachObserved, never> {
-  const compile = memoizer.last(compileWays);
-  const reachedBy = (program: Program, { network, paths }: ReachObserved) =>
-    findAstray(program, network.routes, compile(network, paths, program.family));
+  const compile = memoizer.last(compileRouteLookup);
+  const reachOf = (program: Program, { network, paths }: ReachObserved) =>
+    checkReach(program, network.routes, compile(network, paths, program.family));
   return {
     name: "reach",
     title: "routes, policy rules and next hops",
     serves: translatingKinds,
     plan({ program }, observed) {
-      const reached = reachedBy(program, observed);
-      return subsystemPlan<never>([], () => obstaclesIn(program, observed, reached), {
-        notices: notices(program, observed, reached),
+      const result = reachOf(program, observed);
+      return subsystemPlan<never>([], () => obstaclesIn(program, observed, result), {
+        notices: notices(program, observed, result),
       });
     },
-    obstaclesTo: (part, observed) => obstaclesIn(part, observed, reachedBy(part, observed)),
+    obstaclesTo: (part, observed) => obstaclesIn(part, observed, reachOf(part, observed)),
     reads: ({ program }) => [program],
   };
 }
 
 /** A missing interface has no routes either. Only the interface is reported. */
-function obstaclesIn(program: Program, { network }: ReachObserved, { astray }: Reached): Obstacles {
+function obstaclesIn(program: Program, { network }: ReachObserved, { misrouted }: ReachResult): Obstacles {
   const objects = new Map<ObjectId, Obstacle>();
   const kinds = new Map<Kind, Obstacle>();
   const faults = new Map(outsideInterfaces(program).map((name) => [name, linkFault(network.links, name)]));
@@ -63,21 +63,22 @@ function obstaclesIn(program: Program, { network }: ReachObserved, { astray }: R
   if (vpcFault !== undefined)
     for (const kind of translatingKinds) kinds.set(kind, { condition: "Ready", ...vpcFault });
   else
-    for (const [id, message] of astray) objects.set(id, { condition: "Ready", reason: "NoRoute", message });
+    for (const [id, message] of misrouted)
+      objects.set(id, { condition: "Ready", reason: "NoRoute", message });
   return objects.size + kinds.size === 0 ? noObstacles : { objects, kinds };
 }
 
 function notices(
   program: Program,
   { network, silentHops }: ReachObserved,
-  { doubts }: Reached,
+  { uncertainRules }: ReachResult,
 ): readonly Degradation[] {
   const outside = outsideInterfaces(program);
   const conflicts = [
     ...conflictingRoutes(network.routes, program.vpcInterface, outside, program.family).map(
       (route) => `ip route: ${routeText(route)}`,
     ),
-    ...Array.from(doubts, ({ text }: PolicyRule) => `ip rule: ${text}`),
+    ...Array.from(uncertainRules, ({ text }: PolicyRule) => `ip rule: ${text}`),
   ];
   const filtered = reverseFiltered(network, outside, program.family);
   const [first] = conflicts;

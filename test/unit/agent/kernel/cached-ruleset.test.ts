@@ -47,8 +47,8 @@ class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
     return this.stampKind === "generation" ? this.generation : JSON.stringify([...this.cells].sort());
   };
 
-  async readAll(near: { readonly expected: string | undefined }): Promise<Cells> {
-    this.asked.push(near.expected === undefined ? "all" : `all, expecting ${near.expected}`);
+  async readAll(earlier: { readonly expected: string | undefined }): Promise<Cells> {
+    this.asked.push(earlier.expected === undefined ? "all" : `all, expecting ${earlier.expected}`);
     return this.#read([...this.cells.keys()], new Map());
   }
 
@@ -98,7 +98,7 @@ class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
   restart = () => {
     this.#commits = [];
   };
-  witness = () => () => undefined;
+  beginReading = () => () => undefined;
   since = (generation: number) => {
     const commit = commitsSince(generation, this.#commits);
     return commit?.generation === this.generation ? commit : undefined;

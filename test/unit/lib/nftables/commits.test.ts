@@ -171,13 +171,13 @@ function fakeSocket() {
 t.test("the journal is complete from the generation on that was read after it began", async (t) => {
   const { journal, tell, waiting, counts } = fakeSocket();
   t.equal(journal.since(3), undefined, "before it began");
-  const early = journal.witness();
+  const early = journal.beginReading();
   tell(deleteTable, generation(3));
   journal.restart();
   t.same(waiting, [], "what waits is not asked for");
   early(3);
   t.equal(journal.since(3), undefined, "read before it began");
-  journal.witness()(3);
+  journal.beginReading()(3);
   t.same(journal.since(3), { generation: 3, tables: new Map() });
   t.equal(journal.since(2), undefined, "before that generation");
   tell(addFip);
@@ -208,18 +208,18 @@ t.test("after a loss commits are unknown until the journal is restarted", async 
   for (const [what, loss] of Object.entries(losses)) {
     const { journal, tell, waiting, counts } = fakeSocket();
     journal.restart();
-    journal.witness()(3);
+    journal.beginReading()(3);
     tell(addFip, generation(4));
     if (typeof loss === "number" || loss.length < 100) waiting.push(loss);
     else waiting.push(loss.length);
     tell(addFip, generation(5));
     t.equal(journal.since(3), undefined, what);
     t.equal(journal.since(4), undefined, what);
-    journal.witness()(5);
+    journal.beginReading()(5);
     journal.restart();
     t.same(waiting, []);
     t.equal(journal.since(5), undefined, what);
-    journal.witness()(5);
+    journal.beginReading()(5);
     tell(addFip, generation(6));
     t.equal(journal.since(5)?.generation, 6, `${what} is over`);
     t.same(counts, { opened: 2, closed: 1 });
@@ -232,10 +232,10 @@ t.test(
     const { journal, waiting, counts } = fakeSocket();
     waiting.push(-105, -12);
     journal.restart();
-    journal.witness()(3);
+    journal.beginReading()(3);
     t.equal(journal.since(3), undefined);
     journal.restart();
-    journal.witness()(3);
+    journal.beginReading()(3);
     t.equal(journal.since(3)?.generation, 3);
     t.same(counts, { opened: 2, closed: 1 });
 
@@ -243,7 +243,7 @@ t.test(
       throw new GatewayError("netlink-failed", "no such group");
     });
     none.restart();
-    none.witness()(3);
+    none.beginReading()(3);
     t.equal(none.since(3), undefined);
   },
 );

@@ -164,7 +164,7 @@ class FakeJournal implements CommitJournal {
   onRestart: () => void = () => undefined;
 
   restart = () => this.onRestart();
-  witness = () => () => undefined;
+  beginReading = () => () => undefined;
   since = (generation: number) => commitsSince(generation, this.commits);
   forget = () => undefined;
   close = () => undefined;

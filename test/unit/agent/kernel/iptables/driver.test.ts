@@ -264,7 +264,7 @@ t.test("nft: a listing of foreign-changed chains counts if it is complete and cu
   let commits: Commit[] = [];
   const journal: CommitJournal = {
     restart: () => undefined,
-    witness: () => () => undefined,
+    beginReading: () => () => undefined,
     since: (generation) => commitsSince(generation, commits),
     forget: () => undefined,
     close: () => undefined,

@@ -84,7 +84,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     const patience = new Patience();
     const deps = { dataplane, subsystems, conntrack, clock, patience, unswept };
     const pass = new IncrementalPass(deps as unknown as IncrementalDeps);
-    pass.giveWay();
+    pass.fullPassBegins();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
     const found = await pass.run(
       { reasons: ["write"], isFull: false },

@@ -16,7 +16,7 @@ const options: ApplyOptions = {
   context: { state: emptyState, plan: {} as Plan },
   replan: async () => [],
   unread: new Set(),
-  isMoved: false,
+  isNewVersion: false,
   patience: new Patience(),
 };
 
@@ -166,7 +166,11 @@ t.test("a sweep beside changes runs only if something changed", async (t) => {
   t.equal(await lookedAt([look]), false);
   t.equal(await lookedAt([{ ...look, isDue: true }]), true);
   t.equal(await lookedAt([look, step("route", "routes", "a route")]), true);
-  t.equal(await lookedAt([look], { isMoved: true }), true, "as where the last pass left something undone");
+  t.equal(
+    await lookedAt([look], { isNewVersion: true }),
+    true,
+    "as where the last pass left something undone",
+  );
 });
 
 t.test("a failed sweep is reported, because no change shows it", async (t) => {

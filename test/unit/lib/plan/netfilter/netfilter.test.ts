@@ -10,7 +10,7 @@ import { createIptablesPlanner } from "../../../../../lib/plan/iptables/planner.
 import type { NetfilterObserved } from "../../../../../lib/plan/netfilter/observed.ts";
 import { createNetfilterPlanner } from "../../../../../lib/plan/netfilter/planner.ts";
 import type { KernelFacts, PlanInput } from "../../../../../lib/plan/plan-input.ts";
-import type { RulesBeside } from "../../../../../lib/plan/rules-planner.ts";
+import type { NetfilterContext } from "../../../../../lib/plan/rules-planner.ts";
 
 const must = <T>(value: T | undefined): T => {
   if (value === undefined) throw new TypeError("a sample is not what it should be");
@@ -44,14 +44,18 @@ const nothing: NetfilterObserved = { tables: [], chains: [], foreign: [] };
 
 function judge(
   observed: Partial<NetfilterObserved>,
-  beside: RulesBeside = { shared: [], chains: [] },
+  netfilterContext: NetfilterContext = { shared: [], chains: [] },
   family = ipv4,
 ) {
-  const facts = { beside } as KernelFacts;
+  const facts = { netfilterContext } as KernelFacts;
   const seen = { ...nothing, ...observed };
   const plan = planner.plan({ program: { ...program, family }, facts } as PlanInput, seen);
   const { objects, kinds } = plan.obstacles();
-  t.strictSame(planner.obstaclesTo?.({ ...program, family }, seen, facts), plan.obstacles(), "a part is judged alike");
+  t.strictSame(
+    planner.obstaclesTo?.({ ...program, family }, seen, facts),
+    plan.obstacles(),
+    "a part is judged alike",
+  );
   return {
     steps: plan.steps.map(({ payload }) => payload),
     texts: plan.steps.flatMap(({ changes }) => changes.map(({ text }) => text)),
@@ -65,23 +69,25 @@ t.test("shared chains", async (t) => {
   const empty = "*nat\nCOMMIT\n*mangle\nCOMMIT\n";
   const iptables = createIptablesPlanner(ipv4);
   const rules = parseSave(empty, ipv4);
-  const beside = iptables.beside({ variant: "nft", rules, barrier: undefined });
+  const netfilterContext = iptables.netfilterContext({ variant: "nft", rules, barrier: undefined });
   t.same(
-    iptables.beside({ variant: "legacy", rules, barrier: undefined }).shared,
+    iptables.netfilterContext({ variant: "legacy", rules, barrier: undefined }).shared,
     [],
     "with legacy nobody can change them",
   );
-  const chains: NetfilterObserved["chains"] = beside.shared.map(({ table, name, hook, target }) => ({
-    table,
-    name,
-    hook,
-    targets: [target],
-  }));
+  const chains: NetfilterObserved["chains"] = netfilterContext.shared.map(
+    ({ table, name, hook, target }) => ({
+      table,
+      name,
+      hook,
+      targets: [target],
+    }),
+  );
   const but = (at: number, more: Partial<NetfilterObserved["chains"][number]>) => ({
     chains: chains.map((chain, index) => (index === at ? { ...chain, ...more } : chain)),
   });
-  t.match(judge({ chains }, beside), { steps: [], kinds: [], notices: [] }, "as they are made");
-  t.match(judge({ tables: [{ label: "ip nat", isDormant: true }], chains }, beside), {
+  t.match(judge({ chains }, netfilterContext), { steps: [], kinds: [], notices: [] }, "as they are made");
+  t.match(judge({ tables: [{ label: "ip nat", isDormant: true }], chains }, netfilterContext), {
     steps: ["add table ip nat\n"],
     kinds: [
       "fip Pending: table ip nat is dormant",
@@ -90,9 +96,11 @@ t.test("shared chains", async (t) => {
     ],
     notices: [],
   });
-  t.match(judge({ tables: [{ label: "ip other", isDormant: true }], chains }, beside), { steps: [] });
+  t.match(judge({ tables: [{ label: "ip other", isDormant: true }], chains }, netfilterContext), {
+    steps: [],
+  });
   const words = "chain ip nat PREROUTING is on no hook";
-  t.match(judge(but(0, { hook: undefined }), beside), {
+  t.match(judge(but(0, { hook: undefined }), netfilterContext), {
     steps: [
       "flush chain ip nat PREROUTING\ndelete chain ip nat PREROUTING\n" +
         "add chain ip nat PREROUTING { type nat hook prerouting priority -100; policy accept; }\n" +
@@ -101,14 +109,16 @@ t.test("shared chains", async (t) => {
     texts: ["add chain ip nat PREROUTING (is on no hook)"],
     kinds: [`fip Pending: ${words}`, `dnat Pending: ${words}`],
   });
-  t.match(judge(but(0, { hook: undefined, targets: ["DNAT_FILTER", undefined] }), beside), {
+  t.match(judge(but(0, { hook: undefined, targets: ["DNAT_FILTER", undefined] }), netfilterContext), {
     steps: [],
     kinds: [`fip ForeignRule: ${words}`, `dnat ForeignRule: ${words}`],
     notices: [`ForeignRule: ${words}, and has foreign rules`],
   });
   const postrouting = must(chains[1]?.hook);
-  t.match(judge(but(1, { hook: { ...postrouting, policy: "drop" } }), beside).texts, [/has policy drop/]);
-  t.match(judge(but(2, { hook: { ...postrouting } }), beside), {
+  t.match(judge(but(1, { hook: { ...postrouting, policy: "drop" } }), netfilterContext).texts, [
+    /has policy drop/,
+  ]);
+  t.match(judge(but(2, { hook: { ...postrouting } }), netfilterContext), {
     texts: [/is on the hook postrouting/],
     kinds: [],
   });

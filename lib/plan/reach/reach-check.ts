@@ -5,21 +5,25 @@ import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 import { mainTable, routeText } from "../network/routes.ts";
-import type { Packets, Way, Ways } from "./ways.ts";
+import type { Packets, RouteChoice, RouteLookup } from "./route-lookup.ts";
 
-export interface Reached {
+export interface ReachResult {
   /** Objects whose packets certainly go another way, each with the reason as text. */
-  readonly astray: ReadonlyMap<ObjectId, string>;
+  readonly misrouted: ReadonlyMap<ObjectId, string>;
   /** Policy routing rules that may send packets of some objects another way. */
-  readonly doubts: ReadonlySet<PolicyRule>;
+  readonly uncertainRules: ReadonlySet<PolicyRule>;
 }
 
 /**
  * Packets to an internal IP must leave by the VPC interface; for an SNAT, some of its clients must be there. With
  * policy routing, packets from them must also leave by the interface of the EIPs. Costs a few lookups per object.
  */
-export function findAstray(program: Program, routes: readonly ObservedRoute[], ways: Ways): Reached {
-  const check = new ReachCheck(program, routes, ways);
+export function checkReach(
+  program: Program,
+  routes: readonly ObservedRoute[],
+  lookup: RouteLookup,
+): ReachResult {
+  const check = new ReachCheck(program, routes, lookup);
   const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   for (const { id, eip, internalIp, isOutward } of program.fips) {
@@ -38,52 +42,53 @@ export function findAstray(program: Program, routes: readonly ObservedRoute[], w
   return check;
 }
 
-class ReachCheck implements Reached {
-  readonly astray = new Map<ObjectId, string>();
-  readonly doubts = new Set<PolicyRule>();
+class ReachCheck implements ReachResult {
+  readonly misrouted = new Map<ObjectId, string>();
+  readonly uncertainRules = new Set<PolicyRule>();
   readonly #vpc: InterfaceName;
   readonly #family: Family;
-  readonly #ways: Ways;
+  readonly #lookup: RouteLookup;
   readonly #routes: readonly ObservedRoute[];
   /** First addresses of the networks behind the VPC interface, in rising order. */
   #behind: readonly AddressValue[] | undefined;
 
-  constructor({ vpcInterface, family }: Program, routes: readonly ObservedRoute[], ways: Ways) {
+  constructor({ vpcInterface, family }: Program, routes: readonly ObservedRoute[], lookup: RouteLookup) {
     this.#vpc = vpcInterface;
     this.#family = family;
-    this.#ways = ways;
+    this.#lookup = lookup;
     this.#routes = routes;
   }
 
   /** Checks packets from outside to one address. */
   inward(id: ObjectId, outside: InterfaceName, address: Ip): void {
     const destination = this.#family.toValue(address);
-    if (this.#ways.isLocal(destination)) {
-      this.#say(id, address, "it is the gateway's own address");
+    if (this.#lookup.isLocal(destination)) {
+      this.#reportNotReached(id, address, "it is the gateway's own address");
       return;
     }
-    const way = this.#ways.of({ inInterface: outside, source: undefined, destination });
-    this.#note(way, this.#vpc);
-    if (!leadsTo(way, this.#vpc)) this.#say(id, address, wordsFor(way));
+    const choice = this.#lookup.of({ inInterface: outside, source: undefined, destination });
+    this.#note(choice, this.#vpc);
+    if (!leadsTo(choice, this.#vpc)) this.#reportNotReached(id, address, routeChoiceText(choice));
   }
 
   /** Checks packets from one address or from clients to any destination. The default route is checked elsewhere. */
   outward(id: ObjectId, outside: InterfaceName, from: Ip | Cidr): void {
-    if (this.#ways.isPlain) return;
+    if (this.#lookup.isPlain) return;
     const source = (from.includes("/") ? from : `${from}/${this.#family.bits}`) as Cidr;
     const packets: Packets = { inInterface: this.#vpc, source, destination: undefined };
-    const way = this.#ways.of(packets);
-    this.#note(way, outside);
-    if (way.rule === undefined || leadsTo(way, outside)) return;
-    this.#sayOnce(id, `${from} does not leave by ${outside}: ${wordsFor(way)}`);
+    const choice = this.#lookup.of(packets);
+    this.#note(choice, outside);
+    if (choice.rule === undefined || leadsTo(choice, outside)) return;
+    this.#report(id, `${from} does not leave by ${outside}: ${routeChoiceText(choice)}`);
   }
 
   /** Checks an SNAT's clients. Clients that are nowhere in the VPC send nothing. */
   clients(id: ObjectId, outside: InterfaceName, cidr: Cidr): void {
     const [first] = this.#family.rangeOf(cidr);
-    const way = this.#ways.of({ inInterface: outside, source: undefined, destination: first });
-    const isSomeThere = way.rule === undefined && this.#holdsNetwork(cidr);
-    if (!leadsTo(way, this.#vpc) && !isSomeThere) this.#say(id, cidr, wordsFor(way));
+    const choice = this.#lookup.of({ inInterface: outside, source: undefined, destination: first });
+    const isSomeThere = choice.rule === undefined && this.#holdsNetwork(cidr);
+    if (!leadsTo(choice, this.#vpc) && !isSomeThere)
+      this.#reportNotReached(id, cidr, routeChoiceText(choice));
     else this.outward(id, outside, cidr);
   }
 
@@ -97,28 +102,28 @@ class ReachCheck implements Reached {
     return next !== undefined && next <= last;
   }
 
-  #note({ doubts }: Way, wanted: InterfaceName): void {
-    for (const doubt of doubts)
-      if (doubt.rule !== undefined && !leadsTo(doubt, wanted)) this.doubts.add(doubt.rule);
+  #note({ alternatives }: RouteChoice, wanted: InterfaceName): void {
+    for (const one of alternatives)
+      if (one.rule !== undefined && !leadsTo(one, wanted)) this.uncertainRules.add(one.rule);
   }
 
-  #say(id: ObjectId, what: Ip | Cidr, words: string): void {
-    this.#sayOnce(id, `${what} is not reached through ${this.#vpc}: ${words}`);
+  #reportNotReached(id: ObjectId, what: Ip | Cidr, text: string): void {
+    this.#report(id, `${what} is not reached through ${this.#vpc}: ${text}`);
   }
 
-  #sayOnce(id: ObjectId, message: string): void {
-    if (!this.astray.has(id)) this.astray.set(id, message);
+  #report(id: ObjectId, message: string): void {
+    if (!this.misrouted.has(id)) this.misrouted.set(id, message);
   }
 }
 
-function leadsTo({ route }: Pick<Way, "route">, wanted: InterfaceName): boolean {
+function leadsTo({ route }: Pick<RouteChoice, "route">, wanted: InterfaceName): boolean {
   if (route?.type !== "unicast") return false;
   return route.hops === undefined ? route.interface === wanted : route.hops.every((name) => name === wanted);
 }
 
-function wordsFor({ route, rule }: Way): string {
-  const words = route === undefined ? "no route leads there" : `its route is ${routeText(route)}`;
-  return rule === undefined ? words : `${words}, by the rule ${rule.text}`;
+function routeChoiceText({ route, rule }: RouteChoice): string {
+  const text = route === undefined ? "no route leads there" : `its route is ${routeText(route)}`;
+  return rule === undefined ? text : `${text}, by the rule ${rule.text}`;
 }
 
 /** The first of rising values that is at least `from`. */

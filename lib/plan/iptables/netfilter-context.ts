@@ -3,12 +3,12 @@ import type { Rule } from "../../iptables/rule.ts";
 import type { Family } from "../../model/family.ts";
 import type { Chain } from "../../netfilter/chain.ts";
 import { builtInHook, parseIptablesRule, placeOf } from "../../netfilter/iptables-chains.ts";
-import type { RulesBeside, SharedChain } from "../rules-planner.ts";
+import type { NetfilterContext, SharedChain } from "../rules-planner.ts";
 import type { IptablesObserved } from "./observed.ts";
 import { isOwnChain } from "./owned.ts";
 
 /** With legacy only iptables can change the built-in chains, and it always creates them the same way. */
-export function rulesBeside({ variant, rules }: IptablesObserved, { nft }: Family): RulesBeside {
+export function netfilterContextOf({ variant, rules }: IptablesObserved, { nft }: Family): NetfilterContext {
   const tool = `iptables-${variant}`;
   const chains = [...(rules.get("nat") ?? [])].filter(([name]) => !isOwnChain(name));
   return {

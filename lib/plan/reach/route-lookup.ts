@@ -1,6 +1,6 @@
 /**
  * Finds the route of packets: policy routing rules in order, and in each table the longest prefix with the lowest
- * metric. A rule with a condition that is unknown for the packets gives a doubt instead of an answer.
+ * metric. A rule with a condition that is unknown for the packets gives an alternative: a route that some of them may take.
  */
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
 import type { AddressKey, AddressValue, Family } from "../../model/family.ts";
@@ -18,25 +18,29 @@ export interface Packets {
   readonly destination: AddressValue | undefined;
 }
 
-export interface Way {
+export interface RouteChoice {
   /** `undefined`: no route. */
   readonly route: ObservedRoute | undefined;
   /** The rule that selected the route, unless it is one that every system has. */
   readonly rule: PolicyRule | undefined;
   /** Routes that some of the packets may take. */
-  readonly doubts: readonly Pick<Way, "route" | "rule">[];
+  readonly alternatives: readonly Pick<RouteChoice, "route" | "rule">[];
 }
 
-export interface Ways {
+export interface RouteLookup {
   /** For packets to an address that is not the gateway's own. */
-  of(packets: Packets): Way;
+  of(packets: Packets): RouteChoice;
   /** True for the gateway's own addresses, including EIPs. */
   isLocal(address: AddressValue): boolean;
   /** True if only the rules of every system exist. Then the main table decides everything. */
   readonly isPlain: boolean;
 }
 
-export function compileWays(network: ObservedNetwork, paths: ObservedPaths, family: Family): Ways {
+export function compileRouteLookup(
+  network: ObservedNetwork,
+  paths: ObservedPaths,
+  family: Family,
+): RouteLookup {
   const { keyOf, toValue, rangeOf } = family;
   const local = new Set<AddressKey>();
   for (const { address } of network.addresses) local.add(keyOf(toValue(address)));
@@ -45,7 +49,7 @@ export function compileWays(network: ObservedNetwork, paths: ObservedPaths, fami
   const tables = new Map([[mainTable, tableOf(network.routes, mainTable, family)]]);
   for (const [number, routes] of paths.tables) tables.set(number, tableOf(routes, number, family));
   const rules = paths.rules.filter(mayRoute);
-  const isPlain = rules.every(isOfEverySystem);
+  const isPlain = rules.every(isDefaultRule);
   const inMain = new Map([[mainTable, tables.get(mainTable)]]);
 
   return {
@@ -53,14 +57,18 @@ export function compileWays(network: ObservedNetwork, paths: ObservedPaths, fami
     isLocal: (address) => local.has(keyOf(address)),
     of: (packets) =>
       isPlain
-        ? { route: lookUp(inMain.get(mainTable), packets, family), rule: undefined, doubts: noDoubts }
+        ? {
+            route: lookUp(inMain.get(mainTable), packets, family),
+            rule: undefined,
+            alternatives: noAlternatives,
+          }
         : follow(rules, tables, packets, family),
   };
 }
 
-const noDoubts: Way["doubts"] = [];
+const noAlternatives: RouteChoice["alternatives"] = [];
 
-/** The local table is checked first, by {@link Ways.isLocal}. The rule for bound sockets never applies here. */
+/** The local table is checked first, by {@link RouteLookup.isLocal}. The rule for bound sockets never applies here. */
 function mayRoute({ action, outInterface, inInterface }: PolicyRule): boolean {
   const isLocal = action.kind === "lookup" && action.table === 255;
   return !isLocal && action.kind !== "none" && outInterface === undefined && inInterface !== "lo";
@@ -71,7 +79,7 @@ const standard: ReadonlyMap<number, number> = new Map([
   [32_767, 253],
 ]);
 
-function isOfEverySystem({ priority, action, source, destination, ...rule }: PolicyRule): boolean {
+function isDefaultRule({ priority, action, source, destination, ...rule }: PolicyRule): boolean {
   const isBare = source === undefined && destination === undefined && rule.inInterface === undefined;
   const table = action.kind === "lookup" ? action.table : undefined;
   return (
@@ -84,8 +92,8 @@ function follow(
   tables: ReadonlyMap<number, PrefixTable<ObservedRoute>>,
   packets: Packets,
   family: Family,
-): Way {
-  const doubts: Pick<Way, "route" | "rule">[] = [];
+): RouteChoice {
+  const alternatives: Pick<RouteChoice, "route" | "rule">[] = [];
   let from = 0;
   for (const rule of rules) {
     if (rule.priority < from) continue;
@@ -94,16 +102,16 @@ function follow(
     const { action } = rule;
     if (action.kind === "goto") {
       if (share === "all") from = action.priority;
-      else doubts.push({ route: undefined, rule });
+      else alternatives.push({ route: undefined, rule });
       continue;
     }
     const route = action.kind === "lookup" ? lookUp(tables.get(action.table), packets, family) : undefined;
     const isAnswer = action.kind === "lookup" ? route !== undefined && route.type !== "throw" : true;
     if (!isAnswer) continue;
-    if (share === "all") return { route, rule: isOfEverySystem(rule) ? undefined : rule, doubts };
-    doubts.push({ route, rule });
+    if (share === "all") return { route, rule: isDefaultRule(rule) ? undefined : rule, alternatives };
+    alternatives.push({ route, rule });
   }
-  return { route: undefined, rule: undefined, doubts };
+  return { route: undefined, rule: undefined, alternatives };
 }
 
 /** How many of the packets a rule matches. */
