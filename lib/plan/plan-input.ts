@@ -31,6 +31,17 @@ export interface KernelFacts {
   readonly netfilterContext?: NetfilterContext;
 }
 
+/** Before anything is read. */
+export const unknownFacts: Omit<KernelFacts, "network"> = {
+  eipsNamedByRules: new Set(),
+  ruleCount: 0,
+  holdsObjects: false,
+  isPristine: false,
+  isGateClosed: false,
+  previousHoldsObjects: false,
+  isPreviousPresent: false,
+};
+
 /** The kernel as one reading found it. */
 export interface Snapshot {
   readonly facts: KernelFacts;

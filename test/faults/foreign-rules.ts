@@ -31,6 +31,9 @@ const named = ["ForeignRule"];
 
 type Row = Omit<Obstruction, "hasEvent">;
 
+/** No packet of any object passes. */
+const allStopped = { dead: [...flowNames], notReady: users, degraded: named };
+
 /** Makes a table with one chain and its rules. */
 function nftChain(hook: string, ...rules: readonly string[]): readonly string[] {
   return [
@@ -46,9 +49,7 @@ const byNft: readonly Row[] = [
     what: "a chain that drops all that is forwarded",
     commands: nftChain("type filter hook forward priority 5; policy drop;"),
     undo: noOther,
-    dead: [...flowNames],
-    notReady: users,
-    degraded: named,
+    ...allStopped,
     cause: /fips\/pod1 ForeignRule: nft ip other -P c DROP drops its packets/,
   },
   {
@@ -107,9 +108,7 @@ const byNft: readonly Row[] = [
     what: "nothing is tracked",
     commands: nftChain("type filter hook prerouting priority -300;", "notrack"),
     undo: noOther,
-    dead: [...flowNames],
-    notReady: users,
-    degraded: named,
+    ...allStopped,
     cause: /nft ip other c: notrack does not track its packets/,
   },
   {
@@ -212,9 +211,7 @@ function byIptables(variant: Variant): readonly Row[] {
       what: `${variant}: -P FORWARD DROP`,
       commands: [`${variant} -P FORWARD DROP`],
       undo: [`${variant} -P FORWARD ACCEPT`],
-      dead: [...flowNames],
-      notReady: users,
-      degraded: named,
+      ...allStopped,
       cause: new RegExp(`fips/pod1 ForeignRule: ${variant} -t filter -P FORWARD DROP drops its packets`),
     },
     {
@@ -233,9 +230,7 @@ function byIptables(variant: Variant): readonly Row[] {
       what: `${variant}: nothing is tracked`,
       commands: [`${variant} -t raw -A PREROUTING -j CT --notrack`],
       undo: [`${variant} -t raw -F PREROUTING`],
-      dead: [...flowNames],
-      notReady: users,
-      degraded: named,
+      ...allStopped,
       cause: new RegExp(`${variant} -t raw -A PREROUTING -j CT --notrack does not track its packets`),
     },
     {
@@ -296,37 +291,24 @@ function aheadOfOurs(variant: Variant): readonly Row[] {
   ];
 }
 
-/** Tables that sleep and chains that nobody asks: the agent's to repair. */
+/** What the agent repairs by itself, without any packet lost. */
+function repaired(what: string, command: string): Obstruction {
+  return { what, commands: [command], undo: [], hasEvent: true };
+}
+
+/** Dormant tables and chains without effect, which the agent repairs. */
 const ineffective: Readonly<Record<DataplaneName, readonly Obstruction[]>> = {
   "iptables-nft": [
-    {
-      what: "the table of NAT sleeps",
-      commands: ["nft add table ip nat '{ flags dormant; }'"],
-      undo: [],
-      hasEvent: true,
-    },
-    {
-      what: "the table that marks sleeps",
-      commands: ["nft add table ip mangle '{ flags dormant; }'"],
-      undo: [],
-      hasEvent: true,
-    },
-    {
-      what: "PREROUTING on no hook",
-      commands: [
-        "nft 'flush chain ip nat PREROUTING; delete chain ip nat PREROUTING; add chain ip nat PREROUTING; add rule ip nat PREROUTING jump DNAT_FILTER'",
-      ],
-      undo: [],
-      hasEvent: true,
-    },
-    {
-      what: "POSTROUTING of another priority",
-      commands: [
-        "nft 'flush chain ip nat POSTROUTING; delete chain ip nat POSTROUTING; add chain ip nat POSTROUTING { type nat hook postrouting priority 110; }; add rule ip nat POSTROUTING jump SNAT_FILTER'",
-      ],
-      undo: [],
-      hasEvent: true,
-    },
+    repaired("the table of NAT sleeps", "nft add table ip nat '{ flags dormant; }'"),
+    repaired("the table that marks sleeps", "nft add table ip mangle '{ flags dormant; }'"),
+    repaired(
+      "PREROUTING on no hook",
+      "nft 'flush chain ip nat PREROUTING; delete chain ip nat PREROUTING; add chain ip nat PREROUTING; add rule ip nat PREROUTING jump DNAT_FILTER'",
+    ),
+    repaired(
+      "POSTROUTING of another priority",
+      "nft 'flush chain ip nat POSTROUTING; delete chain ip nat POSTROUTING; add chain ip nat POSTROUTING { type nat hook postrouting priority 110; }; add rule ip nat POSTROUTING jump SNAT_FILTER'",
+    ),
     {
       what: "PREROUTING on no hook, with a rule of another",
       commands: [
@@ -339,32 +321,15 @@ const ineffective: Readonly<Record<DataplaneName, readonly Obstruction[]>> = {
       degraded: ["ForeignRule"],
       cause: /fips\/pod1 ForeignRule: chain ip nat PREROUTING is on no hook/,
     },
-    {
-      what: "a policy that drops in the table of NAT",
-      commands: ["nft add chain ip nat POSTROUTING '{ policy drop; }'"],
-      undo: [],
-      hasEvent: true,
-    },
+    repaired(
+      "a policy that drops in the table of NAT",
+      "nft add chain ip nat POSTROUTING '{ policy drop; }'",
+    ),
   ],
   "iptables-legacy": [],
   nftables: [
-    {
-      what: "the table of NAT sleeps",
-      commands: ["nft add table ip natgw '{ flags dormant; }'"],
-      undo: [],
-      hasEvent: true,
-    },
-    {
-      what: "a chain of NAT that drops at its end",
-      commands: ["nft add chain ip natgw post '{ policy drop; }'"],
-      undo: [],
-      hasEvent: true,
-    },
-    {
-      what: "the guard sleeps",
-      commands: ["nft add table ip natgw_guard '{ flags dormant; }'"],
-      undo: [],
-      hasEvent: true,
-    },
+    repaired("the table of NAT sleeps", "nft add table ip natgw '{ flags dormant; }'"),
+    repaired("a chain of NAT that drops at its end", "nft add chain ip natgw post '{ policy drop; }'"),
+    repaired("the guard sleeps", "nft add table ip natgw_guard '{ flags dormant; }'"),
   ],
 };

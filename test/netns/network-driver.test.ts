@@ -9,9 +9,8 @@ import { readEpoch } from "../../agent/kernel/epoch.ts";
 import { NETLINK_ROUTE, openNetlink } from "../../agent/kernel/netlink/connection.ts";
 import { createNetworkDriver } from "../../agent/kernel/network/driver.ts";
 import type { Ip } from "../../lib/model/ip.ts";
-import { ipv4, parseCidr, parseIp } from "../../lib/model/ipv4.ts";
+import { ipv4, parseCidr } from "../../lib/model/ipv4.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../../lib/model/ledger.ts";
-import { type InterfaceName, parseInterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
 import type { AddressStep, Binding } from "../../lib/plan/address-plan.ts";
@@ -19,6 +18,7 @@ import { describeAddressStep, planAddresses } from "../../lib/plan/network/addre
 import { bindingRoute, localTable } from "../../lib/plan/network/bindings.ts";
 import { describeRouteStep, planRoutes } from "../../lib/plan/network/routes.ts";
 import { describeSysctlStep, planSysctls } from "../../lib/plan/network/sysctls.ts";
+import { device, entryOf, fail, toIp } from "../support/network-values.ts";
 import { run } from "../support/run.ts";
 
 const signal = new AbortController().signal;
@@ -613,23 +613,6 @@ function lines(text: string): readonly string[] {
 
 function isRoute(change: string): boolean {
   return change.startsWith("ip route");
-}
-
-function entryOf(name: string, cidr: string): LedgerAddress {
-  const [address = "", length] = cidr.split("/");
-  return { interface: device(name), address: toIp(address), prefixLength: Number(length) };
-}
-
-function toIp(text: string): Ip {
-  return parseIp(text) ?? fail(text);
-}
-
-function device(text: string): InterfaceName {
-  return parseInterfaceName(text) ?? fail(text);
-}
-
-function fail(text: string): never {
-  throw new TypeError(`bad test value: ${text}`);
 }
 
 if (process.env[inside] === undefined) {

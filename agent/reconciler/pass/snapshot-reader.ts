@@ -2,21 +2,11 @@
 
 import type { SubsystemName } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { KernelFacts, Snapshot } from "../../../lib/plan/plan-input.ts";
+import { type KernelFacts, type Snapshot, unknownFacts } from "../../../lib/plan/plan-input.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
 import type { Applied } from "./apply-steps.ts";
 import { PatientReader, type PatientReaderOptions } from "./patient-reader.ts";
-
-const unknownFacts: Omit<KernelFacts, "network"> = {
-  eipsNamedByRules: new Set(),
-  ruleCount: 0,
-  holdsObjects: false,
-  isPristine: false,
-  isGateClosed: false,
-  previousHoldsObjects: false,
-  isPreviousPresent: false,
-};
 
 export class SnapshotReader {
   readonly #readers: readonly (readonly [Subsystem, PatientReader])[];

@@ -33,7 +33,12 @@ import { createNftablesPlanner } from "../../../../lib/plan/nftables/planner.ts"
 import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import { plan } from "../../../../lib/plan/plan.ts";
-import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
+import {
+  type KernelFacts,
+  type PlanContext,
+  type Snapshot,
+  unknownFacts,
+} from "../../../../lib/plan/plan-input.ts";
 import type { PreviousObserved } from "../../../../lib/plan/previous.ts";
 import type { NextHop } from "../../../../lib/plan/reach/next-hops.ts";
 import type { RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
@@ -258,13 +263,7 @@ function settle(given: State, subsystems: readonly Subsystem[]) {
 
 const noFacts: KernelFacts = {
   network: new Network([]).observe(),
-  eipsNamedByRules: new Set(),
-  ruleCount: 0,
-  holdsObjects: false,
-  isPristine: false,
-  isGateClosed: false,
-  previousHoldsObjects: false,
-  isPreviousPresent: false,
+  ...unknownFacts,
 };
 
 /** One question to both pipelines: what of the pool, by number. */

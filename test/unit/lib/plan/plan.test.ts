@@ -9,7 +9,12 @@ import type { InterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../../lib/model/observed.ts";
 import { memoizedPlan } from "../../../../lib/plan/memoized-plan.ts";
 import { plan } from "../../../../lib/plan/plan.ts";
-import type { KernelFacts, PlanContext, Snapshot } from "../../../../lib/plan/plan-input.ts";
+import {
+  type KernelFacts,
+  type PlanContext,
+  type Snapshot,
+  unknownFacts,
+} from "../../../../lib/plan/plan-input.ts";
 import { type SubsystemPlanner, subsystemPlan } from "../../../../lib/plan/subsystem.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
@@ -48,13 +53,7 @@ function snapshotOf(facts: Partial<KernelFacts>): Snapshot {
   return {
     facts: {
       network: bare,
-      eipsNamedByRules: new Set(),
-      ruleCount: 0,
-      holdsObjects: false,
-      isPristine: false,
-      isGateClosed: false,
-      previousHoldsObjects: false,
-      isPreviousPresent: false,
+      ...unknownFacts,
       ...facts,
     },
     observed: new Map(),

@@ -3,24 +3,11 @@ import t from "tap";
 import { GuardUsersOfPass } from "../../../../../agent/reconciler/incremental/guard-users-of-pass.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
 import { compile } from "../../../../../lib/compile/compile.ts";
-import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { reduce } from "../../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
+import { compileContext, put } from "../../../../support/small-sets.ts";
 
-const compileContext = {
-  family: ipv4,
-  vpcInterface: "eth0",
-  externalInterface: "net1",
-  ownAddresses: new Set(),
-  expiredLeases: new Set(),
-  addressConflicts: new Map(),
-  quarantined: new Map(),
-  missingInterfaces: new Set(),
-  connectedSubnets: [],
-} as never;
 const programOf = (state: State) => compile(state.desired, compileContext).program;
-const put = (kind: string, spec: object, creation: number) =>
-  ({ type: "put", kind, object: { spec, revision: creation, creation } }) as unknown as StateChange;
 const remove = (name: string) => ({ type: "delete", kind: "dnat", name }) as unknown as StateChange;
 const dnat = (name: string, externalPort: number) => ({
   name,

@@ -14,15 +14,13 @@ import type { ObjectName } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { noObstacles, type Obstacles } from "../../../../../lib/plan/subsystem.ts";
 import { reduce } from "../../../../../lib/state/reduce.ts";
-import { emptyState, type StateChange } from "../../../../../lib/state/state.ts";
+import { emptyState } from "../../../../../lib/state/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../../support/conntrack-samples.ts";
+import { compileContext, put } from "../../../../support/small-sets.ts";
 
 const forever = new AbortController().signal;
 
 t.test("an incremental pass ends the flows that its change contradicts", async (t) => {
-  const stored = (spec: object, creation: number) => ({ spec, revision: creation, creation });
-  const put = (kind: string, spec: object, creation: number) =>
-    ({ type: "put", kind, object: stored(spec, creation) }) as unknown as StateChange;
   const without = reduce(emptyState, [
     put("eip", { name: "e", address: "203.0.113.10/24" }, 1),
     put("snat", { name: "s", eip: "e", internalCIDR: "10.0.1.0/24" }, 2),
@@ -42,16 +40,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     residual: {
       program: { family: ipv4, eips: [], fips: [], dnats: [], pools: [] },
       parts: new Map(),
-      compileContext: {
-        family: ipv4,
-        vpcInterface: "eth0",
-        externalInterface: "net1",
-        ownAddresses: new Set(),
-        expiredLeases: new Set(),
-        addressConflicts: new Map(),
-        quarantined: new Map(),
-        missingInterfaces: new Set(),
-      },
+      compileContext,
     },
   } as unknown as PassResult;
   const change = { action: "add", subsystem: "rule", text: "a rule", object: "fips/f" } as const;

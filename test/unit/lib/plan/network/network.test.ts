@@ -1,10 +1,8 @@
 /** The network planners case by case, each plan as its text. */
 
 import t from "tap";
-import type { Ip } from "../../../../../lib/model/ip.ts";
-import { ipv4, parseCidr, parseIp } from "../../../../../lib/model/ipv4.ts";
+import { ipv4, parseCidr } from "../../../../../lib/model/ipv4.ts";
 import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
-import { type InterfaceName, parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import type { Binding } from "../../../../../lib/plan/address-plan.ts";
@@ -22,6 +20,7 @@ import {
   isForwarding,
   planSysctls,
 } from "../../../../../lib/plan/network/sysctls.ts";
+import { device, fail, entryOf as ledgerEntry, toIp } from "../../../../support/network-values.ts";
 
 interface AddressCase {
   readonly name: string;
@@ -694,18 +693,5 @@ function routeOf(text: string): ObservedRoute {
 /** `"net1 203.0.113.10/24"`. */
 function entryOf(text: string): LedgerAddress {
   const [name = "", cidr = ""] = text.split(" ");
-  const [address = "", length] = cidr.split("/");
-  return { interface: device(name), address: toIp(address), prefixLength: Number(length) };
-}
-
-function toIp(text: string): Ip {
-  return parseIp(text) ?? fail(text);
-}
-
-function device(text: string): InterfaceName {
-  return parseInterfaceName(text) ?? fail(text);
-}
-
-function fail(text: string): never {
-  throw new TypeError(`bad test value: ${text}`);
+  return ledgerEntry(name, cidr);
 }
