@@ -59,7 +59,7 @@ async function measure(row: Row, bench: Bench, timeoutMs: number): Promise<Resul
   try {
     return { kind: "measured", measurements: await Promise.race([measuring, late.promise]) };
   } catch (error) {
-    // Remove its plants, which ends the row.
+    // Removing its plants ends the row.
     await bench.clear();
     await measuring.catch(() => undefined);
     if (error instanceof Skip) return { kind: "skipped", reason: error.message };

@@ -33,13 +33,16 @@ const set = {
 };
 const foreign = Array.from({ length: 5_000 }, (_, index) => `198.18.${index >> 8}.${index & 255}/32`);
 const dnat = "EXCLUSIVE_DNAT -d 203.0.113.12/32 -j DNAT --to-destination 10.0.1.5";
-/** One for each sample. None of intervals: nft 1.0.6 that monitors crashes on what comes and goes in one that it found there. */
+/**
+ * One for each sample. No interval maps: `nft monitor` 1.0.6 crashes when an element is added to one that is older than
+ * the monitor.
+ */
 const filledMaps = ["fip_out", "dnat_1", "hairpin", "fip_out", "hairpin"];
 const hooks = ["PREROUTING -j DNAT_FILTER", "POSTROUTING -j SNAT_FILTER"];
 
 interface Damage {
   readonly what: string;
-  /** Changes something of the `index`th sample: not the same thing so often that repairs are throttled. */
+  /** Changes something of the `index`th sample. Each sample is another one, so that repairs are not throttled. */
   readonly act: (gw: Gateway, sample: number, index: number) => Promise<unknown>;
   readonly broken: RegExp;
   readonly repaired: RegExp;
@@ -285,7 +288,7 @@ for (const dataplane of dataplanes) {
   });
 }
 
-// A gateway of its own: five repairs of all that there is are as many as are no fight.
+// A gateway of its own: up to five repairs of the same thing are no fight.
 t.test("nftables: the whole table comes back", async (t) => {
   const gw = await Gateway.start(t, "nftables", { NATGW_RESYNC_INTERVAL: "10m" });
   t.equal((await gw.api.putSet(set)).status, 200);

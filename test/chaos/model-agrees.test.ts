@@ -71,7 +71,7 @@ for (const [index, dataplane] of dataplanes.entries()) {
 }
 
 async function compare(t: Test, gateway: Gateway, script: readonly Step[]): Promise<void> {
-  // Each script begins as a new pod does.
+  // Each script begins like a new pod.
   await gateway.agent.kill();
   await gateway.loseState();
   await gateway.lab.renewGateway();
@@ -88,7 +88,7 @@ async function compare(t: Test, gateway: Gateway, script: readonly Step[]): Prom
   const answerOf = (fate: Fate) => answerTo(fate, isHeld);
   const isSilent = (fates: readonly Fate[]) => fates.every((fate) => answerOf(fate) === undefined);
   const asked = questions.map((question) => ({ ...question, fates: fatesOf(player, question) }));
-  // Silence takes its time to be sure of: a few of them will do.
+  // Only a few checks for silence: each waits until its timeout.
   const silent = asked.filter(({ fates }) => isSilent(fates)).slice(0, 3);
   for (const { from, fates, ...target } of [...asked.filter(({ fates }) => !isSilent(fates)), ...silent]) {
     const expected = fates.map(answerOf).filter((answer) => answer !== undefined);
@@ -109,7 +109,7 @@ function fatesOf({ model }: LabPlayer, { from, transport, address, port }: Quest
   const source = from === "outside" ? outside : (pods[from === "pod1" ? 0 : 1] ?? outside);
   const nic = from === "outside" ? interfaces.external : interfaces.vpc;
   const { network, tracer } = model.kernel;
-  // The outside host has no neighbour of that address to send it to.
+  // The outside host cannot send it: no host answers ARP for that address.
   if (from === "outside" && !network.isLocal(ip(address))) return [];
   return draws.map((draw) => {
     const fate = tracer.send(packetOf(nic, source, ip(address), transport, port), draw);

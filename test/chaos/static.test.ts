@@ -1,4 +1,4 @@
-/** Fail static: stopping or killing the agent, or a silent controller, removes nothing. */
+/** Fail static: nothing is removed when the agent is stopped or killed, or when the controller is silent. */
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { pidsIn } from "../support/namespaces.ts";

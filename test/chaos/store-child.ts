@@ -88,7 +88,7 @@ async function full(directory: string): Promise<void> {
   await store.close();
 }
 
-/** Collections have no members that can be compared. */
+/** A collection has no properties that can be compared. */
 function plain(state: State): unknown {
   return codec.encodeState(state);
 }

@@ -46,7 +46,7 @@ t.jobs = dataplanes.length;
 for (const dataplane of dataplanes) {
   t.test(dataplane, { buffered: true }, async (t) => {
     const lockFile = join("/tmp", `natgwt-${process.pid}-lock-${dataplane}`);
-    // The legacy tools of this agent take another lock than the machine's.
+    // The legacy tools of this agent use a lock file of their own, not the machine's.
     const settings = { XTABLES_LOCKFILE: lockFile, NATGW_RESYNC_INTERVAL: "10m" };
     const gw = await Gateway.start(t, dataplane, settings, { isBreakable: true });
     const { toolbox, faults } = gw;

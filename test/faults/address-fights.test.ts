@@ -29,7 +29,7 @@ const variants = [
   ["nftables", "route"],
 ] as const;
 
-// Most of it is waiting: for answers of the wire, and for the next question.
+// The test mostly waits: for replies on the wire, and for the next probe.
 t.jobs = variants.length;
 for (const [dataplane, binding] of variants) {
   t.test(`${dataplane}, EIPs bound by ${binding}`, { buffered: true }, async (t) => {
@@ -87,7 +87,8 @@ for (const [dataplane, binding] of variants) {
           await hint(taker.api);
           await untilReady(taker.api);
           tookMs.push(performance.now() - releasedAtMs);
-          // One may be under way at the release and is answered; the next one is not, neither time.
+          // One probe can be under way when the EIP is released and is still answered. The next one gets no reply, with
+          // two frames each.
           t.ok(
             questionsOf(taker, releasedAtMs).length <= 4,
             `${what}: ${questionsOf(taker, releasedAtMs).length} questions`,
@@ -111,8 +112,8 @@ for (const [dataplane, binding] of variants) {
           "what is free is taken while the caller waits",
         );
         t.equal((await holder.api.put(path, eip(20))).status, 202);
-        // The taker heard that probe and checks for conflicts. When it lets go, the check ends: a further frame of it
-        // would count as a rival's probe.
+        // The taker heard that probe and checks for conflicts. The check ends when the taker gives up the EIP.
+        // Otherwise a late frame of it would count as a rival's probe.
         t.equal((await taker.api.delete(path)).status, 204);
         t.equal((await holder.api.put(path, eip(20))).status, 200, "and so is what has just become free");
         t.equal((await holder.api.delete(path)).status, 204);

@@ -1,8 +1,11 @@
-/** What others may do in netfilter, by the commands that one would type, and what is to be said of it. */
+/** Changes that other programs make in netfilter, as commands, and what the agent has to report about each. */
 import { type DataplaneName, dataplanes, type Variant } from "../support/gateway.ts";
 import { flowNames, forgetOutside, knowOutside, type Obstruction } from "./obstructions.ts";
 
-/** What is alike for all dataplanes is played over one of them each, but for what stands first. */
+/**
+ * Rows that do not depend on the dataplane are shared out: each is played over one dataplane, and the first one over
+ * all.
+ */
 export function foreignRulesOf(dataplane: DataplaneName): readonly Obstruction[] {
   const number = dataplanes.indexOf(dataplane);
   const share = (rows: readonly Row[]) =>
@@ -249,7 +252,7 @@ function byIptables(variant: Variant): readonly Row[] {
   ];
 }
 
-/** Ahead of the jumps to the agent's chains. */
+/** Rules before the jumps to the agent's chains. */
 function aheadOfOurs(variant: Variant): readonly Row[] {
   const nat = (rule: string) => ({
     commands: [`${variant} -t nat -I ${rule}`],

@@ -29,7 +29,7 @@ interface Inventory {
 /** An IP that the outside host holds besides its own. */
 const neighbour = eipAddress(66);
 
-/** Addresses that no EIP may have, by a name: all but the last are known without a probe. */
+/** Addresses that no EIP may have, by name. All but the last are known without a probe. */
 const forbidden = {
   own: `${labAddresses.external}/24`,
   "own-32": `${labAddresses.external}/32`,
@@ -62,7 +62,7 @@ const set = {
 };
 const goodIds = good.flatMap(({ name }) => [`eips/${name}`, `fips/fip-of-${name}`]);
 
-// Most of it is waiting: for the wire, for leases and for what is sent again.
+// The test mostly waits: for replies on the wire, for leases, and for what is sent again.
 t.jobs = dataplanes.length;
 for (const dataplane of dataplanes) {
   t.test(dataplane, { buffered: true }, async (t) => {
@@ -139,7 +139,7 @@ for (const dataplane of dataplanes) {
         [labAddresses.external, "conflict", ["eips/own", "eips/own-32"]],
         ["203.0.113.255", "eip", ["eips/broadcast"]],
       ]);
-      // .1, .10, .11, .66, .140 and .254: neither network nor broadcast address is one that anybody could have.
+      // .1, .10, .11, .66, .140 and .254. The network and the broadcast address do not count: no host can have them.
       const expected = { cidr: "203.0.113.0/24", capacity: 254, used: 6, free: 248 };
       t.same(
         subnets.filter(({ cidr }) => String(cidr).startsWith("203.")),
@@ -214,7 +214,7 @@ for (const dataplane of dataplanes) {
         t.strictSame(await degraded(), ["AddressConflict"]);
       };
       await gw.lab.ip("outside", `address add ${taken}/24 dev eth0`);
-      // Its question after a third machine says whose address it has.
+      // An ARP request of this host for a third machine contains the sender's own address.
       await outside.hearsNothing({ ...udp(eipAddress(99)), from: taken });
       await untilReady("False");
       await expectClaimed(t);

@@ -1,9 +1,10 @@
 /**
- * Plays obstructions: what a hand, a script or another program does to a gateway. Each is put right, or what it stops is not Ready
- * or degraded, with the cause named; what goes on is Ready. Once it is undone, all is well again.
+ * Plays obstructions: changes that a person, a script or another program makes to a gateway. For each of them the agent
+ * either repairs it, or reports what does not work: not Ready or degraded, with the cause. Objects that still work stay
+ * Ready. After the change is undone, everything works again.
  *
- * Each is checked with packets through a FIP in both directions, an SNAT and a DNAT. Where a kernel event tells of it, nobody
- * asks the agent to look: its timer is too slow to help.
+ * Packets check each of them: through a FIP in both directions, an SNAT and a DNAT. If a kernel event reports the
+ * change, the test does not request a pass, and the agent's timer is too slow to help.
  */
 import t, { type Test } from "tap";
 import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
@@ -24,7 +25,7 @@ const set = {
 };
 const generousMs = 30_000;
 
-/** One gateway for each dataplane, and one obstruction after the other. */
+/** One gateway for each dataplane, which plays one obstruction after the other. */
 export function playAll(obstructionsOf: (dataplane: DataplaneName) => readonly Obstruction[]): void {
   t.jobs = dataplanes.length;
   for (const dataplane of dataplanes) {
@@ -34,7 +35,7 @@ export function playAll(obstructionsOf: (dataplane: DataplaneName) => readonly O
       for (const row of obstructionsOf(dataplane)) {
         await t.test(row.what, (t) => play(t, gw, row));
       }
-      // Flows that a rule of another translated are ended by the next sweep.
+      // The next sweep ends flows that a rule of another program translated.
       await gw.api.reconcile();
       await gw.expectConverged(t);
     });
@@ -68,7 +69,7 @@ async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
   for (const name of dead) t.ok(await isAlive(gw, name, true), `${name} is alive again`);
 }
 
-/** Waits until `isSo`; where no event tells the agent, it is asked to look. */
+/** Waits until `isSo`. If no kernel event reports the change, requests a pass. */
 async function lookedAt(
   gw: Gateway,
   { what, hasEvent }: Obstruction,
@@ -81,12 +82,12 @@ async function lookedAt(
   await until(`the agent to see: ${what}; it says ${JSON.stringify(await statusOf(gw))}`, ask, generousMs);
 }
 
-/** Nothing is left that could be put right. */
+/** The agent has nothing left to repair. */
 async function isSettled(gw: Gateway): Promise<boolean> {
   return (await gw.api.plan()).changes.length === 0;
 }
 
-/** What was to be repaired is, and whatever else was to be said is. */
+/** The agent repaired what it can repair, and reports the rest. */
 function isAsSaid(
   found: Awaited<ReturnType<typeof statusOf>>,
   { notReady = [], degraded = [] }: Obstruction,
@@ -109,7 +110,7 @@ interface ListReply {
   }[];
 }
 
-/** What is not Ready, why the gateway is degraded, and all that is said about either. */
+/** The objects that are not Ready, the reasons for `degraded`, and the messages of both. */
 async function statusOf(gw: Gateway) {
   const lists = await Promise.all(
     ["eips", "fips", "snats", "dnats"].map(async (kind) => {
@@ -132,7 +133,7 @@ async function statusOf(gw: Gateway) {
   };
 }
 
-/** Whom each flow asks, who is to answer, and as whom the asker is to be seen. */
+/** For each flow: the target, the host that must answer, and the source address that this host must see. */
 const flows: { readonly [N in FlowName]: Flow } = {
   "fip in": {
     from: "outside",
@@ -154,7 +155,7 @@ interface Flow {
   readonly answer: { readonly answeredBy: string; readonly seenAs: string };
 }
 
-/** Long enough for an answer, where none is expected. */
+/** Long enough for an answer. No answer is expected. */
 const silenceMs = 500;
 
 async function isAlive(gw: Gateway, name: FlowName, isExpected: boolean): Promise<boolean> {

@@ -13,12 +13,12 @@ type Place = HostName | "wire";
 /** A shell line, run in the gateway unless another place is given. */
 export type Command = string | { readonly at: Place; readonly line: string };
 
-/** The gateway knows outside's MAC for good: to ask for it would tell outside the gateway's. */
+/** A permanent ARP entry: an ARP request by the gateway would show its MAC to the outside host. */
 export const knowOutside =
   "mac=$(ip neigh show 203.0.113.1 dev net1 | grep -o '[0-9a-f:]\\{17\\}'); ip neigh replace 203.0.113.1 dev net1 lladdr $mac nud permanent";
 export const forgetOutside = "ip neigh del 203.0.113.1 dev net1";
 
-/** What outside does not hear. */
+/** Frames that the outside host does not receive. */
 function deaf(command: string): Command {
   return { at: "outside", line: `nft '${command}'` };
 }
@@ -273,7 +273,8 @@ const sysctls: readonly Obstruction[] = [
       knowOutside,
       "sysctl -qw net.ipv4.conf.net1.arp_ignore=8",
       ...["add table arp deaf", "add chain arp deaf in { type filter hook input priority 0; }"].map(deaf),
-      // The agent may still announce EIPs of an earlier row, which answers what outside asks.
+      // The agent may still announce EIPs of an earlier row. These announcements would answer the outside host's ARP
+      // requests.
       deaf("add rule arp deaf in arp saddr ip 203.0.113.10-203.0.113.11 drop"),
       { at: "outside", line: "ip neigh flush dev eth0" },
     ],

@@ -21,7 +21,10 @@ import { randomFrom, seed } from "../support/random.ts";
 import { eip, eipAddress, gateway, outsideUdp, udp } from "../support/targets.ts";
 import { readFlows, readKernel } from "./kernel-reading.ts";
 
-/** A thousand in total, most of them where changes are fastest; elsewhere a change costs processes. */
+/**
+ * A thousand in total. Most of them run over nftables, where changes are fastest; with iptables each change starts
+ * processes.
+ */
 const cyclesOf: Readonly<Record<DataplaneName, number>> = {
   "iptables-nft": 320,
   "iptables-legacy": 200,
@@ -180,7 +183,7 @@ class Churn {
     const body = { uid, eip: eip(lastByte).name, internalIp };
     const put = (query = "") => this.#gateway.api.put(path, body, query);
     const status = await this.#note("PUT", () => put(isQuestion ? "?wait=20s" : ""), [200, 202, 409]);
-    // The double of a refused one could be welcome later, and be in nobody's books.
+    // The duplicate of a refused create could succeed later, and no writer would expect it.
     if (status === 409) return undefined;
     this.#double("double PUT", put, [200, 202, 409, 410]);
     if (isQuestion && status === 200) await this.#ask(lastByte, podOf(internalIp));

@@ -84,7 +84,7 @@ for (const dataplane of dataplanes) {
       await watch.settle();
       t.equal((await gw.api.status()).objects.eips?.ready, 0);
 
-      // Nothing is done, and told to have gone well: only a reading tells.
+      // The tool does nothing and reports success: only a reading shows it.
       await gw.faults.break("fallsSilent");
       await gw.api.reconcile();
       await watch.settle();

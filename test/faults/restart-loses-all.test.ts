@@ -37,7 +37,7 @@ const set = {
 /** A second address of pod2, behind it from the gateway's view: it uses the wider SNAT. */
 const farPod = "10.0.7.7";
 
-// Most of it is waiting: for the wire, for leases and for what is sent again.
+// The test mostly waits: for replies on the wire, for leases, and for what is sent again.
 t.jobs = dataplanes.length;
 for (const dataplane of dataplanes) {
   t.test(dataplane, { buffered: true }, async (t) => {
@@ -45,7 +45,7 @@ for (const dataplane of dataplanes) {
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
     await gw.lab.ip("pod2", `address add ${farPod}/32 dev eth0`);
     t.equal((await gw.api.putSet(set)).status, 200);
-    // A history beside the full set: single writes must come back too, and what they took away must not.
+    // Single writes besides the full set: they must come back too, and what they deleted must not.
     t.equal((await gw.api.put("eips/eip-14", eip(14))).status, 200);
     t.equal((await gw.api.put("fips/second", { eip: "eip-14", internalIp: "10.0.1.6" })).status, 200);
     t.equal((await gw.api.delete("fips/second")).status, 204);
@@ -93,7 +93,7 @@ for (const dataplane of dataplanes) {
       const wire = new WireWatch(gw.lab);
       await wire.start();
       const senders = await sendersOf(gw);
-      // Their connections die with the namespace; what they send again belongs to no flow that is known.
+      // Their connections end with the namespace. Packets that they send again belong to no known flow.
       const orphaned = [await pod1.open(outsideTcp), await pod2.open(outsideTcp)];
       const beginAnew = async () => {
         await gw.agent.kill();
@@ -107,7 +107,7 @@ for (const dataplane of dataplanes) {
       await expectWhole(t);
       for (const sender of senders) t.ok(await sender.advance(10, 20_000), "its own flow is answered again");
 
-      // Killed again as soon as it writes rules, when there is half of everything.
+      // Killed again as soon as it writes rules, when half of everything is there.
       for (const more of [0, 2]) {
         await beginAnew();
         const callsBefore = (await gw.toolbox.calls()).length;
@@ -160,7 +160,7 @@ function harmsTo(gw: Gateway): readonly CountedHarm[] {
   return [
     ...gw.byHand.harms.map((harm) => ({ ...harm, subsystem: "rule" as const })),
     { what: "deleted EIPs", subsystem: "address", strike: () => ip(...eips) },
-    // The gateway's own goes along, and is put back by the hand that took it.
+    // The flush also removes the gateway's own address, so the same command adds that again.
     { what: "flushed addresses", subsystem: "address", strike: () => ip("address flush dev net1", own) },
     { what: "a deleted default route", subsystem: "route", strike: () => ip("route delete default") },
     { what: "a deleted route", subsystem: "route", strike: () => ip("route delete 10.0.0.0/16") },
@@ -177,7 +177,7 @@ function harmsTo(gw: Gateway): readonly CountedHarm[] {
     {
       what: "the inside link down and up",
       subsystem: "route",
-      // The VPC's own route goes along, and is put back by the hand that took it.
+      // This also removes the VPC's own route, so the same command adds that again.
       strike: () => ip("link set eth0 down", "link set eth0 up", vpcRoute),
     },
     { what: "forwarding off", subsystem: "sysctl", strike: () => sysctl("net.ipv4.ip_forward=0") },

@@ -37,7 +37,7 @@ const full = {
   snats: [snat],
 };
 
-// Most of it is waiting: for the wire, for leases and for what is sent again.
+// The test mostly waits: for replies on the wire, for leases, and for what is sent again.
 t.jobs = dataplanes.length;
 for (const dataplane of dataplanes) {
   t.test(dataplane, { buffered: true }, async (t) => {
@@ -70,7 +70,7 @@ for (const dataplane of dataplanes) {
       t.same(await roles(), { 1: "gateway", 10: "eip", 11: "eip", 12: "eip", 254: "self" });
       t.match((await inventory()).subnets, [{ cidr: "203.0.113.0/24", used: 5, free: 249 }]);
 
-      // The second EIP's users are still asked for: they must not keep it alive.
+      // The users of the second EIP are still desired: they must not keep it.
       const passesBefore = passesThatWrote(gw);
       const orphaned = { dnats: [webDnat], snats: [snat] };
       const reply = await gw.api.putSet({ generation: 2, gateway, ...kept, ...orphaned });
@@ -185,12 +185,14 @@ for (const dataplane of dataplanes) {
         const eips = [leased(20, leaseSeconds), eip(21), leased(22, 4)];
         return gw.api.call<unknown>("POST", "/v1/batch?wait=20s", { upsert: { eips, fips: [fip] } });
       };
-      /** Reads the kernel until the FIP is gone. What is gone by then was removed before the reading ended. */
+      /**
+       * Reads the kernel until the FIP is gone. Everything that is gone then was removed before the reading ended.
+       */
       const expectEnd = async (t: Test, putAtMs: number, leaseSeconds: number) => {
         const goneAtMs = await until(
           "the leased EIP to go",
           async () => {
-            // Each look forks.
+            // Each reading starts processes.
             await delay(100);
             return !holdsFip(await readKernel(gw), "203.0.113.20", "10.0.1.5") && performance.now();
           },
@@ -274,11 +276,11 @@ for (const dataplane of dataplanes) {
       };
       for (let time = 1; time <= 3; time++) {
         let outcome = "";
-        // A busy machine may need longer than the lease lasts: that is no fault, if it is not so each time.
+        // A busy machine may need longer than the lease lasts. This is a fault only if it happens every time.
         for (let attempt = 1; attempt <= 3 && outcome !== "Ready"; attempt++) {
           await untilOut();
           await expectNothingOf(t, 23);
-          // A full pass while it is out must not be the last word.
+          // A full pass while the lease has expired must not make the removal permanent.
           await gw.api.reconcile();
           outcome = await isBackByRenewal();
         }

@@ -46,7 +46,7 @@ const set = {
   snats: [{ name: "all", eip: "eip-12", internalCIDR: "10.0.1.0/24" }],
 };
 
-/** With nftables there was no old script: there an agent lost its state. */
+/** No old script used nftables: there an agent has lost its state. */
 const lostSet = {
   ...set,
   eips: [...set.eips, eip(13)],
@@ -144,7 +144,7 @@ for (const dataplane of dataplanes) {
     });
 
     await t.test("objects outside of the set are removed, foreign state stays", async (t) => {
-      // Whoever goes on talking to the EIP makes plain entries of its own.
+      // A client that keeps sending to the EIP creates new entries without translation.
       t.same(await gw.flows("203.0.113.13", "10.0.1.6"), [], "no entry translates");
       t.notOk(await unwanted.advance(1, 400));
       t.same(await gw.addresses("net1"), ["203.0.113.254/24", "203.0.113.10/24", "203.0.113.12/24"]);

@@ -124,7 +124,7 @@ t.test("of two gateways that probe for one address at the same time, never both 
   const answers = await Promise.all(
     [one, other].map((each) => each.probe([on("203.0.113.60")], "take", signal)),
   );
-  // Who hears the other first asks no more, and so leaves the address to him.
+  // The gateway that hears the other first stops probing and leaves the address to it.
   const heard = answers.map(({ others }) => others.get(on("203.0.113.60").address));
   t.ok(heard[0] !== undefined || heard[1] !== undefined);
   t.ok([undefined, neighbourMac].includes(heard[0]));

@@ -1,4 +1,4 @@
-/** The tables of guard and gate against the kernel: how it tells them, and what others do to them. */
+/** The tables of guard and gate on a real kernel: how the kernel lists them, and changes by other programs. */
 import t from "tap";
 import { BarrierTables } from "../../agent/kernel/nftables/barrier.ts";
 import { createRun } from "../../agent/kernel/run.ts";

@@ -26,7 +26,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
     const gw = await Gateway.start(t, dataplane, { NATGW_ARP_PROBE: "100ms" });
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
 
-    /** What the local table holds under the agent's protocol, as `203.0.113.10`. */
+    /** The routes of the agent in the local table, as `203.0.113.10`. */
     const bound = async () => {
       const text = await gw.lab.exec("gw", ["ip", "route", "show", "table", "local", "proto", "196"]);
       return [...text.matchAll(/^local (\S+) dev net1 scope host metric 77/gm)].map(([, ip]) => ip);
@@ -34,7 +34,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
     const ips = (...lastBytes: readonly number[]) => lastBytes.map(eipAddress);
     const degraded = async () => (await gw.api.status()).degraded.map(({ reason }) => reason);
     const traffic = async (t: Test) => {
-      // Who is asked must be found anew: by ARP, for each EIP.
+      // The gateway's MAC is not known any more: ARP must resolve it again, for each EIP.
       await gw.lab.ip("outside", "neigh flush dev eth0");
       t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1", seenAs: labAddresses.outside });
       t.match(await outside.ask(udp("203.0.113.10")), { answeredBy: "pod1", seenAs: labAddresses.outside });
@@ -102,7 +102,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
         await until("the default route to come back", async () => (await gw.api.plan()).changes.length === 0);
         t.same((await bound()).toSorted(), ips(10, 11, 12));
 
-        // The kernel takes all routes on net1 along, without an event of theirs.
+        // The kernel also removes all routes on net1, without an event for them.
         await gw.lab.ip("gw", "address flush dev net1");
         await until("the routes to come back", async () => (await bound()).length === 3);
         await until("the agent to say why", async () => (await degraded()).includes("NoOwnAddress"));

@@ -13,7 +13,7 @@ import { until } from "../support/run.ts";
 const { outside: peer, external } = labAddresses;
 const [pod1, pod2] = [podAddress(1), podAddress(2)];
 const [eip1, eip2, eip3] = ["203.0.113.10", "203.0.113.11", "203.0.113.12"];
-/** In which nothing came back. */
+/** Entries without a reply. */
 const silenceMs = 300;
 
 await sweep();
@@ -25,9 +25,9 @@ t.before(async () => {
   await lab.up();
   await lab.ip("gw", ...[eip1, eip2, eip3].map((eip) => `address add ${eip}/24 dev net1`));
   await lab.exec("gw", ["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-  // So that answers to a bare pod address are sent, and lost.
+  // Answers to an untranslated pod address are sent, and get lost.
   await lab.ip("outside", "route add 10.0.0.0/8 via 203.0.113.99");
-  // A flushed nat table must not take connection tracking along.
+  // Connection tracking must stay active when the nat table is flushed.
   const anchor = [
     "-A",
     "FORWARD",
@@ -95,7 +95,7 @@ async function open(
   return stream;
 }
 
-/** Sweeps, and again: returns what the first found, and asserts that the second found nothing. */
+/** Sweeps twice. Returns what the first sweep found, and asserts that the second one found nothing. */
 async function sweepFlows(t: Test, program: SampleProgram, retired: readonly string[] = []) {
   const first = await theProbe().call("sweep", { program, retired });
   t.equal(first.removed, first.total, "everything found was removed");
@@ -148,11 +148,11 @@ await scenario("a FIP goes: its streams end, all others live on", async (t) => {
     await open(t, "outside", "tcp", eip2, 80, 5005),
     await open(t, "pod2", "tcp", peer, 80, 5006),
     await open(t, "pod2", "udp", peer, 53, 5007),
-    // The gateway's own stack would have answered this; from the VPC, plainly routed.
+    // The gateway itself would have answered this packet. It came from the VPC and was routed without translation.
     await open(t, "pod1", "tcp", pod2, 80, 5008),
   ];
   for (const stream of [inward, out, ...neighbours]) t.equal(await stream.advance(5), true);
-  // Foreign: masqueraded; in a zone of its own, in both directions or one; the gateway's own.
+  // Foreign flows: masqueraded; in a conntrack zone, for both directions or for one; of the gateway itself.
   const replyPorts = "--reply-port-src 2 --reply-port-dst 1";
   const entry = (text: string) => ["conntrack", "-I", ...text.split(" "), "-t", "60", "-u", "SEEN_REPLY"];
   await lab.exec(
@@ -178,7 +178,8 @@ await scenario("a FIP goes: its streams end, all others live on", async (t) => {
   for (const stream of neighbours) t.match(await stream.progress(), { isIntact: true, ended: undefined });
   const left = await table();
   for (const text of foreign) t.ok(left.includes(text), `${text} is left`);
-  // TCP in mid-stream is taken up as a new flow (nf_conntrack_tcp_loose), now plain: nothing desired says otherwise.
+  // Conntrack accepts TCP in mid-stream as a new flow (nf_conntrack_tcp_loose). It is untranslated now, and the desired
+  // set does not contradict that.
   t.match(left, new RegExp(`src=${pod1} dst=${peer} sport=5004 dport=80 .*dst=${pod1} `));
 
   await rules(...fipRules(eip1, pod1), ...fipRules(eip2, pod2));
@@ -289,7 +290,8 @@ await scenario("a large table", async (t) => {
   await theProbe().call("inject", { client: "10.0.8.1", count: 2_000 });
   const { count = 0, max = 0 } = await theProbe().call("stats", null);
   t.ok(count >= 20_000 && max >= count);
-  // Flows of this one have it as their reply's destination; those to it would have it as their original's.
+  // Flows from this pod have the EIP as destination of the reply. Flows to it would have the EIP as original
+  // destination.
   t.strictSame(await theProbe().call("given", { eip: "10.0.8.1" }), [0, 2_000], "the kernel filters");
   t.strictSame(await theProbe().call("given", { eip: "198.18.0.7" }), [2, 0]);
   t.match(await theProbe().call("touching", { eips: ["10.0.8.1", "198.18.0.7"], limit: 1 }), {

@@ -44,7 +44,7 @@ const natLayout = [
 ];
 const mangleLayout = ["-A PREROUTING -j VPC_MARK", "-A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1"];
 
-/** By chain. The order within a chain is kept. */
+/** By chain. The order within each chain is kept. */
 function byChain(rules: readonly string[]): readonly string[] {
   const chainOf = (rule: string) => rule.split(" ")[1] ?? "";
   return rules.toSorted((a, b) => (chainOf(a) < chainOf(b) ? -1 : chainOf(a) > chainOf(b) ? 1 : 0));
@@ -188,7 +188,7 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.get("fips/fip")).body, { status: { conditions } });
       t.notOk((await gw.addresses("net1")).includes("203.0.113.10/24"));
       await gw.expectConverged(t);
-      // Nobody answers ARP for it: the packets come by a route.
+      // No host answers ARP for it: packets arrive by a route.
       await gw.lab.ip("outside", "route add 203.0.113.10/32 via 203.0.113.254");
       t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1", seenAs: labAddresses.outside });
       t.match(await pod1.ask(outsideTcp), { answeredBy: "outside", seenAs: "203.0.113.10" });

@@ -99,7 +99,7 @@ t.test("reads do not wake the reconciler", async (t) => {
   await run("nft", ["list", "ruleset"]);
   await run("iptables-nft-save", []);
   await ip("address");
-  // What comes after is told after: had the reads told anything, it would stand before this.
+  // Events come in order: an event of the readings would stand before this one.
   await nft("delete table ip marker");
   await until("the wake of the change", () => wakes.includes("rule"));
   t.strictSame(wakes, ["rule"]);

@@ -14,9 +14,9 @@ const set = {
   ],
 };
 
-/** True if a stream makes no progress while another one does: needs no clock. */
+/** True if a stream makes no progress while another one does. This needs no clock. */
 async function standsStill(stream: HostStream, beside: HostStream): Promise<boolean> {
-  // What was under way when the flow ended may still arrive.
+  // Packets that were under way when the flow ended may still arrive.
   await beside.advance(50_000);
   const before = await stream.progress();
   await beside.advance(100_000);

@@ -1,4 +1,7 @@
-/** The guard: what conntrack calls INVALID ends no connection, and pods that no object maps keep their asymmetric paths. */
+/**
+ * The guard: packets that conntrack calls INVALID end no connection, and pods without an object keep their asymmetric
+ * paths.
+ */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import t from "tap";
@@ -10,7 +13,7 @@ import { RawLink, type Segment } from "../support/raw-packets.ts";
 import { run, until } from "../support/run.ts";
 import { eip, gateway, tcp } from "../support/targets.ts";
 
-/** pod1 has a FIP, an address of pod2 an SNAT, pod2 itself nothing but a port that a DNAT leads to. */
+/** pod1 has a FIP, a second address of pod2 has an SNAT, and pod2 itself has only a port that a DNAT maps. */
 const set = {
   generation: 1,
   gateway,
@@ -29,7 +32,7 @@ const set = {
   snats: [{ name: "some", eip: "eip-12", internalCIDR: "10.0.1.112/30" }],
 };
 
-/** A connection that is silent until it is asked to say something. */
+/** A connection that sends only when the test says so. */
 class QuietConnection {
   readonly #socket: Socket;
   #received = 0;
@@ -59,7 +62,7 @@ class QuietConnection {
     return this.#socket.localPort ?? 0;
   }
 
-  /** True where what it says comes back. */
+  /** True if the server's echo comes back. */
   async echoes(): Promise<boolean> {
     const before = this.#received;
     this.#socket.write("still there?\n");
@@ -82,7 +85,7 @@ async function rawLink(gw: Gateway, host: HostName): Promise<RawLink> {
   return new RawLink(namespace, Number(await run(command, args)));
 }
 
-/** What the guard dropped, as the agent tells it. */
+/** The number of packets that the guard dropped, from the agent's metrics. */
 async function dropped(gw: Gateway, direction: string): Promise<number> {
   const { body: text } = await gw.api.call<string>("GET", "/metrics");
   const labels = `reason="guard_invalid",direction="${direction}"`;
@@ -114,7 +117,7 @@ for (const dataplane of dataplanes) {
       pod2.close();
     });
 
-    /** Repeats the last segment that went out with data, 3 MB beyond the window. */
+    /** Sends the last segment with data again, 3 MB beyond the window. */
     const repeatBeyond = async (link: RawLink, mac: string, isOwn: (segment: Segment) => boolean) => {
       await link.find("a segment of the connection", (segment) => isOwn(segment) && segment.length > 0);
       const last = link.seen.findLast(isOwn);
@@ -123,7 +126,7 @@ for (const dataplane of dataplanes) {
           sourcePort === last?.destinationPort && destinationPort === last.sourcePort,
       );
       if (last === undefined || answer === undefined) throw new Error("no segment");
-      // A RST that answers it would be taken: it says what the other end expects next.
+      // The receiver would accept a RST in reply, because its sequence number is the expected one.
       const acknowledgement = answer.sequence + answer.length;
       link.send({ ...last, sequence: last.sequence + 3_000_000, acknowledgement, flags: ["ACK"] }, mac);
     };
@@ -167,7 +170,7 @@ for (const dataplane of dataplanes) {
     });
 
     await t.test("a pod without an object keeps its asymmetric paths, others do not leak", async (t) => {
-      // A second way into the VPC, which the gateway does not see.
+      // A second path into the VPC that does not lead through the gateway.
       const [command = "", ...args] = inNamespace(gw.lab.wire, [
         ...["ip", "link", "add", "second", "type", "veth", "peer", "name", "eth1"],
         ...["netns", gw.lab.namespaceOf("outside")],

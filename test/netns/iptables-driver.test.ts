@@ -40,7 +40,7 @@ class Lab {
       prefix: inNamespace(namespace, []),
       onStart: (command) => this.forks.push(command),
     });
-    // With legacy guard and gate are tried as chains, as where there is no nft.
+    // With legacy, guard and gate are chains, as on a system without nft.
     this.tables = variant === "nft" ? new BarrierTables(openNftablesIn(namespace)) : undefined;
     this.dataplane = iptablesRules({ run: this.run, variant, barrier: async () => this.tables, ...options });
   }
@@ -50,7 +50,7 @@ class Lab {
   }
 
   /**
-   * Brings the kernel to `program`; throws unless all is there and a second plan is empty.
+   * Programs `program`. Throws unless everything is there and a second plan is empty.
    *
    * @returns the changes made, without those of the guard
    */

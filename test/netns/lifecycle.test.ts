@@ -57,7 +57,7 @@ for (const dataplane of dataplanes) {
       t.notOk((await gw.addresses("net1")).includes("198.51.100.1/24"));
       t.ok((await gw.addresses("net1")).includes("198.51.100.2/24"));
       t.ok((await gw.addresses("net1")).includes("198.51.100.3/24"));
-      // Gone for a moment and put back is not kept.
+      // An address that was removed and added again belongs to nobody: it is not kept.
       t.same(
         writes.filter((line) => /^Deleted .* inet 198\.51\.100\.[23]\//.test(line)),
         [],

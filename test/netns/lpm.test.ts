@@ -3,7 +3,7 @@ import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { eip, gateway, outsideTcp, outsideUdp } from "../support/targets.ts";
 
-/** By length; each covers the next. */
+/** By prefix length. Each contains the next one. */
 const snats = {
   32: { name: "s32", eip: "eip-32", internalCIDR: "10.0.1.5/32" },
   24: { name: "s24", eip: "eip-24", internalCIDR: "10.0.1.0/24" },

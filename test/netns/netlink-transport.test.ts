@@ -70,7 +70,7 @@ function tests(): void {
     const lines = flood.slice(0, 2_500).map((address) => `${fromU32(address + 0x1000000)}/8 dev flood1\n`);
     const input = [
       ...lines.map((line) => `address add ${line}`),
-      // Backwards: the first of a network takes the others with it.
+      // In reverse order: when the first address of a network is removed, the kernel removes the others too.
       ...lines.toReversed().map((line) => `address del ${line}`),
     ].join("");
     let isChanging = true;
@@ -102,7 +102,7 @@ function tests(): void {
     const raw = openPackageSocket(NETLINK_ROUTE);
     if (raw === undefined) throw new Error("no socket");
     t.teardown(() => raw.close());
-    // Messages that only ask for an acknowledgement: of no more bytes could more of them be asked for.
+    // Messages that only request an acknowledgement: the smallest ones, so that the most of them fit into one send.
     const bytes = encodeMessages(Array(15_000).fill(noop), 1, messageFlag.ack);
     let answers = 0;
     const flooded = exchange(raw, bytes, new Uint8Array(65_536), 5_000, signal, () => {
@@ -190,7 +190,7 @@ function tests(): void {
     t.equal(await run(process.execPath, ["--input-type=module", "-e", program], clean), "handled\n");
   });
 
-  // Where one of these fails, the package was mended, and package-socket.ts can do with less.
+  // If one of these fails, the package was fixed, and package-socket.ts can become simpler.
   t.test("the package alone ends the process", async (t) => {
     const open = `
       const { RawNetlinkSocket } = require("netlink");
@@ -283,7 +283,7 @@ function portOf(fd: number): number {
   return address[1] ?? 0;
 }
 
-/** The addresses of one link in order; the process is blocked when `blockAt` of them were read. */
+/** The addresses of one link in order. The process is blocked after `blockAt` of them were read. */
 async function held(netlink: NetlinkConnection, index: number, blockAt?: number): Promise<readonly number[]> {
   const addresses: number[] = [];
   await netlink.dump(
@@ -327,7 +327,7 @@ function descriptors(): number {
   return readdirSync("/proc/self/fd").length;
 }
 
-/** Without what the test runner slips to every Node that a test starts. */
+/** Without the options that the test runner adds to every Node process. */
 const clean = { env: { ...process.env, NODE_OPTIONS: "" } };
 
 if (process.env[inside] === undefined) {

@@ -580,7 +580,7 @@ async function defaults(): Promise<readonly string[]> {
   return (await routes()).filter((route) => route.startsWith("default"));
 }
 
-/** What the agent's local routes bind: `203.0.113.10 dev net1`. */
+/** The EIPs bound by the agent's local routes: `203.0.113.10 dev net1`. */
 async function bound(): Promise<readonly string[]> {
   const text = await run("ip", ["-4", "route", "show", "table", "local", "proto", "196"]);
   return lines(text).map((line) => line.replace(/^local (.*) scope host metric 77$/, "$1"));

@@ -79,12 +79,12 @@ const forks = createRun({ onStart: () => cost.forks++ });
 const journal = openCommitJournal();
 const dataplane = nftablesRules({ netlink, run: forks, journal });
 
-/** Like an operator by hand. */
+/** Runs nft like an operator. */
 async function nft(input: string): Promise<string> {
   return run("nft", ["-f", "-"], { input });
 }
 
-/** @returns what was changed, but for elements of the guard, which test/netns/barrier.test.ts is about */
+/** @returns the changes, without those of the guard's elements, which test/netns/barrier.test.ts checks */
 async function converge(program: Program, gate: GateState = "open"): Promise<readonly string[]> {
   const plan = dataplane.plan(program, await dataplane.observe(signal), gate);
   await dataplane.apply(plan, signal);
@@ -94,7 +94,7 @@ async function converge(program: Program, gate: GateState = "open"): Promise<rea
     .map(({ action, text }) => `${action} ${text}`);
 }
 
-/** With the cache, and with a reader without a cache. */
+/** Reads with the cache, and without a cache. */
 async function expectConverged(program: Program, gate: GateState = "open"): Promise<void> {
   const stranger = nftablesRules({ netlink, run: forks });
   for (const reader of [dataplane, stranger]) {
@@ -293,7 +293,8 @@ t.test(
     t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod2" });
     t.equal((await converge({ ...full, fips: [] })).length, 2);
     t.ok(await outside.hearsNothing(tcp("203.0.113.10", 81)));
-    // A service goes from two backends to one and back: from one map to the other, in one transaction.
+    // A service changes from two backends to one and back. Its element moves from one map to the other in one
+    // transaction.
     await converge({ ...full, dnats: [dnat("dns", "udp", 5353, pod2Ip)] });
     t.match(await outside.ask(udp("203.0.113.11", 5353)), { answeredBy: "pod2" });
     t.ok(await stream.advance(5_000), "a flow lives through all of it");
@@ -461,7 +462,7 @@ t.test(
       seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
       return (seed >>> 8) % below;
     };
-    /** Crowded pools change the frame: most rounds are to change elements only. */
+    /** Large pools change the frame. Most rounds must change only elements. */
     const randomPools = (isCrowded: boolean): readonly SnatPool[] => {
       const pools = new Map<string, SnatPool>();
       for (let at = 0; at < 12; at++) {
@@ -518,7 +519,7 @@ t.test(
           message,
           (type, view, start, end) => {
             if (type !== messageType.newChain) return onMessage(type, view, start, end);
-            // Each chain comes with another priority than it has.
+            // Each chain is created with another priority than it has.
             const copy = new Uint8Array(view.buffer.slice(view.byteOffset + start, view.byteOffset + end));
             const at = copy.findIndex((_, index) => copy[index] === 0xff && copy[index + 1] === 0xff);
             if (at >= 0) copy[at + 3] = 1;

@@ -42,7 +42,7 @@ t.test("every block of the tutorial prints what the page says", async (t) => {
   const script = blocks
     .flatMap(({ commands }, index) => [commands, `echo; echo "${mark} ${index}"`])
     .join("\n");
-  // The test runner slips options of its own to Node; they are not meant for the page's programs.
+  // The test runner adds options to Node. They are not meant for the page's programs.
   const args = ["-u", "NODE_OPTIONS", "bash", "-c", `set -euo pipefail\ncd '${root}'\n${script}`];
   const printed = await run("env", args, { timeoutMs: 120_000 });
   const outputs = printed.split(new RegExp(`${mark} \\d+\\n`));

@@ -35,7 +35,7 @@ t.test("takes the variant whose owned chains hold rules", async (t) => {
 });
 
 t.test("writes nothing while both variants hold rules, and continues when one is cleared", async (t) => {
-  // Nobody tells of a change of iptables-legacy: the timer finds it.
+  // iptables-legacy sends no events: the timer finds the change.
   const gw = await Gateway.make(t, "iptables-nft", { ...auto, NATGW_RESYNC_INTERVAL: "1s" });
   const legacy = (args: readonly string[], input = "") =>
     gw.lab.exec("gw", ["iptables-legacy-restore", ...args], { input });

@@ -1,4 +1,7 @@
-/** The API in a process of its own, for tests that do it harm: `api-server.ts <objects> <settings as JSON>` prints where it listens. */
+/**
+ * The API in a separate process, for tests that attack it. `api-server.ts <objects> <settings as JSON>` prints where it
+ * listens.
+ */
 import { reduce } from "../../lib/state/reduce.ts";
 import type { StateChange } from "../../lib/state/state.ts";
 import { testApi } from "./api-fakes.ts";

@@ -1,7 +1,9 @@
-/** Parsed chain rules in words, for tables of what a parser makes of a rule. */
+/** Parsed chain rules as text, for tables of parser results. */
 import type { ChainRule } from "../../lib/netfilter/chain.ts";
 
-/** `!in=eth0 destinationPort=80-80,443-443 all`: each test, and whether they say all that the rule asks. */
+/**
+ * `!in=eth0 destinationPort=80-80,443-443 all`: each test, and which share of the packets the other conditions match.
+ */
 export function testsInWords({ tests, beyond }: ChainRule): string {
   const words = tests.map(
     (test) =>

@@ -29,7 +29,7 @@ export function flow(text: string, more: Partial<Flow> = {}): Flow {
 
 export interface SampleProgram {
   readonly eips?: readonly string[];
-  /** EIPs that are not held. */
+  /** EIPs whose address is not held. */
   readonly unbound?: readonly string[];
   /** EIP to internal IP. The first one of an internal IP is the oldest. */
   readonly fips?: readonly (readonly [eip: string, internalIp: string])[];

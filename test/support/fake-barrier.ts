@@ -1,4 +1,4 @@
-/** The tables of guard and gate in memory, for drivers that are tried without a kernel. */
+/** The tables of guard and gate in memory, for tests of drivers without a kernel. */
 import type { BarrierDriver } from "../../agent/kernel/nftables/barrier.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { type BarrierTransaction, barrierLines, type ObservedBarrier } from "../../lib/nftables/barrier.ts";
@@ -10,7 +10,7 @@ import { Barriers } from "./model-kernel/barriers.ts";
 export class FakeBarrier implements BarrierDriver {
   readonly tables = new Barriers();
   readonly calls: string[];
-  /** Called for each transaction that was taken. */
+  /** Called for each transaction that was accepted. */
   onWrite: () => void = () => undefined;
   generation: () => number = () => 0;
 
@@ -44,7 +44,7 @@ export class FakeBarrier implements BarrierDriver {
   readCounts = async () => new Map();
 }
 
-/** Of a kernel whose guard and gate are those of `program`. */
+/** The reading of a kernel whose guard and gate are those of `program`. */
 export function barrierOf(program: Program, gate: GateState): ObservedBarrier {
   const frame = barrierFrame(program);
   return {

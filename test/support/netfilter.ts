@@ -1,4 +1,4 @@
-/** A netfilter driver for tests of other subjects. */
+/** A netfilter driver for tests about other things. */
 import type { NetfilterDriver } from "../../agent/kernel/drivers.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 

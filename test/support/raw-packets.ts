@@ -1,4 +1,4 @@
-/** IPv4 packets as they are on a host's link, seen and forged: for segments that no TCP would send. */
+/** Captures and forges IPv4 packets on a host's link: also segments that no TCP would send. */
 import { close, errnoName, libcFunction, sendto, socket } from "../../agent/kernel/libc.ts";
 import { enterNamespace } from "./enter-namespace.ts";
 import { until } from "./run.ts";
@@ -24,7 +24,7 @@ export class RawLink {
   readonly #index: number;
   readonly #seen: Segment[] = [];
 
-  /** The link with this index in `namespace`; sees all of IPv4 from now on, both what comes and what goes. */
+  /** The link with this index in `namespace`. Captures all IPv4 packets in both directions from now on. */
   constructor(namespace: string, index: number) {
     const leave = enterNamespace(namespace);
     this.#fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, ETH_P_ALL << 8);
@@ -33,7 +33,7 @@ export class RawLink {
     this.#index = index;
   }
 
-  /** Sends to the station with this MAC. */
+  /** Sends to the host with this MAC. */
   send(segment: Segment, mac: string): void {
     const packet = encode(segment);
     const to = linkAddress(this.#index, mac);
@@ -41,7 +41,7 @@ export class RawLink {
     if (sent < 0) throw new Error(`a packet was not sent: ${errnoName(-sent)}`);
   }
 
-  /** Every TCP segment that was on the link so far. */
+  /** Every TCP segment on the link so far. */
   get seen(): readonly Segment[] {
     const buffer = new Uint8Array(65_536);
     for (let length = this.#receive(buffer); length > 0; length = this.#receive(buffer)) {

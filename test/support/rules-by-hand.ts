@@ -6,7 +6,7 @@ import type { DataplaneName, Variant } from "./gateway.ts";
 import type { Lab } from "./lab.ts";
 import type { Call } from "./toolbox.ts";
 
-/** From one address to another. */
+/** The original and the translated address. */
 export type Pair = readonly [from: string, to: string];
 
 export interface RuleReading {
@@ -20,7 +20,7 @@ export interface RuleReading {
   readonly lines: readonly string[];
 }
 
-/** Damage by a careless person. */
+/** Damages the rules like a careless operator. */
 export interface Harm {
   readonly what: string;
   readonly strike: () => Promise<unknown>;
@@ -35,8 +35,8 @@ export interface RulesByHand {
   /** Adds a rule with `address` outside of the agent's chains. */
   addForeign(address: string): Promise<unknown>;
   /**
-   * Makes the agent read everything again. It reads nothing of an unchanged ruleset, and after foreign changes only
-   * what they touched.
+   * Makes the agent read everything again. Otherwise it reads nothing if the ruleset did not change, and after foreign
+   * changes only what they touched.
    */
   stir(): Promise<unknown>;
   /** Damage to the rules of a running gateway. The agent must repair each. */

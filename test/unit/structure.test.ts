@@ -40,16 +40,16 @@ const familySites = [
   "lib/model/schema.ts",
   "agent/config/schema.ts",
   "agent/api/routes/inventory.ts",
-  // The instances.
+  // Where the instances are created.
   "agent/main.ts",
-  // IPv4's own ways to ask the link and the kernel.
+  // The neighbour protocol and the kernel interface of IPv4.
   "lib/arp/",
   "agent/kernel/iptables/legacy-digest.ts",
   // Rules of other programs, which are parsed for IPv4 alone (Family.hasRuleParser).
   "lib/netfilter/",
   // What binds the codec of nftables tables to its family.
   "lib/nftables/family.ts",
-  // What the agent itself listens on, of either family.
+  // The addresses on which the agent listens, of any family.
   "agent/config/values.ts",
   "agent/api/listen-address.ts",
 ];
@@ -66,7 +66,7 @@ t.test("one address family is named where the list says, and nowhere else", asyn
 
 t.test("the tests mirror the sources", async (t) => {
   const tests = filesBelow(["test/unit", "test/property"]).filter((path) => path.endsWith(".test.ts"));
-  // This one is about all sources at once.
+  // This file is about all sources.
   t.same(unmirroredTests(tests, [...imports.keys()]), ["test/unit/structure.test.ts"]);
 });
 

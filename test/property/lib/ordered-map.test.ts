@@ -36,7 +36,7 @@ function apply(to: Collection, present: readonly number[], made: Change): void {
   if (made.kind === "delete") to.delete(made.key);
   if (made.kind === "cut") for (let key = made.from; key < made.from + made.count; key++) to.delete(key);
   if (made.kind === "clear") for (const key of present) to.delete(key);
-  // Wears out so many numbers and places that the map is made anew.
+  // Uses up so many numbers and places that the map is built again.
   if (made.kind === "churn")
     for (let times = 0; times < 1_500; times++) {
       to.delete(made.key + times * 1_000);

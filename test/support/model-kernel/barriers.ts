@@ -17,7 +17,7 @@ import {
   noGuardElements,
 } from "../../../lib/nftables/sets.ts";
 
-/** A packet on its way, as far as guard and gate look at it. */
+/** The properties of a packet that guard and gate check. */
 export interface BarredPacket {
   readonly transport: string;
   readonly in: InterfaceName;
@@ -29,7 +29,7 @@ export interface BarredPacket {
 }
 
 export class Barriers {
-  /** How often anything was written. */
+  /** Number of writes. */
   commits = 0;
   readonly #frames = new Map<BarrierName, BarrierFrame>();
   #elements: GuardElements = noGuardElements;
@@ -46,7 +46,10 @@ export class Barriers {
     return { frames: { guard: lines("guard"), gate: lines("gate") }, elements: this.#elements };
   }
 
-  /** One transaction. @returns false where the kernel refuses it */
+  /**
+   * Applies one transaction.
+   * @returns false if the kernel refuses it
+   */
   write({ frames, add, remove }: BarrierTransaction): boolean {
     const isGuardThere = frames.guard === undefined ? this.has("guard") : frames.guard.make !== undefined;
     const before = frames.guard === undefined ? this.#elements : noGuardElements;
@@ -57,7 +60,7 @@ export class Barriers {
     for (const name of barrierNames) {
       const change = frames[name];
       if (change === undefined) continue;
-      // Made without taking away what is there, or taken away where there is none.
+      // An object is created that exists, or deleted that does not exist.
       if (change.isReplaced !== this.has(name)) return false;
       if (change.make === undefined) this.#frames.delete(name);
       else this.#frames.set(name, change.make);
@@ -72,7 +75,7 @@ export class Barriers {
     return true;
   }
 
-  /** True where a packet that would be forwarded is dropped. */
+  /** True if a packet that would be forwarded is dropped. */
   bars(packet: BarredPacket): boolean {
     const isLeaving = (frame: BarrierFrame | undefined) =>
       frame?.vpcInterface === packet.in && packet.out !== undefined && frame.outsides.includes(packet.out);
@@ -80,7 +83,7 @@ export class Barriers {
     return packet.isInvalid === true && isLeaving(this.#frames.get("guard")) && this.#isMapped(packet);
   }
 
-  /** True where a packet is dropped that would come to the gateway itself. */
+  /** True if a packet to the gateway itself is dropped. */
   barsInput({ destination, isInvalid }: BarredPacket): boolean {
     return isInvalid === true && this.has("guard") && this.#elements.eips.has(destination);
   }

@@ -57,7 +57,10 @@ export class Judge {
   #judged: Desired = emptyState.desired;
   /** Objects last reported wrongly, and not correctly since. */
   readonly #lies = new Set<string>();
-  /** Those that were read after rules were written: ahead of time perhaps, while the pass goes on to addresses and flows. */
+  /**
+   * Objects that were read after rules were written. They may be right too early, while the pass goes on to addresses
+   * and flows.
+   */
   readonly #liesAhead = new Set<string>();
   /** The rules of objects in their last complete reading. */
   #rulesRead: readonly string[] = [];
@@ -155,13 +158,14 @@ export class Judge {
   }
 
   /**
-   * Once there is a guard, a packet that cannot begin a flow does not leave the VPC where one that can would be translated,
-   * and does not come to the gateway itself by an EIP that rules name.
+   * When the guard exists, a packet that cannot begin a flow does not leave the VPC if a packet that can begin one
+   * would be translated. It also does not reach the gateway itself through an EIP that rules name.
    */
   onStray(packet: Packet, fate: Fate): void {
     const { kernel, agent } = this.#scene;
     if (this.#isFresh || fate.kind === "dropped" || fate.entry !== undefined || !kernel.isGuarded()) return;
-    // What others wrote may translate what no object names, and they may have emptied the guard's chains.
+    // Rules of other processes may translate packets that no object names, and other processes may have flushed the
+    // guard's chains.
     if (this.#drifts.rules > 0) return;
     if (fate.kind === "delivered") {
       const eips = agent.findings === undefined ? [] : ruledEips(agent.findings.residual.program);
@@ -233,7 +237,7 @@ export class Judge {
     if (isLie) (isAhead ? this.#liesAhead : this.#lies).add(what);
     else for (const lies of [this.#lies, this.#liesAhead]) lies.delete(what);
     if (what === "rules" && !isLie) this.#rulesRead = kernel.objectRules();
-    // A pass decides before its first write. What it reads ahead later changes nothing of that.
+    // A pass decides before its first write. What it reads after that changes nothing about it.
     if (what === "rules" && this.#written.size === 0)
       this.#mayWrite = disk.state.isSet || !kernel.holdsRules();
     if (what === "rules" || what === "network") this.#seen[what] = this.#drifts[what];

@@ -52,7 +52,7 @@ const plainPaths: ObservedPaths = { rules: [], tables: new Map() };
 
 export class ModelKernel {
   readonly dataplane: ModelDataplane;
-  /** Of the dataplane nftables. */
+  /** The table of the dataplane nftables. */
   readonly natTable: NatTable | undefined;
   readonly tables: Tables;
   /** True if guard and gate are tables of nftables, false if they are chains of filter. */
@@ -89,12 +89,12 @@ export class ModelKernel {
     this.network.addRoute(vpcRoute);
   }
 
-  /** What the dataplane's stamp counts or compares: every write of rules changes it. */
+  /** The value behind the dataplane's stamp. Every write of rules changes it. */
   get stamp(): number | string {
     return this.tables.variant === "legacy" ? this.tables.save() : this.generation;
   }
 
-  /** Of nf_tables. */
+  /** The generation of nf_tables. */
   get generation(): number {
     return this.tables.commits + this.barriers.commits + (this.natTable?.commits ?? 0) + 1;
   }
@@ -111,7 +111,7 @@ export class ModelKernel {
     return chains.flatMap((chain) => this.tables.rules("nat", chain).map(({ text }) => text));
   }
 
-  /** True where a rule names the address. */
+  /** True if a rule names the address. */
   names(address: Ip): boolean {
     const names = new RegExp(`(?<![0-9.])${address.replaceAll(".", "\\.")}(?![0-9.])`);
     return this.objectRules().some((text) => names.test(text));
@@ -309,7 +309,7 @@ export class ModelKernel {
   }
 }
 
-/** As one would load it, as far as anybody asks. */
+/** The result of loading the ruleset, as far as the tests need it. */
 function wordsOf({ frames, add, remove }: BarrierTransaction): string {
   const tables = barrierNames.flatMap((name) => {
     const change = frames[name];

@@ -222,6 +222,6 @@ interface RouteLine {
   readonly dst: string;
   readonly gateway?: string;
   readonly dev: string;
-  /** Absent: boot, which is 3. */
+  /** Absent: protocol `boot`, number 3. */
   readonly protocol?: string;
 }

@@ -24,7 +24,7 @@ export class Life {
     this.#died.resolve("died");
   }
 
-  /** Resolves one turn later, or never. */
+  /** Resolves one turn later. Never resolves if the agent was killed. */
   async moment(): Promise<void> {
     if (!this.#isOver) this.onMoment(++this.moments);
     if (this.#isOver) await new Promise<never>(() => {});

@@ -32,7 +32,7 @@ interface Chain {
 }
 
 interface Contents {
-  /** The messages that made the frame, by their type. */
+  /** The messages that created the frame, by their type. */
   readonly frame: ReadonlyMap<number, readonly NetlinkMessage[]>;
   readonly chains: ReadonlyMap<string, Chain>;
   readonly elements: { readonly [K in MapName]: ReadonlyMap<string, string> };
@@ -43,7 +43,7 @@ const hooks = { prerouting: 0, postrouting: 4 } as const;
 const frameTypes: readonly number[] = [messageType.newSet, messageType.newChain, messageType.newRule];
 
 export class NatTable {
-  /** How often anything was written. */
+  /** Number of writes. */
   commits = 0;
   /** Elements whose text matches are refused by the kernel, whoever writes them. */
   refused: RegExp | undefined;
@@ -53,7 +53,7 @@ export class NatTable {
     return this.#contents !== undefined;
   }
 
-  /** The elements of a map; none without the table. */
+  /** The elements of a map. Empty if the table does not exist. */
   elements(map: MapName): ReadonlyMap<string, string> {
     return this.#contents?.elements[map] ?? new Map();
   }
@@ -66,7 +66,7 @@ export class NatTable {
   }
 
   /**
-   * One transaction: all messages or none.
+   * Applies one transaction: all messages or none.
    *
    * @returns the refusal, with the place of the message at fault
    */
@@ -82,7 +82,7 @@ export class NatTable {
     return undefined;
   }
 
-  /** What a dump of `type` tells, as messages. Elements are asked for by their map. */
+  /** The messages of a dump of `type`. Elements are requested by map. */
   dump(type: number): readonly NetlinkMessage[] {
     return this.#contents?.frame.get(type) ?? [];
   }
@@ -115,7 +115,7 @@ export class NatTable {
     return [...(this.#contents?.chains.values() ?? [])].some(({ type }) => type === "nat");
   }
 
-  /** What the chains of a type do to a packet on a hook. Marks are set on the way. */
+  /** What the chains of a type do to a packet on a hook. Sets marks on the way. */
   walk(type: "nat" | "filter", hook: keyof typeof hooks, packet: NftPacket): Target | undefined {
     for (const chain of this.#contents?.chains.values() ?? []) {
       if (chain.type !== type || chain.hook !== hooks[hook]) continue;
@@ -215,7 +215,7 @@ function empty(table: NetlinkMessage): Contents {
   };
 }
 
-/** True if each part of one key has a value in common with the same part of the other. */
+/** True if each part of one key shares a value with the same part of the other. */
 function overlaps(map: MapName, one: string, other: string): boolean {
   const ranges = (key: string) =>
     key.split(" . ").map((part, index) => {

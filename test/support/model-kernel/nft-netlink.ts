@@ -37,7 +37,7 @@ export interface NftSide {
 
 const errnos = { ENOENT: 2, ENOMEM: 12, EEXIST: 17, EINVAL: 22, ERESTART: 85 } as const;
 
-/** What each kind of dump tells. */
+/** The content of each kind of dump. */
 const told: ReadonlyMap<number, number> = new Map([
   [messageType.getTable, messageType.newTable],
   [messageType.getChain, messageType.newChain],
@@ -141,7 +141,7 @@ function tell(onAnswer: AnswerTo, index: number, type: number, payload: Uint8Arr
   onAnswer(index, { type, flags: 0, sequence: index, port: 0 }, viewOf(payload), 0, payload.length);
 }
 
-/** `struct nlmsgerr` with the header of the request alone. */
+/** `struct nlmsgerr` with only the header of the request. */
 function answer(onAnswer: AnswerTo, index: number, errno: number): void {
   const view = new DataView(new ArrayBuffer(20));
   view.setInt32(0, -errno, true);

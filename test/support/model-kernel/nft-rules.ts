@@ -6,12 +6,12 @@ import { fromU32, toU32 } from "../../../lib/model/ipv4.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf } from "../../../lib/netlink/attributes.ts";
 import { expressionAttribute } from "../../../lib/nftables/wire.ts";
 
-/** A packet on its way. */
+/** A packet in transit. */
 export interface NftPacket {
   readonly transport: "tcp" | "udp";
   readonly in: string;
   readonly out?: string;
-  /** What random numbers are drawn by, 0 ≤ dice < 1. */
+  /** The value of random numbers, 0 ≤ dice < 1. */
   readonly dice: number;
   readonly source: Ip;
   readonly destination: Ip;
@@ -21,7 +21,7 @@ export interface NftPacket {
   mark: number;
 }
 
-/** Finds the value of a key, both as they stand in registers. */
+/** Finds the value of a key. Both have the form that they have in registers. */
 export type Lookup = (map: string, key: DataView) => Uint8Array | undefined;
 
 export type Attributes = ReadonlyMap<number, DataView>;
@@ -40,7 +40,7 @@ export function attributesOf(view: DataView, start = 0, end = view.byteLength): 
   return found;
 }
 
-/** @param list the attribute of a rule that holds its expressions */
+/** @param list the attribute of a rule that contains its expressions */
 export function parseExpressions(list: DataView): NftRule {
   const rule: Expression[] = [];
   for (let at = 0; at < list.byteLength; at = nextAttribute(list, at, list.byteLength)) {

@@ -101,7 +101,10 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
   return faults;
 }
 
-/** The same of the elements of nftables. How many a pool takes is not compared: packets show what becomes of its clients. */
+/**
+ * The same for the elements of nftables. The number of elements of a pool is not compared: packets show how its clients
+ * are translated.
+ */
 function elements({ kernel: { natTable } }: Player, oracle: Oracle): readonly string[] {
   const count = (...maps: readonly MapName[]) =>
     maps.reduce((sum, map) => sum + (natTable?.elements(map).size ?? 0), 0);

@@ -26,7 +26,7 @@ export class Tables {
   readonly variant: Variant;
   /** The kernel refuses rules whose text matches, from any process. */
   refused: RegExp | undefined;
-  /** How often anything was written. */
+  /** Number of writes. */
   commits = 0;
   readonly #tables = new Map<TableName, Chains>();
   readonly #parsed = new Map<string, Rule>();

@@ -109,7 +109,9 @@ export class Works {
     return faults;
   }
 
-  /** Of what cannot begin a flow: it is dropped where it should be translated, and nowhere else. */
+  /**
+   * The same for packets that cannot begin a flow: they are dropped where they should be translated, and nowhere else.
+   */
   #strayFaults(pod: Ip): readonly string[] {
     const replies = this.#oracle.dnats.flatMap(({ protocol, ...dnat }) =>
       protocol === "sctp"

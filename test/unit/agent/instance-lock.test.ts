@@ -14,7 +14,7 @@ const program = `
   if (process.argv.includes("stay")) setInterval(() => {}, 1000);
 `;
 
-/** A process that takes the lock; `says` is what came of it. */
+/** A process that takes the lock and prints the result, `says`. */
 async function holder(wrapper: readonly string[], ...args: readonly string[]) {
   const argv = [...wrapper, process.execPath, "--input-type=module", "-e", program, ...args];
   const child = spawn(argv[0] ?? "", argv.slice(1), {

@@ -18,7 +18,7 @@ const count = fc.nat(1_000);
 const anything = fc.jsonValue({ maxDepth: 2 });
 const type = <T extends string>(value: T) => fc.constant(value);
 
-/** What only the newer version knows. */
+/** Fields and members that only the newer version knows. */
 const ofNewer: fc.Arbitrary<object> = fc.oneof(
   fc.record({
     type: type("put"),
@@ -43,7 +43,7 @@ const ofNewer: fc.Arbitrary<object> = fc.oneof(
   fc.record({ type: type("ledger-class"), class: fc.string({ maxLength: 3 }) }),
 );
 
-/** What a version newer still wrote, anywhere in a change that either knows. */
+/** What a third, even newer version wrote, anywhere in a change that both know. */
 const ofNewest: fc.Arbitrary<object> = fc
   .tuple(fc.oneof(recordedChange, ofNewer), fc.constantFrom("change", "object", "spec", "type"), anything)
   .map(([change, where, value]) => {
@@ -63,12 +63,15 @@ const phase = fc.record({
     }),
     { maxLength: 6 },
   ),
-  /** Where in its last line the journal ends after a kill; 0 is a stop in good order. */
+  /** Where the journal ends in its last line after a kill. 0: the agent stopped normally. */
   cut: fc.oneof(fc.constant(0), fc.nat(200)),
   smallestCompacted: fc.constantFrom(1, 800, 1e6),
 });
 
-/** Opens, writes and ends as the phase says. @returns how many writes survive. */
+/**
+ * Plays one phase: opens, writes and ends.
+ * @returns how many writes survive.
+ */
 async function live<State, Change>(
   codec: Codec<State, Change>,
   disk: FakeDisk,
@@ -91,7 +94,7 @@ async function live<State, Change>(
   const bytes = disk.content(journalName);
   if (cut === 0 || bytes === undefined || writes.length === 0) return writes.length;
   const line = bytes.lastIndexOf("\n", -2) + 1;
-  // The line that a snapshot is, was renamed into place whole.
+  // A snapshot is one line, renamed into place as a whole.
   if (line === 0 || cut >= bytes.length - line) return writes.length;
   disk.put(journalName, Buffer.from(bytes.subarray(0, bytes.length - cut)));
   return writes.length - 1;
@@ -104,7 +107,7 @@ t.test("the newer version finds everything, whichever version wrote it", async (
       const disk = new FakeDisk();
       let model = newer.empty;
       for (const { isNewer, writes, ...ending } of phases) {
-        // The older version itself writes nothing but what it knows.
+        // The older version writes only what it knows.
         const known = isNewer ? writes : writes.map((write) => write.filter(isKnownToOlder));
         const wanted = known.filter((write) => write.length > 0);
         const survived = isNewer

@@ -13,7 +13,7 @@ import { transactionChanges } from "../../../support/state-arbitraries.ts";
 const codec = stateCodec();
 const quiet = { info() {}, warn() {}, error() {} };
 
-/** Maps in their order too: older entries come first. */
+/** Maps are compared in order too: older entries come first. */
 const inOrder = (state: State): string => JSON.stringify(codec.encodeState(state));
 
 t.test("written state is read back, across groups, compactions and restarts", async (t) => {
@@ -90,7 +90,7 @@ t.test("any faults at any calls: what was acknowledged survives", async (t) => {
         t.strictSame(store.current, acknowledged);
         for (const left of disk.afterPowerCut()) {
           const state: List = (await open(left)).current;
-          // After what was acknowledged there may be the last group, refused while no repair went through.
+          // After the acknowledged writes the last group may follow, if it was refused and every repair failed.
           t.strictSame(state.slice(0, acknowledged.length), acknowledged);
           t.ok(state.length - acknowledged.length <= 4);
         }

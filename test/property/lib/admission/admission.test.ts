@@ -146,7 +146,7 @@ function tagsOf(world: World, what: string) {
   return [world.state.desired.revision - (what === "stale" ? 1 : 0)];
 }
 
-/** Writes that never add an accepted clash, whatever the state. */
+/** Writes that must be refused if they add a clash, whatever the state is. */
 const judgedWrite: fc.Arbitrary<Write> = fc.oneof(
   {
     weight: 6,

@@ -75,7 +75,7 @@ const context = {
   missingInterfaces: new Set<never>(),
 };
 
-/** What the compiler says of each object: its part of the program, or why it has none. */
+/** The compiler's result for each object: its part of the program, or why it has none. */
 function sayings(desired: Desired): ReadonlyMap<ObjectId, unknown> {
   const { program, blocked, idle, shadowed }: Compiled = compile(desired, context);
   const said = new Map<ObjectId, unknown>([...blocked, ...idle]);

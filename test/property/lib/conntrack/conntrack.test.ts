@@ -58,7 +58,7 @@ const anyFlow: fc.Arbitrary<Flow> = fc
     odp: port,
     rsp: fc.option(port, { freq: 2 }),
     rdp: port,
-    // Any bits but the two that exempt a flow.
+    // Any status bits except the two that exempt a flow.
     status: fc.integer({ min: 0, max: 0xffff }).map((bits) => bits & ~0x201),
   })
   .map(({ protocol, os, od, rs, rd, odp, rsp, rdp, status }) =>
@@ -75,7 +75,7 @@ const isUnicast = (current: Program, address: Ip) =>
 const isInside = (address: Ip) => address.startsWith("10.");
 const protocolName = (protocol: number) => ({ 6: "tcp", 17: "udp" })[protocol] ?? "icmp";
 
-/** Longest first, as the program has them. */
+/** Longest prefix first, as in the program. */
 const covering = (current: Program, client: Ip) => current.pools.filter(({ cidr }) => contains(cidr, client));
 
 function backendsFor(current: Program, { protocol, original }: Flow) {
@@ -200,7 +200,7 @@ function memberFor(pool: SnatPool, client: Ip): Ip {
   return member.eip;
 }
 
-/** Nothing translated yet. */
+/** The packet is not translated yet. */
 const anyPacket = anyFlow.map(
   (entry): Flow => ({
     ...entry,
@@ -234,7 +234,7 @@ t.test("never ends a client's flows while the object that created them exists", 
       const made = translate(program(before), packet, chance);
       const seenAs = made.reply.destination;
       if (seenAs === client) return;
-      // Whatever came and went: its FIP, or the SNAT of its longest prefix, is still among the objects.
+      // Whatever was added and removed: the flow's FIP, or the SNAT with its longest prefix, still exists.
       const fip = (before.fips ?? []).find(([eip, internalIp]) => eip === seenAs && internalIp === client);
       const [pool] = covering(program(before), ip(client));
       const kept: SampleProgram = fip

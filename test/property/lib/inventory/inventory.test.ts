@@ -278,7 +278,7 @@ t.test("ten times the Eips, ten times the work, whatever the subnets, and never 
         object: { spec: { name: `e${index}`, address: addressAt(index) }, revision: 1, creation: index + 1 },
       }));
       const { desired } = reduce(emptyState, puts as StateChange[]);
-      // Each look at a stored Eip is counted, and how many fall between two turns of others.
+      // Counts the accesses to stored Eips, and how many happen between two turns of the event loop.
       let looks = 0;
       let most = 0;
       const counted = new Map(desired.eips);

@@ -1,4 +1,7 @@
-/** What the guard knows: the change of a part leads to what the whole asks for, whoever shares elements with it. */
+/**
+ * The guard's elements: planning the change of a part gives what the whole program needs, whichever objects share
+ * elements.
+ */
 import fc from "fast-check";
 import t from "tap";
 import type { Program } from "../../../../lib/model/program.ts";

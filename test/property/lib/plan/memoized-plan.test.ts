@@ -43,7 +43,7 @@ for (const [name, under] of Object.entries(rulesUnderTest)) {
       }),
       { numRuns: 60 },
     );
-    // What is planned is remembered only where there is nothing to do.
+    // A plan is memoized only if there is nothing to do.
     t.ok(quiet > all / 10, `${quiet} of ${all} questions were about a gateway at rest`);
   });
 
@@ -78,7 +78,7 @@ for (const [name, under] of Object.entries(rulesUnderTest)) {
   });
 }
 
-/** All that a plan says, as values. */
+/** Everything in a plan, as values. */
 function told({ parts, steps, compiled, ...plan }: Plan) {
   return {
     ...plan,
@@ -103,7 +103,7 @@ function differences(one: ReturnType<typeof told>, other: ReturnType<typeof told
   return names.filter((name) => !isDeepStrictEqual(one[name], other[name]));
 }
 
-/** The input, with a note of everything that is looked at: of `facts` and `context` the fields, of all else the whole. */
+/** The input, with a record of every access: the fields of `facts` and `context`, and everything else as a whole. */
 function watched(input: PlanInput, looked: Map<string, unknown>): PlanInput {
   const watch = <T extends object>(of: T, path: string, within: readonly string[]): T =>
     new Proxy(of, {

@@ -30,7 +30,7 @@ import { ip, program } from "./iptables/programs.ts";
 
 const gate = fc.constantFrom<GateState>("open", "closed");
 
-/** Of a kernel that holds one program and the guard and gate of another. */
+/** The reading of a kernel with the rules of one program, and the guard and gate of another. */
 const iptablesObserved: fc.Arbitrary<IptablesObserved> = fc
   .tuple(program, program, gate, fc.boolean())
   .map(([held, guarded, state, isLegacy]) => {
@@ -70,7 +70,7 @@ function dumpOf(tables: readonly FakeTable[]): RuleDump {
   return new Map(tables.map((table) => [table.table, table.read()]));
 }
 
-/** Which program and which observation each question is about: few, so that they come again. */
+/** The program and the reading of each question. There are few, so that they repeat. */
 const questions = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 2 }), fc.nat({ max: 2 }), gate), {
   minLength: 3,
   maxLength: 8,

@@ -1,4 +1,4 @@
-/** What a planning pipeline may be asked, in sequences: states, readings and contexts that stay, change and change back. */
+/** Inputs of a planning pipeline in sequences: states, readings and contexts that stay, change, and change back. */
 
 import fc from "fast-check";
 import type { Dataplane } from "../../../../agent/kernel/drivers.ts";
@@ -53,7 +53,7 @@ import { FakeTable } from "./iptables/packet-model.ts";
 
 export interface RulesUnderTest<Observed = unknown> {
   readonly create: (memoizer: Memoizer) => RulesPlanner<Observed, never>;
-  /** What a kernel reads like that holds the rules of a program, and guard and gate. */
+  /** The reading of a kernel with the rules of a program, and its guard and gate. */
   readonly observed: (program: Program, gate: GateState) => Observed;
 }
 
@@ -111,7 +111,7 @@ const configs: readonly GatewayConfig[] = (["address", "route"] as const).map((e
 const ours = ip("203.0.113.10");
 const mac = "02:00:00:00:00:99";
 
-/** The values that each part of what is planned on takes; the first is the usual one. Sets and maps are made anew each time. */
+/** The values of each part of the input. The first one is the usual one. Sets and maps are created anew each time. */
 const contexts: { readonly [K in keyof PlanContext]: readonly [() => PlanContext[K], () => PlanContext[K]] } =
   {
     config: [() => configs[0] as GatewayConfig, () => configs[1] as GatewayConfig],
@@ -201,14 +201,14 @@ const netfilterReadings: readonly NetfilterObserved[] = [
   },
 ];
 
-/** What a sequence picks from, made of two full sets: each piece is one value, so that it can come again. */
+/** The values that a sequence uses, made from two full sets. Each piece is one value, so that it can appear again. */
 export interface Pool {
   readonly states: readonly State[];
   readonly networks: readonly ObservedNetwork[];
   readonly rules: readonly unknown[];
 }
 
-/** States that differ in one thing each, and kernels that are as the first two ask. */
+/** States that differ in one thing each, and kernels that match the first two. */
 export function poolOf(first: State, second: State, under: RulesUnderTest): Pool {
   const named = [...first.desired.eips.values()][0]?.spec.address.split("/")[0] ?? ours;
   const entry = { interface: interfaces.external, address: named as Ip, prefixLength: 24 };
@@ -266,7 +266,7 @@ const noFacts: KernelFacts = {
   ...unknownFacts,
 };
 
-/** One question to both pipelines: what of the pool, by number. */
+/** One input of both pipelines: the number of the value for each part. */
 export type Question = Readonly<Record<string, number>>;
 const dimensions = [
   "state",
@@ -281,7 +281,7 @@ const dimensions = [
   "staleFacts",
 ] as const;
 
-/** From one question to the next little changes, often back to what is usual. */
+/** Little changes from one input to the next, and often it changes back to the usual value. */
 export const questions: fc.Arbitrary<readonly Question[]> = fc
   .array(
     fc.tuple(fc.constantFrom<string>(...dimensions, ...contextFields), fc.oneof(fc.constant(0), fc.nat(5))),
@@ -312,7 +312,7 @@ export function ask(
     previous: pick(previousReadings, "previous"),
   } as Readonly<Record<SubsystemName, unknown>>;
   const unread = pick<SubsystemName | "none">(["none", "none", "rule", "gate", "route", "flow"], "unread");
-  // What the rules told when they could be read stands while they cannot.
+  // The facts of the last reading of the rules stay while they cannot be read.
   const told = { ...readings, rule: unread === "rule" ? pick(pool.rules, "staleFacts") : rules };
   const facts = subsystems.map((subsystem) => subsystem.facts?.(told[subsystem.planner.name]));
   const snapshot: Snapshot = {

@@ -15,7 +15,7 @@ import { errorCodes } from "../../../../lib/model/errors.ts";
 import { kinds } from "../../../../lib/model/names.ts";
 import { testApi } from "../../../support/api-fakes.ts";
 
-/** Values near the schemas: right ones, nearly right ones, and rubbish. */
+/** Values close to the schemas: valid, nearly valid, and random ones. */
 const scalar = fc.oneof(
   fc.constantFrom(
     "eip-a",
@@ -68,7 +68,7 @@ const value = fc.letrec((tie) => ({
   object: fc.dictionary(key, tie("any"), { maxKeys: 8, noNullPrototype: true }),
 })).object;
 
-/** Objects of each kind that are mostly right, so that deep parts are reached. */
+/** Objects of each kind that are mostly valid, so that the checks reach deep parts. */
 const fip = fc.record(
   { name: fc.constant("f"), eip: fc.constant("e"), internalIp: fc.constant("10.0.0.1"), uid: scalar },
   { requiredKeys: [] },

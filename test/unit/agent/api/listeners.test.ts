@@ -55,7 +55,7 @@ async function listening(t: Test, settings: Parameters<typeof testApi>[0]): Prom
 }
 
 const loopback = [{ host: "127.0.0.1", port: 0 }] as const;
-/** What a token file may hold by mistake. */
+/** Wrong contents of a token file. */
 const noTokens = {
   "an empty file": " \n",
   "two lines": "one\ntwo\n",

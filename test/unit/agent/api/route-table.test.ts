@@ -9,7 +9,7 @@ interface Answer {
   readonly code: unknown;
 }
 
-/** `connection: close`, so that no answer is taken for another's. */
+/** `connection: close`, so that an answer belongs to one request. */
 function send(
   socketPath: string,
   method: string,
@@ -40,7 +40,7 @@ function send(
   });
 }
 
-/** CONNECT asks for a tunnel: Node closes the connection. */
+/** CONNECT requests a tunnel: Node closes the connection. */
 const methods = METHODS.filter((method) => method !== "CONNECT");
 
 t.test("every method that Node parses, at every path: served, 405 with Allow, or 404", async (t) => {

@@ -24,7 +24,7 @@ interface Payload {
   readonly expected?: string;
 }
 
-/** A kernel of named numbers. Its journal reports foreign writes, if they are reported. */
+/** A kernel that stores named numbers. Its journal may report writes of other processes. */
 class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
   readonly stampKind: "generation" | "digest";
   readonly isReadingAtomic: boolean;

@@ -15,7 +15,7 @@ const forever = new AbortController().signal;
 
 type Said = [Kind, string, Verdict];
 
-/** A state of FIPs and their EIPs at revision 1, and what a pass says when all is well. */
+/** A state with FIPs and their EIPs at revision 1, and the verdicts of a pass without any problem. */
 function world() {
   let state: State = emptyState;
   const put = (

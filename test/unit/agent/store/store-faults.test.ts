@@ -8,13 +8,13 @@ import { startStore } from "../../../../agent/store/store.ts";
 import { FakeDisk, type Fate, type Fault, type Operation } from "../../../support/fake-disk.ts";
 import { type List, listCodec } from "../../../support/list-codec.ts";
 
-/** Small enough that a run of few writes compacts twice. */
+/** So small that a run of few writes compacts twice. */
 const smallestCompacted = 120;
 const quiet = { info() {}, warn() {}, error() {} };
 const open = (disk: FakeDisk) =>
   startStore({ directory: disk.directory(), codec: listCodec, now: () => 0, log: quiet, smallestCompacted });
 
-/** What a run was told: writes by number, in the order in which they were asked for. */
+/** The results of a run: writes by number, in the order of the requests. */
 interface Run {
   readonly acknowledged: number[];
   refused: number[];
@@ -36,7 +36,7 @@ async function run(fate: Fate): Promise<Run> {
     if (store.recovery.recovered === "corrupt") t.fail(store.recovery.detail);
     const wrong = complaint(outcome, store.current);
     if (wrong) t.fail(`read back in the run: ${wrong}`);
-    // A disk that refused the write and every repair may have kept it; from this start on it counts.
+    // If the disk refused the write and every repair, the write may be there. From this start on it counts.
     const kept = outcome.refused.filter((number) => store.current.includes(number));
     outcome.acknowledged.push(...kept);
     outcome.refused = outcome.refused.filter((number) => !kept.includes(number));

@@ -71,7 +71,7 @@ const firstOf = (disk: FakeDisk): JsonObject => {
   const [line = ""] = (disk.content(journalName)?.toString() ?? "").split("\n");
   return JSON.parse(line.slice(9)).snapshot;
 };
-/** Opened, written to once, and compacted: whatever this version keeps, it has written itself. */
+/** Opens the journal, writes once, and compacts: then this version has written everything in it. */
 async function rewritten(bytes: Buffer, ...changes: readonly object[]): Promise<FakeDisk> {
   const disk = new FakeDisk().put(journalName, bytes);
   const store = await openOn(disk, 1);
@@ -130,7 +130,7 @@ for (const [name, recovered] of [
   });
 }
 
-/** Each with what of the stored state is not known, and what a compaction by this version keeps of it. */
+/** Each with the unknown parts of the stored state, and what this version keeps of them in a compaction. */
 const kept: readonly {
   readonly what: string;
   readonly first?: object;

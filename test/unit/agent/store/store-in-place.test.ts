@@ -39,7 +39,7 @@ const write = (store: StateStore) =>
     const changes = codec.decodeChanges([{ type: "tombstone", key: `eip/${next}`, untilMs: next }]);
     return { changes, result: undefined };
   });
-/** What an agent would find that started now, however the one that runs ended. */
+/** The state that a new agent finds, however the current one ends. */
 const found = async (directory: string) =>
   readJournal(await readFile(join(directory, journalName)), codec).state;
 
@@ -51,7 +51,7 @@ interface Place {
 }
 
 interface Damage {
-  /** What of the directory is left beside the journal, once it was written again. */
+  /** The other files in the directory, after the journal was written again. */
   readonly leaves?: readonly string[];
   do(place: Place): Promise<unknown>;
 }

@@ -20,7 +20,7 @@ const quiet: Pick<Log, "info" | "warn" | "error"> = { info() {}, warn() {}, erro
 const openAt = (directory: string) => openStore({ directory, now: () => nowMs, log: quiet });
 const codec = stateCodec();
 
-/** A codec's decoder is the parser that brands: what a test writes by hand goes through it. */
+/** Only the decoder of a codec adds the brands, so values written by hand go through it. */
 const changes = (...list: readonly object[]): readonly StateChange[] => codec.decodeChanges(list);
 const eip = (name: string, last: number, creation: number) => ({
   type: "put",
@@ -150,7 +150,7 @@ t.test("sectors of the last write that never reached the disk make it torn", asy
   const [, last = 0] = ends;
   for (let from = last; from < bytes.length; from++) {
     for (const to of [from + 1, from + 2, bytes.length - 1, bytes.length]) {
-      // A hole of one byte lies at either end of a line: elsewhere a sector ends in it.
+      // A hole of one byte is tried at both ends of each line. Inside a line, holes begin and end at sectors.
       if (to > bytes.length || (to === from + 1 && from !== last && to !== bytes.length) || from === to)
         continue;
       const holed = Buffer.from(bytes).fill(0, from, to);
@@ -412,7 +412,7 @@ t.test("compaction: bounded by the snapshot, and its failure stops nothing", asy
   let largest = 0;
   for (let round = 0; round < 20; round++) {
     await write(store, ...big);
-    // The next transaction comes after whatever compaction this one brought.
+    // The next transaction runs after the compaction that this one may cause.
     await store.transact(() => ({ changes: [], result: undefined }));
     largest = Math.max(largest, (await stat(join(directory, journalName))).size);
   }
@@ -421,7 +421,7 @@ t.test("compaction: bounded by the snapshot, and its failure stops nothing", asy
   t.ok(largest < 1_600_000, `${largest} bytes at most`);
   const again = await openAt(directory);
   t.strictSame(again.current, current);
-  // Compaction cannot make its file: a directory is in its way.
+  // Compaction cannot create its file: a directory has its name.
   await mkdir(join(directory, temporaryName));
   for (let round = 0; round < 10; round++) await write(again, ...big);
   await again.close();

@@ -644,7 +644,7 @@ t.test("uids", (t) => {
       t.strictSame(typesOf(decision, "evict-tombstone"), [{ type: "evict-tombstone", key: "fip/old-1" }]);
       t.strictSame(typesOf(decision, "forget-tombstone"), []);
 
-      // A journal of before there was a bound: each write makes up for some of it, none for all.
+      // A journal written before the limit existed: each write removes some of the surplus, none all of it.
       world.state = reduce(world.state, remembered(maxTombstones, 3_000, later));
       t.equal(typesOf(world.put("fip", { ...live, uid: "u8" }), "evict-tombstone").length, 1_000);
       world.put("fip", { ...live, uid: "u8", internalIp: "10.0.1.77" });

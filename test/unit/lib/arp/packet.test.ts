@@ -140,7 +140,7 @@ const link: ObservedLink = { index: 7, name: net1, mac: ours, isUp: true, hasCar
 const EAGAIN = 11;
 const ENETDOWN = 100;
 
-/** A link as a table of what it does: answers to what is sent, refusals, and a record of both. */
+/** A fake link: it answers what is sent, or refuses it, and records both. */
 class FakeLink implements PacketSocket {
   readonly sent: ArpPacket[] = [];
   readonly inbox: Uint8Array[] = [];
@@ -275,7 +275,7 @@ t.test("a reply at the end of the window still counts", async (t) => {
   const { fake, announcer } = setUp();
   let sent = 0;
   fake.onSend = ({ targetIp }) => {
-    // The second question's answer takes until its wait has begun.
+    // The answer to the second probe arrives after the wait for it has begun.
     if (++sent === 2) setTimeout(() => fake.inbox.push(encodeArp(announcementsOf(theirs, targetIp)[1])), 1);
     return arpPacketBytes;
   };

@@ -194,7 +194,7 @@ t.test("clashes: the older one stays, the newer one is marked", (t) => {
 
 t.test("an EIP whose interface is gone takes packets from no other interface", async (t) => {
   const desired = desiredOf({ eips: [eip("e", 10)] });
-  // Somebody renamed net1.
+  // net1 was renamed.
   const connectedSubnets = [{ interface: "net9", cidr: "203.0.113.0/24" }] as ConnectedSubnet[];
   const reasonOf = (missing: readonly InterfaceName[]) => {
     const missingInterfaces = new Set(missing);

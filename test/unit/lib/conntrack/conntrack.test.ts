@@ -118,13 +118,13 @@ const cases: readonly Case[] = [
     name: "foreign NAT beside rules of ours",
     program: { ...snat, fips: [[eip2, pod2]] },
     stay: [
-      // Masqueraded by somebody else's rule, before ours came.
+      // Masqueraded by a foreign rule before the agent's rules existed.
       `tcp ${pod}:4000 ${peer}:80 | ${peer}:80 203.0.113.254:4000`,
-      // Somebody else's DNAT, with and without our SNAT behind it.
+      // A foreign DNAT, with and without the agent's SNAT after it.
       `tcp ${pod}:4000 192.0.2.1:80 | ${peer}:8080 ${eip}:4000`,
       `tcp ${pod}:4000 192.0.2.1:80 | ${peer}:8080 ${pod}:4000`,
     ],
-    // Somebody else's DNAT with a SNAT that nothing of ours permits any more.
+    // A foreign DNAT, and an SNAT that no object permits any more.
     go: [`tcp ${pod}:4000 192.0.2.1:80 | ${peer}:8080 ${eip2}:4000`],
   },
   {
@@ -149,7 +149,7 @@ const cases: readonly Case[] = [
     stay: [
       `udp ${pod}:4000 10.0.9.9:53`,
       "udp 10.0.2.5:4000 198.51.100.7:53",
-      // Delivered here, to everybody, or to a group.
+      // To the gateway itself, broadcast, or multicast.
       `udp ${pod}:4000 203.0.113.254:53`,
       `udp ${pod}:4000 203.0.113.255:53`,
       `udp ${pod}:4000 255.255.255.255:53`,
@@ -196,7 +196,7 @@ const cases: readonly Case[] = [
     go: [
       `tcp ${pod}:4000 ${peer}:80`,
       `tcp ${pod2}:4000 ${peer}:80`,
-      // Of a CIDR that never covered it, of a /32 that is another's, of a FIP that is another's.
+      // The SNAT's CIDR never contained the client; the /32 belongs to another client; the FIP belongs to another pod.
       `tcp ${pod}:4000 ${peer}:80 | ${peer}:80 203.0.113.13:4000`,
       `tcp ${pod2}:4000 ${peer}:80 | ${peer}:80 ${eip2}:4000`,
       `tcp ${pod}:4000 ${peer}:80 | ${peer}:80 203.0.113.12:4000`,
@@ -274,7 +274,7 @@ const cases: readonly Case[] = [
     stay: [
       `tcp ${pod2}:4000 ${eip}:80 | ${pod}:80 ${eip}:4000`,
       `tcp ${pod2}:4000 ${eip2}:80 | ${pod}:80 ${eip2}:61000`,
-      // A pod with a FIP leaves by that, to itself as well.
+      // A pod with a FIP leaves by its FIP, also to itself.
       `tcp ${pod}:4000 ${eip2}:80 | ${pod}:80 ${eip}:4000`,
       `tcp ${pod}:4000 ${eip}:80 | ${pod}:80 ${eip}:4000`,
       // From outside there is no hairpin.
@@ -296,7 +296,7 @@ const cases: readonly Case[] = [
       "tcp 127.0.0.1:4000 127.0.0.1:80",
       `tcp 10.0.1.254:4000 ${pod}:80`,
       `tcp 10.0.1.254:4000 ${peer}:80 | ${peer}:80 ${eip2}:4000`,
-      // In OUTPUT only somebody else translates.
+      // In OUTPUT only foreign rules translate.
       `tcp 203.0.113.254:4000 ${eip}:80 | ${pod2}:80 203.0.113.254:4000`,
     ],
     go: [`tcp 10.0.1.254:4000 ${peer}:80`],

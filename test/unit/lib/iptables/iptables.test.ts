@@ -381,7 +381,7 @@ t.test("mangle and filter", async (t) => {
   t.equal(planTable(wantedFilter(full, wantedGuard(full), false), filter.read()).input, undefined);
 });
 
-/** A nat table that holds `program`, and the lines with which a plan takes it to `next`. */
+/** A nat table with the rules of `program`, and the lines that change it to those of `next`. */
 function linesTo(
   program: Program,
   next: Program,
@@ -561,7 +561,8 @@ t.test("which objects lack something, and what", async (t) => {
     ["-I EXCLUSIVE_DNAT 2 -j LOG --log-prefix x", ["fips/f2", "dnats/d1", "dnats/d2"]],
     ["-I EXCLUSIVE_DNAT 1 -d 203.0.113.2/32 -j DNAT --to-destination 10.0.9.9", ["fips/f2"]],
     ["-A EXCLUSIVE_DNAT -d 203.0.113.3/32 -p udp -j RETURN", ["dnats/d2"]],
-    // One client of a network, one port of a FIP, a share of a service: whose packets are taken is not as asked.
+    // A rule that takes one client of a network, one port of a FIP, or a share of a service: these packets are not
+    // handled as desired.
     [
       "-I EXCLUSIVE_DNAT 1 -d 203.0.113.2/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.9.9",
       ["fips/f2"],

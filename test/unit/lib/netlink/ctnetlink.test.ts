@@ -47,7 +47,7 @@ function over(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** At an offset that only a decoder that honours it gets right. */
+/** At a byte offset that only a decoder with support for offsets reads correctly. */
 function decode(bytes: Uint8Array, entry = new ConntrackEntry(ipv4)): Flow {
   const padded = concatBytes(new Uint8Array(16).fill(0xff), bytes, new Uint8Array(8).fill(0xff));
   entry.decode(over(padded), 16, 16 + bytes.length);
@@ -96,7 +96,7 @@ t.test("decodes what the kernel sent", async (t) => {
 
 t.test("an entry cut short is an error, never another flow", async (t) => {
   const whole = bytesOf(recorded.tcp);
-  // Up to the end of the id; what follows is not looked at but for its frame.
+  // Up to the end of the id. The decoder checks only the frame of what follows.
   const needed = 4 + 52 + 52 + 8 + 8 + 8;
   for (let length = 4; length < needed; length++) {
     t.throws(() => decode(whole.slice(0, length)), { code: "unreadable" }, `${length} bytes`);
@@ -143,7 +143,7 @@ t.test("a delete without a tuple cannot be made", async (t) => {
   }
 });
 
-/** A connection that gives what it was told to, and keeps what it was asked. */
+/** A fake connection: returns prepared entries and records the requests. */
 function connection(
   runs: readonly (readonly string[])[],
   refuse: (index: number) => string | undefined = () => undefined,
@@ -234,7 +234,8 @@ t.test("the way of searching depends on the number of entries", async (t) => {
 
 t.test("find by ends: the kernel filters by a few addresses, each flow counts once", async (t) => {
   const ends = [...endsAt(ip("10.0.0.1")), ...endsAt(ip("203.0.113.10"))];
-  // One that comes in by the first and is seen as the second, and what a kernel without filters would add.
+  // A flow that enters by the first address and is seen as the second, and the entries that a kernel without filters
+  // would add.
   const given = [recorded.tcp, recorded.icmp];
   const { fake, asked } = connection([given]);
   const found = await openConntrack(fake, ipv4, { count: unknown, canFilter: true }).find(

@@ -329,7 +329,7 @@ t.test("waiting ends with the caller's signal, the deadline or the connection", 
 t.test("a repeated message gives the same value as in the last dump", async (t) => {
   const decode = (view: DataView, start: number, end: number) =>
     end - start > 1 ? { number: view.getUint16(start, true) } : undefined;
-  // Few messages, so that dumps often agree, wholly or at their beginning.
+  // Few messages, so that dumps are often equal as a whole or at their beginning.
   const message = fc.constantFrom("a", "ab", "ac", "abc").map((text) => new TextEncoder().encode(text));
   const dump = fc.record({ messages: fc.array(message, { maxLength: 4 }), isCutShort: fc.boolean() });
   fc.assert(
@@ -378,10 +378,10 @@ t.test("a repeated message gives the same value as in the last dump", async (t) 
 
 const ping = { type: 20, flags: 0, payload: new Uint8Array(0) };
 
-/** What the next receive gives: bytes, more than the buffer holds among them, or a negative errno. */
+/** The result of the next receive: bytes (also more than the buffer can hold), or a negative errno. */
 type Answer = Uint8Array | number;
 
-/** A socket that answers each send by what `answer` makes of its sequence numbers. */
+/** A socket that answers each send. `answer` makes the replies from the sequence numbers. */
 function script(
   answer: (sequences: readonly number[], acknowledged: ReadonlySet<number>) => Answer[],
   onClose = () => {},

@@ -13,7 +13,7 @@ import {
 } from "../../../../lib/nftables/commits.ts";
 import { mapNames } from "../../../../lib/nftables/maps.ts";
 
-/** Of Linux 6.18, as type and payload. */
+/** From Linux 6.18: type and payload. */
 const addFip =
   "0c 020000030a0001006e617467770000000b0002006669705f696e00004c000300480001000c00010008000100cb0071010c000200080001000a0000012c0007000c000100636f756e746572001c0002000c00010000000000000000000c0002000000000000000000";
 const deleteFip = addFip.replace("0c ", "0e ");
@@ -142,7 +142,7 @@ t.test("unknown lines never count as an empty table", async (t) => {
   t.same(toucheds(read(ofTable("7f", "natgw"), generation(1))[0]), [["ip natgw", true, {}, {}]]);
 });
 
-/** A socket on which messages wait, or the errno that comes before them. */
+/** A socket with waiting messages, or the errno that comes before them. */
 function fakeSocket() {
   const waiting: (Uint8Array | number)[] = [];
   const counts = { opened: 0, closed: 0 };

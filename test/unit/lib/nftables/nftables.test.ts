@@ -47,15 +47,15 @@ import { nftablesRules } from "../../../support/rules.ts";
 const signal = new AbortController().signal;
 const inet = Uint8Array.of(2, 0, 0, 0);
 
-/** A kernel that keeps one table, counts commits and tells what it was asked. */
+/** A fake kernel with one table. It counts commits and records requests. */
 class FakeKernel implements ConversingConnection {
   generation = 7;
   frame: NetlinkMessage[] = [];
   elements = byMap(() => new Map<string, string>());
   readonly asked: string[] = [];
-  /** Errno for the message of the transaction at this place, 0 being its beginning. */
+  /** The errno for the message at this place of the transaction. 0 is its begin message. */
   refusal: { readonly index: number; readonly errno: number; readonly offset?: number } | undefined;
-  /** Called before each dump and each reading by key: moments at which others write. */
+  /** Called before each dump and each reading by key: moments at which other processes write. */
   beforeDump: () => void = () => undefined;
   beforeGet: () => void = () => undefined;
 
@@ -138,7 +138,7 @@ function answer(onAnswer: AnswerTo, index: number, type: number, attributes: Uin
   onAnswer(index, header(type), viewOf(payload), 0, payload.length);
 }
 
-/** An acknowledgement; errno 0 is a good one. */
+/** An acknowledgement. Errno 0 means success. */
 function refuse(onAnswer: AnswerTo, index: number, errno: number, offset?: number): void {
   const payload = acknowledgement(errno, offset);
   onAnswer(index, header(controlType.error), viewOf(payload), 0, payload.length);
@@ -158,7 +158,7 @@ function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("latin1");
 }
 
-/** A journal that was told of every commit from the beginning on. */
+/** A journal that received every commit from the beginning. */
 class FakeJournal implements CommitJournal {
   commits: Commit[] = [];
   onRestart: () => void = () => undefined;
@@ -179,7 +179,7 @@ class FakeJournal implements CommitJournal {
   }
 }
 
-/** Nothing but a listing of others' tables is asked of the tool. */
+/** The tool is only used to list the tables of others. */
 const nobody: Run = async (argv) => {
   if (argv[2] !== "list") throw new Error(`nobody runs ${argv.join(" ")}`);
   return { exitCode: 0, stdout: "", stderr: "" };

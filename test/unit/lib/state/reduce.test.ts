@@ -3,7 +3,7 @@ import type { ObjectName } from "../../../../lib/model/names.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../lib/state/state.ts";
 
-/** Changes as tests write them; the brands are this function's to give. */
+/** Changes in plain form. This function adds the brands. */
 const changes = (...list: readonly object[]) => list as unknown as readonly StateChange[];
 const put = (kind: string, name: string, creation: number, more = {}) => ({
   type: "put",
@@ -27,7 +27,7 @@ const base = reduce(
   ),
 );
 
-/** Every collection of a state, under the name by which the table below calls it. */
+/** Every collection of a state, by the name that the table below uses. */
 const collections = (state: State): Readonly<Record<string, object>> => ({
   eips: state.desired.eips,
   fips: state.desired.fips,

@@ -53,7 +53,7 @@ function missing(wanted: Program, nat: FakeTable, mangle: FakeTable) {
   return missingRules(wantedNat(wanted), wantedMangle(wanted), dump, ipv4);
 }
 
-/** The rules that take part in each decision, as a set; order is held separately. */
+/** The rules that decide about packets, as a set. Their order is compared separately. */
 function contents(table: FakeTable, chain: string): readonly string[] {
   return [...table.rules(chain)].sort();
 }
@@ -103,7 +103,7 @@ function meddle(table: FakeTable, acts: typeof meddling extends fc.Arbitrary<inf
   }
 }
 
-/** Mostly unlike the first, at times the same, so that drift alone is repaired too. */
+/** Usually unlike the first one; sometimes equal, so that drift alone is repaired too. */
 const orSame = fc.option(program, { freq: 1 });
 
 const editLimits = fc.constantFrom<EditLimits>(
@@ -156,7 +156,7 @@ t.test("rules of others elsewhere stay, in their order", async () => {
   );
 });
 
-/** Networks that nest and stand apart, each with members of its own, so that a rule that stays is the same rule. */
+/** Nested and separate networks. Each has members of its own, so a rule that stays is the same rule. */
 const networks = [
   "10.0.0.1/32",
   "10.0.0.2/32",

@@ -21,7 +21,7 @@ export class FakeTable {
     this.#chains = new Map(builtIn[table].map((name) => [name, []]));
   }
 
-  /** As iptables-restore --noflush does; throws and changes nothing where a line is refused. */
+  /** Like `iptables-restore --noflush`. Throws and changes nothing if a line is refused. */
   restore(input: string): void {
     const lines = input.split("\n");
     if (lines[0] !== `*${this.table}` || lines.at(-2) !== "COMMIT" || lines.at(-1) !== "")

@@ -1,4 +1,4 @@
-/** Arbitrary programs on a small world, so that keys meet often. */
+/** Random programs with few names and addresses, so that keys often collide. */
 import fc from "fast-check";
 import type { Cidr, Ip } from "../../../../../lib/model/ip.ts";
 import { ipv4, makeCidr, parseCidr, parseIp } from "../../../../../lib/model/ipv4.ts";

@@ -94,7 +94,7 @@ const observed: fc.Arbitrary<ObservedNetwork> = fc
       .map(([routes, routed]) => [...routes, ...routed.map(bindingRoute)]),
     sysctls,
   })
-  // What is on a link that is not there is not there either.
+  // Addresses and routes of a missing link do not exist either.
   .map((network) => {
     const names = new Set(network.links.map((link) => link.name));
     return {
@@ -143,7 +143,7 @@ t.test("addresses: planning on the result plans nothing", async () => {
   check(addressInput, (input) => {
     const { addresses } = input.observed;
     const once = applied(input, planAddresses(input));
-    // Where one IP is there twice, taking the agent's away leaves a foreign one, which then is the gateway's own.
+    // If one IP exists twice and the agent removes its own, a foreign one stays. It then counts as the gateway's own.
     const isTwice = new Set(addresses.map((address) => address.address)).size < addresses.length;
     const again = planAddresses(isTwice ? applied(once, planAddresses(once)) : once);
     return (
@@ -243,7 +243,7 @@ t.test("addresses: what the agent adds never changes what is the gateway's own",
     const plan = planAddresses(input);
     const after = applied(input, plan);
     const own = ownAddresses({ ...after, vpcInterface: input.program.vpcInterface, family: ipv4 });
-    // What leaves the ledger is nobody's any more, and what enters it is the agent's.
+    // An address that leaves the ledger belongs to nobody. One that enters it belongs to the agent.
     return (
       plan.remove.length + plan.ledgerStale.length + plan.ledgerMissing.length > 0 ||
       own.size === plan.own.size
@@ -304,7 +304,10 @@ function check<T>(arbitrary: fc.Arbitrary<T>, holds: (value: T) => boolean): voi
   fc.assert(fc.property(arbitrary, holds), { numRuns: 3000 });
 }
 
-/** Applies a plan like the reconciler and the kernel: first the ledger, then the bindings, then what is forgotten. */
+/**
+ * Applies a plan like the reconciler and the kernel: first the ledger, then the bindings, then the removals from the
+ * ledger.
+ */
 function applied(input: AddressInput, plan: AddressPlan): AddressInput {
   const addresses = new Map(input.observed.addresses.map((address) => [ledgerKey(address), address]));
   const ledger = new Map(input.ledger.addresses);
@@ -328,7 +331,10 @@ function applied(input: AddressInput, plan: AddressPlan): AddressInput {
   return after;
 }
 
-/** As the kernel: a replace takes the first of equal destination and metric, a delete the one that is meant. */
+/**
+ * Like the kernel: a replace affects the first route with the same destination and metric, a delete exactly the given
+ * one.
+ */
 function applyRoute(routes: readonly ObservedRoute[], step: RouteStep): readonly ObservedRoute[] {
   switch (step.kind) {
     case "add":

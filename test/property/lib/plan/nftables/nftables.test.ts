@@ -32,7 +32,7 @@ type Range = readonly [first: number, last: number];
 class FakeTable {
   frame: Frame | undefined;
   elements = byMap(() => new Map<string, string>());
-  /** Lines that stand in the frame beside ours. */
+  /** Foreign lines in the frame. */
   foreign: readonly string[] = [];
 
   read(): ObservedTable {
@@ -61,7 +61,7 @@ class FakeTable {
     }
   }
 
-  /** What a rule's lookup finds. */
+  /** The element that a rule's lookup finds. */
   find(map: MapName, ...parts: readonly number[]): string | undefined {
     for (const [key, value] of this.elements[map]) {
       const ranges = rangesOf(map, key);
@@ -135,7 +135,7 @@ function planOf(table: FakeTable, wanted: Program) {
   return planTable(target, observed, compareTable(target, observed));
 }
 
-/** Pools of one world of 64 addresses, some with more members than a lookup of 16 buckets can tell apart. */
+/** Pools in one network of 64 addresses. Some have more members than a lookup with 16 buckets can distinguish. */
 const crowdedPools = fc
   .uniqueArray(
     fc.record({
@@ -165,7 +165,7 @@ const crowdedPools = fc
     }),
   );
 
-/** What the pools mean, asked address by address. */
+/** The EIP of each address according to the pools. */
 function leaveByLongestPrefix(
   pools: readonly SnatPool[],
   client: number,

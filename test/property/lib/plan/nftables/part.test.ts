@@ -25,7 +25,9 @@ const use: fc.Arbitrary<Use> = fc.oneof(
 );
 const uses = fc.array(use, { maxLength: 4 });
 
-/** The EIP `network.n` serves as the n-th use says; pods are of the same network, so that parts share nothing. */
+/**
+ * The n-th use decides what the EIP `network.n` serves. Pods are in the same network, so that parts share nothing.
+ */
 function programOf(uses: readonly Use[], network: number): Pick<Program, "eips" | "fips" | "dnats"> {
   const eips = uses.map((_, n) => ({
     id: objectId("eip", `e-${network}-${n}`),
@@ -65,7 +67,7 @@ function together(...parts: readonly Pick<Program, "eips" | "fips" | "dnats">[])
   };
 }
 
-/** Takes a transaction as the kernel does: removals first, and no key twice. */
+/** Applies a transaction like the kernel: removals first, and no key twice. */
 function commit(elements: Elements, { remove, add }: TableTransaction): void {
   for (const map of mapNames) {
     const held = elements[map] as Map<string, string>;

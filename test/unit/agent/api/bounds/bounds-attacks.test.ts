@@ -1,4 +1,4 @@
-/** What many clients can do together: memory stays bounded, probes are answered, who behaves is served. */
+/** Many hostile clients: memory stays bounded, probes are answered, and other clients are served. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -14,14 +14,14 @@ const program =
   process.env.NATGW_TEST_API_SERVER ??
   fileURLToPath(new URL("../../../../support/api-server.ts", import.meta.url));
 const mostKib = 600 * 1024;
-/** Servers start and lists go out on a machine that others use, too. */
+/** Server starts and long lists take time on a busy machine. */
 t.setTimeout(120_000);
 const mib = 1024 * 1024;
 
 interface Target {
   readonly unix: NetConnectOpts;
   readonly tcp: NetConnectOpts;
-  /** The most that was ever resident. */
+  /** The maximum resident memory so far. */
   peakKib(): number;
 }
 
@@ -44,7 +44,10 @@ async function serve(t: Test, objects: number, settings: Partial<ApiSettings> = 
   };
 }
 
-/** Connections that say `text` and read nothing; without a text they are silent, and notice their end. They end with the test. */
+/**
+ * Connections that send `text` and read nothing. Without a text they are silent and only notice their end. They end
+ * with the test.
+ */
 async function crowd(t: Test, where: NetConnectOpts, count: number, text = ""): Promise<readonly Socket[]> {
   const sockets: Socket[] = [];
   t.teardown(() => {
@@ -60,7 +63,7 @@ async function crowd(t: Test, where: NetConnectOpts, count: number, text = ""): 
   return sockets;
 }
 
-/** Asks on new connections, one after the other. */
+/** Sends requests on new connections, one after the other. */
 async function probes(t: Test, target: Target, what: string): Promise<void> {
   for (let time = 0; time < 4; time++) {
     for (const where of [target.unix, target.tcp]) {

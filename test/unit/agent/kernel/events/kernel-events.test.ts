@@ -33,7 +33,7 @@ function eventsOf(
 }
 
 t.test("a burst of lines is read completely and causes few wakes", async (t) => {
-  // Were the pipe not read, the script would never come to the loss at its end.
+  // If nobody read the pipe, the script would never reach the loss at its end.
   const script = `yes '[ADDR]2: net1 inet 203.0.113.1/24' | head -n 200000; echo '[LINK]2: net1'; exec sleep 60`;
   const { events, wakes } = eventsOf(script);
   await until("the last line", () => wakes.includes("link"));

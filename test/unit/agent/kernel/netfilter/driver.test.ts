@@ -1,4 +1,4 @@
-/** What is read of netfilter besides the agent's rules, and that what nobody touched is not read again. */
+/** What the driver reads of netfilter besides the agent's rules. Unchanged tables are not read again. */
 import t from "tap";
 import { createNetfilterDriver } from "../../../../../agent/kernel/netfilter/driver.ts";
 import type { ConversingConnection } from "../../../../../agent/kernel/netlink/connection.ts";

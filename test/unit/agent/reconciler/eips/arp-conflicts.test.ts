@@ -147,7 +147,8 @@ t.test("no conflict from other links, own packets or silence; probing hosts are 
   await passUntil(1_000);
   t.equal(wire.frames, 0);
 
-  // A gateway that waits for the EIP probes every second; one that holds it too, and was never heard to claim it, does as well.
+  // A gateway that waits for the EIP probes every second. So does one that holds the EIP too and was never heard to
+  // claim it.
   wire.holders.delete(one);
   await passUntil(50_000, () => wire.seek(one, macOf(2)));
   t.equal(wire.timesAsked(one), 1);
@@ -174,7 +175,7 @@ t.test("probes run at once: at start, and for an API call", async (t) => {
   t.ok(await freed);
   t.strictSame([conflicts.conflicts.size, wire.announced, told.changes], [0, [two], 2]);
 
-  // What is asked for once more ends a conflict as well.
+  // A further probe also ends a conflict.
   wire.holders.set(one, macOf(1));
   conflicts.ask([onNet1(one)]);
   await answersIn();

@@ -24,7 +24,10 @@ function setUp(random = () => 0) {
     onAnswer: () => told.wakes++,
     onFailure: () => told.failures++,
   });
-  /** As a pass does. @returns the addresses that it would leave out */
+  /**
+   * Reviews like a pass.
+   * @returns the addresses that the pass would leave out
+   */
   const review = (places = both) => {
     const { probing, addressConflicts } = arpProbe.review(places);
     return { probing: [...probing], conflicts: [...addressConflicts] };
@@ -112,7 +115,7 @@ t.test(
           wire.nowMs = Math.max(0, releasedAtMs - 5_000);
           await lookUntil(releasedAtMs);
           wire.holders.delete(one);
-          // The batch, and the step of this clock.
+          // The pause after a batch, and the step of this clock.
           await lookUntil(releasedAtMs + 1_450);
           return (
             arpProbe.isFree(one) &&

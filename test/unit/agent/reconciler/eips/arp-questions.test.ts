@@ -62,7 +62,7 @@ t.test("a hurried request resolves after a probe that began after the call", asy
     ["203.0.113.11", undefined],
   ]);
 
-  // One question is on its way already: what the caller wants to know is what comes after it.
+  // A probe is already under way: the caller waits for the one after it.
   wire.nowMs = 1_000;
   questions.look();
   let isDone = false;

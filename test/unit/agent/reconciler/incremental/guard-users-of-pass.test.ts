@@ -1,4 +1,4 @@
-/** Who uses what the guard knows is counted on from pass to pass, and anew where another pass came between. */
+/** The users of the guard's elements are updated from pass to pass, and counted again after another kind of pass. */
 import t from "tap";
 import { GuardUsersOfPass } from "../../../../../agent/reconciler/incremental/guard-users-of-pass.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
@@ -27,7 +27,7 @@ const oneLeft = reduce(both, [remove("two")]);
 const noneLeft = reduce(oneLeft, [remove("one")]);
 const key = "10.0.1.6 . tcp . 80";
 
-/** From one state to another, the part being the whole. */
+/** A step from one state to another, in which the part is the whole set. */
 const step = (users: GuardUsersOfPass, residual: PassResult["residual"], from: State, to: State) =>
   users.follow({ state: from, residual }, to.desired, { from: programOf(from), to: programOf(to) });
 

@@ -91,9 +91,9 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     stale,
     plain,
     inward,
-    // By the FIP or by the SNAT, which the change does not reach.
+    // Translated by the FIP or by the SNAT. The change does not affect it.
     labFlow("udp 10.0.1.5:4002 198.51.100.7:53 | 198.51.100.7:53 203.0.113.10:4002"),
-    // Contradicts too, and is for the sweeps of whole passes: it was there before.
+    // Contradicts the set too, but did so before: left to the sweeps of full passes.
     labFlow("udp 10.0.1.6:4003 198.51.100.7:53"),
   ];
   let removed: readonly Flow[] = [];

@@ -1,4 +1,4 @@
-/** Something that hangs delays nothing else: abandoned readings and effects. */
+/** Readings and effects that hang are abandoned, and delay nothing else. */
 import t from "tap";
 import { PatientReader } from "../../../../../agent/reconciler/pass/patient-reader.ts";
 import { Patience } from "../../../../../agent/reconciler/patience.ts";

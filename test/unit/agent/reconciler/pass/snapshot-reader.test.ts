@@ -16,7 +16,7 @@ const options = { patience: new Patience(), onLateEnd: () => {} };
 const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
 const named = new Set(["203.0.113.10" as Ip]);
 
-/** A subsystem that reads how often it was read, or fails. */
+/** A subsystem whose reading is the number of its readings, or that fails. */
 function subsystem(name: SubsystemName, facts: Partial<KernelFacts> = {}) {
   let reads = 0;
   const control = { failure: undefined as ErrorCode | undefined };

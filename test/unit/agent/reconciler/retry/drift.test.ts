@@ -26,7 +26,10 @@ const changesOf = (planned: readonly PlannedStep[]) => planned.flatMap(({ change
 const [x, y] = [rule("-A X"), rule("-A Y")];
 const nothing = steps([]);
 
-/** One pass that plans `planned`, writes all but `refused`, and then reads `residual`. @returns what it was to do */
+/**
+ * One pass that plans `planned`, writes everything except `refused`, and then reads `residual`.
+ * @returns the review of its plan
+ */
 function pass(
   drift: Drift,
   version: number,

@@ -30,7 +30,7 @@ t.test("the sweep kills no flow more than twice under one program", async (t) =>
     { removed: 1, remaining: [], shadowed: 0 },
     { removed: 1, remaining: [], shadowed: 0 },
     { removed: 0, remaining: [], shadowed: 1 },
-    // Spared, it is not forgotten: every second sweep would kill it for ever.
+    // A spared flow stays remembered. Otherwise every second sweep would end it.
     { removed: 0, remaining: [], shadowed: 1 },
   ]) {
     t.strictSame(await sweep.sweep(always, "v1", forever), expected);

@@ -16,7 +16,10 @@ type Ids = readonly ObjectId[];
 const raced: WriteOutcome<Ids> = { kind: "raced", error: new GatewayError("netlink-failed", "raced") };
 const refused: WriteOutcome<Ids> = { kind: "refused", error: new GatewayError("rules-refused", "EINVAL") };
 
-/** Rules are the ids of their objects. The kernel answers with `outcomes`, then refuses `bad`, then takes all. */
+/**
+ * Each rule is the id of its object. The kernel answers with `outcomes` first, then refuses `bad`, then accepts
+ * everything.
+ */
 function world({ outcomes = [] as WriteOutcome<Ids>[], bad = [] as Ids } = {}) {
   const kernel = { rules: [] as Ids, writes: 0 };
   const planner = {

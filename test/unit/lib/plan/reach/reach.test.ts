@@ -17,7 +17,7 @@ import { isSilentNow, type NextHop, nextHopsOf } from "../../../../../lib/plan/r
 import { createReachPlanner } from "../../../../../lib/plan/reach/planner.ts";
 import { noObstacles, type Obstacle } from "../../../../../lib/plan/subsystem.ts";
 
-/** It goes by its own reading alone. */
+/** It uses only its own reading. */
 const noFacts = {} as KernelFacts;
 
 const must = <T>(value: T | undefined): T => {
