@@ -22,7 +22,7 @@ import { eip, eipAddress, gateway, outsideUdp, udp } from "../support/targets.ts
 import { readFlows, readKernel } from "./kernel-reading.ts";
 
 /**
- * A thousand in total. Most of them run over nftables, where changes are fastest; with iptables each change starts
+ * A thousand in total. About half of them run over nftables, where changes are fastest; with iptables each change starts
  * processes.
  */
 const cyclesOf: Readonly<Record<DataplaneName, number>> = {

@@ -95,7 +95,7 @@ for (const dataplane of dataplanes) {
       t.match(await readyOf(`eips/${lost.name}`), { status: "False", reason: "InterfaceNotFound" });
     });
 
-    await t.test("FIPs come and go, and their EIPs do not care", async (t) => {
+    await t.test("FIPs are created and deleted, and their EIPs stay Ready", async (t) => {
       const isSteady: boolean[] = [];
       const writer = async (first: number) => {
         for (let turn = 0; turn < turns; turn++) {

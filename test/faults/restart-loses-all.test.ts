@@ -89,7 +89,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("a new, empty namespace while the pods go on sending", async (t) => {
+    await t.test("a new, empty namespace while the pods keep sending", async (t) => {
       const wire = new WireWatch(gw.lab);
       await wire.start();
       const senders = await sendersOf(gw);

@@ -157,7 +157,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("from then on single writes are welcome", async (t) => {
+    await t.test("after that single writes are accepted", async (t) => {
       const reply = await gw.api.put("eips/eip-11", { address: "203.0.113.11/24" });
       t.equal(reply.status, 200);
       t.ok(reply.body.status.ready);

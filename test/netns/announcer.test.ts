@@ -95,7 +95,7 @@ async function cached(address: string): Promise<string> {
   return text.replace(/^.* lladdr /, "").trim();
 }
 
-t.test("a probe finds the neighbour that holds an address, and nobody at a free one", async (t) => {
+t.test("a probe finds the neighbour that holds an address, and no host for a free one", async (t) => {
   const announcer = announcerIn(gateway);
   const places = ["203.0.113.1", "203.0.113.50", "203.0.113.2"].map(on);
   for (const purpose of ["take", "keep"] as const) {
@@ -118,7 +118,7 @@ t.test("2,000 addresses are probed for at once, and every one of those that are 
   await announcer.stop();
 });
 
-t.test("of two gateways that probe for one address at the same time, never both find it free", async (t) => {
+t.test("if two gateways probe for one address at the same time, never both find it free", async (t) => {
   const one = announcerIn(gateway);
   const other = announcerIn(neighbour);
   const answers = await Promise.all(

@@ -57,7 +57,7 @@ async function converge(program: Program, gate: GateState): Promise<readonly str
 
 const listed = async (table: string) => (await run(["nft", "list", "table", "ip", table])).stdout;
 
-t.test("the tables are made, told by nft in its words, changed by element and taken away", async (t) => {
+t.test("the tables are created, listed by nft, changed element by element and removed", async (t) => {
   t.same(await converge(full, "closed"), [
     'add table ip natgw_guard { iifname "eth0" oifname "net1" }',
     'add table ip natgw_gate { iifname "eth0" oifname "net1" }',
@@ -88,7 +88,7 @@ t.test("the tables are made, told by nft in its words, changed by element and ta
   ]);
 });
 
-t.test("what others do to the tables is seen and undone in one transaction", async (t) => {
+t.test("changes by other programs are detected and undone in one transaction", async (t) => {
   await converge(full, "closed");
   for (const [input, ...changes] of [
     ["delete element ip natgw_guard fips { 10.0.1.5 }", "add ip natgw_guard fips { 10.0.1.5 }"],
@@ -112,7 +112,7 @@ t.test("what others do to the tables is seen and undone in one transaction", asy
 const guardReplaced = 'replace table ip natgw_guard { iifname "eth0" oifname "net1" }';
 const gateReplaced = 'replace table ip natgw_gate { iifname "eth0" oifname "net1" }';
 
-t.test("the tables of the layout before are replaced in one transaction", async (t) => {
+t.test("tables of the previous layout are replaced in one transaction", async (t) => {
   const before = `
     delete table ip natgw_guard
     delete table ip natgw_gate
@@ -133,7 +133,7 @@ t.test("the tables of the layout before are replaced in one transaction", async 
   t.equal(await tables.readGeneration(signal), generation + 1);
 });
 
-t.test("counters of a table that is made anew go on where they were", async (t) => {
+t.test("counters of a table that is created again continue", async (t) => {
   const counted = "counter guard_invalid_egress {\npackets 7 bytes 420\n}";
   await run(["nft", "-f", "-"], {
     stdin: `delete table ip natgw_guard\ntable ip natgw_guard {\n${counted}\n}\n`,

@@ -49,7 +49,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       for (const stream of streams) t.ok(await stream.advance(20_000, 10_000), "the stream goes on");
     };
 
-    await t.test("to route: the streams go on, and no address is left", async (t) => {
+    await t.test("from addresses to routes: streams continue, and no address is left", async (t) => {
       t.equal((await gw.api.putSet(set, "?wait=20s")).status, 200);
       streams = await Promise.all([
         outside.open(tcp("203.0.113.10")),
@@ -131,7 +131,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
     });
 
     await t.test(
-      "there and back with kill -9 between: the streams go on, and no route is left",
+      "to routes and back with kill -9 in between: streams continue, and no route is left",
       async (t) => {
         await gw.agent.kill();
         await gw.startAgent(byRoute).whenReady();

@@ -97,7 +97,7 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
     });
 
-    await t.test("traffic goes as the set says", async (t) => {
+    await t.test("traffic matches the desired set", async (t) => {
       const asked = [
         // from the outside, with the client's own address
         [outside, tcp("203.0.113.10"), "pod1", labAddresses.outside],
@@ -156,7 +156,7 @@ for (const dataplane of dataplanes) {
       },
     );
 
-    await t.test("rules, addresses and routes are as Kube-OVN lays them out", async (t) => {
+    await t.test("rules, addresses and routes have Kube-OVN's layout", async (t) => {
       if (dataplane !== "nftables") {
         t.same(byChain(await gw.rules("nat")), byChain(natLayout));
         t.same(byChain(await gw.rules("mangle")), byChain(mangleLayout));
@@ -174,7 +174,7 @@ for (const dataplane of dataplanes) {
       t.equal((await gw.lab.exec("gw", ["sysctl", "-n", "net.ipv4.ip_forward"])).trim(), "1");
     });
 
-    await t.test("an unbound Eip is not held; rules on it translate what comes all the same", async (t) => {
+    await t.test("an unbound Eip is not held; rules on it still translate packets that arrive", async (t) => {
       const [bound] = set.eips;
       t.equal((await gw.api.put("eips/eip-10", { ...bound, bound: false })).status, 202);
       t.match((await gw.api.get("eips/eip-10")).body, {
@@ -271,7 +271,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("an empty set leaves the frame and the gateway's own", async (t) => {
+    await t.test("an empty set leaves the frame and the gateway's own addresses and routes", async (t) => {
       const reply = await gw.api.putSet({ generation: 4 });
       t.equal(reply.status, 200);
       const left = (await gw.translations()).filter((rule) => rule.includes("203.0.113."));

@@ -28,7 +28,7 @@ for (const dataplane of dataplanes) {
     const gw = await Gateway.start(t, dataplane);
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
 
-    await t.test("deleting a FIP ends its flows in both directions, and nobody else's", async (t) => {
+    await t.test("deleting a FIP ends its flows in both directions, and no others", async (t) => {
       t.equal((await gw.api.putSet(set)).status, 200);
       const ending = [
         await outside.open(tcp("203.0.113.10")),

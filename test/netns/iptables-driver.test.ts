@@ -316,7 +316,7 @@ for (const variant of ["nft", "legacy"] as const) {
       t.ok(changes.length > 0, "shares follow the order");
     });
 
-    await t.test("300 FIPs, one transaction; most of them gone, another", async (t) => {
+    await t.test("300 FIPs are added in one transaction, and most of them removed in another", async (t) => {
       await lab.converge(emptyProgram);
       lab.forks.length = 0;
       await lab.converge(manyFips(300));
@@ -504,7 +504,7 @@ t.test("legacy: the kernel's digest proves that nothing changed", async (t) => {
   }
 });
 
-t.test("nft: rules go by their handles, while nobody else writes", async (t) => {
+t.test("nft: rules are deleted by their handles unless another process writes", async (t) => {
   const namespace = testName("ipt-handles");
   await addNamespaces([namespace]);
   t.teardown(() => deleteNamespace(namespace));

@@ -54,7 +54,7 @@ for (const dataplane of dataplanes) {
       }
     };
 
-    await t.test("the longest prefix wins, in whatever order they come and go one by one", async (t) => {
+    await t.test("the longest prefix wins, in whatever order SNATs are added and removed", async (t) => {
       for (const order of orders) {
         t.equal((await gw.api.putSet(bareSet(++generation))).status, 200);
         for (const length of order) {

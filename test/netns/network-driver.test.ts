@@ -170,7 +170,7 @@ function tests(): void {
     );
   });
 
-  t.test("deleting a subnet's primary EIP takes nothing along", async (t) => {
+  t.test("deleting a subnet's primary EIP removes no other address", async (t) => {
     const gateway = await Gateway.make();
     const eips = ["203.0.113.10/24", "203.0.113.11/24", "203.0.113.12/24"];
     await gateway.pass({ eips, defaultGateway: "203.0.113.1" });
@@ -413,7 +413,7 @@ function tests(): void {
     t.ok(clock.bootMs() >= bootMs);
   });
 
-  t.test("steps that were done by somebody else meanwhile are done", async (t) => {
+  t.test("steps that another process has already done count as done", async (t) => {
     await Gateway.make();
     await driver.observe(signal);
     const binding = "address";

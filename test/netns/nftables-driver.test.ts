@@ -217,7 +217,7 @@ t.test("the rules equal those that nft creates from the text", async (t) => {
   t.same(await converge(emptyProgram), ["replace table ip natgw"], "which is not the same frame: it goes");
 });
 
-t.test("from nothing to everything, and the traffic goes as the program says", async (t) => {
+t.test("an empty table gets the whole program, and traffic matches it", async (t) => {
   const changes = await converge(full);
   t.equal(
     changes.length,
@@ -455,7 +455,7 @@ t.test("rules of others are listed, by the address that they name", async (t) =>
 });
 
 t.test(
-  "300 flattenings of nested networks: no refusal, and the kernel finds every client's EIP",
+  "nested networks flattened 300 times: no refusal, and the kernel finds every client's EIP",
   async (t) => {
     let seed = 7;
     const random = (below: number) => {

@@ -63,7 +63,7 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
-    await t.test("and all gone again", async (t) => {
+    await t.test("everything is deleted again", async (t) => {
       t.equal((await gw.api.putSet({ generation: 3 }, "?wait=60s")).status, 200);
       t.same(await gw.addresses("net1"), ["203.0.113.254/24"]);
       t.same(

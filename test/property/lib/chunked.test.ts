@@ -2,7 +2,7 @@ import fc from "fast-check";
 import t from "tap";
 import { sortChunked } from "../../../lib/chunked.ts";
 
-t.test("sorting in parts is sorting, equal items as they came, and no part is long", async () => {
+t.test("sorting in parts is a stable sort, and no part is long", async () => {
   fc.assert(
     fc.property(fc.nat(20_000), fc.integer({ min: 1, max: 50 }), (length, keys) => {
       const items = Array.from({ length }, (_, index) => ({ key: (index * 7_919) % keys, index }));

@@ -25,7 +25,7 @@ async function holder(wrapper: readonly string[], ...args: readonly string[]) {
   return { child, says: String(says).trim() };
 }
 
-t.test("the second is refused with the first one's pid, until the first stops", async (t) => {
+t.test("a second agent is refused with the first one's pid, until the first one stops", async (t) => {
   const first = new InstanceLock(name);
   const second = new InstanceLock(name);
   await first.start();
@@ -57,7 +57,7 @@ t.test("a lock holder that sends no pid or garbage still holds the lock", async 
   }
 });
 
-t.test("a killed holder leaves nothing behind, and the lock keeps nobody alive", async (t) => {
+t.test("a killed holder leaves nothing behind, and the lock keeps no process alive", async (t) => {
   const { child, says } = await holder([], "stay");
   t.equal(says, "held");
   t.equal((await holder([])).says, `already-running ${child.pid}`);

@@ -16,8 +16,8 @@ const fip = (number: number, internalIp: string) =>
 for (const dataplane of dataplanes) {
   t.test(dataplane, async (t) => {
     await t.test("writes alone", (t) => checkTheme(t, dataplane, { isCalm: true }, 60));
-    await t.test("strangers", (t) => checkTheme(t, dataplane, { drift: true }, 100));
-    await t.test("flows live and end as the set says", (t) =>
+    await t.test("changes by other processes", (t) => checkTheme(t, dataplane, { drift: true }, 100));
+    await t.test("flows stay or end as the desired set requires", (t) =>
       checkTheme(t, dataplane, { traffic: true, drift: true }, 140),
     );
     await t.test("killed anywhere", (t) =>

@@ -21,7 +21,7 @@ const everything = {
 for (const dataplane of dataplanes) {
   t.test(dataplane, async (t) => {
     await t.test("faults", (t) => checkTheme(t, dataplane, { traffic: true, faults: true }, 110));
-    await t.test("neighbours and leases", (t) =>
+    await t.test("conflicts with other hosts, and leases", (t) =>
       checkTheme(t, dataplane, { traffic: true, wire: true, leases: true, kills: true }, 90),
     );
     // A refusal of the legacy kernel interface may be a lost race, which takes time to tell.

@@ -47,7 +47,7 @@ t.test("masks: a prefix tells its length, a mask with buckets does not", async (
   );
 });
 
-t.test("keys are equal exactly where addresses, or their networks, are", async () => {
+t.test("keys are equal exactly if the addresses, or their networks, are", async () => {
   const near = fc
     .tuple(value, fc.nat(3))
     .map(([one, more]) => [one, toU32(fromU32((Number(one) ^ more) >>> 0))] as const);
@@ -93,7 +93,7 @@ t.test("which addresses can be a host's, and which networks hold one", async () 
   );
 });
 
-t.test("endpoints come apart again; a mention is of the whole address", async (t) => {
+t.test("endpoints are parsed back; only the whole address counts as mentioned", async (t) => {
   fc.assert(
     fc.property(value, fc.integer({ min: 1, max: 65535 }), (value, port) => {
       const address = ipv4.format(value);
@@ -120,7 +120,7 @@ t.test("endpoints come apart again; a mention is of the whole address", async (t
     t.notMatch(text, mention);
 });
 
-t.test("every family's text is told from the others'", async () => {
+t.test("the text of an address shows its family", async () => {
   fc.assert(
     fc.property(value, length, (value, length) => {
       const address = ipv4.format(value);

@@ -39,7 +39,7 @@ function apply(before: GuardElements, { add, remove }: GuardDifference): readonl
 const textsOf = (elements: GuardElements) =>
   guardSetNames.flatMap((set) => [...elements[set].keys()].map((key) => `${set} ${key}`));
 
-t.test("part by part, the guard is what it is as a whole", async () => {
+t.test("planned part by part, the guard is the same as planned as a whole", async () => {
   fc.assert(
     fc.property(program, fc.array(part, { minLength: 2, maxLength: 4 }), (rest, parts) => {
       const [first = rest, ...others] = parts;

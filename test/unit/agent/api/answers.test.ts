@@ -132,7 +132,7 @@ t.test("a chunked answer equals an answer sent at once", async (t) => {
   t.same([head.status, head.body.length], [200, 0]);
 });
 
-t.test("a list shows one moment, however slowly the client reads", async (t) => {
+t.test("a list shows one state, however slowly the client reads", async (t) => {
   const { where, state, write, publish } = await serve(t, shapes["one subnet"]?.(20_000) as Shape);
   const socket = await open(where);
   const pieces: Buffer[] = [];

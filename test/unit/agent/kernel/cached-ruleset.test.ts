@@ -235,7 +235,7 @@ t.test("stop lets the current step end and starts no other", async (t) => {
 });
 
 for (const stampKind of ["generation", "digest"] as const) {
-  t.test(`by ${stampKind}: what is expected is read ahead, once`, async (t) => {
+  t.test(`by ${stampKind}: the expected ruleset is read ahead, once`, async (t) => {
     const { kernel, cached, step } = world(stampKind, true);
     await cached.read(signal);
     kernel.takeAsked();
@@ -253,7 +253,7 @@ for (const stampKind of ["generation", "digest"] as const) {
     t.notOk(kernel.takeAsked().some((one) => one.includes("expecting")));
   });
 
-  t.test(`by ${stampKind}: the cache changes nothing of what is read`, async () => {
+  t.test(`by ${stampKind}: a cached reading equals a plain one`, async () => {
     const key = fc.constantFrom("p", "q", "r", "s");
     const act = fc.record({
       verb: fc.constantFrom(

@@ -26,7 +26,7 @@ function watchOver(states: Record<string, NeighbourState>) {
   return { watch, asked, woken };
 }
 
-t.test("who is not known is asked for, and counts as silent once nobody answered", async (t) => {
+t.test("an unknown router is resolved, and counts as silent if it does not answer", async (t) => {
   const states: Record<string, NeighbourState> = { "203.0.113.1": "known" };
   const { watch, asked } = watchOver(states);
   t.same(await watch.observe(hops), [], "nobody knows yet");

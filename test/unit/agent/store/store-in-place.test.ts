@@ -209,7 +209,7 @@ t.test(
   },
 );
 
-t.test("where the directory cannot be made again writes are refused, until it can", async (t) => {
+t.test("while the directory cannot be created again, writes are refused", async (t) => {
   const root = t.testdir();
   const directory = join(root, "var", "natgw");
   const store = await openStore({ directory, now: () => nowMs, log: quiet });

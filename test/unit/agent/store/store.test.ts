@@ -231,7 +231,7 @@ t.test("a corrupt journal is set aside and stays the reason until something is w
   await again.close();
 });
 
-t.test("eight of each kind are kept", async (t) => {
+t.test("eight files of each kind are kept", async (t) => {
   const directory = t.testdir();
   await journal(directory);
   for (let round = 0; round < 11; round++) {
@@ -340,7 +340,7 @@ t.test("answers are based on durable state, also refusals", async (t) => {
   t.same(store.current, [1]);
 });
 
-t.test("no write where nothing changes", async (t) => {
+t.test("a transaction without changes writes nothing", async (t) => {
   const disk = new FakeDisk();
   const store = await openList(disk);
   disk.calls = [];

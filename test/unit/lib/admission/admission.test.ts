@@ -117,7 +117,7 @@ t.test("single writes", (t) => {
     t.end();
   });
 
-  t.test("the gateway's own, reserved and default gateway addresses are conflicts", (t) => {
+  t.test("the gateway's own addresses, reserved ones and the default gateway's are conflicts", (t) => {
     const world = withEips();
     world.ownAddresses.add("203.0.113.2" as Ip);
     world.fallbackGateway = "203.0.113.1" as Ip;
@@ -196,7 +196,7 @@ t.test("single writes", (t) => {
 });
 
 t.test("DELETE", (t) => {
-  t.test("an Eip in use names its users, unless they go along", (t) => {
+  t.test("the refusal for an Eip in use names its users; a delete with its users succeeds", (t) => {
     const world = withEips();
     world.put("snat", { name: "s", eip: "eip-a", internalCIDR: "10.0.1.0/24" });
     world.put("fip", { ...fipA, uid: "uid-fip" });

@@ -350,7 +350,7 @@ t.test("compile", (t) => {
     t.end();
   });
 
-  t.test("a /31 serves two, the third stands by", (t) => {
+  t.test("a /31 has two clients: a third SNAT is on standby", (t) => {
     const desired = desiredOf({
       eips: [eip("e1", 10), eip("e2", 11), eip("e3", 12)],
       snats: ["e1", "e2", "e3"].map((eip) => snat(eip, eip, "10.0.9.0/31")),

@@ -161,7 +161,7 @@ t.test("docs/api.md lists exactly the kinds, with their paths and fields", (t) =
   t.end();
 });
 
-t.test("a kind is never told by the fields of an object", (t) => {
+t.test("code never recognizes a kind by the fields of an object", (t) => {
   const fields = new Set(kinds.flatMap((kind) => Object.keys(recordOf(kind).schema.properties)));
   const sniffing = new RegExp(`"(?:${[...fields].join("|")})" in `);
   for (const file of globSync("{agent,lib}/**/*.ts"))

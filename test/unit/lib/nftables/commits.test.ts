@@ -77,7 +77,7 @@ t.test("events show what a commit changed", async (t) => {
   t.same(read(addFip, deleteFip), [], "which has not ended");
 });
 
-t.test("several in a row are one; where one is missing nothing is known", async (t) => {
+t.test("consecutive commits are joined; if one is missing, nothing is known", async (t) => {
   const commits = read(
     addFip,
     generation(3),

@@ -264,32 +264,35 @@ t.test("more than a few hundred elements are read back by map", async (t) => {
   );
 });
 
-t.test("another writer's commit has everything read again; a writer without pause is an error", async (t) => {
-  const { kernel, barrier, dataplane, converge } = world();
-  await converge(two);
-  kernel.generation++;
-  kernel.elements.fip_in.set("203.0.113.99", "10.9.9.9");
-  kernel.asked.length = barrier.calls.length = 0;
-  const seen = await dataplane.observe(signal);
-  t.equal(kernel.asked.filter((one) => one === "frame").length, 4);
-  t.equal(kernel.asked.filter((one) => one.startsWith("all of")).length, 7);
-  t.same(barrier.calls, ["barrier read"]);
-  t.match(dataplane.plan(two, seen, "open").changes, [{ action: "remove", text: /203\.0\.113\.99/ }]);
+t.test(
+  "after another writer's commit everything is read again; a writer without pause is an error",
+  async (t) => {
+    const { kernel, barrier, dataplane, converge } = world();
+    await converge(two);
+    kernel.generation++;
+    kernel.elements.fip_in.set("203.0.113.99", "10.9.9.9");
+    kernel.asked.length = barrier.calls.length = 0;
+    const seen = await dataplane.observe(signal);
+    t.equal(kernel.asked.filter((one) => one === "frame").length, 4);
+    t.equal(kernel.asked.filter((one) => one.startsWith("all of")).length, 7);
+    t.same(barrier.calls, ["barrier read"]);
+    t.match(dataplane.plan(two, seen, "open").changes, [{ action: "remove", text: /203\.0\.113\.99/ }]);
 
-  let writes = 1;
-  kernel.generation++;
-  kernel.beforeDump = () => {
-    if (writes-- > 0) kernel.generation++;
-  };
-  await dataplane.observe(signal);
-  t.equal(kernel.asked.filter((one) => one === "frame").length, 4 + 8, "a torn reading is made again");
-  kernel.beforeDump = () => kernel.generation++;
-  kernel.generation++;
-  await t.rejects(dataplane.observe(signal), {
-    code: "netlink-failed",
-    message: /during all 5 readings/,
-  });
-});
+    let writes = 1;
+    kernel.generation++;
+    kernel.beforeDump = () => {
+      if (writes-- > 0) kernel.generation++;
+    };
+    await dataplane.observe(signal);
+    t.equal(kernel.asked.filter((one) => one === "frame").length, 4 + 8, "a torn reading is made again");
+    kernel.beforeDump = () => kernel.generation++;
+    kernel.generation++;
+    await t.rejects(dataplane.observe(signal), {
+      code: "netlink-failed",
+      message: /during all 5 readings/,
+    });
+  },
+);
 
 t.test("commits during the reading of changed elements are read too", async (t) => {
   const journal = new FakeJournal();
@@ -405,7 +408,7 @@ t.test("a commit in between causes a new plan; five of them are an error", async
   await t.rejects(dataplane.apply(late, AbortSignal.abort(new Error("stopping"))), { message: "stopping" });
 });
 
-t.test("somebody who writes before the guard is written is noticed", async (t) => {
+t.test("a write by another process before the guard is written is noticed", async (t) => {
   const { kernel, barrier, converge } = world();
   await converge(two);
   let isFirst = true;
@@ -494,7 +497,7 @@ t.test("the gate closes before rules change and opens after them", async (t) => 
   );
 });
 
-t.test("the connection answers a conversation by the place of each message", async (t) => {
+t.test("the connection reports each answer with the index of its message", async (t) => {
   const sent: Uint8Array[] = [];
   const waiting: Uint8Array[] = [];
   const netlink = openNetlink(12, {
@@ -534,7 +537,7 @@ function errorMessage(sequence: number): Uint8Array {
   return bytes;
 }
 
-t.test("where a refusal points to", async (t) => {
+t.test("the place that a refusal names", async (t) => {
   const flags = messageFlag.capped | messageFlag.ackAttributes;
   const pointed = acknowledgement(17, 76);
   t.equal(parseErrorOffset(viewOf(pointed), flags, 0, pointed.length), 76);
@@ -619,7 +622,7 @@ t.test("larger pools and further interfaces get lookups of their own, and only t
   );
 });
 
-t.test("what nft lists of others", async (t) => {
+t.test("tables of other programs in the listing of nft", async (t) => {
   const listing = [
     "table ip filter {",
     "\tset listed {",

@@ -80,7 +80,7 @@ t.test("a stray rule does not make an EIP of the gateway's own address", async (
   }
 });
 
-t.test("the subnets that no EIP may eclipse are those that were observed", async (t) => {
+t.test("no EIP may overlap a subnet that was observed", async (t) => {
   const object = { spec: { name: "e", address: "10.0.1.50/25" }, revision: 1, creation: 1 };
   const state = reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
   const look = memoizedPlan([]);
@@ -93,7 +93,7 @@ t.test("the subnets that no EIP may eclipse are those that were observed", async
   t.equal(reasonOn(config.externalInterface), undefined, "on its own interface it is at home");
 });
 
-t.test("rules that name the same EIPs do not have addresses planned anew", async (t) => {
+t.test("if rules name the same EIPs, addresses are not planned again", async (t) => {
   const look = memoizedPlan([]);
   const addressesWith = (...names: readonly string[]) =>
     runSync(look(emptyState, snapshotOf({ eipsNamedByRules: new Set(names.map(ip)) }), context)).addresses;

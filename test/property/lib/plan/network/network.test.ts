@@ -282,7 +282,7 @@ t.test(
   },
 );
 
-t.test("routes: what is asked for is there, or is said to be blocked", async () => {
+t.test("routes: each desired route exists, or is reported as blocked", async () => {
   check(routeInput, ({ program, observed }) => {
     const plan = planRoutes({ program, observed });
     const after = plan.steps.reduce(applyRoute, observed.routes);

@@ -221,7 +221,7 @@ t.test("whatever was there before, one transaction makes it right and the next p
 });
 
 t.test(
-  "every client leaves as the longest prefix and its bucket say, whatever the pools were before",
+  "every client uses the EIP of the longest prefix and its bucket, whatever the pools were before",
   async () => {
     fc.assert(
       fc.property(crowdedPools, crowdedPools, (first, second) => {

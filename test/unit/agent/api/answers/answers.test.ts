@@ -9,7 +9,7 @@ import { until } from "../../../../support/run.ts";
 
 const forever = new AbortController().signal;
 
-t.test("turns: one a turn of the event loop, first come, first served", async (t) => {
+t.test("one part per turn of the event loop, first come, first served", async (t) => {
   const turns = new Turns();
   let loops = 0;
   let isOver = false;
@@ -48,7 +48,7 @@ t.test("turns: one a turn of the event loop, first come, first served", async (t
 });
 
 t.test(
-  "pieces end at their length, at their number of parts, and where others are to have their turn",
+  "pieces end at their maximum length, at their maximum number of parts, and where other requests get their turn",
   async (t) => {
     const read = (parts: Iterable<string>) => {
       const pieces = new Pieces(parts);
@@ -69,7 +69,7 @@ t.test(
   },
 );
 
-t.test("what is not read is not made", async (t) => {
+t.test("parts that nobody reads are not generated", async (t) => {
   let made = 0;
   const items = new LazyList(
     (function* () {
@@ -122,34 +122,37 @@ t.test("a limited number of places, then first come, first served", async (t) =>
   t.same(came, ["third", "fourth"]);
 });
 
-t.test("whose client reads nothing gives way, the slowest first; whose client reads does not", async (t) => {
-  const places = new Places({ most: 3, patienceMs: 1_000, waitMs: 60_000 });
-  const cut: string[] = [];
-  const take = async (name: string, idleMs: number): Promise<Place> => {
-    const place = await places.take(forever);
-    place.idleSinceMs = performance.now() - idleMs;
-    place.cut = () => {
-      cut.push(name);
-      place.release();
+t.test(
+  "answers whose client reads nothing are ended, the slowest first; answers that are read are not",
+  async (t) => {
+    const places = new Places({ most: 3, patienceMs: 1_000, waitMs: 60_000 });
+    const cut: string[] = [];
+    const take = async (name: string, idleMs: number): Promise<Place> => {
+      const place = await places.take(forever);
+      place.idleSinceMs = performance.now() - idleMs;
+      place.cut = () => {
+        cut.push(name);
+        place.release();
+      };
+      return place;
     };
-    return place;
-  };
-  await take("stuck", 5_000);
-  await take("reads", Number.NEGATIVE_INFINITY);
-  await take("stuck for longer", 9_000);
-  await places.take(forever);
-  t.same(cut, ["stuck for longer"]);
-  await places.take(forever);
-  t.same(cut, ["stuck for longer", "stuck"]);
-  const last = places.take(AbortSignal.timeout(50)).then(
-    () => "got",
-    ({ code }) => code,
-  );
-  t.equal(await last, "overloaded", "there is nobody left to cut");
-  t.equal(cut.length, 2);
-});
+    await take("stuck", 5_000);
+    await take("reads", Number.NEGATIVE_INFINITY);
+    await take("stuck for longer", 9_000);
+    await places.take(forever);
+    t.same(cut, ["stuck for longer"]);
+    await places.take(forever);
+    t.same(cut, ["stuck for longer", "stuck"]);
+    const last = places.take(AbortSignal.timeout(50)).then(
+      () => "got",
+      ({ code }) => code,
+    );
+    t.equal(await last, "overloaded", "there is nobody left to cut");
+    t.equal(cut.length, 2);
+  },
+);
 
-t.test("a waiting request times out; a client that becomes slow gives way later", async (t) => {
+t.test("a waiting request times out; the answer to a client that becomes slow is ended later", async (t) => {
   const places = new Places({ most: 1, patienceMs: 20, waitMs: 100 });
   const place = await places.take(forever);
   await t.rejects(places.take(forever), { code: "overloaded" });

@@ -154,7 +154,7 @@ t.test("idle connections", async (t) => {
 });
 
 t.test(
-  "connections that are all at work: what is left is for probes, until those that do not move are cut",
+  "all connections are busy: the reserve is for probes, until connections without progress are closed",
   async (t) => {
     const target = await serve(t, 2_000, {
       connections: { most: 20, reserved: 4, stallMs: 3_000 },
@@ -184,7 +184,7 @@ t.test(
   },
 );
 
-t.test("an answer that is read slowly is not cut while it moves", async (t) => {
+t.test("an answer that is read slowly is not ended while it makes progress", async (t) => {
   const target = await serve(t, 4_000, { connections: { stallMs: 600 } });
   const socket = await open(target.unix);
   socket.write(requestText("GET", "/v1/eips", ["connection: close"]));

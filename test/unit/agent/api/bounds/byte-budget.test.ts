@@ -4,7 +4,7 @@ import { ByteBudget } from "../../../../../agent/api/bounds/byte-budget.ts";
 
 const forever = new AbortController().signal;
 
-t.test("what is taken is missing until it is given back, once", async (t) => {
+t.test("taken bytes are missing until they are returned, once", async (t) => {
   const budget = new ByteBudget(10, 60_000);
   const [six, four] = [await budget.take(6, forever), await budget.take(4, forever)];
   let isThere = false;
@@ -26,7 +26,7 @@ t.test("what is taken is missing until it is given back, once", async (t) => {
 });
 
 t.test(
-  "first come, first served: who needs little does not overtake; who gives up lets the next in",
+  "first come, first served: a small request does not overtake; one that gives up lets the next one in",
   async (t) => {
     const budget = new ByteBudget(10, 60_000);
     const all = await budget.take(9, forever);
@@ -43,10 +43,13 @@ t.test(
   },
 );
 
-t.test("more than there is counts as all of it; who waits too long is refused", async (t) => {
-  const budget = new ByteBudget(10, 20);
-  const giveBack = await budget.take(1_000, forever);
-  await t.rejects(budget.take(1, forever), { code: "overloaded" });
-  giveBack();
-  (await budget.take(10, forever))();
-});
+t.test(
+  "a request for more than the whole budget counts as all of it; one that waits too long is refused",
+  async (t) => {
+    const budget = new ByteBudget(10, 20);
+    const giveBack = await budget.take(1_000, forever);
+    await t.rejects(budget.take(1, forever), { code: "overloaded" });
+    giveBack();
+    (await budget.take(10, forever))();
+  },
+);

@@ -177,7 +177,7 @@ for (const variant of ["nft", "legacy"] as const) {
     return { kernel, dataplane, incremental, seen, base, plan, after: await incremental.verify(signal) };
   };
 
-  t.test(`${variant}: a single change is read back where it was made`, async (t) => {
+  t.test(`${variant}: after a single change only its chain is read back`, async (t) => {
     const { kernel, dataplane, incremental, seen, base, plan, after } = await narrow();
     t.equal(base, seen);
     t.equal(plan.changes.length, 6, "the guard's with them");
@@ -204,7 +204,7 @@ for (const variant of ["nft", "legacy"] as const) {
     t.same(kernel.takeCalls(), [], "and at rest nothing is read");
   });
 
-  t.test(`${variant}: what else was changed is no single change`, async (t) => {
+  t.test(`${variant}: if anything else changed, everything is read`, async (t) => {
     const [rule] = ["-s 192.0.2.1/32 -j RETURN"];
     for (const line of [
       `-A EXCLUSIVE_DNAT ${rule}`,
@@ -225,7 +225,7 @@ for (const variant of ["nft", "legacy"] as const) {
     t.equal(after, undefined, "is no proof");
   });
 
-  t.test(`${variant}: a ruleset at rest is not read, one that moved is`, async (t) => {
+  t.test(`${variant}: an unchanged ruleset is not read, a changed one is`, async (t) => {
     const kernel = new FakeKernel();
     const dataplane = await converge(kernel, variant, one, kernel.stamps);
     const seen = await dataplane.observe(signal);
@@ -243,7 +243,7 @@ for (const variant of ["nft", "legacy"] as const) {
   });
 }
 
-t.test("nft: a chain's listing that was cut short is not believed", async (t) => {
+t.test("nft: a truncated listing of a chain is not used", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "nft", one, kernel.stamps);
   const base = await dataplane.observe(signal);
@@ -308,7 +308,7 @@ t.test("nft: a listing of foreign-changed chains counts if it is complete and cu
 });
 
 for (const variant of ["nft", "legacy"] as const) {
-  t.test(`${variant}: what is written during a reading is seen by the next`, async (t) => {
+  t.test(`${variant}: the next reading sees what is written during a reading`, async (t) => {
     const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
     const kernel = new FakeKernel();
     const dataplane = await converge(kernel, variant, one, kernel.stamps);
@@ -426,7 +426,7 @@ t.test("a read that was cut short is never an empty table", async (t) => {
   await t.rejects(dataplane.observe(signal), { code: "unreadable" });
 });
 
-t.test("another writer came between: planned anew, then applied", async (t) => {
+t.test("another process wrote in between: the change is planned again, then applied", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "legacy");
   const plan = dataplane.plan(emptyProgram, await dataplane.observe(signal), "open");
@@ -436,81 +436,84 @@ t.test("another writer came between: planned anew, then applied", async (t) => {
   t.notOk(dataplane.planner.holdsObjects(await dataplane.observe(signal)));
 });
 
-t.test("nft: rules go by their handles; where that cannot be, the tool has a plan of its own", async (t) => {
-  const many = (count: number): Program => ({
-    ...emptyProgram,
-    fips: Array.from({ length: count }, (_, index) => ({
-      id: objectId("fip", `f${index}`),
-      eip: ip(`203.0.113.${index}`),
-      internalIp: ip(`10.0.0.${index}`),
-      isOutward: true,
-    })),
-  });
-  const kernel = new FakeKernel();
-  const asked: string[] = [];
-  let isQuiet = true;
-  let isLost: "not" | "before" | "after" = "not";
-  const lost = () => new GatewayError("netlink-failed", "no answer within 60000 ms");
-  const removeByHandle = async (generation: number, removals: readonly ChainRemovals[]) => {
-    for (const { chain, positions, length } of removals)
-      asked.push(`${chain} ${positions.size} of ${length}`);
-    if (!isQuiet || generation !== kernel.generation) return false;
-    if (isLost === "before") throw lost();
-    for (const { table, chain, positions } of removals) {
-      const lines = [...positions].map((at) => `-D ${chain} ${kernel.nat.rules(chain)[at]}`);
-      kernel.nat.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
-    }
-    kernel.generation++;
-    if (isLost === "after") throw lost();
-    return true;
-  };
-  const dataplane = await converge(kernel, "nft", many(100), { ...kernel.stamps, removeByHandle });
-  const lead = async (count: number) => {
-    const plan = dataplane.plan(many(count), await dataplane.observe(signal), "open");
-    kernel.takeCalls();
-    await dataplane.apply(plan, signal);
-    const seen = await dataplane.observe(signal);
-    t.equal(dataplane.planner.countRules(seen), 8 + 2 * (count - 1));
-    return {
-      asked: asked.splice(0),
-      calls: kernel.takeCalls().filter((call) => !call.startsWith("barrier")),
-      seen,
+t.test(
+  "nft: rules are deleted by their handles; if that is impossible, the tool writes a plan of its own",
+  async (t) => {
+    const many = (count: number): Program => ({
+      ...emptyProgram,
+      fips: Array.from({ length: count }, (_, index) => ({
+        id: objectId("fip", `f${index}`),
+        eip: ip(`203.0.113.${index}`),
+        internalIp: ip(`10.0.0.${index}`),
+        isOutward: true,
+      })),
+    });
+    const kernel = new FakeKernel();
+    const asked: string[] = [];
+    let isQuiet = true;
+    let isLost: "not" | "before" | "after" = "not";
+    const lost = () => new GatewayError("netlink-failed", "no answer within 60000 ms");
+    const removeByHandle = async (generation: number, removals: readonly ChainRemovals[]) => {
+      for (const { chain, positions, length } of removals)
+        asked.push(`${chain} ${positions.size} of ${length}`);
+      if (!isQuiet || generation !== kernel.generation) return false;
+      if (isLost === "before") throw lost();
+      for (const { table, chain, positions } of removals) {
+        const lines = [...positions].map((at) => `-D ${chain} ${kernel.nat.rules(chain)[at]}`);
+        kernel.nat.restore(`*${table}\n${lines.join("\n")}\nCOMMIT\n`);
+      }
+      kernel.generation++;
+      if (isLost === "after") throw lost();
+      return true;
     };
-  };
-  const listings = ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"];
-  const quiet = await lead(50);
-  t.same(quiet.asked, ["EXCLUSIVE_DNAT 50 of 100", "EXCLUSIVE_SNAT 50 of 100"]);
-  t.same(quiet.calls, listings, "and only they are read back");
+    const dataplane = await converge(kernel, "nft", many(100), { ...kernel.stamps, removeByHandle });
+    const lead = async (count: number) => {
+      const plan = dataplane.plan(many(count), await dataplane.observe(signal), "open");
+      kernel.takeCalls();
+      await dataplane.apply(plan, signal);
+      const seen = await dataplane.observe(signal);
+      t.equal(dataplane.planner.countRules(seen), 8 + 2 * (count - 1));
+      return {
+        asked: asked.splice(0),
+        calls: kernel.takeCalls().filter((call) => !call.startsWith("barrier")),
+        seen,
+      };
+    };
+    const listings = ["iptables-nft -S EXCLUSIVE_DNAT", "iptables-nft -S EXCLUSIVE_SNAT"];
+    const quiet = await lead(50);
+    t.same(quiet.asked, ["EXCLUSIVE_DNAT 50 of 100", "EXCLUSIVE_SNAT 50 of 100"]);
+    t.same(quiet.calls, listings, "and only they are read back");
 
-  isQuiet = false;
-  const busy = await lead(20);
-  t.same(busy.asked, ["EXCLUSIVE_DNAT 30 of 50", "EXCLUSIVE_SNAT 30 of 50"], "once");
-  t.equal(busy.calls[0], "iptables-nft-restore", "the rest is the tool's");
-  const left = dataplane.plan(many(20), busy.seen, "open").changes;
-  t.same(
-    left.filter(({ subsystem }) => subsystem === "rule"),
-    [],
-  );
+    isQuiet = false;
+    const busy = await lead(20);
+    t.same(busy.asked, ["EXCLUSIVE_DNAT 30 of 50", "EXCLUSIVE_SNAT 30 of 50"], "once");
+    t.equal(busy.calls[0], "iptables-nft-restore", "the rest is the tool's");
+    const left = dataplane.plan(many(20), busy.seen, "open").changes;
+    t.same(
+      left.filter(({ subsystem }) => subsystem === "rule"),
+      [],
+    );
 
-  isQuiet = true;
-  kernel.meddle("-A EXCLUSIVE_SNAT -s 192.0.2.1/32 -j RETURN");
-  const meddled = await lead(20);
-  t.same(meddled.asked, ["EXCLUSIVE_SNAT 1 of 21"], "what others put there, too");
-  const grown = await lead(21);
-  t.same(grown.asked, [], "nothing that adds");
-  t.equal(grown.calls[0], "iptables-nft-restore");
+    isQuiet = true;
+    kernel.meddle("-A EXCLUSIVE_SNAT -s 192.0.2.1/32 -j RETURN");
+    const meddled = await lead(20);
+    t.same(meddled.asked, ["EXCLUSIVE_SNAT 1 of 21"], "what others put there, too");
+    const grown = await lead(21);
+    t.same(grown.asked, [], "nothing that adds");
+    t.equal(grown.calls[0], "iptables-nft-restore");
 
-  for (const [when, count, left] of [
-    ["before", 20, 21],
-    ["after", 19, 19],
-  ] as const) {
-    isLost = when;
-    await t.rejects(lead(count), { code: "netlink-failed" }, "what became of it a reading tells");
-    t.equal(dataplane.planner.countRules(await dataplane.observe(signal)), 8 + 2 * (left - 1), when);
-  }
-  isLost = "not";
-  await lead(5);
-});
+    for (const [when, count, left] of [
+      ["before", 20, 21],
+      ["after", 19, 19],
+    ] as const) {
+      isLost = when;
+      await t.rejects(lead(count), { code: "netlink-failed" }, "what became of it a reading tells");
+      t.equal(dataplane.planner.countRules(await dataplane.observe(signal)), 8 + 2 * (left - 1), when);
+    }
+    isLost = "not";
+    await lead(5);
+  },
+);
 
 t.test("a legacy COMMIT that failed is tried again, a few times", async (t) => {
   const kernel = new FakeKernel();

@@ -121,7 +121,7 @@ t.test("chains of others, and what makes every chain effective", async (t) => {
   t.same(commands, ["nft -s -a list table ip other"], "the agent's own is not listed");
 });
 
-t.test("what nobody touched is not read again", async (t) => {
+t.test("unchanged tables are not read again", async (t) => {
   const { world, read, commands, dumps } = open({});
   const first = await read();
   t.equal(await read(), first);
@@ -142,7 +142,7 @@ t.test("what nobody touched is not read again", async (t) => {
   t.equal(commands.length, 1, "elements of sets come and go without a rule");
 });
 
-t.test("a table that moves all the time, and one that no tool can list", async (t) => {
+t.test("a table that changes all the time, and one that no tool can list", async (t) => {
   const restless = open({});
   Object.defineProperty(restless.world, "generation", { get: () => Math.random() * 1e9 });
   await t.rejects(restless.read(), { code: "netlink-failed" });
@@ -150,7 +150,7 @@ t.test("a table that moves all the time, and one that no tool can list", async (
   t.match((await read()).foreign, [{ rules: [{ effect: { kind: "unclear" } }] }]);
 });
 
-t.test("a listing that is cut short is not believed, and asked for again", async (t) => {
+t.test("a truncated listing is not used and read again", async (t) => {
   const cut = listing("drop # handle 1").slice(0, 50);
   const { world, read, commands } = open({ listing: cut });
   t.match((await read()).foreign, [{ rules: [{ effect: { kind: "unclear" } }] }]);

@@ -50,7 +50,7 @@ t.test("thousands share the rate fairly, and each purpose is probed separately",
   t.ok(wire.asked.every((one) => one.addresses.every((each) => odd.has(each) === (one.purpose === "keep"))));
 });
 
-t.test("a hurried request resolves after a probe that began after the call", async (t) => {
+t.test("an urgent question resolves after a probe that began after the call", async (t) => {
   const { wire, questions, about, answers, lookUntil } = setUp();
   const [one, two] = [about("203.0.113.10"), about("203.0.113.11")];
   questions.ask(one, "wanted");

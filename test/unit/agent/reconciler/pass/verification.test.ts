@@ -34,7 +34,7 @@ t.test("the kernel's error text replaces the agent's message for a missing rule"
   t.equal(undone?.objects.get("fips/f")?.message, "another process undid it 7 times: -A X");
 });
 
-t.test("equal ones are the same, whoever made them", async (t) => {
+t.test("verifications with equal content are the same", async (t) => {
   const again = obstaclesOf("Programmed", "Pending", new Map([["fips/f", "no rule"]]));
   t.ok(isSameVerification([missing, flows], [again, flows]));
   const held: Obstacle = { condition: "Ready", reason: "Pending", message: "" };

@@ -102,7 +102,7 @@ t.test("a throttled change is applied if its transaction is due", async (t) => {
   t.equal(review.due[0]?.payload, "a transaction");
 });
 
-t.test("waiting reads end at the next write", async (t) => {
+t.test("waiting repairs are due after the next write", async (t) => {
   const review = throttled(steps([x])).review(2, steps([x]), 0);
   t.equal(review.throttled.size, 0);
   t.strictSame(changesOf(review.due), [x]);

@@ -36,7 +36,7 @@ function stepFor(asked: ReadonlySet<Ip>[] = []): Step<FlowSweepStep> {
   return { phase: "flows", changes: [], payload };
 }
 
-t.test("after a sweep that found something the timer alone starts another", async (t) => {
+t.test("after a sweep that found something, only the timer starts another one", async (t) => {
   let flows: readonly Flow[] = [
     labFlow("udp 198.51.100.7:4000 203.0.113.10:53 | 10.0.1.5:53 198.51.100.7:4000"),
   ];
