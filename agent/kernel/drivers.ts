@@ -34,7 +34,7 @@ export interface RulesDriver<Observed = unknown, Payload = unknown> {
    * others write
    */
   write(payload: Payload, signal: AbortSignal, isRetry?: boolean): Promise<WriteOutcome<Payload>>;
-  /** What guard and gate dropped, as far as the kernel counts it now: less than before where their rules were made anew. */
+  /** The kernel's counters of packets that guard and gate dropped. They restart at 0 when the rules are created again. */
   readDrops(signal: AbortSignal): Promise<DropCounts>;
   /** Present if the kernel can prove that no other process changed the rules. */
   readonly incremental?: IncrementalRules<Observed>;

@@ -1,4 +1,4 @@
-/** Turns what the kernel counts of dropped packets into counters that never go back. */
+/** Turns the kernel's counters of dropped packets, which can restart at 0, into counters that never go back. */
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { DropCounter, DropCounts } from "../../lib/nftables/barrier.ts";
 
@@ -8,7 +8,7 @@ const timeoutMs = 1_000;
 
 export interface DropMeterDeps {
   readonly read: (signal: AbortSignal) => Promise<DropCounts>;
-  /** Told of packets that were dropped since the last reading. */
+  /** Called with the number of packets that were dropped since the last reading. */
   readonly onDropped: (
     labels: { readonly reason: string; readonly direction: string },
     packets: number,
@@ -26,7 +26,7 @@ export class DropMeter {
     this.#deps = { nowMs: () => performance.now(), ...deps };
   }
 
-  /** Where a reading took long, the next one waits. What cannot be read now is told later. */
+  /** Reads the counters. After a slow reading the next one waits. After a failed one, packets are reported later. */
   async update(): Promise<void> {
     const { read, nowMs } = this.#deps;
     const begunMs = nowMs();
@@ -45,7 +45,7 @@ export class DropMeter {
   #note(counts: DropCounts): void {
     for (const [counter, { packets }] of counts) {
       const before = this.#last.get(counter)?.packets ?? 0;
-      // Made anew, it began at nothing.
+      // The counter was created again: it started at 0.
       const dropped = packets < before ? packets : packets - before;
       this.#deps.onDropped(labelsOf(counter), dropped);
     }

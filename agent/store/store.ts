@@ -99,8 +99,8 @@ export class Store<State, Change> {
   }
 
   /**
-   * Checks that the journal is still in place, and writes it anew if another process moved, changed or removed it. Call
-   * it from time to time: a write also checks, but an idle agent may not write for days. Never rejects.
+   * Checks that the journal is still in place, and writes it again if another process moved, changed or removed it.
+   * Call it from time to time: a write also checks, but an idle agent may not write for days. Never rejects.
    */
   async check(): Promise<void> {
     if (this.#closing !== undefined) return;

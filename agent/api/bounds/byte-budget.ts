@@ -1,4 +1,4 @@
-/** Bytes that all requests together may hold at a time. Who asks for more than is left waits, first come, first served. */
+/** Bytes that all requests together may hold at a time. A request for more than is left waits: first come, first served. */
 import { GatewayError } from "../../../lib/model/errors.ts";
 
 interface Waiter {
