@@ -21,6 +21,8 @@ export function removalsOf(
   { table, input }: Transaction,
   rules: RuleDump,
 ): readonly ChainRemovals[] | undefined {
+  // A large transaction that adds rules is not split first.
+  if (!input.startsWith("-D ", input.indexOf("\n") + 1)) return undefined;
   const leaving = new Map<string, string[]>();
   for (const line of input.trimEnd().split("\n").slice(1, -1)) {
     const [, chain = "", raw = ""] = /^-D (\S+) (.*)$/.exec(line) ?? [];

@@ -5,6 +5,7 @@ import { createRun } from "../../agent/kernel/run.ts";
 
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
+import { messageType } from "../../lib/nftables/wire.ts";
 import { planBarrier } from "../../lib/plan/gate/barrier.ts";
 import type { GateState } from "../../lib/plan/gate-state.ts";
 import { wantedGuard } from "../../lib/plan/guard.ts";
@@ -86,6 +87,30 @@ t.test("the tables are created, listed by nft, changed element by element and re
     "remove ip natgw_guard fips { 10.0.1.5 }",
     "remove ip natgw_guard eips { 203.0.113.2, 203.0.113.3 }",
   ]);
+});
+
+t.test("the gate opens without reading the guard's elements again", async (t) => {
+  await converge(full, "closed");
+  const dumped: number[] = [];
+  const counting = new BarrierTables({
+    ...netlink,
+    dump(message, ...rest) {
+      dumped.push(message.type);
+      return netlink.dump(message, ...rest);
+    },
+    converse: (...args) => netlink.converse(...args),
+  });
+  const closed = await counting.read(signal);
+  const elementDumps = () => dumped.filter((type) => type === messageType.getElements).length;
+  const before = elementDumps();
+  const [opening] = planBarrier(full, wantedGuard(full), closed, "open");
+  if (opening === undefined) throw new Error("nothing is planned");
+  t.same(await counting.write(opening.transaction, undefined), { kind: "done" });
+  const opened = await counting.read(signal);
+  t.equal(opened.frames.gate, undefined);
+  t.equal(elementDumps(), before);
+  await run(["nft", "delete element ip natgw_guard fips { 10.0.1.5 }"]);
+  t.notOk((await counting.read(signal)).elements.fips.has("10.0.1.5"), "another's write is read");
 });
 
 t.test("changes by other programs are detected and undone in one transaction", async (t) => {

@@ -23,30 +23,31 @@ export async function exchange(
   signal: AbortSignal,
   visit: AnswerVisitor,
 ): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  const late = () => new GatewayError("netlink-failed", `no answer within ${timeoutMs} ms`);
-  const sent = await within(socket.send(bytes), timeoutMs, late, signal);
-  if (sent !== bytes.length) throw failed("send", sent);
+  const limit = limitTo(timeoutMs, signal);
+  try {
+    const sent = await limit.wait(socket.send(bytes));
+    if (sent !== bytes.length) throw failed("send", sent);
 
-  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-  for (let isComplete = false; !isComplete; ) {
-    signal.throwIfAborted();
-    const leftMs = deadline - performance.now();
-    if (leftMs < 0) throw late();
-    const length = socket.receive(buffer);
-    if (length === -EAGAIN) {
-      // Usually the answer is there right after the send. The delay is for kernels that answer later.
-      await within(socket.readable?.() ?? delay(1), leftMs, late, signal);
-      continue;
+    const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+    for (let isComplete = false; !isComplete; ) {
+      limit.throwIfOver();
+      const length = socket.receive(buffer);
+      if (length === -EAGAIN) {
+        // Usually the answer is there right after the send. The delay is for kernels that answer later.
+        await limit.wait(socket.readable?.() ?? delay(1));
+        continue;
+      }
+      if (length < 0) throw failed("receive", length);
+      if (length > buffer.length) {
+        throw new GatewayError("netlink-failed", `a netlink answer of ${length} bytes was truncated`);
+      }
+      forEachMessage(view, length, (header, _, start, end) => {
+        if (visit(header, view, start, end)) isComplete = true;
+      });
+      if (!isComplete) await yieldToLoop();
     }
-    if (length < 0) throw failed("receive", length);
-    if (length > buffer.length) {
-      throw new GatewayError("netlink-failed", `a netlink answer of ${length} bytes was truncated`);
-    }
-    forEachMessage(view, length, (header, _, start, end) => {
-      if (visit(header, view, start, end)) isComplete = true;
-    });
-    if (!isComplete) await yieldToLoop();
+  } finally {
+    limit.end();
   }
 }
 
@@ -60,21 +61,32 @@ function failed(call: "send" | "receive", result: number): GatewayError {
   return new GatewayError("netlink-failed", `netlink ${call}: ${code}`, { details: { code } });
 }
 
-/** Waits for `promise` for a limited time. After that the promise is left alone. */
-async function within<T>(
-  promise: Promise<T>,
-  timeoutMs: number,
-  late: () => Error,
-  signal: AbortSignal,
-): Promise<T> {
-  const { promise: givenUp, reject } = Promise.withResolvers<never>();
+interface Limit {
+  /** Waits for `promise`, but not beyond the limit. After that the promise is left alone. */
+  wait<T>(promise: Promise<T>): Promise<T>;
+  throwIfOver(): void;
+  end(): void;
+}
+
+/** One timer and one listener for all waits of an exchange: a large batch has hundreds of exchanges. */
+function limitTo(timeoutMs: number, signal: AbortSignal): Limit {
+  const deadline = performance.now() + timeoutMs;
+  const late = () => new GatewayError("netlink-failed", `no answer within ${timeoutMs} ms`);
+  const { promise: over, reject } = Promise.withResolvers<never>();
+  // It may be rejected while nothing waits.
+  over.catch(() => undefined);
   const onAbort = () => reject(signal.reason);
   const timer = setTimeout(() => reject(late()), timeoutMs);
   signal.addEventListener("abort", onAbort);
-  try {
-    return await Promise.race([promise, givenUp]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
-  }
+  return {
+    wait: (promise) => Promise.race([promise, over]),
+    throwIfOver() {
+      signal.throwIfAborted();
+      if (performance.now() > deadline) throw late();
+    },
+    end() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+    },
+  };
 }

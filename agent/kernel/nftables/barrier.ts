@@ -78,6 +78,24 @@ export function barrierResult<Step>(step: Step, outcome: Outcome) {
   return { failure: { kind, error }, isReadingTrue: false } as const;
 }
 
+interface KnownBarrier {
+  readonly generation: number;
+  readonly observed: ObservedBarrier | undefined;
+  readonly written: readonly BarrierTransaction[];
+}
+
+/** With more own transactions since the reading, everything is read. */
+const maxWritten = 8;
+
+function withWritten(
+  known: KnownBarrier | undefined,
+  transaction: BarrierTransaction,
+): Pick<KnownBarrier, "observed" | "written"> {
+  const all = [...(known?.written ?? []), transaction];
+  const isKept = known?.observed !== undefined && all.length <= maxWritten;
+  return isKept ? { observed: known.observed, written: all } : { observed: undefined, written: [] };
+}
+
 const maxReadings = 5;
 /** For what belongs to a transaction, which is finished once begun. */
 const timeoutMs = 10_000;
@@ -86,8 +104,8 @@ export class BarrierTables implements BarrierDriver {
   readonly #netlink: ConversingConnection;
   /** How this kernel tells a table that it was given, where it uses other attributes than we. */
   readonly #told = new Map<BarrierName, { readonly asked: readonly string[]; readonly told: string }>();
-  /** What stood at a generation; without `observed` only own writes lie between that and a reading. */
-  #known: { readonly generation: number; readonly observed: ObservedBarrier | undefined } | undefined;
+  /** The ruleset at `generation`: a reading, and the own transactions since. Without a reading they are not kept. */
+  #known: KnownBarrier | undefined;
 
   constructor(netlink: ConversingConnection) {
     this.#netlink = netlink;
@@ -100,11 +118,14 @@ export class BarrierTables implements BarrierDriver {
   async read(signal: AbortSignal): Promise<ObservedBarrier> {
     for (let reading = 1; reading <= maxReadings; reading++) {
       const generation = await readGeneration(this.#netlink, signal);
-      if (this.#known?.observed !== undefined && this.#known.generation === generation)
-        return this.#known.observed;
-      const read = await this.#readAll(signal);
+      const known = this.#known?.generation === generation ? this.#known : undefined;
+      if (known?.observed !== undefined && known.written.length === 0) return known.observed;
+      const read =
+        known?.observed === undefined
+          ? await this.#readAll(signal)
+          : await this.#reread(known.observed, known.written, signal);
       if ((await readGeneration(this.#netlink, signal)) !== generation) continue;
-      this.#known = { generation, observed: read };
+      this.#known = { generation, observed: read, written: [] };
       return read;
     }
     throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
@@ -115,10 +136,7 @@ export class BarrierTables implements BarrierDriver {
     written: readonly BarrierTransaction[],
     signal: AbortSignal,
   ): Promise<ObservedBarrier> {
-    if (written.some(touchesFrames)) return this.read(signal);
-    const keys = touchedElements(written);
-    const elements = await rereadElements(this.#netlink, guardSetNames, last.elements, keys, signal);
-    return { ...last, elements };
+    return written.some(touchesFrames) ? this.read(signal) : this.#reread(last, written, signal);
   }
 
   async write(transaction: BarrierTransaction, generation: number | undefined): Promise<Outcome> {
@@ -126,10 +144,11 @@ export class BarrierTables implements BarrierDriver {
     const base = generation ?? this.#known?.generation ?? (await readGeneration(this.#netlink, signal));
     const isRemade = Object.values(transaction.frames).some(({ isReplaced }) => isReplaced);
     const counts: DropCounts = isRemade ? await this.readCounts(signal) : new Map();
+    const known = this.#known?.generation === base ? this.#known : undefined;
     const outcome = await transact(this.#netlink, base, encodeBarrier(transaction, counts));
     this.#known = undefined;
     if (outcome.kind !== "done") return outcome;
-    this.#known = { generation: nextGeneration(base), observed: undefined };
+    this.#known = { ...withWritten(known, transaction), generation: nextGeneration(base) };
     await this.#learn(transaction, signal);
     return outcome;
   }
@@ -146,15 +165,33 @@ export class BarrierTables implements BarrierDriver {
     return counts;
   }
 
+  /** `last` with what own transactions touched. The elements of a guard that was made anew are all read. */
+  async #reread(
+    last: ObservedBarrier,
+    written: readonly BarrierTransaction[],
+    signal: AbortSignal,
+  ): Promise<ObservedBarrier> {
+    if (written.some(({ frames }) => frames.guard !== undefined)) return this.#readAll(signal);
+    const frames = written.some(touchesFrames) ? await this.#readKnownFrames(signal) : last.frames;
+    const keys = touchedElements(written);
+    const elements = await rereadElements(this.#netlink, guardSetNames, last.elements, keys, signal);
+    return { frames, elements };
+  }
+
   async #readAll(signal: AbortSignal): Promise<ObservedBarrier> {
     const frames = await this.#readFrames(signal);
     const elements: { [K in GuardSet]: GuardElements[K] } = { ...noGuardElements };
     for (const set of readableSets(frames.guard ?? []))
       elements[set] = await readMap(this.#netlink, set, signal);
-    return {
-      frames: { guard: this.#recognize("guard", frames.guard), gate: this.#recognize("gate", frames.gate) },
-      elements,
-    };
+    return { frames: this.#recognizeAll(frames), elements };
+  }
+
+  async #readKnownFrames(signal: AbortSignal): Promise<ObservedBarrier["frames"]> {
+    return this.#recognizeAll(await this.#readFrames(signal));
+  }
+
+  #recognizeAll(frames: ObservedBarrier["frames"]): ObservedBarrier["frames"] {
+    return { guard: this.#recognize("guard", frames.guard), gate: this.#recognize("gate", frames.gate) };
   }
 
   async #readFrames(signal: AbortSignal): Promise<ObservedBarrier["frames"]> {

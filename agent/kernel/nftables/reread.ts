@@ -1,6 +1,7 @@
 /** Reads elements that changed since a reading, by key if they are few. */
 import type { ElementValues } from "../../../lib/nftables/maps.ts";
 import type { SetName } from "../../../lib/nftables/sets.ts";
+import { OrderedMap } from "../../../lib/ordered-map.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { readMap } from "./read.ts";
 import { readElements } from "./transaction.ts";
@@ -25,13 +26,14 @@ export async function rereadElements<Name extends SetName>(
   }
   const values = await readElements(netlink, touched, signal);
   for (const [map, group] of Map.groupBy(touched.entries(), ([, one]) => one.map)) {
-    const copy = new Map(before[map]);
+    // A copy would cost time in proportion to the map; the first change of a map still does.
+    const draft = OrderedMap.from(before[map]).edit();
     for (const [at, { key }] of group) {
       const value = values[at];
-      if (value === undefined) copy.delete(key);
-      else copy.set(key, value);
+      if (value === undefined) draft.delete(key);
+      else draft.set(key, value);
     }
-    elements[map] = copy;
+    elements[map] = draft.finish();
   }
   return elements;
 }
