@@ -26,6 +26,11 @@ export class CpuMeter {
     return result;
   }
 
+  /** CPU time of the agent and its tools so far. */
+  get agentMs(): number {
+    return this.#agentSeconds * 1000;
+  }
+
   /** As text, per run. */
   note(runs: number): string {
     const ms = (seconds: number) => `${((seconds * 1000) / runs).toFixed(0)} ms`;

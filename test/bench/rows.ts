@@ -1,6 +1,7 @@
 /** The rows in the order of measurement: first those that share a loaded gateway. */
 import type { Row } from "./measurement.ts";
 import { deletesRow } from "./rows/deletes.ts";
+import { eventLoopRow } from "./rows/event-loop.ts";
 import { fullPassRow } from "./rows/full-pass.ts";
 import { growthRow } from "./rows/growth.ts";
 import { idleRow } from "./rows/idle.ts";
@@ -12,6 +13,7 @@ import { programRow } from "./rows/program.ts";
 import { repairRow } from "./rows/repair.ts";
 import { responsivenessRow } from "./rows/responsiveness.ts";
 import { startRow } from "./rows/start.ts";
+import { writersRow } from "./rows/writers.ts";
 
 export const rows: readonly Row[] = [
   idleRow,
@@ -27,6 +29,8 @@ export const rows: readonly Row[] = [
   growthRow,
   oneByOneRow,
   startRow,
+  writersRow,
+  eventLoopRow,
 ];
 
 export const rowIds = rows.map(({ id }) => id).sort((a, b) => Number(a) - Number(b));

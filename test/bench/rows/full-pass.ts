@@ -35,7 +35,7 @@ export const fullPassRow: Row = {
         unit: "ms",
         samples: samples.measured,
         base: { what: "the bare dumps", samples: samples.base },
-        allowed: 1.2,
+        allowed: 0.1,
         notes: [cpu.note(settings.runs), ...dumps],
       },
     ];

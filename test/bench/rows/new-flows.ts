@@ -36,7 +36,7 @@ export const newFlowsRow: Row = {
           samples: samples.measured,
           base: { what: "through 1 FIP", samples: samples.base },
           // Chains are searched linearly: they have no limit.
-          ...(!isChain && { allowed: 1.05 }),
+          ...(!isChain && { allowed: 1.02 }),
         },
       ];
     } finally {

@@ -62,7 +62,7 @@ async function measure(bench: Bench, scenario: Scenario, what: string): Promise<
         : "the same by bare tools and one dump",
       samples: samples.base,
     },
-    allowed: isByRoute ? 1 / 3 : 1.2,
+    allowed: isByRoute ? 1 / 3 : 1.1,
     notes: [cpu.note(bench.settings.runs)],
   };
 }

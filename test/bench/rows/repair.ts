@@ -17,7 +17,7 @@ interface Damage {
   readonly repaired: RegExp;
 }
 
-const mostMs = 100;
+const mostMs = 60;
 const fewObjects = 100;
 
 export const repairRow: Row = {

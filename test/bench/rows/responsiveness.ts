@@ -34,7 +34,7 @@ export const responsivenessRow: Row = {
     await bench.clear();
     const during = `while ${objects} EIPs and FIPs are put`;
     return [
-      { what: `event loop delay ${during}, p99`, unit: "ms", samples: lags, allowed: 100 },
+      { what: `event loop delay ${during}, p99`, unit: "ms", samples: lags, allowed: 50 },
       { what: `event loop delay ${during}, longest`, unit: "ms", samples: longest },
       { what: `GET of one object ${during}, p99`, unit: "ms", samples: reads, allowed: 50 },
     ];
