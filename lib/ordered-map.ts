@@ -49,6 +49,25 @@ export class OrderedMap<K, V> implements ReadonlyMap<K, V> {
     return new OrderedMapDraft(this, this.#content, (content) => new OrderedMap(content));
   }
 
+  /** The same object for this map and for those derived from it, until one is rebuilt. */
+  get lineage(): object {
+    return this.#content.numbers;
+  }
+
+  /**
+   * Calls `visit` for each key with another value than in `before`; `undefined` where there is none. Costs as much as the
+   * two maps differ. Both must have one {@link lineage}.
+   */
+  forEachChange(
+    before: OrderedMap<K, V>,
+    visit: (key: K, now: V | undefined, was: V | undefined) => void,
+  ): void {
+    this.#content.byNumber.forEachDifference(before.#content.byNumber, (now, was) => {
+      const entry = now ?? was;
+      if (entry !== undefined && now?.value !== was?.value) visit(entry.key, now?.value, was?.value);
+    });
+  }
+
   get size(): number {
     return this.#content.size;
   }

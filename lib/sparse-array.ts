@@ -45,6 +45,13 @@ export class SparseArray<T> {
     return changed === this.#root && shift === this.#shift ? this : new SparseArray(changed, shift);
   }
 
+  /** Calls `visit` for each index where the two arrays have different values. Nodes that both share cost nothing. */
+  forEachDifference(before: SparseArray<T>, visit: (now: T | undefined, was: T | undefined) => void): void {
+    compare(this.#root, this.#shift, before.#root, before.#shift, (now, was) =>
+      visit(now as T | undefined, was as T | undefined),
+    );
+  }
+
   /** The values in order of their indexes. */
   values(): Iterator<T, undefined> {
     return new Values(this.#root, this.#shift);
@@ -92,6 +99,28 @@ class Values<T> implements Iterator<T, undefined> {
       if (child === undefined) this.#index = ((this.#index >>> shift) + 1) << shift;
     } while (((this.#index >>> shift) & mask) !== 0);
     return undefined;
+  }
+}
+
+function compare(
+  now: Node | undefined,
+  nowShift: number,
+  was: Node | undefined,
+  wasShift: number,
+  visit: (now: unknown, was: unknown) => void,
+): void {
+  if (now === was) return;
+  const shift = Math.max(nowShift, wasShift);
+  for (let place = 0; place < width; place++) {
+    // An array with a lower root is the first child of a root on this level.
+    const one = nowShift === shift ? now?.[place] : place === 0 ? now : undefined;
+    const other = wasShift === shift ? was?.[place] : place === 0 ? was : undefined;
+    if (one === other) continue;
+    if (shift === 0) visit(one, other);
+    else {
+      const [oneShift, otherShift] = [nowShift, wasShift].map((at) => (at === shift ? at - bits : at));
+      compare(one as Node | undefined, oneShift ?? 0, other as Node | undefined, otherShift ?? 0, visit);
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import type { FastifyReply } from "fastify";
 import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
 import { connectedSubnets } from "../../lib/kinds/facts.ts";
+import { memoizeLast } from "../../lib/memoize.ts";
 import { reduce } from "../../lib/state/reduce.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
@@ -116,6 +117,8 @@ async function waitFor(
   return context.board.wait(goals, leftMs, signal);
 }
 
+const subnetsOf = memoizeLast(connectedSubnets);
+
 /** Created for each decision: observed facts may change while the write waits in the queue. */
 function writeContext({ clock, reconciler, settings }: RouteContext): WriteContext {
   const { network, ownAddresses } = reconciler;
@@ -126,7 +129,7 @@ function writeContext({ clock, reconciler, settings }: RouteContext): WriteConte
       externalInterface: settings.externalInterface,
       ownAddresses,
       fallbackGateway: settings.fallbackGateway,
-      connectedSubnets: network && connectedSubnets(network, ownAddresses),
+      connectedSubnets: network && subnetsOf(network, ownAddresses),
     },
     isUnadopted: reconciler.isUnadopted,
     digest: sha256,

@@ -2,19 +2,13 @@
 
 import { type Claimants, findClashes } from "../compile/clashes.ts";
 import { usersOf } from "../compile/references.ts";
-import { type Clash, type ClashContext, clashContext } from "../kinds/clash.ts";
+import { type Clash, clashContext } from "../kinds/clash.ts";
 import type { Facts } from "../kinds/facts.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { GatewayError } from "../model/errors.ts";
 import type { Kind, ObjectId, ObjectName } from "../model/names.ts";
-import {
-  type Desired,
-  type DesiredObjects,
-  findObject,
-  makeObjects,
-  objectsOf,
-  type StoredOf,
-} from "../state/desired.ts";
+import { type Desired, type DesiredObjects, findObject, makeObjects } from "../state/desired.ts";
+import { objectsWith } from "./claimants.ts";
 import type { Decision } from "./writes.ts";
 
 /**
@@ -78,23 +72,11 @@ function identitiesOf(ids: readonly ObjectId[], sets: readonly Desired[], facts:
 
 function within(desired: Desired, identities: Identities, facts: Facts): Claimants {
   const context = clashContext(desired.gateway, facts);
-  const objects = makeObjects((kind) => pick(desired, kind, identities.get(kind), context));
+  const objects = makeObjects((kind) => objectsWith(desired, kind, identities.get(kind) ?? none, context));
   return { gateway: desired.gateway, ...objects };
 }
 
-function pick<K extends Kind>(
-  desired: Desired,
-  kind: K,
-  identities: ReadonlySet<string> | undefined,
-  context: ClashContext,
-): ReadonlyMap<ObjectName, StoredOf[K]> {
-  const picked = new Map<ObjectName, StoredOf[K]>();
-  if (identities === undefined) return picked;
-  const { identity } = recordOf(kind);
-  for (const [name, stored] of objectsOf(desired, kind))
-    if (identities.has(identity(stored.spec, context))) picked.set(name, stored);
-  return picked;
-}
+const none: ReadonlySet<string> = new Set();
 
 function asDetail([object, clash]: readonly [ObjectId, Clash]) {
   return { object, with: clash.with, message: clash.message };

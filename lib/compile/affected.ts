@@ -7,14 +7,15 @@
  * inside the whole set. Kinds without a `tie` (SNATs, Routes) affect no FIP and no DNAT and are left out.
  */
 
+import { Groups } from "../groups.ts";
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 import { type Desired, type FoundObject, findObject, makeObjects, objectsOf } from "../state/desired.ts";
 
 /** Which objects affect which. Updated change by change. */
 export class AffectedSet {
-  readonly #users = new Groups();
-  readonly #tied = new Map<Kind, Groups>(tiedKinds.map((kind) => [kind, new Groups()]));
+  readonly #users = new Groups<ObjectId>();
+  readonly #tied = new Map<Kind, Groups<ObjectId>>(tiedKinds.map((kind) => [kind, new Groups()]));
 
   constructor(desired: Desired) {
     for (const kind of tiedKinds) {
@@ -100,30 +101,4 @@ function pick<T extends { readonly creation: number }>(
     if (object !== undefined) picked.push([name, object]);
   }
   return new Map(picked.sort(([, one], [, other]) => one.creation - other.creation));
-}
-
-/**
- * Groups of ids. Most groups have one member, which is stored without a Set: at 10,000 objects that saves megabytes.
- */
-class Groups {
-  readonly #groups = new Map<string, ObjectId | Set<ObjectId>>();
-
-  of(key: string): Iterable<ObjectId> {
-    const group = this.#groups.get(key);
-    if (group === undefined) return [];
-    return typeof group === "string" ? [group] : group;
-  }
-
-  add(key: string, member: ObjectId): void {
-    const group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, member);
-    else if (typeof group === "string") this.#groups.set(key, new Set([group, member]));
-    else group.add(member);
-  }
-
-  delete(key: string, member: ObjectId): void {
-    const group = this.#groups.get(key);
-    if (group === member) this.#groups.delete(key);
-    else if (typeof group === "object" && group.delete(member) && group.size === 0) this.#groups.delete(key);
-  }
 }

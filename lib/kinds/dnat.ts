@@ -51,6 +51,7 @@ export const dnatKind = {
   tie: () => undefined,
   parseAll: parseOnce(parse),
   identity,
+  ownIdentity: identity,
   holding: (spec) => `${spec.protocol} port ${spec.externalPort} of eip ${spec.eip} is forwarded by`,
   obstacle({ spec }, { ownAddresses }) {
     const own = internalIpsOf(spec).find((ip) => ownAddresses.has(ip));

@@ -53,6 +53,7 @@ export const eipKind = {
   tie: ({ address }) => addressOf(address),
   parseAll: parseOnce(parse),
   identity: ({ address }) => addressOf(address),
+  ownIdentity: ({ address }) => addressOf(address),
   holding: ({ address }) => `${addressOf(address)} is the address of`,
   obstacle,
   isTranslating: false,

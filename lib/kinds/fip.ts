@@ -23,6 +23,7 @@ export const fipKind = {
   tie: (spec) => spec.internalIp,
   parseAll: parseOnce(parse),
   identity: (spec) => spec.eip,
+  ownIdentity: (spec) => spec.eip,
   holding: (spec) => `eip ${spec.eip} is already used by`,
   obstacle: ({ spec }, { ownAddresses }) =>
     ownAddresses.has(spec.internalIp) ? ownAddressClash(spec.internalIp) : undefined,

@@ -46,6 +46,8 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   parseAll(objects: ReadonlyMap<ObjectName, Stored<S>>): readonly P[];
   /** What the object claims. If two objects of this kind claim the same text, the newer one clashes. */
   identity(spec: S, context: ClashContext): string;
+  /** The same, for kinds whose claim the spec alone decides. Absent: it depends on the gateway too. */
+  ownIdentity?(spec: S): string;
   /** The claim as text that the holder's name completes: `"eip eip-a is already used by"`. */
   holding(spec: S): string;
   /** A clash with the gateway itself, independent of other objects. */

@@ -31,6 +31,7 @@ export const routeKind = {
   ],
   parseAll: parseOnce(parse),
   identity: ({ destination }) => destination,
+  ownIdentity: ({ destination }) => destination,
   holding: ({ destination }) => `${destination} is the destination of`,
   obstacle: ({ spec }, { nextHop }) =>
     nextHop !== undefined && familyOf(nextHop).contains(spec.destination, nextHop)

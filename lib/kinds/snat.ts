@@ -28,6 +28,7 @@ export const snatKind = {
   eipOf: (spec) => spec.eip,
   parseAll: parseOnce(parse),
   identity,
+  ownIdentity: identity,
   holding: (spec) => `${spec.internalCIDR} leaves by eip ${spec.eip} through`,
   isTranslating: true,
   compile(objects, compilation) {

@@ -111,7 +111,7 @@ class Draft {
       Object.assign(this.#desired, { [collectionOf(kind)]: objects.finish() });
     return {
       ...this.#state,
-      desired: this.#desired,
+      desired: unlessSame(this.#state.desired, this.#desired),
       tombstones: this.#tombstones.finish(),
       leases: this.#leases.finish(),
       ledger: this.#ledger.finish(),
@@ -156,8 +156,15 @@ class LedgerDraft {
   }
 
   finish(): Ledger {
-    return { ...this.#base, addresses: this.addresses.finish(), retired: this.retired.finish() };
+    const next = { ...this.#base, addresses: this.addresses.finish(), retired: this.retired.finish() };
+    return unlessSame(this.#base, next);
   }
+}
+
+/** `before` if `after` has the same parts: what was computed from it stays valid. */
+function unlessSame<T extends object>(before: T, after: T): T {
+  const names = Object.keys(after) as (keyof T)[];
+  return names.every((name) => before[name] === after[name]) ? before : after;
 }
 
 function placeOf(kind: Kind): `objects/${string}` {

@@ -24,16 +24,19 @@ export class FlowSweep {
   readonly #conntrack: ConntrackDriver;
   /** How often each flow of the last sweep was ended under this program. */
   #kills = new Map<string, number>();
-  #program: unknown;
+  /** Not kept alive: thousands of objects belong to it. */
+  #program: WeakRef<object> | undefined;
 
   constructor(conntrack: ConntrackDriver) {
     this.#conntrack = conntrack;
   }
 
   /** @param program what `contradicts` was compiled from; a new program resets the counts */
-  async sweep(contradicts: FlowPredicate, program: unknown, signal: AbortSignal): Promise<SweepResult> {
-    if (program !== this.#program) this.#kills = new Map();
-    this.#program = program;
+  async sweep(contradicts: FlowPredicate, program: object, signal: AbortSignal): Promise<SweepResult> {
+    if (program !== this.#program?.deref()) {
+      this.#kills = new Map();
+      this.#program = new WeakRef(program);
+    }
     const kills = new Map<string, number>();
     let removed = 0;
     for (let round = 0; round < maxRounds; round++) {

@@ -78,6 +78,20 @@ t.test("an ordered map behaves like a Map, and so do all maps derived from it", 
           assert.equal(map.get(key), model.get(key));
         }
       }
+      for (const { map, model } of known) {
+        for (const { map: before, model: modelBefore } of [...known.slice(0, 2), ...known.slice(-1)]) {
+          if (map.lineage !== before.lineage) continue;
+          const follower = new Map(modelBefore);
+          map.forEachChange(before, (key, now, was) => {
+            assert.equal(was, modelBefore.get(key));
+            assert.notEqual(now, was);
+            if (now === undefined) follower.delete(key);
+            else follower.set(key, now);
+          });
+          assert.equal(follower.size, model.size);
+          for (const [key, value] of model) assert.ok(follower.get(key) === value);
+        }
+      }
     }),
     { numRuns: 60 },
   );

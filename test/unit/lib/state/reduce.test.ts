@@ -71,6 +71,19 @@ t.test("only changed parts become new objects", (t) => {
   t.end();
 });
 
+t.test("the desired set and the ledger stay the same objects if nothing in them changes", (t) => {
+  const renewed = reduce(base, changes({ type: "lease", name: "b", renewed: { ...instant, bootMs: 2 } }));
+  t.equal(renewed.desired, base.desired);
+  t.equal(renewed.ledger, base.ledger);
+  const retired = reduce(base, changes({ type: "retire", address: "203.0.113.8" }));
+  t.equal(retired.desired, base.desired);
+  t.not(retired.ledger, base.ledger);
+  const written = reduce(base, changes({ type: "revision", revision: 7 }));
+  t.not(written.desired, base.desired);
+  t.equal(written.ledger, base.ledger);
+  t.end();
+});
+
 t.test("the previous state is not modified", (t) => {
   const names = () => [...base.desired.eips.keys()].join();
   t.equal(names(), "b,a");

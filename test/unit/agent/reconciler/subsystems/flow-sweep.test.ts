@@ -26,6 +26,7 @@ t.test("the sweep kills no flow more than twice under one program", async (t) =>
   };
   const sweep = new FlowSweep(conntrack);
   const always = () => true;
+  const programs = [{}, {}] as const;
   for (const expected of [
     { removed: 1, remaining: [], shadowed: 0 },
     { removed: 1, remaining: [], shadowed: 0 },
@@ -33,11 +34,11 @@ t.test("the sweep kills no flow more than twice under one program", async (t) =>
     // A spared flow stays remembered. Otherwise every second sweep would end it.
     { removed: 0, remaining: [], shadowed: 1 },
   ]) {
-    t.strictSame(await sweep.sweep(always, "v1", forever), expected);
+    t.strictSame(await sweep.sweep(always, programs[0], forever), expected);
   }
   isStubborn = false;
   t.strictSame(
-    await sweep.sweep(always, "v2", forever),
+    await sweep.sweep(always, programs[1], forever),
     { removed: 1, remaining: [], shadowed: 0 },
     "another program, another count",
   );
