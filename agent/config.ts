@@ -16,6 +16,8 @@ export interface Config {
   readonly dataplane: "iptables" | "nftables";
   readonly iptablesVariant: "auto" | "nft" | "legacy";
   readonly eipBinding: "address" | "route";
+  readonly untranslated: "forward" | "drop";
+  readonly bfdGate: "off" | "on";
   readonly stateDir: string;
   readonly socketPath: string;
   readonly listen: readonly Endpoint[];
@@ -96,10 +98,18 @@ function refuseUnknown(environment: Environment): void {
   const known = new Set(settings.map((setting) => setting.variable));
   for (const [variable, value] of Object.entries(environment)) {
     if (!variable.startsWith("NATGW_") || known.has(variable) || serviceLink.test(variable)) continue;
+    const similar = [...known].filter((name) => isSimilar(name, variable));
+    const hint = similar.length === 0 ? "" : `; similar: ${similar.join(", ")}`;
     throw badConfig(
-      `${variable}: unknown setting (value ${quote(value ?? "")}); known are ${[...known].join(", ")}`,
+      `${variable}: unknown setting (value ${quote(value ?? "")})${hint} (--help lists all settings)`,
     );
   }
+}
+
+/** True if they share a word besides `NATGW`. */
+function isSimilar(one: string, other: string): boolean {
+  const [words, others] = [one, other].map((name) => new Set(name.split("_").slice(1)));
+  return words !== undefined && others !== undefined && !words.isDisjointFrom(others);
 }
 
 function decode(

@@ -174,7 +174,13 @@ export const gatewayStatusSchema = Type.Object({
   objects: Type.Record(Type.String(), Type.Object({ total: count, ready: count, notReady: count })),
   lastReconcile: Type.Union([passReportSchema, Type.Null()]),
   backend: Type.String(),
-  gate: Type.Enum(["open", "closed", "unknown"]),
+  gate: Type.Enum(["open", "closed", "unknown"], {
+    description: "closed: what is not translated does not leave the VPC; for good if `untranslated` is drop",
+  }),
+  untranslated: Type.Enum(["forward", "drop"], { description: "The setting NATGW_UNTRANSLATED" }),
+  bfdGate: Type.Enum(["open", "closed", "unknown", "off"], {
+    description: "closed: BFD on the VPC interface is dropped; off: the setting NATGW_BFD_GATE",
+  }),
   interfaces: Type.Record(
     Type.String(),
     Type.Object({

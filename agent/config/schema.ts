@@ -42,6 +42,16 @@ export const SettingsSchema = Type.Object({
       "How an EIP is bound: as an address on the external interface, or as a local route of its own.",
     default: "address",
   }),
+  untranslated: oneOf(["forward", "drop"], {
+    description:
+      "What becomes of packets from the VPC to the outside that no object translates, once the gateway is verified; `drop` never lets an inner address out.",
+    default: "forward",
+  }),
+  bfdGate: oneOf(["off", "on"], {
+    description:
+      "Whether BFD (UDP 3784 and 4784) on the VPC interface is dropped until the gateway translates for an object.",
+    default: "off",
+  }),
   stateDir: parsed(parsePath, "a path", {
     description: "The directory of the stored state.",
     default: "/var/lib/natgw",

@@ -105,7 +105,7 @@ export class PassRunner {
     this.#result = result;
     if (result.verdicts !== undefined) {
       await runYielding(board.publish(this.#published(result, result.verdicts)));
-      this.#hasVerified ||= result.gate === "open";
+      this.#hasVerified ||= result.isVerified;
     }
     return result;
   }

@@ -18,6 +18,7 @@ import { connections } from "./operations/connections.ts";
 import { type DryRun, DryRuns } from "./operations/dry-run.ts";
 import { type Released, release } from "./operations/release.ts";
 import { areWritesOwn } from "./own-writes.ts";
+import { Gatekeeper } from "./pass/gatekeeper.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
 import type { PassReport } from "./pass/report.ts";
@@ -27,7 +28,7 @@ import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts
 import type { VerdictSink } from "./verdict-sink.ts";
 
 export interface ReconcilerDeps
-  extends Omit<PassDeps, "subsystems" | "flows" | "patience" | "wake">,
+  extends Omit<PassDeps, "subsystems" | "flows" | "patience" | "gatekeeper" | "wake">,
     SubsystemDeps {
   readonly dataplane: Dataplane;
   readonly network: NetworkDriver;
@@ -63,8 +64,10 @@ export class Reconciler {
     this.#subsystems = subsystems;
     const patience = this.#patience;
     const wake = (reason: string) => this.wake(reason);
-    const full = new Pass({ ...deps, subsystems, flows, patience, wake });
-    const incremental = new IncrementalPass({ ...deps, subsystems, patience, unswept: flows.unswept });
+    const gatekeeper = new Gatekeeper(deps.config, deps.store.current);
+    const shared = { ...deps, subsystems, patience, gatekeeper };
+    const full = new Pass({ ...shared, flows, wake });
+    const incremental = new IncrementalPass({ ...shared, unswept: flows.unswept });
     this.#full = full;
     this.#incremental = incremental;
     this.#runner = new PassRunner({ ...deps, full, incremental });

@@ -43,13 +43,18 @@ export function degradations({ api, store, reconciler }: DegradationSources): re
   return list;
 }
 
+/** Reasons that say nothing before adoption: until then the agent does not manage gate and forwarding. */
+const managedReasons: ReadonlySet<Degradation["reason"]> = new Set([
+  "GateClosed",
+  "UntranslatedForwarded",
+  "ForwardingOff",
+]);
+
 /** The notices of each subsystem. Two equal notices are reported once. */
 function addNotices({ residual, verdicts }: PassResult, list: Degradation[]): void {
   for (const { notices } of residual.parts.values()) {
     for (const notice of notices) {
-      // Before adoption the agent does not manage the gate.
-      if (verdicts === undefined && (notice.reason === "GateClosed" || notice.reason === "ForwardingOff"))
-        continue;
+      if (verdicts === undefined && managedReasons.has(notice.reason)) continue;
       if (list.every(({ reason, message }) => reason !== notice.reason || message !== notice.message))
         list.push(notice);
     }

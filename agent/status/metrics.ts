@@ -38,7 +38,11 @@ export function createMetrics(build: { readonly version: string }) {
     registry,
     ready: gauge("natgw_ready", "1 once the first full pass of this process has verified"),
     degraded: gauge("natgw_degraded", "1 while the gateway is degraded for this reason", ["reason"]),
-    gateClosed: gauge("natgw_gate_closed", "1 while the gate drops traffic from the VPC to the outside"),
+    gateClosed: gauge(
+      "natgw_gate_closed",
+      "1 while the gate drops what would leave the VPC for the outside untranslated",
+    ),
+    bfdGateClosed: gauge("natgw_bfd_gate_closed", "1 while BFD on the VPC interface is dropped"),
     objects: gauge("natgw_objects", "Desired objects by kind, and by state ready or not_ready", [
       "kind",
       "state",
@@ -69,7 +73,7 @@ export function createMetrics(build: { readonly version: string }) {
     ),
     droppedPackets: counter(
       "natgw_dropped_packets_total",
-      "Packets that guard and gate dropped, by reason and direction: egress from the VPC, ingress to an EIP",
+      "Packets that guard and gates dropped, by reason and direction: egress from the VPC to the outside, ingress to an EIP; of BFD: egress from the gateway to the VPC, ingress to the gateway",
       ["reason", "direction"],
     ),
     forks: counter("natgw_forks_total", "Commands started", ["command"]),

@@ -32,6 +32,7 @@ export class PassObserver {
     const metrics = this.#metrics;
     metrics.reconcileDuration.observe(report.took);
     metrics.gateClosed.set(result.gate === "closed" ? 1 : 0);
+    metrics.bfdGateClosed.set(result.bfd === "closed" ? 1 : 0);
     const written = Object.entries(countBySubsystem(result.changes));
     for (const [subsystem, count] of written) metrics.kernelWrites.inc({ subsystem }, count);
     const repaired = Object.entries(countBySubsystem(result.repairs));

@@ -4,6 +4,7 @@ import type { Chunked } from "../../lib/chunked.ts";
 import type { Degradation } from "../../lib/model/degradation.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import type { Config } from "../config.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
 import type { Reconciler } from "../reconciler/reconciler.ts";
 import type { StateStore } from "../store/open-store.ts";
@@ -24,7 +25,11 @@ export interface GatewayStatus {
   readonly objects: ObjectCounts;
   readonly lastReconcile: PassReport | null;
   readonly backend: string;
+  /** Closed: what is not translated does not leave the VPC, with `untranslated` "drop" for good. */
   readonly gate: "open" | "closed" | "unknown";
+  readonly untranslated: "forward" | "drop";
+  /** Closed: BFD with the VPC is dropped. "off": it never is. */
+  readonly bfdGate: "open" | "closed" | "unknown" | "off";
   readonly interfaces: Readonly<Record<string, InterfaceStatus>>;
 }
 
@@ -46,6 +51,7 @@ export interface SummaryDeps {
   readonly epoch: string;
   readonly backend: string;
   readonly interfaces: { readonly vpc: InterfaceName; readonly external: InterfaceName };
+  readonly config: Pick<Config, "untranslated" | "bfdGate">;
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly board: Pick<StatusBoard, "view" | "appliedRevision" | "appliedGeneration">;
   readonly reconciler: Pick<Reconciler, "result" | "lastReport" | "failure" | "network">;
@@ -53,7 +59,7 @@ export interface SummaryDeps {
 
 /** Takes long with thousands of objects, so it yields between its parts. */
 export function* summarize(parts: SummaryDeps): Chunked<GatewayStatus> {
-  const { version, epoch, backend, store, board, reconciler, interfaces } = parts;
+  const { version, epoch, backend, config, store, board, reconciler, interfaces } = parts;
   const objects = yield* board.view().counts();
   const { network } = reconciler;
   const vpc = yield* interfaceOf(interfaces.vpc, network);
@@ -70,6 +76,8 @@ export function* summarize(parts: SummaryDeps): Chunked<GatewayStatus> {
     lastReconcile: reconciler.lastReport ?? null,
     backend,
     gate: result?.gate ?? "unknown",
+    untranslated: config.untranslated,
+    bfdGate: config.bfdGate === "off" ? "off" : (result?.bfd ?? "unknown"),
     interfaces: { vpc, external },
   };
 }

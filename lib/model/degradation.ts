@@ -11,6 +11,7 @@ export const degradedReasons = [
   "NotVerified",
   "NotAdopted",
   "GateClosed",
+  "UntranslatedForwarded",
   "ForwardingOff",
   "InterfaceMissing",
   "InterfaceDown",

@@ -14,4 +14,8 @@ export interface GatewayConfig {
   /** `GATEWAY_V4`: the default gateway, used if the desired set gives none. */
   readonly fallbackGateway: Ip | undefined;
   readonly eipBinding: Binding;
+  /** What becomes of packets from the VPC to the outside that nothing translates, once the gateway is verified. */
+  readonly untranslated: "forward" | "drop";
+  /** True: no BFD with the VPC until the gateway translates. */
+  readonly isBfdGated: boolean;
 }

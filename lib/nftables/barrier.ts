@@ -1,5 +1,5 @@
 /**
- * The tables of guard and gate. In nft's words, for a gateway whose EIPs are on one interface:
+ * The tables of guard and gates. In nft's words, for a gateway whose EIPs are on one interface:
  *
  *     table ip natgw_guard
  *       chain forward { type filter hook forward priority 0;
@@ -17,9 +17,24 @@
  *       chain anchor { type nat hook input priority 100; }
  *
  *     table ip natgw_gate
- *       chain forward { type filter hook forward priority -300;
- *         iifname "eth0" oifname "net1" counter name gate_egress drop
+ *       chain postrouting { type filter hook postrouting priority 300;
+ *         iifname "eth0" oifname "net1" ct status & (snat | dnat) == 0 counter name gate_egress drop
+ *         iifname "eth0" oifname "net1" ct state invalid,untracked counter name gate_egress drop
  *       }
+ *
+ *     table ip natgw_bfd
+ *       chain input { type filter hook input priority 0;
+ *         iifname "eth0" meta l4proto udp th dport 3784 counter name gate_bfd_ingress drop
+ *         and so for 4784
+ *       }
+ *       chain output { type filter hook output priority 0;
+ *         oifname "eth0" meta l4proto udp th dport 3784 counter name gate_bfd_egress drop
+ *         and so for 4784
+ *       }
+ *
+ * The gate stands after NAT, which knows by then whether it translates the flow, and before conntrack makes an entry of it: what
+ * is dropped leaves none. A packet without an entry has no `ct status`, which ends a rule, so it needs a rule of its own. What
+ * the gateway sends itself has no `iifname`. The kernel tells `iifname` in postrouting since 5.7.
  *
  * CIDRs are found by masking and not by a set of intervals: nft 1.0.6 crashes while it monitors a set of intervals, and
  * CIDRs that hold each other need no care. Only what is INVALID ever gets there.
@@ -28,12 +43,14 @@ import { isSameMap } from "../memoize.ts";
 import type { AddressValue } from "../model/family.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
-import { type BarrierName, barrierNames, barrierTables } from "./barrier-tables.ts";
+import { type BarrierName, type ByBarrier, barrierNames, barrierTables } from "./barrier-tables.ts";
 import { encodeAdd, encodeDelete } from "./encode-elements.ts";
 import {
   bitwise,
+  compare,
   count,
   ctState,
+  ctStatus,
   drop,
   type Expression,
   ifName,
@@ -41,6 +58,7 @@ import {
   loadMeta,
   loadPacket,
   loadState,
+  loadStatus,
   member,
   networkOrder,
   register,
@@ -61,27 +79,31 @@ import {
 } from "./frame-messages.ts";
 import { type ByGuardSet, type GuardElements, type GuardSet, guardSetNames } from "./sets.ts";
 
-/** What the rules of both depend on. */
+/** What the rules of all depend on. */
 export interface BarrierFrame {
   readonly vpcInterface: InterfaceName;
   /** The interfaces to the outside. */
   readonly outsides: readonly InterfaceName[];
 }
 
-/** The counters of drops, by the table that holds them: the reason and the direction, out of the VPC or towards EIPs. */
+/**
+ * The counters of drops, by the table that holds them: the reason and the direction. Of guard and gate: out of the VPC, or
+ * towards EIPs. Of BFD: sent by the gateway, or to it.
+ */
 export const dropCounters = {
   guard: ["guard_invalid_egress", "guard_invalid_ingress"],
   gate: ["gate_egress"],
+  bfd: ["gate_bfd_egress", "gate_bfd_ingress"],
 } as const satisfies Record<BarrierName, readonly string[]>;
 export type DropCounter = (typeof dropCounters)[BarrierName][number];
 
 /** What each counter has counted; one that is not there is absent. */
 export type DropCounts = ReadonlyMap<DropCounter, Counted>;
 
-/** What the kernel holds of both. */
+/** What the kernel holds of them. */
 export interface ObservedBarrier {
   /** The tables; `undefined` where there is none. */
-  readonly frames: { readonly [K in BarrierName]: FrameLines };
+  readonly frames: ByBarrier<FrameLines>;
   /** Of the guard's sets; of one that is not as ours are, nothing. */
   readonly elements: GuardElements;
 }
@@ -96,7 +118,7 @@ export function isSameBarrier(one: ObservedBarrier, other: ObservedBarrier): boo
 
 /** One transaction. */
 export interface BarrierTransaction {
-  readonly frames: { readonly [K in BarrierName]?: BarrierChange };
+  readonly frames: Partial<ByBarrier<BarrierChange>>;
   /** Of the guard's sets, which are empty where its table is made. */
   readonly remove: ByGuardSet<readonly string[]>;
   readonly add: GuardElements;
@@ -162,7 +184,15 @@ const dropInvalid = [count("guard_invalid_egress"), drop];
 const { bits, netmask, zero } = tableFamily;
 const masks = Array.from({ length: bits + 1 }, (_, shorter) => netmask(bits - shorter));
 
-const contents: { readonly [K in BarrierName]: (frame: BarrierFrame) => Contents } = {
+/** BFD over one hop (RFC 5881) and over several (RFC 5883). */
+export const bfdPorts = [3784, 4784] as const;
+const protocolUdp = 17;
+
+const translated = ctStatus.sourceNat | ctStatus.destinationNat;
+const isUntranslated = [loadStatus(r1), ...testBits(translated, "none")];
+const isWithoutEntry = [loadState(r1), ...testBits(ctState.invalid | ctState.untracked, "any")];
+
+const contents: ByBarrier<(frame: BarrierFrame) => Contents> = {
   guard: ({ vpcInterface, outsides }) => ({
     chains: [
       { name: "forward", type: "filter", hook: "forward", priority: 0 },
@@ -195,15 +225,49 @@ const contents: { readonly [K in BarrierName]: (frame: BarrierFrame) => Contents
     ],
   }),
   gate: ({ vpcInterface, outsides }) => ({
-    chains: [{ name: "forward", type: "filter", hook: "forward", priority: -300 }],
-    rules: outsides.map(
-      (outside) => ["forward", ...leaving(vpcInterface, outside), count("gate_egress"), drop] as const,
+    chains: [{ name: "postrouting", type: "filter", hook: "postrouting", priority: 300 }],
+    rules: outsides.flatMap((outside) =>
+      [isUntranslated, isWithoutEntry].map(
+        (what) =>
+          ["postrouting", ...leaving(vpcInterface, outside), ...what, count("gate_egress"), drop] as const,
+      ),
     ),
+  }),
+  bfd: ({ vpcInterface }) => ({
+    chains: [
+      { name: "input", type: "filter", hook: "input", priority: 0 },
+      { name: "output", type: "filter", hook: "output", priority: 0 },
+    ],
+    rules: bfdPorts.flatMap((port) => [
+      [
+        "input",
+        ...ifName("iifname", vpcInterface),
+        ...isUdpTo(port),
+        count("gate_bfd_ingress"),
+        drop,
+      ] as const,
+      [
+        "output",
+        ...ifName("oifname", vpcInterface),
+        ...isUdpTo(port),
+        count("gate_bfd_egress"),
+        drop,
+      ] as const,
+    ]),
   }),
 };
 
 function leaving(vpcInterface: InterfaceName, outside: InterfaceName): readonly Expression[] {
   return [...ifName("iifname", vpcInterface), ...ifName("oifname", outside)];
+}
+
+function isUdpTo(port: number): readonly Expression[] {
+  return [
+    loadMeta("l4proto", r1),
+    compare(r1, "equal", Uint8Array.of(protocolUdp)),
+    loadPacket("destination port", r1),
+    compare(r1, "equal", Uint8Array.of(port >> 8, port & 0xff)),
+  ];
 }
 
 /** The source's network, and behind it its netmask. */

@@ -1,2 +1,13 @@
-/** Whether traffic from the VPC to the outside is held back. */
 export type GateState = "open" | "closed";
+
+/** What is held back, as wanted or as found. */
+export interface Gates {
+  /** Closed: from the VPC to the outside nothing passes that is not translated. */
+  readonly gate: GateState;
+  /** Closed: no BFD session with the VPC comes up, so that nobody sends packets here because of one. */
+  readonly bfd: GateState;
+}
+
+export function isSameGates(one: Gates, other: Gates): boolean {
+  return one.gate === other.gate && one.bfd === other.bfd;
+}

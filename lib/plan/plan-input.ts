@@ -9,7 +9,7 @@ import type { ObjectId, ObjectName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import type { AddressPlan } from "./address-plan.ts";
-import type { GateState } from "./gate-state.ts";
+import type { Gates } from "./gate-state.ts";
 import type { NetfilterContext } from "./rules-planner.ts";
 
 /** Facts from one reading of the kernel that all subsystems share. */
@@ -18,11 +18,14 @@ export interface KernelFacts {
   /** The IPs that owned rules have as EIP. From the last reading if rules cannot be read now. */
   readonly eipsNamedByRules: ReadonlySet<Ip>;
   readonly ruleCount: number;
-  /** True if an owned chain, table or map has something of an object. Guard and gate do not count. */
+  /** True if an owned chain, table or map has something of an object. Guard and gates do not count. */
   readonly holdsObjects: boolean;
-  /** True if no owned chain, table or map has any rule, as in a fresh namespace. Guard and gate do not count. */
+  /** True if no owned chain, table or map has any rule, as in a fresh namespace. Guard and gates do not count. */
   readonly isPristine: boolean;
   readonly isGateClosed: boolean;
+  readonly isBfdGateClosed: boolean;
+  /** True if the gate, while it is closed, drops only what is not translated. */
+  readonly isGateSelective: boolean;
   /** True if another dataplane that served before still has something of an object. */
   readonly previousHoldsObjects: boolean;
   /** True if another dataplane that served before left anything behind. */
@@ -38,6 +41,8 @@ export const unknownFacts: Omit<KernelFacts, "network"> = {
   holdsObjects: false,
   isPristine: false,
   isGateClosed: false,
+  isBfdGateClosed: false,
+  isGateSelective: true,
   previousHoldsObjects: false,
   isPreviousPresent: false,
 };
@@ -52,9 +57,8 @@ export interface Snapshot {
 }
 
 /** What is known besides the readings. */
-export interface PlanContext {
+export interface PlanContext extends Gates {
   readonly config: GatewayConfig;
-  readonly gate: GateState;
   /** True if everything else is verified. Then steps that waited for this can be planned. */
   readonly isVerified: boolean;
   /** The gateway's own addresses as last known. A stray rule with one of them does not make it an EIP. */

@@ -8,7 +8,7 @@ import type { Ip } from "../model/ip.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import type { Chain, Hook } from "../netfilter/chain.ts";
-import type { GateState } from "./gate-state.ts";
+import type { Gates } from "./gate-state.ts";
 import type { GuardUsers } from "./guard.ts";
 import type { Phase } from "./phases.ts";
 
@@ -18,7 +18,7 @@ export interface RulesPlan<Payload> {
   readonly payload: Payload;
 }
 
-/** Something of guard or gate, and when it is due: what opens the gate comes last. */
+/** Something of guard or gates, and when it is due: what opens the gate comes last. */
 export interface GatePart<Payload> extends RulesPlan<Payload> {
   readonly phase: Phase;
 }
@@ -44,16 +44,12 @@ export interface NetfilterContext {
 
 /** The meaning of one dataplane's rules. Every function is pure. `Observed` and `Payload` belong to the dataplane. */
 export interface RulesPlanner<Observed = unknown, Payload = unknown> {
-  /** Makes the rules those of the program, without guard and gate. On its own result it plans nothing. */
+  /** Makes the rules those of the program, without guard and gates. On its own result it plans nothing. */
   plan(program: Program, observed: Observed): RulesPlan<Payload>;
   /** The same in chunks, between which the event loop can run. */
   planChunked(program: Program, observed: Observed): Chunked<RulesPlan<Payload>>;
-  /** Guard and gate alone, each part in its phase. On its own result it plans nothing. */
-  planGateChunked(
-    program: Program,
-    observed: Observed,
-    gate: GateState,
-  ): Chunked<readonly GatePart<Payload>[]>;
+  /** Guard and gates alone, each part in its phase. On its own result it plans nothing. */
+  planGateChunked(program: Program, observed: Observed, gates: Gates): Chunked<readonly GatePart<Payload>[]>;
   /**
    * From one part of a program to another, both without pools, where no rule outside of them depends on theirs. Other rules
    * are not looked at. On its own result it plans nothing.
@@ -68,11 +64,16 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   includes(payload: Payload, part: Payload): boolean;
   /** What each object lacks, as text. Complete objects are absent. */
   missing(program: Program, observed: Observed): ReadonlyMap<ObjectId, string>;
-  /** True if an owned chain, table or map has anything of an object. Frame, guard and gate do not count. */
+  /** True if an owned chain, table or map has anything of an object. Frame, guard and gates do not count. */
   holdsObjects(observed: Observed): boolean;
-  /** True if no owned chain, table or map has any rule, including the frame. Guard and gate do not count. */
+  /** True if no owned chain, table or map has any rule, including the frame. Guard and gates do not count. */
   isPristine(observed: Observed): boolean;
   isGateClosed(observed: Observed): boolean;
+  isBfdGateClosed(observed: Observed): boolean;
+  /** True if the gate, while it is closed, drops only what is not translated. Without nf_tables it drops everything. */
+  isGateSelective(observed: Observed): boolean;
+  /** True if the gate as it is may drop what is translated. */
+  mayDropTranslated(program: Program, observed: Observed): boolean;
   /** The IPs on this gateway that owned rules have as EIP. They are the agent's, whatever the ledger says. */
   eipsNamed(observed: Observed): ReadonlySet<Ip>;
   /** The number of owned rules or elements that were read. */

@@ -36,6 +36,11 @@ export class WireWatch {
     return Array.from(text.matchAll(/(\S+ \. \S+ \. \S+) counter (packets \d+)/g), ([line]) => line);
   }
 
+  /** What left until now does not count. */
+  async forget(): Promise<void> {
+    await this.#nft(["flush", "set", "bridge", "wire_watch", "leaked"]);
+  }
+
   /** Packets that left with an external address: proof that the watch works. */
   async translated(): Promise<number> {
     const text = await this.#nft(["list", "counter", "bridge", "wire_watch", "translated"]);

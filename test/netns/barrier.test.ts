@@ -7,10 +7,11 @@ import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
 import { planBarrier } from "../../lib/plan/gate/barrier.ts";
-import type { GateState } from "../../lib/plan/gate-state.ts";
+import type { GateState, Gates } from "../../lib/plan/gate-state.ts";
 import { wantedGuard } from "../../lib/plan/guard.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
 import { enterNftNamespace } from "../support/nft-namespace.ts";
+import { gatesOf } from "../support/with-gate.ts";
 
 const signal = new AbortController().signal;
 const { netlink } = await enterNftNamespace(t, "barrier");
@@ -43,9 +44,10 @@ const full: Program = {
   })),
 };
 
-async function converge(program: Program, gate: GateState): Promise<readonly string[]> {
+async function converge(program: Program, state: GateState | Gates): Promise<readonly string[]> {
+  const gates = typeof state === "string" ? gatesOf(state) : state;
   const plan = async (from: BarrierTables) =>
-    planBarrier(program, wantedGuard(program), await from.read(signal), gate);
+    planBarrier(program, wantedGuard(program), await from.read(signal), gates);
   const parts = await plan(tables);
   for (const { transaction } of parts) {
     const outcome = await tables.write(transaction, undefined);
@@ -75,7 +77,10 @@ t.test("the tables are created, listed by nft, changed element by element and re
   ])
     t.match(guard, words);
   t.equal(guard.match(/@clients counter/g)?.length, 33, "each length of prefix");
-  t.match(await listed("natgw_gate"), 'iifname "eth0" oifname "net1" counter name "gate_egress" drop');
+  const gate = await listed("natgw_gate");
+  for (const words of ["ct status ! snat,dnat", "ct state invalid,untracked"])
+    t.match(gate, `iifname "eth0" oifname "net1" ${words} counter name "gate_egress" drop`);
+  t.match(gate, "type filter hook postrouting priority 300");
 
   t.same(await converge({ ...full, pools: full.pools.slice(1) }, "open"), [
     "remove ip natgw_guard clients { 10.0.0.0 . 255.255.0.0 }",
@@ -103,7 +108,7 @@ t.test("the gate opens without reading the guard's elements again", async (t) =>
   const closed = await counting.read(signal);
   const elementDumps = () => dumped.filter((type) => type === messageType.getElements).length;
   const before = elementDumps();
-  const [opening] = planBarrier(full, wantedGuard(full), closed, "open");
+  const [opening] = planBarrier(full, wantedGuard(full), closed, gatesOf("open"));
   if (opening === undefined) throw new Error("nothing is planned");
   t.same(await counting.write(opening.transaction, undefined), { kind: "done" });
   const opened = await counting.read(signal);
@@ -125,7 +130,9 @@ t.test("changes by other programs are detected and undone in one transaction", a
     ["add counter ip natgw_guard other", guardReplaced],
     ["add table ip natgw_guard { flags dormant; }", guardReplaced],
     ["delete table ip natgw_guard", guardReplaced.replace("replace", "add")],
-    ["flush chain ip natgw_gate forward", gateReplaced],
+    ["flush chain ip natgw_gate postrouting", gateReplaced],
+    ["flush table ip natgw_gate", gateReplaced],
+    ["add table ip natgw_gate { flags dormant; }", gateReplaced],
     ["delete table ip natgw_gate", gateReplaced.replace("replace", "add")],
     ["add table ip stranger"],
   ] as const) {
@@ -158,6 +165,26 @@ t.test("tables of the previous layout are replaced in one transaction", async (t
   t.equal(await tables.readGeneration(signal), generation + 1);
 });
 
+t.test("the gate of BFD comes and goes by itself, in the transactions of the others", async (t) => {
+  const bfd = 'table ip natgw_bfd { iifname "eth0"; oifname "eth0" }';
+  const both = { gate: "closed", bfd: "closed" } as const;
+  t.same(await converge(full, both), [`add ${bfd}`]);
+  const text = await listed("natgw_bfd");
+  for (const port of [3784, 4784]) {
+    t.match(text, `iifname "eth0" udp dport ${port} counter name "gate_bfd_ingress" drop`);
+    t.match(text, `oifname "eth0" udp dport ${port} counter name "gate_bfd_egress" drop`);
+  }
+  await run(["nft", "flush chain ip natgw_bfd output"]);
+  t.same(await converge(full, both), [`replace ${bfd}`]);
+  await run(["nft", "delete table ip natgw_guard; delete table ip natgw_gate"]);
+  const generation = await tables.readGeneration(signal);
+  t.same(await converge(full, { gate: "open", bfd: "closed" }), [guardReplaced.replace("replace", "add")]);
+  t.same(await converge(full, { gate: "open", bfd: "open" }), ["remove table ip natgw_bfd"]);
+  t.same(await converge(full, both), [gateReplaced.replace("replace", "add"), `add ${bfd}`]);
+  t.equal(await tables.readGeneration(signal), generation + 3);
+  t.same(await converge(full, "closed"), ["remove table ip natgw_bfd"]);
+});
+
 t.test("counters of a table that is created again continue", async (t) => {
   const counted = "counter guard_invalid_egress {\npackets 7 bytes 420\n}";
   await run(["nft", "-f", "-"], {
@@ -174,7 +201,7 @@ t.test("a transaction on a ruleset that moved, or that the kernel refuses, chang
     { ...full, fips: [] },
     wantedGuard({ ...full, fips: [] }),
     await tables.read(signal),
-    "open",
+    gatesOf("open"),
   );
   if (part === undefined) throw new Error("nothing was planned");
   await run(["nft", "add table ip stranger2"]);

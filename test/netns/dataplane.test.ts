@@ -81,11 +81,12 @@ for (const dataplane of dataplanes) {
     const gw = await Gateway.start(t, dataplane);
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
 
-    await t.test("an idle agent has the gate open and writes nothing", async (t) => {
+    await t.test("an idle agent waits for a set with the gate closed, and writes nothing", async (t) => {
       const status = await gw.api.status();
       t.equal(status.backend, dataplane);
-      t.same(status.degraded, []);
-      t.equal(status.gate, "open");
+      t.match(status.degraded, [{ reason: "GateClosed" }]);
+      t.match(status, { gate: "closed", untranslated: "forward", bfdGate: "off" });
+      t.equal((await gw.api.call("GET", "/readyz")).status, 200, "it is verified all the same");
       await gw.expectConverged(t);
     });
 
@@ -95,6 +96,7 @@ for (const dataplane of dataplanes) {
       t.same(reply.body.notReady, []);
       t.match(reply.body, { generation: 1, ready: 7, notReadyTotal: 0 });
       t.match((await gw.api.get("fips/fip")).body, { status: { ready: true } });
+      t.match(await gw.api.status(), { gate: "open", degraded: [] });
     });
 
     await t.test("traffic matches the desired set", async (t) => {

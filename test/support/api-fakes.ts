@@ -151,6 +151,8 @@ export class FakeBoard implements BoardPort {
       lastReconcile: null,
       backend: "nftables",
       gate: "open",
+      untranslated: "forward",
+      bfdGate: "off",
       interfaces: {},
     };
   }

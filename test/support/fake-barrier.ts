@@ -1,9 +1,10 @@
-/** The tables of guard and gate in memory, for tests of drivers without a kernel. */
+/** The tables of guard and gates in memory, for tests of drivers without a kernel. */
 import type { BarrierDriver } from "../../agent/kernel/nftables/barrier.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { type BarrierTransaction, barrierLines, type ObservedBarrier } from "../../lib/nftables/barrier.ts";
+import { type BarrierName, byBarrier } from "../../lib/nftables/barrier-tables.ts";
 import { barrierFrame } from "../../lib/plan/gate/barrier.ts";
-import type { GateState } from "../../lib/plan/gate-state.ts";
+import type { Gates } from "../../lib/plan/gate-state.ts";
 import { wantedGuard } from "../../lib/plan/guard.ts";
 import { Barriers } from "./model-kernel/barriers.ts";
 
@@ -44,14 +45,12 @@ export class FakeBarrier implements BarrierDriver {
   readCounts = async () => new Map();
 }
 
-/** The reading of a kernel whose guard and gate are those of `program`. */
-export function barrierOf(program: Program, gate: GateState): ObservedBarrier {
+/** The reading of a kernel whose guard and gates are those of `program`. */
+export function barrierOf(program: Program, gates: Gates): ObservedBarrier {
   const frame = barrierFrame(program);
+  const isThere = (name: BarrierName) => name === "guard" || gates[name] === "closed";
   return {
-    frames: {
-      guard: barrierLines("guard", frame),
-      gate: gate === "closed" ? barrierLines("gate", frame) : undefined,
-    },
+    frames: byBarrier((name) => (isThere(name) ? barrierLines(name, frame) : undefined)),
     elements: wantedGuard(program),
   };
 }

@@ -4,8 +4,13 @@
  */
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import type { Program } from "../../lib/model/program.ts";
-import type { GateState } from "../../lib/plan/gate-state.ts";
+import type { GateState, Gates } from "../../lib/plan/gate-state.ts";
 import type { RulesPlan, RulesPlanner } from "../../lib/plan/rules-planner.ts";
+
+/** That of BFD is open. */
+export function gatesOf(gate: GateState): Gates {
+  return { gate, bfd: "open" };
+}
 
 /** Everything that a dataplane holds for a program. On its own result it plans nothing. */
 export function planWithGate<Observed, Payload>(
@@ -24,7 +29,7 @@ export function* planWithGateChunked<Observed, Payload>(
   gate: GateState,
 ): Chunked<RulesPlan<Payload>> {
   const rules = yield* planner.planChunked(program, observed);
-  const parts = yield* planner.planGateChunked(program, observed, gate);
+  const parts = yield* planner.planGateChunked(program, observed, gatesOf(gate));
   const [first, ...others] = [
     ...parts.filter(({ phase }) => phase === "gate"),
     rules,

@@ -1,4 +1,4 @@
-/** The tables of guard and gate: reads them, and makes them what a plan says. */
+/** The tables of guard and gates: reads them, and makes them what a plan says. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
@@ -10,7 +10,12 @@ import {
   touchedElements,
   touchesFrames,
 } from "../../../lib/nftables/barrier.ts";
-import { type BarrierName, barrierNames, barrierTables } from "../../../lib/nftables/barrier-tables.ts";
+import {
+  type BarrierName,
+  barrierNames,
+  barrierTables,
+  byBarrier,
+} from "../../../lib/nftables/barrier-tables.ts";
 import { nextGeneration } from "../../../lib/nftables/commits.ts";
 import { readCounters } from "../../../lib/nftables/counters.ts";
 import { type FrameLines, FrameReader, readableSets } from "../../../lib/nftables/frame-lines.ts";
@@ -191,11 +196,12 @@ export class BarrierTables implements BarrierDriver {
   }
 
   #recognizeAll(frames: ObservedBarrier["frames"]): ObservedBarrier["frames"] {
-    return { guard: this.#recognize("guard", frames.guard), gate: this.#recognize("gate", frames.gate) };
+    return byBarrier((name) => this.#recognize(name, frames[name]));
   }
 
   async #readFrames(signal: AbortSignal): Promise<ObservedBarrier["frames"]> {
-    const readers = barrierNames.map((name) => new FrameReader(barrierTables[name]));
+    const readerOf = byBarrier((name) => new FrameReader(barrierTables[name]));
+    const readers = Object.values(readerOf);
     const dump = (message: Parameters<ConversingConnection["dump"]>[0]) =>
       this.#netlink.dump(
         message,
@@ -214,8 +220,7 @@ export class BarrierTables implements BarrierDriver {
       await dump(ofTable(messageType.getSet, setAttribute.table, table));
       await dump(ofTable(messageType.getRule, ruleAttribute.table, table));
     }
-    const [guard, gate] = readers.map(({ lines }) => lines);
-    return { guard, gate };
+    return byBarrier((name) => readerOf[name].lines);
   }
 
   /** What is read right after a table was made, before anybody else wrote, is how the kernel tells that table. */

@@ -23,6 +23,7 @@ import type { Desired } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver, Dataplane } from "../../kernel/drivers.ts";
+import type { Gatekeeper } from "../pass/gatekeeper.ts";
 import type { PassResult } from "../pass/pass-result.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { Patience } from "../patience.ts";
@@ -40,6 +41,7 @@ export interface IncrementalDeps {
   readonly patience: Patience;
   /** Shared with the full passes. */
   readonly unswept: UnsweptObjects;
+  readonly gatekeeper: Pick<Gatekeeper, "mayOpen">;
 }
 
 export interface IncrementalResult {
@@ -111,6 +113,7 @@ export class IncrementalPass {
     const { dataplane, clock, unswept } = this.#deps;
     const { incremental } = dataplane.driver;
     if (incremental === undefined || !isAtRest(base) || ![...ids].every(hasRulesOfItsOwn)) return undefined;
+    if (this.#deps.gatekeeper.mayOpen(state)) return undefined;
     const context = base.residual.compileContext;
     if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases)) return undefined;
     const before = base.state.desired;
@@ -215,11 +218,11 @@ function hasRulesOfItsOwn(id: ObjectId): boolean {
 }
 
 /** Nothing is left to do, to wait for or to find out. */
-function isAtRest({ isClean, gate, residual, failures, snapshot }: PassResult): boolean {
+function isAtRest({ isClean, isVerified, residual, failures, snapshot }: PassResult): boolean {
   const { quarantined, probing } = residual.compileContext;
   return (
     isClean &&
-    gate === "open" &&
+    isVerified &&
     failures.length === 0 &&
     snapshot.unread.size === 0 &&
     quarantined.size === 0 &&

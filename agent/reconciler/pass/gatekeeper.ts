@@ -1,46 +1,69 @@
 /**
- * Decides when the gate is closed and when it opens. In a fresh namespace nothing leaves the VPC until every rule is
- * verified: a flow that leaves earlier is untranslated, and stays so.
+ * Decides when the gates are closed and when they open. In a fresh namespace nothing leaves the VPC untranslated until a set was
+ * accepted and every rule of it is verified: a flow that leaves earlier stays untranslated. Without nf_tables the gate drops what
+ * is translated, too, so there it does not wait for a set.
  */
 
+import type { GatewayConfig } from "../../../lib/model/gateway-config.ts";
 import { parseObjectId } from "../../../lib/model/names.ts";
-import type { GateState } from "../../../lib/plan/gate-state.ts";
+import type { GateState, Gates } from "../../../lib/plan/gate-state.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
-import type { Snapshot } from "../../../lib/plan/plan-input.ts";
+import type { KernelFacts, Snapshot } from "../../../lib/plan/plan-input.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State } from "../../../lib/state/state.ts";
 
-export class Gatekeeper {
-  /** `undefined` until the first pass that read the rules has found whether the namespace is fresh. */
-  #state: GateState | undefined;
-  /** The store's revision at that time. */
-  #firstRevision = 0;
+type Config = Pick<GatewayConfig, "untranslated" | "isBfdGated">;
 
-  get isClosed(): boolean {
-    return this.#state === "closed";
+export class Gatekeeper {
+  readonly #config: Config;
+  /** True if the store held a set when this process started. */
+  readonly #isSetStored: boolean;
+  /** `undefined` until the first pass that read the rules has found whether the namespace is fresh. */
+  #gates: Gates | undefined;
+  #isSelective = true;
+  /** True once a pass began over a set that was accepted. */
+  #isSetSeen = false;
+  /** The store's revision at that time, before it at the first pass. Objects written later are not waited for. */
+  #awaitedRevision = 0;
+  #isVerified = false;
+
+  /** @param stored the state at the start of this process */
+  constructor(config: Config, stored: State) {
+    this.#config = config;
+    this.#isSetStored = stored.isSet;
   }
 
-  /** The gate for this reading. */
-  on(snapshot: Snapshot): GateState {
-    return this.#state ?? (areRulesRead(snapshot) ? first(snapshot) : "closed");
+  /** True once every rule that is not quarantined was verified, or if the namespace was in use at the start. */
+  get isVerified(): boolean {
+    return this.#isVerified;
+  }
+
+  /** The gates for this reading. */
+  on(snapshot: Snapshot): Gates {
+    if (this.#gates !== undefined) return this.#gates;
+    if (areRulesRead(snapshot)) return this.#first(snapshot);
+    return { gate: "closed", bfd: this.#config.isBfdGated ? "closed" : "open" };
   }
 
   /** A pass begins. The first one that read the rules decides. */
-  begin(snapshot: Snapshot, { desired }: State): void {
-    if (this.#state !== undefined || !areRulesRead(snapshot)) return;
-    this.#state = first(snapshot);
-    this.#firstRevision = desired.revision;
-  }
-
-  opened(): void {
-    this.#state = "open";
+  begin(snapshot: Snapshot, state: State): void {
+    if (!areRulesRead(snapshot)) return;
+    const isFirst = this.#gates === undefined;
+    if (isFirst) {
+      this.#gates = this.#first(snapshot);
+      this.#isSelective = snapshot.facts.isGateSelective;
+      this.#isVerified = firstGate(snapshot.facts) === "open";
+    }
+    const isSetNew = !this.#isSetSeen && this.#isSetAccepted(state);
+    if (isFirst || isSetNew) this.#awaitedRevision = state.desired.revision;
+    this.#isSetSeen ||= isSetNew;
   }
 
   /**
-   * True if every rule that is not quarantined is verified, and all objects that were desired at start are settled.
-   * Objects written later do not count, otherwise a busy writer would keep the gate closed.
+   * True if every rule that is not quarantined is verified, and all objects are settled that were desired at the start, or
+   * by the set that was accepted since. Objects written later do not count, otherwise a busy writer would keep the gates closed.
    */
-  isWhole({ desired }: State, snapshot: Snapshot, { parts, compiled }: Plan): boolean {
+  verify({ desired }: State, snapshot: Snapshot, { parts, compiled }: Plan): boolean {
     if (!areRulesRead(snapshot)) return false;
     const isSettled = (name: "rule" | "gate") =>
       parts.get(name)?.steps.every(({ changes }) => changes.length === 0) ?? false;
@@ -48,9 +71,47 @@ export class Gatekeeper {
     for (const [id, { reason }] of compiled.blocked) {
       const { kind, name } = parseObjectId(id);
       const revision = objectsOf(desired, kind).get(name)?.revision ?? 0;
-      if (reason === "Pending" && revision <= this.#firstRevision) return false;
+      if (reason === "Pending" && revision <= this.#awaitedRevision) return false;
     }
+    this.#isVerified = true;
     return true;
+  }
+
+  /** The gates after a pass that verified this plan. */
+  onceVerified(state: State, snapshot: Snapshot, { program }: Pick<Plan, "program">): Gates {
+    const { gate, bfd } = this.on(snapshot);
+    const isTranslating = program.fips.length + program.dnats.length + program.pools.length > 0;
+    return { gate: this.#isGateDue(state) ? "open" : gate, bfd: isTranslating ? "open" : bfd };
+  }
+
+  opened(gates: Gates): void {
+    this.#gates = gates;
+  }
+
+  /** True if a pass over this state may open a gate that is closed now. */
+  mayOpen(state: State): boolean {
+    if (this.#gates === undefined) return true;
+    return this.#gates.bfd === "closed" || (this.#gates.gate === "closed" && this.#isGateDue(state));
+  }
+
+  /** True if the gate is to open once everything is verified. */
+  #isGateDue(state: State): boolean {
+    if (!this.#isSelective) return true;
+    return this.#config.untranslated === "forward" && this.#isSetAccepted(state);
+  }
+
+  /** Single writes may be the beginning of a set of which the rest is still to come. */
+  #isSetAccepted({ lastFullSet }: State): boolean {
+    return this.#isSetStored || lastFullSet !== undefined;
+  }
+
+  #first({ facts }: Snapshot): Gates {
+    const { untranslated, isBfdGated } = this.#config;
+    const isKept = untranslated === "drop" && facts.isGateSelective;
+    return {
+      gate: isKept ? "closed" : firstGate(facts),
+      bfd: isBfdGated && (facts.isBfdGateClosed || !isInUse(facts)) ? "closed" : "open",
+    };
   }
 }
 
@@ -59,7 +120,10 @@ function areRulesRead({ unread }: Snapshot): boolean {
 }
 
 /** Closed in a fresh namespace, and if an earlier process closed it and ended before it could open it. */
-function first({ facts }: Snapshot): GateState {
-  if (facts.isGateClosed) return "closed";
-  return facts.isPristine && !facts.previousHoldsObjects ? "closed" : "open";
+function firstGate({ isGateClosed, isPristine, previousHoldsObjects }: KernelFacts): GateState {
+  return isGateClosed || (isPristine && !previousHoldsObjects) ? "closed" : "open";
+}
+
+function isInUse({ holdsObjects, previousHoldsObjects }: KernelFacts): boolean {
+  return holdsObjects || previousHoldsObjects;
 }

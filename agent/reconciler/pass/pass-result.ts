@@ -5,7 +5,7 @@ import type { Change } from "../../../lib/model/change.ts";
 import type { GatewayConfig } from "../../../lib/model/gateway-config.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
-import type { GateState } from "../../../lib/plan/gate-state.ts";
+import type { Gates } from "../../../lib/plan/gate-state.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { State } from "../../../lib/state/state.ts";
@@ -19,6 +19,7 @@ import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { PassFailure, Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { FlowSubsystem } from "../subsystems/flows.ts";
+import type { Gatekeeper } from "./gatekeeper.ts";
 
 export interface PassDeps {
   readonly store: StateAccess;
@@ -32,11 +33,12 @@ export interface PassDeps {
   readonly epoch: string;
   readonly config: GatewayConfig;
   readonly patience: Patience;
+  readonly gatekeeper: Gatekeeper;
   /** Requests another pass. */
   readonly wake: (reason: string) => void;
 }
 
-export interface PassResult {
+export interface PassResult extends Gates {
   /** The state that the pass worked on. */
   readonly state: State;
   /** The last reading. */
@@ -52,7 +54,8 @@ export interface PassResult {
   readonly failures: readonly PassFailure[];
   /** `undefined` if there was no sweep of the flows. */
   readonly sweep: SweepResult | undefined;
-  readonly gate: GateState;
+  /** True once a pass of this process has verified every rule that is not quarantined. */
+  readonly isVerified: boolean;
   /** True if planning again gives no change. */
   readonly isClean: boolean;
   /** Those of the changes that repaired what another process had changed. */
@@ -75,6 +78,8 @@ export function unadoptedResult(state: State, snapshot: Snapshot, residual: Plan
     failures: [],
     sweep: undefined,
     gate: snapshot.facts.isGateClosed ? "closed" : "open",
+    bfd: snapshot.facts.isBfdGateClosed ? "closed" : "open",
+    isVerified: false,
     isClean: false,
     repairs: [],
     throttled: [],

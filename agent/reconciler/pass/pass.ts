@@ -4,7 +4,7 @@
  * INVARIANTS
  * - The ledger is written before the kernel is.
  * - Steps are applied in the order of lib/plan/phases.ts, which the kernel requires.
- * - What was written is read back. Only that reading makes objects Ready. The gate opens after it.
+ * - What was written is read back. Only that reading makes objects Ready. The gates open after it.
  * - A subsystem that cannot be read or written fails alone.
  */
 
@@ -12,6 +12,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { nextExpiryMs } from "../../../lib/admission/leases.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
+import { isSameGates } from "../../../lib/plan/gate-state.ts";
 import { judge } from "../../../lib/plan/judge.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
@@ -22,7 +23,6 @@ import { type PassRequest, quietRequest } from "../pass-request.ts";
 import { earliest, Retries, type Review } from "../retry/retries.ts";
 import type { PassFailure } from "../subsystem.ts";
 import { type Applied, joined } from "./apply-steps.ts";
-import { Gatekeeper } from "./gatekeeper.ts";
 import { type PassDeps, type PassResult, unadoptedResult } from "./pass-result.ts";
 import { Planner } from "./planner.ts";
 import { SnapshotReader } from "./snapshot-reader.ts";
@@ -43,7 +43,6 @@ interface Work {
 export class Pass {
   readonly #deps: PassDeps;
   readonly #reader: SnapshotReader;
-  readonly #gate = new Gatekeeper();
   readonly #retries: Retries;
   readonly #planner: Planner;
   readonly #writer: StepWriter;
@@ -57,7 +56,7 @@ export class Pass {
     this.#reader = new SnapshotReader(subsystems, { patience, onLateEnd });
     this.#retries = new Retries(() => clock.bootMs());
     const { quarantine } = this.#retries;
-    this.#planner = new Planner(deps, subsystems, this.#gate, quarantine);
+    this.#planner = new Planner(deps, subsystems, quarantine);
     const [reader, planner] = [this.#reader, this.#planner];
     this.#writer = new StepWriter({ subsystems, patience, reader, planner, quarantine });
     this.#notifier = new ArpNotifier(deps);
@@ -89,7 +88,7 @@ export class Pass {
   }
 
   async run(request: PassRequest, signal: AbortSignal): Promise<PassResult> {
-    const { store, epoch, subsystems } = this.#deps;
+    const { store, epoch, subsystems, gatekeeper } = this.#deps;
     const state = store.current;
     const before = await this.#reader.read(request, signal);
     if (this.isUnadopted(state, before))
@@ -97,7 +96,7 @@ export class Pass {
 
     const failures = [...(await ledgerFailures(() => beginEpoch(store, epoch)))];
     this.#retries.begin(state, request);
-    this.#gate.begin(before, state);
+    gatekeeper.begin(before, state);
     const plan = await this.#planner.planWithProbes(state, before);
     const review = this.#retries.review({ state, blocked: plan.compiled.blocked }, plan.steps);
     // A full disk must not stop the repair of working NAT: report that the ledger could not be written.
@@ -126,16 +125,18 @@ export class Pass {
     return earliest([this.#retries.dueInMs(throttled), nextExpiryMs(state, this.#deps.clock.instant())]);
   }
 
-  /** Steps that wait until everything else is verified: opening the gate, removing another dataplane. */
+  /** Steps that wait until everything else is verified: opening the gates, removing another dataplane. */
   async #finish(work: Work, request: PassRequest, signal: AbortSignal): Promise<Work> {
     const { state, after: snapshot, residual } = work;
-    if (!this.#gate.isClosed && !snapshot.facts.isPreviousPresent) return work;
-    if (!this.#gate.isWhole(state, snapshot, residual)) return work;
-    const plan = await this.#planner.plan(state, snapshot, { gate: "open", isVerified: true });
+    const { gatekeeper } = this.#deps;
+    if (!gatekeeper.verify(state, snapshot, residual)) return work;
+    const gates = gatekeeper.onceVerified(state, snapshot, residual);
+    if (isSameGates(gates, gatekeeper.on(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
+    const plan = await this.#planner.plan(state, snapshot, { ...gates, isVerified: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
     const planned = { state, snapshot, plan, steps, isNewVersion: false };
     const applied = await this.#writer.write(planned, request, signal);
-    if (!applied.failures.some(({ stage }) => stage === "gate")) this.#gate.opened();
+    if (!applied.failures.some(({ stage }) => stage === "gate")) gatekeeper.opened(gates);
     const after = await this.#reader.read(request, signal);
     return {
       ...work,
@@ -148,7 +149,7 @@ export class Pass {
   /** Judges, strikes off the ledger what is gone, announces EIPs. */
   async #conclude(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
     const { state, before, after, residual, applied } = work;
-    const { store, flows } = this.#deps;
+    const { store, flows, gatekeeper } = this.#deps;
     const { currentSweep: sweep } = flows;
     const repairs = this.#retries.noteWritten(review, applied.changes, residual.changes);
     const { throttled } = this.#retries;
@@ -170,7 +171,8 @@ export class Pass {
       verdicts,
       changes: applied.changes,
       failures: all,
-      gate: this.#gate.on(after),
+      ...gatekeeper.on(after),
+      isVerified: gatekeeper.isVerified,
       isClean,
       repairs,
       sweep,

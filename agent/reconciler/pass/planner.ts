@@ -1,4 +1,4 @@
-/** Plans with everything known besides the readings: ARP results, leases, quarantine, the gate. */
+/** Plans with everything known besides the readings: ARP results, leases, quarantine, the gates. */
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { runSync } from "../../../lib/chunked.ts";
@@ -14,22 +14,22 @@ import { runYielding } from "../../run-yielding.ts";
 import { planWithProbes } from "../eips/plan-with-probes.ts";
 import type { Quarantine } from "../retry/quarantine.ts";
 import type { Subsystem } from "../subsystem.ts";
-import type { Gatekeeper } from "./gatekeeper.ts";
 import type { PassDeps } from "./pass-result.ts";
 
-type PlannerDeps = Pick<PassDeps, "store" | "epoch" | "clock" | "config" | "arpProbe" | "arpConflicts">;
+type PlannerDeps = Pick<
+  PassDeps,
+  "store" | "epoch" | "clock" | "config" | "gatekeeper" | "arpProbe" | "arpConflicts"
+>;
 
 export class Planner {
   readonly #deps: PlannerDeps;
-  readonly #gate: Gatekeeper;
   readonly #quarantine: Quarantine;
   readonly #planners: readonly SubsystemPlanner[];
   readonly #plan: MemoizedPlan;
   #own: ReadonlySet<Ip> = new Set();
 
-  constructor(deps: PlannerDeps, subsystems: readonly Subsystem[], gate: Gatekeeper, quarantine: Quarantine) {
+  constructor(deps: PlannerDeps, subsystems: readonly Subsystem[], quarantine: Quarantine) {
     this.#deps = deps;
-    this.#gate = gate;
     this.#quarantine = quarantine;
     this.#planners = subsystems.map(({ planner }) => planner);
     this.#plan = memoizedPlan(this.#planners);
@@ -80,10 +80,10 @@ export class Planner {
   }
 
   #context(state: State, snapshot: Snapshot): PlanContext {
-    const { clock, arpProbe, arpConflicts, config } = this.#deps;
+    const { clock, arpProbe, arpConflicts, config, gatekeeper } = this.#deps;
     return {
       config,
-      gate: this.#gate.on(snapshot),
+      ...gatekeeper.on(snapshot),
       isVerified: false,
       knownOwn: this.#own,
       expiredLeases: expiredLeases(state, clock.instant()),

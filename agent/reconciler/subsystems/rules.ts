@@ -64,7 +64,11 @@ function gateSubsystem<Observed, Payload>(
   return {
     planner: gateSubsystemPlanner(planner),
     observe,
-    facts: (observed) => ({ isGateClosed: planner.isGateClosed(observed) }),
+    facts: (observed) => ({
+      isGateClosed: planner.isGateClosed(observed),
+      isBfdGateClosed: planner.isBfdGateClosed(observed),
+      isGateSelective: planner.isGateSelective(observed),
+    }),
     async apply(steps, { replan }, signal) {
       const refusal = await write(steps, () => replan(new Set()), signal);
       return refusal === undefined ? [] : [{ code: "rules-refused", message: refusal }];

@@ -1,11 +1,12 @@
 /**
- * Guard and gate as separate nftables tables, so that a flush of the nat table does not affect them.
+ * Guard and gates as separate nftables tables, so that a flush of the nat table does not affect them.
  *
  * The guard drops what conntrack calls INVALID and an object's rules should have translated: from the VPC to the outside,
  * such packets skip NAT and would leave with their inner address; to an EIP, they would come to the gateway's own stack, whose
  * RST ends the live connection. It also keeps live connections alive while the nat table is flushed or gone, which would end every
  * one of them: its `ct state` keeps conntrack hooked, and its empty nat chain, on whichever hook, keeps the kernel translating
- * the packets of the flows that it knows. The gate drops all that would be forwarded from VPC to outside, before conntrack confirms it.
+ * the packets of the flows that it knows. The gate drops what leaves the VPC for the outside untranslated, before conntrack
+ * confirms it. The gate of BFD drops BFD between the gateway and the VPC.
  */
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -16,7 +17,7 @@ import {
   barrierLines,
   type ObservedBarrier,
 } from "../../nftables/barrier.ts";
-import { type BarrierName, barrierTables } from "../../nftables/barrier-tables.ts";
+import { type BarrierName, barrierNames, barrierTables } from "../../nftables/barrier-tables.ts";
 import { tableLabel } from "../../nftables/family.ts";
 import type { FrameLines } from "../../nftables/frame-lines.ts";
 import {
@@ -26,7 +27,7 @@ import {
   guardSetNames,
   noGuardElements,
 } from "../../nftables/sets.ts";
-import type { GateState } from "../gate-state.ts";
+import type { Gates } from "../gate-state.ts";
 import { compareGuard, type GuardDifference, isNoDifference } from "../guard.ts";
 import type { Phase } from "../phases.ts";
 
@@ -43,9 +44,14 @@ export function barrierFrame(program: Program): BarrierFrame {
   return { vpcInterface: program.vpcInterface, outsides: outsideInterfaces(program) };
 }
 
-/** True if the gate's table drops anything. */
+/** True if a gate's table drops anything. */
 export function holdsBack(gate: FrameLines): boolean {
   return gate?.some((line) => line.startsWith("rule ")) ?? false;
+}
+
+/** True if the gate's table may drop what is translated: it is not as the agent makes it, such as that of an older version. */
+export function mayDropTranslated(program: Program, gate: FrameLines): boolean {
+  return holdsBack(gate) && !isSameFrame(gate, barrierLines("gate", barrierFrame(program)));
 }
 
 /** One transaction, and the phase that it is due in. */
@@ -56,7 +62,7 @@ export interface BarrierPart {
 }
 
 /**
- * The guard is always there, the gate while it is closed. What is guarded is so before it has rules, and as long as it has
+ * The guard is always there, each gate while it is closed. What is guarded is so before it has rules, and as long as it has
  * some. Planning on the result plans nothing.
  *
  * @param wanted what the guard is to know of the program's objects
@@ -65,17 +71,21 @@ export function planBarrier(
   program: Program,
   wanted: GuardElements,
   observed: ObservedBarrier,
-  gate: GateState,
+  gates: Gates,
 ): readonly BarrierPart[] {
   const frame = barrierFrame(program);
-  const guard = planFrame("guard", observed, frame);
-  const closing = planFrame("gate", observed, gate === "closed" ? frame : undefined);
-  const isOpening = gate === "open" && closing !== undefined;
-  const { add, remove } = compareGuard(wanted, guard === undefined ? observed.elements : noGuardElements);
+  const isWanted = (name: BarrierName) => name === "guard" || gates[name] === "closed";
+  const plans = barrierNames
+    .map((name) => planFrame(name, observed, isWanted(name) ? frame : undefined))
+    .filter((plan) => plan !== undefined);
+  const isGuardMade = plans.some(({ name }) => name === "guard");
+  const { add, remove } = compareGuard(wanted, isGuardMade ? noGuardElements : observed.elements);
+  const made = plans.filter(({ make }) => make !== undefined);
+  const taken = plans.filter(({ make }) => make === undefined);
   return [
-    partOf("gate", [guard, ...(isOpening ? [] : [closing])], { add }),
+    partOf("gate", made, { add }),
     partOf("removals", [], { remove }),
-    partOf("opening", isOpening ? [closing] : [], {}),
+    partOf("opening", taken, {}),
   ].filter(({ changes }) => changes.length > 0);
 }
 
@@ -108,14 +118,20 @@ function planFrame(
 ): FramePlan | undefined {
   const observed = frames[name];
   const wanted = make && barrierLines(name, make);
-  if (observed?.join("\n") === wanted?.join("\n")) return undefined;
+  if (isSameFrame(observed, wanted)) return undefined;
   const isReplaced = observed !== undefined;
   const action = wanted === undefined ? "remove" : isReplaced ? "replace" : "add";
-  const text = `table ${tableLabel(barrierTables[name])}${make === undefined ? "" : ` { ${describe(make)} }`}`;
-  return { name, make, isReplaced, change: { action, subsystem: name, text } };
+  const text = `table ${tableLabel(barrierTables[name])}${make === undefined ? "" : ` { ${describe(name, make)} }`}`;
+  const subsystem = name === "guard" ? "guard" : "gate";
+  return { name, make, isReplaced, change: { action, subsystem, text } };
 }
 
-function describe({ vpcInterface, outsides }: BarrierFrame): string {
+function isSameFrame(one: FrameLines, other: FrameLines): boolean {
+  return one?.join("\n") === other?.join("\n");
+}
+
+function describe(name: BarrierName, { vpcInterface, outsides }: BarrierFrame): string {
+  if (name === "bfd") return `iifname "${vpcInterface}"; oifname "${vpcInterface}"`;
   return outsides.map((outside) => `iifname "${vpcInterface}" oifname "${outside}"`).join("; ");
 }
 
@@ -123,10 +139,9 @@ const nothing: GuardDifference["add"] = byGuardSet(() => []);
 
 function partOf(
   phase: Phase,
-  frames: readonly (FramePlan | undefined)[],
+  made: readonly FramePlan[],
   { add = nothing, remove = nothing }: Partial<GuardDifference>,
 ): BarrierPart {
-  const made = frames.filter((plan) => plan !== undefined);
   const isWhole = made.some(({ name }) => name === "guard");
   const changes: Change[] = made.map(({ change }) => change);
   for (const set of guardSetNames) {

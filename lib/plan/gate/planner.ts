@@ -1,8 +1,10 @@
 /**
- * Plans guard and gate. In a fresh namespace nothing leaves the VPC until every rule is verified: a flow that leaves
- * earlier is untranslated, and stays so.
+ * Plans guard and gates. In a fresh namespace nothing leaves the VPC untranslated until every rule is verified: a flow that
+ * leaves earlier stays untranslated. What has its rule passes at once. Without nf_tables the gate drops everything.
  */
 import { type Chunked, runSync } from "../../chunked.ts";
+import type { Degradation } from "../../model/degradation.ts";
+import type { GatewayConfig } from "../../model/gateway-config.ts";
 import type { Kind } from "../../model/names.ts";
 import type { PlanInput } from "../plan-input.ts";
 import type { RulesPlanner } from "../rules-planner.ts";
@@ -18,24 +20,18 @@ export function gateSubsystemPlanner<Observed, Payload>(
     { program, context }: PlanInput,
     observed: Observed,
   ): Chunked<SubsystemPlan<Payload>> {
-    const steps = yield* planner.planGateChunked(program, observed, context.gate);
-    const isClosed = planner.isGateClosed(observed);
+    const steps = yield* planner.planGateChunked(program, observed, context);
     return subsystemPlan(
       steps,
       () => ({
         objects: new Map(),
-        kinds: new Map(isClosed ? translatingKinds.map((kind) => [kind, heldBack]) : []),
+        kinds: new Map(
+          planner.mayDropTranslated(program, observed)
+            ? translatingKinds.map((kind) => [kind, heldBack])
+            : [],
+        ),
       }),
-      {
-        notices: isClosed
-          ? [
-              {
-                reason: "GateClosed",
-                message: "nothing is forwarded from the VPC to the outside until every rule is verified",
-              },
-            ]
-          : [],
-      },
+      { notices: notices(planner.isGateClosed(observed), planner.isGateSelective(observed), context.config) },
     );
   }
   return {
@@ -44,8 +40,23 @@ export function gateSubsystemPlanner<Observed, Payload>(
     serves: translatingKinds,
     plan: (input, observed) => runSync(planChunked(input, observed)),
     planChunked,
-    reads: ({ program, context }) => [program, context.gate],
+    reads: ({ program, context }) => [program, context.gate, context.bfd],
   };
+}
+
+function notices(
+  isClosed: boolean,
+  isSelective: boolean,
+  { untranslated }: GatewayConfig,
+): readonly Degradation[] {
+  if (untranslated === "drop" && isSelective) return [];
+  const message = isSelective
+    ? "what no rule translates does not leave the VPC until a full set is accepted and every rule of it is verified"
+    : "nothing is forwarded from the VPC to the outside until every rule is verified";
+  const closed: readonly Degradation[] = isClosed ? [{ reason: "GateClosed", message }] : [];
+  if (untranslated === "forward") return closed;
+  const leaking = "NATGW_UNTRANSLATED=drop has no effect: it needs nf_tables, which this kernel lacks";
+  return [...closed, { reason: "UntranslatedForwarded", message: leaking }];
 }
 
 const heldBack: Obstacle = {

@@ -1,17 +1,19 @@
 /**
- * Guard and gate where there is no nft, as chains of the filter table, where an operator looks for what drops packets:
+ * Guard and gates where there is no nft, as chains of the filter table, where an operator looks for what drops packets:
  *
  *     FORWARD > NATGW_GATE     while it is closed: all from the VPC to the outside
  *             > NATGW_GUARD    what is INVALID > NATGW_FIPS, NATGW_BACKENDS, NATGW_CLIENTS > NATGW_DROP_OUT
- *     INPUT   > NATGW_INPUT    what is INVALID > NATGW_EIPS > NATGW_DROP_IN
+ *     INPUT   > NATGW_BFD_IN   while BFD's gate is closed: BFD from the VPC
+ *             > NATGW_INPUT    what is INVALID > NATGW_EIPS > NATGW_DROP_IN
+ *     OUTPUT  > NATGW_BFD_OUT  while BFD's gate is closed: BFD to the VPC
  *
  * NATGW_FIPS and so on have a rule for each source or address. The last chains have one rule each: it counts what is dropped.
- * They must be the first in FORWARD and INPUT, since an ACCEPT ahead of them would be a hole. Only packets that are INVALID are
+ * They must be the first in their hooks, since an ACCEPT ahead of them would be a hole. Only packets that are INVALID are
  * looked for among objects, however many these are.
  */
 import { hostMask, parseMasked } from "../../iptables/masked.ts";
 import { appendRule, deleteRule, restoreInput } from "../../iptables/restore.ts";
-import { jumpTo, makeRule, type Rule } from "../../iptables/rule.ts";
+import { jumpTo, makeRule, type Rule, type RuleSpec } from "../../iptables/rule.ts";
 import type { TableRules } from "../../iptables/save.ts";
 import type { Change } from "../../model/change.ts";
 import { familyOf } from "../../model/families.ts";
@@ -19,24 +21,25 @@ import type { Ip } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { Protocol } from "../../model/schema.ts";
-import type { DropCounter, DropCounts } from "../../nftables/barrier.ts";
+import { bfdPorts, type DropCounter, type DropCounts } from "../../nftables/barrier.ts";
 import type { Counted } from "../../nftables/frame-messages.ts";
 import { type GuardElements, type GuardSet, guardSetNames } from "../../nftables/sets.ts";
 import { outsideInterfaces } from "../gate/barrier.ts";
+import type { Gates } from "../gate-state.ts";
 import type { GuardDifference } from "../guard.ts";
 import { type WantedChain, type WantedTable, wantedAbsent } from "./layout.ts";
 import type { FindRule } from "./part.ts";
 import type { TablePlan } from "./table.ts";
 
 /**
- * The guard and, while it is closed, the gate.
+ * The guard and each gate that is closed. In filter the gate cannot tell what will be translated, since SNAT comes later.
  *
  * @param held what the guard's chains hold, and is to hold until the rules of NAT are gone that it was there for
  */
 export function wantedFilter(
   program: Program,
   guarded: GuardElements,
-  isGateClosed: boolean,
+  gates: Gates,
   held: TableRules = new Map(),
 ): WantedTable {
   const between = (outInterface: InterfaceName) => ({ inInterface: program.vpcInterface, outInterface });
@@ -64,15 +67,29 @@ export function wantedFilter(
     chain("NATGW_DROP_OUT", [makeRule({ target: drop })]),
     chain("NATGW_DROP_IN", [makeRule({ target: drop })]),
   ];
+  const isGateClosed = gates.gate === "closed";
+  const isBfdClosed = gates.bfd === "closed";
+  const bfd = (name: string, ways: Partial<RuleSpec>) =>
+    chain(
+      name,
+      bfdPorts.map((destinationPort) =>
+        makeRule({ ...ways, protocol: "udp", destinationPort, target: drop }),
+      ),
+    );
+  const bfdIn = bfd("NATGW_BFD_IN", { inInterface: program.vpcInterface });
+  const bfdOut = bfd("NATGW_BFD_OUT", { outInterface: program.vpcInterface });
   const forward = isGateClosed ? [gate, guard] : [guard];
+  const toGateway = isBfdClosed ? [bfdIn, input] : [input];
+  const fromGateway = isBfdClosed ? [bfdOut] : [];
   return {
     table: "filter",
-    chains: [...forward, input, ...objects, ...ends],
+    chains: [...forward, ...toGateway, ...fromGateway, ...objects, ...ends],
     hooks: [
       { chain: "FORWARD", position: "first", rules: forward.map(({ name }) => jumpTo(name)) },
-      { chain: "INPUT", position: "first", rules: [jumpTo(input.name)] },
+      { chain: "INPUT", position: "first", rules: toGateway.map(({ name }) => jumpTo(name)) },
+      { chain: "OUTPUT", position: "first", rules: fromGateway.map(({ name }) => jumpTo(name)) },
     ],
-    absent: isGateClosed ? [] : [gate.name],
+    absent: [...(isGateClosed ? [] : [gate.name]), ...(isBfdClosed ? [] : [bfdIn.name, bfdOut.name])],
   };
 }
 
@@ -110,10 +127,12 @@ const counterOf: ReadonlyMap<string, DropCounter> = new Map([
   ["NATGW_DROP_OUT", "guard_invalid_egress"],
   ["NATGW_DROP_IN", "guard_invalid_ingress"],
   ["NATGW_GATE", "gate_egress"],
+  ["NATGW_BFD_OUT", "gate_bfd_egress"],
+  ["NATGW_BFD_IN", "gate_bfd_ingress"],
 ]);
 
-/** Nothing of the agent's in filter: guard and gate are nftables tables. */
-export const wantedNoFilter: WantedTable = wantedAbsent("filter", ["FORWARD", "INPUT"]);
+/** Nothing of the agent's in filter: guard and gates are nftables tables. */
+export const wantedNoFilter: WantedTable = wantedAbsent("filter", ["FORWARD", "INPUT", "OUTPUT"]);
 
 export function planFilterPart({ add, remove }: GuardDifference, find: FindRule): TablePlan {
   const changes: Change[] = [];

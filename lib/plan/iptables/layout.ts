@@ -5,7 +5,7 @@
  *              POSTROUTING > SNAT_FILTER > EXCLUSIVE_SNAT (FIP out), SHARED_SNAT, HAIRPIN_SNAT (EIP)
  *     mangle   PREROUTING  > VPC_MARK                     what HAIRPIN_SNAT knows the VPC's packets by
  *
- * Guard and gate are nftables tables; where there is no nft they stand in filter, as filter.ts says.
+ * Guard and gates are nftables tables; where there is no nft they stand in filter, as filter.ts says.
  */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
@@ -107,7 +107,7 @@ export function wantedMangle(program: Program): WantedTable {
 export const wantedNothing: readonly WantedTable[] = [
   wantedAbsent("nat", ["PREROUTING", "POSTROUTING"]),
   wantedAbsent("mangle", ["PREROUTING"]),
-  wantedAbsent("filter", ["FORWARD", "INPUT"]),
+  wantedAbsent("filter", ["FORWARD", "INPUT", "OUTPUT"]),
 ];
 
 /** A table without anything of the agent's. @param hooked the built-in chains that led to its chains */

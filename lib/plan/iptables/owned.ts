@@ -28,6 +28,8 @@ export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
     "NATGW_EIPS",
     "NATGW_DROP_OUT",
     "NATGW_DROP_IN",
+    "NATGW_BFD_IN",
+    "NATGW_BFD_OUT",
   ],
 };
 
@@ -45,9 +47,18 @@ export function holdsObjects(dump: RuleDump): boolean {
 
 /** True if the gate in the filter table is hooked and drops something. */
 export function isFilterGateClosed(dump: RuleDump): boolean {
+  return isDropping(dump, "FORWARD", "NATGW_GATE");
+}
+
+/** The same of BFD's gate, in either direction. */
+export function isFilterBfdGateClosed(dump: RuleDump): boolean {
+  return isDropping(dump, "INPUT", "NATGW_BFD_IN") || isDropping(dump, "OUTPUT", "NATGW_BFD_OUT");
+}
+
+function isDropping(dump: RuleDump, hook: string, chain: string): boolean {
   const filter = dump.get("filter");
-  const isHooked = filter?.get("FORWARD")?.some(({ text }) => text === jumpTo("NATGW_GATE").text) ?? false;
-  return isHooked && (filter?.get("NATGW_GATE")?.some(({ spec }) => spec?.target.kind === "drop") ?? false);
+  const isHooked = filter?.get(hook)?.some(({ text }) => text === jumpTo(chain).text) ?? false;
+  return isHooked && (filter?.get(chain)?.some(({ spec }) => spec?.target.kind === "drop") ?? false);
 }
 
 /** The number of rules in the owned chains of nat and mangle, including the frame. */

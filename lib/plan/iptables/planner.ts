@@ -6,8 +6,14 @@ import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
 import type { GuardElements } from "../../nftables/sets.ts";
-import { type BarrierPart, holdsBack, planBarrier, planGuardElements } from "../gate/barrier.ts";
-import type { GateState } from "../gate-state.ts";
+import {
+  type BarrierPart,
+  holdsBack,
+  mayDropTranslated,
+  planBarrier,
+  planGuardElements,
+} from "../gate/barrier.ts";
+import type { Gates } from "../gate-state.ts";
 import { compareGuardPart, type GuardUsers, wantedGuard } from "../guard.ts";
 import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { findGuard, planFilterPart, planFilterRemovals, wantedFilter, wantedNoFilter } from "./filter.ts";
@@ -15,7 +21,14 @@ import { type WantedTable, wantedMangle, wantedNatChunked } from "./layout.ts";
 import { missingRules } from "./missing.ts";
 import { netfilterContextOf } from "./netfilter-context.ts";
 import type { IptablesObserved } from "./observed.ts";
-import { countOwned, eipsNamed, foreignRulesNaming, holdsObjects, isFilterGateClosed } from "./owned.ts";
+import {
+  countOwned,
+  eipsNamed,
+  foreignRulesNaming,
+  holdsObjects,
+  isFilterBfdGateClosed,
+  isFilterGateClosed,
+} from "./owned.ts";
 import { type FindRule, planPart } from "./part.ts";
 import { type IptablesPayload, type IptablesStep, includesSteps, joinPayloads } from "./payload.ts";
 import { planBothWaysChunked, type TablePlan } from "./table.ts";
@@ -49,11 +62,11 @@ export function createIptablesPlanner(
   return {
     plan: (program, observed) => runSync(planChunked(program, observed)),
     planChunked,
-    *planGateChunked(program, { rules, barrier }, gate) {
+    *planGateChunked(program, { rules, barrier }, gates) {
       const guarded = guardOf(program);
       yield;
-      if (barrier === undefined) return yield* planFilter(program, guarded, rules, gate);
-      const parts: GatePart<IptablesPayload>[] = planBarrier(program, guarded, barrier, gate).map(
+      if (barrier === undefined) return yield* planFilter(program, guarded, rules, gates);
+      const parts: GatePart<IptablesPayload>[] = planBarrier(program, guarded, barrier, gates).map(
         ({ phase, transaction, changes }) => ({
           phase,
           changes,
@@ -83,6 +96,10 @@ export function createIptablesPlanner(
     holdsObjects: ({ rules }) => holdsObjects(rules),
     isPristine: ({ rules }) => countOwned(rules) === 0,
     isGateClosed: ({ rules, barrier }) => isFilterGateClosed(rules) || holdsBack(barrier?.frames.gate),
+    isBfdGateClosed: ({ rules, barrier }) => isFilterBfdGateClosed(rules) || holdsBack(barrier?.frames.bfd),
+    isGateSelective: ({ barrier }) => barrier !== undefined,
+    mayDropTranslated: (program, { rules, barrier }) =>
+      isFilterGateClosed(rules) || mayDropTranslated(program, barrier?.frames.gate),
     eipsNamed: ({ rules }) => eipsOf(rules),
     countRules: ({ rules }) => countOwned(rules),
     netfilterContext: contextOf,
@@ -118,12 +135,18 @@ function* planFilter(
   program: Program,
   guarded: GuardElements,
   rules: RuleDump,
-  gate: GateState,
+  gates: Gates,
 ): Chunked<readonly GatePart<IptablesPayload>[]> {
   const held = rules.get("filter") ?? new Map();
-  const { steps, changes } = yield* planRules(wantedFilter(program, guarded, gate === "closed", held), rules);
+  const { steps, changes } = yield* planRules(wantedFilter(program, guarded, gates, held), rules);
   const removals = planFilterRemovals(guarded, held);
-  const phase = gate === "open" && isFilterGateClosed(rules) ? "opening" : "gate";
+  const found: Gates = {
+    gate: isFilterGateClosed(rules) ? "closed" : "open",
+    bfd: isFilterBfdGateClosed(rules) ? "closed" : "open",
+  };
+  const isAny = (one: Gates, other: Gates) =>
+    (one.gate === "open" && other.gate === "closed") || (one.bfd === "open" && other.bfd === "closed");
+  const phase = isAny(gates, found) && !isAny(found, gates) ? "opening" : "gate";
   const parts: readonly GatePart<IptablesPayload>[] = [
     { phase, changes, payload: { steps } },
     { phase: "removals", changes: removals.changes, payload: { steps: stepsOf(removals) } },

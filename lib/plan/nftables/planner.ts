@@ -4,7 +4,13 @@ import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
-import { type BarrierPart, holdsBack, planBarrier, planGuardElements } from "../gate/barrier.ts";
+import {
+  type BarrierPart,
+  holdsBack,
+  mayDropTranslated,
+  planBarrier,
+  planGuardElements,
+} from "../gate/barrier.ts";
 import { compareGuardPart, wantedGuard } from "../guard.ts";
 import type { NetfilterContext, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTable, type ObservedTable } from "./compare.ts";
@@ -42,10 +48,10 @@ export function createNftablesPlanner(
   return {
     plan: (program, observed) => runSync(planChunked(program, observed)),
     planChunked,
-    *planGateChunked(program, observed, gate) {
+    *planGateChunked(program, observed, gates) {
       const wanted = guardOf(program);
       yield;
-      return planBarrier(program, wanted, observed.barrier, gate).map(({ phase, transaction, changes }) => ({
+      return planBarrier(program, wanted, observed.barrier, gates).map(({ phase, transaction, changes }) => ({
         phase,
         changes,
         payload: { steps: [{ kind: "barrier", transaction }], base: observed },
@@ -74,6 +80,9 @@ export function createNftablesPlanner(
     holdsObjects: ({ table }) => countElements(table) > 0,
     isPristine: ({ table }) => countElements(table) + countFrameRules(table) === 0,
     isGateClosed: ({ barrier }) => holdsBack(barrier.frames.gate),
+    isBfdGateClosed: ({ barrier }) => holdsBack(barrier.frames.bfd),
+    isGateSelective: () => true,
+    mayDropTranslated: (program, { barrier }) => mayDropTranslated(program, barrier.frames.gate),
     eipsNamed: ({ table }) => eipsOf(table),
     countRules: ({ table }) => countElements(table) + countFrameRules(table),
     netfilterContext: () => noContext,

@@ -57,10 +57,13 @@ export class ModelAgent {
   lastError: unknown;
   /** True if a write since the start of the last pass wakes the agent: one that leaves something to do. */
   isWoken = false;
+  /** True if its store held a set when it started. */
+  readonly isSetStored: boolean;
 
   constructor(around: Surroundings) {
     const { kernel, disk, clock, epoch } = around;
     this.#around = around;
+    this.isSetStored = disk.state.isSet;
     const { network, conntrack } = kernel.driversFor(this.life);
     const announcer = this.#announcer();
     this.board = new StatusBoard(epoch, () => disk.state, new Date(clock.wallMs()).toISOString());
@@ -98,6 +101,8 @@ export class ModelAgent {
         externalInterface: interfaces.external,
         fallbackGateway: ip(hosts.outside),
         eipBinding: "address",
+        untranslated: "forward",
+        isBfdGated: false,
       },
       board: this.board,
       resyncIntervalMs: neverMs,

@@ -1,4 +1,4 @@
-/** The nftables tables of guard and gate in memory, as far as they decide about packets. */
+/** The nftables tables of guard and gates in memory, as far as they decide about packets. */
 import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
@@ -8,7 +8,7 @@ import {
   barrierLines,
   type ObservedBarrier,
 } from "../../../lib/nftables/barrier.ts";
-import { type BarrierName, barrierNames } from "../../../lib/nftables/barrier-tables.ts";
+import { type BarrierName, barrierNames, byBarrier } from "../../../lib/nftables/barrier-tables.ts";
 import { concatText } from "../../../lib/nftables/maps.ts";
 import {
   byGuardSet,
@@ -17,7 +17,7 @@ import {
   noGuardElements,
 } from "../../../lib/nftables/sets.ts";
 
-/** The properties of a packet that guard and gate check. */
+/** The properties of a packet that guard and gates check. */
 export interface BarredPacket {
   readonly transport: string;
   readonly in: InterfaceName;
@@ -26,6 +26,8 @@ export interface BarredPacket {
   readonly sourcePort: number;
   readonly destination: Ip;
   readonly isInvalid?: boolean;
+  /** Its entry, or the one that it is about to get, has another address or port than the packet came with. */
+  readonly isTranslated?: boolean;
 }
 
 export class Barriers {
@@ -43,7 +45,7 @@ export class Barriers {
       const frame = this.#frames.get(name);
       return frame && barrierLines(name, frame);
     };
-    return { frames: { guard: lines("guard"), gate: lines("gate") }, elements: this.#elements };
+    return { frames: byBarrier(lines), elements: this.#elements };
   }
 
   /**
@@ -77,15 +79,24 @@ export class Barriers {
 
   /** True if a packet that would be forwarded is dropped. */
   bars(packet: BarredPacket): boolean {
-    const isLeaving = (frame: BarrierFrame | undefined) =>
-      frame?.vpcInterface === packet.in && packet.out !== undefined && frame.outsides.includes(packet.out);
-    if (isLeaving(this.#frames.get("gate"))) return true;
-    return packet.isInvalid === true && isLeaving(this.#frames.get("guard")) && this.#isMapped(packet);
+    return packet.isInvalid === true && this.#isLeaving("guard", packet) && this.#isMapped(packet);
+  }
+
+  /** True where a packet is dropped after NAT had its say. */
+  barsPostrouting(packet: BarredPacket): boolean {
+    return packet.isTranslated !== true && this.#isLeaving("gate", packet);
   }
 
   /** True if a packet to the gateway itself is dropped. */
   barsInput({ destination, isInvalid }: BarredPacket): boolean {
     return isInvalid === true && this.has("guard") && this.#elements.eips.has(destination);
+  }
+
+  #isLeaving(name: BarrierName, packet: BarredPacket): boolean {
+    const frame = this.#frames.get(name);
+    return (
+      frame?.vpcInterface === packet.in && packet.out !== undefined && frame.outsides.includes(packet.out)
+    );
   }
 
   #isMapped({ source, transport, sourcePort }: BarredPacket): boolean {

@@ -64,8 +64,8 @@ export class Judge {
   readonly #liesAhead = new Set<string>();
   /** The rules of objects in their last complete reading. */
   #rulesRead: readonly string[] = [];
-  /** True until the agent has verified a fresh namespace. */
-  #isFresh = true;
+  /** True until the gate of a fresh namespace was opened. */
+  isFresh = true;
   #isGateOpened = false;
   #mayWrite = true;
   /** What the pass wrote. */
@@ -85,7 +85,7 @@ export class Judge {
 
   /** A namespace without any rule. */
   onFreshKernel(kernel: ModelKernel): void {
-    this.#isFresh = true;
+    this.isFresh = true;
     this.#isGateOpened = false;
     kernel.onRead = (what, isLie) => this.#onRead(what, isLie);
     kernel.onWrite = (what, target) => this.#onWrite(what, target);
@@ -95,6 +95,12 @@ export class Judge {
   /** Another process changed something. */
   onDrift(what: "rules" | "network"): void {
     this.#drifts[what]++;
+  }
+
+  /** True if a set was accepted in the life of this agent, or was stored before. */
+  get isSetAccepted(): boolean {
+    const { agent, disk } = this.#scene;
+    return agent.isSetStored || disk.state.lastFullSet !== undefined;
   }
 
   /** True if the last readings saw everything that other processes changed. */
@@ -137,7 +143,7 @@ export class Judge {
   /** Called between any two effects of the agent. */
   onMoment(): void {
     const { kernel } = this.#scene;
-    if (!this.#isFresh) return;
+    if (!this.isFresh) return;
     for (const pod of pods) {
       if (this.#isGateOpened && !this.#isServed(pod)) continue;
       for (const isStray of [false, true]) {
@@ -163,7 +169,7 @@ export class Judge {
    */
   onStray(packet: Packet, fate: Fate): void {
     const { kernel, agent } = this.#scene;
-    if (this.#isFresh || fate.kind === "dropped" || fate.entry !== undefined || !kernel.isGuarded()) return;
+    if (this.isFresh || fate.kind === "dropped" || fate.entry !== undefined || !kernel.isGuarded()) return;
     // Rules of other processes may translate packets that no object names, and other processes may have flushed the
     // guard's chains.
     if (this.#drifts.rules > 0) return;
@@ -187,7 +193,7 @@ export class Judge {
     this.#judged = findings.state.desired;
     if (isIncremental && this.#seen.rules < this.#ruleDrifts)
       this.blame("an incremental pass did not notice that rules had changed");
-    if (agent.hasVerified) this.#isFresh = false;
+    if (agent.hasVerified && !kernel.isGateClosed()) this.isFresh = false;
     if (findings.verdicts === undefined) return;
     // The pass cannot know changes that other processes made after its last reading.
     if (!this.hasSeenAll) return;
@@ -267,6 +273,8 @@ export class Judge {
       if (step.kind === "add") this.#onAddressAdded(step);
     }
     if (!what.includes("delete table ip natgw_gate") && !what.includes("-X NATGW_GATE")) return;
+    const { kernel } = this.#scene;
+    if (kernel.hasBarriers && !this.isSetAccepted) this.blame("opened the gate before a set was accepted");
     this.#isGateOpened = true;
     this.#openedState = this.#firstState;
   }

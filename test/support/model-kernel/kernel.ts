@@ -118,6 +118,11 @@ export class ModelKernel {
   }
 
   /** True if packets without a connection are dropped. */
+  isGateClosed(): boolean {
+    if (this.hasBarriers) return this.barriers.has("gate");
+    return this.tables.chains("filter").includes("NATGW_GATE");
+  }
+
   isGuarded(): boolean {
     if (this.hasBarriers) return this.barriers.has("guard");
     const isHooked = this.tables.rules("filter", "FORWARD").some(({ text }) => text === "-j NATGW_GUARD");

@@ -133,9 +133,11 @@ function elements({ kernel: { natTable } }: Player, oracle: Oracle): readonly st
   return faults;
 }
 
-function gate({ kernel: { barriers, tables } }: Player): readonly string[] {
-  const isThere = barriers.has("gate") || tables.chains("filter").includes("NATGW_GATE");
-  return isThere ? ["the gate is still there"] : [];
+/** Where it is a table it waits for a set. A namespace in use never had one. */
+function gate({ kernel, judge }: Player): readonly string[] {
+  const isDue = judge.isSetAccepted || !kernel.hasBarriers;
+  if (isDue) return kernel.isGateClosed() ? ["the gate is still there"] : [];
+  return judge.isFresh && !kernel.isGateClosed() ? ["the gate is gone, and no set was accepted"] : [];
 }
 
 function network(player: Player, oracle: Oracle): readonly string[] {

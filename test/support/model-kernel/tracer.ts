@@ -123,10 +123,12 @@ export class Tracer {
     if (this.#walk("filter", "FORWARD", view)?.kind === "drop") return { kind: "dropped", by: "rule" };
 
     if (known !== undefined) Object.assign(view, sourceAfter(known, original));
-    if (!isNew) return { kind: "sent", to: out, entry: known, ...tupleOf(view) };
-    const target = this.#walk("nat", "POSTROUTING", view);
+    const target = isNew ? this.#walk("nat", "POSTROUTING", view) : undefined;
     if (target?.kind === "snat") view.source = target.to;
     if (target?.kind === "snat" && target.isRandom) view.sourcePort = this.#nextPort();
+    view.isTranslated = keyOf(protocol, tupleOf(view)) !== keyOf(protocol, original);
+    if (this.#barriers.barsPostrouting(view)) return { kind: "dropped", by: "barrier" };
+    if (!isNew) return { kind: "sent", to: out, entry: known, ...tupleOf(view) };
     const entry = this.#confirm(protocol, original, view);
     return { kind: "sent", to: out, entry, ...tupleOf(view) };
   }
@@ -189,6 +191,7 @@ interface View {
   mark: number;
   isDnat?: boolean;
   isInvalid?: boolean;
+  isTranslated?: boolean;
   originalDestination?: Ip;
 }
 

@@ -90,9 +90,11 @@ export class Works {
       if (fault !== undefined) faults.push(`${id}: ${fault}`);
     }
     for (const pod of allPods) {
-      const expected = oracle.leavesBy(pod) ?? pod;
+      const eip = oracle.leavesBy(pod);
+      const expected = eip ?? (this.#kernel.isGateClosed() ? "nothing" : pod);
       const fate = this.#send(packetOf(interfaces.vpc, pod, outside, "udp", 53));
-      if (fate.kind !== "sent" || fate.to !== interfaces.external || fate.source !== expected)
+      const isOut = fate.kind === "sent" && fate.to === interfaces.external;
+      if (expected === "nothing" ? fate.kind !== "dropped" : !isOut || fate.source !== expected)
         faults.push(`${pod} should leave by ${expected}: ${words(fate)}`);
       faults.push(...this.#strayFaults(pod));
     }
@@ -132,7 +134,8 @@ export class Works {
         isStray: true,
       };
       const fate = this.#send(packet);
-      const isRight = isGuarded ? fate.kind === "dropped" : fate.kind === "sent" && fate.source === pod;
+      const isHeldBack = isGuarded || this.#kernel.isGateClosed();
+      const isRight = isHeldBack ? fate.kind === "dropped" : fate.kind === "sent" && fate.source === pod;
       return isRight
         ? []
         : [`a stray of ${pod}:${port} should ${isGuarded ? "not " : ""}cross: ${words(fate)}`];

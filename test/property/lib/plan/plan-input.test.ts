@@ -9,7 +9,7 @@ import { noMemory } from "../../../../lib/memoize.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
-import type { GateState } from "../../../../lib/plan/gate-state.ts";
+import type { GateState, Gates } from "../../../../lib/plan/gate-state.ts";
 import { GuardUsers, wantedGuard } from "../../../../lib/plan/guard.ts";
 import { wantedFilter } from "../../../../lib/plan/iptables/filter.ts";
 import { type WantedTable, wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
@@ -29,15 +29,13 @@ import { FakeTable } from "./iptables/packet-model.ts";
 import { ip, program } from "./iptables/programs.ts";
 
 const gate = fc.constantFrom<GateState>("open", "closed");
+const gates = fc.record({ gate, bfd: gate });
 
 /** The reading of a kernel with the rules of one program, and the guard and gate of another. */
 const iptablesObserved: fc.Arbitrary<IptablesObserved> = fc
-  .tuple(program, program, gate, fc.boolean())
+  .tuple(program, program, gates, fc.boolean())
   .map(([held, guarded, state, isLegacy]) => {
-    const tables = tablesOf(
-      held,
-      isLegacy ? wantedFilter(guarded, wantedGuard(guarded), state === "closed") : undefined,
-    );
+    const tables = tablesOf(held, isLegacy ? wantedFilter(guarded, wantedGuard(guarded), state) : undefined);
     return {
       variant: isLegacy ? "legacy" : "nft",
       rules: dumpOf(tables),
@@ -46,7 +44,7 @@ const iptablesObserved: fc.Arbitrary<IptablesObserved> = fc
   });
 
 const nftablesObserved: fc.Arbitrary<NftablesObserved> = fc
-  .tuple(program, program, gate, fc.boolean())
+  .tuple(program, program, gates, fc.boolean())
   .map(([held, framed, state, isThere]) => ({
     table: {
       frame: isThere ? frameLines(wantedTable(framed).frame) : undefined,
@@ -71,7 +69,7 @@ function dumpOf(tables: readonly FakeTable[]): RuleDump {
 }
 
 /** The program and the reading of each question. There are few, so that they repeat. */
-const questions = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 2 }), fc.nat({ max: 2 }), gate), {
+const questions = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 2 }), fc.nat({ max: 2 }), gates), {
   minLength: 3,
   maxLength: 8,
 });
@@ -84,7 +82,7 @@ function holds<Observed, Payload>(
   fc.assert(
     fc.property(three(program), three(observed), questions, (programs, kernels, asked) => {
       const layered = create();
-      for (const [at, other, kernel, gate] of asked) {
+      for (const [at, other, kernel, gates] of asked) {
         const [first, second, seen] = [programs[at], programs[other], kernels[kernel]];
         if (first === undefined || second === undefined || seen === undefined) continue;
         const plain = create(noMemory);
@@ -94,8 +92,8 @@ function holds<Observed, Payload>(
         both("plan", (planner) => planner.plan(first, seen));
         if (!isDeepStrictEqual(runSync(layered.planChunked(first, seen)), plain.plan(first, seen)))
           throw new Error("planChunked");
-        both("planGate", (planner) => runSync(planner.planGateChunked(first, seen, gate)));
-        both("planWithGate", (planner) => planWithGate(planner, first, seen, gate));
+        both("planGate", (planner) => runSync(planner.planGateChunked(first, seen, gates)));
+        both("planWithGate", (planner) => planWithGate(planner, first, seen, gates.gate));
         const [from, to] = [
           { ...first, pools: [] },
           { ...second, pools: [] },
@@ -107,6 +105,9 @@ function holds<Observed, Payload>(
           planner.holdsObjects(seen),
           planner.isPristine(seen),
           planner.isGateClosed(seen),
+          planner.isBfdGateClosed(seen),
+          planner.isGateSelective(seen),
+          planner.mayDropTranslated(first, seen),
           planner.countRules(seen),
           planner.foreignRulesNaming(seen, ip("203.0.113.1")),
         ]);
@@ -124,10 +125,10 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
     planner: RulesPlanner<Observed, Payload>,
     wanted: Program,
     seen: Observed,
-    gate: GateState,
+    gates: Gates,
   ) => {
     const rules = planner.plan(wanted, seen);
-    const [barrier = rules, ...others] = runSync(planner.planGateChunked(wanted, seen, gate));
+    const [barrier = rules, ...others] = runSync(planner.planGateChunked(wanted, seen, gates));
     for (const { changes, payload } of [rules, barrier, ...others])
       if ((changes.length === 0) !== (payload.steps.length === 0)) throw new Error("they disagree");
     if (barrier === rules) return true;
@@ -138,7 +139,7 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
     return isPart(rules.payload) && isPart(barrier.payload) && !isRest;
   };
   fc.assert(
-    fc.property(program, iptablesObserved, nftablesObserved, gate, (wanted, iptables, nftables, state) => {
+    fc.property(program, iptablesObserved, nftablesObserved, gates, (wanted, iptables, nftables, state) => {
       return (
         sum(createIptablesPlanner(ipv4), wanted, iptables, state) &&
         sum(createNftablesPlanner(ipv4), wanted, nftables, state)
@@ -152,7 +153,10 @@ t.test("leftovers of another dataplane are removed, foreign state stays", async 
   const stranger = "-s 192.0.2.1/32 -j RETURN";
   fc.assert(
     fc.property(program, fc.boolean(), (held, isLegacy) => {
-      const tables = tablesOf(held, isLegacy ? wantedFilter(held, wantedGuard(held), true) : undefined);
+      const tables = tablesOf(
+        held,
+        isLegacy ? wantedFilter(held, wantedGuard(held), { gate: "closed", bfd: "closed" }) : undefined,
+      );
       const [nat] = tables;
       nat?.restore(`*nat\n-A POSTROUTING ${stranger}\nCOMMIT\n`);
       for (const { table, input } of iptablesRemoval.plan(dumpOf(tables)).payload)

@@ -49,6 +49,7 @@ import { fullSets } from "../../../support/model-kernel/arbitraries.ts";
 import { Network } from "../../../support/model-kernel/network.ts";
 import { hosts, interfaces, ip } from "../../../support/model-kernel/universe.ts";
 import { decide } from "../../../support/model-kernel/writer.ts";
+import { gatesOf } from "../../../support/with-gate.ts";
 import { FakeTable } from "./iptables/packet-model.ts";
 
 export interface RulesUnderTest<Observed = unknown> {
@@ -65,7 +66,7 @@ const iptables: RulesUnderTest<IptablesObserved> = {
       table.restore(planTable(wanted, table.read()).input ?? "");
       return [wanted.table, table.read()] as const;
     });
-    return { variant: "nft", rules: new Map(tables), barrier: barrierOf(program, gate) };
+    return { variant: "nft", rules: new Map(tables), barrier: barrierOf(program, gatesOf(gate)) };
   },
 };
 
@@ -76,7 +77,7 @@ const nftables: RulesUnderTest<NftablesObserved> = {
       frame: frameLines(wantedTable(program).frame),
       elements: allElements(wantedTable(program)),
     },
-    barrier: barrierOf(program, gate),
+    barrier: barrierOf(program, gatesOf(gate)),
     foreign: [],
   }),
 };
@@ -107,6 +108,8 @@ const configs: readonly GatewayConfig[] = (["address", "route"] as const).map((e
   externalInterface: interfaces.external,
   eipBinding,
   fallbackGateway: at === 0 ? ip(hosts.outside) : undefined,
+  untranslated: at === 0 ? "forward" : "drop",
+  isBfdGated: at === 1,
 }));
 const ours = ip("203.0.113.10");
 const mac = "02:00:00:00:00:99";
@@ -116,6 +119,7 @@ const contexts: { readonly [K in keyof PlanContext]: readonly [() => PlanContext
   {
     config: [() => configs[0] as GatewayConfig, () => configs[1] as GatewayConfig],
     gate: [() => "open", () => "closed"],
+    bfd: [() => "open", () => "closed"],
     isVerified: [() => false, () => true],
     knownOwn: [() => new Set(), () => new Set([ours])],
     expiredLeases: [() => new Set(), () => new Set(["e0" as ObjectName])],
@@ -132,6 +136,7 @@ function contextOf(picks: Readonly<Record<string, number>>): PlanContext {
   return {
     config: of("config"),
     gate: of("gate"),
+    bfd: of("bfd"),
     isVerified: of("isVerified"),
     knownOwn: of("knownOwn"),
     expiredLeases: of("expiredLeases"),

@@ -38,7 +38,17 @@ async function serve(t: Test, { state, network }: Shape) {
   publish();
   const store = { current, recovery: { recovered: "fresh", detail: "" }, failure: undefined } as const;
   const reconciler = { result: undefined, lastReport: undefined, failure: undefined, network };
-  const parts = { api: [], version: "1", epoch: "epoch-1", backend: "nftables", interfaces, store, board };
+  const config = { untranslated: "forward", bfdGate: "off" } as const;
+  const parts = {
+    config,
+    api: [],
+    version: "1",
+    epoch: "epoch-1",
+    backend: "nftables",
+    interfaces,
+    store,
+    board,
+  };
   const made = testApi(
     {},
     {

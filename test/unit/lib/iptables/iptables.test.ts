@@ -20,6 +20,7 @@ import {
 import { planTable } from "../../../../lib/plan/iptables/table.ts";
 import { FakeTable } from "../../../property/lib/plan/iptables/packet-model.ts";
 import { cidr, emptyProgram, iface, ip } from "../../../property/lib/plan/iptables/programs.ts";
+import { gatesOf } from "../../../support/with-gate.ts";
 
 t.test("the kernel's spellings of one rule are one value", async (t) => {
   const same: readonly (readonly [given: string, canonical: string])[] = [
@@ -355,7 +356,7 @@ t.test("mangle and filter", async (t) => {
   );
   const filter = new FakeTable("filter");
   filter.restore("*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n");
-  const closed = planTable(wantedFilter(full, wantedGuard(full), true), filter.read());
+  const closed = planTable(wantedFilter(full, wantedGuard(full), gatesOf("closed")), filter.read());
   filter.restore(closed.input ?? "");
   t.same(new Set(closed.changes.map(({ subsystem }) => subsystem)), new Set(["gate", "guard"]));
   t.same(filter.rules("FORWARD"), ["-j NATGW_GATE", "-j NATGW_GUARD", "-j ACCEPT"]);
@@ -372,13 +373,15 @@ t.test("mangle and filter", async (t) => {
     /^-s 10\.0\.1\.\d+\/32 -p \w+ -m \w+ --sport \d+ -j NATGW_DROP_OUT$/,
   );
   t.equal(filter.rules("NATGW_EIPS").length, full.eips.length);
-  const opened = planTable(wantedFilter(full, wantedGuard(full), false), filter.read());
+  const opened = planTable(wantedFilter(full, wantedGuard(full), gatesOf("open")), filter.read());
   t.equal(opened.input, "*filter\n:NATGW_GATE - [0:0]\n-D FORWARD -j NATGW_GATE\n-X NATGW_GATE\nCOMMIT\n");
 
   filter.restore("*filter\n:OTHERS - [0:0]\n-A OTHERS -j NATGW_GATE\nCOMMIT\n");
-  filter.restore(planTable(wantedFilter(full, wantedGuard(full), false), filter.read()).input ?? "");
+  filter.restore(
+    planTable(wantedFilter(full, wantedGuard(full), gatesOf("open")), filter.read()).input ?? "",
+  );
   t.same(filter.rules("NATGW_GATE"), [], "a chain that others jump to is emptied only");
-  t.equal(planTable(wantedFilter(full, wantedGuard(full), false), filter.read()).input, undefined);
+  t.equal(planTable(wantedFilter(full, wantedGuard(full), gatesOf("open")), filter.read()).input, undefined);
 });
 
 /** A nat table with the rules of `program`, and the lines that change it to those of `next`. */

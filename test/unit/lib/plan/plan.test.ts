@@ -30,10 +30,13 @@ const config: GatewayConfig = {
   externalInterface: "net1" as InterfaceName,
   eipBinding: "address",
   fallbackGateway: undefined,
+  untranslated: "forward",
+  isBfdGated: false,
 };
 const context: PlanContext = {
   config,
   gate: "open",
+  bfd: "open",
   isVerified: false,
   knownOwn: new Set(),
   expiredLeases: new Set(),

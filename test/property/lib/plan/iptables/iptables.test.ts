@@ -7,6 +7,7 @@ import { addressOf, prefixLengthOf } from "../../../../../lib/model/ip.ts";
 import { contains, ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { PoolMember, Program, SnatPool } from "../../../../../lib/model/program.ts";
+import type { GateState } from "../../../../../lib/plan/gate-state.ts";
 import { wantedGuard } from "../../../../../lib/plan/guard.ts";
 import { type EditLimits, editsByHandle, editsByTool } from "../../../../../lib/plan/iptables/chain.ts";
 import { wantedFilter } from "../../../../../lib/plan/iptables/filter.ts";
@@ -232,33 +233,60 @@ t.test("an object whose rule was taken away or shadowed is missing, others are n
   );
 });
 
-t.test("the filter table's gate and guard: from any state to any other, first in FORWARD", async () => {
+t.test("the filter table's gates and guard: from any state to any other, first in their hooks", async () => {
+  const hooks = ["FORWARD", "INPUT", "OUTPUT"];
+  const hookOf = new Map([
+    ["NATGW_GATE", "FORWARD"],
+    ["NATGW_GUARD", "FORWARD"],
+    ["NATGW_BFD_IN", "INPUT"],
+    ["NATGW_BFD_OUT", "OUTPUT"],
+  ]);
+  const state = fc.constantFrom<GateState>("open", "closed");
+  const gates = fc.record({ gate: state, bfd: state });
   const acts = fc.array(
     fc.record({
-      chain: fc.constantFrom("FORWARD", "NATGW_GATE", "NATGW_GUARD"),
-      rule: fc.constantFrom("-j ACCEPT", "-j NATGW_GATE", "-j NATGW_GUARD", "-i eth0 -j DROP"),
+      chain: fc.constantFrom(...hooks, "NATGW_GATE", "NATGW_GUARD", "NATGW_BFD_IN", "NATGW_BFD_OUT"),
+      rule: fc.constantFrom(
+        ...["-j ACCEPT", "-j NATGW_GATE", "-j NATGW_GUARD", "-j NATGW_BFD_IN", "-j NATGW_BFD_OUT"],
+        "-i eth0 -j DROP",
+      ),
       at: fc.nat({ max: 9 }),
     }),
     { maxLength: 5 },
   );
   fc.assert(
-    fc.property(program, fc.boolean(), acts, fc.boolean(), (wanted, was, others, is) => {
+    fc.property(program, gates, acts, gates, (wanted, was, others, is) => {
       const filter = new FakeTable("filter" satisfies TableName);
       converge(filter, wantedFilter(wanted, wantedGuard(wanted), was));
       for (const { chain, rule, at } of others) {
         const target = rule.slice("-j ".length);
         if (
           !filter.has(chain) ||
-          (target.startsWith("NATGW") && (!filter.has(target) || chain !== "FORWARD"))
+          (target.startsWith("NATGW") && (!filter.has(target) || hookOf.get(target) !== chain))
         )
           continue;
         const position = (at % (filter.rules(chain).length + 1)) + 1;
         filter.restore(`*filter\n-I ${chain} ${position} ${rule}\nCOMMIT\n`);
       }
-      const accepts = filter.rules("FORWARD").filter((rule) => !rule.includes("NATGW"));
+      const accepts = new Map(
+        hooks.map((hook) => [hook, filter.rules(hook).filter((rule) => !rule.includes("NATGW"))]),
+      );
       converge(filter, wantedFilter(wanted, wantedGuard(wanted), is));
-      const expected = [...(is ? ["-j NATGW_GATE"] : []), "-j NATGW_GUARD", ...accepts];
-      return filter.rules("FORWARD").join() === expected.join() && filter.has("NATGW_GATE") === is;
+      const isGateClosed = is.gate === "closed";
+      const isBfdClosed = is.bfd === "closed";
+      const first: Record<string, readonly string[]> = {
+        FORWARD: [...(isGateClosed ? ["-j NATGW_GATE"] : []), "-j NATGW_GUARD"],
+        INPUT: [...(isBfdClosed ? ["-j NATGW_BFD_IN"] : []), "-j NATGW_INPUT"],
+        OUTPUT: isBfdClosed ? ["-j NATGW_BFD_OUT"] : [],
+      };
+      return (
+        hooks.every(
+          (hook) =>
+            filter.rules(hook).join() === [...(first[hook] ?? []), ...(accepts.get(hook) ?? [])].join(),
+        ) &&
+        filter.has("NATGW_GATE") === isGateClosed &&
+        ["NATGW_BFD_IN", "NATGW_BFD_OUT"].every((chain) => filter.has(chain) === isBfdClosed)
+      );
     }),
     { numRuns: 200 },
   );

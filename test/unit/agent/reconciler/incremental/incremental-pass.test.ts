@@ -28,7 +28,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   const withFip = reduce(without, [put("fip", { name: "f", eip: "e", internalIp: "10.0.1.5" }, 3)]);
   const base = {
     isClean: true,
-    gate: "open",
+    isVerified: true,
     failures: [],
     blocked: new Map(),
     snapshot: {
@@ -46,6 +46,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   const change = { action: "add", subsystem: "rule", text: "a rule", object: "fips/f" } as const;
   let isWritten = false;
   let noRoute = false;
+  let mayOpen = false;
   const reach = {
     name: "reach",
     obstaclesTo: ({ fips }: Program, observed: unknown): Obstacles => {
@@ -71,7 +72,8 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     const clock = { instant: () => ({ bootId: "b", bootMs: 0, wallMs: 0 }) };
     const subsystems = [{ planner: reach }];
     const patience = new Patience();
-    const deps = { dataplane, subsystems, conntrack, clock, patience, unswept };
+    const gatekeeper = { mayOpen: () => mayOpen };
+    const deps = { dataplane, subsystems, conntrack, clock, patience, unswept, gatekeeper };
     const pass = new IncrementalPass(deps as unknown as IncrementalDeps);
     pass.fullPassBegins();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
@@ -125,6 +127,11 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
 
   const { found } = await play(driver, [withFip, without]);
   t.strictSame([removed, found?.sweep.removed], [[plain, inward], 2], "what another object permits stays");
+
+  mayOpen = true;
+  t.strictSame(await play(driver), { found: undefined, unswept: [] }, "only a full pass opens a gate");
+  t.notOk(isWritten);
+  mayOpen = false;
 
   const none = await play({ ...driver, find: async () => ({ flows: [], total: 0 }) });
   t.strictSame(none.found?.sweep.removed, 0);

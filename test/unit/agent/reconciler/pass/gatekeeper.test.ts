@@ -1,14 +1,18 @@
-/** When the gate is closed, and what has to be verified before it opens. */
+/** When the gates are closed, and what has to be verified before they open. */
 
 import t from "tap";
 import { Gatekeeper } from "../../../../../agent/reconciler/pass/gatekeeper.ts";
 import type { SubsystemName } from "../../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
+import type { GatewayConfig } from "../../../../../lib/model/gateway-config.ts";
+import type { Program } from "../../../../../lib/model/program.ts";
 import type { Plan } from "../../../../../lib/plan/plan.ts";
 import type { KernelFacts, Snapshot } from "../../../../../lib/plan/plan-input.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 import { reduce } from "../../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
+
+type Config = Pick<GatewayConfig, "untranslated" | "isBfdGated">;
 
 function snapshotOf(facts: Partial<KernelFacts>, ...unread: readonly SubsystemName[]): Snapshot {
   return {
@@ -19,6 +23,8 @@ function snapshotOf(facts: Partial<KernelFacts>, ...unread: readonly SubsystemNa
       holdsObjects: false,
       isPristine: false,
       isGateClosed: false,
+      isBfdGateClosed: false,
+      isGateSelective: true,
       previousHoldsObjects: false,
       isPreviousPresent: false,
       ...facts,
@@ -36,11 +42,13 @@ const steps = { phase: "rules", changes: [change], payload: undefined } as const
 function planOf(
   undone: readonly SubsystemName[],
   blocked: readonly (readonly [string, string])[] = [],
+  translated: Partial<Program> = {},
 ): Plan {
   const parts = (["rule", "gate", "flow"] as const).map(
     (name) => [name, subsystemPlan(undone.includes(name) ? [steps] : [])] as const,
   );
   return {
+    program: { eips: [], fips: [], dnats: [], pools: [], ...translated },
     parts: new Map(parts),
     compiled: {
       blocked: new Map(blocked.map(([id, reason]) => [id, { isAccepted: true, reason, message: "" }])),
@@ -54,6 +62,18 @@ function stateWith(name: string, revision: number, before: State = emptyState): 
   return reduce(before, [put, { type: "revision", revision }]);
 }
 
+const forward = { untranslated: "forward", isBfdGated: false } as const;
+const set: State = reduce(emptyState, [{ type: "revision", revision: 1 }]);
+const fullSet: StateChange = { type: "full-set", generation: 1, digest: "" };
+const translating = planOf([], [], { fips: [{}] as unknown as Program["fips"] });
+
+/** One that has seen its first reading. */
+function begun(facts: Partial<KernelFacts>, config: Config = forward, stored = emptyState): Gatekeeper {
+  const gatekeeper = new Gatekeeper(config, stored);
+  gatekeeper.begin(snapshotOf(facts), stored);
+  return gatekeeper;
+}
+
 t.test("the first pass that read the rules decides", async (t) => {
   for (const [name, facts, expected] of [
     ["a fresh namespace", { isPristine: true }, "closed"],
@@ -61,38 +81,117 @@ t.test("the first pass that read the rules decides", async (t) => {
     ["one with rules", {}, "open"],
     ["one whose gate nobody lived to open", { isGateClosed: true }, "closed"],
   ] as const) {
-    const gate = new Gatekeeper();
-    gate.begin(snapshotOf(facts), emptyState);
-    t.equal(gate.on(snapshotOf({})), expected, name);
-    t.equal(gate.isClosed, expected === "closed", name);
+    const gatekeeper = begun(facts);
+    t.same(gatekeeper.on(snapshotOf({})), { gate: expected, bfd: "open" }, name);
+    t.equal(gatekeeper.isVerified, expected === "open", name);
   }
 });
 
-t.test("while rules cannot be read the gate is closed and nothing is decided", async (t) => {
+t.test("while rules cannot be read the gates are closed and nothing is decided", async (t) => {
   for (const unread of ["rule", "gate"] as const) {
-    const gate = new Gatekeeper();
-    gate.begin(snapshotOf({}, unread), emptyState);
-    t.equal(gate.on(snapshotOf({}, unread)), "closed");
-    gate.begin(snapshotOf({}), emptyState);
-    t.equal(gate.on(snapshotOf({})), "open", "the next pass decides");
+    const gatekeeper = new Gatekeeper({ ...forward, isBfdGated: true }, emptyState);
+    gatekeeper.begin(snapshotOf({}, unread), emptyState);
+    t.same(gatekeeper.on(snapshotOf({}, unread)), { gate: "closed", bfd: "closed" });
+    t.notOk(gatekeeper.isVerified);
+    gatekeeper.begin(snapshotOf({ holdsObjects: true }), emptyState);
+    t.same(gatekeeper.on(snapshotOf({})), { gate: "open", bfd: "open" }, "the next pass decides");
   }
+  t.equal(new Gatekeeper(forward, emptyState).on(snapshotOf({}, "gate")).bfd, "open", "off is off");
 });
 
-t.test("it opens once all rules verified that were desired at the start", async (t) => {
+t.test("verified are all rules that were desired at the start", async (t) => {
   const state = stateWith("a", 1);
-  const gate = new Gatekeeper();
-  gate.begin(fresh, state);
-  t.ok(gate.isWhole(state, fresh, planOf([])));
-  t.notOk(gate.isWhole(state, fresh, planOf(["rule"])), "not before the rules stand");
-  t.notOk(gate.isWhole(state, fresh, planOf(["gate"])), "nor before the guard does");
-  t.ok(gate.isWhole(state, fresh, planOf(["flow"])), "flows are ended in the open");
-  t.notOk(gate.isWhole(state, snapshotOf({}, "rule"), planOf([])), "what cannot be read is not verified");
-  t.notOk(gate.isWhole(state, fresh, planOf([], [["eips/a", "Pending"]])), "an Eip is being asked about");
-  t.ok(gate.isWhole(state, fresh, planOf([], [["eips/a", "Quarantined"]])), "a refused object waits alone");
+  const gatekeeper = begun({ isPristine: true }, forward, state);
+  t.notOk(gatekeeper.verify(state, fresh, planOf(["rule"])), "not before the rules stand");
+  t.notOk(gatekeeper.verify(state, fresh, planOf(["gate"])), "nor before the guard does");
+  t.notOk(
+    gatekeeper.verify(state, snapshotOf({}, "rule"), planOf([])),
+    "what cannot be read is not verified",
+  );
+  t.notOk(
+    gatekeeper.verify(state, fresh, planOf([], [["eips/a", "Pending"]])),
+    "an Eip is being asked about",
+  );
+  t.notOk(gatekeeper.isVerified);
+  t.ok(gatekeeper.verify(state, fresh, planOf(["flow"])), "flows are ended in the open");
+  t.ok(gatekeeper.isVerified);
+  t.ok(
+    gatekeeper.verify(state, fresh, planOf([], [["eips/a", "Quarantined"]])),
+    "a refused object waits alone",
+  );
   const later = stateWith("b", 2, state);
-  t.ok(gate.isWhole(later, fresh, planOf([], [["eips/b", "Pending"]])), "what came later waits in the open");
-  gate.opened();
-  t.equal(gate.on(fresh), "open");
-  gate.begin(fresh, state);
-  t.notOk(gate.isClosed, "once open it stays so");
+  t.ok(
+    gatekeeper.verify(later, fresh, planOf([], [["eips/b", "Pending"]])),
+    "what came later waits in the open",
+  );
+});
+
+t.test("the gate opens for a set: a stored one, or a full one", async (t) => {
+  const stored = begun({ isPristine: true }, forward, set);
+  t.equal(stored.onceVerified(set, fresh, planOf([])).gate, "open");
+  const gatekeeper = begun({ isPristine: true });
+  t.equal(gatekeeper.onceVerified(emptyState, fresh, planOf([])).gate, "closed", "nothing was asked for");
+  t.equal(gatekeeper.onceVerified(set, fresh, planOf([])).gate, "closed", "the rest may be on its way");
+  t.notOk(gatekeeper.mayOpen(set));
+  const full = reduce(set, [fullSet]);
+  t.ok(gatekeeper.mayOpen(full));
+  const gates = gatekeeper.onceVerified(full, fresh, planOf([]));
+  t.same(gates, { gate: "open", bfd: "open" });
+  gatekeeper.opened(gates);
+  gatekeeper.begin(fresh, full);
+  t.same(gatekeeper.on(fresh), gates, "once open it stays so");
+  t.notOk(gatekeeper.mayOpen(full));
+});
+
+t.test("a full set that comes to an empty gateway is waited for as one that was stored", async (t) => {
+  const gatekeeper = begun({ isPristine: true });
+  t.ok(gatekeeper.verify(emptyState, fresh, planOf([])));
+  const full = reduce(stateWith("a", 2), [fullSet]);
+  gatekeeper.begin(fresh, full);
+  t.notOk(gatekeeper.verify(full, fresh, planOf([], [["eips/a", "Pending"]])));
+  const later = stateWith("b", 3, full);
+  gatekeeper.begin(fresh, later);
+  t.notOk(gatekeeper.verify(later, fresh, planOf([], [["eips/a", "Pending"]])));
+  t.ok(gatekeeper.verify(later, fresh, planOf([], [["eips/b", "Pending"]])));
+});
+
+t.test(
+  "with drop the gate stays closed, whatever it was, except where it would drop everything",
+  async (t) => {
+    const drop = { ...forward, untranslated: "drop" } as const;
+    for (const facts of [{ isPristine: true }, {}, { isGateClosed: true }]) {
+      const gatekeeper = begun(facts, drop, set);
+      t.equal(gatekeeper.on(fresh).gate, "closed");
+      t.ok(gatekeeper.verify(set, fresh, planOf([])));
+      t.equal(gatekeeper.onceVerified(set, fresh, translating).gate, "closed");
+      t.notOk(gatekeeper.mayOpen(set));
+    }
+    t.equal(begun({ isGateSelective: false }, drop).on(fresh).gate, "open");
+    const inFilter = begun({ isPristine: true, isGateSelective: false }, drop);
+    t.equal(inFilter.on(fresh).gate, "closed");
+    t.equal(
+      inFilter.onceVerified(emptyState, fresh, planOf([])).gate,
+      "open",
+      "and there it waits for no set",
+    );
+  },
+);
+
+t.test("BFD is let in once something is translated", async (t) => {
+  const gated = { ...forward, isBfdGated: true };
+  for (const [facts, expected] of [
+    [{ isPristine: true }, "closed"],
+    [{}, "closed"],
+    [{ holdsObjects: true }, "open"],
+    [{ previousHoldsObjects: true }, "open"],
+    [{ holdsObjects: true, isBfdGateClosed: true }, "closed"],
+  ] as const)
+    t.equal(begun(facts, gated).on(fresh).bfd, expected, JSON.stringify(facts));
+  const gatekeeper = begun({ isPristine: true }, gated, set);
+  t.equal(gatekeeper.onceVerified(set, fresh, planOf([])).bfd, "closed");
+  t.ok(gatekeeper.mayOpen(set));
+  const gates = gatekeeper.onceVerified(set, fresh, translating);
+  t.equal(gates.bfd, "open");
+  gatekeeper.opened(gates);
+  t.same(gatekeeper.onceVerified(set, fresh, planOf([])), gates, "and stays in");
 });
