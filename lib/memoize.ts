@@ -40,8 +40,9 @@ class LastAnswer<Arguments extends readonly unknown[], Answer> {
   #last: { readonly given: Arguments; readonly answer: Answer } | undefined;
 
   recall(given: Arguments): { readonly answer: Answer } | undefined {
-    const isSame = this.#last?.given.every((argument, index) => argument === given[index]) ?? false;
-    return isSame ? this.#last : undefined;
+    const last = this.#last;
+    if (last === undefined || last.given.length !== given.length) return undefined;
+    return last.given.every((argument, index) => argument === given[index]) ? last : undefined;
   }
 
   keep(given: Arguments, answer: Answer): void {

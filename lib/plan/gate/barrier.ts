@@ -11,12 +11,8 @@
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import { type Program, ruledEips } from "../../model/program.ts";
-import {
-  type BarrierFrame,
-  type BarrierTransaction,
-  barrierLines,
-  type ObservedBarrier,
-} from "../../nftables/barrier.ts";
+import { type BarrierTransaction, barrierLines, type ObservedBarrier } from "../../nftables/barrier.ts";
+import type { BarrierFrame } from "../../nftables/barrier-rules.ts";
 import { type BarrierName, barrierNames, barrierTables } from "../../nftables/barrier-tables.ts";
 import { tableLabel } from "../../nftables/family.ts";
 import type { FrameLines } from "../../nftables/frame-lines.ts";
@@ -127,7 +123,7 @@ function planFrame(
 }
 
 function isSameFrame(one: FrameLines, other: FrameLines): boolean {
-  return one?.join("\n") === other?.join("\n");
+  return one === other || one?.join("\n") === other?.join("\n");
 }
 
 function describe(name: BarrierName, { vpcInterface, outsides }: BarrierFrame): string {

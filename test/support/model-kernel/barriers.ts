@@ -3,11 +3,11 @@ import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import {
-  type BarrierFrame,
   type BarrierTransaction,
   barrierLines,
   type ObservedBarrier,
 } from "../../../lib/nftables/barrier.ts";
+import type { BarrierFrame } from "../../../lib/nftables/barrier-rules.ts";
 import { type BarrierName, barrierNames, byBarrier } from "../../../lib/nftables/barrier-tables.ts";
 import { concatText } from "../../../lib/nftables/maps.ts";
 import {

@@ -1,0 +1,181 @@
+/**
+ * The chains and rules of the tables of guard and gates. In nft's words, for a gateway whose EIPs are on one interface:
+ *
+ *     table ip natgw_guard
+ *       chain forward { type filter hook forward priority 0;
+ *         iifname "eth0" oifname "net1" ct state invalid jump mapped
+ *       }
+ *       chain mapped {
+ *         ip saddr @fips counter name guard_invalid_egress drop
+ *         ip saddr . meta l4proto . th sport @backends counter name guard_invalid_egress drop
+ *         ip saddr & 255.255.255.255 . 255.255.255.255 @clients counter name guard_invalid_egress drop
+ *         and so for every shorter netmask
+ *       }
+ *       chain input { type filter hook input priority 0;
+ *         ct state invalid ip daddr @eips counter name guard_invalid_ingress drop
+ *       }
+ *       chain anchor { type nat hook input priority 100; }
+ *
+ *     table ip natgw_gate
+ *       chain postrouting { type filter hook postrouting priority 300;
+ *         iifname "eth0" oifname "net1" ct status & (snat | dnat) == 0 counter name gate_egress drop
+ *         iifname "eth0" oifname "net1" ct state invalid,untracked counter name gate_egress drop
+ *       }
+ *
+ *     table ip natgw_bfd
+ *       chain input { type filter hook input priority 0;
+ *         iifname "eth0" meta l4proto udp th dport 3784 counter name gate_bfd_ingress drop
+ *         and so for 4784
+ *       }
+ *       chain output { type filter hook output priority 0;
+ *         oifname "eth0" meta l4proto udp th dport 3784 counter name gate_bfd_egress drop
+ *         and so for 4784
+ *       }
+ *
+ * The gate stands after NAT, which knows by then whether it translates the flow, and before conntrack makes an entry of it: what
+ * is dropped leaves none. A packet without an entry has no `ct status`, which ends a rule, so it needs a rule of its own. What
+ * the gateway sends itself has no `iifname`. The kernel tells `iifname` in postrouting since 5.7.
+ *
+ * CIDRs are found by masking and not by a set of intervals: nft 1.0.6 crashes while it monitors a set of intervals, and
+ * CIDRs that hold each other need no care. Only what is INVALID ever gets there.
+ */
+import type { AddressValue } from "../model/family.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { ByBarrier } from "./barrier-tables.ts";
+import {
+  bitwise,
+  compare,
+  count,
+  ctState,
+  ctStatus,
+  drop,
+  type Expression,
+  ifName,
+  jump,
+  loadMeta,
+  loadPacket,
+  loadState,
+  loadStatus,
+  member,
+  networkOrder,
+  register,
+  testBits,
+} from "./expressions.ts";
+import { tableFamily } from "./family.ts";
+import type { BaseChain } from "./frame-messages.ts";
+
+/** What the rules of all depend on. */
+export interface BarrierFrame {
+  readonly vpcInterface: InterfaceName;
+  /** The interfaces to the outside. */
+  readonly outsides: readonly InterfaceName[];
+}
+
+/** What a table consists of, its counters and sets aside. */
+export interface BarrierContents {
+  readonly chains: readonly BaseChain[];
+  readonly plainChains?: readonly string[];
+  readonly rules: readonly (readonly [chain: string, ...expressions: readonly Expression[]])[];
+}
+
+const [r1, r2, r3] = register;
+const isInvalid = [loadState(r1), ...testBits(ctState.invalid, "any")];
+const dropInvalid = [count("guard_invalid_egress"), drop];
+const { bits, netmask, zero } = tableFamily;
+const masks = Array.from({ length: bits + 1 }, (_, shorter) => netmask(bits - shorter));
+
+/** BFD over one hop (RFC 5881) and over several (RFC 5883). */
+export const bfdPorts = [3784, 4784] as const;
+const protocolUdp = 17;
+
+const translated = ctStatus.sourceNat | ctStatus.destinationNat;
+const isUntranslated = [loadStatus(r1), ...testBits(translated, "none")];
+const isWithoutEntry = [loadState(r1), ...testBits(ctState.invalid | ctState.untracked, "any")];
+
+export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents> = {
+  guard: ({ vpcInterface, outsides }) => ({
+    chains: [
+      { name: "forward", type: "filter", hook: "forward", priority: 0 },
+      { name: "input", type: "filter", hook: "input", priority: 0 },
+      { name: "anchor", type: "nat", hook: "input", priority: 100 },
+    ],
+    plainChains: ["mapped"],
+    rules: [
+      ...outsides.map(
+        (outside) => ["forward", ...leaving(vpcInterface, outside), ...isInvalid, jump("mapped")] as const,
+      ),
+      ["mapped", loadPacket("source", r1), member("fips"), ...dropInvalid],
+      [
+        "mapped",
+        loadPacket("source", r1),
+        loadMeta("l4proto", r2),
+        loadPacket("source port", r3),
+        member("backends"),
+        ...dropInvalid,
+      ],
+      ...masks.map((mask) => ["mapped", ...networkOf(mask), member("clients"), ...dropInvalid] as const),
+      [
+        "input",
+        ...isInvalid,
+        loadPacket("destination", r1),
+        member("eips"),
+        count("guard_invalid_ingress"),
+        drop,
+      ],
+    ],
+  }),
+  gate: ({ vpcInterface, outsides }) => ({
+    chains: [{ name: "postrouting", type: "filter", hook: "postrouting", priority: 300 }],
+    rules: outsides.flatMap((outside) =>
+      [isUntranslated, isWithoutEntry].map(
+        (what) =>
+          ["postrouting", ...leaving(vpcInterface, outside), ...what, count("gate_egress"), drop] as const,
+      ),
+    ),
+  }),
+  bfd: ({ vpcInterface }) => ({
+    chains: [
+      { name: "input", type: "filter", hook: "input", priority: 0 },
+      { name: "output", type: "filter", hook: "output", priority: 0 },
+    ],
+    rules: bfdPorts.flatMap((port) => [
+      [
+        "input",
+        ...ifName("iifname", vpcInterface),
+        ...isUdpTo(port),
+        count("gate_bfd_ingress"),
+        drop,
+      ] as const,
+      [
+        "output",
+        ...ifName("oifname", vpcInterface),
+        ...isUdpTo(port),
+        count("gate_bfd_egress"),
+        drop,
+      ] as const,
+    ]),
+  }),
+};
+
+function leaving(vpcInterface: InterfaceName, outside: InterfaceName): readonly Expression[] {
+  return [...ifName("iifname", vpcInterface), ...ifName("oifname", outside)];
+}
+
+function isUdpTo(port: number): readonly Expression[] {
+  return [
+    loadMeta("l4proto", r1),
+    compare(r1, "equal", Uint8Array.of(protocolUdp)),
+    loadPacket("destination port", r1),
+    compare(r1, "equal", Uint8Array.of(port >> 8, port & 0xff)),
+  ];
+}
+
+/** The source's network, and behind it its netmask. */
+function networkOf(mask: AddressValue): readonly Expression[] {
+  return [
+    loadPacket("source", r1),
+    bitwise(r1, networkOrder(mask), networkOrder(zero)),
+    loadPacket("source", r2),
+    bitwise(r2, networkOrder(zero), networkOrder(mask)),
+  ];
+}
