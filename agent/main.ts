@@ -174,7 +174,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     onWake: (kind) => (kind === "rule" ? void reconciler.wakeUnlessOwn(kind) : reconciler.wake(kind)),
     onLost: (reason) => {
       metrics.eventsLost.inc();
-      reconciler.wakeFull(reason);
+      reconciler.resync(reason);
     },
     log,
   });

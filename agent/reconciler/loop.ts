@@ -38,7 +38,7 @@ export class ReconcileLoop {
   readonly #options: LoopOptions;
   readonly #abort = new AbortController();
   #reasons = new Set<string>();
-  #isFullWanted = false;
+  #isResyncWanted = false;
   #isRetryWanted = false;
   #waiters: Waiter[] = [];
   #running: Promise<void> | undefined;
@@ -50,10 +50,10 @@ export class ReconcileLoop {
     this.#options = options;
   }
 
-  /** Starts the first pass, a full one. */
+  /** Starts the first pass, a resync. */
   start(): void {
     this.#isStarted = true;
-    this.#isFullWanted = true;
+    this.#isResyncWanted = true;
     this.wake("start");
   }
 
@@ -63,14 +63,14 @@ export class ReconcileLoop {
     this.#running = this.#runUntilQuiet();
   }
 
-  /** Requests a full pass, which also does what otherwise only the timer does. */
-  wakeFull(reason: string): void {
-    this.#isFullWanted = true;
+  /** Requests a resync: a full pass that also does what otherwise only the timer starts. */
+  resync(reason: string): void {
+    this.#isResyncWanted = true;
     this.wake(reason);
   }
 
   /**
-   * Resolves with the report of a full pass that begins after the call. Rejects if the pass fails, the signal aborts or
+   * Resolves with the report of a resync that begins after the call. Rejects if the pass fails, the signal aborts or
    * the loop stops.
    *
    * @param isRetry true: the pass also tries refused objects, without waiting for their next try
@@ -89,7 +89,7 @@ export class ReconcileLoop {
         },
         { once: true },
       );
-      this.wakeFull(reason);
+      this.resync(reason);
     });
   }
 
@@ -114,12 +114,12 @@ export class ReconcileLoop {
   async #runOnce(): Promise<number> {
     const request: PassRequest = {
       reasons: [...this.#reasons],
-      isFull: this.#isFullWanted,
+      isResync: this.#isResyncWanted,
       ...(this.#isRetryWanted && { isRetry: true }),
     };
     const waiters = this.#waiters;
     this.#reasons = new Set();
-    this.#isFullWanted = false;
+    this.#isResyncWanted = false;
     this.#isRetryWanted = false;
     this.#waiters = [];
     try {
@@ -129,7 +129,7 @@ export class ReconcileLoop {
       return Math.min(dueInMs ?? Number.POSITIVE_INFINITY, this.#options.resyncIntervalMs);
     } catch (error) {
       // The next pass must cover what this one should have covered.
-      this.#isFullWanted = true;
+      this.#isResyncWanted = true;
       this.#isRetryWanted ||= request.isRetry ?? false;
       const retryInMs = this.#backOff(request);
       this.#options.onFailure(error, retryInMs);
@@ -148,7 +148,7 @@ export class ReconcileLoop {
 
   #arm(delayMs: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.wakeFull(timerReason), delayMs);
+    this.#timer = setTimeout(() => this.resync(timerReason), delayMs);
   }
 }
 

@@ -115,8 +115,8 @@ export class Reconciler {
   }
 
   /** Events were lost: reads everything again. */
-  wakeFull(reason: string): void {
-    this.#loop.wakeFull(reason);
+  resync(reason: string): void {
+    this.#loop.resync(reason);
   }
 
   /**
@@ -188,7 +188,7 @@ export class Reconciler {
   release(address: Ip, signal: AbortSignal): Promise<Released> {
     return this.#mutex.run(async () => {
       const released = await release(this.#deps, this.#full, address, signal);
-      this.wakeFull("release");
+      this.resync("release");
       return released;
     });
   }

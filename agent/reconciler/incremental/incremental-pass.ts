@@ -86,12 +86,12 @@ export class IncrementalPass {
    * @returns `undefined` if a full pass is needed
    */
   async run(
-    { reasons, isFull }: PassRequest,
+    { reasons, isResync }: PassRequest,
     state: State,
     base: PassResult | undefined,
     signal: AbortSignal,
   ): Promise<IncrementalResult | undefined> {
-    if (base === undefined || isFull || reasons.some((reason) => reason !== "write")) return undefined;
+    if (base === undefined || isResync || reasons.some((reason) => reason !== "write")) return undefined;
     const ids = this.#written.take();
     const result = ids && (await this.#runPatiently(ids, state, base, signal));
     if (result === undefined) this.#written.giveBack(ids);

@@ -41,11 +41,11 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
    * Without a change a sweep finds nothing, and reading a large table is expensive. So the timer starts one rarely, and
    * once more after a sweep that found something.
    */
-  async observe(_signal: AbortSignal, { isFull, reasons }: PassRequest): Promise<FlowsObserved> {
+  async observe(_signal: AbortSignal, { isResync, reasons }: PassRequest): Promise<FlowsObserved> {
     const isTimerAlone = reasons.every((reason) => reason === "timer");
     const isLongAgo = this.#clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs;
     return {
-      isDue: isFull && this.#current === undefined && (!isTimerAlone || this.#mayBeMore || isLongAgo),
+      isDue: isResync && this.#current === undefined && (!isTimerAlone || this.#mayBeMore || isLongAgo),
       remaining: this.#current?.remaining ?? [],
       shadowed: this.#current?.shadowed ?? 0,
       unswept: this.unswept.objects,

@@ -169,7 +169,7 @@ export class ModelAgent {
   }
 
   /** Runs one pass. It is full if it is the first of a life or if no write asked for it. Returns when it has ended, failed, or killed the agent. */
-  async pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
+  async pass(isResync: boolean): Promise<"ended" | "failed" | "died"> {
     this.lastError = undefined;
     const reason = this.isWoken ? "write" : "script";
     this.isWoken = false;
@@ -178,7 +178,7 @@ export class ModelAgent {
     await setImmediate();
     const before = this.#passes;
     if (before === 0) this.#reconciler.start();
-    else if (isFull) this.#reconciler.wakeFull("script");
+    else if (isResync) this.#reconciler.resync("script");
     else this.#reconciler.wake(reason);
     const over = async () => {
       while (this.#passes === before && !this.life.isOver) await setImmediate();

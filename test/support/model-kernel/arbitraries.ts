@@ -245,7 +245,7 @@ export function scripts(theme: Theme, maxLength = 14): fc.Arbitrary<readonly Ste
     theme.isCalm === true
       ? fc.constant([])
       : fc.array(fc.record({ at: fc.integer({ min: 1, max: 40 }), act }), { maxLength: 3 });
-  const pass = fc.record({ do: fc.constant("pass" as const), isFull: fc.boolean(), during });
+  const pass = fc.record({ do: fc.constant("pass" as const), isResync: fc.boolean(), during });
   const step: fc.Arbitrary<Step> = fc.oneof(
     { weight: 6, arbitrary: act },
     { weight: 4, arbitrary: pass },

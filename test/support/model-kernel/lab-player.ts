@@ -18,7 +18,7 @@ import type { ModelDataplane } from "./tables.ts";
 import { interfaces } from "./universe.ts";
 import { batchBody, byCollection } from "./writer.ts";
 
-const pass: Step = { do: "pass", isFull: true, during: [] };
+const pass: Step = { do: "pass", isResync: true, during: [] };
 
 /** What a kernel holds, in a form common to both kernels. */
 export interface Holding {

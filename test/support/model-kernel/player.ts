@@ -169,10 +169,10 @@ export class Player {
   }
 
   /** After an incremental pass, a full one may have nothing left to do. It is tried after every third. */
-  async #playPass({ isFull, during }: PassStep): Promise<void> {
+  async #playPass({ isResync, during }: PassStep): Promise<void> {
     const before = this.incrementalPasses;
     this.agent.life.onMoment = this.#interruptions(during);
-    await this.#pass(isFull);
+    await this.#pass(isResync);
     this.agent.life.onMoment = () => this.judge.onMoment();
     const isIncremental = this.incrementalPasses > before;
     if (isIncremental && this.incrementalPasses % 3 === 0 && this.#isAtRest) await this.#passAgain();
@@ -193,9 +193,9 @@ export class Player {
       this.judge.blame("a full pass judges otherwise than an incremental one");
   }
 
-  async #pass(isFull: boolean): Promise<"ended" | "failed" | "died"> {
+  async #pass(isResync: boolean): Promise<"ended" | "failed" | "died"> {
     this.judge.onPassBegun();
-    const outcome = await this.agent.pass(isFull);
+    const outcome = await this.agent.pass(isResync);
     if (outcome === "died") this.agent = this.#newAgent();
     return outcome;
   }

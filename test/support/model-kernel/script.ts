@@ -74,7 +74,7 @@ export type Act = Write | Drift | Opening | Again | World;
 
 export type Step =
   | Act
-  | { readonly do: "pass"; readonly isFull: boolean; readonly during: readonly Interruption[] }
+  | { readonly do: "pass"; readonly isResync: boolean; readonly during: readonly Interruption[] }
   /** The pod is recreated: another namespace, the same disk. */
   | { readonly do: "renew" }
   /** The disk is lost, the namespace is not. */

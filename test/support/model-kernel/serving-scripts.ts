@@ -4,8 +4,8 @@ import { anyTyped, name, scripts, specs, type Theme } from "./arbitraries.ts";
 import type { Step, Typed, Write } from "./script.ts";
 import { eipAddresses } from "./universe.ts";
 
-const full: Step = { do: "pass", isFull: true, during: [] };
-const woken: Step = { do: "pass", isFull: false, during: [] };
+const full: Step = { do: "pass", isResync: true, during: [] };
+const woken: Step = { do: "pass", isResync: false, during: [] };
 
 /** Every write of a single FIP or DNAT is followed by the pass that it wakes; other steps of the theme come in between. */
 export function servingScripts(theme: Theme): fc.Arbitrary<readonly Step[]> {

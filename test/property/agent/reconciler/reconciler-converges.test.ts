@@ -7,7 +7,7 @@ import { checkTheme } from "../../../support/model-kernel/check.ts";
 import type { Step } from "../../../support/model-kernel/script.ts";
 import { dataplanes, faultsOf } from "../../../support/model-kernel/themes.ts";
 
-const pass: Step = { do: "pass", isFull: true, during: [] };
+const pass: Step = { do: "pass", isResync: true, during: [] };
 const eip = (number: number) =>
   ({ kind: "eip", spec: { name: `e${number}`, address: `203.0.113.1${number}/24` } }) as const;
 const fip = (number: number, internalIp: string) =>
@@ -58,7 +58,7 @@ t.test("regression scripts", async (t) => {
       pass,
       { do: "open", from: 0, to: 3, transport: "tcp", port: 80, sourcePort: 40_001 },
       { do: "remove", kind: "eip", name: "e3" },
-      { do: "pass", isFull: false, during: [] },
+      { do: "pass", isResync: false, during: [] },
       pass,
     ],
     "a SNAT is not Ready while a stranger's rule takes one of its clients": [
@@ -69,7 +69,7 @@ t.test("regression scripts", async (t) => {
       pass,
       {
         do: "pass",
-        isFull: true,
+        isResync: true,
         during: [6, 12, 14, 16, 18, 20, 22, 24].map((at) => ({
           at,
           act: {

@@ -41,7 +41,7 @@ for (const dataplane of dataplanes) {
 }
 
 t.test("regression scripts", async (t) => {
-  const pass: Step = { do: "pass", isFull: false, during: [] };
+  const pass: Step = { do: "pass", isResync: false, during: [] };
   const eip = (number: number): Step => ({
     do: "put",
     kind: "eip",

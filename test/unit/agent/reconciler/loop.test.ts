@@ -50,11 +50,11 @@ t.test("the loop", async (t) => {
     t.equal(begun.length, 0, "nothing runs before the start");
     loop.start();
     await passNumber(1);
-    t.strictSame(begun[0], { reasons: ["too early", "start"], isFull: true });
+    t.strictSame(begun[0], { reasons: ["too early", "start"], isResync: true });
     for (let n = 0; n < 1000; n++) loop.wake("write");
     ends[0]?.end();
     await passNumber(2);
-    t.strictSame(begun[1], { reasons: ["write"], isFull: false });
+    t.strictSame(begun[1], { reasons: ["write"], isResync: false });
     ends[1]?.end();
     await loop.stop();
     t.equal(begun.length, 2);
@@ -106,7 +106,7 @@ t.test("the loop", async (t) => {
     ends[1]?.fail(new Error("unreadable"));
     await t.rejects(asked, /unreadable/);
     t.strictSame(failures, [500, 500], "who asks meanwhile makes nobody wait longer");
-    t.ok(begun[1]?.isFull);
+    t.ok(begun[1]?.isResync);
     await passNumber(3);
     ends[2]?.fail(new Error("unreadable"));
     await delay(0);
@@ -125,7 +125,7 @@ t.test("the loop", async (t) => {
     }
     await passNumber(4);
     t.strictSame(failures, [3, 3, 3]);
-    t.strictSame(begun[3], { reasons: ["timer"], isFull: true });
+    t.strictSame(begun[3], { reasons: ["timer"], isResync: true });
     ends[3]?.end();
     await loop.stop();
   });
@@ -136,7 +136,7 @@ t.test("the loop", async (t) => {
     await passNumber(1);
     ends[0]?.end({ dueInMs: 5 });
     await passNumber(2);
-    t.strictSame(begun[1], { reasons: ["timer"], isFull: true });
+    t.strictSame(begun[1], { reasons: ["timer"], isResync: true });
     ends[1]?.end();
     await loop.stop();
   });

@@ -4,7 +4,7 @@ import { Player } from "../../../support/model-kernel/player.ts";
 import type { Step } from "../../../support/model-kernel/script.ts";
 import { refusedPod } from "../../../support/model-kernel/universe.ts";
 
-const pass: Step = { do: "pass", isFull: true, during: [] };
+const pass: Step = { do: "pass", isResync: true, during: [] };
 const objects: Step = {
   do: "set",
   objects: [

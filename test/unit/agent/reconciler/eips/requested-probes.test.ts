@@ -5,7 +5,7 @@ import { Player } from "../../../../support/model-kernel/player.ts";
 import type { Step } from "../../../../support/model-kernel/script.ts";
 import { eipAddresses } from "../../../../support/model-kernel/universe.ts";
 
-const pass: Step = { do: "pass", isFull: true, during: [] };
+const pass: Step = { do: "pass", isResync: true, during: [] };
 const put: Step = { do: "put", kind: "eip", spec: { name: "e2", address: "203.0.113.12/24" } };
 const putFip: Step = { do: "put", kind: "fip", spec: { name: "f0", eip: "e2", internalIp: "10.0.1.6" } };
 const address = eipAddresses[2];

@@ -78,7 +78,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     pass.fullPassBegins();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
     const found = await pass.run(
-      { reasons: ["write"], isFull: false },
+      { reasons: ["write"], isResync: false },
       to,
       { ...base, state: from },
       forever,

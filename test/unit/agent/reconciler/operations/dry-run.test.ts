@@ -44,7 +44,7 @@ t.test("one at a time, and abandoned requests are not planned", async (t) => {
 t.test("a dry run during a pass finds the same, and does not disturb the pass", async (t) => {
   const player = new Player("nft");
   t.teardown(() => player.stop());
-  const pass: Step = { do: "pass", isFull: true, during: [] };
+  const pass: Step = { do: "pass", isResync: true, during: [] };
   await player.play([
     { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
     { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },

@@ -6,7 +6,7 @@ import { GatewayError } from "../../../../../lib/model/errors.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 
 const forever = new AbortController().signal;
-const request = { reasons: [], isFull: false };
+const request = { reasons: [], isResync: false };
 const planner = {
   name: "rule",
   title: "rules",

@@ -48,7 +48,7 @@ t.test("after a sweep that found something, only the timer starts another one", 
     clock,
   );
   const isDue = async (reason: string) =>
-    (await flowsSubsystem.observe(forever, { isFull: true, reasons: [reason] })).isDue;
+    (await flowsSubsystem.observe(forever, { isResync: true, reasons: [reason] })).isDue;
   for (const isFound of [true, false]) {
     await flowsSubsystem.apply([stepFor()], context, forever);
     t.notOk(await isDue("api"), "once a pass");
@@ -72,7 +72,7 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
     clock,
   );
   await t.rejects(subsystem.apply([stepFor()], context, forever), /ENOBUFS/);
-  const { unswept } = await subsystem.observe(forever, { isFull: false, reasons: [] });
+  const { unswept } = await subsystem.observe(forever, { isResync: false, reasons: [] });
   t.match(unswept.get("fips/f"), /could not be checked: ENOBUFS/);
   subsystem.concluded({ isDone: false });
   isBroken = false;
@@ -81,7 +81,7 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
   const step = { ...later, payload: { ...later.payload, leaving: () => new Set<Ip>() } };
   await subsystem.apply([step], context, forever);
   t.strictSame(asked, [new Set([ip("203.0.113.10")])]);
-  t.equal((await subsystem.observe(forever, { isFull: false, reasons: [] })).unswept.size, 0);
+  t.equal((await subsystem.observe(forever, { isResync: false, reasons: [] })).unswept.size, 0);
   subsystem.concluded({ isDone: true });
   await subsystem.apply([step], context, forever);
   t.strictSame(asked[1], new Set(), "all were ended");
