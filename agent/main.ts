@@ -203,7 +203,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
       view: () => board.view(),
       wait: (goals, timeoutMs, signal) => board.wait(goals, timeoutMs, signal),
       get isReady() {
-        return reconciler.hasVerified;
+        return reconciler.isReady;
       },
       summary,
     },
@@ -216,7 +216,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
         if (count !== undefined) metrics.conntrackEntries.set(count);
         if (max !== undefined) metrics.conntrackMax.set(max);
         await drops.update();
-        observer.onScrape(await runYielding(summary()), reconciler.hasVerified);
+        observer.onScrape(await runYielding(summary()), reconciler.isReady);
         return metrics.registry.metrics();
       },
     },

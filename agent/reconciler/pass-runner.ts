@@ -31,7 +31,7 @@ export class PassRunner {
   #result: PassResult | undefined;
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
-  #hasVerified = false;
+  #isReady = false;
 
   constructor(deps: PassRunnerDeps) {
     this.#deps = deps;
@@ -47,8 +47,8 @@ export class PassRunner {
   }
 
   /** True after a full pass of this process has verified. */
-  get hasVerified(): boolean {
-    return this.#hasVerified;
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
   /** Why the last pass could not run. `undefined` if it ran. */
@@ -105,7 +105,7 @@ export class PassRunner {
     this.#result = result;
     if (result.verdicts !== undefined) {
       await runYielding(board.publish(this.#published(result, result.verdicts)));
-      this.#hasVerified ||= result.isVerified;
+      this.#isReady ||= result.hasVerifiedRules;
     }
     return result;
   }

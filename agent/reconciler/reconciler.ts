@@ -160,8 +160,8 @@ export class Reconciler {
   }
 
   /** True after a full pass of this process has verified. */
-  get hasVerified(): boolean {
-    return this.#runner.hasVerified;
+  get isReady(): boolean {
+    return this.#runner.isReady;
   }
 
   /** The last reading. `undefined` before the first. */

@@ -59,8 +59,8 @@ export interface Snapshot {
 /** What is known besides the readings. */
 export interface PlanContext extends Gates {
   readonly config: GatewayConfig;
-  /** True if everything else is verified. Then steps that waited for this can be planned. */
-  readonly isVerified: boolean;
+  /** True if everything else is verified. Then what another dataplane left may be removed. */
+  readonly isCleanupAllowed: boolean;
   /** The gateway's own addresses as last known. A stray rule with one of them does not make it an EIP. */
   readonly knownOwn: ReadonlySet<Ip>;
   readonly expiredLeases: ReadonlySet<ObjectName>;

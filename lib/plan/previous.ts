@@ -19,7 +19,7 @@ export const previousPlanner: SubsystemPlanner<readonly PreviousObserved[], Prev
   title: "rules of the previous dataplane",
   serves: [],
   plan({ context }, all) {
-    if (!context.isVerified) return subsystemPlan([]);
+    if (!context.isCleanupAllowed) return subsystemPlan([]);
     const removals = all.map(({ name, planner, observed }) => ({ name, ...planner.plan(observed) }));
     return subsystemPlan(
       removals
@@ -27,5 +27,5 @@ export const previousPlanner: SubsystemPlanner<readonly PreviousObserved[], Prev
         .map(({ name, changes, payload }) => ({ phase: "cleanup", changes, payload: { name, payload } })),
     );
   },
-  reads: ({ context }) => [context.isVerified],
+  reads: ({ context }) => [context.isCleanupAllowed],
 };

@@ -218,11 +218,11 @@ function hasRulesOfItsOwn(id: ObjectId): boolean {
 }
 
 /** Nothing is left to do, to wait for or to find out. */
-function isAtRest({ isClean, isVerified, residual, failures, snapshot }: PassResult): boolean {
+function isAtRest({ isClean, hasVerifiedRules, residual, failures, snapshot }: PassResult): boolean {
   const { quarantined, probing } = residual.compileContext;
   return (
     isClean &&
-    isVerified &&
+    hasVerifiedRules &&
     failures.length === 0 &&
     snapshot.unread.size === 0 &&
     quarantined.size === 0 &&

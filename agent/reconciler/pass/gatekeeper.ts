@@ -25,7 +25,7 @@ export class Gatekeeper {
   #isSetSeen = false;
   /** The store's revision at that time, before it at the first pass. Objects written later are not waited for. */
   #awaitedRevision = 0;
-  #isVerified = false;
+  #hasVerifiedRules = false;
 
   /** @param stored the state at the start of this process */
   constructor(config: Config, stored: State) {
@@ -34,8 +34,8 @@ export class Gatekeeper {
   }
 
   /** True once every rule that is not quarantined was verified, or if the namespace was in use at the start. */
-  get isVerified(): boolean {
-    return this.#isVerified;
+  get hasVerifiedRules(): boolean {
+    return this.#hasVerifiedRules;
   }
 
   /** The gates for this reading. */
@@ -52,7 +52,7 @@ export class Gatekeeper {
     if (isFirst) {
       this.#gates = this.#first(snapshot);
       this.#isSelective = snapshot.facts.isGateSelective;
-      this.#isVerified = firstGate(snapshot.facts) === "open";
+      this.#hasVerifiedRules = firstGate(snapshot.facts) === "open";
     }
     const isSetNew = !this.#isSetSeen && this.#isSetAccepted(state);
     if (isFirst || isSetNew) this.#awaitedRevision = state.desired.revision;
@@ -73,7 +73,7 @@ export class Gatekeeper {
       const revision = objectsOf(desired, kind).get(name)?.revision ?? 0;
       if (reason === "Pending" && revision <= this.#awaitedRevision) return false;
     }
-    this.#isVerified = true;
+    this.#hasVerifiedRules = true;
     return true;
   }
 

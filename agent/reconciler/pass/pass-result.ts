@@ -55,7 +55,7 @@ export interface PassResult extends Gates {
   /** `undefined` if there was no sweep of the flows. */
   readonly sweep: SweepResult | undefined;
   /** True once a pass of this process has verified every rule that is not quarantined. */
-  readonly isVerified: boolean;
+  readonly hasVerifiedRules: boolean;
   /** True if planning again gives no change. */
   readonly isClean: boolean;
   /** Those of the changes that repaired what another process had changed. */
@@ -79,7 +79,7 @@ export function unadoptedResult(state: State, snapshot: Snapshot, residual: Plan
     sweep: undefined,
     gate: snapshot.facts.isGateClosed ? "closed" : "open",
     bfd: snapshot.facts.isBfdGateClosed ? "closed" : "open",
-    isVerified: false,
+    hasVerifiedRules: false,
     isClean: false,
     repairs: [],
     throttled: [],

@@ -132,7 +132,7 @@ export class Pass {
     if (!gatekeeper.verify(state, snapshot, residual)) return work;
     const gates = gatekeeper.onceVerified(state, snapshot, residual);
     if (isSameGates(gates, gatekeeper.on(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
-    const plan = await this.#planner.plan(state, snapshot, { ...gates, isVerified: true });
+    const plan = await this.#planner.plan(state, snapshot, { ...gates, isCleanupAllowed: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
     const planned = { state, snapshot, plan, steps, isNewVersion: false };
     const applied = await this.#writer.write(planned, request, signal);
@@ -172,7 +172,7 @@ export class Pass {
       changes: applied.changes,
       failures: all,
       ...gatekeeper.on(after),
-      isVerified: gatekeeper.isVerified,
+      hasVerifiedRules: gatekeeper.hasVerifiedRules,
       isClean,
       repairs,
       sweep,

@@ -84,7 +84,7 @@ export class Planner {
     return {
       config,
       ...gatekeeper.on(snapshot),
-      isVerified: false,
+      isCleanupAllowed: false,
       knownOwn: this.#own,
       expiredLeases: expiredLeases(state, clock.instant()),
       ...arpProbe.probeState,

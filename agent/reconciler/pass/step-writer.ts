@@ -62,8 +62,8 @@ export class StepWriter {
     if (error !== undefined) throw error;
     const quarantined = new Map(quarantine.objects);
     for (const id of without) quarantined.set(id, "");
-    const { gate, bfd, isVerified } = plan.context;
-    const { steps } = await planner.plan(state, again, { quarantined, gate, bfd, isVerified });
+    const { gate, bfd, isCleanupAllowed } = plan.context;
+    const { steps } = await planner.plan(state, again, { quarantined, gate, bfd, isCleanupAllowed });
     return steps.filter((step) => step.subsystem === name);
   }
 }

@@ -120,8 +120,8 @@ export class ModelAgent {
     });
   }
 
-  get hasVerified(): boolean {
-    return this.#reconciler.hasVerified;
+  get isReady(): boolean {
+    return this.#reconciler.isReady;
   }
 
   get findings(): PassResult | undefined {

@@ -193,7 +193,7 @@ export class Judge {
     this.#judged = findings.state.desired;
     if (isIncremental && this.#seen.rules < this.#ruleDrifts)
       this.blame("an incremental pass did not notice that rules had changed");
-    if (agent.hasVerified && !kernel.isGateClosed()) this.isFresh = false;
+    if (agent.isReady && !kernel.isGateClosed()) this.isFresh = false;
     if (findings.verdicts === undefined) return;
     // The pass cannot know changes that other processes made after its last reading.
     if (!this.hasSeenAll) return;

@@ -99,9 +99,9 @@ t.test("regression scripts", async (t) => {
     const player = new Player("nft");
     t.teardown(() => player.stop());
     await player.play([eip(2), outward, pass]);
-    t.notOk(player.agent.hasVerified, "it waits for what was desired at the start");
+    t.notOk(player.agent.isReady, "it waits for what was desired at the start");
     await player.play([eip(0), { do: "fault", fault: "address-refused", at: 0 }, pass]);
-    t.ok(player.agent.hasVerified, "and for nothing that came later");
+    t.ok(player.agent.isReady, "and for nothing that came later");
     t.ok(player.agent.findings?.residual.addresses.add.length, "though an address is not there yet");
     t.notOk(player.agent.board.statusOf("snats/s0").ready);
     t.same(player.judge.violations, []);

@@ -37,7 +37,7 @@ const context: PlanContext = {
   config,
   gate: "open",
   bfd: "open",
-  isVerified: false,
+  isCleanupAllowed: false,
   knownOwn: new Set(),
   expiredLeases: new Set(),
   probing: new Set(),

@@ -28,7 +28,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   const withFip = reduce(without, [put("fip", { name: "f", eip: "e", internalIp: "10.0.1.5" }, 3)]);
   const base = {
     isClean: true,
-    isVerified: true,
+    hasVerifiedRules: true,
     failures: [],
     blocked: new Map(),
     snapshot: {

@@ -83,7 +83,7 @@ t.test("the first pass that read the rules decides", async (t) => {
   ] as const) {
     const gatekeeper = begun(facts);
     t.same(gatekeeper.on(snapshotOf({})), { gate: expected, bfd: "open" }, name);
-    t.equal(gatekeeper.isVerified, expected === "open", name);
+    t.equal(gatekeeper.hasVerifiedRules, expected === "open", name);
   }
 });
 
@@ -92,7 +92,7 @@ t.test("while rules cannot be read the gates are closed and nothing is decided",
     const gatekeeper = new Gatekeeper({ ...forward, isBfdGated: true }, emptyState);
     gatekeeper.begin(snapshotOf({}, unread), emptyState);
     t.same(gatekeeper.on(snapshotOf({}, unread)), { gate: "closed", bfd: "closed" });
-    t.notOk(gatekeeper.isVerified);
+    t.notOk(gatekeeper.hasVerifiedRules);
     gatekeeper.begin(snapshotOf({ holdsObjects: true }), emptyState);
     t.same(gatekeeper.on(snapshotOf({})), { gate: "open", bfd: "open" }, "the next pass decides");
   }
@@ -112,9 +112,9 @@ t.test("verified are all rules that were desired at the start", async (t) => {
     gatekeeper.verify(state, fresh, planOf([], [["eips/a", "Pending"]])),
     "an Eip is being asked about",
   );
-  t.notOk(gatekeeper.isVerified);
+  t.notOk(gatekeeper.hasVerifiedRules);
   t.ok(gatekeeper.verify(state, fresh, planOf(["flow"])), "flows are ended in the open");
-  t.ok(gatekeeper.isVerified);
+  t.ok(gatekeeper.hasVerifiedRules);
   t.ok(
     gatekeeper.verify(state, fresh, planOf([], [["eips/a", "Quarantined"]])),
     "a refused object waits alone",
