@@ -85,11 +85,11 @@ export class PassRunner {
     const state = store.current;
     const found = await incremental.run(request, state, base, neverAborted);
     if (found === undefined || base === undefined) return undefined;
-    const { changes, sweep, blocked, verdicts, reached } = found;
+    const { changes, sweep, blocked, verdicts, affected } = found;
     const dueInMs = full.dueInMs(state);
     const result: PassResult = { ...base, state, blocked, changes, sweep, repairs: [], dueInMs };
     full.follow(base, result);
-    board.publishPart(this.#published(result, verdicts), reached);
+    board.publishPart(this.#published(result, verdicts), affected);
     return result;
   }
 

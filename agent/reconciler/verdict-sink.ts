@@ -21,8 +21,8 @@ export interface PublishedPass extends PassReading {
 export interface VerdictSink {
   /** Publishes what a full pass found for every object. Publish nothing else until the last part is done. */
   publish(result: PublishedPass): Chunked<void>;
-  /** Publishes a pass over `reached` only. Results of all other objects stay. */
-  publishPart(result: PublishedPass, reached: ReadonlySet<ObjectId>): void;
+  /** Publishes a pass over `affected` only. Results of all other objects stay. */
+  publishPart(result: PublishedPass, affected: ReadonlySet<ObjectId>): void;
   /**
    * For a reading whose pass did not finish: takes Ready away from objects that the kernel lacks. Makes nothing Ready.
    */

@@ -71,12 +71,12 @@ export class StatusBoard implements VerdictSink {
     this.#conclude(result);
   }
 
-  /** Takes over the result of a pass over `reached` only. Results of all other objects stay. */
-  publishPart(result: PublishedPass, reached: ReadonlySet<ObjectId>): void {
+  /** Takes over the result of a pass over `affected` only. Results of all other objects stay. */
+  publishPart(result: PublishedPass, affected: ReadonlySet<ObjectId>): void {
     this.#whole = undefined;
     const draft = this.#entries.edit();
     runSync(this.#enter(draft, result));
-    for (const id of reached) if (!result.verdicts.has(id)) draft.delete(id);
+    for (const id of affected) if (!result.verdicts.has(id)) draft.delete(id);
     this.#entries = draft.finish();
     this.#conclude(result);
   }

@@ -47,11 +47,12 @@ export interface IncrementalDeps {
 export interface IncrementalResult {
   readonly changes: readonly Change[];
   readonly sweep: SweepResult;
-  /** Verdicts for the objects that the change can affect. */
+  /** Verdicts for `affected`. */
   readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
   /** All objects that are kept out of the program now. */
   readonly blocked: PassResult["blocked"];
-  readonly reached: ReadonlySet<ObjectId>;
+  /** The objects that the change can affect. */
+  readonly affected: ReadonlySet<ObjectId>;
 }
 
 /** For more objects a full pass costs about as much. */
@@ -117,10 +118,10 @@ export class IncrementalPass {
     const context = base.residual.compileContext;
     if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases)) return undefined;
     const before = base.state.desired;
-    const reached = this.#follow(before, state.desired, ids);
-    if (reached === undefined) return undefined;
-    const from = compile(restrictTo(before, reached), context).program;
-    const part = restrictTo(state.desired, reached);
+    const affected = this.#follow(before, state.desired, ids);
+    if (affected === undefined) return undefined;
+    const from = compile(restrictTo(before, affected), context).program;
+    const part = restrictTo(state.desired, affected);
     const compiled = compile(part, context);
     const to = compiled.program;
     if (!to.eips.every(({ id }) => base.verdicts?.get(id)?.ready.holds)) return undefined;
@@ -138,11 +139,11 @@ export class IncrementalPass {
 
     const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);
     if (sweep === undefined) return undefined;
-    const blocked = new Map([...base.blocked].filter(([id]) => !reached.has(id)));
+    const blocked = new Map([...base.blocked].filter(([id]) => !affected.has(id)));
     for (const [id, block] of compiled.blocked) blocked.set(id, block);
     unswept.clear({ revision: state.desired.revision, blocked });
     const verdicts = judge(part, compiled, obstaclesTo(to, this.#deps.subsystems, base));
-    return { changes: plan.changes, sweep, verdicts, blocked, reached };
+    return { changes: plan.changes, sweep, verdicts, blocked, affected };
   }
 
   /**
