@@ -11,6 +11,23 @@ export function runSync<T>(parts: Chunked<T>): T {
   }
 }
 
+/** A computation that may have parts. */
+export type MaybeChunked<T> = T | Chunked<T>;
+
+/** The same computation in parts; one that has none is done with the first. */
+export function* inParts<T extends object>(given: MaybeChunked<T>): Chunked<T> {
+  return "next" in given ? yield* given : given;
+}
+
+/**
+ * For loops over many items: tells when it is time to yield, which is once in `count` calls. Loops that share it count
+ * together.
+ */
+export function everyNth(count: number): () => boolean {
+  let calls = 0;
+  return () => ++calls % count === 0;
+}
+
 /** Takes a few milliseconds. */
 const sortedAtOnce = 2_000;
 

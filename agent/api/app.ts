@@ -25,7 +25,7 @@ import { inventoryRoutes } from "./routes/inventory.ts";
 import { leaseRoutes } from "./routes/leases.ts";
 import { objectRoutes } from "./routes/objects.ts";
 import { probeRoutes } from "./routes/probes.ts";
-import { compileValidator } from "./validation.ts";
+import { validatorCompiler } from "./validation.ts";
 
 /** Far above what a controller sends. It stops a client that runs wild. */
 const defaultRateLimit = { max: 20_000, windowMs: 10_000 } as const;
@@ -46,7 +46,7 @@ export function buildApp(
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
   });
-  app.setValidatorCompiler(compileValidator);
+  app.setValidatorCompiler(validatorCompiler(context.answers.turns));
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   context.answers.serve(app);
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));

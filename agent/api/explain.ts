@@ -5,6 +5,7 @@
  * the whole value, so a hostile body of 64 MiB can block the event loop for minutes. This module supports only the
  * vocabulary that our schemas use. A test checks that both give the same verdict.
  */
+import { type Chunked, everyNth, runSync } from "../../lib/chunked.ts";
 import type { InputIssue } from "../../lib/model/errors.ts";
 
 /** The part of JSON Schema that our schemas use. */
@@ -24,8 +25,34 @@ export interface PlainSchema {
   readonly additionalProperties?: unknown;
 }
 
-/** The errors of `value`, in the order of its text. Empty if it is valid. Lazy: take as many as needed. */
-export function* explain(schema: PlainSchema, value: unknown, at: string): Generator<InputIssue> {
+/** The first `most` errors of `value`, in the order of its text. Empty if it is valid. */
+export function explain(...given: Parameters<typeof explainChunked>): readonly InputIssue[] {
+  return runSync(explainChunked(...given));
+}
+
+/** One item can have hundreds of items of its own. */
+const explainedAtOnce = 100;
+
+/** The same in parts. */
+export function* explainChunked(
+  schema: PlainSchema,
+  value: unknown,
+  at: string,
+  most: number,
+): Chunked<readonly InputIssue[]> {
+  const issues: InputIssue[] = [];
+  for (const issue of issuesOf(schema, value, at)) {
+    if (issue === undefined) yield;
+    else issues.push(issue);
+    if (issues.length === most) break;
+  }
+  return issues;
+}
+
+/** The errors, and `undefined` where it is time for a pause. */
+type Issues = Generator<InputIssue | undefined>;
+
+function* issuesOf(schema: PlainSchema, value: unknown, at: string): Issues {
   if (schema.type === "object") {
     if (isRecord(value)) yield* explainObject(schema, value, at);
     else yield { pointer: at, message: "must be an object" };
@@ -38,11 +65,7 @@ export function* explain(schema: PlainSchema, value: unknown, at: string): Gener
   }
 }
 
-function* explainObject(
-  schema: PlainSchema,
-  value: Readonly<Record<string, unknown>>,
-  at: string,
-): Generator<InputIssue> {
+function* explainObject(schema: PlainSchema, value: Readonly<Record<string, unknown>>, at: string): Issues {
   const properties = schema.properties ?? {};
   for (const name of schema.required ?? []) {
     if (!Object.hasOwn(value, name)) yield { pointer: `${at}/${token(name)}`, message: "is missing" };
@@ -50,17 +73,21 @@ function* explainObject(
   for (const [name, member] of Object.entries(value)) {
     const pointer = `${at}/${token(name)}`;
     const property = Object.hasOwn(properties, name) ? properties[name] : undefined;
-    if (property !== undefined) yield* explain(property, member, pointer);
+    if (property !== undefined) yield* issuesOf(property, member, pointer);
     else if (schema.additionalProperties === false) yield { pointer, message: "is unknown" };
   }
 }
 
-function* explainArray(schema: PlainSchema, value: readonly unknown[], at: string): Generator<InputIssue> {
+function* explainArray(schema: PlainSchema, value: readonly unknown[], at: string): Issues {
   if (schema.maxItems !== undefined && value.length > schema.maxItems) {
     yield { pointer: at, message: `must not have more than ${schema.maxItems} items` };
     return;
   }
-  for (const [index, item] of value.entries()) yield* explain(schema.items ?? {}, item, `${at}/${index}`);
+  const isDue = everyNth(explainedAtOnce);
+  for (const [index, item] of value.entries()) {
+    if (isDue()) yield undefined;
+    yield* issuesOf(schema.items ?? {}, item, `${at}/${index}`);
+  }
 }
 
 function scalarIssue(schema: PlainSchema, value: unknown): string | undefined {
@@ -73,7 +100,7 @@ function scalarIssue(schema: PlainSchema, value: unknown): string | undefined {
       const { minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern } = schema;
       if (value.length < minLength) return "must not be empty";
       if (value.length > maxLength) return `must have at most ${maxLength} characters`;
-      if (pattern === undefined || new RegExp(pattern, "u").test(value)) return undefined;
+      if (pattern === undefined || regularExpression(pattern).test(value)) return undefined;
       return `must ${expectation(schema.description) ?? `match ${pattern}`}`;
     }
     case "integer":
@@ -89,6 +116,15 @@ function scalarIssue(schema: PlainSchema, value: unknown): string | undefined {
     default:
       return undefined;
   }
+}
+
+const compiled = new Map<string, RegExp>();
+
+/** There are as many as patterns in our schemas. */
+function regularExpression(pattern: string): RegExp {
+  const known = compiled.get(pattern) ?? new RegExp(pattern, "u");
+  compiled.set(pattern, known);
+  return known;
 }
 
 /** RFC 6901. Names are cut to a readable length, because the caller chooses them. */

@@ -5,12 +5,26 @@ import { type Chunked, runSync } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Turns } from "./answers/turns.ts";
 import { type Bodies, weightOfObject } from "./bounds/bodies.ts";
+import { type Parsed, type PlainParser, parseChunked } from "./json/parse-chunked.ts";
+import {
+  closeBrace,
+  closeBracket,
+  colon,
+  comma,
+  endOfString,
+  openBrace,
+  openBracket,
+  quote,
+} from "./json/scan.ts";
 
 /** Far above what any request needs. Deeper or wider values could block a parser for many seconds. */
 const maxDepth = 32;
 const maxEntriesPerValue = 200_000;
 /** Above this many characters, each step over the text takes milliseconds. */
 const longText = 64 * 1024;
+/** Characters of one text. No field takes nearly as many, and a text cannot be parsed in parts. */
+const maxTextLength = 64 * 1024;
+const byteOrderMark = "\uFEFF";
 /** Some milliseconds' worth of a survey. */
 const surveyedAtOnce = 500_000;
 
@@ -26,31 +40,41 @@ export function acceptJsonOnly(app: FastifyInstance, bodies: Bodies, turns: Turn
   app.addContentTypeParser("application/json", async (request: FastifyRequest, payload: IncomingMessage) => {
     const text = await bodies.read(request, payload);
     if (text === "") return undefined;
-    // Each step and the validator run in their own turn of the event loop: all take long with a large set.
     const isLong = text.length > longText;
-    const survey = isLong ? await turns.run(surveyJson(text)) : runSync(surveyJson(text));
+    const run = <T>(parts: Chunked<T>): T | Promise<T> => (isLong ? turns.run(parts) : runSync(parts));
+    const survey = await run(surveyJson(text));
     if (survey.fault !== undefined) throw survey.fault;
     await bodies.expect(request, survey.weight);
-    if (isLong) await turns.next();
-    const value = await parsed(parse, request, text);
-    if (isLong) await turns.next();
-    if (survey.keys !== countKeys(value)) throw malformed("A key occurs twice in one object");
-    if (isLong) await turns.next();
+    const { value, keys } = await run(parseJson(text, (piece) => parsed(parse, request, piece)));
+    if (survey.keys !== keys) throw malformed("A key occurs twice in one object");
     return value;
   });
+}
+
+/** Parses a text with a plain parser, a long one in parts. @throws `malformed-json` */
+export function* parseJson(text: string, parse: PlainParser): Chunked<Parsed> {
+  try {
+    return yield* parseChunked(text.startsWith(byteOrderMark) ? text.slice(1) : text, {
+      parse,
+      atOnce: longText,
+    });
+  } catch (cause) {
+    throw new GatewayError("malformed-json", "The body is not valid JSON", { cause });
+  }
 }
 
 function parsed(
   parse: ReturnType<FastifyInstance["getDefaultJsonParser"]>,
   request: FastifyRequest,
   text: string,
-): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    void parse(request, text, (error, value) => {
-      if (error === null) resolve(value);
-      else reject(new GatewayError("malformed-json", error.message, { cause: error }));
-    });
+): unknown {
+  let answer: unknown;
+  // It calls back before it returns.
+  void parse(request, text, (error, value) => {
+    if (error !== null) throw error;
+    answer = value;
   });
+  return answer;
 }
 
 interface Survey {
@@ -77,10 +101,14 @@ export function* surveyJson(text: string): Chunked<Survey> {
       yield;
     }
     switch (text.charCodeAt(at)) {
-      case quote:
-        at = endOfString(text, at);
-        if (at === -1) return { keys, weight };
+      case quote: {
+        const end = endOfString(text, at);
+        if (end === -1) return { keys, weight };
+        if (end - at > maxTextLength)
+          return { keys, weight, fault: tooLarge("The body has too long a text") };
+        at = end;
         break;
+      }
       case colon:
         keys++;
         break;
@@ -89,7 +117,7 @@ export function* surveyJson(text: string): Chunked<Survey> {
         entries[depth] = count;
         weight++;
         if (count > maxEntriesPerValue)
-          return { keys, weight, fault: new GatewayError("too-large", "The body has too many values") };
+          return { keys, weight, fault: tooLarge("The body has too many values") };
         break;
       }
       case openBrace:
@@ -109,37 +137,8 @@ export function* surveyJson(text: string): Chunked<Survey> {
   return { keys, weight };
 }
 
-/** Number of members of all objects in a parsed value. Its depth is already checked. */
-export function countKeys(value: unknown): number {
-  if (typeof value !== "object" || value === null) return 0;
-  const isArray = Array.isArray(value);
-  const members: readonly unknown[] = isArray ? value : Object.values(value);
-  let keys = isArray ? 0 : members.length;
-  for (const member of members) keys += countKeys(member);
-  return keys;
-}
-
-const quote = 34;
-const comma = 44;
-const colon = 58;
-const openBracket = 91;
-const backslash = 92;
-const closeBracket = 93;
-const openBrace = 123;
-const closeBrace = 125;
-
-/** The position where the string that starts at `open` ends; -1 if it does not end. */
-function endOfString(text: string, open: number): number {
-  let close = text.indexOf('"', open + 1);
-  while (close !== -1 && isEscaped(text, close)) close = text.indexOf('"', close + 1);
-  return close;
-}
-
-/** True if an odd number of backslashes stands before the quote. */
-function isEscaped(text: string, at: number): boolean {
-  let slash = at - 1;
-  while (text.charCodeAt(slash) === backslash) slash--;
-  return (at - slash) % 2 === 0;
+function tooLarge(message: string): GatewayError {
+  return new GatewayError("too-large", message);
 }
 
 function malformed(message: string): GatewayError {

@@ -1,25 +1,51 @@
 /** Validation of requests. Nothing is coerced, removed or filled in. A refusal points at each error. */
-import type { FastifySchemaCompiler } from "fastify";
-import { Compile } from "typebox/schema";
+import type { FastifySchemaCompiler, SafePromiseLike } from "fastify";
+import type { Chunked } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import { explain, type PlainSchema } from "./explain.ts";
+import type { Turns } from "./answers/turns.ts";
+import { type Check, compileCheck } from "./check-chunked.ts";
+import { explainChunked, type PlainSchema } from "./explain.ts";
 
 /** Issues per answer: enough to correct a file, few enough that a hostile body stays cheap. */
 export const maxIssues = 100;
 
-/** The validator compiler for Fastify. Pointers refer to the body; `/query/...` refers to the query. */
-export const compileValidator: FastifySchemaCompiler<PlainSchema> = ({ schema, httpPart }) => {
-  const compiled = Compile(schema);
-  const base = httpPart === "body" || httpPart === undefined ? "" : `/${shortName(httpPart)}`;
-  return (value: unknown) => {
-    if (httpPart === "body" && (value === undefined || value === null)) {
-      return { error: new GatewayError("malformed-json", "The body is empty; it must be a JSON object") };
-    }
-    if (compiled.Check(value)) return { value };
-    const issues = explain(schema, value, base).take(maxIssues).toArray();
-    return { error: invalid(issues.length > 0 ? issues : [{ pointer: base, message: "is not valid" }]) };
+/**
+ * The validator compiler for Fastify. Pointers refer to the body; `/query/...` refers to the query. A long body is checked
+ * in several turns.
+ */
+export function validatorCompiler(turns: Turns): FastifySchemaCompiler<PlainSchema> {
+  return ({ schema, httpPart }) => {
+    const check = compileCheck(schema);
+    const base = httpPart === "body" || httpPart === undefined ? "" : `/${shortName(httpPart)}`;
+    return (value: unknown) => {
+      if (httpPart === "body" && (value === undefined || value === null)) {
+        return { error: new GatewayError("malformed-json", "The body is empty; it must be a JSON object") };
+      }
+      const finding = findError(check, schema, value, base);
+      const { done, value: error } = finding.next();
+      return done ? { value, ...(error && { error }) } : refuse(turns.run(finding));
+    };
   };
-};
+}
+
+/** As Fastify expects it from a validator that takes its time: rejects with the error. */
+function refuse(finding: Promise<GatewayError | undefined>): SafePromiseLike<void> {
+  const refused = finding.then((error) => {
+    if (error !== undefined) throw error;
+  });
+  return Object.assign(refused, { __linterBrands: "SafePromiseLike" as const });
+}
+
+function* findError(
+  check: Check,
+  schema: PlainSchema,
+  value: unknown,
+  base: string,
+): Chunked<GatewayError | undefined> {
+  if (yield* check(value)) return undefined;
+  const issues = yield* explainChunked(schema, value, base, maxIssues);
+  return invalid(issues.length > 0 ? issues : [{ pointer: base, message: "is not valid" }]);
+}
 
 export function invalid(issues: GatewayError["issues"]): GatewayError {
   const first = issues[0];

@@ -6,9 +6,10 @@
 import { createHash } from "node:crypto";
 import type { FastifyReply } from "fastify";
 import type { Decision, WriteContext } from "../../lib/admission/writes.ts";
+import type { Chunked } from "../../lib/chunked.ts";
 import { connectedSubnets } from "../../lib/kinds/facts.ts";
 import { memoizeLast } from "../../lib/memoize.ts";
-import { reduce } from "../../lib/state/reduce.ts";
+import { reduceChunked } from "../../lib/state/reduce.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
 import type { RouteContext } from "./deps.ts";
@@ -22,7 +23,7 @@ const previewDeadlineMs = 30_000;
 /** Added to the requested wait as a safety limit: normally the board answers first. */
 const waitSlackMs = 5_000;
 
-export type Decide = (state: State, context: WriteContext) => Decision;
+export type Decide = (state: State, context: WriteContext) => Chunked<Decision>;
 
 export interface Written {
   /** The state after this write. */
@@ -68,8 +69,8 @@ export async function store(
   context: RouteContext,
   decide: Decide,
 ): Promise<{ readonly state: State; readonly before: State; readonly decision: Decision }> {
-  const { state, result } = await context.state.transact((before) => {
-    const decision = decide(before, writeContext(context));
+  const { state, result } = await context.state.transact(function* (before) {
+    const decision = yield* decide(before, writeContext(context));
     return { changes: decision.changes, result: { before, decision } };
   });
   // A lease renewal raises no revision: there is nothing to do.
@@ -85,13 +86,12 @@ export function statusCodeOf({ decision, outcome, isWaiting }: Written): 200 | 2
 async function preview(context: RouteContext, reply: FastifyReply, decide: Decide): Promise<FastifyReply> {
   await context.answers.reserve(reply);
   const { current } = context.state;
-  const decision = decide(current, writeContext(context));
+  const { turns } = context.answers;
+  const decision = await turns.run(decide(current, writeContext(context)));
   if (decision.refusal !== undefined) throw decision.refusal;
+  const next = await turns.run(reduceChunked(current, decision.changes));
   const signal = requestSignal(reply, context.stopping, previewDeadlineMs);
-  const { changes, changesTotal, flows } = await context.reconciler.preview(
-    reduce(current, decision.changes),
-    signal,
-  );
+  const { changes, changesTotal, flows } = await context.reconciler.preview(next, signal);
   return reply
     .code(200)
     .header("etag", etagOf(current.desired.revision))

@@ -5,7 +5,7 @@
  * this process has read back. A write makes it Pending at once, before any pass runs. Nothing here is stored.
  */
 
-import { type Chunked, runSync } from "../../lib/chunked.ts";
+import { type Chunked, everyNth, runSync } from "../../lib/chunked.ts";
 import { usersByEipChunked } from "../../lib/compile/references.ts";
 import { memoizeLastChunked } from "../../lib/memoize.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
@@ -157,13 +157,15 @@ export class StatusBoard implements VerdictSink {
     this.#waiting.look();
   }
 
-  #judge(goals: Goals): WaitOutcome | undefined {
+  *#judge(goals: Goals): Chunked<WaitOutcome | undefined> {
     if (this.#isStopping) return "stopping";
     if (this.#passRevision < goals.revision) return undefined;
     const view = this.view();
     const { desired } = view.state;
     let isAllDone = goals.gone.length === 0 || this.#isClean;
+    const isDue = everyNth(objectsPerPart);
     for (const id of goals.ready) {
+      if (isDue()) yield;
       const object = findObject(desired, id);
       // A later write removed it, so it can no longer become Ready.
       if (object === undefined) return "settled";

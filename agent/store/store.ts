@@ -7,22 +7,24 @@
  * 3. A group is one line of the journal: after a crash it is there completely or not at all.
  */
 import { setImmediate } from "node:timers/promises";
+import { type Chunked, inParts, type MaybeChunked } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
+import { runYielding } from "../run-yielding.ts";
+import type { Codec } from "./codec.ts";
 import { Journal, type JournalDeps } from "./journal.ts";
 import { type Recovery, recover } from "./recovery.ts";
 
 /** Decides on the newest state. Returns changes that become durable together, and the caller's result. */
-export type Decide<State, Change, T> = (state: State) => {
-  readonly changes: readonly Change[];
-  readonly result: T;
-};
+export type Decide<State, Change, T> = (
+  state: State,
+) => MaybeChunked<{ readonly changes: readonly Change[]; readonly result: T }>;
 
 export type Listener<State, Change> = (state: State, changes: readonly Change[]) => void;
 
-/** Transactions per group. A group of small ones runs in one turn of the event loop, which must stay short. */
+/** Transactions per group. A group of small ones runs in one turn of the event loop, which must stay short; large ones yield. */
 const maxGroup = 128;
-/** With more changes than this, a transaction takes so long that the event loop has to run in between. */
-const manyChanges = 1_000;
+/** Changes that are reduced in one turn of the event loop. Takes a few milliseconds. */
+const reducedAtOnce = 1_000;
 /** Waiting transactions. The limit stops the queue from growing while the disk hangs. */
 const maxQueue = 4096;
 
@@ -80,8 +82,8 @@ export class Store<State, Change> {
     if (this.#queue.length >= maxQueue)
       return Promise.reject(unavailable(`the disk is too slow: ${maxQueue} writes are waiting`));
     return new Promise((resolve, reject) => {
-      const run = (before: State): Outcome<State, Change> => {
-        const { changes, result } = decide(before);
+      const run = function* (before: State): Chunked<Outcome<State, Change>> {
+        const { changes, result } = yield* inParts(decide(before));
         return { changes, settle: (after) => resolve({ state: after, result }) };
       };
       this.#queue.push({ run, reject });
@@ -153,11 +155,9 @@ export class Store<State, Change> {
     const { codec } = this.#deps;
     const pending: { readonly settle: () => void; readonly reject: (error: Error) => void }[] = [];
     for (const transaction of group) {
-      const outcome = runAlone(transaction, after);
-      // Reducing thousands of changes takes as long as deciding on them: let the event loop run in between.
-      if (outcome.changes.length > manyChanges) await setImmediate();
+      const outcome = await runAlone(transaction, after);
       try {
-        if (outcome.changes.length > 0) after = codec.reduce(after, outcome.changes);
+        after = await runYielding(reduceChunked(codec, after, outcome.changes));
       } catch (error) {
         transaction.reject(error);
         continue;
@@ -206,7 +206,7 @@ export class Store<State, Change> {
 }
 
 interface Transaction<State, Change> {
-  readonly run: (before: State) => Outcome<State, Change>;
+  readonly run: (before: State) => Chunked<Outcome<State, Change>>;
   readonly reject: (error: unknown) => void;
 }
 
@@ -217,15 +217,31 @@ interface Outcome<State, Change> {
 }
 
 /** A decision that throws changes nothing and fails only for its own caller. */
-function runAlone<State, Change>(
+async function runAlone<State, Change>(
   { run, reject }: Transaction<State, Change>,
   before: State,
-): Outcome<State, Change> {
+): Promise<Outcome<State, Change>> {
   try {
-    return run(before);
+    return await runYielding(run(before));
   } catch (error) {
     return { changes: [], settle: () => reject(error) };
   }
+}
+
+/** The state after `changes`, some at a time: reducing thousands takes as long as deciding on them. */
+function* reduceChunked<State, Change>(
+  codec: Codec<State, Change>,
+  before: State,
+  changes: readonly Change[],
+): Chunked<State> {
+  if (changes.length === 0) return before;
+  if (changes.length <= reducedAtOnce) return codec.reduce(before, changes);
+  let state = before;
+  for (let from = 0; from < changes.length; from += reducedAtOnce) {
+    yield;
+    state = codec.reduce(state, changes.slice(from, from + reducedAtOnce));
+  }
+  return state;
 }
 
 /** The store's own refusals say their reason. Errors of the disk go to the log only. */

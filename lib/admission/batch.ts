@@ -1,5 +1,6 @@
 /** `POST /v1/batch`: deletes, then upserts. All or nothing, judged by the resulting set. */
 
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { recordOf } from "../kinds/registry.ts";
 import {
   collectionOf,
@@ -10,7 +11,7 @@ import {
   parseObjectId,
 } from "../model/names.ts";
 import { objectsOf } from "../state/desired.ts";
-import { reduce } from "../state/reduce.ts";
+import { reduceChunked } from "../state/reduce.ts";
 import type { State } from "../state/state.ts";
 import { rejectInUse, rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
@@ -30,19 +31,35 @@ export interface BatchRequest {
  * it is the newest and needs another uid, if any, because the old uid is deleted. Throws `invalid`, `not-adopted`,
  * `precondition-failed`, `gone`, `in-use` or `conflict`.
  */
-export function applyBatch(state: State, request: BatchRequest, context: WriteContext): Decision {
+export function applyBatch(...given: Parameters<typeof applyBatchChunked>): Decision {
+  return runSync(applyBatchChunked(...given));
+}
+
+/** Takes a few milliseconds. One object can have hundreds of backends. */
+const writtenAtOnce = 1_000;
+
+/** The same in parts. */
+export function* applyBatchChunked(
+  state: State,
+  request: BatchRequest,
+  context: WriteContext,
+): Chunked<Decision> {
   const { batch } = request;
-  checkBatch(batch);
+  yield* checkBatch(batch);
   checkAdopted(context);
   checkIfMatch(state, request.ifMatch);
   const draft = new WriteDraft(state, context);
+  const isDue = everyNth(writtenAtOnce);
   for (const kind of kinds)
-    for (const name of new Set(batch.delete?.[collectionOf(kind)]))
+    for (const name of new Set(batch.delete?.[collectionOf(kind)])) {
+      if (isDue()) yield;
       if (objectsOf(state.desired, kind).has(name)) draft.remove(kind, name);
+    }
 
   const gone: ObjectId[] = [];
   for (const kind of kinds) {
     for (const spec of specsIn(batch.upsert ?? {}, kind)) {
+      if (isDue()) yield;
       if (draft.isGone(kind, spec.uid)) gone.push(objectId(kind, spec.name));
       draft.put(kind, recordOf(kind).canonical(spec));
     }
@@ -50,9 +67,9 @@ export function applyBatch(state: State, request: BatchRequest, context: WriteCo
   rejectGone(gone);
 
   const decision = draft.finish();
-  const after = reduce(state, decision.changes).desired;
-  rejectInUse(after, eipsIn(decision.removed));
-  rejectNewClashes(state.desired, after, decision, context.facts);
+  const after = (yield* reduceChunked(state, decision.changes)).desired;
+  yield* rejectInUse(after, eipsIn(decision.removed));
+  yield* rejectNewClashes(state.desired, after, decision, context.facts);
   return decision;
 }
 

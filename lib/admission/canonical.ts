@@ -1,4 +1,5 @@
 /** The canonical form of full sets and specs, and comparison of them. */
+import { type Chunked, everyNth, sortChunked } from "../chunked.ts";
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import { collectionOf, type Kind, kinds } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
@@ -13,8 +14,9 @@ export interface CanonicalSet {
   specsOf(kind: Kind): readonly Spec[];
 }
 
-export function canonicalFullSet(set: FullSet): CanonicalSet {
-  const specs = new Map(kinds.map((kind) => [kind, canonicalSpecs(set, kind)]));
+export function* canonicalFullSet(set: FullSet): Chunked<CanonicalSet> {
+  const specs = new Map<Kind, readonly Spec[]>();
+  for (const kind of kinds) specs.set(kind, yield* canonicalSpecs(set, kind));
   return {
     generation: set.generation,
     gateway: canonicalGateway(set.gateway ?? {}),
@@ -22,9 +24,18 @@ export function canonicalFullSet(set: FullSet): CanonicalSet {
   };
 }
 
-function canonicalSpecs(set: FullSet, kind: Kind): readonly Spec[] {
+/** One object can have hundreds of backends. */
+const handledAtOnce = 500;
+
+function* canonicalSpecs(set: FullSet, kind: Kind): Chunked<readonly Spec[]> {
   const { canonical } = recordOf(kind);
-  return specsIn(set, kind).map((spec) => canonical(spec));
+  const specs: Spec[] = [];
+  const isDue = everyNth(handledAtOnce);
+  for (const spec of specsIn(set, kind)) {
+    if (isDue()) yield;
+    specs.push(canonical(spec));
+  }
+  return specs;
 }
 
 /**
@@ -34,14 +45,20 @@ function canonicalSpecs(set: FullSet, kind: Kind): readonly Spec[] {
  *
  * @param set no name occurs twice in one array
  */
-export function contentText(set: CanonicalSet): string {
-  const content: Record<string, unknown> = { gateway: set.gateway };
+export function* contentText(set: CanonicalSet): Chunked<string> {
+  const members = [`"gateway":${JSON.stringify(set.gateway)}`];
   for (const kind of kinds) {
     const specs = set.specsOf(kind);
-    if (specs.length > 0 || !recordOf(kind).isOptionalInSet)
-      content[collectionOf(kind)] = specs.toSorted(byName);
+    if (specs.length === 0 && recordOf(kind).isOptionalInSet) continue;
+    const sorted = yield* sortChunked(specs, byName);
+    const texts: string[] = [];
+    for (let from = 0; from < sorted.length; from += handledAtOnce) {
+      texts.push(JSON.stringify(sorted.slice(from, from + handledAtOnce)).slice(1, -1));
+      yield;
+    }
+    members.push(`"${collectionOf(kind)}":[${texts.join(",")}]`);
   }
-  return JSON.stringify(content);
+  return `{${members.join(",")}}`;
 }
 
 /** Whether two canonical specs of one kind are equal. */

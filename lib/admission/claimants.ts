@@ -2,6 +2,7 @@
  * Finds the objects of a kind with given identities. An index follows each collection from one version to the next, so that a
  * write among 10,000 objects does not look at all of them.
  */
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { Groups } from "../groups.ts";
 import type { ClashContext } from "../kinds/clash.ts";
 import { recordOf } from "../kinds/registry.ts";
@@ -31,15 +32,28 @@ export function objectsWith<K extends Kind>(
 
 /** The plain version. */
 export function searchAll<K extends Kind>(
+  ...given: Parameters<typeof searchAllChunked<K>>
+): ReadonlyMap<ObjectName, StoredOf[K]> {
+  return runSync(searchAllChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 2_000;
+
+/** The same in parts. */
+export function* searchAllChunked<K extends Kind>(
   objects: ReadonlyMap<ObjectName, StoredOf[K]>,
   kind: K,
   identities: ReadonlySet<string>,
   context: ClashContext,
-): ReadonlyMap<ObjectName, StoredOf[K]> {
+): Chunked<ReadonlyMap<ObjectName, StoredOf[K]>> {
   const { identity } = recordOf(kind);
+  const isDue = everyNth(lookedAtOnce);
   const found = new Map<ObjectName, StoredOf[K]>();
-  for (const [name, stored] of objects)
+  for (const [name, stored] of objects) {
+    if (isDue()) yield;
     if (identities.has(identity(stored.spec, context))) found.set(name, stored);
+  }
   return found;
 }
 

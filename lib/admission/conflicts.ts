@@ -1,14 +1,22 @@
 /** Checks a write for clashes. Judges the resulting set, and only clashes that the write adds. */
 
-import { type Claimants, findClashes } from "../compile/clashes.ts";
-import { usersOf } from "../compile/references.ts";
-import { type Clash, clashContext } from "../kinds/clash.ts";
+import { type Chunked, everyNth } from "../chunked.ts";
+import { type Claimants, findClashesChunked } from "../compile/clashes.ts";
+import { usersOfChunked } from "../compile/references.ts";
+import { type Clash, type ClashContext, clashContext } from "../kinds/clash.ts";
 import type { Facts } from "../kinds/facts.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { GatewayError } from "../model/errors.ts";
-import type { Kind, ObjectId, ObjectName } from "../model/names.ts";
-import { type Desired, type DesiredObjects, findObject, makeObjects } from "../state/desired.ts";
-import { objectsWith } from "./claimants.ts";
+import { type Kind, kinds, type ObjectId, type ObjectName } from "../model/names.ts";
+import {
+  type Desired,
+  type DesiredObjects,
+  findObject,
+  makeObjects,
+  objectsOf,
+  type StoredOf,
+} from "../state/desired.ts";
+import { objectsWith, searchAllChunked } from "./claimants.ts";
 import type { Decision } from "./writes.ts";
 
 /**
@@ -18,12 +26,17 @@ import type { Decision } from "./writes.ts";
  *
  * Only objects with identities that the write touches are checked; others cannot change.
  */
-export function rejectNewClashes(before: Desired, after: Desired, decision: Decision, facts: Facts): void {
+export function* rejectNewClashes(
+  before: Desired,
+  after: Desired,
+  decision: Decision,
+  facts: Facts,
+): Chunked<void> {
   const ids = [...decision.touched, ...decision.removed];
-  const identities = identitiesOf(ids, [before, after], facts);
-  const now = findClashes(within(after, identities, facts), facts);
+  const identities = yield* identitiesOf(ids, [before, after], facts);
+  const now = yield* findClashesChunked(yield* within(after, identities, facts), facts);
   if (now.size === 0) return;
-  const earlier = findClashes(within(before, identities, facts), facts);
+  const earlier = yield* findClashesChunked(yield* within(before, identities, facts), facts);
   const written = new Set(decision.touched);
   const brought = [...now].filter(([id]) => written.has(id) || !earlier.has(id));
   const [first] = brought;
@@ -39,8 +52,8 @@ export function rejectNewClashes(before: Desired, after: Desired, decision: Deci
 }
 
 /** Throws `in-use` if `eips`, which are to be removed, have users in `desired`. `details.users` names the first 100. */
-export function rejectInUse(desired: DesiredObjects, eips: ReadonlySet<ObjectName>): void {
-  const users = usersOf(desired, eips);
+export function* rejectInUse(desired: DesiredObjects, eips: ReadonlySet<ObjectName>): Chunked<void> {
+  const users = yield* usersOfChunked(desired, eips);
   if (users.length === 0) return;
   throw new GatewayError(
     "in-use",
@@ -54,11 +67,20 @@ export function rejectInUse(desired: DesiredObjects, eips: ReadonlySet<ObjectNam
 /** The identities that a write touches, by kind. Objects can clash only over these. */
 type Identities = ReadonlyMap<Kind, ReadonlySet<string>>;
 
-function identitiesOf(ids: readonly ObjectId[], sets: readonly Desired[], facts: Facts): Identities {
+/** Takes a few milliseconds. */
+const lookedAtOnce = 2_000;
+
+function* identitiesOf(
+  ids: readonly ObjectId[],
+  sets: readonly Desired[],
+  facts: Facts,
+): Chunked<Identities> {
+  const isDue = everyNth(lookedAtOnce);
   const identities = new Map<Kind, Set<string>>();
   for (const set of sets) {
     const context = clashContext(set.gateway, facts);
     for (const id of ids) {
+      if (isDue()) yield;
       const object = findObject(set, id);
       if (object === undefined) continue;
       const { kind, stored } = object;
@@ -70,10 +92,25 @@ function identitiesOf(ids: readonly ObjectId[], sets: readonly Desired[], facts:
   return identities;
 }
 
-function within(desired: Desired, identities: Identities, facts: Facts): Claimants {
+function* within(desired: Desired, identities: Identities, facts: Facts): Chunked<Claimants> {
   const context = clashContext(desired.gateway, facts);
-  const objects = makeObjects((kind) => objectsWith(desired, kind, identities.get(kind) ?? none, context));
+  const found: Partial<Record<Kind, unknown>> = {};
+  for (const kind of kinds) found[kind] = yield* claimantsOf(kind, desired, identities.get(kind), context);
+  const objects = makeObjects(<K extends Kind>(kind: K) => found[kind] as ReadonlyMap<ObjectName, StoredOf[K]>);
   return { gateway: desired.gateway, ...objects };
+}
+
+/** The index follows a collection in one part: with more identities, all objects are looked at instead, in parts. */
+const maxIndexed = 1_000;
+
+function* claimantsOf<K extends Kind>(
+  kind: K,
+  desired: Desired,
+  identities: ReadonlySet<string> = none,
+  context: ClashContext,
+): Chunked<ReadonlyMap<ObjectName, StoredOf[K]>> {
+  if (identities.size <= maxIndexed) return objectsWith(desired, kind, identities, context);
+  return yield* searchAllChunked(objectsOf(desired, kind), kind, identities, context);
 }
 
 const none: ReadonlySet<string> = new Set();

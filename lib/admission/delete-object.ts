@@ -1,6 +1,7 @@
 /** `DELETE /v1/{kind}s/{name}`: removes one object, or an Eip together with its users. */
 
-import { usersOf } from "../compile/references.ts";
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
+import { usersOfChunked } from "../compile/references.ts";
 import { GatewayError } from "../model/errors.ts";
 import { type Kind, type ObjectName, objectId, parseObjectId, type Uid } from "../model/names.ts";
 import { objectsOf } from "../state/desired.ts";
@@ -26,7 +27,19 @@ export interface DeleteObjectRequest {
  * `refusal` is `not-found` if the object does not exist, and `conflict` if the stored object has another uid or none.
  * Even then a given uid is remembered, because the create for it may still be on its way.
  */
-export function deleteObject(state: State, request: DeleteObjectRequest, context: WriteContext): Decision {
+export function deleteObject(...given: Parameters<typeof deleteObjectChunked>): Decision {
+  return runSync(deleteObjectChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const removedAtOnce = 2_000;
+
+/** The same in parts. */
+export function* deleteObjectChunked(
+  state: State,
+  request: DeleteObjectRequest,
+  context: WriteContext,
+): Chunked<Decision> {
   const { kind, name, uid } = request;
   checkAdopted(context);
   checkIfMatch(state, request.ifMatch);
@@ -38,8 +51,10 @@ export function deleteObject(state: State, request: DeleteObjectRequest, context
   }
   if (kind === "eip") {
     const eips = new Set([name]);
-    if (request.isCascading !== true) rejectInUse(state.desired, eips);
-    for (const user of usersOf(state.desired, eips)) {
+    if (request.isCascading !== true) yield* rejectInUse(state.desired, eips);
+    const isDue = everyNth(removedAtOnce);
+    for (const user of yield* usersOfChunked(state.desired, eips)) {
+      if (isDue()) yield;
       const { kind, name } = parseObjectId(user);
       draft.remove(kind, name);
     }

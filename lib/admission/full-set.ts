@@ -1,5 +1,5 @@
 /** `PUT /v1/desired`: replaces the whole set. */
-import type { Chunked } from "../chunked.ts";
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { GatewayError } from "../model/errors.ts";
 import { kinds, type ObjectId, objectId } from "../model/names.ts";
 import { objectsOf } from "../state/desired.ts";
@@ -34,11 +34,13 @@ export interface CheckedSet {
 export function* checkSet(set: FullSet, digest: WriteContext["digest"]): Chunked<CheckedSet> {
   // The schema check just before took long: yield first.
   yield;
-  checkFullSet(set);
+  yield* checkFullSet(set);
   yield;
-  const canonical = canonicalFullSet(set);
+  const canonical = yield* canonicalFullSet(set);
   yield;
-  return { canonical, digest: digest(contentText(canonical)) };
+  const text = yield* contentText(canonical);
+  yield;
+  return { canonical, digest: digest(text) };
 }
 
 /**
@@ -50,51 +52,85 @@ export function* checkSet(set: FullSet, digest: WriteContext["digest"]): Chunked
  * one. It allows any generation, and it allows deleted uids again: a controller that was restored from a backup needs
  * this.
  */
-export function putFullSet(state: State, request: FullSetRequest, context: WriteContext): Decision {
+export function putFullSet(...given: Parameters<typeof putFullSetChunked>): Decision {
+  return runSync(putFullSetChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const writtenAtOnce = 2_000;
+
+/** The same in parts. */
+export function* putFullSetChunked(
+  state: State,
+  request: FullSetRequest,
+  context: WriteContext,
+): Chunked<Decision> {
   const { canonical: set, digest } = request.set;
   const last = state.lastFullSet;
-  if (last?.generation === set.generation && last.digest === digest) return replay(state, set, context);
+  if (last?.generation === set.generation && last.digest === digest)
+    return yield* replay(state, set, context);
 
   const hasSeen = checkIfMatch(state, request.ifMatch);
   if (last !== undefined && set.generation <= last.generation && !hasSeen)
     throw new GatewayError("stale-generation", staleMessage(set.generation, last.generation), {
       details: { generation: last.generation },
     });
-  const gone = goneIn(set, state, context);
+  const gone = yield* goneIn(set, state, context);
   if (!hasSeen) rejectGone([...gone.keys()]);
 
   const draft = new WriteDraft(state, context);
+  const isDue = everyNth(writtenAtOnce);
   for (const key of gone.values()) draft.record({ type: "forget-tombstone", key });
   for (const kind of kinds) {
     const specs = set.specsOf(kind);
     const names = new Set(specs.map((spec) => spec.name));
-    for (const name of objectsOf(state.desired, kind).keys()) if (!names.has(name)) draft.remove(kind, name);
-    for (const spec of specs) draft.put(kind, spec);
+    yield;
+    for (const name of objectsOf(state.desired, kind).keys()) {
+      if (isDue()) yield;
+      if (!names.has(name)) draft.remove(kind, name);
+    }
+    for (const spec of specs) {
+      if (isDue()) yield;
+      draft.put(kind, spec);
+    }
   }
   draft.setGateway(set.gateway);
   draft.record({ type: "full-set", generation: set.generation, digest });
+  yield;
   return draft.finish();
 }
 
 /** A replay does not undo later single writes. It renews the leases of those of its Eips that are still stored. */
-function replay(state: State, set: CanonicalSet, context: WriteContext): Decision {
+function* replay(state: State, set: CanonicalSet, context: WriteContext): Chunked<Decision> {
   const draft = new WriteDraft(state, context);
+  const isDue = everyNth(writtenAtOnce);
   for (const kind of kinds)
-    for (const { name } of set.specsOf(kind))
+    for (const { name } of set.specsOf(kind)) {
+      if (isDue()) yield;
       if (objectsOf(state.desired, kind).has(name)) draft.touch(kind, name);
-  for (const { name } of set.specsOf("eip"))
+    }
+  for (const { name } of set.specsOf("eip")) {
+    if (isDue()) yield;
     if (state.desired.eips.get(name)?.spec.leaseSeconds !== undefined) draft.renew(name);
+  }
   return draft.finish({ isReplay: true });
 }
 
 /** The objects of the set with a deleted uid, with the keys of their tombstones. */
-function goneIn(set: CanonicalSet, state: State, context: WriteContext): ReadonlyMap<ObjectId, string> {
+function* goneIn(
+  set: CanonicalSet,
+  state: State,
+  context: WriteContext,
+): Chunked<ReadonlyMap<ObjectId, string>> {
   const gone = new Map<ObjectId, string>();
   if (state.tombstones.size === 0) return gone;
+  const isDue = everyNth(writtenAtOnce);
   for (const kind of kinds)
-    for (const { name, uid } of set.specsOf(kind))
+    for (const { name, uid } of set.specsOf(kind)) {
+      if (isDue()) yield;
       if (uid !== undefined && isGone(state, kind, uid, context.now))
         gone.set(objectId(kind, name), tombstoneKey(kind, uid));
+    }
   return gone;
 }
 

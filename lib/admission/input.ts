@@ -1,5 +1,6 @@
 /** Checks a request beyond its schema, completely, before the state is considered. */
 
+import { type Chunked, everyNth } from "../chunked.ts";
 import { recordOf, type Spec, type SpecOf } from "../kinds/registry.ts";
 import { GatewayError, type InputIssue } from "../model/errors.ts";
 import { collectionOf, type Kind, kinds, type ObjectName } from "../model/names.ts";
@@ -15,28 +16,33 @@ export function checkSpec<K extends Kind>(kind: K, spec: SpecOf[K]): void {
 }
 
 /** Throws `invalid` if an upsert is invalid, or if the upserts of one kind name an object twice. */
-export function checkBatch({ upsert = {} }: Batch): void {
+export function* checkBatch({ upsert = {} }: Batch): Chunked<void> {
   const issues: InputIssue[] = [];
   for (const kind of kinds) {
-    collect(issues, kind, specsIn(upsert, kind), `/upsert/${collectionOf(kind)}`);
+    yield* collect(issues, kind, specsIn(upsert, kind), `/upsert/${collectionOf(kind)}`);
   }
   reject(issues);
 }
 
 /** Throws `invalid` if an object or the gateway is invalid, or if one array names an object twice. */
-export function checkFullSet(set: FullSet): void {
+export function* checkFullSet(set: FullSet): Chunked<void> {
   const issues: InputIssue[] = [];
   for (const issue of gatewayIssues(set.gateway ?? {})) issues.push(within("/gateway", issue));
   for (const kind of kinds) {
-    collect(issues, kind, specsIn(set, kind), `/${collectionOf(kind)}`);
+    yield* collect(issues, kind, specsIn(set, kind), `/${collectionOf(kind)}`);
   }
   reject(issues);
 }
 
-function collect(issues: InputIssue[], kind: Kind, specs: readonly Spec[], pointer: string): void {
+/** One object can have hundreds of backends. */
+const checkedAtOnce = 500;
+
+function* collect(issues: InputIssue[], kind: Kind, specs: readonly Spec[], pointer: string): Chunked<void> {
   const record = recordOf(kind);
   const seen = new Set<ObjectName>();
+  const isDue = everyNth(checkedAtOnce);
   for (const [index, spec] of specs.entries()) {
+    if (isDue()) yield;
     for (const issue of record.issues(spec)) issues.push(within(`${pointer}/${index}`, issue));
     if (seen.has(spec.name))
       issues.push({ pointer: `${pointer}/${index}/name`, message: `${spec.name} occurs twice` });

@@ -1,5 +1,6 @@
 /** `PUT /v1/{kind}s/{name}`: creates or replaces one object. */
 
+import { type Chunked, runSync } from "../chunked.ts";
 import { recordOf, type SpecOf } from "../kinds/registry.ts";
 import { type Kind, objectId } from "../model/names.ts";
 import { reduce } from "../state/reduce.ts";
@@ -21,7 +22,16 @@ export interface PutObjectRequest<K extends Kind = Kind> {
  * Decides on a PUT of one object. A replaced object keeps its creation number, also with a new uid; the old uid is
  * remembered as deleted. Throws `invalid`, `not-adopted`, `precondition-failed`, `gone` or `conflict`.
  */
-export function putObject(state: State, request: PutObjectRequest, context: WriteContext): Decision {
+export function putObject(...given: Parameters<typeof putObjectChunked>): Decision {
+  return runSync(putObjectChunked(...given));
+}
+
+/** The same in parts: it looks for clashes among all objects of the kind. */
+export function* putObjectChunked(
+  state: State,
+  request: PutObjectRequest,
+  context: WriteContext,
+): Chunked<Decision> {
   const { kind, spec } = request;
   checkSpec(kind, spec);
   checkAdopted(context);
@@ -30,6 +40,6 @@ export function putObject(state: State, request: PutObjectRequest, context: Writ
   if (draft.isGone(kind, spec.uid)) rejectGone([objectId(kind, spec.name)]);
   draft.put(kind, recordOf(kind).canonical(spec));
   const decision = draft.finish();
-  rejectNewClashes(state.desired, reduce(state, decision.changes).desired, decision, context.facts);
+  yield* rejectNewClashes(state.desired, reduce(state, decision.changes).desired, decision, context.facts);
   return decision;
 }

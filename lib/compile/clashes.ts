@@ -40,7 +40,7 @@ function* markKind<K extends Kind>(
 ): Chunked<void> {
   const record = recordOf(kind);
   const holders = new Map<string, ObjectId>();
-  const objects = record.parseAll(objectsOf(desired, kind));
+  const objects = yield* record.parseAll(objectsOf(desired, kind));
   for (const [index, object] of objects.entries()) {
     if (index % judgedAtOnce === judgedAtOnce - 1) yield;
     const identity = object.identity ?? record.identity(object.spec, context);

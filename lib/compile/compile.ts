@@ -30,7 +30,7 @@ export function compile(desired: Desired, context: CompileContext): Compiled {
   return runSync(compileChunked(desired, context));
 }
 
-/** The same in parts. A part covers one kind at most. */
+/** The same in parts. */
 export function* compileChunked(desired: Desired, context: CompileContext): Chunked<Compiled> {
   // Few callers need it, and it costs as much as all the rest.
   let users: Compiled["usedBy"] | undefined;
@@ -55,7 +55,7 @@ export function* compileChunked(desired: Desired, context: CompileContext): Chun
   };
   for (const kind of kinds) {
     yield;
-    const part = compileKind(kind, desired, compilation);
+    const part = yield* compileKind(kind, desired, compilation);
     compilation.program = { ...compilation.program, ...part };
   }
   const { program, blocked, idle, shadowed } = compilation;
@@ -71,7 +71,11 @@ export function* compileChunked(desired: Desired, context: CompileContext): Chun
   };
 }
 
-function compileKind<K extends Kind>(kind: K, desired: Desired, compilation: Compilation): Partial<Program> {
+function* compileKind<K extends Kind>(
+  kind: K,
+  desired: Desired,
+  compilation: Compilation,
+): Chunked<Partial<Program>> {
   const record = recordOf(kind);
-  return record.compile(record.parseAll(objectsOf(desired, kind)), compilation);
+  return yield* record.compile(yield* record.parseAll(objectsOf(desired, kind)), compilation);
 }

@@ -1,5 +1,5 @@
 /** Which objects refer to which Eip. By name: an Eip that does not exist yet can already have users. */
-import { type Chunked, runSync } from "../chunked.ts";
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { addressOf, type Ip } from "../model/ip.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
@@ -36,11 +36,22 @@ export function* usersByEipChunked(
 
 /** The users of any of `eips`, in the same order. Cheap if there are few. */
 export function usersOf(desired: DesiredObjects, eips: ReadonlySet<ObjectName>): readonly ObjectId[] {
+  return runSync(usersOfChunked(desired, eips));
+}
+
+/** The same in parts. */
+export function* usersOfChunked(
+  desired: DesiredObjects,
+  eips: ReadonlySet<ObjectName>,
+): Chunked<readonly ObjectId[]> {
   const users: ObjectId[] = [];
   if (eips.size === 0) return users;
+  const isDue = everyNth(visitedAtOnce);
   for (const kind of kinds)
-    for (const [eip, name] of referencesOf(kind, desired))
+    for (const [eip, name] of referencesOf(kind, desired)) {
+      if (isDue()) yield;
       if (eips.has(eip)) users.push(objectId(kind, name));
+    }
   return users;
 }
 

@@ -1,5 +1,6 @@
 /** Destination NAT: forwards a port of an EIP to a port of one internal IP, or of several with equal shares. */
 import { type Static, Type } from "typebox";
+import { everyNth } from "../chunked.ts";
 import type { InputIssue } from "../model/errors.ts";
 import type { Ip } from "../model/ip.ts";
 import { type ObjectId, objectId } from "../model/names.ts";
@@ -16,7 +17,7 @@ import { hostIssues } from "./address-fields.ts";
 import { ownAddressClash } from "./clash.ts";
 import type { Compilation } from "./compilation.ts";
 import { eipFor, eipText } from "./eip-users.ts";
-import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 /** Maximum number of backends of one DNAT. */
 const maxBackends = 256;
@@ -58,10 +59,12 @@ export const dnatKind = {
     return own === undefined ? undefined : ownAddressClash(own);
   },
   isTranslating: true,
-  compile(objects, compilation) {
+  *compile(objects, compilation) {
+    const isDue = everyNth(compiledAtOnce);
     const dnats: ProgramDnat[] = [];
     const eips = new Map<ObjectId, Ip>();
     for (const object of objects) {
+      if (isDue()) yield;
       const eip = eipFor(object, compilation);
       if (eip === undefined) continue;
       const { id, spec } = object;

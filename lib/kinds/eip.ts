@@ -1,5 +1,6 @@
 /** An elastic IP: an address on the external interface. Other kinds refer to it by its name. */
 import { type Static, Type } from "typebox";
+import { everyNth } from "../chunked.ts";
 import { familyOf } from "../model/families.ts";
 import type { AddressValue, Family } from "../model/family.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
@@ -11,7 +12,7 @@ import { acceptedBlock, clashBlock, interfaceBlock, quarantineBlock } from "./bl
 import { type Clash, type ClashContext, ownAddressClash, type SubnetRange } from "./clash.ts";
 import type { Block, Compilation } from "./compilation.ts";
 import type { Facts } from "./facts.ts";
-import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const EipSchema = specSchema({
   address: InterfaceAddressSchema,
@@ -57,10 +58,12 @@ export const eipKind = {
   holding: ({ address }) => `${addressOf(address)} is the address of`,
   obstacle,
   isTranslating: false,
-  compile(objects, compilation) {
+  *compile(objects, compilation) {
+    const isDue = everyNth(compiledAtOnce);
     const eips: ProgramEip[] = [];
     const unboundEips: ProgramEip[] = [];
     for (const object of objects) {
+      if (isDue()) yield;
       const { id, spec, address, prefixLength } = object;
       const isBound = spec.bound !== false;
       const block =

@@ -1,5 +1,6 @@
 /** A floating IP: 1:1 NAT between an EIP and an internal IP. */
 import type { Static } from "typebox";
+import { everyNth } from "../chunked.ts";
 import type { Ip } from "../model/ip.ts";
 import { objectId } from "../model/names.ts";
 import type { ProgramFip } from "../model/program.ts";
@@ -7,7 +8,7 @@ import { IpSchema, ObjectNameSchema } from "../model/schema.ts";
 import { hostIssues } from "./address-fields.ts";
 import { ownAddressClash } from "./clash.ts";
 import { eipFor, eipText } from "./eip-users.ts";
-import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const FipSchema = specSchema({ eip: ObjectNameSchema, internalIp: IpSchema });
 export type Fip = Readonly<Static<typeof FipSchema>>;
@@ -28,10 +29,12 @@ export const fipKind = {
   obstacle: ({ spec }, { ownAddresses }) =>
     ownAddresses.has(spec.internalIp) ? ownAddressClash(spec.internalIp) : undefined,
   isTranslating: true,
-  compile(objects, compilation) {
+  *compile(objects, compilation) {
+    const isDue = everyNth(compiledAtOnce);
     const fips: ProgramFip[] = [];
     const outward = new Set<Ip>();
     for (const object of objects) {
+      if (isDue()) yield;
       const eip = eipFor(object, compilation);
       if (eip === undefined) continue;
       const { internalIp } = object.spec;

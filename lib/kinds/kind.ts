@@ -5,6 +5,7 @@
  */
 
 import { type TObject, type TProperties, Type } from "typebox";
+import { type Chunked, everyNth } from "../chunked.ts";
 import type { InputIssue } from "../model/errors.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Kind, ObjectId, ObjectName, Uid } from "../model/names.ts";
@@ -43,7 +44,7 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   tie?(spec: S): string | undefined;
 
   /** The parsed objects of a collection, in its order. Cached for the lifetime of the collection. */
-  parseAll(objects: ReadonlyMap<ObjectName, Stored<S>>): readonly P[];
+  parseAll(objects: ReadonlyMap<ObjectName, Stored<S>>): Chunked<readonly P[]>;
   /** What the object claims. If two objects of this kind claim the same text, the newer one clashes. */
   identity(spec: S, context: ClashContext): string;
   /** The same, for kinds whose claim the spec alone decides. Absent: it depends on the gateway too. */
@@ -59,7 +60,7 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
    * The kind's part of the program. Each object ends in exactly one place: in this part, in `compilation.blocked` or in
    * `compilation.idle`. Kinds are compiled in their order, Eips first.
    */
-  compile(objects: readonly P[], compilation: Compilation): Partial<Program>;
+  compile(objects: readonly P[], compilation: Compilation): Chunked<Partial<Program>>;
 
   /**
    * One line for people: `"FIP 203.0.113.10 ↔ 10.0.1.5"`. If `addressOf` does not know the Eip, the text has its name.
@@ -95,16 +96,26 @@ export function namesOf({ name, uid }: AnySpec): AnySpec {
   return uid === undefined ? { name } : { name, uid };
 }
 
+/** Takes a few milliseconds. */
+const parsedAtOnce = 2_000;
+/** Objects that a kind compiles in one part. Takes a few milliseconds. */
+export const compiledAtOnce = 4_000;
+
 /**
  * Makes a function that parses a collection once. Collections are immutable, and most passes see the same collection as
  * the last pass.
  */
 export function parseOnce<S, P>(parse: (spec: S) => P) {
   const known = new WeakMap<ReadonlyMap<ObjectName, Stored<S>>, readonly P[]>();
-  return (objects: ReadonlyMap<ObjectName, Stored<S>>): readonly P[] => {
+  return function* (objects: ReadonlyMap<ObjectName, Stored<S>>): Chunked<readonly P[]> {
     const before = known.get(objects);
     if (before !== undefined) return before;
-    const parsed = Array.from(objects.values(), ({ spec }) => parse(spec));
+    const parsed: P[] = [];
+    const isDue = everyNth(parsedAtOnce);
+    for (const { spec } of objects.values()) {
+      if (isDue()) yield;
+      parsed.push(parse(spec));
+    }
     known.set(objects, parsed);
     return parsed;
   };

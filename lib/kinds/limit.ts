@@ -1,5 +1,6 @@
 /** A rate limit for traffic to or from an EIP, or for a device's incoming or outgoing traffic. */
 import { type Static, Type } from "typebox";
+import { everyNth } from "../chunked.ts";
 import type { InputIssue } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { objectId } from "../model/names.ts";
@@ -8,7 +9,7 @@ import { masked, networkIssues } from "./address-fields.ts";
 import { acceptedBlock, clashBlock } from "./blocks.ts";
 import { eipText } from "./eip-users.ts";
 import type { Facts } from "./facts.ts";
-import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const LimitSchema = specSchema({
   direction: Type.Enum(["ingress", "egress"], {
@@ -54,8 +55,12 @@ export const limitKind = {
     return `${spec.direction} of ${target}${matchText(spec)} is limited by`;
   },
   isTranslating: false,
-  compile(limits, compilation) {
-    for (const { id } of limits) compilation.blocked.set(id, clashBlock(id, compilation) ?? notSupported);
+  *compile(limits, compilation) {
+    const isDue = everyNth(compiledAtOnce);
+    for (const { id } of limits) {
+      if (isDue()) yield;
+      compilation.blocked.set(id, clashBlock(id, compilation) ?? notSupported);
+    }
     return {};
   },
   verbalize(spec, addressOf) {

@@ -1,5 +1,6 @@
 /** The records of all kinds. A kind without a record does not compile. */
 import type { Static } from "typebox";
+import type { Chunked } from "../chunked.ts";
 import type { Kind } from "../model/names.ts";
 import { dnatKind } from "./dnat.ts";
 import { eipKind } from "./eip.ts";
@@ -23,7 +24,8 @@ type Registry = typeof registry;
 export type SpecOf = { readonly [K in Kind]: Readonly<Static<Registry[K]["schema"]>> };
 export type Spec = SpecOf[Kind];
 
-type ParsedOf = { readonly [K in Kind]: ReturnType<Registry[K]["parseAll"]>[number] & Parsed<SpecOf[K]> };
+type ParsedBy<R> = R extends { parseAll(objects: never): Chunked<readonly (infer P)[]> } ? P : never;
+type ParsedOf = { readonly [K in Kind]: ParsedBy<Registry[K]> & Parsed<SpecOf[K]> };
 
 export type RecordOf<K extends Kind> = KindRecord<K, SpecOf[K], ParsedOf[K]>;
 

@@ -1,12 +1,13 @@
 /** A route of the gateway to a network. */
 import { type Static, Type } from "typebox";
+import { everyNth } from "../chunked.ts";
 import { familyOf } from "../model/families.ts";
 import { objectId } from "../model/names.ts";
 import type { ProgramRoute } from "../model/program.ts";
 import { CidrSchema, IpSchema } from "../model/schema.ts";
 import { hostIssues, masked, networkIssues } from "./address-fields.ts";
 import { clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
-import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const RouteSchema = specSchema({
   destination: CidrSchema,
@@ -41,10 +42,12 @@ export const routeKind = {
         }
       : undefined,
   isTranslating: false,
-  compile(objects, compilation) {
+  *compile(objects, compilation) {
+    const isDue = everyNth(compiledAtOnce);
     const { context } = compilation;
     const routes: ProgramRoute[] = [];
     for (const { id, spec } of objects) {
+      if (isDue()) yield;
       const onLink = spec.interface === "external" ? context.externalInterface : context.vpcInterface;
       const block =
         clashBlock(id, compilation) ?? interfaceBlock(onLink, context) ?? quarantineBlock(id, compilation);

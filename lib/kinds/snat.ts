@@ -1,10 +1,11 @@
 /** Source NAT: traffic of an internal network leaves with the address of an EIP. */
 import { type Static, Type } from "typebox";
+import { everyNth } from "../chunked.ts";
 import { objectId } from "../model/names.ts";
 import { CidrSchema, ObjectNameSchema } from "../model/schema.ts";
 import { masked, networkIssues } from "./address-fields.ts";
 import { eipFor, eipText } from "./eip-users.ts";
-import { type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
+import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 import { type ProgrammedSnat, poolSnats } from "./snat-pools.ts";
 
 const SnatSchema = specSchema({
@@ -31,9 +32,11 @@ export const snatKind = {
   ownIdentity: identity,
   holding: (spec) => `${spec.internalCIDR} leaves by eip ${spec.eip} through`,
   isTranslating: true,
-  compile(objects, compilation) {
+  *compile(objects, compilation) {
+    const isDue = everyNth(compiledAtOnce);
     const programmed: ProgrammedSnat[] = [];
     for (const object of objects) {
+      if (isDue()) yield;
       const eip = eipFor(object, compilation);
       if (eip === undefined) continue;
       const { internalCIDR, mapping } = object.spec;

@@ -1,5 +1,6 @@
 /** Applies changes to a state. */
 import { assertNever } from "../assert-never.ts";
+import type { Chunked } from "../chunked.ts";
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import type { Ip } from "../model/ip.ts";
 import { emptyLedger, type Ledger, type LedgerAddress, ledgerKey } from "../model/ledger.ts";
@@ -20,6 +21,20 @@ export function reduce(state: State, changes: readonly StateChange[]): State {
   const draft = new Draft(state);
   for (const change of changes) draft.apply(change);
   return draft.finish();
+}
+
+/** Takes a few milliseconds. */
+const reducedAtOnce = 2_000;
+
+/** The same in parts. */
+export function* reduceChunked(state: State, changes: readonly StateChange[]): Chunked<State> {
+  if (changes.length <= reducedAtOnce) return reduce(state, changes);
+  let next = state;
+  for (let from = 0; from < changes.length; from += reducedAtOnce) {
+    next = reduce(next, changes.slice(from, from + reducedAtOnce));
+    yield;
+  }
+  return next;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

@@ -13,10 +13,11 @@ import type { ApiDeps, ApiSettings } from "../../agent/api/deps.ts";
 import type { BoardPort, ReconcilerPort, ViewPort } from "../../agent/api/ports.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
 import type { PassReport } from "../../agent/reconciler/pass/report.ts";
+import { runYielding } from "../../agent/run-yielding.ts";
 import type { GatewayStatus } from "../../agent/status/summary.ts";
 import type { WaitOutcome } from "../../agent/status/waiting.ts";
 import type { StateAccess } from "../../agent/store/state-access.ts";
-import type { Chunked } from "../../lib/chunked.ts";
+import { type Chunked, inParts, type MaybeChunked } from "../../lib/chunked.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -52,12 +53,12 @@ export class MemoryState implements StateAccess {
   journal: StateChange[] = [];
 
   async transact<T>(
-    decide: (state: State) => { readonly changes: readonly StateChange[]; readonly result: T },
+    decide: (state: State) => MaybeChunked<{ readonly changes: readonly StateChange[]; readonly result: T }>,
   ): Promise<{ readonly state: State; readonly result: T }> {
-    const { changes, result } = decide(this.current);
+    const { changes, result } = await runYielding(inParts(decide(this.current)));
     if (this.failure !== undefined) throw this.failure;
     if (changes.length > 0) this.current = reduce(this.current, changes);
-    this.journal.push(...changes);
+    for (const change of changes) this.journal.push(change);
     return { state: this.current, result };
   }
 }

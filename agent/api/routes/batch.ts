@@ -1,7 +1,7 @@
 /** Several single writes as one, all or nothing. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
-import { applyBatch } from "../../../lib/admission/batch.ts";
+import { applyBatchChunked } from "../../../lib/admission/batch.ts";
 import { type Batch, BatchSchema } from "../../../lib/admission/requests.ts";
 import type { RouteContext } from "../deps.ts";
 import { parseIfMatch } from "../etag.ts";
@@ -29,7 +29,7 @@ export function batchRoutes(app: FastifyInstance, context: RouteContext): void {
         context,
         reply,
         request.query,
-        (state, facts) => applyBatch(state, { batch, ifMatch }, facts),
+        (state, facts) => applyBatchChunked(state, { batch, ifMatch }, facts),
         (written) => sendWritten(context, reply, written),
       );
     },

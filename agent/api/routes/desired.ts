@@ -1,7 +1,7 @@
 /** The whole desired set: read and replace. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
-import { checkSet, putFullSet } from "../../../lib/admission/full-set.ts";
+import { checkSet, putFullSetChunked } from "../../../lib/admission/full-set.ts";
 import { type FullSet, FullSetSchema } from "../../../lib/admission/requests.ts";
 import { recordOf, type Spec } from "../../../lib/kinds/registry.ts";
 import { collectionOf, kinds } from "../../../lib/model/names.ts";
@@ -50,7 +50,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
         context,
         reply,
         request.query,
-        (state, facts) => putFullSet(state, { set, ifMatch }, facts),
+        (state, facts) => putFullSetChunked(state, { set, ifMatch }, facts),
         (written) => sendWritten(context, reply, written),
       );
     },

@@ -1,7 +1,7 @@
 /** Renewal of Eip leases. */
 import type { FastifyInstance } from "fastify";
 import { type Static, Type } from "typebox";
-import { renewLeases } from "../../../lib/admission/renew-leases.ts";
+import { renewLeasesChunked } from "../../../lib/admission/renew-leases.ts";
 import { maxObjectsPerKind, ObjectNameSchema } from "../../../lib/model/schema.ts";
 import type { RouteContext } from "../deps.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
@@ -34,7 +34,7 @@ export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
       const { eips } = request.body;
       const ifMatch = parseIfMatch(request.headers["if-match"]);
       const { state, decision } = await store(context, (current, facts) =>
-        renewLeases(current, { eips, ifMatch }, facts),
+        renewLeasesChunked(current, { eips, ifMatch }, facts),
       );
       const { revision } = state.desired;
       void reply.header("etag", etagOf(revision));

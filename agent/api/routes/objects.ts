@@ -1,8 +1,8 @@
 /** Objects of every kind: list, read, put and delete. */
 import type { FastifyInstance } from "fastify";
 import { type TSchema, Type } from "typebox";
-import { deleteObject } from "../../../lib/admission/delete-object.ts";
-import { putObject } from "../../../lib/admission/put-object.ts";
+import { deleteObjectChunked } from "../../../lib/admission/delete-object.ts";
+import { putObjectChunked } from "../../../lib/admission/put-object.ts";
 import { recordOf, type Spec, type SpecOf } from "../../../lib/kinds/registry.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import {
@@ -98,7 +98,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         context,
         reply,
         request.query,
-        (state, facts) => putObject(state, { kind, spec, ifMatch }, facts),
+        (state, facts) => putObjectChunked(state, { kind, spec, ifMatch }, facts),
         (written) => {
           const stored = objectsOf(written.state.desired, kind).get(spec.name);
           if (stored === undefined) throw new TypeError(`stored but not found: ${spec.name}`);
@@ -129,7 +129,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         context,
         reply,
         query,
-        (state, facts) => deleteObject(state, deletion, facts),
+        (state, facts) => deleteObjectChunked(state, deletion, facts),
         (written) => {
           if (!written.isWaiting || written.outcome === "done") return reply.code(204).send();
           const stored = objectsOf(written.before.desired, kind).get(name);

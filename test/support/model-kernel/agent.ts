@@ -13,6 +13,7 @@ import { StatusBoard } from "../../../agent/status/board.ts";
 import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import type { Mac } from "../../../lib/arp/packet.ts";
+import { inParts, runSync } from "../../../lib/chunked.ts";
 import { connectedSubnets } from "../../../lib/kinds/facts.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -246,7 +247,7 @@ export class ModelAgent {
       },
       async transact(decide) {
         await life.moment();
-        const { changes, result } = decide(disk.state);
+        const { changes, result } = runSync(inParts(decide(disk.state)));
         if (disk.isFull && changes.length > 0)
           throw new GatewayError("storage-unavailable", "no space left on device");
         disk.keep(changes);

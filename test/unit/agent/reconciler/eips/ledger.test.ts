@@ -1,6 +1,7 @@
 import t from "tap";
 import { strikeOff, writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
 import type { StateAccess } from "../../../../../agent/store/state-access.ts";
+import { inParts, runSync } from "../../../../../lib/chunked.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import type { LedgerAddress } from "../../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
@@ -18,7 +19,7 @@ t.test("an address that another process removed is already in the ledger", async
   const store = {
     current: state,
     transact: async (decide: (state: State) => { readonly changes: readonly StateChange[] }) => {
-      written.push(...decide(state).changes);
+      written.push(...runSync(inParts(decide(state))).changes);
     },
   } as unknown as StateAccess;
   const planOf = (...entries: readonly LedgerAddress[]) =>
@@ -42,7 +43,7 @@ t.test("an unbound EIP is recorded once, and forgotten when no rule uses it", as
       return state;
     },
     transact: async (decide: (state: State) => { readonly changes: readonly StateChange[] }) => {
-      const { changes } = decide(state);
+      const { changes } = runSync(inParts(decide(state)));
       written.push(...changes.map(({ type }) => type));
       state = reduce(state, changes);
     },

@@ -1,0 +1,129 @@
+/** Parsing in pieces against the plain parser: the same values, the same refusals, and no part with more than its share. */
+import { isDeepStrictEqual } from "node:util";
+import fc from "fast-check";
+import { parse as plain } from "secure-json-parse";
+import t from "tap";
+import { countKeys, parseChunked } from "../../../../../agent/api/json/parse-chunked.ts";
+import { surveyJson } from "../../../../../agent/api/json-body.ts";
+import { runSync } from "../../../../../lib/chunked.ts";
+
+const secure = (text: string): unknown => plain(text, { protoAction: "error", constructorAction: "error" });
+
+/** The value, or `refused`. */
+function outcomeOf(parse: () => unknown): unknown {
+  try {
+    return { value: parse() };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return "refused";
+  }
+}
+
+const texts = fc
+  .tuple(
+    fc.oneof(
+      fc.jsonValue({ maxDepth: 6 }),
+      fc.array(fc.dictionary(fc.constantFrom("name", "eip", "é\\", '"', "constructor"), fc.jsonValue())),
+      fc.dictionary(fc.constantFrom("eips", "fips", "a:b", "}", ","), fc.array(fc.jsonValue())),
+    ),
+    fc.constantFrom(undefined, 1, "\t", " \n"),
+  )
+  .map(([value, space]) => ` ${JSON.stringify(value, undefined, space)}\n`);
+
+const mutated = fc
+  .tuple(
+    texts,
+    fc.array(
+      fc.tuple(
+        fc.nat(),
+        fc.nat(3),
+        fc.constantFrom(
+          ...'[]{},:"\\ \t0-1eE.ntf/',
+          "",
+          '"__proto__":1,',
+          '"constructor":{"prototype":1}',
+          "\uFEFF",
+          "\u00a0",
+          '"a":1,"a":2',
+          "[[],{}]",
+          "\\u0041",
+        ),
+      ),
+      { maxLength: 3 },
+    ),
+  )
+  .map(([text, edits]) =>
+    edits.reduce((before, [at, cut, put]) => {
+      const place = at % (before.length + 1);
+      return before.slice(0, place) + put + before.slice(place + cut);
+    }, text),
+  );
+
+const atOnce = fc.constantFrom(1, 2, 3, 5, 8, 20, 100);
+
+t.test("the value of a text", async () => {
+  fc.assert(
+    fc.property(texts, atOnce, (text, atOnce) => {
+      const outcome = outcomeOf(() => runSync(parseChunked(text, { parse: secure, atOnce })).value);
+      return isDeepStrictEqual(
+        outcome,
+        outcomeOf(() => secure(text)),
+      );
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+t.test("a damaged text is refused where the plain parser refuses it", async (t) => {
+  const seen = { refused: 0, taken: 0 };
+  fc.assert(
+    fc.property(mutated, atOnce, (text, atOnce) => {
+      const expected = outcomeOf(() => secure(text.startsWith("\uFEFF") ? `x${text}` : text));
+      const outcome = outcomeOf(() => runSync(parseChunked(text, { parse: secure, atOnce })).value);
+      seen[outcome === "refused" ? "refused" : "taken"]++;
+      return isDeepStrictEqual(outcome, expected);
+    }),
+    { numRuns: 5_000 },
+  );
+  t.ok(seen.refused > 500 && seen.taken > 500, JSON.stringify(seen));
+});
+
+t.test("members are counted as the survey counts them, names that occur twice are not", async () => {
+  fc.assert(
+    fc.property(mutated, atOnce, (text, atOnce) => {
+      const outcome = outcomeOf(() => secure(text.startsWith("\uFEFF") ? `x${text}` : text));
+      if (outcome === "refused") return true;
+      const { keys, value } = runSync(parseChunked(text, { parse: secure, atOnce }));
+      const isUnique = runSync(surveyJson(text)).keys === countKeys(value);
+      return (keys === runSync(surveyJson(text)).keys) === isUnique;
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+t.test("no part parses more than its share", async (t) => {
+  const atOnce = 1_000;
+  let parsed = 0;
+  const counting = (text: string): unknown => {
+    parsed += text.length;
+    return secure(text);
+  };
+  const items = Array.from({ length: 5_000 }, (_, index) => ({ name: `fip-${index}`, at: [index] }));
+  for (const value of [
+    items,
+    { a: items, b: { c: items } },
+    [[[items]]],
+    Object.fromEntries(items.entries()),
+  ]) {
+    const parts = parseChunked(JSON.stringify(value), { parse: counting, atOnce });
+    let most = 0;
+    for (let step = parts.next(); ; step = parts.next()) {
+      most = Math.max(most, parsed);
+      parsed = 0;
+      if (!step.done) continue;
+      t.strictSame(step.value.value, value);
+      break;
+    }
+    t.ok(most <= 100 * atOnce, `${most} characters`);
+  }
+});
