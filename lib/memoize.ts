@@ -94,6 +94,9 @@ export interface Memoizer {
   last<Arguments extends readonly unknown[], Answer>(
     compute: (...given: Arguments) => Answer,
   ): (...given: Arguments) => Answer;
+  lastChunked<Arguments extends readonly unknown[], Answer>(
+    compute: (...given: Arguments) => Chunked<Answer>,
+  ): (...given: Arguments) => Chunked<Answer>;
 }
 
 export const memory: Memoizer = {
@@ -116,6 +119,7 @@ export const memory: Memoizer = {
     };
   },
   last: (compute) => memoizeLast(compute),
+  lastChunked: (compute) => memoizeLastChunked(compute),
 };
 
 /** Computes every result again. */
@@ -123,4 +127,5 @@ export const noMemory: Memoizer = {
   byKey: (compute) => compute,
   byKeyChunked: (compute) => compute,
   last: (compute) => compute,
+  lastChunked: (compute) => compute,
 };

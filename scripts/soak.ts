@@ -23,7 +23,7 @@ interface Outcome {
 }
 
 const usage =
-  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--suite crash|quick|store|model]... [-o text|json]";
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--suite crash|quick|store|model|attacks]... [-o text|json]";
 /** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
 const roundTimeoutMs = 30 * 60_000;
 
@@ -47,6 +47,11 @@ const suites: readonly Suite[] = [
   { name: "quick", file: "test/faults/quick-churn-leaks.test.ts", settings: { NATGW_RUNS: values.runs } },
   { name: "store", file: "test/chaos/store-crash.test.ts", settings: { NATGW_RUNS: values.runs } },
   { name: "model", file: "test/chaos/model-agrees.test.ts", settings: { NATGW_RUNS: values.runs } },
+  {
+    name: "attacks",
+    file: "test/chaos/attacks.test.ts",
+    settings: { NATGW_SECONDS: "60", NATGW_PROBE_MS: "1000" },
+  },
 ];
 const chosen = suites.filter(({ name }) => values.suite === undefined || values.suite.includes(name));
 const isPositive = (text: string) => Number.isInteger(Number(text)) && Number(text) > 0;

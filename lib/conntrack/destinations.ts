@@ -1,4 +1,5 @@
 /** The destination half: how FIPs and DNATs translate the destination of a new flow. */
+import { type Chunked, everyNth } from "../chunked.ts";
 import type { AddressKey, AddressValue } from "../model/family.ts";
 import type { Program, ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
@@ -18,14 +19,23 @@ interface Target {
  * a removed backend is not permitted. ICMP has port 0, so only its address counts. A DNAT beside a FIP gets no new
  * flows, but flows that it made before stay.
  */
-export function compileDestinations(program: Program): (flow: Readonly<FlowView>) => Verdict {
+export function* compileDestinations(program: Program): Chunked<(flow: Readonly<FlowView>) => Verdict> {
   const { keyOf, toValue } = program.family;
   const targetOf = ({ ip, port }: Backend): Target => ({ address: toValue(ip), port });
-  const fips = new Map(
-    program.fips.map(({ eip, internalIp }) => [keyOf(toValue(eip)), keyOf(toValue(internalIp))]),
-  );
+  const isDue = everyNth(notedAtOnce);
+  const fips = new Map<AddressKey, AddressKey>();
+  for (const { eip, internalIp } of program.fips) {
+    if (isDue()) yield;
+    fips.set(keyOf(toValue(eip)), keyOf(toValue(internalIp)));
+  }
   const dnats = new Map<AddressKey, Map<number, readonly Target[]>>();
+  let backends = 0;
   for (const dnat of program.dnats) {
+    backends += dnat.backends.length;
+    if (backends >= notedAtOnce) {
+      backends = 0;
+      yield;
+    }
     const eip = keyOf(toValue(dnat.eip));
     const services = dnats.get(eip) ?? new Map<number, readonly Target[]>();
     dnats.set(eip, services.set(serviceOf(dnat), dnat.backends.map(targetOf)));
@@ -42,6 +52,9 @@ export function compileDestinations(program: Program): (flow: Readonly<FlowView>
     return internalIp === undefined && targets === undefined ? "unruled" : "contradicted";
   };
 }
+
+/** Takes a few milliseconds. */
+const notedAtOnce = 4_000;
 
 /** True if the flow's destination is not translated. */
 export const keepsDestination: FlowPredicate = (flow) =>

@@ -6,6 +6,7 @@
  * tables (policy routing) are not consulted. Routes of the program override observed ones: if a link flap removes the
  * default route for a moment, SNAT flows must not look foreign.
  */
+import { type Chunked, everyNth } from "../chunked.ts";
 import type { AddressValue } from "../model/family.ts";
 import type { Cidr } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -30,7 +31,7 @@ export interface Routing {
 }
 
 /** Compiles routes and addresses. A lookup costs one map access for each prefix length in use. */
-export function compileRouting(program: Program, network: ObservedNetwork): Routing {
+export function* compileRouting(program: Program, network: ObservedNetwork): Chunked<Routing> {
   const devices = new Map<InterfaceName, Device>();
   const deviceOf = (name: InterfaceName): Device => {
     const device = devices.get(name) ?? devices.size + 1;
@@ -38,8 +39,8 @@ export function compileRouting(program: Program, network: ObservedNetwork): Rout
     return device;
   };
   const { isNeverUnicast } = program.family;
-  const own = compileOwn(program, network);
-  const main = compileMain(program, network, deviceOf);
+  const own = yield* compileOwn(program, network);
+  const main = yield* compileMain(program, network, deviceOf);
 
   return {
     deviceOf,
@@ -52,38 +53,53 @@ export function compileRouting(program: Program, network: ObservedNetwork): Rout
 }
 
 /** The local table, with the EIPs that are about to be added. */
-function compileOwn(program: Program, network: ObservedNetwork): PrefixTable<"local" | "broadcast"> {
+function* compileOwn(
+  program: Program,
+  network: ObservedNetwork,
+): Chunked<PrefixTable<"local" | "broadcast">> {
+  const isDue = everyNth(notedAtOnce);
   const { family } = program;
   const own = new PrefixTable<"local" | "broadcast">(family);
   own.set(family.loopback, "local");
   for (const route of network.routes) {
+    if (isDue()) yield;
     if (route.type === "local" || route.type === "broadcast") own.set(route.destination, route.type);
   }
-  for (const { address } of network.addresses) own.setAround(family.toValue(address), family.bits, "local");
-  for (const { address } of program.eips) own.setAround(family.toValue(address), family.bits, "local");
+  for (const addresses of [network.addresses, program.eips])
+    for (const { address } of addresses) {
+      if (isDue()) yield;
+      own.setAround(family.toValue(address), family.bits, "local");
+    }
   return own;
 }
 
-function compileMain(
+function* compileMain(
   program: Program,
   network: ObservedNetwork,
   deviceOf: (name: InterfaceName) => Device,
-): PrefixTable<Device> {
+): Chunked<PrefixTable<Device>> {
   const { family } = program;
+  const isDue = everyNth(notedAtOnce);
   const main = new PrefixTable<Device>(family);
   for (const { address, prefixLength, interface: name } of network.addresses) {
+    if (isDue()) yield;
     main.setAround(family.toValue(address), prefixLength, deviceOf(name));
   }
   const best = new Map<Cidr, ObservedRoute>();
   for (const route of network.routes) {
+    if (isDue()) yield;
     if (route.table !== mainTable || route.type === "local" || route.type === "broadcast") continue;
     const known = best.get(route.destination);
     if (known === undefined || route.metric < known.metric) best.set(route.destination, route);
   }
   for (const { destination, type, interface: name } of best.values()) {
+    if (isDue()) yield;
     main.set(destination, type === "unicast" && name !== undefined ? deviceOf(name) : unrouted);
   }
-  for (const route of program.routes) main.set(route.destination, deviceOf(route.interface));
+  for (const route of program.routes) {
+    if (isDue()) yield;
+    main.set(route.destination, deviceOf(route.interface));
+  }
   if (program.defaultGateway !== undefined) {
     main.set(family.everything, deviceOf(program.externalInterface));
   }
@@ -91,3 +107,5 @@ function compileMain(
 }
 
 const mainTable = 254;
+/** Takes a few milliseconds. */
+const notedAtOnce = 4_000;

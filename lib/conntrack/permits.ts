@@ -10,6 +10,7 @@
  * IPS_SRC_NAT on an untranslated source, and never the destination port of the reply, because masquerading chooses it
  * at random.
  */
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { AddressKey } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
@@ -32,14 +33,33 @@ export interface PermitsInput {
  *
  * It is false for the flows that the program's own rules create, so a second sweep finds nothing.
  */
-export function compileContradicts({ program, retired, network }: PermitsInput): FlowPredicate {
-  const routing = compileRouting(program, network);
-  const destination = compileDestinations(program);
-  const source = compileSources(program, routing);
+export function compileContradicts(input: PermitsInput): FlowPredicate {
+  return runSync(compileContradictsChunked(input));
+}
+
+/** Takes a few milliseconds. */
+const notedAtOnce = 4_000;
+
+/** The same in parts. */
+export function* compileContradictsChunked({
+  program,
+  retired,
+  network,
+}: PermitsInput): Chunked<FlowPredicate> {
+  const routing = yield* compileRouting(program, network);
+  const destination = yield* compileDestinations(program);
+  const source = yield* compileSources(program, routing);
   const { keyOf, toValue } = program.family;
   const ours = new Set<AddressKey>();
-  for (const { address } of ruledEips(program)) ours.add(keyOf(toValue(address)));
-  for (const address of retired) ours.add(keyOf(toValue(address)));
+  const isDue = everyNth(notedAtOnce);
+  for (const { address } of ruledEips(program)) {
+    if (isDue()) yield;
+    ours.add(keyOf(toValue(address)));
+  }
+  for (const address of retired) {
+    if (isDue()) yield;
+    ours.add(keyOf(toValue(address)));
+  }
 
   return (flow) => {
     if (flow.zone !== 0 || (flow.status & skipped) !== 0) return false;

@@ -11,6 +11,7 @@
  * A Standby SNAT (older SNATs serve all clients of its CIDR) has no rule and is not in the program, so it permits
  * nothing. Flows that it created while it was in use are ended, and reconnect through the EIP that is in force.
  */
+import { type Chunked, everyNth } from "../chunked.ts";
 import type { AddressKey, Family } from "../model/family.ts";
 import { type Program, ruledEips, type SnatPool } from "../model/program.ts";
 import { type Device, notUnicast, type Routing, unrouted } from "./device.ts";
@@ -25,12 +26,20 @@ interface Pool {
 }
 
 /** Compiles the permitted sources of a program. Uses routes to find the device that `-o` in a rule refers to. */
-export function compileSources(program: Program, routing: Routing): (flow: Readonly<FlowView>) => Verdict {
+export function* compileSources(
+  program: Program,
+  routing: Routing,
+): Chunked<(flow: Readonly<FlowView>) => Verdict> {
   const { keyOf, toValue } = program.family;
   const vpc = routing.deviceOf(program.vpcInterface);
-  const eips = new Set(ruledEips(program).map(({ address }) => keyOf(toValue(address))));
-  const fips = compileFips(program);
-  const pools = compilePools(program, routing);
+  const eips = new Set<AddressKey>();
+  const isDue = everyNth(notedAtOnce);
+  for (const { address } of ruledEips(program)) {
+    if (isDue()) yield;
+    eips.add(keyOf(toValue(address)));
+  }
+  const fips = yield* compileFips(program);
+  const pools = yield* compilePools(program, routing);
 
   return (flow) => {
     const out = routing.towards(flow.replySource);
@@ -74,10 +83,15 @@ interface FipsOfPod {
   isOutward: boolean;
 }
 
-function compileFips(program: Program): ReadonlyMap<AddressKey, FipsOfPod> {
+/** Takes a few milliseconds. */
+const notedAtOnce = 4_000;
+
+function* compileFips(program: Program): Chunked<ReadonlyMap<AddressKey, FipsOfPod>> {
   const { keyOf, toValue } = program.family;
   const pods = new Map<AddressKey, FipsOfPod>();
+  const isDue = everyNth(notedAtOnce);
   for (const { eip, internalIp, isOutward } of program.fips) {
+    if (isDue()) yield;
     const key = keyOf(toValue(internalIp));
     const pod = pods.get(key) ?? { eips: new Set<AddressKey>(), isOutward: false };
     pod.eips.add(keyOf(toValue(eip)));
@@ -93,12 +107,14 @@ interface DevicePools {
 }
 
 /** One table for each interface that clients leave by. */
-function compilePools(program: Program, routing: Routing): readonly DevicePools[] {
+function* compilePools(program: Program, routing: Routing): Chunked<readonly DevicePools[]> {
   const { family } = program;
   const byDevice = new Map<Device, DevicePools>();
   // The program has the longest prefix first. Build from the shortest, so that each pool finds the one that contains
   // it.
+  const isDue = everyNth(notedAtOnce);
   for (const pool of program.pools.toReversed()) {
+    if (isDue()) yield;
     const device = routing.deviceOf(pool.interface);
     const pools = byDevice.get(device) ?? { device, table: new PrefixTable<Pool>(family) };
     byDevice.set(device, pools);

@@ -1,4 +1,5 @@
 /** Guard and gates as values: what the kernel holds of their tables, and the transactions that change them. */
+import { type Chunked, runSync } from "../chunked.ts";
 import { isSameMap, memoizeLast } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
@@ -10,7 +11,7 @@ import {
   barrierTables,
   byBarrier,
 } from "./barrier-tables.ts";
-import { encodeAdd, encodeDelete } from "./encode-elements.ts";
+import { encodeAddChunked, encodeDeleteChunked } from "./encode-elements.ts";
 import { type FrameLines, linesOf } from "./frame-lines.ts";
 import {
   type Counted,
@@ -69,10 +70,15 @@ export interface BarrierChange {
 }
 
 /** @param counts where the counters of tables that are made begin */
-export function encodeBarrier(
+export function encodeBarrier(...given: Parameters<typeof encodeBarrierChunked>): readonly NetlinkMessage[] {
+  return runSync(encodeBarrierChunked(...given));
+}
+
+/** The same in parts. */
+export function* encodeBarrierChunked(
   { frames, remove, add }: BarrierTransaction,
   counts: DropCounts = new Map(),
-): readonly NetlinkMessage[] {
+): Chunked<readonly NetlinkMessage[]> {
   const tables = barrierNames.flatMap((name) => {
     const { make, isReplaced = false } = frames[name] ?? {};
     return [
@@ -80,11 +86,10 @@ export function encodeBarrier(
       ...(make === undefined ? [] : encodeBarrierFrame(name, make, counts)),
     ];
   });
-  return [
-    ...tables,
-    ...guardSetNames.flatMap((set) => encodeDelete(set, [...remove[set]])),
-    ...guardSetNames.flatMap((set) => encodeAdd(set, add[set])),
-  ];
+  const messages: NetlinkMessage[] = [...tables];
+  for (const set of guardSetNames) messages.push(...(yield* encodeDeleteChunked(set, [...remove[set]])));
+  for (const set of guardSetNames) messages.push(...(yield* encodeAddChunked(set, add[set])));
+  return messages;
 }
 
 /** The lines that a dump of the table gives. */

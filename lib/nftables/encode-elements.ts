@@ -2,6 +2,7 @@
  * Encodes requests about map elements. A message holds as many elements as its list attribute has room for (below 64
  * KiB).
  */
+import { type Chunked, runSync } from "../chunked.ts";
 import { concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { headerLength, messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import { type Field, fieldBytes, writeField } from "./fields.ts";
@@ -25,15 +26,34 @@ export interface ElementMessage extends NetlinkMessage {
   readonly elementBytes: number;
 }
 
+/** Takes a few milliseconds. */
+const messagesAtOnce = 2;
+
 /** Below the 64 KiB limit of an attribute's length field. */
 const maxListBytes = 60_000;
 
 /** Adds elements with keys and values. */
-export function encodeAdd(map: SetName, elements: ReadonlyMap<string, string>): readonly ElementMessage[] {
+export function encodeAdd(...given: Parameters<typeof encodeAddChunked>): readonly ElementMessage[] {
+  return runSync(encodeAddChunked(...given));
+}
+
+/** The same in parts: a message takes about a millisecond. */
+export function encodeAddChunked(
+  map: SetName,
+  elements: ReadonlyMap<string, string>,
+): Chunked<readonly ElementMessage[]> {
   return encode(map, [...elements.keys()], elements, messageType.newElements, messageFlag.create);
 }
 
-export function encodeDelete(map: SetName, keys: readonly string[]): readonly ElementMessage[] {
+export function encodeDelete(...given: Parameters<typeof encodeDeleteChunked>): readonly ElementMessage[] {
+  return runSync(encodeDeleteChunked(...given));
+}
+
+/** The same in parts. */
+export function encodeDeleteChunked(
+  map: SetName,
+  keys: readonly string[],
+): Chunked<readonly ElementMessage[]> {
   return encode(map, keys, undefined, messageType.deleteElements, 0);
 }
 
@@ -41,7 +61,7 @@ export function encodeDelete(map: SetName, keys: readonly string[]): readonly El
  * Requests one element. For an interval map the kernel returns the element that contains the first key of the range.
  */
 export function encodeGet(map: SetName, key: string): NetlinkMessage {
-  const [message] = encode(map, [key], undefined, messageType.getElements, messageFlag.ack);
+  const [message] = runSync(encode(map, [key], undefined, messageType.getElements, messageFlag.ack));
   if (message === undefined) throw new TypeError("a message of one key was not encoded");
   return message;
 }
@@ -73,13 +93,13 @@ function listHeader(map: SetName): Uint8Array {
   );
 }
 
-function encode(
+function* encode(
   map: SetName,
   keys: readonly string[],
   values: ReadonlyMap<string, string> | undefined,
   type: number,
   flags: number,
-): readonly ElementMessage[] {
+): Chunked<readonly ElementMessage[]> {
   const spec: ElementMap = elementSets[map];
   // The catch-all element has no key. The agent never adds one.
   const ordinary = values === undefined ? keys.filter((key) => key !== catchAll) : keys;
@@ -90,6 +110,7 @@ function encode(
   const perMessage = Math.floor(maxListBytes / elementBytes);
   const messages: ElementMessage[] = [];
   for (let from = 0; from < ordinary.length; from += perMessage) {
+    if (from > 0 && messages.length % messagesAtOnce === 0) yield;
     const part = ordinary.slice(from, from + perMessage);
     const list = new ListWriter(map, part.length * elementBytes);
     for (const key of part) list.element(spec, elementBytes, key, values?.get(key));

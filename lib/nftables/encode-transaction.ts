@@ -1,6 +1,7 @@
 /** Encodes a whole change of the table as the messages of one transaction. */
+import { type Chunked, runSync } from "../chunked.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
-import { encodeAdd, encodeDelete } from "./encode-elements.ts";
+import { encodeAddChunked, encodeDeleteChunked } from "./encode-elements.ts";
 import { encodeFrame, type Frame } from "./frame.ts";
 import { deleteTable } from "./frame-messages.ts";
 import { type ByMap, type Elements, mapNames } from "./maps.ts";
@@ -20,11 +21,21 @@ export interface TableTransaction {
 }
 
 /** Deletions come first: a new interval may overlap deleted ones. */
-export function encodeTransaction({ frame, remove, add }: TableTransaction): readonly NetlinkMessage[] {
-  return [
+export function encodeTransaction(transaction: TableTransaction): readonly NetlinkMessage[] {
+  return runSync(encodeTransactionChunked(transaction));
+}
+
+/** The same in parts. */
+export function* encodeTransactionChunked({
+  frame,
+  remove,
+  add,
+}: TableTransaction): Chunked<readonly NetlinkMessage[]> {
+  const messages: NetlinkMessage[] = [
     ...(frame?.isReplaced ? [deleteTable()] : []),
     ...(frame === undefined ? [] : encodeFrame(frame.make)),
-    ...mapNames.flatMap((map) => encodeDelete(map, remove[map])),
-    ...mapNames.flatMap((map) => encodeAdd(map, add[map])),
   ];
+  for (const map of mapNames) messages.push(...(yield* encodeDeleteChunked(map, remove[map])));
+  for (const map of mapNames) messages.push(...(yield* encodeAddChunked(map, add[map])));
+  return messages;
 }

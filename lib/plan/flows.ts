@@ -1,14 +1,15 @@
 /** The flows subsystem: plans to end flows that contradict the program. */
 
+import { type Chunked, everyNth, type MaybeChunked, runSync } from "../chunked.ts";
 import type { Flow, FlowPredicate } from "../conntrack/flow.ts";
-import { compileContradicts } from "../conntrack/permits.ts";
+import { compileContradictsChunked } from "../conntrack/permits.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import { translatingKinds } from "./gate/planner.ts";
 import { withoutRemoved } from "./network/addresses.ts";
-import { boundByRoute } from "./network/bindings.ts";
+import { boundByRouteChunked } from "./network/bindings.ts";
 import type { KernelFacts, PlanInput } from "./plan-input.ts";
 import { obstaclesOf, type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
 
@@ -28,9 +29,9 @@ export interface FlowSweepStep {
   /** The program that flows are compared with. A new value means that flows are checked again. */
   readonly program: Program;
   /** EIPs that are no longer desired but may still have flows. */
-  readonly leaving: () => ReadonlySet<Ip>;
+  readonly leaving: () => MaybeChunked<ReadonlySet<Ip>>;
   /** @param leaving EIPs of this step and of earlier ones whose flows are not all ended yet */
-  readonly contradicts: (leaving: ReadonlySet<Ip>) => FlowPredicate;
+  readonly contradicts: (leaving: ReadonlySet<Ip>) => MaybeChunked<FlowPredicate>;
 }
 
 export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
@@ -71,41 +72,55 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
 function sweepStep({ program, facts, ledger, own, addresses }: PlanInput): FlowSweepStep {
   return {
     program,
-    leaving: () => leavingEips(program, facts, ledger, own),
-    contradicts: (leaving) => {
-      // Compiled at first use: a table without flows, as in a new gateway, needs no predicate.
-      let compiled: FlowPredicate | undefined;
-      return (flow) => {
-        compiled ??= compileContradicts({
-          program,
-          retired: ledger.retired.union(leaving),
-          // While its address exists, flows to an EIP end on this host. Without the address they follow their route.
-          network: withoutRemoved(facts.network, addresses.remove),
-        });
-        return compiled(flow);
-      };
-    },
+    leaving: () => leavingEipsChunked(program, facts, ledger, own),
+    contradicts: (leaving) =>
+      compileContradictsChunked({
+        program,
+        retired: ledger.retired.union(leaving),
+        // While its address exists, flows to an EIP end on this host. Without the address they follow their route.
+        network:
+          addresses.remove.length === 0 ? facts.network : withoutRemoved(facts.network, addresses.remove),
+      }),
   };
 }
 
 /** EIPs of ours that are not to be held: no longer desired, or unbound. */
-export function leavingEips(
+export function leavingEips(...given: Parameters<typeof leavingEipsChunked>): ReadonlySet<Ip> {
+  return runSync(leavingEipsChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* leavingEipsChunked(
   program: Program,
   { network, eipsNamedByRules }: Pick<KernelFacts, "network" | "eipsNamedByRules">,
   ledger: Ledger,
   own: ReadonlySet<Ip>,
-): ReadonlySet<Ip> {
+): Chunked<ReadonlySet<Ip>> {
   const staying = new Set(own);
   for (const { address } of program.eips) staying.add(address);
+  yield;
+  const isDue = everyNth(lookedAtOnce);
   const leaving = new Set<Ip>();
   const note = (address: Ip) => {
     if (!staying.has(address)) leaving.add(address);
   };
-  for (const address of eipsNamedByRules) note(address);
+  for (const address of eipsNamedByRules) {
+    if (isDue()) yield;
+    note(address);
+  }
   for (const { address } of program.unboundEips ?? []) note(address);
   // The binding route shows that its EIP was ours, even if the ledger does not have it.
-  for (const { address } of boundByRoute(network)) note(address);
-  for (const { address } of ledger.addresses.values()) note(address);
+  for (const { address } of yield* boundByRouteChunked(network)) {
+    if (isDue()) yield;
+    note(address);
+  }
+  for (const { address } of ledger.addresses.values()) {
+    if (isDue()) yield;
+    note(address);
+  }
   return leaving;
 }
 

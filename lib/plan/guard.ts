@@ -2,6 +2,7 @@
  * What the guard knows of objects: the addresses that are translated, which are the ones to guard. A pod without an object
  * keeps its asymmetric paths, whose packets conntrack may call INVALID.
  */
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { addressOf, prefixLengthOf } from "../model/ip.ts";
 import { type Program, ruledEips } from "../model/program.ts";
 import { concatText } from "../nftables/maps.ts";
@@ -23,20 +24,43 @@ export interface GuardDifference {
 
 /** The elements that a program asks for. */
 export function wantedGuard(program: Program): GuardElements {
+  return runSync(wantedGuardChunked(program));
+}
+
+/** The same in parts. */
+export function* wantedGuardChunked(program: Program): Chunked<GuardElements> {
   const wanted = byGuardSet(() => new Map<string, string>());
-  visitGuard(program, (set, key) => wanted[set].set(key, ""));
+  yield* visitGuard(program, (set, key) => wanted[set].set(key, ""));
   return wanted;
 }
 
 export function compareGuard(wanted: GuardElements, observed: GuardElements): GuardDifference {
-  const without = (set: GuardSet, all: GuardElements, but: GuardElements) => {
-    const isEqual = all === but || all[set].size === 0;
-    return isEqual ? [] : [...all[set].keys()].filter((key) => !but[set].has(key));
-  };
-  return {
-    add: byGuardSet((set) => without(set, wanted, observed)),
-    remove: byGuardSet((set) => without(set, observed, wanted)),
-  };
+  return runSync(compareGuardChunked(wanted, observed));
+}
+
+/** Takes a few milliseconds. */
+const visitedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* compareGuardChunked(
+  wanted: GuardElements,
+  observed: GuardElements,
+): Chunked<GuardDifference> {
+  const add = byGuardSet((): string[] => []);
+  const remove = byGuardSet((): string[] => []);
+  const isDue = everyNth(visitedAtOnce);
+  for (const [into, all, but] of [
+    [add, wanted, observed],
+    [remove, observed, wanted],
+  ] as const) {
+    if (all === but) continue;
+    for (const set of guardSetNames)
+      for (const key of all[set].keys()) {
+        if (isDue()) yield;
+        if (!but[set].has(key)) into[set].push(key);
+      }
+  }
+  return { add, remove };
 }
 
 /** From one part of a program to another, where the whole that `to` is a part of has these users. */
@@ -78,22 +102,35 @@ export class GuardUsers {
   }
 
   #count(program: Program, by: number): void {
-    visitGuard(program, (set, key) => {
+    const counting = visitGuard(program, (set, key) => {
       const counts = this.#counts[set];
       const count = (counts.get(key) ?? 0) + by;
       if (count === 0) counts.delete(key);
       else counts.set(key, count);
     });
+    runSync(counting);
   }
 }
 
 /** Calls `visit` for each use of an element. */
-function visitGuard(program: Program, visit: (set: GuardSet, key: string) => void): void {
-  for (const { internalIp } of program.fips) visit("fips", internalIp);
+function* visitGuard(program: Program, visit: (set: GuardSet, key: string) => void): Chunked<void> {
+  const isDue = everyNth(visitedAtOnce);
+  for (const { internalIp } of program.fips) {
+    if (isDue()) yield;
+    visit("fips", internalIp);
+  }
   for (const { protocol, backends } of program.dnats)
-    for (const { ip, port } of backends) visit("backends", concatText(ip, protocol, port));
+    for (const { ip, port } of backends) {
+      if (isDue()) yield;
+      visit("backends", concatText(ip, protocol, port));
+    }
   const { format, netmask } = program.family;
-  for (const { cidr } of program.pools)
+  for (const { cidr } of program.pools) {
+    if (isDue()) yield;
     visit("clients", concatText(addressOf(cidr), format(netmask(prefixLengthOf(cidr)))));
-  for (const { address } of ruledEips(program)) visit("eips", address);
+  }
+  for (const { address } of ruledEips(program)) {
+    if (isDue()) yield;
+    visit("eips", address);
+  }
 }

@@ -5,6 +5,7 @@
  * if also nothing else is in its way and its Eip is Ready.
  */
 
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { Compiled } from "../compile/compile.ts";
 import type { Block } from "../kinds/compilation.ts";
 import { recordOf } from "../kinds/registry.ts";
@@ -17,26 +18,36 @@ import type { Obstacle, Obstacles } from "./subsystem.ts";
 export type Verification = readonly Obstacles[];
 
 /** @returns a verdict for every object of `desired` */
-export function judge(
+export function judge(...given: Parameters<typeof judgeChunked>): ReadonlyMap<ObjectId, Verdict> {
+  return runSync(judgeChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const judgedAtOnce = 3_000;
+
+/** The same in parts. */
+export function* judgeChunked(
   desired: Desired,
   compiled: Compiled,
   verification: Verification,
-): ReadonlyMap<ObjectId, Verdict> {
+): Chunked<ReadonlyMap<ObjectId, Verdict>> {
   const verdicts = new Map<ObjectId, Verdict>();
   const found = verification.filter(({ objects, kinds }) => objects.size + kinds.size > 0);
-  for (const kind of kinds) judgeKind(kind, desired, compiled, found, verdicts);
+  for (const kind of kinds) yield* judgeKind(kind, desired, compiled, found, verdicts);
   return verdicts;
 }
 
-function judgeKind<K extends Kind>(
+function* judgeKind<K extends Kind>(
   kind: K,
   desired: Desired,
   compiled: Compiled,
   found: Verification,
   verdicts: Map<ObjectId, Verdict>,
-): void {
+): Chunked<void> {
   const { eipOf } = recordOf(kind);
+  const isDue = everyNth(judgedAtOnce);
   for (const { spec } of objectsOf(desired, kind).values()) {
+    if (isDue()) yield;
     const id = objectId(kind, spec.name);
     const block = compiled.blocked.get(id);
     const verdict =

@@ -35,7 +35,7 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
   const ownOf = memoizeLast(ownAddressesOf);
   const subnetsOf = memoizeLast(connectedSubnets);
   const compiledIn = memoizeLastChunked(compileInChunked);
-  const addresses = memoizeLast(addressesOf, ({ add, remove }) => add.length + remove.length === 0);
+  const addresses = memoizeLastChunked(addressesOf, ({ add, remove }) => add.length + remove.length === 0);
   const parts = planners.map((planner) => [planner, memoizedPart(planner)] as const);
 
   return function* (state, snapshot, context) {
@@ -56,7 +56,7 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
       context,
       ledger,
       own,
-      addresses: addresses(program, facts.network, ledger, named, own, config),
+      addresses: yield* addresses(program, facts.network, ledger, named, own, config),
     };
     yield;
     const planned: (readonly [SubsystemName, SubsystemPlan])[] = [];

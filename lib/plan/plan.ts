@@ -18,7 +18,7 @@ import type { Program } from "../model/program.ts";
 import type { Desired } from "../state/desired.ts";
 import type { State } from "../state/state.ts";
 import type { AddressPlan } from "./address-plan.ts";
-import { planAddresses } from "./network/addresses.ts";
+import { planAddressesChunked } from "./network/addresses.ts";
 import { ownAddresses } from "./network/own-addresses.ts";
 import { type Phase, phases } from "./phases.ts";
 import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
@@ -58,7 +58,8 @@ export function plan(
   const missing = missingInterfaces(config, desired, facts.network);
   const subnets = connectedSubnets(facts.network, own);
   const compiled = compileIn(desired, context, own, missing, subnets);
-  const addresses = addressesOf(compiled.compiled.program, facts.network, ledger, named, own, config);
+  const held = addressesOf(compiled.compiled.program, facts.network, ledger, named, own, config);
+  const addresses = runSync(held);
   const input = { program: compiled.compiled.program, facts, context, ledger, own, addresses };
   const parts = planners.map((planner) => {
     const error = snapshot.unread.get(planner.name);
@@ -120,15 +121,23 @@ export function* compileInChunked(
   return { compileContext, compiled: yield* compileChunked(desired, compileContext) };
 }
 
-export function addressesOf(
+export function* addressesOf(
   program: Program,
   observed: ObservedNetwork,
   ledger: Ledger,
   ownedByRules: ReadonlySet<Ip>,
   own: ReadonlySet<Ip>,
   { eipBinding: binding }: GatewayConfig,
-): AddressPlan {
-  return planAddresses({ program, observed, ledger, ownedByRules, own, keep: noAddresses, binding });
+): Chunked<AddressPlan> {
+  return yield* planAddressesChunked({
+    program,
+    observed,
+    ledger,
+    ownedByRules,
+    own,
+    keep: noAddresses,
+    binding,
+  });
 }
 
 const noAddresses: ReadonlySet<Ip> = new Set();

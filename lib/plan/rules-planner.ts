@@ -76,6 +76,8 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   mayDropTranslated(program: Program, observed: Observed): boolean;
   /** The IPs on this gateway that owned rules have as EIP. They are the agent's, whatever the ledger says. */
   eipsNamed(observed: Observed): ReadonlySet<Ip>;
+  /** Looks at a reading in parts. What it finds is kept for the functions above, which take long otherwise. */
+  prepare?(observed: Observed): Chunked<void>;
   /** The number of owned rules or elements that were read. */
   countRules(observed: Observed): number;
   netfilterContext(observed: Observed): NetfilterContext;

@@ -5,7 +5,7 @@ import {
   type BarrierTransaction,
   barrierLines,
   type DropCounts,
-  encodeBarrier,
+  encodeBarrierChunked,
   type ObservedBarrier,
   touchedElements,
   touchesFrames,
@@ -32,6 +32,7 @@ import {
   ruleAttribute,
   setAttribute,
 } from "../../../lib/nftables/wire.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { allTables, forget, ofTable, readMap } from "./read.ts";
 import { refusalError, staleError } from "./refusal.ts";
@@ -150,7 +151,8 @@ export class BarrierTables implements BarrierDriver {
     const isRemade = Object.values(transaction.frames).some(({ isReplaced }) => isReplaced);
     const counts: DropCounts = isRemade ? await this.readCounts(signal) : new Map();
     const known = this.#known?.generation === base ? this.#known : undefined;
-    const outcome = await transact(this.#netlink, base, encodeBarrier(transaction, counts));
+    const messages = await runYielding(encodeBarrierChunked(transaction, counts));
+    const outcome = await transact(this.#netlink, base, messages);
     this.#known = undefined;
     if (outcome.kind !== "done") return outcome;
     this.#known = { ...withWritten(known, transaction), generation: nextGeneration(base) };

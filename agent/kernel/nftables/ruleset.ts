@@ -1,13 +1,16 @@
 /** The plain ruleset of nftables with guard and gate: reads everything, or the elements that changed. */
-import { type BarrierTransaction, isSameBarrier, touchedElements } from "../../../lib/nftables/barrier.ts";
+import { type Chunked, everyNth } from "../../../lib/chunked.ts";
+import { type BarrierTransaction, isSameBarrier } from "../../../lib/nftables/barrier.ts";
 import { type Commit, touchedKeys } from "../../../lib/nftables/commits.ts";
 import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
-import { encodeTransaction, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
+import { encodeTransactionChunked, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
 import { isForeign } from "../../../lib/nftables/foreign.ts";
 import { type FrameLines, frameLines, readableMaps } from "../../../lib/nftables/frame-lines.ts";
 import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
+import { guardSetNames } from "../../../lib/nftables/sets.ts";
 import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
 import type { NftablesPayload, NftablesStep } from "../../../lib/plan/nftables/payload.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import type { KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
@@ -23,6 +26,9 @@ export interface RulesetOptions {
   /** The tables of guard and gate, over the same connection. */
   readonly barrier?: BarrierDriver;
 }
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
 
 type Known = KnownRuleset<NftablesObserved, NftablesPayload>;
 
@@ -65,7 +71,8 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     const barrier =
       guarded.length > 0 ? await this.#barrier.readWritten(last.barrier, guarded, signal) : last.barrier;
     const { frame, elements: before } = last.table;
-    const elements = await this.#reread(before, keysOf(transactions), signal);
+    const keys = await runYielding(keysOf(transactions));
+    const elements = await this.#reread(before, keys, signal);
     return { ...last, barrier, table: { frame, elements } };
   }
 
@@ -88,7 +95,8 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     if (known === undefined || typeof known.stamp !== "number") return stale();
     if (step.kind === "barrier")
       return barrierResult(step, await this.#barrier.write(step.transaction, known.stamp));
-    const outcome = await transact(this.#netlink, known.stamp, encodeTransaction(step.transaction));
+    const messages = await runYielding(encodeTransactionChunked(step.transaction));
+    const outcome = await transact(this.#netlink, known.stamp, messages);
     switch (outcome.kind) {
       case "done":
         return { written: step };
@@ -143,13 +151,23 @@ function transactionsOf(steps: readonly NftablesStep[]): readonly TableTransacti
   return steps.flatMap((step) => (step.kind === "table" ? [step.transaction] : []));
 }
 
-function keysOf(transactions: readonly TableTransaction[]): ReadonlyMap<MapName, ReadonlySet<string>> {
-  return new Map(
-    mapNames.map((map) => [
-      map,
-      new Set(transactions.flatMap(({ add, remove }) => [...remove[map], ...add[map].keys()])),
-    ]),
-  );
+function* keysOf(
+  transactions: readonly TableTransaction[],
+): Chunked<ReadonlyMap<MapName, ReadonlySet<string>>> {
+  const keys = new Map<MapName, Set<string>>(mapNames.map((map) => [map, new Set()]));
+  const isDue = everyNth(lookedAtOnce);
+  for (const { add, remove } of transactions)
+    for (const [map, touched] of keys) {
+      for (const key of remove[map]) {
+        if (isDue()) yield;
+        touched.add(key);
+      }
+      for (const key of add[map].keys()) {
+        if (isDue()) yield;
+        touched.add(key);
+      }
+    }
+  return keys;
 }
 
 function isReadByKey({ frame, add, remove }: TableTransaction): boolean {
@@ -157,8 +175,6 @@ function isReadByKey({ frame, add, remove }: TableTransaction): boolean {
   return frame === undefined && keys <= maxReadByKey;
 }
 
-function isBrief(transaction: BarrierTransaction): boolean {
-  return touchedElements([transaction])
-    .values()
-    .every(({ size }) => size <= maxReadByKey);
+function isBrief({ add, remove }: BarrierTransaction): boolean {
+  return guardSetNames.every((set) => add[set].size + remove[set].length <= maxReadByKey);
 }

@@ -1,9 +1,11 @@
 /** Announces the EIPs that a pass found or added, and probes for those that were never probed. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink, ObservedNetwork } from "../../../lib/model/observed.ts";
-import type { Program } from "../../../lib/model/program.ts";
-import { heldIn } from "../../../lib/plan/network/bindings.ts";
+import type { Program, ProgramEip } from "../../../lib/model/program.ts";
+import { heldInChunked } from "../../../lib/plan/network/bindings.ts";
 import type { Announcer } from "../../kernel/drivers.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { ArpConflicts } from "./arp-conflicts.ts";
 import type { ArpProbe } from "./arp-probe.ts";
 
@@ -27,16 +29,17 @@ export class ArpNotifier {
    * link), because hosts may have another MAC in their cache. Probes for other holders of EIPs that were not probed
    * before they were added.
    */
-  tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): void {
+  async tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
     const { announcer, arpProbe, arpConflicts } = this.#deps;
     const links = this.#linksThatCameUp(after);
     if (links.size === 0 && before === after) return;
-    const held = new Set(heldIn(before).map(({ address }) => address));
-    const present = new Set(heldIn(after).map(({ address }) => address));
-    const isNews = present.difference(held);
-    const news = eips.filter(
-      (eip) => isNews.has(eip.address) || (links.has(eip.interface) && present.has(eip.address)),
-    );
+    const held = new Set((await runYielding(heldInChunked(before))).map(({ address }) => address));
+    await nextTurn();
+    const present = new Set((await runYielding(heldInChunked(after))).map(({ address }) => address));
+    await nextTurn();
+    const isNew = (eip: ProgramEip) => links.has(eip.interface) || !held.has(eip.address);
+    const news = eips.filter((eip) => present.has(eip.address) && isNew(eip));
+    await nextTurn();
     announcer.announce(news);
     arpConflicts.ask(news.filter(({ address }) => !arpProbe.isFree(address)));
   }

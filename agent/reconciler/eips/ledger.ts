@@ -2,10 +2,12 @@
  * Keeps the ledger ahead of the kernel: what is about to be added is recorded before, what was removed is struck off
  * after. After a crash in between, the ledger may name too much, never too little.
  */
-import { type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
-import { leavingEips } from "../../../lib/plan/flows.ts";
+import { everyNth, inParts, type MaybeChunked } from "../../../lib/chunked.ts";
+import { ledgerKey } from "../../../lib/model/ledger.ts";
+import { leavingEipsChunked } from "../../../lib/plan/flows.ts";
 import type { PlanInput } from "../../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import { asFailures, type PassFailure } from "../subsystem.ts";
 
@@ -21,15 +23,20 @@ export async function writeAhead(
   store: StateAccess,
   { addresses, program, facts, own }: Pick<PlanInput, "addresses" | "program" | "facts" | "own">,
 ): Promise<void> {
-  await write(store, ({ ledger }) => [
+  await write(store, function* ({ ledger }) {
+    const changes: StateChange[] = [];
+    const isDue = everyNth(lookedAtOnce);
     // An address that another process removed is already recorded.
-    ...[...addresses.add.map(({ entry }) => entry), ...addresses.ledgerMissing]
-      .filter((entry) => !ledger.addresses.has(ledgerKey(entry)))
-      .map(added),
-    ...[...leavingEips(program, facts, ledger, own)]
-      .filter((address) => !ledger.retired.has(address))
-      .map((address): StateChange => ({ type: "retire", address })),
-  ]);
+    for (const entry of [...addresses.add.map((step) => step.entry), ...addresses.ledgerMissing]) {
+      if (isDue()) yield;
+      if (!ledger.addresses.has(ledgerKey(entry))) changes.push({ type: "ledger-add", entry });
+    }
+    for (const address of yield* leavingEipsChunked(program, facts, ledger, own)) {
+      if (isDue()) yield;
+      if (!ledger.retired.has(address)) changes.push({ type: "retire", address });
+    }
+    return changes;
+  });
 }
 
 /**
@@ -59,11 +66,15 @@ export async function ledgerFailures(write: () => Promise<void>): Promise<readon
   return failures.map((failure) => ({ ...failure, stage: "ledger" }));
 }
 
-function added(entry: LedgerAddress): StateChange {
-  return { type: "ledger-add", entry };
-}
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
 
-async function write(store: StateAccess, decide: (state: State) => readonly StateChange[]): Promise<void> {
-  if (decide(store.current).length === 0) return;
-  await store.transact((state) => ({ changes: decide(state), result: undefined }));
+async function write(
+  store: StateAccess,
+  decide: (state: State) => MaybeChunked<readonly StateChange[]>,
+): Promise<void> {
+  if ((await runYielding(inParts(decide(store.current)))).length === 0) return;
+  await store.transact(function* (state) {
+    return { changes: yield* inParts(decide(state)), result: undefined };
+  });
 }

@@ -1,13 +1,13 @@
 /** What a write would do, without doing it: `?dryRun=true` and `GET /v1/plan`. Changes nothing. */
 
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
-import { compileContradicts } from "../../../lib/conntrack/permits.ts";
+import { compileContradictsChunked } from "../../../lib/conntrack/permits.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { State } from "../../../lib/state/state.ts";
 import type { ConntrackDriver } from "../../kernel/drivers.ts";
 import { Mutex } from "../../mutex.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { Pass } from "../pass/pass.ts";
 
@@ -62,9 +62,8 @@ async function dryRun(
   const current = now === state ? program : (await pass.preview(now, snapshot)).program;
   const { network, eipsNamedByRules } = snapshot.facts;
   const retired = new Set([...now.ledger.retired, ...eipsNamedByRules]);
-  const willContradict = compileContradicts({ program, retired, network });
-  await nextTurn();
-  const contradictsNow = compileContradicts({ program: current, retired, network });
+  const willContradict = await runYielding(compileContradictsChunked({ program, retired, network }));
+  const contradictsNow = await runYielding(compileContradictsChunked({ program: current, retired, network }));
   // Flows that are about to be ended anyway are not caused by this change.
   const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);
   const { flows, total } = await conntrack.find(breaks, maxFlowsListed, signal);

@@ -159,7 +159,7 @@ export class Pass {
     const isDone = isDoneBy(residual);
     const isSwept = isDone && sweep?.shadowed === 0;
     const all = [...failures, ...(await ledgerFailures(() => strikeOff(store, residual, isSwept)))];
-    this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
+    await this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
     await nextTurn();
     const isClean = isDone && !applied.isSilentlyUndone && !all.some(({ stage }) => stage === "ledger");
     this.#retries.conclude(review, { failures: all, residual, isClean });

@@ -1,19 +1,20 @@
 /** Judges all objects after each pass. The verdicts keep their identity while nothing changes. */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { memoizeLast, stabilize } from "../../../lib/memoize.ts";
+import { memoizeLastChunked, stabilize } from "../../../lib/memoize.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Verdict } from "../../../lib/model/status.ts";
-import { judge } from "../../../lib/plan/judge.ts";
+import { judgeChunked } from "../../../lib/plan/judge.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { State } from "../../../lib/state/state.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { PassFailure } from "../subsystem.ts";
 import { isSameVerification, verificationOf } from "./verification.ts";
 
 export class StableJudge {
   readonly #stabilize = stabilize(isSameVerification);
-  readonly #judge = memoizeLast(judge);
+  readonly #judge = memoizeLastChunked(judgeChunked);
 
   /** @param residual the plan on the last reading */
   async judge(
@@ -24,6 +25,6 @@ export class StableJudge {
   ): Promise<ReadonlyMap<ObjectId, Verdict>> {
     const verification = this.#stabilize(verificationOf(residual, failures, throttled));
     await nextTurn();
-    return this.#judge(desired, residual.compiled, verification);
+    return runYielding(this.#judge(desired, residual.compiled, verification));
   }
 }

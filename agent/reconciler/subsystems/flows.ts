@@ -1,11 +1,13 @@
 /** Live flows: when they are swept, and what is known about them in between. */
 
+import { inParts } from "../../../lib/chunked.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import { type FlowSweepStep, type FlowsObserved, flowPlanner } from "../../../lib/plan/flows.ts";
 import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver } from "../../kernel/drivers.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { ApplyContext, PassEnd, StepFailure, Subsystem } from "../subsystem.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
@@ -59,9 +61,10 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   ): Promise<readonly StepFailure[]> {
     for (const { payload } of steps) {
       this.#sweptAtMs = this.#clock.bootMs();
-      this.#leaving = this.#leaving.union(payload.leaving());
+      this.#leaving = this.#leaving.union(await runYielding(inParts(payload.leaving())));
       try {
-        this.#current = await this.#sweep.sweep(payload.contradicts(this.#leaving), payload.program, signal);
+        const contradicts = await runYielding(inParts(payload.contradicts(this.#leaving)));
+        this.#current = await this.#sweep.sweep(contradicts, payload.program, signal);
       } catch (error) {
         if (error instanceof GatewayError) this.unswept.add(changes, desired, compiled, error.message);
         throw error;

@@ -9,6 +9,7 @@ import { gateSubsystemPlanner } from "../../../lib/plan/gate/planner.ts";
 import { rulesSubsystemPlanner } from "../../../lib/plan/rules.ts";
 import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { Dataplane } from "../../kernel/drivers.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { StepFailure, Subsystem } from "../subsystem.ts";
 import { bisect } from "./bisect.ts";
 import { shareReading } from "./share-reading.ts";
@@ -17,7 +18,12 @@ import { writeRules } from "./write-rules.ts";
 export function rulesSubsystems<Observed, Payload>(
   dataplane: Dataplane<Observed, Payload>,
 ): { readonly rule: Subsystem<Observed, Payload>; readonly gate: Subsystem<Observed, Payload> } {
-  const observe = shareReading((signal) => dataplane.driver.observe(signal));
+  const observe = shareReading(async (signal) => {
+    const observed = await dataplane.driver.observe(signal);
+    const { prepare } = dataplane.planner;
+    if (prepare !== undefined) await runYielding(prepare(observed));
+    return observed;
+  });
   return { rule: rulesSubsystem(dataplane, observe), gate: gateSubsystem(dataplane, observe) };
 }
 

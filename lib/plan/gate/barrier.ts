@@ -8,6 +8,7 @@
  * the packets of the flows that it knows. The gate drops what leaves the VPC for the outside untranslated, before conntrack
  * confirms it. The gate of BFD drops BFD between the gateway and the VPC.
  */
+import { type Chunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import { type Program, ruledEips } from "../../model/program.ts";
@@ -24,7 +25,7 @@ import {
   noGuardElements,
 } from "../../nftables/sets.ts";
 import type { Gates } from "../gate-state.ts";
-import { compareGuard, type GuardDifference, isNoDifference } from "../guard.ts";
+import { compareGuardChunked, type GuardDifference, isNoDifference } from "../guard.ts";
 import type { Phase } from "../phases.ts";
 
 /** The external interfaces in a fixed order: the configured one and those that EIPs name. */
@@ -63,19 +64,28 @@ export interface BarrierPart {
  *
  * @param wanted what the guard is to know of the program's objects
  */
-export function planBarrier(
+export function planBarrier(...given: Parameters<typeof planBarrierChunked>): readonly BarrierPart[] {
+  return runSync(planBarrierChunked(...given));
+}
+
+/** The same in parts. */
+export function* planBarrierChunked(
   program: Program,
   wanted: GuardElements,
   observed: ObservedBarrier,
   gates: Gates,
-): readonly BarrierPart[] {
+): Chunked<readonly BarrierPart[]> {
   const frame = barrierFrame(program);
   const isWanted = (name: BarrierName) => name === "guard" || gates[name] === "closed";
   const plans = barrierNames
     .map((name) => planFrame(name, observed, isWanted(name) ? frame : undefined))
     .filter((plan) => plan !== undefined);
   const isGuardMade = plans.some(({ name }) => name === "guard");
-  const { add, remove } = compareGuard(wanted, isGuardMade ? noGuardElements : observed.elements);
+  const { add, remove } = yield* compareGuardChunked(
+    wanted,
+    isGuardMade ? noGuardElements : observed.elements,
+  );
+  yield;
   const made = plans.filter(({ make }) => make !== undefined);
   const taken = plans.filter(({ make }) => make === undefined);
   return [

@@ -10,11 +10,11 @@ import {
   type BarrierPart,
   holdsBack,
   mayDropTranslated,
-  planBarrier,
+  planBarrierChunked,
   planGuardElements,
 } from "../gate/barrier.ts";
 import type { Gates } from "../gate-state.ts";
-import { compareGuardPart, type GuardUsers, wantedGuard } from "../guard.ts";
+import { compareGuardPart, type GuardUsers, wantedGuardChunked } from "../guard.ts";
 import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { findGuard, planFilterPart, planFilterRemovals, wantedFilter, wantedNoFilter } from "./filter.ts";
 import { type WantedTable, wantedMangle, wantedNatChunked } from "./layout.ts";
@@ -45,7 +45,7 @@ export function createIptablesPlanner(
 ): RulesPlanner<IptablesObserved, IptablesPayload> {
   const layOutChunked = memoizer.byKeyChunked(layOut);
   const layOutNow = (program: Program) => runSync(layOutChunked(program));
-  const guardOf = memoizer.byKey(wantedGuard);
+  const guardOf = memoizer.byKeyChunked(wantedGuardChunked);
   const eipsOf = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
   const indexOf = memoizer.byKey(indexByText);
   const contextOf = memoizer.byKey((observed: IptablesObserved) => netfilterContextOf(observed, family));
@@ -63,16 +63,15 @@ export function createIptablesPlanner(
     plan: (program, observed) => runSync(planChunked(program, observed)),
     planChunked,
     *planGateChunked(program, { rules, barrier }, gates) {
-      const guarded = guardOf(program);
+      const guarded = yield* guardOf(program);
       yield;
       if (barrier === undefined) return yield* planFilter(program, guarded, rules, gates);
-      const parts: GatePart<IptablesPayload>[] = planBarrier(program, guarded, barrier, gates).map(
-        ({ phase, transaction, changes }) => ({
-          phase,
-          changes,
-          payload: { steps: [{ kind: "barrier", transaction }] },
-        }),
-      );
+      const barriers = yield* planBarrierChunked(program, guarded, barrier, gates);
+      const parts: GatePart<IptablesPayload>[] = barriers.map(({ phase, transaction, changes }) => ({
+        phase,
+        changes,
+        payload: { steps: [{ kind: "barrier", transaction }] },
+      }));
       const leftover = yield* planNoFilter(rules);
       return leftover === undefined ? parts : [...parts, leftover];
     },

@@ -1,5 +1,6 @@
 /** The addresses subsystem. addresses.ts decides what is to be held, because the ledger needs that too. */
 
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { Degradation } from "../../model/degradation.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
@@ -9,6 +10,7 @@ import {
   type Obstacle,
   type Obstacles,
   type Step,
+  type SubsystemPlan,
   type SubsystemPlanner,
   subsystemPlan,
 } from "../subsystem.ts";
@@ -18,7 +20,8 @@ export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
   name: "address",
   title: "addresses",
   serves: ["eip"],
-  plan: (input) => subsystemPlan(stepsOf(input), () => obstacles(input), { notices: addressNotices(input) }),
+  plan: (input) => runSync(planChunked(input)),
+  planChunked,
   reads: ({ program, addresses, facts, context }) => [
     program,
     addresses,
@@ -28,21 +31,33 @@ export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
   ],
 };
 
+function* planChunked(input: PlanInput): Chunked<SubsystemPlan<AddressStep>> {
+  const steps = yield* stepsOf(input);
+  return subsystemPlan(steps, () => obstacles(input), { notices: addressNotices(input) });
+}
+
+/** Takes a few milliseconds. */
+const plannedAtOnce = 3_000;
+
 /**
  * An address is added after its rules, otherwise the gateway's own stack resets live connections. If the rules cannot
  * be read now but were present at the last reading, a missing address is added again. An address is removed only after
  * its rules.
  */
-function stepsOf({ addresses, facts }: PlanInput): readonly Step<AddressStep>[] {
+function* stepsOf({ addresses, facts }: PlanInput): Chunked<readonly Step<AddressStep>[]> {
   const { add, remove } = addresses;
   const steps: Step<AddressStep>[] = [];
+  const isDue = everyNth(plannedAtOnce);
   for (const payload of add) {
+    if (isDue()) yield;
     const hasRules = facts.eipsNamedByRules.has(payload.entry.address);
     const step = { phase: "addresses", changes: [describeAddressStep(payload)], payload } as const;
     steps.push(hasRules ? step : { ...step, needs: ["rule"] });
   }
-  for (const payload of remove)
+  for (const payload of remove) {
+    if (isDue()) yield;
     steps.push({ phase: "removals", changes: [describeAddressStep(payload)], payload, needs: ["rule"] });
+  }
   return steps;
 }
 

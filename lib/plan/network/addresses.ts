@@ -1,5 +1,6 @@
 /** Plans what binds EIPs to their interfaces: addresses or local routes. */
 
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
@@ -10,7 +11,7 @@ import type { ObservedAddress, ObservedNetwork } from "../../model/observed.ts";
 import type { Program, ProgramEip } from "../../model/program.ts";
 import type { AddressPlan, AddressStep, Binding, BlockedAddress } from "../address-plan.ts";
 import { chooseAnchors } from "./anchors.ts";
-import { bindingRoute, boundBy, boundByRoute, placeKey } from "./bindings.ts";
+import { bindingRoute, boundBy, boundByRouteChunked, placeKey } from "./bindings.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { routeText } from "./routes.ts";
 
@@ -39,17 +40,28 @@ export interface AddressInput {
  * held in this epoch.
  */
 export function planAddresses(input: AddressInput): AddressPlan {
+  return runSync(planAddressesChunked(input));
+}
+
+/** Takes a few milliseconds. */
+const plannedAtOnce = 4_000;
+
+/** The same in parts. */
+export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan> {
   const { program, observed, ledger, ownedByRules, keep, binding } = input;
   const { vpcInterface, family } = program;
   const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface, family });
   // By IP alone, the identity of an Eip. Building a key for each of 10,000 would take most of the time.
   const desired = new Map<Ip, ProgramEip>();
+  const isDue = everyNth(plannedAtOnce);
   for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
   const isDesired = (entry: LedgerAddress) => {
     const eip = desired.get(entry.address);
     return eip !== undefined && isSameEntry(eip, entry);
   };
+  yield;
   const index = ledgerIndex(ledger);
+  yield;
 
   /** EIPs that are correctly bound. */
   const present = new Set<Ip>();
@@ -59,6 +71,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const orphans: LedgerAddress[] = [];
   const ledgerMissing = new Map<string, LedgerAddress>();
   for (const address of observed.addresses) {
+    if (isDue()) yield;
     const isWritten = index.has(address);
     const isAsked = isDesired(address);
     if (isWritten && !isAsked) written.add(ledgerKey(address));
@@ -74,8 +87,9 @@ export function planAddresses(input: AddressInput): AddressPlan {
   }
 
   const remove: AddressStep[] = [];
-  const routed = boundByRoute(observed);
+  const routed = yield* boundByRouteChunked(observed);
   for (const place of routed) {
+    if (isDue()) yield;
     const eip = desired.get(place.address);
     if (binding === "route" && eip?.interface === place.interface) {
       present.add(place.address);
@@ -94,6 +108,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const blocked: BlockedAddress[] = [];
   const links = new Set(observed.links.map((link) => link.name));
   for (const eip of desired.values()) {
+    if (isDue()) yield;
     if (present.has(eip.address)) continue;
     const entry = entryOf(eip);
     if (links.has(eip.interface)) add.push({ kind: "add", binding, entry, object: eip.id });
@@ -103,7 +118,9 @@ export function planAddresses(input: AddressInput): AddressPlan {
     }
   }
   const bindable = binding === "route" ? [...desired.values()].filter((eip) => links.has(eip.interface)) : [];
+  yield;
   const anchors = chooseAnchors(bindable, observed, toRemove);
+  yield;
   for (const { eip, standing } of anchors) {
     if (standing !== undefined) toRemove.delete(standing);
     else add.push({ kind: "add", binding: "address", entry: entryOf(eip) });
@@ -116,6 +133,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
   const secondaries =
     toRemove.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...toAdd];
   for (const address of secondariesFirst(toRemove)) {
+    if (isDue()) yield;
     const entry = entryOf(address);
     const isAlone = address.isSecondary || isPromoting(observed, address.interface, family);
     if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address, family))) {
@@ -128,9 +146,15 @@ export function planAddresses(input: AddressInput): AddressPlan {
 
   // While the IP exists with another prefix length, forgetting its entry could turn it into the gateway's own address.
   const ledgerGone: LedgerAddress[] = [];
-  for (const entry of ledger.addresses.values())
+  for (const entry of ledger.addresses.values()) {
+    if (isDue()) yield;
     if (!isDesired(entry) && !written.has(ledgerKey(entry))) ledgerGone.push(entry);
-  const places = new Set(ledgerGone.length === 0 ? [] : [...staying, ...routed].map(placeKey));
+  }
+  const places = new Set<string>();
+  for (const place of ledgerGone.length === 0 ? [] : [...staying, ...routed]) {
+    if (isDue()) yield;
+    places.add(placeKey(place));
+  }
   const ledgerStale = ledgerGone.filter((entry) => !places.has(placeKey(entry)));
   return {
     add,

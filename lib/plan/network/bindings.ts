@@ -3,6 +3,7 @@
  * and accepts its packets. The cost of a route does not depend on their number (same at 10 and 10,000); for addresses
  * the kernel walks a list.
  */
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import { familyOf } from "../../model/families.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -49,13 +50,38 @@ export function boundBy(route: ObservedRoute): Place | undefined {
 }
 
 /** Everything that the agent's own local routes bind. All of it is the agent's. */
-export function boundByRoute({ routes }: ObservedNetwork): readonly Place[] {
-  return routes.map(boundBy).filter((place) => place !== undefined);
+export function boundByRoute(network: ObservedNetwork): readonly Place[] {
+  return runSync(boundByRouteChunked(network));
 }
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
+/** The same in parts. Known for the reading of the routes. */
+export function* boundByRouteChunked({ routes }: ObservedNetwork): Chunked<readonly Place[]> {
+  const known = bound.get(routes);
+  if (known !== undefined) return known;
+  const places: Place[] = [];
+  const isDue = everyNth(lookedAtOnce);
+  for (const route of routes) {
+    if (isDue()) yield;
+    const place = boundBy(route);
+    if (place !== undefined) places.push(place);
+  }
+  bound.set(routes, places);
+  return places;
+}
+
+const bound = new WeakMap<ObservedNetwork["routes"], readonly Place[]>();
 
 /** Everything that the gateway accepts as local, including EIPs of either binding. */
 export function heldIn(network: ObservedNetwork): readonly Place[] {
-  return [...network.addresses, ...boundByRoute(network)];
+  return runSync(heldInChunked(network));
+}
+
+/** The same in parts. */
+export function* heldInChunked(network: ObservedNetwork): Chunked<readonly Place[]> {
+  return [...network.addresses, ...(yield* boundByRouteChunked(network))];
 }
 
 /** A text per place, for use in sets. */

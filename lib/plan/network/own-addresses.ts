@@ -21,14 +21,14 @@ export function ownAddresses(input: {
   readonly family: Family;
 }): ReadonlySet<Ip> {
   const { observed, ledger, ownedByRules, vpcInterface } = input;
-  const { contains, makeCidr } = input.family;
+  const { makeCidr } = input.family;
   const index = ledgerIndex(ledger);
   const unwritten = observed.addresses.filter((address) => !index.has(address));
   /** If the ledger has the IP on this interface, it is not the gateway's own with another prefix length either. */
   const isWritten = (address: Place) =>
     index.of(address.address).some((entry) => entry.interface === address.interface);
   const own = new Set<Ip>();
-  const subnets = new Map<InterfaceName, Cidr[]>();
+  const subnets = new Map<InterfaceName, Map<number, Set<Cidr>>>();
   // The sort is stable: within one prefix length the order of the kernel stays.
   const widestFirst = unwritten
     .filter((address) => !isWritten(address))
@@ -38,11 +38,14 @@ export function ownAddresses(input: {
       own.add(address.address);
       continue;
     }
-    const taken = subnets.get(address.interface) ?? [];
-    if (ownedByRules.has(address.address) || taken.some((subnet) => contains(subnet, address.address)))
-      continue;
+    const taken = subnets.get(address.interface) ?? new Map<number, Set<Cidr>>();
+    subnets.set(address.interface, taken);
+    const isIn = ([length, cidrs]: readonly [number, ReadonlySet<Cidr>]) =>
+      cidrs.has(makeCidr(address.address, length));
+    if (ownedByRules.has(address.address) || taken.entries().some(isIn)) continue;
     own.add(address.address);
-    subnets.set(address.interface, [...taken, makeCidr(address.address, address.prefixLength)]);
+    const alike = taken.get(address.prefixLength) ?? new Set();
+    taken.set(address.prefixLength, alike.add(makeCidr(address.address, address.prefixLength)));
   }
   return own;
 }

@@ -1,4 +1,5 @@
 /** Compares the table with what was read of it. Says what differs, not how to repair it. */
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { ObjectId } from "../../model/names.ts";
 import { type FrameLines, frameLines } from "../../nftables/frame-lines.ts";
 import { type ByMap, byMap, type Elements, type MapName, mapNames } from "../../nftables/maps.ts";
@@ -32,16 +33,24 @@ export interface TableDifference {
 }
 
 /** For a correct table this allocates nothing: it looks up each element and counts. */
-export function compareTable(wanted: WantedTable, { frame, elements }: ObservedTable): TableDifference {
+export function compareTable(...given: Parameters<typeof compareTableChunked>): TableDifference {
+  return runSync(compareTableChunked(...given));
+}
+
+/** The same in parts. */
+export function* compareTableChunked(
+  wanted: WantedTable,
+  { frame, elements }: ObservedTable,
+): Chunked<TableDifference> {
   const lines = frameLines(wanted.frame);
   const absent = byMap((): WantedElement[] => []);
   const present = { fip_in: 0, fip_out: 0, dnat_1: 0, dnat_n: 0, snat_r: 0, snat_p: 0, hairpin: 0 };
-  wanted.visit((map, key, value, object) => {
+  yield* wanted.visitChunked((map, key, value, object) => {
     const found = elements[map].get(key);
     if (found !== undefined) present[map]++;
     if (found !== value) absent[map].push({ key, value, object });
   });
-  const surplus = surplusElements(wanted, elements, present);
+  const surplus = yield* surplusElements(wanted, elements, present);
   return {
     isFrameRight: frame?.length === lines.length && lines.every((line, at) => line === frame[at]),
     maps: mapNames
@@ -51,13 +60,27 @@ export function compareTable(wanted: WantedTable, { frame, elements }: ObservedT
 }
 
 /** For maps with more elements than the wanted ones found in them. */
-function surplusElements(
+function* surplusElements(
   wanted: WantedTable,
   elements: Elements,
   present: ByMap<number>,
-): ReadonlyMap<MapName, MapDifference["surplus"]> {
-  const crowded = new Map<MapName, Map<string, string>>();
-  for (const map of mapNames) if (elements[map].size > present[map]) crowded.set(map, new Map(elements[map]));
-  if (crowded.size > 0) wanted.visit((map, key) => crowded.get(map)?.delete(key));
-  return new Map([...crowded].map(([map, unwanted]) => [map, [...unwanted]]));
+): Chunked<ReadonlyMap<MapName, MapDifference["surplus"]>> {
+  const crowded = mapNames.filter((map) => elements[map].size > present[map]);
+  if (crowded.length === 0) return new Map();
+  const keys = new Map(crowded.map((map) => [map, new Set<string>()]));
+  yield* wanted.visitChunked((map, key) => keys.get(map)?.add(key));
+  const surplus = new Map<MapName, (readonly [string, string])[]>();
+  const isDue = everyNth(lookedAtOnce);
+  for (const map of crowded) {
+    const unwanted: (readonly [string, string])[] = [];
+    for (const element of elements[map]) {
+      if (isDue()) yield;
+      if (keys.get(map)?.has(element[0]) !== true) unwanted.push(element);
+    }
+    surplus.set(map, unwanted);
+  }
+  return surplus;
 }
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;

@@ -1,5 +1,6 @@
 /** The elements that a program needs, each with its object, and the frame that they need. */
 
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
 import {
@@ -22,7 +23,12 @@ export type WantedVisitor = (map: MapName, key: string, value: string, object: O
 export interface WantedTable {
   readonly frame: Frame;
   visit(visitor: WantedVisitor): void;
+  /** The same in parts. */
+  visitChunked(visitor: WantedVisitor): Chunked<void>;
 }
+
+/** Takes a few milliseconds. */
+const visitedAtOnce = 2_000;
 
 export function wantedTable(program: Program): WantedTable {
   const { family } = program;
@@ -30,21 +36,38 @@ export function wantedTable(program: Program): WantedTable {
     .flatMap((pools) => flatten(pools, family))
     .map((range) => shareOut(range, family));
   const lookups = lookupsOf(program, shares);
+  function* visitChunked(visitor: WantedVisitor): Chunked<void> {
+    const isDue = everyNth(visitedAtOnce);
+    for (const { id, eip, internalIp, isOutward } of program.fips) {
+      if (isDue()) yield;
+      visitor("fip_in", eip, internalIp, id);
+      if (isOutward) visitor("fip_out", internalIp, eip, id);
+    }
+    let backends = 0;
+    for (const dnat of program.dnats) {
+      visitBackends(dnat, visitor);
+      backends += dnat.backends.length;
+      if (backends < visitedAtOnce) continue;
+      backends = 0;
+      yield;
+    }
+    for (const share of shares) {
+      if (isDue()) yield;
+      visitClients(share, lookups, family, visitor);
+    }
+    for (const { id, address } of ruledEips(program)) {
+      if (isDue()) yield;
+      visitor("hairpin", address, address, id);
+    }
+  }
   return {
     frame: {
       vpcInterface: program.vpcInterface,
       lookups,
       backendCounts: backendCountsOf(program),
     },
-    visit(visitor) {
-      for (const { id, eip, internalIp, isOutward } of program.fips) {
-        visitor("fip_in", eip, internalIp, id);
-        if (isOutward) visitor("fip_out", internalIp, eip, id);
-      }
-      for (const dnat of program.dnats) visitBackends(dnat, visitor);
-      for (const share of shares) visitClients(share, lookups, family, visitor);
-      for (const { id, address } of ruledEips(program)) visitor("hairpin", address, address, id);
-    },
+    visit: (visitor) => runSync(visitChunked(visitor)),
+    visitChunked,
   };
 }
 

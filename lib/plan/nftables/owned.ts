@@ -1,4 +1,5 @@
 /** Facts about the table as read, without comparing it with the program. */
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
 import { type MapName, mapNames } from "../../nftables/maps.ts";
@@ -16,14 +17,27 @@ const eipPlace = {
 } as const satisfies Record<MapName, "key" | "value">;
 
 /** The addresses that elements have as EIP. */
-export function eipsNamed({ elements }: ObservedTable, { parse }: Family): ReadonlySet<Ip> {
+export function eipsNamed(...given: Parameters<typeof eipsNamedChunked>): ReadonlySet<Ip> {
+  return runSync(eipsNamedChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* eipsNamedChunked({ elements }: ObservedTable, { parse }: Family): Chunked<ReadonlySet<Ip>> {
   const texts = new Set<string>();
+  const isDue = everyNth(lookedAtOnce);
   for (const map of mapNames) {
-    if (eipPlace[map] === "value") for (const value of elements[map].values()) texts.add(value);
-    else for (const key of elements[map].keys()) texts.add(firstPart(key));
+    const isValue = eipPlace[map] === "value";
+    for (const text of isValue ? elements[map].values() : elements[map].keys()) {
+      if (isDue()) yield;
+      texts.add(isValue ? text : firstPart(text));
+    }
   }
   const eips = new Set<Ip>();
   for (const text of texts) {
+    if (isDue()) yield;
     const eip = parse(text);
     if (eip !== undefined) eips.add(eip);
   }

@@ -8,19 +8,19 @@ import {
   type BarrierPart,
   holdsBack,
   mayDropTranslated,
-  planBarrier,
+  planBarrierChunked,
   planGuardElements,
 } from "../gate/barrier.ts";
-import { compareGuardPart, wantedGuard } from "../guard.ts";
+import { compareGuardPart, wantedGuardChunked } from "../guard.ts";
 import type { NetfilterContext, RulesPlan, RulesPlanner } from "../rules-planner.ts";
-import { compareTable, type ObservedTable } from "./compare.ts";
+import { compareTableChunked, type ObservedTable } from "./compare.ts";
 import { wantedTable } from "./layout.ts";
 import { missingElements } from "./missing.ts";
 import type { NftablesObserved } from "./observed.ts";
-import { countElements, countFrameRules, eipsNamed } from "./owned.ts";
+import { countElements, countFrameRules, eipsNamedChunked } from "./owned.ts";
 import { planPart } from "./part.ts";
 import type { NftablesPayload, NftablesStep } from "./payload.ts";
-import { planTable, type TablePlan } from "./table.ts";
+import { planTableChunked, type TablePlan } from "./table.ts";
 
 type Plan = RulesPlan<NftablesPayload>;
 
@@ -33,25 +33,26 @@ export function createNftablesPlanner(
   memoizer: Memoizer = memory,
 ): RulesPlanner<NftablesObserved, NftablesPayload> {
   const wantedOf = memoizer.byKey(wantedTable);
-  const guardOf = memoizer.byKey(wantedGuard);
-  const eipsOf = memoizer.byKey((table: ObservedTable) => eipsNamed(table, family));
+  const guardOf = memoizer.byKeyChunked(wantedGuardChunked);
+  const eipsOf = memoizer.byKeyChunked((table: ObservedTable) => eipsNamedChunked(table, family));
   // Planning and judging need the same comparison.
-  const compare = memoizer.last(compareTable);
+  const compare = memoizer.lastChunked(compareTableChunked);
 
   function* planChunked(program: Program, observed: NftablesObserved): Chunked<Plan> {
     const wanted = wantedOf(program);
-    const difference = compare(wanted, observed.table);
+    const difference = yield* compare(wanted, observed.table);
     yield;
-    return toPlan(planTable(wanted, observed.table, difference), observed);
+    return toPlan(yield* planTableChunked(wanted, observed.table, difference), observed);
   }
 
   return {
     plan: (program, observed) => runSync(planChunked(program, observed)),
     planChunked,
     *planGateChunked(program, observed, gates) {
-      const wanted = guardOf(program);
+      const wanted = yield* guardOf(program);
       yield;
-      return planBarrier(program, wanted, observed.barrier, gates).map(({ phase, transaction, changes }) => ({
+      const parts = yield* planBarrierChunked(program, wanted, observed.barrier, gates);
+      return parts.map(({ phase, transaction, changes }) => ({
         phase,
         changes,
         payload: { steps: [{ kind: "barrier", transaction }], base: observed },
@@ -75,7 +76,7 @@ export function createNftablesPlanner(
     includes: (payload, part) => part.steps.every((step) => payload.steps.includes(step)),
     missing(program, { table }) {
       const wanted = wantedOf(program);
-      return missingElements(wanted, compare(wanted, table));
+      return missingElements(wanted, runSync(compare(wanted, table)));
     },
     holdsObjects: ({ table }) => countElements(table) > 0,
     isPristine: ({ table }) => countElements(table) + countFrameRules(table) === 0,
@@ -83,7 +84,10 @@ export function createNftablesPlanner(
     isBfdGateClosed: ({ barrier }) => holdsBack(barrier.frames.bfd),
     isGateSelective: () => true,
     mayDropTranslated: (program, { barrier }) => mayDropTranslated(program, barrier.frames.gate),
-    eipsNamed: ({ table }) => eipsOf(table),
+    eipsNamed: ({ table }) => runSync(eipsOf(table)),
+    *prepare({ table }) {
+      yield* eipsOf(table);
+    },
     countRules: ({ table }) => countElements(table) + countFrameRules(table),
     netfilterContext: () => noContext,
     foreignRulesNaming: ({ foreign }, address) => linesNaming(foreign, address),

@@ -1,5 +1,6 @@
 /** Plans the table, its frame and its elements, as one transaction. */
 
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { TableTransaction } from "../../nftables/encode-transaction.ts";
 import { tableLabel } from "../../nftables/family.ts";
@@ -16,15 +17,24 @@ export interface TablePlan {
 /**
  * A wrong frame is recreated together with all elements in one transaction, so no packet sees a table without elements.
  */
-export function planTable(
+export function planTable(...given: Parameters<typeof planTableChunked>): TablePlan {
+  return runSync(planTableChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const handledAtOnce = 4_000;
+
+/** The same in parts. */
+export function* planTableChunked(
   wanted: WantedTable,
   observed: ObservedTable,
   difference: TableDifference,
-): TablePlan {
-  const changes = difference.maps.flatMap((part) => describe(part, observed.elements[part.map]));
+): Chunked<TablePlan> {
+  const changes: Change[] = [];
+  for (const part of difference.maps) yield* describe(part, observed.elements[part.map], changes);
   if (difference.isFrameRight) {
     const isThere = changes.length === 0;
-    return { transaction: isThere ? undefined : elementsTransaction(difference, observed), changes };
+    return { transaction: isThere ? undefined : yield* elementsTransaction(difference, observed), changes };
   }
   const isReplaced = observed.frame !== undefined;
   const frame: Change = {
@@ -35,38 +45,56 @@ export function planTable(
   const transaction: TableTransaction = {
     frame: { make: wanted.frame, isReplaced },
     remove: byMap(() => []),
-    add: allElements(wanted),
+    add: yield* allElementsChunked(wanted),
   };
   return { transaction, changes: [frame, ...changes] };
 }
 
 /** Every element of a program, by map. */
 export function allElements(wanted: WantedTable): Elements {
+  return runSync(allElementsChunked(wanted));
+}
+
+function* allElementsChunked(wanted: WantedTable): Chunked<Elements> {
   const elements = byMap(() => new Map<string, string>());
-  wanted.visit((map, key, value) => elements[map].set(key, value));
+  yield* wanted.visitChunked((map, key, value) => elements[map].set(key, value));
   return elements;
 }
 
-function elementsTransaction({ maps }: TableDifference, { elements }: ObservedTable): TableTransaction {
-  const differences = new Map(maps.map((part) => [part.map, part]));
-  return {
-    frame: undefined,
-    remove: byMap((map) => {
-      const { absent = [], surplus = [] } = differences.get(map) ?? {};
-      const replaced = absent.filter(({ key }) => elements[map].has(key));
-      return [...surplus.map(([key]) => key), ...replaced.map(({ key }) => key)];
-    }),
-    add: byMap((map) => new Map(differences.get(map)?.absent.map(({ key, value }) => [key, value]))),
-  };
+function* elementsTransaction(
+  { maps }: TableDifference,
+  { elements }: ObservedTable,
+): Chunked<TableTransaction> {
+  const remove = byMap((): string[] => []);
+  const add = byMap(() => new Map<string, string>());
+  const isDue = everyNth(handledAtOnce);
+  for (const { map, absent, surplus } of maps) {
+    for (const [key] of surplus) {
+      if (isDue()) yield;
+      remove[map].push(key);
+    }
+    for (const { key, value } of absent) {
+      if (isDue()) yield;
+      if (elements[map].has(key)) remove[map].push(key);
+      add[map].set(key, value);
+    }
+  }
+  return { frame: undefined, remove, add };
 }
 
-function describe({ map, absent, surplus }: MapDifference, observed: ElementValues): readonly Change[] {
-  const removals = surplus.map(
-    ([key, value]): Change => ({ action: "remove", subsystem: "rule", text: elementText(map, key, value) }),
-  );
-  const additions = absent.map(({ key, value, object }): Change => {
+function* describe(
+  { map, absent, surplus }: MapDifference,
+  observed: ElementValues,
+  changes: Change[],
+): Chunked<void> {
+  const isDue = everyNth(handledAtOnce);
+  for (const [key, value] of surplus) {
+    if (isDue()) yield;
+    changes.push({ action: "remove", subsystem: "rule", text: elementText(map, key, value) });
+  }
+  for (const { key, value, object } of absent) {
+    if (isDue()) yield;
     const action = observed.has(key) ? "replace" : "add";
-    return { action, subsystem: "rule", object, text: elementText(map, key, value) };
-  });
-  return [...removals, ...additions];
+    changes.push({ action, subsystem: "rule", object, text: elementText(map, key, value) });
+  }
 }

@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
-import { runSync } from "../../../../lib/chunked.ts";
+import { inParts, runSync } from "../../../../lib/chunked.ts";
 import { viewOf } from "../../../../lib/conntrack/flow.ts";
 import { memory, noMemory } from "../../../../lib/memoize.ts";
 import type { SubsystemName } from "../../../../lib/model/change.ts";
@@ -94,8 +94,9 @@ function told({ parts, steps, compiled, ...plan }: Plan) {
 }
 
 function sweepTold({ program, leaving, contradicts }: FlowSweepStep) {
-  const doomed = contradicts(leaving());
-  return { program, leaving: leaving(), doomed: flows.map((one) => doomed(viewOf(one, ipv4))) };
+  const left = runSync(inParts(leaving()));
+  const doomed = runSync(inParts(contradicts(left)));
+  return { program, leaving: left, doomed: flows.map((one) => doomed(viewOf(one, ipv4))) };
 }
 
 function differences(one: ReturnType<typeof told>, other: ReturnType<typeof told>): readonly string[] {

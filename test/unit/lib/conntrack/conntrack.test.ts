@@ -1,4 +1,5 @@
 import t from "tap";
+import { runSync } from "../../../../lib/chunked.ts";
 import { compileRouting, notUnicast, unrouted } from "../../../../lib/conntrack/device.ts";
 import { endsAt, endsRuledBy, hasEndOf } from "../../../../lib/conntrack/ends.ts";
 import { type Flow, flowStatus, viewOf } from "../../../../lib/conntrack/flow.ts";
@@ -375,7 +376,7 @@ t.test("routing", async (t) => {
     route("local", "198.18.0.0/15", "lo"),
   ];
   const sample = program({ eips: [eip], routes: [["10.0.9.0/24", "203.0.113.1", "net1"]] });
-  const routing = compileRouting(sample, { ...network, routes });
+  const routing = runSync(compileRouting(sample, { ...network, routes }));
   const towards = (text: string) => routing.towards(toU32(ip(text)));
   const eth0 = routing.deviceOf(nic("eth0"));
   const net1 = routing.deviceOf(nic("net1"));
@@ -404,7 +405,7 @@ t.test("routing", async (t) => {
   }
   t.equal(routing.isLocal(toU32(ip("10.0.1.255"))), false);
 
-  const empty = compileRouting(program({}), { ...network, addresses: [], routes: [] });
+  const empty = runSync(compileRouting(program({}), { ...network, addresses: [], routes: [] }));
   t.equal(empty.towards(toU32(ip("8.8.8.8"))), unrouted);
 });
 

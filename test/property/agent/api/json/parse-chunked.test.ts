@@ -70,7 +70,7 @@ t.test("the value of a text", async () => {
         outcomeOf(() => secure(text)),
       );
     }),
-    { numRuns: 2_000 },
+    { numRuns: 500 },
   );
 });
 
@@ -83,9 +83,9 @@ t.test("a damaged text is refused where the plain parser refuses it", async (t) 
       seen[outcome === "refused" ? "refused" : "taken"]++;
       return isDeepStrictEqual(outcome, expected);
     }),
-    { numRuns: 5_000 },
+    { numRuns: 2_000 },
   );
-  t.ok(seen.refused > 500 && seen.taken > 500, JSON.stringify(seen));
+  t.ok(seen.refused > 200 && seen.taken > 200, JSON.stringify(seen));
 });
 
 t.test("members are counted as the survey counts them, names that occur twice are not", async () => {
@@ -97,7 +97,7 @@ t.test("members are counted as the survey counts them, names that occur twice ar
       const isUnique = runSync(surveyJson(text)).keys === countKeys(value);
       return (keys === runSync(surveyJson(text)).keys) === isUnique;
     }),
-    { numRuns: 2_000 },
+    { numRuns: 500 },
   );
 });
 

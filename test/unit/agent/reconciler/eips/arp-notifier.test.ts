@@ -31,10 +31,10 @@ function setUp() {
     arpProbe: { isFree: (address) => free.has(address) },
     arpConflicts: { ask: (places) => told.asked.push(...places.map(({ address }) => address.slice(-2))) },
   });
-  const tell = (before: ObservedNetwork, after = before) => {
+  const tell = async (before: ObservedNetwork, after = before) => {
     told.announced = [];
     told.asked = [];
-    notifier.tell(program, before, after);
+    await notifier.tell(program, before, after);
     return [told.announced, told.asked];
   };
   return { tell, free };
@@ -43,20 +43,20 @@ function setUp() {
 t.test("at start all EIPs are announced, and held ones are probed", async (t) => {
   const { tell, free } = setUp();
   free.add("203.0.113.11");
-  t.strictSame(tell(network([0]), network([0, 1])), [["10", "11"], ["10"]]);
+  t.strictSame(await tell(network([0]), network([0, 1])), [["10", "11"], ["10"]]);
   const rest = network([0, 1]);
-  t.strictSame(tell(rest), [[], []], "a pass that finds all as it was tells nothing");
-  t.strictSame(tell(rest, network([0, 1])), [[], []]);
+  t.strictSame(await tell(rest), [[], []], "a pass that finds all as it was tells nothing");
+  t.strictSame(await tell(rest, network([0, 1])), [[], []]);
 });
 
 t.test("added EIPs are announced; EIPs restored without a probe are probed afterwards", async (t) => {
   const { tell, free } = setUp();
-  tell(network([]));
+  await tell(network([]));
   free.add("203.0.113.10");
-  t.strictSame(tell(network([]), network([0])), [["10"], []]);
+  t.strictSame(await tell(network([]), network([0])), [["10"], []]);
   free.clear();
-  t.strictSame(tell(network([0]), network([0, 1])), [["11"], ["11"]], "one that somebody took away");
-  t.strictSame(tell(network([0, 1]), network([0])), [[], []]);
+  t.strictSame(await tell(network([0]), network([0, 1])), [["11"], ["11"]], "one that somebody took away");
+  t.strictSame(await tell(network([0, 1]), network([0])), [[], []]);
 });
 
 t.test("when a link comes up, its EIPs are probed again", async (t) => {
@@ -76,9 +76,9 @@ t.test("when a link comes up, its EIPs are probed again", async (t) => {
     ["another MAC", { index: 9, mac: "02:00:00:00:00:02" }, all],
   ];
   for (const [what, change, expected] of changes)
-    t.strictSame(tell(network([0, 1], [{ ...link, ...change }, eth0])), expected, what);
+    t.strictSame(await tell(network([0, 1], [{ ...link, ...change }, eth0])), expected, what);
   t.strictSame(
-    tell(
+    await tell(
       network(
         [0, 1],
         [
