@@ -76,7 +76,7 @@ async function probes(t: Test, target: Target, what: string): Promise<void> {
 }
 
 t.test("clients that ask for long lists and never read", async (t) => {
-  const target = await serve(t, 12_000, { places: { patienceMs: 50 } });
+  const target = await serve(t, 12_000, { places: { patienceMs: 50, waitMs: 60_000 } });
   await crowd(t, target.unix, 100, requestText("GET", "/v1/eips"));
   await crowd(t, target.tcp, 100, requestText("GET", "/v1/eips"));
   const reader = ask(target.unix, "GET", "/v1/eips");
