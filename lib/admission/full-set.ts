@@ -1,7 +1,7 @@
 /** `PUT /v1/desired`: replaces the whole set. */
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { GatewayError } from "../model/errors.ts";
-import { kinds, type ObjectId, objectId } from "../model/names.ts";
+import { kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import { objectsOf } from "../state/desired.ts";
 import type { State } from "../state/state.ts";
 import { type CanonicalSet, canonicalFullSet, contentText } from "./canonical.ts";
@@ -83,8 +83,11 @@ export function* putFullSetChunked(
   for (const key of gone.values()) draft.record({ type: "forget-tombstone", key });
   for (const kind of kinds) {
     const specs = set.specsOf(kind);
-    const names = new Set(specs.map((spec) => spec.name));
-    yield;
+    const names = new Set<ObjectName>();
+    for (const { name } of specs) {
+      if (isDue()) yield;
+      names.add(name);
+    }
     for (const name of objectsOf(state.desired, kind).keys()) {
       if (isDue()) yield;
       if (!names.has(name)) draft.remove(kind, name);

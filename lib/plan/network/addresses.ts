@@ -54,7 +54,10 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
   // By IP alone, the identity of an Eip. Building a key for each of 10,000 would take most of the time.
   const desired = new Map<Ip, ProgramEip>();
   const isDue = everyNth(plannedAtOnce);
-  for (const eip of program.eips) if (!own.has(eip.address)) desired.set(eip.address, eip);
+  for (const eip of program.eips) {
+    if (isDue()) yield;
+    if (!own.has(eip.address)) desired.set(eip.address, eip);
+  }
   const isDesired = (entry: LedgerAddress) => {
     const eip = desired.get(entry.address);
     return eip !== undefined && isSameEntry(eip, entry);
@@ -119,7 +122,7 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
   }
   const bindable = binding === "route" ? [...desired.values()].filter((eip) => links.has(eip.interface)) : [];
   yield;
-  const anchors = chooseAnchors(bindable, observed, toRemove);
+  const anchors = yield* chooseAnchors(bindable, observed, toRemove);
   yield;
   for (const { eip, standing } of anchors) {
     if (standing !== undefined) toRemove.delete(standing);
