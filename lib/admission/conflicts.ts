@@ -96,7 +96,9 @@ function* within(desired: Desired, identities: Identities, facts: Facts): Chunke
   const context = clashContext(desired.gateway, facts);
   const found: Partial<Record<Kind, unknown>> = {};
   for (const kind of kinds) found[kind] = yield* claimantsOf(kind, desired, identities.get(kind), context);
-  const objects = makeObjects(<K extends Kind>(kind: K) => found[kind] as ReadonlyMap<ObjectName, StoredOf[K]>);
+  const objects = makeObjects(
+    <K extends Kind>(kind: K) => found[kind] as ReadonlyMap<ObjectName, StoredOf[K]>,
+  );
   return { gateway: desired.gateway, ...objects };
 }
 
