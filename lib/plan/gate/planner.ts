@@ -40,7 +40,7 @@ export function gateSubsystemPlanner<Observed, Payload>(
     serves: translatingKinds,
     plan: (input, observed) => runSync(planChunked(input, observed)),
     planChunked,
-    reads: ({ program, context }) => [program, context.gate, context.bfd],
+    reads: ({ program, context }) => [program, context.gate, context.bfd, context.config],
   };
 }
 
