@@ -12,15 +12,26 @@ import { type DesiredObjects, objectsOf, type StoredOf } from "../state/desired.
 
 /** In order of creation. */
 export function objectsWith<K extends Kind>(
+  ...given: Parameters<typeof objectsWithChunked<K>>
+): ReadonlyMap<ObjectName, StoredOf[K]> {
+  return runSync(objectsWithChunked(...given));
+}
+
+/** The index follows a collection in one part: with more identities, all objects are looked at instead, in parts. */
+const maxIndexed = 1_000;
+
+/** The same in parts. */
+export function* objectsWithChunked<K extends Kind>(
   desired: DesiredObjects,
   kind: K,
   identities: ReadonlySet<string>,
   context: ClashContext,
-): ReadonlyMap<ObjectName, StoredOf[K]> {
+): Chunked<ReadonlyMap<ObjectName, StoredOf[K]>> {
   const objects = objectsOf(desired, kind);
-  const index = objects instanceof OrderedMap ? indexOf<K>(kind, objects) : undefined;
+  const isIndexed = objects instanceof OrderedMap && identities.size <= maxIndexed;
+  const index = isIndexed ? indexOf<K>(kind, objects) : undefined;
   return index === undefined
-    ? searchAll(objects, kind, identities, context)
+    ? yield* searchAllChunked(objects, kind, identities, context)
     : new Map(
         [...identities]
           .flatMap((identity) => [...index.of(identity)])

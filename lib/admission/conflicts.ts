@@ -3,7 +3,7 @@
 import { type Chunked, everyNth } from "../chunked.ts";
 import { type Claimants, findClashesChunked } from "../compile/clashes.ts";
 import { usersOfChunked } from "../compile/references.ts";
-import { type Clash, type ClashContext, clashContext } from "../kinds/clash.ts";
+import { type Clash, clashContext } from "../kinds/clash.ts";
 import type { Facts } from "../kinds/facts.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { GatewayError } from "../model/errors.ts";
@@ -13,10 +13,9 @@ import {
   type DesiredObjects,
   findObject,
   makeObjects,
-  objectsOf,
   type StoredOf,
 } from "../state/desired.ts";
-import { objectsWith, searchAllChunked } from "./claimants.ts";
+import { objectsWithChunked } from "./claimants.ts";
 import type { Decision } from "./writes.ts";
 
 /**
@@ -95,27 +94,15 @@ function* identitiesOf(
 function* within(desired: Desired, identities: Identities, facts: Facts): Chunked<Claimants> {
   const context = clashContext(desired.gateway, facts);
   const found: Partial<Record<Kind, unknown>> = {};
-  for (const kind of kinds) found[kind] = yield* claimantsOf(kind, desired, identities.get(kind), context);
+  for (const kind of kinds) {
+    const ids = identities.get(kind);
+    found[kind] = ids === undefined ? new Map() : yield* objectsWithChunked(desired, kind, ids, context);
+  }
   const objects = makeObjects(
     <K extends Kind>(kind: K) => found[kind] as ReadonlyMap<ObjectName, StoredOf[K]>,
   );
   return { gateway: desired.gateway, ...objects };
 }
-
-/** The index follows a collection in one part: with more identities, all objects are looked at instead, in parts. */
-const maxIndexed = 1_000;
-
-function* claimantsOf<K extends Kind>(
-  kind: K,
-  desired: Desired,
-  identities: ReadonlySet<string> = none,
-  context: ClashContext,
-): Chunked<ReadonlyMap<ObjectName, StoredOf[K]>> {
-  if (identities.size <= maxIndexed) return objectsWith(desired, kind, identities, context);
-  return yield* searchAllChunked(objectsOf(desired, kind), kind, identities, context);
-}
-
-const none: ReadonlySet<string> = new Set();
 
 function asDetail([object, clash]: readonly [ObjectId, Clash]) {
   return { object, with: clash.with, message: clash.message };
