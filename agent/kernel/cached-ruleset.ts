@@ -16,7 +16,7 @@ import type { IncrementalRules, WriteOutcome } from "./drivers.ts";
 import type { KnownRuleset, PlainRuleset, RulesetPayload, Stamp } from "./plain-ruleset.ts";
 
 export interface CacheOptions {
-  /** Without a journal, every write of another process causes a full reading. */
+  /** Without a journal, every write of another program causes a full reading. */
   readonly journal?: CommitJournal | undefined;
   /** Maximum time between full readings, in ms. */
   readonly auditIntervalMs?: number | undefined;

@@ -36,13 +36,13 @@ export interface RulesDriver<Observed = unknown, Payload = unknown> {
   write(payload: Payload, signal: AbortSignal, isRetry?: boolean): Promise<WriteOutcome<Payload>>;
   /** The kernel's counters of packets that guard and gate dropped. They restart at 0 when the rules are created again. */
   readDrops(signal: AbortSignal): Promise<DropCounts>;
-  /** Present if the kernel can prove that no other process changed the rules. */
+  /** Present if the kernel can prove that no other program changed the rules. */
   readonly incremental?: IncrementalRules<Observed>;
 }
 
 export type WriteOutcome<Payload = unknown> =
   | { readonly kind: "done" }
-  /** Another process wrote in between. Nothing of that transaction was applied: read, plan and try again. */
+  /** Another program wrote in between. Nothing of that transaction was applied: read, plan and try again. */
   | { readonly kind: "raced"; readonly error: GatewayError }
   /** Another program holds the lock. Nothing was applied. An immediate retry would only delay everything else. */
   | { readonly kind: "busy"; readonly error: GatewayError }

@@ -57,7 +57,7 @@ export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>
   readAll(earlier: EarlierReadings<Observed, Payload>, signal: AbortSignal): Promise<Observed>;
   /**
    * The last reading updated by own writes. `undefined` if only a full reading can tell, or if anything else changed.
-   * `isStamped`: a stamp also proves that no other process wrote.
+   * `isStamped`: a stamp also proves that no other program wrote.
    */
   readWritten(
     last: Observed,

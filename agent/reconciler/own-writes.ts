@@ -1,4 +1,4 @@
-/** Tells the agent's own writes of rules, which the kernel reports like those of other processes. */
+/** Tells the agent's own writes of rules, which the kernel reports like those of other programs. */
 
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { PassResult } from "./pass/pass-result.ts";
@@ -24,7 +24,7 @@ export async function areWritesOwn(
   { subsystems, patience }: OwnWritesDeps,
   last: Pick<PassResult, "residual"> | undefined,
 ): Promise<boolean> {
-  // Another process may have written while the last pass read back: the pass saw it and could not repair it.
+  // Another program may have written while the last pass read back: the pass saw it and could not repair it.
   if (last === undefined || last.residual.changes.length > 0) return false;
   try {
     const proofs = subsystems.map(async ({ isCurrent }) => (await isCurrent?.(neverAborted)) ?? true);

@@ -29,8 +29,11 @@ export class Patience {
   /**
    * The same for an effect with several steps. When it is abandoned, the current step is finished and no other begins,
    * because its signal aborts.
+   *
+   * @param what is done, for the error text: "writing addresses"
    */
   run<T>(
+    what: string,
     effect: (signal: AbortSignal) => Promise<T>,
     patienceMs: number,
     signal: AbortSignal,
@@ -38,7 +41,7 @@ export class Patience {
   ): Promise<T> {
     const givenUp = new AbortController();
     return this.wait(effect(AbortSignal.any([signal, givenUp.signal])), patienceMs, () => {
-      const error = new GatewayError("command-failed", `it takes longer than ${patienceMs} ms`);
+      const error = new GatewayError("command-failed", `${what} takes longer than ${patienceMs} ms`);
       givenUp.abort(error);
       return giveUp(error);
     });

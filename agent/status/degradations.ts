@@ -67,7 +67,7 @@ function addFailures({ blocked, throttled, failures }: PassResult, add: Add): vo
   const [repair, ...others] = throttled;
   if (repair !== undefined) {
     const more = others.length === 0 ? "" : `, and ${others.length} more`;
-    add("Fighting", `another process undid a repair ${repair.repairs} times: ${repair.change.text}${more}`);
+    add("Fighting", `another program undid a repair ${repair.repairs} times: ${repair.change.text}${more}`);
   }
   for (const [stage, of] of Map.groupBy(failures, (failure) => failure.stage))
     add("StepsFailing", `${stage}: ${of.length} steps failed, first error: ${of[0]?.message}`);

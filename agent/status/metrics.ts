@@ -63,7 +63,7 @@ export function createMetrics(build: { readonly version: string }) {
       "stage",
       "code",
     ]),
-    driftRepaired: counter("natgw_drift_repaired_total", "Changes by other processes that a pass reverted", [
+    driftRepaired: counter("natgw_drift_repaired_total", "Changes by other programs that a pass reverted", [
       "subsystem",
     ]),
     kernelWrites: counter("natgw_kernel_writes_total", "Changes written to the kernel", ["subsystem"]),

@@ -24,7 +24,7 @@ export class PassObserver {
     this.#log = log;
     this.#logThrottled = atMostOncePer(throttleLogPeriodMs, (repairs: readonly ThrottledRepair[], passes) => {
       const over = repairs.slice(0, maxLogged).map(({ change, repairs }) => ({ repairs, text: change.text }));
-      log.warn({ repairs: repairs.length, over, passes }, "another process keeps undoing repairs");
+      log.warn({ repairs: repairs.length, over, passes }, "another program keeps undoing repairs");
     });
   }
 

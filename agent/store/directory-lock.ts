@@ -7,7 +7,7 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import { errnoText, libcFunction } from "../kernel/libc.ts";
 import { idOf, statOf } from "./file-id.ts";
 
-/** Attempts to lock, if another process keeps replacing the directory. */
+/** Attempts to lock, if another program keeps replacing the directory. */
 const maxAttempts = 5;
 
 export interface DirectoryLock {
@@ -35,7 +35,7 @@ export async function lockDirectory(path: string): Promise<DirectoryLock> {
     }
     await handle.close();
   }
-  throw new GatewayError("storage-unavailable", `another process keeps replacing ${path}`);
+  throw new GatewayError("storage-unavailable", `another program keeps replacing ${path}`);
 }
 
 /** A new directory is durable only after its parent was synced. */

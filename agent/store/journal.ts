@@ -103,7 +103,7 @@ export class Journal<State, Change> {
   }
 
   /**
-   * If another process moved, replaced, changed or removed the journal: writes `state` to a new one. Costs two calls of
+   * If another program moved, replaced, changed or removed the journal: writes `state` to a new one. Costs two calls of
    * stat(2) otherwise. Throws if the new one cannot be written.
    *
    * @returns true if it wrote
@@ -189,7 +189,7 @@ export class Journal<State, Change> {
   #warnOfChange(): void {
     this.#deps.log.warn(
       { directory: this.#deps.directory.path },
-      "another process moved, replaced or changed the journal: writing the whole state to a new file",
+      "another program moved, replaced, changed or removed the journal: writing the whole state to a new file",
     );
   }
 

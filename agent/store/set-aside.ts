@@ -8,7 +8,7 @@ export const temporaryName = "state.journal.tmp";
 /** Files kept per reason. The limit keeps a crash loop from filling the disk. */
 const keptOfEachKind = 8;
 
-/** `replaced`: another process put a file there while the agent was running. */
+/** `replaced`: another program put a file there while the agent was running. */
 export type AsideKind = "torn" | "corrupt" | "replaced";
 
 /**

@@ -101,7 +101,7 @@ export class Store<State, Change> {
   }
 
   /**
-   * Checks that the journal is still in place, and writes it again if another process moved, changed or removed it.
+   * Checks that the journal is still in place, and writes it again if another program moved, changed or removed it.
    * Call it from time to time: a write also checks, but an idle agent may not write for days. Never rejects.
    */
   async check(): Promise<void> {
@@ -192,7 +192,7 @@ export class Store<State, Change> {
       try {
         listener(this.#current, changes);
       } catch (err) {
-        this.#deps.log.error({ err }, "a store listener threw");
+        this.#deps.log.error({ err }, "internal error in a state listener");
       }
     }
   }
@@ -200,7 +200,7 @@ export class Store<State, Change> {
   /** Logs one line when writes begin to fail and one when they succeed again. */
   #report(failure: GatewayError | undefined): void {
     if (failure && !this.#failure) this.#deps.log.error({ err: failure }, "cannot store the state");
-    if (!failure && this.#failure) this.#deps.log.info({}, "the state can be stored again");
+    if (!failure && this.#failure) this.#deps.log.info({}, "state writes work again");
     this.#failure = failure;
   }
 }

@@ -64,14 +64,14 @@ import {
 import { tableFamily } from "./family.ts";
 import type { BaseChain } from "./frame-messages.ts";
 
-/** What the rules of all depend on. */
+/** Interfaces that the rules of all three tables use. */
 export interface BarrierFrame {
   readonly vpcInterface: InterfaceName;
   /** The interfaces to the outside. */
   readonly outsides: readonly InterfaceName[];
 }
 
-/** What a table consists of, its counters and sets aside. */
+/** The chains and rules of a table. Its counters and sets are listed elsewhere. */
 export interface BarrierContents {
   readonly chains: readonly BaseChain[];
   readonly plainChains?: readonly string[];

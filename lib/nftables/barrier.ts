@@ -1,4 +1,4 @@
-/** Guard and gates as values: what the kernel holds of their tables, and the transactions that change them. */
+/** Guard and gates as values: their tables as read from the kernel, and the transactions that change them. */
 import { type Chunked, runSync } from "../chunked.ts";
 import { isSameMap, memoizeLast } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -36,14 +36,14 @@ export const dropCounters = {
 } as const satisfies Record<BarrierName, readonly string[]>;
 export type DropCounter = (typeof dropCounters)[BarrierName][number];
 
-/** What each counter has counted; one that is not there is absent. */
+/** The value of each counter that exists. */
 export type DropCounts = ReadonlyMap<DropCounter, Counted>;
 
-/** What the kernel holds of them. */
+/** The tables as read from the kernel. */
 export interface ObservedBarrier {
-  /** The tables; `undefined` where there is none. */
+  /** By table; `undefined`: the kernel has no such table. */
   readonly frames: ByBarrier<FrameLines>;
-  /** Of the guard's sets; of one that is not as ours are, nothing. */
+  /** Elements of the guard's sets. A set with another definition counts as empty. */
   readonly elements: GuardElements;
 }
 
@@ -58,18 +58,18 @@ export function isSameBarrier(one: ObservedBarrier, other: ObservedBarrier): boo
 /** One transaction. */
 export interface BarrierTransaction {
   readonly frames: Partial<ByBarrier<BarrierChange>>;
-  /** Of the guard's sets, which are empty where its table is made. */
+  /** Elements to delete from the guard's sets. The sets of a table that is created are empty. */
   readonly remove: ByGuardSet<readonly string[]>;
   readonly add: GuardElements;
 }
 
-/** A table that is made anew, after taking away what is there of it; without `make` it stays away. */
+/** Deletes the table if `isReplaced`, then creates it with `make`. Without `make` it is only deleted. */
 export interface BarrierChange {
   readonly make: BarrierFrame | undefined;
   readonly isReplaced: boolean;
 }
 
-/** @param counts where the counters of tables that are made begin */
+/** @param counts the initial values of the counters of tables that are created */
 export function encodeBarrier(...given: Parameters<typeof encodeBarrierChunked>): readonly NetlinkMessage[] {
   return runSync(encodeBarrierChunked(...given));
 }
@@ -92,7 +92,7 @@ export function* encodeBarrierChunked(
   return messages;
 }
 
-/** The lines that a dump of the table gives. */
+/** The table as lines, as a dump of it would give them. */
 export function barrierLines(name: BarrierName, { vpcInterface, outsides }: BarrierFrame): readonly string[] {
   return lastLines[name](vpcInterface, ...outsides);
 }
@@ -104,7 +104,7 @@ const lastLines = byBarrier((name) =>
   ),
 );
 
-/** Makes the whole table, without elements, where there is none. */
+/** Creates the whole table, without elements. */
 function encodeBarrierFrame(
   name: BarrierName,
   frame: BarrierFrame,
@@ -134,7 +134,7 @@ export function touchedElements(
   );
 }
 
-/** True where a table is made or taken away. */
+/** True if a table is created or deleted. */
 export function touchesFrames({ frames }: BarrierTransaction): boolean {
   return Object.keys(frames).length > 0;
 }

@@ -20,8 +20,8 @@
  * A further interface, or a pool of more than 16 EIPs, brings one more pair of SNAT rules, a {@link Lookup}. All pairs
  * share the two maps: each marks its buckets with its own number in the high half, `(ip saddr & 0.0.0.31) ^ 0.1.0.0`.
  *
- * Each number of backends that some DNAT has brings a rule that draws from as many. All of them share `dnat_n`: the number
- * of backends is the high half of what is drawn. So every key is exact: in maps of ranges the kernel takes time for each
+ * For each backend count n in use there is one rule with `numgen random mod n`. All of them share `dnat_n`: n is the high half
+ * of the key, the random number the low half. So every key is exact: in maps of ranges the kernel takes time for each
  * element that grows with the size of the map.
  */
 import type { InterfaceName } from "../model/names.ts";

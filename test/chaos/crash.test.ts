@@ -220,7 +220,7 @@ for (const dataplane of dataplanes) {
   });
 }
 
-/** A write gets 503 and leaves nothing; damage by other processes is repaired all the same. */
+/** A write gets 503 and leaves nothing; damage by other programs is repaired all the same. */
 async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
   const before = await desiredFips(gw);
   const refused = await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" }, "");

@@ -1,5 +1,5 @@
 /**
- * Changes by other processes are repaired: after an event if the kernel sends one, otherwise by the timer. Bursts of
+ * Changes by other programs are repaired: after an event if the kernel sends one, otherwise by the timer. Bursts of
  * events and another writer that undoes repairs. Times are printed, not asserted.
  */
 import t, { type Test } from "tap";
@@ -270,7 +270,7 @@ for (const dataplane of dataplanes) {
       });
       t.match(
         (await gw.api.get(path)).body.status.conditions.at(-1),
-        { status: "False", message: "another process undid it" },
+        { status: "False", message: "another program undid it" },
         "what is undone is not Ready, and says why",
       );
 
@@ -281,7 +281,7 @@ for (const dataplane of dataplanes) {
 
       await until("the last repair", async () => (await gw.api.plan()).changes.length === 0);
       await expectWhole(t, gw);
-      const lines = gw.agent.log.split("\n").filter((line) => line.includes("another process keeps undoing"));
+      const lines = gw.agent.log.split("\n").filter((line) => line.includes("another program keeps undoing"));
       t.equal(lines.length, 1, "one line a minute");
       t.match(lines[0], what);
     });

@@ -2,7 +2,7 @@
  * Compares the kernel in memory with the real one: the same scripts with the real agent must leave the same rules,
  * addresses and routes on both, and the same packets must come out at the same places.
  *
- * The elements of nftables are compared by what they do to packets; changes that other processes make to rules are left
+ * The elements of nftables are compared by what they do to packets; changes that other programs make to rules are left
  * out there.
  */
 import fc from "fast-check";
@@ -18,7 +18,7 @@ import { hosts, interfaces, ip, outside, pods, services } from "../support/model
 import { packetOf } from "../support/model-kernel/works.ts";
 
 const runs = Math.ceil(5 * Number(process.env.NATGW_RUNS ?? 1));
-/** Changes of rules by other processes. */
+/** Changes of rules by other programs. */
 const harmsRules: ReadonlySet<Step["do"]> = new Set([
   ...(["delete rule", "flush chain", "flush nat"] as const),
   ...(["stray rule", "foreign rule", "double hook"] as const),

@@ -39,7 +39,7 @@ const toolsOf: Readonly<Record<DataplaneName, readonly Tool[]>> = {
   "iptables-legacy": ["iptables-legacy-save", "iptables-legacy-restore"],
   nftables: ["nft"],
 };
-/** How long another process holds the lock of iptables: longer than several waits of the agent's tools. */
+/** How long another program holds the lock of iptables: longer than several waits of the agent's tools. */
 const lockHeldMs = 20_000;
 
 t.jobs = dataplanes.length;

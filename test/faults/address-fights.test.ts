@@ -174,7 +174,7 @@ for (const [dataplane, binding] of variants) {
       }
       t.equal(await claims("unconfirmed"), counted + 8);
       t.same((await one.api.status()).degraded, []);
-      t.match(one.log, "claim of an EIP not confirmed");
+      t.match(one.log, "another host claimed this EIP but did not answer a probe");
 
       const confirmed = await claims("confirmed");
       const outsideMac = await macOf(gw.lab.namespaceOf("outside"), "eth0");

@@ -1,5 +1,5 @@
 /**
- * Ready matches the packets, whatever other processes do in netfilter with any tool: rules that drop, translate or
+ * Ready matches the packets, whatever other programs do in netfilter with any tool: rules that drop, translate or
  * skip, dormant tables, chains that are not called.
  */
 import { foreignRulesOf } from "./foreign-rules.ts";

@@ -58,7 +58,7 @@ const routes: readonly Obstruction[] = [
     dead: ["fip in", "fip out"],
     notReady: [fip],
     degraded: ["RouteConflict"],
-    cause: /fips\/pod1 NoRoute: 10\.0\.1\.5 is not reached through eth0: its route is blackhole/,
+    cause: /fips\/pod1 NoRoute: 10\.0\.1\.5 is not reached through eth0: the kernel uses the route blackhole/,
   },
   {
     what: "a DNAT's backend routed to the outside",
@@ -80,7 +80,7 @@ const routes: readonly Obstruction[] = [
     hasEvent: true,
     dead: [...flowNames],
     notReady: users,
-    cause: /NoRoute: 10\.0\.1\.5 is not reached through eth0: its route is default/,
+    cause: /NoRoute: 10\.0\.1\.5 is not reached through eth0: the kernel uses the route default/,
   },
   {
     what: "a rule that prohibits what a pod sends",

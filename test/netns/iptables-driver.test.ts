@@ -504,7 +504,7 @@ t.test("legacy: the kernel's digest proves that nothing changed", async (t) => {
   }
 });
 
-t.test("nft: rules are deleted by their handles unless another process writes", async (t) => {
+t.test("nft: rules are deleted by their handles unless another program writes", async (t) => {
   const namespace = testName("ipt-handles");
   await addNamespaces([namespace]);
   t.teardown(() => deleteNamespace(namespace));

@@ -413,7 +413,7 @@ function tests(): void {
     t.ok(clock.bootMs() >= bootMs);
   });
 
-  t.test("steps that another process has already done count as done", async (t) => {
+  t.test("steps that another program has already done count as done", async (t) => {
     await Gateway.make();
     await driver.observe(signal);
     const binding = "address";

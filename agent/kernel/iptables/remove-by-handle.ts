@@ -21,7 +21,7 @@ import { transact } from "../nftables/transaction.ts";
 /**
  * One transaction, only on the ruleset of that generation. A transaction that has begun is finished.
  *
- * @returns false if nothing was changed: another process wrote, or the chains differ from the reading. Throws if the
+ * @returns false if nothing was changed: another program wrote, or the chains differ from the reading. Throws if the
  * result is unknown.
  */
 export async function removeByHandle(
@@ -34,7 +34,7 @@ export async function removeByHandle(
   return messages !== undefined && (await transact(netlink, generation, messages)).kind === "done";
 }
 
-/** `undefined` if not every rule was found. If the dump never ends, other processes are writing. */
+/** `undefined` if not every rule was found. If the dump never ends, other programs are writing. */
 async function encodeDeletes(
   netlink: ConversingConnection,
   removals: readonly ChainRemovals[],

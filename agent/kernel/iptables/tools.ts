@@ -80,15 +80,15 @@ export async function restore(
   const line = lines[number - 1] ?? "";
   const message = `the kernel refused table ${table}: ${words}${line === "COMMIT" ? "" : `: ${line}`}`;
   // The legacy kernel interface replaces whole tables and reports only that COMMIT failed: because of a bad rule, or
-  // because another process wrote without the lock.
+  // because another program wrote without the lock.
   const isRace = variant === "legacy" && line === "COMMIT";
   const error = failed("rules-refused", message, { command, exitCode, table, line });
   return { error, kind: isRace ? "raced" : "refused" };
 }
 
-/** Another process wrote between reading and writing. */
+/** Another program wrote between reading and writing. */
 export function lostRace(table: TableName): Refusal {
-  const message = `another process wrote table ${table} in the meantime`;
+  const message = `another program wrote table ${table} in the meantime`;
   return { error: failed("command-failed", message, { table }), kind: "raced" };
 }
 

@@ -24,7 +24,7 @@ export function refusalError(
   return new GatewayError("rules-refused", `the kernel refused ${what}: ${words}`, { details });
 }
 
-/** Another process wrote between reading and writing. */
+/** Another program wrote between reading and writing. */
 export function staleError(): GatewayError {
-  return new GatewayError("netlink-failed", "another process changed the ruleset before the commit");
+  return new GatewayError("netlink-failed", "another program changed the ruleset before the commit");
 }

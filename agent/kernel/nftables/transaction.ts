@@ -2,7 +2,7 @@
  * Transactions and reads of nf_tables over one netlink connection.
  *
  * A transaction is one send. The kernel applies all of it or nothing, and only if the ruleset still has the generation
- * that it was planned on. So it never overwrites a concurrent change of another process.
+ * that it was planned on. So it never overwrites a concurrent change of another program.
  */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -39,7 +39,7 @@ import { openNetlinkSocket } from "../netlink/socket.ts";
 /** The result of a transaction. Unless it is `done`, nothing was changed. */
 export type Outcome =
   | { readonly kind: "done" }
-  /** Another process wrote since `generation`. */
+  /** Another program wrote since `generation`. */
   | { readonly kind: "stale" }
   | { readonly kind: "refused"; readonly error: NetlinkError; readonly fault: Fault | undefined };
 

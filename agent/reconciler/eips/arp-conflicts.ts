@@ -56,7 +56,7 @@ export class ArpConflicts {
   constructor(options: ArpConflictsOptions) {
     this.#options = options;
     this.#logUnconfirmed = atMostOncePer(logPeriodMs, (about, times) =>
-      options.log.warn({ ...about, times }, "claim of an EIP not confirmed"),
+      options.log.warn({ ...about, times }, "another host claimed this EIP but did not answer a probe"),
     );
   }
 

@@ -26,7 +26,7 @@ export async function writeAhead(
   await write(store, function* ({ ledger }) {
     const changes: StateChange[] = [];
     const isDue = everyNth(lookedAtOnce);
-    // An address that another process removed is already recorded.
+    // An address that another program removed is already recorded.
     for (const entry of [...addresses.add.map((step) => step.entry), ...addresses.ledgerMissing]) {
       if (isDue()) yield;
       if (!ledger.addresses.has(ledgerKey(entry))) changes.push({ type: "ledger-add", entry });

@@ -44,7 +44,7 @@ export function addressesToProbe(
   ledger: Pick<Ledger, "addresses">,
   network: ObservedNetwork,
 ): readonly AddressOnLink[] {
-  // Addresses in the ledger were held in this epoch: one that another process removed comes back at once.
+  // Addresses in the ledger were held in this epoch: one that another program removed comes back at once.
   const unknown = add.filter(({ entry }) => !ledger.addresses.has(ledgerKey(entry)));
   if (unknown.length === 0) return [];
   // Addresses held here with another prefix length or binding: no other host has them.

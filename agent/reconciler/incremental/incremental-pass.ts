@@ -102,7 +102,14 @@ export class IncrementalPass {
   /** If the pass hangs, gives way to a full pass, which reports it and repairs everything else. */
   #runPatiently(ids: ReadonlySet<ObjectId>, state: State, base: PassResult, signal: AbortSignal) {
     const run = (within: AbortSignal) => this.#run(ids, state, base, within);
-    return this.#deps.patience.run<IncrementalResult | undefined>(run, patienceMs, signal, () => undefined);
+    const { patience } = this.#deps;
+    return patience.run<IncrementalResult | undefined>(
+      "an incremental pass",
+      run,
+      patienceMs,
+      signal,
+      () => undefined,
+    );
   }
 
   async #run(

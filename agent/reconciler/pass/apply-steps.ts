@@ -64,10 +64,11 @@ export async function applySteps(
         replan: (without: ReadonlySet<ObjectId>) => replan(name, without),
       };
       const failed = await patience.run(
+        `writing ${name}`,
         (within) => asFailures(() => subsystem.apply(ready, apply, within)),
         basePatienceMs + own.length * patiencePerChangeMs,
         signal,
-        ({ code, message }) => [{ code, message: `writing: ${message}` }],
+        ({ code, message }) => [{ code, message }],
       );
       for (const failure of failed) failures.push({ ...failure, stage: name });
       if (failed.some(({ object, text }) => object === undefined && text === undefined)) broken.add(name);

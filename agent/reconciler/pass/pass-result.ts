@@ -58,9 +58,9 @@ export interface PassResult extends Gates {
   readonly hasVerifiedRules: boolean;
   /** True if planning again gives no change. */
   readonly isClean: boolean;
-  /** Those of the changes that repaired what another process had changed. */
+  /** Those of the changes that repaired what another program had changed. */
   readonly repairs: readonly Change[];
-  /** Repairs that another process keeps undoing. */
+  /** Repairs that another program keeps undoing. */
   readonly throttled: readonly ThrottledRepair[];
   /** Milliseconds until the next pass is due. `undefined`: not before the resync. */
   readonly dueInMs: number | undefined;

@@ -9,7 +9,7 @@ import type { PassFailure } from "../subsystem.ts";
 
 /**
  * The obstacles of every subsystem, planned on the last reading. If the kernel's error text is known, or another
- * process keeps undoing the change, the message says that instead.
+ * program keeps undoing the change, the message says that instead.
  *
  * @param residual the plan on the last reading
  */
@@ -22,7 +22,7 @@ export function verificationOf(
   for (const { object, message } of failures) if (object !== undefined) messages.set(object, message);
   for (const { change, repairs } of throttled)
     if (change.object !== undefined)
-      messages.set(change.object, `another process undid it ${repairs} times: ${change.text}`);
+      messages.set(change.object, `another program undid it ${repairs} times: ${change.text}`);
   return Array.from(residual.parts.values(), (part) => withMessages(part.obstacles(), messages));
 }
 

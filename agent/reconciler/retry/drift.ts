@@ -1,5 +1,5 @@
 /**
- * Distinguishes drift, which other processes cause, from desired changes, and delays repairs that another process keeps
+ * Distinguishes drift, which other programs cause, from desired changes, and delays repairs that another program keeps
  * undoing.
  *
  * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, or planned
@@ -28,7 +28,7 @@ export class Drift {
   #unfinished: ReadonlySet<ChangeKey> = new Set();
 
   review(version: ProgramVersion, steps: readonly PlannedStep[], nowMs: number): DriftReview {
-    // A write changes what is desired: then everything is done at once, even if another process undoes it.
+    // A write changes what is desired: then everything is done at once, even if another program undoes it.
     if (version !== this.#version) return { due: steps, throttled: nothingThrottled, repairs: [] };
     const changes = steps.flatMap((step) => step.changes);
     const throttled = this.#throttle.throttled(changes, nowMs);

@@ -1,5 +1,5 @@
 /**
- * Delays repairs that another process undoes repeatedly. After a few quick repairs of the same thing, each further
+ * Delays repairs that another program undoes repeatedly. After a few quick repairs of the same thing, each further
  * repair of it waits longer, up to a limit. Other repairs do not wait.
  *
  * Times are milliseconds of a monotonic clock that the caller reads.

@@ -84,7 +84,7 @@ export class Retries {
     this.#drift.follow(version, next);
   }
 
-  /** Repairs that another process keeps undoing. */
+  /** Repairs that another program keeps undoing. */
   get throttled(): readonly ThrottledRepair[] {
     return this.#drift.throttled(this.#nowMs());
   }

@@ -1,4 +1,4 @@
-/** Writes rules. If another process wrote in between, reads and plans again. */
+/** Writes rules. If another program wrote in between, reads and plans again. */
 import { setTimeout as delay } from "node:timers/promises";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Dataplane, RulesDriver } from "../../kernel/drivers.ts";

@@ -59,8 +59,8 @@ export interface BarrierPart {
 }
 
 /**
- * The guard is always there, each gate while it is closed. What is guarded is so before it has rules, and as long as it has
- * some. Planning on the result plans nothing.
+ * The guard is always there, each gate while it is closed. An address enters the guard before its NAT rules are written, and
+ * leaves it after they are deleted. Planning on the result plans nothing.
  *
  * @param wanted what the guard is to know of the program's objects
  */

@@ -1,5 +1,5 @@
 /**
- * Guard and gates where there is no nft, as chains of the filter table, where an operator looks for what drops packets:
+ * Guard and gates if the kernel lacks nf_tables, as chains of the filter table, where an operator looks for what drops packets:
  *
  *     FORWARD > NATGW_GATE     while it is closed: all from the VPC to the outside
  *             > NATGW_GUARD    what is INVALID > NATGW_FIPS, NATGW_BACKENDS, NATGW_CLIENTS > NATGW_DROP_OUT
@@ -35,7 +35,7 @@ import type { TablePlan } from "./table.ts";
 /**
  * The guard and each gate that is closed. In filter the gate cannot tell what will be translated, since SNAT comes later.
  *
- * @param held what the guard's chains hold, and is to hold until the rules of NAT are gone that it was there for
+ * @param held the guard's chains as read: their rules stay until the NAT rules that they guard are deleted
  */
 export function wantedFilter(
   program: Program,
@@ -94,7 +94,7 @@ export function wantedFilter(
   };
 }
 
-/** What the guard's chains hold and are not to hold any more. */
+/** Deletes the rules of addresses that are no longer guarded. */
 export function planFilterRemovals(guarded: GuardElements, held: TableRules): TablePlan {
   return tablePlan(
     guardSetNames.flatMap((set) =>
@@ -158,7 +158,7 @@ function guardRules(set: GuardSet, guarded: GuardElements): readonly Rule[] {
   return [...guarded[set].keys()].map((key) => guardRule(set, key));
 }
 
-/** Rules as the guard makes them, for what it need not know of. Others are drift. */
+/** Rules that the guard made for addresses that it no longer guards. All other unwanted rules are drift. */
 function surplusRules(set: GuardSet, guarded: GuardElements, held: TableRules): readonly Rule[] {
   const rules = held.get(guardChain[set]) ?? [];
   if (rules.length === 0) return rules;
@@ -167,7 +167,7 @@ function surplusRules(set: GuardSet, guarded: GuardElements, held: TableRules): 
   return rules.filter((rule) => isOurs(rule) && !wanted.has(rule.text));
 }
 
-/** The rule of what the guard's set of that name holds, as it was read. */
+/** The rule for element `key` of the guard's set, as read. */
 export function findGuard(set: GuardSet, key: string, find: FindRule): Rule | undefined {
   return find(guardChain[set], guardRule(set, key).text);
 }
@@ -186,7 +186,7 @@ function endOf(set: GuardSet): string {
 
 const sources = ["fips", "backends", "clients"] as const;
 
-/** What the guard's set says of `key`, as a rule. */
+/** The rule for element `key` of the guard's set. */
 function guardRule(set: GuardSet, key: string): Rule {
   const target = { kind: "jump", chain: endOf(set) } as const;
   const [text = "", second = "", third] = key.split(" . ");

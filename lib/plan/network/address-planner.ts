@@ -66,7 +66,7 @@ function obstacles({ program, addresses, context }: PlanInput): Obstacles {
   for (const { id, address } of context.heldConflicts.size === 0 ? [] : program.eips) {
     const mac = context.heldConflicts.get(address);
     if (mac === undefined) continue;
-    const message = `${mac} also claims ${address}`;
+    const message = `${mac} also answers ARP for ${address}`;
     objects.set(id, { condition: "Ready", reason: "AddressConflict", message, isSettled: true });
   }
   const lacks = (object: ObjectId | undefined, message: string) => {
@@ -89,8 +89,11 @@ function addressNotices({ addresses, context }: PlanInput): readonly Degradation
   if (first !== undefined) {
     const [address, mac] = first;
     const others = context.heldConflicts.size - 1;
-    const more = others === 0 ? "" : `, and ${others} more EIPs are claimed`;
-    notices.push({ reason: "AddressConflict", message: `${mac} also claims the EIP ${address}${more}` });
+    const more = others === 0 ? "" : `, and ${others} more EIPs have such a conflict`;
+    notices.push({
+      reason: "AddressConflict",
+      message: `${mac} also answers ARP for the EIP ${address}${more}`,
+    });
   }
   return notices;
 }

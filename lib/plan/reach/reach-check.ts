@@ -122,7 +122,7 @@ function leadsTo({ route }: Pick<RouteChoice, "route">, wanted: InterfaceName): 
 }
 
 function routeChoiceText({ route, rule }: RouteChoice): string {
-  const text = route === undefined ? "no route leads there" : `its route is ${routeText(route)}`;
+  const text = route === undefined ? "no route leads there" : `the kernel uses the route ${routeText(route)}`;
   return rule === undefined ? text : `${text}, by the rule ${rule.text}`;
 }
 

@@ -1,4 +1,4 @@
-/** Row 7: the time from a change by another process to its repair. */
+/** Row 7: the time from a change by another program to its repair. */
 
 import { inNamespace } from "../../support/namespaces.ts";
 import { run } from "../../support/run.ts";

@@ -147,7 +147,7 @@ function writes({ refused = false, leases = false, drift: isDrifting = false }: 
 }
 
 /**
- * Rules of other processes in the agent's chains: they steal packets, shadow, repeat, or name the gateway's own
+ * Rules of other programs in the agent's chains: they steal packets, shadow, repeat, or name the gateway's own
  * address.
  */
 const strayRules = [

@@ -1,4 +1,4 @@
-/** Changes that other processes make in a namespace, and which of them the agent must leave alone. */
+/** Changes that other programs make in a namespace, and which of them the agent must leave alone. */
 import type { TableName } from "../../../lib/iptables/rule.ts";
 import type { ObservedRoute } from "../../../lib/model/observed.ts";
 import { driftElements } from "./element-drift.ts";
@@ -42,7 +42,7 @@ export type Command =
   | { readonly tool: "sysctl"; readonly setting: string };
 
 export class Strangers {
-  /** What other processes added and did not remove again. */
+  /** What other programs added and did not remove again. */
   readonly rules = new Set<TableName>();
   addresses: readonly Placed[] = [];
   routes: readonly ObservedRoute[] = [];

@@ -1,4 +1,4 @@
-/** What other processes do to the table of nftables, where they would touch rules of iptables. */
+/** What other programs do to the table of nftables, where they would touch rules of iptables. */
 import { type MapName, mapNames } from "../../../lib/nftables/maps.ts";
 import type { NatTable } from "./nat-table.ts";
 import type { Drift } from "./script.ts";

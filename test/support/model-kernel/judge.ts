@@ -48,7 +48,7 @@ export class Judge {
   /** False after something happened that explains an unexpected flow, or an object that is still in force. */
   isSound = true;
   readonly #scene: Scene;
-  /** How often other processes changed something, and how much of it the last reading saw. */
+  /** How often other programs changed something, and how much of it the last reading saw. */
   readonly #drifts = { rules: 0, network: 0 };
   readonly #seen = { rules: 0, network: 0 };
   /** How often they had changed rules when the pass began. */
@@ -92,7 +92,7 @@ export class Judge {
     kernel.onFlowRemoved = (flow) => this.#onFlowRemoved(flow);
   }
 
-  /** Another process changed something. */
+  /** Another program changed something. */
   onDrift(what: "rules" | "network"): void {
     this.#drifts[what]++;
   }
@@ -103,7 +103,7 @@ export class Judge {
     return agent.isSetStored || disk.state.lastFullSet !== undefined;
   }
 
-  /** True if the last readings saw everything that other processes changed. */
+  /** True if the last readings saw everything that other programs changed. */
   get hasSeenAll(): boolean {
     return this.#seen.rules === this.#drifts.rules && this.#seen.network === this.#drifts.network;
   }
@@ -170,7 +170,7 @@ export class Judge {
   onStray(packet: Packet, fate: Fate): void {
     const { kernel, agent } = this.#scene;
     if (this.isFresh || fate.kind === "dropped" || fate.entry !== undefined || !kernel.isGuarded()) return;
-    // Rules of other processes may translate packets that no object names, and other processes may have flushed the
+    // Rules of other programs may translate packets that no object names, and other programs may have flushed the
     // guard's chains.
     if (this.#drifts.rules > 0) return;
     if (fate.kind === "delivered") {
@@ -195,7 +195,7 @@ export class Judge {
       this.blame("an incremental pass did not notice that rules had changed");
     if (agent.isReady && !kernel.isGateClosed()) this.isFresh = false;
     if (findings.verdicts === undefined) return;
-    // The pass cannot know changes that other processes made after its last reading.
+    // The pass cannot know changes that other programs made after its last reading.
     if (!this.hasSeenAll) return;
     if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
     const { residual, state, sweep, failures } = findings;

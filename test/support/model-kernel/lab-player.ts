@@ -1,6 +1,6 @@
 /**
  * Plays a script on the real agent with a real kernel, in step with the model. The model gives the commands of other
- * processes.
+ * programs.
  */
 
 import { assertNever } from "../../../lib/assert-never.ts";
@@ -212,7 +212,7 @@ const modelled = {
 } as const satisfies Record<DataplaneName, ModelDataplane>;
 
 const comparedTables: Readonly<Record<DataplaneName, readonly TableName[]>> = {
-  // Rules of other processes in filter are neither read nor changed.
+  // Rules of other programs in filter are neither read nor changed.
   "iptables-nft": ["nat", "mangle"],
   "iptables-legacy": ["nat", "mangle", "filter"],
   nftables: [],

@@ -87,13 +87,13 @@ export class NatTable {
     return this.#contents?.frame.get(type) ?? [];
   }
 
-  /** Another process writes an element. @returns false if the kernel refuses */
+  /** Another program writes an element. @returns false if the kernel refuses */
   put(map: MapName, key: string, value: string): boolean {
     const messages = encodeAdd(map, new Map([[key, value]]));
     return this.#contents !== undefined && this.commit(messages) === undefined;
   }
 
-  /** Another process deletes elements. */
+  /** Another program deletes elements. */
   delete(map: MapName, keys: readonly string[]): void {
     const contents = this.#contents;
     if (contents === undefined || keys.length === 0) return;
@@ -103,7 +103,7 @@ export class NatTable {
     this.commits++;
   }
 
-  /** Another process deletes the table. */
+  /** Another program deletes the table. */
   drop(): void {
     if (this.#contents === undefined) return;
     this.#contents = undefined;

@@ -30,7 +30,7 @@ export class Player {
   kernel: ModelKernel;
   strangers: Strangers;
   agent: ModelAgent;
-  /** Other processes wrote rules into the agent's chains: flows created by these can belong to any object. */
+  /** Other programs wrote rules into the agent's chains: flows created by these can belong to any object. */
   isStrayed = false;
   /**
    * The ledger was lost with the disk: an EIP that is the primary address of a subnet may be taken for the gateway's

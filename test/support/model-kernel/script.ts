@@ -1,5 +1,5 @@
 /**
- * Scripts: what writers, other processes, other hosts, clients and faults do to a gateway, as data that shrinks and
+ * Scripts: what writers, other programs, other hosts, clients and faults do to a gateway, as data that shrinks and
  * prints well.
  */
 import type { Kind } from "../../../lib/model/names.ts";

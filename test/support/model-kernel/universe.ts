@@ -44,7 +44,7 @@ export const eipAddresses = [10, 11, 12, 13, 254, 1, 0].map((last) => ip(`203.0.
 export const ours: ReadonlySet<Ip> = new Set(eipAddresses.slice(0, 4));
 /** Eips may ask for these too, although they take packets from the VPC's subnet. */
 export const eclipsing = ["10.0.1.50/25", "10.0.1.51/24"] as const;
-/** Addresses that other processes put on net1. No Eip asks for them. */
+/** Addresses that other programs put on net1. No Eip asks for them. */
 export const foreignAddresses = [200, 201].map((last) => ip(`203.0.113.${last}`));
 /** A pod whose rules the kernel refuses, if the script says so. */
 export const refusedPod = ip("10.0.1.66");

@@ -1,5 +1,5 @@
 /**
- * Writers and other processes act in any order and at any moment, and the agent is killed at any time. When they stop,
+ * Writers and other programs act in any order and at any moment, and the agent is killed at any time. When they stop,
  * the kernel treats packets as the set says, and nothing else was changed. Runs on a kernel in memory.
  */
 import t from "tap";
@@ -16,7 +16,7 @@ const fip = (number: number, internalIp: string) =>
 for (const dataplane of dataplanes) {
   t.test(dataplane, async (t) => {
     await t.test("writes alone", (t) => checkTheme(t, dataplane, { isCalm: true }, 60));
-    await t.test("changes by other processes", (t) => checkTheme(t, dataplane, { drift: true }, 100));
+    await t.test("changes by other programs", (t) => checkTheme(t, dataplane, { drift: true }, 100));
     await t.test("flows stay or end as the desired set requires", (t) =>
       checkTheme(t, dataplane, { traffic: true, drift: true }, 140),
     );

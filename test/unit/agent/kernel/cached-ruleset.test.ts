@@ -24,7 +24,7 @@ interface Payload {
   readonly expected?: string;
 }
 
-/** A kernel that stores named numbers. Its journal may report writes of other processes. */
+/** A kernel that stores named numbers. Its journal may report writes of other programs. */
 class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
   readonly stampKind: "generation" | "digest";
   readonly isReadingAtomic: boolean;
@@ -33,7 +33,7 @@ class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
   readonly asked: string[] = [];
   /** The result of the next write. */
   end: "done" | "raced" | "refused" | "lost" | "lost after" = "done";
-  /** Called once during a reading: another process writes. */
+  /** Called once during a reading: another program writes. */
   meanwhile: (() => void) | undefined;
   #commits: Commit[] = [];
 
@@ -89,7 +89,7 @@ class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
   isSame = (one: Cells, other: Cells) =>
     one.size === other.size && [...one].every(([key, value]) => other.get(key) === value);
 
-  /** A write of another process. */
+  /** A write of another program. */
   meddle(key: string, value: number, isTold = true): void {
     this.#commit(key, value);
     if (!isTold) this.#commits.pop();

@@ -18,7 +18,7 @@ t.test("writes are the agent's own only if every subsystem proves it", async (t)
   t.notOk(await areOwn([proves(true), proves(false)]));
   t.notOk(await areOwn([throws(new GatewayError("command-failed", "no answer"))]));
   await t.rejects(areOwn([throws(new Error("a bug"))]), { message: "a bug" });
-  t.notOk(await areOwn([proves(true)], unsettled), "the last pass saw a write of another process");
+  t.notOk(await areOwn([proves(true)], unsettled), "the last pass saw a write of another program");
   t.notOk(await areWritesOwn({ subsystems: [proves(true)], patience }, undefined), "no pass yet");
 });
 

@@ -1,5 +1,5 @@
 /**
- * Other processes change the journal's file and directory while an agent runs: nothing is acknowledged that would be
+ * Other programs change the journal's file and directory while an agent runs: nothing is acknowledged that would be
  * lost.
  */
 import { existsSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** The ruleset's reader and writer on a kernel that other processes write to, that fails and that interrupts dumps. */
+/** The ruleset's reader and writer on a kernel that other programs write to, that fails and that interrupts dumps. */
 import t from "tap";
 import type { CommitJournal } from "../../../../agent/kernel/commit-journal.ts";
 import type {
@@ -55,7 +55,7 @@ class FakeKernel implements ConversingConnection {
   readonly asked: string[] = [];
   /** The errno for the message at this place of the transaction. 0 is its begin message. */
   refusal: { readonly index: number; readonly errno: number; readonly offset?: number } | undefined;
-  /** Called before each dump and each reading by key: moments at which other processes write. */
+  /** Called before each dump and each reading by key: moments at which other programs write. */
   beforeDump: () => void = () => undefined;
   beforeGet: () => void = () => undefined;
 
@@ -408,7 +408,7 @@ t.test("a commit in between causes a new plan; five of them are an error", async
   await t.rejects(dataplane.apply(late, AbortSignal.abort(new Error("stopping"))), { message: "stopping" });
 });
 
-t.test("a write by another process before the guard is written is noticed", async (t) => {
+t.test("a write by another program before the guard is written is noticed", async (t) => {
   const { kernel, barrier, converge } = world();
   await converge(two);
   let isFirst = true;

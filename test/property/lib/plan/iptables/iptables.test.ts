@@ -77,7 +77,7 @@ const natChains = [
   "HAIRPIN_SNAT",
 ] as const;
 
-/** Changes of a table by other processes: add, delete, repeat, swap and flush, in our chains and in built-in ones. */
+/** Changes of a table by other programs: add, delete, repeat, swap and flush, in our chains and in built-in ones. */
 const meddling = fc.array(
   fc.record({
     chain: fc.constantFrom(...natChains, "PREROUTING", "POSTROUTING"),

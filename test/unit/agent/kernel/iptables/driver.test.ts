@@ -68,7 +68,7 @@ class FakeKernel {
     return this.calls.splice(0);
   }
 
-  /** A rule of another process. */
+  /** A rule of another program. */
   meddle(line: string): void {
     this.nat.restore(`*nat\n${line}\nCOMMIT\n`);
     this.generation++;
@@ -159,7 +159,7 @@ function given<T>(value: T | undefined): T {
 
 for (const variant of ["nft", "legacy"] as const) {
   /**
-   * A converged gateway whose FIP gets another pod by an incremental pass, with changes of another process in between.
+   * A converged gateway whose FIP gets another pod by an incremental pass, with changes of another program in between.
    */
   const narrow = async (meddle: (kernel: FakeKernel) => void = () => {}, to = moved) => {
     const kernel = new FakeKernel();
@@ -426,7 +426,7 @@ t.test("a read that was cut short is never an empty table", async (t) => {
   await t.rejects(dataplane.observe(signal), { code: "unreadable" });
 });
 
-t.test("another process wrote in between: the change is planned again, then applied", async (t) => {
+t.test("another program wrote in between: the change is planned again, then applied", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "legacy");
   const plan = dataplane.plan(emptyProgram, await dataplane.observe(signal), "open");

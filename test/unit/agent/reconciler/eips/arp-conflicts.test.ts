@@ -92,7 +92,10 @@ t.test("unconfirmed claims have no effect, from any number of MACs", async (t) =
   t.strictSame(new Set(told.claims), new Set(["unconfirmed"]));
   t.equal(told.changes, 0);
   t.equal(told.lines.length, 1, "one line a minute");
-  t.match(told.lines[0], [{ address: one, times: 1 }, "claim of an EIP not confirmed"]);
+  t.match(told.lines[0], [
+    { address: one, times: 1 },
+    "another host claimed this EIP but did not answer a probe",
+  ]);
 
   wire.holders.set(one, macOf(7));
   await passUntil(10_050, () => wire.claim(one, macOf(++mac)));
@@ -219,9 +222,9 @@ t.test("if probing fails a conflict stays, a claim has no effect, and one line i
   t.strictSame([...conflicts.conflicts], [[one, macOf(1)]]);
   t.strictSame(told.lines.map(([, message]) => message).sort(), [
     "another host also holds an EIP",
+    "another host claimed this EIP but did not answer a probe",
     "cannot listen to ARP",
     "cannot probe for other holders of EIPs",
-    "claim of an EIP not confirmed",
   ]);
   wire.failure = undefined;
   wire.isDown = false;

@@ -11,7 +11,7 @@ import { emptyState, type State, type StateChange } from "../../../../../lib/sta
 
 const ip = (text: string) => text as Ip;
 
-t.test("an address that another process removed is already in the ledger", async (t) => {
+t.test("an address that another program removed is already in the ledger", async (t) => {
   const entry = { interface: "net1" as InterfaceName, address: ip("203.0.113.1"), prefixLength: 24 };
   const other = { ...entry, prefixLength: 25 };
   const state = reduce(emptyState, [{ type: "ledger-add", entry }]);

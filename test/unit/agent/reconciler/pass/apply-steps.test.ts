@@ -72,12 +72,12 @@ t.test("a hanging subsystem is abandoned, starts nothing more, and delays only w
     },
   };
   const patience: ApplyOptions["patience"] = {
-    run: async (effect, patienceMs, signal, giveUp) => {
+    run: async (what, effect, patienceMs, signal, giveUp) => {
       t.ok(patienceMs >= 10_000);
       if (begun.length > 0) return effect(signal);
       const givenUp = AbortSignal.abort();
       void effect(givenUp);
-      return giveUp(new GatewayError("command-failed", "it takes longer"));
+      return giveUp(new GatewayError("command-failed", `${what} takes longer`));
     },
   };
   const steps = [
@@ -89,7 +89,9 @@ t.test("a hanging subsystem is abandoned, starts nothing more, and delays only w
   const applied = await applySteps(steps, subsystems, { ...options, patience }, forever);
   t.strictSame(order, ["address known"]);
   t.strictSame(texts(applied.changes), ["known"], "nobody knows what became of the rule");
-  t.match(applied.failures, [{ stage: "rule", code: "command-failed", message: "writing: it takes longer" }]);
+  t.match(applied.failures, [
+    { stage: "rule", code: "command-failed", message: "writing rule takes longer" },
+  ]);
   t.ok(begun[0]?.aborted);
 });
 

@@ -112,7 +112,10 @@ t.test("an abandoned effect starts no further step", async (t) => {
     signal = within;
     return promise;
   };
-  t.equal(await patience.run(effect, 1, forever, ({ message }) => message), "it takes longer than 1 ms");
+  t.equal(
+    await patience.run("it", effect, 1, forever, ({ message }) => message),
+    "it takes longer than 1 ms",
+  );
   t.ok(signal?.aborted);
   let isSettled = false;
   const settled = patience.settled().then(() => {
@@ -124,6 +127,7 @@ t.test("an abandoned effect starts no further step", async (t) => {
   await settled;
   t.equal(
     await patience.run(
+      "it",
       async () => "done",
       60_000,
       forever,

@@ -31,7 +31,7 @@ t.test("the kernel's error text replaces the agent's message for a missing rule"
   t.strictSame(live, flows, "what is there is not missing");
   const throttled = { change, repairs: 7, pauseMs: 500 };
   const [undone] = verificationOf(residual, [], [throttled]);
-  t.equal(undone?.objects.get("fips/f")?.message, "another process undid it 7 times: -A X");
+  t.equal(undone?.objects.get("fips/f")?.message, "another program undid it 7 times: -A X");
 });
 
 t.test("verifications with equal content are the same", async (t) => {

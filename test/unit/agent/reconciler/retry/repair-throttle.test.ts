@@ -1,4 +1,4 @@
-/** Repairs that another process undoes: when they wait and how long, and that nothing else waits. */
+/** Repairs that another program undoes: when they wait and how long, and that nothing else waits. */
 import t from "tap";
 import {
   calmMs,

@@ -154,25 +154,31 @@ const noRoute = (id: string, what: string, why: string) =>
 
 t.test("an internal IP must be reached through the VPC's interface", async (t) => {
   t.ok(judge({ routes: behind }).isClear, "all are");
-  const byDefault = "its route is default dev net1 proto 3";
+  const byDefault = "the kernel uses the route default dev net1 proto 3";
   t.strictSame(judge({}).objects, [noRoute("dnats/d", "10.0.2.6", byDefault)], "each backend counts");
   const cases: readonly (readonly [what: string, routes: readonly string[], objects: readonly string[]])[] = [
     [
       "the longest prefix",
       ["10.0.1.5/32 dev net1"],
-      [noRoute("fips/f", "10.0.1.5", "its route is 10.0.1.5/32 dev net1 proto 3")],
+      [noRoute("fips/f", "10.0.1.5", "the kernel uses the route 10.0.1.5/32 dev net1 proto 3")],
     ],
     [
       "a route that drops",
       ["blackhole 10.0.1.5/32"],
-      [noRoute("fips/f", "10.0.1.5", "its route is blackhole 10.0.1.5/32 proto 3")],
+      [noRoute("fips/f", "10.0.1.5", "the kernel uses the route blackhole 10.0.1.5/32 proto 3")],
     ],
     ["the lowest metric", ["10.0.1.5/32 dev net1 metric 5", "10.0.1.5/32 dev eth0 metric 4"], []],
     ["next hops on one side", ["10.0.1.5/32 dev eth0,eth0"], []],
     [
       "next hops on both sides",
       ["10.0.1.5/32 dev eth0,net1"],
-      [noRoute("fips/f", "10.0.1.5", "its route is 10.0.1.5/32 nexthop dev eth0 nexthop dev net1 proto 3")],
+      [
+        noRoute(
+          "fips/f",
+          "10.0.1.5",
+          "the kernel uses the route 10.0.1.5/32 nexthop dev eth0 nexthop dev net1 proto 3",
+        ),
+      ],
     ],
     [
       "a route of the gateway's own",
@@ -269,12 +275,12 @@ t.test("rules of policy routing", async (t) => {
       noRoute(
         "fips/f",
         "10.0.1.5",
-        "its route is 10.0.1.0/25 dev net1 table 100 proto 3, by the rule rule 100",
+        "the kernel uses the route 10.0.1.0/25 dev net1 table 100 proto 3, by the rule rule 100",
       ),
       noRoute(
         "dnats/d",
         "10.0.1.6",
-        "its route is 10.0.1.0/25 dev net1 table 100 proto 3, by the rule rule 100",
+        "the kernel uses the route 10.0.1.0/25 dev net1 table 100 proto 3, by the rule rule 100",
       ),
     ],
     "another table, which knows some",
