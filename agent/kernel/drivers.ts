@@ -152,7 +152,7 @@ export interface ProbeResult {
   /** The MAC of the other host that is in the way, by address. */
   readonly others: ReadonlyMap<Ip, Mac>;
   /** Addresses that could not be probed because the link is missing or down. Nothing is known about them. */
-  readonly unasked: ReadonlySet<Ip>;
+  readonly unsent: ReadonlySet<Ip>;
 }
 
 /** An ARP packet from another host. */

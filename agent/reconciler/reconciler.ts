@@ -120,8 +120,8 @@ export class Reconciler {
   }
 
   /**
-   * Runs a full pass that begins after the call, and tries refused objects again in it. Starts probes for contested
-   * addresses at once, but does not wait for the replies.
+   * Runs a full pass that begins after the call, and tries refused objects again in it. Starts probes for addresses in
+   * conflict at once, but does not wait for the replies.
    */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport> {
     this.#probes.probeAll();

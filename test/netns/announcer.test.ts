@@ -99,8 +99,8 @@ t.test("a probe finds the neighbour that holds an address, and no host for a fre
   const announcer = announcerIn(gateway);
   const places = ["203.0.113.1", "203.0.113.50", "203.0.113.2"].map(on);
   for (const purpose of ["take", "keep"] as const) {
-    const { others, unasked } = await announcer.probe(places, purpose, signal);
-    t.strictSame([[...others], [...unasked]], [[["203.0.113.1", neighbourMac]], []], purpose);
+    const { others, unsent } = await announcer.probe(places, purpose, signal);
+    t.strictSame([[...others], [...unsent]], [[["203.0.113.1", neighbourMac]], []], purpose);
   }
   t.equal(await cached("203.0.113.50"), "", "and it told nobody that it holds anything");
   await announcer.stop();
@@ -190,12 +190,12 @@ t.test("a link that is down or gone is reported as not probed, and does not thro
   const announcer = announcerIn(gateway);
   failures.length = 0;
   await ipBatch(gateway, ["link set net1 down"]);
-  const unasked = async () => [...(await announcer.probe([on("203.0.113.1")], "take", signal)).unasked];
-  t.strictSame(await unasked(), ["203.0.113.1"]);
+  const unsent = async () => [...(await announcer.probe([on("203.0.113.1")], "take", signal)).unsent];
+  t.strictSame(await unsent(), ["203.0.113.1"]);
   announcer.announce([on("203.0.113.10")]);
   await until("the refused announcements", () => failures.length === 3);
   await ipBatch(gateway, ["link delete net1"]);
-  t.strictSame(await unasked(), ["203.0.113.1"]);
+  t.strictSame(await unsent(), ["203.0.113.1"]);
   t.strictSame(failures, ["ENETDOWN", "ENETDOWN", "ENETDOWN", "ENODEV"]);
   await announcer.stop();
 });

@@ -15,7 +15,7 @@ export function macOf(number: number): Mac {
   return `02:00:00:00:${[number >> 8, number & 255].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}` as Mac;
 }
 
-export interface AskedOnWire {
+export interface ProbesOnWire {
   readonly atMs: number;
   readonly addresses: readonly Ip[];
   readonly purpose: ProbePurpose;
@@ -25,7 +25,7 @@ export class FakeWire implements Announcer {
   nowMs = 0;
   /** Which host replies for an address. */
   readonly holders = new Map<Ip, Mac>();
-  readonly asked: AskedOnWire[] = [];
+  readonly probed: ProbesOnWire[] = [];
   readonly announced: Ip[] = [];
   listenedOn: ReadonlySet<InterfaceName> = new Set();
   /** The link refuses probes. */
@@ -48,27 +48,27 @@ export class FakeWire implements Announcer {
 
   /** Number of frames: one per probe with a reply, else two, like the real announcer. */
   get frames(): number {
-    return this.asked.reduce((sum, { addresses }) => sum + addresses.length, 0);
+    return this.probed.reduce((sum, { addresses }) => sum + addresses.length, 0);
   }
 
   /** How often an address was probed. */
-  timesAsked(address: string): number {
-    return this.asked.filter(({ addresses }) => addresses.includes(address as Ip)).length;
+  timesProbed(address: string): number {
+    return this.probed.filter(({ addresses }) => addresses.includes(address as Ip)).length;
   }
 
   async probe(places: readonly AddressOnLink[], purpose: ProbePurpose, signal: AbortSignal) {
     const addresses = places.map(({ address }) => address);
-    this.asked.push({ atMs: this.nowMs, addresses, purpose });
+    this.probed.push({ atMs: this.nowMs, addresses, purpose });
     await nextTurn();
     signal.throwIfAborted();
     if (this.failure !== undefined) throw this.failure;
-    if (this.isDown) return { others: new Map(), unasked: new Set(addresses) };
+    if (this.isDown) return { others: new Map(), unsent: new Set(addresses) };
     const others = new Map<Ip, Mac>();
     for (const address of addresses) {
       const mac = this.holders.get(address);
       if (mac !== undefined) others.set(address, mac);
     }
-    return { others, unasked: new Set<Ip>() };
+    return { others, unsent: new Set<Ip>() };
   }
 
   hear(links: ReadonlySet<InterfaceName>): readonly HeardArp[] {

@@ -69,8 +69,8 @@ class ArpAnnouncer implements Announcer {
   ): Promise<ProbeResult> {
     const { probeMs, isHeld } = this.#options;
     const others = new Map<Ip, Mac>();
-    const unasked = new Set<Ip>();
-    if (probeMs === 0) return { others, unasked };
+    const unsent = new Set<Ip>();
+    if (probeMs === 0) return { others, unsent };
     const either = AbortSignal.any([signal, this.#stop.signal]);
     const ask = async (link: InterfaceName, group: readonly Ip[]) => {
       // Once the EIP is gone, another gateway would take a further probe for that of a rival.
@@ -85,11 +85,11 @@ class ArpAnnouncer implements Announcer {
         const mac = found?.others.get(address);
         if (mac !== undefined) others.set(address, mac);
         else if (found === undefined || found.failure !== undefined || !isWanted(address))
-          unasked.add(address);
+          unsent.add(address);
       }
     };
     await Promise.all([...byLink(addresses)].map(([link, group]) => ask(link, group)));
-    return { others, unasked };
+    return { others, unsent };
   }
 
   /** Skips missing links. Throws `internal` if no packet socket can be opened. */

@@ -7,14 +7,14 @@ import { type Mac, unspecified } from "../../../lib/arp/packet.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
-import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
+import type { ProbeTask, ProbeQueue } from "./probe-queue.ts";
 
 export type ClaimResult = "confirmed" | "unconfirmed";
 
 export interface ArpConflictsOptions {
   /** Absent: no probes are sent. */
   readonly announcer: Pick<Announcer, "probe" | "announce"> | undefined;
-  readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "askNow" | "rest" | "forget">;
+  readonly queue: Pick<ProbeQueue, "schedule" | "reschedule" | "scheduleNow" | "pause" | "cancel">;
   /** The EIPs that the gateway held at the last reading. */
   readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   /** Milliseconds of a monotonic clock. */
@@ -26,10 +26,10 @@ export interface ArpConflictsOptions {
   readonly log: Log;
 }
 
-/** What is known about a held address that another host has claimed. */
-interface Contention {
-  readonly question: ArpQuestion;
-  /** The host that claims it, while a probe is in progress. */
+/** A held address for which another host sent ARP packets, and what the probes of it found. */
+interface Claim {
+  readonly task: ProbeTask;
+  /** The host that claimed it, until a probe shows whether it holds it. */
   claimant: Mac | undefined;
   /** The host that replied to the last probe: a conflict. */
   holder: Mac | undefined;
@@ -47,7 +47,7 @@ const logPeriodMs = 60_000;
 export class ArpConflicts {
   readonly #options: ArpConflictsOptions;
   readonly #abort = new AbortController();
-  readonly #contentions = new Map<Ip, Contention>();
+  readonly #claims = new Map<Ip, Claim>();
   readonly #running = new Set<Promise<void>>();
   readonly #logUnconfirmed: (about: { readonly address: Ip; readonly mac: Mac }) => void;
   #conflicts: ReadonlyMap<Ip, Mac> = new Map();
@@ -80,7 +80,7 @@ export class ArpConflicts {
   }
 
   /** Probes at once for other holders of these addresses. */
-  ask(places: readonly AddressOnLink[]): void {
+  probe(places: readonly AddressOnLink[]): void {
     const { announcer } = this.#options;
     if (announcer === undefined || places.length === 0 || this.#abort.signal.aborted) return;
     const run = this.#probe(places, announcer).finally(() => this.#running.delete(run));
@@ -94,10 +94,10 @@ export class ArpConflicts {
    * @returns true if one of the conflicts ended
    */
   async probeNow(addresses?: ReadonlySet<Ip>): Promise<boolean> {
-    const contested = [...this.#conflicts.keys()].filter((address) => addresses?.has(address) ?? true);
-    const questions = contested.flatMap((address) => this.#contentions.get(address)?.question ?? []);
-    await this.#options.questions.askNow(questions);
-    return contested.some((address) => !this.#conflicts.has(address));
+    const conflicting = [...this.#conflicts.keys()].filter((address) => addresses?.has(address) ?? true);
+    const tasks = conflicting.flatMap((address) => this.#claims.get(address)?.task ?? []);
+    await this.#options.queue.scheduleNow(tasks);
+    return conflicting.some((address) => !this.#conflicts.has(address));
   }
 
   async stop(): Promise<void> {
@@ -106,19 +106,19 @@ export class ArpConflicts {
   }
 
   #onClaim(place: AddressOnLink, mac: Mac): void {
-    const contention = this.#of(place);
+    const claim = this.#of(place);
     // A conflict is probed anyway, however many hosts claim the address.
-    if (contention.holder !== undefined) return;
-    contention.claimant = mac;
-    this.#options.questions.ask(contention.question, "claim");
+    if (claim.holder !== undefined) return;
+    claim.claimant = mac;
+    this.#options.queue.schedule(claim.task, "claim");
   }
 
   #onProbe(place: AddressOnLink): void {
-    const contention = this.#of(place);
+    const claim = this.#of(place);
     const nowMs = this.#options.nowMs();
-    if (contention.holder !== undefined || nowMs - contention.probedForAtMs < probedForPauseMs) return;
-    contention.probedForAtMs = nowMs;
-    this.#options.questions.ask(contention.question, "claim");
+    if (claim.holder !== undefined || nowMs - claim.probedForAtMs < probedForPauseMs) return;
+    claim.probedForAtMs = nowMs;
+    this.#options.queue.schedule(claim.task, "claim");
   }
 
   async #probe(
@@ -127,11 +127,11 @@ export class ArpConflicts {
   ): Promise<void> {
     const { log } = this.#options;
     try {
-      const { others, unasked } = await announcer.probe(places, "keep", this.#abort.signal);
+      const { others, unsent } = await announcer.probe(places, "keep", this.#abort.signal);
       for (const place of places) {
         const mac = others.get(place.address);
-        const isKnown = mac !== undefined || this.#contentions.has(place.address);
-        if (isKnown && !unasked.has(place.address)) this.#onAnswer(place, mac);
+        const isKnown = mac !== undefined || this.#claims.has(place.address);
+        if (isKnown && !unsent.has(place.address)) this.#onAnswer(place, mac);
       }
     } catch (err) {
       if (!this.#abort.signal.aborted) log.warn({ err }, "cannot probe for other holders of EIPs");
@@ -139,13 +139,13 @@ export class ArpConflicts {
   }
 
   #onAnswer(place: AddressOnLink, mac: Mac | undefined): void {
-    const { questions, onClaim } = this.#options;
-    const contention = this.#of(place);
-    const { question, claimant, holder } = contention;
-    contention.holder = mac;
-    contention.claimant = undefined;
-    if (mac === undefined) questions.rest(question);
-    else if (holder === undefined) questions.askAgain(question, "conflict");
+    const { queue, onClaim } = this.#options;
+    const claim = this.#of(place);
+    const { task, claimant, holder } = claim;
+    claim.holder = mac;
+    claim.claimant = undefined;
+    if (mac === undefined) queue.pause(task);
+    else if (holder === undefined) queue.reschedule(task, "conflict");
     if (claimant !== undefined) onClaim(mac === undefined ? "unconfirmed" : "confirmed");
     if (claimant !== undefined && mac === undefined)
       this.#logUnconfirmed({ address: place.address, mac: claimant });
@@ -166,7 +166,7 @@ export class ArpConflicts {
     const { announcer, held, onChange, log } = this.#options;
     const before = this.#conflicts;
     const conflicts = new Map<Ip, Mac>();
-    for (const [address, { holder }] of this.#contentions)
+    for (const [address, { holder }] of this.#claims)
       if (holder !== undefined) conflicts.set(address, holder);
     this.#conflicts = conflicts;
     const begun = [...conflicts].filter(([address]) => !before.has(address));
@@ -183,26 +183,26 @@ export class ArpConflicts {
     announcer?.announce(ended.flatMap((address) => places.get(address) ?? []));
   }
 
-  #of(place: AddressOnLink): Contention {
-    const known = this.#contentions.get(place.address);
-    if (known?.question.place.interface === place.interface) return known;
-    if (known !== undefined) this.#options.questions.forget(known.question);
-    const contention: Contention = {
-      question: { place, purpose: "keep", onAnswer: (mac) => this.#onAnswer(place, mac) },
+  #of(place: AddressOnLink): Claim {
+    const known = this.#claims.get(place.address);
+    if (known?.task.place.interface === place.interface) return known;
+    if (known !== undefined) this.#options.queue.cancel(known.task);
+    const claim: Claim = {
+      task: { place, purpose: "keep", onAnswer: (mac) => this.#onAnswer(place, mac) },
       claimant: undefined,
       holder: undefined,
       probedForAtMs: Number.NEGATIVE_INFINITY,
     };
-    this.#contentions.set(place.address, contention);
-    return contention;
+    this.#claims.set(place.address, claim);
+    return claim;
   }
 
   #forgetAllBut(held: ReadonlyMap<Ip, AddressOnLink>): void {
     let isNews = false;
-    for (const [address, { question, holder }] of this.#contentions) {
-      if (held.get(address)?.interface === question.place.interface) continue;
-      this.#contentions.delete(address);
-      this.#options.questions.forget(question);
+    for (const [address, { task, holder }] of this.#claims) {
+      if (held.get(address)?.interface === task.place.interface) continue;
+      this.#claims.delete(address);
+      this.#options.queue.cancel(task);
       isNews ||= holder !== undefined;
     }
     if (isNews) this.#publishSoon();

@@ -12,7 +12,7 @@ import type { ArpProbe } from "./arp-probe.ts";
 export interface ArpNotifierDeps {
   readonly announcer: Pick<Announcer, "announce">;
   readonly arpProbe: Pick<ArpProbe, "isFree">;
-  readonly arpConflicts: Pick<ArpConflicts, "ask">;
+  readonly arpConflicts: Pick<ArpConflicts, "probe">;
 }
 
 export class ArpNotifier {
@@ -41,7 +41,7 @@ export class ArpNotifier {
     const news = eips.filter((eip) => present.has(eip.address) && isNew(eip));
     await nextTurn();
     announcer.announce(news);
-    arpConflicts.ask(news.filter(({ address }) => !arpProbe.isFree(address)));
+    arpConflicts.probe(news.filter(({ address }) => !arpProbe.isFree(address)));
   }
 
   #linksThatCameUp({ links }: ObservedNetwork): ReadonlySet<InterfaceName> {

@@ -7,12 +7,12 @@ import type { Mac } from "../../../lib/arp/packet.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
-import type { ArpQuestion, ArpQuestions } from "./arp-questions.ts";
+import type { ProbeTask, ProbeQueue } from "./probe-queue.ts";
 
 export interface ArpProbeOptions {
   /** Absent: no probes are sent, and every address counts as free. */
   readonly announcer: Pick<Announcer, "probe"> | undefined;
-  readonly questions: Pick<ArpQuestions, "ask" | "askAgain" | "askNow" | "forget">;
+  readonly queue: Pick<ProbeQueue, "schedule" | "reschedule" | "scheduleNow" | "cancel">;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
   /** Called when an address is found free, or held by another host. */
@@ -28,8 +28,9 @@ export interface ProbeState {
   readonly addressConflicts: ReadonlyMap<Ip, Mac>;
 }
 
-interface Contested {
-  readonly question: ArpQuestion;
+/** An address to add that another host answered for. */
+interface AddressConflict {
+  readonly task: ProbeTask;
   holder: Mac;
 }
 
@@ -41,8 +42,8 @@ export class ArpProbe {
   readonly #abort = new AbortController();
   /** The time when a probe got no reply. */
   readonly #free = new Map<Ip, number>();
-  readonly #asking = new Set<Ip>();
-  readonly #contested = new Map<Ip, Contested>();
+  readonly #probing = new Set<Ip>();
+  readonly #conflicts = new Map<Ip, AddressConflict>();
   readonly #running = new Set<Promise<void>>();
   #probeState: ProbeState = { probing: new Set(), addressConflicts: new Map() };
 
@@ -60,16 +61,16 @@ export class ArpProbe {
     const wanted = new Map(candidates.map((place) => [place.address, place]));
     for (const [address, sinceMs] of this.#free)
       if (!wanted.has(address) || nowMs() - sinceMs > freeForMs) this.#free.delete(address);
-    for (const [address, { question }] of this.#contested)
-      if (wanted.get(address)?.interface !== question.place.interface) this.#settle(address);
+    for (const [address, { task }] of this.#conflicts)
+      if (wanted.get(address)?.interface !== task.place.interface) this.#endConflict(address);
 
     const isKnown = ({ address }: AddressOnLink) =>
-      this.#free.has(address) || this.#asking.has(address) || this.#contested.has(address);
+      this.#free.has(address) || this.#probing.has(address) || this.#conflicts.has(address);
     const unknown = candidates.filter((place) => !isKnown(place));
-    if (unknown.length > 0) this.#ask(unknown, announcer);
+    if (unknown.length > 0) this.#startProbes(unknown, announcer);
     this.#probeState = {
-      probing: new Set([...this.#asking].filter((address) => wanted.has(address))),
-      addressConflicts: new Map(Array.from(this.#contested, ([address, { holder }]) => [address, holder])),
+      probing: new Set([...this.#probing].filter((address) => wanted.has(address))),
+      addressConflicts: new Map(Array.from(this.#conflicts, ([address, { holder }]) => [address, holder])),
     };
     return this.#probeState;
   }
@@ -85,13 +86,13 @@ export class ArpProbe {
   }
 
   /** True while another host holds an address that is to be added. */
-  get isContested(): boolean {
-    return this.#contested.size > 0;
+  get hasConflicts(): boolean {
+    return this.#conflicts.size > 0;
   }
 
   /** The links on which to listen. */
   get links(): ReadonlySet<InterfaceName> {
-    return new Set(Array.from(this.#contested.values(), ({ question }) => question.place.interface));
+    return new Set(Array.from(this.#conflicts.values(), ({ task }) => task.place.interface));
   }
 
   /**
@@ -101,9 +102,9 @@ export class ArpProbe {
    * @returns true if one of them is free now
    */
   async probeNow(addresses?: ReadonlySet<Ip>): Promise<boolean> {
-    const contested = [...this.#contested].filter(([address]) => addresses?.has(address) ?? true);
-    await this.#options.questions.askNow(contested.map(([, { question }]) => question));
-    return contested.some(([address]) => this.#free.has(address));
+    const conflicts = [...this.#conflicts].filter(([address]) => addresses?.has(address) ?? true);
+    await this.#options.queue.scheduleNow(conflicts.map(([, { task }]) => task));
+    return conflicts.some(([address]) => this.#free.has(address));
   }
 
   /**
@@ -111,13 +112,13 @@ export class ArpProbe {
    * claims it. A host that only probes for it waits, like this gateway.
    */
   hear(heard: readonly HeardArp[]): void {
-    if (this.#contested.size === 0) return;
+    if (this.#conflicts.size === 0) return;
     for (const { interface: link, packet } of heard) {
       const { operation, senderIp, senderMac, targetIp } = packet;
-      const claimed = this.#contested.get(senderIp);
-      const requested = operation === "request" ? this.#contested.get(targetIp) : undefined;
-      if (claimed !== undefined && claimed.holder !== senderMac) this.#askSoon(claimed, link);
-      if (requested?.holder === senderMac && senderIp !== targetIp) this.#askSoon(requested, link);
+      const claimed = this.#conflicts.get(senderIp);
+      const requested = operation === "request" ? this.#conflicts.get(targetIp) : undefined;
+      if (claimed !== undefined && claimed.holder !== senderMac) this.#scheduleProbe(claimed, link);
+      if (requested?.holder === senderMac && senderIp !== targetIp) this.#scheduleProbe(requested, link);
     }
   }
 
@@ -126,13 +127,13 @@ export class ArpProbe {
     await Promise.all(this.#running);
   }
 
-  #askSoon({ question }: Contested, link: InterfaceName): void {
-    if (question.place.interface === link) this.#options.questions.ask(question, "wanted");
+  #scheduleProbe({ task }: AddressConflict, link: InterfaceName): void {
+    if (task.place.interface === link) this.#options.queue.schedule(task, "addition");
   }
 
-  #ask(places: readonly AddressOnLink[], announcer: Pick<Announcer, "probe">): void {
+  #startProbes(places: readonly AddressOnLink[], announcer: Pick<Announcer, "probe">): void {
     if (this.#abort.signal.aborted) return;
-    for (const { address } of places) this.#asking.add(address);
+    for (const { address } of places) this.#probing.add(address);
     const run = this.#probe(places, announcer).finally(() => this.#running.delete(run));
     this.#running.add(run);
   }
@@ -148,41 +149,41 @@ export class ArpProbe {
     }
     if (this.#abort.signal.aborted) return;
     for (const place of places) {
-      this.#asking.delete(place.address);
+      this.#probing.delete(place.address);
       const mac = others.get(place.address);
       if (mac === undefined) this.#free.set(place.address, nowMs());
-      else this.#contest(place, mac);
+      else this.#addConflict(place, mac);
     }
     onAnswer();
   }
 
-  #contest(place: AddressOnLink, holder: Mac): void {
-    const { questions, nowMs, onAnswer } = this.#options;
+  #addConflict(place: AddressOnLink, holder: Mac): void {
+    const { queue, nowMs, onAnswer } = this.#options;
     const { address } = place;
-    const contested: Contested = {
+    const conflict: AddressConflict = {
       holder,
-      question: {
+      task: {
         place,
         purpose: "take",
         onAnswer: (mac) => {
           // If another host holds it, no pass has to run sooner.
           if (mac !== undefined) {
-            contested.holder = mac;
+            conflict.holder = mac;
             return;
           }
-          this.#settle(address);
+          this.#endConflict(address);
           this.#free.set(address, nowMs());
           onAnswer();
         },
       },
     };
-    this.#contested.set(address, contested);
-    questions.askAgain(contested.question, "wanted");
+    this.#conflicts.set(address, conflict);
+    queue.reschedule(conflict.task, "addition");
   }
 
-  #settle(address: Ip): void {
-    const contested = this.#contested.get(address);
-    this.#contested.delete(address);
-    if (contested !== undefined) this.#options.questions.forget(contested.question);
+  #endConflict(address: Ip): void {
+    const conflict = this.#conflicts.get(address);
+    this.#conflicts.delete(address);
+    if (conflict !== undefined) this.#options.queue.cancel(conflict.task);
   }
 }

@@ -17,7 +17,7 @@ export interface ArpWatchOptions {
 }
 
 const idlePauseMs = 1_000;
-/** Pause while an address is contested or many packets arrive. */
+/** Pause while there is a conflict or many packets arrive. */
 const busyPauseMs = 200;
 const manyPackets = 1_000;
 const logPeriodMs = 60_000;
@@ -51,8 +51,8 @@ export class ArpWatch {
     const heard = this.#hear();
     arpProbe.hear(heard);
     arpConflicts.hear(heard);
-    const isContested = arpProbe.links.size + arpConflicts.conflicts.size > 0;
-    this.#pauseMs = isContested || heard.length >= manyPackets ? busyPauseMs : idlePauseMs;
+    const hasConflicts = arpProbe.links.size + arpConflicts.conflicts.size > 0;
+    this.#pauseMs = hasConflicts || heard.length >= manyPackets ? busyPauseMs : idlePauseMs;
   }
 
   #hear(): readonly HeardArp[] {

@@ -4,7 +4,7 @@ import type { AddressOnLink, Announcer } from "../../kernel/drivers.ts";
 import type { Log } from "../../log.ts";
 import { ArpConflicts, type ClaimResult } from "./arp-conflicts.ts";
 import { ArpProbe } from "./arp-probe.ts";
-import { ArpQuestions } from "./arp-questions.ts";
+import { ProbeQueue } from "./probe-queue.ts";
 import { ArpWatch } from "./arp-watch.ts";
 
 export interface ArpOptions {
@@ -32,9 +32,9 @@ export interface Arp {
 
 export function createArp({ announcer, isProbing, wake, log, ...options }: ArpOptions): Arp {
   const onFailure = (err: unknown) => log.warn({ err }, "cannot probe for holders of EIPs");
-  const asking = isProbing ? announcer : undefined;
-  const questions = new ArpQuestions({ announcer, onFailure, ...options });
-  const parts = { announcer: asking, questions, log, ...options };
+  const prober = isProbing ? announcer : undefined;
+  const queue = new ProbeQueue({ announcer, onFailure, ...options });
+  const parts = { announcer: prober, queue, log, ...options };
   const arpProbe = new ArpProbe({ ...parts, onAnswer: () => wake("probe"), onFailure });
   const arpConflicts = new ArpConflicts({ ...parts, onChange: () => wake("conflict") });
   const watch = new ArpWatch({ announcer, arpProbe, arpConflicts, log, ...options });
@@ -43,12 +43,12 @@ export function createArp({ announcer, isProbing, wake, log, ...options }: ArpOp
     arpConflicts,
     start: () => {
       if (!isProbing) return;
-      questions.start();
+      queue.start();
       watch.start();
     },
     stop: async () => {
       watch.stop();
-      await Promise.all([questions.stop(), arpProbe.stop(), arpConflicts.stop()]);
+      await Promise.all([queue.stop(), arpProbe.stop(), arpConflicts.stop()]);
     },
   };
 }

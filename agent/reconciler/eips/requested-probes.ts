@@ -1,5 +1,5 @@
 /**
- * Probes at once for contested addresses, because an API call concerns them: someone may have freed them just now.
+ * Probes at once for addresses in conflict, because an API call concerns them: someone may have freed them just now.
  */
 
 import { eipAddressesOf } from "../../../lib/compile/references.ts";
@@ -11,7 +11,7 @@ import type { ArpProbe } from "./arp-probe.ts";
 
 export interface RequestedProbesDeps {
   readonly store: Pick<StateAccess, "current">;
-  readonly arpProbe: Pick<ArpProbe, "isContested" | "probeNow">;
+  readonly arpProbe: Pick<ArpProbe, "hasConflicts" | "probeNow">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "probeNow">;
   /** Runs a full pass that begins after the call. */
   readonly runPass: (reason: string, signal: AbortSignal) => Promise<unknown>;
@@ -24,20 +24,20 @@ export class RequestedProbes {
     this.#deps = deps;
   }
 
-  /** Probes for all contested addresses. Does not wait for the replies. */
+  /** Probes for all addresses in conflict. Does not wait for the replies. */
   probeAll(): void {
     void this.#probe(undefined);
   }
 
   /**
-   * Probes for the contested addresses of these objects. Resolves when free ones were added, after `timeoutMs`, or at
+   * Probes for the addresses in conflict of these objects. Resolves when free ones were added, after `timeoutMs`, or at
    * the signal. Never rejects.
    *
    * @returns the rest of `timeoutMs`
    */
   async probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
     const { store, arpProbe, arpConflicts, runPass } = this.#deps;
-    if (!arpProbe.isContested && arpConflicts.conflicts.size === 0) return timeoutMs;
+    if (!arpProbe.hasConflicts && arpConflicts.conflicts.size === 0) return timeoutMs;
     const isFreed = this.#probe(eipAddressesOf(store.current.desired, ids));
     if (timeoutMs === 0) return 0;
     const begunMs = performance.now();

@@ -28,7 +28,7 @@ export interface PassDeps {
   readonly flows: Pick<FlowSubsystem, "currentSweep">;
   readonly announcer: Pick<Announcer, "announce">;
   readonly arpProbe: Pick<ArpProbe, "probeState" | "review" | "isFree">;
-  readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "ask">;
+  readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "probe">;
   readonly clock: Clock;
   readonly epoch: string;
   readonly config: GatewayConfig;

@@ -5,7 +5,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { Announcer } from "../../../agent/kernel/drivers.ts";
 import { ArpProbe } from "../../../agent/reconciler/eips/arp-probe.ts";
-import { ArpQuestions } from "../../../agent/reconciler/eips/arp-questions.ts";
+import { ProbeQueue } from "../../../agent/reconciler/eips/probe-queue.ts";
 import type { DryRun } from "../../../agent/reconciler/operations/dry-run.ts";
 import type { PassResult } from "../../../agent/reconciler/pass/pass-result.ts";
 import { Reconciler } from "../../../agent/reconciler/reconciler.ts";
@@ -51,7 +51,7 @@ export class ModelAgent {
   readonly board: StatusBoard;
   readonly #reconciler: Reconciler;
   readonly #around: Surroundings;
-  readonly #questions: ArpQuestions;
+  readonly #probeQueue: ProbeQueue;
   readonly #arpProbe: ArpProbe;
   #passes = 0;
   #lastSnapshot: PassResult["snapshot"] | undefined;
@@ -68,7 +68,7 @@ export class ModelAgent {
     const { network, conntrack } = kernel.driversFor(this.life);
     const announcer = this.#announcer();
     this.board = new StatusBoard(epoch, () => disk.state, new Date(clock.wallMs()).toISOString());
-    this.#questions = new ArpQuestions({
+    this.#probeQueue = new ProbeQueue({
       announcer,
       nowMs: () => clock.bootMs(),
       random: () => 0,
@@ -76,7 +76,7 @@ export class ModelAgent {
     });
     this.#arpProbe = new ArpProbe({
       announcer,
-      questions: this.#questions,
+      queue: this.#probeQueue,
       nowMs: () => clock.bootMs(),
       // The next pass of the script sees it.
       onAnswer: () => {},
@@ -93,7 +93,7 @@ export class ModelAgent {
       announcer,
       arpProbe: this.#arpProbe,
       // The network of the model sends nothing by itself.
-      arpConflicts: { conflicts: new Map(), ask() {}, probeNow: async () => false },
+      arpConflicts: { conflicts: new Map(), probe() {}, probeNow: async () => false },
       clock,
       epoch,
       config: {
@@ -175,7 +175,7 @@ export class ModelAgent {
     const reason = this.isWoken ? "write" : "script";
     this.isWoken = false;
     // Like its timer: probes again for addresses that another host held.
-    this.#questions.look();
+    this.#probeQueue.look();
     await setImmediate();
     const before = this.#passes;
     if (before === 0) this.#reconciler.start();
@@ -203,7 +203,7 @@ export class ModelAgent {
   /** Like a write that names these objects. The timer probes in the meantime, as in the agent. */
   async probeFor(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
     const left = this.#reconciler.probeFor(ids, timeoutMs, new AbortController().signal);
-    this.#questions.look();
+    this.#probeQueue.look();
     return left;
   }
 
@@ -211,7 +211,7 @@ export class ModelAgent {
   kill(): void {
     this.life.kill();
     void this.#reconciler.stop();
-    void this.#questions.stop();
+    void this.#probeQueue.stop();
     void this.#arpProbe.stop();
   }
 
@@ -220,7 +220,7 @@ export class ModelAgent {
     return {
       probe: async (addresses) => {
         for (const { address } of addresses)
-          wire.questions.set(address, (wire.questions.get(address) ?? 0) + 1);
+          wire.probes.set(address, (wire.probes.get(address) ?? 0) + 1);
         await wire.asked();
         for (const { address } of addresses) {
           if (wire.claimed.has(address)) this.contested.add(address);
@@ -229,7 +229,7 @@ export class ModelAgent {
         const others = addresses.flatMap(({ address }) =>
           wire.claimed.has(address) ? [[address, neighbourMac] as const] : [],
         );
-        return { others: new Map(others), unasked: new Set() };
+        return { others: new Map(others), unsent: new Set() };
       },
       hear: () => [],
       announce: () => {},

@@ -22,7 +22,7 @@ export class Wire {
   /** While it is slow, probes wait for {@link answer}. */
   isSlow = false;
   /** How often each address was probed. */
-  readonly questions = new Map<Ip, number>();
+  readonly probes = new Map<Ip, number>();
   #waiting: (() => void)[] = [];
 
   claim(address: Ip | undefined, isClaimed: boolean): void {

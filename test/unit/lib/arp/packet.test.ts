@@ -216,7 +216,7 @@ t.test("a probe hears who answers or probes, not itself and not answers to other
     return arpPacketBytes;
   };
   const places = [held, probed, free, mine].map((address) => on(address));
-  const { others, unasked } = await announcer.probe(places, "take", neverAborted);
+  const { others, unsent } = await announcer.probe(places, "take", neverAborted);
   t.strictSame(
     [...others],
     [
@@ -224,7 +224,7 @@ t.test("a probe hears who answers or probes, not itself and not answers to other
       [probed, theirs],
     ],
   );
-  t.equal(unasked.size, 0);
+  t.equal(unsent.size, 0);
   const asked = (address: Ip) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
   t.strictSame([held, free].map(asked), [1, 2], "who answered is not asked again, the others are");
   t.equal(fake.open, 0, "the socket is closed");
@@ -260,11 +260,11 @@ t.test(
       return arpPacketBytes;
     };
     const places = [on(kept), on(gone)];
-    const { others, unasked } = await announcer.probe(places, "keep", neverAborted);
+    const { others, unsent } = await announcer.probe(places, "keep", neverAborted);
     const probes = (address: Ip) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
     t.strictSame([kept, gone].map(probes), [2, 1], "the second frame is not sent");
     t.equal(others.size, 0);
-    t.strictSame([...unasked], [gone]);
+    t.strictSame([...unsent], [gone]);
 
     await announcer.probe(places, "take", neverAborted);
     t.strictSame([kept, gone].map(probes), [4, 3], "addresses to add are not held yet");
@@ -285,8 +285,8 @@ t.test("a reply at the end of the window still counts", async (t) => {
 t.test("disabled or empty probing finds nothing; a link that refuses probes is named", async (t) => {
   const off = setUp({ probeMs: 0 });
   const found = async ({ announcer }: typeof off, ...places: readonly AddressOnLink[]) => {
-    const { others, unasked } = await announcer.probe(places, "take", neverAborted);
-    return [[...others.keys()], [...unasked]];
+    const { others, unsent } = await announcer.probe(places, "take", neverAborted);
+    return [[...others.keys()], [...unsent]];
   };
   t.strictSame(await found(off, on(eip)), [[], []]);
   t.equal(off.fake.sent.length, 0);

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import t from "tap";
 import { ArpConflicts, type ClaimResult } from "../../../../../agent/reconciler/eips/arp-conflicts.ts";
-import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
+import { ProbeQueue } from "../../../../../agent/reconciler/eips/probe-queue.ts";
 import { ArpWatch } from "../../../../../agent/reconciler/eips/arp-watch.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import { fromU32 } from "../../../../../lib/model/ipv4.ts";
@@ -19,10 +19,10 @@ function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
   const told = { changes: 0, claims: [] as ClaimResult[], lines: [] as [unknown, string][] };
   const log = { warn: (about: unknown, message: string) => told.lines.push([about, message]) } as never;
   const nowMs = () => wire.nowMs;
-  const questions = new ArpQuestions({ announcer: wire, nowMs, random, onFailure: () => {} });
+  const queue = new ProbeQueue({ announcer: wire, nowMs, random, onFailure: () => {} });
   const conflicts = new ArpConflicts({
     announcer: wire,
-    questions,
+    queue,
     held: () => held,
     nowMs,
     onChange: () => told.changes++,
@@ -31,16 +31,16 @@ function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
   });
   const arpProbe = { links: new Set<InterfaceName>(), hear: () => {} };
   const watch = new ArpWatch({ announcer: wire, arpProbe, arpConflicts: conflicts, held: () => held, log });
-  /** Advances the clock of the questions in steps; calls `before` at each. */
+  /** Advances the clock of the queue in steps; calls `before` at each. */
   const passUntil = async (untilMs: number, before = () => {}) => {
     for (; wire.nowMs < untilMs; wire.nowMs += 100) {
       before();
       watch.look();
-      questions.look();
+      queue.look();
       await answersIn();
     }
   };
-  return { wire, held, told, conflicts, questions, watch, passUntil };
+  return { wire, held, told, conflicts, queue, watch, passUntil };
 }
 
 t.test(
@@ -48,7 +48,7 @@ t.test(
   async (t) => {
     const { wire, told, conflicts, passUntil } = setUp();
     await passUntil(1_000);
-    t.strictSame([wire.frames, [...wire.listenedOn]], [0, [net1]], "it listens and asks nothing");
+    t.strictSame([wire.frames, [...wire.listenedOn]], [0, [net1]], "it listens and probes nothing");
     wire.holders.set(one, macOf(1)).set(stranger, macOf(1));
     await passUntil(1_100, () => {
       wire.claim(one, macOf(1));
@@ -63,9 +63,9 @@ t.test(
     await passUntil(10_050, () => wire.claim(one, macOf(2)));
     t.equal(conflicts.conflicts, before, "heard again and again, from whomever, it is nothing new");
     t.strictSame(
-      wire.asked.map(({ atMs, purpose }) => [atMs, purpose]),
+      wire.probed.map(({ atMs, purpose }) => [atMs, purpose]),
       Array.from({ length: 10 }, (_, index) => [1_000 * (index + 1), "keep"]),
-      "it is asked about every second, and not more often",
+      "it is probed every second, and not more often",
     );
 
     wire.holders.set(one, macOf(3));
@@ -79,7 +79,7 @@ t.test(
     t.strictSame([wire.announced, told.changes], [[one], 2]);
     const { frames } = wire;
     await passUntil(100_000);
-    t.equal(wire.frames, frames, "nobody asks any more");
+    t.equal(wire.frames, frames, "nobody probes any more");
   },
 );
 
@@ -88,7 +88,7 @@ t.test("unconfirmed claims have no effect, from any number of MACs", async (t) =
   let mac = 0;
   await passUntil(8_050, () => wire.claim(one, macOf(++mac)));
   t.equal(conflicts.conflicts.size, 0);
-  t.equal(wire.timesAsked(one), 9, "one question a second, whoever claims");
+  t.equal(wire.timesProbed(one), 9, "one probe a second, whoever claims");
   t.strictSame(new Set(told.claims), new Set(["unconfirmed"]));
   t.equal(told.changes, 0);
   t.equal(told.lines.length, 1, "one line a minute");
@@ -115,13 +115,13 @@ t.test(
     };
     await passUntil(12_050, flood);
     t.strictSame([...conflicts.conflicts], [[two, macOf(1)]]);
-    t.equal(wire.timesAsked(two), 13, "a conflict is asked about as without the flood");
-    t.ok(wire.frames <= 500 * 12.1, `${wire.frames} questions in 12 s`);
+    t.equal(wire.timesProbed(two), 13, "a conflict is probed as without the flood");
+    t.ok(wire.frames <= 500 * 12.1, `${wire.frames} queue in 12 s`);
 
     wire.holders.set(one, macOf(2));
     wire.claim(one, macOf(2));
     await passUntil(12_150, flood);
-    t.ok(conflicts.conflicts.has(one), "an EIP that was not asked about goes first");
+    t.ok(conflicts.conflicts.has(one), "an EIP that was not probed goes first");
     wire.holders.delete(two);
     await passUntil(13_150, flood);
     t.notOk(conflicts.conflicts.has(two), "and what ended is seen");
@@ -154,7 +154,7 @@ t.test("no conflict from other links, own packets or silence; probing hosts are 
   // claim it.
   wire.holders.delete(one);
   await passUntil(50_000, () => wire.seek(one, macOf(2)));
-  t.equal(wire.timesAsked(one), 1);
+  t.equal(wire.timesProbed(one), 1);
   t.strictSame([conflicts.conflicts.size, told.claims, told.lines], [0, [], []], "a probe claims nothing");
   wire.holders.set(one, macOf(2));
   await passUntil(62_000, () => wire.seek(one, macOf(2)));
@@ -165,11 +165,11 @@ t.test("no conflict from other links, own packets or silence; probing hosts are 
 t.test("probes run at once: at start, and for an API call", async (t) => {
   const { wire, held, told, conflicts, passUntil } = setUp();
   wire.holders.set(two, macOf(1));
-  conflicts.ask([...held.values()]);
+  conflicts.probe([...held.values()]);
   await answersIn();
   t.strictSame([...conflicts.conflicts], [[two, macOf(1)]]);
   t.strictSame([wire.frames, wire.announced], [2, []]);
-  t.notOk(await conflicts.probeNow(new Set([one])), "nobody contests it");
+  t.notOk(await conflicts.probeNow(new Set([one])), "it is in no conflict");
   wire.nowMs = 5 * 3_600_000;
   await passUntil(wire.nowMs + 100);
   wire.holders.clear();
@@ -180,21 +180,21 @@ t.test("probes run at once: at start, and for an API call", async (t) => {
 
   // A further probe also ends a conflict.
   wire.holders.set(one, macOf(1));
-  conflicts.ask([onNet1(one)]);
+  conflicts.probe([onNet1(one)]);
   await answersIn();
   wire.holders.clear();
-  conflicts.ask([onNet1(one), onNet1(two)]);
+  conflicts.probe([onNet1(one), onNet1(two)]);
   await answersIn();
   t.equal(conflicts.conflicts.size, 0);
   const { frames } = wire;
   await passUntil(wire.nowMs + 10_000);
-  t.equal(wire.frames, frames, "and nobody is asked for no reason");
+  t.equal(wire.frames, frames, "and nothing is probed for no reason");
 });
 
 t.test("removing an EIP or moving it to another link ends its conflict", async (t) => {
   const { wire, held, told, conflicts, passUntil } = setUp();
   wire.holders.set(one, macOf(1)).set(two, macOf(1));
-  conflicts.ask([...held.values()]);
+  conflicts.probe([...held.values()]);
   await passUntil(100);
   held.delete(one);
   held.set(two, { interface: "net2" as InterfaceName, address: two });
@@ -208,16 +208,16 @@ t.test("removing an EIP or moving it to another link ends its conflict", async (
 });
 
 t.test("if probing fails a conflict stays, a claim has no effect, and one line is logged", async (t) => {
-  const { wire, held, told, conflicts, questions, watch, passUntil } = setUp();
+  const { wire, held, told, conflicts, queue, watch, passUntil } = setUp();
   wire.holders.set(one, macOf(1));
-  conflicts.ask([onNet1(one)]);
+  conflicts.probe([onNet1(one)]);
   wire.claim(two, macOf(2));
   await passUntil(100);
   wire.claim(two, macOf(2));
   wire.isDown = true;
   await passUntil(5_000);
   wire.failure = new Error("no socket");
-  conflicts.ask([onNet1(one)]);
+  conflicts.probe([onNet1(one)]);
   await passUntil(10_000);
   t.strictSame([...conflicts.conflicts], [[one, macOf(1)]]);
   t.strictSame(told.lines.map(([, message]) => message).sort(), [
@@ -232,25 +232,25 @@ t.test("if probing fails a conflict stays, a claim has no effect, and one line i
   await passUntil(12_000);
   t.equal(conflicts.conflicts.size, 0);
 
-  await questions.stop();
+  await queue.stop();
   await conflicts.stop();
   watch.stop();
   const { frames } = wire;
-  conflicts.ask([...held.values()]);
+  conflicts.probe([...held.values()]);
   wire.claim(one, macOf(1));
   await passUntil(13_000);
-  t.equal(wire.frames, frames, "after the end nobody is asked");
+  t.equal(wire.frames, frames, "after the end nothing is probed");
 
   const mute = new ArpConflicts({
     announcer: undefined,
-    questions,
+    queue,
     held: () => t.fail("nobody is to be looked for") as never,
     nowMs: () => 0,
     onChange: () => t.fail("nothing changes"),
     onClaim: () => t.fail("nobody claims"),
     log: {} as never,
   });
-  mute.ask([onNet1(one)]);
+  mute.probe([onNet1(one)]);
   t.equal(mute.conflicts.size, 0);
   await mute.stop();
 });
@@ -284,7 +284,7 @@ t.test("whatever other hosts do, conflicts match the last replies within two sec
         (address) => conflicts.conflicts.get(address) === wire.holders.get(address),
       );
       const perSecond = Map.groupBy(
-        wire.asked.flatMap(({ atMs, addresses }) =>
+        wire.probed.flatMap(({ atMs, addresses }) =>
           addresses.map((address) => `${address} ${Math.floor(atMs / 1_000)}`),
         ),
         (key) => key,

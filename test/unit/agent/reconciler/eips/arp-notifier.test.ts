@@ -22,20 +22,20 @@ function network(held: readonly number[], links: readonly ObservedLink[] = [link
 }
 
 function setUp() {
-  const told = { announced: [] as string[], asked: [] as string[] };
+  const told = { announced: [] as string[], probed: [] as string[] };
   const free = new Set<string>();
   const notifier = new ArpNotifier({
     announcer: {
       announce: (places) => told.announced.push(...places.map(({ address }) => address.slice(-2))),
     },
     arpProbe: { isFree: (address) => free.has(address) },
-    arpConflicts: { ask: (places) => told.asked.push(...places.map(({ address }) => address.slice(-2))) },
+    arpConflicts: { probe: (places) => told.probed.push(...places.map(({ address }) => address.slice(-2))) },
   });
   const tell = async (before: ObservedNetwork, after = before) => {
     told.announced = [];
-    told.asked = [];
+    told.probed = [];
     await notifier.tell(program, before, after);
-    return [told.announced, told.asked];
+    return [told.announced, told.probed];
   };
   return { tell, free };
 }

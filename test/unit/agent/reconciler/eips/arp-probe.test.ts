@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import t from "tap";
 import { ArpProbe } from "../../../../../agent/reconciler/eips/arp-probe.ts";
-import { ArpQuestions } from "../../../../../agent/reconciler/eips/arp-questions.ts";
+import { ProbeQueue } from "../../../../../agent/reconciler/eips/probe-queue.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import { fromU32 } from "../../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
@@ -16,10 +16,10 @@ function setUp(random = () => 0) {
   const wire = new FakeWire();
   const told = { wakes: 0, failures: 0 };
   const nowMs = () => wire.nowMs;
-  const questions = new ArpQuestions({ announcer: wire, nowMs, random, onFailure: () => told.failures++ });
+  const queue = new ProbeQueue({ announcer: wire, nowMs, random, onFailure: () => told.failures++ });
   const arpProbe = new ArpProbe({
     announcer: wire,
-    questions,
+    queue,
     nowMs,
     onAnswer: () => told.wakes++,
     onFailure: () => told.failures++,
@@ -36,11 +36,11 @@ function setUp(random = () => 0) {
   const lookUntil = async (untilMs: number, before = () => {}) => {
     for (; wire.nowMs < untilMs; wire.nowMs += 100) {
       before();
-      questions.look();
+      queue.look();
       await answersIn();
     }
   };
-  return { wire, told, arpProbe, questions, review, listen, lookUntil };
+  return { wire, told, arpProbe, queue, review, listen, lookUntil };
 }
 
 t.test("an address is probed once, and added if there is no reply", async (t) => {
@@ -48,13 +48,13 @@ t.test("an address is probed once, and added if there is no reply", async (t) =>
   t.strictSame(review(), { probing: [one, two], conflicts: [] });
   t.strictSame(review(), { probing: [one, two], conflicts: [] });
   await answersIn();
-  t.strictSame(wire.asked, [{ atMs: 0, addresses: [one, two], purpose: "take" }], "once");
+  t.strictSame(wire.probed, [{ atMs: 0, addresses: [one, two], purpose: "take" }], "once");
   t.equal(told.wakes, 1);
   t.strictSame(review(), { probing: [], conflicts: [] });
   t.ok(arpProbe.isFree(one));
   await lookUntil(60_000);
-  t.equal(wire.asked.length, 1, "nobody needs to be asked again");
-  t.notOk(arpProbe.isContested);
+  t.equal(wire.probed.length, 1, "nothing needs to be probed again");
+  t.notOk(arpProbe.hasConflicts);
 
   t.strictSame(review().probing, []);
   wire.nowMs = 60_001;
@@ -62,7 +62,7 @@ t.test("an address is probed once, and added if there is no reply", async (t) =>
   await answersIn();
   review([]);
   t.notOk(arpProbe.isFree(one));
-  t.strictSame(review().probing, [one, two], "what was given up is asked about anew");
+  t.strictSame(review().probing, [one, two], "what was given up is probed anew");
   await arpProbe.stop();
 });
 
@@ -75,17 +75,17 @@ t.test("an address held by another host is left out, and probed until it is free
   t.strictSame([...arpProbe.links], [net1]);
   await lookUntil(5_500);
   t.strictSame(
-    wire.asked.slice(1),
+    wire.probed.slice(1),
     [1_000, 2_000, 3_000, 4_000, 5_000].map((atMs) => ({ atMs, addresses: [one], purpose: "take" })),
   );
-  t.equal(told.wakes, 1, "a question that changes nothing wakes nobody");
+  t.equal(told.wakes, 1, "a task that changes nothing wakes nobody");
   t.strictSame(review(), { probing: [], conflicts: [[one, macOf(1)]] }, "nor does its object become Pending");
 
   for (let number = 2; number < 10; number++) {
     wire.holders.set(one, macOf(number));
     await lookUntil(5_500 + (number - 1) * 1_000);
   }
-  t.equal(wire.timesAsked(one), 1 + 13, "each new MAC costs nothing");
+  t.equal(wire.timesProbed(one), 1 + 13, "each new MAC costs nothing");
   t.equal(told.wakes, 1);
   t.strictSame(review().conflicts, [[one, macOf(9)]], "but the next pass says who it is");
 
@@ -93,11 +93,11 @@ t.test("an address held by another host is left out, and probed until it is free
   await lookUntil(15_000);
   t.equal(told.wakes, 2);
   t.strictSame(review(), { probing: [], conflicts: [] });
-  t.equal(wire.timesAsked(one), 15);
+  t.equal(wire.timesProbed(one), 15);
 });
 
 t.test(
-  "an EIP is free within a second and a quarter of its release, whatever else is contested",
+  "an EIP is free within a second and a quarter of its release, whatever other conflicts there are",
   async () => {
     const others = Array.from({ length: 300 }, (_, number) => fromU32(0xc6120000 + number));
     await fc.assert(
@@ -107,9 +107,9 @@ t.test(
         fc.nat(others.length),
         async (releasedAtMs, seed, count) => {
           const { wire, arpProbe, review, lookUntil } = setUp(randomFrom(seed));
-          const contested = [one, ...others.slice(0, count)];
-          for (const address of contested) wire.holders.set(address, macOf(1));
-          const places = contested.map((address) => onNet1(address));
+          const occupied = [one, ...others.slice(0, count)];
+          for (const address of occupied) wire.holders.set(address, macOf(1));
+          const places = occupied.map((address) => onNet1(address));
           review(places);
           await answersIn();
           wire.nowMs = Math.max(0, releasedAtMs - 5_000);
@@ -128,7 +128,7 @@ t.test(
   },
 );
 
-t.test("a write of an EIP probes it at once, however long it was contested", async (t) => {
+t.test("a write of an EIP probes it at once, however long another host held it", async (t) => {
   const { wire, told, arpProbe, review, lookUntil } = setUp();
   wire.holders.set(one, macOf(1)).set(two, macOf(2));
   review();
@@ -137,20 +137,20 @@ t.test("a write of an EIP probes it at once, however long it was contested", asy
     wire.nowMs = hour * 3_600_000;
     await lookUntil(wire.nowMs + 100);
   }
-  const before = wire.timesAsked(one);
+  const before = wire.timesProbed(one);
   await lookUntil(wire.nowMs + 60_000);
-  t.equal(wire.timesAsked(one), before, "after hours it is asked seldom");
+  t.equal(wire.timesProbed(one), before, "after hours it is probed seldom");
 
   const still = arpProbe.probeNow(new Set([one, "203.0.113.99" as Ip]));
   await lookUntil(wire.nowMs + 300);
   t.notOk(await still, "it is held still");
   t.strictSame(
-    wire.asked.slice(-1).map(({ addresses }) => addresses),
+    wire.probed.slice(-1).map(({ addresses }) => addresses),
     [[one]],
-    "of those that were asked for",
+    "of those that were requested",
   );
   await lookUntil(wire.nowMs + 10_000);
-  t.equal(wire.timesAsked(one), before + 11, "and from then on every second again");
+  t.equal(wire.timesProbed(one), before + 11, "and from then on every second again");
 
   wire.holders.clear();
   const freed = arpProbe.probeNow();
@@ -158,7 +158,7 @@ t.test("a write of an EIP probes it at once, however long it was contested", asy
   t.ok(await freed);
   t.ok(arpProbe.isFree(one) && arpProbe.isFree(two), "all of them, where none is named");
   t.equal(told.wakes, 3);
-  t.notOk(await arpProbe.probeNow(new Set([one])), "an address that is not contested is not probed");
+  t.notOk(await arpProbe.probeNow(new Set([one])), "an address in no conflict is not probed");
 });
 
 t.test("a probe of the holder triggers a new probe", async (t) => {
@@ -170,30 +170,30 @@ t.test("a probe of the holder triggers a new probe", async (t) => {
   await lookUntil(wire.nowMs + 100);
   listen();
   t.strictSame([...wire.listenedOn], [net1]);
-  const asksAfter = async (say: () => void) => {
-    const before = wire.timesAsked(one);
+  const probesAfter = async (say: () => void) => {
+    const before = wire.timesProbed(one);
     say();
     listen();
     await lookUntil(wire.nowMs + 2_000);
-    return wire.timesAsked(one) - before;
+    return wire.timesProbed(one) - before;
   };
   t.equal(
-    await asksAfter(() => wire.seek(one, macOf(1), "203.0.113.66")),
+    await probesAfter(() => wire.seek(one, macOf(1), "203.0.113.66")),
     1,
     "its holder asks others for it",
   );
-  t.equal(await asksAfter(() => wire.seek(one, macOf(1))), 1, "or probes for it");
-  t.equal(await asksAfter(() => wire.claim(one, macOf(2))), 1, "or another claims it");
-  t.equal(await asksAfter(() => wire.claim(one, macOf(1))), 0, "what the holder claims is known");
-  t.equal(await asksAfter(() => wire.seek(one, macOf(3))), 0, "who waits for it as well tells nothing");
+  t.equal(await probesAfter(() => wire.seek(one, macOf(1))), 1, "or probes for it");
+  t.equal(await probesAfter(() => wire.claim(one, macOf(2))), 1, "or another claims it");
+  t.equal(await probesAfter(() => wire.claim(one, macOf(1))), 0, "what the holder claims is known");
+  t.equal(await probesAfter(() => wire.seek(one, macOf(3))), 0, "who waits for it as well tells nothing");
   t.equal(
-    await asksAfter(() => wire.seek(one, macOf(3), "203.0.113.66")),
+    await probesAfter(() => wire.seek(one, macOf(3), "203.0.113.66")),
     0,
     "nor does who wants to reach it",
   );
-  t.equal(await asksAfter(() => wire.claim(two, macOf(2))), 0, "nor what is said of other addresses");
+  t.equal(await probesAfter(() => wire.claim(two, macOf(2))), 0, "nor what is said of other addresses");
   t.equal(
-    await asksAfter(() => {
+    await probesAfter(() => {
       arpProbe.hear([
         {
           interface: "eth0" as InterfaceName,
@@ -212,12 +212,12 @@ t.test("a probe of the holder triggers a new probe", async (t) => {
   );
 
   let flooded = 0;
-  const before = wire.timesAsked(one);
+  const before = wire.timesProbed(one);
   await lookUntil(wire.nowMs + 10_000, () => {
     wire.claim(one, macOf(100 + flooded++));
     listen();
   });
-  t.equal(wire.timesAsked(one) - before, 10, "and a flood of claims costs one question a second");
+  t.equal(wire.timesProbed(one) - before, 10, "and a flood of claims costs one probe a second");
 });
 
 t.test("a link that goes down frees no EIP, and failing probes block no EIP", async (t) => {
@@ -227,14 +227,14 @@ t.test("a link that goes down frees no EIP, and failing probes block no EIP", as
   await answersIn();
   wire.isDown = true;
   await lookUntil(10_000);
-  t.strictSame(review([onNet1(one)]).conflicts, [[one, macOf(1)]], "another held it when it was asked last");
+  t.strictSame(review([onNet1(one)]).conflicts, [[one, macOf(1)]], "another held it when it was probed last");
   wire.failure = new Error("no socket");
   await lookUntil(20_000);
   t.strictSame(review([onNet1(one)]).conflicts, [[one, macOf(1)]]);
   t.ok(told.failures > 0);
   review();
   await answersIn();
-  t.ok(arpProbe.isFree(two), "what nobody was ever asked about is added");
+  t.ok(arpProbe.isFree(two), "what was never probed is added");
   wire.failure = undefined;
   wire.isDown = false;
   wire.holders.clear();
@@ -257,20 +257,20 @@ t.test("addresses no longer wanted, or moved to another link, are not probed any
   const { frames } = wire;
   await lookUntil(10_000);
   t.equal(wire.frames, frames);
-  t.notOk(arpProbe.isContested);
+  t.notOk(arpProbe.hasConflicts);
 
   const wakes = told.wakes;
   review();
   await arpProbe.stop();
   review([onNet1("203.0.113.12")]);
   await answersIn();
-  t.equal(told.wakes, wakes, "after the end nobody is told, or asked");
-  t.equal(wire.timesAsked("203.0.113.12"), 0);
+  t.equal(told.wakes, wakes, "after the end nobody is told, and nothing probed");
+  t.equal(wire.timesProbed("203.0.113.12"), 0);
 });
 
 t.test("with probing disabled nothing waits", async (t) => {
   const wire = new FakeWire();
-  const questions = new ArpQuestions({
+  const queue = new ProbeQueue({
     announcer: wire,
     nowMs: () => 0,
     random: () => 0,
@@ -278,7 +278,7 @@ t.test("with probing disabled nothing waits", async (t) => {
   });
   const mute = new ArpProbe({
     announcer: undefined,
-    questions,
+    queue,
     nowMs: () => 0,
     onAnswer: () => {},
     onFailure: () => {},

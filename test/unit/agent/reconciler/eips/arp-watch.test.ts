@@ -1,4 +1,4 @@
-/** Listening for ARP: on which links, and more often while an address is contested. */
+/** Listening for ARP: on which links, and more often while there is a conflict. */
 import { mock } from "node:test";
 import t from "tap";
 import type { HeardArp } from "../../../../../agent/kernel/drivers.ts";
@@ -30,7 +30,7 @@ t.test("received packets reach both components, from links of held or wanted EIP
 });
 
 t.test(
-  "by its own timer: once a second, five times while an address is contested or many packets arrive",
+  "by its own timer: once a second, five times while there is a conflict or many packets arrive",
   async (t) => {
     mock.timers.enable({ apis: ["setTimeout"] });
     t.teardown(() => mock.timers.reset());

@@ -1,4 +1,4 @@
-/** A write of an EIP that another host holds starts a probe at once, however long it was contested. */
+/** A write of an EIP that another host holds starts a probe at once, however long that host has held it. */
 import t, { type Test } from "tap";
 import type { ObjectId } from "../../../../../lib/model/names.ts";
 import { Player } from "../../../../support/model-kernel/player.ts";
@@ -11,25 +11,25 @@ const putFip: Step = { do: "put", kind: "fip", spec: { name: "f0", eip: "e2", in
 const address = eipAddresses[2];
 
 /** A gateway that has waited for hours for an EIP that another host holds. */
-async function contested(test: Test) {
+async function inConflict(test: Test) {
   const player = new Player("nft");
   test.teardown(() => player.stop());
   await player.play([{ do: "claim", number: 2, isClaimed: true }, put, putFip, pass, pass]);
   for (let hour = 0; hour < 3; hour++) await player.play([{ do: "time", ms: 3_600_000 }, pass, pass]);
-  // A batch of questions is followed by a pause.
+  // A batch of probes is followed by a pause.
   await player.play([{ do: "time", ms: 200 }]);
   const reason = () => player.agent.board.statusOf("eips/e2").conditions[2]?.reason;
   test.equal(reason(), "AddressConflict");
-  const asked = () => (address === undefined ? 0 : (player.wire.questions.get(address) ?? 0));
-  return { player, reason, asked };
+  const probes = () => (address === undefined ? 0 : (player.wire.probes.get(address) ?? 0));
+  return { player, reason, probes };
 }
 
 t.test("a write of the Eip or of its user waits for the probe", async (t) => {
   for (const id of ["eips/e2", "fips/f0"] as const satisfies readonly ObjectId[]) {
-    const { player, reason, asked } = await contested(t);
-    const before = asked();
+    const { player, reason, probes } = await inConflict(t);
+    const before = probes();
     t.ok((await player.agent.probeFor([id], 5_000)) > 0);
-    t.equal(asked(), before + 1);
+    t.equal(probes(), before + 1);
     t.equal(reason(), "AddressConflict", "it is held still");
     await player.play([
       { do: "claim", number: 2, isClaimed: false },
@@ -41,29 +41,29 @@ t.test("a write of the Eip or of its user waits for the probe", async (t) => {
 });
 
 t.test("a write of other objects sends no probe and does not wait", async (t) => {
-  const { player, asked } = await contested(t);
-  const before = asked();
+  const { player, probes } = await inConflict(t);
+  const before = probes();
   t.ok((await player.agent.probeFor(["eips/e9", "routes/r"], 5_000)) > 0);
-  t.equal(asked(), before);
+  t.equal(probes(), before);
 });
 
 t.test("a request waits only if asked to, and not longer than asked", async (t) => {
-  const { player, asked } = await contested(t);
+  const { player, probes } = await inConflict(t);
   player.wire.isSlow = true;
-  const before = asked();
+  const before = probes();
   t.equal(await player.agent.probeFor(["eips/e2"], 0), 0);
-  t.equal(asked(), before + 1, "but it is asked about");
+  t.equal(probes(), before + 1, "but it is probed");
   await player.play([{ do: "time", ms: 200 }]);
   t.equal(await player.agent.probeFor(["eips/e2"], 20), 0);
   player.wire.answer();
 });
 
 t.test("a requested full pass probes for all of them", async (t) => {
-  const { player, asked } = await contested(t);
-  const before = asked();
+  const { player, probes } = await inConflict(t);
+  const before = probes();
   await player.agent.reconcile();
   await player.play([pass]);
-  t.equal(asked(), before + 1);
+  t.equal(probes(), before + 1);
   await player.play([{ do: "time", ms: 200 }, pass]);
-  t.equal(asked(), before + 1, "once");
+  t.equal(probes(), before + 1, "once");
 });

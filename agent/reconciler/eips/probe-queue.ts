@@ -1,12 +1,12 @@
 /**
- * Probes contested addresses repeatedly, until nobody holds them. The rate is limited in total, however many there are.
- * lib/arp/question-schedule.ts decides when and in which order.
+ * Probes addresses that another host may hold, repeatedly, until no host answers. The rate is limited in total, however many there are.
+ * lib/arp/probe-schedule.ts decides when and in which order.
  */
 import type { Mac } from "../../../lib/arp/packet.ts";
-import { type Lane, QuestionSchedule } from "../../../lib/arp/question-schedule.ts";
+import { type ProbeGroup, ProbeSchedule } from "../../../lib/arp/probe-schedule.ts";
 import type { AddressOnLink, Announcer, ProbePurpose, ProbeResult } from "../../kernel/drivers.ts";
 
-export interface ArpQuestion {
+export interface ProbeTask {
   readonly place: AddressOnLink;
   readonly purpose: ProbePurpose;
   /**
@@ -16,7 +16,7 @@ export interface ArpQuestion {
   readonly onAnswer: (mac: Mac | undefined) => void;
 }
 
-export interface ArpQuestionsOptions {
+export interface ProbeQueueOptions {
   readonly announcer: Pick<Announcer, "probe">;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
@@ -31,18 +31,18 @@ const batchPauseMs = 100;
 /** Each one needs its own socket. */
 const maxBatchesAwaited = 8;
 
-export class ArpQuestions {
-  readonly #options: ArpQuestionsOptions;
-  readonly #schedule = new QuestionSchedule<ArpQuestion>();
+export class ProbeQueue {
+  readonly #options: ProbeQueueOptions;
+  readonly #schedule = new ProbeSchedule<ProbeTask>();
   readonly #abort = new AbortController();
   readonly #running = new Set<Promise<void>>();
   /** Callers that wait for the answer to a probe that has not been sent yet. */
-  #waiters = new Map<ArpQuestion, PromiseWithResolvers<void>>();
+  #waiters = new Map<ProbeTask, PromiseWithResolvers<void>>();
   #timer: NodeJS.Timeout | undefined;
   #isStarted = false;
   #batchAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: ArpQuestionsOptions) {
+  constructor(options: ProbeQueueOptions) {
     this.#options = options;
   }
 
@@ -55,47 +55,47 @@ export class ArpQuestions {
     this.#isStarted = false;
     clearTimeout(this.#timer);
     this.#abort.abort();
-    for (const question of [...this.#waiters.keys()]) this.#release(question);
+    for (const task of [...this.#waiters.keys()]) this.#release(task);
     await Promise.all(this.#running);
   }
 
-  /** There is a reason to probe soon. Probing continues until the question rests or is forgotten. */
-  ask(question: ArpQuestion, lane: Lane): void {
-    this.#schedule.ask(question, lane, this.#options.nowMs());
+  /** There is a reason to probe soon. Probing continues until the task is paused or cancelled. */
+  schedule(task: ProbeTask, group: ProbeGroup): void {
+    this.#schedule.schedule(task, group, this.#options.nowMs());
     this.#arm();
   }
 
-  /** Like {@link ask}, for a question that was probed just now: waits for the pause. */
-  askAgain(question: ArpQuestion, lane: Lane): void {
+  /** Like {@link schedule}, for a task that was probed just now: waits for the pause. */
+  reschedule(task: ProbeTask, group: ProbeGroup): void {
     const { nowMs, random } = this.#options;
-    this.#schedule.askAgain(question, lane, nowMs(), random());
+    this.#schedule.reschedule(task, group, nowMs(), random());
     this.#arm();
   }
 
   /**
-   * Probes these before all others. Resolves when each was probed after the call, was forgotten, or this object
+   * Probes these before all others. Resolves when each was probed after the call, was cancelled, or this object
    * stopped.
    */
-  async askNow(questions: readonly ArpQuestion[]): Promise<void> {
+  async scheduleNow(tasks: readonly ProbeTask[]): Promise<void> {
     if (this.#abort.signal.aborted) return;
-    const answers = questions.map((question) => {
-      this.#schedule.askNow(question, this.#options.nowMs());
-      const waiter = this.#waiters.get(question) ?? Promise.withResolvers<void>();
-      this.#waiters.set(question, waiter);
+    const answers = tasks.map((task) => {
+      this.#schedule.scheduleNow(task, this.#options.nowMs());
+      const waiter = this.#waiters.get(task) ?? Promise.withResolvers<void>();
+      this.#waiters.set(task, waiter);
       return waiter.promise;
     });
     this.#arm();
     await Promise.all(answers);
   }
 
-  rest(question: ArpQuestion): void {
-    this.#schedule.rest(question);
-    this.#release(question);
+  pause(task: ProbeTask): void {
+    this.#schedule.pause(task);
+    this.#release(task);
   }
 
-  forget(question: ArpQuestion): void {
-    this.#schedule.forget(question);
-    this.#release(question);
+  cancel(task: ProbeTask): void {
+    this.#schedule.cancel(task);
+    this.#release(task);
   }
 
   /** Probes what is due, within the rate limit. */
@@ -107,9 +107,9 @@ export class ArpQuestions {
     if (batch.length === 0) return;
     this.#batchAtMs = nowMs;
     for (const purpose of ["take", "keep"] as const) {
-      const questions = batch.filter((question) => question.purpose === purpose);
-      if (questions.length === 0) continue;
-      const run = this.#probe(questions, purpose).finally(() => {
+      const tasks = batch.filter((task) => task.purpose === purpose);
+      if (tasks.length === 0) continue;
+      const run = this.#probe(tasks, purpose).finally(() => {
         this.#running.delete(run);
         this.#arm();
       });
@@ -117,35 +117,35 @@ export class ArpQuestions {
     }
   }
 
-  async #probe(questions: readonly ArpQuestion[], purpose: ProbePurpose): Promise<void> {
+  async #probe(tasks: readonly ProbeTask[], purpose: ProbePurpose): Promise<void> {
     const { announcer, nowMs, random, onFailure } = this.#options;
-    const waiters = questions.flatMap((question) => {
-      const waiter = this.#waiters.get(question);
-      this.#waiters.delete(question);
+    const waiters = tasks.flatMap((task) => {
+      const waiter = this.#waiters.get(task);
+      this.#waiters.delete(task);
       return waiter ?? [];
     });
     let result: ProbeResult | undefined;
     try {
-      const places = questions.map(({ place }) => place);
+      const places = tasks.map(({ place }) => place);
       result = await announcer.probe(places, purpose, this.#abort.signal);
     } catch (error) {
       if (!this.#abort.signal.aborted) onFailure(error);
     }
-    for (const question of questions) {
-      const { address } = question.place;
-      const isAwaited = this.#schedule.answered(question, nowMs(), random());
-      if (!isAwaited || result === undefined || result.unasked.has(address)) continue;
-      question.onAnswer(result.others.get(address));
+    for (const task of tasks) {
+      const { address } = task.place;
+      const isAwaited = this.#schedule.onResult(task, nowMs(), random());
+      if (!isAwaited || result === undefined || result.unsent.has(address)) continue;
+      task.onAnswer(result.others.get(address));
     }
     for (const { resolve } of waiters) resolve();
   }
 
-  #release(question: ArpQuestion): void {
-    this.#waiters.get(question)?.resolve();
-    this.#waiters.delete(question);
+  #release(task: ProbeTask): void {
+    this.#waiters.get(task)?.resolve();
+    this.#waiters.delete(task);
   }
 
-  /** While anything has to be probed, checks ten times a second. So a new question never waits longer. */
+  /** While anything has to be probed, checks ten times a second. So a new task never waits longer. */
   #arm(): void {
     if (!this.#isStarted || this.#timer !== undefined) return;
     const dueInMs = this.#schedule.dueInMs(this.#options.nowMs());

@@ -1,7 +1,7 @@
-/** When contested addresses are probed, and in which order. */
+/** When addresses in conflict are probed, and in which order. */
 import fc from "fast-check";
 import t from "tap";
-import { type Lane, QuestionSchedule } from "../../../../lib/arp/question-schedule.ts";
+import { type ProbeGroup, ProbeSchedule } from "../../../../lib/arp/probe-schedule.ts";
 
 interface Play {
   readonly fromMs?: number;
@@ -13,22 +13,22 @@ interface Play {
   readonly before?: (nowMs: number) => void;
 }
 
-/** Asks at each step whatever is due. @returns when each question was asked */
+/** Probes at each step whatever is due. @returns when each task was probed */
 function play(
-  schedule: QuestionSchedule<string>,
+  schedule: ProbeSchedule<string>,
   { fromMs = 0, untilMs, stepMs = 100, max = 50, chance = 0, before }: Play,
 ): Map<string, number[]> {
-  const asked = new Map<string, number[]>();
+  const probed = new Map<string, number[]>();
   for (let nowMs = fromMs; nowMs < untilMs; nowMs += stepMs) {
     before?.(nowMs);
     const dueInMs = schedule.dueInMs(nowMs) ?? untilMs;
     if (before === undefined) nowMs += Math.ceil(dueInMs / stepMs) * stepMs;
-    for (const question of schedule.take(nowMs, max)) {
-      asked.set(question, [...(asked.get(question) ?? []), nowMs]);
-      schedule.answered(question, nowMs, chance);
+    for (const task of schedule.take(nowMs, max)) {
+      probed.set(task, [...(probed.get(task) ?? []), nowMs]);
+      schedule.onResult(task, nowMs, chance);
     }
   }
-  return asked;
+  return probed;
 }
 
 function pauses(times: readonly number[] = []): readonly number[] {
@@ -38,8 +38,8 @@ function pauses(times: readonly number[] = []): readonly number[] {
 t.test("every second at first, then less often, down to every five minutes", async (t) => {
   const day = 24 * 3_600_000;
   for (const chance of [0, 1]) {
-    const schedule = new QuestionSchedule<string>();
-    schedule.ask("a", "wanted", 0);
+    const schedule = new ProbeSchedule<string>();
+    schedule.schedule("a", "addition", 0);
     const times = play(schedule, { untilMs: day, stepMs: 50, chance }).get("a") ?? [];
     const longest = (fromMs: number, toMs: number) =>
       Math.max(...pauses(times.filter((time) => time >= fromMs && time < toMs)));
@@ -54,18 +54,18 @@ t.test("every second at first, then less often, down to every five minutes", asy
 });
 
 t.test("foreign packets neither lengthen a pause nor cause more than one probe per second", async () => {
-  const lanes = fc.constantFrom<Lane>("wanted", "conflict", "claim");
+  const groups = fc.constantFrom<ProbeGroup>("addition", "conflict", "claim");
   const reasons = fc.array(fc.tuple(fc.nat(400), fc.constantFrom("a", "b")), { maxLength: 400 });
   fc.assert(
-    fc.property(lanes, reasons, fc.double({ min: 0, max: 1, noNaN: true }), (lane, reasons, chance) => {
+    fc.property(groups, reasons, fc.double({ min: 0, max: 1, noNaN: true }), (group, reasons, chance) => {
       const times = (isDisturbed: boolean) => {
-        const schedule = new QuestionSchedule<string>();
-        schedule.ask("a", lane, 0);
-        schedule.ask("b", "claim", 0);
+        const schedule = new ProbeSchedule<string>();
+        schedule.schedule("a", group, 0);
+        schedule.schedule("b", "claim", 0);
         const byStep = Map.groupBy(isDisturbed ? reasons : [], ([step]) => step);
         const before = (nowMs: number) => {
-          for (const [, question] of byStep.get(nowMs / 1_000) ?? [])
-            schedule.ask(question, question === "a" ? lane : "claim", nowMs);
+          for (const [, task] of byStep.get(nowMs / 1_000) ?? [])
+            schedule.schedule(task, task === "a" ? group : "claim", nowMs);
         };
         return play(schedule, { untilMs: 400_000, stepMs: 500, chance, before }).get("a") ?? [];
       };
@@ -77,89 +77,89 @@ t.test("foreign packets neither lengthen a pause nor cause more than one probe p
   );
 });
 
-t.test("questions of an API call go first, at once, and then every second", async (t) => {
-  const schedule = new QuestionSchedule<string>();
-  schedule.ask("old", "wanted", 0);
+t.test("tasks of an API call go first, at once, and then every second", async (t) => {
+  const schedule = new ProbeSchedule<string>();
+  schedule.schedule("old", "addition", 0);
   play(schedule, { untilMs: 7_200_000, stepMs: 1_000 });
-  for (let number = 0; number < 1_000; number++) schedule.ask(`other-${number}`, "wanted", 7_200_000);
-  schedule.askNow("old", 7_200_000);
-  schedule.askNow("unknown", 7_200_000);
+  for (let number = 0; number < 1_000; number++) schedule.schedule(`other-${number}`, "addition", 7_200_000);
+  schedule.scheduleNow("old", 7_200_000);
+  schedule.scheduleNow("unknown", 7_200_000);
   t.equal(schedule.take(7_200_000, 50)[0], "old");
-  schedule.askNow("old", 7_200_100);
+  schedule.scheduleNow("old", 7_200_100);
   t.notOk(schedule.take(7_200_100, 50).includes("old"), "not while an answer is awaited");
-  t.ok(schedule.answered("old", 7_200_200, 0));
+  t.ok(schedule.onResult("old", 7_200_200, 0));
   t.equal(schedule.take(7_200_200, 50)[0], "old", "but as soon as it is in");
-  schedule.answered("old", 7_200_300, 0);
+  schedule.onResult("old", 7_200_300, 0);
   const times = play(schedule, { fromMs: 7_200_300, untilMs: 7_260_000, max: 500 }).get("old");
   t.strictSame([...new Set(pauses(times))], [1_000]);
 });
 
-t.test("a resting question is not asked, a forgotten one leaves nothing behind", async (t) => {
-  const schedule = new QuestionSchedule<string>();
+t.test("a paused task is not probed, a cancelled one leaves nothing behind", async (t) => {
+  const schedule = new ProbeSchedule<string>();
   t.equal(schedule.dueInMs(0), undefined);
-  schedule.ask("a", "claim", 0);
+  schedule.schedule("a", "claim", 0);
   t.equal(schedule.dueInMs(0), 0);
   t.strictSame(schedule.take(0, 1), ["a"]);
   t.equal(schedule.dueInMs(0), undefined, "it is awaited");
-  schedule.rest("a");
-  t.notOk(schedule.answered("a", 200, 0), "nobody awaits the answer");
+  schedule.pause("a");
+  t.notOk(schedule.onResult("a", 200, 0), "nobody awaits the answer");
   t.strictSame([...play(schedule, { untilMs: 10_000 })], []);
 
-  schedule.ask("a", "claim", 300);
-  t.equal(schedule.dueInMs(300), 700, "a second after the last time, rest or not");
-  schedule.forget("a");
-  schedule.ask("a", "claim", 400);
-  t.equal(schedule.dueInMs(400), 0, "but of one that was forgotten nobody knows when that was");
-  schedule.forget("a");
-  t.notOk(schedule.answered("a", 500, 0));
+  schedule.schedule("a", "claim", 300);
+  t.equal(schedule.dueInMs(300), 700, "a second after the last time, pause or not");
+  schedule.cancel("a");
+  schedule.schedule("a", "claim", 400);
+  t.equal(schedule.dueInMs(400), 0, "but of one that was cancelled nobody knows when that was");
+  schedule.cancel("a");
+  t.notOk(schedule.onResult("a", 500, 0));
   t.strictSame([...play(schedule, { untilMs: 10_000 })], []);
-  schedule.rest("a");
-  schedule.askAgain("a", "wanted", 1_000, 0);
-  t.equal(schedule.dueInMs(1_000), 1_000, "what was asked just now has time");
+  schedule.pause("a");
+  schedule.reschedule("a", "addition", 1_000, 0);
+  t.equal(schedule.dueInMs(1_000), 1_000, "what was probed just now has time");
 });
 
-t.test("no lane delays another, and no batch exceeds its limit", async (t) => {
-  const lanes = ["wanted", "conflict", "claim"] as const satisfies readonly Lane[];
-  for (const flooded of lanes) {
-    const schedule = new QuestionSchedule<string>();
+t.test("no group delays another, and no batch exceeds its limit", async (t) => {
+  const groups = ["addition", "conflict", "claim"] as const satisfies readonly ProbeGroup[];
+  for (const flooded of groups) {
+    const schedule = new ProbeSchedule<string>();
     const flood = Array.from({ length: 3_000 }, (_, number) => `flood-${number}`);
-    const others = lanes.filter((lane) => lane !== flooded);
-    for (const lane of others) schedule.ask(lane, lane, 0);
+    const others = groups.filter((group) => group !== flooded);
+    for (const group of others) schedule.schedule(group, group, 0);
     let most = 0;
-    const asked = new Map<string, number[]>();
+    const probed = new Map<string, number[]>();
     for (let nowMs = 0; nowMs < 30_000; nowMs += 100) {
-      for (const question of flood) schedule.ask(question, flooded, nowMs);
+      for (const task of flood) schedule.schedule(task, flooded, nowMs);
       const batch = schedule.take(nowMs, 50);
       most = Math.max(most, batch.length);
-      for (const question of batch) {
-        asked.set(question, [...(asked.get(question) ?? []), nowMs]);
-        schedule.answered(question, nowMs, 0);
+      for (const task of batch) {
+        probed.set(task, [...(probed.get(task) ?? []), nowMs]);
+        schedule.onResult(task, nowMs, 0);
       }
     }
     t.equal(most, 50);
-    for (const lane of others)
+    for (const group of others)
       t.strictSame(
-        asked.get(lane)?.slice(0, 5),
+        probed.get(group)?.slice(0, 5),
         [0, 1_000, 2_000, 3_000, 4_000],
-        `${lane} in a flood of ${flooded}`,
+        `${group} in a flood of ${flooded}`,
       );
     t.ok(
-      flood.every((question) => (asked.get(question)?.length ?? 0) >= 4),
+      flood.every((task) => (probed.get(task)?.length ?? 0) >= 4),
       "and each of the flood has its turn",
     );
   }
 });
 
 t.test("the address with the oldest probe goes before addresses that are claimed all the time", async (t) => {
-  const schedule = new QuestionSchedule<string>();
+  const schedule = new ProbeSchedule<string>();
   const flood = Array.from({ length: 2_000 }, (_, number) => `claim-${number}`);
   const claimFlood = (nowMs: number) => {
-    for (const question of flood) schedule.ask(question, "claim", nowMs);
+    for (const task of flood) schedule.schedule(task, "claim", nowMs);
   };
-  schedule.ask("old", "claim", 0);
+  schedule.schedule("old", "claim", 0);
   play(schedule, { untilMs: 100 });
-  schedule.rest("old");
+  schedule.pause("old");
   play(schedule, { fromMs: 100, untilMs: 20_000, before: claimFlood });
-  for (const question of ["new", "old"]) schedule.ask(question, "claim", 20_000);
+  for (const task of ["new", "old"]) schedule.schedule(task, "claim", 20_000);
   t.strictSame(schedule.take(20_000, 2), ["new", "old"]);
 });
