@@ -66,7 +66,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
       if (known === undefined || this.#isDue(known)) return undefined;
       if (this.#isDigest) return this.#readWritten(known, undefined, signal);
       if (known.stamp === undefined || (await this.#stamp(signal)) !== known.stamp) return undefined;
-      return this.#follow(known, signal);
+      return this.#readOwnWrites(known, signal);
     });
   }
 
@@ -93,7 +93,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     if (known === undefined || this.#isDue(known)) return this.#audit(undefined, signal);
     const stamp = await this.#stamp(signal);
     const isOwn = stamp !== undefined && stamp === known.stamp;
-    const read = isOwn ? this.#follow(known, signal) : this.#catchUp(known, signal);
+    const read = isOwn ? this.#readOwnWrites(known, signal) : this.#catchUp(known, signal);
     return (await read) ?? this.#audit(stamp, signal);
   }
 
@@ -159,7 +159,10 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     return this.#learn(await this.#plain.readAll(this.#earlier, signal), stamp, auditedAtMs);
   }
 
-  async #follow(known: KnownRuleset<Observed, Payload>, signal: AbortSignal): Promise<Observed | undefined> {
+  async #readOwnWrites(
+    known: KnownRuleset<Observed, Payload>,
+    signal: AbortSignal,
+  ): Promise<Observed | undefined> {
     return known.written.length === 0 ? known.observed : this.#readWritten(known, known.stamp, signal);
   }
 

@@ -14,7 +14,7 @@ import type { PassRequest } from "./pass-request.ts";
 import type { PublishedPass, VerdictSink } from "./verdict-sink.ts";
 
 export interface PassRunnerDeps {
-  readonly full: Pick<Pass, "run" | "follow" | "dueInMs" | "judge" | "lastSnapshot">;
+  readonly full: Pick<Pass, "run" | "recordIncrementalPass" | "dueInMs" | "judge" | "lastSnapshot">;
   readonly incremental: Pick<IncrementalPass, "run" | "fullPassBegins">;
   readonly store: Pick<StateAccess, "current">;
   readonly clock: Clock;
@@ -88,7 +88,7 @@ export class PassRunner {
     const { changes, sweep, blocked, verdicts, affected } = found;
     const dueInMs = full.dueInMs(state);
     const result: PassResult = { ...base, state, blocked, changes, sweep, repairs: [], dueInMs };
-    full.follow(base, result);
+    full.recordIncrementalPass(base, result);
     board.publishPart(this.#published(result, verdicts), affected);
     return result;
   }

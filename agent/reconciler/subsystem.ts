@@ -38,7 +38,7 @@ export interface Subsystem<Observed = unknown, Payload = unknown> {
     signal: AbortSignal,
   ): Promise<readonly StepFailure[]>;
   /** Called at the end of each pass. */
-  concluded?(end: PassEnd): void;
+  onPassEnd?(end: PassEnd): void;
 }
 
 /** What a subsystem can use while it applies steps. */

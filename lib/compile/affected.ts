@@ -24,7 +24,7 @@ export class AffectedSet {
   }
 
   /** Records how `ids` changed between two sets. */
-  follow(before: Desired, after: Desired, ids: Iterable<ObjectId>): void {
+  update(before: Desired, after: Desired, ids: Iterable<ObjectId>): void {
     for (const id of ids) {
       const was = findObject(before, id);
       const is = findObject(after, id);

@@ -91,8 +91,8 @@ export class GuardUsers {
     this.#count(program, 1);
   }
 
-  /** Takes note of what became of a part of the program. */
-  follow(from: Program, to: Program): void {
+  /** A part of the program changed. */
+  update(from: Program, to: Program): void {
     this.#count(from, -1);
     this.#count(to, 1);
   }

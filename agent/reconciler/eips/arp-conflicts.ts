@@ -7,7 +7,7 @@ import { type Mac, unspecified } from "../../../lib/arp/packet.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
-import type { ProbeTask, ProbeQueue } from "./probe-queue.ts";
+import type { ProbeQueue, ProbeTask } from "./probe-queue.ts";
 
 export type ClaimResult = "confirmed" | "unconfirmed";
 

@@ -7,7 +7,7 @@ import type { Mac } from "../../../lib/arp/packet.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
-import type { ProbeTask, ProbeQueue } from "./probe-queue.ts";
+import type { ProbeQueue, ProbeTask } from "./probe-queue.ts";
 
 export interface ArpProbeOptions {
   /** Absent: no probes are sent, and every address counts as free. */

@@ -4,8 +4,8 @@ import type { AddressOnLink, Announcer } from "../../kernel/drivers.ts";
 import type { Log } from "../../log.ts";
 import { ArpConflicts, type ClaimResult } from "./arp-conflicts.ts";
 import { ArpProbe } from "./arp-probe.ts";
-import { ProbeQueue } from "./probe-queue.ts";
 import { ArpWatch } from "./arp-watch.ts";
+import { ProbeQueue } from "./probe-queue.ts";
 
 export interface ArpOptions {
   readonly announcer: Announcer;

@@ -11,14 +11,14 @@ export class GuardUsersOfPass {
   #outdated: PassResult["residual"] | undefined;
 
   /** The users after a part of the set that the last pass worked on has changed, which makes the set `after` of it. */
-  follow(
+  update(
     { state, residual }: Pick<PassResult, "state" | "residual">,
     after: Desired,
     part: { readonly from: Program; readonly to: Program },
   ): GuardUsers {
     const users =
       this.#known?.of === state.desired ? this.#known.users : this.#count(state.desired, residual);
-    users.follow(part.from, part.to);
+    users.update(part.from, part.to);
     this.#known = { of: after, users };
     this.#outdated = residual;
     return users;

@@ -125,7 +125,7 @@ export class IncrementalPass {
     const context = base.residual.compileContext;
     if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases)) return undefined;
     const before = base.state.desired;
-    const affected = this.#follow(before, state.desired, ids);
+    const affected = this.#affectedBy(before, state.desired, ids);
     if (affected === undefined) return undefined;
     const from = compile(restrictTo(before, affected), context).program;
     const part = restrictTo(state.desired, affected);
@@ -135,7 +135,7 @@ export class IncrementalPass {
 
     const observed = await incremental.base(signal);
     if (observed === undefined) return undefined;
-    const users = this.#guardUsers.follow(base, state.desired, { from, to });
+    const users = this.#guardUsers.update(base, state.desired, { from, to });
     const plan = dataplane.planner.planPart(from, to, observed, users);
     if (plan === undefined) return undefined;
     unswept.add(plan.changes, part, compiled, "left to a full pass");
@@ -196,10 +196,14 @@ export class IncrementalPass {
     }
   }
 
-  #follow(before: Desired, after: Desired, ids: ReadonlySet<ObjectId>): ReadonlySet<ObjectId> | undefined {
+  #affectedBy(
+    before: Desired,
+    after: Desired,
+    ids: ReadonlySet<ObjectId>,
+  ): ReadonlySet<ObjectId> | undefined {
     const known = this.#affected;
     const index = known?.of === before ? known.index : new AffectedSet(before);
-    index.follow(before, after, ids);
+    index.update(before, after, ids);
     this.#affected = { of: after, index };
     return index.around(ids, [before, after], maxObjects);
   }

@@ -46,7 +46,7 @@ export class Gatekeeper {
   }
 
   /** A pass begins. The first one that read the rules decides. */
-  begin(snapshot: Snapshot, state: State): void {
+  onPassStart(snapshot: Snapshot, state: State): void {
     if (!areRulesRead(snapshot)) return;
     const isFirst = this.#gates === undefined;
     if (isFirst) {

@@ -95,8 +95,8 @@ export class Pass {
       return unadoptedResult(state, before, await this.#planner.plan(state, before));
 
     const failures = [...(await ledgerFailures(() => beginEpoch(store, epoch)))];
-    this.#retries.begin(state, request);
-    gatekeeper.begin(before, state);
+    this.#retries.onPassStart(state, request);
+    gatekeeper.onPassStart(before, state);
     const plan = await this.#planner.planWithProbes(state, before);
     const review = this.#retries.review({ state, blocked: plan.compiled.blocked }, plan.steps);
     // A full disk must not stop the repair of working NAT: report that the ledger could not be written.
@@ -107,17 +107,17 @@ export class Pass {
     const applied = await this.#writer.write(planned, request, signal);
     const after = await this.#reader.readAfter(applied, before, request, signal);
     const residual = await this.#planner.plan(state, after);
-    const work = await this.#finish({ state, before, after, residual, applied }, request, signal);
+    const work = await this.#openAndCleanUp({ state, before, after, residual, applied }, request, signal);
 
-    const result = await this.#conclude(work, review, [...failures, ...work.applied.failures]);
+    const result = await this.#judgeAndAnnounce(work, review, [...failures, ...work.applied.failures]);
     const isDone = isDoneBy(work.residual);
-    for (const subsystem of subsystems) subsystem.concluded?.({ isDone });
+    for (const subsystem of subsystems) subsystem.onPassEnd?.({ isDone });
     return result;
   }
 
   /** Records that an incremental pass did all work between two states. */
-  follow(before: PassResult, after: PassResult): void {
-    this.#retries.follow(before, after);
+  recordIncrementalPass(before: PassResult, after: PassResult): void {
+    this.#retries.recordIncrementalPass(before, after);
   }
 
   /** Milliseconds until something is due without a wake. */
@@ -126,7 +126,7 @@ export class Pass {
   }
 
   /** Steps that wait until everything else is verified: opening the gates, removing another dataplane. */
-  async #finish(work: Work, request: PassRequest, signal: AbortSignal): Promise<Work> {
+  async #openAndCleanUp(work: Work, request: PassRequest, signal: AbortSignal): Promise<Work> {
     const { state, after: snapshot, residual } = work;
     const { gatekeeper } = this.#deps;
     if (!gatekeeper.verify(state, snapshot, residual)) return work;
@@ -147,14 +147,14 @@ export class Pass {
   }
 
   /** Judges, strikes off the ledger what is gone, announces EIPs. */
-  async #conclude(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
+  async #judgeAndAnnounce(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
     const { state, before, after, residual, applied } = work;
     const { store, flows, gatekeeper } = this.#deps;
     const { currentSweep: sweep } = flows;
-    const repairs = this.#retries.noteWritten(review, applied.changes, residual.changes);
+    const repairs = this.#retries.onWritten(review, applied.changes, residual.changes);
     const { throttled } = this.#retries;
     const verdicts = await this.#judge.judge(state, residual, failures, throttled);
-    this.#retries.noteProgrammed((id) => verdicts.get(id)?.programmed.holds === true);
+    this.#retries.onJudged((id) => verdicts.get(id)?.programmed.holds === true);
     await nextTurn();
     const isDone = isDoneBy(residual);
     const isSwept = isDone && sweep?.shadowed === 0;
@@ -162,7 +162,7 @@ export class Pass {
     await this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
     await nextTurn();
     const isClean = isDone && !applied.isSilentlyUndone && !all.some(({ stage }) => stage === "ledger");
-    this.#retries.conclude(review, { failures: all, residual, isClean });
+    this.#retries.onPassEnd(review, { failures: all, residual, isClean });
     return {
       state,
       snapshot: after,

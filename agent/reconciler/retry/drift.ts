@@ -38,13 +38,13 @@ export class Drift {
   }
 
   /**
-   * Call it after the pass.
+   * The pass has written for the last time.
    *
    * @param done what the pass wrote
    * @param left what the pass left to do
    * @returns the repairs that were written
    */
-  conclude(
+  onWritten(
     version: ProgramVersion,
     { repairs, throttled }: DriftReview,
     done: readonly Change[],
@@ -60,7 +60,7 @@ export class Drift {
   }
 
   /** The changes between two versions were done elsewhere: from now on anything missing is drift. */
-  follow(before: ProgramVersion, after: ProgramVersion): void {
+  update(before: ProgramVersion, after: ProgramVersion): void {
     if (this.#version === before) this.#version = after;
   }
 

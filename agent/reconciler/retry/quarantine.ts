@@ -33,7 +33,7 @@ export class Quarantine {
    * A pass begins: it tries the objects that are due, and on request all others too. An object that was written again
    * or deleted is released.
    */
-  begin(state: State, { isRetry = false }: Pick<PassRequest, "isRetry">): void {
+  onPassStart(state: State, { isRetry = false }: Pick<PassRequest, "isRetry">): void {
     for (const [id, revision] of this.#refusedAt) if (revisionOf(state, id) !== revision) this.#release(id);
     if (isRetry) this.#backoff.retryAll(this.#nowMs());
     this.#tried = this.#backoff.due(this.#nowMs());
@@ -49,11 +49,11 @@ export class Quarantine {
   }
 
   /**
-   * The pass ends: objects that it tried and that are programmed now are released. One that was neither refused nor
+   * The pass has judged: objects that it tried and that are programmed now are released. One that was neither refused nor
    * programmed, for example because its rules could not be read, waits once more. Without this it stays due, and passes
    * follow each other without a pause.
    */
-  conclude(isProgrammed: (id: ObjectId) => boolean): void {
+  onJudged(isProgrammed: (id: ObjectId) => boolean): void {
     const stillDue = this.#backoff.due(this.#nowMs());
     for (const id of this.#tried.intersection(stillDue)) {
       if (isProgrammed(id)) this.#release(id);

@@ -41,9 +41,9 @@ export class Retries {
     this.quarantine = new Quarantine(nowMs);
   }
 
-  /** A pass begins. */
-  begin(state: State, request: PassRequest): void {
-    this.quarantine.begin(state, request);
+  /** Call it first in a pass. Then, in this order: {@link review}, {@link onWritten}, {@link onJudged}, {@link onPassEnd}. */
+  onPassStart(state: State, request: PassRequest): void {
+    this.quarantine.onPassStart(state, request);
   }
 
   /** Separates what is due now of `steps` from repairs that have to wait. */
@@ -54,21 +54,21 @@ export class Retries {
   }
 
   /**
-   * Call it after the last write of the pass: `done` was written, `left` is left to do.
+   * The pass has written for the last time: `done` was written, `left` is left to do.
    *
    * @returns what of `done` repaired drift
    */
-  noteWritten(review: Review, done: Plan["changes"], left: Plan["changes"]): readonly Change[] {
-    return this.#drift.conclude(review.version, review, done, left, this.#nowMs());
+  onWritten(review: Review, done: Plan["changes"], left: Plan["changes"]): readonly Change[] {
+    return this.#drift.onWritten(review.version, review, done, left, this.#nowMs());
   }
 
-  /** Call it when the pass knows which objects are programmed. */
-  noteProgrammed(isProgrammed: (id: ObjectId) => boolean): void {
-    this.quarantine.conclude(isProgrammed);
+  /** The pass knows which objects are programmed. */
+  onJudged(isProgrammed: (id: ObjectId) => boolean): void {
+    this.quarantine.onJudged(isProgrammed);
   }
 
   /** The pass has ended. */
-  conclude({ version, throttled }: Review, { failures, residual, isClean }: PassEnding): void {
+  onPassEnd({ version, throttled }: Review, { failures, residual, isClean }: PassEnding): void {
     // Throttled repairs have their own time: no retry before that.
     const isWaiting =
       failures.length === 0 && residual.changes.every((change) => throttled.has(keyOf(change)));
@@ -76,12 +76,12 @@ export class Retries {
   }
 
   /** An incremental pass did all work between two states. */
-  follow(before: ProgramInput, after: ProgramInput): void {
+  recordIncrementalPass(before: ProgramInput, after: ProgramInput): void {
     const version = this.#versions.versionOf(before);
     if (!this.#retry.isDone(version)) return;
     const next = this.#versions.versionOf(after);
     this.#retry.note(next, false);
-    this.#drift.follow(version, next);
+    this.#drift.update(version, next);
   }
 
   /** Repairs that another program keeps undoing. */

@@ -75,7 +75,7 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
     return [];
   }
 
-  concluded({ isDone }: PassEnd): void {
+  onPassEnd({ isDone }: PassEnd): void {
     if (isDone && this.#current?.shadowed === 0) this.#leaving = new Set();
     this.#current = undefined;
   }

@@ -219,8 +219,7 @@ export class ModelAgent {
     const { wire } = this.#around;
     return {
       probe: async (addresses) => {
-        for (const { address } of addresses)
-          wire.probes.set(address, (wire.probes.get(address) ?? 0) + 1);
+        for (const { address } of addresses) wire.probes.set(address, (wire.probes.get(address) ?? 0) + 1);
         await wire.asked();
         for (const { address } of addresses) {
           if (wire.claimed.has(address)) this.contested.add(address);

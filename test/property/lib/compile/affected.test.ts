@@ -95,7 +95,7 @@ t.test("a closed part compiles as in the whole set, and the rest does not change
         const now = after({ ...emptyState, desired: before, nextCreation: 100 }, then).desired;
         const ids = new Set(then.map(({ kind, name }) => objectId(kind, name)));
         const neighbourhood = new AffectedSet(before);
-        neighbourhood.follow(before, now, ids);
+        neighbourhood.update(before, now, ids);
         const part = neighbourhood.around(ids, [before, now], 1_000);
         if (part === undefined) return false;
         const [wholeBefore, wholeNow] = [sayings(before), sayings(now)];

@@ -47,7 +47,7 @@ t.test("planned part by part, the guard is the same as planned as a whole", asyn
       let elements = wantedGuard(joined(rest, first));
       let from = first;
       for (const to of others) {
-        users.follow(from, to);
+        users.update(from, to);
         const has = (set: keyof GuardElements, key: string) => elements[set].has(key);
         const changed = apply(elements, compareGuardPart(from, to, users, has));
         const whole = wantedGuard(joined(rest, to));

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import t from "tap";
 import { ArpConflicts, type ClaimResult } from "../../../../../agent/reconciler/eips/arp-conflicts.ts";
-import { ProbeQueue } from "../../../../../agent/reconciler/eips/probe-queue.ts";
 import { ArpWatch } from "../../../../../agent/reconciler/eips/arp-watch.ts";
+import { ProbeQueue } from "../../../../../agent/reconciler/eips/probe-queue.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import { fromU32 } from "../../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";

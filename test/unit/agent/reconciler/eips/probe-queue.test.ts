@@ -33,7 +33,10 @@ t.test("thousands share the rate fairly, and each purpose is probed separately",
   const addresses = Array.from({ length: 2_000 }, (_, number) => fromU32(0xc6120000 + number));
   for (const [index, address] of addresses.entries()) {
     wire.holders.set(address, macOf(1));
-    queue.schedule(about(address, index % 2 === 0 ? "take" : "keep"), index % 2 === 0 ? "addition" : "conflict");
+    queue.schedule(
+      about(address, index % 2 === 0 ? "take" : "keep"),
+      index % 2 === 0 ? "addition" : "conflict",
+    );
   }
   await lookUntil(20_000);
   const perSecond = Map.groupBy(wire.probed, ({ atMs }) => Math.floor(atMs / 1_000));

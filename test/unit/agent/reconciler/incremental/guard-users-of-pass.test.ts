@@ -29,7 +29,7 @@ const key = "10.0.1.6 . tcp . 80";
 
 /** A step from one state to another, in which the part is the whole set. */
 const step = (users: GuardUsersOfPass, residual: PassResult["residual"], from: State, to: State) =>
-  users.follow({ state: from, residual }, to.desired, { from: programOf(from), to: programOf(to) });
+  users.update({ state: from, residual }, to.desired, { from: programOf(from), to: programOf(to) });
 
 t.test("an element is used as long as one object of the set in force uses it", async (t) => {
   const residual = { program: programOf(both), compileContext } as unknown as PassResult["residual"];

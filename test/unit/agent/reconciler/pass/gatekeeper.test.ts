@@ -70,7 +70,7 @@ const translating = planOf([], [], { fips: [{}] as unknown as Program["fips"] })
 /** One that has seen its first reading. */
 function begun(facts: Partial<KernelFacts>, config: Config = forward, stored = emptyState): Gatekeeper {
   const gatekeeper = new Gatekeeper(config, stored);
-  gatekeeper.begin(snapshotOf(facts), stored);
+  gatekeeper.onPassStart(snapshotOf(facts), stored);
   return gatekeeper;
 }
 
@@ -90,10 +90,10 @@ t.test("the first pass that read the rules decides", async (t) => {
 t.test("while rules cannot be read the gates are closed and nothing is decided", async (t) => {
   for (const unread of ["rule", "gate"] as const) {
     const gatekeeper = new Gatekeeper({ ...forward, isBfdGated: true }, emptyState);
-    gatekeeper.begin(snapshotOf({}, unread), emptyState);
+    gatekeeper.onPassStart(snapshotOf({}, unread), emptyState);
     t.same(gatekeeper.on(snapshotOf({}, unread)), { gate: "closed", bfd: "closed" });
     t.notOk(gatekeeper.hasVerifiedRules);
-    gatekeeper.begin(snapshotOf({ holdsObjects: true }), emptyState);
+    gatekeeper.onPassStart(snapshotOf({ holdsObjects: true }), emptyState);
     t.same(gatekeeper.on(snapshotOf({})), { gate: "open", bfd: "open" }, "the next pass decides");
   }
   t.equal(new Gatekeeper(forward, emptyState).on(snapshotOf({}, "gate")).bfd, "open", "off is off");
@@ -138,7 +138,7 @@ t.test("the gate opens for a set: a stored one, or a full one", async (t) => {
   const gates = gatekeeper.onceVerified(full, fresh, planOf([]));
   t.same(gates, { gate: "open", bfd: "open" });
   gatekeeper.opened(gates);
-  gatekeeper.begin(fresh, full);
+  gatekeeper.onPassStart(fresh, full);
   t.same(gatekeeper.on(fresh), gates, "once open it stays so");
   t.notOk(gatekeeper.mayOpen(full));
 });
@@ -147,10 +147,10 @@ t.test("a full set that comes to an empty gateway is waited for as one that was 
   const gatekeeper = begun({ isPristine: true });
   t.ok(gatekeeper.verify(emptyState, fresh, planOf([])));
   const full = reduce(stateWith("a", 2), [fullSet]);
-  gatekeeper.begin(fresh, full);
+  gatekeeper.onPassStart(fresh, full);
   t.notOk(gatekeeper.verify(full, fresh, planOf([], [["eips/a", "Pending"]])));
   const later = stateWith("b", 3, full);
-  gatekeeper.begin(fresh, later);
+  gatekeeper.onPassStart(fresh, later);
   t.notOk(gatekeeper.verify(later, fresh, planOf([], [["eips/a", "Pending"]])));
   t.ok(gatekeeper.verify(later, fresh, planOf([], [["eips/b", "Pending"]])));
 });

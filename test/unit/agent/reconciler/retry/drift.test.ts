@@ -39,7 +39,7 @@ function pass(
 ) {
   const review = drift.review(version, planned, 0);
   const done = changesOf(review.due).filter((change) => !refused.includes(change));
-  drift.conclude(version, review, done, changesOf(residual), 0);
+  drift.onWritten(version, review, done, changesOf(residual), 0);
   return review;
 }
 
@@ -90,7 +90,7 @@ t.test("a repair that is undone repeatedly waits, and nothing else waits with it
 t.test("a throttled repair stays throttled while it is undone", async (t) => {
   const drift = throttled(steps([x]));
   const review = drift.review(1, steps([x]), 0);
-  drift.conclude(1, review, [], [x], 0);
+  drift.onWritten(1, review, [], [x], 0);
   t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [], "it waits");
   const later = drift.review(1, steps([x]), 10_000);
   t.strictSame(later.repairs, [x], "and is a repair once its time has come");

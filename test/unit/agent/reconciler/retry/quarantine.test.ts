@@ -18,7 +18,7 @@ t.test("an object that was refused is left out, and tried again later", async (t
   quarantine.record(state, refused);
   t.strictSame([...quarantine.objects], [["fips/f", "EINVAL"]]);
   t.equal(quarantine.dueInMs(), 10_000);
-  quarantine.begin(state, {});
+  quarantine.onPassStart(state, {});
   t.equal(quarantine.objects.size, 1, "the object did not change");
   nowMs = 10_000;
   t.equal(quarantine.objects.size, 0, "the next try is due");
@@ -31,7 +31,7 @@ t.test("an object that is rewritten or deleted is released at once", async (t) =
     const quarantine = new Quarantine(() => 0);
     const state = reduce(emptyState, [put(1)]);
     quarantine.record(state, refused);
-    quarantine.begin(reduce(state, [change]), {});
+    quarantine.onPassStart(reduce(state, [change]), {});
     t.equal(quarantine.objects.size, 0);
     t.equal(quarantine.dueInMs(), undefined);
   }
@@ -45,9 +45,9 @@ t.test(
     const state = reduce(emptyState, [put(1)]);
     const passAt = (ms: number, outcome: "refused" | "programmed" | "unknown") => {
       nowMs = ms;
-      quarantine.begin(state, {});
+      quarantine.onPassStart(state, {});
       if (outcome === "refused") quarantine.record(state, refused);
-      quarantine.conclude(() => outcome === "programmed");
+      quarantine.onJudged(() => outcome === "programmed");
       return quarantine.dueInMs();
     };
     t.equal(passAt(0, "refused"), 10_000);
@@ -78,20 +78,20 @@ t.test("on request every object is tried at once, and the pauses begin anew", as
   nowMs = 10_000;
   quarantine.record(state, refused);
   t.equal(quarantine.dueInMs(), 20_000);
-  quarantine.begin(state, { isRetry: false });
+  quarantine.onPassStart(state, { isRetry: false });
   t.equal(quarantine.objects.size, 1, "a pass without request leaves it out");
 
-  quarantine.begin(state, { isRetry: true });
+  quarantine.onPassStart(state, { isRetry: true });
   t.equal(quarantine.objects.size, 0);
   quarantine.record(state, refused);
-  quarantine.conclude(() => false);
+  quarantine.onJudged(() => false);
   t.equal(quarantine.dueInMs(), 10_000, "refused again");
 
-  quarantine.begin(state, { isRetry: true });
-  quarantine.conclude(() => false);
+  quarantine.onPassStart(state, { isRetry: true });
+  quarantine.onJudged(() => false);
   t.equal(quarantine.dueInMs(), 10_000, "neither refused nor programmed");
 
-  quarantine.begin(state, { isRetry: true });
-  quarantine.conclude(() => true);
+  quarantine.onPassStart(state, { isRetry: true });
+  quarantine.onJudged(() => true);
   t.equal(quarantine.dueInMs(), undefined, "programmed");
 });

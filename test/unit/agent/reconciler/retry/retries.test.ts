@@ -14,8 +14,8 @@ const input = (revision: number): ProgramInput => ({ state: { desired: { revisio
 function pass(retries: Retries, revision: number, planned = steps, left: readonly Change[] = []) {
   const review = retries.review(input(revision), planned);
   const done = review.due.flatMap(({ changes }) => changes);
-  const repairs = retries.noteWritten(review, done, left);
-  retries.conclude(review, { failures: [], residual: { changes: left }, isClean: left.length === 0 });
+  const repairs = retries.onWritten(review, done, left);
+  retries.onPassEnd(review, { failures: [], residual: { changes: left }, isClean: left.length === 0 });
   return { ...review, repairs };
 }
 
@@ -32,13 +32,13 @@ t.test("a version is new until all its work is done", async (t) => {
 t.test("work that an incremental pass did is done, and what is missing after it is drift", async (t) => {
   const retries = new Retries(() => 0);
   pass(retries, 1);
-  retries.follow(input(1), input(2));
+  retries.recordIncrementalPass(input(1), input(2));
   const { isNewVersion, repairs } = pass(retries, 2);
   t.notOk(isNewVersion);
   t.strictSame(repairs, [x]);
 
   pass(retries, 3, steps, [x]);
-  retries.follow(input(3), input(4));
+  retries.recordIncrementalPass(input(3), input(4));
   t.ok(pass(retries, 4).isNewVersion, "a pass before it left something undone");
 });
 

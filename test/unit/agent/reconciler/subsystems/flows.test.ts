@@ -52,7 +52,7 @@ t.test("after a sweep that found something, only the timer starts another one", 
   for (const isFound of [true, false]) {
     await flowsSubsystem.apply([stepFor()], context, forever);
     t.notOk(await isDue("api"), "once a pass");
-    flowsSubsystem.concluded({ isDone: true });
+    flowsSubsystem.onPassEnd({ isDone: true });
     t.equal(await isDue("timer"), isFound);
     t.ok(await isDue("api"), "who asks gets one");
     flows = [];
@@ -74,7 +74,7 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
   await t.rejects(subsystem.apply([stepFor()], context, forever), /ENOBUFS/);
   const { unswept } = await subsystem.observe(forever, { isResync: false, reasons: [] });
   t.match(unswept.get("fips/f"), /could not be checked: ENOBUFS/);
-  subsystem.concluded({ isDone: false });
+  subsystem.onPassEnd({ isDone: false });
   isBroken = false;
   const asked: ReadonlySet<Ip>[] = [];
   const later = stepFor(asked);
@@ -82,7 +82,7 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
   await subsystem.apply([step], context, forever);
   t.strictSame(asked, [new Set([ip("203.0.113.10")])]);
   t.equal((await subsystem.observe(forever, { isResync: false, reasons: [] })).unswept.size, 0);
-  subsystem.concluded({ isDone: true });
+  subsystem.onPassEnd({ isDone: true });
   await subsystem.apply([step], context, forever);
   t.strictSame(asked[1], new Set(), "all were ended");
 });
