@@ -22,10 +22,10 @@ const neverAborted = new AbortController().signal;
  */
 export async function areWritesOwn(
   { subsystems, patience }: OwnWritesDeps,
-  last: Pick<PassResult, "residual"> | undefined,
+  last: Pick<PassResult, "planAfter"> | undefined,
 ): Promise<boolean> {
   // Another program may have written while the last pass read back: the pass saw it and could not repair it.
-  if (last === undefined || last.residual.changes.length > 0) return false;
+  if (last === undefined || last.planAfter.changes.length > 0) return false;
   try {
     const proofs = subsystems.map(async ({ isCurrent }) => (await isCurrent?.(neverAborted)) ?? true);
     const isProved = Promise.all(proofs).then((all) => !all.includes(false));

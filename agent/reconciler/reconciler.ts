@@ -147,7 +147,7 @@ export class Reconciler {
   get heldEips(): ReadonlyMap<Ip, AddressOnLink> {
     const { result, network } = this;
     if (result === undefined || network === undefined) return new Map();
-    return this.#heldEips.eips(result.residual.program, network);
+    return this.#heldEips.eips(result.planAfter.program, network);
   }
 
   get lastReport(): PassReport | undefined {
@@ -170,7 +170,7 @@ export class Reconciler {
   }
 
   get ownAddresses(): ReadonlySet<Ip> {
-    return this.result?.residual.own ?? new Set();
+    return this.result?.planAfter.own ?? new Set();
   }
 
   get isUnadopted(): boolean {

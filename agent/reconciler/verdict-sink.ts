@@ -2,13 +2,13 @@
 
 import type { Chunked } from "../../lib/chunked.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { Verdict } from "../../lib/model/status.ts";
+import type { ObjectVerdict } from "../../lib/model/status.ts";
 import type { State } from "../../lib/state/state.ts";
 
 /** What a reading of the kernel says about the state that the pass works on. */
 export interface PassReading {
   readonly state: State;
-  readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
+  readonly verdicts: ReadonlyMap<ObjectId, ObjectVerdict>;
   readonly verifiedAt: string;
 }
 

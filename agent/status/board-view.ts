@@ -15,7 +15,14 @@ import {
   objectId,
   parseObjectId,
 } from "../../lib/model/names.ts";
-import type { Claim, Condition, ConditionType, Reason, Status, Verdict } from "../../lib/model/status.ts";
+import type {
+  Claim,
+  Condition,
+  ConditionType,
+  ObjectVerdict,
+  Reason,
+  Status,
+} from "../../lib/model/status.ts";
 import type { Stored } from "../../lib/model/stored.ts";
 import { eipRevisionOf, type FoundObject, findObject, objectsOf } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
@@ -26,7 +33,7 @@ export interface Entry {
   readonly revision: number;
   /** The revision of the Eip when the object was judged. 0 if it has no Eip. */
   readonly eipRevision: number;
-  readonly verdict: Verdict;
+  readonly verdict: ObjectVerdict;
   readonly readBack: ReadBack;
   readonly since: TransitionTimes;
 }
@@ -43,7 +50,7 @@ export interface ReadBack {
 export type TransitionTimes = Readonly<Record<ConditionType, string>>;
 
 const pending: Claim = { holds: false, reason: "Pending", message: "not yet read back from the kernel" };
-const notReadBack: Verdict = {
+const notReadBack: ObjectVerdict = {
   accepted: { holds: true, reason: "Accepted", message: "" },
   programmed: pending,
   ready: pending,
@@ -137,7 +144,7 @@ export class BoardView {
   }
 
   /** @param object the object as stored. `undefined` if it is not */
-  verdictOf(id: ObjectId, object: FoundObject | undefined): Verdict {
+  verdictOf(id: ObjectId, object: FoundObject | undefined): ObjectVerdict {
     const { entries, state } = this.#source;
     const entry = entries.get(id);
     if (entry === undefined || object === undefined) return notReadBack;

@@ -9,7 +9,7 @@ import { type Chunked, everyNth, runSync } from "../../lib/chunked.ts";
 import { usersByEipChunked } from "../../lib/compile/references.ts";
 import { memoizeLastChunked } from "../../lib/memoize.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { Status, Verdict } from "../../lib/model/status.ts";
+import type { ObjectVerdict, Status } from "../../lib/model/status.ts";
 import { OrderedMap, type OrderedMapDraft } from "../../lib/ordered-map.ts";
 import { type Desired, eipRevisionOf, findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
@@ -85,7 +85,7 @@ export class StatusBoard implements VerdictSink {
    * For a reading whose pass did not finish: takes Ready away from objects that the kernel lacks. Makes nothing Ready.
    */
   withdraw({ verdicts, ...reading }: PassReading): void {
-    const isLost = ([id, { ready }]: readonly [ObjectId, Verdict]) =>
+    const isLost = ([id, { ready }]: readonly [ObjectId, ObjectVerdict]) =>
       !ready.holds && (this.#entries.get(id)?.verdict.ready.holds ?? false);
     this.#whole = undefined;
     const draft = this.#entries.edit();
@@ -182,7 +182,7 @@ export class StatusBoard implements VerdictSink {
 /** @returns the time in `before` for each condition that did not change */
 function sinceOf(
   before: Entry | undefined,
-  { accepted, programmed, ready }: Verdict,
+  { accepted, programmed, ready }: ObjectVerdict,
   now: TransitionTimes,
 ): TransitionTimes {
   if (before === undefined) return now;

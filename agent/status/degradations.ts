@@ -51,8 +51,8 @@ const managedReasons: ReadonlySet<Degradation["reason"]> = new Set([
 ]);
 
 /** The notices of each subsystem. Two equal notices are reported once. */
-function addNotices({ residual, verdicts }: PassResult, list: Degradation[]): void {
-  for (const { notices } of residual.parts.values()) {
+function addNotices({ planAfter, verdicts }: PassResult, list: Degradation[]): void {
+  for (const { notices } of planAfter.parts.values()) {
     for (const notice of notices) {
       if (verdicts === undefined && managedReasons.has(notice.reason)) continue;
       if (list.every(({ reason, message }) => reason !== notice.reason || message !== notice.message))

@@ -24,7 +24,7 @@ export interface Scan {
    * `torn`: after `end` there is an interrupted write, which was never acknowledged. `corrupt`: acknowledged data may
    * be damaged; the records must not be used.
    */
-  readonly verdict: "intact" | "torn" | "corrupt";
+  readonly journalState: "intact" | "torn" | "corrupt";
   /** What is wrong and where, as text. Empty if nothing is wrong. */
   readonly detail: string;
 }
@@ -86,10 +86,10 @@ export function scanRecords(bytes: Buffer): Scan {
       ? damaged("torn", `the last write, ${bytes.length - end} bytes, is incomplete`)
       : damaged("corrupt", "a line does not match its checksum");
   }
-  return { records, end, verdict: "intact", detail: "" };
+  return { records, end, journalState: "intact", detail: "" };
 
-  function damaged(verdict: "torn" | "corrupt", what: string): Scan {
-    return { records, end, verdict, detail: `${what} (line ${records.length + 1}, byte ${end})` };
+  function damaged(journalState: "torn" | "corrupt", what: string): Scan {
+    return { records, end, journalState, detail: `${what} (line ${records.length + 1}, byte ${end})` };
   }
 }
 

@@ -85,8 +85,8 @@ export async function recover<State, Change>(
 
   const { bytes, id } = found;
   const reading = readJournal(bytes, codec);
-  const { verdict, detail } = reading;
-  switch (verdict) {
+  const { journalState, detail } = reading;
+  switch (journalState) {
     case "intact": {
       const isCurrent = reading.format === codec.format;
       const file = isCurrent ? await attempt("open the journal for writing", open) : undefined;
@@ -105,11 +105,11 @@ export async function recover<State, Change>(
       const aside = await attempt("set a corrupt journal aside", () =>
         moveAside(directory, "corrupt", now()),
       );
-      const obstacle = aside === undefined ? { kind: verdict, detail } : undefined;
+      const obstacle = aside === undefined ? { kind: journalState, detail } : undefined;
       return { ...unset, obstacle, recovery: described(aside) };
     }
     case "too-new":
-      return { ...unset, obstacle: { kind: verdict, detail }, recovery: described() };
+      return { ...unset, obstacle: { kind: journalState, detail }, recovery: described() };
   }
 
   function open(): Promise<StateFile> {
@@ -129,7 +129,7 @@ export async function recover<State, Change>(
   function described(aside?: string): Recovery {
     const unrecognized = codec.unrecognized(reading.state).slice(0, maxUnrecognized);
     return {
-      recovered: verdict,
+      recovered: journalState,
       detail,
       ...(aside !== undefined && { setAside: join(directory.path, aside) }),
       ...(unrecognized.length > 0 && { unrecognized }),
@@ -138,7 +138,7 @@ export async function recover<State, Change>(
 }
 
 interface Reading<State> {
-  readonly verdict: "intact" | "torn" | "corrupt" | "too-new";
+  readonly journalState: "intact" | "torn" | "corrupt" | "too-new";
   readonly detail: string;
   readonly state: State;
   readonly seq: number;
@@ -149,7 +149,7 @@ interface Reading<State> {
 
 /** Decodes the journal's bytes. Pure. */
 export function readJournal<State, Change>(bytes: Buffer, codec: Codec<State, Change>): Reading<State> {
-  const { records, end, verdict, detail } = scanRecords(bytes);
+  const { records, end, journalState, detail } = scanRecords(bytes);
   const [first, ...groups] = records;
   // Check the format first: only the version that wrote the journal can tell whether the rest is damaged.
   if (isJsonObject(first) && isFormat(first.format) && first.format > codec.format) {
@@ -158,7 +158,7 @@ export function readJournal<State, Change>(bytes: Buffer, codec: Codec<State, Ch
       `the journal has format ${first.format}; this version reads formats up to ${codec.format}`,
     );
   }
-  if (verdict === "corrupt") return unreadable("corrupt", detail);
+  if (journalState === "corrupt") return unreadable("corrupt", detail);
   // The file was renamed into place only when its first line was complete. So a missing snapshot is damage, not an
   // interrupted write.
   if (!isSnapshot(first)) return unreadable("corrupt", "no snapshot of a known format (line 1, byte 0)");
@@ -171,7 +171,7 @@ export function readJournal<State, Change>(bytes: Buffer, codec: Codec<State, Ch
       for (const change of codec.decodeChanges(group.changes)) changes.push(change);
     }
     return {
-      verdict,
+      journalState,
       detail,
       state: codec.reduce(codec.decodeState(first.snapshot, first.format), changes),
       seq: first.seq + groups.length,
@@ -184,8 +184,8 @@ export function readJournal<State, Change>(bytes: Buffer, codec: Codec<State, Ch
     throw error;
   }
 
-  function unreadable(verdict: "corrupt" | "too-new", detail: string): Reading<State> {
-    return { verdict, detail, state: codec.empty, seq: 0, format: 0, length: 0, snapshotLength: 0 };
+  function unreadable(journalState: "corrupt" | "too-new", detail: string): Reading<State> {
+    return { journalState, detail, state: codec.empty, seq: 0, format: 0, length: 0, snapshotLength: 0 };
   }
 }
 

@@ -4,7 +4,7 @@ import type { AddressKey, AddressValue } from "../model/family.ts";
 import type { Program, ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
 import type { FlowPredicate, FlowView } from "./flow.ts";
-import type { Verdict } from "./verdict.ts";
+import type { FlowVerdict } from "./verdict.ts";
 
 /** IP protocol numbers of the protocols that a DNAT can match. */
 export const protocolNumber: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
@@ -19,7 +19,7 @@ interface Target {
  * a removed backend is not permitted. ICMP has port 0, so only its address counts. A DNAT beside a FIP gets no new
  * flows, but flows that it made before stay.
  */
-export function* compileDestinations(program: Program): Chunked<(flow: Readonly<FlowView>) => Verdict> {
+export function* compileDestinations(program: Program): Chunked<(flow: Readonly<FlowView>) => FlowVerdict> {
   const { keyOf, toValue } = program.family;
   const targetOf = ({ ip, port }: Backend): Target => ({ address: toValue(ip), port });
   const isDue = everyNth(notedAtOnce);

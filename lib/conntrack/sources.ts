@@ -17,7 +17,7 @@ import { type Program, ruledEips, type SnatPool } from "../model/program.ts";
 import { type Device, notUnicast, type Routing, unrouted } from "./device.ts";
 import type { FlowView } from "./flow.ts";
 import { PrefixTable } from "./prefix-table.ts";
-import type { Verdict } from "./verdict.ts";
+import type { FlowVerdict } from "./verdict.ts";
 
 /** The members of one CIDR, and the pool of the next shorter CIDR that contains it. */
 interface Pool {
@@ -29,7 +29,7 @@ interface Pool {
 export function* compileSources(
   program: Program,
   routing: Routing,
-): Chunked<(flow: Readonly<FlowView>) => Verdict> {
+): Chunked<(flow: Readonly<FlowView>) => FlowVerdict> {
   const { keyOf, toValue } = program.family;
   const vpc = routing.deviceOf(program.vpcInterface);
   const eips = new Set<AddressKey>();

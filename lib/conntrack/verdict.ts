@@ -5,4 +5,4 @@
  * - `contradicted`: a rule covers it, but no object translates it this way;
  * - `unruled`: no desired object covers it.
  */
-export type Verdict = "permitted" | "contradicted" | "unruled";
+export type FlowVerdict = "permitted" | "contradicted" | "unruled";

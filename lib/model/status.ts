@@ -56,7 +56,7 @@ export type Status = Readonly<Static<typeof StatusSchema>>;
  * A verdict without times: what one pass says about one object. The status board adds the times, and keeps
  * `lastTransitionTime` if nothing changed.
  */
-export interface Verdict {
+export interface ObjectVerdict {
   readonly accepted: Claim;
   readonly programmed: Claim;
   readonly ready: Claim;

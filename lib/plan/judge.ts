@@ -10,7 +10,7 @@ import type { Compiled } from "../compile/compile.ts";
 import type { Block } from "../kinds/compilation.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
-import type { Claim, Verdict } from "../model/status.ts";
+import type { Claim, ObjectVerdict } from "../model/status.ts";
 import { type Desired, objectsOf } from "../state/desired.ts";
 import type { Obstacle, Obstacles } from "./subsystem.ts";
 
@@ -18,7 +18,7 @@ import type { Obstacle, Obstacles } from "./subsystem.ts";
 export type Verification = readonly Obstacles[];
 
 /** @returns a verdict for every object of `desired` */
-export function judge(...given: Parameters<typeof judgeChunked>): ReadonlyMap<ObjectId, Verdict> {
+export function judge(...given: Parameters<typeof judgeChunked>): ReadonlyMap<ObjectId, ObjectVerdict> {
   return runSync(judgeChunked(...given));
 }
 
@@ -30,8 +30,8 @@ export function* judgeChunked(
   desired: Desired,
   compiled: Compiled,
   verification: Verification,
-): Chunked<ReadonlyMap<ObjectId, Verdict>> {
-  const verdicts = new Map<ObjectId, Verdict>();
+): Chunked<ReadonlyMap<ObjectId, ObjectVerdict>> {
+  const verdicts = new Map<ObjectId, ObjectVerdict>();
   const found = verification.filter(({ objects, kinds }) => objects.size + kinds.size > 0);
   for (const kind of kinds) yield* judgeKind(kind, desired, compiled, found, verdicts);
   return verdicts;
@@ -42,7 +42,7 @@ function* judgeKind<K extends Kind>(
   desired: Desired,
   compiled: Compiled,
   found: Verification,
-  verdicts: Map<ObjectId, Verdict>,
+  verdicts: Map<ObjectId, ObjectVerdict>,
 ): Chunked<void> {
   const { eipOf } = recordOf(kind);
   const isDue = everyNth(judgedAtOnce);
@@ -65,8 +65,8 @@ function verdictOf(
   eip: ObjectName | undefined,
   compiled: Compiled,
   found: Verification,
-  verdicts: ReadonlyMap<ObjectId, Verdict>,
-): Verdict {
+  verdicts: ReadonlyMap<ObjectId, ObjectVerdict>,
+): ObjectVerdict {
   const missing = obstacleTo("Programmed", id, kind, found);
   if (missing !== undefined) {
     const claim = no(missing.reason, missing.message);
@@ -104,7 +104,7 @@ function obstacleTo(
   return undefined;
 }
 
-function blockedVerdict(block: Block): Verdict {
+function blockedVerdict(block: Block): ObjectVerdict {
   const claim = no(block.reason, block.message);
   const accepted = block.isAccepted ? acceptedClaim : claim;
   return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
@@ -122,7 +122,7 @@ function shadowObstacle(fip: ObjectId | undefined): Omit<Obstacle, "condition"> 
  */
 function eipObstacle(
   eip: ObjectName,
-  verdicts: ReadonlyMap<ObjectId, Verdict>,
+  verdicts: ReadonlyMap<ObjectId, ObjectVerdict>,
 ): Omit<Obstacle, "condition"> | undefined {
   const verdict = verdicts.get(objectId("eip", eip));
   if (verdict?.ready.holds) return undefined;
@@ -140,7 +140,7 @@ function no(reason: Claim["reason"], message: string): Claim {
 
 const acceptedClaim = yes("Accepted");
 /** Shared by all objects without obstacles: of 10,000 objects, almost all have it. */
-const readyVerdict: Verdict = {
+const readyVerdict: ObjectVerdict = {
   accepted: acceptedClaim,
   programmed: yes("Programmed"),
   ready: yes("Ready"),

@@ -105,8 +105,8 @@ async function mounts(directory: string): Promise<void> {
     );
   /** What an agent starting now would find. */
   const isFound = () => {
-    const { verdict, state } = readJournal(readFileSync(join(directory, journalName)), codec);
-    return `${verdict} ${isDeepStrictEqual(plain(state), plain(store.current))}`;
+    const { journalState, state } = readJournal(readFileSync(join(directory, journalName)), codec);
+    return `${journalState} ${isDeepStrictEqual(plain(state), plain(store.current))}`;
   };
   const mount = (...args: readonly string[]) => execFileSync("mount", [...args, directory]);
   say("at first", await attempt());

@@ -8,24 +8,24 @@ import type { PassResult } from "../pass/pass-result.ts";
 export class GuardUsersOfPass {
   #known: { readonly of: Desired; readonly users: GuardUsers } | undefined;
   /** A full pass whose program is not the one in force any more. */
-  #outdated: PassResult["residual"] | undefined;
+  #outdated: PassResult["planAfter"] | undefined;
 
   /** The users after a part of the set that the last pass worked on has changed, which makes the set `after` of it. */
   update(
-    { state, residual }: Pick<PassResult, "state" | "residual">,
+    { state, planAfter }: Pick<PassResult, "state" | "planAfter">,
     after: Desired,
     part: { readonly from: Program; readonly to: Program },
   ): GuardUsers {
     const users =
-      this.#known?.of === state.desired ? this.#known.users : this.#count(state.desired, residual);
+      this.#known?.of === state.desired ? this.#known.users : this.#count(state.desired, planAfter);
     users.update(part.from, part.to);
     this.#known = { of: after, users };
-    this.#outdated = residual;
+    this.#outdated = planAfter;
     return users;
   }
 
-  #count(desired: Desired, residual: PassResult["residual"]): GuardUsers {
-    const isInForce = residual !== this.#outdated;
-    return new GuardUsers(isInForce ? residual.program : compile(desired, residual.compileContext).program);
+  #count(desired: Desired, planAfter: PassResult["planAfter"]): GuardUsers {
+    const isInForce = planAfter !== this.#outdated;
+    return new GuardUsers(isInForce ? planAfter.program : compile(desired, planAfter.compileContext).program);
   }
 }

@@ -15,7 +15,7 @@ import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
 import type { Program } from "../../../lib/model/program.ts";
-import type { Verdict } from "../../../lib/model/status.ts";
+import type { ObjectVerdict } from "../../../lib/model/status.ts";
 import { judge, type Verification } from "../../../lib/plan/judge.ts";
 import type { RulesPlan } from "../../../lib/plan/rules-planner.ts";
 import { noObstacles } from "../../../lib/plan/subsystem.ts";
@@ -48,7 +48,7 @@ export interface IncrementalResult {
   readonly changes: readonly Change[];
   readonly sweep: SweepResult;
   /** Verdicts for `affected`. */
-  readonly verdicts: ReadonlyMap<ObjectId, Verdict>;
+  readonly verdicts: ReadonlyMap<ObjectId, ObjectVerdict>;
   /** All objects that are kept out of the program now. */
   readonly blocked: PassResult["blocked"];
   /** The objects that the change can affect. */
@@ -122,7 +122,7 @@ export class IncrementalPass {
     const { incremental } = dataplane.driver;
     if (incremental === undefined || !isAtRest(base) || ![...ids].every(hasRulesOfItsOwn)) return undefined;
     if (this.#deps.gatekeeper.mayOpen(state)) return undefined;
-    const context = base.residual.compileContext;
+    const context = base.planAfter.compileContext;
     if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases)) return undefined;
     const before = base.state.desired;
     const affected = this.#affectedBy(before, state.desired, ids);
@@ -175,16 +175,16 @@ export class IncrementalPass {
   async #sweepFlows(
     ends: readonly FlowEnd[],
     { desired, ledger }: State,
-    { residual, snapshot }: PassResult,
+    { planAfter, snapshot }: PassResult,
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
     const { conntrack } = this.#deps;
-    const { family } = residual.compileContext;
+    const { family } = planAfter.compileContext;
     try {
       const { flows, total } = await conntrack.find(hasEndOf(ends, family), maxFlows, signal, ends);
       if (total > flows.length) return undefined;
       if (total === 0) return { removed: 0, remaining: [], shadowed: 0 };
-      const { program } = compile(desired, residual.compileContext);
+      const { program } = compile(desired, planAfter.compileContext);
       const { network } = snapshot.facts;
       const contradicts = compileContradicts({ program, retired: ledger.retired, network });
       const contradicting = flows.filter((flow) => contradicts(viewOf(flow, family)));
@@ -213,13 +213,13 @@ export class IncrementalPass {
 function obstaclesTo(
   part: Program,
   subsystems: readonly Pick<Subsystem, "planner">[],
-  { residual, snapshot }: PassResult,
+  { planAfter, snapshot }: PassResult,
 ): Verification {
   return subsystems.map(({ planner }) => ({
     objects:
       planner.obstaclesTo?.(part, snapshot.observed.get(planner.name), snapshot.facts).objects ??
       noObstacles.objects,
-    kinds: residual.parts.get(planner.name)?.obstacles().kinds ?? noObstacles.kinds,
+    kinds: planAfter.parts.get(planner.name)?.obstacles().kinds ?? noObstacles.kinds,
   }));
 }
 
@@ -230,8 +230,8 @@ function hasRulesOfItsOwn(id: ObjectId): boolean {
 }
 
 /** Nothing is left to do, to wait for or to find out. */
-function isAtRest({ isClean, hasVerifiedRules, residual, failures, snapshot }: PassResult): boolean {
-  const { quarantined, probing } = residual.compileContext;
+function isAtRest({ isClean, hasVerifiedRules, planAfter, failures, snapshot }: PassResult): boolean {
+  const { quarantined, probing } = planAfter.compileContext;
   return (
     isClean &&
     hasVerifiedRules &&

@@ -4,7 +4,7 @@ import type { Compiled } from "../../../lib/compile/compile.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { GatewayConfig } from "../../../lib/model/gateway-config.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import type { Verdict } from "../../../lib/model/status.ts";
+import type { ObjectVerdict } from "../../../lib/model/status.ts";
 import type { Gates } from "../../../lib/plan/gate-state.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
@@ -44,11 +44,11 @@ export interface PassResult extends Gates {
   /** The last reading. */
   readonly snapshot: Snapshot;
   /** The plan on the last reading. Without changes the gateway is converged. */
-  readonly residual: Plan;
+  readonly planAfter: Plan;
   /** Objects that are kept out of the program now, with the reason. */
   readonly blocked: Compiled["blocked"];
   /** `undefined` if the live state is not adopted yet: then nothing is known. */
-  readonly verdicts: ReadonlyMap<ObjectId, Verdict> | undefined;
+  readonly verdicts: ReadonlyMap<ObjectId, ObjectVerdict> | undefined;
   /** What was written. */
   readonly changes: readonly Change[];
   readonly failures: readonly PassFailure[];
@@ -67,12 +67,12 @@ export interface PassResult extends Gates {
 }
 
 /** The result of a pass over a live state that is not adopted yet: it only reads and plans. */
-export function unadoptedResult(state: State, snapshot: Snapshot, residual: Plan): PassResult {
+export function unadoptedResult(state: State, snapshot: Snapshot, planAfter: Plan): PassResult {
   return {
     state,
     snapshot,
-    residual,
-    blocked: residual.compiled.blocked,
+    planAfter,
+    blocked: planAfter.compiled.blocked,
     verdicts: undefined,
     changes: [],
     failures: [],

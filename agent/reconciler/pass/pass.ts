@@ -11,7 +11,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { nextExpiryMs } from "../../../lib/admission/leases.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import type { Verdict } from "../../../lib/model/status.ts";
+import type { ObjectVerdict } from "../../../lib/model/status.ts";
 import { isSameGates } from "../../../lib/plan/gate-state.ts";
 import { judge } from "../../../lib/plan/judge.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
@@ -36,7 +36,7 @@ interface Work {
   readonly before: Snapshot;
   readonly after: Snapshot;
   /** The plan on `after`: what is left to do. */
-  readonly residual: Plan;
+  readonly planAfter: Plan;
   readonly applied: Applied;
 }
 
@@ -81,7 +81,7 @@ export class Pass {
   }
 
   /** The verdicts from a reading alone, if its pass did not finish. Nothing before adoption. */
-  judge(state: State, snapshot: Snapshot): ReadonlyMap<ObjectId, Verdict> {
+  judge(state: State, snapshot: Snapshot): ReadonlyMap<ObjectId, ObjectVerdict> {
     if (this.isUnadopted(state, snapshot)) return new Map();
     const plan = this.#planner.planNow(state, snapshot);
     return judge(state.desired, plan.compiled, verificationOf(plan, [], this.#retries.throttled));
@@ -106,11 +106,11 @@ export class Pass {
     const planned = { state, snapshot: before, plan, steps, isNewVersion };
     const applied = await this.#writer.write(planned, request, signal);
     const after = await this.#reader.readAfter(applied, before, request, signal);
-    const residual = await this.#planner.plan(state, after);
-    const work = await this.#openAndCleanUp({ state, before, after, residual, applied }, request, signal);
+    const planAfter = await this.#planner.plan(state, after);
+    const work = await this.#openAndCleanUp({ state, before, after, planAfter, applied }, request, signal);
 
     const result = await this.#judgeAndAnnounce(work, review, [...failures, ...work.applied.failures]);
-    const isDone = isDoneBy(work.residual);
+    const isDone = isDoneBy(work.planAfter);
     for (const subsystem of subsystems) subsystem.onPassEnd?.({ isDone });
     return result;
   }
@@ -127,10 +127,10 @@ export class Pass {
 
   /** Steps that wait until everything else is verified: opening the gates, removing another dataplane. */
   async #openAndCleanUp(work: Work, request: PassRequest, signal: AbortSignal): Promise<Work> {
-    const { state, after: snapshot, residual } = work;
+    const { state, after: snapshot, planAfter } = work;
     const { gatekeeper } = this.#deps;
-    if (!gatekeeper.verify(state, snapshot, residual)) return work;
-    const gates = gatekeeper.onceVerified(state, snapshot, residual);
+    if (!gatekeeper.verify(state, snapshot, planAfter)) return work;
+    const gates = gatekeeper.onceVerified(state, snapshot, planAfter);
     if (isSameGates(gates, gatekeeper.on(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
     const plan = await this.#planner.plan(state, snapshot, { ...gates, isCleanupAllowed: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
@@ -141,33 +141,33 @@ export class Pass {
     return {
       ...work,
       after,
-      residual: await this.#planner.plan(state, after),
+      planAfter: await this.#planner.plan(state, after),
       applied: joined(work.applied, applied),
     };
   }
 
   /** Judges, strikes off the ledger what is gone, announces EIPs. */
   async #judgeAndAnnounce(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
-    const { state, before, after, residual, applied } = work;
+    const { state, before, after, planAfter, applied } = work;
     const { store, flows, gatekeeper } = this.#deps;
     const { currentSweep: sweep } = flows;
-    const repairs = this.#retries.onWritten(review, applied.changes, residual.changes);
+    const repairs = this.#retries.onWritten(review, applied.changes, planAfter.changes);
     const { throttled } = this.#retries;
-    const verdicts = await this.#judge.judge(state, residual, failures, throttled);
+    const verdicts = await this.#judge.judge(state, planAfter, failures, throttled);
     this.#retries.onJudged((id) => verdicts.get(id)?.programmed.holds === true);
     await nextTurn();
-    const isDone = isDoneBy(residual);
+    const isDone = isDoneBy(planAfter);
     const isSwept = isDone && sweep?.shadowed === 0;
-    const all = [...failures, ...(await ledgerFailures(() => strikeOff(store, residual, isSwept)))];
-    await this.#notifier.tell(residual.program, before.facts.network, after.facts.network);
+    const all = [...failures, ...(await ledgerFailures(() => strikeOff(store, planAfter, isSwept)))];
+    await this.#notifier.tell(planAfter.program, before.facts.network, after.facts.network);
     await nextTurn();
     const isClean = isDone && !applied.isSilentlyUndone && !all.some(({ stage }) => stage === "ledger");
-    this.#retries.onPassEnd(review, { failures: all, residual, isClean });
+    this.#retries.onPassEnd(review, { failures: all, planAfter, isClean });
     return {
       state,
       snapshot: after,
-      residual,
-      blocked: residual.compiled.blocked,
+      planAfter,
+      blocked: planAfter.compiled.blocked,
       verdicts,
       changes: applied.changes,
       failures: all,

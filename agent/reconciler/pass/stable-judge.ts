@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { memoizeLastChunked, stabilize } from "../../../lib/memoize.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import type { Verdict } from "../../../lib/model/status.ts";
+import type { ObjectVerdict } from "../../../lib/model/status.ts";
 import { judgeChunked } from "../../../lib/plan/judge.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { State } from "../../../lib/state/state.ts";
@@ -16,15 +16,15 @@ export class StableJudge {
   readonly #stabilize = stabilize(isSameVerification);
   readonly #judge = memoizeLastChunked(judgeChunked);
 
-  /** @param residual the plan on the last reading */
+  /** @param planAfter the plan on the last reading */
   async judge(
     { desired }: State,
-    residual: Plan,
+    planAfter: Plan,
     failures: readonly PassFailure[],
     throttled: readonly ThrottledRepair[],
-  ): Promise<ReadonlyMap<ObjectId, Verdict>> {
-    const verification = this.#stabilize(verificationOf(residual, failures, throttled));
+  ): Promise<ReadonlyMap<ObjectId, ObjectVerdict>> {
+    const verification = this.#stabilize(verificationOf(planAfter, failures, throttled));
     await nextTurn();
-    return runYielding(this.#judge(desired, residual.compiled, verification));
+    return runYielding(this.#judge(desired, planAfter.compiled, verification));
   }
 }

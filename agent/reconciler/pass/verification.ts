@@ -11,10 +11,10 @@ import type { PassFailure } from "../subsystem.ts";
  * The obstacles of every subsystem, planned on the last reading. If the kernel's error text is known, or another
  * program keeps undoing the change, the message says that instead.
  *
- * @param residual the plan on the last reading
+ * @param planAfter the plan on the last reading
  */
 export function verificationOf(
-  residual: Plan,
+  planAfter: Plan,
   failures: readonly PassFailure[],
   throttled: readonly ThrottledRepair[],
 ): Verification {
@@ -23,7 +23,7 @@ export function verificationOf(
   for (const { change, repairs } of throttled)
     if (change.object !== undefined)
       messages.set(change.object, `another program undid it ${repairs} times: ${change.text}`);
-  return Array.from(residual.parts.values(), (part) => withMessages(part.obstacles(), messages));
+  return Array.from(planAfter.parts.values(), (part) => withMessages(part.obstacles(), messages));
 }
 
 /** Whether both prove the same. */

@@ -24,7 +24,7 @@ export interface Review extends DriftReview {
 
 export interface PassEnding {
   readonly failures: readonly PassFailure[];
-  readonly residual: Pick<Plan, "changes">;
+  readonly planAfter: Pick<Plan, "changes">;
   readonly isClean: boolean;
 }
 
@@ -68,10 +68,10 @@ export class Retries {
   }
 
   /** The pass has ended. */
-  onPassEnd({ version, throttled }: Review, { failures, residual, isClean }: PassEnding): void {
+  onPassEnd({ version, throttled }: Review, { failures, planAfter, isClean }: PassEnding): void {
     // Throttled repairs have their own time: no retry before that.
     const isWaiting =
-      failures.length === 0 && residual.changes.every((change) => throttled.has(keyOf(change)));
+      failures.length === 0 && planAfter.changes.every((change) => throttled.has(keyOf(change)));
     this.#retry.note(version, !isClean && !isWaiting);
   }
 

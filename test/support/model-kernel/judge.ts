@@ -174,7 +174,7 @@ export class Judge {
     // guard's chains.
     if (this.#drifts.rules > 0) return;
     if (fate.kind === "delivered") {
-      const eips = agent.findings === undefined ? [] : ruledEips(agent.findings.residual.program);
+      const eips = agent.findings === undefined ? [] : ruledEips(agent.findings.planAfter.program);
       const isEip =
         eips.some(({ address }) => address === fate.destination) && kernel.names(fate.destination);
       if (isEip) this.blame(`a stray packet came to the gateway by an EIP: ${JSON.stringify(packet)}`);
@@ -198,7 +198,7 @@ export class Judge {
     // The pass cannot know changes that other programs made after its last reading.
     if (!this.hasSeenAll) return;
     if (!kernel.network.isUp(interfaces.vpc) || !kernel.network.isUp(interfaces.external)) return;
-    const { residual, state, sweep, failures } = findings;
+    const { planAfter, state, sweep, failures } = findings;
     const isNew = (kind: Kind, name: ObjectName, desired: Desired) =>
       objectsOf(state.desired, kind).get(name) !== objectsOf(desired, kind).get(name);
     // Rules may name an unbound Eip: only its address is left out.
@@ -208,7 +208,7 @@ export class Judge {
     // An Eip that was renewed during the pass may work again.
     const expired = this.#expired.intersection(this.#scene.expired);
     const kept = new Set(blocked.map(([id]) => id)).union(expired);
-    const oracle = new Oracle(state.desired, { own: residual.own, kept });
+    const oracle = new Oracle(state.desired, { own: planAfter.own, kept });
     const works = new Works(kernel, oracle);
     const isReady = (id: ObjectId) => agent.board.statusOf(id).ready;
     for (const kind of kinds) {
@@ -289,7 +289,7 @@ export class Judge {
   #onFlowRemoved(flow: Flow): void {
     const { kernel, agent } = this.#scene;
     const { desired } = this.#passState;
-    const own = agent.findings?.residual.own;
+    const own = agent.findings?.planAfter.own;
     // Before the end of the first pass only the pass knows the gateway's own addresses.
     if (!this.isSound || own === undefined) return;
     const coming = [...desired.eips.values()].filter(

@@ -139,7 +139,7 @@ export class LabPlayer {
 
   /** Number of changes that the kernel always refuses, as in the model. */
   #refused(): number {
-    return this.model.agent.findings?.residual.changes.length ?? 0;
+    return this.model.agent.findings?.planAfter.changes.length ?? 0;
   }
 
   /** The kernel in memory. */

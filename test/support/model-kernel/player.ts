@@ -120,7 +120,7 @@ export class Player {
 
   /** What packets must do in the current state. */
   oracle(): Oracle {
-    const own = this.agent.findings?.residual.own ?? new Set();
+    const own = this.agent.findings?.planAfter.own ?? new Set();
     return new Oracle(this.desired, { own, kept: this.kept().union(this.expired) });
   }
 

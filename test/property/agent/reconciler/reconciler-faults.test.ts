@@ -102,7 +102,7 @@ t.test("regression scripts", async (t) => {
     t.notOk(player.agent.isReady, "it waits for what was desired at the start");
     await player.play([eip(0), { do: "fault", fault: "address-refused", at: 0 }, pass]);
     t.ok(player.agent.isReady, "and for nothing that came later");
-    t.ok(player.agent.findings?.residual.addresses.add.length, "though an address is not there yet");
+    t.ok(player.agent.findings?.planAfter.addresses.add.length, "though an address is not there yet");
     t.notOk(player.agent.board.statusOf("snats/s0").ready);
     t.same(player.judge.violations, []);
   });

@@ -6,7 +6,7 @@ import { summarize } from "../../../../agent/status/summary.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 import type { Change } from "../../../../lib/model/change.ts";
 import { type InterfaceName, kinds, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import type { Claim, Verdict } from "../../../../lib/model/status.ts";
+import type { Claim, ObjectVerdict } from "../../../../lib/model/status.ts";
 import { makeObjects, objectsOf } from "../../../../lib/state/desired.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import type { State } from "../../../../lib/state/state.ts";
@@ -21,14 +21,14 @@ const looksAtOnce = 11_000;
 const bytesAtOnce = 64 * 1024;
 
 const yes: Claim = { holds: true, reason: "Ready", message: "" };
-const good: Verdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
+const good: ObjectVerdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
 const interfaces = { vpc: "eth0" as InterfaceName, external: "net1" as InterfaceName };
 
 /** The API over the real board, on a state and a network of that shape. */
 async function serve(t: Test, { state, network }: Shape) {
   let current = state;
   const board = new StatusBoard("epoch-1", () => current, "2026-01-01T00:00:00.000Z");
-  const verdicts = new Map<ObjectId, Verdict>();
+  const verdicts = new Map<ObjectId, ObjectVerdict>();
   for (const kind of kinds)
     for (const name of objectsOf(state.desired, kind).keys()) verdicts.set(objectId(kind, name), good);
   const publish = () =>

@@ -4,9 +4,9 @@ import { Patience } from "../../../../agent/reconciler/patience.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { Plan } from "../../../../lib/plan/plan.ts";
 
-const residual = (changes: Plan["changes"]) => ({ residual: { changes } as Plan });
-const settled = residual([]);
-const unsettled = residual([{ action: "add", subsystem: "rule", text: "-A X" }]);
+const planAfter = (changes: Plan["changes"]) => ({ planAfter: { changes } as Plan });
+const settled = planAfter([]);
+const unsettled = planAfter([{ action: "add", subsystem: "rule", text: "-A X" }]);
 const patience = new Patience();
 const proves = (answer: boolean) => ({ isCurrent: async () => answer });
 const throws = (error: Error) => ({ isCurrent: () => Promise.reject(error) });

@@ -7,13 +7,13 @@ import { StatusBoard } from "../../../../agent/status/board.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 import type { ObjectName } from "../../../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import type { Claim, Verdict } from "../../../../lib/model/status.ts";
+import type { Claim, ObjectVerdict } from "../../../../lib/model/status.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../lib/state/state.ts";
 
 const forever = new AbortController().signal;
 
-type Said = [Kind, string, Verdict];
+type Said = [Kind, string, ObjectVerdict];
 
 /** A state with FIPs and their EIPs at revision 1, and the verdicts of a pass without any problem. */
 function world() {
@@ -54,9 +54,9 @@ function world() {
 
 const yes: Claim = { holds: true, reason: "Ready", message: "" };
 const no: Claim = { holds: false, reason: "EipNotFound", message: "eip a does not exist" };
-const good: Verdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
-const waiting: Verdict = { accepted: yes, programmed: no, ready: no, isSettled: false };
-const hopeless: Verdict = { ...waiting, isSettled: true };
+const good: ObjectVerdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
+const waiting: ObjectVerdict = { accepted: yes, programmed: no, ready: no, isSettled: false };
+const hopeless: ObjectVerdict = { ...waiting, isSettled: true };
 
 t.test("a view keeps its times, whatever is published while it is read", async (t) => {
   const { board, publish } = world();
@@ -113,7 +113,7 @@ t.test("a condition keeps the time of its last change", async (t) => {
 t.test("a pass that did not finish takes Ready away and makes nothing Ready", async (t) => {
   const { board, publish, withdraw } = world();
   const whole = {
-    verdicts: new Map<ObjectId, Verdict>([
+    verdicts: new Map<ObjectId, ObjectVerdict>([
       ["eips/a", good],
       ["fips/f", waiting],
     ]),

@@ -407,8 +407,8 @@ t.test("a value that a known field cannot have is corrupt, whatever stands besid
     ["a change without a type", journalOf({ ...snapshot, unrecognized: [{ eip: "a" }] })],
   ];
   for (const [what, bytes] of cases)
-    t.match(readJournal(bytes, codec), { verdict: "corrupt", detail: /./ }, what);
-  t.equal(readJournal(journalOf(snapshot), codec).verdict, "intact");
+    t.match(readJournal(bytes, codec), { journalState: "corrupt", detail: /./ }, what);
+  t.equal(readJournal(journalOf(snapshot), codec).journalState, "intact");
   t.end();
 });
 

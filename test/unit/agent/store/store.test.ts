@@ -128,7 +128,8 @@ t.test("cut at any byte: the state before the last write or after it, never betw
     const reading = readJournal(bytes.subarray(0, length), codec);
     const whole = ends.filter((end) => end <= length).length;
     const expected = length < snapshotEnd ? "corrupt" : ends.includes(length) ? "intact" : "torn";
-    if (reading.verdict !== expected) t.fail(`${reading.verdict} where cut at ${length}: ${reading.detail}`);
+    if (reading.journalState !== expected)
+      t.fail(`${reading.journalState} where cut at ${length}: ${reading.detail}`);
     const state = whole === 0 ? codec.empty : states[whole - 1];
     t.strictSame(reading.state, state, `cut at ${length}`);
   }
@@ -139,8 +140,8 @@ t.test("any one flipped bit is found, and never taken for a torn write", async (
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const flipped = Buffer.from(bytes);
     flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
-    const { verdict } = readJournal(flipped, codec);
-    if (verdict !== "corrupt") t.fail(`${verdict}: bit ${bit & 7} of byte ${bit >> 3}`);
+    const { journalState } = readJournal(flipped, codec);
+    if (journalState !== "corrupt") t.fail(`${journalState}: bit ${bit & 7} of byte ${bit >> 3}`);
   }
   t.pass(`${bytes.length * 8} bits`);
 });
@@ -154,8 +155,8 @@ t.test("sectors of the last write that never reached the disk make it torn", asy
       if (to > bytes.length || (to === from + 1 && from !== last && to !== bytes.length) || from === to)
         continue;
       const holed = Buffer.from(bytes).fill(0, from, to);
-      const { verdict, state } = readJournal(holed, codec);
-      if (verdict !== "torn") t.fail(`${verdict}: ${from} to ${to} of ${bytes.length}`);
+      const { journalState, state } = readJournal(holed, codec);
+      if (journalState !== "torn") t.fail(`${journalState}: ${from} to ${to} of ${bytes.length}`);
       t.strictSame(state, states[1], `${from} to ${to}`);
     }
   }
@@ -183,12 +184,12 @@ t.test("valid checksums over invalid content are corrupt", async (t) => {
     ["changes that are no list", [first, next({})]],
     ["a number", [1]],
   ];
-  t.equal(readJournal(Buffer.concat([first, next([])].map(encodeRecord)), codec).verdict, "intact");
+  t.equal(readJournal(Buffer.concat([first, next([])].map(encodeRecord)), codec).journalState, "intact");
   for (const [what, records] of cases) {
     const reading = readJournal(Buffer.concat(records.map(encodeRecord)), codec);
-    t.match(reading, { verdict: "corrupt", state: codec.empty, detail: /./ }, what);
+    t.match(reading, { journalState: "corrupt", state: codec.empty, detail: /./ }, what);
   }
-  t.equal(readJournal(Buffer.alloc(0), codec).verdict, "corrupt", "an empty file is none of ours");
+  t.equal(readJournal(Buffer.alloc(0), codec).journalState, "corrupt", "an empty file is none of ours");
 });
 
 t.test("a torn write is set aside, cut off, and the journal goes on", async (t) => {

@@ -28,20 +28,20 @@ const noneLeft = reduce(oneLeft, [remove("one")]);
 const key = "10.0.1.6 . tcp . 80";
 
 /** A step from one state to another, in which the part is the whole set. */
-const step = (users: GuardUsersOfPass, residual: PassResult["residual"], from: State, to: State) =>
-  users.update({ state: from, residual }, to.desired, { from: programOf(from), to: programOf(to) });
+const step = (users: GuardUsersOfPass, planAfter: PassResult["planAfter"], from: State, to: State) =>
+  users.update({ state: from, planAfter }, to.desired, { from: programOf(from), to: programOf(to) });
 
 t.test("an element is used as long as one object of the set in force uses it", async (t) => {
-  const residual = { program: programOf(both), compileContext } as unknown as PassResult["residual"];
+  const planAfter = { program: programOf(both), compileContext } as unknown as PassResult["planAfter"];
   const users = new GuardUsersOfPass();
-  t.ok(step(users, residual, both, oneLeft).isUsed("backends", key));
-  t.notOk(step(users, residual, oneLeft, noneLeft).isUsed("backends", key));
+  t.ok(step(users, planAfter, both, oneLeft).isUsed("backends", key));
+  t.notOk(step(users, planAfter, oneLeft, noneLeft).isUsed("backends", key));
 
-  t.ok(step(users, residual, oneLeft, both).isUsed("backends", key), "that pass did not come to its end");
+  t.ok(step(users, planAfter, oneLeft, both).isUsed("backends", key), "that pass did not come to its end");
   t.ok(
-    step(users, residual, both, oneLeft).isUsed("backends", key),
+    step(users, planAfter, both, oneLeft).isUsed("backends", key),
     "what the last full pass found is not in force any more, and is not gone by",
   );
-  const later = { program: programOf(oneLeft), compileContext } as unknown as PassResult["residual"];
+  const later = { program: programOf(oneLeft), compileContext } as unknown as PassResult["planAfter"];
   t.notOk(step(users, later, oneLeft, noneLeft).isUsed("backends", key), "the next one's is");
 });

@@ -37,7 +37,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
       observed: new Map([["reach", "a reading"]]),
     },
     verdicts: new Map([["eips/e", { ready: { holds: true } }]]),
-    residual: {
+    planAfter: {
       program: { family: ipv4, eips: [], fips: [], dnats: [], pools: [] },
       parts: new Map(),
       compileContext,

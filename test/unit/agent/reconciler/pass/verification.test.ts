@@ -11,7 +11,7 @@ import {
 
 const missing = obstaclesOf("Programmed", "Pending", new Map([["fips/f", "no rule"]]));
 const flows = obstaclesOf("Ready", "FlowsRemain", new Map([["fips/g", "1 flow"]]));
-const residual = {
+const planAfter = {
   parts: new Map([
     ["rule", subsystemPlan([], () => missing)],
     ["flow", subsystemPlan([], () => flows)],
@@ -20,17 +20,17 @@ const residual = {
 const change: Change = { action: "add", subsystem: "rule", text: "-A X", object: "fips/f" };
 
 t.test("the obstacles of all subsystems, in their order", async (t) => {
-  t.strictSame(verificationOf(residual, [], []), [missing, flows]);
+  t.strictSame(verificationOf(planAfter, [], []), [missing, flows]);
 });
 
 t.test("the kernel's error text replaces the agent's message for a missing rule", async (t) => {
   const failure = { stage: "rule", object: "fips/f", code: "rules-refused", message: "EINVAL" } as const;
   const other = { ...failure, object: "fips/g" } as const;
-  const [rules, live] = verificationOf(residual, [failure, other], []);
+  const [rules, live] = verificationOf(planAfter, [failure, other], []);
   t.equal(rules?.objects.get("fips/f")?.message, "EINVAL");
   t.strictSame(live, flows, "what is there is not missing");
   const throttled = { change, repairs: 7, pauseMs: 500 };
-  const [undone] = verificationOf(residual, [], [throttled]);
+  const [undone] = verificationOf(planAfter, [], [throttled]);
   t.equal(undone?.objects.get("fips/f")?.message, "another program undid it 7 times: -A X");
 });
 

@@ -27,19 +27,19 @@ const [x, y] = [rule("-A X"), rule("-A Y")];
 const nothing = steps([]);
 
 /**
- * One pass that plans `planned`, writes everything except `refused`, and then reads `residual`.
+ * One pass that plans `planned`, writes everything except `refused`, and then reads `planAfter`.
  * @returns the review of its plan
  */
 function pass(
   drift: Drift,
   version: number,
   planned: readonly PlannedStep[],
-  residual: readonly PlannedStep[],
+  planAfter: readonly PlannedStep[],
   refused: readonly Change[] = [],
 ) {
   const review = drift.review(version, planned, 0);
   const done = changesOf(review.due).filter((change) => !refused.includes(change));
-  drift.onWritten(version, review, done, changesOf(residual), 0);
+  drift.onWritten(version, review, done, changesOf(planAfter), 0);
   return review;
 }
 

@@ -15,7 +15,7 @@ function pass(retries: Retries, revision: number, planned = steps, left: readonl
   const review = retries.review(input(revision), planned);
   const done = review.due.flatMap(({ changes }) => changes);
   const repairs = retries.onWritten(review, done, left);
-  retries.onPassEnd(review, { failures: [], residual: { changes: left }, isClean: left.length === 0 });
+  retries.onPassEnd(review, { failures: [], planAfter: { changes: left }, isClean: left.length === 0 });
   return { ...review, repairs };
 }
 
