@@ -16,9 +16,9 @@ import {
   parseObjectId,
 } from "../../lib/model/names.ts";
 import type {
-  Claim,
   Condition,
   ConditionType,
+  ConditionValue,
   ObjectVerdict,
   Reason,
   Status,
@@ -49,7 +49,11 @@ export interface ReadBack {
 /** When each condition last changed. */
 export type TransitionTimes = Readonly<Record<ConditionType, string>>;
 
-const pending: Claim = { holds: false, reason: "Pending", message: "not yet read back from the kernel" };
+const pending: ConditionValue = {
+  holds: false,
+  reason: "Pending",
+  message: "not yet read back from the kernel",
+};
 const notReadBack: ObjectVerdict = {
   accepted: { holds: true, reason: "Accepted", message: "" },
   programmed: pending,
@@ -163,12 +167,12 @@ export class BoardView {
     return this.#users.get(eip) ?? [];
   }
 
-  #condition(type: ConditionType, claim: Claim, since: TransitionTimes | undefined): Condition {
+  #condition(type: ConditionType, value: ConditionValue, since: TransitionTimes | undefined): Condition {
     return {
       type,
-      status: claim.holds ? "True" : "False",
-      reason: claim.reason,
-      message: claim.message,
+      status: value.holds ? "True" : "False",
+      reason: value.reason,
+      message: value.message,
       lastTransitionTime: since?.[type] ?? this.#source.startedAt,
     };
   }

@@ -57,15 +57,15 @@ export type Status = Readonly<Static<typeof StatusSchema>>;
  * `lastTransitionTime` if nothing changed.
  */
 export interface ObjectVerdict {
-  readonly accepted: Claim;
-  readonly programmed: Claim;
-  readonly ready: Claim;
+  readonly accepted: ConditionValue;
+  readonly programmed: ConditionValue;
+  readonly ready: ConditionValue;
   /** No later pass makes it Ready without another write: requests that wait are answered at once. */
   readonly isSettled: boolean;
 }
 
 /** The value of one condition. */
-export interface Claim {
+export interface ConditionValue {
   readonly holds: boolean;
   readonly reason: Reason;
   readonly message: string;

@@ -10,7 +10,7 @@ import type { Compiled } from "../compile/compile.ts";
 import type { Block } from "../kinds/compilation.ts";
 import { recordOf } from "../kinds/registry.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId } from "../model/names.ts";
-import type { Claim, ObjectVerdict } from "../model/status.ts";
+import type { ConditionValue, ObjectVerdict } from "../model/status.ts";
 import { type Desired, objectsOf } from "../state/desired.ts";
 import type { Obstacle, Obstacles } from "./subsystem.ts";
 
@@ -69,11 +69,11 @@ function verdictOf(
 ): ObjectVerdict {
   const missing = obstacleTo("Programmed", id, kind, found);
   if (missing !== undefined) {
-    const claim = no(missing.reason, missing.message);
+    const value = no(missing.reason, missing.message);
     return {
-      accepted: acceptedClaim,
-      programmed: claim,
-      ready: claim,
+      accepted: acceptedValue,
+      programmed: value,
+      ready: value,
       isSettled: missing.isSettled ?? false,
     };
   }
@@ -105,9 +105,9 @@ function obstacleTo(
 }
 
 function blockedVerdict(block: Block): ObjectVerdict {
-  const claim = no(block.reason, block.message);
-  const accepted = block.isAccepted ? acceptedClaim : claim;
-  return { accepted, programmed: claim, ready: claim, isSettled: block.reason !== "Pending" };
+  const value = no(block.reason, block.message);
+  const accepted = block.isAccepted ? acceptedValue : value;
+  return { accepted, programmed: value, ready: value, isSettled: block.reason !== "Pending" };
 }
 
 /** A FIP takes every packet of its EIP before DNAT rules are reached. */
@@ -130,18 +130,18 @@ function eipObstacle(
   return { reason: "EipNotReady", message, isSettled: verdict?.isSettled ?? false };
 }
 
-function yes(reason: Claim["reason"], message = ""): Claim {
+function yes(reason: ConditionValue["reason"], message = ""): ConditionValue {
   return { holds: true, reason, message };
 }
 
-function no(reason: Claim["reason"], message: string): Claim {
+function no(reason: ConditionValue["reason"], message: string): ConditionValue {
   return { holds: false, reason, message };
 }
 
-const acceptedClaim = yes("Accepted");
+const acceptedValue = yes("Accepted");
 /** Shared by all objects without obstacles: of 10,000 objects, almost all have it. */
 const readyVerdict: ObjectVerdict = {
-  accepted: acceptedClaim,
+  accepted: acceptedValue,
   programmed: yes("Programmed"),
   ready: yes("Ready"),
   isSettled: false,

@@ -68,7 +68,7 @@ export interface PlanContext extends Gates {
   readonly probing: ReadonlySet<Ip>;
   /** Addresses not held here that another host answered for, with its MAC. */
   readonly addressConflicts: ReadonlyMap<Ip, string>;
-  /** Addresses held here that another host claims, with its MAC. */
+  /** Addresses held here that another host answered for, too, with its MAC. */
   readonly heldConflicts: ReadonlyMap<Ip, string>;
   /** Objects that the kernel refused, with its error text. */
   readonly quarantined: ReadonlyMap<ObjectId, string>;

@@ -6,7 +6,7 @@ import { summarize } from "../../../../agent/status/summary.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 import type { Change } from "../../../../lib/model/change.ts";
 import { type InterfaceName, kinds, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import type { Claim, ObjectVerdict } from "../../../../lib/model/status.ts";
+import type { ConditionValue, ObjectVerdict } from "../../../../lib/model/status.ts";
 import { makeObjects, objectsOf } from "../../../../lib/state/desired.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import type { State } from "../../../../lib/state/state.ts";
@@ -20,7 +20,7 @@ const count = 24_000;
 const looksAtOnce = 11_000;
 const bytesAtOnce = 64 * 1024;
 
-const yes: Claim = { holds: true, reason: "Ready", message: "" };
+const yes: ConditionValue = { holds: true, reason: "Ready", message: "" };
 const good: ObjectVerdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
 const interfaces = { vpc: "eth0" as InterfaceName, external: "net1" as InterfaceName };
 

@@ -7,7 +7,7 @@ import { StatusBoard } from "../../../../agent/status/board.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 import type { ObjectName } from "../../../../lib/model/names.ts";
 import { type Kind, type ObjectId, objectId } from "../../../../lib/model/names.ts";
-import type { Claim, ObjectVerdict } from "../../../../lib/model/status.ts";
+import type { ConditionValue, ObjectVerdict } from "../../../../lib/model/status.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../lib/state/state.ts";
 
@@ -52,8 +52,8 @@ function world() {
   return { board, put, remove, publish, withdraw };
 }
 
-const yes: Claim = { holds: true, reason: "Ready", message: "" };
-const no: Claim = { holds: false, reason: "EipNotFound", message: "eip a does not exist" };
+const yes: ConditionValue = { holds: true, reason: "Ready", message: "" };
+const no: ConditionValue = { holds: false, reason: "EipNotFound", message: "eip a does not exist" };
 const good: ObjectVerdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
 const waiting: ObjectVerdict = { accepted: yes, programmed: no, ready: no, isSettled: false };
 const hopeless: ObjectVerdict = { ...waiting, isSettled: true };
