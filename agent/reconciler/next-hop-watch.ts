@@ -1,7 +1,7 @@
 /**
  * Watches which routers do not answer. Each pass gives the relevant routers. In between, the kernel's neighbour table
  * is read, which costs one exchange, and a change wakes a pass. For unknown routers the kernel is made to send ARP, as
- * for a packet.
+ * for a packet. A dry run sends none.
  */
 import { stabilize } from "../../lib/memoize.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -46,10 +46,13 @@ export class NextHopWatch {
     clearTimeout(this.#timer);
   }
 
-  /** @returns the ones of `hops` that do not answer; the same array as last time if unchanged */
-  async observe(hops: readonly NextHop[]): Promise<readonly NextHop[]> {
+  /**
+   * @param asks false: sends no ARP
+   * @returns the ones of `hops` that do not answer; the same array as last time if unchanged
+   */
+  async observe(hops: readonly NextHop[], asks: boolean): Promise<readonly NextHop[]> {
     this.#hops = hops;
-    return this.#look(true);
+    return this.#look(asks);
   }
 
   async #look(asks: boolean): Promise<readonly NextHop[]> {

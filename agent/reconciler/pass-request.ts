@@ -7,5 +7,10 @@ export interface PassRequest {
   readonly isRetry?: boolean;
 }
 
-/** For readings outside of passes. */
+/** For readings outside of passes, such as a dry run's: they only look. */
 export const quietRequest: PassRequest = { reasons: [], isResync: false };
+
+/** True for a pass, false for a reading outside of passes. */
+export function isPass({ reasons }: PassRequest): boolean {
+  return reasons.length > 0;
+}

@@ -21,6 +21,7 @@ export const reasons = [
   "InterfaceDown",
   "NoRoute",
   "ForeignRule",
+  "ForeignRoute",
   "LeaseExpired",
   "ForwardingOff",
   "FlowsRemain",

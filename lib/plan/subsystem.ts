@@ -11,6 +11,9 @@ import type { Reason } from "../model/status.ts";
 import type { Phase } from "./phases.ts";
 import type { KernelFacts, PlanInput } from "./plan-input.ts";
 
+/** Another subsystem, or the ledger: what could not be written there must not be done. */
+export type StepNeed = SubsystemName | "ledger";
+
 /** One thing to do. */
 export interface Step<Payload = unknown> {
   readonly phase: Phase;
@@ -19,7 +22,7 @@ export interface Step<Payload = unknown> {
   /** What the subsystem needs to apply the step. */
   readonly payload: Payload;
   /** The step is skipped if one of these could not be read, or failed in the same pass. */
-  readonly needs?: readonly SubsystemName[];
+  readonly needs?: readonly StepNeed[];
   /** For a step without changes: false if it is due only together with changes. Absent: true. */
   readonly isDue?: boolean;
 }

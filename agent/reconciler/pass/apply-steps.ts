@@ -6,7 +6,7 @@ import type { Change, SubsystemName } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import { phases } from "../../../lib/plan/phases.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
-import type { Step } from "../../../lib/plan/subsystem.ts";
+import type { Step, StepNeed } from "../../../lib/plan/subsystem.ts";
 import type { Patience } from "../patience.ts";
 import { type ApplyContext, asFailures, type PassFailure, type Subsystem } from "../subsystem.ts";
 
@@ -24,8 +24,8 @@ export interface ApplyOptions {
   readonly context: Pick<ApplyContext, "state" | "plan">;
   /** Reads a subsystem again and plans it with more objects left out. */
   readonly replan: (name: SubsystemName, without: ReadonlySet<ObjectId>) => Promise<readonly Step[]>;
-  /** The subsystems that could not be read. */
-  readonly unread: ReadonlySet<SubsystemName>;
+  /** The subsystems that could not be read, and the ledger if it could not be written. */
+  readonly missing: ReadonlySet<StepNeed>;
   /** True if steps that are due only together with changes are due. */
   readonly isNewVersion: boolean;
   readonly patience: Pick<Patience, "run">;
@@ -34,7 +34,7 @@ export interface ApplyOptions {
 export async function applySteps(
   steps: readonly PlannedStep[],
   subsystems: readonly Subsystem[],
-  { context, replan, unread, isNewVersion, patience }: ApplyOptions,
+  { context, replan, missing, isNewVersion, patience }: ApplyOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
   const planned = steps.flatMap(({ changes }) => changes);
@@ -43,8 +43,8 @@ export async function applySteps(
   const changes: Change[] = [];
   const failures: PassFailure[] = [];
   const touched = new Set<SubsystemName>();
-  /** Subsystems that failed as a whole or could not be read. */
-  const broken = new Set(unread);
+  /** The same, and subsystems that failed as a whole. */
+  const broken = new Set(missing);
   let isSilentlyUndone = false;
 
   const isReady = ({ subsystem, phase, needs = [], changes: own }: PlannedStep) =>

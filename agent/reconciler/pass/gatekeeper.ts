@@ -33,7 +33,7 @@ export class Gatekeeper {
     this.#isSetStored = stored.isSet;
   }
 
-  /** True once every rule that is not quarantined was verified, or if the namespace was in use at the start. */
+  /** True once a pass of this process has verified every rule that is not quarantined. The agent is ready then. */
   get hasVerifiedRules(): boolean {
     return this.#hasVerifiedRules;
   }
@@ -52,7 +52,6 @@ export class Gatekeeper {
     if (isFirst) {
       this.#gates = this.#first(snapshot);
       this.#isSelective = snapshot.facts.isGateSelective;
-      this.#hasVerifiedRules = firstGate(snapshot.facts) === "open";
     }
     const isSetNew = !this.#isSetSeen && this.#isSetAccepted(state);
     if (isFirst || isSetNew) this.#awaitedRevision = state.desired.revision;

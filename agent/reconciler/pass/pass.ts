@@ -2,7 +2,7 @@
  * One full pass: observe, plan, apply, verify.
  *
  * INVARIANTS
- * - The ledger is written before the kernel is.
+ * - The ledger is written before the kernel is. If it cannot be written, no address is added that it lacks.
  * - Steps are applied in the order of lib/plan/phases.ts, which the kernel requires.
  * - What was written is read back. Only that reading makes objects Ready. The gates open after it.
  * - A subsystem that cannot be read or written fails alone.
@@ -99,11 +99,12 @@ export class Pass {
     gatekeeper.onPassStart(before, state);
     const plan = await this.#planner.planWithProbes(state, before);
     const review = this.#retries.review({ state, blocked: plan.compiled.blocked }, plan.steps);
-    // A full disk must not stop the repair of working NAT: report that the ledger could not be written.
+    // A full disk must not stop the repair of working NAT: the pass goes on without what only the ledger would know.
     failures.push(...(await ledgerFailures(() => writeAhead(store, plan))));
+    const isLedgerWritten = failures.length === 0;
 
     const { due: steps, isNewVersion } = review;
-    const planned = { state, snapshot: before, plan, steps, isNewVersion };
+    const planned = { state, snapshot: before, plan, steps, isNewVersion, isLedgerWritten };
     const applied = await this.#writer.write(planned, request, signal);
     const after = await this.#reader.readAfter(applied, before, request, signal);
     const planAfter = await this.#planner.plan(state, after);
@@ -134,9 +135,13 @@ export class Pass {
     if (isSameGates(gates, gatekeeper.on(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
     const plan = await this.#planner.plan(state, snapshot, { ...gates, isCleanupAllowed: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
-    const planned = { state, snapshot, plan, steps, isNewVersion: false };
+    const planned = { state, snapshot, plan, steps, isNewVersion: false, isLedgerWritten: true };
     const applied = await this.#writer.write(planned, request, signal);
-    if (!applied.failures.some(({ stage }) => stage === "gate")) gatekeeper.opened(gates);
+    const opening = new Set(
+      steps.filter(({ phase }) => phase === "opening").map(({ subsystem }) => subsystem),
+    );
+    if (!applied.failures.some(({ stage }) => stage !== "ledger" && opening.has(stage)))
+      gatekeeper.opened(gates);
     const after = await this.#reader.read(request, signal);
     return {
       ...work,

@@ -4,6 +4,7 @@ import type { SubsystemName } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
+import type { StepNeed } from "../../../lib/plan/subsystem.ts";
 import type { State } from "../../../lib/state/state.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { Quarantine } from "../retry/quarantine.ts";
@@ -27,6 +28,8 @@ export interface PlannedWork {
   readonly steps: readonly PlannedStep[];
   /** True if steps that are due only together with changes are due. */
   readonly isNewVersion: boolean;
+  /** False: the ledger lacks what the plan adds, because it could not be written. */
+  readonly isLedgerWritten: boolean;
 }
 
 export class StepWriter {
@@ -38,11 +41,12 @@ export class StepWriter {
 
   async write(work: PlannedWork, request: PassRequest, signal: AbortSignal): Promise<Applied> {
     const { subsystems, patience, quarantine } = this.#deps;
-    const { state, snapshot, plan, steps, isNewVersion } = work;
+    const { state, snapshot, plan, steps, isNewVersion, isLedgerWritten } = work;
     const replan = (name: SubsystemName, without: ReadonlySet<ObjectId>) =>
       this.#replan(name, without, work, request, signal);
-    const unread = new Set(snapshot.unread.keys());
-    const options = { context: { state, plan }, replan, unread, isNewVersion, patience };
+    const missing = new Set<StepNeed>(snapshot.unread.keys());
+    if (!isLedgerWritten) missing.add("ledger");
+    const options = { context: { state, plan }, replan, missing, isNewVersion, patience };
     const applied = await applySteps(steps, subsystems, options, signal);
     quarantine.record(state, applied.failures);
     return applied;

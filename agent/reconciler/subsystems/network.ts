@@ -13,6 +13,7 @@ import { createReachPlanner, type ReachObserved } from "../../../lib/plan/reach/
 import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
 import type { DriverFailure, NetworkDriver } from "../../kernel/drivers.ts";
 import type { NextHopWatch } from "../next-hop-watch.ts";
+import { isPass } from "../pass-request.ts";
 import type { StepFailure, Subsystem } from "../subsystem.ts";
 import { shareReading } from "./share-reading.ts";
 
@@ -46,10 +47,10 @@ function reachSubsystem(
   );
   return {
     planner: createReachPlanner(),
-    async observe(signal) {
+    async observe(signal, request) {
       const network = await observe(signal);
       const paths = await driver.observePaths(network, signal);
-      return join(network, paths, await nextHops.observe(nextHopsOf(network)));
+      return join(network, paths, await nextHops.observe(nextHopsOf(network), isPass(request)));
     },
     apply: async () => [],
   };

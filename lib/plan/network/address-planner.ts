@@ -2,14 +2,17 @@
 
 import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { Degradation } from "../../model/degradation.ts";
+import { ledgerIndex } from "../../model/ledger-index.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
+import type { Reason } from "../../model/status.ts";
 import type { AddressStep } from "../address-plan.ts";
 import type { PlanInput } from "../plan-input.ts";
 import {
   type Obstacle,
   type Obstacles,
   type Step,
+  type StepNeed,
   type SubsystemPlan,
   type SubsystemPlanner,
   subsystemPlan,
@@ -22,9 +25,10 @@ export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
   serves: ["eip"],
   plan: (input) => runSync(planChunked(input)),
   planChunked,
-  reads: ({ program, addresses, facts, context }) => [
+  reads: ({ program, addresses, ledger, facts, context }) => [
     program,
     addresses,
+    ledger,
     facts.eipsNamedByRules,
     context.config,
     context.heldConflicts,
@@ -43,16 +47,22 @@ const plannedAtOnce = 3_000;
  * An address is added after its rules, otherwise the gateway's own stack resets live connections. If the rules cannot
  * be read now but were present at the last reading, a missing address is added again. An address is removed only after
  * its rules.
+ *
+ * An address that the ledger lacks waits until the ledger is written: without an entry nobody knows later whose it is. An
+ * address that the ledger has is added again even while the disk is full. A local route shows by itself whose it is.
  */
-function* stepsOf({ addresses, facts }: PlanInput): Chunked<readonly Step<AddressStep>[]> {
+function* stepsOf({ addresses, facts, ledger }: PlanInput): Chunked<readonly Step<AddressStep>[]> {
   const { add, remove } = addresses;
+  const known = ledgerIndex(ledger);
   const steps: Step<AddressStep>[] = [];
   const isDue = everyNth(plannedAtOnce);
   for (const payload of add) {
     if (isDue()) yield;
-    const hasRules = facts.eipsNamedByRules.has(payload.entry.address);
+    const { binding, entry } = payload;
     const step = { phase: "addresses", changes: [describeAddressStep(payload)], payload } as const;
-    steps.push(hasRules ? step : { ...step, needs: ["rule"] });
+    const needs: StepNeed[] = facts.eipsNamedByRules.has(entry.address) ? [] : ["rule"];
+    if (binding === "address" && !known.has(entry)) needs.push("ledger");
+    steps.push(needs.length === 0 ? step : { ...step, needs });
   }
   for (const payload of remove) {
     if (isDue()) yield;
@@ -69,12 +79,13 @@ function obstacles({ program, addresses, context }: PlanInput): Obstacles {
     const message = `${mac} also answers ARP for ${address}`;
     objects.set(id, { condition: "Ready", reason: "AddressConflict", message, isSettled: true });
   }
-  const lacks = (object: ObjectId | undefined, message: string) => {
-    if (object !== undefined) objects.set(object, { condition: "Programmed", reason: "Pending", message });
+  const lacks = (object: ObjectId | undefined, reason: Reason, message: string) => {
+    if (object !== undefined) objects.set(object, { condition: "Programmed", reason, message });
   };
   for (const { object, entry } of addresses.add)
-    lacks(object, `${entry.address} is not on ${entry.interface}`);
-  for (const { object, message } of addresses.blocked) lacks(object, message);
+    lacks(object, "Pending", `${entry.address} is not on ${entry.interface}`);
+  for (const { object, code, message } of addresses.blocked)
+    lacks(object, code === "interface-missing" ? "InterfaceNotFound" : "Pending", message);
   return { objects, kinds: new Map() };
 }
 

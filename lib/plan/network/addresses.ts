@@ -203,7 +203,7 @@ export function describeAddressStep({ kind, binding, entry, object }: AddressSte
   const asked = object === undefined ? {} : { object };
   if (binding === "route") {
     const text = `ip route ${kind === "add" ? "append" : "del"} ${routeText(bindingRoute(entry))}`;
-    return { action: kind, subsystem: "route", ...asked, text };
+    return { action: kind, subsystem: "address", ...asked, text };
   }
   const { interface: name, address, prefixLength } = entry;
   const text = `ip address ${kind === "add" ? "add" : "del"} ${address}/${prefixLength} dev ${name}`;

@@ -29,22 +29,28 @@ function watchOver(states: Record<string, NeighbourState>) {
 t.test("an unknown router is resolved, and counts as silent if it does not answer", async (t) => {
   const states: Record<string, NeighbourState> = { "203.0.113.1": "known" };
   const { watch, asked } = watchOver(states);
-  t.same(await watch.observe(hops), [], "nobody knows yet");
+  t.same(await watch.observe(hops, true), [], "nobody knows yet");
   t.same(asked.splice(0), ["203.0.113.99"], "who is known is left in peace");
   states["203.0.113.99"] = "failed";
-  const silent = await watch.observe(hops);
+  const silent = await watch.observe(hops, true);
   t.same(silent, [hops[1]]);
   t.same(asked.splice(0), ["203.0.113.99"]);
   states["203.0.113.99"] = "unknown";
-  t.equal(await watch.observe([...hops]), silent, "while it is asked for, what was known stands");
+  t.equal(await watch.observe([...hops], true), silent, "while it is asked for, what was known stands");
   states["203.0.113.99"] = "known";
-  t.same(await watch.observe(hops), []);
+  t.same(await watch.observe(hops, true), []);
+});
+
+t.test("a reading outside of passes sends no ARP", async (t) => {
+  const { watch, asked } = watchOver({ "203.0.113.1": "failed" });
+  t.same(await watch.observe(hops, false), [hops[0]]);
+  t.same(asked, []);
 });
 
 t.test("a change between passes wakes one", async (t) => {
   const states: Record<string, NeighbourState> = { "203.0.113.1": "known", "203.0.113.99": "known" };
   const { watch, woken } = watchOver(states);
-  await watch.observe(hops);
+  await watch.observe(hops, true);
   states["203.0.113.1"] = "failed";
   watch.start();
   const keepAlive = setInterval(() => {}, 100);

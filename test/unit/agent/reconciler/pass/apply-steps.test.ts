@@ -15,7 +15,7 @@ const forever = new AbortController().signal;
 const options: ApplyOptions = {
   context: { state: emptyState, plan: {} as Plan },
   replan: async () => [],
-  unread: new Set(),
+  missing: new Set(),
   isNewVersion: false,
   patience: new Patience(),
 };
@@ -112,7 +112,7 @@ t.test("a failed subsystem delays only what needs it", async (t) => {
   t.strictSame(order, ["rule a rule", "address known", "route default"]);
   t.strictSame(texts(applied.changes), ["known", "default"]);
   t.match(applied.failures, [{ stage: "rule", code: "command-failed", message: "the tool hung" }]);
-  const unread = { ...options, unread: new Set<SubsystemName>(["rule"]) };
+  const unread = { ...options, missing: new Set<SubsystemName>(["rule"]) };
   order.length = 0;
   await applySteps(steps.slice(1), subsystems, unread, forever);
   t.strictSame(order, ["address known", "route default"], "as where it could not be read");
@@ -195,4 +195,20 @@ t.test("an error that is not a GatewayError is a bug, and ends the pass", async 
     applySteps([step("rule", "rules", "a rule")], [subsystem("rule", [], bug)], options, forever),
     TypeError,
   );
+});
+
+t.test("what needs an entry in the ledger waits while the ledger cannot be written", async (t) => {
+  const order: string[] = [];
+  const steps = [
+    step("address", "addresses", "new", { needs: ["ledger"] }),
+    step("address", "addresses", "known"),
+  ];
+  const applied = await applySteps(
+    steps,
+    [subsystem("address", order)],
+    { ...options, missing: new Set(["ledger"]) },
+    forever,
+  );
+  t.strictSame(order, ["address known"]);
+  t.strictSame(texts(applied.changes), ["known"]);
 });

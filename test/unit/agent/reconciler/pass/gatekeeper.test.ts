@@ -83,7 +83,7 @@ t.test("the first pass that read the rules decides", async (t) => {
   ] as const) {
     const gatekeeper = begun(facts);
     t.same(gatekeeper.on(snapshotOf({})), { gate: expected, bfd: "open" }, name);
-    t.equal(gatekeeper.hasVerifiedRules, expected === "open", name);
+    t.notOk(gatekeeper.hasVerifiedRules, `${name}: nothing is verified before it is read back`);
   }
 });
 

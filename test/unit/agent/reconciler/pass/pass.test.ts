@@ -1,0 +1,33 @@
+/** A full pass over the model kernel, where parts of it cannot be done. */
+import t from "tap";
+import { Player } from "../../../../support/model-kernel/player.ts";
+import type { Step } from "../../../../support/model-kernel/script.ts";
+
+const pass: Step = { do: "pass", isResync: true, during: [] };
+
+t.test("while the disk is full, an address is repaired, and one that the ledger lacks waits", async (t) => {
+  const player = new Player("nft");
+  t.teardown(() => player.stop());
+  const held = () =>
+    player.kernel.network.observe().addresses.some(({ address }) => address === "203.0.113.10");
+  await player.play([
+    { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
+    { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },
+    pass,
+    pass,
+  ]);
+  t.ok(held());
+  const place = { interface: "net1" as never, address: "203.0.113.10" as never, prefixLength: 24 };
+  player.kernel.network.removeAddress(place);
+  t.notOk(held());
+  await player.play([{ do: "disk full", isFull: true }, pass]);
+  t.ok(held(), "it is in the ledger");
+
+  await player.play([{ do: "renew" }, pass, pass]);
+  t.notOk(held(), "the ledger of the new namespace could not be written");
+  t.match(player.agent.findings?.failures, [{ stage: "ledger" }]);
+  await player.play([{ do: "disk full", isFull: false }]);
+  // The first passes may still be waiting for the answer to an ARP probe.
+  for (let passes = 0; passes < 10 && !held(); passes++) await player.play([pass]);
+  t.ok(held(), "written, then added");
+});

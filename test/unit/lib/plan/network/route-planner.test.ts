@@ -1,0 +1,51 @@
+/** Why a Route is not programmed. */
+import t from "tap";
+import { ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { ObservedLink, ObservedNetwork } from "../../../../../lib/model/observed.ts";
+import { routePlanner } from "../../../../../lib/plan/network/route-planner.ts";
+import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
+import { device, toIp } from "../../../../support/network-values.ts";
+
+const id = "routes/r" as never;
+const destination = "10.1.0.0/16" as never;
+const eth0 = { index: 1, name: device("eth0"), mac: "", isUp: true, hasCarrier: true };
+const foreign = {
+  table: 254,
+  type: "unicast",
+  destination,
+  via: toIp("10.0.1.9"),
+  interface: device("eth0"),
+  protocol: 3,
+  metric: 0,
+  isOnlink: false,
+} as const;
+
+function obstacleOn(links: readonly ObservedLink[], routes: ObservedNetwork["routes"] = []) {
+  const program = {
+    family: ipv4,
+    externalInterface: device("net1"),
+    routes: [{ id, destination, via: toIp("10.0.1.1"), interface: device("eth0") }],
+  };
+  const observed = { links, addresses: [], routes, sysctls: new Map() };
+  return routePlanner
+    .plan({ program } as unknown as PlanInput, observed)
+    .obstacles()
+    .objects.get(id);
+}
+
+t.test("the reason says what has to change", async (t) => {
+  t.match(obstacleOn([eth0]), { condition: "Programmed", reason: "Pending", isSettled: undefined });
+  t.match(obstacleOn([{ ...eth0, isUp: false }]), {
+    condition: "Programmed",
+    reason: "InterfaceDown",
+    message: "eth0 is down",
+    isSettled: false,
+  });
+  t.match(obstacleOn([]), { condition: "Programmed", reason: "InterfaceNotFound", isSettled: true });
+  t.match(obstacleOn([eth0], [foreign]), {
+    condition: "Programmed",
+    reason: "ForeignRoute",
+    message: /10\.1\.0\.0\/16 via 10\.0\.1\.9/,
+    isSettled: true,
+  });
+});
