@@ -11,8 +11,10 @@ import { readLegacyDigest } from "./iptables/legacy-digest.ts";
 import { removeByHandle } from "./iptables/remove-by-handle.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
+import { findBackends } from "./nftables/backends.ts";
 import { findBarrier } from "./nftables/barrier.ts";
 import { createNftablesDriver } from "./nftables/driver.ts";
+import { OwnCommits } from "./nftables/own-commits.ts";
 import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
 
@@ -31,13 +33,15 @@ export function openDataplane(
     const driver = createNftablesDriver({ netlink: nftables, run, journal });
     return { driver, planner: createNftablesPlanner(family) };
   }
+  const ownCommits = new OwnCommits();
   const driver = createIptablesDriver({
     family,
     run,
     journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
     readLegacyDigest,
-    barrier: (signal) => findBarrier(nftables, signal),
+    barrier: (signal) => findBarrier(nftables, signal, ownCommits),
+    backends: (signal) => findBackends(nftables, signal, ownCommits),
     removeByHandle: (generation, removals, signal) => removeByHandle(nftables, generation, removals, signal),
     variant: async (signal) => {
       const choice = await chooseVariant(run, iptablesVariant, family, signal);

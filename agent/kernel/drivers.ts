@@ -71,7 +71,8 @@ export interface Dataplane<Observed = unknown, Payload = unknown> {
 
 /** Another dataplane that may have served in this namespace. */
 export interface PreviousDataplane<Observed = unknown, Payload = unknown> {
-  readonly name: RulesDriver["backend"];
+  /** `backends`: the table of DNATs with several backends, beside either variant of iptables. */
+  readonly name: RulesDriver["backend"] | "backends";
   readonly planner: RemovalPlanner<Observed, Payload>;
   observe(signal: AbortSignal): Promise<Observed>;
   /** A transaction that has begun is finished. */

@@ -7,10 +7,11 @@ import type { Transaction } from "../../lib/iptables/restore.ts";
 import { parseSave, type RuleDump } from "../../lib/iptables/save.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Family } from "../../lib/model/family.ts";
-import { tableFamily } from "../../lib/nftables/family.ts";
+import { backendsTable } from "../../lib/nftables/backends.ts";
+import { tableFamily, tableLabel } from "../../lib/nftables/family.ts";
 import { iptablesRemoval } from "../../lib/plan/iptables/removal.ts";
-import { nftablesRemoval, type TableNames } from "../../lib/plan/nftables/removal.ts";
-import type { PreviousDataplane, RulesDriver } from "./drivers.ts";
+import { backendsRemoval, nftablesRemoval, type TableNames } from "../../lib/plan/nftables/removal.ts";
+import type { PreviousDataplane, RulesDriver, WriteOutcome } from "./drivers.ts";
 import { restore, save, type Variant } from "./iptables/tools.ts";
 import { firstLines, type Run } from "./run.ts";
 
@@ -22,7 +23,11 @@ export function previousDataplanesOf(
 ): readonly PreviousDataplane[] {
   switch (backend) {
     case "nftables":
-      return [previousIptables("nft", family, run), previousIptables("legacy", family, run)];
+      return [
+        previousIptables("nft", family, run),
+        previousIptables("legacy", family, run),
+        previousBackends(run),
+      ];
     case "iptables-nft":
       return [previousNftables(run), previousIptables("legacy", family, run)];
     case "iptables-legacy":
@@ -65,14 +70,26 @@ function previousNftables(run: Run): PreviousDataplane<TableNames, string | unde
       const ours = [...tables].filter(([, family]) => family === tableFamily.nft.family);
       return new Set(ours.map(([, , name = ""]) => name));
     },
-    async write(input, signal) {
-      if (input === undefined) return { kind: "done" };
-      signal.throwIfAborted();
-      const { exitCode, stderr } = await run(["nft", "-f", "-"], { stdin: input, exitCodes: [0, 1] });
-      if (exitCode === 0) return { kind: "done" };
-      return { kind: "refused", error: new GatewayError("rules-refused", `nft: ${firstLines(stderr)}`) };
-    },
+    write: (input, signal) => loadNft(input, run, signal),
   };
+}
+
+function previousBackends(run: Run): PreviousDataplane<string | undefined, string | undefined> {
+  const list = ["nft", "list", "table", ...tableLabel(backendsTable).split(" ")] as const;
+  return {
+    name: "backends",
+    planner: backendsRemoval,
+    observe: (signal) => orAbsent(async () => (await run(list, { signal })).stdout),
+    write: (input, signal) => loadNft(input, run, signal),
+  };
+}
+
+async function loadNft(input: string | undefined, run: Run, signal: AbortSignal): Promise<WriteOutcome> {
+  if (input === undefined) return { kind: "done" };
+  signal.throwIfAborted();
+  const { exitCode, stderr } = await run(["nft", "-f", "-"], { stdin: input, exitCodes: [0, 1] });
+  if (exitCode === 0) return { kind: "done" };
+  return { kind: "refused", error: new GatewayError("rules-refused", `nft: ${firstLines(stderr)}`) };
 }
 
 /** `undefined` if the tool is not installed or the kernel lacks the feature: then it left nothing. */

@@ -73,7 +73,15 @@ export const dnatKind = {
       const [first, ...others] = backendsOf(spec);
       if (first === undefined)
         compilation.idle.set(id, { reason: "NoBackends", message: "it has no backends, so it has no rule" });
-      else dnats.push({ id, eip: eip.address, protocol, externalPort, backends: [first, ...others] });
+      else
+        dnats.push({
+          id,
+          eip: eip.address,
+          protocol,
+          externalPort,
+          backends: [first, ...others],
+          ...(spec.backends !== undefined && { isList: true }),
+        });
     }
     markShadowed(eips, compilation);
     return { dnats };

@@ -52,6 +52,8 @@ export interface ProgramDnat {
   readonly externalPort: number;
   /** At least one. New flows are distributed in equal shares. */
   readonly backends: readonly [Backend, ...Backend[]];
+  /** True if the object has a list of backends, even of one. */
+  readonly isList?: boolean;
 }
 
 /** The SNATs of one CIDR with one outgoing interface. The low bits of a client's address choose its member. */

@@ -11,6 +11,7 @@ import {
   readText,
   requirePayload,
 } from "../netlink/attributes.ts";
+import { backendsTable } from "./backends.ts";
 import { barrierTables } from "./barrier-tables.ts";
 import { forEachElement } from "./decode-elements.ts";
 import { tableLabel } from "./family.ts";
@@ -78,6 +79,11 @@ export function touchedKeys(
 /** Whether guard or gate changed. */
 export function touchesBarrier(tables: Commit["tables"]): boolean {
   return Object.values(barrierTables).some((name) => tables.has(tableLabel(name)));
+}
+
+/** Whether something of the table of backends changed. */
+export function touchesBackends(tables: Commit["tables"]): boolean {
+  return tables.has(tableLabel(backendsTable));
 }
 
 /** Decodes events in their order. */

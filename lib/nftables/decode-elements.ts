@@ -39,7 +39,17 @@ export function forEachElement(
   end: number,
   visit: ElementVisitor,
 ): void {
-  const spec: ElementMap = elementSets[map];
+  forEachElementOf(elementSets[map], view, start, end, visit);
+}
+
+/** The same for any map. */
+export function forEachElementOf(
+  spec: ElementMap,
+  view: DataView,
+  start: number,
+  end: number,
+  visit: ElementVisitor,
+): void {
   const counter: Counter = { packets: 0, bytes: 0 };
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
     if (attributeType(view, at) !== elementListAttribute.elements) continue;

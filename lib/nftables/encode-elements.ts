@@ -112,17 +112,34 @@ function* encode(
   for (let from = 0; from < ordinary.length; from += perMessage) {
     if (from > 0 && messages.length % messagesAtOnce === 0) yield;
     const part = ordinary.slice(from, from + perMessage);
-    const list = new ListWriter(map, part.length * elementBytes);
+    const list = new ListWriter(listHeader(map), part.length * elementBytes);
     for (const key of part) list.element(spec, elementBytes, key, values?.get(key));
     messages.push({ type, flags, payload: list.payload, map, keys: part, elementBytes });
   }
   return ordinary.length === keys.length ? messages : [...messages, catchAllMessage(map, type, flags)];
 }
 
+/**
+ * The payload of a message with the elements of any map, whose list must stay below 64 KiB.
+ *
+ * @param header everything before the list
+ */
+export function encodeList(
+  header: Uint8Array,
+  spec: ElementMap,
+  elements: readonly (readonly [key: string, value: string])[],
+): Uint8Array {
+  const fields = spec.key.length + spec.value.length;
+  const elementBytes = attributeHeader + 2 * dataHeader + fields * fieldBytes;
+  const list = new ListWriter(header, elements.length * elementBytes);
+  for (const [key, value] of elements) list.element(spec, elementBytes, key, value);
+  return list.payload;
+}
+
 function catchAllMessage(map: SetName, type: number, flags: number): ElementMessage {
   const flagsAttribute = netU32Attribute(elementAttribute.flags, NFT_SET_ELEM_CATCHALL);
   const elementBytes = attributeHeader + flagsAttribute.length;
-  const list = new ListWriter(map, elementBytes);
+  const list = new ListWriter(listHeader(map), elementBytes);
   list.header(NFTA_LIST_ELEM, elementBytes);
   list.bytes(flagsAttribute);
   return { type, flags, payload: list.payload, map, keys: [catchAll], elementBytes };
@@ -134,8 +151,7 @@ class ListWriter {
   readonly #view: DataView;
   #at: number;
 
-  constructor(map: SetName, listBytes: number) {
-    const header = listHeader(map);
+  constructor(header: Uint8Array, listBytes: number) {
     this.payload = new Uint8Array(header.length + attributeHeader + listBytes);
     this.payload.set(header);
     this.#view = new DataView(this.payload.buffer);

@@ -92,6 +92,16 @@ export function lookup(map: MapName): Expression {
   return expression("lookup", textAttribute(1, map), u32(2, 1), u32(3, 1), u32(5, 0));
 }
 
+/** Ends with the verdict that the map has for the key from register 1; goes on where it has none. */
+export function lookupVerdict(map: string): Expression {
+  return expression("lookup", textAttribute(1, map), u32(2, 1), u32(3, 0), u32(5, 0));
+}
+
+/** Like {@link lookup}, in a map without a name of the same transaction. The kernel replaces `name` and keeps no `id`. */
+export function lookupUnnamed(name: string, id: number): Expression {
+  return expression("lookup", textAttribute(1, name), u32(2, 1), u32(3, 1), u32(4, id), u32(5, 0));
+}
+
 /** Goes on where the set has an element for what begins at register 1. */
 export function member(set: GuardSet): Expression {
   return expression("lookup", textAttribute(1, set), u32(2, 1), u32(5, 0));

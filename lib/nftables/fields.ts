@@ -1,5 +1,6 @@
 /** The parts of an element's key and value: numbers in messages, nft's own words in text. */
 import type { AddressValue } from "../model/family.ts";
+import type { Protocol } from "../model/schema.ts";
 import { tableFamily } from "./family.ts";
 
 /** Bytes of each part of a concatenation in messages and registers, whatever its length. */
@@ -23,7 +24,14 @@ const protocolNames = new Map([
   [17, "udp"],
   [132, "sctp"],
 ]);
-const protocolNumbers = new Map([...protocolNames].map(([number, name]) => [name, number]));
+const protocolNumbers: ReadonlyMap<string, number> = new Map(
+  [...protocolNames].map(([number, name]) => [name, number]),
+);
+
+/** As in IP headers. */
+export function protocolNumber(protocol: Protocol): number {
+  return protocolNumbers.get(protocol) ?? Number.NaN;
+}
 
 const addressField: Field = {
   bytes: 4,

@@ -2,6 +2,7 @@
 import { familyOf } from "../model/families.ts";
 import type { Ip } from "../model/ip.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf, readText } from "../netlink/attributes.ts";
+import { backendsTable } from "./backends.ts";
 import { tableLabel } from "./family.ts";
 import { tableName } from "./maps.ts";
 import { headerBytes, messageType, tableAttribute } from "./wire.ts";
@@ -19,8 +20,9 @@ const families = new Map([
   [10, "ip6"],
 ]);
 
-/** The names of the agent's tables begin with this. */
+/** The names of the agent's tables begin with this, but for one. */
 const ownPrefix = tableLabel(tableName);
+const ownBackends = tableLabel(backendsTable);
 
 /** NFPROTO_* of a family named by {@link tableOf}. 0 (all families) for any other name. */
 export function protocolFamilyOf(name: string): number {
@@ -44,7 +46,7 @@ export function tableOf(view: DataView, start: number, end: number): TableLabel 
 
 /** True if the table is not the agent's and can contain our addresses. IPv6 tables cannot. */
 export function isForeign(label: TableLabel): boolean {
-  return !label.startsWith(ownPrefix) && !label.startsWith("ip6 ");
+  return !label.startsWith(ownPrefix) && label !== ownBackends && !label.startsWith("ip6 ");
 }
 
 /** The table in a dump message. `undefined` if it is ours or an IPv6 table. */

@@ -165,6 +165,17 @@ export class FrameReader {
   }
 }
 
+/** The line of one message, `undefined` where it is of no type that a frame consists of. */
+export function lineOfMessage(
+  type: number,
+  view: DataView,
+  start: number,
+  end: number,
+): { readonly kind: Shape["kind"]; readonly line: string } | undefined {
+  const shape = shapes.get(type);
+  return shape && { kind: shape.kind, line: describe(shape, view, start, end) };
+}
+
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -69,6 +69,14 @@ export function newPlainChain(name: string, table: string): NetlinkMessage {
   ]);
 }
 
+/** Deletes all rules of a chain. */
+export function flushChain(name: string, table: string): NetlinkMessage {
+  return message(messageType.deleteRule, 0, [
+    textAttribute(ruleAttribute.table, table),
+    textAttribute(ruleAttribute.chain, name),
+  ]);
+}
+
 /** Appends the rule to its chain. */
 export function newRule(
   chain: string,
@@ -167,6 +175,7 @@ function u64(value: number): Uint8Array {
   return bytes;
 }
 
-function message(type: number, flags: number, attributes: readonly Uint8Array[]): NetlinkMessage {
+/** A request about something of family ip. */
+export function message(type: number, flags: number, attributes: readonly Uint8Array[]): NetlinkMessage {
   return { type, flags, payload: concatBytes(inetHeader, ...attributes) };
 }

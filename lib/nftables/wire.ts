@@ -13,6 +13,7 @@ export const messageType = {
   deleteTable: subsystem | 2,
   newChain: subsystem | 3,
   getChain: subsystem | 4,
+  deleteChain: subsystem | 5,
   newRule: subsystem | 6,
   getRule: subsystem | 7,
   deleteRule: subsystem | 8,
@@ -72,16 +73,29 @@ export const counterAttribute = { bytes: 1, packets: 2 } as const;
 /** NFTA_SET_DESC_CONCAT in the description, NFTA_SET_FIELD_LEN in each of its entries. */
 export const NFTA_SET_DESC_CONCAT = 2;
 export const NFTA_SET_FIELD_LEN = 1;
-export const setFlag = { interval: 0x4, map: 0x8, concatenation: 0x80 } as const;
+export const setFlag = {
+  anonymous: 0x1,
+  constant: 0x2,
+  interval: 0x4,
+  map: 0x8,
+  concatenation: 0x80,
+} as const;
+/** NFTA_SET_DESC_SIZE in the description: how many elements the set is made for. */
+export const NFTA_SET_DESC_SIZE = 1;
 
 /** NFTA_LIST_ELEM: an entry of a list of expressions, fields or elements. */
 export const NFTA_LIST_ELEM = 1;
 export const NFTA_DATA_VALUE = 1;
 export const NFTA_DATA_VERDICT = 2;
 export const immediateAttribute = { data: 2 } as const;
-export const verdictAttribute = { chain: 2 } as const;
+export const verdictAttribute = { code: 1, chain: 2 } as const;
+/** NFT_GOTO is -4. */
+export const gotoCode = -4;
+/** NFT_DATA_VERDICT, the data type of a map of verdicts, and the size of `struct nft_verdict`. */
+export const verdictType = 0xffffff00;
+export const verdictBytes = 16;
 
-export const elementListAttribute = { table: 1, set: 2, elements: 3 } as const;
+export const elementListAttribute = { table: 1, set: 2, elements: 3, setId: 4 } as const;
 export const elementAttribute = {
   key: 1,
   data: 2,

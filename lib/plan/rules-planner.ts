@@ -40,6 +40,8 @@ export interface NetfilterContext {
   readonly shared: readonly SharedChain[];
   /** Foreign chains that were read with the rules. */
   readonly chains: readonly Chain[];
+  /** True if DNATs with a list of backends are translated by a chain of their own, behind the one for all else. */
+  readonly hasBackendsTable?: boolean;
 }
 
 /** The meaning of one dataplane's rules. Every function is pure. `Observed` and `Payload` belong to the dataplane. */

@@ -1,5 +1,6 @@
 /** The rows in the order of measurement: first those that share a loaded gateway. */
 import type { Row } from "./measurement.ts";
+import { crowdsRow } from "./rows/crowds.ts";
 import { deletesRow } from "./rows/deletes.ts";
 import { eventLoopRow } from "./rows/event-loop.ts";
 import { fullPassRow } from "./rows/full-pass.ts";
@@ -31,6 +32,7 @@ export const rows: readonly Row[] = [
   startRow,
   writersRow,
   eventLoopRow,
+  crowdsRow,
 ];
 
 export const rowIds = rows.map(({ id }) => id).sort((a, b) => Number(a) - Number(b));

@@ -11,12 +11,15 @@ import { touchedChains } from "../../../lib/iptables/touched.ts";
 import { isSameMap } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
+import { backendsTable, isSameBackends, type ObservedBackends } from "../../../lib/nftables/backends.ts";
 import { type DropCounts, isSameBarrier, type ObservedBarrier } from "../../../lib/nftables/barrier.ts";
-import type { Commit } from "../../../lib/nftables/commits.ts";
+import { type Commit, touchesBackends } from "../../../lib/nftables/commits.ts";
+import { tableLabel } from "../../../lib/nftables/family.ts";
 import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload, IptablesStep, RulesStep } from "../../../lib/plan/iptables/payload.ts";
-import { type BarrierDriver, barrierResult } from "../nftables/barrier.ts";
+import type { BackendsDriver } from "../nftables/backends.ts";
+import { type BarrierDriver, barrierResult, resultOf } from "../nftables/barrier.ts";
 import type { EarlierReadings, KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
 import { orUndefined, readAll, readChains } from "./read.ts";
@@ -30,6 +33,8 @@ export interface RulesetOptions {
   readonly readLegacyDigest?: () => Promise<string | undefined>;
   /** The tables of guard and gate. Absent, or `undefined`: there is no nft, and both are chains of filter. */
   readonly barrier?: (signal: AbortSignal) => Promise<BarrierDriver | undefined>;
+  /** The table of DNATs with several backends. Absent, or `undefined`: there is no nft, and they are rules of SHARED_DNAT. */
+  readonly backends?: (signal: AbortSignal) => Promise<BackendsDriver | undefined>;
   /**
    * With nft: deletes rules if the generation is still this one.
    * @returns false if nothing was changed
@@ -59,9 +64,11 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
 
   readonly #findBarrier: RulesetOptions["barrier"];
   #barrier: { readonly driver: BarrierDriver | undefined } | undefined;
+  readonly #findBackends: RulesetOptions["backends"];
+  #backends: { readonly driver: BackendsDriver | undefined } | undefined;
 
   constructor(variant: Variant, options: RulesetOptions) {
-    const { readGeneration, readLegacyDigest, removeByHandle, barrier } = options;
+    const { readGeneration, readLegacyDigest, removeByHandle, barrier, backends } = options;
     this.#variant = variant;
     this.#family = options.family;
     this.#run = options.run;
@@ -70,11 +77,15 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     this.readStamp = variant === "legacy" ? readDigest : readGeneration;
     this.#removeByHandle = removeByHandle;
     this.#findBarrier = barrier;
+    this.#findBackends = backends;
   }
 
   async readAll(earlier: Earlier, signal: AbortSignal): Promise<IptablesObserved> {
-    const [rules, barrier] = await Promise.all([this.#readRules(earlier, signal), this.#readBarrier(signal)]);
-    return { variant: this.#variant, rules, barrier };
+    const [rules, [barrier, backends]] = await Promise.all([
+      this.#readRules(earlier, signal),
+      this.#readTables(signal),
+    ]);
+    return { variant: this.#variant, rules, barrier, backends };
   }
 
   async readWritten(
@@ -91,8 +102,9 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
       ? await this.#readChains(last.rules, edited, signal)
       : await this.#readRules(earlier, signal);
     const barrier = await this.#readWrittenBarrier(last, written, signal);
+    const backends = await this.#readWrittenBackends(last, written, signal);
     const isExplained = edited === undefined ? earlier.isStamped : differsByEdits(last.rules, rules, edited);
-    return isExplained ? { ...last, rules, barrier } : undefined;
+    return isExplained ? { ...last, rules, barrier, backends } : undefined;
   }
 
   async readTouched(
@@ -103,7 +115,9 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const touched = touchedChains(commit, last.rules, this.#family);
     if (touched === undefined || touched.length > maxListings) return undefined;
     const rules = await orUndefined(this.#readChains(last.rules, touched, signal));
-    return rules !== undefined && differsByEdits(last.rules, rules, touched) ? { ...last, rules } : undefined;
+    if (rules === undefined || !differsByEdits(last.rules, rules, touched)) return undefined;
+    const backends = touchesBackends(commit.tables) ? await this.#readBackends(signal) : last.backends;
+    return { ...last, rules, backends };
   }
 
   async write(
@@ -112,8 +126,14 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     isRetry: boolean,
     signal: AbortSignal,
   ): Promise<StepResult<IptablesPayload>> {
+    const generation = typeof known?.stamp === "number" ? known.stamp : undefined;
+    if (step.kind === "backends") {
+      const driver = await this.#backendsDriver(signal);
+      if (driver === undefined) throw new GatewayError("internal", "backends are no table here");
+      const outcome = await driver.write(step.transaction, generation);
+      return resultOf(step, outcome, `table ${tableLabel(backendsTable)}`);
+    }
     if (step.kind === "barrier") {
-      const generation = typeof known?.stamp === "number" ? known.stamp : undefined;
       const driver = await this.#barrierDriver(signal);
       if (driver === undefined) throw new GatewayError("internal", "guard and gate are no tables here");
       return barrierResult(step, await driver.write(step.transaction, generation));
@@ -147,7 +167,11 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   }
 
   isSame(one: IptablesObserved, other: IptablesObserved): boolean {
-    return isSameMap(one.rules, other.rules) && isSame(one.barrier, other.barrier);
+    return (
+      isSameMap(one.rules, other.rules) &&
+      isSame(one.barrier, other.barrier, isSameBarrier) &&
+      isSame(one.backends, other.backends, isSameBackends)
+    );
   }
 
   /** Used if the table and its generation are known: the tool finds rules by text, handles by position. */
@@ -157,7 +181,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   ): Removals | undefined {
     if (this.#removeByHandle === undefined || typeof stamp !== "number") return undefined;
     const isAsRead = written.every(
-      (step) => step.kind === "barrier" || step.transaction.table !== transaction.table,
+      (step) => step.kind !== "rules" || step.transaction.table !== transaction.table,
     );
     const removals = isAsRead ? removalsOf(transaction, observed.rules) : undefined;
     return removals && { transaction, removals, generation: stamp };
@@ -181,8 +205,14 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return readChains(chains, before, this.#variant, this.#family, this.#run, signal);
   }
 
-  async #readBarrier(signal: AbortSignal): Promise<ObservedBarrier | undefined> {
-    return (await this.#barrierDriver(signal))?.read(signal);
+  /** One after the other: they use one connection. */
+  async #readTables(signal: AbortSignal) {
+    const barrier = await (await this.#barrierDriver(signal))?.read(signal);
+    return [barrier, await this.#readBackends(signal)] as const;
+  }
+
+  async #readBackends(signal: AbortSignal): Promise<ObservedBackends | undefined> {
+    return (await this.#backendsDriver(signal))?.read(signal);
   }
 
   async #readWrittenBarrier(
@@ -195,12 +225,27 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return (await this.#barrierDriver(signal))?.readWritten(barrier, transactions, signal);
   }
 
+  async #readWrittenBackends(
+    { backends }: IptablesObserved,
+    written: readonly IptablesStep[],
+    signal: AbortSignal,
+  ): Promise<ObservedBackends | undefined> {
+    const transactions = written.flatMap((step) => (step.kind === "backends" ? [step.transaction] : []));
+    if (backends === undefined || transactions.length === 0) return backends;
+    return (await this.#backendsDriver(signal))?.readWritten(backends, transactions, signal);
+  }
+
+  async #backendsDriver(signal: AbortSignal): Promise<BackendsDriver | undefined> {
+    this.#backends ??= { driver: await this.#findBackends?.(signal) };
+    return this.#backends.driver;
+  }
+
   async #barrierDriver(signal: AbortSignal): Promise<BarrierDriver | undefined> {
     this.#barrier ??= { driver: await this.#findBarrier?.(signal) };
     return this.#barrier.driver;
   }
 
-  /** Guard and gate are none of legacy's: their generation tells of them. */
+  /** Tables of nftables are none of legacy's: their generation tells of them. */
   async #digest(
     readRules: () => Promise<string | undefined>,
     signal: AbortSignal,
@@ -211,8 +256,8 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   }
 }
 
-function isSame(one: ObservedBarrier | undefined, other: ObservedBarrier | undefined): boolean {
-  return one === other || (one !== undefined && other !== undefined && isSameBarrier(one, other));
+function isSame<T>(one: T | undefined, other: T | undefined, isEqual: (a: T, b: T) => boolean): boolean {
+  return one === other || (one !== undefined && other !== undefined && isEqual(one, other));
 }
 
 /** A transaction that only deletes rules, and their positions at a generation. */

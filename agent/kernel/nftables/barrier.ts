@@ -34,6 +34,7 @@ import {
 } from "../../../lib/nftables/wire.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
+import { OwnCommits } from "./own-commits.ts";
 import { allTables, forget, ofTable, readMap } from "./read.ts";
 import { refusalError, staleError } from "./refusal.ts";
 import { rereadElements } from "./reread.ts";
@@ -63,12 +64,18 @@ export interface BarrierDriver {
 export async function findBarrier(
   netlink: ConversingConnection,
   signal: AbortSignal,
+  ownCommits?: OwnCommits,
 ): Promise<BarrierDriver | undefined> {
+  return (await hasNftables(netlink, signal)) ? new BarrierTables(netlink, ownCommits) : undefined;
+}
+
+/** Whether this kernel has nf_tables; throws where it cannot be told. */
+export async function hasNftables(netlink: ConversingConnection, signal: AbortSignal): Promise<boolean> {
   try {
     await readGeneration(netlink, signal);
-    return new BarrierTables(netlink);
+    return true;
   } catch (error) {
-    if (error instanceof GatewayError && absences.has(error.details.code)) return undefined;
+    if (error instanceof GatewayError && absences.has(error.details.code)) return false;
     throw error;
   }
 }
@@ -78,8 +85,13 @@ const absences: ReadonlySet<unknown> = new Set(["EINVAL", "EOPNOTSUPP", "EPROTON
 
 /** What became of a step, to those who cache readings; a refusal is final, since nobody wrote meanwhile. */
 export function barrierResult<Step>(step: Step, outcome: Outcome) {
+  return resultOf(step, outcome, "guard or gate");
+}
+
+/** The same for any table. @param what was written, for the error's text */
+export function resultOf<Step>(step: Step, outcome: Outcome, what: string) {
   if (outcome.kind === "done") return { written: step };
-  const error = outcome.kind === "stale" ? staleError() : refusalError(outcome, "guard or gate");
+  const error = outcome.kind === "stale" ? staleError() : refusalError(outcome, what);
   const kind = outcome.kind === "stale" ? "raced" : "refused";
   return { failure: { kind, error }, isReadingTrue: false } as const;
 }
@@ -108,13 +120,15 @@ const timeoutMs = 10_000;
 
 export class BarrierTables implements BarrierDriver {
   readonly #netlink: ConversingConnection;
+  readonly #ownCommits: OwnCommits;
   /** How this kernel tells a table that it was given, where it uses other attributes than we. */
   readonly #told = new Map<BarrierName, { readonly asked: readonly string[]; readonly told: string }>();
   /** The ruleset at `generation`: a reading, and the own transactions since. Without a reading they are not kept. */
   #known: KnownBarrier | undefined;
 
-  constructor(netlink: ConversingConnection) {
+  constructor(netlink: ConversingConnection, ownCommits = new OwnCommits()) {
     this.#netlink = netlink;
+    this.#ownCommits = ownCommits;
   }
 
   readGeneration(signal: AbortSignal): Promise<number> {
@@ -124,7 +138,8 @@ export class BarrierTables implements BarrierDriver {
   async read(signal: AbortSignal): Promise<ObservedBarrier> {
     for (let reading = 1; reading <= maxReadings; reading++) {
       const generation = await readGeneration(this.#netlink, signal);
-      const known = this.#known?.generation === generation ? this.#known : undefined;
+      const isOwn = this.#known && this.#ownCommits.latest(this.#known.generation) === generation;
+      const known = isOwn ? this.#known : undefined;
       if (known?.observed !== undefined && known.written.length === 0) return known.observed;
       const read =
         known?.observed === undefined
@@ -147,14 +162,16 @@ export class BarrierTables implements BarrierDriver {
 
   async write(transaction: BarrierTransaction, generation: number | undefined): Promise<Outcome> {
     const signal = AbortSignal.timeout(timeoutMs);
-    const base = generation ?? this.#known?.generation ?? (await readGeneration(this.#netlink, signal));
+    const last = this.#known && this.#ownCommits.latest(this.#known.generation);
+    const base = generation ?? last ?? (await readGeneration(this.#netlink, signal));
     const isRemade = Object.values(transaction.frames).some(({ isReplaced }) => isReplaced);
     const counts: DropCounts = isRemade ? await this.readCounts(signal) : new Map();
-    const known = this.#known?.generation === base ? this.#known : undefined;
+    const known = last === base ? this.#known : undefined;
     const messages = await runYielding(encodeBarrierChunked(transaction, counts));
     const outcome = await transact(this.#netlink, base, messages);
     this.#known = undefined;
     if (outcome.kind !== "done") return outcome;
+    this.#ownCommits.note(base);
     this.#known = { ...withWritten(known, transaction), generation: nextGeneration(base) };
     await this.#learn(transaction, signal);
     return outcome;

@@ -5,7 +5,8 @@
  *              POSTROUTING > SNAT_FILTER > EXCLUSIVE_SNAT (FIP out), SHARED_SNAT, HAIRPIN_SNAT (EIP)
  *     mangle   PREROUTING  > VPC_MARK                     what HAIRPIN_SNAT knows the VPC's packets by
  *
- * Guard and gates are nftables tables; where there is no nft they stand in filter, as filter.ts says.
+ * Guard and gates are nftables tables; where there is no nft they stand in filter, as filter.ts says. DNATs with a list of
+ * backends are in an nftables table, too (backends.ts); where there is no nft they are rules of SHARED_DNAT.
  */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
@@ -14,6 +15,7 @@ import type { Family } from "../../model/family.ts";
 import type { Cidr } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import { bucketsOf, type Program, type ProgramDnat, ruledEips, type SnatPool } from "../../model/program.ts";
+import { isInTable } from "./backends.ts";
 import { ownedChains } from "./owned.ts";
 
 export interface WantedRule {
@@ -55,11 +57,12 @@ export interface WantedTable {
 
 const vpcMark: Mark = { value: 1, mask: 1 };
 
-export function wantedNat(program: Program): WantedTable {
-  return runSync(wantedNatChunked(program));
+/** @param hasTable true if DNATs with a list of backends are in a table of nftables (backends.ts) */
+export function wantedNat(program: Program, hasTable = false): WantedTable {
+  return runSync(wantedNatChunked(program, hasTable));
 }
 
-export function* wantedNatChunked(program: Program): Chunked<WantedTable> {
+export function* wantedNatChunked(program: Program, hasTable: boolean): Chunked<WantedTable> {
   const inward = inwardRules(program);
   yield;
   const outward = outwardRules(program);
@@ -76,7 +79,9 @@ export function* wantedNatChunked(program: Program): Chunked<WantedTable> {
       {
         name: "SHARED_DNAT",
         order: "within-object",
-        rules: program.dnats.flatMap((dnat) => backendRules(dnat, program.family)),
+        rules: program.dnats
+          .filter((dnat) => !hasTable || !isInTable(dnat))
+          .flatMap((dnat) => backendRules(dnat, program.family)),
       },
       {
         name: "SHARED_SNAT",

@@ -1,7 +1,10 @@
 /** Finds, for each object, rules that were not read back, or that are present but cannot take effect. */
+import { hostMask } from "../../iptables/masked.ts";
+import { makeRule } from "../../iptables/rule.ts";
 import type { RuleDump, TableRules } from "../../iptables/save.ts";
 import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
+import type { WantedBackends } from "./backends.ts";
 import { compareChain, isAsWanted } from "./compare.ts";
 import type { WantedChain, WantedTable } from "./layout.ts";
 import { ShadowIndex } from "./shadow.ts";
@@ -28,16 +31,23 @@ const outward: Path = {
 /**
  * Objects that lack something, each with the first missing thing as text. A wrong hook or frame chain counts for every
  * object behind it.
+ *
+ * @param services - DNATs in the table of backends
  */
 export function missingRules(
   nat: WantedTable,
   mangle: WantedTable,
   observed: RuleDump,
   family: Family,
+  services: WantedBackends = new Map(),
 ): ReadonlyMap<ObjectId, string> {
   const missing = new Map<ObjectId, string>();
   const rules = observed.get("nat") ?? new Map();
-  for (const path of [inward, outward]) checkPath(path, nat, rules, new ShadowIndex(family), missing);
+  for (const path of [inward, outward]) {
+    const shadows = new ShadowIndex(family);
+    checkPath(path, nat, rules, shadows, missing);
+    if (path === inward && !shadows.isEmpty) checkServices(services, shadows, family, missing);
+  }
   const markFault = faultOfFrame(mangle, "PREROUTING", "VPC_MARK", observed.get("mangle") ?? new Map());
   if (markFault !== undefined) recordFault(nat, ["HAIRPIN_SNAT"], markFault, missing);
   return missing;
@@ -55,6 +65,26 @@ function checkPath(
   const fault = faultOfFrame(nat, hook, frame, rules);
   if (fault !== undefined) recordFault(nat, chains, fault, found);
   for (const name of chains) checkChain(chainOf(nat, name), rules, shadows, found);
+}
+
+/** The table of backends gets only what passes the chains of the path. */
+function checkServices(
+  services: WantedBackends,
+  shadows: ShadowIndex,
+  family: Family,
+  found: Findings,
+): void {
+  for (const [chain, { object, dnat }] of services) {
+    const rule = makeRule({
+      destination: hostMask(dnat.eip, family),
+      protocol: dnat.protocol,
+      destinationPort: dnat.externalPort,
+      target: { kind: "jump", chain },
+    });
+    const shadow = shadows.shadowOf(rule);
+    if (shadow !== undefined && !found.has(object))
+      found.set(object, `chain ${chain} gets no packets because of ${shadow.text}`);
+  }
 }
 
 function faultOfFrame(

@@ -8,7 +8,10 @@ import type { IptablesObserved } from "./observed.ts";
 import { isOwnChain } from "./owned.ts";
 
 /** With legacy only iptables can change the built-in chains, and it always creates them the same way. */
-export function netfilterContextOf({ variant, rules }: IptablesObserved, { nft }: Family): NetfilterContext {
+export function netfilterContextOf(
+  { variant, rules, backends }: IptablesObserved,
+  { nft }: Family,
+): NetfilterContext {
   const tool = `iptables-${variant}`;
   const chains = [...(rules.get("nat") ?? [])].filter(([name]) => !isOwnChain(name));
   return {
@@ -17,6 +20,7 @@ export function netfilterContextOf({ variant, rules }: IptablesObserved, { nft }
         ? []
         : sharedChains.map((one) => ({ ...one, table: `${nft.family} ${one.table}` })),
     chains: chains.map(([name, its]) => chainOf(tool, name, its)),
+    hasBackendsTable: backends !== undefined,
   };
 }
 

@@ -1,5 +1,6 @@
 /** The result of one reading of an iptables dataplane. */
 import type { RuleDump } from "../../iptables/save.ts";
+import type { ObservedBackends } from "../../nftables/backends.ts";
 import type { ObservedBarrier } from "../../nftables/barrier.ts";
 
 export interface IptablesObserved {
@@ -7,4 +8,6 @@ export interface IptablesObserved {
   readonly rules: RuleDump;
   /** The nftables tables of guard and gate; `undefined` where there is no nft, and they are chains of the filter table. */
   readonly barrier: ObservedBarrier | undefined;
+  /** The nftables table of DNATs with several backends; absent where there is no nft, and they are rules of SHARED_DNAT. */
+  readonly backends?: ObservedBackends | undefined;
 }

@@ -1,9 +1,13 @@
 /** What an iptables plan gives the driver to write. */
 import type { Transaction } from "../../iptables/restore.ts";
 import type { RuleDump } from "../../iptables/save.ts";
+import type { BackendsTransaction } from "../../nftables/backends.ts";
 import type { BarrierTransaction } from "../../nftables/barrier.ts";
 
-export type IptablesStep = RulesStep | { readonly kind: "barrier"; readonly transaction: BarrierTransaction };
+export type IptablesStep =
+  | RulesStep
+  | { readonly kind: "barrier"; readonly transaction: BarrierTransaction }
+  | { readonly kind: "backends"; readonly transaction: BackendsTransaction };
 
 export interface RulesStep {
   readonly kind: "rules";
@@ -30,9 +34,7 @@ export function includesSteps(payload: IptablesPayload, part: IptablesPayload): 
 }
 
 function isSame(one: IptablesStep, other: IptablesStep): boolean {
-  if (one.kind !== "rules" || other.kind !== "rules") {
-    return one.kind === "barrier" && other.kind === "barrier" && one.transaction === other.transaction;
-  }
+  if (one.kind !== "rules" || other.kind !== "rules") return one.transaction === other.transaction;
   const [a, b] = [one.transaction, other.transaction];
   return a.table === b.table && a.input === b.input;
 }

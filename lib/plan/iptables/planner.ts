@@ -5,6 +5,7 @@ import type { RuleDump } from "../../iptables/save.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
 import type { Program } from "../../model/program.ts";
+import type { ObservedBackends } from "../../nftables/backends.ts";
 import type { GuardElements } from "../../nftables/sets.ts";
 import {
   type BarrierPart,
@@ -16,6 +17,18 @@ import {
 import type { Gates } from "../gate-state.ts";
 import { compareGuardPart, type GuardUsers, wantedGuardChunked } from "../guard.ts";
 import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
+import {
+  type BackendsPlan,
+  type BackendsPlans,
+  countBackends,
+  eipsOfServices,
+  holdsBackends,
+  joinBackends,
+  missingBackends,
+  planBackends,
+  planBackendsPart,
+  wantedBackendsChunked,
+} from "./backends.ts";
 import { findGuard, planFilterPart, planFilterRemovals, wantedFilter, wantedNoFilter } from "./filter.ts";
 import { type WantedTable, wantedMangle, wantedNatChunked } from "./layout.ts";
 import { missingRules } from "./missing.ts";
@@ -43,20 +56,37 @@ export function createIptablesPlanner(
   family: Family,
   memoizer: Memoizer = memory,
 ): RulesPlanner<IptablesObserved, IptablesPayload> {
-  const layOutChunked = memoizer.byKeyChunked(layOut);
-  const layOutNow = (program: Program) => runSync(layOutChunked(program));
+  const layOutWithTable = memoizer.byKeyChunked((program: Program) => layOut(program, true));
+  const layOutRulesOnly = memoizer.byKeyChunked((program: Program) => layOut(program, false));
+  const layOutChunked = (program: Program, { backends }: IptablesObserved) =>
+    backends === undefined ? layOutRulesOnly(program) : layOutWithTable(program);
+  const layOutNow = (program: Program, observed: IptablesObserved) =>
+    runSync(layOutChunked(program, observed));
+  const backendsChunked = memoizer.byKeyChunked(wantedBackendsChunked);
+  const backendsOf = (program: Program) => runSync(backendsChunked(program));
   const guardOf = memoizer.byKeyChunked(wantedGuardChunked);
-  const eipsOf = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
+  const eipsOfRules = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
+  const eipsOfBoth = memoizer.last((rules: RuleDump, services: ObservedBackends["elements"]) => {
+    return new Set([...eipsOfRules(rules), ...eipsOfServices(services)]);
+  });
   const indexOf = memoizer.byKey(indexByText);
   const contextOf = memoizer.byKey((observed: IptablesObserved) => netfilterContextOf(observed, family));
 
-  function* planChunked(program: Program, { rules }: IptablesObserved): Chunked<Plan> {
-    const layout = yield* layOutChunked(program);
+  function* planChunked(program: Program, observed: IptablesObserved): Chunked<Plan> {
+    const { rules, backends } = observed;
+    const layout = yield* layOutChunked(program, observed);
     const mangle = yield* planRules(layout.mangle, rules);
     const nat = yield* planRules(layout.nat, rules);
-    const steps = [...mangle.steps, ...nat.steps];
-    const expected = steps.length === 0 ? {} : { expected: rulesOf(layout) };
-    return { changes: [...mangle.changes, ...nat.changes], payload: { steps, ...expected } };
+    const table = backends && planBackends(yield* backendsChunked(program), backends);
+    yield;
+    const plan = aroundRules(table, {
+      changes: [...mangle.changes, ...nat.changes],
+      steps: [...mangle.steps, ...nat.steps],
+    });
+    const { steps } = plan.payload;
+    const isOfRules = mangle.steps.length + nat.steps.length > 0;
+    const expected = isOfRules ? { expected: rulesOf(layout) } : {};
+    return { changes: plan.changes, payload: { steps, ...expected } };
   }
 
   return {
@@ -76,31 +106,42 @@ export function createIptablesPlanner(
       return leftover === undefined ? parts : [...parts, leftover];
     },
     planPart(from, to, observed, users) {
-      const { rules } = observed;
+      const { rules, backends } = observed;
+      const table = backends && planBackendsPart(backendsOf(from), backendsOf(to), backends);
+      if (backends !== undefined && table === undefined) return undefined;
       const find = (table: "nat" | "filter") => (chain: string, text: string) =>
         indexOf(rules.get(table)?.get(chain) ?? noRules).get(text);
-      const nat = planPart(layOutNow(from).nat, layOutNow(to).nat, find("nat"));
+      const nat = planPart(layOutNow(from, observed).nat, layOutNow(to, observed).nat, find("nat"));
+      const dnats = aroundRules(table, { changes: nat.changes, steps: stepsOf(nat) });
       const guard = planGuardPart(from, to, observed, users, find("filter"));
       return {
-        changes: [...guard.changes, ...nat.changes],
-        payload: { steps: [...guard.before, ...stepsOf(nat), ...guard.after] },
+        changes: [...guard.changes, ...dnats.changes],
+        payload: { steps: [...guard.before, ...dnats.payload.steps, ...guard.after] },
       };
     },
     join: joinPayloads,
     includes: includesSteps,
-    missing(program, { rules }) {
-      const { mangle, nat } = layOutNow(program);
-      return missingRules(nat, mangle, rules, family);
+    missing(program, observed) {
+      const { mangle, nat } = layOutNow(program, observed);
+      const { rules, backends } = observed;
+      const wanted = backends && backendsOf(program);
+      const missing = missingRules(nat, mangle, rules, family, wanted);
+      if (backends === undefined || wanted === undefined) return missing;
+      const lacking = missingBackends(wanted, backends);
+      return lacking.size === 0 ? missing : new Map([...missing, ...lacking]);
     },
-    holdsObjects: ({ rules }) => holdsObjects(rules),
-    isPristine: ({ rules }) => countOwned(rules) === 0,
+    holdsObjects: ({ rules, backends }) =>
+      holdsObjects(rules) || (backends !== undefined && holdsBackends(backends)),
+    isPristine: ({ rules, backends }) => countOwned(rules) === 0 && backends?.frame === undefined,
     isGateClosed: ({ rules, barrier }) => isFilterGateClosed(rules) || holdsBack(barrier?.frames.gate),
     isBfdGateClosed: ({ rules, barrier }) => isFilterBfdGateClosed(rules) || holdsBack(barrier?.frames.bfd),
     isGateSelective: ({ barrier }) => barrier !== undefined,
     mayDropTranslated: (program, { rules, barrier }) =>
       isFilterGateClosed(rules) || mayDropTranslated(program, barrier?.frames.gate),
-    eipsNamed: ({ rules }) => eipsOf(rules),
-    countRules: ({ rules }) => countOwned(rules),
+    eipsNamed: ({ rules, backends }) =>
+      backends === undefined ? eipsOfRules(rules) : eipsOfBoth(rules, backends.elements),
+    countRules: ({ rules, backends }) =>
+      countOwned(rules) + (backends === undefined ? 0 : countBackends(backends)),
     netfilterContext: contextOf,
     foreignRulesNaming: ({ rules }, address) => foreignRulesNaming(rules, address),
   };
@@ -111,8 +152,25 @@ interface Layout {
   readonly nat: WantedTable;
 }
 
-function* layOut(program: Program): Chunked<Layout> {
-  return { mangle: wantedMangle(program), nat: yield* wantedNatChunked(program) };
+function* layOut(program: Program, hasTable: boolean): Chunked<Layout> {
+  return { mangle: wantedMangle(program), nat: yield* wantedNatChunked(program, hasTable) };
+}
+
+/**
+ * The table of backends around the rules of iptables: a DNAT that moves from one to the other always has a rule in one of them.
+ */
+function aroundRules(
+  table: BackendsPlans | undefined,
+  { changes, steps }: { readonly changes: Plan["changes"]; readonly steps: readonly IptablesStep[] },
+): Plan {
+  if (table === undefined) return { changes, payload: { steps } };
+  const { before, after } = steps.length === 0 ? { before: joinBackends(table), after: undefined } : table;
+  const step = (plan: BackendsPlan | undefined): readonly IptablesStep[] =>
+    plan?.transaction === undefined ? [] : [{ kind: "backends", transaction: plan.transaction }];
+  return {
+    changes: [...before.changes, ...changes, ...(after?.changes ?? [])],
+    payload: { steps: [...step(before), ...steps, ...step(after)] },
+  };
 }
 
 function rulesOf({ mangle, nat }: Layout): RuleDump {

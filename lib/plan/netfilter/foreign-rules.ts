@@ -21,13 +21,17 @@ export interface ForeignRules {
  * Finds nothing for a family whose rules nobody parses. Costs nothing if all chains only let packets pass, otherwise a
  * little for each object and chain.
  */
-export function* findForeignRulesChunked(program: Program, chains: readonly Chain[]): Chunked<ForeignRules> {
+export function* findForeignRulesChunked(
+  program: Program,
+  chains: readonly Chain[],
+  hasBackendsTable = false,
+): Chunked<ForeignRules> {
   const harmed = new Map<ObjectId, Harm>();
   const found = new Map<string, { harm: Harm; objects: number }>();
   const finder = new HarmFinder(chains);
   if (finder.isHarmless || !program.family.hasRuleParser) return { harmed, found };
   const counted = new Set<string>();
-  yield* forEachLegChunked(program, (id, leg) => {
+  yield* forEachLegChunked(program, hasBackendsTable, (id, leg) => {
     for (const harm of finder.harmsTo(leg)) {
       const text = harmText(harm);
       const known = found.get(text) ?? { harm, objects: 0 };
@@ -89,15 +93,15 @@ class HarmFinder {
       fields.some((field) => this.#testedFields.has(field));
     const ends = areTested("source", "destination") ? [...leg.internal, ...leg.external] : [];
     const ports = areTested("sourcePort", "destinationPort") ? [leg.internalPort, leg.externalPort] : [];
-    return [leg.isInward, leg.isFirst, leg.in, leg.out, leg.protocol, ...ends, ...ports].join();
+    const { isInward, isFirst, protocol, dstnat: priority } = leg;
+    return [isInward, isFirst, leg.in, leg.out, protocol, priority, ...ends, ...ports].join();
   }
 
   #find(leg: Leg): readonly Harm[] {
     return this.#baseChains.flatMap((chain) => {
       const { hook } = chain;
       if (hook === undefined || !isOnPath(leg, chain)) return [];
-      const leadsToOwn =
-        hook.type === "nat" && isTranslatedOn(leg, chain) && chain.rules.some(jumpsToOwnChain);
+      const leadsToOwn = hook.type === "nat" && isTranslatedBy(leg, chain);
       const entering = hook.type === "nat" ? enteringNat(leg, chain, leadsToOwn) : "all";
       if (entering === "none") return [];
       const chainNamed = (name: string) => this.#chains.get(`${chain.place} ${name}`);
@@ -112,6 +116,13 @@ const maxCached = 1_000;
 function mayHarm({ effect }: ChainRule): boolean {
   // An accept or a return counts too: before a jump to the agent's chains it skips them.
   return effect.kind !== "continue" && effect.kind !== "jump";
+}
+
+/** True if the chain leads to the agent's rules for these packets. */
+function isTranslatedBy(leg: Leg, chain: Chain): boolean {
+  // What a chain behind that one translates does not depend on its jumps.
+  const isHere = !leg.isInward || leg.dstnat === dstnat;
+  return isHere && isTranslatedOn(leg, chain) && chain.rules.some(jumpsToOwnChain);
 }
 
 function jumpsToOwnChain({ effect }: ChainRule): boolean {
@@ -150,6 +161,6 @@ function enteringNat(leg: Leg, chain: Chain, leadsToOwn: boolean): Share {
   const priority = chain.hook?.priority ?? 0;
   // In postrouting another program may masquerade incoming flows: that hides the peer, but does no harm.
   if (!isTranslatedOn(leg, chain)) return leg.isInward ? "none" : "all";
-  const own = leg.isInward ? dstnat : srcnat;
+  const own = leg.isInward ? leg.dstnat : srcnat;
   return priority < own ? "all" : priority === own ? "unclear" : "none";
 }

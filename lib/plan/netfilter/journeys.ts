@@ -6,6 +6,8 @@ import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { Hook, Range } from "../../netfilter/chain.ts";
 import type { Packets } from "../../netfilter/walk.ts";
+import { backendsPriority } from "../../nftables/backends.ts";
+import { isInTable } from "../iptables/backends.ts";
 
 /** Packets of one object in one direction. */
 export interface Leg {
@@ -21,10 +23,20 @@ export interface Leg {
   readonly external: Range;
   readonly externalPort: number | undefined;
   readonly protocol: string | undefined;
+  /** The priority of the chain that translates what comes from outside. */
+  readonly dstnat: number;
 }
 
-/** Calls `visit` with every leg of every object. Some thousand calls, then others may have their turn. */
-export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: Leg) => void): Chunked<void> {
+/**
+ * Calls `visit` with every leg of every object. Some thousand calls, then others may have their turn.
+ *
+ * @param hasBackendsTable true if DNATs with a list of backends are in a table of their own
+ */
+export function* forEachLegChunked(
+  program: Program,
+  hasBackendsTable: boolean,
+  visit: (id: ObjectId, leg: Leg) => void,
+): Chunked<void> {
   const { vpcInterface: vpc, family } = program;
   const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
@@ -43,14 +55,16 @@ export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: 
       if (isAnswer) visit(id, { ...leg, isFirst: false });
     }
   };
-  const whole = { protocol: undefined, internalPort: undefined, externalPort: undefined };
+  const whole = { protocol: undefined, internalPort: undefined, externalPort: undefined, dstnat };
   for (const [at, { id, eip, internalIp, isOutward }] of program.fips.entries()) {
     if (at % objectsPerPart === 0) yield;
     const ends = { ...whole, internal: hostRange(internalIp, family), external: hostRange(eip, family) };
     legs(id, outsideOf(eip), ends, { inward: true, outward: isOutward });
   }
   let backendCount = 0;
-  for (const { id, eip, protocol, externalPort, backends } of program.dnats) {
+  for (const dnat of program.dnats) {
+    const { id, eip, protocol, externalPort, backends } = dnat;
+    const priority = hasBackendsTable && isInTable(dnat) ? backendsPriority : dstnat;
     for (const { ip, port } of backends) {
       if (backendCount++ % objectsPerPart === 0) yield;
       const ends = {
@@ -59,6 +73,7 @@ export function* forEachLegChunked(program: Program, visit: (id: ObjectId, leg: 
         internalPort: port,
         external: hostRange(eip, family),
         externalPort,
+        dstnat: priority,
       };
       legs(id, outsideOf(eip), ends, { inward: true, outward: false });
     }
@@ -78,7 +93,7 @@ const objectsPerPart = 500;
 export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {
   const isRouted = name === "forward" || name === "postrouting";
   const isTranslated = leg.isInward
-    ? isRouted || name === "egress" || (name === "prerouting" && priority > dstnat)
+    ? isRouted || name === "egress" || (name === "prerouting" && priority > leg.dstnat)
     : name === "egress" || (name === "postrouting" && priority > srcnat);
   const isExternal = leg.isInward !== isTranslated;
   const address = isExternal ? leg.external : leg.internal;
@@ -96,7 +111,7 @@ export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {
   };
 }
 
-/** Priorities of the chains that translate, including the agent's. */
+/** Priorities of the chains that translate, including most of the agent's. */
 export const dstnat = -100;
 export const srcnat = 100;
 

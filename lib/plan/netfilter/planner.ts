@@ -32,8 +32,13 @@ export function createNetfilterPlanner(
     { program, facts: { netfilterContext = nothing } }: PlanInput,
     observed: NetfilterObserved,
   ): Chunked<SubsystemPlan<string>> {
+    const { hasBackendsTable } = netfilterContext;
     const shared = planSharedChains(netfilterContext.shared, observed);
-    const foreign = yield* findForeignRulesChunked(program, chainsOf(netfilterContext, observed));
+    const foreign = yield* findForeignRulesChunked(
+      program,
+      chainsOf(netfilterContext, observed),
+      hasBackendsTable,
+    );
     return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
       notices: notices(program.family, shared, foreign, observed),
     });
@@ -46,10 +51,9 @@ export function createNetfilterPlanner(
     planChunked,
     obstaclesTo(part, observed, { netfilterContext = nothing }) {
       const shared = planSharedChains(netfilterContext.shared, observed);
-      return obstaclesIn(
-        shared,
-        runSync(findForeignRulesChunked(part, chainsOf(netfilterContext, observed))),
-      );
+      const chains = chainsOf(netfilterContext, observed);
+      const foreign = runSync(findForeignRulesChunked(part, chains, netfilterContext.hasBackendsTable));
+      return obstaclesIn(shared, foreign);
     },
     reads: ({ program, facts }) => [program, facts.netfilterContext],
   };

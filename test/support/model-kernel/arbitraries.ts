@@ -1,5 +1,6 @@
 /** Random scripts, each with a theme, so that runs concentrate on one subject. */
 import fc from "fast-check";
+import { backendsHarms } from "./backends-table.ts";
 import type { Fault } from "./kernel.ts";
 import type { Act, Again, Drift, Named, Opening, Step, Typed, World, Write } from "./script.ts";
 import {
@@ -171,6 +172,14 @@ const drift: fc.Arbitrary<Drift> = fc.oneof(
     .map((stray): Drift => ({ do: "stray rule", ...stray })),
   fc.record({ do: fc.constant("foreign rule" as const), table: oneOf("nat", "mangle", "filter") }),
   fc.record({ do: fc.constant("double hook" as const), chain: oneOf("PREROUTING", "POSTROUTING") }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("harm backends" as const),
+      harm: oneOf(...backendsHarms),
+      number: fc.nat(9),
+    }),
+  },
   fc.record({ do: fc.constant("delete address" as const), number: fc.nat(6) }),
   fc.record({
     do: fc.constant("foreign address" as const),

@@ -30,12 +30,14 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     return result;
   };
   const barrier = kernel.hasBarriers ? kernel.barrierFor(life) : undefined;
+  const backends = kernel.hasBarriers ? kernel.backendsFor(life) : undefined;
   const driver = createIptablesDriver({
     family: ipv4,
     variant: kernel.tables.variant,
     run,
     nowMs,
     barrier: async () => barrier,
+    backends: async () => backends,
     readGeneration: () => between(() => kernel.generation),
     readLegacyDigest: () => between(() => String(kernel.stamp)),
     removeByHandle: (generation, removals) =>

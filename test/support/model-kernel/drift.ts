@@ -35,10 +35,11 @@ const self: Placed = { interface: interfaces.external, address: ip(hosts.externa
 const foreignRoute = routeByHand("10.8.0.0/16", "10.0.1.3", interfaces.vpc);
 const foreignDefault = routeByHand("0.0.0.0/0", "203.0.113.99", interfaces.external);
 
-/** The same as commands: lines for `iptables-restore --noflush`, or one for `ip -batch`. */
+/** The same as commands: lines for `iptables-restore --noflush`, or one for `ip -batch` or nft. */
 export type Command =
   | { readonly tool: "restore"; readonly table: TableName; readonly lines: readonly string[] }
   | { readonly tool: "ip"; readonly line: string }
+  | { readonly tool: "nft"; readonly line: string }
   | { readonly tool: "sysctl"; readonly setting: string };
 
 export class Strangers {
@@ -106,6 +107,11 @@ export class Strangers {
         if (this.rules.has(drift.table)) return;
         this.rules.add(drift.table);
         this.#restore(drift.table, `-I ${chain} 1 ${rule}`);
+        return;
+      }
+      case "harm backends": {
+        const line = this.#kernel.backends.harm(drift.harm, drift.number);
+        if (line !== undefined) this.onCommand({ tool: "nft", line });
         return;
       }
       case "delete address": {

@@ -5,7 +5,9 @@
  */
 
 import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../agent/kernel/drivers.ts";
+import type { BackendsDriver } from "../../../agent/kernel/nftables/backends.ts";
 import type { BarrierDriver } from "../../../agent/kernel/nftables/barrier.ts";
+import type { Outcome } from "../../../agent/kernel/nftables/transaction.ts";
 import type { CommandOptions, CommandOutput } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
 import type { ChainRemovals } from "../../../lib/iptables/removals.ts";
@@ -20,6 +22,7 @@ import { guardSetNames } from "../../../lib/nftables/sets.ts";
 import { messageType } from "../../../lib/nftables/wire.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
+import { ModelBackends } from "./backends-table.ts";
 import { Barriers } from "./barriers.ts";
 import type { Life } from "./life.ts";
 import { NatTable } from "./nat-table.ts";
@@ -58,6 +61,8 @@ export class ModelKernel {
   /** True if guard and gate are tables of nftables, false if they are chains of filter. */
   readonly hasBarriers: boolean;
   readonly barriers = new Barriers();
+  /** Empty if there is no nft, and with the dataplane nftables. */
+  readonly backends = new ModelBackends();
   readonly network = new Network([interfaces.vpc, interfaces.external]);
   readonly tracer: Tracer;
   readonly faults = new Set<Fault>();
@@ -79,7 +84,7 @@ export class ModelKernel {
     this.natTable = dataplane === "nftables" ? new NatTable() : undefined;
     this.tables = new Tables(dataplane.startsWith("legacy") ? "legacy" : "nft");
     this.hasBarriers = dataplane !== "legacy without nft";
-    this.tracer = new Tracer(this.tables, this.barriers, this.network, this.natTable);
+    this.tracer = new Tracer(this.tables, this.barriers, this.backends, this.network, this.natTable);
     this.network.addAddress({ interface: interfaces.vpc, address: ip(hosts.vpc), prefixLength: 24 });
     this.network.addAddress({
       interface: interfaces.external,
@@ -96,7 +101,8 @@ export class ModelKernel {
 
   /** The generation of nf_tables. */
   get generation(): number {
-    return this.tables.commits + this.barriers.commits + (this.natTable?.commits ?? 0) + 1;
+    const { tables, barriers, backends, natTable } = this;
+    return tables.commits + barriers.commits + backends.commits + (natTable?.commits ?? 0) + 1;
   }
 
   /** True if the owned chains translate for any object. */
@@ -108,7 +114,8 @@ export class ModelKernel {
   objectRules(): readonly string[] {
     if (this.natTable !== undefined) return this.natTable.texts();
     const chains = ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT", "SHARED_DNAT", "SHARED_SNAT", "HAIRPIN_SNAT"];
-    return chains.flatMap((chain) => this.tables.rules("nat", chain).map(({ text }) => text));
+    const rules = chains.flatMap((chain) => this.tables.rules("nat", chain).map(({ text }) => text));
+    return [...rules, ...this.backends.texts()];
   }
 
   /** True if a rule names the address. */
@@ -177,8 +184,6 @@ export class ModelKernel {
       await life.moment();
       return observed;
     };
-    const refused = (code: string, errno: number) =>
-      ({ kind: "refused", error: { errno, code, message: code }, fault: undefined }) as const;
     return {
       readGeneration: async () => this.generation,
       read,
@@ -192,6 +197,32 @@ export class ModelKernel {
         const isDone = this.barriers.write(transaction);
         await life.moment();
         return isDone ? { kind: "done" } : refused("ENOENT", 2);
+      },
+    };
+  }
+
+  /** The table of backends, for one life of an agent. */
+  backendsFor(life: Life): BackendsDriver {
+    const read = async () => {
+      await life.moment();
+      const isCut = this.#take("nft-read-cut");
+      this.onRead("backends", isCut);
+      if (isCut) throw new GatewayError("unreadable", "a dump was cut short");
+      const observed = this.backends.read();
+      await life.moment();
+      return observed;
+    };
+    return {
+      read,
+      readWritten: read,
+      write: async (transaction, generation) => {
+        await life.moment();
+        if (generation !== undefined && generation !== this.generation) return { kind: "stale" };
+        if (this.#take("nft-write-fails")) return refused("EBUSY", 16);
+        this.#wrote(JSON.stringify([...transaction.write, ...transaction.add]), "rules");
+        const isDone = this.backends.write(transaction);
+        await life.moment();
+        return isDone ? { kind: "done" } : refused("EINVAL", 22, true);
       },
     };
   }
@@ -323,6 +354,13 @@ function wordsOf({ frames, add, remove }: BarrierTransaction): string {
   });
   const elements = guardSetNames.map((set) => `${set} +${add[set].size} -${remove[set].length}`);
   return [...tables, ...elements].join("; ");
+}
+
+/** @param isOfMessage true if a message of the transaction is at fault */
+function refused(code: string, errno: number, isOfMessage = false): Outcome {
+  const message = { type: 0, flags: 0, payload: new Uint8Array() };
+  const fault = isOfMessage ? { message, offset: undefined } : undefined;
+  return { kind: "refused", error: { errno, code, message: code }, fault };
 }
 
 function failed(exitCode: number, stderr: string): CommandOutput {

@@ -22,6 +22,8 @@ const pass: Step = { do: "pass", isResync: true, during: [] };
 
 /** What a kernel holds, in a form common to both kernels. */
 export interface Holding {
+  /** Of the table of backends. */
+  readonly backends: readonly string[];
   readonly rules: readonly string[];
   readonly addresses: readonly string[];
   readonly routes: readonly string[];
@@ -133,6 +135,7 @@ export class LabPlayer {
   async #type(command: Command): Promise<void> {
     const { lab } = this.#gateway;
     if (command.tool === "ip") await lab.ip("gw", command.line);
+    else if (command.tool === "nft") await lab.exec("gw", ["nft", command.line]);
     else if (command.tool === "sysctl") await lab.exec("gw", ["sysctl", "-q", "-w", command.setting]);
     else await this.#gateway.restore(`*${command.table}`, ...command.lines, "COMMIT");
   }
@@ -144,9 +147,14 @@ export class LabPlayer {
 
   /** The kernel in memory. */
   modelHolding(): Holding {
-    const { tables, network } = this.model.kernel;
+    const { tables, network, backends } = this.model.kernel;
     const { addresses, routes } = network.observe();
+    const { elements, chains } = backends.read();
     return {
+      backends: [
+        ...Array.from(elements, ([key, verdict]) => `${key} : ${verdict}`),
+        ...Array.from(chains, ([name, text]) => `${name} ${text}`),
+      ].sort(),
       rules: this.#tables
         .flatMap((table) =>
           tables
@@ -186,6 +194,7 @@ export class LabPlayer {
       "net.ipv4.conf.net1.forwarding",
     ]);
     return {
+      backends: [...(await this.#realBackends())].sort(),
       rules: rules.sort(),
       addresses: [...(await this.#gateway.addresses("net1"))].sort(),
       routes: routes
@@ -197,6 +206,19 @@ export class LabPlayer {
         .sort(),
       isForwarding: forwarding === "1\n1\n",
     };
+  }
+
+  /** The elements and chains of the table of backends, as nft lists them. */
+  async #realBackends(): Promise<readonly string[]> {
+    if (this.#gateway.dataplane === "nftables") return [];
+    const text = await this.#gateway.lab.exec("gw", ["nft", "list", "table", "ip", "kube-ovn"]);
+    const [, list = ""] = /elements = \{([^}]*)\}/.exec(text) ?? [];
+    const elements = list.split(",").map((element) => element.trim());
+    const chains = text.matchAll(/\tchain (dnat-\S+) \{\n(.*?)\t\}/gs);
+    return [
+      ...elements.filter((element) => element !== ""),
+      ...Array.from(chains, ([, name = "", rules = ""]) => `${name} ${rules.trim()}`),
+    ];
   }
 
   /** The tables of iptables to compare. */

@@ -258,7 +258,7 @@ export class Player {
 
   #drift(drift: Drift): void {
     this.hasDrifted = true;
-    if (drift.do === "stray rule") this.isStrayed = true;
+    if (drift.do === "stray rule" || drift.do === "harm backends") this.isStrayed = true;
     const { stamp } = this.kernel;
     this.strangers.play(drift);
     this.judge.onDrift(this.kernel.stamp === stamp ? "network" : "rules");
@@ -275,6 +275,7 @@ export class Player {
   #newKernel(): ModelKernel {
     const kernel = new ModelKernel(this.#dataplane);
     kernel.tables.refused = this.#refused;
+    kernel.backends.refused = this.#refused;
     if (kernel.natTable !== undefined) kernel.natTable.refused = this.#refused;
     this.judge.onFreshKernel(kernel);
     return kernel;

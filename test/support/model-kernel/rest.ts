@@ -51,7 +51,10 @@ function readiness(player: Player, { effective }: Oracle): readonly string[] {
 
 /** The number of rules matches the set, each hook exists once, and no rule names an EIP that is not in force. */
 function rules(player: Player, oracle: Oracle): readonly string[] {
-  const { tables, hasBarriers } = player.kernel;
+  const { tables, hasBarriers, backends } = player.kernel;
+  const listed = hasBarriers
+    ? oracle.dnats.filter((dnat) => dnat.backends !== undefined && dnat.backends.length > 0)
+    : [];
   const outward = new Set(oracle.fips.map(({ internalIp }) => internalIp));
   const byCidr = Map.groupBy(oracle.snats, ({ internalCIDR }) => internalCIDR);
   const buckets = new Set(
@@ -67,7 +70,9 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     SNAT_FILTER: 3,
     EXCLUSIVE_DNAT: oracle.fips.length,
     EXCLUSIVE_SNAT: outward.size,
-    SHARED_DNAT: oracle.dnats.reduce((sum, dnat) => sum + backendsOf(dnat).length, 0),
+    SHARED_DNAT: oracle.dnats
+      .filter((dnat) => !listed.includes(dnat))
+      .reduce((sum, dnat) => sum + backendsOf(dnat).length, 0),
     SHARED_SNAT: buckets,
     HAIRPIN_SNAT: oracle.ruled.size,
   };
@@ -77,6 +82,10 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     const isRepeated = chain === "SHARED_SNAT" && found < count && byCidr.size > 1;
     if (found !== count && !isRepeated) faults.push(`${chain} holds ${found} rules, not ${count}`);
   }
+  const { size } = backends;
+  if (size.elements !== listed.length || size.chains !== listed.length)
+    faults.push(`the table of backends holds ${JSON.stringify(size)}, not ${listed.length} of each`);
+  if (backends.isThere !== hasBarriers) faults.push("the table of backends is not there, or without nft");
   const hooks = [
     ["nat", "PREROUTING", "DNAT_FILTER"],
     ["nat", "POSTROUTING", "SNAT_FILTER"],
@@ -93,9 +102,9 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
     if (count !== 1) faults.push(`${hook} of ${table} leads to ${chain} ${count} times`);
   }
   for (const address of ours) {
-    const isNamed = tables
-      .all()
-      .some(({ text }) => text.includes(`${address}/`) || text.endsWith(` ${address}`));
+    const isNamed =
+      tables.all().some(({ text }) => text.includes(`${address}/`) || text.endsWith(` ${address}`)) ||
+      backends.texts().some((text) => text.split(" ").includes(address));
     if (isNamed && !oracle.ruled.has(address)) faults.push(`a rule names ${address}, which is not in force`);
   }
   return faults;

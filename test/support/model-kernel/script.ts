@@ -3,6 +3,7 @@
  * prints well.
  */
 import type { Kind } from "../../../lib/model/names.ts";
+import type { BackendsHarm } from "./backends-table.ts";
 import type { Fault } from "./kernel.ts";
 import type { Transport } from "./tracer.ts";
 
@@ -34,6 +35,8 @@ export type Drift =
   | { readonly do: "stray rule"; readonly chain: string; readonly rule: string }
   | { readonly do: "foreign rule"; readonly table: "nat" | "mangle" | "filter" }
   | { readonly do: "double hook"; readonly chain: "PREROUTING" | "POSTROUTING" }
+  /** To the table of backends, where there is one. */
+  | { readonly do: "harm backends"; readonly harm: BackendsHarm; readonly number: number }
   | { readonly do: "delete address"; readonly number: number }
   | { readonly do: "foreign address"; readonly address: string; readonly prefixLength: 24 | 32 }
   | { readonly do: "self again" }

@@ -15,6 +15,7 @@ import {
 import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
+import type { ModelBackends } from "./backends-table.ts";
 import type { Barriers } from "./barriers.ts";
 import type { NatTable } from "./nat-table.ts";
 import type { Network } from "./network.ts";
@@ -44,13 +45,21 @@ export class Tracer {
   readonly #tables: Tables;
   readonly #barriers: Barriers;
   readonly #natTable: NatTable | undefined;
+  readonly #backends: ModelBackends;
   readonly #network: Network;
   readonly #entries = new Map<string, Flow>();
   #lastId = 0;
   #lastPort = 20_000;
 
-  constructor(tables: Tables, barriers: Barriers, network: Network, natTable?: NatTable) {
+  constructor(
+    tables: Tables,
+    barriers: Barriers,
+    backends: ModelBackends,
+    network: Network,
+    natTable?: NatTable,
+  ) {
     this.#natTable = natTable;
+    this.#backends = backends;
     this.#tables = tables;
     this.#barriers = barriers;
     this.#network = network;
@@ -99,7 +108,8 @@ export class Tracer {
     this.#walk("mangle", "PREROUTING", packetView);
     const view: View = { ...packetView, ...(known && destinationAfter(known, original)) };
     if (isNew) {
-      const target = this.#walk("nat", "PREROUTING", view);
+      const first = this.#walk("nat", "PREROUTING", view);
+      const target = first?.kind === "dnat" ? first : this.#drawBackend(view);
       if (target?.kind === "dnat") Object.assign(view, { destination: target.to });
       if (target?.kind === "dnat" && target.port !== undefined) view.destinationPort = target.port;
       view.isDnat =
@@ -137,7 +147,7 @@ export class Tracer {
   #isTracking(): boolean {
     const needs = ({ spec }: Rule) =>
       spec?.ctState !== undefined || spec?.target.kind === "dnat" || spec?.target.kind === "snat";
-    if (this.#natTable?.isTracking === true) return true;
+    if (this.#natTable?.isTracking === true || this.#backends.isThere) return true;
     return this.#barriers.has("guard") || this.#tables.all().some(needs);
   }
 
@@ -149,6 +159,12 @@ export class Tracer {
     this.#entries.set(keyOf(protocol, original), entry);
     this.#entries.set(keyOf(protocol, reply), entry);
     return entry;
+  }
+
+  /** The chain behind PREROUTING, for what that has not translated. */
+  #drawBackend(view: View): Target | undefined {
+    const drawn = this.#backends.draw(view);
+    return drawn && { kind: "dnat", to: drawn.ip, port: drawn.port };
   }
 
   #nextPort(): number {

@@ -286,6 +286,7 @@ t.test("compile", (t) => {
             { ip: "10.0.1.8", port: 1 },
             { ip: "10.0.1.9", port: 2 },
           ],
+          isList: true,
         },
       ],
       pools: [

@@ -186,6 +186,38 @@ t.test("the first object that translates a packet", async (t) => {
   );
 });
 
+t.test("DNATs in the table of backends are translated behind PREROUTING of iptables", async (t) => {
+  const [dnat] = program.dnats;
+  const listed: Program = {
+    ...program,
+    fips: [],
+    dnats: dnat === undefined ? [] : [{ ...dnat, isList: true }],
+  };
+  const verdict = (rules: readonly string[], hasBackendsTable: boolean, priority = -100) => {
+    const [chain] =
+      foreign("nat", ":PREROUTING ACCEPT [0:0]", ...rules.map((rule) => `-A PREROUTING ${rule}`)).foreign ??
+      [];
+    const hook = { type: "nat", name: "prerouting", priority, policy: "accept", devices: [] } as const;
+    const netfilterContext: NetfilterContext = {
+      shared: [],
+      chains: [{ ...(chain as Chain), hook }],
+      hasBackendsTable,
+    };
+    const plan = planner.plan({ program: listed, facts: { netfilterContext } } as PlanInput, nothing);
+    const [obstacle] = plan.obstacles().objects.values();
+    return obstacle?.message ?? plan.notices[0]?.message ?? "fine";
+  };
+  const stolen = "-d 203.0.113.11/32 -j DNAT --to-destination 10.0.9.9";
+  const own = "-j DNAT_FILTER";
+  t.match(verdict(["-j ACCEPT", own], false), /skips/, "a rule of SHARED_DNAT is skipped");
+  t.equal(verdict(["-j ACCEPT", own], true), "fine", "the table's chain is called all the same");
+  t.equal(verdict(["-j RETURN", own], true), "fine");
+  t.equal(verdict([own, stolen], false), "fine", "served before");
+  t.match(verdict([own, stolen], true), /translates its packets/, "the table comes later");
+  t.match(verdict([stolen], true, -99), /may translate/, "nobody knows who is first");
+  t.equal(verdict([stolen], true, -98), "fine");
+});
+
 t.test("ARP", async (t) => {
   const hook = { type: "filter", name: "input", priority: 0, policy: "drop", devices: [] } as const;
   const chain: Chain = { place: "nft arp other", name: "c", hook, rules: [] };

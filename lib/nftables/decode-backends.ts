@@ -1,0 +1,239 @@
+/**
+ * Reads the table of backends from dumps. What is there is compared as the bytes of messages, as frame-lines.ts does; only the
+ * name of a rule's map, which the kernel gives, is left out, and its elements are put beside the rule.
+ */
+import { GatewayError } from "../model/errors.ts";
+import type { Backend, Protocol } from "../model/schema.ts";
+import {
+  attributeEnd,
+  attributeType,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+} from "../netlink/attributes.ts";
+import type { NetlinkMessage } from "../netlink/message.ts";
+import { backendsChain, backendsTable, drawnMap, ruleText } from "./backends.ts";
+import { forEachElementOf } from "./decode-elements.ts";
+import { encodeBackendsFrame, ruleExpressions, unnamedMap } from "./encode-backends.ts";
+import { tableLabel } from "./family.ts";
+import { tableOf } from "./foreign.ts";
+import { lineOfMessage } from "./frame-lines.ts";
+import { newRule } from "./frame-messages.ts";
+import {
+  chainAttribute,
+  headerBytes,
+  messageType,
+  ruleAttribute,
+  setAttribute,
+  setFlag,
+  tableAttribute,
+} from "./wire.ts";
+
+/** Gathers what dumps of tables, chains, sets, objects and rules say of the table; or those of some chains and their sets. */
+export class BackendsReader {
+  /** The rules of each chain that is on no hook. */
+  readonly rules = new Map<string, RuleRead[]>();
+  /** The maps without names that rules draw from, as lines. */
+  readonly sets = new Map<string, string>();
+  readonly #frame: string[] = [];
+  #table: string | undefined;
+  #use: number | undefined;
+  /** Chains, sets with a name and objects: what the kernel counts as used. */
+  #held = 0;
+
+  read(type: number, view: DataView, start: number, end: number): void {
+    if (tableOf(view, start, end) !== tableLabel(backendsTable)) return;
+    const told = lineOfMessage(type, view, start, end);
+    if (told === undefined) return;
+    const { kind, line } = told;
+    const at = (attribute: number) => find(view, start + headerBytes, end, attribute);
+    const textAt = (attribute: number) => {
+      const found = at(attribute);
+      return found === undefined ? "" : readText(view, payloadOf(found), attributeEnd(view, found, end));
+    };
+    if (kind === "table") {
+      const use = at(tableAttribute.use);
+      this.#table = line;
+      this.#use = use === undefined ? undefined : view.getUint32(requirePayload(view, use, end, 4));
+      return;
+    }
+    if (kind === "rule") {
+      const chain = textAt(ruleAttribute.chain);
+      const rules = this.rules.get(chain);
+      const { text, set } = withoutName(line);
+      // Rules of a hook are the frame's.
+      if (rules === undefined) this.#frame.push(line);
+      else rules.push({ text: text.slice(text.indexOf(" ", "rule ".length) + 1), set });
+      return;
+    }
+    const isSet = kind === "map" && isUnnamed(view, at(setAttribute.flags), end);
+    if (!isSet) this.#held++;
+    if (kind === "chain" && at(chainAttribute.hook) === undefined)
+      this.rules.set(textAt(chainAttribute.name), []);
+    else if (isSet) this.sets.set(textAt(setAttribute.name), withoutSetName(line));
+    else this.#frame.push(line);
+  }
+
+  /** Everything but chains without hook and their sets; `undefined`: there is no table. */
+  get frame(): readonly string[] | undefined {
+    if (this.#table === undefined) return undefined;
+    // Flowtables are counted, and not read. Not every kernel counts sets without a name.
+    const use = this.#use ?? this.#held;
+    const more = use === this.#held + this.sets.size ? 0 : use - this.#held;
+    const isRule = (line: string) => line.startsWith("rule ");
+    return [
+      `${this.#table}and ${more} more`,
+      ...this.#frame.filter((line) => !isRule(line)).sort(),
+      ...this.#frame.filter(isRule),
+    ];
+  }
+
+  /** The chains as text, with the elements of the sets that they draw from. */
+  chains(elements: ReadonlyMap<string, Drawn>): ReadonlyMap<string, string> {
+    return new Map(
+      Array.from(this.rules, ([name, rules]) => [
+        name,
+        rules.map((rule) => this.#textOf(rule, elements)).join("\n"),
+      ]),
+    );
+  }
+
+  #textOf({ text, set }: RuleRead, elements: ReadonlyMap<string, Drawn>): string {
+    const drawn = set === undefined ? undefined : elements.get(set);
+    const line = set === undefined ? undefined : this.sets.get(set);
+    if (drawn === undefined || line === undefined) return text;
+    const { backends, isWhole } = drawn;
+    const protocol = isWhole ? protocolOf(text, line, backends.length) : undefined;
+    return protocol === undefined ? `${text} ${line}{ ${drawn.text} }` : ruleText({ protocol, backends });
+  }
+}
+
+interface RuleRead {
+  readonly text: string;
+  /** The set without a name that it looks up. */
+  readonly set: string | undefined;
+}
+
+/** The elements of a set that a rule draws from. */
+export interface Drawn {
+  readonly backends: readonly Backend[];
+  /** True if the keys are 0, 1 and so on, each once. */
+  readonly isWhole: boolean;
+  /** All of them, if they are not. */
+  readonly text: string;
+}
+
+/** Gathers the elements of one set of a rule. */
+export class DrawnReader {
+  readonly #backends: Backend[] = [];
+  readonly #texts: string[] = [];
+  #count = 0;
+
+  read(type: number, view: DataView, start: number, end: number): void {
+    if (type !== messageType.newElements) return;
+    try {
+      forEachElementOf(drawnMap, view, start, end, (key, value) => {
+        this.#count++;
+        const [ip, port] = value.split(" . ");
+        if (Number(key) < maxDrawn) this.#backends[Number(key)] = { ip, port: Number(port) } as Backend;
+      });
+    } catch (error) {
+      // A set of another kind, which is not ours.
+      if (!(error instanceof GatewayError)) throw error;
+      this.#texts.push(`(${error.message})`);
+    }
+  }
+
+  get drawn(): Drawn {
+    const backends = this.#backends;
+    const isWhole =
+      this.#texts.length === 0 && this.#count === backends.length && !backends.includes(undefined as never);
+    const text = isWhole ? "" : [JSON.stringify(backends), this.#count, ...this.#texts].join(" ");
+    return { backends, isWhole, text };
+  }
+}
+
+/** A key beyond this is none of ours. */
+const maxDrawn = 65_536;
+
+/** The lines that a dump of the frame gives. */
+export function backendsFrameLines(): readonly string[] {
+  knownFrame ??= frameLinesOf(encodeBackendsFrame());
+  return knownFrame;
+}
+
+let knownFrame: readonly string[] | undefined;
+
+function frameLinesOf(messages: readonly NetlinkMessage[]): readonly string[] {
+  const reader = new BackendsReader();
+  for (const message of messages) reader.read(message.type, ...viewOf(message));
+  return reader.frame ?? [];
+}
+
+/** Whether the map of verdicts is as ours, so that its elements can be read. */
+export function isMapReadable(frame: readonly string[]): boolean {
+  const ours = backendsFrameLines().find((line) => line.startsWith("map "));
+  return ours !== undefined && frame.includes(ours);
+}
+
+const protocols: readonly Protocol[] = ["tcp", "udp", "sctp"];
+const shapes = new Map<string, string>();
+
+/** The protocol of a rule that is one of ours, with its set. */
+function protocolOf(rule: string, set: string, size: number): Protocol | undefined {
+  return protocols.find((protocol) => shapeOf(protocol, size) === `${rule}\n${set}`);
+}
+
+function shapeOf(protocol: Protocol, size: number): string {
+  const key = `${protocol} ${size}`;
+  const known = shapes.get(key) ?? makeShape(protocol, size);
+  shapes.set(key, known);
+  return known;
+}
+
+function makeShape(protocol: Protocol, size: number): string {
+  const line = (message: NetlinkMessage) => lineOfMessage(message.type, ...viewOf(message))?.line ?? "";
+  const rule = line(newRule(backendsChain, ruleExpressions(protocol, size, 1), backendsTable));
+  const { text } = withoutName(rule);
+  return `${text.slice(text.indexOf(" ", "rule ".length) + 1)}\n${withoutSetName(line(unnamedMap(size, 1)))}`;
+}
+
+/** Leaves out what a rule calls the map without a name: its name, and in a request its number in the transaction. */
+function withoutName(line: string): { readonly text: string; readonly set: string | undefined } {
+  let set: string | undefined;
+  const text = line.replace(
+    /lookup\(1=((?:[0-9a-f]{2})+?)00 ([^)]*)\)/,
+    (whole, name: string, rest: string) => {
+      const spelt = fromHex(name);
+      if (!spelt.startsWith("__")) return whole;
+      set = spelt;
+      return `lookup(${rest.replace(/4=[0-9a-f]+ ?/, "")})`;
+    },
+  );
+  return { text, set };
+}
+
+function withoutSetName(line: string): string {
+  return line.replace(/^map 2=[0-9a-f]+ /, "map ");
+}
+
+function isUnnamed(view: DataView, flags: number | undefined, end: number): boolean {
+  return (
+    flags !== undefined && (view.getUint32(requirePayload(view, flags, end, 4)) & setFlag.anonymous) !== 0
+  );
+}
+
+function find(view: DataView, start: number, end: number, type: number): number | undefined {
+  for (let at = start; at < end; at = nextAttribute(view, at, end))
+    if (attributeType(view, at) === type) return at;
+  return undefined;
+}
+
+function viewOf({ payload }: NetlinkMessage): readonly [view: DataView, start: number, end: number] {
+  return [new DataView(payload.buffer, payload.byteOffset, payload.byteLength), 0, payload.length];
+}
+
+function fromHex(hex: string): string {
+  return hex.replace(/../g, (byte) => String.fromCharCode(Number.parseInt(byte, 16)));
+}

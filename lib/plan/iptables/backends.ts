@@ -1,0 +1,236 @@
+/**
+ * DNATs with a list of backends, as the nftables table `ip kube-ovn` beside the rules of iptables. It always exists where there
+ * is nft. Each such DNAT has a chain with one rule, and an element that leads to the chain: a change rewrites one chain.
+ */
+import { type Chunked, runSync } from "../../chunked.ts";
+import type { Change } from "../../model/change.ts";
+import type { Ip } from "../../model/ip.ts";
+import type { ObjectId } from "../../model/names.ts";
+import type { Program, ProgramDnat } from "../../model/program.ts";
+import {
+  type BackendsRule,
+  type BackendsTransaction,
+  backendsMap,
+  backendsTable,
+  chainOfService,
+  chainText,
+  eipOfService,
+  gotoText,
+  type ObservedBackends,
+  ruleText,
+  serviceKey,
+} from "../../nftables/backends.ts";
+import { backendsFrameLines } from "../../nftables/decode-backends.ts";
+import { tableLabel } from "../../nftables/family.ts";
+import { catchAll } from "../../nftables/maps.ts";
+
+/** What a DNAT has in the table. */
+export interface WantedService {
+  readonly object: ObjectId;
+  readonly dnat: ProgramDnat;
+  readonly key: string;
+  /** The rule of its chain. */
+  readonly text: string;
+}
+
+/** By chain. */
+export type WantedBackends = ReadonlyMap<string, WantedService>;
+
+/** True if the DNAT is in the table, where there is one. */
+export function isInTable({ isList = false, backends }: ProgramDnat): boolean {
+  return isList || backends.length > 1;
+}
+
+export function wantedBackends(program: Program): WantedBackends {
+  return runSync(wantedBackendsChunked(program));
+}
+
+export function* wantedBackendsChunked({ dnats }: Program): Chunked<WantedBackends> {
+  const wanted = new Map<string, WantedService>();
+  let spelt = 0;
+  for (const dnat of dnats) {
+    if (!isInTable(dnat)) continue;
+    spelt += dnat.backends.length;
+    if (spelt > backendsPerPart) {
+      spelt = 0;
+      yield;
+    }
+    const key = serviceKey(dnat);
+    wanted.set(chainOfService(key), { object: dnat.id, dnat, key, text: ruleText(dnat) });
+  }
+  return wanted;
+}
+
+const backendsPerPart = 5_000;
+
+export interface BackendsPlan {
+  /** `undefined`: nothing to do. */
+  readonly transaction: BackendsTransaction | undefined;
+  readonly changes: readonly Change[];
+}
+
+/** In this order, with the rules of iptables in between. */
+export interface BackendsPlans {
+  /** What is added and changed. */
+  readonly before: BackendsPlan;
+  /** What is removed. */
+  readonly after: BackendsPlan;
+}
+
+/** Planning on the result plans nothing. */
+export function planBackends(wanted: WantedBackends, observed: ObservedBackends): BackendsPlans {
+  const isRight = isFrameRight(observed);
+  const differing = [...wanted].filter(([chain, service]) => !isAsWanted(chain, service, observed));
+  const surplus = surplusOf(wanted, observed);
+  if (isRight) {
+    return { before: writing(differing, observed, undefined), after: removing(surplus) };
+  }
+  // The whole table is made anew in one transaction: no packet finds it incomplete.
+  const frame = observed.frame === undefined ? "make" : "replace";
+  const { transaction } = writing([...wanted], noBackends, frame);
+  const table: Change = {
+    action: frame === "make" ? "add" : "replace",
+    subsystem: "rule",
+    text: `table ${tableLabel(backendsTable)}`,
+  };
+  const { changes } = writing(differing, observed, undefined);
+  return {
+    before: { transaction, changes: [table, ...changes, ...removing(surplus).changes] },
+    after: nothing,
+  };
+}
+
+/**
+ * From one part of a program to another. Nothing else is looked at.
+ * @returns `undefined` if the whole table has to be planned
+ */
+export function planBackendsPart(
+  from: WantedBackends,
+  to: WantedBackends,
+  observed: ObservedBackends,
+): BackendsPlans | undefined {
+  if (!isFrameRight(observed)) return undefined;
+  const differing = [...to].filter(([chain, service]) => !isAsWanted(chain, service, observed));
+  const gone = [...from].filter(([chain]) => !to.has(chain));
+  const surplus = {
+    keys: gone.map(([, { key }]) => key).filter((key) => observed.elements.has(key)),
+    chains: gone.map(([chain]) => chain).filter((chain) => observed.chains.has(chain)),
+  };
+  return { before: writing(differing, observed, undefined), after: removing(surplus) };
+}
+
+/** Both in one transaction, where nothing has to come in between. */
+export function joinBackends({ before, after }: BackendsPlans): BackendsPlan {
+  if (before.transaction === undefined) return after;
+  if (after.transaction === undefined) return before;
+  const { remove, drop } = after.transaction;
+  const transaction = {
+    ...before.transaction,
+    remove: [...before.transaction.remove, ...remove],
+    drop: [...before.transaction.drop, ...drop],
+  };
+  return { transaction, changes: [...before.changes, ...after.changes] };
+}
+
+/** DNATs that lack something, each with the first missing thing as text. */
+export function missingBackends(
+  wanted: WantedBackends,
+  observed: ObservedBackends,
+): ReadonlyMap<ObjectId, string> {
+  const missing = new Map<ObjectId, string>();
+  const isRight = isFrameRight(observed);
+  for (const [chain, service] of wanted) {
+    const { object, key, text } = service;
+    const table = `table ${tableLabel(backendsTable)}`;
+    if (!isRight) missing.set(object, `${table} has wrong chains, maps or rules`);
+    else if (observed.elements.get(key) !== gotoText(chain))
+      missing.set(object, `missing element ${elementText(key, gotoText(chain))}`);
+    else if (observed.chains.get(chain) !== text)
+      missing.set(object, `${table} lacks ${chainText(chain, service.dnat)}`);
+  }
+  return missing;
+}
+
+/** True if there is anything of a DNAT. */
+export function holdsBackends({ elements, chains }: ObservedBackends): boolean {
+  return elements.size + chains.size > 0;
+}
+
+/** The number of rules and elements. */
+export function countBackends({ frame = [], elements, chains }: ObservedBackends): number {
+  return frame.filter((line) => line.startsWith("rule ")).length + elements.size + chains.size;
+}
+
+export function eipsOfServices(elements: ObservedBackends["elements"]): readonly Ip[] {
+  return [...elements.keys()].filter((key) => key !== catchAll).map(eipOfService);
+}
+
+const noBackends: ObservedBackends = { frame: undefined, elements: new Map(), chains: new Map() };
+const nothing: BackendsPlan = { transaction: undefined, changes: [] };
+
+function isFrameRight({ frame }: ObservedBackends): boolean {
+  const lines = backendsFrameLines();
+  return frame?.length === lines.length && lines.every((line, at) => line === frame[at]);
+}
+
+function isAsWanted(chain: string, { key, text }: WantedService, observed: ObservedBackends): boolean {
+  return observed.chains.get(chain) === text && observed.elements.get(key) === gotoText(chain);
+}
+
+interface Surplus {
+  readonly keys: readonly string[];
+  readonly chains: readonly string[];
+}
+
+function surplusOf(wanted: WantedBackends, { elements, chains }: ObservedBackends): Surplus {
+  const keys = new Set(wanted.values().map(({ key }) => key));
+  return {
+    keys: [...elements.keys()].filter((key) => !keys.has(key)),
+    chains: [...chains.keys()].filter((chain) => !wanted.has(chain)),
+  };
+}
+
+function writing(
+  services: readonly (readonly [chain: string, service: WantedService])[],
+  { elements, chains }: ObservedBackends,
+  frame: BackendsTransaction["frame"],
+): BackendsPlan {
+  if (services.length === 0 && frame === undefined) return nothing;
+  const write = new Map<string, BackendsRule & { readonly isNew: boolean }>();
+  const add = new Map<string, string>();
+  const remove: string[] = [];
+  const changes: Change[] = [];
+  for (const [chain, { object, dnat, key, text }] of services) {
+    const held = chains.get(chain);
+    const verdict = elements.get(key);
+    const { protocol, backends } = dnat;
+    if (held !== text) {
+      write.set(chain, { protocol, backends, isNew: held === undefined });
+      const action = held === undefined ? "add" : "replace";
+      changes.push({ action, subsystem: "rule", object, text: chainText(chain, dnat) });
+    }
+    if (verdict === gotoText(chain)) continue;
+    // The kernel refuses a second value for a key: delete the element and add it in one transaction.
+    if (verdict !== undefined) remove.push(key);
+    add.set(key, chain);
+    const action = verdict === undefined ? "add" : "replace";
+    changes.push({ action, subsystem: "rule", object, text: elementText(key, gotoText(chain)) });
+  }
+  return { transaction: { frame, remove, drop: [], write, add }, changes };
+}
+
+function removing({ keys, chains }: Surplus): BackendsPlan {
+  if (keys.length + chains.length === 0) return nothing;
+  const texts = [
+    ...keys.map((key) => elementText(key, gotoText(chainOfService(key)))),
+    ...chains.map((chain) => `chain ${tableLabel(backendsTable)} ${chain}`),
+  ];
+  return {
+    transaction: { frame: undefined, remove: keys, drop: chains, write: new Map(), add: new Map() },
+    changes: texts.map((text) => ({ action: "remove", subsystem: "rule", text })),
+  };
+}
+
+function elementText(key: string, verdict: string): string {
+  return `${tableLabel(backendsTable)} ${backendsMap} { ${key} : ${verdict} }`;
+}

@@ -1,0 +1,123 @@
+/** The codec of the table of backends: what is written is read as the same, whatever is not ours is told apart. */
+import t from "tap";
+import { parseIp } from "../../../../lib/model/ipv4.ts";
+import type { Backend, Protocol } from "../../../../lib/model/schema.ts";
+import { concatBytes, netU32Attribute, textAttribute } from "../../../../lib/netlink/attributes.ts";
+import type { NetlinkMessage } from "../../../../lib/netlink/message.ts";
+import { backendsTable, chainText, gotoText, ruleText } from "../../../../lib/nftables/backends.ts";
+import {
+  BackendsReader,
+  backendsFrameLines,
+  DrawnReader,
+  isMapReadable,
+} from "../../../../lib/nftables/decode-backends.ts";
+import { encodeBackends, encodeBackendsFrame, encodeRule } from "../../../../lib/nftables/encode-backends.ts";
+import { newPlainChain, newTable } from "../../../../lib/nftables/frame-messages.ts";
+import { forEachVerdict } from "../../../../lib/nftables/verdicts.ts";
+import { inetHeader, messageType, tableAttribute } from "../../../../lib/nftables/wire.ts";
+
+function backend(host: number, port = 80): Backend {
+  const ip = parseIp(`10.0.1.${host}`);
+  if (ip === undefined) throw new Error("not an address");
+  return { ip, port };
+}
+
+function parts({ type, payload }: NetlinkMessage) {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  return [type, view, 0, payload.length] as const;
+}
+
+function read(messages: readonly NetlinkMessage[]): BackendsReader {
+  const reader = new BackendsReader();
+  for (const message of messages) reader.read(...parts(message));
+  return reader;
+}
+
+const isElements = ({ type }: NetlinkMessage) => type === messageType.newElements;
+const chain = "dnat-203.0.113.10-tcp-80";
+
+/** As the kernel would tell it, but for the name of the map. */
+function told(
+  protocol: Protocol,
+  backends: readonly Backend[],
+  drawn: readonly Backend[] = backends,
+): string {
+  const rule = encodeRule(chain, { protocol, backends }, 2);
+  const reader = read([newTable(backendsTable), newPlainChain(chain, backendsTable), ...rule]);
+  const elements = new DrawnReader();
+  for (const message of encodeRule(chain, { protocol, backends: drawn }, 2).filter(isElements))
+    elements.read(...parts(message));
+  return reader.chains(new Map([["__map%d", elements.drawn]])).get(chain) ?? "";
+}
+
+t.test("a rule is read as it was written, and as nft lists it", async (t) => {
+  for (const protocol of ["tcp", "udp", "sctp"] as const)
+    for (const count of [1, 2, 256]) {
+      const backends = Array.from({ length: count }, (_, host) => backend(host));
+      t.equal(told(protocol, backends), ruleText({ protocol, backends }));
+    }
+  t.equal(
+    ruleText({ protocol: "tcp", backends: [backend(1), backend(2, 81)] }),
+    "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.1.1 . 80, 1 : 10.0.1.2 . 81 }",
+  );
+  t.match(
+    chainText(chain, { protocol: "udp", backends: Array.from({ length: 9 }, (_, host) => backend(host)) }),
+    "3 : 10.0.1.3 . 80, … 5 more }",
+  );
+});
+
+t.test("a rule that draws from another number of backends is none of ours", async (t) => {
+  const two = [backend(1), backend(2)];
+  t.notMatch(told("tcp", two, two.slice(1)), "numgen random");
+  t.notMatch(told("tcp", two, []), "numgen random");
+});
+
+t.test("the frame: chains of DNATs and their maps do not count, all else does", async (t) => {
+  const frame = encodeBackendsFrame();
+  const rule = encodeRule(chain, { protocol: "tcp", backends: [backend(1)] }, 2);
+  t.same(read([...frame, newPlainChain(chain, backendsTable), ...rule]).frame, backendsFrameLines());
+  t.ok(isMapReadable(backendsFrameLines()));
+  t.equal(read([]).frame, undefined);
+  t.notSame(read(frame.slice(0, -1)).frame, backendsFrameLines(), "without its rule");
+  t.notSame(read([...frame, ...frame.slice(-1)]).frame, backendsFrameLines(), "with it twice");
+  t.notOk(isMapReadable(read(frame.slice(0, 1)).frame ?? []));
+  t.equal(read([newTable("other")]).frame, undefined, "another table");
+  const using = (use: number) => {
+    const name = textAttribute(tableAttribute.name, backendsTable);
+    const attributes = [
+      name,
+      netU32Attribute(tableAttribute.flags, 0),
+      netU32Attribute(tableAttribute.use, use),
+    ];
+    const table = { type: messageType.newTable, flags: 0, payload: concatBytes(inetHeader, ...attributes) };
+    return read([table, ...frame.slice(1), newPlainChain(chain, backendsTable), ...rule]).frame;
+  };
+  t.same(using(3), backendsFrameLines(), "a kernel that does not count maps without a name");
+  t.same(using(4), backendsFrameLines(), "one that does");
+  t.notSame(using(5), backendsFrameLines(), "a flowtable");
+});
+
+t.test("verdicts are read as they were written", async (t) => {
+  const add = new Map([
+    ["203.0.113.10 . tcp . 80", "dnat-203.0.113.10-tcp-80"],
+    ["203.0.113.10 . sctp . 65535", "dnat-203.0.113.10-sctp-65535"],
+  ]);
+  const nothing = { frame: undefined, remove: [], drop: [], write: new Map(), add: new Map() };
+  const [message] = encodeBackends({ ...nothing, add });
+  const [removal] = encodeBackends({ ...nothing, remove: [...add.keys(), "*"] });
+  if (message === undefined || removal === undefined) throw new Error("nothing was encoded");
+  const [, view, start, end] = parts(message);
+  const read = new Map<string, string>();
+  forEachVerdict(view, start, end, (key, verdict) => read.set(key, verdict));
+  t.same(
+    [...read],
+    Array.from(add, ([key, name]) => [key, gotoText(name)]),
+  );
+  const removed: string[] = [];
+  const [, keys, from, to] = parts(removal);
+  forEachVerdict(keys, from, to, (key) => removed.push(key));
+  t.same(removed, [...add.keys(), "*"]);
+  t.throws(() => forEachVerdict(view, start, end - 3, () => undefined), { code: "unreadable" });
+  const many = new Map(Array.from({ length: 1_000 }, (_, port) => [`203.0.113.10 . tcp . ${port}`, chain]));
+  for (const { payload } of encodeBackends({ ...nothing, add: many })) t.ok(payload.length < 65_536);
+});
