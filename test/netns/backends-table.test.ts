@@ -41,7 +41,9 @@ async function converge(program: Program): Promise<readonly string[]> {
     const outcome = await table.write(transaction, undefined);
     if (outcome.kind !== "done") throw new Error(JSON.stringify(outcome));
     const read = await table.readWritten(before, [transaction], signal);
-    t.same(read, await new BackendsTable(netlink).read(signal), "what was written is read as the whole is");
+    const whole = await new BackendsTable(netlink).read(signal);
+    t.same(read, whole, "what was written is read as the whole is");
+    t.same(await table.read(signal), whole, "also by who knows what it wrote");
   }
   t.same((await plan(table)).changes, [], "converged");
   t.same((await plan(new BackendsTable(netlink))).changes, [], "also to one who did not make it");

@@ -57,11 +57,20 @@ const timeoutMs = 10_000;
 /** For more chains than this the whole table is read. */
 const maxChains = 64;
 
+/** With more own transactions since the reading, everything is read. */
+const maxWritten = 8;
+
+interface KnownBackends {
+  readonly generation: number;
+  readonly observed: ObservedBackends | undefined;
+  readonly written: readonly BackendsTransaction[];
+}
+
 export class BackendsTable implements BackendsDriver {
   readonly #netlink: ConversingConnection;
   readonly #ownCommits: OwnCommits;
-  /** What stood at a generation; without `observed` only own writes lie between that and a reading. */
-  #known: { readonly generation: number; readonly observed: ObservedBackends | undefined } | undefined;
+  /** The ruleset at `generation`: a reading, and the own transactions since. Without a reading they are not kept. */
+  #known: KnownBackends | undefined;
 
   constructor(netlink: ConversingConnection, ownCommits = new OwnCommits()) {
     this.#netlink = netlink;
@@ -71,12 +80,13 @@ export class BackendsTable implements BackendsDriver {
   async read(signal: AbortSignal): Promise<ObservedBackends> {
     for (let reading = 1; reading <= maxReadings; reading++) {
       const generation = await readGeneration(this.#netlink, signal);
-      const known = this.#known;
-      if (known?.observed !== undefined && this.#ownCommits.latest(known.generation) === generation)
-        return known.observed;
-      const read = await orUndefinedWhereGone(this.#readAll(signal));
+      const isOwn = this.#known && this.#ownCommits.latest(this.#known.generation) === generation;
+      const { observed, written } = (isOwn ? this.#known : undefined) ?? unknown;
+      if (observed !== undefined && written.length === 0) return observed;
+      const reread = observed && (await orUndefinedWhereGone(this.#reread(observed, written, signal)));
+      const read = reread ?? (await orUndefinedWhereGone(this.#readAll(signal)));
       if (read === undefined || (await readGeneration(this.#netlink, signal)) !== generation) continue;
-      this.#known = { generation, observed: read };
+      this.#known = { generation, observed: read, written: [] };
       return read;
     }
     throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
@@ -87,29 +97,48 @@ export class BackendsTable implements BackendsDriver {
     written: readonly BackendsTransaction[],
     signal: AbortSignal,
   ): Promise<ObservedBackends> {
-    const names = new Set(written.flatMap(({ write }) => [...write.keys()]));
-    const dropped = new Set(written.flatMap(({ drop }) => drop));
-    if (names.size > maxChains || written.some(({ frame }) => frame !== undefined)) return this.read(signal);
-    const chains = new Map(last.chains);
-    for (const name of dropped) chains.delete(name);
-    // A set's elements can be gone where another process replaced it: that is a matter for a full reading.
-    const read = names.size === 0 ? new Map() : await orUndefinedWhereGone(this.#readChains(names, signal));
-    if (read === undefined) return this.read(signal);
-    for (const [name, text] of read) chains.set(name, text);
-    const isMapTouched = written.some(({ add, remove }) => add.size + remove.length > 0);
-    const elements = isMapTouched ? await this.#readElements(signal) : last.elements;
-    return { ...last, chains, elements };
+    // What another process replaced can be gone.
+    return (await orUndefinedWhereGone(this.#reread(last, written, signal))) ?? this.read(signal);
   }
 
   async write(transaction: BackendsTransaction, generation: number | undefined): Promise<Outcome> {
-    const known = this.#known && this.#ownCommits.latest(this.#known.generation);
-    const base = generation ?? known ?? (await readGeneration(this.#netlink, AbortSignal.timeout(timeoutMs)));
+    const last = this.#known && this.#ownCommits.latest(this.#known.generation);
+    const base = generation ?? last ?? (await readGeneration(this.#netlink, AbortSignal.timeout(timeoutMs)));
+    const { observed, written } = (last === base ? this.#known : undefined) ?? unknown;
     const outcome = await transact(this.#netlink, base, encodeBackends(transaction));
     this.#known = undefined;
     if (outcome.kind !== "done") return outcome;
     this.#ownCommits.note(base);
-    this.#known = { generation: this.#ownCommits.latest(base), observed: undefined };
+    const next = this.#ownCommits.latest(base);
+    const isKept = observed !== undefined && written.length < maxWritten;
+    this.#known = isKept
+      ? { generation: next, observed, written: [...written, transaction] }
+      : { ...unknown, generation: next };
     return outcome;
+  }
+
+  /** `last` with what own transactions touched. `undefined` if everything has to be read. */
+  async #reread(
+    last: ObservedBackends,
+    written: readonly BackendsTransaction[],
+    signal: AbortSignal,
+  ): Promise<ObservedBackends | undefined> {
+    const chains = new Map(last.chains);
+    const names = new Set<string>();
+    for (const { frame, drop, write } of written) {
+      if (frame !== undefined) return undefined;
+      for (const name of drop) {
+        chains.delete(name);
+        names.delete(name);
+      }
+      for (const name of write.keys()) names.add(name);
+    }
+    if (names.size > maxChains) return undefined;
+    const read = names.size === 0 ? [] : await this.#readChains(names, signal);
+    for (const [name, text] of read) chains.set(name, text);
+    const isMapTouched = written.some(({ add, remove }) => add.size + remove.length > 0);
+    const elements = isMapTouched ? await this.#readElements(signal) : last.elements;
+    return { ...last, chains, elements };
   }
 
   async #readAll(signal: AbortSignal): Promise<ObservedBackends> {
@@ -162,6 +191,8 @@ export class BackendsTable implements BackendsDriver {
     return this.#netlink.dump(message, visit, signal, forget);
   }
 }
+
+const unknown = { observed: undefined, written: [] } as const;
 
 /** `undefined` if the table, or a set of it, was removed during the reading. */
 async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
