@@ -63,7 +63,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   verify(signal: AbortSignal): Promise<Observed | undefined> {
     return this.#turns.run(async () => {
       const known = this.#known;
-      if (known === undefined || this.#isDue(known)) return undefined;
+      if (known === undefined || this.#isAuditDue(known)) return undefined;
       if (this.#isDigest) return this.#readWritten(known, undefined, signal);
       if (known.stamp === undefined || (await this.#stamp(signal)) !== known.stamp) return undefined;
       return this.#readOwnWrites(known, signal);
@@ -81,16 +81,18 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
 
   get #unwritten(): Observed | undefined {
     const known = this.#known;
-    return known === undefined || known.written.length > 0 || this.#isDue(known) ? undefined : known.observed;
+    return known === undefined || known.written.length > 0 || this.#isAuditDue(known)
+      ? undefined
+      : known.observed;
   }
 
-  #isDue({ auditedAtMs }: KnownRuleset<Observed, Payload>): boolean {
+  #isAuditDue({ auditedAtMs }: KnownRuleset<Observed, Payload>): boolean {
     return this.#nowMs() - auditedAtMs >= this.#auditIntervalMs;
   }
 
   async #read(signal: AbortSignal): Promise<Observed> {
     const known = this.#known;
-    if (known === undefined || this.#isDue(known)) return this.#audit(undefined, signal);
+    if (known === undefined || this.#isAuditDue(known)) return this.#audit(undefined, signal);
     const stamp = await this.#stamp(signal);
     const isOwn = stamp !== undefined && stamp === known.stamp;
     const read = isOwn ? this.#readOwnWrites(known, signal) : this.#catchUp(known, signal);

@@ -11,19 +11,19 @@ export class Patience {
    * Throws what `effect` throws in time. An error after that which is not a `GatewayError` is a bug and ends the
    * process.
    *
-   * @param giveUp called if `effect` did not end in time; its later result is visible only in the next reading
+   * @param onTimeout called if `effect` did not end in time; its later result is visible only in the next reading
    */
-  async wait<T>(effect: Promise<T>, patienceMs: number, giveUp: () => T | Promise<T>): Promise<T> {
-    const { promise: late, resolve } = Promise.withResolvers<typeof gaveUp>();
-    const timer = setTimeout(() => resolve(gaveUp), patienceMs);
+  async wait<T>(effect: Promise<T>, timeoutMs: number, onTimeout: () => T | Promise<T>): Promise<T> {
+    const { promise: late, resolve } = Promise.withResolvers<typeof timedOut>();
+    const timer = setTimeout(() => resolve(timedOut), timeoutMs);
     try {
       const first = await Promise.race([effect, late]);
-      if (first !== gaveUp) return first;
+      if (first !== timedOut) return first;
     } finally {
       clearTimeout(timer);
     }
     this.#leave(effect);
-    return giveUp();
+    return onTimeout();
   }
 
   /**
@@ -35,15 +35,15 @@ export class Patience {
   run<T>(
     what: string,
     effect: (signal: AbortSignal) => Promise<T>,
-    patienceMs: number,
+    timeoutMs: number,
     signal: AbortSignal,
-    giveUp: (error: GatewayError) => T,
+    onTimeout: (error: GatewayError) => T,
   ): Promise<T> {
-    const givenUp = new AbortController();
-    return this.wait(effect(AbortSignal.any([signal, givenUp.signal])), patienceMs, () => {
-      const error = new GatewayError("command-failed", `${what} takes longer than ${patienceMs} ms`);
-      givenUp.abort(error);
-      return giveUp(error);
+    const timeout = new AbortController();
+    return this.wait(effect(AbortSignal.any([signal, timeout.signal])), timeoutMs, () => {
+      const error = new GatewayError("command-failed", `${what} takes longer than ${timeoutMs} ms`);
+      timeout.abort(error);
+      return onTimeout(error);
     });
   }
 
@@ -63,4 +63,4 @@ export class Patience {
   }
 }
 
-const gaveUp = Symbol("gave up");
+const timedOut = Symbol("timed out");

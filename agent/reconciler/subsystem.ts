@@ -58,8 +58,8 @@ export interface StepFailure {
   readonly message: string;
   /** The step as its tool's command. Absent if it was not a single step. */
   readonly text?: string;
-  /** The object is at fault: it is left out and tried again later. */
-  readonly isCulprit?: boolean;
+  /** The kernel rejects the object: it is left out and tried again later. */
+  readonly isRejected?: boolean;
 }
 
 /** A failure and where it happened: in a subsystem, or in the ledger, which is written before the kernel. */

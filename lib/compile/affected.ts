@@ -2,9 +2,9 @@
  * The part of the desired set that a change of some FIPs and DNATs can affect. It can be compiled and planned
  * separately with the same functions, at a cost that does not depend on the size of the whole set.
  *
- * An object affects its Eip, the users of that Eip, and the objects of its kind with the same `tie`: Eips of one IP,
+ * An object affects its Eip, the users of that Eip, and the objects of its kind with the same `couplingKey`: Eips of one IP,
  * FIPs of one internal IP. A set that is closed under these three relations compiles to the same result separately as
- * inside the whole set. Kinds without a `tie` (SNATs, Routes) affect no FIP and no DNAT and are left out.
+ * inside the whole set. Kinds without a `couplingKey` (SNATs, Routes) affect no FIP and no DNAT and are left out.
  */
 
 import { Groups } from "../groups.ts";
@@ -15,10 +15,10 @@ import { type Desired, type FoundObject, findObject, makeObjects, objectsOf } fr
 /** Which objects affect which. Updated change by change. */
 export class AffectedSet {
   readonly #users = new Groups<ObjectId>();
-  readonly #tied = new Map<Kind, Groups<ObjectId>>(tiedKinds.map((kind) => [kind, new Groups()]));
+  readonly #coupled = new Map<Kind, Groups<ObjectId>>(coupledKinds.map((kind) => [kind, new Groups()]));
 
   constructor(desired: Desired) {
-    for (const kind of tiedKinds) {
+    for (const kind of coupledKinds) {
       for (const { spec } of objectsOf(desired, kind).values()) this.#change("add", kind, spec);
     }
   }
@@ -54,9 +54,9 @@ export class AffectedSet {
   }
 
   *#affectedBy({ kind, stored: { spec } }: FoundObject): Generator<ObjectId> {
-    const { eipOf, tie } = recordOf(kind);
-    const tied = tie?.(spec);
-    if (tied !== undefined) yield* this.#tied.get(kind)?.of(tied) ?? [];
+    const { eipOf, couplingKey } = recordOf(kind);
+    const coupled = couplingKey?.(spec);
+    if (coupled !== undefined) yield* this.#coupled.get(kind)?.of(coupled) ?? [];
     const eip = kind === "eip" ? spec.name : eipOf?.(spec);
     if (eip === undefined) return;
     yield objectId("eip", eip);
@@ -64,23 +64,23 @@ export class AffectedSet {
   }
 
   #change(action: "add" | "delete", kind: Kind, spec: Spec): void {
-    const tied = this.#tied.get(kind);
-    if (tied === undefined) return;
-    const { eipOf, tie } = recordOf(kind);
+    const coupled = this.#coupled.get(kind);
+    if (coupled === undefined) return;
+    const { eipOf, couplingKey } = recordOf(kind);
     const id = objectId(kind, spec.name);
-    const key = tie?.(spec);
-    if (key !== undefined) tied[action](key, id);
+    const key = couplingKey?.(spec);
+    if (key !== undefined) coupled[action](key, id);
     const eip = eipOf?.(spec);
     if (eip !== undefined) this.#users[action](eip, id);
   }
 }
 
 /** The kinds of which a part can be compiled separately. */
-const tiedKinds = kinds.filter((kind) => recordOf(kind).tie !== undefined);
+const coupledKinds = kinds.filter((kind) => recordOf(kind).couplingKey !== undefined);
 
 /** The set with only those objects of `ids` whose kinds can be compiled separately, in order of creation. */
 export function restrictTo(desired: Desired, ids: ReadonlySet<ObjectId>): Desired {
-  const namesByKind = new Map<Kind, ObjectName[]>(tiedKinds.map((kind) => [kind, []]));
+  const namesByKind = new Map<Kind, ObjectName[]>(coupledKinds.map((kind) => [kind, []]));
   for (const id of ids) {
     const { kind, name } = parseObjectId(id);
     namesByKind.get(kind)?.push(name);

@@ -49,7 +49,7 @@ export const dnatKind = {
   }),
   issues,
   eipOf: (spec) => spec.eip,
-  tie: () => undefined,
+  couplingKey: () => undefined,
   parseAll: parseOnce(parse),
   identity,
   ownIdentity: identity,

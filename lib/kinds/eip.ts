@@ -51,7 +51,7 @@ export const eipKind = {
       : []),
   ],
   leaseSeconds: (spec) => spec.leaseSeconds,
-  tie: ({ address }) => addressOf(address),
+  couplingKey: ({ address }) => addressOf(address),
   parseAll: parseOnce(parse),
   identity: ({ address }) => addressOf(address),
   ownIdentity: ({ address }) => addressOf(address),

@@ -21,7 +21,7 @@ export const fipKind = {
   issues: ({ internalIp }) => hostIssues(internalIp, "/internalIp"),
   eipOf: (spec) => spec.eip,
   // If several FIPs have one internal IP, only the oldest is used for outgoing traffic.
-  tie: (spec) => spec.internalIp,
+  couplingKey: (spec) => spec.internalIp,
   parseAll: parseOnce(parse),
   identity: (spec) => spec.eip,
   ownIdentity: (spec) => spec.eip,

@@ -37,11 +37,11 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   /** Seconds until the object's lease expires after a renewal. Absent or `undefined`: it has no lease. */
   leaseSeconds?(spec: S): number | undefined;
   /**
-   * A tie between objects of this kind other than a common Eip: a change of one can change the compilation of all
-   * others with the same text. `undefined`: no tie. If the function is absent, a change of this kind can affect every
-   * object and needs a full pass.
+   * For a FIP its internal IP: two FIPs with one internal IP are coupled, so a change of one can change how the other is
+   * compiled. Objects of this kind with the same key are coupled, besides those of a common Eip. `undefined`: with none.
+   * If the function is absent, a change of this kind can affect every object and needs a full pass.
    */
-  tie?(spec: S): string | undefined;
+  couplingKey?(spec: S): string | undefined;
 
   /** The parsed objects of a collection, in its order. Cached for the lifetime of the collection. */
   parseAll(objects: ReadonlyMap<ObjectName, Stored<S>>): Chunked<readonly P[]>;

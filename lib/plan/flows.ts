@@ -40,11 +40,11 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
   serves: translatingKinds,
   plan(input, { isDue, remaining, shadowed, unswept }) {
     const { program } = input;
-    const words = new Map([...unswept, ...contradicted(program, remaining)]);
+    const messages = new Map([...unswept, ...contradicted(program, remaining)]);
     return subsystemPlan(
       // Rules come first: otherwise the old rules create the flows again.
       [{ phase: "flows", changes: [], payload: sweepStep(input), isDue, needs: ["rule"] }],
-      () => obstaclesOf("Ready", "FlowsRemain", words),
+      () => obstaclesOf("Ready", "FlowsRemain", messages),
       {
         isUnfinished: remaining.length > 0,
         notices:

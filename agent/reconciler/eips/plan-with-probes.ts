@@ -1,6 +1,6 @@
 /**
- * Plans with the results of ARP probes. An address that another host may hold is left out of the plan, and a first plan
- * shows which addresses have to be probed.
+ * Plans with the results of ARP probes: first as if all addresses were free, to find which to probe; then again without
+ * those that another host holds, or whose probe is still in progress.
  */
 
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -16,7 +16,7 @@ import type { ArpProbe } from "./arp-probe.ts";
 /** What the results of probes say in a plan. */
 type ProbeContext = Pick<PlanContext, "probing" | "addressConflicts">;
 
-/** As if every address were probed and free. */
+/** All addresses count as free. */
 const allFree: ProbeContext = { probing: new Set(), addressConflicts: new Map() };
 
 /**
@@ -31,11 +31,11 @@ export async function planWithProbes(
   ledger: Ledger,
   network: ObservedNetwork,
 ): Promise<Plan> {
-  const optimistic = await plan(allFree);
+  const firstPlan = await plan(allFree);
   const { probing, addressConflicts } = arpProbe.review(
-    addressesToProbe(optimistic.addresses, ledger, network),
+    addressesToProbe(firstPlan.addresses, ledger, network),
   );
-  return probing.size + addressConflicts.size === 0 ? optimistic : plan();
+  return probing.size + addressConflicts.size === 0 ? firstPlan : plan();
 }
 
 /** The addresses to add that another host may hold. */

@@ -79,7 +79,7 @@ export class IncrementalPass {
 
   /** A full pass begins: it covers everything that was written. */
   fullPassBegins(): void {
-    this.#written.take();
+    this.#written.drain();
   }
 
   /**
@@ -93,9 +93,9 @@ export class IncrementalPass {
     signal: AbortSignal,
   ): Promise<IncrementalResult | undefined> {
     if (base === undefined || isResync || reasons.some((reason) => reason !== "write")) return undefined;
-    const ids = this.#written.take();
+    const ids = this.#written.drain();
     const result = ids && (await this.#runPatiently(ids, state, base, signal));
-    if (result === undefined) this.#written.giveBack(ids);
+    if (result === undefined) this.#written.restore(ids);
     return result;
   }
 
@@ -154,7 +154,7 @@ export class IncrementalPass {
   }
 
   /**
-   * @returns false if the kernel changed or refused: a full pass tries again, finds the object at fault and reports it
+   * @returns false if the kernel changed or refused: a full pass tries again, finds the rejected object and reports it
    */
   async #write({ changes, payload }: RulesPlan<unknown>, signal: AbortSignal): Promise<boolean> {
     if (changes.length === 0) return true;

@@ -5,7 +5,7 @@ import type { StateChange } from "../../../lib/state/state.ts";
 
 export class WrittenObjects {
   readonly #max: number;
-  #ids: Set<ObjectId> | "anything" = "anything";
+  #ids: Set<ObjectId> | "all" = "all";
 
   /** @param max with more objects than this, only a full pass helps */
   constructor(max: number) {
@@ -15,27 +15,27 @@ export class WrittenObjects {
   /** Call it after every change of the state, as soon as the state is in force. */
   note(changes: readonly StateChange[]): void {
     for (const change of changes) {
-      if (change.type === "gateway") this.#ids = "anything";
-      if (this.#ids === "anything") return;
+      if (change.type === "gateway") this.#ids = "all";
+      if (this.#ids === "all") return;
       if (change.type === "put") this.#ids.add(objectId(change.kind, change.object.spec.name));
       if (change.type === "delete") this.#ids.add(objectId(change.kind, change.name));
-      if (this.#ids.size > this.#max) this.#ids = "anything";
+      if (this.#ids.size > this.#max) this.#ids = "all";
     }
   }
 
   /**
    * A pass begins and takes over what was written.
-   * @returns `undefined` if anything may have changed
+   * @returns `undefined` if all objects may have changed
    */
-  take(): ReadonlySet<ObjectId> | undefined {
+  drain(): ReadonlySet<ObjectId> | undefined {
     const ids = this.#ids;
     this.#ids = new Set();
-    return ids === "anything" ? undefined : ids;
+    return ids === "all" ? undefined : ids;
   }
 
   /** The pass that took them gave way to a full pass. */
-  giveBack(ids: ReadonlySet<ObjectId> | undefined): void {
-    if (ids === undefined) this.#ids = "anything";
-    else if (this.#ids !== "anything") this.#ids = this.#ids.union(ids);
+  restore(ids: ReadonlySet<ObjectId> | undefined): void {
+    if (ids === undefined) this.#ids = "all";
+    else if (this.#ids !== "all") this.#ids = this.#ids.union(ids);
   }
 }

@@ -17,7 +17,7 @@ export interface Applied {
   /** The subsystems that applied anything. */
   readonly touched: ReadonlySet<SubsystemName>;
   /** A step without changes failed: only its failure shows that it was not done. */
-  readonly isSilentlyUndone: boolean;
+  readonly hasFailedStepWithoutChange: boolean;
 }
 
 export interface ApplyOptions {
@@ -45,7 +45,7 @@ export async function applySteps(
   const touched = new Set<SubsystemName>();
   /** The same, and subsystems that failed as a whole. */
   const broken = new Set(missing);
-  let isSilentlyUndone = false;
+  let hasFailedStepWithoutChange = false;
 
   const isReady = ({ subsystem, phase, needs = [], changes: own }: PlannedStep) =>
     !needs.some((name) => broken.has(name)) && !(phase === "removals" && waits(subsystem, own, failures));
@@ -72,11 +72,11 @@ export async function applySteps(
       );
       for (const failure of failed) failures.push({ ...failure, stage: name });
       if (failed.some(({ object, text }) => object === undefined && text === undefined)) broken.add(name);
-      if (failed.length > 0 && own.length === 0) isSilentlyUndone = true;
+      if (failed.length > 0 && own.length === 0) hasFailedStepWithoutChange = true;
       changes.push(...written(own, failed, broken.has(name)));
     }
   }
-  return { changes, failures, touched, isSilentlyUndone };
+  return { changes, failures, touched, hasFailedStepWithoutChange };
 }
 
 /** Maximum time of a write that does not hang, on a busy machine: a base, and an addition per change. */
@@ -115,6 +115,6 @@ export function joined(one: Applied, other: Applied): Applied {
     changes: [...one.changes, ...other.changes],
     failures: [...one.failures, ...other.failures],
     touched: one.touched.union(other.touched),
-    isSilentlyUndone: one.isSilentlyUndone || other.isSilentlyUndone,
+    hasFailedStepWithoutChange: one.hasFailedStepWithoutChange || other.hasFailedStepWithoutChange,
   };
 }

@@ -166,7 +166,8 @@ export class Pass {
     const all = [...failures, ...(await ledgerFailures(() => strikeOff(store, planAfter, isSwept)))];
     await this.#notifier.tell(planAfter.program, before.facts.network, after.facts.network);
     await nextTurn();
-    const isClean = isDone && !applied.isSilentlyUndone && !all.some(({ stage }) => stage === "ledger");
+    const isClean =
+      isDone && !applied.hasFailedStepWithoutChange && !all.some(({ stage }) => stage === "ledger");
     this.#retries.onPassEnd(review, { failures: all, planAfter, isClean });
     return {
       state,

@@ -48,7 +48,7 @@ export function reportOf(
     },
     changed: changes.length,
     changes: changes.slice(0, maxListed),
-    failed: failures.slice(0, maxListed).map(({ isCulprit: _, ...failure }) => failure),
+    failed: failures.slice(0, maxListed).map(({ isRejected: _, ...failure }) => failure),
     flowsRemoved: sweep?.removed ?? 0,
   };
 }

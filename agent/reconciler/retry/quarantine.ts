@@ -41,8 +41,8 @@ export class Quarantine {
 
   /** Takes in the objects that the kernel refused. */
   record(state: State, failures: readonly StepFailure[]): void {
-    for (const { isCulprit, object, message } of failures) {
-      if (!isCulprit || object === undefined) continue;
+    for (const { isRejected, object, message } of failures) {
+      if (!isRejected || object === undefined) continue;
       this.#backoff.record(object, message, this.#nowMs());
       this.#refusedAt.set(object, revisionOf(state, object));
     }

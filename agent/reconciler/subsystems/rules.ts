@@ -1,6 +1,6 @@
 /**
  * The rules of the dataplane in use, and guard and gate, which are in the same ruleset. If the kernel refuses rules,
- * bisecting finds the object at fault, and all others are programmed at once.
+ * bisecting finds the object that it rejects, and all others are programmed at once.
  */
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -50,11 +50,11 @@ function rulesSubsystem<Observed, Payload>(
       const refusal = await write(steps, () => replan(new Set()), signal);
       if (refusal === undefined) return [];
       const candidates = candidatesOf(steps.flatMap(({ changes }) => changes));
-      const culprits = await bisect(candidates, refusal, async (without) =>
+      const rejected = await bisect(candidates, refusal, async (without) =>
         write(await replan(without), () => replan(without), signal),
       );
-      return Array.from(culprits, ([object, message]): StepFailure => {
-        return { object, code: "rules-refused", message, isCulprit: true };
+      return Array.from(rejected, ([object, message]): StepFailure => {
+        return { object, code: "rules-refused", message, isRejected: true };
       });
     },
   };
@@ -103,7 +103,7 @@ function writerOf<Observed, Payload>(dataplane: Dataplane<Observed, Payload>): W
 }
 
 /**
- * The objects that may be at fault: those for which the plan writes something, Eips first. Without its Eip an object
+ * The objects that the kernel may have rejected: those for which the plan writes something, Eips first. Without its Eip an object
  * has no rules: if it were tried first, it would pass, and the Eip would be blamed.
  */
 function candidatesOf(changes: readonly Change[]): readonly ObjectId[] {

@@ -36,8 +36,8 @@ export class UnsweptObjects {
     const programmed = [...eips, ...fips, ...dnats, ...pools.flatMap(({ members }) => members)];
     const newcomers = programmed.map(({ id }) => id).filter((id) => this.#isNew(id, desired));
     const changed = changes.map(({ object }) => object).filter((id) => id !== undefined);
-    const words = `its flows could not be checked: ${failure}`;
-    const added = [...newcomers, ...changed].map((id) => [id, words] as const);
+    const message = `its flows could not be checked: ${failure}`;
+    const added = [...newcomers, ...changed].map((id) => [id, message] as const);
     this.#objects = new Map([...this.#objects, ...added]);
   }
 

@@ -29,12 +29,12 @@ export function missingElements(
   difference: TableDifference,
 ): ReadonlyMap<ObjectId, string> {
   const missing = new Map<ObjectId, string>();
-  const say = (object: ObjectId, words: string) => {
-    if (!missing.has(object)) missing.set(object, words);
+  const say = (object: ObjectId, message: string) => {
+    if (!missing.has(object)) missing.set(object, message);
   };
   if (!difference.isFrameRight) {
-    const words = `table ${tableLabel(tableName)} has wrong chains, maps or rules`;
-    wanted.visit((_map, _key, _value, object) => say(object, words));
+    const message = `table ${tableLabel(tableName)} has wrong chains, maps or rules`;
+    wanted.visit((_map, _key, _value, object) => say(object, message));
     return missing;
   }
   for (const { map, absent } of difference.maps)
@@ -47,7 +47,7 @@ export function missingElements(
 function findShadowed(
   { map, surplus }: MapDifference,
   wanted: WantedTable,
-  say: (object: ObjectId, words: string) => void,
+  say: (object: ObjectId, message: string) => void,
 ): void {
   const isMany = surplus.length > maxUnwanted;
   const unwanted = surplus.map(([key, value]) => ({

@@ -45,12 +45,12 @@ export function nextHopNotices(
     routes.filter(
       (route) => leadsToRouter(route) && route.via === hop.via && route.interface === hop.interface,
     );
-  const words = silent.map((hop) => {
+  const messages = silent.map((hop) => {
     const [first, ...others] = affected(hop).map(routeText);
     const more = others.length === 0 ? "" : ` and ${others.length} more`;
     return `${hop.via} does not answer ARP on ${hop.interface}: ${first ?? "no route"}${more} cannot be used`;
   });
-  return [{ reason: "NextHopUnreachable", message: words.join("; ") }];
+  return [{ reason: "NextHopUnreachable", message: messages.join("; ") }];
 }
 
 function leadsToRouter({ table, type, destination, via, protocol }: ObservedRoute): boolean {

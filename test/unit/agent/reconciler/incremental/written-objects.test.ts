@@ -14,36 +14,36 @@ const put = (name: string) =>
 t.test("before the first pass the set of written objects is unknown", async (t) => {
   const written = new WrittenObjects(3);
   written.note([remove("a")]);
-  t.equal(written.take(), undefined);
-  t.strictSame(written.take(), new Set(), "and nothing since");
+  t.equal(written.drain(), undefined);
+  t.strictSame(written.drain(), new Set(), "and nothing since");
 });
 
 t.test("names what was written since the last pass began", async (t) => {
   const written = new WrittenObjects(3);
-  written.take();
+  written.drain();
   written.note([remove("a"), put("b"), { type: "revision", revision: 2 }]);
-  t.strictSame(written.take(), new Set(["fips/a", "eips/b"]));
+  t.strictSame(written.drain(), new Set(["fips/a", "eips/b"]));
 });
 
 t.test("above its maximum, or after a gateway change, the set is unknown", async (t) => {
   const many = ["a", "b", "c", "d"].map(remove);
   for (const changes of [many, [{ type: "gateway", gateway: {} } as StateChange, remove("a")]]) {
     const written = new WrittenObjects(3);
-    written.take();
+    written.drain();
     written.note(changes);
     written.note([remove("e")]);
-    t.equal(written.take(), undefined);
+    t.equal(written.drain(), undefined);
   }
 });
 
 t.test("a pass that gives way returns the written objects", async (t) => {
   const written = new WrittenObjects(3);
-  written.take();
+  written.drain();
   written.note([remove("a")]);
-  const taken = written.take();
+  const taken = written.drain();
   written.note([remove("b")]);
-  written.giveBack(taken);
-  t.strictSame(written.take(), new Set(["fips/b", "fips/a"]));
-  written.giveBack(undefined);
-  t.equal(written.take(), undefined);
+  written.restore(taken);
+  t.strictSame(written.drain(), new Set(["fips/b", "fips/a"]));
+  written.restore(undefined);
+  t.equal(written.drain(), undefined);
 });

@@ -120,7 +120,7 @@ t.test("a failed subsystem delays only what needs it", async (t) => {
 
 t.test("refused steps are not written; a culprit blocks no other object", async (t) => {
   const order: string[] = [];
-  const culprit = { object: "fips/bad" as const, code: "rules-refused", message: "no", isCulprit: true };
+  const culprit = { object: "fips/bad" as const, code: "rules-refused", message: "no", isRejected: true };
   const refused = { code: "ENETUNREACH", message: "unreachable", text: "route 2" };
   const subsystems = [
     subsystem("rule", order, () => [culprit]),
@@ -177,13 +177,13 @@ t.test("a sweep beside changes runs only if something changed", async (t) => {
 
 t.test("a failed sweep is reported, because no change shows it", async (t) => {
   const look: PlannedStep = { subsystem: "flow", phase: "flows", changes: [], payload: "look" };
-  const { isSilentlyUndone, failures } = await applySteps(
+  const { hasFailedStepWithoutChange, failures } = await applySteps(
     [look],
     [subsystem("flow", [], broken)],
     options,
     forever,
   );
-  t.ok(isSilentlyUndone);
+  t.ok(hasFailedStepWithoutChange);
   t.equal(failures.length, 1);
 });
 

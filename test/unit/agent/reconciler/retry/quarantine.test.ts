@@ -8,7 +8,7 @@ const put = (revision: number) => {
   return { type: "put", kind: "fip", object } as unknown as StateChange;
 };
 
-const refused = [{ object: "fips/f", code: "EINVAL", message: "EINVAL", isCulprit: true }] as const;
+const refused = [{ object: "fips/f", code: "EINVAL", message: "EINVAL", isRejected: true }] as const;
 
 t.test("an object that was refused is left out, and tried again later", async (t) => {
   let nowMs = 0;
@@ -65,7 +65,7 @@ t.test("only a failure that names its culprit leaves an object out", async (t) =
   quarantine.record(state, [
     { code: "EIO", message: "whole table" },
     { object: "fips/f", code: "EIO", message: "not its fault" },
-    { code: "EIO", message: "no object", isCulprit: true },
+    { code: "EIO", message: "no object", isRejected: true },
   ]);
   t.equal(quarantine.objects.size, 0);
 });

@@ -83,7 +83,7 @@ t.test("losing the race in every attempt throws, and quarantines no object", asy
 t.test("a refusal is bisected to the object at fault, and all others are programmed", async (t) => {
   const { kernel, rule, apply, context } = world({ bad: ["fips/b"] });
   t.strictSame(await rule.apply(apply, context, forever), [
-    { object: "fips/b", code: "rules-refused", message: "EINVAL", isCulprit: true },
+    { object: "fips/b", code: "rules-refused", message: "EINVAL", isRejected: true },
   ]);
   t.strictSame(kernel.rules, ["fips/a", "fips/c"]);
 });
