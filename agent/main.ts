@@ -163,6 +163,7 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
     resyncIntervalMs: config.resyncIntervalMs,
     onPass: (result, report) => observer.onPass(result, report),
     onFailure: (error, retryInMs) => observer.onFailure(error, retryInMs),
+    onFullPass: (reason) => log.debug({ reason }, "full pass"),
   });
   stop.push(() => reconciler.stop());
   const events = createKernelEvents({

@@ -41,6 +41,8 @@ export interface ReconcilerDeps
   readonly onPass: (result: PassResult, report: PassReport) => void;
   /** Called for every pass that could not run. */
   readonly onFailure: (error: unknown, retryInMs: number) => void;
+  /** Called with the reason when a full pass runs instead of an incremental one. */
+  readonly onFullPass?: (reason: string) => void;
 }
 
 export class Reconciler {

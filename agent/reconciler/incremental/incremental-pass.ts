@@ -13,7 +13,7 @@ import { compileContradicts } from "../../../lib/conntrack/permits.ts";
 import { isSameSet } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Program } from "../../../lib/model/program.ts";
 import type { ObjectVerdict } from "../../../lib/model/status.ts";
 import { judge, type Verification } from "../../../lib/plan/judge.ts";
@@ -31,6 +31,7 @@ import type { Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
 import { GuardUsersOfPass } from "./guard-users-of-pass.ts";
+import { type Reason, whyFull } from "./why-full.ts";
 import { WrittenObjects } from "./written-objects.ts";
 
 export interface IncrementalDeps {
@@ -42,6 +43,8 @@ export interface IncrementalDeps {
   /** Shared with the full passes. */
   readonly unswept: UnsweptObjects;
   readonly gatekeeper: Pick<Gatekeeper, "mayOpen">;
+  /** Called when an incremental pass gives way to a full one. */
+  readonly onFullPass?: (reason: Reason) => void;
 }
 
 export interface IncrementalResult {
@@ -87,28 +90,33 @@ export class IncrementalPass {
    * @returns `undefined` if a full pass is needed
    */
   async run(
-    { reasons, isResync }: PassRequest,
+    request: PassRequest,
     state: State,
     base: PassResult | undefined,
     signal: AbortSignal,
   ): Promise<IncrementalResult | undefined> {
-    if (base === undefined || isResync || reasons.some((reason) => reason !== "write")) return undefined;
     const ids = this.#written.drain();
-    const result = ids && (await this.#runPatiently(ids, state, base, signal));
-    if (result === undefined) this.#written.restore(ids);
-    return result;
+    const reason = whyFull(request, base, ids);
+    const result =
+      reason !== undefined || base === undefined || ids === undefined
+        ? (reason ?? "nothing is known")
+        : await this.#runPatiently(ids, state, base, signal);
+    if (typeof result !== "string") return result;
+    this.#written.restore(ids);
+    this.#deps.onFullPass?.(result);
+    return undefined;
   }
 
   /** If the pass hangs, gives way to a full pass, which reports it and repairs everything else. */
   #runPatiently(ids: ReadonlySet<ObjectId>, state: State, base: PassResult, signal: AbortSignal) {
     const run = (within: AbortSignal) => this.#run(ids, state, base, within);
     const { patience } = this.#deps;
-    return patience.run<IncrementalResult | undefined>(
+    return patience.run<IncrementalResult | Reason>(
       "an incremental pass",
       run,
       patienceMs,
       signal,
-      () => undefined,
+      ({ message }) => message,
     );
   }
 
@@ -117,35 +125,37 @@ export class IncrementalPass {
     state: State,
     base: PassResult,
     signal: AbortSignal,
-  ): Promise<IncrementalResult | undefined> {
+  ): Promise<IncrementalResult | Reason> {
     const { dataplane, clock, unswept } = this.#deps;
     const { incremental } = dataplane.driver;
-    if (incremental === undefined || !isAtRest(base) || ![...ids].every(hasRulesOfItsOwn)) return undefined;
-    if (this.#deps.gatekeeper.mayOpen(state)) return undefined;
+    if (incremental === undefined) return "the dataplane has no incremental passes";
+    if (this.#deps.gatekeeper.mayOpen(state)) return "a gate may open";
     const context = base.planAfter.compileContext;
-    if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases)) return undefined;
+    if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases))
+      return "a lease expired or was renewed";
     const before = base.state.desired;
     const affected = this.#affectedBy(before, state.desired, ids);
-    if (affected === undefined) return undefined;
+    if (affected === undefined) return "the change can affect too many objects";
     const from = compile(restrictTo(before, affected), context).program;
     const part = restrictTo(state.desired, affected);
     const compiled = compile(part, context);
     const to = compiled.program;
-    if (!to.eips.every(({ id }) => base.verdicts?.get(id)?.ready.holds)) return undefined;
+    if (!to.eips.every(({ id }) => base.verdicts?.get(id)?.ready.holds))
+      return "an Eip of these objects is not Ready";
 
     const observed = await incremental.base(signal);
-    if (observed === undefined) return undefined;
+    if (observed === undefined) return "the kernel does not prove that the last reading is current";
     const users = this.#guardUsers.update(base, state.desired, { from, to });
     const plan = dataplane.planner.planPart(from, to, observed, users);
-    if (plan === undefined) return undefined;
+    if (plan === undefined) return "the change needs a plan of the whole";
     unswept.add(plan.changes, part, compiled, "left to a full pass");
-    if (!(await this.#write(plan, signal))) return undefined;
+    if (!(await this.#write(plan, signal))) return "the write was refused or lost a race";
     const after = await incremental.verify(signal);
     if (after === undefined || dataplane.planner.planPart(from, to, after, users)?.changes.length !== 0)
-      return undefined;
+      return "the write was not read back as planned";
 
     const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);
-    if (sweep === undefined) return undefined;
+    if (sweep === undefined) return "the flows of these objects could not be ended";
     const blocked = new Map([...base.blocked].filter(([id]) => !affected.has(id)));
     for (const [id, block] of compiled.blocked) blocked.set(id, block);
     unswept.clear({ revision: state.desired.revision, blocked });
@@ -221,23 +231,4 @@ function obstaclesTo(
       noObstacles.objects,
     kinds: planAfter.parts.get(planner.name)?.obstacles().kinds ?? noObstacles.kinds,
   }));
-}
-
-/** Only FIPs and DNATs have rules of their own. Other kinds change addresses, routes or shared rules. */
-function hasRulesOfItsOwn(id: ObjectId): boolean {
-  const { kind } = parseObjectId(id);
-  return kind === "fip" || kind === "dnat";
-}
-
-/** Nothing is left to do, to wait for or to find out. */
-function isAtRest({ isClean, hasVerifiedRules, planAfter, failures, snapshot }: PassResult): boolean {
-  const { quarantined, probing } = planAfter.compileContext;
-  return (
-    isClean &&
-    hasVerifiedRules &&
-    failures.length === 0 &&
-    snapshot.unread.size === 0 &&
-    quarantined.size === 0 &&
-    (probing?.size ?? 0) === 0
-  );
 }

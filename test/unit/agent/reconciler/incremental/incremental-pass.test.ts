@@ -73,7 +73,9 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     const subsystems = [{ planner: reach }];
     const patience = new Patience();
     const gatekeeper = { mayOpen: () => mayOpen };
-    const deps = { dataplane, subsystems, conntrack, clock, patience, unswept, gatekeeper };
+    const reasons: string[] = [];
+    const onFullPass = (reason: string) => void reasons.push(reason);
+    const deps = { dataplane, subsystems, conntrack, clock, patience, unswept, gatekeeper, onFullPass };
     const pass = new IncrementalPass(deps as unknown as IncrementalDeps);
     pass.fullPassBegins();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
@@ -83,6 +85,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
       { ...base, state: from },
       forever,
     );
+    t.equal(reasons.length, found === undefined ? 1 : 0, "a full pass has a reason");
     return { found, unswept: [...unswept.objects.keys()] };
   };
 

@@ -1,0 +1,47 @@
+/** Why a pass has to be a full one. */
+import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
+import type { PassResult } from "../pass/pass-result.ts";
+import type { PassRequest } from "../pass-request.ts";
+
+/** For the log. */
+export type Reason = string;
+
+/**
+ * Why a full pass is needed, as far as this is known before anything is read or compiled. `undefined`: an incremental
+ * pass can be tried.
+ *
+ * @param base the result of the last pass
+ * @param written the objects that were written since it began; `undefined`: too many, or the gateway
+ */
+export function whyFull(
+  { reasons, isResync }: PassRequest,
+  base: PassResult | undefined,
+  written: ReadonlySet<ObjectId> | undefined,
+): Reason | undefined {
+  if (base === undefined) return "it is the first pass";
+  if (isResync) return "a resync is due";
+  const other = reasons.find((reason) => reason !== "write");
+  if (other !== undefined) return `it is woken by more than writes: ${other}`;
+  if (written === undefined) return "more was written than a few objects";
+  if (![...written].every(hasRulesOfItsOwn)) return "more was written than FIPs and DNATs";
+  return isAtRest(base) ? undefined : "the last pass left something to do or to wait for";
+}
+
+/** Only FIPs and DNATs have rules of their own. Other kinds change addresses, routes or shared rules. */
+function hasRulesOfItsOwn(id: ObjectId): boolean {
+  const { kind } = parseObjectId(id);
+  return kind === "fip" || kind === "dnat";
+}
+
+/** Nothing is left to do, to wait for or to find out. */
+function isAtRest({ isClean, hasVerifiedRules, planAfter, failures, snapshot }: PassResult): boolean {
+  const { quarantined, probing } = planAfter.compileContext;
+  return (
+    isClean &&
+    hasVerifiedRules &&
+    failures.length === 0 &&
+    snapshot.unread.size === 0 &&
+    quarantined.size === 0 &&
+    (probing?.size ?? 0) === 0
+  );
+}

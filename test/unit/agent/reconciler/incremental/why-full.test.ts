@@ -1,0 +1,40 @@
+/** Each reason for a full pass, and a pass that needs none. */
+import t from "tap";
+import { whyFull } from "../../../../../agent/reconciler/incremental/why-full.ts";
+import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
+import type { ObjectId } from "../../../../../lib/model/names.ts";
+
+const write = { reasons: ["write"], isResync: false };
+const written = new Set<ObjectId>(["fips/f", "dnats/d"]);
+
+function base(compileContext = {}, more = {}): PassResult {
+  return {
+    isClean: true,
+    hasVerifiedRules: true,
+    failures: [],
+    snapshot: { unread: new Map() },
+    planAfter: { compileContext: { quarantined: new Map(), probing: new Set(), ...compileContext } },
+    ...more,
+  } as unknown as PassResult;
+}
+
+t.test("a write of FIPs and DNATs after a pass that left nothing needs no full pass", async (t) => {
+  t.equal(whyFull(write, base(), written), undefined);
+});
+
+t.test("everything else does", async (t) => {
+  t.match(whyFull(write, undefined, written), "first pass");
+  t.match(whyFull({ ...write, isResync: true }, base(), written), "resync");
+  t.match(whyFull({ ...write, reasons: ["write", "rules"] }, base(), written), "more than writes: rules");
+  t.match(whyFull(write, base(), undefined), "more was written than a few objects");
+  t.match(whyFull(write, base(), new Set<ObjectId>(["fips/f", "eips/e"])), "than FIPs and DNATs");
+  const unfinished = [
+    base({ quarantined: new Map([["fips/x", "refused"]]) }),
+    base({ probing: new Set(["203.0.113.10"]) }),
+    base({}, { isClean: false }),
+    base({}, { hasVerifiedRules: false }),
+    base({}, { failures: [{ stage: "rule" }] }),
+    base({}, { snapshot: { unread: new Map([["rule", new Error()]]) } }),
+  ];
+  for (const last of unfinished) t.match(whyFull(write, last, written), "the last pass left something");
+});
