@@ -23,7 +23,7 @@ export class Gatekeeper {
   #isSelective = true;
   /** True once a pass began over a set that was accepted. */
   #isSetSeen = false;
-  /** The store's revision at that time, before it at the first pass. Objects written later are not waited for. */
+  /** Objects up to this revision must be settled before the gate opens. */
   #awaitedRevision = 0;
   #hasVerifiedRules = false;
 
@@ -39,7 +39,7 @@ export class Gatekeeper {
   }
 
   /** The gates for this reading. */
-  on(snapshot: Snapshot): Gates {
+  gatesFor(snapshot: Snapshot): Gates {
     if (this.#gates !== undefined) return this.#gates;
     if (areRulesRead(snapshot)) return this.#first(snapshot);
     return { gate: "closed", bfd: this.#config.isBfdGated ? "closed" : "open" };
@@ -77,13 +77,13 @@ export class Gatekeeper {
   }
 
   /** The gates after a pass that verified this plan. */
-  onceVerified(state: State, snapshot: Snapshot, { program }: Pick<Plan, "program">): Gates {
-    const { gate, bfd } = this.on(snapshot);
+  gatesAfterVerifying(state: State, snapshot: Snapshot, { program }: Pick<Plan, "program">): Gates {
+    const { gate, bfd } = this.gatesFor(snapshot);
     const isTranslating = program.fips.length + program.dnats.length + program.pools.length > 0;
     return { gate: this.#isGateDue(state) ? "open" : gate, bfd: isTranslating ? "open" : bfd };
   }
 
-  opened(gates: Gates): void {
+  onOpened(gates: Gates): void {
     this.#gates = gates;
   }
 

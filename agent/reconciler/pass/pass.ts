@@ -131,8 +131,8 @@ export class Pass {
     const { state, after: snapshot, planAfter } = work;
     const { gatekeeper } = this.#deps;
     if (!gatekeeper.verify(state, snapshot, planAfter)) return work;
-    const gates = gatekeeper.onceVerified(state, snapshot, planAfter);
-    if (isSameGates(gates, gatekeeper.on(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
+    const gates = gatekeeper.gatesAfterVerifying(state, snapshot, planAfter);
+    if (isSameGates(gates, gatekeeper.gatesFor(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
     const plan = await this.#planner.plan(state, snapshot, { ...gates, isCleanupAllowed: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
     const planned = { state, snapshot, plan, steps, isNewVersion: false, isLedgerWritten: true };
@@ -141,7 +141,7 @@ export class Pass {
       steps.filter(({ phase }) => phase === "opening").map(({ subsystem }) => subsystem),
     );
     if (!applied.failures.some(({ stage }) => stage !== "ledger" && opening.has(stage)))
-      gatekeeper.opened(gates);
+      gatekeeper.onOpened(gates);
     const after = await this.#reader.read(request, signal);
     return {
       ...work,
@@ -177,7 +177,7 @@ export class Pass {
       verdicts,
       changes: applied.changes,
       failures: all,
-      ...gatekeeper.on(after),
+      ...gatekeeper.gatesFor(after),
       hasVerifiedRules: gatekeeper.hasVerifiedRules,
       isClean,
       repairs,

@@ -83,7 +83,7 @@ export class Planner {
     const { clock, arpProbe, arpConflicts, config, gatekeeper } = this.#deps;
     return {
       config,
-      ...gatekeeper.on(snapshot),
+      ...gatekeeper.gatesFor(snapshot),
       isCleanupAllowed: false,
       knownOwn: this.#own,
       expiredLeases: expiredLeases(state, clock.instant()),

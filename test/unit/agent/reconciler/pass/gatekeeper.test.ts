@@ -82,7 +82,7 @@ t.test("the first pass that read the rules decides", async (t) => {
     ["one whose gate nobody lived to open", { isGateClosed: true }, "closed"],
   ] as const) {
     const gatekeeper = begun(facts);
-    t.same(gatekeeper.on(snapshotOf({})), { gate: expected, bfd: "open" }, name);
+    t.same(gatekeeper.gatesFor(snapshotOf({})), { gate: expected, bfd: "open" }, name);
     t.notOk(gatekeeper.hasVerifiedRules, `${name}: nothing is verified before it is read back`);
   }
 });
@@ -91,12 +91,12 @@ t.test("while rules cannot be read the gates are closed and nothing is decided",
   for (const unread of ["rule", "gate"] as const) {
     const gatekeeper = new Gatekeeper({ ...forward, isBfdGated: true }, emptyState);
     gatekeeper.onPassStart(snapshotOf({}, unread), emptyState);
-    t.same(gatekeeper.on(snapshotOf({}, unread)), { gate: "closed", bfd: "closed" });
+    t.same(gatekeeper.gatesFor(snapshotOf({}, unread)), { gate: "closed", bfd: "closed" });
     t.notOk(gatekeeper.hasVerifiedRules);
     gatekeeper.onPassStart(snapshotOf({ holdsObjects: true }), emptyState);
-    t.same(gatekeeper.on(snapshotOf({})), { gate: "open", bfd: "open" }, "the next pass decides");
+    t.same(gatekeeper.gatesFor(snapshotOf({})), { gate: "open", bfd: "open" }, "the next pass decides");
   }
-  t.equal(new Gatekeeper(forward, emptyState).on(snapshotOf({}, "gate")).bfd, "open", "off is off");
+  t.equal(new Gatekeeper(forward, emptyState).gatesFor(snapshotOf({}, "gate")).bfd, "open", "off is off");
 });
 
 t.test("verified are all rules that were desired at the start", async (t) => {
@@ -128,18 +128,26 @@ t.test("verified are all rules that were desired at the start", async (t) => {
 
 t.test("the gate opens for a set: a stored one, or a full one", async (t) => {
   const stored = begun({ isPristine: true }, forward, set);
-  t.equal(stored.onceVerified(set, fresh, planOf([])).gate, "open");
+  t.equal(stored.gatesAfterVerifying(set, fresh, planOf([])).gate, "open");
   const gatekeeper = begun({ isPristine: true });
-  t.equal(gatekeeper.onceVerified(emptyState, fresh, planOf([])).gate, "closed", "nothing was asked for");
-  t.equal(gatekeeper.onceVerified(set, fresh, planOf([])).gate, "closed", "the rest may be on its way");
+  t.equal(
+    gatekeeper.gatesAfterVerifying(emptyState, fresh, planOf([])).gate,
+    "closed",
+    "nothing was asked for",
+  );
+  t.equal(
+    gatekeeper.gatesAfterVerifying(set, fresh, planOf([])).gate,
+    "closed",
+    "the rest may be on its way",
+  );
   t.notOk(gatekeeper.mayOpen(set));
   const full = reduce(set, [fullSet]);
   t.ok(gatekeeper.mayOpen(full));
-  const gates = gatekeeper.onceVerified(full, fresh, planOf([]));
+  const gates = gatekeeper.gatesAfterVerifying(full, fresh, planOf([]));
   t.same(gates, { gate: "open", bfd: "open" });
-  gatekeeper.opened(gates);
+  gatekeeper.onOpened(gates);
   gatekeeper.onPassStart(fresh, full);
-  t.same(gatekeeper.on(fresh), gates, "once open it stays so");
+  t.same(gatekeeper.gatesFor(fresh), gates, "once open it stays so");
   t.notOk(gatekeeper.mayOpen(full));
 });
 
@@ -161,16 +169,16 @@ t.test(
     const drop = { ...forward, untranslated: "drop" } as const;
     for (const facts of [{ isPristine: true }, {}, { isGateClosed: true }]) {
       const gatekeeper = begun(facts, drop, set);
-      t.equal(gatekeeper.on(fresh).gate, "closed");
+      t.equal(gatekeeper.gatesFor(fresh).gate, "closed");
       t.ok(gatekeeper.verify(set, fresh, planOf([])));
-      t.equal(gatekeeper.onceVerified(set, fresh, translating).gate, "closed");
+      t.equal(gatekeeper.gatesAfterVerifying(set, fresh, translating).gate, "closed");
       t.notOk(gatekeeper.mayOpen(set));
     }
-    t.equal(begun({ isGateSelective: false }, drop).on(fresh).gate, "open");
+    t.equal(begun({ isGateSelective: false }, drop).gatesFor(fresh).gate, "open");
     const inFilter = begun({ isPristine: true, isGateSelective: false }, drop);
-    t.equal(inFilter.on(fresh).gate, "closed");
+    t.equal(inFilter.gatesFor(fresh).gate, "closed");
     t.equal(
-      inFilter.onceVerified(emptyState, fresh, planOf([])).gate,
+      inFilter.gatesAfterVerifying(emptyState, fresh, planOf([])).gate,
       "open",
       "and there it waits for no set",
     );
@@ -186,12 +194,12 @@ t.test("BFD is let in once something is translated", async (t) => {
     [{ previousHoldsObjects: true }, "open"],
     [{ holdsObjects: true, isBfdGateClosed: true }, "closed"],
   ] as const)
-    t.equal(begun(facts, gated).on(fresh).bfd, expected, JSON.stringify(facts));
+    t.equal(begun(facts, gated).gatesFor(fresh).bfd, expected, JSON.stringify(facts));
   const gatekeeper = begun({ isPristine: true }, gated, set);
-  t.equal(gatekeeper.onceVerified(set, fresh, planOf([])).bfd, "closed");
+  t.equal(gatekeeper.gatesAfterVerifying(set, fresh, planOf([])).bfd, "closed");
   t.ok(gatekeeper.mayOpen(set));
-  const gates = gatekeeper.onceVerified(set, fresh, translating);
+  const gates = gatekeeper.gatesAfterVerifying(set, fresh, translating);
   t.equal(gates.bfd, "open");
-  gatekeeper.opened(gates);
-  t.same(gatekeeper.onceVerified(set, fresh, planOf([])), gates, "and stays in");
+  gatekeeper.onOpened(gates);
+  t.same(gatekeeper.gatesAfterVerifying(set, fresh, planOf([])), gates, "and stays in");
 });
