@@ -68,6 +68,8 @@ export interface ReconcilerPort {
   readonly network: ObservedNetwork | undefined;
   /** The gateway's own addresses as last observed. */
   readonly ownAddresses: ReadonlySet<Ip>;
+  /** Addresses that nothing explains, as last observed. {@link release} takes these and no other. */
+  readonly orphans: ReadonlySet<Ip>;
   /** True while single writes are refused because the live state is not adopted. */
   readonly isUnadopted: boolean;
   /** Live flows on an EIP, in both directions. */

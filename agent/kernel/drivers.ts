@@ -1,6 +1,6 @@
 /**
  * The interfaces between the reconciler and the kernel. A driver reads the kernel into values of `lib/model/` and
- * applies what a planner of `lib/plan/` decided. It decides nothing. All throw `GatewayError` (lib/model/errors.ts). An
+ * applies what a planner of `lib/plan/` decided. It decides nothing about the gateway, only how to read and write. All throw `GatewayError` (lib/model/errors.ts). An
  * incomplete read also throws, so that an unreadable table never looks empty.
  */
 
@@ -34,7 +34,10 @@ export interface RulesDriver<Observed = unknown, Payload = unknown> {
    * others write
    */
   write(payload: Payload, signal: AbortSignal, isRetry?: boolean): Promise<WriteOutcome<Payload>>;
-  /** The kernel's counters of packets that guard and gate dropped. They restart at 0 when the rules are created again. */
+  /**
+   * The kernel's counters of packets that guard and gates dropped. They go on when the agent makes a table again, and restart
+   * at 0 when another program removed it; without nf_tables, when the chains are made again.
+   */
   readDrops(signal: AbortSignal): Promise<DropCounts>;
   /** Present if the kernel can prove that no other program changed the rules. */
   readonly incremental?: IncrementalRules<Observed>;

@@ -1,6 +1,6 @@
 /**
- * The loop that runs the passes. It is level-triggered: a wake only says that a pass must begin after it. Every pass
- * reads the kernel again, whatever woke it.
+ * The loop that runs the passes. It is level-triggered: a wake only says that a pass must begin after it, and why. What a
+ * pass writes follows from its reading of the kernel; the reason decides how much of it the pass reads.
  *
  * INVARIANTS
  * - At most one pass runs at a time.

@@ -3,10 +3,12 @@
  * at a time.
  */
 
+import { memoizeLast } from "../../lib/memoize.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
+import { heldIn } from "../../lib/plan/network/bindings.ts";
 import type { State, StateChange } from "../../lib/state/state.ts";
 import type { AddressOnLink, ConntrackDriver, Dataplane, NetworkDriver } from "../kernel/drivers.ts";
 import { Mutex } from "../mutex.ts";
@@ -45,6 +47,8 @@ export interface ReconcilerDeps
   readonly onFullPass?: (reason: string) => void;
 }
 
+const none: ReadonlySet<Ip> = new Set();
+
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
   readonly #subsystems: ReturnType<typeof createSubsystems>["subsystems"];
@@ -57,6 +61,11 @@ export class Reconciler {
   readonly #dryRuns: DryRuns;
   readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
+  readonly #orphans = memoizeLast(({ residual, snapshot, verdicts }: PassResult): ReadonlySet<Ip> => {
+    const { addresses, own } = residual;
+    const all = verdicts === undefined ? heldIn(snapshot.facts.network) : addresses.orphans;
+    return new Set(all.map(({ address }) => address)).difference(own);
+  });
   /** Rules were written; by whom is not checked yet. */
   #isCheckDue = false;
 
@@ -175,6 +184,11 @@ export class Reconciler {
     return this.result?.planAfter.own ?? new Set();
   }
 
+  /** Addresses that nothing explains. Before adoption all that are not the gateway's own: then nothing is removed. */
+  get orphans(): ReadonlySet<Ip> {
+    return this.result === undefined ? none : this.#orphans(this.result);
+  }
+
   get isUnadopted(): boolean {
     return this.result !== undefined && this.result.verdicts === undefined;
   }
@@ -187,7 +201,9 @@ export class Reconciler {
     return connections(this.#deps, eip, limit, signal);
   }
 
-  release(address: Ip, signal: AbortSignal): Promise<Released> {
+  /** A pass first: it removes owned rules on the address, which are drift. */
+  async release(address: Ip, signal: AbortSignal): Promise<Released> {
+    await this.#loop.run("release", signal);
     return this.#mutex.run(async () => {
       const released = await release(this.#deps, this.#full, address, signal);
       this.resync("release");

@@ -36,7 +36,7 @@ export function degradations({ api, store, reconciler }: DegradationSources): re
   if (result.verdicts === undefined)
     add(
       "NotAdopted",
-      "the kernel holds rules that no accepted write asked for: the agent changes nothing until a full set is PUT",
+      "the kernel holds rules or EIPs that no accepted write asked for: the agent changes nothing until a full set is PUT",
     );
   addNotices(result, list);
   addFailures(result, add);

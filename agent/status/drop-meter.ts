@@ -53,7 +53,7 @@ export class DropMeter {
   }
 }
 
-/** `guard_invalid_egress`: the reason, and the direction as seen from the VPC. */
+/** `guard_invalid_egress`: the reason, and the direction as lib/nftables/barrier.ts says. */
 function labelsOf(counter: DropCounter) {
   const at = counter.lastIndexOf("_");
   return { reason: counter.slice(0, at), direction: counter.slice(at + 1) };

@@ -25,7 +25,10 @@ export interface Compiled {
   readonly usedBy: ReadonlyMap<ObjectName, readonly ObjectId[]>;
 }
 
-/** Every stored object ends in exactly one place: in the program, in `blocked` or in `idle`. */
+/**
+ * Every stored object ends in exactly one place: in the program, in `blocked` or in `idle`. The exception is an Eip with
+ * `bound: false`: it is blocked, and its IP is in `program.unboundEips` for the rules that use it.
+ */
 export function compile(desired: Desired, context: CompileContext): Compiled {
   return runSync(compileChunked(desired, context));
 }

@@ -20,6 +20,8 @@ export interface InventoryInput {
   readonly network: ObservedNetwork;
   /** The gateway's own addresses, on any interface. */
   readonly own: ReadonlySet<Ip>;
+  /** Addresses that nothing explains: `AddressPlan.orphans` of the last plan, which is also what a release takes. */
+  readonly orphans: ReadonlySet<Ip>;
   readonly ledger: Ledger;
   /** The default gateway in force, if known. */
   readonly gateway: Ip | undefined;
@@ -30,7 +32,7 @@ export interface InventoryInput {
 
 /**
  * `self`: the gateway's own address. `gateway`: the next hop of the default route. `eip`: desired. `orphan`: on the
- * gateway but not desired. `conflict`: desired, but held by the gateway itself, its next hop or another host.
+ * gateway, and neither desired nor the agent's. `conflict`: desired, but held by the gateway itself, its next hop or another host.
  */
 export type Role = "self" | "gateway" | "eip" | "orphan" | "conflict";
 
@@ -67,12 +69,16 @@ const addressesPerPart = 2_000;
  * Covers the external interface, the interfaces that Eips name, and those in the ledger.
  */
 export function* inventory(input: InventoryInput): Chunked<Inventory> {
-  const { own, gateway, contested, externalInterface } = input;
+  const { own, orphans, gateway, contested, externalInterface } = input;
   const networks = new Set<Cidr>();
   const desired = yield* desiredByIp(input, networks);
   const observed = yield* observedByIp(input);
   const ips = new Set<Ip>();
-  for (const map of [observed, desired]) yield* eachOf(map.keys(), (ip) => ips.add(ip));
+  yield* eachOf(desired.keys(), (ip) => ips.add(ip));
+  // What else is there is the agent's, and the next pass removes it.
+  yield* eachOf(observed.keys(), (ip) => {
+    if (own.has(ip) || orphans.has(ip)) ips.add(ip);
+  });
   if (gateway !== undefined) ips.add(gateway);
   const inOrder = yield* addressesInOrder(ips);
 

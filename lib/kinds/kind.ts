@@ -39,7 +39,8 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   /**
    * For a FIP its internal IP: two FIPs with one internal IP are coupled, so a change of one can change how the other is
    * compiled. Objects of this kind with the same key are coupled, besides those of a common Eip. `undefined`: with none.
-   * If the function is absent, a change of this kind can affect every object and needs a full pass.
+   * If the function is absent, a change of this kind needs a full pass, and a change of FIPs or DNATs alone cannot affect
+   * its objects.
    */
   couplingKey?(spec: S): string | undefined;
 
@@ -58,7 +59,7 @@ export interface KindRecord<K extends Kind, S extends AnySpec, P extends Parsed<
   readonly isTranslating: boolean;
   /**
    * The kind's part of the program. Each object ends in exactly one place: in this part, in `compilation.blocked` or in
-   * `compilation.idle`. Kinds are compiled in their order, Eips first.
+   * `compilation.idle`; an unbound Eip is in the first two. Kinds are compiled in their order, Eips first.
    */
   compile(objects: readonly P[], compilation: Compilation): Chunked<Partial<Program>>;
 

@@ -1,5 +1,5 @@
 /**
- * The fixed part of the table: its maps, three chains and a dozen rules. In nft syntax, for a gateway with EIPs on one
+ * The fixed part of the table: its maps, three chains and eight rules or a few more. In nft syntax, for a gateway with EIPs on one
  * interface:
  *
  *     chain vpc_mark { type filter hook prerouting priority mangle;

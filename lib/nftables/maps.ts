@@ -1,5 +1,6 @@
 /**
- * The maps of the table `ip natgw`. Their elements are the only thing that an object has in the kernel:
+ * The maps of the table `ip natgw`. Their elements are what an object has in this table; it may also have elements in the
+ * guard's sets, an address or a route:
  *
  *     fip_in    EIP                        : internal IP           every FIP
  *     fip_out   internal IP                : EIP                   outward FIPs only

@@ -162,6 +162,7 @@ export class FakeBoard implements BoardPort {
 export class FakeReconciler implements ReconcilerPort {
   network: ObservedNetwork | undefined = { links: [], addresses: [], routes: [], sysctls: new Map() };
   ownAddresses: ReadonlySet<Ip> = new Set();
+  orphans: ReadonlySet<Ip> = new Set();
   isUnadopted = false;
   wakes: string[] = [];
   askedAgain: { readonly ids: readonly ObjectId[]; readonly timeoutMs: number }[] = [];

@@ -63,7 +63,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
   );
 }
 
-/** @throws `conflict` if it is desired, `in-use` if it is the gateway's own, `not-found` if no interface has it */
+/** @throws `conflict` if it is desired, `in-use` if it is the gateway's own or its next hop, else `not-found` */
 async function refuseUnlessOrphan(context: RouteContext, ip: Ip): Promise<void> {
   if (context.reconciler.network === undefined) {
     throw new GatewayError("internal", "The kernel has not been read yet; try again");
@@ -86,13 +86,22 @@ async function refuseUnlessOrphan(context: RouteContext, ip: Ip): Promise<void> 
 /** The inventory of the current state and observation, in parts. Its input is immutable. */
 function takeInventory({ board, reconciler, settings }: RouteContext): Chunked<Inventory> {
   const view = board.view();
-  const { network = nothingSeen, ownAddresses: own } = reconciler;
+  const { network = nothingSeen, ownAddresses: own, orphans } = reconciler;
   const { desired, ledger } = view.state;
   const gateway = desired.gateway.defaultGateway ?? settings.fallbackGateway;
   const { externalInterface } = settings;
   return (function* () {
     const contested = yield* contestedOf(view);
-    return yield* inventory({ desired, network, own, ledger, gateway, externalInterface, contested });
+    return yield* inventory({
+      desired,
+      network,
+      own,
+      orphans,
+      ledger,
+      gateway,
+      externalInterface,
+      contested,
+    });
   })();
 }
 

@@ -1,4 +1,4 @@
-/** Reads and writes NAT with nftables: one table, a dozen fixed rules, objects as elements of its maps. */
+/** Reads and writes NAT with nftables: one table, a few fixed rules, objects as elements of its maps. */
 import type { Counter } from "../../../lib/nftables/decode-elements.ts";
 import { byMap, mapNames } from "../../../lib/nftables/maps.ts";
 import type { ElementCounters } from "../../../lib/plan/nftables/counters.ts";

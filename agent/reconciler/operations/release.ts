@@ -1,4 +1,7 @@
-/** Removes an orphan address and its flows from the kernel. Nothing else is removed on request only. */
+/**
+ * Removes the flows on an orphan address, then the address: as for an EIP, rules go first. Owned rules on an orphan are
+ * drift, which the pass before has removed. Nothing else is removed on request only.
+ */
 
 import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Change } from "../../../lib/model/change.ts";
@@ -26,12 +29,13 @@ export interface ReleaseDeps {
 }
 
 /**
- * The caller refuses an address that is desired. Whether it is an orphan is checked again in the kernel. Throws
- * `not-adopted`, `not-found` if it is no orphan, and `netlink-failed`.
+ * The caller refuses an address that is desired, and has run a pass. Whether it is an orphan is checked again in the
+ * kernel. Throws `not-adopted`, `not-found` if it is no orphan, `rules-refused` if owned rules on it are left, and
+ * `netlink-failed`.
  */
 export async function release(
   { network, dataplane, conntrack, store }: ReleaseDeps,
-  pass: Pass,
+  pass: Pick<Pass, "observe" | "isUnadopted" | "preview">,
   address: Ip,
   signal: AbortSignal,
 ): Promise<Released> {
@@ -44,15 +48,19 @@ export async function release(
     .filter((entry) => entry.address === address)
     .map((entry): AddressStep => ({ kind: "remove", binding: "address", entry }));
   if (steps.length === 0) throw new GatewayError("not-found", `${address} is not an orphan on this gateway`);
+  const unreadRules = snapshot.unread.get("rule");
+  if (unreadRules !== undefined) throw unreadRules;
+  if (snapshot.facts.eipsNamedByRules.has(address))
+    throw new GatewayError("rules-refused", `owned rules on ${address} could not be removed`);
   // The flows of a released address must be ended even after a crash.
   await store.transact((): { changes: readonly StateChange[]; result: undefined } => ({
     changes: [{ type: "retire", address }],
     result: undefined,
   }));
+  const removed = await endFlows(address, program.family, conntrack, signal);
   const [failure] = await network.applyAddresses(steps, signal);
   if (failure !== undefined) throw new GatewayError("netlink-failed", failure.message);
   const changes: Change[] = steps.map(describeAddressStep);
-  const removed = await endFlows(address, program.family, conntrack, signal);
   if (removed > 0)
     changes.push({ action: "remove", subsystem: "flow", text: `${removed} flows on ${address}` });
   const rules = snapshot.observed.get("rule");

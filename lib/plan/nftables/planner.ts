@@ -1,4 +1,4 @@
-/** Plans NAT with nftables: one table, a dozen fixed rules, objects as elements of its maps. */
+/** Plans NAT with nftables: one table, a few fixed rules, objects as elements of its maps. */
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";

@@ -29,10 +29,11 @@ const input: fc.Arbitrary<InventoryInput> = fc
     observed: fc.array(fc.tuple(ip, prefixLength, link), { maxLength: 8 }),
     bound: fc.array(ip, { maxLength: 3 }),
     own: fc.array(ip, { maxLength: 2 }),
+    orphans: fc.array(ip, { maxLength: 3 }),
     gateway: fc.option(ip, { nil: undefined }),
     contested: fc.array(ip, { maxLength: 2 }),
   })
-  .map(({ eips, fips, observed, bound, own, gateway, contested }) => {
+  .map(({ eips, fips, observed, bound, own, orphans, gateway, contested }) => {
     let creation = 0;
     const put = (kind: "eip" | "fip", spec: unknown): StateChange => ({
       type: "put",
@@ -71,6 +72,7 @@ const input: fc.Arbitrary<InventoryInput> = fc
       desired,
       network,
       own: new Set(own),
+      orphans: new Set(orphans),
       ledger,
       gateway,
       externalInterface: net1,
@@ -90,8 +92,10 @@ t.test("every IP occurs once, with all its roles considered", async () => {
       );
       const union = new Set<string | undefined>([
         ...desired,
-        ...covered.map(({ address }) => address),
-        ...given.network.routes.map(({ destination }) => destination.split("/")[0]),
+        ...[
+          ...covered.map(({ address }) => address),
+          ...given.network.routes.map(({ destination }) => addressOf(destination)),
+        ].filter((seen) => given.own.has(seen) || given.orphans.has(seen)),
         ...(given.gateway === undefined ? [] : [given.gateway]),
       ]);
       const isSorted = ips.every((one, index) => index === 0 || toU32(ips[index - 1] ?? one) < toU32(one));
@@ -121,7 +125,7 @@ t.test("roles and users", async () => {
           case "gateway":
             return !isDesired && given.gateway === ip && !given.own.has(ip);
           case "orphan":
-            return !isDesired && !given.own.has(ip) && given.gateway !== ip;
+            return !isDesired && !given.own.has(ip) && given.gateway !== ip && given.orphans.has(ip);
           default:
             return false;
         }
@@ -145,6 +149,7 @@ t.test("subnets never overlap and never count an IP twice", async (t) => {
     desired: emptyState.desired,
     network: { links: [], routes: [], sysctls: new Map(), addresses: [] },
     own: new Set(),
+    orphans: new Set(),
     ledger: emptyLedger,
     gateway: "203.0.113.1" as Ip,
     externalInterface: net1,
@@ -153,7 +158,7 @@ t.test("subnets never overlap and never count an IP twice", async (t) => {
   t.same(subnets, [], "a gateway alone is no subnet");
 });
 
-t.test("a ledger address on another interface is an orphan when it is no longer desired", async (t) => {
+t.test("an address that the next pass removes is no orphan", async (t) => {
   const entry = { interface: "net2" as InterfaceName, address: "198.51.100.9" as Ip, prefixLength: 24 };
   const base = {
     desired: emptyState.desired,
@@ -164,13 +169,17 @@ t.test("a ledger address on another interface is an orphan when it is no longer 
       addresses: [{ ...entry, isSecondary: false, label: "" }],
     },
     own: new Set<Ip>(),
+    orphans: new Set<Ip>(),
     gateway: undefined,
     externalInterface: net1,
     contested: new Set<Ip>(),
   };
   t.same(inventory({ ...base, ledger: emptyLedger }).addresses, [], "somebody else's interface");
   const ledger = { ...emptyLedger, addresses: new Map([["key", entry]]) };
-  t.match(inventory({ ...base, ledger }).addresses, [
+  t.same(inventory({ ...base, ledger }).addresses, [], "the agent's own, no longer desired");
+  const orphans = new Set([entry.address]);
+  t.same(inventory({ ...base, orphans, ledger: emptyLedger }).addresses, [], "not on a covered interface");
+  t.match(inventory({ ...base, orphans, ledger }).addresses, [
     { ip: "198.51.100.9", role: "orphan", interface: "net2" },
   ]);
 });
@@ -201,6 +210,7 @@ t.test(
         ],
       },
       own: new Set(),
+      orphans: new Set(["203.0.113.9", "203.0.113.8", "203.0.113.15", "198.51.100.1"] as Ip[]),
       ledger: emptyLedger,
       gateway: undefined,
       externalInterface: net1,
@@ -250,6 +260,7 @@ t.test("subnets match a comparison of all addresses and Eips one by one", async 
         desired,
         network: { links: [], routes: [], sysctls: new Map(), addresses: [] },
         own: new Set(),
+        orphans: new Set(),
         ledger: emptyLedger,
         gateway: undefined,
         externalInterface: net1,
@@ -293,6 +304,7 @@ t.test("ten times the Eips, ten times the work, whatever the subnets, and never 
         desired: { ...desired, eips: counted },
         network: { links: [], routes: [], sysctls: new Map(), addresses: [] },
         own: new Set(),
+        orphans: new Set(),
         ledger: emptyLedger,
         gateway: undefined,
         externalInterface: net1,

@@ -788,11 +788,12 @@ t.test("inventory and release", async (t) => {
   const on = (address: string) =>
     ({ interface: "net1", address, prefixLength: 24, isSecondary: false, label: "" }) as never;
   reconciler.ownAddresses = new Set(["203.0.113.2" as Ip]);
+  reconciler.orphans = new Set(["203.0.113.99" as Ip]);
   reconciler.network = {
     links: [],
     routes: [],
     sysctls: new Map(),
-    addresses: [on("203.0.113.2"), on("203.0.113.99")],
+    addresses: [on("203.0.113.2"), on("203.0.113.99"), on("203.0.113.98")],
   };
   const { body } = await ask(api, "GET", "/v1/inventory");
   t.same(
