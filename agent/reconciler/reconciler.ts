@@ -61,8 +61,8 @@ export class Reconciler {
   readonly #dryRuns: DryRuns;
   readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
-  readonly #orphans = memoizeLast(({ residual, snapshot, verdicts }: PassResult): ReadonlySet<Ip> => {
-    const { addresses, own } = residual;
+  readonly #orphans = memoizeLast(({ planAfter, snapshot, verdicts }: PassResult): ReadonlySet<Ip> => {
+    const { addresses, own } = planAfter;
     const all = verdicts === undefined ? heldIn(snapshot.facts.network) : addresses.orphans;
     return new Set(all.map(({ address }) => address)).difference(own);
   });
