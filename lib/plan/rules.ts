@@ -1,5 +1,6 @@
 /** The rules subsystem, for whichever dataplane is in use. Guard and gate are a separate subsystem. */
 import type { Chunked } from "../chunked.ts";
+import { needsOfGate } from "./gate/needs.ts";
 import type { PlanInput } from "./plan-input.ts";
 import type { RulesPlan, RulesPlanner } from "./rules-planner.ts";
 import { obstaclesOf, type SubsystemPlan, type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
@@ -8,16 +9,14 @@ export function rulesSubsystemPlanner<Observed, Payload>(
   planner: RulesPlanner<Observed, Payload>,
 ): SubsystemPlanner<Observed, Payload> {
   const conclude = (
-    { program, context }: PlanInput,
+    { program, ...input }: PlanInput,
     observed: Observed,
     { changes, payload }: RulesPlan<Payload>,
   ): SubsystemPlan<Payload> =>
     // In a fresh namespace no rules before the gate: if the state is lost, rules alone would make it look like a
     // gateway in use.
     subsystemPlan(
-      changes.length === 0
-        ? []
-        : [{ phase: "rules", changes, payload, needs: context.gate === "closed" ? ["gate"] : [] }],
+      changes.length === 0 ? [] : [{ phase: "rules", changes, payload, needs: needsOfGate(input) }],
       () => obstaclesOf("Programmed", "Pending", planner.missing(program, observed)),
     );
   return {
@@ -28,6 +27,6 @@ export function rulesSubsystemPlanner<Observed, Payload>(
     *planChunked(input, observed): Chunked<SubsystemPlan<Payload>> {
       return conclude(input, observed, yield* planner.planChunked(input.program, observed));
     },
-    reads: ({ program, context }) => [program, context.gate],
+    reads: ({ program, context, facts }) => [program, context.gate, facts.isGateClosed],
   };
 }

@@ -2,6 +2,7 @@
 import type { Degradation } from "../../model/degradation.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
+import { needsOfGate } from "../gate/needs.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import { type Obstacle, type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
 import { arpIgnoring, describeSysctlStep, isForwarding, planSysctls, type SysctlStep } from "./sysctls.ts";
@@ -10,9 +11,9 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
   name: "sysctl",
   title: "sysctls",
   serves: translatingKinds,
-  plan({ program, context }, observed) {
+  plan({ program, ...input }, observed) {
     // Forwarding is enabled only behind the closed gate: otherwise packets leave before their rules exist.
-    const needs = context.gate === "closed" ? (["gate"] as const) : [];
+    const needs = needsOfGate(input);
     const steps = planSysctls(program, observed).map((payload) => ({
       phase: "sysctls" as const,
       changes: [describeSysctlStep(payload)],
@@ -29,7 +30,7 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
       { notices: notices(program, observed, isOff) },
     );
   },
-  reads: ({ program, context }) => [program, context.gate],
+  reads: ({ program, context, facts }) => [program, context.gate, facts.isGateClosed],
 };
 
 function notices(program: Program, observed: ObservedNetwork, isOff: boolean): readonly Degradation[] {
