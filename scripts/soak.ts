@@ -23,7 +23,7 @@ interface Outcome {
 }
 
 const usage =
-  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--suite crash|quick|store|model|attacks]... [-o text|json]";
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--suite crash|quick|store|model|attacks|random]... [-o text|json]";
 /** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
 const roundTimeoutMs = 30 * 60_000;
 
@@ -33,6 +33,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     kills: { type: "string", default: "30" },
     runs: { type: "string", default: "1" },
+    operations: { type: "string", default: "500" },
     suite: { type: "string", multiple: true },
     output: { type: "string", short: "o", default: "text" },
     help: { type: "boolean", short: "h", default: false },
@@ -52,6 +53,12 @@ const suites: readonly Suite[] = [
     file: "test/chaos/attacks.test.ts",
     settings: { NATGW_SECONDS: "60", NATGW_PROBE_MS: "1000" },
   },
+  {
+    name: "random",
+    file: "test/support/random-operations/main.ts",
+    // For each dataplane and binding.
+    settings: { NATGW_OPERATIONS: values.operations },
+  },
 ];
 const chosen = suites.filter(({ name }) => values.suite === undefined || values.suite.includes(name));
 const isPositive = (text: string) => Number.isInteger(Number(text)) && Number(text) > 0;
@@ -61,6 +68,7 @@ const isUsable =
   Number.isInteger(firstSeed) &&
   isPositive(values.kills) &&
   isPositive(values.runs) &&
+  isPositive(values.operations) &&
   chosen.length === (values.suite === undefined ? suites.length : new Set(values.suite).size) &&
   ["text", "json"].includes(values.output);
 if (values.help || !isUsable) {

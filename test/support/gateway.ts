@@ -31,6 +31,8 @@ const settingsOf: Readonly<Record<DataplaneName, Readonly<Record<string, string>
 export interface GatewayOptions {
   /** True if the test uses {@link Gateway.faults}. Then the daemon may run with one part replaced. */
   readonly isBreakable?: boolean;
+  /** True if the test sends no packets: no host serves, and {@link Gateway.host} finds none. */
+  readonly isSilent?: boolean;
 }
 
 let lastNumber = 0;
@@ -78,7 +80,8 @@ export class Gateway {
     await mkdir(gateway.#directory, { recursive: true });
     await gateway.toolbox.install();
     await gateway.lab.up();
-    await Promise.all(gateway.lab.hosts.filter((name) => name !== "gw").map((name) => gateway.#serve(name)));
+    const serving = options.isSilent === true ? [] : gateway.lab.hosts.filter((name) => name !== "gw");
+    await Promise.all(serving.map((name) => gateway.#serve(name)));
     return gateway;
   }
 

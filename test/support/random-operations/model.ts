@@ -18,6 +18,7 @@ export type IfMatch = "current" | "old" | "*";
 interface Options {
   readonly ifMatch?: IfMatch;
   readonly isDryRun?: boolean;
+  readonly isWaiting?: boolean;
 }
 
 export type Write = Options &

@@ -1,5 +1,6 @@
-/** Random requests to an API. Names and addresses are few, so that operations meet. */
+/** Random operations on a gateway. Names and addresses are few, so that operations meet. */
 import type { Kind, Spec } from "./clashes.ts";
+import { networks } from "./expectation.ts";
 import type { Model, Named, Write } from "./model.ts";
 
 export type Random = () => number;
@@ -14,9 +15,12 @@ export interface Invalid {
   readonly code: string;
 }
 
-export type Operation = Write | Invalid | { readonly do: "expire" };
+export type Operation =
+  | Write
+  | Invalid
+  | { readonly do: "cut off"; readonly write: Write }
+  | { readonly do: "kill" | "stop" | "damage" | "outage" | "expire" };
 
-const networks = ["10.0.1.0/24", "10.0.1.64/26", "10.0.2.0/25", "10.0.1.9/32", "10.3.0.4/30"] as const;
 const namesOf: Readonly<Record<Kind, readonly string[]>> = {
   eip: ["e1", "e2", "e3", "e4", "e5", "e6"],
   fip: ["f1", "f2", "f3", "f4"],
@@ -40,6 +44,9 @@ const usualKinds = [
   "route",
   "limit",
 ] as const;
+
+/** Never an EIP: the kernel refuses a next hop that is an address of its own. */
+const externalRouter = "203.0.113.9";
 
 const invalid: readonly Omit<Invalid, "do">[] = [
   {
@@ -116,9 +123,14 @@ export class Script {
   next(): Operation {
     const roll = this.#random() * 100;
     if (roll < 4) return { do: "invalid", ...this.#one(invalid) };
-    if (roll < 6.5) return { do: "expire" };
+    if (roll < 12) return { do: "damage" };
+    if (roll < 14) return { do: "kill" };
+    if (roll < 16) return { do: "cut off", write: this.#write() };
+    if (roll < 17) return { do: "stop" };
+    if (roll < 18.5) return { do: "outage" };
+    if (roll < 21) return { do: "expire" };
     const write = this.#write();
-    // A renewal has no dry run.
+    // A renewal has no dry run and does not wait.
     if (write.do === "renew") return this.#chance(0.1) ? { ...write, ifMatch: "old" } : write;
     return { ...write, ...this.#options() };
   }
@@ -128,13 +140,14 @@ export class Script {
     return this.#set("rising");
   }
 
-  #options(): Pick<Write, "ifMatch" | "isDryRun"> {
+  #options(): Pick<Write, "ifMatch" | "isDryRun" | "isWaiting"> {
     const roll = this.#random();
     const ifMatch =
       this.#random() < 0.85 ? undefined : this.#one(["current", "current", "old", "*"] as const);
     return {
       ...(ifMatch !== undefined && { ifMatch }),
       ...(roll < 0.1 && { isDryRun: true }),
+      ...(roll > 0.85 && { isWaiting: true }),
     };
   }
 
@@ -232,7 +245,7 @@ export class Script {
       case "route": {
         if (this.#chance(0.1)) return { destination: "203.0.113.0/24", via: "10.0.1.1" };
         if (this.#chance(0.2))
-          return { destination: "198.18.0.0/16", via: "203.0.113.1", interface: "external" };
+          return { destination: "198.18.0.0/16", via: externalRouter, interface: "external" };
         return {
           destination: this.#one(["10.8.0.0/16", "10.9.0.0/16"]),
           via: this.#one(["10.0.1.1", "10.0.1.5"]),

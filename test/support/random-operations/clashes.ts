@@ -72,6 +72,10 @@ export function numberOf(ip: string): number {
   return ip.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
 }
 
+export function textOfNumber(number: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join(".");
+}
+
 export function rangeOf(cidr: string): readonly [first: number, last: number] {
   const [ip = "", length = "32"] = cidr.split("/");
   const size = 2 ** (32 - Number(length));

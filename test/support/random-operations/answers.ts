@@ -1,6 +1,7 @@
 /** Sends random writes to an API and compares each answer, and the stored set after it, with the model. */
 import type { ApiClient, Reply } from "../api-client.ts";
 import { type Kind, kinds, type Spec } from "./clashes.ts";
+import { Expectation } from "./expectation.ts";
 import { type Model, type Outcome, textOf, type Window, type Write } from "./model.ts";
 import type { Invalid } from "./script.ts";
 
@@ -40,7 +41,7 @@ export class Correspondent {
     if (outcome.status !== undefined)
       expectSame("the refusal", [outcome.status, outcome.code], [reply.status, reply.body.code]);
     else {
-      const allowed = statusesOf(write, outcome, before, this.model);
+      const allowed = statusesOf(write, outcome, before, this.model, window);
       if (!allowed.includes(reply.status))
         throw new Violation(
           `status ${reply.status} ${reply.body?.code ?? ""}, expected ${allowed.join(" or ")}`,
@@ -64,6 +65,7 @@ export class Correspondent {
     const headers = write.ifMatch === undefined ? {} : { "if-match": tags[write.ifMatch] };
     const query = new URLSearchParams();
     if (write.isDryRun === true) query.set("dryRun", "true");
+    if (write.isWaiting === true) query.set("wait", "30s");
     const call = (method: "PUT" | "POST" | "DELETE", path: string, body?: unknown) =>
       api.call<{ readonly code?: string }>(method, `/v1/${path}?${query}`, body, headers);
     switch (write.do) {
@@ -104,11 +106,25 @@ export class Correspondent {
   }
 }
 
-/** The statuses that an accepted write may have. It does not wait. */
-function statusesOf(write: Write, { isReplay }: Outcome, before: Model, after: Model): readonly number[] {
-  if (write.isDryRun === true || write.do === "renew" || isReplay) return [200];
+/** The statuses that an accepted write may have. */
+function statusesOf(
+  write: Write,
+  { isReplay, touched }: Outcome,
+  before: Model,
+  after: Model,
+  window: Window,
+): readonly number[] {
+  if (write.isDryRun === true || write.do === "renew") return [200];
   if (write.do === "delete") return [204];
-  return objectsText(before) === objectsText(after) ? [200, 202] : [202];
+  if (write.isWaiting !== true) {
+    if (isReplay) return [200];
+    return objectsText(before) === objectsText(after) ? [200, 202] : [202];
+  }
+  const eips = [...after.of("eip").keys()];
+  if (eips.some((name) => after.isExpired(name, { ...window, toMs: window.toMs + 1_500 }) === undefined))
+    return [200, 202];
+  const readiness = new Expectation(after, window).readiness();
+  return touched.every((id) => readiness.get(id)?.isReady) ? [200] : [202];
 }
 
 function objectsText(model: Model): string {

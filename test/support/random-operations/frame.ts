@@ -1,0 +1,33 @@
+/** What a gateway has whatever its objects are. */
+import type { DataplaneName, Gateway } from "../gateway.ts";
+
+const chains = [
+  "nat -A PREROUTING -j DNAT_FILTER",
+  "nat -A DNAT_FILTER -j EXCLUSIVE_DNAT",
+  "nat -A DNAT_FILTER -j SHARED_DNAT",
+  "nat -A POSTROUTING -j SNAT_FILTER",
+  "nat -A SNAT_FILTER -j EXCLUSIVE_SNAT",
+  "nat -A SNAT_FILTER -j SHARED_SNAT",
+  "nat -A SNAT_FILTER -j HAIRPIN_SNAT",
+  "mangle -A PREROUTING -j VPC_MARK",
+  "mangle -A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1",
+  // Of another program.
+  "nat -A POSTROUTING -j FOREIGN",
+  "nat -A FOREIGN -d 192.0.2.77/32 -j RETURN",
+];
+
+/** @param backendCounts how many different numbers of backends, above one, DNATs have */
+export function frameLines(dataplane: DataplaneName, backendCounts: number): readonly string[] {
+  if (dataplane !== "nftables") return chains;
+  return [
+    "chain vpc_mark prerouting -150 of 1 rules",
+    `chain pre prerouting -100 of ${2 + backendCounts} rules`,
+    "chain post postrouting 100 of 4 rules",
+  ];
+}
+
+/** The EIPs that the guard protects. */
+export async function guardedEips({ lab }: Gateway): Promise<readonly string[]> {
+  const text = await lab.exec("gw", ["nft", "--stateless", "list", "table", "ip", "natgw_guard"]);
+  return [...text.matchAll(/203\.0\.113\.\d+/g)].map(([ip]) => ip);
+}
