@@ -9,14 +9,16 @@ export function rulesSubsystemPlanner<Observed, Payload>(
   planner: RulesPlanner<Observed, Payload>,
 ): SubsystemPlanner<Observed, Payload> {
   const conclude = (
-    { program, ...input }: PlanInput,
+    { program, context, facts }: PlanInput,
     observed: Observed,
     { changes, payload }: RulesPlan<Payload>,
   ): SubsystemPlan<Payload> =>
     // In a fresh namespace no rules before the gate: if the state is lost, rules alone would make it look like a
     // gateway in use.
     subsystemPlan(
-      changes.length === 0 ? [] : [{ phase: "rules", changes, payload, needs: needsOfGate(input) }],
+      changes.length === 0
+        ? []
+        : [{ phase: "rules", changes, payload, needs: needsOfGate({ context, facts }) }],
       () => obstaclesOf("Programmed", "Pending", planner.missing(program, observed)),
     );
   return {

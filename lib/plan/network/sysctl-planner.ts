@@ -11,9 +11,9 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
   name: "sysctl",
   title: "sysctls",
   serves: translatingKinds,
-  plan({ program, ...input }, observed) {
+  plan({ program, context, facts }, observed) {
     // Forwarding is enabled only behind the closed gate: otherwise packets leave before their rules exist.
-    const needs = needsOfGate(input);
+    const needs = needsOfGate({ context, facts });
     const steps = planSysctls(program, observed).map((payload) => ({
       phase: "sysctls" as const,
       changes: [describeSysctlStep(payload)],
