@@ -6,7 +6,7 @@
 import t from "tap";
 
 const timeoutSeconds = 240;
-const [jobs = "1", ...files] = process.argv.slice(2);
+const [jobs, ...files] = process.argv.slice(2);
 
 // Only the files have a time limit.
 t.setTimeout(0);
@@ -16,6 +16,5 @@ for (const file of files)
     name: file,
     buffered: true,
     timeout: timeoutSeconds * 1_000,
-    // A file's buffered tests run as many at a time as files do.
-    env: { ...process.env, TAP: "1", TAP_JOBS: jobs, TAP_TIMEOUT: String(timeoutSeconds) },
+    env: { ...process.env, TAP: "1", TAP_TIMEOUT: String(timeoutSeconds) },
   });
