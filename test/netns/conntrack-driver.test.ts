@@ -62,9 +62,18 @@ t.teardown(async () => {
 async function scenario(name: string, play: (t: Test) => Promise<void>): Promise<void> {
   await t.test(name, async (t) => {
     await rules();
+    await trackEstablished(false);
     await lab.exec("gw", ["conntrack", "-F"]);
     await play(t);
   });
+}
+
+/**
+ * Whether a packet in the middle of a TCP stream makes an entry. If so, a retransmission of the scenario before can make
+ * one after the flush.
+ */
+async function trackEstablished(on: boolean): Promise<void> {
+  await lab.exec("gw", ["sysctl", "-qw", `net.netfilter.nf_conntrack_tcp_loose=${on ? 1 : 0}`]);
 }
 
 /** Replaces all of the nat table in one transaction. */
@@ -166,6 +175,7 @@ await scenario("a FIP goes: its streams end, all others live on", async (t) => {
   const foreign = ["src=10.0.1.7", "zone=5", "zone-orig=6", `src=${external} dst=${peer} sport=3`];
 
   await rules(...fipRules(eip2, pod2));
+  await trackEstablished(true);
   t.equal(await inward.advance(5), true, "without a sweep it goes on for ever");
   t.equal(await out.advance(5), true);
   t.strictSame(await sweepFlows(t, { eips: [eip1], fips: [[eip2, pod2]] }), [
@@ -178,7 +188,7 @@ await scenario("a FIP goes: its streams end, all others live on", async (t) => {
   for (const stream of neighbours) t.match(await stream.progress(), { isIntact: true, ended: undefined });
   const left = await table();
   for (const text of foreign) t.ok(left.includes(text), `${text} is left`);
-  // Conntrack accepts TCP in mid-stream as a new flow (nf_conntrack_tcp_loose). It is untranslated now, and the desired
+  // Conntrack accepts TCP in mid-stream as a new flow. It is untranslated now, and the desired
   // set does not contradict that.
   t.match(left, new RegExp(`src=${pod1} dst=${peer} sport=5004 dport=80 .*dst=${pod1} `));
 
@@ -197,6 +207,7 @@ await scenario("an entry of a permitted TCP stream may vanish: it comes back the
   const inward = await open(t, "outside", "tcp", eip1, 80, 5010);
   const out = await open(t, "pod1", "tcp", peer, 80, 5011);
   t.ok((await inward.advance(5)) && (await out.advance(5)));
+  await trackEstablished(true);
   await lab.exec("gw", ["conntrack", "-D", "-p", "tcp"]);
   t.ok((await inward.advance(5_000)) && (await out.advance(5_000)));
   t.match(await inward.progress(), { isIntact: true });
