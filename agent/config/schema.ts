@@ -29,7 +29,7 @@ export const SettingsSchema = Type.Object({
     }),
   ),
   dataplane: oneOf(["iptables", "nftables"], {
-    description: "The dataplane: with what the NAT rules are programmed.",
+    description: "The dataplane that holds the NAT rules.",
     default: "iptables",
   }),
   iptablesVariant: oneOf(["auto", "nft", "legacy"], {
@@ -44,7 +44,7 @@ export const SettingsSchema = Type.Object({
   }),
   untranslated: oneOf(["forward", "drop"], {
     description:
-      "What becomes of packets from the VPC to the outside that no object translates, once the gateway is verified; `drop` never lets an inner address out.",
+      "What happens to packets from the VPC to the outside that no object translates, once the gateway is verified; `drop` never lets an internal IP out.",
     default: "forward",
   }),
   bfdGate: oneOf(["off", "on"], {

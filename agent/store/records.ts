@@ -33,7 +33,7 @@ export function encodeRecord(body: unknown): Buffer {
   return sealed(Buffer.from(`00000000 ${JSON.stringify(body)}\n`));
 }
 
-/** Like `encode`, for bodies with lists of tens of thousands of items. Lets the event loop run in between. */
+/** Like {@link encodeRecord}, for bodies with lists of tens of thousands of items. Lets the event loop run in between. */
 export async function encodeChunked(body: JsonObject): Promise<Buffer> {
   const parts = [Buffer.from("00000000 ")];
   for (const { text, isLong } of jsonOf(body)) {

@@ -6,7 +6,7 @@ import { median } from "./statistics.ts";
 export interface Row {
   readonly id: string;
   readonly title: string;
-  /** The dataplanes to measure it on. Empty if it needs no agent. */
+  /** The dataplanes to measure it on. */
   readonly dataplanes: readonly DataplaneName[];
   readonly measure: (bench: Bench) => Promise<readonly Measurement[]>;
 }

@@ -17,7 +17,7 @@ export interface MonitorCommand {
 
 /**
  * One family only: IPv6 router advertisements would wake an IPv4 agent every few seconds. For sysctls the kernel
- * reports forwarding and rp_filter. Kind `rule` is policy routing rules.
+ * reports forwarding and rp_filter. The monitor's `rule` means policy routing rules; they wake as kind `route`.
  */
 export function networkMonitor({ version }: Family): MonitorCommand {
   return {
