@@ -9,19 +9,17 @@ import {
 import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
 import { isSameMap } from "../../../lib/memoize.ts";
-import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
-import { backendsTable, isSameBackends, type ObservedBackends } from "../../../lib/nftables/backends.ts";
-import { type DropCounts, isSameBarrier, type ObservedBarrier } from "../../../lib/nftables/barrier.ts";
-import { type Commit, touchesBackends } from "../../../lib/nftables/commits.ts";
-import { tableLabel } from "../../../lib/nftables/family.ts";
+import type { DropCounts } from "../../../lib/nftables/barrier.ts";
+import type { Commit } from "../../../lib/nftables/commits.ts";
 import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload, IptablesStep, RulesStep } from "../../../lib/plan/iptables/payload.ts";
 import type { BackendsDriver } from "../nftables/backends.ts";
-import { type BarrierDriver, barrierResult, resultOf } from "../nftables/barrier.ts";
+import type { BarrierDriver } from "../nftables/barrier.ts";
 import type { EarlierReadings, KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
+import { type Find, isSameTables, NftTables } from "./nft-tables.ts";
 import { orUndefined, readAll, readChains } from "./read.ts";
 import { lostRace, type Refusal, restore, type Variant } from "./tools.ts";
 
@@ -32,9 +30,9 @@ export interface RulesetOptions {
   /** `undefined` if no digest could be taken: then nothing is proved. */
   readonly readLegacyDigest?: () => Promise<string | undefined>;
   /** The tables of guard and gate. Absent, or `undefined`: there is no nft, and both are chains of filter. */
-  readonly barrier?: (signal: AbortSignal) => Promise<BarrierDriver | undefined>;
+  readonly barrier?: Find<BarrierDriver>;
   /** The table of DNATs with several backends. Absent, or `undefined`: there is no nft, and they are rules of SHARED_DNAT. */
-  readonly backends?: (signal: AbortSignal) => Promise<BackendsDriver | undefined>;
+  readonly backends?: Find<BackendsDriver>;
   /**
    * With nft: deletes rules if the generation is still this one.
    * @returns false if nothing was changed
@@ -61,11 +59,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   readonly #family: Family;
   readonly #run: Run;
   readonly #removeByHandle: RulesetOptions["removeByHandle"];
-
-  readonly #findBarrier: RulesetOptions["barrier"];
-  #barrier: { readonly driver: BarrierDriver | undefined } | undefined;
-  readonly #findBackends: RulesetOptions["backends"];
-  #backends: { readonly driver: BackendsDriver | undefined } | undefined;
+  readonly #tables: NftTables;
 
   constructor(variant: Variant, options: RulesetOptions) {
     const { readGeneration, readLegacyDigest, removeByHandle, barrier, backends } = options;
@@ -76,16 +70,12 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const readDigest = readLegacyDigest && ((signal: AbortSignal) => this.#digest(readLegacyDigest, signal));
     this.readStamp = variant === "legacy" ? readDigest : readGeneration;
     this.#removeByHandle = removeByHandle;
-    this.#findBarrier = barrier;
-    this.#findBackends = backends;
+    this.#tables = new NftTables(barrier, backends);
   }
 
   async readAll(earlier: Earlier, signal: AbortSignal): Promise<IptablesObserved> {
-    const [rules, [barrier, backends]] = await Promise.all([
-      this.#readRules(earlier, signal),
-      this.#readTables(signal),
-    ]);
-    return { variant: this.#variant, rules, barrier, backends };
+    const [rules, tables] = await Promise.all([this.#readRules(earlier, signal), this.#tables.read(signal)]);
+    return { variant: this.#variant, rules, ...tables };
   }
 
   async readWritten(
@@ -101,10 +91,9 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const rules = isPartial
       ? await this.#readChains(last.rules, edited, signal)
       : await this.#readRules(earlier, signal);
-    const barrier = await this.#readWrittenBarrier(last, written, signal);
-    const backends = await this.#readWrittenBackends(last, written, signal);
+    const tables = await this.#tables.readWritten(last, written, signal);
     const isExplained = edited === undefined ? earlier.isStamped : differsByEdits(last.rules, rules, edited);
-    return isExplained ? { ...last, rules, barrier, backends } : undefined;
+    return isExplained ? { ...last, rules, ...tables } : undefined;
   }
 
   async readTouched(
@@ -116,8 +105,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     if (touched === undefined || touched.length > maxListings) return undefined;
     const rules = await orUndefined(this.#readChains(last.rules, touched, signal));
     if (rules === undefined || !differsByEdits(last.rules, rules, touched)) return undefined;
-    const backends = touchesBackends(commit.tables) ? await this.#readBackends(signal) : last.backends;
-    return { ...last, rules, backends };
+    return { ...last, rules, ...(await this.#tables.readTouched(last, commit, signal)) };
   }
 
   async write(
@@ -127,17 +115,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     signal: AbortSignal,
   ): Promise<StepResult<IptablesPayload>> {
     const generation = typeof known?.stamp === "number" ? known.stamp : undefined;
-    if (step.kind === "backends") {
-      const driver = await this.#backendsDriver(signal);
-      if (driver === undefined) throw new GatewayError("internal", "backends are no table here");
-      const outcome = await driver.write(step.transaction, generation);
-      return resultOf(step, outcome, `table ${tableLabel(backendsTable)}`);
-    }
-    if (step.kind === "barrier") {
-      const driver = await this.#barrierDriver(signal);
-      if (driver === undefined) throw new GatewayError("internal", "guard and gate are no tables here");
-      return barrierResult(step, await driver.write(step.transaction, generation));
-    }
+    if (step.kind !== "rules") return this.#tables.write(step, generation, signal);
     const handles = isRetry || known === undefined ? undefined : this.#provedRemovals(step, known);
     const refusal =
       handles === undefined
@@ -160,18 +138,14 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
 
   /** What guard and gate dropped, as far as the kernel counts it now. */
   async readDrops(signal: AbortSignal): Promise<DropCounts> {
-    const driver = await this.#barrierDriver(signal);
-    if (driver !== undefined) return driver.readCounts(signal);
+    const counts = await this.#tables.readDrops(signal);
+    if (counts !== undefined) return counts;
     const { stdout } = await this.#run([`iptables-${this.#variant}-save`, "-c", "-t", "filter"], { signal });
     return parseDropCounts(stdout);
   }
 
   isSame(one: IptablesObserved, other: IptablesObserved): boolean {
-    return (
-      isSameMap(one.rules, other.rules) &&
-      isSame(one.barrier, other.barrier, isSameBarrier) &&
-      isSame(one.backends, other.backends, isSameBackends)
-    );
+    return isSameMap(one.rules, other.rules) && isSameTables(one, other);
   }
 
   /** Used if the table and its generation are known: the tool finds rules by text, handles by position. */
@@ -205,59 +179,14 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return readChains(chains, before, this.#variant, this.#family, this.#run, signal);
   }
 
-  /** One after the other: they use one connection. */
-  async #readTables(signal: AbortSignal) {
-    const barrier = await (await this.#barrierDriver(signal))?.read(signal);
-    return [barrier, await this.#readBackends(signal)] as const;
-  }
-
-  async #readBackends(signal: AbortSignal): Promise<ObservedBackends | undefined> {
-    return (await this.#backendsDriver(signal))?.read(signal);
-  }
-
-  async #readWrittenBarrier(
-    { barrier }: IptablesObserved,
-    written: readonly IptablesStep[],
-    signal: AbortSignal,
-  ): Promise<ObservedBarrier | undefined> {
-    const transactions = written.flatMap((step) => (step.kind === "barrier" ? [step.transaction] : []));
-    if (barrier === undefined || transactions.length === 0) return barrier;
-    return (await this.#barrierDriver(signal))?.readWritten(barrier, transactions, signal);
-  }
-
-  async #readWrittenBackends(
-    { backends }: IptablesObserved,
-    written: readonly IptablesStep[],
-    signal: AbortSignal,
-  ): Promise<ObservedBackends | undefined> {
-    const transactions = written.flatMap((step) => (step.kind === "backends" ? [step.transaction] : []));
-    if (backends === undefined || transactions.length === 0) return backends;
-    return (await this.#backendsDriver(signal))?.readWritten(backends, transactions, signal);
-  }
-
-  async #backendsDriver(signal: AbortSignal): Promise<BackendsDriver | undefined> {
-    this.#backends ??= { driver: await this.#findBackends?.(signal) };
-    return this.#backends.driver;
-  }
-
-  async #barrierDriver(signal: AbortSignal): Promise<BarrierDriver | undefined> {
-    this.#barrier ??= { driver: await this.#findBarrier?.(signal) };
-    return this.#barrier.driver;
-  }
-
   /** Tables of nftables are none of legacy's: their generation tells of them. */
   async #digest(
     readRules: () => Promise<string | undefined>,
     signal: AbortSignal,
   ): Promise<string | undefined> {
-    const driver = await this.#barrierDriver(signal);
-    const [digest, generation] = await Promise.all([readRules(), driver?.readGeneration(signal)]);
+    const [digest, generation] = await Promise.all([readRules(), this.#tables.readGeneration(signal)]);
     return digest && `${digest} ${generation}`;
   }
-}
-
-function isSame<T>(one: T | undefined, other: T | undefined, isEqual: (a: T, b: T) => boolean): boolean {
-  return one === other || (one !== undefined && other !== undefined && isEqual(one, other));
 }
 
 /** A transaction that only deletes rules, and their positions at a generation. */

@@ -9,6 +9,7 @@ import type { Chain } from "../../../lib/netfilter/chain.ts";
 import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
 import type { NetfilterDriver, RulesDriver } from "../drivers.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
+import { orUndefinedWhereGone } from "../nftables/read.ts";
 import { readGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
 import { type LegacyTables, readLegacyChains } from "./legacy.ts";
@@ -108,16 +109,6 @@ async function orWithoutNft(reading: Promise<number>): Promise<number | undefine
     return await reading;
   } catch (error) {
     if (error instanceof GatewayError && lacking.includes(error.details.code)) return undefined;
-    throw error;
-  }
-}
-
-/** `undefined` if a table or chain was removed during the reading. */
-async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof GatewayError && error.details.code === "ENOENT") return undefined;
     throw error;
   }
 }

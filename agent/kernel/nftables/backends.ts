@@ -1,5 +1,4 @@
 /** The table of DNATs with several backends: reads it, and makes it what a plan says. */
-import { GatewayError } from "../../../lib/model/errors.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import {
   type BackendsTransaction,
@@ -24,10 +23,10 @@ import {
   setAttribute,
 } from "../../../lib/nftables/wire.ts";
 import type { ConversingConnection, DumpVisitor } from "../netlink/connection.ts";
-import { hasNftables } from "./barrier.ts";
+import { KeptReading } from "./kept-reading.ts";
 import { OwnCommits } from "./own-commits.ts";
-import { allTables, forget, ofTable } from "./read.ts";
-import { type Outcome, readGeneration, transact } from "./transaction.ts";
+import { allTables, forget, ofTable, orUndefinedWhereGone } from "./read.ts";
+import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 
 export interface BackendsDriver {
   /** Everything, as it was at one time. */
@@ -51,45 +50,25 @@ export async function findBackends(
   return (await hasNftables(netlink, signal)) ? new BackendsTable(netlink, ownCommits) : undefined;
 }
 
-const maxReadings = 5;
 /** For what belongs to a transaction, which is finished once begun. */
 const timeoutMs = 10_000;
 /** For more chains than this the whole table is read. */
 const maxChains = 64;
 
-/** With more own transactions since the reading, everything is read. */
-const maxWritten = 8;
-
-interface KnownBackends {
-  readonly generation: number;
-  readonly observed: ObservedBackends | undefined;
-  readonly written: readonly BackendsTransaction[];
-}
-
 export class BackendsTable implements BackendsDriver {
   readonly #netlink: ConversingConnection;
-  readonly #ownCommits: OwnCommits;
-  /** The ruleset at `generation`: a reading, and the own transactions since. Without a reading they are not kept. */
-  #known: KnownBackends | undefined;
+  readonly #kept: KeptReading<ObservedBackends, BackendsTransaction>;
 
   constructor(netlink: ConversingConnection, ownCommits = new OwnCommits()) {
     this.#netlink = netlink;
-    this.#ownCommits = ownCommits;
+    this.#kept = new KeptReading(netlink, ownCommits, {
+      all: (signal) => orUndefinedWhereGone(this.#readAll(signal)),
+      touched: (last, written, signal) => orUndefinedWhereGone(this.#reread(last, written, signal)),
+    });
   }
 
-  async read(signal: AbortSignal): Promise<ObservedBackends> {
-    for (let reading = 1; reading <= maxReadings; reading++) {
-      const generation = await readGeneration(this.#netlink, signal);
-      const isOwn = this.#known && this.#ownCommits.latest(this.#known.generation) === generation;
-      const { observed, written } = (isOwn ? this.#known : undefined) ?? unknown;
-      if (observed !== undefined && written.length === 0) return observed;
-      const reread = observed && (await orUndefinedWhereGone(this.#reread(observed, written, signal)));
-      const read = reread ?? (await orUndefinedWhereGone(this.#readAll(signal)));
-      if (read === undefined || (await readGeneration(this.#netlink, signal)) !== generation) continue;
-      this.#known = { generation, observed: read, written: [] };
-      return read;
-    }
-    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+  read(signal: AbortSignal): Promise<ObservedBackends> {
+    return this.#kept.read(signal);
   }
 
   async readWritten(
@@ -102,19 +81,9 @@ export class BackendsTable implements BackendsDriver {
   }
 
   async write(transaction: BackendsTransaction, generation: number | undefined): Promise<Outcome> {
-    const last = this.#known && this.#ownCommits.latest(this.#known.generation);
-    const base = generation ?? last ?? (await readGeneration(this.#netlink, AbortSignal.timeout(timeoutMs)));
-    const { observed, written } = (last === base ? this.#known : undefined) ?? unknown;
-    const outcome = await transact(this.#netlink, base, encodeBackends(transaction));
-    this.#known = undefined;
-    if (outcome.kind !== "done") return outcome;
-    this.#ownCommits.note(base);
-    const next = this.#ownCommits.latest(base);
-    const isKept = observed !== undefined && written.length < maxWritten;
-    this.#known = isKept
-      ? { generation: next, observed, written: [...written, transaction] }
-      : { ...unknown, generation: next };
-    return outcome;
+    const signal = AbortSignal.timeout(timeoutMs);
+    const base = generation ?? this.#kept.generation ?? (await readGeneration(this.#netlink, signal));
+    return this.#kept.write(transaction, encodeBackends(transaction), base);
   }
 
   /** `last` with what own transactions touched. `undefined` if everything has to be read. */
@@ -189,17 +158,5 @@ export class BackendsTable implements BackendsDriver {
   #dump(message: NetlinkMessage, reader: { read: DumpVisitor }, signal: AbortSignal): Promise<void> {
     const visit: DumpVisitor = (...part) => reader.read(...part);
     return this.#netlink.dump(message, visit, signal, forget);
-  }
-}
-
-const unknown = { observed: undefined, written: [] } as const;
-
-/** `undefined` if the table, or a set of it, was removed during the reading. */
-async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof GatewayError && error.details.code === "ENOENT") return undefined;
-    throw error;
   }
 }

@@ -1,6 +1,4 @@
 /** The tables of guard and gates: reads them, and makes them what a plan says. */
-
-import { GatewayError } from "../../../lib/model/errors.ts";
 import {
   type BarrierTransaction,
   barrierLines,
@@ -16,7 +14,6 @@ import {
   barrierTables,
   byBarrier,
 } from "../../../lib/nftables/barrier-tables.ts";
-import { nextGeneration } from "../../../lib/nftables/commits.ts";
 import { readCounters } from "../../../lib/nftables/counters.ts";
 import { type FrameLines, FrameReader, readableSets } from "../../../lib/nftables/frame-lines.ts";
 import {
@@ -34,11 +31,11 @@ import {
 } from "../../../lib/nftables/wire.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
+import { KeptReading } from "./kept-reading.ts";
 import { OwnCommits } from "./own-commits.ts";
 import { allTables, forget, ofTable, readMap } from "./read.ts";
-import { refusalError, staleError } from "./refusal.ts";
 import { rereadElements } from "./reread.ts";
-import { type Outcome, readGeneration, transact } from "./transaction.ts";
+import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 
 export interface BarrierDriver {
   /** Moves with whatever is committed to nf_tables. */
@@ -69,87 +66,29 @@ export async function findBarrier(
   return (await hasNftables(netlink, signal)) ? new BarrierTables(netlink, ownCommits) : undefined;
 }
 
-/** Whether this kernel has nf_tables; throws where it cannot be told. */
-export async function hasNftables(netlink: ConversingConnection, signal: AbortSignal): Promise<boolean> {
-  try {
-    await readGeneration(netlink, signal);
-    return true;
-  } catch (error) {
-    if (error instanceof GatewayError && absences.has(error.details.code)) return false;
-    throw error;
-  }
-}
-
-/** What the kernel says of a part of netfilter that it does not have. */
-const absences: ReadonlySet<unknown> = new Set(["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT", "EAFNOSUPPORT"]);
-
-/** What became of a step, to those who cache readings; a refusal is final, since nobody wrote meanwhile. */
-export function barrierResult<Step>(step: Step, outcome: Outcome) {
-  return resultOf(step, outcome, "guard or gate");
-}
-
-/** The same for any table. @param what was written, for the error's text */
-export function resultOf<Step>(step: Step, outcome: Outcome, what: string) {
-  if (outcome.kind === "done") return { written: step };
-  const error = outcome.kind === "stale" ? staleError() : refusalError(outcome, what);
-  const kind = outcome.kind === "stale" ? "raced" : "refused";
-  return { failure: { kind, error }, isReadingTrue: false } as const;
-}
-
-interface KnownBarrier {
-  readonly generation: number;
-  readonly observed: ObservedBarrier | undefined;
-  readonly written: readonly BarrierTransaction[];
-}
-
-/** With more own transactions since the reading, everything is read. */
-const maxWritten = 8;
-
-function withWritten(
-  known: KnownBarrier | undefined,
-  transaction: BarrierTransaction,
-): Pick<KnownBarrier, "observed" | "written"> {
-  const all = [...(known?.written ?? []), transaction];
-  const isKept = known?.observed !== undefined && all.length <= maxWritten;
-  return isKept ? { observed: known.observed, written: all } : { observed: undefined, written: [] };
-}
-
-const maxReadings = 5;
 /** For what belongs to a transaction, which is finished once begun. */
 const timeoutMs = 10_000;
 
 export class BarrierTables implements BarrierDriver {
   readonly #netlink: ConversingConnection;
-  readonly #ownCommits: OwnCommits;
   /** How this kernel tells a table that it was given, where it uses other attributes than we. */
   readonly #told = new Map<BarrierName, { readonly asked: readonly string[]; readonly told: string }>();
-  /** The ruleset at `generation`: a reading, and the own transactions since. Without a reading they are not kept. */
-  #known: KnownBarrier | undefined;
+  readonly #kept: KeptReading<ObservedBarrier, BarrierTransaction>;
 
   constructor(netlink: ConversingConnection, ownCommits = new OwnCommits()) {
     this.#netlink = netlink;
-    this.#ownCommits = ownCommits;
+    this.#kept = new KeptReading(netlink, ownCommits, {
+      all: (signal) => this.#readAll(signal),
+      touched: (last, written, signal) => this.#reread(last, written, signal),
+    });
   }
 
   readGeneration(signal: AbortSignal): Promise<number> {
     return readGeneration(this.#netlink, signal);
   }
 
-  async read(signal: AbortSignal): Promise<ObservedBarrier> {
-    for (let reading = 1; reading <= maxReadings; reading++) {
-      const generation = await readGeneration(this.#netlink, signal);
-      const isOwn = this.#known && this.#ownCommits.latest(this.#known.generation) === generation;
-      const known = isOwn ? this.#known : undefined;
-      if (known?.observed !== undefined && known.written.length === 0) return known.observed;
-      const read =
-        known?.observed === undefined
-          ? await this.#readAll(signal)
-          : await this.#reread(known.observed, known.written, signal);
-      if ((await readGeneration(this.#netlink, signal)) !== generation) continue;
-      this.#known = { generation, observed: read, written: [] };
-      return read;
-    }
-    throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);
+  read(signal: AbortSignal): Promise<ObservedBarrier> {
+    return this.#kept.read(signal);
   }
 
   async readWritten(
@@ -162,18 +101,12 @@ export class BarrierTables implements BarrierDriver {
 
   async write(transaction: BarrierTransaction, generation: number | undefined): Promise<Outcome> {
     const signal = AbortSignal.timeout(timeoutMs);
-    const last = this.#known && this.#ownCommits.latest(this.#known.generation);
-    const base = generation ?? last ?? (await readGeneration(this.#netlink, signal));
+    const base = generation ?? this.#kept.generation ?? (await readGeneration(this.#netlink, signal));
     const isRemade = Object.values(transaction.frames).some(({ isReplaced }) => isReplaced);
     const counts: DropCounts = isRemade ? await this.readCounts(signal) : new Map();
-    const known = last === base ? this.#known : undefined;
     const messages = await runYielding(encodeBarrierChunked(transaction, counts));
-    const outcome = await transact(this.#netlink, base, messages);
-    this.#known = undefined;
-    if (outcome.kind !== "done") return outcome;
-    this.#ownCommits.note(base);
-    this.#known = { ...withWritten(known, transaction), generation: nextGeneration(base) };
-    await this.#learn(transaction, signal);
+    const outcome = await this.#kept.write(transaction, messages, base);
+    if (outcome.kind === "done") await this.#learn(transaction, signal);
     return outcome;
   }
 
@@ -246,7 +179,7 @@ export class BarrierTables implements BarrierDriver {
   async #learn({ frames }: BarrierTransaction, signal: AbortSignal): Promise<void> {
     if (!Object.values(frames).some(({ make }) => make !== undefined)) return;
     const told = await this.#readFrames(signal);
-    if ((await readGeneration(this.#netlink, signal)) !== this.#known?.generation) return;
+    if ((await readGeneration(this.#netlink, signal)) !== this.#kept.generation) return;
     for (const name of barrierNames) {
       const make = frames[name]?.make;
       if (make !== undefined)

@@ -121,6 +121,16 @@ async function listOther(label: TableLabel, run: Run, signal: AbortSignal): Prom
 
 export const allTables: NetlinkMessage = { type: messageType.getTable, flags: 0, payload: anyHeader };
 
+/** `undefined` if a table, chain or set was removed during the reading. */
+export async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof GatewayError && error.details.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
 /** An interrupted dump means that the generation changed. The whole reading is then repeated. */
 export function forget(): void {}
 

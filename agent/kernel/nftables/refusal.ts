@@ -28,3 +28,17 @@ export function refusalError(
 export function staleError(): GatewayError {
   return new GatewayError("netlink-failed", "another program changed the ruleset before the commit");
 }
+
+/** Names guard and gates in the text of an error. */
+export const guardOrGate = "guard or gate";
+
+/**
+ * What became of a step, for those who keep readings. A refusal is final, since nobody else wrote meanwhile.
+ * @param what the table that was written, for the error's text
+ */
+export function stepResult<Step>(step: Step, outcome: Outcome, what: string) {
+  if (outcome.kind === "done") return { written: step };
+  const error = outcome.kind === "stale" ? staleError() : refusalError(outcome, what);
+  const kind = outcome.kind === "stale" ? "raced" : "refused";
+  return { failure: { kind, error }, isReadingTrue: false } as const;
+}

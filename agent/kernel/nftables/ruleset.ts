@@ -14,9 +14,9 @@ import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import type { KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
-import { type BarrierDriver, barrierResult } from "./barrier.ts";
+import type { BarrierDriver } from "./barrier.ts";
 import { listOthers, readForeign, readTable } from "./read.ts";
-import { refusalError, staleError } from "./refusal.ts";
+import { guardOrGate, refusalError, staleError, stepResult } from "./refusal.ts";
 import { maxReadByKey, rereadElements } from "./reread.ts";
 import { type Outcome, readGeneration, transact } from "./transaction.ts";
 
@@ -94,7 +94,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
   async write(step: NftablesStep, known: Known | undefined): Promise<StepResult<NftablesPayload>> {
     if (known === undefined || typeof known.stamp !== "number") return stale();
     if (step.kind === "barrier")
-      return barrierResult(step, await this.#barrier.write(step.transaction, known.stamp));
+      return stepResult(step, await this.#barrier.write(step.transaction, known.stamp), guardOrGate);
     const messages = await runYielding(encodeTransactionChunked(step.transaction));
     const outcome = await transact(this.#netlink, known.stamp, messages);
     switch (outcome.kind) {

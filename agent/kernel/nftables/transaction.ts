@@ -82,6 +82,20 @@ export async function readGeneration(netlink: ConversingConnection, signal: Abor
   return generation;
 }
 
+/** Whether this kernel has nf_tables; throws where it cannot be told. */
+export async function hasNftables(netlink: ConversingConnection, signal: AbortSignal): Promise<boolean> {
+  try {
+    await readGeneration(netlink, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof GatewayError && absences.has(error.details.code)) return false;
+    throw error;
+  }
+}
+
+/** What the kernel answers to a request about a part of netfilter that it does not have. */
+const absences: ReadonlySet<unknown> = new Set(["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT", "EAFNOSUPPORT"]);
+
 /** Runs one transaction. Takes no signal: a transaction that has begun is finished. */
 export async function transact(
   netlink: ConversingConnection,

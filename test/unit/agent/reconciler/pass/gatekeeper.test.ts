@@ -7,7 +7,7 @@ import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../../../../lib/model/gateway-config.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import type { Plan } from "../../../../../lib/plan/plan.ts";
-import type { KernelFacts, Snapshot } from "../../../../../lib/plan/plan-input.ts";
+import { type KernelFacts, type Snapshot, unknownFacts } from "../../../../../lib/plan/plan-input.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 import { reduce } from "../../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
@@ -17,16 +17,8 @@ type Config = Pick<GatewayConfig, "untranslated" | "isBfdGated">;
 function snapshotOf(facts: Partial<KernelFacts>, ...unread: readonly SubsystemName[]): Snapshot {
   return {
     facts: {
+      ...unknownFacts,
       network: { links: [], addresses: [], routes: [], sysctls: new Map() },
-      eipsNamedByRules: new Set(),
-      ruleCount: 0,
-      holdsObjects: false,
-      isPristine: false,
-      isGateClosed: false,
-      isBfdGateClosed: false,
-      isGateSelective: true,
-      previousHoldsObjects: false,
-      isPreviousPresent: false,
       ...facts,
     },
     observed: new Map(),
