@@ -28,6 +28,43 @@ export function everyNth(count: number): () => boolean {
   return () => ++calls % count === 0;
 }
 
+/** Calls `visit` with each item, in parts of `atOnce` items. */
+export function* forEachChunked<T>(
+  items: Iterable<T>,
+  atOnce: number,
+  visit: (item: T) => void,
+): Chunked<void> {
+  let seen = 0;
+  for (const item of items) {
+    if (seen++ % atOnce === atOnce - 1) yield;
+    visit(item);
+  }
+}
+
+/** Like `Array.map`, in parts of `atOnce` items. */
+export function* mapChunked<T, R>(
+  items: Iterable<T>,
+  atOnce: number,
+  convert: (item: T) => R,
+): Chunked<readonly R[]> {
+  const converted: R[] = [];
+  yield* forEachChunked(items, atOnce, (item) => converted.push(convert(item)));
+  return converted;
+}
+
+/** Like `Array.filter`, in parts of `atOnce` items. */
+export function* filterChunked<T>(
+  items: Iterable<T>,
+  atOnce: number,
+  isWanted: (item: T) => boolean,
+): Chunked<readonly T[]> {
+  const wanted: T[] = [];
+  yield* forEachChunked(items, atOnce, (item) => {
+    if (isWanted(item)) wanted.push(item);
+  });
+  return wanted;
+}
+
 /** Takes a few milliseconds. */
 const sortedAtOnce = 2_000;
 

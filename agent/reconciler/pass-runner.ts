@@ -97,8 +97,8 @@ export class PassRunner {
     const { full, incremental, board } = this.#deps;
     incremental.fullPassBegins();
     const { lastSnapshot } = full;
-    const result = await full.run(request, neverAborted).catch((error: unknown) => {
-      this.#withdraw(lastSnapshot);
+    const result = await full.run(request, neverAborted).catch(async (error: unknown) => {
+      await this.#withdraw(lastSnapshot);
       throw error;
     });
     // Other components may read the result as soon as it is published.
@@ -111,13 +111,14 @@ export class PassRunner {
   }
 
   /** A pass read the kernel and did not finish: objects that its reading lacks are no longer Ready. */
-  #withdraw(before: Snapshot | undefined): void {
+  async #withdraw(before: Snapshot | undefined): Promise<void> {
     const { store, board, clock, full } = this.#deps;
     const state = store.current;
     const { lastSnapshot } = full;
     if (lastSnapshot === undefined || lastSnapshot === before) return;
     const verifiedAt = new Date(clock.wallMs()).toISOString();
-    board.withdraw({ state, verdicts: full.judge(state, lastSnapshot), verifiedAt });
+    const verdicts = await full.judge(state, lastSnapshot);
+    await runYielding(board.withdraw({ state, verdicts, verifiedAt }));
   }
 
   #published({ state, isClean }: PassResult, verdicts: PublishedPass["verdicts"]): PublishedPass {

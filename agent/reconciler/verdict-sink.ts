@@ -25,6 +25,7 @@ export interface VerdictSink {
   publishPart(result: PublishedPass, affected: ReadonlySet<ObjectId>): void;
   /**
    * For a reading whose pass did not finish: takes Ready away from objects that the kernel lacks. Makes nothing Ready.
+   * Publish nothing else until the last part is done.
    */
-  withdraw(reading: PassReading): void;
+  withdraw(reading: PassReading): Chunked<void>;
 }

@@ -5,7 +5,7 @@
  * this process has read back. A write makes it Pending at once, before any pass runs. Nothing here is stored.
  */
 
-import { type Chunked, everyNth, runSync } from "../../lib/chunked.ts";
+import { type Chunked, everyNth, filterChunked, runSync } from "../../lib/chunked.ts";
 import { usersByEipChunked } from "../../lib/compile/references.ts";
 import { memoizeLastChunked } from "../../lib/memoize.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
@@ -84,12 +84,13 @@ export class StatusBoard implements VerdictSink {
   /**
    * For a reading whose pass did not finish: takes Ready away from objects that the kernel lacks. Makes nothing Ready.
    */
-  withdraw({ verdicts, ...reading }: PassReading): void {
+  *withdraw({ verdicts, ...reading }: PassReading): Chunked<void> {
     const isLost = ([id, { ready }]: readonly [ObjectId, ObjectVerdict]) =>
       !ready.holds && (this.#entries.get(id)?.verdict.ready.holds ?? false);
+    const lost = new Map(yield* filterChunked(verdicts, objectsPerPart, isLost));
     this.#whole = undefined;
     const draft = this.#entries.edit();
-    runSync(this.#enter(draft, { ...reading, verdicts: new Map([...verdicts].filter(isLost)) }));
+    yield* this.#enter(draft, { ...reading, verdicts: lost });
     this.#entries = draft.finish();
   }
 

@@ -1,4 +1,5 @@
 /** Writes the input of `iptables-restore --noflush`. */
+import { type Chunked, runSync } from "../chunked.ts";
 import type { Rule, TableName } from "./rule.ts";
 import type { RuleDump } from "./save.ts";
 
@@ -10,7 +11,20 @@ export interface Transaction {
 
 /** One transaction on one table. The kernel applies all of it or nothing. */
 export function restoreInput(table: TableName, lines: readonly string[]): string {
-  return `*${table}\n${lines.join("\n")}\nCOMMIT\n`;
+  return runSync(restoreInputChunked(table, lines));
+}
+
+/** Takes a few milliseconds. */
+const joinedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* restoreInputChunked(table: TableName, lines: readonly string[]): Chunked<string> {
+  const parts: string[] = [];
+  for (let from = 0; from < lines.length; from += joinedAtOnce) {
+    if (from > 0) yield;
+    parts.push(lines.slice(from, from + joinedAtOnce).join("\n"));
+  }
+  return `*${table}\n${parts.join("\n")}\nCOMMIT\n`;
 }
 
 /** Creates the chain, or flushes it if it exists. With --noflush such a line flushes only its own chain. */

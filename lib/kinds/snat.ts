@@ -42,12 +42,14 @@ export const snatKind = {
       const { internalCIDR, mapping } = object.spec;
       programmed.push({ id: object.id, cidr: internalCIDR, eip, mapping: mapping ?? "random" });
     }
-    const { pools, standby } = poolSnats(programmed, compilation.context.family);
-    for (const [id, oldest] of standby)
+    const { pools, standby } = yield* poolSnats(programmed, compilation.context.family);
+    for (const [id, oldest] of standby) {
+      if (isDue()) yield;
       compilation.idle.set(id, {
         reason: "Standby",
         message: `older SNATs of its CIDR serve all clients; the oldest is ${oldest}`,
       });
+    }
     return { pools };
   },
   verbalize: (spec, addressOf) => `SNAT ${spec.internalCIDR} → ${eipText(spec.eip, addressOf)}`,

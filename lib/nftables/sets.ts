@@ -51,9 +51,22 @@ export function tableHolding(name: SetName): string {
 
 /** As one would type it: `ip natgw_guard fips { 10.0.1.5, 10.0.1.6 }`. Beyond a handful the rest is counted. */
 export function guardElementsText(set: GuardSet, keys: readonly string[]): string {
-  const spelt = keys.toSorted().slice(0, maxSpelt);
+  const spelt = smallest(keys, maxSpelt);
   if (keys.length > maxSpelt) spelt.push(`… ${keys.length - maxSpelt} more`);
   return `${tableLabel(barrierTables.guard)} ${set} { ${spelt.join(", ")} }`;
 }
 
 const maxSpelt = 8;
+
+/** The first of the sorted texts. Sorting all of tens of thousands takes too long. */
+function smallest(texts: readonly string[], count: number): string[] {
+  const found: string[] = [];
+  for (const text of texts) {
+    const last = found[count - 1];
+    if (last !== undefined && text >= last) continue;
+    found.push(text);
+    found.sort();
+    if (found.length > count) found.pop();
+  }
+  return found;
+}

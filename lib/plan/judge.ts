@@ -23,7 +23,7 @@ export function judge(...given: Parameters<typeof judgeChunked>): ReadonlyMap<Ob
 }
 
 /** Takes a few milliseconds. */
-const judgedAtOnce = 3_000;
+const judgedAtOnce = 1_500;
 
 /** The same in parts. */
 export function* judgeChunked(

@@ -1,13 +1,27 @@
 /** The rules subsystem, for whichever dataplane is in use. Guard and gate are a separate subsystem. */
 import type { Chunked } from "../chunked.ts";
+import type { Program } from "../model/program.ts";
 import { needsOfGate } from "./gate/needs.ts";
 import type { PlanInput } from "./plan-input.ts";
 import type { RulesPlan, RulesPlanner } from "./rules-planner.ts";
-import { obstaclesOf, type SubsystemPlan, type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
+import {
+  type Obstacles,
+  obstaclesOfChunked,
+  type SubsystemPlan,
+  type SubsystemPlanner,
+  subsystemPlan,
+} from "./subsystem.ts";
 
 export function rulesSubsystemPlanner<Observed, Payload>(
   planner: RulesPlanner<Observed, Payload>,
 ): SubsystemPlanner<Observed, Payload> {
+  function* missing(program: Program, observed: Observed): Chunked<Obstacles> {
+    return yield* obstaclesOfChunked(
+      "Programmed",
+      "Pending",
+      yield* planner.missingChunked(program, observed),
+    );
+  }
   const conclude = (
     { program, context, facts }: PlanInput,
     observed: Observed,
@@ -19,7 +33,7 @@ export function rulesSubsystemPlanner<Observed, Payload>(
       changes.length === 0
         ? []
         : [{ phase: "rules", changes, payload, needs: needsOfGate({ context, facts }) }],
-      () => obstaclesOf("Programmed", "Pending", planner.missing(program, observed)),
+      () => missing(program, observed),
     );
   return {
     name: "rule",

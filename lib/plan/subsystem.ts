@@ -2,7 +2,7 @@
  * The pure half of a subsystem: its planning. The other half, which reads and writes the kernel, is
  * agent/reconciler/subsystem.ts.
  */
-import type { Chunked } from "../chunked.ts";
+import { type Chunked, forEachChunked, inParts, type MaybeChunked, runSync } from "../chunked.ts";
 import type { Change, SubsystemName } from "../model/change.ts";
 import type { Degradation } from "../model/degradation.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
@@ -50,6 +50,8 @@ export interface SubsystemPlan<Payload = unknown> {
   readonly steps: readonly Step<Payload>[];
   /** Computed at first use, once. */
   readonly obstacles: () => Obstacles;
+  /** The same in chunks, between which the event loop can run. */
+  readonly obstaclesChunked: () => Chunked<Obstacles>;
   readonly notices: readonly Degradation[];
   /** True if work is left that no change shows. */
   readonly isUnfinished?: boolean;
@@ -77,29 +79,41 @@ export interface SubsystemPlanner<Observed = unknown, Payload = unknown> {
 /** A plan whose obstacles are computed at first use. */
 export function subsystemPlan<Payload>(
   steps: readonly Step<Payload>[],
-  obstacles: () => Obstacles = () => noObstacles,
-  more: Omit<Partial<SubsystemPlan<Payload>>, "steps" | "obstacles"> = {},
+  obstacles: () => MaybeChunked<Obstacles> = () => noObstacles,
+  more: Pick<Partial<SubsystemPlan<Payload>>, "notices" | "isUnfinished"> = {},
 ): SubsystemPlan<Payload> {
   let known: Obstacles | undefined;
+  function* obstaclesChunked(): Chunked<Obstacles> {
+    known ??= yield* inParts(obstacles());
+    return known;
+  }
   return {
     steps,
-    obstacles: () => {
-      known ??= obstacles();
-      return known;
-    },
+    obstacles: () => runSync(obstaclesChunked()),
+    obstaclesChunked,
     notices: [],
     ...more,
   };
 }
 
 /** Obstacles of one type for `objects`, each with its message. */
-export function obstaclesOf(
+export function obstaclesOf(...given: Parameters<typeof obstaclesOfChunked>): Obstacles {
+  return runSync(obstaclesOfChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const namedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* obstaclesOfChunked(
   condition: Obstacle["condition"],
   reason: Reason,
   objects: ReadonlyMap<ObjectId, string>,
-): Obstacles {
+): Chunked<Obstacles> {
   if (objects.size === 0) return noObstacles;
   const named = new Map<ObjectId, Obstacle>();
-  for (const [id, message] of objects) named.set(id, { condition, reason, message });
+  yield* forEachChunked(objects, namedAtOnce, ([id, message]) => {
+    named.set(id, { condition, reason, message });
+  });
   return { objects: named, kinds: new Map() };
 }

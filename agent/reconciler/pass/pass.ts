@@ -13,10 +13,11 @@ import { nextExpiryMs } from "../../../lib/admission/leases.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { ObjectVerdict } from "../../../lib/model/status.ts";
 import { isSameGates } from "../../../lib/plan/gate-state.ts";
-import { judge } from "../../../lib/plan/judge.ts";
+import { judgeChunked } from "../../../lib/plan/judge.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { State } from "../../../lib/state/state.ts";
+import { runYielding } from "../../run-yielding.ts";
 import { ArpNotifier } from "../eips/arp-notifier.ts";
 import { beginEpoch, ledgerFailures, strikeOff, writeAhead } from "../eips/ledger.ts";
 import { type PassRequest, quietRequest } from "../pass-request.ts";
@@ -28,7 +29,7 @@ import { Planner } from "./planner.ts";
 import { SnapshotReader } from "./snapshot-reader.ts";
 import { StableJudge } from "./stable-judge.ts";
 import { StepWriter } from "./step-writer.ts";
-import { verificationOf } from "./verification.ts";
+import { verificationOfChunked } from "./verification.ts";
 
 /** What a pass has found and done before it is judged. */
 interface Work {
@@ -81,10 +82,11 @@ export class Pass {
   }
 
   /** The verdicts from a reading alone, if its pass did not finish. Nothing before adoption. */
-  judge(state: State, snapshot: Snapshot): ReadonlyMap<ObjectId, ObjectVerdict> {
+  async judge(state: State, snapshot: Snapshot): Promise<ReadonlyMap<ObjectId, ObjectVerdict>> {
     if (this.isUnadopted(state, snapshot)) return new Map();
-    const plan = this.#planner.planNow(state, snapshot);
-    return judge(state.desired, plan.compiled, verificationOf(plan, [], this.#retries.throttled));
+    const plan = await this.#planner.plan(state, snapshot);
+    const verification = await runYielding(verificationOfChunked(plan, [], this.#retries.throttled));
+    return runYielding(judgeChunked(state.desired, plan.compiled, verification));
   }
 
   async run(request: PassRequest, signal: AbortSignal): Promise<PassResult> {

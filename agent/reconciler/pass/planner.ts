@@ -1,7 +1,6 @@
 /** Plans with everything known besides the readings: ARP results, leases, quarantine, the gates. */
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
-import { runSync } from "../../../lib/chunked.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import { emptyLedger } from "../../../lib/model/ledger.ts";
 import { type MemoizedPlan, memoizedPlan } from "../../../lib/plan/memoized-plan.ts";
@@ -35,14 +34,7 @@ export class Planner {
     this.#plan = memoizedPlan(this.#planners);
   }
 
-  /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. */
-  planNow(state: State, snapshot: Snapshot): Plan {
-    return this.#remember(
-      runSync(this.#plan(this.#withLedger(state), snapshot, this.#context(state, snapshot))),
-    );
-  }
-
-  /** The same, in chunks that let the event loop run. */
+  /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. Lets the event loop run. */
   async plan(state: State, snapshot: Snapshot, but?: Partial<PlanContext>): Promise<Plan> {
     const context = { ...this.#context(state, snapshot), ...but };
     return this.#remember(await runYielding(this.#plan(this.#withLedger(state), snapshot, context)));

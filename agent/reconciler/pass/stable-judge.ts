@@ -10,7 +10,7 @@ import type { State } from "../../../lib/state/state.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { PassFailure } from "../subsystem.ts";
-import { isSameVerification, verificationOf } from "./verification.ts";
+import { isSameVerification, verificationOfChunked } from "./verification.ts";
 
 export class StableJudge {
   readonly #stabilize = stabilize(isSameVerification);
@@ -23,7 +23,9 @@ export class StableJudge {
     failures: readonly PassFailure[],
     throttled: readonly ThrottledRepair[],
   ): Promise<ReadonlyMap<ObjectId, ObjectVerdict>> {
-    const verification = this.#stabilize(verificationOf(planAfter, failures, throttled));
+    const verification = this.#stabilize(
+      await runYielding(verificationOfChunked(planAfter, failures, throttled)),
+    );
     await nextTurn();
     return runYielding(this.#judge(desired, planAfter.compiled, verification));
   }

@@ -1,4 +1,5 @@
 /** What a reading of the kernel after the last write proves: the input of the judge. */
+import { type Chunked, forEachChunked, runSync } from "../../../lib/chunked.ts";
 import { isSameMap } from "../../../lib/memoize.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Verification } from "../../../lib/plan/judge.ts";
@@ -13,17 +14,33 @@ import type { PassFailure } from "../subsystem.ts";
  *
  * @param planAfter the plan on the last reading
  */
-export function verificationOf(
-  planAfter: Plan,
+export function verificationOf(...given: Parameters<typeof verificationOfChunked>): Verification {
+  return runSync(verificationOfChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* verificationOfChunked(
+  planAfter: Pick<Plan, "parts">,
   failures: readonly PassFailure[],
   throttled: readonly ThrottledRepair[],
-): Verification {
+): Chunked<Verification> {
   const messages = new Map<ObjectId, string>();
-  for (const { object, message } of failures) if (object !== undefined) messages.set(object, message);
-  for (const { change, repairs } of throttled)
+  yield* forEachChunked(failures, lookedAtOnce, ({ object, message }) => {
+    if (object !== undefined) messages.set(object, message);
+  });
+  yield* forEachChunked(throttled, lookedAtOnce, ({ change, repairs }) => {
     if (change.object !== undefined)
       messages.set(change.object, `another program undid it ${repairs} times: ${change.text}`);
-  return Array.from(planAfter.parts.values(), (part) => withMessages(part.obstacles(), messages));
+  });
+  const verification: Obstacles[] = [];
+  for (const part of planAfter.parts.values()) {
+    verification.push(yield* withMessages(yield* part.obstaclesChunked(), messages));
+    yield;
+  }
+  return verification;
 }
 
 /** Whether both prove the same. */
@@ -31,13 +48,13 @@ export function isSameVerification(one: Verification, other: Verification): bool
   return one.length === other.length && one.every((obstacles, at) => isSame(obstacles, other[at]));
 }
 
-function withMessages(obstacles: Obstacles, messages: ReadonlyMap<ObjectId, string>): Obstacles {
+function* withMessages(obstacles: Obstacles, messages: ReadonlyMap<ObjectId, string>): Chunked<Obstacles> {
   if (messages.size === 0 || obstacles.objects.size === 0) return obstacles;
   const objects = new Map<ObjectId, Obstacle>();
-  for (const [id, obstacle] of obstacles.objects) {
+  yield* forEachChunked(obstacles.objects, lookedAtOnce, ([id, obstacle]) => {
     const message = obstacle.condition === "Programmed" ? messages.get(id) : undefined;
     objects.set(id, message === undefined ? obstacle : { ...obstacle, message });
-  }
+  });
   return { ...obstacles, objects };
 }
 

@@ -8,7 +8,7 @@
  * the packets of the flows that it knows. The gate drops what leaves the VPC for the outside untranslated, before conntrack
  * confirms it. The gate of BFD drops BFD between the gateway and the VPC.
  */
-import { type Chunked, runSync } from "../../chunked.ts";
+import { type Chunked, forEachChunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import { type Program, ruledEips } from "../../model/program.ts";
@@ -29,16 +29,26 @@ import { compareGuardChunked, type GuardDifference, isNoDifference } from "../gu
 import type { Phase } from "../phases.ts";
 
 /** The external interfaces in a fixed order: the configured one and those that EIPs name. */
-export function outsideInterfaces(program: Program): readonly InterfaceName[] {
+export function* outsideInterfaces(program: Program): Chunked<readonly InterfaceName[]> {
   const names = new Set([program.externalInterface]);
-  for (const eip of ruledEips(program)) names.add(eip.interface);
-  for (const pool of program.pools) names.add(pool.interface);
+  for (const users of [ruledEips(program), program.pools])
+    yield* forEachChunked<{ readonly interface: InterfaceName }>(users, lookedAtOnce, (user) =>
+      names.add(user.interface),
+    );
   names.delete(program.vpcInterface);
   return [...names].sort();
 }
 
+/** Both take a few milliseconds. */
+const lookedAtOnce = 5_000;
+const copiedAtOnce = 10_000;
+
 export function barrierFrame(program: Program): BarrierFrame {
-  return { vpcInterface: program.vpcInterface, outsides: outsideInterfaces(program) };
+  return runSync(barrierFrameChunked(program));
+}
+
+function* barrierFrameChunked(program: Program): Chunked<BarrierFrame> {
+  return { vpcInterface: program.vpcInterface, outsides: yield* outsideInterfaces(program) };
 }
 
 /** True if a gate's table drops anything. */
@@ -75,7 +85,7 @@ export function* planBarrierChunked(
   observed: ObservedBarrier,
   gates: Gates,
 ): Chunked<readonly BarrierPart[]> {
-  const frame = barrierFrame(program);
+  const frame = yield* barrierFrameChunked(program);
   const isWanted = (name: BarrierName) => name === "guard" || gates[name] === "closed";
   const plans = barrierNames
     .map((name) => planFrame(name, observed, isWanted(name) ? frame : undefined))
@@ -89,9 +99,9 @@ export function* planBarrierChunked(
   const made = plans.filter(({ make }) => make !== undefined);
   const taken = plans.filter(({ make }) => make === undefined);
   return [
-    partOf("gate", made, { add }),
-    partOf("removals", [], { remove }),
-    partOf("opening", taken, {}),
+    yield* partOf("gate", made, { add }),
+    yield* partOf("removals", [], { remove }),
+    yield* partOf("opening", taken, {}),
   ].filter(({ changes }) => changes.length > 0);
 }
 
@@ -102,8 +112,8 @@ export function planGuardElements({ add, remove }: GuardDifference): {
 } {
   // What replaces something may go along with it.
   const isBoth = !isNoDifference({ add }) && !isNoDifference({ remove });
-  const before = partOf("gate", [], isBoth ? { add, remove } : { add });
-  const after = partOf("removals", [], isBoth ? {} : { remove });
+  const before = runSync(partOf("gate", [], isBoth ? { add, remove } : { add }));
+  const after = runSync(partOf("removals", [], isBoth ? {} : { remove }));
   return {
     before: before.changes.length > 0 ? before : undefined,
     after: after.changes.length > 0 ? after : undefined,
@@ -143,14 +153,16 @@ function describe(name: BarrierName, { vpcInterface, outsides }: BarrierFrame): 
 
 const nothing: GuardDifference["add"] = byGuardSet(() => []);
 
-function partOf(
+function* partOf(
   phase: Phase,
   made: readonly FramePlan[],
   { add = nothing, remove = nothing }: Partial<GuardDifference>,
-): BarrierPart {
+): Chunked<BarrierPart> {
   const isWhole = made.some(({ name }) => name === "guard");
   const changes: Change[] = made.map(({ change }) => change);
+  const added = byGuardSet(() => new Map<string, string>());
   for (const set of guardSetNames) {
+    yield* forEachChunked(add[set], copiedAtOnce, (key) => added[set].set(key, ""));
     const note = (action: "add" | "remove", keys: readonly string[]) =>
       changes.push({ action, subsystem: "guard", text: guardElementsText(set, keys) });
     if (remove[set].length > 0) note("remove", remove[set]);
@@ -162,7 +174,7 @@ function partOf(
     transaction: {
       frames: Object.fromEntries(made.map(({ name, make, isReplaced }) => [name, { make, isReplaced }])),
       remove,
-      add: byGuardSet((set) => new Map(add[set].map((key) => [key, ""]))),
+      add: added,
     },
     changes,
   };

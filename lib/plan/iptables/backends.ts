@@ -2,7 +2,7 @@
  * DNATs with a list of backends, as the nftables table `ip kube-ovn` beside the rules of iptables. It always exists where there
  * is nft. Each such DNAT has a chain with one rule, and an element that leads to the chain: a change rewrites one chain.
  */
-import { type Chunked, runSync } from "../../chunked.ts";
+import { type Chunked, everyNth, filterChunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { Ip } from "../../model/ip.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -50,7 +50,7 @@ export function* wantedBackendsChunked({ dnats }: Program): Chunked<WantedBacken
   let spelt = 0;
   for (const dnat of dnats) {
     if (!isInTable(dnat)) continue;
-    spelt += dnat.backends.length;
+    spelt += 1 + dnat.backends.length;
     if (spelt > backendsPerPart) {
       spelt = 0;
       yield;
@@ -78,24 +78,33 @@ export interface BackendsPlans {
 }
 
 /** Planning on the result plans nothing. */
-export function planBackends(wanted: WantedBackends, observed: ObservedBackends): BackendsPlans {
+export function planBackends(...given: Parameters<typeof planBackendsChunked>): BackendsPlans {
+  return runSync(planBackendsChunked(...given));
+}
+
+/** The same in parts. */
+export function* planBackendsChunked(
+  wanted: WantedBackends,
+  observed: ObservedBackends,
+): Chunked<BackendsPlans> {
   const isRight = isFrameRight(observed);
-  const differing = [...wanted].filter(([chain, service]) => !isAsWanted(chain, service, observed));
-  const surplus = surplusOf(wanted, observed);
+  const differing = yield* differingFrom(observed, wanted);
+  const surplus = yield* surplusOf(wanted, observed);
   if (isRight) {
-    return { before: writing(differing, observed, undefined), after: removing(surplus) };
+    return { before: yield* writing(differing, observed, undefined), after: yield* removing(surplus) };
   }
   // The whole table is made anew in one transaction: no packet finds it incomplete.
   const frame = observed.frame === undefined ? "make" : "replace";
-  const { transaction } = writing([...wanted], noBackends, frame);
+  const { transaction } = yield* writing([...wanted], noBackends, frame);
   const table: Change = {
     action: frame === "make" ? "add" : "replace",
     subsystem: "rule",
     text: `table ${tableLabel(backendsTable)}`,
   };
-  const { changes } = writing(differing, observed, undefined);
+  const { changes } = yield* writing(differing, observed, undefined);
+  const removed = yield* removing(surplus);
   return {
-    before: { transaction, changes: [table, ...changes, ...removing(surplus).changes] },
+    before: { transaction, changes: [table, ...changes, ...removed.changes] },
     after: nothing,
   };
 }
@@ -110,13 +119,14 @@ export function planBackendsPart(
   observed: ObservedBackends,
 ): BackendsPlans | undefined {
   if (!isFrameRight(observed)) return undefined;
-  const differing = [...to].filter(([chain, service]) => !isAsWanted(chain, service, observed));
+  const differing = runSync(differingFrom(observed, to));
   const gone = [...from].filter(([chain]) => !to.has(chain));
   const surplus = {
     keys: gone.map(([, { key }]) => key).filter((key) => observed.elements.has(key)),
     chains: gone.map(([chain]) => chain).filter((chain) => observed.chains.has(chain)),
   };
-  return { before: writing(differing, observed, undefined), after: removing(surplus) };
+  const before = runSync(writing(differing, observed, undefined));
+  return { before, after: runSync(removing(surplus)) };
 }
 
 /** Both in one transaction, where nothing has to come in between. */
@@ -134,12 +144,21 @@ export function joinBackends({ before, after }: BackendsPlans): BackendsPlan {
 
 /** DNATs that lack something, each with the first missing thing as text. */
 export function missingBackends(
+  ...given: Parameters<typeof missingBackendsChunked>
+): ReadonlyMap<ObjectId, string> {
+  return runSync(missingBackendsChunked(...given));
+}
+
+/** The same in parts. */
+export function* missingBackendsChunked(
   wanted: WantedBackends,
   observed: ObservedBackends,
-): ReadonlyMap<ObjectId, string> {
+): Chunked<ReadonlyMap<ObjectId, string>> {
   const missing = new Map<ObjectId, string>();
   const isRight = isFrameRight(observed);
+  const isDue = everyNth(servicesAtOnce);
   for (const [chain, service] of wanted) {
+    if (isDue()) yield;
     const { object, key, text } = service;
     const table = `table ${tableLabel(backendsTable)}`;
     if (!isRight) missing.set(object, `${table} has wrong chains, maps or rules`);
@@ -161,9 +180,16 @@ export function countBackends({ frame = [], elements, chains }: ObservedBackends
   return frame.filter((line) => line.startsWith("rule ")).length + elements.size + chains.size;
 }
 
-export function eipsOfServices(elements: ObservedBackends["elements"]): readonly Ip[] {
-  return [...elements.keys()].filter((key) => key !== catchAll).map(eipOfService);
+export function* eipsOfServicesChunked(elements: ObservedBackends["elements"]): Chunked<ReadonlySet<Ip>> {
+  const eips = new Set<Ip>();
+  yield* forEachChunked(elements.keys(), servicesAtOnce, (key) => {
+    if (key !== catchAll) eips.add(eipOfService(key));
+  });
+  return eips;
 }
+
+/** Takes a few milliseconds. */
+const servicesAtOnce = 2_000;
 
 const noBackends: ObservedBackends = { frame: undefined, elements: new Map(), chains: new Map() };
 const nothing: BackendsPlan = { transaction: undefined, changes: [] };
@@ -182,25 +208,35 @@ interface Surplus {
   readonly chains: readonly string[];
 }
 
-function surplusOf(wanted: WantedBackends, { elements, chains }: ObservedBackends): Surplus {
-  const keys = new Set(wanted.values().map(({ key }) => key));
+function differingFrom(
+  observed: ObservedBackends,
+  wanted: WantedBackends,
+): Chunked<readonly (readonly [chain: string, service: WantedService])[]> {
+  return filterChunked(wanted, servicesAtOnce, ([chain, service]) => !isAsWanted(chain, service, observed));
+}
+
+function* surplusOf(wanted: WantedBackends, { elements, chains }: ObservedBackends): Chunked<Surplus> {
+  const keys = new Set<string>();
+  yield* forEachChunked(wanted.values(), servicesAtOnce, ({ key }) => keys.add(key));
   return {
-    keys: [...elements.keys()].filter((key) => !keys.has(key)),
-    chains: [...chains.keys()].filter((chain) => !wanted.has(chain)),
+    keys: yield* filterChunked(elements.keys(), servicesAtOnce, (key) => !keys.has(key)),
+    chains: yield* filterChunked(chains.keys(), servicesAtOnce, (chain) => !wanted.has(chain)),
   };
 }
 
-function writing(
+function* writing(
   services: readonly (readonly [chain: string, service: WantedService])[],
   { elements, chains }: ObservedBackends,
   frame: BackendsTransaction["frame"],
-): BackendsPlan {
+): Chunked<BackendsPlan> {
   if (services.length === 0 && frame === undefined) return nothing;
   const write = new Map<string, BackendsRule & { readonly isNew: boolean }>();
   const add = new Map<string, string>();
   const remove: string[] = [];
   const changes: Change[] = [];
+  const isDue = everyNth(servicesAtOnce);
   for (const [chain, { object, dnat, key, text }] of services) {
+    if (isDue()) yield;
     const held = chains.get(chain);
     const verdict = elements.get(key);
     const { protocol, backends } = dnat;
@@ -219,15 +255,19 @@ function writing(
   return { transaction: { frame, remove, drop: [], write, add }, changes };
 }
 
-function removing({ keys, chains }: Surplus): BackendsPlan {
+function* removing({ keys, chains }: Surplus): Chunked<BackendsPlan> {
   if (keys.length + chains.length === 0) return nothing;
-  const texts = [
-    ...keys.map((key) => elementText(key, gotoText(chainOfService(key)))),
-    ...chains.map((chain) => `chain ${tableLabel(backendsTable)} ${chain}`),
-  ];
+  const gone = (text: string): Change => ({ action: "remove", subsystem: "rule", text });
   return {
     transaction: { frame: undefined, remove: keys, drop: chains, write: new Map(), add: new Map() },
-    changes: texts.map((text) => ({ action: "remove", subsystem: "rule", text })),
+    changes: [
+      ...(yield* mapChunked(keys, servicesAtOnce, (key) =>
+        gone(elementText(key, gotoText(chainOfService(key)))),
+      )),
+      ...(yield* mapChunked(chains, servicesAtOnce, (chain) =>
+        gone(`chain ${tableLabel(backendsTable)} ${chain}`),
+      )),
+    ],
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * Plans one owned chain: single lines if few rules differ, else the whole chain is rewritten in the same transaction.
  */
+import { type Chunked, everyNth, filterChunked, forEachChunked, mapChunked } from "../../chunked.ts";
 import { appendRule, deleteRule, insertRule, resetChain } from "../../iptables/restore.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { Change, ChangeLabel } from "../../model/change.ts";
@@ -39,18 +40,18 @@ export const nothing: LinesPlan = { resets: [], lines: [], changes: [] };
  * @param observed - `undefined` if the chain does not exist
  * @param maxDeletes - maximum number of single deletions; insertions are always limited by {@link editsByTool}
  */
-export function planChain(
+export function* planChain(
   wanted: WantedChain,
   observed: readonly Rule[] | undefined,
   maxDeletes: number,
-): LinesPlan {
-  if (observed !== undefined && isAsWanted(wanted, observed)) return nothing;
-  const difference = compareChain(wanted, observed ?? []);
-  if (observed === undefined) return rewrite(wanted, difference, "add");
+): Chunked<LinesPlan> {
+  if (observed !== undefined && (yield* isAsWanted(wanted, observed))) return nothing;
+  const difference = yield* compareChain(wanted, observed ?? []);
+  if (observed === undefined) return yield* rewrite(wanted, difference, "add");
   const { surplus, absent, misplaced } = difference;
   if (surplus.length + absent.length + misplaced.size === 0) return nothing;
-  const edits = wanted.order === "exact" ? undefined : planEdits(wanted, difference, maxDeletes);
-  return edits ?? rewrite(wanted, difference, misplaced.size > 0 ? "replace" : undefined);
+  const edits = wanted.order === "exact" ? undefined : yield* planEdits(wanted, difference, maxDeletes);
+  return edits ?? (yield* rewrite(wanted, difference, misplaced.size > 0 ? "replace" : undefined));
 }
 
 /** The subsystem that a chain belongs to. */
@@ -59,60 +60,64 @@ export function subsystemOf(chain: string): ChangeLabel {
   return ownedChains.filter.includes(chain) ? "guard" : "rule";
 }
 
-function rewrite(
+function* rewrite(
   { name, rules }: WantedChain,
   { surplus, absent }: ChainDifference,
   whole: Change["action"] | undefined,
-): LinesPlan {
+): Chunked<LinesPlan> {
   const subsystem = subsystemOf(name);
   const reset = resetChain(name);
+  const add = (rule: WantedRule) => addition(name, rule, appendRule(name, rule.rule));
   return {
     resets: [reset],
-    lines: rules.map(({ rule }) => appendRule(name, rule)),
+    lines: yield* mapChunked(rules, plannedAtOnce, ({ rule }) => appendRule(name, rule)),
     changes: [
       ...(whole === undefined ? [] : [{ action: whole, subsystem, text: reset }]),
-      ...surplus.map((rule) => removal(name, rule)),
-      ...absent.map((rule) => addition(name, rule, appendRule(name, rule.rule))),
+      ...(yield* mapChunked(surplus, plannedAtOnce, (rule) => removal(name, rule))),
+      ...(yield* mapChunked(absent, plannedAtOnce, add)),
     ],
   };
 }
 
+/** Takes a few milliseconds. */
+const plannedAtOnce = 4_000;
+
 /** `undefined` if rewriting the chain is cheaper. */
-function planEdits(
+function* planEdits(
   chain: WantedChain,
   difference: ChainDifference,
   maxDeletes: number,
-): LinesPlan | undefined {
+): Chunked<LinesPlan | undefined> {
   const { name, order } = chain;
   // `-D` may not find an opaque rule by the text that iptables-save prints. A flush removes any rule.
   if (difference.surplus.some(({ spec }) => spec === undefined)) return undefined;
   if (order === "longest-prefix" && difference.misplaced.size > 0) return undefined;
-  const broken = order === "within-object" ? brokenGroups(chain, difference) : noGroups;
+  const broken = order === "within-object" ? yield* brokenGroups(chain, difference) : noGroups;
   const deletes = [...difference.surplus, ...broken.kept];
   if (deletes.length > maxDeletes) return undefined;
-  const inserts = order === "longest-prefix" ? insertions(difference) : new Map<WantedRule, number>();
+  const inserts = order === "longest-prefix" ? yield* insertions(difference) : new Map<WantedRule, number>();
   if (inserts.size > editsByTool.lines) return undefined;
 
-  const appended =
-    broken.rules.length > 0 ? withWholeGroups(difference.absent, broken.rules) : difference.absent;
+  const whole = new Set(broken.rules);
+  const single = yield* filterChunked(
+    difference.absent,
+    plannedAtOnce,
+    (rule) => !whole.has(rule) && !inserts.has(rule),
+  );
   // Insert from the last position to the first, and at one position the last wanted rule first, so that no insertion
   // shifts another.
   const inserted = [...inserts].reverse().sort(([, a], [, b]) => b - a);
-  const additions = [
-    ...inserted.map(([rule, at]) => ({ rule, text: insertRule(name, at + 1, rule.rule) })),
-    ...appended
-      .filter((rule) => !inserts.has(rule))
-      .map((rule) => ({ rule, text: appendRule(name, rule.rule) })),
-  ];
   const absent = new Set(difference.absent);
-  return {
-    resets: [],
-    lines: [...deletes.map((rule) => deleteRule(name, rule)), ...additions.map(({ text }) => text)],
-    changes: [
-      ...difference.surplus.map((rule) => removal(name, rule)),
-      ...additions.map(({ rule, text }) => addition(name, rule, text, absent.has(rule) ? "add" : "replace")),
-    ],
+  const lines = deletes.map((rule) => deleteRule(name, rule));
+  const changes = difference.surplus.map((rule) => removal(name, rule));
+  const add = (rule: WantedRule, text: string) => {
+    lines.push(text);
+    changes.push(addition(name, rule, text, absent.has(rule) ? "add" : "replace"));
   };
+  for (const [rule, at] of inserted) add(rule, insertRule(name, at + 1, rule.rule));
+  for (const rules of [single, broken.rules])
+    yield* forEachChunked(rules, plannedAtOnce, (rule) => add(rule, appendRule(name, rule.rule)));
+  return { resets: [], lines, changes };
 }
 
 interface BrokenGroups {
@@ -124,29 +129,33 @@ interface BrokenGroups {
 
 const noGroups: BrokenGroups = { rules: [], kept: [] };
 
-function brokenGroups(chain: WantedChain, { absent, kept, misplaced }: ChainDifference): BrokenGroups {
-  const touched = new Set([...absent, ...misplaced].map(({ object }) => object));
-  const keptOfTouched = kept.filter(({ wanted }) => touched.has(wanted.object));
+function* brokenGroups(
+  { rules }: WantedChain,
+  { absent, kept, misplaced }: ChainDifference,
+): Chunked<BrokenGroups> {
+  const touched = new Set<WantedRule["object"]>();
+  for (const wrong of [absent, misplaced])
+    yield* forEachChunked(wrong, plannedAtOnce, ({ object }) => touched.add(object));
+  const keptOfTouched = yield* filterChunked(kept, plannedAtOnce, ({ wanted }) => touched.has(wanted.object));
   if (keptOfTouched.length === 0) return noGroups;
   const broken = new Set(keptOfTouched.map(({ wanted }) => wanted.object));
   return {
-    rules: chain.rules.filter(({ object }) => broken.has(object)),
+    rules: yield* filterChunked(rules, plannedAtOnce, ({ object }) => broken.has(object)),
     kept: keptOfTouched.map(({ asRead }) => asRead),
   };
 }
 
-function withWholeGroups(absent: readonly WantedRule[], whole: readonly WantedRule[]): readonly WantedRule[] {
-  const broken = new Set(whole);
-  return [...absent.filter((rule) => !broken.has(rule)), ...whole];
-}
-
 /** The position of each absent rule that must precede a present one, counted after all deletions. */
-function insertions({ absent, kept }: ChainDifference): Map<WantedRule, number> {
+function* insertions({ absent, kept }: ChainDifference): Chunked<Map<WantedRule, number>> {
   const index = new NetworkIndex();
-  for (const [position, { wanted }] of kept.entries())
+  const isDue = everyNth(plannedAtOnce);
+  for (const [position, { wanted }] of kept.entries()) {
+    if (isDue()) yield;
     if (wanted.pool !== undefined) index.add(wanted.pool, position);
+  }
   const inserts = new Map<WantedRule, number>();
   for (const rule of absent) {
+    if (isDue()) yield;
     const position = rule.pool && index.firstWider(rule.pool);
     if (position !== undefined) inserts.set(rule, position);
   }

@@ -1,4 +1,5 @@
 /** Compares one owned chain with what was read of it. Says what differs, not how to repair it. */
+import { type Chunked, everyNth, forEachChunked } from "../../chunked.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { WantedChain, WantedRule } from "./layout.ts";
@@ -22,20 +23,32 @@ export interface KeptRule {
   readonly asRead: Rule;
 }
 
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
 /** True if the chain has exactly its rules in wanted order: a cheap check for unchanged chains. */
-export function isAsWanted(wanted: WantedChain, observed: readonly Rule[]): boolean {
-  if (observed.length !== wanted.rules.length) return false;
-  return wanted.rules.every(({ rule }, index) => rule.text === observed[index]?.text);
+export function* isAsWanted({ rules }: WantedChain, observed: readonly Rule[]): Chunked<boolean> {
+  if (observed.length !== rules.length) return false;
+  const isDue = everyNth(lookedAtOnce);
+  for (const [index, { rule }] of rules.entries()) {
+    if (isDue()) yield;
+    if (rule.text !== observed[index]?.text) return false;
+  }
+  return true;
 }
 
 /** @param observed - the rules of the chain in order; `[]` if the chain does not exist */
-export function compareChain(wanted: WantedChain, observed: readonly Rule[]): ChainDifference {
+export function* compareChain(wanted: WantedChain, observed: readonly Rule[]): Chunked<ChainDifference> {
   if (observed.length === 0) return { surplus: [], absent: wanted.rules, kept: [], misplaced: new Set() };
-  const byText = new Map(wanted.rules.map((rule) => [rule.rule.text, rule]));
+  const byText = new Map<string, WantedRule>();
+  yield* forEachChunked(wanted.rules, lookedAtOnce, (rule) => byText.set(rule.rule.text, rule));
   const surplus: Rule[] = [];
   const kept: KeptRule[] = [];
   // Search from the end: `-D` deletes the first of several equal rules, so the last one stays.
-  for (const asRead of observed.toReversed()) {
+  const isDue = everyNth(lookedAtOnce);
+  for (let at = observed.length - 1; at >= 0; at--) {
+    if (isDue()) yield;
+    const asRead = observed[at] as Rule;
     const match = byText.get(asRead.text);
     if (match === undefined) {
       surplus.push(asRead);
@@ -46,10 +59,10 @@ export function compareChain(wanted: WantedChain, observed: readonly Rule[]): Ch
   }
   surplus.reverse();
   kept.reverse();
-  return { surplus, absent: [...byText.values()], kept, misplaced: findMisplaced(wanted, kept) };
+  return { surplus, absent: [...byText.values()], kept, misplaced: yield* findMisplaced(wanted, kept) };
 }
 
-function findMisplaced(wanted: WantedChain, rules: readonly KeptRule[]): ReadonlySet<WantedRule> {
+function* findMisplaced(wanted: WantedChain, rules: readonly KeptRule[]): Chunked<ReadonlySet<WantedRule>> {
   const kept = rules.map((rule) => rule.wanted);
   switch (wanted.order) {
     case "any":
@@ -57,9 +70,9 @@ function findMisplaced(wanted: WantedChain, rules: readonly KeptRule[]): Readonl
     case "exact":
       return outOfSequence(wanted.rules, kept);
     case "within-object":
-      return outOfGroup(wanted.rules, kept);
+      return yield* outOfGroup(wanted.rules, kept);
     case "longest-prefix":
-      return rulesAfterWider(kept);
+      return yield* rulesAfterWider(kept);
   }
 }
 
@@ -70,24 +83,37 @@ function outOfSequence(wanted: readonly WantedRule[], kept: readonly WantedRule[
   return inOrder.every((rule, index) => rule === kept[index]) ? new Set() : present;
 }
 
-function outOfGroup(wanted: readonly WantedRule[], kept: readonly WantedRule[]): ReadonlySet<WantedRule> {
-  const keptOf = Map.groupBy(kept, ({ object }) => object);
-  const wantedOf = groupsOfMany(wanted);
-  return new Set(
-    [...wantedOf].flatMap(([object, rules]) => [...outOfSequence(rules, keptOf.get(object) ?? [])]),
-  );
+function* outOfGroup(
+  wanted: readonly WantedRule[],
+  kept: readonly WantedRule[],
+): Chunked<ReadonlySet<WantedRule>> {
+  const keptOf = yield* byObject(kept);
+  const misplaced = new Set<WantedRule>();
+  yield* forEachChunked(yield* byObject(wanted), lookedAtOnce, ([object, rules]) => {
+    if (rules.length === 1) return;
+    for (const rule of outOfSequence(rules, keptOf.get(object) ?? [])) misplaced.add(rule);
+  });
+  return misplaced;
 }
 
-function groupsOfMany(rules: readonly WantedRule[]): ReadonlyMap<ObjectId | undefined, WantedRule[]> {
-  const groups = Map.groupBy(rules, ({ object }) => object);
-  for (const [object, group] of groups) if (group.length === 1) groups.delete(object);
+function* byObject(
+  rules: readonly WantedRule[],
+): Chunked<ReadonlyMap<ObjectId | undefined, readonly WantedRule[]>> {
+  const groups = new Map<ObjectId | undefined, WantedRule[]>();
+  yield* forEachChunked(rules, lookedAtOnce, (rule) => {
+    const group = groups.get(rule.object);
+    if (group === undefined) groups.set(rule.object, [rule]);
+    else group.push(rule);
+  });
   return groups;
 }
 
-function rulesAfterWider(kept: readonly WantedRule[]): ReadonlySet<WantedRule> {
+function* rulesAfterWider(kept: readonly WantedRule[]): Chunked<ReadonlySet<WantedRule>> {
   const earlier = new NetworkIndex();
   const misplaced = new Set<WantedRule>();
+  const isDue = everyNth(lookedAtOnce);
   for (const [position, rule] of kept.entries()) {
+    if (isDue()) yield;
     if (rule.pool === undefined) continue;
     if (earlier.firstWider(rule.pool) !== undefined) misplaced.add(rule);
     earlier.add(rule.pool, position);

@@ -11,6 +11,7 @@
  * They must be the first in their hooks, since an ACCEPT ahead of them would be a hole. Only packets that are INVALID are
  * looked for among objects, however many these are.
  */
+import { type Chunked, filterChunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import { hostMask, parseMasked } from "../../iptables/masked.ts";
 import { appendRule, deleteRule, restoreInput } from "../../iptables/restore.ts";
 import { jumpTo, makeRule, type Rule, type RuleSpec } from "../../iptables/rule.ts";
@@ -37,19 +38,24 @@ import type { TablePlan } from "./table.ts";
  *
  * @param held the guard's chains as read: their rules stay until the NAT rules that they guard are deleted
  */
-export function wantedFilter(
+export function wantedFilter(...given: Parameters<typeof wantedFilterChunked>): WantedTable {
+  return runSync(wantedFilterChunked(...given));
+}
+
+/** The same in parts. */
+export function* wantedFilterChunked(
   program: Program,
   guarded: GuardElements,
   gates: Gates,
   held: TableRules = new Map(),
-): WantedTable {
+): Chunked<WantedTable> {
   const between = (outInterface: InterfaceName) => ({ inInterface: program.vpcInterface, outInterface });
-  const outside = outsideInterfaces(program).map(between);
+  const outside = (yield* outsideInterfaces(program)).map(between);
   const drop = { kind: "drop" } as const;
   const to = (chain: string) => ({ ctState: "INVALID", target: { kind: "jump", chain } }) as const;
-  const chain = (name: string, rules: readonly Rule[], order: WantedChain["order"] = "exact") => ({
+  const chain = (name: string, rules: readonly Rule[]): WantedChain => ({
     name,
-    order,
+    order: "exact",
     rules: rules.map((rule) => ({ rule })),
   });
   const gate = chain(
@@ -61,9 +67,13 @@ export function wantedFilter(
     outside.flatMap((ways) => sources.map((set) => makeRule({ ...ways, ...to(guardChain[set]) }))),
   );
   const input = chain("NATGW_INPUT", [makeRule(to(guardChain.eips))]);
-  const objects = guardSetNames.map((set) =>
-    chain(guardChain[set], [...guardRules(set, guarded), ...surplusRules(set, guarded, held)], "any"),
-  );
+  const objects: WantedChain[] = [];
+  for (const set of guardSetNames) {
+    const wanted = yield* guardRules(set, guarded);
+    const surplus = yield* surplusRules(set, wanted, held);
+    const rules = yield* mapChunked([...wanted, ...surplus], lookedAtOnce, (rule) => ({ rule }));
+    objects.push({ name: guardChain[set], order: "any", rules });
+  }
   const ends = [
     chain("NATGW_DROP_OUT", [makeRule({ target: drop })]),
     chain("NATGW_DROP_IN", [makeRule({ target: drop })]),
@@ -95,16 +105,15 @@ export function wantedFilter(
 }
 
 /** Deletes the rules of addresses that are no longer guarded. */
-export function planFilterRemovals(guarded: GuardElements, held: TableRules): TablePlan {
-  return tablePlan(
-    guardSetNames.flatMap((set) =>
-      surplusRules(set, guarded, held).map((rule) => ({
-        action: "remove",
-        subsystem: "guard",
-        text: deleteRule(guardChain[set], rule),
-      })),
-    ),
-  );
+export function* planFilterRemovals(guarded: GuardElements, held: TableRules): Chunked<TablePlan> {
+  const changes: Change[] = [];
+  for (const set of guardSetNames) {
+    const surplus = yield* surplusRules(set, yield* guardRules(set, guarded), held);
+    yield* forEachChunked(surplus, lookedAtOnce, (rule) => {
+      changes.push({ action: "remove", subsystem: "guard", text: deleteRule(guardChain[set], rule) });
+    });
+  }
+  return tablePlan(changes);
 }
 
 /** What the rules that drop have counted, in a dump of filter with counters. */
@@ -154,18 +163,23 @@ function tablePlan(changes: readonly Change[]): TablePlan {
   return { table: "filter", input: lines.length === 0 ? undefined : restoreInput("filter", lines), changes };
 }
 
-function guardRules(set: GuardSet, guarded: GuardElements): readonly Rule[] {
-  return [...guarded[set].keys()].map((key) => guardRule(set, key));
+function guardRules(set: GuardSet, guarded: GuardElements): Chunked<readonly Rule[]> {
+  return mapChunked(guarded[set].keys(), madeAtOnce, (key) => guardRule(set, key));
 }
 
 /** Rules that the guard made for addresses that it no longer guards. All other unwanted rules are drift. */
-function surplusRules(set: GuardSet, guarded: GuardElements, held: TableRules): readonly Rule[] {
+function* surplusRules(set: GuardSet, wanted: readonly Rule[], held: TableRules): Chunked<readonly Rule[]> {
   const rules = held.get(guardChain[set]) ?? [];
   if (rules.length === 0) return rules;
-  const wanted = new Set(guardRules(set, guarded).map(({ text }) => text));
+  const texts = new Set<string>();
+  yield* forEachChunked(wanted, lookedAtOnce, ({ text }) => texts.add(text));
   const isOurs = ({ spec }: Rule) => spec?.target.kind === "jump" && spec.target.chain === endOf(set);
-  return rules.filter((rule) => isOurs(rule) && !wanted.has(rule.text));
+  return yield* filterChunked(rules, lookedAtOnce, (rule) => isOurs(rule) && !texts.has(rule.text));
 }
+
+/** Both take a few milliseconds. */
+const madeAtOnce = 2_000;
+const lookedAtOnce = 4_000;
 
 /** The rule for element `key` of the guard's set, as read. */
 export function findGuard(set: GuardSet, key: string, find: FindRule): Rule | undefined {

@@ -8,13 +8,13 @@
  * Guard and gates are nftables tables; where there is no nft they stand in filter, as filter.ts says. DNATs with a list of
  * backends are in an nftables table, too (backends.ts); where there is no nft they are rules of SHARED_DNAT.
  */
-import { type Chunked, runSync } from "../../chunked.ts";
+import { type Chunked, everyNth, filterChunked, mapChunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
 import { certainty, jumpTo, type Mark, makeRule, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { Family } from "../../model/family.ts";
 import type { Cidr } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
-import { bucketsOf, type Program, type ProgramDnat, ruledEips, type SnatPool } from "../../model/program.ts";
+import { bucketsOf, type Program, type ProgramDnat, ruledEips } from "../../model/program.ts";
 import { isInTable } from "./backends.ts";
 import { ownedChains } from "./owned.ts";
 
@@ -62,13 +62,16 @@ export function wantedNat(program: Program, hasTable = false): WantedTable {
   return runSync(wantedNatChunked(program, hasTable));
 }
 
+/** Both take a few milliseconds. */
+const madeAtOnce = 2_000;
+const lookedAtOnce = 5_000;
+
 export function* wantedNatChunked(program: Program, hasTable: boolean): Chunked<WantedTable> {
-  const inward = inwardRules(program);
-  yield;
-  const outward = outwardRules(program);
-  yield;
-  const hairpin = hairpinRules(program);
-  yield;
+  const inward = yield* inwardRules(program);
+  const outward = yield* outwardRules(program);
+  const services = yield* serviceRules(program, hasTable);
+  const clients = yield* clientRules(program);
+  const hairpin = yield* hairpinRules(program);
   return {
     table: "nat",
     chains: [
@@ -76,18 +79,8 @@ export function* wantedNatChunked(program: Program, hasTable: boolean): Chunked<
       frame("SNAT_FILTER", ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"]),
       { name: "EXCLUSIVE_DNAT", order: "any", rules: inward },
       { name: "EXCLUSIVE_SNAT", order: "any", rules: outward },
-      {
-        name: "SHARED_DNAT",
-        order: "within-object",
-        rules: program.dnats
-          .filter((dnat) => !hasTable || !isInTable(dnat))
-          .flatMap((dnat) => backendRules(dnat, program.family)),
-      },
-      {
-        name: "SHARED_SNAT",
-        order: "longest-prefix",
-        rules: withoutRepeats(program.pools.flatMap((pool) => poolRules(pool, program.family))),
-      },
+      { name: "SHARED_DNAT", order: "within-object", rules: services },
+      { name: "SHARED_SNAT", order: "longest-prefix", rules: clients },
       { name: "HAIRPIN_SNAT", order: "any", rules: hairpin },
     ],
     hooks: [
@@ -129,8 +122,8 @@ function frame(name: string, targets: readonly string[]): WantedChain {
   return { name, order: "exact", rules: targets.map((target) => ({ rule: jumpTo(target) })) };
 }
 
-function inwardRules({ fips, family }: Program): readonly WantedRule[] {
-  return fips.map(({ id, eip, internalIp }) => ({
+function inwardRules({ fips, family }: Program): Chunked<readonly WantedRule[]> {
+  return mapChunked(fips, madeAtOnce, ({ id, eip, internalIp }) => ({
     object: id,
     rule: makeRule({
       destination: hostMask(eip, family),
@@ -139,16 +132,51 @@ function inwardRules({ fips, family }: Program): readonly WantedRule[] {
   }));
 }
 
-function outwardRules({ fips, family }: Program): readonly WantedRule[] {
-  return fips
-    .filter(({ isOutward }) => isOutward)
-    .map(({ id, eip, internalIp }) => ({
-      object: id,
-      rule: makeRule({
-        source: hostMask(internalIp, family),
-        target: { kind: "snat", to: eip, isRandom: false },
-      }),
-    }));
+function* outwardRules({ fips, family }: Program): Chunked<readonly WantedRule[]> {
+  const outward = yield* filterChunked(fips, lookedAtOnce, ({ isOutward }) => isOutward);
+  return yield* mapChunked(outward, madeAtOnce, ({ id, eip, internalIp }) => ({
+    object: id,
+    rule: makeRule({
+      source: hostMask(internalIp, family),
+      target: { kind: "snat", to: eip, isRandom: false },
+    }),
+  }));
+}
+
+function* serviceRules({ dnats, family }: Program, hasTable: boolean): Chunked<readonly WantedRule[]> {
+  const rules: WantedRule[] = [];
+  let made = 0;
+  for (const dnat of dnats) {
+    if (hasTable && isInTable(dnat)) continue;
+    made += dnat.backends.length;
+    if (made > madeAtOnce) {
+      made = 0;
+      yield;
+    }
+    rules.push(...backendRules(dnat, family));
+  }
+  return rules;
+}
+
+/**
+ * One rule per bucket. In a small network a bucket is one client. A nested /32 may send that client to the same EIP, so
+ * one rule is enough.
+ */
+function* clientRules({ pools, family }: Program): Chunked<readonly WantedRule[]> {
+  const byText = new Map<string, WantedRule>();
+  const isDue = everyNth(madeAtOnce);
+  for (const pool of pools) {
+    const buckets = bucketsOf(pool, family);
+    for (const [bucket, { id, eip, mapping }] of buckets.entries()) {
+      if (isDue()) yield;
+      const source =
+        buckets.length === 1 ? networkMask(pool.cidr) : bucketMask(pool.cidr, bucket, buckets.length, family);
+      const target = { kind: "snat", to: eip, isRandom: mapping === "random" } as const;
+      const rule = makeRule({ source, outInterface: pool.interface, target });
+      if (!byText.has(rule.text)) byText.set(rule.text, { object: id, rule, pool });
+    }
+  }
+  return [...byText.values()];
 }
 
 /**
@@ -169,34 +197,9 @@ function backendRules(dnat: ProgramDnat, family: Family): readonly WantedRule[] 
   });
 }
 
-function poolRules(pool: SnatPool, family: Family): readonly WantedRule[] {
-  const buckets = bucketsOf(pool, family);
-  return buckets.map(({ id, eip, mapping }, bucket) => {
-    const rule = makeRule({
-      source:
-        buckets.length === 1 ? networkMask(pool.cidr) : bucketMask(pool.cidr, bucket, buckets.length, family),
-      outInterface: pool.interface,
-      target: { kind: "snat", to: eip, isRandom: mapping === "random" },
-    });
-    return { object: id, rule, pool };
-  });
-}
-
-/**
- * In a small network a bucket is one client. A nested /32 may send that client to the same EIP, so one rule is enough.
- */
-function withoutRepeats(rules: readonly WantedRule[]): readonly WantedRule[] {
-  const seen = new Set<string>();
-  return rules.filter(({ rule }) => {
-    const isNew = !seen.has(rule.text);
-    seen.add(rule.text);
-    return isNew;
-  });
-}
-
-function hairpinRules(program: Program): readonly WantedRule[] {
+function hairpinRules(program: Program): Chunked<readonly WantedRule[]> {
   const { vpcInterface, family } = program;
-  return ruledEips(program).map(({ id, address }) => ({
+  return mapChunked(ruledEips(program), madeAtOnce, ({ id, address }) => ({
     object: id,
     rule: makeRule({
       outInterface: vpcInterface,

@@ -1,6 +1,7 @@
 /** Finds, for each object, rules that were not read back, or that are present but cannot take effect. */
+import { type Chunked, everyNth, forEachChunked, runSync } from "../../chunked.ts";
 import { hostMask } from "../../iptables/masked.ts";
-import { makeRule } from "../../iptables/rule.ts";
+import { makeRule, type Rule } from "../../iptables/rule.ts";
 import type { RuleDump, TableRules } from "../../iptables/save.ts";
 import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -35,46 +36,59 @@ const outward: Path = {
  * @param services - DNATs in the table of backends
  */
 export function missingRules(
+  ...given: Parameters<typeof missingRulesChunked>
+): ReadonlyMap<ObjectId, string> {
+  return runSync(missingRulesChunked(...given));
+}
+
+/** The same in parts. */
+export function* missingRulesChunked(
   nat: WantedTable,
   mangle: WantedTable,
   observed: RuleDump,
   family: Family,
   services: WantedBackends = new Map(),
-): ReadonlyMap<ObjectId, string> {
+): Chunked<ReadonlyMap<ObjectId, string>> {
   const missing = new Map<ObjectId, string>();
   const rules = observed.get("nat") ?? new Map();
   for (const path of [inward, outward]) {
     const shadows = new ShadowIndex(family);
-    checkPath(path, nat, rules, shadows, missing);
-    if (path === inward && !shadows.isEmpty) checkServices(services, shadows, family, missing);
+    yield* checkPath(path, nat, rules, shadows, missing);
+    if (path === inward && !shadows.isEmpty) yield* checkServices(services, shadows, family, missing);
   }
-  const markFault = faultOfFrame(mangle, "PREROUTING", "VPC_MARK", observed.get("mangle") ?? new Map());
-  if (markFault !== undefined) recordFault(nat, ["HAIRPIN_SNAT"], markFault, missing);
+  const markRules = observed.get("mangle") ?? new Map();
+  const markFault = yield* faultOfFrame(mangle, "PREROUTING", "VPC_MARK", markRules);
+  if (markFault !== undefined) yield* recordFault(nat, ["HAIRPIN_SNAT"], markFault, missing);
   return missing;
 }
 
 type Findings = Map<ObjectId, string>;
 
-function checkPath(
+function* checkPath(
   { hook, frame, chains }: Path,
   nat: WantedTable,
   rules: TableRules,
   shadows: ShadowIndex,
   found: Findings,
-): void {
-  const fault = faultOfFrame(nat, hook, frame, rules);
-  if (fault !== undefined) recordFault(nat, chains, fault, found);
-  for (const name of chains) checkChain(chainOf(nat, name), rules, shadows, found);
+): Chunked<void> {
+  const fault = yield* faultOfFrame(nat, hook, frame, rules);
+  if (fault !== undefined) yield* recordFault(nat, chains, fault, found);
+  for (const name of chains) {
+    yield;
+    yield* checkChain(chainOf(nat, name), rules, shadows, found);
+  }
 }
 
 /** The table of backends gets only what passes the chains of the path. */
-function checkServices(
+function* checkServices(
   services: WantedBackends,
   shadows: ShadowIndex,
   family: Family,
   found: Findings,
-): void {
+): Chunked<void> {
+  const isDue = everyNth(shadowsAtOnce);
   for (const [chain, { object, dnat }] of services) {
+    if (isDue()) yield;
     const rule = makeRule({
       destination: hostMask(dnat.eip, family),
       protocol: dnat.protocol,
@@ -87,37 +101,61 @@ function checkServices(
   }
 }
 
-function faultOfFrame(
+function* faultOfFrame(
   table: WantedTable,
   hookChain: string,
   frame: string,
   rules: TableRules,
-): string | undefined {
+): Chunked<string | undefined> {
   const hook = table.hooks.find(({ chain }) => chain === hookChain);
   if (hook && !isHooked(hook, rules.get(hookChain) ?? [])) return `${hookChain} does not jump to ${frame}`;
-  return isAsWanted(chainOf(table, frame), rules.get(frame) ?? []) ? undefined : `${frame} has wrong rules`;
+  const isRight = yield* isAsWanted(chainOf(table, frame), rules.get(frame) ?? []);
+  return isRight ? undefined : `${frame} has wrong rules`;
 }
 
-function recordFault(table: WantedTable, chains: readonly string[], fault: string, found: Findings): void {
+function* recordFault(
+  table: WantedTable,
+  chains: readonly string[],
+  fault: string,
+  found: Findings,
+): Chunked<void> {
   for (const name of chains)
-    for (const { object } of chainOf(table, name).rules)
+    yield* forEachChunked(chainOf(table, name).rules, lookedAtOnce, ({ object }) => {
       if (object !== undefined && !found.has(object)) found.set(object, fault);
+    });
 }
+
+/** Both take a few milliseconds. */
+const lookedAtOnce = 4_000;
+const shadowsAtOnce = 1_000;
 
 /** @param shadows - foreign rules on the path ahead of this chain; those of this chain are added */
-function checkChain(chain: WantedChain, rules: TableRules, shadows: ShadowIndex, found: Findings): void {
+function* checkChain(
+  chain: WantedChain,
+  rules: TableRules,
+  shadows: ShadowIndex,
+  found: Findings,
+): Chunked<void> {
   const observed = rules.get(chain.name) ?? [];
-  if (shadows.isEmpty && isAsWanted(chain, observed)) return;
-  const { absent, misplaced, surplus, kept } = compareChain(chain, observed);
+  if (shadows.isEmpty && (yield* isAsWanted(chain, observed))) return;
+  const { absent, misplaced, surplus, kept } = yield* compareChain(chain, observed);
   const record = (object: ObjectId | undefined, text: string) => {
     if (object !== undefined && !found.has(object)) found.set(object, text);
   };
-  for (const { object, rule } of absent) record(object, `${chain.name} lacks ${rule.text}`);
-  for (const { object, rule } of misplaced) record(object, `${chain.name} holds ${rule.text} out of order`);
+  yield* forEachChunked(absent, lookedAtOnce, ({ object, rule }) =>
+    record(object, `${chain.name} lacks ${rule.text}`),
+  );
+  yield* forEachChunked(misplaced, lookedAtOnce, ({ object, rule }) =>
+    record(object, `${chain.name} holds ${rule.text} out of order`),
+  );
+  if (shadows.isEmpty && surplus.length === 0) return;
 
   const isSurplus = new Set(surplus);
-  const objectOf = new Map(kept.map(({ asRead, wanted }) => [asRead, wanted.object]));
-  for (const rule of shadows.isEmpty && surplus.length === 0 ? [] : observed) {
+  const objectOf = new Map<Rule, ObjectId | undefined>();
+  yield* forEachChunked(kept, lookedAtOnce, ({ asRead, wanted }) => objectOf.set(asRead, wanted.object));
+  const isDue = everyNth(shadowsAtOnce);
+  for (const rule of observed) {
+    if (isDue()) yield;
     const shadow = isSurplus.has(rule) ? undefined : shadows.shadowOf(rule);
     if (shadow !== undefined)
       record(objectOf.get(rule), `${rule.text} gets no packets because of ${shadow.text}`);

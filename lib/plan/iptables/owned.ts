@@ -1,4 +1,5 @@
 /** Facts about the owned chains as read, without comparing them with the program. */
+import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import { hostOf } from "../../iptables/masked.ts";
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
@@ -70,9 +71,24 @@ export function countOwned(dump: RuleDump): number {
 }
 
 /** The addresses that rules of objects have as EIP. */
-export function eipsNamed(dump: RuleDump, family: Family): ReadonlySet<Ip> {
-  const eips = objectChains.flatMap((chain) => rulesOf(dump, chain).map((rule) => eipOf(rule, family)));
-  return new Set(eips.filter((eip) => eip !== undefined));
+export function eipsNamed(...given: Parameters<typeof eipsNamedChunked>): ReadonlySet<Ip> {
+  return runSync(eipsNamedChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* eipsNamedChunked(dump: RuleDump, family: Family): Chunked<ReadonlySet<Ip>> {
+  const eips = new Set<Ip>();
+  const isDue = everyNth(lookedAtOnce);
+  for (const chain of objectChains)
+    for (const rule of rulesOf(dump, chain)) {
+      if (isDue()) yield;
+      const eip = eipOf(rule, family);
+      if (eip !== undefined) eips.add(eip);
+    }
+  return eips;
 }
 
 /** Rules in other chains that contain `address`, as iptables commands. */

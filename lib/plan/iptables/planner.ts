@@ -1,9 +1,11 @@
 /** Plans NAT with iptables, in either of its variants. */
-import { type Chunked, runSync } from "../../chunked.ts";
-import type { Rule } from "../../iptables/rule.ts";
+import { type Chunked, mapChunked, runSync } from "../../chunked.ts";
+import type { Rule, TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
+import type { Ip } from "../../model/ip.ts";
+import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { ObservedBackends } from "../../nftables/backends.ts";
 import type { GuardElements } from "../../nftables/sets.ts";
@@ -21,22 +23,28 @@ import {
   type BackendsPlan,
   type BackendsPlans,
   countBackends,
-  eipsOfServices,
+  eipsOfServicesChunked,
   holdsBackends,
   joinBackends,
-  missingBackends,
-  planBackends,
+  missingBackendsChunked,
+  planBackendsChunked,
   planBackendsPart,
   wantedBackendsChunked,
 } from "./backends.ts";
-import { findGuard, planFilterPart, planFilterRemovals, wantedFilter, wantedNoFilter } from "./filter.ts";
+import {
+  findGuard,
+  planFilterPart,
+  planFilterRemovals,
+  wantedFilterChunked,
+  wantedNoFilter,
+} from "./filter.ts";
 import { type WantedTable, wantedMangle, wantedNatChunked } from "./layout.ts";
-import { missingRules } from "./missing.ts";
+import { missingRulesChunked } from "./missing.ts";
 import { netfilterContextOf } from "./netfilter-context.ts";
 import type { IptablesObserved } from "./observed.ts";
 import {
   countOwned,
-  eipsNamed,
+  eipsNamedChunked,
   foreignRulesNaming,
   holdsObjects,
   isFilterBfdGateClosed,
@@ -65,10 +73,15 @@ export function createIptablesPlanner(
   const backendsChunked = memoizer.byKeyChunked(wantedBackendsChunked);
   const backendsOf = (program: Program) => runSync(backendsChunked(program));
   const guardOf = memoizer.byKeyChunked(wantedGuardChunked);
-  const eipsOfRules = memoizer.byKey((dump: RuleDump) => eipsNamed(dump, family));
-  const eipsOfBoth = memoizer.last((rules: RuleDump, services: ObservedBackends["elements"]) => {
-    return new Set([...eipsOfRules(rules), ...eipsOfServices(services)]);
+  const eipsOfRules = memoizer.byKeyChunked((dump: RuleDump) => eipsNamedChunked(dump, family));
+  const eipsOfBoth = memoizer.lastChunked(function* (
+    rules: RuleDump,
+    services: ObservedBackends["elements"],
+  ): Chunked<ReadonlySet<Ip>> {
+    return (yield* eipsOfRules(rules)).union(yield* eipsOfServicesChunked(services));
   });
+  const eipsOf = ({ rules, backends }: IptablesObserved) =>
+    backends === undefined ? eipsOfRules(rules) : eipsOfBoth(rules, backends.elements);
   const indexOf = memoizer.byKey(indexByText);
   const contextOf = memoizer.byKey((observed: IptablesObserved) => netfilterContextOf(observed, family));
 
@@ -77,7 +90,7 @@ export function createIptablesPlanner(
     const layout = yield* layOutChunked(program, observed);
     const mangle = yield* planRules(layout.mangle, rules);
     const nat = yield* planRules(layout.nat, rules);
-    const table = backends && planBackends(yield* backendsChunked(program), backends);
+    const table = backends && (yield* planBackendsChunked(yield* backendsChunked(program), backends));
     yield;
     const plan = aroundRules(table, {
       changes: [...mangle.changes, ...nat.changes],
@@ -85,8 +98,21 @@ export function createIptablesPlanner(
     });
     const { steps } = plan.payload;
     const isOfRules = mangle.steps.length + nat.steps.length > 0;
-    const expected = isOfRules ? { expected: rulesOf(layout) } : {};
+    const expected = isOfRules ? { expected: yield* rulesOf(layout) } : {};
     return { changes: plan.changes, payload: { steps, ...expected } };
+  }
+
+  function* missingChunked(
+    program: Program,
+    observed: IptablesObserved,
+  ): Chunked<ReadonlyMap<ObjectId, string>> {
+    const { mangle, nat } = yield* layOutChunked(program, observed);
+    const { rules, backends } = observed;
+    const wanted = backends && (yield* backendsChunked(program));
+    const missing = yield* missingRulesChunked(nat, mangle, rules, family, wanted);
+    if (backends === undefined || wanted === undefined) return missing;
+    const lacking = yield* missingBackendsChunked(wanted, backends);
+    return lacking.size === 0 ? missing : new Map([...missing, ...lacking]);
   }
 
   return {
@@ -121,15 +147,8 @@ export function createIptablesPlanner(
     },
     join: joinPayloads,
     includes: includesSteps,
-    missing(program, observed) {
-      const { mangle, nat } = layOutNow(program, observed);
-      const { rules, backends } = observed;
-      const wanted = backends && backendsOf(program);
-      const missing = missingRules(nat, mangle, rules, family, wanted);
-      if (backends === undefined || wanted === undefined) return missing;
-      const lacking = missingBackends(wanted, backends);
-      return lacking.size === 0 ? missing : new Map([...missing, ...lacking]);
-    },
+    missing: (program, observed) => runSync(missingChunked(program, observed)),
+    missingChunked,
     holdsObjects: ({ rules, backends }) =>
       holdsObjects(rules) || (backends !== undefined && holdsBackends(backends)),
     isPristine: ({ rules, backends }) => countOwned(rules) === 0 && backends?.frame === undefined,
@@ -138,8 +157,10 @@ export function createIptablesPlanner(
     isGateSelective: ({ barrier }) => barrier !== undefined,
     mayDropTranslated: (program, { rules, barrier }) =>
       isFilterGateClosed(rules) || mayDropTranslated(program, barrier?.frames.gate),
-    eipsNamed: ({ rules, backends }) =>
-      backends === undefined ? eipsOfRules(rules) : eipsOfBoth(rules, backends.elements),
+    eipsNamed: (observed) => runSync(eipsOf(observed)),
+    *prepare(observed) {
+      yield* eipsOf(observed);
+    },
     countRules: ({ rules, backends }) =>
       countOwned(rules) + (backends === undefined ? 0 : countBackends(backends)),
     netfilterContext: contextOf,
@@ -173,14 +194,19 @@ function aroundRules(
   };
 }
 
-function rulesOf({ mangle, nat }: Layout): RuleDump {
-  return new Map(
-    [mangle, nat].map(({ table, chains }) => [
-      table,
-      new Map(chains.map(({ name, rules }) => [name, rules.map(({ rule }) => rule)])),
-    ]),
-  );
+function* rulesOf({ mangle, nat }: Layout): Chunked<RuleDump> {
+  const dump = new Map<TableName, Map<string, readonly Rule[]>>();
+  for (const { table, chains } of [mangle, nat]) {
+    const rulesOfTable = new Map<string, readonly Rule[]>();
+    for (const { name, rules } of chains)
+      rulesOfTable.set(name, yield* mapChunked(rules, lookedAtOnce, ({ rule }) => rule));
+    dump.set(table, rulesOfTable);
+  }
+  return dump;
 }
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 10_000;
 
 const noRules: readonly Rule[] = [];
 
@@ -195,8 +221,9 @@ function* planFilter(
   gates: Gates,
 ): Chunked<readonly GatePart<IptablesPayload>[]> {
   const held = rules.get("filter") ?? new Map();
-  const { steps, changes } = yield* planRules(wantedFilter(program, guarded, gates, held), rules);
-  const removals = planFilterRemovals(guarded, held);
+  const wanted = yield* wantedFilterChunked(program, guarded, gates, held);
+  const { steps, changes } = yield* planRules(wanted, rules);
+  const removals = yield* planFilterRemovals(guarded, held);
   const found: Gates = {
     gate: isFilterGateClosed(rules) ? "closed" : "open",
     bfd: isFilterBfdGateClosed(rules) ? "closed" : "open",

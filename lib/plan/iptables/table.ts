@@ -1,6 +1,12 @@
 /** Plans one table: its owned chains and the hooks that jump to them, as the lines of one transaction. */
-import { type Chunked, runSync } from "../../chunked.ts";
-import { deleteChain, deleteRule, insertRule, resetChain, restoreInput } from "../../iptables/restore.ts";
+import { type Chunked, everyNth, filterChunked, runSync } from "../../chunked.ts";
+import {
+  deleteChain,
+  deleteRule,
+  insertRule,
+  resetChain,
+  restoreInputChunked,
+} from "../../iptables/restore.ts";
 import { jumpTo, type Rule, type TableName } from "../../iptables/rule.ts";
 import type { TableRules } from "../../iptables/save.ts";
 import type { Change } from "../../model/change.ts";
@@ -36,9 +42,7 @@ export function* planTableChunked(
   observed: TableRules = new Map(),
   limits: EditLimits = editsByTool,
 ): Chunked<TablePlan> {
-  const lines = yield* planLines(wanted, observed, limits);
-  yield;
-  return tablePlan(wanted, lines);
+  return yield* tablePlan(wanted, yield* planLines(wanted, observed, limits));
 }
 
 export interface TablePlanBothWays extends TablePlan {
@@ -55,15 +59,17 @@ export function* planBothWaysChunked(
   yield;
   const { lines, changes } = byHandle;
   const isMany = lines.length > editsByTool.deletes && lines.every((line) => line.startsWith("-D "));
-  if (!isMany) return { ...tablePlan(wanted, byHandle), removals: undefined };
+  if (!isMany) return { ...(yield* tablePlan(wanted, byHandle)), removals: undefined };
   const byTool = yield* planTableChunked(wanted, observed, editsByTool);
-  return { ...byTool, changes, removals: restoreInput(wanted.table, lines) };
+  return { ...byTool, changes, removals: yield* restoreInputChunked(wanted.table, lines) };
 }
 
 type Lines = Omit<LinesPlan, "resets">;
 
-function tablePlan({ table }: WantedTable, { lines, changes }: Lines): TablePlan {
-  return { table, input: lines.length === 0 ? undefined : restoreInput(table, lines), changes };
+function* tablePlan({ table }: WantedTable, { lines, changes }: Lines): Chunked<TablePlan> {
+  yield;
+  const input = lines.length === 0 ? undefined : yield* restoreInputChunked(table, lines);
+  return { table, input, changes };
 }
 
 /** If there are too many deletions beside other lines, plans again without the allowance for deletions alone. */
@@ -75,16 +81,14 @@ function* planLines(wanted: WantedTable, observed: TableRules, limits: EditLimit
 }
 
 function* planParts(wanted: WantedTable, observed: TableRules, maxDeletes: number): Chunked<Lines> {
-  const chains: LinesPlan[] = [];
+  const parts: LinesPlan[] = [];
   for (const chain of wanted.chains) {
-    chains.push(planChain(chain, observed.get(chain.name), maxDeletes));
+    parts.push(yield* planChain(chain, observed.get(chain.name), maxDeletes));
     yield;
   }
-  const parts = [
-    ...chains,
-    ...wanted.hooks.map((hook) => planHook(hook, wanted.absent, observed.get(hook.chain) ?? [])),
-    ...wanted.absent.map((chain) => planAbsent(chain, wanted, observed)),
-  ];
+  for (const hook of wanted.hooks)
+    parts.push(yield* planHook(hook, wanted.absent, observed.get(hook.chain) ?? []));
+  for (const chain of wanted.absent) parts.push(yield* planAbsent(chain, wanted, observed));
   return {
     lines: [...parts.flatMap(({ resets }) => resets), ...parts.flatMap((part) => part.lines)],
     changes: parts.flatMap(({ changes }) => changes),
@@ -98,11 +102,18 @@ export function isHooked(hook: WantedHook, observed: readonly Rule[]): boolean {
   return hook.rules.every((rule) => observed.some(({ text }) => text === rule.text));
 }
 
-function planHook(hook: WantedHook, absent: readonly string[], observed: readonly Rule[]): LinesPlan {
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
+function* planHook(
+  hook: WantedHook,
+  absent: readonly string[],
+  observed: readonly Rule[],
+): Chunked<LinesPlan> {
   const leaving = new Set(absent.map((chain) => jumpTo(chain).text));
-  const unhooked = observed.filter(({ text }) => leaving.has(text));
-  const staying = observed.filter(({ text }) => !leaving.has(text));
-  const { surplus, missing } = hookDifference(hook, staying);
+  const unhooked = yield* filterChunked(observed, lookedAtOnce, ({ text }) => leaving.has(text));
+  const staying = yield* filterChunked(observed, lookedAtOnce, ({ text }) => !leaving.has(text));
+  const { surplus, missing } = yield* hookDifference(hook, staying);
   const lines = [
     ...[...unhooked, ...surplus].map((rule) => change("remove", rule, deleteRule(hook.chain, rule))),
     ...missing.map((rule, index) => change("add", rule, insertRule(hook.chain, index + 1, rule))),
@@ -111,9 +122,9 @@ function planHook(hook: WantedHook, absent: readonly string[], observed: readonl
 }
 
 /** What to delete, and then what to insert from the first position on. */
-function hookDifference(hook: WantedHook, observed: readonly Rule[]) {
+function* hookDifference(hook: WantedHook, observed: readonly Rule[]) {
   const own = new Map(hook.rules.map((rule) => [rule.text, rule]));
-  const jumps = observed.filter(({ text }) => own.has(text));
+  const jumps = yield* filterChunked(observed, lookedAtOnce, ({ text }) => own.has(text));
   if (hook.position === "first") {
     const isRight = jumps.length === hook.rules.length && isHooked(hook, observed);
     return isRight ? { surplus: [], missing: [] } : { surplus: jumps, missing: hook.rules };
@@ -126,12 +137,12 @@ function hookDifference(hook: WantedHook, observed: readonly Rule[]) {
   };
 }
 
-function planAbsent(chain: string, wanted: WantedTable, observed: TableRules): LinesPlan {
+function* planAbsent(chain: string, wanted: WantedTable, observed: TableRules): Chunked<LinesPlan> {
   const rules = observed.get(chain);
   if (rules === undefined) return nothing;
   // If a foreign rule jumps to the chain, the kernel refuses the deletion and the whole transaction. An empty chain
   // does no harm.
-  const isNeeded = isReferenced(chain, wanted, observed);
+  const isNeeded = yield* isReferenced(chain, wanted, observed);
   if (isNeeded && rules.length === 0) return nothing;
   const text = isNeeded ? resetChain(chain) : deleteChain(chain);
   return {
@@ -145,14 +156,22 @@ function planAbsent(chain: string, wanted: WantedTable, observed: TableRules): L
  * Rules deleted in the same transaction do not count as references: the hooks' own jumps, and the rules of other absent
  * chains.
  */
-function isReferenced(chain: string, { hooks, absent }: WantedTable, observed: TableRules): boolean {
+function* isReferenced(
+  chain: string,
+  { hooks, absent }: WantedTable,
+  observed: TableRules,
+): Chunked<boolean> {
   const ownJump = jumpTo(chain).text;
   const hooked = new Set(hooks.map((hook) => hook.chain));
-  return [...observed].some(
-    ([name, rules]) =>
-      !absent.includes(name) &&
-      rules.some(({ text }) => text.includes(chain) && !(hooked.has(name) && text === ownJump)),
-  );
+  const isDue = everyNth(lookedAtOnce);
+  for (const [name, rules] of observed) {
+    if (absent.includes(name)) continue;
+    for (const { text } of rules) {
+      if (isDue()) yield;
+      if (text.includes(chain) && !(hooked.has(name) && text === ownJump)) return true;
+    }
+  }
+  return false;
 }
 
 function change(action: Change["action"], jump: Rule, text: string): Change {

@@ -71,9 +71,11 @@ function* stepsOf({ addresses, facts, ledger }: PlanInput): Chunked<readonly Ste
   return steps;
 }
 
-function obstacles({ program, addresses, context }: PlanInput): Obstacles {
+function* obstacles({ program, addresses, context }: PlanInput): Chunked<Obstacles> {
+  const isDue = everyNth(plannedAtOnce);
   const objects = new Map<ObjectId, Obstacle>();
   for (const { id, address } of context.heldConflicts.size === 0 ? [] : program.eips) {
+    if (isDue()) yield;
     const mac = context.heldConflicts.get(address);
     if (mac === undefined) continue;
     const message = `${mac} also answers ARP for ${address}`;
@@ -82,10 +84,14 @@ function obstacles({ program, addresses, context }: PlanInput): Obstacles {
   const lacks = (object: ObjectId | undefined, reason: Reason, message: string) => {
     if (object !== undefined) objects.set(object, { condition: "Programmed", reason, message });
   };
-  for (const { object, entry } of addresses.add)
+  for (const { object, entry } of addresses.add) {
+    if (isDue()) yield;
     lacks(object, "Pending", `${entry.address} is not on ${entry.interface}`);
-  for (const { object, code, message } of addresses.blocked)
+  }
+  for (const { object, code, message } of addresses.blocked) {
+    if (isDue()) yield;
     lacks(object, code === "interface-missing" ? "InterfaceNotFound" : "Pending", message);
+  }
   return { objects, kinds: new Map() };
 }
 

@@ -1,12 +1,20 @@
 /** The routes subsystem. */
+import { type Chunked, everyNth, mapChunked, runSync } from "../../chunked.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import type { Reason } from "../../model/status.ts";
-import { type Obstacle, type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
+import type { PlanInput } from "../plan-input.ts";
+import {
+  type Obstacle,
+  type Obstacles,
+  type SubsystemPlan,
+  type SubsystemPlanner,
+  subsystemPlan,
+} from "../subsystem.ts";
 import {
   type BlockedRoute,
   describeRouteStep,
-  planRoutes,
+  planRoutesChunked,
   type RoutePlan,
   type RouteStep,
   routeText,
@@ -16,17 +24,23 @@ export const routePlanner: SubsystemPlanner<ObservedNetwork, RouteStep> = {
   name: "route",
   title: "routes",
   serves: ["route"],
-  plan({ program }, observed) {
-    const routes = planRoutes({ program, observed });
-    const steps = routes.steps.map((payload) => ({
-      phase: "routes" as const,
-      changes: [describeRouteStep(payload)],
-      payload,
-    }));
-    return subsystemPlan(steps, () => ({ objects: missingRoutes(routes), kinds: new Map() }));
-  },
+  plan: (input, observed) => runSync(planChunked(input, observed)),
+  planChunked,
   reads: ({ program }) => [program],
 };
+
+/** Takes a few milliseconds. */
+const plannedAtOnce = 3_000;
+
+function* planChunked({ program }: PlanInput, observed: ObservedNetwork): Chunked<SubsystemPlan<RouteStep>> {
+  const routes = yield* planRoutesChunked({ program, observed });
+  const steps = yield* mapChunked(routes.steps, plannedAtOnce, (payload) => ({
+    phase: "routes" as const,
+    changes: [describeRouteStep(payload)],
+    payload,
+  }));
+  return subsystemPlan(steps, () => missingRoutes(routes));
+}
 
 /** Why a route that cannot be added is missing. */
 const reasonOf = {
@@ -35,18 +49,21 @@ const reasonOf = {
   "foreign-route": "ForeignRoute",
 } as const satisfies Record<BlockedRoute["code"], Reason>;
 
-function missingRoutes({ steps, blocked }: RoutePlan): ReadonlyMap<ObjectId, Obstacle> {
+function* missingRoutes({ steps, blocked }: RoutePlan): Chunked<Obstacles> {
   const missing = new Map<ObjectId, Obstacle>();
+  const isDue = everyNth(plannedAtOnce);
   for (const step of steps) {
+    if (isDue()) yield;
     if (step.kind === "remove" || step.object === undefined) continue;
     const message = `missing route ${routeText(step.route)}`;
     missing.set(step.object, { condition: "Programmed", reason: "Pending", message });
   }
   for (const { object, code, message } of blocked) {
+    if (isDue()) yield;
     if (object === undefined) continue;
     // A link may come up while a request waits. A pass does not help against the others.
     const isSettled = code !== "interface-down";
     missing.set(object, { condition: "Programmed", reason: reasonOf[code], message, isSettled });
   }
-  return missing;
+  return { objects: missing, kinds: new Map() };
 }

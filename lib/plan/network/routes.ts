@@ -1,7 +1,8 @@
 /** Plans the routes: the default route, and the desired routes with the agent's own protocol number. */
 
+import { type Chunked, everyNth, filterChunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
-import { prefixLengthOf } from "../../model/ip.ts";
+import { type Cidr, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
@@ -56,25 +57,37 @@ const kernelProtocol = 2;
  *
  * Only the main table is considered.
  */
-export function planRoutes({
-  program,
-  observed,
-}: {
+export function planRoutes(input: RouteInput): RoutePlan {
+  return runSync(planRoutesChunked(input));
+}
+
+export interface RouteInput {
   readonly program: Program;
   readonly observed: ObservedNetwork;
-}): RoutePlan {
+}
+
+/** Takes a few milliseconds. */
+const plannedAtOnce = 4_000;
+
+/** The same in parts. */
+export function* planRoutesChunked({ program, observed }: RouteInput): Chunked<RoutePlan> {
   const links = new Map(observed.links.map((link) => [link.name, link]));
-  const existing = observed.routes.filter((route) => route.table === mainTable);
-  const rivals = Map.groupBy(
-    existing.filter((route) => route.metric === 0),
-    (route) => route.destination,
-  );
+  const existing = yield* filterChunked(observed.routes, plannedAtOnce, ({ table }) => table === mainTable);
+  const rivals = new Map<Cidr, ObservedRoute[]>();
+  yield* forEachChunked(existing, plannedAtOnce, (route) => {
+    if (route.metric !== 0) return;
+    const others = rivals.get(route.destination);
+    if (others === undefined) rivals.set(route.destination, [route]);
+    else others.push(route);
+  });
   const steps: RouteStep[] = [];
   const blocked: BlockedRoute[] = [];
   /** Routes that are correct, or that a correct one replaces. */
   const settled = new Set<ObservedRoute>();
 
-  for (const { route, object, ownsDestination } of desiredRoutes(program)) {
+  const isDue = everyNth(plannedAtOnce);
+  for (const { route, object, ownsDestination } of yield* desiredRoutes(program)) {
+    if (isDue()) yield;
     const asked = object === undefined ? {} : { object };
     const here = rivals.get(route.destination) ?? [];
     const exact = here.find((other) => isSame(route, other));
@@ -102,6 +115,7 @@ export function planRoutes({
   }
 
   for (const route of existing) {
+    if (isDue()) yield;
     if (isOwn(route) && !settled.has(route)) steps.push({ kind: "remove", route });
   }
   return { steps, blocked };
@@ -140,13 +154,17 @@ interface DesiredRoute {
   readonly ownsDestination: boolean;
 }
 
-function desiredRoutes(program: Program): readonly DesiredRoute[] {
+function* desiredRoutes(program: Program): Chunked<readonly DesiredRoute[]> {
   const ours = { table: mainTable, type: "unicast", protocol: routeProtocol, metric: 0 } as const;
-  const desired: DesiredRoute[] = program.routes.map(({ id, destination, via, interface: name }) => ({
-    route: { ...ours, destination, via, interface: name, isOnlink: false },
-    object: id,
-    ownsDestination: false,
-  }));
+  const desired = yield* mapChunked(
+    program.routes,
+    plannedAtOnce,
+    ({ id, destination, via, interface: name }): DesiredRoute => ({
+      route: { ...ours, destination, via, interface: name, isOnlink: false },
+      object: id,
+      ownsDestination: false,
+    }),
+  );
   if (program.defaultGateway === undefined) return desired;
   const route: ObservedRoute = {
     ...ours,

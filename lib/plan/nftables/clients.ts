@@ -1,4 +1,5 @@
 /** Computes which clients a pool serves without its nested networks: interval maps have no longest-prefix match. */
+import { type Chunked, everyNth, mapChunked, runSync, sortChunked } from "../../chunked.ts";
 import { type AddressValue, compareValues, type Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
 import type { SnatPool } from "../../model/program.ts";
@@ -14,7 +15,15 @@ export interface ClientRange {
  * Splits the networks of pools with one outgoing interface into ranges that do not overlap. Each address belongs to the
  * longest prefix that contains it. n networks give at most 2n − 1 ranges, in order of address.
  */
-export function flatten(pools: readonly SnatPool[], family: Family): readonly ClientRange[] {
+export function flatten(...given: Parameters<typeof flattenChunked>): readonly ClientRange[] {
+  return runSync(flattenChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const flattenedAtOnce = 3_000;
+
+/** The same in parts. */
+export function* flattenChunked(pools: readonly SnatPool[], family: Family): Chunked<readonly ClientRange[]> {
   const ranges: ClientRange[] = [];
   /**
    * The networks that contain the current address, innermost last. They nest, because two networks never overlap
@@ -32,7 +41,9 @@ export function flatten(pools: readonly SnatPool[], family: Family): readonly Cl
       around.pop();
     }
   };
-  for (const network of outermostFirst(pools, family)) {
+  const isDue = everyNth(flattenedAtOnce);
+  for (const network of yield* outermostFirst(pools, family)) {
+    if (isDue()) yield;
     leave(({ last }) => last < network.first);
     const outer = around.at(-1);
     if (outer !== undefined) fillUpTo(family.plus(network.first, -1), outer.pool);
@@ -43,12 +54,13 @@ export function flatten(pools: readonly SnatPool[], family: Family): readonly Cl
   return ranges;
 }
 
-function outermostFirst(pools: readonly SnatPool[], family: Family): readonly ClientRange[] {
-  const networks = pools.map((pool): ClientRange => {
+function* outermostFirst(pools: readonly SnatPool[], family: Family): Chunked<readonly ClientRange[]> {
+  const networks = yield* mapChunked(pools, flattenedAtOnce, (pool): ClientRange => {
     const [first, last] = family.rangeOf(pool.cidr);
     return { first, last, pool };
   });
-  return networks.sort(
+  return yield* sortChunked(
+    networks,
     (one, other) =>
       compareValues(one.first, other.first) ||
       prefixLengthOf(one.pool.cidr) - prefixLengthOf(other.pool.cidr),

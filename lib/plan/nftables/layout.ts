@@ -1,6 +1,6 @@
 /** The elements that a program needs, each with its object, and the frame that they need. */
 
-import { type Chunked, everyNth, runSync } from "../../chunked.ts";
+import { type Chunked, everyNth, forEachChunked, runSync } from "../../chunked.ts";
 import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
 import {
@@ -14,7 +14,7 @@ import {
 import { field } from "../../nftables/fields.ts";
 import { bucketBase, drawOf, type Frame, type Lookup } from "../../nftables/frame.ts";
 import { concatText, type MapName, rangeText } from "../../nftables/maps.ts";
-import { type ClientRange, flatten } from "./clients.ts";
+import { type ClientRange, flattenChunked } from "./clients.ts";
 
 /** Called with each element that a program needs. No key of a map occurs twice. */
 export type WantedVisitor = (map: MapName, key: string, value: string, object: ObjectId) => void;
@@ -27,15 +27,23 @@ export interface WantedTable {
   visitChunked(visitor: WantedVisitor): Chunked<void>;
 }
 
-/** Takes a few milliseconds. */
+/** Both take a few milliseconds. */
 const visitedAtOnce = 2_000;
+const lookedAtOnce = 5_000;
 
 export function wantedTable(program: Program): WantedTable {
+  return runSync(wantedTableChunked(program));
+}
+
+/** The same in parts. */
+export function* wantedTableChunked(program: Program): Chunked<WantedTable> {
   const { family } = program;
-  const shares = [...Map.groupBy(program.pools, (pool) => pool.interface).values()]
-    .flatMap((pools) => flatten(pools, family))
-    .map((range) => shareOut(range, family));
-  const lookups = lookupsOf(program, shares);
+  const shares: Share[] = [];
+  for (const pools of Map.groupBy(program.pools, (pool) => pool.interface).values()) {
+    const ranges = yield* flattenChunked(pools, family);
+    yield* forEachChunked(ranges, visitedAtOnce, (range) => shares.push(shareOut(range, family)));
+  }
+  const lookups = yield* lookupsOf(program, shares);
   function* visitChunked(visitor: WantedVisitor): Chunked<void> {
     const isDue = everyNth(visitedAtOnce);
     for (const { id, eip, internalIp, isOutward } of program.fips) {
@@ -53,7 +61,7 @@ export function wantedTable(program: Program): WantedTable {
     }
     for (const share of shares) {
       if (isDue()) yield;
-      visitClients(share, lookups, family, visitor);
+      yield* visitClients(share, lookups, family, visitor);
     }
     for (const { id, address } of ruledEips(program)) {
       if (isDue()) yield;
@@ -64,15 +72,16 @@ export function wantedTable(program: Program): WantedTable {
     frame: {
       vpcInterface: program.vpcInterface,
       lookups,
-      backendCounts: backendCountsOf(program),
+      backendCounts: yield* backendCountsOf(program),
     },
     visit: (visitor) => runSync(visitChunked(visitor)),
     visitChunked,
   };
 }
 
-function backendCountsOf({ dnats }: Program): readonly number[] {
-  const counts = new Set(dnats.map(({ backends }) => backends.length));
+function* backendCountsOf({ dnats }: Program): Chunked<readonly number[]> {
+  const counts = new Set<number>();
+  yield* forEachChunked(dnats, lookedAtOnce, ({ backends }) => counts.add(backends.length));
   counts.delete(1);
   return [...counts].sort((one, other) => one - other);
 }
@@ -117,9 +126,10 @@ function shareOut(range: ClientRange, family: Family): Share {
 }
 
 /** The lookup that every gateway has, then the additional ones of its pools, in a fixed order. */
-function lookupsOf({ externalInterface }: Program, shares: readonly Share[]): readonly Lookup[] {
+function* lookupsOf({ externalInterface }: Program, shares: readonly Share[]): Chunked<readonly Lookup[]> {
   const first: Lookup = { interface: externalInterface, buckets: poolBuckets };
-  const needed = new Map(shares.map(({ lookup }) => [lookupKey(lookup), lookup]));
+  const needed = new Map<string, Lookup>();
+  yield* forEachChunked(shares, visitedAtOnce, ({ lookup }) => needed.set(lookupKey(lookup), lookup));
   needed.delete(lookupKey(first));
   const byKey = [...needed].sort(([one], [other]) => (one < other ? -1 : 1));
   return [first, ...byKey.map(([, lookup]) => lookup)];
@@ -129,12 +139,12 @@ function lookupKey(lookup: Lookup): string {
   return `${lookup.interface} ${lookup.buckets}`;
 }
 
-function visitClients(
+function* visitClients(
   share: Share,
   lookups: readonly Lookup[],
   { count, format, modulo, plus, zero }: Family,
   visit: WantedVisitor,
-): void {
+): Chunked<void> {
   const { range, members, isByAddress, lookup } = share;
   const own = lookupKey(lookup);
   const base = bucketBase(lookups.findIndex((one) => lookupKey(one) === own));
@@ -154,5 +164,9 @@ function visitClients(
       const address = plus(range.first, index);
       add(format(address), every, modulo(address, members.length));
     }
-  else for (let bucket = 0; bucket < members.length; bucket++) add(clients, bucketText(bucket), bucket);
+  else
+    for (let bucket = 0; bucket < members.length; bucket++) {
+      if (bucket % visitedAtOnce === visitedAtOnce - 1) yield;
+      add(clients, bucketText(bucket), bucket);
+    }
 }

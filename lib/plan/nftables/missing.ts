@@ -1,4 +1,5 @@
 /** Finds, for each object, elements that were not read back, or that are present but cannot take effect. */
+import { type Chunked, forEachChunked, runSync } from "../../chunked.ts";
 import type { ObjectId } from "../../model/names.ts";
 import { tableLabel } from "../../nftables/family.ts";
 import {
@@ -25,40 +26,51 @@ const maxUnwanted = 64;
 
 /** Objects that lack something, each with the first missing thing as text. */
 export function missingElements(
+  ...given: Parameters<typeof missingElementsChunked>
+): ReadonlyMap<ObjectId, string> {
+  return runSync(missingElementsChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 3_000;
+
+/** The same in parts. */
+export function* missingElementsChunked(
   wanted: WantedTable,
   difference: TableDifference,
-): ReadonlyMap<ObjectId, string> {
+): Chunked<ReadonlyMap<ObjectId, string>> {
   const missing = new Map<ObjectId, string>();
   const say = (object: ObjectId, message: string) => {
     if (!missing.has(object)) missing.set(object, message);
   };
   if (!difference.isFrameRight) {
     const message = `table ${tableLabel(tableName)} has wrong chains, maps or rules`;
-    wanted.visit((_map, _key, _value, object) => say(object, message));
+    yield* wanted.visitChunked((_map, _key, _value, object) => say(object, message));
     return missing;
   }
   for (const { map, absent } of difference.maps)
-    for (const { key, value, object } of absent)
-      say(object, `missing element ${elementText(map, key, value)}`);
-  for (const part of difference.maps) if (part.surplus.length > 0) findShadowed(part, wanted, say);
+    yield* forEachChunked(absent, lookedAtOnce, ({ key, value, object }) =>
+      say(object, `missing element ${elementText(map, key, value)}`),
+    );
+  for (const part of difference.maps) if (part.surplus.length > 0) yield* findShadowed(part, wanted, say);
   return missing;
 }
 
-function findShadowed(
+function* findShadowed(
   { map, surplus }: MapDifference,
   wanted: WantedTable,
   say: (object: ObjectId, message: string) => void,
-): void {
+): Chunked<void> {
+  const behind = new Set(asksFirst[map]);
+  if (behind.size === 0) return;
   const isMany = surplus.length > maxUnwanted;
-  const unwanted = surplus.map(([key, value]) => ({
+  const unwanted = surplus.slice(0, isMany ? 1 : maxUnwanted).map(([key, value]) => ({
     parts: partsOf(map, key),
     text: elementText(map, key, value),
   }));
-  const behind = new Set(asksFirst[map]);
-  if (behind.size === 0) return;
-  wanted.visit((name, key, _value, object) => {
+  yield* wanted.visitChunked((name, key, _value, object) => {
     if (!behind.has(name)) return;
-    const parts = partsOf(name, key);
+    const parts = isMany ? [] : partsOf(name, key);
     const shadow = unwanted.find((one) => isMany || overlaps(one.parts, parts));
     if (shadow !== undefined) say(object, `${key} in ${name} gets no packets because of ${shadow.text}`);
   });

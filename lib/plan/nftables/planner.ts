@@ -2,6 +2,7 @@
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
+import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
 import {
@@ -14,8 +15,8 @@ import {
 import { compareGuardPart, wantedGuardChunked } from "../guard.ts";
 import type { NetfilterContext, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTableChunked, type ObservedTable } from "./compare.ts";
-import { wantedTable } from "./layout.ts";
-import { missingElements } from "./missing.ts";
+import { wantedTableChunked } from "./layout.ts";
+import { missingElementsChunked } from "./missing.ts";
 import type { NftablesObserved } from "./observed.ts";
 import { countElements, countFrameRules, eipsNamedChunked } from "./owned.ts";
 import { planPart } from "./part.ts";
@@ -32,17 +33,26 @@ export function createNftablesPlanner(
   family: Family,
   memoizer: Memoizer = memory,
 ): RulesPlanner<NftablesObserved, NftablesPayload> {
-  const wantedOf = memoizer.byKey(wantedTable);
+  const wantedChunked = memoizer.byKeyChunked(wantedTableChunked);
+  const wantedOf = (program: Program) => runSync(wantedChunked(program));
   const guardOf = memoizer.byKeyChunked(wantedGuardChunked);
   const eipsOf = memoizer.byKeyChunked((table: ObservedTable) => eipsNamedChunked(table, family));
   // Planning and judging need the same comparison.
   const compare = memoizer.lastChunked(compareTableChunked);
 
   function* planChunked(program: Program, observed: NftablesObserved): Chunked<Plan> {
-    const wanted = wantedOf(program);
+    const wanted = yield* wantedChunked(program);
     const difference = yield* compare(wanted, observed.table);
     yield;
     return toPlan(yield* planTableChunked(wanted, observed.table, difference), observed);
+  }
+
+  function* missingChunked(
+    program: Program,
+    { table }: NftablesObserved,
+  ): Chunked<ReadonlyMap<ObjectId, string>> {
+    const wanted = yield* wantedChunked(program);
+    return yield* missingElementsChunked(wanted, yield* compare(wanted, table));
   }
 
   return {
@@ -74,10 +84,8 @@ export function createNftablesPlanner(
     },
     join: (first, second) => ({ ...second, steps: [...first.steps, ...second.steps] }),
     includes: (payload, part) => part.steps.every((step) => payload.steps.includes(step)),
-    missing(program, { table }) {
-      const wanted = wantedOf(program);
-      return missingElements(wanted, runSync(compare(wanted, table)));
-    },
+    missing: (program, observed) => runSync(missingChunked(program, observed)),
+    missingChunked,
     holdsObjects: ({ table }) => countElements(table) > 0,
     isPristine: ({ table }) => countElements(table) + countFrameRules(table) === 0,
     isGateClosed: ({ barrier }) => holdsBack(barrier.frames.gate),

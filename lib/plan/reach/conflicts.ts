@@ -1,4 +1,5 @@
 /** Routes and filters that can send packets another way than the gateway needs. */
+import { type Chunked, filterChunked, forEachChunked } from "../../chunked.ts";
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
 import type { Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
@@ -9,21 +10,25 @@ import { mainTable } from "../network/routes.ts";
 /** RTPROT_KERNEL: the route of a connected subnet. */
 const kernelProtocol = 2;
 
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
 /**
  * Main-table routes that lead into a connected subnet of the gateway by another interface than that subnet's, and
  * routes for a part of the Internet that do not leave by an external interface.
  */
-export function conflictingRoutes(
+export function* conflictingRoutes(
   routes: readonly ObservedRoute[],
   vpc: InterfaceName,
   outside: readonly InterfaceName[],
   family: Family,
-): readonly ObservedRoute[] {
+): Chunked<readonly ObservedRoute[]> {
   const subnets = new PrefixTable<ObservedRoute>(family);
-  for (const route of routes)
+  yield* forEachChunked(routes, lookedAtOnce, (route) => {
     if (route.protocol === kernelProtocol && route.table === mainTable && isBy(route, [vpc, ...outside]))
       subnets.set(route.destination, route);
-  return routes.filter((route) => {
+  });
+  return yield* filterChunked(routes, lookedAtOnce, (route) => {
     if (route.table !== mainTable || route.protocol === kernelProtocol) return false;
     const length = prefixLengthOf(route.destination);
     if (length > 0 && length < family.widestNetwork) return !isBy(route, outside);

@@ -1,4 +1,5 @@
 /** The routers that the gateway's routes use, and which of them do not answer. */
+import { type Chunked, forEachChunked } from "../../chunked.ts";
 import type { Degradation } from "../../model/degradation.ts";
 import { type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
@@ -35,21 +36,30 @@ export function isSilentNow(state: NeighbourState, wasSilent: boolean): boolean 
   return state === "unknown" ? wasSilent : state === "failed";
 }
 
+/** Maximum number of routers in a message. */
+const maxNamed = 5;
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
 /** Why routers make the gateway degraded. */
-export function nextHopNotices(
+export function* nextHopNotices(
   { routes }: ObservedNetwork,
   silent: readonly NextHop[],
-): readonly Degradation[] {
+): Chunked<readonly Degradation[]> {
   if (silent.length === 0) return [];
-  const affected = (hop: NextHop) =>
-    routes.filter(
-      (route) => leadsToRouter(route) && route.via === hop.via && route.interface === hop.interface,
-    );
-  const messages = silent.map((hop) => {
-    const [first, ...others] = affected(hop).map(routeText);
-    const more = others.length === 0 ? "" : ` and ${others.length} more`;
-    return `${hop.via} does not answer ARP on ${hop.interface}: ${first ?? "no route"}${more} cannot be used`;
+  const named = silent.slice(0, maxNamed).map((hop) => ({ hop, affected: [] as ObservedRoute[] }));
+  yield* forEachChunked(routes, lookedAtOnce, (route) => {
+    if (!leadsToRouter(route)) return;
+    for (const { hop, affected } of named)
+      if (route.via === hop.via && route.interface === hop.interface) affected.push(route);
   });
+  const messages = named.map(({ hop, affected: [first, ...others] }) => {
+    const route = first === undefined ? "no route" : routeText(first);
+    const more = others.length === 0 ? "" : ` and ${others.length} more`;
+    return `${hop.via} does not answer ARP on ${hop.interface}: ${route}${more} cannot be used`;
+  });
+  const others = silent.length - named.length;
+  if (others > 0) messages.push(`and ${others} more routers`);
   return [{ reason: "NextHopUnreachable", message: messages.join("; ") }];
 }
 

@@ -2,18 +2,21 @@
  * The reach subsystem: checks by links and routes whether packets get from one side to the other. It has no steps:
  * other subsystems repair what is the agent's.
  */
+import { type Chunked, forEachChunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Degradation } from "../../model/degradation.ts";
-import type { Kind, ObjectId } from "../../model/names.ts";
+import type { InterfaceName, Kind, ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedPaths, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 import { outsideInterfaces } from "../gate/barrier.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import { routeText } from "../network/routes.ts";
+import type { PlanInput } from "../plan-input.ts";
 import {
   noObstacles,
   type Obstacle,
   type Obstacles,
+  type SubsystemPlan,
   type SubsystemPlanner,
   subsystemPlan,
 } from "../subsystem.ts";
@@ -32,59 +35,78 @@ export interface ReachObserved {
 
 /** @param memoizer with {@link noMemory} the plans are the same, without caching */
 export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanner<ReachObserved, never> {
-  const compile = memoizer.last(compileRouteLookup);
-  const reachOf = (program: Program, { network, paths }: ReachObserved) =>
-    checkReach(program, network.routes, compile(network, paths, program.family));
+  const compile = memoizer.lastChunked(compileRouteLookup);
+  function* reachOf(program: Program, { network, paths }: ReachObserved): Chunked<ReachResult> {
+    const lookup = yield* compile(network, paths, program.family);
+    return yield* checkReach(program, network.routes, lookup);
+  }
+  function* planChunked({ program }: PlanInput, observed: ReachObserved): Chunked<SubsystemPlan<never>> {
+    const result = yield* reachOf(program, observed);
+    const outside = yield* outsideInterfaces(program);
+    return subsystemPlan<never>([], () => obstaclesIn(program, observed, result, outside), {
+      notices: yield* notices(program, observed, result, outside),
+    });
+  }
+  function* obstaclesTo(part: Program, observed: ReachObserved): Chunked<Obstacles> {
+    const outside = yield* outsideInterfaces(part);
+    return yield* obstaclesIn(part, observed, yield* reachOf(part, observed), outside);
+  }
   return {
     name: "reach",
     title: "routes, policy rules and next hops",
     serves: translatingKinds,
-    plan({ program }, observed) {
-      const result = reachOf(program, observed);
-      return subsystemPlan<never>([], () => obstaclesIn(program, observed, result), {
-        notices: notices(program, observed, result),
-      });
-    },
-    obstaclesTo: (part, observed) => obstaclesIn(part, observed, reachOf(part, observed)),
+    plan: (input, observed) => runSync(planChunked(input, observed)),
+    planChunked,
+    obstaclesTo: (part, observed) => runSync(obstaclesTo(part, observed)),
     reads: ({ program }) => [program],
   };
 }
 
 /** A missing interface has no routes either. Only the interface is reported. */
-function obstaclesIn(program: Program, { network }: ReachObserved, { misrouted }: ReachResult): Obstacles {
+function* obstaclesIn(
+  program: Program,
+  { network }: ReachObserved,
+  { misrouted }: ReachResult,
+  outside: readonly InterfaceName[],
+): Chunked<Obstacles> {
   const objects = new Map<ObjectId, Obstacle>();
   const kinds = new Map<Kind, Obstacle>();
-  const faults = new Map(outsideInterfaces(program).map((name) => [name, linkFault(network.links, name)]));
-  for (const { id, interface: name } of faults.values().some((fault) => fault) ? program.eips : []) {
+  const faults = new Map(outside.map((name) => [name, linkFault(network.links, name)]));
+  const affected = faults.values().some((fault) => fault) ? program.eips : [];
+  yield* forEachChunked(affected, lookedAtOnce, ({ id, interface: name }) => {
     const fault = faults.get(name);
     if (fault !== undefined) objects.set(id, { condition: "Ready", ...fault });
-  }
+  });
   const vpcFault = linkFault(network.links, program.vpcInterface);
   if (vpcFault !== undefined)
     for (const kind of translatingKinds) kinds.set(kind, { condition: "Ready", ...vpcFault });
   else
-    for (const [id, message] of misrouted)
+    yield* forEachChunked(misrouted, lookedAtOnce, ([id, message]) => {
       objects.set(id, { condition: "Ready", reason: "NoRoute", message });
+    });
   return objects.size + kinds.size === 0 ? noObstacles : { objects, kinds };
 }
 
-function notices(
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
+function* notices(
   program: Program,
   { network, silentHops }: ReachObserved,
   { uncertainRules }: ReachResult,
-): readonly Degradation[] {
-  const outside = outsideInterfaces(program);
-  const conflicts = [
-    ...conflictingRoutes(network.routes, program.vpcInterface, outside, program.family).map(
-      (route) => `ip route: ${routeText(route)}`,
-    ),
+  outside: readonly InterfaceName[],
+): Chunked<readonly Degradation[]> {
+  const { vpcInterface, family } = program;
+  const routes = yield* conflictingRoutes(network.routes, vpcInterface, outside, family);
+  const first = [
+    ...routes.slice(0, 1).map((route) => `ip route: ${routeText(route)}`),
     ...Array.from(uncertainRules, ({ text }: PolicyRule) => `ip rule: ${text}`),
-  ];
-  const filtered = reverseFiltered(network, outside, program.family);
-  const [first] = conflicts;
-  const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more` : "";
+  ][0];
+  const conflicts = routes.length + uncertainRules.size;
+  const filtered = reverseFiltered(network, outside, family);
+  const more = conflicts > 1 ? `, and ${conflicts - 1} more` : "";
   return [
-    ...nextHopNotices(network, silentHops),
+    ...(yield* nextHopNotices(network, silentHops)),
     ...linkNotices(network.links, [program.vpcInterface, ...outside]),
     ...(first === undefined
       ? []

@@ -1,4 +1,5 @@
 /** Checks whether the VPC side of each object is reached through the VPC interface. */
+import { type Chunked, everyNth, filterChunked, mapChunked, sortChunked } from "../../chunked.ts";
 import { type AddressValue, compareValues, type Family } from "../../model/family.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
@@ -18,28 +19,60 @@ export interface ReachResult {
  * Packets to an internal IP must leave by the VPC interface; for an SNAT, some of its clients must be there. With
  * policy routing, packets from them must also leave by the interface of the EIPs. Costs a few lookups per object.
  */
-export function checkReach(
+export function* checkReach(
   program: Program,
   routes: readonly ObservedRoute[],
   lookup: RouteLookup,
-): ReachResult {
-  const check = new ReachCheck(program, routes, lookup);
-  const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
+): Chunked<ReachResult> {
+  const behind = program.pools.length === 0 ? [] : yield* networksBehind(program, routes);
+  const check = new ReachCheck(program, behind, lookup);
+  const isDue = everyNth(checkedAtOnce);
+  const interfaces = new Map<Ip, InterfaceName>();
+  for (const eip of program.eips) {
+    if (isDue()) yield;
+    interfaces.set(eip.address, eip.interface);
+  }
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   for (const { id, eip, internalIp, isOutward } of program.fips) {
+    if (isDue()) yield;
     check.inward(id, outsideOf(eip), internalIp);
     if (isOutward) check.outward(id, outsideOf(eip), internalIp);
   }
   for (const { id, eip, backends } of program.dnats) {
     for (const { ip } of backends) {
+      if (isDue()) yield;
       check.inward(id, outsideOf(eip), ip);
       check.outward(id, outsideOf(eip), ip);
     }
   }
   for (const { cidr, interface: name, members } of program.pools) {
-    for (const { id } of members) check.clients(id, name, cidr);
+    for (const { id } of members) {
+      if (isDue()) yield;
+      check.clients(id, name, cidr);
+    }
   }
   return check;
+}
+
+/** Takes a few milliseconds. */
+const checkedAtOnce = 3_000;
+
+/** First addresses of the networks behind the VPC interface, in rising order. */
+function* networksBehind(
+  { vpcInterface: vpc, family }: Program,
+  routes: readonly ObservedRoute[],
+): Chunked<readonly AddressValue[]> {
+  const behind = yield* filterChunked(
+    routes,
+    checkedAtOnce,
+    (route) => route.table === mainTable && leadsTo({ route }, vpc),
+  );
+  const firsts = yield* mapChunked(
+    behind,
+    checkedAtOnce,
+    ({ destination }) => family.rangeOf(destination)[0],
+  );
+  return yield* sortChunked(firsts, compareValues);
 }
 
 class ReachCheck implements ReachResult {
@@ -48,15 +81,14 @@ class ReachCheck implements ReachResult {
   readonly #vpc: InterfaceName;
   readonly #family: Family;
   readonly #lookup: RouteLookup;
-  readonly #routes: readonly ObservedRoute[];
-  /** First addresses of the networks behind the VPC interface, in rising order. */
-  #behind: readonly AddressValue[] | undefined;
+  readonly #behind: readonly AddressValue[];
 
-  constructor({ vpcInterface, family }: Program, routes: readonly ObservedRoute[], lookup: RouteLookup) {
+  /** @param behind first addresses of the networks behind the VPC interface, in rising order */
+  constructor({ vpcInterface, family }: Program, behind: readonly AddressValue[], lookup: RouteLookup) {
     this.#vpc = vpcInterface;
     this.#family = family;
     this.#lookup = lookup;
-    this.#routes = routes;
+    this.#behind = behind;
   }
 
   /** Checks packets from outside to one address. */
@@ -93,10 +125,6 @@ class ReachCheck implements ReachResult {
   }
 
   #holdsNetwork(cidr: Cidr): boolean {
-    this.#behind ??= this.#routes
-      .filter((route) => route.table === mainTable && leadsTo({ route }, this.#vpc))
-      .map(({ destination }) => this.#family.rangeOf(destination)[0])
-      .toSorted(compareValues);
     const [first, last] = this.#family.rangeOf(cidr);
     const next = firstFrom(this.#behind, first);
     return next !== undefined && next <= last;

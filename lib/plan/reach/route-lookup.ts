@@ -2,6 +2,7 @@
  * Finds the route of packets: policy routing rules in order, and in each table the longest prefix with the lowest
  * metric. A rule with a condition that is unknown for the packets gives an alternative: a route that some of them may take.
  */
+import { type Chunked, everyNth } from "../../chunked.ts";
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
 import type { AddressKey, AddressValue, Family } from "../../model/family.ts";
 import { type Cidr, prefixLengthOf } from "../../model/ip.ts";
@@ -36,18 +37,27 @@ export interface RouteLookup {
   readonly isPlain: boolean;
 }
 
-export function compileRouteLookup(
+/** Takes a few milliseconds. */
+const notedAtOnce = 4_000;
+
+export function* compileRouteLookup(
   network: ObservedNetwork,
   paths: ObservedPaths,
   family: Family,
-): RouteLookup {
+): Chunked<RouteLookup> {
   const { keyOf, toValue, rangeOf } = family;
   const local = new Set<AddressKey>();
-  for (const { address } of network.addresses) local.add(keyOf(toValue(address)));
-  for (const { type, destination } of network.routes)
+  const isDue = everyNth(notedAtOnce);
+  for (const { address } of network.addresses) {
+    if (isDue()) yield;
+    local.add(keyOf(toValue(address)));
+  }
+  for (const { type, destination } of network.routes) {
+    if (isDue()) yield;
     if (type === "local") local.add(keyOf(rangeOf(destination)[0]));
-  const tables = new Map([[mainTable, tableOf(network.routes, mainTable, family)]]);
-  for (const [number, routes] of paths.tables) tables.set(number, tableOf(routes, number, family));
+  }
+  const tables = new Map([[mainTable, yield* tableOf(network.routes, mainTable, family)]]);
+  for (const [number, routes] of paths.tables) tables.set(number, yield* tableOf(routes, number, family));
   const rules = paths.rules.filter(mayRoute);
   const isPlain = rules.every(isDefaultRule);
   const inMain = new Map([[mainTable, tables.get(mainTable)]]);
@@ -149,18 +159,23 @@ function lookUp(table: PrefixTable<ObservedRoute> | undefined, { destination }: 
   return table?.longest(destination ?? zero);
 }
 
-function tableOf(
+function* tableOf(
   routes: readonly ObservedRoute[],
   number: number,
   family: Family,
-): PrefixTable<ObservedRoute> {
+): Chunked<PrefixTable<ObservedRoute>> {
+  const isDue = everyNth(notedAtOnce);
   const best = new Map<Cidr, ObservedRoute>();
   for (const route of routes) {
+    if (isDue()) yield;
     if (route.table !== number) continue;
     const known = best.get(route.destination);
     if (known === undefined || route.metric < known.metric) best.set(route.destination, route);
   }
   const table = new PrefixTable<ObservedRoute>(family);
-  for (const route of best.values()) table.set(route.destination, route);
+  for (const route of best.values()) {
+    if (isDue()) yield;
+    table.set(route.destination, route);
+  }
   return table;
 }

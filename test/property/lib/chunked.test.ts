@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import t from "tap";
-import { sortChunked } from "../../../lib/chunked.ts";
+import {
+  type Chunked,
+  filterChunked,
+  forEachChunked,
+  mapChunked,
+  runSync,
+  sortChunked,
+} from "../../../lib/chunked.ts";
 
 t.test("sorting in parts is a stable sort, and no part is long", async () => {
   fc.assert(
@@ -22,5 +29,27 @@ t.test("sorting in parts is a stable sort, and no part is long", async () => {
       }
     }),
     { numRuns: 30 },
+  );
+});
+
+t.test("loops in parts visit the same items in the same order, and no part is long", async () => {
+  const isOdd = (item: number) => item % 2 === 1;
+  const double = (item: number) => 2 * item;
+  fc.assert(
+    fc.property(fc.array(fc.nat(9)), fc.integer({ min: 1, max: 20 }), (items, atOnce) => {
+      const visited: number[] = [];
+      const parts: Chunked<void> = forEachChunked(items, atOnce, (item) => visited.push(item));
+      for (let before = 0; !parts.next().done; before = visited.length)
+        if (visited.length - before > atOnce) return false;
+      const results = [
+        visited,
+        runSync(mapChunked(items, atOnce, double)),
+        runSync(filterChunked(items, atOnce, isOdd)),
+      ];
+      return (
+        JSON.stringify(results) === JSON.stringify([items, items.map(double), items.filter(isOdd)]) &&
+        [...forEachChunked(items, atOnce, () => {})].length === Math.floor(items.length / atOnce)
+      );
+    }),
   );
 });

@@ -48,7 +48,7 @@ function world() {
   });
   const publish = (verdicts: readonly Said[], more: Partial<PublishedPass> = {}) =>
     runSync(board.publish({ ...reading(verdicts), isClean: true, ...more }));
-  const withdraw = (verdicts: readonly Said[]) => board.withdraw(reading(verdicts));
+  const withdraw = (verdicts: readonly Said[]) => runSync(board.withdraw(reading(verdicts)));
   return { board, put, remove, publish, withdraw };
 }
 
@@ -221,7 +221,8 @@ t.test("a view stays as it was, whatever is written and published meanwhile", as
     ["fip", "f", hopeless],
   ]);
   t.equal(told(), before, "after a pass");
-  board.withdraw({ state: view.state, verdicts: new Map([["eips/a", waiting]]), verifiedAt: "later" });
+  const verdicts = new Map([["eips/a", waiting]] as const);
+  runSync(board.withdraw({ state: view.state, verdicts, verifiedAt: "later" }));
   t.equal(told(), before, "after a pass that failed");
   remove("fip", "f", 3);
   publish([["eip", "a", good]]);
