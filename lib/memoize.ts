@@ -1,5 +1,5 @@
 /** Memoization: remembers the last result of pure functions, so that unchanged input costs nothing. */
-import type { Chunked } from "./chunked.ts";
+import { type Chunked, everyNth } from "./chunked.ts";
 
 /**
  * Memoizes the last result of `compute`, by the identity of its arguments. Only for pure functions over immutable
@@ -59,9 +59,35 @@ export function stabilize<T>(isEqual: (one: T, other: T) => boolean): (value: T)
   };
 }
 
+/** Like {@link stabilize}, for a comparison in parts. */
+export function stabilizeChunked<T>(
+  isEqual: (one: T, other: T) => Chunked<boolean>,
+): (value: T) => Chunked<T> {
+  let last: { readonly value: T } | undefined;
+  return function* (value) {
+    if (last === undefined || !(yield* isEqual(last.value, value))) last = { value };
+    return last.value;
+  };
+}
+
 /** Whether both sets have the same members. */
 export function isSameSet<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolean {
   return one === other || (one.size === other.size && one.isSubsetOf(other));
+}
+
+/** Takes a few milliseconds. */
+const comparedAtOnce = 5_000;
+
+/** The same in parts. */
+export function* isSameSetChunked<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): Chunked<boolean> {
+  if (one === other) return true;
+  if (one.size !== other.size) return false;
+  const isDue = everyNth(comparedAtOnce);
+  for (const member of one) {
+    if (isDue()) yield;
+    if (!other.has(member)) return false;
+  }
+  return true;
 }
 
 /** Whether both maps have the same values under the same keys, compared by identity unless `isSame` is given. */

@@ -7,6 +7,7 @@
  * because a number has no meaning by itself. One sparse array finds an entry by the number of its key, another holds
  * the entries in order. When unused numbers and places outnumber the used ones, the map is rebuilt without them.
  */
+import { type Chunked, forEachChunked, runSync } from "./chunked.ts";
 import { type Owner, SparseArray } from "./sparse-array.ts";
 
 /** Unused numbers and places allowed in a small map. */
@@ -29,6 +30,9 @@ interface Content<K, V> {
   readonly nextPlace: number;
 }
 
+/** Takes a few milliseconds. */
+const enteredAtOnce = 2_000;
+
 export class OrderedMap<K, V> implements ReadonlyMap<K, V> {
   readonly #content: Content<K, V>;
 
@@ -38,9 +42,14 @@ export class OrderedMap<K, V> implements ReadonlyMap<K, V> {
 
   /** A map of `entries`. Returns `entries` itself if it already is an ordered map. */
   static from<K, V>(entries: Iterable<readonly [K, V]>): OrderedMap<K, V> {
+    return runSync(OrderedMap.fromChunked(entries));
+  }
+
+  /** The same in parts. */
+  static *fromChunked<K, V>(entries: Iterable<readonly [K, V]>): Chunked<OrderedMap<K, V>> {
     if (entries instanceof OrderedMap) return entries;
     const draft = new OrderedMap<K, V>(emptyContent()).edit();
-    for (const [key, value] of entries) draft.set(key, value);
+    yield* forEachChunked(entries, enteredAtOnce, ([key, value]) => draft.set(key, value));
     return draft.finish();
   }
 

@@ -30,7 +30,7 @@ import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts
 import type { VerdictSink } from "./verdict-sink.ts";
 
 export interface ReconcilerDeps
-  extends Omit<PassDeps, "subsystems" | "flows" | "patience" | "gatekeeper" | "wake">,
+  extends Omit<PassDeps, "subsystems" | "flows" | "patience" | "gatekeeper" | "heldEips" | "wake">,
     SubsystemDeps {
   readonly dataplane: Dataplane;
   readonly network: NetworkDriver;
@@ -76,7 +76,7 @@ export class Reconciler {
     const patience = this.#patience;
     const wake = (reason: string) => this.wake(reason);
     const gatekeeper = new Gatekeeper(deps.config, deps.store.current);
-    const shared = { ...deps, subsystems, patience, gatekeeper };
+    const shared = { ...deps, subsystems, patience, gatekeeper, heldEips: this.#heldEips };
     const full = new Pass({ ...shared, flows, wake });
     const incremental = new IncrementalPass({ ...shared, unswept: flows.unswept });
     this.#full = full;

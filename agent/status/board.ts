@@ -18,7 +18,7 @@ import { BoardView, type Entry, type ReadBack, type TransitionTimes } from "./bo
 import { Waiting, type WaitOutcome } from "./waiting.ts";
 
 /** Takes a few milliseconds. */
-const objectsPerPart = 5_000;
+const objectsPerPart = 2_000;
 
 interface Goals {
   readonly ready: readonly ObjectId[];

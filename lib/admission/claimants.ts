@@ -2,7 +2,7 @@
  * Finds the objects of a kind with given identities. An index follows each collection from one version to the next, so that a
  * write among 10,000 objects does not look at all of them.
  */
-import { type Chunked, everyNth, runSync } from "../chunked.ts";
+import { type Chunked, everyNth, forEachChunked, runSync } from "../chunked.ts";
 import { Groups } from "../groups.ts";
 import type { ClashContext } from "../kinds/clash.ts";
 import { recordOf } from "../kinds/registry.ts";
@@ -29,7 +29,7 @@ export function* objectsWithChunked<K extends Kind>(
 ): Chunked<ReadonlyMap<ObjectName, StoredOf[K]>> {
   const objects = objectsOf(desired, kind);
   const isIndexed = objects instanceof OrderedMap && identities.size <= maxIndexed;
-  const index = isIndexed ? indexOf<K>(kind, objects) : undefined;
+  const index = isIndexed ? yield* indexOf<K>(kind, objects) : undefined;
   return index === undefined
     ? yield* searchAllChunked(objects, kind, identities, context)
     : new Map(
@@ -77,16 +77,16 @@ interface Index<K extends Kind> {
 const indexes = new WeakMap<object, unknown>();
 
 /** `undefined` if identities of this kind depend on more than the spec. */
-function indexOf<K extends Kind>(
+function* indexOf<K extends Kind>(
   kind: K,
   objects: OrderedMap<ObjectName, StoredOf[K]>,
-): Groups<ObjectName> | undefined {
+): Chunked<Groups<ObjectName> | undefined> {
   const { ownIdentity } = recordOf(kind);
   if (ownIdentity === undefined) return undefined;
   const known = indexes.get(objects.lineage) as Index<K> | undefined;
   if (known === undefined) {
     const names = new Groups<ObjectName>();
-    for (const [name, { spec }] of objects) names.add(ownIdentity(spec), name);
+    yield* forEachChunked(objects, lookedAtOnce, ([name, { spec }]) => names.add(ownIdentity(spec), name));
     indexes.set(objects.lineage, { of: objects, names } satisfies Index<K>);
     return names;
   }

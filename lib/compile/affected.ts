@@ -7,20 +7,30 @@
  * inside the whole set. Kinds without a `couplingKey` (SNATs, Routes) affect no FIP and no DNAT and are left out.
  */
 
+import { type Chunked, forEachChunked } from "../chunked.ts";
 import { Groups } from "../groups.ts";
 import { recordOf, type Spec } from "../kinds/registry.ts";
 import { type Kind, kinds, type ObjectId, type ObjectName, objectId, parseObjectId } from "../model/names.ts";
 import { type Desired, type FoundObject, findObject, makeObjects, objectsOf } from "../state/desired.ts";
+
+/** Takes a few milliseconds. */
+const notedAtOnce = 2_000;
 
 /** Which objects affect which. Updated change by change. */
 export class AffectedSet {
   readonly #users = new Groups<ObjectId>();
   readonly #coupled = new Map<Kind, Groups<ObjectId>>(coupledKinds.map((kind) => [kind, new Groups()]));
 
-  constructor(desired: Desired) {
-    for (const kind of coupledKinds) {
-      for (const { spec } of objectsOf(desired, kind).values()) this.#change("add", kind, spec);
-    }
+  /** In parts. */
+  static *of(desired: Desired): Chunked<AffectedSet> {
+    const set = new AffectedSet();
+    for (const kind of coupledKinds)
+      yield* forEachChunked<{ readonly spec: Spec }>(
+        objectsOf(desired, kind).values(),
+        notedAtOnce,
+        ({ spec }) => set.#change("add", kind, spec),
+      );
+    return set;
   }
 
   /** Records how `ids` changed between two sets. */

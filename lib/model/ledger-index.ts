@@ -13,7 +13,7 @@ export interface LedgerIndex {
 }
 
 /** Computed once for each ledger. */
-export function ledgerIndex({ addresses }: Ledger): LedgerIndex {
+export function ledgerIndex({ addresses }: Pick<Ledger, "addresses">): LedgerIndex {
   const known = indexes.get(addresses) ?? makeIndex(addresses);
   indexes.set(addresses, known);
   return known;

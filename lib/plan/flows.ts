@@ -8,7 +8,7 @@ import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import { translatingKinds } from "./gate/planner.ts";
-import { withoutRemoved } from "./network/addresses.ts";
+import { withoutRemovedChunked } from "./network/addresses.ts";
 import { boundByRouteChunked } from "./network/bindings.ts";
 import type { KernelFacts, PlanInput } from "./plan-input.ts";
 import { obstaclesOf, type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
@@ -73,14 +73,14 @@ function sweepStep({ program, facts, ledger, own, addresses }: PlanInput): FlowS
   return {
     program,
     leaving: () => leavingEipsChunked(program, facts, ledger, own),
-    contradicts: (leaving) =>
-      compileContradictsChunked({
-        program,
-        retired: ledger.retired.union(leaving),
-        // While its address exists, flows to an EIP end on this host. Without the address they follow their route.
-        network:
-          addresses.remove.length === 0 ? facts.network : withoutRemoved(facts.network, addresses.remove),
-      }),
+    *contradicts(leaving) {
+      // While its address exists, flows to an EIP end on this host. Without the address they follow their route.
+      const network =
+        addresses.remove.length === 0
+          ? facts.network
+          : yield* withoutRemovedChunked(facts.network, addresses.remove);
+      return yield* compileContradictsChunked({ program, retired: ledger.retired.union(leaving), network });
+    },
   };
 }
 
@@ -100,9 +100,11 @@ export function* leavingEipsChunked(
   own: ReadonlySet<Ip>,
 ): Chunked<ReadonlySet<Ip>> {
   const staying = new Set(own);
-  for (const { address } of program.eips) staying.add(address);
-  yield;
   const isDue = everyNth(lookedAtOnce);
+  for (const { address } of program.eips) {
+    if (isDue()) yield;
+    staying.add(address);
+  }
   const leaving = new Set<Ip>();
   const note = (address: Ip) => {
     if (!staying.has(address)) leaving.add(address);

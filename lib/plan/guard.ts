@@ -39,7 +39,7 @@ export function compareGuard(wanted: GuardElements, observed: GuardElements): Gu
 }
 
 /** Takes a few milliseconds. */
-const visitedAtOnce = 5_000;
+const visitedAtOnce = 4_000;
 
 /** The same in parts. */
 export function* compareGuardChunked(
@@ -87,28 +87,34 @@ export function isNoDifference({ add, remove }: Partial<GuardDifference>): boole
 export class GuardUsers {
   readonly #counts = byGuardSet(() => new Map<string, number>());
 
-  constructor(program: Program) {
-    this.#count(program, 1);
+  constructor(program?: Program) {
+    if (program !== undefined) runSync(this.#count(program, 1));
+  }
+
+  /** In parts. */
+  static *of(program: Program): Chunked<GuardUsers> {
+    const users = new GuardUsers();
+    yield* users.#count(program, 1);
+    return users;
   }
 
   /** A part of the program changed. */
   update(from: Program, to: Program): void {
-    this.#count(from, -1);
-    this.#count(to, 1);
+    runSync(this.#count(from, -1));
+    runSync(this.#count(to, 1));
   }
 
   isUsed(set: GuardSet, key: string): boolean {
     return this.#counts[set].has(key);
   }
 
-  #count(program: Program, by: number): void {
-    const counting = visitGuard(program, (set, key) => {
+  *#count(program: Program, by: number): Chunked<void> {
+    yield* visitGuard(program, (set, key) => {
       const counts = this.#counts[set];
       const count = (counts.get(key) ?? 0) + by;
       if (count === 0) counts.delete(key);
       else counts.set(key, count);
     });
-    runSync(counting);
   }
 }
 

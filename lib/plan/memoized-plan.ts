@@ -6,7 +6,15 @@
 
 import type { Chunked } from "../chunked.ts";
 import { connectedSubnets, isSameSubnets } from "../kinds/facts.ts";
-import { isSameMap, isSameSet, memoizeLast, memoizeLastChunked, stabilize } from "../memoize.ts";
+import {
+  isSameMap,
+  isSameSet,
+  isSameSetChunked,
+  memoizeLast,
+  memoizeLastChunked,
+  stabilize,
+  stabilizeChunked,
+} from "../memoize.ts";
 import type { SubsystemName } from "../model/change.ts";
 import type { Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -27,8 +35,8 @@ import type { SubsystemPlan, SubsystemPlanner } from "./subsystem.ts";
 export type MemoizedPlan = (state: State, snapshot: Snapshot, context: PlanContext) => Chunked<Plan>;
 
 export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPlan {
-  const stableNamed = stabilize<ReadonlySet<Ip>>(isSameSet);
-  const stableOwn = stabilize<ReadonlySet<Ip>>(isSameSet);
+  const stableNamed = stabilizeChunked<ReadonlySet<Ip>>(isSameSetChunked);
+  const stableOwn = stabilizeChunked<ReadonlySet<Ip>>(isSameSetChunked);
   const stableMissing = stabilize<ReadonlySet<InterfaceName>>(isSameSet);
   const stableSubnets = stabilize(isSameSubnets);
   const stableContext = stabilize(compilesAlike);
@@ -42,8 +50,9 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
     const { facts } = snapshot;
     const { config } = context;
     const { desired, ledger } = state;
-    const named = stableNamed(namedByRules(facts.eipsNamedByRules, context.knownOwn));
-    const own = stableOwn(ownOf(facts.network, ledger, named, config));
+    const named = yield* stableNamed(namedByRules(facts.eipsNamedByRules, context.knownOwn));
+    yield;
+    const own = yield* stableOwn(ownOf(facts.network, ledger, named, config));
     yield;
     const missing = stableMissing(missingInterfaces(config, desired, facts.network));
     const subnets = stableSubnets(subnetsOf(facts.network, own));

@@ -1,5 +1,5 @@
 /** The network driver: reads links, addresses, routes and sysctls, and applies the planners' steps. */
-
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Family } from "../../../lib/model/family.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths, ObservedRoute } from "../../../lib/model/observed.ts";
@@ -92,7 +92,8 @@ class RtnetlinkDriver implements NetworkDriver {
     const failures: DriverFailure<Step>[] = [];
     const sendable: Step[] = [];
     const messages: NetlinkMessage[] = [];
-    for (const step of steps) {
+    for (const [position, step] of steps.entries()) {
+      if (position % encodedAtOnce === encodedAtOnce - 1) await nextTurn();
       const name = interfaceOf(step);
       const index = name === undefined ? undefined : this.#indexes.get(name);
       if (name === undefined || index !== undefined) {
@@ -112,6 +113,9 @@ class RtnetlinkDriver implements NetworkDriver {
     return failures;
   }
 }
+
+/** Takes a few milliseconds. */
+const encodedAtOnce = 3_000;
 
 /** ESRCH is for binding routes. EEXIST means that this very route exists, since it is appended to any other. */
 const addressGoals = { add: ["EEXIST"], remove: ["EADDRNOTAVAIL", "ESRCH", "ENODEV"] } as const;

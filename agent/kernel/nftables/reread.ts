@@ -2,6 +2,7 @@
 import type { ElementValues } from "../../../lib/nftables/maps.ts";
 import type { SetName } from "../../../lib/nftables/sets.ts";
 import { OrderedMap } from "../../../lib/ordered-map.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { readMap } from "./read.ts";
 import { readElements } from "./transaction.ts";
@@ -27,7 +28,7 @@ export async function rereadElements<Name extends SetName>(
   const values = await readElements(netlink, touched, signal);
   for (const [map, group] of Map.groupBy(touched.entries(), ([, one]) => one.map)) {
     // A copy would cost time in proportion to the map; the first change of a map still does.
-    const draft = OrderedMap.from(before[map]).edit();
+    const draft = (await runYielding(OrderedMap.fromChunked(before[map]))).edit();
     for (const [at, { key }] of group) {
       const value = values[at];
       if (value === undefined) draft.delete(key);

@@ -1,5 +1,7 @@
 /** Announces the EIPs that a pass found or added, and probes for those that were never probed. */
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { type Chunked, filterChunked, forEachChunked } from "../../../lib/chunked.ts";
+import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink, ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { Program, ProgramEip } from "../../../lib/model/program.ts";
@@ -8,11 +10,14 @@ import type { Announcer } from "../../kernel/drivers.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { ArpConflicts } from "./arp-conflicts.ts";
 import type { ArpProbe } from "./arp-probe.ts";
+import type { HeldEips } from "./held-eips.ts";
 
 export interface ArpNotifierDeps {
   readonly announcer: Pick<Announcer, "announce">;
   readonly arpProbe: Pick<ArpProbe, "isFree">;
   readonly arpConflicts: Pick<ArpConflicts, "probe">;
+  /** What announcements and probes look up. */
+  readonly heldEips: Pick<HeldEips, "prepare">;
 }
 
 export class ArpNotifier {
@@ -29,18 +34,20 @@ export class ArpNotifier {
    * link), because hosts may have another MAC in their cache. Probes for other holders of EIPs that were not probed
    * before they were added.
    */
-  async tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
-    const { announcer, arpProbe, arpConflicts } = this.#deps;
+  async tell(program: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
+    const { announcer, arpProbe, arpConflicts, heldEips } = this.#deps;
+    await runYielding(heldEips.prepare(program, after));
     const links = this.#linksThatCameUp(after);
     if (links.size === 0 && before === after) return;
-    const held = new Set((await runYielding(heldInChunked(before))).map(({ address }) => address));
-    await nextTurn();
-    const present = new Set((await runYielding(heldInChunked(after))).map(({ address }) => address));
-    await nextTurn();
+    const held = await runYielding(addressesIn(before));
+    const present = await runYielding(addressesIn(after));
     const isNew = (eip: ProgramEip) => links.has(eip.interface) || !held.has(eip.address);
-    const news = eips.filter((eip) => present.has(eip.address) && isNew(eip));
+    const news = await runYielding(
+      filterChunked(program.eips, lookedAtOnce, (eip) => present.has(eip.address) && isNew(eip)),
+    );
     await nextTurn();
     announcer.announce(news);
+    await nextTurn();
     arpConflicts.probe(news.filter(({ address }) => !arpProbe.isFree(address)));
   }
 
@@ -50,6 +57,15 @@ export class ArpNotifier {
     this.#stations = new Set(working.map(stationOf));
     return new Set(working.filter((link) => !known.has(stationOf(link))).map(({ name }) => name));
   }
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
+function* addressesIn(network: ObservedNetwork): Chunked<ReadonlySet<Ip>> {
+  const addresses = new Set<Ip>();
+  yield* forEachChunked(yield* heldInChunked(network), lookedAtOnce, ({ address }) => addresses.add(address));
+  return addresses;
 }
 
 function stationOf({ name, index, mac }: ObservedLink): string {

@@ -1,35 +1,58 @@
 /** Which EIPs the gateway holds according to the last reading. Looked up often, computed once per reading. */
 
-import { memoizeLast } from "../../../lib/memoize.ts";
+import { type Chunked, forEachChunked, runSync } from "../../../lib/chunked.ts";
+import { memoizeLastChunked } from "../../../lib/memoize.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
+import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { Program } from "../../../lib/model/program.ts";
-import { heldIn } from "../../../lib/plan/network/bindings.ts";
+import { heldInChunked } from "../../../lib/plan/network/bindings.ts";
 import type { AddressOnLink } from "../../kernel/drivers.ts";
 
-/** By IP. */
-type Places = ReadonlyMap<Ip, readonly AddressOnLink[]>;
+/** By IP: the interface that has it, or all of them. */
+type Places = ReadonlyMap<Ip, InterfaceName | readonly InterfaceName[]>;
 
 export class HeldEips {
-  readonly #places = memoizeLast(
-    (network: ObservedNetwork): Places => Map.groupBy(heldIn(network), ({ address }) => address),
-  );
-  readonly #eips = memoizeLast(
-    (program: Program, places: Places): ReadonlyMap<Ip, AddressOnLink> =>
-      new Map(program.eips.filter((eip) => isAmong(places, eip)).map((eip) => [eip.address, eip])),
-  );
+  readonly #places = memoizeLastChunked(placesIn);
+  readonly #eips = memoizeLastChunked(eipsAmong);
+
+  /** Computes in parts what the functions below look up. Without it the first of them computes it at once. */
+  *prepare(program: Program, network: ObservedNetwork): Chunked<void> {
+    yield* this.#eips(program, yield* this.#places(network));
+  }
 
   /** True if the reading found the address on that link, with either binding. */
   holds(place: AddressOnLink, network: ObservedNetwork | undefined): boolean {
-    return network !== undefined && isAmong(this.#places(network), place);
+    return network !== undefined && isAmong(runSync(this.#places(network)), place);
   }
 
   /** The EIPs of the program that the reading found. */
   eips(program: Program, network: ObservedNetwork): ReadonlyMap<Ip, AddressOnLink> {
-    return this.#eips(program, this.#places(network));
+    return runSync(this.#eips(program, runSync(this.#places(network))));
   }
 }
 
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
+function* placesIn(network: ObservedNetwork): Chunked<Places> {
+  const places = new Map<Ip, InterfaceName | readonly InterfaceName[]>();
+  yield* forEachChunked(yield* heldInChunked(network), lookedAtOnce, ({ address, interface: name }) => {
+    const others = places.get(address);
+    places.set(address, others === undefined ? name : [name].concat(others));
+  });
+  return places;
+}
+
+function* eipsAmong(program: Program, places: Places): Chunked<ReadonlyMap<Ip, AddressOnLink>> {
+  const held = new Map<Ip, AddressOnLink>();
+  yield* forEachChunked(program.eips, lookedAtOnce, (eip) => {
+    if (isAmong(places, eip)) held.set(eip.address, eip);
+  });
+  return held;
+}
+
 function isAmong(places: Places, { interface: name, address }: AddressOnLink): boolean {
-  return places.get(address)?.some((place) => place.interface === name) ?? false;
+  const found = places.get(address);
+  return typeof found === "string" ? found === name : (found?.includes(name) ?? false);
 }

@@ -53,12 +53,19 @@ export async function strikeOff(
   isSwept: boolean,
 ): Promise<void> {
   const unbound = new Set(program.unboundEips?.map(({ address }) => address));
-  await write(store, ({ ledger }) => [
-    ...addresses.ledgerStale.map((entry): StateChange => ({ type: "ledger-remove", entry })),
-    ...(isSwept ? [...ledger.retired.difference(unbound)] : []).map(
-      (address): StateChange => ({ type: "unretire", address }),
-    ),
-  ]);
+  await write(store, function* ({ ledger }) {
+    const changes: StateChange[] = [];
+    const isDue = everyNth(lookedAtOnce);
+    for (const entry of addresses.ledgerStale) {
+      if (isDue()) yield;
+      changes.push({ type: "ledger-remove", entry });
+    }
+    for (const address of isSwept ? ledger.retired : []) {
+      if (isDue()) yield;
+      if (!unbound.has(address)) changes.push({ type: "unretire", address });
+    }
+    return changes;
+  });
 }
 
 /** Runs one of the writes above. A ledger that cannot be written is a failure of the pass, and does not end it. */

@@ -1,5 +1,6 @@
 /** Keeps count of who uses what the guard knows, from one pass to the next. */
-import { compile } from "../../../lib/compile/compile.ts";
+import type { Chunked } from "../../../lib/chunked.ts";
+import { compileChunked } from "../../../lib/compile/compile.ts";
 import type { Program } from "../../../lib/model/program.ts";
 import { GuardUsers } from "../../../lib/plan/guard.ts";
 import type { Desired } from "../../../lib/state/desired.ts";
@@ -11,21 +12,22 @@ export class GuardUsersOfPass {
   #outdated: PassResult["planAfter"] | undefined;
 
   /** The users after a part of the set that the last pass worked on has changed, which makes the set `after` of it. */
-  update(
+  *update(
     { state, planAfter }: Pick<PassResult, "state" | "planAfter">,
     after: Desired,
     part: { readonly from: Program; readonly to: Program },
-  ): GuardUsers {
+  ): Chunked<GuardUsers> {
     const users =
-      this.#known?.of === state.desired ? this.#known.users : this.#count(state.desired, planAfter);
+      this.#known?.of === state.desired ? this.#known.users : yield* this.#count(state.desired, planAfter);
     users.update(part.from, part.to);
     this.#known = { of: after, users };
     this.#outdated = planAfter;
     return users;
   }
 
-  #count(desired: Desired, planAfter: PassResult["planAfter"]): GuardUsers {
+  *#count(desired: Desired, planAfter: PassResult["planAfter"]): Chunked<GuardUsers> {
     const isInForce = planAfter !== this.#outdated;
-    return new GuardUsers(isInForce ? planAfter.program : compile(desired, planAfter.compileContext).program);
+    const { program } = isInForce ? planAfter : yield* compileChunked(desired, planAfter.compileContext);
+    return yield* GuardUsers.of(program);
   }
 }

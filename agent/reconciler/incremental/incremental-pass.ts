@@ -6,10 +6,10 @@
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { AffectedSet, restrictTo } from "../../../lib/compile/affected.ts";
-import { compile } from "../../../lib/compile/compile.ts";
+import { compile, compileChunked } from "../../../lib/compile/compile.ts";
 import { endsRuledBy, type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import { viewOf } from "../../../lib/conntrack/flow.ts";
-import { compileContradicts } from "../../../lib/conntrack/permits.ts";
+import { compileContradictsChunked } from "../../../lib/conntrack/permits.ts";
 import { isSameSet } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -23,6 +23,7 @@ import type { Desired } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver, Dataplane } from "../../kernel/drivers.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { Gatekeeper } from "../pass/gatekeeper.ts";
 import type { PassResult } from "../pass/pass-result.ts";
 import type { PassRequest } from "../pass-request.ts";
@@ -134,7 +135,7 @@ export class IncrementalPass {
     if (!isSameSet(expiredLeases(state, clock.instant()), context.expiredLeases))
       return "a lease expired or was renewed";
     const before = base.state.desired;
-    const affected = this.#affectedBy(before, state.desired, ids);
+    const affected = await this.#affectedBy(before, state.desired, ids);
     if (affected === undefined) return "the change can affect too many objects";
     const from = compile(restrictTo(before, affected), context).program;
     const part = restrictTo(state.desired, affected);
@@ -145,7 +146,7 @@ export class IncrementalPass {
 
     const observed = await incremental.base(signal);
     if (observed === undefined) return "the kernel does not prove that the last reading is current";
-    const users = this.#guardUsers.update(base, state.desired, { from, to });
+    const users = await runYielding(this.#guardUsers.update(base, state.desired, { from, to }));
     const plan = dataplane.planner.planPart(from, to, observed, users);
     if (plan === undefined) return "the change needs a plan of the whole";
     unswept.add(plan.changes, part, compiled, "left to a full pass");
@@ -194,9 +195,10 @@ export class IncrementalPass {
       const { flows, total } = await conntrack.find(hasEndOf(ends, family), maxFlows, signal, ends);
       if (total > flows.length) return undefined;
       if (total === 0) return { removed: 0, remaining: [], shadowed: 0 };
-      const { program } = compile(desired, planAfter.compileContext);
+      const { program } = await runYielding(compileChunked(desired, planAfter.compileContext));
       const { network } = snapshot.facts;
-      const contradicts = compileContradicts({ program, retired: ledger.retired, network });
+      const permits = { program, retired: ledger.retired, network };
+      const contradicts = await runYielding(compileContradictsChunked(permits));
       const contradicting = flows.filter((flow) => contradicts(viewOf(flow, family)));
       const { removed } = await conntrack.remove(contradicting, signal);
       return { removed, remaining: [], shadowed: 0 };
@@ -206,13 +208,13 @@ export class IncrementalPass {
     }
   }
 
-  #affectedBy(
+  async #affectedBy(
     before: Desired,
     after: Desired,
     ids: ReadonlySet<ObjectId>,
-  ): ReadonlySet<ObjectId> | undefined {
+  ): Promise<ReadonlySet<ObjectId> | undefined> {
     const known = this.#affected;
-    const index = known?.of === before ? known.index : new AffectedSet(before);
+    const index = known?.of === before ? known.index : await runYielding(AffectedSet.of(before));
     index.update(before, after, ids);
     this.#affected = { of: after, index };
     return index.around(ids, [before, after], maxObjects);

@@ -14,6 +14,7 @@ import type { Announcer } from "../../kernel/drivers.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { ArpConflicts } from "../eips/arp-conflicts.ts";
 import type { ArpProbe } from "../eips/arp-probe.ts";
+import type { HeldEips } from "../eips/held-eips.ts";
 import type { Patience } from "../patience.ts";
 import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { PassFailure, Subsystem } from "../subsystem.ts";
@@ -29,6 +30,7 @@ export interface PassDeps {
   readonly announcer: Pick<Announcer, "announce">;
   readonly arpProbe: Pick<ArpProbe, "probeState" | "review" | "isFree">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "probe">;
+  readonly heldEips: Pick<HeldEips, "prepare">;
   readonly clock: Clock;
   readonly epoch: string;
   readonly config: GatewayConfig;

@@ -1,5 +1,5 @@
 /** The paths of each object's packets through the gateway, as far as netfilter can distinguish packets. */
-import type { Chunked } from "../../chunked.ts";
+import { type Chunked, everyNth, forEachChunked } from "../../chunked.ts";
 import type { Family } from "../../model/family.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
@@ -38,7 +38,8 @@ export function* forEachLegChunked(
   visit: (id: ObjectId, leg: Leg) => void,
 ): Chunked<void> {
   const { vpcInterface: vpc, family } = program;
-  const interfaces = new Map(program.eips.map((eip) => [eip.address, eip.interface]));
+  const interfaces = new Map<Ip, InterfaceName>();
+  yield* forEachChunked(program.eips, eipsPerPart, (eip) => interfaces.set(eip.address, eip.interface));
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   const legs = (
     id: ObjectId,
@@ -78,16 +79,19 @@ export function* forEachLegChunked(
       legs(id, outsideOf(eip), ends, { inward: true, outward: false });
     }
   }
-  for (const [at, { cidr, interface: outside, members }] of program.pools.entries()) {
-    if (at % objectsPerPart === 0) yield;
+  const isDue = everyNth(objectsPerPart);
+  for (const { cidr, interface: outside, members } of program.pools) {
     for (const { id, eip } of members) {
+      if (isDue()) yield;
       const ends = { ...whole, internal: networkRange(cidr, family), external: hostRange(eip, family) };
       legs(id, outside, ends, { inward: false, outward: true });
     }
   }
 }
 
+/** Both take a few milliseconds. */
 const objectsPerPart = 500;
+const eipsPerPart = 5_000;
 
 /** The packets as a chain on that hook sees them. */
 export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {

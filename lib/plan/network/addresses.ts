@@ -1,6 +1,6 @@
 /** Plans what binds EIPs to their interfaces: addresses or local routes. */
 
-import { type Chunked, everyNth, runSync } from "../../chunked.ts";
+import { type Chunked, everyNth, filterChunked, forEachChunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
@@ -131,15 +131,22 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
 
   const staying =
     toRemove.size === 0 ? observed.addresses : observed.addresses.filter((address) => !toRemove.has(address));
-  const toAdd = add.filter((step) => step.binding === "address").map((step) => step.entry);
+  yield;
   // Without promote_secondaries the kernel deletes the secondary addresses of the subnet together with the primary.
-  const secondaries =
-    toRemove.size === 0 ? [] : [...staying.filter((address) => address.isSecondary), ...toAdd];
+  const secondaries = new Set<string>();
+  for (const address of toRemove.size === 0 ? [] : staying) {
+    if (isDue()) yield;
+    if (address.isSecondary) secondaries.add(subnetKey(address, family));
+  }
+  for (const { entry, binding: by } of toRemove.size === 0 ? [] : add) {
+    if (isDue()) yield;
+    if (by === "address") secondaries.add(subnetKey(entry, family));
+  }
   for (const address of secondariesFirst(toRemove)) {
     if (isDue()) yield;
     const entry = entryOf(address);
     const isAlone = address.isSecondary || isPromoting(observed, address.interface, family);
-    if (isAlone || !secondaries.some((other) => isOfSameSubnet(other, address, family))) {
+    if (isAlone || !secondaries.has(subnetKey(address, family))) {
       remove.push({ kind: "remove", binding: "address", entry, ...askedBy(desired.get(address.address)) });
       continue;
     }
@@ -158,7 +165,11 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
     if (isDue()) yield;
     places.add(placeKey(place));
   }
-  const ledgerStale = ledgerGone.filter((entry) => !places.has(placeKey(entry)));
+  const ledgerStale = yield* filterChunked(
+    ledgerGone,
+    plannedAtOnce,
+    (entry) => !places.has(placeKey(entry)),
+  );
   return {
     add,
     remove,
@@ -183,19 +194,29 @@ export function removableFrom(
 }
 
 /** The network after the removals in `steps`. */
-export function withoutRemoved(observed: ObservedNetwork, steps: readonly AddressStep[]): ObservedNetwork {
-  const leaving = (binding: Binding, keyOf: (entry: LedgerAddress) => string) =>
-    new Set(steps.filter((step) => step.binding === binding).map(({ entry }) => keyOf(entry)));
-  const addresses = leaving("address", ledgerKey);
-  const routes = leaving("route", placeKey);
-  return {
-    ...observed,
-    addresses: observed.addresses.filter((address) => !addresses.has(ledgerKey(address))),
-    routes: observed.routes.filter((route) => {
-      const place = boundBy(route);
-      return place === undefined || !routes.has(placeKey(place));
-    }),
-  };
+export function withoutRemoved(...given: Parameters<typeof withoutRemovedChunked>): ObservedNetwork {
+  return runSync(withoutRemovedChunked(...given));
+}
+
+/** The same in parts. */
+export function* withoutRemovedChunked(
+  observed: ObservedNetwork,
+  steps: readonly AddressStep[],
+): Chunked<ObservedNetwork> {
+  const leaving = { address: new Set<string>(), route: new Set<string>() } satisfies Record<Binding, object>;
+  yield* forEachChunked(steps, plannedAtOnce, ({ binding, entry }) =>
+    leaving[binding].add(binding === "address" ? ledgerKey(entry) : placeKey(entry)),
+  );
+  const addresses = yield* filterChunked(
+    observed.addresses,
+    plannedAtOnce,
+    (address) => !leaving.address.has(ledgerKey(address)),
+  );
+  const routes = yield* filterChunked(observed.routes, plannedAtOnce, (route) => {
+    const place = boundBy(route);
+    return place === undefined || !leaving.route.has(placeKey(place));
+  });
+  return { ...observed, addresses, routes };
 }
 
 /** The step as a change for people, as an `ip` command. */
@@ -226,12 +247,9 @@ function isPromoting({ sysctls }: ObservedNetwork, name: InterfaceName, family: 
   return sysctls.get(family.sysctls.ofDevice(name, "promote_secondaries")) === 1;
 }
 
-function isOfSameSubnet(one: LedgerAddress, other: LedgerAddress, { contains, makeCidr }: Family): boolean {
-  return (
-    one.interface === other.interface &&
-    one.prefixLength === other.prefixLength &&
-    contains(makeCidr(one.address, one.prefixLength), other.address)
-  );
+/** Equal for addresses of one subnet of an interface. */
+function subnetKey({ interface: name, address, prefixLength }: LedgerAddress, { makeCidr }: Family): string {
+  return `${name} ${makeCidr(address, prefixLength)}`;
 }
 
 function entryOf({ interface: name, address, prefixLength }: LedgerAddress): LedgerAddress {

@@ -63,7 +63,9 @@ function eipInterfaces(program: Program, observed: ObservedNetwork): readonly In
 }
 
 function eipInterfaceNames(program: Program): ReadonlySet<InterfaceName> {
-  return new Set([program.externalInterface, ...ruledEips(program).map((eip) => eip.interface)]);
+  const names = new Set([program.externalInterface]);
+  for (const eip of ruledEips(program)) names.add(eip.interface);
+  return names;
 }
 
 function linksAmong(observed: ObservedNetwork, names: ReadonlySet<InterfaceName>): readonly InterfaceName[] {

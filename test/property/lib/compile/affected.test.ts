@@ -5,6 +5,7 @@
 
 import fc from "fast-check";
 import t from "tap";
+import { runSync } from "../../../../lib/chunked.ts";
 import { AffectedSet, restrictTo } from "../../../../lib/compile/affected.ts";
 import { type Compiled, compile } from "../../../../lib/compile/compile.ts";
 import type { Ip } from "../../../../lib/model/ip.ts";
@@ -94,7 +95,7 @@ t.test("a closed part compiles as in the whole set, and the rest does not change
         const before = after(emptyState, first).desired;
         const now = after({ ...emptyState, desired: before, nextCreation: 100 }, then).desired;
         const ids = new Set(then.map(({ kind, name }) => objectId(kind, name)));
-        const neighbourhood = new AffectedSet(before);
+        const neighbourhood = runSync(AffectedSet.of(before));
         neighbourhood.update(before, now, ids);
         const part = neighbourhood.around(ids, [before, now], 1_000);
         if (part === undefined) return false;
@@ -120,7 +121,7 @@ t.test("an affected set above the limit is undefined", async (t) => {
     (name): Step => ({ kind: "fip", name, spec: { eip: "e", internalIp: "10.0.0.1" } }),
   );
   const { desired } = after(emptyState, fips);
-  const neighbourhood = new AffectedSet(desired);
+  const neighbourhood = runSync(AffectedSet.of(desired));
   t.equal(neighbourhood.around(["fips/a"], [desired], 3), undefined);
   t.equal(neighbourhood.around(["fips/a"], [desired], 4)?.size, 4, "the FIPs and their Eip's name");
 });

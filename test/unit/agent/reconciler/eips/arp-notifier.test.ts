@@ -1,6 +1,7 @@
 /** Which EIPs are announced and probed when passes find links and addresses. */
 import t from "tap";
 import { ArpNotifier } from "../../../../../agent/reconciler/eips/arp-notifier.ts";
+import { HeldEips } from "../../../../../agent/reconciler/eips/held-eips.ts";
 import type { InterfaceName, ObjectId } from "../../../../../lib/model/names.ts";
 import type { ObservedLink, ObservedNetwork } from "../../../../../lib/model/observed.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
@@ -29,6 +30,7 @@ function setUp() {
       announce: (places) => told.announced.push(...places.map(({ address }) => address.slice(-2))),
     },
     arpProbe: { isFree: (address) => free.has(address) },
+    heldEips: new HeldEips(),
     arpConflicts: { probe: (places) => told.probed.push(...places.map(({ address }) => address.slice(-2))) },
   });
   const tell = async (before: ObservedNetwork, after = before) => {

@@ -2,6 +2,7 @@
 import t from "tap";
 import { GuardUsersOfPass } from "../../../../../agent/reconciler/incremental/guard-users-of-pass.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
+import { runSync } from "../../../../../lib/chunked.ts";
 import { compile } from "../../../../../lib/compile/compile.ts";
 import { reduce } from "../../../../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../../../../lib/state/state.ts";
@@ -29,7 +30,7 @@ const key = "10.0.1.6 . tcp . 80";
 
 /** A step from one state to another, in which the part is the whole set. */
 const step = (users: GuardUsersOfPass, planAfter: PassResult["planAfter"], from: State, to: State) =>
-  users.update({ state: from, planAfter }, to.desired, { from: programOf(from), to: programOf(to) });
+  runSync(users.update({ state: from, planAfter }, to.desired, { from: programOf(from), to: programOf(to) }));
 
 t.test("an element is used as long as one object of the set in force uses it", async (t) => {
   const planAfter = { program: programOf(both), compileContext } as unknown as PassResult["planAfter"];
