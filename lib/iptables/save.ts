@@ -1,5 +1,6 @@
 /** Parses the output of iptables-save. */
 
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { isSameMap } from "../memoize.ts";
 import { GatewayError } from "../model/errors.ts";
 import type { Family } from "../model/family.ts";
@@ -56,10 +57,24 @@ export function splitSave(dump: string, needed: readonly TableName[]): readonly 
  * @param before - an earlier reading of the table. An unchanged rule, chain or table becomes the same object as before,
  * so rereading 30,000 rules with few changes costs one comparison per rule.
  */
-export function parseTable({ table, text }: TableText, family: Family, before?: TableRules): TableRules {
+export function parseTable(...given: Parameters<typeof parseTableChunked>): TableRules {
+  return runSync(parseTableChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const parsedAtOnce = 2_000;
+
+/** The same in parts. */
+export function* parseTableChunked(
+  { table, text }: TableText,
+  family: Family,
+  before?: TableRules,
+): Chunked<TableRules> {
   const readers = new Map<string, ChainReader>();
   let reader: ChainReader | undefined;
+  const isDue = everyNth(parsedAtOnce);
   for (let at = lineEnd(text, 0) + 1; at < text.length; ) {
+    if (isDue()) yield;
     const next = reader?.follow(text, at);
     if (next !== undefined) {
       at = next;
@@ -91,18 +106,25 @@ export function parseTable({ table, text }: TableText, family: Family, before?: 
  * line that names the chain is missing, or if the last line is truncated. A listing does not show whether whole lines
  * are missing.
  */
-export function parseChain(
+export function parseChain(...given: Parameters<typeof parseChainChunked>): readonly Rule[] {
+  return runSync(parseChainChunked(...given));
+}
+
+/** The same in parts. */
+export function* parseChainChunked(
   chain: string,
   text: string,
   family: Family,
   before?: readonly Rule[],
-): readonly Rule[] {
+): Chunked<readonly Rule[]> {
   const reader = new ChainReader(chain, family, before);
   const head = text.slice(0, lineEnd(text, 0));
   if (head !== `-N ${chain}` && !head.startsWith(`-P ${chain} `))
     throw unreadable(`the listing of ${chain} begins with: ${head}`);
   if (!text.endsWith("\n")) throw unreadable(`the listing of ${chain} is truncated within a line`);
+  const isDue = everyNth(parsedAtOnce);
   for (let at = head.length + 1; at < text.length; ) {
+    if (isDue()) yield;
     const next = reader.follow(text, at);
     const line = next === undefined ? text.slice(at, lineEnd(text, at)) : "";
     if (next === undefined && !reader.read(line))

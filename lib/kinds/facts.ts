@@ -1,4 +1,5 @@
 /** Facts about this gateway outside of the desired set. They decide which objects can be accepted. */
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { familyOf } from "../model/families.ts";
 import type { Cidr, Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -28,11 +29,23 @@ export interface ConnectedSubnet {
  * EIPs takes a subnet from the other. A network of one host (/32) connects no subnet.
  */
 export function connectedSubnets(
+  ...given: Parameters<typeof connectedSubnetsChunked>
+): readonly ConnectedSubnet[] {
+  return runSync(connectedSubnetsChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
+/** The same in parts. */
+export function* connectedSubnetsChunked(
   { addresses }: ObservedNetwork,
   own: ReadonlySet<Ip>,
-): readonly ConnectedSubnet[] {
+): Chunked<readonly ConnectedSubnet[]> {
+  const isDue = everyNth(lookedAtOnce);
   const subnets = new Map<string, ConnectedSubnet>();
   for (const { interface: name, address, prefixLength } of addresses) {
+    if (isDue()) yield;
     if (!own.has(address)) continue;
     const family = familyOf(address);
     if (prefixLength === family.bits) continue;

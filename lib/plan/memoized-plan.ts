@@ -5,12 +5,11 @@
  */
 
 import type { Chunked } from "../chunked.ts";
-import { connectedSubnets, isSameSubnets } from "../kinds/facts.ts";
+import { connectedSubnetsChunked, isSameSubnets } from "../kinds/facts.ts";
 import {
   isSameMap,
   isSameSet,
   isSameSetChunked,
-  memoizeLast,
   memoizeLastChunked,
   stabilize,
   stabilizeChunked,
@@ -40,8 +39,8 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
   const stableMissing = stabilize<ReadonlySet<InterfaceName>>(isSameSet);
   const stableSubnets = stabilize(isSameSubnets);
   const stableContext = stabilize(compilesAlike);
-  const ownOf = memoizeLast(ownAddressesOf);
-  const subnetsOf = memoizeLast(connectedSubnets);
+  const ownOf = memoizeLastChunked(ownAddressesOf);
+  const subnetsOf = memoizeLastChunked(connectedSubnetsChunked);
   const compiledIn = memoizeLastChunked(compileInChunked);
   const addresses = memoizeLastChunked(addressesOf, ({ add, remove }) => add.length + remove.length === 0);
   const parts = planners.map((planner) => [planner, memoizedPart(planner)] as const);
@@ -52,10 +51,10 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
     const { desired, ledger } = state;
     const named = yield* stableNamed(namedByRules(facts.eipsNamedByRules, context.knownOwn));
     yield;
-    const own = yield* stableOwn(ownOf(facts.network, ledger, named, config));
+    const own = yield* stableOwn(yield* ownOf(facts.network, ledger, named, config));
     yield;
     const missing = stableMissing(missingInterfaces(config, desired, facts.network));
-    const subnets = stableSubnets(subnetsOf(facts.network, own));
+    const subnets = stableSubnets(yield* subnetsOf(facts.network, own));
     const compiled = yield* compiledIn(desired, stableContext(context), own, missing, subnets);
     const { program } = compiled.compiled;
     yield;

@@ -19,7 +19,7 @@ import type { Desired } from "../state/desired.ts";
 import type { State } from "../state/state.ts";
 import type { AddressPlan } from "./address-plan.ts";
 import { planAddressesChunked } from "./network/addresses.ts";
-import { ownAddresses } from "./network/own-addresses.ts";
+import { ownAddressesChunked } from "./network/own-addresses.ts";
 import { type Phase, phases } from "./phases.ts";
 import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
 import {
@@ -54,7 +54,7 @@ export function plan(
   const { config } = context;
   const { desired, ledger } = state;
   const named = namedByRules(facts.eipsNamedByRules, context.knownOwn);
-  const own = ownAddressesOf(facts.network, ledger, named, config);
+  const own = runSync(ownAddressesOf(facts.network, ledger, named, config));
   const missing = missingInterfaces(config, desired, facts.network);
   const subnets = connectedSubnets(facts.network, own);
   const compiled = compileIn(desired, context, own, missing, subnets);
@@ -82,8 +82,8 @@ export function ownAddressesOf(
   ledger: Ledger,
   ownedByRules: ReadonlySet<Ip>,
   { vpcInterface, family }: GatewayConfig,
-): ReadonlySet<Ip> {
-  return ownAddresses({ observed, ledger, ownedByRules, vpcInterface, family });
+): Chunked<ReadonlySet<Ip>> {
+  return ownAddressesChunked({ observed, ledger, ownedByRules, vpcInterface, family });
 }
 
 /** Interfaces named by the settings or an Eip that do not exist in this namespace. */

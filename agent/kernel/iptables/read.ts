@@ -1,9 +1,16 @@
 /** Reads rules with the tools, next to an earlier reading: unchanged parts keep their identity. */
 import type { EditedChain } from "../../../lib/iptables/restore.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
-import { parseChain, parseTable, type RuleDump, splitSave } from "../../../lib/iptables/save.ts";
+import {
+  parseChainChunked,
+  parseTableChunked,
+  type RuleDump,
+  splitSave,
+  type TableRules,
+} from "../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { Run } from "../run.ts";
 import { listChain, save, type Variant } from "./tools.ts";
 
@@ -19,12 +26,10 @@ export async function readAll(
   const read = async () => splitSave(await save(variant, family, run, signal), needed);
   const tables = await read();
   const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
-  return new Map(
-    (isWhole ? tables : await read()).map((one) => [
-      one.table,
-      parseTable(one, family, earlier.get(one.table)),
-    ]),
-  );
+  const dump = new Map<TableName, TableRules>();
+  for (const one of isWhole ? tables : await read())
+    dump.set(one.table, await runYielding(parseTableChunked(one, family, earlier.get(one.table))));
+  return dump;
 }
 
 /** @returns `before` with the current content of those chains; a listing does not show whether it is complete */
@@ -41,8 +46,9 @@ export async function readChains(
   await Promise.all(
     chains.map(async ({ table, chain }) => {
       const text = await listChain(variant, { table, chain }, family, run, signal);
-      const known = rules.get(table);
-      rules.set(table, new Map(known).set(chain, parseChain(chain, text, family, known?.get(chain))));
+      const known = before.get(table)?.get(chain);
+      const parsed = await runYielding(parseChainChunked(chain, text, family, known));
+      rules.set(table, new Map(rules.get(table)).set(chain, parsed));
     }),
   );
   return rules;

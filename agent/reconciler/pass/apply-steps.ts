@@ -2,11 +2,13 @@
  * Applies steps in the order of their phases, each subsystem separately: one that fails or hangs delays only what needs
  * it. Reports what was written and what was not.
  */
+import { type Chunked, filterChunked, forEachChunked } from "../../../lib/chunked.ts";
 import type { Change, SubsystemName } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import { phases } from "../../../lib/plan/phases.ts";
+import { type Phase, phases } from "../../../lib/plan/phases.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
 import type { Step, StepNeed } from "../../../lib/plan/subsystem.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { Patience } from "../patience.ts";
 import { type ApplyContext, asFailures, type PassFailure, type Subsystem } from "../subsystem.ts";
 
@@ -37,24 +39,34 @@ export async function applySteps(
   { context, replan, missing, isNewVersion, patience }: ApplyOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
-  const planned = steps.flatMap(({ changes }) => changes);
+  const isAnyPlanned = steps.some(({ changes }) => changes.length > 0);
   const isDue = ({ isDue = true, changes }: Step) =>
-    changes.length > 0 || isDue || isNewVersion || planned.length > 0;
-  const changes: Change[] = [];
+    changes.length > 0 || isDue || isNewVersion || isAnyPlanned;
+  const groups = await runYielding(byPhaseAndSubsystem(steps));
+  let changes: readonly Change[] = [];
   const failures: PassFailure[] = [];
   const touched = new Set<SubsystemName>();
   /** The same, and subsystems that failed as a whole. */
   const broken = new Set(missing);
   let hasFailedStepWithoutChange = false;
 
-  const isReady = ({ subsystem, phase, needs = [], changes: own }: PlannedStep) =>
-    !needs.some((name) => broken.has(name)) && !(phase === "removals" && waits(subsystem, own, failures));
-
   for (const phase of phases) {
     for (const subsystem of subsystems) {
       const { name } = subsystem.planner;
-      const mine = steps.filter((step) => step.subsystem === name && step.phase === phase);
-      const ready = mine.filter((step) => isDue(step) && isReady(step));
+      const mine = groups.get(groupKey(phase, name));
+      if (mine === undefined) continue;
+      // If the kernel refused a step, removals that make room for it wait.
+      const refused = new Set(
+        phase === "removals"
+          ? failures.filter(({ stage }) => stage === name).map(({ object }) => object)
+          : [],
+      );
+      refused.delete(undefined);
+      const isReady = ({ needs = [], changes: own }: PlannedStep) =>
+        !needs.some((need) => broken.has(need)) && !own.some(({ object }) => refused.has(object));
+      const ready = await runYielding(
+        filterChunked(mine, lookedAtOnce, (step) => isDue(step) && isReady(step)),
+      );
       if (ready.length === 0) continue;
       touched.add(name);
       const own = ready.flatMap((step) => step.changes);
@@ -73,7 +85,7 @@ export async function applySteps(
       for (const failure of failed) failures.push({ ...failure, stage: name });
       if (failed.some(({ object, text }) => object === undefined && text === undefined)) broken.add(name);
       if (failed.length > 0 && own.length === 0) hasFailedStepWithoutChange = true;
-      changes.push(...written(own, failed, broken.has(name)));
+      changes = [...changes, ...written(own, failed, broken.has(name))];
     }
   }
   return { changes, failures, touched, hasFailedStepWithoutChange };
@@ -83,16 +95,24 @@ export async function applySteps(
 const basePatienceMs = 10_000;
 const patiencePerChangeMs = 2;
 
-/** If the kernel refused a step, removals that make room for it wait. */
-function waits(
-  subsystem: SubsystemName,
-  changes: readonly Change[],
-  failures: readonly PassFailure[],
-): boolean {
-  return failures.some(
-    ({ stage, object }) =>
-      stage === subsystem && object !== undefined && changes.some((change) => change.object === object),
-  );
+/** Takes a few milliseconds. */
+const lookedAtOnce = 10_000;
+
+function* byPhaseAndSubsystem(
+  steps: readonly PlannedStep[],
+): Chunked<ReadonlyMap<string, readonly PlannedStep[]>> {
+  const groups = new Map<string, PlannedStep[]>();
+  yield* forEachChunked(steps, lookedAtOnce, (step) => {
+    const key = groupKey(step.phase, step.subsystem);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [step]);
+    else group.push(step);
+  });
+  return groups;
+}
+
+function groupKey(phase: Phase, subsystem: SubsystemName): string {
+  return `${phase} ${subsystem}`;
 }
 
 function written(

@@ -100,7 +100,8 @@ export class Pass {
     this.#retries.onPassStart(state, request);
     gatekeeper.onPassStart(before, state);
     const plan = await this.#planner.planWithProbes(state, before);
-    const review = this.#retries.review({ state, blocked: plan.compiled.blocked }, plan.steps);
+    const input = { state, blocked: plan.compiled.blocked };
+    const review = await runYielding(this.#retries.review(input, plan.steps));
     // A full disk must not stop the repair of working NAT: the pass goes on without what only the ledger would know.
     failures.push(...(await ledgerFailures(() => writeAhead(store, plan))));
     const isLedgerWritten = failures.length === 0;
@@ -158,7 +159,7 @@ export class Pass {
     const { state, before, after, planAfter, applied } = work;
     const { store, flows, gatekeeper } = this.#deps;
     const { currentSweep: sweep } = flows;
-    const repairs = this.#retries.onWritten(review, applied.changes, planAfter.changes);
+    const repairs = await runYielding(this.#retries.onWritten(review, applied.changes, planAfter.changes));
     const { throttled } = this.#retries;
     const verdicts = await this.#judge.judge(state, planAfter, failures, throttled);
     this.#retries.onJudged((id) => verdicts.get(id)?.programmed.holds === true);

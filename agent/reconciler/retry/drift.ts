@@ -5,6 +5,7 @@
  * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, or planned
  * it only after its own writes.
  */
+import { type Chunked, filterChunked, forEachChunked } from "../../../lib/chunked.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
 import type { ProgramVersion } from "./program-versions.ts";
@@ -27,13 +28,18 @@ export class Drift {
   /** What that pass left undone that was not drift. */
   #unfinished: ReadonlySet<ChangeKey> = new Set();
 
-  review(version: ProgramVersion, steps: readonly PlannedStep[], nowMs: number): DriftReview {
+  /** In parts. */
+  *review(version: ProgramVersion, steps: readonly PlannedStep[], nowMs: number): Chunked<DriftReview> {
     // A write changes what is desired: then everything is done at once, even if another program undoes it.
     if (version !== this.#version) return { due: steps, throttled: nothingThrottled, repairs: [] };
     const changes = steps.flatMap((step) => step.changes);
-    const throttled = this.#throttle.throttled(changes, nowMs);
-    const due = withoutThrottled(steps, throttled);
-    const repairs = due.flatMap((step) => step.changes).filter((one) => !this.#unfinished.has(keyOf(one)));
+    const throttled = yield* this.#throttle.throttled(changes, nowMs);
+    const due = yield* withoutThrottled(steps, throttled);
+    const written = due === steps ? changes : due.flatMap((step) => step.changes);
+    const repairs =
+      this.#unfinished.size === 0
+        ? written
+        : yield* filterChunked(written, lookedAtOnce, (one) => !this.#unfinished.has(keyOf(one)));
     return { due, throttled, repairs };
   }
 
@@ -42,20 +48,27 @@ export class Drift {
    *
    * @param done what the pass wrote
    * @param left what the pass left to do
-   * @returns the repairs that were written
+   * @returns the repairs that were written; in parts
    */
-  onWritten(
+  *onWritten(
     version: ProgramVersion,
     { repairs, throttled }: DriftReview,
     done: readonly Change[],
     left: readonly Change[],
     nowMs: number,
-  ): readonly Change[] {
-    const isDone = new Set(repairs.length + left.length === 0 ? [] : done.map(keyOf));
-    const repaired = repairs.filter((repair) => isDone.has(keyOf(repair)));
-    this.#throttle.record(repaired, nowMs);
+  ): Chunked<readonly Change[]> {
+    const isDone = new Set<ChangeKey>();
+    if (repairs.length + left.length > 0)
+      yield* forEachChunked(done, lookedAtOnce, (change) => isDone.add(keyOf(change)));
+    const repaired = yield* filterChunked(repairs, lookedAtOnce, (repair) => isDone.has(keyOf(repair)));
+    yield* this.#throttle.record(repaired, nowMs);
+    const unfinished = new Set<ChangeKey>();
+    yield* forEachChunked(left, lookedAtOnce, (change) => {
+      const key = keyOf(change);
+      if (!isDone.has(key) && !throttled.has(key)) unfinished.add(key);
+    });
     this.#version = version;
-    this.#unfinished = new Set(left.map(keyOf).filter((key) => !isDone.has(key) && !throttled.has(key)));
+    this.#unfinished = unfinished;
     return repaired;
   }
 
@@ -74,12 +87,17 @@ export class Drift {
 }
 
 /** A throttled change in the same transaction as a due one is applied too, since it costs nothing more. */
-function withoutThrottled(
+function* withoutThrottled(
   steps: readonly PlannedStep[],
   throttled: ReadonlySet<ChangeKey>,
-): readonly PlannedStep[] {
+): Chunked<readonly PlannedStep[]> {
   if (throttled.size === 0) return steps;
-  return steps.filter(
+  return yield* filterChunked(
+    steps,
+    lookedAtOnce,
     ({ changes }) => changes.length === 0 || changes.some((change) => !throttled.has(keyOf(change))),
   );
 }
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;

@@ -4,6 +4,7 @@
  *
  * Times are milliseconds of a monotonic clock that the caller reads.
  */
+import { type Chunked, forEachChunked } from "../../../lib/chunked.ts";
 import type { Change } from "../../../lib/model/change.ts";
 
 export interface ThrottledRepair {
@@ -25,6 +26,9 @@ const maxPauseMs = 5_000;
 /** After this time without a repair, a thing is no longer throttled. */
 export const calmMs = 15_000;
 
+/** Takes a few milliseconds. */
+const lookedAtOnce = 3_000;
+
 interface Entry {
   readonly change: Change;
   /** Times of the last few repairs, oldest first. */
@@ -37,23 +41,23 @@ interface Entry {
 export class RepairThrottle {
   readonly #entries = new Map<ChangeKey, Entry>();
 
-  /** Counts one more repair of each. */
-  record(repairs: readonly Change[], nowMs: number): void {
+  /** Counts one more repair of each. In parts. */
+  *record(repairs: readonly Change[], nowMs: number): Chunked<void> {
     this.#forget(nowMs);
-    for (const change of repairs) {
+    yield* forEachChunked(repairs, lookedAtOnce, (change) => {
       const key = keyOf(change);
       this.#entries.set(key, repaired(change, this.#entries.get(key), nowMs));
-    }
+    });
   }
 
-  /** Those of `repairs` that have to wait. */
-  throttled(repairs: readonly Change[], nowMs: number): ReadonlySet<ChangeKey> {
+  /** Those of `repairs` that have to wait. In parts. */
+  *throttled(repairs: readonly Change[], nowMs: number): Chunked<ReadonlySet<ChangeKey>> {
     const throttled = new Set<ChangeKey>();
     if (this.#entries.size === 0) return throttled;
-    for (const change of repairs) {
+    yield* forEachChunked(repairs, lookedAtOnce, (change) => {
       const key = keyOf(change);
       if (nextMs(this.#entries.get(key)) > nowMs) throttled.add(key);
-    }
+    });
     return throttled;
   }
 

@@ -3,6 +3,7 @@
  * the next pass is due because of them.
  */
 
+import type { Chunked } from "../../../lib/chunked.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
@@ -46,19 +47,19 @@ export class Retries {
     this.quarantine.onPassStart(state, request);
   }
 
-  /** Separates what is due now of `steps` from repairs that have to wait. */
-  review(input: ProgramInput, steps: readonly PlannedStep[]): Review {
+  /** Separates what is due now of `steps` from repairs that have to wait. In parts. */
+  *review(input: ProgramInput, steps: readonly PlannedStep[]): Chunked<Review> {
     const version = this.#versions.versionOf(input);
     const isNewVersion = !this.#retry.isDone(version);
-    return { ...this.#drift.review(version, steps, this.#nowMs()), version, isNewVersion };
+    return { ...(yield* this.#drift.review(version, steps, this.#nowMs())), version, isNewVersion };
   }
 
   /**
    * The pass has written for the last time: `done` was written, `left` is left to do.
    *
-   * @returns what of `done` repaired drift
+   * @returns what of `done` repaired drift; in parts
    */
-  onWritten(review: Review, done: Plan["changes"], left: Plan["changes"]): readonly Change[] {
+  onWritten(review: Review, done: Plan["changes"], left: Plan["changes"]): Chunked<readonly Change[]> {
     return this.#drift.onWritten(review.version, review, done, left, this.#nowMs());
   }
 

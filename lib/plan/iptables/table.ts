@@ -1,5 +1,5 @@
 /** Plans one table: its owned chains and the hooks that jump to them, as the lines of one transaction. */
-import { type Chunked, everyNth, filterChunked, runSync } from "../../chunked.ts";
+import { type Chunked, everyNth, filterChunked, forEachChunked, runSync } from "../../chunked.ts";
 import {
   deleteChain,
   deleteRule,
@@ -75,7 +75,10 @@ function* tablePlan({ table }: WantedTable, { lines, changes }: Lines): Chunked<
 /** If there are too many deletions beside other lines, plans again without the allowance for deletions alone. */
 function* planLines(wanted: WantedTable, observed: TableRules, limits: EditLimits): Chunked<Lines> {
   const plan = yield* planParts(wanted, observed, limits.deletes);
-  const deletes = plan.lines.filter((line) => line.startsWith("-D ")).length;
+  let deletes = 0;
+  yield* forEachChunked(plan.lines, lookedAtOnce, (line) => {
+    if (line.startsWith("-D ")) deletes++;
+  });
   const isAlone = deletes === plan.lines.length;
   return deletes <= limits.lines || isAlone ? plan : yield* planParts(wanted, observed, limits.lines);
 }

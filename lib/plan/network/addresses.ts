@@ -12,7 +12,7 @@ import type { Program, ProgramEip } from "../../model/program.ts";
 import type { AddressPlan, AddressStep, Binding, BlockedAddress } from "../address-plan.ts";
 import { chooseAnchors } from "./anchors.ts";
 import { bindingRoute, boundBy, boundByRouteChunked, placeKey } from "./bindings.ts";
-import { ownAddresses } from "./own-addresses.ts";
+import { ownAddressesChunked } from "./own-addresses.ts";
 import { routeText } from "./routes.ts";
 
 export interface AddressInput {
@@ -22,7 +22,7 @@ export interface AddressInput {
   readonly ledger: Ledger;
   /** The IPs that owned rules have as EIP. */
   readonly ownedByRules: ReadonlySet<Ip>;
-  /** The result of {@link ownAddresses}, if already known. */
+  /** The result of {@link ownAddressesChunked}, if already known. */
   readonly own?: ReadonlySet<Ip>;
   /** IPs whose removal has to wait, because their rules or flows must be removed first. */
   readonly keep: ReadonlySet<Ip>;
@@ -50,7 +50,8 @@ const plannedAtOnce = 4_000;
 export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan> {
   const { program, observed, ledger, ownedByRules, keep, binding } = input;
   const { vpcInterface, family } = program;
-  const own = input.own ?? ownAddresses({ observed, ledger, ownedByRules, vpcInterface, family });
+  const own =
+    input.own ?? (yield* ownAddressesChunked({ observed, ledger, ownedByRules, vpcInterface, family }));
   // By IP alone, the identity of an Eip. Building a key for each of 10,000 would take most of the time.
   const desired = new Map<Ip, ProgramEip>();
   const isDue = everyNth(plannedAtOnce);

@@ -1,5 +1,6 @@
 /** Finds the gateway's own addresses, `self`. The agent never changes them. */
 
+import { type Chunked, everyNth, filterChunked, runSync, sortChunked } from "../../chunked.ts";
 import type { Family } from "../../model/family.ts";
 import type { Cidr, Ip } from "../../model/ip.ts";
 import type { Ledger } from "../../model/ledger.ts";
@@ -13,27 +14,41 @@ import type { Place } from "./bindings.ts";
  * per subnet, the first one that is neither in the ledger nor named by an owned rule. A narrower subnet inside another
  * counts as part of it, so a stray /32 beside the gateway's /24 is not taken for its own.
  */
-export function ownAddresses(input: {
+export function ownAddresses(input: OwnAddressesInput): ReadonlySet<Ip> {
+  return runSync(ownAddressesChunked(input));
+}
+
+export interface OwnAddressesInput {
   readonly observed: ObservedNetwork;
   readonly ledger: Ledger;
   readonly ownedByRules: ReadonlySet<Ip>;
   readonly vpcInterface: InterfaceName;
   readonly family: Family;
-}): ReadonlySet<Ip> {
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
+/** The same in parts. */
+export function* ownAddressesChunked(input: OwnAddressesInput): Chunked<ReadonlySet<Ip>> {
   const { observed, ledger, ownedByRules, vpcInterface } = input;
   const { makeCidr } = input.family;
   const index = ledgerIndex(ledger);
-  const unwritten = observed.addresses.filter((address) => !index.has(address));
   /** If the ledger has the IP on this interface, it is not the gateway's own with another prefix length either. */
   const isWritten = (address: Place) =>
     index.of(address.address).some((entry) => entry.interface === address.interface);
   const own = new Set<Ip>();
   const subnets = new Map<InterfaceName, Map<number, Set<Cidr>>>();
   // The sort is stable: within one prefix length the order of the kernel stays.
-  const widestFirst = unwritten
-    .filter((address) => !isWritten(address))
-    .toSorted((one, other) => one.prefixLength - other.prefixLength);
+  const unwritten = yield* filterChunked(
+    observed.addresses,
+    lookedAtOnce,
+    (address) => !index.has(address) && !isWritten(address),
+  );
+  const widestFirst = yield* sortChunked(unwritten, (one, other) => one.prefixLength - other.prefixLength);
+  const isDue = everyNth(lookedAtOnce);
   for (const address of widestFirst) {
+    if (isDue()) yield;
     if (address.interface === vpcInterface || address.interface === "lo") {
       own.add(address.address);
       continue;

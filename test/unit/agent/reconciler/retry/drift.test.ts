@@ -2,6 +2,7 @@
 import t from "tap";
 import { Drift } from "../../../../../agent/reconciler/retry/drift.ts";
 import { keyOf, maxQuickRepairs } from "../../../../../agent/reconciler/retry/repair-throttle.ts";
+import { runSync } from "../../../../../lib/chunked.ts";
 import type { Change } from "../../../../../lib/model/change.ts";
 import type { PlannedStep } from "../../../../../lib/plan/plan.ts";
 
@@ -37,9 +38,9 @@ function pass(
   planAfter: readonly PlannedStep[],
   refused: readonly Change[] = [],
 ) {
-  const review = drift.review(version, planned, 0);
+  const review = runSync(drift.review(version, planned, 0));
   const done = changesOf(review.due).filter((change) => !refused.includes(change));
-  drift.onWritten(version, review, done, changesOf(planAfter), 0);
+  runSync(drift.onWritten(version, review, done, changesOf(planAfter), 0));
   return review;
 }
 
@@ -77,7 +78,7 @@ t.test("refused or late changes are not drift", async (t) => {
 t.test("a repair that is undone repeatedly waits, and nothing else waits with it", async (t) => {
   const added = address("203.0.113.10");
   const drift = throttled(steps([x]));
-  const review = drift.review(1, steps([x], [added]), 0);
+  const review = runSync(drift.review(1, steps([x], [added]), 0));
   t.strictSame([...review.throttled], [keyOf(x)]);
   t.strictSame(changesOf(review.due), [added]);
   t.ok(
@@ -89,27 +90,27 @@ t.test("a repair that is undone repeatedly waits, and nothing else waits with it
 
 t.test("a throttled repair stays throttled while it is undone", async (t) => {
   const drift = throttled(steps([x]));
-  const review = drift.review(1, steps([x]), 0);
-  drift.onWritten(1, review, [], [x], 0);
+  const review = runSync(drift.review(1, steps([x]), 0));
+  runSync(drift.onWritten(1, review, [], [x], 0));
   t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [], "it waits");
-  const later = drift.review(1, steps([x]), 10_000);
+  const later = runSync(drift.review(1, steps([x]), 10_000));
   t.strictSame(later.repairs, [x], "and is a repair once its time has come");
 });
 
 t.test("a throttled change is applied if its transaction is due", async (t) => {
-  const review = throttled(steps([x])).review(1, steps([x, y]), 0);
+  const review = runSync(throttled(steps([x])).review(1, steps([x, y]), 0));
   t.strictSame(changesOf(review.due), [x, y]);
   t.equal(review.due[0]?.payload, "a transaction");
 });
 
 t.test("waiting repairs are due after the next write", async (t) => {
-  const review = throttled(steps([x])).review(2, steps([x]), 0);
+  const review = runSync(throttled(steps([x])).review(2, steps([x]), 0));
   t.equal(review.throttled.size, 0);
   t.strictSame(changesOf(review.due), [x]);
 });
 
 t.test("a throttled address waits like a rule", async (t) => {
   const added = address("203.0.113.10");
-  const review = throttled(steps([], [added])).review(1, steps([x], [added]), 0);
+  const review = runSync(throttled(steps([], [added])).review(1, steps([x], [added]), 0));
   t.strictSame(changesOf(review.due), [x]);
 });

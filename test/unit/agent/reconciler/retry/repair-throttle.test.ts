@@ -7,6 +7,7 @@ import {
   RepairThrottle,
   windowMs,
 } from "../../../../../agent/reconciler/retry/repair-throttle.ts";
+import { runSync } from "../../../../../lib/chunked.ts";
 import type { Change } from "../../../../../lib/model/change.ts";
 
 const rule = (text: string): Change => ({ action: "add", subsystem: "rule", text });
@@ -18,11 +19,12 @@ t.test("the throttle", async (t) => {
     let nowMs = 1_000;
     const pauses: number[] = [];
     for (let n = 0; n < 12; n++) {
-      t.equal(throttle.throttled(undone, nowMs).size, 0, "a repair is always due in the end");
-      throttle.record(undone, nowMs);
-      const waiting = throttle.throttled(undone, nowMs);
+      t.equal(runSync(throttle.throttled(undone, nowMs)).size, 0, "a repair is always due in the end");
+      runSync(throttle.record(undone, nowMs));
+      const waiting = runSync(throttle.throttled(undone, nowMs));
       pauses.push(throttle.dueInMs(waiting, nowMs) ?? 0);
-      if (waiting.size > 0) t.equal(throttle.throttled(undone, nowMs + (pauses.at(-1) ?? 0) - 1).size, 1);
+      if (waiting.size > 0)
+        t.equal(runSync(throttle.throttled(undone, nowMs + (pauses.at(-1) ?? 0) - 1)).size, 1);
       nowMs += waiting.size > 0 ? (pauses.at(-1) ?? 0) : 10;
     }
     t.strictSame(pauses, [0, 0, 0, 0, 0, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
@@ -31,22 +33,29 @@ t.test("the throttle", async (t) => {
 
   t.test("only the throttled repair waits", async (t) => {
     const throttle = new RepairThrottle();
-    for (let n = 0; n <= maxQuickRepairs; n++) throttle.record([rule("-A X")], n);
-    t.strictSame(throttle.throttled([rule("-A X"), rule("-A Y")], 10), new Set([keyOf(rule("-A X"))]));
-    t.equal(throttle.throttled([{ ...rule("-A X"), action: "remove" }], 10).size, 0);
+    for (let n = 0; n <= maxQuickRepairs; n++) runSync(throttle.record([rule("-A X")], n));
+    t.strictSame(
+      runSync(throttle.throttled([rule("-A X"), rule("-A Y")], 10)),
+      new Set([keyOf(rule("-A X"))]),
+    );
+    t.equal(runSync(throttle.throttled([{ ...rule("-A X"), action: "remove" }], 10)).size, 0);
   });
 
   t.test("slow repairs are not throttled, and calm ends throttling", async (t) => {
     const slow = new RepairThrottle();
-    for (let n = 0; n < 50; n++) slow.record([rule("-A X")], (n * windowMs) / maxQuickRepairs);
+    for (let n = 0; n < 50; n++) runSync(slow.record([rule("-A X")], (n * windowMs) / maxQuickRepairs));
     t.strictSame(slow.current(0), []);
     const over = new RepairThrottle();
-    for (let n = 0; n <= maxQuickRepairs; n++) over.record([rule("-A X")], n);
+    for (let n = 0; n <= maxQuickRepairs; n++) runSync(over.record([rule("-A X")], n));
     t.equal(over.dueInMs(new Set(), maxQuickRepairs), calmMs, "a look falls due when it is over");
     t.equal(over.current(maxQuickRepairs + calmMs - 1).length, 1);
     t.equal(over.current(maxQuickRepairs + calmMs).length, 0);
     t.equal(over.dueInMs(new Set(), maxQuickRepairs + calmMs), undefined);
-    over.record([rule("-A X")], 100_000);
-    t.equal(over.throttled([rule("-A X")], 100_001).size, 0, "the next one starts from the beginning");
+    runSync(over.record([rule("-A X")], 100_000));
+    t.equal(
+      runSync(over.throttled([rule("-A X")], 100_001)).size,
+      0,
+      "the next one starts from the beginning",
+    );
   });
 });

@@ -3,6 +3,7 @@ import t from "tap";
 import type { ProgramInput } from "../../../../../agent/reconciler/retry/program-versions.ts";
 import { maxQuickRepairs } from "../../../../../agent/reconciler/retry/repair-throttle.ts";
 import { earliest, Retries } from "../../../../../agent/reconciler/retry/retries.ts";
+import { runSync } from "../../../../../lib/chunked.ts";
 import type { Change } from "../../../../../lib/model/change.ts";
 import type { PlannedStep } from "../../../../../lib/plan/plan.ts";
 
@@ -12,9 +13,9 @@ const input = (revision: number): ProgramInput => ({ state: { desired: { revisio
 
 /** One pass that plans `planned`, writes what is due of it, and leaves `left`. */
 function pass(retries: Retries, revision: number, planned = steps, left: readonly Change[] = []) {
-  const review = retries.review(input(revision), planned);
+  const review = runSync(retries.review(input(revision), planned));
   const done = review.due.flatMap(({ changes }) => changes);
-  const repairs = retries.onWritten(review, done, left);
+  const repairs = runSync(retries.onWritten(review, done, left));
   retries.onPassEnd(review, { failures: [], planAfter: { changes: left }, isClean: left.length === 0 });
   return { ...review, repairs };
 }
