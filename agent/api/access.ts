@@ -17,6 +17,8 @@ declare module "fastify" {
     readonly isOpen?: boolean;
     /** Answered even where connections are so many that nothing else is. */
     readonly isProbe?: boolean;
+    /** Served on the Unix socket only. */
+    readonly isLocal?: boolean;
   }
 }
 
@@ -32,6 +34,8 @@ export async function checkAccess(rules: AccessRules, request: FastifyRequest): 
   if (request.headers.origin !== undefined) throw forbidden("Requests from web pages are refused");
   const listener = rules.listenerOf(request.raw);
   if (listener === undefined || listener.kind === "unix") return;
+  if (request.routeOptions.config.isLocal === true)
+    throw forbidden("This path is served on the Unix socket only");
   const isGuarded = rules.token !== undefined || listener.needsClientCertificate;
   // A page that points its own DNS name at this address (DNS rebinding) sends no Origin, but it cannot hide its name.
   if (!isGuarded && !isOwnName(request.headers.host)) {

@@ -22,6 +22,7 @@ import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
 import { gatewayRoutes } from "./routes/gateway.ts";
 import { inventoryRoutes } from "./routes/inventory.ts";
+import { kubeOvnRoutes } from "./routes/kube-ovn.ts";
 import { leaseRoutes } from "./routes/leases.ts";
 import { objectRoutes } from "./routes/objects.ts";
 import { probeRoutes } from "./routes/probes.ts";
@@ -56,7 +57,8 @@ export function buildApp(
     throw refuse(request);
   });
   routeTable.watch(app);
-  acceptJsonOnly(app, new Bodies(settings.bodies), context.answers.turns);
+  const bodies = new Bodies(settings.bodies);
+  acceptJsonOnly(app, bodies, context.answers.turns);
   reserveForProbes(app, connections);
   limitRate(app, settings.rateLimit ?? defaultRateLimit, access);
   app.addHook("onRequest", (request) => checkAccess(access, request));
@@ -82,6 +84,7 @@ export function buildApp(
     gatewayRoutes(routes, context);
     inventoryRoutes(routes, context);
     connectionRoutes(routes, context);
+    kubeOvnRoutes(routes, context, bodies);
     probeRoutes(routes, context);
     routes.get("/openapi.json", { schema: { hide: true } }, (_request, reply) => reply.send(app.swagger()));
     done();

@@ -30,21 +30,21 @@ export interface ViewPort {
   prepare(): Chunked<void>;
 }
 
+/** What a request waits for, at `revision` or later. */
+export interface WaitGoals {
+  /** Objects that must be Ready. */
+  readonly ready?: readonly ObjectId[];
+  /** Objects that must be Programmed. */
+  readonly programmed?: readonly ObjectId[];
+  /** Objects that must be out of the kernel. */
+  readonly gone: readonly ObjectId[];
+  readonly revision: number;
+}
+
 export interface BoardPort {
   view(): ViewPort;
-  /**
-   * Resolves when every object of `ready` is Ready at `revision` or later and every object of `gone` is out of the
-   * kernel.
-   */
-  wait(
-    goals: {
-      readonly ready: readonly ObjectId[];
-      readonly gone: readonly ObjectId[];
-      readonly revision: number;
-    },
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<WaitOutcome>;
+  /** Resolves when the goals are reached, or cannot be reached without another write. */
+  wait(goals: WaitGoals, timeoutMs: number, signal: AbortSignal): Promise<WaitOutcome>;
   /** True after the first full pass of this process has verified. */
   readonly isReady: boolean;
   summary(): Chunked<GatewayStatus>;
@@ -60,6 +60,8 @@ export interface ReconcilerPort {
    * @returns the rest of `timeoutMs`
    */
   probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number>;
+  /** A set was announced whose objects come one by one: the gate opens after some seconds without a write. */
+  acceptSetOnceQuiet(): void;
   /** Runs a full pass that begins after the call. */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport>;
   /** What a pass would do for `state`. Changes nothing. */

@@ -16,6 +16,7 @@ import type { RouteContext } from "./deps.ts";
 import { maxListed, writeDocument } from "./documents.ts";
 import { etagOf } from "./etag.ts";
 import { flowDocument } from "./flow-document.ts";
+import type { WaitGoals } from "./ports.ts";
 import { parseFlag, parseWait, type WriteQuery } from "./query.ts";
 import { requestSignal } from "./request-signal.ts";
 
@@ -49,7 +50,9 @@ export async function write(
   const { state, before, decision } = written;
   void reply.header("etag", etagOf(state.desired.revision));
   if (decision.refusal !== undefined) throw decision.refusal;
-  const outcome = await waitFor(context, reply, state, decision, waitMs ?? 0);
+  const { touched, removed } = decision;
+  const goals = { ready: touched, gone: removed, revision: state.desired.revision };
+  const outcome = await waitFor(context, reply, goals, waitMs ?? 0);
   return answer({ state, before, decision, outcome, isWaiting: waitMs !== undefined });
 }
 
@@ -65,10 +68,10 @@ export async function sendWritten(
 }
 
 /** Stores the result of `decide`, and ensures that a pass handles it. */
-export async function store(
+export async function store<D extends Decision>(
   context: RouteContext,
-  decide: Decide,
-): Promise<{ readonly state: State; readonly before: State; readonly decision: Decision }> {
+  decide: (state: State, context: WriteContext) => Chunked<D>,
+): Promise<{ readonly state: State; readonly before: State; readonly decision: D }> {
   const { state, result } = await context.state.transact(function* (before) {
     const decision = yield* decide(before, writeContext(context));
     return { changes: decision.changes, result: { before, decision } };
@@ -102,18 +105,18 @@ async function preview(context: RouteContext, reply: FastifyReply, decide: Decid
     });
 }
 
-async function waitFor(
+/** Waits until the kernel has what was written. */
+export async function waitFor(
   context: RouteContext,
   reply: FastifyReply,
-  state: State,
-  { touched, removed }: Decision,
+  goals: WaitGoals,
   waitMs: number,
 ): Promise<WaitOutcome> {
   const signal = requestSignal(reply, context.stopping, waitMs + waitSlackMs);
   if (signal.aborted) return "stopping";
-  const goals = { ready: touched, gone: removed, revision: state.desired.revision };
+  const wanted = [...(goals.ready ?? []), ...(goals.programmed ?? [])];
   // Until the probe has a result, an address that another host held is not a final conflict.
-  const leftMs = await context.reconciler.probeFor(touched, waitMs, signal);
+  const leftMs = await context.reconciler.probeFor(wanted, waitMs, signal);
   return context.board.wait(goals, leftMs, signal);
 }
 

@@ -54,6 +54,7 @@ export class Reconciler {
   readonly #subsystems: ReturnType<typeof createSubsystems>["subsystems"];
   readonly #full: Pass;
   readonly #incremental: IncrementalPass;
+  readonly #gatekeeper: Gatekeeper;
   readonly #runner: PassRunner;
   readonly #loop: ReconcileLoop;
   readonly #mutex = new Mutex();
@@ -75,7 +76,8 @@ export class Reconciler {
     this.#subsystems = subsystems;
     const patience = this.#patience;
     const wake = (reason: string) => this.wake(reason);
-    const gatekeeper = new Gatekeeper(deps.config, deps.store.current);
+    const gatekeeper = new Gatekeeper(deps.config, deps.store.current, deps.clock);
+    this.#gatekeeper = gatekeeper;
     const shared = { ...deps, subsystems, patience, gatekeeper, heldEips: this.#heldEips };
     const full = new Pass({ ...shared, flows, wake });
     const incremental = new IncrementalPass({ ...shared, unswept: flows.unswept });
@@ -105,6 +107,13 @@ export class Reconciler {
   /** Call it after every change of the state, as soon as the state is in force. */
   note(changes: readonly StateChange[]): void {
     this.#incremental.note(changes);
+    if (changes.some(({ type }) => type === "revision")) this.#gatekeeper.onWrite();
+  }
+
+  /** A set was announced whose objects come one by one: {@link Gatekeeper.acceptOnceQuiet}. */
+  acceptSetOnceQuiet(): void {
+    this.#gatekeeper.acceptOnceQuiet();
+    this.wake("announced set");
   }
 
   /**

@@ -21,7 +21,8 @@ import { Waiting, type WaitOutcome } from "./waiting.ts";
 const objectsPerPart = 2_000;
 
 interface Goals {
-  readonly ready: readonly ObjectId[];
+  readonly ready?: readonly ObjectId[];
+  readonly programmed?: readonly ObjectId[];
   readonly gone: readonly ObjectId[];
   readonly revision: number;
 }
@@ -165,15 +166,17 @@ export class StatusBoard implements VerdictSink {
     const { desired } = view.state;
     let isAllDone = goals.gone.length === 0 || this.#isClean;
     const isDue = everyNth(objectsPerPart);
-    for (const id of goals.ready) {
-      if (isDue()) yield;
-      const object = findObject(desired, id);
-      // A later write removed it, so it can no longer become Ready.
-      if (object === undefined) return "settled";
-      const verdict = view.verdictOf(id, object);
-      if (verdict.ready.holds) continue;
-      if (!verdict.isSettled) return undefined;
-      isAllDone = false;
+    for (const condition of ["ready", "programmed"] as const) {
+      for (const id of goals[condition] ?? []) {
+        if (isDue()) yield;
+        const object = findObject(desired, id);
+        // A later write removed it, so it can no longer become Ready.
+        if (object === undefined) return "settled";
+        const verdict = view.verdictOf(id, object);
+        if (verdict[condition].holds) continue;
+        if (!verdict.isSettled) return undefined;
+        isAllDone = false;
+      }
     }
     if (isAllDone) return "done";
     return goals.gone.length === 0 || this.#isClean ? "settled" : undefined;

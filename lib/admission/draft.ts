@@ -92,6 +92,11 @@ export class WriteDraft {
     if (!isSameGateway(gateway, this.#state.desired.gateway)) this.record({ type: "gateway", gateway });
   }
 
+  /** Makes an unset store set, also if it stays empty. */
+  markSet(): void {
+    if (!this.#state.isSet) this.#isChanged = true;
+  }
+
   /** Records a change that needs a new revision. */
   record(change: StateChange): void {
     this.#changes.push(change);

@@ -10,7 +10,7 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import { type Api, createApi } from "../../agent/api/api.ts";
 import type { ApiDeps, ApiSettings } from "../../agent/api/deps.ts";
-import type { BoardPort, ReconcilerPort, ViewPort } from "../../agent/api/ports.ts";
+import type { BoardPort, ReconcilerPort, ViewPort, WaitGoals } from "../../agent/api/ports.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
 import type { PassReport } from "../../agent/reconciler/pass/report.ts";
 import { runYielding } from "../../agent/run-yielding.ts";
@@ -69,10 +69,16 @@ export class FakeBoard implements BoardPort {
   readonly #waiters = new Set<(outcome: WaitOutcome) => void>();
   readonly ready = new Set<ObjectId>();
   readonly reasons = new Map<ObjectId, Reason>();
+  /** Why objects are not Programmed. */
+  readonly programmed = new Map<ObjectId, { readonly reason: Reason; readonly message: string }>();
   /** If set, every wait is answered at once with it. */
   outcome: WaitOutcome | undefined;
-  waited: { readonly ready: readonly ObjectId[]; readonly gone: readonly ObjectId[]; timeoutMs: number }[] =
-    [];
+  waited: {
+    readonly ready: readonly ObjectId[];
+    readonly programmed?: readonly ObjectId[];
+    readonly gone: readonly ObjectId[];
+    timeoutMs: number;
+  }[] = [];
   isReady = true;
 
   constructor(state: StateAccess) {
@@ -87,6 +93,7 @@ export class FakeBoard implements BoardPort {
     const { kind, name } = parseObjectId(id);
     const stored = objectsOf(this.#state.current.desired, kind).get(name);
     const isReady = this.ready.has(id);
+    const fault = this.programmed.get(id);
     return {
       ready: isReady,
       observedRevision: isReady ? (stored?.revision ?? 0) : 0,
@@ -99,18 +106,21 @@ export class FakeBoard implements BoardPort {
           message: "",
           lastTransitionTime: startedAt,
         },
+        ...(fault === undefined
+          ? []
+          : [{ type: "Programmed", status: "False", ...fault, lastTransitionTime: startedAt } as const]),
       ],
     };
   }
 
   wait(
-    goals: { readonly ready: readonly ObjectId[]; readonly gone: readonly ObjectId[] },
+    { ready = [], programmed, gone }: WaitGoals,
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<WaitOutcome> {
-    this.waited.push({ ready: goals.ready, gone: goals.gone, timeoutMs });
+    this.waited.push({ ready, gone, timeoutMs, ...(programmed !== undefined && { programmed }) });
     if (this.outcome !== undefined) return Promise.resolve(this.outcome);
-    if (goals.gone.length === 0 && goals.ready.every((id) => this.ready.has(id)))
+    if (gone.length === 0 && [...ready, ...(programmed ?? [])].every((id) => this.ready.has(id)))
       return Promise.resolve("done");
     if (timeoutMs === 0) return Promise.resolve("timeout");
     return new Promise((resolve) => {
@@ -176,6 +186,11 @@ export class FakeReconciler implements ReconcilerPort {
 
   wake(reason: string): void {
     this.wakes.push(reason);
+  }
+
+  announced = 0;
+  acceptSetOnceQuiet(): void {
+    this.announced++;
   }
 
   async probeFor(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {

@@ -11,11 +11,16 @@ import type { Plan } from "../../../lib/plan/plan.ts";
 import type { KernelFacts, Snapshot } from "../../../lib/plan/plan-input.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State } from "../../../lib/state/state.ts";
+import type { Clock } from "../../clock.ts";
+
+/** A set whose objects come one by one counts as accepted after so many milliseconds without a write. */
+const quietMs = 5_000;
 
 type Config = Pick<GatewayConfig, "untranslated" | "isBfdGated">;
 
 export class Gatekeeper {
   readonly #config: Config;
+  readonly #clock: Pick<Clock, "bootMs">;
   /** True if the store held a set when this process started. */
   readonly #isSetStored: boolean;
   /** `undefined` until the first pass that read the rules has found whether the namespace is fresh. */
@@ -26,11 +31,26 @@ export class Gatekeeper {
   /** Objects up to this revision must be settled before the gate opens. */
   #awaitedRevision = 0;
   #hasVerifiedRules = false;
+  /** True if the set's objects come one by one. */
+  #isGradual = false;
+  #lastWriteMs: number;
 
   /** @param stored the state at the start of this process */
-  constructor(config: Config, stored: State) {
+  constructor(config: Config, stored: State, clock: Pick<Clock, "bootMs">) {
     this.#config = config;
+    this.#clock = clock;
     this.#isSetStored = stored.isSet;
+    this.#lastWriteMs = clock.bootMs();
+  }
+
+  /** A set was announced whose objects come one by one: it counts as accepted after some seconds without a write. */
+  acceptOnceQuiet(): void {
+    this.#isGradual = true;
+  }
+
+  /** The desired set changed. */
+  onWrite(): void {
+    this.#lastWriteMs = this.#clock.bootMs();
   }
 
   /** True once a pass of this process has verified every rule that is not quarantined. The agent is ready then. */
@@ -99,9 +119,21 @@ export class Gatekeeper {
     return this.#config.untranslated === "forward" && this.#isSetAccepted(state);
   }
 
+  /** Milliseconds until a set whose objects come one by one counts as accepted. `undefined` if no gate waits for that. */
+  dueInMs(state: State): number | undefined {
+    const isWaiting =
+      this.#isGradual && this.#gates?.gate === "closed" && this.#config.untranslated === "forward";
+    return isWaiting && !this.#isSetAccepted(state) ? this.#quietInMs : undefined;
+  }
+
   /** Single writes may be the beginning of a set of which the rest is still to come. */
   #isSetAccepted({ lastFullSet }: State): boolean {
-    return this.#isSetStored || lastFullSet !== undefined;
+    if (this.#isSetStored || this.#isSetSeen || lastFullSet !== undefined) return true;
+    return this.#isGradual && this.#quietInMs <= 0;
+  }
+
+  get #quietInMs(): number {
+    return this.#lastWriteMs + quietMs - this.#clock.bootMs();
   }
 
   #first({ facts }: Snapshot): Gates {

@@ -126,7 +126,12 @@ export class Pass {
 
   /** Milliseconds until something is due without a wake. */
   dueInMs(state: State, throttled: Review["throttled"] = new Set()): number | undefined {
-    return earliest([this.#retries.dueInMs(throttled), nextExpiryMs(state, this.#deps.clock.instant())]);
+    const { clock, gatekeeper } = this.#deps;
+    return earliest([
+      this.#retries.dueInMs(throttled),
+      nextExpiryMs(state, clock.instant()),
+      gatekeeper.dueInMs(state),
+    ]);
   }
 
   /** Steps that wait until everything else is verified: opening the gates, removing another dataplane. */

@@ -171,6 +171,15 @@ t.test("waiting ends", async (t) => {
     publish([["eip", "a", good]], { isClean: true });
     t.equal(await answer, "done");
   });
+  t.test("for Programmed, whether or not the object is Ready", async (t) => {
+    const { board, publish } = world();
+    const answer = ask(board, { ready: [], programmed: ready });
+    publish([["fip", "f", { ...good, programmed: no }]]);
+    publish([["fip", "f", { ...good, ready: no, isSettled: true }]]);
+    t.equal(await answer, "done");
+    publish([["fip", "f", hopeless]]);
+    t.equal(await ask(board, { ready: [], programmed: ready }), "settled");
+  });
   t.test("when the agent stops", async (t) => {
     const { board } = world();
     const answer = ask(board);

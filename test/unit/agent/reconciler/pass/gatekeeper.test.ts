@@ -59,9 +59,12 @@ const set: State = reduce(emptyState, [{ type: "revision", revision: 1 }]);
 const fullSet: StateChange = { type: "full-set", generation: 1, digest: "" };
 const translating = planOf([], [], { fips: [{}] as unknown as Program["fips"] });
 
+let now = 0;
+const clock = { bootMs: () => now };
+
 /** One that has seen its first reading. */
 function begun(facts: Partial<KernelFacts>, config: Config = forward, stored = emptyState): Gatekeeper {
-  const gatekeeper = new Gatekeeper(config, stored);
+  const gatekeeper = new Gatekeeper(config, stored, clock);
   gatekeeper.onPassStart(snapshotOf(facts), stored);
   return gatekeeper;
 }
@@ -81,14 +84,18 @@ t.test("the first pass that read the rules decides", async (t) => {
 
 t.test("while rules cannot be read the gates are closed and nothing is decided", async (t) => {
   for (const unread of ["rule", "gate"] as const) {
-    const gatekeeper = new Gatekeeper({ ...forward, isBfdGated: true }, emptyState);
+    const gatekeeper = new Gatekeeper({ ...forward, isBfdGated: true }, emptyState, clock);
     gatekeeper.onPassStart(snapshotOf({}, unread), emptyState);
     t.same(gatekeeper.gatesFor(snapshotOf({}, unread)), { gate: "closed", bfd: "closed" });
     t.notOk(gatekeeper.hasVerifiedRules);
     gatekeeper.onPassStart(snapshotOf({ holdsObjects: true }), emptyState);
     t.same(gatekeeper.gatesFor(snapshotOf({})), { gate: "open", bfd: "open" }, "the next pass decides");
   }
-  t.equal(new Gatekeeper(forward, emptyState).gatesFor(snapshotOf({}, "gate")).bfd, "open", "off is off");
+  t.equal(
+    new Gatekeeper(forward, emptyState, clock).gatesFor(snapshotOf({}, "gate")).bfd,
+    "open",
+    "off is off",
+  );
 });
 
 t.test("verified are all rules that were desired at the start", async (t) => {
@@ -194,4 +201,36 @@ t.test("BFD is let in once something is translated", async (t) => {
   t.equal(gates.bfd, "open");
   gatekeeper.onOpened(gates);
   t.same(gatekeeper.gatesAfterVerifying(set, fresh, planOf([])), gates, "and stays in");
+});
+
+t.test("a set whose objects come one by one is accepted after 5 s without a write", async (t) => {
+  const gatekeeper = begun({ isPristine: true });
+  const opens = () => gatekeeper.gatesAfterVerifying(set, fresh, planOf([])).gate === "open";
+  now += 10_000;
+  t.equal(gatekeeper.dueInMs(set), undefined, "nothing was announced");
+  t.notOk(opens() || gatekeeper.mayOpen(set));
+  gatekeeper.acceptOnceQuiet();
+  gatekeeper.onWrite();
+  now += 4_000;
+  t.equal(gatekeeper.dueInMs(set), 1_000);
+  gatekeeper.onWrite();
+  t.equal(gatekeeper.dueInMs(set), 5_000, "each write counts");
+  now += 4_999;
+  t.notOk(opens() || gatekeeper.mayOpen(set));
+  now += 1;
+  t.equal(gatekeeper.dueInMs(set), undefined);
+  t.ok(opens() && gatekeeper.mayOpen(set));
+
+  const waiting = stateWith("b", 2, set);
+  gatekeeper.onPassStart(fresh, waiting);
+  gatekeeper.onWrite();
+  t.ok(opens(), "accepted for good, also if its rules are not verified yet");
+  t.notOk(gatekeeper.verify(waiting, fresh, planOf([], [["eips/b", "Pending"]])), "what came before counts");
+  gatekeeper.onOpened({ gate: "open", bfd: "open" });
+  t.equal(gatekeeper.dueInMs(set), undefined);
+  t.notOk(gatekeeper.mayOpen(set));
+
+  const kept = begun({ isPristine: true }, { ...forward, untranslated: "drop" });
+  kept.acceptOnceQuiet();
+  t.equal(kept.dueInMs(set), undefined, "it stays closed for good");
 });

@@ -1,0 +1,139 @@
+/** The calls of Kube-OVN's `nat-gateway.sh`: one route that takes the script's arguments and returns what it has to print. */
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { Type } from "typebox";
+import { announceSet } from "../../../lib/admission/announce-set.ts";
+import { applyBatchChunked } from "../../../lib/admission/batch.ts";
+import {
+  type Answer,
+  answerText,
+  argumentsIn,
+  conflict,
+  failure,
+  success,
+} from "../../../lib/kube-ovn/answer.ts";
+import { decideChunked } from "../../../lib/kube-ovn/decide.ts";
+import { parseCall } from "../../../lib/kube-ovn/operations.ts";
+import type { Devices, ObjectsRequest } from "../../../lib/kube-ovn/request.ts";
+import { GatewayError } from "../../../lib/model/errors.ts";
+import type { ObjectId } from "../../../lib/model/names.ts";
+import type { Reason } from "../../../lib/model/status.ts";
+import type { Bodies } from "../bounds/bodies.ts";
+import type { RouteContext } from "../deps.ts";
+import { toGatewayError } from "../problem.ts";
+import { requestSignal } from "../request-signal.ts";
+import { responses, textAnswer } from "../responses.ts";
+import { store, waitFor } from "../write.ts";
+
+/** How long a call waits for the kernel. The controller has no limit of its own. */
+const waitMs = 30_000;
+/** Programmed is False for good, and the call has succeeded all the same. */
+const acceptable: ReadonlySet<Reason> = new Set(["NotSupported", "Unbound"]);
+
+export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodies: Bodies): void {
+  void app.register((routes, _options, done) => {
+    routes.addContentTypeParser("application/octet-stream", bodies.read.bind(bodies));
+    routes.post<{ Body: string }>(
+      "/v1/kube-ovn/nat-gateway",
+      {
+        config: { isLocal: true },
+        schema: {
+          tags: ["kube-ovn"],
+          summary: "Performs one call of nat-gateway.sh; on the Unix socket only",
+          consumes: ["application/octet-stream"],
+          body: Type.String({ description: "The operation and its rules, each with a NUL at its end" }),
+          response: responses({
+            200: {
+              ...textAnswer,
+              description: "Lines `out TEXT` and `err TEXT`; the last one is `exit CODE`",
+            },
+          }),
+        },
+      },
+      async (request, reply) => {
+        const args = argumentsIn(request.body);
+        const answer = await perform(context, reply, args);
+        request.log.info({ args: args.slice(0, 10), ...answer }, "nat-gateway.sh answered");
+        return reply.type("text/plain; charset=utf-8").send(answerText(answer));
+      },
+    );
+    done();
+  });
+}
+
+async function perform(context: RouteContext, reply: FastifyReply, args: readonly string[]): Promise<Answer> {
+  try {
+    const request = parseCall(args, context.settings);
+    return request.type === "init"
+      ? await init(context, reply, request.interfaces)
+      : await writeObjects(context, reply, request);
+  } catch (error) {
+    const { code, message } = toGatewayError(error);
+    return code === "conflict" ? conflict(message) : failure(message);
+  }
+}
+
+async function init(
+  context: RouteContext,
+  reply: FastifyReply,
+  interfaces: Devices | undefined,
+): Promise<Answer> {
+  const { vpcInterface, externalInterface } = context.settings;
+  const { vpcInterface: vpc, externalInterface: external } = interfaces ?? context.settings;
+  if (vpc !== vpcInterface || external !== externalInterface)
+    return failure(`the agent's interfaces are ${vpcInterface} and ${externalInterface}`);
+  for (const name of [vpcInterface, externalInterface])
+    if (!(await hasInterface(context, reply, name))) return failure(`interface ${name} does not exist`);
+  const { state } = await store(context, function* (before, facts) {
+    yield;
+    return announceSet(before, facts);
+  });
+  context.reconciler.acceptSetOnceQuiet();
+  const goals = { gone: [], revision: state.desired.revision };
+  const outcome = await waitFor(context, reply, goals, waitMs);
+  // The agent starts again if the interfaces are others; what was asked for is stored.
+  return outcome === "timeout" ? failure("the gateway's chains could not be programmed in time") : success;
+}
+
+/** The last reading may be older than the interface. */
+async function hasInterface(context: RouteContext, reply: FastifyReply, name: string): Promise<boolean> {
+  const { reconciler, stopping } = context;
+  const isSeen = () => reconciler.network?.links.some((link) => link.name === name) ?? false;
+  if (isSeen()) return true;
+  await reconciler.reconcile("init", requestSignal(reply, stopping, waitMs));
+  return isSeen();
+}
+
+async function writeObjects(
+  context: RouteContext,
+  reply: FastifyReply,
+  { requests, isAllowedBeforeInit }: ObjectsRequest,
+): Promise<Answer> {
+  const { state, decision } = await store(context, function* (before, facts) {
+    if (!before.isSet && !isAllowedBeforeInit)
+      throw new GatewayError("invalid", "nat gateway not initialized");
+    const writes = yield* decideChunked(before.desired, requests);
+    if ("conflict" in writes) throw new GatewayError("conflict", writes.conflict);
+    const { programmed, gone } = writes;
+    return { ...(yield* applyBatchChunked(before, { batch: writes.batch }, facts)), programmed, gone };
+  });
+  const { programmed, gone } = decision;
+  const { revision } = state.desired;
+  const outcome = await waitFor(context, reply, { programmed, gone, revision }, waitMs);
+  if (outcome === "done") return success;
+  if (outcome === "stopping") return failure("the agent is stopping; the call is stored");
+  const left = programmed.flatMap((id) => leftOf(context, id) ?? []);
+  const [first] = left;
+  if (first !== undefined) return failure(first);
+  return outcome === "settled"
+    ? success
+    : failure("the call is stored, but the kernel does not have it in time");
+}
+
+/** Why an object is not Programmed, as far as that is a failure. */
+function leftOf({ board }: RouteContext, id: ObjectId): string | undefined {
+  const { conditions } = board.view().statusOf(id);
+  const programmed = conditions.find(({ type }) => type === "Programmed");
+  if (programmed === undefined || programmed.status === "True" || acceptable.has(programmed.reason))
+    return undefined;
+  return `${id} is not programmed: ${programmed.reason}: ${programmed.message}`;
+}

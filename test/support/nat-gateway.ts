@@ -1,0 +1,81 @@
+/** Calls `nat-gateway.sh` as Kube-OVN's controller does, and reads what it leaves in the kernel. */
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import type { Gateway } from "./gateway.ts";
+import { inNamespace } from "./namespaces.ts";
+
+const script = fileURLToPath(new URL("../../scripts/nat-gateway.sh", import.meta.url));
+
+/** The controller passes its arguments one by one; until Kube-OVN 1.16 as one string to a shell. */
+export const callingForms = ["argv", "string"] as const;
+export type CallingForm = (typeof callingForms)[number];
+
+export interface CallResult {
+  readonly exitCode: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export async function callScript(
+  gw: Gateway,
+  form: CallingForm,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<CallResult> {
+  const argv =
+    form === "argv"
+      ? ["bash", script, ...args]
+      : ["/bin/bash", "-c", ["bash", script, ...args.map(shellWord)].join(" ")];
+  const [command = "ip", ...rest] = inNamespace(gw.lab.namespaceOf("gw"), argv);
+  const { exitCode, stdout, stderr } = await execa(command, rest, {
+    env: { NATGW_SOCKET: gw.agentOptions.socketPath, ...env },
+    reject: false,
+    timeout: 60_000,
+  });
+  return { exitCode, stdout, stderr };
+}
+
+/** As the controller writes it. What it would not write is quoted, so that the script gets it. */
+function shellWord(text: string): string {
+  return /^[\w.,:@/|-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Chains whose rules the operations change. */
+const chains = /^-A (?:EXCLUSIVE_DNAT|EXCLUSIVE_SNAT|SHARED_DNAT|SHARED_SNAT|HAIRPIN_SNAT) /;
+
+/** What the operations change in the kernel, as the tools print it. */
+export async function kernelLines(gw: Gateway): Promise<readonly string[]> {
+  const rules = (await gw.rules("nat")).filter((line) => chains.test(line));
+  const routes = await gw.lab.exec("gw", ["ip", "-4", "route", "show"]);
+  return [
+    ...rules,
+    ...(await gw.addresses("net1")),
+    ...routes
+      .split("\n")
+      .flatMap((line) => (line.includes("proto kernel") || line === "" ? [] : line.trim())),
+    ...(await backendsOf(gw)),
+  ];
+}
+
+/** The backends of the table `ip kube-ovn`: `203.0.113.10 tcp 80 10.0.1.5:80,10.0.1.6:80`. */
+async function backendsOf(gw: Gateway): Promise<readonly string[]> {
+  const tables = await gw.lab.exec("gw", ["nft", "list", "tables"]);
+  if (!/ip kube-ovn$/m.test(tables)) return [];
+  const text = await gw.lab.exec("gw", ["nft", "list", "table", "ip", "kube-ovn"]);
+  return Array.from(text.matchAll(/^\tchain dnat-([\d.]+)-(\w+)-(\d+) \{(.*?)^\t\}/gms), (chain) => {
+    const targets = Array.from(
+      (chain[4] ?? "").matchAll(/: ([\d.]+) \. (\d+)/g),
+      ([, ip, port]) => `${ip}:${port}`,
+    );
+    return `${chain[1]} ${chain[2]} ${chain[3]} ${[...new Set(targets)].sort().join()}`;
+  });
+}
+
+/** The difference, line by line: `+ line`, `- line`. */
+export function differenceOf(before: readonly string[], after: readonly string[]): readonly string[] {
+  const [one, other] = [new Set(before), new Set(after)];
+  return [
+    ...before.filter((line) => !other.has(line)).map((line) => `- ${line}`),
+    ...after.filter((line) => !one.has(line)).map((line) => `+ ${line}`),
+  ];
+}
