@@ -5,6 +5,7 @@ import closeWithGrace from "close-with-grace";
 import { countEvicted } from "../lib/admission/uids.ts";
 import { GatewayError } from "../lib/model/errors.ts";
 import { ipv4 } from "../lib/model/ipv4.ts";
+import type { Gateway } from "../lib/model/schema.ts";
 import { type Api, createApi } from "./api/api.ts";
 import { openClock } from "./clock.ts";
 import { type Config, readInvocation } from "./config.ts";
@@ -24,11 +25,12 @@ import { createNeighbours } from "./kernel/network/neighbours.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createRun } from "./kernel/run.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
 import { type Arp, createArp } from "./reconciler/eips/create-arp.ts";
 import { NextHopWatch } from "./reconciler/next-hop-watch.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
+import { Restartable, type StopFunctions } from "./restartable.ts";
 import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
 import { DropMeter } from "./status/drop-meter.ts";
@@ -60,27 +62,38 @@ async function run(config: Config): Promise<void> {
   const log = createLog(config.logLevel, { version });
   const lock = new InstanceLock();
   await lock.start();
-  const stop: (() => Promise<unknown>)[] = [() => lock.stop()];
+  const agent = new Restartable((stop, restart) => start(config, log, stop, restart), log);
   try {
-    await start(config, log, stop);
+    await agent.start();
   } catch (error) {
-    await stopAll(stop, log);
+    await lock.stop();
     throw error;
   }
   closeWithGrace({ delay: stopDelayMs, logger: false }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, "stopping after an unexpected error");
     else log.info({ signal }, "stopping; the dataplane is left unchanged");
-    await stopAll(stop, log);
+    await agent.stop();
+    await lock.stop();
   });
 }
 
-/** Starts every component and pushes its stop function. They stop in reverse order. */
-async function start(config: Config, log: ReturnType<typeof createLog>, stop: (() => Promise<unknown>)[]) {
+/**
+ * Starts every component and pushes its stop function. They stop in reverse order.
+ *
+ * @param restart called when the desired set names other interfaces: every component gets them at its start
+ */
+async function start(
+  settings: Config,
+  log: ReturnType<typeof createLog>,
+  stop: StopFunctions,
+  restart: () => void,
+): Promise<void> {
   const clock = await openClock();
   const epoch = await readEpoch();
   const metrics = createMetrics({ version });
-  const store = await openStore({ directory: config.stateDir, now: clock.wallMs, log });
+  const store = await openStore({ directory: settings.stateDir, now: clock.wallMs, log });
   stop.push(() => store.close());
+  const config: Config = { ...settings, ...interfacesOf(settings, store.current.desired.gateway) };
   metrics.desiredGeneration.set(store.current.desired.generation);
   // Without writes nothing else notices that the state directory was removed.
   const storeChecks = setInterval(() => void store.check(), config.resyncIntervalMs);
@@ -181,7 +194,9 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   });
   stop.push(() => events.stop());
 
-  store.onChange((_state, changes) => {
+  store.onChange(({ desired }, changes) => {
+    const { vpcInterface, externalInterface } = interfacesOf(settings, desired.gateway);
+    if (vpcInterface !== config.vpcInterface || externalInterface !== config.externalInterface) restart();
     reconciler.note(changes);
     metrics.tombstonesEvicted.inc(countEvicted(changes));
   });
@@ -251,14 +266,11 @@ async function start(config: Config, log: ReturnType<typeof createLog>, stop: ((
   log.info({ epoch, dataplane: config.dataplane, recovered: store.recovery.recovered }, "agent started");
 }
 
-async function stopAll(stop: (() => Promise<unknown>)[], log: Log): Promise<void> {
-  for (const part of stop.splice(0).reverse()) {
-    try {
-      await part();
-    } catch (err) {
-      log.error({ err }, "a component did not stop cleanly");
-    }
-  }
+/** The interfaces of the gateway: the desired set goes before the settings. */
+function interfacesOf(settings: Config, { vpcInterface, externalInterface }: Gateway) {
+  return vpcInterface === undefined || externalInterface === undefined
+    ? { vpcInterface: settings.vpcInterface, externalInterface: settings.externalInterface }
+    : { vpcInterface, externalInterface };
 }
 
 /** Searches upwards for package.json: sources and `dist` are at different depths. */

@@ -5,15 +5,29 @@ import type { Gateway } from "../model/schema.ts";
 
 /** Its errors. Pointers are relative to it. */
 export function gatewayIssues(gateway: Gateway): readonly InputIssue[] {
-  return gateway.defaultGateway === undefined ? [] : hostIssues(gateway.defaultGateway, "/defaultGateway");
+  const { defaultGateway, vpcInterface, externalInterface } = gateway;
+  const issues = defaultGateway === undefined ? [] : [...hostIssues(defaultGateway, "/defaultGateway")];
+  if ((vpcInterface === undefined) !== (externalInterface === undefined))
+    issues.push({ pointer: "/vpcInterface", message: "set vpcInterface and externalInterface, or neither" });
+  else if (vpcInterface !== undefined && vpcInterface === externalInterface)
+    issues.push({ pointer: "/externalInterface", message: "must differ from vpcInterface" });
+  return issues;
 }
 
 /** The canonical form, in which it is stored, shown and compared. */
-export function canonicalGateway(gateway: Gateway): Gateway {
-  return gateway.defaultGateway === undefined ? {} : { defaultGateway: gateway.defaultGateway };
+export function canonicalGateway({ defaultGateway, vpcInterface, externalInterface }: Gateway): Gateway {
+  return {
+    ...(defaultGateway === undefined ? {} : { defaultGateway }),
+    ...(vpcInterface === undefined ? {} : { vpcInterface }),
+    ...(externalInterface === undefined ? {} : { externalInterface }),
+  };
 }
 
 /** Whether two gateways are equal. */
 export function isSameGateway(one: Gateway, other: Gateway): boolean {
-  return one.defaultGateway === other.defaultGateway;
+  return (
+    one.defaultGateway === other.defaultGateway &&
+    one.vpcInterface === other.vpcInterface &&
+    one.externalInterface === other.externalInterface
+  );
 }

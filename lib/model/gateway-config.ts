@@ -1,4 +1,4 @@
-/** The gateway's configuration from the settings, independent of the desired set. */
+/** The gateway's configuration from the settings. Of the desired set only the names of interfaces are in it. */
 import type { Family } from "./family.ts";
 import type { Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";

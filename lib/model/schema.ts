@@ -47,5 +47,13 @@ const closed = { additionalProperties: false } as const;
 export const BackendSchema = Type.Object({ ip: IpSchema, port: PortSchema }, closed);
 export type Backend = Static<typeof BackendSchema>;
 
-export const GatewaySchema = Type.Object({ defaultGateway: Type.Optional(IpSchema) }, closed);
+/** The interfaces go before those of the settings. A set has both or none. */
+export const GatewaySchema = Type.Object(
+  {
+    defaultGateway: Type.Optional(IpSchema),
+    vpcInterface: Type.Optional(InterfaceNameSchema),
+    externalInterface: Type.Optional(InterfaceNameSchema),
+  },
+  closed,
+);
 export type Gateway = Readonly<Static<typeof GatewaySchema>>;

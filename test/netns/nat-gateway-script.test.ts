@@ -8,6 +8,7 @@ import {
   differenceOf,
   kernelLines,
 } from "../support/nat-gateway.ts";
+import { until } from "../support/run.ts";
 
 interface Row {
   readonly call: readonly string[];
@@ -226,6 +227,11 @@ async function play(t: Test, gw: Gateway, form: CallingForm, rows: readonly Row[
   }
 }
 
+/** The gate of a new namespace opens 5 s after the last write. */
+async function gateOpens(gw: Gateway): Promise<void> {
+  await until("the gate to open", async () => (await gw.api.status()).gate === "open");
+}
+
 for (const variant of ["iptables-nft", "iptables-legacy"] as const satisfies readonly Variant[]) {
   t.test(variant, async (t) => {
     for (const form of callingForms) {
@@ -240,9 +246,79 @@ for (const variant of ["iptables-nft", "iptables-legacy"] as const satisfies rea
           t.equal(stdout, "", `${name}: nothing on stdout`);
           t.match(stderr, call.length < 2 || call[0] === "eip_add" ? /missing|no operation/ : call[0], name);
         }
+        await gateOpens(gw);
         await gw.expectConverged(t);
-        await gw.agent.stop();
       });
     }
   });
 }
+
+t.test("other interfaces by init: the agent serves them from then on, also after a restart", async (t) => {
+  const gw = await Gateway.make(t, "iptables-nft", {}, { isSilent: true });
+  await gw.lab.ip(
+    "gw",
+    ...[
+      ["eth0", "vpc0"],
+      ["net1", "ext0"],
+    ].flatMap(([before, after]) => [
+      `link set ${before} down`,
+      `link set ${before} name ${after}`,
+      `link set ${after} up`,
+    ]),
+  );
+  await gw.startAgent().whenReady();
+  t.match(await callScript(gw, "argv", ["init"]), { exitCode: 1, stderr: "interface eth0 does not exist" });
+  for (const call of [
+    ["init", "vpc0,ext0"],
+    ["eip-add", "203.0.113.10/24"],
+    ["floating-ip-add", "203.0.113.10,10.0.1.5"],
+  ])
+    t.same(await callScript(gw, "argv", call), { exitCode: 0, stdout: "", stderr: "" }, call.join(" "));
+  const held = async () =>
+    (await gw.lab.exec("gw", ["ip", "-4", "-o", "address", "show", "dev", "ext0"])).includes(
+      "203.0.113.10/24",
+    );
+  t.ok(await held());
+  t.ok((await gw.rules("nat")).includes(hairpin("203.0.113.10").replace("eth0", "vpc0")));
+  t.match(await gw.api.status(), { interfaces: { vpc: { name: "vpc0" }, external: { name: "ext0" } } });
+  await gateOpens(gw);
+  await gw.expectConverged(t);
+  await gw.agent.stop();
+  const watch = await gw.watch();
+  await gw.startAgent().whenReady();
+  t.same(await watch.stop(), [], "a restart writes nothing");
+  t.same(await callScript(gw, "argv", ["init"]), { exitCode: 0, stdout: "", stderr: "" });
+  t.ok(await held());
+  await gw.expectConverged(t);
+});
+
+t.test("an agent that starts is waited for, one that is not there is named", async (t) => {
+  const gw = await Gateway.make(t, "iptables-nft", {}, { isSilent: true });
+  const [absent, version] = await Promise.all([
+    callScript(gw, "argv", ["init"], { NATGW_SOCKET: "/run/no-agent.sock" }),
+    Promise.all(Array.from({ length: 12 }, () => callScript(gw, "string", ["get-iptables-version"]))),
+  ]);
+  t.match(absent, { exitCode: 1, stdout: "", stderr: "the agent does not answer on /run/no-agent.sock" });
+  for (const one of version)
+    t.match(one, { exitCode: 0, stdout: /^iptables v[0-9]+(\.[0-9]+)+/, stderr: "" });
+  const early = callScript(gw, "argv", ["init"]);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await gw.startAgent().whenReady();
+  t.same(await early, { exitCode: 0, stdout: "", stderr: "" });
+});
+
+t.test("a call that is killed is called again, and the gate opens 5 s after the last", async (t) => {
+  const gw = await Gateway.start(t, "iptables-nft", {}, { isSilent: true });
+  await callScript(gw, "argv", ["init"]);
+  const fips = Array.from({ length: 20 }, (_, index) => `203.0.113.${20 + index},10.0.1.${20 + index}`);
+  for (const [index, fip] of fips.entries()) {
+    const killed = await callScript(gw, "argv", ["floating-ip-add", fip], {}, 5 * (index + 1));
+    const again = await callScript(gw, "argv", ["floating-ip-add", fip]);
+    t.same(again, { exitCode: 0, stdout: "", stderr: "" }, `${fip} after ${killed.exitCode ?? "a kill"}`);
+  }
+  const rules = (await gw.rules("nat")).filter((line) => /EXCLUSIVE_[DS]NAT -/.test(line));
+  t.equal(rules.length, 2 * fips.length, "each rule once");
+  t.equal((await gw.api.status()).gate, "closed");
+  await gateOpens(gw);
+  await gw.expectConverged(t);
+});

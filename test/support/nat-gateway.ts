@@ -16,17 +16,21 @@ export interface CallResult {
   readonly stderr: string;
 }
 
+/** @param killAfterMs the script and all that it started are killed then */
 export async function callScript(
   gw: Gateway,
   form: CallingForm,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  killAfterMs?: number,
 ): Promise<CallResult> {
   const argv =
     form === "argv"
       ? ["bash", script, ...args]
       : ["/bin/bash", "-c", ["bash", script, ...args.map(shellWord)].join(" ")];
-  const [command = "ip", ...rest] = inNamespace(gw.lab.namespaceOf("gw"), argv);
+  const bounded =
+    killAfterMs === undefined ? argv : ["timeout", "-s", "KILL", `${killAfterMs / 1000}`, ...argv];
+  const [command = "ip", ...rest] = inNamespace(gw.lab.namespaceOf("gw"), bounded);
   const { exitCode, stdout, stderr } = await execa(command, rest, {
     env: { NATGW_SOCKET: gw.agentOptions.socketPath, ...env },
     reject: false,

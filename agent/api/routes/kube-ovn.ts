@@ -77,15 +77,12 @@ async function init(
   reply: FastifyReply,
   interfaces: Devices | undefined,
 ): Promise<Answer> {
-  const { vpcInterface, externalInterface } = context.settings;
-  const { vpcInterface: vpc, externalInterface: external } = interfaces ?? context.settings;
-  if (vpc !== vpcInterface || external !== externalInterface)
-    return failure(`the agent's interfaces are ${vpcInterface} and ${externalInterface}`);
+  const { vpcInterface, externalInterface } = interfaces ?? context.settings;
   for (const name of [vpcInterface, externalInterface])
     if (!(await hasInterface(context, reply, name))) return failure(`interface ${name} does not exist`);
   const { state } = await store(context, function* (before, facts) {
     yield;
-    return announceSet(before, facts);
+    return announceSet(before, interfaces ?? {}, facts);
   });
   context.reconciler.acceptSetOnceQuiet();
   const goals = { gone: [], revision: state.desired.revision };
