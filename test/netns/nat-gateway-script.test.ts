@@ -165,6 +165,13 @@ const operations: readonly Row[] = [
     kernel: minus(route("10.2.0.0/16", "10.0.1.2"), route("10.3.0.0/16", "10.0.1.1")),
   },
   { call: ["subnet-route-del", "10.2.0.0/16"] },
+  // A route of another program to the same destination is replaced; that of a connected subnet is not.
+  {
+    call: ["subnet-route-add", "10.0.0.0/8,10.0.1.2"],
+    kernel: [...minus("10.0.0.0/8 via 10.0.1.1 dev eth0"), ...plus(route("10.0.0.0/8", "10.0.1.2"))],
+  },
+  { call: ["subnet-route-add", "10.0.1.0/24,10.0.1.2"], exit: 1, stderr: "ForeignRoute" },
+  { call: ["subnet-route-del", "10.0.1.0/24"] },
   // What clashes with the gateway itself.
   refused(["eip-add", "203.0.113.254/24"], "eips/203.0.113.254: 203.0.113.254 is the gateway's own address"),
   refused(["eip-add", "203.0.113.255/24"], "eips/203.0.113.255: 203.0.113.255 is the broadcast address"),

@@ -238,46 +238,44 @@ function tests(): void {
     t.same(await gateway.pass(), nothing);
   });
 
-  t.test("routes are kept under the agent's own protocol, foreign ones are left", async (t) => {
-    const gateway = await Gateway.make();
-    await ip("route add 10.8.0.0/16 via 10.0.1.1 dev eth0; route add 10.9.0.0/16 via 10.0.1.1 dev eth0");
-    await ip("route add 10.7.0.0/16 via 10.0.1.1 dev eth0 metric 5; route add blackhole 10.6.0.0/16");
-    const result = await gateway.pass({
-      routes: {
-        "10.1.0.0/16": "10.0.1.1",
-        "10.6.0.0/16": "10.0.1.1",
-        "10.7.0.0/16": "10.0.1.1",
-        "10.8.0.0/16": "10.0.1.1",
-        "10.9.0.0/16": "10.0.1.7",
-        "10.0.1.0/24": "10.0.1.1",
-        "10.5.0.0/16": "172.16.0.1",
-      },
-    });
-    t.same(result.changes.filter(isRoute), [
-      "ip route add 10.1.0.0/16 via 10.0.1.1 dev eth0 proto 196",
-      "ip route add 10.7.0.0/16 via 10.0.1.1 dev eth0 proto 196",
-      "ip route replace 10.8.0.0/16 via 10.0.1.1 dev eth0 proto 196 (was: 10.8.0.0/16 via 10.0.1.1 dev eth0 proto 3)",
-      "ip route add 10.5.0.0/16 via 172.16.0.1 dev eth0 proto 196",
-    ]);
-    t.same(result.failures, ["ENETUNREACH: Nexthop has invalid gateway"], "the kernel's words");
-    t.same(result.blocked, [
-      "a foreign route has the same destination: blackhole 10.6.0.0/16 proto 3",
-      "a foreign route has the same destination: 10.9.0.0/16 via 10.0.1.1 dev eth0 proto 3",
-      "a foreign route has the same destination: 10.0.1.0/24 dev eth0 proto 2",
-    ]);
+  t.test(
+    "routes are kept under the agent's own protocol, foreign ones to the same destination are replaced",
+    async (t) => {
+      const gateway = await Gateway.make();
+      await ip("route add 10.8.0.0/16 via 10.0.1.1 dev eth0; route add 10.9.0.0/16 via 10.0.1.1 dev eth0");
+      await ip("route add 10.7.0.0/16 via 10.0.1.1 dev eth0 metric 5; route add blackhole 10.6.0.0/16");
+      const result = await gateway.pass({
+        routes: {
+          "10.1.0.0/16": "10.0.1.1",
+          "10.6.0.0/16": "10.0.1.1",
+          "10.7.0.0/16": "10.0.1.1",
+          "10.8.0.0/16": "10.0.1.1",
+          "10.9.0.0/16": "10.0.1.7",
+          "10.0.1.0/24": "10.0.1.1",
+          "10.5.0.0/16": "172.16.0.1",
+        },
+      });
+      t.same(result.changes.filter(isRoute), [
+        "ip route add 10.1.0.0/16 via 10.0.1.1 dev eth0 proto 196",
+        "ip route replace 10.6.0.0/16 via 10.0.1.1 dev eth0 proto 196 (was: blackhole 10.6.0.0/16 proto 3)",
+        "ip route add 10.7.0.0/16 via 10.0.1.1 dev eth0 proto 196",
+        "ip route replace 10.8.0.0/16 via 10.0.1.1 dev eth0 proto 196 (was: 10.8.0.0/16 via 10.0.1.1 dev eth0 proto 3)",
+        "ip route replace 10.9.0.0/16 via 10.0.1.7 dev eth0 proto 196 (was: 10.9.0.0/16 via 10.0.1.1 dev eth0 proto 3)",
+        "ip route add 10.5.0.0/16 via 172.16.0.1 dev eth0 proto 196",
+      ]);
+      t.same(result.failures, ["ENETUNREACH: Nexthop has invalid gateway"], "the kernel's words");
+      t.same(result.blocked, ["a connected subnet has the same destination: 10.0.1.0/24 dev eth0 proto 2"]);
 
-    await gateway.pass({ routes: { "10.1.0.0/16": "10.0.1.3" } });
-    t.same(await routes(), [
-      "10.0.1.0/24 dev eth0 proto kernel scope link src 10.0.1.2",
-      "10.1.0.0/16 via 10.0.1.3 dev eth0 proto 196",
-      "blackhole 10.6.0.0/16",
-      "10.7.0.0/16 via 10.0.1.1 dev eth0 metric 5",
-      "10.9.0.0/16 via 10.0.1.1 dev eth0",
-      "203.0.113.0/24 dev net1 proto kernel scope link src 203.0.113.2",
-    ]);
-    t.same(await gateway.pass(), nothing);
-    await ip("route del blackhole 10.6.0.0/16");
-  });
+      await gateway.pass({ routes: { "10.1.0.0/16": "10.0.1.3" } });
+      t.same(await routes(), [
+        "10.0.1.0/24 dev eth0 proto kernel scope link src 10.0.1.2",
+        "10.1.0.0/16 via 10.0.1.3 dev eth0 proto 196",
+        "10.7.0.0/16 via 10.0.1.1 dev eth0 metric 5",
+        "203.0.113.0/24 dev net1 proto kernel scope link src 203.0.113.2",
+      ]);
+      t.same(await gateway.pass(), nothing);
+    },
+  );
 
   t.test("what was removed with a link is restored", async (t) => {
     const gateway = await Gateway.make();

@@ -48,10 +48,9 @@ const kernelProtocol = 2;
 /**
  * Makes the main table hold the program's routes, each with metric 0 and the agent's protocol.
  *
- * - While the default gateway is known, the default route with metric 0 is the agent's: a foreign one is replaced.
- * - Other foreign routes with the same destination and metric stay, and the desired route is blocked. If the foreign
- *   route has the same next hop (a gateway that was taken over in place), the agent adopts it, and removes it with its
- *   object.
+ * - A desired destination with metric 0 is the agent's: foreign routes to it are replaced. So is the default route while
+ *   the default gateway is known.
+ * - The kernel's own route of a connected subnet stays, and the desired route is blocked.
  * - The agent's own routes that are no longer desired are removed, also the default route if its gateway is no longer
  *   known.
  *
@@ -86,32 +85,34 @@ export function* planRoutesChunked({ program, observed }: RouteInput): Chunked<R
   const settled = new Set<ObservedRoute>();
 
   const isDue = everyNth(plannedAtOnce);
-  for (const { route, object, ownsDestination } of yield* desiredRoutes(program)) {
+  for (const { route, object, keepsKernelRoutes } of yield* desiredRoutes(program)) {
     if (isDue()) yield;
     const asked = object === undefined ? {} : { object };
     const here = rivals.get(route.destination) ?? [];
     const exact = here.find((other) => isSame(route, other));
     // The kernel replaces the first route with equal destination and metric.
     const first = here[0];
+    const isKept = (other: ObservedRoute) => keepsKernelRoutes && other.protocol === kernelProtocol;
+    const kept = here.find(isKept);
     const obstacle = exact === undefined ? linkObstacle(route, links) : undefined;
     if (exact !== undefined) {
       settled.add(exact);
     } else if (obstacle !== undefined) {
       blocked.push({ ...asked, route, ...obstacle });
       continue;
+    } else if (kept !== undefined) {
+      const message = `a connected subnet has the same destination: ${routeText(kept)}`;
+      blocked.push({ ...asked, route, code: "foreign-route", message });
+      continue;
     } else if (first === undefined) {
       steps.push({ kind: "add", route, ...asked });
-    } else if (ownsDestination || isOwn(first) || hasSameNextHop(route, first)) {
+    } else {
       settled.add(first);
       steps.push({ kind: "replace", route, replaced: first, ...asked });
-    } else {
-      const message = `a foreign route has the same destination: ${routeText(first)}`;
-      blocked.push({ ...asked, route, code: "foreign-route", message });
     }
-    if (ownsDestination) {
-      for (const other of here)
-        if (!isOwn(other) && !settled.has(other)) steps.push({ kind: "remove", route: other });
-    }
+    for (const other of here)
+      if (!isOwn(other) && !isKept(other) && !settled.has(other))
+        steps.push({ kind: "remove", route: other });
   }
 
   for (const route of existing) {
@@ -150,8 +151,8 @@ export function routeText(route: ObservedRoute): string {
 interface DesiredRoute {
   readonly route: ObservedRoute;
   readonly object?: ObjectId;
-  /** The agent owns this destination at metric 0, whoever installed the route. */
-  readonly ownsDestination: boolean;
+  /** True: a route of the kernel's own blocks it. False: it is replaced like any other. */
+  readonly keepsKernelRoutes: boolean;
 }
 
 function* desiredRoutes(program: Program): Chunked<readonly DesiredRoute[]> {
@@ -162,7 +163,7 @@ function* desiredRoutes(program: Program): Chunked<readonly DesiredRoute[]> {
     ({ id, destination, via, interface: name }): DesiredRoute => ({
       route: { ...ours, destination, via, interface: name, isOnlink: false },
       object: id,
-      ownsDestination: false,
+      keepsKernelRoutes: true,
     }),
   );
   if (program.defaultGateway === undefined) return desired;
@@ -173,7 +174,7 @@ function* desiredRoutes(program: Program): Chunked<readonly DesiredRoute[]> {
     interface: program.externalInterface,
     isOnlink: true,
   };
-  return [{ route, ownsDestination: true }, ...desired];
+  return [{ route, keepsKernelRoutes: false }, ...desired];
 }
 
 function linkObstacle(route: ObservedRoute, links: ReadonlyMap<InterfaceName, ObservedLink>) {
@@ -190,14 +191,11 @@ function isOwn(route: ObservedRoute): boolean {
 }
 
 function isSame(one: ObservedRoute, other: ObservedRoute): boolean {
-  return isOwn(other) && hasSameNextHop(one, other) && one.isOnlink === other.isOnlink;
-}
-
-function hasSameNextHop(one: ObservedRoute, other: ObservedRoute): boolean {
   return (
-    other.type === "unicast" &&
-    other.protocol !== kernelProtocol &&
+    isOwn(other) &&
+    other.type === one.type &&
     one.via === other.via &&
-    one.interface === other.interface
+    one.interface === other.interface &&
+    one.isOnlink === other.isOnlink
   );
 }

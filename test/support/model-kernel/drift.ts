@@ -32,7 +32,8 @@ const foreignRule: Readonly<Record<TableName, readonly [chain: string, rule: str
 /** An address on net1, of the agent or of the gateway itself. `self` is the gateway's initial one. */
 const self: Placed = { interface: interfaces.external, address: ip(hosts.external), prefixLength: 24 };
 
-const foreignRoute = routeByHand("10.8.0.0/16", "10.0.1.3", interfaces.vpc);
+/** No Route has its destination: one would replace it. */
+const foreignRoute = routeByHand("10.9.0.0/16", "10.0.1.3", interfaces.vpc);
 const foreignDefault = routeByHand("0.0.0.0/0", "203.0.113.99", interfaces.external);
 
 /** The same as commands: lines for `iptables-restore --noflush`, or one for `ip -batch` or nft. */

@@ -534,10 +534,11 @@ const routeCases: readonly RouteCase[] = [
     ],
   },
   {
-    name: "a foreign route in the place blocks; one that leads the same way is taken over; another metric is no matter",
+    name: "foreign routes in the place are replaced, the kernel's own block; another metric is no matter",
     observed: [
       "10.1.0.0/16 10.0.1.9 eth0 proto 3",
       "10.2.0.0/16 10.0.1.1 eth0 proto 4",
+      "10.2.0.0/16 10.0.1.8 eth0 proto 3",
       "10.3.0.0/16 10.0.1.1 eth0 proto 3 metric 10",
       "10.0.1.0/24 - eth0 proto 2",
     ],
@@ -548,13 +549,12 @@ const routeCases: readonly RouteCase[] = [
       "10.0.1.0/24 10.0.1.1 eth0",
     ],
     plan: [
+      "replace 10.1.0.0/16 via 10.0.1.1 dev eth0 proto 196 (was: 10.1.0.0/16 via 10.0.1.9 dev eth0 proto 3)",
       "replace 10.2.0.0/16 via 10.0.1.1 dev eth0 proto 196 (was: 10.2.0.0/16 via 10.0.1.1 dev eth0 proto 4)",
+      "del 10.2.0.0/16 via 10.0.1.8 dev eth0 proto 3",
       "add 10.3.0.0/16 via 10.0.1.1 dev eth0 proto 196",
     ],
-    blocked: [
-      "a foreign route has the same destination: 10.1.0.0/16 via 10.0.1.9 dev eth0 proto 3",
-      "a foreign route has the same destination: 10.0.1.0/24 dev eth0 proto 2",
-    ],
+    blocked: ["a connected subnet has the same destination: 10.0.1.0/24 dev eth0 proto 2"],
   },
 ];
 

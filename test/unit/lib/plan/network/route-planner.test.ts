@@ -9,13 +9,13 @@ import { device, toIp } from "../../../../support/network-values.ts";
 const id = "routes/r" as never;
 const destination = "10.1.0.0/16" as never;
 const eth0 = { index: 1, name: device("eth0"), mac: "", isUp: true, hasCarrier: true };
-const foreign = {
+const connected = {
   table: 254,
   type: "unicast",
   destination,
-  via: toIp("10.0.1.9"),
+  via: undefined,
   interface: device("eth0"),
-  protocol: 3,
+  protocol: 2,
   metric: 0,
   isOnlink: false,
 } as const;
@@ -42,10 +42,10 @@ t.test("the reason says what has to change", async (t) => {
     isSettled: false,
   });
   t.match(obstacleOn([]), { condition: "Programmed", reason: "InterfaceNotFound", isSettled: true });
-  t.match(obstacleOn([eth0], [foreign]), {
+  t.match(obstacleOn([eth0], [connected]), {
     condition: "Programmed",
     reason: "ForeignRoute",
-    message: /10\.1\.0\.0\/16 via 10\.0\.1\.9/,
+    message: /10\.1\.0\.0\/16 dev eth0 proto 2/,
     isSettled: true,
   });
 });
