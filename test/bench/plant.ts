@@ -94,6 +94,10 @@ export class Plant {
     return this.lab.namespaceOf("gw");
   }
 
+  get socketPath(): string {
+    return join(this.#directory, "agent.sock");
+  }
+
   get stateDirectory(): string {
     return join(this.#directory, "state");
   }
@@ -125,7 +129,7 @@ export class Plant {
     this.#agent = AgentProcess.start(this.lab, {
       main: profileDirectory === undefined ? agentMain : profiledMain,
       stateDirectory: this.stateDirectory,
-      socketPath: join(this.#directory, "agent.sock"),
+      socketPath: this.socketPath,
       settings: {
         NATGW_ARP_PROBE: "0",
         NATGW_LOG_LEVEL: "warn",

@@ -6,6 +6,7 @@ import { eventLoopRow } from "./rows/event-loop.ts";
 import { fullPassRow } from "./rows/full-pass.ts";
 import { growthRow } from "./rows/growth.ts";
 import { idleRow } from "./rows/idle.ts";
+import { kubeOvnCallsRow } from "./rows/kube-ovn-calls.ts";
 import { leaksRow } from "./rows/leaks.ts";
 import { newFlowsRow } from "./rows/new-flows.ts";
 import { oneByOneRow } from "./rows/one-by-one.ts";
@@ -33,6 +34,7 @@ export const rows: readonly Row[] = [
   writersRow,
   eventLoopRow,
   crowdsRow,
+  kubeOvnCallsRow,
 ];
 
 export const rowIds = rows.map(({ id }) => id).sort((a, b) => Number(a) - Number(b));
