@@ -5,6 +5,7 @@
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { releaseCodePages } from "./code-pages.ts";
 import { libcFunction } from "./kernel/libc.ts";
 import type { Log } from "./log.ts";
 
@@ -60,6 +61,7 @@ export class MemoryKeeper {
     if (!isResting || before - this.#floor < worthwhileBytes) return;
     this.#collect?.({ type: "major", flavor: "last-resort" });
     mallocTrim(0);
+    releaseCodePages();
     this.#floor = process.memoryUsage.rss();
     this.#log.debug({ before, after: this.#floor }, "memory returned to the system");
   }

@@ -24,7 +24,11 @@ await build({
   },
   // Stack traces use the names of the sources.
   keepNames: true,
-  legalComments: "inline",
+  // Node keeps the text in memory, with two bytes a character if a comment has one beyond Latin-1.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  lineLimit: 200,
+  legalComments: "external",
 });
 // Portable: the image is built in another directory. Where the cache cannot be read or written, Node goes without.
 const starter = `#!/usr/bin/env node
@@ -35,6 +39,7 @@ await import("./agent.js");
 await writeFile(`${main}.new`, starter, { mode: 0o755 });
 // Atomically, because an agent may just be starting from the previous bundle.
 await rename(`${bundle}.new`, bundle);
+await rename(`${bundle}.new.LEGAL.txt`, `${bundle}.LEGAL.txt`);
 await rename(`${main}.new`, main);
 await rm(`${directory}/compiled`, { recursive: true, force: true });
 const { NODE_COMPILE_CACHE: _, ...environment } = process.env;
