@@ -1,5 +1,6 @@
 /** Transactions that only delete rules, expressed as rule positions instead of rule texts. */
-import type { Transaction } from "./restore.ts";
+import { type Chunked, everyNth, forEachChunked, runSync } from "../chunked.ts";
+import { linesOf, type Transaction } from "./restore.ts";
 import type { Rule, TableName } from "./rule.ts";
 import type { RuleDump } from "./save.ts";
 
@@ -18,13 +19,26 @@ export interface ChainRemovals {
  * does not exist: then iptables-restore has to decide.
  */
 export function removalsOf(
-  { table, input }: Transaction,
-  rules: RuleDump,
+  ...given: Parameters<typeof removalsOfChunked>
 ): readonly ChainRemovals[] | undefined {
+  return runSync(removalsOfChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 3_000;
+
+/** The same in parts. */
+export function* removalsOfChunked(
+  transaction: Transaction,
+  rules: RuleDump,
+): Chunked<readonly ChainRemovals[] | undefined> {
+  const { table, input } = transaction;
   // A large transaction that adds rules is not split first.
   if (!input.startsWith("-D ", input.indexOf("\n") + 1)) return undefined;
   const leaving = new Map<string, string[]>();
-  for (const line of input.trimEnd().split("\n").slice(1, -1)) {
+  const isDue = everyNth(lookedAtOnce);
+  for (const line of linesOf(transaction)) {
+    if (isDue()) yield;
     const [, chain = "", raw = ""] = /^-D (\S+) (.*)$/.exec(line) ?? [];
     if (chain === "") return undefined;
     const texts = leaving.get(chain);
@@ -34,7 +48,7 @@ export function removalsOf(
   const removals: ChainRemovals[] = [];
   for (const [chain, texts] of leaving) {
     const held = rules.get(table)?.get(chain) ?? [];
-    const positions = findEach(texts, held);
+    const positions = yield* findEach(texts, held);
     if (positions === undefined) return undefined;
     removals.push({ table, chain, positions, length: held.length });
   }
@@ -42,11 +56,16 @@ export function removalsOf(
 }
 
 /** Like `-D`: each text takes the first equal rule that no earlier text has taken. */
-function findEach(texts: readonly string[], rules: readonly Rule[]): ReadonlySet<number> | undefined {
+function* findEach(
+  texts: readonly string[],
+  rules: readonly Rule[],
+): Chunked<ReadonlySet<number> | undefined> {
   const open = new Map<string, number>();
-  for (const text of texts) open.set(text, (open.get(text) ?? 0) + 1);
+  yield* forEachChunked(texts, lookedAtOnce, (text) => open.set(text, (open.get(text) ?? 0) + 1));
   const positions = new Set<number>();
+  const isDue = everyNth(lookedAtOnce);
   for (const [position, { raw }] of rules.entries()) {
+    if (isDue()) yield;
     const left = open.get(raw);
     if (left === undefined || left === 0) continue;
     open.set(raw, left - 1);

@@ -1,5 +1,5 @@
 /** Writes the input of `iptables-restore --noflush`. */
-import { type Chunked, runSync } from "../chunked.ts";
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { Rule, TableName } from "./rule.ts";
 import type { RuleDump } from "./save.ts";
 
@@ -61,12 +61,36 @@ export interface EditedChain {
 
 const growthOf: Readonly<Record<string, number>> = { "-A": 1, "-I": 1, "-D": -1 };
 
+/** The lines between the one that names the table and COMMIT. */
+export function* linesOf({ input }: Transaction): Generator<string> {
+  for (let from = input.indexOf("\n") + 1; from > 0; ) {
+    const end = input.indexOf("\n", from);
+    const line = end < 0 ? input.slice(from) : input.slice(from, end);
+    if (line === "COMMIT") return;
+    yield line;
+    from = end + 1;
+  }
+}
+
 /** The chains that transactions change by single rules. `undefined` if one creates, flushes or deletes a chain. */
 export function editedChains(transactions: readonly Transaction[]): readonly EditedChain[] | undefined {
+  return runSync(editedChainsChunked(transactions));
+}
+
+/** Takes a few milliseconds. */
+const readAtOnce = 3_000;
+
+/** The same in parts. */
+export function* editedChainsChunked(
+  transactions: readonly Transaction[],
+): Chunked<readonly EditedChain[] | undefined> {
   const edited = new Map<string, EditedChain>();
-  for (const { table, input } of transactions) {
+  const isDue = everyNth(readAtOnce);
+  for (const transaction of transactions) {
+    const { table, input } = transaction;
     if (input.includes("\n:")) return undefined;
-    for (const line of input.trimEnd().split("\n").slice(1, -1)) {
+    for (const line of linesOf(transaction)) {
+      if (isDue()) yield;
       const [command = "", chain = ""] = line.split(" ", 2);
       const growth = growthOf[command];
       if (growth === undefined) return undefined;

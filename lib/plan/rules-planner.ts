@@ -60,6 +60,8 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
    * @returns `undefined` where it takes a plan of the whole
    */
   planPart(from: Program, to: Program, observed: Observed, users: GuardUsers): RulesPlan<Payload> | undefined;
+  /** Looks at a reading in parts before {@link planPart}, which takes long otherwise. */
+  preparePart?(from: Program, to: Program, observed: Observed): Chunked<void>;
   /** Joins two payloads planned on one observation into one: `first`, then `second`. */
   join(first: Payload, second: Payload): Payload;
   /** True if `payload` contains each transaction of `part` unchanged. */

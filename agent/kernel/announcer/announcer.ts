@@ -2,7 +2,7 @@
  * Gratuitous ARP for EIPs, and ARP probes for other holders before an EIP is added. Neither changes the kernel's state,
  * and neither delays programming: announcements run in the background.
  */
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { announcementsOf, encodeArp, type Mac, parseMac } from "../../../lib/arp/packet.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
@@ -127,6 +127,7 @@ class ArpAnnouncer implements Announcer {
       for (const atMs of announceAtMs) {
         await delay(atMs - passedMs, undefined, { signal: this.#stop.signal });
         passedMs = atMs;
+        await nextTurn();
         for (const [link, group] of byLink(addresses)) await this.#announceOn(link, group, id);
       }
     } catch (err) {
@@ -140,6 +141,7 @@ class ArpAnnouncer implements Announcer {
 
   async #announceOn(link: InterfaceName, addresses: readonly Ip[], id: symbol): Promise<void> {
     const { stillOwned, onAnnounced } = this.#options;
+    await nextTurn();
     const mine = addresses.filter((address) => this.#newest.get(address) === id);
     const counts = { sent: 0, withdrawn: 0 };
     const isOwned = (address: Ip) => stillOwned({ interface: link, address });

@@ -45,7 +45,7 @@ async function encodeDeletes(
     for (const { table, chain, positions, length } of removals) {
       const { handles, count } = await readHandles(netlink, { table, chain }, positions, signal);
       if (count !== length || handles.length !== positions.size) return undefined;
-      messages.push(...handles.map((handle) => deleteRule({ table, chain }, handle)));
+      for (const handle of handles) messages.push(deleteRule({ table, chain }, handle));
     }
     return messages;
   } catch (error) {

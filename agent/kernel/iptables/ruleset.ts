@@ -1,9 +1,9 @@
 /** The plain ruleset of one iptables variant with guard and gate: reads everything, or what single edits touched. */
-import { type ChainRemovals, removalsOf } from "../../../lib/iptables/removals.ts";
+import { type ChainRemovals, removalsOfChunked } from "../../../lib/iptables/removals.ts";
 import {
   differsByEdits,
   type EditedChain,
-  editedChains,
+  editedChainsChunked,
   type Transaction,
 } from "../../../lib/iptables/restore.ts";
 import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
@@ -15,6 +15,7 @@ import type { Commit } from "../../../lib/nftables/commits.ts";
 import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload, IptablesStep, RulesStep } from "../../../lib/plan/iptables/payload.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { BackendsDriver } from "../nftables/backends.ts";
 import type { BarrierDriver } from "../nftables/barrier.ts";
 import type { EarlierReadings, KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
@@ -85,7 +86,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     signal: AbortSignal,
   ): Promise<IptablesObserved | undefined> {
     const transactions = written.flatMap((step) => (step.kind === "rules" ? [step.transaction] : []));
-    const edited = editedChains(transactions);
+    const edited = await runYielding(editedChainsChunked(transactions));
     // With legacy one chain costs as much as all.
     const isPartial = this.#variant === "nft" && edited !== undefined && edited.length <= maxListings;
     const rules = isPartial
@@ -116,7 +117,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   ): Promise<StepResult<IptablesPayload>> {
     const generation = typeof known?.stamp === "number" ? known.stamp : undefined;
     if (step.kind !== "rules") return this.#tables.write(step, generation, signal);
-    const handles = isRetry || known === undefined ? undefined : this.#provedRemovals(step, known);
+    const handles = isRetry || known === undefined ? undefined : await this.#provedRemovals(step, known);
     const refusal =
       handles === undefined
         ? await restore(this.#variant, step.transaction, this.#family, this.#run)
@@ -149,15 +150,15 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   }
 
   /** Used if the table and its generation are known: the tool finds rules by text, handles by position. */
-  #provedRemovals(
+  async #provedRemovals(
     { transaction: byTool, removals: transaction = byTool }: RulesStep,
     { observed, stamp, written }: Known,
-  ): Removals | undefined {
+  ): Promise<Removals | undefined> {
     if (this.#removeByHandle === undefined || typeof stamp !== "number") return undefined;
     const isAsRead = written.every(
       (step) => step.kind !== "rules" || step.transaction.table !== transaction.table,
     );
-    const removals = isAsRead ? removalsOf(transaction, observed.rules) : undefined;
+    const removals = isAsRead ? await runYielding(removalsOfChunked(transaction, observed.rules)) : undefined;
     return removals && { transaction, removals, generation: stamp };
   }
 

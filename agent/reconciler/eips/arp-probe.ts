@@ -4,6 +4,7 @@
  */
 
 import type { Mac } from "../../../lib/arp/packet.ts";
+import { type Chunked, filterChunked, forEachChunked } from "../../../lib/chunked.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
@@ -36,6 +37,8 @@ interface AddressConflict {
 
 /** A free address that is not added within this time is probed again. */
 const freeForMs = 60_000;
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
 
 export class ArpProbe {
   readonly #options: ArpProbeOptions;
@@ -53,23 +56,28 @@ export class ArpProbe {
 
   /**
    * Returns the state of `candidates` (desired addresses that the kernel does not hold), and starts probes for new
-   * ones. Forgets addresses that are no longer candidates.
+   * ones. Forgets addresses that are no longer candidates. In parts.
    */
-  review(candidates: readonly AddressOnLink[]): ProbeState {
+  *review(candidates: readonly AddressOnLink[]): Chunked<ProbeState> {
     const { announcer, nowMs } = this.#options;
     if (announcer === undefined) return this.#probeState;
-    const wanted = new Map(candidates.map((place) => [place.address, place]));
-    for (const [address, sinceMs] of this.#free)
+    const wanted = new Map<Ip, AddressOnLink>();
+    yield* forEachChunked(candidates, lookedAtOnce, (place) => wanted.set(place.address, place));
+    yield* forEachChunked(this.#free, lookedAtOnce, ([address, sinceMs]) => {
       if (!wanted.has(address) || nowMs() - sinceMs > freeForMs) this.#free.delete(address);
+    });
     for (const [address, { task }] of this.#conflicts)
       if (wanted.get(address)?.interface !== task.place.interface) this.#endConflict(address);
 
     const isKnown = ({ address }: AddressOnLink) =>
       this.#free.has(address) || this.#probing.has(address) || this.#conflicts.has(address);
-    const unknown = candidates.filter((place) => !isKnown(place));
+    const unknown = yield* filterChunked(candidates, lookedAtOnce, (place) => !isKnown(place));
     if (unknown.length > 0) this.#startProbes(unknown, announcer);
+    yield;
+    const probing = yield* filterChunked(this.#probing, lookedAtOnce, (address) => wanted.has(address));
+    // After `probing`: if a probe ends in between, its address is at least in one of the two.
     this.#probeState = {
-      probing: new Set([...this.#probing].filter((address) => wanted.has(address))),
+      probing: new Set(probing),
       addressConflicts: new Map(Array.from(this.#conflicts, ([address, { holder }]) => [address, holder])),
     };
     return this.#probeState;

@@ -35,9 +35,8 @@ export async function planWithProbes(
   network: ObservedNetwork,
 ): Promise<Plan> {
   const firstPlan = await plan(allFree);
-  const { probing, addressConflicts } = arpProbe.review(
-    await runYielding(addressesToProbeChunked(firstPlan.addresses, ledger, network)),
-  );
+  const candidates = await runYielding(addressesToProbeChunked(firstPlan.addresses, ledger, network));
+  const { probing, addressConflicts } = await runYielding(arpProbe.review(candidates));
   return probing.size + addressConflicts.size === 0 ? firstPlan : plan();
 }
 

@@ -147,12 +147,16 @@ export class IncrementalPass {
     const observed = await incremental.base(signal);
     if (observed === undefined) return "the kernel does not prove that the last reading is current";
     const users = await runYielding(this.#guardUsers.update(base, state.desired, { from, to }));
-    const plan = dataplane.planner.planPart(from, to, observed, users);
+    const { planner } = dataplane;
+    await this.#prepare(from, to, observed);
+    const plan = planner.planPart(from, to, observed, users);
     if (plan === undefined) return "the change needs a plan of the whole";
     unswept.add(plan.changes, part, compiled, "left to a full pass");
     if (!(await this.#write(plan, signal))) return "the write was refused or lost a race";
     const after = await incremental.verify(signal);
-    if (after === undefined || dataplane.planner.planPart(from, to, after, users)?.changes.length !== 0)
+    if (after === undefined) return "the write was not read back as planned";
+    await this.#prepare(from, to, after);
+    if (planner.planPart(from, to, after, users)?.changes.length !== 0)
       return "the write was not read back as planned";
 
     const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);
@@ -162,6 +166,11 @@ export class IncrementalPass {
     unswept.clear({ revision: state.desired.revision, blocked });
     const verdicts = judge(part, compiled, obstaclesTo(to, this.#deps.subsystems, base));
     return { changes: plan.changes, sweep, verdicts, blocked, affected };
+  }
+
+  async #prepare(from: Program, to: Program, observed: unknown): Promise<void> {
+    const { preparePart } = this.#deps.dataplane.planner;
+    if (preparePart !== undefined) await runYielding(preparePart(from, to, observed));
   }
 
   /**

@@ -63,7 +63,8 @@ export async function applySteps(
       );
       refused.delete(undefined);
       const isReady = ({ needs = [], changes: own }: PlannedStep) =>
-        !needs.some((need) => broken.has(need)) && !own.some(({ object }) => refused.has(object));
+        !needs.some((need) => broken.has(need)) &&
+        (refused.size === 0 || !own.some(({ object }) => refused.has(object)));
       const ready = await runYielding(
         filterChunked(mine, lookedAtOnce, (step) => isDue(step) && isReady(step)),
       );

@@ -1,5 +1,5 @@
 /** Plans NAT with iptables, in either of its variants. */
-import { type Chunked, mapChunked, runSync } from "../../chunked.ts";
+import { type Chunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import type { Rule, TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
@@ -8,16 +8,8 @@ import type { Ip } from "../../model/ip.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { ObservedBackends } from "../../nftables/backends.ts";
-import type { GuardElements } from "../../nftables/sets.ts";
-import {
-  type BarrierPart,
-  holdsBack,
-  mayDropTranslated,
-  planBarrierChunked,
-  planGuardElements,
-} from "../gate/barrier.ts";
-import type { Gates } from "../gate-state.ts";
-import { compareGuardPart, type GuardUsers, wantedGuardChunked } from "../guard.ts";
+import { holdsBack, mayDropTranslated, planBarrierChunked } from "../gate/barrier.ts";
+import { wantedGuardChunked } from "../guard.ts";
 import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import {
   type BackendsPlan,
@@ -31,13 +23,7 @@ import {
   planBackendsPart,
   wantedBackendsChunked,
 } from "./backends.ts";
-import {
-  findGuard,
-  planFilterPart,
-  planFilterRemovals,
-  wantedFilterChunked,
-  wantedNoFilter,
-} from "./filter.ts";
+import { planFilter, planGuardPart, planNoFilter } from "./guard.ts";
 import { type WantedTable, wantedMangle, wantedNatChunked } from "./layout.ts";
 import { missingRulesChunked } from "./missing.ts";
 import { netfilterContextOf } from "./netfilter-context.ts";
@@ -50,9 +36,9 @@ import {
   isFilterBfdGateClosed,
   isFilterGateClosed,
 } from "./owned.ts";
-import { type FindRule, planPart } from "./part.ts";
+import { planPart } from "./part.ts";
 import { type IptablesPayload, type IptablesStep, includesSteps, joinPayloads } from "./payload.ts";
-import { planBothWaysChunked, type TablePlan } from "./table.ts";
+import { planRules, stepsOf } from "./steps.ts";
 
 type Plan = RulesPlan<IptablesPayload>;
 
@@ -82,7 +68,8 @@ export function createIptablesPlanner(
   });
   const eipsOf = ({ rules, backends }: IptablesObserved) =>
     backends === undefined ? eipsOfRules(rules) : eipsOfBoth(rules, backends.elements);
-  const indexOf = memoizer.byKey(indexByText);
+  const indexChunked = memoizer.byKeyChunked(indexByText);
+  const indexOf = (rules: readonly Rule[]) => runSync(indexChunked(rules));
   const contextOf = memoizer.byKey((observed: IptablesObserved) => netfilterContextOf(observed, family));
 
   function* planChunked(program: Program, observed: IptablesObserved): Chunked<Plan> {
@@ -130,6 +117,12 @@ export function createIptablesPlanner(
       }));
       const leftover = yield* planNoFilter(rules);
       return leftover === undefined ? parts : [...parts, leftover];
+    },
+    *preparePart(from, to, observed) {
+      const [before, after] = [layOutNow(from, observed).nat, layOutNow(to, observed).nat];
+      const { rules } = observed;
+      for (const { name, rules: own } of [...before.chains, ...after.chains])
+        if (own.length > 0) yield* indexChunked(rules.get("nat")?.get(name) ?? noRules);
     },
     planPart(from, to, observed, users) {
       const { rules, backends } = observed;
@@ -210,75 +203,11 @@ const lookedAtOnce = 10_000;
 
 const noRules: readonly Rule[] = [];
 
-function indexByText(rules: readonly Rule[]): ReadonlyMap<string, Rule> {
-  return new Map(rules.map((rule) => [rule.text, rule]));
+function* indexByText(rules: readonly Rule[]): Chunked<ReadonlyMap<string, Rule>> {
+  const index = new Map<string, Rule>();
+  yield* forEachChunked(rules, indexedAtOnce, (rule) => index.set(rule.text, rule));
+  return index;
 }
 
-function* planFilter(
-  program: Program,
-  guarded: GuardElements,
-  rules: RuleDump,
-  gates: Gates,
-): Chunked<readonly GatePart<IptablesPayload>[]> {
-  const held = rules.get("filter") ?? new Map();
-  const wanted = yield* wantedFilterChunked(program, guarded, gates, held);
-  const { steps, changes } = yield* planRules(wanted, rules);
-  const removals = yield* planFilterRemovals(guarded, held);
-  const found: Gates = {
-    gate: isFilterGateClosed(rules) ? "closed" : "open",
-    bfd: isFilterBfdGateClosed(rules) ? "closed" : "open",
-  };
-  const isAny = (one: Gates, other: Gates) =>
-    (one.gate === "open" && other.gate === "closed") || (one.bfd === "open" && other.bfd === "closed");
-  const phase = isAny(gates, found) && !isAny(found, gates) ? "opening" : "gate";
-  const parts: readonly GatePart<IptablesPayload>[] = [
-    { phase, changes, payload: { steps } },
-    { phase: "removals", changes: removals.changes, payload: { steps: stepsOf(removals) } },
-  ];
-  return parts.filter((part) => part.changes.length > 0);
-}
-
-function planGuardPart(
-  from: Program,
-  to: Program,
-  { barrier }: IptablesObserved,
-  users: GuardUsers,
-  find: FindRule,
-): { before: readonly IptablesStep[]; after: readonly IptablesStep[]; changes: Plan["changes"] } {
-  if (barrier === undefined) {
-    const guarded = compareGuardPart(from, to, users, (set, key) => findGuard(set, key, find) !== undefined);
-    const plan = planFilterPart(guarded, find);
-    return { before: stepsOf(plan), after: [], changes: plan.changes };
-  }
-  const { elements } = barrier;
-  const guarded = compareGuardPart(from, to, users, (set, key) => elements[set].has(key));
-  const { before, after } = planGuardElements(guarded);
-  const step = (part: BarrierPart | undefined): readonly IptablesStep[] =>
-    part === undefined ? [] : [{ kind: "barrier", transaction: part.transaction }];
-  return {
-    before: step(before),
-    after: step(after),
-    changes: [...(before?.changes ?? []), ...(after?.changes ?? [])],
-  };
-}
-
-/** What stood in filter before guard and gate were tables; it goes once these are there. */
-function* planNoFilter(rules: RuleDump): Chunked<GatePart<IptablesPayload> | undefined> {
-  const { steps, changes } = yield* planRules(wantedNoFilter, rules);
-  return changes.length === 0 ? undefined : { phase: "gate", changes, payload: { steps } };
-}
-
-function stepsOf({ table, input }: TablePlan): readonly IptablesStep[] {
-  return input === undefined ? [] : [{ kind: "rules", transaction: { table, input } }];
-}
-
-function* planRules(wanted: WantedTable, observed: RuleDump) {
-  const { table, input, removals, changes } = yield* planBothWaysChunked(wanted, observed.get(wanted.table));
-  if (input === undefined) return { steps: [], changes };
-  const step: IptablesStep = {
-    kind: "rules",
-    transaction: { table, input },
-    ...(removals !== undefined && { removals: { table, input: removals } }),
-  };
-  return { steps: [step], changes };
-}
+/** Takes a few milliseconds. */
+const indexedAtOnce = 4_000;

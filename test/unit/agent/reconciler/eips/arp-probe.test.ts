@@ -3,6 +3,7 @@ import fc from "fast-check";
 import t from "tap";
 import { ArpProbe } from "../../../../../agent/reconciler/eips/arp-probe.ts";
 import { ProbeQueue } from "../../../../../agent/reconciler/eips/probe-queue.ts";
+import { runSync } from "../../../../../lib/chunked.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import { fromU32 } from "../../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
@@ -29,7 +30,7 @@ function setUp(random = () => 0) {
    * @returns the addresses that the pass would leave out
    */
   const review = (places = both) => {
-    const { probing, addressConflicts } = arpProbe.review(places);
+    const { probing, addressConflicts } = runSync(arpProbe.review(places));
     return { probing: [...probing], conflicts: [...addressConflicts] };
   };
   const listen = () => arpProbe.hear(wire.hear(arpProbe.links));
@@ -283,7 +284,7 @@ t.test("with probing disabled nothing waits", async (t) => {
     onAnswer: () => {},
     onFailure: () => {},
   });
-  t.equal(mute.review(both).probing.size, 0);
+  t.equal(runSync(mute.review(both)).probing.size, 0);
   t.notOk(await mute.probeNow());
   t.equal(wire.frames, 0);
 });

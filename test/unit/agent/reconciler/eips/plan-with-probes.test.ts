@@ -1,6 +1,8 @@
 import t from "tap";
 import type { AddressOnLink } from "../../../../../agent/kernel/drivers.ts";
+import type { ProbeState } from "../../../../../agent/reconciler/eips/arp-probe.ts";
 import { addressesToProbe, planWithProbes } from "../../../../../agent/reconciler/eips/plan-with-probes.ts";
+import type { Chunked } from "../../../../../lib/chunked.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import { emptyLedger, type LedgerAddress, ledgerKey } from "../../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
@@ -45,8 +47,9 @@ t.test("a second plan is made only if a probe is in progress or another host ans
     };
     const asked: (readonly AddressOnLink[])[] = [];
     const arpProbe = {
-      review: (candidates: readonly AddressOnLink[]) => {
+      *review(candidates: readonly AddressOnLink[]): Chunked<ProbeState> {
         asked.push(candidates);
+        yield;
         return review;
       },
     };
