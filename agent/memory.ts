@@ -3,8 +3,8 @@
  * PUT of 10,000 objects this is as much again as the agent needs when idle.
  */
 
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { getHeapStatistics, setFlagsFromString } from "node:v8";
+import { measureMemory, runInNewContext } from "node:vm";
 import { releaseCodePages } from "./code-pages.ts";
 import { libcFunction } from "./kernel/libc.ts";
 import type { Log } from "./log.ts";
@@ -21,10 +21,37 @@ type CpuUsage = () => { readonly user: number; readonly system: number };
 
 let collect: Collect | undefined;
 
-/** Frees at once what nobody holds any more. Takes some 50 ms; for the end of work that leaves hundreds of MiB behind. */
+/**
+ * With a larger heap, V8 collects beside other work: at once it would stop everything for about 1 ms for each MiB that
+ * lives. 10,000 EIPs and FIPs stay below.
+ */
+const maxHeapAtOnce = 192 << 20;
+
+/** Frees what nobody holds any more. For the end of work that leaves hundreds of MiB behind. */
 export function collectGarbage(): void {
+  if (isHeapLarge()) {
+    void collectInParts();
+    return;
+  }
   collect ??= exposeCollector();
   collect({ type: "major" });
+}
+
+function isHeapLarge(): boolean {
+  return getHeapStatistics().used_heap_size > maxHeapAtOnce;
+}
+
+/**
+ * Starts V8's incremental collection: no other call does. Some seconds later V8 starts another one by itself, which returns
+ * more. Resolves when the first has ended.
+ */
+async function collectInParts(): Promise<void> {
+  const { emitWarning } = process;
+  // It warns that it is experimental. Only the start of a collection is needed.
+  process.emitWarning = () => {};
+  const measured = measureMemory({ mode: "summary", execution: "eager" });
+  process.emitWarning = emitWarning;
+  await measured;
 }
 
 export class MemoryKeeper {
@@ -34,8 +61,9 @@ export class MemoryKeeper {
   #timer: NodeJS.Timeout | undefined;
   #collect: Collect | undefined;
   #usedMs = 0;
-  /** Resident bytes after the last collection. Memory above this is the excess. */
+  /** The least resident bytes since the last collection. Memory above this is the excess. */
   #floor = 0;
+  #isCollecting = false;
 
   constructor(log: Log, intervalMs = 2_000, cpuUsage: CpuUsage = () => process.cpuUsage()) {
     this.#log = log;
@@ -46,20 +74,24 @@ export class MemoryKeeper {
   start(): void {
     this.#collect = exposeCollector();
     this.#usedMs = this.#cpuMs();
-    this.#timer = setInterval(() => this.#look(), this.#intervalMs).unref();
+    this.#timer = setInterval(() => void this.#look(), this.#intervalMs).unref();
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
   }
 
-  #look(): void {
+  async #look(): Promise<void> {
     const usedMs = this.#cpuMs();
     const isResting = usedMs - this.#usedMs < idleShare * this.#intervalMs;
     this.#usedMs = usedMs;
     const before = process.memoryUsage.rss();
-    if (!isResting || before - this.#floor < worthwhileBytes) return;
-    this.#collect?.({ type: "major", flavor: "last-resort" });
+    this.#floor = Math.min(this.#floor, before);
+    if (this.#isCollecting || !isResting || before - this.#floor < worthwhileBytes) return;
+    this.#isCollecting = true;
+    if (isHeapLarge()) await collectInParts();
+    else this.#collect?.({ type: "major", flavor: "last-resort" });
+    this.#isCollecting = false;
     mallocTrim(0);
     releaseCodePages();
     this.#floor = process.memoryUsage.rss();
