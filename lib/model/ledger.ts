@@ -23,8 +23,9 @@ export interface LedgerAddress {
   readonly prefixLength: number;
 }
 
-export function ledgerKey(entry: LedgerAddress): string {
-  return `${entry.interface} ${entry.address}/${entry.prefixLength}`;
+export function ledgerKey({ interface: name, address, prefixLength }: LedgerAddress): string {
+  // Joined: V8 keeps a text made by + in pieces, which take more memory than the text.
+  return [name, " ", address, "/", prefixLength].join("");
 }
 
 export const emptyLedger: Ledger = {

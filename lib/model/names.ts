@@ -60,8 +60,13 @@ export function kindOfCollection(collection: string): Kind | undefined {
 }
 
 export function objectId(kind: Kind, name: string): ObjectId {
-  return `${kind}s/${name}`;
+  return `${idPrefix[kind]}${name}`;
 }
+
+/** Made once: each id would keep its own copy. */
+const idPrefix = Object.fromEntries(kinds.map((kind) => [kind, `${kind}s/`])) as {
+  readonly [K in Kind]: `${K}s/`;
+};
 
 /** Splits an id. Throws a TypeError for a text that {@link objectId} did not make. */
 export function parseObjectId(id: ObjectId): { readonly kind: Kind; readonly name: ObjectName } {

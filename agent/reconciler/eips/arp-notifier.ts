@@ -34,16 +34,16 @@ export class ArpNotifier {
    * link), because hosts may have another MAC in their cache. Probes for other holders of EIPs that were not probed
    * before they were added.
    */
-  async tell(program: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
+  async tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
     const { announcer, arpProbe, arpConflicts, heldEips } = this.#deps;
-    await runYielding(heldEips.prepare(program, after));
     const links = this.#linksThatCameUp(after);
     if (links.size === 0 && before === after) return;
+    await runYielding(heldEips.prepare(after));
     const held = await runYielding(addressesIn(before));
     const present = await runYielding(addressesIn(after));
     const isNew = (eip: ProgramEip) => links.has(eip.interface) || !held.has(eip.address);
     const news = await runYielding(
-      filterChunked(program.eips, lookedAtOnce, (eip) => present.has(eip.address) && isNew(eip)),
+      filterChunked(eips, lookedAtOnce, (eip) => present.has(eip.address) && isNew(eip)),
     );
     await nextTurn();
     announcer.announce(news);

@@ -1,7 +1,7 @@
 /** Which EIPs the gateway holds according to the last reading. Looked up often, computed once per reading. */
 
 import { type Chunked, forEachChunked, runSync } from "../../../lib/chunked.ts";
-import { memoizeLastChunked } from "../../../lib/memoize.ts";
+import { memoizeLast, memoizeLastChunked } from "../../../lib/memoize.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
@@ -14,11 +14,11 @@ type Places = ReadonlyMap<Ip, InterfaceName | readonly InterfaceName[]>;
 
 export class HeldEips {
   readonly #places = memoizeLastChunked(placesIn);
-  readonly #eips = memoizeLastChunked(eipsAmong);
+  readonly #eips = memoizeLast(eipsAmong);
 
-  /** Computes in parts what the functions below look up. Without it the first of them computes it at once. */
-  *prepare(program: Program, network: ObservedNetwork): Chunked<void> {
-    yield* this.#eips(program, yield* this.#places(network));
+  /** Computes in parts what {@link holds} looks up. Without it the first call computes it at once. */
+  *prepare(network: ObservedNetwork): Chunked<void> {
+    yield* this.#places(network);
   }
 
   /** True if the reading found the address on that link, with either binding. */
@@ -28,7 +28,7 @@ export class HeldEips {
 
   /** The EIPs of the program that the reading found. */
   eips(program: Program, network: ObservedNetwork): ReadonlyMap<Ip, AddressOnLink> {
-    return runSync(this.#eips(program, runSync(this.#places(network))));
+    return this.#eips(program, runSync(this.#places(network)));
   }
 }
 
@@ -44,11 +44,9 @@ function* placesIn(network: ObservedNetwork): Chunked<Places> {
   return places;
 }
 
-function* eipsAmong(program: Program, places: Places): Chunked<ReadonlyMap<Ip, AddressOnLink>> {
+function eipsAmong(program: Program, places: Places): ReadonlyMap<Ip, AddressOnLink> {
   const held = new Map<Ip, AddressOnLink>();
-  yield* forEachChunked(program.eips, lookedAtOnce, (eip) => {
-    if (isAmong(places, eip)) held.set(eip.address, eip);
-  });
+  for (const eip of program.eips) if (isAmong(places, eip)) held.set(eip.address, eip);
   return held;
 }
 

@@ -64,7 +64,9 @@ export function createIptablesPlanner(
     rules: RuleDump,
     services: ObservedBackends["elements"],
   ): Chunked<ReadonlySet<Ip>> {
-    return (yield* eipsOfRules(rules)).union(yield* eipsOfServicesChunked(services));
+    const ofRules = yield* eipsOfRules(rules);
+    const ofServices = yield* eipsOfServicesChunked(services);
+    return ofServices.size === 0 ? ofRules : ofRules.union(ofServices);
   });
   const eipsOf = ({ rules, backends }: IptablesObserved) =>
     backends === undefined ? eipsOfRules(rules) : eipsOfBoth(rules, backends.elements);
