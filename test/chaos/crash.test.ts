@@ -17,7 +17,7 @@ import { Writer } from "./writers.ts";
 
 const kills = Number(process.env.NATGW_KILLS ?? 24);
 /** With fewer kills on a very busy machine; an explicit number is always used. */
-const killingMs = process.env.NATGW_KILLS === undefined ? 20_000 : 3_600_000;
+const killingMs = process.env.NATGW_KILLS === undefined ? 12_000 : 3_600_000;
 /** Maximum acknowledged writes before a kill, and how long to wait for them. */
 const mostWrites = 24;
 const writingMs = 2_000;

@@ -17,7 +17,7 @@ import type { Fate, Transport } from "../support/model-kernel/tracer.ts";
 import { hosts, interfaces, ip, outside, pods, services } from "../support/model-kernel/universe.ts";
 import { packetOf } from "../support/model-kernel/works.ts";
 
-const runs = Math.ceil(5 * Number(process.env.NATGW_RUNS ?? 1));
+const runs = Math.ceil(3 * Number(process.env.NATGW_RUNS ?? 1));
 /** Changes of rules by other programs. */
 const harmsRules: ReadonlySet<Step["do"]> = new Set([
   ...(["delete rule", "flush chain", "flush nat"] as const),
