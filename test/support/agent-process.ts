@@ -17,6 +17,8 @@ export interface AgentOptions {
   readonly socketPath: string;
   /** Put first on PATH, and given to the daemon as `TEST_TOOLS`. */
   readonly toolDirectory?: string;
+  /** Put before the daemon's command line: it runs it with fewer rights, by the same pid. */
+  readonly confinement?: readonly string[];
   /** Additional NATGW_ settings. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -39,8 +41,11 @@ export function agentEnvironment(options: AgentOptions): Record<string, string> 
 }
 
 /** The command line that runs the daemon in a lab's gateway. */
-export function agentCommand(lab: Lab, { main = agentMain }: AgentOptions): readonly string[] {
-  return nodeInNamespace(lab.namespaceOf("gw"), [main]);
+export function agentCommand(
+  lab: Lab,
+  { main = agentMain, confinement = [] }: AgentOptions,
+): readonly string[] {
+  return nodeInNamespace(lab.namespaceOf("gw"), [main], confinement);
 }
 
 export class AgentProcess {

@@ -125,7 +125,7 @@ export class Gateway {
   /** Starts an agent in place of the previous one, which must have ended. */
   startAgent(
     settings: Readonly<Record<string, string>> = {},
-    more: Pick<AgentOptions, "main"> = {},
+    more: Pick<AgentOptions, "main" | "confinement"> = {},
   ): AgentProcess {
     const options = this.agentOptions;
     this.#agent = AgentProcess.start(this.lab, {

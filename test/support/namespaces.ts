@@ -15,9 +15,16 @@ export function inNamespace(namespace: string, argv: readonly string[]): readonl
   return ["ip", "netns", "exec", namespace, ...argv];
 }
 
-/** The same for a Node program of ours, without the options that the test runner adds to every Node process. */
-export function nodeInNamespace(namespace: string, args: readonly string[]): readonly string[] {
-  return inNamespace(namespace, ["env", "-u", "NODE_OPTIONS", process.execPath, ...args]);
+/**
+ * The same for a Node program of ours, without the options that the test runner adds to every Node process. `launcher`
+ * is put before Node's command line.
+ */
+export function nodeInNamespace(
+  namespace: string,
+  args: readonly string[],
+  launcher: readonly string[] = [],
+): readonly string[] {
+  return inNamespace(namespace, ["env", "-u", "NODE_OPTIONS", ...launcher, process.execPath, ...args]);
 }
 
 /** Runs `ip` commands, one per line, inside a namespace with one process. */

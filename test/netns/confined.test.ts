@@ -1,0 +1,116 @@
+/** The agent works with the rights that the manifests of docs/deploy give it: mounts, capabilities, probes, listeners. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import t from "tap";
+import type { AgentProcess } from "../support/agent-process.ts";
+import { besideConfined, type Confinement, confined } from "../support/confinement.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
+import { labAddresses } from "../support/lab.ts";
+import { agentContainer, environmentOf, probesOf } from "../support/manifests.ts";
+import { run } from "../support/run.ts";
+import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
+
+const container = agentContainer("main-container");
+const environment = environmentOf(container, labAddresses.vpc);
+const token = "a-token-for-this-test";
+const metrics = `http://${labAddresses.vpc}:9477/metrics`;
+
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11), eip(12)],
+  fips: [{ name: "fip", eip: "eip-12", internalIp: "10.0.1.5" }],
+  snats: [{ name: "all", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
+  dnats: [
+    {
+      name: "web",
+      eip: "eip-10",
+      protocol: "tcp",
+      externalPort: 80,
+      backends: [{ ip: "10.0.1.6", port: 80 }],
+    },
+  ],
+};
+
+/** What the manifest mounts, and the directory in which the tests' tools note their calls. */
+async function confinementOf(gw: Gateway): Promise<Confinement> {
+  const { socketPath, stateDirectory, toolDirectory = "" } = gw.agentOptions;
+  const secret = join(dirname(socketPath), "token");
+  for (const directory of [stateDirectory, secret]) await mkdir(directory, { recursive: true });
+  await writeFile(join(secret, "token"), `${token}\n`);
+  const sources: Readonly<Record<string, string>> = {
+    run: dirname(socketPath),
+    state: stateDirectory,
+    token: secret,
+  };
+  const mounts = container.volumeMounts.map(({ name, mountPath, readOnly = false }) => ({
+    source: sources[name] ?? "",
+    target: mountPath,
+    isWritable: !readOnly,
+  }));
+  return {
+    capabilities: container.securityContext.capabilities.add ?? [],
+    mounts: [...mounts, { source: toolDirectory, target: toolDirectory, isWritable: true }],
+  };
+}
+
+/** The directories are the manifest's; outside of the confinement they are the gateway's. */
+const directories = { NATGW_STATE_DIR: "/var/lib/natgw", NATGW_SOCKET: "/run/natgw/agent.sock" };
+
+function start(gw: Gateway, confinement: Confinement): AgentProcess {
+  return gw.startAgent({ ...environment, ...directories }, { confinement: confined(confinement) });
+}
+
+for (const dataplane of dataplanes) {
+  t.test(dataplane, async (t) => {
+    const gw = await Gateway.make(t, dataplane);
+    const confinement = await confinementOf(gw);
+    const agent = await start(gw, confinement).whenReady();
+    const beside = (argv: readonly string[]) => {
+      const [command = "", ...args] = [...besideConfined(agent.pid, confinement), ...argv];
+      return run(command, args);
+    };
+
+    await t.test("it has the rights of the manifest and no others", async (t) => {
+      const status = await run("cat", [`/proc/${agent.pid}/status`]);
+      // NET_ADMIN is capability 12, NET_RAW 13.
+      t.match(status, /^CapEff:\t0000000000003000$/m);
+      t.match(status, /^NoNewPrivs:\t1$/m);
+      for (const path of ["/x", "/etc/x", "/run/x", "/tmp/x", "/var/lib/x", "/proc/sys/net/ipv4/ip_forward"])
+        await t.rejects(beside(["sh", "-c", `echo 1 >${path}`]), /Read-only file system/, path);
+    });
+
+    await t.test("objects become Ready and translate", async (t) => {
+      t.equal((await gw.api.putSet(set)).status, 200);
+      const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
+      t.match(await outside.ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod2" });
+      t.match(await pod1.ask(outsideTcp), { answeredBy: "outside", seenAs: "203.0.113.12" });
+      t.match(await pod2.ask(outsideTcp), { answeredBy: "outside", seenAs: "203.0.113.11" });
+      await gw.expectConverged(t);
+    });
+
+    await t.test("the probes succeed, and fail if the agent does not answer", async (t) => {
+      for (const { exec } of probesOf(container)) await t.resolves(beside(exec.command));
+      process.kill(agent.pid, "SIGSTOP");
+      const [probe] = probesOf(container);
+      await t.rejects(beside(probe?.exec.command ?? []));
+      process.kill(agent.pid, "SIGCONT");
+    });
+
+    await t.test("metrics are read over the VPC interface, with the token only", async (t) => {
+      const ask = (...options: readonly string[]) =>
+        gw.lab.exec("pod1", ["curl", "--silent", "--write-out", "%{http_code}", ...options, metrics]);
+      t.match(await ask("--header", `authorization: Bearer ${token}`), /^natgw_ready 1$[\s\S]*200$/m);
+      t.match(await ask("--output", "/dev/null"), /^401$/);
+    });
+
+    await t.test("it starts again with its state", async (t) => {
+      t.equal(await agent.stop(), 0);
+      await start(gw, confinement).whenReady();
+      t.equal((await gw.api.status()).generation.desired, 1);
+      t.match(await gw.host("outside").ask(tcp("203.0.113.12")), { answeredBy: "pod1" });
+      await gw.expectConverged(t);
+    });
+  });
+}

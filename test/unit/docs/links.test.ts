@@ -1,0 +1,53 @@
+/** The links between the project's documents lead somewhere. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import t from "tap";
+
+const documents = [
+  "README.md",
+  "CHANGELOG.md",
+  ...readdirSync("docs", { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".md"))
+    .map((path) => join("docs", path)),
+];
+
+t.test("every link leads to a file, and to a heading of it", async (t) => {
+  t.ok(documents.length > 10);
+  const links = documents.flatMap((document) =>
+    linksOf(document).map((target) => ({ document, target, isFound: isFound(document, target) })),
+  );
+  t.ok(links.length > 50);
+  t.same(
+    links.filter((link) => !link.isFound),
+    [],
+  );
+});
+
+t.test("anchors are those that GitHub makes", async (t) => {
+  t.same(anchorsOf("# The `a-b` (c): d?\n```sh\n# none\n```\n## Two_words\n"), ["the-a-b-c-d", "two_words"]);
+});
+
+function linksOf(document: string): readonly string[] {
+  const text = readFileSync(document, "utf8")
+    .replaceAll(/```[\s\S]*?```/g, "")
+    .replaceAll(/`[^`]*`/g, "");
+  return Array.from(text.matchAll(/\]\(([^)\s]+)\)/g), ([, target = ""]) => target).filter(
+    (target) => !/^[a-z]+:/.test(target),
+  );
+}
+
+function isFound(document: string, target: string): boolean {
+  const [path = "", anchor] = target.split("#");
+  const file = path === "" ? document : join(dirname(document), path);
+  if (!existsSync(file)) return false;
+  return anchor === undefined || anchorsOf(readFileSync(file, "utf8")).includes(anchor);
+}
+
+function anchorsOf(text: string): readonly string[] {
+  return Array.from(text.replaceAll(/```[\s\S]*?```/g, "").matchAll(/^#+ (.+)$/gm), ([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
