@@ -1,4 +1,4 @@
-/** The links between the project's documents lead somewhere. */
+/** What the project's documents refer to exists. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
@@ -21,6 +21,21 @@ t.test("every link leads to a file, and to a heading of it", async (t) => {
     links.filter((link) => !link.isFound),
     [],
   );
+});
+
+t.test("tests that documents name exist", async (t) => {
+  for (const document of ["docs/kube-ovn.md", "docs/deploy/README.md"]) {
+    const text = readFileSync(document, "utf8");
+    const named = Array.from(
+      text.matchAll(/`(?:test\/)?((?:unit|property|netns|faults|chaos)\/[\w/-]+)(?:\.test\.ts)?`/g),
+      ([, name = ""]) => name,
+    );
+    t.ok(named.length > 1, document);
+    t.same(
+      named.filter((name) => !existsSync(`test/${name}.test.ts`)),
+      [],
+    );
+  }
 });
 
 t.test("anchors are those that GitHub makes", async (t) => {
