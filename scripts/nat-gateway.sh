@@ -28,7 +28,14 @@ ask() {
       --data-binary @- http://localhost/v1/kube-ovn/nat-gateway 2>&1
 }
 
+# The pods of Kube-OVN 1.14 have no GATEWAY_V4, so nothing has started the agent yet. Returns at once.
+start_agent() {
+  started=yes
+  [[ -n ${GATEWAY_V4+set} ]] || ! type -P natgw-supervisor >/dev/null || natgw-supervisor start
+}
+
 # Calls can be repeated: so is one that the agent did not accept (7) or whose connection was lost (52, 56).
+started=
 while true; do
   answer=$(ask "$@")
   status=$?
@@ -36,6 +43,7 @@ while true; do
     7 | 52 | 56) ((SECONDS < start_seconds)) || break ;;
     *) break ;;
   esac
+  [[ -n $started ]] || start_agent
   sleep 0.1
 done
 ((status == 0)) || fail "the agent does not answer on $socket: $answer"

@@ -1,4 +1,6 @@
 /** `nat-gateway.sh` with a real agent: every operation, its exit code and output, and what it leaves in the kernel. */
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Gateway, type Variant } from "../support/gateway.ts";
 import {
@@ -312,6 +314,24 @@ t.test("an agent that starts is waited for, one that is not there is named", asy
   await new Promise((resolve) => setTimeout(resolve, 500));
   await gw.startAgent().whenReady();
   t.same(await early, { exitCode: 0, stdout: "", stderr: "" });
+});
+
+t.test("without GATEWAY_V4 the first call starts the agent", async (t) => {
+  const gw = await Gateway.make(t, "iptables-nft", {}, { isSilent: true });
+  const calls = join(gw.toolbox.directory, "supervisor-calls");
+  const supervisor = join(gw.toolbox.directory, "natgw-supervisor");
+  await writeFile(supervisor, `#!/bin/sh\necho "$*" >>${calls}\n`, { mode: 0o755 });
+  const PATH = `${gw.toolbox.directory}:${process.env.PATH}`;
+  const called = async (env: Readonly<Record<string, string>>) => {
+    await rm(calls, { force: true });
+    const call = callScript(gw, "argv", ["init"], { PATH, ...env }, 1_500);
+    await call;
+    return readFile(calls, "utf8").catch(() => "");
+  };
+  t.equal(await called({}), "start\n", "once a call");
+  t.equal(await called({ GATEWAY_V4: "" }), "", "the pod's process 1 starts it");
+  await gw.startAgent().whenReady();
+  t.equal(await called({}), "", "it runs");
 });
 
 t.test("a call that is killed is called again, and the gate opens 5 s after the last", async (t) => {
