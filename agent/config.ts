@@ -16,6 +16,7 @@ export interface Config {
   readonly dataplane: "iptables" | "nftables";
   readonly iptablesVariant: "auto" | "nft" | "legacy";
   readonly eipBinding: "address" | "route";
+  readonly adopt: "ask" | "auto";
   readonly untranslated: "forward" | "drop";
   readonly bfdGate: "off" | "on";
   readonly stateDir: string;

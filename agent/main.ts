@@ -176,6 +176,12 @@ async function start(
     resyncIntervalMs: config.resyncIntervalMs,
     onPass: (result, report) => observer.onPass(result, report),
     onFailure: (error, retryInMs) => observer.onFailure(error, retryInMs),
+    isAdopting: config.adopt === "auto",
+    onAdopted: ({ set, unread }) => {
+      const count =
+        set.eips.length + set.fips.length + set.snats.length + set.dnats.length + set.routes.length;
+      log.info({ objects: count, unread }, "took over the live state as the desired set");
+    },
     onFullPass: (reason) => log.debug({ reason }, "full pass"),
   });
   stop.push(() => reconciler.stop());

@@ -21,6 +21,7 @@ import { batchRoutes } from "./routes/batch.ts";
 import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
 import { gatewayRoutes } from "./routes/gateway.ts";
+import { importRoutes } from "./routes/import.ts";
 import { inventoryRoutes } from "./routes/inventory.ts";
 import { kubeOvnRoutes } from "./routes/kube-ovn.ts";
 import { leaseRoutes } from "./routes/leases.ts";
@@ -82,6 +83,7 @@ export function buildApp(
     batchRoutes(routes, context);
     leaseRoutes(routes, context);
     gatewayRoutes(routes, context);
+    importRoutes(routes, context);
     inventoryRoutes(routes, context);
     connectionRoutes(routes, context);
     kubeOvnRoutes(routes, context, bodies);

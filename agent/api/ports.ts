@@ -1,4 +1,5 @@
 /** What the API needs from the rest of the agent. The composition root provides it. */
+import type { IfMatch } from "../../lib/admission/writes.ts";
 import type { Chunked } from "../../lib/chunked.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -9,6 +10,7 @@ import type { Instant, State } from "../../lib/state/state.ts";
 import type { DryRun } from "../reconciler/operations/dry-run.ts";
 import type { Released } from "../reconciler/operations/release.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
+import type { ImportedState } from "../reconciler/reconciler.ts";
 import type { GatewayStatus } from "../status/summary.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
 
@@ -66,6 +68,8 @@ export interface ReconcilerPort {
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport>;
   /** What a pass would do for `state`. Changes nothing. */
   preview(state: State, signal: AbortSignal): Promise<DryRun>;
+  /** Reads the live state as a set, and takes it over if `isAdopted`. Writes nothing to the kernel. */
+  importLive(isAdopted: boolean, ifMatch: IfMatch | undefined, signal: AbortSignal): Promise<ImportedState>;
   /** The network as the last pass read it. `undefined` before the first. */
   readonly network: ObservedNetwork | undefined;
   /** The gateway's own addresses as last observed. */

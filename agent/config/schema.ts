@@ -42,6 +42,11 @@ export const SettingsSchema = Type.Object({
       "How an EIP is bound: as an address on the external interface, or as a local route of its own.",
     default: "address",
   }),
+  adopt: oneOf(["ask", "auto"], {
+    description:
+      "What an agent whose state was never written or was lost does with NAT that the kernel holds: `ask` changes nothing until a set is accepted, `auto` takes it over as the desired set.",
+    default: "ask",
+  }),
   untranslated: oneOf(["forward", "drop"], {
     description:
       "What happens to packets from the VPC to the outside that no object translates, once the gateway is verified; `drop` never lets an internal IP out.",

@@ -1,11 +1,13 @@
 /** Opens the dataplane of the settings. */
+import { readIptables } from "../../lib/import/iptables.ts";
+import { readNftables } from "../../lib/import/nftables.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Family } from "../../lib/model/family.ts";
 import { createIptablesPlanner } from "../../lib/plan/iptables/planner.ts";
 import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
 import type { Config } from "../config.ts";
 import type { CommitJournal } from "./commit-journal.ts";
-import type { Dataplane } from "./drivers.ts";
+import type { ImportableDataplane } from "./drivers.ts";
 import { createIptablesDriver } from "./iptables/driver.ts";
 import { readLegacyDigest } from "./iptables/legacy-digest.ts";
 import { removeByHandle } from "./iptables/remove-by-handle.ts";
@@ -28,10 +30,10 @@ export function openDataplane(
   journal: CommitJournal,
   family: Family,
   { dataplane, iptablesVariant }: Pick<Config, "dataplane" | "iptablesVariant">,
-): Dataplane {
+): ImportableDataplane {
   if (dataplane === "nftables") {
     const driver = createNftablesDriver({ netlink: nftables, run, journal });
-    return { driver, planner: createNftablesPlanner(family) };
+    return { driver, planner: createNftablesPlanner(family), readObjects: readNftables };
   }
   const ownCommits = new OwnCommits();
   const driver = createIptablesDriver({
@@ -49,5 +51,5 @@ export function openDataplane(
       return choice.variant;
     },
   });
-  return { driver, planner: createIptablesPlanner(family) };
+  return { driver, planner: createIptablesPlanner(family), readObjects: readIptables };
 }

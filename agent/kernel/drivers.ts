@@ -5,8 +5,10 @@
  */
 
 import type { ArpPacket, Mac } from "../../lib/arp/packet.ts";
+import type { Chunked } from "../../lib/chunked.ts";
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
+import type { ReadContext, ReadRules } from "../../lib/import/read-rules.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
@@ -70,6 +72,12 @@ export interface IncrementalRules<Observed = unknown> {
 export interface Dataplane<Observed = unknown, Payload = unknown> {
   readonly driver: RulesDriver<Observed, Payload>;
   readonly planner: RulesPlanner<Observed, Payload>;
+}
+
+/** One whose rules can be read as objects. */
+export interface ImportableDataplane<Observed = unknown, Payload = unknown>
+  extends Dataplane<Observed, Payload> {
+  readObjects(observed: Observed, context: ReadContext): Chunked<ReadRules>;
 }
 
 /** Another dataplane that may have served in this namespace. */

@@ -3,6 +3,9 @@
  * at a time.
  */
 
+import type { IfMatch } from "../../lib/admission/writes.ts";
+import type { Imported } from "../../lib/import/import.ts";
+import type { Unread } from "../../lib/import/read-rules.ts";
 import { memoizeLast } from "../../lib/memoize.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -10,8 +13,14 @@ import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import { heldIn } from "../../lib/plan/network/bindings.ts";
 import type { State, StateChange } from "../../lib/state/state.ts";
-import type { AddressOnLink, ConntrackDriver, Dataplane, NetworkDriver } from "../kernel/drivers.ts";
+import type {
+  AddressOnLink,
+  ConntrackDriver,
+  ImportableDataplane,
+  NetworkDriver,
+} from "../kernel/drivers.ts";
 import { Mutex } from "../mutex.ts";
+import { Adoption } from "./adoption.ts";
 import { HeldEips } from "./eips/held-eips.ts";
 import { RequestedProbes, type RequestedProbesDeps } from "./eips/requested-probes.ts";
 import { IncrementalPass } from "./incremental/incremental-pass.ts";
@@ -30,21 +39,33 @@ import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts
 import type { VerdictSink } from "./verdict-sink.ts";
 
 export interface ReconcilerDeps
-  extends Omit<PassDeps, "subsystems" | "flows" | "patience" | "gatekeeper" | "heldEips" | "wake">,
+  extends Omit<
+      PassDeps,
+      "subsystems" | "flows" | "patience" | "gatekeeper" | "heldEips" | "adoption" | "wake"
+    >,
     SubsystemDeps {
-  readonly dataplane: Dataplane;
+  readonly dataplane: ImportableDataplane;
   readonly network: NetworkDriver;
   readonly conntrack: ConntrackDriver;
   readonly board: VerdictSink;
   readonly arpProbe: PassDeps["arpProbe"] & RequestedProbesDeps["arpProbe"];
   readonly arpConflicts: PassDeps["arpConflicts"] & RequestedProbesDeps["arpConflicts"];
   readonly resyncIntervalMs: number;
+  /** True if an unset store takes over the live state that it finds at the start. Absent: false. */
+  readonly isAdopting?: boolean;
+  /** Called when it did. */
+  readonly onAdopted?: (imported: Imported) => void;
   /** Called after every pass that ran. */
   readonly onPass: (result: PassResult, report: PassReport) => void;
   /** Called for every pass that could not run. */
   readonly onFailure: (error: unknown, retryInMs: number) => void;
   /** Called with the reason when a full pass runs instead of an incremental one. */
   readonly onFullPass?: (reason: string) => void;
+}
+
+/** What was read, and the stored state after it. */
+export interface ImportedState extends Imported {
+  readonly state: State;
 }
 
 const none: ReadonlySet<Ip> = new Set();
@@ -60,6 +81,7 @@ export class Reconciler {
   readonly #mutex = new Mutex();
   readonly #probes: RequestedProbes;
   readonly #dryRuns: DryRuns;
+  readonly #adoption: Adoption;
   readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
   readonly #orphans = memoizeLast(({ planAfter, snapshot, verdicts }: PassResult): ReadonlySet<Ip> => {
@@ -78,7 +100,9 @@ export class Reconciler {
     const wake = (reason: string) => this.wake(reason);
     const gatekeeper = new Gatekeeper(deps.config, deps.store.current, deps.clock);
     this.#gatekeeper = gatekeeper;
-    const shared = { ...deps, subsystems, patience, gatekeeper, heldEips: this.#heldEips };
+    const adoption = new Adoption({ ...deps, gatekeeper, isAutomatic: deps.isAdopting ?? false });
+    this.#adoption = adoption;
+    const shared = { ...deps, subsystems, patience, gatekeeper, heldEips: this.#heldEips, adoption };
     const full = new Pass({ ...shared, flows, wake });
     const incremental = new IncrementalPass({ ...shared, unswept: flows.unswept });
     this.#full = full;
@@ -208,6 +232,28 @@ export class Reconciler {
 
   connections(eip: Ip, limit: number, signal: AbortSignal): ReturnType<ConntrackDriver["find"]> {
     return connections(this.#deps, eip, limit, signal);
+  }
+
+  /** What the live state at the start had that no object stands for, if it was taken over without a request. */
+  get unreadAtStart(): readonly Unread[] {
+    return this.#adoption.unread;
+  }
+
+  /** Reads the live state as a set, and takes it over if `isAdopted`. Writes nothing to the kernel. */
+  async importLive(
+    isAdopted: boolean,
+    ifMatch: IfMatch | undefined,
+    signal: AbortSignal,
+  ): Promise<ImportedState> {
+    return this.#mutex.run(async () => {
+      const { store } = this.#deps;
+      const snapshot = await this.#full.observe(signal);
+      const imported = await this.#adoption.read(snapshot, await this.#full.preview(store.current, snapshot));
+      if (!isAdopted) return { ...imported, state: store.current };
+      const state = await this.#adoption.adopt(imported, ifMatch);
+      this.wake("import");
+      return { ...imported, state };
+    });
   }
 
   /** A pass first: it removes owned rules on the address, which are drift. */

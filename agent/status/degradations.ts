@@ -1,4 +1,5 @@
 /** All reasons why the gateway is degraded: `degraded` in `GET /v1/status`, and metric `natgw_degraded`. */
+import type { Unread } from "../../lib/import/read-rules.ts";
 import type { Degradation } from "../../lib/model/degradation.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import { isAllRecognized } from "../../lib/state/unrecognized.ts";
@@ -13,6 +14,7 @@ export interface DegradationSources {
   readonly reconciler: {
     readonly result: PassResult | undefined;
     readonly failure: GatewayError | undefined;
+    readonly unreadAtStart: readonly Unread[];
   };
 }
 
@@ -32,11 +34,12 @@ export function degradations({ api, store, reconciler }: DegradationSources): re
   if (failure !== undefined)
     add(failure.code === "mixed-variants" ? "MixedVariants" : "PassFailing", failure.message);
   else if (result === undefined) add("NotVerified", "the first full pass has not ended yet");
+  addUnread(reconciler.unreadAtStart, add);
   if (result === undefined) return list;
   if (result.verdicts === undefined)
     add(
       "NotAdopted",
-      "the kernel holds rules or EIPs that no accepted write asked for: the agent changes nothing until a full set is PUT",
+      "the kernel holds rules or EIPs that no accepted write asked for: the agent changes nothing until a full set is PUT or the live state is imported",
     );
   addNotices(result, list);
   addFailures(result, add);
@@ -49,6 +52,14 @@ const managedReasons: ReadonlySet<Degradation["reason"]> = new Set([
   "UntranslatedForwarded",
   "ForwardingOff",
 ]);
+
+/** What of the live state was lost when it was taken over. */
+function addUnread(unread: readonly Unread[], add: Add): void {
+  const [first] = unread;
+  if (first === undefined) return;
+  const more = unread.length === 1 ? "" : `, and ${unread.length - 1} more; the log lists all`;
+  add("ImportIncomplete", `not taken over: ${first.what} (${first.where}): ${first.why}${more}`);
+}
 
 /** The notices of each subsystem. Two equal notices are reported once. */
 function addNotices({ planAfter, verdicts }: PassResult, list: Degradation[]): void {

@@ -22,7 +22,7 @@ import type { Decision, WriteContext } from "./writes.ts";
  */
 export class WriteDraft {
   readonly #state: State;
-  readonly #context: WriteContext;
+  readonly #context: Pick<WriteContext, "now">;
   readonly #revision: number;
   readonly #changes: StateChange[] = [];
   readonly #touched: ObjectId[] = [];
@@ -33,7 +33,7 @@ export class WriteDraft {
   #nextCreation: number;
   #isChanged = false;
 
-  constructor(state: State, context: WriteContext) {
+  constructor(state: State, context: Pick<WriteContext, "now">) {
     this.#state = state;
     this.#context = context;
     this.#nextCreation = state.nextCreation;

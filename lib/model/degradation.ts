@@ -10,6 +10,7 @@ export const degradedReasons = [
   "PassFailing",
   "NotVerified",
   "NotAdopted",
+  "ImportIncomplete",
   "GateClosed",
   "UntranslatedForwarded",
   "ForwardingOff",

@@ -13,12 +13,15 @@ import type { ApiDeps, ApiSettings } from "../../agent/api/deps.ts";
 import type { BoardPort, ReconcilerPort, ViewPort, WaitGoals } from "../../agent/api/ports.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
 import type { PassReport } from "../../agent/reconciler/pass/report.ts";
+import type { ImportedState } from "../../agent/reconciler/reconciler.ts";
 import { runYielding } from "../../agent/run-yielding.ts";
 import type { GatewayStatus } from "../../agent/status/summary.ts";
 import type { WaitOutcome } from "../../agent/status/waiting.ts";
 import type { StateAccess } from "../../agent/store/state-access.ts";
+import type { IfMatch } from "../../lib/admission/writes.ts";
 import { type Chunked, inParts, type MaybeChunked } from "../../lib/chunked.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
+import type { Imported } from "../../lib/import/import.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
@@ -216,6 +219,19 @@ export class FakeReconciler implements ReconcilerPort {
     if (this.failure !== undefined) throw this.failure;
     this.previewed.push(state);
     return this.next;
+  }
+
+  /** What {@link importLive} finds. */
+  imported: Imported = {
+    set: { gateway: {}, eips: [], fips: [], snats: [], dnats: [], routes: [] },
+    unread: [],
+  };
+  readonly imports: { readonly isAdopted: boolean; readonly ifMatch: IfMatch | undefined }[] = [];
+
+  async importLive(isAdopted: boolean, ifMatch: IfMatch | undefined): Promise<ImportedState> {
+    if (this.failure !== undefined) throw this.failure;
+    this.imports.push({ isAdopted, ifMatch });
+    return { ...this.imported, state: emptyState };
   }
 
   async connections(_eip: Ip, limit: number): Promise<{ total: number; flows: readonly Flow[] }> {

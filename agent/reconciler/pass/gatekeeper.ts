@@ -21,8 +21,8 @@ type Config = Pick<GatewayConfig, "untranslated" | "isBfdGated">;
 export class Gatekeeper {
   readonly #config: Config;
   readonly #clock: Pick<Clock, "bootMs">;
-  /** True if the store held a set when this process started. */
-  readonly #isSetStored: boolean;
+  /** True if the store held a set when this process started, or since the live state was taken over as the set. */
+  #isSetStored: boolean;
   /** `undefined` until the first pass that read the rules has found whether the namespace is fresh. */
   #gates: Gates | undefined;
   #isSelective = true;
@@ -56,6 +56,11 @@ export class Gatekeeper {
   /** True once a pass of this process has verified every rule that is not quarantined. The agent is ready then. */
   get hasVerifiedRules(): boolean {
     return this.#hasVerifiedRules;
+  }
+
+  /** The live state was taken over as the set. */
+  acceptSet(): void {
+    this.#isSetStored = true;
   }
 
   /** The gates for this reading. */

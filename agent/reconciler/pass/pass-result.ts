@@ -12,6 +12,7 @@ import type { State } from "../../../lib/state/state.ts";
 import type { Clock } from "../../clock.ts";
 import type { Announcer } from "../../kernel/drivers.ts";
 import type { StateAccess } from "../../store/state-access.ts";
+import type { Adoption } from "../adoption.ts";
 import type { ArpConflicts } from "../eips/arp-conflicts.ts";
 import type { ArpProbe } from "../eips/arp-probe.ts";
 import type { HeldEips } from "../eips/held-eips.ts";
@@ -36,6 +37,7 @@ export interface PassDeps {
   readonly config: GatewayConfig;
   readonly patience: Patience;
   readonly gatekeeper: Gatekeeper;
+  readonly adoption: Pick<Adoption, "atStart" | "onStarted">;
   /** Requests another pass. */
   readonly wake: (reason: string) => void;
 }

@@ -90,11 +90,16 @@ export class Pass {
   }
 
   async run(request: PassRequest, signal: AbortSignal): Promise<PassResult> {
-    const { store, epoch, subsystems, gatekeeper } = this.#deps;
-    const state = store.current;
+    const { store, epoch, subsystems, gatekeeper, adoption } = this.#deps;
+    let state = store.current;
     const before = await this.#reader.read(request, signal);
-    if (this.isUnadopted(state, before))
-      return unadoptedResult(state, before, await this.#planner.plan(state, before));
+    if (this.isUnadopted(state, before)) {
+      const plan = await this.#planner.plan(state, before);
+      const adopted = await adoption.atStart(before, plan);
+      if (adopted === undefined) return unadoptedResult(state, before, plan);
+      state = adopted;
+    }
+    adoption.onStarted();
 
     const failures = [...(await ledgerFailures(() => beginEpoch(store, epoch)))];
     this.#retries.onPassStart(state, request);

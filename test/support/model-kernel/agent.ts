@@ -14,6 +14,7 @@ import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import type { Mac } from "../../../lib/arp/packet.ts";
 import { inParts, runSync } from "../../../lib/chunked.ts";
+import type { Unread } from "../../../lib/import/read-rules.ts";
 import { connectedSubnets } from "../../../lib/kinds/facts.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -35,6 +36,8 @@ export interface Surroundings {
   readonly clock: ModelClock;
   /** Identifies the life of the namespace. */
   readonly epoch: string;
+  /** True if it takes over the live state at the start. Absent: false. */
+  readonly isAdopting?: boolean;
   /** Called after every pass that finished. */
   readonly onPass: (findings: PassResult, isIncremental: boolean) => void;
 }
@@ -107,6 +110,7 @@ export class ModelAgent {
       },
       board: this.board,
       resyncIntervalMs: neverMs,
+      isAdopting: around.isAdopting ?? false,
       onPass: (findings) => {
         this.#passes++;
         // Every full pass reads the kernel.
@@ -123,6 +127,11 @@ export class ModelAgent {
 
   get isReady(): boolean {
     return this.#reconciler.isReady;
+  }
+
+  /** What was not taken over with the live state. */
+  get unread(): readonly Unread[] {
+    return this.#reconciler.unreadAtStart;
   }
 
   get findings(): PassResult | undefined {

@@ -1,9 +1,11 @@
 /** The real driver and planner of a dataplane on a model kernel. */
 
-import type { Dataplane } from "../../../agent/kernel/drivers.ts";
+import type { ImportableDataplane } from "../../../agent/kernel/drivers.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { createNftablesDriver } from "../../../agent/kernel/nftables/driver.ts";
 import type { Run } from "../../../agent/kernel/run.ts";
+import { readIptables } from "../../../lib/import/iptables.ts";
+import { readNftables } from "../../../lib/import/nftables.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
@@ -13,7 +15,7 @@ import type { Life } from "./life.ts";
 import { ModelNetlink } from "./nft-netlink.ts";
 
 /** @param nowMs the time for the driver's audits */
-export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => number): Dataplane {
+export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => number): ImportableDataplane {
   const run = runOn(kernel, life);
   const { dataplane } = kernel;
   if (dataplane === "nftables") {
@@ -21,7 +23,8 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     return {
       driver: createNftablesDriver({ netlink, run, nowMs, barrier: kernel.barrierFor(life) }),
       planner: createNftablesPlanner(ipv4),
-    } as Dataplane;
+      readObjects: readNftables,
+    } as ImportableDataplane;
   }
   const between = async <T>(effect: () => T): Promise<T> => {
     await life.moment();
@@ -43,7 +46,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     removeByHandle: (generation, removals) =>
       between(() => generation === kernel.generation && kernel.removeByHandle(removals)),
   });
-  return { driver, planner: createIptablesPlanner(ipv4) };
+  return { driver, planner: createIptablesPlanner(ipv4), readObjects: readIptables };
 }
 
 function runOn(kernel: ModelKernel, life: Life): Run {

@@ -37,7 +37,13 @@ async function serve(t: Test, { state, network }: Shape) {
     );
   publish();
   const store = { current, recovery: { recovered: "fresh", detail: "" }, failure: undefined } as const;
-  const reconciler = { result: undefined, lastReport: undefined, failure: undefined, network };
+  const reconciler = {
+    result: undefined,
+    lastReport: undefined,
+    failure: undefined,
+    network,
+    unreadAtStart: [],
+  };
   const config = { untranslated: "forward", bfdGate: "off" } as const;
   const parts = {
     config,

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
 import { type DegradationSources, degradations } from "../../../../agent/status/degradations.ts";
+import type { Unread } from "../../../../lib/import/read-rules.ts";
 import { degradedReasons } from "../../../../lib/model/degradation.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { emptyState } from "../../../../lib/state/state.ts";
@@ -17,10 +18,10 @@ t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", 
 });
 
 t.test("a gateway is degraded until a pass has verified it", async (t) => {
-  const sources = (failure?: GatewayError): DegradationSources => ({
+  const sources = (failure?: GatewayError, unreadAtStart: readonly Unread[] = []): DegradationSources => ({
     api: [],
     store: { current: emptyState, recovery: { recovered: "fresh", detail: "" }, failure: undefined },
-    reconciler: { result: undefined, failure },
+    reconciler: { result: undefined, failure, unreadAtStart },
   });
   const reasonsAfter = (failure?: GatewayError) => degradations(sources(failure)).map(({ reason }) => reason);
   t.strictSame(reasonsAfter(), ["NotVerified"]);
@@ -32,4 +33,14 @@ t.test("a gateway is degraded until a pass has verified it", async (t) => {
     ["TokenFileInvalid", "NotVerified"],
     "what the API says of itself is among them",
   );
+  const unread = {
+    what: "-A SHARED_DNAT -j LOG",
+    where: "iptables-nft nat SHARED_DNAT",
+    why: "not a rule of a DNAT",
+  };
+  t.match(degradations(sources(undefined, [unread, unread])).at(-1), {
+    reason: "ImportIncomplete",
+    message:
+      "not taken over: -A SHARED_DNAT -j LOG (iptables-nft nat SHARED_DNAT): not a rule of a DNAT, and 1 more; the log lists all",
+  });
 });

@@ -1,0 +1,80 @@
+/**
+ * Reads the kernel's state as a set of objects: the inverse of compiling and planning. On a gateway that was programmed from a
+ * set, the set that this gives compiles to the same rules, addresses and routes. What left no trace in the kernel is not found:
+ * SNATs on standby, DNATs without backends, and SNATs all of whose clients have a narrower SNAT.
+ */
+import { type Chunked, everyNth } from "../chunked.ts";
+import type { GatewayConfig } from "../model/gateway-config.ts";
+import type { Ip } from "../model/ip.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
+import { type ImportedSet, SetDraft } from "./draft.ts";
+import { fipsOf } from "./fips.ts";
+import { dnatName, eipName, routeName, snatName } from "./names.ts";
+import { EipPlaces, readGateway, readRoutes } from "./network.ts";
+import { joinRules, type ReadContext, type ReadRules, type Source, type Unread } from "./read-rules.ts";
+
+export interface ImportInput {
+  /** Reads the rules of each dataplane that has some. The first takes the packets. */
+  readonly rules: readonly ((context: ReadContext) => Chunked<ReadRules>)[];
+  readonly network: ObservedNetwork;
+  /** The gateway's own addresses. */
+  readonly own: ReadonlySet<Ip>;
+  /** The IPs that owned rules have as EIP. */
+  readonly named: ReadonlySet<Ip>;
+  readonly config: GatewayConfig;
+}
+
+export interface Imported {
+  readonly set: ImportedSet;
+  readonly unread: readonly Unread[];
+}
+
+/** Takes a few milliseconds. */
+const madeAtOnce = 2_000;
+
+export function* importSet({ rules, network, own, named, config }: ImportInput): Chunked<Imported> {
+  const { family, externalInterface } = config;
+  const places = new EipPlaces(network, own, named, config);
+  yield;
+  const context = { family, interfaceOf: (eip: Ip) => places.interfaceOf(eip) };
+  const read: ReadRules[] = [];
+  for (const readOne of rules) read.push(yield* readOne(context));
+  const { inward, outward, dnats, pools, hairpins, unread: unreadRules, isAgents } = joinRules(read);
+  yield;
+  const draft = new SetDraft(places, own);
+  const isDue = everyNth(madeAtOnce);
+  const unread: Unread[] = [...unreadRules];
+  const skip = (source: Source, why: string) => unread.push({ ...source, why });
+
+  const fips = fipsOf(inward, outward, skip);
+  for (const { eip, internalIp, source } of fips) {
+    if (isDue()) yield;
+    draft.add("fip", { name: eipName(eip), eip: eipName(eip), internalIp }, eip, source);
+  }
+  for (const { cidr, members, source, ...pool } of pools) {
+    for (const { eip, mapping } of members) {
+      if (isDue()) yield;
+      const spec = { name: snatName(eip, cidr), eip: eipName(eip), internalCIDR: cidr };
+      draft.add("snat", mapping === "random" ? spec : { ...spec, mapping }, eip, source, pool.interface);
+    }
+  }
+  for (const { eip, protocol, externalPort, backends, isList, source } of dnats) {
+    if (isDue()) yield;
+    const spec = { name: dnatName(eip, protocol, externalPort), eip: eipName(eip), protocol, externalPort };
+    const [{ ip, port }] = backends;
+    const target = isList ? { backends: [...backends] } : { internalIp: ip, internalPort: port };
+    draft.add("dnat", { ...spec, ...target }, eip, source);
+  }
+  for (const eip of hairpins) draft.use(eip);
+  yield;
+  const routes = readRoutes(network, config, isAgents);
+  for (const { destination, via, interface: side } of routes.routes) {
+    const spec = { name: routeName(destination), destination, via };
+    const source = { what: `${destination} via ${via}`, where: "main routing table" };
+    draft.add("route", side === "vpc" ? spec : { ...spec, interface: side }, undefined, source);
+  }
+  const defaultGateway = readGateway(network, config);
+  const isSetting = defaultGateway === undefined || defaultGateway === config.fallbackGateway;
+  const set = yield* draft.finish(isSetting ? {} : { defaultGateway }, externalInterface);
+  return { set, unread: [...unread, ...draft.unread, ...routes.unread] };
+}

@@ -1,0 +1,200 @@
+/** An agent without state takes over what it finds: what an agent before it left, and what Kube-OVN's script left. */
+import t from "tap";
+import { dataplanes, Gateway } from "../support/gateway.ts";
+import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
+
+const backends = [
+  { ip: "10.0.1.5", port: 80 },
+  { ip: "10.0.1.6", port: 80 },
+];
+
+/** The elements are those of every kind of object. */
+const set = {
+  generation: 7,
+  gateway,
+  eips: [eip(10), eip(11), eip(12), { ...eip(13), bound: false }],
+  fips: [
+    { name: "fip", eip: "eip-10", internalIp: "10.0.1.5" },
+    { name: "second", eip: "eip-13", internalIp: "10.0.1.5" },
+  ],
+  snats: [
+    { name: "all", eip: "eip-12", internalCIDR: "10.0.0.0/16" },
+    { name: "one", eip: "eip-11", internalCIDR: "10.0.1.0/24" },
+    { name: "two", eip: "eip-12", internalCIDR: "10.0.1.0/24", mapping: "preserve" },
+    { name: "small", eip: "eip-11", internalCIDR: "10.0.1.16/29" },
+    { name: "smaller", eip: "eip-12", internalCIDR: "10.0.1.16/29" },
+  ],
+  dnats: [
+    {
+      name: "web",
+      eip: "eip-11",
+      protocol: "tcp",
+      externalPort: 80,
+      internalIp: "10.0.1.6",
+      internalPort: 80,
+    },
+    { name: "many", eip: "eip-11", protocol: "tcp", externalPort: 81, backends },
+  ],
+  routes: [{ name: "vpc", destination: "10.8.0.0/16", via: "10.0.1.5" }],
+};
+
+const objects = {
+  eips: ["203.0.113.10", "203.0.113.11", "203.0.113.12", "203.0.113.13"],
+  fips: ["203.0.113.10", "203.0.113.13"],
+  snats: [
+    "203.0.113.11-10.0.1.0-24",
+    "203.0.113.11-10.0.1.16-29",
+    "203.0.113.12-10.0.0.0-16",
+    "203.0.113.12-10.0.1.0-24",
+    "203.0.113.12-10.0.1.16-29",
+  ],
+  dnats: ["203.0.113.11-tcp-80", "203.0.113.11-tcp-81"],
+  routes: ["10.8.0.0-16"],
+};
+
+/** The objects of each kind, by name, and those that are not Ready. */
+async function desiredOf({ api }: Gateway) {
+  const notReady: string[] = [];
+  const names: Record<string, readonly string[]> = {};
+  for (const kind of ["eips", "fips", "snats", "dnats", "routes"]) {
+    const { body } = await api.call<{ items: { name: string; status: { ready: boolean } }[] }>(
+      "GET",
+      `/v1/${kind}`,
+    );
+    names[kind] = body.items.map(({ name }) => name).sort();
+    notReady.push(...body.items.filter(({ status }) => !status.ready).map(({ name }) => `${kind}/${name}`));
+  }
+  return { names, notReady };
+}
+
+for (const dataplane of dataplanes) {
+  for (const binding of dataplane === "nftables" ? ["address", "route"] : ["address"]) {
+    t.test(`${dataplane}: what an agent before left, bound by ${binding}`, async (t) => {
+      const gw = await Gateway.start(t, dataplane, { NATGW_EIP_BINDING: binding });
+      await gw.api.putSet(set);
+      const [outside, pod2] = [gw.host("outside"), gw.host("pod2")];
+      const streams = [await outside.open(tcp("203.0.113.10")), await pod2.open(outsideTcp)];
+      await gw.agent.stop();
+      await gw.loseState();
+
+      const watch = await gw.watch();
+      await gw.startAgent({ NATGW_ADOPT: "auto" }).whenReady();
+      t.strictSame(await watch.stop(), [], "the kernel saw no write");
+      const { names, notReady } = await desiredOf(gw);
+      t.strictSame(names, objects);
+      t.strictSame(notReady, ["eips/203.0.113.13", "fips/203.0.113.13"], "as before: one Eip is not held");
+      t.strictSame((await gw.api.status()).degraded, []);
+      for (const stream of streams) {
+        t.ok(await stream.advance(20_000), "a live flow goes on");
+        t.ok((await stream.close()).isIntact);
+      }
+      await gw.expectConverged(t);
+
+      await gw.agent.kill();
+      await gw.startAgent().whenReady();
+      t.strictSame((await desiredOf(gw)).names, objects, "it was stored");
+      t.match(await gw.api.put("fips/203.0.113.10", { eip: "203.0.113.10", internalIp: "10.0.1.5" }), {
+        status: 200,
+      });
+    });
+  }
+}
+
+const chains = [
+  "DNAT_FILTER",
+  "EXCLUSIVE_DNAT",
+  "SHARED_DNAT",
+  "SNAT_FILTER",
+  "EXCLUSIVE_SNAT",
+  "SHARED_SNAT",
+  "HAIRPIN_SNAT",
+];
+
+const hairpin = (ip: string) =>
+  `-A HAIRPIN_SNAT -o eth0 -m mark --mark 0x1/0x1 -m conntrack --ctstate DNAT --ctorigdst ${ip} -j SNAT --to-source ${ip} --random-fully`;
+
+/** A FIP, a DNAT, two SNATs, and the hairpin rules of their EIPs. */
+const scripted = [
+  "*mangle",
+  ":VPC_MARK -",
+  "-A PREROUTING -j VPC_MARK",
+  "-A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1",
+  "COMMIT",
+  "*nat",
+  ...chains.map((chain) => `:${chain} -`),
+  "-A PREROUTING -j DNAT_FILTER",
+  "-A POSTROUTING -j SNAT_FILTER",
+  "-A DNAT_FILTER -j EXCLUSIVE_DNAT",
+  "-A DNAT_FILTER -j SHARED_DNAT",
+  "-A SNAT_FILTER -j EXCLUSIVE_SNAT",
+  "-A SNAT_FILTER -j SHARED_SNAT",
+  "-A SNAT_FILTER -j HAIRPIN_SNAT",
+  "-A EXCLUSIVE_DNAT -d 203.0.113.10/32 -j DNAT --to-destination 10.0.1.5",
+  "-A EXCLUSIVE_SNAT -s 10.0.1.5/32 -j SNAT --to-source 203.0.113.10",
+  "-A SHARED_DNAT -d 203.0.113.11/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.6:80",
+  "-A SHARED_SNAT -s 10.0.1.0/24 -o net1 -j SNAT --to-source 203.0.113.11 --random-fully",
+  "-A SHARED_SNAT -s 10.0.0.0/16 -o net1 -j SNAT --to-source 203.0.113.11",
+  ...[10, 11].map((last) => hairpin(`203.0.113.${last}`)),
+  "COMMIT",
+];
+
+for (const dataplane of dataplanes) {
+  if (dataplane === "nftables") continue;
+  for (const way of ["at the start", "on request"] as const) {
+    t.test(`${dataplane}: what Kube-OVN's script left, ${way}`, async (t) => {
+      const gw = await Gateway.make(t, dataplane);
+      const saved = async () => {
+        const text = await gw.lab.exec("gw", [`${gw.variant}-save`]);
+        return text
+          .split("\n")
+          .filter((line) => !line.startsWith("#"))
+          .map((line) => line.replace(/\[\d+:\d+\]/, ""));
+      };
+      await gw.lab.exec("gw", ["sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1"]);
+      await gw.restore(...scripted);
+      await gw.lab.ip(
+        "gw",
+        ...[10, 11].map((last) => `address add 203.0.113.${last}/24 dev net1`),
+        "route add default via 203.0.113.1 dev net1 onlink",
+        "route add 10.9.0.0/16 via 10.0.1.1 dev eth0",
+      );
+      const [outside, pod2] = [gw.host("outside"), gw.host("pod2")];
+      const streams = [
+        await outside.open(tcp("203.0.113.10")),
+        await outside.open(tcp("203.0.113.11", 8080)),
+        await pod2.open(outsideTcp),
+      ];
+      const before = await saved();
+      const addresses = await gw.addresses("net1");
+
+      if (way === "at the start") await gw.startAgent({ NATGW_ADOPT: "auto" }).whenReady();
+      else {
+        await gw.startAgent().whenLive();
+        const watch = await gw.watch();
+        const read = await gw.api.call<{ set: object; unread: unknown[] }>("POST", "/v1/import?from=kernel");
+        t.strictSame(read.body.unread, []);
+        t.match((await gw.api.status()).degraded, [{ reason: "NotAdopted" }]);
+        t.strictSame(await watch.stop(), [], "reading writes nothing");
+        t.equal((await gw.api.call("POST", "/v1/import?from=kernel&adopt=true")).status, 200);
+        t.equal((await gw.api.call("POST", "/v1/import?from=kernel&adopt=true")).status, 409, "only once");
+        await gw.api.reconcile();
+      }
+      t.strictSame(await saved(), before, "iptables-save prints the same");
+      t.strictSame(await gw.addresses("net1"), addresses);
+      const { names, notReady } = await desiredOf(gw);
+      t.strictSame(notReady, []);
+      t.strictSame(names, {
+        eips: ["203.0.113.10", "203.0.113.11"],
+        fips: ["203.0.113.10"],
+        snats: ["203.0.113.11-10.0.0.0-16", "203.0.113.11-10.0.1.0-24"],
+        dnats: ["203.0.113.11-tcp-8080"],
+        routes: ["10.0.0.0-8", "10.9.0.0-16"],
+      });
+      for (const stream of streams) {
+        t.ok(await stream.advance(20_000), "a live flow goes on");
+        t.ok((await stream.close()).isIntact);
+      }
+      await gw.expectConverged(t);
+    });
+  }
+}
