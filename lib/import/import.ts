@@ -34,8 +34,7 @@ const madeAtOnce = 2_000;
 
 export function* importSet({ rules, network, own, named, config }: ImportInput): Chunked<Imported> {
   const { family, externalInterface } = config;
-  const places = new EipPlaces(network, own, named, config);
-  yield;
+  const places = yield* EipPlaces.find(network, own, named, config);
   const context = { family, interfaceOf: (eip: Ip) => places.interfaceOf(eip) };
   const read: ReadRules[] = [];
   for (const readOne of rules) read.push(yield* readOne(context));
@@ -46,7 +45,7 @@ export function* importSet({ rules, network, own, named, config }: ImportInput):
   const unread: Unread[] = [...unreadRules];
   const skip = (source: Source, why: string) => unread.push({ ...source, why });
 
-  const fips = fipsOf(inward, outward, skip);
+  const fips = yield* fipsOf(inward, outward, skip);
   for (const { eip, internalIp, source } of fips) {
     if (isDue()) yield;
     draft.add("fip", { name: eipName(eip), eip: eipName(eip), internalIp }, eip, source);
@@ -65,8 +64,10 @@ export function* importSet({ rules, network, own, named, config }: ImportInput):
     const target = isList ? { backends: [...backends] } : { internalIp: ip, internalPort: port };
     draft.add("dnat", { ...spec, ...target }, eip, source);
   }
-  for (const eip of hairpins) draft.use(eip);
-  yield;
+  for (const eip of hairpins) {
+    if (isDue()) yield;
+    draft.use(eip);
+  }
   const routes = readRoutes(network, config, isAgents);
   for (const { destination, via, interface: side } of routes.routes) {
     const spec = { name: routeName(destination), destination, via };

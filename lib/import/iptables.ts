@@ -8,6 +8,7 @@ import type { Cidr, Ip } from "../model/ip.ts";
 import type { Backend } from "../model/schema.ts";
 import type { IptablesObserved } from "../plan/iptables/observed.ts";
 import { readBackends } from "./backends.ts";
+import { groupChunked, serviceText } from "./groups.ts";
 import { clientsInFilter, clientsOf } from "./guard.ts";
 import type { FipHalf, ReadContext, ReadDnat, ReadRules, Source, Unread } from "./read-rules.ts";
 import { readSnatRules } from "./snat-rules.ts";
@@ -15,7 +16,9 @@ import { readSnatRules } from "./snat-rules.ts";
 export function* readIptables(observed: IptablesObserved, context: ReadContext): Chunked<ReadRules> {
   const { variant, rules, barrier, backends } = observed;
   const { family } = context;
-  const known = barrier === undefined ? clientsInFilter(rules, family) : clientsOf(barrier.elements, family);
+  const known = yield* barrier === undefined
+    ? clientsInFilter(rules, family)
+    : clientsOf(barrier.elements, family);
   const read = yield* readDump(`iptables-${variant}`, rules, known, context);
   const isAgents = read.isAgents || barrier?.frames.guard !== undefined;
   if (backends === undefined) return { ...read, isAgents };
@@ -65,12 +68,12 @@ export function* readDump(
   const shares = yield* read("SHARED_DNAT", (rule) => shareOf(rule, family));
   const hairpins = yield* read("HAIRPIN_SNAT", (rule) => hairpinOf(rule, family));
   yield;
-  const snats = readSnatRules(rulesOf("SHARED_SNAT"), sourceIn("nat", "SHARED_SNAT"), known, family);
+  const snats = yield* readSnatRules(rulesOf("SHARED_SNAT"), sourceIn("nat", "SHARED_SNAT"), known, family);
   yield;
   for (const [table, chain, targets] of frames)
     for (const rule of rules.get(table)?.get(chain) ?? [])
       if (!isOfFrame(rule, targets)) unread.push({ ...sourceIn(table, chain)(rule), why: notOurs });
-  const dnats = dnatsOf(shares, unread);
+  const dnats = yield* dnatsOf(shares, unread);
   return {
     inward,
     outward,
@@ -145,12 +148,12 @@ function shareOf({ spec, text }: Rule, family: Family): Omit<Share, "source"> | 
 }
 
 /** Several rules for one port are a DNAT with several backends if their shares are equal. */
-function dnatsOf(shares: readonly Share[], unread: Unread[]): readonly ReadDnat[] {
-  const services = Map.groupBy(
-    shares,
-    ({ eip, protocol, externalPort }) => `${eip} ${protocol} ${externalPort}`,
-  );
-  return [...services.values()].flatMap((all) => {
+function* dnatsOf(shares: readonly Share[], unread: Unread[]): Chunked<readonly ReadDnat[]> {
+  const dnats: ReadDnat[] = [];
+  const isDue = everyNth(readAtOnce);
+  const services = yield* groupChunked(shares, serviceText);
+  for (const all of services.values()) {
+    if (isDue()) yield;
     // What comes after a rule that takes all packets gets none.
     const end = all.findIndex(({ probability }) => probability === undefined) + 1;
     const used = all.slice(0, end === 0 ? all.length : end);
@@ -160,16 +163,14 @@ function dnatsOf(shares: readonly Share[], unread: Unread[]): readonly ReadDnat[
       ({ probability }, at) => (probability ?? certainty) === Math.round(certainty / (used.length - at)),
     );
     const [first, ...others] = used;
-    if (first === undefined) return [];
+    if (first === undefined) continue;
     if (!isEqual) {
       for (const { source } of used) unread.push({ ...source, why: "the backends have unequal shares" });
-      return [];
+      continue;
     }
-    const { backend, probability: _probability, ...dnat } = first;
-    return {
-      ...dnat,
-      backends: [backend, ...others.map((other) => other.backend)],
-      isList: others.length > 0,
-    };
-  });
+    const { eip, protocol, externalPort, backend, source } = first;
+    const backends = [backend, ...others.map((other) => other.backend)] as const;
+    dnats.push({ eip, protocol, externalPort, backends, isList: others.length > 0, source });
+  }
+  return dnats;
 }

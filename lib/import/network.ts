@@ -1,12 +1,13 @@
 /** Reads addresses and routes: where EIPs are held, and the Routes that somebody added. */
+import { type Chunked, everyNth } from "../chunked.ts";
 import { familyOf } from "../model/families.ts";
 import type { Family } from "../model/family.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
-import { type Ip, prefixLengthOf } from "../model/ip.ts";
+import { type Cidr, type Ip, prefixLengthOf } from "../model/ip.ts";
 import type { LedgerAddress } from "../model/ledger.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../model/observed.ts";
-import { boundByRoute } from "../plan/network/bindings.ts";
+import { boundByRouteChunked } from "../plan/network/bindings.ts";
 import { mainTable, routeProtocol, routeText } from "../plan/network/routes.ts";
 import type { Unread } from "./read-rules.ts";
 
@@ -17,32 +18,44 @@ export interface ReadRoute {
   readonly interface: "vpc" | "external";
 }
 
+/** Takes a few milliseconds. */
+const lookedAtOnce = 4_000;
+
 /** EIPs by IP: where each is held, or would be held. */
 export class EipPlaces {
-  readonly #network: ObservedNetwork;
+  readonly #subnets = new Map<InterfaceName, Set<Cidr>>();
   readonly #config: GatewayConfig;
   readonly #held = new Map<Ip, LedgerAddress>();
+
+  private constructor(config: GatewayConfig) {
+    this.#config = config;
+  }
 
   /**
    * @param own the gateway's own addresses, which are none
    * @param named IPs that owned rules have as EIP
    */
-  constructor(network: ObservedNetwork, own: ReadonlySet<Ip>, named: ReadonlySet<Ip>, config: GatewayConfig) {
-    this.#network = network;
-    this.#config = config;
-    const { externalInterface } = config;
+  static *find(
+    network: ObservedNetwork,
+    own: ReadonlySet<Ip>,
+    named: ReadonlySet<Ip>,
+    config: GatewayConfig,
+  ): Chunked<EipPlaces> {
+    const places = new EipPlaces(config);
+    const held = places.#held;
+    const isDue = everyNth(lookedAtOnce);
     for (const entry of network.addresses) {
-      const isOutside = entry.interface === externalInterface || named.has(entry.address);
-      if (isOutside && !own.has(entry.address) && !this.#held.has(entry.address))
-        this.#held.set(entry.address, entry);
+      if (isDue()) yield;
+      places.#noteSubnet(entry);
+      const isOutside = entry.interface === config.externalInterface || named.has(entry.address);
+      if (isOutside && !own.has(entry.address) && !held.has(entry.address)) held.set(entry.address, entry);
     }
-    for (const place of boundByRoute(network)) {
-      if (own.has(place.address) || this.#held.has(place.address)) continue;
-      this.#held.set(place.address, {
-        ...place,
-        prefixLength: this.#lengthFor(place.address, place.interface),
-      });
+    for (const place of yield* boundByRouteChunked(network)) {
+      if (isDue()) yield;
+      if (own.has(place.address) || held.has(place.address)) continue;
+      held.set(place.address, places.placeFor(place.address, place.interface));
     }
+    return places;
   }
 
   /** The EIPs that are held. */
@@ -67,13 +80,16 @@ export class EipPlaces {
   /** The prefix length of the subnet on the interface that contains the IP, else that of one host. */
   #lengthFor(eip: Ip, name: InterfaceName): number {
     const family = familyOf(eip);
-    const subnet = this.#network.addresses.find(
-      ({ interface: on, address, prefixLength }) =>
-        on === name &&
-        prefixLength < family.bits &&
-        family.contains(family.makeCidr(address, prefixLength), eip),
-    );
-    return subnet?.prefixLength ?? family.bits;
+    for (const subnet of this.#subnets.get(name) ?? [])
+      if (family.contains(subnet, eip)) return prefixLengthOf(subnet);
+    return family.bits;
+  }
+
+  #noteSubnet({ interface: name, address, prefixLength }: LedgerAddress): void {
+    const family = familyOf(address);
+    if (prefixLength === family.bits) return;
+    const subnets = this.#subnets.get(name) ?? new Set();
+    this.#subnets.set(name, subnets.add(family.makeCidr(address, prefixLength)));
   }
 }
 

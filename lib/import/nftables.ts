@@ -9,6 +9,7 @@ import { type MapName, tableName } from "../nftables/maps.ts";
 import type { ObservedTable } from "../plan/nftables/compare.ts";
 import type { NftablesObserved } from "../plan/nftables/observed.ts";
 import { parseBackend, parseService } from "./backends.ts";
+import { groupChunked, serviceText } from "./groups.ts";
 import { clientsOf } from "./guard.ts";
 import { type ReadRange, readRanges } from "./ranges.ts";
 import type { FipHalf, Member, ReadContext, ReadDnat, ReadRules, Source, Unread } from "./read-rules.ts";
@@ -61,13 +62,13 @@ export function* readNftables(
   );
   const snats = yield* readRanges(
     yield* rangesOf(table, context, unread),
-    clientsOf(barrier.elements, family),
+    yield* clientsOf(barrier.elements, family),
     family,
   );
   return {
     inward,
     outward,
-    dnats: [...dnats, ...drawnDnats(draws, unread)],
+    dnats: [...dnats, ...(yield* drawnDnats(draws, unread))],
     pools: snats.pools,
     hairpins: new Set(hairpins.map(({ eip }) => eip)),
     unread: [...unread, ...snats.unread],
@@ -101,25 +102,22 @@ function drawnOf(key: string, value: string, family: Family): Omit<Drawn, "sourc
 }
 
 /** A DNAT has as many draws as backends, from 0. */
-function drawnDnats(draws: readonly Drawn[], unread: Unread[]): readonly ReadDnat[] {
-  const services = Map.groupBy(
-    draws,
-    ({ eip, protocol, externalPort }) => `${eip} ${protocol} ${externalPort}`,
-  );
-  return [...services.values()].flatMap((all) => {
+function* drawnDnats(draws: readonly Drawn[], unread: Unread[]): Chunked<readonly ReadDnat[]> {
+  const dnats: ReadDnat[] = [];
+  const isDue = everyNth(readAtOnce);
+  const services = yield* groupChunked(draws, serviceText);
+  for (const all of services.values()) {
+    if (isDue()) yield;
     const inOrder = all.toSorted((one, other) => one.draw - other.draw);
-    const backends = inOrder.map(({ backend }): Backend => backend);
-    const [first, ...others] = backends;
-    const [some] = all;
-    if (some === undefined || first === undefined) return [];
-    if (inOrder.every(({ draw }, at) => draw === drawOf(all.length, at))) {
-      const { eip, protocol, externalPort, source } = some;
-      return { eip, protocol, externalPort, backends: [first, ...others], isList: true, source };
-    }
-    for (const { source } of all)
-      unread.push({ ...source, why: "the draws of this service are not 0, 1 and so on" });
-    return [];
-  });
+    const [first, ...others] = inOrder.map(({ backend }): Backend => backend);
+    const { eip, protocol, externalPort, source } = all[0];
+    if (first !== undefined && inOrder.every(({ draw }, at) => draw === drawOf(all.length, at)))
+      dnats.push({ eip, protocol, externalPort, backends: [first, ...others], isList: true, source });
+    else
+      for (const { source: one } of all)
+        unread.push({ ...one, why: "the draws of this service are not 0, 1 and so on" });
+  }
+  return dnats;
 }
 
 /** The elements of one range of clients, by bucket. */
@@ -170,16 +168,17 @@ function* rangesOf(
       if (buckets[0] === buckets[1]) found.buckets.set(bucket, member);
       else found.whole = member;
     }
-  return [...all.values()].flatMap(({ buckets, whole, source, ...clients }) => {
+  const ranges: ReadRange[] = [];
+  for (const { buckets, whole, source, ...clients } of all.values()) {
+    if (isDue()) yield;
     const list = whole === undefined ? Array.from(buckets.keys(), (_, at) => buckets.get(at)) : [whole];
-    const members = list.filter((member) => member !== undefined);
-    const [head, ...rest] = members;
-    const isOnePool = whole === undefined ? members.length === buckets.size : buckets.size === 0;
+    const [head, ...rest] = list.filter((member) => member !== undefined);
+    const isOnePool = whole === undefined ? rest.length + 1 === buckets.size : buckets.size === 0;
     if (head !== undefined && isOnePool)
-      return { ...clients, interface: interfaceOf(head.eip), buckets: [head, ...rest], source };
-    unread.push({ ...source, why: "its buckets are not those of a pool" });
-    return [];
-  });
+      ranges.push({ ...clients, interface: interfaceOf(head.eip), buckets: [head, ...rest], source });
+    else unread.push({ ...source, why: "its buckets are not those of a pool" });
+  }
+  return ranges;
 }
 
 /** Buckets are numbered within a lookup (lib/nftables/frame.ts). */

@@ -2,11 +2,12 @@
  * Finds the SNATs behind ranges of clients: the inverse of `flatten` in lib/plan/nftables/clients.ts. A range is what a CIDR has
  * without the narrower CIDRs in it. The guard knows the CIDRs; without it each range is read as the networks that it consists of.
  */
-import { type Chunked, everyNth } from "../chunked.ts";
+import { type Chunked, everyNth, sortChunked } from "../chunked.ts";
 import { type AddressValue, compareValues, type Family } from "../model/family.ts";
 import { type Cidr, prefixLengthOf } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { poolBuckets } from "../model/program.ts";
+import { groupChunked } from "./groups.ts";
 import { isSameMember, membersOf } from "./members.ts";
 import type { Member, ReadPool, Source, Unread } from "./read-rules.ts";
 
@@ -35,11 +36,14 @@ export function* readRanges(
   const pools: ReadPool[] = [];
   const unread: Unread[] = [];
   const isDue = everyNth(lookedAtOnce);
-  const narrowestFirst = known.toSorted((one, other) => prefixLengthOf(other) - prefixLengthOf(one));
-  for (const [name, of] of Map.groupBy(ranges, (range) => range.interface)) {
-    const placed: readonly Placed[] = of
-      .map((range) => ({ ...range, isTaken: false }))
-      .sort((one, other) => compareValues(one.first, other.first));
+  const narrowestFirst = yield* sortChunked(
+    known,
+    (one, other) => prefixLengthOf(other) - prefixLengthOf(one),
+  );
+  for (const [name, of] of yield* groupChunked(ranges, (range) => range.interface)) {
+    const free = of.map((range): Placed => ({ ...range, isTaken: false }));
+    yield;
+    const placed = yield* sortChunked(free, (one, other) => compareValues(one.first, other.first));
     for (const cidr of narrowestFirst) {
       if (isDue()) yield;
       const pool = poolOf(cidr, name, placed, family);

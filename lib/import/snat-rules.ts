@@ -1,4 +1,5 @@
 /** Reads SHARED_SNAT: the rules of one CIDR are its SNATs, and rules with a mask are the buckets of a pool. */
+import { type Chunked, everyNth, sortChunked } from "../chunked.ts";
 import { maskedParts } from "../iptables/masked.ts";
 import { makeRule, type Rule } from "../iptables/rule.ts";
 import type { Family } from "../model/family.ts";
@@ -28,15 +29,17 @@ interface Group {
  * @param known CIDRs that SNATs had by another reading. They tell a small pool, whose buckets are single clients, from SNATs of
  *   these clients
  */
-export function readSnatRules(
+export function* readSnatRules(
   rules: readonly Rule[],
   sourceOf: (rule: Rule) => Source,
   known: readonly Cidr[],
   family: Family,
-): { readonly pools: readonly ReadPool[]; readonly unread: readonly Unread[] } {
+): Chunked<{ readonly pools: readonly ReadPool[]; readonly unread: readonly Unread[] }> {
   const groups = new Map<string, Group>();
   const unread: Unread[] = [];
+  const isDue = everyNth(readAtOnce);
   for (const rule of rules) {
+    if (isDue()) yield;
     const read = readRule(rule, sourceOf(rule), family);
     if (read === undefined) {
       unread.push({ ...sourceOf(rule), why: "not a rule of an SNAT" });
@@ -47,8 +50,9 @@ export function readSnatRules(
     groups.set(key, group);
     group.rules.push(read);
   }
-  const pools = [...takeSmallPools(groups, known, family)];
+  const pools = [...(yield* takeSmallPools(groups, known, family))];
   for (const { rules: of, ...where } of groups.values()) {
+    if (isDue()) yield;
     const buckets = of.filter(({ bucket }) => bucket !== undefined);
     const plain = of.filter(({ bucket }) => bucket === undefined);
     const [first] = plain;
@@ -92,6 +96,9 @@ function readRule({ spec, text }: Rule, source: Source, family: Family): SnatRul
 
 const maxBuckets = 65_536;
 
+/** Takes a few milliseconds. */
+const readAtOnce = 1_000;
+
 /** The first of two rules for one bucket takes its clients. */
 function membersOfBuckets(rules: readonly SnatRule[]): readonly Member[] | undefined {
   const count = rules[0]?.bucket?.count ?? 1;
@@ -114,16 +121,19 @@ function* takeSmallPools(
   groups: Map<string, Group>,
   known: readonly Cidr[],
   family: Family,
-): Generator<ReadPool> {
-  if (known.length === 0) return;
+): Chunked<readonly ReadPool[]> {
+  const pools: ReadPool[] = [];
+  if (known.length === 0) return pools;
+  const isDue = everyNth(readAtOnce);
   const interfaces = new Set([...groups.values()].map((group) => group.interface));
   const isKnown = new Set(known);
-  const widestFirst = known
-    .filter((cidr) => 2 ** (family.bits - prefixLengthOf(cidr)) <= maxBuckets)
-    .toSorted((one, other) => prefixLengthOf(one) - prefixLengthOf(other));
+  // The buckets of a wider one are rules with masks.
+  const narrow = known.filter((cidr) => isSmall(cidr, family));
+  const widestFirst = yield* sortChunked(narrow, (one, other) => prefixLengthOf(one) - prefixLengthOf(other));
   for (const name of interfaces)
     for (const cidr of widestFirst) {
-      if (prefixLengthOf(cidr) === family.bits || groups.has(groupKey(cidr, name))) continue;
+      if (isDue()) yield;
+      if (groups.has(groupKey(cidr, name))) continue;
       const hosts = hostsIn(cidr, name, groups, family);
       const seen = new Map<number, Member>();
       for (const [at, { rules }] of hosts?.entries() ?? []) {
@@ -133,13 +143,14 @@ function* takeSmallPools(
       const members = hosts && membersOf(seen, hosts.length);
       const source = hosts?.[0]?.rules.at(-1)?.source;
       if (members === undefined || source === undefined || members.length === 1) continue;
-      yield { cidr, interface: name, members, source };
+      pools.push({ cidr, interface: name, members, source });
       for (const host of hosts ?? []) {
         // One rule may stand for the client in both.
         if (host.rules.length > 1 || !isKnown.has(host.cidr)) host.rules.pop();
         if (host.rules.length === 0) groups.delete(groupKey(host.cidr, name));
       }
     }
+  return pools;
 }
 
 /** The rules of each client of a network, by bucket. `undefined` if one has none. */
@@ -159,4 +170,10 @@ function hostsIn(
     hosts.push(group);
   }
   return hosts;
+}
+
+/** A network of more than one client, and not more than there are buckets. */
+function isSmall(cidr: Cidr, family: Family): boolean {
+  const clients = 2 ** (family.bits - prefixLengthOf(cidr));
+  return clients > 1 && clients <= maxBuckets;
 }
