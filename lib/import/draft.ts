@@ -2,11 +2,11 @@
 import type { SpecLists } from "../admission/requests.ts";
 import { type Chunked, everyNth } from "../chunked.ts";
 import { recordOf, type Spec, type SpecOf } from "../kinds/registry.ts";
+import { eipName } from "../kube-ovn/names.ts";
 import { type Ip, makeInterfaceAddress } from "../model/ip.ts";
 import type { LedgerAddress } from "../model/ledger.ts";
 import type { InterfaceName, Kind } from "../model/names.ts";
 import type { Gateway } from "../model/schema.ts";
-import { eipName } from "./names.ts";
 import type { EipPlaces } from "./network.ts";
 import type { Source, Unread } from "./read-rules.ts";
 

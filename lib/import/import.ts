@@ -4,12 +4,12 @@
  * SNATs on standby, DNATs without backends, and SNATs all of whose clients have a narrower SNAT.
  */
 import { type Chunked, everyNth } from "../chunked.ts";
+import { dnatName, eipName, routeName, snatName } from "../kube-ovn/names.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
 import type { Ip } from "../model/ip.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import { type ImportedSet, SetDraft } from "./draft.ts";
 import { fipsOf } from "./fips.ts";
-import { dnatName, eipName, routeName, snatName } from "./names.ts";
 import { EipPlaces, readGateway, readRoutes } from "./network.ts";
 import { joinRules, type ReadContext, type ReadRules, type Source, type Unread } from "./read-rules.ts";
 

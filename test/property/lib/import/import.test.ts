@@ -67,7 +67,9 @@ for (const dataplane of dataplanes) {
       const kernel = new ModelKernel(dataplane);
       const own = { interface: interfaces.external, address: ip(hosts.external), prefixLength: 24 };
       if (!hasOwnAddress) kernel.network.removeAddress(own);
-      const before = await live(kernel, objects);
+      // Without an address on net1 its next hops are in no connected subnet.
+      const isReached = ({ spec }: Typed) => hasOwnAddress || !("interface" in spec);
+      const before = await live(kernel, objects.filter(isReached));
       const writes: string[] = [];
       kernel.onWrite = (what) => writes.push(what);
       deepStrictEqual(await live(kernel), before);
