@@ -1,4 +1,5 @@
 /** Opens the dataplane of the settings. */
+import { interfacesInDump, interfacesInTable } from "../../lib/import/interfaces.ts";
 import { readIptables } from "../../lib/import/iptables.ts";
 import { readNftables } from "../../lib/import/nftables.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -33,7 +34,12 @@ export function openDataplane(
 ): ImportableDataplane {
   if (dataplane === "nftables") {
     const driver = createNftablesDriver({ netlink: nftables, run, journal });
-    return { driver, planner: createNftablesPlanner(family), readObjects: readNftables };
+    return {
+      driver,
+      planner: createNftablesPlanner(family),
+      readObjects: readNftables,
+      findInterfaces: ({ table }, links) => interfacesInTable(table, links),
+    };
   }
   const ownCommits = new OwnCommits();
   const driver = createIptablesDriver({
@@ -51,5 +57,10 @@ export function openDataplane(
       return choice.variant;
     },
   });
-  return { driver, planner: createIptablesPlanner(family), readObjects: readIptables };
+  return {
+    driver,
+    planner: createIptablesPlanner(family),
+    readObjects: readIptables,
+    findInterfaces: ({ rules }) => interfacesInDump(rules),
+  };
 }

@@ -8,6 +8,7 @@ import type { ArpPacket, Mac } from "../../lib/arp/packet.ts";
 import type { Chunked } from "../../lib/chunked.ts";
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
+import type { FoundInterfaces } from "../../lib/import/interfaces.ts";
 import type { ReadContext, ReadRules } from "../../lib/import/read-rules.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -78,6 +79,8 @@ export interface Dataplane<Observed = unknown, Payload = unknown> {
 export interface ImportableDataplane<Observed = unknown, Payload = unknown>
   extends Dataplane<Observed, Payload> {
   readObjects(observed: Observed, context: ReadContext): Chunked<ReadRules>;
+  /** The interfaces that the rules name. @param links the names of those that exist */
+  findInterfaces(observed: Observed, links: readonly InterfaceName[]): FoundInterfaces;
 }
 
 /** Another dataplane that may have served in this namespace. */

@@ -2,9 +2,9 @@
 
 import { adoptChunked } from "../../lib/admission/adopt.ts";
 import type { IfMatch } from "../../lib/admission/writes.ts";
-import { type Imported, importSet } from "../../lib/import/import.ts";
-import { readPrevious } from "../../lib/import/previous.ts";
-import type { ReadContext, Unread } from "../../lib/import/read-rules.ts";
+import { type Imported, importSet, type ReadableDataplane } from "../../lib/import/import.ts";
+import { interfacesOfPrevious, readPrevious } from "../../lib/import/previous.ts";
+import type { Unread } from "../../lib/import/read-rules.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../lib/model/gateway-config.ts";
 import type { Plan } from "../../lib/plan/plan.ts";
@@ -18,7 +18,7 @@ import type { StateAccess } from "../store/state-access.ts";
 
 export interface AdoptionDeps {
   readonly store: StateAccess;
-  readonly dataplane: Pick<ImportableDataplane, "readObjects">;
+  readonly dataplane: Pick<ImportableDataplane, "readObjects" | "findInterfaces">;
   readonly config: GatewayConfig;
   readonly clock: Pick<Clock, "instant">;
   readonly gatekeeper: { acceptSet(): void };
@@ -31,6 +31,7 @@ export interface AdoptionDeps {
 export class Adoption {
   readonly #deps: AdoptionDeps;
   #isStarting = true;
+  #awaitsRestart = false;
   #unread: readonly Unread[] = [];
 
   constructor(deps: AdoptionDeps) {
@@ -42,21 +43,32 @@ export class Adoption {
     return this.#deps.store.current.lastFullSet === undefined ? this.#unread : [];
   }
 
+  /**
+   * True once a set was taken over that names other interfaces than those of this process: it starts again with them, and until
+   * then no pass may write.
+   */
+  get awaitsRestart(): boolean {
+    return this.#awaitsRestart;
+  }
+
   /** The live state as a set. Throws if the rules cannot be read. */
-  async read(snapshot: Snapshot, { own }: Pick<Plan, "own">): Promise<Imported> {
+  async read(snapshot: Snapshot, { ledger }: Pick<Plan, "ledger">): Promise<Imported> {
     const { dataplane, config } = this.#deps;
     const { facts, observed, unread } = snapshot;
     const error = unread.get("rule") ?? unread.get("route") ?? unread.get("previous");
     if (error !== undefined) throw error;
     const previous = (observed.get("previous") ?? []) as readonly PreviousObserved[];
+    const rules = observed.get("rule");
+    const links = facts.network.links.map(({ name }) => name);
+    const current: ReadableDataplane = {
+      readObjects: (context) => dataplane.readObjects(rules, context),
+      interfaces: dataplane.findInterfaces(rules, links),
+    };
     return runYielding(
       importSet({
-        rules: [
-          (context) => dataplane.readObjects(observed.get("rule"), context),
-          ...previous.map((one) => (context: ReadContext) => readPrevious(one, context)),
-        ],
+        dataplanes: [current, ...previous.map(readablePrevious)],
         network: facts.network,
-        own,
+        ledger,
         named: facts.eipsNamedByRules,
         config,
       }),
@@ -71,21 +83,22 @@ export class Adoption {
       return { changes, result: undefined };
     });
     gatekeeper.acceptSet();
+    this.#awaitsRestart = set.gateway.vpcInterface !== undefined;
     return state;
   }
 
   /**
    * An unset store and a live state were found. At the start the live state is taken over, if the settings say so.
-   * @returns the new state; `undefined`: it was not taken over
+   * @returns the new state; `undefined`: it was not taken over, or it names other interfaces, with which the agent starts again
    */
-  async atStart(snapshot: Snapshot, plan: Pick<Plan, "own">): Promise<State | undefined> {
+  async atStart(snapshot: Snapshot, plan: Pick<Plan, "ledger">): Promise<State | undefined> {
     if (!this.#deps.isAutomatic || !this.#isStarting) return undefined;
     try {
       const imported = await this.read(snapshot, plan);
       const state = await this.adopt(imported);
       this.#unread = imported.unread;
       this.#deps.onAdopted?.(imported);
-      return state;
+      return this.#awaitsRestart ? undefined : state;
     } catch (error) {
       // The status says why: the store that cannot be written, or the rules that cannot be read.
       if (error instanceof GatewayError) return undefined;
@@ -97,4 +110,8 @@ export class Adoption {
   onStarted(): void {
     this.#isStarting = false;
   }
+}
+
+function readablePrevious(one: PreviousObserved): ReadableDataplane {
+  return { readObjects: (context) => readPrevious(one, context), interfaces: interfacesOfPrevious(one) };
 }

@@ -7,21 +7,29 @@ import { type Chunked, everyNth } from "../chunked.ts";
 import { dnatName, eipName, routeName, snatName } from "../kube-ovn/names.ts";
 import type { GatewayConfig } from "../model/gateway-config.ts";
 import type { Ip } from "../model/ip.ts";
+import type { Ledger } from "../model/ledger.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
+import { ownAddressesChunked } from "../plan/network/own-addresses.ts";
 import { type ImportedSet, SetDraft } from "./draft.ts";
 import { fipsOf } from "./fips.ts";
+import { chooseInterfaces, type FoundInterfaces, isSameInterfaces } from "./interfaces.ts";
 import { EipPlaces, readGateway, readRoutes } from "./network.ts";
 import { joinRules, type ReadContext, type ReadRules, type Source, type Unread } from "./read-rules.ts";
 
 export interface ImportInput {
-  /** Reads the rules of each dataplane that has some. The first takes the packets. */
-  readonly rules: readonly ((context: ReadContext) => Chunked<ReadRules>)[];
+  /** Each dataplane that has rules. The first takes the packets. */
+  readonly dataplanes: readonly ReadableDataplane[];
   readonly network: ObservedNetwork;
-  /** The gateway's own addresses. */
-  readonly own: ReadonlySet<Ip>;
+  readonly ledger: Ledger;
   /** The IPs that owned rules have as EIP. */
   readonly named: ReadonlySet<Ip>;
   readonly config: GatewayConfig;
+}
+
+/** The rules of one dataplane, as read. */
+export interface ReadableDataplane {
+  readObjects(context: ReadContext): Chunked<ReadRules>;
+  readonly interfaces: FoundInterfaces;
 }
 
 export interface Imported {
@@ -32,12 +40,23 @@ export interface Imported {
 /** Takes a few milliseconds. */
 const madeAtOnce = 2_000;
 
-export function* importSet({ rules, network, own, named, config }: ImportInput): Chunked<Imported> {
-  const { family, externalInterface } = config;
+export function* importSet(input: ImportInput): Chunked<Imported> {
+  const { dataplanes, network, ledger, named, config: settings } = input;
+  const found = dataplanes.map(({ interfaces }) => interfaces);
+  const interfaces = chooseInterfaces(found, network, named, settings);
+  const config = { ...settings, ...interfaces };
+  const { family, vpcInterface, externalInterface } = config;
+  const own = yield* ownAddressesChunked({
+    observed: network,
+    ledger,
+    ownedByRules: named,
+    vpcInterface,
+    family,
+  });
   const places = yield* EipPlaces.find(network, own, named, config);
   const context = { family, interfaceOf: (eip: Ip) => places.interfaceOf(eip) };
   const read: ReadRules[] = [];
-  for (const readOne of rules) read.push(yield* readOne(context));
+  for (const dataplane of dataplanes) read.push(yield* dataplane.readObjects(context));
   const { inward, outward, dnats, pools, hairpins, unread: unreadRules, isAgents } = joinRules(read);
   yield;
   const draft = new SetDraft(places, own);
@@ -76,6 +95,10 @@ export function* importSet({ rules, network, own, named, config }: ImportInput):
   }
   const defaultGateway = readGateway(network, config);
   const isSetting = defaultGateway === undefined || defaultGateway === config.fallbackGateway;
-  const set = yield* draft.finish(isSetting ? {} : { defaultGateway }, externalInterface);
+  const gateway = {
+    ...(!isSetting && { defaultGateway }),
+    ...(!isSameInterfaces(interfaces, settings) && interfaces),
+  };
+  const set = yield* draft.finish(gateway, externalInterface);
   return { set, unread: [...unread, ...draft.unread, ...routes.unread] };
 }

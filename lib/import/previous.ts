@@ -2,8 +2,15 @@
 import type { Chunked } from "../chunked.ts";
 import type { RuleDump } from "../iptables/save.ts";
 import type { PreviousObserved } from "../plan/previous.ts";
+import { type FoundInterfaces, interfacesInDump } from "./interfaces.ts";
 import { readDump } from "./iptables.ts";
 import { noRules, type ReadContext, type ReadRules } from "./read-rules.ts";
+
+/** The interfaces that its rules name. */
+export function interfacesOfPrevious({ name, planner, observed }: PreviousObserved): FoundInterfaces {
+  const isRead = planner.holdsObjects(observed) && name.startsWith("iptables-");
+  return isRead ? interfacesInDump(observed as RuleDump) : {};
+}
 
 /** Elements of nftables are not read with another dataplane: only their table is known. */
 export function* readPrevious(

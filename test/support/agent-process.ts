@@ -133,7 +133,7 @@ export class AgentProcess {
   }
 }
 
-/** True if a path answers 200. False also if nothing listens yet. */
+/** True if a path answers 200. False also if nothing listens, because the agent starts or starts again. */
 export async function answersOk(api: ApiClient, path: string): Promise<boolean> {
   try {
     return (await api.call("GET", path)).status === 200;
@@ -141,7 +141,7 @@ export async function answersOk(api: ApiClient, path: string): Promise<boolean> 
     if (
       error instanceof Error &&
       "code" in error &&
-      ["ENOENT", "ECONNREFUSED"].includes(String(error.code))
+      ["ENOENT", "ECONNREFUSED", "ECONNRESET", "UND_ERR_SOCKET"].includes(String(error.code))
     ) {
       return false;
     }

@@ -37,7 +37,7 @@ export interface PassDeps {
   readonly config: GatewayConfig;
   readonly patience: Patience;
   readonly gatekeeper: Gatekeeper;
-  readonly adoption: Pick<Adoption, "atStart" | "onStarted">;
+  readonly adoption: Pick<Adoption, "atStart" | "onStarted" | "awaitsRestart">;
   /** Requests another pass. */
   readonly wake: (reason: string) => void;
 }

@@ -93,6 +93,8 @@ export class Pass {
     const { store, epoch, subsystems, gatekeeper, adoption } = this.#deps;
     let state = store.current;
     const before = await this.#reader.read(request, signal);
+    if (adoption.awaitsRestart)
+      return unadoptedResult(state, before, await this.#planner.plan(state, before));
     if (this.isUnadopted(state, before)) {
       const plan = await this.#planner.plan(state, before);
       const adopted = await adoption.atStart(before, plan);

@@ -4,11 +4,14 @@ import type { ImportableDataplane } from "../../../agent/kernel/drivers.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { createNftablesDriver } from "../../../agent/kernel/nftables/driver.ts";
 import type { Run } from "../../../agent/kernel/run.ts";
+import { interfacesInDump, interfacesInTable } from "../../../lib/import/interfaces.ts";
 import { readIptables } from "../../../lib/import/iptables.ts";
 import { readNftables } from "../../../lib/import/nftables.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../../lib/model/names.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
+import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
 import { createNftablesPlanner } from "../../../lib/plan/nftables/planner.ts";
 import type { ModelKernel } from "./kernel.ts";
 import type { Life } from "./life.ts";
@@ -24,6 +27,8 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
       driver: createNftablesDriver({ netlink, run, nowMs, barrier: kernel.barrierFor(life) }),
       planner: createNftablesPlanner(ipv4),
       readObjects: readNftables,
+      findInterfaces: ({ table }: NftablesObserved, links: readonly InterfaceName[]) =>
+        interfacesInTable(table, links),
     } as ImportableDataplane;
   }
   const between = async <T>(effect: () => T): Promise<T> => {
@@ -46,7 +51,12 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     removeByHandle: (generation, removals) =>
       between(() => generation === kernel.generation && kernel.removeByHandle(removals)),
   });
-  return { driver, planner: createIptablesPlanner(ipv4), readObjects: readIptables };
+  return {
+    driver,
+    planner: createIptablesPlanner(ipv4),
+    readObjects: readIptables,
+    findInterfaces: ({ rules }) => interfacesInDump(rules),
+  };
 }
 
 function runOn(kernel: ModelKernel, life: Life): Run {

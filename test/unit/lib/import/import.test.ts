@@ -2,6 +2,7 @@
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { type Imported, importSet } from "../../../../lib/import/import.ts";
+import type { FoundInterfaces } from "../../../../lib/import/interfaces.ts";
 import { readIptables } from "../../../../lib/import/iptables.ts";
 import { readNftables } from "../../../../lib/import/nftables.ts";
 import { readPrevious } from "../../../../lib/import/previous.ts";
@@ -16,7 +17,6 @@ import { noElements } from "../../../../lib/nftables/maps.ts";
 import { noGuardElements } from "../../../../lib/nftables/sets.ts";
 import { iptablesRemoval } from "../../../../lib/plan/iptables/removal.ts";
 import { bindingRoute } from "../../../../lib/plan/network/bindings.ts";
-import { ownAddresses } from "../../../../lib/plan/network/own-addresses.ts";
 import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
 import { device, toIp } from "../../../support/network-values.ts";
 
@@ -54,14 +54,23 @@ function scripted(...rules: readonly string[]) {
 interface Kernel {
   readonly addresses?: readonly string[];
   readonly routes?: readonly ObservedRoute[];
+  /** The interfaces that the rules name. */
+  readonly interfaces?: FoundInterfaces;
+  readonly links?: readonly string[];
   /** The IPs that rules have as EIP. */
   readonly named?: readonly string[];
 }
 
 /** `"net1 203.0.113.10/24"`. */
-function networkOf({ addresses = [], routes = [] }: Kernel): ObservedNetwork {
+function networkOf({ addresses = [], routes = [], links = [] }: Kernel): ObservedNetwork {
   return {
-    links: [],
+    links: links.map((name, index) => ({
+      index,
+      name: device(name),
+      mac: "",
+      isUp: true,
+      hasCarrier: true,
+    })),
     addresses: addresses.map((text) => {
       const [name = "", address = ""] = text.split(" ");
       const [ip = "", length] = address.split("/");
@@ -85,15 +94,10 @@ function imported(
 ): Imported {
   const network = networkOf(kernel);
   const named = new Set((kernel.named ?? []).map(toIp));
-  const { vpcInterface, family } = config;
-  const own = ownAddresses({
-    observed: network,
-    ledger: emptyLedger,
-    ownedByRules: named,
-    vpcInterface,
-    family,
-  });
-  return runSync(importSet({ rules, network, own, named, config: { ...config, ...settings } }));
+  const dataplanes = rules.map((readObjects) => ({ readObjects, interfaces: kernel.interfaces ?? {} }));
+  return runSync(
+    importSet({ dataplanes, network, ledger: emptyLedger, named, config: { ...config, ...settings } }),
+  );
 }
 
 function route(
@@ -372,4 +376,29 @@ t.test("rules of the dataplane before", async (t) => {
     addresses: usual,
   });
   t.match(table.unread, [{ what: "all of it", where: "nftables" }]);
+});
+
+t.test("other interfaces than those of the settings", async (t) => {
+  const kernel = {
+    addresses: ["ovn0 10.0.1.2/24", "ext0 203.0.113.254/24", "ext0 203.0.113.10/24"],
+    links: ["lo", "ovn0", "ext0"],
+    named: ["203.0.113.10"],
+    routes: [route("0.0.0.0/0", "203.0.113.1", "ext0"), route("10.8.0.0/16", "10.0.1.1", "ovn0")],
+  };
+  const others = { vpcInterface: "ovn0", externalInterface: "ext0" };
+  const gatewayOf = (interfaces: FoundInterfaces, links = kernel.links) =>
+    imported([scripted()], { ...kernel, interfaces, links }).set.gateway;
+  const [vpc, external] = [device("ovn0"), device("ext0")];
+  const { set } = imported([scripted()], { ...kernel, interfaces: { vpc, external } });
+  t.strictSame(set.gateway, { defaultGateway: "203.0.113.1", ...others });
+  t.strictSame(set.eips, [{ name: "203.0.113.10", address: "203.0.113.10/24" }]);
+  t.match(set.routes, [{ destination: "10.8.0.0/16" }]);
+  t.match(gatewayOf({ vpc }), others, "without an SNAT the EIPs tell");
+  t.strictSame(gatewayOf({ vpc, external }, ["lo", "ovn0"]), {}, "one of them does not exist");
+  t.strictSame(gatewayOf({ vpc: external }), {}, "both are the same");
+  t.strictSame(
+    gatewayOf({}, ["lo", "ext0", "ovn0", "eth0"]).vpcInterface,
+    "eth0",
+    "the settings say what the rules do not",
+  );
 });

@@ -1,0 +1,75 @@
+/**
+ * Finds the gateway's interfaces in its rules. Kube-OVN's `init` may have named them, and a lost state has forgotten them: then the
+ * settings say others than those that the rules are for.
+ */
+import type { RuleDump } from "../iptables/save.ts";
+import type { GatewayConfig } from "../model/gateway-config.ts";
+import type { Ip } from "../model/ip.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
+import { poolBuckets } from "../model/program.ts";
+import { frameLines } from "../nftables/frame-lines.ts";
+import type { ObservedTable } from "../plan/nftables/compare.ts";
+
+/** Absent: the rules do not say. */
+export interface FoundInterfaces {
+  readonly vpc?: InterfaceName | undefined;
+  readonly external?: InterfaceName | undefined;
+}
+
+export type Interfaces = Pick<GatewayConfig, "vpcInterface" | "externalInterface">;
+
+/** VPC_MARK marks what comes in by the VPC, SHARED_SNAT translates what leaves to the outside. */
+export function interfacesInDump(rules: RuleDump): FoundInterfaces {
+  const [mark] = rules.get("mangle")?.get("VPC_MARK") ?? [];
+  const snats = rules.get("nat")?.get("SHARED_SNAT") ?? [];
+  return {
+    vpc: mark?.spec?.inInterface,
+    external: snats.find(({ spec }) => spec?.outInterface !== undefined)?.spec?.outInterface,
+  };
+}
+
+/** The frame has the names in bytes: they are compared with those of each link. */
+export function interfacesInTable(
+  { frame = [] }: ObservedTable,
+  links: readonly InterfaceName[],
+): FoundInterfaces {
+  const lines = new Set(frame);
+  const isFor = (vpcInterface: InterfaceName, external: readonly InterfaceName[]) => {
+    const lookups = external.map((name) => ({ interface: name, buckets: poolBuckets }));
+    const rules = frameLines({ vpcInterface, lookups, backendCounts: [] }).filter((line) =>
+      line.startsWith("rule "),
+    );
+    return rules.length > 0 && rules.every((line) => lines.has(line));
+  };
+  const vpc = links.find((name) => isFor(name, []));
+  const external = vpc === undefined ? undefined : links.find((name) => isFor(vpc, [name]));
+  return { vpc, external };
+}
+
+/**
+ * The interfaces of the rules, where both exist; else those of the settings.
+ * @param found by dataplane, the one in use first
+ * @param named IPs that owned rules have as EIP: without an SNAT they tell the external interface
+ */
+export function chooseInterfaces(
+  found: readonly FoundInterfaces[],
+  { links, addresses }: ObservedNetwork,
+  named: ReadonlySet<Ip>,
+  config: Interfaces,
+): Interfaces {
+  const vpcInterface = found.find(({ vpc }) => vpc !== undefined)?.vpc ?? config.vpcInterface;
+  const externalInterface =
+    found.find(({ external }) => external !== undefined)?.external ??
+    addresses.find(({ address, interface: name }) => named.has(address) && name !== vpcInterface)
+      ?.interface ??
+    config.externalInterface;
+  const names = new Set(links.map(({ name }) => name));
+  const isThere =
+    names.has(vpcInterface) && names.has(externalInterface) && vpcInterface !== externalInterface;
+  return isThere ? { vpcInterface, externalInterface } : config;
+}
+
+export function isSameInterfaces(one: Interfaces, other: Interfaces): boolean {
+  return one.vpcInterface === other.vpcInterface && one.externalInterface === other.externalInterface;
+}
