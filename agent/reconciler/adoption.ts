@@ -5,6 +5,7 @@ import type { IfMatch } from "../../lib/admission/writes.ts";
 import { type Imported, importSet, type ReadableDataplane } from "../../lib/import/import.ts";
 import { interfacesOfPrevious, readPrevious } from "../../lib/import/previous.ts";
 import type { Unread } from "../../lib/import/read-rules.ts";
+import { remaindersIn } from "../../lib/import/remainders.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../lib/model/gateway-config.ts";
 import type { Plan } from "../../lib/plan/plan.ts";
@@ -52,7 +53,7 @@ export class Adoption {
   }
 
   /** The live state as a set. Throws if the rules cannot be read. */
-  async read(snapshot: Snapshot, { ledger }: Pick<Plan, "ledger">): Promise<Imported> {
+  async read(snapshot: Snapshot, { ledger, parts }: Pick<Plan, "ledger" | "parts">): Promise<Imported> {
     const { dataplane, config } = this.#deps;
     const { facts, observed, unread } = snapshot;
     const error = unread.get("rule") ?? unread.get("route") ?? unread.get("previous");
@@ -64,7 +65,7 @@ export class Adoption {
       readObjects: (context) => dataplane.readObjects(rules, context),
       interfaces: dataplane.findInterfaces(rules, links),
     };
-    return runYielding(
+    const imported = await runYielding(
       importSet({
         dataplanes: [current, ...previous.map(readablePrevious)],
         network: facts.network,
@@ -73,6 +74,8 @@ export class Adoption {
         config,
       }),
     );
+    const remainders = this.#deps.store.current.isSet ? [] : remaindersIn(parts);
+    return { ...imported, unread: [...imported.unread, ...remainders] };
   }
 
   /** Makes the set that was read the desired set. Throws as {@link adoptChunked} does. */
@@ -91,7 +94,7 @@ export class Adoption {
    * An unset store and a live state were found. At the start the live state is taken over, if the settings say so.
    * @returns the new state; `undefined`: it was not taken over, or it names other interfaces, with which the agent starts again
    */
-  async atStart(snapshot: Snapshot, plan: Pick<Plan, "ledger">): Promise<State | undefined> {
+  async atStart(snapshot: Snapshot, plan: Pick<Plan, "ledger" | "parts">): Promise<State | undefined> {
     if (!this.#deps.isAutomatic || !this.#isStarting) return undefined;
     try {
       const imported = await this.read(snapshot, plan);
