@@ -191,7 +191,11 @@ async function start(
       config.dataplane === "iptables" && config.iptablesVariant === "legacy"
         ? [networkMonitor(family)]
         : [networkMonitor(family), ruleMonitor],
-    onWake: (kind) => (kind === "rule" ? void reconciler.wakeUnlessOwn(kind) : reconciler.wake(kind)),
+    onWake(kind) {
+      if (kind === "rule") void reconciler.wakeUnlessOwn(kind);
+      else if (kind === "address" || kind === "route") void reconciler.wakeUnlessRead(kind);
+      else reconciler.wake(kind);
+    },
     onLost: (reason) => {
       metrics.eventsLost.inc();
       reconciler.resync(reason);

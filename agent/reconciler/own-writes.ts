@@ -1,6 +1,8 @@
-/** Tells the agent's own writes of rules, which the kernel reports like those of other programs. */
+/** Tells the agent's own writes, which the kernel reports like those of other programs. */
 
 import { GatewayError } from "../../lib/model/errors.ts";
+import type { ReachObserved } from "../../lib/plan/reach/planner.ts";
+import type { NetworkDriver } from "../kernel/drivers.ts";
 import type { PassResult } from "./pass/pass-result.ts";
 import type { Patience } from "./patience.ts";
 import type { Subsystem } from "./subsystem.ts";
@@ -30,6 +32,49 @@ export async function areWritesOwn(
     const proofs = subsystems.map(async ({ isCurrent }) => (await isCurrent?.(neverAborted)) ?? true);
     const isProved = Promise.all(proofs).then((all) => !all.includes(false));
     return await patience.wait(isProved, patienceMs, () => false);
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    return false;
+  }
+}
+
+export interface OwnNetworkDeps {
+  readonly network: Pick<NetworkDriver, "observe" | "observePaths">;
+  readonly patience: Pick<Patience, "wait">;
+}
+
+/** The event about an own write comes sooner after its pass. */
+const echoMs = 1_000;
+
+/**
+ * True if the last pass wrote addresses or routes, left nothing to do, and addresses, routes and policy rules are what it read
+ * back. Then only the agent wrote them, or whoever else did has undone it. If the event cannot be about an own write, nothing is
+ * read, so that the repair of another program's write does not wait. Call it only while no pass is running.
+ *
+ * @param last the result of the last pass
+ * @param agoMs milliseconds since its end
+ */
+export async function isNetworkAsRead(
+  { network, patience }: OwnNetworkDeps,
+  last: Pick<PassResult, "planAfter" | "snapshot" | "failures" | "changes"> | undefined,
+  agoMs: number,
+): Promise<boolean> {
+  if (last === undefined || last.planAfter.changes.length + last.failures.length > 0) return false;
+  if (
+    agoMs > echoMs ||
+    !last.changes.some(({ subsystem }) => subsystem === "address" || subsystem === "route")
+  )
+    return false;
+  const { facts, observed, unread } = last.snapshot;
+  const reach = observed.get("reach") as ReachObserved | undefined;
+  if (reach === undefined || unread.size > 0) return false;
+  // Unchanged readings keep their identity.
+  const read = async () => {
+    const now = await network.observe(neverAborted);
+    return now === facts.network && (await network.observePaths(now, neverAborted)) === reach.paths;
+  };
+  try {
+    return await patience.wait(read(), patienceMs, () => false);
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     return false;

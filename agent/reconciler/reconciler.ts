@@ -24,15 +24,16 @@ import { Adoption } from "./adoption.ts";
 import { HeldEips } from "./eips/held-eips.ts";
 import { RequestedProbes, type RequestedProbesDeps } from "./eips/requested-probes.ts";
 import { IncrementalPass } from "./incremental/incremental-pass.ts";
-import { ReconcileLoop } from "./loop.ts";
+import { type PassOutcome, ReconcileLoop } from "./loop.ts";
 import { connections } from "./operations/connections.ts";
 import { type DryRun, DryRuns } from "./operations/dry-run.ts";
 import { type Released, release } from "./operations/release.ts";
-import { areWritesOwn } from "./own-writes.ts";
+import { areWritesOwn, isNetworkAsRead } from "./own-writes.ts";
 import { Gatekeeper } from "./pass/gatekeeper.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
 import type { PassReport } from "./pass/report.ts";
+import type { PassRequest } from "./pass-request.ts";
 import { PassRunner } from "./pass-runner.ts";
 import { Patience } from "./patience.ts";
 import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts";
@@ -91,6 +92,9 @@ export class Reconciler {
   });
   /** Rules were written; by whom is not checked yet. */
   #isCheckDue = false;
+  /** Why a check of the network is due. */
+  readonly #networkReasons = new Set<string>();
+  #lastPassEndMs = 0;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
@@ -110,7 +114,7 @@ export class Reconciler {
     this.#runner = new PassRunner({ ...deps, full, incremental });
     this.#dryRuns = new DryRuns(deps);
     this.#loop = new ReconcileLoop({
-      pass: (request) => this.#mutex.run(() => this.#runner.run(request)),
+      pass: (request) => this.#mutex.run(() => this.#run(request)),
       resyncIntervalMs: deps.resyncIntervalMs,
       onFailure: (error, retryInMs) => deps.onFailure(error, retryInMs),
     });
@@ -152,6 +156,21 @@ export class Reconciler {
       return areWritesOwn({ subsystems: this.#subsystems, patience: this.#patience }, this.result);
     });
     if (!isOwn) this.#loop.wake(reason);
+  }
+
+  /** Addresses or routes were written, perhaps by the agent itself. Wakes a pass unless they are what the last pass read back. */
+  async wakeUnlessRead(reason: string): Promise<void> {
+    this.#networkReasons.add(reason);
+    if (this.#networkReasons.size > 1) return;
+    const reasons = await this.#mutex.run(async () => {
+      const due = [...this.#networkReasons];
+      this.#networkReasons.clear();
+      const { network, clock } = this.#deps;
+      const agoMs = clock.bootMs() - this.#lastPassEndMs;
+      const isOwn = await isNetworkAsRead({ network, patience: this.#patience }, this.result, agoMs);
+      return isOwn ? [] : due;
+    });
+    for (const due of reasons) this.#loop.wake(due);
   }
 
   wake(reason: string): void {
@@ -264,5 +283,11 @@ export class Reconciler {
       this.resync("release");
       return released;
     });
+  }
+
+  async #run(request: PassRequest): Promise<PassOutcome> {
+    const outcome = await this.#runner.run(request);
+    this.#lastPassEndMs = this.#deps.clock.bootMs();
+    return outcome;
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Kernel events: only that something changed, not what. Each line of a monitor wakes the reconciler, which reads the
- * kernel again. The agent's own writes cause events too; a pass woken by them plans nothing.
+ * kernel again. The agent's own writes cause events too; the reconciler looks whether a pass has read them back.
  */
 import type { Family } from "../../../lib/model/family.ts";
 import { atMostOncePer, type Log } from "../../log.ts";

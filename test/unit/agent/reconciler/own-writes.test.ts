@@ -1,5 +1,10 @@
 import t from "tap";
-import { areWritesOwn } from "../../../../agent/reconciler/own-writes.ts";
+import {
+  areWritesOwn,
+  isNetworkAsRead,
+  type OwnNetworkDeps,
+} from "../../../../agent/reconciler/own-writes.ts";
+import type { PassResult } from "../../../../agent/reconciler/pass/pass-result.ts";
 import { Patience } from "../../../../agent/reconciler/patience.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { Plan } from "../../../../lib/plan/plan.ts";
@@ -25,4 +30,46 @@ t.test("writes are the agent's own only if every subsystem proves it", async (t)
 t.test("a proof that takes too long is none", async (t) => {
   const impatient = { wait: async <T>(_: Promise<T>, _ms: number, giveUp: () => T | Promise<T>) => giveUp() };
   t.notOk(await areWritesOwn({ subsystems: [proves(true)], patience: impatient }, settled));
+});
+
+t.test("the network is what the last pass read back, by identity", async (t) => {
+  const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
+  const paths = { rules: [], tables: new Map() };
+  const driver = (now: object = network, ways: object = paths) =>
+    ({ observe: async () => now, observePaths: async () => ways }) as unknown as OwnNetworkDeps["network"];
+  const result = (more: object = {}, snapshot: object = {}): PassResult =>
+    ({
+      planAfter: { changes: [] },
+      failures: [],
+      changes: [{ action: "add", subsystem: "address", text: "x" }],
+      snapshot: {
+        facts: { network },
+        observed: new Map([["reach", { network, paths, silentHops: [] }]]),
+        unread: new Map(),
+        ...snapshot,
+      },
+      ...more,
+    }) as unknown as PassResult;
+  const isRead = (of: OwnNetworkDeps["network"], last: PassResult | undefined = result()) =>
+    isNetworkAsRead({ network: of, patience }, last, 5);
+  t.ok(await isRead(driver()));
+  t.notOk(await isRead(driver({ ...network })), "addresses, links, routes or sysctls");
+  t.notOk(await isRead(driver(network, { ...paths })), "policy routing");
+  t.notOk(await isNetworkAsRead({ network: driver(), patience }, undefined, 5), "no pass yet");
+  const change = { action: "add", subsystem: "address", text: "x" };
+  t.notOk(await isRead(driver(), result({ planAfter: { changes: [change] } })), "something is left to do");
+  t.notOk(await isRead(driver(), result({ failures: [{}] })));
+  t.notOk(await isRead(driver(), result({}, { unread: new Map([["rule", {}]]) })));
+  t.notOk(await isRead(driver(), result({}, { observed: new Map() })), "the paths were not read");
+  const failing = (error: Error) =>
+    ({ ...driver(), observe: () => Promise.reject(error) }) as unknown as OwnNetworkDeps["network"];
+  t.notOk(await isRead(failing(new GatewayError("netlink-failed", "cut short"))));
+  await t.rejects(isRead(failing(new Error("a bug"))), { message: "a bug" });
+  const impatient = { wait: async <T>(_: Promise<T>, _ms: number, giveUp: () => T | Promise<T>) => giveUp() };
+  t.notOk(await isNetworkAsRead({ network: driver(), patience: impatient }, result(), 5));
+
+  const unread = failing(new Error("it was read"));
+  t.notOk(await isNetworkAsRead({ network: unread, patience }, result(), 1_001), "too late for an own write");
+  const rules = result({ changes: [{ action: "add", subsystem: "rule", text: "x" }] });
+  t.notOk(await isRead(unread, rules), "the last pass wrote none");
 });
