@@ -131,3 +131,17 @@ t.test("other bodies are refused as everywhere", async (t) => {
   t.equal(large.statusCode, 415, "no other route takes arguments");
   await api.app.close();
 });
+
+t.test("on TCP the path is forbidden", async (t) => {
+  const api = testApi({ listen: [{ host: "127.0.0.1", port: 0 }] });
+  await api.api.listen();
+  const reply = await fetch(`http://${api.api.addresses[1]}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/octet-stream" },
+    body: "init\0",
+  });
+  t.equal(reply.status, 403);
+  t.match(await reply.json(), { code: "forbidden", detail: /Unix socket/ });
+  t.notOk(api.state.current.isSet);
+  await api.api.close();
+});

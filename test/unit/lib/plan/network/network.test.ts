@@ -556,6 +556,11 @@ const routeCases: readonly RouteCase[] = [
     ],
     blocked: ["a connected subnet has the same destination: 10.0.1.0/24 dev eth0 proto 2"],
   },
+  {
+    name: "a subnet that was connected later stays beside the agent's route",
+    observed: ["10.0.1.0/24 10.0.1.1 eth0 proto 196", "10.0.1.0/24 - eth0 proto 2"],
+    routes: ["10.0.1.0/24 10.0.1.1 eth0"],
+  },
 ];
 
 t.test("routes", async (t) => {
