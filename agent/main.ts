@@ -24,6 +24,7 @@ import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { createNeighbours } from "./kernel/network/neighbours.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
+import { createQosDriver } from "./kernel/qos/driver.ts";
 import { createRun } from "./kernel/run.ts";
 import { createLog } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
@@ -36,13 +37,11 @@ import { StatusBoard } from "./status/board.ts";
 import { DropMeter } from "./status/drop-meter.ts";
 import { createMetrics } from "./status/metrics.ts";
 import { PassObserver } from "./status/pass-observer.ts";
+import { countersOf, QosMeter } from "./status/qos-meter.ts";
 import { summarize } from "./status/summary.ts";
 import { openStore } from "./store/open-store.ts";
 
-/**
- * The address family that the gateway translates. Planner, drivers and reconciler are created for one family; a second
- * family needs a second set of them.
- */
+/** The address family that the gateway translates. A second one needs a second set of planner, drivers and reconciler. */
 const family = ipv4;
 
 /** Maximum time of a graceful stop. Then the process exits anyway. */
@@ -107,10 +106,7 @@ async function start(
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
   stop.push(async () => {
-    commits.close();
-    ruleNetlink.close();
-    routeNetlink.close();
-    filterNetlink.close();
+    for (const socket of [commits, ruleNetlink, routeNetlink, filterNetlink]) socket.close();
   });
 
   const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
@@ -119,6 +115,8 @@ async function start(
     read: (signal) => dataplane.driver.readDrops(signal),
     onDropped: (labels, packets) => metrics.droppedPackets.inc(labels, packets),
   });
+  const qos = createQosDriver({ netlink: routeNetlink, nftables: ruleNetlink });
+  const qosMeter = new QosMeter(countersOf(metrics));
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
@@ -158,6 +156,7 @@ async function start(
     network: createNetworkDriver({ netlink: routeNetlink, family }),
     nextHops,
     conntrack: openConntrack(filterNetlink, family),
+    qos,
     announcer,
     arpProbe: arp.arpProbe,
     arpConflicts: arp.arpConflicts,
@@ -174,7 +173,10 @@ async function start(
     },
     board,
     resyncIntervalMs: config.resyncIntervalMs,
-    onPass: (result, report) => observer.onPass(result, report),
+    onPass: (result, report) => {
+      observer.onPass(result, report);
+      qosMeter.update(result.planAfter.program, result.snapshot, qos.counts);
+    },
     onFailure: (error, retryInMs) => observer.onFailure(error, retryInMs),
     isAdopting: config.adopt === "auto",
     onAdopted: ({ set, unread }) => {

@@ -20,6 +20,8 @@ import type { AddressStep } from "../../lib/plan/address-plan.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
+import type { ClassCounts, QosObserved } from "../../lib/plan/qos/observed.ts";
+import type { QosStep } from "../../lib/plan/qos/steps.ts";
 import type { NextHop } from "../../lib/plan/reach/next-hops.ts";
 import type { RemovalPlanner } from "../../lib/plan/removal-planner.ts";
 import type { RulesPlanner } from "../../lib/plan/rules-planner.ts";
@@ -124,6 +126,17 @@ export interface NetfilterDriver {
   observe(signal: AbortSignal): Promise<NetfilterObserved>;
   /** One transaction of `nft -f`. A transaction that has begun is finished. */
   repair(input: string): Promise<void>;
+}
+
+/** Reads and writes queueing disciplines and the table of rate limits. */
+export interface QosDriver {
+  /** What classes had counted at the last reading. */
+  readonly counts: ClassCounts;
+  observe(signal: AbortSignal): Promise<QosObserved>;
+  /** True if the table is as it was at the last reading. Of queueing disciplines there are no events. */
+  isCurrent(signal: AbortSignal): Promise<boolean>;
+  /** In order. Throws if the table was not written. */
+  apply(steps: readonly QosStep[], signal: AbortSignal): Promise<readonly DriverFailure<QosStep>[]>;
 }
 
 /** A step that the kernel refused, with its error text. */

@@ -9,8 +9,8 @@ const passBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 const requestBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /**
- * Creates all metrics in their own registry. Label values are bounded: kinds, stages, codes, declared routes; never an
- * object's name.
+ * Creates all metrics in their own registry. Label values are bounded: kinds, stages, codes, declared routes, and the
+ * names of a bounded number of Eips.
  */
 export function createMetrics(build: { readonly version: string }) {
   const registry = new Registry();
@@ -95,6 +95,15 @@ export function createMetrics(build: { readonly version: string }) {
       ["result"],
     ),
     conntrackEntries: gauge("natgw_conntrack_entries", "Connection-tracking entries in this namespace"),
+    qosBytes: counter("natgw_qos_bytes_total", "Bytes that passed the limit of an EIP", ["eip", "direction"]),
+    qosDropped: counter("natgw_qos_dropped_packets_total", "Packets that the limit of an EIP dropped", [
+      "eip",
+      "direction",
+    ]),
+    qosOverlimits: counter("natgw_qos_overlimits_total", "How often the limit of an EIP delayed packets", [
+      "eip",
+      "direction",
+    ]),
     conntrackMax: gauge("natgw_conntrack_max", "Maximum number of connection-tracking entries"),
     httpRequestDuration: new Histogram({
       name: "natgw_http_request_duration_seconds",

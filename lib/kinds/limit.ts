@@ -2,12 +2,15 @@
 import { type Static, Type } from "typebox";
 import { everyNth } from "../chunked.ts";
 import type { InputIssue } from "../model/errors.ts";
+import { prefixLengthOf } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { objectId } from "../model/names.ts";
+import type { LimitTarget, ProgramLimit } from "../model/program.ts";
 import { CidrSchema, InterfaceNameSchema, ObjectNameSchema } from "../model/schema.ts";
 import { masked, networkIssues } from "./address-fields.ts";
-import { acceptedBlock, clashBlock } from "./blocks.ts";
-import { eipText } from "./eip-users.ts";
+import { clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
+import type { Compilation } from "./compilation.ts";
+import { eipFor, eipText } from "./eip-users.ts";
 import type { Facts } from "./facts.ts";
 import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
@@ -55,13 +58,15 @@ export const limitKind = {
     return `${spec.direction} of ${target}${matchText(spec)} is limited by`;
   },
   isTranslating: false,
-  *compile(limits, compilation) {
+  *compile(objects, compilation) {
     const isDue = everyNth(compiledAtOnce);
-    for (const { id } of limits) {
+    const limits: ProgramLimit[] = [];
+    for (const object of objects) {
       if (isDue()) yield;
-      compilation.blocked.set(id, clashBlock(id, compilation) ?? notSupported);
+      const limit = compileLimit(object, compilation);
+      if (limit !== undefined) limits.push(limit);
     }
-    return {};
+    return limits.length === 0 ? {} : { limits };
   },
   verbalize(spec, addressOf) {
     const { direction, rateMbit, burstMB, eip } = spec;
@@ -71,7 +76,42 @@ export const limitKind = {
   },
 } as const satisfies KindRecord<"limit", Limit, Parsed<Limit>>;
 
-const notSupported = acceptedBlock("NotSupported", "this version does not program limits");
+const bytesPerMbit = 1_000_000 / 8;
+const bytesPerMB = 2 ** 20;
+
+/** `undefined` if something keeps the limit out; it is then recorded as blocked. */
+function compileLimit({ id, spec }: Parsed<Limit>, compilation: Compilation): ProgramLimit | undefined {
+  const { direction, rateMbit, burstMB, priority } = spec;
+  const common = {
+    id,
+    direction,
+    rate: Math.round(rateMbit * bytesPerMbit),
+    ...(burstMB !== undefined && { burst: Math.round(burstMB * bytesPerMB) }),
+    ...(priority !== undefined && { priority }),
+  };
+  if (spec.eip !== undefined) {
+    const eip = eipFor({ id, spec: { ...spec, eip: spec.eip } }, compilation);
+    return eip && { ...common, interface: eip.interface, target: { kind: "eip", eip: eip.address } };
+  }
+  const { context } = compilation;
+  const name = deviceOf(spec.interface, context);
+  const block =
+    clashBlock(id, compilation) ??
+    quarantineBlock(id, compilation) ??
+    (name && interfaceBlock(name, context));
+  if (block !== undefined || name === undefined) {
+    if (block !== undefined) compilation.blocked.set(id, block);
+    return undefined;
+  }
+  return { ...common, interface: name, target: targetOfMatch(spec) };
+}
+
+/** A network of all addresses is all packets. */
+function targetOfMatch({ match }: Limit): LimitTarget {
+  const cidr = match?.src ?? match?.dst;
+  if (cidr === undefined || prefixLengthOf(cidr) === 0) return { kind: "all" };
+  return { kind: "network", side: match?.src === undefined ? "destination" : "source", cidr };
+}
 
 function parse(spec: Limit): Parsed<Limit> {
   return { id: objectId("limit", spec.name), spec };

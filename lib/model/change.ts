@@ -14,6 +14,7 @@ export const subsystemNames = [
   "route",
   "reach",
   "flow",
+  "qos",
   "previous",
 ] as const;
 export type SubsystemName = (typeof subsystemNames)[number];

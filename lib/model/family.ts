@@ -155,7 +155,8 @@ export interface NftWords {
   /** Offsets of the addresses in the packet's network header, in bytes. */
   readonly sourceAt: number;
   readonly destinationAt: number;
-  /** NFT_CT_DST_IP*: the key for a flow's destination, by direction. */
+  /** NFT_CT_SRC_IP*, NFT_CT_DST_IP*: the keys for a flow's source and destination, by direction. */
+  readonly ctSource: number;
   readonly ctDestination: number;
 }
 

@@ -213,7 +213,7 @@ export const ipv4: Family = {
   link: { settings: 1, numbers: { forwarding: 1, rp_filter: 8, arp_ignore: 19, promote_secondaries: 20 } },
 
   iptables: "iptables",
-  nft: { family: "ip", addressType: 7, sourceAt: 12, destinationAt: 16, ctDestination: 20 },
+  nft: { family: "ip", addressType: 7, sourceAt: 12, destinationAt: 16, ctSource: 19, ctDestination: 20 },
   sysctls: {
     forwarding: "net.ipv4.ip_forward",
     devices: "net.ipv4.conf",

@@ -23,6 +23,8 @@ export interface Program {
   /** Longest prefix first, then by address, then by interface. */
   readonly pools: readonly SnatPool[];
   readonly routes: readonly ProgramRoute[];
+  /** Absent: none. */
+  readonly limits?: readonly ProgramLimit[];
 }
 
 export interface ProgramEip {
@@ -78,6 +80,30 @@ export interface ProgramRoute {
   readonly via: Ip;
   readonly interface: InterfaceName;
 }
+
+/** A rate limit. */
+export interface ProgramLimit {
+  readonly id: ObjectId;
+  readonly target: LimitTarget;
+  /** `ingress`: what comes in by the target's interface. `egress`: what leaves by it. */
+  readonly direction: "ingress" | "egress";
+  /** The interface that the limit is about: of an EIP the one that it is on. */
+  readonly interface: InterfaceName;
+  /** Bytes a second. */
+  readonly rate: number;
+  /** What may pass at once after a pause, in bytes. Absent: a small default. */
+  readonly burst?: number;
+  /** Of two limits that a packet matches, the one with the lower value takes it. Absent: after all others. */
+  readonly priority?: number;
+}
+
+export type LimitTarget =
+  /** Packets of an EIP, in the direction of the limit to it or from it. */
+  | { readonly kind: "eip"; readonly eip: Ip }
+  /** Packets that have such an address on the wire of the interface. */
+  | { readonly kind: "network"; readonly side: "source" | "destination"; readonly cidr: Cidr }
+  /** All packets of the interface. */
+  | { readonly kind: "all" };
 
 /**
  * Number of buckets of a pool with several members: enough that the shares of up to 16 members differ by at most one

@@ -10,8 +10,6 @@ import type { AddressValue } from "../model/family.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { tableFamily } from "./family.ts";
-import type { MapName } from "./maps.ts";
-import type { GuardSet } from "./sets.ts";
 import { counterObject, expressionAttribute, familyNumber, NFTA_DATA_VALUE, NFTA_LIST_ELEM } from "./wire.ts";
 
 const u32 = netU32Attribute;
@@ -41,7 +39,7 @@ export function loadPacket(what: Packet, to: Register): Expression {
 }
 
 /** NFT_META_*. */
-const metaKeys = { mark: 3, iifname: 6, oifname: 7, l4proto: 16 } as const;
+const metaKeys = { priority: 2, mark: 3, iif: 4, iifname: 6, oifname: 7, l4proto: 16 } as const;
 
 export function loadMeta(key: keyof typeof metaKeys, to: Register): Expression {
   return expression("meta", u32(2, metaKeys[key]), u32(1, to));
@@ -49,6 +47,11 @@ export function loadMeta(key: keyof typeof metaKeys, to: Register): Expression {
 
 export function setMark(from: Register): Expression {
   return expression("meta", u32(2, metaKeys.mark), u32(3, from));
+}
+
+/** The class that the queueing discipline of the outgoing interface puts the packet in, in host byte order. */
+export function setPriority(from: Register): Expression {
+  return expression("meta", u32(2, metaKeys.priority), u32(3, from));
 }
 
 /** NFT_CT_STATE: bits of {@link ctState}. */
@@ -66,7 +69,22 @@ export function loadStatus(to: Register): Expression {
 
 /** NFT_CT_DST_IP* of IP_CT_DIR_ORIGINAL. */
 export function loadOriginalDestination(to: Register): Expression {
-  return expression("ct", u32(1, to), u32(2, nft.ctDestination), bytesAttribute(3, Uint8Array.of(0)));
+  return loadTuple("original", "destination", to);
+}
+
+/** IP_CT_DIR_*. */
+export const ctDirection = { original: 0, reply: 1 } as const;
+export type Direction = keyof typeof ctDirection;
+
+/** NFT_CT_DIRECTION: one byte, the direction of this packet. */
+export function loadDirection(to: Register): Expression {
+  return expression("ct", u32(1, to), u32(2, 1));
+}
+
+/** An address of the flow as packets of a direction have it before the gateway translates them. */
+export function loadTuple(direction: Direction, side: "source" | "destination", to: Register): Expression {
+  const key = side === "source" ? nft.ctSource : nft.ctDestination;
+  return expression("ct", u32(1, to), u32(2, key), bytesAttribute(3, Uint8Array.of(ctDirection[direction])));
 }
 
 /** IPS_SRC_NAT and IPS_DST_NAT. */
@@ -88,7 +106,7 @@ export function compare(at: Register, operator: "equal" | "not equal", bytes: Ui
 }
 
 /** Continues the rule if the map has an element for the key from register 1, and writes its value to register 1. */
-export function lookup(map: MapName): Expression {
+export function lookup(map: string): Expression {
   return expression("lookup", textAttribute(1, map), u32(2, 1), u32(3, 1), u32(5, 0));
 }
 
@@ -103,7 +121,7 @@ export function lookupUnnamed(name: string, id: number): Expression {
 }
 
 /** Goes on where the set has an element for what begins at register 1. */
-export function member(set: GuardSet): Expression {
+export function member(set: string): Expression {
   return expression("lookup", textAttribute(1, set), u32(2, 1), u32(5, 0));
 }
 
@@ -122,6 +140,32 @@ export function ifName(key: "iifname" | "oifname", name: InterfaceName): readonl
     index < name.length ? name.charCodeAt(index) : 0,
   );
   return [loadMeta(key, register[0]), compare(register[0], "equal", bytes)];
+}
+
+/** A rate, and what may pass at once after a pause. Bytes and bytes a second. */
+export interface RateLimit {
+  readonly rate: number;
+  readonly burst: number;
+}
+
+/** Goes on where the packets are more than that (NFT_LIMIT_PKT_BYTES, NFT_LIMIT_F_INV). */
+export function limitOver(limit: RateLimit): Expression {
+  return bytesAttribute(NFTA_LIST_ELEM, limitOverBody(limit));
+}
+
+/** The same as the expression of an element. */
+export function limitOverBody({ rate, burst }: RateLimit): Uint8Array {
+  const u64 = (type: number, value: number) => {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
+    return bytesAttribute(type, bytes);
+  };
+  return expressionBody("limit", u64(1, rate), u64(2, 1), u32(3, burst), u32(4, 1), u32(5, 1));
+}
+
+/** Writes 4 bytes to the register. */
+export function immediate(to: Register, bytes: Uint8Array): Expression {
+  return expression("immediate", u32(1, to), data(2, bytes));
 }
 
 /** Counts the packet in a counter of the table. */
@@ -180,11 +224,12 @@ function data(type: number, bytes: Uint8Array): Uint8Array {
 }
 
 function expression(name: string, ...attributes: readonly Uint8Array[]): Expression {
-  return bytesAttribute(
-    NFTA_LIST_ELEM,
-    concatBytes(
-      textAttribute(expressionAttribute.name, name),
-      bytesAttribute(expressionAttribute.data, concatBytes(...attributes)),
-    ),
+  return bytesAttribute(NFTA_LIST_ELEM, expressionBody(name, ...attributes));
+}
+
+function expressionBody(name: string, ...attributes: readonly Uint8Array[]): Uint8Array {
+  return concatBytes(
+    textAttribute(expressionAttribute.name, name),
+    bytesAttribute(expressionAttribute.data, concatBytes(...attributes)),
   );
 }

@@ -1,6 +1,7 @@
 /** The parts of an element's key and value: numbers in messages, nft's own words in text. */
 import type { AddressValue } from "../model/family.ts";
 import type { Protocol } from "../model/schema.ts";
+import { handleText, parseHandle } from "../tc/handles.ts";
 import { tableFamily } from "./family.ts";
 
 /** Bytes of each part of a concatenation in messages and registers, whatever its length. */
@@ -58,11 +59,21 @@ const numberField: Field = {
   parse: Number,
 };
 
+/** nft's type "classid": a class of a queueing discipline, which is stored in host byte order. */
+const classField: Field = {
+  bytes: 4,
+  type: 23,
+  isHostOrder: true,
+  format: handleText,
+  parse: parseHandle,
+};
+
 export const field = {
   address: addressField,
   protocol: protocolField,
   port: portField,
   number: numberField,
+  class: classField,
 } as const;
 
 /** nft packs the types of a concatenation into one number, 6 bits each. */

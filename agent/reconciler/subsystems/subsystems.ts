@@ -8,6 +8,7 @@ import type {
   NetfilterDriver,
   NetworkDriver,
   PreviousDataplane,
+  QosDriver,
 } from "../../kernel/drivers.ts";
 import type { NextHopWatch } from "../next-hop-watch.ts";
 import { quietRequest } from "../pass-request.ts";
@@ -16,6 +17,7 @@ import { FlowSubsystem } from "./flows.ts";
 import { netfilterSubsystem } from "./netfilter.ts";
 import { networkSubsystems } from "./network.ts";
 import { PreviousDataplaneSubsystem } from "./previous-dataplane.ts";
+import { qosSubsystem } from "./qos.ts";
 import { rulesSubsystems } from "./rules.ts";
 
 export interface SubsystemDeps {
@@ -26,6 +28,7 @@ export interface SubsystemDeps {
   readonly network: NetworkDriver;
   readonly nextHops: Pick<NextHopWatch, "observe">;
   readonly conntrack: ConntrackDriver;
+  readonly qos: QosDriver;
   readonly clock: Clock;
 }
 
@@ -37,6 +40,7 @@ export function createSubsystems({
   network,
   nextHops,
   conntrack,
+  qos,
   clock,
 }: SubsystemDeps) {
   const flows = new FlowSubsystem(conntrack, clock);
@@ -51,6 +55,7 @@ export function createSubsystems({
     gate,
     reach,
     flow: flows,
+    qos: qosSubsystem(qos),
     previous: new PreviousDataplaneSubsystem(async (signal) => {
       // The variant in use is known only after the first reading.
       await rule.observe(signal, quietRequest);

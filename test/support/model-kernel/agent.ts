@@ -23,6 +23,7 @@ import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import { nobodyElse } from "../netfilter.ts";
+import { nothingLimited } from "../qos.ts";
 import { modelDataplane } from "./dataplanes.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
@@ -90,6 +91,7 @@ export class ModelAgent {
       dataplane: modelDataplane(kernel, this.life, () => clock.bootMs()),
       previousDataplanes: () => [],
       netfilter: nobodyElse,
+      qos: nothingLimited,
       network,
       nextHops: { observe: async () => [] },
       conntrack,

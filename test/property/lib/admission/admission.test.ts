@@ -532,7 +532,8 @@ t.test("compile places every object once, and never two on one identity", (t) =>
       };
       const { program, blocked, idle, shadowed } = compile(world.state.desired, context);
       const members = program.pools.flatMap((pool) => pool.members);
-      const programmed = [program.eips, program.fips, program.dnats, program.routes, members].flat();
+      const { limits = [] } = program;
+      const programmed = [program.eips, program.fips, program.dnats, program.routes, members, limits].flat();
       const placed = [...programmed.map((entry) => entry.id), ...blocked.keys(), ...idle.keys()];
       const all = kinds.flatMap((kind) =>
         [...objectsOf(world.state.desired, kind).keys()].map((name) => objectId(kind, name)),
@@ -555,6 +556,7 @@ t.test("compile places every object once, and never two on one identity", (t) =>
       assert.ok(isUnique(unbound) && unbound.every((address) => !held.has(address)));
       const eips = held.union(new Set(unbound));
       for (const { eip } of [...program.fips, ...program.dnats, ...members]) assert.ok(eips.has(eip));
+      for (const { target } of limits) assert.ok(target.kind !== "eip" || eips.has(target.eip));
       const { dnats, fips } = world.state.desired;
       const isIn = (id: ObjectId) => !blocked.has(id);
       const inVain = [...dnats.values()].flatMap(({ spec: { name, eip } }) => {

@@ -17,6 +17,7 @@ import type { ObservedNetwork, ObservedPaths } from "../../../../lib/model/obser
 import type { Program } from "../../../../lib/model/program.ts";
 import { parseIptablesChains } from "../../../../lib/netfilter/iptables-chains.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import { noQosTable } from "../../../../lib/nftables/qos.ts";
 import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
 import type { FlowsObserved } from "../../../../lib/plan/flows.ts";
 import type { GateState } from "../../../../lib/plan/gate-state.ts";
@@ -40,6 +41,7 @@ import {
   unknownFacts,
 } from "../../../../lib/plan/plan-input.ts";
 import type { PreviousObserved } from "../../../../lib/plan/previous.ts";
+import { nothingObserved, type QosObserved } from "../../../../lib/plan/qos/observed.ts";
 import type { NextHop } from "../../../../lib/plan/reach/next-hops.ts";
 import type { RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
@@ -98,6 +100,7 @@ export function subsystemsWith(planner: RulesPlanner<unknown, never>): readonly 
     nextHops: unused,
     network: unused,
     conntrack: unused,
+    qos: unused,
     clock: unused,
   }).subsystems;
 }
@@ -206,6 +209,21 @@ const netfilterReadings: readonly NetfilterObserved[] = [
   },
 ];
 
+const qosReadings: readonly QosObserved[] = [
+  { ...nothingObserved, table: noQosTable },
+  nothingObserved,
+  {
+    ...nothingObserved,
+    table: { frame: ["table "], elements: new Map() },
+    devices: new Map(
+      [interfaces.vpc, interfaces.external].map((name) => [
+        name,
+        { alternativeNames: [], root: "ours", classes: new Map(), queues: new Map() },
+      ]),
+    ),
+  },
+];
+
 /** The values that a sequence uses, made from two full sets. Each piece is one value, so that it can appear again. */
 export interface Pool {
   readonly states: readonly State[];
@@ -281,6 +299,7 @@ const dimensions = [
   "hops",
   "netfilter",
   "flows",
+  "qos",
   "previous",
   "unread",
   "staleFacts",
@@ -314,6 +333,7 @@ export function ask(
     reach: { network, paths: pick(pathReadings, "paths"), silentHops: pick(hopReadings, "hops") },
     netfilter: pick(netfilterReadings, "netfilter"),
     flow: pick(flowReadings, "flows"),
+    qos: pick(qosReadings, "qos"),
     previous: pick(previousReadings, "previous"),
   } as Readonly<Record<SubsystemName, unknown>>;
   const unread = pick<SubsystemName | "none">(["none", "none", "rule", "gate", "route", "flow"], "unread");

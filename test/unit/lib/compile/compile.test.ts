@@ -440,36 +440,52 @@ t.test("compile", (t) => {
     t.end();
   });
 
-  t.test("Limits are accepted and not programmed; each clashes over what it limits", (t) => {
+  t.test("Limits: what each limits, what it clashes over, what it waits for", (t) => {
     const desired = desiredOf({
+      eips: [eip("e1", 10, { interface: "net2" }), eip("e2", 11, { bound: false })],
       limits: [
         limit("a", { eip: "nowhere" }),
         limit("b", { eip: "nowhere", rateMbit: 20 }),
-        limit("c", { eip: "nowhere", direction: "ingress" }),
+        limit("c", { eip: "e1", direction: "ingress", rateMbit: 2.5, burstMB: 0.3, priority: 7 }),
         limit("d", { interface: "external" }),
         limit("e", { interface: "net1", priority: 1 }),
-        limit("f", { interface: "vpc" }),
+        limit("f", { interface: "vpc", match: { dst: "0.0.0.0/0" } }),
         limit("g", { interface: "net1", match: { src: "10.0.1.9/24" } }),
         limit("h", { interface: "external", match: { src: "10.0.1.7/24" } }),
-        limit("i", { interface: "net1", match: { dst: "10.0.1.0/24" } }),
+        limit("i", { interface: "net1", match: { dst: "10.0.1.0/24" }, rateMbit: 0.001 }),
+        limit("j", { eip: "e2" }),
+        limit("k", { interface: "net3" }),
       ],
     });
-    const { program, blocked } = compile(desired, quiet);
-    t.strictSame(program, compile(desiredOf({}), quiet).program);
-    const said = [...blocked].map(([id, { isAccepted, reason }]) => `${id.slice(7)} ${isAccepted} ${reason}`);
+    const context = { ...quiet, missingInterfaces: new Set(["net3" as InterfaceName]) };
+    const { program, blocked } = compile(desired, context);
+    const egress = { direction: "egress", rate: 1_250_000 };
+    const all = { target: { kind: "all" } };
+    const network = (side: string) => ({ target: { kind: "network", side, cidr: "10.0.1.0/24" } });
+    t.strictSame(program.limits, [
+      {
+        ...{ id: "limits/c", direction: "ingress", rate: 312_500, burst: 314_573, priority: 7 },
+        ...{ interface: "net2", target: { kind: "eip", eip: "203.0.113.10" } },
+      },
+      { id: "limits/d", ...egress, interface: "net1", ...all },
+      { id: "limits/f", ...egress, interface: "eth0", ...all },
+      { id: "limits/g", ...egress, interface: "net1", ...network("source") },
+      { id: "limits/i", ...egress, rate: 125, interface: "net1", ...network("destination") },
+      { id: "limits/j", ...egress, interface: "net1", target: { kind: "eip", eip: "203.0.113.11" } },
+    ]);
+    const said = Array.from(blocked)
+      .filter(([id]) => id.startsWith("limits"))
+      .map(([id, { isAccepted, reason }]) => `${id.slice(7)} ${isAccepted} ${reason}`);
     t.strictSame(said, [
-      "a true NotSupported",
+      "a true EipNotFound",
       "b false Conflict",
-      "c true NotSupported",
-      "d true NotSupported",
       "e false Conflict",
-      "f true NotSupported",
-      "g true NotSupported",
       "h false Conflict",
-      "i true NotSupported",
+      "k true InterfaceNotFound",
     ]);
     t.equal(blocked.get("limits/b")?.message, "egress of eip nowhere is limited by limits/a");
     t.equal(blocked.get("limits/h")?.message, "egress of external from 10.0.1.0/24 is limited by limits/g");
+    t.equal(compile(desiredOf({}), quiet).program.limits, undefined);
     t.end();
   });
 

@@ -1,0 +1,110 @@
+/** Reads the devices of this namespace with their qdiscs and classes. */
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names.ts";
+import { decodeNamedLink, type NamedLink } from "../../../lib/netlink/rtnetlink-alternative-names.ts";
+import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
+import { type ClassCounts, type ObservedDevice, queueText } from "../../../lib/plan/qos/observed.ts";
+import { quantumDivisor } from "../../../lib/plan/qos/steps.ts";
+import { majorOf, minorOf, ownHandle, ownMajor, rootParent } from "../../../lib/tc/handles.ts";
+import {
+  type ClassStatistics,
+  type DecodedClass,
+  decodeClass,
+  dumpClasses,
+} from "../../../lib/tc/htb-class.ts";
+import { decodeQdisc, dumpQdiscs, type Qdisc } from "../../../lib/tc/qdisc.ts";
+import { trafficType } from "../../../lib/tc/traffic-control.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+
+export interface DevicesRead {
+  readonly devices: ReadonlyMap<InterfaceName, ObservedDevice>;
+  readonly indexes: ReadonlyMap<InterfaceName, number>;
+  readonly counts: ClassCounts;
+}
+
+/** Classes are read only where the root qdisc is the agent's. */
+export async function readDevices(netlink: NetlinkConnection, signal: AbortSignal): Promise<DevicesRead> {
+  const links = await dump(netlink, dumpLinks(), newLink, decodeNamedLink, signal);
+  const qdiscs = await dump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
+  const devices = new Map<InterfaceName, ObservedDevice>();
+  const indexes = new Map<InterfaceName, number>();
+  const counts = new Map<InterfaceName, ReadonlyMap<number, ClassStatistics>>();
+  for (const link of links) {
+    const name = parseInterfaceName(link.name);
+    if (name === undefined) continue;
+    indexes.set(name, link.index);
+    const own = qdiscs.filter((qdisc) => qdisc.index === link.index);
+    const root = rootOf(own.find(({ parent }) => parent === rootParent));
+    const decoded = root === "ours" ? await readClasses(netlink, link.index, signal) : noClasses;
+    devices.set(name, deviceOf(link, root, decoded, own));
+    if (root === "ours")
+      counts.set(
+        name,
+        mapValues(decoded, ({ statistics }) => statistics),
+      );
+  }
+  return { devices, indexes, counts };
+}
+
+const noClasses: ReadonlyMap<number, DecodedClass> = new Map();
+
+function deviceOf(
+  { alternativeNames }: NamedLink,
+  root: ObservedDevice["root"],
+  decoded: ReadonlyMap<number, DecodedClass>,
+  qdiscs: readonly Qdisc[],
+): ObservedDevice {
+  const queues = new Map<number, string>();
+  for (const { parent, kind, limitBytes } of root === "ours" ? qdiscs : [])
+    if (majorOf(parent) === ownMajor && parent !== rootParent)
+      queues.set(minorOf(parent), queueText(kind, limitBytes));
+  return { alternativeNames, root, classes: mapValues(decoded, ({ class: one }) => one), queues };
+}
+
+function mapValues<K, V, W>(map: ReadonlyMap<K, V>, make: (value: V) => W): ReadonlyMap<K, W> {
+  return new Map(Array.from(map, ([key, value]) => [key, make(value)]));
+}
+
+/** What the kernel attaches by itself has no handle. */
+function rootOf(root: Qdisc | undefined): ObservedDevice["root"] {
+  if (root === undefined || majorOf(root.handle) === 0) return "default";
+  const { kind, handle, defaultClass } = root;
+  const isOurs =
+    kind === "htb" && handle === ownHandle(0) && defaultClass === 0 && root.quantumDivisor === quantumDivisor;
+  return isOurs ? "ours" : "foreign";
+}
+
+/** The classes of a device's HTB by minor number. */
+export async function readClasses(
+  netlink: NetlinkConnection,
+  index: number,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<number, DecodedClass>> {
+  try {
+    const classes = await dump(netlink, dumpClasses(index), trafficType.newClass, decodeClass, signal);
+    return new Map(classes.flatMap((one) => (one === undefined ? [] : [[one.class.minor, one]])));
+  } catch (error) {
+    // The device was removed since the links were read: its event wakes the next pass.
+    if (error instanceof GatewayError && error.details.code === "ENODEV") return new Map();
+    throw error;
+  }
+}
+
+async function dump<T>(
+  netlink: NetlinkConnection,
+  request: Parameters<NetlinkConnection["dump"]>[0],
+  answer: number,
+  decode: (view: DataView, start: number, end: number) => T,
+  signal: AbortSignal,
+): Promise<readonly T[]> {
+  const found: T[] = [];
+  await netlink.dump(
+    request,
+    (type, view, start, end) => {
+      if (type === answer) found.push(decode(view, start, end));
+    },
+    signal,
+    () => found.splice(0),
+  );
+  return found;
+}

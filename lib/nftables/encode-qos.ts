@@ -1,0 +1,217 @@
+/** Encodes changes of the table of rate limits. */
+import { addressOf, type Cidr, prefixLengthOf } from "../model/ip.ts";
+import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
+import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
+import { encodeList } from "./encode-elements.ts";
+import {
+  bitwise,
+  compare,
+  ctDirection,
+  type Direction,
+  drop,
+  type Expression,
+  hostOrder,
+  ifName,
+  immediate,
+  limitOver,
+  limitOverBody,
+  loadDirection,
+  loadMeta,
+  loadPacket,
+  loadTuple,
+  lookup,
+  member,
+  networkOrder,
+  type RateLimit,
+  register,
+  setPriority,
+} from "./expressions.ts";
+import { tableFamily } from "./family.ts";
+import { field, fieldBytes, writeField } from "./fields.ts";
+import { linesOf } from "./frame-lines.ts";
+import { deleteTable, message, newChain, newRule, newTable } from "./frame-messages.ts";
+import {
+  classMap,
+  parseLimitText,
+  type QosFrame,
+  type QosRule,
+  type QosTransaction,
+  qosChain,
+  qosPriority,
+  qosTable,
+} from "./qos.ts";
+import {
+  elementAttribute,
+  elementListAttribute,
+  inetHeader,
+  messageType,
+  NFTA_DATA_VALUE,
+  NFTA_LIST_ELEM,
+  setAttribute,
+  setFlag,
+} from "./wire.ts";
+
+const [r1] = register;
+
+export function encodeQos({ frame, remove, add }: QosTransaction): readonly NetlinkMessage[] {
+  return [
+    ...(frame?.isReplaced ? [deleteTable(qosTable)] : []),
+    ...(frame?.make === undefined ? [] : encodeQosFrame(frame.make)),
+    ...[...remove].flatMap(([set, keys]) =>
+      chunksOf(keys).map((some) => elements(messageType.deleteElements, 0, set, some.map(elementOf))),
+    ),
+    ...[...add].flatMap(([set, values]) =>
+      chunksOf([...values]).map((some) =>
+        some[0]?.[1].startsWith("limit")
+          ? elements(
+              messageType.newElements,
+              messageFlag.create,
+              set,
+              some.map(([key, text]) => elementOf(key, parseLimitText(text))),
+            )
+          : {
+              type: messageType.newElements,
+              flags: messageFlag.create,
+              payload: encodeList(listHeader(set), classMap, some),
+            },
+      ),
+    ),
+  ];
+}
+
+/** The table without elements. */
+export function encodeQosFrame({ maps, sets, rules }: QosFrame): readonly NetlinkMessage[] {
+  return [
+    newTable(qosTable),
+    ...maps.map((name, at) => newClassMap(name, at + 1)),
+    ...sets.map((name, at) => newLimitSet(name, maps.length + at + 1)),
+    newChain({ name: qosChain, type: "filter", hook: "postrouting", priority: qosPriority }, qosTable),
+    ...rules.flatMap((rule) => expressionsOf(rule).map((parts) => newRule(qosChain, parts, qosTable))),
+  ];
+}
+
+/** The lines that a dump of the table gives. */
+export function qosFrameLines(frame: QosFrame): readonly string[] {
+  return linesOf(encodeQosFrame(frame), qosTable);
+}
+
+/** @param id names it within the transaction */
+export function newClassMap(name: string, id: number): NetlinkMessage {
+  return newSet(name, id, [
+    netU32Attribute(setAttribute.flags, setFlag.map),
+    netU32Attribute(setAttribute.dataType, field.class.type),
+    netU32Attribute(setAttribute.dataLength, fieldBytes),
+    bytesAttribute(setAttribute.userdata, addressToClass),
+    bytesAttribute(setAttribute.description, new Uint8Array()),
+  ]);
+}
+
+/** A set whose elements each have a limit of their own. The set's limit is for elements without. */
+export function newLimitSet(name: string, id: number): NetlinkMessage {
+  return newSet(name, id, [
+    bytesAttribute(setAttribute.userdata, addressToClass.subarray(0, 6)),
+    bytesAttribute(setAttribute.description, new Uint8Array()),
+    bytesAttribute(setAttribute.expression, limitOverBody({ rate: 1_000_000_000, burst: 1_000_000 })),
+  ]);
+}
+
+/** User data for nft: keys (0) are big-endian (2), values (1) in host byte order (1). */
+const addressToClass = Uint8Array.of(0, 4, 2, 0, 0, 0, 1, 4, 1, 0, 0, 0);
+
+function newSet(name: string, id: number, more: readonly Uint8Array[]): NetlinkMessage {
+  return message(messageType.newSet, messageFlag.create, [
+    textAttribute(setAttribute.table, qosTable),
+    textAttribute(setAttribute.name, name),
+    netU32Attribute(setAttribute.keyType, field.address.type),
+    netU32Attribute(setAttribute.keyLength, fieldBytes),
+    netU32Attribute(setAttribute.id, id),
+    ...more,
+  ]);
+}
+
+/** Requests the elements of a map or set. The sender adds NLM_F_DUMP. */
+export function dumpQosElements(set: string): NetlinkMessage {
+  return { type: messageType.getElements, flags: 0, payload: listHeader(set) };
+}
+
+/** A rule about an address before NAT is two rules of the kernel, one for each direction of flows. */
+function expressionsOf(rule: QosRule): readonly (readonly Expression[])[] {
+  const { out, in: from, address } = rule;
+  const head = [...ifName("oifname", out), ...(from === undefined ? isForwarded : ifName("iifname", from))];
+  const action = actionOf(rule);
+  if (address === undefined) return [[...head, ...action]];
+  const { side, isBeforeNat } = address;
+  if (!isBeforeNat) return [[...head, loadPacket(side, r1), ...action]];
+  return (["original", "reply"] as const).map((direction) => [
+    ...head,
+    ...isOf(direction),
+    loadTuple(direction, side, r1),
+    ...action,
+  ]);
+}
+
+const isForwarded = [loadMeta("iif", r1), compare(r1, "not equal", hostOrder(0))];
+
+function isOf(direction: Direction): readonly Expression[] {
+  return [loadDirection(r1), compare(r1, "equal", Uint8Array.of(ctDirection[direction]))];
+}
+
+/** With the address in register 1. */
+function actionOf({ match }: QosRule): readonly Expression[] {
+  if ("map" in match) return [lookup(match.map), setPriority(r1)];
+  if ("set" in match) return [member(match.set), drop];
+  const { network, verdict } = match;
+  return [
+    ...(network === undefined ? [] : isIn(network)),
+    ...("over" in verdict
+      ? [limitOver(verdict.over), drop]
+      : [immediate(r1, hostOrder(verdict.class)), setPriority(r1)]),
+  ];
+}
+
+function isIn(network: Cidr): readonly Expression[] {
+  const { netmask, zero, toValue } = tableFamily;
+  return [
+    bitwise(r1, networkOrder(netmask(prefixLengthOf(network))), networkOrder(zero)),
+    compare(r1, "equal", networkOrder(toValue(addressOf(network)))),
+  ];
+}
+
+/** Below 64 KiB, the limit of a list. */
+const elementsAtOnce = 400;
+
+function chunksOf<T>(items: readonly T[]): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / elementsAtOnce) }, (_, at) =>
+    items.slice(at * elementsAtOnce, (at + 1) * elementsAtOnce),
+  );
+}
+
+function listHeader(set: string): Uint8Array {
+  return concatBytes(
+    inetHeader,
+    textAttribute(elementListAttribute.table, qosTable),
+    textAttribute(elementListAttribute.set, set),
+  );
+}
+
+function elements(type: number, flags: number, set: string, list: readonly Uint8Array[]): NetlinkMessage {
+  const payload = concatBytes(
+    listHeader(set),
+    bytesAttribute(elementListAttribute.elements, concatBytes(...list)),
+  );
+  return { type, flags, payload };
+}
+
+function elementOf(key: string, limit?: RateLimit | number): Uint8Array {
+  const bytes = new Uint8Array(fieldBytes);
+  writeField(new DataView(bytes.buffer), 0, field.address, field.address.parse(key));
+  return bytesAttribute(
+    NFTA_LIST_ELEM,
+    concatBytes(
+      bytesAttribute(elementAttribute.key, bytesAttribute(NFTA_DATA_VALUE, bytes)),
+      typeof limit === "object"
+        ? bytesAttribute(elementAttribute.expression, limitOverBody(limit))
+        : new Uint8Array(),
+    ),
+  );
+}

@@ -1,0 +1,69 @@
+/** Rates and bursts as the parameters of classes. */
+import type { ProgramLimit } from "../../model/program.ts";
+import type { RateLimit } from "../../nftables/expressions.ts";
+import { type HtbClass, ticksOf } from "../../tc/htb-class.ts";
+
+/** Without a limit: 1 Tbit/s in bytes a second. */
+export const unlimited = 125_000_000_000;
+/** What a class may send although its parent is over its limit, if the parent's children may ask for too much. */
+const smallRate = 1_000;
+/** Of a small rate, and at least of every other. */
+const smallBurst = 65_536;
+/** Of the rate in the time of a default burst. */
+const burstSeconds = 0.001;
+/** A policer needs more: what is too much is lost at once. */
+const policeBurst = 131_072;
+const policeBurstSeconds = 0.02;
+/** The queue of a class, as time at its rate. */
+const queueSeconds = 0.05;
+const smallQueue = 65_536;
+/** Bytes a turn of one limit, and of all traffic without a limit of its own. */
+const quantumOfLimit = 3_000;
+const quantumOfRest = 30_000;
+const quantumOfInner = 60_000;
+
+export type Limited = Pick<ProgramLimit, "rate" | "burst">;
+
+/** A class that holds others. */
+export function innerClass(minor: number, parent: number, limit: Limited, isAssured: boolean): HtbClass {
+  return { ...classOf(minor, parent, limit, isAssured), quantum: quantumOfInner };
+}
+
+/** The class of a limit. */
+export function leafClass(minor: number, parent: number, limit: Limited, isAssured: boolean): HtbClass {
+  return { ...classOf(minor, parent, limit, isAssured), quantum: quantumOfLimit };
+}
+
+/** The class of what has no limit of its own below a limit. */
+export function restClass(minor: number, parent: number, limit: Limited): HtbClass {
+  return { ...classOf(minor, parent, limit, false), quantum: quantumOfRest };
+}
+
+/**
+ * @param isAssured true if all children of the parent together may send at their limits. A class sends at `rate` whatever
+ * its parent sends, so otherwise the parent's limit would not hold, and `rate` is small.
+ */
+function classOf(
+  minor: number,
+  parent: number,
+  { rate: ceil, burst = defaultBurst(ceil) }: Limited,
+  isAssured: boolean,
+): Omit<HtbClass, "quantum"> {
+  const rate = isAssured ? ceil : Math.min(ceil, smallRate);
+  const buffer = ticksOf(isAssured ? burst : smallBurst, rate);
+  return { minor, parent, rate, ceil, buffer, ceilBuffer: ticksOf(burst, ceil) };
+}
+
+function defaultBurst(rate: number): number {
+  return Math.max(smallBurst, Math.round(rate * burstSeconds));
+}
+
+/** The size of the queue of a class with this limit, in bytes. */
+export function queueBytes({ rate }: Limited): number {
+  return Math.max(smallQueue, Math.round(rate * queueSeconds));
+}
+
+/** The limit for dropping instead of queueing. */
+export function policeLimit({ rate, burst }: Limited): RateLimit {
+  return { rate, burst: Math.max(burst ?? 0, policeBurst, Math.round(rate * policeBurstSeconds)) };
+}

@@ -1,0 +1,103 @@
+/**
+ * Queueing disciplines: the HTB root of a device, and the queues of its classes. `struct tc_htb_glob` and
+ * `struct tc_fifo_qopt` of include/uapi/linux/pkt_sched.h.
+ */
+import {
+  attributeEnd,
+  attributeType,
+  bytesAttribute,
+  nestedAttribute,
+  nextAttribute,
+  payloadOf,
+  readText,
+  requirePayload,
+  textAttribute,
+  u32Attribute,
+} from "../netlink/attributes.ts";
+import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
+import { ownHandle, rootParent } from "./handles.ts";
+import {
+  type Place,
+  readPlace,
+  trafficAttribute,
+  trafficHeader,
+  trafficMessage,
+  trafficType,
+} from "./traffic-control.ts";
+
+/** What the agent needs to know of a qdisc. */
+export interface Qdisc extends Place {
+  /** `htb`, `bfifo`. */
+  readonly kind: string;
+  /** Of htb: the divisor for quanta that are not given (r2q). */
+  readonly quantumDivisor?: number;
+  /** Of htb: the minor number of the class for packets without one. 0: they are not shaped. */
+  readonly defaultClass?: number;
+  /** Of bfifo: the size of the queue in bytes. */
+  readonly limitBytes?: number;
+}
+
+const TCA_HTB_INIT = 2;
+/** TC_HTB_PROTOVER >> 16 */
+const htbVersion = 3;
+
+/** Requests the qdiscs of all devices. */
+export function dumpQdiscs(): NetlinkMessage {
+  return trafficMessage(trafficType.getQdisc, 0, { index: 0, handle: 0, parent: 0 });
+}
+
+/** Decodes one RTM_NEWQDISC. */
+export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
+  const place = readPlace(view, start);
+  let kind = "";
+  let options: readonly [start: number, end: number] | undefined;
+  for (let at = start + trafficHeader; at < end; at = nextAttribute(view, at, end)) {
+    const type = attributeType(view, at);
+    if (type === trafficAttribute.kind) kind = readText(view, payloadOf(at), attributeEnd(view, at, end));
+    else if (type === trafficAttribute.options) options = [payloadOf(at), attributeEnd(view, at, end)];
+  }
+  if (options === undefined) return { ...place, kind };
+  const [from, to] = options;
+  if (kind === "bfifo" && to - from >= 4) return { ...place, kind, limitBytes: view.getUint32(from, true) };
+  if (kind !== "htb") return { ...place, kind };
+  for (let at = from; at < to; at = nextAttribute(view, at, to)) {
+    if (attributeType(view, at) !== TCA_HTB_INIT) continue;
+    const init = requirePayload(view, at, to, 12);
+    const quantumDivisor = view.getUint32(init + 4, true);
+    return { ...place, kind, quantumDivisor, defaultClass: view.getUint32(init + 8, true) };
+  }
+  return { ...place, kind };
+}
+
+/** Installs the agent's root qdisc in place of the kernel's own. EEXIST if another program installed one. */
+export function encodeAddRoot(index: number, quantumDivisor: number): NetlinkMessage {
+  const init = new Uint8Array(20);
+  const view = new DataView(init.buffer);
+  view.setUint32(0, htbVersion, true);
+  view.setUint32(4, quantumDivisor, true);
+  return trafficMessage(
+    trafficType.newQdisc,
+    messageFlag.create | messageFlag.exclusive,
+    { index, handle: ownHandle(0), parent: rootParent },
+    textAttribute(trafficAttribute.kind, "htb"),
+    nestedAttribute(trafficAttribute.options, bytesAttribute(TCA_HTB_INIT, init)),
+  );
+}
+
+/** A queue of a class. With the same kind the queue is changed in place and keeps its packets. */
+export interface Queue {
+  readonly kind: "fq_codel" | "bfifo";
+  /** For bfifo. */
+  readonly limitBytes: number;
+}
+
+/** Gives the class `minor` a queue, whatever it had. ENOENT if the kernel has no such kind. */
+export function encodeSetQueue(index: number, minor: number, { kind, limitBytes }: Queue): NetlinkMessage {
+  return trafficMessage(
+    trafficType.newQdisc,
+    messageFlag.create | messageFlag.replace,
+    { index, handle: 0, parent: ownHandle(minor) },
+    textAttribute(trafficAttribute.kind, kind),
+    ...(kind === "bfifo" ? [u32Attribute(trafficAttribute.options, limitBytes)] : []),
+  );
+}

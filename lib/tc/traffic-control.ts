@@ -1,0 +1,49 @@
+/** What all messages of traffic control have: `struct tcmsg` and TCA_* of include/uapi/linux/rtnetlink.h. */
+import { concatBytes } from "../netlink/attributes.ts";
+import type { NetlinkMessage } from "../netlink/message.ts";
+
+/** RTM_*: NEW is also the type of a dump's answers. */
+export const trafficType = {
+  newQdisc: 36,
+  deleteQdisc: 37,
+  getQdisc: 38,
+  newClass: 40,
+  deleteClass: 41,
+  getClass: 42,
+} as const;
+
+export const trafficAttribute = { kind: 1, options: 2, statistics: 7 } as const;
+
+/** Bytes of `struct tcmsg`: family, padding, interface index, handle, parent, info. */
+export const trafficHeader = 20;
+
+/** The place of a qdisc or class. */
+export interface Place {
+  /** The interface's index. */
+  readonly index: number;
+  readonly handle: number;
+  readonly parent: number;
+}
+
+export function trafficMessage(
+  type: number,
+  flags: number,
+  { index, handle, parent }: Place,
+  ...attributes: readonly Uint8Array[]
+): NetlinkMessage {
+  const header = new Uint8Array(trafficHeader);
+  const view = new DataView(header.buffer);
+  view.setInt32(4, index, true);
+  view.setUint32(8, handle, true);
+  view.setUint32(12, parent, true);
+  return { type, flags, payload: concatBytes(header, ...attributes) };
+}
+
+/** Reads `struct tcmsg`. */
+export function readPlace(view: DataView, start: number): Place {
+  return {
+    index: view.getInt32(start + 4, true),
+    handle: view.getUint32(start + 8, true),
+    parent: view.getUint32(start + 12, true),
+  };
+}

@@ -1,0 +1,137 @@
+/** A model of qdiscs, classes and the table of rate limits. It refuses what the kernel refuses. */
+import type { InterfaceName } from "../../lib/model/names.ts";
+import { qosFrameLines } from "../../lib/nftables/encode-qos.ts";
+import type { QosTransaction } from "../../lib/nftables/qos.ts";
+import { type ObservedDevice, type QosObserved, queueText } from "../../lib/plan/qos/observed.ts";
+import type { QosStep, TrafficStep } from "../../lib/plan/qos/steps.ts";
+import type { HtbClass } from "../../lib/tc/htb-class.ts";
+
+interface Device {
+  readonly alternativeNames: string[];
+  root: ObservedDevice["root"];
+  readonly classes: Map<number, HtbClass>;
+  readonly queues: Map<number, string>;
+}
+
+export class QosKernel {
+  readonly devices: ReadonlyMap<InterfaceName, Device>;
+  hasHtb = true;
+  #frame: readonly string[] | undefined;
+  #elements = new Map<string, Map<string, string>>();
+
+  constructor(names: readonly InterfaceName[]) {
+    this.devices = new Map(
+      names.map((name) => [
+        name,
+        { alternativeNames: [], root: "default", classes: new Map(), queues: new Map() },
+      ]),
+    );
+  }
+
+  observe(): QosObserved {
+    const devices = new Map(
+      Array.from(this.devices, ([name, { alternativeNames, root, classes, queues }]) => [
+        name,
+        {
+          alternativeNames: [...alternativeNames],
+          root,
+          classes: root === "ours" ? new Map(classes) : new Map(),
+          queues: root === "ours" ? new Map(queues) : new Map(),
+        },
+      ]),
+    );
+    const elements = new Map(Array.from(this.#elements, ([name, values]) => [name, new Map(values)]));
+    return { table: { frame: this.#frame, elements }, hasHtb: this.hasHtb, devices };
+  }
+
+  get elements(): ReadonlyMap<string, Map<string, string>> {
+    return this.#elements;
+  }
+
+  apply(step: QosStep): void {
+    if (step.kind === "table") this.#commit(step.transaction);
+    else this.#applyTraffic(step);
+  }
+
+  #applyTraffic(step: TrafficStep): void {
+    const device = this.devices.get(step.device) ?? refuse("ENODEV");
+    switch (step.kind) {
+      case "name":
+        if (this.devices.values().some(({ alternativeNames }) => alternativeNames.includes(step.name)))
+          refuse("EEXIST");
+        device.alternativeNames.push(step.name);
+        return;
+      case "root":
+        if (device.root !== "default") refuse("EEXIST");
+        device.root = "ours";
+        return;
+      case "class":
+        applyClass(device, step.action, step.class);
+        return;
+      case "queue":
+        if (!device.classes.has(step.minor) || hasChildren(device, step.minor)) refuse("ENOENT");
+        device.queues.set(step.minor, queueText("bfifo", step.limitBytes));
+    }
+  }
+
+  /** Deletes the table. */
+  dropTable(): void {
+    this.#frame = undefined;
+    this.#elements = new Map();
+  }
+
+  /** Appends a rule. */
+  addRule(): void {
+    if (this.#frame !== undefined) this.#frame = [...this.#frame, "rule 2=00 4=drop() "];
+  }
+
+  #commit({ frame, remove, add }: QosTransaction): void {
+    if (frame?.isReplaced) {
+      if (this.#frame === undefined) refuse("ENOENT");
+      this.dropTable();
+    }
+    if (frame?.make !== undefined) {
+      if (this.#frame !== undefined) refuse("EEXIST");
+      this.#frame = qosFrameLines(frame.make);
+      this.#elements = new Map([...frame.make.maps, ...frame.make.sets].map((name) => [name, new Map()]));
+    }
+    // The element for every other key has none, so it cannot be named.
+    for (const [set, keys] of remove)
+      for (const key of keys) if (key === "*" || !this.#elements.get(set)?.delete(key)) refuse("ENOENT");
+    for (const [set, values] of add) {
+      const held = this.#elements.get(set) ?? refuse("ENOENT");
+      for (const [key, value] of values) {
+        if (held.has(key)) refuse("EEXIST");
+        held.set(key, value);
+      }
+    }
+  }
+}
+
+function applyClass(device: Device, action: "add" | "change" | "remove", given: HtbClass): void {
+  if (device.root !== "ours") refuse("ENOENT");
+  const held = device.classes.get(given.minor);
+  if (action === "add") {
+    if (held !== undefined) refuse("EEXIST");
+    if (given.parent !== 0 && !device.classes.has(given.parent)) refuse("ENOENT");
+    // A class that gets its first child loses its queue.
+    device.queues.delete(given.parent);
+    device.classes.set(given.minor, given);
+    return;
+  }
+  if (held === undefined) refuse("ENOENT");
+  else if (action === "change") device.classes.set(given.minor, { ...given, parent: held.parent });
+  else {
+    if (hasChildren(device, given.minor)) refuse("EBUSY");
+    device.classes.delete(given.minor);
+    device.queues.delete(given.minor);
+  }
+}
+
+function hasChildren({ classes }: Device, minor: number): boolean {
+  return classes.values().some(({ parent }) => parent === minor);
+}
+
+function refuse(code: string): never {
+  throw new Error(code);
+}

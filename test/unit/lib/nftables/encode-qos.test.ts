@@ -1,0 +1,103 @@
+/** The codec of the table of rate limits: what is written is read as the same, what is not ours is told apart. */
+import t from "tap";
+import type { Cidr } from "../../../../lib/model/ip.ts";
+import type { InterfaceName } from "../../../../lib/model/names.ts";
+import type { NetlinkMessage } from "../../../../lib/netlink/message.ts";
+import { forEachClass, forEachLimit, readableQosSets } from "../../../../lib/nftables/decode-qos.ts";
+import { encodeQos, encodeQosFrame, qosFrameLines } from "../../../../lib/nftables/encode-qos.ts";
+import { linesOf } from "../../../../lib/nftables/frame-lines.ts";
+import { limitText, parseLimitText, type QosFrame, qosTable } from "../../../../lib/nftables/qos.ts";
+import { messageType } from "../../../../lib/nftables/wire.ts";
+
+const [vpc, external] = ["eth0", "net1"] as InterfaceName[] as [InterfaceName, InterfaceName];
+const frame: QosFrame = {
+  maps: ["eips_0", "eips_1"],
+  sets: ["over_0"],
+  rules: [
+    {
+      out: external,
+      in: undefined,
+      address: undefined,
+      match: { network: undefined, verdict: { class: 0x10002 } },
+    },
+    {
+      out: external,
+      in: undefined,
+      address: { side: "destination", isBeforeNat: false },
+      match: { network: "198.51.100.0/24" as Cidr, verdict: { over: { rate: 125, burst: 131_072 } } },
+    },
+    {
+      out: external,
+      in: undefined,
+      address: { side: "source", isBeforeNat: false },
+      match: { map: "eips_0" },
+    },
+    { out: vpc, in: external, address: { side: "destination", isBeforeNat: true }, match: { map: "eips_1" } },
+    { out: vpc, in: external, address: { side: "destination", isBeforeNat: true }, match: { set: "over_0" } },
+  ],
+};
+
+function parts({ payload }: NetlinkMessage) {
+  return [new DataView(payload.buffer, payload.byteOffset, payload.byteLength), 0, payload.length] as const;
+}
+
+t.test("each part of a frame is seen, and a rule about addresses before NAT is two", async (t) => {
+  const lines = qosFrameLines(frame);
+  const kinds = lines.map((line) => line.slice(0, line.indexOf(" ")));
+  t.strictSame(kinds, ["table", "chain", "map", "map", "map", ...Array(7).fill("rule")]);
+  t.equal(new Set(lines).size, lines.length);
+  for (const [at] of frame.rules.entries())
+    t.notSame(qosFrameLines({ ...frame, rules: frame.rules.toSpliced(at, 1) }), lines);
+  t.notSame(qosFrameLines({ ...frame, rules: frame.rules.toReversed() }), lines, "the last rule decides");
+  t.same(linesOf(encodeQosFrame(frame), qosTable), lines);
+  const [original, reply] = lines.filter((line) => line.includes("lookup(1=656970735f3100"));
+  t.match(original, "ct(1=00000001 2=00000001) cmp(1=00000001 2=00000000 3=0500010000000000)");
+  t.match(original, "ct(1=00000001 2=00000014 3=00)", "the destination of the first packet of a flow");
+  t.match(reply, "ct(1=00000001 2=00000014 3=01)", "the destination of answers");
+});
+
+t.test("only elements of maps and sets that are ours are read", async (t) => {
+  const lines = qosFrameLines(frame);
+  t.strictSame(readableQosSets(lines), [
+    { name: "eips_0", isMap: true },
+    { name: "eips_1", isMap: true },
+    { name: "over_0", isMap: false },
+  ]);
+  const foreign = lines.map((line) => line.replace(" 4=00000007 ", " 4=0000000d "));
+  t.strictSame(readableQosSets(foreign), []);
+});
+
+t.test("elements are read as they were written, however many", async (t) => {
+  const eips = Array.from({ length: 1_000 }, (_, at) => `203.0.${at >> 8}.${at & 255}`);
+  const classes = new Map(eips.map((ip, at) => [ip, `1:${(at + 16).toString(16)}`]));
+  const limits = new Map(eips.map((ip, at) => [ip, limitText({ rate: 125 + at, burst: 131_072 })]));
+  const add = new Map([
+    ["eips_0", classes],
+    ["over_0", limits],
+  ]);
+  const read = { eips_0: new Map<string, string>(), over_0: new Map<string, string>() };
+  const messages = encodeQos({ frame: undefined, remove: new Map(), add });
+  t.equal(messages.length, 6, "a list is shorter than 64 KiB");
+  for (const [at, message] of messages.entries()) {
+    t.equal(message.type, messageType.newElements);
+    if (at < 3) forEachClass(...parts(message), (ip, text) => read.eips_0.set(ip, text));
+    else forEachLimit(...parts(message), (ip, text) => read.over_0.set(ip, text));
+  }
+  t.same(read.eips_0, classes);
+  t.same(read.over_0, limits);
+  t.same(parseLimitText(limitText({ rate: 5, burst: 7 })), { rate: 5, burst: 7 });
+});
+
+t.test("a transaction deletes before it adds, and replaces the table if it says so", async (t) => {
+  const types = (frameChange: Parameters<typeof encodeQos>[0]["frame"]) =>
+    encodeQos({
+      frame: frameChange,
+      remove: new Map([["eips_0", ["203.0.113.1"]]]),
+      add: new Map([["eips_0", new Map([["203.0.113.1", "1:10"]])]]),
+    }).map(({ type }) => type);
+  const { newElements, deleteElements, deleteTable, newTable } = messageType;
+  t.strictSame(types(undefined), [deleteElements, newElements]);
+  t.equal(types({ make: frame, isReplaced: true })[0], deleteTable);
+  t.equal(types({ make: frame, isReplaced: false })[0], newTable);
+  t.equal(types({ make: undefined, isReplaced: true })[1], deleteElements);
+});
