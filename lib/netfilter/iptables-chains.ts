@@ -1,17 +1,30 @@
 /** Parses chains as iptables-save prints them, in either variant. Unknown parts of a rule make it `unclear`. */
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { makeCidr, parseCidr, parseIp, rangeOf, toU32 } from "../model/ipv4.ts";
 import type { Chain, ChainRule, Effect, HarmVerb, Hook, HookName, NameTest, Range, Test } from "./chain.ts";
 
 /** The chains of all tables in `text`, except those whose name `isOwn`. */
 export function parseIptablesChains(
+  ...given: Parameters<typeof parseIptablesChainsChunked>
+): readonly Chain[] {
+  return runSync(parseIptablesChainsChunked(...given));
+}
+
+/** Takes a few milliseconds. */
+const parsedAtOnce = 1_000;
+
+/** The same in parts. */
+export function* parseIptablesChainsChunked(
   text: string,
   tool: string,
   isOwn: (chain: string) => boolean,
-): readonly Chain[] {
+): Chunked<readonly Chain[]> {
   const chains: Chain[] = [];
   let rules = new Map<string, ChainRule[]>();
   let table = "";
+  const isDue = everyNth(parsedAtOnce);
   for (const line of text.split("\n")) {
+    if (isDue()) yield;
     if (line.startsWith("*")) {
       table = line.slice(1);
       rules = new Map();

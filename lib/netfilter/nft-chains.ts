@@ -1,14 +1,26 @@
 /** Parses the chains of a table as `nft -s -a list table` prints them. */
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { ChainRule, Range } from "./chain.ts";
 import { type AddressSets, parseNftRules, rangesOf } from "./nft-rule.ts";
 
 /** The rules of each chain, in order. */
 export function parseNftListing(text: string): ReadonlyMap<string, readonly ChainRule[]> {
+  return runSync(parseNftListingChunked(text));
+}
+
+/** Takes a few milliseconds. */
+const parsedAtOnce = 1_000;
+
+/** The same in parts. */
+export function* parseNftListingChunked(text: string): Chunked<ReadonlyMap<string, readonly ChainRule[]>> {
   const lines = text.replace(/,\n\t\t\s+/g, ", ").split("\n");
-  const sets = addressSets(lines);
+  yield;
+  const sets = yield* addressSets(lines);
+  const isDue = everyNth(parsedAtOnce);
   const chains = new Map<string, ChainRule[]>();
   let rules: ChainRule[] | undefined;
   for (const line of lines) {
+    if (isDue()) yield;
     const [, block, name = ""] = /^\t(\w+) (\S+) \{/.exec(line) ?? [];
     if (block !== undefined) {
       rules = block === "chain" ? [] : undefined;
@@ -25,10 +37,12 @@ export function parseNftListing(text: string): ReadonlyMap<string, readonly Chai
 }
 
 /** The sets of addresses, if the listing contains their elements. */
-function addressSets(lines: readonly string[]): AddressSets {
+function* addressSets(lines: readonly string[]): Chunked<AddressSets> {
+  const isDue = everyNth(parsedAtOnce);
   const sets = new Map<string, readonly Range[]>();
   let name: string | undefined;
   for (const line of lines) {
+    if (isDue()) yield;
     const [, block] = /^\tset (\S+) \{/.exec(line) ?? [];
     if (block !== undefined) name = block;
     else if (line.startsWith("\t}")) name = undefined;

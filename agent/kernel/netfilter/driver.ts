@@ -5,7 +5,7 @@
 
 import { stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { Chain } from "../../../lib/netfilter/chain.ts";
+import type { Chain, ChainRule } from "../../../lib/netfilter/chain.ts";
 import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
 import type { NetfilterDriver, RulesDriver } from "../drivers.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
@@ -119,7 +119,33 @@ function asksForSet({ rules }: Chain): boolean {
 }
 
 function isSame(one: NetfilterObserved, other: NetfilterObserved): boolean {
-  const isSameList = (name: "tables" | "chains" | "foreign") =>
-    one[name] === other[name] || JSON.stringify(one[name]) === JSON.stringify(other[name]);
-  return isSameList("tables") && isSameList("chains") && isSameList("foreign");
+  return (
+    isSameValue(one.tables, other.tables) &&
+    isSameValue(one.chains, other.chains) &&
+    isSameList(one.foreign, other.foreign, isSameChain)
+  );
+}
+
+function isSameChain({ rules, ...one }: Chain, { rules: others, ...other }: Chain): boolean {
+  return isSameValue(one, other) && isSameList(rules, others, isSameRule);
+}
+
+/** The text decides what a rule does, unless it names a set: comparing the values of 50,000 rules takes too long. */
+function isSameRule(one: ChainRule, other: ChainRule): boolean {
+  return one.text === other.text && (!one.text.includes("@") || isSameValue(one, other));
+}
+
+function isSameList<T>(one: readonly T[], other: readonly T[], isEqual: (a: T, b: T) => boolean): boolean {
+  if (one === other) return true;
+  return (
+    one.length === other.length &&
+    one.every((value, at) => {
+      const match = other[at] as T;
+      return value === match || isEqual(value, match);
+    })
+  );
+}
+
+function isSameValue(one: unknown, other: unknown): boolean {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
 }

@@ -3,8 +3,9 @@
 import { splitSave } from "../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
-import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
+import { parseIptablesChainsChunked } from "../../../lib/netfilter/iptables-chains.ts";
 import { isOwnChain } from "../../../lib/plan/iptables/owned.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { Run } from "../run.ts";
 
 /** The legacy tables of this namespace. */
@@ -22,7 +23,8 @@ export async function readLegacyChains(
   const chains: Chain[] = [];
   for (const name of names) {
     const { stdout } = await run(["iptables-legacy-save", "-t", name], { signal });
-    chains.push(...parseIptablesChains(whole(stdout), "iptables-legacy", isOwnChain));
+    const read = await runYielding(parseIptablesChainsChunked(whole(stdout), "iptables-legacy", isOwnChain));
+    chains.push(...read);
   }
   return chains;
 }

@@ -2,8 +2,8 @@
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain, ChainRule } from "../../../lib/netfilter/chain.ts";
-import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
-import { parseNftListing } from "../../../lib/netfilter/nft-chains.ts";
+import { parseIptablesChainsChunked } from "../../../lib/netfilter/iptables-chains.ts";
+import { parseNftListingChunked } from "../../../lib/netfilter/nft-chains.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import {
   decodeChain,
@@ -18,6 +18,7 @@ import {
 import { isForeign, isListable } from "../../../lib/nftables/foreign.ts";
 import { isOwnChain } from "../../../lib/plan/iptables/owned.ts";
 import type { ObservedChain } from "../../../lib/plan/netfilter/observed.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { RulesDriver } from "../drivers.ts";
 import type { DumpVisitor, NetlinkConnection } from "../netlink/connection.ts";
 import type { Run } from "../run.ts";
@@ -111,13 +112,13 @@ async function listByIptables(
 ): Promise<readonly Chain[] | undefined> {
   const { stdout } = await run(["iptables-nft-save", "-t", label.slice("ip ".length)], { signal });
   if (/^# Table `.*(?:is|contains) incompatible/m.test(stdout)) return undefined;
-  return parseIptablesChains(whole(stdout), "iptables-nft", isOwnChain);
+  return runYielding(parseIptablesChainsChunked(whole(stdout), "iptables-nft", isOwnChain));
 }
 
 async function listByNft(label: string, run: Run, signal: AbortSignal) {
   const { stdout } = await run(["nft", "-s", "-a", "list", "table", ...label.split(" ")], { signal });
   if (!stdout.endsWith("\n}\n")) throw new GatewayError("unreadable", `nft printed a part of table ${label}`);
-  return parseNftListing(stdout);
+  return runYielding(parseNftListingChunked(stdout));
 }
 
 const notListed: ChainRule = {

@@ -1,4 +1,5 @@
 /** The built-in chains that jump to the agent's, and foreign rules in the NAT table. */
+import { type Chunked, mapChunked } from "../../chunked.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { Family } from "../../model/family.ts";
 import type { Chain } from "../../netfilter/chain.ts";
@@ -8,28 +9,33 @@ import type { IptablesObserved } from "./observed.ts";
 import { isOwnChain } from "./owned.ts";
 
 /** With legacy only iptables can change the built-in chains, and it always creates them the same way. */
-export function netfilterContextOf(
+export function* netfilterContextOf(
   { variant, rules, backends }: IptablesObserved,
   { nft }: Family,
-): NetfilterContext {
+): Chunked<NetfilterContext> {
   const tool = `iptables-${variant}`;
-  const chains = [...(rules.get("nat") ?? [])].filter(([name]) => !isOwnChain(name));
+  const chains: Chain[] = [];
+  for (const [name, its] of rules.get("nat") ?? [])
+    if (!isOwnChain(name)) chains.push(yield* chainOf(tool, name, its));
   return {
     shared:
       variant === "legacy"
         ? []
         : sharedChains.map((one) => ({ ...one, table: `${nft.family} ${one.table}` })),
-    chains: chains.map(([name, its]) => chainOf(tool, name, its)),
+    chains,
     hasBackendsTable: backends !== undefined,
   };
 }
 
-function chainOf(tool: string, name: string, rules: readonly Rule[]): Chain {
+/** Takes a few milliseconds. */
+const parsedAtOnce = 1_000;
+
+function* chainOf(tool: string, name: string, rules: readonly Rule[]): Chunked<Chain> {
   return {
     place: placeOf(tool, "nat"),
     name,
     hook: builtInHook("nat", name, "accept"),
-    rules: rules.map(({ raw }) => parseIptablesRule(raw)),
+    rules: yield* mapChunked(rules, parsedAtOnce, ({ raw }) => parseIptablesRule(raw)),
   };
 }
 

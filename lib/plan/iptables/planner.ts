@@ -72,7 +72,9 @@ export function createIptablesPlanner(
     backends === undefined ? eipsOfRules(rules) : eipsOfBoth(rules, backends.elements);
   const indexChunked = memoizer.byKeyChunked(indexByText);
   const indexOf = (rules: readonly Rule[]) => runSync(indexChunked(rules));
-  const contextOf = memoizer.byKey((observed: IptablesObserved) => netfilterContextOf(observed, family));
+  const contextOf = memoizer.byKeyChunked((observed: IptablesObserved) =>
+    netfilterContextOf(observed, family),
+  );
 
   function* planChunked(program: Program, observed: IptablesObserved): Chunked<Plan> {
     const { rules, backends } = observed;
@@ -155,10 +157,11 @@ export function createIptablesPlanner(
     eipsNamed: (observed) => runSync(eipsOf(observed)),
     *prepare(observed) {
       yield* eipsOf(observed);
+      yield* contextOf(observed);
     },
     countRules: ({ rules, backends }) =>
       countOwned(rules) + (backends === undefined ? 0 : countBackends(backends)),
-    netfilterContext: contextOf,
+    netfilterContext: (observed) => runSync(contextOf(observed)),
     foreignRulesNaming: ({ rules }, address) => foreignRulesNaming(rules, address),
   };
 }

@@ -28,10 +28,14 @@ export function* findForeignRulesChunked(
 ): Chunked<ForeignRules> {
   const harmed = new Map<ObjectId, Harm>();
   const found = new Map<string, { harm: Harm; objects: number }>();
+  yield;
   const finder = new HarmFinder(chains);
+  yield;
   if (finder.isHarmless || !program.family.hasRuleParser) return { harmed, found };
   const counted = new Set<string>();
-  yield* forEachLegChunked(program, hasBackendsTable, (id, leg) => {
+  const ruleCount = chains.reduce((sum, { rules }) => sum + rules.length, 0);
+  const objectsAtOnce = Math.max(1, Math.min(500, Math.floor(rulesAtOnce / (ruleCount + 1))));
+  yield* forEachLegChunked(program, hasBackendsTable, objectsAtOnce, (id, leg) => {
     for (const harm of finder.harmsTo(leg)) {
       const text = harmText(harm);
       const known = found.get(text) ?? { harm, objects: 0 };
@@ -45,6 +49,9 @@ export function* findForeignRulesChunked(
   });
   return { harmed, found };
 }
+
+/** Packets of an object may have to be followed through all rules. Takes a few milliseconds. */
+const rulesAtOnce = 50_000;
 
 /** The rule and what it does: `iptables-nft -t filter -P FORWARD DROP drops`, or `... may drop`. */
 export function harmText({ where, verb, isSure }: Harm): string {
@@ -74,9 +81,11 @@ class HarmFinder {
   constructor(chains: readonly Chain[]) {
     this.#baseChains = chains.filter(({ hook }) => hook !== undefined);
     for (const chain of chains) this.#chains.set(`${chain.place} ${chain.name}`, chain);
-    const rules = chains.flatMap((chain) => chain.rules);
-    this.isHarmless = !chains.some(({ hook }) => hook?.policy === "drop") && !rules.some(mayHarm);
-    this.#testedFields = new Set(rules.flatMap(({ tests }) => tests.map(({ field }) => field)));
+    this.isHarmless = !chains.some(({ hook, rules }) => hook?.policy === "drop" || rules.some(mayHarm));
+    const testedFields = new Set<Test["field"]>();
+    for (const { rules } of chains)
+      for (const { tests } of rules) for (const { field } of tests) testedFields.add(field);
+    this.#testedFields = testedFields;
   }
 
   /** What harms these packets. Packets that no rule distinguishes share one result. */

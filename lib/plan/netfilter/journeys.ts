@@ -28,13 +28,14 @@ export interface Leg {
 }
 
 /**
- * Calls `visit` with every leg of every object. Some thousand calls, then others may have their turn.
+ * Calls `visit` with every leg of every object, in parts of `objectsPerPart` objects.
  *
  * @param hasBackendsTable true if DNATs with a list of backends are in a table of their own
  */
 export function* forEachLegChunked(
   program: Program,
   hasBackendsTable: boolean,
+  objectsPerPart: number,
   visit: (id: ObjectId, leg: Leg) => void,
 ): Chunked<void> {
   const { vpcInterface: vpc, family } = program;
@@ -89,8 +90,7 @@ export function* forEachLegChunked(
   }
 }
 
-/** Both take a few milliseconds. */
-const objectsPerPart = 500;
+/** Takes a few milliseconds. */
 const eipsPerPart = 5_000;
 
 /** The packets as a chain on that hook sees them. */

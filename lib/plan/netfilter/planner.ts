@@ -2,7 +2,7 @@
  * Checks whether netfilter lets the agent's rules take effect and lets packets pass: whether the chains that jump to
  * the agent's are called, and what foreign rules do before. Foreign rules are named and never changed.
  */
-import { type Chunked, runSync } from "../../chunked.ts";
+import { type Chunked, forEachChunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Degradation } from "../../model/degradation.ts";
 import type { Family } from "../../model/family.ts";
@@ -53,7 +53,7 @@ export function createNetfilterPlanner(
       const shared = planSharedChains(netfilterContext.shared, observed);
       const chains = chainsOf(netfilterContext, observed);
       const foreign = runSync(findForeignRulesChunked(part, chains, netfilterContext.hasBackendsTable));
-      return obstaclesIn(shared, foreign);
+      return runSync(obstaclesIn(shared, foreign));
     },
     reads: ({ program, facts }) => [program, facts.netfilterContext],
   };
@@ -67,12 +67,15 @@ function allChains({ chains }: NetfilterContext, { foreign }: NetfilterObserved)
   return [...chains, ...foreign.filter(({ place }) => !places.has(place))];
 }
 
-function obstaclesIn({ faults }: SharedChainsPlan, { harmed }: ForeignRules): Obstacles {
+/** Takes a few milliseconds. */
+const namedAtOnce = 5_000;
+
+function* obstaclesIn({ faults }: SharedChainsPlan, { harmed }: ForeignRules): Chunked<Obstacles> {
   const objects = new Map<ObjectId, Obstacle>();
-  for (const [id, harm] of harmed) {
+  yield* forEachChunked(harmed, namedAtOnce, ([id, harm]) => {
     const message = `${harmText(harm)} its packets`;
     objects.set(id, { condition: "Ready", reason: "ForeignRule", message });
-  }
+  });
   const kinds = new Map<Kind, Obstacle>();
   for (const { message, kinds: its, isForeign } of faults) {
     const reason = isForeign ? "ForeignRule" : "Pending";
