@@ -1,3 +1,5 @@
+import type { Chunked } from "../../lib/chunked.ts";
+
 /** What the journal needs to know about the state it stores. The journal is generic over both types. */
 export interface Codec<State, Change> {
   /** The state before the first write. */
@@ -8,6 +10,8 @@ export interface Codec<State, Change> {
   reduce(state: State, changes: readonly Change[]): State;
   /** Encodes as a JSON value. {@link decodeState} turns it into an equal state. */
   encodeState(state: State): unknown;
+  /** The same in parts. Only needed if {@link encodeState} takes long. */
+  encodeStateChunked?(state: State): Chunked<unknown>;
   /** Encodes as JSON values. {@link decodeChanges} turns an array of them into changes with the same effect. */
   encodeChanges(changes: readonly Change[]): readonly unknown[];
   /** Throws {@link SchemaError} if the value does not match the schema of `format`. */

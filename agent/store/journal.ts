@@ -5,9 +5,9 @@
  * file, and the file has the length that the agent wrote. Otherwise it writes the whole state to a new file and renames
  * that into place. Compaction, a change of format and the first write use the same code.
  */
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Log } from "../log.ts";
+import { runYielding } from "../run-yielding.ts";
 import type { Codec } from "./codec.ts";
 import type { Look, StateDirectory, StateFile } from "./directory.ts";
 import { unlessAbsent } from "./file-id.ts";
@@ -131,8 +131,8 @@ export class Journal<State, Change> {
     const { directory, codec } = this.#deps;
     await directory.hold();
     await this.#moveForeignFile();
-    const snapshot = codec.encodeState(state);
-    await nextTurn();
+    const parts = codec.encodeStateChunked?.(state);
+    const snapshot = parts === undefined ? codec.encodeState(state) : await runYielding(parts);
     const line = await encodeChunked({ format: codec.format, seq, snapshot });
     const file = await directory.open(temporaryName, "create");
     try {

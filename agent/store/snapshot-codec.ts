@@ -1,5 +1,6 @@
 /** Encodes a whole state as snapshot JSON and decodes it. */
 
+import { type Chunked, mapChunked } from "../../lib/chunked.ts";
 import type { Spec } from "../../lib/kinds/registry.ts";
 import type { Stored } from "../../lib/model/stored.ts";
 import { OrderedMap } from "../../lib/ordered-map.ts";
@@ -13,18 +14,23 @@ import { parseLedgerKey } from "./ledger-key.ts";
 import type { RecordReader } from "./record-reader.ts";
 import type { StateReaders } from "./state-readers.ts";
 
-export function encodeSnapshot(state: State, readers: StateReaders): JsonObject {
+/** Takes a few milliseconds. */
+const encodedAtOnce = 4_000;
+
+/** In parts. */
+export function* encodeSnapshot(state: State, readers: StateReaders): Chunked<JsonObject> {
   const { desired, ledger, unrecognized } = state;
   const { records } = unrecognized;
   const whole = <T>(record: T, place: RecordPlace, key?: string): T | JsonObject =>
     records.size === 0 ? record : (records.get(recordKey(place, key)) ?? record);
-  const collections = Array.from(readers.objects.values(), ({ kind, collection }) => {
+  const collections: (readonly [string, readonly unknown[]])[] = [];
+  for (const { kind, collection } of readers.objects.values()) {
     const objects: ReadonlyMap<string, Stored<Spec>> = objectsOf(desired, kind);
-    return [
-      collection,
-      Array.from(objects, ([name, object]) => whole(object, `objects/${collection}`, name)),
-    ];
-  });
+    const records = yield* mapChunked(objects, encodedAtOnce, ([name, object]) =>
+      whole(object, `objects/${collection}`, name),
+    );
+    collections.push([collection, records]);
+  }
   return {
     isSet: state.isSet,
     revision: desired.revision,
@@ -33,11 +39,15 @@ export function encodeSnapshot(state: State, readers: StateReaders): JsonObject 
     nextCreation: state.nextCreation,
     gateway: whole(desired.gateway, "gateway"),
     objects: { ...Object.fromEntries(collections), ...unrecognized.collections },
-    tombstones: Array.from(state.tombstones, ([key, untilMs]) => whole({ key, untilMs }, "tombstones", key)),
-    leases: Array.from(state.leases, ([name, renewed]) => whole({ name, renewed }, "leases", name)),
+    tombstones: yield* mapChunked(state.tombstones, encodedAtOnce, ([key, untilMs]) =>
+      whole({ key, untilMs }, "tombstones", key),
+    ),
+    leases: yield* mapChunked(state.leases, encodedAtOnce, ([name, renewed]) =>
+      whole({ name, renewed }, "leases", name),
+    ),
     ledger: {
       epoch: ledger.epoch,
-      addresses: [...ledger.addresses.keys()],
+      addresses: yield* mapChunked(ledger.addresses.keys(), encodedAtOnce, (key) => key),
       retired: [...ledger.retired],
       ...unrecognized.ledger,
     },

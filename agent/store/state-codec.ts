@@ -1,5 +1,6 @@
 /** Binds the journal to the gateway's state: encodes {@link State} and its changes as JSON. */
 
+import { runSync } from "../../lib/chunked.ts";
 import { specSchemas } from "../../lib/kinds/registry.ts";
 import { reduce } from "../../lib/state/reduce.ts";
 import { emptyState, type State, type StateChange } from "../../lib/state/state.ts";
@@ -18,7 +19,8 @@ export function stateCodec(specs: SpecSchemas = specSchemas): Codec<State, State
     empty: emptyState,
     format: currentFormat,
     reduce,
-    encodeState: (state) => encodeSnapshot(state, readers),
+    encodeState: (state) => runSync(encodeSnapshot(state, readers)),
+    encodeStateChunked: (state) => encodeSnapshot(state, readers),
     encodeChanges,
     decodeState(value, format) {
       if (!isJsonObject(value)) throw new SchemaError("the snapshot is not an object");

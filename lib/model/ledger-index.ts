@@ -3,6 +3,7 @@
  * takes longer than the rest of the planning.
  */
 
+import { type Chunked, everyNth } from "../chunked.ts";
 import type { Ip } from "./ip.ts";
 import type { Ledger, LedgerAddress } from "./ledger.ts";
 
@@ -12,21 +13,26 @@ export interface LedgerIndex {
   has(entry: LedgerAddress): boolean;
 }
 
-/** Computed once for each ledger. */
-export function ledgerIndex({ addresses }: Pick<Ledger, "addresses">): LedgerIndex {
-  const known = indexes.get(addresses) ?? makeIndex(addresses);
+/** In parts. Computed once for each ledger. */
+export function* ledgerIndex({ addresses }: Pick<Ledger, "addresses">): Chunked<LedgerIndex> {
+  const known = indexes.get(addresses) ?? (yield* makeIndex(addresses));
   indexes.set(addresses, known);
   return known;
 }
 
+/** Takes a few milliseconds. */
+const indexedAtOnce = 4_000;
+
 const indexes = new WeakMap<Ledger["addresses"], LedgerIndex>();
 const none: readonly LedgerAddress[] = [];
 
-function makeIndex(addresses: Ledger["addresses"]): LedgerIndex {
+function* makeIndex(addresses: Ledger["addresses"]): Chunked<LedgerIndex> {
   // Nearly every IP has a single entry: a list for each would be 10,000 lists.
   const first = new Map<Ip, LedgerAddress>();
   const further = new Map<Ip, LedgerAddress[]>();
+  const isDue = everyNth(indexedAtOnce);
   for (const entry of addresses.values()) {
+    if (isDue()) yield;
     const one = first.get(entry.address);
     if (one === undefined) first.set(entry.address, entry);
     else further.set(entry.address, [...(further.get(entry.address) ?? [one]), entry]);

@@ -1,5 +1,5 @@
 /** Guard and gates as values: their tables as read from the kernel, and the transactions that change them. */
-import { type Chunked, runSync } from "../chunked.ts";
+import { type Chunked, forEachChunked, runSync } from "../chunked.ts";
 import { isSameMap, memoizeLast } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
@@ -122,17 +122,23 @@ function encodeBarrierFrame(
   ];
 }
 
-/** The keys that transactions touch, by set. */
-export function touchedElements(
+/** The keys that transactions touch, by set. In parts. */
+export function* touchedElements(
   transactions: readonly BarrierTransaction[],
-): ReadonlyMap<GuardSet, ReadonlySet<string>> {
-  return new Map(
-    guardSetNames.map((set) => [
-      set,
-      new Set(transactions.flatMap(({ add, remove }) => [...remove[set], ...add[set].keys()])),
-    ]),
-  );
+): Chunked<ReadonlyMap<GuardSet, ReadonlySet<string>>> {
+  const touched = new Map<GuardSet, ReadonlySet<string>>();
+  for (const set of guardSetNames) {
+    const keys = new Set<string>();
+    for (const { add, remove } of transactions)
+      for (const some of [remove[set], add[set].keys()])
+        yield* forEachChunked(some, lookedAtOnce, (key) => keys.add(key));
+    touched.set(set, keys);
+  }
+  return touched;
 }
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
 
 /** True if a table is created or deleted. */
 export function touchesFrames({ frames }: BarrierTransaction): boolean {

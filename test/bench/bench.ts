@@ -1,7 +1,7 @@
 /** What a row works with: the settings, and plants that are always removed at the end. */
 import { sweep, testName } from "../support/namespaces.ts";
 import type { DataplaneName } from "./dataplanes.ts";
-import { BarePlant, Plant } from "./plant.ts";
+import { BarePlant, Plant, type PlantOptions } from "./plant.ts";
 import { fipsOnly } from "./scenario.ts";
 
 export interface BenchSettings {
@@ -55,10 +55,10 @@ export class Bench {
   }
 
   /** A new, empty plant. */
-  async plant(): Promise<Plant> {
+  async plant(more: Pick<PlantOptions, "isMetered"> = {}): Promise<Plant> {
     const { profileDirectory, agentMain } = this.settings;
     const { dataplane } = this;
-    return this.#begin(new Plant({ name: nextName(), dataplane, profileDirectory, agentMain }));
+    return this.#begin(new Plant({ name: nextName(), dataplane, profileDirectory, agentMain, ...more }));
   }
 
   async barePlant(): Promise<BarePlant> {

@@ -1,5 +1,6 @@
 /** A lab with the real agent for one benchmark, and one without an agent for the bare tools. */
-import { mkdir, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -7,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { AgentProcess } from "../support/agent-process.ts";
 import type { ApiClient, WriteReply } from "../support/api-client.ts";
 import { Lab } from "../support/lab.ts";
+import { until } from "../support/run.ts";
 import { loadCommands } from "./bare.ts";
 import { type DataplaneName, settingsOf } from "./dataplanes.ts";
 import { Skip } from "./measurement.ts";
@@ -14,6 +16,7 @@ import { ProfiledAgent } from "./profile.ts";
 import { eipNumbers, type Scenario, setOf } from "./scenario.ts";
 import { timeCommands, timeOf } from "./timing.ts";
 
+const meteredMain = fileURLToPath(new URL("metered-agent.ts", import.meta.url));
 const profiledMain = fileURLToPath(new URL("profiled-agent.ts", import.meta.url));
 /** Enough for 10,000 objects on a busy machine. */
 const loadWait = "?wait=5m";
@@ -28,6 +31,8 @@ export interface PlantOptions {
   readonly profileDirectory: string | undefined;
   /** The daemon's entry file. */
   readonly agentMain: string;
+  /** True if the agent counts the CPU time of each turn of its event loop: {@link Plant.longestTurnMs}. */
+  readonly isMetered?: boolean;
 }
 
 export class Plant {
@@ -119,6 +124,26 @@ export class Plant {
     return result;
   }
 
+  /**
+   * The most CPU time that the agent's main thread took in one turn since the last call, in ms. `undefined` while profiles
+   * are made.
+   */
+  async longestTurnMs(): Promise<number | undefined> {
+    if (!this.#isMetered) return undefined;
+    await rm(this.#turnsFile, { force: true });
+    process.kill(this.pid, "SIGWINCH");
+    await until("the agent's longest turn", () => existsSync(this.#turnsFile));
+    return Number(await readFile(this.#turnsFile, "utf8"));
+  }
+
+  get #isMetered(): boolean {
+    return this.#options.isMetered === true && this.#options.profileDirectory === undefined;
+  }
+
+  get #turnsFile(): string {
+    return join(this.#directory, "turns");
+  }
+
   get #running(): AgentProcess {
     if (this.#agent === undefined) throw new Error("no agent was started");
     return this.#agent;
@@ -127,16 +152,16 @@ export class Plant {
   async #startAgent(): Promise<void> {
     const { dataplane, profileDirectory, agentMain } = this.#options;
     this.#agent = AgentProcess.start(this.lab, {
-      main: profileDirectory === undefined ? agentMain : profiledMain,
+      main: this.#isMetered ? meteredMain : profileDirectory === undefined ? agentMain : profiledMain,
       stateDirectory: this.stateDirectory,
       socketPath: this.socketPath,
       settings: {
         NATGW_ARP_PROBE: "0",
         NATGW_LOG_LEVEL: "warn",
         ...settingsOf[dataplane],
-        ...(profileDirectory === undefined
-          ? {}
-          : { BENCH_PROFILES: profileDirectory, BENCH_AGENT: agentMain }),
+        ...(profileDirectory !== undefined && { BENCH_PROFILES: profileDirectory }),
+        BENCH_TURNS: this.#turnsFile,
+        BENCH_AGENT: agentMain,
       },
     });
     try {

@@ -130,7 +130,7 @@ export class BarrierTables implements BarrierDriver {
   ): Promise<ObservedBarrier> {
     if (written.some(({ frames }) => frames.guard !== undefined)) return this.#readAll(signal);
     const frames = written.some(touchesFrames) ? await this.#readKnownFrames(signal) : last.frames;
-    const keys = touchedElements(written);
+    const keys = await runYielding(touchedElements(written));
     const elements = await rereadElements(this.#netlink, guardSetNames, last.elements, keys, signal);
     return { frames, elements };
   }

@@ -18,13 +18,13 @@ export async function rereadElements<Name extends SetName>(
   keys: ReadonlyMap<Name, ReadonlySet<string>>,
   signal: AbortSignal,
 ): Promise<{ readonly [K in Name]: ElementValues }> {
-  const touched = names.flatMap((map) => [...(keys.get(map) ?? [])].map((key) => ({ map, key })));
   const elements: { [K in Name]: ElementValues } = { ...before };
-  if (touched.length > maxReadByKey) {
-    for (const map of new Set(touched.map((one) => one.map)))
-      elements[map] = await readMap(netlink, map, signal);
+  const changed = names.filter((map) => (keys.get(map)?.size ?? 0) > 0);
+  if (changed.reduce((sum, map) => sum + (keys.get(map)?.size ?? 0), 0) > maxReadByKey) {
+    for (const map of changed) elements[map] = await readMap(netlink, map, signal);
     return elements;
   }
+  const touched = changed.flatMap((map) => [...(keys.get(map) ?? [])].map((key) => ({ map, key })));
   const values = await readElements(netlink, touched, signal);
   for (const [map, group] of Map.groupBy(touched.entries(), ([, one]) => one.map)) {
     // A copy would cost time in proportion to the map; the first change of a map still does.

@@ -57,7 +57,7 @@ export function* addressesToProbeChunked(
   network: ObservedNetwork,
 ): Chunked<readonly AddressOnLink[]> {
   // Addresses in the ledger were held in this epoch: one that another program removed comes back at once.
-  const known = ledgerIndex(ledger);
+  const known = yield* ledgerIndex(ledger);
   const unknown = yield* filterChunked(add, lookedAtOnce, ({ entry }) => !known.has(entry));
   if (unknown.length === 0) return [];
   // Addresses held here with another prefix length or binding: no other host has them.

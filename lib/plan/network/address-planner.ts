@@ -53,7 +53,7 @@ const plannedAtOnce = 3_000;
  */
 function* stepsOf({ addresses, facts, ledger }: PlanInput): Chunked<readonly Step<AddressStep>[]> {
   const { add, remove } = addresses;
-  const known = ledgerIndex(ledger);
+  const known = yield* ledgerIndex(ledger);
   const steps: Step<AddressStep>[] = [];
   const isDue = everyNth(plannedAtOnce);
   for (const payload of add) {

@@ -64,7 +64,7 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
     return eip !== undefined && isSameEntry(eip, entry);
   };
   yield;
-  const index = ledgerIndex(ledger);
+  const index = yield* ledgerIndex(ledger);
   yield;
 
   /** EIPs that are correctly bound. */

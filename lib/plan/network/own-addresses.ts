@@ -33,7 +33,7 @@ const lookedAtOnce = 4_000;
 export function* ownAddressesChunked(input: OwnAddressesInput): Chunked<ReadonlySet<Ip>> {
   const { observed, ledger, ownedByRules, vpcInterface } = input;
   const { makeCidr } = input.family;
-  const index = ledgerIndex(ledger);
+  const index = yield* ledgerIndex(ledger);
   /** If the ledger has the IP on this interface, it is not the gateway's own with another prefix length either. */
   const isWritten = (address: Place) =>
     index.of(address.address).some((entry) => entry.interface === address.interface);

@@ -232,3 +232,19 @@ t.test("for a family whose rules nobody parses nothing is found, and degraded sa
     notices: ["ForeignRule: rules of other programs are not checked for IPv9"],
   });
 });
+
+t.test("with many rules, few objects are followed in one part", async (t) => {
+  const [fip] = program.fips;
+  const fips = Array.from({ length: 100 }, (_, at) => ({ ...must(fip), id: `fips/f${at}` as const }));
+  const parts = (rules: number) => {
+    const lines = Array.from(
+      { length: rules },
+      (_, at) => `-A FORWARD -s 172.16.${at >> 8}.${at & 255}/32 -j DROP`,
+    );
+    const observed = { ...nothing, ...foreign("filter", ":FORWARD ACCEPT [0:0]", ...lines) };
+    const input = { program: { ...program, fips }, facts: { netfilterContext: undefined } };
+    return [...must(planner.planChunked)(input as unknown as PlanInput, observed)].length;
+  };
+  t.ok(parts(10) < 20);
+  t.ok(parts(10_000) > 20, "5 objects at once");
+});
