@@ -39,7 +39,7 @@ t.test("process 1 starts the agent again, with a growing pause, and never ends",
   const pauses = starts.slice(1).map(({ at }, index) => at - (starts[index]?.at ?? 0));
   for (const [index, least] of [200, 400, 800, 1_600].entries()) {
     const pause = pauses[index] ?? 0;
-    t.ok(pause >= least && pause < least + 1_500, `pause ${index}: ${pause} ms, at least ${least}`);
+    t.ok(pause >= least && pause < least + 5_000, `pause ${index}: ${pause} ms, at least ${least}`);
   }
   t.match(container.output, /the agent ended with status 137, it starts again in 1600 ms/);
   t.ok(container.isRunning);
@@ -171,9 +171,9 @@ t.test("the agent itself, as process 1's child", async (t) => {
   t.equal(status, 0);
   const answers = async () => {
     const { output } = await container.exec(
-      ...["curl", "--silent", "--unix-socket", "/run/natgw/agent.sock", "http://agent/livez"],
+      ...["curl", "--silent", "--unix-socket", "/run/natgw/agent.sock", "http://agent/readyz"],
     );
-    return output.includes("ok") || output.includes("live");
+    return output === "ok\n" || output === "ok";
   };
   const hook = await container.exec("sh", "-c", "sysctl -w net.ipv4.ip_forward=1");
   t.equal(hook.status, 0);

@@ -17,6 +17,7 @@ const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Run by process 1 before it becomes the command. */
 const setUp = `
 set -e
+ip link set lo up
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /opt
 mkdir -p /opt/natgw/dist /opt/natgw/node_modules
