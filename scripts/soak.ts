@@ -23,7 +23,7 @@ interface Outcome {
 }
 
 const usage =
-  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--suite crash|quick|store|model|attacks|random|limits]... [-o text|json]";
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--suite crash|quick|store|model|attacks|random|limits|redo]... [-o text|json]";
 /** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
 const roundTimeoutMs = 30 * 60_000;
 
@@ -60,6 +60,12 @@ const suites: readonly Suite[] = [
     settings: { NATGW_OPERATIONS: values.operations },
   },
   { name: "limits", file: "test/support/limit-accuracy/main.ts", settings: { NATGW_SECONDS: "5" } },
+  {
+    name: "redo",
+    file: "test/support/kube-ovn-simulator/main.ts",
+    // Interleavings of each combination.
+    settings: { NATGW_RUNS: values.runs },
+  },
 ];
 const chosen = suites.filter(({ name }) => values.suite === undefined || values.suite.includes(name));
 const isPositive = (text: string) => Number.isInteger(Number(text)) && Number(text) > 0;

@@ -22,7 +22,7 @@ export interface AdoptionDeps {
   readonly dataplane: Pick<ImportableDataplane, "readObjects" | "findInterfaces">;
   readonly config: GatewayConfig;
   readonly clock: Pick<Clock, "instant">;
-  readonly gatekeeper: { acceptSet(): void };
+  readonly gatekeeper: { acceptOnceQuiet(): void };
   /** True if an unset store takes over the state that the first passes find. */
   readonly isAutomatic: boolean;
   /** Called when the live state was taken over without a request. */
@@ -85,7 +85,7 @@ export class Adoption {
       const { changes } = yield* adoptChunked(state, { set, ifMatch }, { now: clock.instant() });
       return { changes, result: undefined };
     });
-    gatekeeper.acceptSet();
+    gatekeeper.acceptOnceQuiet();
     this.#awaitsRestart = set.gateway.vpcInterface !== undefined;
     return state;
   }

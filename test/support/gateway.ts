@@ -118,6 +118,10 @@ export class Gateway {
     return this.#agent;
   }
 
+  get isAgentStarted(): boolean {
+    return this.#agent !== undefined;
+  }
+
   get api(): ApiClient {
     return this.agent.api;
   }

@@ -34,6 +34,8 @@ export async function callScript(
   const { exitCode, stdout, stderr } = await execa(command, rest, {
     env: { NATGW_SOCKET: gw.agentOptions.socketPath, ...env },
     reject: false,
+    // With a socket as standard input, bash reads ~/.bashrc.
+    stdin: "ignore",
     timeout: 60_000,
   });
   return { exitCode, stdout, stderr };

@@ -21,8 +21,6 @@ type Config = Pick<GatewayConfig, "untranslated" | "isBfdGated">;
 export class Gatekeeper {
   readonly #config: Config;
   readonly #clock: Pick<Clock, "bootMs">;
-  /** True if the store held a set when this process started, or since the live state was taken over as the set. */
-  #isSetStored: boolean;
   /** `undefined` until the first pass that read the rules has found whether the namespace is fresh. */
   #gates: Gates | undefined;
   #isSelective = true;
@@ -31,15 +29,15 @@ export class Gatekeeper {
   /** Objects up to this revision must be settled before the gate opens. */
   #awaitedRevision = 0;
   #hasVerifiedRules = false;
-  /** True if the set's objects come one by one. */
-  #isGradual = false;
+  /** True if the set's objects come one by one, or came so: an earlier process may have ended before the last one. */
+  #isGradual: boolean;
   #lastWriteMs: number;
 
   /** @param stored the state at the start of this process */
   constructor(config: Config, stored: State, clock: Pick<Clock, "bootMs">) {
     this.#config = config;
     this.#clock = clock;
-    this.#isSetStored = stored.isSet;
+    this.#isGradual = stored.isSet;
     this.#lastWriteMs = clock.bootMs();
   }
 
@@ -56,11 +54,6 @@ export class Gatekeeper {
   /** True once a pass of this process has verified every rule that is not quarantined. The agent is ready then. */
   get hasVerifiedRules(): boolean {
     return this.#hasVerifiedRules;
-  }
-
-  /** The live state was taken over as the set. */
-  acceptSet(): void {
-    this.#isSetStored = true;
   }
 
   /** The gates for this reading. */
@@ -133,7 +126,7 @@ export class Gatekeeper {
 
   /** Single writes may be the beginning of a set of which the rest is still to come. */
   #isSetAccepted({ lastFullSet }: State): boolean {
-    if (this.#isSetStored || this.#isSetSeen || lastFullSet !== undefined) return true;
+    if (this.#isSetSeen || lastFullSet !== undefined) return true;
     return this.#isGradual && this.#quietInMs <= 0;
   }
 

@@ -99,8 +99,11 @@ export class Judge {
 
   /** True if a set was accepted in the life of this agent, or was stored before. */
   get isSetAccepted(): boolean {
-    const { agent, disk } = this.#scene;
-    return agent.isSetStored || disk.state.lastFullSet !== undefined;
+    return this.#scene.agent.isSetStored || this.isFullSetAccepted;
+  }
+
+  get isFullSetAccepted(): boolean {
+    return this.#scene.disk.state.lastFullSet !== undefined;
   }
 
   /** True if the last readings saw everything that other programs changed. */

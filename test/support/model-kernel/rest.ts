@@ -142,11 +142,16 @@ function elements({ kernel: { natTable } }: Player, oracle: Oracle): readonly st
   return faults;
 }
 
-/** Where it is a table it waits for a set. A namespace in use never had one. */
+/**
+ * Where it is a table it waits for a set: a stored one that came by single writes may still be waited for. A namespace in use never
+ * had one.
+ */
 function gate({ kernel, judge }: Player): readonly string[] {
-  const isDue = judge.isSetAccepted || !kernel.hasBarriers;
+  const isDue = judge.isFullSetAccepted || !kernel.hasBarriers;
   if (isDue) return kernel.isGateClosed() ? ["the gate is still there"] : [];
-  return judge.isFresh && !kernel.isGateClosed() ? ["the gate is gone, and no set was accepted"] : [];
+  return judge.isFresh && !judge.isSetAccepted && !kernel.isGateClosed()
+    ? ["the gate is gone, and no set was accepted"]
+    : [];
 }
 
 function network(player: Player, oracle: Oracle): readonly string[] {

@@ -126,8 +126,9 @@ t.test("verified are all rules that were desired at the start", async (t) => {
 });
 
 t.test("the gate opens for a set: a stored one, or a full one", async (t) => {
-  const stored = begun({ isPristine: true }, forward, set);
-  t.equal(stored.gatesAfterVerifying(set, fresh, planOf([])).gate, "open");
+  const storedFull = reduce(set, [fullSet]);
+  const stored = begun({ isPristine: true }, forward, storedFull);
+  t.equal(stored.gatesAfterVerifying(storedFull, fresh, planOf([])).gate, "open");
   const gatekeeper = begun({ isPristine: true });
   t.equal(
     gatekeeper.gatesAfterVerifying(emptyState, fresh, planOf([])).gate,
@@ -149,6 +150,20 @@ t.test("the gate opens for a set: a stored one, or a full one", async (t) => {
   t.same(gatekeeper.gatesFor(fresh), gates, "once open it stays so");
   t.notOk(gatekeeper.mayOpen(full));
 });
+
+t.test(
+  "a stored set that came one by one is waited for: an earlier process may have ended before its end",
+  async (t) => {
+    for (const facts of [{ isPristine: true }, { isGateClosed: true }]) {
+      now = 1_000;
+      const gatekeeper = begun(facts, forward, set);
+      t.equal(gatekeeper.gatesAfterVerifying(set, fresh, planOf([])).gate, "closed");
+      t.equal(gatekeeper.dueInMs(set), 5_000);
+      now = 6_000;
+      t.equal(gatekeeper.gatesAfterVerifying(set, fresh, planOf([])).gate, "open");
+    }
+  },
+);
 
 t.test("a full set that comes to an empty gateway is waited for as one that was stored", async (t) => {
   const gatekeeper = begun({ isPristine: true });

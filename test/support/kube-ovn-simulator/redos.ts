@@ -1,0 +1,52 @@
+/** Interleavings of one combination, one after the other on one gateway, each in a new pod. */
+import type { Test } from "tap";
+import { WireWatch } from "../../faults/wire-watch.ts";
+import { Gateway, type Variant } from "../gateway.ts";
+import type { CallingForm } from "../nat-gateway.ts";
+import { randomFrom } from "../random.ts";
+import { Player } from "./player.ts";
+import { type Pod, scenarioOf } from "./scenario.ts";
+
+export interface Combination {
+  readonly variant: Variant;
+  readonly form: CallingForm;
+  readonly pod: Pod;
+}
+
+/** In the report of a violation. */
+const shownCalls = 60;
+
+/** @param seed of the first; each following one has the next */
+export async function playRedos(
+  t: Test,
+  { variant, form, pod }: Combination,
+  seed: number,
+  count: number,
+): Promise<void> {
+  const gw = await Gateway.make(t, variant, {}, { isSilent: true });
+  const wire = new WireWatch(gw.lab);
+  await wire.start();
+  let calls = 0;
+  let disturbances = 0;
+  for (let one = seed; one < seed + count; one++) {
+    const random = randomFrom(one);
+    const scenario = scenarioOf(random, pod, form);
+    const player = new Player(gw, wire, scenario, random);
+    try {
+      await player.play();
+      t.pass(`interleaving ${one}`);
+    } catch (error) {
+      const what = error instanceof Error ? error.message : String(error);
+      t.fail(`interleaving ${one}: ${what.split("\n")[0]}`, {
+        report: [what, ...player.history.slice(-shownCalls)].join("\n"),
+      });
+      t.comment(gw.agent.log.slice(-2_000));
+      await wire.forget();
+    }
+    calls += player.history.length;
+    disturbances += scenario.disturbances.length;
+  }
+  t.comment(
+    `${variant}, ${form}, ${pod}: ${count} interleavings from seed ${seed}, ${calls} calls, ${disturbances} disturbances, ${await wire.translated()} packets left translated`,
+  );
+}

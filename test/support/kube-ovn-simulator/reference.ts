@@ -1,0 +1,156 @@
+/**
+ * What the calls of a controller mean: addresses, rules and routes, as Kube-OVN's operations describe them. Imports
+ * nothing of the agent.
+ */
+import { labAddresses, vpcRoute } from "../lab.ts";
+import type { Call, Pod, Scenario } from "./scenario.ts";
+
+export interface Interfaces {
+  readonly vpc: string;
+  readonly external: string;
+}
+
+export function interfacesOf(pod: Pod): Interfaces {
+  return pod === "other interfaces" ? { vpc: "vpc0", external: "ext0" } : { vpc: "eth0", external: "net1" };
+}
+
+export class Reference {
+  /** Prefix length by IP. */
+  readonly #eips = new Map<string, string>();
+  readonly #fips = new Map<string, string>();
+  /** `eip,cidr` to the options of the rule. */
+  readonly #snats = new Map<string, string>();
+  /** `eip protocol port` to a target. */
+  readonly #dnats = new Map<string, string>();
+  /** The same to targets. */
+  readonly #shared = new Map<string, readonly string[]>();
+  /** Next hop by destination. */
+  readonly #routes = new Map<string, string>();
+  /** `ip direction`. */
+  readonly #limits = new Set<string>();
+
+  /** All calls of a scenario. Calls of different items do not depend on each other. */
+  static of(scenario: Scenario): Reference {
+    const reference = new Reference();
+    for (const { items } of scenario.queues) for (const call of items.flat()) reference.#apply(call);
+    return reference;
+  }
+
+  /** Lines of `kernel.ts`. */
+  lines(pod: Pod): readonly string[] {
+    const { vpc, external } = interfacesOf(pod);
+    const own = pod === "noDefaultEIP" ? [] : [`address ${labAddresses.external}/24 ${external}`];
+    return [
+      ...frame(vpc),
+      `address ${labAddresses.vpc}/24 ${vpc}`,
+      ...own,
+      ...Array.from(this.#eips, ([ip, length]) => `address ${ip}/${length} ${external}`),
+      ...Array.from(this.#used(), (ip) => `hairpin ${ip} ${vpc}`),
+      ...Array.from(this.#fips).flatMap(([eip, ip]) => [`fip-in ${eip} ${ip}`, `fip-out ${ip} ${eip}`]),
+      ...Array.from(this.#snats, ([rule, options]) => `snat ${rule} ${external}${options}`),
+      ...Array.from(this.#dnats, ([service, target]) => `dnat ${service} ${target}`),
+      ...Array.from(this.#shared, ([service, targets]) => `shared ${service} ${targets.join()}`),
+      ...Array.from(this.#routes, ([cidr, via]) => `route ${cidr} ${via} ${vpc} 196`),
+      ...(this.#eips.size > 0 || own.length > 0
+        ? [`route default ${labAddresses.outside} ${external} 196`]
+        : []),
+      `route ${vpcRoute.split(" ")[2]} ${labAddresses.vpcRouter} ${vpc} boot`,
+      "forwarding 1",
+    ];
+  }
+
+  /** DNATs whose EIP has a FIP, which gets their packets. By name. */
+  get shadowed(): readonly string[] {
+    return [...this.#dnats.keys(), ...this.#shared.keys()]
+      .filter((service) => this.#fips.has(service.split(" ")[0] ?? ""))
+      .map((service) => service.replaceAll(" ", "-"));
+  }
+
+  #apply({ args: [operation = "", ...rules] }: Call): void {
+    for (const rule of rules) this.#applyRule(operation, rule);
+  }
+
+  #applyRule(operation: string, rule: string): void {
+    const fields = rule.split(",");
+    const [first = "", second = "", third = "", ...rest] = fields;
+    const service = `${first} ${third.toLowerCase()} ${second}`;
+    const [, direction, verb] = /^eip-(\w+)-qos-(add|del)$/.exec(operation) ?? [];
+    if (verb === "add") this.#limits.add(`${first} ${direction}`);
+    else if (verb === "del") this.#limits.delete(`${first} ${direction}`);
+    else
+      switch (operation) {
+        case "eip-add": {
+          const [ip = "", length = ""] = rule.split("/");
+          this.#eips.set(ip, length);
+          break;
+        }
+        case "eip-del":
+          this.#eips.delete(rule.split("/")[0] ?? "");
+          break;
+        case "floating-ip-add":
+          this.#fips.set(first, second);
+          break;
+        case "floating-ip-del":
+          this.#fips.delete(first);
+          break;
+        case "snat-add":
+          this.#snats.set(`${first} ${canonical(second)}`, third === "" ? "" : ` ${third}`);
+          break;
+        case "snat-del":
+          this.#snats.delete(`${first} ${canonical(second)}`);
+          break;
+        case "dnat-add":
+          this.#dnats.set(service, rest.join(":"));
+          break;
+        case "dnat-del":
+          this.#dnats.delete(service);
+          break;
+        case "nft-dnat-map-add":
+          this.#shared.set(service, (rest[0] ?? "").split("@").sort());
+          break;
+        case "nft-dnat-map-del":
+          this.#shared.delete(service);
+          break;
+        case "subnet-route-add":
+          this.#routes.set(first, second);
+          break;
+        case "subnet-route-del":
+          this.#routes.delete(first);
+          break;
+        case "init":
+        case "qos-add":
+          break;
+        default:
+          throw new Error(`the reference does not know ${operation}`);
+      }
+  }
+
+  /** EIPs that are held, or that rules or limits name. */
+  #used(): ReadonlySet<string> {
+    const named = [...this.#snats.keys(), ...this.#dnats.keys(), ...this.#shared.keys(), ...this.#limits];
+    return new Set([
+      ...this.#eips.keys(),
+      ...this.#fips.keys(),
+      ...named.map((text) => text.split(" ")[0] ?? ""),
+    ]);
+  }
+}
+
+/** What `iptables-save` prints whatever the objects are. */
+function frame(vpc: string): readonly string[] {
+  return [
+    "nat -A PREROUTING -j DNAT_FILTER",
+    "nat -A DNAT_FILTER -j EXCLUSIVE_DNAT",
+    "nat -A DNAT_FILTER -j SHARED_DNAT",
+    "nat -A POSTROUTING -j SNAT_FILTER",
+    "nat -A SNAT_FILTER -j EXCLUSIVE_SNAT",
+    "nat -A SNAT_FILTER -j SHARED_SNAT",
+    "nat -A SNAT_FILTER -j HAIRPIN_SNAT",
+    "mangle -A PREROUTING -j VPC_MARK",
+    `mangle -A VPC_MARK -i ${vpc} -j MARK --set-xmark 0x1/0x1`,
+  ];
+}
+
+function canonical(cidr: string): string {
+  return cidr.includes("/") ? cidr : `${cidr}/32`;
+}
