@@ -1,7 +1,7 @@
 /**
- * Watches which routers do not answer. Each pass gives the relevant routers. In between, the kernel's neighbour table
- * is read, which costs one exchange, and a change wakes a pass. For unknown routers the kernel is made to send ARP, as
- * for a packet. A dry run sends none.
+ * Watches which next hops do not answer ARP. Each pass says which next hops to watch. Between passes the kernel's
+ * neighbour table is read every second, which costs one exchange, and a change wakes a pass. For an unresolved next hop
+ * the kernel is made to send ARP requests, as for a packet. A dry run sends none.
  */
 import { stabilize } from "../../lib/memoize.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -13,9 +13,9 @@ export interface NextHopWatchDeps {
   readonly wake: (reason: string) => void;
 }
 
-const lookIntervalMs = 1_000;
-/** For a router that did not answer: the kernel asks three times, one second apart. */
-const looksPerQuestion = 5;
+const pollIntervalMs = 1_000;
+/** For one request the kernel sends up to three ARP packets, one second apart. */
+const pollsPerArpRequest = 5;
 const noHops: readonly NextHop[] = [];
 
 export class NextHopWatch {
@@ -24,7 +24,7 @@ export class NextHopWatch {
   readonly #abort = new AbortController();
   #hops = noHops;
   #silent = noHops;
-  #looks = 0;
+  #polls = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: NextHopWatchDeps) {
@@ -34,11 +34,11 @@ export class NextHopWatch {
   start(): void {
     this.#timer = setTimeout(async () => {
       const before = this.#silent;
-      // A failed look is ignored: the next look or the pass gets the same error.
-      const after = await this.#look(this.#looks++ % looksPerQuestion === 0).catch(toUndefined);
+      // A failed poll is ignored: the next poll or the pass gets the same error.
+      const after = await this.#poll(this.#polls++ % pollsPerArpRequest === 0).catch(toUndefined);
       if (after !== undefined && after !== before) this.#deps.wake("next hop");
       if (!this.#abort.signal.aborted) this.start();
-    }, lookIntervalMs).unref();
+    }, pollIntervalMs).unref();
   }
 
   stop(): void {
@@ -47,23 +47,23 @@ export class NextHopWatch {
   }
 
   /**
-   * @param asks false: sends no ARP
+   * @param sendsArp false: only reads
    * @returns the ones of `hops` that do not answer; the same array as last time if unchanged
    */
-  async observe(hops: readonly NextHop[], asks: boolean): Promise<readonly NextHop[]> {
+  async observe(hops: readonly NextHop[], sendsArp: boolean): Promise<readonly NextHop[]> {
     this.#hops = hops;
-    return this.#look(asks);
+    return this.#poll(sendsArp);
   }
 
-  async #look(asks: boolean): Promise<readonly NextHop[]> {
+  async #poll(sendsArp: boolean): Promise<readonly NextHop[]> {
     const { neighbours } = this.#deps;
     const hops = this.#hops;
     const states = await neighbours.states(hops, this.#abort.signal);
     const before = new Set(this.#silent.map(keyOf));
     const silent = hops.filter((hop, at) => isSilentNow(states[at] ?? "unknown", before.has(keyOf(hop))));
     if (hops === this.#hops) this.#silent = this.#keep(silent);
-    const unsure = hops.filter((_, at) => states[at] !== "known");
-    if (asks && unsure.length > 0) await neighbours.ask(unsure, this.#abort.signal);
+    const unresolved = hops.filter((_, at) => states[at] !== "known");
+    if (sendsArp && unresolved.length > 0) await neighbours.ask(unresolved, this.#abort.signal);
     return this.#silent;
   }
 }

@@ -1,4 +1,4 @@
-/** Tells the agent's own writes, which the kernel reports like those of other programs. */
+/** Whether an event comes from the agent's own write: the kernel reports writes of all programs alike. */
 
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { ReachObserved } from "../../lib/plan/reach/planner.ts";

@@ -15,7 +15,7 @@ import type { PublishedPass, VerdictSink } from "./verdict-sink.ts";
 
 export interface PassRunnerDeps {
   readonly full: Pick<Pass, "run" | "recordIncrementalPass" | "dueInMs" | "judge" | "lastSnapshot">;
-  readonly incremental: Pick<IncrementalPass, "run" | "fullPassBegins">;
+  readonly incremental: Pick<IncrementalPass, "run" | "onFullPassStart">;
   readonly store: Pick<StateAccess, "current">;
   readonly clock: Clock;
   readonly board: VerdictSink;
@@ -95,7 +95,7 @@ export class PassRunner {
 
   async #runFull(request: PassRequest): Promise<PassResult> {
     const { full, incremental, board } = this.#deps;
-    incremental.fullPassBegins();
+    incremental.onFullPassStart();
     const { lastSnapshot } = full;
     const result = await full.run(request, neverAborted).catch(async (error: unknown) => {
       await this.#withdraw(lastSnapshot);

@@ -1,6 +1,6 @@
 /**
- * The reconciler: the loop with its passes, and the requests of other components. Only one of them writes to the kernel
- * at a time.
+ * The reconciler: the loop with its passes, and the requests of other components. Only one pass or request writes to the
+ * kernel at a time.
  */
 
 import type { IfMatch } from "../../lib/admission/writes.ts";
@@ -132,7 +132,7 @@ export class Reconciler {
     await this.#patience.settled();
   }
 
-  /** Call it after every change of the state, as soon as the state is in force. */
+  /** Call it after every change of the state, as soon as the store has the new state. */
   note(changes: readonly StateChange[]): void {
     this.#incremental.note(changes);
     if (changes.some(({ type }) => type === "revision")) this.#gatekeeper.onWrite();

@@ -22,8 +22,8 @@ export interface Subsystem<Observed = unknown, Payload = unknown> {
    */
   observe(signal: AbortSignal, request: PassRequest): Promise<Observed>;
   /**
-   * For rules and everything with the same events: true if the last reading is proved to be current. Then a write was
-   * the agent's own and needs no pass.
+   * For subsystems whose changes the rule events report: true if the last reading is proved to be current. Then the
+   * event came from the agent's own write and needs no pass.
    */
   isCurrent?(signal: AbortSignal): Promise<boolean>;
   /** The facts of its reading that other subsystems need. */

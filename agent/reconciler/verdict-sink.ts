@@ -5,7 +5,7 @@ import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObjectVerdict } from "../../lib/model/status.ts";
 import type { State } from "../../lib/state/state.ts";
 
-/** What a reading of the kernel says about the state that the pass works on. */
+/** The verdicts on the objects of a state, judged from one reading of the kernel. */
 export interface PassReading {
   readonly state: State;
   readonly verdicts: ReadonlyMap<ObjectId, ObjectVerdict>;

@@ -88,6 +88,21 @@ t.test("docs/reliability.md names existing tests", async (t) => {
   );
 });
 
+t.test("docs/architecture.md names existing files", async (t) => {
+  const lines = readFileSync("docs/architecture.md", "utf8").split("\n");
+  // What is still to be written is marked as such.
+  const present = lines.filter((line) => !/\bnew:|to come/.test(line)).join("\n");
+  const named = Array.from(
+    present.matchAll(/`((?:agent|lib|test|scripts|docs)\/[\w./-]*)`/g),
+    ([, name = ""]) => name,
+  );
+  t.ok(named.length > 80, String(named.length));
+  t.same(
+    named.filter((name) => !existsSync(name)),
+    [],
+  );
+});
+
 function graph(edges: Readonly<Record<string, readonly string[]>>): ImportGraph {
   return new Map(Object.entries(edges));
 }

@@ -33,15 +33,15 @@ interface Claim {
   claimant: Mac | undefined;
   /** The host that replied to the last probe: a conflict. */
   holder: Mac | undefined;
-  /** When it was last probed because another host probed for it. */
-  probedForAtMs: number;
+  /** When the agent last probed for it because another host did. */
+  foreignProbeAtMs: number;
 }
 
 /**
- * A host that probes for a held address may hold it too and be checking for conflicts. The agent probes then, but
- * seldom: most such hosts only wait for the address, and probe every second.
+ * A host that probes for a held address may hold it too and check for conflicts, so the agent probes as well. It does so
+ * rarely, because most such hosts only wait for the address and probe every second.
  */
-const probedForPauseMs = 60_000;
+const foreignProbePauseMs = 60_000;
 const logPeriodMs = 60_000;
 
 export class ArpConflicts {
@@ -74,7 +74,7 @@ export class ArpConflicts {
       const isProbe = operation === "request" && senderIp === unspecified;
       const place = held.get(isProbe ? targetIp : senderIp);
       if (place?.interface !== link) continue;
-      if (isProbe) this.#onProbe(place);
+      if (isProbe) this.#onForeignProbe(place);
       else this.#onClaim(place, senderMac);
     }
   }
@@ -106,18 +106,18 @@ export class ArpConflicts {
   }
 
   #onClaim(place: AddressOnLink, mac: Mac): void {
-    const claim = this.#of(place);
+    const claim = this.#claimOn(place);
     // A conflict is probed anyway, however many hosts claim the address.
     if (claim.holder !== undefined) return;
     claim.claimant = mac;
     this.#options.queue.schedule(claim.task, "claim");
   }
 
-  #onProbe(place: AddressOnLink): void {
-    const claim = this.#of(place);
+  #onForeignProbe(place: AddressOnLink): void {
+    const claim = this.#claimOn(place);
     const nowMs = this.#options.nowMs();
-    if (claim.holder !== undefined || nowMs - claim.probedForAtMs < probedForPauseMs) return;
-    claim.probedForAtMs = nowMs;
+    if (claim.holder !== undefined || nowMs - claim.foreignProbeAtMs < foreignProbePauseMs) return;
+    claim.foreignProbeAtMs = nowMs;
     this.#options.queue.schedule(claim.task, "claim");
   }
 
@@ -140,7 +140,7 @@ export class ArpConflicts {
 
   #onAnswer(place: AddressOnLink, mac: Mac | undefined): void {
     const { queue, onClaim } = this.#options;
-    const claim = this.#of(place);
+    const claim = this.#claimOn(place);
     const { task, claimant, holder } = claim;
     claim.holder = mac;
     claim.claimant = undefined;
@@ -183,7 +183,7 @@ export class ArpConflicts {
     announcer?.announce(ended.flatMap((address) => places.get(address) ?? []));
   }
 
-  #of(place: AddressOnLink): Claim {
+  #claimOn(place: AddressOnLink): Claim {
     const known = this.#claims.get(place.address);
     if (known?.task.place.interface === place.interface) return known;
     if (known !== undefined) this.#options.queue.cancel(known.task);
@@ -191,20 +191,20 @@ export class ArpConflicts {
       task: { place, purpose: "keep", onAnswer: (mac) => this.#onAnswer(place, mac) },
       claimant: undefined,
       holder: undefined,
-      probedForAtMs: Number.NEGATIVE_INFINITY,
+      foreignProbeAtMs: Number.NEGATIVE_INFINITY,
     };
     this.#claims.set(place.address, claim);
     return claim;
   }
 
   #forgetAllBut(held: ReadonlyMap<Ip, AddressOnLink>): void {
-    let isNews = false;
+    let hasEnded = false;
     for (const [address, { task, holder }] of this.#claims) {
       if (held.get(address)?.interface === task.place.interface) continue;
       this.#claims.delete(address);
       this.#options.queue.cancel(task);
-      isNews ||= holder !== undefined;
+      hasEnded ||= holder !== undefined;
     }
-    if (isNews) this.#publishSoon();
+    if (hasEnded) this.#publishSoon();
   }
 }

@@ -22,8 +22,8 @@ export interface ArpNotifierDeps {
 
 export class ArpNotifier {
   readonly #deps: ArpNotifierDeps;
-  /** The links with MAC that the last pass found working. */
-  #stations: ReadonlySet<string> = new Set();
+  /** The links that were up with a carrier at the last pass, by name, index and MAC. */
+  #workingLinks: ReadonlySet<string> = new Set();
 
   constructor(deps: ArpNotifierDeps) {
     this.#deps = deps;
@@ -34,7 +34,7 @@ export class ArpNotifier {
    * link), because hosts may have another MAC in their cache. Probes for other holders of EIPs that were not probed
    * before they were added.
    */
-  async tell({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
+  async announceNew({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
     const { announcer, arpProbe, arpConflicts, heldEips } = this.#deps;
     const links = this.#linksThatCameUp(after);
     if (links.size === 0 && before === after) return;
@@ -42,20 +42,20 @@ export class ArpNotifier {
     const held = await runYielding(addressesIn(before));
     const present = await runYielding(addressesIn(after));
     const isNew = (eip: ProgramEip) => links.has(eip.interface) || !held.has(eip.address);
-    const news = await runYielding(
+    const toAnnounce = await runYielding(
       filterChunked(eips, lookedAtOnce, (eip) => present.has(eip.address) && isNew(eip)),
     );
     await nextTurn();
-    announcer.announce(news);
+    announcer.announce(toAnnounce);
     await nextTurn();
-    arpConflicts.probe(news.filter(({ address }) => !arpProbe.isFree(address)));
+    arpConflicts.probe(toAnnounce.filter(({ address }) => !arpProbe.isFree(address)));
   }
 
   #linksThatCameUp({ links }: ObservedNetwork): ReadonlySet<InterfaceName> {
-    const known = this.#stations;
+    const known = this.#workingLinks;
     const working = links.filter(({ isUp, hasCarrier }) => isUp && hasCarrier);
-    this.#stations = new Set(working.map(stationOf));
-    return new Set(working.filter((link) => !known.has(stationOf(link))).map(({ name }) => name));
+    this.#workingLinks = new Set(working.map(linkKey));
+    return new Set(working.filter((link) => !known.has(linkKey(link))).map(({ name }) => name));
   }
 }
 
@@ -68,6 +68,6 @@ function* addressesIn(network: ObservedNetwork): Chunked<ReadonlySet<Ip>> {
   return addresses;
 }
 
-function stationOf({ name, index, mac }: ObservedLink): string {
+function linkKey({ name, index, mac }: ObservedLink): string {
   return `${name} ${index} ${mac}`;
 }

@@ -37,7 +37,7 @@ export class ArpWatch {
 
   start(): void {
     this.#timer = setTimeout(() => {
-      this.look();
+      this.poll();
       this.start();
     }, this.#pauseMs).unref();
   }
@@ -46,7 +46,7 @@ export class ArpWatch {
     clearTimeout(this.#timer);
   }
 
-  look(): void {
+  poll(): void {
     const { arpProbe, arpConflicts } = this.#options;
     const heard = this.#hear();
     arpProbe.hear(heard);

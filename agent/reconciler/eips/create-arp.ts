@@ -31,7 +31,7 @@ export interface Arp {
 }
 
 export function createArp({ announcer, isProbing, wake, log, ...options }: ArpOptions): Arp {
-  const onFailure = (err: unknown) => log.warn({ err }, "cannot probe for holders of EIPs");
+  const onFailure = (err: unknown) => log.warn({ err }, "cannot probe for other holders of EIPs");
   const prober = isProbing ? announcer : undefined;
   const queue = new ProbeQueue({ announcer, onFailure, ...options });
   const parts = { announcer: prober, queue, log, ...options };

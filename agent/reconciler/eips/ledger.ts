@@ -1,6 +1,6 @@
 /**
- * Keeps the ledger ahead of the kernel: what is about to be added is recorded before, what was removed is struck off
- * after. After a crash in between, the ledger may name too much, never too little. While it cannot be written, an
+ * Keeps the ledger ahead of the kernel: an address is recorded before it is added, and forgotten after it was removed.
+ * After a crash in between, the ledger may name too much, never too little. While it cannot be written, an
  * address that it lacks is not added; what it has is still repaired.
  */
 import { everyNth, inParts, type MaybeChunked } from "../../../lib/chunked.ts";
@@ -41,13 +41,13 @@ export async function writeAhead(
 }
 
 /**
- * At the end of every full pass: strikes off addresses that are gone. If the pass left nothing to do and its sweep found
+ * At the end of every full pass: forgets addresses that are gone. If the pass left nothing to do and its sweep found
  * all flows, also EIPs that are no longer held. Unbound EIPs stay as long as rules name them, because they can get new
  * flows.
  *
  * @param isSwept true: no flow is left on EIPs that are not held
  */
-export async function strikeOff(
+export async function forgetRemoved(
   store: StateAccess,
   { addresses, program }: Pick<PlanInput, "addresses" | "program">,
   isSwept: boolean,

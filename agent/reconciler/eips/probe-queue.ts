@@ -1,6 +1,6 @@
 /**
- * Probes addresses that another host may hold, repeatedly, until no host answers. The rate is limited in total, however many there are.
- * lib/arp/probe-schedule.ts decides when and in which order.
+ * Probes addresses that another host may hold, repeatedly, until no host answers. The rate of all probes together is
+ * limited. lib/arp/probe-schedule.ts decides when and in which order.
  */
 import type { Mac } from "../../../lib/arp/packet.ts";
 import { type ProbeGroup, ProbeSchedule } from "../../../lib/arp/probe-schedule.ts";
@@ -28,7 +28,7 @@ export interface ProbeQueueOptions {
 /** At most 500 probes per second, each with one frame, or two if there is no reply. */
 const batchSize = 50;
 const batchPauseMs = 100;
-/** Each one needs its own socket. */
+/** Batches whose answers are awaited. Each batch needs its own socket. */
 const maxBatchesAwaited = 8;
 
 export class ProbeQueue {
@@ -99,7 +99,7 @@ export class ProbeQueue {
   }
 
   /** Probes what is due, within the rate limit. */
-  look(): void {
+  sendDue(): void {
     const nowMs = this.#options.nowMs();
     if (this.#abort.signal.aborted) return;
     if (nowMs - this.#batchAtMs < batchPauseMs || this.#running.size >= maxBatchesAwaited) return;
@@ -154,7 +154,7 @@ export class ProbeQueue {
     const delayMs = Math.max(readyInMs, Math.min(dueInMs, batchPauseMs), 0);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.look();
+      this.sendDue();
       this.#arm();
     }, delayMs);
   }

@@ -1,4 +1,4 @@
-/** Keeps count of who uses what the guard knows, from one pass to the next. */
+/** Counts how many objects use each element of the guard's sets, from one pass to the next. */
 import type { Chunked } from "../../../lib/chunked.ts";
 import { compileChunked } from "../../../lib/compile/compile.ts";
 import type { Program } from "../../../lib/model/program.ts";
@@ -8,10 +8,13 @@ import type { PassResult } from "../pass/pass-result.ts";
 
 export class GuardUsersOfPass {
   #known: { readonly of: Desired; readonly users: GuardUsers } | undefined;
-  /** A full pass whose program is not the one in force any more. */
+  /** The plan of the last full pass, if an incremental pass has changed the program since. */
   #outdated: PassResult["planAfter"] | undefined;
 
-  /** The users after a part of the set that the last pass worked on has changed, which makes the set `after` of it. */
+  /**
+   * The counts after an incremental pass: it changes one part of the last pass's set, `part.from`, to `part.to`. The
+   * whole set is then `after`.
+   */
   *update(
     { state, planAfter }: Pick<PassResult, "state" | "planAfter">,
     after: Desired,

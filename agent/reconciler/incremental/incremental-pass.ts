@@ -76,13 +76,13 @@ export class IncrementalPass {
     this.#deps = deps;
   }
 
-  /** Call it after every change of the state, as soon as the state is in force. */
+  /** Call it after every change of the state, as soon as the store has the new state. */
   note(changes: readonly StateChange[]): void {
     this.#written.note(changes);
   }
 
   /** A full pass begins: it covers everything that was written. */
-  fullPassBegins(): void {
+  onFullPassStart(): void {
     this.#written.drain();
   }
 

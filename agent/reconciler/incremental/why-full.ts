@@ -11,7 +11,7 @@ export type Reason = string;
  * pass can be tried.
  *
  * @param base the result of the last pass
- * @param written the objects that were written since it began; `undefined`: too many, or the gateway
+ * @param written the objects that were written since that pass began; `undefined`: too many, or the gateway was written
  */
 export function whyFull(
   { reasons, isResync }: PassRequest,
@@ -21,9 +21,9 @@ export function whyFull(
   if (base === undefined) return "it is the first pass";
   if (isResync) return "a resync is due";
   const other = reasons.find((reason) => reason !== "write");
-  if (other !== undefined) return `it is woken by more than writes: ${other}`;
-  if (written === undefined) return "more was written than a few objects";
-  if (![...written].every(hasRulesOfItsOwn)) return "more was written than FIPs and DNATs";
+  if (other !== undefined) return `not only a write woke it: ${other}`;
+  if (written === undefined) return "too many objects were written, or the gateway";
+  if (![...written].every(hasRulesOfItsOwn)) return "objects other than FIPs and DNATs were written";
   return isAtRest(base) ? undefined : "the last pass left something to do or to wait for";
 }
 

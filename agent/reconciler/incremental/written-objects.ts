@@ -12,7 +12,7 @@ export class WrittenObjects {
     this.#max = max;
   }
 
-  /** Call it after every change of the state, as soon as the state is in force. */
+  /** Call it after every change of the state, as soon as the store has the new state. */
   note(changes: readonly StateChange[]): void {
     for (const change of changes) {
       if (change.type === "gateway") this.#ids = "all";

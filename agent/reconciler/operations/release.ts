@@ -1,6 +1,6 @@
 /**
  * Removes the flows on an orphan address, then the address: as for an EIP, rules go first. Owned rules on an orphan are
- * drift, which the pass before has removed. Nothing else is removed on request only.
+ * drift, which the pass before has removed. Orphans are all that is removed only on request.
  */
 
 import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";

@@ -26,28 +26,28 @@ export interface ApplyOptions {
   readonly context: Pick<ApplyContext, "state" | "plan">;
   /** Reads a subsystem again and plans it with more objects left out. */
   readonly replan: (name: SubsystemName, without: ReadonlySet<ObjectId>) => Promise<readonly Step[]>;
-  /** The subsystems that could not be read, and the ledger if it could not be written. */
-  readonly missing: ReadonlySet<StepNeed>;
-  /** True if steps that are due only together with changes are due. */
-  readonly isNewVersion: boolean;
+  /** The subsystems that could not be read, and the ledger if it could not be written. Steps that need them are skipped. */
+  readonly unavailable: ReadonlySet<StepNeed>;
+  /** True unless an earlier pass did all work for this program. If true, every step is due, with or without changes. */
+  readonly hasOpenWork: boolean;
   readonly patience: Pick<Patience, "run">;
 }
 
 export async function applySteps(
   steps: readonly PlannedStep[],
   subsystems: readonly Subsystem[],
-  { context, replan, missing, isNewVersion, patience }: ApplyOptions,
+  { context, replan, unavailable, hasOpenWork, patience }: ApplyOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
   const isAnyPlanned = steps.some(({ changes }) => changes.length > 0);
   const isDue = ({ isDue = true, changes }: Step) =>
-    changes.length > 0 || isDue || isNewVersion || isAnyPlanned;
+    changes.length > 0 || isDue || hasOpenWork || isAnyPlanned;
   const groups = await runYielding(byPhaseAndSubsystem(steps));
   let changes: readonly Change[] = [];
   const failures: PassFailure[] = [];
   const touched = new Set<SubsystemName>();
-  /** The same, and subsystems that failed as a whole. */
-  const broken = new Set(missing);
+  /** `unavailable`, and the subsystems of which a write failed as a whole. */
+  const broken = new Set(unavailable);
   let hasFailedStepWithoutChange = false;
 
   for (const phase of phases) {
@@ -62,15 +62,15 @@ export async function applySteps(
           : [],
       );
       refused.delete(undefined);
-      const isReady = ({ needs = [], changes: own }: PlannedStep) =>
+      const canRun = ({ needs = [], changes: own }: PlannedStep) =>
         !needs.some((need) => broken.has(need)) &&
         (refused.size === 0 || !own.some(({ object }) => refused.has(object)));
-      const ready = await runYielding(
-        filterChunked(mine, lookedAtOnce, (step) => isDue(step) && isReady(step)),
+      const runnable = await runYielding(
+        filterChunked(mine, lookedAtOnce, (step) => isDue(step) && canRun(step)),
       );
-      if (ready.length === 0) continue;
+      if (runnable.length === 0) continue;
       touched.add(name);
-      const own = ready.flatMap((step) => step.changes);
+      const own = runnable.flatMap((step) => step.changes);
       const apply = {
         ...context,
         changes: [...changes, ...own],
@@ -78,7 +78,7 @@ export async function applySteps(
       };
       const failed = await patience.run(
         `writing ${name}`,
-        (within) => asFailures(() => subsystem.apply(ready, apply, within)),
+        (within) => asFailures(() => subsystem.apply(runnable, apply, within)),
         basePatienceMs + own.length * patiencePerChangeMs,
         signal,
         ({ code, message }) => [{ code, message }],
@@ -130,7 +130,7 @@ function written(
   );
 }
 
-/** What both applied, one after the other. */
+/** The result of two calls, one after the other. */
 export function joined(one: Applied, other: Applied): Applied {
   return {
     changes: [...one.changes, ...other.changes],

@@ -19,7 +19,7 @@ import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { State } from "../../../lib/state/state.ts";
 import { runYielding } from "../../run-yielding.ts";
 import { ArpNotifier } from "../eips/arp-notifier.ts";
-import { beginEpoch, ledgerFailures, strikeOff, writeAhead } from "../eips/ledger.ts";
+import { beginEpoch, forgetRemoved, ledgerFailures, writeAhead } from "../eips/ledger.ts";
 import { type PassRequest, quietRequest } from "../pass-request.ts";
 import { earliest, Retries, type Review } from "../retry/retries.ts";
 import type { PassFailure } from "../subsystem.ts";
@@ -113,8 +113,8 @@ export class Pass {
     failures.push(...(await ledgerFailures(() => writeAhead(store, plan))));
     const isLedgerWritten = failures.length === 0;
 
-    const { due: steps, isNewVersion } = review;
-    const planned = { state, snapshot: before, plan, steps, isNewVersion, isLedgerWritten };
+    const { due: steps, hasOpenWork } = review;
+    const planned = { state, snapshot: before, plan, steps, hasOpenWork, isLedgerWritten };
     const applied = await this.#writer.write(planned, request, signal);
     const after = await this.#reader.readAfter(applied, before, request, signal);
     const planAfter = await this.#planner.plan(state, after);
@@ -150,7 +150,7 @@ export class Pass {
     if (isSameGates(gates, gatekeeper.gatesFor(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
     const plan = await this.#planner.plan(state, snapshot, { ...gates, isCleanupAllowed: true });
     const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
-    const planned = { state, snapshot, plan, steps, isNewVersion: false, isLedgerWritten: true };
+    const planned = { state, snapshot, plan, steps, hasOpenWork: false, isLedgerWritten: true };
     const applied = await this.#writer.write(planned, request, signal);
     const opening = new Set(
       steps.filter(({ phase }) => phase === "opening").map(({ subsystem }) => subsystem),
@@ -166,7 +166,7 @@ export class Pass {
     };
   }
 
-  /** Judges, strikes off the ledger what is gone, announces EIPs. */
+  /** Judges, removes from the ledger what is gone, announces EIPs. */
   async #judgeAndAnnounce(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
     const { state, before, after, planAfter, applied } = work;
     const { store, flows, gatekeeper } = this.#deps;
@@ -178,8 +178,8 @@ export class Pass {
     await nextTurn();
     const isDone = isDoneBy(planAfter);
     const isSwept = isDone && sweep?.shadowed === 0;
-    const all = [...failures, ...(await ledgerFailures(() => strikeOff(store, planAfter, isSwept)))];
-    await this.#notifier.tell(planAfter.program, before.facts.network, after.facts.network);
+    const all = [...failures, ...(await ledgerFailures(() => forgetRemoved(store, planAfter, isSwept)))];
+    await this.#notifier.announceNew(planAfter.program, before.facts.network, after.facts.network);
     await nextTurn();
     const isClean =
       isDone && !applied.hasFailedStepWithoutChange && !all.some(({ stage }) => stage === "ledger");

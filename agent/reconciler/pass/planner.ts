@@ -1,4 +1,4 @@
-/** Plans with everything known besides the readings: ARP results, leases, quarantine, the gates. */
+/** Plans a reading with all else that is known: ARP results, leases, quarantine, the gates. */
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
@@ -25,6 +25,7 @@ export class Planner {
   readonly #quarantine: Quarantine;
   readonly #planners: readonly SubsystemPlanner[];
   readonly #plan: MemoizedPlan;
+  /** The gateway's own addresses by the last plan. */
   #own: ReadonlySet<Ip> = new Set();
 
   constructor(deps: PlannerDeps, subsystems: readonly Subsystem[], quarantine: Quarantine) {
@@ -34,9 +35,9 @@ export class Planner {
     this.#plan = memoizedPlan(this.#planners);
   }
 
-  /** What a pass over `snapshot` would do for `state`. Reads nothing, changes nothing. Lets the event loop run. */
-  async plan(state: State, snapshot: Snapshot, but?: Partial<PlanContext>): Promise<Plan> {
-    const context = { ...this.#context(state, snapshot), ...but };
+  /** What a pass over `snapshot` would do for `state`. Does not touch the kernel. Lets the event loop run. */
+  async plan(state: State, snapshot: Snapshot, overrides?: Partial<PlanContext>): Promise<Plan> {
+    const context = { ...this.#context(state, snapshot), ...overrides };
     return this.#remember(await runYielding(this.#plan(this.#withLedger(state), snapshot, context)));
   }
 
@@ -62,8 +63,7 @@ export class Planner {
   }
 
   /**
-   * The desired set of one reading with the newest ledger, which the pass itself writes. A ledger of another epoch
-   * counts as empty.
+   * `state` with the newest ledger: the pass itself writes to the ledger. A ledger of another epoch counts as empty.
    */
   #withLedger(state: State): State {
     const { store, epoch } = this.#deps;

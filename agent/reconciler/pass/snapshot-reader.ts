@@ -38,9 +38,9 @@ export class SnapshotReader {
   ): Promise<Snapshot> {
     const observed = new Map(before?.observed);
     const unread = new Map(before?.unread);
-    const asked = this.#readers.filter(([{ planner }]) => only?.has(planner.name) ?? true);
-    const readings = await Promise.all(asked.map(([, reader]) => reader.read(request, signal)));
-    for (const [at, [subsystem]] of asked.entries()) {
+    const toRead = this.#readers.filter(([{ planner }]) => only?.has(planner.name) ?? true);
+    const readings = await Promise.all(toRead.map(([, reader]) => reader.read(request, signal)));
+    for (const [at, [subsystem]] of toRead.entries()) {
       const { name } = subsystem.planner;
       const reading = readings[at];
       if (reading === undefined) continue;
@@ -55,8 +55,8 @@ export class SnapshotReader {
         this.#facts = { ...this.#facts, ...subsystem.facts(reading.observed) };
     }
     const { network } = this.#facts;
-    const blind = unread.get("address") ?? unread.values().find(({ code }) => code === "mixed-variants");
-    if (blind !== undefined) throw blind;
+    const fatal = unread.get("address") ?? unread.values().find(({ code }) => code === "mixed-variants");
+    if (fatal !== undefined) throw fatal;
     if (network === undefined) throw new GatewayError("unreadable", "no subsystem reads the network");
     this.#last = { facts: { ...unknownFacts, ...this.#facts, network }, observed, unread };
     return this.#last;

@@ -8,7 +8,7 @@ import type { StepNeed } from "../../../lib/plan/subsystem.ts";
 import type { State } from "../../../lib/state/state.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { Quarantine } from "../retry/quarantine.ts";
-import { type Applied, applySteps } from "./apply-steps.ts";
+import { type Applied, type ApplyOptions, applySteps } from "./apply-steps.ts";
 import type { PassDeps } from "./pass-result.ts";
 import type { Planner } from "./planner.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
@@ -26,8 +26,8 @@ export interface PlannedWork {
   readonly plan: Plan;
   /** What to write of the plan. */
   readonly steps: readonly PlannedStep[];
-  /** True if steps that are due only together with changes are due. */
-  readonly isNewVersion: boolean;
+  /** See {@link ApplyOptions.hasOpenWork}. */
+  readonly hasOpenWork: boolean;
   /** False: the ledger lacks what the plan adds, because it could not be written. */
   readonly isLedgerWritten: boolean;
 }
@@ -41,12 +41,12 @@ export class StepWriter {
 
   async write(work: PlannedWork, request: PassRequest, signal: AbortSignal): Promise<Applied> {
     const { subsystems, patience, quarantine } = this.#deps;
-    const { state, snapshot, plan, steps, isNewVersion, isLedgerWritten } = work;
+    const { state, snapshot, plan, steps, hasOpenWork, isLedgerWritten } = work;
     const replan = (name: SubsystemName, without: ReadonlySet<ObjectId>) =>
       this.#replan(name, without, work, request, signal);
-    const missing = new Set<StepNeed>(snapshot.unread.keys());
-    if (!isLedgerWritten) missing.add("ledger");
-    const options = { context: { state, plan }, replan, missing, isNewVersion, patience };
+    const unavailable = new Set<StepNeed>(snapshot.unread.keys());
+    if (!isLedgerWritten) unavailable.add("ledger");
+    const options: ApplyOptions = { context: { state, plan }, replan, unavailable, hasOpenWork, patience };
     const applied = await applySteps(steps, subsystems, options, signal);
     quarantine.record(state, applied.failures);
     return applied;

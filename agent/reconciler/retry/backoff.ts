@@ -20,14 +20,14 @@ export class Backoff<Key> {
     this.#entries.set(key, { message, attempts, retryAtMs: nowMs + delayMsAfter(attempts) });
   }
 
-  /** Starts the last pause again: a try was due, and nothing was learned from it. */
+  /** Waits for the same pause again: the try that was due showed neither success nor failure. */
   postpone(key: Key, nowMs: number): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     this.#entries.set(key, { ...entry, retryAtMs: nowMs + delayMsAfter(entry.attempts) });
   }
 
-  /** Makes every key due now, and the next pause the shortest one: someone says that the cause is gone. */
+  /** Makes every key due now, and starts its pauses at the shortest one: a request says that the cause is gone. */
   retryAll(nowMs: number): void {
     for (const [key, { message }] of this.#entries)
       this.#entries.set(key, { message, attempts: 0, retryAtMs: nowMs });

@@ -25,7 +25,7 @@ export class Drift {
   readonly #throttle = new RepairThrottle();
   /** The version of the last finished pass. */
   #version: ProgramVersion | undefined;
-  /** What that pass left undone that was not drift. */
+  /** Changes that this pass left undone. If they are planned again, that is a retry and no drift. */
   #unfinished: ReadonlySet<ChangeKey> = new Set();
 
   /** In parts. */
@@ -47,7 +47,7 @@ export class Drift {
    * The pass has written for the last time.
    *
    * @param done what the pass wrote
-   * @param left what the pass left to do
+   * @param left what is still to do after it
    * @returns the repairs that were written; in parts
    */
   *onWritten(
@@ -72,8 +72,8 @@ export class Drift {
     return repaired;
   }
 
-  /** The changes between two versions were done elsewhere: from now on anything missing is drift. */
-  update(before: ProgramVersion, after: ProgramVersion): void {
+  /** An incremental pass did everything between two versions. From now on anything missing is drift. */
+  onIncrementalPass(before: ProgramVersion, after: ProgramVersion): void {
     if (this.#version === before) this.#version = after;
   }
 

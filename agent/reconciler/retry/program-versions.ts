@@ -1,4 +1,7 @@
-/** Numbers the inputs that decide the program, so that passes can tell whether they want the same. */
+/**
+ * Numbers the desired programs, so that two passes can be compared. This is not the revision of the store: an expired
+ * lease or a quarantine also changes the program.
+ */
 
 import type { Compiled } from "../../../lib/compile/compile.ts";
 import type { State } from "../../../lib/state/state.ts";

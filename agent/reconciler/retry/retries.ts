@@ -19,11 +19,12 @@ import { type ChangeKey, keyOf, type ThrottledRepair } from "./repair-throttle.t
 /** What a pass has to do of what it planned. */
 export interface Review extends DriftReview {
   readonly version: ProgramVersion;
-  /** True unless all work for this version was done before. */
-  readonly isNewVersion: boolean;
+  /** True unless an earlier pass did all work for this version. */
+  readonly hasOpenWork: boolean;
 }
 
-export interface PassEnding {
+/** The parts of a result that decide whether the next pass is a retry. */
+export interface FinishedPass {
   readonly failures: readonly PassFailure[];
   readonly planAfter: Pick<Plan, "changes">;
   readonly isClean: boolean;
@@ -50,12 +51,12 @@ export class Retries {
   /** Separates what is due now of `steps` from repairs that have to wait. In parts. */
   *review(input: ProgramInput, steps: readonly PlannedStep[]): Chunked<Review> {
     const version = this.#versions.versionOf(input);
-    const isNewVersion = !this.#retry.isDone(version);
-    return { ...(yield* this.#drift.review(version, steps, this.#nowMs())), version, isNewVersion };
+    const hasOpenWork = !this.#retry.isDone(version);
+    return { ...(yield* this.#drift.review(version, steps, this.#nowMs())), version, hasOpenWork };
   }
 
   /**
-   * The pass has written for the last time: `done` was written, `left` is left to do.
+   * The pass has written for the last time: `done` was written, `left` is still to do.
    *
    * @returns what of `done` repaired drift; in parts
    */
@@ -69,7 +70,7 @@ export class Retries {
   }
 
   /** The pass has ended. */
-  onPassEnd({ version, throttled }: Review, { failures, planAfter, isClean }: PassEnding): void {
+  onPassEnd({ version, throttled }: Review, { failures, planAfter, isClean }: FinishedPass): void {
     // Throttled repairs have their own time: no retry before that.
     const isWaiting =
       failures.length === 0 && planAfter.changes.every((change) => throttled.has(keyOf(change)));
@@ -82,7 +83,7 @@ export class Retries {
     if (!this.#retry.isDone(version)) return;
     const next = this.#versions.versionOf(after);
     this.#retry.note(next, false);
-    this.#drift.update(version, next);
+    this.#drift.onIncrementalPass(version, next);
   }
 
   /** Repairs that another program keeps undoing. */

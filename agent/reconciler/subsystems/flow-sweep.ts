@@ -18,12 +18,12 @@ export interface SweepResult {
 /** Maximum flows per round. A table full of contradictions needs several rounds. */
 const roundSize = 20_000;
 const maxRounds = 16;
-const maxKills = 2;
+const maxDeletions = 2;
 
 export class FlowSweep {
   readonly #conntrack: ConntrackDriver;
   /** How often each flow of the last sweep was ended under this program. */
-  #kills = new Map<string, number>();
+  #deletions = new Map<string, number>();
   /** Not kept alive: thousands of objects belong to it. */
   #program: WeakRef<object> | undefined;
 
@@ -34,41 +34,41 @@ export class FlowSweep {
   /** @param program what `contradicts` was compiled from; a new program resets the counts */
   async sweep(contradicts: FlowPredicate, program: object, signal: AbortSignal): Promise<SweepResult> {
     if (program !== this.#program?.deref()) {
-      this.#kills = new Map();
+      this.#deletions = new Map();
       this.#program = new WeakRef(program);
     }
-    const kills = new Map<string, number>();
+    const deletions = new Map<string, number>();
     let removed = 0;
     for (let round = 0; round < maxRounds; round++) {
       const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
       const toEnd: Flow[] = [];
       for (const flow of flows) {
-        const count = this.#killsOf(flow, kills);
-        if (count < maxKills) toEnd.push(flow);
-        kills.set(flowKey(flow), Math.min(count + 1, maxKills));
+        const count = this.#deletionsOf(flow, deletions);
+        if (count < maxDeletions) toEnd.push(flow);
+        deletions.set(flowKey(flow), Math.min(count + 1, maxDeletions));
       }
       if (toEnd.length > 0) removed += (await this.#conntrack.remove(toEnd, signal)).removed;
       // Each deletion was acknowledged, and the current rules create no such flow: another look would find none.
       const isAll = total <= flows.length || toEnd.length === 0;
-      if (isAll) return this.#end(removed, [], total - toEnd.length, kills);
+      if (isAll) return this.#end(removed, [], total - toEnd.length, deletions);
     }
     const { flows, total } = await this.#conntrack.find(contradicts, roundSize, signal);
-    const remaining = flows.filter((flow) => this.#killsOf(flow, kills) < maxKills);
-    return this.#end(removed, remaining, total - remaining.length, kills);
+    const remaining = flows.filter((flow) => this.#deletionsOf(flow, deletions) < maxDeletions);
+    return this.#end(removed, remaining, total - remaining.length, deletions);
   }
 
-  #killsOf(flow: Flow, kills: ReadonlyMap<string, number>): number {
+  #deletionsOf(flow: Flow, deletions: ReadonlyMap<string, number>): number {
     const key = flowKey(flow);
-    return kills.get(key) ?? this.#kills.get(key) ?? 0;
+    return deletions.get(key) ?? this.#deletions.get(key) ?? 0;
   }
 
   #end(
     removed: number,
     remaining: readonly Flow[],
     shadowed: number,
-    kills: Map<string, number>,
+    deletions: Map<string, number>,
   ): SweepResult {
-    this.#kills = kills;
+    this.#deletions = deletions;
     return { removed, remaining, shadowed };
   }
 }

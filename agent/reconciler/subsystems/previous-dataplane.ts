@@ -11,7 +11,7 @@ export class PreviousDataplaneSubsystem implements Subsystem<readonly PreviousOb
   readonly planner = previousPlanner;
   readonly #open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>;
   #dataplanes: readonly PreviousDataplane[] | undefined;
-  /** The last reading. Nobody else adds to it, so it is valid until the agent writes. */
+  /** The last reading. No other program adds to it, so it is valid until the agent writes. */
   #known: readonly PreviousObserved[] | undefined;
 
   /** @param open opens the dataplanes that may have served; called until it succeeds */

@@ -186,7 +186,7 @@ export class ModelAgent {
     const reason = this.isWoken ? "write" : "script";
     this.isWoken = false;
     // Like its timer: probes again for addresses that another host held.
-    this.#probeQueue.look();
+    this.#probeQueue.sendDue();
     await setImmediate();
     const before = this.#passes;
     if (before === 0) this.#reconciler.start();
@@ -214,7 +214,7 @@ export class ModelAgent {
   /** Like a write that names these objects. The timer probes in the meantime, as in the agent. */
   async probeFor(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
     const left = this.#reconciler.probeFor(ids, timeoutMs, new AbortController().signal);
-    this.#probeQueue.look();
+    this.#probeQueue.sendDue();
     return left;
   }
 

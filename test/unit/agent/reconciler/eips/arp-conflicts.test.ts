@@ -35,8 +35,8 @@ function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
   const passUntil = async (untilMs: number, before = () => {}) => {
     for (; wire.nowMs < untilMs; wire.nowMs += 100) {
       before();
-      watch.look();
-      queue.look();
+      watch.poll();
+      queue.sendDue();
       await answersIn();
     }
   };

@@ -36,7 +36,7 @@ function setUp() {
   const tell = async (before: ObservedNetwork, after = before) => {
     told.announced = [];
     told.probed = [];
-    await notifier.tell(program, before, after);
+    await notifier.announceNew(program, before, after);
     return [told.announced, told.probed];
   };
   return { tell, free };

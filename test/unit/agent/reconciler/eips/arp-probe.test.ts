@@ -37,7 +37,7 @@ function setUp(random = () => 0) {
   const lookUntil = async (untilMs: number, before = () => {}) => {
     for (; wire.nowMs < untilMs; wire.nowMs += 100) {
       before();
-      queue.look();
+      queue.sendDue();
       await answersIn();
     }
   };

@@ -18,7 +18,7 @@ t.test("received packets reach both components, from links of held or wanted EIP
     log: {} as never,
   });
   wire.claim("203.0.113.10", macOf(1), net2);
-  watch.look();
+  watch.poll();
   t.strictSame([...wire.listenedOn], ["net1", "net2"]);
   t.strictSame(
     heard.map((each) => each.map(({ interface: link, packet }) => [link, packet.senderIp])),

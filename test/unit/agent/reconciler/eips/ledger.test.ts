@@ -1,5 +1,5 @@
 import t from "tap";
-import { strikeOff, writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
+import { forgetRemoved, writeAhead } from "../../../../../agent/reconciler/eips/ledger.ts";
 import type { StateAccess } from "../../../../../agent/store/state-access.ts";
 import { inParts, runSync } from "../../../../../lib/chunked.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
@@ -58,11 +58,11 @@ t.test("an unbound EIP is recorded once, and forgotten when no rule uses it", as
   const address = ip("203.0.113.1");
   for (const named of [[], [address]]) {
     await writeAhead(store, planOf([{ address }], named));
-    await strikeOff(store, planOf([{ address }]), true);
+    await forgetRemoved(store, planOf([{ address }]), true);
     t.same([written, [...state.ledger.retired]], [["retire"], [address]]);
   }
-  await strikeOff(store, planOf([]), false);
+  await forgetRemoved(store, planOf([]), false);
   t.same([...state.ledger.retired], [address], "its flows may live");
-  await strikeOff(store, planOf([]), true);
+  await forgetRemoved(store, planOf([]), true);
   t.same([...state.ledger.retired], []);
 });

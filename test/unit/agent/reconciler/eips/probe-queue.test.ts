@@ -21,7 +21,7 @@ function setUp() {
   });
   const lookUntil = async (untilMs: number) => {
     for (; wire.nowMs < untilMs; wire.nowMs += 100) {
-      queue.look();
+      queue.sendDue();
       await answersIn();
     }
   };
@@ -67,7 +67,7 @@ t.test("an urgent task resolves after a probe that began after the call", async 
 
   // A probe is already under way: the caller waits for the one after it.
   wire.nowMs = 1_000;
-  queue.look();
+  queue.sendDue();
   let isDone = false;
   const done = queue.scheduleNow([one]).then(() => {
     isDone = true;
@@ -75,7 +75,7 @@ t.test("an urgent task resolves after a probe that began after the call", async 
   await answersIn();
   t.notOk(isDone);
   wire.nowMs = 1_100;
-  queue.look();
+  queue.sendDue();
   await done;
   t.equal(wire.timesProbed("203.0.113.10"), 3);
 
@@ -111,7 +111,7 @@ t.test("a late reply is ignored", async (t) => {
   const { wire, queue, about, answers } = setUp();
   const task = about("203.0.113.10");
   queue.schedule(task, "addition");
-  queue.look();
+  queue.sendDue();
   queue.cancel(task);
   await answersIn();
   t.strictSame(answers, []);
@@ -140,7 +140,7 @@ t.test("its own timer probes until stop", async (t) => {
   await queue.stop();
   await queue.stop();
   queue.schedule(task, "addition");
-  queue.look();
+  queue.sendDue();
   await answersIn();
   t.strictSame([count, wire.frames], [2, 2]);
 });

@@ -77,7 +77,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     const onFullPass = (reason: string) => void reasons.push(reason);
     const deps = { dataplane, subsystems, conntrack, clock, patience, unswept, gatekeeper, onFullPass };
     const pass = new IncrementalPass(deps as unknown as IncrementalDeps);
-    pass.fullPassBegins();
+    pass.onFullPassStart();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
     const found = await pass.run(
       { reasons: ["write"], isResync: false },

@@ -25,9 +25,12 @@ t.test("a write of FIPs and DNATs after a pass that left nothing needs no full p
 t.test("everything else does", async (t) => {
   t.match(whyFull(write, undefined, written), "first pass");
   t.match(whyFull({ ...write, isResync: true }, base(), written), "resync");
-  t.match(whyFull({ ...write, reasons: ["write", "rules"] }, base(), written), "more than writes: rules");
-  t.match(whyFull(write, base(), undefined), "more was written than a few objects");
-  t.match(whyFull(write, base(), new Set<ObjectId>(["fips/f", "eips/e"])), "than FIPs and DNATs");
+  t.match(
+    whyFull({ ...write, reasons: ["write", "rules"] }, base(), written),
+    "not only a write woke it: rules",
+  );
+  t.match(whyFull(write, base(), undefined), "too many objects were written, or the gateway");
+  t.match(whyFull(write, base(), new Set<ObjectId>(["fips/f", "eips/e"])), "other than FIPs and DNATs");
   const unfinished = [
     base({ quarantined: new Map([["fips/x", "refused"]]) }),
     base({ probing: new Set(["203.0.113.10"]) }),

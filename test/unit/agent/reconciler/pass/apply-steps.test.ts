@@ -15,8 +15,8 @@ const forever = new AbortController().signal;
 const options: ApplyOptions = {
   context: { state: emptyState, plan: {} as Plan },
   replan: async () => [],
-  missing: new Set(),
-  isNewVersion: false,
+  unavailable: new Set(),
+  hasOpenWork: false,
   patience: new Patience(),
 };
 
@@ -112,7 +112,7 @@ t.test("a failed subsystem delays only what needs it", async (t) => {
   t.strictSame(order, ["rule a rule", "address known", "route default"]);
   t.strictSame(texts(applied.changes), ["known", "default"]);
   t.match(applied.failures, [{ stage: "rule", code: "command-failed", message: "the tool hung" }]);
-  const unread = { ...options, missing: new Set<SubsystemName>(["rule"]) };
+  const unread = { ...options, unavailable: new Set<SubsystemName>(["rule"]) };
   order.length = 0;
   await applySteps(steps.slice(1), subsystems, unread, forever);
   t.strictSame(order, ["address known", "route default"], "as where it could not be read");
@@ -169,7 +169,7 @@ t.test("a sweep beside changes runs only if something changed", async (t) => {
   t.equal(await lookedAt([{ ...look, isDue: true }]), true);
   t.equal(await lookedAt([look, step("route", "routes", "a route")]), true);
   t.equal(
-    await lookedAt([look], { isNewVersion: true }),
+    await lookedAt([look], { hasOpenWork: true }),
     true,
     "as where the last pass left something undone",
   );
@@ -206,7 +206,7 @@ t.test("what needs an entry in the ledger waits while the ledger cannot be writt
   const applied = await applySteps(
     steps,
     [subsystem("address", order)],
-    { ...options, missing: new Set(["ledger"]) },
+    { ...options, unavailable: new Set(["ledger"]) },
     forever,
   );
   t.strictSame(order, ["address known"]);

@@ -22,25 +22,25 @@ function pass(retries: Retries, revision: number, planned = steps, left: readonl
 
 t.test("a version is new until all its work is done", async (t) => {
   const retries = new Retries(() => 0);
-  t.ok(pass(retries, 1, steps, [x]).isNewVersion);
+  t.ok(pass(retries, 1, steps, [x]).hasOpenWork);
   t.equal(retries.dueInMs(new Set()), 500, "undone work is retried");
-  t.ok(pass(retries, 1).isNewVersion);
+  t.ok(pass(retries, 1).hasOpenWork);
   t.equal(retries.dueInMs(new Set()), undefined);
-  t.notOk(pass(retries, 1, []).isNewVersion);
-  t.ok(pass(retries, 2, []).isNewVersion);
+  t.notOk(pass(retries, 1, []).hasOpenWork);
+  t.ok(pass(retries, 2, []).hasOpenWork);
 });
 
 t.test("work that an incremental pass did is done, and what is missing after it is drift", async (t) => {
   const retries = new Retries(() => 0);
   pass(retries, 1);
   retries.recordIncrementalPass(input(1), input(2));
-  const { isNewVersion, repairs } = pass(retries, 2);
-  t.notOk(isNewVersion);
+  const { hasOpenWork, repairs } = pass(retries, 2);
+  t.notOk(hasOpenWork);
   t.strictSame(repairs, [x]);
 
   pass(retries, 3, steps, [x]);
   retries.recordIncrementalPass(input(3), input(4));
-  t.ok(pass(retries, 4).isNewVersion, "a pass before it left something undone");
+  t.ok(pass(retries, 4).hasOpenWork, "a pass before it left something undone");
 });
 
 t.test("a throttled repair has its own time", async (t) => {
