@@ -73,7 +73,6 @@ export class ArpProbe {
       this.#free.has(address) || this.#probing.has(address) || this.#conflicts.has(address);
     const unknown = yield* filterChunked(candidates, lookedAtOnce, (place) => !isKnown(place));
     if (unknown.length > 0) this.#startProbes(unknown, announcer);
-    yield;
     const probing = yield* filterChunked(this.#probing, lookedAtOnce, (address) => wanted.has(address));
     // After `probing`: if a probe ends in between, its address is at least in one of the two.
     this.#probeState = {
