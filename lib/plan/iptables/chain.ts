@@ -7,8 +7,8 @@ import type { Rule } from "../../iptables/rule.ts";
 import type { Change, ChangeLabel } from "../../model/change.ts";
 import { type ChainDifference, compareChain, isAsWanted } from "./compare.ts";
 import type { WantedChain, WantedRule } from "./layout.ts";
-import { NetworkIndex } from "./networks.ts";
 import { ownedChains } from "./owned.ts";
+import { PrefixOrder } from "./prefix-order.ts";
 
 /** Number of single lines of one chain that cost about as much as rewriting the chain. */
 export interface EditLimits {
@@ -147,16 +147,16 @@ function* brokenGroups(
 
 /** The position of each absent rule that must precede a present one, counted after all deletions. */
 function* insertions({ absent, kept }: ChainDifference): Chunked<Map<WantedRule, number>> {
-  const index = new NetworkIndex();
+  const order = new PrefixOrder();
   const isDue = everyNth(plannedAtOnce);
   for (const [position, { wanted }] of kept.entries()) {
     if (isDue()) yield;
-    if (wanted.pool !== undefined) index.add(wanted.pool, position);
+    if (wanted.pool !== undefined) order.add(wanted.pool.cidr, position);
   }
   const inserts = new Map<WantedRule, number>();
   for (const rule of absent) {
     if (isDue()) yield;
-    const position = rule.pool && index.firstWider(rule.pool);
+    const position = rule.pool && order.firstShorter(rule.pool.cidr);
     if (position !== undefined) inserts.set(rule, position);
   }
   return inserts;

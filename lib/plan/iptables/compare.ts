@@ -3,7 +3,7 @@ import { type Chunked, everyNth, forEachChunked } from "../../chunked.ts";
 import type { Rule } from "../../iptables/rule.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { WantedChain, WantedRule } from "./layout.ts";
-import { NetworkIndex } from "./networks.ts";
+import { PrefixOrder } from "./prefix-order.ts";
 
 export interface ChainDifference {
   /** Unwanted rules, and repeated rules except the last one. */
@@ -12,9 +12,7 @@ export interface ChainDifference {
   readonly absent: readonly WantedRule[];
   /** Wanted rules that are present, in the order read. */
   readonly kept: readonly KeptRule[];
-  /**
-   * Those of `kept` whose position lets an earlier rule take their packets, or lets them take packets of a later rule.
-   */
+  /** Those of `kept` that are not where the order of the chain has them. */
   readonly misplaced: ReadonlySet<WantedRule>;
 }
 
@@ -72,7 +70,7 @@ function* findMisplaced(wanted: WantedChain, rules: readonly KeptRule[]): Chunke
     case "within-object":
       return yield* outOfGroup(wanted.rules, kept);
     case "longest-prefix":
-      return yield* rulesAfterWider(kept);
+      return yield* rulesAfterShorter(kept);
   }
 }
 
@@ -108,15 +106,15 @@ function* byObject(
   return groups;
 }
 
-function* rulesAfterWider(kept: readonly WantedRule[]): Chunked<ReadonlySet<WantedRule>> {
-  const earlier = new NetworkIndex();
+function* rulesAfterShorter(kept: readonly WantedRule[]): Chunked<ReadonlySet<WantedRule>> {
+  const earlier = new PrefixOrder();
   const misplaced = new Set<WantedRule>();
   const isDue = everyNth(lookedAtOnce);
   for (const [position, rule] of kept.entries()) {
     if (isDue()) yield;
     if (rule.pool === undefined) continue;
-    if (earlier.firstWider(rule.pool) !== undefined) misplaced.add(rule);
-    earlier.add(rule.pool, position);
+    if (earlier.firstShorter(rule.pool.cidr) !== undefined) misplaced.add(rule);
+    earlier.add(rule.pool.cidr, position);
   }
   return misplaced;
 }

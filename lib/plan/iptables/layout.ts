@@ -28,8 +28,8 @@ export interface WantedRule {
 
 /**
  * How much the order of a chain's rules matters. `any`: not at all, since no two rules match one packet.
- * `within-object`: the order of the rules of one object. `longest-prefix`: among nested networks, the longer prefix
- * first. `exact`: the whole order.
+ * `within-object`: the order of the rules of one object. `longest-prefix`: longer prefixes first, nested or not, as
+ * Kube-OVN's tests expect it. `exact`: the whole order.
  */
 export type ChainOrder = "any" | "within-object" | "longest-prefix" | "exact";
 
