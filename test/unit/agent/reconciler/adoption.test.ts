@@ -15,10 +15,11 @@ const rules = [
 ].join("\n");
 
 function agentOn(kernel: ModelKernel, isAdopting: boolean, disk = new Disk()) {
-  const around = { kernel, disk, wire: new Wire(), clock: new ModelClock(), epoch: "1", onPass: () => {} };
+  const clock = new ModelClock();
+  const around = { kernel, disk, wire: new Wire(), clock, epoch: "1", onPass: () => {} };
   const agent = new ModelAgent({ ...around, isAdopting });
   const fips = () => [...disk.state.desired.fips.keys()];
-  return { agent, disk, fips };
+  return { agent, clock, disk, fips };
 }
 
 function liveKernel(): ModelKernel {
@@ -73,16 +74,19 @@ t.test("not after a first pass that found nothing", async (t) => {
   t.equal(agent.findings?.verdicts, undefined);
 });
 
-t.test("a gate that an agent before closed opens", async (t) => {
+t.test("a gate that an agent before closed opens once no write came for 5 s", async (t) => {
   const kernel = new ModelKernel("nft");
   const first = agentOn(kernel, false);
   await first.agent.pass(true);
   t.ok(kernel.isGateClosed());
   first.agent.kill();
   kernel.tables.restore(rules);
-  const { agent } = agentOn(kernel, true);
+  const { agent, clock } = agentOn(kernel, true);
   t.teardown(() => agent.kill());
   await agent.pass(true);
+  await agent.pass(true);
+  t.ok(kernel.isGateClosed(), "the set may have come call by call");
+  clock.pass(5_000);
   await agent.pass(true);
   t.notOk(kernel.isGateClosed(), "the set was accepted");
 });
