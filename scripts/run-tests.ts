@@ -5,7 +5,7 @@
  */
 import t from "tap";
 
-const timeoutSeconds = 240;
+const timeoutSeconds = 480;
 const [jobs, ...files] = process.argv.slice(2);
 
 // Only the files have a time limit.
