@@ -141,7 +141,7 @@ export async function answersOk(api: ApiClient, path: string): Promise<boolean> 
     if (
       error instanceof Error &&
       "code" in error &&
-      ["ENOENT", "ECONNREFUSED", "ECONNRESET", "UND_ERR_SOCKET"].includes(String(error.code))
+      ["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET"].includes(String(error.code))
     ) {
       return false;
     }
