@@ -432,7 +432,7 @@ t.test("an order without effect is not changed", async (t) => {
   t.same(linesTo(many(3), many(3), swapped).lines, []);
   const apart: Program = {
     ...emptyProgram,
-    pools: [pool("10.1.0.0/24", member(1)), pool("10.2.0.0/16", member(2))].map(toPool),
+    pools: [pool("10.1.0.0/24", member(1)), pool("10.2.0.0/24", member(2))].map(toPool),
   };
   const rule = "10.1.0.0/24 -o net1 -j SNAT --to-source 203.0.113.1 --random-fully";
   t.same(linesTo(apart, apart, `-D SHARED_SNAT -s ${rule}\n-A SHARED_SNAT -s ${rule}`).lines, []);
@@ -442,7 +442,7 @@ function toPool({ members, ...rest }: ReturnType<typeof pool>): Program["pools"]
   return { ...rest, members: [members[0], ...members.slice(1)] };
 }
 
-t.test("a longer prefix is inserted ahead of the wider ones, an inversion is rewritten", async (t) => {
+t.test("a longer prefix is inserted ahead of the shorter ones, an inversion is rewritten", async (t) => {
   const pools = (...texts: readonly string[]): Program => ({
     ...emptyProgram,
     pools: texts.map((text, index) => toPool(pool(text, member(index + 1)))),
@@ -454,7 +454,7 @@ t.test("a longer prefix is inserted ahead of the wider ones, an inversion is rew
   };
   t.same(linesTo(wide, narrower).lines, [
     "-I SHARED_SNAT 2 -s 10.0.1.0/24 -o net1 -j SNAT --to-source 203.0.113.9 --random-fully",
-    "-I SHARED_SNAT 2 -s 10.0.0.7/32 -o net1 -j SNAT --to-source 203.0.113.8 --random-fully",
+    "-I SHARED_SNAT 1 -s 10.0.0.7/32 -o net1 -j SNAT --to-source 203.0.113.8 --random-fully",
   ]);
   const first = "-s 10.9.0.0/24 -o net1 -j SNAT --to-source 203.0.113.1 --random-fully";
   const { lines, nat } = linesTo(wide, wide, `-D SHARED_SNAT ${first}\n-A SHARED_SNAT ${first}`);
