@@ -15,17 +15,11 @@ import {
 import { dumpSetElements, encodeBackends } from "../../../lib/nftables/encode-backends.ts";
 import { dumpRules } from "../../../lib/nftables/rule-handles.ts";
 import { forEachVerdict } from "../../../lib/nftables/verdicts.ts";
-import {
-  inetHeader,
-  messageType,
-  objectAttribute,
-  ruleAttribute,
-  setAttribute,
-} from "../../../lib/nftables/wire.ts";
+import { messageType, setAttribute } from "../../../lib/nftables/wire.ts";
 import type { ConversingConnection, DumpVisitor } from "../netlink/connection.ts";
 import { KeptReading } from "./kept-reading.ts";
 import { OwnCommits } from "./own-commits.ts";
-import { allTables, forget, ofTable, orUndefinedWhereGone } from "./read.ts";
+import { allChains, allTables, contentsOf, forget, ofTable, orUndefinedWhereGone } from "./read.ts";
 import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 
 export interface BackendsDriver {
@@ -114,10 +108,8 @@ export class BackendsTable implements BackendsDriver {
     const reader = new BackendsReader();
     await this.#dump(allTables, reader, signal);
     if (reader.frame === undefined) return { frame: undefined, elements: new Map(), chains: new Map() };
-    await this.#dump({ type: messageType.getChain, flags: 0, payload: inetHeader }, reader, signal);
-    await this.#dump(ofTable(messageType.getObject, objectAttribute.table, backendsTable), reader, signal);
-    await this.#dump(ofTable(messageType.getSet, setAttribute.table, backendsTable), reader, signal);
-    await this.#dump(ofTable(messageType.getRule, ruleAttribute.table, backendsTable), reader, signal);
+    await this.#dump(allChains, reader, signal);
+    for (const request of contentsOf(backendsTable)) await this.#dump(request, reader, signal);
     const drawn = await this.#readDrawn(reader.sets.keys(), signal);
     const { frame } = reader;
     const elements = isMapReadable(frame) ? await this.#readElements(signal) : new Map();

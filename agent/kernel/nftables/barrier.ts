@@ -22,18 +22,12 @@ import {
   guardSetNames,
   noGuardElements,
 } from "../../../lib/nftables/sets.ts";
-import {
-  inetHeader,
-  messageType,
-  objectAttribute,
-  ruleAttribute,
-  setAttribute,
-} from "../../../lib/nftables/wire.ts";
+import { messageType, objectAttribute } from "../../../lib/nftables/wire.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { KeptReading } from "./kept-reading.ts";
 import { OwnCommits } from "./own-commits.ts";
-import { allTables, forget, ofTable, readMap } from "./read.ts";
+import { allChains, allTables, contentsOf, forget, ofTable, readMap } from "./read.ts";
 import { rereadElements } from "./reread.ts";
 import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 
@@ -165,13 +159,9 @@ export class BarrierTables implements BarrierDriver {
       );
     await dump(allTables);
     const present = readers.filter(({ lines }) => lines !== undefined);
-    if (present.length > 0) await dump({ type: messageType.getChain, flags: 0, payload: inetHeader });
+    if (present.length > 0) await dump(allChains);
     // The kernel refuses to dump sets of a table that is not there.
-    for (const { table } of present) {
-      await dump(ofTable(messageType.getObject, objectAttribute.table, table));
-      await dump(ofTable(messageType.getSet, setAttribute.table, table));
-      await dump(ofTable(messageType.getRule, ruleAttribute.table, table));
-    }
+    for (const { table } of present) for (const request of contentsOf(table)) await dump(request);
     return byBarrier((name) => readerOf[name].lines);
   }
 

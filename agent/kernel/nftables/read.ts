@@ -19,6 +19,7 @@ import {
   anyHeader,
   inetHeader,
   messageType,
+  objectAttribute,
   ruleAttribute,
   setAttribute,
 } from "../../../lib/nftables/wire.ts";
@@ -50,7 +51,7 @@ export async function readTable(netlink: NetlinkConnection, signal: AbortSignal)
   await dump(allTables);
   // The kernel refuses to dump the sets of a table that does not exist.
   if (reader.lines === undefined) return { table: { frame: undefined, elements: noElements }, others };
-  await dump({ type: messageType.getChain, flags: 0, payload: inetHeader });
+  await dump(allChains);
   await dump(ofTable(messageType.getSet, setAttribute.table));
   await dump(ofTable(messageType.getRule, ruleAttribute.table));
   const frame = reader.lines;
@@ -120,6 +121,16 @@ async function listOther(label: TableLabel, run: Run, signal: AbortSignal): Prom
 }
 
 export const allTables: NetlinkMessage = { type: messageType.getTable, flags: 0, payload: anyHeader };
+export const allChains: NetlinkMessage = { type: messageType.getChain, flags: 0, payload: inetHeader };
+
+/** Asks for the objects, sets and rules of one table. The kernel refuses if the table does not exist. */
+export function contentsOf(table: string): readonly NetlinkMessage[] {
+  return [
+    ofTable(messageType.getObject, objectAttribute.table, table),
+    ofTable(messageType.getSet, setAttribute.table, table),
+    ofTable(messageType.getRule, ruleAttribute.table, table),
+  ];
+}
 
 /** `undefined` if a table, chain or set was removed during the reading. */
 export async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
