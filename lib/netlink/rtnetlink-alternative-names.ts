@@ -10,12 +10,10 @@ import {
   textAttribute,
 } from "./attributes.ts";
 import { messageFlag, type NetlinkMessage } from "./message.ts";
+import { IFLA_IFNAME, linkHeader, linkHeaderOf } from "./rtnetlink-links.ts";
 
 /** RTM_NEWLINKPROP. */
 const newLinkProperty = 108;
-/** Bytes of `struct ifinfomsg`. */
-const linkHeader = 16;
-const IFLA_IFNAME = 3;
 const IFLA_PROP_LIST = 52;
 const IFLA_ALT_IFNAME = 53;
 
@@ -43,11 +41,12 @@ export function decodeNamedLink(view: DataView, start: number, end: number): Nam
 
 /** Gives a link another name. EEXIST if a link has it. */
 export function encodeAddAlternativeName(index: number, name: string): NetlinkMessage {
-  const header = new Uint8Array(linkHeader);
-  new DataView(header.buffer).setInt32(4, index, true);
   return {
     type: newLinkProperty,
     flags: messageFlag.create | messageFlag.exclusive | messageFlag.append,
-    payload: concatBytes(header, nestedAttribute(IFLA_PROP_LIST, textAttribute(IFLA_ALT_IFNAME, name))),
+    payload: concatBytes(
+      linkHeaderOf(index),
+      nestedAttribute(IFLA_PROP_LIST, textAttribute(IFLA_ALT_IFNAME, name)),
+    ),
   };
 }

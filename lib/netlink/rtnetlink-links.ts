@@ -21,10 +21,10 @@ const getLink = 18;
 const setLink = 19;
 
 /** Bytes of `struct ifinfomsg`: family, padding, device type, index, flags, mask of flags to change. */
-const linkHeader = 16;
+export const linkHeader = 16;
 
 const IFLA_ADDRESS = 1;
-const IFLA_IFNAME = 3;
+export const IFLA_IFNAME = 3;
 const IFLA_MASTER = 10;
 const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
@@ -92,11 +92,16 @@ export function setDeviceSetting(
   value: number,
   { number, link }: Family,
 ): NetlinkMessage {
-  const header = new Uint8Array(linkHeader);
-  new DataView(header.buffer).setInt32(4, index, true);
   const conf = nestedAttribute(link.settings, u32Attribute(link.numbers[setting], value));
   const spec = nestedAttribute(IFLA_AF_SPEC, nestedAttribute(number, conf));
-  return { type: setLink, flags: 0, payload: concatBytes(header, spec) };
+  return { type: setLink, flags: 0, payload: concatBytes(linkHeaderOf(index), spec) };
+}
+
+/** The header of a request about one link. */
+export function linkHeaderOf(index: number): Uint8Array {
+  const header = new Uint8Array(linkHeader);
+  new DataView(header.buffer).setInt32(4, index, true);
+  return header;
 }
 
 function readMac(view: DataView, start: number, end: number): string {

@@ -1,5 +1,8 @@
-/** A driver of rate limits for tests about other things. */
+/** Rate limits in tests: a driver for tests about other things, and programs for tests about them. */
 import type { QosDriver } from "../../agent/kernel/drivers.ts";
+import { ipv4 } from "../../lib/model/ipv4.ts";
+import type { InterfaceName } from "../../lib/model/names.ts";
+import type { Program, ProgramLimit } from "../../lib/model/program.ts";
 import { noQosTable } from "../../lib/nftables/qos.ts";
 import { nothingObserved } from "../../lib/plan/qos/observed.ts";
 
@@ -12,3 +15,19 @@ export const nothingLimited: QosDriver = {
   isCurrent: async () => true,
   apply: async () => [],
 };
+
+/** A program with limits and nothing else, between eth0 and net1. */
+export function limitProgram(limits: readonly ProgramLimit[]): Program {
+  return {
+    family: ipv4,
+    vpcInterface: "eth0" as InterfaceName,
+    externalInterface: "net1" as InterfaceName,
+    defaultGateway: undefined,
+    eips: [],
+    fips: [],
+    dnats: [],
+    pools: [],
+    routes: [],
+    limits,
+  };
+}

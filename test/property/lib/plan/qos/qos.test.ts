@@ -2,14 +2,14 @@
 import fc from "fast-check";
 import t from "tap";
 import type { Cidr, Ip } from "../../../../../lib/model/ip.ts";
-import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../../../../lib/model/names.ts";
-import type { Program, ProgramLimit } from "../../../../../lib/model/program.ts";
+import type { ProgramLimit } from "../../../../../lib/model/program.ts";
 import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import { qosPlanner } from "../../../../../lib/plan/qos/planner.ts";
 import type { QosStep } from "../../../../../lib/plan/qos/steps.ts";
 import { maxShaped, wantedQos } from "../../../../../lib/plan/qos/wanted.ts";
 import type { SubsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+import { limitProgram } from "../../../../support/qos.ts";
 import { QosKernel } from "../../../../support/qos-kernel.ts";
 
 const [vpc, external, other] = ["eth0", "net1", "net2"] as InterfaceName[] as [
@@ -18,20 +18,8 @@ const [vpc, external, other] = ["eth0", "net1", "net2"] as InterfaceName[] as [
   InterfaceName,
 ];
 
-function programOf(limits: readonly ProgramLimit[]): Program {
-  const none = { eips: [], fips: [], dnats: [], pools: [], routes: [] };
-  return {
-    family: ipv4,
-    vpcInterface: vpc,
-    externalInterface: external,
-    defaultGateway: undefined,
-    ...none,
-    limits,
-  };
-}
-
 function planOf(limits: readonly ProgramLimit[], kernel: QosKernel): SubsystemPlan<QosStep> {
-  return qosPlanner.plan({ program: programOf(limits) } as PlanInput, kernel.observe());
+  return qosPlanner.plan({ program: limitProgram(limits) } as PlanInput, kernel.observe());
 }
 
 function apply({ steps }: SubsystemPlan<QosStep>, kernel: QosKernel): void {
@@ -236,7 +224,7 @@ t.test("a foreign root qdisc is left alone: the limits are policed", async (t) =
 t.test("children never get more than their parent has", async (t) => {
   fc.assert(
     fc.property(limits, (set) => {
-      const { devices } = wantedQos(programOf(set), new QosKernel([vpc, external, other]).observe());
+      const { devices } = wantedQos(limitProgram(set), new QosKernel([vpc, external, other]).observe());
       for (const { classes = [] } of devices.values())
         for (const { class: parent } of classes) {
           const children = classes.filter((one) => one.class.parent === parent.minor);

@@ -1,7 +1,6 @@
 /** Rate limits: which classes and rules each set of limits has, and what the objects say. */
 import t from "tap";
 import type { Cidr, Ip } from "../../../../../lib/model/ip.ts";
-import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import type { InterfaceName, ObjectId } from "../../../../../lib/model/names.ts";
 import type { LimitTarget, Program, ProgramLimit } from "../../../../../lib/model/program.ts";
 import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
@@ -9,6 +8,7 @@ import { minorsOf } from "../../../../../lib/plan/qos/class-minors.ts";
 import { nothingObserved } from "../../../../../lib/plan/qos/observed.ts";
 import { qosPlanner } from "../../../../../lib/plan/qos/planner.ts";
 import { wantedQos } from "../../../../../lib/plan/qos/wanted.ts";
+import { limitProgram } from "../../../../support/qos.ts";
 import { QosKernel } from "../../../../support/qos-kernel.ts";
 
 const [vpc, external, other] = ["eth0", "net1", "net2"] as InterfaceName[] as [
@@ -30,23 +30,11 @@ function network(cidr: string, side: "source" | "destination" = "destination"): 
   return { kind: "network", side, cidr: cidr as Cidr };
 }
 
-function programOf(...limits: readonly ProgramLimit[]): Program {
-  const none = { eips: [], fips: [], dnats: [], pools: [], routes: [] };
-  return {
-    family: ipv4,
-    vpcInterface: vpc,
-    externalInterface: external,
-    defaultGateway: undefined,
-    ...none,
-    limits,
-  };
-}
-
 const kernel = () => new QosKernel([vpc, external]);
 
 /** Of a device: what each class sends at least and at most, in Mbit, by the object; below its parent's. */
 function treeOf(device: InterfaceName, ...limits: readonly ProgramLimit[]): readonly string[] {
-  const { classes = [] } = wantedQos(programOf(...limits), kernel().observe()).devices.get(device) ?? {};
+  const { classes = [] } = wantedQos(limitProgram(limits), kernel().observe()).devices.get(device) ?? {};
   return classes.map(({ class: { rate, ceil, parent }, object, queueBytes }) => {
     const above =
       classes.find((one) => one.class.minor === parent)?.object ?? (parent === 0 ? "root" : "device");
@@ -100,7 +88,7 @@ t.test("of two limits of all packets the lower one holds", async (t) => {
 
 /** The rules of the table: the object, or the EIPs of a map. */
 function rulesOf(...limits: readonly ProgramLimit[]): readonly string[] {
-  const { frame, elements } = wantedQos(programOf(...limits), kernel().observe());
+  const { frame, elements } = wantedQos(limitProgram(limits), kernel().observe());
   return (frame?.rules ?? []).map(({ match }) => {
     if ("map" in match) return Array.from(elements.get(match.map) ?? [], ([, { object }]) => object).join();
     return "network" in match ? (match.network ?? "all") : match.set;
@@ -136,7 +124,7 @@ t.test("the limit with the lowest priority takes a packet: its rule is the last"
 });
 
 t.test("what an object says", async (t) => {
-  const input = { program: programOf(limit("a", eip, 10), limit("far", all, 10, { interface: other })) };
+  const input = { program: limitProgram([limit("a", eip, 10), limit("far", all, 10, { interface: other })]) };
   const reasons = (observed: Parameters<typeof qosPlanner.plan>[1]) =>
     Array.from(
       qosPlanner.plan(input as PlanInput, observed).obstacles().objects,
@@ -153,11 +141,11 @@ t.test("the other name of the VPC interface stays when its limits are gone", asy
       here.apply(payload);
   };
   const names = () => here.devices.get(vpc)?.alternativeNames;
-  apply(programOf());
+  apply(limitProgram([]));
   t.strictSame(names(), []);
-  apply(programOf(limit("a", eip, 10)));
+  apply(limitProgram([limit("a", eip, 10)]));
   t.strictSame(names(), ["ifb-net1"]);
-  apply(programOf());
+  apply(limitProgram([]));
   t.strictSame(names(), ["ifb-net1"]);
   t.equal(here.devices.get(external)?.root, "ours");
   t.equal(here.devices.get(external)?.classes.size, 0);
