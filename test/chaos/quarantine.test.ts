@@ -98,9 +98,11 @@ for (const dataplane of dataplanes) {
       t.match(await gw.host("outside").ask(tcp(eipOf(culprit))), { answeredBy: "pod1" });
       t.same((await gw.api.status()).degraded, []);
       await gw.expectConverged(t);
-      const passes = await passesOf(gw);
-      await delay(1_000);
-      t.ok((await passesOf(gw)) - passes <= 2, "and passes do not follow each other without a pause");
+      await until("passes to end, instead of one causing the next", async () => {
+        const passes = await passesOf(gw);
+        await delay(1_000);
+        return (await passesOf(gw)) === passes;
+      });
     });
 
     await t.test("a requested full pass tries it at once", async (t) => {
