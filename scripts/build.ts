@@ -5,7 +5,27 @@
  */
 import { execFileSync } from "node:child_process";
 import { rename, rm, writeFile } from "node:fs/promises";
-import { build } from "esbuild";
+import { builtinModules } from "node:module";
+import { build, type Plugin } from "esbuild";
+
+/**
+ * Loads Node's own modules with `require`. An import makes an ES module of each, which reads all of its exports: of
+ * `node:http` also `WebSocket`, which loads another HTTP client.
+ */
+const requiredBuiltins: Plugin = {
+  name: "required-builtins",
+  setup({ onResolve, onLoad }) {
+    const isBuiltin = new Set(builtinModules);
+    onResolve({ filter: /^[a-z:_/]+$/ }, ({ path, kind }) =>
+      kind !== "require-call" && isBuiltin.has(path.replace(/^node:/, ""))
+        ? { path, namespace: "builtin" }
+        : undefined,
+    );
+    onLoad({ filter: /./, namespace: "builtin" }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)});`,
+    }));
+  },
+};
 
 const directory = "dist/agent";
 const [bundle, main] = [`${directory}/agent.js`, `${directory}/main.js`];
@@ -16,6 +36,7 @@ await build({
   platform: "node",
   format: "esm",
   target: "node24",
+  plugins: [requiredBuiltins],
   // They load their binaries from the directories of their own files.
   external: ["koffi", "netlink"],
   // Bundled CommonJS packages load Node's modules with `require`, which ES modules do not have.

@@ -11,16 +11,17 @@ export const maxIssues = 100;
 
 /**
  * The validator compiler for Fastify. Pointers refer to the body; `/query/...` refers to the query. A long body is checked
- * in several turns.
+ * in several turns. A schema is compiled with its first request, because most requests use few of them.
  */
 export function validatorCompiler(turns: Turns): FastifySchemaCompiler<PlainSchema> {
   return ({ schema, httpPart }) => {
-    const check = compileCheck(schema);
+    let check: Check | undefined;
     const base = httpPart === "body" || httpPart === undefined ? "" : `/${shortName(httpPart)}`;
     return (value: unknown) => {
       if (httpPart === "body" && (value === undefined || value === null)) {
         return { error: new GatewayError("malformed-json", "The body is empty; it must be a JSON object") };
       }
+      check ??= compileCheck(schema);
       const finding = findError(check, schema, value, base);
       const { done, value: error } = finding.next();
       return done ? { value, ...(error && { error }) } : refuse(turns.run(finding));
