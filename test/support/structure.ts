@@ -130,7 +130,12 @@ const forbidden: Readonly<Record<string, (from: string, to: string) => boolean>>
   "lib/ imports what is not pure": (from, to) =>
     isBelow(from, "lib") && !isBelow(to, "lib") && !purePackages.includes(to),
   "the core imports the API": (from, to) => isBelow(to, "agent/api") && !isBelow(from, "agent/api"),
-  "the agent imports its own client": (from, to) => isBelow(to, "agent/cli") && !isBelow(from, "agent/cli"),
+  "the agent imports its own client": (from, to) =>
+    (isBelow(to, "agent/cli") || isBelow(to, "agent/client")) &&
+    !isBelow(from, "agent/cli") &&
+    !isBelow(from, "agent/client"),
+  "the client knows more than the API": (from, to) =>
+    isBelow(from, "agent/client") && !isBelow(to, "agent/client") && !to.startsWith("node:"),
   "a source imports tests or scripts": (_from, to) => isBelow(to, "test") || isBelow(to, "scripts"),
 };
 

@@ -1,0 +1,172 @@
+/** The typed client of the agent's API. docs/controller.md shows a whole program that uses it. */
+import type { IncomingMessage } from "node:http";
+import { ConnectionError, openTransport, type Target, type Transport } from "./transport.ts";
+import type { CallOptions, Method, PathOf, Problem, Refusal, Reply, RequestArguments } from "./types.ts";
+
+export { ConnectionError, type Target } from "./transport.ts";
+export type { Problem, Refusal, Reply, Schema } from "./types.ts";
+
+type Call<M extends Method> = <P extends PathOf<M>>(
+  path: P,
+  ...options: RequestArguments<M, P>
+) => Promise<Reply<M, P>>;
+
+/**
+ * One method for each of HTTP: `client.get("/v1/eips/{name}", { path: { name: "eip-a" } })`. Every answer is a value, whatever its
+ * status. They throw {@link ConnectionError} if there was none.
+ */
+export interface Client {
+  readonly get: Call<"get">;
+  readonly put: Call<"put">;
+  readonly post: Call<"post">;
+  readonly delete: Call<"delete">;
+  /** A GET whose answer does not end: its text as it comes. Its end is the end of the iteration. Only `signal` stops it. */
+  stream<P extends PathOf<"get">>(path: P, ...options: RequestArguments<"get", P>): Promise<StreamReply>;
+  /** Closes the connections. Can be called twice. */
+  close(): void;
+}
+
+export type StreamReply =
+  | { readonly ok: true; readonly status: number; readonly text: AsyncIterable<string> }
+  | Refusal;
+
+/** Longer than the longest request, a write with `wait=5m`. */
+const defaultTimeoutMs = 330_000;
+/** In characters: above the longest answer, the list of 50,000 objects. */
+const maxAnswer = 256 * 1024 * 1024;
+
+/** Prepares a client. Connects only when a request is sent. @throws if a file of the target cannot be read */
+export async function connect(target: Target): Promise<Client> {
+  const transport = await openTransport(target);
+  const call =
+    (method: Method) =>
+    (path: string, options: AnyOptions = {}) =>
+      exchange(transport, method, path, options);
+  return {
+    get: call("get") as Call<"get">,
+    put: call("put") as Call<"put">,
+    post: call("post") as Call<"post">,
+    delete: call("delete") as Call<"delete">,
+    stream: ((path: string, options: AnyOptions = {}) =>
+      openStream(transport, path, options)) as Client["stream"],
+    close: transport.close,
+  };
+}
+
+/** The options of any request. Which ones a request takes is a matter of types. */
+interface AnyOptions extends CallOptions {
+  readonly path?: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly header?: Readonly<Record<string, string | undefined>>;
+  readonly body?: unknown;
+}
+
+async function exchange(
+  transport: Transport,
+  method: Method,
+  path: string,
+  options: AnyOptions,
+): Promise<unknown> {
+  const { timeoutMs = defaultTimeoutMs, signal } = options;
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
+  const answer = await send(transport, method, path, options, either);
+  try {
+    return replyOf(answer, await textOf(answer));
+  } catch (error) {
+    if (error instanceof ConnectionError) throw error;
+    throw new ConnectionError(
+      `The answer to ${method} ${path} broke off`,
+      either.aborted ? either.reason : error,
+    );
+  }
+}
+
+async function openStream(transport: Transport, path: string, options: AnyOptions): Promise<StreamReply> {
+  const signal = options.signal ?? new AbortController().signal;
+  const answer = await send(transport, "get", path, options, signal);
+  const status = answer.statusCode ?? 0;
+  if (status >= 400) return replyOf(answer, await textOf(answer)) as Refusal;
+  answer.setEncoding("utf8");
+  return { ok: true, status, text: answer };
+}
+
+function send(
+  { send }: Transport,
+  method: Method,
+  path: string,
+  options: AnyOptions,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const { body, header = {} } = options;
+  const headers: Record<string, string> = { accept: "application/json, text/*;q=0.9, */*;q=0.8" };
+  if (body !== undefined)
+    headers["content-type"] = typeof body === "string" ? "application/octet-stream" : "application/json";
+  for (const [name, value] of Object.entries(header)) if (value !== undefined) headers[name] = value;
+  return send({
+    method: method.toUpperCase(),
+    path: fill(path, options.path ?? {}) + queryText(options.query ?? {}),
+    headers,
+    body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
+    signal,
+  });
+}
+
+/** Puts the parameters into `/v1/eips/{name}`. */
+function fill(path: string, parameters: Readonly<Record<string, string>>): string {
+  return path.replace(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(parameters[name] ?? ""));
+}
+
+function queryText(query: NonNullable<AnyOptions["query"]>): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined);
+  const pairs = given.map(
+    ([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`,
+  );
+  return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
+}
+
+async function textOf(answer: IncomingMessage): Promise<string> {
+  answer.setEncoding("utf8");
+  const chunks: string[] = [];
+  let length = 0;
+  for await (const chunk of answer as AsyncIterable<string>) {
+    length += chunk.length;
+    if (length > maxAnswer) throw new Error(`it has more than ${maxAnswer} characters`);
+    chunks.push(chunk);
+  }
+  if (!answer.complete) throw new Error("it ends early");
+  return chunks.join("");
+}
+
+function replyOf(answer: IncomingMessage, text: string): unknown {
+  const { statusCode: status = 0, headers } = answer;
+  const isJson = /[/+]json\b/.test(headers["content-type"] ?? "");
+  const body: unknown = text === "" ? undefined : isJson ? JSON.parse(text) : text;
+  const facts = { status, ...revisionIn(headers.etag), ...retryIn(headers["retry-after"]) };
+  if (status < 400) return { ok: true, ...facts, body };
+  return { ok: false, ...facts, problem: isProblem(body) ? body : unknownProblem(status, text) };
+}
+
+function revisionIn(etag: string | undefined): { readonly revision?: number } {
+  const digits = /^"(\d+)"$/.exec(etag ?? "")?.[1];
+  return digits === undefined ? {} : { revision: Number(digits) };
+}
+
+function retryIn(header: string | undefined): { readonly retryAfter?: number } {
+  return header !== undefined && /^\d+$/.test(header) ? { retryAfter: Number(header) } : {};
+}
+
+function isProblem(body: unknown): body is Problem {
+  return typeof body === "object" && body !== null && "code" in body && "detail" in body;
+}
+
+/** Of a proxy in between, or of `/readyz`. */
+function unknownProblem(status: number, text: string): Problem {
+  return {
+    type: "about:blank",
+    title: "No problem document",
+    status,
+    code: "internal",
+    detail: text.trim().slice(0, 1_000) || `status ${status}`,
+  };
+}

@@ -1,0 +1,172 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { type Client, ConnectionError, connect, type Target } from "../../../../agent/client/client.ts";
+import { type TestApi, testApi } from "../../../support/api-fakes.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "natgw-client-"));
+t.teardown(() => rmSync(directory, { recursive: true }));
+
+async function clientOf(t: Test, target: Target): Promise<Client> {
+  const client = await connect(target);
+  t.teardown(() => client.close());
+  return client;
+}
+
+async function serving(t: Test, settings: Parameters<typeof testApi>[0]): Promise<TestApi> {
+  const api = testApi(settings);
+  t.teardown(() => api.api.close());
+  await api.api.listen();
+  return api;
+}
+
+/** A server that answers as `listener` does, and a client of it. */
+async function clientOfServer(t: Test, listener: RequestListener): Promise<Client> {
+  const server = createServer(listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => server.closeAllConnections());
+  t.teardown(() => server.close());
+  return clientOf(t, { server: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+}
+
+t.test("over the socket: answers and refusals are values", async (t) => {
+  const { socketPath } = await serving(t, {});
+  const client = await clientOf(t, { socket: socketPath });
+  const eip = { path: { name: "eip-a" } };
+  const written = await client.put("/v1/eips/{name}", { ...eip, body: { address: "203.0.113.10/24" } });
+  t.match(written, { ok: true, status: 202, revision: 1, body: { kind: "Eip", name: "eip-a" } });
+  const read = await client.get("/v1/eips/{name}", eip);
+  t.match(read, { ok: true, status: 200, body: { spec: { address: "203.0.113.10/24" } } });
+  const list = await client.get("/v1/eips", { query: { ready: "true" } });
+  t.match(list, { ok: true, body: { items: [] } }, "the query is sent");
+  const stale = { ...eip, header: { "if-match": '"7"' } };
+  t.match(await client.delete("/v1/eips/{name}", stale), {
+    ok: false,
+    status: 412,
+    problem: { code: "precondition-failed" },
+  });
+  const deleted = await client.delete("/v1/eips/{name}", eip);
+  t.match(deleted, { ok: true, status: 204, body: undefined });
+  t.match(await client.get("/v1/eips/{name}", { path: { name: "a/../b?c" } }), {
+    ok: false,
+    status: 404,
+    problem: { code: "not-found" },
+  });
+  t.match(await client.get("/livez"), { ok: true, body: "ok\n" });
+});
+
+t.test("over TCP with a token, and over TLS with a CA", async (t) => {
+  const tokenFile = join(directory, "token");
+  writeFileSync(tokenFile, "first\n");
+  const [certFile, keyFile] = [join(directory, "cert.pem"), join(directory, "key.pem")];
+  const subject = ["-subj", "/CN=agent", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  execFileSync("openssl", [...make, ...subject, "-keyout", keyFile, "-out", certFile], { stdio: "ignore" });
+  const listen = [{ host: "127.0.0.1", port: 0 }];
+  for (const tls of [undefined, { certFile, keyFile, clientCaFile: undefined }]) {
+    const { api } = await serving(t, { listen, tokenFile, tls });
+    const server = `${tls === undefined ? "http" : "https"}://${api.addresses[1]}`;
+    const ca = tls === undefined ? {} : { ca: certFile };
+    const client = await clientOf(t, { server, tokenFile, ...ca });
+    t.match(await client.get("/v1/eips"), { ok: true });
+    const stranger = await clientOf(t, { server, ...ca });
+    t.match(await stranger.get("/v1/eips"), { ok: false, status: 401, problem: { code: "unauthorized" } });
+    if (tls === undefined) continue;
+    const trusting = await clientOf(t, { server, tokenFile });
+    await t.rejects(trusting.get("/v1/eips"), { name: "ConnectionError", message: /self-signed/ });
+  }
+});
+
+t.test("a renewed token is used with the next request", async (t) => {
+  const tokenFile = join(directory, "renewed");
+  const seen: (string | undefined)[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    response.end();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const client = await clientOf(t, { server: `http://127.0.0.1:${port}`, tokenFile });
+  for (const token of ["first", "second"]) {
+    writeFileSync(tokenFile, `${token}\n`);
+    await client.get("/livez");
+  }
+  client.close();
+  t.same(seen, ["Bearer first", "Bearer second"]);
+});
+
+t.test("where there is no answer, an error says so", async (t) => {
+  const nowhere = await clientOf(t, { socket: join(directory, "none.sock") });
+  await t.rejects(nowhere.get("/v1/eips"), { name: "ConnectionError", message: /ENOENT/ });
+  const deaf = await clientOfServer(t, () => {});
+  await t.rejects(deaf.get("/v1/eips", { timeoutMs: 50 }), { name: "ConnectionError", message: /timeout/ });
+  const abort = new AbortController();
+  const waiting = deaf.get("/v1/eips", { signal: abort.signal });
+  abort.abort();
+  await t.rejects(waiting, ConnectionError);
+  const cut = await clientOfServer(t, (_request, response) => {
+    response.writeHead(200, { "content-type": "application/json", "content-length": 100 });
+    response.write("{", () => response.destroy());
+  });
+  await t.rejects(cut.get("/v1/eips"), { name: "ConnectionError", message: /broke off/ });
+  const halting = await clientOfServer(t, (_request, response) => {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.write("{");
+  });
+  await t.rejects(halting.get("/v1/eips", { timeoutMs: 50 }), { name: "ConnectionError" });
+  const garbled = await clientOfServer(t, (_request, response) => {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end("{");
+  });
+  await t.rejects(garbled.get("/v1/eips"), { name: "ConnectionError" });
+});
+
+t.test("a failure without a problem document", async (t) => {
+  const client = await clientOfServer(t, (_request, response) => {
+    response.writeHead(503, { "retry-after": "7" });
+    response.end("no\n");
+  });
+  t.match(await client.get("/readyz"), {
+    ok: false,
+    status: 503,
+    retryAfter: 7,
+    problem: { code: "internal", detail: "no" },
+  });
+});
+
+t.test("an idle connection that the agent closed costs no request", async (t) => {
+  let requests = 0;
+  const client = await clientOfServer(t, (request, response) => {
+    // The second request meets a connection that ends without an answer.
+    if (++requests === 2) request.socket.resetAndDestroy();
+    else response.end();
+  });
+  await client.get("/livez");
+  t.match(await client.get("/livez"), { ok: true });
+  t.equal(requests, 3);
+  requests = 0;
+  await client.post("/v1/reconcile");
+  await t.rejects(client.post("/v1/reconcile"), ConnectionError, "a POST is sent once");
+});
+
+t.test("a stream", async (t) => {
+  const client = await clientOfServer(t, (request, response) => {
+    if (request.url === "/livez") {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write("one");
+      response.end("two");
+    } else response.writeHead(410).end();
+  });
+  const reply = await client.stream("/livez");
+  if (!reply.ok) throw new Error(reply.problem.detail);
+  let text = "";
+  for await (const part of reply.text) text += part;
+  t.equal(text, "onetwo");
+  t.match(await client.stream("/v1/status"), { ok: false, status: 410 });
+});
