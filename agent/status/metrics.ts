@@ -1,5 +1,6 @@
 /** The Prometheus metrics. `docs/metrics.md` explains each for operators; a test compares the two. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { changeLabels } from "../../lib/model/change.ts";
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -34,7 +35,7 @@ export function createMetrics(build: { readonly version: string }) {
     { version: build.version, node: process.versions.node },
     1,
   );
-  return {
+  const metrics = {
     registry,
     ready: gauge("natgw_ready", "1 once the first full pass of this process has verified"),
     degraded: gauge("natgw_degraded", "1 while the gateway is degraded for this reason", ["reason"]),
@@ -113,4 +114,8 @@ export function createMetrics(build: { readonly version: string }) {
       registers,
     }),
   };
+  // From 0: `increase()` does not see how a series begins, so an alert would miss the first event.
+  for (const subsystem of changeLabels) metrics.driftRepaired.inc({ subsystem }, 0);
+  for (const result of ["sent", "withdrawn", "failed"]) metrics.gratuitousArp.inc({ result }, 0);
+  return metrics;
 }

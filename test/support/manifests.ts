@@ -48,10 +48,12 @@ export interface Manifest {
   readonly spec?: { readonly template?: { readonly spec: PodSpec } };
 }
 
-/** All YAML files, relative to docs/deploy. */
+/** The YAML files of manifests, relative to docs/deploy. */
 export function manifestFiles(): readonly string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".yaml"))
+    .filter(
+      (entry) => entry.isFile() && entry.name.endsWith(".yaml") && !entry.parentPath.endsWith("/prometheus"),
+    )
     .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
     .sort();
 }

@@ -71,6 +71,7 @@ t.test("the tests mirror the sources", async (t) => {
   t.same(unmirroredTests(tests, [...imports.keys()]), [
     "test/unit/docs/deploy.test.ts",
     "test/unit/docs/links.test.ts",
+    "test/unit/docs/monitoring.test.ts",
     "test/unit/structure.test.ts",
   ]);
 });

@@ -20,7 +20,14 @@ const readme = readFileSync("docs/deploy/README.md", "utf8");
 
 t.test("every manifest is YAML of a known kind", async (t) => {
   const kinds = new Set(files.flatMap((file) => manifestsIn(file).map(({ kind }) => kind)));
-  t.same([...kinds].sort(), ["Component", "Kustomization", "PodMonitor", "Service", "StatefulSet"]);
+  t.same([...kinds].sort(), [
+    "Component",
+    "Kustomization",
+    "PodMonitor",
+    "PrometheusRule",
+    "Service",
+    "StatefulSet",
+  ]);
 });
 
 t.test("each kustomization names exactly the files beside it, and directories that exist", async (t) => {

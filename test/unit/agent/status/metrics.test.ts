@@ -41,6 +41,8 @@ t.test("scraped values are those that were set, and two registries are independe
   t.match(text, 'natgw_objects{kind="fip",state="ready"} 12');
   t.match(text, 'natgw_reconcile_errors_total{stage="rules",code="rules-refused"} 1');
   t.match(text, 'natgw_http_request_duration_seconds_count{route="/v1/eips/{name}",code="200"} 1');
+  t.match(text, 'natgw_drift_repaired_total{subsystem="rule"} 0', "an alert sees the first repair");
+  t.match(text, 'natgw_gratuitous_arp_total{result="failed"} 0');
   t.notMatch(text, /^nodejs_active_\w+_total/m);
   t.notMatch(await other.registry.metrics(), 'kind="fip"');
 });
