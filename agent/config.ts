@@ -22,6 +22,9 @@ export interface Config {
   readonly stateDir: string;
   readonly socketPath: string;
   readonly listen: readonly Endpoint[];
+  /** Users that may use the Unix socket. */
+  readonly socketUids: ReadonlySet<number>;
+  readonly metricsAccess: "open" | "read";
   readonly tokenFile: string | undefined;
   readonly tls: TlsFiles | undefined;
   readonly resyncIntervalMs: number;
@@ -34,6 +37,8 @@ export interface TlsFiles {
   readonly certFile: string;
   readonly keyFile: string;
   readonly clientCaFile: string | undefined;
+  /** Which client certificates may do what. `undefined`: each that the CA signed may write. */
+  readonly allowFile?: string | undefined;
 }
 
 /** What the command line asks for: run, or print a text (`--help`, `--version`) and exit. */
@@ -101,9 +106,9 @@ function refuseUnknown(environment: Environment): void {
     if (!variable.startsWith("NATGW_") || known.has(variable) || serviceLink.test(variable)) continue;
     const similar = [...known].filter((name) => isSimilar(name, variable));
     const hint = similar.length === 0 ? "" : `; similar: ${similar.join(", ")}`;
-    throw badConfig(
-      `${variable}: unknown setting (value ${quote(value ?? "")})${hint} (--help lists all settings)`,
-    );
+    // Who puts a token into a variable instead of a file must not find it in a log.
+    const shown = /TOKEN|KEY|SECRET|PASS/.test(variable) ? "" : ` (value ${quote(value ?? "")})`;
+    throw badConfig(`${variable}: unknown setting${shown}${hint} (--help lists all settings)`);
   }
 }
 
@@ -130,7 +135,14 @@ function decode(
   }
 }
 
-function toConfig({ socket, tlsCertFile, tlsKeyFile, tlsClientCaFile, ...rest }: Settings): Config {
+function toConfig({
+  socket,
+  tlsCertFile,
+  tlsKeyFile,
+  tlsClientCaFile,
+  tlsAllowFile,
+  ...rest
+}: Settings): Config {
   const { resyncInterval, arpProbe, gatewayV4, tokenFile, ...same } = rest;
   if (same.vpcInterface === same.externalInterface) {
     throw badConfig(
@@ -142,7 +154,7 @@ function toConfig({ socket, tlsCertFile, tlsKeyFile, tlsClientCaFile, ...rest }:
     gatewayV4,
     tokenFile,
     socketPath: socket,
-    tls: toTls(tlsCertFile, tlsKeyFile, tlsClientCaFile),
+    tls: toTls(tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsAllowFile),
     resyncIntervalMs: resyncInterval,
     arpProbeMs: arpProbe,
   };
@@ -152,8 +164,11 @@ function toTls(
   certFile: string | undefined,
   keyFile: string | undefined,
   clientCaFile: string | undefined,
+  allowFile: string | undefined,
 ): TlsFiles | undefined {
-  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile };
+  if (allowFile !== undefined && clientCaFile === undefined)
+    throw incompleteTls("NATGW_TLS_ALLOW_FILE", allowFile, "NATGW_TLS_CLIENT_CA_FILE");
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile, allowFile };
   if (certFile !== undefined) throw incompleteTls("NATGW_TLS_CERT_FILE", certFile, "NATGW_TLS_KEY_FILE");
   if (keyFile !== undefined) throw incompleteTls("NATGW_TLS_KEY_FILE", keyFile, "NATGW_TLS_CERT_FILE");
   if (clientCaFile === undefined) return undefined;

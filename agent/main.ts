@@ -250,17 +250,10 @@ async function start(
     },
     observeRequest: (route, code, seconds) =>
       metrics.httpRequestDuration.observe({ route, code: String(code) }, seconds),
+    onCertificate: (seconds) => metrics.certificateNotAfter.set(seconds),
     log,
     version,
-    settings: {
-      socketPath: config.socketPath,
-      listen: config.listen,
-      vpcInterface: config.vpcInterface,
-      externalInterface: config.externalInterface,
-      fallbackGateway: config.gatewayV4,
-      tokenFile: config.tokenFile,
-      tls: config.tls,
-    },
+    settings: { ...config, fallbackGateway: config.gatewayV4 },
   });
   await api.listen();
   stop.push(async () => {

@@ -5,11 +5,16 @@ import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import type { Degradation } from "../../lib/model/degradation.ts";
 import { addressOf } from "../../lib/model/ip.ts";
+import { readPeerCredentials } from "../kernel/peer-credentials.ts";
 import { Answers } from "./answers.ts";
 import { buildApp } from "./app.ts";
 import { Connections } from "./bounds/connections.ts";
+import { FailedAttempts } from "./bounds/failures.ts";
+import { Clients } from "./credentials/clients.ts";
+import { Tokens } from "./credentials/tokens.ts";
+import { recheckMs } from "./credentials/watched-file.ts";
 import type { ApiDeps } from "./deps.ts";
-import { refuseUnsafe } from "./listen-address.ts";
+import { refuseUnguarded, refuseUnsafe } from "./listen-address.ts";
 import {
   closeListener,
   type Listener,
@@ -17,9 +22,9 @@ import {
   listenUnix,
   type OpenListener,
   readTls,
+  type TlsContext,
 } from "./listeners.ts";
 import { type Route, RouteTable } from "./route-table.ts";
-import { TokenFile, tokenRecheckMs } from "./token-file.ts";
 
 export interface Api {
   /**
@@ -45,15 +50,23 @@ export function createApi(parts: ApiDeps): Api {
   const { settings, log } = parts;
   const stopping = new AbortController();
   const listenerOf = new WeakMap<IncomingMessage, Listener>();
-  const token =
-    settings.tokenFile === undefined
-      ? undefined
-      : new TokenFile(settings.tokenFile, log, () => parts.clock.now().bootMs);
+  const watched = { log, nowMs: () => parts.clock.now().bootMs };
+  const tokens =
+    settings.tokenFile === undefined ? undefined : new Tokens({ ...watched, path: settings.tokenFile });
+  const clients = new Clients(watched, settings.tls?.allowFile);
+  const files = [tokens?.file, clients.file].filter((file) => file !== undefined);
   const routeTable = new RouteTable();
   const connections = new Connections(settings.connections);
   const app = buildApp(
     { ...parts, stopping: stopping.signal, answers: new Answers(stopping.signal, settings.places) },
-    { listenerOf: (request) => listenerOf.get(request), token },
+    {
+      listenerOf: (request) => listenerOf.get(request),
+      peerOf: readPeerCredentials,
+      tokens,
+      clients,
+      socketUids: settings.socketUids,
+      failures: new FailedAttempts(watched.nowMs, settings.failures),
+    },
     routeTable,
     connections,
   );
@@ -65,7 +78,8 @@ export function createApi(parts: ApiDeps): Api {
   const listenAll = async (): Promise<void> => {
     const eips = [...parts.state.current.desired.eips.values()].map(({ spec }) => addressOf(spec.address));
     refuseUnsafe(settings.listen, networkInterfaces(), settings.externalInterface, eips);
-    await token?.load();
+    refuseUnguarded(settings.listen, tokens !== undefined || settings.tls?.clientCaFile !== undefined);
+    for (const file of files) await file.load();
     await app.ready();
     const handle = (
       request: IncomingMessage,
@@ -77,9 +91,19 @@ export function createApi(parts: ApiDeps): Api {
       app.routing(request, response);
     };
     const watch = (server: Server) => connections.watch(server);
-    open.push(await listenUnix(settings.socketPath, handle, watch));
-    for (const endpoint of settings.listen) open.push(await listenTcp(endpoint, settings.tls, handle, watch));
+    open.push(await listenUnix(settings.socketPath, socketMode(settings.socketUids), handle, watch));
+    const tls = settings.tls && (await readTls(settings.tls));
+    if (tls !== undefined) inForce(tls);
+    for (const endpoint of settings.listen) open.push(await listenTcp(endpoint, tls, handle, watch));
     log.info({ addresses: open.map(({ address }) => address) }, "api listening");
+  };
+
+  let authority: string | undefined;
+  const inForce = (tls: TlsContext): void => {
+    parts.onCertificate?.(tls.notAfterSeconds);
+    // A certificate was checked when its connection was made.
+    if (authority !== undefined && authority !== tls.authority) connections.retireAll();
+    authority = tls.authority;
   };
 
   /** Certificates rotate. If a file is only half written, the last certificates stay in force. */
@@ -87,10 +111,11 @@ export function createApi(parts: ApiDeps): Api {
     const { tls } = settings;
     if (tls === undefined) return;
     try {
-      const secureContext = await readTls(tls);
+      const renewed = await readTls(tls);
       for (const { server } of open) {
-        if (server instanceof HttpsServer) server.setSecureContext(secureContext);
+        if (server instanceof HttpsServer) server.setSecureContext(renewed.options);
       }
+      inForce(renewed);
       certificateFault = undefined;
     } catch (err) {
       certificateFault = err instanceof Error ? err.message : String(err);
@@ -111,7 +136,7 @@ export function createApi(parts: ApiDeps): Api {
   return {
     app,
     get degradations() {
-      return degradationsOf(token?.fault, certificateFault);
+      return degradationsOf(tokens?.file.fault, clients.file?.fault, certificateFault);
     },
     get routes() {
       return routeTable.routes;
@@ -132,7 +157,7 @@ export function createApi(parts: ApiDeps): Api {
         timers.push(setInterval(() => void renewCertificates(), recheckMs).unref());
       }
       // Check even without requests: a broken token file that will lock everybody out is reported before it does.
-      if (token !== undefined) timers.push(setInterval(() => void token.recheck(), tokenRecheckMs).unref());
+      for (const file of files) timers.push(setInterval(() => void file.recheck(), recheckMs).unref());
     },
     close() {
       closing ??= closeAll();
@@ -141,13 +166,22 @@ export function createApi(parts: ApiDeps): Api {
   };
 }
 
+/** Root may connect whatever the mode. Where others may, the kernel tells who connects. */
+function socketMode(uids: ReadonlySet<number>): number {
+  const own = process.geteuid?.();
+  return [...uids].every((uid) => uid === 0 || uid === own) ? 0o600 : 0o666;
+}
+
 function degradationsOf(
   tokenFault: string | undefined,
+  clientFault: string | undefined,
   certificateFault: string | undefined,
 ): readonly Degradation[] {
   const list: Degradation[] = [];
   if (tokenFault !== undefined)
-    list.push({ reason: "TokenFileInvalid", message: `${tokenFault}; the last token stays in force` });
+    list.push({ reason: "TokenFileInvalid", message: `${tokenFault}; the last tokens stay in force` });
+  if (clientFault !== undefined)
+    list.push({ reason: "ClientListInvalid", message: `${clientFault}; the last list stays in force` });
   if (certificateFault !== undefined)
     list.push({
       reason: "CertificatesInvalid",

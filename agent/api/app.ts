@@ -64,7 +64,8 @@ export function buildApp(
   acceptJsonOnly(app, bodies, context.answers.turns);
   reserveForProbes(app, connections);
   limitRate(app, settings.rateLimit ?? defaultRateLimit, access);
-  app.addHook("onRequest", (request) => checkAccess(access, request));
+  app.decorateRequest("identity");
+  app.addHook("onRequest", (request, reply) => checkAccess(access, request, reply));
   app.addHook("onRequest", async (request) => {
     if (request.is404) throw refuse(request);
   });

@@ -10,6 +10,7 @@ import type { PlaceLimits } from "./answers/places.ts";
 import type { Answers } from "./answers.ts";
 import type { BodyLimits } from "./bounds/bodies.ts";
 import type { ConnectionLimits } from "./bounds/connections.ts";
+import type { FailureLimits } from "./bounds/failures.ts";
 import type { BoardPort, ClockPort, ReconcilerPort } from "./ports.ts";
 
 export interface ApiDeps {
@@ -20,6 +21,8 @@ export interface ApiDeps {
   readonly metrics: Pick<Registry, "metrics" | "contentType">;
   /** Called for every answer. `route` is the pattern and never the URL, so its values are bounded. */
   readonly observeRequest: (route: string, code: number, seconds: number) => void;
+  /** Called with the end of the certificate's validity, in seconds since 1970, whenever one is put in force. */
+  readonly onCertificate?: (notAfterSeconds: number) => void;
   readonly log: Logger;
   readonly version: string;
   readonly settings: ApiSettings;
@@ -34,10 +37,15 @@ export interface ApiSettings {
   readonly fallbackGateway: Ip | undefined;
   readonly tokenFile: string | undefined;
   readonly tls: TlsFiles | undefined;
+  /** Users that may use the Unix socket. */
+  readonly socketUids: ReadonlySet<number>;
+  /** Whether `/metrics` is answered without credentials. */
+  readonly metricsAccess: "open" | "read";
   /** In place of the usual limits. */
   readonly bodies?: Partial<BodyLimits>;
   readonly connections?: Partial<ConnectionLimits>;
   readonly places?: Partial<PlaceLimits>;
+  readonly failures?: Partial<FailureLimits>;
   readonly rateLimit?: { readonly max: number; readonly windowMs: number };
   /** Interval between checks for renewed certificates, in ms. */
   readonly certificateRecheckMs?: number;

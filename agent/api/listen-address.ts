@@ -43,6 +43,17 @@ export function refuseUnsafe(
   }
 }
 
+/**
+ * Refuses addresses that others than this namespace reach, unless callers are asked for credentials.
+ * @throws `bad-config`
+ */
+export function refuseUnguarded(endpoints: readonly Endpoint[], hasCredentials: boolean): void {
+  if (hasCredentials) return;
+  for (const endpoint of endpoints)
+    if (!isLoopbackHost(endpoint.host))
+      throw refusal(endpoint, "is not on loopback: it needs NATGW_TOKEN_FILE or NATGW_TLS_CLIENT_CA_FILE");
+}
+
 /** A BlockList also matches IPv4-mapped IPv6 addresses and every spelling of an IPv6 address. */
 const wildcards = listOf(["0.0.0.0", "::"]);
 const loopback = listOf(["::1"]);

@@ -1,5 +1,5 @@
 /** The sockets of one HTTP application: how they open, drain and close. */
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import { constants, createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { chmod, lstat, mkdir, readFile, unlink } from "node:fs/promises";
 import * as http from "node:http";
@@ -36,6 +36,18 @@ export type RequestHandler = (
 /** Is told of a server before it listens: connections are counted elsewhere. */
 export type ServerWatch = (server: http.Server) => void;
 
+/** What TLS listeners use. */
+export interface TlsContext {
+  readonly options: https.ServerOptions;
+  /** When the certificate ends, in seconds since 1970. */
+  readonly notAfterSeconds: number;
+  /** The CAs of client certificates; `undefined`: clients need none. */
+  readonly authority: string | undefined;
+}
+
+/** A session that goes on by its ticket would not be checked against the CA of now. */
+const secureOptions = constants.SSL_OP_NO_TICKET;
+
 /** Limits on what a peer can keep open. A response may take as long as its handler does. */
 const limits = {
   headersTimeout: 10_000,
@@ -49,12 +61,14 @@ const sweepMs = 20;
 const backlog = 2_048;
 
 /**
- * Listens on a Unix socket that only its owner may use. Removes a stale socket file.
+ * Listens on a Unix socket. Removes a stale socket file.
  *
+ * @param mode who may connect: 0o600 or 0o666
  * @throws `already-running` if a process listens there, `bad-config` if the path is not a socket
  */
 export async function listenUnix(
   path: string,
+  mode: number,
   handle: RequestHandler,
   watch: ServerWatch,
 ): Promise<OpenListener> {
@@ -65,14 +79,14 @@ export async function listenUnix(
   const server = http.createServer(limits, onRequest);
   watch(server);
   // bind(2) happens inside listen(): the file never exists with wider permissions.
-  const umask = process.umask(0o177);
+  const umask = process.umask(0o777 & ~mode);
   try {
     server.listen({ path, backlog });
   } finally {
     process.umask(umask);
   }
   await opened(server, path);
-  await chmod(path, 0o600);
+  await chmod(path, mode);
   return { ...listener, address: path, server, underway };
 }
 
@@ -82,20 +96,20 @@ export async function listenUnix(
  */
 export async function listenTcp(
   endpoint: Endpoint,
-  tls: TlsFiles | undefined,
+  tls: TlsContext | undefined,
   handle: RequestHandler,
   watch: ServerWatch,
 ): Promise<OpenListener> {
   const listener: Listener = {
     kind: "tcp",
     isLoopback: isLoopbackHost(endpoint.host),
-    needsClientCertificate: tls?.clientCaFile !== undefined,
+    needsClientCertificate: tls?.authority !== undefined,
   };
   const { underway, onRequest } = tracked(listener, handle);
   const server =
     tls === undefined
       ? http.createServer(limits, onRequest)
-      : https.createServer({ ...limits, ...(await readTls(tls)) }, onRequest);
+      : https.createServer({ ...limits, ...tls.options }, onRequest);
   watch(server);
   server.listen({ host: endpoint.host, port: endpoint.port, ipv6Only: true, backlog });
   await opened(server, formatEndpoint(endpoint));
@@ -129,19 +143,24 @@ export async function closeListener({ server, underway }: OpenListener, drainMs:
  *
  * @throws `bad-config` if one cannot be read or they do not match
  */
-export async function readTls(files: TlsFiles): Promise<https.ServerOptions> {
+export async function readTls(files: TlsFiles): Promise<TlsContext> {
   try {
     const [cert, key, ca] = await Promise.all([
       readFile(files.certFile),
       readFile(files.keyFile),
       files.clientCaFile === undefined ? undefined : readFile(files.clientCaFile),
     ]);
-    if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    const certificate = new X509Certificate(cert);
+    if (!certificate.checkPrivateKey(createPrivateKey(key))) {
       throw new Error("the key does not match the certificate");
     }
     createSecureContext({ cert, key, ca });
     const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false };
-    return { cert, key, minVersion: "TLSv1.2", handshakeTimeout: 10_000, ...clients };
+    return {
+      options: { cert, key, minVersion: "TLSv1.2", handshakeTimeout: 10_000, secureOptions, ...clients },
+      notAfterSeconds: Date.parse(certificate.validTo) / 1_000,
+      authority: ca?.toString("latin1"),
+    };
   } catch (cause) {
     throw new GatewayError("bad-config", `TLS: ${messageOf(cause)}`, { cause });
   }

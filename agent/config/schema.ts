@@ -6,7 +6,7 @@ import { type StaticDecode, type TSchema, Type } from "typebox";
 import { ipv4 } from "../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../lib/model/names.ts";
 import { logLevels } from "../log.ts";
-import { durationBetween, parseEndpoints, parsePath, parseSocketPath } from "./values.ts";
+import { durationBetween, parseEndpoints, parsePath, parseSocketPath, parseUids } from "./values.ts";
 
 interface Facts {
   readonly description: string;
@@ -65,13 +65,19 @@ export const SettingsSchema = Type.Object({
     description: "The Unix socket of the API, mode 0600.",
     default: "/run/natgw/agent.sock",
   }),
+  socketUids: parsed(parseUids, "up to 64 numbers of users, comma-separated", {
+    description:
+      "The users that may use the Unix socket; with others than root and the agent's own it has mode 0666.",
+    default: "0",
+  }),
   listen: parsed(parseEndpoints, "host:port, comma-separated; hosts are addresses, no wildcards", {
     description: "The TCP addresses of the API; an address on the external interface is refused.",
     default: "127.0.0.1:9477",
   }),
   tokenFile: Type.Optional(
     parsed(parsePath, "a path", {
-      description: "A file with the bearer token of the API: one line of printable ASCII.",
+      description:
+        "A file with the bearer tokens of the API: a line `name:role:SHA-256` for each, or one line with nothing but a token.",
     }),
   ),
   tlsCertFile: Type.Optional(
@@ -89,6 +95,17 @@ export const SettingsSchema = Type.Object({
       description: "A PEM file with the CAs of client certificates. Needs the certificate.",
     }),
   ),
+  tlsAllowFile: Type.Optional(
+    parsed(parsePath, "a path", {
+      description:
+        "A file with the client certificates that are admitted: a line `role:uri:NAME` or `role:dns:NAME` for each. Needs the CAs.",
+    }),
+  ),
+  metricsAccess: oneOf(["read", "open"], {
+    description:
+      "Whether `/metrics` needs the credentials of a reader or is open to whoever reaches the listener.",
+    default: "read",
+  }),
   resyncInterval: parsed(durationBetween(1000, 86_400_000), "a duration from 1s to 24h", {
     description: "How often a full pass runs without an event.",
     default: "30s",

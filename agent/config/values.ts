@@ -62,3 +62,13 @@ export function parseSocketPath(text: string): string | undefined {
   const path = parsePath(text);
   return path !== undefined && Buffer.byteLength(path) <= maxSocketPathBytes ? path : undefined;
 }
+
+const maxUids = 64;
+
+/** `0,1000`. */
+export function parseUids(text: string): ReadonlySet<number> | undefined {
+  const parts = text.split(",").map((part) => part.trim());
+  const isValid =
+    parts.length <= maxUids && parts.every((part) => /^\d{1,10}$/.test(part) && Number(part) < 2 ** 32 - 1);
+  return isValid ? new Set(parts.map(Number)) : undefined;
+}

@@ -35,8 +35,14 @@ export function createMetrics(build: { readonly version: string }) {
     { version: build.version, node: process.versions.node },
     1,
   );
+  const certificateNotAfter = gauge(
+    "natgw_tls_certificate_not_after_timestamp_seconds",
+    "Unix time at which the certificate of the API ends; absent without TLS",
+  );
+  certificateNotAfter.remove();
   const metrics = {
     registry,
+    certificateNotAfter,
     ready: gauge("natgw_ready", "1 once the first full pass of this process has verified"),
     degraded: gauge("natgw_degraded", "1 while the gateway is degraded for this reason", ["reason"]),
     gateClosed: gauge(

@@ -29,6 +29,7 @@ export const degradedReasons = [
   "StepsFailing",
   "FlowsShadowed",
   "TokenFileInvalid",
+  "ClientListInvalid",
   "CertificatesInvalid",
 ] as const;
 

@@ -287,6 +287,8 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
       fallbackGateway: undefined,
       tokenFile: undefined,
       tls: undefined,
+      socketUids: new Set([process.geteuid?.() ?? 0]),
+      metricsAccess: "read",
       drainMs: 2_000,
       ...settings,
     },

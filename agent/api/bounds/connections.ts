@@ -25,6 +25,8 @@ interface Connection {
   /** What HTTP is spoken over: with TLS, the stream within `raw`. */
   stream: Socket;
   readonly isReserved: boolean;
+  /** It ends with its last answer that is under way. */
+  isRetired?: boolean;
   /** Requests whose answers are not out; none means idle. */
   readonly underway: Set<IncomingMessage>;
   /** Bytes that had moved in either direction at the last look, and how many looks found no more. */
@@ -65,8 +67,18 @@ export class Connections {
     connection.underway.add(request);
     response.once("close", () => {
       connection.underway.delete(request);
-      if (connection.underway.size === 0 && this.#all.has(connection)) this.#idle.add(connection);
+      if (connection.underway.size > 0 || !this.#all.has(connection)) return;
+      if (connection.isRetired === true) connection.raw.destroy();
+      else this.#idle.add(connection);
     });
+  }
+
+  /** Lets no further request in by the connections of now: those who connect again are checked again. */
+  retireAll(): void {
+    for (const connection of this.#all) {
+      if (connection.underway.size === 0) connection.raw.destroy();
+      else connection.isRetired = true;
+    }
   }
 
   /** True where nothing but probes is answered on the connection of a request. */

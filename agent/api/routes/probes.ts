@@ -6,7 +6,7 @@ import { textAnswer } from "../responses.ts";
 const open = { isOpen: true, isProbe: true } as const;
 const text = { 200: textAnswer };
 
-export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteContext): void {
+export function probeRoutes(app: FastifyInstance, { board, metrics, settings }: RouteContext): void {
   app.get(
     "/livez",
     { config: open, schema: { tags: ["probes"], summary: "The process is alive", response: text } },
@@ -32,7 +32,7 @@ export function probeRoutes(app: FastifyInstance, { board, metrics }: RouteConte
   app.get(
     "/metrics",
     {
-      config: { isProbe: true },
+      config: { isProbe: true, isOpen: settings.metricsAccess === "open" },
       schema: { tags: ["probes"], summary: "Metrics for Prometheus", response: text },
     },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),

@@ -38,7 +38,9 @@ t.test("without flags and environment everything has its default", async (t) => 
     stateDir: "/var/lib/natgw",
     socketPath: "/run/natgw/agent.sock",
     listen: [{ host: "127.0.0.1", port: 9477 }],
+    socketUids: new Set([0]),
     tokenFile: undefined,
+    metricsAccess: "read",
     tls: undefined,
     resyncIntervalMs: 30_000,
     arpProbeMs: 200,
@@ -58,6 +60,8 @@ t.test("every setting is taken from its variable and from its flag, and the flag
     untranslated: ["drop", "untranslated", "drop"],
     bfdGate: ["on", "bfdGate", "on"],
     stateDir: ["state", "stateDir", resolve("state")],
+    socketUids: ["0, 1000", "socketUids", new Set([0, 1000])],
+    metricsAccess: ["open", "metricsAccess", "open"],
     socket: ["/tmp/a.sock", "socketPath", "/tmp/a.sock"],
     listen: [
       "[::1]:1, 10.0.0.1:2",
@@ -68,9 +72,26 @@ t.test("every setting is taken from its variable and from its flag, and the flag
       ],
     ],
     tokenFile: ["/t", "tokenFile", "/t"],
-    tlsCertFile: ["/c", "tls", { certFile: "/c", keyFile: "/k", clientCaFile: undefined }],
-    tlsKeyFile: ["/k", "tls", { certFile: "/c", keyFile: "/k", clientCaFile: undefined }],
-    tlsClientCaFile: ["/ca", "tls", { certFile: "/c", keyFile: "/k", clientCaFile: "/ca" }],
+    tlsCertFile: [
+      "/c",
+      "tls",
+      { certFile: "/c", keyFile: "/k", clientCaFile: undefined, allowFile: undefined },
+    ],
+    tlsKeyFile: [
+      "/k",
+      "tls",
+      { certFile: "/c", keyFile: "/k", clientCaFile: undefined, allowFile: undefined },
+    ],
+    tlsClientCaFile: [
+      "/ca",
+      "tls",
+      { certFile: "/c", keyFile: "/k", clientCaFile: "/ca", allowFile: undefined },
+    ],
+    tlsAllowFile: [
+      "/list",
+      "tls",
+      { certFile: "/c", keyFile: "/k", clientCaFile: "/context-ca", allowFile: "/list" },
+    ],
     resyncInterval: ["5m", "resyncIntervalMs", 300_000],
     arpProbe: ["0", "arpProbeMs", 0],
     logLevel: ["debug", "logLevel", "debug"],
@@ -78,7 +99,8 @@ t.test("every setting is taken from its variable and from its flag, and the flag
   const tls = { NATGW_TLS_CERT_FILE: "/c", NATGW_TLS_KEY_FILE: "/k" };
   for (const { name, variable, flag } of settings) {
     const [text, key, value] = samples[name];
-    const context = name.startsWith("tls") ? tls : {};
+    const ca = name === "tlsAllowFile" ? { NATGW_TLS_CLIENT_CA_FILE: "/context-ca" } : {};
+    const context = name.startsWith("tls") ? { ...tls, ...ca } : {};
     t.strictSame(configOf([], { ...context, [variable]: text })[key], value, variable);
     t.strictSame(configOf([flag, text], context)[key], value, flag);
     t.strictSame(configOf([`${flag}=${text}`], { ...context, [variable]: "\0" })[key], value, `${flag} wins`);
@@ -103,6 +125,10 @@ t.test("an error is one line with the setting, the value and the allowed values"
     [[], { NATGW_TLS_CERT_FILE: "/c" }, "NATGW_TLS_CERT_FILE", '"/c"', "NATGW_TLS_KEY_FILE"],
     [[], { NATGW_TLS_KEY_FILE: "/k" }, "NATGW_TLS_KEY_FILE", '"/k"', "NATGW_TLS_CERT_FILE"],
     [[], { NATGW_TLS_CLIENT_CA_FILE: "/a" }, "NATGW_TLS_CLIENT_CA_FILE", '"/a"', "NATGW_TLS_CERT_FILE"],
+    [[], { NATGW_TLS_ALLOW_FILE: "/l" }, "NATGW_TLS_ALLOW_FILE", '"/l"', "NATGW_TLS_CLIENT_CA_FILE"],
+    [[], { NATGW_SOCKET_UIDS: "root" }, "NATGW_SOCKET_UIDS", '"root"', "numbers of users"],
+    [[], { NATGW_SOCKET_UIDS: "4294967295" }, "NATGW_SOCKET_UIDS", "numbers of users"],
+    [[], { NATGW_METRICS_ACCESS: "write" }, "NATGW_METRICS_ACCESS", '"write"', "read, open"],
     [[], { NATGW_RESYNC: "30s" }, "NATGW_RESYNC:", '"30s"', "NATGW_RESYNC_INTERVAL"],
     [[], { NATGW_TOKEN: "a\nb".repeat(99) }, "NATGW_TOKEN:", "unknown", "NATGW_TOKEN_FILE"],
     [[], { NATGW_NOSUCH: "1" }, "NATGW_NOSUCH:", '"1"', "--help"],
@@ -116,6 +142,11 @@ t.test("an error is one line with the setting, the value and the allowed values"
     t.ok(message.length < 500, "and it is short");
     for (const part of says) t.ok(message.includes(part), `${part} in: ${message}`);
   }
+});
+
+t.test("a token in a variable that is no setting is not printed", async (t) => {
+  for (const name of ["NATGW_TOKEN", "NATGW_API_TOKEN", "NATGW_TLS_KEY", "NATGW_SECRET"])
+    t.notMatch(refusalOf([], { [name]: "s3cret" }), /s3cret/, name);
 });
 
 t.test("variables that Kubernetes injects are not errors", async (t) => {
