@@ -115,6 +115,7 @@ const documents = [
   '{"generation":1,"gateway":{"defaultGateway":"203.0.113.1"},"eips":[{"name":"a","address":"203.0.113.10/24"}],"fips":[]}',
   '[[1,-2.5e3,true,null,"a\\u0041\\n\\"b\\"",{"x":[],"y":{}}]]',
   '  {"a" : [ 1 , 2 ],\n"b":"\\ud83d\\ude00"}\t',
+  '{"constructor":{"prototype":{"x":1}},"__proto__":{"y":[2]}}',
 ];
 
 const mutated = (samples: readonly string[]) => (random: Random) => mutateText(random, samples);
