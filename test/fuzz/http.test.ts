@@ -1,8 +1,8 @@
 /** The HTTP API, with bad input: see `parsers.test.ts`. */
 import t from "tap";
-import { fuzz, inputOf, keptFindings, tryInput } from "../../support/fuzz/fuzz.ts";
-import { openHttpTarget } from "../../support/fuzz/http-target.ts";
-import { seed } from "../../support/random.ts";
+import { fuzz, inputOf, keptFindings, tryInput } from "../support/fuzz/fuzz.ts";
+import { openHttpTarget } from "../support/fuzz/http-target.ts";
+import { seed } from "../support/random.ts";
 
 const cases = 1_500;
 t.comment(`seed ${seed}`);

@@ -3,9 +3,9 @@
  * take long. `NATGW_SEED` repeats a run; `scripts/fuzz` makes longer ones. Inputs that were once a fault are tried again.
  */
 import t from "tap";
-import { fuzz, inputOf, keptFindings, tryInput } from "../../support/fuzz/fuzz.ts";
-import { parserTargets } from "../../support/fuzz/targets.ts";
-import { seed } from "../../support/random.ts";
+import { fuzz, inputOf, keptFindings, tryInput } from "../support/fuzz/fuzz.ts";
+import { parserTargets } from "../support/fuzz/targets.ts";
+import { seed } from "../support/random.ts";
 
 const cases = 1_000;
 t.comment(`seed ${seed}`);
