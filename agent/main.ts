@@ -7,6 +7,7 @@ import { GatewayError } from "../lib/model/errors.ts";
 import { ipv4 } from "../lib/model/ipv4.ts";
 import type { Gateway } from "../lib/model/schema.ts";
 import { type Api, createApi } from "./api/api.ts";
+import { pageFiles } from "./api/page.ts";
 import { openClock } from "./clock.ts";
 import { type Config, readInvocation } from "./config.ts";
 import { InstanceLock } from "./instance-lock.ts";
@@ -253,6 +254,7 @@ async function start(
     onCertificate: (seconds) => metrics.certificateNotAfter.set(seconds),
     log,
     version,
+    page: pageFiles,
     settings: { ...config, fallbackGateway: config.gatewayV4 },
   });
   await api.listen();

@@ -7,6 +7,7 @@ import { execFileSync } from "node:child_process";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { builtinModules } from "node:module";
 import { build, type Plugin } from "esbuild";
+import { buildPage } from "./page.ts";
 
 /**
  * Loads Node's own modules with `require`. An import makes an ES module of each, which reads all of its exports: of
@@ -27,6 +28,16 @@ const requiredBuiltins: Plugin = {
   },
 };
 
+/** Puts the status page into the bundle. */
+const statusPage: Plugin = {
+  name: "status-page",
+  setup({ onLoad }) {
+    onLoad({ filter: /\/agent\/api\/page\.ts$/ }, async () => ({
+      contents: `export const pageFiles = ${JSON.stringify(await buildPage())};`,
+    }));
+  },
+};
+
 const directory = "dist/agent";
 const [bundle, main] = [`${directory}/agent.js`, `${directory}/main.js`];
 await build({
@@ -36,7 +47,7 @@ await build({
   platform: "node",
   format: "esm",
   target: "node24",
-  plugins: [requiredBuiltins],
+  plugins: [requiredBuiltins, statusPage],
   // They load their binaries from the directories of their own files.
   external: ["koffi", "netlink"],
   // Bundled CommonJS packages load Node's modules with `require`, which ES modules do not have.

@@ -23,7 +23,7 @@ fail() {
 declare -A packages_by_command=(
   [ip]=iproute2 [nft]=nftables [iptables-nft]=iptables [iptables-legacy]=iptables
   [conntrack]=conntrack [ping]=iputils-ping [sysctl]=procps [curl]=curl [git]=git
-  [promtool]=prometheus [prometheus]=prometheus
+  [promtool]=prometheus [prometheus]=prometheus [chromium]=chromium
 )
 
 install_tools() {

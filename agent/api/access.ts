@@ -23,6 +23,8 @@ declare module "fastify" {
     readonly isProbe?: boolean;
     /** Served on the Unix socket only. */
     readonly isLocal?: boolean;
+    /** A file of the status page: no secret, but not served where anybody could read what the page reads. */
+    readonly isPage?: boolean;
   }
 }
 
@@ -56,13 +58,30 @@ export async function checkAccess(
   // A page that points its own DNS name at this address (DNS rebinding) sends no Origin, but it cannot hide its name.
   if (!isGuarded && !isOwnName(request.headers.host))
     throw forbidden("On a listener without a token, the Host header must be an IP address or localhost");
+  if (listener.kind === "unix") refuseRebound(request);
   if (isOpen) return;
+  if (request.routeOptions.config.isPage === true) {
+    // A browser cannot send a token before the page asked for it.
+    if (isGuarded) return;
+    throw forbidden(
+      "The status page is served on the Unix socket, and on listeners that want a token or a certificate",
+    );
+  }
   const { identity, role } = isGuarded
     ? await admit(rules, listener, request, reply)
     : whoeverIsHere(listener);
   request.identity = identity;
   if (role === "read" && isWrite(request.method))
     throw forbidden(`${identityText(identity)} has the role read and may not write`);
+}
+
+/**
+ * A browser reaches the socket by a forwarded port only, as `localhost`. Any other name is one that a web page lets
+ * resolve to this machine.
+ */
+function refuseRebound({ headers }: FastifyRequest): void {
+  if (headers["user-agent"]?.startsWith("Mozilla/") === true && !isOwnName(headers.host))
+    throw forbidden("From a browser, the Host header must be an IP address or localhost");
 }
 
 /** Only after a limited number of failures. */

@@ -26,6 +26,7 @@ import { inventoryRoutes } from "./routes/inventory.ts";
 import { kubeOvnRoutes } from "./routes/kube-ovn.ts";
 import { leaseRoutes } from "./routes/leases.ts";
 import { objectRoutes } from "./routes/objects.ts";
+import { pageRoutes } from "./routes/page.ts";
 import { probeRoutes } from "./routes/probes.ts";
 import { validatorCompiler } from "./validation.ts";
 
@@ -91,6 +92,7 @@ export function buildApp(
     connectionRoutes(routes, context);
     kubeOvnRoutes(routes, context, bodies);
     probeRoutes(routes, context);
+    pageRoutes(routes, context);
     routes.get("/openapi.json", { schema: { hide: true } }, (_request, reply) => reply.send(app.swagger()));
     done();
   });

@@ -11,6 +11,7 @@ import type { Answers } from "./answers.ts";
 import type { BodyLimits } from "./bounds/bodies.ts";
 import type { ConnectionLimits } from "./bounds/connections.ts";
 import type { FailureLimits } from "./bounds/failures.ts";
+import type { PageFile } from "./page.ts";
 import type { BoardPort, ClockPort, ReconcilerPort } from "./ports.ts";
 
 export interface ApiDeps {
@@ -25,6 +26,8 @@ export interface ApiDeps {
   readonly onCertificate?: (notAfterSeconds: number) => void;
   readonly log: Logger;
   readonly version: string;
+  /** The status page. Absent: there is none. */
+  readonly page?: readonly PageFile[];
   readonly settings: ApiSettings;
 }
 

@@ -136,6 +136,7 @@ const forbidden: Readonly<Record<string, (from: string, to: string) => boolean>>
     !isBelow(from, "agent/client"),
   "the client knows more than the API": (from, to) =>
     isBelow(from, "agent/client") && !isBelow(to, "agent/client") && !to.startsWith("node:"),
+  "the page is more than its own files": (from, to) => isBelow(from, "agent/ui") !== isBelow(to, "agent/ui"),
   "a source imports tests or scripts": (_from, to) => isBelow(to, "test") || isBelow(to, "scripts"),
 };
 

@@ -192,6 +192,8 @@ t.test("imports against the layers", async (t) => {
     ["agent/log.ts", "agent/client/b.ts"],
     ["agent/client/a.ts", "agent/log.ts"],
     ["agent/client/a.ts", "lib/b.ts"],
+    ["agent/ui/a.ts", "lib/b.ts"],
+    ["agent/api/a.ts", "agent/ui/b.ts"],
     ["agent/main.ts", "test/support/a.ts"],
   ] as const) {
     t.equal(faultsOf(from, to).length, 1, `${from} → ${to}`);
