@@ -30,6 +30,9 @@ export interface Config {
   readonly resyncIntervalMs: number;
   /** 0 disables probing for new EIPs. */
   readonly arpProbeMs: number;
+  readonly accounting: "on" | "off";
+  /** Eips with metrics of their own. */
+  readonly metricsEips: number;
   readonly logLevel: LogLevel;
 }
 

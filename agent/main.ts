@@ -11,10 +11,10 @@ import { pageFiles } from "./api/page.ts";
 import { openClock } from "./clock.ts";
 import { type Config, readInvocation } from "./config.ts";
 import { InstanceLock } from "./instance-lock.ts";
+import { openAccounting } from "./kernel/accounting/driver.ts";
 import { createAnnouncer } from "./kernel/announcer/announcer.ts";
 import { openCommitJournal } from "./kernel/commit-journal.ts";
 import { openConntrack, openConntrackNetlink } from "./kernel/conntrack/driver.ts";
-import { readConntrackStats } from "./kernel/conntrack/stats.ts";
 import { openDataplane } from "./kernel/dataplane.ts";
 import { readEpoch } from "./kernel/epoch.ts";
 import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
@@ -36,6 +36,7 @@ import { Restartable, type StopFunctions } from "./restartable.ts";
 import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
 import { DropMeter } from "./status/drop-meter.ts";
+import { openKernelCounters } from "./status/kernel-counters.ts";
 import { createMetrics } from "./status/metrics.ts";
 import { PassObserver } from "./status/pass-observer.ts";
 import { countersOf, QosMeter } from "./status/qos-meter.ts";
@@ -106,8 +107,9 @@ async function start(
   const dataplane = openDataplane(commands, ruleNetlink, commits, family, config);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
+  const accounting = openAccounting();
   stop.push(async () => {
-    for (const socket of [commits, ruleNetlink, routeNetlink, filterNetlink]) socket.close();
+    for (const socket of [commits, ruleNetlink, routeNetlink, filterNetlink, accounting]) socket.close();
   });
 
   const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
@@ -117,7 +119,7 @@ async function start(
     onDropped: (labels, packets) => metrics.droppedPackets.inc(labels, packets),
   });
   const qos = createQosDriver({ netlink: routeNetlink, nftables: ruleNetlink });
-  const qosMeter = new QosMeter(countersOf(metrics));
+  const qosMeter = new QosMeter({ ...countersOf(metrics), maxEips: config.metricsEips });
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
@@ -158,6 +160,8 @@ async function start(
     nextHops,
     conntrack: openConntrack(filterNetlink, family),
     qos,
+    accounting: accounting.driver,
+    isAccounting: config.accounting === "on",
     announcer,
     arpProbe: arp.arpProbe,
     arpConflicts: arp.arpConflicts,
@@ -188,6 +192,9 @@ async function start(
     onFullPass: (reason) => log.debug({ reason }, "full pass"),
   });
   stop.push(() => reconciler.stop());
+  const counted = { metrics, family, config, store, reconciler, accounting, routeNetlink, log };
+  const counters = openKernelCounters(counted);
+  stop.push(() => counters.stop());
   const events = createKernelEvents({
     // iptables-legacy sends no events, and the system may have no nft.
     monitors:
@@ -241,9 +248,7 @@ async function start(
     metrics: {
       contentType: metrics.registry.contentType,
       async metrics() {
-        const { count, max } = await readConntrackStats(AbortSignal.timeout(1_000));
-        if (count !== undefined) metrics.conntrackEntries.set(count);
-        if (max !== undefined) metrics.conntrackMax.set(max);
+        counters.want();
         await drops.update();
         observer.onScrape(await runYielding(summary()), reconciler.isReady);
         return metrics.registry.metrics();
@@ -267,6 +272,7 @@ async function start(
   reconciler.start();
   arp.start();
   nextHops.start();
+  counters.start();
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();

@@ -2729,7 +2729,7 @@ export interface components {
             /** @enum {unknown} */
             action: "add" | "remove" | "replace" | "set";
             /** @enum {unknown} */
-            subsystem: "gate" | "netfilter" | "rule" | "sysctl" | "address" | "route" | "reach" | "flow" | "qos" | "previous" | "guard";
+            subsystem: "gate" | "netfilter" | "rule" | "sysctl" | "address" | "route" | "reach" | "flow" | "qos" | "accounting" | "previous" | "guard";
             /** @description The object that needs it, such as fips/fip-a */
             object?: string;
             /** @description The command of the subsystem's own tool */

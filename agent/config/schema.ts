@@ -6,7 +6,14 @@ import { type StaticDecode, type TSchema, Type } from "typebox";
 import { ipv4 } from "../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../lib/model/names.ts";
 import { logLevels } from "../log.ts";
-import { durationBetween, parseEndpoints, parsePath, parseSocketPath, parseUids } from "./values.ts";
+import {
+  durationBetween,
+  integerBetween,
+  parseEndpoints,
+  parsePath,
+  parseSocketPath,
+  parseUids,
+} from "./values.ts";
 
 interface Facts {
   readonly description: string;
@@ -114,6 +121,14 @@ export const SettingsSchema = Type.Object({
     description:
       "How long the agent probes by ARP for another holder before it adds an EIP; 0 also disables conflict detection for EIPs already held.",
     default: "200ms",
+  }),
+  accounting: oneOf(["on", "off"], {
+    description: "Whether the kernel counts the packets and bytes of each EIP, for the metrics.",
+    default: "on",
+  }),
+  metricsEips: parsed(integerBetween(0, 10_000), "a number up to 10000", {
+    description: "How many Eips have metrics of their own; the others are counted together as `other`.",
+    default: "1000",
   }),
   logLevel: oneOf(logLevels, { description: "The lowest level that is logged.", default: "info" }),
 });

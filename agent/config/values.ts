@@ -19,6 +19,14 @@ export function durationBetween(leastMs: number, mostMs: number) {
   };
 }
 
+/** A parser for whole numbers between two bounds, both inclusive. */
+export function integerBetween(least: number, most: number) {
+  return (text: string): number | undefined => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    return value >= least && value <= most ? value : undefined;
+  };
+}
+
 /** An address on which the HTTP server listens. `host` is an IP address; IPv6 is without brackets. */
 export interface Endpoint {
   readonly host: string;

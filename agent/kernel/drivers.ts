@@ -15,7 +15,9 @@ import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
 import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
+import type { ObservedAccounting, RawCounts } from "../../lib/nftables/accounting.ts";
 import type { DropCounts } from "../../lib/nftables/barrier.ts";
+import type { AccountingStep } from "../../lib/plan/accounting/steps.ts";
 import type { AddressStep } from "../../lib/plan/address-plan.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
@@ -137,6 +139,23 @@ export interface QosDriver {
   isCurrent(signal: AbortSignal): Promise<boolean>;
   /** In order. Throws if the table was not written. */
   apply(steps: readonly QosStep[], signal: AbortSignal): Promise<readonly DriverFailure<QosStep>[]>;
+}
+
+/** Reads and writes the table that counts the traffic of EIPs. */
+export interface AccountingDriver {
+  /** `undefined`: this kernel cannot count, or refused to. */
+  observe(signal: AbortSignal): Promise<ObservedAccounting | undefined>;
+  /** True if the table is as it was at the last reading, whatever it counted. */
+  isCurrent(signal: AbortSignal): Promise<boolean>;
+  /** In order. Counters of a table that is made again go on. Throws if a result is unknown. */
+  apply(
+    steps: readonly AccountingStep[],
+    signal: AbortSignal,
+  ): Promise<readonly DriverFailure<AccountingStep>[]>;
+  /** True if the table was there at the last reading. */
+  readonly isCounting: boolean;
+  /** What the kernel counts now. Empty where it does not count. */
+  readCounts(signal: AbortSignal): Promise<RawCounts>;
 }
 
 /** A step that the kernel refused, with its error text. */

@@ -111,6 +111,64 @@ export function createMetrics(build: { readonly version: string }) {
       "eip",
       "direction",
     ]),
+    eipInfo: gauge("natgw_eip_info", "The address of an Eip; always 1", ["eip", "address"]),
+    eipReceiveBytes: counter("natgw_eip_receive_bytes_total", "Bytes of IP packets to an EIP from outside", [
+      "eip",
+    ]),
+    eipReceivePackets: counter("natgw_eip_receive_packets_total", "Packets to an EIP from outside", ["eip"]),
+    eipTransmitBytes: counter(
+      "natgw_eip_transmit_bytes_total",
+      "Bytes of IP packets from an EIP to the outside",
+      ["eip"],
+    ),
+    eipTransmitPackets: counter("natgw_eip_transmit_packets_total", "Packets from an EIP to the outside", [
+      "eip",
+    ]),
+    trafficAccounting: gauge("natgw_traffic_accounting", "1 while the kernel counts the traffic of EIPs"),
+    interfaceReceiveBytes: counter(
+      "natgw_interface_receive_bytes_total",
+      "Bytes that an interface received",
+      ["interface"],
+    ),
+    interfaceReceivePackets: counter(
+      "natgw_interface_receive_packets_total",
+      "Packets that an interface received",
+      ["interface"],
+    ),
+    interfaceTransmitBytes: counter("natgw_interface_transmit_bytes_total", "Bytes that an interface sent", [
+      "interface",
+    ]),
+    interfaceTransmitPackets: counter(
+      "natgw_interface_transmit_packets_total",
+      "Packets that an interface sent",
+      ["interface"],
+    ),
+    quarantinedObjects: gauge(
+      "natgw_quarantined_objects",
+      "Objects that the kernel refused and that are left out until they are tried again",
+    ),
+    snatAllocationFailures: counter(
+      "natgw_snat_allocation_failures_total",
+      "Packets of new flows that were dropped because the translation found no free port",
+    ),
+    conntrackInsertFailed: counter(
+      "natgw_conntrack_insert_failed_total",
+      "Entries that conntrack could not insert, because another one had their tuple",
+    ),
+    conntrackDrop: counter("natgw_conntrack_drop_total", "Packets that conntrack dropped"),
+    conntrackEarlyDrop: counter(
+      "natgw_conntrack_early_drop_total",
+      "Entries that conntrack removed early to make room for others",
+    ),
+    conntrackClashResolve: counter(
+      "natgw_conntrack_clash_resolve_total",
+      "Packets of one flow that met while its entry was made, without a loss",
+    ),
+    conntrackInvalid: counter(
+      "natgw_conntrack_invalid_total",
+      "Packets that conntrack could not assign to a flow",
+    ),
+    conntrackAccounting: gauge("natgw_conntrack_accounting", "1 if conntrack counts the bytes of each flow"),
     conntrackMax: gauge("natgw_conntrack_max", "Maximum number of connection-tracking entries"),
     httpRequestDuration: new Histogram({
       name: "natgw_http_request_duration_seconds",

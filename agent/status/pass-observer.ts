@@ -38,6 +38,7 @@ export class PassObserver {
     const repaired = Object.entries(countBySubsystem(result.repairs));
     for (const [subsystem, count] of repaired) metrics.driftRepaired.inc({ subsystem }, count);
     for (const { stage, code } of result.failures) metrics.reconcileErrors.inc({ stage, code });
+    metrics.quarantinedObjects.set(result.planAfter.compileContext.quarantined.size);
     metrics.flowsRemoved.inc(report.flowsRemoved);
     if (result.isClean) {
       metrics.appliedGeneration.set(result.state.desired.generation);

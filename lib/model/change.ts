@@ -15,6 +15,7 @@ export const subsystemNames = [
   "reach",
   "flow",
   "qos",
+  "accounting",
   "previous",
 ] as const;
 export type SubsystemName = (typeof subsystemNames)[number];

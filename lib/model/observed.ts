@@ -13,6 +13,8 @@ export interface ObservedLink {
   readonly hasCarrier: boolean;
   /** IFF_NOARP on a link with a hardware address: it neither sends nor answers ARP. Absent: false. */
   readonly isNoArp?: boolean;
+  /** IFLA_MTU. Absent: unknown. */
+  readonly mtu?: number;
   /** The index of the bridge, bond or VRF that receives its packets. Absent: none. */
   readonly masterIndex?: number;
 }

@@ -25,6 +25,7 @@ export const linkHeader = 16;
 
 const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
 const IFLA_MASTER = 10;
 const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
@@ -59,12 +60,14 @@ export function decodeLink(
   let name = "";
   let mac = "";
   let masterIndex: number | undefined;
+  let mtu: number | undefined;
   let settings = new Map<DeviceSetting, number>();
   for (let at = start + linkHeader; at < end; at = nextAttribute(view, at, end)) {
     const type = attributeType(view, at);
     const payloadEnd = attributeEnd(view, at, end);
     if (type === IFLA_IFNAME) name = readText(view, payloadOf(at), payloadEnd);
     else if (type === IFLA_ADDRESS) mac = readMac(view, payloadOf(at), payloadEnd);
+    else if (type === IFLA_MTU) mtu = view.getUint32(requirePayload(view, at, end, 4), true);
     else if (type === IFLA_MASTER) masterIndex = view.getUint32(requirePayload(view, at, end, 4), true);
     else if (type === IFLA_AF_SPEC) settings = readSettings(view, payloadOf(at), payloadEnd, family);
   }
@@ -79,6 +82,7 @@ export function decodeLink(
       hasCarrier: (flags & IFF_LOWER_UP) !== 0,
       // A link without a hardware address, such as a tunnel, needs no ARP.
       ...((flags & IFF_NOARP) !== 0 && mac !== "" && { isNoArp: true }),
+      ...(mtu !== undefined && { mtu }),
       ...(masterIndex !== undefined && { masterIndex }),
     },
     setting: (setting) => settings.get(setting),

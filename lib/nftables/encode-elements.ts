@@ -120,7 +120,7 @@ function* encode(
 }
 
 /**
- * The payload of a message with the elements of any map, whose list must stay below 64 KiB.
+ * The payload of a message with the elements of any map or set, whose list must stay below 64 KiB.
  *
  * @param header everything before the list
  */
@@ -130,7 +130,8 @@ export function encodeList(
   elements: readonly (readonly [key: string, value: string])[],
 ): Uint8Array {
   const fields = spec.key.length + spec.value.length;
-  const elementBytes = attributeHeader + 2 * dataHeader + fields * fieldBytes;
+  const headers = spec.value.length === 0 ? 1 : 2;
+  const elementBytes = attributeHeader + headers * dataHeader + fields * fieldBytes;
   const list = new ListWriter(header, elements.length * elementBytes);
   for (const [key, value] of elements) list.element(spec, elementBytes, key, value);
   return list.payload;

@@ -39,7 +39,7 @@ export function loadPacket(what: Packet, to: Register): Expression {
 }
 
 /** NFT_META_*. */
-const metaKeys = { priority: 2, mark: 3, iif: 4, iifname: 6, oifname: 7, l4proto: 16 } as const;
+const metaKeys = { length: 0, priority: 2, mark: 3, iif: 4, iifname: 6, oifname: 7, l4proto: 16 } as const;
 
 export function loadMeta(key: keyof typeof metaKeys, to: Register): Expression {
   return expression("meta", u32(2, metaKeys[key]), u32(1, to));
@@ -100,9 +100,17 @@ export function bitwise(at: Register, mask: Uint8Array, xor: Uint8Array): Expres
   return expression("bitwise", u32(1, at), u32(2, at), u32(3, 4), u32(6, 0), data(4, mask), data(5, xor));
 }
 
-/** Continues the rule if the register starts with `bytes` (or if it does not). */
-export function compare(at: Register, operator: "equal" | "not equal", bytes: Uint8Array): Expression {
-  return expression("cmp", u32(1, at), u32(2, operator === "equal" ? 0 : 1), data(3, bytes));
+/** NFT_CMP_*. */
+const operators = { equal: 0, "not equal": 1, greater: 4 } as const;
+
+/** Continues the rule if the register starts with `bytes` (or if it does not, or if its first bytes are greater). */
+export function compare(at: Register, operator: keyof typeof operators, bytes: Uint8Array): Expression {
+  return expression("cmp", u32(1, at), u32(2, operators[operator]), data(3, bytes));
+}
+
+/** Turns the 4 bytes of a number in host byte order around, for {@link compare} (NFT_BYTEORDER_HTON). */
+export function toNetworkOrder(at: Register): Expression {
+  return expression("byteorder", u32(1, at), u32(2, at), u32(3, 1), u32(4, 4), u32(5, 4));
 }
 
 /** Continues the rule if the map has an element for the key from register 1, and writes its value to register 1. */
@@ -123,6 +131,14 @@ export function lookupUnnamed(name: string, id: number): Expression {
 /** Goes on where the set has an element for what begins at register 1. */
 export function member(set: string): Expression {
   return expression("lookup", textAttribute(1, set), u32(2, 1), u32(5, 0));
+}
+
+/**
+ * Counts the packet in the element for the key from register 1, which is made if the set has none (NFT_DYNSET_OP_UPDATE).
+ * Goes on, unless the set is full.
+ */
+export function update(set: string, ...more: readonly Uint8Array[]): Expression {
+  return expression("dynset", u32(4, 1), u32(3, 1), textAttribute(1, set), ...more);
 }
 
 /** Goes on where some of the bits are set in the 4 bytes of register 1, which then holds nothing else; or where none is. */

@@ -115,7 +115,7 @@ export function newMap(name: MapName): NetlinkMessage {
     netU32Attribute(setAttribute.dataType, typeOf(value)),
     netU32Attribute(setAttribute.dataLength, value.length * fieldBytes),
     bytesAttribute(setAttribute.description, isInterval ? concatenation(key) : new Uint8Array()),
-    bytesAttribute(setAttribute.expression, counter),
+    bytesAttribute(setAttribute.expression, counterExpression()),
   ]);
 }
 
@@ -156,11 +156,13 @@ function concatenation(key: readonly Field[]): Uint8Array {
   return bytesAttribute(NFTA_SET_DESC_CONCAT, concatBytes(...lengths));
 }
 
-/** An expression `counter` at zero. */
-const counter = concatBytes(
-  textAttribute(expressionAttribute.name, "counter"),
-  bytesAttribute(expressionAttribute.data, counterData(nothingCounted)),
-);
+/** An expression `counter` of elements, in the attribute that holds it. */
+export function counterExpression(counted: Counted = nothingCounted): Uint8Array {
+  return concatBytes(
+    textAttribute(expressionAttribute.name, "counter"),
+    bytesAttribute(expressionAttribute.data, counterData(counted)),
+  );
+}
 
 function counterData({ packets, bytes }: Counted): Uint8Array {
   return concatBytes(

@@ -78,6 +78,8 @@ export const setFlag = {
   constant: 0x2,
   interval: 0x4,
   map: 0x8,
+  /** Packets may add elements (NFT_SET_EVAL). */
+  dynamic: 0x20,
   concatenation: 0x80,
 } as const;
 /** NFTA_SET_DESC_SIZE in the description: how many elements the set is made for. */

@@ -26,6 +26,15 @@ export function readEntryCount(signal: AbortSignal, from = directory): Promise<C
   return readNumber(join(from, "nf_conntrack_count"), signal);
 }
 
+/** Whether entries count their packets and bytes (`nf_conntrack_acct`). */
+export async function readConntrackAccounting(
+  signal: AbortSignal,
+  from = directory,
+): Promise<boolean | undefined> {
+  const value = await readNumber(join(from, "nf_conntrack_acct"), signal);
+  return value === undefined ? undefined : value !== 0;
+}
+
 async function readNumber(path: string, signal: AbortSignal): Promise<number | undefined> {
   let text: string;
   try {

@@ -8,6 +8,9 @@ import type { ConversingConnection } from "../netlink/connection.ts";
 import type { OwnCommits } from "./own-commits.ts";
 import { type Outcome, readGeneration, transact } from "./transaction.ts";
 
+/** Tells which commits left what was read as it was. */
+export type KnownCommits = Pick<OwnCommits, "note" | "latest">;
+
 /** How a table is read. Both return `undefined` if a part was removed during the reading. */
 export interface TableReaders<Observed, Transaction> {
   all(signal: AbortSignal): Promise<Observed | undefined>;
@@ -32,13 +35,13 @@ const maxReadings = 5;
 
 export class KeptReading<Observed, Transaction> {
   readonly #netlink: ConversingConnection;
-  readonly #ownCommits: OwnCommits;
+  readonly #ownCommits: KnownCommits;
   readonly #readers: TableReaders<Observed, Transaction>;
   #kept: Kept<Observed, Transaction> | undefined;
 
   constructor(
     netlink: ConversingConnection,
-    ownCommits: OwnCommits,
+    ownCommits: KnownCommits,
     readers: TableReaders<Observed, Transaction>,
   ) {
     this.#netlink = netlink;

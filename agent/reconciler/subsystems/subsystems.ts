@@ -3,6 +3,7 @@
 import type { SubsystemName } from "../../../lib/model/change.ts";
 import type { Clock } from "../../clock.ts";
 import type {
+  AccountingDriver,
   ConntrackDriver,
   Dataplane,
   NetfilterDriver,
@@ -13,6 +14,7 @@ import type {
 import type { NextHopWatch } from "../next-hop-watch.ts";
 import { quietRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
+import { accountingSubsystem } from "./accounting.ts";
 import { FlowSubsystem } from "./flows.ts";
 import { netfilterSubsystem } from "./netfilter.ts";
 import { networkSubsystems } from "./network.ts";
@@ -29,6 +31,9 @@ export interface SubsystemDeps {
   readonly nextHops: Pick<NextHopWatch, "observe">;
   readonly conntrack: ConntrackDriver;
   readonly qos: QosDriver;
+  readonly accounting: AccountingDriver;
+  /** False: the traffic of EIPs is not counted. Absent: true. */
+  readonly isAccounting?: boolean;
   readonly clock: Clock;
 }
 
@@ -41,6 +46,8 @@ export function createSubsystems({
   nextHops,
   conntrack,
   qos,
+  accounting,
+  isAccounting = true,
   clock,
 }: SubsystemDeps) {
   const flows = new FlowSubsystem(conntrack, clock);
@@ -56,6 +63,7 @@ export function createSubsystems({
     reach,
     flow: flows,
     qos: qosSubsystem(qos),
+    accounting: accountingSubsystem(accounting, isAccounting),
     previous: new PreviousDataplaneSubsystem(async (signal) => {
       // The variant in use is known only after the first reading.
       await rule.observe(signal, quietRequest);

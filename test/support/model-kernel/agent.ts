@@ -22,6 +22,7 @@ import { ipv4 } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
+import { nothingCounted } from "../accounting.ts";
 import { nobodyElse } from "../netfilter.ts";
 import { nothingLimited } from "../qos.ts";
 import { modelDataplane } from "./dataplanes.ts";
@@ -92,6 +93,7 @@ export class ModelAgent {
       previousDataplanes: () => [],
       netfilter: nobodyElse,
       qos: nothingLimited,
+      accounting: nothingCounted,
       network,
       nextHops: { observe: async () => [] },
       conntrack,

@@ -44,6 +44,8 @@ t.test("without flags and environment everything has its default", async (t) => 
     tls: undefined,
     resyncIntervalMs: 30_000,
     arpProbeMs: 200,
+    accounting: "on",
+    metricsEips: 1000,
     logLevel: "info",
   });
 });
@@ -94,6 +96,8 @@ t.test("every setting is taken from its variable and from its flag, and the flag
     ],
     resyncInterval: ["5m", "resyncIntervalMs", 300_000],
     arpProbe: ["0", "arpProbeMs", 0],
+    accounting: ["off", "accounting", "off"],
+    metricsEips: ["5", "metricsEips", 5],
     logLevel: ["debug", "logLevel", "debug"],
   };
   const tls = { NATGW_TLS_CERT_FILE: "/c", NATGW_TLS_KEY_FILE: "/k" };
@@ -120,6 +124,8 @@ t.test("an error is one line with the setting, the value and the allowed values"
     [[], { NATGW_SOCKET: `/${"s".repeat(107)}` }, "NATGW_SOCKET", "107 bytes"],
     [[], { NATGW_RESYNC_INTERVAL: "0" }, "NATGW_RESYNC_INTERVAL", '"0"', "1s to 24h"],
     [[], { NATGW_RESYNC_INTERVAL: "30" }, "NATGW_RESYNC_INTERVAL", '"30"', "1s to 24h"],
+    [[], { NATGW_METRICS_EIPS: "10001" }, "NATGW_METRICS_EIPS", '"10001"', "10000"],
+    [[], { NATGW_METRICS_EIPS: "1e3" }, "NATGW_METRICS_EIPS", '"1e3"', "10000"],
     [[], { NATGW_ARP_PROBE: "11s" }, "NATGW_ARP_PROBE", '"11s"', "10s"],
     [[], { NATGW_LISTEN: "0.0.0.0:9477" }, "NATGW_LISTEN", '"0.0.0.0:9477"', "wildcard"],
     [[], { NATGW_TLS_CERT_FILE: "/c" }, "NATGW_TLS_CERT_FILE", '"/c"', "NATGW_TLS_KEY_FILE"],

@@ -16,6 +16,7 @@ import type { InterfaceName, ObjectId, ObjectName } from "../../../../lib/model/
 import type { ObservedNetwork, ObservedPaths } from "../../../../lib/model/observed.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { parseIptablesChains } from "../../../../lib/netfilter/iptables-chains.ts";
+import { noAccounting, type ObservedAccounting } from "../../../../lib/nftables/accounting.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { noQosTable } from "../../../../lib/nftables/qos.ts";
 import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
@@ -101,6 +102,7 @@ export function subsystemsWith(planner: RulesPlanner<unknown, never>): readonly 
     network: unused,
     conntrack: unused,
     qos: unused,
+    accounting: unused,
     clock: unused,
   }).subsystems;
 }
@@ -224,6 +226,13 @@ const qosReadings: readonly QosObserved[] = [
   },
 ];
 
+/** A kernel that does not count, and two that do. */
+const accountingReadings: readonly { readonly observed: ObservedAccounting | undefined }[] = [
+  { observed: undefined },
+  { observed: noAccounting },
+  { observed: { frame: ["table "], eips: new Set(), strays: new Set() } },
+];
+
 /** The values that a sequence uses, made from two full sets. Each piece is one value, so that it can appear again. */
 export interface Pool {
   readonly states: readonly State[];
@@ -300,6 +309,7 @@ const dimensions = [
   "netfilter",
   "flows",
   "qos",
+  "accounting",
   "previous",
   "unread",
   "staleFacts",
@@ -334,6 +344,7 @@ export function ask(
     netfilter: pick(netfilterReadings, "netfilter"),
     flow: pick(flowReadings, "flows"),
     qos: pick(qosReadings, "qos"),
+    accounting: pick(accountingReadings, "accounting").observed,
     previous: pick(previousReadings, "previous"),
   } as Readonly<Record<SubsystemName, unknown>>;
   const unread = pick<SubsystemName | "none">(["none", "none", "rule", "gate", "route", "flow"], "unread");

@@ -1,0 +1,87 @@
+/**
+ * The table that counts the traffic of EIPs, beside every dataplane. In nft's words, for a gateway whose EIPs are on one
+ * interface:
+ *
+ *     table ip natgw_acct
+ *       set eips    { type ipv4_addr; 203.0.113.10 }
+ *       set in      { type ipv4_addr; flags dynamic; counter; 203.0.113.10 counter packets 12 bytes 9000 }
+ *       set in_gso, out, out_gso: the same
+ *       chain prerouting { type filter hook prerouting priority -300;
+ *         iifname "net1" ip daddr @eips update @in { ip daddr } meta length > 1500 update @in_gso { ip daddr }
+ *       }
+ *       chain postrouting { type filter hook postrouting priority 310;
+ *         oifname "net1" ip saddr @eips update @out { ip saddr } meta length > 1500 update @out_gso { ip saddr }
+ *       }
+ *
+ * A packet costs two lookups by hash, however many EIPs there are. The kernel makes a counter with the first packet of its EIP,
+ * so an EIP is one element to write, and only EIPs with traffic are read. `eips` keeps the senders of packets from
+ * filling the sets.
+ *
+ * The rules see packets before NAT on their way in, and after everything that may drop them on their way out. A packet
+ * longer than the MTU stands for several on the wire (GSO, GRO): it is counted a second time, so that lib/accounting.ts
+ * can tell how many.
+ */
+import { isSameSet } from "../memoize.ts";
+import type { InterfaceName } from "../model/names.ts";
+import { field } from "./fields.ts";
+import type { FrameLines } from "./frame-lines.ts";
+import type { Counted } from "./frame-messages.ts";
+import type { ElementMap } from "./maps.ts";
+
+export const accountingTable = "natgw_acct";
+
+/** The set of all EIPs. */
+export const eipSet = "eips";
+
+/** The sets of counters: all packets to or from an EIP, and those of them that are longer than the MTU. */
+export const counterSets = ["in", "in_gso", "out", "out_gso"] as const;
+export type CounterSet = (typeof counterSets)[number];
+
+/** The elements of all these sets. */
+export const addressSet: ElementMap = { key: [field.address], value: [], isInterval: false };
+
+/** An interface where packets are counted. */
+export interface AccountedInterface {
+  readonly name: InterfaceName;
+  /** Longer packets stand for several. */
+  readonly mtu: number;
+}
+
+/** The table without elements. */
+export type AccountingFrame = readonly AccountedInterface[];
+
+/** What an EIP's counters hold. A counter that is absent counted nothing. */
+export type RawTraffic = { readonly [K in CounterSet]?: Counted };
+
+/** The counters by EIP. */
+export type RawCounts = ReadonlyMap<string, RawTraffic>;
+
+/** What the kernel holds. */
+export interface ObservedAccounting {
+  readonly frame: FrameLines;
+  /** The elements of {@link eipSet}. Empty if the frame is another one. */
+  readonly eips: ReadonlySet<string>;
+  /** EIPs that have counters but are no elements of {@link eipSet}. */
+  readonly strays: ReadonlySet<string>;
+}
+
+export const noAccounting: ObservedAccounting = { frame: undefined, eips: new Set(), strays: new Set() };
+
+export function isSameAccounting(one: ObservedAccounting, other: ObservedAccounting): boolean {
+  return (
+    one === other ||
+    (one.frame?.join("\n") === other.frame?.join("\n") &&
+      isSameSet(one.eips, other.eips) &&
+      isSameSet(one.strays, other.strays))
+  );
+}
+
+/** One transaction. Removing an EIP removes its counters. */
+export interface AccountingTransaction {
+  /** Deletes the table if `isReplaced`, then makes it. Without `make` it is only deleted. */
+  readonly frame: { readonly make: AccountingFrame | undefined; readonly isReplaced: boolean } | undefined;
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+  /** EIPs that only have counters. */
+  readonly strays: readonly string[];
+}

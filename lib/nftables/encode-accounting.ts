@@ -1,0 +1,249 @@
+/** Encodes the table that counts the traffic of EIPs, and changes of its elements. */
+import { type Chunked, everyNth } from "../chunked.ts";
+import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
+import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
+import {
+  type AccountedInterface,
+  type AccountingFrame,
+  type AccountingTransaction,
+  accountingTable,
+  addressSet,
+  type CounterSet,
+  counterSets,
+  eipSet,
+  type RawCounts,
+} from "./accounting.ts";
+import { encodeList } from "./encode-elements.ts";
+import {
+  compare,
+  type Expression,
+  ifName,
+  loadMeta,
+  loadPacket,
+  member,
+  register,
+  toNetworkOrder,
+  update,
+} from "./expressions.ts";
+import { field, fieldBytes, writeField } from "./fields.ts";
+import { linesOf } from "./frame-lines.ts";
+import {
+  type Counted,
+  counterExpression,
+  deleteTable,
+  message,
+  newChain,
+  newRule,
+  newTable,
+} from "./frame-messages.ts";
+import {
+  elementAttribute,
+  elementListAttribute,
+  inetHeader,
+  messageType,
+  NFTA_DATA_VALUE,
+  NFTA_LIST_ELEM,
+  NFTA_SET_DESC_SIZE,
+  setAttribute,
+  setFlag,
+} from "./wire.ts";
+
+const [r1, r2] = register;
+
+const noDescription = bytesAttribute(setAttribute.description, new Uint8Array());
+/** What the kernel chooses for a set without a size that packets add to. */
+const toldSize = bytesAttribute(setAttribute.description, netU32Attribute(NFTA_SET_DESC_SIZE, 0xffff));
+/** Attributes of `update` that the kernel tells though they are zero: its timeout and its flags. */
+const toldZeros = [bytesAttribute(6, new Uint8Array(8)), netU32Attribute(9, 0)];
+
+/** User data for nft: keys (0) are big-endian (2). */
+const bigEndianKeys = Uint8Array.of(0, 4, 2, 0, 0, 0);
+
+/** Before everything else, and after everything that may drop a packet. */
+const chains = [
+  { name: "prerouting", type: "filter", hook: "prerouting", priority: -300 },
+  { name: "postrouting", type: "filter", hook: "postrouting", priority: 310 },
+] as const;
+
+/** @param counts what the counters of a table that is made, and of EIPs that are added, begin at */
+export function* encodeAccounting(
+  { frame, add, remove }: AccountingTransaction,
+  counts: RawCounts = new Map(),
+): Chunked<readonly NetlinkMessage[]> {
+  const messages: NetlinkMessage[] = [];
+  if (frame?.isReplaced) messages.push(deleteTable(accountingTable));
+  if (frame?.make !== undefined) messages.push(...encodeAccountingFrame(frame.make));
+  const isDue = everyNth(chunksAtOnce);
+  for (const some of chunksOf(remove)) {
+    if (isDue()) yield;
+    messages.push(keysMessage(messageType.deleteElements, 0, eipSet, some));
+  }
+  for (const some of chunksOf(add)) {
+    if (isDue()) yield;
+    messages.push(keysMessage(messageType.newElements, messageFlag.create, eipSet, some));
+    for (const set of counterSets) {
+      const seeds = some.flatMap((eip): readonly Seed[] => {
+        const counted = counts.get(eip)?.[set];
+        return counted === undefined ? [] : [[eip, counted]];
+      });
+      if (seeds.length > 0) messages.push(seedMessage(set, seeds));
+    }
+  }
+  return messages;
+}
+
+/**
+ * Removes the counters of EIPs, those that exist: the kernel refuses to delete one that does not, so each is added first.
+ * For EIPs that are no elements of `eips` any more, so that no packet adds them again.
+ */
+export function encodeDeleteCounters(eips: readonly string[]): readonly NetlinkMessage[] {
+  return chunksOf(eips).flatMap((some) =>
+    counterSets.flatMap((set) => [
+      keysMessage(messageType.newElements, messageFlag.create, set, some),
+      keysMessage(messageType.deleteElements, 0, set, some),
+    ]),
+  );
+}
+
+/** Requests the elements of a set. The sender adds NLM_F_DUMP. */
+export function dumpAccounted(set: CounterSet | typeof eipSet): NetlinkMessage {
+  return { type: messageType.getElements, flags: 0, payload: listHeader(set) };
+}
+
+/** The table without elements. */
+export function encodeAccountingFrame(frame: AccountingFrame): readonly NetlinkMessage[] {
+  return [
+    newTable(accountingTable),
+    newEipSet(),
+    ...counterSets.map((name, at) => newCounterSet(name, at + 2)),
+    ...rulesOf(frame),
+  ];
+}
+
+/** The lines that a dump of the table gives: the kernel limits the sets that packets add to. */
+export function accountingLines(frame: AccountingFrame): readonly string[] {
+  const messages = [
+    newTable(accountingTable),
+    newEipSet(),
+    ...counterSets.map((name, at) => newCounterSet(name, at + 2, toldSize)),
+    ...rulesOf(frame, toldZeros),
+  ];
+  return linesOf(messages, accountingTable);
+}
+
+/** The line of each set in a frame. Only the elements of a set with this line can be read. */
+export const accountingSetLines: ReadonlyMap<CounterSet | typeof eipSet, string> = new Map(
+  ([eipSet, ...counterSets] as const).map((name) => [name, lineOfSet(name)]),
+);
+
+function lineOfSet(name: CounterSet | typeof eipSet): string {
+  const set = name === eipSet ? newEipSet() : newCounterSet(name, 1, toldSize);
+  return linesOf([newTable(accountingTable), set], accountingTable)[1] ?? "";
+}
+
+function newEipSet(): NetlinkMessage {
+  return newSet(eipSet, 1, [noDescription]);
+}
+
+function rulesOf(frame: AccountingFrame, told: readonly Uint8Array[] = []): readonly NetlinkMessage[] {
+  return [
+    ...chains.map((chain) => newChain(chain, accountingTable)),
+    ...frame.map((at) => newRule("prerouting", counting("in", at, told), accountingTable)),
+    ...frame.map((at) => newRule("postrouting", counting("out", at, told), accountingTable)),
+  ];
+}
+
+function counting(
+  direction: "in" | "out",
+  { name, mtu }: AccountedInterface,
+  told: readonly Uint8Array[],
+): readonly Expression[] {
+  return [
+    ...ifName(direction === "in" ? "iifname" : "oifname", name),
+    loadPacket(direction === "in" ? "destination" : "source", r1),
+    member(eipSet),
+    update(direction, ...told),
+    loadMeta("length", r2),
+    toNetworkOrder(r2),
+    compare(r2, "greater", netU32(mtu)),
+    update(`${direction}_gso`, ...told),
+  ];
+}
+
+function newCounterSet(name: CounterSet, id: number, description = noDescription): NetlinkMessage {
+  return newSet(name, id, [
+    netU32Attribute(setAttribute.flags, setFlag.dynamic),
+    description,
+    bytesAttribute(setAttribute.expression, counterExpression()),
+  ]);
+}
+
+/** @param id names it within the transaction */
+function newSet(name: string, id: number, more: readonly Uint8Array[]): NetlinkMessage {
+  return message(messageType.newSet, messageFlag.create, [
+    textAttribute(setAttribute.table, accountingTable),
+    textAttribute(setAttribute.name, name),
+    netU32Attribute(setAttribute.keyType, field.address.type),
+    netU32Attribute(setAttribute.keyLength, fieldBytes),
+    netU32Attribute(setAttribute.id, id),
+    bytesAttribute(setAttribute.userdata, bigEndianKeys),
+    ...more,
+  ]);
+}
+
+type Seed = readonly [eip: string, counted: Counted];
+
+function seedMessage(set: CounterSet, seeds: readonly Seed[]): NetlinkMessage {
+  const elements = seeds.map(([eip, counted]) => seedElement(eip, counted));
+  const payload = concatBytes(
+    listHeader(set),
+    bytesAttribute(elementListAttribute.elements, concatBytes(...elements)),
+  );
+  return { type: messageType.newElements, flags: messageFlag.create, payload };
+}
+
+function seedElement(eip: string, counted: Counted): Uint8Array {
+  const key = new Uint8Array(fieldBytes);
+  writeField(new DataView(key.buffer), 0, field.address, field.address.parse(eip));
+  return bytesAttribute(
+    NFTA_LIST_ELEM,
+    concatBytes(
+      bytesAttribute(elementAttribute.key, bytesAttribute(NFTA_DATA_VALUE, key)),
+      bytesAttribute(elementAttribute.expression, counterExpression(counted)),
+    ),
+  );
+}
+
+function keysMessage(type: number, flags: number, set: string, keys: readonly string[]): NetlinkMessage {
+  const payload = encodeList(
+    listHeader(set),
+    addressSet,
+    keys.map((key) => [key, ""]),
+  );
+  return { type, flags, payload };
+}
+
+function listHeader(set: string): Uint8Array {
+  return concatBytes(
+    inetHeader,
+    textAttribute(elementListAttribute.table, accountingTable),
+    textAttribute(elementListAttribute.set, set),
+  );
+}
+
+function netU32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value);
+  return bytes;
+}
+
+/** With a counter an element takes 64 bytes: below 64 KiB, the limit of a list. */
+const elementsAtOnce = 800;
+/** Takes a few milliseconds. */
+const chunksAtOnce = 4;
+
+function chunksOf<T>(items: readonly T[]): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / elementsAtOnce) }, (_, at) =>
+    items.slice(at * elementsAtOnce, (at + 1) * elementsAtOnce),
+  );
+}
