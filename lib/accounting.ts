@@ -15,13 +15,18 @@ export interface Traffic {
 }
 
 /**
+ * TCP cuts what it sends at full segments; only the end of a write is shorter, and is marked by PSH. So the segments of
+ * packets without PSH are known, and each with PSH has half a segment more than its payload fills, on average.
+ *
  * @param all every packet
  * @param large those of them that are longer than the MTU
+ * @param pushed those of the large ones with PSH
  * @param mtu of the wire
  */
-export function onTheWire(all: Counted, large: Counted, mtu: number): Counted {
+export function onTheWire(all: Counted, large: Counted, pushed: Counted, mtu: number): Counted {
   const payload = Math.max(large.bytes - headerBytes * large.packets, 0);
-  const segments = Math.max(Math.ceil(payload / (mtu - headerBytes)), large.packets);
+  const filled = payload / (mtu - headerBytes) + pushed.packets / 2;
+  const segments = Math.max(Math.round(filled), large.packets);
   return {
     packets: all.packets - large.packets + segments,
     bytes: all.bytes + headerBytes * (segments - large.packets),

@@ -79,8 +79,8 @@ export class TrafficMeter {
   #count(eip: string, now: RawTraffic, before: RawTraffic, mtu: number): void {
     const metrics = this.#metrics;
     const more = (set: CounterSet) => increase(before[set], now[set]);
-    const receive = onTheWire(more("in"), more("in_gso"), mtu);
-    const transmit = onTheWire(more("out"), more("out_gso"), mtu);
+    const receive = onTheWire(more("in"), more("in_gso"), more("in_push"), mtu);
+    const transmit = onTheWire(more("out"), more("out_gso"), more("out_push"), mtu);
     metrics.eipReceiveBytes.inc({ eip }, receive.bytes);
     metrics.eipReceivePackets.inc({ eip }, receive.packets);
     metrics.eipTransmitBytes.inc({ eip }, transmit.bytes);

@@ -5,12 +5,13 @@
  *     table ip natgw_acct
  *       set eips    { type ipv4_addr; 203.0.113.10 }
  *       set in      { type ipv4_addr; flags dynamic; counter; 203.0.113.10 counter packets 12 bytes 9000 }
- *       set in_gso, out, out_gso: the same
+ *       set in_gso, in_push, out, out_gso, out_push: the same
  *       chain prerouting { type filter hook prerouting priority -300;
- *         iifname "net1" ip daddr @eips update @in { ip daddr } meta length > 1500 update @in_gso { ip daddr }
+ *         iifname "net1" ip daddr @eips update @in { ip daddr } meta length > 1500 update @in_gso { ip daddr } \
+ *           meta l4proto tcp tcp flags & psh != 0 update @in_push { ip daddr }
  *       }
  *       chain postrouting { type filter hook postrouting priority 310;
- *         oifname "net1" ip saddr @eips update @out { ip saddr } meta length > 1500 update @out_gso { ip saddr }
+ *         the same with oifname, ip saddr and out
  *       }
  *
  * A packet costs two lookups by hash, however many EIPs there are. The kernel makes a counter with the first packet of its EIP,
@@ -18,8 +19,8 @@
  * filling the sets.
  *
  * The rules see packets before NAT on their way in, and after everything that may drop them on their way out. A packet
- * longer than the MTU stands for several on the wire (GSO, GRO): it is counted a second time, so that lib/accounting.ts
- * can tell how many.
+ * longer than the MTU stands for several on the wire (GSO, GRO): it is counted a second time, and a third time if the last
+ * of them may be short, so that lib/accounting.ts can tell how many.
  */
 import { isSameSet } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -33,8 +34,8 @@ export const accountingTable = "natgw_acct";
 /** The set of all EIPs. */
 export const eipSet = "eips";
 
-/** The sets of counters: all packets to or from an EIP, and those of them that are longer than the MTU. */
-export const counterSets = ["in", "in_gso", "out", "out_gso"] as const;
+/** The sets of counters: all packets to or from an EIP, the large ones, and those of TCP among these with PSH. */
+export const counterSets = ["in", "in_gso", "in_push", "out", "out_gso", "out_push"] as const;
 export type CounterSet = (typeof counterSets)[number];
 
 /** The elements of all these sets. */

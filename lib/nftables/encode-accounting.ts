@@ -15,6 +15,7 @@ import {
 } from "./accounting.ts";
 import { encodeList } from "./encode-elements.ts";
 import {
+  bitwise,
   compare,
   type Expression,
   ifName,
@@ -153,6 +154,9 @@ function rulesOf(frame: AccountingFrame, told: readonly Uint8Array[] = []): read
   ];
 }
 
+const protocolTcp = 6;
+const tcpPush = 0x08;
+
 function counting(
   direction: "in" | "out",
   { name, mtu }: AccountedInterface,
@@ -167,6 +171,12 @@ function counting(
     toNetworkOrder(r2),
     compare(r2, "greater", netU32(mtu)),
     update(`${direction}_gso`, ...told),
+    loadMeta("l4proto", r2),
+    compare(r2, "equal", Uint8Array.of(protocolTcp)),
+    loadPacket("tcp flags", r2),
+    bitwise(r2, Uint8Array.of(tcpPush), Uint8Array.of(0)),
+    compare(r2, "not equal", Uint8Array.of(0)),
+    update(`${direction}_push`, ...told),
   ];
 }
 

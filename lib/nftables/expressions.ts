@@ -21,7 +21,7 @@ export const register = [1, 9, 10, 11] as const;
 export type Register = (typeof register)[number];
 
 /** Bytes of an IPv4 header or a transport header. */
-export type Packet = "source" | "destination" | "source port" | "destination port";
+export type Packet = "source" | "destination" | "source port" | "destination port" | "tcp flags";
 
 const { nft, addressBytes } = tableFamily;
 
@@ -31,6 +31,7 @@ const payloads = {
   destination: [1, nft.destinationAt, addressBytes],
   "source port": [2, 0, 2],
   "destination port": [2, 2, 2],
+  "tcp flags": [2, 13, 1],
 } satisfies Record<Packet, readonly [number, number, number]>;
 
 export function loadPacket(what: Packet, to: Register): Expression {
@@ -95,9 +96,17 @@ export function drawNumber(to: Register, count: number, first: number): Expressi
   return expression("numgen", u32(1, to), u32(2, count), u32(3, 1), u32(4, first));
 }
 
-/** `register = (register & mask) ^ xor` on 4 bytes. */
+/** `register = (register & mask) ^ xor` on as many bytes as these have. */
 export function bitwise(at: Register, mask: Uint8Array, xor: Uint8Array): Expression {
-  return expression("bitwise", u32(1, at), u32(2, at), u32(3, 4), u32(6, 0), data(4, mask), data(5, xor));
+  return expression(
+    "bitwise",
+    u32(1, at),
+    u32(2, at),
+    u32(3, mask.length),
+    u32(6, 0),
+    data(4, mask),
+    data(5, xor),
+  );
 }
 
 /** NFT_CMP_*. */
