@@ -3,10 +3,11 @@
  * compiling about two thousand modules. dist/agent/main.js starts it with V8's compile cache beside it;
  * docs/adr/0011-one-bundle.md has the figures.
  */
-import { execFileSync } from "node:child_process";
-import { rename, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { builtinModules } from "node:module";
-import { build, type Plugin } from "esbuild";
+import { basename } from "node:path";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 import { buildPage } from "./page.ts";
 
 /**
@@ -38,11 +39,7 @@ const statusPage: Plugin = {
   },
 };
 
-const directory = "dist/agent";
-const [bundle, main] = [`${directory}/agent.js`, `${directory}/main.js`];
-await build({
-  entryPoints: ["agent/main.ts"],
-  outfile: `${bundle}.new`,
+const common = {
   bundle: true,
   platform: "node",
   format: "esm",
@@ -61,18 +58,64 @@ await build({
   minifySyntax: true,
   lineLimit: 200,
   legalComments: "external",
-});
-// Portable: the image is built in another directory. Where the cache cannot be read or written, Node goes without.
-const starter = `#!/usr/bin/env node
+} as const satisfies BuildOptions;
+
+await buildAgent();
+await buildCli();
+
+async function buildAgent(): Promise<void> {
+  const directory = "dist/agent";
+  const bundle = `${directory}/agent.js`;
+  await build({ ...common, entryPoints: ["agent/main.ts"], outfile: `${bundle}.new` });
+  // Atomically, because an agent may just be starting from the previous bundle.
+  await rename(`${bundle}.new`, bundle);
+  await rename(`${bundle}.new.LEGAL.txt`, `${bundle}.LEGAL.txt`);
+  await start(directory, "agent.js", [["--version"]]);
+}
+
+/** Each command is a file of its own, which is loaded when it runs. */
+async function buildCli(): Promise<void> {
+  const directory = "dist/cli";
+  const {
+    metafile: { outputs },
+  } = await build({
+    ...common,
+    entryPoints: { natgwctl: "agent/cli/main.ts" },
+    outdir: directory,
+    splitting: true,
+    // Names by content: a natgwctl that is just starting finds the files of its own build.
+    entryNames: "[name]-[hash]",
+    chunkNames: "[name]-[hash]",
+    metafile: true,
+  });
+  const entry = Object.entries(outputs).find(([, { entryPoint }]) => entryPoint === "agent/cli/main.ts");
+  const made = new Set(Object.keys(outputs).map((path) => basename(path)));
+  // Nobody listens there: this compiles what each command needs before its first request.
+  const unreachable = [["status"], ["get", "all"]].map((words) => [...words, "--socket", "/nowhere"]);
+  await start(directory, basename(entry?.[0] ?? ""), unreachable);
+  for (const name of await readdir(directory))
+    if (name.endsWith(".js") && name !== "main.js" && !made.has(name)) await rm(`${directory}/${name}`);
+}
+
+/**
+ * Writes main.js, which starts the bundle, and runs it, so that what it compiles is kept. The cache is portable: the image is built
+ * in another directory. Where it cannot be read or written, Node goes without.
+ */
+async function start(
+  directory: string,
+  bundle: string,
+  calls: readonly (readonly string[])[],
+): Promise<void> {
+  const main = `${directory}/main.js`;
+  const starter = `#!/usr/bin/env node
 import { enableCompileCache } from "node:module";
 enableCompileCache({ directory: \`\${import.meta.dirname}/compiled\`, portable: true });
-await import("./agent.js");
+await import("./${bundle}");
 `;
-await writeFile(`${main}.new`, starter, { mode: 0o755 });
-// Atomically, because an agent may just be starting from the previous bundle.
-await rename(`${bundle}.new`, bundle);
-await rename(`${bundle}.new.LEGAL.txt`, `${bundle}.LEGAL.txt`);
-await rename(`${main}.new`, main);
-await rm(`${directory}/compiled`, { recursive: true, force: true });
-const { NODE_COMPILE_CACHE: _, ...environment } = process.env;
-execFileSync(process.execPath, [main, "--version"], { env: environment, stdio: "ignore" });
+  await writeFile(`${main}.new`, starter, { mode: 0o755 });
+  await rename(`${main}.new`, main);
+  await rm(`${directory}/compiled`, { recursive: true, force: true });
+  const { NODE_COMPILE_CACHE: _, ...environment } = process.env;
+  for (const call of calls)
+    spawnSync(process.execPath, [main, ...call], { env: environment, stdio: "ignore" });
+}

@@ -1,0 +1,73 @@
+/** Changes of the kernel as people and scripts see them. */
+import { counted } from "../../lib/text/quantities.ts";
+import { type Column, lines, type Section, type Style, table } from "../../lib/text/view.ts";
+import type { Change, Flow, FlowList } from "./documents.ts";
+
+const signs: Readonly<Record<Change["action"], readonly [string, Style]>> = {
+  add: ["+", "good"],
+  remove: ["-", "bad"],
+  replace: ["~", "warn"],
+  set: ["=", "warn"],
+};
+
+const changeColumns: readonly Column<Change>[] = [
+  {
+    head: "",
+    cell: ({ action }) => {
+      const [text, style] = signs[action] ?? ["?", "warn"];
+      return { text, style };
+    },
+  },
+  { head: "SUBSYSTEM", cell: ({ subsystem }) => subsystem },
+  { head: "OBJECT", cell: ({ object = "-" }) => object, gives: "middle" },
+  { head: "CHANGE", cell: ({ text }) => text, gives: "wrap" },
+];
+
+/** A table, and the total if it has more. */
+export function changeSections(
+  changes: readonly Change[],
+  total: number,
+  heading: string,
+): readonly Section[] {
+  const more =
+    total > changes.length ? [{ block: lines(`and ${counted(total - changes.length, "more change")}`) }] : [];
+  return [{ heading: { text: heading, style: "strong" }, block: table(changeColumns, changes) }, ...more];
+}
+
+/** The objects that changes belong to, each once. */
+export function objectsOf(changes: readonly Change[]): readonly string[] {
+  return [...new Set(changes.flatMap(({ object }) => object ?? []))];
+}
+
+export function flowText({ protocol, original, reply }: Flow): string {
+  return `${protocol} ${end(original.src, original.sport)} > ${end(original.dst, original.dport)}, answered by ${end(reply.src, reply.sport)}`;
+}
+
+/** ICMP has no ports. */
+export function end(ip: string, port: number): string {
+  return port === 0 ? ip : `${ip}:${port}`;
+}
+
+export const flowColumns: readonly Column<Flow>[] = [
+  { head: "PROTO", cell: ({ protocol }) => protocol },
+  { head: "FROM", cell: ({ original }) => end(original.src, original.sport) },
+  { head: "TO", cell: ({ original }) => end(original.dst, original.dport) },
+  { head: "ANSWERED-BY", cell: ({ reply }) => end(reply.src, reply.sport) },
+  { head: "ANSWER-TO", cell: ({ reply }) => end(reply.dst, reply.dport) },
+  { head: "NAT", cell: ({ natStatus }) => natStatus },
+];
+
+/** The flows that a write ends; nothing if there are none. */
+export function brokenFlowSections({ total, items }: FlowList, listed = 10): readonly Section[] {
+  if (total === 0) return [];
+  const shown = items.slice(0, listed);
+  const more =
+    total > shown.length ? [{ block: lines(`and ${counted(total - shown.length, "more flow")}`) }] : [];
+  return [
+    {
+      heading: { text: `Ends ${counted(total, "live flow")}`, style: "bad" },
+      block: table(flowColumns, shown),
+    },
+    ...more,
+  ];
+}

@@ -1,0 +1,65 @@
+/** `natgwctl events`: those that the agent keeps, then each as it comes. */
+import { ageOf } from "../../../lib/text/quantities.ts";
+import { lines, table } from "../../../lib/text/view.ts";
+import type { Answer } from "../answer.ts";
+import { parseKind } from "../arguments.ts";
+import type { Context } from "../context.ts";
+import {
+  type EventDocument,
+  type EventQuery,
+  eventColumns,
+  objectOf,
+  readEvents,
+  readRecent,
+  whatOf,
+} from "../events.ts";
+import { recordPrinter } from "../record-printer.ts";
+
+export interface EventOptions {
+  readonly follow?: boolean;
+  readonly since?: string;
+  readonly kind?: string;
+  readonly name?: string;
+  readonly type?: string;
+}
+
+/** Without `--since`, as far back as a glance at the last hour needs. */
+const defaultSince = "1h";
+const maxListed = 1_000;
+
+export async function events(context: Context, options: EventOptions): Promise<Answer | undefined> {
+  const { follow = false, since, kind, name, type } = options;
+  const query: EventQuery = {
+    ...(kind !== undefined && { kind: parseKind(kind).replace(/s$/, "") }),
+    ...(name !== undefined && { name }),
+    ...(type !== undefined && { type }),
+    ...(since !== undefined ? { since } : follow ? {} : { since: defaultSince }),
+  };
+  if (follow) return followEvents(context, query);
+  const items = await readRecent(context.api, query, maxListed);
+  return {
+    data: { items },
+    names: items.flatMap(({ id }) => id ?? []),
+    sections: (isWide) =>
+      items.length === 0
+        ? [{ block: lines({ text: "no events", style: "dim" }) }]
+        : [{ block: table(eventColumns(context.nowMs()), items, isWide) }],
+  };
+}
+
+/** Ends only by Ctrl-C, by a reader that goes away, or with the agent. */
+async function followEvents(context: Context, query: EventQuery): Promise<undefined> {
+  const print = recordPrinter<EventDocument>(context, {
+    dataOf: (event) => event,
+    nameOf: ({ id }) => id ?? "",
+    lineOf: (event) =>
+      [timeOf(event), event.type.padEnd(8), objectOf(event) ?? "-", whatOf(event)].join("  ").trimEnd(),
+  });
+  for await (const event of readEvents(context.api, query, new AbortController().signal))
+    if (event.type !== "comment") print(event);
+}
+
+/** The time of day, which stays right while the line is on the screen. */
+function timeOf({ time }: EventDocument): string {
+  return time === undefined ? "-" : (/T(\d\d:\d\d:\d\d)/.exec(time)?.[1] ?? ageOf(time, 0));
+}

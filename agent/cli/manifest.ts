@@ -1,0 +1,117 @@
+/** What `apply -f` and `diff -f` read: a full set, or objects, as YAML or JSON. */
+import { readFile } from "node:fs/promises";
+import { type Collection, collections } from "../../lib/model/names.ts";
+import { UsageFailure } from "./failures.ts";
+
+type Spec = Readonly<Record<string, unknown>>;
+type Specs = Readonly<Partial<Record<Collection, readonly Spec[]>>>;
+
+/** A file with a `generation` replaces the whole set; any other adds to it. */
+export type Manifest =
+  | { readonly kind: "set"; readonly set: Spec; readonly generation: number; readonly specs: Specs }
+  | { readonly kind: "objects"; readonly specs: Specs };
+
+/** The agent takes no longer body. */
+const maxBytes = 64 * 1024 * 1024;
+
+/** `-` is standard input. @throws UsageFailure */
+export async function readManifest(file: string): Promise<Manifest> {
+  const text = file === "-" ? await readInput() : await readText(file);
+  return parseManifest(await documentsIn(text, file), file);
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new UsageFailure(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function readInput(): Promise<string> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of process.stdin) {
+    length += (part as Buffer).length;
+    if (length > maxBytes) throw new UsageFailure("standard input has more than 64 MiB");
+    parts.push(part as Buffer);
+  }
+  return Buffer.concat(parts).toString("utf8");
+}
+
+/** JSON is YAML, but its own parser is a hundred times faster. */
+async function documentsIn(text: string, file: string): Promise<readonly unknown[]> {
+  if (/^\s*[{[]/.test(text)) {
+    try {
+      return [JSON.parse(text)];
+    } catch {
+      // YAML may start so, too, and its parser tells the line.
+    }
+  }
+  const { yamlDocuments } = await import("./yaml-documents.ts");
+  return yamlDocuments(text, file);
+}
+
+/** @throws UsageFailure for what is neither a set nor objects */
+export function parseManifest(documents: readonly unknown[], file: string): Manifest {
+  const [first] = documents;
+  if (documents.length === 0) throw new UsageFailure(`${file}: nothing in it`);
+  if (
+    documents.length === 1 &&
+    isRecord(first) &&
+    first.kind === undefined &&
+    typeof first.generation === "number"
+  )
+    return { kind: "set", set: first, generation: first.generation, specs: listsIn(first, file) };
+  const specs: Partial<Record<Collection, Spec[]>> = {};
+  for (const document of documents) collect(document, specs, file);
+  return { kind: "objects", specs };
+}
+
+function collect(document: unknown, specs: Partial<Record<Collection, Spec[]>>, file: string): void {
+  if (Array.isArray(document)) {
+    for (const item of document) collect(item, specs, file);
+  } else if (isRecord(document) && Array.isArray(document.items)) {
+    for (const item of document.items) collect(item, specs, file);
+  } else if (isRecord(document) && typeof document.kind === "string") {
+    const collection = collections.find((one) => one === `${String(document.kind).toLowerCase()}s`);
+    if (collection === undefined) throw new UsageFailure(`${file}: no kind ${document.kind}`);
+    add(specs, collection, specOf(document));
+  } else if (isRecord(document) && collections.some((one) => document[one] !== undefined)) {
+    for (const [collection, list] of Object.entries(listsIn(document, file)))
+      for (const spec of list) add(specs, collection as Collection, spec);
+  } else {
+    throw new UsageFailure(`${file}: neither a set (eips, fips, ...) nor objects with a kind`);
+  }
+}
+
+function add(specs: Partial<Record<Collection, Spec[]>>, collection: Collection, spec: Spec): void {
+  const list = specs[collection];
+  if (list === undefined) specs[collection] = [spec];
+  else list.push(spec);
+}
+
+/** The arrays of a set. Its other members are the business of the agent, which knows whether they are right. */
+function listsIn(set: Spec, file: string): Specs {
+  const lists: Partial<Record<Collection, readonly Spec[]>> = {};
+  for (const [name, list] of Object.entries(set)) {
+    const collection = collections.find((one) => one === name);
+    if (collection === undefined) {
+      if (name === "generation" || name === "gateway") continue;
+      throw new UsageFailure(`${file}: ${name} is no part of a set`);
+    }
+    if (!Array.isArray(list) || !list.every(isRecord))
+      throw new UsageFailure(`${file}: ${name} must be a list of objects`);
+    lists[collection] = list;
+  }
+  return lists;
+}
+
+/** Documents as `get` prints them have their fields in `spec`; others are flat. */
+function specOf({ kind: _kind, spec, status: _status, revision: _revision, ...rest }: Spec): Spec {
+  return isRecord(spec) ? { ...rest, ...spec } : rest;
+}
+
+function isRecord(value: unknown): value is Spec {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

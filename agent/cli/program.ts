@@ -1,0 +1,35 @@
+/** All commands with their arguments, options, help and examples. What they do is loaded only when they run. */
+import { Command } from "commander";
+import { change } from "./definitions/change.ts";
+import type { Run } from "./definitions/define.ts";
+import { kernel } from "./definitions/kernel.ts";
+import { look } from "./definitions/look.ts";
+import { support } from "./definitions/support.ts";
+import { traffic } from "./definitions/traffic.ts";
+
+export function createProgram(version: string, run: Run): Command {
+  const program = new Command("natgwctl")
+    .description("Shows and changes what the NAT gateway agent keeps in the kernel.")
+    .version(version, "-V, --version", "print the version of natgwctl")
+    .helpCommand(false)
+    .configureHelp({ showGlobalOptions: true });
+  program
+    .option(
+      "-o, --output <format>",
+      "json, yaml, wide or name; a table if absent",
+      (format: string, before: readonly string[] = []) => [...before, format],
+    )
+    .option("--socket <path>", "the agent's socket (NATGW_SOCKET, default /run/natgw/agent.sock)")
+    .option("--server <url>", "an HTTPS listener of the agent instead, such as https://10.0.0.5:9477")
+    .option("--token-file <file>", "the bearer token for --server")
+    .option("--ca <file>", "the authority of the agent's certificate, as PEM")
+    .option("--cert <file>", "a client certificate, as PEM")
+    .option("--key <file>", "its key, as PEM")
+    .option("--request-timeout <duration>", "how long to wait for an answer", "1m");
+  for (const add of groups) add(program, run);
+  return program;
+}
+
+type Group = (program: Command, run: Run) => void;
+
+const groups: readonly Group[] = [look, kernel, traffic, change, support];
