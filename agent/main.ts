@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The composition root: reads the configuration, starts all components, stops them on a signal. */
-import { readFileSync } from "node:fs";
 import closeWithGrace from "close-with-grace";
 import { countEvicted } from "../lib/admission/uids.ts";
 import { GatewayError } from "../lib/model/errors.ts";
@@ -10,6 +9,7 @@ import { type Api, createApi } from "./api/api.ts";
 import { pageFiles } from "./api/page.ts";
 import { openClock } from "./clock.ts";
 import { type Config, readInvocation } from "./config.ts";
+import { createEvents } from "./events/create-events.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import { openAccounting } from "./kernel/accounting/driver.ts";
 import { createAnnouncer } from "./kernel/announcer/announcer.ts";
@@ -17,7 +17,6 @@ import { openCommitJournal } from "./kernel/commit-journal.ts";
 import { openConntrack, openConntrackNetlink } from "./kernel/conntrack/driver.ts";
 import { openDataplane } from "./kernel/dataplane.ts";
 import { readEpoch } from "./kernel/epoch.ts";
-import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
 import { digestTables, legacyTableNames } from "./kernel/iptables/legacy-digest.ts";
 import { createNetfilterDriver } from "./kernel/netfilter/driver.ts";
 import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
@@ -27,6 +26,7 @@ import { openNftables } from "./kernel/nftables/transaction.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createQosDriver } from "./kernel/qos/driver.ts";
 import { createRun } from "./kernel/run.ts";
+import { createKernelWakes } from "./kernel-wakes.ts";
 import { createLog } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
 import { type Arp, createArp } from "./reconciler/eips/create-arp.ts";
@@ -35,13 +35,16 @@ import { Reconciler } from "./reconciler/reconciler.ts";
 import { Restartable, type StopFunctions } from "./restartable.ts";
 import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
+import { degradations } from "./status/degradations.ts";
 import { DropMeter } from "./status/drop-meter.ts";
 import { openKernelCounters } from "./status/kernel-counters.ts";
 import { createMetrics } from "./status/metrics.ts";
 import { PassObserver } from "./status/pass-observer.ts";
 import { countersOf, QosMeter } from "./status/qos-meter.ts";
+import { meterReaders } from "./status/reader-meter.ts";
 import { summarize } from "./status/summary.ts";
 import { openStore } from "./store/open-store.ts";
+import { readVersion } from "./version.ts";
 
 /** The address family that the gateway translates. A second one needs a second set of planner, drivers and reconciler. */
 const family = ipv4;
@@ -113,6 +116,14 @@ async function start(
   });
 
   const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
+  const events = createEvents({
+    epoch,
+    clock,
+    store,
+    board,
+    degradations: () => degradations({ api: api.degradations, store, reconciler }),
+  });
+  stop.push(async () => events.stop());
   const observer = new PassObserver(metrics, log);
   const drops = new DropMeter({
     read: (signal) => dataplane.driver.readDrops(signal),
@@ -180,9 +191,13 @@ async function start(
     resyncIntervalMs: config.resyncIntervalMs,
     onPass: (result, report) => {
       observer.onPass(result, report);
+      events.onPass(result, report);
       qosMeter.update(result.planAfter.program, result.snapshot, qos.counts);
     },
-    onFailure: (error, retryInMs) => observer.onFailure(error, retryInMs),
+    onFailure: (error, retryInMs) => {
+      observer.onFailure(error, retryInMs);
+      events.onFailure(error);
+    },
     isAdopting: config.adopt === "auto",
     onAdopted: ({ set, unread }) => {
       const count =
@@ -195,24 +210,9 @@ async function start(
   const counted = { metrics, family, config, store, reconciler, accounting, routeNetlink, log };
   const counters = openKernelCounters(counted);
   stop.push(() => counters.stop());
-  const events = createKernelEvents({
-    // iptables-legacy sends no events, and the system may have no nft.
-    monitors:
-      config.dataplane === "iptables" && config.iptablesVariant === "legacy"
-        ? [networkMonitor(family)]
-        : [networkMonitor(family), ruleMonitor],
-    onWake(kind) {
-      if (kind === "rule") void reconciler.wakeUnlessOwn(kind);
-      else if (kind === "address" || kind === "route") void reconciler.wakeUnlessRead(kind);
-      else reconciler.wake(kind);
-    },
-    onLost: (reason) => {
-      metrics.eventsLost.inc();
-      reconciler.resync(reason);
-    },
-    log,
-  });
-  stop.push(() => events.stop());
+  const onLost = () => metrics.eventsLost.inc();
+  const kernelEvents = createKernelWakes({ config, family, reconciler, onLost, log });
+  stop.push(() => kernelEvents.stop());
 
   store.onChange(({ desired }, changes) => {
     const { vpcInterface, externalInterface } = interfacesOf(settings, desired.gateway);
@@ -244,6 +244,8 @@ async function start(
       summary,
     },
     reconciler,
+    events: events.hub,
+    eventReaders: meterReaders(metrics, log),
     clock: { now: clock.instant },
     metrics: {
       contentType: metrics.registry.contentType,
@@ -268,7 +270,8 @@ async function start(
     await api.close();
   });
   // Start before the first pass: a change after its read must wake the next pass.
-  await events.start();
+  await kernelEvents.start();
+  events.start();
   reconciler.start();
   arp.start();
   nextHops.start();
@@ -284,17 +287,4 @@ function interfacesOf(settings: Config, { vpcInterface, externalInterface }: Gat
   return vpcInterface === undefined || externalInterface === undefined
     ? { vpcInterface: settings.vpcInterface, externalInterface: settings.externalInterface }
     : { vpcInterface, externalInterface };
-}
-
-/** Searches upwards for package.json: sources and `dist` are at different depths. */
-function readVersion(): string {
-  for (const path of ["../package.json", "../../package.json"]) {
-    try {
-      const found: unknown = JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8"));
-      if (typeof found === "object" && found !== null && "version" in found) return String(found.version);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    }
-  }
-  return "unknown";
 }

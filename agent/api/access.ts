@@ -21,6 +21,8 @@ declare module "fastify" {
     readonly isOpen?: boolean;
     /** Answered even where connections are so many that nothing else is. */
     readonly isProbe?: boolean;
+    /** Answered for as long as the client wants. */
+    readonly isStream?: boolean;
     /** Served on the Unix socket only. */
     readonly isLocal?: boolean;
     /** A file of the status page: no secret, but not served where anybody could read what the page reads. */

@@ -20,6 +20,7 @@ import type { RouteTable } from "./route-table.ts";
 import { batchRoutes } from "./routes/batch.ts";
 import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
+import { eventRoutes } from "./routes/events.ts";
 import { gatewayRoutes } from "./routes/gateway.ts";
 import { importRoutes } from "./routes/import.ts";
 import { inventoryRoutes } from "./routes/inventory.ts";
@@ -90,6 +91,7 @@ export function buildApp(
     importRoutes(routes, context);
     inventoryRoutes(routes, context);
     connectionRoutes(routes, context);
+    eventRoutes(routes, context);
     kubeOvnRoutes(routes, context, bodies);
     probeRoutes(routes, context);
     pageRoutes(routes, context);
@@ -137,7 +139,8 @@ function reportAnswers(app: FastifyInstance, { observeRequest, stopping }: Route
   });
   app.addHook("onResponse", async (request, reply) => {
     const { statusCode, elapsedTime } = reply;
-    observeRequest(request.routeOptions.url ?? "unknown", statusCode, elapsedTime / 1000);
+    if (request.routeOptions.config.isStream !== true || statusCode >= 400)
+      observeRequest(request.routeOptions.url ?? "unknown", statusCode, elapsedTime / 1000);
     if (statusCode >= 400) return;
     const facts = { method: request.method, path: pathOf(request), status: statusCode, tookMs: elapsedTime };
     if (request.method === "GET" || request.method === "HEAD") request.log.debug(facts, "read answered");

@@ -11,13 +11,17 @@ import type { Answers } from "./answers.ts";
 import type { BodyLimits } from "./bounds/bodies.ts";
 import type { ConnectionLimits } from "./bounds/connections.ts";
 import type { FailureLimits } from "./bounds/failures.ts";
+import type { ReaderLimits, ReaderObserver } from "./events/readers.ts";
 import type { PageFile } from "./page.ts";
-import type { BoardPort, ClockPort, ReconcilerPort } from "./ports.ts";
+import type { BoardPort, ClockPort, EventsPort, ReconcilerPort } from "./ports.ts";
 
 export interface ApiDeps {
   readonly state: StateAccess;
   readonly board: BoardPort;
   readonly reconciler: ReconcilerPort;
+  readonly events: EventsPort;
+  /** Is told of the readers of events. */
+  readonly eventReaders: ReaderObserver;
   readonly clock: ClockPort;
   readonly metrics: Pick<Registry, "metrics" | "contentType">;
   /** Called for every answer. `route` is the pattern and never the URL, so its values are bounded. */
@@ -49,6 +53,7 @@ export interface ApiSettings {
   readonly connections?: Partial<ConnectionLimits>;
   readonly places?: Partial<PlaceLimits>;
   readonly failures?: Partial<FailureLimits>;
+  readonly readers?: Partial<ReaderLimits>;
   readonly rateLimit?: { readonly max: number; readonly windowMs: number };
   /** Interval between checks for renewed certificates, in ms. */
   readonly certificateRecheckMs?: number;

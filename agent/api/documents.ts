@@ -35,6 +35,15 @@ export interface WriteDocument {
 }
 
 export function objectDocument(kind: Kind, stored: Stored<Spec>, view: ViewPort): ObjectDocument {
+  return documentWith(kind, stored, view.statusOf(objectId(kind, stored.spec.name)));
+}
+
+/** Without the users of an Eip. */
+export function briefDocument(kind: Kind, stored: Stored<Spec>, view: ViewPort): ObjectDocument {
+  return documentWith(kind, stored, view.briefStatusOf(objectId(kind, stored.spec.name)));
+}
+
+function documentWith(kind: Kind, stored: Stored<Spec>, status: Status): ObjectDocument {
   const { name, uid, ...spec } = stored.spec;
   return {
     kind: recordOf(kind).title,
@@ -42,7 +51,7 @@ export function objectDocument(kind: Kind, stored: Stored<Spec>, view: ViewPort)
     ...(uid !== undefined && { uid }),
     spec,
     revision: stored.revision,
-    status: view.statusOf(objectId(kind, name)),
+    status,
   };
 }
 

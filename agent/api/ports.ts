@@ -7,6 +7,7 @@ import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
 import type { Instant, State } from "../../lib/state/state.ts";
+import type { EventHub } from "../events/hub.ts";
 import type { DryRun } from "../reconciler/operations/dry-run.ts";
 import type { Released } from "../reconciler/operations/release.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
@@ -24,6 +25,8 @@ export interface ViewPort {
   readonly state: State;
   /** Ready is False with reason Pending if no pass has seen the object yet. */
   statusOf(id: ObjectId): Status;
+  /** The same without the users of an Eip. */
+  briefStatusOf(id: ObjectId): Status;
   /** `statusOf(id).ready`, for thousands of objects. */
   isObjectReady(id: ObjectId): boolean;
   /** True if one of the object's conditions has this reason. */
@@ -51,6 +54,12 @@ export interface BoardPort {
   readonly isReady: boolean;
   summary(): Chunked<GatewayStatus>;
 }
+
+/** What happened. The sequence and the objects that are read in one turn belong together. */
+export type EventsPort = Pick<
+  EventHub,
+  "epoch" | "start" | "sequence" | "id" | "log" | "sequenceAgo" | "onEvents"
+>;
 
 export interface ReconcilerPort {
   /** Ensures that a pass runs that sees everything written so far. Does not wait. */

@@ -14,6 +14,7 @@ export const publicCodes = [
   "stale-generation",
   "not-adopted",
   "gone",
+  "events-expired",
   "precondition-failed",
   "too-large",
   "unsupported-media-type",

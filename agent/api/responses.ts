@@ -16,7 +16,8 @@ export function sharedSchemas(): readonly TSchema[] {
   return Array.from(shared, ([$id, schema]) => ({ ...schema, $id }));
 }
 
-function share(name: string, schema: TSchema): TSchema {
+/** Names a schema: {@link sharedSchemas}. */
+export function share(name: string, schema: TSchema): TSchema {
   shared.set(name, schema);
   return ref(name);
 }
@@ -27,8 +28,8 @@ function ref(name: string): TSchema {
 
 export const namePath = Type.Object({ name: Type.String({ description: "The object's name" }) });
 
-const count = Type.Integer({ minimum: 0 });
-const status = share("Status", StatusSchema);
+export const count = Type.Integer({ minimum: 0 });
+export const status = share("Status", StatusSchema);
 const strings = Type.Array(Type.String());
 
 share(
@@ -81,7 +82,13 @@ export function objectSchema(kind: Kind): TSchema {
 }
 
 export function listSchema(item: TSchema) {
-  return Type.Object({ items: Type.Array(item) });
+  return Type.Object({
+    items: Type.Array(item),
+    revision: count,
+    eventId: Type.String({
+      description: "`GET /v1/events?since=` with it gives what changed since this list",
+    }),
+  });
 }
 
 export const writeSchema = share(

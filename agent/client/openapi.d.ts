@@ -335,6 +335,9 @@ export interface paths {
                     content: {
                         "application/json": {
                             items: components["schemas"]["Eip"][];
+                            revision: number;
+                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+                            eventId: string;
                         };
                     };
                 };
@@ -554,6 +557,9 @@ export interface paths {
                     content: {
                         "application/json": {
                             items: components["schemas"]["Fip"][];
+                            revision: number;
+                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+                            eventId: string;
                         };
                     };
                 };
@@ -769,6 +775,9 @@ export interface paths {
                     content: {
                         "application/json": {
                             items: components["schemas"]["Snat"][];
+                            revision: number;
+                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+                            eventId: string;
                         };
                     };
                 };
@@ -986,6 +995,9 @@ export interface paths {
                     content: {
                         "application/json": {
                             items: components["schemas"]["Dnat"][];
+                            revision: number;
+                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+                            eventId: string;
                         };
                     };
                 };
@@ -1210,6 +1222,9 @@ export interface paths {
                     content: {
                         "application/json": {
                             items: components["schemas"]["Limit"][];
+                            revision: number;
+                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+                            eventId: string;
                         };
                     };
                 };
@@ -1442,6 +1457,9 @@ export interface paths {
                     content: {
                         "application/json": {
                             items: components["schemas"]["Route"][];
+                            revision: number;
+                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+                            eventId: string;
                         };
                     };
                 };
@@ -2376,6 +2394,65 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Streams events: changed objects, passes, drift and repairs, conflicts, degraded reasons */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Events after this id; or of the last time, such as 10m. Absent: from now on */
+                    since?: string;
+                    strict?: "true" | "false";
+                    follow?: "true" | "false";
+                    /** @description Only events about objects of these kinds: eip, fip, snat, dnat, limit, route; comma-separated */
+                    kind?: string;
+                    /** @description Only events about objects of these names; comma-separated */
+                    name?: string;
+                    /** @description Only these types; comma-separated. A resync always comes */
+                    type?: string;
+                };
+                header?: {
+                    /** @description Like `since`, and before it */
+                    "last-event-id"?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Server-sent events. `event` is object, drift, repair, pass, degraded, conflict or resync; `data` is one line of JSON, by ObjectEvent, DriftEvent, RepairEvent, PassEvent, DegradedEvent, ConflictEvent or ResyncEvent */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description A problem (RFC 9457) */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -2568,11 +2645,11 @@ export interface components {
         };
         Problem: {
             type: string;
-            /** @description One of: The body is not JSON (400); A valid bearer token is needed (401); Not allowed on this listener (403); No such object (404); The path does not take this method (405); The identity is taken (409); The object is in use (409); The generation is not newer (409); The gateway's live state was not adopted yet (409); The uid was deleted and cannot be used again (410); The revision has moved on (412); The body is too large (413); The body must be application/json (415); The input is not valid (422); Too many requests (429); The agent failed (500); Too many requests at the same time (503); The write could not be stored (503) */
+            /** @description One of: The body is not JSON (400); A valid bearer token is needed (401); Not allowed on this listener (403); No such object (404); The path does not take this method (405); The identity is taken (409); The object is in use (409); The generation is not newer (409); The gateway's live state was not adopted yet (409); The uid was deleted and cannot be used again (410); Events since that id are missing (410); The revision has moved on (412); The body is too large (413); The body must be application/json (415); The input is not valid (422); Too many requests (429); The agent failed (500); Too many requests at the same time (503); The write could not be stored (503) */
             title: string;
             status: number;
             /** @enum {unknown} */
-            code: "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "rate-limited" | "internal" | "overloaded" | "storage-unavailable";
+            code: "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "events-expired" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "rate-limited" | "internal" | "overloaded" | "storage-unavailable";
             detail: string;
             errors?: {
                 pointer: string;
@@ -2786,6 +2863,92 @@ export interface components {
                 text?: string;
             }[];
             flowsRemoved: number;
+        };
+        /** @description The object as a list has it, without `usedBy` */
+        ObjectEvent: {
+            /** @enum {unknown} */
+            kind: "Eip" | "Fip" | "Snat" | "Dnat" | "Limit" | "Route";
+            /** @description A DNS subdomain */
+            name: string;
+            deleted: boolean;
+            /** @description As in a list; of a deleted object that of the desired set */
+            revision: number;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description Absent if deleted */
+            spec?: {
+                [key: string]: unknown;
+            };
+            status?: components["schemas"]["Status"];
+        };
+        DriftEvent: {
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            total: number;
+            /** @description The first 20 */
+            changes: components["schemas"]["Change"][];
+            /** @description Repairs that wait, because another program keeps undoing them */
+            delayed: number;
+        };
+        RepairEvent: {
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            total: number;
+            /** @description The first 20 */
+            changes: components["schemas"]["Change"][];
+        };
+        PassEvent: {
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            /** @description Nothing is left to do */
+            converged: boolean;
+            generation?: number;
+            /** Format: date-time */
+            startedAt?: string;
+            /** @description Seconds */
+            took?: number;
+            reasons?: string[];
+            changed?: number;
+            failed?: number;
+            flowsRemoved?: number;
+            /** @description Why no pass could run */
+            error?: {
+                code: string;
+                message: string;
+            };
+        };
+        DegradedEvent: {
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            degraded: {
+                /** @enum {unknown} */
+                reason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "CertificatesInvalid";
+                message: string;
+            }[];
+            added: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "CertificatesInvalid")[];
+            removed: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "CertificatesInvalid")[];
+        };
+        ConflictEvent: {
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            /** @enum {unknown} */
+            kind: "Eip";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description False: the conflict ended */
+            active: boolean;
+            message: string;
+        };
+        ResyncEvent: {
+            revision: number;
+            /** @enum {unknown} */
+            reason: "epoch" | "restart" | "expired" | "unknown";
+            message: string;
         };
     };
     responses: never;

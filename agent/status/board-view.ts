@@ -100,11 +100,17 @@ export class BoardView {
   }
 
   statusOf(id: ObjectId): Status {
+    const { kind, name } = parseObjectId(id);
+    const status = this.briefStatusOf(id);
+    return kind === "eip" ? { ...status, usedBy: [...this.#usersOf(name)] } : status;
+  }
+
+  /** The status without the users of an Eip, which cost a look at all objects after each write. */
+  briefStatusOf(id: ObjectId): Status {
     const { epoch, entries, state } = this.#source;
     const entry = entries.get(id);
     const verdict = this.verdictOf(id, findObject(state.desired, id));
     const since = entry?.since;
-    const { kind, name } = parseObjectId(id);
     return {
       ready: verdict.ready.holds,
       observedRevision: entry?.revision ?? 0,
@@ -115,7 +121,6 @@ export class BoardView {
         this.#condition("Programmed", verdict.programmed, since),
         this.#condition("Ready", verdict.ready, since),
       ],
-      ...(kind === "eip" && { usedBy: [...this.#usersOf(name)] }),
     };
   }
 
@@ -126,8 +131,13 @@ export class BoardView {
 
   /** True if one of the object's conditions has this reason. */
   hasReason(id: ObjectId, reason: Reason): boolean {
+    return this.findReason(id, reason) !== undefined;
+  }
+
+  /** The first of the object's conditions that has this reason. */
+  findReason(id: ObjectId, reason: Reason): ConditionValue | undefined {
     const { accepted, programmed, ready } = this.verdictOf(id, findObject(this.#source.state.desired, id));
-    return accepted.reason === reason || programmed.reason === reason || ready.reason === reason;
+    return [accepted, programmed, ready].find((condition) => condition.reason === reason);
   }
 
   /** The number of objects of each kind, and how many of them are Ready. */

@@ -9,7 +9,7 @@ import { type Chunked, everyNth, filterChunked, runSync } from "../../lib/chunke
 import { usersByEipChunked } from "../../lib/compile/references.ts";
 import { memoizeLastChunked } from "../../lib/memoize.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
-import type { ObjectVerdict, Status } from "../../lib/model/status.ts";
+import type { ConditionValue, ObjectVerdict, Status } from "../../lib/model/status.ts";
 import { OrderedMap, type OrderedMapDraft } from "../../lib/ordered-map.ts";
 import { type Desired, eipRevisionOf, findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
@@ -41,11 +41,22 @@ export class StatusBoard implements VerdictSink {
   #passGeneration = 0;
   #isClean = false;
   #isStopping = false;
+  #onConditions: (ids: readonly ObjectId[]) => void = () => undefined;
 
   constructor(epoch: string, currentState: () => State, startedAt: string) {
     this.#epoch = epoch;
     this.#currentState = currentState;
     this.#startedAt = startedAt;
+  }
+
+  /** From now on `listener` is called with objects whose conditions changed, when everybody can read the new ones. */
+  onConditions(listener: (ids: readonly ObjectId[]) => void): void {
+    this.#onConditions = listener;
+  }
+
+  /** The users of each Eip in `desired`. */
+  usersByEip(desired: Desired): ReturnType<typeof usersByEipChunked> {
+    return this.#usersOf(desired);
   }
 
   /**
@@ -59,15 +70,18 @@ export class StatusBoard implements VerdictSink {
     } else {
       this.#whole = undefined;
       const draft = this.#entries.edit();
-      const readBack = yield* this.#enter(draft, result);
+      const { readBack, changed } = yield* this.#enter(draft, result);
       let looked = 0;
       for (const id of this.#entries.keys()) {
         if (++looked % objectsPerPart === 0) yield;
-        if (!verdicts.has(id)) draft.delete(id);
+        if (verdicts.has(id)) continue;
+        draft.delete(id);
+        if (this.#isStored(id)) changed.push(id);
       }
       yield;
       this.#entries = draft.finish();
       this.#whole = { verdicts, desired: state.desired, readBack };
+      this.#onConditions(changed);
     }
     this.#conclude(result);
   }
@@ -76,9 +90,14 @@ export class StatusBoard implements VerdictSink {
   publishPart(result: PublishedPass, affected: ReadonlySet<ObjectId>): void {
     this.#whole = undefined;
     const draft = this.#entries.edit();
-    runSync(this.#enter(draft, result));
-    for (const id of affected) if (!result.verdicts.has(id)) draft.delete(id);
+    const { changed } = runSync(this.#enter(draft, result));
+    for (const id of affected) {
+      if (result.verdicts.has(id)) continue;
+      draft.delete(id);
+      if (this.#isStored(id)) changed.push(id);
+    }
     this.#entries = draft.finish();
+    this.#onConditions(changed);
     this.#conclude(result);
   }
 
@@ -91,15 +110,17 @@ export class StatusBoard implements VerdictSink {
     const lost = new Map(yield* filterChunked(verdicts, objectsPerPart, isLost));
     this.#whole = undefined;
     const draft = this.#entries.edit();
-    yield* this.#enter(draft, { ...reading, verdicts: lost });
+    const { changed } = yield* this.#enter(draft, { ...reading, verdicts: lost });
     this.#entries = draft.finish();
+    this.#onConditions(changed);
   }
 
   *#enter(
     draft: OrderedMapDraft<ObjectId, Entry>,
     { state, verdicts, verifiedAt }: PassReading,
-  ): Chunked<ReadBack> {
+  ): Chunked<{ readonly readBack: ReadBack; readonly changed: ObjectId[] }> {
     const readBack: ReadBack = { verifiedAt };
+    const changed: ObjectId[] = [];
     const now: TransitionTimes = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
     let entered = 0;
     for (const [id, verdict] of verdicts) {
@@ -107,11 +128,18 @@ export class StatusBoard implements VerdictSink {
       const object = findObject(state.desired, id);
       if (object === undefined) continue;
       const { revision } = object.stored;
-      const since = sinceOf(this.#entries.get(id), verdict, now);
+      const before = this.#entries.get(id);
+      const since = sinceOf(before, verdict, now);
       const eipRevision = eipRevisionOf(state.desired, object);
-      draft.set(id, { revision, eipRevision, verdict, readBack, since });
+      const entry: Entry = { revision, eipRevision, verdict, readBack, since };
+      draft.set(id, entry);
+      if (before === undefined || !isSameStatus(before, entry)) changed.push(id);
     }
-    return readBack;
+    return { readBack, changed };
+  }
+
+  #isStored(id: ObjectId): boolean {
+    return findObject(this.#currentState().desired, id) !== undefined;
   }
 
   #conclude({ state, isClean }: PublishedPass): void {
@@ -141,7 +169,7 @@ export class StatusBoard implements VerdictSink {
       state,
       entries: this.#entries,
       latest: readBack && { readBack, verifiedAt: readBack.verifiedAt },
-      usersByEip: () => this.#usersOf(state.desired),
+      usersByEip: () => this.usersByEip(state.desired),
     });
   }
 
@@ -181,6 +209,23 @@ export class StatusBoard implements VerdictSink {
     if (isAllDone) return "done";
     return goals.gone.length === 0 || this.#isClean ? "settled" : undefined;
   }
+}
+
+/** True if the two differ in nothing but the time of the reading. */
+function isSameStatus(before: Entry, after: Entry): boolean {
+  if (before.revision !== after.revision || before.eipRevision !== after.eipRevision) return false;
+  if (before.since !== after.since) return false;
+  const [{ verdict: one }, { verdict: other }] = [before, after];
+  if (one === other) return true;
+  return (
+    isSameCondition(one.accepted, other.accepted) &&
+    isSameCondition(one.programmed, other.programmed) &&
+    isSameCondition(one.ready, other.ready)
+  );
+}
+
+function isSameCondition(one: ConditionValue, other: ConditionValue): boolean {
+  return one === other || (one.reason === other.reason && one.message === other.message);
 }
 
 /** @returns the time in `before` for each condition that did not change */

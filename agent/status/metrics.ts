@@ -83,6 +83,12 @@ export function createMetrics(build: { readonly version: string }) {
       "Packets that guard and gates dropped, by reason and direction: egress from the VPC to the outside, ingress to an EIP; of BFD: egress from the gateway to the VPC, ingress to the gateway",
       ["reason", "direction"],
     ),
+    eventReaders: gauge("natgw_events_subscribers", "Readers of events that are connected"),
+    eventReadersCutOff: counter(
+      "natgw_events_cut_off_total",
+      "Readers of events that were cut off, by reason",
+      ["reason"],
+    ),
     forks: counter("natgw_forks_total", "Commands started", ["command"]),
     tombstonesEvicted: counter(
       "natgw_tombstones_evicted_total",

@@ -13,6 +13,7 @@ export const errorCodes = {
   "stale-generation": { status: 409, title: "The generation is not newer" },
   "not-adopted": { status: 409, title: "The gateway's live state was not adopted yet" },
   gone: { status: 410, title: "The uid was deleted and cannot be used again" },
+  "events-expired": { status: 410, title: "Events since that id are missing" },
   "precondition-failed": { status: 412, title: "The revision has moved on" },
   "too-large": { status: 413, title: "The body is too large" },
   "unsupported-media-type": { status: 415, title: "The body must be application/json" },

@@ -11,6 +11,7 @@ import { Registry } from "prom-client";
 import { type Api, createApi } from "../../agent/api/api.ts";
 import type { ApiDeps, ApiSettings } from "../../agent/api/deps.ts";
 import type { BoardPort, ReconcilerPort, ViewPort, WaitGoals } from "../../agent/api/ports.ts";
+import { EventHub } from "../../agent/events/hub.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
 import type { PassReport } from "../../agent/reconciler/pass/report.ts";
 import type { ImportedState } from "../../agent/reconciler/reconciler.ts";
@@ -20,6 +21,7 @@ import type { WaitOutcome } from "../../agent/status/waiting.ts";
 import type { StateAccess } from "../../agent/store/state-access.ts";
 import type { IfMatch } from "../../lib/admission/writes.ts";
 import { type Chunked, inParts, type MaybeChunked } from "../../lib/chunked.ts";
+import { usersByEipChunked } from "../../lib/compile/references.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { Imported } from "../../lib/import/import.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
@@ -147,6 +149,7 @@ export class FakeBoard implements BoardPort {
       state: this.#state.current,
       isObjectReady: (id) => this.ready.has(id),
       statusOf: (id) => this.#statusOf(id),
+      briefStatusOf: (id) => this.#statusOf(id),
       hasReason: (id, reason) => this.reasons.get(id) === reason,
       *prepare() {},
     };
@@ -254,6 +257,7 @@ export interface TestApi {
   readonly state: MemoryState;
   readonly board: FakeBoard;
   readonly reconciler: FakeReconciler;
+  readonly events: EventHub;
   /** Log lines of level info and above. */
   readonly lines: Record<string, unknown>[];
   readonly observed: { readonly route: string; readonly code: number }[];
@@ -266,6 +270,14 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
   const state = new MemoryState();
   const board = new FakeBoard(state);
   const reconciler = new FakeReconciler();
+  const events = new EventHub({
+    epoch,
+    start: 1_000,
+    desired: () => state.current.desired,
+    usersByEip: usersByEipChunked,
+    nowMs: () => performance.now(),
+    wallMs: () => Date.parse(startedAt),
+  });
   const lines: Record<string, unknown>[] = [];
   const observed: { route: string; code: number }[] = [];
   const now = { bootMs: 1_000, wallMs: Date.parse(startedAt) };
@@ -274,6 +286,8 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     state,
     board,
     reconciler,
+    events,
+    eventReaders: { onCount: () => undefined, onCutOff: () => undefined },
     clock: { now: (): Instant => ({ bootId: "boot-1", ...now }) },
     metrics: new Registry(),
     observeRequest: (route, code) => observed.push({ route, code }),
@@ -294,7 +308,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     },
     ...parts,
   });
-  return { api, app: api.app, state, board, reconciler, lines, observed, socketPath, now };
+  return { api, app: api.app, state, board, reconciler, events, lines, observed, socketPath, now };
 }
 
 /** A full set of `count` EIPs with one FIP each. */

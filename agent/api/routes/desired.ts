@@ -9,6 +9,7 @@ import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
 import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
 import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
+import { eventIdHeader } from "../events/event-id-header.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
 import { sendWritten, sha256, write } from "../write.ts";
@@ -25,7 +26,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
     },
     (request, reply) => {
       const { desired } = context.state.current;
-      void reply.header("etag", etagOf(desired.revision));
+      void reply.header("etag", etagOf(desired.revision)).header(eventIdHeader, context.events.id);
       if (isUnmodified(request.headers["if-none-match"], desired.revision)) return reply.code(304).send();
       return reply.send(fullSetOf(desired));
     },

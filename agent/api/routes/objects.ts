@@ -20,6 +20,7 @@ import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
 import { type ObjectDocument, objectDocument } from "../documents.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
+import { eventIdHeader } from "../events/event-id-header.ts";
 import type { ViewPort } from "../ports.ts";
 import { notFound } from "../problem.ts";
 import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
@@ -52,9 +53,15 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
       },
     },
     (request, reply) => {
+      // Both in one turn: what changes from now on has a later event.
       const view = context.board.view();
+      const eventId = context.events.id;
+      const { revision } = view.state.desired;
       const items = new LazyList(documentsOf(kind, view, parseFlag(request.query.ready)));
-      return reply.header("etag", etagOf(view.state.desired.revision)).send({ items });
+      return reply
+        .header("etag", etagOf(revision))
+        .header(eventIdHeader, eventId)
+        .send({ items, revision, eventId });
     },
   );
 

@@ -263,3 +263,42 @@ t.test("the results of a pass become visible together", async (t) => {
   t.ok(pauses >= 2, `${pauses} pauses`);
   t.equal(runSync(board.view().counts()).eips?.ready, count);
 });
+
+t.test("the listener hears of every object whose status changed, when it can be read", async (t) => {
+  const { board, put, remove, publish, withdraw } = world();
+  const heard: [readonly ObjectId[], boolean][] = [];
+  board.onConditions((ids) => heard.push([ids, board.view().isObjectReady(objectId("fip", "f"))]));
+  const take = () => heard.splice(0).filter(([ids]) => ids.length > 0);
+  const all: Said[] = [
+    ["eip", "a", good],
+    ["fip", "f", good],
+  ];
+  publish(all);
+  t.same(take(), [[["eips/a", "fips/f"], true]], "the new statuses are readable");
+  publish(all);
+  t.same(take(), [], "a later reading alone is no change");
+  withdraw([
+    ["eip", "a", good],
+    ["fip", "f", waiting],
+  ]);
+  t.same(take(), [[["fips/f"], false]]);
+  publish(all);
+  t.same(take(), [[["fips/f"], true]]);
+  const reworded = { ...good, ready: { ...yes, message: "another" } };
+  publish([
+    ["eip", "a", good],
+    ["fip", "f", reworded],
+  ]);
+  t.same(take(), [[["fips/f"], true]], "another message");
+  put("eip", 2, { name: "a", address: "203.0.113.11/24" });
+  publish([
+    ["eip", "a", good],
+    ["fip", "f", reworded],
+  ]);
+  t.same(take(), [[["eips/a", "fips/f"], true]], "both were Pending since the write, and are Ready again");
+  publish([["eip", "a", good]]);
+  t.same(take(), [[["fips/f"], false]], "nothing is known of it any more");
+  remove("eip", "a", 3);
+  publish([]);
+  t.same(take(), [], "the store tells of what was deleted");
+});

@@ -1,0 +1,83 @@
+/**
+ * The readers of events: how many there may be, what wakes them, and when one is cut off. What waits for a reader in
+ * memory is bounded: two pieces of 32 KiB and what the socket holds, for at most 64 readers.
+ */
+import { GatewayError } from "../../../lib/model/errors.ts";
+import { type CutOffReason, EventStream, type EventStreamDeps, type Subscription } from "./event-stream.ts";
+
+export interface ReaderLimits {
+  readonly most: number;
+  readonly heartbeatMs: number;
+  /** A reader that took nothing for so long, though something waits for it, is cut off. */
+  readonly stallMs: number;
+}
+
+export const readerLimits: ReaderLimits = { most: 64, heartbeatMs: 15_000, stallMs: 10_000 };
+
+export interface ReaderObserver {
+  readonly onCount: (readers: number) => void;
+  readonly onCutOff: (reason: CutOffReason) => void;
+}
+
+/** How often it is looked who is cut off. */
+const looksPerStall = 5;
+
+export class Readers {
+  readonly #deps: EventStreamDeps;
+  readonly #observer: ReaderObserver;
+  readonly #limits: ReaderLimits;
+  readonly #streams = new Set<EventStream>();
+  readonly #stop: (() => void)[] = [];
+
+  constructor(deps: EventStreamDeps, observer: ReaderObserver, limits: Partial<ReaderLimits> = {}) {
+    this.#deps = deps;
+    this.#observer = observer;
+    this.#limits = { ...readerLimits, ...limits };
+  }
+
+  /** @throws `overloaded` if there are too many */
+  open(subscription: Subscription): EventStream {
+    const { most } = this.#limits;
+    if (this.#streams.size >= most)
+      throw new GatewayError("overloaded", `${most} readers of events are connected`);
+    const stream = new EventStream(this.#deps, subscription, {
+      onEnd: (ended) => {
+        if (!this.#streams.delete(ended)) return;
+        this.#observer.onCount(this.#streams.size);
+        if (this.#streams.size === 0) this.#rest();
+      },
+      onCutOff: this.#observer.onCutOff,
+    });
+    if (this.#streams.size === 0) this.#wake();
+    this.#streams.add(stream);
+    this.#observer.onCount(this.#streams.size);
+    return stream;
+  }
+
+  /** Ends all streams. */
+  close(comment: string): void {
+    for (const stream of [...this.#streams]) stream.close(comment);
+  }
+
+  #wake(): void {
+    const { heartbeatMs, stallMs } = this.#limits;
+    const forEach = (visit: (stream: EventStream) => void) => () => [...this.#streams].forEach(visit);
+    const beats = setInterval(
+      forEach((stream) => stream.beat()),
+      heartbeatMs,
+    ).unref();
+    const checks = setInterval(
+      forEach((stream) => stream.cutIfStalled(stallMs)),
+      stallMs / looksPerStall,
+    ).unref();
+    this.#stop.push(
+      this.#deps.events.onEvents(forEach((stream) => stream.look())),
+      () => clearInterval(beats),
+      () => clearInterval(checks),
+    );
+  }
+
+  #rest(): void {
+    for (const stop of this.#stop.splice(0)) stop();
+  }
+}
