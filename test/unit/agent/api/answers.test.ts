@@ -20,6 +20,9 @@ const count = 24_000;
 const looksAtOnce = 11_000;
 const bytesAtOnce = 64 * 1024;
 
+/** A stream that ends. */
+const endingEvents = "/v1/events?follow=false";
+
 const yes: ConditionValue = { holds: true, reason: "Ready", message: "" };
 const good: ObjectVerdict = { accepted: yes, programmed: yes, ready: yes, isSettled: false };
 const interfaces = { vpc: "eth0" as InterfaceName, external: "net1" as InterfaceName };
@@ -102,7 +105,7 @@ t.test("every read of the route table, over every shape", async (t) => {
     t.ok(reads.length > 20);
     for (const { url } of reads) {
       const collection = url.split("/")[2] ?? "";
-      const path = url.replace(":name", `${collection.slice(0, -1)}-0`);
+      const path = url === "/v1/events" ? endingEvents : url.replace(":name", `${collection.slice(0, -1)}-0`);
       const paths = kinds.some((kind) => url === `/v1/${kind}s`) ? [path, `${path}?ready=false`] : [path];
       for (const asked of paths) {
         await nextTurn();
@@ -114,7 +117,8 @@ t.test("every read of the route table, over every shape", async (t) => {
         const largest = Math.max(...chunks);
         if (largest > bytesAtOnce) t.fail(`${what}: ${largest} bytes in one piece`);
         if (meter.turns < chunks.length) t.fail(`${what}: ${chunks.length} pieces in ${meter.turns} turns`);
-        if (body.length > 0 && asked.startsWith("/v1/")) t.doesNotThrow(() => JSON.parse(body.toString()));
+        if (body.length > 0 && asked.startsWith("/v1/") && asked !== endingEvents)
+          t.doesNotThrow(() => JSON.parse(body.toString()));
       }
     }
     meter.stop();
@@ -172,5 +176,5 @@ t.test("a list shows one state, however slowly the client reads", async (t) => {
     items.every(({ status }: { status: { ready: boolean } }) => status.ready),
     "nor is it told of as of later",
   );
-  t.same(JSON.parse((await ask(where, "GET", "/v1/eips")).body.toString()), { items: [] });
+  t.same(JSON.parse((await ask(where, "GET", "/v1/eips")).body.toString()).items, []);
 });
