@@ -57,6 +57,8 @@ const common = {
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 200,
+  // A path in the bundle never leads out of the directory that is built.
+  preserveSymlinks: true,
   legalComments: "external",
 } as const satisfies BuildOptions;
 

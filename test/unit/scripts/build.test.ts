@@ -1,0 +1,52 @@
+/** `npm run build`: the same sources give the same files wherever they lie, and each package in them is listed. */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, globSync, mkdirSync, readFileSync, statSync, symlinkSync } from "node:fs";
+import { join, resolve } from "node:path";
+import t from "tap";
+
+const root = resolve(import.meta.dirname, "../../..");
+
+/** What `dist/` holds by path, but the compile cache, which Node fills. */
+function buildIn(directory: string): ReadonlyMap<string, string> {
+  mkdirSync(directory);
+  for (const name of ["agent", "lib", "scripts", "package.json", "package-lock.json", ".npmrc"])
+    cpSync(join(root, name), join(directory, name), { recursive: true });
+  symlinkSync(join(root, "node_modules"), join(directory, "node_modules"));
+  for (const script of ["scripts/build.ts", "scripts/sbom.ts"])
+    execFileSync(process.execPath, [script], { cwd: directory, stdio: ["ignore", "ignore", "inherit"] });
+  const files = globSync("dist/**", { cwd: directory, exclude: ["**/compiled/**"] }).filter((file) =>
+    statSync(join(directory, file)).isFile(),
+  );
+  const digest = (file: string) =>
+    createHash("sha256")
+      .update(readFileSync(join(directory, file)))
+      .digest("hex");
+  return new Map(files.toSorted().map((file) => [file, digest(file)]));
+}
+
+t.test("two builds in two places", async (t) => {
+  const base = t.testdir();
+  const first = buildIn(join(base, "one"));
+  const second = buildIn(join(base, "a-longer-name"));
+  t.ok(first.has("dist/agent/agent.js"));
+  t.strictSame(second, first, "are the same");
+
+  const bom: { readonly components: readonly { readonly name: string; readonly licenses?: unknown }[] } =
+    JSON.parse(readFileSync(join(base, "one/dist/sbom.cdx.json"), "utf8"));
+  const project: { readonly dependencies: object } = JSON.parse(
+    readFileSync(join(root, "package.json"), "utf8"),
+  );
+  const listed = new Set(bom.components.map(({ name }) => name));
+  t.same(
+    Object.keys(project.dependencies).filter((name) => !listed.has(name)),
+    [],
+    "every dependency is listed",
+  );
+  t.same(
+    bom.components.filter(({ licenses }) => licenses === undefined),
+    [],
+    "with its licence",
+  );
+  t.notMatch(readFileSync(join(base, "one/dist/LICENSES.txt"), "utf8"), "no licence named");
+});
