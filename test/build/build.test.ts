@@ -5,12 +5,20 @@ import { cpSync, globSync, mkdirSync, readFileSync, statSync, symlinkSync } from
 import { join, resolve } from "node:path";
 import t from "tap";
 
-const root = resolve(import.meta.dirname, "../../..");
+const root = resolve(import.meta.dirname, "../..");
 
 /** What `dist/` holds by path, but the compile cache, which Node fills. */
 function buildIn(directory: string): ReadonlyMap<string, string> {
   mkdirSync(directory);
-  for (const name of ["agent", "lib", "scripts", "package.json", "package-lock.json", ".npmrc"])
+  for (const name of [
+    "agent",
+    "lib",
+    "scripts",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    ".npmrc",
+  ])
     cpSync(join(root, name), join(directory, name), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(directory, "node_modules"));
   for (const script of ["scripts/build.ts", "scripts/sbom.ts"])
