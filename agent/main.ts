@@ -16,6 +16,7 @@ import { createAnnouncer } from "./kernel/announcer/announcer.ts";
 import { openCommitJournal } from "./kernel/commit-journal.ts";
 import { openConntrack, openConntrackNetlink } from "./kernel/conntrack/driver.ts";
 import { openDataplane } from "./kernel/dataplane.ts";
+import { createDiagnostics } from "./kernel/diagnostics.ts";
 import { readEpoch } from "./kernel/epoch.ts";
 import { digestTables, legacyTableNames } from "./kernel/iptables/legacy-digest.ts";
 import { createNetfilterDriver } from "./kernel/netfilter/driver.ts";
@@ -29,6 +30,7 @@ import { createRun } from "./kernel/run.ts";
 import { createKernelWakes } from "./kernel-wakes.ts";
 import { createLog } from "./log.ts";
 import { MemoryKeeper } from "./memory.ts";
+import { RecentLog } from "./recent-log.ts";
 import { type Arp, createArp } from "./reconciler/eips/create-arp.ts";
 import { NextHopWatch } from "./reconciler/next-hop-watch.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
@@ -63,10 +65,11 @@ try {
 }
 
 async function run(config: Config): Promise<void> {
-  const log = createLog(config.logLevel, { version });
+  const recent = new RecentLog();
+  const log = createLog(config.logLevel, { version }, recent);
   const lock = new InstanceLock();
   await lock.start();
-  const agent = new Restartable((stop, restart) => start(config, log, stop, restart), log);
+  const agent = new Restartable((stop, restart) => start(config, { log, recent }, stop, restart), log);
   try {
     await agent.start();
   } catch (error) {
@@ -88,7 +91,7 @@ async function run(config: Config): Promise<void> {
  */
 async function start(
   settings: Config,
-  log: ReturnType<typeof createLog>,
+  { log, recent }: { readonly log: ReturnType<typeof createLog>; readonly recent: RecentLog },
   stop: StopFunctions,
   restart: () => void,
 ): Promise<void> {
@@ -246,6 +249,7 @@ async function start(
     reconciler,
     events: events.hub,
     eventReaders: meterReaders(metrics, log),
+    diagnostics: createDiagnostics(() => recent.text),
     clock: { now: clock.instant },
     metrics: {
       contentType: metrics.registry.contentType,

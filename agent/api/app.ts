@@ -20,6 +20,7 @@ import type { RouteTable } from "./route-table.ts";
 import { batchRoutes } from "./routes/batch.ts";
 import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
+import { diagnosticRoutes } from "./routes/diagnostics.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { gatewayRoutes } from "./routes/gateway.ts";
 import { importRoutes } from "./routes/import.ts";
@@ -88,6 +89,7 @@ export function buildApp(
     batchRoutes(routes, context);
     leaseRoutes(routes, context);
     gatewayRoutes(routes, context);
+    diagnosticRoutes(routes, context);
     importRoutes(routes, context);
     inventoryRoutes(routes, context);
     connectionRoutes(routes, context);

@@ -13,7 +13,7 @@ import type { ConnectionLimits } from "./bounds/connections.ts";
 import type { FailureLimits } from "./bounds/failures.ts";
 import type { ReaderLimits, ReaderObserver } from "./events/readers.ts";
 import type { PageFile } from "./page.ts";
-import type { BoardPort, ClockPort, EventsPort, ReconcilerPort } from "./ports.ts";
+import type { BoardPort, ClockPort, DiagnosticsPort, EventsPort, ReconcilerPort } from "./ports.ts";
 
 export interface ApiDeps {
   readonly state: StateAccess;
@@ -22,6 +22,7 @@ export interface ApiDeps {
   readonly events: EventsPort;
   /** Is told of the readers of events. */
   readonly eventReaders: ReaderObserver;
+  readonly diagnostics: DiagnosticsPort;
   readonly clock: ClockPort;
   readonly metrics: Pick<Registry, "metrics" | "contentType">;
   /** Called for every answer. `route` is the pattern and never the URL, so its values are bounded. */

@@ -8,6 +8,7 @@ import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
 import type { Instant, State } from "../../lib/state/state.ts";
 import type { EventHub } from "../events/hub.ts";
+import type { DiagnosticPart } from "../kernel/diagnostics.ts";
 import type { DryRun } from "../reconciler/operations/dry-run.ts";
 import type { Released } from "../reconciler/operations/release.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
@@ -77,6 +78,8 @@ export interface ReconcilerPort {
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport>;
   /** What a pass would do for `state`. Changes nothing. */
   preview(state: State, signal: AbortSignal): Promise<DryRun>;
+  /** What differs from the current state, by a reading of everything. Changes nothing. */
+  audit(signal: AbortSignal): Promise<DryRun>;
   /** Reads the live state as a set, and takes it over if `isAdopted`. Writes nothing to the kernel. */
   importLive(isAdopted: boolean, ifMatch: IfMatch | undefined, signal: AbortSignal): Promise<ImportedState>;
   /** The network as the last pass read it. `undefined` before the first. */
@@ -95,4 +98,9 @@ export interface ReconcilerPort {
   ): Promise<{ readonly total: number; readonly flows: readonly Flow[] }>;
   /** Removes an orphan with its owned rules and flows from the kernel. */
   release(address: Ip, signal: AbortSignal): Promise<Released>;
+}
+
+export interface DiagnosticsPort {
+  /** A text for people. */
+  read(part: DiagnosticPart, signal: AbortSignal): Promise<string>;
 }

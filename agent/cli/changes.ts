@@ -57,15 +57,19 @@ export const flowColumns: readonly Column<Flow>[] = [
   { head: "NAT", cell: ({ natStatus }) => natStatus },
 ];
 
-/** The flows that a write ends; nothing if there are none. */
-export function brokenFlowSections({ total, items }: FlowList, listed = 10): readonly Section[] {
+/** Flows, such as those that a write ends; nothing if there are none. */
+export function brokenFlowSections(
+  { total, items }: FlowList,
+  verb = "Ends",
+  listed = 10,
+): readonly Section[] {
   if (total === 0) return [];
   const shown = items.slice(0, listed);
   const more =
     total > shown.length ? [{ block: lines(`and ${counted(total - shown.length, "more flow")}`) }] : [];
   return [
     {
-      heading: { text: `Ends ${counted(total, "live flow")}`, style: "bad" },
+      heading: { text: `${verb} ${counted(total, "live flow")}`, style: "bad" },
       block: table(flowColumns, shown),
     },
     ...more,

@@ -66,6 +66,8 @@ export interface Preview {
 export interface PlanDocument {
   readonly changes: readonly Change[];
   readonly total: number;
+  /** Of a fresh plan: live flows that no object permits. */
+  readonly flows?: FlowList;
 }
 
 export interface PassReport {

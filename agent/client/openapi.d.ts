@@ -1980,7 +1980,10 @@ export interface paths {
         /** Shows what the next pass would change; text with Accept: text/plain */
         get: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description true: reads everything from the kernel anew, and lists flows that no object permits */
+                    fresh?: "true" | "false";
+                };
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -1996,6 +1999,7 @@ export interface paths {
                         "application/json": {
                             changes: components["schemas"]["Change"][];
                             total: number;
+                            flows?: components["schemas"]["Flows"];
                         };
                         "text/plain": string;
                     };
@@ -2058,6 +2062,53 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/diagnostics/{part}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A part of the kernel state as its tools print it, or the last lines of the log */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    part: "rules" | "links" | "addresses" | "routes" | "neighbours" | "qos" | "sysctls" | "conntrack" | "log";
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Text */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/plain": string;
+                    };
+                };
+                /** @description A problem (RFC 9457) */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;

@@ -37,6 +37,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   /** What the next reading should find. */
   #expected: Payload["expected"] = undefined;
   readonly #turns = new Mutex();
+  #isForgotten = false;
 
   constructor(plain: PlainRuleset<Observed, Payload>, options: CacheOptions = {}) {
     const { journal, auditIntervalMs = 600_000, nowMs = () => performance.now() } = options;
@@ -49,6 +50,12 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   /** Waits for a reading in progress, and uses its result if the stamp still matches. */
   read(signal: AbortSignal): Promise<Observed> {
     return this.#turns.run(() => this.#read(signal));
+  }
+
+  /** The next reading reads everything, whatever the stamp says. A plan made before is then refused as raced. */
+  forget(): void {
+    this.#isForgotten = true;
+    this.#plain.forget?.();
   }
 
   verified(signal: AbortSignal): Promise<Observed | undefined> {
@@ -87,7 +94,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   }
 
   #isAuditDue({ auditedAtMs }: KnownRuleset<Observed, Payload>): boolean {
-    return this.#nowMs() - auditedAtMs >= this.#auditIntervalMs;
+    return this.#isForgotten || this.#nowMs() - auditedAtMs >= this.#auditIntervalMs;
   }
 
   async #read(signal: AbortSignal): Promise<Observed> {
@@ -206,10 +213,14 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
       const auditedAtMs = this.#nowMs();
       const read = await this.#plain.readAll(this.#earlier, signal);
       if (stamp !== undefined && (await this.#stamp(signal)) === stamp) {
+        this.#isForgotten = false;
         const written = this.#known?.stamp === stamp ? this.#known.written : [];
         return this.#learn(this.#plain.recognize?.(read, written) ?? read, stamp, auditedAtMs);
       }
-      if (this.#plain.isReadingAtomic) return this.#learn(read, undefined, auditedAtMs);
+      if (this.#plain.isReadingAtomic) {
+        this.#isForgotten = false;
+        return this.#learn(read, undefined, auditedAtMs);
+      }
     }
     throw new GatewayError("netlink-failed", `the ruleset changed during all ${maxReadings} readings`);
   }

@@ -33,6 +33,8 @@ export interface RulesDriver<Observed = unknown, Payload = unknown> {
   readonly backend: "iptables-nft" | "iptables-legacy" | "nftables";
   /** Concurrent calls share one reading: the later one waits for it and then reads only what changed since. */
   observe(signal: AbortSignal): Promise<Observed>;
+  /** The next {@link observe} reads everything from the kernel, whatever the agent remembers. */
+  forget?(): void;
   /**
    * Applies the payload's transactions in order. A transaction that has begun is finished. Throws if the result of a
    * transaction is unknown.
@@ -126,6 +128,8 @@ export interface Neighbours {
 export interface NetfilterDriver {
   /** Cheap if nothing was written since the last reading; then it returns the same value. */
   observe(signal: AbortSignal): Promise<NetfilterObserved>;
+  /** As of {@link RulesDriver}. */
+  forget?(): void;
   /** One transaction of `nft -f`. A transaction that has begun is finished. */
   repair(input: string): Promise<void>;
 }
@@ -135,6 +139,8 @@ export interface QosDriver {
   /** What classes had counted at the last reading. */
   readonly counts: ClassCounts;
   observe(signal: AbortSignal): Promise<QosObserved>;
+  /** As of {@link RulesDriver}. */
+  forget?(): void;
   /** True if the table is as it was at the last reading. Of queueing disciplines there are no events. */
   isCurrent(signal: AbortSignal): Promise<boolean>;
   /** In order. Throws if the table was not written. */

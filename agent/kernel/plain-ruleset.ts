@@ -53,6 +53,8 @@ export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>
   readonly isReadingAtomic: boolean;
   /** Absent if nothing tells whether the ruleset changed. Returns `undefined` if it cannot tell now. */
   readonly readStamp?: ((signal: AbortSignal) => Promise<Stamp | undefined>) | undefined;
+  /** The next {@link readAll} reads everything, whatever it has kept. */
+  forget?(): void;
   /** Reads everything. */
   readAll(earlier: EarlierReadings<Observed, Payload>, signal: AbortSignal): Promise<Observed>;
   /**

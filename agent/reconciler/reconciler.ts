@@ -249,6 +249,11 @@ export class Reconciler {
     return this.#dryRuns.run(this.#full, state, signal);
   }
 
+  /** The same for the current state, after reading everything from the kernel anew. */
+  audit(signal: AbortSignal): Promise<DryRun> {
+    return this.#dryRuns.audit(this.#full, signal);
+  }
+
   connections(eip: Ip, limit: number, signal: AbortSignal): ReturnType<ConntrackDriver["find"]> {
     return connections(this.#deps, eip, limit, signal);
   }

@@ -21,6 +21,8 @@ export interface Subsystem<Observed = unknown, Payload = unknown> {
    * Then the subsystem's objects are not Ready, and all other subsystems continue.
    */
   observe(signal: AbortSignal, request: PassRequest): Promise<Observed>;
+  /** The next {@link observe} reads everything from the kernel. Absent: it always does. */
+  forget?(): void;
   /**
    * For subsystems whose changes the rule events report: true if the last reading is proved to be current. Then the
    * event came from the agent's own write and needs no pass.

@@ -224,6 +224,13 @@ export class FakeReconciler implements ReconcilerPort {
     return this.next;
   }
 
+  audits = 0;
+  async audit(): Promise<DryRun> {
+    if (this.failure !== undefined) throw this.failure;
+    this.audits++;
+    return this.next;
+  }
+
   /** What {@link importLive} finds. */
   imported: Imported = {
     set: { gateway: {}, eips: [], fips: [], snats: [], dnats: [], routes: [] },
@@ -288,6 +295,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     reconciler,
     events,
     eventReaders: { onCount: () => undefined, onCutOff: () => undefined },
+    diagnostics: { read: async (part) => `# ${part}\n` },
     clock: { now: (): Instant => ({ bootId: "boot-1", ...now }) },
     metrics: new Registry(),
     observeRequest: (route, code) => observed.push({ route, code }),

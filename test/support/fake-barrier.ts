@@ -26,6 +26,10 @@ export class FakeBarrier implements BarrierDriver {
     return this.tables.read();
   }
 
+  forget(): void {
+    this.calls.push("barrier forget");
+  }
+
   async readWritten(): Promise<ObservedBarrier> {
     this.calls.push("barrier read written");
     return this.tables.read();

@@ -2,14 +2,27 @@
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import type { RouteContext } from "../deps.ts";
+import { flowDocument } from "../flow-document.ts";
 import { planText, prefersText } from "../plan-text.ts";
+import { flagParameter, parseFlag, querySchema } from "../query.ts";
 import { requestSignal } from "../request-signal.ts";
-import { changeSchema, gatewayStatusSchema, passReportSchema, responses, textAnswer } from "../responses.ts";
+import {
+  changeSchema,
+  flowListSchema,
+  gatewayStatusSchema,
+  passReportSchema,
+  responses,
+  textAnswer,
+} from "../responses.ts";
 
 const planDeadlineMs = 30_000;
 const passDeadlineMs = 300_000;
 
-const PlanSchema = Type.Object({ changes: Type.Array(changeSchema), total: Type.Integer() });
+const PlanSchema = Type.Object({
+  changes: Type.Array(changeSchema),
+  total: Type.Integer(),
+  flows: Type.Optional(flowListSchema),
+});
 const PlanAnswer = {
   description: "The plan",
   content: { "application/json": { schema: PlanSchema }, ...textAnswer.content },
@@ -31,21 +44,34 @@ export function gatewayRoutes(app: FastifyInstance, context: RouteContext): void
     },
   );
 
-  app.get(
+  app.get<{ Querystring: { readonly fresh?: string } }>(
     "/v1/plan",
     {
       schema: {
         tags: ["gateway"],
         summary: "Shows what the next pass would change; text with Accept: text/plain",
+        querystring: querySchema({
+          fresh: Type.Optional({
+            ...flagParameter,
+            description:
+              "true: reads everything from the kernel anew, and lists flows that no object permits",
+          }),
+        }),
         response: responses({ 200: PlanAnswer }),
       },
     },
     async (request, reply) => {
       await context.answers.reserve(reply);
       const signal = requestSignal(reply, context.stopping, planDeadlineMs);
-      const { changes, changesTotal } = await context.reconciler.preview(context.state.current, signal);
+      const isFresh = parseFlag(request.query.fresh) === true;
+      const { changes, changesTotal, flows } = isFresh
+        ? await context.reconciler.audit(signal)
+        : await context.reconciler.preview(context.state.current, signal);
       void reply.header("vary", "accept");
-      if (!prefersText(request.headers.accept)) return { changes, total: changesTotal };
+      if (!prefersText(request.headers.accept)) {
+        const plan = { changes, total: changesTotal };
+        return isFresh ? { ...plan, flows: { ...flows, items: flows.items.map(flowDocument) } } : plan;
+      }
       const text = planText(changes, changesTotal);
       return reply
         .type("text/plain; charset=utf-8")

@@ -2,9 +2,9 @@
 import { counted, took } from "../../../lib/text/quantities.ts";
 import { type Cell, lines, type Section, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
-import { changeSections, objectsOf } from "../changes.ts";
+import { brokenFlowSections, changeSections, objectsOf } from "../changes.ts";
 import type { Context } from "../context.ts";
-import type { GatewayStatus, PassReport, PlanDocument } from "../documents.ts";
+import type { FlowList, GatewayStatus, PassReport, PlanDocument } from "../documents.ts";
 
 const passTimeoutMs = 310_000;
 
@@ -26,9 +26,12 @@ export async function verify({ api }: Context): Promise<Answer> {
   return planAnswer(document, gateway, "The kernel holds what is desired.", "The kernel differs:");
 }
 
+/** Only a fresh plan lists flows. */
+const noFlows: FlowList = { total: 0, items: [] };
+
 /** An unadopted gateway plans nothing, whatever it holds. */
 function planAnswer(
-  { changes, total }: PlanDocument,
+  { changes, total, flows = noFlows }: PlanDocument,
   { degraded }: GatewayStatus,
   same: string,
   different: string,
@@ -37,7 +40,7 @@ function planAnswer(
     ["NotAdopted", "MixedVariants", "KernelUnreadable", "PassFailing"].includes(reason),
   );
   return {
-    data: { changes, total, unknown: doubts },
+    data: { changes, total, flows, unknown: doubts },
     names: objectsOf(changes),
     sections: () => [
       ...(total === 0
@@ -51,6 +54,7 @@ function planAnswer(
             },
           ]
         : changeSections(changes, total, `${different} ${counted(total, "change")}`)),
+      ...brokenFlowSections(flows, "No object permits"),
       ...(doubts.length === 0
         ? []
         : [
@@ -63,7 +67,7 @@ function planAnswer(
             },
           ]),
     ],
-    exitCode: total === 0 && doubts.length === 0 ? 0 : 1,
+    exitCode: total === 0 && flows.total === 0 && doubts.length === 0 ? 0 : 1,
   };
 }
 

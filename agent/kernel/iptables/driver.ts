@@ -49,6 +49,10 @@ class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
     return (await this.#ruleset(signal)).read(signal);
   }
 
+  forget(): void {
+    this.#chosenRuleset?.forget();
+  }
+
   async write(
     payload: IptablesPayload,
     signal: AbortSignal,

@@ -25,14 +25,25 @@ export type TableStep = Exclude<IptablesStep, RulesStep>;
 export class NftTables {
   readonly #barrier: Find<BarrierDriver>;
   readonly #backends: Find<BackendsDriver>;
+  #isForgotten = false;
 
   constructor(findBarrier: Find<BarrierDriver> = absent, findBackends: Find<BackendsDriver> = absent) {
     this.#barrier = foundOnce(findBarrier);
     this.#backends = foundOnce(findBackends);
   }
 
+  /** The next {@link read} trusts no earlier reading. */
+  forget(): void {
+    this.#isForgotten = true;
+  }
+
   /** One after the other: they use one connection. */
   async read(signal: AbortSignal): Promise<ObservedTables> {
+    if (this.#isForgotten) {
+      (await this.#barrier(signal))?.forget();
+      (await this.#backends(signal))?.forget();
+      this.#isForgotten = false;
+    }
     const barrier = await (await this.#barrier(signal))?.read(signal);
     return { barrier, backends: await this.#readBackends(signal) };
   }

@@ -74,6 +74,10 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     this.#tables = new NftTables(barrier, backends);
   }
 
+  forget(): void {
+    this.#tables.forget();
+  }
+
   async readAll(earlier: Earlier, signal: AbortSignal): Promise<IptablesObserved> {
     const [rules, tables] = await Promise.all([this.#readRules(earlier, signal), this.#tables.read(signal)]);
     return { variant: this.#variant, rules, ...tables };

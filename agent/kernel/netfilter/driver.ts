@@ -45,6 +45,11 @@ class Driver implements NetfilterDriver {
     return this.#keep({ tables, chains, foreign: [...foreign, ...legacy] });
   }
 
+  forget(): void {
+    this.#nft = undefined;
+    this.#legacy = undefined;
+  }
+
   async repair(input: string): Promise<void> {
     this.#nft = undefined;
     await this.#options.run(["nft", "-f", "-"], { stdin: input });

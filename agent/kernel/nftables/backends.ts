@@ -25,6 +25,8 @@ import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 export interface BackendsDriver {
   /** Everything, as it was at one time. */
   read(signal: AbortSignal): Promise<ObservedBackends>;
+  /** The next {@link read} trusts no earlier reading. */
+  forget(): void;
   /** The last reading with what own transactions touched since. */
   readWritten(
     last: ObservedBackends,
@@ -63,6 +65,10 @@ export class BackendsTable implements BackendsDriver {
 
   read(signal: AbortSignal): Promise<ObservedBackends> {
     return this.#kept.read(signal);
+  }
+
+  forget(): void {
+    this.#kept.forget();
   }
 
   async readWritten(

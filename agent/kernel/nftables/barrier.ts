@@ -36,6 +36,8 @@ export interface BarrierDriver {
   readGeneration(signal: AbortSignal): Promise<number>;
   /** Everything, as it was at one time. */
   read(signal: AbortSignal): Promise<ObservedBarrier>;
+  /** The next {@link read} trusts no earlier reading. */
+  forget(): void;
   /** The last reading with what own transactions touched since. */
   readWritten(
     last: ObservedBarrier,
@@ -83,6 +85,10 @@ export class BarrierTables implements BarrierDriver {
 
   read(signal: AbortSignal): Promise<ObservedBarrier> {
     return this.#kept.read(signal);
+  }
+
+  forget(): void {
+    this.#kept.forget();
   }
 
   async readWritten(

@@ -25,6 +25,10 @@ export function createNftablesDriver(options: NftablesDriverOptions): NftablesDr
   return {
     backend: "nftables",
     observe: (signal) => ruleset.read(signal),
+    forget() {
+      ruleset.forget();
+      barrier.forget();
+    },
     write: (payload, signal, isRetry) => ruleset.write(payload, signal, isRetry),
     incremental: ruleset,
     readDrops: (signal) => barrier.readCounts(signal),

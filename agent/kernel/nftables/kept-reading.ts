@@ -38,6 +38,7 @@ export class KeptReading<Observed, Transaction> {
   readonly #ownCommits: KnownCommits;
   readonly #readers: TableReaders<Observed, Transaction>;
   #kept: Kept<Observed, Transaction> | undefined;
+  #isForgotten = false;
 
   constructor(
     netlink: ConversingConnection,
@@ -54,17 +55,23 @@ export class KeptReading<Observed, Transaction> {
     return this.#kept && this.#ownCommits.latest(this.#kept.generation);
   }
 
+  /** The next reading reads everything, whatever the generation says. */
+  forget(): void {
+    this.#isForgotten = true;
+  }
+
   /** Everything, as it was at one generation. */
   async read(signal: AbortSignal): Promise<Observed> {
     for (let reading = 1; reading <= maxReadings; reading++) {
       const generation = await readGeneration(this.#netlink, signal);
-      const { observed, written = [] } = this.#keptAt(generation) ?? {};
+      const { observed, written = [] } = (this.#isForgotten ? undefined : this.#keptAt(generation)) ?? {};
       if (observed !== undefined && written.length === 0) return observed;
       const read =
         (observed && (await this.#readers.touched(observed, written, signal))) ??
         (await this.#readers.all(signal));
       if (read === undefined || (await readGeneration(this.#netlink, signal)) !== generation) continue;
       this.#kept = { generation, observed: read, written: [] };
+      this.#isForgotten = false;
       return read;
     }
     throw new GatewayError("netlink-failed", `the ruleset changed during each of ${maxReadings} readings`);

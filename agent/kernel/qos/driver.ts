@@ -66,6 +66,10 @@ class Driver implements QosDriver {
     return this.#keep({ table, hasHtb: !this.#unknownKinds.has("htb"), devices });
   }
 
+  forget(): void {
+    this.#table.forget();
+  }
+
   async isCurrent(signal: AbortSignal): Promise<boolean> {
     return this.#hasNftables !== true || this.#table.isCurrent(signal);
   }

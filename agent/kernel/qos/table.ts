@@ -31,6 +31,11 @@ export class QosTableReader {
     return this.#last;
   }
 
+  /** The next {@link read} trusts no earlier reading. */
+  forget(): void {
+    this.#reading.forget();
+  }
+
   /** True if the last reading is still true. */
   async isCurrent(signal: AbortSignal): Promise<boolean> {
     const last = this.#last;

@@ -14,7 +14,7 @@ import type { Pass } from "../pass/pass.ts";
 export interface DryRun {
   readonly changes: readonly Change[];
   readonly changesTotal: number;
-  /** Live flows that the change would end. */
+  /** Live flows that the change would end; of an audit all that no object permits. */
   readonly flows: { readonly total: number; readonly items: readonly Flow[] };
 }
 
@@ -27,6 +27,7 @@ const maxFlowsListed = 100;
 
 /** What a dry run needs from a pass: observing and planning. */
 export type AskedPass = Pick<Pass, "observe" | "isUnadopted" | "preview">;
+export type AuditingPass = AskedPass & Pick<Pass, "observeAnew">;
 
 /** Runs dry runs one at a time: each holds its own plan in memory. */
 export class DryRuns {
@@ -39,10 +40,19 @@ export class DryRuns {
 
   /** @throws `overloaded` if the signal aborted before its turn */
   run(pass: AskedPass, state: State, signal: AbortSignal): Promise<DryRun> {
+    return this.#inTurn(signal, () => dryRun(this.#deps, pass, state, signal));
+  }
+
+  /** What differs from the current state, by a reading that trusts no earlier one. Also throws `overloaded`. */
+  audit(pass: AuditingPass, signal: AbortSignal): Promise<DryRun> {
+    return this.#inTurn(signal, () => audit(this.#deps, pass, signal));
+  }
+
+  #inTurn(signal: AbortSignal, run: () => Promise<DryRun>): Promise<DryRun> {
     return this.#mutex.run(async () => {
       if (signal.aborted)
         throw new GatewayError("overloaded", "Too many plans are requested at the same time");
-      return dryRun(this.#deps, pass, state, signal);
+      return run();
     });
   }
 }
@@ -67,5 +77,22 @@ async function dryRun(
   // Flows that are about to be ended anyway are not caused by this change.
   const breaks: FlowPredicate = (flow) => willContradict(flow) && !contradictsNow(flow);
   const { flows, total } = await conntrack.find(breaks, maxFlowsListed, signal);
+  return { changes, changesTotal: changes.length, flows: { total, items: flows } };
+}
+
+async function audit(
+  { store, conntrack }: DryRunDeps,
+  pass: AuditingPass,
+  signal: AbortSignal,
+): Promise<DryRun> {
+  const snapshot = await pass.observeAnew(signal);
+  const state = store.current;
+  if (pass.isUnadopted(state, snapshot))
+    return { changes: [], changesTotal: 0, flows: { total: 0, items: [] } };
+  const { changes, program } = await pass.preview(state, snapshot);
+  const { network, eipsNamedByRules } = snapshot.facts;
+  const retired = new Set([...state.ledger.retired, ...eipsNamedByRules]);
+  const contradicts = await runYielding(compileContradictsChunked({ program, retired, network }));
+  const { flows, total } = await conntrack.find(contradicts, maxFlowsListed, signal);
   return { changes, changesTotal: changes.length, flows: { total, items: flows } };
 }

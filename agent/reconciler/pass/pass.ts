@@ -72,6 +72,12 @@ export class Pass {
     return this.#reader.read(quietRequest, signal);
   }
 
+  /** The same, and trusts no earlier reading. */
+  observeAnew(signal: AbortSignal): Promise<Snapshot> {
+    for (const subsystem of this.#deps.subsystems) subsystem.forget?.();
+    return this.observe(signal);
+  }
+
   /** What a pass over `state` and `snapshot` would do. For read-only requests: runs in parts and keeps nothing. */
   preview(state: State, snapshot: Snapshot): Promise<Plan> {
     return this.#planner.preview(state, snapshot);

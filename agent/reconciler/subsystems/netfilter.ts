@@ -13,6 +13,7 @@ export function netfilterSubsystem(driver: NetfilterDriver): Subsystem<Netfilter
       last = await driver.observe(signal);
       return last;
     },
+    forget: () => driver.forget?.(),
     isCurrent: async (signal) => (await driver.observe(signal)) === last,
     async apply(steps): Promise<readonly StepFailure[]> {
       for (const { payload } of steps) await driver.repair(payload);

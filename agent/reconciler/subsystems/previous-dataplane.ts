@@ -31,6 +31,10 @@ export class PreviousDataplaneSubsystem implements Subsystem<readonly PreviousOb
     return this.#known;
   }
 
+  forget(): void {
+    this.#known = undefined;
+  }
+
   facts(all: readonly PreviousObserved[]) {
     return {
       previousHoldsObjects: all.some(({ planner, observed }) => planner.holdsObjects(observed)),

@@ -9,6 +9,7 @@ export function qosSubsystem(driver: QosDriver): Subsystem<QosObserved, QosStep>
   return {
     planner: qosPlanner,
     observe: (signal) => driver.observe(signal),
+    forget: () => driver.forget?.(),
     isCurrent: (signal) => driver.isCurrent(signal),
     async apply(steps, _context, signal) {
       const failures = await driver.apply(

@@ -38,6 +38,7 @@ function rulesSubsystem<Observed, Payload>(
   return {
     planner: rulesSubsystemPlanner(planner),
     observe,
+    forget: () => dataplane.driver.forget?.(),
     isCurrent: async (signal) => (await dataplane.driver.incremental?.verified(signal)) !== undefined,
     facts: (observed) => ({
       eipsNamedByRules: planner.eipsNamed(observed),

@@ -187,6 +187,8 @@ export class ModelKernel {
     return {
       readGeneration: async () => this.generation,
       read,
+      // The model keeps no reading.
+      forget: () => undefined,
       readWritten: read,
       readCounts: async () => new Map(),
       write: async (transaction, generation) => {
@@ -214,6 +216,8 @@ export class ModelKernel {
     };
     return {
       read,
+      // The model keeps no reading.
+      forget: () => undefined,
       readWritten: read,
       write: async (transaction, generation) => {
         await life.moment();

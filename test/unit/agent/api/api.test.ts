@@ -765,6 +765,13 @@ t.test("status, plan, reconcile, connections", async (t) => {
     const answer = await ask(api, "GET", "/v1/plan", { headers: { accept } });
     t.match(answer.headers["content-type"], "application/json", accept);
   }
+  t.equal(api.reconciler.audits, 0);
+  const audit = await ask(api, "GET", "/v1/plan?fresh=true");
+  t.match(audit.body, { total: 3, flows: { total: 0, items: [] } });
+  t.equal(api.reconciler.audits, 1);
+  t.equal((await ask(api, "GET", "/v1/plan?fresh=1")).status, 422);
+  t.equal((await ask(api, "GET", "/v1/diagnostics/rules")).text, "# rules\n");
+  t.equal((await ask(api, "GET", "/v1/diagnostics/passwords")).status, 422);
   t.equal(api.state.current.desired.revision, 2);
 
   const tuple = { source: "10.0.1.5", destination: "198.51.100.7", sourcePort: 0, destinationPort: 0 };

@@ -175,6 +175,36 @@ t.test("a late failed reading does not affect the next one", async (t) => {
   t.equal((await other).size, 0);
 });
 
+for (const stampKind of ["generation", "digest"] as const) {
+  t.test(
+    `by ${stampKind}: after forget everything is read, though the stamp says that nothing changed`,
+    async (t) => {
+      const { kernel, cached, step } = world(stampKind);
+      kernel.meddle("x", 1);
+      const base = await cached.read(signal);
+      kernel.readStamp = async () => (stampKind === "generation" ? kernel.generation : "the same");
+      await cached.read(signal);
+      // Behind the back of every stamp.
+      kernel.cells.set("x", 2);
+      await cached.read(signal);
+      const stale = (await cached.read(signal)).get("x");
+      if (stampKind === "generation") t.equal(stale, 1, "the test can tell");
+      cached.forget();
+      t.equal(await cached.verified(signal), undefined, "nothing is proved");
+      kernel.readAll = async () => {
+        kernel.readAll = FakeRuleset.prototype.readAll;
+        throw new GatewayError("unreadable", "cut short");
+      };
+      await t.rejects(cached.read(signal), { code: "unreadable" });
+      t.equal((await cached.read(signal)).get("x"), 2, "also after a failed reading");
+      t.equal(kinds(await cached.write({ base, steps: [step("y")] }, signal)), "raced");
+      kernel.takeAsked();
+      await cached.read(signal);
+      t.notOk(kernel.takeAsked().includes("all"), "once");
+    },
+  );
+}
+
 t.test("a write waits for the reading in progress, and only the write is read back", async (t) => {
   const { kernel, cached, step } = world();
   await cached.read(signal);
