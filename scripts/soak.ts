@@ -23,7 +23,7 @@ interface Outcome {
 }
 
 const usage =
-  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--suite crash|quick|store|model|attacks|random|limits|redo]... [-o text|json]";
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--packets N] [--suite crash|quick|store|model|attacks|random|explain|limits|redo]... [-o text|json]";
 /** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
 const roundTimeoutMs = 30 * 60_000;
 
@@ -34,6 +34,7 @@ const { values } = parseArgs({
     kills: { type: "string", default: "30" },
     runs: { type: "string", default: "1" },
     operations: { type: "string", default: "500" },
+    packets: { type: "string", default: "500" },
     suite: { type: "string", multiple: true },
     output: { type: "string", short: "o", default: "text" },
     help: { type: "boolean", short: "h", default: false },
@@ -59,6 +60,7 @@ const suites: readonly Suite[] = [
     // For each dataplane and binding.
     settings: { NATGW_OPERATIONS: values.operations },
   },
+  { name: "explain", file: "test/netns/explain.test.ts", settings: { NATGW_CASES: values.packets } },
   { name: "limits", file: "test/support/limit-accuracy/main.ts", settings: { NATGW_SECONDS: "5" } },
   {
     name: "redo",
@@ -76,6 +78,7 @@ const isUsable =
   isPositive(values.kills) &&
   isPositive(values.runs) &&
   isPositive(values.operations) &&
+  isPositive(values.packets) &&
   chosen.length === (values.suite === undefined ? suites.length : new Set(values.suite).size) &&
   ["text", "json"].includes(values.output);
 if (values.help || !isUsable) {

@@ -22,6 +22,7 @@ import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
 import { diagnosticRoutes } from "./routes/diagnostics.ts";
 import { eventRoutes } from "./routes/events.ts";
+import { explainRoutes } from "./routes/explain.ts";
 import { gatewayRoutes } from "./routes/gateway.ts";
 import { importRoutes } from "./routes/import.ts";
 import { inventoryRoutes } from "./routes/inventory.ts";
@@ -94,6 +95,7 @@ export function buildApp(
     inventoryRoutes(routes, context);
     connectionRoutes(routes, context);
     eventRoutes(routes, context);
+    explainRoutes(routes, context);
     kubeOvnRoutes(routes, context, bodies);
     probeRoutes(routes, context);
     pageRoutes(routes, context);

@@ -4,7 +4,7 @@
  */
 import { Compile } from "typebox/schema";
 import { type Chunked, everyNth, runSync } from "../../lib/chunked.ts";
-import type { PlainSchema } from "./explain.ts";
+import type { PlainSchema } from "./input-issues.ts";
 
 /** Whether a value matches a schema. */
 export type Check = (value: unknown) => Chunked<boolean>;

@@ -2,6 +2,7 @@
 import type { IfMatch } from "../../lib/admission/writes.ts";
 import type { Chunked } from "../../lib/chunked.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
+import type { Explanation, Question } from "../../lib/explain/explanation.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
@@ -10,9 +11,10 @@ import type { Instant, State } from "../../lib/state/state.ts";
 import type { EventHub } from "../events/hub.ts";
 import type { DiagnosticPart } from "../kernel/diagnostics.ts";
 import type { DryRun } from "../reconciler/operations/dry-run.ts";
+import type { ReasonOf } from "../reconciler/operations/explain.ts";
+import type { ImportedState } from "../reconciler/operations/import-live.ts";
 import type { Released } from "../reconciler/operations/release.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
-import type { ImportedState } from "../reconciler/reconciler.ts";
 import type { GatewayStatus } from "../status/summary.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
 
@@ -96,6 +98,8 @@ export interface ReconcilerPort {
     limit: number,
     signal: AbortSignal,
   ): Promise<{ readonly total: number; readonly flows: readonly Flow[] }>;
+  /** What becomes of a packet. Changes nothing. @throws `overloaded` */
+  explain(question: Question, reasonOf: ReasonOf, signal: AbortSignal): Promise<Explanation>;
   /** Removes an orphan with its owned rules and flows from the kernel. */
   release(address: Ip, signal: AbortSignal): Promise<Released>;
 }

@@ -4,7 +4,7 @@ import type { Chunked } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Turns } from "./answers/turns.ts";
 import { type Check, compileCheck } from "./check-chunked.ts";
-import { explainChunked, type PlainSchema } from "./explain.ts";
+import { issuesChunked, type PlainSchema } from "./input-issues.ts";
 
 /** Issues per answer: enough to correct a file, few enough that a hostile body stays cheap. */
 export const maxIssues = 100;
@@ -44,7 +44,7 @@ function* findError(
   base: string,
 ): Chunked<GatewayError | undefined> {
   if (yield* check(value)) return undefined;
-  const issues = yield* explainChunked(schema, value, base, maxIssues);
+  const issues = yield* issuesChunked(schema, value, base, maxIssues);
   return invalid(issues.length > 0 ? issues : [{ pointer: base, message: "is not valid" }]);
 }
 

@@ -2504,6 +2504,104 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Explains what becomes of a packet: from and to, or eip for the way in */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description An IPv4 address */
+                    from?: string;
+                    /** @description An IPv4 address */
+                    to?: string;
+                    /** @description The name or address of an Eip: what comes from outside */
+                    eip?: string;
+                    /** @description tcp if absent */
+                    protocol?: "tcp" | "udp" | "sctp" | "icmp";
+                    /** @description A port from 1 to 65535 */
+                    port?: string;
+                    /** @description A port from 1 to 65535 */
+                    sourcePort?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {unknown} */
+                            verdict: "delivered" | "dropped" | "local" | "unknown";
+                            /** @enum {unknown} */
+                            code: "Translated" | "StaleFlow" | "GateClosed" | "NoRoute" | "NoSnat" | "EipNotReady" | "AddressConflict" | "PortsExhausted" | "Invalid" | "ForwardingOff" | "Quarantined" | "Standby" | "Shadowed" | "ForeignRule" | "Local";
+                            /**
+                             * @description flow: a flow that exists decides
+                             * @enum {unknown}
+                             */
+                            basis: "flow" | "rules";
+                            steps: {
+                                /** @enum {unknown} */
+                                stage: "flow" | "address" | "route" | "forwarding" | "foreign" | "gate" | "guard" | "dnat" | "snat" | "ports" | "reverse";
+                                /** @enum {unknown} */
+                                result: "passes" | "stops" | "translates" | "none" | "unknown";
+                                object?: string;
+                                /** @description In the words of its tool */
+                                rule?: string;
+                                detail: string;
+                            }[];
+                            /** @description The packet as it leaves the gateway */
+                            translated: {
+                                /** @description An IPv4 address */
+                                source?: string;
+                                sourcePort?: number;
+                                /** @description An IPv4 address */
+                                destination?: string;
+                                destinationPort?: number;
+                            } | null;
+                            /** @description The answer as it comes to the gateway */
+                            reverse: {
+                                /** @description An IPv4 address */
+                                source?: string;
+                                sourcePort?: number;
+                                /** @description An IPv4 address */
+                                destination?: string;
+                                destinationPort?: number;
+                            } | null;
+                            /** @description What the answer does not cover */
+                            unchecked: string[];
+                        };
+                    };
+                };
+                /** @description A problem (RFC 9457) */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;

@@ -1,4 +1,6 @@
 /** Opens the dataplane of the settings. */
+import { iptablesRules } from "../../lib/explain/iptables-rules.ts";
+import { nftablesRules } from "../../lib/explain/nftables-rules.ts";
 import { interfacesInDump, interfacesInTable } from "../../lib/import/interfaces.ts";
 import { readIptables } from "../../lib/import/iptables.ts";
 import { readNftables } from "../../lib/import/nftables.ts";
@@ -39,6 +41,7 @@ export function openDataplane(
       planner: createNftablesPlanner(family),
       readObjects: readNftables,
       findInterfaces: ({ table }, links) => interfacesInTable(table, links),
+      ownRules: nftablesRules,
     };
   }
   const ownCommits = new OwnCommits();
@@ -62,5 +65,6 @@ export function openDataplane(
     planner: createIptablesPlanner(family),
     readObjects: readIptables,
     findInterfaces: ({ rules }) => interfacesInDump(rules),
+    ownRules: iptablesRules,
   };
 }

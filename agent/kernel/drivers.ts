@@ -8,12 +8,14 @@ import type { ArpPacket, Mac } from "../../lib/arp/packet.ts";
 import type { Chunked } from "../../lib/chunked.ts";
 import type { FlowEnd } from "../../lib/conntrack/ends.ts";
 import type { Flow, FlowPredicate } from "../../lib/conntrack/flow.ts";
+import type { OwnRules } from "../../lib/explain/own-rules.ts";
 import type { FoundInterfaces } from "../../lib/import/interfaces.ts";
 import type { ReadContext, ReadRules } from "../../lib/import/read-rules.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
+import type { Program } from "../../lib/model/program.ts";
 import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
 import type { ObservedAccounting, RawCounts } from "../../lib/nftables/accounting.ts";
 import type { DropCounts } from "../../lib/nftables/barrier.ts";
@@ -81,12 +83,14 @@ export interface Dataplane<Observed = unknown, Payload = unknown> {
   readonly planner: RulesPlanner<Observed, Payload>;
 }
 
-/** One whose rules can be read as objects. */
+/** One whose rules can be read as objects, and followed by packets. */
 export interface ImportableDataplane<Observed = unknown, Payload = unknown>
   extends Dataplane<Observed, Payload> {
   readObjects(observed: Observed, context: ReadContext): Chunked<ReadRules>;
   /** The interfaces that the rules name. @param links the names of those that exist */
   findInterfaces(observed: Observed, links: readonly InterfaceName[]): FoundInterfaces;
+  /** The rules as single packets meet them. */
+  ownRules(observed: Observed, program: Program): Chunked<OwnRules>;
 }
 
 /** Another dataplane that may have served in this namespace. */

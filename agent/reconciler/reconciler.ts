@@ -4,6 +4,7 @@
  */
 
 import type { IfMatch } from "../../lib/admission/writes.ts";
+import type { Explanation, Question } from "../../lib/explain/explanation.ts";
 import type { Imported } from "../../lib/import/import.ts";
 import type { Unread } from "../../lib/import/read-rules.ts";
 import { memoizeLast } from "../../lib/memoize.ts";
@@ -27,6 +28,8 @@ import { IncrementalPass } from "./incremental/incremental-pass.ts";
 import { type PassOutcome, ReconcileLoop } from "./loop.ts";
 import { connections } from "./operations/connections.ts";
 import { type DryRun, DryRuns } from "./operations/dry-run.ts";
+import { Explanations, type ReasonOf } from "./operations/explain.ts";
+import { importLive } from "./operations/import-live.ts";
 import { type Released, release } from "./operations/release.ts";
 import { areWritesOwn, isNetworkAsRead } from "./own-writes.ts";
 import { Gatekeeper } from "./pass/gatekeeper.ts";
@@ -64,11 +67,6 @@ export interface ReconcilerDeps
   readonly onFullPass?: (reason: string) => void;
 }
 
-/** What was read, and the stored state after it. */
-export interface ImportedState extends Imported {
-  readonly state: State;
-}
-
 const none: ReadonlySet<Ip> = new Set();
 
 export class Reconciler {
@@ -82,6 +80,7 @@ export class Reconciler {
   readonly #mutex = new Mutex();
   readonly #probes: RequestedProbes;
   readonly #dryRuns: DryRuns;
+  readonly #explanations: Explanations;
   readonly #adoption: Adoption;
   readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
@@ -113,6 +112,7 @@ export class Reconciler {
     this.#incremental = incremental;
     this.#runner = new PassRunner({ ...deps, full, incremental });
     this.#dryRuns = new DryRuns(deps);
+    this.#explanations = new Explanations(deps, full);
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#mutex.run(() => this.#run(request)),
       resyncIntervalMs: deps.resyncIntervalMs,
@@ -258,25 +258,23 @@ export class Reconciler {
     return connections(this.#deps, eip, limit, signal);
   }
 
+  /** What becomes of a packet. Reads the kernel; requests at the same time share a reading. */
+  explain(question: Question, reasonOf: ReasonOf, signal: AbortSignal): Promise<Explanation> {
+    return this.#explanations.run(question, reasonOf, signal);
+  }
+
   /** What the live state at the start had that no object stands for, if it was taken over without a request. */
   get unreadAtStart(): readonly Unread[] {
     return this.#adoption.unread;
   }
 
   /** Reads the live state as a set, and takes it over if `isAdopted`. Writes nothing to the kernel. */
-  async importLive(
-    isAdopted: boolean,
-    ifMatch: IfMatch | undefined,
-    signal: AbortSignal,
-  ): Promise<ImportedState> {
+  async importLive(isAdopted: boolean, ifMatch: IfMatch | undefined, signal: AbortSignal) {
+    const [pass, adoption] = [this.#full, this.#adoption];
     return this.#mutex.run(async () => {
-      const { store } = this.#deps;
-      const snapshot = await this.#full.observe(signal);
-      const imported = await this.#adoption.read(snapshot, await this.#full.preview(store.current, snapshot));
-      if (!isAdopted) return { ...imported, state: store.current };
-      const state = await this.#adoption.adopt(imported, ifMatch);
-      this.wake("import");
-      return { ...imported, state };
+      const imported = await importLive({ ...this.#deps, pass, adoption }, isAdopted, ifMatch, signal);
+      if (isAdopted) this.wake("import");
+      return imported;
     });
   }
 

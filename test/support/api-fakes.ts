@@ -13,8 +13,8 @@ import type { ApiDeps, ApiSettings } from "../../agent/api/deps.ts";
 import type { BoardPort, ReconcilerPort, ViewPort, WaitGoals } from "../../agent/api/ports.ts";
 import { EventHub } from "../../agent/events/hub.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
+import type { ImportedState } from "../../agent/reconciler/operations/import-live.ts";
 import type { PassReport } from "../../agent/reconciler/pass/report.ts";
-import type { ImportedState } from "../../agent/reconciler/reconciler.ts";
 import { runYielding } from "../../agent/run-yielding.ts";
 import type { GatewayStatus } from "../../agent/status/summary.ts";
 import type { WaitOutcome } from "../../agent/status/waiting.ts";
@@ -23,6 +23,7 @@ import type { IfMatch } from "../../lib/admission/writes.ts";
 import { type Chunked, inParts, type MaybeChunked } from "../../lib/chunked.ts";
 import { usersByEipChunked } from "../../lib/compile/references.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
+import type { Explanation, Question } from "../../lib/explain/explanation.ts";
 import type { Imported } from "../../lib/import/import.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -247,6 +248,22 @@ export class FakeReconciler implements ReconcilerPort {
   async connections(_eip: Ip, limit: number): Promise<{ total: number; flows: readonly Flow[] }> {
     this.limits.push(limit);
     return this.flows;
+  }
+
+  /** What {@link explain} was asked. */
+  readonly questions: Question[] = [];
+  async explain(question: Question): Promise<Explanation> {
+    if (this.failure !== undefined) throw this.failure;
+    this.questions.push(question);
+    return {
+      verdict: "local",
+      code: "Local",
+      basis: "rules",
+      steps: [],
+      translated: null,
+      reverse: null,
+      unchecked: [],
+    };
   }
 
   async release(address: Ip) {

@@ -41,7 +41,16 @@ export interface Progress {
 
 /** The calls that a host supports. */
 export interface HostCalls {
-  listen: [{ readonly host: string; readonly transport: Transport; readonly port: number }, null];
+  /** `address`: UDP only, so that answers have it as source. Absent: all addresses. */
+  listen: [
+    {
+      readonly host: string;
+      readonly transport: Transport;
+      readonly port: number;
+      readonly address?: string;
+    },
+    null,
+  ];
   ask: [Target & { readonly timeoutMs: number }, Answer | { readonly silence: string }];
   open: [Target & { readonly stream: number }, null];
   progress: [{ readonly stream: number }, Progress];
@@ -68,8 +77,8 @@ interface Stream {
 const streams = new Map<number, Stream>();
 
 const handlers: Handlers = {
-  listen: async ({ host, transport, port }) => {
-    await (transport === "tcp" ? serveTcp(host, port) : serveUdp(host, port));
+  listen: async ({ host, transport, port, address }) => {
+    await (transport === "tcp" ? serveTcp(host, port) : serveUdp(host, port, address));
     return null;
   },
   ask: (params) => (params.transport === "tcp" ? askTcp(params) : askUdp(params)),
@@ -119,13 +128,13 @@ function serveTcp(host: string, port: number): Promise<void> {
   });
 }
 
-function serveUdp(host: string, port: number): Promise<void> {
-  const server = createSocket("udp4");
+function serveUdp(host: string, port: number, address?: string): Promise<void> {
+  const server = createSocket({ type: "udp4", reuseAddr: true });
   server.on("message", (_, from) => {
     server.send(JSON.stringify(answerTo(host, from.address, from.port)), from.port, from.address);
   });
   return new Promise((resolve, reject) => {
-    server.once("error", reject).bind(port, resolve);
+    server.once("error", reject).bind(port, address, resolve);
   });
 }
 

@@ -51,6 +51,13 @@ export class Host {
     await Promise.all(ports.map((port) => this.#call("listen", { host: this.name, transport, port })));
   }
 
+  /** Serves UDP on one address, which its answers have as source. */
+  async serveUdpAt(address: string, ...ports: readonly number[]): Promise<void> {
+    await Promise.all(
+      ports.map((port) => this.#call("listen", { host: this.name, transport: "udp", port, address })),
+    );
+  }
+
   /** Which host answers, or why none does. TCP SYNs and UDP datagrams are repeated until the time is over. */
   ask(target: Target, timeoutMs = answerTimeoutMs): Promise<Answer | { readonly silence: string }> {
     return this.#call("ask", { ...target, timeoutMs });

@@ -4,6 +4,8 @@ import type { ImportableDataplane } from "../../../agent/kernel/drivers.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { createNftablesDriver } from "../../../agent/kernel/nftables/driver.ts";
 import type { Run } from "../../../agent/kernel/run.ts";
+import { iptablesRules } from "../../../lib/explain/iptables-rules.ts";
+import { nftablesRules } from "../../../lib/explain/nftables-rules.ts";
 import { interfacesInDump, interfacesInTable } from "../../../lib/import/interfaces.ts";
 import { readIptables } from "../../../lib/import/iptables.ts";
 import { readNftables } from "../../../lib/import/nftables.ts";
@@ -29,6 +31,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
       readObjects: readNftables,
       findInterfaces: ({ table }: NftablesObserved, links: readonly InterfaceName[]) =>
         interfacesInTable(table, links),
+      ownRules: nftablesRules,
     } as ImportableDataplane;
   }
   const between = async <T>(effect: () => T): Promise<T> => {
@@ -56,6 +59,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     planner: createIptablesPlanner(ipv4),
     readObjects: readIptables,
     findInterfaces: ({ rules }) => interfacesInDump(rules),
+    ownRules: iptablesRules,
   };
 }
 

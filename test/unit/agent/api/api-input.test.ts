@@ -3,7 +3,7 @@ import fc from "fast-check";
 import t from "tap";
 import { Compile } from "typebox/schema";
 import { isUnmodified, parseIfMatch } from "../../../../agent/api/etag.ts";
-import { explain, type PlainSchema } from "../../../../agent/api/explain.ts";
+import { listIssues, type PlainSchema } from "../../../../agent/api/input-issues.ts";
 import { countKeys } from "../../../../agent/api/json/parse-chunked.ts";
 import { surveyJson as surveyChunked } from "../../../../agent/api/json-body.ts";
 import { prefersText } from "../../../../agent/api/plan-text.ts";
@@ -112,13 +112,13 @@ const set = fc.record(
 
 const plain = (schema: unknown) => schema as PlainSchema;
 
-t.test("explain finds faults exactly where the compiled schema refuses", async () => {
+t.test("faults are found exactly where the compiled schema refuses", async () => {
   const schemas = [...kinds.map((kind) => specSchemas[kind]), FullSetSchema, BatchSchema];
   for (const schema of schemas) {
     const compiled = Compile(schema);
     fc.assert(
       fc.property(fc.oneof(value, scalar, fip, dnat, limit, set), (input) => {
-        const issues = explain(plain(schema), input, "", 200);
+        const issues = listIssues(plain(schema), input, "", 200);
         return (issues.length === 0) === compiled.Check(input);
       }),
       { numRuns: 300 },
@@ -127,7 +127,7 @@ t.test("explain finds faults exactly where the compiled schema refuses", async (
 });
 
 t.test("texts for people", async (t) => {
-  const say = (input: unknown) => explain(plain(specSchemas.dnat), input, "/dnats/0", 200);
+  const say = (input: unknown) => listIssues(plain(specSchemas.dnat), input, "/dnats/0", 200);
   t.same(say({ name: "A", eip: "e", protocol: "TCP", externalPort: 0, internalIp: "10.0.0" }), [
     { pointer: "/dnats/0/name", message: "must be a DNS subdomain" },
     { pointer: "/dnats/0/protocol", message: "must be one of tcp, udp, sctp" },
@@ -139,7 +139,7 @@ t.test("texts for people", async (t) => {
     { pointer: `/dnats/0/${"x".repeat(256)}...`, message: "is unknown" },
   ]);
   const route = { name: "r", destination: "10.0.0.0/8", via: "10.0.0.1" };
-  const sayOf = (input: unknown) => explain(plain(specSchemas.route), input, "", 200);
+  const sayOf = (input: unknown) => listIssues(plain(specSchemas.route), input, "", 200);
   t.same(sayOf(route), []);
   t.match(
     sayOf({ ...route, constructor: 1 }),
@@ -148,7 +148,7 @@ t.test("texts for people", async (t) => {
   );
   t.match(sayOf({ ...route, name: "x".repeat(254) }), [{ message: "must have at most 253 characters" }]);
   const limitOf = (more: object) =>
-    explain(plain(specSchemas.limit), { name: "l", direction: "egress", rateMbit: 1, ...more }, "", 200);
+    listIssues(plain(specSchemas.limit), { name: "l", direction: "egress", rateMbit: 1, ...more }, "", 200);
   t.same(limitOf({ rateMbit: 0.5, match: { src: "10.0.0.0/8" } }), []);
   t.same(limitOf({ rateMbit: 0, burstMB: "1", priority: 0.5, match: { src: 1, via: 2 } }), [
     { pointer: "/rateMbit", message: "must be from 0.001 to 1000000" },

@@ -234,6 +234,37 @@ t.test("every refusal: status, code, pointer, and nothing changed", async (t) =>
       code: "invalid",
       pointers: ["/eips/0"],
     },
+    {
+      name: "a packet from nowhere",
+      ask: ["GET", "/v1/explain?protocol=udp"],
+      code: "invalid",
+      pointers: ["/query/from", "/query/to"],
+    },
+    {
+      name: "a packet with bad ends",
+      ask: ["GET", "/v1/explain?from=10.0.1&to=x&port=http"],
+      code: "invalid",
+      pointers: ["/query/from", "/query/to", "/query/port"],
+    },
+    {
+      name: "ports that are none",
+      ask: ["GET", "/v1/explain?from=10.0.1.5&to=198.51.100.7&port=0&sourcePort=65536"],
+      code: "invalid",
+      pointers: ["/query/port", "/query/sourcePort"],
+    },
+    {
+      name: "a ping with a port",
+      ask: ["GET", "/v1/explain?from=10.0.1.5&to=198.51.100.7&protocol=icmp&port=1"],
+      code: "invalid",
+      pointers: ["/query/port"],
+    },
+    {
+      name: "the way in, from somewhere, without a port",
+      ask: ["GET", "/v1/explain?eip=eip-a&from=198.51.100.7"],
+      code: "invalid",
+      pointers: ["/query/from", "/query/port"],
+    },
+    { name: "the way in to no Eip", ask: ["GET", "/v1/explain?eip=203.0.113.99&port=80"], code: "not-found" },
     { name: "no such route", ask: ["GET", "/v2/eips"], code: "not-found" },
     { name: "no such method", ask: ["PATCH", "/v1/eips/eip-a", { body: {} }], code: "method-not-allowed" },
     { name: "options", ask: ["OPTIONS", "/v1/eips"], code: "method-not-allowed" },
@@ -783,6 +814,24 @@ t.test("status, plan, reconcile, connections", async (t) => {
   t.match(flows.body, { total: 7, items: [{ protocol: "icmp", natStatus: "snat" }] });
   await ask(api, "GET", "/v1/eips/eip-a/connections");
   t.same(api.reconciler.limits, [5, 100]);
+});
+
+t.test("explanations", async (t) => {
+  const api = await populated();
+  const both = "from=10.0.1.5&to=198.51.100.7";
+  t.match(await ask(api, "GET", `/v1/explain?${both}&port=80`), { status: 200, body: { code: "Local" } });
+  await ask(api, "GET", `/v1/explain?${both}&port=53&protocol=udp&sourcePort=1000`);
+  for (const eip of ["eip-a", "203.0.113.10"]) await ask(api, "GET", `/v1/explain?eip=${eip}&port=8080`);
+  await ask(api, "GET", `/v1/explain?${both}&protocol=icmp`);
+  const ends = { from: "10.0.1.5", to: "198.51.100.7" };
+  const inwards = { from: undefined, to: "203.0.113.10", protocol: "tcp", port: 8080, sourcePort: undefined };
+  t.same(api.reconciler.questions, [
+    { ...ends, protocol: "tcp", port: 80, sourcePort: undefined },
+    { ...ends, protocol: "udp", port: 53, sourcePort: 1000 },
+    inwards,
+    inwards,
+    { ...ends, protocol: "icmp", port: undefined, sourcePort: undefined },
+  ]);
 });
 
 t.test("inventory and release", async (t) => {

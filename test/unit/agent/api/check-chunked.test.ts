@@ -1,7 +1,7 @@
 import t from "tap";
 import { Compile } from "typebox/schema";
 import { compileCheck } from "../../../../agent/api/check-chunked.ts";
-import type { PlainSchema } from "../../../../agent/api/explain.ts";
+import type { PlainSchema } from "../../../../agent/api/input-issues.ts";
 import { BatchSchema, FullSetSchema } from "../../../../lib/admission/requests.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 

@@ -1,5 +1,5 @@
 /**
- * Explains why a schema refused a value: text and RFC 6901 pointers, one issue at a time.
+ * Lists why a schema refused a value: text and RFC 6901 pointers, one issue at a time.
  *
  * The compiled validator answers yes or no in microseconds and stops at the first error. Its own list of errors walks
  * the whole value, so a hostile body of 64 MiB can block the event loop for minutes. This module supports only the
@@ -26,15 +26,15 @@ export interface PlainSchema {
 }
 
 /** The first `most` errors of `value`, in the order of its text. Empty if it is valid. */
-export function explain(...given: Parameters<typeof explainChunked>): readonly InputIssue[] {
-  return runSync(explainChunked(...given));
+export function listIssues(...given: Parameters<typeof issuesChunked>): readonly InputIssue[] {
+  return runSync(issuesChunked(...given));
 }
 
 /** One item can have hundreds of items of its own. */
-const explainedAtOnce = 100;
+const checkedAtOnce = 100;
 
 /** The same in parts. */
-export function* explainChunked(
+export function* issuesChunked(
   schema: PlainSchema,
   value: unknown,
   at: string,
@@ -54,10 +54,10 @@ type Issues = Generator<InputIssue | undefined>;
 
 function* issuesOf(schema: PlainSchema, value: unknown, at: string): Issues {
   if (schema.type === "object") {
-    if (isRecord(value)) yield* explainObject(schema, value, at);
+    if (isRecord(value)) yield* issuesOfObject(schema, value, at);
     else yield { pointer: at, message: "must be an object" };
   } else if (schema.type === "array") {
-    if (Array.isArray(value)) yield* explainArray(schema, value, at);
+    if (Array.isArray(value)) yield* issuesOfArray(schema, value, at);
     else yield { pointer: at, message: "must be an array" };
   } else {
     const message = scalarIssue(schema, value);
@@ -65,7 +65,7 @@ function* issuesOf(schema: PlainSchema, value: unknown, at: string): Issues {
   }
 }
 
-function* explainObject(schema: PlainSchema, value: Readonly<Record<string, unknown>>, at: string): Issues {
+function* issuesOfObject(schema: PlainSchema, value: Readonly<Record<string, unknown>>, at: string): Issues {
   const properties = schema.properties ?? {};
   for (const name of schema.required ?? []) {
     if (!Object.hasOwn(value, name)) yield { pointer: `${at}/${token(name)}`, message: "is missing" };
@@ -78,12 +78,12 @@ function* explainObject(schema: PlainSchema, value: Readonly<Record<string, unkn
   }
 }
 
-function* explainArray(schema: PlainSchema, value: readonly unknown[], at: string): Issues {
+function* issuesOfArray(schema: PlainSchema, value: readonly unknown[], at: string): Issues {
   if (schema.maxItems !== undefined && value.length > schema.maxItems) {
     yield { pointer: at, message: `must not have more than ${schema.maxItems} items` };
     return;
   }
-  const isDue = everyNth(explainedAtOnce);
+  const isDue = everyNth(checkedAtOnce);
   for (const [index, item] of value.entries()) {
     if (isDue()) yield undefined;
     yield* issuesOf(schema.items ?? {}, item, `${at}/${index}`);

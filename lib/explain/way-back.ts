@@ -1,0 +1,82 @@
+/** Follows the answer to a packet. */
+import type { Chunked } from "../chunked.ts";
+import { addressFault } from "./address.ts";
+import type { Outcome } from "./explanation.ts";
+import { type FlowTranslation, isTranslating } from "./follow.ts";
+import { type Journey, travel } from "./journey.ts";
+import type { Notes } from "./notes.ts";
+import type { Packet } from "./packet.ts";
+import type { World } from "./world.ts";
+
+/** The answer: `undefined` if it finds its way. */
+export function* wayBack(
+  packet: Packet,
+  { packet: last, translations, untracked }: Journey,
+  nat: FlowTranslation | undefined,
+  world: World,
+  notes: Notes,
+): Chunked<Outcome | undefined> {
+  const { program, own } = world;
+  if (last.out === undefined) return undefined;
+  const isSourceChanged = last.source !== packet.source;
+  if (last.out !== program.vpcInterface && isSourceChanged && last.source !== undefined) {
+    const fault = addressFault(last.source, last.out, world);
+    if (fault !== undefined) {
+      notes.step({ stage: "reverse", result: "stops", detail: `the answer: ${fault.detail}` });
+      return { verdict: fault.isSure ? "dropped" : "unknown", code: fault.code };
+    }
+  }
+  const isRedirected = last.destination !== packet.destination;
+  if (packet.in === last.out && last.out === program.vpcInterface && isRedirected && !isSourceChanged) {
+    const detail = `no hairpin rule translates the source: ${last.destination} answers past the gateway, from its own address`;
+    notes.step({ stage: "reverse", result: "stops", detail });
+    return { verdict: "dropped", code: "NoSnat" };
+  }
+  if (packet.source === undefined || last.source === undefined) {
+    notes.uncheck("the way back, which depends on the client's address");
+    return undefined;
+  }
+  const answer: Packet = {
+    in: last.out,
+    out: undefined,
+    source: last.destination,
+    sourcePort: last.destinationPort,
+    destination: last.source,
+    destinationPort: last.sourcePort,
+    protocol: packet.protocol,
+    state: "established",
+    originalDestination: packet.destination,
+    isRedirected: last.isRedirected,
+    isMarked: last.out === program.vpcInterface && own.marksVpc,
+  };
+  const isTracked = untracked === undefined;
+  const undo: FlowTranslation = {
+    destination: isSourceChanged ? { address: packet.source, port: packet.sourcePort } : undefined,
+    source:
+      last.destination === packet.destination && last.destinationPort === packet.destinationPort
+        ? undefined
+        : { address: packet.destination, port: packet.destinationPort },
+  };
+  const isNatFlow = isTracked && (translations.length > 0 || isTranslating(nat));
+  const way = yield* travel(answer, isTracked ? undo : "none", world, isNatFlow);
+  for (const rule of way.uncertain) notes.uncheck(`whether it applies to the answer: ${rule}`);
+  const { end } = way;
+  notes.uncheck(`what ${last.destination} answers`);
+  if (end === "out" && way.packet.out === packet.in) {
+    const detail = `the answer leaves by ${packet.in} from ${way.packet.source} to ${way.packet.destination}`;
+    notes.step({ stage: "reverse", result: "passes", detail });
+    return undefined;
+  }
+  if (end === "out" || end === "local") {
+    const rule = way.untracked ?? (way.routed?.kind === "out" ? way.routed.rule : undefined);
+    const detail =
+      end === "local"
+        ? "the answer ends at the gateway itself"
+        : `the answer leaves by ${way.packet.out}, not by ${packet.in}`;
+    notes.step({ stage: "reverse", result: "stops", ...(rule && { rule }), detail });
+    return { verdict: "dropped", code: way.untracked === undefined ? "NoRoute" : "ForeignRule" };
+  }
+  const { code, rule, detail } = end;
+  notes.step({ stage: "reverse", result: "stops", ...(rule && { rule }), detail: `the answer: ${detail}` });
+  return { verdict: "dropped", code };
+}
