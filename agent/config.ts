@@ -34,6 +34,10 @@ export interface Config {
   /** Eips with metrics of their own. */
   readonly metricsEips: number;
   readonly logLevel: LogLevel;
+  /** A path, or `off`. `undefined`: in the state directory. */
+  readonly auditLog: string | undefined;
+  /** In bytes. */
+  readonly auditLogMax: number;
 }
 
 export interface TlsFiles {
@@ -146,7 +150,7 @@ function toConfig({
   tlsAllowFile,
   ...rest
 }: Settings): Config {
-  const { resyncInterval, arpProbe, gatewayV4, tokenFile, ...same } = rest;
+  const { resyncInterval, arpProbe, gatewayV4, tokenFile, auditLog, ...same } = rest;
   if (same.vpcInterface === same.externalInterface) {
     throw badConfig(
       `NATGW_EXTERNAL_INTERFACE: bad value ${quote(same.externalInterface)}; allowed: any name except that of NATGW_VPC_INTERFACE`,
@@ -156,6 +160,7 @@ function toConfig({
     ...same,
     gatewayV4,
     tokenFile,
+    auditLog,
     socketPath: socket,
     tls: toTls(tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsAllowFile),
     resyncIntervalMs: resyncInterval,

@@ -7,6 +7,7 @@ import { ipv4 } from "../lib/model/ipv4.ts";
 import type { Gateway } from "../lib/model/schema.ts";
 import { type Api, createApi } from "./api/api.ts";
 import { pageFiles } from "./api/page.ts";
+import { openAuditLog } from "./audit/open-audit-log.ts";
 import { openClock } from "./clock.ts";
 import { type Config, readInvocation } from "./config.ts";
 import { createEvents } from "./events/create-events.ts";
@@ -106,6 +107,9 @@ async function start(
   const storeChecks = setInterval(() => void store.check(), config.resyncIntervalMs);
   storeChecks.unref();
   stop.push(async () => clearInterval(storeChecks));
+
+  const audit = openAuditLog({ config, clock, metrics, log });
+  stop.push(async () => audit?.stop());
 
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
@@ -248,6 +252,7 @@ async function start(
     },
     reconciler,
     events: events.hub,
+    audit,
     eventReaders: meterReaders(metrics, log),
     diagnostics: createDiagnostics(() => recent.text),
     clock: { now: clock.instant },

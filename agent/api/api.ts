@@ -8,6 +8,7 @@ import { addressOf } from "../../lib/model/ip.ts";
 import { readPeerCredentials } from "../kernel/peer-credentials.ts";
 import { Answers } from "./answers.ts";
 import { buildApp } from "./app.ts";
+import { AuditTrail } from "./audit.ts";
 import { Connections } from "./bounds/connections.ts";
 import { FailedAttempts } from "./bounds/failures.ts";
 import { Clients } from "./credentials/clients.ts";
@@ -58,7 +59,12 @@ export function createApi(parts: ApiDeps): Api {
   const routeTable = new RouteTable();
   const connections = new Connections(settings.connections);
   const app = buildApp(
-    { ...parts, stopping: stopping.signal, answers: new Answers(stopping.signal, settings.places) },
+    {
+      ...parts,
+      stopping: stopping.signal,
+      answers: new Answers(stopping.signal, settings.places),
+      trail: new AuditTrail(parts),
+    },
     {
       listenerOf: (request) => listenerOf.get(request),
       peerOf: readPeerCredentials,
@@ -136,7 +142,7 @@ export function createApi(parts: ApiDeps): Api {
   return {
     app,
     get degradations() {
-      return degradationsOf(tokens?.file.fault, clients.file?.fault, certificateFault);
+      return degradationsOf(tokens?.file.fault, clients.file?.fault, certificateFault, parts.audit?.failure);
     },
     get routes() {
       return routeTable.routes;
@@ -176,6 +182,7 @@ function degradationsOf(
   tokenFault: string | undefined,
   clientFault: string | undefined,
   certificateFault: string | undefined,
+  auditFault: string | undefined,
 ): readonly Degradation[] {
   const list: Degradation[] = [];
   if (tokenFault !== undefined)
@@ -187,5 +194,7 @@ function degradationsOf(
       reason: "CertificatesInvalid",
       message: `${certificateFault}; the last certificates stay in force`,
     });
+  if (auditFault !== undefined)
+    list.push({ reason: "AuditLogFailing", message: `the audit log cannot be written: ${auditFault}` });
   return list;
 }

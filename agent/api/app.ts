@@ -17,6 +17,7 @@ import { pathOf, sendProblem } from "./problem.ts";
 import { querySchema } from "./query.ts";
 import { sharedSchemas } from "./responses.ts";
 import type { RouteTable } from "./route-table.ts";
+import { auditRoutes } from "./routes/audit.ts";
 import { batchRoutes } from "./routes/batch.ts";
 import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
@@ -74,6 +75,7 @@ export function buildApp(
     if (request.is404) throw refuse(request);
   });
   reportAnswers(app, context);
+  context.trail.watch(app, (request) => access.listenerOf(request));
   refuseUnknownQueries(app);
   for (const schema of sharedSchemas()) app.addSchema(schema);
   void app.register(swagger, {
@@ -87,6 +89,7 @@ export function buildApp(
   void app.register((routes, _options, done) => {
     desiredRoutes(routes, context);
     objectRoutes(routes, context);
+    auditRoutes(routes, context);
     batchRoutes(routes, context);
     leaseRoutes(routes, context);
     gatewayRoutes(routes, context);

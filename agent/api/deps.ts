@@ -8,6 +8,7 @@ import type { TlsFiles } from "../config.ts";
 import type { StateAccess } from "../store/state-access.ts";
 import type { PlaceLimits } from "./answers/places.ts";
 import type { Answers } from "./answers.ts";
+import type { AuditPort, AuditTrail } from "./audit.ts";
 import type { BodyLimits } from "./bounds/bodies.ts";
 import type { ConnectionLimits } from "./bounds/connections.ts";
 import type { FailureLimits } from "./bounds/failures.ts";
@@ -20,6 +21,7 @@ export interface ApiDeps {
   readonly board: BoardPort;
   readonly reconciler: ReconcilerPort;
   readonly events: EventsPort;
+  readonly audit: AuditPort;
   /** Is told of the readers of events. */
   readonly eventReaders: ReaderObserver;
   readonly diagnostics: DiagnosticsPort;
@@ -65,5 +67,6 @@ export interface ApiSettings {
 /** What a route needs: the dependencies, how to send long answers, and a signal that aborts when the API stops. */
 export interface RouteContext extends ApiDeps {
   readonly answers: Answers;
+  readonly trail: AuditTrail;
   readonly stopping: AbortSignal;
 }

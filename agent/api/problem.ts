@@ -78,10 +78,18 @@ export function problemOf(error: GatewayError): Problem {
   };
 }
 
+const codes = new WeakMap<FastifyReply, ErrorCode>();
+
+/** The code of the problem that was sent. `undefined` if none was. */
+export function codeOf(reply: FastifyReply): ErrorCode | undefined {
+  return codes.get(reply);
+}
+
 /** The only way a request fails: a document for the caller, and a line in the log. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const failure = toGatewayError(error);
   const problem = problemOf(failure);
+  codes.set(reply, problem.code);
   const facts = { method: request.method, path: pathOf(request), status: problem.status, code: problem.code };
   if (problem.status >= 500 && failure.code !== "overloaded")
     request.log.error({ ...facts, err: error }, "request failed");

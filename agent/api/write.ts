@@ -46,7 +46,7 @@ export async function write(
 ): Promise<FastifyReply> {
   const waitMs = parseWait(query.wait);
   if (parseFlag(query.dryRun) === true) return preview(context, reply, decide);
-  const written = await store(context, decide);
+  const written = await store(context, reply, decide);
   const { state, before, decision } = written;
   void reply.header("etag", etagOf(state.desired.revision));
   if (decision.refusal !== undefined) throw decision.refusal;
@@ -70,12 +70,16 @@ export async function sendWritten(
 /** Stores the result of `decide`, and ensures that a pass handles it. */
 export async function store<D extends Decision>(
   context: RouteContext,
+  reply: FastifyReply,
   decide: (state: State, context: WriteContext) => Chunked<D>,
 ): Promise<{ readonly state: State; readonly before: State; readonly decision: D }> {
   const { state, result } = await context.state.transact(function* (before) {
     const decision = yield* decide(before, writeContext(context));
     return { changes: decision.changes, result: { before, decision } };
   });
+  const { touched, removed } = result.decision;
+  const counts = { written: touched.length, removed: removed.length };
+  context.trail.note(reply, { before: result.before.desired, after: state.desired, ...counts });
   // A lease renewal raises no revision: there is nothing to do.
   if (result.decision.changes.some(({ type }) => type === "revision")) context.reconciler.wake("write");
   return { state, ...result };

@@ -1650,6 +1650,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the last writes: who, what, and how they ended; the oldest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description A number from 1 to 1000; 100 if absent */
+                    limit?: string;
+                    /** @description A time (RFC 3339), or a duration such as 10m */
+                    since?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description False: NATGW_AUDIT_LOG is off */
+                            enabled: boolean;
+                            items: components["schemas"]["AuditRecord"][];
+                        };
+                    };
+                };
+                /** @description A problem (RFC 9457) */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/batch": {
         parameters: {
             query?: never;
@@ -3013,6 +3067,49 @@ export interface components {
             }[];
             flowsRemoved: number;
         };
+        /** @description A record with `lost` has nothing else but `time` */
+        AuditRecord: {
+            /** Format: date-time */
+            time: string;
+            identity?: {
+                /** @enum {unknown} */
+                kind: "socket" | "token" | "certificate" | "anonymous";
+                uid?: number;
+                pid?: number;
+                /** @description The name of the token */
+                name?: string;
+                /** @description Of the certificate */
+                subject?: string;
+            };
+            /** @description The address; absent on the Unix socket */
+            client?: string;
+            method?: string;
+            /** @description The first 512 characters */
+            path?: string;
+            /** @enum {unknown} */
+            kind?: "Eip" | "Fip" | "Snat" | "Dnat" | "Limit" | "Route";
+            name?: string;
+            query?: {
+                [key: string]: string;
+            };
+            status?: number;
+            /** @enum {unknown} */
+            code?: "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "events-expired" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "rate-limited" | "internal" | "overloaded" | "storage-unavailable";
+            before?: {
+                generation: number;
+                revision: number;
+            };
+            after?: {
+                generation: number;
+                revision: number;
+            };
+            written?: number;
+            removed?: number;
+            /** @description Refused requests before this one that have no record */
+            skipped?: number;
+            /** @description Records that are missing before the next one */
+            lost?: number;
+        };
         /** @description The object as a list has it, without `usedBy` */
         ObjectEvent: {
             /** @enum {unknown} */
@@ -3075,11 +3172,11 @@ export interface components {
             time: string;
             degraded: {
                 /** @enum {unknown} */
-                reason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid";
+                reason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing";
                 message: string;
             }[];
-            added: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid")[];
-            removed: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid")[];
+            added: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing")[];
+            removed: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing")[];
         };
         ConflictEvent: {
             revision: number;

@@ -9,10 +9,12 @@ import { logLevels } from "../log.ts";
 import {
   durationBetween,
   integerBetween,
+  parseAuditLog,
   parseEndpoints,
   parsePath,
   parseSocketPath,
   parseUids,
+  sizeBetween,
 } from "./values.ts";
 
 interface Facts {
@@ -112,6 +114,16 @@ export const SettingsSchema = Type.Object({
     description:
       "Whether `/metrics` needs the credentials of a reader or is open to whoever reaches the listener.",
     default: "read",
+  }),
+  auditLog: Type.Optional(
+    parsed(parseAuditLog, "a path, or off", {
+      description:
+        "The file of the audit log, which says who wrote what; if not set, `audit.log` in the directory of the stored state.",
+    }),
+  ),
+  auditLogMax: parsed(sizeBetween(64 * 1024, 1024 ** 3), "a size from 64KiB to 1GiB", {
+    description: "The size of the audit log: of the current file and the one before it together.",
+    default: "16MiB",
   }),
   resyncInterval: parsed(durationBetween(1000, 86_400_000), "a duration from 1s to 24h", {
     description: "How often a full pass runs without an event.",

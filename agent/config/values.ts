@@ -27,6 +27,17 @@ export function integerBetween(least: number, most: number) {
   };
 }
 
+const unitBytes = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
+
+/** A parser for sizes such as `16MiB`, as bytes, between two bounds, both inclusive. */
+export function sizeBetween(least: number, most: number) {
+  return (text: string): number | undefined => {
+    const [, digits, unit] = /^(\d{1,9})(KiB|MiB|GiB)$/.exec(text) ?? [];
+    const bytes = Number(digits) * unitBytes[unit as keyof typeof unitBytes];
+    return bytes >= least && bytes <= most ? bytes : undefined;
+  };
+}
+
 /** An address on which the HTTP server listens. `host` is an IP address; IPv6 is without brackets. */
 export interface Endpoint {
   readonly host: string;
@@ -55,6 +66,11 @@ function parseEndpoint(text: string): Endpoint | undefined {
   // BlockList also matches IPv4-mapped IPv6 addresses (::ffff:0.0.0.0).
   if (!isLiteral || port > 65535 || wildcards.check(host, isIPv4(host) ? "ipv4" : "ipv6")) return undefined;
   return { host, port };
+}
+
+/** A path, which becomes absolute, or `off`. */
+export function parseAuditLog(text: string): string | undefined {
+  return text === "off" ? text : parsePath(text);
 }
 
 /** Makes a path absolute. */

@@ -89,6 +89,8 @@ export function createMetrics(build: { readonly version: string }) {
       "Readers of events that were cut off, by reason",
       ["reason"],
     ),
+    auditRecords: counter("natgw_audit_records_total", "Records written to the audit log"),
+    auditLost: counter("natgw_audit_lost_total", "Records that the audit log lacks, by reason", ["reason"]),
     forks: counter("natgw_forks_total", "Commands started", ["command"]),
     tombstonesEvicted: counter(
       "natgw_tombstones_evicted_total",

@@ -31,6 +31,7 @@ export const degradedReasons = [
   "TokenFileInvalid",
   "ClientListInvalid",
   "CertificatesInvalid",
+  "AuditLogFailing",
 ] as const;
 
 export interface Degradation {

@@ -311,6 +311,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     board,
     reconciler,
     events,
+    audit: undefined,
     eventReaders: { onCount: () => undefined, onCutOff: () => undefined },
     diagnostics: { read: async (part) => `# ${part}\n` },
     clock: { now: (): Instant => ({ bootId: "boot-1", ...now }) },

@@ -46,7 +46,9 @@ export function importRoutes(app: FastifyInstance, context: RouteContext): void 
       const isAdopted = parseFlag(request.query.adopt) === true;
       await context.answers.reserve(reply);
       const signal = requestSignal(reply, context.stopping, deadlineMs);
+      const before = context.state.current.desired;
       const { set, unread, state } = await context.reconciler.importLive(isAdopted, ifMatch, signal);
+      context.trail.note(reply, { before, after: state.desired });
       const { revision, generation } = state.desired;
       // A PUT of this set has a newer generation than the accepted one.
       return reply

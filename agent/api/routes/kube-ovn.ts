@@ -80,7 +80,7 @@ async function init(
   const { vpcInterface, externalInterface } = interfaces ?? context.settings;
   for (const name of [vpcInterface, externalInterface])
     if (!(await hasInterface(context, reply, name))) return failure(`interface ${name} does not exist`);
-  const { state } = await store(context, function* (before, facts) {
+  const { state } = await store(context, reply, function* (before, facts) {
     yield;
     return announceSet(before, interfaces ?? {}, facts);
   });
@@ -105,7 +105,7 @@ async function writeObjects(
   reply: FastifyReply,
   { requests, isAllowedBeforeInit }: ObjectsRequest,
 ): Promise<Answer> {
-  const { state, decision } = await store(context, function* (before, facts) {
+  const { state, decision } = await store(context, reply, function* (before, facts) {
     if (!before.isSet && !isAllowedBeforeInit)
       throw new GatewayError("invalid", "nat gateway not initialized");
     const writes = yield* decideChunked(before.desired, requests);

@@ -33,7 +33,7 @@ export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
     async (request, reply) => {
       const { eips } = request.body;
       const ifMatch = parseIfMatch(request.headers["if-match"]);
-      const { state, decision } = await store(context, (current, facts) =>
+      const { state, decision } = await store(context, reply, (current, facts) =>
         renewLeasesChunked(current, { eips, ifMatch }, facts),
       );
       const { revision } = state.desired;

@@ -46,6 +46,8 @@ t.test("without flags and environment everything has its default", async (t) => 
     arpProbeMs: 200,
     accounting: "on",
     metricsEips: 1000,
+    auditLog: undefined,
+    auditLogMax: 16 * 1024 * 1024,
     logLevel: "info",
   });
 });
@@ -97,6 +99,8 @@ t.test("every setting is taken from its variable and from its flag, and the flag
     resyncInterval: ["5m", "resyncIntervalMs", 300_000],
     arpProbe: ["0", "arpProbeMs", 0],
     accounting: ["off", "accounting", "off"],
+    auditLog: ["log", "auditLog", resolve("log")],
+    auditLogMax: ["1GiB", "auditLogMax", 1024 ** 3],
     metricsEips: ["5", "metricsEips", 5],
     logLevel: ["debug", "logLevel", "debug"],
   };
@@ -126,6 +130,9 @@ t.test("an error is one line with the setting, the value and the allowed values"
     [[], { NATGW_RESYNC_INTERVAL: "30" }, "NATGW_RESYNC_INTERVAL", '"30"', "1s to 24h"],
     [[], { NATGW_METRICS_EIPS: "10001" }, "NATGW_METRICS_EIPS", '"10001"', "10000"],
     [[], { NATGW_METRICS_EIPS: "1e3" }, "NATGW_METRICS_EIPS", '"1e3"', "10000"],
+    [[], { NATGW_AUDIT_LOG: "" }, "NATGW_AUDIT_LOG", '""', "off"],
+    [[], { NATGW_AUDIT_LOG_MAX: "16MB" }, "NATGW_AUDIT_LOG_MAX", '"16MB"', "64KiB to 1GiB"],
+    [[], { NATGW_AUDIT_LOG_MAX: "2GiB" }, "NATGW_AUDIT_LOG_MAX", '"2GiB"', "64KiB to 1GiB"],
     [[], { NATGW_ARP_PROBE: "11s" }, "NATGW_ARP_PROBE", '"11s"', "10s"],
     [[], { NATGW_LISTEN: "0.0.0.0:9477" }, "NATGW_LISTEN", '"0.0.0.0:9477"', "wildcard"],
     [[], { NATGW_TLS_CERT_FILE: "/c" }, "NATGW_TLS_CERT_FILE", '"/c"', "NATGW_TLS_KEY_FILE"],
