@@ -40,12 +40,13 @@ import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
 import { degradations } from "./status/degradations.ts";
 import { DropMeter } from "./status/drop-meter.ts";
+import { expositionOf } from "./status/exposition.ts";
 import { openKernelCounters } from "./status/kernel-counters.ts";
 import { createMetrics } from "./status/metrics.ts";
 import { PassObserver } from "./status/pass-observer.ts";
 import { countersOf, QosMeter } from "./status/qos-meter.ts";
 import { meterReaders } from "./status/reader-meter.ts";
-import { summarize } from "./status/summary.ts";
+import { healthOf, summarize } from "./status/summary.ts";
 import { openStore } from "./store/open-store.ts";
 import { readVersion } from "./version.ts";
 
@@ -228,18 +229,17 @@ async function start(
     metrics.tombstonesEvicted.inc(countEvicted(changes));
   });
 
-  const summary = () =>
-    summarize({
-      api: api.degradations,
-      version,
-      epoch,
-      backend: dataplane.driver.backend,
-      interfaces: { vpc: config.vpcInterface, external: config.externalInterface },
-      config,
-      store,
-      board,
-      reconciler,
-    });
+  const summaryDeps = () => ({
+    api: api.degradations,
+    version,
+    epoch,
+    backend: dataplane.driver.backend,
+    interfaces: { vpc: config.vpcInterface, external: config.externalInterface },
+    config,
+    store,
+    board,
+    reconciler,
+  });
   const api: Api = createApi({
     state: store,
     board: {
@@ -248,7 +248,7 @@ async function start(
       get isReady() {
         return reconciler.isReady;
       },
-      summary,
+      summary: () => summarize(summaryDeps()),
     },
     reconciler,
     events: events.hub,
@@ -261,8 +261,8 @@ async function start(
       async metrics() {
         counters.want();
         await drops.update();
-        observer.onScrape(await runYielding(summary()), reconciler.isReady);
-        return metrics.registry.metrics();
+        observer.onScrape(await runYielding(healthOf(summaryDeps())), reconciler.isReady);
+        return expositionOf(metrics.registry);
       },
     },
     observeRequest: (route, code, seconds) =>

@@ -69,6 +69,20 @@ export type ObjectCounts = Readonly<
 /** So many take a few milliseconds. */
 const objectsPerPart = 5_000;
 
+/** Remembers the counts of one view for those that show the same, without keeping these alive. */
+export class CountsMemory {
+  #known: { readonly of: readonly WeakRef<object>[]; readonly counts: ObjectCounts } | undefined;
+
+  recall(...of: readonly object[]): ObjectCounts | undefined {
+    return this.#known?.of.every((ref, at) => ref.deref() === of[at]) ? this.#known.counts : undefined;
+  }
+
+  keep(counts: ObjectCounts, ...of: readonly object[]): ObjectCounts {
+    this.#known = { of: of.map((one) => new WeakRef(one)), counts };
+    return counts;
+  }
+}
+
 export interface ViewSource {
   readonly epoch: string;
   readonly startedAt: string;
@@ -79,6 +93,7 @@ export interface ViewSource {
   readonly latest: { readonly readBack: ReadBack; readonly verifiedAt: string } | undefined;
   /** The users of each Eip. Needed for the status of an Eip. */
   readonly usersByEip: () => Chunked<ReadonlyMap<ObjectName, readonly ObjectId[]>>;
+  readonly countsMemory: CountsMemory;
 }
 
 export class BoardView {
@@ -142,7 +157,10 @@ export class BoardView {
 
   /** The number of objects of each kind, and how many of them are Ready. */
   *counts(): Chunked<ObjectCounts> {
-    const { desired } = this.#source.state;
+    const { state, entries, countsMemory } = this.#source;
+    const { desired } = state;
+    const known = countsMemory.recall(desired, entries);
+    if (known !== undefined) return known;
     const counts: Record<string, ObjectCounts[string]> = {};
     let looked = 0;
     for (const kind of kinds) {
@@ -154,7 +172,7 @@ export class BoardView {
       }
       counts[collectionOf(kind)] = { total: objects.size, ready, notReady: objects.size - ready };
     }
-    return counts;
+    return countsMemory.keep(counts, desired, entries);
   }
 
   /** @param object the object as stored. `undefined` if it is not */

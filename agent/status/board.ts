@@ -14,7 +14,7 @@ import { OrderedMap, type OrderedMapDraft } from "../../lib/ordered-map.ts";
 import { type Desired, eipRevisionOf, findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { PassReading, PublishedPass, VerdictSink } from "../reconciler/verdict-sink.ts";
-import { BoardView, type Entry, type ReadBack, type TransitionTimes } from "./board-view.ts";
+import { BoardView, CountsMemory, type Entry, type ReadBack, type TransitionTimes } from "./board-view.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
 
 /** Takes a few milliseconds. */
@@ -42,6 +42,7 @@ export class StatusBoard implements VerdictSink {
   #isClean = false;
   #isStopping = false;
   #onConditions: (ids: readonly ObjectId[]) => void = () => undefined;
+  readonly #countsMemory = new CountsMemory();
 
   constructor(epoch: string, currentState: () => State, startedAt: string) {
     this.#epoch = epoch;
@@ -170,6 +171,7 @@ export class StatusBoard implements VerdictSink {
       entries: this.#entries,
       latest: readBack && { readBack, verifiedAt: readBack.verifiedAt },
       usersByEip: () => this.usersByEip(state.desired),
+      countsMemory: this.#countsMemory,
     });
   }
 

@@ -7,7 +7,7 @@ import type { PassResult } from "../reconciler/pass/pass-result.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
 import { keyOf, type ThrottledRepair } from "../reconciler/retry/repair-throttle.ts";
 import type { Metrics } from "./metrics.ts";
-import type { GatewayStatus } from "./summary.ts";
+import type { GatewayHealth } from "./summary.ts";
 
 /** Changes that a log line lists in full. More are only counted. */
 const maxLogged = 20;
@@ -54,7 +54,7 @@ export class PassObserver {
   }
 
   /** Called when metrics are scraped. Sets the gauges that show the current state. */
-  onScrape(status: GatewayStatus, isReady: boolean): void {
+  onScrape(status: GatewayHealth, isReady: boolean): void {
     const metrics = this.#metrics;
     metrics.ready.set(isReady ? 1 : 0);
     metrics.desiredGeneration.set(status.generation.desired);

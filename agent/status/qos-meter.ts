@@ -21,6 +21,8 @@ export interface QosLabels {
 
 export interface QosMeterDeps {
   readonly onCounted: (counter: QosCounter, labels: QosLabels, more: number) => void;
+  /** Packets that did not fit into the queues of any Limits, of EIPs or not. `ingress`: on their way into the VPC. */
+  readonly onDropped: (direction: "ingress" | "egress", packets: number) => void;
   /** No Limit has these labels any more. */
   readonly onGone: (labels: QosLabels) => void;
   /** EIPs with series of their own. The others are counted together. */
@@ -39,6 +41,7 @@ export class QosMeter {
   readonly #deps: Required<QosMeterDeps>;
   readonly #classes = memoizeLast(classesOfEips);
   #last: ReadonlyMap<string, Counted> = new Map();
+  #lastCounts: ClassCounts = new Map();
 
   constructor(deps: QosMeterDeps) {
     this.#deps = { maxEips: 1_000, ...deps };
@@ -63,13 +66,25 @@ export class QosMeter {
     const kept = new Set(now.values().map(({ labels }) => textOf(labels)));
     for (const { labels } of this.#last.values()) if (!kept.has(textOf(labels))) onGone(labels);
     this.#last = now;
+    this.#countDrops(program, counts);
+  }
+
+  #countDrops({ vpcInterface }: Program, counts: ClassCounts): void {
+    for (const [device, classes] of counts) {
+      const before = this.#lastCounts.get(device);
+      let dropped = 0;
+      for (const [minor, statistics] of classes)
+        dropped += increase(before?.get(minor)?.dropped, statistics.dropped);
+      this.#deps.onDropped(device === vpcInterface ? "ingress" : "egress", dropped);
+    }
+    this.#lastCounts = counts;
   }
 }
 
 /** Counts in the metrics of the agent. */
 export function countersOf(
-  metrics: Pick<Metrics, "qosBytes" | "qosDropped" | "qosOverlimits">,
-): Pick<QosMeterDeps, "onCounted" | "onGone"> {
+  metrics: Pick<Metrics, "qosBytes" | "qosDropped" | "qosOverlimits" | "droppedPackets">,
+): Pick<QosMeterDeps, "onCounted" | "onDropped" | "onGone"> {
   const counters = {
     bytes: metrics.qosBytes,
     dropped: metrics.qosDropped,
@@ -77,6 +92,7 @@ export function countersOf(
   };
   return {
     onCounted: (counter, labels, more) => counters[counter].inc({ ...labels }, more),
+    onDropped: (direction, packets) => metrics.droppedPackets.inc({ reason: "limit", direction }, packets),
     onGone: (labels) => {
       for (const counter of Object.values(counters)) counter.remove({ ...labels });
     },

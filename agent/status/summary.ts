@@ -57,10 +57,24 @@ export interface SummaryDeps {
   readonly reconciler: Pick<Reconciler, "result" | "lastReport" | "failure" | "network" | "unreadAtStart">;
 }
 
-/** Takes long with thousands of objects, so it yields between its parts. */
+/** What a scrape of the metrics needs of it. */
+export type GatewayHealth = Pick<GatewayStatus, "degraded" | "generation" | "objects">;
+
+/** Takes long with thousands of objects that changed since the last call, so it yields between its parts. */
+export function* healthOf(parts: SummaryDeps): Chunked<GatewayHealth> {
+  const { store, board } = parts;
+  const objects = yield* board.view().counts();
+  return {
+    degraded: degradations(parts),
+    generation: { desired: store.current.desired.generation, applied: board.appliedGeneration },
+    objects,
+  };
+}
+
+/** The same with everything else. */
 export function* summarize(parts: SummaryDeps): Chunked<GatewayStatus> {
   const { version, epoch, backend, config, store, board, reconciler, interfaces } = parts;
-  const objects = yield* board.view().counts();
+  const health = yield* healthOf(parts);
   const { network } = reconciler;
   const vpc = yield* interfaceOf(interfaces.vpc, network);
   const external = yield* interfaceOf(interfaces.external, network);
@@ -69,10 +83,8 @@ export function* summarize(parts: SummaryDeps): Chunked<GatewayStatus> {
   return {
     version,
     epoch,
-    degraded: degradations(parts),
-    generation: { desired: desired.generation, applied: board.appliedGeneration },
+    ...health,
     revision: { desired: desired.revision, applied: board.appliedRevision },
-    objects,
     lastReconcile: reconciler.lastReport ?? null,
     backend,
     gate: result?.gate ?? "unknown",

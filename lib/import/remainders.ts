@@ -13,6 +13,7 @@ const handled: ReadonlySet<SubsystemName> = new Set([
   "route",
   "reach",
   "flow",
+  "accounting",
   "previous",
 ]);
 

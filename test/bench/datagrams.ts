@@ -28,11 +28,27 @@ export class DatagramSender {
    * @returns microseconds per datagram
    */
   send(address: string, firstPort: number, count: number): number {
+    return this.#send(address, count, (at) => firstPort + at);
+  }
+
+  /**
+   * Sends `count` datagrams of one flow, in the same way.
+   *
+   * @returns microseconds of CPU time per datagram, which other work on the machine does not lengthen
+   */
+  sendOn(address: string, port: number, count: number): number {
+    const begun = process.threadCpuUsage();
+    this.#send(address, count, () => port);
+    const { user, system } = process.threadCpuUsage(begun);
+    return (user + system) / count;
+  }
+
+  #send(address: string, count: number, portOf: (at: number) => number): number {
     const to = socketAddress(address);
     const view = new DataView(to.buffer);
     const start = performance.now();
-    for (let port = firstPort; port < firstPort + count; port++) {
-      view.setUint16(2, port);
+    for (let at = 0; at < count; at++) {
+      view.setUint16(2, portOf(at));
       const result = sendto(this.#fd, payload, payload.length, 0, to, to.length);
       if (result < 0) throw new Error(`sendto: ${errnoName(-result)}`);
     }

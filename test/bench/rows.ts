@@ -1,5 +1,6 @@
 /** The rows in the order of measurement: first those that share a loaded gateway. */
 import type { Row } from "./measurement.ts";
+import { accountingRow, scrapeRow } from "./rows/accounting.ts";
 import { crowdsRow } from "./rows/crowds.ts";
 import { deletesRow } from "./rows/deletes.ts";
 import { eventLoopRow } from "./rows/event-loop.ts";
@@ -23,6 +24,8 @@ export const rows: readonly Row[] = [
   nftablesChangeRow,
   iptablesChangeRow,
   newFlowsRow,
+  accountingRow,
+  scrapeRow,
   repairRow,
   deletesRow,
   programRow,

@@ -180,7 +180,7 @@ class Driver implements AccountingDriver {
       if (outcome.kind === "done") return undefined;
       if (outcome.kind === "stale" && attempt < maxAttempts) continue;
       if (outcome.kind === "stale") return staleError();
-      if (transaction.frame?.make !== undefined) this.#refusedUntilMs = this.#nowMs() + refusedMs;
+      if (isFinal(transaction, outcome.error.code)) this.#refusedUntilMs = this.#nowMs() + refusedMs;
       return refusalError(outcome, `table ${tableLabel(accountingTable)}`);
     }
   }
@@ -237,6 +237,12 @@ class Driver implements AccountingDriver {
     const asked = accountingLines(frame);
     if (told.join("\n") !== asked.join("\n")) this.#told = { asked, told: told.join("\n") };
   }
+}
+
+/** True if this kernel cannot make the table. False if another program was in the way. */
+function isFinal({ frame }: AccountingTransaction, code: string): boolean {
+  if (frame?.make === undefined || code === "EEXIST" || code === "EBUSY") return false;
+  return code !== "ENOENT" || !frame.isReplaced;
 }
 
 function codeOf({ code, details }: GatewayError): string {

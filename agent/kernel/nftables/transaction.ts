@@ -94,7 +94,13 @@ export async function hasNftables(netlink: ConversingConnection, signal: AbortSi
 }
 
 /** What the kernel answers to a request about a part of netfilter that it does not have. */
-const absences: ReadonlySet<unknown> = new Set(["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT", "EAFNOSUPPORT"]);
+const absences: ReadonlySet<unknown> = new Set([
+  "EINVAL",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "EPROTONOSUPPORT",
+  "EAFNOSUPPORT",
+]);
 
 /** Runs one transaction. Takes no signal: a transaction that has begun is finished. */
 export async function transact(

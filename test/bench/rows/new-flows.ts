@@ -45,7 +45,8 @@ export const newFlowsRow: Row = {
   },
 };
 
-const dropDatagrams = `table ip sink {
+/** A pod that drops datagrams: an answer would cost as much as the flow. */
+export const dropDatagrams = `table ip sink {
   chain arrivals {
     type filter hook prerouting priority raw
     ip protocol udp drop
@@ -68,7 +69,6 @@ class Path {
   }
 
   static async open(plant: Plant, fipNumber: number, flows: number): Promise<Path> {
-    // An answer would cost as much as the flow.
     await plant.lab.exec("pod1", ["nft", "-f", "-"], { input: dropDatagrams });
     const path = new Path(plant, fipNumber, flows);
     // Resolves neighbours and warms up the code.

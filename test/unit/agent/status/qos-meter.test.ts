@@ -46,6 +46,7 @@ function countsOf(program: Program, bytes: number): ClassCounts {
 function meter(maxEips = 10) {
   const told = new Map<string, number>();
   const meter = new QosMeter({
+    onDropped: (direction, packets) => told.set(direction, (told.get(direction) ?? 0) + packets),
     onCounted: (counter, { eip, direction }, more) => {
       if (more < 0) throw new Error("a counter went back");
       const key = `${eip} ${direction} ${counter}`;
