@@ -12,10 +12,11 @@ import { type AccessRules, checkAccess } from "./access.ts";
 import { Bodies } from "./bounds/bodies.ts";
 import type { Connections } from "./bounds/connections.ts";
 import type { RouteContext } from "./deps.ts";
+import { eventSchemas } from "./events/schemas.ts";
 import { acceptJsonOnly } from "./json-body.ts";
+import { swaggerOptions } from "./openapi.ts";
 import { pathOf, sendProblem } from "./problem.ts";
 import { querySchema } from "./query.ts";
-import { sharedSchemas } from "./responses.ts";
 import type { RouteTable } from "./route-table.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { batchRoutes } from "./routes/batch.ts";
@@ -77,15 +78,7 @@ export function buildApp(
   reportAnswers(app, context);
   context.trail.watch(app, (request) => access.listenerOf(request));
   refuseUnknownQueries(app);
-  for (const schema of sharedSchemas()) app.addSchema(schema);
-  void app.register(swagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: { title: "NAT gateway agent", version, license: { name: "Apache-2.0" } },
-      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
-    },
-    refResolver: { buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `def-${index}`) },
-  });
+  void app.register(swagger, swaggerOptions(version, eventSchemas));
   void app.register((routes, _options, done) => {
     desiredRoutes(routes, context);
     objectRoutes(routes, context);

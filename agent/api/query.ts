@@ -10,7 +10,8 @@ export const waitParameter = Type.String({
   maxLength: 16,
   description: "A duration such as 500ms, 5s or 1m; at most 5m",
 });
-export const flagParameter = Type.Enum(["true", "false"]);
+/** `documented`: what the OpenAPI document shows, because a client writes it as the same text. */
+export const flagParameter = Type.Enum(["true", "false"], { documented: { type: "boolean" } });
 
 /** A query schema that refuses unknown parameters. */
 export function querySchema<P extends Record<string, TSchema>>(parameters: P) {
@@ -41,6 +42,22 @@ export function parseWait(text: string | undefined): number | undefined {
 
 export function parseFlag(text: string | undefined): boolean | undefined {
   return text === undefined ? undefined : text === "true";
+}
+
+/** A revision that the caller knows from an earlier answer. */
+export const revisionParameter = Type.String({
+  pattern: "^(?:0|[1-9][0-9]{0,14})$",
+  description: "A revision of the desired set, such as 17",
+  documented: { type: "integer", minimum: 0 },
+});
+
+/** Of a list. {@link parseLimit} parses it. */
+export function limitParameter(limits: { readonly default: number; readonly most: number }) {
+  return Type.String({
+    pattern: "^[0-9]{1,4}$",
+    description: `A number from 1 to ${limits.most}; ${limits.default} if absent`,
+    documented: { type: "integer", minimum: 1, maximum: limits.most },
+  });
 }
 
 /** @throws `invalid` if it is outside 1 to `most` */

@@ -36,35 +36,40 @@ export interface Written {
   readonly isWaiting: boolean;
 }
 
-/** Performs a write. `answer` sends the response for one that was stored. */
+/** How a write is answered. */
+export interface Answering {
+  /** What was written, as it is in `state`. A dry run has it too, with the objects' present statuses. */
+  readonly document: (state: State, decision: Decision) => object | Promise<object>;
+  /** In place of that document: sends the response for a write that was stored. */
+  readonly send?: (written: Written) => FastifyReply;
+}
+
+/** Performs a write. */
 export async function write(
   context: RouteContext,
   reply: FastifyReply,
   query: WriteQuery,
   decide: Decide,
-  answer: (written: Written) => FastifyReply | Promise<FastifyReply>,
+  { document, send }: Answering,
 ): Promise<FastifyReply> {
   const waitMs = parseWait(query.wait);
-  if (parseFlag(query.dryRun) === true) return preview(context, reply, decide);
-  const written = await store(context, reply, decide);
-  const { state, before, decision } = written;
+  if (parseFlag(query.dryRun) === true) return preview(context, reply, decide, document);
+  const { state, before, decision } = await store(context, reply, decide);
   void reply.header("etag", etagOf(state.desired.revision));
   if (decision.refusal !== undefined) throw decision.refusal;
   const { touched, removed } = decision;
   const goals = { ready: touched, gone: removed, revision: state.desired.revision };
   const outcome = await waitFor(context, reply, goals, waitMs ?? 0);
-  return answer({ state, before, decision, outcome, isWaiting: waitMs !== undefined });
+  const written: Written = { state, before, decision, outcome, isWaiting: waitMs !== undefined };
+  if (send !== undefined) return send(written);
+  return reply.code(statusCodeOf(written)).send(await document(state, decision));
 }
 
-/** Answers a write of many objects: how many are Ready, and which are not. */
-export async function sendWritten(
-  { answers, board }: RouteContext,
-  reply: FastifyReply,
-  written: Written,
-): Promise<FastifyReply> {
-  const { state, decision } = written;
-  const document = await answers.turns.run(writeDocument(state, decision.touched, board.view()));
-  return reply.code(statusCodeOf(written)).send(document);
+/** The answer to a write of many objects: how many are Ready, and which are not. */
+export function answerOfMany({ answers, board }: RouteContext): Answering {
+  return {
+    document: (state, { touched }) => answers.turns.run(writeDocument(state, touched, board.view())),
+  };
 }
 
 /** Stores the result of `decide`, and ensures that a pass handles it. */
@@ -86,11 +91,16 @@ export async function store<D extends Decision>(
 }
 
 /** 200 if nothing is left to do. A replay is nothing to do, unless its caller waits for Ready. */
-export function statusCodeOf({ decision, outcome, isWaiting }: Written): 200 | 202 {
+function statusCodeOf({ decision, outcome, isWaiting }: Written): 200 | 202 {
   return outcome === "done" || (decision.isReplay && !isWaiting) ? 200 : 202;
 }
 
-async function preview(context: RouteContext, reply: FastifyReply, decide: Decide): Promise<FastifyReply> {
+async function preview(
+  context: RouteContext,
+  reply: FastifyReply,
+  decide: Decide,
+  document: Answering["document"],
+): Promise<FastifyReply> {
   await context.answers.reserve(reply);
   const { current } = context.state;
   const { turns } = context.answers;
@@ -103,6 +113,7 @@ async function preview(context: RouteContext, reply: FastifyReply, decide: Decid
     .code(200)
     .header("etag", etagOf(current.desired.revision))
     .send({
+      ...(await document(next, decision)),
       changes,
       changesTotal,
       flows: { total: flows.total, items: flows.items.slice(0, maxListed).map(flowDocument) },

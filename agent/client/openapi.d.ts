@@ -9,298 +9,9 @@ export interface paths {
             cookie?: never;
         };
         /** Reads the whole desired set, in a form that can be PUT again */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            generation: number;
-                            gateway?: {
-                                /** @description An IPv4 address */
-                                defaultGateway?: string;
-                                /** @description A network interface */
-                                vpcInterface?: string;
-                                /** @description A network interface */
-                                externalInterface?: string;
-                            };
-                            eips: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description An IPv4 address and its subnet's prefix length */
-                                address: string;
-                                /** @description A network interface */
-                                interface?: string;
-                                leaseSeconds?: number;
-                                /** @description If false, rules on the EIP are programmed but the address is not held */
-                                bound?: boolean;
-                            }[];
-                            fips: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description A DNS subdomain */
-                                eip: string;
-                                /** @description An IPv4 address */
-                                internalIp: string;
-                            }[];
-                            snats: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description A DNS subdomain */
-                                eip: string;
-                                /** @description An IPv4 network; host bits are masked */
-                                internalCIDR: string;
-                                /** @enum {unknown} */
-                                mapping?: "random" | "preserve";
-                            }[];
-                            dnats: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description A DNS subdomain */
-                                eip: string;
-                                /** @enum {unknown} */
-                                protocol: "tcp" | "udp" | "sctp";
-                                externalPort: number;
-                                /** @description An IPv4 address */
-                                internalIp?: string;
-                                internalPort?: number;
-                                backends?: {
-                                    /** @description An IPv4 address */
-                                    ip: string;
-                                    port: number;
-                                }[];
-                            }[];
-                            limits?: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /**
-                                 * @description Ingress: traffic to the EIP, or into the device
-                                 * @enum {unknown}
-                                 */
-                                direction: "ingress" | "egress";
-                                /** @description In 10^6 bits per second */
-                                rateMbit: number;
-                                /** @description In 2^20 bytes */
-                                burstMB?: number;
-                                /** @description Lower values match first */
-                                priority?: number;
-                                /** @description A DNS subdomain */
-                                eip?: string;
-                                /** @description A network interface */
-                                interface?: string;
-                                match?: {
-                                    /** @description An IPv4 network; host bits are masked */
-                                    src?: string;
-                                    /** @description An IPv4 network; host bits are masked */
-                                    dst?: string;
-                                };
-                            }[];
-                            routes: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description An IPv4 network; host bits are masked */
-                                destination: string;
-                                /** @description An IPv4 address */
-                                via: string;
-                                /** @enum {unknown} */
-                                interface?: "vpc" | "external";
-                            }[];
-                        };
-                    };
-                };
-                /** @description Not modified */
-                304: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getDesired"];
         /** Replaces the whole desired set atomically */
-        put: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        generation: number;
-                        gateway?: {
-                            /** @description An IPv4 address */
-                            defaultGateway?: string;
-                            /** @description A network interface */
-                            vpcInterface?: string;
-                            /** @description A network interface */
-                            externalInterface?: string;
-                        };
-                        eips: {
-                            /** @description A DNS subdomain */
-                            name: string;
-                            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                            uid?: string;
-                            /** @description An IPv4 address and its subnet's prefix length */
-                            address: string;
-                            /** @description A network interface */
-                            interface?: string;
-                            leaseSeconds?: number;
-                            /** @description If false, rules on the EIP are programmed but the address is not held */
-                            bound?: boolean;
-                        }[];
-                        fips: {
-                            /** @description A DNS subdomain */
-                            name: string;
-                            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                            uid?: string;
-                            /** @description A DNS subdomain */
-                            eip: string;
-                            /** @description An IPv4 address */
-                            internalIp: string;
-                        }[];
-                        snats: {
-                            /** @description A DNS subdomain */
-                            name: string;
-                            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                            uid?: string;
-                            /** @description A DNS subdomain */
-                            eip: string;
-                            /** @description An IPv4 network; host bits are masked */
-                            internalCIDR: string;
-                            /** @enum {unknown} */
-                            mapping?: "random" | "preserve";
-                        }[];
-                        dnats: {
-                            /** @description A DNS subdomain */
-                            name: string;
-                            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                            uid?: string;
-                            /** @description A DNS subdomain */
-                            eip: string;
-                            /** @enum {unknown} */
-                            protocol: "tcp" | "udp" | "sctp";
-                            externalPort: number;
-                            /** @description An IPv4 address */
-                            internalIp?: string;
-                            internalPort?: number;
-                            backends?: {
-                                /** @description An IPv4 address */
-                                ip: string;
-                                port: number;
-                            }[];
-                        }[];
-                        limits?: {
-                            /** @description A DNS subdomain */
-                            name: string;
-                            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                            uid?: string;
-                            /**
-                             * @description Ingress: traffic to the EIP, or into the device
-                             * @enum {unknown}
-                             */
-                            direction: "ingress" | "egress";
-                            /** @description In 10^6 bits per second */
-                            rateMbit: number;
-                            /** @description In 2^20 bytes */
-                            burstMB?: number;
-                            /** @description Lower values match first */
-                            priority?: number;
-                            /** @description A DNS subdomain */
-                            eip?: string;
-                            /** @description A network interface */
-                            interface?: string;
-                            match?: {
-                                /** @description An IPv4 network; host bits are masked */
-                                src?: string;
-                                /** @description An IPv4 network; host bits are masked */
-                                dst?: string;
-                            };
-                        }[];
-                        routes: {
-                            /** @description A DNS subdomain */
-                            name: string;
-                            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                            uid?: string;
-                            /** @description An IPv4 network; host bits are masked */
-                            destination: string;
-                            /** @description An IPv4 address */
-                            via: string;
-                            /** @enum {unknown} */
-                            interface?: "vpc" | "external";
-                        }[];
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Written"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Written"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        put: operations["putDesired"];
         post?: never;
         delete?: never;
         options?: never;
@@ -316,42 +27,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists Eips */
-        get: {
-            parameters: {
-                query?: {
-                    ready?: "true" | "false";
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["Eip"][];
-                            revision: number;
-                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
-                            eventId: string;
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listEips"];
         put?: never;
         post?: never;
         delete?: never;
@@ -368,163 +44,12 @@ export interface paths {
             cookie?: never;
         };
         /** Reads one Eip */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Eip"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getEip"];
         /** Creates or replaces one Eip */
-        put: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @description A DNS subdomain */
-                        name?: string;
-                        /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                        uid?: string;
-                        /** @description An IPv4 address and its subnet's prefix length */
-                        address: string;
-                        /** @description A network interface */
-                        interface?: string;
-                        leaseSeconds?: number;
-                        /** @description If false, rules on the EIP are programmed but the address is not held */
-                        bound?: boolean;
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Eip"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Eip"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        put: operations["putEip"];
         post?: never;
         /** Deletes one Eip */
-        delete: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                    uid?: string;
-                    cascade?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Eip"];
-                    };
-                };
-                /** @description Deleted */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        delete: operations["deleteEip"];
         options?: never;
         head?: never;
         patch?: never;
@@ -538,42 +63,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists Fips */
-        get: {
-            parameters: {
-                query?: {
-                    ready?: "true" | "false";
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["Fip"][];
-                            revision: number;
-                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
-                            eventId: string;
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listFips"];
         put?: never;
         post?: never;
         delete?: never;
@@ -590,159 +80,12 @@ export interface paths {
             cookie?: never;
         };
         /** Reads one Fip */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Fip"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getFip"];
         /** Creates or replaces one Fip */
-        put: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @description A DNS subdomain */
-                        name?: string;
-                        /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                        uid?: string;
-                        /** @description A DNS subdomain */
-                        eip: string;
-                        /** @description An IPv4 address */
-                        internalIp: string;
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Fip"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Fip"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        put: operations["putFip"];
         post?: never;
         /** Deletes one Fip */
-        delete: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                    uid?: string;
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Fip"];
-                    };
-                };
-                /** @description Deleted */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        delete: operations["deleteFip"];
         options?: never;
         head?: never;
         patch?: never;
@@ -756,42 +99,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists Snats */
-        get: {
-            parameters: {
-                query?: {
-                    ready?: "true" | "false";
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["Snat"][];
-                            revision: number;
-                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
-                            eventId: string;
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listSnats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -808,161 +116,12 @@ export interface paths {
             cookie?: never;
         };
         /** Reads one Snat */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Snat"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getSnat"];
         /** Creates or replaces one Snat */
-        put: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @description A DNS subdomain */
-                        name?: string;
-                        /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                        uid?: string;
-                        /** @description A DNS subdomain */
-                        eip: string;
-                        /** @description An IPv4 network; host bits are masked */
-                        internalCIDR: string;
-                        /** @enum {unknown} */
-                        mapping?: "random" | "preserve";
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Snat"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Snat"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        put: operations["putSnat"];
         post?: never;
         /** Deletes one Snat */
-        delete: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                    uid?: string;
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Snat"];
-                    };
-                };
-                /** @description Deleted */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        delete: operations["deleteSnat"];
         options?: never;
         head?: never;
         patch?: never;
@@ -976,42 +135,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists Dnats */
-        get: {
-            parameters: {
-                query?: {
-                    ready?: "true" | "false";
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["Dnat"][];
-                            revision: number;
-                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
-                            eventId: string;
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listDnats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1028,168 +152,12 @@ export interface paths {
             cookie?: never;
         };
         /** Reads one Dnat */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Dnat"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getDnat"];
         /** Creates or replaces one Dnat */
-        put: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @description A DNS subdomain */
-                        name?: string;
-                        /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                        uid?: string;
-                        /** @description A DNS subdomain */
-                        eip: string;
-                        /** @enum {unknown} */
-                        protocol: "tcp" | "udp" | "sctp";
-                        externalPort: number;
-                        /** @description An IPv4 address */
-                        internalIp?: string;
-                        internalPort?: number;
-                        backends?: {
-                            /** @description An IPv4 address */
-                            ip: string;
-                            port: number;
-                        }[];
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Dnat"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Dnat"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        put: operations["putDnat"];
         post?: never;
         /** Deletes one Dnat */
-        delete: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                    uid?: string;
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Dnat"];
-                    };
-                };
-                /** @description Deleted */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        delete: operations["deleteDnat"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1203,42 +171,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists Limits */
-        get: {
-            parameters: {
-                query?: {
-                    ready?: "true" | "false";
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["Limit"][];
-                            revision: number;
-                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
-                            eventId: string;
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listLimits"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1255,176 +188,12 @@ export interface paths {
             cookie?: never;
         };
         /** Reads one Limit */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Limit"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getLimit"];
         /** Creates or replaces one Limit */
-        put: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @description A DNS subdomain */
-                        name?: string;
-                        /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                        uid?: string;
-                        /**
-                         * @description Ingress: traffic to the EIP, or into the device
-                         * @enum {unknown}
-                         */
-                        direction: "ingress" | "egress";
-                        /** @description In 10^6 bits per second */
-                        rateMbit: number;
-                        /** @description In 2^20 bytes */
-                        burstMB?: number;
-                        /** @description Lower values match first */
-                        priority?: number;
-                        /** @description A DNS subdomain */
-                        eip?: string;
-                        /** @description A network interface */
-                        interface?: string;
-                        match?: {
-                            /** @description An IPv4 network; host bits are masked */
-                            src?: string;
-                            /** @description An IPv4 network; host bits are masked */
-                            dst?: string;
-                        };
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Limit"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Limit"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        put: operations["putLimit"];
         post?: never;
         /** Deletes one Limit */
-        delete: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                    uid?: string;
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Limit"];
-                    };
-                };
-                /** @description Deleted */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        delete: operations["deleteLimit"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1438,42 +207,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists Routes */
-        get: {
-            parameters: {
-                query?: {
-                    ready?: "true" | "false";
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            items: components["schemas"]["Route"][];
-                            revision: number;
-                            /** @description `GET /v1/events?since=` with it gives what changed since this list */
-                            eventId: string;
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listRoutes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1490,161 +224,12 @@ export interface paths {
             cookie?: never;
         };
         /** Reads one Route */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Route"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getRoute"];
         /** Creates or replaces one Route */
-        put: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        /** @description A DNS subdomain */
-                        name?: string;
-                        /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                        uid?: string;
-                        /** @description An IPv4 network; host bits are masked */
-                        destination: string;
-                        /** @description An IPv4 address */
-                        via: string;
-                        /** @enum {unknown} */
-                        interface?: "vpc" | "external";
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Route"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Route"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        put: operations["putRoute"];
         post?: never;
         /** Deletes one Route */
-        delete: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                    uid?: string;
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Route"];
-                    };
-                };
-                /** @description Deleted */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        delete: operations["deleteRoute"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1658,44 +243,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists the last writes: who, what, and how they ended; the oldest first */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description A number from 1 to 1000; 100 if absent */
-                    limit?: string;
-                    /** @description A time (RFC 3339), or a duration such as 10m */
-                    since?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            /** @description False: NATGW_AUDIT_LOG is off */
-                            enabled: boolean;
-                            items: components["schemas"]["AuditRecord"][];
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listAudit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1714,159 +262,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Deletes, then upserts; all or nothing */
-        post: {
-            parameters: {
-                query?: {
-                    /** @description A duration such as 500ms, 5s or 1m; at most 5m */
-                    wait?: string;
-                    dryRun?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        upsert?: {
-                            eips?: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description An IPv4 address and its subnet's prefix length */
-                                address: string;
-                                /** @description A network interface */
-                                interface?: string;
-                                leaseSeconds?: number;
-                                /** @description If false, rules on the EIP are programmed but the address is not held */
-                                bound?: boolean;
-                            }[];
-                            fips?: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description A DNS subdomain */
-                                eip: string;
-                                /** @description An IPv4 address */
-                                internalIp: string;
-                            }[];
-                            snats?: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description A DNS subdomain */
-                                eip: string;
-                                /** @description An IPv4 network; host bits are masked */
-                                internalCIDR: string;
-                                /** @enum {unknown} */
-                                mapping?: "random" | "preserve";
-                            }[];
-                            dnats?: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description A DNS subdomain */
-                                eip: string;
-                                /** @enum {unknown} */
-                                protocol: "tcp" | "udp" | "sctp";
-                                externalPort: number;
-                                /** @description An IPv4 address */
-                                internalIp?: string;
-                                internalPort?: number;
-                                backends?: {
-                                    /** @description An IPv4 address */
-                                    ip: string;
-                                    port: number;
-                                }[];
-                            }[];
-                            limits?: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /**
-                                 * @description Ingress: traffic to the EIP, or into the device
-                                 * @enum {unknown}
-                                 */
-                                direction: "ingress" | "egress";
-                                /** @description In 10^6 bits per second */
-                                rateMbit: number;
-                                /** @description In 2^20 bytes */
-                                burstMB?: number;
-                                /** @description Lower values match first */
-                                priority?: number;
-                                /** @description A DNS subdomain */
-                                eip?: string;
-                                /** @description A network interface */
-                                interface?: string;
-                                match?: {
-                                    /** @description An IPv4 network; host bits are masked */
-                                    src?: string;
-                                    /** @description An IPv4 network; host bits are masked */
-                                    dst?: string;
-                                };
-                            }[];
-                            routes?: {
-                                /** @description A DNS subdomain */
-                                name: string;
-                                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                uid?: string;
-                                /** @description An IPv4 network; host bits are masked */
-                                destination: string;
-                                /** @description An IPv4 address */
-                                via: string;
-                                /** @enum {unknown} */
-                                interface?: "vpc" | "external";
-                            }[];
-                        };
-                        delete?: {
-                            eips?: string[];
-                            fips?: string[];
-                            snats?: string[];
-                            dnats?: string[];
-                            limits?: string[];
-                            routes?: string[];
-                        };
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Written"] | components["schemas"]["Preview"];
-                    };
-                };
-                /** @description Default Response */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Written"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        post: operations["applyBatch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1883,48 +279,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Renews the leases of Eips; durable before the answer */
-        post: {
-            parameters: {
-                query?: never;
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": {
-                        eips: string[];
-                    };
-                };
-            };
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            revision: number;
-                            /** @description The Eips, as requested */
-                            renewed: string[];
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        post: operations["renewLeases"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1938,84 +293,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Summarises the gateway */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            version: string;
-                            epoch: string;
-                            degraded: {
-                                reason: string;
-                                message: string;
-                            }[];
-                            generation: {
-                                desired: number;
-                                applied: number;
-                            };
-                            revision: {
-                                desired: number;
-                                applied: number;
-                            };
-                            objects: {
-                                [key: string]: {
-                                    total: number;
-                                    ready: number;
-                                    notReady: number;
-                                };
-                            };
-                            lastReconcile: components["schemas"]["PassReport"] | null;
-                            backend: string;
-                            /**
-                             * @description closed: what is not translated does not leave the VPC; for good if `untranslated` is drop
-                             * @enum {unknown}
-                             */
-                            gate: "open" | "closed" | "unknown";
-                            /**
-                             * @description The setting NATGW_UNTRANSLATED
-                             * @enum {unknown}
-                             */
-                            untranslated: "forward" | "drop";
-                            /**
-                             * @description closed: BFD on the VPC interface is dropped; off: the setting NATGW_BFD_GATE
-                             * @enum {unknown}
-                             */
-                            bfdGate: "open" | "closed" | "unknown" | "off";
-                            interfaces: {
-                                [key: string]: {
-                                    name: string;
-                                    present: boolean;
-                                    up: boolean;
-                                    mac: string;
-                                    addresses: string[];
-                                };
-                            };
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /** Summarises the gateway; can wait until a revision is applied */
+        get: operations["getStatus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2032,43 +311,7 @@ export interface paths {
             cookie?: never;
         };
         /** Shows what the next pass would change; text with Accept: text/plain */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description true: reads everything from the kernel anew, and lists flows that no object permits */
-                    fresh?: "true" | "false";
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description The plan */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            changes: components["schemas"]["Change"][];
-                            total: number;
-                            flows?: components["schemas"]["Flows"];
-                        };
-                        "text/plain": string;
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getPlan"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2087,35 +330,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Runs a full pass now */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["PassReport"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        post: operations["runPass"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2130,37 +345,7 @@ export interface paths {
             cookie?: never;
         };
         /** A part of the kernel state as its tools print it, or the last lines of the log */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    part: "rules" | "links" | "addresses" | "routes" | "neighbours" | "qos" | "sysctls" | "conntrack" | "log";
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Text */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/plain": string;
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getDiagnostics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2179,156 +364,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Reads the live state as a set; adopt=true takes it over as the desired set */
-        post: {
-            parameters: {
-                query: {
-                    /** @description What to read */
-                    from: "kernel";
-                    adopt?: "true" | "false";
-                };
-                header?: {
-                    /** @description The revision that the write builds on: "17", or * */
-                    "if-match"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            set: {
-                                generation: number;
-                                gateway?: {
-                                    /** @description An IPv4 address */
-                                    defaultGateway?: string;
-                                    /** @description A network interface */
-                                    vpcInterface?: string;
-                                    /** @description A network interface */
-                                    externalInterface?: string;
-                                };
-                                eips: {
-                                    /** @description A DNS subdomain */
-                                    name: string;
-                                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                    uid?: string;
-                                    /** @description An IPv4 address and its subnet's prefix length */
-                                    address: string;
-                                    /** @description A network interface */
-                                    interface?: string;
-                                    leaseSeconds?: number;
-                                    /** @description If false, rules on the EIP are programmed but the address is not held */
-                                    bound?: boolean;
-                                }[];
-                                fips: {
-                                    /** @description A DNS subdomain */
-                                    name: string;
-                                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                    uid?: string;
-                                    /** @description A DNS subdomain */
-                                    eip: string;
-                                    /** @description An IPv4 address */
-                                    internalIp: string;
-                                }[];
-                                snats: {
-                                    /** @description A DNS subdomain */
-                                    name: string;
-                                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                    uid?: string;
-                                    /** @description A DNS subdomain */
-                                    eip: string;
-                                    /** @description An IPv4 network; host bits are masked */
-                                    internalCIDR: string;
-                                    /** @enum {unknown} */
-                                    mapping?: "random" | "preserve";
-                                }[];
-                                dnats: {
-                                    /** @description A DNS subdomain */
-                                    name: string;
-                                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                    uid?: string;
-                                    /** @description A DNS subdomain */
-                                    eip: string;
-                                    /** @enum {unknown} */
-                                    protocol: "tcp" | "udp" | "sctp";
-                                    externalPort: number;
-                                    /** @description An IPv4 address */
-                                    internalIp?: string;
-                                    internalPort?: number;
-                                    backends?: {
-                                        /** @description An IPv4 address */
-                                        ip: string;
-                                        port: number;
-                                    }[];
-                                }[];
-                                limits?: {
-                                    /** @description A DNS subdomain */
-                                    name: string;
-                                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                    uid?: string;
-                                    /**
-                                     * @description Ingress: traffic to the EIP, or into the device
-                                     * @enum {unknown}
-                                     */
-                                    direction: "ingress" | "egress";
-                                    /** @description In 10^6 bits per second */
-                                    rateMbit: number;
-                                    /** @description In 2^20 bytes */
-                                    burstMB?: number;
-                                    /** @description Lower values match first */
-                                    priority?: number;
-                                    /** @description A DNS subdomain */
-                                    eip?: string;
-                                    /** @description A network interface */
-                                    interface?: string;
-                                    match?: {
-                                        /** @description An IPv4 network; host bits are masked */
-                                        src?: string;
-                                        /** @description An IPv4 network; host bits are masked */
-                                        dst?: string;
-                                    };
-                                }[];
-                                routes: {
-                                    /** @description A DNS subdomain */
-                                    name: string;
-                                    /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                                    uid?: string;
-                                    /** @description An IPv4 network; host bits are masked */
-                                    destination: string;
-                                    /** @description An IPv4 address */
-                                    via: string;
-                                    /** @enum {unknown} */
-                                    interface?: "vpc" | "external";
-                                }[];
-                            };
-                            /** @description What the set does not contain */
-                            unread: {
-                                /** @description A rule, element, address or route as its tool prints it */
-                                what: string;
-                                /** @description The chain, map or table that holds it */
-                                where: string;
-                                /** @description Why it is not part of the set */
-                                why: string;
-                            }[];
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        post: operations["importState"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2343,52 +379,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists every IP once, with counts per subnet */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            /** @description False until the first pass has read the kernel */
-                            observed: boolean;
-                            addresses: {
-                                /** @description An IPv4 address */
-                                ip: string;
-                                /** @enum {unknown} */
-                                role: "self" | "gateway" | "eip" | "orphan" | "conflict";
-                                interface: string;
-                                users: string[];
-                            }[];
-                            subnets: {
-                                cidr: string;
-                                capacity: number;
-                                used: number;
-                                free: number;
-                            }[];
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["getInventory"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2407,41 +398,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Removes an orphan from the kernel, with all owned rules and flows on it */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    /** @description An IPv4 address */
-                    ip: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            changes: components["schemas"]["Change"][];
-                            foreignRules: string[];
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        post: operations["releaseAddress"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2456,41 +413,7 @@ export interface paths {
             cookie?: never;
         };
         /** Lists live flows on the EIP, both directions; counts all */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description A number from 1 to 1000; 100 if absent */
-                    limit?: string;
-                };
-                header?: never;
-                path: {
-                    /** @description The object's name */
-                    name: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Flows"];
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["listEipConnections"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2507,49 +430,7 @@ export interface paths {
             cookie?: never;
         };
         /** Streams events: changed objects, passes, drift and repairs, conflicts, degraded reasons */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description Events after this id; or of the last time, such as 10m. Absent: from now on */
-                    since?: string;
-                    strict?: "true" | "false";
-                    follow?: "true" | "false";
-                    /** @description Only events about objects of these kinds: eip, fip, snat, dnat, limit, route; comma-separated */
-                    kind?: string;
-                    /** @description Only events about objects of these names; comma-separated */
-                    name?: string;
-                    /** @description Only these types; comma-separated. A resync always comes */
-                    type?: string;
-                };
-                header?: {
-                    /** @description Like `since`, and before it */
-                    "last-event-id"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Server-sent events. `event` is object, drift, repair, pass, degraded, conflict or resync; `data` is one line of JSON, by ObjectEvent, DriftEvent, RepairEvent, PassEvent, DegradedEvent, ConflictEvent or ResyncEvent */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/event-stream": string;
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["streamEvents"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2566,88 +447,7 @@ export interface paths {
             cookie?: never;
         };
         /** Explains what becomes of a packet: from and to, or eip for the way in */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description An IPv4 address */
-                    from?: string;
-                    /** @description An IPv4 address */
-                    to?: string;
-                    /** @description The name or address of an Eip: what comes from outside */
-                    eip?: string;
-                    /** @description tcp if absent */
-                    protocol?: "tcp" | "udp" | "sctp" | "icmp";
-                    /** @description A port from 1 to 65535 */
-                    port?: string;
-                    /** @description A port from 1 to 65535 */
-                    sourcePort?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Default Response */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            /** @enum {unknown} */
-                            verdict: "delivered" | "dropped" | "local" | "unknown";
-                            /** @enum {unknown} */
-                            code: "Translated" | "StaleFlow" | "GateClosed" | "NoRoute" | "NoSnat" | "EipNotReady" | "AddressConflict" | "PortsExhausted" | "Invalid" | "ForwardingOff" | "Quarantined" | "Standby" | "Shadowed" | "ForeignRule" | "Local";
-                            /**
-                             * @description flow: a flow that exists decides
-                             * @enum {unknown}
-                             */
-                            basis: "flow" | "rules";
-                            steps: {
-                                /** @enum {unknown} */
-                                stage: "flow" | "address" | "route" | "forwarding" | "foreign" | "gate" | "guard" | "dnat" | "snat" | "ports" | "reverse";
-                                /** @enum {unknown} */
-                                result: "passes" | "stops" | "translates" | "none" | "unknown";
-                                object?: string;
-                                /** @description In the words of its tool */
-                                rule?: string;
-                                detail: string;
-                            }[];
-                            /** @description The packet as it leaves the gateway */
-                            translated: {
-                                /** @description An IPv4 address */
-                                source?: string;
-                                sourcePort?: number;
-                                /** @description An IPv4 address */
-                                destination?: string;
-                                destinationPort?: number;
-                            } | null;
-                            /** @description The answer as it comes to the gateway */
-                            reverse: {
-                                /** @description An IPv4 address */
-                                source?: string;
-                                sourcePort?: number;
-                                /** @description An IPv4 address */
-                                destination?: string;
-                                destinationPort?: number;
-                            } | null;
-                            /** @description What the answer does not cover */
-                            unchecked: string[];
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["explain"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2664,26 +464,7 @@ export interface paths {
             cookie?: never;
         };
         /** The process is alive */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Text */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/plain": string;
-                    };
-                };
-            };
-        };
+        get: operations["getLivez"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2700,35 +481,7 @@ export interface paths {
             cookie?: never;
         };
         /** The first full pass has verified, even if single objects failed */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Text */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/plain": string;
-                    };
-                };
-                /** @description Text */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/plain": string;
-                    };
-                };
-            };
-        };
+        get: operations["getReadyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2745,26 +498,7 @@ export interface paths {
             cookie?: never;
         };
         /** Metrics for Prometheus */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Text */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/plain": string;
-                    };
-                };
-            };
-        };
+        get: operations["getMetrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2783,40 +517,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Performs one call of nat-gateway.sh; on the Unix socket only */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            /** @description The operation and its rules, each with a NUL at its end */
-            requestBody: {
-                content: {
-                    "application/octet-stream": string;
-                };
-            };
-            responses: {
-                /** @description Lines `out TEXT` and `err TEXT`; the last one is `exit CODE` */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/plain": string;
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        post: operations["callKubeOvn"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2827,362 +528,172 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Status: {
-            ready: boolean;
-            observedRevision: number;
-            epoch: string;
-            /** Format: date-time */
-            verifiedAt?: string;
-            conditions: {
-                /** @enum {unknown} */
-                type: "Accepted" | "Programmed" | "Ready";
-                /** @enum {unknown} */
-                status: "True" | "False" | "Unknown";
-                /** @enum {unknown} */
-                reason: "Accepted" | "Programmed" | "Ready" | "Pending" | "Standby" | "NoBackends" | "Shadowed" | "Conflict" | "Unbound" | "EipNotFound" | "EipNotReady" | "AddressConflict" | "InterfaceNotFound" | "InterfaceDown" | "NoRoute" | "ForeignRule" | "ForeignRoute" | "LeaseExpired" | "ForwardingOff" | "FlowsRemain" | "Quarantined" | "KernelUnreadable" | "NotSupported";
-                message: string;
-                /** Format: date-time */
-                lastTransitionTime: string;
-            }[];
-            usedBy?: string[];
-        };
-        Problem: {
-            type: string;
-            /** @description One of: The body is not JSON (400); A valid bearer token is needed (401); Not allowed on this listener (403); No such object (404); The path does not take this method (405); The identity is taken (409); The object is in use (409); The generation is not newer (409); The gateway's live state was not adopted yet (409); The uid was deleted and cannot be used again (410); Events since that id are missing (410); The revision has moved on (412); The body is too large (413); The body must be application/json (415); The input is not valid (422); Too many requests (429); The agent failed (500); Too many requests at the same time (503); The write could not be stored (503) */
-            title: string;
-            status: number;
-            /** @enum {unknown} */
-            code: "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "events-expired" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "rate-limited" | "internal" | "overloaded" | "storage-unavailable";
-            detail: string;
-            errors?: {
-                pointer: string;
-                message: string;
-            }[];
-        };
-        Eip: {
-            /** @enum {unknown} */
-            kind: "Eip";
+        /** @enum {string} */
+        AddressRole: "self" | "gateway" | "eip" | "orphan" | "conflict";
+        AnyObject: {
+            kind: components["schemas"]["ObjectKind"];
             /** @description A DNS subdomain */
             name: string;
             /** @description An identifier for one life of the object; a deleted uid cannot be used again */
             uid?: string;
-            spec: {
-                /** @description An IPv4 address and its subnet's prefix length */
-                address: string;
-                /** @description A network interface */
-                interface?: string;
-                leaseSeconds?: number;
-                /** @description If false, rules on the EIP are programmed but the address is not held */
-                bound?: boolean;
-            };
+            spec: components["schemas"]["AnySpec"];
+            /** Format: int64 */
             revision: number;
             status: components["schemas"]["Status"];
         };
-        Fip: {
-            /** @enum {unknown} */
-            kind: "Fip";
+        /** @description Has the fields of its kind */
+        AnySpec: {
+            /** @description An IPv4 address and its subnet's prefix length */
+            address?: string;
+            interface?: string;
+            leaseSeconds?: number;
+            /** @description If false, rules on the EIP are programmed but the address is not held */
+            bound?: boolean;
             /** @description A DNS subdomain */
-            name: string;
-            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-            uid?: string;
-            spec: {
-                /** @description A DNS subdomain */
-                eip: string;
-                /** @description An IPv4 address */
-                internalIp: string;
-            };
-            revision: number;
-            status: components["schemas"]["Status"];
+            eip?: string;
+            /** @description An IPv4 address */
+            internalIp?: string;
+            /** @description An IPv4 network; host bits are masked */
+            internalCIDR?: string;
+            mapping?: components["schemas"]["SnatMapping"];
+            protocol?: components["schemas"]["Protocol"];
+            externalPort?: number;
+            internalPort?: number;
+            backends?: components["schemas"]["Backend"][];
+            direction?: components["schemas"]["LimitDirection"];
+            /**
+             * Format: double
+             * @description In 10^6 bits per second
+             */
+            rateMbit?: number;
+            /**
+             * Format: double
+             * @description In 2^20 bytes
+             */
+            burstMB?: number;
+            /** @description Lower values match first */
+            priority?: number;
+            match?: components["schemas"]["LimitMatch"];
+            /** @description An IPv4 network; host bits are masked */
+            destination?: string;
+            /** @description An IPv4 address */
+            via?: string;
         };
-        Snat: {
-            /** @enum {unknown} */
-            kind: "Snat";
-            /** @description A DNS subdomain */
-            name: string;
-            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-            uid?: string;
-            spec: {
-                /** @description A DNS subdomain */
-                eip: string;
-                /** @description An IPv4 network; host bits are masked */
-                internalCIDR: string;
-                /** @enum {unknown} */
-                mapping?: "random" | "preserve";
-            };
-            revision: number;
-            status: components["schemas"]["Status"];
+        Audit: {
+            /** @description False: NATGW_AUDIT_LOG is off */
+            enabled: boolean;
+            items: components["schemas"]["AuditRecord"][];
         };
-        Dnat: {
-            /** @enum {unknown} */
-            kind: "Dnat";
-            /** @description A DNS subdomain */
-            name: string;
-            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-            uid?: string;
-            spec: {
-                /** @description A DNS subdomain */
-                eip: string;
-                /** @enum {unknown} */
-                protocol: "tcp" | "udp" | "sctp";
-                externalPort: number;
-                /** @description An IPv4 address */
-                internalIp?: string;
-                internalPort?: number;
-                backends?: {
-                    /** @description An IPv4 address */
-                    ip: string;
-                    port: number;
-                }[];
-            };
-            revision: number;
-            status: components["schemas"]["Status"];
-        };
-        Limit: {
-            /** @enum {unknown} */
-            kind: "Limit";
-            /** @description A DNS subdomain */
-            name: string;
-            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-            uid?: string;
-            spec: {
-                /**
-                 * @description Ingress: traffic to the EIP, or into the device
-                 * @enum {unknown}
-                 */
-                direction: "ingress" | "egress";
-                /** @description In 10^6 bits per second */
-                rateMbit: number;
-                /** @description In 2^20 bytes */
-                burstMB?: number;
-                /** @description Lower values match first */
-                priority?: number;
-                /** @description A DNS subdomain */
-                eip?: string;
-                /** @description A network interface */
-                interface?: string;
-                match?: {
-                    /** @description An IPv4 network; host bits are masked */
-                    src?: string;
-                    /** @description An IPv4 network; host bits are masked */
-                    dst?: string;
-                };
-            };
-            revision: number;
-            status: components["schemas"]["Status"];
-        };
-        Route: {
-            /** @enum {unknown} */
-            kind: "Route";
-            /** @description A DNS subdomain */
-            name: string;
-            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-            uid?: string;
-            spec: {
-                /** @description An IPv4 network; host bits are masked */
-                destination: string;
-                /** @description An IPv4 address */
-                via: string;
-                /** @enum {unknown} */
-                interface?: "vpc" | "external";
-            };
-            revision: number;
-            status: components["schemas"]["Status"];
-        };
-        Written: {
-            revision: number;
-            generation: number;
-            ready: number;
-            /** @description The first 100 */
-            notReady: {
-                kind: string;
-                /** @description A DNS subdomain */
-                name: string;
-                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-                uid?: string;
-                spec: Record<string, never>;
-                revision: number;
-                status: components["schemas"]["Status"];
-            }[];
-            notReadyTotal: number;
-        };
-        Change: {
-            /** @enum {unknown} */
-            action: "add" | "remove" | "replace" | "set";
-            /** @enum {unknown} */
-            subsystem: "gate" | "netfilter" | "rule" | "sysctl" | "address" | "route" | "reach" | "flow" | "qos" | "accounting" | "previous" | "guard";
-            /** @description The object that needs it, such as fips/fip-a */
-            object?: string;
-            /** @description The command of the subsystem's own tool */
-            text: string;
-        };
-        Flows: {
-            total: number;
-            items: {
-                protocol: string;
-                original: {
-                    /** @description An IPv4 address */
-                    src: string;
-                    /** @description An IPv4 address */
-                    dst: string;
-                    sport: number;
-                    dport: number;
-                };
-                reply: {
-                    /** @description An IPv4 address */
-                    src: string;
-                    /** @description An IPv4 address */
-                    dst: string;
-                    sport: number;
-                    dport: number;
-                };
-                /** @enum {unknown} */
-                natStatus: "none" | "snat" | "dnat" | "both";
-            }[];
-        };
-        Preview: {
-            changes: components["schemas"]["Change"][];
-            changesTotal: number;
-            flows: components["schemas"]["Flows"];
-        };
-        PassReport: {
-            /** Format: date-time */
-            startedAt: string;
-            /** @description Seconds */
-            took: number;
-            reasons: string[];
-            observed: {
-                rules: number;
-                addresses: number;
-                routes: number;
-            };
-            changed: number;
-            changes: components["schemas"]["Change"][];
-            failed: {
-                object?: string;
-                stage: string;
-                code: string;
-                message: string;
-                /** @description What was refused, as its tool's command */
-                text?: string;
-            }[];
-            flowsRemoved: number;
+        AuditIdentity: {
+            kind: components["schemas"]["IdentityKind"];
+            /** Format: int64 */
+            uid?: number;
+            /** Format: int64 */
+            pid?: number;
+            /** @description The name of the token */
+            name?: string;
+            /** @description Of the certificate */
+            subject?: string;
         };
         /** @description A record with `lost` has nothing else but `time` */
         AuditRecord: {
             /** Format: date-time */
             time: string;
-            identity?: {
-                /** @enum {unknown} */
-                kind: "socket" | "token" | "certificate" | "anonymous";
-                uid?: number;
-                pid?: number;
-                /** @description The name of the token */
-                name?: string;
-                /** @description Of the certificate */
-                subject?: string;
-            };
+            identity?: components["schemas"]["AuditIdentity"];
             /** @description The address; absent on the Unix socket */
             client?: string;
             method?: string;
             /** @description The first 512 characters */
             path?: string;
-            /** @enum {unknown} */
-            kind?: "Eip" | "Fip" | "Snat" | "Dnat" | "Limit" | "Route";
+            kind?: components["schemas"]["ObjectKind"];
             name?: string;
             query?: {
                 [key: string]: string;
             };
+            /** Format: int64 */
             status?: number;
-            /** @enum {unknown} */
-            code?: "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "events-expired" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "rate-limited" | "internal" | "overloaded" | "storage-unavailable";
-            before?: {
-                generation: number;
-                revision: number;
-            };
-            after?: {
-                generation: number;
-                revision: number;
-            };
+            code?: components["schemas"]["ProblemCode"];
+            before?: components["schemas"]["AuditVersion"];
+            after?: components["schemas"]["AuditVersion"];
+            /** Format: int64 */
             written?: number;
+            /** Format: int64 */
             removed?: number;
-            /** @description Refused requests before this one that have no record */
+            /**
+             * Format: int64
+             * @description Refused requests before this one that have no record
+             */
             skipped?: number;
-            /** @description Records that are missing before the next one */
+            /**
+             * Format: int64
+             * @description Records that are missing before the next one
+             */
             lost?: number;
         };
-        /** @description The object as a list has it, without `usedBy` */
-        ObjectEvent: {
-            /** @enum {unknown} */
-            kind: "Eip" | "Fip" | "Snat" | "Dnat" | "Limit" | "Route";
-            /** @description A DNS subdomain */
-            name: string;
-            deleted: boolean;
-            /** @description As in a list; of a deleted object that of the desired set */
+        AuditVersion: {
+            /** Format: int64 */
+            generation: number;
+            /** Format: int64 */
             revision: number;
-            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
-            uid?: string;
-            /** @description Absent if deleted */
-            spec?: {
-                [key: string]: unknown;
-            };
-            status?: components["schemas"]["Status"];
         };
-        DriftEvent: {
-            revision: number;
-            /** Format: date-time */
-            time: string;
-            total: number;
-            /** @description The first 20 */
-            changes: components["schemas"]["Change"][];
-            /** @description Repairs that wait, because another program keeps undoing them */
-            delayed: number;
+        Backend: {
+            /** @description An IPv4 address */
+            ip: string;
+            port: number;
         };
-        RepairEvent: {
-            revision: number;
-            /** Format: date-time */
-            time: string;
-            total: number;
-            /** @description The first 20 */
-            changes: components["schemas"]["Change"][];
+        Batch: {
+            upsert?: components["schemas"]["BatchUpsert"];
+            delete?: components["schemas"]["BatchDelete"];
         };
-        PassEvent: {
-            revision: number;
-            /** Format: date-time */
-            time: string;
-            /** @description Nothing is left to do */
-            converged: boolean;
-            generation?: number;
-            /** Format: date-time */
-            startedAt?: string;
-            /** @description Seconds */
-            took?: number;
-            reasons?: string[];
-            changed?: number;
-            failed?: number;
-            flowsRemoved?: number;
-            /** @description Why no pass could run */
-            error?: {
-                code: string;
-                message: string;
-            };
+        BatchDelete: {
+            eips?: string[];
+            fips?: string[];
+            snats?: string[];
+            dnats?: string[];
+            limits?: string[];
+            routes?: string[];
         };
-        DegradedEvent: {
-            revision: number;
-            /** Format: date-time */
-            time: string;
-            degraded: {
-                /** @enum {unknown} */
-                reason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing";
-                message: string;
-            }[];
-            added: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing")[];
-            removed: ("StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing")[];
+        BatchUpsert: {
+            eips?: components["schemas"]["EipEntry"][];
+            fips?: components["schemas"]["FipEntry"][];
+            snats?: components["schemas"]["SnatEntry"][];
+            dnats?: components["schemas"]["DnatEntry"][];
+            limits?: components["schemas"]["LimitEntry"][];
+            routes?: components["schemas"]["RouteEntry"][];
         };
+        /**
+         * @description closed: BFD on the VPC interface is dropped; off: the setting NATGW_BFD_GATE
+         * @enum {string}
+         */
+        BfdGateState: "open" | "closed" | "unknown" | "off";
+        Change: {
+            action: components["schemas"]["ChangeAction"];
+            subsystem: components["schemas"]["Subsystem"];
+            /** @description The object that needs it, such as fips/fip-a */
+            object?: string;
+            /** @description The command of the subsystem's own tool */
+            text: string;
+        };
+        /** @enum {string} */
+        ChangeAction: "add" | "remove" | "replace" | "set";
+        Condition: {
+            type: components["schemas"]["ConditionType"];
+            status: components["schemas"]["ConditionStatus"];
+            reason: components["schemas"]["Reason"];
+            message: string;
+            /** Format: date-time */
+            lastTransitionTime: string;
+        };
+        /** @enum {string} */
+        ConditionStatus: "True" | "False" | "Unknown";
+        /** @enum {string} */
+        ConditionType: "Accepted" | "Programmed" | "Ready";
         ConflictEvent: {
+            /** Format: int64 */
             revision: number;
             /** Format: date-time */
             time: string;
-            /** @enum {unknown} */
+            /** @enum {string} */
             kind: "Eip";
             /** @description A DNS subdomain */
             name: string;
@@ -3190,11 +701,863 @@ export interface components {
             active: boolean;
             message: string;
         };
-        ResyncEvent: {
-            revision: number;
-            /** @enum {unknown} */
-            reason: "epoch" | "restart" | "expired" | "unknown";
+        Degradation: {
+            reason: components["schemas"]["DegradedReason"];
             message: string;
+        };
+        DegradedEvent: {
+            /** Format: int64 */
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            degraded: components["schemas"]["Degradation"][];
+            added: components["schemas"]["DegradedReason"][];
+            removed: components["schemas"]["DegradedReason"][];
+        };
+        /** @enum {string} */
+        DegradedReason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing";
+        DesiredAndApplied: {
+            /** Format: int64 */
+            desired: number;
+            /** Format: int64 */
+            applied: number;
+        };
+        DesiredSet: {
+            /** Format: int64 */
+            generation: number;
+            gateway?: components["schemas"]["Gateway"];
+            eips: components["schemas"]["EipEntry"][];
+            fips: components["schemas"]["FipEntry"][];
+            snats: components["schemas"]["SnatEntry"][];
+            dnats: components["schemas"]["DnatEntry"][];
+            limits?: components["schemas"]["LimitEntry"][];
+            routes: components["schemas"]["RouteEntry"][];
+        };
+        /** @enum {string} */
+        DiagnosticPart: "rules" | "links" | "addresses" | "routes" | "neighbours" | "qos" | "sysctls" | "conntrack" | "log";
+        Dnat: {
+            /** @enum {string} */
+            kind: "Dnat";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["DnatSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+        };
+        DnatEntry: {
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description A DNS subdomain */
+            eip: string;
+            protocol: components["schemas"]["Protocol"];
+            externalPort: number;
+            /** @description An IPv4 address */
+            internalIp?: string;
+            internalPort?: number;
+            backends?: components["schemas"]["Backend"][];
+        };
+        DnatInput: {
+            /** @description A DNS subdomain */
+            name?: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description A DNS subdomain */
+            eip: string;
+            protocol: components["schemas"]["Protocol"];
+            externalPort: number;
+            /** @description An IPv4 address */
+            internalIp?: string;
+            internalPort?: number;
+            backends?: components["schemas"]["Backend"][];
+        };
+        DnatList: {
+            items: components["schemas"]["Dnat"][];
+            /** Format: int64 */
+            revision: number;
+            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+            eventId: string;
+        };
+        DnatSpec: {
+            /** @description A DNS subdomain */
+            eip: string;
+            protocol: components["schemas"]["Protocol"];
+            externalPort: number;
+            /** @description An IPv4 address */
+            internalIp?: string;
+            internalPort?: number;
+            backends?: components["schemas"]["Backend"][];
+        };
+        DnatWritten: {
+            /** @enum {string} */
+            kind: "Dnat";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["DnatSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+            /** @description Of a dry run: what a pass would change */
+            changes?: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal?: number;
+            flows?: components["schemas"]["Flows"];
+        };
+        DriftEvent: {
+            /** Format: int64 */
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            /** Format: int64 */
+            total: number;
+            /** @description The first 20 */
+            changes: components["schemas"]["Change"][];
+            /**
+             * Format: int64
+             * @description Repairs that wait, because another program keeps undoing them
+             */
+            delayed: number;
+        };
+        Eip: {
+            /** @enum {string} */
+            kind: "Eip";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["EipSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+        };
+        EipEntry: {
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description An IPv4 address and its subnet's prefix length */
+            address: string;
+            /** @description A network interface */
+            interface?: string;
+            leaseSeconds?: number;
+            /** @description If false, rules on the EIP are programmed but the address is not held */
+            bound?: boolean;
+        };
+        EipInput: {
+            /** @description A DNS subdomain */
+            name?: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description An IPv4 address and its subnet's prefix length */
+            address: string;
+            /** @description A network interface */
+            interface?: string;
+            leaseSeconds?: number;
+            /** @description If false, rules on the EIP are programmed but the address is not held */
+            bound?: boolean;
+        };
+        EipList: {
+            items: components["schemas"]["Eip"][];
+            /** Format: int64 */
+            revision: number;
+            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+            eventId: string;
+        };
+        EipSpec: {
+            /** @description An IPv4 address and its subnet's prefix length */
+            address: string;
+            /** @description A network interface */
+            interface?: string;
+            leaseSeconds?: number;
+            /** @description If false, rules on the EIP are programmed but the address is not held */
+            bound?: boolean;
+        };
+        EipWritten: {
+            /** @enum {string} */
+            kind: "Eip";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["EipSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+            /** @description Of a dry run: what a pass would change */
+            changes?: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal?: number;
+            flows?: components["schemas"]["Flows"];
+        };
+        /**
+         * @description flow: a flow that exists decides
+         * @enum {string}
+         */
+        ExplainBasis: "flow" | "rules";
+        /** @enum {string} */
+        ExplainCode: "Translated" | "StaleFlow" | "GateClosed" | "NoRoute" | "NoSnat" | "EipNotReady" | "AddressConflict" | "PortsExhausted" | "Invalid" | "ForwardingOff" | "Quarantined" | "Standby" | "Shadowed" | "ForeignRule" | "Local";
+        /** @enum {string} */
+        ExplainStage: "flow" | "address" | "route" | "forwarding" | "foreign" | "gate" | "guard" | "dnat" | "snat" | "ports" | "reverse";
+        ExplainStep: {
+            stage: components["schemas"]["ExplainStage"];
+            result: components["schemas"]["StepResult"];
+            object?: string;
+            /** @description In the words of its tool */
+            rule?: string;
+            detail: string;
+        };
+        /** @enum {string} */
+        ExplainedProtocol: "tcp" | "udp" | "sctp" | "icmp";
+        Explanation: {
+            verdict: components["schemas"]["Verdict"];
+            code: components["schemas"]["ExplainCode"];
+            basis: components["schemas"]["ExplainBasis"];
+            steps: components["schemas"]["ExplainStep"][];
+            /** @description The packet as it leaves the gateway */
+            translated: components["schemas"]["PacketEnds"] | null;
+            /** @description The answer as it comes to the gateway */
+            reverse: components["schemas"]["PacketEnds"] | null;
+            /** @description What the answer does not cover */
+            unchecked: string[];
+        };
+        Fip: {
+            /** @enum {string} */
+            kind: "Fip";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["FipSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+        };
+        FipEntry: {
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description A DNS subdomain */
+            eip: string;
+            /** @description An IPv4 address */
+            internalIp: string;
+        };
+        FipInput: {
+            /** @description A DNS subdomain */
+            name?: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description A DNS subdomain */
+            eip: string;
+            /** @description An IPv4 address */
+            internalIp: string;
+        };
+        FipList: {
+            items: components["schemas"]["Fip"][];
+            /** Format: int64 */
+            revision: number;
+            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+            eventId: string;
+        };
+        FipSpec: {
+            /** @description A DNS subdomain */
+            eip: string;
+            /** @description An IPv4 address */
+            internalIp: string;
+        };
+        FipWritten: {
+            /** @enum {string} */
+            kind: "Fip";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["FipSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+            /** @description Of a dry run: what a pass would change */
+            changes?: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal?: number;
+            flows?: components["schemas"]["Flows"];
+        };
+        Flow: {
+            /** @description tcp, udp, icmp, sctp, else the number */
+            protocol: string;
+            original: components["schemas"]["FlowTuple"];
+            reply: components["schemas"]["FlowTuple"];
+            natStatus: components["schemas"]["NatStatus"];
+        };
+        FlowTuple: {
+            /** @description An IPv4 address */
+            src: string;
+            /** @description An IPv4 address */
+            dst: string;
+            /** Format: int64 */
+            sport: number;
+            /** Format: int64 */
+            dport: number;
+        };
+        Flows: {
+            /** Format: int64 */
+            total: number;
+            items: components["schemas"]["Flow"][];
+        };
+        /**
+         * @description closed: what is not translated does not leave the VPC; for good if `untranslated` is drop
+         * @enum {string}
+         */
+        GateState: "open" | "closed" | "unknown";
+        Gateway: {
+            /** @description An IPv4 address */
+            defaultGateway?: string;
+            /** @description A network interface */
+            vpcInterface?: string;
+            /** @description A network interface */
+            externalInterface?: string;
+        };
+        GatewayStatus: {
+            version: string;
+            epoch: string;
+            degraded: components["schemas"]["Degradation"][];
+            generation: components["schemas"]["DesiredAndApplied"];
+            revision: components["schemas"]["DesiredAndApplied"];
+            objects: components["schemas"]["ObjectCountsByKind"];
+            lastReconcile: components["schemas"]["PassReport"] | null;
+            backend: string;
+            gate: components["schemas"]["GateState"];
+            untranslated: components["schemas"]["Untranslated"];
+            bfdGate: components["schemas"]["BfdGateState"];
+            interfaces: components["schemas"]["InterfaceStatuses"];
+        };
+        /** @enum {string} */
+        IdentityKind: "socket" | "token" | "certificate" | "anonymous";
+        ImportedState: {
+            set: components["schemas"]["DesiredSet"];
+            /** @description What the set does not contain */
+            unread: components["schemas"]["Unread"][];
+        };
+        InputError: {
+            pointer: string;
+            message: string;
+        };
+        InterfaceStatus: {
+            name: string;
+            present: boolean;
+            up: boolean;
+            mac: string;
+            addresses: string[];
+        };
+        InterfaceStatuses: {
+            vpc: components["schemas"]["InterfaceStatus"];
+            external: components["schemas"]["InterfaceStatus"];
+        };
+        Inventory: {
+            /** @description False until the first pass has read the kernel */
+            observed: boolean;
+            addresses: components["schemas"]["InventoryAddress"][];
+            subnets: components["schemas"]["InventorySubnet"][];
+        };
+        InventoryAddress: {
+            /** @description An IPv4 address */
+            ip: string;
+            role: components["schemas"]["AddressRole"];
+            interface: string;
+            users: string[];
+        };
+        InventorySubnet: {
+            cidr: string;
+            /** Format: int64 */
+            capacity: number;
+            /** Format: int64 */
+            used: number;
+            /** Format: int64 */
+            free: number;
+        };
+        LeaseRenewal: {
+            eips: string[];
+        };
+        Limit: {
+            /** @enum {string} */
+            kind: "Limit";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["LimitSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+        };
+        /**
+         * @description Ingress: traffic to the EIP, or into the device
+         * @enum {string}
+         */
+        LimitDirection: "ingress" | "egress";
+        LimitEntry: {
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            direction: components["schemas"]["LimitDirection"];
+            /**
+             * Format: double
+             * @description In 10^6 bits per second
+             */
+            rateMbit: number;
+            /**
+             * Format: double
+             * @description In 2^20 bytes
+             */
+            burstMB?: number;
+            /** @description Lower values match first */
+            priority?: number;
+            /** @description A DNS subdomain */
+            eip?: string;
+            /** @description A network interface */
+            interface?: string;
+            match?: components["schemas"]["LimitMatch"];
+        };
+        LimitInput: {
+            /** @description A DNS subdomain */
+            name?: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            direction: components["schemas"]["LimitDirection"];
+            /**
+             * Format: double
+             * @description In 10^6 bits per second
+             */
+            rateMbit: number;
+            /**
+             * Format: double
+             * @description In 2^20 bytes
+             */
+            burstMB?: number;
+            /** @description Lower values match first */
+            priority?: number;
+            /** @description A DNS subdomain */
+            eip?: string;
+            /** @description A network interface */
+            interface?: string;
+            match?: components["schemas"]["LimitMatch"];
+        };
+        LimitList: {
+            items: components["schemas"]["Limit"][];
+            /** Format: int64 */
+            revision: number;
+            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+            eventId: string;
+        };
+        LimitMatch: {
+            /** @description An IPv4 network; host bits are masked */
+            src?: string;
+            /** @description An IPv4 network; host bits are masked */
+            dst?: string;
+        };
+        LimitSpec: {
+            direction: components["schemas"]["LimitDirection"];
+            /**
+             * Format: double
+             * @description In 10^6 bits per second
+             */
+            rateMbit: number;
+            /**
+             * Format: double
+             * @description In 2^20 bytes
+             */
+            burstMB?: number;
+            /** @description Lower values match first */
+            priority?: number;
+            /** @description A DNS subdomain */
+            eip?: string;
+            /** @description A network interface */
+            interface?: string;
+            match?: components["schemas"]["LimitMatch"];
+        };
+        LimitWritten: {
+            /** @enum {string} */
+            kind: "Limit";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["LimitSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+            /** @description Of a dry run: what a pass would change */
+            changes?: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal?: number;
+            flows?: components["schemas"]["Flows"];
+        };
+        /** @enum {string} */
+        NatStatus: "none" | "snat" | "dnat" | "both";
+        ObjectCounts: {
+            /** Format: int64 */
+            total: number;
+            /** Format: int64 */
+            ready: number;
+            /** Format: int64 */
+            notReady: number;
+        };
+        ObjectCountsByKind: {
+            eips: components["schemas"]["ObjectCounts"];
+            fips: components["schemas"]["ObjectCounts"];
+            snats: components["schemas"]["ObjectCounts"];
+            dnats: components["schemas"]["ObjectCounts"];
+            limits: components["schemas"]["ObjectCounts"];
+            routes: components["schemas"]["ObjectCounts"];
+        };
+        /** @description The object as a list has it, without `usedBy`; a deleted one without `spec` and `status` */
+        ObjectEvent: {
+            kind: components["schemas"]["ObjectKind"];
+            /** @description A DNS subdomain */
+            name: string;
+            deleted: boolean;
+            /**
+             * Format: int64
+             * @description As in a list; of a deleted object that of the desired set
+             */
+            revision: number;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec?: components["schemas"]["AnySpec"];
+            status?: components["schemas"]["Status"];
+        };
+        /** @enum {string} */
+        ObjectKind: "Eip" | "Fip" | "Snat" | "Dnat" | "Limit" | "Route";
+        /** @description Absent: any, or drawn at random */
+        PacketEnds: {
+            /** @description An IPv4 address */
+            source?: string;
+            /** Format: int64 */
+            sourcePort?: number;
+            /** @description An IPv4 address */
+            destination?: string;
+            /** Format: int64 */
+            destinationPort?: number;
+        };
+        /** @description Why no pass could run */
+        PassError: {
+            code: string;
+            message: string;
+        };
+        PassEvent: {
+            /** Format: int64 */
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            /** @description Nothing is left to do */
+            converged: boolean;
+            /** Format: int64 */
+            generation?: number;
+            /** Format: date-time */
+            startedAt?: string;
+            /**
+             * Format: double
+             * @description Seconds
+             */
+            took?: number;
+            reasons?: string[];
+            /** Format: int64 */
+            changed?: number;
+            /** Format: int64 */
+            failed?: number;
+            /** Format: int64 */
+            flowsRemoved?: number;
+            error?: components["schemas"]["PassError"];
+        };
+        PassFailure: {
+            object?: string;
+            stage: string;
+            code: string;
+            message: string;
+            /** @description What was refused, as its tool's command */
+            text?: string;
+        };
+        PassObserved: {
+            /** Format: int64 */
+            rules: number;
+            /** Format: int64 */
+            addresses: number;
+            /** Format: int64 */
+            routes: number;
+        };
+        PassReport: {
+            /** Format: date-time */
+            startedAt: string;
+            /**
+             * Format: double
+             * @description Seconds
+             */
+            took: number;
+            reasons: string[];
+            observed: components["schemas"]["PassObserved"];
+            /** Format: int64 */
+            changed: number;
+            changes: components["schemas"]["Change"][];
+            failed: components["schemas"]["PassFailure"][];
+            /** Format: int64 */
+            flowsRemoved: number;
+        };
+        Plan: {
+            changes: components["schemas"]["Change"][];
+            /** Format: int64 */
+            total: number;
+            flows?: components["schemas"]["Flows"];
+        };
+        Preview: {
+            changes: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal: number;
+            flows: components["schemas"]["Flows"];
+        };
+        Problem: {
+            /** @description One of: The body is not JSON (400); A valid bearer token is needed (401); Not allowed on this listener (403); No such object (404); The path does not take this method (405); The identity is taken (409); The object is in use (409); The generation is not newer (409); The gateway's live state was not adopted yet (409); The uid was deleted and cannot be used again (410); Events since that id are missing (410); The revision has moved on (412); The body is too large (413); The body must be application/json (415); The input is not valid (422); Too many requests (429); The agent failed (500); Too many requests at the same time (503); The write could not be stored (503) */
+            title: string;
+            type: string;
+            status: number;
+            code: components["schemas"]["ProblemCode"];
+            detail: string;
+            /** @description Where the input is wrong (RFC 6901), and why */
+            errors?: components["schemas"]["InputError"][];
+            /** @description The object in the way, such as fips/fip-a */
+            object?: string;
+            /** @description Of `in-use`: the first 100 users */
+            users?: string[];
+            /** Format: int64 */
+            usersTotal?: number;
+            /** @description Of `gone`: the first 100 objects */
+            objects?: string[];
+            /** Format: int64 */
+            objectsTotal?: number;
+            /** Format: int64 */
+            revision?: number;
+            /** Format: int64 */
+            generation?: number;
+        };
+        /** @enum {string} */
+        ProblemCode: "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "events-expired" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "rate-limited" | "internal" | "overloaded" | "storage-unavailable";
+        /** @enum {string} */
+        Protocol: "tcp" | "udp" | "sctp";
+        /** @enum {string} */
+        Reason: "Accepted" | "Programmed" | "Ready" | "Pending" | "Standby" | "NoBackends" | "Shadowed" | "Conflict" | "Unbound" | "EipNotFound" | "EipNotReady" | "AddressConflict" | "InterfaceNotFound" | "InterfaceDown" | "NoRoute" | "ForeignRule" | "ForeignRoute" | "LeaseExpired" | "ForwardingOff" | "FlowsRemain" | "Quarantined" | "KernelUnreadable" | "NotSupported";
+        Released: {
+            changes: components["schemas"]["Change"][];
+            foreignRules: string[];
+        };
+        RenewedLeases: {
+            /** Format: int64 */
+            revision: number;
+            /** @description The Eips, as requested */
+            renewed: string[];
+        };
+        RepairEvent: {
+            /** Format: int64 */
+            revision: number;
+            /** Format: date-time */
+            time: string;
+            /** Format: int64 */
+            total: number;
+            /** @description The first 20 */
+            changes: components["schemas"]["Change"][];
+        };
+        ResyncEvent: {
+            /** Format: int64 */
+            revision: number;
+            reason: components["schemas"]["ResyncReason"];
+            message: string;
+        };
+        /** @enum {string} */
+        ResyncReason: "epoch" | "restart" | "expired" | "unknown";
+        Route: {
+            /** @enum {string} */
+            kind: "Route";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["RouteSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+        };
+        RouteEntry: {
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description An IPv4 network; host bits are masked */
+            destination: string;
+            /** @description An IPv4 address */
+            via: string;
+            interface?: components["schemas"]["RouteInterface"];
+        };
+        RouteInput: {
+            /** @description A DNS subdomain */
+            name?: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description An IPv4 network; host bits are masked */
+            destination: string;
+            /** @description An IPv4 address */
+            via: string;
+            interface?: components["schemas"]["RouteInterface"];
+        };
+        /** @enum {string} */
+        RouteInterface: "vpc" | "external";
+        RouteList: {
+            items: components["schemas"]["Route"][];
+            /** Format: int64 */
+            revision: number;
+            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+            eventId: string;
+        };
+        RouteSpec: {
+            /** @description An IPv4 network; host bits are masked */
+            destination: string;
+            /** @description An IPv4 address */
+            via: string;
+            interface?: components["schemas"]["RouteInterface"];
+        };
+        RouteWritten: {
+            /** @enum {string} */
+            kind: "Route";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["RouteSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+            /** @description Of a dry run: what a pass would change */
+            changes?: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal?: number;
+            flows?: components["schemas"]["Flows"];
+        };
+        Snat: {
+            /** @enum {string} */
+            kind: "Snat";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["SnatSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+        };
+        SnatEntry: {
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description A DNS subdomain */
+            eip: string;
+            /** @description An IPv4 network; host bits are masked */
+            internalCIDR: string;
+            mapping?: components["schemas"]["SnatMapping"];
+        };
+        SnatInput: {
+            /** @description A DNS subdomain */
+            name?: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            /** @description A DNS subdomain */
+            eip: string;
+            /** @description An IPv4 network; host bits are masked */
+            internalCIDR: string;
+            mapping?: components["schemas"]["SnatMapping"];
+        };
+        SnatList: {
+            items: components["schemas"]["Snat"][];
+            /** Format: int64 */
+            revision: number;
+            /** @description `GET /v1/events?since=` with it gives what changed since this list */
+            eventId: string;
+        };
+        /** @enum {string} */
+        SnatMapping: "random" | "preserve";
+        SnatSpec: {
+            /** @description A DNS subdomain */
+            eip: string;
+            /** @description An IPv4 network; host bits are masked */
+            internalCIDR: string;
+            mapping?: components["schemas"]["SnatMapping"];
+        };
+        SnatWritten: {
+            /** @enum {string} */
+            kind: "Snat";
+            /** @description A DNS subdomain */
+            name: string;
+            /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+            uid?: string;
+            spec: components["schemas"]["SnatSpec"];
+            /** Format: int64 */
+            revision: number;
+            status: components["schemas"]["Status"];
+            /** @description Of a dry run: what a pass would change */
+            changes?: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal?: number;
+            flows?: components["schemas"]["Flows"];
+        };
+        Status: {
+            ready: boolean;
+            /** Format: int64 */
+            observedRevision: number;
+            epoch: string;
+            /** Format: date-time */
+            verifiedAt?: string;
+            conditions: components["schemas"]["Condition"][];
+            usedBy?: string[];
+        };
+        /** @enum {string} */
+        StepResult: "passes" | "stops" | "translates" | "none" | "unknown";
+        /** @enum {string} */
+        Subsystem: "gate" | "netfilter" | "rule" | "sysctl" | "address" | "route" | "reach" | "flow" | "qos" | "accounting" | "previous" | "guard";
+        Unread: {
+            /** @description A rule, element, address or route as its tool prints it */
+            what: string;
+            /** @description The chain, map or table that holds it */
+            where: string;
+            /** @description Why it is not part of the set */
+            why: string;
+        };
+        /**
+         * @description The setting NATGW_UNTRANSLATED
+         * @enum {string}
+         */
+        Untranslated: "forward" | "drop";
+        /** @enum {string} */
+        Verdict: "delivered" | "dropped" | "local" | "unknown";
+        Written: {
+            /** Format: int64 */
+            revision: number;
+            /** Format: int64 */
+            generation: number;
+            /** Format: int64 */
+            ready: number;
+            /** @description The first 100 */
+            notReady: components["schemas"]["AnyObject"][];
+            /** Format: int64 */
+            notReadyTotal: number;
+            /** @description Of a dry run: what a pass would change */
+            changes?: components["schemas"]["Change"][];
+            /** Format: int64 */
+            changesTotal?: number;
+            flows?: components["schemas"]["Flows"];
         };
     };
     responses: never;
@@ -3204,4 +1567,1899 @@ export interface components {
     pathItems: never;
 }
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+    getDesired: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of the last answer */
+                "if-none-match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DesiredSet"];
+                };
+            };
+            /** @description Not modified */
+            304: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putDesired: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DesiredSet"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listEips: {
+        parameters: {
+            query?: {
+                ready?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EipList"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getEip: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Eip"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putEip: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EipInput"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EipWritten"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EipWritten"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteEip: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+                uid?: string;
+                cascade?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Eip"];
+                };
+            };
+            /** @description Deleted */
+            204: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listFips: {
+        parameters: {
+            query?: {
+                ready?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FipList"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getFip: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fip"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putFip: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FipInput"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FipWritten"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FipWritten"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteFip: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+                uid?: string;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fip"];
+                };
+            };
+            /** @description Deleted */
+            204: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listSnats: {
+        parameters: {
+            query?: {
+                ready?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnatList"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSnat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snat"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putSnat: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SnatInput"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnatWritten"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnatWritten"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteSnat: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+                uid?: string;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snat"];
+                };
+            };
+            /** @description Deleted */
+            204: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listDnats: {
+        parameters: {
+            query?: {
+                ready?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DnatList"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDnat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dnat"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putDnat: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DnatInput"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DnatWritten"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DnatWritten"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteDnat: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+                uid?: string;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dnat"];
+                };
+            };
+            /** @description Deleted */
+            204: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listLimits: {
+        parameters: {
+            query?: {
+                ready?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitList"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getLimit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Limit"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putLimit: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LimitInput"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitWritten"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitWritten"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteLimit: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+                uid?: string;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Limit"];
+                };
+            };
+            /** @description Deleted */
+            204: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listRoutes: {
+        parameters: {
+            query?: {
+                ready?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    /** @description The event before this answer */
+                    "natgw-event-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RouteList"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getRoute: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Route"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putRoute: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteInput"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RouteWritten"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RouteWritten"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteRoute: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+                /** @description An identifier for one life of the object; a deleted uid cannot be used again */
+                uid?: string;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Route"];
+                };
+            };
+            /** @description Deleted */
+            204: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAudit: {
+        parameters: {
+            query?: {
+                /** @description A number from 1 to 1000; 100 if absent */
+                limit?: number;
+                /** @description A time (RFC 3339), or a duration such as 10m */
+                since?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Audit"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    applyBatch: {
+        parameters: {
+            query?: {
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Batch"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
+            };
+            /** @description Stored; the kernel is not there yet */
+            202: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Written"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    renewLeases: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeaseRenewal"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RenewedLeases"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getStatus: {
+        parameters: {
+            query?: {
+                /** @description A revision of the desired set, such as 17 */
+                appliedRevision?: number;
+                /** @description A duration such as 500ms, 5s or 1m; at most 5m */
+                wait?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayStatus"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getPlan: {
+        parameters: {
+            query?: {
+                /** @description true: reads everything from the kernel anew, and lists flows that no object permits */
+                fresh?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The plan */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Plan"];
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    runPass: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PassReport"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDiagnostics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                part: components["schemas"]["DiagnosticPart"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Text */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    importState: {
+        parameters: {
+            query: {
+                /** @description What to read */
+                from: "kernel";
+                adopt?: boolean;
+            };
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    /** @description The revision of the desired set: "17" */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportedState"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInventory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Inventory"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releaseAddress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description An IPv4 address */
+                ip: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Released"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listEipConnections: {
+        parameters: {
+            query?: {
+                /** @description A number from 1 to 1000; 100 if absent */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flows"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    streamEvents: {
+        parameters: {
+            query?: {
+                /** @description Events after this id; or of the last time, such as 10m. Absent: from now on */
+                since?: string;
+                strict?: boolean;
+                follow?: boolean;
+                /** @description Only events about objects of these kinds: eip, fip, snat, dnat, limit, route; comma-separated */
+                kind?: string;
+                /** @description Only events about objects of these names; comma-separated */
+                name?: string;
+                /** @description Only these types; comma-separated. A resync always comes */
+                type?: string;
+            };
+            header?: {
+                /** @description Like `since`, and before it */
+                "last-event-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events. `event` is object, drift, repair, pass, degraded, conflict or resync; `data` is one line of JSON, by ObjectEvent, DriftEvent, RepairEvent, PassEvent, DegradedEvent, ConflictEvent or ResyncEvent */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain: {
+        parameters: {
+            query?: {
+                /** @description An IPv4 address */
+                from?: string;
+                /** @description An IPv4 address */
+                to?: string;
+                /** @description The name or address of an Eip: what comes from outside */
+                eip?: string;
+                /** @description tcp if absent */
+                protocol?: components["schemas"]["ExplainedProtocol"];
+                /** @description A port from 1 to 65535 */
+                port?: number;
+                /** @description A port from 1 to 65535 */
+                sourcePort?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getLivez: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Text */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    getReadyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Text */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Text */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Text */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    callKubeOvn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The operation and its rules, each with a NUL at its end */
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Lines `out TEXT` and `err TEXT`; the last one is `exit CODE` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+}

@@ -30,8 +30,12 @@ function listOf(schema: TSchema): TSchema {
   return Type.Array(schema, { maxItems: maxObjectsPerKind });
 }
 
+function specList(kind: Kind): TSchema {
+  return listOf({ ...specSchemas[kind], title: `${recordOf(kind).title}Entry` });
+}
+
 function fullList(kind: Kind): TSchema {
-  const list = listOf(specSchemas[kind]);
+  const list = specList(kind);
   return recordOf(kind).isOptionalInSet ? Type.Optional(list) : list;
 }
 
@@ -47,7 +51,7 @@ export const FullSetSchema = Type.Unsafe<FullSet>(
       gateway: Type.Optional(GatewaySchema),
       ...byCollection(fullList),
     },
-    closed,
+    { ...closed, title: "DesiredSet" },
   ),
 );
 
@@ -56,17 +60,17 @@ export const BatchSchema = Type.Unsafe<Batch>(
     {
       upsert: Type.Optional(
         Type.Object(
-          byCollection((kind) => Type.Optional(listOf(specSchemas[kind]))),
-          closed,
+          byCollection((kind) => Type.Optional(specList(kind))),
+          { ...closed, title: "BatchUpsert" },
         ),
       ),
       delete: Type.Optional(
         Type.Object(
           byCollection(() => Type.Optional(listOf(ObjectNameSchema))),
-          closed,
+          { ...closed, title: "BatchDelete" },
         ),
       ),
     },
-    closed,
+    { ...closed, title: "Batch" },
   ),
 );

@@ -16,6 +16,7 @@ import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specS
 
 const LimitSchema = specSchema({
   direction: Type.Enum(["ingress", "egress"], {
+    title: "LimitDirection",
     description: "Ingress: traffic to the EIP, or into the device",
   }),
   rateMbit: Type.Number({ minimum: 0.001, maximum: 1_000_000, description: "In 10^6 bits per second" }),
@@ -28,7 +29,7 @@ const LimitSchema = specSchema({
   match: Type.Optional(
     Type.Object(
       { src: Type.Optional(CidrSchema), dst: Type.Optional(CidrSchema) },
-      { additionalProperties: false },
+      { additionalProperties: false, title: "LimitMatch" },
     ),
   ),
 });

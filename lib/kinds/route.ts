@@ -12,7 +12,7 @@ import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specS
 const RouteSchema = specSchema({
   destination: CidrSchema,
   via: IpSchema,
-  interface: Type.Optional(Type.Enum(["vpc", "external"])),
+  interface: Type.Optional(Type.Enum(["vpc", "external"], { title: "RouteInterface" })),
 });
 export type Route = Readonly<Static<typeof RouteSchema>>;
 

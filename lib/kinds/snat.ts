@@ -11,7 +11,7 @@ import { type ProgrammedSnat, poolSnats } from "./snat-pools.ts";
 const SnatSchema = specSchema({
   eip: ObjectNameSchema,
   internalCIDR: CidrSchema,
-  mapping: Type.Optional(Type.Enum(["random", "preserve"])),
+  mapping: Type.Optional(Type.Enum(["random", "preserve"], { title: "SnatMapping" })),
 });
 export type Snat = Readonly<Static<typeof SnatSchema>>;
 

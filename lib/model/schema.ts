@@ -39,12 +39,12 @@ export const InterfaceAddressSchema = Type.Unsafe<InterfaceAddress>(
 );
 export const PortSchema = Type.Integer({ minimum: 1, maximum: 65535 });
 
-export const ProtocolSchema = Type.Enum(["tcp", "udp", "sctp"]);
+export const ProtocolSchema = Type.Enum(["tcp", "udp", "sctp"], { title: "Protocol" });
 export type Protocol = Static<typeof ProtocolSchema>;
 
 const closed = { additionalProperties: false } as const;
 
-export const BackendSchema = Type.Object({ ip: IpSchema, port: PortSchema }, closed);
+export const BackendSchema = Type.Object({ ip: IpSchema, port: PortSchema }, { ...closed, title: "Backend" });
 export type Backend = Static<typeof BackendSchema>;
 
 /** The interfaces go before those of the settings. A set has both or none. */
@@ -54,6 +54,6 @@ export const GatewaySchema = Type.Object(
     vpcInterface: Type.Optional(InterfaceNameSchema),
     externalInterface: Type.Optional(InterfaceNameSchema),
   },
-  closed,
+  { ...closed, title: "Gateway" },
 );
 export type Gateway = Readonly<Static<typeof GatewaySchema>>;

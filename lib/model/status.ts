@@ -32,25 +32,31 @@ export const reasons = [
 
 const Timestamp = Type.String({ format: "date-time" });
 
-export const ConditionSchema = Type.Object({
-  type: Type.Enum([...conditionTypes]),
-  status: Type.Enum(["True", "False", "Unknown"]),
-  reason: Type.Enum([...reasons]),
-  message: Type.String(),
-  lastTransitionTime: Timestamp,
-});
+export const ConditionSchema = Type.Object(
+  {
+    type: Type.Enum([...conditionTypes], { title: "ConditionType" }),
+    status: Type.Enum(["True", "False", "Unknown"], { title: "ConditionStatus" }),
+    reason: Type.Enum([...reasons], { title: "Reason" }),
+    message: Type.String(),
+    lastTransitionTime: Timestamp,
+  },
+  { title: "Condition" },
+);
 export type Condition = Readonly<Static<typeof ConditionSchema>>;
 export type ConditionType = (typeof conditionTypes)[number];
 export type Reason = (typeof reasons)[number];
 
-export const StatusSchema = Type.Object({
-  ready: Type.Boolean(),
-  observedRevision: Type.Integer(),
-  epoch: Type.String(),
-  verifiedAt: Type.Optional(Timestamp),
-  conditions: Type.Array(ConditionSchema),
-  usedBy: Type.Optional(Type.Array(Type.String())),
-});
+export const StatusSchema = Type.Object(
+  {
+    ready: Type.Boolean(),
+    observedRevision: Type.Integer(),
+    epoch: Type.String(),
+    verifiedAt: Type.Optional(Timestamp),
+    conditions: Type.Array(ConditionSchema),
+    usedBy: Type.Optional(Type.Array(Type.String())),
+  },
+  { title: "Status" },
+);
 export type Status = Readonly<Static<typeof StatusSchema>>;
 
 /**

@@ -86,6 +86,7 @@ export class FakeBoard implements BoardPort {
     timeoutMs: number;
   }[] = [];
   isReady = true;
+  appliedRevision = Number.POSITIVE_INFINITY;
 
   constructor(state: StateAccess) {
     this.#state = state;
@@ -120,13 +121,14 @@ export class FakeBoard implements BoardPort {
   }
 
   wait(
-    { ready = [], programmed, gone }: WaitGoals,
+    { ready = [], programmed, gone, revision }: WaitGoals,
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<WaitOutcome> {
     this.waited.push({ ready, gone, timeoutMs, ...(programmed !== undefined && { programmed }) });
     if (this.outcome !== undefined) return Promise.resolve(this.outcome);
-    if (gone.length === 0 && [...ready, ...(programmed ?? [])].every((id) => this.ready.has(id)))
+    const isApplied = revision <= this.appliedRevision;
+    if (isApplied && gone.length === 0 && [...ready, ...(programmed ?? [])].every((id) => this.ready.has(id)))
       return Promise.resolve("done");
     if (timeoutMs === 0) return Promise.resolve("timeout");
     return new Promise((resolve) => {

@@ -1,23 +1,21 @@
 /** The schemas of `data` of each type of event. Only for the OpenAPI document. */
 import { type TSchema, Type } from "typebox";
-import { recordOf } from "../../../lib/kinds/registry.ts";
-import { degradedReasons } from "../../../lib/model/degradation.ts";
-import { kinds } from "../../../lib/model/names.ts";
 import { ObjectNameSchema, UidSchema } from "../../../lib/model/schema.ts";
-import { changeSchema, count, share, status } from "../responses.ts";
+import { StatusSchema } from "../../../lib/model/status.ts";
+import { anySpecSchema, objectKindSchema } from "../object-schemas.ts";
+import { changeSchema, count, degradationSchema, degradedReasonSchema, share } from "../responses.ts";
 
-const kind = Type.Enum(kinds.map((one) => recordOf(one).title));
 const happened = { revision: count, time: Type.String({ format: "date-time" }) };
 const listedChanges = {
   total: count,
   changes: Type.Array(changeSchema, { description: "The first 20" }),
 };
 
-share(
+const objectEvent = share(
   "ObjectEvent",
   Type.Object(
     {
-      kind,
+      kind: objectKindSchema,
       name: ObjectNameSchema,
       deleted: Type.Boolean(),
       revision: Type.Integer({
@@ -25,13 +23,15 @@ share(
         description: "As in a list; of a deleted object that of the desired set",
       }),
       uid: Type.Optional(UidSchema),
-      spec: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: "Absent if deleted" })),
-      status: Type.Optional(status),
+      spec: Type.Optional(anySpecSchema),
+      status: Type.Optional(StatusSchema),
     },
-    { description: "The object as a list has it, without `usedBy`" },
+    {
+      description: "The object as a list has it, without `usedBy`; a deleted one without `spec` and `status`",
+    },
   ),
 );
-share(
+const driftEvent = share(
   "DriftEvent",
   Type.Object({
     ...happened,
@@ -42,8 +42,8 @@ share(
     }),
   }),
 );
-share("RepairEvent", Type.Object({ ...happened, ...listedChanges }));
-share(
+const repairEvent = share("RepairEvent", Type.Object({ ...happened, ...listedChanges }));
+const passEvent = share(
   "PassEvent",
   Type.Object({
     ...happened,
@@ -56,21 +56,26 @@ share(
     failed: Type.Optional(count),
     flowsRemoved: Type.Optional(count),
     error: Type.Optional(
-      Type.Object({ code: Type.String(), message: Type.String() }, { description: "Why no pass could run" }),
+      share(
+        "PassError",
+        Type.Object(
+          { code: Type.String(), message: Type.String() },
+          { description: "Why no pass could run" },
+        ),
+      ),
     ),
   }),
 );
-const reason = Type.Enum([...degradedReasons]);
-share(
+const degradedEvent = share(
   "DegradedEvent",
   Type.Object({
     ...happened,
-    degraded: Type.Array(Type.Object({ reason, message: Type.String() })),
-    added: Type.Array(reason),
-    removed: Type.Array(reason),
+    degraded: Type.Array(degradationSchema),
+    added: Type.Array(degradedReasonSchema),
+    removed: Type.Array(degradedReasonSchema),
   }),
 );
-share(
+const conflictEvent = share(
   "ConflictEvent",
   Type.Object({
     ...happened,
@@ -80,14 +85,25 @@ share(
     message: Type.String(),
   }),
 );
-share(
+const resyncEvent = share(
   "ResyncEvent",
   Type.Object({
     revision: count,
-    reason: Type.Enum(["epoch", "restart", "expired", "unknown"]),
+    reason: Type.Enum(["epoch", "restart", "expired", "unknown"], { title: "ResyncReason" }),
     message: Type.String(),
   }),
 );
+
+/** The schemas of `data`, by type of event. */
+export const eventSchemas: readonly TSchema[] = [
+  objectEvent,
+  driftEvent,
+  repairEvent,
+  passEvent,
+  degradedEvent,
+  conflictEvent,
+  resyncEvent,
+];
 
 /** A stream of server-sent events. */
 export const eventStreamAnswer: {

@@ -1,40 +1,41 @@
 /** The audit log: who wrote what. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
-import { recordOf } from "../../../lib/kinds/registry.ts";
-import { kinds } from "../../../lib/model/names.ts";
 import { parseDurationMs } from "../../config/values.ts";
 import type { RouteContext } from "../deps.ts";
-import { publicCodes } from "../problem.ts";
-import { parseLimit, querySchema } from "../query.ts";
-import { count, responses, share } from "../responses.ts";
+import { objectKindSchema } from "../object-schemas.ts";
+import { limitParameter, parseLimit, querySchema } from "../query.ts";
+import { count, problemCodeSchema, responses, share } from "../responses.ts";
 import { invalid } from "../validation.ts";
 
 const limits = { default: 100, most: 1_000 } as const;
 
-const version = Type.Object({ generation: count, revision: count });
+const version = share("AuditVersion", Type.Object({ generation: count, revision: count }));
 const recordSchema = share(
   "AuditRecord",
   Type.Object(
     {
       time: Type.String({ format: "date-time" }),
       identity: Type.Optional(
-        Type.Object({
-          kind: Type.Enum(["socket", "token", "certificate", "anonymous"]),
-          uid: Type.Optional(count),
-          pid: Type.Optional(count),
-          name: Type.Optional(Type.String({ description: "The name of the token" })),
-          subject: Type.Optional(Type.String({ description: "Of the certificate" })),
-        }),
+        share(
+          "AuditIdentity",
+          Type.Object({
+            kind: Type.Enum(["socket", "token", "certificate", "anonymous"], { title: "IdentityKind" }),
+            uid: Type.Optional(count),
+            pid: Type.Optional(count),
+            name: Type.Optional(Type.String({ description: "The name of the token" })),
+            subject: Type.Optional(Type.String({ description: "Of the certificate" })),
+          }),
+        ),
       ),
       client: Type.Optional(Type.String({ description: "The address; absent on the Unix socket" })),
       method: Type.Optional(Type.String()),
       path: Type.Optional(Type.String({ description: "The first 512 characters" })),
-      kind: Type.Optional(Type.Enum(kinds.map((kind) => recordOf(kind).title))),
+      kind: Type.Optional(objectKindSchema),
       name: Type.Optional(Type.String()),
       query: Type.Optional(Type.Record(Type.String(), Type.String())),
       status: Type.Optional(Type.Integer()),
-      code: Type.Optional(Type.Enum([...publicCodes])),
+      code: Type.Optional(problemCodeSchema),
       before: Type.Optional(version),
       after: Type.Optional(version),
       written: Type.Optional(count),
@@ -48,26 +49,30 @@ const recordSchema = share(
   ),
 );
 
+const auditSchema = share(
+  "Audit",
+  Type.Object({
+    enabled: Type.Boolean({ description: "False: NATGW_AUDIT_LOG is off" }),
+    items: Type.Array(recordSchema),
+  }),
+);
+
 export function auditRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get<{ Querystring: { limit?: string; since?: string } }>(
     "/v1/audit",
     {
       schema: {
+        operationId: "listAudit",
         tags: ["audit"],
         summary: "Lists the last writes: who, what, and how they ended; the oldest first",
         querystring: querySchema({
-          limit: Type.Optional(
-            Type.String({ pattern: "^[0-9]{1,4}$", description: "A number from 1 to 1000; 100 if absent" }),
-          ),
+          limit: Type.Optional(limitParameter(limits)),
           since: Type.Optional(
             Type.String({ maxLength: 64, description: "A time (RFC 3339), or a duration such as 10m" }),
           ),
         }),
         response: responses({
-          200: Type.Object({
-            enabled: Type.Boolean({ description: "False: NATGW_AUDIT_LOG is off" }),
-            items: Type.Array(recordSchema),
-          }),
+          200: auditSchema,
         }),
       },
     },

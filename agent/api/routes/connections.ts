@@ -6,7 +6,7 @@ import { objectId, parseObjectName } from "../../../lib/model/names.ts";
 import type { RouteContext } from "../deps.ts";
 import { flowDocument } from "../flow-document.ts";
 import { notFound } from "../problem.ts";
-import { parseLimit, querySchema } from "../query.ts";
+import { limitParameter, parseLimit, querySchema } from "../query.ts";
 import { requestSignal } from "../request-signal.ts";
 import { flowListSchema, namePath, responses } from "../responses.ts";
 
@@ -18,13 +18,12 @@ export function connectionRoutes(app: FastifyInstance, context: RouteContext): v
     "/v1/eips/:name/connections",
     {
       schema: {
+        operationId: "listEipConnections",
         tags: ["eips"],
         summary: "Lists live flows on the EIP, both directions; counts all",
         params: namePath,
         querystring: querySchema({
-          limit: Type.Optional(
-            Type.String({ pattern: "^[0-9]{1,4}$", description: "A number from 1 to 1000; 100 if absent" }),
-          ),
+          limit: Type.Optional(limitParameter(limits)),
         }),
         response: responses({ 200: flowListSchema }),
       },

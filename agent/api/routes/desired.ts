@@ -1,6 +1,5 @@
 /** The whole desired set: read and replace. */
 import type { FastifyInstance } from "fastify";
-import { Type } from "typebox";
 import { checkSet, putFullSetChunked } from "../../../lib/admission/full-set.ts";
 import { type FullSet, FullSetSchema } from "../../../lib/admission/requests.ts";
 import { recordOf, type Spec } from "../../../lib/kinds/registry.ts";
@@ -9,19 +8,25 @@ import { type Desired, objectsOf } from "../../../lib/state/desired.ts";
 import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
 import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
-import { eventIdHeader } from "../events/event-id-header.ts";
+import { eventIdHeader } from "../event-id-header.ts";
+import { writtenSchema } from "../object-schemas.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
-import { ifMatchHeader, previewSchema, responses, writeSchema } from "../responses.ts";
-import { sendWritten, sha256, write } from "../write.ts";
+import { ifMatchHeader, ifNoneMatchHeader, noContent, responses } from "../responses.ts";
+import { answerOfMany, sha256, write } from "../write.ts";
 
 export function desiredRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get(
     "/v1/desired",
     {
       schema: {
+        operationId: "getDesired",
         tags: ["desired"],
         summary: "Reads the whole desired set, in a form that can be PUT again",
-        response: responses({ 200: FullSetSchema, 304: Type.Null({ description: "Not modified" }) }),
+        headers: ifNoneMatchHeader,
+        response: responses(
+          { 200: FullSetSchema, 304: noContent("Not modified") },
+          { hasEtag: true, hasEventId: true },
+        ),
       },
     },
     (request, reply) => {
@@ -36,12 +41,13 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
     "/v1/desired",
     {
       schema: {
+        operationId: "putDesired",
         tags: ["desired"],
         summary: "Replaces the whole desired set atomically",
         headers: ifMatchHeader,
         querystring: querySchema(writeParameters),
         body: FullSetSchema,
-        response: responses({ 200: Type.Union([writeSchema, previewSchema]), 202: writeSchema }),
+        response: responses({ 200: writtenSchema, 202: writtenSchema }, { hasEtag: true }),
       },
     },
     async (request, reply) => {
@@ -52,7 +58,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
         reply,
         request.query,
         (state, facts) => putFullSetChunked(state, { set, ifMatch }, facts),
-        (written) => sendWritten(context, reply, written),
+        answerOfMany(context),
       );
     },
   );

@@ -13,9 +13,10 @@ export function diagnosticRoutes(app: FastifyInstance, context: RouteContext): v
     "/v1/diagnostics/:part",
     {
       schema: {
+        operationId: "getDiagnostics",
         tags: ["gateway"],
         summary: "A part of the kernel state as its tools print it, or the last lines of the log",
-        params: Type.Object({ part: Type.Enum([...diagnosticParts]) }),
+        params: Type.Object({ part: Type.Enum([...diagnosticParts], { title: "DiagnosticPart" }) }),
         response: responses({ 200: textAnswer }),
       },
     },

@@ -38,6 +38,7 @@ export function eventRoutes(app: FastifyInstance, context: RouteContext): void {
     {
       config: { isStream: true },
       schema: {
+        operationId: "streamEvents",
         tags: ["events"],
         summary: "Streams events: changed objects, passes, drift and repairs, conflicts, degraded reasons",
         querystring,

@@ -21,12 +21,18 @@ import type { ViewPort } from "../ports.ts";
 import { notFound } from "../problem.ts";
 import { querySchema } from "../query.ts";
 import { requestSignal } from "../request-signal.ts";
-import { responses } from "../responses.ts";
+import { responses, share } from "../responses.ts";
 import { invalid } from "../validation.ts";
 
 const deadlineMs = 30_000;
 
-const port = Type.Optional(Type.String({ pattern: "^[0-9]{1,5}$", description: "A port from 1 to 65535" }));
+const port = Type.Optional(
+  Type.String({
+    pattern: "^[0-9]{1,5}$",
+    description: "A port from 1 to 65535",
+    documented: { type: "integer", minimum: 1, maximum: 65_535 },
+  }),
+);
 const anyPort = Type.Optional(Type.Integer({ minimum: 0 }));
 const endsSchema = Type.Object(
   {
@@ -35,26 +41,35 @@ const endsSchema = Type.Object(
     destination: Type.Optional(IpSchema),
     destinationPort: anyPort,
   },
-  { description: "Absent: any, or drawn at random" },
+  { title: "PacketEnds", description: "Absent: any, or drawn at random" },
 );
 
-const explanationSchema = Type.Object({
-  verdict: Type.Enum([...verdicts]),
-  code: Type.Enum([...explainCodes]),
-  basis: Type.Enum(["flow", "rules"], { description: "flow: a flow that exists decides" }),
-  steps: Type.Array(
-    Type.Object({
-      stage: Type.Enum([...stages]),
-      result: Type.Enum([...stepResults]),
-      object: Type.Optional(Type.String()),
-      rule: Type.Optional(Type.String({ description: "In the words of its tool" })),
-      detail: Type.String(),
+const explanationSchema = share(
+  "Explanation",
+  Type.Object({
+    verdict: Type.Enum([...verdicts], { title: "Verdict" }),
+    code: Type.Enum([...explainCodes], { title: "ExplainCode" }),
+    basis: Type.Enum(["flow", "rules"], {
+      title: "ExplainBasis",
+      description: "flow: a flow that exists decides",
     }),
-  ),
-  translated: Type.Union([endsSchema, Type.Null()], { description: "The packet as it leaves the gateway" }),
-  reverse: Type.Union([endsSchema, Type.Null()], { description: "The answer as it comes to the gateway" }),
-  unchecked: Type.Array(Type.String(), { description: "What the answer does not cover" }),
-});
+    steps: Type.Array(
+      share(
+        "ExplainStep",
+        Type.Object({
+          stage: Type.Enum([...stages], { title: "ExplainStage" }),
+          result: Type.Enum([...stepResults], { title: "StepResult" }),
+          object: Type.Optional(Type.String()),
+          rule: Type.Optional(Type.String({ description: "In the words of its tool" })),
+          detail: Type.String(),
+        }),
+      ),
+    ),
+    translated: Type.Union([endsSchema, Type.Null()], { description: "The packet as it leaves the gateway" }),
+    reverse: Type.Union([endsSchema, Type.Null()], { description: "The answer as it comes to the gateway" }),
+    unchecked: Type.Array(Type.String(), { description: "What the answer does not cover" }),
+  }),
+);
 
 interface ExplainQuery {
   readonly from?: Ip;
@@ -70,6 +85,7 @@ export function explainRoutes(app: FastifyInstance, context: RouteContext): void
     "/v1/explain",
     {
       schema: {
+        operationId: "explain",
         tags: ["gateway"],
         summary: "Explains what becomes of a packet: from and to, or eip for the way in",
         querystring: querySchema({
@@ -81,7 +97,9 @@ export function explainRoutes(app: FastifyInstance, context: RouteContext): void
               description: "The name or address of an Eip: what comes from outside",
             }),
           ),
-          protocol: Type.Optional(Type.Enum([...explainedProtocols], { description: "tcp if absent" })),
+          protocol: Type.Optional(
+            Type.Enum([...explainedProtocols], { title: "ExplainedProtocol", description: "tcp if absent" }),
+          ),
           port,
           sourcePort: port,
         }),

@@ -12,17 +12,21 @@ const deadlineMs = 30_000;
 
 const text = (description: string) => Type.String({ description });
 
-const ImportAnswer = Type.Object({
-  set: FullSetSchema,
-  unread: Type.Array(
-    Type.Object({
-      what: text("A rule, element, address or route as its tool prints it"),
-      where: text("The chain, map or table that holds it"),
-      why: text("Why it is not part of the set"),
-    }),
-    { description: "What the set does not contain" },
-  ),
-});
+const UnreadSchema = Type.Object(
+  {
+    what: text("A rule, element, address or route as its tool prints it"),
+    where: text("The chain, map or table that holds it"),
+    why: text("Why it is not part of the set"),
+  },
+  { title: "Unread" },
+);
+const ImportAnswer = Type.Object(
+  {
+    set: FullSetSchema,
+    unread: Type.Array(UnreadSchema, { description: "What the set does not contain" }),
+  },
+  { title: "ImportedState" },
+);
 
 const ImportQuery = querySchema({
   from: Type.Enum(["kernel"], { description: "What to read" }),
@@ -34,11 +38,12 @@ export function importRoutes(app: FastifyInstance, context: RouteContext): void 
     "/v1/import",
     {
       schema: {
+        operationId: "importState",
         tags: ["gateway"],
         summary: "Reads the live state as a set; adopt=true takes it over as the desired set",
         headers: ifMatchHeader,
         querystring: ImportQuery,
-        response: responses({ 200: ImportAnswer }),
+        response: responses({ 200: ImportAnswer }, { hasEtag: true }),
       },
     },
     async (request, reply) => {

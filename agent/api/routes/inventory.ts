@@ -32,6 +32,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
     "/v1/inventory",
     {
       schema: {
+        operationId: "getInventory",
         tags: ["inventory"],
         summary: "Lists every IP once, with counts per subnet",
         response: responses({ 200: inventorySchema }),
@@ -48,6 +49,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
     "/v1/inventory/:ip/release",
     {
       schema: {
+        operationId: "releaseAddress",
         tags: ["inventory"],
         summary: "Removes an orphan from the kernel, with all owned rules and flows on it",
         params: Type.Object({ ip: Type.String({ description: "An IPv4 address" }) }),

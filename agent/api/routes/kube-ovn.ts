@@ -37,6 +37,7 @@ export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodie
       {
         config: { isLocal: true },
         schema: {
+          operationId: "callKubeOvn",
           tags: ["kube-ovn"],
           summary: "Performs one call of nat-gateway.sh; on the Unix socket only",
           consumes: ["application/octet-stream"],

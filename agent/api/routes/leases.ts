@@ -10,24 +10,28 @@ import { store } from "../write.ts";
 
 const RenewalSchema = Type.Object(
   { eips: Type.Array(ObjectNameSchema, { maxItems: maxObjectsPerKind }) },
-  { additionalProperties: false },
+  { additionalProperties: false, title: "LeaseRenewal" },
 );
 
-const RenewedSchema = Type.Object({
-  revision: Type.Integer(),
-  renewed: Type.Array(Type.String(), { description: "The Eips, as requested" }),
-});
+const RenewedSchema = Type.Object(
+  {
+    revision: Type.Integer({ minimum: 0 }),
+    renewed: Type.Array(Type.String(), { description: "The Eips, as requested" }),
+  },
+  { title: "RenewedLeases" },
+);
 
 export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
   app.post<{ Body: Static<typeof RenewalSchema> }>(
     "/v1/leases/renew",
     {
       schema: {
+        operationId: "renewLeases",
         tags: ["leases"],
         summary: "Renews the leases of Eips; durable before the answer",
         headers: ifMatchHeader,
         body: RenewalSchema,
-        response: responses({ 200: RenewedSchema }),
+        response: responses({ 200: RenewedSchema }, { hasEtag: true }),
       },
     },
     async (request, reply) => {

@@ -20,13 +20,14 @@ import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
 import { type ObjectDocument, objectDocument } from "../documents.ts";
 import { etagOf, parseIfMatch } from "../etag.ts";
-import { eventIdHeader } from "../events/event-id-header.ts";
+import { eventIdHeader } from "../event-id-header.ts";
+import { listSchema, objectSchema, objectWrittenSchema } from "../object-schemas.ts";
 import type { ViewPort } from "../ports.ts";
 import { notFound } from "../problem.ts";
 import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
-import { ifMatchHeader, listSchema, namePath, objectSchema, previewSchema, responses } from "../responses.ts";
+import { ifMatchHeader, namePath, noContent, previewSchema, responses } from "../responses.ts";
 import { invalid } from "../validation.ts";
-import { statusCodeOf, write } from "../write.ts";
+import { write } from "../write.ts";
 
 export function objectRoutes(app: FastifyInstance, context: RouteContext): void {
   for (const kind of kinds) kindRoutes(app, context, kind);
@@ -39,17 +40,18 @@ interface NamePath {
 function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): void {
   const collection = collectionOf(kind);
   const { title } = recordOf(kind);
-  const object = objectSchema(kind);
+  const [object, written] = [objectSchema(kind), objectWrittenSchema(kind)];
   const one = `/v1/${collection}/:name`;
 
   app.get<{ Querystring: { ready?: string } }>(
     `/v1/${collection}`,
     {
       schema: {
+        operationId: `list${title}s`,
         tags: [collection],
         summary: `Lists ${title}s`,
         querystring: querySchema({ ready: Type.Optional(flagParameter) }),
-        response: responses({ 200: listSchema(object) }),
+        response: responses({ 200: listSchema(kind) }, { hasEtag: true, hasEventId: true }),
       },
     },
     (request, reply) => {
@@ -69,10 +71,11 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
     one,
     {
       schema: {
+        operationId: `get${title}`,
         tags: [collection],
         summary: `Reads one ${title}`,
         params: namePath,
-        response: responses({ 200: object }),
+        response: responses({ 200: object }, { hasEtag: true }),
       },
     },
     (request, reply) => {
@@ -89,13 +92,14 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
     one,
     {
       schema: {
+        operationId: `put${title}`,
         tags: [collection],
         summary: `Creates or replaces one ${title}`,
         params: namePath,
         headers: ifMatchHeader,
         querystring: querySchema(writeParameters),
         body: putBodySchema(kind),
-        response: responses({ 200: Type.Union([object, previewSchema]), 202: object }),
+        response: responses({ 200: written, 202: written }, { hasEtag: true }),
       },
     },
     (request, reply) => {
@@ -106,10 +110,12 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         reply,
         request.query,
         (state, facts) => putObjectChunked(state, { kind, spec, ifMatch }, facts),
-        (written) => {
-          const stored = objectsOf(written.state.desired, kind).get(spec.name);
-          if (stored === undefined) throw new TypeError(`stored but not found: ${spec.name}`);
-          return reply.code(statusCodeOf(written)).send(objectDocument(kind, stored, context.board.view()));
+        {
+          document({ desired }) {
+            const stored = objectsOf(desired, kind).get(spec.name);
+            if (stored === undefined) throw new TypeError(`stored but not found: ${spec.name}`);
+            return objectDocument(kind, stored, context.board.view());
+          },
         },
       );
     },
@@ -119,12 +125,16 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
     one,
     {
       schema: {
+        operationId: `delete${title}`,
         tags: [collection],
         summary: `Deletes one ${title}`,
         params: namePath,
         headers: ifMatchHeader,
         querystring: deleteQuerySchema(kind),
-        response: responses({ 200: previewSchema, 202: object, 204: Type.Null({ description: "Deleted" }) }),
+        response: responses(
+          { 200: previewSchema, 202: object, 204: noContent("Deleted") },
+          { hasEtag: true },
+        ),
       },
     },
     (request, reply) => {
@@ -132,18 +142,14 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
       const ifMatch = parseIfMatch(request.headers["if-match"]);
       const name = existingName(collection, request.params.name);
       const deletion = { kind, name, uid, isCascading: parseFlag(cascade), ifMatch };
-      return write(
-        context,
-        reply,
-        query,
-        (state, facts) => deleteObjectChunked(state, deletion, facts),
-        (written) => {
-          if (!written.isWaiting || written.outcome === "done") return reply.code(204).send();
-          const stored = objectsOf(written.before.desired, kind).get(name);
-          if (stored === undefined) return reply.code(204).send();
+      return write(context, reply, query, (state, facts) => deleteObjectChunked(state, deletion, facts), {
+        document: () => ({}),
+        send({ before, outcome, isWaiting }) {
+          const stored = objectsOf(before.desired, kind).get(name);
+          if (!isWaiting || outcome === "done" || stored === undefined) return reply.code(204).send();
           return reply.code(202).send(objectDocument(kind, stored, context.board.view()));
         },
-      );
+      });
     },
   );
 }
@@ -181,7 +187,7 @@ function putBodySchema(kind: Kind) {
   const properties: Readonly<Record<string, TSchema>> = recordOf(kind).schema.properties;
   return Type.Object(
     { ...properties, name: Type.Optional(ObjectNameSchema) },
-    { additionalProperties: false },
+    { additionalProperties: false, title: `${recordOf(kind).title}Input` },
   );
 }
 

@@ -1,7 +1,7 @@
 /** Probes and metrics, requested every few seconds. None of them reads the kernel. */
 import type { FastifyInstance } from "fastify";
 import type { RouteContext } from "../deps.ts";
-import { textAnswer } from "../responses.ts";
+import { responses, textAnswer } from "../responses.ts";
 
 const open = { isOpen: true, isProbe: true } as const;
 const text = { 200: textAnswer };
@@ -9,7 +9,10 @@ const text = { 200: textAnswer };
 export function probeRoutes(app: FastifyInstance, { board, metrics, settings }: RouteContext): void {
   app.get(
     "/livez",
-    { config: open, schema: { tags: ["probes"], summary: "The process is alive", response: text } },
+    {
+      config: open,
+      schema: { operationId: "getLivez", tags: ["probes"], summary: "The process is alive", response: text },
+    },
     (_request, reply) => reply.type("text/plain").send("ok\n"),
   );
 
@@ -18,6 +21,7 @@ export function probeRoutes(app: FastifyInstance, { board, metrics, settings }: 
     {
       config: open,
       schema: {
+        operationId: "getReadyz",
         tags: ["probes"],
         summary: "The first full pass has verified, even if single objects failed",
         response: { ...text, 503: textAnswer },
@@ -33,7 +37,12 @@ export function probeRoutes(app: FastifyInstance, { board, metrics, settings }: 
     "/metrics",
     {
       config: { isProbe: true, isOpen: settings.metricsAccess === "open" },
-      schema: { tags: ["probes"], summary: "Metrics for Prometheus", response: text },
+      schema: {
+        operationId: "getMetrics",
+        tags: ["probes"],
+        summary: "Metrics for Prometheus",
+        response: responses(text),
+      },
     },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
   );

@@ -722,6 +722,12 @@ t.test("dry runs refuse, show and store nothing", async (t) => {
       natStatus: "dnat",
     });
   }
+  const put = await ask(api, "PUT", "/v1/fips/fip-a?dryRun=true", {
+    body: { ...fipA, internalIp: "10.0.1.6" },
+  });
+  t.match(put.body, { kind: "Fip", name: "fip-a", spec: { internalIp: "10.0.1.6" }, revision: 3 });
+  const set = await ask(api, "PUT", "/v1/desired?dryRun=true", { body: emptySet });
+  t.match(set.body, { revision: 3, generation: emptySet.generation, notReady: [], notReadyTotal: 0 });
   t.equal(reconciler.previewed[0]?.desired.fips.size, 0, "what would be is previewed");
   t.equal(reconciler.previewed[1]?.desired.fips.values().next().value?.spec.internalIp, "10.0.1.6");
   t.match(await ask(api, "DELETE", "/v1/eips/eip-a?dryRun=true"), { status: 409, body: { code: "in-use" } });
@@ -759,6 +765,24 @@ t.test("leases", async (t) => {
   api.now.bootMs += 61_000;
   await ask(api, "POST", "/v1/leases/renew", { body: { eips: ["eip-a"] } });
   t.same(api.reconciler.wakes, ["write"], "what had run out comes back");
+});
+
+t.test("the status waits for a revision", async (t) => {
+  const api = await populated();
+  const { board } = api;
+  board.appliedRevision = 2;
+  const status = (query: string) => ask(api, "GET", `/v1/status${query}`);
+  const waits = board.waited.length;
+  t.match(await status("?appliedRevision=3"), { status: 200 }, "without a wait at once");
+  t.equal(board.waited.length, waits);
+  t.match(await status("?appliedRevision=2&wait=5m"), { status: 200 }, "applied before");
+  t.match(await status("?appliedRevision=3&wait=5ms"), { status: 200 }, "time ran out");
+  const waiting = status("?appliedRevision=3&wait=5m");
+  while (board.waiting === 0) await new Promise(setImmediate);
+  board.finish("done");
+  t.match(await waiting, { status: 200, body: { revision: { desired: 2 } } });
+  for (const query of ["?wait=5s", "?appliedRevision=3&wait=5", "?appliedRevision=03", "?appliedRevision=-1"])
+    t.equal((await status(query)).status, 422, query);
 });
 
 t.test("status, plan, reconcile, connections", async (t) => {

@@ -42,7 +42,7 @@ t.test("over the socket: answers and refusals are values", async (t) => {
   t.match(written, { ok: true, status: 202, revision: 1, body: { kind: "Eip", name: "eip-a" } });
   const read = await client.get("/v1/eips/{name}", eip);
   t.match(read, { ok: true, status: 200, body: { spec: { address: "203.0.113.10/24" } } });
-  const list = await client.get("/v1/eips", { query: { ready: "true" } });
+  const list = await client.get("/v1/eips", { query: { ready: true } });
   t.match(list, { ok: true, body: { items: [] } }, "the query is sent");
   const stale = { ...eip, header: { "if-match": '"7"' } };
   t.match(await client.delete("/v1/eips/{name}", stale), {
