@@ -34,6 +34,6 @@ t.test("each at run time has a purpose, its upkeep, its size and what would repl
     t.match(
       cells.map((cell) => cell.trim() !== ""),
       [true, true, true, true, true],
-      cells[0],
+      String(cells[0]),
     );
 });
