@@ -69,6 +69,7 @@ t.test("the tests mirror the sources", async (t) => {
   const tests = filesBelow(["test/unit", "test/property"]).filter((path) => path.endsWith(".test.ts"));
   // These are about no single source.
   t.same(unmirroredTests(tests, [...imports.keys()]), [
+    "test/unit/docs/dependencies.test.ts",
     "test/unit/docs/deploy.test.ts",
     "test/unit/docs/links.test.ts",
     "test/unit/docs/monitoring.test.ts",
