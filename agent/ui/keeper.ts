@@ -1,7 +1,7 @@
 /** Keeps what the page knows: lists, then events; or polling, where the agent has no events. */
 import type { Api } from "./api.ts";
-import { dataOf, type Entry, type EventData, entryOf, objectEntries } from "./news.ts";
-import { Objects, reasonOf, type Transition } from "./objects.ts";
+import { type ChangedObject, dataOf, type Entry, type EventData, entryOf, objectEntries } from "./news.ts";
+import { Objects, reasonOf } from "./objects.ts";
 import { readSamples, type Samples } from "./samples.ts";
 import { EventParser, type ServerEvent } from "./sse.ts";
 import { followEvents, type StreamState } from "./stream.ts";
@@ -19,6 +19,8 @@ const metricsMs = 10_000;
 const listsMs = 60_000;
 /** Events often come in a row. The status is read once after them. */
 const settleMs = 250;
+/** Objects that change within this time are one line of the feed, if they are many. */
+const togetherMs = 1_000;
 const maxHistory = 90;
 /** What is shown of the time before the page was opened. */
 const past = "v1/events?since=1h&follow=false&type=drift,repair,degraded,conflict";
@@ -38,6 +40,9 @@ export class Keeper {
   #signature = "";
   #listsReadAt = 0;
   #settling: ReturnType<typeof setTimeout> | undefined;
+  /** Objects that changed, until they are told. */
+  readonly #changed: ChangedObject[] = [];
+  #telling: ReturnType<typeof setTimeout> | undefined;
 
   constructor(api: Api, handlers: KeeperHandlers) {
     this.#api = api;
@@ -132,8 +137,8 @@ export class Keeper {
       const events = new EventParser().push(await this.#api.text(past));
       for (const event of events.slice(-maxPast)) {
         const data = dataOf(event);
-        if (data === undefined || event.type === "resync" || data.at === undefined) continue;
-        const entry = entryOf(event.type, data, data.at);
+        if (data === undefined || event.type === "resync" || data.time === undefined) continue;
+        const entry = entryOf(event.type, data, data.time);
         if (entry !== undefined) this.#handlers.onNews(entry);
       }
     } catch {
@@ -143,20 +148,19 @@ export class Keeper {
 
   #onEvents(events: readonly ServerEvent[]): void {
     const now = new Date(Date.now() + this.skewMs).toISOString();
-    const changed: { id: string; transition: Transition | "deleted"; why: string }[] = [];
     for (const event of events) {
       const data = dataOf(event);
       if (data === undefined) continue;
       if (event.type === "object") {
         const one = this.#apply(data);
-        if (one !== undefined) changed.push(one);
+        if (one !== undefined) this.#changed.push(one);
         continue;
       }
       if (event.type === "resync") void this.#attempt(async () => void (await this.#readLists()));
       const entry = entryOf(event.type, data, now);
       if (entry !== undefined) this.#handlers.onNews(entry);
     }
-    for (const entry of objectEntries(changed, now)) this.#handlers.onNews(entry);
+    if (this.#changed.length > 0) this.#telling ??= setTimeout(() => this.#tellChanged(), togetherMs);
     this.#settling ??= setTimeout(() => {
       this.#settling = undefined;
       void this.#attempt(() => this.#readStatus());
@@ -164,13 +168,19 @@ export class Keeper {
     this.#handlers.onChange();
   }
 
-  #apply(data: EventData) {
+  #tellChanged(): void {
+    this.#telling = undefined;
+    const now = new Date(Date.now() + this.skewMs).toISOString();
+    for (const entry of objectEntries(this.#changed.splice(0), now)) this.#handlers.onNews(entry);
+  }
+
+  #apply(data: EventData): ChangedObject | undefined {
     const { kind, name } = data;
     if (kind === undefined || name === undefined) return undefined;
     const id = idOf({ kind, name });
     if (id === undefined) return undefined;
     if (data.deleted === true) {
-      return this.objects.remove(kind, name) ? { id, transition: "deleted" as const, why: "" } : undefined;
+      return this.objects.remove(kind, name) ? { id, transition: "deleted", why: "" } : undefined;
     }
     if (data.status === undefined) return undefined;
     const object = data as GatewayObject;

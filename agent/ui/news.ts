@@ -36,7 +36,7 @@ export interface EventData {
   readonly removed?: readonly string[];
   readonly active?: boolean;
   readonly message?: string;
-  readonly at?: string;
+  readonly time?: string;
 }
 
 /** `undefined` if it is not JSON. */
@@ -51,7 +51,7 @@ export function dataOf({ data }: ServerEvent): EventData | undefined {
 
 /** A line for everything but objects. `undefined` if it is nothing to tell: a pass that changed nothing. */
 export function entryOf(type: string, data: EventData, now: string): Entry | undefined {
-  const at = data.at ?? now;
+  const at = data.time ?? now;
   const { total = data.changes?.length ?? 0, changes = [] } = data;
   switch (type) {
     case "drift":
@@ -106,15 +106,14 @@ function degradedEntry(at: string, { added = [], removed = [] }: EventData): Ent
   return { at, type: "degraded", level, text: parts.join(", ") || "the message of a reason changed" };
 }
 
+export interface ChangedObject {
+  readonly id: string;
+  readonly transition: Transition | "deleted";
+  readonly why: string;
+}
+
 /** A few changed objects one by one, many as a sum. */
-export function objectEntries(
-  changed: readonly {
-    readonly id: string;
-    readonly transition: Transition | "deleted";
-    readonly why: string;
-  }[],
-  at: string,
-): readonly Entry[] {
+export function objectEntries(changed: readonly ChangedObject[], at: string): readonly Entry[] {
   const news = changed.filter(({ transition }) => transition !== "same");
   if (news.length > 5) {
     const sums = Map.groupBy(news, ({ transition }) => transition);

@@ -126,7 +126,7 @@ function card(title: string, ...children: readonly (HTMLElement | SVGElement | s
 }
 
 function gatewayCard(status: GatewayStatus | undefined): HTMLElement {
-  if (status === undefined) return card("Gateway", unknown());
+  if (status === undefined) return card("Gateway", muted("Loading."));
   const { gate, untranslated, bfdGate, generation, revision, lastReconcile, interfaces } = status;
   const gateText = gate === "closed" && untranslated === "drop" ? "closed for good" : gate;
   const isBehind = generation.applied < generation.desired || revision.applied < revision.desired;
@@ -163,7 +163,7 @@ function interfaceText({ name, present, up, addresses }: Interface): [string, st
 }
 
 function objectsCard(status: GatewayStatus | undefined): HTMLElement {
-  if (status === undefined) return card("Objects", unknown());
+  if (status === undefined) return card("Ready objects", muted("Loading."));
   const rows = collections.flatMap((collection) => {
     const counts = status.objects[collection];
     if (counts === undefined || counts.total === 0) return [];
@@ -173,17 +173,14 @@ function objectsCard(status: GatewayStatus | undefined): HTMLElement {
       { name: collection, ratio: ready / total, text, level: notReady === 0 ? "good" : "bad" } as const,
     ];
   });
-  return card(
-    "Ready objects",
-    rows.length === 0 ? h("p", { class: "muted" }, "There are no objects.") : bars(rows),
-  );
+  return card("Ready objects", rows.length === 0 ? muted("There are no objects.") : bars(rows));
 }
 
 function conntrackCard(history: readonly Samples[]): HTMLElement {
   const last = history.at(-1);
   const { entries, max } = last ?? {};
   if (last === undefined || entries === undefined || max === undefined)
-    return card("Connection table", unknown());
+    return card("Connection table", unknown(last));
   const ratio = max === 0 ? 0 : entries / max;
   const text = `${amount(entries)} of ${amount(max)} entries, ${percent(ratio)}`;
   const states = Array.from(last.connections, ([name, value]) => ({ name, value })).filter(
@@ -202,21 +199,22 @@ function conntrackCard(history: readonly Samples[]): HTMLElement {
 const eipLink = (name: string) => `#eips/${encodeURIComponent(name)}`;
 
 function portsCard(history: readonly Samples[]): HTMLElement {
-  const ratios = history.at(-1)?.portRatios;
+  const last = history.at(-1);
   const title = "Port use, worst EIPs";
-  if (ratios === undefined || ratios.size === 0) return card(title, unknown());
-  const rows = largest(ratios, 6).map(({ name, value }) => ({ name, ratio: value, text: percent(value) }));
-  return card(
-    title,
-    rows.length === 0 ? h("p", { class: "muted" }, "No ports in use.") : bars(rows, eipLink),
-  );
+  if (last === undefined || last.portRatios.size === 0) return card(title, unknown(last));
+  const rows = largest(last.portRatios, 6).map(({ name, value }) => ({
+    name,
+    ratio: value,
+    text: percent(value),
+  }));
+  return card(title, rows.length === 0 ? muted("No ports in use.") : bars(rows, eipLink));
 }
 
 function trafficCard(history: readonly Samples[]): HTMLElement {
   const [last, before] = [history.at(-1), history.at(-2)];
   const title = "Traffic, top EIPs";
-  if (last === undefined || last.bytes.size === 0) return card(title, unknown());
-  if (before === undefined) return card(title, h("p", { class: "muted" }, "Measuring."));
+  if (last === undefined || last.bytes.size === 0) return card(title, unknown(last));
+  if (before === undefined) return card(title, muted("Measuring."));
   const perSecond = rates(before.bytes, last.bytes, (last.atMs - before.atMs) / 1_000);
   const top = largest(perSecond, 6);
   const most = top[0]?.value ?? 1;
@@ -226,12 +224,16 @@ function trafficCard(history: readonly Samples[]): HTMLElement {
     text: amount(value * 8, "bit/s"),
     level: "good" as const,
   }));
-  return card(title, rows.length === 0 ? h("p", { class: "muted" }, "No traffic.") : bars(rows, eipLink));
+  return card(title, rows.length === 0 ? muted("No traffic.") : bars(rows, eipLink));
 }
 
 /** Unknown is never shown as zero. */
-function unknown(): HTMLElement {
-  return h("p", { class: "muted" }, "Not measured.");
+function unknown(last: Samples | undefined): HTMLElement {
+  return muted(last === undefined ? "Measuring." : "This agent does not measure it.");
+}
+
+function muted(text: string): HTMLElement {
+  return h("p", { class: "muted" }, text);
 }
 
 function fact(name: string, value: string, level = ""): readonly HTMLElement[] {

@@ -33,6 +33,8 @@ export class ObjectTable {
   show(rows: readonly GatewayObject[], emptyText: string): void {
     this.#rows = rows.slice(0, maxRows);
     this.#emptyText = emptyText;
+    // At once: a key may scroll before the rows are drawn.
+    this.#spacer.style.height = `${this.#rows.length * rowHeight}px`;
     this.#redraw();
   }
 
@@ -47,7 +49,6 @@ export class ObjectTable {
 
   #draw(): void {
     const { scrollTop, clientHeight } = this.#list;
-    this.#spacer.style.height = `${this.#rows.length * rowHeight}px`;
     const first = Math.max(0, Math.floor(scrollTop / rowHeight) - margin);
     const last = Math.min(this.#rows.length, Math.ceil((scrollTop + clientHeight) / rowHeight) + margin);
     const made = this.#rows.slice(first, last).map((object, index) => this.#row(object, first + index));

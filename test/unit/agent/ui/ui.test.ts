@@ -187,7 +187,7 @@ t.test("news of events", async (t) => {
     text: "Repaired 30 changes",
     total: 30,
   });
-  t.match(entryOf("drift", { total: 1, changes, at: "2026-01-02" }, now), {
+  t.match(entryOf("drift", { total: 1, changes, time: "2026-01-02" }, now), {
     at: "2026-01-02",
     text: "Another program made 1 change",
   });

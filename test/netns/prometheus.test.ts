@@ -1,0 +1,98 @@
+/** A real Prometheus scrapes a live gateway: every panel has data while there is traffic, and every alert evaluates. */
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import t from "tap";
+import { Gateway } from "../support/gateway.ts";
+import { alerts, panels, rangeVariables } from "../support/monitoring.ts";
+import { Prometheus } from "../support/prometheus.ts";
+import { run, until } from "../support/run.ts";
+import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
+
+const set = {
+  generation: 1,
+  gateway,
+  eips: [eip(10), eip(11)],
+  fips: [{ name: "fip", eip: "eip-10", internalIp: "10.0.1.5" }],
+  snats: [{ name: "vpc", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
+  limits: [{ name: "out", eip: "eip-10", direction: "egress", rateMbit: 100 }],
+};
+const variables = { namespace: "gateways", pod: "natgw-0" };
+const documented = readFileSync("docs/metrics.md", "utf8");
+/** False for what a part of the agent is still to bring. */
+const isMeasured = (expr: string) =>
+  (expr.match(/\bnatgw_\w+/g) ?? []).every(
+    (name) =>
+      documented.includes(`\`${name.replace(/_(bucket|count|sum)$/, "")}\``) ||
+      documented.includes(`\`${name}\``),
+  );
+
+t.test("Prometheus and a gateway with traffic", async (t) => {
+  const gw = await Gateway.make(t, "nftables");
+  const directory = join(gw.agentOptions.stateDirectory, "..");
+  const tokenFile = join(directory, "token");
+  await writeFile(tokenFile, "correct-horse\n");
+  await gw.startAgent({ NATGW_TOKEN_FILE: tokenFile }).whenReady();
+  t.match(await gw.api.putSet(set, "?wait=10s"), { status: 200, body: { notReady: [] } });
+  const prometheus = await Prometheus.start(gw.lab, join(directory, "prometheus"), tokenFile);
+  t.teardown(() => prometheus.stop());
+  await until("the first scrape", async () => (await ask("natgw_ready"))[0]?.value[1] === "1");
+
+  const [pod1, pod2, outside] = [gw.host("pod1"), gw.host("pod2"), gw.host("outside")];
+  const streams = await Promise.all([pod1.open(outsideTcp), pod2.open(outsideTcp)]);
+  for (const host of [pod1, pod2]) t.match(await host.ask(outsideUdp), { answeredBy: "outside" });
+  t.match(await outside.ask(tcp(eipAddress(10))), { answeredBy: "pod1" });
+  await gw.lab.exec("gw", ["nft", "flush map ip natgw fip_in"]);
+  await until("the repair to be seen", async () => {
+    const [sample] = await ask('sum(increase(natgw_drift_repaired_total{subsystem="rule"}[1h]))');
+    return Number(sample?.value[1]) > 0;
+  });
+  // A panel of rates needs two scrapes with traffic.
+  await Promise.all(streams.map((stream) => stream.advance(200_000)));
+  await gw.api.reconcile();
+
+  await t.test("every panel has data", async (t) => {
+    const measured = panels.filter(({ expr }) => isMeasured(expr));
+    const expressions = measured.map(({ expr }) => rangeVariables(expr, "30s", variables));
+    await until("data in every panel", async () => {
+      const answers = await prometheus.query(expressions);
+      return answers.every((samples) => samples.length > 0);
+    }).catch(() => undefined);
+    const answers = await prometheus.query(expressions);
+    t.same(
+      measured
+        .filter((_, index) => answers[index]?.length === 0)
+        .map(({ where, expr }) => `${where}: ${expr}`),
+      [],
+    );
+  });
+
+  await t.test("every alert evaluates, and the only one that fires tells of the repair", async (t) => {
+    await until("the alert", async () => (await ask("ALERTS{alertstate='firing'}")).length > 0);
+    const rules = await prometheus.rules();
+    t.equal(rules.length, alerts.length);
+    t.same(
+      rules.filter(({ health }) => health !== "ok"),
+      [],
+    );
+    t.same(
+      rules.filter(({ state }) => state === "firing").map(({ name }) => name),
+      ["NatGatewayDriftRepaired"],
+    );
+    const samples = await prometheus.query(alerts.map(({ expr }) => expr));
+    t.equal(samples.length, alerts.length);
+  });
+
+  await t.test("promtool has nothing to say about the metrics", async (t) => {
+    const { body } = await gw.api.call<string>("GET", "/metrics");
+    t.equal(await run("promtool", ["check", "metrics"], { input: body }), "");
+  });
+
+  await Promise.all(streams.map((stream) => stream.close()));
+  await gw.expectConverged(t);
+
+  async function ask(expression: string) {
+    const [samples = []] = await prometheus.query([expression]);
+    return samples;
+  }
+});
