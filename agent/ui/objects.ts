@@ -21,6 +21,8 @@ const collator = new Intl.Collator("en", { numeric: true });
 
 export class Objects {
   readonly #lists = new Map<Collection, Map<string, GatewayObject>>();
+  /** Lists with new objects at their end. */
+  readonly #unsorted = new Set<Collection>();
   readonly #searchTexts = new WeakMap<GatewayObject, string>();
 
   get(id: string): GatewayObject | undefined {
@@ -35,8 +37,8 @@ export class Objects {
   }
 
   replace(collection: Collection, items: readonly GatewayObject[]): void {
-    const sorted = items.toSorted((a, b) => collator.compare(a.name, b.name));
-    this.#lists.set(collection, new Map(sorted.map((item) => [item.name, item])));
+    this.#lists.set(collection, new Map(items.map((item) => [item.name, item])));
+    this.#unsorted.add(collection);
   }
 
   put(object: GatewayObject): Transition {
@@ -46,7 +48,10 @@ export class Objects {
     this.#lists.set(collection, list);
     const before = list.get(object.name);
     list.set(object.name, object);
-    if (before === undefined) return "new";
+    if (before === undefined) {
+      this.#unsorted.add(collection);
+      return "new";
+    }
     if (before.status.ready === object.status.ready) return "same";
     return object.status.ready ? "ready" : "not ready";
   }
@@ -71,6 +76,8 @@ export class Objects {
   /** Those that are not Ready come first; then by kind and name. All words of the text must occur. */
   select({ collection, isOnlyNotReady, text }: Filter): readonly GatewayObject[] {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const one of this.#unsorted) this.#sort(one);
+    this.#unsorted.clear();
     const [faulty, good]: [GatewayObject[], GatewayObject[]] = [[], []];
     for (const [name, list] of this.#lists) {
       if (collection !== "all" && collection !== name) continue;
@@ -81,6 +88,12 @@ export class Objects {
       }
     }
     return faulty.concat(good);
+  }
+
+  #sort(collection: Collection): void {
+    const items = [...(this.#lists.get(collection)?.values() ?? [])];
+    const sorted = items.sort((a, b) => collator.compare(a.name, b.name));
+    this.#lists.set(collection, new Map(sorted.map((item) => [item.name, item])));
   }
 
   #searchText(object: GatewayObject): string {

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { Gateway } from "../support/gateway.ts";
-import { alerts, panels, rangeVariables } from "../support/monitoring.ts";
+import { alerts, panels, rangeVariables, runbookCommands } from "../support/monitoring.ts";
 import { Prometheus } from "../support/prometheus.ts";
 import { run, until } from "../support/run.ts";
 import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
@@ -26,6 +26,18 @@ const isMeasured = (expr: string) =>
       documented.includes(`\`${name.replace(/_(bucket|count|sum)$/, "")}\``) ||
       documented.includes(`\`${name}\``),
   );
+
+/** The placeholders of the pages, as they are in this lab. */
+function standIns(command: string): string {
+  const name = command.includes("eips") ? "eip-10" : "fip";
+  return command
+    .replace("POD_IP", "10.0.1.5")
+    .replace("NAME", name)
+    .replace(/\bEIP\b/, "eip-11");
+}
+
+/** Paths that the agent does not have yet. */
+const isToCome = (command: string) => /^(doctor|explain|ports|top)\b/.test(command);
 
 t.test("Prometheus and a gateway with traffic", async (t) => {
   const gw = await Gateway.make(t, "nftables");
@@ -86,6 +98,23 @@ t.test("Prometheus and a gateway with traffic", async (t) => {
   await t.test("promtool has nothing to say about the metrics", async (t) => {
     const { body } = await gw.api.call<string>("GET", "/metrics");
     t.equal(await run("promtool", ["check", "metrics"], { input: body }), "");
+  });
+
+  await t.test("natgwctl answers every command of the runbooks", async (t) => {
+    const lines = runbookCommands.map((command) => `natgwctl ${standIns(command)}; echo "=== $? ${command}"`);
+    const script = `natgwctl() { ${process.execPath} dist/cli/main.js "$@"; }\n${lines.join("\n")}`;
+    const env = { NATGW_SOCKET: gw.agentOptions.socketPath };
+    const printed = await gw.lab.exec("gw", ["bash", "-c", `(${script}) 2>&1`], { env, timeoutMs: 60_000 });
+    const ends = Array.from(printed.matchAll(/^=== (\d+) (.*)$/gm), ([, code, command]) => ({
+      code,
+      command,
+    }));
+    t.equal(ends.length, runbookCommands.length);
+    t.same(
+      ends.filter(({ code, command = "" }) => !["0", "1"].includes(code ?? "") && !isToCome(command)),
+      [],
+      printed.slice(-6_000),
+    );
   });
 
   await Promise.all(streams.map((stream) => stream.close()));

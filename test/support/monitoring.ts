@@ -1,5 +1,5 @@
 /** The alerts and the panels of the dashboards, as tests read them. */
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
 
 export interface Alert {
@@ -42,6 +42,15 @@ export const panels: readonly PanelQuery[] = dashboards.flatMap((file) => {
     targets.map(({ expr }) => ({ where: `${file}: ${title}`, description, expr })),
   );
 });
+
+/** The arguments of each `natgwctl` in the shell blocks of the runbooks, as the pages have them. */
+export const runbookCommands: readonly string[] = [
+  ...new Set(
+    globSync("docs/runbooks/NatGateway*.md").flatMap((file) =>
+      Array.from(readFileSync(file, "utf8").matchAll(/^natgwctl (.+)$/gm), ([, command = ""]) => command),
+    ),
+  ),
+].sort();
 
 /** A panel's expression as Grafana sends it: with `range` as the interval of rates. */
 export function rangeVariables(

@@ -148,6 +148,8 @@ t.test("objects: what is not ready comes first, then by name", async (t) => {
   t.equal(objects.put(object("Fip", "fip-9", {}, "NoRoute", "other")), "same");
   t.equal(objects.put(object("Fip", "fip-9", {})), "ready");
   t.equal(objects.put(object("Snat", "vpc", {})), "new");
+  t.equal(objects.put(object("Fip", "fip-1", {})), "new");
+  t.same(names({ collection: "fips" }), ["fip-11", "fip-1", "fip-9", "fip-10"], "new ones in their place");
   t.equal(objects.put(object("Newer", "x", {})), "same", "a kind of a newer agent");
   t.equal(objects.remove("Snat", "vpc"), true);
   t.equal(objects.remove("Snat", "vpc"), false);
