@@ -44,7 +44,7 @@ t.test("every block of the tutorial prints what the page says", async (t) => {
     .join("\n");
   // The test runner adds options to Node. They are not meant for the page's programs.
   const args = ["-u", "NODE_OPTIONS", "bash", "-c", `set -euo pipefail\ncd '${root}'\n${script}`];
-  const printed = await run("env", args, { timeoutMs: 120_000 });
+  const printed = await run("env", args, { timeoutMs: 300_000 });
   const outputs = printed.split(new RegExp(`${mark} \\d+\\n`));
   for (const [index, { commands, output }] of blocks.entries()) {
     if (output !== "") t.match((outputs[index] ?? "").trim(), asPattern(output), commands);
