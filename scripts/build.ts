@@ -110,8 +110,12 @@ async function start(
 ): Promise<void> {
   const main = `${directory}/main.js`;
   const starter = `#!/usr/bin/env node
-import { enableCompileCache } from "node:module";
-enableCompileCache({ directory: \`\${import.meta.dirname}/compiled\`, portable: true });
+import * as modules from "node:module";
+if (Number.parseInt(process.versions.node, 10) < 24) {
+  process.stderr.write(\`natgw: Node 24 or newer is needed, this is \${process.version}\\n\`);
+  process.exit(2);
+}
+modules.enableCompileCache({ directory: \`\${import.meta.dirname}/compiled\`, portable: true });
 await import("./${bundle}");
 `;
   await writeFile(`${main}.new`, starter, { mode: 0o755 });

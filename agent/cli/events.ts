@@ -72,13 +72,23 @@ export async function readRecent(
 
 export function eventColumns(nowMs: number): readonly Column<EventDocument>[] {
   return [
-    { head: "AGE", cell: ({ time }) => ageOf(time, nowMs), isRight: true },
+    { head: "AGE", cell: (event) => ageOf(timeOf(event), nowMs), isRight: true },
     { head: "TYPE", cell: typeCell },
     { head: "OBJECT", cell: (event) => objectOf(event) ?? "-", gives: "middle" },
     { head: "ID", cell: ({ id }) => id ?? "-", isWide: true },
     { head: "REVISION", cell: ({ revision }) => value(revision), isRight: true, isWide: true },
     { head: "WHAT", cell: whatOf, gives: "wrap" },
   ];
+}
+
+/** Of an object its last change of readiness: it is shown as it is, not as it was. */
+export function timeOf({ time, status }: EventDocument): string | undefined {
+  return time ?? readyIn(status)?.lastTransitionTime;
+}
+
+function readyIn(status: unknown): Condition | undefined {
+  const { conditions = [] } = (status ?? {}) as { readonly conditions?: readonly Condition[] };
+  return conditions.find(({ type }) => type === "Ready");
 }
 
 function typeCell({ type }: EventDocument): Cell {
@@ -107,15 +117,14 @@ export function whatOf(event: EventDocument): string {
     case "conflict":
       return event.active === false ? "another host no longer holds it" : text(event.message);
     case "resync":
-      return `${text(event.message)}: list again`;
+      return `events are missing: ${text(event.message)}`;
     default:
       return restText(event);
   }
 }
 
 function conditionText(status: unknown): string {
-  const { conditions = [] } = (status ?? {}) as { readonly conditions?: readonly Condition[] };
-  const ready = conditions.find(({ type }) => type === "Ready");
+  const ready = readyIn(status);
   if (ready === undefined) return "written";
   const reason = ready.reason === "Ready" ? "" : ` ${ready.reason}`;
   const message = ready.message === "" ? "" : `: ${ready.message}`;

@@ -73,10 +73,11 @@ export class RefusedFailure extends CliFailure {
 }
 
 /** The errors with their pointers, and the objects in the way. */
-function detailsOf({ errors = [], users, clashes }: Problem): readonly string[] {
+function detailsOf({ code, errors = [], users, clashes }: Problem): readonly string[] {
   return [
     ...errors.map(({ pointer, message }) => `  ${pointer === "" ? "/" : pointer}: ${message}`),
     ...(Array.isArray(users) ? users.map((user) => `  used by ${user}`) : []),
+    ...(code === "in-use" && Array.isArray(users) ? ["--cascade deletes them, too"] : []),
     ...(Array.isArray(clashes) && clashes.length > 1
       ? clashes.map((clash) => `  ${String((clash as { message?: unknown }).message)}`)
       : []),

@@ -94,4 +94,4 @@ function report(error: unknown): number {
   return exitCodes.bug;
 }
 
-await main();
+void main();

@@ -30,6 +30,7 @@ const remedies: Readonly<Partial<Record<Degradation["reason"], string>>> = {
   FlowsShadowed: "find out who sends these flows: natgwctl connections EIP",
   TokenFileInvalid: "repair the file that NATGW_TOKEN_FILE names",
   ClientListInvalid: "repair the file that NATGW_TLS_CLIENTS_FILE names",
+  AuditLogFailing: "free disk space or correct the permissions of the state directory",
   CertificatesInvalid: "repair the files that the message names",
 };
 

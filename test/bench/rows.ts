@@ -9,6 +9,7 @@ import { growthRow } from "./rows/growth.ts";
 import { idleRow } from "./rows/idle.ts";
 import { kubeOvnCallsRow } from "./rows/kube-ovn-calls.ts";
 import { leaksRow } from "./rows/leaks.ts";
+import { natgwctlRow } from "./rows/natgwctl.ts";
 import { newFlowsRow } from "./rows/new-flows.ts";
 import { oneByOneRow } from "./rows/one-by-one.ts";
 import { iptablesChangeRow, nftablesChangeRow } from "./rows/one-change.ts";
@@ -38,6 +39,7 @@ export const rows: readonly Row[] = [
   eventLoopRow,
   crowdsRow,
   kubeOvnCallsRow,
+  natgwctlRow,
 ];
 
 export const rowIds = rows.map(({ id }) => id).sort((a, b) => Number(a) - Number(b));

@@ -1,6 +1,6 @@
-/** `natgwctl audit`: who wrote what. */
-import { ageOf } from "../../../lib/text/quantities.ts";
-import { type Cell, type Column, lines, table } from "../../../lib/text/view.ts";
+/** `natgwctl audit`: who wrote what, and how it ended. */
+import { ageOf, counted } from "../../../lib/text/quantities.ts";
+import { type Cell, type Column, lines, type Section, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseNumber, parseTime } from "../arguments.ts";
 import type { Context } from "../context.ts";
@@ -11,10 +11,36 @@ export interface AuditOptions {
   readonly limit: string;
 }
 
-type AuditRecord = Readonly<Record<string, unknown>>;
+interface Version {
+  readonly generation: number;
+  readonly revision: number;
+}
+
+interface AuditRecord {
+  readonly time: string;
+  readonly identity?: {
+    readonly kind: string;
+    readonly uid?: number;
+    readonly pid?: number;
+    readonly name?: string;
+    readonly subject?: string;
+  };
+  readonly client?: string;
+  readonly method?: string;
+  readonly path?: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly status?: number;
+  readonly code?: string;
+  readonly before?: Version;
+  readonly after?: Version;
+  /** Records that are missing before the next one. */
+  readonly lost?: number;
+}
 
 interface Audit {
-  readonly items?: readonly AuditRecord[];
+  /** False: the agent keeps no audit log. */
+  readonly enabled: boolean;
+  readonly items: readonly AuditRecord[];
 }
 
 export async function audit({ api, nowMs }: Context, { since, limit }: AuditOptions): Promise<Answer> {
@@ -23,48 +49,52 @@ export async function audit({ api, nowMs }: Context, { since, limit }: AuditOpti
     since: since === undefined ? undefined : new Date(parseTime(since, "--since", nowMs())).toISOString(),
   };
   const document = await api.get<Audit>("/v1/audit", { query });
-  const { items = [] } = document;
   return {
     data: document,
-    names: [...new Set(items.map((item) => whoText(item)))],
-    sections: () =>
-      items.length === 0
-        ? [{ block: lines({ text: "no writes", style: "dim" }) }]
-        : [{ block: table(columns(nowMs()), items) }],
+    names: [...new Set(document.items.map(whoText))],
+    sections: () => sectionsOf(document, nowMs()),
   };
+}
+
+function sectionsOf({ enabled, items }: Audit, nowMs: number): readonly Section[] {
+  if (!enabled)
+    return [{ block: lines({ text: "the agent keeps no audit log (NATGW_AUDIT_LOG)", style: "warn" }) }];
+  if (items.length === 0) return [{ block: lines({ text: "no writes", style: "dim" }) }];
+  return [{ block: table(columns(nowMs), items) }];
 }
 
 function columns(nowMs: number): readonly Column<AuditRecord>[] {
   return [
-    {
-      head: "AGE",
-      isRight: true,
-      cell: ({ time }) => ageOf(typeof time === "string" ? time : undefined, nowMs),
-    },
+    { head: "AGE", isRight: true, cell: ({ time }) => ageOf(time, nowMs) },
     { head: "WHO", cell: whoText, gives: "end" },
     { head: "WHAT", cell: whatText, gives: "middle" },
     { head: "RESULT", cell: resultCell },
-    { head: "GENERATION", cell: generationText, isWide: true },
+    { head: "REVISION", cell: revisionText, isRight: true },
   ];
 }
 
-function whoText({ who, actor }: AuditRecord): string {
-  const given = who ?? actor;
-  if (typeof given !== "object" || given === null) return value(given);
-  return Object.entries(given)
-    .map(([key, one]) => `${key} ${value(one)}`)
-    .join(" ");
+function whoText({ identity, client, lost }: AuditRecord): string {
+  if (identity === undefined) return lost === undefined ? value(client) : "-";
+  const { kind, uid, pid, name, subject } = identity;
+  const which =
+    name ?? subject ?? (uid === undefined ? "" : `uid ${uid}${pid === undefined ? "" : ` pid ${pid}`}`);
+  return [kind, which, client].filter((part) => part !== undefined && part !== "").join(" ");
 }
 
-function whatText({ what, method, path, action }: AuditRecord): string {
-  return what === undefined ? [method ?? action, path].filter(Boolean).map(value).join(" ") : value(what);
+function whatText({ method, path, query = {}, lost }: AuditRecord): Cell {
+  if (lost !== undefined) return { text: `${counted(lost, "record")} lost`, style: "warn" };
+  const parameters = Object.entries(query).map(([name, one]) => `${name}=${one}`);
+  return `${value(method)} ${value(path)}${parameters.length === 0 ? "" : `?${parameters.join("&")}`}`;
 }
 
-function resultCell({ result, status }: AuditRecord): Cell {
-  const text = value(result ?? status);
-  return /^(?:2\d\d|ok|stored|done|accepted)/.test(text) ? text : { text, style: "bad" };
+function resultCell({ status, code }: AuditRecord): Cell {
+  if (status === undefined) return "-";
+  const text = code === undefined ? String(status) : `${status} ${code}`;
+  return status < 400 ? text : { text, style: "bad" };
 }
 
-function generationText({ generation }: AuditRecord): string {
-  return value(generation);
+function revisionText({ before, after }: AuditRecord): string {
+  if (after === undefined) return "-";
+  const old = before?.revision;
+  return old === undefined || old === after.revision ? String(after.revision) : `${old} > ${after.revision}`;
 }

@@ -46,9 +46,11 @@ export async function describe(
     flows: await flowsOf(collection, preview, () =>
       api.get<FlowList>(`${path}/connections`, { query: { limit: maxFlows } }),
     ),
-    events: await part(() =>
-      readRecent(api, { kind: object.kind.toLowerCase(), name: object.name, since: longAgo }, maxEvents),
-    ),
+    events: await part(async () => {
+      const query = { kind: object.kind.toLowerCase(), name: object.name, since: longAgo };
+      const recent = await readRecent(api, query, maxEvents);
+      return recent.filter(({ type }) => type !== "resync");
+    }),
   };
   return {
     data: description,
@@ -157,7 +159,10 @@ function specCell(one: unknown): Cell | readonly Cell[] {
 
 /** The removal of a rule or an address, as what is there. */
 function presentText(text: string): string {
-  return text.replace(/^-D /, "-A ").replace(/^ip (address|route) del /, "ip $1 add ");
+  return text
+    .replace(/^-D /, "-A ")
+    .replace(/^delete (?=element|table|chain|rule)/, "")
+    .replace(/^ip (address|route) del /, "ip $1 add ");
 }
 
 function section(heading: string, block: Section["block"]): Section {

@@ -1,5 +1,4 @@
 /** `natgwctl events`: those that the agent keeps, then each as it comes. */
-import { ageOf } from "../../../lib/text/quantities.ts";
 import { lines, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseKind } from "../arguments.ts";
@@ -11,6 +10,7 @@ import {
   objectOf,
   readEvents,
   readRecent,
+  timeOf,
   whatOf,
 } from "../events.ts";
 import { recordPrinter } from "../record-printer.ts";
@@ -53,13 +53,13 @@ async function followEvents(context: Context, query: EventQuery): Promise<undefi
     dataOf: (event) => event,
     nameOf: ({ id }) => id ?? "",
     lineOf: (event) =>
-      [timeOf(event), event.type.padEnd(8), objectOf(event) ?? "-", whatOf(event)].join("  ").trimEnd(),
+      [clockOf(event), event.type.padEnd(8), objectOf(event) ?? "-", whatOf(event)].join("  ").trimEnd(),
   });
   for await (const event of readEvents(context.api, query, new AbortController().signal))
     if (event.type !== "comment") print(event);
 }
 
 /** The time of day, which stays right while the line is on the screen. */
-function timeOf({ time }: EventDocument): string {
-  return time === undefined ? "-" : (/T(\d\d:\d\d:\d\d)/.exec(time)?.[1] ?? ageOf(time, 0));
+function clockOf(event: EventDocument): string {
+  return /T(\d\d:\d\d:\d\d)/.exec(timeOf(event) ?? "")?.[1] ?? "-".padEnd(8);
 }

@@ -1,0 +1,184 @@
+/** natgwctl with agents that answer badly, or not at all; its pure parts; its output at the end of a pipe. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type RequestListener } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import t, { type Test } from "tap";
+import { ctlSource, Natgwctl } from "../../../support/natgwctl.ts";
+
+/** A server in place of the agent. */
+async function serve(t: Test, answer: RequestListener): Promise<Natgwctl & { readonly socket: string }> {
+  const directory = await mkdtemp(join(tmpdir(), "natgwctl-"));
+  const socket = join(directory, "agent.sock");
+  const server = createServer(answer).listen(socket);
+  await once(server, "listening");
+  t.teardown(async () => {
+    server.closeAllConnections();
+    server.close();
+    await rm(directory, { recursive: true });
+  });
+  return Object.assign(new Natgwctl(socket, ctlSource), { socket });
+}
+
+function json(status: number, body: unknown): RequestListener {
+  return (_request, response) => {
+    const type = status < 400 ? "application/json" : "application/problem+json";
+    response.writeHead(status, { "content-type": type }).end(JSON.stringify(body));
+  };
+}
+
+t.test("answers that are none: 3", async (t) => {
+  const problem = { code: "storage-unavailable", detail: "the disk is full", title: "", status: 503 };
+  const cases: readonly (readonly [string, RequestListener, RegExp])[] = [
+    ["a problem of the agent", json(503, problem), /the agent answered 503: the disk is full/],
+    [
+      "a page of a proxy",
+      (_request, response) => response.writeHead(502).end("<html>"),
+      /answered 502: <html>/,
+    ],
+    [
+      "cut short",
+      (_request, response) => {
+        response.writeHead(200, { "content-type": "application/json", "content-length": 100 }).write('{"ver');
+        setImmediate(() => response.destroy());
+      },
+      /broke off/,
+    ],
+    [
+      "no JSON",
+      (_request, response) => response.writeHead(200, { "content-type": "application/json" }).end('{"ver'),
+      /broke off/,
+    ],
+    ["silence", () => undefined, /Cannot reach/],
+  ];
+  for (const [what, answer, stderr] of cases) {
+    const ctl = await serve(t, answer);
+    t.match(await ctl.run("plan --request-timeout 500ms"), { code: 3, stdout: "", stderr }, what);
+  }
+});
+
+t.test("refusals: 4, with every pointer, and nothing raw of what the server says", async (t) => {
+  const problem = {
+    code: "invalid",
+    detail: "not \u001b[2Jvalid",
+    errors: [
+      { pointer: "/fips/3/internalIp", message: "must be an IPv4 address" },
+      { pointer: "", message: "\u202eis bad" },
+    ],
+  };
+  const ctl = await serve(t, json(422, problem));
+  t.match(await ctl.run("plan"), {
+    code: 4,
+    stderr:
+      "natgwctl: not \\u001b[2Jvalid\n  /fips/3/internalIp: must be an IPv4 address\n  /: \\u202eis bad\n",
+  });
+});
+
+t.test("an older agent: said clearly", async (t) => {
+  const ctl = await serve(t, ({ url = "" }, response) => {
+    const [path = ""] = url.split("?");
+    json(404, { code: "not-found", detail: `${path} does not exist` })({} as never, response);
+  });
+  for (const line of ["explain --in eip-a --port 80", "events --follow", "ports eip-a"])
+    t.match(
+      await ctl.run(line),
+      { code: 4, stderr: /does not serve GET \/v1\/.*: it is older than this natgwctl/ },
+      line,
+    );
+});
+
+t.test("hostile text never reaches the terminal, in any format", async (t) => {
+  const object = {
+    kind: "Fip",
+    name: "fip-\u001b]0;owned\u0007",
+    spec: { eip: "e\u0300\u009b31m", internalIp: "10.0.1.5\r\n\u2028" },
+    revision: 2,
+    status: {
+      ready: false,
+      observedRevision: 1,
+      epoch: "e",
+      conditions: [
+        {
+          type: "Ready",
+          status: "False",
+          reason: "Pending",
+          message: "\u{1f600}\u0000",
+          lastTransitionTime: "now",
+        },
+      ],
+    },
+  };
+  const ctl = await serve(t, json(200, { items: [object] }));
+  for (const format of ["table", "wide", "json", "yaml", "name"]) {
+    const { stdout, code } = await ctl.run(`get fips -o ${format}`);
+    t.equal(code, 0);
+    t.match(stdout, /^[\x20-\x7e\n]+$/, format);
+  }
+  t.match((await ctl.run("get fips")).stdout, /Unknown/, "no pass has seen its last write: not False");
+  t.same(await ctl.json("get fips"), { items: [object] });
+  t.same(await ctl.yaml("get fips"), { items: [object] });
+});
+
+t.test("a reader that goes away", async (t) => {
+  const items = Array.from({ length: 20_000 }, (_, number) => ({
+    kind: "Eip",
+    name: `eip-${number}`,
+    spec: { address: "203.0.113.10/24" },
+    revision: 1,
+    status: { ready: true, observedRevision: 1, epoch: "e", conditions: [] },
+  }));
+  const { socket } = await serve(t, json(200, { items }));
+  const line = `"${process.execPath}" ${ctlSource} get eips --socket ${socket} | head -n 1; echo "\${PIPESTATUS[0]}"`;
+  const child = spawn("bash", ["--norc", "-c", line], { stdio: ["ignore", "pipe", "pipe"] });
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  t.match(stdout, /^NAME +READY.*\n0\n$/);
+  t.equal(stderr, "");
+});
+
+t.test("Ctrl-C while a write waits", async (t) => {
+  const asked = Promise.withResolvers<void>();
+  const { socket } = await serve(t, ({ method, url = "" }, response) => {
+    const answer = (body: unknown) => json(200, body)({} as never, response.setHeader("etag", '"7"'));
+    if (method === "GET" && url === "/v1/desired")
+      return answer({ generation: 1, gateway: {}, eips: [], fips: [], snats: [], dnats: [], routes: [] });
+    if (url.includes("dryRun"))
+      return answer({ changes: [], changesTotal: 0, flows: { total: 0, items: [] } });
+    if (method === "POST") asked.resolve();
+    if (url === "/v1/status") return answer({ revision: { desired: 8, applied: 7 }, objects: {} });
+    return undefined;
+  });
+  const child = spawn(process.execPath, [ctlSource, "apply", "--yes", "-f", "-", "--socket", socket], {
+    stdio: "pipe",
+  });
+  child.stdin.end('{"eips":[{"name":"a","address":"203.0.113.10/24"}]}');
+  const [stderr, ended] = [text(child.stderr), once(child, "close")];
+  await asked.promise;
+  child.kill("SIGINT");
+  t.same(await ended, [130, null]);
+  t.match(await stderr, /interrupted: (revision 8 is stored|whether it was stored is unknown)/);
+});
+
+t.test("over TCP: a token from a file", async (t) => {
+  const seen: (string | undefined)[] = [];
+  const server = createServer(({ headers }, response) => {
+    seen.push(headers.authorization);
+    json(200, { changes: [], total: 0, degraded: [] })({} as never, response);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const directory = await mkdtemp(join(tmpdir(), "natgwctl-"));
+  t.teardown(async () => {
+    server.closeAllConnections();
+    server.close();
+    await rm(directory, { recursive: true });
+  });
+  await writeFile(join(directory, "token"), "abc\n");
+  const { port } = server.address() as { port: number };
+  const ctl = new Natgwctl("/nowhere", ctlSource);
+  t.match(await ctl.run(`plan --server http://127.0.0.1:${port} --token-file ${directory}/token`), {
+    code: 0,
+  });
+  t.ok(seen.length > 0 && seen.every((one) => one === "Bearer abc"));
+});
