@@ -31,6 +31,14 @@ export interface Config {
   /** 0 disables probing for new EIPs. */
   readonly arpProbeMs: number;
   readonly accounting: "on" | "off";
+  readonly flowLog: {
+    readonly level: "off" | "errors" | "translations" | "all";
+    /** One of this many flows is logged. */
+    readonly sample: number;
+    readonly maxBytes: number;
+    readonly output: "disk" | "stdout";
+    readonly stateDir: string;
+  };
   /** Eips with metrics of their own. */
   readonly metricsEips: number;
   readonly logLevel: LogLevel;
@@ -148,6 +156,10 @@ function toConfig({
   tlsKeyFile,
   tlsClientCaFile,
   tlsAllowFile,
+  flowLog,
+  flowLogSample,
+  flowLogMax,
+  flowLogOutput,
   ...rest
 }: Settings): Config {
   const { resyncInterval, arpProbe, gatewayV4, tokenFile, auditLog, ...same } = rest;
@@ -165,6 +177,13 @@ function toConfig({
     tls: toTls(tlsCertFile, tlsKeyFile, tlsClientCaFile, tlsAllowFile),
     resyncIntervalMs: resyncInterval,
     arpProbeMs: arpProbe,
+    flowLog: {
+      level: flowLog,
+      sample: flowLogSample,
+      maxBytes: flowLogMax,
+      output: flowLogOutput,
+      stateDir: same.stateDir,
+    },
   };
 }
 

@@ -4,13 +4,14 @@ import closeWithGrace from "close-with-grace";
 import { countEvicted } from "../lib/admission/uids.ts";
 import { GatewayError } from "../lib/model/errors.ts";
 import { ipv4 } from "../lib/model/ipv4.ts";
-import type { Gateway } from "../lib/model/schema.ts";
 import { type Api, createApi } from "./api/api.ts";
 import { pageFiles } from "./api/page.ts";
 import { openAuditLog } from "./audit/open-audit-log.ts";
 import { openClock } from "./clock.ts";
+import { interfacesOf } from "./config/interfaces.ts";
 import { type Config, readInvocation } from "./config.ts";
 import { createEvents } from "./events/create-events.ts";
+import { createFlowServices } from "./flows/flow-services.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import { openAccounting } from "./kernel/accounting/driver.ts";
 import { createAnnouncer } from "./kernel/announcer/announcer.ts";
@@ -221,6 +222,8 @@ async function start(
   const onLost = () => metrics.eventsLost.inc();
   const kernelEvents = createKernelWakes({ config, family, reconciler, onLost, log });
   stop.push(() => kernelEvents.stop());
+  const flows = createFlowServices({ family, store, metrics, config, clock, log });
+  stop.push(() => flows.stop());
 
   store.onChange(({ desired }, changes) => {
     const { vpcInterface, externalInterface } = interfacesOf(settings, desired.gateway);
@@ -255,6 +258,7 @@ async function start(
     audit,
     eventReaders: meterReaders(metrics, log),
     diagnostics: createDiagnostics(() => recent.text),
+    flows,
     clock: { now: clock.instant },
     metrics: {
       contentType: metrics.registry.contentType,
@@ -285,15 +289,9 @@ async function start(
   arp.start();
   nextHops.start();
   counters.start();
+  flows.start();
   const memory = new MemoryKeeper(log);
   stop.push(() => memory.stop());
   memory.start();
   log.info({ epoch, dataplane: config.dataplane, recovered: store.recovery.recovered }, "agent started");
-}
-
-/** The interfaces of the gateway: the desired set goes before the settings. */
-function interfacesOf(settings: Config, { vpcInterface, externalInterface }: Gateway) {
-  return vpcInterface === undefined || externalInterface === undefined
-    ? { vpcInterface: settings.vpcInterface, externalInterface: settings.externalInterface }
-    : { vpcInterface, externalInterface };
 }

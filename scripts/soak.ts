@@ -23,7 +23,7 @@ interface Outcome {
 }
 
 const usage =
-  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--packets N] [--suite crash|quick|store|model|attacks|random|explain|limits|redo]... [-o text|json]";
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--packets N] [--suite crash|quick|store|model|attacks|random|explain|limits|who|redo]... [-o text|json]";
 /** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
 const roundTimeoutMs = 30 * 60_000;
 
@@ -61,6 +61,7 @@ const suites: readonly Suite[] = [
     settings: { NATGW_OPERATIONS: values.operations },
   },
   { name: "explain", file: "test/netns/explain.test.ts", settings: { NATGW_CASES: values.packets } },
+  { name: "who", file: "test/support/flow-load/main.ts", settings: { NATGW_SECONDS: "60" } },
   { name: "limits", file: "test/support/limit-accuracy/main.ts", settings: { NATGW_SECONDS: "5" } },
   {
     name: "redo",

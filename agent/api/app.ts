@@ -25,6 +25,7 @@ import { desiredRoutes } from "./routes/desired.ts";
 import { diagnosticRoutes } from "./routes/diagnostics.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { explainRoutes } from "./routes/explain.ts";
+import { flowRoutes } from "./routes/flows.ts";
 import { gatewayRoutes } from "./routes/gateway.ts";
 import { importRoutes } from "./routes/import.ts";
 import { inventoryRoutes } from "./routes/inventory.ts";
@@ -92,6 +93,7 @@ export function buildApp(
     connectionRoutes(routes, context);
     eventRoutes(routes, context);
     explainRoutes(routes, context);
+    flowRoutes(routes, context);
     kubeOvnRoutes(routes, context, bodies);
     probeRoutes(routes, context);
     pageRoutes(routes, context);

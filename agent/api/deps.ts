@@ -14,7 +14,14 @@ import type { ConnectionLimits } from "./bounds/connections.ts";
 import type { FailureLimits } from "./bounds/failures.ts";
 import type { ReaderLimits, ReaderObserver } from "./events/readers.ts";
 import type { PageFile } from "./page.ts";
-import type { BoardPort, ClockPort, DiagnosticsPort, EventsPort, ReconcilerPort } from "./ports.ts";
+import type {
+  BoardPort,
+  ClockPort,
+  DiagnosticsPort,
+  EventsPort,
+  FlowsPort,
+  ReconcilerPort,
+} from "./ports.ts";
 
 export interface ApiDeps {
   readonly state: StateAccess;
@@ -25,6 +32,7 @@ export interface ApiDeps {
   /** Is told of the readers of events. */
   readonly eventReaders: ReaderObserver;
   readonly diagnostics: DiagnosticsPort;
+  readonly flows: FlowsPort;
   readonly clock: ClockPort;
   readonly metrics: Pick<Registry, "metrics" | "contentType">;
   /** Called for every answer. `route` is the pattern and never the URL, so its values are bounded. */

@@ -9,6 +9,7 @@ import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
 import type { Instant, State } from "../../lib/state/state.ts";
 import type { EventHub } from "../events/hub.ts";
+import type { FlowServices } from "../flows/flow-services.ts";
 import type { DiagnosticPart } from "../kernel/diagnostics.ts";
 import type { DryRun } from "../reconciler/operations/dry-run.ts";
 import type { ReasonOf } from "../reconciler/operations/explain.ts";
@@ -108,3 +109,6 @@ export interface DiagnosticsPort {
   /** A text for people. */
   read(part: DiagnosticPart, signal: AbortSignal): Promise<string>;
 }
+
+/** What is known of flows: from the last scan, and from the flow log. */
+export type FlowsPort = Pick<FlowServices, "ports" | "top" | "who">;

@@ -105,7 +105,7 @@ export const changeSchema = share(
   }),
 );
 
-const tupleSchema = share(
+export const tupleSchema = share(
   "FlowTuple",
   Type.Object({ src: IpSchema, dst: IpSchema, sport: count, dport: count }),
 );

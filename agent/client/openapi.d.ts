@@ -456,6 +456,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/eips/{name}/ports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The ports in use towards the EIP's worst destinations, and how long they last */
+        get: operations["getEipPorts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/flows/top": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who has most live ports of EIPs, or flows: clients, destinations or EIPs */
+        get: operations["listTopFlows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/flows/who": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who had a port of an EIP: live flows first, then the flow log */
+        get: operations["findPortUsers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -995,6 +1046,14 @@ export interface components {
             reply: components["schemas"]["FlowTuple"];
             natStatus: components["schemas"]["NatStatus"];
         };
+        FlowCounts: {
+            /** Format: int64 */
+            original: number;
+            /** Format: int64 */
+            reply: number;
+        };
+        /** @enum {string} */
+        FlowLogLevel: "off" | "errors" | "translations" | "all";
         FlowTuple: {
             /** @description An IPv4 address */
             src: string;
@@ -1315,6 +1374,42 @@ export interface components {
             total: number;
             flows?: components["schemas"]["Flows"];
         };
+        /** @enum {string} */
+        PortUserProtocol: "tcp" | "udp" | "sctp" | "icmp";
+        Ports: {
+            /** Format: int64 */
+            capacity: number;
+            /** @description The worst 20 */
+            destinations: components["schemas"]["PortsDestination"][];
+            /** Format: int64 */
+            headroom: number;
+            /** Format: int64 */
+            uncounted: number;
+            /** Format: date-time */
+            scannedAt: string;
+        };
+        PortsDestination: {
+            /** @description An IPv4 address */
+            dst: string;
+            /** Format: int64 */
+            dport: number;
+            protocol: string;
+            /** Format: int64 */
+            live: number;
+            /** Format: int64 */
+            closing: number;
+            /** Format: double */
+            ratio: number;
+            /** @description null: not known yet, or it does not grow */
+            newPerSecond: number | null;
+            topClients: components["schemas"]["TopClient"][];
+            /** @description null: not known yet, or it does not grow */
+            secondsTo80: number | null;
+            /** @description null: not known yet, or it does not grow */
+            secondsToFull: number | null;
+            /** Format: int64 */
+            additionalEipsNeeded: number;
+        };
         Preview: {
             changes: components["schemas"]["Change"][];
             /** Format: int64 */
@@ -1527,6 +1622,37 @@ export interface components {
         StepResult: "passes" | "stops" | "translates" | "none" | "unknown";
         /** @enum {string} */
         Subsystem: "gate" | "netfilter" | "rule" | "sysctl" | "address" | "route" | "reach" | "flow" | "qos" | "accounting" | "previous" | "guard";
+        TopClient: {
+            /** @description An IPv4 address */
+            ip: string;
+            /** Format: int64 */
+            ports: number;
+            /** Format: double */
+            share: number;
+        };
+        TopFlows: {
+            by: components["schemas"]["TopSubject"];
+            items: components["schemas"]["TopItem"][];
+            /** Format: int64 */
+            uncounted: number;
+            /** Format: date-time */
+            scannedAt: string;
+        };
+        TopItem: {
+            /** @description An IPv4 address */
+            ip: string;
+            /** Format: int64 */
+            port?: number;
+            protocol?: string;
+            /** @description A DNS subdomain */
+            eip?: string;
+            /** Format: int64 */
+            live: number;
+            /** Format: int64 */
+            closing: number;
+        };
+        /** @enum {string} */
+        TopSubject: "clients" | "destinations" | "eips";
         Unread: {
             /** @description A rule, element, address or route as its tool prints it */
             what: string;
@@ -1542,6 +1668,53 @@ export interface components {
         Untranslated: "forward" | "drop";
         /** @enum {string} */
         Verdict: "delivered" | "dropped" | "local" | "unknown";
+        Who: {
+            items: components["schemas"]["WhoItem"][];
+            /** @description True if every flow of that time is known */
+            complete: boolean;
+            log: components["schemas"]["WhoLog"];
+        };
+        /** @enum {string} */
+        WhoDirection: "outward" | "inward";
+        WhoGap: {
+            since: string | null;
+            /** Format: date-time */
+            until: string;
+            reason: components["schemas"]["WhoGapReason"];
+            records: number | null;
+        };
+        /** @enum {string} */
+        WhoGapReason: "overrun" | "backlog" | "write" | "unreadable" | "stopped";
+        WhoItem: {
+            /** @description An IPv4 address */
+            ip: string;
+            /** Format: int64 */
+            port: number;
+            direction: components["schemas"]["WhoDirection"];
+            protocol: string;
+            peer: components["schemas"]["WhoPeer"];
+            object?: string;
+            /** @description null: the kernel did not note it */
+            start: string | null;
+            /** @description null: it lives */
+            end: string | null;
+            original: components["schemas"]["FlowTuple"];
+            reply: components["schemas"]["FlowTuple"];
+            packets?: components["schemas"]["FlowCounts"];
+            bytes?: components["schemas"]["FlowCounts"];
+        };
+        WhoLog: {
+            level: components["schemas"]["FlowLogLevel"];
+            /** @description null: there is no log on disk */
+            from: string | null;
+            gaps: components["schemas"]["WhoGap"][];
+        };
+        WhoPeer: {
+            /** @description An IPv4 address */
+            ip: string;
+            /** Format: int64 */
+            port: number;
+        };
         Written: {
             /** Format: int64 */
             revision: number;
@@ -3331,6 +3504,114 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getEipPorts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The object's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ports"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listTopFlows: {
+        parameters: {
+            query: {
+                by: components["schemas"]["TopSubject"];
+                /** @description A number from 1 to 1000; 20 if absent */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopFlows"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    findPortUsers: {
+        parameters: {
+            query: {
+                /** @description An address, or the name of an Eip */
+                eip: string;
+                /** @description A port from 0 to 65535; 0 for ICMP */
+                port: number;
+                protocol?: components["schemas"]["PortUserProtocol"];
+                /** @description A time such as 2026-01-31T12:00:00Z; now or lately if absent */
+                at?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Who"];
                 };
             };
             /** @description A problem (RFC 9457) */

@@ -142,6 +142,23 @@ export const SettingsSchema = Type.Object({
     description: "How many Eips have metrics of their own; the others are counted together as `other`.",
     default: "1000",
   }),
+  flowLog: oneOf(["off", "errors", "translations", "all"], {
+    description:
+      "The NAT flow log: `errors` logs ports that run out, `translations` also each translated flow when it ends, `all` also when it begins.",
+    default: "off",
+  }),
+  flowLogSample: parsed(integerBetween(1, 1_000_000), "a number from 1 to 1000000", {
+    description: "The flow log has one of this many flows.",
+    default: "1",
+  }),
+  flowLogMax: parsed(sizeBetween(1 << 20, 2 ** 40), "a size from 1MiB to 1024GiB", {
+    description: "How much disk the flow log takes; the oldest records go first.",
+    default: "256MiB",
+  }),
+  flowLogOutput: oneOf(["disk", "stdout"], {
+    description: "Where the flow log goes: into the state directory, or to stdout.",
+    default: "disk",
+  }),
   logLevel: oneOf(logLevels, { description: "The lowest level that is logged.", default: "info" }),
 });
 

@@ -178,6 +178,33 @@ export function createMetrics(build: { readonly version: string }) {
     ),
     conntrackAccounting: gauge("natgw_conntrack_accounting", "1 if conntrack counts the bytes of each flow"),
     conntrackMax: gauge("natgw_conntrack_max", "Maximum number of connection-tracking entries"),
+    eipConnections: gauge("natgw_eip_connections", "Flows of an EIP, in both directions", [
+      "eip",
+      "protocol",
+      "state",
+    ]),
+    eipPortsUsed: gauge("natgw_eip_ports_used", "Live ports of an EIP towards its worst destination", [
+      "eip",
+      "protocol",
+    ]),
+    eipPortUtilization: gauge(
+      "natgw_eip_port_utilization_ratio",
+      "Share of an EIP's ports in use towards its worst destination",
+      ["eip"],
+    ),
+    eipAdditionalNeeded: gauge(
+      "natgw_eip_additional_needed",
+      "EIPs needed besides this one to have 20 % of the ports free towards each destination",
+      ["eip"],
+    ),
+    conntrackScanDuration: new Histogram({
+      name: "natgw_conntrack_scan_duration_seconds",
+      help: "Duration of a scan of the connection-tracking table",
+      buckets: passBuckets,
+      registers,
+    }),
+    flowLogRecords: counter("natgw_flow_log_records_total", "Records written to the flow log"),
+    flowLogLost: counter("natgw_flow_log_lost_total", "Records that the flow log lost", ["reason"]),
     httpRequestDuration: new Histogram({
       name: "natgw_http_request_duration_seconds",
       help: "Duration of an API request, including waiting",

@@ -54,6 +54,13 @@ export const flowStatus = {
    * rule.
    */
   expected: 1 << 0,
+  /** IPS_SEEN_REPLY: packets went in both directions. */
+  seenReply: 1 << 1,
+  /** IPS_ASSURED: it is not dropped early when the table is full. TCP: established once; UDP: a stream. */
+  assured: 1 << 2,
+  /** IPS_SRC_NAT and IPS_DST_NAT: the kernel translates this address. */
+  sourceNat: 1 << 4,
+  destinationNat: 1 << 5,
   /** IPS_DYING: already removed from the table. */
   dying: 1 << 9,
 } as const;

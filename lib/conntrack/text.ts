@@ -11,6 +11,11 @@ const protocolNames: Readonly<Record<number, string>> = {
   136: "udplite",
 };
 
+/** `tcp`, `udp` and so on, else the number as text. */
+export function protocolName(protocol: number): string {
+  return protocolNames[protocol] ?? String(protocol);
+}
+
 /** The flow nearly as `conntrack -L` prints it, without state, timers and counters: both tuples, the original first. */
 export function renderFlow(flow: Flow): string {
   const { icmp, zone } = flow;

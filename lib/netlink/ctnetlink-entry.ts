@@ -14,6 +14,9 @@ import {
   CTA_PROTO_DST_PORT,
   CTA_PROTO_NUM,
   CTA_PROTO_SRC_PORT,
+  CTA_PROTOINFO,
+  CTA_PROTOINFO_TCP,
+  CTA_PROTOINFO_TCP_STATE,
   CTA_STATUS,
   CTA_TUPLE_IP,
   CTA_TUPLE_ORIG,
@@ -46,6 +49,7 @@ export class ConntrackEntry {
   readonly #original: MutableTuple;
   readonly #reply: MutableTuple;
   #id = 0;
+  #tcpState = 0;
 
   constructor(family: Family) {
     this.#family = family;
@@ -66,6 +70,16 @@ export class ConntrackEntry {
     };
   }
 
+  /** CTA_ID of the last decoded entry: the same as long as the flow lives. */
+  get id(): number {
+    return this.#id;
+  }
+
+  /** TCP_CONNTRACK_* of the last decoded entry, see nf_conntrack_tcp.h. 0 (none) if it is not a TCP flow. */
+  get tcpState(): number {
+    return this.#tcpState;
+  }
+
   /**
    * Decodes an entry of the family from the message's payload, from `from` to `end`.
    *
@@ -75,6 +89,7 @@ export class ConntrackEntry {
     let seen = 0;
     let status = 0;
     let zone = 0;
+    this.#tcpState = 0;
     for (let at = from + familyHeaderLength; at < end; at = nextAttribute(bytes, at, end)) {
       switch (attributeType(bytes, at)) {
         case CTA_TUPLE_ORIG:
@@ -92,6 +107,9 @@ export class ConntrackEntry {
         case CTA_ID:
           this.#id = bytes.getUint32(requirePayload(bytes, at, end, 4));
           seen |= 8;
+          break;
+        case CTA_PROTOINFO:
+          this.#tcpState = readTcpState(bytes, payloadOf(at), attributeEnd(bytes, at, end));
           break;
         case CTA_ZONE:
           zone = bytes.getUint16(requirePayload(bytes, at, end, 2));
@@ -159,6 +177,19 @@ function emptyTuple({ zero }: Family): MutableTuple {
     icmpType: 0,
     icmpCode: 0,
   };
+}
+
+/** 0 if the attribute is about another protocol. */
+function readTcpState(bytes: DataView, from: number, end: number): number {
+  for (let at = from; at < end; at = nextAttribute(bytes, at, end)) {
+    if (attributeType(bytes, at) !== CTA_PROTOINFO_TCP) continue;
+    const inner = attributeEnd(bytes, at, end);
+    for (let field = payloadOf(at); field < inner; field = nextAttribute(bytes, field, inner)) {
+      if (attributeType(bytes, field) === CTA_PROTOINFO_TCP_STATE)
+        return bytes.getUint8(requirePayload(bytes, field, inner, 1));
+    }
+  }
+  return 0;
 }
 
 /** Protocols without ports leave them at 0. */

@@ -74,6 +74,14 @@ export function isEntry(type: number): boolean {
   return type === messageType.new;
 }
 
+/** True for the event that an entry was removed. That of a new one {@link isEntry}, without NLM_F_DUMP in the request. */
+export function isRemovedEntry(type: number): boolean {
+  return type === messageType.delete;
+}
+
+/** `NFNLGRP_CONNTRACK_*` as bits of `nl_groups`. */
+export const conntrackGroups = { new: 1 << 0, removed: 1 << 2 } as const;
+
 /**
  * Deletes one entry, only while it still is that flow (CTA_ID). The kernel answers ENOENT if it is gone or replaced. A
  * successor in the same memory has the same id and is deleted instead. This costs little: its next packet creates it

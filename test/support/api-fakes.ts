@@ -10,7 +10,7 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import { type Api, createApi } from "../../agent/api/api.ts";
 import type { ApiDeps, ApiSettings } from "../../agent/api/deps.ts";
-import type { BoardPort, ReconcilerPort, ViewPort, WaitGoals } from "../../agent/api/ports.ts";
+import type { BoardPort, FlowsPort, ReconcilerPort, ViewPort, WaitGoals } from "../../agent/api/ports.ts";
 import { EventHub } from "../../agent/events/hub.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
 import type { ImportedState } from "../../agent/reconciler/operations/import-live.ts";
@@ -24,12 +24,14 @@ import { type Chunked, inParts, type MaybeChunked } from "../../lib/chunked.ts";
 import { usersByEipChunked } from "../../lib/compile/references.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import type { Explanation, Question } from "../../lib/explain/explanation.ts";
+import type { WhoQuery } from "../../lib/flow-log/who.ts";
 import type { Imported } from "../../lib/import/import.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
 import type { Reason, Status } from "../../lib/model/status.ts";
+import type { TopItem, TopSubject } from "../../lib/ports/top.ts";
 import { objectsOf } from "../../lib/state/desired.ts";
 import { reduce } from "../../lib/state/reduce.ts";
 import { emptyState, type Instant, type State, type StateChange } from "../../lib/state/state.ts";
@@ -178,6 +180,33 @@ export class FakeBoard implements BoardPort {
   }
 }
 
+export class FakeFlows implements FlowsPort {
+  report: Awaited<ReturnType<FlowsPort["ports"]>> = {
+    capacity: 64_512,
+    destinations: [],
+    headroom: 64_512,
+    uncounted: 0,
+    scannedAt: startedAt,
+  };
+  items: readonly TopItem[] = [];
+  readonly asked: unknown[] = [];
+
+  async ports(eip: Ip) {
+    this.asked.push(eip);
+    return this.report;
+  }
+
+  async top(by: TopSubject, limit: number) {
+    this.asked.push({ by, limit });
+    return { by, items: this.items.slice(0, limit), uncounted: 0, scannedAt: startedAt };
+  }
+
+  async who(query: WhoQuery): ReturnType<FlowsPort["who"]> {
+    this.asked.push(query);
+    return { items: [], complete: false, log: { level: "off", from: null, gaps: [] } };
+  }
+}
+
 export class FakeReconciler implements ReconcilerPort {
   network: ObservedNetwork | undefined = { links: [], addresses: [], routes: [], sysctls: new Map() };
   ownAddresses: ReadonlySet<Ip> = new Set();
@@ -284,6 +313,7 @@ export interface TestApi {
   readonly board: FakeBoard;
   readonly reconciler: FakeReconciler;
   readonly events: EventHub;
+  readonly flows: FakeFlows;
   /** Log lines of level info and above. */
   readonly lines: Record<string, unknown>[];
   readonly observed: { readonly route: string; readonly code: number }[];
@@ -304,6 +334,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     nowMs: () => performance.now(),
     wallMs: () => Date.parse(startedAt),
   });
+  const flows = new FakeFlows();
   const lines: Record<string, unknown>[] = [];
   const observed: { route: string; code: number }[] = [];
   const now = { bootMs: 1_000, wallMs: Date.parse(startedAt) };
@@ -316,6 +347,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     audit: undefined,
     eventReaders: { onCount: () => undefined, onCutOff: () => undefined },
     diagnostics: { read: async (part) => `# ${part}\n` },
+    flows,
     clock: { now: (): Instant => ({ bootId: "boot-1", ...now }) },
     metrics: new Registry(),
     observeRequest: (route, code) => observed.push({ route, code }),
@@ -336,7 +368,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     },
     ...parts,
   });
-  return { api, app: api.app, state, board, reconciler, events, lines, observed, socketPath, now };
+  return { api, app: api.app, state, board, reconciler, events, flows, lines, observed, socketPath, now };
 }
 
 /** A full set of `count` EIPs with one FIP each. */

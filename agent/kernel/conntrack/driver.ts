@@ -14,18 +14,17 @@
  */
 
 import { release } from "node:os";
-import { type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
-import type { Flow, FlowPredicate } from "../../../lib/conntrack/flow.ts";
+import type { Flow } from "../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
-import { encodeDelete, encodeDump, encodeDumpOf, isEntry } from "../../../lib/netlink/ctnetlink.ts";
+import { encodeDelete, isEntry } from "../../../lib/netlink/ctnetlink.ts";
 import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
-import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import type { ConntrackDriver } from "../drivers.ts";
 import { openAheadSocket } from "../netlink/ahead-socket.ts";
 import { NETLINK_NETFILTER, type NetlinkConnection, openNetlink } from "../netlink/connection.ts";
 import type { NetlinkError } from "../netlink/refusal.ts";
 import { filtersDumps } from "./dump-filter.ts";
+import { dumpsFor, type FlowDump, isWorthFiltering, unknownIfRefused } from "./flow-dumps.ts";
 import { readEntryCount } from "./stats.ts";
 
 /** Deletes per batch: 1 ms on the event loop and 1 ms on a thread, which takes 0.1 ms to wake. */
@@ -55,7 +54,7 @@ export function openConntrack(
       const entries = await count(signal).catch(unknownIfRefused);
       // All namespaces share one hash table: searching it for nothing takes the kernel 10 ms.
       if (entries === 0) return { flows: [], total: 0 };
-      const isFiltered = canFilter && (entries === undefined || entries > fewEntries);
+      const isFiltered = canFilter && isWorthFiltering(entries);
       const found: Found[] = [];
       for (const dump of dumpsFor(matches, isFiltered ? ends : undefined, family))
         found.push(await find(netlink, dump, new ConntrackEntry(family), limit, signal));
@@ -71,37 +70,6 @@ export function openConntrack(
 interface Found {
   readonly flows: readonly Flow[];
   readonly total: number;
-}
-
-interface FlowDump {
-  readonly request: NetlinkMessage;
-  readonly isWanted: FlowPredicate;
-}
-
-/** With more addresses than this, one full dump is cheaper: the kernel walks the whole table for each filter. */
-const maxFiltered = 5;
-/** So few entries are dumped at once and matched here, faster than the kernel walks its table a second time. */
-const fewEntries = 5_000;
-
-function unknownIfRefused(error: unknown): undefined {
-  if (!(error instanceof GatewayError)) throw error;
-}
-
-function dumpsFor(
-  matches: FlowPredicate,
-  ends: readonly FlowEnd[] | undefined,
-  family: Family,
-): readonly FlowDump[] {
-  if (ends === undefined || ends.length > maxFiltered)
-    return [{ request: encodeDump(family), isWanted: matches }];
-  return ends.map((end, index) => {
-    const hasIt = hasEndOf([end], family);
-    const isFoundBefore = hasEndOf(ends.slice(0, index), family);
-    return {
-      request: encodeDumpOf(end, family),
-      isWanted: (flow) => hasIt(flow) && !isFoundBefore(flow) && matches(flow),
-    };
-  });
 }
 
 async function find(

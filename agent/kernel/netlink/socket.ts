@@ -96,7 +96,8 @@ export function createSocket(protocol: number): number {
   return fd;
 }
 
-function join(fd: number, groups: number): void {
+/** Joins multicast groups, a mask. Throws `netlink-failed` and closes the socket if it may not. */
+export function join(fd: number, groups: number): void {
   const address = Uint8Array.from(kernelAddress);
   putU32(address, 8, groups);
   const result = bind(fd, address, address.length);

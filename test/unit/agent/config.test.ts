@@ -48,9 +48,12 @@ t.test("without flags and environment everything has its default", async (t) => 
     metricsEips: 1000,
     auditLog: undefined,
     auditLogMax: 16 * 1024 * 1024,
+    flowLog: { level: "off", sample: 1, maxBytes: 256 << 20, output: "disk", stateDir: "/var/lib/natgw" },
     logLevel: "info",
   });
 });
+
+const flowLogDefaults = configOf([]).flowLog;
 
 t.test("every setting is taken from its variable and from its flag, and the flag wins", async (t) => {
   const samples: Record<SettingName, readonly [text: string, key: keyof Config, value: unknown]> = {
@@ -102,6 +105,10 @@ t.test("every setting is taken from its variable and from its flag, and the flag
     auditLog: ["log", "auditLog", resolve("log")],
     auditLogMax: ["1GiB", "auditLogMax", 1024 ** 3],
     metricsEips: ["5", "metricsEips", 5],
+    flowLog: ["all", "flowLog", { ...flowLogDefaults, level: "all" }],
+    flowLogSample: ["10", "flowLog", { ...flowLogDefaults, sample: 10 }],
+    flowLogMax: ["1GiB", "flowLog", { ...flowLogDefaults, maxBytes: 1 << 30 }],
+    flowLogOutput: ["stdout", "flowLog", { ...flowLogDefaults, output: "stdout" }],
     logLevel: ["debug", "logLevel", "debug"],
   };
   const tls = { NATGW_TLS_CERT_FILE: "/c", NATGW_TLS_KEY_FILE: "/k" };
@@ -134,6 +141,10 @@ t.test("an error is one line with the setting, the value and the allowed values"
     [[], { NATGW_AUDIT_LOG_MAX: "16MB" }, "NATGW_AUDIT_LOG_MAX", '"16MB"', "64KiB to 1GiB"],
     [[], { NATGW_AUDIT_LOG_MAX: "2GiB" }, "NATGW_AUDIT_LOG_MAX", '"2GiB"', "64KiB to 1GiB"],
     [[], { NATGW_ARP_PROBE: "11s" }, "NATGW_ARP_PROBE", '"11s"', "10s"],
+    [[], { NATGW_FLOW_LOG: "on" }, "NATGW_FLOW_LOG:", '"on"', "off, errors, translations, all"],
+    [[], { NATGW_FLOW_LOG_SAMPLE: "0" }, "NATGW_FLOW_LOG_SAMPLE", '"0"', "1 to 1000000"],
+    [[], { NATGW_FLOW_LOG_MAX: "256" }, "NATGW_FLOW_LOG_MAX", '"256"', "1MiB to 1024GiB"],
+    [[], { NATGW_FLOW_LOG_MAX: "1KiB" }, "NATGW_FLOW_LOG_MAX", '"1KiB"', "1MiB to 1024GiB"],
     [[], { NATGW_LISTEN: "0.0.0.0:9477" }, "NATGW_LISTEN", '"0.0.0.0:9477"', "wildcard"],
     [[], { NATGW_TLS_CERT_FILE: "/c" }, "NATGW_TLS_CERT_FILE", '"/c"', "NATGW_TLS_KEY_FILE"],
     [[], { NATGW_TLS_KEY_FILE: "/k" }, "NATGW_TLS_KEY_FILE", '"/k"', "NATGW_TLS_CERT_FILE"],

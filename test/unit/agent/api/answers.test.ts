@@ -91,6 +91,8 @@ const changes: readonly Change[] = Array.from({ length: count }, (_, index) => (
 const queries: Readonly<Record<string, string>> = {
   "/v1/events": endingEvents,
   "/v1/explain": "/v1/explain?eip=192.0.2.99&port=80",
+  "/v1/flows/top": "/v1/flows/top?by=clients",
+  "/v1/flows/who": "/v1/flows/who?eip=203.0.113.10&port=1024",
 };
 
 t.test("every read of the route table, over every shape", async (t) => {

@@ -858,6 +858,67 @@ t.test("explanations", async (t) => {
   ]);
 });
 
+t.test("ports and top", async (t) => {
+  const api = await populated();
+  t.match(await ask(api, "GET", "/v1/eips/eip-a/ports"), {
+    status: 200,
+    body: { capacity: 64_512, destinations: [], headroom: 64_512, scannedAt: /Z$/ },
+  });
+  t.equal((await ask(api, "GET", "/v1/eips/no-such/ports")).status, 404);
+  const item = { ip: "10.0.1.5" as Ip, live: 7, closing: 0 };
+  api.flows.items = [item, item];
+  t.match(await ask(api, "GET", "/v1/flows/top?by=clients&limit=1"), {
+    status: 200,
+    body: { by: "clients", items: [item] },
+  });
+  await ask(api, "GET", "/v1/flows/top?by=eips");
+  t.same(api.flows.asked.slice(1), [
+    { by: "clients", limit: 1 },
+    { by: "eips", limit: 20 },
+  ]);
+  for (const [query, pointer] of [
+    ["", "/query/by"],
+    ["?by=pods", "/query/by"],
+    ["?by=eips&limit=0", "/query/limit"],
+  ] as const) {
+    const { status, body } = await ask(api, "GET", `/v1/flows/top${query}`);
+    t.match({ status, body }, { status: 422, body: { errors: [{ pointer }] } }, query);
+  }
+});
+
+t.test("who", async (t) => {
+  const api = await populated();
+  const who = (query: string) => ask(api, "GET", `/v1/flows/who?${query}`);
+  t.match(await who("eip=203.0.113.10&port=1024"), {
+    status: 200,
+    body: { items: [], log: { level: "off" } },
+  });
+  await who("eip=eip-a&port=0&protocol=icmp&at=2026-01-31T12:00:00%2B01:00");
+  t.same(api.flows.asked, [
+    { eip: "203.0.113.10", port: 1_024 },
+    { eip: "203.0.113.10", port: 0, protocol: "icmp", atMs: Date.parse("2026-01-31T11:00:00Z") },
+  ]);
+  for (const [query, ...pointers] of [
+    ["", "/query/eip", "/query/port"],
+    ["eip=no-such&port=1", "/query/eip"],
+    ["eip=203.0.113.10&port=65536", "/query/port"],
+    ["eip=203.0.113.10&port=-1", "/query/port"],
+    ["eip=203.0.113.10&port=1&protocol=gre", "/query/protocol"],
+    ["eip=203.0.113.10&port=1&at=yesterday", "/query/at"],
+    ["eip=203.0.113.10&port=1&at=2026-01-31T12:00:00", "/query/at"],
+    ["eip=203.0.113.10&port=1&at=2026-13-31T12:00:00Z", "/query/at"],
+    ["eip=no-such&port=99999&at=x", "/query/eip", "/query/port", "/query/at"],
+  ] as const) {
+    const { status, body } = await who(query);
+    t.equal(status, 422, query);
+    t.same(
+      body.errors?.map(({ pointer }: { pointer: string }) => pointer),
+      pointers,
+      query,
+    );
+  }
+});
+
 t.test("inventory and release", async (t) => {
   const api = await populated({ fallbackGateway: "203.0.113.1" as Ip });
   const { reconciler, board } = api;

@@ -1,0 +1,103 @@
+/** Who had a port of an EIP at a time. */
+import type { Ip } from "../model/ip.ts";
+import type { ObjectId } from "../model/names.ts";
+import { type GapRecord, gapEvent, gapReasons, type SessionRecord, type TupleRecord } from "./records.ts";
+
+export interface WhoQuery {
+  readonly eip: Ip;
+  readonly port: number;
+  /** As {@link SessionRecord.protocol}. `undefined`: any. */
+  readonly protocol: string | undefined;
+  /** Unix time in ms. `undefined`: now, or lately. */
+  readonly atMs: number | undefined;
+}
+
+export interface WhoItem {
+  /** The internal address that had the port. */
+  readonly ip: Ip;
+  /** Its own port. */
+  readonly port: number;
+  /** `outward`: it opened the flow. `inward`: it answered at the EIP. */
+  readonly direction: "outward" | "inward";
+  readonly protocol: string;
+  /** The other end. */
+  readonly peer: { readonly ip: Ip; readonly port: number };
+  /** The object that translated it. */
+  readonly object?: ObjectId;
+  /** Null: the kernel did not note it. */
+  readonly start: string | null;
+  /** Null: it lives. */
+  readonly end: string | null;
+  readonly original: TupleRecord;
+  readonly reply: TupleRecord;
+  readonly packets?: SessionRecord["packets"];
+  readonly bytes?: SessionRecord["bytes"];
+}
+
+/** The answers in a record: none, one, or two of a flow from an EIP's port to itself. */
+export function whoIn(record: SessionRecord, { eip, port, protocol, atMs }: WhoQuery): readonly WhoItem[] {
+  if (protocol !== undefined && record.protocol !== protocol) return [];
+  if (atMs !== undefined && !wasThere(record, atMs)) return [];
+  const { original, reply, start = null, end = null, packets, bytes } = record;
+  const common = {
+    protocol: record.protocol,
+    start,
+    end,
+    original,
+    reply,
+    ...(packets !== undefined && { packets }),
+    ...(bytes !== undefined && { bytes }),
+  };
+  const items: WhoItem[] = [];
+  const { source, destination } = record;
+  if (source?.eip === eip && source.eipPort === port) {
+    items.push({
+      ip: original.src,
+      port: original.sport,
+      direction: "outward",
+      peer: { ip: reply.src, port: reply.sport },
+      ...(source.object !== undefined && { object: source.object }),
+      ...common,
+    });
+  }
+  if (destination?.eip === eip && destination.eipPort === port) {
+    items.push({
+      ip: reply.src,
+      port: reply.sport,
+      direction: "inward",
+      peer: { ip: original.src, port: original.sport },
+      ...(destination.object !== undefined && { object: destination.object }),
+      ...common,
+    });
+  }
+  return items;
+}
+
+/** A flow without a known start may have been there. */
+function wasThere({ start, end }: SessionRecord, atMs: number): boolean {
+  if (start !== undefined && Date.parse(start) > atMs) return false;
+  return end === undefined || Date.parse(end) >= atMs;
+}
+
+/** Parses a line of the log. `undefined` if it is torn, or neither a session's end nor a gap. */
+export function parseLine(line: string): SessionRecord | GapRecord | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null || !("event" in value) || !("time" in value))
+    return undefined;
+  if (value.event === gapEvent) return isGap(value) ? value : undefined;
+  return value.event === "NAT44 session delete" && isSession(value) ? value : undefined;
+}
+
+function isGap(value: object): value is GapRecord {
+  return "reason" in value && gapReasons.some((reason) => reason === value.reason);
+}
+
+/** The agent wrote the line as a whole: one member is a sample. */
+function isSession(value: object): value is SessionRecord {
+  return "protocol" in value && "original" in value && "reply" in value;
+}

@@ -1,0 +1,132 @@
+/** The ring of files: bounded, in order, searched by time, and robust against what happens to files. */
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { searchLog } from "../../../../agent/flow-log/search.ts";
+import { listSegments, SegmentSink } from "../../../../agent/flow-log/segments.ts";
+import { encodeRecord, type SessionRecord } from "../../../../lib/flow-log/records.ts";
+import type { WhoQuery } from "../../../../lib/flow-log/who.ts";
+import { ip } from "../../../support/conntrack-samples.ts";
+
+const begin = Date.parse("2026-01-31T12:00:00Z");
+const eip = ip("203.0.113.10");
+const none = new AbortController().signal;
+
+/** Flow `index` lives from second `index - 10` to second `index`, and has port `index` modulo 100. */
+function session(index: number): SessionRecord {
+  const time = new Date(begin + index * 1_000).toISOString();
+  const tuple = { src: ip("10.0.1.5"), dst: ip("198.51.100.7"), sport: index, dport: 53 };
+  return {
+    time,
+    event: "NAT44 session delete",
+    natEvent: 5,
+    protocol: "udp",
+    original: tuple,
+    reply: { src: tuple.dst, dst: eip, sport: 53, dport: index % 100 },
+    source: { eip, eipPort: index % 100 },
+    start: new Date(begin + (index - 10) * 1_000).toISOString(),
+    end: time,
+  };
+}
+
+async function directory(t: Test): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "natgw-flow-log-"));
+  t.teardown(() => rm(path, { recursive: true, force: true }));
+  return join(path, "flow-log");
+}
+
+/** Writes sessions in batches of ten, at their time. */
+async function write(path: string, from: number, to: number, maxBytes: number): Promise<void> {
+  let index = from;
+  const sink = new SegmentSink(path, maxBytes, () => begin + index * 1_000);
+  for (; index < to; index += 10) {
+    const lines = Array.from({ length: 10 }, (_, at) => encodeRecord(session(index + at)));
+    await sink.write(Buffer.from(lines.join("")));
+  }
+  await sink.close();
+}
+
+const who = (path: string, query: Partial<WhoQuery>, limit = 100) =>
+  searchLog(path, { eip, port: 7, protocol: undefined, atMs: undefined, ...query }, limit, none);
+const ports = (found: Awaited<ReturnType<typeof who>>) => found.items.map(({ port }) => port);
+
+t.test("the ring is bounded, and whole lines are in each file", async (t) => {
+  const path = await directory(t);
+  const maxBytes = 64 << 10;
+  await write(path, 0, 1_000, maxBytes);
+  const segments = await listSegments(path);
+  t.ok(segments.length > 10 && segments.length <= 16, `${segments.length} files`);
+  const sizes = await Promise.all(segments.map(async (segment) => (await stat(segment.path)).size));
+  t.ok(sizes.reduce((sum, size) => sum + size, 0) <= maxBytes);
+  const texts = await Promise.all(segments.map((segment) => readFile(segment.path, "utf8")));
+  const lines = texts.flatMap((text) =>
+    text
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line)),
+  );
+  const indexes = lines.map(({ original }) => original.sport);
+  t.strictSame(
+    indexes,
+    Array.from({ length: indexes.length }, (_, at) => 1_000 - indexes.length + at),
+  );
+  t.ok(texts.every((text) => text.endsWith("\n")));
+});
+
+t.test("who had a port, at a time and lately", async (t) => {
+  const path = await directory(t);
+  t.strictSame(
+    await who(path, {}),
+    { items: [], gaps: [], logFromMs: undefined, isCut: false },
+    "there is no log",
+  );
+  await write(path, 0, 1_000, 1 << 20);
+  for (let index = 7; index < 1_000; index += 100) {
+    t.strictSame(ports(await who(path, { atMs: begin + index * 1_000 - 5_000 })), [index]);
+    t.strictSame(ports(await who(path, { atMs: begin + index * 1_000 + 1 })), []);
+  }
+  t.strictSame(ports(await who(path, {})), [7, 107, 207, 307, 407, 507, 607, 707, 807, 907]);
+  t.strictSame(ports(await who(path, {}, 3)), [707, 807, 907], "the last ones");
+  t.strictSame(ports(await who(path, { port: 101 })), []);
+});
+
+t.test("files of an earlier process, torn lines, and lines of nobody", async (t) => {
+  const path = await directory(t);
+  await write(path, 0, 100, 1 << 20);
+  const [first] = await listSegments(path);
+  await appendFile(first?.path ?? "", encodeRecord(session(107)).slice(0, 50));
+  await write(path, 200, 300, 1 << 20);
+  t.equal((await listSegments(path)).length, 2);
+  await writeFile(join(path, "flows-notes.txt"), encodeRecord(session(507)));
+  t.strictSame(ports(await who(path, {})), [7, 207]);
+  await appendFile(first?.path ?? "", `\n${"x".repeat(3 << 20)}\n${encodeRecord(session(107))}`);
+  t.strictSame(ports(await who(path, {})), [7, 107, 207], "after megabytes without a line");
+});
+
+t.test("gaps after the time are told, earlier ones are not", async (t) => {
+  const path = await directory(t);
+  await write(path, 0, 100, 1 << 20);
+  const [first] = await listSegments(path);
+  const gap = {
+    time: new Date(begin + 50_000).toISOString(),
+    event: "log gap",
+    reason: "write",
+    records: 3,
+  } as const;
+  await appendFile(first?.path ?? "", encodeRecord(gap));
+  t.same((await who(path, { atMs: begin + 40_000 })).gaps, [gap]);
+  t.same((await who(path, { atMs: begin + 60_000 })).gaps, []);
+});
+
+t.test("a removed directory or file is made again", async (t) => {
+  const path = await directory(t);
+  const sink = new SegmentSink(path, 1 << 20, () => begin);
+  const line = (index: number) => Buffer.from(encodeRecord(session(index)));
+  await sink.write(line(7));
+  await rm(path, { recursive: true });
+  await sink.write(line(107));
+  t.strictSame(ports(await who(path, {})), [107]);
+  t.equal((await readdir(path)).length, 1);
+  await sink.close();
+});
