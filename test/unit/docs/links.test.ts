@@ -1,5 +1,5 @@
 /** What the project's documents refer to exists. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
 
@@ -21,6 +21,21 @@ t.test("every link leads to a file, and to a heading of it", async (t) => {
     links.filter((link) => !link.isFound),
     [],
   );
+});
+
+t.test("docs/controller.md has the programs that test/clients runs", async (t) => {
+  const page = "docs/controller.md";
+  const block = /<!-- (test\/clients\/\S+) -->\n```(\w+)\n.*?```\n/gs;
+  const text = readFileSync(page, "utf8");
+  const paths = Array.from(text.matchAll(block), ([, path = ""]) => path);
+  t.match(paths, [/\.ts$/, /\.yaml$/, /\.go$/]);
+  const current = text.replaceAll(
+    block,
+    (_all, path: string, language: string) =>
+      `<!-- ${path} -->\n\`\`\`${language}\n${readFileSync(path, "utf8")}\`\`\`\n`,
+  );
+  if (process.env.UPDATE_GOLDEN === "1") writeFileSync(page, current);
+  t.equal(readFileSync(page, "utf8"), current, "UPDATE_GOLDEN=1 writes it anew");
 });
 
 t.test("tests that documents name exist", async (t) => {
