@@ -29,25 +29,31 @@ export class Api {
   }
 
   async json<Body>(path: string): Promise<Answer<Body>> {
-    const response = await this.fetch(path, AbortSignal.timeout(timeoutMs));
+    const response = await this.fetch(path, inTime);
     const date = Date.parse(response.headers.get("date") ?? "");
     const body: Body = await response.json();
     return { body, skewMs: Number.isNaN(date) ? 0 : date - Date.now() };
   }
 
   async text(path: string): Promise<string> {
-    return (await this.fetch(path, AbortSignal.timeout(timeoutMs))).text();
+    return (await this.fetch(path, inTime)).text();
   }
 
   /**
    * The answer, once it has begun. Asks for the token and tries again if it is missing or wrong.
+   * @param limit called for each try: the user may take long to enter a token
    * @throws Refused
    */
-  async fetch(path: string, signal: AbortSignal): Promise<Response> {
+  async fetch(path: string, limit: () => AbortSignal): Promise<Response> {
     for (;;) {
       const token = sessionStorage.getItem(tokenKey);
       const headers: HeadersInit = token === null ? {} : { authorization: `Bearer ${token}` };
-      const response = await fetch(path, { headers, signal, cache: "no-store", credentials: "same-origin" });
+      const response = await fetch(path, {
+        headers,
+        signal: limit(),
+        cache: "no-store",
+        credentials: "same-origin",
+      });
       if (response.ok) return response;
       if (response.status !== 401 || isCertificateWanted(response))
         throw new Refused(response.status, await detailOf(response));
@@ -65,6 +71,8 @@ export class Api {
     return this.#asking;
   }
 }
+
+const inTime = () => AbortSignal.timeout(timeoutMs);
 
 /** No token helps then. */
 function isCertificateWanted(response: Response): boolean {

@@ -112,8 +112,17 @@ function refreshTimes(): void {
   }
 }
 
+/** What follows the # may be anything. */
+function idInHash(): string {
+  try {
+    return decodeURI(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
 function openFromHash(): void {
-  const id = decodeURI(location.hash.slice(1));
+  const id = idInHash();
   if (id === "") detail.close();
   else detail.open(id);
   refreshTimes();

@@ -48,7 +48,7 @@ async function* read(api: Api, since: string | undefined) {
   let timer = setTimeout(() => silence.abort(), silenceMs);
   try {
     const query = since === undefined ? "" : `?since=${encodeURIComponent(since)}`;
-    const response = await api.fetch(`v1/events${query}`, silence.signal);
+    const response = await api.fetch(`v1/events${query}`, () => silence.signal);
     const parser = new EventParser();
     const decoder = new TextDecoder();
     if (response.body === null) return;
