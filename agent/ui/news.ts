@@ -59,7 +59,7 @@ export function entryOf(type: string, data: EventData, now: string): Entry | und
         at,
         type,
         level: "warn",
-        text: `Another program made ${count(total, "change")}`,
+        text: `Another program made ${count(total, "change")}. To undo:`,
         changes,
         total,
       };

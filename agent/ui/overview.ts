@@ -229,7 +229,7 @@ function trafficCard(history: readonly Samples[]): HTMLElement {
 
 /** Unknown is never shown as zero. */
 function unknown(last: Samples | undefined): HTMLElement {
-  return muted(last === undefined ? "Measuring." : "This agent does not measure it.");
+  return muted(last === undefined ? "Measuring." : "No data.");
 }
 
 function muted(text: string): HTMLElement {

@@ -191,7 +191,7 @@ t.test("news of events", async (t) => {
   });
   t.match(entryOf("drift", { total: 1, changes, time: "2026-01-02" }, now), {
     at: "2026-01-02",
-    text: "Another program made 1 change",
+    text: "Another program made 1 change. To undo:",
   });
   t.equal(entryOf("pass", { changed: 0, failed: 0 }, now), undefined);
   t.match(entryOf("pass", { changed: 2, failed: 1, took: 0.5, reasons: ["write"] }, now), {
