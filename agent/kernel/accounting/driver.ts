@@ -31,12 +31,18 @@ import { type AccountingStep, noTransaction } from "../../../lib/plan/accounting
 import { runYielding } from "../../run-yielding.ts";
 import { type CommitJournal, openCommitJournal } from "../commit-journal.ts";
 import type { AccountingDriver, DriverFailure } from "../drivers.ts";
-import type { ConversingConnection, NetlinkConnection } from "../netlink/connection.ts";
+import {
+  type ConversingConnection,
+  NETLINK_NETFILTER,
+  type NetlinkConnection,
+  openNetlink,
+} from "../netlink/connection.ts";
+import { openNetlinkSocket } from "../netlink/socket.ts";
 import { KeptReading } from "../nftables/kept-reading.ts";
 import { allChains, allTables, contentsOf, forget, orUndefinedWhereGone } from "../nftables/read.ts";
 import { refusalError, staleError } from "../nftables/refusal.ts";
 import { TableCommits } from "../nftables/table-commits.ts";
-import { hasNftables, type Outcome, openNftables, readGeneration } from "../nftables/transaction.ts";
+import { hasNftables, type Outcome, readGeneration } from "../nftables/transaction.ts";
 import { readEips, readRawCounts } from "./elements.ts";
 
 export interface AccountingDriverOptions {
@@ -52,6 +58,9 @@ export function createAccountingDriver(options: AccountingDriverOptions): Accoun
   return new Driver({ nowMs: () => performance.now(), ...options });
 }
 
+/** A transaction of 65,000 EIPs has 2 MB. */
+const sendBufferBytes = 16 << 20;
+
 /** The driver with sockets of its own: reading counters must not delay a pass. */
 export interface Accounting {
   readonly driver: AccountingDriver;
@@ -61,7 +70,8 @@ export interface Accounting {
 
 /** In the namespace of this process. The first call of the driver opens the sockets. */
 export function openAccounting(): Accounting {
-  const [netlink, journal] = [openNftables(), openCommitJournal()];
+  const open = (protocol: number) => openNetlinkSocket(protocol, { sendBufferBytes });
+  const [netlink, journal] = [openNetlink(NETLINK_NETFILTER, { open }), openCommitJournal()];
   return {
     driver: createAccountingDriver({ netlink, journal }),
     netlink,
