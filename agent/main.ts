@@ -40,6 +40,7 @@ import { Restartable, type StopFunctions } from "./restartable.ts";
 import { runYielding } from "./run-yielding.ts";
 import { StatusBoard } from "./status/board.ts";
 import { degradations } from "./status/degradations.ts";
+import { createDoctor } from "./status/doctor.ts";
 import { DropMeter } from "./status/drop-meter.ts";
 import { expositionOf } from "./status/exposition.ts";
 import { openKernelCounters } from "./status/kernel-counters.ts";
@@ -166,6 +167,7 @@ async function start(
     wake: (reason) => reconciler.wake(reason),
   });
   stop.push(async () => nextHops.stop());
+  const conntrack = openConntrack(filterNetlink, family);
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
@@ -178,7 +180,7 @@ async function start(
     }),
     network: createNetworkDriver({ netlink: routeNetlink, family }),
     nextHops,
-    conntrack: openConntrack(filterNetlink, family),
+    conntrack,
     qos,
     accounting: accounting.driver,
     isAccounting: config.accounting === "on",
@@ -259,6 +261,7 @@ async function start(
     eventReaders: meterReaders(metrics, log),
     diagnostics: createDiagnostics(() => recent.text),
     flows,
+    doctor: createDoctor({ ...counted, board, clock, conntrack, dataplane, commands, api: () => api }),
     clock: { now: clock.instant },
     metrics: {
       contentType: metrics.registry.contentType,

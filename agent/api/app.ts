@@ -23,6 +23,7 @@ import { batchRoutes } from "./routes/batch.ts";
 import { connectionRoutes } from "./routes/connections.ts";
 import { desiredRoutes } from "./routes/desired.ts";
 import { diagnosticRoutes } from "./routes/diagnostics.ts";
+import { doctorRoutes } from "./routes/doctor.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { explainRoutes } from "./routes/explain.ts";
 import { flowRoutes } from "./routes/flows.ts";
@@ -91,6 +92,7 @@ export function buildApp(
     importRoutes(routes, context);
     inventoryRoutes(routes, context);
     connectionRoutes(routes, context);
+    doctorRoutes(routes, context);
     eventRoutes(routes, context);
     explainRoutes(routes, context);
     flowRoutes(routes, context);

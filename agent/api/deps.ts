@@ -5,6 +5,7 @@ import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { TlsFiles } from "../config.ts";
+import type { Doctor } from "../status/doctor.ts";
 import type { StateAccess } from "../store/state-access.ts";
 import type { PlaceLimits } from "./answers/places.ts";
 import type { Answers } from "./answers.ts";
@@ -33,6 +34,7 @@ export interface ApiDeps {
   readonly eventReaders: ReaderObserver;
   readonly diagnostics: DiagnosticsPort;
   readonly flows: FlowsPort;
+  readonly doctor: Doctor;
   readonly clock: ClockPort;
   readonly metrics: Pick<Registry, "metrics" | "contentType">;
   /** Called for every answer. `route` is the pattern and never the URL, so its values are bounded. */

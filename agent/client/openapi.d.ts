@@ -422,6 +422,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Checks everything that the agent can check by itself, and says what helps */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** Format: date-time */
+                            checkedAt: string;
+                            checks: {
+                                /** @enum {string} */
+                                check: "interfaces" | "forwarding" | "routes" | "next-hops" | "eips" | "foreign-rules" | "rules" | "gate" | "drift" | "flows" | "ports" | "conntrack" | "clock" | "disk" | "state" | "tools" | "access";
+                                /** @enum {string} */
+                                result: "ok" | "failed" | "uncertain" | "skipped";
+                                detail: string;
+                                /** @description What helps; empty if nothing is wrong */
+                                remedy: string;
+                                /** @description The first 20 that are affected */
+                                objects?: string[];
+                            }[];
+                        };
+                    };
+                };
+                /** @description A problem (RFC 9457) */
+                default: {
+                    headers: {
+                        /** @description Seconds, with 429 and 503 */
+                        "Retry-After"?: number;
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;

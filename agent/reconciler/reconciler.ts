@@ -12,7 +12,7 @@ import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { ObjectId } from "../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../lib/model/observed.ts";
-import { heldIn } from "../../lib/plan/network/bindings.ts";
+import type { Plan } from "../../lib/plan/plan.ts";
 import type { State, StateChange } from "../../lib/state/state.ts";
 import type {
   AddressOnLink,
@@ -30,6 +30,7 @@ import { connections } from "./operations/connections.ts";
 import { type DryRun, DryRuns } from "./operations/dry-run.ts";
 import { Explanations, type ReasonOf } from "./operations/explain.ts";
 import { importLive } from "./operations/import-live.ts";
+import { orphansOf } from "./operations/orphans.ts";
 import { type Released, release } from "./operations/release.ts";
 import { areWritesOwn, isNetworkAsRead } from "./own-writes.ts";
 import { Gatekeeper } from "./pass/gatekeeper.ts";
@@ -84,11 +85,7 @@ export class Reconciler {
   readonly #adoption: Adoption;
   readonly #patience = new Patience();
   readonly #heldEips = new HeldEips();
-  readonly #orphans = memoizeLast(({ planAfter, snapshot, verdicts }: PassResult): ReadonlySet<Ip> => {
-    const { addresses, own } = planAfter;
-    const all = verdicts === undefined ? heldIn(snapshot.facts.network) : addresses.orphans;
-    return new Set(all.map(({ address }) => address)).difference(own);
-  });
+  readonly #orphans = memoizeLast(orphansOf);
   /** Rules were written; by whom is not checked yet. */
   #isCheckDue = false;
   /** Why a check of the network is due. */
@@ -256,6 +253,11 @@ export class Reconciler {
 
   connections(eip: Ip, limit: number, signal: AbortSignal): ReturnType<ConntrackDriver["find"]> {
     return connections(this.#deps, eip, limit, signal);
+  }
+
+  /** What a pass would do now. Reads the kernel, writes nothing. */
+  async inspect(signal: AbortSignal): Promise<Plan> {
+    return this.#full.preview(this.#deps.store.current, await this.#full.observe(signal));
   }
 
   /** What becomes of a packet. Reads the kernel; requests at the same time share a reading. */

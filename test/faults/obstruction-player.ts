@@ -32,11 +32,13 @@ export function playAll(obstructionsOf: (dataplane: DataplaneName) => readonly O
     t.test(dataplane, { buffered: true }, async (t) => {
       const gw = await Gateway.start(t, dataplane, { NATGW_RESYNC_INTERVAL: "10m" });
       t.equal((await gw.api.putSet(set)).status, 200);
+      t.same(troubleIn(await doctorOf(gw), "failed"), [], "nothing fails in a healthy gateway");
       for (const row of obstructionsOf(dataplane)) {
         await t.test(row.what, (t) => play(t, gw, row));
       }
       // The next sweep ends flows that a rule of another program translated.
       await gw.api.reconcile();
+      t.same(troubleIn(await doctorOf(gw), "failed"), [], "nothing fails any more");
       await gw.expectConverged(t);
     });
   }
@@ -50,7 +52,14 @@ async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
     const found = await statusOf(gw);
     t.same(found.notReady, notReady, "what is not Ready");
     t.same(found.reasons, degraded, "why the gateway is degraded");
-    if (cause !== undefined) t.match(found.words, cause, "the cause is named");
+    if (cause !== undefined) {
+      t.match(found.words, cause, "the cause is named");
+      const checks = await doctorOf(gw);
+      const named = checks.find(
+        ({ result, detail }) => (result === "failed" || result === "uncertain") && cause.test(detail),
+      );
+      t.match(named?.remedy, /\w/, `the doctor names it, and what helps: ${JSON.stringify(checks)}`);
+    }
     const flows = await Promise.all(
       flowNames.map(async (name) => [name, await isAlive(gw, name, !dead.includes(name))] as const),
     );
@@ -93,6 +102,22 @@ function isAsSaid(
   { notReady = [], degraded = [] }: Obstruction,
 ): boolean {
   return found.notReady.join() === notReady.join() && found.reasons.join() === degraded.join();
+}
+
+interface CheckReply {
+  readonly check: string;
+  readonly result: string;
+  readonly detail: string;
+  readonly remedy: string;
+}
+
+async function doctorOf(gw: Gateway): Promise<readonly CheckReply[]> {
+  const { body } = await gw.api.call<{ readonly checks: readonly CheckReply[] }>("GET", "/v1/doctor");
+  return body.checks;
+}
+
+function troubleIn(checks: readonly CheckReply[], result: string): readonly CheckReply[] {
+  return checks.filter((check) => check.result === result);
 }
 
 interface ListReply {

@@ -348,6 +348,7 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     eventReaders: { onCount: () => undefined, onCutOff: () => undefined },
     diagnostics: { read: async (part) => `# ${part}\n` },
     flows,
+    doctor: { examine: async () => ({ checkedAt: startedAt, checks: [] }) },
     clock: { now: (): Instant => ({ bootId: "boot-1", ...now }) },
     metrics: new Registry(),
     observeRequest: (route, code) => observed.push({ route, code }),

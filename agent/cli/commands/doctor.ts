@@ -5,7 +5,7 @@ import type { Answer } from "../answer.ts";
 import type { Context } from "../context.ts";
 
 interface Check {
-  readonly name: string;
+  readonly check: string;
   readonly result: string;
   readonly detail: string;
   readonly remedy?: string;
@@ -32,12 +32,12 @@ export async function doctor({ api }: Context): Promise<Answer> {
   const failed = checks.filter(({ result }) => result === "failed");
   return {
     data: { ...document, checks },
-    names: failed.map(({ name }) => name),
+    names: failed.map(({ check }) => check),
     sections: () => [
       {
         block: table<Check>(
           [
-            { head: "CHECK", cell: ({ name }) => name },
+            { head: "CHECK", cell: ({ check }) => check },
             { head: "RESULT", cell: resultCell },
             {
               head: "DETAIL",

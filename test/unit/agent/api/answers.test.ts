@@ -90,6 +90,7 @@ const changes: readonly Change[] = Array.from({ length: count }, (_, index) => (
 /** Reads that must be asked something. */
 const queries: Readonly<Record<string, string>> = {
   "/v1/events": endingEvents,
+  "/v1/diagnostics/:part": "/v1/diagnostics/log",
   "/v1/explain": "/v1/explain?eip=192.0.2.99&port=80",
   "/v1/flows/top": "/v1/flows/top?by=clients",
   "/v1/flows/who": "/v1/flows/who?eip=203.0.113.10&port=1024",

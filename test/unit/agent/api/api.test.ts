@@ -840,8 +840,9 @@ t.test("status, plan, reconcile, connections", async (t) => {
   t.same(api.reconciler.limits, [5, 100]);
 });
 
-t.test("explanations", async (t) => {
+t.test("explanations and the doctor", async (t) => {
   const api = await populated();
+  t.match(await ask(api, "GET", "/v1/doctor"), { status: 200, body: { checks: [] } });
   const both = "from=10.0.1.5&to=198.51.100.7";
   t.match(await ask(api, "GET", `/v1/explain?${both}&port=80`), { status: 200, body: { code: "Local" } });
   await ask(api, "GET", `/v1/explain?${both}&port=53&protocol=udp&sourcePort=1000`);

@@ -1,0 +1,296 @@
+/** The checks of a gateway, each with what was found and what helps. Pure: over what was observed. */
+import { type Chunked, everyNth } from "../chunked.ts";
+import type { Degradation } from "../model/degradation.ts";
+import type { InterfaceName, ObjectId } from "../model/names.ts";
+import type { Reason } from "../model/status.ts";
+import { type CheckName, checkNames, degradedRemedies, objectRemedies } from "./remedies.ts";
+
+export const checkResults = ["ok", "failed", "uncertain", "skipped"] as const;
+export type CheckResult = (typeof checkResults)[number];
+
+export interface Check {
+  readonly check: CheckName;
+  readonly result: CheckResult;
+  /** What was found. */
+  readonly detail: string;
+  /** What helps. Empty if nothing is wrong. */
+  readonly remedy: string;
+  /** The objects that are affected: the first few. */
+  readonly objects?: readonly ObjectId[];
+}
+
+/** What one part of a check found. */
+export interface Finding {
+  readonly result: Exclude<CheckResult, "ok">;
+  readonly detail: string;
+  readonly remedy: string;
+  readonly objects?: readonly ObjectId[];
+}
+
+export interface NotReadyObject {
+  readonly id: ObjectId;
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+export interface Evidence {
+  readonly interfaces: { readonly vpc: InterfaceName; readonly external: InterfaceName };
+  /** By the last pass, and by the reading of now. */
+  readonly degraded: readonly Degradation[];
+  readonly notReady: readonly NotReadyObject[];
+  readonly objectCount: number;
+  /** What a pass would change now, as text. */
+  readonly pending: readonly string[];
+  /** True if the gate stays closed for what is not translated (`NATGW_UNTRANSLATED=drop`). */
+  readonly isGateKept: boolean;
+  readonly eips: EipEvidence;
+  readonly conntrack: { readonly count: number | undefined; readonly max: number | undefined };
+  readonly clock: { readonly wallMs: number; readonly isSynchronized: boolean | undefined };
+  readonly disk: DiskSpace | undefined;
+  readonly tools: readonly ToolVersion[];
+}
+
+export interface EipEvidence {
+  /** The EIPs that are held. */
+  readonly held: number;
+  /** Those that packets from outside came to, by flows that exist now. */
+  readonly heard: number;
+}
+
+export interface DiskSpace {
+  readonly directory: string;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  readonly freeFiles: number;
+}
+
+export interface ToolVersion {
+  readonly tool: string;
+  /** `undefined`: it cannot be run. */
+  readonly version: string | undefined;
+  /** Tools of one group must have one version. */
+  readonly group: string;
+  readonly isNeeded: boolean;
+}
+
+/** Maximum number of texts, and of objects, that a check names. */
+const maxNamed = 5;
+const maxObjects = 20;
+
+export function* diagnoseChunked(evidence: Evidence): Chunked<readonly Check[]> {
+  const findings = new Map<CheckName, Finding[]>(checkNames.map((name) => [name, []]));
+  const add = (name: CheckName, finding: Finding | undefined) => {
+    if (finding !== undefined) findings.get(name)?.push(finding);
+  };
+  for (const { reason, message } of evidence.degraded) {
+    const { check, result, remedy } = degradedRemedies[reason];
+    if (reason === "GateClosed" && evidence.isGateKept) continue;
+    add(check, { result, detail: `${reason}: ${message}`, remedy });
+  }
+  for (const [name, finding] of yield* objectFindings(evidence.notReady)) add(name, finding);
+  add("drift", driftOf(evidence));
+  add("eips", eipsOf(evidence.eips));
+  add("ports", portsOf(evidence));
+  add("conntrack", conntrackOf(evidence));
+  add("clock", clockOf(evidence));
+  add("disk", diskOf(evidence));
+  for (const finding of toolsOf(evidence)) add("tools", finding);
+  return checkNames.map((name) => checkOf(name, findings.get(name) ?? [], evidence));
+}
+
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
+
+/** One finding for each reason. */
+function* objectFindings(
+  notReady: readonly NotReadyObject[],
+): Chunked<readonly (readonly [CheckName, Finding])[]> {
+  const byReason = new Map<Reason, NotReadyObject[]>();
+  const isDue = everyNth(lookedAtOnce);
+  for (const one of notReady) {
+    if (isDue()) yield;
+    const same = byReason.get(one.reason);
+    if (same === undefined) byReason.set(one.reason, [one]);
+    else same.push(one);
+  }
+  return [...byReason].flatMap(([reason, objects]) => {
+    const known = objectRemedies[reason];
+    if (known === undefined) return [];
+    const texts = [...new Set(objects.slice(0, 100).map(({ id, message }) => `${id} ${reason}: ${message}`))];
+    const detail = listed(texts, objects.length);
+    const ids = objects.slice(0, maxObjects).map(({ id }) => id);
+    return [[known.check, { result: known.result, detail, remedy: known.remedy, objects: ids }] as const];
+  });
+}
+
+function driftOf({ pending }: Evidence): Finding | undefined {
+  if (pending.length === 0) return undefined;
+  return {
+    result: "uncertain",
+    detail: `a pass would change now: ${listed(pending, pending.length)}`,
+    remedy: "wait for the next pass; if it comes again and again, find the program that undoes it",
+  };
+}
+
+function eipsOf({ held, heard }: EipEvidence): Finding | undefined {
+  if (held === 0) return { result: "skipped", detail: "no EIP is held", remedy: "" };
+  if (heard >= held) return undefined;
+  return {
+    result: "uncertain",
+    detail: `${held - heard} of ${held} EIPs have no flow with packets from outside now: the gateway cannot see whether they answer there`,
+    remedy: "ask from a host outside: arping -I DEVICE EIP",
+  };
+}
+
+/** Ports that one EIP has towards one destination. */
+const portsOfEip = 64_512;
+/** Beyond this share a check warns. */
+const nearlyFull = 0.8;
+
+function portsOf({ conntrack: { count } }: Evidence): Finding | undefined {
+  if (count !== undefined && count < nearlyFull * portsOfEip) return undefined;
+  return {
+    result: count === undefined ? "skipped" : "uncertain",
+    detail:
+      count === undefined
+        ? "the conntrack table is not in use"
+        : `${count} flows can be more than the ${portsOfEip} ports that an EIP has towards one destination`,
+    remedy:
+      count === undefined ? "" : "look at the ports of each EIP; add EIPs to the SNAT that is nearly full",
+  };
+}
+
+function conntrackOf({ conntrack: { count, max } }: Evidence): Finding | undefined {
+  if (count === undefined)
+    return { result: "skipped", detail: "the conntrack table is not in use", remedy: "" };
+  if (max === undefined || max === 0 || count < nearlyFull * max) return undefined;
+  return {
+    result: count >= max ? "failed" : "uncertain",
+    detail: `${count} of ${max} entries are in use`,
+    remedy: "raise net.netfilter.nf_conntrack_max on the node, or find who opens so many flows",
+  };
+}
+
+/** 2024. */
+const plausibleMs = 1_704_067_200_000;
+
+function clockOf({ clock: { wallMs, isSynchronized } }: Evidence): Finding | undefined {
+  if (wallMs < plausibleMs)
+    return {
+      result: "failed",
+      detail: `the clock says ${new Date(wallMs).toISOString()}`,
+      remedy: "set the node's clock: certificates and deleted uids depend on it",
+    };
+  if (isSynchronized === true) return undefined;
+  return {
+    result: isSynchronized === undefined ? "skipped" : "uncertain",
+    detail:
+      isSynchronized === undefined ? "the kernel does not say" : "the kernel's clock is not synchronized",
+    remedy:
+      isSynchronized === undefined ? "" : "start a time service on the node (chrony, systemd-timesyncd)",
+  };
+}
+
+const fullBytes = 1 << 20;
+const lowBytes = 64 << 20;
+
+function diskOf({ disk }: Evidence): Finding | undefined {
+  if (disk === undefined)
+    return {
+      result: "uncertain",
+      detail: "cannot look at the state directory",
+      remedy: "correct its permissions",
+    };
+  const { directory, freeBytes, totalBytes, freeFiles } = disk;
+  const isLow = freeBytes < Math.min(lowBytes, totalBytes / 20) || (freeFiles < 100 && freeFiles > 0);
+  if (freeBytes >= fullBytes && !isLow) return undefined;
+  return {
+    result: freeBytes < fullBytes ? "failed" : "uncertain",
+    detail: `${directory} has ${Math.floor(freeBytes / 1024)} KiB and ${freeFiles} files left`,
+    remedy: "free disk space where the state directory is",
+  };
+}
+
+function toolsOf({ tools }: Evidence): readonly Finding[] {
+  const missing = tools.filter(({ version, isNeeded }) => isNeeded && version === undefined);
+  const findings: Finding[] = [];
+  if (missing.length > 0)
+    findings.push({
+      result: "failed",
+      detail: `cannot run ${missing.map(({ tool }) => tool).join(", ")}`,
+      remedy: "install the tools where the agent runs: docs/image.md lists them",
+    });
+  for (const group of Map.groupBy(tools, (tool) => tool.group).values()) {
+    const versions = new Set(group.map(({ version }) => version).filter((one) => one !== undefined));
+    if (versions.size < 2) continue;
+    findings.push({
+      result: "failed",
+      detail: group.map(({ tool, version = "missing" }) => `${tool} ${version}`).join(", "),
+      remedy: "install these tools from one package: they read each other's rules",
+    });
+  }
+  return findings;
+}
+
+/** The worst finding decides. */
+function checkOf(check: CheckName, findings: readonly Finding[], evidence: Evidence): Check {
+  const order = ["failed", "uncertain", "skipped"] as const;
+  const result = order.find((one) => findings.some((finding) => finding.result === one));
+  if (result === undefined) return { check, result: "ok", detail: okText(check, evidence), remedy: "" };
+  const told = findings.filter((finding) => finding.result !== "skipped" || result === "skipped");
+  const objects = [...new Set(told.flatMap((finding) => finding.objects ?? []))].slice(0, maxObjects);
+  return {
+    check,
+    result,
+    detail: [...new Set(told.map(({ detail }) => detail))].join("; "),
+    remedy: [...new Set(told.map(({ remedy }) => remedy))].filter((text) => text !== "").join("; "),
+    ...(objects.length > 0 && { objects }),
+  };
+}
+
+function okText(
+  check: CheckName,
+  { interfaces, objectCount, eips, conntrack, disk, tools }: Evidence,
+): string {
+  switch (check) {
+    case "interfaces":
+      return `${interfaces.vpc} and ${interfaces.external} are up`;
+    case "forwarding":
+      return "packets are forwarded";
+    case "routes":
+      return "every internal IP is reached through the VPC interface";
+    case "next-hops":
+      return "every next hop answers ARP";
+    case "eips":
+      return `packets from outside come to all ${eips.held} EIPs`;
+    case "foreign-rules":
+      return "no rule of another program is in the way";
+    case "rules":
+      return `all ${objectCount} objects were read back from the kernel`;
+    case "gate":
+      return "the gate is as it should be";
+    case "drift":
+      return "a pass would change nothing";
+    case "flows":
+      return "no flow contradicts the objects";
+    case "ports":
+      return `fewer flows in all (${conntrack.count}) than one EIP has ports towards one destination (${portsOfEip})`;
+    case "conntrack":
+      return `${conntrack.count} of ${conntrack.max} entries are in use`;
+    case "clock":
+      return "the kernel's clock is synchronized";
+    case "disk":
+      return `${Math.floor((disk?.freeBytes ?? 0) / 1_048_576)} MiB left in ${disk?.directory}`;
+    case "state":
+      return "the stored state is whole";
+    case "tools":
+      return tools.map(({ tool, version }) => `${tool} ${version ?? "missing"}`).join(", ");
+    case "access":
+      return "tokens and certificates can be read";
+  }
+}
+
+function listed(texts: readonly string[], total: number): string {
+  const more = total - Math.min(maxNamed, texts.length);
+  return `${texts.slice(0, maxNamed).join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
+}

@@ -1,0 +1,118 @@
+/**
+ * What helps against each reason of `degraded` and of objects that are not Ready, and the check of the doctor that reports
+ * it. A reason without a line does not compile; docs/api.md has the same texts, and a test compares the two.
+ */
+import type { Degradation } from "../model/degradation.ts";
+import type { Reason } from "../model/status.ts";
+
+/** In the order in which they are reported. Stable words; docs/api.md explains them. */
+export const checkNames = [
+  "interfaces",
+  "forwarding",
+  "routes",
+  "next-hops",
+  "eips",
+  "foreign-rules",
+  "rules",
+  "gate",
+  "drift",
+  "flows",
+  "ports",
+  "conntrack",
+  "clock",
+  "disk",
+  "state",
+  "tools",
+  "access",
+] as const;
+export type CheckName = (typeof checkNames)[number];
+
+export interface Remedy {
+  readonly check: CheckName;
+  /** `uncertain`: packets may pass all the same, or it may end by itself. */
+  readonly result: "failed" | "uncertain";
+  readonly remedy: string;
+}
+
+function failed(check: CheckName, remedy: string): Remedy {
+  return { check, result: "failed", remedy };
+}
+
+function uncertain(check: CheckName, remedy: string): Remedy {
+  return { check, result: "uncertain", remedy };
+}
+
+export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> = {
+  StateCorrupt: failed("state", "PUT the full set"),
+  StateTooNew: failed(
+    "state",
+    "use the newer version; or, to start with an empty state, move state.journal out of the state directory and restart",
+  ),
+  StateFromNewerVersion: uncertain("state", "use the newer version"),
+  StorageUnavailable: failed("disk", "free disk space, correct permissions"),
+  MixedVariants: failed("rules", "remove the owned rules of one variant"),
+  PassFailing: failed("rules", "repair what the message names; the agent retries by itself"),
+  NotVerified: uncertain("rules", "wait"),
+  NotAdopted: failed(
+    "state",
+    "PUT the full set: PUT /v1/desired; or take over what is there: POST /v1/import?from=kernel&adopt=true",
+  ),
+  ImportIncomplete: uncertain(
+    "state",
+    "write what is missing; the reason goes when a full set is accepted or the agent restarts",
+  ),
+  GateClosed: failed(
+    "gate",
+    "PUT the full set: single writes alone do not open the gate of a new namespace, except 5 s after the last one that follows Kube-OVN's init; see the other reasons in the list",
+  ),
+  UntranslatedForwarded: uncertain("gate", "a kernel with nf_tables"),
+  ForwardingOff: failed("forwarding", "allow the pod to set it"),
+  InterfaceMissing: failed("interfaces", "add the interface; repair the link"),
+  InterfaceDown: failed("interfaces", "add the interface; repair the link"),
+  RouteConflict: uncertain("routes", "change the route or rule that the message names"),
+  NextHopUnreachable: failed("next-hops", "start the router, or set another defaultGateway or via"),
+  ForeignRule: failed("foreign-rules", "change the rules that the message names"),
+  ArpIgnored: failed("eips", "set arp_ignore=0; ip link set net1 arp on"),
+  ReversePathFilter: failed("routes", "set rp_filter=2"),
+  NoOwnAddress: uncertain("interfaces", "give the interface an address of its own"),
+  AddressConflict: failed("eips", "remove the EIPs from the other host"),
+  Quarantined: failed("rules", "change the objects, or remove the cause and call POST /v1/reconcile"),
+  Fighting: failed("drift", "stop the other program"),
+  KernelUnreadable: failed("rules", "repair what the message names"),
+  StepsFailing: failed("drift", "repair what the message names"),
+  FlowsShadowed: uncertain("flows", "find out who sends them"),
+  AuditLogFailing: failed("disk", "free disk space, correct permissions"),
+  TokenFileInvalid: failed("access", "repair the file that NATGW_TOKEN_FILE names"),
+  ClientListInvalid: failed("access", "repair the file that NATGW_TLS_ALLOW_FILE names"),
+  CertificatesInvalid: failed("access", "repair the files that the message names"),
+};
+
+/** Of objects. `undefined`: nothing is wrong. */
+export const objectRemedies: Readonly<Record<Reason, Remedy | undefined>> = {
+  Accepted: undefined,
+  Programmed: undefined,
+  Ready: undefined,
+  Standby: undefined,
+  NoBackends: undefined,
+  Conflict: failed("rules", "change this object or remove the other"),
+  Pending: uncertain("rules", "wait: the next pass runs by itself"),
+  Unbound: uncertain("eips", "set bound: true"),
+  EipNotFound: failed("rules", "create the Eip"),
+  EipNotReady: failed("eips", "look at the Eip"),
+  AddressConflict: failed("eips", "remove the EIP from the other host"),
+  InterfaceNotFound: failed("interfaces", "add the interface"),
+  InterfaceDown: failed("interfaces", "repair the link"),
+  KernelUnreadable: failed("rules", "repair what the message names"),
+  LeaseExpired: uncertain("rules", "renew it or write the Eip"),
+  Quarantined: failed(
+    "rules",
+    "change the object, or remove the cause and call POST /v1/reconcile; the agent also retries by itself",
+  ),
+  NotSupported: failed("rules", "use a kernel with nf_tables"),
+  Shadowed: uncertain("rules", "use another Eip or remove the FIP"),
+  NoRoute: failed("routes", "add a Route, or repair the VPC's own routes"),
+  ForeignRule: failed("foreign-rules", "change that rule"),
+  ForeignRoute: failed("routes", "remove this object"),
+  ForwardingOff: failed("forwarding", "allow the pod to set it"),
+  FlowsRemain: failed("flows", "repair what the message names"),
+};

@@ -1,0 +1,208 @@
+import { readFileSync } from "node:fs";
+import t from "tap";
+import { runSync } from "../../../../lib/chunked.ts";
+import {
+  type Check,
+  diagnoseChunked,
+  type Evidence,
+  type NotReadyObject,
+} from "../../../../lib/doctor/doctor.ts";
+import {
+  type CheckName,
+  checkNames,
+  degradedRemedies,
+  objectRemedies,
+} from "../../../../lib/doctor/remedies.ts";
+import { degradedReasons } from "../../../../lib/model/degradation.ts";
+import { reasons } from "../../../../lib/model/status.ts";
+import { device } from "../../../support/network-values.ts";
+
+const healthy: Evidence = {
+  interfaces: { vpc: device("eth0"), external: device("net1") },
+  degraded: [],
+  notReady: [],
+  objectCount: 3,
+  pending: [],
+  isGateKept: false,
+  eips: { held: 2, heard: 2 },
+  conntrack: { count: 10, max: 262_144 },
+  clock: { wallMs: Date.parse("2026-01-01T00:00:00Z"), isSynchronized: true },
+  disk: { directory: "/var/lib/natgw", freeBytes: 1 << 30, totalBytes: 1 << 31, freeFiles: 10_000 },
+  tools: [
+    { tool: "iptables-nft", group: "iptables", version: "1.8.9", isNeeded: true },
+    { tool: "iptables-nft-save", group: "iptables", version: "1.8.9", isNeeded: true },
+    { tool: "nft", group: "nft", version: "1.0.6", isNeeded: true },
+  ],
+};
+
+function diagnose(more: Partial<Evidence>): ReadonlyMap<CheckName, Check> {
+  const checks = runSync(diagnoseChunked({ ...healthy, ...more }));
+  return new Map(checks.map((check) => [check.check, check]));
+}
+
+t.test("a healthy gateway: every check is ok, says why, and needs nothing", (t) => {
+  const checks = [...diagnose({}).values()];
+  t.same(
+    checks.map(({ check }) => check),
+    checkNames,
+  );
+  for (const { check, result, detail, remedy } of checks) {
+    t.same([result, remedy], ["ok", ""], check);
+    t.notMatch(detail, /^$|undefined|NaN/, check);
+  }
+  t.end();
+});
+
+t.test("every reason of degraded is found, with what helps", (t) => {
+  for (const reason of degradedReasons) {
+    const { check, result, remedy } = degradedRemedies[reason];
+    const found = diagnose({ degraded: [{ reason, message: "the cause" }] });
+    t.match(found.get(check), { result, detail: `${reason}: the cause`, remedy }, reason);
+    t.match(remedy, /\w/, reason);
+    const others = [...found.values()].filter((one) => one.check !== check);
+    t.ok(
+      others.every((one) => one.result === "ok"),
+      `${reason} alone`,
+    );
+  }
+  t.equal(
+    diagnose({ degraded: [{ reason: "GateClosed", message: "" }], isGateKept: true }).get("gate")?.result,
+    "ok",
+  );
+  t.end();
+});
+
+t.test("every reason of objects is found, with the objects", (t) => {
+  for (const reason of reasons) {
+    const known = objectRemedies[reason];
+    const found = diagnose({ notReady: [{ id: "fips/a", reason, message: "the cause" }] });
+    if (known === undefined)
+      t.ok(
+        [...found.values()].every(({ result }) => result === "ok"),
+        reason,
+      );
+    else
+      t.match(
+        found.get(known.check),
+        {
+          result: known.result,
+          detail: `fips/a ${reason}: the cause`,
+          remedy: known.remedy,
+          objects: ["fips/a"],
+        },
+        reason,
+      );
+  }
+  t.end();
+});
+
+t.test("thousands of objects: the first few are named, the others counted", (t) => {
+  const notReady = Array.from({ length: 12_000 }, (_, at): NotReadyObject => {
+    return { id: `fips/f-${at}`, reason: "NoRoute", message: "no route" };
+  });
+  const { detail = "", objects = [] } = diagnose({ notReady }).get("routes") ?? {};
+  t.match(detail, /^fips\/f-0 NoRoute: no route; .*fips\/f-4 NoRoute: no route; and 11995 more$/);
+  t.equal(objects.length, 20);
+  t.end();
+});
+
+t.test("the worst finding decides; every finding is told", (t) => {
+  const { result, detail, remedy } =
+    diagnose({
+      degraded: [{ reason: "RouteConflict", message: "a route" }],
+      notReady: [{ id: "dnats/d", reason: "NoRoute", message: "no way" }],
+    }).get("routes") ?? {};
+  t.equal(result, "failed");
+  t.match(detail, /RouteConflict: a route; dnats\/d NoRoute: no way/);
+  t.match(remedy, /change the route.*; add a Route/);
+  t.end();
+});
+
+t.test("what the host gives", (t) => {
+  const rows: readonly (readonly [string, Partial<Evidence>, CheckName, Check["result"], RegExp])[] = [
+    ["a change is due", { pending: ["-A EXCLUSIVE_DNAT"] }, "drift", "uncertain", /-A EXCLUSIVE_DNAT/],
+    ["no EIP", { eips: { held: 0, heard: 0 } }, "eips", "skipped", /no EIP/],
+    ["a silent EIP", { eips: { held: 3, heard: 1 } }, "eips", "uncertain", /^2 of 3 EIPs/],
+    ["many flows", { conntrack: { count: 60_000, max: 262_144 } }, "ports", "uncertain", /60000 flows/],
+    ["no conntrack", { conntrack: { count: undefined, max: 9 } }, "conntrack", "skipped", /not in use/],
+    ["a nearly full table", { conntrack: { count: 90, max: 100 } }, "conntrack", "uncertain", /90 of 100/],
+    ["a full table", { conntrack: { count: 100, max: 100 } }, "conntrack", "failed", /100 of 100/],
+    ["1970", { clock: { wallMs: 5, isSynchronized: true } }, "clock", "failed", /1970-01-01/],
+    [
+      "a free clock",
+      { clock: { ...healthy.clock, isSynchronized: false } },
+      "clock",
+      "uncertain",
+      /not synch/,
+    ],
+    [
+      "a mute clock",
+      { clock: { ...healthy.clock, isSynchronized: undefined } },
+      "clock",
+      "skipped",
+      /not say/,
+    ],
+    ["no directory", { disk: undefined }, "disk", "uncertain", /cannot look/],
+    [
+      "a full disk",
+      { disk: { directory: "/d", freeBytes: 4096, totalBytes: 1 << 30, freeFiles: 9_000 } },
+      "disk",
+      "failed",
+      /\/d has 4 KiB/,
+    ],
+    [
+      "a small disk",
+      { disk: { directory: "/d", freeBytes: 9 << 20, totalBytes: 10 << 20, freeFiles: 9_000 } },
+      "disk",
+      "ok",
+      /9 MiB/,
+    ],
+    [
+      "few files",
+      { disk: { directory: "/d", freeBytes: 1 << 30, totalBytes: 1 << 31, freeFiles: 3 } },
+      "disk",
+      "uncertain",
+      /3 files/,
+    ],
+    [
+      "no tool",
+      { tools: [{ tool: "nft", group: "nft", version: undefined, isNeeded: true }] },
+      "tools",
+      "failed",
+      /cannot run nft/,
+    ],
+    [
+      "a tool that is not needed",
+      { tools: [{ tool: "nft", group: "nft", version: undefined, isNeeded: false }] },
+      "tools",
+      "ok",
+      /nft missing/,
+    ],
+    [
+      "two versions",
+      { tools: ["1.8.9", "1.8.7"].map((version) => ({ tool: "t", group: "g", version, isNeeded: true })) },
+      "tools",
+      "failed",
+      /t 1\.8\.9, t 1\.8\.7/,
+    ],
+  ];
+  for (const [what, more, name, result, detail] of rows) {
+    const check = diagnose(more).get(name);
+    t.equal(check?.result, result, what);
+    t.match(check?.detail, detail, what);
+    if (result === "failed" || result === "uncertain") t.match(check?.remedy, /\w/, what);
+  }
+  t.end();
+});
+
+t.test("docs/api.md says the same about each reason", (t) => {
+  const text = readFileSync(new URL("../../../../docs/api.md", import.meta.url), "utf8").replaceAll("`", "");
+  const says = (reason: string, remedy: string) =>
+    text
+      .split("\n")
+      .some((line) => line.startsWith("|") && line.includes(reason) && line.endsWith(` | ${remedy} |`));
+  for (const reason of degradedReasons) t.ok(says(reason, degradedRemedies[reason].remedy), reason);
+  for (const reason of reasons) t.ok(says(reason, objectRemedies[reason]?.remedy ?? "–"), reason);
+  for (const name of checkNames) t.ok(text.includes(`\n| ${name} | `), name);
+  t.end();
+});
