@@ -23,7 +23,7 @@ interface Outcome {
 }
 
 const usage =
-  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--packets N] [--suite crash|quick|store|model|attacks|random|explain|limits|who|redo]... [-o text|json]";
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--packets N] [--suite crash|quick|store|model|attacks|events|random|explain|limits|who|redo]... [-o text|json]";
 /** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
 const roundTimeoutMs = 30 * 60_000;
 
@@ -53,6 +53,11 @@ const suites: readonly Suite[] = [
     name: "attacks",
     file: "test/chaos/attacks.test.ts",
     settings: { NATGW_SECONDS: "60", NATGW_PROBE_MS: "1000" },
+  },
+  {
+    name: "events",
+    file: "test/chaos/watchers.test.ts",
+    settings: { NATGW_CHANGES: "100000", NATGW_READERS: "20", NATGW_KILLS: "5" },
   },
   {
     name: "random",
