@@ -4,10 +4,10 @@
  * docs/adr/0011-one-bundle.md has the figures.
  */
 import { spawnSync } from "node:child_process";
-import { readdir, rename, rm, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { builtinModules } from "node:module";
-import { basename } from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
+import { buildCli } from "./build-cli.ts";
 import { buildPage } from "./page.ts";
 
 /**
@@ -75,30 +75,6 @@ async function buildAgent(): Promise<void> {
   await start(directory, "agent.js", [["--version"]]);
 }
 
-/** Each command is a file of its own, which is loaded when it runs. */
-async function buildCli(): Promise<void> {
-  const directory = "dist/cli";
-  const {
-    metafile: { outputs },
-  } = await build({
-    ...common,
-    entryPoints: { natgwctl: "agent/cli/main.ts" },
-    outdir: directory,
-    splitting: true,
-    // Names by content: a natgwctl that is just starting finds the files of its own build.
-    entryNames: "[name]-[hash]",
-    chunkNames: "[name]-[hash]",
-    metafile: true,
-  });
-  const entry = Object.entries(outputs).find(([, { entryPoint }]) => entryPoint === "agent/cli/main.ts");
-  const made = new Set(Object.keys(outputs).map((path) => basename(path)));
-  // Nobody listens there: this compiles what each command needs before its first request.
-  const unreachable = [["status"], ["get", "all"]].map((words) => [...words, "--socket", "/nowhere"]);
-  await start(directory, basename(entry?.[0] ?? ""), unreachable);
-  for (const name of await readdir(directory))
-    if (name.endsWith(".js") && name !== "main.js" && !made.has(name)) await rm(`${directory}/${name}`);
-}
-
 /**
  * Writes main.js, which starts the bundle, and runs it, so that what it compiles is kept. The cache is portable: the image is built
  * in another directory. Where it cannot be read or written, Node goes without.
@@ -110,12 +86,8 @@ async function start(
 ): Promise<void> {
   const main = `${directory}/main.js`;
   const starter = `#!/usr/bin/env node
-import * as modules from "node:module";
-if (Number.parseInt(process.versions.node, 10) < 24) {
-  process.stderr.write(\`natgw: Node 24 or newer is needed, this is \${process.version}\\n\`);
-  process.exit(2);
-}
-modules.enableCompileCache({ directory: \`\${import.meta.dirname}/compiled\`, portable: true });
+import { enableCompileCache } from "node:module";
+enableCompileCache({ directory: \`\${import.meta.dirname}/compiled\`, portable: true });
 await import("./${bundle}");
 `;
   await writeFile(`${main}.new`, starter, { mode: 0o755 });

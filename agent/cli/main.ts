@@ -56,9 +56,9 @@ function formatOf(given: readonly string[] = [], hasFile = false): OutputFormat 
 }
 
 async function main(): Promise<void> {
-  const program = createProgram(version, run);
+  const [first = "", ...words] = process.argv.slice(2);
+  const program = createProgram(version, run, [first]);
   overrideExits(program);
-  const [first, ...words] = process.argv.slice(2);
   if (first === "__complete") {
     const { complete } = await import("./completion/complete.ts");
     terminal.write(await complete(program, words.slice(1)));

@@ -1,5 +1,4 @@
-/** What `apply -f` and `diff -f` read: a full set, or objects, as YAML or JSON. */
-import { readFile } from "node:fs/promises";
+/** What a file for `apply` and `diff` holds: a full set, or objects. */
 import { type Collection, collections } from "../../lib/model/names.ts";
 import { UsageFailure } from "./failures.ts";
 
@@ -10,47 +9,6 @@ type Specs = Readonly<Partial<Record<Collection, readonly Spec[]>>>;
 export type Manifest =
   | { readonly kind: "set"; readonly set: Spec; readonly generation: number; readonly specs: Specs }
   | { readonly kind: "objects"; readonly specs: Specs };
-
-/** The agent takes no longer body. */
-const maxBytes = 64 * 1024 * 1024;
-
-/** `-` is standard input. @throws UsageFailure */
-export async function readManifest(file: string): Promise<Manifest> {
-  const text = file === "-" ? await readInput() : await readText(file);
-  return parseManifest(await documentsIn(text, file), file);
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw new UsageFailure(error instanceof Error ? error.message : String(error));
-  }
-}
-
-async function readInput(): Promise<string> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of process.stdin) {
-    length += (part as Buffer).length;
-    if (length > maxBytes) throw new UsageFailure("standard input has more than 64 MiB");
-    parts.push(part as Buffer);
-  }
-  return Buffer.concat(parts).toString("utf8");
-}
-
-/** JSON is YAML, but its own parser is a hundred times faster. */
-async function documentsIn(text: string, file: string): Promise<readonly unknown[]> {
-  if (/^\s*[{[]/.test(text)) {
-    try {
-      return [JSON.parse(text)];
-    } catch {
-      // YAML may start so, too, and its parser tells the line.
-    }
-  }
-  const { yamlDocuments } = await import("./yaml-documents.ts");
-  return yamlDocuments(text, file);
-}
 
 /** @throws UsageFailure for what is neither a set nor objects */
 export function parseManifest(documents: readonly unknown[], file: string): Manifest {

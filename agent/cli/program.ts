@@ -7,7 +7,8 @@ import { look } from "./definitions/look.ts";
 import { support } from "./definitions/support.ts";
 import { traffic } from "./definitions/traffic.ts";
 
-export function createProgram(version: string, run: Run): Command {
+/** @param words the command line, if it is enough to define what it names: all commands cost as much as running one */
+export function createProgram(version: string, run: Run, words: readonly string[] = []): Command {
   const program = new Command("natgwctl")
     .description("Shows and changes what the NAT gateway agent keeps in the kernel.")
     .version(version, "-V, --version", "print the version of natgwctl")
@@ -26,10 +27,24 @@ export function createProgram(version: string, run: Run): Command {
     .option("--cert <file>", "a client certificate, as PEM")
     .option("--key <file>", "its key, as PEM")
     .option("--request-timeout <duration>", "how long to wait for an answer", "1m");
-  for (const add of groups) add(program, run);
+  const needed = groups.find(({ names }) => names.includes(words[0] ?? ""));
+  for (const { add } of needed === undefined ? groups : [needed]) add(program, run);
   return program;
 }
 
-type Group = (program: Command, run: Run) => void;
+interface Group {
+  readonly add: (program: Command, run: Run) => void;
+  readonly names: readonly string[];
+}
 
-const groups: readonly Group[] = [look, kernel, traffic, change, support];
+/** A test holds the names to what each group defines. */
+export const groups: readonly Group[] = [
+  { add: look, names: ["status", "get", "describe", "inventory", "events"] },
+  { add: kernel, names: ["plan", "repair", "verify"] },
+  { add: traffic, names: ["connections", "ports", "top", "explain", "who"] },
+  { add: change, names: ["apply", "diff", "wait", "release", "delete"] },
+  {
+    add: support,
+    names: ["export", "import", "doctor", "audit", "bugreport", "completion", "version"],
+  },
+];

@@ -1,18 +1,23 @@
-/** Parses YAML. A module of its own, because the parser takes longer to load than most commands take to run. */
+/** Parses YAML. */
 import { parseAllDocuments } from "yaml";
-import { UsageFailure } from "./failures.ts";
 
-/** The values of all documents that are not empty. @throws UsageFailure with the line and column of the error */
-export function yamlDocuments(text: string, file: string): readonly unknown[] {
-  const documents = [parseAllDocuments(text)].flat();
-  for (const { errors } of documents) {
+export type YamlDocuments =
+  | { readonly documents: readonly unknown[] }
+  /** With the line and the column, if the text is not YAML. */
+  | { readonly error: string };
+
+/** The values of all documents that are not empty. */
+export function yamlDocuments(text: string): YamlDocuments {
+  const parsed = [parseAllDocuments(text)].flat();
+  for (const { errors } of parsed) {
     const [error] = errors;
-    if (error !== undefined) throw new UsageFailure(`${file}: ${error.message.split("\n")[0]}`);
+    if (error !== undefined) return { error: error.message.split("\n")[0] ?? "" };
   }
   try {
-    return documents.map((document) => document.toJS() as unknown).filter((value) => value !== null);
+    const values = parsed.map((document) => document.toJS() as unknown);
+    return { documents: values.filter((value) => value !== null) };
   } catch (error) {
     // Aliases that expand without bounds.
-    throw new UsageFailure(`${file}: ${error instanceof Error ? error.message : error}`);
+    return { error: error instanceof Error ? error.message : String(error) };
   }
 }

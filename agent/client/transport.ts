@@ -1,5 +1,4 @@
 /** HTTP requests to the agent with `node:http` alone: `fetch` would take longer to load than most commands take to run. */
-import { readFile } from "node:fs/promises";
 import { Agent, type IncomingMessage, type RequestOptions, request } from "node:http";
 import type { Socket } from "node:net";
 
@@ -55,7 +54,7 @@ export async function openTransport(target: Target): Promise<Transport> {
     return transport(
       `unix:${target.socket}`,
       request,
-      async () => ({ agent, socketPath: target.socket }),
+      async () => ({ agent, socketPath: target.socket, ...withoutServerName }),
       agent,
     );
   }
@@ -63,7 +62,7 @@ export async function openTransport(target: Target): Promise<Transport> {
   const headers = async (): Promise<Record<string, string>> =>
     target.tokenFile === undefined
       ? {}
-      : { authorization: `Bearer ${(await readFile(target.tokenFile, "utf8")).trim()}` };
+      : { authorization: `Bearer ${(await readText(target.tokenFile)).trim()}` };
   const host = hostname.replace(/^\[|\]$/g, "");
   if (protocol === "http:") {
     const agent = new Agent(pool);
@@ -77,8 +76,11 @@ export async function openTransport(target: Target): Promise<Transport> {
   return transport(origin, https.request, options, agent);
 }
 
+/** Of TLS. Node would ask whether the host is an address, and compile a large regular expression for it. */
+const withoutServerName = { servername: "" };
+
 async function readOptional(path: string | undefined): Promise<string | undefined> {
-  return path === undefined ? undefined : await readFile(path, "utf8");
+  return path === undefined ? undefined : await readText(path);
 }
 
 function transport(
@@ -136,4 +138,10 @@ function limitConnecting(socket: Socket): void {
   );
   const stop = () => clearTimeout(timer);
   socket.once("connect", stop).once("close", stop);
+}
+
+/** The socket needs no file: a program that only uses it does not load the module. */
+async function readText(path: string): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  return readFile(path, "utf8");
 }

@@ -7,12 +7,13 @@ import { parseDuration } from "../arguments.ts";
 import { brokenFlowSections, changeSections } from "../changes.ts";
 import { confirmed, refuseWithoutAnswer } from "../consent.ts";
 import type { Context } from "../context.ts";
-import { differenceSections, differencesOf, type ObjectDifference } from "../difference.ts";
+import { differenceSections, type ObjectDifference } from "../difference-view.ts";
 import type { DesiredSet, ObjectDocument, Preview, WriteDocument } from "../documents.ts";
 import { DifferenceFailure, RefusedFailure, UnavailableFailure } from "../failures.ts";
-import { type Manifest, readManifest } from "../manifest.ts";
+import type { Manifest } from "../manifest.ts";
 import { idOf, readyCondition } from "../objects.ts";
 import { whileWaiting } from "../progress.ts";
+import { readManifest } from "../read-manifest.ts";
 
 export interface ApplyOptions {
   readonly file: string;
@@ -119,6 +120,7 @@ export async function apply(context: Context, options: ApplyOptions): Promise<An
 
 /** Asks the agent what the manifest would do. The agent also checks every field of it. */
 async function propose({ api }: Context, manifest: Manifest): Promise<Proposal> {
+  const { differencesOf } = await import("../manifest-tools.ts");
   for (let tries = 1; ; tries++) {
     const { body: desired, revision } = await api.call<DesiredSet>("get", "/v1/desired");
     // Whether it differs is known only when the agent accepted its shape: until then, a generation that fits both.

@@ -1,8 +1,13 @@
 import t from "tap";
+import { UsageFailure } from "../../../../agent/cli/failures.ts";
 import { parseManifest } from "../../../../agent/cli/manifest.ts";
 import { yamlDocuments } from "../../../../agent/cli/yaml-documents.ts";
 
-const parse = (text: string) => parseManifest(yamlDocuments(text, "f"), "f");
+const parse = (text: string) => {
+  const parsed = yamlDocuments(text);
+  if ("error" in parsed) throw new UsageFailure(parsed.error);
+  return parseManifest(parsed.documents, "f");
+};
 const eip = { name: "a", address: "203.0.113.10/24" };
 
 t.test("a set with a generation replaces, anything else adds", async (t) => {

@@ -1,7 +1,7 @@
 /** The commands, and docs/cli.md. `UPDATE_GOLDEN=1` writes the reference in it anew. */
 import { readFileSync, writeFileSync } from "node:fs";
 import t from "tap";
-import { createProgram } from "../../../../agent/cli/program.ts";
+import { createProgram, groups } from "../../../../agent/cli/program.ts";
 import { cliReference, examplesOf, referenceMarkers } from "../../../support/cli-reference.ts";
 
 const program = createProgram("0.0.0", async () => undefined);
@@ -15,6 +15,19 @@ t.test("docs/cli.md has the reference of the commands as they are", async (t) =>
   const wanted = `\n${cliReference(program)}\n\n`;
   if (process.env.UPDATE_GOLDEN === "1") writeFileSync(path, `${head}${begin}\n${wanted}${end}\n${tail}`);
   else t.equal(reference, wanted);
+});
+
+t.test("the command line decides what is defined", async (t) => {
+  for (const { names } of groups)
+    for (const name of names) {
+      const some = createProgram("0.0.0", async () => undefined, [name, "--help"]);
+      t.same(
+        some.commands.map((command) => command.name()),
+        names,
+      );
+    }
+  for (const words of [[], ["--help"], ["-o", "json", "status"], ["nonsense"]])
+    t.equal(createProgram("0.0.0", async () => undefined, words).commands.length, program.commands.length);
 });
 
 t.test("every command has an example that runs it, and a summary of one line", async (t) => {
