@@ -8,7 +8,10 @@ interface Check {
   readonly check: string;
   readonly result: string;
   readonly detail: string;
-  readonly remedy?: string;
+  /** What helps; empty if nothing is wrong. */
+  readonly remedy: string;
+  /** The first ones that are affected. */
+  readonly objects?: readonly string[];
 }
 
 interface Doctor {
@@ -41,7 +44,7 @@ export async function doctor({ api }: Context): Promise<Answer> {
             { head: "RESULT", cell: resultCell },
             {
               head: "DETAIL",
-              cell: ({ detail, remedy }) => (remedy ? `${detail} -> ${remedy}` : detail),
+              cell: ({ detail, remedy }) => (remedy === "" ? detail : `${detail} -> ${remedy}`),
               gives: "wrap",
             },
           ],

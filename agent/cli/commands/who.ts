@@ -1,22 +1,35 @@
 /** `natgwctl who`: which client had a port of an EIP. */
-import { type Column, lines, table } from "../../../lib/text/view.ts";
+import { ageOf } from "../../../lib/text/quantities.ts";
+import { type Cell, type Column, lines, type Section, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseTime } from "../arguments.ts";
+import { end } from "../changes.ts";
 import type { Context } from "../context.ts";
 import { UsageFailure } from "../failures.ts";
-import { value } from "../objects.ts";
 
 export interface WhoOptions {
   readonly proto: string;
   readonly at?: string;
 }
 
-/** A flow that had the port, live or from the log. */
-type Holder = Readonly<Record<string, unknown>>;
+interface Holder {
+  readonly ip: string;
+  readonly port: number;
+  readonly direction: string;
+  readonly protocol: string;
+  readonly peer: { readonly ip: string; readonly port: number };
+  readonly object?: string;
+  /** null: unknown. */
+  readonly start: string | null;
+  /** null: it lives. */
+  readonly end: string | null;
+}
 
 interface Who {
-  readonly items?: readonly Holder[];
-  readonly [member: string]: unknown;
+  readonly items: readonly Holder[];
+  /** True if every flow of that time is known. */
+  readonly complete: boolean;
+  readonly log: { readonly level: string; readonly from: string | null };
 }
 
 export async function who(
@@ -28,35 +41,44 @@ export async function who(
   if (eip === undefined) throw new UsageFailure(`EIP:PORT is missing its port: ${endText}`);
   const time = at === undefined ? undefined : new Date(parseTime(at, "--at", nowMs())).toISOString();
   const found = await api.get<Who>("/v1/flows/who", { query: { eip, port, protocol: proto, at: time } });
-  const items = found.items ?? [];
   return {
     data: found,
-    names: [...new Set(items.map((item) => value(clientOf(item))))],
-    sections: () => [
-      ...(items.length === 0
-        ? [
-            {
-              block: lines({
-                text: `nobody had ${endText} ${time === undefined ? "now" : `at ${time}`}`,
-                style: "warn" as const,
-              }),
-            },
-          ]
-        : [{ block: table(columns, items) }]),
-    ],
-    exitCode: items.length === 0 ? 1 : 0,
+    names: [...new Set(found.items.map(({ ip }) => ip))],
+    sections: () =>
+      sectionsOf(found, `${endText} ${time === undefined ? "now or lately" : `at ${time}`}`, nowMs()),
+    exitCode: found.items.length === 0 ? 1 : 0,
   };
 }
 
-function clientOf({ client, original }: Holder): unknown {
-  return client ?? (original as { readonly src?: unknown } | undefined)?.src;
+function sectionsOf({ items, complete, log }: Who, asked: string, nowMs: number): readonly Section[] {
+  const nobody: Cell = complete
+    ? `nobody had ${asked}`
+    : { text: `no flow of ${asked} is known, and not every flow is`, style: "warn" };
+  const logged = log.from === null ? `flow log ${log.level}` : `flow log ${log.level}, since ${log.from}`;
+  const doubt: Cell = { text: `other flows may be unknown (${logged})`, style: "warn" };
+  return [
+    items.length === 0 ? { block: lines(nobody) } : { block: table(columns(nowMs), items) },
+    ...(complete || items.length === 0 ? [] : [{ block: lines(doubt) }]),
+  ];
 }
 
-const columns: readonly Column<Holder>[] = [
-  { head: "CLIENT", cell: (item) => value(clientOf(item)) },
-  { head: "PROTO", cell: ({ protocol }) => value(protocol) },
-  { head: "DESTINATION", cell: ({ destination, reply }) => value(destination ?? reply) },
-  { head: "SOURCE", cell: ({ source, basis }) => value(source ?? basis) },
-  { head: "FROM", cell: ({ startedAt, from }) => value(startedAt ?? from) },
-  { head: "TO", cell: ({ endedAt, to }) => value(endedAt ?? to) },
-];
+function columns(nowMs: number): readonly Column<Holder>[] {
+  return [
+    { head: "CLIENT", cell: ({ ip, port }) => end(ip, port) },
+    { head: "DIRECTION", cell: ({ direction }) => direction },
+    { head: "PROTO", cell: ({ protocol }) => protocol },
+    { head: "PEER", cell: ({ peer }) => end(peer.ip, peer.port) },
+    { head: "OBJECT", cell: ({ object = "-" }) => object, gives: "middle" },
+    {
+      head: "START",
+      isRight: true,
+      cell: ({ start }) => (start === null ? "unknown" : `${ageOf(start, nowMs)} ago`),
+    },
+    {
+      head: "END",
+      isRight: true,
+      cell: (item): Cell =>
+        item.end === null ? { text: "lives", style: "good" } : `${ageOf(item.end, nowMs)} ago`,
+    },
+  ];
+}

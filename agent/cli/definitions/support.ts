@@ -32,7 +32,7 @@ export function support(program: Command, run: Run): void {
     "Every check of the gateway, with what to do. Exit code 1 if one failed.",
     [
       ["natgwctl doctor", "what failed first"],
-      ["natgwctl doctor -o wide", "also what is in order"],
+      ["natgwctl doctor -o name", "only the names of the checks that failed"],
     ],
   ).action((_options, command) =>
     run(async (context) => (await import("../commands/doctor.ts")).doctor(context), command),
