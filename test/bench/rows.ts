@@ -16,6 +16,7 @@ import { iptablesChangeRow, nftablesChangeRow } from "./rows/one-change.ts";
 import { programRow } from "./rows/program.ts";
 import { repairRow } from "./rows/repair.ts";
 import { responsivenessRow } from "./rows/responsiveness.ts";
+import { scansRow } from "./rows/scans.ts";
 import { startRow } from "./rows/start.ts";
 import { writersRow } from "./rows/writers.ts";
 
@@ -40,6 +41,7 @@ export const rows: readonly Row[] = [
   crowdsRow,
   kubeOvnCallsRow,
   natgwctlRow,
+  scansRow,
 ];
 
 export const rowIds = rows.map(({ id }) => id).sort((a, b) => Number(a) - Number(b));
