@@ -33,19 +33,25 @@ function receive(port: number): void {
 async function send(address: string, port: number, rate: number, seconds: number): Promise<void> {
   const begunMs = performance.now();
   const total = rate * seconds;
-  for (let sent = 0; sent < total; ) {
-    const due = Math.min(total, Math.floor(((performance.now() - begunMs) * rate) / 1000));
-    let lines = "";
-    for (; sent < due; sent++) {
-      const own = firstPort + (sent % ports);
-      const socket = createSocket("udp4");
-      socket.bind(own, () => {
-        socket.send(String(own), port, address);
-        setTimeout(() => socket.close(), lingerMs);
+  let lines = "";
+  let done = 0;
+  const open = (own: number) => {
+    const socket = createSocket("udp4");
+    socket.bind(own, () => {
+      // When the datagram is on its way, its flow exists.
+      socket.send(String(own), port, address, () => {
+        lines += `${own} ${Date.now()}\n`;
+        done++;
       });
-      lines += `${own} ${Date.now()}\n`;
-    }
+      setTimeout(() => socket.close(), lingerMs);
+    });
+  };
+  for (let sent = 0; done < total; ) {
+    const due = Math.min(total, Math.floor(((performance.now() - begunMs) * rate) / 1000));
+    for (; sent < due; sent++) open(firstPort + (sent % ports));
     process.stdout.write(lines);
+    lines = "";
     await delay(tickMs);
   }
+  process.stdout.write(lines);
 }

@@ -101,9 +101,10 @@ t.test(`${rate} new flows a second for ${seconds} s`, async (t) => {
   for (const [own = 0, ms = 0] of sent) timesOf.set(own, [...(timesOf.get(own) ?? []), ms]);
   const missing = seen.filter(([own = 0, eipPort = 0]) => {
     const found = sessions.get(`${own} ${eipPort}`) ?? [];
+    const times = timesOf.get(own) ?? [];
+    // Both clocks are in whole milliseconds.
     return !found.some(({ start: from = "", end: to = "" }) =>
-      // Timers of the sender and of the kernel differ by some milliseconds.
-      (timesOf.get(own) ?? []).some((ms) => Date.parse(from) - 5 <= ms + 100 && ms <= Date.parse(to)),
+      times.some((ms) => Date.parse(from) - 1 <= ms && ms <= Date.parse(to) + 1),
     );
   });
   const lost = await metric("natgw_flow_log_lost_total");
