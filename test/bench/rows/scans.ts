@@ -1,4 +1,4 @@
-/** Row 20: the share of a core that scans of a large connection-tracking table take. */
+/** Row 21: the share of a core that scans of a large connection-tracking table take. */
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { FlowTable } from "../flow-table.ts";
@@ -14,7 +14,7 @@ const askEveryMs = 2_000;
 const patienceMs = 300_000;
 
 export const scansRow: Row = {
-  id: "20",
+  id: "21",
   title: "scans of a full flow table",
   dataplanes: ["nftables"],
   async measure(bench) {
