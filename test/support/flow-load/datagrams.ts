@@ -2,7 +2,7 @@
  * New UDP flows at a fixed rate, each from a port of its own. Prints one line a flow.
  *
  *     node datagrams.ts receive PORT                      "<client's port> <port it was seen from>"
- *     node datagrams.ts send ADDRESS PORT RATE SECONDS    "<port> <Unix time in ms>"
+ *     node datagrams.ts send ADDRESS PORT RATE SECONDS    "<port> <before it was sent> <after>", Unix time in ms
  */
 import { createSocket } from "node:dgram";
 import { setTimeout as delay } from "node:timers/promises";
@@ -38,9 +38,9 @@ async function send(address: string, port: number, rate: number, seconds: number
   const open = (own: number) => {
     const socket = createSocket("udp4");
     socket.bind(own, () => {
-      // When the datagram is on its way, its flow exists.
+      const before = Date.now();
       socket.send(String(own), port, address, () => {
-        lines += `${own} ${Date.now()}\n`;
+        lines += `${own} ${before} ${Date.now()}\n`;
         done++;
       });
       setTimeout(() => socket.close(), lingerMs);
