@@ -430,51 +430,7 @@ export interface paths {
             cookie?: never;
         };
         /** Checks everything that the agent can check by itself, and says what helps */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Done */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": {
-                            /** Format: date-time */
-                            checkedAt: string;
-                            checks: {
-                                /** @enum {string} */
-                                check: "interfaces" | "forwarding" | "routes" | "next-hops" | "eips" | "foreign-rules" | "rules" | "gate" | "drift" | "flows" | "ports" | "conntrack" | "clock" | "disk" | "state" | "tools" | "access";
-                                /** @enum {string} */
-                                result: "ok" | "failed" | "uncertain" | "skipped";
-                                detail: string;
-                                /** @description What helps; empty if nothing is wrong */
-                                remedy: string;
-                                /** @description The first 20 that are affected */
-                                objects?: string[];
-                            }[];
-                        };
-                    };
-                };
-                /** @description A problem (RFC 9457) */
-                default: {
-                    headers: {
-                        /** @description Seconds, with 429 and 503 */
-                        "Retry-After"?: number;
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        get: operations["examineGateway"];
         put?: never;
         post?: never;
         delete?: never;
@@ -921,6 +877,24 @@ export interface components {
             changesTotal?: number;
             flows?: components["schemas"]["Flows"];
         };
+        Doctor: {
+            /** Format: date-time */
+            checkedAt: string;
+            checks: components["schemas"]["DoctorCheck"][];
+        };
+        DoctorCheck: {
+            check: components["schemas"]["DoctorCheckName"];
+            result: components["schemas"]["DoctorResult"];
+            detail: string;
+            /** @description What helps; empty if nothing is wrong */
+            remedy: string;
+            /** @description The first 20 that are affected */
+            objects?: string[];
+        };
+        /** @enum {string} */
+        DoctorCheckName: "interfaces" | "forwarding" | "routes" | "next-hops" | "eips" | "foreign-rules" | "rules" | "gate" | "drift" | "flows" | "ports" | "conntrack" | "clock" | "disk" | "state" | "tools" | "access";
+        /** @enum {string} */
+        DoctorResult: "ok" | "failed" | "uncertain" | "skipped";
         DriftEvent: {
             /** Format: int64 */
             revision: number;
@@ -3476,6 +3450,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Flows"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    /** @description Seconds, with 429 and 503 */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    examineGateway: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Doctor"];
                 };
             };
             /** @description A problem (RFC 9457) */
