@@ -1,33 +1,29 @@
 /** Connects the kernel's events with the reconciler: what others write wakes a pass, lost events a full reading. */
 import type { Family } from "../lib/model/family.ts";
 import type { Config } from "./config.ts";
-import { createKernelEvents, networkMonitor, ruleMonitor } from "./kernel/events/kernel-events.ts";
+import { createKernelEvents, monitorsOf } from "./kernel/events/kernel-events.ts";
 import type { Log } from "./log.ts";
 import type { Reconciler } from "./reconciler/reconciler.ts";
+import type { Metrics } from "./status/metrics.ts";
 
 export interface KernelWakesDeps {
   readonly config: Pick<Config, "dataplane" | "iptablesVariant">;
   readonly family: Family;
   readonly reconciler: Pick<Reconciler, "wake" | "wakeUnlessOwn" | "wakeUnlessRead" | "resync">;
-  /** Called when events were lost. */
-  readonly onLost: () => void;
+  readonly metrics: Pick<Metrics, "eventsLost">;
   readonly log: Log;
 }
 
-export function createKernelWakes({ config, family, reconciler, onLost, log }: KernelWakesDeps) {
+export function createKernelWakes({ config, family, reconciler, metrics, log }: KernelWakesDeps) {
   return createKernelEvents({
-    // iptables-legacy sends no events, and the system may have no nft.
-    monitors:
-      config.dataplane === "iptables" && config.iptablesVariant === "legacy"
-        ? [networkMonitor(family)]
-        : [networkMonitor(family), ruleMonitor],
+    monitors: monitorsOf(family, config.dataplane === "nftables" || config.iptablesVariant !== "legacy"),
     onWake(kind) {
       if (kind === "rule") void reconciler.wakeUnlessOwn(kind);
       else if (kind === "address" || kind === "route") void reconciler.wakeUnlessRead(kind);
       else reconciler.wake(kind);
     },
     onLost: (reason) => {
-      onLost();
+      metrics.eventsLost.inc();
       reconciler.resync(reason);
     },
     log,

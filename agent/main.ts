@@ -5,6 +5,7 @@ import { countEvicted } from "../lib/admission/uids.ts";
 import { GatewayError } from "../lib/model/errors.ts";
 import { ipv4 } from "../lib/model/ipv4.ts";
 import { type Api, createApi } from "./api/api.ts";
+import { openGuard } from "./api/open-guard.ts";
 import { pageFiles } from "./api/page.ts";
 import { openAuditLog } from "./audit/open-audit-log.ts";
 import { openClock } from "./clock.ts";
@@ -57,7 +58,6 @@ const family = ipv4;
 
 /** Maximum time of a graceful stop. Then the process exits anyway. */
 const stopDelayMs = 20_000;
-
 const version = readVersion();
 try {
   const invocation = readInvocation(process.argv.slice(2), process.env, version);
@@ -107,13 +107,10 @@ async function start(
   const config: Config = { ...settings, ...interfacesOf(settings, store.current.desired.gateway) };
   metrics.desiredGeneration.set(store.current.desired.generation);
   // Without writes nothing else notices that the state directory was removed.
-  const storeChecks = setInterval(() => void store.check(), config.resyncIntervalMs);
-  storeChecks.unref();
+  const storeChecks = setInterval(() => void store.check(), config.resyncIntervalMs).unref();
   stop.push(async () => clearInterval(storeChecks));
-
   const audit = openAuditLog({ config, clock, metrics, log });
   stop.push(async () => audit?.stop());
-
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
   const commits = openCommitJournal();
@@ -124,7 +121,7 @@ async function start(
   stop.push(async () => {
     for (const socket of [commits, ruleNetlink, routeNetlink, filterNetlink, accounting]) socket.close();
   });
-
+  const apiGuard = await openGuard({ config, netlink: ruleNetlink, run: commands, family, log });
   const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
   const events = createEvents({
     epoch,
@@ -136,7 +133,7 @@ async function start(
   stop.push(async () => events.stop());
   const observer = new PassObserver(metrics, log);
   const drops = new DropMeter({
-    read: (signal) => dataplane.driver.readDrops(signal),
+    read: apiGuard.withDropsOf(dataplane.driver),
     onDropped: (labels, packets) => metrics.droppedPackets.inc(labels, packets),
   });
   const qos = createQosDriver({ netlink: routeNetlink, nftables: ruleNetlink });
@@ -184,6 +181,7 @@ async function start(
     qos,
     accounting: accounting.driver,
     isAccounting: config.accounting === "on",
+    apiGuard: apiGuard.driver,
     announcer,
     arpProbe: arp.arpProbe,
     arpConflicts: arp.arpConflicts,
@@ -197,23 +195,25 @@ async function start(
       eipBinding: config.eipBinding,
       untranslated: config.untranslated,
       isBfdGated: config.bfdGate === "on",
+      apiGuard: apiGuard.guard,
     },
     board,
     resyncIntervalMs: config.resyncIntervalMs,
     onPass: (result, report) => {
       observer.onPass(result, report);
       events.onPass(result, report);
+      if (reconciler.isUnadopted) apiGuard.keep();
       qosMeter.update(result.planAfter.program, result.snapshot, qos.counts);
     },
     onFailure: (error, retryInMs) => {
       observer.onFailure(error, retryInMs);
       events.onFailure(error);
+      apiGuard.keep();
     },
     isAdopting: config.adopt === "auto",
     onAdopted: ({ set, unread }) => {
-      const count =
-        set.eips.length + set.fips.length + set.snats.length + set.dnats.length + set.routes.length;
-      log.info({ objects: count, unread }, "took over the live state as the desired set");
+      const { length } = Object.values(set).flatMap((part) => (Array.isArray(part) ? part : []));
+      log.info({ objects: length, unread }, "took over the live state as the desired set");
     },
     onFullPass: (reason) => log.debug({ reason }, "full pass"),
   });
@@ -221,12 +221,10 @@ async function start(
   const counted = { metrics, family, config, store, reconciler, accounting, routeNetlink, log };
   const counters = openKernelCounters(counted);
   stop.push(() => counters.stop());
-  const onLost = () => metrics.eventsLost.inc();
-  const kernelEvents = createKernelWakes({ config, family, reconciler, onLost, log });
+  const kernelEvents = createKernelWakes({ config, family, reconciler, metrics, log });
   stop.push(() => kernelEvents.stop());
   const flows = createFlowServices({ family, store, metrics, config, clock, log });
   stop.push(() => flows.stop());
-
   store.onChange(({ desired }, changes) => {
     const { vpcInterface, externalInterface } = interfacesOf(settings, desired.gateway);
     if (vpcInterface !== config.vpcInterface || externalInterface !== config.externalInterface) restart();
@@ -278,7 +276,8 @@ async function start(
     log,
     version,
     page: pageFiles,
-    settings: { ...config, fallbackGateway: config.gatewayV4 },
+    guard: { ...apiGuard.guard, ensure: () => apiGuard.driver.ensure() },
+    settings: { ...config, listen: apiGuard.listen, fallbackGateway: config.gatewayV4 },
   });
   await api.listen();
   stop.push(async () => {

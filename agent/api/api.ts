@@ -1,10 +1,15 @@
 /** The HTTP API: one Fastify instance, served on a Unix socket and on any number of TCP listeners. */
 import type { IncomingMessage, Server } from "node:http";
 import { Server as HttpsServer } from "node:https";
+import type { Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
+import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import type { Degradation } from "../../lib/model/degradation.ts";
+import { GatewayError } from "../../lib/model/errors.ts";
 import { addressOf } from "../../lib/model/ip.ts";
+import type { Endpoint } from "../config/values.ts";
+import { isArrivedBy } from "../kernel/arrival.ts";
 import { readPeerCredentials } from "../kernel/peer-credentials.ts";
 import { Answers } from "./answers.ts";
 import { buildApp } from "./app.ts";
@@ -15,7 +20,7 @@ import { Clients } from "./credentials/clients.ts";
 import { Tokens } from "./credentials/tokens.ts";
 import { recheckMs } from "./credentials/watched-file.ts";
 import type { ApiDeps } from "./deps.ts";
-import { refuseUnguarded, refuseUnsafe } from "./listen-address.ts";
+import { hasArrival, refuseUnguarded, refuseUnsafe } from "./listen-address.ts";
 import {
   closeListener,
   type Listener,
@@ -45,6 +50,7 @@ export interface Api {
 }
 
 const defaultDrainMs = 5_000;
+const defaultGuardRetryMs = 5_000;
 const defaultCertificateRecheckMs = 60_000;
 
 export function createApi(parts: ApiDeps): Api {
@@ -79,6 +85,8 @@ export function createApi(parts: ApiDeps): Api {
   let open: OpenListener[] = [];
   const timers: NodeJS.Timeout[] = [];
   let certificateFault: string | undefined;
+  let guardFault: string | undefined;
+  let openPorts = async (): Promise<void> => {};
   let closing: Promise<void> | undefined;
 
   const listenAll = async (): Promise<void> => {
@@ -100,9 +108,35 @@ export function createApi(parts: ApiDeps): Api {
     open.push(await listenUnix(settings.socketPath, socketMode(settings.socketUids), handle, watch));
     const tls = settings.tls && (await readTls(settings.tls));
     if (tls !== undefined) inForce(tls);
-    for (const endpoint of settings.listen) open.push(await listenTcp(endpoint, tls, handle, watch));
+    openPorts = async () => {
+      if (settings.listen.length === 0) return;
+      const { guard } = parts;
+      await guard?.ensure();
+      for (const endpoint of settings.listen) {
+        const isAdmitted = guard && hasArrival(endpoint.host) ? arrivalCheck(endpoint, guard) : undefined;
+        open.push(await listenTcp(endpoint, tls, handle, watch, isAdmitted));
+      }
+    };
+    await openUnlessUnguarded();
     log.info({ addresses: open.map(({ address }) => address) }, "api listening");
   };
+
+  /** No port opens before the kernel keeps others away from it. */
+  const openUnlessUnguarded = async (): Promise<void> => {
+    try {
+      await openPorts();
+      guardFault = undefined;
+    } catch (err) {
+      // A port that cannot be used stops the start.
+      if (!(err instanceof GatewayError) || err.code === "bad-config") throw err;
+      if (guardFault !== err.message)
+        log.warn({ err }, "the kernel does not keep others from the API's ports, they stay closed");
+      guardFault = err.message;
+      const retryMs = settings.guardRetryMs ?? defaultGuardRetryMs;
+      timers.push(setTimeout(() => void openUnlessUnguarded().catch(fail), retryMs).unref());
+    }
+  };
+  const fail = (err: unknown): void => log.error({ err }, "cannot open the API's ports");
 
   let authority: string | undefined;
   const inForce = (tls: TlsContext): void => {
@@ -142,7 +176,13 @@ export function createApi(parts: ApiDeps): Api {
   return {
     app,
     get degradations() {
-      return degradationsOf(tokens?.file.fault, clients.file?.fault, certificateFault, parts.audit?.failure);
+      return degradationsOf(
+        tokens?.file.fault,
+        clients.file?.fault,
+        certificateFault,
+        parts.audit?.failure,
+        guardFault,
+      );
     },
     get routes() {
       return routeTable.routes;
@@ -172,6 +212,12 @@ export function createApi(parts: ApiDeps): Api {
   };
 }
 
+/** What the kernel lets through while its guard is gone: another program may have removed it a moment ago. */
+function arrivalCheck({ host, port }: Endpoint, { open }: ApiGuard): (socket: Socket) => boolean {
+  const endpoint = open.find((one) => one.address === host && one.port === port);
+  return (socket) => isArrivedBy(socket, endpoint?.interface);
+}
+
 /** Root may connect whatever the mode. Where others may, the kernel tells who connects. */
 function socketMode(uids: ReadonlySet<number>): number {
   const own = process.geteuid?.();
@@ -183,6 +229,7 @@ function degradationsOf(
   clientFault: string | undefined,
   certificateFault: string | undefined,
   auditFault: string | undefined,
+  guardFault: string | undefined,
 ): readonly Degradation[] {
   const list: Degradation[] = [];
   if (tokenFault !== undefined)
@@ -196,5 +243,7 @@ function degradationsOf(
     });
   if (auditFault !== undefined)
     list.push({ reason: "AuditLogFailing", message: `the audit log cannot be written: ${auditFault}` });
+  if (guardFault !== undefined)
+    list.push({ reason: "ApiUnguarded", message: `the API's TCP ports are not open: ${guardFault}` });
   return list;
 }

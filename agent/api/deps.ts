@@ -1,6 +1,7 @@
 /** The dependencies of the API. The composition root provides them. */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { Endpoint } from "../config/values.ts";
@@ -39,6 +40,11 @@ export interface ApiDeps {
   readonly metrics: Pick<Registry, "metrics" | "contentType">;
   /** Called for every answer. `route` is the pattern and never the URL, so its values are bounded. */
   readonly observeRequest: (route: string, code: number, seconds: number) => void;
+  /** Who may reach the TCP ports. Absent: whoever can. */
+  readonly guard?: ApiGuard & {
+    /** Makes the kernel keep all others away. Throws if it does not; then the ports are not opened. */
+    readonly ensure: () => Promise<void>;
+  };
   /** Called with the end of the certificate's validity, in seconds since 1970, whenever one is put in force. */
   readonly onCertificate?: (notAfterSeconds: number) => void;
   readonly log: Logger;
@@ -67,6 +73,8 @@ export interface ApiSettings {
   readonly places?: Partial<PlaceLimits>;
   readonly failures?: Partial<FailureLimits>;
   readonly readers?: Partial<ReaderLimits>;
+  /** Interval between attempts to guard the ports, in ms. */
+  readonly guardRetryMs?: number;
   readonly rateLimit?: { readonly max: number; readonly windowMs: number };
   /** Interval between checks for renewed certificates, in ms. */
   readonly certificateRecheckMs?: number;

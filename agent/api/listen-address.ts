@@ -16,6 +16,22 @@ export function isLoopbackHost(host: string): boolean {
   return loopback.check(host, familyOf(host));
 }
 
+/** The kernel closes the API's ports to all who are not admitted: it must not close BGP. */
+const bgpPort = 179;
+
+/** True if the kernel tells by which interface a connection to the address came in. */
+export function hasArrival(host: string): boolean {
+  return familyOf(host) === "ipv4";
+}
+
+/** True for two spellings of one address. */
+export function isSameAddress(one: string, other: string): boolean {
+  const [plain, otherPlain] = [one, other].map((text) => text.split("%")[0] ?? "");
+  return (
+    plain !== undefined && otherPlain !== undefined && listOf([plain]).check(otherPlain, familyOf(otherPlain))
+  );
+}
+
 /**
  * Refuses wildcards, addresses currently on the external interface, and EIPs (an EIP bound by route is on no
  * interface).
@@ -40,6 +56,7 @@ export function refuseUnsafe(
       throw refusal(endpoint, `is an address on the external interface ${externalInterface}`);
     }
     if (floating.check(endpoint.host, familyOf(endpoint.host))) throw refusal(endpoint, "is an EIP");
+    if (endpoint.port === bgpPort) throw refusal(endpoint, "is BGP's port, which the kernel keeps open");
   }
 }
 

@@ -4,12 +4,13 @@ import { once } from "node:events";
 import { chmod, lstat, mkdir, readFile, unlink } from "node:fs/promises";
 import * as http from "node:http";
 import * as https from "node:https";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { createSecureContext } from "node:tls";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { TlsFiles } from "../config.ts";
+import { noteArrivals } from "../kernel/arrival.ts";
 import { formatEndpoint, isLoopbackHost } from "./listen-address.ts";
 
 /** A listener, as far as the access check needs it. */
@@ -92,6 +93,8 @@ export async function listenUnix(
 
 /**
  * Listens on an IP address, with TLS if `tls` is given.
+ *
+ * @param isAdmitted false for a connection that is hung up on, such as one of unknown arrival
  * @throws `bad-config` if it cannot listen there
  */
 export async function listenTcp(
@@ -99,6 +102,7 @@ export async function listenTcp(
   tls: TlsContext | undefined,
   handle: RequestHandler,
   watch: ServerWatch,
+  isAdmitted?: (socket: Socket) => boolean,
 ): Promise<OpenListener> {
   const listener: Listener = {
     kind: "tcp",
@@ -110,6 +114,12 @@ export async function listenTcp(
     tls === undefined
       ? http.createServer(limits, onRequest)
       : https.createServer({ ...limits, ...tls.options }, onRequest);
+  if (isAdmitted !== undefined) {
+    server.once("listening", () => noteArrivals(server));
+    server.prependListener("connection", (socket: Socket) => {
+      if (!isAdmitted(socket)) socket.resetAndDestroy();
+    });
+  }
   watch(server);
   server.listen({ host: endpoint.host, port: endpoint.port, ipv6Only: true, backlog });
   await opened(server, formatEndpoint(endpoint));

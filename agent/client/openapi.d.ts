@@ -783,7 +783,7 @@ export interface components {
             removed: components["schemas"]["DegradedReason"][];
         };
         /** @enum {string} */
-        DegradedReason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "CertificatesInvalid" | "AuditLogFailing";
+        DegradedReason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "ApiUnguarded" | "CertificatesInvalid" | "AuditLogFailing";
         DesiredAndApplied: {
             /** Format: int64 */
             desired: number;
@@ -1656,7 +1656,7 @@ export interface components {
         /** @enum {string} */
         StepResult: "passes" | "stops" | "translates" | "none" | "unknown";
         /** @enum {string} */
-        Subsystem: "gate" | "netfilter" | "rule" | "sysctl" | "address" | "route" | "reach" | "flow" | "qos" | "accounting" | "previous" | "guard";
+        Subsystem: "api" | "gate" | "netfilter" | "rule" | "sysctl" | "address" | "route" | "reach" | "flow" | "qos" | "accounting" | "previous" | "guard";
         TopClient: {
             /** @description An IPv4 address */
             ip: string;

@@ -21,6 +21,7 @@ import type { ObservedAccounting, RawCounts } from "../../lib/nftables/accountin
 import type { DropCounts } from "../../lib/nftables/barrier.ts";
 import type { AccountingStep } from "../../lib/plan/accounting/steps.ts";
 import type { AddressStep } from "../../lib/plan/address-plan.ts";
+import type { ApiGuardObserved, ApiGuardStep } from "../../lib/plan/api-guard/planner.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
@@ -166,6 +167,18 @@ export interface AccountingDriver {
   readonly isCounting: boolean;
   /** What the kernel counts now. Empty where it does not count. */
   readCounts(signal: AbortSignal): Promise<RawCounts>;
+}
+
+/** Reads and writes what keeps the API's ports closed. */
+export interface ApiGuardDriver {
+  observe(signal: AbortSignal): Promise<ApiGuardObserved>;
+  isCurrent(signal: AbortSignal): Promise<boolean>;
+  /** Throws if the kernel does not have it then. */
+  write(step: ApiGuardStep, signal: AbortSignal): Promise<void>;
+  /** Puts it in place outside of passes: before the API listens, and while no pass can run. Throws if it cannot. */
+  ensure(): Promise<void>;
+  /** The kernel's counter of dropped packets, as {@link RulesDriver.readDrops}. */
+  readDrops(signal: AbortSignal): Promise<DropCounts>;
 }
 
 /** A step that the kernel refused, with its error text. */

@@ -1,5 +1,6 @@
 /** Who is at the other end of a Unix socket, as the kernel noted it when the connection was made. */
 import type { Socket } from "node:net";
+import { descriptorOf } from "./arrival.ts";
 import { getsockopt } from "./libc.ts";
 
 export interface PeerCredentials {
@@ -23,11 +24,4 @@ export function readPeerCredentials(socket: Socket): PeerCredentials | undefined
     return undefined;
   const view = new DataView(ucred.buffer);
   return { pid: view.getInt32(0, true), uid: view.getUint32(4, true) };
-}
-
-/** Node has no public way to the descriptor of a connection. */
-function descriptorOf(socket: Socket): number | undefined {
-  const handle: unknown = "_handle" in socket ? socket._handle : undefined;
-  const fd: unknown = typeof handle === "object" && handle !== null && "fd" in handle ? handle.fd : undefined;
-  return typeof fd === "number" && fd >= 0 ? fd : undefined;
 }

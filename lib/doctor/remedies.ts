@@ -84,6 +84,7 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
   AuditLogFailing: failed("disk", "free disk space, correct permissions"),
   TokenFileInvalid: failed("access", "repair the file that NATGW_TOKEN_FILE names"),
   ClientListInvalid: failed("access", "repair the file that NATGW_TLS_ALLOW_FILE names"),
+  ApiUnguarded: failed("access", "give the agent NET_ADMIN, or repair what the message names"),
   CertificatesInvalid: failed("access", "repair the files that the message names"),
 };
 

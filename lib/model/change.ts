@@ -6,6 +6,7 @@ import type { ObjectId } from "./names.ts";
  * agent/reconciler/subsystems/subsystems.ts.
  */
 export const subsystemNames = [
+  "api",
   "gate",
   "netfilter",
   "rule",

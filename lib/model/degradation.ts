@@ -30,6 +30,7 @@ export const degradedReasons = [
   "FlowsShadowed",
   "TokenFileInvalid",
   "ClientListInvalid",
+  "ApiUnguarded",
   "CertificatesInvalid",
   "AuditLogFailing",
 ] as const;

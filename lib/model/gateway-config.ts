@@ -1,4 +1,5 @@
 /** The gateway's configuration from the settings. Of the desired set only the names of interfaces are in it. */
+import type { ApiGuard } from "./api-guard.ts";
 import type { Family } from "./family.ts";
 import type { Ip } from "./ip.ts";
 import type { InterfaceName } from "./names.ts";
@@ -18,4 +19,6 @@ export interface GatewayConfig {
   readonly untranslated: "forward" | "drop";
   /** True: no BFD with the VPC until the gateway translates. */
   readonly isBfdGated: boolean;
+  /** Absent: the API does not listen by TCP. */
+  readonly apiGuard?: ApiGuard;
 }

@@ -3,6 +3,7 @@ import { type Chunked, forEachChunked, runSync } from "../chunked.ts";
 import { isSameMap, memoizeLast } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
+import type { apiCounter } from "./api-guard.ts";
 import { type BarrierFrame, barrierContents } from "./barrier-rules.ts";
 import {
   type BarrierName,
@@ -34,7 +35,7 @@ export const dropCounters = {
   gate: ["gate_egress"],
   bfd: ["gate_bfd_egress", "gate_bfd_ingress"],
 } as const satisfies Record<BarrierName, readonly string[]>;
-export type DropCounter = (typeof dropCounters)[BarrierName][number];
+export type DropCounter = (typeof dropCounters)[BarrierName][number] | typeof apiCounter;
 
 /** The value of each counter that exists. */
 export type DropCounts = ReadonlyMap<DropCounter, Counted>;

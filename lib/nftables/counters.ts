@@ -7,13 +7,14 @@ import {
   readText,
   requirePayload,
 } from "../netlink/attributes.ts";
+import { apiCounter } from "./api-guard.ts";
 import { type DropCounter, dropCounters } from "./barrier.ts";
 import type { Counted } from "./frame-messages.ts";
 import { counterAttribute, familyNumber, headerBytes, messageType, objectAttribute } from "./wire.ts";
 
-const names: ReadonlySet<string> = new Set(Object.values(dropCounters).flat());
+const names: ReadonlySet<string> = new Set([...Object.values(dropCounters).flat(), apiCounter]);
 
-/** Takes a message of a dump of objects into `counts`, where it is one of our counters in that table of family ip. */
+/** Takes a message of a dump of objects into `counts`, where it is one of our counters in that table. */
 export function readCounters(
   type: number,
   view: DataView,
@@ -21,8 +22,9 @@ export function readCounters(
   end: number,
   table: string,
   counts: Map<DropCounter, Counted>,
+  family = familyNumber,
 ): void {
-  if (type !== messageType.newObject || view.getUint8(start) !== familyNumber) return;
+  if (type !== messageType.newObject || view.getUint8(start) !== family) return;
   let [place, name] = ["", ""];
   let [packets, bytes] = [0, 0];
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {

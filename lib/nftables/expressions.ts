@@ -39,8 +39,22 @@ export function loadPacket(what: Packet, to: Register): Expression {
   return expression("payload", u32(1, to), u32(2, base), u32(3, offset), u32(4, length));
 }
 
+/** Bytes of the network header, of whichever family. At most 16. */
+export function loadNetworkHeader(offset: number, length: number, to: Register): Expression {
+  return expression("payload", u32(1, to), u32(2, 1), u32(3, offset), u32(4, length));
+}
+
 /** NFT_META_*. */
-const metaKeys = { length: 0, priority: 2, mark: 3, iif: 4, iifname: 6, oifname: 7, l4proto: 16 } as const;
+const metaKeys = {
+  length: 0,
+  priority: 2,
+  mark: 3,
+  iif: 4,
+  iifname: 6,
+  oifname: 7,
+  nfproto: 15,
+  l4proto: 16,
+} as const;
 
 export function loadMeta(key: keyof typeof metaKeys, to: Register): Expression {
   return expression("meta", u32(2, metaKeys[key]), u32(1, to));
@@ -205,6 +219,9 @@ export const drop: Expression = verdict(u32(1, 0));
 export function jump(chain: string): Expression {
   return verdict(u32(1, -3 >>> 0), textAttribute(2, chain));
 }
+
+/** Ends the chain: the packet goes on where the chain was entered. NFT_RETURN is -5. */
+export const endChain: Expression = verdict(u32(1, -5 >>> 0));
 
 /** An immediate for register 0, the verdict: NFTA_DATA_VERDICT 2 with its code 1 and its chain 2. */
 function verdict(...attributes: readonly Uint8Array[]): Expression {

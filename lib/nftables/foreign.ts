@@ -23,6 +23,7 @@ const families = new Map([
 /** The names of the agent's tables begin with this, but for one. */
 const ownPrefix = tableLabel(tableName);
 const ownBackends = tableLabel(backendsTable);
+const ownInet = `inet ${tableName}_`;
 
 /** NFPROTO_* of a family named by {@link tableOf}. 0 (all families) for any other name. */
 export function protocolFamilyOf(name: string): number {
@@ -46,7 +47,12 @@ export function tableOf(view: DataView, start: number, end: number): TableLabel 
 
 /** True if the table is not the agent's and can contain our addresses. IPv6 tables cannot. */
 export function isForeign(label: TableLabel): boolean {
-  return !label.startsWith(ownPrefix) && label !== ownBackends && !label.startsWith("ip6 ");
+  return (
+    !label.startsWith(ownPrefix) &&
+    !label.startsWith(ownInet) &&
+    label !== ownBackends &&
+    !label.startsWith("ip6 ")
+  );
 }
 
 /** The table in a dump message. `undefined` if it is ours or an IPv6 table. */

@@ -127,23 +127,26 @@ export function readableSets(lines: readonly string[]): readonly GuardSet[] {
   return guardSetNames.filter((name) => present.has(lineOf(newGuardSet(name))));
 }
 
-/** Gathers what dumps of tables, chains, maps, objects and rules say of one table of family ip. */
+/** Gathers what dumps of tables, chains, maps, objects and rules say of one table. */
 export class FrameReader {
   /** The table's name. */
   readonly table: string;
+  readonly #family: number;
   #line: string | undefined;
   /** Number of maps, chains, objects and flowtables, as the kernel counts them. */
   #held: number | undefined;
   readonly #objects: string[] = [];
   readonly #rules: string[] = [];
 
-  constructor(table: string) {
+  /** @param family NFPROTO_* of the table */
+  constructor(table: string, family = familyNumber) {
     this.table = table;
+    this.#family = family;
   }
 
   read(type: number, view: DataView, start: number, end: number): void {
     const shape = shapes.get(type);
-    if (shape === undefined || view.getUint8(start) !== familyNumber) return;
+    if (shape === undefined || view.getUint8(start) !== this.#family) return;
     if (textOf(view, start, end, shape.table) !== this.table) return;
     const line = describe(shape, view, start, end);
     if (shape.kind === "rule") this.#rules.push(line);

@@ -35,6 +35,16 @@ export const batchType = { begin: 16, end: 17 } as const;
 export const familyNumber = tableFamily.number;
 /** `struct nfgenmsg`: family, version 0, resource 0. Precedes the attributes of every message. */
 export const inetHeader = tableFamily.netfilterHeader;
+/** NFPROTO_INET: tables that see packets of both IP families. */
+export const inetNumber = 1;
+
+/** The same message about something of another family. */
+export function inFamily<M extends { readonly payload: Uint8Array }>(message: M, family: number): M {
+  const payload = message.payload.slice();
+  payload[0] = family;
+  return { ...message, payload };
+}
+
 /** All families. */
 export const anyHeader = Uint8Array.of(0, 0, 0, 0);
 /** Header of BATCH_BEGIN and _END: the resource is the subsystem, in network byte order. */

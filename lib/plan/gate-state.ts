@@ -1,3 +1,5 @@
+import type { ApiGuard } from "../model/api-guard.ts";
+
 export type GateState = "open" | "closed";
 
 /** What is held back, as wanted or as found. */
@@ -6,6 +8,11 @@ export interface Gates {
   readonly gate: GateState;
   /** Closed: no BFD session with the VPC comes up, so that nobody sends packets here because of one. */
   readonly bfd: GateState;
+}
+
+/** With what stands beside the gates where the kernel has no nf_tables. */
+export interface GateContext extends Gates {
+  readonly apiGuard?: ApiGuard;
 }
 
 export function isSameGates(one: Gates, other: Gates): boolean {

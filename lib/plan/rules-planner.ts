@@ -8,7 +8,7 @@ import type { Ip } from "../model/ip.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import type { Chain, Hook } from "../netfilter/chain.ts";
-import type { Gates } from "./gate-state.ts";
+import type { GateContext } from "./gate-state.ts";
 import type { GuardUsers } from "./guard.ts";
 import type { Phase } from "./phases.ts";
 
@@ -51,7 +51,11 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   /** The same in chunks, between which the event loop can run. */
   planChunked(program: Program, observed: Observed): Chunked<RulesPlan<Payload>>;
   /** Guard and gates alone, each part in its phase. On its own result it plans nothing. */
-  planGateChunked(program: Program, observed: Observed, gates: Gates): Chunked<readonly GatePart<Payload>[]>;
+  planGateChunked(
+    program: Program,
+    observed: Observed,
+    gates: GateContext,
+  ): Chunked<readonly GatePart<Payload>[]>;
   /**
    * From one part of a program to another, both without pools, where no rule outside of them depends on theirs. Other rules
    * are not looked at. On its own result it plans nothing.

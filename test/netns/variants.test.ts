@@ -47,7 +47,8 @@ t.test("writes nothing while both variants hold rules, and continues when one is
   const put = await gw.api.putSet(set, "?wait=1s");
   t.equal(put.status, 202, "stored, and not in the kernel");
   t.notOk((await gw.api.get("fips/one")).body.status.ready);
-  t.same(await watch.stop(), [], "nothing was written");
+  const writes = (await watch.stop()).filter((line) => !/natgw_api|^# new generation/.test(line));
+  t.same(writes, [], "nothing was written but the guard of the API");
 
   await legacy([], "*nat\nCOMMIT\n");
   await until("the agent goes on", async () => (await degraded(gw)).length === 0);

@@ -42,8 +42,8 @@ export class FailedAttempts {
   /** Milliseconds until the peer may try again; 0: now. */
   waitMs(peer: string): number {
     const { most, forgetMs } = this.#limits;
-    const count = this.#countOf(peer);
-    return count < most ? 0 : Math.ceil((count - most + 1) * forgetMs);
+    const beyond = this.#countOf(peer) - (most - 1);
+    return beyond <= 0 ? 0 : Math.ceil(Math.round(beyond * forgetMs * 1_000) / 1_000);
   }
 
   failed(peer: string): void {

@@ -4,7 +4,7 @@
  */
 import type { Family } from "../../../lib/model/family.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
-import { Monitor } from "./monitor.ts";
+import { isInstalled, Monitor } from "./monitor.ts";
 
 /** What changed. */
 export type WakeKind = "address" | "route" | "link" | "sysctl" | "rule";
@@ -37,6 +37,15 @@ export const ruleMonitor: MonitorCommand = {
   argv: ["nft", "monitor"],
   kinds: [{ kind: "rule", marker: "# new generation" }],
 };
+
+/**
+ * @param needsNft false for iptables-legacy, which works without the tool. Guards and gates beside it are tables of nf_tables
+ * where the kernel has them: their events are heard if the tool is there
+ */
+export function monitorsOf(family: Family, needsNft: boolean): readonly MonitorCommand[] {
+  const network = networkMonitor(family);
+  return needsNft || isInstalled("nft") ? [network, ruleMonitor] : [network];
+}
 
 export interface KernelEventsOptions {
   readonly monitors: readonly MonitorCommand[];

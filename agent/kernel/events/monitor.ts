@@ -133,7 +133,8 @@ function dyingWithParent(argv: MonitorOptions["argv"]): readonly [string, ...str
   return isInstalled("setpriv") ? ["setpriv", "--pdeathsig", "KILL", ...argv] : argv;
 }
 
-function isInstalled(command: string): boolean {
+/** True if the command is on PATH. */
+export function isInstalled(command: string): boolean {
   return (process.env.PATH ?? "").split(delimiter).some((directory) => {
     try {
       accessSync(join(directory, command), fs.X_OK);

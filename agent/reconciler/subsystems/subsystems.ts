@@ -4,6 +4,7 @@ import type { SubsystemName } from "../../../lib/model/change.ts";
 import type { Clock } from "../../clock.ts";
 import type {
   AccountingDriver,
+  ApiGuardDriver,
   ConntrackDriver,
   Dataplane,
   NetfilterDriver,
@@ -15,6 +16,7 @@ import type { NextHopWatch } from "../next-hop-watch.ts";
 import { quietRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
 import { accountingSubsystem } from "./accounting.ts";
+import { apiGuardSubsystem } from "./api-guard.ts";
 import { FlowSubsystem } from "./flows.ts";
 import { netfilterSubsystem } from "./netfilter.ts";
 import { networkSubsystems } from "./network.ts";
@@ -34,6 +36,7 @@ export interface SubsystemDeps {
   readonly accounting: AccountingDriver;
   /** False: the traffic of EIPs is not counted. Absent: true. */
   readonly isAccounting?: boolean;
+  readonly apiGuard: ApiGuardDriver;
   readonly clock: Clock;
 }
 
@@ -48,12 +51,14 @@ export function createSubsystems({
   qos,
   accounting,
   isAccounting = true,
+  apiGuard,
   clock,
 }: SubsystemDeps) {
   const flows = new FlowSubsystem(conntrack, clock);
   const { rule, gate } = rulesSubsystems(dataplane);
   const { sysctl, address, route, reach } = networkSubsystems(network, nextHops);
   const byName = {
+    api: apiGuardSubsystem(apiGuard),
     sysctl,
     address,
     route,

@@ -20,7 +20,10 @@ export function gateSubsystemPlanner<Observed, Payload>(
     { program, context }: PlanInput,
     observed: Observed,
   ): Chunked<SubsystemPlan<Payload>> {
-    const steps = yield* planner.planGateChunked(program, observed, context);
+    const { gate, bfd, config } = context;
+    const { apiGuard } = config;
+    const gates = { gate, bfd, ...(apiGuard && { apiGuard }) };
+    const steps = yield* planner.planGateChunked(program, observed, gates);
     return subsystemPlan(
       steps,
       () => ({

@@ -3,7 +3,8 @@
  *
  *     FORWARD > NATGW_GATE     while it is closed: all from the VPC to the outside
  *             > NATGW_GUARD    what is INVALID > NATGW_FIPS, NATGW_BACKENDS, NATGW_CLIENTS > NATGW_DROP_OUT
- *     INPUT   > NATGW_BFD_IN   while BFD's gate is closed: BFD from the VPC
+ *     INPUT   > NATGW_API      what is for the API's ports and not from loopback > NATGW_API_IN, which drops what is not named
+ *             > NATGW_BFD_IN   while BFD's gate is closed: BFD from the VPC
  *             > NATGW_INPUT    what is INVALID > NATGW_EIPS > NATGW_DROP_IN
  *     OUTPUT  > NATGW_BFD_OUT  while BFD's gate is closed: BFD to the VPC
  *
@@ -13,11 +14,12 @@
  */
 import { type Chunked, filterChunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import { hostMask, parseMasked } from "../../iptables/masked.ts";
-import { appendRule, deleteRule, restoreInput } from "../../iptables/restore.ts";
+import { appendRule, deleteRule, insertRule, resetChain, restoreInput } from "../../iptables/restore.ts";
 import { jumpTo, makeRule, type Rule, type RuleSpec } from "../../iptables/rule.ts";
 import type { TableRules } from "../../iptables/save.ts";
+import type { ApiGuard } from "../../model/api-guard.ts";
 import type { Change } from "../../model/change.ts";
-import { familyOf } from "../../model/families.ts";
+import { familyOf, parseIp } from "../../model/families.ts";
 import type { Ip } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
@@ -27,7 +29,7 @@ import { bfdPorts } from "../../nftables/barrier-rules.ts";
 import type { Counted } from "../../nftables/frame-messages.ts";
 import { type GuardElements, type GuardSet, guardSetNames } from "../../nftables/sets.ts";
 import { outsideInterfaces } from "../gate/barrier.ts";
-import type { Gates } from "../gate-state.ts";
+import type { GateContext } from "../gate-state.ts";
 import type { GuardDifference } from "../guard.ts";
 import { type WantedChain, type WantedTable, wantedAbsent } from "./layout.ts";
 import type { FindRule } from "./part.ts";
@@ -46,18 +48,13 @@ export function wantedFilter(...given: Parameters<typeof wantedFilterChunked>): 
 export function* wantedFilterChunked(
   program: Program,
   guarded: GuardElements,
-  gates: Gates,
+  gates: GateContext,
   held: TableRules = new Map(),
 ): Chunked<WantedTable> {
   const between = (outInterface: InterfaceName) => ({ inInterface: program.vpcInterface, outInterface });
   const outside = (yield* outsideInterfaces(program)).map(between);
   const drop = { kind: "drop" } as const;
   const to = (chain: string) => ({ ctState: "INVALID", target: { kind: "jump", chain } }) as const;
-  const chain = (name: string, rules: readonly Rule[]): WantedChain => ({
-    name,
-    order: "exact",
-    rules: rules.map((rule) => ({ rule })),
-  });
   const gate = chain(
     "NATGW_GATE",
     outside.map((ways) => makeRule({ ...ways, target: drop })),
@@ -90,11 +87,19 @@ export function* wantedFilterChunked(
   const bfdIn = bfd("NATGW_BFD_IN", { inInterface: program.vpcInterface });
   const bfdOut = bfd("NATGW_BFD_OUT", { outInterface: program.vpcInterface });
   const forward = isGateClosed ? [gate, guard] : [guard];
-  const toGateway = isBfdClosed ? [bfdIn, input] : [input];
+  const api = gates.apiGuard && apiChains(gates.apiGuard);
+  const toGateway = [api?.first, isBfdClosed ? bfdIn : undefined, input].filter((one) => one !== undefined);
   const fromGateway = isBfdClosed ? [bfdOut] : [];
   return {
     table: "filter",
-    chains: [...forward, ...toGateway, ...fromGateway, ...objects, ...ends],
+    chains: [
+      ...forward,
+      ...toGateway,
+      ...fromGateway,
+      ...(api === undefined ? [] : [api.second]),
+      ...objects,
+      ...ends,
+    ],
     hooks: [
       { chain: "FORWARD", position: "first", rules: forward.map(({ name }) => jumpTo(name)) },
       { chain: "INPUT", position: "first", rules: toGateway.map(({ name }) => jumpTo(name)) },
@@ -102,6 +107,48 @@ export function* wantedFilterChunked(
     ],
     absent: [...(isGateClosed ? [] : [gate.name]), ...(isBfdClosed ? [] : [bfdIn.name, bfdOut.name])],
   };
+}
+
+/** The chains that keep the API's ports closed: see lib/nftables/api-guard.ts. Listeners of another family do not open. */
+export function apiChains({ ports, open }: ApiGuard) {
+  const protocol = "tcp" as const;
+  const jump = (to: string) => ({ kind: "jump", chain: to }) as const;
+  const inInterface = "lo" as InterfaceName;
+  const allowed = open.flatMap(({ interface: name, address, port }) => {
+    const ip = parseIp(address);
+    if (ip === undefined) return [];
+    const destination = hostMask(ip, familyOf(ip));
+    const spec = { destination, inInterface: name, protocol, destinationPort: port };
+    return [makeRule({ ...spec, target: jump("RETURN") })];
+  });
+  return {
+    first: chain("NATGW_API", [
+      makeRule({ inInterface, target: jump("RETURN") }),
+      ...ports.map((port) => makeRule({ protocol, destinationPort: port, target: jump("NATGW_API_IN") })),
+    ]),
+    second: chain("NATGW_API_IN", [
+      makeRule({ ctState: "DNAT", target: { kind: "drop" } }),
+      ...allowed,
+      makeRule({ target: { kind: "drop" } }),
+    ]),
+  };
+}
+
+function chain(name: string, rules: readonly Rule[]): WantedChain {
+  return { name, order: "exact", rules: rules.map((rule) => ({ rule })) };
+}
+
+/** The input that puts them first, whatever was there. @param input the rules of INPUT as read */
+export function apiChainsInput(guard: ApiGuard, input: readonly Rule[]): string {
+  const { first, second } = apiChains(guard);
+  const jump = jumpTo(first.name);
+  const made = [first, second].flatMap(({ name, rules }) => rules.map(({ rule }) => appendRule(name, rule)));
+  return restoreInput("filter", [
+    ...[first, second].map(({ name }) => resetChain(name)),
+    ...made,
+    ...input.filter(({ text }) => text === jump.text).map((rule) => deleteRule("INPUT", rule)),
+    insertRule("INPUT", 1, jump),
+  ]);
 }
 
 /** Deletes the rules of addresses that are no longer guarded. */
@@ -139,6 +186,7 @@ const counterOf: ReadonlyMap<string, DropCounter> = new Map([
   ["NATGW_GATE", "gate_egress"],
   ["NATGW_BFD_OUT", "gate_bfd_egress"],
   ["NATGW_BFD_IN", "gate_bfd_ingress"],
+  ["NATGW_API_IN", "api_guard_ingress"],
 ]);
 
 /** Nothing of the agent's in filter: guard and gates are nftables tables. */

@@ -5,7 +5,7 @@ import type { Change } from "../../model/change.ts";
 import type { Program } from "../../model/program.ts";
 import type { GuardElements } from "../../nftables/sets.ts";
 import { type BarrierPart, planGuardElements } from "../gate/barrier.ts";
-import type { Gates } from "../gate-state.ts";
+import type { GateContext, Gates } from "../gate-state.ts";
 import { compareGuardPart, type GuardUsers } from "../guard.ts";
 import type { GatePart } from "../rules-planner.ts";
 import {
@@ -25,7 +25,7 @@ export function* planFilter(
   program: Program,
   guarded: GuardElements,
   rules: RuleDump,
-  gates: Gates,
+  gates: GateContext,
 ): Chunked<readonly GatePart<IptablesPayload>[]> {
   const held = rules.get("filter") ?? new Map();
   const wanted = yield* wantedFilterChunked(program, guarded, gates, held);

@@ -31,6 +31,8 @@ export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
     "NATGW_DROP_IN",
     "NATGW_BFD_IN",
     "NATGW_BFD_OUT",
+    "NATGW_API",
+    "NATGW_API_IN",
   ],
 };
 

@@ -23,6 +23,7 @@ import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import { nothingCounted } from "../accounting.ts";
+import { apiGuardInPlace, noApi } from "../api-guard.ts";
 import { nobodyElse } from "../netfilter.ts";
 import { nothingLimited } from "../qos.ts";
 import { modelDataplane } from "./dataplanes.ts";
@@ -94,6 +95,7 @@ export class ModelAgent {
       netfilter: nobodyElse,
       qos: nothingLimited,
       accounting: nothingCounted,
+      apiGuard: apiGuardInPlace,
       network,
       nextHops: { observe: async () => [] },
       conntrack,
@@ -111,6 +113,7 @@ export class ModelAgent {
         eipBinding: "address",
         untranslated: "forward",
         isBfdGated: false,
+        apiGuard: noApi,
       },
       board: this.board,
       resyncIntervalMs: neverMs,

@@ -17,9 +17,11 @@ import type { ObservedNetwork, ObservedPaths } from "../../../../lib/model/obser
 import type { Program } from "../../../../lib/model/program.ts";
 import { parseIptablesChains } from "../../../../lib/netfilter/iptables-chains.ts";
 import { noAccounting, type ObservedAccounting } from "../../../../lib/nftables/accounting.ts";
+import { apiTableLines } from "../../../../lib/nftables/api-guard.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { noQosTable } from "../../../../lib/nftables/qos.ts";
 import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
+import type { ApiGuardObserved } from "../../../../lib/plan/api-guard/planner.ts";
 import type { FlowsObserved } from "../../../../lib/plan/flows.ts";
 import type { GateState } from "../../../../lib/plan/gate-state.ts";
 import { wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
@@ -47,6 +49,7 @@ import type { NextHop } from "../../../../lib/plan/reach/next-hops.ts";
 import type { RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State } from "../../../../lib/state/state.ts";
+import { noApi } from "../../../support/api-guard.ts";
 import { barrierOf } from "../../../support/fake-barrier.ts";
 import { fullSets } from "../../../support/model-kernel/arbitraries.ts";
 import { Network } from "../../../support/model-kernel/network.ts";
@@ -103,6 +106,7 @@ export function subsystemsWith(planner: RulesPlanner<unknown, never>): readonly 
     conntrack: unused,
     qos: unused,
     accounting: unused,
+    apiGuard: unused,
     clock: unused,
   }).subsystems;
 }
@@ -115,6 +119,7 @@ const configs: readonly GatewayConfig[] = (["address", "route"] as const).map((e
   fallbackGateway: at === 0 ? ip(hosts.outside) : undefined,
   untranslated: at === 0 ? "forward" : "drop",
   isBfdGated: at === 1,
+  apiGuard: noApi,
 }));
 const ours = ip("203.0.113.10");
 const mac = "02:00:00:00:00:99";
@@ -209,6 +214,13 @@ const netfilterReadings: readonly NetfilterObserved[] = [
     chains: [],
     foreign: parseIptablesChains("*filter\n:FORWARD DROP [0:0]\n", "iptables-legacy", () => false),
   },
+];
+
+const apiReadings: readonly ApiGuardObserved[] = [
+  { hasNftables: true, frame: apiTableLines(noApi) },
+  { hasNftables: true, frame: undefined },
+  { hasNftables: true, frame: ["table natgw_api"] },
+  { hasNftables: false, frame: undefined },
 ];
 
 const qosReadings: readonly QosObserved[] = [
@@ -310,6 +322,7 @@ const dimensions = [
   "flows",
   "qos",
   "accounting",
+  "api",
   "previous",
   "unread",
   "staleFacts",
@@ -345,6 +358,7 @@ export function ask(
     flow: pick(flowReadings, "flows"),
     qos: pick(qosReadings, "qos"),
     accounting: pick(accountingReadings, "accounting").observed,
+    api: pick(apiReadings, "api"),
     previous: pick(previousReadings, "previous"),
   } as Readonly<Record<SubsystemName, unknown>>;
   const unread = pick<SubsystemName | "none">(["none", "none", "rule", "gate", "route", "flow"], "unread");

@@ -1,4 +1,5 @@
 /** What is read from rules, addresses and routes, case by case. */
+
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { type Imported, importSet } from "../../../../lib/import/import.ts";
@@ -18,6 +19,7 @@ import { noGuardElements } from "../../../../lib/nftables/sets.ts";
 import { iptablesRemoval } from "../../../../lib/plan/iptables/removal.ts";
 import { bindingRoute } from "../../../../lib/plan/network/bindings.ts";
 import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
+import { noApi } from "../../../support/api-guard.ts";
 import { device, toIp } from "../../../support/network-values.ts";
 
 const config: GatewayConfig = {
@@ -28,6 +30,7 @@ const config: GatewayConfig = {
   eipBinding: "address",
   untranslated: "forward",
   isBfdGated: false,
+  apiGuard: noApi,
 };
 
 const chains = [

@@ -18,6 +18,7 @@ import {
 import { type SubsystemPlanner, subsystemPlan } from "../../../../lib/plan/subsystem.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
+import { noApi } from "../../../support/api-guard.ts";
 
 const ip = (text: string) => {
   const address = parseIp(text);
@@ -32,6 +33,7 @@ const config: GatewayConfig = {
   fallbackGateway: undefined,
   untranslated: "forward",
   isBfdGated: false,
+  apiGuard: noApi,
 };
 const context: PlanContext = {
   config,

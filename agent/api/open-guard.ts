@@ -1,0 +1,51 @@
+/** Finds out what of the API is to be closed, and opens the driver that closes it. */
+import { networkInterfaces } from "node:os";
+import type { ApiGuard } from "../../lib/model/api-guard.ts";
+import type { Family } from "../../lib/model/family.ts";
+import type { Endpoint } from "../config/values.ts";
+import type { Config } from "../config.ts";
+import { createApiGuardDriver } from "../kernel/api-guard/driver.ts";
+import { ensureApiChains } from "../kernel/api-guard/filter-chains.ts";
+import type { ApiGuardDriver, RulesDriver } from "../kernel/drivers.ts";
+import type { ConversingConnection } from "../kernel/netlink/connection.ts";
+import type { Run } from "../kernel/run.ts";
+import type { Log } from "../log.ts";
+import { apiGuardOf, withPorts } from "./guarded-ports.ts";
+
+export interface OpenGuard {
+  /** Where to listen: no port is 0. */
+  readonly listen: readonly Endpoint[];
+  readonly guard: ApiGuard;
+  readonly driver: ApiGuardDriver;
+  /** Puts it in place again, where no pass does. */
+  keep(): void;
+  /** Reads what the guard and `rules` dropped. */
+  withDropsOf(rules: Pick<RulesDriver, "readDrops">): RulesDriver["readDrops"];
+}
+
+export async function openGuard({
+  config,
+  netlink,
+  run,
+  family,
+  log,
+}: {
+  readonly config: Config;
+  readonly netlink: ConversingConnection;
+  readonly run: Run;
+  readonly family: Family;
+  readonly log: Log;
+}): Promise<OpenGuard> {
+  const listen = await withPorts(config.listen);
+  const guard = apiGuardOf(listen, networkInterfaces(), config.externalInterface);
+  const ensureChains = (signal: AbortSignal) => ensureApiChains(guard, family, run, signal);
+  const driver = createApiGuardDriver({ netlink, guard, ensureChains });
+  return {
+    listen,
+    guard,
+    driver,
+    withDropsOf: (rules) => async (signal) =>
+      new Map([...(await rules.readDrops(signal)), ...(await driver.readDrops(signal))]),
+    keep: () => void driver.ensure().catch((err) => log.warn({ err }, "cannot keep the API's ports closed")),
+  };
+}
