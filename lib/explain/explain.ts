@@ -127,6 +127,9 @@ class Explainer {
     const world = this.#world;
     const { program, flows, contradicts } = world;
     const { translations, untracked, packet: last } = journey;
+    // An EIP that is not held: the packet goes out, and nobody answers there.
+    if (last.destination === packet.destination && eipAt(last.destination, world) !== undefined)
+      return { verdict: "dropped", code: "EipNotReady" };
     if (flows.exact !== undefined && nat !== undefined) {
       if (untracked !== undefined) return { verdict: "delivered", code: "ForeignRule" };
       const isStale = contradicts(viewOf(flows.exact, program.family));
@@ -141,8 +144,6 @@ class Explainer {
       if (full !== undefined) return full;
       return { verdict: "delivered", code: this.#isShadowed(packet, own) ? "Shadowed" : "Translated" };
     }
-    // An EIP that is not held, from the VPC: the packet goes out, and nobody answers there.
-    if (eipAt(packet.destination, world) !== undefined) return { verdict: "dropped", code: "EipNotReady" };
     const isOutward = last.in === program.vpcInterface && last.out !== program.vpcInterface;
     if (!isOutward) return { verdict: "delivered", code: "NoSnat" };
     this.#notes.uncheck(`whether hosts outside have a route to ${packet.source ?? "the client"}`);

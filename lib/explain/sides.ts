@@ -44,6 +44,8 @@ function namedAs(address: Ip, { desired, program }: World): InterfaceName | unde
   for (const { spec } of desired.fips.values()) if (spec.internalIp === address) return vpcInterface;
   for (const { spec } of desired.dnats.values())
     if (spec.internalIp === address || spec.backends?.some(({ ip }) => ip === address)) return vpcInterface;
+  for (const { spec } of desired.routes.values())
+    if (spec.interface !== "external" && family.contains(spec.destination, address)) return vpcInterface;
   for (const { spec } of desired.snats.values()) {
     const isWide = spec.internalCIDR.endsWith("/0");
     if (!isWide && family.contains(spec.internalCIDR, address)) return vpcInterface;

@@ -62,8 +62,10 @@ export function* wayBack(
   for (const rule of way.uncertain) notes.uncheck(`whether it applies to the answer: ${rule}`);
   const { end } = way;
   notes.uncheck(`what ${last.destination} answers`);
-  if (end === "out" && way.packet.out === packet.in) {
-    const detail = `the answer leaves by ${packet.in} from ${way.packet.source} to ${way.packet.destination}`;
+  const { source, destination, out } = way.packet;
+  const isUndone = source === packet.destination && destination === packet.source;
+  if (end === "out" && out === packet.in && isUndone) {
+    const detail = `the answer leaves by ${out} from ${source} to ${destination}`;
     notes.step({ stage: "reverse", result: "passes", detail });
     return undefined;
   }
@@ -72,7 +74,9 @@ export function* wayBack(
     const detail =
       end === "local"
         ? "the answer ends at the gateway itself"
-        : `the answer leaves by ${way.packet.out}, not by ${packet.in}`;
+        : out === packet.in
+          ? `the answer leaves from ${source}, not from ${packet.destination}: nothing undoes the translation`
+          : `the answer leaves by ${out}, not by ${packet.in}`;
     notes.step({ stage: "reverse", result: "stops", ...(rule && { rule }), detail });
     return { verdict: "dropped", code: way.untracked === undefined ? "NoRoute" : "ForeignRule" };
   }

@@ -31,6 +31,8 @@ export interface NftTable {
   readonly label: TableLabel;
   /** Its chains are not called (flag `dormant`). */
   readonly isDormant: boolean;
+  /** As text. A table that is made again has another one, while those of its rules begin anew. Absent: unknown. */
+  readonly handle?: string;
 }
 
 export interface NftChain {
@@ -66,7 +68,12 @@ export function decodeTable(type: number, view: DataView, start: number, end: nu
   const label = type === messageType.newTable ? tableOf(view, start, end) : undefined;
   if (label === undefined) return undefined;
   const flags = find(view, start + headerBytes, end, tableAttribute.flags);
-  return { label, isDormant: flags !== undefined && (u32(view, flags, end) & NFT_TABLE_F_DORMANT) !== 0 };
+  const handle = find(view, start + headerBytes, end, tableAttribute.handle);
+  return {
+    label,
+    isDormant: flags !== undefined && (u32(view, flags, end) & NFT_TABLE_F_DORMANT) !== 0,
+    ...(handle !== undefined && { handle: String(view.getBigUint64(requirePayload(view, handle, end, 8))) }),
+  };
 }
 
 /** `undefined` for a message of another type or family. */

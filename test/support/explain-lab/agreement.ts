@@ -80,7 +80,6 @@ async function prepare(gw: Gateway): Promise<void> {
     lab.ip("outside", ...more("outside"), "route add 10.0.0.0/8 via 203.0.113.254"),
     lab.ip("pod1", ...more("pod1")),
     lab.ip("pod2", ...more("pod2")),
-    lab.ip("gw", "route add 10.0.2.0/24 via 10.0.1.6 dev eth0"),
     // A redirect would lead the packets past the gateway.
     ...(["pod1", "pod2", "outside"] as const).map((host) =>
       lab.exec(host, [

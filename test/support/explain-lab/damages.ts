@@ -16,7 +16,7 @@ export interface Damage {
 const defaultRoute = "ip route add default via 203.0.113.1 dev net1 onlink proto 196";
 const routesBack = [
   "ip route replace 10.0.0.0/8 via 10.0.1.1 dev eth0",
-  "ip route replace 10.0.2.0/24 via 10.0.1.6 dev eth0",
+  "ip route replace 10.0.2.0/24 via 10.0.1.6 dev eth0 proto 196",
 ];
 
 export function damagesOf(dataplane: DataplaneName, dice: Dice): readonly (() => Damage)[] {

@@ -112,7 +112,8 @@ export function randomSet(dice: Dice, generation: number): SampleSet {
         ]
       : []),
   ];
-  return { generation, gateway, eips: eipNumbers.map(eip), fips, snats, dnats };
+  const routes = [{ name: "behind", destination: "10.0.2.0/24", via: "10.0.1.6" }];
+  return { generation, gateway, eips: eipNumbers.map(eip), fips, snats, dnats, routes };
 }
 
 let lastPort = 10_000;

@@ -8,7 +8,7 @@ import {
   sampleRoutes,
   sampleSet,
 } from "../../../support/explain-lab/sample.ts";
-import { toIp } from "../../../support/network-values.ts";
+import { device, toIp } from "../../../support/network-values.ts";
 
 interface Row {
   readonly what: string;
@@ -359,6 +359,31 @@ const rows: readonly Row[] = [
     packet: out,
     is: ["delivered", "ForeignRule"],
     leaves: "10.0.1.6 > 198.51.100.7:80",
+  },
+  {
+    what: "only answers are not tracked",
+    sample: {
+      foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n",
+    },
+    packet: web,
+    is: ["dropped", "ForeignRule"],
+    step: ["reverse", /nothing undoes the translation/],
+  },
+  {
+    what: "an EIP that is gone, from the VPC",
+    sample: { addresses: ["eth0 10.0.1.254/24", "net1 203.0.113.254/24"] },
+    packet: "10.0.1.6:1000 > 203.0.113.12:80",
+    is: ["dropped", "EipNotReady"],
+  },
+  {
+    what: "a client behind a Route whose interface is down",
+    sample: {
+      set: { ...sampleSet, routes: [{ name: "r", destination: "10.9.0.0/16", via: "10.0.1.1" }] },
+      links: [{ name: device("eth0"), isUp: false }],
+      routes: sampleRoutes.slice(0, 1),
+    },
+    packet: "10.9.0.1:1000 > 198.51.100.7:80",
+    is: ["dropped", "NoRoute"],
   },
   {
     what: "a strict filter",

@@ -24,6 +24,8 @@ interface World {
   generation: number;
   /** Names of tables of the family ip; each has one chain on the hook forward. */
   tables: string[];
+  /** Of every table. */
+  tableHandle: number;
   rules: readonly number[];
   listing: string;
   legacy: Record<string, string>;
@@ -39,6 +41,7 @@ function open(given: Partial<World>) {
   const world: World = {
     generation: 7,
     tables: ["natgw", "other"],
+    tableHandle: 1,
     rules: [1],
     listing: listing("drop # handle 1"),
     legacy: {},
@@ -56,7 +59,14 @@ function open(given: Partial<World>) {
     );
     switch (type) {
       case messageType.getTable:
-        return each((name) => textAttribute(tableAttribute.name, name), messageType.newTable);
+        return each(
+          (name) =>
+            concatBytes(
+              textAttribute(tableAttribute.name, name),
+              bytesAttribute(tableAttribute.handle, new Uint8Array(8).with(7, world.tableHandle)),
+            ),
+          messageType.newTable,
+        );
       case messageType.getChain:
         return each(
           (name) =>
@@ -120,6 +130,18 @@ t.test("chains of others, and what makes every chain effective", async (t) => {
   t.match(foreign, [{ place: "nft ip other", name: "c", rules: [{ text: "drop" }] }]);
   t.same(commands, ["nft -s -a list table ip other"], "the agent's own is not listed");
 });
+
+t.test(
+  "a table that was made again is read again, though its chains and handles look the same",
+  async (t) => {
+    const { world, read } = open({});
+    await read();
+    world.generation++;
+    world.tableHandle = 2;
+    world.listing = listing("accept # handle 1");
+    t.match((await read()).foreign, [{ rules: [{ text: "accept" }] }]);
+  },
+);
 
 t.test("unchanged tables are not read again", async (t) => {
   const { world, read, commands, dumps } = open({});
