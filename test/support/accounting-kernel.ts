@@ -1,6 +1,7 @@
 /** A model of the table that counts the traffic of EIPs. It refuses what the kernel refuses. */
 import type { AccountingTransaction, ObservedAccounting } from "../../lib/nftables/accounting.ts";
 import { accountingLines } from "../../lib/nftables/encode-accounting.ts";
+import { catchAll } from "../../lib/nftables/maps.ts";
 
 export class AccountingKernel {
   #frame: readonly string[] | undefined;
@@ -19,7 +20,9 @@ export class AccountingKernel {
       this.dropTable();
       this.#frame = frame.make && accountingLines(frame.make);
     }
-    for (const eip of remove) if (!this.#eips.delete(eip)) throw new Error(`ENOENT ${eip}`);
+    // An element for every other address has no key.
+    for (const eip of remove)
+      if (eip === catchAll || !this.#eips.delete(eip)) throw new Error(`ENOENT ${eip}`);
     if (this.#frame === undefined && add.length > 0) throw new Error("ENOENT");
     for (const eip of add) this.#eips.add(eip);
     for (const eip of [...remove, ...strays]) this.#counted.delete(eip);
