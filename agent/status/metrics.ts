@@ -216,5 +216,6 @@ export function createMetrics(build: { readonly version: string }) {
   // From 0: `increase()` does not see how a series begins, so an alert would miss the first event.
   for (const subsystem of changeLabels) metrics.driftRepaired.inc({ subsystem }, 0);
   for (const result of ["sent", "withdrawn", "failed"]) metrics.gratuitousArp.inc({ result }, 0);
+  for (const reason of ["overrun", "backlog", "write", "unreadable"]) metrics.flowLogLost.inc({ reason }, 0);
   return metrics;
 }
