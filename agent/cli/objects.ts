@@ -21,6 +21,12 @@ export function readinessOf(object: ObjectDocument): "True" | "False" | "Unknown
   return condition.status === "False" && !isSeen ? "Unknown" : condition.status;
 }
 
+/** The object as data: `ready` is null, not false, while nobody has looked. */
+export function knownOf(object: ObjectDocument): object {
+  if (readinessOf(object) !== "Unknown") return object;
+  return { ...object, status: { ...object.status, ready: null } };
+}
+
 /** Objects that are not Ready first; else as they were. */
 export function problemsFirst(objects: readonly ObjectDocument[]): readonly ObjectDocument[] {
   const isReady = (object: ObjectDocument) => readinessOf(object) === "True";

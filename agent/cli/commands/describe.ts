@@ -1,15 +1,16 @@
 /** `natgwctl describe`: everything about one object. */
 import type { Collection } from "../../../lib/model/names.ts";
-import { ageOf, counted } from "../../../lib/text/quantities.ts";
-import { type Cell, fields, lines, type Section, table } from "../../../lib/text/view.ts";
+import { ageOf, counted, grouped } from "../../../lib/text/quantities.ts";
+import { type Cell, type Column, fields, lines, type Section, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseReference } from "../arguments.ts";
 import { flowColumns } from "../changes.ts";
 import type { Context } from "../context.ts";
+import { type Counter, countersOf } from "../counters.ts";
 import type { Change, Condition, FlowList, ObjectDocument, Preview } from "../documents.ts";
 import { type EventDocument, eventColumns, readRecent } from "../events.ts";
 import { CliFailure } from "../failures.ts";
-import { idOf, readinessOf, statusCell, value } from "../objects.ts";
+import { idOf, knownOf, readinessOf, statusCell, value } from "../objects.ts";
 import { pathOf } from "./get.ts";
 
 const maxFlows = 10;
@@ -26,6 +27,8 @@ interface Description {
   readonly kernel: Part<readonly Change[]>;
   readonly flows: Part<FlowList>;
   readonly events: Part<readonly EventDocument[]>;
+  /** Of an Eip. */
+  readonly counters?: Part<readonly Counter[]>;
 }
 
 export async function describe(
@@ -51,9 +54,12 @@ export async function describe(
       const recent = await readRecent(api, query, maxEvents);
       return recent.filter(({ type }) => type !== "resync");
     }),
+    ...(collection === "eips" && {
+      counters: await part(async () => countersOf(await api.get<string>("/metrics"), found)),
+    }),
   };
   return {
-    data: description,
+    data: { ...description, object: knownOf(object) },
     names: [idOf(object)],
     sections: () => sectionsOf(collection, description, nowMs()),
     exitCode: 0,
@@ -83,7 +89,7 @@ function mapPart<T, R>(given: Part<T>, map: (value: T) => R): Part<R> {
 }
 
 function sectionsOf(collection: Collection, description: Description, nowMs: number): readonly Section[] {
-  const { object, kernel, flows, events } = description;
+  const { object, kernel, flows, events, counters } = description;
   const { usedBy = [] } = object.status;
   return [
     { block: headFields(object, nowMs) },
@@ -113,6 +119,13 @@ function sectionsOf(collection: Collection, description: Description, nowMs: num
             changes,
           ),
     ),
+    ...(counters === undefined
+      ? []
+      : [
+          partSection("Counters", counters, "the agent counts nothing of it", (given) =>
+            given.length === 0 ? undefined : table(counterColumns, given),
+          ),
+        ]),
     partSection(
       "error" in flows ? "Flows" : `Flows (${counted(flows.value.total, "live flow")})`,
       flows,
@@ -124,6 +137,16 @@ function sectionsOf(collection: Collection, description: Description, nowMs: num
     ),
   ];
 }
+
+const counterColumns: readonly Column<Counter>[] = [
+  { head: "COUNTER", cell: ({ name }) => name },
+  { head: "OF", cell: ({ labels }) => labels || "-" },
+  {
+    head: "VALUE",
+    isRight: true,
+    cell: ({ value }) => (Number.isInteger(value) ? grouped(value) : String(value)),
+  },
+];
 
 function headFields(object: ObjectDocument, nowMs: number): Section["block"] {
   const { status, revision, uid } = object;

@@ -7,7 +7,7 @@ import type { Api } from "../api.ts";
 import { parseFlag, parsePossibleReference } from "../arguments.ts";
 import type { Context } from "../context.ts";
 import type { ObjectDocument, ObjectList } from "../documents.ts";
-import { idOf, objectColumns, problemsFirst, readinessOf, readyCondition } from "../objects.ts";
+import { idOf, knownOf, objectColumns, problemsFirst, readinessOf, readyCondition } from "../objects.ts";
 import { recordPrinter } from "../record-printer.ts";
 import type { Sight } from "../watch.ts";
 
@@ -33,7 +33,7 @@ export async function get(
   const object = await api.get<ObjectDocument>(pathOf(collection, found));
   const isAsked = isWanted(object, ready);
   return {
-    data: object,
+    data: knownOf(object),
     names: isAsked ? [idOf(object)] : [],
     sections: (isWide) => [objectTable(collection, isAsked ? [object] : [], nowMs(), isWide)],
   };
@@ -54,7 +54,7 @@ async function watch(
 ): Promise<undefined> {
   const { watchObjects } = await import("../watch.ts");
   const print = recordPrinter<Sight>(context, {
-    dataOf: ({ kind, object }) => (kind === "deleted" ? { ...object, deleted: true } : object),
+    dataOf: ({ kind, object }) => (kind === "deleted" ? { ...object, deleted: true } : knownOf(object)),
     nameOf: ({ object }) => idOf(object),
     lineOf: (sight) => sightLine(sight, context.nowMs()),
   });
@@ -100,7 +100,7 @@ async function readAll(
 function listAnswer(lists: readonly Listed[], nowMs: () => number, ready: boolean | undefined): Answer {
   const items = lists.flatMap((list) => list.items);
   return {
-    data: { items },
+    data: { items: items.map(knownOf) },
     names: items.map(idOf),
     sections: (isWide) => {
       const filled = lists.filter((list) => list.items.length > 0);

@@ -5,7 +5,7 @@ import { type Cell, fields, lines, type Section, type Style, table } from "../..
 import type { Answer } from "../answer.ts";
 import type { Context } from "../context.ts";
 import type { GatewayStatus, InterfaceStatus, ObjectDocument, ObjectList } from "../documents.ts";
-import { idOf, problemsFirst, readinessOf, readyCondition, specText } from "../objects.ts";
+import { idOf, knownOf, problemsFirst, readinessOf, readyCondition, specText } from "../objects.ts";
 import { remedyOf } from "../remedies.ts";
 
 /** Rows that fit on one screen. */
@@ -34,7 +34,7 @@ export async function status({ api, nowMs }: Context): Promise<Answer> {
   const notReady = problemsFirst(lists.flatMap(({ items }) => items));
   const model = modelOf(gateway, notReady.slice(0, maxListed));
   return {
-    data: model,
+    data: { ...model, notReady: model.notReady.map(knownOf) },
     names: notReady.map(idOf),
     sections: () => sectionsOf(model, nowMs()),
     exitCode: model.health === "healthy" ? 0 : 1,
