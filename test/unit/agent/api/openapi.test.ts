@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import t from "tap";
+import { Compile } from "typebox/schema";
 import { completeDocument } from "../../../../agent/api/openapi.ts";
 import { connect } from "../../../../agent/client/client.ts";
 import { testApi } from "../../../support/api-fakes.ts";
@@ -130,6 +131,50 @@ t.test("headers: answers have an ETag exactly where the document says so", async
     const { statusCode, headers } = await api.app.inject(path.replace("{name}", "eip-a"));
     const documented = Object.keys(responses[statusCode]?.headers ?? {}).includes("ETag");
     t.equal(documented, headers.etag !== undefined, `${path}: ${statusCode}`);
+  }
+});
+
+/** A schema of the document with its references replaced. None is recursive. */
+function resolved(node: unknown): unknown {
+  if (Array.isArray(node)) return node.map(resolved);
+  if (typeof node !== "object" || node === null) return node;
+  if ("$ref" in node) return resolved(document.components.schemas[String(node.$ref).split("/").at(-1) ?? ""]);
+  return Object.fromEntries(Object.entries(node).map(([name, member]) => [name, resolved(member)]));
+}
+
+t.test("answers are as the document says", async (t) => {
+  const { app } = testApi();
+  t.teardown(() => app.close());
+  const [eip, fip] = [
+    { address: "203.0.113.10/24", uid: "u1" },
+    { eip: "eip-a", internalIp: "10.0.1.5" },
+  ];
+  const upsert = { dnats: [{ name: "d", eip: "eip-a", protocol: "tcp", externalPort: 80, backends: [] }] };
+  const calls: readonly [string, string, string, object?][] = [
+    ["put", "/v1/eips/eip-a?dryRun=true", "/v1/eips/{name}", eip],
+    ["put", "/v1/eips/eip-a", "/v1/eips/{name}", eip],
+    ["put", "/v1/fips/fip-a", "/v1/fips/{name}", fip],
+    ["get", "/v1/eips/eip-a", "/v1/eips/{name}"],
+    ["get", "/v1/eips", "/v1/eips"],
+    ["get", "/v1/desired", "/v1/desired"],
+    ["post", "/v1/batch?dryRun=true", "/v1/batch", { upsert }],
+    ["post", "/v1/batch", "/v1/batch", { upsert }],
+    ["delete", "/v1/fips/fip-a?dryRun=true", "/v1/fips/{name}"],
+    ["delete", "/v1/eips/eip-a", "/v1/eips/{name}"],
+    ["put", "/v1/eips/eip-b", "/v1/eips/{name}", eip],
+    ["put", "/v1/eips/eip-a", "/v1/eips/{name}", { address: 1 }],
+    ["get", "/v1/eips/none", "/v1/eips/{name}"],
+    ["post", "/v1/reconcile", "/v1/reconcile"],
+    ["get", "/v1/plan", "/v1/plan"],
+    ["get", "/v1/inventory", "/v1/inventory"],
+  ];
+  for (const [method, url, pattern, payload] of calls) {
+    const answer = await app.inject({ method: method as "GET", url, ...(payload && { payload }) });
+    const { responses } = document.paths[pattern][method];
+    const { content } = responses[answer.statusCode] ?? responses.default;
+    const [{ schema }] = Object.values<{ schema: object }>(content) as [{ schema: object }];
+    const [, errors] = Compile(resolved(schema) as object).Errors(answer.json());
+    t.same(errors, [], `${method} ${url}: ${answer.statusCode}`);
   }
 });
 
