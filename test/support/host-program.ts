@@ -19,6 +19,8 @@ export interface Target {
    */
   readonly from?: string;
   readonly fromPort?: number;
+  /** UDP: answers from any other address and port do not count, as with a connected socket. */
+  readonly isConnected?: boolean;
 }
 
 /** Which host answered, and the source address that it saw. */
@@ -171,7 +173,10 @@ function askUdp(target: Target & { timeoutMs: number }): Promise<Answer | { sile
       socket.close(() => resolve(result));
     };
     socket.on("error", (error) => finish(silence(error.message)));
-    socket.on("message", (message) => finish(JSON.parse(message.toString()) as Answer));
+    socket.on("message", (message, from) => {
+      const isFromTarget = from.address === target.address && from.port === target.port;
+      if (target.isConnected !== true || isFromTarget) finish(JSON.parse(message.toString()) as Answer);
+    });
     socket.bind(target.fromPort ?? 0, target.from, send);
   });
 }

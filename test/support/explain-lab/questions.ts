@@ -125,7 +125,7 @@ export function randomCase(dice: Dice): Case {
   const [to, services] = destinationFor(sender, dice);
   const { transport, port } = dice.pick(services);
   lastPort = lastPort >= 32_000 ? 10_000 : lastPort + 1;
-  return caseOf(sender, { transport, address: to, port, from, fromPort: lastPort });
+  return caseOf(sender, { transport, address: to, port, from, fromPort: lastPort, isConnected: true });
 }
 
 function caseOf(sender: Sender, target: Required<Target>): Case {
