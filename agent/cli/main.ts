@@ -94,4 +94,5 @@ function report(error: unknown): number {
   return exitCodes.bug;
 }
 
-void main();
+// All is written: Linux writes to pipes, files and terminals at once. Closing what is open would only take time.
+void main().then(() => process.exit());

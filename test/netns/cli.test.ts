@@ -37,6 +37,12 @@ const looking = [
   "events --since 1h",
   "wait fips --for=ready",
   "version",
+  "explain --in eip-10 --port 80",
+  "ports",
+  "ports eip-10",
+  "top eips",
+  "audit",
+  "doctor",
 ] as const;
 
 /** And those that write. They do nothing without an agent. */
@@ -48,11 +54,7 @@ const writing = [
   "import --yes",
   "bugreport",
   "explain --from 10.0.1.5 --to 198.51.100.7 --port 443",
-  "ports",
-  "top clients",
   "who 203.0.113.10:40000",
-  "doctor",
-  "audit",
   "get fips --watch",
   "events --follow",
 ] as const;
