@@ -159,6 +159,32 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
+    await t.test("removed by hand it comes back at once, and nobody gets in meanwhile", async (t) => {
+      const list = async () => {
+        const text = await gw.lab.exec("gw", ["nft", "list", "table", "inet", "natgw_api"]).catch(() => "");
+        return text.replaceAll(/packets \d+ bytes \d+/g, "");
+      };
+      const connected = async () =>
+        (await gw.lab.exec("gw", ["ss", "-Htn", "state", "established", `( sport = :${port} )`])).trim();
+      const whole = await list();
+      for (const damage of [
+        "delete table inet natgw_api",
+        "flush table inet natgw_api",
+        "insert rule inet natgw_api guarded accept",
+        "add table inet natgw_api { flags dormant; }",
+      ]) {
+        // The agent is kept from the repair until connections wait for it.
+        process.kill(gw.agent.pid, "SIGSTOP");
+        await gw.lab.exec("gw", ["nft", damage]);
+        const asked = attackers.map((from) => gw.lab.exec(from, ["sh", "-c", `${askAll(from, 5)}; true`]));
+        await until("connections", async () => (await connected()).split("\n").length >= 4);
+        process.kill(gw.agent.pid, "SIGCONT");
+        t.notMatch((await Promise.all(asked)).join(""), /[1-9]/, damage);
+        await until(`the repair of: ${damage}`, async () => (await list()) === whole);
+      }
+      await gw.expectConverged(t);
+    });
+
     await t.test("it stays when the agent has ended, and goes on counting", async (t) => {
       const before = await dropped(gw);
       await gw.agent.stop();
