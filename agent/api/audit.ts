@@ -104,8 +104,9 @@ export class AuditTrail {
 /** The object that the path names. */
 function objectOf({ routeOptions, params }: FastifyRequest) {
   const kind = kindOfCollection(routeOptions.url?.split("/")[2] ?? "");
-  if (kind === undefined || typeof params !== "object" || params === null || !("name" in params)) return {};
-  return { kind: recordOf(kind).title, name: String(params.name).slice(0, longestValue) };
+  const { name } = Object(params);
+  if (kind === undefined || name === undefined) return {};
+  return { kind: recordOf(kind).title, name: String(name).slice(0, longestValue) };
 }
 
 function queryOf({ query }: FastifyRequest) {

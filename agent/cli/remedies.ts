@@ -1,7 +1,7 @@
 /** What helps against each reason for `degraded`, in one line. docs/api.md says more. */
 import type { Degradation } from "../../lib/model/degradation.ts";
 
-const remedies: Readonly<Partial<Record<Degradation["reason"], string>>> = {
+const remedies: Readonly<Record<Degradation["reason"], string>> = {
   NotVerified: "wait: the first full pass is running",
   NotAdopted: "send the full set, or take over what is there: natgwctl import --from-kernel",
   ImportIncomplete: "write what is missing; natgwctl import --from-kernel --dry-run lists it",
@@ -30,6 +30,7 @@ const remedies: Readonly<Partial<Record<Degradation["reason"], string>>> = {
   FlowsShadowed: "find out who sends these flows: natgwctl connections EIP",
   TokenFileInvalid: "repair the file that NATGW_TOKEN_FILE names",
   ClientListInvalid: "repair the file that NATGW_TLS_CLIENTS_FILE names",
+  ApiUnguarded: "give the agent NET_ADMIN, or repair what the message names",
   AuditLogFailing: "free disk space or correct the permissions of the state directory",
   CertificatesInvalid: "repair the files that the message names",
 };

@@ -99,5 +99,5 @@ function isGap(value: object): value is GapRecord {
 
 /** The agent wrote the line as a whole: one member is a sample. */
 function isSession(value: object): value is SessionRecord {
-  return "protocol" in value && "original" in value && "reply" in value;
+  return ["protocol", "original", "reply"].every((member) => Object.hasOwn(value, member));
 }

@@ -87,10 +87,14 @@ const changes: readonly Change[] = Array.from({ length: count }, (_, index) => (
   text: `-A EXCLUSIVE_DNAT -d 203.0.113.10/32 -j DNAT --to-destination 10.0.1.${index}`,
 }));
 
+const logLines = "/v1/diagnostics/log";
+/** Answered with text. */
+const texts = [endingEvents, logLines];
+
 /** Reads that must be asked something. */
 const queries: Readonly<Record<string, string>> = {
   "/v1/events": endingEvents,
-  "/v1/diagnostics/:part": "/v1/diagnostics/log",
+  "/v1/diagnostics/:part": logLines,
   "/v1/explain": "/v1/explain?eip=192.0.2.99&port=80",
   "/v1/flows/top": "/v1/flows/top?by=clients",
   "/v1/flows/who": "/v1/flows/who?eip=203.0.113.10&port=1024",
@@ -126,7 +130,7 @@ t.test("every read of the route table, over every shape", async (t) => {
         const largest = Math.max(...chunks);
         if (largest > bytesAtOnce) t.fail(`${what}: ${largest} bytes in one piece`);
         if (meter.turns < chunks.length) t.fail(`${what}: ${chunks.length} pieces in ${meter.turns} turns`);
-        if (body.length > 0 && asked.startsWith("/v1/") && asked !== endingEvents)
+        if (body.length > 0 && asked.startsWith("/v1/") && !texts.includes(asked))
           t.doesNotThrow(() => JSON.parse(body.toString()));
       }
     }

@@ -8,9 +8,9 @@ import {
   parseReference,
   parseTime,
 } from "../../../../agent/cli/arguments.ts";
-import { UsageFailure } from "../../../../agent/cli/failures.ts";
+import { exitCodes } from "../../../../agent/cli/failures.ts";
 
-const usage = UsageFailure;
+const usage = { message: /./, exitCode: exitCodes.usage };
 
 t.test("kinds and references", async (t) => {
   for (const text of ["fip", "fips", "Fip", "FIPS"]) t.equal(parseKind(text), "fips");
