@@ -194,6 +194,7 @@ t.test("imports against the layers", async (t) => {
     ["agent/client/a.ts", "agent/log.ts"],
     ["agent/client/a.ts", "lib/b.ts"],
     ["agent/ui/a.ts", "lib/b.ts"],
+    ["agent/ui/a.ts", "agent/client/client.ts"],
     ["agent/api/a.ts", "agent/ui/b.ts"],
     ["agent/main.ts", "test/support/a.ts"],
   ] as const) {
@@ -202,6 +203,7 @@ t.test("imports against the layers", async (t) => {
   for (const [from, to] of [
     ["lib/a.ts", "lib/b/c.ts"],
     ["lib/a.ts", "typebox"],
+    ["agent/ui/a.ts", "agent/client/types.ts"],
     ["agent/a.ts", "lib/b.ts"],
     ["agent/a.ts", "node:fs"],
     ["agent/main.ts", "agent/api/api.ts"],

@@ -4,43 +4,14 @@ import { type Cell, type Column, lines, type Section, table } from "../../../lib
 import type { Answer } from "../answer.ts";
 import { parseNumber, parseTime } from "../arguments.ts";
 import type { Context } from "../context.ts";
+import type { Audit } from "../documents.ts";
 import { value } from "../objects.ts";
+
+type AuditRecord = Audit["items"][number];
 
 export interface AuditOptions {
   readonly since?: string;
   readonly limit: string;
-}
-
-interface Version {
-  readonly generation: number;
-  readonly revision: number;
-}
-
-interface AuditRecord {
-  readonly time: string;
-  readonly identity?: {
-    readonly kind: string;
-    readonly uid?: number;
-    readonly pid?: number;
-    readonly name?: string;
-    readonly subject?: string;
-  };
-  readonly client?: string;
-  readonly method?: string;
-  readonly path?: string;
-  readonly query?: Readonly<Record<string, string>>;
-  readonly status?: number;
-  readonly code?: string;
-  readonly before?: Version;
-  readonly after?: Version;
-  /** Records that are missing before the next one. */
-  readonly lost?: number;
-}
-
-interface Audit {
-  /** False: the agent keeps no audit log. */
-  readonly enabled: boolean;
-  readonly items: readonly AuditRecord[];
 }
 
 export async function audit({ api, nowMs }: Context, { since, limit }: AuditOptions): Promise<Answer> {

@@ -3,20 +3,9 @@ import { counted } from "../../../lib/text/quantities.ts";
 import { type Cell, lines, type Style, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import type { Context } from "../context.ts";
+import type { Doctor } from "../documents.ts";
 
-interface Check {
-  readonly check: string;
-  readonly result: string;
-  readonly detail: string;
-  /** What helps; empty if nothing is wrong. */
-  readonly remedy: string;
-  /** The first ones that are affected. */
-  readonly objects?: readonly string[];
-}
-
-interface Doctor {
-  readonly checks: readonly Check[];
-}
+type Check = Doctor["checks"][number];
 
 /** The order of the table, and its colours. */
 const results: Readonly<Record<string, Style>> = {

@@ -2,7 +2,11 @@
 import { type Cell, lines, type Section, type Style, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import type { Context } from "../context.ts";
+import type { Explanation } from "../documents.ts";
 import { UsageFailure } from "../failures.ts";
+
+type Ends = NonNullable<Explanation["translated"]>;
+type Step = Explanation["steps"][number];
 
 export interface ExplainOptions {
   readonly from?: string;
@@ -11,31 +15,6 @@ export interface ExplainOptions {
   readonly proto?: string;
   readonly port?: string;
   readonly sport?: string;
-}
-
-interface Ends {
-  readonly source?: string;
-  readonly sourcePort?: number;
-  readonly destination?: string;
-  readonly destinationPort?: number;
-}
-
-interface Step {
-  readonly stage: string;
-  readonly result: string;
-  readonly object?: string;
-  readonly rule?: string;
-  readonly detail: string;
-}
-
-interface Explanation {
-  readonly verdict: string;
-  readonly code: string;
-  readonly basis: string;
-  readonly steps: readonly Step[];
-  readonly translated: Ends | null;
-  readonly reverse: Ends | null;
-  readonly unchecked: readonly string[];
 }
 
 /** Verdicts of packets that go where they should. */

@@ -6,29 +6,10 @@ import type { Api } from "../api.ts";
 import { parseNumber } from "../arguments.ts";
 import { end } from "../changes.ts";
 import type { Context } from "../context.ts";
-import type { ObjectList } from "../documents.ts";
+import type { ObjectList, Ports, TopFlows } from "../documents.ts";
 
-interface Destination {
-  readonly dst: string;
-  readonly dport: number;
-  readonly protocol: string;
-  readonly live: number;
-  readonly closing: number;
-  readonly ratio: number;
-  readonly newPerSecond: number | null;
-  readonly topClients: readonly { readonly ip: string; readonly ports: number; readonly share: number }[];
-  readonly secondsTo80: number | null;
-  readonly secondsToFull: number | null;
-  readonly additionalEipsNeeded: number;
-}
-
-interface Ports {
-  readonly capacity: number;
-  readonly destinations: readonly Destination[];
-  readonly headroom: number;
-  readonly uncounted?: number;
-  readonly scannedAt?: string;
-}
+type Destination = Ports["destinations"][number];
+type TopItem = TopFlows["items"][number];
 
 /** From this share on, ports run short. */
 const tight = 0.8;
@@ -137,29 +118,13 @@ const worstColumns: readonly Column<Worst>[] = [
   { head: "CLOSING", isRight: true, cell: ({ worst }) => grouped(worst?.closing ?? 0) },
 ];
 
-interface TopItem {
-  readonly ip: string;
-  readonly port?: number;
-  readonly protocol?: string;
-  readonly eip?: string;
-  readonly live: number;
-  readonly closing: number;
-}
-
-interface Top {
-  readonly by: string;
-  readonly items: readonly TopItem[];
-  readonly uncounted?: number;
-  readonly scannedAt?: string;
-}
-
 export async function top(
   { api, nowMs }: Context,
   by: string,
   { limit }: { readonly limit: string },
 ): Promise<Answer> {
   const query = { by, limit: parseNumber(limit, "--limit", 1, 1_000) };
-  const found = await api.get<Top>("/v1/flows/top", { query });
+  const found = await api.get<TopFlows>("/v1/flows/top", { query });
   const isOfEips = by === "eips";
   return {
     data: found,

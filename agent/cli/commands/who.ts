@@ -5,31 +5,14 @@ import type { Answer } from "../answer.ts";
 import { parseTime } from "../arguments.ts";
 import { end } from "../changes.ts";
 import type { Context } from "../context.ts";
+import type { Who } from "../documents.ts";
 import { UsageFailure } from "../failures.ts";
+
+type Holder = Who["items"][number];
 
 export interface WhoOptions {
   readonly proto: string;
   readonly at?: string;
-}
-
-interface Holder {
-  readonly ip: string;
-  readonly port: number;
-  readonly direction: string;
-  readonly protocol: string;
-  readonly peer: { readonly ip: string; readonly port: number };
-  readonly object?: string;
-  /** null: unknown. */
-  readonly start: string | null;
-  /** null: it lives. */
-  readonly end: string | null;
-}
-
-interface Who {
-  readonly items: readonly Holder[];
-  /** True if every flow of that time is known. */
-  readonly complete: boolean;
-  readonly log: { readonly level: string; readonly from: string | null };
 }
 
 export async function who(

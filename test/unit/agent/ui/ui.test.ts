@@ -6,11 +6,17 @@ import { eipOf, Objects, reasonOf, stateOf, whatOf } from "../../../../agent/ui/
 import { largest, rates, readSamples } from "../../../../agent/ui/samples.ts";
 import { EventParser } from "../../../../agent/ui/sse.ts";
 import { amount, duration, percent, shortDuration } from "../../../../agent/ui/time.ts";
-import type { GatewayObject } from "../../../../agent/ui/types.ts";
+import type { Change, Condition, GatewayObject } from "../../../../agent/ui/types.ts";
 
 const now = "2026-01-01T00:00:00.000Z";
 
-function object(kind: string, name: string, spec: object, reason = "Ready", message = ""): GatewayObject {
+function object(
+  kind: string,
+  name: string,
+  spec: object,
+  reason: Condition["reason"] = "Ready",
+  message = "",
+): GatewayObject {
   const ready = reason === "Ready";
   const status = ready ? "True" : "False";
   return {
@@ -183,7 +189,7 @@ t.test("an object in words", async (t) => {
 });
 
 t.test("news of events", async (t) => {
-  const changes = [{ action: "add", subsystem: "rule", text: "-A X" }];
+  const changes: Change[] = [{ action: "add", subsystem: "rule", text: "-A X" }];
   t.match(entryOf("repair", { total: 30, changes }, now), {
     level: "good",
     text: "Repaired 30 changes",
