@@ -218,7 +218,7 @@ async function start(
     onFullPass: (reason) => log.debug({ reason }, "full pass"),
   });
   stop.push(() => reconciler.stop());
-  const counted = { metrics, family, config, store, reconciler, accounting, routeNetlink, log };
+  const counted = { metrics, family, config, store, reconciler, arp, accounting, routeNetlink, log };
   const counters = openKernelCounters(counted);
   stop.push(() => counters.stop());
   const kernelEvents = createKernelWakes({ config, family, reconciler, metrics, log });

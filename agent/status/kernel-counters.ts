@@ -18,11 +18,13 @@ import type { Accounting } from "../kernel/accounting/driver.ts";
 import { readConntrackAccounting, readConntrackStats } from "../kernel/conntrack/stats.ts";
 import type { NetlinkConnection } from "../kernel/netlink/connection.ts";
 import type { Log } from "../log.ts";
+import type { ArpAnswers } from "../reconciler/eips/arp-answers.ts";
 import type { Reconciler } from "../reconciler/reconciler.ts";
 import { runYielding } from "../run-yielding.ts";
 import { ConntrackMeter } from "./conntrack-meter.ts";
 import { InterfaceMeter } from "./interface-meter.ts";
 import type { Metrics } from "./metrics.ts";
+import { ReachMeter } from "./reach-meter.ts";
 import { type Reader, TimedReading } from "./timed-reading.ts";
 import { type CountedEip, TrafficMeter } from "./traffic-meter.ts";
 
@@ -32,6 +34,7 @@ export interface KernelCountersDeps {
   readonly config: Pick<Config, "vpcInterface" | "externalInterface" | "metricsEips">;
   readonly store: { readonly current: Pick<State, "desired"> };
   readonly reconciler: Pick<Reconciler, "network">;
+  readonly arp: { readonly arpAnswers: Pick<ArpAnswers, "answers"> };
   readonly accounting: Accounting;
   readonly routeNetlink: NetlinkConnection;
   readonly log: Log;
@@ -39,7 +42,7 @@ export interface KernelCountersDeps {
 
 export function openKernelCounters(deps: KernelCountersDeps): TimedReading {
   return new TimedReading({
-    readers: [trafficReader(deps), interfaceReader(deps), conntrackReader(deps)],
+    readers: [trafficReader(deps), reachReader(deps), interfaceReader(deps), conntrackReader(deps)],
     onFailure: (error) => deps.log.debug({ err: error }, "the kernel's counters cannot be read"),
   });
 }
@@ -66,6 +69,13 @@ function* countedEips(eips: Desired["eips"], deps: KernelCountersDeps): Generato
     const [address = ""] = spec.address.split("/");
     yield { name, address, mtu };
   }
+}
+
+function reachReader(deps: KernelCountersDeps): Reader {
+  const { metrics, config, store, arp } = deps;
+  const meter = new ReachMeter(metrics.eipReachable, config.metricsEips);
+  return () =>
+    runYielding(meter.update(countedEips(store.current.desired.eips, deps), arp.arpAnswers.answers));
 }
 
 /** The VPC interface, the external one and those that Eips name. */

@@ -120,6 +120,11 @@ export function createMetrics(build: { readonly version: string }) {
       "direction",
     ]),
     eipInfo: gauge("natgw_eip_info", "The address of an Eip; always 1", ["eip", "address"]),
+    eipReachable: gauge(
+      "natgw_eip_reachable",
+      "1: hosts that ask for the EIP by ARP get answers; 0: one asks again and again",
+      ["eip"],
+    ),
     eipReceiveBytes: counter("natgw_eip_receive_bytes_total", "Bytes of IP packets to an EIP from outside", [
       "eip",
     ]),

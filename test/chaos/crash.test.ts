@@ -225,7 +225,9 @@ async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
   const before = await desiredFips(gw);
   const refused = await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" }, "");
   t.match(refused, { status: 503, body: { code: "storage-unavailable" } }, "a write is refused");
-  t.same(await degradedReasons(gw), ["StorageUnavailable"]);
+  // The audit log is on that disk too, and is written after the answer.
+  const reasons = (await degradedReasons(gw)).filter((reason) => reason !== "AuditLogFailing");
+  t.same(reasons, ["StorageUnavailable"]);
   t.same(await desiredFips(gw), before, "and leaves nothing");
   await gw.byHand.flush();
   await gw.lab.ip("gw", "address delete 203.0.113.10/24 dev net1");
@@ -237,7 +239,7 @@ async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
 /** Writes are accepted again automatically. */
 async function expectWellAgain(t: Test, gw: Gateway): Promise<void> {
   t.equal((await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" })).status, 200);
-  t.same(await degradedReasons(gw), []);
+  await until("nothing to be degraded", async () => (await degradedReasons(gw)).length === 0);
   await expectTraffic(t, gw);
   await gw.expectConverged(t);
 }

@@ -4,6 +4,7 @@
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer, HeardArp } from "../../kernel/drivers.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
+import type { ArpAnswers } from "./arp-answers.ts";
 import type { ArpConflicts } from "./arp-conflicts.ts";
 import type { ArpProbe } from "./arp-probe.ts";
 
@@ -11,6 +12,7 @@ export interface ArpWatchOptions {
   readonly announcer: Pick<Announcer, "hear">;
   readonly arpProbe: Pick<ArpProbe, "links" | "hear">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "hear">;
+  readonly arpAnswers: Pick<ArpAnswers, "hear">;
   /** The EIPs that the gateway held at the last reading. */
   readonly held: () => ReadonlyMap<Ip, AddressOnLink>;
   readonly log: Log;
@@ -47,10 +49,11 @@ export class ArpWatch {
   }
 
   poll(): void {
-    const { arpProbe, arpConflicts } = this.#options;
+    const { arpProbe, arpConflicts, arpAnswers } = this.#options;
     const heard = this.#hear();
     arpProbe.hear(heard);
     arpConflicts.hear(heard);
+    arpAnswers.hear(heard);
     const hasConflicts = arpProbe.links.size + arpConflicts.conflicts.size > 0;
     this.#pauseMs = hasConflicts || heard.length >= manyPackets ? busyPauseMs : idlePauseMs;
   }

@@ -2,6 +2,7 @@
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressOnLink, Announcer } from "../../kernel/drivers.ts";
 import type { Log } from "../../log.ts";
+import { ArpAnswers } from "./arp-answers.ts";
 import { ArpConflicts, type ClaimResult } from "./arp-conflicts.ts";
 import { ArpProbe } from "./arp-probe.ts";
 import { ArpWatch } from "./arp-watch.ts";
@@ -26,6 +27,7 @@ export interface ArpOptions {
 export interface Arp {
   readonly arpProbe: ArpProbe;
   readonly arpConflicts: ArpConflicts;
+  readonly arpAnswers: ArpAnswers;
   start(): void;
   stop(): Promise<void>;
 }
@@ -37,10 +39,12 @@ export function createArp({ announcer, isProbing, wake, log, ...options }: ArpOp
   const parts = { announcer: prober, queue, log, ...options };
   const arpProbe = new ArpProbe({ ...parts, onAnswer: () => wake("probe"), onFailure });
   const arpConflicts = new ArpConflicts({ ...parts, onChange: () => wake("conflict") });
-  const watch = new ArpWatch({ announcer, arpProbe, arpConflicts, log, ...options });
+  const arpAnswers = new ArpAnswers(options);
+  const watch = new ArpWatch({ announcer, arpProbe, arpConflicts, arpAnswers, log, ...options });
   return {
     arpProbe,
     arpConflicts,
+    arpAnswers,
     start: () => {
       if (!isProbing) return;
       queue.start();

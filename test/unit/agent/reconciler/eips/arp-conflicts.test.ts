@@ -30,7 +30,14 @@ function setUp(addresses: readonly Ip[] = [one, two], random = () => 0) {
     log,
   });
   const arpProbe = { links: new Set<InterfaceName>(), hear: () => {} };
-  const watch = new ArpWatch({ announcer: wire, arpProbe, arpConflicts: conflicts, held: () => held, log });
+  const watch = new ArpWatch({
+    announcer: wire,
+    arpProbe,
+    arpConflicts: conflicts,
+    arpAnswers: { hear: () => {} },
+    held: () => held,
+    log,
+  });
   /** Advances the clock of the queue in steps; calls `before` at each. */
   const passUntil = async (untilMs: number, before = () => {}) => {
     for (; wire.nowMs < untilMs; wire.nowMs += 100) {

@@ -14,6 +14,7 @@ t.test("received packets reach both components, from links of held or wanted EIP
     announcer: wire,
     arpProbe: { links: new Set([net2]), hear: (one) => void heard[0]?.push(...one) },
     arpConflicts: { conflicts: new Map(), hear: (one) => void heard[1]?.push(...one) },
+    arpAnswers: { hear: () => {} },
     held: () => new Map([onNet1("203.0.113.10")].map((place) => [place.address, place])),
     log: {} as never,
   });
@@ -41,6 +42,7 @@ t.test(
       announcer: wire,
       arpProbe: { links: new Set(), hear: () => looks++ },
       arpConflicts: { conflicts, hear: () => {} },
+      arpAnswers: { hear: () => {} },
       held: () => new Map([onNet1("203.0.113.10")].map((place) => [place.address, place])),
       log: {} as never,
     });
