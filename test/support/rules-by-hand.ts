@@ -200,6 +200,7 @@ const ownedMaps = ["fip_in", "fip_out", "dnat_1", "dnat_n", "snat_r", "snat_p", 
 
 /**
  * The output of nft, one line each: `natgw fip_in 203.0.113.10 : 10.0.1.5`, `natgw pre dnat to ip daddr map @fip_in`.
+ * Elements that packets add, such as counters, are left out.
  */
 function listed(text: string): readonly string[] {
   const byElement = text.replaceAll(/elements = \{([^}]*)\}/g, (_, list: string) =>
@@ -211,10 +212,15 @@ function listed(text: string): readonly string[] {
   );
   const lines: string[] = [];
   let [table, block] = ["", ""];
+  let isFilledByPackets = false;
   for (const line of byElement.split("\n").map((one) => one.trim())) {
     const [, kind, name = ""] = /^(table ip|map|set|chain) (\S+) \{/.exec(line) ?? [];
+    if (line === "flags dynamic") isFilledByPackets = true;
     if (kind === "table ip") table = name;
-    else if (kind !== undefined) block = name;
+    else if (kind !== undefined) {
+      block = name;
+      isFilledByPackets = false;
+    } else if (isFilledByPackets && /^\d/.test(line)) continue;
     else if (line !== "" && line !== "}") lines.push(`${table} ${block} ${line}`);
   }
   return lines;
