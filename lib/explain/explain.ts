@@ -7,6 +7,7 @@ import { viewOf } from "../conntrack/flow.ts";
 import { addressFault } from "./address.ts";
 import { describeFlow, describeWay } from "./describe.ts";
 import type { ExplainCode, Explanation, Outcome, Question } from "./explanation.ts";
+import { stateOf } from "./flows.ts";
 import { type FlowTranslation, isTranslating, type Translation } from "./follow.ts";
 import { type Journey, travel } from "./journey.ts";
 import { Notes } from "./notes.ts";
@@ -54,7 +55,8 @@ class Explainer {
 
   #packet(): Packet {
     const { from, to, protocol, port, sourcePort } = this.#question;
-    const { program, own, outsides } = this.#world;
+    const { program, own, outsides, flows } = this.#world;
+    const { exact } = flows;
     const eip = from === undefined ? eipAt(to, this.#world) : undefined;
     const outside = program.eips.find(({ address }) => address === to)?.interface;
     const name =
@@ -69,7 +71,7 @@ class Explainer {
       destination: to,
       destinationPort: protocol === "icmp" ? undefined : port,
       protocol,
-      state: this.#world.flows.exact === undefined ? "new" : "established",
+      state: exact === undefined ? "new" : stateOf(exact, from, to),
       originalDestination: to,
       isRedirected: false,
       isMarked: name === program.vpcInterface && own.marksVpc,

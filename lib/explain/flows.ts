@@ -3,6 +3,7 @@ import { protocolNumber } from "../conntrack/destinations.ts";
 import { type Flow, type FlowPredicate, flowStatus, type Tuple } from "../conntrack/flow.ts";
 import { renderFlow } from "../conntrack/text.ts";
 import type { Family } from "../model/family.ts";
+import type { Ip } from "../model/ip.ts";
 import type { ExplainedProtocol, Question } from "./explanation.ts";
 import type { FlowTranslation } from "./follow.ts";
 import type { Endpoint, Packet } from "./packet.ts";
@@ -21,6 +22,12 @@ export function flowTranslation({ original, reply }: Flow, packet: Packet): Flow
     source: changed(sourceOf(here), destinationOf(there)),
     destination: changed(destinationOf(here), sourceOf(there)),
   };
+}
+
+/** What conntrack calls a packet of the flow: until there was an answer, each packet of its first direction is new. */
+export function stateOf({ original, status }: Flow, from: Ip | undefined, to: Ip): Packet["state"] {
+  const isAnswer = (from !== undefined && from !== original.source) || to !== original.destination;
+  return isAnswer || (status & flowStatus.seenReply) !== 0 ? "established" : "new";
 }
 
 function sourceOf({ source, sourcePort }: Tuple): Endpoint {

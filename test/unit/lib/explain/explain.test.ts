@@ -1,5 +1,6 @@
 /** What an explanation says of single packets; test/netns/explain.test.ts compares it with real ones. */
 import t from "tap";
+import { flowStatus } from "../../../../lib/conntrack/flow.ts";
 import type { ExplainCode, ExplainVerdict, Stage } from "../../../../lib/explain/explanation.ts";
 import {
   explainSample,
@@ -44,6 +45,15 @@ function udpFlow(
   });
   return { protocol: 17, original: tuple(original), reply: tuple(reply), status: 0, zone: 0, id: 1 };
 }
+
+/** A translated flow with that status. */
+const answered = (status: number) => ({
+  ...udpFlow(["10.0.1.6", 1000, "198.51.100.7", 53], ["198.51.100.7", 53, "203.0.113.11", 2000]),
+  status,
+});
+const onlyEstablished = {
+  foreign: "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT\n",
+};
 
 const rows: readonly Row[] = [
   {
@@ -420,6 +430,19 @@ const rows: readonly Row[] = [
     packet: "198.51.100.7:53 > 203.0.113.11:2000 udp",
     is: ["delivered", "Translated"],
     leaves: "198.51.100.7 > 10.0.1.6:1000",
+  },
+  {
+    what: "a flow without an answer is new to a firewall",
+    sample: { ...onlyEstablished, flows: [answered(0)] },
+    packet: "10.0.1.6:1000 > 198.51.100.7:53 udp",
+    is: ["dropped", "ForeignRule"],
+  },
+  {
+    what: "a flow with answers is established",
+    sample: { ...onlyEstablished, flows: [answered(flowStatus.seenReply)] },
+    packet: "10.0.1.6:1000 > 198.51.100.7:53 udp",
+    is: ["delivered", "Translated"],
+    leaves: "203.0.113.11 > 198.51.100.7:53",
   },
   {
     what: "flows of other ports",
