@@ -32,7 +32,7 @@ import {
   type Counted,
   counterExpression,
   deleteTable,
-  message,
+  newAddressSet,
   newChain,
   newRule,
   newTable,
@@ -58,7 +58,7 @@ const toldSize = bytesAttribute(setAttribute.description, netU32Attribute(NFTA_S
 const toldZeros = [bytesAttribute(6, new Uint8Array(8)), netU32Attribute(9, 0)];
 
 /** User data for nft: keys (0) are big-endian (2). */
-const bigEndianKeys = Uint8Array.of(0, 4, 2, 0, 0, 0);
+const keysAreBigEndian = bytesAttribute(setAttribute.userdata, Uint8Array.of(0, 4, 2, 0, 0, 0));
 
 /** Before everything else, and after everything that may drop a packet. */
 const chains = [
@@ -143,7 +143,7 @@ function lineOfSet(name: CounterSet | typeof eipSet): string {
 }
 
 function newEipSet(): NetlinkMessage {
-  return newSet(eipSet, 1, [noDescription]);
+  return newAddressSet(accountingTable, eipSet, 1, [keysAreBigEndian, noDescription]);
 }
 
 function rulesOf(frame: AccountingFrame, told: readonly Uint8Array[] = []): readonly NetlinkMessage[] {
@@ -181,23 +181,11 @@ function counting(
 }
 
 function newCounterSet(name: CounterSet, id: number, description = noDescription): NetlinkMessage {
-  return newSet(name, id, [
+  return newAddressSet(accountingTable, name, id, [
+    keysAreBigEndian,
     netU32Attribute(setAttribute.flags, setFlag.dynamic),
     description,
     bytesAttribute(setAttribute.expression, counterExpression()),
-  ]);
-}
-
-/** @param id names it within the transaction */
-function newSet(name: string, id: number, more: readonly Uint8Array[]): NetlinkMessage {
-  return message(messageType.newSet, messageFlag.create, [
-    textAttribute(setAttribute.table, accountingTable),
-    textAttribute(setAttribute.name, name),
-    netU32Attribute(setAttribute.keyType, field.address.type),
-    netU32Attribute(setAttribute.keyLength, fieldBytes),
-    netU32Attribute(setAttribute.id, id),
-    bytesAttribute(setAttribute.userdata, bigEndianKeys),
-    ...more,
   ]);
 }
 

@@ -29,7 +29,7 @@ import {
 import { tableFamily } from "./family.ts";
 import { field, fieldBytes, writeField } from "./fields.ts";
 import { linesOf } from "./frame-lines.ts";
-import { deleteTable, message, newChain, newRule, newTable } from "./frame-messages.ts";
+import { deleteTable, newAddressSet, newChain, newRule, newTable } from "./frame-messages.ts";
 import {
   classMap,
   parseLimitText,
@@ -97,7 +97,7 @@ export function qosFrameLines(frame: QosFrame): readonly string[] {
 
 /** @param id names it within the transaction */
 export function newClassMap(name: string, id: number): NetlinkMessage {
-  return newSet(name, id, [
+  return newAddressSet(qosTable, name, id, [
     netU32Attribute(setAttribute.flags, setFlag.map),
     netU32Attribute(setAttribute.dataType, field.class.type),
     netU32Attribute(setAttribute.dataLength, fieldBytes),
@@ -108,7 +108,7 @@ export function newClassMap(name: string, id: number): NetlinkMessage {
 
 /** A set whose elements each have a limit of their own. The set's limit is for elements without. */
 export function newLimitSet(name: string, id: number): NetlinkMessage {
-  return newSet(name, id, [
+  return newAddressSet(qosTable, name, id, [
     bytesAttribute(setAttribute.userdata, addressToClass.subarray(0, 6)),
     bytesAttribute(setAttribute.description, new Uint8Array()),
     bytesAttribute(setAttribute.expression, limitOverBody({ rate: 1_000_000_000, burst: 1_000_000 })),
@@ -117,17 +117,6 @@ export function newLimitSet(name: string, id: number): NetlinkMessage {
 
 /** User data for nft: keys (0) are big-endian (2), values (1) in host byte order (1). */
 const addressToClass = Uint8Array.of(0, 4, 2, 0, 0, 0, 1, 4, 1, 0, 0, 0);
-
-function newSet(name: string, id: number, more: readonly Uint8Array[]): NetlinkMessage {
-  return message(messageType.newSet, messageFlag.create, [
-    textAttribute(setAttribute.table, qosTable),
-    textAttribute(setAttribute.name, name),
-    netU32Attribute(setAttribute.keyType, field.address.type),
-    netU32Attribute(setAttribute.keyLength, fieldBytes),
-    netU32Attribute(setAttribute.id, id),
-    ...more,
-  ]);
-}
 
 /** Requests the elements of a map or set. The sender adds NLM_F_DUMP. */
 export function dumpQosElements(set: string): NetlinkMessage {

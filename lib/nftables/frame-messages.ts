@@ -2,7 +2,7 @@
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import type { Expression } from "./expressions.ts";
-import { type Field, fieldBytes, typeOf } from "./fields.ts";
+import { type Field, field, fieldBytes, typeOf } from "./fields.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
 import { elementSets, type GuardSet, guardSetNames, isGuardSet, type SetName, tableHolding } from "./sets.ts";
 import {
@@ -147,6 +147,28 @@ function newSet(name: SetName, flags: number, id: number, more: readonly Uint8Ar
  * value.
  */
 const byteOrder = Uint8Array.of(0, 4, 2, 0, 0, 0, 1, 4, 2, 0, 0, 0);
+
+/**
+ * A set or map whose keys are addresses.
+ *
+ * @param id names it within the transaction
+ * @param more attributes beside names and keys
+ */
+export function newAddressSet(
+  table: string,
+  name: string,
+  id: number,
+  more: readonly Uint8Array[],
+): NetlinkMessage {
+  return message(messageType.newSet, messageFlag.create, [
+    textAttribute(setAttribute.table, table),
+    textAttribute(setAttribute.name, name),
+    netU32Attribute(setAttribute.keyType, field.address.type),
+    netU32Attribute(setAttribute.keyLength, fieldBytes),
+    netU32Attribute(setAttribute.id, id),
+    ...more,
+  ]);
+}
 
 /** The lengths of the key's parts. */
 function concatenation(key: readonly Field[]): Uint8Array {
