@@ -97,7 +97,15 @@ function isGap(value: object): value is GapRecord {
   return "reason" in value && gapReasons.some((reason) => reason === value.reason);
 }
 
-/** The agent wrote the line as a whole: one member is a sample. */
+/** A disk can damage a line. Only what {@link whoIn} looks into is checked. */
 function isSession(value: object): value is SessionRecord {
-  return ["protocol", "original", "reply"].every((member) => Object.hasOwn(value, member));
+  const record = value as Partial<Record<keyof SessionRecord, unknown>>;
+  const isText = (member: unknown) => typeof member === "string";
+  const isObject = (member: unknown) => typeof member === "object" && member !== null;
+  return (
+    isText(record.protocol) &&
+    [record.original, record.reply].every(isObject) &&
+    [record.start, record.end].every((time) => time === undefined || isText(time)) &&
+    [record.source, record.destination].every((end) => end === undefined || isObject(end))
+  );
 }

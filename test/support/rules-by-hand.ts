@@ -200,7 +200,7 @@ const ownedMaps = ["fip_in", "fip_out", "dnat_1", "dnat_n", "snat_r", "snat_p", 
 
 /**
  * The output of nft, one line each: `natgw fip_in 203.0.113.10 : 10.0.1.5`, `natgw pre dnat to ip daddr map @fip_in`.
- * Elements that packets add, such as counters, are left out.
+ * Elements that packets add, such as counters, are left out. Tables are sorted by name: a new one comes last.
  */
 function listed(text: string): readonly string[] {
   const byElement = text.replaceAll(/elements = \{([^}]*)\}/g, (_, list: string) =>
@@ -223,7 +223,8 @@ function listed(text: string): readonly string[] {
     } else if (isFilledByPackets && /^\d/.test(line)) continue;
     else if (line !== "" && line !== "}") lines.push(`${table} ${block} ${line}`);
   }
-  return lines;
+  const tableOf = (line: string) => line.slice(0, line.indexOf(" "));
+  return lines.sort((a, b) => tableOf(a).localeCompare(tableOf(b)));
 }
 
 function pairs(lines: readonly string[], pattern: RegExp): readonly Pair[] {

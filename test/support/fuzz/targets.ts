@@ -1,7 +1,13 @@
 /** Everything that takes input from outside the process, but the HTTP API, which has to be started. */
+import { fileTargets } from "./file-targets.ts";
 import { netlinkTargets } from "./netlink-targets.ts";
 import { stateTarget } from "./state-target.ts";
 import type { Target } from "./target.ts";
 import { textTargets } from "./text-targets.ts";
 
-export const parserTargets: readonly Target[] = [...textTargets, ...netlinkTargets, stateTarget];
+export const parserTargets: readonly Target[] = [
+  ...textTargets,
+  ...netlinkTargets,
+  ...fileTargets,
+  stateTarget,
+];
