@@ -173,8 +173,8 @@ for (const dataplane of dataplanes) {
     });
 
     await t.test("a root qdisc of another program stays, and the limits police", async (t) => {
-      await tc(gw, "qdisc", "delete", "dev", "net1", "root");
-      await tc(gw, "qdisc", "add", "dev", "net1", "root", "handle", "5:", "bfifo", "limit", "100000");
+      // In one step: the agent puts its own back as soon as there is none.
+      await tc(gw, "qdisc", "replace", "dev", "net1", "root", "handle", "5:", "bfifo", "limit", "100000");
       await gw.api.reconcile();
       t.match(await tc(gw, "qdisc", "show", "dev", "net1"), "qdisc bfifo 5: root");
       t.match(
