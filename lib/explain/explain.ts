@@ -133,7 +133,7 @@ class Explainer {
     if (last.destination === packet.destination && eipAt(last.destination, world) !== undefined)
       return { verdict: "dropped", code: "EipNotReady" };
     if (flows.exact !== undefined && nat !== undefined) {
-      if (untracked !== undefined) return { verdict: "delivered", code: "ForeignRule" };
+      if (untracked !== undefined) return this.#untrackedBeside(nat);
       const isStale = contradicts(viewOf(flows.exact, program.family));
       return { verdict: "delivered", code: isStale ? "StaleFlow" : this.#codeOfFlow(nat) };
     }
@@ -153,6 +153,13 @@ class Explainer {
     if (fault === undefined) return { verdict: "delivered", code: "NoSnat" };
     this.#notes.replace({ stage: "snat", result: "none", object: fault.object, detail: fault.detail });
     return { verdict: "delivered", code: fault.code };
+  }
+
+  /** The answer begins a flow of its own; beside one that is translated, conntrack may give it another port. */
+  #untrackedBeside(nat: FlowTranslation): Outcome {
+    if (!isTranslating(nat)) return { verdict: "delivered", code: "ForeignRule" };
+    this.#notes.uncheck("the answer, which clashes with the existing flow: conntrack may change its port");
+    return { verdict: "unknown", code: "ForeignRule" };
   }
 
   #codeOfFlow(nat: FlowTranslation): ExplainCode {

@@ -371,6 +371,15 @@ const rows: readonly Row[] = [
     leaves: "10.0.1.6 > 198.51.100.7:80",
   },
   {
+    what: "nothing is tracked any more, beside a translated flow",
+    sample: {
+      foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n",
+      flows: [answered(0)],
+    },
+    packet: "10.0.1.6:1000 > 198.51.100.7:53 udp",
+    is: ["unknown", "ForeignRule"],
+  },
+  {
     what: "only answers are not tracked",
     sample: {
       foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n",
