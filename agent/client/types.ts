@@ -7,6 +7,20 @@ export type Method = "get" | "put" | "post" | "delete";
 export type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];
 export type Problem = Schema<"Problem">;
 
+/** An object of any kind, also of one that only a newer agent knows. */
+export type ObjectDocument = Omit<Schema<"AnyObject">, "kind" | "spec"> & {
+  readonly kind: string;
+  readonly spec: Readonly<Record<string, unknown>>;
+};
+
+/** A list of any kind. */
+export interface ObjectList {
+  readonly items: readonly ObjectDocument[];
+  readonly revision?: number;
+  /** Where a watch goes on without a gap. Absent from an older agent. */
+  readonly eventId?: string;
+}
+
 /** The paths that serve a method. */
 export type PathOf<M extends Method> = {
   [P in keyof paths]: paths[P] extends { readonly [K in M]: object } ? P : never;

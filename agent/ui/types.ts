@@ -1,15 +1,12 @@
 /** What the page reads of the API's answers. Their types come from the OpenAPI document. */
 import type { Schema } from "../client/types.ts";
 
+export type { ObjectDocument as GatewayObject, ObjectList as List } from "../client/types.ts";
+
 export const collections = ["eips", "fips", "snats", "dnats", "limits", "routes"] as const;
 export type Collection = (typeof collections)[number];
 
 export type Condition = Schema<"Condition">;
-/** Of any kind, also of one that only a newer agent knows. */
-export type GatewayObject = Omit<Schema<"AnyObject">, "kind" | "spec"> & {
-  readonly kind: string;
-  readonly spec: Readonly<Record<string, unknown>>;
-};
 export type Change = Schema<"Change">;
 export type Pass = Schema<"PassReport">;
 export type Interface = Schema<"InterfaceStatus">;
@@ -20,12 +17,6 @@ export type Ports = Schema<"Ports">;
 
 /** `"fips/fip-a"` */
 export type ObjectId = `${Collection}/${string}`;
-
-export interface List {
-  readonly items: readonly GatewayObject[];
-  /** The last event that the list knows. Absent from an older agent. */
-  readonly eventId?: string;
-}
 
 /** The collection of a kind as documents name it: `"Fip"`. */
 export function collectionOf(kind: string): Collection | undefined {
