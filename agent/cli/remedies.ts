@@ -29,7 +29,7 @@ const remedies: Readonly<Record<Degradation["reason"], string>> = {
   Fighting: "stop the other program that undoes the repairs",
   FlowsShadowed: "find out who sends these flows: natgwctl connections EIP",
   TokenFileInvalid: "repair the file that NATGW_TOKEN_FILE names",
-  ClientListInvalid: "repair the file that NATGW_TLS_CLIENTS_FILE names",
+  ClientListInvalid: "repair the file that NATGW_TLS_ALLOW_FILE names",
   ApiUnguarded: "give the agent NET_ADMIN, or repair what the message names",
   AuditLogFailing: "free disk space or correct the permissions of the state directory",
   CertificatesInvalid: "repair the files that the message names",
