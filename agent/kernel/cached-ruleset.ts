@@ -107,9 +107,11 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   }
 
   async #verified(signal: AbortSignal): Promise<Observed | undefined> {
-    const stamp = this.#known?.stamp;
-    if (this.#unwritten === undefined || stamp === undefined) return undefined;
-    return (await this.#stamp(signal)) === stamp ? this.#unwritten : undefined;
+    const known = this.#known;
+    if (known?.stamp === undefined || this.#unwritten === undefined) return undefined;
+    if ((await this.#stamp(signal)) === known.stamp) return this.#unwritten;
+    // Commits to other tables leave the reading as it was.
+    return (await this.#catchUp(known, signal)) === known.observed ? this.#unwritten : undefined;
   }
 
   async #write(payload: Payload, signal: AbortSignal, isRetry: boolean): Promise<WriteOutcome<Payload>> {

@@ -43,28 +43,29 @@ export interface OwnNetworkDeps {
   readonly patience: Pick<Patience, "wait">;
 }
 
+/** Whether a pass wrote addresses or routes. */
+export function hasWrittenNetwork({ changes }: Pick<PassResult, "changes">): boolean {
+  return changes.some(({ subsystem }) => subsystem === "address" || subsystem === "route");
+}
+
 /** The event about an own write comes sooner after its pass. */
 const echoMs = 1_000;
 
 /**
- * True if the last pass wrote addresses or routes, left nothing to do, and addresses, routes and policy rules are what it read
- * back. Then only the agent wrote them, or whoever else did has undone it. If the event cannot be about an own write, nothing is
- * read, so that the repair of another program's write does not wait. Call it only while no pass is running.
+ * True if the last pass left nothing to do, and addresses, routes and policy rules are as last read back. Then only the agent
+ * wrote them, or whoever else did has undone it. If the event cannot be about an own write, nothing is read, so that the repair of
+ * another program's write does not wait. Call it only while no pass is running.
  *
  * @param last the result of the last pass
- * @param agoMs milliseconds since its end
+ * @param agoMs milliseconds since the end of the last pass that wrote addresses or routes
  */
 export async function isNetworkAsRead(
   { network, patience }: OwnNetworkDeps,
-  last: Pick<PassResult, "planAfter" | "snapshot" | "failures" | "changes"> | undefined,
+  last: Pick<PassResult, "planAfter" | "snapshot" | "failures"> | undefined,
   agoMs: number,
 ): Promise<boolean> {
   if (last === undefined || last.planAfter.changes.length + last.failures.length > 0) return false;
-  if (
-    agoMs > echoMs ||
-    !last.changes.some(({ subsystem }) => subsystem === "address" || subsystem === "route")
-  )
-    return false;
+  if (agoMs > echoMs) return false;
   const { facts, observed, unread } = last.snapshot;
   const reach = observed.get("reach") as ReachObserved | undefined;
   if (reach === undefined || unread.size > 0) return false;

@@ -1,6 +1,7 @@
 /** Runs incremental and full passes, keeps the result of the last one, and publishes it. */
 
 import { GatewayError } from "../../lib/model/errors.ts";
+import { OrderedMap } from "../../lib/ordered-map.ts";
 import type { Snapshot } from "../../lib/plan/plan-input.ts";
 import type { Clock } from "../clock.ts";
 import { runYielding } from "../run-yielding.ts";
@@ -14,7 +15,10 @@ import type { PassRequest } from "./pass-request.ts";
 import type { PublishedPass, VerdictSink } from "./verdict-sink.ts";
 
 export interface PassRunnerDeps {
-  readonly full: Pick<Pass, "run" | "recordIncrementalPass" | "dueInMs" | "judge" | "lastSnapshot">;
+  readonly full: Pick<
+    Pass,
+    "run" | "recordIncrementalPass" | "announceNew" | "dueInMs" | "judge" | "lastSnapshot"
+  >;
   readonly incremental: Pick<IncrementalPass, "run" | "onFullPassStart">;
   readonly store: Pick<StateAccess, "current">;
   readonly clock: Clock;
@@ -85,11 +89,16 @@ export class PassRunner {
     const state = store.current;
     const found = await incremental.run(request, state, base, neverAborted);
     if (found === undefined || base === undefined) return undefined;
-    const { changes, sweep, blocked, verdicts, affected } = found;
+    const { verdicts, affected, ...more } = found;
     const dueInMs = full.dueInMs(state);
-    const result: PassResult = { ...base, state, blocked, changes, sweep, repairs: [], dueInMs };
+    const all = OrderedMap.from(base.verdicts ?? []).edit();
+    for (const [id, verdict] of verdicts) all.set(id, verdict);
+    const result: PassResult = { ...base, ...more, state, verdicts: all.finish(), repairs: [], dueInMs };
     full.recordIncrementalPass(base, result);
+    // Other components may read the result as soon as it is published.
+    this.#result = result;
     board.publishPart(this.#published(result, verdicts), affected);
+    await full.announceNew(base, result);
     return result;
   }
 

@@ -32,7 +32,7 @@ import { Explanations, type ReasonOf } from "./operations/explain.ts";
 import { importLive } from "./operations/import-live.ts";
 import { orphansOf } from "./operations/orphans.ts";
 import { type Released, release } from "./operations/release.ts";
-import { areWritesOwn, isNetworkAsRead } from "./own-writes.ts";
+import { areWritesOwn, hasWrittenNetwork, isNetworkAsRead } from "./own-writes.ts";
 import { Gatekeeper } from "./pass/gatekeeper.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
@@ -90,7 +90,8 @@ export class Reconciler {
   #isCheckDue = false;
   /** Why a check of the network is due. */
   readonly #networkReasons = new Set<string>();
-  #lastPassEndMs = 0;
+  /** The end of the last pass that wrote addresses or routes. */
+  #networkWrittenMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
@@ -163,7 +164,7 @@ export class Reconciler {
       const due = [...this.#networkReasons];
       this.#networkReasons.clear();
       const { network, clock } = this.#deps;
-      const agoMs = clock.bootMs() - this.#lastPassEndMs;
+      const agoMs = clock.bootMs() - this.#networkWrittenMs;
       const isOwn = await isNetworkAsRead({ network, patience: this.#patience }, this.result, agoMs);
       return isOwn ? [] : due;
     });
@@ -292,7 +293,8 @@ export class Reconciler {
 
   async #run(request: PassRequest): Promise<PassOutcome> {
     const outcome = await this.#runner.run(request);
-    this.#lastPassEndMs = this.#deps.clock.bootMs();
+    const isWritten = this.result !== undefined && hasWrittenNetwork(this.result);
+    if (isWritten) this.#networkWrittenMs = this.#deps.clock.bootMs();
     return outcome;
   }
 }

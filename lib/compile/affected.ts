@@ -19,12 +19,14 @@ const notedAtOnce = 2_000;
 /** Which objects affect which. Updated change by change. */
 export class AffectedSet {
   readonly #users = new Groups<ObjectId>();
+  /** Users of Eips of the kinds that are left out. */
+  readonly #others = new Groups<ObjectId>();
   readonly #coupled = new Map<Kind, Groups<ObjectId>>(coupledKinds.map((kind) => [kind, new Groups()]));
 
   /** In parts. */
   static *of(desired: Desired): Chunked<AffectedSet> {
     const set = new AffectedSet();
-    for (const kind of coupledKinds)
+    for (const kind of kinds)
       yield* forEachChunked<{ readonly spec: Spec }>(
         objectsOf(desired, kind).values(),
         notedAtOnce,
@@ -63,6 +65,15 @@ export class AffectedSet {
     return found;
   }
 
+  /** True if an object of a kind that is left out refers to an Eip of `ids`: any change of the Eip affects it. */
+  hasOtherUsers(ids: Iterable<ObjectId>): boolean {
+    for (const id of ids) {
+      const { kind, name } = parseObjectId(id);
+      if (kind === "eip") for (const _ of this.#others.of(name)) return true;
+    }
+    return false;
+  }
+
   *#affectedBy({ kind, stored: { spec } }: FoundObject): Generator<ObjectId> {
     const { eipOf, couplingKey } = recordOf(kind);
     const coupled = couplingKey?.(spec);
@@ -75,13 +86,12 @@ export class AffectedSet {
 
   #change(action: "add" | "delete", kind: Kind, spec: Spec): void {
     const coupled = this.#coupled.get(kind);
-    if (coupled === undefined) return;
     const { eipOf, couplingKey } = recordOf(kind);
     const id = objectId(kind, spec.name);
     const key = couplingKey?.(spec);
-    if (key !== undefined) coupled[action](key, id);
+    if (key !== undefined) coupled?.[action](key, id);
     const eip = eipOf?.(spec);
-    if (eip !== undefined) this.#users[action](eip, id);
+    if (eip !== undefined) (coupled === undefined ? this.#others : this.#users)[action](eip, id);
   }
 }
 

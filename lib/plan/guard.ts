@@ -3,7 +3,7 @@
  * keeps its asymmetric paths, whose packets conntrack may call INVALID.
  */
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
-import { addressOf, prefixLengthOf } from "../model/ip.ts";
+import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
 import { type Program, ruledEips } from "../model/program.ts";
 import { concatText } from "../nftables/maps.ts";
 import {
@@ -106,6 +106,12 @@ export class GuardUsers {
 
   isUsed(set: GuardSet, key: string): boolean {
     return this.#counts[set].has(key);
+  }
+
+  /** True if an object translates to this address. */
+  isInternal(address: Ip): boolean {
+    const { fips, backends } = this.#counts;
+    return fips.has(address) || backends.keys().some((key) => key.startsWith(`${address} `));
   }
 
   *#count(program: Program, by: number): Chunked<void> {

@@ -6,6 +6,7 @@ import { type Chunked, forEachChunked, inParts, type MaybeChunked, runSync } fro
 import type { Change, SubsystemName } from "../model/change.ts";
 import type { Degradation } from "../model/degradation.ts";
 import type { Kind, ObjectId } from "../model/names.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import type { Reason } from "../model/status.ts";
 import type { Phase } from "./phases.ts";
@@ -72,6 +73,13 @@ export interface SubsystemPlanner<Observed = unknown, Payload = unknown> {
    * obstacles.
    */
   obstaclesTo?(part: Program, observed: Observed, facts: KernelFacts): Obstacles;
+  /**
+   * The same plan where only Eips were added since the last one: `program` has all of them, and may lack changes of other
+   * kinds. Absent: added Eips change nothing of the plan but the objects of their part.
+   */
+  planEips?(program: Program, observed: Observed, facts: KernelFacts): SubsystemPlan<Payload>;
+  /** The reading with a later reading of the network in it. Absent: it contains none. */
+  withNetwork?(observed: Observed, network: ObservedNetwork): Observed;
   /** All parts of the input that {@link plan} reads. If none of them changed, the last plan is still valid. */
   reads(input: PlanInput): readonly unknown[];
 }

@@ -92,6 +92,13 @@ export class ArpProbe {
     return this.#free.has(address);
   }
 
+  /** True if an address that the gateway does not hold can be added without another probe. */
+  mayAdd(address: Ip): boolean {
+    const { announcer, nowMs } = this.#options;
+    const sinceMs = this.#free.get(address);
+    return announcer === undefined || (sinceMs !== undefined && nowMs() - sinceMs <= freeForMs);
+  }
+
   /** True while another host holds an address that is to be added. */
   get hasConflicts(): boolean {
     return this.#conflicts.size > 0;

@@ -4,7 +4,7 @@
  * address that it lacks is not added; what it has is still repaired.
  */
 import { everyNth, inParts, type MaybeChunked } from "../../../lib/chunked.ts";
-import { ledgerKey } from "../../../lib/model/ledger.ts";
+import { type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
 import { leavingEipsChunked } from "../../../lib/plan/flows.ts";
 import type { PlanInput } from "../../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
@@ -38,6 +38,15 @@ export async function writeAhead(
     }
     return changes;
   });
+}
+
+/** Before addresses are added that nothing else comes along with. */
+export async function recordAdded(store: StateAccess, entries: readonly LedgerAddress[]): Promise<void> {
+  await write(store, ({ ledger }) =>
+    entries
+      .filter((entry) => !ledger.addresses.has(ledgerKey(entry)))
+      .map((entry): StateChange => ({ type: "ledger-add", entry })),
+  );
 }
 
 /**

@@ -8,8 +8,8 @@ import type { PassResult } from "../pass/pass-result.ts";
 
 export class GuardUsersOfPass {
   #known: { readonly of: Desired; readonly users: GuardUsers } | undefined;
-  /** The plan of the last full pass, if an incremental pass has changed the program since. */
-  #outdated: PassResult["planAfter"] | undefined;
+  /** Plans whose program lacks changes of incremental passes. */
+  readonly #outdated = new WeakSet<PassResult["planAfter"]>();
 
   /**
    * The counts after an incremental pass: it changes one part of the last pass's set, `part.from`, to `part.to`. The
@@ -24,12 +24,17 @@ export class GuardUsersOfPass {
       this.#known?.of === state.desired ? this.#known.users : yield* this.#count(state.desired, planAfter);
     users.update(part.from, part.to);
     this.#known = { of: after, users };
-    this.#outdated = planAfter;
+    this.#outdated.add(planAfter);
     return users;
   }
 
+  /** This plan is one of an incremental pass. */
+  onPlan(planAfter: PassResult["planAfter"]): void {
+    this.#outdated.add(planAfter);
+  }
+
   *#count(desired: Desired, planAfter: PassResult["planAfter"]): Chunked<GuardUsers> {
-    const isInForce = planAfter !== this.#outdated;
+    const isInForce = !this.#outdated.has(planAfter);
     const { program } = isInForce ? planAfter : yield* compileChunked(desired, planAfter.compileContext);
     return yield* GuardUsers.of(program);
   }

@@ -7,16 +7,18 @@
 import { expiredLeases } from "../../../lib/admission/leases.ts";
 import { AffectedSet, restrictTo } from "../../../lib/compile/affected.ts";
 import { compile, compileChunked } from "../../../lib/compile/compile.ts";
-import { endsRuledBy, type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
+import { endsAt, endsRuledBy, type FlowEnd, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import { viewOf } from "../../../lib/conntrack/flow.ts";
 import { compileContradictsChunked } from "../../../lib/conntrack/permits.ts";
 import { isSameSet } from "../../../lib/memoize.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
-import type { Program } from "../../../lib/model/program.ts";
+import type { Program, ProgramEip } from "../../../lib/model/program.ts";
 import type { ObjectVerdict } from "../../../lib/model/status.ts";
+import type { GuardUsers } from "../../../lib/plan/guard.ts";
 import { judge, type Verification } from "../../../lib/plan/judge.ts";
+import { eipsAdded } from "../../../lib/plan/network/added-eips.ts";
 import type { RulesPlan } from "../../../lib/plan/rules-planner.ts";
 import { noObstacles } from "../../../lib/plan/subsystem.ts";
 import type { Desired } from "../../../lib/state/desired.ts";
@@ -31,13 +33,13 @@ import type { Patience } from "../patience.ts";
 import type { Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
+import { EipAdditions, type EipAdditionsDeps, type WithEips } from "./eip-additions.ts";
 import { GuardUsersOfPass } from "./guard-users-of-pass.ts";
 import { type Reason, whyFull } from "./why-full.ts";
 import { WrittenObjects } from "./written-objects.ts";
 
-export interface IncrementalDeps {
+export interface IncrementalDeps extends EipAdditionsDeps {
   readonly dataplane: Dataplane;
-  readonly subsystems: readonly Pick<Subsystem, "planner">[];
   readonly conntrack: ConntrackDriver;
   readonly clock: Clock;
   readonly patience: Patience;
@@ -57,6 +59,9 @@ export interface IncrementalResult {
   readonly blocked: PassResult["blocked"];
   /** The objects that the change can affect. */
   readonly affected: ReadonlySet<ObjectId>;
+  /** The last pass's with the added Eips, or unchanged. */
+  readonly planAfter: PassResult["planAfter"];
+  readonly snapshot: PassResult["snapshot"];
 }
 
 /** For more objects a full pass costs about as much. */
@@ -70,10 +75,12 @@ export class IncrementalPass {
   readonly #deps: IncrementalDeps;
   readonly #written = new WrittenObjects(maxObjects);
   readonly #guardUsers = new GuardUsersOfPass();
+  readonly #additions: EipAdditions;
   #affected: { readonly of: Desired; readonly index: AffectedSet } | undefined;
 
   constructor(deps: IncrementalDeps) {
     this.#deps = deps;
+    this.#additions = new EipAdditions(deps);
   }
 
   /** Call it after every change of the state, as soon as the store has the new state. */
@@ -127,7 +134,7 @@ export class IncrementalPass {
     base: PassResult,
     signal: AbortSignal,
   ): Promise<IncrementalResult | Reason> {
-    const { dataplane, clock, unswept } = this.#deps;
+    const { dataplane, clock, unswept, subsystems } = this.#deps;
     const { incremental } = dataplane.driver;
     if (incremental === undefined) return "the dataplane has no incremental passes";
     if (this.#deps.gatekeeper.mayOpen(state)) return "a gate may open";
@@ -136,22 +143,29 @@ export class IncrementalPass {
       return "a lease expired or was renewed";
     const before = base.state.desired;
     const affected = await this.#affectedBy(before, state.desired, ids);
-    if (affected === undefined) return "the change can affect too many objects";
+    if (affected === undefined) return "the change can affect too many objects, or some of other kinds";
     const from = compile(restrictTo(before, affected), context).program;
     const part = restrictTo(state.desired, affected);
     const compiled = compile(part, context);
     const to = compiled.program;
-    if (!to.eips.every(({ id }) => base.verdicts?.get(id)?.ready.holds))
+    const added = eipsAdded(from, to);
+    if (added === undefined) return "an Eip of these objects goes, moves or is not held";
+    const others = to.eips.filter((eip) => !added.includes(eip));
+    if (base.verdicts === undefined || !others.every(({ id }) => base.verdicts?.get(id)?.ready.holds))
       return "an Eip of these objects is not Ready";
 
     const observed = await incremental.base(signal);
     if (observed === undefined) return "the kernel does not prove that the last reading is current";
     const users = await runYielding(this.#guardUsers.update(base, state.desired, { from, to }));
+    const reason = this.#whyNotAdd(added, base, state, users);
+    if (reason !== undefined) return reason;
     const { planner } = dataplane;
     await this.#prepare(from, to, observed);
     const plan = planner.planPart(from, to, observed, users);
     if (plan === undefined) return "the change needs a plan of the whole";
     unswept.add(plan.changes, part, compiled, "left to a full pass");
+    if (added.length > 0 && !(await this.#additions.writeAhead(added)))
+      return "the ledger could not be written";
     if (!(await this.#write(plan, signal))) return "the write was refused or lost a race";
     const after = await incremental.verify(signal);
     if (after === undefined) return "the write was not read back as planned";
@@ -159,13 +173,40 @@ export class IncrementalPass {
     if (planner.planPart(from, to, after, users)?.changes.length !== 0)
       return "the write was not read back as planned";
 
-    const sweep = await this.#sweepFlows(endsRuledBy([from, to]), state, base, signal);
+    const grown = await this.#add(added, state, base, signal);
+    if (grown === undefined) return "an address was refused, or the network changed otherwise";
+
+    const ends = [...endsRuledBy([from, to]), ...added.flatMap(({ address }) => endsAt(address))];
+    const sweep = await this.#sweepFlows(ends, state, grown, signal);
     if (sweep === undefined) return "the flows of these objects could not be ended";
     const blocked = new Map([...base.blocked].filter(([id]) => !affected.has(id)));
     for (const [id, block] of compiled.blocked) blocked.set(id, block);
     unswept.clear({ revision: state.desired.revision, blocked });
-    const verdicts = judge(part, compiled, obstaclesTo(to, this.#deps.subsystems, base));
-    return { changes: plan.changes, sweep, verdicts, blocked, affected };
+    const { planAfter, snapshot } = grown;
+    this.#guardUsers.onPlan(planAfter);
+    const verdicts = judge(part, compiled, obstaclesTo(to, subsystems, grown));
+    const changes = [...plan.changes, ...grown.changes];
+    return { changes, sweep, verdicts, blocked, affected, planAfter, snapshot };
+  }
+
+  #whyNotAdd(
+    added: readonly ProgramEip[],
+    base: PassResult,
+    state: State,
+    users: GuardUsers,
+  ): Reason | undefined {
+    if (added.length === 0) return undefined;
+    return this.#additions.whyFull(added, base, state, users);
+  }
+
+  async #add(
+    added: readonly ProgramEip[],
+    state: State,
+    base: PassResult,
+    signal: AbortSignal,
+  ): Promise<WithEips | undefined> {
+    if (added.length === 0) return { planAfter: base.planAfter, snapshot: base.snapshot, changes: [] };
+    return await this.#additions.add(added, state, base, signal);
   }
 
   async #prepare(from: Program, to: Program, observed: unknown): Promise<void> {
@@ -195,7 +236,7 @@ export class IncrementalPass {
   async #sweepFlows(
     ends: readonly FlowEnd[],
     { desired, ledger }: State,
-    { planAfter, snapshot }: PassResult,
+    { planAfter, snapshot }: Pick<PassResult, "planAfter" | "snapshot">,
     signal: AbortSignal,
   ): Promise<SweepResult | undefined> {
     const { conntrack } = this.#deps;
@@ -226,7 +267,7 @@ export class IncrementalPass {
     const index = known?.of === before ? known.index : await runYielding(AffectedSet.of(before));
     index.update(before, after, ids);
     this.#affected = { of: after, index };
-    return index.around(ids, [before, after], maxObjects);
+    return index.hasOtherUsers(ids) ? undefined : index.around(ids, [before, after], maxObjects);
   }
 }
 
@@ -234,7 +275,7 @@ export class IncrementalPass {
 function obstaclesTo(
   part: Program,
   subsystems: readonly Pick<Subsystem, "planner">[],
-  { planAfter, snapshot }: PassResult,
+  { planAfter, snapshot }: Pick<PassResult, "planAfter" | "snapshot">,
 ): Verification {
   return subsystems.map(({ planner }) => ({
     objects:

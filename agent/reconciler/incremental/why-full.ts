@@ -23,14 +23,14 @@ export function whyFull(
   const other = reasons.find((reason) => reason !== "write");
   if (other !== undefined) return `not only a write woke it: ${other}`;
   if (written === undefined) return "too many objects were written, or the gateway";
-  if (![...written].every(hasRulesOfItsOwn)) return "objects other than FIPs and DNATs were written";
+  if (![...written].every(canBePlannedAlone)) return "objects other than Eips, FIPs and DNATs were written";
   return isAtRest(base) ? undefined : "the last pass left something to do or to wait for";
 }
 
-/** Only FIPs and DNATs have rules of their own. Other kinds change addresses, routes or shared rules. */
-function hasRulesOfItsOwn(id: ObjectId): boolean {
+/** FIPs and DNATs have rules of their own, and so have added Eips. Other kinds change routes or shared rules. */
+function canBePlannedAlone(id: ObjectId): boolean {
   const { kind } = parseObjectId(id);
-  return kind === "fip" || kind === "dnat";
+  return kind === "eip" || kind === "fip" || kind === "dnat";
 }
 
 /** Nothing is left to do, to wait for or to find out. */

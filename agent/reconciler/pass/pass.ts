@@ -135,6 +135,15 @@ export class Pass {
   /** Records that an incremental pass did all work between two states. */
   recordIncrementalPass(before: PassResult, after: PassResult): void {
     this.#retries.recordIncrementalPass(before, after);
+    this.#reader.replace(after.snapshot);
+  }
+
+  /** Announces the EIPs that an incremental pass added. */
+  async announceNew(
+    { snapshot: before }: PassResult,
+    { snapshot: after, planAfter }: PassResult,
+  ): Promise<void> {
+    await this.#notifier.announceNew(planAfter.program, before.facts.network, after.facts.network);
   }
 
   /** Milliseconds until something is due without a wake. */

@@ -23,6 +23,12 @@ export class SnapshotReader {
     return this.#last;
   }
 
+  /** An incremental pass has read a part again. */
+  replace(snapshot: Snapshot): void {
+    this.#facts = snapshot.facts;
+    this.#last = snapshot;
+  }
+
   /**
    * Reads all subsystems independently. One that cannot be read or hangs is unread. Throws if the network cannot be
    * read, because nothing can be planned without it, and while both variants of iptables hold rules, because nothing

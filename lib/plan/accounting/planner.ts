@@ -34,6 +34,7 @@ export function accountingPlanner(
     serves: [],
     plan: (input, observed) => runSync(planChunked(input, observed)),
     planChunked,
+    planEips: (program, observed, facts) => runSync(planChunked({ program, facts }, observed)),
     reads: ({ program, facts }) => [program, facts.network],
   };
 }

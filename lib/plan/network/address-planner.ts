@@ -25,6 +25,7 @@ export const addressPlanner: SubsystemPlanner<ObservedNetwork, AddressStep> = {
   serves: ["eip"],
   plan: (input) => runSync(planChunked(input)),
   planChunked,
+  withNetwork: (_, network) => network,
   reads: ({ program, addresses, ledger, facts, context }) => [
     program,
     addresses,

@@ -253,6 +253,7 @@ function subnetKey({ interface: name, address, prefixLength }: LedgerAddress, { 
   return `${name} ${makeCidr(address, prefixLength)}`;
 }
 
-function entryOf({ interface: name, address, prefixLength }: LedgerAddress): LedgerAddress {
+/** The entry of the ledger for it. */
+export function entryOf({ interface: name, address, prefixLength }: LedgerAddress): LedgerAddress {
   return { interface: name, address, prefixLength };
 }

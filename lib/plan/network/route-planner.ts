@@ -26,6 +26,7 @@ export const routePlanner: SubsystemPlanner<ObservedNetwork, RouteStep> = {
   serves: ["route"],
   plan: (input, observed) => runSync(planChunked(input, observed)),
   planChunked,
+  withNetwork: (_, network) => network,
   reads: ({ program }) => [program],
 };
 

@@ -30,6 +30,7 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
       { notices: notices(program, observed, isOff) },
     );
   },
+  withNetwork: (_, network) => network,
   reads: ({ program, context, facts }) => [program, context.gate, facts.isGateClosed],
 };
 

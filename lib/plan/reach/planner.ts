@@ -58,6 +58,7 @@ export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanne
     plan: (input, observed) => runSync(planChunked(input, observed)),
     planChunked,
     obstaclesTo: (part, observed) => runSync(obstaclesTo(part, observed)),
+    withNetwork: (observed, network) => ({ ...observed, network }),
     reads: ({ program }) => [program],
   };
 }

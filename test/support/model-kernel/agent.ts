@@ -41,6 +41,8 @@ export interface Surroundings {
   readonly epoch: string;
   /** True if it takes over the live state at the start. Absent: false. */
   readonly isAdopting?: boolean;
+  /** False: addresses are added without a probe. Absent: true. */
+  readonly isProbing?: boolean;
   /** Called after every pass that finished. */
   readonly onPass: (findings: PassResult, isIncremental: boolean) => void;
 }
@@ -60,7 +62,7 @@ export class ModelAgent {
   readonly #probeQueue: ProbeQueue;
   readonly #arpProbe: ArpProbe;
   #passes = 0;
-  #lastSnapshot: PassResult["snapshot"] | undefined;
+  #lastParts: PassResult["planAfter"]["parts"] | undefined;
   lastError: unknown;
   /** True if a write since the start of the last pass wakes the agent: one that leaves something to do. */
   isWoken = false;
@@ -81,7 +83,7 @@ export class ModelAgent {
       onFailure: () => {},
     });
     this.#arpProbe = new ArpProbe({
-      announcer,
+      announcer: around.isProbing === false ? undefined : announcer,
       queue: this.#probeQueue,
       nowMs: () => clock.bootMs(),
       // The next pass of the script sees it.
@@ -120,9 +122,9 @@ export class ModelAgent {
       isAdopting: around.isAdopting ?? false,
       onPass: (findings) => {
         this.#passes++;
-        // Every full pass reads the kernel.
-        const isIncremental = findings.snapshot === this.#lastSnapshot;
-        this.#lastSnapshot = findings.snapshot;
+        // Every full pass plans each subsystem.
+        const isIncremental = findings.planAfter.parts === this.#lastParts;
+        this.#lastParts = findings.planAfter.parts;
         around.onPass(findings, isIncremental);
       },
       onFailure: (error) => {

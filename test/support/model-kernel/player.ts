@@ -44,14 +44,19 @@ export class Player {
   incrementalPasses = 0;
   readonly #dataplane: ModelDataplane;
   readonly #refused: RegExp | undefined;
+  readonly #isProbing: boolean;
   #epoch = 1;
   #generation = 0;
   #clients = new Clients();
 
-  /** @param refused - the kernel refuses rules whose text matches */
-  constructor(dataplane: ModelDataplane, refused?: RegExp) {
+  /**
+   * @param refused - the kernel refuses rules whose text matches
+   * @param isProbing - false: addresses are added without a probe
+   */
+  constructor(dataplane: ModelDataplane, refused?: RegExp, isProbing = true) {
     this.#dataplane = dataplane;
     this.#refused = refused;
+    this.#isProbing = isProbing;
     this.judge = new Judge(this);
     this.judge.isSound = refused === undefined;
     this.kernel = this.#newKernel();
@@ -168,14 +173,15 @@ export class Player {
     };
   }
 
-  /** After an incremental pass, a full one may have nothing left to do. It is tried after every third. */
+  /** After an incremental pass, a full one may have nothing left to do. It is tried after every third, and after added Eips. */
   async #playPass({ isResync, during }: PassStep): Promise<void> {
     const before = this.incrementalPasses;
     this.agent.life.onMoment = this.#interruptions(during);
     await this.#pass(isResync);
     this.agent.life.onMoment = () => this.judge.onMoment();
-    const isIncremental = this.incrementalPasses > before;
-    if (isIncremental && this.incrementalPasses % 3 === 0 && this.#isAtRest) await this.#passAgain();
+    if (this.incrementalPasses === before || !this.#isAtRest) return;
+    const hasAdded = this.agent.findings?.changes.some(({ subsystem }) => subsystem === "address") ?? false;
+    if (hasAdded || this.incrementalPasses % 3 === 0) await this.#passAgain();
   }
 
   /** True if nothing happened that the last pass could not know. */
@@ -187,10 +193,25 @@ export class Player {
   async #passAgain(): Promise<void> {
     const { writes } = this.kernel;
     const before = this.agent.readyObjects().join();
+    const eips = this.#eips();
     await this.#pass(true);
+    if (this.#eips() !== eips) this.judge.blame("a full pass holds other Eips than an incremental one");
     if (this.kernel.writes !== writes) this.judge.blame("an incremental pass left something to a full one");
     if (this.agent.readyObjects().join() !== before)
       this.judge.blame("a full pass judges otherwise than an incremental one");
+  }
+
+  /** What the last pass knows of Eips: those to hold, what the ledger has, and what was read. */
+  #eips(): string {
+    const { planAfter, snapshot } = this.agent.findings ?? {};
+    const held = planAfter?.program.eips.toSorted((one, other) => (one.id < other.id ? -1 : 1));
+    const { addresses } = this.disk.state.ledger;
+    return JSON.stringify([
+      held,
+      [...addresses.keys()].sort(),
+      snapshot?.facts.network.addresses,
+      planAfter?.own.size,
+    ]);
   }
 
   async #pass(isResync: boolean): Promise<"ended" | "failed" | "died"> {
@@ -289,6 +310,7 @@ export class Player {
       wire,
       clock,
       epoch: `epoch-${this.#epoch}`,
+      isProbing: this.#isProbing,
       onPass: (findings, isIncremental) => {
         if (isIncremental) this.incrementalPasses++;
         this.judge.onPass(findings, isIncremental);

@@ -68,6 +68,8 @@ async function play(script: readonly Step[], dataplane: ModelDataplane, theme: T
   const player = new Player(
     dataplane,
     isRefusing ? new RegExp(refusedPod.replaceAll(".", "\\.")) : undefined,
+    // An address that is probed for is added by a full pass.
+    theme.isServing !== true || theme.wire === true,
   );
   try {
     await player.play(script);

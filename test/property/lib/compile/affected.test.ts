@@ -125,3 +125,18 @@ t.test("an affected set above the limit is undefined", async (t) => {
   t.equal(neighbourhood.around(["fips/a"], [desired], 3), undefined);
   t.equal(neighbourhood.around(["fips/a"], [desired], 4)?.size, 4, "the FIPs and their Eip's name");
 });
+
+t.test("users of kinds that are left out are known for their Eip", async (t) => {
+  const steps: readonly Step[] = [
+    { kind: "eip", name: "e", spec: { address: "203.0.113.10/24" } },
+    { kind: "snat", name: "s", spec: { eip: "e", internalCIDR: "10.0.0.0/24" } },
+    { kind: "fip", name: "f", spec: { eip: "d", internalIp: "10.0.0.1" } },
+  ];
+  const { desired } = after(emptyState, steps);
+  const neighbourhood = runSync(AffectedSet.of(desired));
+  t.ok(neighbourhood.hasOtherUsers(["fips/f", "eips/e"]));
+  t.notOk(neighbourhood.hasOtherUsers(["fips/f", "eips/d", "snats/s"]), "a FIP is not left out");
+  const { desired: without } = after({ ...emptyState, desired }, [{ kind: "snat", name: "s" }]);
+  neighbourhood.update(desired, without, ["snats/s"]);
+  t.notOk(neighbourhood.hasOtherUsers(["eips/e"]));
+});

@@ -345,6 +345,20 @@ t.test("foreign writes during catching up are read too", async (t) => {
   t.same(kernel.takeAsked(), ["stamp", "ip x", "stamp", "ip x,ip y", "stamp"]);
 });
 
+t.test("a commit that left the reading as it was proves it as well as none", async (t) => {
+  const fake = new FakeRuleset("generation", false);
+  fake.meddle("x", 1);
+  const cached = new CachedRuleset(fake, { journal: fake });
+  const read = await cached.read(signal);
+  fake.meddle("x", 1);
+  t.equal(await cached.verified(signal), read);
+  t.equal(await cached.base(signal), read);
+  fake.meddle("x", 2);
+  t.equal(await cached.verified(signal), undefined, "this one did not");
+  fake.meddle("x", 2, false);
+  t.equal(await cached.verified(signal), undefined, "of this one nothing is known");
+});
+
 t.test("everything is read periodically", async (t) => {
   const { kernel, cached, later } = world();
   await cached.read(signal);

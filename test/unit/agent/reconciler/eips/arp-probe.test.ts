@@ -46,6 +46,7 @@ function setUp(random = () => 0) {
 
 t.test("an address is probed once, and added if there is no reply", async (t) => {
   const { wire, told, arpProbe, review, lookUntil } = setUp();
+  t.notOk(arpProbe.mayAdd(one), "not yet");
   t.strictSame(review(), { probing: [one, two], conflicts: [] });
   t.strictSame(review(), { probing: [one, two], conflicts: [] });
   await answersIn();
@@ -53,7 +54,11 @@ t.test("an address is probed once, and added if there is no reply", async (t) =>
   t.equal(told.wakes, 1);
   t.strictSame(review(), { probing: [], conflicts: [] });
   t.ok(arpProbe.isFree(one));
+  t.ok(arpProbe.mayAdd(one));
   await lookUntil(60_000);
+  wire.nowMs++;
+  t.notOk(arpProbe.mayAdd(one), "that was long ago");
+  wire.nowMs--;
   t.equal(wire.probed.length, 1, "nothing needs to be probed again");
   t.notOk(arpProbe.hasConflicts);
 

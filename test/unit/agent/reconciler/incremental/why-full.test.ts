@@ -5,7 +5,7 @@ import type { PassResult } from "../../../../../agent/reconciler/pass/pass-resul
 import type { ObjectId } from "../../../../../lib/model/names.ts";
 
 const write = { reasons: ["write"], isResync: false };
-const written = new Set<ObjectId>(["fips/f", "dnats/d"]);
+const written = new Set<ObjectId>(["fips/f", "dnats/d", "eips/e"]);
 
 function base(compileContext = {}, more = {}): PassResult {
   return {
@@ -18,7 +18,7 @@ function base(compileContext = {}, more = {}): PassResult {
   } as unknown as PassResult;
 }
 
-t.test("a write of FIPs and DNATs after a pass that left nothing needs no full pass", async (t) => {
+t.test("a write of Eips, FIPs and DNATs after a pass that left nothing needs no full pass", async (t) => {
   t.equal(whyFull(write, base(), written), undefined);
 });
 
@@ -30,7 +30,10 @@ t.test("everything else does", async (t) => {
     "not only a write woke it: rules",
   );
   t.match(whyFull(write, base(), undefined), "too many objects were written, or the gateway");
-  t.match(whyFull(write, base(), new Set<ObjectId>(["fips/f", "eips/e"])), "other than FIPs and DNATs");
+  t.match(
+    whyFull(write, base(), new Set<ObjectId>(["fips/f", "snats/s"])),
+    "other than Eips, FIPs and DNATs",
+  );
   const unfinished = [
     base({ quarantined: new Map([["fips/x", "refused"]]) }),
     base({ probing: new Set(["203.0.113.10"]) }),
