@@ -1,32 +1,17 @@
 /** The file of the audit log: one JSON object per line, rotated once, so that two files of bounded size exist. */
-import { constants } from "node:fs";
-import { type FileHandle, open, rename } from "node:fs/promises";
-import { idOf, statOf } from "../store/file-id.ts";
-
-/** What is needed of a file. Tests inject disk faults here. */
-export type AuditHandle = Pick<FileHandle, "write" | "stat" | "close">;
-export type OpenAuditFile = (path: string, flags: number, mode: number) => Promise<AuditHandle>;
-
-interface Opened {
-  readonly handle: AuditHandle;
-  readonly id: string;
-  length: number;
-  /** The last line was cut short: another begins with a new line. */
-  isTorn: boolean;
-}
-
-/** A named pipe without a reader fails at once; the name must not lead elsewhere. */
-const flags =
-  constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+import { open, rename } from "node:fs/promises";
+import { AppendFile, type OpenAppendFile } from "../store/append-file.ts";
 
 export class AuditFile {
   readonly path: string;
   readonly #maxBytes: number;
-  readonly #open: OpenAuditFile;
-  #file: Opened | undefined;
+  readonly #open: OpenAppendFile | undefined;
+  #file: AppendFile | undefined;
+  /** The last line was cut short: another begins with a new line. */
+  #isTorn = false;
 
   /** @param maxBytes of both files together */
-  constructor(path: string, maxBytes: number, openFile: OpenAuditFile = open) {
+  constructor(path: string, maxBytes: number, openFile?: OpenAppendFile) {
     this.path = path;
     this.#maxBytes = maxBytes;
     this.#open = openFile;
@@ -47,8 +32,8 @@ export class AuditFile {
         await rename(...this.paths);
         file = await this.#opened();
       }
-      await writeAll(file, file.isTorn ? Buffer.concat([Buffer.from("\n"), bytes]) : bytes);
-      file.isTorn = false;
+      await file.append(this.#isTorn ? Buffer.concat([Buffer.from("\n"), bytes]) : bytes);
+      this.#isTorn = false;
     } catch (error) {
       await this.close();
       throw error;
@@ -58,41 +43,17 @@ export class AuditFile {
   async close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    // Nothing waits in the process for the end of the file.
-    await file?.handle.close().catch(() => undefined);
+    await file?.close();
   }
 
-  /** Another program may have moved or removed the file. */
-  async #opened(): Promise<Opened> {
-    const there = await statOf(this.path);
-    if (this.#file !== undefined && there !== undefined && idOf(there) === this.#file.id) return this.#file;
+  async #opened(): Promise<AppendFile> {
+    const before = this.#file;
+    if (before !== undefined && (await before.isInPlace())) return before;
     await this.close();
-    const handle = await this.#open(this.path, flags, 0o600);
-    try {
-      const stat = await handle.stat({ bigint: true });
-      if (!stat.isFile()) throw new Error("it is no regular file");
-      const length = Number(stat.size);
-      this.#file = {
-        handle,
-        id: idOf(stat),
-        length,
-        isTorn: length > 0 && !(await endsWithLine(this.path, length)),
-      };
-      return this.#file;
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-  }
-}
-
-/** Like write(2), a handle may write less than it got. */
-async function writeAll(file: Opened, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesWritten } = await file.handle.write(bytes, at);
-    if (bytesWritten === 0) throw new Error("nothing could be written");
-    at += bytesWritten;
-    file.length += bytesWritten;
+    this.#file = await AppendFile.open(this.path, this.#open);
+    const { length } = this.#file;
+    this.#isTorn = length > 0 && !(await endsWithLine(this.path, length));
+    return this.#file;
   }
 }
 

@@ -4,8 +4,9 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import type { Log } from "../log.ts";
+import type { OpenAppendFile } from "../store/append-file.ts";
 import { idOf, unlessAbsent } from "../store/file-id.ts";
-import { AuditFile, type OpenAuditFile } from "./audit-file.ts";
+import { AuditFile } from "./audit-file.ts";
 import { readBackwards } from "./read-backwards.ts";
 
 /** One line: JSON, with `time` in RFC 3339. */
@@ -23,7 +24,7 @@ export interface AuditLogOptions {
   /** `disk`: it could not be written; `queue`: too many waited. */
   readonly onLost: (records: number, reason: "disk" | "queue") => void;
   readonly log: Pick<Log, "error" | "info">;
-  readonly openFile?: OpenAuditFile;
+  readonly openFile?: OpenAppendFile;
 }
 
 /** Characters that wait for the disk. */

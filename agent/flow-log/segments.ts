@@ -2,9 +2,9 @@
  * The log on disk: a ring of files, each named by the time of its creation. Written by one process; read at any time,
  * also while it is written.
  */
-import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { AppendFile } from "../store/append-file.ts";
 import type { LineSink } from "./line-buffer.ts";
 
 export interface Segment {
@@ -36,8 +36,7 @@ export class SegmentSink implements LineSink {
   readonly #segmentBytes: number;
   readonly #maxBytes: number;
   readonly #wallMs: () => number;
-  #file: FileHandle | undefined;
-  #written = 0;
+  #file: AppendFile | undefined;
   #last = { ms: 0, count: 0 };
 
   constructor(directory: string, maxBytes: number, wallMs: () => number) {
@@ -51,9 +50,8 @@ export class SegmentSink implements LineSink {
     try {
       for (let from = 0; from < bytes.length; ) {
         const file = await this.#roomy();
-        const to = endOfLines(bytes, from, this.#segmentBytes - this.#written);
-        await writeAll(file, bytes.subarray(from, to));
-        this.#written += to - from;
+        const to = endOfLines(bytes, from, this.#segmentBytes - file.length);
+        await file.append(bytes.subarray(from, to));
         from = to;
       }
     } catch (error) {
@@ -66,17 +64,16 @@ export class SegmentSink implements LineSink {
   async close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    await file?.close().catch(() => undefined);
+    await file?.close();
   }
 
-  async #roomy(): Promise<FileHandle> {
-    if (this.#file !== undefined && this.#written < this.#segmentBytes && (await isLinked(this.#file)))
-      return this.#file;
+  async #roomy(): Promise<AppendFile> {
+    const file = this.#file;
+    if (file !== undefined && file.length < this.#segmentBytes && (await file.isInPlace())) return file;
     await this.close();
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     await this.#makeRoom();
-    this.#file = await open(join(this.#directory, this.#nextName()), newFile, 0o600);
-    this.#written = 0;
+    this.#file = await AppendFile.open(join(this.#directory, this.#nextName()));
     return this.#file;
   }
 
@@ -104,17 +101,6 @@ export class SegmentSink implements LineSink {
     this.#last = { ms, count: this.#last.count + 1 };
     return `flows-${String(ms).padStart(13, "0")}-${String(this.#last.count).padStart(6, "0")}.jsonl`;
   }
-}
-
-const newFile = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND;
-
-/** False if somebody removed the file or its directory: nobody would ever read what is written there. */
-async function isLinked(file: FileHandle): Promise<boolean> {
-  return (await file.stat()).nlink > 0;
-}
-
-async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
-  for (let from = 0; from < bytes.length; ) from += (await file.write(bytes, from)).bytesWritten;
 }
 
 /** Where the last line ends that still fits into `room`; at least one line. */

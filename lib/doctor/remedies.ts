@@ -32,38 +32,46 @@ export interface Remedy {
   /** `uncertain`: packets may pass all the same, or it may end by itself. */
   readonly result: "failed" | "uncertain";
   readonly remedy: string;
+  /** The same in one line with the command of natgwctl, if there is one. */
+  readonly natgwctl?: string;
 }
 
-function failed(check: CheckName, remedy: string): Remedy {
-  return { check, result: "failed", remedy };
+function failed(check: CheckName, remedy: string, natgwctl?: string): Remedy {
+  return { check, result: "failed", remedy, ...(natgwctl !== undefined && { natgwctl }) };
 }
 
-function uncertain(check: CheckName, remedy: string): Remedy {
-  return { check, result: "uncertain", remedy };
+function uncertain(check: CheckName, remedy: string, natgwctl?: string): Remedy {
+  return { check, result: "uncertain", remedy, ...(natgwctl !== undefined && { natgwctl }) };
 }
+
+const triesAgain = "repair what the message names; natgwctl repair tries again";
 
 export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> = {
-  StateCorrupt: failed("state", "PUT the full set"),
+  StateCorrupt: failed("state", "PUT the full set", "send the full set again: natgwctl apply -f FILE"),
   StateTooNew: failed(
     "state",
     "use the newer version; or, to start with an empty state, move state.journal out of the state directory and restart",
+    "run the newer version of the agent",
   ),
   StateFromNewerVersion: uncertain("state", "use the newer version"),
   StorageUnavailable: failed("disk", "free disk space, correct permissions"),
   MixedVariants: failed("rules", "remove the owned rules of one variant"),
-  PassFailing: failed("rules", "repair what the message names; the agent retries by itself"),
+  PassFailing: failed("rules", "repair what the message names; the agent retries by itself", triesAgain),
   NotVerified: uncertain("rules", "wait"),
   NotAdopted: failed(
     "state",
     "PUT the full set: PUT /v1/desired; or take over what is there: POST /v1/import?from=kernel&adopt=true",
+    "send the full set, or take over what is there: natgwctl import --from-kernel",
   ),
   ImportIncomplete: uncertain(
     "state",
     "write what is missing; the reason goes when a full set is accepted or the agent restarts",
+    "write what is missing; natgwctl import --from-kernel --dry-run lists it",
   ),
   GateClosed: failed(
     "gate",
     "PUT the full set: single writes alone do not open the gate of a new namespace, except 5 s after the last one that follows Kube-OVN's init; see the other reasons in the list",
+    "send the full set: natgwctl apply -f FILE",
   ),
   UntranslatedForwarded: uncertain("gate", "a kernel with nf_tables"),
   ForwardingOff: failed("forwarding", "allow the pod to set it"),
@@ -76,17 +84,32 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
   ReversePathFilter: failed("routes", "set rp_filter=2"),
   NoOwnAddress: uncertain("interfaces", "give the interface an address of its own"),
   AddressConflict: failed("eips", "remove the EIPs from the other host"),
-  Quarantined: failed("rules", "change the objects, or remove the cause and call POST /v1/reconcile"),
+  Quarantined: failed(
+    "rules",
+    "change the objects, or remove the cause and call POST /v1/reconcile",
+    "change the objects, or remove the cause and run natgwctl repair",
+  ),
   Fighting: failed("drift", "stop the other program"),
-  KernelUnreadable: failed("rules", "repair what the message names"),
-  StepsFailing: failed("drift", "repair what the message names"),
-  FlowsShadowed: uncertain("flows", "find out who sends them"),
+  KernelUnreadable: failed("rules", "repair what the message names", triesAgain),
+  StepsFailing: failed("drift", "repair what the message names", triesAgain),
+  FlowsShadowed: uncertain(
+    "flows",
+    "find out who sends them",
+    "find out who sends them: natgwctl connections EIP",
+  ),
   AuditLogFailing: failed("disk", "free disk space, correct permissions"),
   TokenFileInvalid: failed("access", "repair the file that NATGW_TOKEN_FILE names"),
   ClientListInvalid: failed("access", "repair the file that NATGW_TLS_ALLOW_FILE names"),
   ApiUnguarded: failed("access", "give the agent NET_ADMIN, or repair what the message names"),
   CertificatesInvalid: failed("access", "repair the files that the message names"),
 };
+
+/** For a person at a terminal, in one line. `undefined` for a reason of a newer agent. */
+export function remedyAtTerminal(reason: string): string | undefined {
+  if (!Object.hasOwn(degradedRemedies, reason)) return undefined;
+  const { remedy, natgwctl = remedy } = degradedRemedies[reason as Degradation["reason"]];
+  return natgwctl;
+}
 
 /** Of objects. `undefined`: nothing is wrong. */
 export const objectRemedies: Readonly<Record<Reason, Remedy | undefined>> = {

@@ -1,4 +1,5 @@
 /** `natgwctl status`: what is wrong first, then the gateway on one screen. */
+import { remedyAtTerminal } from "../../../lib/doctor/remedies.ts";
 import type { Collection } from "../../../lib/model/names.ts";
 import { ageOf, counted, grouped, took } from "../../../lib/text/quantities.ts";
 import { type Cell, fields, lines, type Section, type Style, table } from "../../../lib/text/view.ts";
@@ -6,7 +7,6 @@ import type { Answer } from "../answer.ts";
 import type { Context } from "../context.ts";
 import type { GatewayStatus, InterfaceStatus, ObjectDocument, ObjectList } from "../documents.ts";
 import { idOf, knownOf, problemsFirst, readinessOf, readyCondition, specText } from "../objects.ts";
-import { remedyOf } from "../remedies.ts";
 
 /** Rows that fit on one screen. */
 const maxListed = 10;
@@ -85,7 +85,7 @@ function troubleOf(model: StatusModel): string {
 function problemSections({ degraded }: StatusModel): readonly Section[] {
   if (degraded.length === 0) return [];
   const rows = degraded.flatMap(({ reason, message }) => {
-    const remedy = remedyOf(reason);
+    const remedy = remedyAtTerminal(reason);
     return [
       { reason, text: message, style: undefined },
       ...(remedy === undefined ? [] : [{ reason: "", text: `-> ${remedy}`, style: "dim" as const }]),

@@ -4,13 +4,13 @@ import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import type { AuditHandle, OpenAuditFile } from "../../../../agent/audit/audit-file.ts";
 import { AuditLog } from "../../../../agent/audit/audit-log.ts";
+import type { AppendHandle, OpenAppendFile } from "../../../../agent/store/append-file.ts";
 
 const second = (number: number) => new Date(number * 1_000).toISOString();
 const always = Number.NEGATIVE_INFINITY;
 
-function make(t: Test, maxBytes = 64 * 1024, openFile?: OpenAuditFile) {
+function make(t: Test, maxBytes = 64 * 1024, openFile?: OpenAppendFile) {
   const directory = mkdtempSync(join(tmpdir(), "natgw-audit-"));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   const path = join(directory, "audit.log");
@@ -108,7 +108,7 @@ t.test("what cannot be written is lost, counted and said", async (t) => {
 
 t.test("a disk that becomes full in the middle of a line", async (t) => {
   let room = 100;
-  const openFile: OpenAuditFile = async (...given) => {
+  const openFile: OpenAppendFile = async (...given) => {
     const handle = await open(...given);
     const write = async (bytes: Buffer, at: number) => {
       const count = Math.min(room, bytes.length - at);
@@ -116,7 +116,7 @@ t.test("a disk that becomes full in the middle of a line", async (t) => {
       room -= count;
       return handle.write(bytes, at, count);
     };
-    return { write, stat: handle.stat.bind(handle), close: () => handle.close() } as unknown as AuditHandle;
+    return { write, stat: handle.stat.bind(handle), close: () => handle.close() } as unknown as AppendHandle;
   };
   const { append, numbers, counts } = make(t, 64 * 1024, openFile);
   append(0, 10);
@@ -130,7 +130,7 @@ t.test("a disk that becomes full in the middle of a line", async (t) => {
 
 t.test("a disk that hangs: what waits is bounded, and nobody waits for it", async (t) => {
   let release = (): void => undefined;
-  const openFile: OpenAuditFile = (...given) =>
+  const openFile: OpenAppendFile = (...given) =>
     new Promise((resolve) => {
       release = () => resolve(open(...given));
     });
