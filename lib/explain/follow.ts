@@ -2,7 +2,7 @@
 import type { Chunked } from "../chunked.ts";
 import type { Family } from "../model/family.ts";
 import type { Chain, ChainRule, HookName } from "../netfilter/chain.ts";
-import { shareOf } from "../netfilter/walk.ts";
+import { ruleText, shareOf } from "../netfilter/walk.ts";
 import { isOwnChain } from "../plan/iptables/owned.ts";
 import { dstnat, srcnat } from "../plan/netfilter/journeys.ts";
 import { foreignTarget } from "./foreign-target.ts";
@@ -214,9 +214,9 @@ class ChainWalker {
         switch (effect.verb) {
           case "drops":
           case "takes":
-            return { stop: textOf(chain, rule) };
+            return { stop: ruleText(chain, rule) };
           case "does not track":
-            this.#untracked = textOf(chain, rule);
+            this.#untracked = ruleText(chain, rule);
             return "continues";
           case "rewrites":
             this.#note(chain, rule);
@@ -246,16 +246,11 @@ class ChainWalker {
       this.#note(chain, rule);
       return "continues";
     }
-    return { hit: { rule: textOf(chain, rule), side: target.side, to: [to], isForeign: true } };
+    return { hit: { rule: ruleText(chain, rule), side: target.side, to: [to], isForeign: true } };
   }
 
   #note(chain: Chain, rule: ChainRule): void {
     const isHarmless = rule.effect.kind === "continue";
-    if (!isHarmless && this.#uncertain.length < maxUncertain) this.#uncertain.push(textOf(chain, rule));
+    if (!isHarmless && this.#uncertain.length < maxUncertain) this.#uncertain.push(ruleText(chain, rule));
   }
-}
-
-/** As in the reports about rules of other programs. */
-function textOf({ place, name }: Chain, { text }: ChainRule): string {
-  return `${place}${place.startsWith("nft ") ? ` ${name}:` : ` -A ${name}`} ${text}`;
 }

@@ -86,7 +86,7 @@ class Walker {
   /** @returns how many of the matched packets do not come back */
   #follow(chain: Chain, rule: ChainRule, share: Share, depth: number): Share | "returns" {
     const { effect } = rule;
-    const where = `${chain.place}${isNft(chain) ? ` ${chain.name}:` : ` -A ${chain.name}`} ${rule.text}`;
+    const where = ruleText(chain, rule);
     const { isOwn, leadsToOwn, chainNamed } = this.#options;
     switch (effect.kind) {
       case "continue":
@@ -121,8 +121,9 @@ class Walker {
   }
 }
 
-function isNft({ place }: Chain): boolean {
-  return place.startsWith("nft ");
+/** A rule with its place, as its tool would name it. */
+export function ruleText({ place, name }: Pick<Chain, "place" | "name">, { text }: ChainRule): string {
+  return `${place}${/^(?:nft|tc|ip) /.test(place) ? ` ${name}:` : ` -A ${name}`} ${text}`;
 }
 
 /** How many of the packets a rule matches. */

@@ -10,6 +10,8 @@ export const trafficType = {
   newClass: 40,
   deleteClass: 41,
   getClass: 42,
+  newFilter: 44,
+  getFilter: 46,
 } as const;
 
 export const trafficAttribute = { kind: 1, options: 2, statistics: 7 } as const;

@@ -8,7 +8,7 @@ import { flowNames, forgetOutside, knowOutside, type Obstruction } from "./obstr
  */
 export function foreignRulesOf(dataplane: DataplaneName): readonly Obstruction[] {
   const number = dataplanes.indexOf(dataplane);
-  const share = (rows: readonly Row[]) =>
+  const share = <R extends Row>(rows: readonly R[]) =>
     rows.filter((_, at) => at === 0 || at % dataplanes.length === number);
   const hasNftEvents = dataplane !== "iptables-legacy";
   const seen = (rows: readonly Row[], hasEvent: boolean) => rows.map((row) => ({ ...row, hasEvent }));
@@ -20,6 +20,7 @@ export function foreignRulesOf(dataplane: DataplaneName): readonly Obstruction[]
   return [
     ...ineffective[dataplane],
     ...seen(share(byNft), hasNftEvents),
+    ...share(onDevices),
     ...byVariant("iptables-nft"),
     ...byVariant("iptables-legacy"),
     ...(dataplane === "nftables" ? [] : seen(aheadOfOurs(dataplane), hasNftEvents)),
@@ -205,6 +206,65 @@ const byNft: readonly Row[] = [
       "nft add chain ip other c '{ type filter hook forward priority 0; policy drop; }'",
     ],
     undo: noOther,
+  },
+];
+
+const takes = "action mirred egress redirect dev eth0";
+
+function filterOf(where: string, what: string): Pick<Obstruction, "commands" | "undo" | "hasEvent"> {
+  return {
+    commands: ["tc qdisc add dev net1 clsact", `tc filter add dev net1 ${where} pref 10 ${what}`],
+    undo: ["tc qdisc del dev net1 clsact"],
+    hasEvent: false,
+  };
+}
+
+/** What is attached to a device, which no netfilter tool shows. */
+const onDevices: readonly Obstruction[] = [
+  {
+    what: "a filter takes what comes in for an EIP",
+    ...filterOf("ingress", `protocol ip u32 match ip dst 203.0.113.10/32 ${takes}`),
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    degraded: named,
+    cause:
+      /fips\/pod1 ForeignRule: tc filter dev net1 ingress: pref 10 u32 match cb00710a\/ffffffff at 16 action mirred redirect takes its packets/,
+  },
+  {
+    what: "a filter takes all that goes out",
+    ...filterOf("egress", `protocol ip u32 match u32 0 0 ${takes}`),
+    ...allStopped,
+    cause: /snats\/all ForeignRule: tc filter dev net1 egress: pref 10 u32 .* takes its packets/,
+  },
+  {
+    what: "a filter mirrors what comes in, and one takes what is for others",
+    ...filterOf("ingress", "protocol ip u32 match u32 0 0 action mirred egress mirror dev eth0"),
+    commands: [
+      ...filterOf("ingress", "protocol ip u32 match u32 0 0 action mirred egress mirror dev eth0").commands,
+      `tc filter add dev net1 ingress pref 20 protocol ip u32 match ip dst 192.0.2.0/24 ${takes}`,
+    ],
+  },
+  {
+    what: "a filter takes ARP",
+    commands: [
+      knowOutside,
+      ...filterOf("ingress", `protocol arp u32 match u32 0 0 ${takes}`).commands,
+      { at: "outside", line: "ip neigh flush dev eth0" },
+    ],
+    undo: ["tc qdisc del dev net1 clsact", forgetOutside],
+    hasEvent: false,
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: tc arp filter dev net1 ingress drops ARP/,
+  },
+  {
+    what: "an XDP program, which may do anything, drops what comes in",
+    commands: [`${process.execPath} test/support/attach-xdp.ts net1`],
+    undo: ["ip link set dev net1 xdpgeneric off"],
+    hasEvent: true,
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: ip link net1 xdpgeneric: program \d+ may drop packets/,
   },
 ];
 

@@ -1,5 +1,5 @@
 /**
- * Reads the netfilter rules of all tools that packets pass, besides the agent's own. Changes only what its planner
+ * Reads the netfilter rules of all tools that packets pass, besides the agent's own, and what is attached to devices. Changes only what its planner
  * says.
  */
 
@@ -8,15 +8,17 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain, ChainRule } from "../../../lib/netfilter/chain.ts";
 import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
 import type { NetfilterDriver, RulesDriver } from "../drivers.ts";
-import type { ConversingConnection } from "../netlink/connection.ts";
+import type { ConversingConnection, NetlinkConnection } from "../netlink/connection.ts";
 import { orUndefinedWhereGone } from "../nftables/read.ts";
 import { readGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
+import { readDeviceChains } from "./devices.ts";
 import { type LegacyTables, readLegacyChains } from "./legacy.ts";
 import { type NftHooks, readForeignChains, readNftHooks } from "./nft.ts";
 
 export interface NetfilterDriverOptions {
   readonly netlink: ConversingConnection;
+  readonly routeNetlink: NetlinkConnection;
   readonly run: Run;
   readonly legacy: LegacyTables;
   /** The dataplane in use: its NAT table is read with the agent's rules, not here. */
@@ -41,8 +43,9 @@ class Driver implements NetfilterDriver {
   async observe(signal: AbortSignal): Promise<NetfilterObserved> {
     const { hooks, foreign } = await this.#readNft(signal);
     const legacy = await this.#readLegacy(signal);
+    const devices = await readDeviceChains(this.#options.routeNetlink, signal);
     const { tables, chains } = hooks;
-    return this.#keep({ tables, chains, foreign: [...foreign, ...legacy] });
+    return this.#keep({ tables, chains, foreign: [...foreign, ...legacy, ...devices] });
   }
 
   forget(): void {

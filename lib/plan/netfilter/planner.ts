@@ -107,7 +107,7 @@ function notices(
 
 /** ARP packets cannot be distinguished: only a chain that drops all of them counts. */
 function dropsArp({ place, hook, rules }: Chain): boolean {
-  if (!place.startsWith("nft arp ") || (hook?.name !== "input" && hook?.name !== "output")) return false;
+  if (!/^(?:nft|tc) arp /.test(place) || (hook?.name !== "input" && hook?.name !== "output")) return false;
   const end = rules.find(
     ({ tests, beyond, effect }) => tests.length === 0 && beyond === "all" && effect.kind !== "continue",
   );

@@ -55,6 +55,7 @@ const network = createNetworkDriver({ netlink: routes, family: ipv4 });
 const nextHops = new NextHopWatch({ neighbours: createNeighbours(routes, ipv4), wake() {} });
 const netfilter = createNetfilterDriver({
   netlink: rules,
+  routeNetlink: routes,
   run,
   legacy: { names: legacyTableNames, digest: digestTables },
   backend: () => dataplane.driver.backend,

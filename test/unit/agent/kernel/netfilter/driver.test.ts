@@ -1,7 +1,10 @@
 /** What the driver reads of netfilter besides the agent's rules. Unchanged tables are not read again. */
 import t from "tap";
 import { createNetfilterDriver } from "../../../../../agent/kernel/netfilter/driver.ts";
-import type { ConversingConnection } from "../../../../../agent/kernel/netlink/connection.ts";
+import type {
+  ConversingConnection,
+  NetlinkConnection,
+} from "../../../../../agent/kernel/netlink/connection.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import {
   bytesAttribute,
@@ -100,6 +103,8 @@ function open(given: Partial<World>) {
   } as unknown as ConversingConnection;
   const driver = createNetfilterDriver({
     netlink,
+    // No devices.
+    routeNetlink: { async dump() {} } as unknown as NetlinkConnection,
     run: async (argv) => {
       commands.push(argv.join(" "));
       const stdout = argv[0] === "nft" ? world.listing : (world.legacy[argv.at(-1) ?? ""] ?? "");

@@ -1,0 +1,163 @@
+/**
+ * What other programs attach to a device beside nf_tables, as chains: filters of traffic control, and XDP programs. The kernel
+ * calls XDP before everything else that comes in, then the filters; what goes out meets the filters last.
+ */
+import type { AttachedXdp } from "../netlink/rtnetlink-xdp.ts";
+import { type Action, type Filter, type FilterPlace, type Key, verdicts } from "../tc/filter.ts";
+import type { Chain, ChainRule, Effect, HookName, RangeTest, Test } from "./chain.ts";
+
+/** ETH_P_*. */
+const protocols = { all: 0x0003, ip: 0x0800, arp: 0x0806 } as const;
+const [beforeAll, first, last] = [-0x80000000, -0x7fffffff, 0x7fffffff];
+
+/** What only the program itself knows. */
+export function xdpChain(device: string, { mode, programId }: AttachedXdp): Chain {
+  const text = programId === 0 ? "programs" : `program ${programId}`;
+  const rule: ChainRule = { text, tests: [], beyond: "unclear", effect: { kind: "unclear" } };
+  return {
+    place: `ip link ${device}`,
+    name: mode,
+    hook: { name: "ingress", type: "filter", priority: beforeAll, policy: "accept", devices: [device] },
+    rules: [rule],
+  };
+}
+
+/**
+ * The filters of one place. Those of ARP are a chain of their own on `input` or `output`, as a table `arp` of nf_tables has it.
+ *
+ * @param filters in the order of the kernel's answer
+ */
+export function filterChains(
+  device: string,
+  place: FilterPlace,
+  filters: readonly Filter[],
+): readonly Chain[] {
+  const inOrder = filters.toSorted((one, other) => one.preference - other.preference);
+  const isIn = place === "ingress";
+  const chainOf = (protocol: number, name: HookName, label: string): readonly Chain[] => {
+    const its = inOrder.filter((filter) => [protocol, protocols.all].includes(filter.protocol));
+    // A filter for all protocols alone is told once.
+    if (!its.some((filter) => filter.protocol === protocol) && protocol === protocols.arp) return [];
+    const rules = its.map(ruleOf);
+    if (!rules.some(({ effect }) => effect.kind === "harm" || effect.kind === "unclear")) return [];
+    const hook = {
+      name,
+      type: "filter",
+      priority: isIn ? first : last,
+      policy: "accept",
+      devices: [device],
+    } as const;
+    return [{ place: `tc ${label}filter dev ${device}`, name: place, hook, rules }];
+  };
+  return [
+    ...chainOf(protocols.ip, isIn ? "ingress" : "egress", ""),
+    ...chainOf(protocols.arp, isIn ? "input" : "output", "arp "),
+  ];
+}
+
+function ruleOf({ preference, kind, keys, actions, isProgram }: Filter): ChainRule {
+  const { tests, isWhole } = keys === undefined ? { tests: [], isWhole: false } : testsOf(keys);
+  const effect = isProgram ? unclear : effectOf(actions);
+  const matches = keys?.map(keyText) ?? [];
+  const text = [`pref ${preference} ${kind}`, ...matches, ...actions.map(actionText)].join(" ");
+  return { text, tests, beyond: isWhole ? "all" : "unclear", effect };
+}
+
+const unclear: Effect = { kind: "unclear" };
+
+/** The first action that ends it. Without any, a filter only chooses a class. */
+function effectOf(actions: readonly Action[]): Effect {
+  for (const { kind, verdict, isRedirect } of actions) {
+    if (isRedirect) return { kind: "harm", verb: "takes" };
+    if (kind === "pedit" || kind === "nat") return { kind: "harm", verb: "rewrites" };
+    switch (verdict) {
+      case verdicts.pipe:
+        continue;
+      case verdicts.continue:
+        return { kind: "continue" };
+      case verdicts.ok:
+        return { kind: "accept" };
+      case verdicts.shot:
+        return { kind: "harm", verb: "drops" };
+      case verdicts.stolen:
+      case verdicts.queued:
+      case verdicts.trap:
+        return { kind: "harm", verb: "takes" };
+      default:
+        return unclear;
+    }
+  }
+  return { kind: "accept" };
+}
+
+interface Tested {
+  readonly tests: readonly Test[];
+  /** False if a key tests something else. */
+  readonly isWhole: boolean;
+}
+
+function testsOf(keys: readonly Key[]): Tested {
+  const tests: Test[] = [];
+  let isWhole = true;
+  for (const { offset, mask, value } of keys) {
+    if (mask === 0) continue;
+    const test = testOf(offset, mask, value);
+    if (test === undefined) isWhole = false;
+    else tests.push(test);
+  }
+  return { tests, isWhole };
+}
+
+/** Offsets in the header of IPv4, and in the header after one of 20 bytes. */
+const at = { protocol: 8, source: 12, destination: 16, ports: 20 } as const;
+const protocolMask = 0x00ff0000;
+const [sourcePortMask, destinationPortMask] = [0xffff0000, 0x0000ffff];
+const protocolNames: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 132: "sctp" };
+
+function testOf(offset: number, mask: number, value: number): Test | undefined {
+  switch (offset) {
+    case at.source:
+      return prefixTest("source", mask, value);
+    case at.destination:
+      return prefixTest("destination", mask, value);
+    case at.protocol: {
+      const number = (value >>> 16) & 0xff;
+      if (mask !== protocolMask) return undefined;
+      return { field: "protocol", names: [protocolNames[number] ?? String(number)], isInverted: false };
+    }
+    case at.ports:
+      if (mask === destinationPortMask) return portTest("destinationPort", value);
+      return mask >>> 0 === sourcePortMask ? portTest("sourcePort", value >>> 16) : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function prefixTest(field: RangeTest["field"], mask: number, value: number): RangeTest | undefined {
+  const rest = ~mask >>> 0;
+  // A prefix has no gaps.
+  if ((rest & (rest + 1)) !== 0) return undefined;
+  const from = (value & mask) >>> 0;
+  return { field, ranges: [[from, from + rest]], isInverted: false };
+}
+
+function portTest(field: RangeTest["field"], port: number): RangeTest {
+  return { field, ranges: [[port, port]], isInverted: false };
+}
+
+/** As tc prints it. */
+function keyText({ offset, mask, value }: Key): string {
+  return `match ${hex(value)}/${hex(mask)} at ${offset}`;
+}
+
+function hex(value: number): string {
+  return (value >>> 0).toString(16).padStart(8, "0");
+}
+
+function actionText({ kind, verdict, isRedirect }: Action): string {
+  const name = Object.entries(verdicts).find(([, number]) => number === verdict)?.[0];
+  return `action ${kind}${isRedirect ? " redirect" : name === undefined ? "" : ` ${names[name] ?? name}`}`;
+}
+
+/** The words of tc. */
+const names: Readonly<Record<string, string>> = { shot: "drop", ok: "pass" };
