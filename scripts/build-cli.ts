@@ -31,7 +31,7 @@ const slim: Readonly<Record<string, string>> = {
   "node:child_process": "export default {};",
   "node:process": "export default process;",
   "node:path": 'const path = require("path"); export default path;',
-  "node:fs": 'const fs = require("fs"); export default fs; export const { readFileSync } = fs;',
+  "node:fs": 'const fs = require("fs"); export default fs; export const { readFileSync, writeSync } = fs;',
 };
 
 const manifestTools = "manifest-tools.js";

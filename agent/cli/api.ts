@@ -1,5 +1,6 @@
 /** Requests of commands: an answer is its body, everything else is a failure with its exit code. */
 import { ConnectionError, connect, type Target } from "../client/client.ts";
+import { openSocketTransport } from "../client/socket-transport.ts";
 import { type Problem, RefusedFailure, UnavailableFailure, UsageFailure } from "./failures.ts";
 
 type Method = "get" | "put" | "post" | "delete";
@@ -44,7 +45,9 @@ type AnyStream =
 
 /** @throws UsageFailure if a file of the target cannot be read */
 export async function openApi(target: Target, defaultTimeoutMs: number): Promise<Api> {
-  const client = await connect(target).catch((error: unknown) => {
+  const connecting =
+    "socket" in target ? connect(target, () => openSocketTransport(target)) : connect(target);
+  const client = await connecting.catch((error: unknown) => {
     throw new UsageFailure(messageOf(error));
   });
   const anyClient = client as unknown as AnyClient;

@@ -19,13 +19,6 @@ interface GlobalOptions extends TargetOptions {
 
 const terminal = new Terminal();
 
-/** The reader of a pipe went away, as `head` does: nobody wants the rest. */
-for (const stream of [process.stdout, process.stderr])
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
-    throw error;
-  });
-
 async function run(act: (context: Context) => Promise<Answer | undefined>, command: Command): Promise<void> {
   const options = command.optsWithGlobals<GlobalOptions>();
   const format = formatOf(options.output, command.name() === "bugreport");

@@ -4,6 +4,7 @@ import { change } from "./definitions/change.ts";
 import type { Run } from "./definitions/define.ts";
 import { kernel } from "./definitions/kernel.ts";
 import { look } from "./definitions/look.ts";
+import { status } from "./definitions/status.ts";
 import { support } from "./definitions/support.ts";
 import { traffic } from "./definitions/traffic.ts";
 
@@ -39,7 +40,8 @@ interface Group {
 
 /** A test holds the names to what each group defines. */
 export const groups: readonly Group[] = [
-  { add: look, names: ["status", "get", "describe", "inventory", "events"] },
+  { add: status, names: ["status"] },
+  { add: look, names: ["get", "describe", "inventory", "events"] },
   { add: kernel, names: ["plan", "repair", "verify"] },
   { add: traffic, names: ["connections", "ports", "top", "explain", "who"] },
   { add: change, names: ["apply", "diff", "wait", "release", "delete"] },

@@ -1,6 +1,8 @@
 /** Where a command writes: standard output and error, their width and colours, and a person who can answer. */
+import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
 import { styleText } from "node:util";
-import type { Layout } from "../../lib/text/layout.ts";
+import { type Layout, unpainted } from "../../lib/text/layout.ts";
 import { printable } from "../../lib/text/printable.ts";
 import type { Style } from "../../lib/text/view.ts";
 import { InterruptedFailure } from "./failures.ts";
@@ -19,46 +21,46 @@ const leastWidth = 40;
 export class Terminal {
   /** Colours on a terminal only, and not with NO_COLOR (https://no-color.org) or on one that knows none. */
   get layout(): Layout {
-    return layoutOf(process.stdout);
+    return layoutOf(standardOutput);
   }
 
   /** True if a person can see a question and answer it. */
   get isInteractive(): boolean {
-    return process.stdin.isTTY === true && process.stderr.isTTY === true;
+    return isatty(0) && isatty(standardError);
   }
 
-  write(text: string): void {
-    process.stdout.write(text);
+  write(output: string | Uint8Array): void {
+    put(standardOutput, output);
   }
 
   /** A line beside the output. */
   note(line: string): void {
     this.endProgress();
-    process.stderr.write(`${printable(line)}\n`);
+    put(standardError, `${printable(line)}\n`);
   }
 
   /** Text of {@link render}, beside the output. */
   show(text: string): void {
     this.endProgress();
-    process.stderr.write(text);
+    put(standardError, text);
   }
 
   get noteLayout(): Layout {
-    return layoutOf(process.stderr);
+    return layoutOf(standardError);
   }
 
   #progress = 0;
 
   /** Replaces the line of the last call. Only a terminal shows it. */
   progress(line: string): void {
-    if (!process.stderr.isTTY) return;
+    if (!isatty(standardError)) return;
     const text = printable(line).slice(0, Math.max(leastWidth, process.stderr.columns) - 1);
-    process.stderr.write(`\r${text.padEnd(this.#progress)}`);
+    put(standardError, `\r${text.padEnd(this.#progress)}`);
     this.#progress = text.length;
   }
 
   endProgress(): void {
-    if (this.#progress > 0) process.stderr.write(`\r${" ".repeat(this.#progress)}\r`);
+    if (this.#progress > 0) put(standardError, `\r${" ".repeat(this.#progress)}\r`);
     this.#progress = 0;
   }
 
@@ -82,13 +84,50 @@ export class Terminal {
   }
 }
 
-function layoutOf(stream: NodeJS.WriteStream): Layout {
+type Output = typeof standardOutput | typeof standardError;
+const standardOutput = 1;
+const standardError = 2;
+
+/** Node's streams take longer to make than most outputs take to write. */
+function put(output: Output, given: string | Uint8Array): void {
+  const stream = streams.get(output);
+  if (stream !== undefined) {
+    stream.write(given);
+    return;
+  }
+  let bytes = typeof given === "string" ? Buffer.from(given) : given;
+  try {
+    while (bytes.length > 0) bytes = bytes.subarray(writeSync(output, bytes));
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    // The reader of a pipe went away, as `head` does: nobody wants the rest.
+    if (code === "EPIPE") process.exit(process.exitCode ?? 0);
+    // A pipe that another program made one that does not wait: the stream waits.
+    if (code !== "EAGAIN") throw error;
+    streamOf(output).write(bytes);
+  }
+}
+
+const streams = new Map<Output, NodeJS.WriteStream>();
+
+function streamOf(output: Output): NodeJS.WriteStream {
+  const known = streams.get(output);
+  if (known !== undefined) return known;
+  const stream = output === standardOutput ? process.stdout : process.stderr;
+  streams.set(output, stream);
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
+    throw error;
+  });
+  return stream;
+}
+
+function layoutOf(output: Output): Layout {
+  if (!isatty(output)) return { width: Number.POSITIVE_INFINITY, paint: unpainted };
   const { NO_COLOR: noColor = "", TERM: term } = process.env;
-  const hasColor = stream.isTTY === true && noColor === "" && term !== "dumb";
+  const hasColor = noColor === "" && term !== "dumb";
   return {
-    width: stream.isTTY === true ? Math.max(leastWidth, stream.columns) : Number.POSITIVE_INFINITY,
-    paint: hasColor
-      ? (text, style) => styleText(formats[style], text, { validateStream: false })
-      : (text) => text,
+    width: Math.max(leastWidth, streamOf(output).columns),
+    paint: hasColor ? (text, style) => styleText(formats[style], text, { validateStream: false }) : unpainted,
   };
 }

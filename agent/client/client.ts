@@ -1,9 +1,8 @@
 /** The typed client of the agent's API. docs/controller.md shows a whole program that uses it. */
-import type { IncomingMessage } from "node:http";
-import { ConnectionError, openTransport, type Target, type Transport } from "./transport.ts";
+import { type Answer, ConnectionError, type OpenTransport, type Target, type Transport } from "./answer.ts";
 import type { CallOptions, Method, PathOf, Problem, Refusal, Reply, RequestArguments } from "./types.ts";
 
-export { ConnectionError, type Target } from "./transport.ts";
+export { ConnectionError, type Target } from "./answer.ts";
 export type { Problem, Refusal, Reply, Schema } from "./types.ts";
 
 type Call<M extends Method> = <P extends PathOf<M>>(
@@ -35,9 +34,14 @@ const defaultTimeoutMs = 330_000;
 /** In characters: above the longest answer, the list of 50,000 objects. */
 const maxAnswer = 256 * 1024 * 1024;
 
-/** Prepares a client. Connects only when a request is sent. @throws if a file of the target cannot be read */
-export async function connect(target: Target): Promise<Client> {
-  const transport = await openTransport(target);
+/**
+ * Prepares a client. Connects only when a request is sent.
+ *
+ * @param open another transport than the usual one, which keeps connections open
+ * @throws if a file of the target cannot be read
+ */
+export async function connect(target: Target, open: OpenTransport = openHttp): Promise<Client> {
+  const transport = await open(target);
   const call =
     (method: Method) =>
     (path: string, options: AnyOptions = {}) =>
@@ -52,6 +56,11 @@ export async function connect(target: Target): Promise<Client> {
     close: transport.close,
   };
 }
+
+const openHttp: OpenTransport = async (target) => {
+  const { openTransport } = await import("./transport.ts");
+  return openTransport(target);
+};
 
 /** The options of any request. Which ones a request takes is a matter of types. */
 interface AnyOptions extends CallOptions {
@@ -85,10 +94,9 @@ async function exchange(
 async function openStream(transport: Transport, path: string, options: AnyOptions): Promise<StreamReply> {
   const signal = options.signal ?? new AbortController().signal;
   const answer = await send(transport, "get", path, options, signal);
-  const status = answer.statusCode ?? 0;
+  const { status, text } = answer;
   if (status >= 400) return replyOf(answer, await textOf(answer)) as Refusal;
-  answer.setEncoding("utf8");
-  return { ok: true, status, text: answer };
+  return { ok: true, status, text };
 }
 
 function send(
@@ -97,7 +105,7 @@ function send(
   path: string,
   options: AnyOptions,
   signal: AbortSignal,
-): Promise<IncomingMessage> {
+): Promise<Answer> {
   const { body, header = {} } = options;
   const headers: Record<string, string> = { accept: "application/json, text/*;q=0.9, */*;q=0.8" };
   if (body !== undefined)
@@ -125,35 +133,32 @@ function queryText(query: NonNullable<AnyOptions["query"]>): string {
   return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
 }
 
-async function textOf(answer: IncomingMessage): Promise<string> {
-  answer.setEncoding("utf8");
+async function textOf({ text }: Answer): Promise<string> {
   const chunks: string[] = [];
   let length = 0;
-  for await (const chunk of answer as AsyncIterable<string>) {
+  for await (const chunk of text) {
     length += chunk.length;
     if (length > maxAnswer) throw new Error(`it has more than ${maxAnswer} characters`);
     chunks.push(chunk);
   }
-  if (!answer.complete) throw new Error("it ends early");
   return chunks.join("");
 }
 
-function replyOf(answer: IncomingMessage, text: string): unknown {
-  const { statusCode: status = 0, headers } = answer;
-  const isJson = /[/+]json\b/.test(headers["content-type"] ?? "");
+function replyOf({ status, headers }: Answer, text: string): unknown {
+  const isJson = /[/+]json\b/.test(String(headers["content-type"]));
   const body: unknown = text === "" ? undefined : isJson ? JSON.parse(text) : text;
-  const facts = { status, ...revisionIn(headers.etag), ...retryIn(headers["retry-after"]) };
+  const facts = { status, ...revisionIn(String(headers.etag)), ...retryIn(String(headers["retry-after"])) };
   if (status < 400) return { ok: true, ...facts, body };
   return { ok: false, ...facts, problem: isProblem(body) ? body : unknownProblem(status, text) };
 }
 
-function revisionIn(etag: string | undefined): { readonly revision?: number } {
-  const digits = /^"(\d+)"$/.exec(etag ?? "")?.[1];
+function revisionIn(etag: string): { readonly revision?: number } {
+  const digits = /^"(\d+)"$/.exec(etag)?.[1];
   return digits === undefined ? {} : { revision: Number(digits) };
 }
 
-function retryIn(header: string | undefined): { readonly retryAfter?: number } {
-  return header !== undefined && /^\d+$/.test(header) ? { retryAfter: Number(header) } : {};
+function retryIn(header: string): { readonly retryAfter?: number } {
+  return /^\d+$/.test(header) ? { retryAfter: Number(header) } : {};
 }
 
 function isProblem(body: unknown): body is Problem {

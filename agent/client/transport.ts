@@ -1,46 +1,7 @@
-/** HTTP requests to the agent with `node:http` alone: `fetch` would take longer to load than most commands take to run. */
+/** HTTP requests to the agent with `node:http`, over connections that stay open for the next ones. */
 import { Agent, type IncomingMessage, type RequestOptions, request } from "node:http";
 import type { Socket } from "node:net";
-
-/** Where the agent is: its Unix socket, or a URL with what is needed to be let in. */
-export type Target =
-  | { readonly socket: string }
-  | {
-      /** Such as `https://10.0.0.5:9477`. `http://` is for loopback addresses. */
-      readonly server: string;
-      /** The file of the bearer token. It is read for every request, because tokens are renewed in place. */
-      readonly tokenFile?: string | undefined;
-      /** PEM files: the CA of the agent's certificate, and the client's own certificate with its key. */
-      readonly ca?: string | undefined;
-      readonly cert?: string | undefined;
-      readonly key?: string | undefined;
-    };
-
-/** The agent could not be reached, or the connection broke before the whole answer was there. Whether a write was stored is unknown. */
-export class ConnectionError extends Error {
-  constructor(message: string, cause: unknown) {
-    super(`${message}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-    this.name = "ConnectionError";
-  }
-}
-
-export interface Call {
-  readonly method: string;
-  /** The path with its query. */
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string | undefined;
-  readonly signal: AbortSignal;
-}
-
-/** Sends a request. The answer has its headers; its body is still to be read. @throws {@link ConnectionError} */
-export type Send = (call: Call) => Promise<IncomingMessage>;
-
-export interface Transport {
-  readonly send: Send;
-  /** Closes the connections. Can be called twice. */
-  close(): void;
-}
+import { type Answer, type Call, ConnectionError, type Target, type Transport } from "./answer.ts";
 
 const connectTimeoutMs = 10_000;
 /** Node closes connections that were idle for longer, so that a request seldom meets one that the agent is closing. */
@@ -104,11 +65,12 @@ function transport(
   return {
     async send(call) {
       try {
-        return await sendOnce(call).catch((error: unknown) => {
+        const answer = await sendOnce(call).catch((error: unknown) => {
           // The agent closed an idle connection just then. A POST may not be sent twice.
           if (isStale(error) && call.method !== "POST" && !call.signal.aborted) return sendOnce(call);
           throw error;
         });
+        return answerOf(answer);
       } catch (error) {
         throw new ConnectionError(
           `Cannot reach the agent at ${where}`,
@@ -118,6 +80,17 @@ function transport(
     },
     close: () => agent.destroy(),
   };
+}
+
+function answerOf(message: IncomingMessage): Answer {
+  message.setEncoding("utf8");
+  const { statusCode: status = 0, headers } = message;
+  return { status, headers, text: wholeText(message) };
+}
+
+async function* wholeText(message: IncomingMessage): AsyncGenerator<string> {
+  yield* message as AsyncIterable<string>;
+  if (!message.complete) throw new Error("it ends early");
 }
 
 function isStale(error: unknown): boolean {

@@ -87,7 +87,7 @@ export async function bugreport(
     Math.floor(nowMs() / 1_000),
   );
   if (target === "-") {
-    process.stdout.write(archived);
+    terminal.write(archived);
     return undefined;
   }
   try {

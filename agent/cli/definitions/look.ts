@@ -4,19 +4,6 @@ import { Option } from "commander";
 import { define, kindNames, type Options, type Run } from "./define.ts";
 
 export function look(program: Command, run: Run): void {
-  define(
-    program,
-    "look",
-    "status",
-    "What is wrong, then the gateway on one screen. Exit code 1 if degraded.",
-    [
-      ["natgwctl status", "problems first"],
-      ["natgwctl status -o json | jq .degraded", "for scripts"],
-    ],
-  ).action((_options, command) =>
-    run(async (context) => (await import("../commands/status.ts")).status(context), command),
-  );
-
   define(program, "look", "get", "Lists objects, those that are not Ready first.", [
     ["natgwctl get fips", "all FIPs"],
     ["natgwctl get all --ready=false", "everything that is not Ready"],
