@@ -171,6 +171,7 @@ async function start(
     previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, family, commands),
     netfilter: createNetfilterDriver({
       netlink: ruleNetlink,
+      routeNetlink,
       run: commands,
       legacy: { names: legacyTableNames, digest: digestTables },
       backend: () => dataplane.driver.backend,
@@ -218,13 +219,13 @@ async function start(
     onFullPass: (reason) => log.debug({ reason }, "full pass"),
   });
   stop.push(() => reconciler.stop());
-  const counted = { metrics, family, config, store, reconciler, arp, accounting, routeNetlink, log };
+  const flows = createFlowServices({ family, store, metrics, config, clock, log });
+  stop.push(() => flows.stop());
+  const counted = { metrics, family, config, store, reconciler, arp, accounting, flows, routeNetlink, log };
   const counters = openKernelCounters(counted);
   stop.push(() => counters.stop());
   const kernelEvents = createKernelWakes({ config, family, reconciler, metrics, log });
   stop.push(() => kernelEvents.stop());
-  const flows = createFlowServices({ family, store, metrics, config, clock, log });
-  stop.push(() => flows.stop());
   store.onChange(({ desired }, changes) => {
     const { vpcInterface, externalInterface } = interfacesOf(settings, desired.gateway);
     if (vpcInterface !== config.vpcInterface || externalInterface !== config.externalInterface) restart();

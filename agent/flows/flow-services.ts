@@ -5,6 +5,7 @@ import { memoizeLastChunked } from "../../lib/memoize.ts";
 import type { AddressKey, Family } from "../../lib/model/family.ts";
 import { addressOf, type Ip } from "../../lib/model/ip.ts";
 import { type CountedEip, censusKey } from "../../lib/ports/census.ts";
+import { type NearlyFullEip, nearlyFullEips } from "../../lib/ports/nearly-full.ts";
 import { type PortReport, portReport } from "../../lib/ports/port-report.ts";
 import { type TopItem, type TopSubject, top } from "../../lib/ports/top.ts";
 import type { Desired } from "../../lib/state/desired.ts";
@@ -46,6 +47,8 @@ export interface FlowServices {
   /** The ports of an EIP as the last scan found them. */
   ports(eip: Ip, signal: AbortSignal): Promise<PortReport & ScanTime>;
   top(by: TopSubject, limit: number, signal: AbortSignal): Promise<TopReport>;
+  /** The EIPs that have few ports left, as the last scan found them. */
+  nearlyFull(signal: AbortSignal): Promise<readonly NearlyFullEip[]>;
   /** Who had a port of an EIP. */
   who(query: WhoQuery, signal: AbortSignal): Promise<WhoReport>;
 }
@@ -111,6 +114,10 @@ export function createFlowServices({
       const items = await runYielding(top(by, limit, census, family));
       const { level, clientLevel } = census.destinations;
       return { by, items, uncounted: by === "eips" ? 0 : Math.max(level, clientLevel), ...timeOf(scanned) };
+    },
+    async nearlyFull(signal) {
+      const { census } = await scanner.latest(signal);
+      return runYielding(nearlyFullEips(census, family));
     },
     who: (query, signal) => who.ask(query, signal),
   };

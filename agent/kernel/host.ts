@@ -1,6 +1,6 @@
 /** What a gateway needs of its host beside the network: a clock, disk space, tools. */
 import { statfs } from "node:fs/promises";
-import type { DiskSpace, ToolVersion } from "../../lib/doctor/doctor.ts";
+import type { DiskSpace, ToolVersion } from "../../lib/doctor/evidence.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { RulesDriver } from "./drivers.ts";
 import { libcFunction } from "./libc.ts";

@@ -1,13 +1,8 @@
 /** Collects what the checks of `GET /v1/doctor` need. Reads the kernel afresh, writes nothing. */
 import type { Chunked } from "../../lib/chunked.ts";
 import { flowStatus } from "../../lib/conntrack/flow.ts";
-import {
-  type Check,
-  diagnoseChunked,
-  type EipEvidence,
-  type Evidence,
-  type NotReadyObject,
-} from "../../lib/doctor/doctor.ts";
+import { type Check, diagnoseChunked } from "../../lib/doctor/doctor.ts";
+import type { EipEvidence, Evidence, NotReadyObject } from "../../lib/doctor/evidence.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Family } from "../../lib/model/family.ts";
 import { kinds, objectId } from "../../lib/model/names.ts";
@@ -35,6 +30,7 @@ export interface DoctorDeps {
   readonly reconciler: Pick<Reconciler, "result" | "failure" | "unreadAtStart" | "inspect" | "heldEips">;
   readonly conntrack: Pick<ConntrackDriver, "find">;
   readonly dataplane: { readonly driver: Pick<Dataplane["driver"], "backend"> };
+  readonly flows: { nearlyFull(signal: AbortSignal): Promise<Evidence["ports"]> };
   readonly commands: Run;
   readonly api: () => { readonly degradations: DegradationSources["api"] };
 }
@@ -81,7 +77,8 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
     pending: plan instanceof GatewayError ? [] : plan.changes.slice(0, maxPending).map(({ text }) => text),
     isGateKept: config.untranslated === "drop",
     eips: await heardOf(deps, signal),
-    conntrack: await readConntrackStats(signal).catch(unknownIfUnreadable),
+    ports: await deps.flows.nearlyFull(signal).catch(undefinedIfUnreadable),
+    conntrack: (await readConntrackStats(signal).catch(undefinedIfUnreadable)) ?? unknownCounts,
     clock: { wallMs: clock.wallMs(), isSynchronized: isClockSynchronized() },
     disk: await readDiskSpace(config.stateDir),
     tools: await readToolVersions(backend, commands, signal),
@@ -90,9 +87,10 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
 
 const maxPending = 20;
 
-function unknownIfUnreadable(error: unknown): Evidence["conntrack"] {
+const unknownCounts: Evidence["conntrack"] = { count: undefined, max: undefined };
+
+function undefinedIfUnreadable(error: unknown): undefined {
   if (!(error instanceof GatewayError)) throw error;
-  return { count: undefined, max: undefined };
 }
 
 /** What a pass would do now, or why none can run. */

@@ -1,9 +1,10 @@
 /** Connects what reads the kernel's counters with the metrics. */
 
+import { type Chunked, mapChunked } from "../../lib/chunked.ts";
 import type { Family } from "../../lib/model/family.ts";
+import { addressOf } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import {
-  type ConntrackCounter,
   conntrackStatistics,
   decodeConntrackStatistics,
   dumpConntrackStatistics,
@@ -11,7 +12,6 @@ import {
 import { decodeLinkCounters, dumpLinkCounters } from "../../lib/netlink/rtnetlink-link-counters.ts";
 import { newLink } from "../../lib/netlink/rtnetlink-links.ts";
 import { wireMtu } from "../../lib/plan/accounting/wanted.ts";
-import type { Desired } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { Config } from "../config.ts";
 import type { Accounting } from "../kernel/accounting/driver.ts";
@@ -21,7 +21,7 @@ import type { Log } from "../log.ts";
 import type { ArpAnswers } from "../reconciler/eips/arp-answers.ts";
 import type { Reconciler } from "../reconciler/reconciler.ts";
 import { runYielding } from "../run-yielding.ts";
-import { ConntrackMeter } from "./conntrack-meter.ts";
+import { ConntrackMeter, type MeteredCounter } from "./conntrack-meter.ts";
 import { InterfaceMeter } from "./interface-meter.ts";
 import type { Metrics } from "./metrics.ts";
 import { ReachMeter } from "./reach-meter.ts";
@@ -42,49 +42,70 @@ export interface KernelCountersDeps {
 
 export function openKernelCounters(deps: KernelCountersDeps): TimedReading {
   return new TimedReading({
-    readers: [trafficReader(deps), reachReader(deps), interfaceReader(deps), conntrackReader(deps)],
+    readers: [eipsReader(deps), conntrackReader(deps)],
     onFailure: (error) => deps.log.debug({ err: error }, "the kernel's counters cannot be read"),
   });
 }
 
-function trafficReader(deps: KernelCountersDeps): Reader {
-  const { metrics, config, store, accounting } = deps;
-  const meter = new TrafficMeter(metrics, config.metricsEips);
+/** What is counted for each Eip, or for the interfaces that they are held on. */
+type EipsReader = (counted: CountedEips, signal: AbortSignal) => Promise<void>;
+
+interface CountedEips {
+  /** In order of creation. */
+  readonly eips: readonly CountedEip[];
+  readonly outsides: ReadonlySet<InterfaceName>;
+}
+
+/** Walks the Eips once for all that count something of them. One that fails does not stop the others. */
+function eipsReader(deps: KernelCountersDeps): Reader {
+  const readers = [trafficReader(deps), reachReader(deps), interfaceReader(deps)];
   return async (signal) => {
-    const counts = await accounting.driver.readCounts(signal);
-    const { isCounting } = accounting.driver;
-    metrics.trafficAccounting.set(isCounting ? 1 : 0);
-    await runYielding(meter.update(countedEips(store.current.desired.eips, deps), counts, isCounting));
+    const counted = await runYielding(countedEips(deps));
+    const failures: unknown[] = [];
+    for (const read of readers) await read(counted, signal).catch((error) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   };
 }
 
-function* countedEips(eips: Desired["eips"], deps: KernelCountersDeps): Generator<CountedEip> {
-  const { vpcInterface, externalInterface } = deps.config;
-  const network = deps.reconciler.network ?? { links: [] };
+/** Takes a few milliseconds. */
+const eipsAtOnce = 5_000;
+
+function* countedEips({ config, store, reconciler }: KernelCountersDeps): Chunked<CountedEips> {
+  const { vpcInterface, externalInterface } = config;
+  const network = reconciler.network ?? { links: [] };
   const mtus = new Map<InterfaceName, number>();
-  for (const [name, { spec }] of eips) {
-    const outside = (spec.interface as InterfaceName | undefined) ?? externalInterface;
+  const mtuOf = (outside: InterfaceName) => {
     const mtu = mtus.get(outside) ?? wireMtu(network, vpcInterface, outside);
     mtus.set(outside, mtu);
-    const [address = ""] = spec.address.split("/");
-    yield { name, address, mtu };
-  }
+    return mtu;
+  };
+  const eips = yield* mapChunked(store.current.desired.eips, eipsAtOnce, ([name, { spec }]) => {
+    const outside = (spec.interface as InterfaceName | undefined) ?? externalInterface;
+    return { name, address: addressOf(spec.address), mtu: mtuOf(outside) };
+  });
+  return { eips, outsides: new Set(mtus.keys()) };
 }
 
-function reachReader(deps: KernelCountersDeps): Reader {
-  const { metrics, config, store, arp } = deps;
+function trafficReader({ metrics, config, accounting }: KernelCountersDeps): EipsReader {
+  const meter = new TrafficMeter(metrics, config.metricsEips);
+  return async ({ eips }, signal) => {
+    const counts = await accounting.driver.readCounts(signal);
+    const { isCounting } = accounting.driver;
+    metrics.trafficAccounting.set(isCounting ? 1 : 0);
+    await runYielding(meter.update(eips, counts, isCounting));
+  };
+}
+
+function reachReader({ metrics, config, arp }: KernelCountersDeps): EipsReader {
   const meter = new ReachMeter(metrics.eipReachable, config.metricsEips);
-  return () =>
-    runYielding(meter.update(countedEips(store.current.desired.eips, deps), arp.arpAnswers.answers));
+  return ({ eips }) => runYielding(meter.update(eips, arp.arpAnswers.answers));
 }
 
 /** The VPC interface, the external one and those that Eips name. */
-function interfaceReader({ metrics, config, store, routeNetlink }: KernelCountersDeps): Reader {
+function interfaceReader({ metrics, config, routeNetlink }: KernelCountersDeps): EipsReader {
   const meter = new InterfaceMeter(metrics);
-  return async (signal) => {
-    const used = new Set<string>([config.vpcInterface, config.externalInterface]);
-    for (const { spec } of store.current.desired.eips.values())
-      if (spec.interface !== undefined) used.add(spec.interface);
+  return async ({ outsides }, signal) => {
+    const used = new Set<string>([config.vpcInterface, config.externalInterface, ...outsides]);
     const counts = new Map();
     await routeNetlink.dump(
       dumpLinkCounters(),
@@ -106,11 +127,14 @@ function conntrackReader({ metrics, family, accounting }: KernelCountersDeps): R
     drop: metrics.conntrackDrop,
     earlyDrop: metrics.conntrackEarlyDrop,
     clashResolve: metrics.conntrackClashResolve,
-  } satisfies { readonly [K in ConntrackCounter]: unknown };
+    noPort: metrics.snatAllocationFailures,
+    // Only the others are computed from them.
+    found: undefined,
+    chainTooLong: undefined,
+  } satisfies { readonly [K in Exclude<MeteredCounter, "full">]: unknown };
   const meter = new ConntrackMeter((counter, more) => {
     if (counter === "full") metrics.droppedPackets.inc({ reason: "conntrack_full", direction: "any" }, more);
-    else counterOf[counter].inc(more);
-    if (counter === "insertFailed") metrics.snatAllocationFailures.inc(more);
+    else counterOf[counter]?.inc(more);
   });
   return async (signal) => {
     const { count, max } = await readConntrackStats(signal);

@@ -43,6 +43,8 @@ export interface FlowView {
   replyDestination: AddressValue;
   replySourcePort: number;
   replyDestinationPort: number;
+  /** TCP_CONNTRACK_* of nf_conntrack_tcp.h. Absent or 0: no TCP, or not known. */
+  tcpState?: number;
 }
 
 export type FlowPredicate = (flow: Readonly<FlowView>) => boolean;

@@ -1,8 +1,9 @@
 /** The checks of a gateway, each with what was found and what helps. Pure: over what was observed. */
 import { type Chunked, everyNth } from "../chunked.ts";
-import type { Degradation } from "../model/degradation.ts";
-import type { InterfaceName, ObjectId } from "../model/names.ts";
+import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Reason } from "../model/status.ts";
+import { exhaustedShare } from "../ports/capacity.ts";
+import type { EipEvidence, Evidence, NotReadyObject } from "./evidence.ts";
 import { type CheckName, checkNames, degradedRemedies, objectRemedies } from "./remedies.ts";
 
 export const checkResults = ["ok", "failed", "uncertain", "skipped"] as const;
@@ -25,52 +26,6 @@ export interface Finding {
   readonly detail: string;
   readonly remedy: string;
   readonly objects?: readonly ObjectId[];
-}
-
-export interface NotReadyObject {
-  readonly id: ObjectId;
-  readonly reason: Reason;
-  readonly message: string;
-}
-
-export interface Evidence {
-  readonly interfaces: { readonly vpc: InterfaceName; readonly external: InterfaceName };
-  /** By the last pass, and by the reading of now. */
-  readonly degraded: readonly Degradation[];
-  readonly notReady: readonly NotReadyObject[];
-  readonly objectCount: number;
-  /** What a pass would change now, as text. */
-  readonly pending: readonly string[];
-  /** True if the gate stays closed for what is not translated (`NATGW_UNTRANSLATED=drop`). */
-  readonly isGateKept: boolean;
-  readonly eips: EipEvidence;
-  readonly conntrack: { readonly count: number | undefined; readonly max: number | undefined };
-  readonly clock: { readonly wallMs: number; readonly isSynchronized: boolean | undefined };
-  readonly disk: DiskSpace | undefined;
-  readonly tools: readonly ToolVersion[];
-}
-
-export interface EipEvidence {
-  /** The EIPs that are held. */
-  readonly held: number;
-  /** Those that packets from outside came to, by flows that exist now. */
-  readonly heard: number;
-}
-
-export interface DiskSpace {
-  readonly directory: string;
-  readonly freeBytes: number;
-  readonly totalBytes: number;
-  readonly freeFiles: number;
-}
-
-export interface ToolVersion {
-  readonly tool: string;
-  /** `undefined`: it cannot be run. */
-  readonly version: string | undefined;
-  /** Tools of one group must have one version. */
-  readonly group: string;
-  readonly isNeeded: boolean;
 }
 
 /** Maximum number of texts, and of objects, that a check names. */
@@ -142,21 +97,24 @@ function eipsOf({ held, heard }: EipEvidence): Finding | undefined {
   };
 }
 
-/** Ports that one EIP has towards one destination. */
-const portsOfEip = 64_512;
 /** Beyond this share a check warns. */
 const nearlyFull = 0.8;
 
-function portsOf({ conntrack: { count } }: Evidence): Finding | undefined {
-  if (count !== undefined && count < nearlyFull * portsOfEip) return undefined;
+function portsOf({ ports }: Evidence): Finding | undefined {
+  if (ports === undefined)
+    return { result: "skipped", detail: "the connection-tracking table cannot be read", remedy: "" };
+  const [worst] = ports;
+  if (worst === undefined) return undefined;
+  const texts = ports.map(
+    ({ eip, live, dst, dport, protocol, ratio }) =>
+      `eips/${eip} uses ${live} ports (${Math.floor(ratio * 100)} %) towards ${dst}:${dport} ${protocol}`,
+  );
   return {
-    result: count === undefined ? "skipped" : "uncertain",
-    detail:
-      count === undefined
-        ? "the conntrack table is not in use"
-        : `${count} flows can be more than the ${portsOfEip} ports that an EIP has towards one destination`,
+    result: worst.ratio >= exhaustedShare ? "failed" : "uncertain",
+    detail: listed(texts, texts.length),
     remedy:
-      count === undefined ? "" : "look at the ports of each EIP; add EIPs to the SNAT that is nearly full",
+      "add Eips with Snats of the same CIDR; natgwctl ports EIP says how many, and which clients use most",
+    objects: ports.slice(0, maxObjects).map(({ eip }) => objectId("eip", eip as ObjectName)),
   };
 }
 
@@ -274,7 +232,7 @@ function okText(
     case "flows":
       return "no flow contradicts the objects";
     case "ports":
-      return `fewer flows in all (${conntrack.count}) than one EIP has ports towards one destination (${portsOfEip})`;
+      return "every EIP has 20 % of its ports left or more, towards every destination";
     case "conntrack":
       return `${conntrack.count} of ${conntrack.max} entries are in use`;
     case "clock":

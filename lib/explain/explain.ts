@@ -13,7 +13,8 @@ import { type Journey, travel } from "./journey.ts";
 import { Notes } from "./notes.ts";
 import { eipAt, faultOf, inwardOf, outwardOf, reasonsOfSnats } from "./objects.ts";
 import { answerEnds, endsOf, type Packet } from "./packet.ts";
-import { capacityOf } from "./ports.ts";
+import { chanceOf, type TakenPorts } from "./ports.ts";
+import { almostSure, chanceText, portsText } from "./ports-text.ts";
 import { interfaceOf } from "./sides.ts";
 import { wayBack } from "./way-back.ts";
 import type { World } from "./world.ts";
@@ -22,6 +23,8 @@ import type { World } from "./world.ts";
 export function* explainChunked(question: Question, world: World): Chunked<Explanation> {
   return yield* new Explainer(question, world).explain();
 }
+
+const noPorts: TakenPorts = { live: [], closing: [] };
 
 class Explainer {
   readonly #question: Question;
@@ -186,14 +189,16 @@ class Explainer {
       this.#notes.uncheck(`ports left of ${eip} towards ${last.destination}`);
       return undefined;
     }
-    const used = portsUsed.get(eip) ?? 0;
-    const capacity = capacityOf(packet.sourcePort);
-    const detail = `${used} of ${capacity} ports of ${eip} are in use towards this destination`;
-    const isFull = used >= capacity;
-    // The kernel takes the ports of closing connections again, and their states are not read here.
-    const isSure = packet.protocol !== "tcp";
-    this.#notes.step({ stage: "ports", result: !isFull ? "passes" : isSure ? "stops" : "unknown", detail });
-    return isFull ? { verdict: isSure ? "dropped" : "unknown", code: "PortsExhausted" } : undefined;
+    const taken = portsUsed.get(eip) ?? noPorts;
+    const chance = chanceOf(taken, packet.sourcePort);
+    const detail = `${portsText(taken, eip, packet.sourcePort)} towards this destination${chanceText(chance)}`;
+    if (chance >= almostSure) {
+      this.#notes.step({ stage: "ports", result: "passes", detail });
+      return undefined;
+    }
+    const isSure = chance <= 1 - almostSure;
+    this.#notes.step({ stage: "ports", result: isSure ? "stops" : "unknown", detail });
+    return { verdict: isSure ? "dropped" : "unknown", code: "PortsExhausted" };
   }
 
   /** @param last the packet where it left the gateway or ended in it */

@@ -10,6 +10,7 @@ import type { NextHop } from "../plan/reach/next-hops.ts";
 import type { RouteLookup } from "../plan/reach/route-lookup.ts";
 import type { Desired } from "../state/desired.ts";
 import type { OwnRules } from "./own-rules.ts";
+import type { TakenPorts } from "./ports.ts";
 import type { Subnet } from "./subnets.ts";
 
 export interface World {
@@ -52,6 +53,6 @@ export interface FoundFlows {
   /** Flows between the same ends with other source ports: the first few. */
   readonly similar: readonly Flow[];
   readonly similarTotal: number;
-  /** The flows that leave as each EIP towards the destination, closing ones among them. `undefined`: not counted. */
-  readonly portsUsed: ReadonlyMap<Ip, number> | undefined;
+  /** The ports that each EIP uses towards the destination. `undefined`: not asked for. */
+  readonly portsUsed: ReadonlyMap<Ip, TakenPorts> | undefined;
 }

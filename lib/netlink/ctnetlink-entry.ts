@@ -67,6 +67,7 @@ export class ConntrackEntry {
       replyDestination: family.zero,
       replySourcePort: 0,
       replyDestinationPort: 0,
+      tcpState: 0,
     };
   }
 
@@ -162,6 +163,7 @@ export class ConntrackEntry {
     view.replyDestination = reply.destination;
     view.replySourcePort = reply.sourcePort;
     view.replyDestinationPort = reply.destinationPort;
+    view.tcpState = this.#tcpState;
   }
 }
 

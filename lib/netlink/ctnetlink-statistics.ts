@@ -8,17 +8,23 @@ export const conntrackStatistics = (1 << 8) | 4;
 
 /** CTA_STATS_*. */
 const numbers = {
+  found: 2,
   invalid: 4,
   insertFailed: 9,
   drop: 10,
   earlyDrop: 11,
   clashResolve: 14,
+  chainTooLong: 15,
 } as const;
 export type ConntrackCounter = keyof typeof numbers;
 export const conntrackCounters = Object.keys(numbers) as readonly ConntrackCounter[];
 
 /** Each has 32 bits and wraps around. A counter that this kernel does not have is 0. */
 export type ConntrackCounts = { readonly [K in ConntrackCounter]: number };
+
+export function noCounts(): { [K in ConntrackCounter]: number } {
+  return { found: 0, invalid: 0, insertFailed: 0, drop: 0, earlyDrop: 0, clashResolve: 0, chainTooLong: 0 };
+}
 
 /** Requests the counters of this namespace. The sender adds NLM_F_DUMP. */
 export function dumpConntrackStatistics({ netfilterHeader }: Family): NetlinkMessage {
@@ -34,7 +40,7 @@ export function decodeConntrackStatistics(
   start: number,
   end: number,
 ): { readonly cpu: number; readonly counts: ConntrackCounts } {
-  const counts = { invalid: 0, insertFailed: 0, drop: 0, earlyDrop: 0, clashResolve: 0 };
+  const counts = noCounts();
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end))
     for (const counter of conntrackCounters)
       if (attributeType(view, at) === numbers[counter])

@@ -21,10 +21,19 @@ const tcpClose = 8;
 
 /** The index in {@link flowStates}. @param tcpState TCP_CONNTRACK_*, 0 for other protocols */
 export function stateIndexOf({ status, protocol }: Readonly<FlowView>, tcpState: number): number {
-  if (tcpState === tcpTimeWait || tcpState === tcpClose) return 2;
+  if (isClosingState(tcpState)) return closingIndex;
   if ((status & flowStatus.seenReply) === 0) return 3;
   if (protocol === tcp && tcpState !== 0) return tcpState === tcpEstablished ? 0 : 1;
   return (status & flowStatus.assured) === 0 ? 1 : 0;
+}
+
+/** True if the kernel gives the flow's port to a new one when it needs it. */
+export function isClosing({ tcpState = 0 }: Readonly<FlowView>): boolean {
+  return isClosingState(tcpState);
+}
+
+function isClosingState(tcpState: number): boolean {
+  return tcpState === tcpTimeWait || tcpState === tcpClose;
 }
 
 /** The index of `closing` in {@link flowStates}. */

@@ -19,6 +19,7 @@ import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts"
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { ReachObserved } from "../../../lib/plan/reach/planner.ts";
 import { compileRouteLookup } from "../../../lib/plan/reach/route-lookup.ts";
+import { isClosing } from "../../../lib/ports/flow-state.ts";
 import type { State } from "../../../lib/state/state.ts";
 import type { ConntrackDriver, ImportableDataplane } from "../../kernel/drivers.ts";
 import { Mutex } from "../../mutex.ts";
@@ -114,7 +115,7 @@ function readingOf({ observed, unread }: Snapshot, name: "rule" | "netfilter" | 
   return reading;
 }
 
-/** One search: the flows between the two ends, and how many leave as each EIP towards the destination. */
+/** One search: the flows between the two ends, and the ports of each EIP towards the destination. */
 async function findFlows(
   { conntrack }: ExplainDeps,
   question: Question,
@@ -131,7 +132,7 @@ async function findFlows(
   const isOfEnds = hasEndOf(ends, family);
   const isWanted = flowsOf(question, family);
   const [number, destination] = [numberOf(protocol, family), family.toValue(to)];
-  const used = new Map<Ip, number>();
+  const used = new Map<Ip, { readonly live: number[]; readonly closing: number[] }>();
   const { flows, total } = await conntrack.find(
     (flow) => {
       if (!isOfEnds(flow)) return false;
@@ -139,7 +140,9 @@ async function findFlows(
         flow.protocol === number && flow.replySource === destination && flow.replySourcePort === port;
       if (isThere) {
         const eip = family.format(flow.replyDestination);
-        used.set(eip, (used.get(eip) ?? 0) + 1);
+        const ports = used.get(eip) ?? { live: [], closing: [] };
+        used.set(eip, ports);
+        ports[isClosing(flow) ? "closing" : "live"].push(flow.replyDestinationPort);
       }
       return isWanted(flow);
     },

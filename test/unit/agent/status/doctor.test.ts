@@ -67,6 +67,7 @@ function doctorOf(flows: readonly FlowView[], held: readonly string[], more: Par
       },
     },
     dataplane: { driver: { backend: "nftables" } },
+    flows: { nearlyFull: async () => [] },
     commands: async () => {
       throw new GatewayError("command-failed", "no such tool");
     },

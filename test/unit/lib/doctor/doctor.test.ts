@@ -1,21 +1,19 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
-import {
-  type Check,
-  diagnoseChunked,
-  type Evidence,
-  type NotReadyObject,
-} from "../../../../lib/doctor/doctor.ts";
+import { type Check, diagnoseChunked } from "../../../../lib/doctor/doctor.ts";
+import type { Evidence, NotReadyObject } from "../../../../lib/doctor/evidence.ts";
 import {
   type CheckName,
   checkNames,
   degradedRemedies,
   objectRemedies,
+  remedyAtTerminal,
 } from "../../../../lib/doctor/remedies.ts";
 import { degradedReasons } from "../../../../lib/model/degradation.ts";
 import { reasons } from "../../../../lib/model/status.ts";
-import { device } from "../../../support/network-values.ts";
+import type { NearlyFullEip } from "../../../../lib/ports/nearly-full.ts";
+import { device, toIp } from "../../../support/network-values.ts";
 
 const healthy: Evidence = {
   interfaces: { vpc: device("eth0"), external: device("net1") },
@@ -25,6 +23,7 @@ const healthy: Evidence = {
   pending: [],
   isGateKept: false,
   eips: { held: 2, heard: 2 },
+  ports: [],
   conntrack: { count: 10, max: 262_144 },
   clock: { wallMs: Date.parse("2026-01-01T00:00:00Z"), isSynchronized: true },
   disk: { directory: "/var/lib/natgw", freeBytes: 1 << 30, totalBytes: 1 << 31, freeFiles: 10_000 },
@@ -118,12 +117,24 @@ t.test("the worst finding decides; every finding is told", (t) => {
   t.end();
 });
 
+function ports(live: number): NearlyFullEip {
+  return { eip: "a", dst: toIp("198.51.100.7"), dport: 443, protocol: "tcp", live, ratio: live / 64_512 };
+}
+
 t.test("what the host gives", (t) => {
   const rows: readonly (readonly [string, Partial<Evidence>, CheckName, Check["result"], RegExp])[] = [
     ["a change is due", { pending: ["-A EXCLUSIVE_DNAT"] }, "drift", "uncertain", /-A EXCLUSIVE_DNAT/],
     ["no EIP", { eips: { held: 0, heard: 0 } }, "eips", "skipped", /no EIP/],
     ["a silent EIP", { eips: { held: 3, heard: 1 } }, "eips", "uncertain", /^2 of 3 EIPs/],
-    ["many flows", { conntrack: { count: 60_000, max: 262_144 } }, "ports", "uncertain", /60000 flows/],
+    [
+      "few ports left",
+      { ports: [ports(52_000)] },
+      "ports",
+      "uncertain",
+      /^eips\/a uses 52000 ports \(80 %\) towards 198\.51\.100\.7:443 tcp$/,
+    ],
+    ["no ports left", { ports: [ports(63_000), ports(52_000)] }, "ports", "failed", /63000.*; .*52000/],
+    ["ports that nobody could count", { ports: undefined }, "ports", "skipped", /cannot be read/],
     ["no conntrack", { conntrack: { count: undefined, max: 9 } }, "conntrack", "skipped", /not in use/],
     ["a nearly full table", { conntrack: { count: 90, max: 100 } }, "conntrack", "uncertain", /90 of 100/],
     ["a full table", { conntrack: { count: 100, max: 100 } }, "conntrack", "failed", /100 of 100/],
@@ -193,6 +204,12 @@ t.test("what the host gives", (t) => {
     if (result === "failed" || result === "uncertain") t.match(check?.remedy, /\w/, what);
   }
   t.end();
+});
+
+t.test("natgwctl has a remedy of one line for every reason of degraded", async (t) => {
+  for (const reason of degradedReasons) t.match(remedyAtTerminal(reason), /^.{4,90}$/, reason);
+  t.equal(remedyAtTerminal("NewerReason"), undefined);
+  t.equal(remedyAtTerminal("toString"), undefined);
 });
 
 t.test("docs/api.md says the same about each reason", (t) => {

@@ -484,7 +484,7 @@ for (const { what, sample = {}, packet, is, leaves, step } of rows) {
 
 t.test("all ports towards a destination are in use", async (t) => {
   const flows = Array.from({ length: 64_512 }, (_, at) =>
-    udpFlow(["10.0.1.6", 1, "198.51.100.7", 53], ["198.51.100.7", 53, "203.0.113.11", at]),
+    udpFlow(["10.0.1.6", 1, "198.51.100.7", 53], ["198.51.100.7", 53, "203.0.113.11", 1_024 + at]),
   );
   const { verdict, code, steps } = await explainSample({ flows }, "10.0.1.7:2000 > 198.51.100.7:53 udp");
   t.same([verdict, code], ["dropped", "PortsExhausted"]);
