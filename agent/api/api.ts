@@ -1,15 +1,12 @@
 /** The HTTP API: one Fastify instance, served on a Unix socket and on any number of TCP listeners. */
+import { EventEmitter } from "node:events";
 import type { IncomingMessage, Server } from "node:http";
 import { Server as HttpsServer } from "node:https";
-import type { Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
-import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import type { Degradation } from "../../lib/model/degradation.ts";
-import { GatewayError } from "../../lib/model/errors.ts";
 import { addressOf } from "../../lib/model/ip.ts";
-import type { Endpoint } from "../config/values.ts";
-import { isArrivedBy } from "../kernel/arrival.ts";
+import type { TlsFiles } from "../config.ts";
 import { readPeerCredentials } from "../kernel/peer-credentials.ts";
 import { Answers } from "./answers.ts";
 import { buildApp } from "./app.ts";
@@ -20,17 +17,19 @@ import { Clients } from "./credentials/clients.ts";
 import { Tokens } from "./credentials/tokens.ts";
 import { recheckMs } from "./credentials/watched-file.ts";
 import type { ApiDeps } from "./deps.ts";
-import { hasArrival, refuseUnguarded, refuseUnsafe } from "./listen-address.ts";
+import { refuseUnguarded, refuseUnsafe } from "./listen-address.ts";
 import {
   closeListener,
   type Listener,
   listenTcp,
   listenUnix,
   type OpenListener,
+  type RequestHandler,
   readTls,
   type TlsContext,
 } from "./listeners.ts";
 import { type Route, RouteTable } from "./route-table.ts";
+import { TcpPorts } from "./tcp-ports.ts";
 
 export interface Api {
   /**
@@ -57,17 +56,20 @@ export function createApi(parts: ApiDeps): Api {
   const { settings, log } = parts;
   const stopping = new AbortController();
   const listenerOf = new WeakMap<IncomingMessage, Listener>();
-  const watched = { log, nowMs: () => parts.clock.now().bootMs };
+  const revocations = new EventEmitter<{ readonly revoked: [] }>();
+  const revoke = (): void => void revocations.emit("revoked");
+  const watched = { log, nowMs: () => parts.clock.now().bootMs, onChanged: revoke };
   const tokens =
     settings.tokenFile === undefined ? undefined : new Tokens({ ...watched, path: settings.tokenFile });
   const clients = new Clients(watched, settings.tls?.allowFile);
-  const files = [tokens?.file, clients.file].filter((file) => file !== undefined);
+  const watchedFiles = [tokens?.file, clients.file].filter((file) => file !== undefined);
   const routeTable = new RouteTable();
   const connections = new Connections(settings.connections);
   const app = buildApp(
     {
       ...parts,
       stopping: stopping.signal,
+      onRevoked: (listener) => void revocations.on("revoked", listener),
       answers: new Answers(stopping.signal, settings.places),
       trail: new AuditTrail(parts),
     },
@@ -82,79 +84,55 @@ export function createApi(parts: ApiDeps): Api {
     routeTable,
     connections,
   );
-  let open: OpenListener[] = [];
+  let socket: OpenListener | undefined;
+  let tls: TlsContext | undefined;
+  const handle: RequestHandler = (request, response, from) => {
+    listenerOf.set(request, from);
+    connections.begin(request, response);
+    app.routing(request, response);
+  };
+  const watch = (server: Server) => connections.watch(server);
+  const ports = new TcpPorts({
+    endpoints: settings.listen,
+    guard: parts.guard,
+    listen: (endpoint, isAdmitted) => listenTcp(endpoint, tls, handle, watch, isAdmitted),
+    retryMs: settings.guardRetryMs ?? defaultGuardRetryMs,
+    log,
+  });
+  const allOpen = (): readonly OpenListener[] =>
+    [...(socket === undefined ? [] : [socket]), ...ports.open].filter(({ server }) => server.listening);
   const timers: NodeJS.Timeout[] = [];
   let certificateFault: string | undefined;
-  let guardFault: string | undefined;
-  let openPorts = async (): Promise<void> => {};
   let closing: Promise<void> | undefined;
 
   const listenAll = async (): Promise<void> => {
     const eips = [...parts.state.current.desired.eips.values()].map(({ spec }) => addressOf(spec.address));
     refuseUnsafe(settings.listen, networkInterfaces(), settings.externalInterface, eips);
     refuseUnguarded(settings.listen, tokens !== undefined || settings.tls?.clientCaFile !== undefined);
-    for (const file of files) await file.load();
+    for (const file of watchedFiles) await file.load();
     await app.ready();
-    const handle = (
-      request: IncomingMessage,
-      response: Parameters<typeof app.routing>[1],
-      from: Listener,
-    ) => {
-      listenerOf.set(request, from);
-      connections.begin(request, response);
-      app.routing(request, response);
-    };
-    const watch = (server: Server) => connections.watch(server);
-    open.push(await listenUnix(settings.socketPath, socketMode(settings.socketUids), handle, watch));
-    const tls = settings.tls && (await readTls(settings.tls));
-    if (tls !== undefined) inForce(tls);
-    openPorts = async () => {
-      if (settings.listen.length === 0) return;
-      const { guard } = parts;
-      await guard?.ensure();
-      for (const endpoint of settings.listen) {
-        const isAdmitted = guard && hasArrival(endpoint.host) ? arrivalCheck(endpoint, guard) : undefined;
-        open.push(await listenTcp(endpoint, tls, handle, watch, isAdmitted));
-      }
-    };
-    await openUnlessUnguarded();
-    log.info({ addresses: open.map(({ address }) => address) }, "api listening");
+    socket = await listenUnix(settings.socketPath, socketMode(settings.socketUids), handle, watch);
+    if (settings.tls !== undefined) inForce(await readTls(settings.tls));
+    await ports.start();
+    log.info({ addresses: allOpen().map(({ address }) => address) }, "api listening");
   };
 
-  /** No port opens before the kernel keeps others away from it. */
-  const openUnlessUnguarded = async (): Promise<void> => {
-    try {
-      await openPorts();
-      guardFault = undefined;
-    } catch (err) {
-      // A port that cannot be used stops the start.
-      if (!(err instanceof GatewayError) || err.code === "bad-config") throw err;
-      if (guardFault !== err.message)
-        log.warn({ err }, "the kernel does not keep others from the API's ports, they stay closed");
-      guardFault = err.message;
-      const retryMs = settings.guardRetryMs ?? defaultGuardRetryMs;
-      timers.push(setTimeout(() => void openUnlessUnguarded().catch(fail), retryMs).unref());
-    }
-  };
-  const fail = (err: unknown): void => log.error({ err }, "cannot open the API's ports");
-
-  let authority: string | undefined;
-  const inForce = (tls: TlsContext): void => {
-    parts.onCertificate?.(tls.notAfterSeconds);
+  const inForce = (renewed: TlsContext): void => {
+    parts.onCertificate?.(renewed.notAfterSeconds);
     // A certificate was checked when its connection was made.
-    if (authority !== undefined && authority !== tls.authority) connections.retireAll();
-    authority = tls.authority;
+    if (tls !== undefined && tls.authority !== renewed.authority) {
+      connections.retireAll();
+      revoke();
+    }
+    tls = renewed;
   };
 
   /** Certificates rotate. If a file is only half written, the last certificates stay in force. */
-  const renewCertificates = async (): Promise<void> => {
-    const { tls } = settings;
-    if (tls === undefined) return;
+  const renewCertificates = async (files: TlsFiles): Promise<void> => {
     try {
-      const renewed = await readTls(tls);
-      for (const { server } of open) {
+      const renewed = await readTls(files);
+      for (const { server } of ports.open)
         if (server instanceof HttpsServer) server.setSecureContext(renewed.options);
-      }
       inForce(renewed);
       certificateFault = undefined;
     } catch (err) {
@@ -165,11 +143,11 @@ export function createApi(parts: ApiDeps): Api {
 
   const closeAll = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer);
+    ports.stop();
     connections.stop();
     stopping.abort(new Error("the agent is stopping"));
     const drainMs = settings.drainMs ?? defaultDrainMs;
-    await Promise.all(open.map((listener) => closeListener(listener, drainMs)));
-    open = [];
+    await Promise.all(allOpen().map((listener) => closeListener(listener, drainMs)));
     await app.close();
   };
 
@@ -181,41 +159,36 @@ export function createApi(parts: ApiDeps): Api {
         clients.file?.fault,
         certificateFault,
         parts.audit?.failure,
-        guardFault,
+        ports.fault,
       );
     },
     get routes() {
       return routeTable.routes;
     },
     get addresses() {
-      return open.map(({ address }) => address);
+      return allOpen().map(({ address }) => address);
     },
     async listen() {
       try {
         await listenAll();
       } catch (error) {
-        await Promise.all(open.map((listener) => closeListener(listener, 0)));
-        open = [];
+        ports.stop();
+        await Promise.all(allOpen().map((listener) => closeListener(listener, 0)));
         throw error;
       }
-      if (settings.tls !== undefined) {
+      const { tls: files } = settings;
+      if (files !== undefined) {
         const recheckMs = settings.certificateRecheckMs ?? defaultCertificateRecheckMs;
-        timers.push(setInterval(() => void renewCertificates(), recheckMs).unref());
+        timers.push(setInterval(() => void renewCertificates(files), recheckMs).unref());
       }
       // Check even without requests: a broken token file that will lock everybody out is reported before it does.
-      for (const file of files) timers.push(setInterval(() => void file.recheck(), recheckMs).unref());
+      for (const file of watchedFiles) timers.push(setInterval(() => void file.recheck(), recheckMs).unref());
     },
     close() {
       closing ??= closeAll();
       return closing;
     },
   };
-}
-
-/** What the kernel lets through while its guard is gone: another program may have removed it a moment ago. */
-function arrivalCheck({ host, port }: Endpoint, { open }: ApiGuard): (socket: Socket) => boolean {
-  const endpoint = open.find((one) => one.address === host && one.port === port);
-  return (socket) => isArrivedBy(socket, endpoint?.interface);
 }
 
 /** Root may connect whatever the mode. Where others may, the kernel tells who connects. */

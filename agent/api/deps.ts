@@ -87,4 +87,6 @@ export interface RouteContext extends ApiDeps {
   readonly answers: Answers;
   readonly trail: AuditTrail;
   readonly stopping: AbortSignal;
+  /** Calls `listener` whenever credentials changed: who was admitted before may have to go. */
+  readonly onRevoked: (listener: () => void) => void;
 }

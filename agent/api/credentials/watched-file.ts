@@ -1,4 +1,5 @@
 /** A small file that is read again regularly, because secrets rotate. If it is not valid, what it last held stays in force. */
+import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -18,11 +19,15 @@ export interface WatchedFileOptions<T> {
   readonly log: Log;
   /** Monotonic. */
   readonly nowMs: () => number;
+  /** The file holds something else than before. */
+  readonly onChanged: () => void;
 }
 
 export class WatchedFile<T> {
   readonly #options: WatchedFileOptions<T>;
   #current: { readonly value: T } | undefined;
+  /** Of what it held: it may hold a secret. */
+  #digest: string | undefined;
   #readAtMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
   #fault: string | undefined;
@@ -65,8 +70,12 @@ export class WatchedFile<T> {
   }
 
   async #read(): Promise<void> {
-    this.#current = { value: this.#options.parse(await readText(this.#options.path)) };
+    const text = await readText(this.#options.path);
+    this.#current = { value: this.#options.parse(text) };
     this.#readAtMs = this.#options.nowMs();
+    const before = this.#digest;
+    this.#digest = createHash("sha256").update(text).digest("hex");
+    if (before !== undefined && before !== this.#digest) this.#options.onChanged();
   }
 
   async #reload(): Promise<void> {

@@ -27,6 +27,8 @@ export class Readers {
   readonly #observer: ReaderObserver;
   readonly #limits: ReaderLimits;
   readonly #streams = new Set<EventStream>();
+  /** Those whose reader showed no credentials that can change. */
+  readonly #local = new WeakSet<EventStream>();
   readonly #stop: (() => void)[] = [];
 
   constructor(deps: EventStreamDeps, observer: ReaderObserver, limits: Partial<ReaderLimits> = {}) {
@@ -35,8 +37,11 @@ export class Readers {
     this.#limits = { ...readerLimits, ...limits };
   }
 
-  /** @throws `overloaded` if there are too many */
-  open(subscription: Subscription): EventStream {
+  /**
+   * @param isLocal by the Unix socket
+   * @throws `overloaded` if there are too many
+   */
+  open(subscription: Subscription, isLocal: boolean): EventStream {
     const { most } = this.#limits;
     if (this.#streams.size >= most)
       throw new GatewayError("overloaded", `${most} readers of events are connected`);
@@ -50,6 +55,7 @@ export class Readers {
     });
     if (this.#streams.size === 0) this.#wake();
     this.#streams.add(stream);
+    if (isLocal) this.#local.add(stream);
     this.#observer.onCount(this.#streams.size);
     return stream;
   }
@@ -57,6 +63,12 @@ export class Readers {
   /** Ends all streams. */
   close(comment: string): void {
     for (const stream of [...this.#streams]) stream.close(comment);
+  }
+
+  /** Ends the streams of those whose credentials may be good no more: who has others comes again. */
+  revoke(): void {
+    for (const stream of [...this.#streams])
+      if (!this.#local.has(stream)) stream.close("credentials changed; go on with the last id");
   }
 
   #wake(): void {

@@ -32,6 +32,7 @@ export function eventRoutes(app: FastifyInstance, context: RouteContext): void {
   const deps = { events, board, frames: new Frames(events.epoch), turns: answers.turns };
   const readers = new Readers(deps, context.eventReaders, context.settings.readers);
   stopping.addEventListener("abort", () => readers.close("the agent is stopping"), { once: true });
+  context.onRevoked(() => readers.revoke());
 
   app.get<{ Querystring: EventQuery; Headers: { "last-event-id"?: string } }>(
     "/v1/events",
@@ -54,7 +55,7 @@ export function eventRoutes(app: FastifyInstance, context: RouteContext): void {
         .header("cache-control", "no-store")
         .header("x-accel-buffering", "no");
       if (request.method === "HEAD") return reply.send("");
-      return reply.send(readers.open(subscription));
+      return reply.send(readers.open(subscription, request.identity.kind === "socket"));
     },
   );
 }

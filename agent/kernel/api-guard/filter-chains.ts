@@ -1,4 +1,5 @@
 /** Puts the chains that keep the API's ports closed into the filter table of iptables-legacy, before any pass runs. */
+import { jumpTo } from "../../../lib/iptables/rule.ts";
 import { parseSave } from "../../../lib/iptables/save.ts";
 import type { ApiGuard } from "../../../lib/model/api-guard.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -28,8 +29,8 @@ export async function ensureApiChains(
     const held = rules?.get(chain.name)?.map(({ text }) => text);
     return held?.join("\n") === chain.rules.map(({ rule }) => rule.text).join("\n");
   });
-  // The planner looks after the order of the agent's own chains.
-  const isHooked = input.some(({ spec }) => spec?.target.kind === "jump" && spec.target.chain === first.name);
+  // A rule of another program before it could accept what it drops.
+  const isHooked = input[0]?.text === jumpTo(first.name).text;
   if (isThere && isHooked) return;
   const refusal = await restore(
     "legacy",

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
@@ -11,7 +11,10 @@ import t, { type Test } from "tap";
 import { isLoopbackHost, refuseUnsafe } from "../../../../agent/api/listen-address.ts";
 import type { StateChange } from "../../../../lib/state/state.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
+import { certificates, hasOpenssl } from "../../../support/certificates.ts";
+import { plantToken } from "../../../support/secrets.ts";
 
+const token = plantToken("token");
 interface Answer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
@@ -68,6 +71,7 @@ const noTokens = {
 const eip = { address: "203.0.113.10/24" };
 const directory = mkdtempSync(join(tmpdir(), "natgw-listeners-"));
 t.teardown(() => rmSync(directory, { recursive: true }));
+const certificate = certificates(directory);
 
 t.test("the unix socket", async (t) => {
   const api = await listening(t, {});
@@ -106,13 +110,21 @@ t.test("a stale socket is removed, anything else is not", async (t) => {
 
 t.test("tokens", async (t) => {
   const tokenFile = join(directory, "token");
-  writeFileSync(tokenFile, "s3cret\n");
+  writeFileSync(tokenFile, `${token}\n`);
   const api = await listening(t, { listen: loopback, tokenFile });
   const where = portOf(api);
   const read = (authorization?: string, path = "/v1/eips") =>
     send({ ...where, path, headers: { host: "gateway.example", ...(authorization && { authorization }) } });
 
-  for (const wrong of [undefined, "", "Bearer", "Bearer s3cre", "Bearer s3cretx", "Basic s3cret", "s3cret"]) {
+  for (const wrong of [
+    undefined,
+    "",
+    "Bearer",
+    `Bearer ${token.slice(0, -1)}`,
+    `Bearer ${token}x`,
+    `Basic ${token}`,
+    token,
+  ]) {
     const answer = await read(wrong);
     t.equal(answer.status, 401, String(wrong));
     t.equal(JSON.parse(answer.body).code, "unauthorized");
@@ -120,8 +132,8 @@ t.test("tokens", async (t) => {
   }
   t.equal((await read(undefined, "/v1/nowhere")).status, 401, "what exists is not told");
   t.equal((await read(undefined, "/metrics")).status, 401);
-  t.equal((await read("Bearer s3cret")).status, 200);
-  t.equal((await read("bearer s3cret")).status, 200, "the scheme's case does not matter");
+  t.equal((await read(`Bearer ${token}`)).status, 200);
+  t.equal((await read(`bearer ${token}`)).status, 200, "the scheme's case does not matter");
   t.equal((await read(undefined, "/livez")).status, 200);
   t.equal((await read(undefined, "/readyz")).status, 200);
 
@@ -131,9 +143,9 @@ t.test("tokens", async (t) => {
 
   writeFileSync(tokenFile, "renewed");
   utimesSync(tokenFile, new Date(), new Date());
-  t.equal((await read("Bearer s3cret")).status, 200, "looked at every few seconds only");
+  t.equal((await read(`Bearer ${token}`)).status, 200, "looked at every few seconds only");
   api.now.bootMs += 5_000;
-  t.equal((await read("Bearer s3cret")).status, 401);
+  t.equal((await read(`Bearer ${token}`)).status, 401);
   t.equal((await read("Bearer renewed")).status, 200);
 
   for (const [what, content] of Object.entries(noTokens)) {
@@ -343,41 +355,3 @@ t.test("refuseUnsafe", async (t) => {
   await t.rejects(restarted.api.listen(), { code: "bad-config", message: /is an EIP/ });
   await restarted.api.close();
 });
-
-function hasOpenssl(): boolean {
-  try {
-    execFileSync("openssl", ["version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-interface Pair {
-  readonly cert: string;
-  readonly key: string;
-  readonly certPem: string;
-  readonly keyPem: string;
-}
-
-function certificate(name: string, issuer?: Pair): Pair {
-  const cert = join(directory, `${name}.crt`);
-  const key = join(directory, `${name}.key`);
-  const signer = issuer === undefined ? [] : ["-CA", issuer.cert, "-CAkey", issuer.key];
-  execFileSync(
-    "openssl",
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:prime256v1",
-      "-nodes",
-      "-days",
-      "1",
-    ].concat(["-subj", `/CN=${name}`, "-keyout", key, "-out", cert], signer),
-    { stdio: "ignore" },
-  );
-  return { cert, key, certPem: readFileSync(cert, "utf8"), keyPem: readFileSync(key, "utf8") };
-}
