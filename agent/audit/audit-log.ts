@@ -2,10 +2,10 @@
  * The audit log: who wrote what. A record is written after the answer, and nobody waits for it: a disk that is full or
  * hangs loses records, which are counted, and never a write.
  */
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import type { Log } from "../log.ts";
 import type { OpenAppendFile } from "../store/append-file.ts";
-import { idOf, unlessAbsent } from "../store/file-id.ts";
+import { idOf, openRegular } from "../store/file-id.ts";
 import { AuditFile } from "./audit-file.ts";
 import { readBackwards } from "./read-backwards.ts";
 
@@ -29,6 +29,8 @@ export interface AuditLogOptions {
 
 /** Characters that wait for the disk. */
 const maxQueued = 1024 * 1024;
+/** Of a record of ours: an object in it has values. */
+const deepest = 3;
 /** How long a stop waits for the disk. */
 const stopMs = 2_000;
 
@@ -74,7 +76,7 @@ export class AuditLog {
     const handles = await this.#openAll();
     try {
       for (const handle of handles) {
-        for await (const lines of readBackwards(handle)) {
+        for await (const lines of readBackwards(handle, { maxBytes: this.#options.maxBytes })) {
           for (const line of lines) {
             const record = parse(line);
             if (record === undefined) continue;
@@ -147,7 +149,7 @@ export class AuditLog {
     const [current, before] = this.#file.paths;
     const handles: FileHandle[] = [];
     for (const path of [current, before]) {
-      const handle = await unlessAbsent(open(path, "r"));
+      const handle = await openRegular(path);
       if (handle !== undefined) handles.push(handle);
     }
     const [one, other] = await Promise.all(handles.map((handle) => handle.stat({ bigint: true })));
@@ -161,9 +163,20 @@ export class AuditLog {
 function parse(line: string): AuditRecord | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    const isRecord = typeof value === "object" && value !== null && "time" in value;
-    return isRecord && typeof value.time === "string" ? (value as AuditRecord) : undefined;
+    return isRecord(value) ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isRecord(value: unknown): value is AuditRecord {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const { time } = Object(value);
+  return typeof time === "string" && !Number.isNaN(Date.parse(time)) && !isDeeper(value, deepest);
+}
+
+/** Whether values are nested deeper: what has no bound could not be sent. */
+function isDeeper(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return depth === 0 || Object.values(value).some((member) => isDeeper(member, depth - 1));
 }

@@ -1,7 +1,8 @@
 /** Searches the log on disk for who had a port of an EIP. */
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { type GapRecord, gapEvent, gapMark, markOf } from "../../lib/flow-log/records.ts";
 import { parseLine, type WhoItem, type WhoQuery, whoIn } from "../../lib/flow-log/who.ts";
+import { openRegular } from "../store/file-id.ts";
 import { listSegments, type Segment } from "./segments.ts";
 
 export interface LogSearch {
@@ -83,11 +84,8 @@ async function readSegment(
     if (record.event === gapEvent) onGap(record);
     else for (const item of whoIn(record, query)) onItem(item);
   };
-  const file = await open(path).catch((error: NodeJS.ErrnoException) => {
-    // The ring went on.
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
+  const file = await openRegular(path);
+  // The ring went on.
   if (file === undefined) return;
   try {
     await readLines(file, marks, onLine, signal);

@@ -1,4 +1,5 @@
 /** Everything that takes input from outside the process, but the HTTP API, which has to be started. */
+import { auditTarget } from "./audit-target.ts";
 import { fileTargets } from "./file-targets.ts";
 import { netlinkTargets } from "./netlink-targets.ts";
 import { stateTarget } from "./state-target.ts";
@@ -10,4 +11,5 @@ export const parserTargets: readonly Target[] = [
   ...netlinkTargets,
   ...fileTargets,
   stateTarget,
+  auditTarget,
 ];
