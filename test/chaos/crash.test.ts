@@ -6,7 +6,6 @@
 import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { encodeRecord } from "../../agent/store/records.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
@@ -23,8 +22,6 @@ const mostWrites = 24;
 const writingMs = 2_000;
 const random = randomFrom(seed);
 t.comment(`seed ${seed}`);
-
-const badDisk = fileURLToPath(new URL("agent-on-bad-disk.ts", import.meta.url));
 
 /** Last bytes: FIP `21` is on Eip `eip-21`, 203.0.113.21. */
 const shares = [
@@ -128,7 +125,7 @@ for (const dataplane of dataplanes) {
 
     await t.test("a disk that is full", async (t) => {
       const gw = await Gateway.make(t, dataplane);
-      const agent = await gw.startAgent({ TEST_DISK: "small" }, { main: badDisk }).whenReady();
+      const agent = await gw.startAgentOn("small").whenReady();
       t.equal((await gw.api.putSet(base)).status, 200);
       const stream = await gw.host("pod2").open(outsideTcp);
       const filler = join(`/proc/${agent.pid}/root`, gw.agentOptions.stateDirectory, "filler");
@@ -153,7 +150,7 @@ for (const dataplane of dataplanes) {
       const stream = await gw.host("pod2").open(outsideTcp);
       await gw.agent.kill();
       const watch = await gw.watch();
-      await gw.startAgent({ TEST_DISK: "readonly" }, { main: badDisk }).whenReady();
+      await gw.startAgentOn("read-only").whenReady();
       t.same(await watch.stop(), [], "a start writes nothing to the kernel");
       await expectRefusedAndWhole(t, gw);
       t.ok(await stream.advance(5_000), "live flows go on");

@@ -45,10 +45,11 @@ const lockHeldMs = 20_000;
 t.jobs = dataplanes.length;
 for (const dataplane of dataplanes) {
   t.test(dataplane, { buffered: true }, async (t) => {
-    const lockFile = join("/tmp", `natgwt-${process.pid}-lock-${dataplane}`);
+    const settings = { NATGW_RESYNC_INTERVAL: "10m" };
+    const gw = await Gateway.make(t, dataplane, settings, { isBreakable: true });
     // The legacy tools of this agent use a lock file of their own, not the machine's.
-    const settings = { XTABLES_LOCKFILE: lockFile, NATGW_RESYNC_INTERVAL: "10m" };
-    const gw = await Gateway.start(t, dataplane, settings, { isBreakable: true });
+    const lockFile = join(gw.agentOptions.stateDirectory, "..", "xtables.lock");
+    await gw.startAgent({ XTABLES_LOCKFILE: lockFile }).whenReady();
     const { toolbox, faults } = gw;
     t.equal((await gw.api.putSet({ ...set, eips: [...set.eips, eip(13)] })).status, 200);
     const streams = [

@@ -25,10 +25,11 @@ export async function startSecondGateway(t: Test, first: Gateway): Promise<Agent
     "link set eth0 up",
     "link set net1 up",
   ]);
-  const { stateDirectory, socketPath, settings } = first.agentOptions;
+  const { stateDirectory, socketPath, confinement, settings } = first.agentOptions;
   const agent = AgentProcess.start(lab, {
     stateDirectory: `${stateDirectory}-2`,
     socketPath: `${socketPath}.2`,
+    ...(confinement !== undefined && { confinement }),
     settings: { ...settings },
   });
   t.teardown(() => agent.kill());

@@ -11,10 +11,11 @@ import { dataplanes, Gateway } from "../support/gateway.ts";
 import { type HostName, labAddresses } from "../support/lab.ts";
 import { inNamespace } from "../support/namespaces.ts";
 import { until } from "../support/run.ts";
+import { plantToken } from "../support/secrets.ts";
 import { eip, gateway, tcp } from "../support/targets.ts";
 
 const port = 9477;
-const token = "s3cret-of-this-test";
+const token = plantToken("api-guard");
 const set = {
   generation: 1,
   gateway,
@@ -117,7 +118,7 @@ for (const dataplane of dataplanes) {
     const directory = join(gw.agentOptions.stateDirectory, "..", "guard");
     await mkdir(directory);
     t.teardown(() => rm(directory, { recursive: true, force: true }));
-    const tokenFile = join(directory, "token");
+    const tokenFile = join(gw.secretDirectory, "token");
     await writeFile(tokenFile, token);
     await gw.lab.ip("outside", `route add 10.0.0.0/8 via ${labAddresses.external}`);
     await gw.lab.ip("pod1", `route add 203.0.113.0/24 via ${labAddresses.vpc}`);

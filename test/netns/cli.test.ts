@@ -5,6 +5,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Gateway } from "../support/gateway.ts";
 import { Natgwctl } from "../support/natgwctl.ts";
+import { expectNoSecret } from "../support/secrets.ts";
 import { eip, gateway, tcp, webDnat } from "../support/targets.ts";
 
 const set = {
@@ -193,6 +194,7 @@ t.test("natgwctl", async (t) => {
     const rules = await gw.lab.exec("gw", ["tar", "xzOf", file, "natgw-bugreport/rules.txt"]);
     t.match(rules, /EXCLUSIVE_DNAT -d 203\.0\.113\.10/);
     t.match(await gw.lab.exec("gw", ["tar", "xzOf", file, "natgw-bugreport/log.txt"]), /agent started/);
+    expectNoSecret("the report", await gw.lab.exec("gw", ["tar", "xzOf", file]));
     await gw.lab.exec("gw", ["rm", file]);
   });
 

@@ -8,11 +8,12 @@ import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
 import { agentContainer, environmentOf, probesOf } from "../support/manifests.ts";
 import { run } from "../support/run.ts";
+import { plantToken } from "../support/secrets.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
 
 const container = agentContainer("main-container");
 const environment = environmentOf(container, labAddresses.vpc);
-const token = "a-token-for-this-test";
+const token = plantToken("confined");
 const metrics = `http://${labAddresses.vpc}:9477/metrics`;
 
 const set = {
@@ -35,23 +36,28 @@ const set = {
 /** What the manifest mounts, and the directory in which the tests' tools note their calls. */
 async function confinementOf(gw: Gateway): Promise<Confinement> {
   const { socketPath, stateDirectory, toolDirectory = "" } = gw.agentOptions;
-  const secret = join(dirname(socketPath), "token");
-  for (const directory of [stateDirectory, secret]) await mkdir(directory, { recursive: true });
-  await writeFile(join(secret, "token"), `${token}\n`);
+  await mkdir(stateDirectory, { recursive: true });
+  await writeFile(join(gw.secretDirectory, "token"), `${token}\n`);
   const sources: Readonly<Record<string, string>> = {
     run: dirname(socketPath),
     state: stateDirectory,
-    token: secret,
+    token: gw.secretDirectory,
   };
   const mounts = container.volumeMounts.map(({ name, mountPath, readOnly = false }) => ({
     source: sources[name] ?? "",
     target: mountPath,
-    isWritable: !readOnly,
+    options: readOnly ? "ro" : "rw",
   }));
+  const hidden = ["/run", "/var/lib"].map((target) => ({ source: "tmpfs", target, options: "ro" }));
   return {
+    ...gw.confinement,
     capabilities: container.securityContext.capabilities.add ?? [],
-    mounts: [...mounts, { source: toolDirectory, target: toolDirectory, isWritable: true }],
+    mounts: [...hidden, ...mounts, { source: toolDirectory, target: toolDirectory, options: "rw" }],
   };
+}
+
+function toolDirectoryOf({ agentOptions: { toolDirectory = "" } }: Gateway): string {
+  return toolDirectory;
 }
 
 /** The directories are the manifest's; outside of the confinement they are the gateway's. */
@@ -105,8 +111,23 @@ for (const dataplane of dataplanes) {
       t.match(await ask("--output", "/dev/null"), /^401$/);
     });
 
-    await t.test("it starts again with its state", async (t) => {
+    await t.test("it works as another user, with ambient capabilities", async (t) => {
       t.equal(await agent.stop(), 0);
+      const user = 65_534;
+      const { socketPath, stateDirectory } = gw.agentOptions;
+      const owned = [dirname(socketPath), stateDirectory, gw.secretDirectory, toolDirectoryOf(gw)];
+      await run("chown", ["-R", String(user), ...owned]);
+      const other = await start(gw, { ...confinement, user }).whenReady();
+      const status = await run("cat", [`/proc/${other.pid}/status`]);
+      t.match(status, /^Uid:\t65534\t65534\t65534\t65534$/m);
+      t.match(status, /^CapEff:\t0000000000003000$/m);
+      t.equal((await gw.api.put("fips/another", { eip: "eip-10", internalIp: "10.0.1.6" })).status, 200);
+      t.match(await gw.host("pod2").ask(outsideTcp), { seenAs: "203.0.113.10" });
+      await gw.expectConverged(t);
+      t.equal(await other.stop(), 0);
+    });
+
+    await t.test("it starts again with its state", async (t) => {
       await start(gw, confinement).whenReady();
       t.equal((await gw.api.status()).generation.desired, 1);
       t.match(await gw.host("outside").ask(tcp("203.0.113.12")), { answeredBy: "pod1" });

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import t from "tap";
 import { Chromium } from "../support/chromium.ts";
 import { Gateway } from "../support/gateway.ts";
+import { plantToken } from "../support/secrets.ts";
 import { gateway } from "../support/targets.ts";
 
 const origin = "http://127.0.0.1:9477";
-const token = "correct-horse";
+const token = plantToken("page");
 /** Where to keep pictures for people. */
 const pictures = process.env.SCREENSHOTS;
 
@@ -36,8 +37,7 @@ const many = {
 
 t.test("the status page", async (t) => {
   const gw = await Gateway.make(t, "nftables", { NATGW_EIP_BINDING: "route" }, { isSilent: true });
-  const directory = join(gw.agentOptions.stateDirectory, "..");
-  const tokenFile = join(directory, "token");
+  const tokenFile = join(gw.secretDirectory, "token");
   await writeFile(tokenFile, `${token}\n`);
   const browser = await Chromium.start(gw.lab.namespaceOf("gw"));
   t.teardown(() => browser.stop());

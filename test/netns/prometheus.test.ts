@@ -7,6 +7,7 @@ import { Gateway } from "../support/gateway.ts";
 import { alerts, panels, rangeVariables, runbookCommands } from "../support/monitoring.ts";
 import { Prometheus } from "../support/prometheus.ts";
 import { run, until } from "../support/run.ts";
+import { plantToken } from "../support/secrets.ts";
 import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
 
 const set = {
@@ -39,8 +40,8 @@ function standIns(command: string): string {
 t.test("Prometheus and a gateway with traffic", async (t) => {
   const gw = await Gateway.make(t, "nftables");
   const directory = join(gw.agentOptions.stateDirectory, "..");
-  const tokenFile = join(directory, "token");
-  await writeFile(tokenFile, "correct-horse\n");
+  const tokenFile = join(gw.secretDirectory, "token");
+  await writeFile(tokenFile, `${plantToken("prometheus")}\n`);
   await gw.startAgent({ NATGW_TOKEN_FILE: tokenFile }).whenReady();
   t.match(await gw.api.putSet(set, "?wait=10s"), { status: 200, body: { notReady: [] } });
   const prometheus = await Prometheus.start(gw.lab, join(directory, "prometheus"), tokenFile);

@@ -1,28 +1,24 @@
 /** No token, and no hash of one, in anything that the agent writes or answers, at the most talkative log level. */
-import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import t from "tap";
 import { diagnosticParts } from "../../agent/kernel/diagnostics.ts";
 import { Gateway } from "../support/gateway.ts";
+import { expectNoSecret, plantToken, tokenLine } from "../support/secrets.ts";
 import { eip, gateway } from "../support/targets.ts";
 
-const tokens = { right: "r1ght-0f-this-test", reader: "r3ader-0f-this-test", wrong: "wr0ng-0f-this-test" };
-const sha256 = (token: string) => createHash("sha256").update(token).digest();
+const tokens = {
+  right: plantToken("controller"),
+  reader: plantToken("prometheus"),
+  wrong: plantToken("nobody"),
+};
 const url = "http://127.0.0.1:9477";
 
 t.test("secrets", async (t) => {
   const gw = await Gateway.make(t, "nftables", {}, { isSilent: true });
-  const directory = join(dirname(gw.agentOptions.socketPath), "secret");
-  await mkdir(directory);
-  const tokenFile = join(directory, "tokens");
-  const line = (name: string, role: string, token: string) =>
-    `${name}:${role}:${sha256(token).toString("hex")}\n`;
-  await writeFile(
-    tokenFile,
-    line("controller", "write", tokens.right) + line("prometheus", "read", tokens.reader),
-  );
-  await gw.startAgent({ NATGW_LOG_LEVEL: "trace", NATGW_TOKEN_FILE: tokenFile }).whenReady();
+  const tokenFile = join(gw.secretDirectory, "tokens");
+  await writeFile(tokenFile, tokenLine("controller", "write") + tokenLine("prometheus", "read"));
+  await gw.startAgent().whenReady();
 
   const ask = (token: string, path: string, ...options: readonly string[]) =>
     gw.lab.exec("gw", [
@@ -63,22 +59,9 @@ t.test("secrets", async (t) => {
   for (const part of diagnosticParts) answers.push(await ask(tokens.reader, `/v1/diagnostics/${part}`));
   await gw.agent.stop();
 
-  const { stateDirectory } = gw.agentOptions;
-  const files = await readdir(stateDirectory, { recursive: true, withFileTypes: true });
-  const stored = await Promise.all(
-    files.filter((file) => file.isFile()).map((file) => readFile(join(file.parentPath, file.name), "latin1")),
-  );
-  const everything = [gw.agent.log, ...answers, ...stored].join("\n");
-  t.match(everything, /token:prometheus|"name":"controller"/, "who it was is told");
-  t.ok(gw.agent.log.length > 1_000 && stored.length > 0 && answers.length > 15);
-  for (const token of Object.values(tokens)) {
-    const digest = sha256(token);
-    for (const secret of [
-      token,
-      digest.toString("hex"),
-      digest.toString("base64"),
-      digest.toString("latin1"),
-    ])
-      t.notOk(everything.includes(secret), secret);
-  }
+  const everything = answers.join("\n");
+  t.match(gw.agent.log + everything, /token:prometheus|"name":"controller"/, "who it was is told");
+  t.ok(gw.agent.log.length > 1_000 && answers.length > 15);
+  // The log and the state are searched when the lab closes.
+  t.doesNotThrow(() => expectNoSecret("an answer", everything));
 });

@@ -49,6 +49,8 @@ export function agentCommand(
 }
 
 export class AgentProcess {
+  /** Those whose log was not searched for secrets yet. */
+  static readonly all: AgentProcess[] = [];
   readonly api: ApiClient;
   readonly #child: ChildProcess;
   readonly #log: string[] = [];
@@ -67,7 +69,9 @@ export class AgentProcess {
   static start(lab: Lab, options: AgentOptions): AgentProcess {
     const [command = "ip", ...args] = agentCommand(lab, options);
     const child = spawn(command, args, { env: agentEnvironment(options), stdio: ["ignore", "pipe", "pipe"] });
-    return new AgentProcess(child, new ApiClient(options.socketPath));
+    const agent = new AgentProcess(child, new ApiClient(options.socketPath));
+    AgentProcess.all.push(agent);
+    return agent;
   }
 
   /** Everything that it has logged. */

@@ -35,6 +35,7 @@ import type { TopItem, TopSubject } from "../../lib/ports/top.ts";
 import { objectsOf } from "../../lib/state/desired.ts";
 import { reduce } from "../../lib/state/reduce.ts";
 import { emptyState, type Instant, type State, type StateChange } from "../../lib/state/state.ts";
+import { expectNoSecret } from "./secrets.ts";
 
 const epoch = "boot-1/4026531840";
 /** Directory for the sockets of this process's test APIs. Created with the first one, removed at exit. */
@@ -369,6 +370,10 @@ export function testApi(settings: Partial<ApiSettings> = {}, parts: Partial<ApiD
     },
     ...parts,
   });
+  api.app.addHook("onSend", async (_request, _reply, payload) => {
+    if (typeof payload === "string") expectNoSecret("an answer", payload);
+  });
+  api.app.addHook("onClose", async () => expectNoSecret("the log", JSON.stringify(lines)));
   return { api, app: api.app, state, board, reconciler, events, flows, lines, observed, socketPath, now };
 }
 

@@ -1,65 +1,89 @@
-/** Runs a program with the rights of a container: a read-only root with a few mounts, and few capabilities. */
+/**
+ * Runs a program with the rights of a container: a read-only root with a few mounts, few capabilities, no way to new ones, and a
+ * filter of system calls. It has to be the first command in a mount namespace of its own, such as `ip netns exec` makes.
+ */
 
 export interface Confinement {
-  /** Without `CAP_`: `NET_ADMIN`. The program runs as root without any other. */
+  /** Without `CAP_`: `NET_ADMIN`. The program has no others. */
   readonly capabilities: readonly string[];
+  /** Its uid and gid; the capabilities are ambient then. Absent: root. */
+  readonly user?: number;
   readonly mounts: readonly Mount[];
+  /** A file of {@link compileFilter}. */
+  readonly filter: string;
 }
 
 export interface Mount {
-  /** A directory of this machine. */
+  /** A file or directory of this machine, or `tmpfs`: an empty directory. */
   readonly source: string;
-  /** Where the program sees it: below /run, /var/lib or /tmp. */
+  /** Where the program sees it. */
   readonly target: string;
-  readonly isWritable: boolean;
+  /** `ro`, `rw`, or the size of a tmpfs: `size=256k`. */
+  readonly options: string;
 }
 
 /** The command line to put in front of the program's. The program keeps the pid. */
-export function confined({ capabilities, mounts }: Confinement): readonly string[] {
-  const triples = mounts.flatMap(({ source, target, isWritable }) => [
-    source,
-    target,
-    isWritable ? "rw" : "ro",
-  ]);
-  return ["unshare", "--mount", "sh", "-c", script, "sh", boundingSet(capabilities), ...triples, "--"];
+export function confined(confinement: Confinement): readonly string[] {
+  const triples = confinement.mounts.flatMap(({ source, target, options }) => [source, target, options]);
+  return ["sh", "-c", script, "sh", ...triples, "--", ...rights(confinement)];
 }
 
 /** The same rights in the mounts of a confined program: what a probe or `kubectl exec` gets. */
-export function besideConfined(pid: number, { capabilities }: Confinement): readonly string[] {
+export function besideConfined(pid: number, confinement: Confinement): readonly string[] {
+  return ["nsenter", "--target", String(pid), "--mount", "--net", ...rights(confinement)];
+}
+
+function rights({ capabilities, user, filter }: Confinement): readonly string[] {
+  const added = capabilities.map((name) => `+${name.toLowerCase()}`);
+  const held = ["-all", ...added].join(",");
+  const identity =
+    user === undefined
+      ? ["--inh-caps=-all"]
+      : [
+          ...[`--reuid=${user}`, `--regid=${user}`, "--clear-groups"],
+          ...[`--inh-caps=${held}`, `--ambient-caps=${held}`],
+        ];
   return [
-    "nsenter",
-    "--target",
-    String(pid),
-    "--mount",
-    "--net",
-    "setpriv",
-    ...rights,
-    boundingSet(capabilities),
+    ...["setpriv", "--no-new-privs", ...identity, `--bounding-set=${held}`],
+    ...["perl", "-e", loadFilter, filter],
   ];
 }
 
-function boundingSet(capabilities: readonly string[]): string {
-  return ["-all", ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(",");
-}
-
-const rights = ["--inh-caps=-all", "--no-new-privs", "--bounding-set"];
-
-/** Binds are made before /tmp, where their sources may be, becomes read-only. In a container /proc/sys is read-only, too. */
+/**
+ * Everything that is mounted becomes read-only in the end, except what was asked for. In a container /proc/sys is read-only, too;
+ * /proc itself and /dev are not.
+ */
 const script = `
 set -e
-bounding=$1
-shift
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /var/lib
-mount --bind /tmp /tmp
-mount --bind /proc/sys /proc/sys
+readonly=
+while read -r _ path _ options _; do
+  case $path,$options in
+    /proc,*|/proc/*|/dev,*|/dev/*|/sys/*|/run/netns*|*,ro,*) ;;
+    *) readonly="$readonly $path" ;;
+  esac
+done </proc/self/mounts
 while [ "$1" != -- ]; do
-  mkdir -p "$2"
-  mount --bind "$1" "$2"
-  mount -o "remount,bind,$3" "$2"
+  [ -e "$2" ] || mkdir -p "$2"
+  case $1,$3 in
+    tmpfs,ro) mount -t tmpfs tmpfs "$2" ;;
+    tmpfs,*) mount -t tmpfs -o "$3" tmpfs "$2" ;;
+    *) mount --bind "$1" "$2" ;;
+  esac
+  [ "$3" != ro ] || readonly="$readonly $2"
   shift 3
 done
 shift
-for path in /run /var/lib /tmp /proc/sys /sys /; do mount -o remount,bind,ro "$path"; done
-exec setpriv ${rights.join(" ")} "$bounding" "$@"
+mount -o bind,ro /proc/sys /proc/sys
+for path in $readonly; do mount -o remount,bind,ro "$path"; done
+exec "$@"
+`;
+
+/** prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, struct sock_fprog *), by its number on x86-64 and arm64. */
+const loadFilter = `
+open my $file, "<", shift or die "the filter: $!";
+my $filter = do { local $/; <$file> };
+my $prctl = ${process.arch === "arm64" ? 167 : 157};
+my $program = pack "S x6 P", length($filter) / 8, $filter;
+syscall($prctl, 22, 2, $program) == 0 or die "the filter: $!";
+exec { $ARGV[0] } @ARGV or die "$ARGV[0]: $!";
 `;

@@ -1,16 +1,19 @@
 /** A gateway under test: a lab with the real agent and hosts. Everything is removed with the test. */
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { type AgentOptions, AgentProcess } from "./agent-process.ts";
 import type { ApiClient } from "./api-client.ts";
+import { type Confinement, confined } from "./confinement.ts";
 import { Host } from "./host.ts";
 import { KernelWatch } from "./kernel-watch.ts";
 import { type HostName, Lab } from "./lab.ts";
 import { sweep, testName } from "./namespaces.ts";
 import { type RuleFaults, ruleFaults } from "./rule-faults.ts";
 import { type RulesByHand, rulesByHand } from "./rules-by-hand.ts";
+import { expectNoSecret, expectNoSecretBelow, tokenLine } from "./secrets.ts";
+import { compileFilter } from "./system-calls.ts";
 import { Toolbox } from "./toolbox.ts";
 
 /** The dataplanes that every kernel test runs on. */
@@ -34,6 +37,12 @@ export interface GatewayOptions {
   /** True if the test sends no packets: no host serves, and {@link Gateway.host} finds none. */
   readonly isSilent?: boolean;
 }
+
+/** The lock of iptables-legacy. Tools that a test calls by hand use it, too. */
+const lockFile = "/run/xtables.lock";
+
+/** What the disk of an agent's state is: an empty one of 256 KiB, or read-only. */
+export type BadDisk = "small" | "read-only";
 
 let lastNumber = 0;
 
@@ -63,8 +72,14 @@ export class Gateway {
     this.toolbox = new Toolbox(join(this.#directory, "tools"));
     this.faults = ruleFaults(this.toolbox, this.lab, dataplane);
     this.#main = isBreakable ? this.faults.main : undefined;
-    // No other host is in the lab, so probing only costs time. Tests of the probe enable it.
-    this.#settings = { NATGW_ARP_PROBE: "0", ...settingsOf[dataplane], ...settings };
+    this.#settings = {
+      // No other host is in the lab, so probing only costs time. Tests of the probe enable it.
+      NATGW_ARP_PROBE: "0",
+      NATGW_LOG_LEVEL: "trace",
+      NATGW_TOKEN_FILE: join(this.secretDirectory, "tokens"),
+      ...settingsOf[dataplane],
+      ...settings,
+    };
   }
 
   /** A lab with serving hosts and no agent yet. Everything is removed at the end of the test. */
@@ -78,7 +93,14 @@ export class Gateway {
     const gateway = new Gateway(testName(String(++lastNumber)), dataplane, settings, options);
     t.teardown(() => gateway.#remove());
     await mkdir(gateway.#directory, { recursive: true });
+    await mkdir(gateway.secretDirectory);
+    await writeFile(
+      join(gateway.secretDirectory, "tokens"),
+      tokenLine("lab-writer", "write") + tokenLine("lab-reader", "read"),
+    );
     await gateway.toolbox.install();
+    compileFilter(gateway.#filter);
+    await writeFile(lockFile, "", { flag: "a" });
     await gateway.lab.up();
     const serving = options.isSilent === true ? [] : gateway.lab.hosts.filter((name) => name !== "gw");
     await Promise.all(serving.map((name) => gateway.#serve(name)));
@@ -103,9 +125,30 @@ export class Gateway {
     return this.dataplane;
   }
 
+  /** Where tests put tokens. Elsewhere in the gateway's directory none may be found. */
+  get secretDirectory(): string {
+    return join(this.#directory, "secret");
+  }
+
+  get #filter(): string {
+    return join(this.#directory, "system-calls");
+  }
+
+  /** The rights that docs/deploy gives: every agent of a lab runs with them. */
+  get confinement(): Confinement {
+    const compiled = process.env.NODE_COMPILE_CACHE;
+    const writable = [this.#directory, lockFile, ...(compiled === undefined ? [] : [compiled])];
+    return {
+      capabilities: ["NET_ADMIN", "NET_RAW"],
+      mounts: writable.map((path) => ({ source: path, target: path, options: "rw" })),
+      filter: this.#filter,
+    };
+  }
+
   get agentOptions(): AgentOptions {
     return {
       ...(this.#main !== undefined && { main: this.#main }),
+      confinement: confined(this.confinement),
       stateDirectory: join(this.#directory, "state"),
       socketPath: join(this.#directory, "agent.sock"),
       toolDirectory: this.toolbox.directory,
@@ -138,6 +181,20 @@ export class Gateway {
       settings: { ...options.settings, ...settings },
     });
     return this.#agent;
+  }
+
+  /** The same with its state on a bad disk, which ends with the agent. */
+  startAgentOn(disk: BadDisk): AgentProcess {
+    const { stateDirectory } = this.agentOptions;
+    const mount =
+      disk === "small"
+        ? { source: "tmpfs", target: stateDirectory, options: "size=256k" }
+        : { source: stateDirectory, target: stateDirectory, options: "ro" };
+    const { confinement } = this;
+    return this.startAgent(
+      {},
+      { confinement: confined({ ...confinement, mounts: [...confinement.mounts, mount] }) },
+    );
   }
 
   host(name: HostName): Host {
@@ -218,6 +275,16 @@ export class Gateway {
     await this.#agent?.kill();
     await Promise.all([...this.#hosts.values()].map((host) => host.stop()));
     await this.lab.down();
-    await rm(this.#directory, { recursive: true, force: true });
+    try {
+      await this.#expectNoSecret();
+    } finally {
+      await rm(this.#directory, { recursive: true, force: true });
+    }
+  }
+
+  /** No agent logged or stored a secret. */
+  async #expectNoSecret(): Promise<void> {
+    for (const agent of AgentProcess.all.splice(0)) expectNoSecret("the log of an agent", agent.log);
+    await expectNoSecretBelow(this.#directory, [this.secretDirectory]);
   }
 }

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
+import { expectNoSecret } from "./secrets.ts";
 
 export interface CtlResult {
   readonly code: number | null;
@@ -38,6 +39,7 @@ export class Natgwctl {
     const ended = Promise.withResolvers<number | null>();
     child.once("close", ended.resolve).once("error", ended.reject);
     const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), ended.promise]);
+    expectNoSecret(`natgwctl ${line}`, stdout + stderr);
     return { code, stdout, stderr };
   }
 

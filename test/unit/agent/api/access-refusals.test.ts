@@ -9,7 +9,10 @@ import t, { type Test } from "tap";
 import { refuseUnsafe } from "../../../../agent/api/listen-address.ts";
 import { readInvocation } from "../../../../agent/config.ts";
 import { testApi } from "../../../support/api-fakes.ts";
+import { plantToken } from "../../../support/secrets.ts";
 
+const reader = plantToken("reader");
+const writer = plantToken("writer");
 const directory = mkdtempSync(join(tmpdir(), "natgw-refusals-"));
 t.teardown(() => rmSync(directory, { recursive: true }));
 
@@ -22,7 +25,7 @@ function file(name: string, content: string): string {
 type Settings = NonNullable<Parameters<typeof testApi>[0]>;
 const local = [{ host: "127.0.0.1", port: 0 }] as const;
 const sha256 = (token: string) => createHash("sha256").update(token).digest("hex");
-const tokenFile = () => file("tokens", `ci:write:${sha256("wr1te")}\nprom:read:${sha256("r3ad")}\n`);
+const tokenFile = () => file("tokens", `ci:write:${sha256(writer)}\nprom:read:${sha256(reader)}\n`);
 
 /** What a start with these settings throws. */
 async function refusedStart(settings: Settings): Promise<unknown> {
@@ -122,10 +125,10 @@ const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const requests: Readonly<Record<string, (t: Test) => Promise<Answer>>> = {
   "without a token, or with a wrong one": async (t) => {
     t.match(await over(t, { tokenFile: tokenFile() }, {}), { status: 401 });
-    return over(t, { tokenFile: tokenFile() }, { headers: bearer(sha256("wr1te")) });
+    return over(t, { tokenFile: tokenFile() }, { headers: bearer(sha256(writer)) });
   },
   "a write with the role `read`": (t) =>
-    over(t, { tokenFile: tokenFile() }, { method: "DELETE", path: "/v1/eips/a", headers: bearer("r3ad") }),
+    over(t, { tokenFile: tokenFile() }, { method: "DELETE", path: "/v1/eips/a", headers: bearer(reader) }),
   "by a user that is not in `NATGW_SOCKET_UIDS`": async (t) => {
     const { api, socketPath } = testApi({ socketUids: new Set([4_242]) });
     t.teardown(() => api.close());

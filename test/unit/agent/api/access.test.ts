@@ -7,7 +7,11 @@ import type { FastifyRequest } from "fastify";
 import t, { type Test } from "tap";
 import type { Identity } from "../../../../agent/api/identity.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
+import { plantToken } from "../../../support/secrets.ts";
 
+const reader = plantToken("reader");
+const writer = plantToken("writer");
+const token = plantToken("token");
 const directory = mkdtempSync(join(tmpdir(), "natgw-access-"));
 t.teardown(() => rmSync(directory, { recursive: true }));
 
@@ -62,10 +66,10 @@ function tokenFile(name: string, content: string): string {
 }
 
 const named = `# who may what
-controller:write:${sha256("wr1te")}
+controller:write:${sha256(writer)}
 controller:write:${sha256("next")}
 
-prometheus:read:${sha256("r3ad").toUpperCase()}
+prometheus:read:${sha256(reader).toUpperCase()}
 `;
 
 t.test("each request carries who sent it", async (t) => {
@@ -74,10 +78,10 @@ t.test("each request carries who sent it", async (t) => {
     tokenFile: tokenFile("names", named),
   });
   await send({ socketPath, path: "/v1/eips" });
-  await send({ ...where, path: "/v1/eips" }, "wr1te");
+  await send({ ...where, path: "/v1/eips" }, writer);
   await send({ ...where, path: "/v1/eips" }, "next");
-  await send({ ...where, path: "/v1/eips" }, "r3ad");
-  await send({ ...where, path: "/livez" }, "r3ad");
+  await send({ ...where, path: "/v1/eips" }, reader);
+  await send({ ...where, path: "/livez" }, reader);
   await send({ ...where, path: "/v1/eips" }, "wrong");
   const anonymous = { kind: "anonymous" };
   t.strictSame(identities, [
@@ -89,8 +93,8 @@ t.test("each request carries who sent it", async (t) => {
     anonymous,
   ]);
 
-  const plain = await listening(t, { listen: loopback, tokenFile: tokenFile("plain", "s3cret\n") });
-  await send({ ...plain.where, method: "PUT", path: "/v1/eips/a" }, "s3cret");
+  const plain = await listening(t, { listen: loopback, tokenFile: tokenFile("plain", `${token}\n`) });
+  await send({ ...plain.where, method: "PUT", path: "/v1/eips/a" }, token);
   t.strictSame(plain.identities, [{ kind: "token", name: "default" }]);
 });
 
@@ -113,15 +117,15 @@ t.test("the role read reaches no route that writes, and every other", async (t) 
   const writes = requests.filter((one) => !isRead(one));
   t.ok(writes.length > 15, String(writes.length));
   for (const one of writes) {
-    const answer = await send({ ...made.where, ...one }, "r3ad");
+    const answer = await send({ ...made.where, ...one }, reader);
     t.match(answer, { status: 403, code: "forbidden" }, `${one.method} ${one.path}`);
   }
   for (const method of ["PATCH", "QUERY", "DELETE"])
-    t.match(await send({ ...made.where, method, path: "/v1/status" }, "r3ad"), { status: 403 }, method);
+    t.match(await send({ ...made.where, method, path: "/v1/status" }, reader), { status: 403 }, method);
   t.same(made.state.journal, [], "nothing was written");
   t.same(made.reconciler.wakes, []);
   for (const one of requests.filter(isRead)) {
-    const { status } = await send({ ...made.where, ...one }, "r3ad");
+    const { status } = await send({ ...made.where, ...one }, reader);
     t.ok(status !== 401 && status !== 403, `${one.method} ${one.path}: ${status}`);
   }
 });
