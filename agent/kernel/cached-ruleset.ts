@@ -71,7 +71,12 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     return this.#turns.run(async () => {
       const known = this.#known;
       if (known === undefined || this.#isAuditDue(known)) return undefined;
-      if (this.#isDigest) return this.#readWritten(known, undefined, signal);
+      if (this.#isDigest) {
+        // Not taken again after the reading: whoever relies on it takes another one.
+        const stamp = await this.#stamp(signal);
+        const read = await this.#readWritten(known, undefined, signal);
+        return read && this.#learn(read, stamp, known.auditedAtMs);
+      }
       if (known.stamp === undefined || (await this.#stamp(signal)) !== known.stamp) return undefined;
       return this.#readOwnWrites(known, signal);
     });

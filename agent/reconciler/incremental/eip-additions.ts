@@ -1,6 +1,6 @@
 /**
- * Adds Eips in an incremental pass: the ledger first, then, when their rules are written, the addresses and what else follows from
- * Eips. One reading of the network afterwards proves that the addresses are there and that nothing else changed since the last one.
+ * Adds Eips in an incremental pass: the ledger first, then what else follows from Eips, and when their rules are written, the
+ * addresses. One reading of the network afterwards proves that the addresses are there and that nothing else changed since the last one.
  */
 
 import type { Change } from "../../../lib/model/change.ts";
@@ -44,7 +44,7 @@ export class EipAdditions {
     this.#deps = deps;
   }
 
-  /** Why a full pass has to add them. `undefined`: {@link writeAhead} and {@link add} can. */
+  /** Why a full pass has to add them. `undefined`: {@link writeAhead}, {@link begin} and {@link bind} can. */
   whyFull(
     added: readonly ProgramEip[],
     { planAfter, snapshot }: PassResult,
@@ -75,64 +75,60 @@ export class EipAdditions {
     return (await ledgerFailures(() => recordAdded(store, entries))).length === 0;
   }
 
-  /** When the rules of these Eips are written. `undefined`: refused, or something else changed too. */
-  async add(
+  /**
+   * Before the rules are read and written, so that what is committed here is no change that came after that reading.
+   * @returns `undefined`: refused
+   */
+  async begin(
     added: readonly ProgramEip[],
     state: State,
     { planAfter, snapshot }: PassResult,
     signal: AbortSignal,
   ): Promise<WithEips | undefined> {
-    const { network, store } = this.#deps;
-    const steps = bindingSteps(added, planAfter.context.config.eipBinding);
-    if ((await network.applyAddresses(steps, signal)).length > 0) return undefined;
-    const after = await network.observe(signal);
-    if (!isNetworkWith(steps, snapshot.facts.network, after)) return undefined;
-    const named = added.map(({ address }) => address);
-    const facts = {
-      ...snapshot.facts,
-      network: after,
-      eipsNamedByRules: snapshot.facts.eipsNamedByRules.union(new Set(named)),
-    };
-    const observed = new Map(snapshot.observed);
-    for (const { planner } of this.#deps.subsystems) {
-      const { name } = planner;
-      if (planner.withNetwork !== undefined)
-        observed.set(name, planner.withNetwork(observed.get(name), after));
-    }
     const program = { ...planAfter.program, eips: [...planAfter.program.eips, ...added] };
-    const plan = { ...planAfter, program, facts, ledger: store.current.ledger };
-    const changes = steps.map(describeAddressStep);
-    const followed = await this.#follow(state, plan, observed, signal);
-    if (followed === undefined) return undefined;
-    return {
-      planAfter: plan,
-      snapshot: { ...snapshot, facts, observed },
-      changes: [...changes, ...followed],
-    };
-  }
-
-  /** What other subsystems do about the Eips of the plan. Puts what they read after it into `observed`. */
-  async #follow(
-    state: State,
-    plan: Plan,
-    observed: Map<Subsystem["planner"]["name"], unknown>,
-    signal: AbortSignal,
-  ): Promise<readonly Change[] | undefined> {
+    const plan = { ...planAfter, program };
+    const observed = new Map(snapshot.observed);
     const changes: Change[] = [];
     for (const subsystem of this.#deps.subsystems) {
       const { planner } = subsystem;
       if (planner.planEips === undefined) continue;
       const found = await subsystem.observe(signal, quietRequest);
-      const { steps } = planner.planEips(plan.program, found, plan.facts);
+      const { steps } = planner.planEips(program, found, snapshot.facts);
       const own = steps.flatMap((step) => step.changes);
       changes.push(...own);
       const context = { state, plan, changes, replan: async () => [] };
       if (own.length > 0 && (await subsystem.apply(steps, context, signal)).length > 0) return undefined;
       const after = own.length === 0 ? found : await subsystem.observe(signal, quietRequest);
-      const left = planner.planEips(plan.program, after, plan.facts).steps;
+      const left = planner.planEips(program, after, snapshot.facts).steps;
       if (left.some((step) => step.changes.length > 0)) return undefined;
       observed.set(planner.name, after);
     }
-    return changes;
+    return { planAfter: plan, snapshot: { ...snapshot, observed }, changes };
+  }
+
+  /** When the rules of these Eips are written. `undefined`: refused, or something else changed too. */
+  async bind(
+    added: readonly ProgramEip[],
+    { planAfter, snapshot, changes }: WithEips,
+    signal: AbortSignal,
+  ): Promise<WithEips | undefined> {
+    const { network, store, subsystems } = this.#deps;
+    const { facts } = snapshot;
+    const steps = bindingSteps(added, planAfter.context.config.eipBinding);
+    if ((await network.applyAddresses(steps, signal)).length > 0) return undefined;
+    const after = await network.observe(signal);
+    if (!isNetworkWith(steps, facts.network, after)) return undefined;
+    const eipsNamedByRules = facts.eipsNamedByRules.union(new Set(added.map(({ address }) => address)));
+    const factsAfter = { ...facts, network: after, eipsNamedByRules };
+    const observed = new Map(snapshot.observed);
+    for (const { planner } of subsystems) {
+      const read = observed.get(planner.name);
+      if (planner.withNetwork !== undefined) observed.set(planner.name, planner.withNetwork(read, after));
+    }
+    return {
+      planAfter: { ...planAfter, facts: factsAfter, ledger: store.current.ledger },
+      snapshot: { ...snapshot, facts: factsAfter, observed },
+      changes: [...steps.map(describeAddressStep), ...changes],
+    };
   }
 }

@@ -154,27 +154,23 @@ export class IncrementalPass {
     if (base.verdicts === undefined || !others.every(({ id }) => base.verdicts?.get(id)?.ready.holds))
       return "an Eip of these objects is not Ready";
 
+    const users = await runYielding(this.#guardUsers.update(base, state.desired, { from, to }));
+    const begun = await this.#beginAdding(added, state, base, users, signal);
+    if (typeof begun === "string") return begun;
     const observed = await incremental.base(signal);
     if (observed === undefined) return "the kernel does not prove that the last reading is current";
-    const users = await runYielding(this.#guardUsers.update(base, state.desired, { from, to }));
-    const reason = this.#whyNotAdd(added, base, state, users);
-    if (reason !== undefined) return reason;
     const { planner } = dataplane;
     await this.#prepare(from, to, observed);
     const plan = planner.planPart(from, to, observed, users);
     if (plan === undefined) return "the change needs a plan of the whole";
     unswept.add(plan.changes, part, compiled, "left to a full pass");
-    if (added.length > 0 && !(await this.#additions.writeAhead(added)))
-      return "the ledger could not be written";
     if (!(await this.#write(plan, signal))) return "the write was refused or lost a race";
-    const after = await incremental.verify(signal);
+    const [after, grown] = await allEnded([incremental.verify(signal), this.#bind(added, begun, signal)]);
     if (after === undefined) return "the write was not read back as planned";
+    if (grown === undefined) return "an address was refused, or the network changed otherwise";
     await this.#prepare(from, to, after);
     if (planner.planPart(from, to, after, users)?.changes.length !== 0)
       return "the write was not read back as planned";
-
-    const grown = await this.#add(added, state, base, signal);
-    if (grown === undefined) return "an address was refused, or the network changed otherwise";
 
     const ends = [...endsRuledBy([from, to]), ...added.flatMap(({ address }) => endsAt(address))];
     const sweep = await this.#sweepFlows(ends, state, grown, signal);
@@ -189,24 +185,28 @@ export class IncrementalPass {
     return { changes, sweep, verdicts, blocked, affected, planAfter, snapshot };
   }
 
-  #whyNotAdd(
+  /** What comes before the rules of added Eips. */
+  async #beginAdding(
     added: readonly ProgramEip[],
-    base: PassResult,
     state: State,
+    base: PassResult,
     users: GuardUsers,
-  ): Reason | undefined {
-    if (added.length === 0) return undefined;
-    return this.#additions.whyFull(added, base, state, users);
+    signal: AbortSignal,
+  ): Promise<WithEips | Reason> {
+    const { planAfter, snapshot } = base;
+    if (added.length === 0) return { planAfter, snapshot, changes: [] };
+    const reason = this.#additions.whyFull(added, base, state, users);
+    if (reason !== undefined) return reason;
+    if (!(await this.#additions.writeAhead(added))) return "the ledger could not be written";
+    return (await this.#additions.begin(added, state, base, signal)) ?? "what follows an Eip was refused";
   }
 
-  async #add(
+  async #bind(
     added: readonly ProgramEip[],
-    state: State,
-    base: PassResult,
+    begun: WithEips,
     signal: AbortSignal,
   ): Promise<WithEips | undefined> {
-    if (added.length === 0) return { planAfter: base.planAfter, snapshot: base.snapshot, changes: [] };
-    return await this.#additions.add(added, state, base, signal);
+    return added.length === 0 ? begun : this.#additions.bind(added, begun, signal);
   }
 
   async #prepare(from: Program, to: Program, observed: unknown): Promise<void> {
@@ -269,6 +269,12 @@ export class IncrementalPass {
     this.#affected = { of: after, index };
     return index.hasOtherUsers(ids) ? undefined : index.around(ids, [before, after], maxObjects);
   }
+}
+
+/** The results of two effects, when both have ended. */
+async function allEnded<A, B>([one, other]: readonly [Promise<A>, Promise<B>]): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
 }
 
 /** The obstacles from the last reading for the objects of `part` and for whole kinds. */
