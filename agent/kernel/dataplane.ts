@@ -11,6 +11,7 @@ import { createNftablesPlanner } from "../../lib/plan/nftables/planner.ts";
 import type { Config } from "../config.ts";
 import type { CommitJournal } from "./commit-journal.ts";
 import type { ImportableDataplane } from "./drivers.ts";
+import { ExampleAppender } from "./iptables/append-by-example.ts";
 import { createIptablesDriver } from "./iptables/driver.ts";
 import { readLegacyDigest } from "./iptables/legacy-digest.ts";
 import { removeByHandle } from "./iptables/remove-by-handle.ts";
@@ -33,6 +34,7 @@ export function openDataplane(
   journal: CommitJournal,
   family: Family,
   { dataplane, iptablesVariant }: Pick<Config, "dataplane" | "iptablesVariant">,
+  ownCommits = new OwnCommits(),
 ): ImportableDataplane {
   if (dataplane === "nftables") {
     const driver = createNftablesDriver({ netlink: nftables, run, journal });
@@ -44,7 +46,6 @@ export function openDataplane(
       ownRules: nftablesRules,
     };
   }
-  const ownCommits = new OwnCommits();
   const driver = createIptablesDriver({
     family,
     run,
@@ -54,6 +55,7 @@ export function openDataplane(
     barrier: (signal) => findBarrier(nftables, signal, ownCommits),
     backends: (signal) => findBackends(nftables, signal, ownCommits),
     removeByHandle: (generation, removals, signal) => removeByHandle(nftables, generation, removals, signal),
+    appender: new ExampleAppender(nftables, family),
     variant: async (signal) => {
       const choice = await chooseVariant(run, iptablesVariant, family, signal);
       if (choice.kind === "mixed") throw new GatewayError("mixed-variants", choice.message);

@@ -58,7 +58,15 @@ export const NFTA_GEN_ID = 1;
 export const tableAttribute = { name: 1, flags: 2, use: 3, handle: 4 } as const;
 export const chainAttribute = { table: 1, name: 3, hook: 4, policy: 5, type: 7, flags: 10 } as const;
 export const hookAttribute = { number: 1, priority: 2, device: 3, devices: 4 } as const;
-export const ruleAttribute = { table: 1, chain: 2, handle: 3, expressions: 4 } as const;
+export const ruleAttribute = {
+  table: 1,
+  chain: 2,
+  handle: 3,
+  expressions: 4,
+  position: 6,
+  userdata: 7,
+  pad: 8,
+} as const;
 export const setAttribute = {
   table: 1,
   name: 2,

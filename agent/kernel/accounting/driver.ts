@@ -39,6 +39,7 @@ import {
 } from "../netlink/connection.ts";
 import { openNetlinkSocket } from "../netlink/socket.ts";
 import { KeptReading } from "../nftables/kept-reading.ts";
+import { OwnCommits } from "../nftables/own-commits.ts";
 import { allChains, allTables, contentsOf, forget, orUndefinedWhereGone } from "../nftables/read.ts";
 import { refusalError, staleError } from "../nftables/refusal.ts";
 import { TableCommits } from "../nftables/table-commits.ts";
@@ -50,12 +51,14 @@ export interface AccountingDriverOptions {
   readonly netlink: ConversingConnection;
   /** A journal that nobody else uses. */
   readonly journal: CommitJournal;
+  /** Shared with the drivers of other tables, which then need not read theirs again. */
+  readonly ownCommits?: OwnCommits;
   /** Monotonic clock. */
   readonly nowMs?: () => number;
 }
 
 export function createAccountingDriver(options: AccountingDriverOptions): AccountingDriver {
-  return new Driver({ nowMs: () => performance.now(), ...options });
+  return new Driver({ nowMs: () => performance.now(), ownCommits: new OwnCommits(), ...options });
 }
 
 /** A transaction of 65,000 EIPs has 2 MB. */
@@ -69,11 +72,11 @@ export interface Accounting {
 }
 
 /** In the namespace of this process. The first call of the driver opens the sockets. */
-export function openAccounting(): Accounting {
+export function openAccounting(ownCommits: OwnCommits): Accounting {
   const open = (protocol: number) => openNetlinkSocket(protocol, { sendBufferBytes });
   const [netlink, journal] = [openNetlink(NETLINK_NETFILTER, { open }), openCommitJournal()];
   return {
-    driver: createAccountingDriver({ netlink, journal }),
+    driver: createAccountingDriver({ netlink, journal, ownCommits }),
     netlink,
     close() {
       netlink.close();
@@ -102,10 +105,10 @@ class Driver implements AccountingDriver {
   /** How this kernel tells a frame that it was given, if it differs from what we expect. */
   #told: { readonly asked: readonly string[]; readonly told: string } | undefined;
 
-  constructor({ netlink, journal, nowMs }: Required<AccountingDriverOptions>) {
+  constructor({ netlink, journal, ownCommits, nowMs }: Required<AccountingDriverOptions>) {
     this.#netlink = netlink;
     this.#nowMs = nowMs;
-    this.#commits = new TableCommits(tableLabel(accountingTable), journal);
+    this.#commits = new TableCommits(tableLabel(accountingTable), journal, ownCommits);
     this.#reading = new KeptReading(netlink, this.#commits, {
       all: (signal) => orUndefinedWhereGone(this.#readAll(signal)),
       touched: (last, written, signal) => orUndefinedWhereGone(this.#reread(last, written, signal)),

@@ -1,4 +1,5 @@
 /** The plain ruleset of one iptables variant with guard and gate: reads everything, or what single edits touched. */
+import { additionsOf } from "../../../lib/iptables/additions.ts";
 import { type ChainRemovals, removalsOfChunked } from "../../../lib/iptables/removals.ts";
 import {
   differsByEdits,
@@ -20,6 +21,7 @@ import type { BackendsDriver } from "../nftables/backends.ts";
 import type { BarrierDriver } from "../nftables/barrier.ts";
 import type { EarlierReadings, KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
+import type { Appended, RuleAppender } from "./append-by-example.ts";
 import { type Find, isSameTables, NftTables } from "./nft-tables.ts";
 import { orUndefined, readAll, readChains } from "./read.ts";
 import { lostRace, type Refusal, restore, type Variant } from "./tools.ts";
@@ -43,6 +45,8 @@ export interface RulesetOptions {
     removals: readonly ChainRemovals[],
     signal: AbortSignal,
   ) => Promise<boolean>;
+  /** With nft: appends a few rules without the tools where it can. */
+  readonly appender?: RuleAppender;
 }
 
 type Known = KnownRuleset<IptablesObserved, IptablesPayload>;
@@ -60,10 +64,13 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   readonly #family: Family;
   readonly #run: Run;
   readonly #removeByHandle: RulesetOptions["removeByHandle"];
+  readonly #appender: RulesetOptions["appender"];
+  /** What own steps appended without the tools. */
+  readonly #appended = new WeakMap<IptablesStep, readonly Appended[]>();
   readonly #tables: NftTables;
 
   constructor(variant: Variant, options: RulesetOptions) {
-    const { readGeneration, readLegacyDigest, removeByHandle, barrier, backends } = options;
+    const { readGeneration, readLegacyDigest, removeByHandle, appender, barrier, backends } = options;
     this.#variant = variant;
     this.#family = options.family;
     this.#run = options.run;
@@ -71,6 +78,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const readDigest = readLegacyDigest && ((signal: AbortSignal) => this.#digest(readLegacyDigest, signal));
     this.readStamp = variant === "legacy" ? readDigest : readGeneration;
     this.#removeByHandle = removeByHandle;
+    this.#appender = variant === "nft" ? appender : undefined;
     this.#tables = new NftTables(barrier, backends);
   }
 
@@ -93,9 +101,11 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const edited = await runYielding(editedChainsChunked(transactions));
     // With legacy one chain costs as much as all.
     const isPartial = this.#variant === "nft" && edited !== undefined && edited.length <= maxListings;
-    const rules = isPartial
-      ? await this.#readChains(last.rules, edited, signal)
-      : await this.#readRules(earlier, signal);
+    const appended = await this.#readAppended(written, last.rules, signal);
+    const listed = isPartial
+      ? () => this.#readChains(last.rules, edited, signal)
+      : () => this.#readRules(earlier, signal);
+    const rules = appended ?? (await listed());
     const tables = await this.#tables.readWritten(last, written, signal);
     const isExplained = edited === undefined ? earlier.isStamped : differsByEdits(last.rules, rules, edited);
     return isExplained ? { ...last, rules, ...tables } : undefined;
@@ -121,7 +131,9 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   ): Promise<StepResult<IptablesPayload>> {
     const generation = typeof known?.stamp === "number" ? known.stamp : undefined;
     if (step.kind !== "rules") return this.#tables.write(step, generation, signal);
-    const handles = isRetry || known === undefined ? undefined : await this.#provedRemovals(step, known);
+    const isFirst = !isRetry && known !== undefined;
+    if (isFirst && (await this.#append(step, known, signal))) return { written: step };
+    const handles = isFirst ? await this.#provedRemovals(step, known) : undefined;
     const refusal =
       handles === undefined
         ? await restore(this.#variant, step.transaction, this.#family, this.#run)
@@ -164,6 +176,34 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     );
     const removals = isAsRead ? await runYielding(removalsOfChunked(transaction, observed.rules)) : undefined;
     return removals && { transaction, removals, generation: stamp };
+  }
+
+  /** @returns true if the step was done; otherwise nothing was changed */
+  async #append(step: RulesStep, { observed, stamp, written }: Known, signal: AbortSignal): Promise<boolean> {
+    const { table } = step.transaction;
+    const isAsRead = written.every((other) => other.kind !== "rules" || other.transaction.table !== table);
+    if (this.#appender === undefined || typeof stamp !== "number" || !isAsRead) return false;
+    const additions = additionsOf(step.transaction, this.#family);
+    const appended = additions && (await this.#appender.append(stamp, additions, observed.rules, signal));
+    if (appended === undefined) return false;
+    this.#appended.set(step, appended);
+    return true;
+  }
+
+  /** `undefined` if not all rules of these steps were appended so, or the kernel has something else. */
+  async #readAppended(
+    written: readonly IptablesStep[],
+    before: RuleDump,
+    signal: AbortSignal,
+  ): Promise<RuleDump | undefined> {
+    let rules: RuleDump | undefined;
+    for (const step of written) {
+      if (step.kind !== "rules") continue;
+      const appended = this.#appended.get(step);
+      rules = appended && (await this.#appender?.readBack(appended, rules ?? before, signal));
+      if (rules === undefined) return undefined;
+    }
+    return rules;
   }
 
   async #remove(

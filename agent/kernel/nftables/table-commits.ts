@@ -11,11 +11,13 @@ export class TableCommits implements KnownCommits {
   readonly #table: TableLabel;
   /** For nobody else: it forgets what was asked for. */
   readonly #journal: CommitJournal;
-  readonly #own = new OwnCommits();
+  readonly #own: OwnCommits;
 
-  constructor(table: TableLabel, journal: CommitJournal) {
+  /** @param own own commits, to this table and to others whose drivers share them */
+  constructor(table: TableLabel, journal: CommitJournal, own = new OwnCommits()) {
     this.#table = table;
     this.#journal = journal;
+    this.#own = own;
   }
 
   /** Everything is about to be read. @param readGeneration reads the current generation */
