@@ -1,6 +1,7 @@
 /** The iptables dataplane on a real kernel, in both variants, each in its own namespace. */
 
 import t from "tap";
+import { ExampleAppender } from "../../agent/kernel/iptables/append-by-example.ts";
 import type { IptablesDriverOptions } from "../../agent/kernel/iptables/driver.ts";
 import { readLegacyDigest } from "../../agent/kernel/iptables/legacy-digest.ts";
 import { removeByHandle } from "../../agent/kernel/iptables/remove-by-handle.ts";
@@ -9,6 +10,7 @@ import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
 import { BarrierTables } from "../../agent/kernel/nftables/barrier.ts";
 import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
+import { parseRule } from "../../lib/iptables/parse-rule.ts";
 import { removalsOf } from "../../lib/iptables/removals.ts";
 import { parseChain, type RuleDump } from "../../lib/iptables/save.ts";
 import { ipv4 } from "../../lib/model/ipv4.ts";
@@ -502,6 +504,66 @@ t.test("legacy: the kernel's digest proves that nothing changed", async (t) => {
     await lab.iptables(act);
     t.not(await readLegacyDigest(), last, act);
   }
+});
+
+t.test("nft: a few rules are appended as the tool would, unless another program writes", async (t) => {
+  const namespace = testName("ipt-append");
+  await addNamespaces([namespace]);
+  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(enterNamespace(namespace));
+  const netlink = openNftables();
+  t.teardown(() => netlink.close());
+  const appender = new ExampleAppender(netlink, ipv4);
+  const lab = new Lab(namespace, "nft", {
+    readGeneration: () => readGeneration(netlink, signal),
+    appender,
+  });
+  const tools = () => lab.forks.splice(0).filter((command) => command.startsWith("iptables-nft"));
+  const chains = ["EXCLUSIVE_DNAT", "EXCLUSIVE_SNAT", "HAIRPIN_SNAT"];
+  /** The expressions of all rules, in order. */
+  const bytecode = async () => {
+    const { stdout } = await lab.run(["nft", "--debug=netlink", "list", "table", "ip", "nat"]);
+    return stdout.split("\n").filter((line) => line.startsWith("  [ "));
+  };
+  const withEips = (count: number): Program => {
+    const { fips, ...program } = manyFips(count);
+    return { ...program, fips, eips: Array.from({ length: count }, (_, number) => eip(number + 1)) };
+  };
+
+  await lab.converge(withEips(1));
+  tools();
+  await lab.converge(withEips(2));
+  t.ok(tools().includes("iptables-nft-restore"), "one example proves nothing");
+  await lab.converge(withEips(4));
+  t.notOk(tools().includes("iptables-nft-restore"), "two do");
+  const [saved, compiled] = [await lab.lines("nat"), await bytecode()];
+  for (const chain of chains)
+    t.equal(saved.filter((line) => line.startsWith(`-A ${chain} `)).length, 4, chain);
+
+  await lab.run(["iptables-nft", "-t", "nat", "-F"]);
+  await lab.run(["iptables-nft-restore", "--noflush"], { stdin: `*nat\n${saved.join("\n")}\nCOMMIT\n` });
+  t.same(await lab.lines("nat"), saved);
+  t.ok(compiled.length > 40);
+  t.same(await bytecode(), compiled, "the tool makes the same of it");
+
+  const { rules } = await lab.observe();
+  const rule = parseRule("-d 203.0.113.9/32 -j DNAT --to-destination 10.0.1.9", ipv4);
+  const additions = [{ table: "nat" as const, chain: "EXCLUSIVE_DNAT", rules: [rule] }];
+  const now = await readGeneration(netlink, signal);
+  t.equal(
+    await appender.append(now - 1, additions, rules, signal),
+    undefined,
+    "of a generation that is gone",
+  );
+  t.same(await lab.lines("nat"), saved);
+  const appended = (await appender.append(now, additions, rules, signal)) ?? [];
+  const read = await appender.readBack(appended, rules, signal);
+  t.same(
+    read?.get("nat")?.get("EXCLUSIVE_DNAT"),
+    (await lab.observe()).rules.get("nat")?.get("EXCLUSIVE_DNAT"),
+  );
+  await lab.iptables("-t nat -A EXCLUSIVE_DNAT -s 192.0.2.3/32 -j RETURN");
+  t.equal(await appender.readBack(appended, rules, signal), undefined, "another rule came after it");
 });
 
 t.test("nft: rules are deleted by their handles unless another program writes", async (t) => {

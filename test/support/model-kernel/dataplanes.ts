@@ -1,6 +1,7 @@
 /** The real driver and planner of a dataplane on a model kernel. */
 
 import type { ImportableDataplane } from "../../../agent/kernel/drivers.ts";
+import type { RuleAppender } from "../../../agent/kernel/iptables/append-by-example.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { createNftablesDriver } from "../../../agent/kernel/nftables/driver.ts";
 import type { Run } from "../../../agent/kernel/run.ts";
@@ -42,7 +43,17 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
   };
   const barrier = kernel.hasBarriers ? kernel.barrierFor(life) : undefined;
   const backends = kernel.hasBarriers ? kernel.backendsFor(life) : undefined;
+  const appender: RuleAppender = {
+    append: (generation, additions) =>
+      between(() =>
+        generation === kernel.generation && kernel.append(additions)
+          ? additions.map((one) => ({ ...one, contents: [] }))
+          : undefined,
+      ),
+    readBack: (appended, read) => between(() => kernel.readBack(appended, read)),
+  };
   const driver = createIptablesDriver({
+    appender,
     family: ipv4,
     variant: kernel.tables.variant,
     run,

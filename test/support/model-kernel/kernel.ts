@@ -10,8 +10,11 @@ import type { BarrierDriver } from "../../../agent/kernel/nftables/barrier.ts";
 import type { Outcome } from "../../../agent/kernel/nftables/transaction.ts";
 import type { CommandOptions, CommandOutput } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
+import type { ChainAdditions } from "../../../lib/iptables/additions.ts";
 import type { ChainRemovals } from "../../../lib/iptables/removals.ts";
+import { appendRule, restoreInput } from "../../../lib/iptables/restore.ts";
 import type { TableName } from "../../../lib/iptables/rule.ts";
+import type { RuleDump } from "../../../lib/iptables/save.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
@@ -146,6 +149,29 @@ export class ModelKernel {
     if (this.#take("restore-dies")) return false;
     this.#wrote(JSON.stringify(removals), "rules");
     return this.tables.removeAt(removals);
+  }
+
+  /** Appends rules of iptables-nft. @returns false if nothing was changed */
+  append(additions: readonly ChainAdditions[]): boolean {
+    if (this.#take("restore-dies")) return false;
+    const lines = additions.flatMap(({ chain, rules }) => rules.map((rule) => appendRule(chain, rule)));
+    const input = restoreInput("nat", lines);
+    this.#wrote(input, "rules");
+    return this.tables.restore(input).exitCode === 0;
+  }
+
+  /** Reads the ends of their chains. @returns the rules of `read` with them; `undefined` if the kernel has others */
+  readBack(appended: readonly ChainAdditions[], read: RuleDump): RuleDump | undefined {
+    if (this.#take("save-fails")) throw new GatewayError("netlink-failed", "a dump was cut short");
+    const dump = new Map(read);
+    for (const { table, chain, rules } of appended) {
+      const before = dump.get(table)?.get(chain) ?? [];
+      const now = [...before, ...rules];
+      const lines = this.tables.list(table, chain).stdout.trimEnd().split("\n").slice(1);
+      if (lines.join() !== now.map(({ raw }) => `-A ${chain} ${raw}`).join()) return undefined;
+      dump.set(table, new Map(dump.get(table)).set(chain, now));
+    }
+    return dump;
   }
 
   #take(fault: Fault): boolean {
