@@ -66,7 +66,9 @@ export interface HostCalls {
 export type HostMethod = keyof HostCalls;
 type Handlers = { readonly [M in HostMethod]: (params: HostCalls[M][0]) => Promise<HostCalls[M][1]> };
 
-const blockBytes = 1024;
+/** A TCP stream sends a block this often: enough to notice an interruption, and cheap for tests with many streams. */
+const blockBytes = 2048;
+const tickMs = 20;
 const windowBytes = 32 * blockBytes;
 const resendMs = 150;
 
@@ -210,7 +212,7 @@ function openTcp(target: Target, onFirst?: () => void): Stream {
       progress.answer = JSON.parse(greeting) as Answer;
       bytes = bytes.subarray(newline + 1);
       if (onFirst !== undefined) return onFirst();
-      ticking = setInterval(tick, 5);
+      ticking = setInterval(tick, tickMs);
     }
     for (const byte of bytes) {
       if (byte !== patternAt(progress.received)) progress.isIntact = false;
@@ -303,7 +305,9 @@ function streamOf(id: number): Stream {
 
 /** Bytes that depend on their position, so that a lost or doubled block shows. */
 function pattern(offset: number): Buffer {
-  return Buffer.from(Array.from({ length: blockBytes }, (_, index) => patternAt(offset + index)));
+  const block = Buffer.allocUnsafe(blockBytes);
+  for (let index = 0; index < blockBytes; index++) block[index] = patternAt(offset + index);
+  return block;
 }
 
 function patternAt(offset: number): number {

@@ -19,6 +19,10 @@ export async function run(
   return stdout;
 }
 
+/** Pauses of `until`: a tenth of the time that has passed, within these limits, so that long waits cost little CPU time. */
+const shortestPauseMs = 10;
+const longestPauseMs = 250;
+
 /**
  * Calls `ask` repeatedly until it returns something other than `undefined` or false. At the deadline throws with
  * `what`.
@@ -28,11 +32,12 @@ export async function until<T>(
   ask: () => Promise<T | undefined | false> | T | undefined | false,
   deadlineMs = 10_000,
 ): Promise<T> {
-  const end = performance.now() + deadlineMs;
+  const begunMs = performance.now();
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
-    if (performance.now() > end) throw new Error(`timed out after ${deadlineMs} ms waiting for ${what}`);
-    await delay(10);
+    const passedMs = performance.now() - begunMs;
+    if (passedMs > deadlineMs) throw new Error(`timed out after ${deadlineMs} ms waiting for ${what}`);
+    await delay(Math.min(Math.max(passedMs / 10, shortestPauseMs), longestPauseMs));
   }
 }

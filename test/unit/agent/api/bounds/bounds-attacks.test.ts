@@ -14,8 +14,6 @@ const program =
   process.env.NATGW_TEST_API_SERVER ??
   fileURLToPath(new URL("../../../../support/api-server.ts", import.meta.url));
 const mostKib = 600 * 1024;
-/** Server starts and long lists take time on a busy machine. */
-t.setTimeout(300_000);
 
 interface Target {
   readonly unix: NetConnectOpts;
