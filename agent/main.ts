@@ -26,7 +26,6 @@ import { createNetfilterDriver } from "./kernel/netfilter/driver.ts";
 import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { createNeighbours } from "./kernel/network/neighbours.ts";
-import { OwnCommits } from "./kernel/nftables/own-commits.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
 import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
 import { createQosDriver } from "./kernel/qos/driver.ts";
@@ -115,11 +114,10 @@ async function start(
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
   const ruleNetlink = openNftables();
   const commits = openCommitJournal();
-  const ownCommits = new OwnCommits();
-  const dataplane = openDataplane(commands, ruleNetlink, commits, family, config, ownCommits);
+  const accounting = openAccounting();
+  const dataplane = openDataplane(commands, ruleNetlink, commits, family, config, accounting.ownCommits);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
-  const accounting = openAccounting(ownCommits);
   stop.push(async () => {
     for (const socket of [commits, ruleNetlink, routeNetlink, filterNetlink, accounting]) socket.close();
   });

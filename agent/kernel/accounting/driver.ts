@@ -68,16 +68,20 @@ const sendBufferBytes = 16 << 20;
 export interface Accounting {
   readonly driver: AccountingDriver;
   readonly netlink: NetlinkConnection;
+  /** For the drivers of other tables: these commits leave theirs as they were. */
+  readonly ownCommits: OwnCommits;
   close(): void;
 }
 
 /** In the namespace of this process. The first call of the driver opens the sockets. */
-export function openAccounting(ownCommits: OwnCommits): Accounting {
+export function openAccounting(): Accounting {
+  const ownCommits = new OwnCommits();
   const open = (protocol: number) => openNetlinkSocket(protocol, { sendBufferBytes });
   const [netlink, journal] = [openNetlink(NETLINK_NETFILTER, { open }), openCommitJournal()];
   return {
     driver: createAccountingDriver({ netlink, journal, ownCommits }),
     netlink,
+    ownCommits,
     close() {
       netlink.close();
       journal.close();
