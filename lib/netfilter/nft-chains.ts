@@ -1,7 +1,7 @@
 /** Parses the chains of a table as `nft -s -a list table` prints them. */
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { ChainRule, Range } from "./chain.ts";
-import { type AddressSets, parseNftRules, rangesOf } from "./nft-rule.ts";
+import { type NamedElements, parseNftRules, rangesOf } from "./nft-rule.ts";
 
 /** The rules of each chain, in order. */
 export function parseNftListing(text: string): ReadonlyMap<string, readonly ChainRule[]> {
@@ -15,7 +15,7 @@ const parsedAtOnce = 1_000;
 export function* parseNftListingChunked(text: string): Chunked<ReadonlyMap<string, readonly ChainRule[]>> {
   const lines = text.replace(/,\n\t\t\s+/g, ", ").split("\n");
   yield;
-  const sets = yield* addressSets(lines);
+  const named = yield* namedElements(lines);
   const isDue = everyNth(parsedAtOnce);
   const chains = new Map<string, ChainRule[]>();
   let rules: ChainRule[] | undefined;
@@ -30,30 +30,34 @@ export function* parseNftListingChunked(text: string): Chunked<ReadonlyMap<strin
       rules !== undefined &&
       !/^\t\t(?:type .* hook |comment )/.test(line)
     ) {
-      rules.push(...parseNftRules(line.trim().replace(/ # handle \d+$/, ""), sets));
+      rules.push(...parseNftRules(line.trim().replace(/ # handle \d+$/, ""), named));
     }
   }
   return chains;
 }
 
-/** The sets of addresses, if the listing contains their elements. */
-function* addressSets(lines: readonly string[]): Chunked<AddressSets> {
+/** The elements of sets of addresses and of verdict maps, if the listing contains them. */
+function* namedElements(lines: readonly string[]): Chunked<NamedElements> {
   const isDue = everyNth(parsedAtOnce);
   const sets = new Map<string, readonly Range[]>();
+  const verdicts = new Map<string, readonly string[]>();
   let name: string | undefined;
   for (const line of lines) {
     if (isDue()) yield;
-    const [, block] = /^\tset (\S+) \{/.exec(line) ?? [];
+    const [, block] = /^\t(?:set|map) (\S+) \{/.exec(line) ?? [];
     if (block !== undefined) name = block;
     else if (line.startsWith("\t}")) name = undefined;
     else if (name !== undefined) {
       if (line.trim() === "type ipv4_addr") sets.set(name, []);
+      else if (/^\t\ttype .* : verdict$/.test(line)) verdicts.set(name, []);
       const [, elements] = /^\t\telements = \{ (.*) \}$/.exec(line) ?? [];
-      if (elements === undefined || !sets.has(name)) continue;
+      if (elements === undefined) continue;
+      if (verdicts.has(name)) verdicts.set(name, elements.split(", "));
+      if (!sets.has(name)) continue;
       const ranges = rangesOf(elements.split(", ").map((element) => element.split(" ")[0] ?? ""));
       if (ranges === undefined) sets.delete(name);
       else sets.set(name, ranges);
     }
   }
-  return sets;
+  return { sets, verdicts };
 }

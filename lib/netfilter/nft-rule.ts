@@ -2,16 +2,29 @@
 import type { ChainRule, Effect, HarmVerb, NameTest, Range, Test } from "./chain.ts";
 import { parseMaskedRange, protocolName } from "./iptables-chains.ts";
 
-/** The elements of named sets of addresses. */
-export type AddressSets = ReadonlyMap<string, readonly Range[]>;
-
-/** A verdict map becomes one rule per element. A named verdict map is unknown. */
-export function parseNftRules(text: string, sets: AddressSets = new Map()): readonly ChainRule[] {
-  const [, before, elements] = /^(.*) vmap \{ (.*) \}$/.exec(text) ?? [];
-  if (elements === undefined) return [parseNftRule(text, sets)];
-  const rules = elements.split(", ").map((element) => `${before} ${element.replace(" : ", " ")}`);
-  return rules.map((rule) => ({ ...parseNftRule(rule, sets), text }));
+/** Named objects of the rule's table. */
+export interface NamedElements {
+  /** The elements of sets of addresses. */
+  readonly sets: ReadonlyMap<string, readonly Range[]>;
+  /** The elements of verdict maps: `10.0.1.5 : drop`. */
+  readonly verdicts: ReadonlyMap<string, readonly string[]>;
 }
+
+const nothingNamed: NamedElements = { sets: new Map(), verdicts: new Map() };
+
+/** Beyond this, a verdict map is unknown: each of its elements is a rule that packets are followed through. */
+const maxElements = 1_000;
+
+/** A verdict map becomes one rule per element. */
+export function parseNftRules(text: string, named: NamedElements = nothingNamed): readonly ChainRule[] {
+  const [, before, anonymous, name = ""] = /^(.*) vmap (?:\{ (.*) \}|@(\S+))$/.exec(text) ?? [];
+  const elements = anonymous?.split(", ") ?? named.verdicts.get(name);
+  if (elements === undefined || elements.length > maxElements) return [parseNftRule(text, named.sets)];
+  const rules = elements.map((element) => `${before} ${element.replace(" : ", " ")}`);
+  return rules.map((rule) => ({ ...parseNftRule(rule, named.sets), text }));
+}
+
+type AddressSets = NamedElements["sets"];
 
 function parseNftRule(text: string, sets: AddressSets): ChainRule {
   const reader = new RuleReader(text, sets);

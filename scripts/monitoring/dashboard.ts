@@ -1,4 +1,4 @@
-/** From a short description to the JSON of a Grafana dashboard (schema 39, Grafana 11). */
+/** From a short description to the JSON of a Grafana dashboard (schema 39, Grafana 11), with every field that its types require. */
 
 export interface Dashboard {
   readonly uid: string;
@@ -71,6 +71,10 @@ export function dashboard({ uid, title, description, variables, rows, link }: Da
         includeVars: true,
         keepTime: true,
         icon: "dashboard",
+        asDropdown: false,
+        tags: [],
+        targetBlank: false,
+        tooltip: "",
       },
     ],
     annotations: { list: [firingAlerts(variables)] },

@@ -109,6 +109,31 @@ const byNft: readonly Row[] = [
     undo: ["nft delete table inet other"],
   },
   {
+    what: "a named verdict map",
+    commands: [
+      "nft add table ip other",
+      "nft add map ip other fate '{ type ipv4_addr : verdict; elements = { 10.0.1.5 : drop, 10.0.1.77 : drop, 10.0.1.6 : accept }; }'",
+      "nft add chain ip other c '{ type filter hook forward priority 5; }'",
+      "nft add rule ip other c ip daddr vmap @fate",
+    ],
+    undo: noOther,
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    degraded: named,
+    cause: /fips\/pod1 ForeignRule: nft ip other c: ip daddr vmap @fate drops its packets/,
+  },
+  {
+    what: "chains where no packet of an object comes along: of IPv6, of what the gateway itself gets and sends",
+    commands: [
+      "nft add table ip6 other",
+      "nft add chain ip6 other c '{ type filter hook forward priority 0; policy drop; }'",
+      "nft add table ip other",
+      "nft add chain ip other in '{ type filter hook input priority 0; policy drop; }'",
+      "nft add chain ip other out '{ type filter hook output priority 0; policy drop; }'",
+    ],
+    undo: ["nft delete table ip6 other", ...noOther],
+  },
+  {
     what: "nothing is tracked",
     commands: nftChain("type filter hook prerouting priority -300;", "notrack"),
     undo: noOther,

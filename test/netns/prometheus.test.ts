@@ -9,6 +9,7 @@ import { Prometheus } from "../support/prometheus.ts";
 import { run, until } from "../support/run.ts";
 import { plantToken } from "../support/secrets.ts";
 import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
+import { sendUdpFlows } from "../support/udp-flows.ts";
 
 const set = {
   generation: 1,
@@ -18,6 +19,18 @@ const set = {
   snats: [{ name: "vpc", eip: "eip-11", internalCIDR: "10.0.1.0/24" }],
   limits: [{ name: "out", eip: "eip-10", direction: "egress", rateMbit: 100 }],
 };
+/** A scan of many flows pays for itself before the next one comes. */
+const scanMs = 90_000;
+
+interface Explained {
+  readonly code: string;
+  readonly steps: readonly { readonly stage: string; readonly detail: string }[];
+}
+
+interface Doctor {
+  readonly checks: readonly { readonly check: string; readonly detail: string }[];
+}
+
 const variables = { namespace: "gateways", pod: "natgw-0" };
 const documented = readFileSync("docs/metrics.md", "utf8");
 /** False for what a part of the agent is still to bring. */
@@ -113,6 +126,44 @@ t.test("Prometheus and a gateway with traffic", async (t) => {
       [],
       printed.slice(-6_000),
     );
+  });
+
+  await t.test("an EIP's ports fill up: the alert comes before the first failure", async (t) => {
+    await gw.lab.exec("gw", ["sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=3600"]);
+    const destination = { address: "198.51.100.7", port: 4_433 };
+    const fill = (firstPort: number, count: number) =>
+      sendUdpFlows(gw.lab.namespaceOf("pod2"), { ...destination, firstPort, count });
+    const failures = "natgw_conntrack_insert_failed_total";
+    const numberAt = async (expression: string) => Number((await ask(expression))[0]?.value[1]);
+    const isRaised = async (alert: string) => (await ask(`ALERTS{alertname="${alert}"}`)).length > 0;
+    const failedBefore = await numberAt(failures);
+    fill(1_024, 53_000);
+    await until("the warning", () => isRaised("NatGatewayPortsNearlyExhausted"), scanMs);
+    const warnedAt = await numberAt('min(ALERTS_FOR_STATE{alertname="NatGatewayPortsNearlyExhausted"})');
+    t.equal(await numberAt(failures), failedBefore, "no packet was lost until then");
+    t.equal(await numberAt("sum(natgw_snat_allocation_failures_total)"), 0);
+    t.ok((await numberAt('natgw_eip_port_utilization_ratio{eip="eip-11"}')) > 0.8);
+    const { body: doctor } = await gw.api.call<Doctor>("GET", "/v1/doctor");
+    const check = doctor.checks.find(({ check }) => check === "ports");
+    t.match(check, { detail: /^eips\/eip-11 uses 53\d+ ports .* towards 198\.51\.100\.7:4433 udp$/ });
+
+    fill(54_024, 10_500);
+    await until("the alert", () => isRaised("NatGatewayPortsExhausted"), scanMs);
+    const lost = (await numberAt(failures)) - failedBefore;
+    t.ok(lost > 100, `${lost} packets found no port`);
+    t.equal(
+      await numberAt(`${failures} - natgw_snat_allocation_failures_total`),
+      failedBefore,
+      "all of them are counted",
+    );
+    t.ok((await numberAt('min(ALERTS_FOR_STATE{alertname="NatGatewayPortsExhausted"})')) > warnedAt);
+    const { body: explained } = await gw.api.call<Explained>(
+      "GET",
+      `/v1/explain?from=10.0.1.6&to=${destination.address}&protocol=udp&port=${destination.port}&sourcePort=65000`,
+    );
+    const ports = explained.steps.find(({ stage }) => stage === "ports")?.detail;
+    t.match([explained.code, ports], ["PortsExhausted", /finds a free one for \d+ % of new connections/]);
+    t.comment(`lost ${lost}; ${ports}`);
   });
 
   await Promise.all(streams.map((stream) => stream.close()));

@@ -108,3 +108,27 @@ t.test("a map of verdicts", async (t) => {
     { text, tests: [{ field: "in" }, { names: ["new"] }], effect: { kind: "jump", chain: "sub" } },
   ]);
 });
+
+t.test("a named map of verdicts", async (t) => {
+  const listing = (elements: string) => `table ip other {
+	map fate {
+		type ipv4_addr : verdict
+		elements = { ${elements} }
+	}
+
+	chain c { # handle 1
+		type filter hook forward priority filter; policy accept;
+		ip daddr vmap @fate # handle 2
+	}
+}
+`;
+  const rulesOf = (elements: string) => parseNftListing(listing(elements)).get("c") ?? [];
+  const text = "ip daddr vmap @fate";
+  t.match(rulesOf("10.0.1.5 : drop,\n\t\t\t     10.0.1.6 : jump sub"), [
+    { text, tests: [{ field: "destination" }], effect: { kind: "harm", verb: "drops" } },
+    { text, tests: [{ field: "destination" }], effect: { kind: "jump", chain: "sub" } },
+  ]);
+  const many = Array.from({ length: 1_001 }, (_, at) => `10.0.${at >> 8}.${at & 255} : drop`).join(", ");
+  t.match(rulesOf(many), [{ text, beyond: "unclear" }], "too many to follow packets through");
+  t.match(parseNftRules(text), [{ text, beyond: "unclear" }], "a map that nobody read");
+});
