@@ -91,7 +91,7 @@ export class PassRunner {
     if (found === undefined || base === undefined) return undefined;
     const { verdicts, affected, ...more } = found;
     const dueInMs = full.dueInMs(state);
-    const all = OrderedMap.from(base.verdicts ?? []).edit();
+    const all = (await runYielding(OrderedMap.fromChunked(base.verdicts ?? []))).edit();
     for (const [id, verdict] of verdicts) all.set(id, verdict);
     const result: PassResult = { ...base, ...more, state, verdicts: all.finish(), repairs: [], dueInMs };
     full.recordIncrementalPass(base, result);

@@ -22,7 +22,8 @@
  * longer than the MTU stands for several on the wire (GSO, GRO): it is counted a second time, and a third time if the last
  * of them may be short, so that lib/accounting.ts can tell how many.
  */
-import { isSameSet } from "../memoize.ts";
+import type { Chunked } from "../chunked.ts";
+import { isSameSetChunked } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { field } from "./fields.ts";
 import type { FrameLines } from "./frame-lines.ts";
@@ -68,12 +69,14 @@ export interface ObservedAccounting {
 
 export const noAccounting: ObservedAccounting = { frame: undefined, eips: new Set(), strays: new Set() };
 
-export function isSameAccounting(one: ObservedAccounting, other: ObservedAccounting): boolean {
+export function* isSameAccountingChunked(
+  one: ObservedAccounting,
+  other: ObservedAccounting,
+): Chunked<boolean> {
+  if (one === other) return true;
+  if (one.frame?.join("\n") !== other.frame?.join("\n")) return false;
   return (
-    one === other ||
-    (one.frame?.join("\n") === other.frame?.join("\n") &&
-      isSameSet(one.eips, other.eips) &&
-      isSameSet(one.strays, other.strays))
+    (yield* isSameSetChunked(one.eips, other.eips)) && (yield* isSameSetChunked(one.strays, other.strays))
   );
 }
 

@@ -150,7 +150,7 @@ t.test("Prometheus and a gateway with traffic", async (t) => {
     fill(54_024, 10_500);
     await until("the alert", () => isRaised("NatGatewayPortsExhausted"), scanMs);
     const lost = (await numberAt(failures)) - failedBefore;
-    t.ok(lost > 100, `${lost} packets found no port`);
+    t.ok(lost > 0, `${lost} packets found no port`);
     t.equal(
       await numberAt(`${failures} - natgw_snat_allocation_failures_total`),
       failedBefore,

@@ -6,7 +6,7 @@
  * - Elements are read once. Then the journal of commits tells whether another program touched the table.
  */
 
-import { stabilize } from "../../../lib/memoize.ts";
+import { stabilizeChunked } from "../../../lib/memoize.ts";
 import type { GatewayError } from "../../../lib/model/errors.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import {
@@ -14,7 +14,7 @@ import {
   accountingTable,
   counterSets,
   eipSet,
-  isSameAccounting,
+  isSameAccountingChunked,
   noAccounting,
   type ObservedAccounting,
   type RawCounts,
@@ -100,7 +100,7 @@ class Driver implements AccountingDriver {
   readonly #nowMs: () => number;
   readonly #commits: TableCommits;
   readonly #reading: KeptReading<ObservedAccounting, AccountingTransaction>;
-  readonly #keep = stabilize(isSameAccounting);
+  readonly #keep = stabilizeChunked(isSameAccountingChunked);
   #hasNftables: boolean | undefined;
   #refusedUntilMs = Number.NEGATIVE_INFINITY;
   #last: ObservedAccounting | undefined;
@@ -126,7 +126,8 @@ class Driver implements AccountingDriver {
   async observe(signal: AbortSignal): Promise<ObservedAccounting | undefined> {
     this.#hasNftables ??= await hasNftables(this.#netlink, signal);
     const isPossible = this.#hasNftables && this.#nowMs() >= this.#refusedUntilMs;
-    this.#last = isPossible ? this.#keep(await this.#reading.read(signal)) : undefined;
+    const read = isPossible ? await this.#reading.read(signal) : undefined;
+    this.#last = read && (await runYielding(this.#keep(read)));
     return this.#last;
   }
 

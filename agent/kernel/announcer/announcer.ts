@@ -4,10 +4,12 @@
  */
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { announcementsOf, encodeArp, type Mac, parseMac } from "../../../lib/arp/packet.ts";
+import { filterChunked } from "../../../lib/chunked.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { atMostOncePer, type Log } from "../../log.ts";
+import { runYielding } from "../../run-yielding.ts";
 import type { AddressOnLink, Announcer, HeardArp, ProbePurpose, ProbeResult } from "../drivers.ts";
 import { ArpListener } from "./listener.ts";
 import { openArpSocket, type PacketSocket } from "./packet-socket.ts";
@@ -39,6 +41,8 @@ export type AnnounceResult = "sent" | "failed" | "withdrawn";
 /** At once, and again for hosts that missed the first one. */
 const defaultAnnounceAtMs = [0, 1000, 3000];
 const complaintPeriodMs = 60_000;
+/** Takes a few milliseconds. */
+const lookedAtOnce = 5_000;
 
 export function createAnnouncer(options: AnnouncerOptions): Announcer {
   return new ArpAnnouncer(options);
@@ -142,7 +146,8 @@ class ArpAnnouncer implements Announcer {
   async #announceOn(link: InterfaceName, addresses: readonly Ip[], id: symbol): Promise<void> {
     const { stillOwned, onAnnounced } = this.#options;
     await nextTurn();
-    const mine = addresses.filter((address) => this.#newest.get(address) === id);
+    const isMine = (address: Ip) => this.#newest.get(address) === id;
+    const mine = await runYielding(filterChunked(addresses, lookedAtOnce, isMine));
     const counts = { sent: 0, withdrawn: 0 };
     const isOwned = (address: Ip) => stillOwned({ interface: link, address });
     await this.#onLink(link, async (socket, mac) => {

@@ -7,6 +7,7 @@ import { EventLog } from "../../../../lib/events/event-log.ts";
 import { isWanted, typesOf } from "../../../../lib/events/filter.ts";
 import { TimeMarks } from "../../../../lib/events/time-marks.ts";
 import { type ObjectId, objectId } from "../../../../lib/model/names.ts";
+import { randomFrom } from "../../../support/random.ts";
 
 const fip = (name: string): ObjectId => objectId("fip", name);
 const limits = { objects: 100, deleted: 10, occurrences: { count: 3, bytes: 1_000 } };
@@ -126,6 +127,33 @@ t.test("a log of many changes stays as long as there are objects", async (t) => 
   t.ok(log.placeAfter(100_000) <= 2 * 50 + 1_024 + 1);
   t.equal(log.floor, 0);
 });
+
+t.test(
+  "many objects, which change in any order: each is found after any sequence, and places stay few",
+  async (t) => {
+    const random = randomFrom(3);
+    const log = new ChangeLog(0, { objects: 4_000, deleted: 500 });
+    // In the order of their last change.
+    const truth = new Map<ObjectId, number>();
+    for (let sequence = 1; sequence <= 60_000; sequence++) {
+      // First in turn, as passes do, then at random.
+      const id = fip(`f-${sequence < 20_000 ? sequence % 3_000 : Math.floor(random() ** 3 * 5_000)}`);
+      truth.delete(id);
+      truth.set(id, sequence);
+      log.add(id, sequence, random() < 0.05);
+      if (sequence % 1_777 !== 0) continue;
+      const after = Math.max(log.floor, Math.floor(random() * sequence));
+      const found: [ObjectId, number][] = [];
+      for (let next = log.at(log.placeAfter(after)); next !== undefined; next = log.at(next.place + 1))
+        found.push([next.id, next.sequence]);
+      t.same(
+        found,
+        [...truth].filter(([, last]) => last > after),
+      );
+      t.ok(log.placeAfter(sequence) <= 4 * log.size + 2_048, "places");
+    }
+  },
+);
 
 t.test("filters", async (t) => {
   const event = (id: ObjectId) => ({ type: "object", sequence: 1, id }) as const;
