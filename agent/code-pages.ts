@@ -3,7 +3,7 @@
  * used once, 48 MiB; an idle agent uses a small part. The pages stay in the page cache, from where they come back one
  * by one when they are used again, and where the kernel may drop them.
  */
-import { readFileSync, readlinkSync } from "node:fs";
+import { readFile, readlink } from "node:fs/promises";
 import { libcFunction } from "./kernel/libc.ts";
 
 /** A part of this process's memory, as in /proc/self/smaps. */
@@ -37,15 +37,18 @@ export function unchangedRanges(smaps: string, file: string): readonly MappedRan
 
 const rangeLine = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+ +(\S.*)$/;
 
-/** Without /proc nothing happens. */
-export function releaseCodePages(): void {
+/**
+ * Without /proc nothing happens. Other threads do the work: the kernel walks all pages of the process to write
+ * /proc/self/smaps, which takes tens of milliseconds with hundreds of MiB.
+ */
+export async function releaseCodePages(): Promise<void> {
   let ranges: readonly MappedRange[];
   try {
-    ranges = unchangedRanges(readFileSync("/proc/self/smaps", "utf8"), readlinkSync("/proc/self/exe"));
+    ranges = unchangedRanges(await readFile("/proc/self/smaps", "utf8"), await readlink("/proc/self/exe"));
   } catch {
     return;
   }
-  for (const { from, length } of ranges) madvise(from, length, dontNeed);
+  for (const { from, length } of ranges) await madvise.async(from, length, dontNeed);
 }
 
 /** MADV_DONTNEED. The pages of a file are read from it again. */

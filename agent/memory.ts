@@ -91,9 +91,9 @@ export class MemoryKeeper {
     this.#isCollecting = true;
     if (isHeapLarge()) await collectInParts();
     else this.#collect?.({ type: "major", flavor: "last-resort" });
+    await mallocTrim.async(0);
+    await releaseCodePages();
     this.#isCollecting = false;
-    mallocTrim(0);
-    releaseCodePages();
     this.#floor = process.memoryUsage.rss();
     this.#log.debug({ before, after: this.#floor }, "memory returned to the system");
   }

@@ -44,14 +44,16 @@ export class PatientReader {
     if (this.#late !== undefined && !(await patience.wait(this.#late, shortPatienceMs, () => false)))
       return unread(new GatewayError("unreadable", "an earlier reading still hangs"));
     const patienceMs = Math.max(minPatienceMs, patienceFactor * this.#tookMs);
-    const reading = this.#read(request, signal);
+    let isAbandoned = false;
+    const reading = this.#read(request, signal, () => isAbandoned);
     return patience.wait(reading, patienceMs, () => {
+      isAbandoned = true;
       this.#late = this.#whenOver(reading);
       return unread(new GatewayError("unreadable", `reading takes longer than ${patienceMs} ms`));
     });
   }
 
-  async #read(request: PassRequest, signal: AbortSignal): Promise<Reading> {
+  async #read(request: PassRequest, signal: AbortSignal, isAbandoned: () => boolean): Promise<Reading> {
     const { nowMs = () => performance.now() } = this.#options;
     const begunMs = nowMs();
     try {
@@ -59,8 +61,10 @@ export class PatientReader {
       this.#tookMs = nowMs() - begunMs;
       return { kind: "read", observed };
     } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      return unread(error);
+      if (error instanceof GatewayError) return unread(error);
+      // Who asked for it is gone: a client that disconnected after its answer. Nobody waits for the reason of the abort.
+      if (isAbandoned() && signal.aborted) return unread(new GatewayError("unreadable", "abandoned"));
+      throw error;
     }
   }
 

@@ -25,7 +25,7 @@ t.test("code and constants of the file, without what was written or relocated", 
 
 t.test("the process goes on with fewer pages of its code", async (t) => {
   const before = codeKiB();
-  releaseCodePages();
+  await releaseCodePages();
   const after = codeKiB();
   t.ok(after < before - 4_096, `${before} KiB before, ${after} after`);
 });

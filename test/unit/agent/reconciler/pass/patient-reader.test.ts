@@ -136,3 +136,14 @@ t.test("an abandoned effect starts no further step", async (t) => {
     "done",
   );
 });
+
+t.test("an abandoned reading may end because its client disconnected: that is no bug", async (t) => {
+  const { reader, readings, patience, lateEnds } = readerWith(1);
+  const client = new AbortController();
+  t.match(await reader.read(request, client.signal), { kind: "unread" });
+  const reason = new Error("the client disconnected");
+  client.abort(reason);
+  readings[0]?.reject(reason);
+  await patience.settled();
+  t.equal(lateEnds(), 1, "the next reading may succeed");
+});
