@@ -6,7 +6,7 @@
 export interface Confinement {
   /** Without `CAP_`: `NET_ADMIN`. The program has no others. */
   readonly capabilities: readonly string[];
-  /** Its uid and gid; the capabilities are ambient then. Absent: root. */
+  /** Its uid; the capabilities are ambient then. The group stays root's, who may read /proc/net/ip_tables_names. Absent: root. */
   readonly user?: number;
   readonly mounts: readonly Mount[];
   /** A file of {@link compileFilter}. */
@@ -40,7 +40,7 @@ function rights({ capabilities, user, filter }: Confinement): readonly string[] 
     user === undefined
       ? ["--inh-caps=-all"]
       : [
-          ...[`--reuid=${user}`, `--regid=${user}`, "--clear-groups"],
+          ...[`--reuid=${user}`, "--regid=0", "--clear-groups"],
           ...[`--inh-caps=${held}`, `--ambient-caps=${held}`],
         ];
   return [
