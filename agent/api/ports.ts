@@ -65,6 +65,13 @@ export type EventsPort = Pick<
   "epoch" | "start" | "sequence" | "id" | "log" | "sequenceAgo" | "onEvents"
 >;
 
+export interface GatePort {
+  /** A set was announced whose objects come one by one: the gate opens after some seconds without a write. */
+  acceptOnceQuiet(): void;
+  /** Somebody writes objects one by one, and waits for each: it is not quiet until the returned function is called. */
+  expectMore(): () => void;
+}
+
 export interface ReconcilerPort {
   /** Ensures that a pass runs that sees everything written so far. Does not wait. */
   wake(reason: string): void;
@@ -75,8 +82,7 @@ export interface ReconcilerPort {
    * @returns the rest of `timeoutMs`
    */
   probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number>;
-  /** A set was announced whose objects come one by one: the gate opens after some seconds without a write. */
-  acceptSetOnceQuiet(): void;
+  readonly gate: GatePort;
   /** Runs a full pass that begins after the call. */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport>;
   /** What a pass would do for `state`. Changes nothing. */
@@ -93,6 +99,8 @@ export interface ReconcilerPort {
   readonly orphans: ReadonlySet<Ip>;
   /** True while single writes are refused because the live state is not adopted. */
   readonly isUnadopted: boolean;
+  /** Resolved once the first pass has found whether it is. */
+  readonly firstPass: Promise<void>;
   /** Live flows on an EIP, in both directions. */
   connections(
     eip: Ip,

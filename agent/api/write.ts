@@ -15,6 +15,7 @@ import type { WaitOutcome } from "../status/waiting.ts";
 import type { RouteContext } from "./deps.ts";
 import { maxListed, writeDocument } from "./documents.ts";
 import { etagOf } from "./etag.ts";
+import { isAdoptionDecided } from "./first-pass.ts";
 import { flowDocument } from "./flow-document.ts";
 import type { WaitGoals } from "./ports.ts";
 import { parseFlag, parseWait, type WriteQuery } from "./query.ts";
@@ -78,8 +79,11 @@ export async function store<D extends Decision>(
   reply: FastifyReply,
   decide: (state: State, context: WriteContext) => Chunked<D>,
 ): Promise<{ readonly state: State; readonly before: State; readonly decision: D }> {
+  const isDecided = await isAdoptionDecided(context);
   const { state, result } = await context.state.transact(function* (before) {
-    const decision = yield* decide(before, writeContext(context));
+    const { isUnadopted, ...given } = writeContext(context);
+    const isUndecided = !before.isSet && !isDecided;
+    const decision = yield* decide(before, { ...given, isUnadopted: isUnadopted || isUndecided });
     return { changes: decision.changes, result: { before, decision } };
   });
   const { touched, removed } = result.decision;

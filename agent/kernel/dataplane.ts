@@ -1,7 +1,7 @@
 /** Opens the dataplane of the settings. */
 import { iptablesRules } from "../../lib/explain/iptables-rules.ts";
 import { nftablesRules } from "../../lib/explain/nftables-rules.ts";
-import { interfacesInDump, interfacesInTable } from "../../lib/import/interfaces.ts";
+import { interfacesOfIptables, interfacesOfNftables } from "../../lib/import/interfaces.ts";
 import { readIptables } from "../../lib/import/iptables.ts";
 import { readNftables } from "../../lib/import/nftables.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -42,7 +42,7 @@ export function openDataplane(
       driver,
       planner: createNftablesPlanner(family),
       readObjects: readNftables,
-      findInterfaces: ({ table }, links) => interfacesInTable(table, links),
+      findInterfaces: interfacesOfNftables,
       ownRules: nftablesRules,
     };
   }
@@ -66,7 +66,7 @@ export function openDataplane(
     driver,
     planner: createIptablesPlanner(family),
     readObjects: readIptables,
-    findInterfaces: ({ rules }) => interfacesInDump(rules),
+    findInterfaces: interfacesOfIptables,
     ownRules: iptablesRules,
   };
 }

@@ -26,6 +26,7 @@ import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 import type { RouteStep } from "../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../lib/plan/network/sysctls.ts";
 import type { ClassCounts, QosObserved } from "../../lib/plan/qos/observed.ts";
+import type { ScriptedQos } from "../../lib/plan/qos/scripted.ts";
 import type { QosStep } from "../../lib/plan/qos/steps.ts";
 import type { NextHop } from "../../lib/plan/reach/next-hops.ts";
 import type { RemovalPlanner } from "../../lib/plan/removal-planner.ts";
@@ -148,6 +149,8 @@ export interface QosDriver {
   forget?(): void;
   /** True if the table is as it was at the last reading. Of queueing disciplines there are no events. */
   isCurrent(signal: AbortSignal): Promise<boolean>;
+  /** The limits of Kube-OVN's script. For an import: no pass needs them. Absent: there are none. */
+  readScripted?(signal: AbortSignal): Promise<ScriptedQos>;
   /** In order. Throws if the table was not written. */
   apply(steps: readonly QosStep[], signal: AbortSignal): Promise<readonly DriverFailure<QosStep>[]>;
 }

@@ -11,15 +11,17 @@ import type { GatewayConfig } from "../../lib/model/gateway-config.ts";
 import type { Plan } from "../../lib/plan/plan.ts";
 import type { Snapshot } from "../../lib/plan/plan-input.ts";
 import type { PreviousObserved } from "../../lib/plan/previous.ts";
+import type { QosObserved } from "../../lib/plan/qos/observed.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { Clock } from "../clock.ts";
-import type { ImportableDataplane } from "../kernel/drivers.ts";
+import type { ImportableDataplane, QosDriver } from "../kernel/drivers.ts";
 import { runYielding } from "../run-yielding.ts";
 import type { StateAccess } from "../store/state-access.ts";
 
 export interface AdoptionDeps {
   readonly store: StateAccess;
   readonly dataplane: Pick<ImportableDataplane, "readObjects" | "findInterfaces">;
+  readonly qos?: Pick<QosDriver, "readScripted">;
   readonly config: GatewayConfig;
   readonly clock: Pick<Clock, "instant">;
   readonly gatekeeper: { acceptOnceQuiet(): void };
@@ -53,10 +55,14 @@ export class Adoption {
   }
 
   /** The live state as a set. Throws if the rules cannot be read. */
-  async read(snapshot: Snapshot, { ledger, parts }: Pick<Plan, "ledger" | "parts">): Promise<Imported> {
+  async read(
+    snapshot: Snapshot,
+    { ledger, parts }: Pick<Plan, "ledger" | "parts">,
+    signal: AbortSignal,
+  ): Promise<Imported> {
     const { dataplane, config } = this.#deps;
     const { facts, observed, unread } = snapshot;
-    const error = unread.get("rule") ?? unread.get("route") ?? unread.get("previous");
+    const error = unread.get("rule") ?? unread.get("route") ?? unread.get("previous") ?? unread.get("qos");
     if (error !== undefined) throw error;
     const previous = (observed.get("previous") ?? []) as readonly PreviousObserved[];
     const rules = observed.get("rule");
@@ -65,6 +71,7 @@ export class Adoption {
       readObjects: (context) => dataplane.readObjects(rules, context),
       interfaces: dataplane.findInterfaces(rules, links),
     };
+    const scripted = await this.#deps.qos?.readScripted?.(signal);
     const imported = await runYielding(
       importSet({
         dataplanes: [current, ...previous.map(readablePrevious)],
@@ -72,6 +79,8 @@ export class Adoption {
         ledger,
         named: facts.eipsNamedByRules,
         config,
+        qos: observed.get("qos") as QosObserved | undefined,
+        ...(scripted !== undefined && { scripted }),
       }),
     );
     const remainders = this.#deps.store.current.isSet ? [] : remaindersIn(parts);
@@ -94,10 +103,14 @@ export class Adoption {
    * An unset store and a live state were found. At the start the live state is taken over, if the settings say so.
    * @returns the new state; `undefined`: it was not taken over, or it names other interfaces, with which the agent starts again
    */
-  async atStart(snapshot: Snapshot, plan: Pick<Plan, "ledger" | "parts">): Promise<State | undefined> {
+  async atStart(
+    snapshot: Snapshot,
+    plan: Pick<Plan, "ledger" | "parts">,
+    signal: AbortSignal,
+  ): Promise<State | undefined> {
     if (!this.#deps.isAutomatic || !this.#isStarting) return undefined;
     try {
-      const imported = await this.read(snapshot, plan);
+      const imported = await this.read(snapshot, plan, signal);
       const state = await this.adopt(imported);
       this.#unread = imported.unread;
       this.#deps.onAdopted?.(imported);

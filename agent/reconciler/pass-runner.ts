@@ -36,6 +36,7 @@ export class PassRunner {
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
   #isReady = false;
+  readonly #first = Promise.withResolvers<void>();
 
   constructor(deps: PassRunnerDeps) {
     this.#deps = deps;
@@ -44,6 +45,11 @@ export class PassRunner {
   /** The result of the last pass. `undefined` before the first. */
   get result(): PassResult | undefined {
     return this.#result;
+  }
+
+  /** Resolved once there is a result. */
+  get first(): Promise<void> {
+    return this.#first.promise;
   }
 
   get report(): PassReport | undefined {
@@ -79,6 +85,7 @@ export class PassRunner {
     const report = reportOf(request, result, { startedAtMs, took });
     this.#report = report;
     this.#failure = undefined;
+    this.#first.resolve();
     this.#deps.onPass(result, report);
     return { report, dueInMs: result.dueInMs };
   }

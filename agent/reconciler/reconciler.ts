@@ -75,7 +75,8 @@ export class Reconciler {
   readonly #subsystems: ReturnType<typeof createSubsystems>["subsystems"];
   readonly #full: Pass;
   readonly #incremental: IncrementalPass;
-  readonly #gatekeeper: Gatekeeper;
+  /** For writers whose objects come one by one. */
+  readonly gate: Gatekeeper;
   readonly #runner: PassRunner;
   readonly #loop: ReconcileLoop;
   readonly #mutex = new Mutex();
@@ -100,7 +101,7 @@ export class Reconciler {
     const patience = this.#patience;
     const wake = (reason: string) => this.wake(reason);
     const gatekeeper = new Gatekeeper(deps.config, deps.store.current, deps.clock);
-    this.#gatekeeper = gatekeeper;
+    this.gate = gatekeeper;
     const adoption = new Adoption({ ...deps, gatekeeper, isAutomatic: deps.isAdopting ?? false });
     this.#adoption = adoption;
     const shared = { ...deps, subsystems, patience, gatekeeper, heldEips: this.#heldEips, adoption };
@@ -133,13 +134,7 @@ export class Reconciler {
   /** Call it after every change of the state, as soon as the store has the new state. */
   note(changes: readonly StateChange[]): void {
     this.#incremental.note(changes);
-    if (changes.some(({ type }) => type === "revision")) this.#gatekeeper.onWrite();
-  }
-
-  /** A set was announced whose objects come one by one: {@link Gatekeeper.acceptOnceQuiet}. */
-  acceptSetOnceQuiet(): void {
-    this.#gatekeeper.acceptOnceQuiet();
-    this.wake("announced set");
+    if (changes.some(({ type }) => type === "revision")) this.gate.onWrite();
   }
 
   /**
@@ -237,6 +232,11 @@ export class Reconciler {
   /** Addresses that nothing explains. Before adoption all that are not the gateway's own: then nothing is removed. */
   get orphans(): ReadonlySet<Ip> {
     return this.result === undefined ? none : this.#orphans(this.result);
+  }
+
+  /** Resolved once a pass has found whether the live state is adopted. */
+  get firstPass(): Promise<void> {
+    return this.#runner.first;
   }
 
   get isUnadopted(): boolean {

@@ -11,7 +11,7 @@ import type { EipPlaces } from "./network.ts";
 import type { Source, Unread } from "./read-rules.ts";
 
 /** In canonical form. Of two objects of a kind the elder comes first. */
-export interface ImportedSet extends Required<Omit<SpecLists, "limits">> {
+export interface ImportedSet extends Required<SpecLists> {
   readonly gateway: Gateway;
 }
 
@@ -31,6 +31,7 @@ export class SetDraft {
     fip: new Map<string, SpecOf["fip"]>(),
     snat: new Map<string, SpecOf["snat"]>(),
     dnat: new Map<string, SpecOf["dnat"]>(),
+    limit: new Map<string, SpecOf["limit"]>(),
     route: new Map<string, SpecOf["route"]>(),
   };
   readonly #places: EipPlaces;
@@ -48,7 +49,7 @@ export class SetDraft {
    * @param eip the EIP that it uses
    * @param on the outgoing interface, if its rules name one
    */
-  add<K extends Exclude<Kind, "eip" | "limit">>(
+  add<K extends Exclude<Kind, "eip">>(
     kind: K,
     spec: SpecOf[K],
     eip: Ip | undefined,
@@ -92,13 +93,14 @@ export class SetDraft {
       add(place, true);
     }
     for (const { place } of this.#unbound.values()) add(place, false);
-    const { fip, snat, dnat, route } = this.#objects;
+    const { fip, snat, dnat, limit, route } = this.#objects;
     return {
       gateway,
       eips,
       fips: [...fip.values()],
       snats: [...snat.values()],
       dnats: [...dnat.values()],
+      limits: [...limit.values()],
       routes: [...route.values()],
     };
   }

@@ -10,11 +10,15 @@ import type { Ip } from "../model/ip.ts";
 import type { Ledger } from "../model/ledger.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import { ownAddressesChunked } from "../plan/network/own-addresses.ts";
+import { nothingObserved, type QosObserved } from "../plan/qos/observed.ts";
+import type { ScriptedQos } from "../plan/qos/scripted.ts";
 import { type ImportedSet, SetDraft } from "./draft.ts";
 import { fipsOf } from "./fips.ts";
 import { chooseInterfaces, type FoundInterfaces, isSameInterfaces } from "./interfaces.ts";
+import { readLimits } from "./limits.ts";
 import { EipPlaces, readGateway, readRoutes } from "./network.ts";
 import { joinRules, type ReadContext, type ReadRules, type Source, type Unread } from "./read-rules.ts";
+import { readScriptLimits } from "./script-limits.ts";
 
 export interface ImportInput {
   /** Each dataplane that has rules. The first takes the packets. */
@@ -24,6 +28,10 @@ export interface ImportInput {
   /** The IPs that owned rules have as EIP. */
   readonly named: ReadonlySet<Ip>;
   readonly config: GatewayConfig;
+  /** Absent: limits are not read. */
+  readonly qos?: QosObserved | undefined;
+  /** Limits of Kube-OVN's script. */
+  readonly scripted?: ScriptedQos;
 }
 
 /** The rules of one dataplane, as read. */
@@ -83,6 +91,13 @@ export function* importSet(input: ImportInput): Chunked<Imported> {
     const target = isList ? { backends: [...backends] } : { internalIp: ip, internalPort: port };
     draft.add("dnat", { ...spec, ...target }, eip, source);
   }
+  const limits = readLimits(input.qos ?? nothingObserved, interfaces);
+  const isEip = (ip: Ip) => places.has(ip) || named.has(ip);
+  const scripted = readScriptLimits(input.scripted ?? new Map(), { family, interfaces, isEip });
+  for (const { spec, eip, source, ...limit } of [...limits.limits, ...scripted.limits]) {
+    if (isDue()) yield;
+    draft.add("limit", spec, eip, source, limit.interface);
+  }
   for (const eip of hairpins) {
     if (isDue()) yield;
     draft.use(eip);
@@ -100,5 +115,8 @@ export function* importSet(input: ImportInput): Chunked<Imported> {
     ...(!isSameInterfaces(interfaces, settings) && interfaces),
   };
   const set = yield* draft.finish(gateway, externalInterface);
-  return { set, unread: [...unread, ...draft.unread, ...routes.unread] };
+  return {
+    set,
+    unread: [...unread, ...draft.unread, ...limits.unread, ...scripted.unread, ...routes.unread],
+  };
 }

@@ -8,8 +8,11 @@ import type { Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import { poolBuckets } from "../model/program.ts";
-import { frameLines } from "../nftables/frame-lines.ts";
+import { barrierLines } from "../nftables/barrier.ts";
+import { type FrameLines, frameLines } from "../nftables/frame-lines.ts";
+import type { IptablesObserved } from "../plan/iptables/observed.ts";
 import type { ObservedTable } from "../plan/nftables/compare.ts";
+import type { NftablesObserved } from "../plan/nftables/observed.ts";
 
 /** Absent: the rules do not say. */
 export interface FoundInterfaces {
@@ -19,6 +22,23 @@ export interface FoundInterfaces {
 
 export type Interfaces = Pick<GatewayConfig, "vpcInterface" | "externalInterface">;
 
+export function interfacesOfIptables(
+  { rules, barrier }: Pick<IptablesObserved, "rules" | "barrier">,
+  links: readonly InterfaceName[],
+): FoundInterfaces {
+  return firstFound(interfacesInDump(rules), interfacesInGuard(barrier?.frames.guard, rules, links));
+}
+
+export function interfacesOfNftables(
+  { table, barrier }: Pick<NftablesObserved, "table" | "barrier">,
+  links: readonly InterfaceName[],
+): FoundInterfaces {
+  return firstFound(
+    interfacesInTable(table, links),
+    interfacesInGuard(barrier.frames.guard, undefined, links),
+  );
+}
+
 /** VPC_MARK marks what comes in by the VPC, SHARED_SNAT translates what leaves to the outside. */
 export function interfacesInDump(rules: RuleDump): FoundInterfaces {
   const [mark] = rules.get("mangle")?.get("VPC_MARK") ?? [];
@@ -26,6 +46,51 @@ export function interfacesInDump(rules: RuleDump): FoundInterfaces {
   return {
     vpc: mark?.spec?.inInterface,
     external: snats.find(({ spec }) => spec?.outInterface !== undefined)?.spec?.outInterface,
+  };
+}
+
+/** The guard's rules, in either form. Which of several outside interfaces is the external one, they do not tell. */
+export function interfacesInGuard(
+  lines: FrameLines,
+  rules: RuleDump | undefined,
+  links: readonly InterfaceName[],
+): FoundInterfaces {
+  const chain = rules?.get("filter")?.get("NATGW_GUARD") ?? [];
+  const ways = chain.flatMap(({ spec }): readonly Way[] =>
+    spec?.inInterface === undefined || spec.outInterface === undefined
+      ? []
+      : [{ vpc: spec.inInterface, outside: spec.outInterface }],
+  );
+  const all = [...ways, ...waysInGuard(lines, links)];
+  const outsides = new Set(all.map(({ outside }) => outside));
+  return { vpc: all[0]?.vpc, external: outsides.size === 1 ? all[0]?.outside : undefined };
+}
+
+interface Way {
+  readonly vpc: InterfaceName;
+  readonly outside: InterfaceName;
+}
+
+function waysInGuard(lines: FrameLines = [], links: readonly InterfaceName[]): readonly Way[] {
+  const present = new Set(lines);
+  return links.flatMap((vpc) =>
+    links
+      .filter(
+        (outside) =>
+          outside !== vpc &&
+          barrierLines("guard", { vpcInterface: vpc, outsides: [outside] })
+            .filter((line) => line.startsWith("rule "))
+            .every((line) => present.has(line)),
+      )
+      .map((outside) => ({ vpc, outside })),
+  );
+}
+
+/** What the first of them tells, for each of the two. */
+export function firstFound(...found: readonly FoundInterfaces[]): FoundInterfaces {
+  return {
+    vpc: found.find(({ vpc }) => vpc !== undefined)?.vpc,
+    external: found.find(({ external }) => external !== undefined)?.external,
   };
 }
 
@@ -58,9 +123,10 @@ export function chooseInterfaces(
   named: ReadonlySet<Ip>,
   config: Interfaces,
 ): Interfaces {
-  const vpcInterface = found.find(({ vpc }) => vpc !== undefined)?.vpc ?? config.vpcInterface;
+  const first = firstFound(...found);
+  const vpcInterface = first.vpc ?? config.vpcInterface;
   const externalInterface =
-    found.find(({ external }) => external !== undefined)?.external ??
+    first.external ??
     addresses.find(({ address, interface: name }) => named.has(address) && name !== vpcInterface)
       ?.interface ??
     config.externalInterface;

@@ -14,6 +14,7 @@ const handled: ReadonlySet<SubsystemName> = new Set([
   "reach",
   "flow",
   "accounting",
+  "qos",
   "previous",
 ]);
 

@@ -77,8 +77,8 @@ export const limitKind = {
   },
 } as const satisfies KindRecord<"limit", Limit, Parsed<Limit>>;
 
-const bytesPerMbit = 1_000_000 / 8;
-const bytesPerMB = 2 ** 20;
+export const bytesPerMbit = 1_000_000 / 8;
+export const bytesPerMB = 2 ** 20;
 
 /** `undefined` if something keeps the limit out; it is then recorded as blocked. */
 function compileLimit({ id, spec }: Parsed<Limit>, compilation: Compilation): ProgramLimit | undefined {

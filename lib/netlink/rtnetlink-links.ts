@@ -17,6 +17,7 @@ import type { NetlinkMessage } from "./message.ts";
 
 /** RTM_NEWLINK: the type of a dump's answers. */
 export const newLink = 16;
+const delLink = 17;
 const getLink = 18;
 const setLink = 19;
 
@@ -47,6 +48,11 @@ export function dumpLinks(): NetlinkMessage {
     u32Attribute(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS),
   );
   return { type: getLink, flags: 0, payload };
+}
+
+/** Deletes a link. */
+export function deleteLink(index: number): NetlinkMessage {
+  return { type: delLink, flags: 0, payload: linkHeaderOf(index) };
 }
 
 /** Decodes one RTM_NEWLINK. `undefined` if the agent cannot use the link's name. */

@@ -32,6 +32,8 @@
  *         and so for 4784
  *       }
  *
+ *     table ip natgw_set, which is empty
+ *
  * The gate stands after NAT, which knows by then whether it translates the flow, and before conntrack makes an entry of it: what
  * is dropped leaves none. A packet without an entry has no `ct status`, which ends a rule, so it needs a rule of its own. What
  * the gateway sends itself has no `iifname`. The kernel tells `iifname` in postrouting since 5.7.
@@ -155,6 +157,7 @@ export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents
       ] as const,
     ]),
   }),
+  set: () => ({ chains: [], rules: [] }),
 };
 
 function leaving(vpcInterface: InterfaceName, outside: InterfaceName): readonly Expression[] {

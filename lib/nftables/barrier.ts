@@ -34,6 +34,7 @@ export const dropCounters = {
   guard: ["guard_invalid_egress", "guard_invalid_ingress"],
   gate: ["gate_egress"],
   bfd: ["gate_bfd_egress", "gate_bfd_ingress"],
+  set: [],
 } as const satisfies Record<BarrierName, readonly string[]>;
 export type DropCounter = (typeof dropCounters)[BarrierName][number] | typeof apiCounter;
 

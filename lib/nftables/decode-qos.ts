@@ -7,6 +7,7 @@ import {
   readText,
   requirePayload,
 } from "../netlink/attributes.ts";
+import { readComment } from "./comment.ts";
 import { forEachElementOf } from "./decode-elements.ts";
 import { newClassMap, newLimitSet } from "./encode-qos.ts";
 import { field } from "./fields.ts";
@@ -43,7 +44,9 @@ export function forEachClass(
   end: number,
   visit: (eip: string, text: string) => void,
 ): void {
-  forEachElementOf(classMap, view, start, end, visit);
+  const comments = itemsIn(view, start, end, commentIn);
+  let at = 0;
+  forEachElementOf(classMap, view, start, end, (key, value) => visit(key, value + (comments[at++] ?? "")));
 }
 
 const limitSet: ElementMap = { key: [field.address], value: [], isInterval: false };
@@ -55,15 +58,34 @@ export function forEachLimit(
   end: number,
   visit: (eip: string, text: string) => void,
 ): void {
-  const limits: string[] = [];
+  const limits = itemsIn(view, start, end, (...item) => limitIn(...item) + commentIn(...item));
+  let at = 0;
+  forEachElementOf(limitSet, view, start, end, (key) => visit(key, limits[at++] ?? ""));
+}
+
+/** What each element of a message has, in their order. */
+function itemsIn(
+  view: DataView,
+  start: number,
+  end: number,
+  read: (view: DataView, start: number, end: number) => string,
+): readonly string[] {
+  const items: string[] = [];
   for (let at = start + headerBytes; at < end; at = nextAttribute(view, at, end)) {
     if (attributeType(view, at) !== elementListAttribute.elements) continue;
     const stop = attributeEnd(view, at, end);
     for (let item = payloadOf(at); item < stop; item = nextAttribute(view, item, stop))
-      limits.push(limitIn(view, payloadOf(item), attributeEnd(view, item, stop)));
+      items.push(read(view, payloadOf(item), attributeEnd(view, item, stop)));
   }
-  let at = 0;
-  forEachElementOf(limitSet, view, start, end, (key) => visit(key, limits[at++] ?? ""));
+  return items;
+}
+
+/** The comment of an element behind its value, ` priority 5`. User data of any other kind is none of ours. */
+function commentIn(view: DataView, start: number, end: number): string {
+  for (let at = start; at < end; at = nextAttribute(view, at, end))
+    if (attributeType(view, at) === elementAttribute.userdata)
+      return ` ${readComment(view, payloadOf(at), attributeEnd(view, at, end)) ?? "with other user data"}`;
+  return "";
 }
 
 /** The limit of an element. Anything else is no text of {@link limitText}. */

@@ -2,7 +2,7 @@
 import { addressOf, type Cidr, prefixLengthOf } from "../model/ip.ts";
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
-import { encodeList } from "./encode-elements.ts";
+import { commentData } from "./comment.ts";
 import {
   bitwise,
   compare,
@@ -22,18 +22,19 @@ import {
   lookup,
   member,
   networkOrder,
-  type RateLimit,
   register,
   setPriority,
 } from "./expressions.ts";
 import { tableFamily } from "./family.ts";
-import { field, fieldBytes, writeField } from "./fields.ts";
+import { type Field, field, fieldBytes, writeField } from "./fields.ts";
 import { linesOf } from "./frame-lines.ts";
 import { deleteTable, newAddressSet, newChain, newRule, newTable } from "./frame-messages.ts";
 import {
-  classMap,
   parseLimitText,
+  partsOfValue,
+  priorityComment,
   type QosFrame,
+  type QosPackets,
   type QosRule,
   type QosTransaction,
   qosChain,
@@ -58,22 +59,23 @@ export function encodeQos({ frame, remove, add }: QosTransaction): readonly Netl
     ...(frame?.isReplaced ? [deleteTable(qosTable)] : []),
     ...(frame?.make === undefined ? [] : encodeQosFrame(frame.make)),
     ...[...remove].flatMap(([set, keys]) =>
-      chunksOf(keys).map((some) => elements(messageType.deleteElements, 0, set, some.map(elementOf))),
+      chunksOf(keys).map((some) =>
+        elements(
+          messageType.deleteElements,
+          0,
+          set,
+          some.map((key) => elementOf(key)),
+        ),
+      ),
     ),
     ...[...add].flatMap(([set, values]) =>
       chunksOf([...values]).map((some) =>
-        some[0]?.[1].startsWith("limit")
-          ? elements(
-              messageType.newElements,
-              messageFlag.create,
-              set,
-              some.map(([key, text]) => elementOf(key, parseLimitText(text))),
-            )
-          : {
-              type: messageType.newElements,
-              flags: messageFlag.create,
-              payload: encodeList(listHeader(set), classMap, some),
-            },
+        elements(
+          messageType.newElements,
+          messageFlag.create,
+          set,
+          some.map(([key, value]) => elementOf(key, value)),
+        ),
       ),
     ),
   ];
@@ -86,13 +88,31 @@ export function encodeQosFrame({ maps, sets, rules }: QosFrame): readonly Netlin
     ...maps.map((name, at) => newClassMap(name, at + 1)),
     ...sets.map((name, at) => newLimitSet(name, maps.length + at + 1)),
     newChain({ name: qosChain, type: "filter", hook: "postrouting", priority: qosPriority }, qosTable),
-    ...rules.flatMap((rule) => expressionsOf(rule).map((parts) => newRule(qosChain, parts, qosTable))),
+    ...rules.flatMap((rule) => {
+      const comment = rule.priority === undefined ? undefined : priorityComment(rule.priority);
+      return expressionsOf(rule).map((parts) => newRule(qosChain, parts, qosTable, comment));
+    }),
   ];
 }
 
 /** The lines that a dump of the table gives. */
 export function qosFrameLines(frame: QosFrame): readonly string[] {
   return linesOf(encodeQosFrame(frame), qosTable);
+}
+
+/** The lines of one rule. */
+export function qosRuleLines(rule: QosRule): readonly string[] {
+  return qosFrameLines({ maps: [], sets: [], rules: [rule] }).filter((line) => line.startsWith("rule "));
+}
+
+/** What all lines of rules about these packets begin with. */
+export function qosHeadLines(packets: QosPackets): readonly string[] {
+  return headsOf(packets).map((head) =>
+    linesOf([newTable(qosTable), newRule(qosChain, head, qosTable)], qosTable)
+      .filter((line) => line.startsWith("rule "))
+      .join()
+      .trimEnd(),
+  );
 }
 
 /** @param id names it within the transaction */
@@ -125,17 +145,20 @@ export function dumpQosElements(set: string): NetlinkMessage {
 
 /** A rule about an address before NAT is two rules of the kernel, one for each direction of flows. */
 function expressionsOf(rule: QosRule): readonly (readonly Expression[])[] {
-  const { out, in: from, address } = rule;
-  const head = [...ifName("oifname", out), ...(from === undefined ? isForwarded : ifName("iifname", from))];
   const action = actionOf(rule);
-  if (address === undefined) return [[...head, ...action]];
+  return headsOf(rule).map((head) => [...head, ...action]);
+}
+
+/** Which packets, and their address in register 1. */
+function headsOf({ out, in: from, address }: QosPackets): readonly (readonly Expression[])[] {
+  const head = [...ifName("oifname", out), ...(from === undefined ? isForwarded : ifName("iifname", from))];
+  if (address === undefined) return [head];
   const { side, isBeforeNat } = address;
-  if (!isBeforeNat) return [[...head, loadPacket(side, r1), ...action]];
+  if (!isBeforeNat) return [[...head, loadPacket(side, r1)]];
   return (["original", "reply"] as const).map((direction) => [
     ...head,
     ...isOf(direction),
     loadTuple(direction, side, r1),
-    ...action,
   ]);
 }
 
@@ -191,16 +214,23 @@ function elements(type: number, flags: number, set: string, list: readonly Uint8
   return { type, flags, payload };
 }
 
-function elementOf(key: string, limit?: RateLimit | number): Uint8Array {
+/** @param text the value. Absent: the key alone */
+function elementOf(key: string, text?: string): Uint8Array {
+  const parts = [dataOf(elementAttribute.key, field.address, key)];
+  if (text !== undefined) {
+    const { value, comment } = partsOfValue(text);
+    if (value.startsWith("limit"))
+      parts.push(bytesAttribute(elementAttribute.expression, limitOverBody(parseLimitText(value))));
+    else parts.push(dataOf(elementAttribute.data, field.class, value));
+    if (comment !== undefined) parts.push(bytesAttribute(elementAttribute.userdata, commentData(comment)));
+  }
+  return bytesAttribute(NFTA_LIST_ELEM, concatBytes(...parts));
+}
+
+function dataOf(type: number, of: Field, text: string): Uint8Array {
+  const value = of.parse(text);
+  if (Number.isNaN(value)) throw new TypeError(`not an element: ${text}`);
   const bytes = new Uint8Array(fieldBytes);
-  writeField(new DataView(bytes.buffer), 0, field.address, field.address.parse(key));
-  return bytesAttribute(
-    NFTA_LIST_ELEM,
-    concatBytes(
-      bytesAttribute(elementAttribute.key, bytesAttribute(NFTA_DATA_VALUE, bytes)),
-      typeof limit === "object"
-        ? bytesAttribute(elementAttribute.expression, limitOverBody(limit))
-        : new Uint8Array(),
-    ),
-  );
+  writeField(new DataView(bytes.buffer), 0, of, value);
+  return bytesAttribute(type, bytesAttribute(NFTA_DATA_VALUE, bytes));
 }

@@ -95,7 +95,7 @@ const shapes: ReadonlyMap<number, Shape> = new Map([
     {
       kind: "rule",
       table: ruleAttribute.table,
-      attributes: [ruleAttribute.chain, ruleAttribute.expressions],
+      attributes: [ruleAttribute.chain, ruleAttribute.expressions, ruleAttribute.userdata],
     },
   ],
 ]);

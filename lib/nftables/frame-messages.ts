@@ -1,6 +1,7 @@
 /** Requests that make and remove tables, their maps, sets, counters, chains and rules. */
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
+import { commentData } from "./comment.ts";
 import type { Expression } from "./expressions.ts";
 import { type Field, field, fieldBytes, typeOf } from "./fields.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
@@ -77,16 +78,22 @@ export function flushChain(name: string, table: string): NetlinkMessage {
   ]);
 }
 
-/** Appends the rule to its chain. */
+/**
+ * Appends the rule to its chain.
+ *
+ * @param comment what nft shows beside the rule
+ */
 export function newRule(
   chain: string,
   expressions: readonly Expression[],
   table = tableName,
+  comment?: string,
 ): NetlinkMessage {
   return message(messageType.newRule, messageFlag.create | messageFlag.append, [
     textAttribute(ruleAttribute.table, table),
     textAttribute(ruleAttribute.chain, chain),
     bytesAttribute(ruleAttribute.expressions, concatBytes(...expressions)),
+    ...(comment === undefined ? [] : [bytesAttribute(ruleAttribute.userdata, commentData(comment))]),
   ]);
 }
 

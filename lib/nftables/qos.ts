@@ -3,7 +3,7 @@
  * nft's words, for a device limit, a limit of a network and limits of EIPs:
  *
  *     table ip natgw_qos
- *       map eips_0 { type ipv4_addr : classid; 203.0.113.10 : 1:a3f }
+ *       map eips_0 { type ipv4_addr : classid; 203.0.113.10 comment "priority 5" : 1:a3f }
  *       map eips_1 { type ipv4_addr : classid; 203.0.113.10 : 1:77 }
  *       set over_0 { type ipv4_addr; 203.0.113.11 limit rate over 125000 bytes/second burst 131072 bytes }
  *       chain postrouting { type filter hook postrouting priority 200;
@@ -18,6 +18,8 @@
  * A packet takes the class of the last rule that matches. The chain comes after NAT: what leaves has its final
  * addresses, and conntrack knows those with which a packet came in. The class is set here and not earlier, because
  * forwarding overwrites it. Packets that the gateway itself sends (iif 0) are not limited: BGP and BFD go on.
+ *
+ * The comments are for an agent that has lost its state: the order of the rules does not tell every priority.
  */
 import { isSameMap } from "../memoize.ts";
 import type { Cidr } from "../model/ip.ts";
@@ -42,13 +44,19 @@ export interface QosAddress {
   readonly isBeforeNat: boolean;
 }
 
-export interface QosRule {
+/** The packets that a rule looks at. */
+export interface QosPackets {
   /** Where the packets leave. */
   readonly out: InterfaceName;
   /** Where they came in. `undefined`: anywhere. */
   readonly in: InterfaceName | undefined;
   /** `undefined`: all packets. */
   readonly address: QosAddress | undefined;
+}
+
+export interface QosRule extends QosPackets {
+  /** Of its limit, if it is for one limit only. */
+  readonly priority?: number | undefined;
   readonly match: /** The address is in the network; without an address: always. */
     | { readonly network: Cidr | undefined; readonly verdict: QosVerdict }
     /** The address is an element of a map, whose value is the class. */
@@ -68,7 +76,8 @@ export interface QosFrame {
 }
 
 /**
- * Elements by map or set, then value by EIP. The value of a map is a class `1:a3f`, of a set {@link limitText}.
+ * Elements by map or set, then value by EIP. The value of a map is a class `1:a3f`, of a set {@link limitText}, each
+ * {@link withPriority}.
  */
 export type QosElements = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
@@ -104,6 +113,26 @@ export function limitText({ rate, burst }: RateLimit): string {
 
 /** The inverse of {@link limitText}. */
 export function parseLimitText(text: string): RateLimit {
-  const [, rate = "0", burst = "0"] = /over (\d+) bytes\/second burst (\d+) bytes$/.exec(text) ?? [];
+  const [, rate = "0", burst = "0"] = /over (\d+) bytes\/second burst (\d+) bytes/.exec(text) ?? [];
   return { rate: Number(rate), burst: Number(burst) };
+}
+
+/** A value with the comment of its element: `1:a3f priority 5`. */
+export function withPriority(value: string, priority: number | undefined): string {
+  return priority === undefined ? value : `${value} ${priorityComment(priority)}`;
+}
+
+/** The inverse of {@link withPriority}. `comment`: the whole of it, if there is one. */
+export function partsOfValue(text: string): {
+  readonly value: string;
+  readonly comment?: string;
+  readonly priority?: number;
+} {
+  const [, value, comment, number] = /^(.*\S) (priority (\d+))$/.exec(text) ?? [];
+  if (value === undefined || comment === undefined) return { value: text };
+  return { value, comment, priority: Number(number) };
+}
+
+export function priorityComment(priority: number): string {
+  return `priority ${priority}`;
 }

@@ -120,6 +120,7 @@ export const elementAttribute = {
   key: 1,
   data: 2,
   flags: 3,
+  userdata: 6,
   expression: 7,
   keyEnd: 10,
   expressions: 11,

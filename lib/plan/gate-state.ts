@@ -12,6 +12,8 @@ export interface Gates {
 
 /** With what stands beside the gates where the kernel has no nf_tables. */
 export interface GateContext extends Gates {
+  /** True if the store is set. The kernel keeps that for an agent that has lost its state. */
+  readonly isSet?: boolean;
   readonly apiGuard?: ApiGuard;
 }
 

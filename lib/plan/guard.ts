@@ -146,3 +146,22 @@ function* visitGuard(program: Program, visit: (set: GuardSet, key: string) => vo
     visit("eips", address);
   }
 }
+
+/**
+ * The addresses that rules have as EIP, and those that the guard still has: it forgets an address only after the kernel has.
+ * `named` itself if the guard has no other.
+ */
+export function* withGuardedChunked(
+  named: ReadonlySet<Ip>,
+  eips: GuardElements["eips"],
+  parse: (text: string) => Ip | undefined,
+): Chunked<ReadonlySet<Ip>> {
+  const others = new Set<Ip>();
+  const isDue = everyNth(visitedAtOnce);
+  for (const text of eips.keys()) {
+    if (isDue()) yield;
+    const eip = parse(text);
+    if (eip !== undefined && !named.has(eip)) others.add(eip);
+  }
+  return others.size === 0 ? named : named.union(others);
+}

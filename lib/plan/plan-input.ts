@@ -22,6 +22,10 @@ export interface KernelFacts {
   readonly holdsObjects: boolean;
   /** True if no owned chain, table or map has any rule, as in a fresh namespace. Guard and gates do not count. */
   readonly isPristine: boolean;
+  /** True if the table of rate limits has rules. */
+  readonly holdsLimits: boolean;
+  /** True if the kernel tells that a set was accepted, though it may have no object. */
+  readonly wasSet: boolean;
   readonly isGateClosed: boolean;
   readonly isBfdGateClosed: boolean;
   /** True if the gate, while it is closed, drops only what is not translated. */
@@ -40,6 +44,8 @@ export const unknownFacts: Omit<KernelFacts, "network"> = {
   ruleCount: 0,
   holdsObjects: false,
   isPristine: false,
+  holdsLimits: false,
+  wasSet: false,
   isGateClosed: false,
   isBfdGateClosed: false,
   isGateSelective: true,
@@ -58,6 +64,8 @@ export interface Snapshot {
 
 /** What is known besides the readings. */
 export interface PlanContext extends Gates {
+  /** True if the store is set. */
+  readonly isSet?: boolean;
   readonly config: GatewayConfig;
   /** True if everything else is verified. Then what another dataplane left may be removed. */
   readonly isCleanupAllowed: boolean;

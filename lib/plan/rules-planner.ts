@@ -78,6 +78,8 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   holdsObjects(observed: Observed): boolean;
   /** True if no owned chain, table or map has any rule, including the frame. Guard and gates do not count. */
   isPristine(observed: Observed): boolean;
+  /** True if the kernel tells that a set was accepted, also if it had no object. */
+  wasSet(observed: Observed): boolean;
   isGateClosed(observed: Observed): boolean;
   isBfdGateClosed(observed: Observed): boolean;
   /** True if the gate, while it is closed, drops only what is not translated. Without nf_tables it drops everything. */

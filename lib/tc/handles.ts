@@ -5,6 +5,8 @@
 
 /** TC_H_ROOT: the parent of a device's root qdisc. */
 export const rootParent = 0xffffffff;
+/** TC_H_INGRESS: the parent of a device's ingress qdisc. */
+export const ingressParent = 0xfffffff1;
 /** The major number of the agent's root qdiscs: `1:`. */
 export const ownMajor = 1;
 

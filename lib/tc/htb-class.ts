@@ -66,6 +66,11 @@ export function ticksOf(bytes: number, rate: number): number {
   return Math.min(Math.round((bytes * 1e9) / rate / tickNs), maxU32);
 }
 
+/** The inverse of {@link ticksOf}, to the next byte. */
+export function bytesOf(ticks: number, rate: number): number {
+  return Math.round((ticks * tickNs * rate) / 1e9);
+}
+
 /** Requests the classes of a device. */
 export function dumpClasses(index: number): NetlinkMessage {
   return trafficMessage(trafficType.getClass, 0, { index, handle: 0, parent: 0 });

@@ -15,7 +15,7 @@ import {
   u32Attribute,
 } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
-import { ownHandle, rootParent } from "./handles.ts";
+import { ingressParent, ownHandle, rootParent } from "./handles.ts";
 import {
   type Place,
   readPlace,
@@ -82,6 +82,12 @@ export function encodeAddRoot(index: number, quantumDivisor: number): NetlinkMes
     textAttribute(trafficAttribute.kind, "htb"),
     nestedAttribute(trafficAttribute.options, bytesAttribute(TCA_HTB_INIT, init)),
   );
+}
+
+/** Deletes a device's root or ingress qdisc with all that is below it. ENOENT if it has none of its own. */
+export function encodeDeleteQdisc(index: number, which: "root" | "ingress"): NetlinkMessage {
+  const parent = which === "root" ? rootParent : ingressParent;
+  return trafficMessage(trafficType.deleteQdisc, 0, { index, handle: 0, parent });
 }
 
 /** A queue of a class. With the same kind the queue is changed in place and keeps its packets. */

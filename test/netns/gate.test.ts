@@ -59,7 +59,7 @@ const nft = (gw: Gateway, input: string) => gw.lab.exec("gw", ["nft", "--file", 
 /** The tables that may drop packets. */
 async function tables(gw: Gateway): Promise<readonly string[]> {
   const text = await gw.lab.exec("gw", ["nft", "list", "tables"]);
-  return Array.from(text.matchAll(/ip (natgw_(?!acct)\w+)/g), ([, name = ""]) => name).sort();
+  return Array.from(text.matchAll(/ip (natgw_(?!acct|set)\w+)/g), ([, name = ""]) => name).sort();
 }
 
 async function dropped(gw: Gateway, reason: string, direction: string): Promise<number> {

@@ -1,6 +1,7 @@
 /** An agent without state takes over what it finds: what an agent before it left, and what Kube-OVN's script left. */
 import t from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
+import { callScript } from "../support/nat-gateway.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
 
@@ -36,6 +37,22 @@ const set = {
     },
     { name: "many", eip: "eip-11", protocol: "tcp", externalPort: 81, backends },
   ],
+  limits: [
+    { name: "whole", direction: "egress", rateMbit: 50, interface: "external", priority: 9 },
+    { name: "whole-in", direction: "ingress", rateMbit: 50, burstMB: 1, interface: "external" },
+    {
+      name: "peer",
+      direction: "egress",
+      rateMbit: 2.5,
+      burstMB: 0.3,
+      priority: 2,
+      interface: "external",
+      match: { dst: "198.51.100.7/32" },
+    },
+    { name: "in", direction: "ingress", rateMbit: 10, burstMB: 0.06, priority: 3, eip: "eip-10" },
+    { name: "out", direction: "egress", rateMbit: 0.5, priority: 1, eip: "eip-10" },
+    { name: "late", direction: "egress", rateMbit: 20, priority: 1, eip: "eip-13" },
+  ],
   routes: [{ name: "vpc", destination: "10.8.0.0/16", via: "10.0.1.5" }],
 };
 
@@ -50,14 +67,53 @@ const objects = {
     "203.0.113.12-10.0.1.16-29",
   ],
   dnats: ["203.0.113.11-tcp-80", "203.0.113.11-tcp-81"],
+  limits: [
+    "203.0.113.10-egress",
+    "203.0.113.10-ingress",
+    "203.0.113.13-egress",
+    "dev-external-egress-all",
+    "dev-external-egress-dst-198.51.100.7-32",
+    "dev-external-ingress-all",
+  ],
   routes: ["10.8.0.0-16"],
 };
+
+const unheld = ["eips/203.0.113.13", "fips/203.0.113.13", "limits/203.0.113.13-egress"];
+
+/** What the kernel has of limits, as they were written. */
+const limits = set.limits.map(({ name: _, eip, ...limit }) => ({
+  ...limit,
+  ...(eip !== undefined && { eip: eip.replace("eip-", "203.0.113.") }),
+}));
+
+/** In the order of fields that the API has. */
+function canonicalLimit({
+  direction,
+  rateMbit,
+  burstMB,
+  priority,
+  eip,
+  interface: name,
+  match,
+}: LimitFields) {
+  return { direction, rateMbit, burstMB, priority, eip, interface: name, match };
+}
+
+interface LimitFields {
+  readonly direction: string;
+  readonly rateMbit: number;
+  readonly burstMB?: number;
+  readonly priority?: number;
+  readonly eip?: string;
+  readonly interface?: string;
+  readonly match?: object;
+}
 
 /** The objects of each kind, by name, and those that are not Ready. */
 async function desiredOf({ api }: Gateway) {
   const notReady: string[] = [];
   const names: Record<string, readonly string[]> = {};
-  for (const kind of ["eips", "fips", "snats", "dnats", "routes"]) {
+  for (const kind of ["eips", "fips", "snats", "dnats", "limits", "routes"]) {
     const { body } = await api.call<{ items: { name: string; status: { ready: boolean } }[] }>(
       "GET",
       `/v1/${kind}`,
@@ -83,8 +139,12 @@ for (const dataplane of dataplanes) {
       t.strictSame(await watch.stop(), [], "the kernel saw no write");
       const { names, notReady } = await desiredOf(gw);
       t.strictSame(names, objects);
-      t.strictSame(notReady, ["eips/203.0.113.13", "fips/203.0.113.13"], "as before: one Eip is not held");
+      t.strictSame(notReady, unheld, "as before: one Eip is not held");
       t.strictSame((await gw.api.status()).degraded, []);
+      const { body } = await gw.api.call<{ limits: { name: string }[] }>("GET", "/v1/desired");
+      const read = body.limits.map(({ name: _, ...limit }) => limit);
+      const sorted = (list: readonly object[]) => list.map((one) => JSON.stringify(one)).sort();
+      t.strictSame(sorted(read), sorted(limits.map(canonicalLimit)), "rates, bursts and priorities");
       for (const stream of streams) {
         t.ok(await stream.advance(20_000), "a live flow goes on");
         t.ok((await stream.close()).isIntact);
@@ -97,6 +157,39 @@ for (const dataplane of dataplanes) {
       t.match(await gw.api.put("fips/203.0.113.10", { eip: "203.0.113.10", internalIp: "10.0.1.5" }), {
         status: 200,
       });
+
+      const lose = async () => {
+        await gw.agent.stop();
+        await gw.loseState();
+        const watch = await gw.watch();
+        await gw.startAgent({ NATGW_ADOPT: "auto" }).whenReady();
+        await gw.api.reconcile();
+        t.strictSame(await watch.stop(), [], "the kernel saw no write");
+      };
+      const empty = { generation: 1, gateway, eips: [], fips: [], snats: [], dnats: [], routes: [] };
+      const device = set.limits[0];
+      for (const [what, rest] of [
+        ["limits alone", { limits: [device] }],
+        ["a Route alone", { limits: [], routes: set.routes }],
+        ["no object at all", { limits: [] }],
+      ] as const) {
+        const { body: before } = await gw.api.call<{ generation: number }>("GET", "/v1/desired");
+        const generation = before.generation + 1;
+        t.match(await gw.api.putSet({ ...empty, ...rest, generation }, "?wait=10s"), { status: 200 }, what);
+        await lose();
+        const { names } = await desiredOf(gw);
+        t.strictSame(
+          [names.limits?.length, names.routes?.length],
+          ["limits" in rest ? rest.limits.length : 0, "routes" in rest ? 1 : 0],
+          what,
+        );
+        t.match(
+          await callScript(gw, "argv", ["eip-add", "203.0.113.77/24"]),
+          { exitCode: 0, stderr: "" },
+          `${what}: init is remembered`,
+        );
+        t.match(await callScript(gw, "argv", ["eip-del", "203.0.113.77/24"]), { exitCode: 0 });
+      }
     });
   }
 }
@@ -116,7 +209,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
     t.match(body, { gateway: { vpcInterface: "eth0", externalInterface: "net1" } });
     const { names, notReady } = await desiredOf(gw);
     t.strictSame(names, objects);
-    t.strictSame(notReady, ["eips/203.0.113.13", "fips/203.0.113.13"]);
+    t.strictSame(notReady, unheld);
     t.ok((await stream.advance(20_000)) && (await stream.close()).isIntact, "a live flow goes on");
     await gw.expectConverged(t);
   });
@@ -160,6 +253,22 @@ const scripted = [
   "COMMIT",
 ];
 
+/** What comes in gets to a device of its own first. */
+const scriptedLimits = [
+  "ip link add ifb-net1 type ifb",
+  "ip link set ifb-net1 up",
+  "tc qdisc add dev net1 ingress",
+  ...["net1", "ifb-net1"].flatMap((device) => [
+    `tc qdisc add dev ${device} root handle 1: htb default 9999`,
+    `tc class add dev ${device} parent 1: classid 1:9999 htb rate 10000mbit ceil 10000mbit`,
+    `tc class add dev ${device} parent 1: classid 1:270f htb rate 20.5mbit ceil 20.5mbit burst 314573 cburst 314573`,
+    `tc filter add dev ${device} parent 1: protocol ip prio 2 u32 match ip ${device === "net1" ? "src" : "dst"} 203.0.113.10/32 flowid 1:270f`,
+  ]),
+  "tc class add dev net1 parent 1: classid 1:8000 htb rate 5mbit ceil 5mbit burst 1048576 cburst 1048576",
+  "tc filter add dev net1 parent 1: protocol ip prio 3 u32 match ip dst 198.51.100.0/24 flowid 1:8000",
+  "tc filter add dev net1 parent ffff: protocol all prio 65535 u32 match u32 0 0 action mirred egress redirect dev ifb-net1",
+];
+
 for (const dataplane of ["iptables-nft", "iptables-legacy"] as const) {
   for (const way of dataplane === "iptables-nft" ? ["at the start", "on request"] : ["at the start"]) {
     t.test(`${dataplane}: what Kube-OVN's script left, ${way}`, async (t) => {
@@ -179,6 +288,7 @@ for (const dataplane of ["iptables-nft", "iptables-legacy"] as const) {
         "route add default via 203.0.113.1 dev net1 onlink",
         "route add 10.9.0.0/16 via 10.0.1.1 dev eth0",
       );
+      for (const command of scriptedLimits) await gw.lab.exec("gw", command.split(" "));
       const [outside, pod2] = [gw.host("outside"), gw.host("pod2")];
       const streams = [
         await outside.open(tcp("203.0.113.10")),
@@ -212,8 +322,14 @@ for (const dataplane of ["iptables-nft", "iptables-legacy"] as const) {
         fips: ["203.0.113.10"],
         snats: ["203.0.113.11-10.0.0.0-16", "203.0.113.11-10.0.1.0-24"],
         dnats: ["203.0.113.11-tcp-8080"],
+        limits: ["203.0.113.10-egress", "203.0.113.10-ingress", "dev-external-egress-dst-198.51.100.0-24"],
         routes: ["10.0.0.0-8", "10.9.0.0-16"],
       });
+      const { body: limit } = await gw.api.get("limits/203.0.113.10-ingress");
+      t.match(limit, { spec: { rateMbit: 20.5, burstMB: 0.3, priority: 2 } });
+      const qdiscs = await gw.lab.exec("gw", ["tc", "qdisc", "show"]);
+      t.notMatch(qdiscs, /ingress|default 0x9999/, "the script's qdiscs are gone");
+      t.match(await gw.lab.exec("gw", ["tc", "class", "show", "dev", "ifb-net1"]), "ceil 20500Kbit", "R9");
       for (const stream of streams) {
         t.ok(await stream.advance(20_000), "a live flow goes on");
         t.ok((await stream.close()).isIntact);

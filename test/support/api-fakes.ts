@@ -213,6 +213,7 @@ export class FakeReconciler implements ReconcilerPort {
   ownAddresses: ReadonlySet<Ip> = new Set();
   orphans: ReadonlySet<Ip> = new Set();
   isUnadopted = false;
+  firstPass = Promise.resolve();
   wakes: string[] = [];
   askedAgain: { readonly ids: readonly ObjectId[]; readonly timeoutMs: number }[] = [];
   previewed: State[] = [];
@@ -228,9 +229,12 @@ export class FakeReconciler implements ReconcilerPort {
   }
 
   announced = 0;
-  acceptSetOnceQuiet(): void {
-    this.announced++;
-  }
+  readonly gate = {
+    acceptOnceQuiet: () => {
+      this.announced++;
+    },
+    expectMore: () => () => undefined,
+  };
 
   async probeFor(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
     this.askedAgain.push({ ids, timeoutMs });
@@ -266,7 +270,7 @@ export class FakeReconciler implements ReconcilerPort {
 
   /** What {@link importLive} finds. */
   imported: Imported = {
-    set: { gateway: {}, eips: [], fips: [], snats: [], dnats: [], routes: [] },
+    set: { gateway: {}, eips: [], fips: [], snats: [], dnats: [], limits: [], routes: [] },
     unread: [],
   };
   readonly imports: { readonly isAdopted: boolean; readonly ifMatch: IfMatch | undefined }[] = [];

@@ -52,7 +52,7 @@ export class FakeBarrier implements BarrierDriver {
 /** The reading of a kernel whose guard and gates are those of `program`. */
 export function barrierOf(program: Program, gates: Gates): ObservedBarrier {
   const frame = barrierFrame(program);
-  const isThere = (name: BarrierName) => name === "guard" || gates[name] === "closed";
+  const isThere = (name: BarrierName) => name === "guard" || (name !== "set" && gates[name] === "closed");
   return {
     frames: byBarrier((name) => (isThere(name) ? barrierLines(name, frame) : undefined)),
     elements: wantedGuard(program),

@@ -18,7 +18,7 @@ export interface CallResult {
 
 /** @param killAfterMs the script and all that it started are killed then */
 export async function callScript(
-  gw: Gateway,
+  gw: Pick<Gateway, "lab" | "agentOptions">,
   form: CallingForm,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},

@@ -61,6 +61,11 @@ export class QosKernel {
           refuse("EEXIST");
         device.alternativeNames.push(step.name);
         return;
+      case "release":
+        if (step.what === "root" && device.root !== "script") refuse("ENOENT");
+        if (step.what === "root") device.root = "default";
+        if (step.what === "link") (this.devices as Map<InterfaceName, Device>).delete(step.device);
+        return;
       case "root":
         if (device.root !== "default") refuse("EEXIST");
         device.root = "ours";

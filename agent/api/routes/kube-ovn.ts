@@ -52,7 +52,8 @@ export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodie
       },
       async (request, reply) => {
         const args = argumentsIn(request.body);
-        const answer = await perform(context, reply, args);
+        const answered = context.reconciler.gate.expectMore();
+        const answer = await perform(context, reply, args).finally(answered);
         request.log.info({ args: args.slice(0, 10), ...answer }, "nat-gateway.sh answered");
         return reply.type("text/plain; charset=utf-8").send(answerText(answer));
       },
@@ -85,7 +86,8 @@ async function init(
     yield;
     return announceSet(before, interfaces ?? {}, facts);
   });
-  context.reconciler.acceptSetOnceQuiet();
+  context.reconciler.gate.acceptOnceQuiet();
+  context.reconciler.wake("announced set");
   const goals = { gone: [], revision: state.desired.revision };
   const outcome = await waitFor(context, reply, goals, waitMs);
   // The agent starts again if the interfaces are others; what was asked for is stored.

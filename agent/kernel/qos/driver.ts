@@ -4,9 +4,11 @@ import { stabilize } from "../../../lib/memoize.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { encodeAddAlternativeName } from "../../../lib/netlink/rtnetlink-alternative-names.ts";
+import { deleteLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { encodeQos } from "../../../lib/nftables/encode-qos.ts";
 import type { QosTransaction } from "../../../lib/nftables/qos.ts";
 import { type ClassCounts, isSameQos, type QosObserved } from "../../../lib/plan/qos/observed.ts";
+import type { ScriptedQos } from "../../../lib/plan/qos/scripted.ts";
 import {
   type QosStep,
   quantumDivisor,
@@ -14,12 +16,13 @@ import {
   type TrafficStep,
 } from "../../../lib/plan/qos/steps.ts";
 import { encodeAddClass, encodeChangeClass, encodeDeleteClass } from "../../../lib/tc/htb-class.ts";
-import { encodeAddRoot, encodeSetQueue } from "../../../lib/tc/qdisc.ts";
+import { encodeAddRoot, encodeDeleteQdisc, encodeSetQueue } from "../../../lib/tc/qdisc.ts";
 import type { DriverFailure, QosDriver } from "../drivers.ts";
 import type { ConversingConnection, NetlinkConnection } from "../netlink/connection.ts";
 import type { NetlinkError } from "../netlink/refusal.ts";
 import { refusalError, staleError } from "../nftables/refusal.ts";
 import { hasNftables, readGeneration, transact } from "../nftables/transaction.ts";
+import { readScripted } from "./scripted.ts";
 import { QosTableReader } from "./table.ts";
 import { readClasses, readDevices } from "./traffic-control.ts";
 
@@ -64,6 +67,10 @@ class Driver implements QosDriver {
     this.#indexes = indexes;
     this.#counts = counts;
     return this.#keep({ table, hasHtb: !this.#unknownKinds.has("htb"), devices });
+  }
+
+  readScripted(signal: AbortSignal): Promise<ScriptedQos> {
+    return readScripted(this.#netlink, signal);
   }
 
   forget(): void {
@@ -124,6 +131,8 @@ class Driver implements QosDriver {
     switch (step.kind) {
       case "name":
         return encodeAddAlternativeName(index, step.name);
+      case "release":
+        return step.what === "link" ? deleteLink(index) : encodeDeleteQdisc(index, step.what);
       case "root":
         return encodeAddRoot(index, quantumDivisor);
       case "queue": {
@@ -175,7 +184,8 @@ function isRemoval(step: QosStep): step is ClassStep {
   return step.kind === "class" && step.action === "remove";
 }
 
-/** The class is gone already. */
+/** It is gone already. */
 function isReached(step: TrafficStep, { code }: NetlinkError): boolean {
+  if (step.kind === "release") return ["ENOENT", "ENODEV", "EINVAL"].includes(code);
   return isRemoval(step) && code === "ENOENT";
 }

@@ -4,6 +4,7 @@ import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names
 import { decodeNamedLink, type NamedLink } from "../../../lib/netlink/rtnetlink-alternative-names.ts";
 import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { type ClassCounts, type ObservedDevice, queueText } from "../../../lib/plan/qos/observed.ts";
+import { isScriptRoot } from "../../../lib/plan/qos/scripted.ts";
 import { quantumDivisor } from "../../../lib/plan/qos/steps.ts";
 import { majorOf, minorOf, ownHandle, ownMajor, rootParent } from "../../../lib/tc/handles.ts";
 import {
@@ -69,6 +70,7 @@ function mapValues<K, V, W>(map: ReadonlyMap<K, V>, make: (value: V) => W): Read
 function rootOf(root: Qdisc | undefined): ObservedDevice["root"] {
   if (root === undefined || majorOf(root.handle) === 0) return "default";
   const { kind, handle, defaultClass } = root;
+  if (handle === ownHandle(0) && isScriptRoot(root)) return "script";
   const isOurs =
     kind === "htb" && handle === ownHandle(0) && defaultClass === 0 && root.quantumDivisor === quantumDivisor;
   return isOurs ? "ours" : "foreign";
@@ -90,7 +92,7 @@ export async function readClasses(
   }
 }
 
-async function dump<T>(
+export async function dump<T>(
   netlink: NetlinkConnection,
   request: Parameters<NetlinkConnection["dump"]>[0],
   answer: number,

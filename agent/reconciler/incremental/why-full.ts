@@ -34,9 +34,11 @@ function canBePlannedAlone(id: ObjectId): boolean {
 }
 
 /** Nothing is left to do, to wait for or to find out. */
-function isAtRest({ isClean, hasVerifiedRules, planAfter, failures, snapshot }: PassResult): boolean {
+function isAtRest({ state, isClean, hasVerifiedRules, planAfter, failures, snapshot }: PassResult): boolean {
   const { quarantined, probing } = planAfter.compileContext;
   return (
+    // The kernel is to keep that the store is set.
+    state.isSet &&
     isClean &&
     hasVerifiedRules &&
     failures.length === 0 &&

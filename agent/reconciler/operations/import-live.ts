@@ -25,7 +25,7 @@ export async function importLive(
   signal: AbortSignal,
 ): Promise<ImportedState> {
   const snapshot = await pass.observe(signal);
-  const imported = await adoption.read(snapshot, await pass.preview(store.current, snapshot));
+  const imported = await adoption.read(snapshot, await pass.preview(store.current, snapshot), signal);
   if (!isAdopted) return { ...imported, state: store.current };
   return { ...imported, state: await adoption.adopt(imported, ifMatch) };
 }

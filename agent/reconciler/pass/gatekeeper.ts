@@ -32,6 +32,8 @@ export class Gatekeeper {
   /** True if the set's objects come one by one, or came so: an earlier process may have ended before the last one. */
   #isGradual: boolean;
   #lastWriteMs: number;
+  /** Writers that wait for what they wrote, and may then write more. */
+  #waiting = 0;
 
   /** @param stored the state at the start of this process */
   constructor(config: Config, stored: State, clock: Pick<Clock, "bootMs">) {
@@ -44,6 +46,18 @@ export class Gatekeeper {
   /** A set was announced whose objects come one by one: it counts as accepted after some seconds without a write. */
   acceptOnceQuiet(): void {
     this.#isGradual = true;
+  }
+
+  /**
+   * Somebody writes objects one by one, and waits for each: on a slow machine a write takes longer than the quiet that ends a set.
+   * @returns what to call once it has its answer
+   */
+  expectMore(): () => void {
+    this.#waiting++;
+    return () => {
+      this.#waiting--;
+      this.onWrite();
+    };
   }
 
   /** The desired set changed. */
@@ -131,6 +145,7 @@ export class Gatekeeper {
   }
 
   get #quietInMs(): number {
+    if (this.#waiting > 0) return quietMs;
     return this.#lastWriteMs + quietMs - this.#clock.bootMs();
   }
 

@@ -101,11 +101,14 @@ export class Pass {
     const before = await this.#reader.read(request, signal);
     if (adoption.awaitsRestart)
       return unadoptedResult(state, before, await this.#planner.plan(state, before));
-    if (this.isUnadopted(state, before)) {
+    const isUnadopted = this.isUnadopted(state, before);
+    if (isUnadopted || (!state.isSet && before.facts.wasSet)) {
       const plan = await this.#planner.plan(state, before);
-      const adopted = await adoption.atStart(before, plan);
-      if (adopted === undefined) return unadoptedResult(state, before, plan);
-      state = adopted;
+      const adopted = await adoption.atStart(before, plan, signal);
+      // Where a set without objects was accepted, nothing is lost without it.
+      if (adopted === undefined && (isUnadopted || adoption.awaitsRestart))
+        return unadoptedResult(state, before, plan);
+      state = adopted ?? state;
     }
     adoption.onStarted();
 

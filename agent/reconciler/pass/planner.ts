@@ -1,10 +1,12 @@
 /** Plans a reading with all else that is known: ARP results, leases, quarantine, the gates. */
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";
-import type { Ip } from "../../../lib/model/ip.ts";
+import { type Ip, prefixLengthOf } from "../../../lib/model/ip.ts";
 import { emptyLedger } from "../../../lib/model/ledger.ts";
+import type { ObservedRoute } from "../../../lib/model/observed.ts";
 import { type MemoizedPlan, memoizedPlan } from "../../../lib/plan/memoized-plan.ts";
 import { boundByRoute } from "../../../lib/plan/network/bindings.ts";
+import { mainTable, routeProtocol } from "../../../lib/plan/network/routes.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
 import type { PlanContext, Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
@@ -54,12 +56,14 @@ export class Planner {
     return runYielding(plan(this.#withLedger(state), snapshot, this.#context(state, snapshot)));
   }
 
-  /** True if the store is unset and the kernel has rules or bindings: someone may still use them. */
+  /** True if the store is unset and the kernel has rules, limits, routes or bindings: someone may still use them. */
   isUnadopted(state: State, { facts, unread }: Snapshot): boolean {
     if (state.isSet) return false;
     const error = unread.get("rule");
     if (error !== undefined) throw error;
-    return facts.previousHoldsObjects || facts.holdsObjects || boundByRoute(facts.network).length > 0;
+    const { previousHoldsObjects, holdsObjects, holdsLimits, network } = facts;
+    if (previousHoldsObjects || holdsObjects || holdsLimits) return true;
+    return boundByRoute(network).length > 0 || network.routes.some(isOfRoute);
   }
 
   /**
@@ -75,6 +79,7 @@ export class Planner {
     const { clock, arpProbe, arpConflicts, config, gatekeeper } = this.#deps;
     return {
       config,
+      isSet: state.isSet,
       ...gatekeeper.gatesFor(snapshot),
       isCleanupAllowed: false,
       knownOwn: this.#own,
@@ -89,4 +94,9 @@ export class Planner {
     this.#own = plan.own;
     return plan;
   }
+}
+
+/** True for a route that the agent added for a Route. The default route needs no object. */
+function isOfRoute({ table, protocol, destination }: ObservedRoute): boolean {
+  return table === mainTable && protocol === routeProtocol && prefixLengthOf(destination) > 0;
 }

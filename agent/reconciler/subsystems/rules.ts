@@ -72,6 +72,7 @@ function gateSubsystem<Observed, Payload>(
     planner: gateSubsystemPlanner(planner),
     observe,
     facts: (observed) => ({
+      wasSet: planner.wasSet(observed),
       isGateClosed: planner.isGateClosed(observed),
       isBfdGateClosed: planner.isBfdGateClosed(observed),
       isGateSelective: planner.isGateSelective(observed),

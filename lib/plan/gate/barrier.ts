@@ -24,7 +24,7 @@ import {
   guardSetNames,
   noGuardElements,
 } from "../../nftables/sets.ts";
-import type { Gates } from "../gate-state.ts";
+import type { GateContext } from "../gate-state.ts";
 import { compareGuardChunked, type GuardDifference, isNoDifference } from "../guard.ts";
 import type { Phase } from "../phases.ts";
 
@@ -69,7 +69,7 @@ export interface BarrierPart {
 }
 
 /**
- * The guard is always there, each gate while it is closed. An address enters the guard before its NAT rules are written, and
+ * The guard is always there, each gate while it is closed, the empty table once the store is set. An address enters the guard before its NAT rules are written, and
  * leaves it after they are deleted. Planning on the result plans nothing.
  *
  * @param wanted what the guard is to know of the program's objects
@@ -83,10 +83,13 @@ export function* planBarrierChunked(
   program: Program,
   wanted: GuardElements,
   observed: ObservedBarrier,
-  gates: Gates,
+  gates: Omit<GateContext, "apiGuard">,
 ): Chunked<readonly BarrierPart[]> {
   const frame = yield* barrierFrameChunked(program);
-  const isWanted = (name: BarrierName) => name === "guard" || gates[name] === "closed";
+  const isWanted = (name: BarrierName) => {
+    if (name === "guard") return true;
+    return name === "set" ? gates.isSet === true : gates[name] === "closed";
+  };
   const plans = barrierNames
     .map((name) => planFrame(name, observed, isWanted(name) ? frame : undefined))
     .filter((plan) => plan !== undefined);
@@ -137,7 +140,8 @@ function planFrame(
   if (isSameFrame(observed, wanted)) return undefined;
   const isReplaced = observed !== undefined;
   const action = wanted === undefined ? "remove" : isReplaced ? "replace" : "add";
-  const text = `table ${tableLabel(barrierTables[name])}${make === undefined ? "" : ` { ${describe(name, make)} }`}`;
+  const contents = make === undefined || name === "set" ? "" : ` { ${describe(name, make)} }`;
+  const text = `table ${tableLabel(barrierTables[name])}${contents}`;
   const subsystem = name === "guard" ? "guard" : "gate";
   return { name, make, isReplaced, change: { action, subsystem, text } };
 }

@@ -20,9 +20,9 @@ export function gateSubsystemPlanner<Observed, Payload>(
     { program, context }: PlanInput,
     observed: Observed,
   ): Chunked<SubsystemPlan<Payload>> {
-    const { gate, bfd, config } = context;
+    const { gate, bfd, isSet = false, config } = context;
     const { apiGuard } = config;
-    const gates = { gate, bfd, ...(apiGuard && { apiGuard }) };
+    const gates = { gate, bfd, isSet, ...(apiGuard && { apiGuard }) };
     const steps = yield* planner.planGateChunked(program, observed, gates);
     return subsystemPlan(
       steps,
@@ -43,7 +43,7 @@ export function gateSubsystemPlanner<Observed, Payload>(
     serves: translatingKinds,
     plan: (input, observed) => runSync(planChunked(input, observed)),
     planChunked,
-    reads: ({ program, context }) => [program, context.gate, context.bfd, context.config],
+    reads: ({ program, context }) => [program, context.gate, context.bfd, context.isSet, context.config],
   };
 }
 

@@ -56,7 +56,7 @@ export function* planChain(
 
 /** The subsystem that a chain belongs to. */
 export function subsystemOf(chain: string): ChangeLabel {
-  if (["NATGW_GATE", "NATGW_BFD_IN", "NATGW_BFD_OUT"].includes(chain)) return "gate";
+  if (["NATGW_GATE", "NATGW_BFD_IN", "NATGW_BFD_OUT", "NATGW_SET"].includes(chain)) return "gate";
   return ownedChains.filter.includes(chain) ? "guard" : "rule";
 }
 

@@ -7,6 +7,7 @@
  *             > NATGW_BFD_IN   while BFD's gate is closed: BFD from the VPC
  *             > NATGW_INPUT    what is INVALID > NATGW_EIPS > NATGW_DROP_IN
  *     OUTPUT  > NATGW_BFD_OUT  while BFD's gate is closed: BFD to the VPC
+ *     NATGW_SET                empty: a set was accepted, although nothing else may tell it
  *
  * NATGW_FIPS and so on have a rule for each source or address. The last chains have one rule each: it counts what is dropped.
  * They must be the first in their hooks, since an ACCEPT ahead of them would be a hole. Only packets that are INVALID are
@@ -75,6 +76,7 @@ export function* wantedFilterChunked(
     chain("NATGW_DROP_OUT", [makeRule({ target: drop })]),
     chain("NATGW_DROP_IN", [makeRule({ target: drop })]),
   ];
+  const marker = chain("NATGW_SET", []);
   const isGateClosed = gates.gate === "closed";
   const isBfdClosed = gates.bfd === "closed";
   const bfd = (name: string, ways: Partial<RuleSpec>) =>
@@ -99,13 +101,18 @@ export function* wantedFilterChunked(
       ...(api === undefined ? [] : [api.second]),
       ...objects,
       ...ends,
+      ...(gates.isSet ? [marker] : []),
     ],
     hooks: [
       { chain: "FORWARD", position: "first", rules: forward.map(({ name }) => jumpTo(name)) },
       { chain: "INPUT", position: "first", rules: toGateway.map(({ name }) => jumpTo(name)) },
       { chain: "OUTPUT", position: "first", rules: fromGateway.map(({ name }) => jumpTo(name)) },
     ],
-    absent: [...(isGateClosed ? [] : [gate.name]), ...(isBfdClosed ? [] : [bfdIn.name, bfdOut.name])],
+    absent: [
+      ...(isGateClosed ? [] : [gate.name]),
+      ...(isBfdClosed ? [] : [bfdIn.name, bfdOut.name]),
+      ...(gates.isSet ? [] : [marker.name]),
+    ],
   };
 }
 

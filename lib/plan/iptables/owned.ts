@@ -33,6 +33,7 @@ export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
     "NATGW_BFD_OUT",
     "NATGW_API",
     "NATGW_API_IN",
+    "NATGW_SET",
   ],
 };
 
@@ -56,6 +57,11 @@ export function isFilterGateClosed(dump: RuleDump): boolean {
 /** The same of BFD's gate, in either direction. */
 export function isFilterBfdGateClosed(dump: RuleDump): boolean {
   return isDropping(dump, "INPUT", "NATGW_BFD_IN") || isDropping(dump, "OUTPUT", "NATGW_BFD_OUT");
+}
+
+/** True if the filter table tells that a set was accepted. */
+export function isMarkedSet(dump: RuleDump): boolean {
+  return dump.get("filter")?.has("NATGW_SET") ?? false;
 }
 
 function isDropping(dump: RuleDump, hook: string, chain: string): boolean {
@@ -90,6 +96,18 @@ export function* eipsNamedChunked(dump: RuleDump, family: Family): Chunked<Reado
       const eip = eipOf(rule, family);
       if (eip !== undefined) eips.add(eip);
     }
+  return eips;
+}
+
+/** The EIPs that the guard's chain has, where the kernel has no nf_tables. */
+export function* guardedInFilter(dump: RuleDump, family: Family): Chunked<ReadonlyMap<string, string>> {
+  const eips = new Map<string, string>();
+  const isDue = everyNth(lookedAtOnce);
+  for (const { spec } of dump.get("filter")?.get("NATGW_EIPS") ?? []) {
+    if (isDue()) yield;
+    const eip = spec?.destination && hostOf(spec.destination, family);
+    if (eip !== undefined) eips.set(eip, "");
+  }
   return eips;
 }
 

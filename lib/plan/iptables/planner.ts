@@ -9,7 +9,7 @@ import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { ObservedBackends } from "../../nftables/backends.ts";
 import { holdsBack, mayDropTranslated, planBarrierChunked } from "../gate/barrier.ts";
-import { wantedGuardChunked } from "../guard.ts";
+import { wantedGuardChunked, withGuardedChunked } from "../guard.ts";
 import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import {
   type BackendsPlan,
@@ -32,9 +32,11 @@ import {
   countOwned,
   eipsNamedChunked,
   foreignRulesNaming,
+  guardedInFilter,
   holdsObjects,
   isFilterBfdGateClosed,
   isFilterGateClosed,
+  isMarkedSet,
 } from "./owned.ts";
 import { planPart } from "./part.ts";
 import { type IptablesPayload, type IptablesStep, includesSteps, joinPayloads } from "./payload.ts";
@@ -68,8 +70,13 @@ export function createIptablesPlanner(
     const ofServices = yield* eipsOfServicesChunked(services);
     return ofServices.size === 0 ? ofRules : ofRules.union(ofServices);
   });
-  const eipsOf = ({ rules, backends }: IptablesObserved) =>
-    backends === undefined ? eipsOfRules(rules) : eipsOfBoth(rules, backends.elements);
+  const guardedIn = memoizer.byKeyChunked((dump: RuleDump) => guardedInFilter(dump, family));
+  const withGuarded = memoizer.lastChunked(withGuardedChunked);
+  function* eipsOf({ rules, backends, barrier }: IptablesObserved): Chunked<ReadonlySet<Ip>> {
+    const named =
+      backends === undefined ? yield* eipsOfRules(rules) : yield* eipsOfBoth(rules, backends.elements);
+    return yield* withGuarded(named, barrier?.elements.eips ?? (yield* guardedIn(rules)), family.parse);
+  }
   const indexChunked = memoizer.byKeyChunked(indexByText);
   const indexOf = (rules: readonly Rule[]) => runSync(indexChunked(rules));
   const contextOf = memoizer.byKeyChunked((observed: IptablesObserved) =>
@@ -149,6 +156,7 @@ export function createIptablesPlanner(
     holdsObjects: ({ rules, backends }) =>
       holdsObjects(rules) || (backends !== undefined && holdsBackends(backends)),
     isPristine: ({ rules, backends }) => countOwned(rules) === 0 && backends?.frame === undefined,
+    wasSet: ({ rules, barrier }) => isMarkedSet(rules) || barrier?.frames.set !== undefined,
     isGateClosed: ({ rules, barrier }) => isFilterGateClosed(rules) || holdsBack(barrier?.frames.gate),
     isBfdGateClosed: ({ rules, barrier }) => isFilterBfdGateClosed(rules) || holdsBack(barrier?.frames.bfd),
     isGateSelective: ({ barrier }) => barrier !== undefined,

@@ -2,6 +2,7 @@
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
+import type { Ip } from "../../model/ip.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
@@ -12,7 +13,7 @@ import {
   planBarrierChunked,
   planGuardElements,
 } from "../gate/barrier.ts";
-import { compareGuardPart, wantedGuardChunked } from "../guard.ts";
+import { compareGuardPart, wantedGuardChunked, withGuardedChunked } from "../guard.ts";
 import type { NetfilterContext, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTableChunked, type ObservedTable } from "./compare.ts";
 import { wantedTableChunked } from "./layout.ts";
@@ -36,7 +37,11 @@ export function createNftablesPlanner(
   const wantedChunked = memoizer.byKeyChunked(wantedTableChunked);
   const wantedOf = (program: Program) => runSync(wantedChunked(program));
   const guardOf = memoizer.byKeyChunked(wantedGuardChunked);
-  const eipsOf = memoizer.byKeyChunked((table: ObservedTable) => eipsNamedChunked(table, family));
+  const eipsOfTable = memoizer.byKeyChunked((table: ObservedTable) => eipsNamedChunked(table, family));
+  const withGuarded = memoizer.lastChunked(withGuardedChunked);
+  function* eipsOf({ table, barrier }: NftablesObserved): Chunked<ReadonlySet<Ip>> {
+    return yield* withGuarded(yield* eipsOfTable(table), barrier.elements.eips, family.parse);
+  }
   // Planning and judging need the same comparison.
   const compare = memoizer.lastChunked(compareTableChunked);
 
@@ -88,13 +93,14 @@ export function createNftablesPlanner(
     missingChunked,
     holdsObjects: ({ table }) => countElements(table) > 0,
     isPristine: ({ table }) => countElements(table) + countFrameRules(table) === 0,
+    wasSet: ({ barrier }) => barrier.frames.set !== undefined,
     isGateClosed: ({ barrier }) => holdsBack(barrier.frames.gate),
     isBfdGateClosed: ({ barrier }) => holdsBack(barrier.frames.bfd),
     isGateSelective: () => true,
     mayDropTranslated: (program, { barrier }) => mayDropTranslated(program, barrier.frames.gate),
-    eipsNamed: ({ table }) => runSync(eipsOf(table)),
-    *prepare({ table }) {
-      yield* eipsOf(table);
+    eipsNamed: (observed) => runSync(eipsOf(observed)),
+    *prepare(observed) {
+      yield* eipsOf(observed);
     },
     countRules: ({ table }) => countElements(table) + countFrameRules(table),
     netfilterContext: () => noContext,

@@ -23,7 +23,8 @@ export function* compareDevice(
   { root, classes, queues }: ObservedDevice,
 ): Chunked<DeviceDifference> {
   const isDue = everyNth(comparedAtOnce);
-  const build: QosStep[] = root === "ours" ? [] : [{ kind: "root", device }];
+  const build: QosStep[] = root === "script" ? [{ kind: "release", device, what: "root" }] : [];
+  if (root !== "ours") build.push({ kind: "root", device });
   const step = (action: "add" | "change" | "remove", held: HtbClass, object?: WantedClass["object"]) =>
     ({ kind: "class", device, action, class: held, object }) as const;
   const misplaced = misplacedOf(wanted, classes);

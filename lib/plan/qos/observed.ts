@@ -15,8 +15,11 @@ export interface QosObserved {
 
 export interface ObservedDevice {
   readonly alternativeNames: readonly string[];
-  /** `default`: what the kernel gives every device. `foreign`: installed by another program. */
-  readonly root: "default" | "ours" | "foreign";
+  /**
+   * `default`: what the kernel gives every device. `script`: made by Kube-OVN's script, which the agent replaces where it has
+   * limits. `foreign`: installed by another program.
+   */
+  readonly root: "default" | "ours" | "script" | "foreign";
   /** The classes by minor number. Empty unless the root is ours. */
   readonly classes: ReadonlyMap<number, HtbClass>;
   /** The queues of classes by their minor number, as {@link queueText}. */

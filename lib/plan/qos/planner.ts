@@ -1,7 +1,7 @@
 /** The rate limits subsystem: queueing disciplines, and the table that puts packets into their classes. */
 import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
-import type { ProgramLimit } from "../../model/program.ts";
+import type { Program, ProgramLimit } from "../../model/program.ts";
 import type { Phase } from "../phases.ts";
 import type { PlanInput } from "../plan-input.ts";
 import {
@@ -16,7 +16,8 @@ import {
 import { compareDevice, type DeviceDifference } from "./compare-device.ts";
 import { compareTable, type TableDifference } from "./compare-table.ts";
 import type { QosObserved } from "./observed.ts";
-import { changesOf, type QosStep } from "./steps.ts";
+import { redirectedTo } from "./scripted.ts";
+import { changesOf, type QosStep, type TrafficStep } from "./steps.ts";
 import { type WantedQos, wantedQosChunked } from "./wanted.ts";
 
 export const qosPlanner: SubsystemPlanner<QosObserved, QosStep> = {
@@ -58,7 +59,9 @@ function* planChunked(
       steps.push({ phase, changes: changesOf(payload), payload, needs });
     }
   };
-  yield* add(missingNames(program.vpcInterface, wanted, observed), "routes");
+  const released = releases(program, observed);
+  yield* add(released, "routes");
+  yield* add(missingNames(program.vpcInterface, wanted, observed, released), "routes");
   for (const { build } of devices.values()) yield* add(build, "routes");
   if (table.step !== undefined) yield* add([table.step], "routes");
   // While packets are put into a class it stays: then they would not be limited at all.
@@ -105,15 +108,34 @@ function pending(what: string): Obstacle {
   return { condition: "Programmed", reason: "Pending", message: `missing: ${what}` };
 }
 
+/** What comes in by an interface with a limit does not go to the script's other device any more. */
+function releases({ limits = [] }: Program, { devices }: QosObserved): readonly TrafficStep[] {
+  const limited = new Set<InterfaceName>(limits.map((limit) => limit.interface));
+  return devices
+    .entries()
+    .toArray()
+    .flatMap(([device, { root }]): readonly TrafficStep[] => {
+      const from = root === "script" ? redirectedTo(device) : undefined;
+      const source = limited.values().find((name) => name === from);
+      if (source === undefined) return [];
+      return [
+        { kind: "release", device: source, what: "ingress" },
+        { kind: "release", device, what: "link" },
+      ];
+    });
+}
+
 function missingNames(
   vpcInterface: InterfaceName,
   { alternativeNames }: WantedQos,
   { devices }: QosObserved,
+  released: readonly TrafficStep[],
 ): readonly QosStep[] {
   if (!devices.has(vpcInterface)) return [];
   const known = new Set<string>(
     devices.entries().flatMap(([name, device]) => [name, ...device.alternativeNames]),
   );
+  for (const { device } of released) known.delete(device);
   return alternativeNames
     .filter((name) => !known.has(name))
     .map((name) => ({ kind: "name", device: vpcInterface, name }));

@@ -4,7 +4,7 @@
  */
 import { type Chunked, everyNth } from "../../chunked.ts";
 import type { InterfaceName } from "../../model/names.ts";
-import { limitText } from "../../nftables/qos.ts";
+import { limitText, withPriority } from "../../nftables/qos.ts";
 import type { WantedElement, WantedRules } from "./parts.ts";
 import { policeLimit } from "./rates.ts";
 import { addressOfLimit, byPrecedence, type PlacedLimit } from "./scopes.ts";
@@ -28,6 +28,7 @@ export function* policeRules(limits: readonly PlacedLimit[]): Chunked<WantedRule
     if (target.kind !== "eip") {
       rules.push({
         ...rule,
+        priority: limit.priority,
         match: { network: target.kind === "network" ? target.cidr : undefined, verdict: { over } },
       });
       continue;
@@ -37,7 +38,7 @@ export function* policeRules(limits: readonly PlacedLimit[]): Chunked<WantedRule
       sets.set(from, elements);
       rules.push({ ...rule, match: { kind: "set", elements } });
     }
-    elements.set(target.eip, { value: limitText(over), object: limit.id });
+    elements.set(target.eip, { value: withPriority(limitText(over), limit.priority), object: limit.id });
   }
   return { rules };
 }

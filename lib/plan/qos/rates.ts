@@ -1,7 +1,7 @@
 /** Rates and bursts as the parameters of classes. */
 import type { ProgramLimit } from "../../model/program.ts";
 import type { RateLimit } from "../../nftables/expressions.ts";
-import { type HtbClass, ticksOf } from "../../tc/htb-class.ts";
+import { bytesOf, type HtbClass, ticksOf } from "../../tc/htb-class.ts";
 
 /** Without a limit: 1 Tbit/s in bytes a second. */
 export const unlimited = 125_000_000_000;
@@ -52,6 +52,32 @@ function classOf(
   const rate = isAssured ? ceil : Math.min(ceil, smallRate);
   const buffer = ticksOf(isAssured ? burst : smallBurst, rate);
   return { minor, parent, rate, ceil, buffer, ceilBuffer: ticksOf(burst, ceil) };
+}
+
+/** The limit that a class was made for, and whether one with another burst would be the same class. */
+export interface FoundLimit extends Limited {
+  isSameBurst(bytes: number): boolean;
+}
+
+/** The inverse of {@link leafClass} and {@link restClass}. */
+export function limitOfClass({ ceil, ceilBuffer }: Pick<HtbClass, "ceil" | "ceilBuffer">): FoundLimit {
+  const isSameBurst = (bytes: number) => ticksOf(bytes, ceil) === ceilBuffer;
+  if (isSameBurst(defaultBurst(ceil))) return { rate: ceil, isSameBurst };
+  return { rate: ceil, burst: bytesOf(ceilBuffer, ceil), isSameBurst };
+}
+
+/** A limit that tc set, which cuts bursts to microseconds. The burst is in ticks. */
+export function limitOfTool({ rate, burst }: RateLimit): FoundLimit {
+  const isSameBurst = (bytes: number) => Math.abs(ticksOf(bytes, rate) - burst) <= ticksPerMicrosecond;
+  return { rate, burst: bytesOf(burst, rate), isSameBurst };
+}
+
+const ticksPerMicrosecond = 16;
+
+/** The inverse of {@link policeLimit}. */
+export function limitOfPolicer({ rate, burst }: RateLimit): FoundLimit {
+  const isSameBurst = (bytes: number) => policeLimit({ rate, burst: bytes }).burst === burst;
+  return isSameBurst(0) ? { rate, isSameBurst } : { rate, burst, isSameBurst };
 }
 
 function defaultBurst(rate: number): number {

@@ -9,7 +9,8 @@
  */
 import type { Chunked } from "../../chunked.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
-import type { Program } from "../../model/program.ts";
+import type { LimitTarget, Program } from "../../model/program.ts";
+import { withPriority } from "../../nftables/qos.ts";
 import { handleText, ownHandle } from "../../tc/handles.ts";
 import { deviceMinor, minorsOf } from "./class-minors.ts";
 import type { WantedClass, WantedElement, WantedRules } from "./parts.ts";
@@ -68,17 +69,18 @@ export function* shapeDevice(
     );
   }
   yield;
-  const allPackets = (from: InterfaceName | undefined, key: string) => ({
+  const allPackets = (from: InterfaceName | undefined, key: string, { limit }: PlacedLimit) => ({
     out: name,
     in: from,
     address: undefined,
+    priority: limit.priority,
     match: { network: undefined, verdict: { class: ownHandle(minorOf(key)) } },
   });
   return {
     classes,
     rules: [
-      ...(device === undefined ? [] : [allPackets(undefined, restKey())]),
-      ...Array.from(arrivals.keys(), (from) => allPackets(from, restKey(from))),
+      ...(device === undefined ? [] : [allPackets(undefined, restKey(), device)]),
+      ...Array.from(arrivals, ([from, one]) => allPackets(from, restKey(from), one)),
       ...(yield* partialRules(partial, minorOfLimit)),
     ],
   };
@@ -109,14 +111,16 @@ function* partialRules(
     const rule = { out, in: from, address: addressOfLimit(one) };
     if (limit.target.kind === "network") {
       maps = new Map();
-      rules.push({ ...rule, match: { network: limit.target.cidr, verdict: { class: handle } } });
+      const match = { network: limit.target.cidr, verdict: { class: handle } };
+      rules.push({ ...rule, priority: limit.priority, match });
     } else if (limit.target.kind === "eip") {
       const elements = maps.get(from) ?? new Map<string, WantedElement>();
       if (!maps.has(from)) {
         maps.set(from, elements);
         rules.push({ ...rule, match: { kind: "map", elements } });
       }
-      elements.set(limit.target.eip, { value: handleText(handle), object: limit.id });
+      const value = withPriority(handleText(handle), limit.priority);
+      elements.set(limit.target.eip, { value, object: limit.id });
     }
   }
   return rules;
@@ -138,9 +142,22 @@ function arrivalKey(from: InterfaceName): string {
   return `from ${from}`;
 }
 
-/** With another parent a limit gets another class: its packets change over in one transaction, and none is lost. */
 function keyOf({ limit: { target }, in: from }: PlacedLimit, parent: PlacedLimit | undefined): string {
-  const below = parent?.in ?? "";
+  return classKey(target, from, parent?.in);
+}
+
+/**
+ * What the number of a limit's class is made of. With another parent a limit gets another class: its packets change over
+ * in one transaction, and none is lost.
+ *
+ * @param below the incoming interface whose class is the parent
+ */
+export function classKey(
+  target: LimitTarget,
+  from: InterfaceName | undefined,
+  parent: InterfaceName | undefined,
+): string {
+  const below = parent ?? "";
   if (target.kind === "eip") return `eip ${target.eip} ${from ?? ""} ${below}`;
   return target.kind === "network" ? `network ${target.side} ${target.cidr} ${from ?? ""} ${below}` : "";
 }

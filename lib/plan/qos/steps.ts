@@ -2,7 +2,7 @@
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import { tableLabel } from "../../nftables/family.ts";
-import { type QosTransaction, qosTable } from "../../nftables/qos.ts";
+import { partsOfValue, type QosTransaction, qosTable } from "../../nftables/qos.ts";
 import { handleText, ownHandle } from "../../tc/handles.ts";
 import type { HtbClass } from "../../tc/htb-class.ts";
 
@@ -10,6 +10,8 @@ import type { HtbClass } from "../../tc/htb-class.ts";
 export type TrafficStep =
   | { readonly kind: "name"; readonly device: InterfaceName; readonly name: string }
   | { readonly kind: "root"; readonly device: InterfaceName }
+  /** Deletes what Kube-OVN's script made: a device's root or ingress qdisc, or the device itself. */
+  | { readonly kind: "release"; readonly device: InterfaceName; readonly what: "root" | "ingress" | "link" }
   | {
       readonly kind: "class";
       readonly device: InterfaceName;
@@ -55,6 +57,13 @@ export function changesOf(step: QosStep): readonly Change[] {
         "add",
         `tc qdisc add dev ${step.device} root handle 1: htb default 0 r2q ${quantumDivisor}`,
       );
+    case "release": {
+      const { device, what } = step;
+      return change(
+        "remove",
+        what === "link" ? `ip link del ${device}` : `tc qdisc del dev ${device} ${what}`,
+      );
+    }
     case "class": {
       const { device, action, class: wanted, object } = step;
       const id = `classid ${handleText(ownHandle(wanted.minor))}`;
@@ -90,7 +99,9 @@ export function elementChange(
   value: string,
   object?: ObjectId,
 ): Change {
-  const element = value.startsWith("limit") ? `${key} ${value}` : `${key} : ${value}`;
+  const { value: plain, comment } = partsOfValue(value);
+  const quoted = comment === undefined ? "" : ` comment "${comment}"`;
+  const element = plain.startsWith("limit") ? `${key} ${plain}${quoted}` : `${key}${quoted} : ${plain}`;
   const what = action === "add" ? element : key;
   return {
     action,

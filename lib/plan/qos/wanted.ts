@@ -53,7 +53,7 @@ export function* wantedQosChunked(
       continue;
     }
     const isShaped =
-      limits.length <= maxShaped && (device.root === "ours" || (hasHtb && device.root === "default"));
+      limits.length <= maxShaped && (device.root === "ours" || (hasHtb && device.root !== "foreign"));
     const shaped = isShaped ? yield* shapeDevice(name, limits, program) : undefined;
     rules.push(...(shaped ?? (yield* policeRules(limits))).rules);
     devices.set(name, { classes: shaped?.classes ?? emptyIfOurs(device.root), objects });

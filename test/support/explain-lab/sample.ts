@@ -1,4 +1,5 @@
 /** A gateway as values, for tests of explanations without a kernel: what iptables-save, `ip route` and others would show. */
+
 import type { ReasonOf } from "../../../agent/reconciler/operations/explain.ts";
 import { Explanations } from "../../../agent/reconciler/operations/explain.ts";
 import { runSync } from "../../../lib/chunked.ts";
@@ -20,6 +21,7 @@ import type {
 import type { Reason } from "../../../lib/model/status.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
+import { byBarrier } from "../../../lib/nftables/barrier-tables.ts";
 import { netfilterContextOf } from "../../../lib/plan/iptables/netfilter-context.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
@@ -180,7 +182,7 @@ function rulesOf({ nat = sampleNat, isGateClosed = false }: Sample): IptablesObs
   return {
     variant: "nft",
     rules: parseSave(text, ipv4),
-    barrier: { frames: { guard: undefined, gate, bfd: undefined }, elements: {} as never },
+    barrier: { frames: { ...byBarrier(() => undefined), gate }, elements: {} as never },
   };
 }
 

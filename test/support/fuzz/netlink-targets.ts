@@ -41,7 +41,9 @@ import { FrameReader } from "../../../lib/nftables/frame-lines.ts";
 import { mapNames } from "../../../lib/nftables/maps.ts";
 import { readHandle } from "../../../lib/nftables/rule-handles.ts";
 import { messageType } from "../../../lib/nftables/wire.ts";
+import { decodeFilter } from "../../../lib/tc/filter.ts";
 import { decodeClass } from "../../../lib/tc/htb-class.ts";
+import { decodeLimitFilter } from "../../../lib/tc/limit-filter.ts";
 import { decodeQdisc } from "../../../lib/tc/qdisc.ts";
 import { below, mutateBytes, pick, type Random } from "./mutate.ts";
 import { bytesTarget, type Target } from "./target.ts";
@@ -182,6 +184,8 @@ export const netlinkTargets: readonly Target[] = [
     (view, end) => {
       decodeQdisc(view, 0, end);
       decodeClass(view, 0, end);
+      decodeFilter(view, 0, end);
+      decodeLimitFilter(view, 0, end);
     },
   ),
   bytesTarget("conntrack entry", entry, (view, end) => {

@@ -7,14 +7,12 @@ import { createNftablesDriver } from "../../../agent/kernel/nftables/driver.ts";
 import type { Run } from "../../../agent/kernel/run.ts";
 import { iptablesRules } from "../../../lib/explain/iptables-rules.ts";
 import { nftablesRules } from "../../../lib/explain/nftables-rules.ts";
-import { interfacesInDump, interfacesInTable } from "../../../lib/import/interfaces.ts";
+import { interfacesOfIptables, interfacesOfNftables } from "../../../lib/import/interfaces.ts";
 import { readIptables } from "../../../lib/import/iptables.ts";
 import { readNftables } from "../../../lib/import/nftables.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
-import type { InterfaceName } from "../../../lib/model/names.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
-import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
 import { createNftablesPlanner } from "../../../lib/plan/nftables/planner.ts";
 import type { ModelKernel } from "./kernel.ts";
 import type { Life } from "./life.ts";
@@ -30,8 +28,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
       driver: createNftablesDriver({ netlink, run, nowMs, barrier: kernel.barrierFor(life) }),
       planner: createNftablesPlanner(ipv4),
       readObjects: readNftables,
-      findInterfaces: ({ table }: NftablesObserved, links: readonly InterfaceName[]) =>
-        interfacesInTable(table, links),
+      findInterfaces: interfacesOfNftables,
       ownRules: nftablesRules,
     } as ImportableDataplane;
   }
@@ -69,7 +66,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     driver,
     planner: createIptablesPlanner(ipv4),
     readObjects: readIptables,
-    findInterfaces: ({ rules }) => interfacesInDump(rules),
+    findInterfaces: interfacesOfIptables,
     ownRules: iptablesRules,
   };
 }

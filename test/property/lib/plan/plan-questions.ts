@@ -124,29 +124,32 @@ const configs: readonly GatewayConfig[] = (["address", "route"] as const).map((e
 const ours = ip("203.0.113.10");
 const mac = "02:00:00:00:00:99";
 
+type Whole = Required<PlanContext>;
+
 /** The values of each part of the input. The first one is the usual one. Sets and maps are created anew each time. */
-const contexts: { readonly [K in keyof PlanContext]: readonly [() => PlanContext[K], () => PlanContext[K]] } =
-  {
-    config: [() => configs[0] as GatewayConfig, () => configs[1] as GatewayConfig],
-    gate: [() => "open", () => "closed"],
-    bfd: [() => "open", () => "closed"],
-    isCleanupAllowed: [() => false, () => true],
-    knownOwn: [() => new Set(), () => new Set([ours])],
-    expiredLeases: [() => new Set(), () => new Set(["e0" as ObjectName])],
-    probing: [() => new Set(), () => new Set([ours])],
-    addressConflicts: [() => new Map(), () => new Map([[ours, mac]])],
-    heldConflicts: [() => new Map(), () => new Map([[ours, mac]])],
-    quarantined: [() => new Map(), () => new Map([["fips/f0" as ObjectId, "refused"]])],
-  };
+const contexts: { readonly [K in keyof Whole]: readonly [() => Whole[K], () => Whole[K]] } = {
+  config: [() => configs[0] as GatewayConfig, () => configs[1] as GatewayConfig],
+  gate: [() => "open", () => "closed"],
+  bfd: [() => "open", () => "closed"],
+  isSet: [() => false, () => true],
+  isCleanupAllowed: [() => false, () => true],
+  knownOwn: [() => new Set(), () => new Set([ours])],
+  expiredLeases: [() => new Set(), () => new Set(["e0" as ObjectName])],
+  probing: [() => new Set(), () => new Set([ours])],
+  addressConflicts: [() => new Map(), () => new Map([[ours, mac]])],
+  heldConflicts: [() => new Map(), () => new Map([[ours, mac]])],
+  quarantined: [() => new Map(), () => new Map([["fips/f0" as ObjectId, "refused"]])],
+};
 const contextFields = Object.keys(contexts) as readonly (keyof PlanContext)[];
 const usual = contextOf({});
 
 function contextOf(picks: Readonly<Record<string, number>>): PlanContext {
-  const of = <K extends keyof PlanContext>(field: K) => contexts[field][(picks[field] ?? 0) % 2 ? 1 : 0]();
+  const of = <K extends keyof Whole>(field: K) => contexts[field][(picks[field] ?? 0) % 2 ? 1 : 0]();
   return {
     config: of("config"),
     gate: of("gate"),
     bfd: of("bfd"),
+    isSet: of("isSet"),
     isCleanupAllowed: of("isCleanupAllowed"),
     knownOwn: of("knownOwn"),
     expiredLeases: of("expiredLeases"),

@@ -181,6 +181,7 @@ t.test("a gateway of Kube-OVN's script", async (t) => {
         internalPort: 80,
       },
     ],
+    limits: [],
     routes: [{ name: "10.0.0.0-16", destination: "10.0.0.0/16", via: "10.0.1.1" }],
   });
 });

@@ -1,4 +1,5 @@
 /** What a pass plans over each dataplane, for state of any shape: bounded work in one turn of the event loop. */
+
 import t from "tap";
 import { Turns } from "../../../../agent/api/answers/turns.ts";
 import type { Chunked } from "../../../../lib/chunked.ts";
@@ -10,6 +11,7 @@ import type { InterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedLink, ObservedNetwork } from "../../../../lib/model/observed.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import type { ObservedBarrier } from "../../../../lib/nftables/barrier.ts";
+import { byBarrier } from "../../../../lib/nftables/barrier-tables.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { byMap, noElements } from "../../../../lib/nftables/maps.ts";
 import { noGuardElements } from "../../../../lib/nftables/sets.ts";
@@ -29,7 +31,7 @@ const count = 18_000;
 const looksAtOnce = 8_000;
 
 const barrier: ObservedBarrier = {
-  frames: { guard: undefined, gate: undefined, bfd: undefined },
+  frames: byBarrier(() => undefined),
   elements: noGuardElements,
 };
 const gates: Gates = { gate: "closed", bfd: "closed" };

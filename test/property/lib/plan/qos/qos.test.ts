@@ -1,22 +1,19 @@
 /** Rate limits: a plan that is applied leaves nothing to plan, whatever was there and whatever was damaged. */
 import fc from "fast-check";
 import t from "tap";
-import type { Cidr, Ip } from "../../../../../lib/model/ip.ts";
-import type { InterfaceName, ObjectId } from "../../../../../lib/model/names.ts";
+import type { Ip } from "../../../../../lib/model/ip.ts";
+import type { ObjectId } from "../../../../../lib/model/names.ts";
 import type { ProgramLimit } from "../../../../../lib/model/program.ts";
 import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import { qosPlanner } from "../../../../../lib/plan/qos/planner.ts";
 import type { QosStep } from "../../../../../lib/plan/qos/steps.ts";
 import { maxShaped, wantedQos } from "../../../../../lib/plan/qos/wanted.ts";
 import type { SubsystemPlan } from "../../../../../lib/plan/subsystem.ts";
+import { limitedDevices, limits } from "../../../../support/limit-arbitraries.ts";
 import { limitProgram } from "../../../../support/qos.ts";
 import { QosKernel } from "../../../../support/qos-kernel.ts";
 
-const [vpc, external, other] = ["eth0", "net1", "net2"] as InterfaceName[] as [
-  InterfaceName,
-  InterfaceName,
-  InterfaceName,
-];
+const { vpc, external, other } = limitedDevices;
 
 function planOf(limits: readonly ProgramLimit[], kernel: QosKernel): SubsystemPlan<QosStep> {
   return qosPlanner.plan({ program: limitProgram(limits) } as PlanInput, kernel.observe());
@@ -26,46 +23,6 @@ function apply({ steps }: SubsystemPlan<QosStep>, kernel: QosKernel): void {
   for (const phase of ["routes", "removals"])
     for (const step of steps) if (step.phase === phase) kernel.apply(step.payload);
 }
-
-const target: fc.Arbitrary<Pick<ProgramLimit, "target" | "interface">> = fc.oneof(
-  fc.record({
-    target: fc.nat(5).map((at) => ({ kind: "eip" as const, eip: `203.0.113.${10 + at}` as Ip })),
-    interface: fc.constantFrom(external, other),
-  }),
-  fc.record({
-    target: fc.record({
-      kind: fc.constant("network" as const),
-      side: fc.constantFrom("source", "destination"),
-      cidr: fc.constantFrom("198.51.100.0/24", "198.51.100.128/25", "192.0.2.1/32") as fc.Arbitrary<Cidr>,
-    }),
-    interface: fc.constantFrom(vpc, external, other),
-  }),
-  fc.record({
-    target: fc.constant({ kind: "all" as const }),
-    interface: fc.constantFrom(vpc, external, other),
-  }),
-);
-const limits: fc.Arbitrary<readonly ProgramLimit[]> = fc
-  .uniqueArray(
-    fc.record({
-      place: target,
-      direction: fc.constantFrom("ingress", "egress"),
-      rate: fc.constantFrom(125, 1_250_000, 6_250_000, 125_000_000_000),
-      burst: fc.option(fc.constantFrom(1_049, 1_048_576), { nil: undefined }),
-      priority: fc.option(fc.nat(3), { nil: undefined }),
-    }),
-    { maxLength: 10, selector: ({ place, direction }) => JSON.stringify([place, direction]) },
-  )
-  .map((all) =>
-    all.map(({ place, direction, rate, burst, priority }, at) => ({
-      id: `limits/l${at}` as ObjectId,
-      direction,
-      rate,
-      ...place,
-      ...(burst !== undefined && { burst }),
-      ...(priority !== undefined && { priority }),
-    })),
-  );
 
 /** What a person or another program does. `pick` chooses among what is there. */
 const damages: Readonly<Record<string, (kernel: QosKernel, pick: number) => void>> = {

@@ -13,7 +13,7 @@ t.test("the answer can be PUT", async (t) => {
   t.equal(read.statusCode, 200);
   t.equal(read.headers.etag, '"0"');
   t.strictSame(read.json(), {
-    set: { generation: 1, gateway: {}, eips, fips: [], snats: [], dnats: [], routes: [] },
+    set: { generation: 1, gateway: {}, eips, fips: [], snats: [], dnats: [], limits: [], routes: [] },
     unread,
   });
   t.strictSame(api.reconciler.imports, [{ isAdopted: false, ifMatch: undefined }]);

@@ -9,6 +9,7 @@ const written = new Set<ObjectId>(["fips/f", "dnats/d", "eips/e"]);
 
 function base(compileContext = {}, more = {}): PassResult {
   return {
+    state: { isSet: true },
     isClean: true,
     hasVerifiedRules: true,
     failures: [],
@@ -37,6 +38,7 @@ t.test("everything else does", async (t) => {
   const unfinished = [
     base({ quarantined: new Map([["fips/x", "refused"]]) }),
     base({ probing: new Set(["203.0.113.10"]) }),
+    base({}, { state: { isSet: false } }),
     base({}, { isClean: false }),
     base({}, { hasVerifiedRules: false }),
     base({}, { failures: [{ stage: "rule" }] }),

@@ -230,6 +230,12 @@ t.test("a set whose objects come one by one is accepted after 5 s without a writ
   t.equal(gatekeeper.dueInMs(set), 1_000);
   gatekeeper.onWrite();
   t.equal(gatekeeper.dueInMs(set), 5_000, "each write counts");
+  const answered = gatekeeper.expectMore();
+  now += 20_000;
+  t.equal(gatekeeper.dueInMs(set), 5_000, "somebody waits for what he wrote");
+  t.notOk(opens() || gatekeeper.mayOpen(set));
+  answered();
+  t.equal(gatekeeper.dueInMs(set), 5_000, "and may go on then");
   now += 4_999;
   t.notOk(opens() || gatekeeper.mayOpen(set));
   now += 1;

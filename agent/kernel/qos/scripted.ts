@@ -1,0 +1,43 @@
+/** Reads what Kube-OVN's script made with tc: classes and filters of root qdiscs `1:`, and filters of ingress qdiscs. */
+import { type InterfaceName, parseInterfaceName } from "../../../lib/model/names.ts";
+import { decodeNamedLink } from "../../../lib/netlink/rtnetlink-alternative-names.ts";
+import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
+import type { ScriptedDevice, ScriptedQos } from "../../../lib/plan/qos/scripted.ts";
+import { quantumDivisor } from "../../../lib/plan/qos/steps.ts";
+import { ownHandle, rootParent } from "../../../lib/tc/handles.ts";
+import { decodeLimitFilter, dumpFiltersBelow, ingressHandle } from "../../../lib/tc/limit-filter.ts";
+import { decodeQdisc, dumpQdiscs } from "../../../lib/tc/qdisc.ts";
+import { trafficType } from "../../../lib/tc/traffic-control.ts";
+import type { NetlinkConnection } from "../netlink/connection.ts";
+import { dump, readClasses } from "./traffic-control.ts";
+
+export async function readScripted(netlink: NetlinkConnection, signal: AbortSignal): Promise<ScriptedQos> {
+  const links = await dump(netlink, dumpLinks(), newLink, decodeNamedLink, signal);
+  const qdiscs = await dump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
+  const devices = new Map<InterfaceName, ScriptedDevice>();
+  const filtersOf = async (index: number, parent: number) => {
+    const message = dumpFiltersBelow(index, parent);
+    const filters = await dump(netlink, message, trafficType.newFilter, decodeLimitFilter, signal);
+    return filters.filter((filter) => filter !== undefined);
+  };
+  for (const { name: text, index } of links) {
+    const name = parseInterfaceName(text);
+    const own = qdiscs.filter((qdisc) => qdisc.index === index);
+    const hasRoot = own.some(
+      ({ kind, handle, parent, ...root }) =>
+        kind === "htb" &&
+        handle === ownHandle(0) &&
+        parent === rootParent &&
+        root.quantumDivisor !== quantumDivisor,
+    );
+    const hasIngress = own.some(({ handle }) => handle === ingressHandle);
+    if (name === undefined || !(hasRoot || hasIngress)) continue;
+    const classes = hasRoot ? await readClasses(netlink, index, signal) : new Map();
+    devices.set(name, {
+      classes: new Map(Array.from(classes, ([minor, decoded]) => [minor, decoded.class])),
+      filters: hasRoot ? await filtersOf(index, ownHandle(0)) : [],
+      ingress: hasIngress ? await filtersOf(index, ingressHandle) : [],
+    });
+  }
+  return devices;
+}
