@@ -23,9 +23,9 @@ interface Outcome {
 }
 
 const usage =
-  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--packets N] [--suite crash|quick|store|model|attacks|events|random|explain|limits|who|redo]... [-o text|json]";
+  "usage: scripts/soak [--minutes N] [--seed S] [--kills N] [--runs N] [--operations N] [--packets N] [--cases N] [--suite crash|quick|store|model|attacks|events|random|explain|limits|who|redo]... [-o text|json]";
 /** A round that hangs is killed after this time; no suite takes as long, even on a busy machine. */
-const roundTimeoutMs = 30 * 60_000;
+const roundTimeoutMs = 90 * 60_000;
 
 const { values } = parseArgs({
   options: {
@@ -35,6 +35,7 @@ const { values } = parseArgs({
     runs: { type: "string", default: "1" },
     operations: { type: "string", default: "500" },
     packets: { type: "string", default: "500" },
+    cases: { type: "string", default: "24" },
     suite: { type: "string", multiple: true },
     output: { type: "string", short: "o", default: "text" },
     help: { type: "boolean", short: "h", default: false },
@@ -71,8 +72,8 @@ const suites: readonly Suite[] = [
   {
     name: "redo",
     file: "test/support/kube-ovn-simulator/main.ts",
-    // Interleavings of each combination.
-    settings: { NATGW_RUNS: values.runs },
+    // Interleavings of all combinations together.
+    settings: { NATGW_CASES: values.cases },
   },
 ];
 const chosen = suites.filter(({ name }) => values.suite === undefined || values.suite.includes(name));
@@ -85,6 +86,7 @@ const isUsable =
   isPositive(values.runs) &&
   isPositive(values.operations) &&
   isPositive(values.packets) &&
+  isPositive(values.cases) &&
   chosen.length === (values.suite === undefined ? suites.length : new Set(values.suite).size) &&
   ["text", "json"].includes(values.output);
 if (values.help || !isUsable) {

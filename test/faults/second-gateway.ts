@@ -1,14 +1,20 @@
 /** A second gateway with its own agent on the bridges of a lab: the host that gets an EIP next. */
 import type { Test } from "tap";
-import { AgentProcess } from "../support/agent-process.ts";
+import { type AgentOptions, AgentProcess } from "../support/agent-process.ts";
 import type { Gateway } from "../support/gateway.ts";
-import { Lab } from "../support/lab.ts";
+import { Lab, vpcRoute } from "../support/lab.ts";
 import { addNamespaces, deleteNamespace, ipBatch } from "../support/namespaces.ts";
 
 export const secondGateway = { external: "203.0.113.253", vpc: "10.0.1.253" } as const;
 
-/** Starts it and waits until it is ready. It ends with the test. */
-export async function startSecondGateway(t: Test, first: Gateway): Promise<AgentProcess> {
+export interface SecondGateway {
+  /** Only the namespace of its gateway exists. */
+  readonly lab: Lab;
+  readonly agentOptions: AgentOptions;
+}
+
+/** Connects it, without an agent. It ends with the test. */
+export async function plugInSecondGateway(t: Test, first: Gateway): Promise<SecondGateway> {
   // This lab is never created: only the name of its gateway namespace is used.
   const lab = new Lab(`${first.lab.name}b`);
   const namespace = lab.namespaceOf("gw");
@@ -24,14 +30,18 @@ export async function startSecondGateway(t: Test, first: Gateway): Promise<Agent
     `address add ${secondGateway.external}/24 dev net1`,
     "link set eth0 up",
     "link set net1 up",
+    vpcRoute,
   ]);
   const { stateDirectory, socketPath, confinement, settings } = first.agentOptions;
-  const agent = AgentProcess.start(lab, {
-    stateDirectory: `${stateDirectory}-2`,
-    socketPath: `${socketPath}.2`,
-    ...(confinement !== undefined && { confinement }),
-    settings: { ...settings },
-  });
+  const own = { stateDirectory: `${stateDirectory}-2`, socketPath: `${socketPath}.2` };
+  const rights = confinement === undefined ? {} : { confinement };
+  return { lab, agentOptions: { ...own, ...rights, settings: { ...settings } } };
+}
+
+/** The same with an agent that is ready. */
+export async function startSecondGateway(t: Test, first: Gateway): Promise<AgentProcess> {
+  const { lab, agentOptions } = await plugInSecondGateway(t, first);
+  const agent = AgentProcess.start(lab, agentOptions);
   t.teardown(() => agent.kill());
   return agent.whenReady();
 }

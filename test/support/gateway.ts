@@ -212,6 +212,16 @@ export class Gateway {
     await rm(this.agentOptions.stateDirectory, { recursive: true, force: true });
   }
 
+  /** Qdiscs and classes of all devices, without what they count. The kernel numbers queues as they are made. */
+  async queues(): Promise<string> {
+    const devices = (await this.lab.exec("gw", ["ip", "-j", "link", "show"])).matchAll(/"ifname":"([^"]+)"/g);
+    const classes = Array.from(devices, ([, name = ""]) =>
+      this.lab.exec("gw", ["tc", "-d", "class", "show", "dev", name]),
+    );
+    const text = await Promise.all([this.lab.exec("gw", ["tc", "qdisc", "show"]), ...classes]);
+    return text.join("\n").replaceAll(/direct_packets_stat \d+/g, "");
+  }
+
   /** The rules of a table as `iptables-save` prints them: only `-A` lines, in order. */
   async rules(table: "nat" | "mangle" | "filter"): Promise<readonly string[]> {
     const text = await this.lab.exec("gw", [`${this.variant}-save`, "-t", table]);

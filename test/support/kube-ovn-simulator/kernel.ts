@@ -2,15 +2,14 @@
 import type { Gateway } from "../gateway.ts";
 import { rangeOf } from "../random-operations/clashes.ts";
 
+/** Of the nftables dataplane without its translations: `iptables-save` does not print them. */
 export async function readKernel(gw: Gateway): Promise<readonly string[]> {
-  const [network, nat, mangle, shared] = await Promise.all([
-    readNetwork(gw),
-    gw.rules("nat"),
-    gw.rules("mangle"),
-    readShared(gw),
-  ]);
+  const [network, limits] = await Promise.all([readNetwork(gw), readLimits(gw)]);
+  if (gw.dataplane === "nftables") return [...network, ...limits];
+  const [nat, mangle, shared] = await Promise.all([gw.rules("nat"), gw.rules("mangle"), readShared(gw)]);
   return [
     ...network,
+    ...limits,
     ...nat.map((rule) => inWords(rule) ?? `nat ${rule}`),
     ...mangle.map((rule) => `mangle ${rule}`),
     ...shared,
@@ -19,6 +18,7 @@ export async function readKernel(gw: Gateway): Promise<readonly string[]> {
 
 /** Rules of SNATs that never get a packet, because one of a wider network comes before them. */
 export async function uselessSnats(gw: Gateway): Promise<readonly string[]> {
+  if (gw.dataplane === "nftables") return [];
   const rules = (await gw.rules("nat")).flatMap((rule) => {
     const [, cidr] = /^-A SHARED_SNAT -s (\S+) /.exec(rule) ?? [];
     return cidr === undefined ? [] : [{ rule, range: rangeOf(cidr) }];
@@ -96,4 +96,45 @@ async function readShared({ lab }: Gateway): Promise<readonly string[]> {
     const [single] = /[\d.]+:\d+/.exec(rules) ?? [];
     return `shared ${service} ${(several.length > 0 ? several : [single]).sort().join()}`;
   });
+}
+
+/** The table of limits, with the rates of the classes that it names: lines as in `reference.ts`. */
+async function readLimits({ lab }: Gateway): Promise<readonly string[]> {
+  const tables = await lab.exec("gw", ["nft", "list", "tables", "ip"]);
+  if (!/^table ip natgw_qos$/m.test(tables)) return [];
+  const text = await lab.exec("gw", ["nft", "list", "table", "ip", "natgw_qos"]);
+  const rules = text
+    .split("\n")
+    .filter((line) => / oifname |^\s+oifname /.test(line) && !/ct direction reply/.test(line));
+  const devices = new Set(rules.flatMap((rule) => /oifname "([^"]+)"/.exec(rule)?.[1] ?? []));
+  const rates = new Map<string, number>();
+  for (const device of devices) {
+    const classes = await lab.exec("gw", ["tc", "class", "show", "dev", device]);
+    for (const [, id = "", ceil = ""] of classes.matchAll(/^class htb (\S+) .* ceil (\S+) /gm))
+      rates.set(`${device} ${id}`, bitsOf(ceil));
+  }
+  return rules.flatMap((rule) => {
+    const [, out = ""] = /oifname "([^"]+)"/.exec(rule) ?? [];
+    const from = / iifname "([^"]+)"/.exec(rule)?.[1] ?? "-";
+    const side = / saddr /.test(rule) ? "src" : "dst";
+    const line = (match: string, id: string, priority: string) =>
+      `limit out ${out} in ${from} ${match} rate ${rates.get(`${out} ${id}`)} priority ${priority}`;
+    const [, map] = /map @(\S+)/.exec(rule) ?? [];
+    if (map !== undefined) {
+      const [, elements = ""] = new RegExp(`map ${map} \\{[^}]*elements = \\{([^}]*)\\}`).exec(text) ?? [];
+      return Array.from(elements.matchAll(/([\d.]+) comment "priority (\d+)" : (\S+?)(?:,|\s|$)/g), (found) =>
+        line(`${side} ${found[1]}`, found[3] ?? "", found[2] ?? ""),
+      );
+    }
+    const [, network] = /[sd]addr ([\d./]+) /.exec(rule) ?? [];
+    const [, id = "", priority = ""] = /meta priority set (\S+) comment "priority (\d+)"/.exec(rule) ?? [];
+    const cidr = network === undefined || network.includes("/") ? network : `${network}/32`;
+    return line(cidr === undefined ? "all" : `${side} ${cidr}`, id, priority);
+  });
+}
+
+/** `10Mbit`, `2500Kbit`. */
+function bitsOf(rate: string): number {
+  const [, number = "0", unit = ""] = /^([\d.]+)(K|M|G)?bit$/.exec(rate) ?? [];
+  return Math.round(Number(number) * { "": 1, K: 1e3, M: 1e6, G: 1e9 }[unit as "" | "K" | "M" | "G"]);
 }

@@ -93,6 +93,7 @@ export class Player {
         succeeded: async (args) => {
           this.#succeeded++;
           this.#isTranslating ||= args[0] === "snat-add" && args[1]?.includes(`,${everything},`) === true;
+          if (this.#isTranslating && translating.has(args[0] ?? "")) await this.#expectTranslated(args);
           await this.#disturb();
         },
       },
@@ -100,10 +101,16 @@ export class Player {
     );
   }
 
+  /** From now on each pod is translated, whatever gate and other calls do. */
+  async #expectTranslated(args: readonly string[]): Promise<void> {
+    const before = await this.#wire.translated();
+    const isMore = async () => (await this.#wire.translated()) > before;
+    await until(`a packet to leave translated after ${args.join(" ")}`, isMore, settleMs);
+  }
+
   async #disturb(): Promise<void> {
     const [next, ...others] = this.#disturbances;
     if (next === undefined || next.afterCalls > this.#succeeded || this.#isAgentAway) return;
-    if (next.what === "restart" && !this.#isTranslating) return;
     this.#disturbances = others;
     this.#history.push(next.what);
     this.#isAgentAway = true;
@@ -122,11 +129,13 @@ export class Player {
     }
     await this.#gw.startAgent(imageSettings).whenReady();
     this.#isAgentAway = false;
+    if (this.#isTranslating) await this.#expectTranslated([next.what]);
   }
 
   /** The agent of a new pod may come after the first calls. */
   async #newPod(): Promise<void> {
     const { lab } = this.#gw;
+    this.#isTranslating = false;
     const { pod } = this.#scenario;
     const { vpc, external } = interfacesOf(pod);
     if (this.#gw.isAgentStarted) await this.#gw.agent.kill();
@@ -158,11 +167,12 @@ export class Player {
   async #loseStore(): Promise<void> {
     await this.#gw.agent.stop();
     await this.#gw.loseState();
-    const watch = await this.#gw.watch();
+    const [watch, queues] = [await this.#gw.watch(), await this.#gw.queues()];
     await this.#gw.startAgent(imageSettings).whenReady();
     const { degraded } = await this.#gw.api.status();
     await this.#gw.api.reconcile();
     expectNone("writes of the import", await watch.stop());
+    expectSame("qdiscs and classes after the import", queues, await this.#gw.queues());
     expectNone(
       "degraded after the import",
       degraded.map(({ reason, message }) => `${reason}: ${message}`),
@@ -170,7 +180,8 @@ export class Player {
   }
 
   async #expectKernel(when: string): Promise<void> {
-    const reference = Reference.of(this.#scenario).lines(this.#scenario.pod);
+    const all = Reference.of(this.#scenario).lines(this.#scenario.pod);
+    const reference = this.#gw.dataplane === "nftables" ? all.filter((line) => !isRule(line)) : all;
     const lines = await readKernel(this.#gw);
     const differences = [
       ...without(reference, lines).map((line) => `missing: ${line}`),
@@ -197,6 +208,14 @@ export class Player {
     }
     return all.sort();
   }
+}
+
+/** Operations that translate something more. */
+const translating = new Set(["snat-add", "floating-ip-add"]);
+
+/** True for what the nftables dataplane has in another form. */
+function isRule(line: string): boolean {
+  return /^(?:nat|mangle|fip-in|fip-out|dnat|snat|hairpin|shared) /.test(line);
 }
 
 interface Item {

@@ -1,14 +1,14 @@
 /** Interleavings of one combination, one after the other on one gateway, each in a new pod. */
 import type { Test } from "tap";
 import { WireWatch } from "../../faults/wire-watch.ts";
-import { Gateway, type Variant } from "../gateway.ts";
+import { type DataplaneName, Gateway } from "../gateway.ts";
 import type { CallingForm } from "../nat-gateway.ts";
 import { randomFrom } from "../random.ts";
 import { Player } from "./player.ts";
 import { type Pod, scenarioOf } from "./scenario.ts";
 
 export interface Combination {
-  readonly variant: Variant;
+  readonly dataplane: DataplaneName;
   readonly form: CallingForm;
   readonly pod: Pod;
 }
@@ -16,19 +16,22 @@ export interface Combination {
 /** In the report of a violation. */
 const shownCalls = 60;
 
-/** @param seed of the first; each following one has the next */
+/** Between the seeds of two interleavings, so that no two rounds of a soak play the same one. */
+const seedStep = 100_000;
+
+/** @param seed of the first */
 export async function playRedos(
   t: Test,
-  { variant, form, pod }: Combination,
+  { dataplane, form, pod }: Combination,
   seed: number,
   count: number,
 ): Promise<void> {
-  const gw = await Gateway.make(t, variant, {}, { isSilent: true });
+  const gw = await Gateway.make(t, dataplane, {}, { isSilent: true });
   const wire = new WireWatch(gw.lab);
   await wire.start();
   let calls = 0;
   let disturbances = 0;
-  for (let one = seed; one < seed + count; one++) {
+  for (let one = seed; one < seed + count * seedStep; one += seedStep) {
     const random = randomFrom(one);
     const scenario = scenarioOf(random, pod, form);
     const player = new Player(gw, wire, scenario, random);
@@ -47,6 +50,6 @@ export async function playRedos(
     disturbances += scenario.disturbances.length;
   }
   t.comment(
-    `${variant}, ${form}, ${pod}: ${count} interleavings from seed ${seed}, ${calls} calls, ${disturbances} disturbances, ${await wire.translated()} packets left translated`,
+    `${dataplane}, ${form}, ${pod}: ${count} interleavings from seed ${seed}, ${calls} calls, ${disturbances} disturbances, ${await wire.translated()} packets left translated`,
   );
 }

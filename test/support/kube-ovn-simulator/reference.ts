@@ -26,8 +26,8 @@ export class Reference {
   readonly #shared = new Map<string, readonly string[]>();
   /** Next hop by destination. */
   readonly #routes = new Map<string, string>();
-  /** `ip direction`. */
-  readonly #limits = new Set<string>();
+  /** `eip ip direction` or `all direction` or `peer direction`, to its rate and priority. */
+  readonly #limits = new Map<string, Limited>();
 
   /** All calls of a scenario. Calls of different items do not depend on each other. */
   static of(scenario: Scenario): Reference {
@@ -51,6 +51,7 @@ export class Reference {
       ...Array.from(this.#dnats, ([service, target]) => `dnat ${service} ${target}`),
       ...Array.from(this.#shared, ([service, targets]) => `shared ${service} ${targets.join()}`),
       ...Array.from(this.#routes, ([cidr, via]) => `route ${cidr} ${via} ${vpc} 196`),
+      ...Array.from(this.#limits, ([what, one]) => limitLine(what, one, { vpc, external })),
       ...(this.#eips.size > 0 || own.length > 0
         ? [`route default ${labAddresses.outside} ${external} 196`]
         : []),
@@ -75,8 +76,10 @@ export class Reference {
     const [first = "", second = "", third = "", ...rest] = fields;
     const service = `${first} ${third.toLowerCase()} ${second}`;
     const [, direction, verb] = /^eip-(\w+)-qos-(add|del)$/.exec(operation) ?? [];
-    if (verb === "add") this.#limits.add(`${first} ${direction}`);
-    else if (verb === "del") this.#limits.delete(`${first} ${direction}`);
+    const key = `eip ${first} ${direction}`;
+    if (verb === "add") this.#limits.set(key, { rate: third, priority: second });
+    else if (verb === "del") this.#limits.delete(key);
+    else if (operation.startsWith("qos-")) this.#applyDeviceLimit(operation, fields);
     else
       switch (operation) {
         case "eip-add": {
@@ -118,22 +121,58 @@ export class Reference {
           this.#routes.delete(first);
           break;
         case "init":
-        case "qos-add":
           break;
         default:
           throw new Error(`the reference does not know ${operation}`);
       }
   }
 
+  /** The nine fields of `qos-add`. */
+  #applyDeviceLimit(operation: string, fields: readonly string[]): void {
+    const [direction = "", , priority = "", , , side = "", cidr = "", rate = ""] = fields;
+    const device = deviceOf(direction, fields[1] ?? "");
+    const key = `${device} ${cidr === "" ? "all" : `${side} ${cidr}`} ${direction}`;
+    if (operation === "qos-add") this.#limits.set(key, { rate, priority });
+    else this.#limits.delete(key);
+  }
+
   /** EIPs that are held, or that rules or limits name. */
   #used(): ReadonlySet<string> {
-    const named = [...this.#snats.keys(), ...this.#dnats.keys(), ...this.#shared.keys(), ...this.#limits];
+    const named = [...this.#snats.keys(), ...this.#dnats.keys(), ...this.#shared.keys()];
     return new Set([
       ...this.#eips.keys(),
       ...this.#fips.keys(),
       ...named.map((text) => text.split(" ")[0] ?? ""),
+      ...Array.from(this.#limits.keys()).flatMap((text) => /^eip (\S+) /.exec(text)?.[1] ?? []),
     ]);
   }
+}
+
+interface Limited {
+  /** In Mbit/s. */
+  readonly rate: string;
+  readonly priority: string;
+}
+
+/** Without a device: egress on the external, ingress on the VPC interface. */
+function deviceOf(direction: string, device: string): "vpc" | "external" {
+  return device === "" && direction === "ingress" ? "vpc" : "external";
+}
+
+/** `limit out net1 in - src 203.0.113.10 rate 2500000 priority 1`: where it is enforced, and whose packets. */
+function limitLine(what: string, { rate, priority }: Limited, { vpc, external }: Interfaces): string {
+  const [kind, ...rest] = what.split(" ");
+  const direction = rest.at(-1);
+  const at = kind === "vpc" ? vpc : external;
+  const other = at === vpc ? external : vpc;
+  const way = direction === "egress" ? `out ${at} in -` : `out ${other} in ${at}`;
+  const match =
+    kind === "eip"
+      ? `${direction === "egress" ? "src" : "dst"} ${rest[0]}`
+      : rest.length === 2
+        ? "all"
+        : `${rest[0]} ${rest[1]}`;
+  return `limit ${way} ${match} rate ${Math.round(Number(rate) * 1_000_000)} priority ${priority}`;
 }
 
 /** What `iptables-save` prints whatever the objects are. */

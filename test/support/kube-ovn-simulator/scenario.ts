@@ -31,8 +31,7 @@ export interface Disturbance {
   /** How many calls have succeeded. */
   readonly afterCalls: number;
   /**
-   * `crash`: process 1 starts the agent again. `restart`: the kubelet starts the container again, without its state, but not before
-   * the first SNAT: until then the kernel does not tell that `init` was called, nor the external interface.
+   * `crash`: process 1 starts the agent again. `restart`: the kubelet starts the container again, without its state.
    * `new pod`: the same, but the controller deletes the pod then.
    */
   readonly what: "crash" | "restart" | "new pod";
@@ -59,13 +58,14 @@ export function scenarioOf(random: Random, pod: Pod, form: CallingForm): Scenari
     {
       name: "gateway",
       delayMs: 0,
-      items: gatewayItems(choose),
+      items: [...deviceLimitItems(choose, pod), ...gatewayItems(choose)],
     },
     ...Object.entries({
       eip: [...addresses.map((address) => eipItem(choose, address)), choose.chance(0.3) ? passingEip : []],
       fip: fipItems(choose, ips),
       snat: snatItems(choose, ips),
       dnat: dnatItems(choose, ips),
+      limit: limitItems(choose, ips),
     }).map(([name, items]) => ({
       name,
       delayMs: choose.below(300),
@@ -119,6 +119,46 @@ const passingEip: Item = ["eip-add", "eip-del"].map((operation) => ({
 function eipItem(choose: Choices, address: string): Item {
   const add = { args: ["eip-add", address] };
   return [add, ...(choose.chance(0.3) ? [{ args: ["eip-del", address] }, add] : [])];
+}
+
+/** Limits of EIPs: now and then before the EIP, changed, or removed. */
+function limitItems(choose: Choices, ips: readonly string[]): readonly Item[] {
+  return ips.flatMap((ip) =>
+    ["ingress", "egress"]
+      .filter(() => choose.chance(0.35))
+      .map((direction): Item => {
+        const set = () => ({
+          args: [`eip-${direction}-qos-add`, `${ip},${1 + choose.below(5)},${rates(choose)}`],
+        });
+        const remove = { args: [`eip-${direction}-qos-del`, ip] };
+        const roll = choose.below(10);
+        if (roll < 6) return [set()];
+        return roll < 8 ? [set(), set()] : roll < 9 ? [set(), remove, set()] : [set(), remove];
+      }),
+  );
+}
+
+/** Limits of the gateway itself, of all packets and of a peer's. */
+function deviceLimitItems(choose: Choices, pod: Pod): readonly Item[] {
+  const device = choose.one(["", pod === "other interfaces" ? "ext0" : "net1"]);
+  return ["ingress", "egress"]
+    .flatMap((direction) => {
+      const side = direction === "ingress" ? "src" : "dst";
+      const ways = ["matchall,,,", `u32,ip,${side},198.51.100.7/32`];
+      return ways.map((way): readonly [string, string] => [`${direction},${device},`, way]);
+    })
+    .filter(() => choose.chance(0.3))
+    .map(([head, way]): Item => {
+      const rule = () => `${head}${1 + choose.below(9)},${way},${rates(choose)}`;
+      const [first, second] = [rule(), rule()];
+      const add = (text: string) => ({ args: ["qos-add", text] });
+      return choose.chance(0.3) ? [add(first), { args: ["qos-del", first] }, add(second)] : [add(first)];
+    });
+}
+
+/** Rate in Mbit/s and burst in MB, high enough for what the pods send. */
+function rates(choose: Choices): string {
+  return choose.one(["2.5,0.3", "10,1", "50,5", "2,0.06", "100,10"]);
 }
 
 function fipItems(choose: Choices, ips: readonly string[]): readonly Item[] {
