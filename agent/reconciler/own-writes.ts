@@ -4,16 +4,16 @@ import { GatewayError } from "../../lib/model/errors.ts";
 import type { ReachObserved } from "../../lib/plan/reach/planner.ts";
 import type { NetworkDriver } from "../kernel/drivers.ts";
 import type { PassResult } from "./pass/pass-result.ts";
-import type { Patience } from "./patience.ts";
 import type { Subsystem } from "./subsystem.ts";
+import type { TimeLimits } from "./time-limits.ts";
 
 export interface OwnWritesDeps {
   readonly subsystems: readonly Pick<Subsystem, "isCurrent">[];
-  readonly patience: Pick<Patience, "wait">;
+  readonly timeLimits: Pick<TimeLimits, "wait">;
 }
 
 /** For reading the ruleset's generation: takes no time unless a reading or a write hangs. */
-const patienceMs = 1_000;
+const timeLimitMs = 1_000;
 const neverAborted = new AbortController().signal;
 
 /**
@@ -23,7 +23,7 @@ const neverAborted = new AbortController().signal;
  * @param last the result of the last pass
  */
 export async function areWritesOwn(
-  { subsystems, patience }: OwnWritesDeps,
+  { subsystems, timeLimits }: OwnWritesDeps,
   last: Pick<PassResult, "planAfter"> | undefined,
 ): Promise<boolean> {
   // Another program may have written while the last pass read back: the pass saw it and could not repair it.
@@ -31,7 +31,7 @@ export async function areWritesOwn(
   try {
     const proofs = subsystems.map(async ({ isCurrent }) => (await isCurrent?.(neverAborted)) ?? true);
     const isProved = Promise.all(proofs).then((all) => !all.includes(false));
-    return await patience.wait(isProved, patienceMs, () => false);
+    return await timeLimits.wait(isProved, timeLimitMs, () => false);
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     return false;
@@ -40,7 +40,7 @@ export async function areWritesOwn(
 
 export interface OwnNetworkDeps {
   readonly network: Pick<NetworkDriver, "observe" | "observePaths">;
-  readonly patience: Pick<Patience, "wait">;
+  readonly timeLimits: Pick<TimeLimits, "wait">;
 }
 
 /** Whether a pass wrote addresses or routes. */
@@ -60,7 +60,7 @@ const echoMs = 1_000;
  * @param agoMs milliseconds since the end of the last pass that wrote addresses or routes
  */
 export async function isNetworkAsRead(
-  { network, patience }: OwnNetworkDeps,
+  { network, timeLimits }: OwnNetworkDeps,
   last: Pick<PassResult, "planAfter" | "snapshot" | "failures"> | undefined,
   agoMs: number,
 ): Promise<boolean> {
@@ -75,7 +75,7 @@ export async function isNetworkAsRead(
     return now === facts.network && (await network.observePaths(now, neverAborted)) === reach.paths;
   };
   try {
-    return await patience.wait(read(), patienceMs, () => false);
+    return await timeLimits.wait(read(), timeLimitMs, () => false);
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     return false;

@@ -39,14 +39,14 @@ import type { PassDeps, PassResult } from "./pass/pass-result.ts";
 import type { PassReport } from "./pass/report.ts";
 import type { PassRequest } from "./pass-request.ts";
 import { PassRunner } from "./pass-runner.ts";
-import { Patience } from "./patience.ts";
 import { createSubsystems, type SubsystemDeps } from "./subsystems/subsystems.ts";
+import { TimeLimits } from "./time-limits.ts";
 import type { VerdictSink } from "./verdict-sink.ts";
 
 export interface ReconcilerDeps
   extends Omit<
       PassDeps,
-      "subsystems" | "flows" | "patience" | "gatekeeper" | "heldEips" | "adoption" | "wake"
+      "subsystems" | "flows" | "timeLimits" | "gatekeeper" | "heldEips" | "adoption" | "wake"
     >,
     SubsystemDeps {
   readonly dataplane: ImportableDataplane;
@@ -84,7 +84,7 @@ export class Reconciler {
   readonly #dryRuns: DryRuns;
   readonly #explanations: Explanations;
   readonly #adoption: Adoption;
-  readonly #patience = new Patience();
+  readonly #timeLimits = new TimeLimits();
   readonly #heldEips = new HeldEips();
   readonly #orphans = memoizeLast(orphansOf);
   /** Rules were written; by whom is not checked yet. */
@@ -98,15 +98,15 @@ export class Reconciler {
     this.#deps = deps;
     const { subsystems, flows } = createSubsystems(deps);
     this.#subsystems = subsystems;
-    const patience = this.#patience;
+    const timeLimits = this.#timeLimits;
     const wake = (reason: string) => this.wake(reason);
     const gatekeeper = new Gatekeeper(deps.config, deps.store.current, deps.clock);
     this.gate = gatekeeper;
     const adoption = new Adoption({ ...deps, gatekeeper, isAutomatic: deps.isAdopting ?? false });
     this.#adoption = adoption;
-    const shared = { ...deps, subsystems, patience, gatekeeper, heldEips: this.#heldEips, adoption };
+    const shared = { ...deps, subsystems, timeLimits, gatekeeper, heldEips: this.#heldEips, adoption };
     const full = new Pass({ ...shared, flows, wake });
-    const incremental = new IncrementalPass({ ...shared, unswept: flows.unswept });
+    const incremental = new IncrementalPass({ ...shared, unchecked: flows.unchecked });
     this.#full = full;
     this.#incremental = incremental;
     this.#runner = new PassRunner({ ...deps, full, incremental });
@@ -128,7 +128,7 @@ export class Reconciler {
   async stop(): Promise<void> {
     await this.#loop.stop();
     // A transaction in progress is finished, even if its pass no longer waits for it.
-    await this.#patience.settled();
+    await this.#timeLimits.settled();
   }
 
   /** Call it after every change of the state, as soon as the store has the new state. */
@@ -146,7 +146,7 @@ export class Reconciler {
     this.#isCheckDue = true;
     const isOwn = await this.#mutex.run(() => {
       this.#isCheckDue = false;
-      return areWritesOwn({ subsystems: this.#subsystems, patience: this.#patience }, this.result);
+      return areWritesOwn({ subsystems: this.#subsystems, timeLimits: this.#timeLimits }, this.result);
     });
     if (!isOwn) this.#loop.wake(reason);
   }
@@ -160,7 +160,7 @@ export class Reconciler {
       this.#networkReasons.clear();
       const { network, clock } = this.#deps;
       const agoMs = clock.bootMs() - this.#networkWrittenMs;
-      const isOwn = await isNetworkAsRead({ network, patience: this.#patience }, this.result, agoMs);
+      const isOwn = await isNetworkAsRead({ network, timeLimits: this.#timeLimits }, this.result, agoMs);
       return isOwn ? [] : due;
     });
     for (const due of reasons) this.#loop.wake(due);

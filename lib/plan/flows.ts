@@ -22,7 +22,7 @@ export interface FlowsObserved {
   /** The number of flows that come back after every removal and are left alone. */
   readonly shadowed: number;
   /** Objects whose flows could not be checked since the object changed, with the reason. */
-  readonly unswept: ReadonlyMap<ObjectId, string>;
+  readonly unchecked: ReadonlyMap<ObjectId, string>;
 }
 
 export interface FlowSweepStep {
@@ -38,9 +38,9 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
   name: "flow",
   title: "flows",
   serves: translatingKinds,
-  plan(input, { isDue, remaining, shadowed, unswept }) {
+  plan(input, { isDue, remaining, shadowed, unchecked }) {
     const { program } = input;
-    const messages = new Map([...unswept, ...contradicted(program, remaining)]);
+    const messages = new Map([...unchecked, ...contradicted(program, remaining)]);
     return subsystemPlan(
       // Rules come first: otherwise the old rules create the flows again.
       [{ phase: "flows", changes: [], payload: sweepStep(input), isDue, needs: ["rule"] }],

@@ -87,7 +87,7 @@ for (const dataplane of dataplanes) {
     });
 
     await t.test("the agent is killed during the removal", async (t) => {
-      for (const [generation, patienceMs] of [
+      for (const [generation, pauseMs] of [
         [3, 0],
         [5, 40],
         [7, 120],
@@ -100,7 +100,7 @@ for (const dataplane of dataplanes) {
         ];
         for (const stream of streams) t.ok(await stream.advance(5));
         t.equal((await gw.api.putSet({ generation: generation + 1, gateway, ...kept }, "")).status, 202);
-        await delay(patienceMs);
+        await delay(pauseMs);
         await gw.agent.kill();
         await gw.startAgent().whenReady();
         for (const lastByte of [10, 11]) await expectNothingOf(t, lastByte);

@@ -22,7 +22,7 @@ const flags = [
   "--hide-scrollbars",
   "--window-size=1400,1000",
 ];
-const patienceMs = 8_000;
+const timeLimitMs = 8_000;
 
 interface Message {
   readonly id?: number;
@@ -159,7 +159,7 @@ export class Page {
   async until(expression: string): Promise<void> {
     try {
       const check = `(() => { try { return Boolean(${expression}); } catch { return false; } })()`;
-      await until(expression, () => this.value<boolean>(check), patienceMs);
+      await until(expression, () => this.value<boolean>(check), timeLimitMs);
     } catch (cause) {
       const text = await this.value<string>("document.body.innerText");
       throw new Error(`not so: ${expression}. The page:\n${text.slice(0, 3_000)}`, { cause });

@@ -29,10 +29,10 @@ import { runYielding } from "../../run-yielding.ts";
 import type { Gatekeeper } from "../pass/gatekeeper.ts";
 import type { PassResult } from "../pass/pass-result.ts";
 import type { PassRequest } from "../pass-request.ts";
-import type { Patience } from "../patience.ts";
 import type { Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
-import type { UnsweptObjects } from "../subsystems/unswept-objects.ts";
+import type { UncheckedObjects } from "../subsystems/unchecked-objects.ts";
+import type { TimeLimits } from "../time-limits.ts";
 import { EipAdditions, type EipAdditionsDeps, type WithEips } from "./eip-additions.ts";
 import { GuardUsersOfPass } from "./guard-users-of-pass.ts";
 import { type Reason, whyFull } from "./why-full.ts";
@@ -42,9 +42,9 @@ export interface IncrementalDeps extends EipAdditionsDeps {
   readonly dataplane: Dataplane;
   readonly conntrack: ConntrackDriver;
   readonly clock: Clock;
-  readonly patience: Patience;
+  readonly timeLimits: TimeLimits;
   /** Shared with the full passes. */
-  readonly unswept: UnsweptObjects;
+  readonly unchecked: UncheckedObjects;
   readonly gatekeeper: Pick<Gatekeeper, "mayOpen">;
   /** Called when an incremental pass gives way to a full one. */
   readonly onFullPass?: (reason: Reason) => void;
@@ -67,7 +67,7 @@ export interface IncrementalResult {
 /** For more objects a full pass costs about as much. */
 export const maxObjects = 256;
 /** Longer than {@link maxObjects} take on a busy machine. */
-const patienceMs = 10_000;
+const timeLimitMs = 10_000;
 /** For more flows on these objects too. */
 const maxFlows = 20_000;
 
@@ -108,7 +108,7 @@ export class IncrementalPass {
     const result =
       reason !== undefined || base === undefined || ids === undefined
         ? (reason ?? "nothing is known")
-        : await this.#runPatiently(ids, state, base, signal);
+        : await this.#runWithLimit(ids, state, base, signal);
     if (typeof result !== "string") return result;
     this.#written.restore(ids);
     this.#deps.onFullPass?.(result);
@@ -116,13 +116,13 @@ export class IncrementalPass {
   }
 
   /** If the pass hangs, gives way to a full pass, which reports it and repairs everything else. */
-  #runPatiently(ids: ReadonlySet<ObjectId>, state: State, base: PassResult, signal: AbortSignal) {
+  #runWithLimit(ids: ReadonlySet<ObjectId>, state: State, base: PassResult, signal: AbortSignal) {
     const run = (within: AbortSignal) => this.#run(ids, state, base, within);
-    const { patience } = this.#deps;
-    return patience.run<IncrementalResult | Reason>(
+    const { timeLimits } = this.#deps;
+    return timeLimits.run<IncrementalResult | Reason>(
       "an incremental pass",
       run,
-      patienceMs,
+      timeLimitMs,
       signal,
       ({ message }) => message,
     );
@@ -134,7 +134,7 @@ export class IncrementalPass {
     base: PassResult,
     signal: AbortSignal,
   ): Promise<IncrementalResult | Reason> {
-    const { dataplane, clock, unswept, subsystems } = this.#deps;
+    const { dataplane, clock, unchecked, subsystems } = this.#deps;
     const { incremental } = dataplane.driver;
     if (incremental === undefined) return "the dataplane has no incremental passes";
     if (this.#deps.gatekeeper.mayOpen(state)) return "a gate may open";
@@ -163,7 +163,7 @@ export class IncrementalPass {
     await this.#prepare(from, to, observed);
     const plan = planner.planPart(from, to, observed, users);
     if (plan === undefined) return "the change needs a plan of the whole";
-    unswept.add(plan.changes, part, compiled, "left to a full pass");
+    unchecked.add(plan.changes, part, compiled, "left to a full pass");
     if (!(await this.#write(plan, signal))) return "the write was refused or lost a race";
     const [after, grown] = await allEnded([incremental.verify(signal), this.#bind(added, begun, signal)]);
     if (after === undefined) return "the write was not read back as planned";
@@ -177,7 +177,7 @@ export class IncrementalPass {
     if (sweep === undefined) return "the flows of these objects could not be ended";
     const blocked = new Map([...base.blocked].filter(([id]) => !affected.has(id)));
     for (const [id, block] of compiled.blocked) blocked.set(id, block);
-    unswept.clear({ revision: state.desired.revision, blocked });
+    unchecked.clear({ revision: state.desired.revision, blocked });
     const { planAfter, snapshot } = grown;
     this.#guardUsers.onPlan(planAfter);
     const verdicts = judge(part, compiled, obstaclesTo(to, subsystems, grown));

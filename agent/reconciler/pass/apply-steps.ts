@@ -9,8 +9,8 @@ import { type Phase, phases } from "../../../lib/plan/phases.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
 import type { Step, StepNeed } from "../../../lib/plan/subsystem.ts";
 import { runYielding } from "../../run-yielding.ts";
-import type { Patience } from "../patience.ts";
 import { type ApplyContext, asFailures, type PassFailure, type Subsystem } from "../subsystem.ts";
+import type { TimeLimits } from "../time-limits.ts";
 
 export interface Applied {
   /** What was written, without what was refused. */
@@ -30,13 +30,13 @@ export interface ApplyOptions {
   readonly unavailable: ReadonlySet<StepNeed>;
   /** True unless an earlier pass did all work for this program. If true, every step is due, with or without changes. */
   readonly hasOpenWork: boolean;
-  readonly patience: Pick<Patience, "run">;
+  readonly timeLimits: Pick<TimeLimits, "run">;
 }
 
 export async function applySteps(
   steps: readonly PlannedStep[],
   subsystems: readonly Subsystem[],
-  { context, replan, unavailable, hasOpenWork, patience }: ApplyOptions,
+  { context, replan, unavailable, hasOpenWork, timeLimits }: ApplyOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
   const isAnyPlanned = steps.some(({ changes }) => changes.length > 0);
@@ -76,7 +76,7 @@ export async function applySteps(
         changes: [...changes, ...own],
         replan: (without: ReadonlySet<ObjectId>) => replan(name, without),
       };
-      const failed = await patience.run(
+      const failed = await timeLimits.run(
         `writing ${name}`,
         (within) => asFailures(() => subsystem.apply(runnable, apply, within)),
         basePatienceMs + own.length * patiencePerChangeMs,

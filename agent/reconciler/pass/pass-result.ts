@@ -16,11 +16,11 @@ import type { Adoption } from "../adoption.ts";
 import type { ArpConflicts } from "../eips/arp-conflicts.ts";
 import type { ArpProbe } from "../eips/arp-probe.ts";
 import type { HeldEips } from "../eips/held-eips.ts";
-import type { Patience } from "../patience.ts";
 import type { ThrottledRepair } from "../retry/repair-throttle.ts";
 import type { PassFailure, Subsystem } from "../subsystem.ts";
 import type { SweepResult } from "../subsystems/flow-sweep.ts";
 import type { FlowSubsystem } from "../subsystems/flows.ts";
+import type { TimeLimits } from "../time-limits.ts";
 import type { Gatekeeper } from "./gatekeeper.ts";
 
 export interface PassDeps {
@@ -35,7 +35,7 @@ export interface PassDeps {
   readonly clock: Clock;
   readonly epoch: string;
   readonly config: GatewayConfig;
-  readonly patience: Patience;
+  readonly timeLimits: TimeLimits;
   readonly gatekeeper: Gatekeeper;
   readonly adoption: Pick<Adoption, "atStart" | "onStarted" | "awaitsRestart">;
   /** Requests another pass. */

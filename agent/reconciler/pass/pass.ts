@@ -51,15 +51,15 @@ export class Pass {
   readonly #notifier: ArpNotifier;
 
   constructor(deps: PassDeps) {
-    const { subsystems, patience, clock } = deps;
+    const { subsystems, timeLimits, clock } = deps;
     this.#deps = deps;
     const onLateEnd = () => deps.wake("late reading");
-    this.#reader = new SnapshotReader(subsystems, { patience, onLateEnd });
+    this.#reader = new SnapshotReader(subsystems, { timeLimits, onLateEnd });
     this.#retries = new Retries(() => clock.bootMs());
     const { quarantine } = this.#retries;
     this.#planner = new Planner(deps, subsystems, quarantine);
     const [reader, planner] = [this.#reader, this.#planner];
-    this.#writer = new StepWriter({ subsystems, patience, reader, planner, quarantine });
+    this.#writer = new StepWriter({ subsystems, timeLimits, reader, planner, quarantine });
     this.#notifier = new ArpNotifier(deps);
   }
 

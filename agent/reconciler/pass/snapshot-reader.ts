@@ -6,16 +6,16 @@ import { type KernelFacts, type Snapshot, unknownFacts } from "../../../lib/plan
 import type { PassRequest } from "../pass-request.ts";
 import type { Subsystem } from "../subsystem.ts";
 import type { Applied } from "./apply-steps.ts";
-import { PatientReader, type PatientReaderOptions } from "./patient-reader.ts";
+import { TimedReader, type TimedReaderOptions } from "./timed-reader.ts";
 
 export class SnapshotReader {
-  readonly #readers: readonly (readonly [Subsystem, PatientReader])[];
+  readonly #readers: readonly (readonly [Subsystem, TimedReader])[];
   /** If a subsystem cannot be read now, the facts of its last reading stay. */
   #facts: Partial<KernelFacts> = {};
   #last: Snapshot | undefined;
 
-  constructor(subsystems: readonly Subsystem[], options: PatientReaderOptions) {
-    this.#readers = subsystems.map((subsystem) => [subsystem, new PatientReader(subsystem, options)]);
+  constructor(subsystems: readonly Subsystem[], options: TimedReaderOptions) {
+    this.#readers = subsystems.map((subsystem) => [subsystem, new TimedReader(subsystem, options)]);
   }
 
   /** The last reading. `undefined` before the first. */

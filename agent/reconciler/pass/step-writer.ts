@@ -13,7 +13,7 @@ import type { PassDeps } from "./pass-result.ts";
 import type { Planner } from "./planner.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 
-export interface StepWriterDeps extends Pick<PassDeps, "subsystems" | "patience"> {
+export interface StepWriterDeps extends Pick<PassDeps, "subsystems" | "timeLimits"> {
   readonly reader: Pick<SnapshotReader, "read">;
   readonly planner: Pick<Planner, "plan">;
   readonly quarantine: Pick<Quarantine, "objects" | "record">;
@@ -40,13 +40,13 @@ export class StepWriter {
   }
 
   async write(work: PlannedWork, request: PassRequest, signal: AbortSignal): Promise<Applied> {
-    const { subsystems, patience, quarantine } = this.#deps;
+    const { subsystems, timeLimits, quarantine } = this.#deps;
     const { state, snapshot, plan, steps, hasOpenWork, isLedgerWritten } = work;
     const replan = (name: SubsystemName, without: ReadonlySet<ObjectId>) =>
       this.#replan(name, without, work, request, signal);
     const unavailable = new Set<StepNeed>(snapshot.unread.keys());
     if (!isLedgerWritten) unavailable.add("ledger");
-    const options: ApplyOptions = { context: { state, plan }, replan, unavailable, hasOpenWork, patience };
+    const options: ApplyOptions = { context: { state, plan }, replan, unavailable, hasOpenWork, timeLimits };
     const applied = await applySteps(steps, subsystems, options, signal);
     quarantine.record(state, applied.failures);
     return applied;

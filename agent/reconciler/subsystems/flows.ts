@@ -11,7 +11,7 @@ import { runYielding } from "../../run-yielding.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { ApplyContext, PassEnd, StepFailure, Subsystem } from "../subsystem.ts";
 import { FlowSweep, type SweepResult } from "./flow-sweep.ts";
-import { UnsweptObjects } from "./unswept-objects.ts";
+import { UncheckedObjects } from "./unchecked-objects.ts";
 
 /** Interval between sweeps that only the timer starts, in ms. */
 const sweepIntervalMs = 300_000;
@@ -19,7 +19,7 @@ const sweepIntervalMs = 300_000;
 export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   readonly planner = flowPlanner;
   /** Shared with the incremental passes between full ones. */
-  readonly unswept = new UnsweptObjects();
+  readonly unchecked = new UncheckedObjects();
   readonly #clock: Clock;
   readonly #sweep: FlowSweep;
   /** EIPs whose flows are to be ended, even if the ledger could not be written. */
@@ -50,7 +50,7 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
       isDue: isResync && this.#current === undefined && (!isTimerAlone || this.#mayBeMore || isLongAgo),
       remaining: this.#current?.remaining ?? [],
       shadowed: this.#current?.shadowed ?? 0,
-      unswept: this.unswept.objects,
+      unchecked: this.unchecked.objects,
     };
   }
 
@@ -66,11 +66,11 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
         const contradicts = await runYielding(inParts(payload.contradicts(this.#leaving)));
         this.#current = await this.#sweep.sweep(contradicts, payload.program, signal);
       } catch (error) {
-        if (error instanceof GatewayError) this.unswept.add(changes, desired, compiled, error.message);
+        if (error instanceof GatewayError) this.unchecked.add(changes, desired, compiled, error.message);
         throw error;
       }
       this.#mayBeMore = this.#current.removed > 0;
-      this.unswept.clear({ revision: desired.revision, blocked: compiled.blocked });
+      this.unchecked.clear({ revision: desired.revision, blocked: compiled.blocked });
     }
     return [];
   }

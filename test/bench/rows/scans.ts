@@ -12,7 +12,7 @@ const settlingMs = 20_000;
 const idleMs = 20_000;
 /** Asking costs the agent CPU, too: as often when it is idle. */
 const askEveryMs = 2_000;
-const patienceMs = 300_000;
+const timeLimitMs = 300_000;
 
 export const scansRow: Row = {
   id: "21",
@@ -68,7 +68,7 @@ async function lastScan({ api }: Plant): Promise<LastScan> {
 
 /** When the first scan was that found so many flows on an EIP. */
 async function nextScan(plant: Plant, isIt: (live: number) => boolean): Promise<string> {
-  const endMs = performance.now() + patienceMs;
+  const endMs = performance.now() + timeLimitMs;
   while (performance.now() < endMs) {
     const { scannedAt, items } = await lastScan(plant);
     if (isIt(items[0]?.live ?? 0)) return scannedAt;
@@ -81,7 +81,7 @@ async function nextScan(plant: Plant, isIt: (live: number) => boolean): Promise<
 async function shareUntil(plant: Plant, isOver: () => Promise<boolean>): Promise<number> {
   const begunMs = performance.now();
   const before = (await usageOf(plant.pid)).cpuSeconds;
-  while (!(await isOver()) && performance.now() - begunMs < patienceMs) await delay(askEveryMs);
+  while (!(await isOver()) && performance.now() - begunMs < timeLimitMs) await delay(askEveryMs);
   const after = (await usageOf(plant.pid)).cpuSeconds;
   return ((after - before) * 100_000) / (performance.now() - begunMs);
 }

@@ -20,11 +20,11 @@ import { NextHopWatch } from "../../../agent/reconciler/next-hop-watch.ts";
 import { Explanations } from "../../../agent/reconciler/operations/explain.ts";
 import { SnapshotReader } from "../../../agent/reconciler/pass/snapshot-reader.ts";
 import { quietRequest } from "../../../agent/reconciler/pass-request.ts";
-import { Patience } from "../../../agent/reconciler/patience.ts";
 import type { Subsystem } from "../../../agent/reconciler/subsystem.ts";
 import { netfilterSubsystem } from "../../../agent/reconciler/subsystems/netfilter.ts";
 import { networkSubsystems } from "../../../agent/reconciler/subsystems/network.ts";
 import { rulesSubsystems } from "../../../agent/reconciler/subsystems/rules.ts";
+import { TimeLimits } from "../../../agent/reconciler/time-limits.ts";
 import { openStore } from "../../../agent/store/open-store.ts";
 import type { Explanation, Question } from "../../../lib/explain/explanation.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
@@ -66,7 +66,7 @@ const subsystems = Object.values({
   rule,
   gate,
 }) as readonly Subsystem[];
-const reader = new SnapshotReader(subsystems, { patience: new Patience(), onLateEnd() {} });
+const reader = new SnapshotReader(subsystems, { timeLimits: new TimeLimits(), onLateEnd() {} });
 const context: PlanContext = {
   gate: "open",
   bfd: "open",

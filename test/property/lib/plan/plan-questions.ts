@@ -187,12 +187,12 @@ function flow(source: string, destination: string, replySource: string, replyDes
 }
 
 const flowReadings: readonly FlowsObserved[] = [
-  { isDue: false, remaining: [], shadowed: 0, unswept: new Map() },
+  { isDue: false, remaining: [], shadowed: 0, unchecked: new Map() },
   {
     isDue: true,
     remaining: flows.slice(0, 3),
     shadowed: 2,
-    unswept: new Map([["fips/f1", "not looked at"]]),
+    unchecked: new Map([["fips/f1", "not looked at"]]),
   },
 ];
 const previousReadings: readonly (readonly PreviousObserved[])[] = [

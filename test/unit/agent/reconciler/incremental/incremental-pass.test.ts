@@ -5,8 +5,8 @@ import {
   IncrementalPass,
 } from "../../../../../agent/reconciler/incremental/incremental-pass.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
-import { Patience } from "../../../../../agent/reconciler/patience.ts";
-import { UnsweptObjects } from "../../../../../agent/reconciler/subsystems/unswept-objects.ts";
+import { UncheckedObjects } from "../../../../../agent/reconciler/subsystems/unchecked-objects.ts";
+import { TimeLimits } from "../../../../../agent/reconciler/time-limits.ts";
 import { type Flow, viewOf } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import { ipv4 } from "../../../../../lib/model/ipv4.ts";
@@ -67,15 +67,15 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   };
   const play = async (conntrack: ConntrackDriver, [from, to] = [without, withFip]) => {
     isWritten = false;
-    const unswept = new UnsweptObjects();
-    unswept.clear({ revision: 2, blocked: new Map() });
+    const unchecked = new UncheckedObjects();
+    unchecked.clear({ revision: 2, blocked: new Map() });
     const clock = { instant: () => ({ bootId: "b", bootMs: 0, wallMs: 0 }) };
     const subsystems = [{ planner: reach }];
-    const patience = new Patience();
+    const timeLimits = new TimeLimits();
     const gatekeeper = { mayOpen: () => mayOpen };
     const reasons: string[] = [];
     const onFullPass = (reason: string) => void reasons.push(reason);
-    const deps = { dataplane, subsystems, conntrack, clock, patience, unswept, gatekeeper, onFullPass };
+    const deps = { dataplane, subsystems, conntrack, clock, timeLimits, unchecked, gatekeeper, onFullPass };
     const pass = new IncrementalPass(deps as unknown as IncrementalDeps);
     pass.onFullPassStart();
     pass.note([{ type: "delete", kind: "fip", name: "f" as ObjectName }]);
@@ -86,7 +86,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
       forever,
     );
     t.equal(reasons.length, found === undefined ? 1 : 0, "a full pass has a reason");
-    return { found, unswept: [...unswept.objects.keys()] };
+    return { found, unchecked: [...unchecked.objects.keys()] };
   };
 
   const stale = labFlow("udp 198.51.100.7:4000 203.0.113.10:53");
@@ -118,7 +118,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   t.strictSame(removed, [stale, plain]);
   t.strictSame(ended.found?.sweep, { removed: 2, remaining: [], shadowed: 0 });
   t.ok(ended.found?.verdicts.get("fips/f")?.ready.holds);
-  t.strictSame(ended.unswept, []);
+  t.strictSame(ended.unchecked, []);
 
   noRoute = true;
   const astray = await play(driver);
@@ -132,7 +132,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   t.strictSame([removed, found?.sweep.removed], [[plain, inward], 2], "what another object permits stays");
 
   mayOpen = true;
-  t.strictSame(await play(driver), { found: undefined, unswept: [] }, "only a full pass opens a gate");
+  t.strictSame(await play(driver), { found: undefined, unchecked: [] }, "only a full pass opens a gate");
   t.notOk(isWritten);
   mayOpen = false;
 
@@ -146,7 +146,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   })) {
     t.strictSame(
       await play({ ...driver, ...fails }),
-      { found: undefined, unswept: ["fips/f"] },
+      { found: undefined, unchecked: ["fips/f"] },
       `${why}: a whole pass is asked for, and until it swept nothing is Ready`,
     );
   }

@@ -2,8 +2,8 @@
 
 import t from "tap";
 import { type ApplyOptions, applySteps } from "../../../../../agent/reconciler/pass/apply-steps.ts";
-import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import type { StepFailure, Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
+import { TimeLimits } from "../../../../../agent/reconciler/time-limits.ts";
 import type { Change, SubsystemName } from "../../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { Phase } from "../../../../../lib/plan/phases.ts";
@@ -17,7 +17,7 @@ const options: ApplyOptions = {
   replan: async () => [],
   unavailable: new Set(),
   hasOpenWork: false,
-  patience: new Patience(),
+  timeLimits: new TimeLimits(),
 };
 
 function step(
@@ -71,9 +71,9 @@ t.test("a hanging subsystem is abandoned, starts nothing more, and delays only w
       return new Promise(() => undefined);
     },
   };
-  const patience: ApplyOptions["patience"] = {
-    run: async (what, effect, patienceMs, signal, giveUp) => {
-      t.ok(patienceMs >= 10_000);
+  const timeLimits: ApplyOptions["timeLimits"] = {
+    run: async (what, effect, timeLimitMs, signal, giveUp) => {
+      t.ok(timeLimitMs >= 10_000);
       if (begun.length > 0) return effect(signal);
       const givenUp = AbortSignal.abort();
       void effect(givenUp);
@@ -86,7 +86,7 @@ t.test("a hanging subsystem is abandoned, starts nothing more, and delays only w
     step("address", "addresses", "new", { needs: ["rule"] }),
   ];
   const subsystems = [hanging, subsystem("address", order)];
-  const applied = await applySteps(steps, subsystems, { ...options, patience }, forever);
+  const applied = await applySteps(steps, subsystems, { ...options, timeLimits }, forever);
   t.strictSame(order, ["address known"]);
   t.strictSame(texts(applied.changes), ["known"], "nobody knows what became of the rule");
   t.match(applied.failures, [

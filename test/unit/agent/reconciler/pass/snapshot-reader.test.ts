@@ -3,8 +3,8 @@
 import t from "tap";
 import { SnapshotReader } from "../../../../../agent/reconciler/pass/snapshot-reader.ts";
 import { quietRequest } from "../../../../../agent/reconciler/pass-request.ts";
-import { Patience } from "../../../../../agent/reconciler/patience.ts";
 import type { Subsystem } from "../../../../../agent/reconciler/subsystem.ts";
+import { TimeLimits } from "../../../../../agent/reconciler/time-limits.ts";
 import type { SubsystemName } from "../../../../../lib/model/change.ts";
 import { type ErrorCode, GatewayError } from "../../../../../lib/model/errors.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
@@ -12,7 +12,7 @@ import type { KernelFacts } from "../../../../../lib/plan/plan-input.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 
 const forever = new AbortController().signal;
-const options = { patience: new Patience(), onLateEnd: () => {} };
+const options = { timeLimits: new TimeLimits(), onLateEnd: () => {} };
 const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
 const named = new Set(["203.0.113.10" as Ip]);
 

@@ -72,8 +72,8 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
     clock,
   );
   await t.rejects(subsystem.apply([stepFor()], context, forever), /ENOBUFS/);
-  const { unswept } = await subsystem.observe(forever, { isResync: false, reasons: [] });
-  t.match(unswept.get("fips/f"), /could not be checked: ENOBUFS/);
+  const { unchecked } = await subsystem.observe(forever, { isResync: false, reasons: [] });
+  t.match(unchecked.get("fips/f"), /could not be checked: ENOBUFS/);
   subsystem.onPassEnd({ isDone: false });
   isBroken = false;
   const asked: ReadonlySet<Ip>[] = [];
@@ -81,7 +81,7 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
   const step = { ...later, payload: { ...later.payload, leaving: () => new Set<Ip>() } };
   await subsystem.apply([step], context, forever);
   t.strictSame(asked, [new Set([ip("203.0.113.10")])]);
-  t.equal((await subsystem.observe(forever, { isResync: false, reasons: [] })).unswept.size, 0);
+  t.equal((await subsystem.observe(forever, { isResync: false, reasons: [] })).unchecked.size, 0);
   subsystem.onPassEnd({ isDone: true });
   await subsystem.apply([step], context, forever);
   t.strictSame(asked[1], new Set(), "all were ended");

@@ -4,7 +4,7 @@
  */
 import { GatewayError } from "../../lib/model/errors.ts";
 
-export class Patience {
+export class TimeLimits {
   readonly #left = new Set<Promise<unknown>>();
 
   /**

@@ -1,7 +1,7 @@
 /** Readings and effects that hang are abandoned, and delay nothing else. */
 import t from "tap";
-import { PatientReader } from "../../../../../agent/reconciler/pass/patient-reader.ts";
-import { Patience } from "../../../../../agent/reconciler/patience.ts";
+import { TimedReader } from "../../../../../agent/reconciler/pass/timed-reader.ts";
+import { TimeLimits } from "../../../../../agent/reconciler/time-limits.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import { subsystemPlan } from "../../../../../lib/plan/subsystem.ts";
 
@@ -16,11 +16,11 @@ const planner = {
 } as const;
 
 /** A reader of a subsystem whose readings end when the test says so. */
-function readerWith(minPatienceMs: number) {
+function readerWith(minTimeLimitMs: number) {
   const readings: PromiseWithResolvers<unknown>[] = [];
-  const patience = new Patience();
+  const timeLimits = new TimeLimits();
   let lateEnds = 0;
-  const reader = new PatientReader(
+  const reader = new TimedReader(
     {
       planner,
       observe: () => {
@@ -29,14 +29,14 @@ function readerWith(minPatienceMs: number) {
       },
     },
     {
-      patience,
-      minPatienceMs,
+      timeLimits,
+      minTimeLimitMs,
       onLateEnd: () => {
         lateEnds++;
       },
     },
   );
-  return { reader, readings, patience, lateEnds: () => lateEnds };
+  return { reader, readings, timeLimits, lateEnds: () => lateEnds };
 }
 
 t.test("a reading in time is returned unchanged", async (t) => {
@@ -54,7 +54,7 @@ t.test("a reading in time is returned unchanged", async (t) => {
 });
 
 t.test("a hanging reading is unread, and no second one starts beside it", async (t) => {
-  const { reader, readings, patience, lateEnds } = readerWith(1);
+  const { reader, readings, timeLimits, lateEnds } = readerWith(1);
   t.match(await reader.read(request, forever), {
     kind: "unread",
     error: { message: "reading takes longer than 1 ms" },
@@ -66,7 +66,7 @@ t.test("a hanging reading is unread, and no second one starts beside it", async 
   t.equal(readings.length, 1, "never two at a time");
   t.equal(lateEnds(), 0);
   readings[0]?.resolve("what was there then");
-  await patience.settled();
+  await timeLimits.settled();
   t.equal(lateEnds(), 1, "somebody is to look again");
   const again = reader.read(request, forever);
   readings[1]?.resolve("what is there now");
@@ -74,10 +74,10 @@ t.test("a hanging reading is unread, and no second one starts beside it", async 
 });
 
 t.test("a subsystem that failed late is read again too", async (t) => {
-  const { reader, readings, patience, lateEnds } = readerWith(1);
+  const { reader, readings, timeLimits, lateEnds } = readerWith(1);
   await reader.read(request, forever);
   readings[0]?.reject(new GatewayError("command-failed", "it was killed"));
-  await patience.settled();
+  await timeLimits.settled();
   t.equal(lateEnds(), 1);
   void reader.read(request, forever);
   t.equal(readings.length, 2);
@@ -86,18 +86,18 @@ t.test("a subsystem that failed late is read again too", async (t) => {
 t.test("the time limit grows with the set", async (t) => {
   let nowMs = 0;
   const waits: number[] = [];
-  const patience = new Patience();
-  const wait = patience.wait.bind(patience);
-  patience.wait = (effect, patienceMs, giveUp) => {
-    waits.push(patienceMs);
-    return wait(effect, patienceMs, giveUp);
+  const timeLimits = new TimeLimits();
+  const wait = timeLimits.wait.bind(timeLimits);
+  timeLimits.wait = (effect, timeLimitMs, giveUp) => {
+    waits.push(timeLimitMs);
+    return wait(effect, timeLimitMs, giveUp);
   };
   const observe = async () => {
     nowMs += 3_000;
   };
-  const reader = new PatientReader(
+  const reader = new TimedReader(
     { planner, observe },
-    { patience, onLateEnd: () => {}, nowMs: () => nowMs },
+    { timeLimits, onLateEnd: () => {}, nowMs: () => nowMs },
   );
   await reader.read(request, forever);
   await reader.read(request, forever);
@@ -105,7 +105,7 @@ t.test("the time limit grows with the set", async (t) => {
 });
 
 t.test("an abandoned effect starts no further step", async (t) => {
-  const patience = new Patience();
+  const timeLimits = new TimeLimits();
   const { promise, resolve } = Promise.withResolvers<string>();
   let signal: AbortSignal | undefined;
   const effect = (within: AbortSignal) => {
@@ -113,12 +113,12 @@ t.test("an abandoned effect starts no further step", async (t) => {
     return promise;
   };
   t.equal(
-    await patience.run("it", effect, 1, forever, ({ message }) => message),
+    await timeLimits.run("it", effect, 1, forever, ({ message }) => message),
     "it takes longer than 1 ms",
   );
   t.ok(signal?.aborted);
   let isSettled = false;
-  const settled = patience.settled().then(() => {
+  const settled = timeLimits.settled().then(() => {
     isSettled = true;
   });
   await new Promise(setImmediate);
@@ -126,7 +126,7 @@ t.test("an abandoned effect starts no further step", async (t) => {
   resolve("done");
   await settled;
   t.equal(
-    await patience.run(
+    await timeLimits.run(
       "it",
       async () => "done",
       60_000,
@@ -138,12 +138,12 @@ t.test("an abandoned effect starts no further step", async (t) => {
 });
 
 t.test("an abandoned reading may end because its client disconnected: that is no bug", async (t) => {
-  const { reader, readings, patience, lateEnds } = readerWith(1);
+  const { reader, readings, timeLimits, lateEnds } = readerWith(1);
   const client = new AbortController();
   t.match(await reader.read(request, client.signal), { kind: "unread" });
   const reason = new Error("the client disconnected");
   client.abort(reason);
   readings[0]?.reject(reason);
-  await patience.settled();
+  await timeLimits.settled();
   t.equal(lateEnds(), 1, "the next reading may succeed");
 });

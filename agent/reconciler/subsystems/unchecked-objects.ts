@@ -11,7 +11,7 @@ interface Swept {
   readonly blocked: Compiled["blocked"];
 }
 
-export class UnsweptObjects {
+export class UncheckedObjects {
   /** `undefined` before the first sweep of this process. */
   #swept: Swept | undefined;
   #objects: ReadonlyMap<ObjectId, string> = new Map();

@@ -2,54 +2,54 @@
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { PassRequest } from "../pass-request.ts";
-import type { Patience } from "../patience.ts";
 import type { Subsystem } from "../subsystem.ts";
+import type { TimeLimits } from "../time-limits.ts";
 
 export type Reading =
   | { readonly kind: "read"; readonly observed: unknown }
   | { readonly kind: "unread"; readonly error: GatewayError };
 
-export interface PatientReaderOptions {
-  readonly patience: Patience;
+export interface TimedReaderOptions {
+  readonly timeLimits: TimeLimits;
   /** Called when an abandoned reading ends after all: the next reading may succeed. */
   readonly onLateEnd: () => void;
   /** Minimum time to wait for a reading, in ms. */
-  readonly minPatienceMs?: number;
+  readonly minTimeLimitMs?: number;
   /** Monotonic clock. */
   readonly nowMs?: () => number;
 }
 
 /** Thirty thousand rules take one or two seconds on a busy machine. */
-const defaultPatienceMs = 5_000;
+const defaultTimeLimitMs = 5_000;
 /** The limit as a multiple of the last reading's time: a large set needs more time. */
-const patienceFactor = 4;
+const timeLimitFactor = 4;
 /** The limit for a reading that already hangs. */
-const shortPatienceMs = 200;
+const shortTimeLimitMs = 200;
 
-export class PatientReader {
+export class TimedReader {
   readonly #subsystem: Pick<Subsystem, "observe" | "planner">;
-  readonly #options: PatientReaderOptions;
+  readonly #options: TimedReaderOptions;
   #tookMs = 0;
   /** The abandoned reading. */
   #late: Promise<boolean> | undefined;
 
-  constructor(subsystem: Pick<Subsystem, "observe" | "planner">, options: PatientReaderOptions) {
+  constructor(subsystem: Pick<Subsystem, "observe" | "planner">, options: TimedReaderOptions) {
     this.#subsystem = subsystem;
     this.#options = options;
   }
 
   /** Returns a reading that began after the call. Throws everything that is not a `GatewayError`. */
   async read(request: PassRequest, signal: AbortSignal): Promise<Reading> {
-    const { patience, minPatienceMs = defaultPatienceMs } = this.#options;
-    if (this.#late !== undefined && !(await patience.wait(this.#late, shortPatienceMs, () => false)))
+    const { timeLimits, minTimeLimitMs = defaultTimeLimitMs } = this.#options;
+    if (this.#late !== undefined && !(await timeLimits.wait(this.#late, shortTimeLimitMs, () => false)))
       return unread(new GatewayError("unreadable", "an earlier reading still hangs"));
-    const patienceMs = Math.max(minPatienceMs, patienceFactor * this.#tookMs);
+    const timeLimitMs = Math.max(minTimeLimitMs, timeLimitFactor * this.#tookMs);
     let isAbandoned = false;
     const reading = this.#read(request, signal, () => isAbandoned);
-    return patience.wait(reading, patienceMs, () => {
+    return timeLimits.wait(reading, timeLimitMs, () => {
       isAbandoned = true;
       this.#late = this.#whenOver(reading);
-      return unread(new GatewayError("unreadable", `reading takes longer than ${patienceMs} ms`));
+      return unread(new GatewayError("unreadable", `reading takes longer than ${timeLimitMs} ms`));
     });
   }
 
