@@ -111,7 +111,14 @@ t.test("by nf_tables, for both families", async (t) => {
     [...(await driver.readDrops(signal)).values()].some(({ packets }) => packets > 0),
     "counted",
   );
-  await run("ip", ["netns", "exec", namespace, "nft", "delete table inet natgw_api"]);
+  const byHand = (command: string) => run("ip", ["netns", "exec", namespace, "nft", command]);
+  for (const harm of ["flush table inet natgw_api", "delete table inet natgw_api"]) {
+    await driver.ensure();
+    await driver.observe(signal);
+    t.equal(await driver.isCurrent(signal), true, "it is as last read");
+    await byHand(harm);
+    t.equal(await driver.isCurrent(signal), false, harm);
+  }
 });
 
 t.test("without nf_tables, by the chains of iptables-legacy", async (t) => {

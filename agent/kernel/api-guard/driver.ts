@@ -72,7 +72,8 @@ export function createApiGuardDriver({
     observe,
     write: ({ isReplaced }, signal) => write(isReplaced, signal),
     async isCurrent(signal) {
-      return last !== undefined && (await observe(signal)) === last;
+      const before = last;
+      return before !== undefined && (await observe(signal)) === before;
     },
     async ensure() {
       const signal = AbortSignal.timeout(timeoutMs);
