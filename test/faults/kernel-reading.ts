@@ -12,16 +12,19 @@ export interface KernelReading {
   readonly isForwarding: boolean;
 }
 
+/** What the kernel asks for each packet, by the interface where it comes in. */
+const forwarding = ["net1", "eth0"].map((nic) => `net.ipv4.conf.${nic}.forwarding`);
+
 /** One reading. Throws while the namespace is being created. */
 export async function readKernel({ byHand, lab }: Gateway): Promise<KernelReading> {
-  const script = "ip -4 -o address show dev net1 && sysctl net.ipv4.ip_forward";
+  const script = `ip -4 -o address show dev net1 && sysctl ${forwarding.join(" ")}`;
   const [rules, network] = await Promise.all([byHand.read(), lab.exec("gw", ["sh", "-c", script])]);
   return {
     addresses: new Set(Array.from(network.matchAll(/ inet (\S+)\//g), ([, address = ""]) => address)),
     hairpins: new Set(rules.hairpins),
     inward: new Map(rules.inward),
     outward: new Map(rules.outward),
-    isForwarding: network.includes("net.ipv4.ip_forward = 1"),
+    isForwarding: forwarding.every((setting) => network.includes(`${setting} = 1`)),
   };
 }
 

@@ -51,6 +51,11 @@ const faults = {
   hangs: { of: "transaction", send: (bytes, send) => otherOrders().then(() => send(bytes)) },
   /** The kernel refuses each element that contains an address on its own. */
   refusesAddress: { of: "transaction", send: (bytes, send, { address }) => send(spoilt(bytes, address)) },
+  /** The kernel refuses what would write rules of iptables, so that its tools have to. */
+  refusesToolsRules: {
+    of: "transaction",
+    send: (bytes, send) => send(namesTable(bytes, "nat") ? ofUnknownSubsystem(bytes) : bytes),
+  },
   /** It ends within a message. */
   cutsDump: { of: "dump", receive: (_, length) => length - 4 },
   /** The answer did not fit into the receive buffer. */
@@ -147,6 +152,14 @@ function ofUnknownSubsystem(bytes: Uint8Array): Uint8Array {
   copy[headerLength + 3] = 0xff;
   return copy;
 }
+
+/** True if a rule or chain of the transaction is in this table. The name has three letters. */
+function namesTable(bytes: Uint8Array, name: string): boolean {
+  const attribute = Buffer.from([8, 0, NFTA_RULE_TABLE, 0, ...Buffer.from(`${name}\0`)]);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(attribute);
+}
+
+const NFTA_RULE_TABLE = 1;
 
 /** Replaces `address` by something else where it is a whole key or value. */
 function spoilt(bytes: Uint8Array, address = ""): Uint8Array {

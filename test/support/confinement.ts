@@ -9,6 +9,8 @@ export interface Confinement {
   /** Its uid; the capabilities are ambient then. The group stays root's, who may read /proc/net/ip_tables_names. Absent: root. */
   readonly user?: number;
   readonly mounts: readonly Mount[];
+  /** True in a privileged container, such as Kube-OVN's; otherwise /proc/sys is read-only. */
+  readonly canWriteSysctls?: boolean;
   /** A file of {@link compileFilter}. */
   readonly filter: string;
 }
@@ -25,7 +27,8 @@ export interface Mount {
 /** The command line to put in front of the program's. The program keeps the pid. */
 export function confined(confinement: Confinement): readonly string[] {
   const triples = confinement.mounts.flatMap(({ source, target, options }) => [source, target, options]);
-  return ["sh", "-c", script, "sh", ...triples, "--", ...rights(confinement)];
+  const sysctls = confinement.canWriteSysctls === true ? "rw" : "ro";
+  return ["sh", "-c", script, sysctls, ...triples, "--", ...rights(confinement)];
 }
 
 /** The same rights in the mounts of a confined program: what a probe or `kubectl exec` gets. */
@@ -73,7 +76,7 @@ while [ "$1" != -- ]; do
   shift 3
 done
 shift
-mount -o bind,ro /proc/sys /proc/sys
+[ "$0" = rw ] || mount -o bind,ro /proc/sys /proc/sys
 for path in $readonly; do mount -o remount,bind,ro "$path"; done
 exec "$@"
 `;

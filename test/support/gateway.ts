@@ -134,12 +134,16 @@ export class Gateway {
     return join(this.#directory, "system-calls");
   }
 
-  /** The rights that docs/deploy gives: every agent of a lab runs with them. */
+  /**
+   * The rights that docs/deploy gives: every agent of a lab runs with them. Only /proc/sys is writable, as in Kube-OVN's pod;
+   * netns/confined takes that away too.
+   */
   get confinement(): Confinement {
     const compiled = process.env.NODE_COMPILE_CACHE;
     const writable = [this.#directory, lockFile, ...(compiled === undefined ? [] : [compiled])];
     return {
       capabilities: ["NET_ADMIN", "NET_RAW"],
+      canWriteSysctls: true,
       mounts: writable.map((path) => ({ source: path, target: path, options: "rw" })),
       filter: this.#filter,
     };

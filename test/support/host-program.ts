@@ -67,9 +67,9 @@ export type HostMethod = keyof HostCalls;
 type Handlers = { readonly [M in HostMethod]: (params: HostCalls[M][0]) => Promise<HostCalls[M][1]> };
 
 /** A TCP stream sends a block this often: enough to notice an interruption, and cheap for tests with many streams. */
-const blockBytes = 2048;
+const blockBytes = 4096;
 const tickMs = 20;
-const windowBytes = 32 * blockBytes;
+const windowBytes = 16 * blockBytes;
 const resendMs = 150;
 
 interface Stream {

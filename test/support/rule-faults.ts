@@ -1,6 +1,6 @@
 /**
  * Faults when rules are written, the same for every dataplane: with iptables the restore tool causes them, with
- * nftables the netlink socket.
+ * nftables the netlink socket. While the tool of iptables-nft has a fault, netlink writes no rule without it.
  */
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -41,8 +41,12 @@ export function ruleFaults(toolbox: Toolbox, lab: Lab, dataplane: DataplaneName)
   return dataplane === "nftables" ? new SocketFaults(toolbox) : new ToolFaults(toolbox, lab, dataplane);
 }
 
+const badNetlink = fileURLToPath(new URL("agent-on-bad-netlink.ts", import.meta.url));
+
 class ToolFaults implements RuleFaults {
+  readonly main?: string;
   readonly #toolbox: Toolbox;
+  readonly #socket: SocketFaults | undefined;
   readonly #lab: Lab;
   readonly #tool: Tool;
   readonly #readingTool: Tool;
@@ -52,14 +56,19 @@ class ToolFaults implements RuleFaults {
     this.#lab = lab;
     this.#tool = `${variant}-restore`;
     this.#readingTool = `${variant}-save`;
+    if (variant !== "iptables-nft") return;
+    this.main = badNetlink;
+    this.#socket = new SocketFaults(toolbox);
   }
 
-  break(fault: WriteFault, times?: number): Promise<void> {
-    return this.#toolbox.break(this.#tool, fault, times);
+  async break(fault: WriteFault, times?: number): Promise<void> {
+    await this.#socket?.leaveRulesToTools();
+    await this.#toolbox.break(this.#tool, fault, times);
   }
 
-  refuse(address: string): Promise<void> {
-    return this.#toolbox.script(this.#tool, refusing(address));
+  async refuse(address: string): Promise<void> {
+    await this.#socket?.leaveRulesToTools();
+    await this.#toolbox.script(this.#tool, refusing(address));
   }
 
   get readings() {
@@ -82,6 +91,7 @@ class ToolFaults implements RuleFaults {
 
   async mend(): Promise<void> {
     for (const tool of [this.#tool, this.#readingTool]) await this.#toolbox.mend(tool);
+    await this.#socket?.mend();
   }
 
   async attempts(): Promise<number> {
@@ -119,7 +129,7 @@ async function isSleeping(pid: number): Promise<boolean> {
 }
 
 class SocketFaults implements RuleFaults {
-  readonly main = fileURLToPath(new URL("agent-on-bad-netlink.ts", import.meta.url));
+  readonly main = badNetlink;
   readonly #files: ReturnType<typeof socketFiles>;
   #number = 0;
 
@@ -133,6 +143,10 @@ class SocketFaults implements RuleFaults {
 
   refuse(address: string): Promise<void> {
     return this.#order({ fault: "refusesAddress", address });
+  }
+
+  leaveRulesToTools(): Promise<void> {
+    return this.#order({ fault: "refusesToolsRules" });
   }
 
   /** A reading is eleven dumps: of tables, chains, maps and rules, and of the elements of each map. */
