@@ -153,10 +153,13 @@ async function timeRepairs(t: Test, gw: Gateway, damages: readonly Damage[]): Pr
   }
 }
 
-/** Log lines of passes that changed something and were not woken by an event. */
+/**
+ * Log lines of passes that repaired something and were not woken by an event. What a pass saw when it read back is no drift for
+ * the next one, which needs no event.
+ */
 function repairsByTimer(gw: Gateway): readonly string[] {
   const changes = gw.agent.log.split("\n").filter((line) => line.includes("pass changed the kernel"));
-  return changes.filter((line) => line.includes('"reasons":["timer"]'));
+  return changes.filter((line) => line.includes('"reasons":["timer"]') && line.includes('"isDrift":true'));
 }
 
 /** Traffic works in both directions, and the plan is empty. */
