@@ -115,15 +115,26 @@ for (const variant of ["iptables-nft", "iptables-legacy"] as const satisfies rea
       // The answers come from there; as a client it is the source of the first packet.
       const toSecondPod = (flow: string) => / src=10\.0\.1\.6 dst=\S+ sport=8[01] /.test(flow);
       const live = (flows: readonly string[]) => flows.filter((flow) => flow.includes(" ESTABLISHED "));
-      const toSecond = live(await ofWeb()).filter(toSecondPod);
+      const ofSecond = async () => live(await ofWeb()).filter(toSecondPod);
+      // The kernel draws the backends: by chance all of the first twelve have the same.
+      for (let more = 0; more < 64 && [0, streams.length].includes((await ofSecond()).length); more++) {
+        const stream = await outside.open(web);
+        t.ok(await stream.advance(5));
+        streams.push(stream);
+      }
+      const toSecond = await ofSecond();
       const left = three.slice(0, 1);
-      t.ok(toSecond.length > 0 && toSecond.length < 12, `${toSecond.length} of 12 have another backend`);
+      const count = streams.length;
+      t.ok(
+        toSecond.length > 0 && toSecond.length < count,
+        `${toSecond.length} of ${count} have another backend`,
+      );
       t.equal((await gw.api.put("dnats/tcp-8090", dnat("tcp", 8090, left))).status, 200);
       await expectListed(t, gw, "tcp", 8090, left);
       t.same((await ofWeb()).filter(toSecondPod), []);
       const going: HostStream[] = [];
       for (const stream of streams) if (await stream.advance(50_000, 500)) going.push(stream);
-      t.equal(going.length, 12 - toSecond.length, "the flows of the one that stays go on");
+      t.equal(going.length, count - toSecond.length, "the flows of the one that stays go on");
       for (const stream of going) t.ok((await stream.close()).isIntact);
       await Promise.all(streams.filter((one) => !going.includes(one)).map((stream) => stream.close()));
       t.same([...(await answers(outside, web, 6)).keys()], ["pod1"]);

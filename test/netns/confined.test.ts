@@ -51,6 +51,7 @@ async function confinementOf(gw: Gateway): Promise<Confinement> {
   const hidden = ["/run", "/var/lib"].map((target) => ({ source: "tmpfs", target, options: "ro" }));
   return {
     ...gw.confinement,
+    canWriteSysctls: false,
     capabilities: container.securityContext.capabilities.add ?? [],
     mounts: [...hidden, ...mounts, { source: toolDirectory, target: toolDirectory, options: "rw" }],
   };
