@@ -6,6 +6,7 @@ import type { Chunked } from "../chunked.ts";
 import { viewOf } from "../conntrack/flow.ts";
 import { addressFault } from "./address.ts";
 import { describeFlow, describeWay } from "./describe.ts";
+import { drawOutcome } from "./drawn-backends.ts";
 import type { ExplainCode, Explanation, Outcome, Question } from "./explanation.ts";
 import { stateOf } from "./flows.ts";
 import { type FlowTranslation, isTranslating, type Translation } from "./follow.ts";
@@ -48,11 +49,13 @@ class Explainer {
     describeWay(packet, journey, nat, this.#world, this.#notes);
     const { end } = journey;
     if (absent !== undefined) return this.#answer(absent);
+    const drawn = drawOutcome(packet, journey, this.#world, this.#notes);
+    if (drawn !== undefined && end !== "out") return this.#answer(drawn);
     if (end === "local") return this.#answer(this.#local(packet), journey.packet);
     if (end !== "out") return this.#answer({ verdict: "dropped", code: end.code });
     const there = this.#arrived(packet, journey, nat);
     const back = yield* wayBack(packet, journey, nat, this.#world, this.#notes);
-    const outcome = there.verdict === "dropped" ? there : (back ?? there);
+    const outcome = there.verdict === "dropped" ? there : (back ?? drawn ?? there);
     return this.#answer(outcome, journey.packet, true);
   }
 

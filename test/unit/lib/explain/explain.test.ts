@@ -55,6 +55,16 @@ const onlyEstablished = {
   foreign: "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT\n",
 };
 
+const webRule = "-d 203.0.113.11/32 -p tcp -m tcp --dport 8080";
+const drawn = "-m statistic --mode random --probability 0.50000000000";
+const twoBackends = {
+  ...sampleNat,
+  SHARED_DNAT: [
+    `${webRule.replace(" -m tcp", ` ${drawn} -m tcp`)} -j DNAT --to-destination 10.0.1.6:80`,
+    `${webRule} -j DNAT --to-destination 10.0.1.7:80`,
+  ],
+};
+
 const rows: readonly Row[] = [
   {
     what: "a FIP, outwards",
@@ -250,6 +260,24 @@ const rows: readonly Row[] = [
     packet: web,
     is: ["dropped", "NoRoute"],
     step: ["route", /not reached through eth0/],
+  },
+  ...(["10.0.1.6", "10.0.1.7"] as const).map(
+    (unreached): Row => ({
+      what: `one of two backends on the wrong side: ${unreached}`,
+      sample: { nat: twoBackends, routes: [...sampleRoutes, `${unreached}/32 dev net1`] },
+      packet: web,
+      is: ["unknown", "NoRoute"],
+      step: ["route", new RegExp(`1 of the 2 backends cannot be reached, such as ${unreached}`)],
+    }),
+  ),
+  {
+    what: "both backends on the wrong side",
+    sample: {
+      nat: twoBackends,
+      routes: [...sampleRoutes, "10.0.1.6/32 dev net1", "10.0.1.7/32 dev net1"],
+    },
+    packet: web,
+    is: ["dropped", "NoRoute"],
   },
   {
     what: "a silent next hop",
