@@ -9,12 +9,12 @@ export interface PlaceLimits {
   /** Maximum number of long answers in progress. */
   readonly most: number;
   /** A client that read nothing for this long gives its place to a waiting request. */
-  readonly timeLimitMs: number;
+  readonly maxIdleMs: number;
   /** A request that waited this long is refused. */
   readonly waitMs: number;
 }
 
-export const placeLimits: PlaceLimits = { most: 32, timeLimitMs: 500, waitMs: 30_000 };
+export const placeLimits: PlaceLimits = { most: 32, maxIdleMs: 500, waitMs: 30_000 };
 
 export class Place {
   /** The time since which the client reads nothing. Infinite while the agent has to send. */
@@ -88,8 +88,8 @@ export class Places {
     const slowest = [...this.#taken].reduce((one, other) =>
       other.idleSinceMs < one.idleSinceMs ? other : one,
     );
-    const isStuck = performance.now() - slowest.idleSinceMs >= this.#limits.timeLimitMs;
+    const isStuck = performance.now() - slowest.idleSinceMs >= this.#limits.maxIdleMs;
     if (isStuck) slowest.cut(new Error("the client does not read, and other requests wait"));
-    this.#check = setTimeout(this.#makeRoom, isStuck ? 1 : this.#limits.timeLimitMs / 4).unref();
+    this.#check = setTimeout(this.#makeRoom, isStuck ? 1 : this.#limits.maxIdleMs / 4).unref();
   };
 }

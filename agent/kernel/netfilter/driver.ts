@@ -1,6 +1,6 @@
 /**
- * Reads the netfilter rules of all tools that packets pass, besides the agent's own, and what is attached to devices. Changes only what its planner
- * says.
+ * Reads the netfilter rules of all tools that packets pass, besides the agent's own, and what is attached to devices. Changes
+ * only what its planner says.
  */
 
 import { stabilize } from "../../../lib/memoize.ts";

@@ -79,7 +79,7 @@ export async function applySteps(
       const failed = await timeLimits.run(
         `writing ${name}`,
         (within) => asFailures(() => subsystem.apply(runnable, apply, within)),
-        basePatienceMs + own.length * patiencePerChangeMs,
+        baseTimeLimitMs + own.length * timeLimitPerChangeMs,
         signal,
         ({ code, message }) => [{ code, message }],
       );
@@ -93,8 +93,8 @@ export async function applySteps(
 }
 
 /** Maximum time of a write that does not hang, on a busy machine: a base, and an addition per change. */
-const basePatienceMs = 10_000;
-const patiencePerChangeMs = 2;
+const baseTimeLimitMs = 10_000;
+const timeLimitPerChangeMs = 2;
 
 /** Takes a few milliseconds. */
 const lookedAtOnce = 10_000;

@@ -69,8 +69,8 @@ export interface BarrierPart {
 }
 
 /**
- * The guard is always there, each gate while it is closed, the empty table once the store is set. An address enters the guard before its NAT rules are written, and
- * leaves it after they are deleted. Planning on the result plans nothing.
+ * The guard is always there, each gate while it is closed, the empty table once the store is set. An address enters the guard
+ * before its NAT rules are written, and leaves it after they are deleted. Planning on the result plans nothing.
  *
  * @param wanted what the guard is to know of the program's objects
  */

@@ -268,7 +268,7 @@ const requests: Readonly<Record<string, (t: Test) => Promise<Answer>>> = {
   "for events, while 64 readers are connected": (t) =>
     over(t, { readers: { most: 0 } }, { path: "/v1/events" }),
   "for a long answer, while 32 are in progress": async () => {
-    const places = new Places({ most: 1, timeLimitMs: 10_000, waitMs: 1 });
+    const places = new Places({ most: 1, maxIdleMs: 10_000, waitMs: 1 });
     const { signal } = new AbortController();
     const place = await places.take(signal);
     const answer = await answerTo(places.take(signal));

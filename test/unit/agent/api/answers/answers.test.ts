@@ -99,7 +99,7 @@ t.test("an error while an answer is generated ends the answer", async (t) => {
 });
 
 t.test("a limited number of places, then first come, first served", async (t) => {
-  const places = new Places({ most: 2, timeLimitMs: 60_000, waitMs: 60_000 });
+  const places = new Places({ most: 2, maxIdleMs: 60_000, waitMs: 60_000 });
   const [one, two] = [await places.take(forever), await places.take(forever)];
   const came: string[] = [];
   const third = places.take(forever).then((place) => {
@@ -125,7 +125,7 @@ t.test("a limited number of places, then first come, first served", async (t) =>
 t.test(
   "answers whose client reads nothing are ended, the slowest first; answers that are read are not",
   async (t) => {
-    const places = new Places({ most: 3, timeLimitMs: 1_000, waitMs: 60_000 });
+    const places = new Places({ most: 3, maxIdleMs: 1_000, waitMs: 60_000 });
     const cut: string[] = [];
     const take = async (name: string, idleMs: number): Promise<Place> => {
       const place = await places.take(forever);
@@ -153,7 +153,7 @@ t.test(
 );
 
 t.test("a waiting request times out; the answer to a client that becomes slow is ended later", async (t) => {
-  const places = new Places({ most: 1, timeLimitMs: 20, waitMs: 100 });
+  const places = new Places({ most: 1, maxIdleMs: 20, waitMs: 100 });
   const place = await places.take(forever);
   await t.rejects(places.take(forever), { code: "overloaded" });
   const next = places.take(forever);

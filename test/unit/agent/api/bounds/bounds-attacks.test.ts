@@ -74,7 +74,7 @@ async function probes(t: Test, target: Target, what: string): Promise<void> {
 }
 
 t.test("clients that ask for long lists and never read", async (t) => {
-  const target = await serve(t, 12_000, { places: { timeLimitMs: 50, waitMs: 60_000 } });
+  const target = await serve(t, 12_000, { places: { maxIdleMs: 50, waitMs: 60_000 } });
   await crowd(t, target.unix, 100, requestText("GET", "/v1/eips"));
   await crowd(t, target.tcp, 100, requestText("GET", "/v1/eips"));
   const reader = ask(target.unix, "GET", "/v1/eips");
@@ -156,7 +156,7 @@ t.test(
   async (t) => {
     const target = await serve(t, 2_000, {
       connections: { most: 20, reserved: 4, stallMs: 3_000 },
-      places: { most: 40, timeLimitMs: 60_000 },
+      places: { most: 40, maxIdleMs: 60_000 },
     });
     const head = ["content-type: application/json", "content-length: 1000", "expect: 100-continue"];
     const sockets = [
