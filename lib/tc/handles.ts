@@ -7,6 +7,8 @@
 export const rootParent = 0xffffffff;
 /** TC_H_INGRESS: the parent of a device's ingress qdisc. */
 export const ingressParent = 0xfffffff1;
+/** The handle of that qdisc. */
+export const ingressHandle = 0xffff0000;
 /** The major number of the agent's root qdiscs: `1:`. */
 export const ownMajor = 1;
 

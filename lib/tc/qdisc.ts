@@ -3,27 +3,17 @@
  * `struct tc_fifo_qopt` of include/uapi/linux/pkt_sched.h.
  */
 import {
-  attributeEnd,
   attributeType,
   bytesAttribute,
   nestedAttribute,
   nextAttribute,
-  payloadOf,
-  readText,
   requirePayload,
   textAttribute,
   u32Attribute,
 } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import { ingressParent, ownHandle, rootParent } from "./handles.ts";
-import {
-  type Place,
-  readPlace,
-  trafficAttribute,
-  trafficHeader,
-  trafficMessage,
-  trafficType,
-} from "./traffic-control.ts";
+import { type Place, readObject, trafficAttribute, trafficMessage, trafficType } from "./traffic-control.ts";
 
 /** What the agent needs to know of a qdisc. */
 export interface Qdisc extends Place {
@@ -48,25 +38,19 @@ export function dumpQdiscs(): NetlinkMessage {
 
 /** Decodes one RTM_NEWQDISC. */
 export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
-  const place = readPlace(view, start);
-  let kind = "";
-  let options: readonly [start: number, end: number] | undefined;
-  for (let at = start + trafficHeader; at < end; at = nextAttribute(view, at, end)) {
-    const type = attributeType(view, at);
-    if (type === trafficAttribute.kind) kind = readText(view, payloadOf(at), attributeEnd(view, at, end));
-    else if (type === trafficAttribute.options) options = [payloadOf(at), attributeEnd(view, at, end)];
-  }
-  if (options === undefined) return { ...place, kind };
+  const { index, handle, parent, kind, options } = readObject(view, start, end);
+  const qdisc = { index, handle, parent, kind };
+  if (options === undefined) return qdisc;
   const [from, to] = options;
-  if (kind === "bfifo" && to - from >= 4) return { ...place, kind, limitBytes: view.getUint32(from, true) };
-  if (kind !== "htb") return { ...place, kind };
+  if (kind === "bfifo" && to - from >= 4) return { ...qdisc, limitBytes: view.getUint32(from, true) };
+  if (kind !== "htb") return qdisc;
   for (let at = from; at < to; at = nextAttribute(view, at, to)) {
     if (attributeType(view, at) !== TCA_HTB_INIT) continue;
     const init = requirePayload(view, at, to, 12);
     const quantumDivisor = view.getUint32(init + 4, true);
-    return { ...place, kind, quantumDivisor, defaultClass: view.getUint32(init + 8, true) };
+    return { ...qdisc, quantumDivisor, defaultClass: view.getUint32(init + 8, true) };
   }
-  return { ...place, kind };
+  return qdisc;
 }
 
 /** Installs the agent's root qdisc in place of the kernel's own. EEXIST if another program installed one. */

@@ -1,5 +1,12 @@
 /** What all messages of traffic control have: `struct tcmsg` and TCA_* of include/uapi/linux/rtnetlink.h. */
-import { concatBytes } from "../netlink/attributes.ts";
+import {
+  attributeEnd,
+  attributeType,
+  concatBytes,
+  nextAttribute,
+  payloadOf,
+  readText,
+} from "../netlink/attributes.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 
 /** RTM_*: NEW is also the type of a dump's answers. */
@@ -48,4 +55,29 @@ export function readPlace(view: DataView, start: number): Place {
     handle: view.getUint32(start + 8, true),
     parent: view.getUint32(start + 12, true),
   };
+}
+
+/** Where something begins and ends in a message. */
+export type Span = readonly [start: number, end: number];
+
+/** A message about a qdisc or a filter. */
+export interface TrafficObject extends Place {
+  /** The last field of `struct tcmsg`. */
+  readonly info: number;
+  /** `htb`, `u32`. */
+  readonly kind: string;
+  readonly options: Span | undefined;
+}
+
+/** Reads the header, and where the options are that its kind has. */
+export function readObject(view: DataView, start: number, end: number): TrafficObject {
+  let kind = "";
+  let options: Span | undefined;
+  for (let at = start + trafficHeader; at < end; at = nextAttribute(view, at, end)) {
+    const span = [payloadOf(at), attributeEnd(view, at, end)] as const;
+    const type = attributeType(view, at);
+    if (type === trafficAttribute.kind) kind = readText(view, ...span);
+    else if (type === trafficAttribute.options) options = span;
+  }
+  return { ...readPlace(view, start), info: view.getUint32(start + 16, true), kind, options };
 }

@@ -4,23 +4,20 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { filterChains, xdpChain } from "../../../lib/netfilter/device-programs.ts";
 import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
-import { decodeLinkPrograms, type LinkPrograms } from "../../../lib/netlink/rtnetlink-xdp.ts";
-import {
-  decodeFilter,
-  dumpFilters,
-  type Filter,
-  type FilterPlace,
-  filterPlaces,
-} from "../../../lib/tc/filter.ts";
+import { decodeLinkPrograms } from "../../../lib/netlink/rtnetlink-xdp.ts";
+import { decodeFilter, type Filter, type FilterPlace, filterPlaces } from "../../../lib/tc/filter.ts";
+import { dumpFilters } from "../../../lib/tc/filter-parts.ts";
 import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { readDump } from "../netlink/read-dump.ts";
 
 export async function readDeviceChains(
   netlink: NetlinkConnection,
   signal: AbortSignal,
 ): Promise<readonly Chain[]> {
+  const links = await readDump(netlink, dumpLinks(), newLink, decodeLinkPrograms, signal);
   const chains: Chain[] = [];
-  for (const { index, name, xdp } of await readLinks(netlink, signal)) {
+  for (const { index, name, xdp } of links) {
     if (name === "lo") continue;
     if (xdp !== undefined) chains.push(xdpChain(name, xdp));
     for (const place of Object.keys(filterPlaces) as FilterPlace[])
@@ -29,42 +26,25 @@ export async function readDeviceChains(
   return chains;
 }
 
-async function readLinks(netlink: NetlinkConnection, signal: AbortSignal): Promise<readonly LinkPrograms[]> {
-  const links: LinkPrograms[] = [];
-  await netlink.dump(
-    dumpLinks(),
-    (type, view, start, end) => {
-      if (type === newLink) links.push(decodeLinkPrograms(view, start, end));
-    },
-    signal,
-    () => links.splice(0),
-  );
-  return links;
-}
-
 async function readFilters(
   netlink: NetlinkConnection,
   index: number,
   place: FilterPlace,
   signal: AbortSignal,
 ): Promise<readonly Filter[]> {
-  const filters: Filter[] = [];
+  const request = dumpFilters(index, filterPlaces[place]);
+  const filters = await orNone(readDump(netlink, request, trafficType.newFilter, decodeFilter, signal));
+  return filters.filter((filter) => filter !== undefined);
+}
+
+/** Nothing if the device was removed since the links were read, or the kernel has no such qdiscs. */
+async function orNone<T>(reading: Promise<readonly T[]>): Promise<readonly T[]> {
   try {
-    await netlink.dump(
-      dumpFilters(index, place),
-      (type, view, start, end) => {
-        const filter = type === trafficType.newFilter ? decodeFilter(view, start, end) : undefined;
-        if (filter !== undefined) filters.push(filter);
-      },
-      signal,
-      () => filters.splice(0),
-    );
+    return await reading;
   } catch (error) {
-    // The device was removed since the links were read, or the kernel has no such qdiscs.
     if (error instanceof GatewayError && absent.includes(error.details.code)) return [];
     throw error;
   }
-  return filters;
 }
 
 const absent: readonly unknown[] = ["ENODEV", "EINVAL", "EOPNOTSUPP"];

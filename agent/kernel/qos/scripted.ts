@@ -4,20 +4,22 @@ import { decodeNamedLink } from "../../../lib/netlink/rtnetlink-alternative-name
 import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import type { ScriptedDevice, ScriptedQos } from "../../../lib/plan/qos/scripted.ts";
 import { quantumDivisor } from "../../../lib/plan/qos/steps.ts";
-import { ownHandle, rootParent } from "../../../lib/tc/handles.ts";
-import { decodeLimitFilter, dumpFiltersBelow, ingressHandle } from "../../../lib/tc/limit-filter.ts";
+import { dumpFilters } from "../../../lib/tc/filter-parts.ts";
+import { ingressHandle, ownHandle, rootParent } from "../../../lib/tc/handles.ts";
+import { decodeLimitFilter } from "../../../lib/tc/limit-filter.ts";
 import { decodeQdisc, dumpQdiscs } from "../../../lib/tc/qdisc.ts";
 import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
-import { dump, readClasses } from "./traffic-control.ts";
+import { readDump } from "../netlink/read-dump.ts";
+import { readClasses } from "./traffic-control.ts";
 
 export async function readScripted(netlink: NetlinkConnection, signal: AbortSignal): Promise<ScriptedQos> {
-  const links = await dump(netlink, dumpLinks(), newLink, decodeNamedLink, signal);
-  const qdiscs = await dump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
+  const links = await readDump(netlink, dumpLinks(), newLink, decodeNamedLink, signal);
+  const qdiscs = await readDump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
   const devices = new Map<InterfaceName, ScriptedDevice>();
   const filtersOf = async (index: number, parent: number) => {
-    const message = dumpFiltersBelow(index, parent);
-    const filters = await dump(netlink, message, trafficType.newFilter, decodeLimitFilter, signal);
+    const message = dumpFilters(index, parent);
+    const filters = await readDump(netlink, message, trafficType.newFilter, decodeLimitFilter, signal);
     return filters.filter((filter) => filter !== undefined);
   };
   for (const { name: text, index } of links) {

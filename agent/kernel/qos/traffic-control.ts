@@ -16,6 +16,7 @@ import {
 import { decodeQdisc, dumpQdiscs, type Qdisc } from "../../../lib/tc/qdisc.ts";
 import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { readDump } from "../netlink/read-dump.ts";
 
 export interface DevicesRead {
   readonly devices: ReadonlyMap<InterfaceName, ObservedDevice>;
@@ -25,8 +26,8 @@ export interface DevicesRead {
 
 /** Classes are read only where the root qdisc is the agent's. */
 export async function readDevices(netlink: NetlinkConnection, signal: AbortSignal): Promise<DevicesRead> {
-  const links = await dump(netlink, dumpLinks(), newLink, decodeNamedLink, signal);
-  const qdiscs = await dump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
+  const links = await readDump(netlink, dumpLinks(), newLink, decodeNamedLink, signal);
+  const qdiscs = await readDump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
   const devices = new Map<InterfaceName, ObservedDevice>();
   const indexes = new Map<InterfaceName, number>();
   const counts = new Map<InterfaceName, ReadonlyMap<number, ClassStatistics>>();
@@ -83,30 +84,11 @@ export async function readClasses(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<number, DecodedClass>> {
   try {
-    const classes = await dump(netlink, dumpClasses(index), trafficType.newClass, decodeClass, signal);
+    const classes = await readDump(netlink, dumpClasses(index), trafficType.newClass, decodeClass, signal);
     return new Map(classes.flatMap((one) => (one === undefined ? [] : [[one.class.minor, one]])));
   } catch (error) {
     // The device was removed since the links were read: its event wakes the next pass.
     if (error instanceof GatewayError && error.details.code === "ENODEV") return new Map();
     throw error;
   }
-}
-
-export async function dump<T>(
-  netlink: NetlinkConnection,
-  request: Parameters<NetlinkConnection["dump"]>[0],
-  answer: number,
-  decode: (view: DataView, start: number, end: number) => T,
-  signal: AbortSignal,
-): Promise<readonly T[]> {
-  const found: T[] = [];
-  await netlink.dump(
-    request,
-    (type, view, start, end) => {
-      if (type === answer) found.push(decode(view, start, end));
-    },
-    signal,
-    () => found.splice(0),
-  );
-  return found;
 }
