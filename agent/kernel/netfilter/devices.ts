@@ -7,6 +7,8 @@ import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeLinkPrograms } from "../../../lib/netlink/rtnetlink-xdp.ts";
 import { decodeFilter, type Filter, type FilterPlace, filterPlaces } from "../../../lib/tc/filter.ts";
 import { dumpFilters } from "../../../lib/tc/filter-parts.ts";
+import { ingressHandle } from "../../../lib/tc/handles.ts";
+import { decodeQdisc, dumpQdiscs } from "../../../lib/tc/qdisc.ts";
 import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { readDump } from "../netlink/read-dump.ts";
@@ -16,12 +18,18 @@ export async function readDeviceChains(
   signal: AbortSignal,
 ): Promise<readonly Chain[]> {
   const links = await readDump(netlink, dumpLinks(), newLink, decodeLinkPrograms, signal);
+  const qdiscs = await orNone(readDump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal));
+  // Only `ingress` and `clsact` have the handle, and filters on these sides.
+  const withSides = new Set(
+    qdiscs.filter(({ handle }) => handle === ingressHandle).map(({ index }) => index),
+  );
   const chains: Chain[] = [];
   for (const { index, name, xdp } of links) {
     if (name === "lo") continue;
     if (xdp !== undefined) chains.push(xdpChain(name, xdp));
     for (const place of Object.keys(filterPlaces) as FilterPlace[])
-      chains.push(...filterChains(name, place, await readFilters(netlink, index, place, signal)));
+      if (place === "root" || withSides.has(index))
+        chains.push(...filterChains(name, place, await readFilters(netlink, index, place, signal)));
   }
   return chains;
 }
