@@ -60,31 +60,46 @@ async function main(): Promise<void> {
   try {
     await program.parseAsync(process.argv);
   } catch (error) {
-    process.exitCode = report(error);
+    report(error);
   }
 }
 
-/** commander would end the process with 1. */
+/** commander would end the process with 1, and write past the terminal. */
 function overrideExits(command: Command): void {
   command.exitOverride().configureOutput({
+    writeOut: (text) => terminal.write(text),
+    writeErr(text) {
+      process.exitCode = exitCodes.usage;
+      terminal.show(text);
+    },
     outputError: (text, write) => write(text.replace(/^error: /, "natgwctl: ")),
   });
   for (const sub of command.commands) overrideExits(sub);
 }
 
-/** Returns the exit code. */
-function report(error: unknown): number {
+/** Sets the exit code before it prints anything: the reader of a pipe may be gone. */
+function report(error: unknown): void {
+  process.exitCode = exitCodeOf(error);
   terminal.endProgress();
-  if (error instanceof CliFailure) {
-    for (const line of [`natgwctl: ${error.message}`, ...error.more]) terminal.note(line);
-    return error.exitCode;
-  }
-  // commander has printed what it found.
-  if (error instanceof Error && "code" in error && String(error.code).startsWith("commander."))
-    return "exitCode" in error && error.exitCode === 0 ? 0 : exitCodes.usage;
+  for (const line of textOf(error)) terminal.note(line);
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CliFailure) return error.exitCode;
+  if (!isOfCommander(error)) return exitCodes.bug;
+  return "exitCode" in error && error.exitCode === 0 ? 0 : exitCodes.usage;
+}
+
+function textOf(error: unknown): readonly string[] {
+  if (error instanceof CliFailure) return [`natgwctl: ${error.message}`, ...error.more];
+  // It has been printed.
+  if (isOfCommander(error)) return [];
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  for (const line of `natgwctl: this is a bug: ${text}`.split("\n")) terminal.note(line);
-  return exitCodes.bug;
+  return `natgwctl: this is a bug: ${text}`.split("\n");
+}
+
+function isOfCommander(error: unknown): error is Error {
+  return error instanceof Error && "code" in error && String(error.code).startsWith("commander.");
 }
 
 // All is written: Linux writes to pipes, files and terminals at once. Closing what is open would only take time.

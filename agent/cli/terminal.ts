@@ -99,11 +99,8 @@ function put(output: Output, given: string | Uint8Array): void {
   try {
     while (bytes.length > 0) bytes = bytes.subarray(writeSync(output, bytes));
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    // The reader of a pipe went away, as `head` does: nobody wants the rest.
-    if (code === "EPIPE") process.exit(process.exitCode ?? 0);
     // A pipe that another program made one that does not wait: the stream waits.
-    if (code !== "EAGAIN") throw error;
+    if (codeOf(error) !== "EAGAIN") endWith(error);
     streamOf(output).write(bytes);
   }
 }
@@ -115,11 +112,18 @@ function streamOf(output: Output): NodeJS.WriteStream {
   if (known !== undefined) return known;
   const stream = output === standardOutput ? process.stdout : process.stderr;
   streams.set(output, stream);
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
-    throw error;
-  });
+  stream.on("error", endWith);
   return stream;
+}
+
+/** The reader of a pipe may have gone away, as `head` does: then nobody wants the rest. */
+function endWith(error: unknown): never {
+  if (codeOf(error) === "EPIPE") process.exit(process.exitCode ?? 0);
+  throw error;
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
 function layoutOf(output: Output): Layout {

@@ -2,9 +2,10 @@
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import t, { type Test } from "tap";
 import { Gateway } from "../support/gateway.ts";
-import { Natgwctl } from "../support/natgwctl.ts";
+import { ctlBuilt, Natgwctl } from "../support/natgwctl.ts";
 import { expectNoSecret } from "../support/secrets.ts";
 import { eip, gateway, tcp, webDnat } from "../support/targets.ts";
 
@@ -59,6 +60,19 @@ const writing = [
   "get fips --watch",
   "events --follow",
 ] as const;
+
+t.test("a reader of its output that has gone away", async (t) => {
+  for (const [line, pipe, code] of [
+    ["explain --help", "|", 0],
+    ["--version", "|", 0],
+    ["bogus", "2>&1 >/dev/null |", 2],
+    ["status --socket /none", "2>&1 >/dev/null |", 3],
+  ] as const) {
+    const script = `"${process.execPath}" "${ctlBuilt}" ${line} ${pipe} true; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = await execa("bash", ["--norc", "-c", script]);
+    t.same({ stdout, stderr }, { stdout: String(code), stderr: "" }, line);
+  }
+});
 
 /** Processes at the same time. */
 const atOnce = 4;

@@ -16,7 +16,7 @@ export interface CtlOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-const built = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const ctlBuilt = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 /** Without a build. */
 export const ctlSource = fileURLToPath(new URL("../../agent/cli/main.ts", import.meta.url));
 
@@ -25,7 +25,7 @@ export class Natgwctl {
   readonly #socketPath: string;
   readonly #main: string;
 
-  constructor(socketPath: string, main = built) {
+  constructor(socketPath: string, main = ctlBuilt) {
     this.#socketPath = socketPath;
     this.#main = main;
   }
