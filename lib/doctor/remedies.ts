@@ -32,18 +32,19 @@ export interface Remedy {
   /** `uncertain`: packets may pass all the same, or it may end by itself. */
   readonly result: "failed" | "uncertain";
   readonly remedy: string;
-  /** The same in one line with the command of natgwctl, if there is one. */
-  readonly natgwctl?: string;
+  /** The same in one line for a person at a terminal, with the command of natgwctl. Absent: it says enough as it is. */
+  readonly atTerminal?: string;
 }
 
-function failed(check: CheckName, remedy: string, natgwctl?: string): Remedy {
-  return { check, result: "failed", remedy, ...(natgwctl !== undefined && { natgwctl }) };
+function failed(check: CheckName, remedy: string, atTerminal?: string): Remedy {
+  return { check, result: "failed", remedy, ...(atTerminal !== undefined && { atTerminal }) };
 }
 
-function uncertain(check: CheckName, remedy: string, natgwctl?: string): Remedy {
-  return { check, result: "uncertain", remedy, ...(natgwctl !== undefined && { natgwctl }) };
+function uncertain(check: CheckName, remedy: string, atTerminal?: string): Remedy {
+  return { check, result: "uncertain", remedy, ...(atTerminal !== undefined && { atTerminal }) };
 }
 
+const correctsDisk = "free disk space or correct the permissions of the state directory";
 const triesAgain = "repair what the message names; natgwctl repair tries again";
 
 export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> = {
@@ -53,11 +54,15 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
     "use the newer version; or, to start with an empty state, move state.journal out of the state directory and restart",
     "run the newer version of the agent",
   ),
-  StateFromNewerVersion: uncertain("state", "use the newer version"),
-  StorageUnavailable: failed("disk", "free disk space, correct permissions"),
-  MixedVariants: failed("rules", "remove the owned rules of one variant"),
+  StateFromNewerVersion: uncertain("state", "use the newer version", "run the newer version of the agent"),
+  StorageUnavailable: failed("disk", "free disk space, correct permissions", correctsDisk),
+  MixedVariants: failed(
+    "rules",
+    "remove the owned rules of one variant",
+    "remove the owned rules of one variant of iptables",
+  ),
   PassFailing: failed("rules", "repair what the message names; the agent retries by itself", triesAgain),
-  NotVerified: uncertain("rules", "wait"),
+  NotVerified: uncertain("rules", "wait", "wait: the first full pass is running"),
   NotAdopted: failed(
     "state",
     "PUT the full set: PUT /v1/desired; or take over what is there: POST /v1/import?from=kernel&adopt=true",
@@ -73,31 +78,39 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
     "PUT the full set: single writes alone do not open the gate of a new namespace, except 5 s after the last one that follows Kube-OVN's init; see the other reasons in the list",
     "send the full set: natgwctl apply -f FILE",
   ),
-  UntranslatedForwarded: uncertain("gate", "a kernel with nf_tables"),
-  ForwardingOff: failed("forwarding", "allow the pod to set it"),
-  InterfaceMissing: failed("interfaces", "add the interface; repair the link"),
-  InterfaceDown: failed("interfaces", "add the interface; repair the link"),
+  UntranslatedForwarded: uncertain("gate", "a kernel with nf_tables", "use a kernel with nf_tables"),
+  ForwardingOff: failed("forwarding", "allow the pod to set it", "allow the pod to set ip_forward"),
+  InterfaceMissing: failed("interfaces", "add the interface; repair the link", "add the interface"),
+  InterfaceDown: failed("interfaces", "add the interface; repair the link", "repair the link"),
   RouteConflict: uncertain("routes", "change the route or rule that the message names"),
   NextHopUnreachable: failed("next-hops", "start the router, or set another defaultGateway or via"),
   ForeignRule: failed("foreign-rules", "change the rules that the message names"),
-  ArpIgnored: failed("eips", "set arp_ignore=0; ip link set net1 arp on"),
-  ReversePathFilter: failed("routes", "set rp_filter=2"),
-  NoOwnAddress: uncertain("interfaces", "give the interface an address of its own"),
+  ArpIgnored: failed(
+    "eips",
+    "set arp_ignore=0; ip link set net1 arp on",
+    "set arp_ignore=0 on the interface; ip link set INTERFACE arp on",
+  ),
+  ReversePathFilter: failed("routes", "set rp_filter=2", "set rp_filter=2 on the interface"),
+  NoOwnAddress: uncertain(
+    "interfaces",
+    "give the interface an address of its own",
+    "give the external interface an address of its own",
+  ),
   AddressConflict: failed("eips", "remove the EIPs from the other host"),
   Quarantined: failed(
     "rules",
     "change the objects, or remove the cause and call POST /v1/reconcile",
     "change the objects, or remove the cause and run natgwctl repair",
   ),
-  Fighting: failed("drift", "stop the other program"),
+  Fighting: failed("drift", "stop the other program", "stop the other program that undoes the repairs"),
   KernelUnreadable: failed("rules", "repair what the message names", triesAgain),
   StepsFailing: failed("drift", "repair what the message names", triesAgain),
   FlowsShadowed: uncertain(
     "flows",
     "find out who sends them",
-    "find out who sends them: natgwctl connections EIP",
+    "find out who sends these flows: natgwctl connections EIP",
   ),
-  AuditLogFailing: failed("disk", "free disk space, correct permissions"),
+  AuditLogFailing: failed("disk", "free disk space, correct permissions", correctsDisk),
   TokenFileInvalid: failed("access", "repair the file that NATGW_TOKEN_FILE names"),
   ClientListInvalid: failed("access", "repair the file that NATGW_TLS_ALLOW_FILE names"),
   ApiUnguarded: failed("access", "give the agent NET_ADMIN, or repair what the message names"),
@@ -107,8 +120,8 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
 /** For a person at a terminal, in one line. `undefined` for a reason of a newer agent. */
 export function remedyAtTerminal(reason: string): string | undefined {
   if (!Object.hasOwn(degradedRemedies, reason)) return undefined;
-  const { remedy, natgwctl = remedy } = degradedRemedies[reason as Degradation["reason"]];
-  return natgwctl;
+  const { remedy, atTerminal = remedy } = degradedRemedies[reason as Degradation["reason"]];
+  return atTerminal;
 }
 
 /** Of objects. `undefined`: nothing is wrong. */
