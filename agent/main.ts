@@ -141,7 +141,8 @@ async function start(
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
-    isHeld: (held) => reconciler.holds(held),
+    isWanted: (place, purpose) =>
+      purpose === "keep" ? reconciler.holds(place) : arp.arpProbe.isWanted(place),
     stillOwned: (held) => reconciler.holds(held) && !arp.arpConflicts.conflicts.has(held.address),
     onFailure: (code) => metrics.announceFailures.inc({ code }),
     onAnnounced: (result, count) => metrics.gratuitousArp.inc({ result }, count),

@@ -57,7 +57,7 @@ const failures: string[] = [];
 function announcerIn(namespace: string, options: Partial<AnnouncerOptions> = {}) {
   return createAnnouncer({
     links: () => [links[namespace] ?? t.fail("no link")] as ObservedLink[],
-    isHeld: () => true,
+    isWanted: () => true,
     stillOwned: () => true,
     probeMs: 200,
     announceAtMs: [0, 20],

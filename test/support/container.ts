@@ -87,7 +87,10 @@ export class Container {
     let pid = 0;
     await until("process 1 to be the command", async () => {
       pid = Number(await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8"));
-      return pid > 0 && !(await readFile(`/proc/${pid}/cmdline`, "utf8")).includes("mount -t tmpfs");
+      if (pid === 0) return false;
+      const line = await readFile(`/proc/${pid}/cmdline`, "utf8");
+      // While the process starts a program, it has no command line.
+      return line !== "" && !line.includes("mount -t tmpfs");
     });
     return new Container(child, pid, variables, log);
   }

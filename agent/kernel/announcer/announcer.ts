@@ -19,8 +19,8 @@ import { broadcastAll } from "./send.ts";
 export interface AnnouncerOptions {
   /** The links as last observed. */
   readonly links: () => readonly ObservedLink[];
-  /** Called before each probe of a held EIP. False if the EIP is gone. */
-  readonly isHeld: (held: AddressOnLink) => boolean;
+  /** Called before each frame of a probe. False if the EIP was given up. */
+  readonly isWanted: (place: AddressOnLink, purpose: ProbePurpose) => boolean;
   /** Called before each announcement. False if the EIP is gone or another host holds it. */
   readonly stillOwned: (held: AddressOnLink) => boolean;
   /** How long to wait for replies to a probe, in ms. 0 disables probes. */
@@ -71,14 +71,14 @@ class ArpAnnouncer implements Announcer {
     purpose: ProbePurpose,
     signal: AbortSignal,
   ): Promise<ProbeResult> {
-    const { probeMs, isHeld } = this.#options;
+    const { probeMs } = this.#options;
     const others = new Map<Ip, Mac>();
     const unsent = new Set<Ip>();
     if (probeMs === 0) return { others, unsent };
     const either = AbortSignal.any([signal, this.#stop.signal]);
     const ask = async (link: InterfaceName, group: readonly Ip[]) => {
-      // Once the EIP is gone, another gateway would take a further probe for that of a rival.
-      const isWanted = (address: Ip) => purpose === "take" || isHeld({ interface: link, address });
+      // Another gateway would take a further probe for that of a rival.
+      const isWanted = (address: Ip) => this.#options.isWanted({ interface: link, address }, purpose);
       const found = await this.#onLink(link, (socket, mac) => {
         const isOwn = this.#isOwn();
         const request = { mac, addresses: group, purpose, isWanted, isOwn, windowMs: probeMs };

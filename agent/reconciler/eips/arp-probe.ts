@@ -48,6 +48,8 @@ export class ArpProbe {
   readonly #probing = new Set<Ip>();
   readonly #conflicts = new Map<Ip, AddressConflict>();
   readonly #running = new Set<Promise<void>>();
+  /** The candidates of the last review. */
+  #candidates: ReadonlyMap<Ip, AddressOnLink> = new Map();
   #probeState: ProbeState = { probing: new Set(), addressConflicts: new Map() };
 
   constructor(options: ArpProbeOptions) {
@@ -63,11 +65,12 @@ export class ArpProbe {
     if (announcer === undefined) return this.#probeState;
     const wanted = new Map<Ip, AddressOnLink>();
     yield* forEachChunked(candidates, lookedAtOnce, (place) => wanted.set(place.address, place));
+    this.#candidates = wanted;
     yield* forEachChunked(this.#free, lookedAtOnce, ([address, sinceMs]) => {
       if (!wanted.has(address) || nowMs() - sinceMs > freeForMs) this.#free.delete(address);
     });
     for (const [address, { task }] of this.#conflicts)
-      if (wanted.get(address)?.interface !== task.place.interface) this.#endConflict(address);
+      if (!this.isWanted(task.place)) this.#endConflict(address);
 
     const isKnown = ({ address }: AddressOnLink) =>
       this.#free.has(address) || this.#probing.has(address) || this.#conflicts.has(address);
@@ -80,6 +83,11 @@ export class ArpProbe {
       addressConflicts: new Map(Array.from(this.#conflicts, ([address, { holder }]) => [address, holder])),
     };
     return this.#probeState;
+  }
+
+  /** True if the last review was to add this address to that link. */
+  isWanted({ address, interface: link }: AddressOnLink): boolean {
+    return this.#candidates.get(address)?.interface === link;
   }
 
   /** The result of the last review, so that planning again within a pass uses the same data. */
@@ -165,6 +173,7 @@ export class ArpProbe {
     for (const place of places) {
       this.#probing.delete(place.address);
       const mac = others.get(place.address);
+      if (!this.isWanted(place)) continue;
       if (mac === undefined) this.#free.set(place.address, nowMs());
       else this.#addConflict(place, mac);
     }

@@ -171,7 +171,7 @@ function setUp(options: Partial<AnnouncerOptions> = {}) {
   const failures: string[] = [];
   const announcer = createAnnouncer({
     links: () => [link],
-    isHeld: () => true,
+    isWanted: () => true,
     stillOwned: () => true,
     probeMs: 40,
     announceAtMs: [0, 10, 20],
@@ -253,21 +253,21 @@ t.test(
   "an EIP that is given up during its probe is not probed any more, and nothing is concluded",
   async (t) => {
     const [kept, gone] = [ip("203.0.113.1"), ip("203.0.113.2")];
-    const held = new Set([kept, gone]);
-    const { fake, announcer } = setUp({ isHeld: ({ address }) => held.has(address) });
-    fake.onSend = () => {
-      if (fake.sent.length === 1) held.delete(gone);
-      return arpPacketBytes;
-    };
-    const places = [on(kept), on(gone)];
-    const { others, unsent } = await announcer.probe(places, "keep", neverAborted);
-    const probes = (address: Ip) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
-    t.strictSame([kept, gone].map(probes), [2, 1], "the second frame is not sent");
-    t.equal(others.size, 0);
-    t.strictSame([...unsent], [gone]);
-
-    await announcer.probe(places, "take", neverAborted);
-    t.strictSame([kept, gone].map(probes), [4, 3], "addresses to add are not held yet");
+    for (const purpose of ["take", "keep"] as const) {
+      const wanted = new Set([kept, gone]);
+      const { fake, announcer } = setUp({
+        isWanted: ({ address }, asked) => asked === purpose && wanted.has(address),
+      });
+      fake.onSend = () => {
+        if (fake.sent.length === 1) wanted.delete(gone);
+        return arpPacketBytes;
+      };
+      const { others, unsent } = await announcer.probe([on(kept), on(gone)], purpose, neverAborted);
+      const probes = (address: Ip) => fake.sent.filter(({ targetIp }) => targetIp === address).length;
+      t.strictSame([kept, gone].map(probes), [2, 1], "the second frame is not sent");
+      t.equal(others.size, 0);
+      t.strictSame([...unsent], [gone]);
+    }
   },
 );
 

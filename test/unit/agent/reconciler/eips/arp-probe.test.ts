@@ -265,6 +265,18 @@ t.test("addresses no longer wanted, or moved to another link, are not probed any
   t.equal(wire.frames, frames);
   t.notOk(arpProbe.hasConflicts);
 
+  wire.holders.clear();
+  review();
+  t.ok(both.every((place) => arpProbe.isWanted(place)));
+  review([elsewhere]);
+  t.notOk(both.some((place) => arpProbe.isWanted(place)));
+  await answersIn();
+  t.notOk(arpProbe.isFree(two), "nothing is known of it on the other link");
+  t.strictSame(review([elsewhere]).probing, [two]);
+  await answersIn();
+  t.ok(arpProbe.isFree(two));
+  review([]);
+
   const wakes = told.wakes;
   review();
   await arpProbe.stop();
