@@ -84,11 +84,12 @@ async function expectCounted(t: Test, gw: Gateway, eip: string, send: () => Prom
   if (before === undefined) throw new Error(`nothing is counted of ${eip}`);
   const wireBefore = await carried(gw);
   await send();
-  const wire = minus(await carried(gw), wireBefore);
-  let found = before;
+  let [wire, found] = [minus(await carried(gw), wireBefore), before];
   const isCounted = () => names.every((name) => isNear(found[name] - before[name], wire[name]));
   for (let looks = 0; looks < 40 && !isCounted(); looks++) {
     await delay(250);
+    // The last acknowledgements may still be on their way when the sender ends.
+    wire = minus(await carried(gw), wireBefore);
     found = (await counted(gw, eip)) ?? before;
   }
   t.ok(isCounted(), `${eip}: ${JSON.stringify(minus(found, before))} of ${JSON.stringify(wire)}`);
