@@ -108,7 +108,6 @@ function describeTranslation(
     const what = hit.to.length > 1 ? `one of ${targets.join(", ")}${more}` : targets[0];
     const detail = `the ${side} becomes ${what}${hit.isForeign ? ", by a rule of another program" : ""}`;
     notes.step({ stage, result: "translates", ...(object && { object }), rule: hit.rule, detail });
-    if (hit.to.length > 1) notes.uncheck("the way to the other backends");
     return;
   }
   const to = nat?.[side];

@@ -6,35 +6,51 @@ import type { Chunked } from "../chunked.ts";
 import { viewOf } from "../conntrack/flow.ts";
 import { addressFault } from "./address.ts";
 import { describeFlow, describeWay } from "./describe.ts";
-import { drawOutcome } from "./drawn-backends.ts";
+import { type Draw, explainDraws } from "./drawn-backends.ts";
 import type { ExplainCode, Explanation, Outcome, Question } from "./explanation.ts";
 import { stateOf } from "./flows.ts";
 import { type FlowTranslation, isTranslating, type Translation } from "./follow.ts";
 import { type Journey, travel } from "./journey.ts";
 import { Notes } from "./notes.ts";
 import { eipAt, faultOf, inwardOf, outwardOf, reasonsOfSnats } from "./objects.ts";
-import { answerEnds, endsOf, type Packet } from "./packet.ts";
+import { answerEnds, type Endpoint, endsOf, type Packet } from "./packet.ts";
 import { chanceOf, type TakenPorts } from "./ports.ts";
 import { almostSure, chanceText, portsText } from "./ports-text.ts";
 import { interfaceOf } from "./sides.ts";
 import { wayBack } from "./way-back.ts";
 import type { World } from "./world.ts";
 
+/** Backends of one rule that the packet is followed to. */
+const mostDraws = 16;
+
 /** Runs in parts. Reads nothing. */
 export function* explainChunked(question: Question, world: World): Chunked<Explanation> {
-  return yield* new Explainer(question, world).explain();
+  const first = new Explainer(question, world, 0);
+  const explanation = yield* first.explain();
+  const [backend, ...others] = first.backends;
+  if (backend === undefined || others.length === 0) return explanation;
+  const draws: [Draw, ...Draw[]] = [{ backend, explanation }];
+  for (const [index, other] of others.slice(0, mostDraws - 1).entries())
+    draws.push({ backend: other, explanation: yield* new Explainer(question, world, index + 1).explain() });
+  return explainDraws(draws, first.backends.length);
 }
 
 const noPorts: TakenPorts = { live: [], closing: [] };
 
+/** Follows the packet to one backend. */
 class Explainer {
   readonly #question: Question;
   readonly #world: World;
+  readonly #draw: number;
   readonly #notes = new Notes();
+  /** Those of which the kernel draws one. */
+  backends: readonly Endpoint[] = [];
 
-  constructor(question: Question, world: World) {
+  /** @param draw which of several backends is drawn */
+  constructor(question: Question, world: World, draw: number) {
     this.#question = question;
     this.#world = world;
+    this.#draw = draw;
     for (const text of world.own.strange) this.#notes.uncheck(`a rule in the agent's chains: ${text}`);
   }
 
@@ -45,17 +61,19 @@ class Explainer {
     const packet = this.#packet();
     const nat = describeFlow(packet, this.#world, this.#notes);
     const absent = this.#address(packet);
-    const journey = yield* travel(packet, nat === undefined ? "rules" : nat, this.#world, isTranslating(nat));
+    const journey = yield* travel(packet, nat ?? "rules", this.#world, {
+      isNatFlow: isTranslating(nat),
+      draw: this.#draw,
+    });
+    this.backends = journey.translations.find(({ side }) => side === "destination")?.to ?? [];
     describeWay(packet, journey, nat, this.#world, this.#notes);
     const { end } = journey;
     if (absent !== undefined) return this.#answer(absent);
-    const drawn = drawOutcome(packet, journey, this.#world, this.#notes);
-    if (drawn !== undefined && end !== "out") return this.#answer(drawn);
     if (end === "local") return this.#answer(this.#local(packet), journey.packet);
     if (end !== "out") return this.#answer({ verdict: "dropped", code: end.code });
     const there = this.#arrived(packet, journey, nat);
     const back = yield* wayBack(packet, journey, nat, this.#world, this.#notes);
-    const outcome = there.verdict === "dropped" ? there : (back ?? drawn ?? there);
+    const outcome = there.verdict === "dropped" ? there : (back ?? there);
     return this.#answer(outcome, journey.packet, true);
   }
 

@@ -43,6 +43,8 @@ export interface FollowOptions {
   readonly family: Family;
   /** `rules`: the packet starts a flow. `none`: conntrack does not see it. */
   readonly nat: "rules" | "none" | FlowTranslation;
+  /** Which of several backends is drawn. */
+  readonly draw: number;
   /** The address that MASQUERADE takes. */
   readonly masqueradeAs: (packet: Packet) => Endpoint | undefined;
 }
@@ -76,7 +78,8 @@ export function* follow(name: HookName, packet: Packet, options: FollowOptions):
     if (outcome.hit !== undefined) {
       translations.push(outcome.hit);
       isTranslated = true;
-      now = translate(now, outcome.hit.side, outcome.hit.to[0]);
+      const { side, to } = outcome.hit;
+      now = translate(now, side, to[options.draw % to.length] ?? to[0]);
     }
     untracked = outcome.untracked ?? untracked;
     if (outcome.stop !== undefined)

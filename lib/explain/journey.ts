@@ -27,21 +27,26 @@ export interface Journey {
   readonly uncertain: readonly string[];
 }
 
-/**
- * @param nat `rules` for a packet that starts a flow, else what its flow does
- * @param isNatFlow true if its flow is translated in any way, which the gate asks for
- */
+export interface TravelOptions {
+  /** True if its flow is translated in any way, which the gate asks for. */
+  readonly isNatFlow: boolean;
+  /** Which of several backends is drawn. */
+  readonly draw: number;
+}
+
+/** @param nat `rules` for a packet that starts a flow, else what its flow does */
 export function* travel(
   start: Packet,
   nat: "rules" | "none" | FlowTranslation,
   world: World,
-  isNatFlow = false,
+  options: TravelOptions,
 ): Chunked<Journey> {
-  return yield* new Traveller(start, nat, world, isNatFlow).run();
+  return yield* new Traveller(start, nat, world, options).run();
 }
 
 class Traveller {
   readonly #world: World;
+  readonly #draw: number;
   readonly #translations: Translation[] = [];
   readonly #uncertain: string[] = [];
   #packet: Packet;
@@ -50,10 +55,16 @@ class Traveller {
   #untracked: string | undefined;
   #routed: Routed | undefined;
 
-  constructor(start: Packet, nat: "rules" | "none" | FlowTranslation, world: World, isNatFlow: boolean) {
+  constructor(
+    start: Packet,
+    nat: "rules" | "none" | FlowTranslation,
+    world: World,
+    { isNatFlow, draw }: TravelOptions,
+  ) {
     this.#packet = start;
     this.#nat = nat;
     this.#world = world;
+    this.#draw = draw;
     this.#isNatFlow = isNatFlow;
   }
 
@@ -103,6 +114,7 @@ class Traveller {
       own,
       family: program.family,
       nat: this.#nat,
+      draw: this.#draw,
       masqueradeAs: ({ out }): Endpoint | undefined => {
         const found = network.addresses.find((one) => one.interface === out && !one.isSecondary);
         return found && { address: found.address, port: undefined };

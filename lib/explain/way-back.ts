@@ -58,7 +58,7 @@ export function* wayBack(
         : { address: packet.destination, port: packet.destinationPort },
   };
   const isNatFlow = isTracked && (translations.length > 0 || isTranslating(nat));
-  const way = yield* travel(answer, isTracked ? undo : "none", world, isNatFlow);
+  const way = yield* travel(answer, isTracked ? undo : "none", world, { isNatFlow, draw: 0 });
   for (const rule of way.uncertain) notes.uncheck(`whether it applies to the answer: ${rule}`);
   const { end } = way;
   notes.uncheck(`what ${last.destination} answers`);

@@ -13,7 +13,7 @@ table bridge wire_watch {
   chain pre {
     type filter hook prerouting priority -300; policy accept;
     iifname "gw-out" ip saddr 10.0.0.0/8 add @leaked { ip saddr . ip daddr . ip protocol }
-    iifname "gw-out" ip saddr 203.0.113.0/24 counter name translated
+    iifname "gw-out" ip saddr { 198.51.100.0/24, 203.0.113.0/24 } counter name translated
   }
 }
 `;

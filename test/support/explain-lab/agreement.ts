@@ -21,6 +21,7 @@ export interface Disagreement {
 
 export interface Agreement {
   readonly cases: number;
+  /** Verdicts that say nothing, those that depend on the backend that the kernel draws aside. */
   readonly unknown: number;
   /** How often each code was said. */
   readonly codes: ReadonlyMap<string, number>;
@@ -150,7 +151,10 @@ async function askAndSend(
               ...unchecked.map((text) => `unchecked: ${text}`),
             ],
           };
-      return { code, isUnknown, disagreement };
+      const isDrawn = steps.some(
+        ({ result, detail }) => result === "unknown" && / of the \d+ backends/.test(detail),
+      );
+      return { code, isUnknown: isUnknown && !isDrawn, disagreement };
     }),
   );
 }

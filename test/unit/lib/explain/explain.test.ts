@@ -267,7 +267,7 @@ const rows: readonly Row[] = [
       sample: { nat: twoBackends, routes: [...sampleRoutes, `${unreached}/32 dev net1`] },
       packet: web,
       is: ["unknown", "NoRoute"],
-      step: ["route", new RegExp(`1 of the 2 backends cannot be reached, such as ${unreached}`)],
+      step: ["route", new RegExp(`with 1 of the 2 backends, such as ${unreached}: `)],
     }),
   ),
   {
@@ -344,6 +344,25 @@ const rows: readonly Row[] = [
     is: ["dropped", "ForeignRule"],
     step: ["reverse", /dropped/],
   },
+  ...(["10.0.1.6", "10.0.1.7"] as const).flatMap((stopped): Row[] => [
+    {
+      what: `a foreign rule for one of two backends: ${stopped}`,
+      sample: { nat: twoBackends, ...filter(`-A FORWARD -d ${stopped}/32 -j DROP`) },
+      packet: web,
+      is: ["unknown", "ForeignRule"],
+      step: ["foreign", new RegExp(`with 1 of the 2 backends, such as ${stopped}: it is dropped`)],
+    },
+    {
+      what: `a foreign rule for the answers of one of two backends: ${stopped}`,
+      sample: { nat: twoBackends, ...filter(`-A FORWARD -s ${stopped}/32 -j DROP`) },
+      packet: web,
+      is: ["unknown", "ForeignRule"],
+      step: [
+        "reverse",
+        new RegExp(`with 1 of the 2 backends, such as ${stopped}: the answer: it is dropped`),
+      ],
+    },
+  ]),
   {
     what: "a foreign policy",
     sample: { foreign: "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i eth0 -j ACCEPT\nCOMMIT\n" },
