@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type Chunked, runSync } from "../../lib/chunked.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Turns } from "./answers/turns.ts";
-import { type Bodies, weightOfObject } from "./bounds/bodies.ts";
+import { type Bodies, freeBody, weightOfObject } from "./bounds/bodies.ts";
 import { type Parsed, type PlainParser, parseChunked } from "./json/parse-chunked.ts";
 import {
   closeBrace,
@@ -20,11 +20,11 @@ import {
 /** Far above what any request needs. Deeper or wider values could block a parser for many seconds. */
 const maxDepth = 32;
 const maxEntriesPerValue = 200_000;
-/** Above this many characters, each step over the text takes milliseconds. */
+/** Above this many bytes, each step over the text takes milliseconds. */
 const longText = 64 * 1024;
-/** Characters of one text. No field takes nearly as many, and a text cannot be parsed in parts. */
+/** Bytes of one text. No field takes nearly as many, and a text cannot be parsed in parts. */
 const maxTextLength = 64 * 1024;
-const byteOrderMark = "\uFEFF";
+const byteOrderMark = Buffer.from("\uFEFF");
 /** Some milliseconds' worth of a survey. */
 const surveyedAtOnce = 500_000;
 
@@ -39,28 +39,37 @@ export function acceptJsonOnly(app: FastifyInstance, bodies: Bodies, turns: Turn
   bodies.serve(app);
   app.addContentTypeParser("application/json", async (request: FastifyRequest, payload: IncomingMessage) => {
     const text = await bodies.read(request, payload);
-    if (text === "") return undefined;
-    const isLong = text.length > longText;
-    const run = <T>(parts: Chunked<T>): T | Promise<T> => (isLong ? turns.run(parts) : runSync(parts));
-    const survey = await run(surveyJson(text));
-    if (survey.fault !== undefined) throw survey.fault;
-    await bodies.expect(request, survey.weight);
-    const { value, keys } = await run(parseJson(text, (piece) => parsed(parse, request, piece)));
-    if (survey.keys !== keys) throw malformed("A key occurs twice in one object");
-    return value;
+    try {
+      if (text.length === 0) return undefined;
+      const isLong = text.length > longText;
+      const run = <T>(parts: Chunked<T>): T | Promise<T> => (isLong ? turns.run(parts) : runSync(parts));
+      const survey = await run(surveyJson(text));
+      if (survey.fault !== undefined) throw survey.fault;
+      await bodies.expect(request, survey.weight);
+      const { value, keys } = await run(parseJson(text, (piece) => parsed(parse, request, piece)));
+      if (survey.keys !== keys) throw malformed("A key occurs twice in one object");
+      return value;
+    } finally {
+      freeBody(text);
+    }
   });
 }
 
 /** Parses a text with a plain parser, a long one in parts. @throws `malformed-json` */
-export function* parseJson(text: string, parse: PlainParser): Chunked<Parsed> {
+export function* parseJson(text: Buffer, parse: PlainParser): Chunked<Parsed> {
   try {
-    return yield* parseChunked(text.startsWith(byteOrderMark) ? text.slice(1) : text, {
+    return yield* parseChunked(withoutMark(text), {
       parse,
       atOnce: longText,
     });
   } catch (cause) {
     throw new GatewayError("malformed-json", "The body is not valid JSON", { cause });
   }
+}
+
+function withoutMark(text: Buffer): Buffer {
+  const { length } = byteOrderMark;
+  return text.subarray(0, length).equals(byteOrderMark) ? text.subarray(length) : text;
 }
 
 function parsed(
@@ -89,7 +98,7 @@ interface Survey {
 }
 
 /** Scans the text once before it is parsed. */
-export function* surveyJson(text: string): Chunked<Survey> {
+export function* surveyJson(text: Buffer): Chunked<Survey> {
   const entries = new Uint32Array(maxDepth + 1);
   let depth = 0;
   let keys = 0;
@@ -100,7 +109,7 @@ export function* surveyJson(text: string): Chunked<Survey> {
       pauseAt = at + surveyedAtOnce;
       yield;
     }
-    switch (text.charCodeAt(at)) {
+    switch (text[at]) {
       case quote: {
         const end = endOfString(text, at);
         if (end === -1) return { keys, weight };

@@ -52,8 +52,8 @@ export class Bodies {
     });
   }
 
-  /** Reads a body as text. @throws `too-large`, `overloaded` */
-  async read(request: FastifyRequest, payload: IncomingMessage): Promise<string> {
+  /** Reads a body; {@link freeBody} frees it. @throws `too-large`, `overloaded` */
+  async read(request: FastifyRequest, payload: IncomingMessage): Promise<Buffer<ArrayBuffer>> {
     const declared = Number(request.headers["content-length"]);
     if (declared > this.limits.bytes) throw tooLarge(this.limits.bytes);
     if (declared > smallBody) await this.#take(this.#bytes, declared, request);
@@ -63,6 +63,14 @@ export class Bodies {
       if (cause instanceof GatewayError) throw cause;
       throw new GatewayError("malformed-json", "The body ended before its time", { cause });
     }
+  }
+
+  /** Reads a body as text. @throws `too-large`, `overloaded` */
+  async readText(request: FastifyRequest, payload: IncomingMessage): Promise<string> {
+    const body = await this.read(request, payload);
+    const text = body.toString();
+    freeBody(body);
+    return text;
   }
 
   /** To be asked before a text of that weight is parsed. @throws `too-large`, `overloaded` */
@@ -85,7 +93,7 @@ export class Bodies {
     request: FastifyRequest,
     payload: IncomingMessage,
     declared: number | undefined,
-  ): Promise<string> {
+  ): Promise<Buffer<ArrayBuffer>> {
     // Filled as it comes: pieces would be held twice when they are put together.
     let whole = Buffer.allocUnsafeSlow(declared ?? smallBody);
     let length = 0;
@@ -101,9 +109,7 @@ export class Bodies {
       if (length > whole.length) whole = grown(whole, length);
       piece.copy(whole, before);
     }
-    const text = whole.toString("utf8", 0, length);
-    free(whole);
-    return text;
+    return whole.subarray(0, length);
   }
 
   /** Until the request is answered. */
@@ -124,12 +130,12 @@ export class Bodies {
 function grown(buffer: Buffer<ArrayBuffer>, length: number): Buffer<ArrayBuffer> {
   const larger = Buffer.allocUnsafeSlow(Math.max(2 * buffer.length, length));
   buffer.copy(larger);
-  free(buffer);
+  freeBody(buffer);
   return larger;
 }
 
-/** At once: the collector may take its time, and the next body comes. */
-function free(buffer: Buffer<ArrayBuffer>): void {
+/** Frees the memory of a body at once: the collector may take its time, and the next body comes. */
+export function freeBody(buffer: Buffer<ArrayBuffer>): void {
   buffer.buffer.transfer(0);
 }
 

@@ -3,7 +3,8 @@
  * same value, or refuses the same text; a test compares the two.
  *
  * It splits a long list or object at its own commas and lets the plain parser read what is between them. So it decides
- * nothing about JSON itself: if it split wrongly, the plain parser refuses a piece.
+ * nothing about JSON itself: if it split wrongly, the plain parser refuses a piece. The text stays as the bytes that came:
+ * only the pieces become strings.
  */
 import { type Chunked, everyNth } from "../../../lib/chunked.ts";
 import {
@@ -24,7 +25,7 @@ export type PlainParser = (text: string) => unknown;
 
 export interface ParseOptions {
   readonly parse: PlainParser;
-  /** Characters that are parsed at once. */
+  /** Bytes that are parsed at once. */
   readonly atOnce: number;
 }
 
@@ -38,8 +39,8 @@ export interface Parsed {
 const scannedAtOnce = 250_000;
 const membersAtOnce = 2_000;
 
-/** Parses `text`. Throws what the plain parser throws, or a SyntaxError. */
-export function* parseChunked(text: string, options: ParseOptions): Chunked<Parsed> {
+/** Parses a text in UTF-8. Throws what the plain parser throws, or a SyntaxError. */
+export function* parseChunked(text: Buffer, options: ParseOptions): Chunked<Parsed> {
   const parser = new Parser(text, options);
   const value = yield* parser.value(0, text.length);
   return { value, keys: parser.keys };
@@ -56,13 +57,13 @@ export function countKeys(value: unknown): number {
 }
 
 class Parser {
-  readonly #text: string;
+  readonly #text: Buffer;
   readonly #options: ParseOptions;
   /** Members of all objects so far. */
   keys = 0;
   #scanned = 0;
 
-  constructor(text: string, options: ParseOptions) {
+  constructor(text: Buffer, options: ParseOptions) {
     this.#text = text;
     this.#options = options;
   }
@@ -72,7 +73,7 @@ class Parser {
     const text = this.#text;
     const start = skipSpace(text, from);
     const end = trimSpace(text, to);
-    const [first, last] = [text.charCodeAt(start), text.charCodeAt(end - 1)];
+    const [first, last] = [text[start], text[end - 1]];
     if (end - start > this.#options.atOnce) {
       if (first === openBracket && last === closeBracket) return yield* this.#list(start + 1, end - 1);
       if (first === openBrace && last === closeBrace) return yield* this.#object(start + 1, end - 1);
@@ -116,13 +117,16 @@ class Parser {
     for (let member = from; ; ) {
       const end = yield* this.#endOfItem(member, to);
       const open = skipSpace(text, member);
-      const close = text.charCodeAt(open) === quote ? endOfString(text, open) : -1;
+      const close = text[open] === quote ? endOfString(text, open) : -1;
       const separator = close === -1 ? -1 : skipSpace(text, close + 1);
-      if (separator === -1 || separator >= end || text.charCodeAt(separator) !== colon)
+      if (separator === -1 || separator >= end || text[separator] !== colon)
         throw new SyntaxError("a member has no name");
       // With any value, the plain parser says what the name is.
       const isLong = end - member > this.#options.atOnce;
-      const [name, short] = this.#member(text.slice(member, isLong ? separator + 1 : end), isLong ? "0" : "");
+      const [name, short] = this.#member(
+        this.#slice(member, isLong ? separator + 1 : end),
+        isLong ? "0" : "",
+      );
       if (!Object.hasOwn(object, name)) this.keys++;
       if (!isLong) this.keys += countKeys(short);
       const value = isLong ? yield* this.value(separator + 1, end) : short;
@@ -141,7 +145,7 @@ class Parser {
     let depth = 0;
     for (let at = from; at < to; at++) {
       if (++this.#scanned % scannedAtOnce === 0) yield;
-      switch (text.charCodeAt(at)) {
+      switch (text[at]) {
         case quote: {
           const close = endOfString(text, at);
           if (close === -1 || close >= to) throw new SyntaxError("a string does not end");
@@ -166,10 +170,14 @@ class Parser {
 
   /** Parses `count` items at once. */
   #some(from: number, to: number, count: number): readonly unknown[] {
-    const values = this.#options.parse(`[${this.#text.slice(from, to)}]`);
+    const values = this.#options.parse(`[${this.#slice(from, to)}]`);
     if (!Array.isArray(values) || values.length !== count) throw new SyntaxError("a value is missing");
     this.keys += countKeys(values);
     return values;
+  }
+
+  #slice(from: number, to: number): string {
+    return this.#text.toString("utf8", from, to);
   }
 
   /** The one member of an object, with its value. */

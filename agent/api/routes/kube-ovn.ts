@@ -31,7 +31,7 @@ const acceptable: ReadonlySet<Reason> = new Set(["NotSupported", "Unbound"]);
 
 export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodies: Bodies): void {
   void app.register((routes, _options, done) => {
-    routes.addContentTypeParser("application/octet-stream", bodies.read.bind(bodies));
+    routes.addContentTypeParser("application/octet-stream", bodies.readText.bind(bodies));
     routes.post<{ Body: string }>(
       "/v1/kube-ovn/nat-gateway",
       {

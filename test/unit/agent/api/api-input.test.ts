@@ -160,7 +160,7 @@ t.test("texts for people", async (t) => {
   t.same(say([]), [{ pointer: "/dnats/0", message: "must be an object" }]);
 });
 
-const surveyJson = (text: string) => runSync(surveyChunked(text));
+const surveyJson = (text: string) => runSync(surveyChunked(Buffer.from(text)));
 
 t.test("surveyJson counts like JSON.parse, plus one for a duplicate key", async (t) => {
   const spaces = fc.constantFrom(undefined, 1, "\t");

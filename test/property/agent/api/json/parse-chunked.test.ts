@@ -64,7 +64,9 @@ const atOnce = fc.constantFrom(1, 2, 3, 5, 8, 20, 100);
 t.test("the value of a text", async () => {
   fc.assert(
     fc.property(texts, atOnce, (text, atOnce) => {
-      const outcome = outcomeOf(() => runSync(parseChunked(text, { parse: secure, atOnce })).value);
+      const outcome = outcomeOf(
+        () => runSync(parseChunked(Buffer.from(text), { parse: secure, atOnce })).value,
+      );
       return isDeepStrictEqual(
         outcome,
         outcomeOf(() => secure(text)),
@@ -79,9 +81,34 @@ t.test("a damaged text is refused where the plain parser refuses it", async (t) 
   fc.assert(
     fc.property(mutated, atOnce, (text, atOnce) => {
       const expected = outcomeOf(() => secure(text.startsWith("\uFEFF") ? `x${text}` : text));
-      const outcome = outcomeOf(() => runSync(parseChunked(text, { parse: secure, atOnce })).value);
+      const outcome = outcomeOf(
+        () => runSync(parseChunked(Buffer.from(text), { parse: secure, atOnce })).value,
+      );
       seen[outcome === "refused" ? "refused" : "taken"]++;
       return isDeepStrictEqual(outcome, expected);
+    }),
+    { numRuns: 2_000 },
+  );
+  t.ok(seen.refused > 200 && seen.taken > 200, JSON.stringify(seen));
+});
+
+t.test("bytes that are no UTF-8, or more than one for a character", async (t) => {
+  const bytes = fc.constantFrom(..."é€😀".split(""), "\u00ff").map((text) => Buffer.from(text));
+  const broken = fc.uint8Array({ min: 0x80, max: 0xff, maxLength: 3 }).map((one) => Buffer.from(one));
+  const put = fc.array(fc.tuple(fc.nat(), fc.oneof(bytes, broken)), { maxLength: 4 });
+  const seen = { refused: 0, taken: 0 };
+  fc.assert(
+    fc.property(texts, put, atOnce, (text, puts, atOnce) => {
+      const bytes = puts.reduce((before, [at, more]) => {
+        const place = at % (before.length + 1);
+        return Buffer.concat([before.subarray(0, place), more, before.subarray(place)]);
+      }, Buffer.from(text));
+      const outcome = outcomeOf(() => runSync(parseChunked(bytes, { parse: secure, atOnce })).value);
+      seen[outcome === "refused" ? "refused" : "taken"]++;
+      return isDeepStrictEqual(
+        outcome,
+        outcomeOf(() => secure(bytes.toString())),
+      );
     }),
     { numRuns: 2_000 },
   );
@@ -93,9 +120,9 @@ t.test("members are counted as the survey counts them, names that occur twice ar
     fc.property(mutated, atOnce, (text, atOnce) => {
       const outcome = outcomeOf(() => secure(text.startsWith("\uFEFF") ? `x${text}` : text));
       if (outcome === "refused") return true;
-      const { keys, value } = runSync(parseChunked(text, { parse: secure, atOnce }));
-      const isUnique = runSync(surveyJson(text)).keys === countKeys(value);
-      return (keys === runSync(surveyJson(text)).keys) === isUnique;
+      const { keys, value } = runSync(parseChunked(Buffer.from(text), { parse: secure, atOnce }));
+      const isUnique = runSync(surveyJson(Buffer.from(text))).keys === countKeys(value);
+      return (keys === runSync(surveyJson(Buffer.from(text))).keys) === isUnique;
     }),
     { numRuns: 500 },
   );
@@ -115,7 +142,7 @@ t.test("no part parses more than its share", async (t) => {
     [[[items]]],
     Object.fromEntries(items.entries()),
   ]) {
-    const parts = parseChunked(JSON.stringify(value), { parse: counting, atOnce });
+    const parts = parseChunked(Buffer.from(JSON.stringify(value)), { parse: counting, atOnce });
     let most = 0;
     for (let step = parts.next(); ; step = parts.next()) {
       most = Math.max(most, parsed);
