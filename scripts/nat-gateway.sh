@@ -20,13 +20,33 @@ if [[ ${1-} == get-iptables-version ]]; then
   exit 0
 fi
 
-# The arguments each end with NUL, which no argument can contain.
-ask() {
-  printf '%s\0' "$@" |
-    curl --disable --silent --show-error --noproxy '*' --unix-socket "$socket" --max-time "$answer_seconds" \
-      --header 'content-type: application/octet-stream' --header 'expect:' \
-      --data-binary @- http://localhost/v1/kube-ovn/nat-gateway 2>&1
-}
+# Sends the arguments, each with a NUL at its end, and prints the answer. Ends with 75 if the call can be repeated: the agent did not
+# accept it, or the connection was lost. Perl is in every Debian and starts faster than curl; modules would take longer than the call.
+# shellcheck disable=SC2016 # Perl's own dollars
+client='
+  my ($path, $seconds, @arguments) = @ARGV;
+  sub end { my ($status, $text) = @_; print $text; exit $status }
+  my $body = join "", map { "$_\0" } @arguments;
+  my $length = length $body;
+  my $request = join "\r\n", "POST /v1/kube-ovn/nat-gateway HTTP/1.0", "content-type: application/octet-stream",
+    "content-length: $length", "", $body;
+  my ($local, $stream, $answer) = (1, 1, "");
+  end(1, "the path is too long") if length $path > 107;
+  $SIG{PIPE} = "IGNORE";
+  $SIG{ALRM} = sub { end(1, "no answer within $seconds s") };
+  alarm $seconds;
+  socket(my $agent, $local, $stream, 0) or end(1, $!);
+  connect($agent, pack("Sa108", $local, $path)) or end(75, $!);
+  # An agent that refuses the call may answer before it has read all of it.
+  while (my $sent = syswrite $agent, $request) { substr($request, 0, $sent) = "" }
+  while (sysread $agent, $answer, 65536, length $answer) {}
+  my ($head, $text) = split /\r\n\r\n/, $answer, 2;
+  my ($expected) = ($head // "") =~ /^content-length: *(\d+)/im;
+  end(75, "the connection was lost") if !defined $expected or length $text < $expected;
+  print $text;
+'
+# Of a locale that is not installed it would warn.
+ask() { LC_ALL=C perl -C0 -e "$client" "$socket" "$answer_seconds" "$@" 2>&1; }
 
 # The pods of Kube-OVN 1.14 have no GATEWAY_V4, so nothing has started the agent yet. Returns at once.
 start_agent() {
@@ -34,15 +54,11 @@ start_agent() {
   [[ -n ${GATEWAY_V4+set} ]] || ! type -P natgw-supervisor >/dev/null || natgw-supervisor start
 }
 
-# Calls can be repeated: so is one that the agent did not accept (7) or whose connection was lost (52, 56).
 started=
 while true; do
   answer=$(ask "$@")
   status=$?
-  case $status in
-    7 | 52 | 56) ((SECONDS < start_seconds)) || break ;;
-    *) break ;;
-  esac
+  ((status == 75 && SECONDS < start_seconds)) || break
   [[ -n $started ]] || start_agent
   sleep 0.1
 done

@@ -310,7 +310,7 @@ t.test("an agent that starts is waited for, one that is not there is named", asy
   t.match(absent, { exitCode: 1, stdout: "", stderr: "the agent does not answer on /run/no-agent.sock" });
   for (const one of version)
     t.match(one, { exitCode: 0, stdout: /^iptables v[0-9]+(\.[0-9]+)+/, stderr: "" });
-  const early = callScript(gw, "argv", ["init"]);
+  const early = callScript(gw, "argv", ["init"], { LANG: "xx_XX.UTF-8", PERL5OPT: "-w" });
   await new Promise((resolve) => setTimeout(resolve, 500));
   await gw.startAgent().whenReady();
   t.same(await early, { exitCode: 0, stdout: "", stderr: "" });
