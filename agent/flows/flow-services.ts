@@ -1,10 +1,9 @@
 /** What the agent knows of flows: the ports of EIPs, and the flow log. Composes the parts of this folder and agent/flow-log. */
-import { forEachChunked } from "../../lib/chunked.ts";
 import type { WhoQuery } from "../../lib/flow-log/who.ts";
 import { memoizeLastChunked } from "../../lib/memoize.ts";
-import type { AddressKey, Family } from "../../lib/model/family.ts";
-import { addressOf, type Ip } from "../../lib/model/ip.ts";
-import { type CountedEip, censusKey } from "../../lib/ports/census.ts";
+import type { Family } from "../../lib/model/family.ts";
+import type { Ip } from "../../lib/model/ip.ts";
+import { censusKey, countedEips } from "../../lib/ports/census.ts";
 import { type NearlyFullEip, nearlyFullEips } from "../../lib/ports/nearly-full.ts";
 import { type PortReport, portReport } from "../../lib/ports/port-report.ts";
 import { type TopItem, type TopSubject, top } from "../../lib/ports/top.ts";
@@ -61,14 +60,7 @@ export function createFlowServices({
   clock: { wallMs },
   log,
 }: FlowServicesDeps): FlowServices {
-  const countedEips = memoizeLastChunked(function* (eips: Desired["eips"]) {
-    const counted = new Map<AddressKey, CountedEip>();
-    yield* forEachChunked(eips.values(), eipsAtOnce, ({ spec: { name, address } }) => {
-      const ip = addressOf(address);
-      counted.set(censusKey(family, ip), { name, address: ip });
-    });
-    return counted;
-  });
+  const eipsOf = memoizeLastChunked((eips: Desired["eips"]) => countedEips(eips.values(), family));
   const desired = () => store.current.desired;
   const settings = config.flowLog;
   const meter = new PortMeter(metrics, config.metricsEips);
@@ -86,7 +78,7 @@ export function createFlowServices({
   const scanner = new PortScanner({
     family,
     scan,
-    eips: () => runYielding(countedEips(desired().eips)),
+    eips: () => runYielding(eipsOf(desired().eips)),
     async onScanned({ census, before }, seconds) {
       metrics.conntrackScanDuration.observe(seconds);
       flowLog?.onScanned(census);
@@ -122,9 +114,6 @@ export function createFlowServices({
     who: (query, signal) => who.ask(query, signal),
   };
 }
-
-/** Takes a few milliseconds. */
-const eipsAtOnce = 5_000;
 
 function timeOf({ wallMs }: Pick<Scanned, "wallMs">): ScanTime {
   return { scannedAt: new Date(wallMs).toISOString() };

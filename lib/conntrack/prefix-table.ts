@@ -24,6 +24,12 @@ export class PrefixTable<V> {
     this.setAround(this.#family.rangeOf(cidr)[0], prefixLengthOf(cidr), value);
   }
 
+  /** True if this very prefix has a value. */
+  has(cidr: Cidr): boolean {
+    const { mask, values } = this.#level(prefixLengthOf(cidr));
+    return values.has(this.#maskedKey(this.#family.rangeOf(cidr)[0], mask));
+  }
+
   /** Like {@link set}, for the network of `prefixLength` bits around `address`: for tables of thousands of hosts. */
   setAround(address: AddressValue, prefixLength: number, value: V): void {
     const { mask, values } = this.#level(prefixLength);

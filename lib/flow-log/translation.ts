@@ -27,21 +27,26 @@ export type ObjectOf = (flow: Readonly<FlowView>, side: TranslatedSide) => Objec
 /** Takes a few milliseconds. */
 const notedAtOnce = 2_000;
 
-/** Compiles the lookup for a desired set. It costs a few map lookups per flow. */
+/** Compiles the lookup for a desired set. Of objects that clash the oldest counts. It costs a few map lookups per flow. */
 export function* compileObjects(desired: Desired, family: Family): Chunked<ObjectOf> {
   const { keyOf, toValue } = family;
   const isDue = everyNth(notedAtOnce);
   const keys = new Map<string, AddressKey>();
   const key = (ip: Ip) => keyOf(toValue(ip));
+  const claimed = new Set<AddressKey>();
   for (const { spec } of desired.eips.values()) {
     if (isDue()) yield;
-    keys.set(spec.name, key(addressOf(spec.address)));
+    const address = key(addressOf(spec.address));
+    // Of two Eips that claim one address the older has it: what uses the other has no rule.
+    if (claimed.has(address)) continue;
+    claimed.add(address);
+    keys.set(spec.name, address);
   }
   const fips = new Map<AddressKey, { readonly id: ObjectId; readonly internal: AddressKey }>();
   for (const { spec } of desired.fips.values()) {
     if (isDue()) yield;
     const eip = keys.get(spec.eip);
-    if (eip === undefined) continue;
+    if (eip === undefined || fips.has(eip)) continue;
     fips.set(eip, { id: objectId("fip", spec.name), internal: key(spec.internalIp as Ip) });
   }
   const snats = new Map<AddressKey, PrefixTable<ObjectId>>();
@@ -51,6 +56,7 @@ export function* compileObjects(desired: Desired, family: Family): Chunked<Objec
     if (eip === undefined) continue;
     const table = snats.get(eip) ?? new PrefixTable<ObjectId>(family);
     snats.set(eip, table);
+    if (table.has(spec.internalCIDR as Cidr)) continue;
     table.set(spec.internalCIDR as Cidr, objectId("snat", spec.name));
   }
   const dnats = new Map<AddressKey, Map<number, ObjectId>>();
@@ -60,7 +66,8 @@ export function* compileObjects(desired: Desired, family: Family): Chunked<Objec
     if (eip === undefined) continue;
     const services = dnats.get(eip) ?? new Map<number, ObjectId>();
     dnats.set(eip, services);
-    services.set(serviceKey(protocolNumber[spec.protocol], spec.externalPort), objectId("dnat", spec.name));
+    const service = serviceKey(protocolNumber[spec.protocol], spec.externalPort);
+    if (!services.has(service)) services.set(service, objectId("dnat", spec.name));
   }
   return (flow, side) => {
     if (side === "source") {

@@ -2,9 +2,10 @@
  * Counts the flows of EIPs in one scan of the conntrack table: by protocol and state, and the ports that flows from an
  * EIP take, by destination and client. {@link Census.add} allocates nothing for most entries.
  */
+import { type Chunked, forEachChunked } from "../chunked.ts";
 import { type FlowView, flowStatus } from "../conntrack/flow.ts";
 import type { AddressKey, Family } from "../model/family.ts";
-import type { Ip } from "../model/ip.ts";
+import { addressOf, type InterfaceAddress, type Ip } from "../model/ip.ts";
 import { DestinationCounts, type DestinationLimits } from "./destination-counts.ts";
 import {
   closingIndex,
@@ -92,6 +93,23 @@ export class Census {
     const at = protocol * flowStates.length + state;
     counts[at] = (counts[at] ?? 0) + 1;
   }
+}
+
+/** Takes a few milliseconds. */
+const eipsAtOnce = 5_000;
+
+/** The Eips of a census. Of two that claim one address the older has it. @param specs oldest first */
+export function* countedEips(
+  specs: Iterable<{ readonly spec: { readonly name: string; readonly address: InterfaceAddress } }>,
+  family: Family,
+): Chunked<ReadonlyMap<AddressKey, CountedEip>> {
+  const counted = new Map<AddressKey, CountedEip>();
+  yield* forEachChunked(specs, eipsAtOnce, ({ spec: { name, address } }) => {
+    const ip = addressOf(address);
+    const key = censusKey(family, ip);
+    if (!counted.has(key)) counted.set(key, { name, address: ip });
+  });
+  return counted;
 }
 
 /** The key of an address in a census. */

@@ -95,6 +95,27 @@ t.test("a flow whose port alone changed is not translated", async (t) => {
   t.notOk(isTranslated(view, "source") || isTranslated(view, "destination"));
 });
 
+t.test("of objects that clash the oldest is named", async (t) => {
+  const web = { eip: "a", protocol: "tcp", externalPort: 80, internalIp: "10.0.1.6", internalPort: 8080 };
+  const clashing = reduce({ ...emptyState, desired }, [
+    put("fip", { name: "second", eip: "b", internalIp: "10.0.1.6" }),
+    put("snat", { name: "again", eip: "a", internalCIDR: "10.0.1.0/24" }),
+    put("dnat", { name: "late", ...web }),
+    put("eip", { name: "twin", address: "203.0.113.10/24" }),
+    put("snat", { name: "of-twin", eip: "twin", internalCIDR: "10.0.1.5/32" }),
+    put("fip", { name: "of-twin", eip: "twin", internalIp: "10.0.1.6" }),
+  ]).desired;
+  const objectIn = runSync(compileObjects(clashing, ipv4));
+  const objects = (text: string) => {
+    const view = viewOf(flow(text), ipv4);
+    return [objectIn(view, "source"), objectIn(view, "destination")];
+  };
+  t.equal(objects(outward)[0], "snats/narrow");
+  t.equal(objects(inward)[1], "dnats/web");
+  const byFip = "tcp 198.51.100.7:5000 203.0.113.11:22 | 10.0.1.6:22 198.51.100.7:5000";
+  t.equal(objects(byFip)[1], "fips/f");
+});
+
 t.test("who: by port, protocol and time, in both directions", async (t) => {
   const ask = (text: string, query: object = {}, accounting = times) =>
     whoIn(record(text, accounting), {

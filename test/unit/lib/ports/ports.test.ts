@@ -2,9 +2,10 @@
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { type Flow, flowStatus, viewOf } from "../../../../lib/conntrack/flow.ts";
+import { makeInterfaceAddress } from "../../../../lib/model/ip.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import { forecast, portCapacity } from "../../../../lib/ports/capacity.ts";
-import { Census, censusKey } from "../../../../lib/ports/census.ts";
+import { Census, censusKey, countedEips } from "../../../../lib/ports/census.ts";
 import { countedProtocols, flowStates } from "../../../../lib/ports/flow-state.ts";
 import { mostOf } from "../../../../lib/ports/most.ts";
 import { portReport } from "../../../../lib/ports/port-report.ts";
@@ -49,6 +50,20 @@ function connections(census: Census, key = eip10): Record<string, number> {
   });
   return found;
 }
+
+t.test("of two Eips that claim one address the older is counted", async (t) => {
+  const eip = (name: string, address: string) => ({
+    spec: { name, address: makeInterfaceAddress(ip(address), 24) },
+  });
+  const counted = runSync(
+    countedEips([eip("old", "203.0.113.10"), eip("b", "203.0.113.11"), eip("new", "203.0.113.10")], ipv4),
+  );
+  t.strictSame(
+    Array.from(counted.values(), ({ name }) => name),
+    ["old", "b"],
+  );
+  t.equal(counted.get(eip10)?.name, "old");
+});
 
 t.test("flows are counted by protocol and state, in both directions", async (t) => {
   const reply = "10.0.1.5:80 198.51.100.7:4000";
