@@ -13,6 +13,7 @@ import { buildApp } from "./app.ts";
 import { AuditTrail } from "./audit.ts";
 import { Connections } from "./bounds/connections.ts";
 import { FailedAttempts } from "./bounds/failures.ts";
+import { readTls, type TlsContext } from "./credentials/certificates.ts";
 import { Clients } from "./credentials/clients.ts";
 import { Tokens } from "./credentials/tokens.ts";
 import { recheckMs } from "./credentials/watched-file.ts";
@@ -25,8 +26,6 @@ import {
   listenUnix,
   type OpenListener,
   type RequestHandler,
-  readTls,
-  type TlsContext,
 } from "./listeners.ts";
 import { type Route, RouteTable } from "./route-table.ts";
 import { TcpPorts } from "./tcp-ports.ts";

@@ -1,16 +1,14 @@
 /** The sockets of one HTTP application: how they open, drain and close. */
-import { constants, createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { chmod, lstat, mkdir, readFile, unlink } from "node:fs/promises";
+import { chmod, lstat, mkdir, unlink } from "node:fs/promises";
 import * as http from "node:http";
 import * as https from "node:https";
 import { connect, type Socket } from "node:net";
 import { dirname } from "node:path";
-import { createSecureContext } from "node:tls";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Endpoint } from "../config/values.ts";
-import type { TlsFiles } from "../config.ts";
 import { noteArrivals } from "../kernel/arrival.ts";
+import type { TlsContext } from "./credentials/certificates.ts";
 import { formatEndpoint, isLoopbackHost } from "./listen-address.ts";
 
 /** A listener, as far as the access check needs it. */
@@ -36,18 +34,6 @@ export type RequestHandler = (
 
 /** Is told of a server before it listens: connections are counted elsewhere. */
 export type ServerWatch = (server: http.Server) => void;
-
-/** What TLS listeners use. */
-export interface TlsContext {
-  readonly options: https.ServerOptions;
-  /** When the certificate ends, in seconds since 1970. */
-  readonly notAfterSeconds: number;
-  /** The CAs of client certificates; `undefined`: clients need none. */
-  readonly authority: string | undefined;
-}
-
-/** A session that goes on by its ticket would not be checked against the CA of now. */
-const secureOptions = constants.SSL_OP_NO_TICKET;
 
 /** Limits on what a peer can keep open. A response may take as long as its handler does. */
 const limits = {
@@ -144,35 +130,6 @@ export async function closeListener({ server, underway }: OpenListener, drainMs:
   } finally {
     clearTimeout(deadline);
     clearInterval(sweep);
-  }
-}
-
-/**
- * Reads certificate, key and CA. Client certificates are requested but checked per request, so that a kubelet's probe,
- * which has none, still gets its answer.
- *
- * @throws `bad-config` if one cannot be read or they do not match
- */
-export async function readTls(files: TlsFiles): Promise<TlsContext> {
-  try {
-    const [cert, key, ca] = await Promise.all([
-      readFile(files.certFile),
-      readFile(files.keyFile),
-      files.clientCaFile === undefined ? undefined : readFile(files.clientCaFile),
-    ]);
-    const certificate = new X509Certificate(cert);
-    if (!certificate.checkPrivateKey(createPrivateKey(key))) {
-      throw new Error("the key does not match the certificate");
-    }
-    createSecureContext({ cert, key, ca });
-    const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false };
-    return {
-      options: { cert, key, minVersion: "TLSv1.2", handshakeTimeout: 10_000, secureOptions, ...clients },
-      notAfterSeconds: Date.parse(certificate.validTo) / 1_000,
-      authority: ca?.toString("latin1"),
-    };
-  } catch (cause) {
-    throw new GatewayError("bad-config", `TLS: ${messageOf(cause)}`, { cause });
   }
 }
 
