@@ -52,9 +52,13 @@ async function freePort(endpoint: Endpoint): Promise<number> {
     await once(server, "listening");
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new GatewayError("bad-config", `Cannot listen on ${formatEndpoint(endpoint)}: ${message}`, {
-      cause,
-    });
+    throw new GatewayError(
+      "bad-config",
+      `NATGW_LISTEN: cannot listen on ${formatEndpoint(endpoint)}: ${message}`,
+      {
+        cause,
+      },
+    );
   }
   const bound = server.address();
   server.close();

@@ -1,6 +1,6 @@
 /** The sockets of one HTTP application: how they open, drain and close. */
 import { once } from "node:events";
-import { chmod, lstat, mkdir, unlink } from "node:fs/promises";
+import { chmod, lstat, unlink } from "node:fs/promises";
 import * as http from "node:http";
 import * as https from "node:https";
 import { connect, type Socket } from "node:net";
@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Endpoint } from "../config/values.ts";
 import { noteArrivals } from "../kernel/arrival.ts";
+import { makeDirectories } from "../make-directories.ts";
 import type { TlsContext } from "./credentials/certificates.ts";
 import { formatEndpoint, isLoopbackHost } from "./listen-address.ts";
 
@@ -72,7 +73,7 @@ export async function listenUnix(
   } finally {
     process.umask(umask);
   }
-  await opened(server, path);
+  await opened(server, `NATGW_SOCKET: cannot listen on ${path}`);
   await chmod(path, mode);
   return { ...listener, address: path, server, underway };
 }
@@ -108,7 +109,7 @@ export async function listenTcp(
   }
   watch(server);
   server.listen({ host: endpoint.host, port: endpoint.port, ipv6Only: true, backlog });
-  await opened(server, formatEndpoint(endpoint));
+  await opened(server, `NATGW_LISTEN: cannot listen on ${formatEndpoint(endpoint)}`);
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : endpoint.port;
   return { ...listener, address: formatEndpoint({ host: endpoint.host, port }), server, underway };
@@ -145,7 +146,7 @@ function tracked(listener: Listener, handle: RequestHandler) {
 
 async function makeDirectory(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true });
+    await makeDirectories(path);
   } catch (cause) {
     throw new GatewayError("bad-config", `NATGW_SOCKET: ${messageOf(cause)}`, { cause });
   }
@@ -177,11 +178,11 @@ function isAnswered(path: string): Promise<boolean> {
   });
 }
 
-async function opened(server: http.Server, where: string): Promise<void> {
+async function opened(server: http.Server, what: string): Promise<void> {
   try {
     await once(server, "listening");
   } catch (cause) {
-    throw new GatewayError("bad-config", `Cannot listen on ${where}: ${messageOf(cause)}`, { cause });
+    throw new GatewayError("bad-config", `${what}: ${messageOf(cause)}`, { cause });
   }
 }
 

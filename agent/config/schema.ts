@@ -3,7 +3,6 @@
  * error messages. `docs/settings.md` lists the settings; a test compares the two.
  */
 import { type StaticDecode, type TSchema, Type } from "typebox";
-import { ipv4 } from "../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../lib/model/names.ts";
 import { logLevels } from "../log.ts";
 import {
@@ -11,6 +10,7 @@ import {
   integerBetween,
   parseAuditLog,
   parseEndpoints,
+  parseHost,
   parsePath,
   parseSocketPath,
   parseUids,
@@ -33,7 +33,7 @@ export const SettingsSchema = Type.Object({
     default: "net1",
   }),
   gatewayV4: Type.Optional(
-    parsed(ipv4.parse, "an IPv4 address, or empty", {
+    parsed(parseHost, "the IPv4 address of a host, or empty", {
       description: "The default route's next hop if the desired set gives none.",
     }),
   ),
@@ -79,10 +79,14 @@ export const SettingsSchema = Type.Object({
       "The users that may use the Unix socket; with others than root and the agent's own it has mode 0666.",
     default: "0",
   }),
-  listen: parsed(parseEndpoints, "host:port, comma-separated; hosts are addresses, no wildcards", {
-    description: "The TCP addresses of the API; an address on the external interface is refused.",
-    default: "127.0.0.1:9477",
-  }),
+  listen: parsed(
+    parseEndpoints,
+    "host:port, comma-separated, none twice; hosts are addresses, no wildcards",
+    {
+      description: "The TCP addresses of the API; an address on the external interface is refused.",
+      default: "127.0.0.1:9477",
+    },
+  ),
   tokenFile: Type.Optional(
     parsed(parsePath, "a path", {
       description:

@@ -1,6 +1,8 @@
 /** Parsers for the text of settings. Each returns `undefined` if the text is invalid. */
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import { resolve } from "node:path";
+import type { Ip } from "../../lib/model/ip.ts";
+import { ipv4 } from "../../lib/model/ipv4.ts";
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 
@@ -55,17 +57,25 @@ wildcards.addAddress("::", "ipv6");
  */
 export function parseEndpoints(text: string): readonly Endpoint[] | undefined {
   const endpoints = text.split(",").map((part) => parseEndpoint(part.trim()));
-  return endpoints.every((endpoint) => endpoint !== undefined) ? endpoints : undefined;
+  if (!endpoints.every((endpoint) => endpoint !== undefined)) return undefined;
+  const fixed = endpoints.filter(({ port }) => port !== 0).map(({ host, port }) => `${host} ${port}`);
+  return new Set(fixed).size === fixed.length ? endpoints : undefined;
 }
 
 function parseEndpoint(text: string): Endpoint | undefined {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = plain === "localhost" ? "127.0.0.1" : (bracketed ?? plain ?? "");
+  const host = plain?.toLowerCase() === "localhost" ? "127.0.0.1" : (bracketed ?? plain ?? "");
   const port = Number(digits);
   const isLiteral = bracketed === undefined ? isIPv4(host) : isIPv6(host);
   // BlockList also matches IPv4-mapped IPv6 addresses (::ffff:0.0.0.0).
   if (!isLiteral || port > 65535 || wildcards.check(host, isIPv4(host) ? "ipv4" : "ipv6")) return undefined;
   return { host, port };
+}
+
+/** The address of a host: none that no host can have, such as 127.0.0.1 or 255.255.255.255. */
+export function parseHost(text: string): Ip | undefined {
+  const address = ipv4.parse(text);
+  return address !== undefined && ipv4.isUnicast(address) ? address : undefined;
 }
 
 /** A path, which becomes absolute, or `off`. */

@@ -2,8 +2,9 @@
  * The log on disk: a ring of files, each named by the time of its creation. Written by one process; read at any time,
  * also while it is written.
  */
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { makeDirectories } from "../make-directories.ts";
 import { AppendFile } from "../store/append-file.ts";
 import type { LineSink } from "./line-buffer.ts";
 
@@ -71,7 +72,7 @@ export class SegmentSink implements LineSink {
     const file = this.#file;
     if (file !== undefined && file.length < this.#segmentBytes && (await file.isInPlace())) return file;
     await this.close();
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    await makeDirectories(this.#directory, 0o700);
     await this.#makeRoom();
     this.#file = await AppendFile.open(join(this.#directory, this.#nextName()));
     return this.#file;

@@ -1,10 +1,11 @@
 /** The lock that allows one agent per state directory. */
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { constants as osConstants } from "node:os";
 import { dirname } from "node:path";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { errnoText, libcFunction } from "../kernel/libc.ts";
+import { makeDirectories } from "../make-directories.ts";
 import { idOf, statOf } from "./file-id.ts";
 
 /** Attempts to lock, if another program keeps replacing the directory. */
@@ -40,7 +41,7 @@ export async function lockDirectory(path: string): Promise<DirectoryLock> {
 
 /** A new directory is durable only after its parent was synced. */
 async function make(path: string): Promise<void> {
-  const topmost = await mkdir(path, { recursive: true, mode: 0o700 });
+  const topmost = await makeDirectories(path, 0o700);
   if (topmost === undefined) return;
   let made = path;
   do {

@@ -42,6 +42,11 @@ export async function openStore({ directory: path, now, log }: StoreOptions): Pr
     }
   } catch (cause) {
     if (cause instanceof GatewayError) throw cause;
-    throw new GatewayError("storage-unavailable", `cannot open the state directory ${path}`, { cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new GatewayError(
+      "storage-unavailable",
+      `NATGW_STATE_DIR: cannot open the state directory ${path}: ${why}`,
+      { cause },
+    );
   }
 }

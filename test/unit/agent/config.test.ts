@@ -131,6 +131,14 @@ t.test("an error is one line with the setting, the value and the allowed values"
     [[], { NATGW_VPC_INTERFACE: "net1" }, "NATGW_EXTERNAL_INTERFACE", '"net1"', "any name except"],
     [[], { GATEWAY_V4: "10.0.0.1,10.0.0.2" }, "GATEWAY_V4", '"10.0.0.1,10.0.0.2"', "IPv4"],
     [["--gateway-v4", ""], {}, "--gateway-v4", '""'],
+    ...["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"].map(
+      (address) =>
+        [[], { GATEWAY_V4: address }, "GATEWAY_V4", `"${address}"`, "of a host"] as [
+          string[],
+          Record<string, string>,
+          ...string[],
+        ],
+    ),
     [[], { NATGW_STATE_DIR: "" }, "NATGW_STATE_DIR", '""', "path"],
     [[], { NATGW_SOCKET: `/${"s".repeat(107)}` }, "NATGW_SOCKET", "107 bytes"],
     [[], { NATGW_RESYNC_INTERVAL: "0" }, "NATGW_RESYNC_INTERVAL", '"0"', "1s to 24h"],
@@ -222,6 +230,11 @@ t.test("listeners", async (t) => {
   const good: Record<string, readonly [string, number][]> = {
     "127.0.0.1:9477": [["127.0.0.1", 9477]],
     "localhost:0": [["127.0.0.1", 0]],
+    "LocalHost:1": [["127.0.0.1", 1]],
+    "127.0.0.1:0,127.0.0.1:0": [
+      ["127.0.0.1", 0],
+      ["127.0.0.1", 0],
+    ],
     "[fe80::1%eth0]:80": [["fe80::1%eth0", 80]],
     "10.0.0.1:1,10.0.0.2:2": [
       ["10.0.0.1", 1],
@@ -252,6 +265,8 @@ t.test("listeners", async (t) => {
     "10.0.0.1:65536",
     "example.org:80",
     "10.0.0.1:1,",
+    "10.0.0.1:1, 10.0.0.1:1",
+    "127.0.0.1:1,localhost:1",
     "[10.0.0.1]:1",
   ];
   for (const text of [...bad, ...worse]) t.equal(parseEndpoints(text), undefined, text);

@@ -294,7 +294,10 @@ t.test("a port that is taken stops the start and leaves nothing", async (t) => {
   const address = taken.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
   const api = testApi({ listen: [{ host: "127.0.0.1", port }] });
-  await t.rejects(api.api.listen(), { code: "bad-config", message: /EADDRINUSE/ });
+  await t.rejects(api.api.listen(), {
+    code: "bad-config",
+    message: /^NATGW_LISTEN: cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/,
+  });
   t.notOk(existsSync(api.socketPath));
   await api.api.close();
 });

@@ -99,7 +99,10 @@ t.test("a second opener is refused, in this process or another", async (t) => {
 
 t.test("a directory that cannot be used is an error, never an empty state", async (t) => {
   const directory = t.testdir({ file: "", [journalName]: {} });
-  await t.rejects(openAt(join(directory, "file")), { code: "storage-unavailable" });
+  await t.rejects(openAt(join(directory, "file")), {
+    code: "storage-unavailable",
+    message: /^NATGW_STATE_DIR: cannot open the state directory \S+file: EEXIST/,
+  });
   await t.rejects(openAt(directory), { code: "storage-unavailable", cause: { code: "EISDIR" } });
   t.same(await readdir(directory), ["file", journalName]);
 });
