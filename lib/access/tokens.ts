@@ -42,8 +42,10 @@ export function parseTokens(text: string): TokenFileContent {
 
 /** A mistake in a single named line must not make the line itself the token. */
 function isMeantAsNamed(line: string): boolean {
-  const parts = line.split(":");
-  return parts.length === 3 && (isRole(parts[1] ?? "") || /^[0-9a-f]{32,}$/i.test(parts[2] ?? ""));
+  const parts = line.split(":").map((part) => part.trim());
+  if (parts.length > 1 && parts.some((part) => /^[0-9a-f]{64}$/i.test(part))) return true;
+  const [, role = "", digest = ""] = parts;
+  return parts.length === 3 && (isRole(role.toLowerCase()) || /^[0-9a-f]{32,}$/i.test(digest));
 }
 
 function parsePlain(token: string): string {

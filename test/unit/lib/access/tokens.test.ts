@@ -13,6 +13,7 @@ t.test("a file of one token is the token", async (t) => {
     "a:b:c",
     "# a comment\ns3cret\n",
     "a:write:b:c",
+    digest,
   ]) {
     const token = text
       .split(/\r?\n/)
@@ -37,6 +38,14 @@ t.test("lines of named tokens", async (t) => {
   });
 });
 
+t.test("a byte order mark is no part of the first line", async (t) => {
+  for (const mark of ["\ufeff", "\u00ef\u00bb\u00bf"]) {
+    t.strictSame(parseTokens(`${mark}s3cret\r\n`), { kind: "plain", token: "s3cret" });
+    t.match(parseTokens(`${mark}# a comment\r\nci:read:${digest}`), { kind: "named" });
+    t.match(parseTokens(`${mark}ci:read:${digest}`), { tokens: [{ name: "ci" }] });
+  }
+});
+
 t.test("anything else is refused, and what stands there is not told", async (t) => {
   const table: readonly (readonly [text: string, says: RegExp])[] = [
     ["", /no token/],
@@ -51,6 +60,12 @@ t.test("anything else is refused, and what stands there is not told", async (t) 
     [`ci:reed:${digest}`, /line 1: the role/],
     [`ci:write:${digest}0`, /line 1: the last part/],
     [`ci:write:secret`, /line 1: the last part/],
+    [`ci:Write:secret`, /line 1: the role/],
+    [`ci: write: ${digest}`, /line 1: the role/],
+    [`ci:${digest}`, /line 1: not three parts/],
+    [`${digest}:write`, /line 1: not three parts/],
+    [`ci:write:${digest}:2026-01-31`, /line 1: not three parts/],
+    [`ci:${digest}:write`, /line 1: the role/],
     [`:write:${digest}`, /line 1: the name/],
     [`a b:write:${digest}`, /line 1: the name/],
     [`${"n".repeat(65)}:write:${digest}`, /line 1: the name/],
