@@ -16,6 +16,7 @@ import {
   openBracket,
   quote,
 } from "./json/scan.ts";
+import { invalid } from "./validation.ts";
 
 /** Far above what any request needs. Deeper or wider values could block a parser for many seconds. */
 const maxDepth = 32;
@@ -38,6 +39,7 @@ export function acceptJsonOnly(app: FastifyInstance, bodies: Bodies, turns: Turn
   app.removeAllContentTypeParsers();
   bodies.serve(app);
   app.addContentTypeParser("application/json", async (request: FastifyRequest, payload: IncomingMessage) => {
+    refuseEncoded(request);
     const text = await bodies.read(request, payload);
     try {
       if (text.length === 0) return undefined;
@@ -48,11 +50,21 @@ export function acceptJsonOnly(app: FastifyInstance, bodies: Bodies, turns: Turn
       await bodies.expect(request, survey.weight);
       const { value, keys } = await run(parseJson(text, (piece) => parsed(parse, request, piece)));
       if (survey.keys !== keys) throw malformed("A key occurs twice in one object");
+      // To a validator it would be the same as no body.
+      if (value === null && request.routeOptions.schema?.body !== undefined)
+        throw invalid([{ pointer: "", message: "must be an object" }]);
       return value;
     } finally {
       freeBody(text);
     }
   });
+}
+
+/** Compressed bodies would have another size than they say. */
+function refuseEncoded({ headers }: FastifyRequest): void {
+  const encoding = headers["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() === "identity") return;
+  throw new GatewayError("unsupported-media-type", "A body with a Content-Encoding is not supported");
 }
 
 /** Parses a text with a plain parser, a long one in parts. @throws `malformed-json` */

@@ -62,7 +62,18 @@ t.test("every refusal: status, code, pointer, and nothing changed", async (t) =>
     { name: "half a body", ask: ["PUT", "/v1/desired", { body: '{"generation":' }], code: "malformed-json" },
     { name: "an empty body", ask: ["PUT", "/v1/desired", { body: "" }], code: "malformed-json" },
     { name: "no body", ask: ["PUT", "/v1/eips/eip-a"], code: "malformed-json" },
-    { name: "null", ask: ["PUT", "/v1/eips/eip-a", { body: "null" }], code: "malformed-json" },
+    { name: "null", ask: ["PUT", "/v1/eips/eip-a", { body: "null" }], code: "invalid", pointers: [""] },
+    {
+      name: "null for a batch",
+      ask: ["POST", "/v1/batch", { body: " null " }],
+      code: "invalid",
+      pointers: [""],
+    },
+    {
+      name: "a compressed body",
+      ask: ["PUT", "/v1/eips/eip-a", { body: eipA, headers: { "content-encoding": "gzip" } }],
+      code: "unsupported-media-type",
+    },
     {
       name: "a poisoned prototype",
       ask: ["PUT", "/v1/eips/eip-a", { body: '{"address":"203.0.113.9/24","__proto__":{}}' }],
