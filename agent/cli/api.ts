@@ -1,5 +1,5 @@
 /** Requests of commands: an answer is its body, everything else is a failure with its exit code. */
-import { ConnectionError, connect, type Target } from "../client/client.ts";
+import { ConnectionError, CredentialsError, connect, type Target } from "../client/client.ts";
 import { openSocketTransport } from "../client/socket-transport.ts";
 import { type Problem, RefusedFailure, UnavailableFailure, UsageFailure } from "./failures.ts";
 
@@ -87,6 +87,7 @@ async function reached<R>(request: () => Promise<R> | undefined): Promise<R> {
     if (reply === undefined) throw new TypeError("the client has no such method");
     return reply;
   } catch (error) {
+    if (error instanceof CredentialsError) throw new UsageFailure(error.message);
     if (error instanceof ConnectionError) throw new UnavailableFailure(error.message, hintsOf(error));
     throw error;
   }

@@ -22,6 +22,14 @@ export class ConnectionError extends Error {
   }
 }
 
+/** Nothing was sent, because a file of the target cannot be used. */
+export class CredentialsError extends ConnectionError {
+  constructor(message: string, cause: unknown) {
+    super(message, cause);
+    this.name = "CredentialsError";
+  }
+}
+
 export interface Call {
   readonly method: string;
   /** The path with its query. */

@@ -2,7 +2,7 @@
 import { type Answer, ConnectionError, type OpenTransport, type Target, type Transport } from "./answer.ts";
 import type { CallOptions, Method, PathOf, Problem, Refusal, Reply, RequestArguments } from "./types.ts";
 
-export { ConnectionError, type Target } from "./answer.ts";
+export { ConnectionError, CredentialsError, type Target } from "./answer.ts";
 export type { Problem, Refusal, Reply, Schema } from "./types.ts";
 
 type Call<M extends Method> = <P extends PathOf<M>>(

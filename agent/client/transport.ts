@@ -1,7 +1,14 @@
 /** HTTP requests to the agent with `node:http`, over connections that stay open for the next ones. */
 import { Agent, type IncomingMessage, type RequestOptions, request } from "node:http";
 import type { Socket } from "node:net";
-import { type Answer, type Call, ConnectionError, type Target, type Transport } from "./answer.ts";
+import {
+  type Answer,
+  type Call,
+  ConnectionError,
+  CredentialsError,
+  type Target,
+  type Transport,
+} from "./answer.ts";
 
 const connectTimeoutMs = 10_000;
 /** Node closes connections that were idle for longer, so that a request seldom meets one that the agent is closing. */
@@ -20,10 +27,9 @@ export async function openTransport(target: Target): Promise<Transport> {
     );
   }
   const { origin, hostname, port, protocol } = new URL(target.server);
+  const { tokenFile } = target;
   const headers = async (): Promise<Record<string, string>> =>
-    target.tokenFile === undefined
-      ? {}
-      : { authorization: `Bearer ${(await readText(target.tokenFile)).trim()}` };
+    tokenFile === undefined ? {} : { authorization: `Bearer ${await tokenIn(tokenFile)}` };
   const host = hostname.replace(/^\[|\]$/g, "");
   if (protocol === "http:") {
     const agent = new Agent(pool);
@@ -32,6 +38,7 @@ export async function openTransport(target: Target): Promise<Transport> {
   }
   const https = await import("node:https");
   const [ca, cert, key] = await Promise.all([target.ca, target.cert, target.key].map(readOptional));
+  await checkPems({ ca, cert, key }, target);
   const agent = new https.Agent({ ...pool, ca, cert, key });
   const options = async () => ({ agent, host, port: port || 443, headers: await headers() });
   return transport(origin, https.request, options, agent);
@@ -42,6 +49,41 @@ const withoutServerName = { servername: "" };
 
 async function readOptional(path: string | undefined): Promise<string | undefined> {
   return path === undefined ? undefined : await readText(path);
+}
+
+interface Pems {
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/** Node would leave out a CA that it cannot read, and say with each request what is wrong with the others. */
+async function checkPems(pems: Pems, files: Pems): Promise<void> {
+  const [{ X509Certificate }, { createSecureContext }] = await Promise.all([
+    import("node:crypto"),
+    import("node:tls"),
+  ]);
+  const check = (names: string, use: () => unknown) => {
+    try {
+      use();
+    } catch (cause) {
+      throw new CredentialsError(`Cannot use ${names}`, cause);
+    }
+  };
+  const { ca, cert, key } = pems;
+  if (ca !== undefined) check(`the CA in ${files.ca}`, () => new X509Certificate(ca));
+  check(`the certificate in ${files.cert} and its key in ${files.key}`, () =>
+    createSecureContext({ cert, key }),
+  );
+}
+
+async function tokenIn(path: string): Promise<string> {
+  const text = await readText(path).catch((cause: unknown) => {
+    throw new CredentialsError("Cannot read the bearer token", cause);
+  });
+  const token = text.trim();
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new CredentialsError("Cannot use the bearer token", new Error(`${path} does not hold one token`));
 }
 
 function transport(
@@ -72,6 +114,7 @@ function transport(
         });
         return answerOf(answer);
       } catch (error) {
+        if (error instanceof CredentialsError) throw error;
         throw new ConnectionError(
           `Cannot reach the agent at ${where}`,
           call.signal.aborted ? call.signal.reason : error,

@@ -1,7 +1,7 @@
 /** `natgwctl events`: those that the agent keeps, then each as it comes. */
 import { lines, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
-import { parseKind } from "../arguments.ts";
+import { parseDuration, parseKind } from "../arguments.ts";
 import type { Context } from "../context.ts";
 import {
   type EventDocument,
@@ -33,7 +33,7 @@ export async function events(context: Context, options: EventOptions): Promise<A
     ...(kind !== undefined && { kind: parseKind(kind).replace(/s$/, "") }),
     ...(name !== undefined && { name }),
     ...(type !== undefined && { type }),
-    ...(since !== undefined ? { since } : follow ? {} : { since: defaultSince }),
+    ...(since !== undefined ? { since: sinceText(since) } : follow ? {} : { since: defaultSince }),
   };
   if (follow) return followEvents(context, query);
   const items = await readRecent(context.api, query, maxListed);
@@ -45,6 +45,13 @@ export async function events(context: Context, options: EventOptions): Promise<A
         ? [{ block: lines({ text: "no events", style: "dim" }) }]
         : [{ block: table(eventColumns(context.nowMs()), items, isWide) }],
   };
+}
+
+/** An id as it is; a duration in a unit that the agent knows. */
+function sinceText(since: string): string {
+  if (since.includes(".")) return since;
+  const agoMs = parseDuration(since, "--since");
+  return agoMs % 1_000 === 0 ? `${agoMs / 1_000}s` : `${agoMs}ms`;
 }
 
 /** Ends only by Ctrl-C, by a reader that goes away, or with the agent. */

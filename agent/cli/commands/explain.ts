@@ -1,6 +1,7 @@
 /** `natgwctl explain`: what becomes of a packet, and why. */
 import { type Cell, lines, type Section, type Style, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
+import { parseNumber } from "../arguments.ts";
 import type { Context } from "../context.ts";
 import type { Explanation } from "../documents.ts";
 import { UsageFailure } from "../failures.ts";
@@ -26,6 +27,10 @@ export async function explain({ api }: Context, options: ExplainOptions): Promis
     throw new UsageFailure("--from and --to, or --in for what comes from outside");
   if (eip !== undefined && (from !== undefined || to !== undefined))
     throw new UsageFailure("--in excludes --from and --to");
+  for (const [option, text] of Object.entries({ "--port": port, "--sport": sport }))
+    if (text !== undefined) parseNumber(text, option, 1, 65_535);
+  if (eip !== undefined && port === undefined && proto !== "icmp")
+    throw new UsageFailure("--in needs --port, but for icmp");
   const query = {
     ...(eip === undefined ? { from, to } : { eip: eip.replace(/^eips?\//i, "") }),
     protocol: proto,

@@ -2,7 +2,7 @@
 import { ageOf } from "../../../lib/text/quantities.ts";
 import { type Cell, type Column, lines, type Section, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
-import { parseTime } from "../arguments.ts";
+import { parseNumber, parseTime } from "../arguments.ts";
 import { end } from "../changes.ts";
 import type { Context } from "../context.ts";
 import type { Who } from "../documents.ts";
@@ -11,7 +11,8 @@ import { UsageFailure } from "../failures.ts";
 type Holder = Who["items"][number];
 
 export interface WhoOptions {
-  readonly proto: string;
+  /** Absent: whichever. */
+  readonly proto?: string;
   readonly at?: string;
 }
 
@@ -21,7 +22,9 @@ export async function who(
   { proto, at }: WhoOptions,
 ): Promise<Answer> {
   const [, eip, port] = /^(.+):(\d{1,5})$/.exec(endText) ?? [];
-  if (eip === undefined) throw new UsageFailure(`EIP:PORT is missing its port: ${endText}`);
+  if (eip === undefined || port === undefined)
+    throw new UsageFailure(`EIP:PORT is missing its port: ${endText}`);
+  parseNumber(port, "the port", 0, 65_535);
   const time = at === undefined ? undefined : new Date(parseTime(at, "--at", nowMs())).toISOString();
   const found = await api.get<Who>("/v1/flows/who", { query: { eip, port, protocol: proto, at: time } });
   return {

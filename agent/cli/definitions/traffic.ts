@@ -70,9 +70,7 @@ export function traffic(program: Command, run: Run): void {
     ["natgwctl who 203.0.113.10:40213 --proto udp --at 2026-01-01T12:00:00Z", "at a time in the past"],
   ])
     .argument("<eip:port>", "the EIP, as the outside sees it, and the port")
-    .addOption(
-      new Option("--proto <protocol>", "the protocol").choices(["tcp", "udp", "sctp", "icmp"]).default("tcp"),
-    )
+    .addOption(new Option("--proto <protocol>", "only this protocol").choices(["tcp", "udp", "sctp", "icmp"]))
     .option("--at <time>", "a time (RFC 3339), or so long ago, such as 10m")
     .action((end: string, options: Options, command: Command) =>
       run(async (context) => (await import("../commands/who.ts")).who(context, end, options), command),

@@ -77,6 +77,52 @@ t.test("refusals: 4, with every pointer, and nothing raw of what the server says
   });
 });
 
+t.test("bad arguments: 2, and nothing is asked", async (t) => {
+  let asked = 0;
+  const ctl = await serve(t, (_request, response) => {
+    asked++;
+    response.writeHead(500).end();
+  });
+  const cases: Readonly<Record<string, RegExp>> = {
+    "explain --from 10.0.1.5 --to 198.51.100.7 --port 70000":
+      /--port must be a number from 1 to 65535, not 70000/,
+    "explain --in eip-a --port 80 --sport x": /--sport must be a number/,
+    "explain --in eip-a": /--in needs --port/,
+    "who 203.0.113.10:70000": /the port must be a number from 0 to 65535/,
+    "who 203.0.113.10": /is missing its port/,
+    "events --since yesterday": /--since must be a duration/,
+  };
+  for (const [line, stderr] of Object.entries(cases))
+    t.match(await ctl.run(line), { code: 2, stdout: "", stderr }, line);
+  t.equal(asked, 0);
+});
+
+t.test("what is asked of the agent", async (t) => {
+  const paths: (string | undefined)[] = [];
+  const ctl = await serve(t, ({ url }, response) => {
+    paths.push(url);
+    json(500, {})({} as never, response as never);
+  });
+  for (const line of [
+    "who 203.0.113.10:53",
+    "who 203.0.113.10:53 --proto udp",
+    "explain --in eip-a --proto icmp",
+    "events --since 1d",
+    "events --since a-1.7",
+  ])
+    await ctl.run(line);
+  t.strictSame(
+    paths.map((path) => path?.replace(/^\/v1/, "")),
+    [
+      "/flows/who?eip=203.0.113.10&port=53",
+      "/flows/who?eip=203.0.113.10&port=53&protocol=udp",
+      "/explain?eip=eip-a&protocol=icmp",
+      "/events?since=86400s&follow=false",
+      "/events?since=a-1.7&follow=false",
+    ],
+  );
+});
+
 t.test("an older agent: said clearly", async (t) => {
   const ctl = await serve(t, ({ url = "" }, response) => {
     const [path = ""] = url.split("?");
@@ -182,4 +228,12 @@ t.test("over TCP: a token from a file", async (t) => {
     code: 0,
   });
   t.ok(seen.length > 0 && seen.every((one) => one === "Bearer abc"));
+  t.match(await ctl.run(`plan --server http://127.0.0.1:${port} --token-file ${directory}/nowhere`), {
+    code: 2,
+    stderr: /^natgwctl: Cannot read the bearer token: ENOENT.*nowhere'\n$/,
+  });
+  t.match(await ctl.run(`plan --server https://127.0.0.1:${port} --ca ${directory}/token`), {
+    code: 2,
+    stderr: /^natgwctl: Cannot use the CA in .*token/,
+  });
 });

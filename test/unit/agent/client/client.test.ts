@@ -96,6 +96,31 @@ t.test("over TCP with a token, and over TLS with a CA", async (t) => {
   }
 });
 
+t.test("files that cannot be used: nothing is sent, and the error names them", async (t) => {
+  const write = (name: string, content: string) => {
+    writeFileSync(join(directory, name), content);
+    return join(directory, name);
+  };
+  const plain = "http://127.0.0.1:1";
+  for (const [tokenFile, why] of [
+    [join(directory, "nowhere"), /^Cannot read the bearer token: ENOENT/],
+    [directory, /^Cannot read the bearer token: EISDIR/],
+    [write("empty", "\n"), /does not hold one token/],
+    [write("two", "one\ntwo\n"), /does not hold one token/],
+  ] as const) {
+    const client = await clientOf(t, { server: plain, tokenFile });
+    const error = await client.get("/livez").catch((thrown: unknown) => thrown);
+    t.match(error, { name: "CredentialsError", message: why });
+    t.ok(error instanceof ConnectionError);
+    t.match((error as Error).message, tokenFile === directory ? /directory/ : tokenFile);
+  }
+  const garbage = write("garbage", "garbage");
+  const server = "https://127.0.0.1:1";
+  await t.rejects(connect({ server, ca: garbage }), { message: `Cannot use the CA in ${garbage}` });
+  const pair = { cert: garbage, key: garbage };
+  await t.rejects(connect({ server, ...pair }), { message: /certificate in \S+garbage/ });
+});
+
 t.test("a renewed token is used with the next request", async (t) => {
   const tokenFile = join(directory, "renewed");
   const seen: (string | undefined)[] = [];
