@@ -137,8 +137,8 @@ export class PassRunner {
     await runYielding(board.withdraw({ state, verdicts, verifiedAt }));
   }
 
-  #published({ state, isClean }: PassResult, verdicts: PublishedPass["verdicts"]): PublishedPass {
-    return { state, verdicts, isClean, verifiedAt: new Date(this.#deps.clock.wallMs()).toISOString() };
+  #published({ state, isCleared }: PassResult, verdicts: PublishedPass["verdicts"]): PublishedPass {
+    return { state, verdicts, isCleared, verifiedAt: new Date(this.#deps.clock.wallMs()).toISOString() };
   }
 }
 

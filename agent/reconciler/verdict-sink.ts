@@ -14,8 +14,8 @@ export interface PassReading {
 
 /** The final result of a pass. */
 export interface PublishedPass extends PassReading {
-  /** True if planning again gives no change: everything that is not desired is out of the kernel. */
-  readonly isClean: boolean;
+  /** True if nothing is left to remove: everything that is not desired is out of the kernel. */
+  readonly isCleared: boolean;
 }
 
 export interface VerdictSink {

@@ -39,7 +39,7 @@ export class StatusBoard implements VerdictSink {
   #whole: (Pick<PublishedPass, "verdicts"> & { desired: Desired; readBack: ReadBack }) | undefined;
   #passRevision = -1;
   #passGeneration = 0;
-  #isClean = false;
+  #isCleared = false;
   #isStopping = false;
   #onConditions: (ids: readonly ObjectId[]) => void = () => undefined;
   readonly #countsMemory = new CountsMemory();
@@ -143,10 +143,10 @@ export class StatusBoard implements VerdictSink {
     return findObject(this.#currentState().desired, id) !== undefined;
   }
 
-  #conclude({ state, isClean }: PublishedPass): void {
+  #conclude({ state, isCleared }: PublishedPass): void {
     this.#passRevision = state.desired.revision;
     this.#passGeneration = state.desired.generation;
-    this.#isClean = isClean;
+    this.#isCleared = isCleared;
     this.#waiting.look();
   }
 
@@ -194,7 +194,7 @@ export class StatusBoard implements VerdictSink {
     if (this.#passRevision < goals.revision) return undefined;
     const view = this.view();
     const { desired } = view.state;
-    let isAllDone = goals.gone.length === 0 || this.#isClean;
+    let isAllDone = goals.gone.length === 0 || this.#isCleared;
     const isDue = everyNth(objectsPerPart);
     for (const condition of ["ready", "programmed"] as const) {
       for (const id of goals[condition] ?? []) {
@@ -209,7 +209,7 @@ export class StatusBoard implements VerdictSink {
       }
     }
     if (isAllDone) return "done";
-    return goals.gone.length === 0 || this.#isClean ? "settled" : undefined;
+    return goals.gone.length === 0 || this.#isCleared ? "settled" : undefined;
   }
 }
 

@@ -349,3 +349,35 @@ t.test("a call that is killed is called again, and the gate opens 5 s after the 
   await gateOpens(gw);
   await gw.expectConverged(t);
 });
+
+t.test("removals do not wait for what the kernel refuses to another call", async (t) => {
+  const gw = await Gateway.start(t, "iptables-nft", {}, { isSilent: true });
+  const succeeds = async (...call: readonly string[]) =>
+    t.same(await callScript(gw, "argv", call), { exitCode: 0, stdout: "", stderr: "" }, call.join(" "));
+  await succeeds("init");
+  await succeeds("eip-add", "203.0.113.10/24");
+  for (const call of [
+    ["floating-ip-add", "203.0.113.11,10.0.1.5"],
+    ["snat-add", "203.0.113.10,10.0.1.0/24"],
+    ["dnat-add", "203.0.113.10,80,tcp,10.0.1.6,80"],
+    ["nft-dnat-map-add", "203.0.113.10,81,tcp,10.0.1.5:80@10.0.1.6:80"],
+    ["eip-egress-qos-add", "203.0.113.10,1,2,1"],
+    ["subnet-route-add", "10.2.0.0/16,10.0.1.1"],
+  ])
+    await succeeds(...call);
+  // Its next hop is behind no interface, so the kernel refuses it as often as it is tried.
+  await callScript(gw, "argv", ["subnet-route-add", "10.3.0.0/16,192.0.2.1"], {}, 1_000);
+  t.match(await gw.api.plan(), { changes: [{ action: "add", object: "routes/10.3.0.0-16" }] });
+  for (const call of [
+    ["floating-ip-del", "203.0.113.11"],
+    ["snat-del", "203.0.113.10,10.0.1.0/24"],
+    ["dnat-del", "203.0.113.10,80,tcp"],
+    ["nft-dnat-map-del", "203.0.113.10,81,tcp"],
+    ["eip-egress-qos-del", "203.0.113.10"],
+    ["subnet-route-del", "10.2.0.0/16"],
+    ["eip-del", "203.0.113.10/24"],
+  ])
+    await succeeds(...call);
+  await succeeds("subnet-route-del", "10.3.0.0/16");
+  await gw.expectConverged(t);
+});

@@ -62,6 +62,8 @@ export interface PassResult extends Gates {
   readonly hasVerifiedRules: boolean;
   /** True if planning again gives no change. */
   readonly isClean: boolean;
+  /** True if nothing is left to remove. What is desired may be missing: one bad object does not hold up removals of others. */
+  readonly isCleared: boolean;
   /** Those of the changes that repaired what another program had changed. */
   readonly repairs: readonly Change[];
   /** Repairs that another program keeps undoing. */
@@ -85,6 +87,7 @@ export function unadoptedResult(state: State, snapshot: Snapshot, planAfter: Pla
     bfd: snapshot.facts.isBfdGateClosed ? "closed" : "open",
     hasVerifiedRules: false,
     isClean: false,
+    isCleared: false,
     repairs: [],
     throttled: [],
     dueInMs: undefined,

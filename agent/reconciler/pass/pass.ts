@@ -199,8 +199,9 @@ export class Pass {
     const all = [...failures, ...(await ledgerFailures(() => forgetRemoved(store, planAfter, isSwept)))];
     await this.#notifier.announceNew(planAfter.program, before.facts.network, after.facts.network);
     await nextTurn();
-    const isClean =
-      isDone && !applied.hasFailedStepWithoutChange && !all.some(({ stage }) => stage === "ledger");
+    const hasHiddenFailure =
+      applied.hasFailedStepWithoutChange || all.some(({ stage }) => stage === "ledger");
+    const isClean = isDone && !hasHiddenFailure;
     this.#retries.onPassEnd(review, { failures: all, planAfter, isClean });
     return {
       state,
@@ -213,6 +214,7 @@ export class Pass {
       ...gatekeeper.gatesFor(after),
       hasVerifiedRules: gatekeeper.hasVerifiedRules,
       isClean,
+      isCleared: isClearedBy(planAfter) && !hasHiddenFailure,
       repairs,
       sweep,
       throttled,
@@ -221,6 +223,15 @@ export class Pass {
   }
 }
 
-function isDoneBy({ changes, parts }: Plan): boolean {
-  return changes.length === 0 && !parts.values().some(({ isUnfinished }) => isUnfinished);
+function isDoneBy(plan: Plan): boolean {
+  return plan.changes.length === 0 && isReadBy(plan);
+}
+
+/** Replacing counts as removing: what is replaced may belong to an object that is gone. */
+function isClearedBy(plan: Plan): boolean {
+  return plan.changes.every(({ action }) => action === "add" || action === "set") && isReadBy(plan);
+}
+
+function isReadBy({ parts }: Plan): boolean {
+  return !parts.values().some(({ isUnfinished }) => isUnfinished);
 }

@@ -36,7 +36,7 @@ async function serve(t: Test, { state, network }: Shape) {
     for (const name of objectsOf(state.desired, kind).keys()) verdicts.set(objectId(kind, name), good);
   const publish = () =>
     runSync(
-      board.publish({ state: current, verdicts, verifiedAt: "2026-01-01T00:00:01.000Z", isClean: true }),
+      board.publish({ state: current, verdicts, verifiedAt: "2026-01-01T00:00:01.000Z", isCleared: true }),
     );
   publish();
   const store = { current, recovery: { recovered: "fresh", detail: "" }, failure: undefined } as const;

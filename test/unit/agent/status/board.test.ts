@@ -47,7 +47,7 @@ function world() {
     verifiedAt: "2026-01-01T00:00:01.000Z",
   });
   const publish = (verdicts: readonly Said[], more: Partial<PublishedPass> = {}) =>
-    runSync(board.publish({ ...reading(verdicts), isClean: true, ...more }));
+    runSync(board.publish({ ...reading(verdicts), isCleared: true, ...more }));
   const withdraw = (verdicts: readonly Said[]) => runSync(board.withdraw(reading(verdicts)));
   return { board, put, remove, publish, withdraw };
 }
@@ -167,8 +167,8 @@ t.test("waiting ends", async (t) => {
     const { board, remove, publish } = world();
     remove("fip", "f", 2);
     const answer = ask(board, { ready: [], gone: ready, revision: 2 });
-    publish([["eip", "a", good]], { isClean: false });
-    publish([["eip", "a", good]], { isClean: true });
+    publish([["eip", "a", good]], { isCleared: false });
+    publish([["eip", "a", good]], { isCleared: true });
     t.equal(await answer, "done");
   });
   t.test("for Programmed, whether or not the object is Ready", async (t) => {
@@ -203,7 +203,7 @@ t.test("the results of thousands of objects are published in chunks, and announc
     isTold = true;
   });
   const verdicts = new Map(ids.map((id) => [id, good]));
-  const parts = board.publish({ state, verdicts, verifiedAt: "2026-01-01T00:00:01.000Z", isClean: true });
+  const parts = board.publish({ state, verdicts, verifiedAt: "2026-01-01T00:00:01.000Z", isCleared: true });
   let pauses = 0;
   while (!parts.next().done) {
     pauses++;
@@ -254,7 +254,7 @@ t.test("the results of a pass become visible together", async (t) => {
   state = reduce(state, [...(puts as StateChange[]), { type: "revision", revision: 1 }]);
   const board = new StatusBoard("epoch-1", () => state, "2026-01-01T00:00:00.000Z");
   const verdicts = new Map([...state.desired.eips.keys()].map((name) => [objectId("eip", name), good]));
-  const parts = board.publish({ state, verdicts, verifiedAt: "now", isClean: true });
+  const parts = board.publish({ state, verdicts, verifiedAt: "now", isCleared: true });
   let pauses = 0;
   while (!parts.next().done) {
     pauses++;
