@@ -30,12 +30,13 @@ check_port() {
   (($1 <= 65535)) || fail "$2: not a port: ${1@Q}"
 }
 
-# Splits the rule $1 of $2 fields into the array `fields`.
+# Splits the rule $1 of $2 fields into the array `fields`. Where subnets have both families, the controller passes the addresses
+# of both. Those of IPv6 are left out.
 split() {
   local rest=$1,
   fields=()
   while [[ -n $rest ]]; do
-    fields+=("${rest%%,*}")
+    [[ ${rest%%,*} == *:* ]] || fields+=("${rest%%,*}")
     rest=${rest#*,}
   done
   ((${#fields[@]} == $2)) || fail "$operation: ${1@Q} must have $2 fields"
@@ -79,6 +80,8 @@ add_eip() {
   network_of "${fields[0]}"
   ip -4 route replace "$network" dev "$external" table "$table"
   ip -4 route replace default via "${fields[1]}" dev "$external" onlink table "$table"
+  # The kernel asks who has the gateway's address. From that the router learns the MAC of this pod.
+  ip -4 neighbor replace "${fields[1]}" dev "$external" use 2>/dev/null || true
 }
 
 # Sets `dnat` and `masquerade`: the two rules of a port.

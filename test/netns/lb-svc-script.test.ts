@@ -6,8 +6,9 @@ import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import t from "tap";
 import { Gateway, type Variant } from "../support/gateway.ts";
-import { labAddresses } from "../support/lab.ts";
+import { gatewayMacs, labAddresses } from "../support/lab.ts";
 import { inNamespace } from "../support/namespaces.ts";
+import { until } from "../support/run.ts";
 import { tcp, udp } from "../support/targets.ts";
 
 const script = fileURLToPath(new URL("../../scripts/lb-svc.sh", import.meta.url));
@@ -83,6 +84,28 @@ for (const variant of ["iptables-nft", "iptables-legacy"] as const satisfies rea
       [],
     );
 
+    // The controller passes the addresses of both families if a subnet has both. The address moved here from another pod.
+    await gw.lab.ip("gw", "address flush dev net1", `address add ${lb}/24 dev net1`);
+    await gw.lab.ip("gw", `neighbor flush to ${labAddresses.outside} dev net1`);
+    await gw.lab.ip("outside", `neighbor replace ${lb} lladdr 02:00:00:00:00:01 dev eth0 nud reachable`);
+    const both = `${lb},2001:db8::10`;
+    for (const args of [
+      ["eip-add", `${lb}/24,2001:db8::10/64,${labAddresses.outside},2001:db8::1`],
+      [
+        "dnat-add",
+        `${lb},8080,tcp,10.0.1.5,80,10.0.1.5,fd00::1`,
+        `${both},8053,udp,10.0.1.5,53,10.0.1.5,fd00::1`,
+      ],
+    ])
+      t.same(await call(...args), success, args.join(" "));
+    await until("the outside host to learn the new MAC", async () =>
+      (await gw.lab.exec("outside", ["ip", "neighbor", "show", lb])).includes(gatewayMacs.net1),
+    );
+    t.match(await outside.ask(web), { answeredBy: "pod1" });
+    t.match(await outside.ask(udp(lb, 8053)), { answeredBy: "pod1" });
+    t.same(await call("dnat-del", `${both},8080,tcp,10.0.1.5,80`), success);
+    t.ok(await outside.hearsNothing(web));
+
     const before = await state();
     for (const args of [
       [],
@@ -97,6 +120,8 @@ for (const variant of ["iptables-nft", "iptables-legacy"] as const satisfies rea
       ["eip-add", `${lb}/24,${labAddresses.outside};id`],
       ["eip-add", `${lb}/24,$(id)`],
       ["dnat-add", `${lb},8080,tcp,10.0.1.5,80`],
+      ["dnat-add", `${lb},8080,tcp,10.0.1.5,80,fd00::1`],
+      ["dnat-add", `${lb},8080,tcp,fd00::5,80,10.0.1.5`],
       ["dnat-add", `${lb},8080,icmp,10.0.1.5,80,10.0.1.5`],
       ["dnat-add", `${lb},08,tcp,10.0.1.5,80,10.0.1.5`],
       ["dnat-add", `${lb},65536,tcp,10.0.1.5,80,10.0.1.5`],
