@@ -59,15 +59,16 @@ export function protocolField(text: string | undefined): Protocol {
   throw invalid(`${quoted(text)} is not tcp, udp or sctp`);
 }
 
-/** `ip:port@ip:port...`, each once. */
+/** `ip:port@ip:port...`. What is given twice counts once: the shares are equal. */
 export function backendsField(text: string | undefined): Backend[] {
   const parts = (text ?? "").split("@");
   if (parts.length > maxBackends) throw invalid(`more than ${maxBackends} backends`);
-  return parts.map((one) => {
+  const backends = parts.map((one) => {
     const colon = one.lastIndexOf(":");
     if (colon === -1) throw invalid(`${quoted(one)} is not ip:port`);
     return { ip: ipField(one.slice(0, colon)), port: portField(one.slice(colon + 1)) };
   });
+  return [...new Map(backends.map((backend) => [`${backend.ip}:${backend.port}`, backend])).values()];
 }
 
 export function interfaceField(text: string | undefined): InterfaceName {

@@ -4,6 +4,7 @@
  */
 
 import { GatewayError } from "../model/errors.ts";
+import { checked } from "./checked.ts";
 import {
   addressField,
   backendsField,
@@ -65,7 +66,9 @@ export function parseCall([operation, ...rules]: readonly string[], devices: Dev
   const parse = ruleParsers.get(operation) ?? qosParsers.get(operation);
   if (parse === undefined) throw invalid(`there is no operation ${quoted(operation)}`);
   if (rules.length === 0) throw invalid(`${operation}: a rule is missing`);
-  const requests = rules.map((rule) => within(`${operation} ${quoted(rule)}`, () => parse(rule, devices)));
+  const requests = rules.map((rule) =>
+    within(`${operation} ${quoted(rule)}`, () => checked(parse(rule, devices))),
+  );
   return { type: "objects", requests, isAllowedBeforeInit: qosParsers.has(operation) };
 }
 

@@ -57,13 +57,17 @@ export function deviceLimit(rule: string, devices: Devices): ObjectRequest {
   };
 }
 
+/** Rate and burst may be left out: they are not part of the identity. */
 export function deviceLimitRemoval(rule: string, devices: Devices): ObjectRequest {
-  const { direction, device, match } = deviceRule(rule, devices);
+  const { direction, device, match } = deviceRule(rule, devices, deviceTarget);
   return { type: "remove", kind: "limit", name: deviceLimitName(device, direction, match) };
 }
 
-function deviceRule(rule: string, devices: Devices) {
-  const fields = fieldsOf(rule, "ingress|egress,dev,prio,u32|matchall,ip,src|dst,cidr,rate,burst");
+const deviceTarget = "ingress|egress,dev,prio,u32|matchall,ip,src|dst,cidr";
+
+/** @param shapes that are allowed beside the one with rate and burst */
+function deviceRule(rule: string, devices: Devices, ...shapes: readonly string[]) {
+  const fields = fieldsOf(rule, `${deviceTarget},rate,burst`, ...shapes);
   const [first, dev, priority, classifier, type, side, cidr, rate, burst] = fields;
   const direction = wordField(first, "ingress", "egress");
   const device = deviceOf(dev, direction, devices);

@@ -47,7 +47,11 @@ const puts: readonly (readonly [call: string, kind: string, spec: object])[] = [
       internalPort: 8080,
     },
   ],
-  ...["10.0.1.5:80@10.0.1.6:81", "none,0,10.0.1.5:80@10.0.1.6:81"].map(
+  ...[
+    "10.0.1.5:80@10.0.1.6:81",
+    "none,0,10.0.1.5:80@10.0.1.6:81",
+    "none,0,10.0.1.5:80@10.0.1.6:81@10.0.1.5:80",
+  ].map(
     (backends) =>
       [
         `nft-dnat-map-add 203.0.113.10,53,Udp,${backends}`,
@@ -165,6 +169,11 @@ const removals: readonly (readonly [call: string, kind: string, name: string])[]
   ["eip-egress-qos-del 203.0.113.10", "limit", "203.0.113.10-egress"],
   ["qos-del egress,,3,matchall,,,,50,10", "limit", "dev-external-egress-all"],
   ["qos-del egress,net1,3,u32,ip,dst,198.51.100.7/32,,", "limit", "dev-external-egress-dst-198.51.100.7-32"],
+  ["qos-del egress,net1,3,u32,ip,dst,198.51.100.7/32", "limit", "dev-external-egress-dst-198.51.100.7-32"],
+  ["qos-del ingress,,3,matchall,,,", "limit", "dev-vpc-ingress-all"],
+  // No object can be like that, so it is absent.
+  ["floating-ip-del 127.0.0.1", "fip", "127.0.0.1"],
+  ["snat-del 203.0.113.10,224.0.0.0/4", "snat", "203.0.113.10-224.0.0.0-4"],
 ];
 
 t.test("removals", async (t) => {
@@ -236,6 +245,9 @@ const malformed: readonly string[] = [
   "eip-add|203.0.113.10/24\n",
   "eip-add|2001:db8::1/64",
   "eip-add|203.0.113.10/24|",
+  "eip-add|127.0.0.5/8",
+  "eip-add|240.0.0.1/24",
+  "eip-add|203.0.113.10/0",
   "eip-del|203.0.113.10/",
   "eip-del|any",
   "floating-ip-add|203.0.113.10",
@@ -243,6 +255,8 @@ const malformed: readonly string[] = [
   "floating-ip-add|203.0.113.10, 10.0.1.5",
   "floating-ip-add|'203.0.113.10',10.0.1.5",
   "floating-ip-add|203.0.113.10,010.0.1.5",
+  "floating-ip-add|203.0.113.10,127.0.0.1",
+  "floating-ip-add|224.0.0.1,10.0.1.5",
   "floating-ip-del|203.0.113.10,",
   "snat-add|203.0.113.10,10.0.0.0/16,--random",
   "snat-add|203.0.113.10,10.0.0.0/16,",
@@ -253,6 +267,7 @@ const malformed: readonly string[] = [
   "dnat-add|203.0.113.10,080,tcp,10.0.1.5,80",
   "dnat-add|203.0.113.10,80,icmp,10.0.1.5,80",
   "dnat-add|203.0.113.10,80,tcp,10.0.1.5,1e2",
+  "dnat-add|203.0.113.10,80,tcp,0.0.0.0,80",
   "dnat-del|203.0.113.10,80,tcp,10.0.1.5",
   "nft-dnat-map-add|203.0.113.10,80,tcp,",
   "nft-dnat-map-add|203.0.113.10,80,tcp,10.0.1.5",
@@ -260,6 +275,10 @@ const malformed: readonly string[] = [
   "nft-dnat-map-add|203.0.113.10,80,tcp,clientip,60,10.0.1.5:80",
   "nft-dnat-map-add|203.0.113.10,80,tcp,other,60,10.0.1.5:80",
   `nft-dnat-map-add|203.0.113.10,80,tcp,${"10.0.1.5:80@".repeat(256)}10.0.1.6:80`,
+  "nft-dnat-map-add|203.0.113.10,80,tcp,10.0.1.5:80@127.0.0.1:80",
+  "snat-add|203.0.113.10,127.0.0.0/8",
+  "subnet-route-add|224.0.0.0/4,10.0.1.1",
+  "subnet-route-add|10.2.0.0/16,127.0.0.1",
   "subnet-route-add|10.2.0.0/16",
   "subnet-route-add|10.2.0.0/16,10.0.1.1,x",
   "subnet-route-del|10.2.0.0/16,10.0.1.1",
@@ -274,7 +293,9 @@ const malformed: readonly string[] = [
   "qos-add|egress,net1,3,u32,ip6,dst,198.51.100.7/32,50,10",
   "qos-add|egress,net1,3,u32,ip,to,198.51.100.7/32,50,10",
   "qos-add|egress,a/b,3,matchall,,,,50,10",
+  "qos-add|egress,net1,3,matchall,,,",
   "qos-del|egress,net1,3,matchall",
+  "qos-del|egress,net1,3,matchall,,,,50",
   "init|eth0",
   "init|eth0,eth0",
   "init|eth0,net1|more",
