@@ -1,6 +1,7 @@
 /**
- * What other programs attach to a device beside nf_tables, as chains: filters of traffic control, and XDP programs. The kernel
- * calls XDP before everything else that comes in, then the filters; what goes out meets the filters last.
+ * What other programs attach to a device beside nf_tables, as chains: filters of traffic control, qdiscs that drop everything, and
+ * XDP programs. The kernel calls XDP before everything else that comes in, then the filters; what goes out meets the filters and
+ * then the root qdisc last.
  */
 import type { AttachedXdp } from "../netlink/rtnetlink-xdp.ts";
 import { type Action, type Filter, type FilterPlace, type Key, verdicts } from "../tc/filter.ts";
@@ -19,6 +20,17 @@ export function xdpChain(device: string, { mode, programId }: AttachedXdp): Chai
     name: mode,
     hook: { name: "ingress", type: "filter", priority: beforeAll, policy: "accept", devices: [device] },
     rules: [rule],
+  };
+}
+
+/** @param dropsAll what the device's root qdisc is, which drops all that goes out */
+export function qdiscChain(device: string, dropsAll: string): Chain {
+  const effect: Effect = { kind: "harm", verb: "drops" };
+  return {
+    place: `tc qdisc dev ${device}`,
+    name: "root",
+    hook: { name: "egress", type: "filter", priority: last, policy: "accept", devices: [device] },
+    rules: [{ text: dropsAll, tests: [], beyond: "all", effect }],
   };
 }
 

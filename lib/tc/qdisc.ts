@@ -1,6 +1,6 @@
 /**
- * Queueing disciplines: the HTB root of a device, and the queues of its classes. `struct tc_htb_glob` and
- * `struct tc_fifo_qopt` of include/uapi/linux/pkt_sched.h.
+ * Queueing disciplines: the HTB root of a device, the queues of its classes, and those that drop everything.
+ * `struct tc_htb_glob`, `tc_fifo_qopt` and `tc_netem_qopt` of include/uapi/linux/pkt_sched.h.
  */
 import {
   attributeType,
@@ -13,7 +13,14 @@ import {
 } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import { ingressParent, ownHandle, rootParent } from "./handles.ts";
-import { type Place, readObject, trafficAttribute, trafficMessage, trafficType } from "./traffic-control.ts";
+import {
+  type Place,
+  readObject,
+  type Span,
+  trafficAttribute,
+  trafficMessage,
+  trafficType,
+} from "./traffic-control.ts";
 
 /** What the agent needs to know of a qdisc. */
 export interface Qdisc extends Place {
@@ -25,6 +32,8 @@ export interface Qdisc extends Place {
   readonly defaultClass?: number;
   /** Of bfifo: the size of the queue in bytes. */
   readonly limitBytes?: number;
+  /** Set if it drops every packet: what it is, in the words of tc. */
+  readonly dropsAll?: string;
 }
 
 const TCA_HTB_INIT = 2;
@@ -39,7 +48,8 @@ export function dumpQdiscs(): NetlinkMessage {
 /** Decodes one RTM_NEWQDISC. */
 export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
   const { index, handle, parent, kind, options } = readObject(view, start, end);
-  const qdisc = { index, handle, parent, kind };
+  const dropsAll = dropsAllOf(kind, view, options);
+  const qdisc = { index, handle, parent, kind, ...(dropsAll !== undefined && { dropsAll }) };
   if (options === undefined) return qdisc;
   const [from, to] = options;
   if (kind === "bfifo" && to - from >= 4) return { ...qdisc, limitBytes: view.getUint32(from, true) };
@@ -51,6 +61,22 @@ export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
     return { ...qdisc, quantumDivisor, defaultClass: view.getUint32(init + 8, true) };
   }
   return qdisc;
+}
+
+const fifos: ReadonlySet<string> = new Set(["pfifo", "bfifo", "pfifo_head_drop"]);
+/** Where `struct tc_netem_qopt` has the probability that a packet is lost. */
+const netemLoss = 8;
+const always = 0xffffffff;
+
+function dropsAllOf(kind: string, view: DataView, options: Span | undefined): string | undefined {
+  if (kind === "blackhole") return kind;
+  const [from, to] = options ?? [0, 0];
+  const isZero = (at: number) => to - from >= at + 4 && view.getUint32(from + at, true) === 0;
+  if (fifos.has(kind)) return isZero(0) ? `${kind} limit 0` : undefined;
+  if (kind !== "netem") return undefined;
+  if (isZero(4)) return "netem limit 0";
+  const isLost = to - from >= netemLoss + 4 && view.getUint32(from + netemLoss, true) === always;
+  return isLost ? "netem loss 100%" : undefined;
 }
 
 /** Installs the agent's root qdisc in place of the kernel's own. EEXIST if another program installed one. */

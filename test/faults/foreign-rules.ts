@@ -282,6 +282,17 @@ const onDevices: readonly Obstruction[] = [
     degraded: named,
     cause: /ForeignRule: tc arp filter dev net1 ingress drops ARP/,
   },
+  ...[
+    ["net1", "blackhole", "blackhole"],
+    ["eth0", "pfifo limit 0", "pfifo limit 0"],
+  ].map(([device, qdisc, text]) => ({
+    what: `a qdisc of ${device} drops all: ${qdisc}`,
+    commands: [`tc qdisc add dev ${device} root ${qdisc}`],
+    undo: [`tc qdisc del dev ${device} root`],
+    hasEvent: false,
+    ...allStopped,
+    cause: new RegExp(`snats/all ForeignRule: tc qdisc dev ${device} root: ${text} drops its packets`),
+  })),
   {
     what: "an XDP program, which may do anything, drops what comes in",
     commands: [`${process.execPath} test/support/attach-xdp.ts net1`],

@@ -1,13 +1,13 @@
-/** Reads what other programs attach to the devices of this namespace: filters of traffic control, and XDP programs. */
+/** Reads what other programs attach to the devices of this namespace: filters and qdiscs of traffic control, and XDP programs. */
 
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
-import { filterChains, xdpChain } from "../../../lib/netfilter/device-programs.ts";
+import { filterChains, qdiscChain, xdpChain } from "../../../lib/netfilter/device-programs.ts";
 import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeLinkPrograms } from "../../../lib/netlink/rtnetlink-xdp.ts";
 import { decodeFilter, type Filter, type FilterPlace, filterPlaces } from "../../../lib/tc/filter.ts";
 import { dumpFilters } from "../../../lib/tc/filter-parts.ts";
-import { ingressHandle } from "../../../lib/tc/handles.ts";
+import { ingressHandle, rootParent } from "../../../lib/tc/handles.ts";
 import { decodeQdisc, dumpQdiscs } from "../../../lib/tc/qdisc.ts";
 import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
@@ -23,10 +23,13 @@ export async function readDeviceChains(
   const withSides = new Set(
     qdiscs.filter(({ handle }) => handle === ingressHandle).map(({ index }) => index),
   );
+  const roots = new Map(qdiscs.filter(({ parent }) => parent === rootParent).map((one) => [one.index, one]));
   const chains: Chain[] = [];
   for (const { index, name, xdp } of links) {
     if (name === "lo") continue;
     if (xdp !== undefined) chains.push(xdpChain(name, xdp));
+    const dropsAll = roots.get(index)?.dropsAll;
+    if (dropsAll !== undefined) chains.push(qdiscChain(name, dropsAll));
     for (const place of Object.keys(filterPlaces) as FilterPlace[])
       if (place === "root" || withSides.has(index))
         chains.push(...filterChains(name, place, await readFilters(netlink, index, place, signal)));

@@ -1,7 +1,7 @@
 /** Filters of traffic control and XDP programs, from the kernel's messages to what they do to packets. */
 import t from "tap";
 import { toU32 } from "../../../../lib/model/ipv4.ts";
-import { filterChains, xdpChain } from "../../../../lib/netfilter/device-programs.ts";
+import { filterChains, qdiscChain, xdpChain } from "../../../../lib/netfilter/device-programs.ts";
 import { type Packets, walk } from "../../../../lib/netfilter/walk.ts";
 import {
   bytesAttribute,
@@ -204,5 +204,14 @@ t.test("XDP programs of links", async (t) => {
     name: "xdpgeneric",
     hook: { name: "ingress", devices: ["net1"] },
     rules: [{ text: "program 99", effect: { kind: "unclear" } }],
+  });
+});
+
+t.test("a qdisc that drops everything", async (t) => {
+  t.match(qdiscChain("net1", "pfifo limit 0"), {
+    place: "tc qdisc dev net1",
+    name: "root",
+    hook: { name: "egress", devices: ["net1"] },
+    rules: [{ text: "pfifo limit 0", tests: [], beyond: "all", effect: { kind: "harm", verb: "drops" } }],
   });
 });

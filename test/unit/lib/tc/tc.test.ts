@@ -1,7 +1,8 @@
 /** Traffic control as messages. */
 import t from "tap";
+import { bytesAttribute, textAttribute } from "../../../../lib/netlink/attributes.ts";
 import type { NetlinkMessage } from "../../../../lib/netlink/message.ts";
-import { handleText, ownHandle, parseHandle } from "../../../../lib/tc/handles.ts";
+import { handleText, ownHandle, parseHandle, rootParent } from "../../../../lib/tc/handles.ts";
 import {
   decodeClass,
   encodeAddClass,
@@ -11,6 +12,7 @@ import {
   ticksOf,
 } from "../../../../lib/tc/htb-class.ts";
 import { decodeQdisc, encodeAddRoot, encodeSetQueue } from "../../../../lib/tc/qdisc.ts";
+import { trafficAttribute, trafficMessage, trafficType } from "../../../../lib/tc/traffic-control.ts";
 
 function viewOf({ payload }: NetlinkMessage): readonly [DataView, number, number] {
   return [new DataView(payload.buffer, payload.byteOffset, payload.byteLength), 0, payload.length];
@@ -75,6 +77,36 @@ t.test("classes of other qdiscs are none of ours, and a class without parent is 
   t.equal(decodeClass(view, 0, payload.length)?.class.parent, 0, "TC_H_ROOT");
   view.setUint32(8, 0x80010010, true);
   t.equal(decodeClass(view, 0, payload.length), undefined);
+});
+
+t.test("qdiscs that drop every packet", async (t) => {
+  const netem = (limit: number, loss: number) => {
+    const options = new Uint8Array(24);
+    new DataView(options.buffer).setUint32(4, limit, true);
+    new DataView(options.buffer).setUint32(8, loss, true);
+    return options;
+  };
+  const u32 = (value: number) => new Uint8Array(Uint32Array.of(value).buffer);
+  const dropsAll = (kind: string, options?: Uint8Array) => {
+    const attributes = [
+      textAttribute(trafficAttribute.kind, kind),
+      ...(options === undefined ? [] : [bytesAttribute(trafficAttribute.options, options)]),
+    ];
+    const place = { index: 3, handle: 0x80010000, parent: rootParent };
+    return decodeQdisc(...viewOf(trafficMessage(trafficType.newQdisc, 0, place, ...attributes))).dropsAll;
+  };
+  t.equal(dropsAll("blackhole"), "blackhole");
+  for (const kind of ["pfifo", "bfifo", "pfifo_head_drop"]) {
+    t.equal(dropsAll(kind, u32(0)), `${kind} limit 0`);
+    t.equal(dropsAll(kind, u32(1)), undefined);
+    t.equal(dropsAll(kind), undefined);
+  }
+  t.equal(dropsAll("netem", netem(1000, 0xffffffff)), "netem loss 100%");
+  t.equal(dropsAll("netem", netem(1000, 0xfffffffe)), undefined);
+  t.equal(dropsAll("netem", netem(0, 0)), "netem limit 0");
+  t.equal(dropsAll("netem", new Uint8Array(4)), undefined);
+  t.equal(dropsAll("htb", u32(0)), undefined);
+  t.equal(dropsAll("tbf", u32(0)), undefined);
 });
 
 t.test("qdiscs", async (t) => {
