@@ -16,7 +16,7 @@ export interface EventSources {
   readonly epoch: string;
   readonly clock: Pick<Clock, "bootMs" | "wallMs">;
   readonly store: Pick<StateStore, "current" | "onChange">;
-  readonly board: Pick<StatusBoard, "view" | "usersByEip" | "onConditions">;
+  readonly board: Pick<StatusBoard, "view" | "usersByEip" | "onConditions" | "noteWrite">;
   /** The current reasons why the gateway is degraded. */
   readonly degradations: () => readonly Degradation[];
 }
@@ -48,7 +48,10 @@ export function createEvents({ epoch, clock, store, board, degradations }: Event
     hub.onConditions(ids);
     hub.enqueue(conflicts.onConditions(ids));
   });
-  store.onChange((_state, changes) => hub.onStored(changes));
+  store.onChange((state, changes) => {
+    board.noteWrite(state, new Date(clock.wallMs()).toISOString());
+    hub.onStored(changes);
+  });
   let checks: NodeJS.Timeout | undefined;
   return {
     hub,

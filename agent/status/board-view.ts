@@ -24,8 +24,15 @@ import type {
   Status,
 } from "../../lib/model/status.ts";
 import type { Stored } from "../../lib/model/stored.ts";
-import { eipRevisionOf, type FoundObject, findObject, objectsOf } from "../../lib/state/desired.ts";
+import {
+  type Desired,
+  eipRevisionOf,
+  type FoundObject,
+  findObject,
+  objectsOf,
+} from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
+import type { WrittenAt } from "./write-times.ts";
 
 /** What the last pass that judged an object found. */
 export interface Entry {
@@ -85,7 +92,7 @@ export class CountsMemory {
 
 export interface ViewSource {
   readonly epoch: string;
-  readonly startedAt: string;
+  readonly writtenAt: WrittenAt;
   /** The current state of the store. */
   readonly state: State;
   readonly entries: ReadonlyMap<ObjectId, Entry>;
@@ -122,19 +129,19 @@ export class BoardView {
 
   /** The status without the users of an Eip, which cost a look at all objects after each write. */
   briefStatusOf(id: ObjectId): Status {
-    const { epoch, entries, state } = this.#source;
+    const { epoch, entries, state, writtenAt } = this.#source;
     const entry = entries.get(id);
-    const verdict = this.verdictOf(id, findObject(state.desired, id));
-    const since = entry?.since;
+    const object = findObject(state.desired, id);
+    const { verdict, since } = shownOf(entry, object, state.desired, writtenAt);
     return {
       ready: verdict.ready.holds,
       observedRevision: entry?.revision ?? 0,
       epoch,
       ...(entry !== undefined && { verifiedAt: this.#verifiedAt(entry) }),
       conditions: [
-        this.#condition("Accepted", verdict.accepted, since),
-        this.#condition("Programmed", verdict.programmed, since),
-        this.#condition("Ready", verdict.ready, since),
+        conditionOf("Accepted", verdict.accepted, since),
+        conditionOf("Programmed", verdict.programmed, since),
+        conditionOf("Ready", verdict.ready, since),
       ],
     };
   }
@@ -180,9 +187,8 @@ export class BoardView {
     const { entries, state } = this.#source;
     const entry = entries.get(id);
     if (entry === undefined || object === undefined) return notReadBack;
-    const isUnwritten =
-      entry.revision === object.stored.revision && entry.eipRevision === eipRevisionOf(state.desired, object);
-    return isUnwritten ? entry.verdict : { ...notReadBack, accepted: entry.verdict.accepted };
+    const written = writtenSince(entry, object, state.desired);
+    return written === undefined ? entry.verdict : { ...notReadBack, accepted: entry.verdict.accepted };
   }
 
   #verifiedAt({ readBack }: Entry): string {
@@ -194,14 +200,56 @@ export class BoardView {
     this.#users ??= runSync(this.#source.usersByEip());
     return this.#users.get(eip) ?? [];
   }
+}
 
-  #condition(type: ConditionType, value: ConditionValue, since: TransitionTimes | undefined): Condition {
-    return {
-      type,
-      status: value.holds ? "True" : "False",
-      reason: value.reason,
-      message: value.message,
-      lastTransitionTime: since?.[type] ?? this.#source.startedAt,
-    };
+/** What is shown of an object, and since when. */
+export interface Shown {
+  readonly verdict: ObjectVerdict;
+  readonly since: TransitionTimes;
+}
+
+/** What the last pass found, if neither the object nor its Eip was written since; else that it is Pending. */
+export function shownOf(
+  entry: Entry | undefined,
+  object: FoundObject | undefined,
+  desired: Desired,
+  writtenAt: WrittenAt,
+): Shown {
+  if (entry === undefined || object === undefined) {
+    const at = writtenAt(object?.stored.revision ?? 0);
+    return { verdict: notReadBack, since: { Accepted: at, Programmed: at, Ready: at } };
   }
+  const { verdict, since } = entry;
+  const written = writtenSince(entry, object, desired);
+  if (written === undefined) return { verdict, since };
+  const at = writtenAt(written);
+  return {
+    verdict: { ...notReadBack, accepted: verdict.accepted },
+    since: {
+      Accepted: since.Accepted,
+      Programmed: verdict.programmed.holds ? at : since.Programmed,
+      Ready: verdict.ready.holds ? at : since.Ready,
+    },
+  };
+}
+
+/** The first revision known since an object was judged that wrote it or its Eip. `undefined`: none did. */
+function writtenSince(entry: Entry, object: FoundObject, desired: Desired): number | undefined {
+  const { revision } = object.stored;
+  const eipRevision = eipRevisionOf(desired, object);
+  const isWritten = entry.revision !== revision;
+  if (entry.eipRevision === eipRevision) return isWritten ? revision : undefined;
+  // An Eip that is gone has none: some write up to the last one removed it.
+  const eipWritten = eipRevision === 0 ? desired.revision : eipRevision;
+  return isWritten ? Math.min(revision, eipWritten) : eipWritten;
+}
+
+function conditionOf(type: ConditionType, value: ConditionValue, since: TransitionTimes): Condition {
+  return {
+    type,
+    status: value.holds ? "True" : "False",
+    reason: value.reason,
+    message: value.message,
+    lastTransitionTime: since[type],
+  };
 }

@@ -14,8 +14,17 @@ import { OrderedMap, type OrderedMapDraft } from "../../lib/ordered-map.ts";
 import { type Desired, eipRevisionOf, findObject } from "../../lib/state/desired.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { PassReading, PublishedPass, VerdictSink } from "../reconciler/verdict-sink.ts";
-import { BoardView, CountsMemory, type Entry, type ReadBack, type TransitionTimes } from "./board-view.ts";
+import {
+  BoardView,
+  CountsMemory,
+  type Entry,
+  type ReadBack,
+  type Shown,
+  shownOf,
+  type TransitionTimes,
+} from "./board-view.ts";
 import { Waiting, type WaitOutcome } from "./waiting.ts";
+import { WriteTimes } from "./write-times.ts";
 
 /** Takes a few milliseconds. */
 const objectsPerPart = 2_000;
@@ -30,7 +39,7 @@ interface Goals {
 export class StatusBoard implements VerdictSink {
   readonly #epoch: string;
   readonly #currentState: () => State;
-  readonly #startedAt: string;
+  readonly #writes: WriteTimes;
   readonly #waiting = new Waiting();
   readonly #usersOf = memoizeLastChunked(usersByEipChunked);
   /** Replaced as a whole, so that existing views do not change. */
@@ -47,7 +56,12 @@ export class StatusBoard implements VerdictSink {
   constructor(epoch: string, currentState: () => State, startedAt: string) {
     this.#epoch = epoch;
     this.#currentState = currentState;
-    this.#startedAt = startedAt;
+    this.#writes = new WriteTimes(currentState().desired.revision, startedAt);
+  }
+
+  /** Call it after each write, before anybody reads the new state. @param at RFC 3339 */
+  noteWrite({ desired }: Pick<State, "desired">, at: string): void {
+    this.#writes.note(desired.revision, at);
   }
 
   /** From now on `listener` is called with objects whose conditions changed, when everybody can read the new ones. */
@@ -122,7 +136,8 @@ export class StatusBoard implements VerdictSink {
   ): Chunked<{ readonly readBack: ReadBack; readonly changed: ObjectId[] }> {
     const readBack: ReadBack = { verifiedAt };
     const changed: ObjectId[] = [];
-    const now: TransitionTimes = { Accepted: verifiedAt, Programmed: verifiedAt, Ready: verifiedAt };
+    const writtenAt = this.#writes.reader();
+    const sinceOf = transitions(verifiedAt);
     let entered = 0;
     for (const [id, verdict] of verdicts) {
       if (++entered % objectsPerPart === 0) yield;
@@ -130,7 +145,7 @@ export class StatusBoard implements VerdictSink {
       if (object === undefined) continue;
       const { revision } = object.stored;
       const before = this.#entries.get(id);
-      const since = sinceOf(before, verdict, now);
+      const since = sinceOf(shownOf(before, object, state.desired, writtenAt), verdict);
       const eipRevision = eipRevisionOf(state.desired, object);
       const entry: Entry = { revision, eipRevision, verdict, readBack, since };
       draft.set(id, entry);
@@ -166,7 +181,7 @@ export class StatusBoard implements VerdictSink {
     const readBack = this.#whole?.readBack;
     return new BoardView({
       epoch: this.#epoch,
-      startedAt: this.#startedAt,
+      writtenAt: this.#writes.reader(),
       state,
       entries: this.#entries,
       latest: readBack && { readBack, verifiedAt: readBack.verifiedAt },
@@ -230,21 +245,20 @@ function isSameCondition(one: ConditionValue, other: ConditionValue): boolean {
   return one === other || (one.reason === other.reason && one.message === other.message);
 }
 
-/** @returns the time in `before` for each condition that did not change */
-function sinceOf(
-  before: Entry | undefined,
-  { accepted, programmed, ready }: ObjectVerdict,
-  now: TransitionTimes,
-): TransitionTimes {
-  if (before === undefined) return now;
-  const { verdict, since } = before;
-  const isAccepted = verdict.accepted.holds === accepted.holds;
-  const isProgrammed = verdict.programmed.holds === programmed.holds;
-  const isReady = verdict.ready.holds === ready.holds;
-  if (isAccepted && isProgrammed && isReady) return since;
-  return {
-    Accepted: isAccepted ? since.Accepted : now.Accepted,
-    Programmed: isProgrammed ? since.Programmed : now.Programmed,
-    Ready: isReady ? since.Ready : now.Ready,
+/**
+ * Since when each condition is as it is: a condition that was shown so before keeps its time. Objects that have the same times
+ * share them.
+ */
+function transitions(now: string): (before: Shown, verdict: ObjectVerdict) => TransitionTimes {
+  let last: TransitionTimes = { Accepted: now, Programmed: now, Ready: now };
+  return ({ verdict, since }, { accepted, programmed, ready }) => {
+    const Accepted = verdict.accepted.holds === accepted.holds ? since.Accepted : now;
+    const Programmed = verdict.programmed.holds === programmed.holds ? since.Programmed : now;
+    const Ready = verdict.ready.holds === ready.holds ? since.Ready : now;
+    const isKnown = (times: TransitionTimes) =>
+      times.Accepted === Accepted && times.Programmed === Programmed && times.Ready === Ready;
+    if (isKnown(since)) return since;
+    if (!isKnown(last)) last = { Accepted, Programmed, Ready };
+    return last;
   };
 }

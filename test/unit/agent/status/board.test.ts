@@ -110,6 +110,44 @@ t.test("a condition keeps the time of its last change", async (t) => {
   t.equal(board.statusOf("fips/f").conditions[2]?.lastTransitionTime, "2026-01-01T00:00:03.000Z");
 });
 
+t.test("since when: what was written is Pending since then, whenever a pass looks at it", async (t) => {
+  const { board, put, publish } = world();
+  const at = (second: number) => `2026-01-01T00:00:0${second}.000Z`;
+  const write = (second: number, ...given: Parameters<typeof put>) =>
+    board.noteWrite(put(...given), at(second));
+  const times = (id: ObjectId) =>
+    board.statusOf(id).conditions.map(({ status, lastTransitionTime }) => `${status} ${lastTransitionTime}`);
+  const all = (fip = good): readonly Said[] => [
+    ["eip", "a", good],
+    ["fip", "f", fip],
+  ];
+  const fip = { name: "f", eip: "a", internalIp: "10.0.1.5" };
+  t.same(times("fips/f"), [`True ${at(0)}`, `False ${at(0)}`, `False ${at(0)}`], "there since the start");
+  publish(all(), { verifiedAt: at(1) });
+  t.same(times("fips/f"), [`True ${at(0)}`, `True ${at(1)}`, `True ${at(1)}`]);
+  write(2, "fip", 2, { ...fip, internalIp: "10.0.1.6" });
+  t.same(
+    times("fips/f"),
+    [`True ${at(0)}`, `False ${at(2)}`, `False ${at(2)}`],
+    "written, and not looked at",
+  );
+  write(3, "eip", 3, { name: "a", address: "203.0.113.11/24" });
+  t.same(times("fips/f")[2], `False ${at(2)}`, "Pending before its Eip was written, too");
+  t.same(times("eips/a")[2], `False ${at(3)}`);
+  publish(all(waiting), { verifiedAt: at(4) });
+  t.same(times("fips/f"), [`True ${at(0)}`, `False ${at(2)}`, `False ${at(2)}`], "not Ready all the time");
+  t.same(times("eips/a")[2], `True ${at(4)}`, "Ready anew");
+  publish(all(), { verifiedAt: at(5) });
+  write(6, "eip", 4, { name: "a", address: "203.0.113.12/24" });
+  t.same(times("fips/f")[2], `False ${at(6)}`, "its Eip was written");
+  publish(all(), { verifiedAt: at(7) });
+  t.same(times("fips/f")[2], `True ${at(7)}`);
+  write(8, "fip", 5, { ...fip, name: "new" });
+  t.same(times("fips/new"), [`True ${at(8)}`, `False ${at(8)}`, `False ${at(8)}`]);
+  publish([...all(), ["fip", "new", good]], { verifiedAt: at(9) });
+  t.same(times("fips/new"), [`True ${at(8)}`, `True ${at(9)}`, `True ${at(9)}`]);
+});
+
 t.test("a pass that did not finish takes Ready away and makes nothing Ready", async (t) => {
   const { board, publish, withdraw } = world();
   const whole = {
