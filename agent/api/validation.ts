@@ -24,6 +24,7 @@ export function validatorCompiler(turns: Turns): FastifySchemaCompiler<PlainSche
       check ??= compileCheck(schema);
       const finding = findError(check, schema, value, base);
       const { done, value: error } = finding.next();
+      if (error !== undefined && httpPart === "params") return { error: asNotFound(error) };
       return done ? { value, ...(error && { error }) } : refuse(turns.run(finding));
     };
   };
@@ -46,6 +47,15 @@ function* findError(
   if (yield* check(value)) return undefined;
   const issues = yield* issuesChunked(schema, value, base, maxIssues);
   return invalid(issues.length > 0 ? issues : [{ pointer: base, message: "is not valid" }]);
+}
+
+/** What a path cannot have in that place does not exist. */
+function asNotFound({ issues }: GatewayError): GatewayError {
+  const [issue] = issues;
+  return new GatewayError(
+    "not-found",
+    `The path does not exist: ${issue?.pointer.split("/").at(-1)} ${issue?.message}`,
+  );
 }
 
 export function invalid(issues: GatewayError["issues"]): GatewayError {

@@ -6,6 +6,7 @@ import { parseNumber } from "../arguments.ts";
 import { flowColumns } from "../changes.ts";
 import type { Context } from "../context.ts";
 import type { Flow, FlowList } from "../documents.ts";
+import { askOfEip } from "../eips.ts";
 
 const maxLimit = 1_000;
 const maxClients = 20;
@@ -26,11 +27,11 @@ export async function connections(
   eip: string,
   options: ConnectionOptions,
 ): Promise<Answer> {
-  const name = eip.replace(/^eips?\//i, "");
   const limit = options.limit === undefined ? undefined : parseNumber(options.limit, "--limit", 1, maxLimit);
-  const list = await api.get<FlowList>(`/v1/eips/${encodeURIComponent(name)}/connections`, {
-    query: { limit: options.top ? maxLimit : (limit ?? 100) },
-  });
+  const query = { limit: options.top ? maxLimit : (limit ?? 100) };
+  const { name, found: list } = await askOfEip(api, eip, (one) =>
+    api.get<FlowList>(`/v1/eips/${encodeURIComponent(one)}/connections`, { query }),
+  );
   if (options.top) return topAnswer(name, list, limit ?? maxClients);
   return {
     data: { eip: name, ...list },

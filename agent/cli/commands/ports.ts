@@ -7,6 +7,7 @@ import { parseNumber } from "../arguments.ts";
 import { end } from "../changes.ts";
 import type { Context } from "../context.ts";
 import type { ObjectList, Ports, TopFlows } from "../documents.ts";
+import { askOfEip } from "../eips.ts";
 
 type Destination = Ports["destinations"][number];
 type TopItem = TopFlows["items"][number];
@@ -18,14 +19,14 @@ const atOnce = 8;
 const maxEips = 200;
 
 export async function ports(context: Context, eip: string | undefined): Promise<Answer> {
-  return eip === undefined ? portsOfAll(context) : portsOfOne(context, eip.replace(/^eips?\//i, ""));
+  return eip === undefined ? portsOfAll(context) : portsOfOne(context, eip);
 }
 
 async function portsOfOne({ api, nowMs }: Context, eip: string): Promise<Answer> {
-  const found = await readPorts(api, eip);
+  const { name, found } = await askOfEip(api, eip, (one) => readPorts(api, one));
   const isTight = found.destinations.some(({ ratio }) => ratio >= tight);
   return {
-    data: { eip, ...found },
+    data: { eip: name, ...found },
     names: found.destinations.map(({ dst, dport, protocol }) => `${protocol}/${end(dst, dport)}`),
     sections: () => [
       { block: lines(summaryText(found, nowMs())) },

@@ -7,7 +7,7 @@ export function traffic(program: Command, run: Run): void {
     ["natgwctl connections eip-a --limit 20", "some of them, and how many there are"],
     ["natgwctl connections eip-a --top", "the hosts with the most"],
   ])
-    .argument("<eip>", "the name of the Eip")
+    .argument("<eip>", "the name or address of the Eip")
     .option("--limit <number>", "at most so many, 1 to 1000")
     .option("--top", "count by host instead")
     .action((eip: string, options: Options, command: Command) =>
@@ -27,7 +27,7 @@ export function traffic(program: Command, run: Run): void {
       ["natgwctl ports eip-a", "the 20 worst, with the clients that use most, and when they run out"],
     ],
   )
-    .argument("[eip]", "the name of the Eip")
+    .argument("[eip]", "the name or address of the Eip")
     .action((eip: string | undefined, _options: Options, command: Command) =>
       run(async (context) => (await import("../commands/ports.ts")).ports(context, eip), command),
     );

@@ -123,6 +123,32 @@ t.test("what is asked of the agent", async (t) => {
   );
 });
 
+t.test("an EIP by its address", async (t) => {
+  const problem = { code: "not-found", detail: "eips/203.0.113.10 does not exist", title: "", status: 404 };
+  const users = ["fips/f", "eips/old", "eips/twin"];
+  const flows = { total: 0, items: [] };
+  const ports = { capacity: 64_512, destinations: [], headroom: 64_512 };
+  const answers: Readonly<Record<string, object>> = {
+    "/v1/inventory": { observed: true, addresses: [{ ip: "203.0.113.10", role: "eip", users }], subnets: [] },
+    "/v1/eips/old/connections?limit=100": flows,
+    "/v1/eips/203.0.113.11/connections?limit=100": flows,
+    "/v1/eips/old/ports": ports,
+  };
+  const ctl = await serve(t, ({ url = "" }, response) => {
+    const answer = answers[url];
+    json(answer === undefined ? 404 : 200, answer ?? problem)({} as never, response as never);
+  });
+  t.match(await ctl.json("connections 203.0.113.10"), { eip: "old", total: 0 });
+  t.match(await ctl.json("ports eips/203.0.113.10"), { eip: "old", capacity: 64_512 });
+  t.match(
+    await ctl.json("connections 203.0.113.11"),
+    { eip: "203.0.113.11" },
+    "an Eip of that name comes first",
+  );
+  t.match(await ctl.run("ports 203.0.113.12"), { code: 4, stderr: /does not exist/ });
+  t.match(await ctl.run("ports nobody"), { code: 4 });
+});
+
 t.test("an older agent: said clearly", async (t) => {
   const ctl = await serve(t, ({ url = "" }, response) => {
     const [path = ""] = url.split("?");
