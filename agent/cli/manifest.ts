@@ -20,10 +20,23 @@ export function parseManifest(documents: readonly unknown[], file: string): Mani
     first.kind === undefined &&
     typeof first.generation === "number"
   )
-    return { kind: "set", set: first, generation: first.generation, specs: listsIn(first, file) };
+    return { kind: "set", set: first, generation: first.generation, specs: wholeListsIn(first, file) };
   const specs: Partial<Record<Collection, Spec[]>> = {};
   for (const document of documents) collect(document, specs, file);
   return { kind: "objects", specs };
+}
+
+/** What is not in a set is removed: a file that was cut short must not empty the gateway. */
+const required = ["eips", "fips", "snats", "dnats", "routes"] as const satisfies readonly Collection[];
+
+function wholeListsIn(set: Spec, file: string): Specs {
+  const lists = listsIn(set, file);
+  const missing = required.filter((collection) => lists[collection] === undefined);
+  if (missing.length === 0) return lists;
+  throw new UsageFailure(
+    `${file}: a set with a generation replaces everything; it lacks ${missing.join(", ")}`,
+    ["write an empty list for what there is none of; without a generation the file only adds"],
+  );
 }
 
 function collect(document: unknown, specs: Partial<Record<Collection, Spec[]>>, file: string): void {
@@ -35,6 +48,8 @@ function collect(document: unknown, specs: Partial<Record<Collection, Spec[]>>, 
     const collection = collections.find((one) => one === `${String(document.kind).toLowerCase()}s`);
     if (collection === undefined) throw new UsageFailure(`${file}: no kind ${document.kind}`);
     add(specs, collection, specOf(document));
+  } else if (isRecord(document) && document.generation !== undefined) {
+    throw new UsageFailure(`${file}: a set with a generation must be alone, and the generation a number`);
   } else if (isRecord(document) && collections.some((one) => document[one] !== undefined)) {
     for (const [collection, list] of Object.entries(listsIn(document, file)))
       for (const spec of list) add(specs, collection as Collection, spec);

@@ -31,14 +31,35 @@ async function readInput(): Promise<string> {
   return Buffer.concat(parts).toString("utf8");
 }
 
+/** Members of all objects in a text of JSON, also those of a key that occurs twice. */
+function membersIn(text: string): number {
+  let members = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === '"') isInString = !isInString;
+    else if (isInString && char === "\\") at++;
+    else if (!isInString && char === ":") members++;
+  }
+  return members;
+}
+
+function membersOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  const inside = Object.values(value).reduce((sum: number, one) => sum + membersOf(one), 0);
+  return Array.isArray(value) ? inside : inside + Object.keys(value).length;
+}
+
 /** JSON is YAML, but its own parser is a hundred times faster. */
 async function documentsIn(text: string, file: string): Promise<readonly unknown[]> {
   if (/^\s*[{[]/.test(text)) {
     try {
-      return [JSON.parse(text)];
+      const document: unknown = JSON.parse(text);
+      if (membersOf(document) === membersIn(text)) return [document];
     } catch {
-      // YAML may start so, too, and its parser tells the line.
+      // YAML may start so, too.
     }
+    // Its parser tells the line, also where a key occurs twice: JSON's would take the last one.
   }
   const { yamlDocuments } = await import("./manifest-tools.ts");
   const parsed = yamlDocuments(text);

@@ -160,11 +160,10 @@ function requestOf(manifest: Manifest, desired: DesiredSet, differs: boolean): R
     };
   }
   const generation = differs ? Math.max(manifest.generation, desired.generation + 1) : desired.generation;
-  const empty = { eips: [], fips: [], snats: [], dnats: [], routes: [] };
   return {
     method: "put",
     path: "/v1/desired",
-    body: { ...empty, ...manifest.set, generation },
+    body: { ...manifest.set, generation },
     title: `Replaces the whole set: generation ${desired.generation} -> ${generation}.`,
   };
 }

@@ -123,6 +123,16 @@ t.test("what is asked of the agent", async (t) => {
   );
 });
 
+t.test("a key that occurs twice in a JSON file: 2, with its line, and nothing is asked", async (t) => {
+  const ctl = await serve(t, (_request, response) => void response.destroy());
+  const input =
+    '{"generation":1,"eips":[{"name":"a:b"}],"fips":[],"snats":[],\n"dnats":[],"routes":[],"eips":[]}';
+  const refused = await ctl.run("diff -f -", { input });
+  t.match(refused, { code: 2, stdout: "", stderr: /-: Map keys must be unique at line 2/ });
+  const once = await ctl.run("diff -f -", { input: input.replace(',"eips":[]', "") });
+  t.match(once, { code: 3 }, "the same without it is asked of the agent");
+});
+
 t.test("an EIP by its address", async (t) => {
   const problem = { code: "not-found", detail: "eips/203.0.113.10 does not exist", title: "", status: 404 };
   const users = ["fips/f", "eips/old", "eips/twin"];

@@ -11,7 +11,8 @@ const parse = (text: string) => {
 const eip = { name: "a", address: "203.0.113.10/24" };
 
 t.test("a set with a generation replaces, anything else adds", async (t) => {
-  t.match(parse("generation: 3\neips: [{ name: a, address: 203.0.113.10/24 }]\ngateway: {}"), {
+  const others = "fips: []\nsnats: []\ndnats: []\nroutes: []\ngateway: {}";
+  t.match(parse(`generation: 3\neips: [{ name: a, address: 203.0.113.10/24 }]\n${others}`), {
     kind: "set",
     generation: 3,
     specs: { eips: [eip] },
@@ -40,6 +41,10 @@ t.test("what is neither", async (t) => {
     ["a: 1", /neither a set/],
     ["kind: Pod", /no kind Pod/],
     ["generation: 1\npods: []", /pods is no part of a set/],
+    // What would empty the gateway.
+    ["generation: 1\neips: []\nfips: []", /replaces everything; it lacks snats, dnats, routes/],
+    ["generation: '1'\neips: []", /must be alone, and the generation a number/],
+    ["generation: 1\neips: []\n---\nfips: []", /must be alone/],
     ["eips: {}", /eips must be a list/],
     ["eips: [1]", /eips must be a list of objects/],
     ["a: [", /at line 1/],
