@@ -81,9 +81,15 @@ export function* wantedTableChunked(program: Program): Chunked<WantedTable> {
 
 function* backendCountsOf({ dnats }: Program): Chunked<readonly number[]> {
   const counts = new Set<number>();
-  yield* forEachChunked(dnats, lookedAtOnce, ({ backends }) => counts.add(backends.length));
-  counts.delete(1);
+  yield* forEachChunked(dnats, lookedAtOnce, (dnat) => {
+    if (isDrawn(dnat)) counts.add(dnat.backends.length);
+  });
   return [...counts].sort((one, other) => one - other);
+}
+
+/** A list of one is drawn from, too: so an import tells it from a DNAT with an internal IP. */
+function isDrawn({ isList = false, backends }: ProgramDnat): boolean {
+  return isList || backends.length > 1;
 }
 
 function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
@@ -92,7 +98,7 @@ function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
   const count = backends.length;
   backends.forEach(({ ip, port }, index) => {
     const backend = concatText(ip, port);
-    if (count === 1) {
+    if (!isDrawn(dnat)) {
       visit("dnat_1", service, backend, id);
       return;
     }
