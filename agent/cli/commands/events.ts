@@ -1,4 +1,5 @@
 /** `natgwctl events`: those that the agent keeps, then each as it comes. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { lines, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseDuration, parseKind } from "../arguments.ts";
@@ -13,6 +14,7 @@ import {
   timeOf,
   whatOf,
 } from "../events.ts";
+import { UnavailableFailure } from "../failures.ts";
 import { recordPrinter } from "../record-printer.ts";
 
 export interface EventOptions {
@@ -26,6 +28,7 @@ export interface EventOptions {
 /** Without `--since`, as far back as a glance at the last hour needs. */
 const defaultSince = "1h";
 const maxListed = 1_000;
+const retryMs = 1_000;
 
 export async function events(context: Context, options: EventOptions): Promise<Answer | undefined> {
   const { follow = false, since, kind, name, type } = options;
@@ -54,7 +57,7 @@ function sinceText(since: string): string {
   return agoMs % 1_000 === 0 ? `${agoMs / 1_000}s` : `${agoMs}ms`;
 }
 
-/** Ends only by Ctrl-C, by a reader that goes away, or with the agent. */
+/** Ends only by Ctrl-C, or by a reader that goes away: it connects again after the agent was away, and goes on where it was. */
 async function followEvents(context: Context, query: EventQuery): Promise<undefined> {
   const print = recordPrinter<EventDocument>(context, {
     dataOf: (event) => event,
@@ -62,8 +65,21 @@ async function followEvents(context: Context, query: EventQuery): Promise<undefi
     lineOf: (event) =>
       [clockOf(event), event.type.padEnd(8), objectOf(event) ?? "-", whatOf(event)].join("  ").trimEnd(),
   });
-  for await (const event of readEvents(context.api, query, new AbortController().signal))
-    if (event.type !== "comment") print(event);
+  let since = query.since;
+  let isConnected = false;
+  for (;;) {
+    const rest = { ...query, ...(since !== undefined && { since }) };
+    try {
+      for await (const event of readEvents(context.api, rest, new AbortController().signal)) {
+        isConnected = true;
+        since = event.id ?? since;
+        if (event.type !== "comment") print(event);
+      }
+    } catch (error) {
+      if (!isConnected || !(error instanceof UnavailableFailure)) throw error;
+    }
+    await sleep(retryMs);
+  }
 }
 
 /** The time of day, which stays right while the line is on the screen. */

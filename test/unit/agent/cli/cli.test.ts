@@ -159,6 +159,39 @@ t.test("an EIP by its address", async (t) => {
   t.match(await ctl.run("ports nobody"), { code: 4 });
 });
 
+t.test("events that are followed go on where they were, after the agent was away", async (t) => {
+  const paths: (string | undefined)[] = [];
+  const refusal = json(403, { code: "forbidden", detail: "enough", title: "", status: 403 });
+  const ctl = await serve(t, (request, response) => {
+    paths.push(request.url);
+    if (paths.length === 3) return refusal(request, response);
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    const number = paths.length;
+    response.write(
+      `: heartbeat\nid: e.${number}0\n\nid: e.${number}1\nevent: pass\ndata: {"number":${number}}\n\n`,
+    );
+    // Once it ends by itself, once it breaks off.
+    setImmediate(() => (number === 1 ? response.end() : response.destroy()));
+  });
+  const { code, stdout, stderr } = await ctl.run("events --follow --kind eip -o json");
+  t.match(stderr, /enough/);
+  t.equal(code, 4);
+  t.match(
+    stdout
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line)),
+    [
+      { id: "e.11", number: 1 },
+      { id: "e.21", number: 2 },
+    ],
+  );
+  t.strictSame(
+    paths,
+    ["", "&since=e.11", "&since=e.21"].map((since) => `/v1/events?kind=eip${since}`),
+  );
+});
+
 t.test("an older agent: said clearly", async (t) => {
   const ctl = await serve(t, ({ url = "" }, response) => {
     const [path = ""] = url.split("?");
