@@ -99,8 +99,7 @@ async function start(
   stop: StopFunctions,
   restart: () => void,
 ): Promise<void> {
-  const clock = await openClock();
-  const epoch = await readEpoch();
+  const [clock, epoch] = [await openClock(), await readEpoch()];
   const metrics = createMetrics({ version });
   const store = await openStore({ directory: settings.stateDir, now: clock.wallMs, log });
   stop.push(() => store.close());
