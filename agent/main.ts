@@ -265,7 +265,7 @@ async function start(
     metrics: {
       contentType: metrics.registry.contentType,
       async metrics() {
-        counters.want();
+        await counters.want();
         await drops.update();
         observer.onScrape(await runYielding(healthOf(summaryDeps())), reconciler.isReady);
         return expositionOf(metrics.registry);

@@ -1,6 +1,7 @@
 /**
  * Reads the kernel's counters for the metrics, so that a scrape reads nothing: at the start, then as long as somebody
- * scrapes. Its share of a core is bounded: after a slow reading the next one waits.
+ * scrapes. Its share of a core is bounded: after a slow reading the next one waits. The first scrape after a long time without
+ * one waits for the reading that it brings about: it would show counters of long ago.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -12,6 +13,8 @@ const minPauseMs = 2_000;
 const maxPauseMs = 60_000;
 /** Longer than any useful scrape interval. */
 const defaultUnwantedMs = 300_000;
+/** A scrape waits no longer. */
+const maxWaitMs = 1_000;
 /** For one reader. */
 const timeoutMs = 10_000;
 
@@ -36,6 +39,9 @@ export class TimedReading {
   #ended: Promise<void> = Promise.resolve();
   #wantedAtMs = Number.NEGATIVE_INFINITY;
   #onWanted: (() => void) | undefined;
+  /** True from the start, or from the first scrape after a long time, to the end of the reading that follows. */
+  #isDue = false;
+  readonly #onRead = new Set<() => void>();
 
   constructor(deps: TimedReadingDeps) {
     this.#deps = {
@@ -48,19 +54,34 @@ export class TimedReading {
   }
 
   start(): void {
+    this.#isDue = true;
     this.#ended = this.#run();
   }
 
-  /** Somebody reads the metrics. */
-  want(): void {
+  /** Somebody reads the metrics. Resolves at once if the counters are of now, else soon. */
+  async want(): Promise<void> {
     this.#wantedAtMs = this.#deps.nowMs();
+    if (this.#onWanted !== undefined) this.#isDue = true;
     this.#onWanted?.();
+    if (!this.#isDue) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onRead.add(resolve);
+    const timer = setTimeout(resolve, maxWaitMs);
+    await promise;
+    clearTimeout(timer);
+    this.#onRead.delete(resolve);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#onWanted?.();
     await this.#ended;
+    this.#tellRead();
+  }
+
+  #tellRead(): void {
+    this.#isDue = false;
+    for (const resolve of this.#onRead) resolve();
   }
 
   async #run(): Promise<void> {
@@ -69,6 +90,7 @@ export class TimedReading {
     while (!signal.aborted) {
       const begunMs = cpuMs();
       await this.#read();
+      this.#tellRead();
       const dueInMs = Math.max(minPauseMs, (cpuMs() - begunMs) / maxShare);
       await pause(Math.min(dueInMs, maxPauseMs), signal).catch(ignoreAbort);
       if (nowMs() - this.#wantedAtMs < unwantedMs || signal.aborted) continue;

@@ -54,12 +54,43 @@ t.test("once at the start, then only while somebody scrapes", async (t) => {
   await it.pass();
   await it.pass();
   t.equal(it.readings, 1, "nobody scrapes");
-  it.reading.want();
+  void it.reading.want();
   for (let looks = 0; looks < 10; looks++) await it.pass();
   t.equal(it.readings, 6, "for 10 s after a scrape, every 2 s");
   const stopped = it.reading.stop();
   await it.pass();
   await stopped;
+});
+
+t.test("a scrape after a long time waits for the counters of now, others do not", async (t) => {
+  const gate: (() => void)[] = [];
+  const it = world(1, () => new Promise((resolve) => gate.push(resolve)));
+  const isDone = async (work: Promise<void>) => {
+    const done = await Promise.race([work.then(() => true), turn().then(() => turn(false))]);
+    return done;
+  };
+  t.ok(await isDone(it.reading.want()), "not before the start");
+  it.reading.start();
+  const first = it.reading.want();
+  t.notOk(await isDone(first), "the first reading goes on");
+  gate.shift()?.();
+  t.ok(await isDone(first));
+  t.ok(await isDone(it.reading.want()), "they are of now");
+  for (let looks = 0; looks < 10; looks++) {
+    await it.pass();
+    gate.shift()?.();
+  }
+  await it.pass();
+  const late = it.reading.want();
+  t.notOk(await isDone(late), "nobody has scraped for 10 s");
+  gate.shift()?.();
+  t.ok(await isDone(late));
+  const never = it.reading.want();
+  const stopped = it.reading.stop();
+  gate.shift()?.();
+  await it.pass();
+  await stopped;
+  await never;
 });
 
 t.test("a slow reading is followed by a longer pause", async (t) => {
@@ -83,7 +114,7 @@ t.test("a reading that fails is told, and the next one is tried", async (t) => {
     throw new GatewayError("netlink-failed", "no answer");
   });
   it.reading.start();
-  it.reading.want();
+  void it.reading.want();
   await it.pass();
   await it.pass();
   t.ok(it.readings > 1);
