@@ -84,7 +84,7 @@ add_eip() {
   ip -4 neighbor replace "${fields[1]}" dev "$external" use 2>/dev/null || true
 }
 
-# Sets `dnat` and `masquerade`: the two rules of a port.
+# Sets `dnat` and `masquerade`: the two rules of a port, and `dnat_prefix`: how a DNAT of this port begins when it is listed.
 rules_of() {
   local ip=${fields[0]} port=${fields[1]} protocol=${fields[2],,} to=${fields[3]} to_port=${fields[4]}
   check_ip "$ip" "$operation"
@@ -96,22 +96,35 @@ rules_of() {
   dnat=(PREROUTING --destination "$ip/32" --protocol "$protocol" --match "$protocol" --destination-port "$port"
     --jump DNAT --to-destination "$to:$to_port")
   masquerade=(POSTROUTING --destination "$to/32" --jump MASQUERADE)
+  dnat_prefix="-A PREROUTING -d $ip/32 -p $protocol -m $protocol --dport $port -j DNAT --to-destination "
+}
+
+# Removes the DNATs of the port to other targets. They would come first: the controller forgets a change while it restarts.
+remove_other_dnats() {
+  local rules rule target=${dnat[-1]}
+  rules=$(nat --list-rules PREROUTING)
+  while IFS= read -r rule; do
+    [[ $rule == "$dnat_prefix"* && $rule != "$dnat_prefix$target" ]] || continue
+    nat --delete "${dnat[@]::${#dnat[@]}-1}" "${rule#"$dnat_prefix"}"
+  done <<<"$rules"
 }
 
 add_dnat() {
   local -a dnat masquerade
+  local dnat_prefix
   split "$1" 6
   check_ip "${fields[5]}" "$operation"
   rules_of
   init
   ip -4 route replace "${fields[3]}/32" via "${fields[5]}" dev "$cluster" onlink table "$table"
   ensure_rule "${dnat[@]}"
+  remove_other_dnats
   ensure_rule "${masquerade[@]}"
 }
 
 remove_dnat() {
   local -a dnat masquerade
-  local rules to
+  local dnat_prefix rules to
   split "$1" 5
   rules_of
   to=${fields[3]}

@@ -67,6 +67,14 @@ for (const variant of ["iptables-nft", "iptables-legacy"] as const satisfies rea
         `default via ${labAddresses.outside} dev net1 table 100 onlink`,
       ].sort(),
     );
+    const complete = await state();
+    t.same(await call("dnat-add", `${lb},8080,tcp,10.0.1.5,81,10.0.1.5`), success, "another target port");
+    t.same(
+      (await state()).filter((line) => !complete.includes(line)),
+      [`-A PREROUTING -d ${lb}/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.5:81`],
+    );
+    t.same(await call("dnat-add", `${lb},8080,tcp,10.0.1.5,80,10.0.1.5`), success, "and the first again");
+    t.same((await state()).sort(), complete.sort());
     const outside = gw.host("outside");
     t.match(await outside.ask(web), { answeredBy: "pod1", seenAs: labAddresses.vpc });
     t.match(await outside.ask(udp(lb, 8053)), { answeredBy: "pod1" });
