@@ -7,8 +7,9 @@ import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import { Gateway } from "../support/gateway.ts";
-import { ask, open, readAnswer, requestText } from "../support/raw-http.ts";
+import { open, readAnswer, requestText } from "../support/raw-http.ts";
 import { gateway } from "../support/targets.ts";
+import { startProber } from "./prober.ts";
 
 const seconds = Number(process.env.NATGW_SECONDS ?? 10);
 /** Only set where the machine is known to be quiet. */
@@ -34,19 +35,10 @@ t.test("lists that nobody reads, large bodies, idle connections", async (t) => {
   const probeMs = new Map<string, number>();
   const statuses = new Map<string, number>();
   let probes = 0;
-  let isOver = false;
-  const probing = ["/livez", "/readyz"].map(async (path) => {
-    while (!isOver) {
-      const begunMs = performance.now();
-      const status = await ask(where, "GET", path).then(
-        (answer) => answer.status,
-        () => "none",
-      );
-      probeMs.set(path, Math.max(probeMs.get(path) ?? 0, performance.now() - begunMs));
-      if (status !== 200) t.fail(`${path} answers ${status}`);
-      probes++;
-      await delay(100);
-    }
+  const stopProbing = startProber(gw.agentOptions.socketPath, ({ path, status, ms }) => {
+    probeMs.set(path, Math.max(probeMs.get(path) ?? 0, ms));
+    if (status !== 200) t.fail(`${path} answers ${status}`);
+    probes++;
   });
   const peakKib = () =>
     Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${gw.agent.pid}/status`, "utf8"))?.[1]);
@@ -76,8 +68,7 @@ t.test("lists that nobody reads, large bodies, idle connections", async (t) => {
     for (const socket of sockets) socket.destroy();
     rounds++;
   } while (performance.now() < endMs);
-  isOver = true;
-  await Promise.all(probing);
+  await stopProbing();
 
   const longest = [...probeMs].map(([path, ms]) => `${path} ${Math.round(ms)} ms`).join(", ");
   const answers = [...statuses].map(([status, count]) => `${status} ${count}`).join(", ");
