@@ -4,8 +4,8 @@
  */
 export const errorCodes = {
   "malformed-json": { status: 400, title: "The body is not JSON" },
-  unauthorized: { status: 401, title: "A valid bearer token is needed" },
-  forbidden: { status: 403, title: "Not allowed on this listener" },
+  unauthorized: { status: 401, title: "Valid credentials are needed" },
+  forbidden: { status: 403, title: "Not allowed" },
   "not-found": { status: 404, title: "No such object" },
   "method-not-allowed": { status: 405, title: "The path does not take this method" },
   conflict: { status: 409, title: "The identity is taken" },

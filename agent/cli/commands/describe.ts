@@ -185,7 +185,8 @@ function presentText(text: string): string {
   return text
     .replace(/^-D /, "-A ")
     .replace(/^delete (?=element|table|chain|rule)/, "")
-    .replace(/^ip (address|route) del /, "ip $1 add ");
+    .replace(/^ip (address|route) del /, "ip $1 add ")
+    .replace(/^tc (\w+) del /, "tc $1 add ");
 }
 
 function section(heading: string, block: Section["block"]): Section {

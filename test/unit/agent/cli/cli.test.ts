@@ -133,6 +133,22 @@ t.test("a key that occurs twice in a JSON file: 2, with its line, and nothing is
   t.match(once, { code: 3 }, "the same without it is asked of the agent");
 });
 
+t.test("describe shows what is in the kernel, not how it would be removed", async (t) => {
+  const status = { ready: true, observedRevision: 1, epoch: "e", conditions: [] };
+  const limit = { kind: "Limit", name: "l", spec: {}, revision: 1, status };
+  const texts = ["tc class del dev eth0 classid 1:1", "-D X -j Y", "ip address del 203.0.113.10/24 dev net1"];
+  const changes = texts.map((text) => ({ action: "remove", subsystem: "any", text }));
+  const ctl = await serve(t, (request, response) => {
+    const flows = { total: 0, items: [] };
+    const body = request.method === "GET" ? limit : { changes, changesTotal: changes.length, flows };
+    json(200, body)(request, response);
+  });
+  const { stdout } = await ctl.run("describe limit l");
+  for (const shown of ["tc class add dev eth0 classid 1:1", "-A X -j Y", "ip address add 203.0.113.10/24"])
+    t.match(stdout, shown);
+  t.notMatch(stdout, / del /);
+});
+
 t.test("an EIP by its address", async (t) => {
   const problem = { code: "not-found", detail: "eips/203.0.113.10 does not exist", title: "", status: 404 };
   const users = ["fips/f", "eips/old", "eips/twin"];
