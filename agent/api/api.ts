@@ -5,7 +5,6 @@ import { Server as HttpsServer } from "node:https";
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import type { Degradation } from "../../lib/model/degradation.ts";
-import { addressOf } from "../../lib/model/ip.ts";
 import type { TlsFiles } from "../config.ts";
 import { readPeerCredentials } from "../kernel/peer-credentials.ts";
 import { Answers } from "./answers.ts";
@@ -18,7 +17,7 @@ import { Clients } from "./credentials/clients.ts";
 import { Tokens } from "./credentials/tokens.ts";
 import { recheckMs } from "./credentials/watched-file.ts";
 import type { ApiDeps } from "./deps.ts";
-import { refuseUnguarded, refuseUnsafe } from "./listen-address.ts";
+import { eipsToAvoid, refuseUnguarded, refuseUnsafe } from "./listen-address.ts";
 import {
   closeListener,
   type Listener,
@@ -105,8 +104,9 @@ export function createApi(parts: ApiDeps): Api {
   let closing: Promise<void> | undefined;
 
   const listenAll = async (): Promise<void> => {
-    const eips = [...parts.state.current.desired.eips.values()].map(({ spec }) => addressOf(spec.address));
-    refuseUnsafe(settings.listen, networkInterfaces(), settings.externalInterface, eips);
+    const interfaces = networkInterfaces();
+    const eips = eipsToAvoid(parts.state.current, interfaces);
+    refuseUnsafe(settings.listen, interfaces, settings.externalInterface, eips);
     refuseUnguarded(settings.listen, tokens !== undefined || settings.tls?.clientCaFile !== undefined);
     for (const file of watchedFiles) await file.load();
     await app.ready();

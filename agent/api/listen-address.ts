@@ -5,6 +5,8 @@
 import { BlockList, isIPv6 } from "node:net";
 import type { NetworkInterfaceInfo } from "node:os";
 import { GatewayError } from "../../lib/model/errors.ts";
+import { addressOf, type Ip } from "../../lib/model/ip.ts";
+import type { State } from "../../lib/state/state.ts";
 import type { Endpoint } from "../config/values.ts";
 
 export function formatEndpoint({ host, port }: Endpoint): string {
@@ -42,7 +44,7 @@ export function isSameAddress(one: string, other: string): boolean {
  */
 export function refuseUnsafe(
   endpoints: readonly Endpoint[],
-  networkInterfaces: Readonly<Record<string, readonly Pick<NetworkInterfaceInfo, "address">[] | undefined>>,
+  networkInterfaces: Interfaces,
   externalInterface: string,
   eips: readonly string[],
 ): void {
@@ -57,6 +59,46 @@ export function refuseUnsafe(
     }
     if (floating.check(endpoint.host, familyOf(endpoint.host))) throw refusal(endpoint, "is an EIP");
     if (endpoint.port === bgpPort) throw refusal(endpoint, "is BGP's port, which the kernel keeps open");
+  }
+}
+
+/** Addresses of interfaces, as `os.networkInterfaces()` returns them. */
+type Interfaces = Readonly<Record<string, readonly Pick<NetworkInterfaceInfo, "address">[] | undefined>>;
+
+/**
+ * The EIPs that this namespace holds or may come to hold. An Eip with an address that an interface has, and that the agent never put
+ * there, clashes with the gateway's own: a set that has one must not keep the agent from starting.
+ *
+ * @param interfaces as returned by `os.networkInterfaces()`
+ */
+export function eipsToAvoid(
+  { desired, ledger }: Pick<State, "desired" | "ledger">,
+  interfaces: Interfaces,
+): readonly Ip[] {
+  const held = new Set(Object.values(interfaces).flatMap((list = []) => list.map(({ address }) => address)));
+  const owned = new Set(ledger.addresses.values().map(({ address }) => address));
+  return Array.from(desired.eips.values(), ({ spec }) => addressOf(spec.address)).filter(
+    (address) => !held.has(address) || owned.has(address),
+  );
+}
+
+/**
+ * Refuses an external interface of the desired set on which the API listens: the agent could not start with it, and nobody could
+ * tell it to take another.
+ *
+ * @throws `conflict`
+ */
+export function refuseOutside(
+  endpoints: readonly Endpoint[],
+  interfaces: Interfaces,
+  externalInterface: string | undefined,
+): void {
+  if (externalInterface === undefined) return;
+  try {
+    refuseUnsafe(endpoints, interfaces, externalInterface, []);
+  } catch (cause) {
+    if (!(cause instanceof GatewayError)) throw cause;
+    throw new GatewayError("conflict", `gateway/externalInterface: ${cause.message}`, { cause });
   }
 }
 

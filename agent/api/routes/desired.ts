@@ -1,4 +1,5 @@
 /** The whole desired set: read and replace. */
+import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import { checkSet, putFullSetChunked } from "../../../lib/admission/full-set.ts";
 import { type FullSet, FullSetSchema } from "../../../lib/admission/requests.ts";
@@ -9,6 +10,7 @@ import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
 import { etagOf, isUnmodified, parseIfMatch } from "../etag.ts";
 import { eventIdHeader } from "../event-id-header.ts";
+import { refuseOutside } from "../listen-address.ts";
 import { writtenSchema } from "../object-schemas.ts";
 import { querySchema, type WriteQuery, writeParameters } from "../query.ts";
 import { ifMatchHeader, ifNoneMatchHeader, noContent, responses } from "../responses.ts";
@@ -53,6 +55,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
     async (request, reply) => {
       const ifMatch = parseIfMatch(request.headers["if-match"]);
       const set = await context.answers.turns.run(checkSet(request.body, sha256));
+      refuseOutside(context.settings.listen, networkInterfaces(), request.body.gateway?.externalInterface);
       return write(
         context,
         reply,

@@ -1,4 +1,5 @@
 /** The calls of Kube-OVN's `nat-gateway.sh`: one route that takes the script's arguments and returns what it has to print. */
+import { networkInterfaces } from "node:os";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
 import { announceSet } from "../../../lib/admission/announce-set.ts";
@@ -19,6 +20,7 @@ import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Reason } from "../../../lib/model/status.ts";
 import type { Bodies } from "../bounds/bodies.ts";
 import type { RouteContext } from "../deps.ts";
+import { refuseOutside } from "../listen-address.ts";
 import { toGatewayError } from "../problem.ts";
 import { requestSignal } from "../request-signal.ts";
 import { responses, textAnswer } from "../responses.ts";
@@ -82,6 +84,7 @@ async function init(
   const { vpcInterface, externalInterface } = interfaces ?? context.settings;
   for (const name of [vpcInterface, externalInterface])
     if (!(await hasInterface(context, reply, name))) return failure(`interface ${name} does not exist`);
+  refuseOutside(context.settings.listen, networkInterfaces(), interfaces?.externalInterface);
   const { state } = await store(context, reply, function* (before, facts) {
     yield;
     return announceSet(before, interfaces ?? {}, facts);

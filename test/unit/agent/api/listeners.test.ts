@@ -8,8 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as tlsConnect } from "node:tls";
 import t, { type Test } from "tap";
-import { isLoopbackHost, refuseUnsafe } from "../../../../agent/api/listen-address.ts";
-import type { StateChange } from "../../../../lib/state/state.ts";
+import { eipsToAvoid, isLoopbackHost, refuseUnsafe } from "../../../../agent/api/listen-address.ts";
+import { reduce } from "../../../../lib/state/reduce.ts";
+import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
 import { certificates, hasOpenssl } from "../../../support/certificates.ts";
 import { plantToken } from "../../../support/secrets.ts";
@@ -357,4 +358,37 @@ t.test("refuseUnsafe", async (t) => {
   await restarted.state.transact(() => ({ changes: [put], result: undefined }));
   await t.rejects(restarted.api.listen(), { code: "bad-config", message: /is an EIP/ });
   await restarted.api.close();
+});
+
+t.test("no set keeps the agent from starting where it listens", async (t) => {
+  const desired = (address: string) => {
+    const object = { spec: { name: "a", address }, revision: 1, creation: 1 };
+    return reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
+  };
+  const interfaces = { eth0: [{ address: "10.0.1.254" }], net1: [{ address: "203.0.113.10" }] };
+  t.same(eipsToAvoid(desired("10.0.1.254/24"), interfaces), [], "the gateway's own address is no EIP");
+  t.same(eipsToAvoid(desired("203.0.113.9/24"), interfaces), ["203.0.113.9"], "not held, or by a route");
+  const entry = { interface: "net1", address: "203.0.113.10" };
+  const owned = reduce(desired("203.0.113.10/24"), [{ type: "ledger-add", entry } as unknown as StateChange]);
+  t.same(eipsToAvoid(owned, interfaces), ["203.0.113.10"], "put there by the agent");
+
+  const listen = [{ host: "127.0.0.1", port: 9477 }];
+  const { api, state } = testApi({ listen });
+  t.teardown(() => api.close());
+  const set = { generation: 1, eips: [], fips: [], snats: [], dnats: [], routes: [] };
+  for (const [externalInterface, statusCode] of [
+    ["lo", 409],
+    ["net1", 200],
+  ] as const) {
+    const gateway = { vpcInterface: "eth0", externalInterface };
+    const answer = await api.app.inject({ method: "PUT", url: "/v1/desired", body: { ...set, gateway } });
+    t.equal(answer.statusCode, statusCode, answer.body);
+    if (statusCode === 409)
+      t.match(answer.json(), {
+        code: "conflict",
+        detail:
+          "gateway/externalInterface: NATGW_LISTEN: 127.0.0.1:9477 is an address on the external interface lo",
+      });
+    t.equal(state.current.isSet, statusCode === 200);
+  }
 });

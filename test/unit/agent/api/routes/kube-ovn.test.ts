@@ -51,6 +51,17 @@ t.test("before init only QoS is allowed", async (t) => {
   await api.app.close();
 });
 
+t.test("init does not take an interface on which the API listens for the external one", async (t) => {
+  const api = testApi({ listen: [{ host: "127.0.0.1", port: 9477 }] });
+  see(api, "eth0", "lo");
+  t.match(
+    await call(api, "init", "eth0,lo"),
+    /127\.0\.0\.1:9477 is an address on the external interface lo\nexit 1/,
+  );
+  t.notOk(api.state.current.isSet);
+  await api.app.close();
+});
+
 t.test("init needs the interfaces", async (t) => {
   const api = apiWith("eth0");
   t.equal(await call(api, "init"), "200 err interface net1 does not exist\nexit 1\n");
