@@ -21,7 +21,7 @@ compdef _natgwctl natgwctl
   set -l words (commandline -opc) (commandline -ct)
   natgwctl __complete -- $words[2..-1] 2>/dev/null
 end
-complete -c natgwctl -a '(__natgwctl)'
+complete -c natgwctl -n '__natgwctl | count >/dev/null' -f -a '(__natgwctl)'
 `,
 };
 
