@@ -10,7 +10,8 @@ import type { PassFailure } from "../subsystem.ts";
 
 /**
  * The obstacles of every subsystem, planned on the last reading. If the kernel's error text is known, or another
- * program keeps undoing the change, the message says that instead.
+ * program keeps undoing the change, the message says that instead. What the kernel refused is settled: it is tried again, but
+ * nobody has to wait for that.
  *
  * @param planAfter the plan on the last reading
  */
@@ -27,17 +28,17 @@ export function* verificationOfChunked(
   failures: readonly PassFailure[],
   throttled: readonly ThrottledRepair[],
 ): Chunked<Verification> {
-  const messages = new Map<ObjectId, string>();
+  const causes = new Map<ObjectId, Pick<Obstacle, "message" | "isSettled">>();
   yield* forEachChunked(failures, lookedAtOnce, ({ object, message }) => {
-    if (object !== undefined) messages.set(object, message);
+    if (object !== undefined) causes.set(object, { message, isSettled: true });
   });
   yield* forEachChunked(throttled, lookedAtOnce, ({ change, repairs }) => {
     if (change.object !== undefined)
-      messages.set(change.object, `another program undid it ${repairs} times: ${change.text}`);
+      causes.set(change.object, { message: `another program undid it ${repairs} times: ${change.text}` });
   });
   const verification: Obstacles[] = [];
   for (const part of planAfter.parts.values()) {
-    verification.push(yield* withMessages(yield* part.obstaclesChunked(), messages));
+    verification.push(yield* withCauses(yield* part.obstaclesChunked(), causes));
     yield;
   }
   return verification;
@@ -48,12 +49,15 @@ export function isSameVerification(one: Verification, other: Verification): bool
   return one.length === other.length && one.every((obstacles, at) => isSame(obstacles, other[at]));
 }
 
-function* withMessages(obstacles: Obstacles, messages: ReadonlyMap<ObjectId, string>): Chunked<Obstacles> {
-  if (messages.size === 0 || obstacles.objects.size === 0) return obstacles;
+function* withCauses(
+  obstacles: Obstacles,
+  causes: ReadonlyMap<ObjectId, Pick<Obstacle, "message" | "isSettled">>,
+): Chunked<Obstacles> {
+  if (causes.size === 0 || obstacles.objects.size === 0) return obstacles;
   const objects = new Map<ObjectId, Obstacle>();
   yield* forEachChunked(obstacles.objects, lookedAtOnce, ([id, obstacle]) => {
-    const message = obstacle.condition === "Programmed" ? messages.get(id) : undefined;
-    objects.set(id, message === undefined ? obstacle : { ...obstacle, message });
+    const cause = obstacle.condition === "Programmed" ? causes.get(id) : undefined;
+    objects.set(id, { ...obstacle, ...cause });
   });
   return { ...obstacles, objects };
 }
