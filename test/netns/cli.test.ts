@@ -180,7 +180,10 @@ t.test("natgwctl", async (t) => {
     t.equal(await codeOf("verify"), 0);
 
     await gw.lab.ip("gw", "address add 203.0.113.99/24 dev net1");
-    t.equal((await gw.api.put("fips/fip-b", { eip: "missing", internalIp: "10.0.1.6" }, "")).status, 202);
+    t.equal(
+      (await gw.api.put("fips/fip-b", { eip: "missing", internalIp: "10.0.1.6" }, "?wait=10s")).status,
+      202,
+    );
     const status = await ctl.run("status");
     t.equal(status.code, 1);
     t.match(status.stdout, /^DEGRADED {2}1 of 7 objects not Ready\n\nNOT READY.*\nfips\/fip-b +EipNotFound/);
