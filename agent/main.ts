@@ -21,9 +21,8 @@ import { openConntrack, openConntrackNetlink } from "./kernel/conntrack/driver.t
 import { openDataplane } from "./kernel/dataplane.ts";
 import { createDiagnostics } from "./kernel/diagnostics.ts";
 import { readEpoch } from "./kernel/epoch.ts";
-import { digestTables, legacyTableNames } from "./kernel/iptables/legacy-digest.ts";
 import { createNetfilterDriver } from "./kernel/netfilter/driver.ts";
-import { NETLINK_ROUTE, openNetlink } from "./kernel/netlink/connection.ts";
+import { NETLINK_ROUTE, NETLINK_XFRM, openNetlink } from "./kernel/netlink/connection.ts";
 import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { createNeighbours } from "./kernel/network/neighbours.ts";
 import { openNftables } from "./kernel/nftables/transaction.ts";
@@ -117,9 +116,9 @@ async function start(
   const dataplane = openDataplane(commands, ruleNetlink, commits, family, config, accounting.ownCommits);
   const routeNetlink = openNetlink(NETLINK_ROUTE);
   const filterNetlink = openConntrackNetlink();
-  stop.push(async () => {
-    for (const socket of [commits, ruleNetlink, routeNetlink, filterNetlink, accounting]) socket.close();
-  });
+  const policyNetlink = openNetlink(NETLINK_XFRM);
+  const sockets = [commits, ruleNetlink, routeNetlink, filterNetlink, policyNetlink, accounting];
+  stop.push(async () => sockets.forEach((socket) => void socket.close()));
   const apiGuard = await openGuard({ config, netlink: ruleNetlink, run: commands, family, log });
   const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
   const events = createEvents({
@@ -172,8 +171,8 @@ async function start(
     netfilter: createNetfilterDriver({
       netlink: ruleNetlink,
       routeNetlink,
+      policyNetlink,
       run: commands,
-      legacy: { names: legacyTableNames, digest: digestTables },
       backend: () => dataplane.driver.backend,
     }),
     network: createNetworkDriver({ netlink: routeNetlink, family }),

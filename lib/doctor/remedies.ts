@@ -84,7 +84,7 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
   InterfaceDown: failed("interfaces", "add the interface; repair the link", "repair the link"),
   RouteConflict: uncertain("routes", "change the route or rule that the message names"),
   NextHopUnreachable: failed("next-hops", "start the router, or set another defaultGateway or via"),
-  ForeignRule: failed("foreign-rules", "change the rules that the message names"),
+  ForeignRule: failed("foreign-rules", "change the rules and policies that the message names"),
   ArpIgnored: failed(
     "eips",
     "set arp_ignore=0; ip link set net1 arp on",
@@ -148,7 +148,7 @@ export const objectRemedies: Readonly<Record<Reason, Remedy | undefined>> = {
   NotSupported: failed("rules", "use a kernel with nf_tables"),
   Shadowed: uncertain("rules", "use another Eip or remove the FIP"),
   NoRoute: failed("routes", "add a Route, or repair the VPC's own routes"),
-  ForeignRule: failed("foreign-rules", "change that rule"),
+  ForeignRule: failed("foreign-rules", "change that rule or policy"),
   ForeignRoute: failed("routes", "remove this object"),
   ForwardingOff: failed("forwarding", "allow the pod to set it"),
   FlowsRemain: failed("flows", "repair what the message names"),

@@ -47,6 +47,8 @@ export interface FollowOptions {
   readonly draw: number;
   /** The address that MASQUERADE takes. */
   readonly masqueradeAs: (packet: Packet) => Endpoint | undefined;
+  /** The packet as it came in. */
+  readonly received: Packet;
 }
 
 /** One thing that the kernel calls on a hook. */
@@ -116,7 +118,7 @@ function calledOn(
     called.push({
       priority: hook.priority,
       nat: hook.type === "nat" ? "rules" : "none",
-      run: (now) => walker.run(chain, now),
+      run: (now) => walker.run(chain, hook.isAsReceived ? asReceived(now, options.received) : now),
     });
   }
   for (const { hook, priority, translate: run } of own.hooks) {
@@ -132,6 +134,10 @@ function calledOn(
   }
   if (typeof nat !== "string") called.push(...flowCalls(name, nat));
   return called.sort((one, other) => one.priority - other.priority);
+}
+
+function asReceived(now: Packet, { source, sourcePort, destination, destinationPort }: Packet): Packet {
+  return { ...now, source, sourcePort, destination, destinationPort };
 }
 
 /** The kernel translates the packets of a flow where its nat chains are. */
@@ -214,6 +220,10 @@ class ChainWalker {
         return effect.kind === "goto" ? "returned" : "continues";
       }
       case "harm":
+        if (effect.isMaybe) {
+          this.#note(chain, rule);
+          return "accepted";
+        }
         switch (effect.verb) {
           case "drops":
           case "takes":

@@ -49,6 +49,7 @@ class Traveller {
   readonly #draw: number;
   readonly #translations: Translation[] = [];
   readonly #uncertain: string[] = [];
+  readonly #received: Packet;
   #packet: Packet;
   #nat: "rules" | "none" | FlowTranslation;
   #isNatFlow: boolean;
@@ -61,6 +62,7 @@ class Traveller {
     world: World,
     { isNatFlow, draw }: TravelOptions,
   ) {
+    this.#received = start;
     this.#packet = start;
     this.#nat = nat;
     this.#world = world;
@@ -115,6 +117,7 @@ class Traveller {
       family: program.family,
       nat: this.#nat,
       draw: this.#draw,
+      received: this.#received,
       masqueradeAs: ({ out }): Endpoint | undefined => {
         const found = network.addresses.find((one) => one.interface === out && !one.isSecondary);
         return found && { address: found.address, port: undefined };

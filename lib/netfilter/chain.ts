@@ -11,6 +11,8 @@ export interface Hook {
   readonly policy: "accept" | "drop";
   /** For `ingress` and `egress`: the interfaces. */
   readonly devices: readonly string[];
+  /** True if it sees the addresses and ports with which packets came in, whatever was translated since. */
+  readonly isAsReceived?: true;
 }
 
 export type HookName = "ingress" | "prerouting" | "input" | "forward" | "output" | "postrouting" | "egress";
@@ -60,8 +62,11 @@ export type Effect =
   /** The packets leave the chain and continue: `accept` leaves all chains of the table, `return` this one. */
   | { readonly kind: "accept" | "return" | "continue" }
   | { readonly kind: "jump" | "goto"; readonly chain: string }
-  /** What it does to the packets, for people: `drops`. They do not reach their destination. */
-  | { readonly kind: "harm"; readonly verb: HarmVerb }
+  /**
+   * What it does to the packets, for people: `drops`. They do not reach their destination. `isMaybe`: or it lets all of
+   * them pass, and nobody knows which.
+   */
+  | { readonly kind: "harm"; readonly verb: HarmVerb; readonly isMaybe?: true }
   /** It may be any of these. */
   | { readonly kind: "unclear" };
 

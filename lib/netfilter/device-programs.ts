@@ -6,6 +6,7 @@
 import type { AttachedXdp } from "../netlink/rtnetlink-xdp.ts";
 import { type Action, type Filter, type FilterPlace, type Key, verdicts } from "../tc/filter.ts";
 import type { Chain, ChainRule, Effect, HookName, RangeTest, Test } from "./chain.ts";
+import { prefixTest, protocolTest } from "./header-tests.ts";
 
 /** ETH_P_*. */
 const protocols = { all: 0x0003, ip: 0x0800, arp: 0x0806 } as const;
@@ -124,7 +125,6 @@ function testsOf(keys: readonly Key[]): Tested {
 const at = { protocol: 8, source: 12, destination: 16, ports: 20 } as const;
 const protocolMask = 0x00ff0000;
 const [sourcePortMask, destinationPortMask] = [0xffff0000, 0x0000ffff];
-const protocolNames: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 132: "sctp" };
 
 function testOf(offset: number, mask: number, value: number): Test | undefined {
   switch (offset) {
@@ -132,25 +132,14 @@ function testOf(offset: number, mask: number, value: number): Test | undefined {
       return prefixTest("source", mask, value);
     case at.destination:
       return prefixTest("destination", mask, value);
-    case at.protocol: {
-      const number = (value >>> 16) & 0xff;
-      if (mask !== protocolMask) return undefined;
-      return { field: "protocol", names: [protocolNames[number] ?? String(number)], isInverted: false };
-    }
+    case at.protocol:
+      return mask === protocolMask ? protocolTest((value >>> 16) & 0xff) : undefined;
     case at.ports:
       if (mask === destinationPortMask) return portTest("destinationPort", value);
       return mask >>> 0 === sourcePortMask ? portTest("sourcePort", value >>> 16) : undefined;
     default:
       return undefined;
   }
-}
-
-function prefixTest(field: RangeTest["field"], mask: number, value: number): RangeTest | undefined {
-  const rest = ~mask >>> 0;
-  // A prefix has no gaps.
-  if ((rest & (rest + 1)) !== 0) return undefined;
-  const from = (value & mask) >>> 0;
-  return { field, ranges: [[from, from + rest]], isInverted: false };
 }
 
 function portTest(field: RangeTest["field"], port: number): RangeTest {

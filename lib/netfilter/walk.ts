@@ -98,7 +98,8 @@ class Walker {
         if (leadsToOwn) this.note(where, "skips", share);
         return "all";
       case "harm":
-        this.note(where, effect.verb, share);
+        // Even then it is no harm to all of the packets if it is a known part.
+        this.note(where, effect.verb, effect.isMaybe && share === "all" ? "unclear" : share);
         return effect.verb === "does not track" || effect.verb === "rewrites" ? "none" : "all";
       case "unclear":
         this.note(where, "drops", both(share, "unclear"));

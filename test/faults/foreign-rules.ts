@@ -21,6 +21,7 @@ export function foreignRulesOf(dataplane: DataplaneName): readonly Obstruction[]
     ...ineffective[dataplane],
     ...seen(share(byNft), hasNftEvents),
     ...share(onDevices),
+    ...share(ipsec),
     ...byVariant("iptables-nft"),
     ...byVariant("iptables-legacy"),
     ...(dataplane === "nftables" ? [] : seen(aheadOfOurs(dataplane), hasNftEvents)),
@@ -301,6 +302,103 @@ const onDevices: readonly Obstruction[] = [
     dead: [...flowNames],
     degraded: named,
     cause: /ForeignRule: ip link net1 xdpgeneric: program \d+ may drop packets/,
+  },
+];
+
+const everybody = "src 0.0.0.0/0 dst 0.0.0.0/0";
+const noPolicies = "ip xfrm policy flush";
+
+function policies(...added: readonly string[]): Pick<Obstruction, "commands" | "undo" | "hasEvent"> {
+  return {
+    commands: added.map((policy) => `ip xfrm policy add ${policy}`),
+    undo: [noPolicies],
+    hasEvent: false,
+  };
+}
+
+/** IPsec policies, which only `ip xfrm` shows. */
+const ipsec: readonly Obstruction[] = [
+  {
+    what: "an IPsec policy blocks all that is forwarded",
+    ...policies(`${everybody} dir fwd action block`),
+    ...allStopped,
+    cause:
+      /fips\/pod1 ForeignRule: ip xfrm policy fwd: src 0\.0\.0\.0\/0 dst 0\.0\.0\.0\/0 dir fwd action block priority 0 drops its packets/,
+  },
+  {
+    what: "policies for addresses before DNAT, and a pod's address, which none of them sees",
+    ...policies(
+      "src 0.0.0.0/0 dst 203.0.113.11/32 proto tcp dport 8080 dir fwd action block",
+      "src 0.0.0.0/0 dst 10.0.1.5/32 dir fwd action block",
+    ),
+    dead: ["dnat"],
+    notReady: [dnat],
+    degraded: named,
+    cause: /dnats\/web ForeignRule: ip xfrm policy fwd: .* proto tcp dport 8080 dir fwd .* drops its packets/,
+  },
+  {
+    what: "a policy for the address after SNAT",
+    ...policies("src 203.0.113.10/32 dst 0.0.0.0/0 dir out action block priority 9"),
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    degraded: named,
+    cause: /fips\/pod1 ForeignRule: ip xfrm policy out: src 203\.0\.113\.10\/32 .* drops its packets/,
+  },
+  {
+    what: "a policy for the address after DNAT",
+    ...policies("src 0.0.0.0/0 dst 10.0.1.5/32 dir out action block"),
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    degraded: named,
+    cause: /fips\/pod1 ForeignRule: ip xfrm policy out: .* dst 10\.0\.1\.5\/32 .* drops its packets/,
+  },
+  {
+    what: "a policy that wants all packets encrypted",
+    ...policies(`${everybody} dir out tmpl proto esp mode transport`),
+    ...allStopped,
+    cause:
+      /fips\/pod1 ForeignRule: ip xfrm policy out: .* tmpl .* proto esp mode transport takes its packets/,
+  },
+  {
+    what: "a policy that wants a pod's packets encrypted, which may be undone after SNAT",
+    ...policies(
+      "src 10.0.1.6/32 dst 0.0.0.0/0 dir out tmpl src 203.0.113.254 dst 203.0.113.1 proto esp mode tunnel",
+    ),
+    dead: ["snat", "dnat"],
+    degraded: named,
+    cause: /ForeignRule: ip xfrm policy out: src 10\.0\.1\.6\/32 .* may take packets/,
+  },
+  {
+    what: "packets without a policy are blocked",
+    commands: ["ip xfrm policy setdefault fwd block"],
+    undo: ["ip xfrm policy setdefault fwd accept"],
+    hasEvent: false,
+    ...allStopped,
+    cause: /fips\/pod1 ForeignRule: ip xfrm policy fwd: setdefault fwd block drops its packets/,
+  },
+  {
+    what: "policies that stop nothing: the first one wins, others are for a tunnel, IPv6, an XFRM interface, the gateway itself",
+    ...policies(
+      "src 0.0.0.0/0 dst 203.0.113.10/32 dir fwd action block priority 5",
+      `${everybody} dir fwd priority 4`,
+      "src 10.0.1.0/24 dst 192.0.2.0/24 dir out tmpl src 203.0.113.254 dst 203.0.113.1 proto esp mode tunnel",
+      "src 192.0.2.0/24 dst 10.0.1.0/24 dir fwd tmpl src 203.0.113.1 dst 203.0.113.254 proto esp mode tunnel",
+      "src ::/0 dst ::/0 dir fwd action block",
+      `${everybody} dir out action block if_id 7`,
+      "src 0.0.0.0/0 dst 203.0.113.254/32 proto udp dir in action block",
+    ),
+  },
+  {
+    what: "policies that sysctls switch off",
+    commands: [
+      "sysctl -qw net.ipv4.conf.net1.disable_policy=1 net.ipv4.conf.eth0.disable_policy=1 net.ipv4.conf.all.disable_xfrm=1",
+      ...["fwd", "out"].map((direction) => `ip xfrm policy add ${everybody} dir ${direction} action block`),
+    ],
+    undo: [
+      noPolicies,
+      "sysctl -qw net.ipv4.conf.net1.disable_policy=0 net.ipv4.conf.eth0.disable_policy=0 net.ipv4.conf.all.disable_xfrm=0",
+    ],
+    hasEvent: false,
   },
 ];
 

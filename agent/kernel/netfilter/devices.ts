@@ -4,7 +4,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { filterChains, qdiscChain, xdpChain } from "../../../lib/netfilter/device-programs.ts";
 import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
-import { decodeLinkPrograms } from "../../../lib/netlink/rtnetlink-xdp.ts";
+import { decodeLinkPrograms, type LinkPrograms } from "../../../lib/netlink/rtnetlink-xdp.ts";
 import { decodeFilter, type Filter, type FilterPlace, filterPlaces } from "../../../lib/tc/filter.ts";
 import { dumpFilters } from "../../../lib/tc/filter-parts.ts";
 import { ingressHandle, rootParent } from "../../../lib/tc/handles.ts";
@@ -13,11 +13,15 @@ import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { readDump } from "../netlink/read-dump.ts";
 
+export function readLinks(netlink: NetlinkConnection, signal: AbortSignal): Promise<readonly LinkPrograms[]> {
+  return readDump(netlink, dumpLinks(), newLink, decodeLinkPrograms, signal);
+}
+
 export async function readDeviceChains(
   netlink: NetlinkConnection,
+  links: readonly LinkPrograms[],
   signal: AbortSignal,
 ): Promise<readonly Chain[]> {
-  const links = await readDump(netlink, dumpLinks(), newLink, decodeLinkPrograms, signal);
   const qdiscs = await orNone(readDump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal));
   // Only `ingress` and `clsact` have the handle, and filters on these sides.
   const withSides = new Set(

@@ -1,6 +1,6 @@
 /**
- * Reads the netfilter rules of all tools that packets pass, besides the agent's own, and what is attached to devices. Changes
- * only what its planner says.
+ * Reads the netfilter rules of all tools that packets pass, besides the agent's own, what is attached to devices, and IPsec
+ * policies. Changes only what its planner says.
  */
 
 import { stabilize } from "../../../lib/memoize.ts";
@@ -8,19 +8,22 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain, ChainRule } from "../../../lib/netfilter/chain.ts";
 import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
 import type { NetfilterDriver, RulesDriver } from "../drivers.ts";
+import { digestTables, legacyTableNames } from "../iptables/legacy-digest.ts";
 import type { ConversingConnection, NetlinkConnection } from "../netlink/connection.ts";
 import { orUndefinedWhereGone } from "../nftables/read.ts";
 import { readGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
-import { readDeviceChains } from "./devices.ts";
+import { readDeviceChains, readLinks } from "./devices.ts";
 import { type LegacyTables, readLegacyChains } from "./legacy.ts";
 import { type NftHooks, readForeignChains, readNftHooks } from "./nft.ts";
+import { readPolicyChains } from "./policies.ts";
 
 export interface NetfilterDriverOptions {
   readonly netlink: ConversingConnection;
   readonly routeNetlink: NetlinkConnection;
+  readonly policyNetlink: ConversingConnection;
   readonly run: Run;
-  readonly legacy: LegacyTables;
+  readonly legacy?: LegacyTables;
   /** The dataplane in use: its NAT table is read with the agent's rules, not here. */
   readonly backend: () => RulesDriver["backend"];
 }
@@ -35,6 +38,8 @@ class Driver implements NetfilterDriver {
   readonly #keep = stabilize<NetfilterObserved>(isSame);
   #nft: NftReading | undefined;
   #legacy: { readonly digest: string; readonly chains: readonly Chain[] } | undefined;
+  /** Each attempt to open a socket would make the kernel look for a module. */
+  #hasIpsec = true;
 
   constructor(options: NetfilterDriverOptions) {
     this.#options = options;
@@ -43,14 +48,19 @@ class Driver implements NetfilterDriver {
   async observe(signal: AbortSignal): Promise<NetfilterObserved> {
     const { hooks, foreign } = await this.#readNft(signal);
     const legacy = await this.#readLegacy(signal);
-    const devices = await readDeviceChains(this.#options.routeNetlink, signal);
+    const { routeNetlink, policyNetlink } = this.#options;
+    const links = await readLinks(routeNetlink, signal);
+    const devices = await readDeviceChains(routeNetlink, links, signal);
+    const policies = this.#hasIpsec ? await readPolicyChains(policyNetlink, links, signal) : undefined;
+    this.#hasIpsec = policies !== undefined;
     const { tables, chains } = hooks;
-    return this.#keep({ tables, chains, foreign: [...foreign, ...legacy, ...devices] });
+    return this.#keep({ tables, chains, foreign: [...foreign, ...legacy, ...devices, ...(policies ?? [])] });
   }
 
   forget(): void {
     this.#nft = undefined;
     this.#legacy = undefined;
+    this.#hasIpsec = true;
   }
 
   async repair(input: string): Promise<void> {
@@ -82,7 +92,7 @@ class Driver implements NetfilterDriver {
   }
 
   async #readLegacy(signal: AbortSignal): Promise<readonly Chain[]> {
-    const { legacy, run, backend } = this.#options;
+    const { legacy = legacyTables, run, backend } = this.#options;
     const names = await legacy.names();
     const isOurs = backend() === "iptables-legacy";
     const asked = names.filter((name) => !isOurs || name !== "nat");
@@ -93,6 +103,8 @@ class Driver implements NetfilterDriver {
     return chains;
   }
 }
+
+const legacyTables: LegacyTables = { names: legacyTableNames, digest: digestTables };
 
 interface NftReading {
   readonly generation: number;

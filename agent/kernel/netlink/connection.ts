@@ -22,6 +22,7 @@ import { type NetlinkError, netlinkError, refused } from "./refusal.ts";
 import { type NetlinkSocket, openNetlinkSocket } from "./socket.ts";
 
 export const NETLINK_ROUTE = 0;
+export const NETLINK_XFRM = 6;
 export const NETLINK_NETFILTER = 12;
 
 /**

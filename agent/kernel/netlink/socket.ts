@@ -91,7 +91,10 @@ export function openNetlinkSocket(protocol: number, options: NetlinkSocketOption
 /** @returns its descriptor. Throws `netlink-failed` if the kernel has no such protocol. */
 export function createSocket(protocol: number): number {
   const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
-  if (fd < 0) throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${errnoName(-fd)}`);
+  if (fd < 0) {
+    const code = errnoName(-fd);
+    throw new GatewayError("netlink-failed", `netlink socket ${protocol}: ${code}`, { details: { code } });
+  }
   explainAndFilter(fd);
   return fd;
 }

@@ -107,7 +107,7 @@ class HarmFinder {
   }
 
   #find(leg: Leg): readonly Harm[] {
-    return this.#baseChains.flatMap((chain) => {
+    const harms = this.#baseChains.flatMap((chain) => {
       const { hook } = chain;
       if (hook === undefined || !isOnPath(leg, chain)) return [];
       const leadsToOwn = hook.type === "nat" && isTranslatedBy(leg, chain);
@@ -116,6 +116,9 @@ class HarmFinder {
       const chainNamed = (name: string) => this.#chains.get(`${chain.place} ${name}`);
       return walk(chain, packetsAt(leg, hook), { chainNamed, isOwn: isOwnChain, leadsToOwn, entering });
     });
+    // A rule that is asked twice, before and after translation, may be certain only once.
+    const sure = new Set(harms.filter(({ isSure }) => isSure).map(({ where }) => where));
+    return harms.filter(({ isSure, where }) => isSure || !sure.has(where));
   }
 }
 

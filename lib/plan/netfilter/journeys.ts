@@ -94,12 +94,12 @@ export function* forEachLegChunked(
 const eipsPerPart = 5_000;
 
 /** The packets as a chain on that hook sees them. */
-export function packetsAt(leg: Leg, { name, priority }: Hook): Packets {
+export function packetsAt(leg: Leg, { name, priority, isAsReceived }: Hook): Packets {
   const isRouted = name === "forward" || name === "postrouting";
   const isTranslated = leg.isInward
     ? isRouted || name === "egress" || (name === "prerouting" && priority > leg.dstnat)
     : name === "egress" || (name === "postrouting" && priority > srcnat);
-  const isExternal = leg.isInward !== isTranslated;
+  const isExternal = leg.isInward !== (isTranslated && isAsReceived !== true);
   const address = isExternal ? leg.external : leg.internal;
   const port = isExternal ? leg.externalPort : leg.internalPort;
   const portRange: Range | undefined = port === undefined ? undefined : [port, port];

@@ -56,6 +56,22 @@ export function damagesOf(dataplane: DataplaneName, dice: Dice): readonly (() =>
           "-A FORWARD -i eth0 -p udp -j REJECT",
         ]),
       ),
+    () => {
+      const policy = dice.pick([
+        `src 0.0.0.0/0 dst ${anEip()} dir ${dice.pick(["fwd", "out"])} action block`,
+        `src ${anEip()} dst 0.0.0.0/0 dir fwd action block`,
+        `src ${anEip()} dst 0.0.0.0/0 proto tcp sport 8080 dir out action block`,
+        `src ${aPod()} dst 0.0.0.0/0 dir ${dice.pick(["fwd", "out"])} action block`,
+        `src 0.0.0.0/0 dst ${aPod()} dir ${dice.pick(["fwd", "out"])} action block`,
+        `src 0.0.0.0/0 dst 0.0.0.0/0 proto tcp dport 80 dev ${dice.pick(["eth0", "net1"])} dir fwd action block`,
+        "src 0.0.0.0/0 dst 10.0.0.0/8 dir out tmpl proto esp mode transport",
+      ]);
+      return {
+        what: `ip xfrm policy ${policy}`,
+        commands: [`ip xfrm policy add ${policy}`],
+        undo: ["ip xfrm policy flush"],
+      };
+    },
     () => ({
       what: "a closed gate",
       commands: [

@@ -9,9 +9,8 @@ import { createInterface } from "node:readline";
 import { openCommitJournal } from "../../../agent/kernel/commit-journal.ts";
 import { openConntrack, openConntrackNetlink } from "../../../agent/kernel/conntrack/driver.ts";
 import { openDataplane } from "../../../agent/kernel/dataplane.ts";
-import { digestTables, legacyTableNames } from "../../../agent/kernel/iptables/legacy-digest.ts";
 import { createNetfilterDriver } from "../../../agent/kernel/netfilter/driver.ts";
-import { NETLINK_ROUTE, openNetlink } from "../../../agent/kernel/netlink/connection.ts";
+import { NETLINK_ROUTE, NETLINK_XFRM, openNetlink } from "../../../agent/kernel/netlink/connection.ts";
 import { createNetworkDriver } from "../../../agent/kernel/network/driver.ts";
 import { createNeighbours } from "../../../agent/kernel/network/neighbours.ts";
 import { openNftables } from "../../../agent/kernel/nftables/transaction.ts";
@@ -56,8 +55,8 @@ const nextHops = new NextHopWatch({ neighbours: createNeighbours(routes, ipv4), 
 const netfilter = createNetfilterDriver({
   netlink: rules,
   routeNetlink: routes,
+  policyNetlink: openNetlink(NETLINK_XFRM),
   run,
-  legacy: { names: legacyTableNames, digest: digestTables },
   backend: () => dataplane.driver.backend,
 });
 const subsystems = Object.values({

@@ -21,6 +21,8 @@ import type {
 import type { Reason } from "../../../lib/model/status.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
+import { policyChains } from "../../../lib/netfilter/policy-chains.ts";
+import type { XfrmPolicy } from "../../../lib/netlink/xfrm-policies.ts";
 import { byBarrier } from "../../../lib/nftables/barrier-tables.ts";
 import { netfilterContextOf } from "../../../lib/plan/iptables/netfilter-context.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
@@ -31,6 +33,7 @@ import { type Snapshot, unknownFacts } from "../../../lib/plan/plan-input.ts";
 import type { NextHop } from "../../../lib/plan/reach/next-hops.ts";
 import { type PlainSet, World } from "../admission.ts";
 import { device, fail, toIp } from "../network-values.ts";
+import { noDefaultBlocks } from "../policies.ts";
 
 export interface Sample {
   readonly set?: PlainSet;
@@ -38,6 +41,7 @@ export interface Sample {
   readonly nat?: Readonly<Record<string, readonly string[]>>;
   /** As iptables-save prints tables of another tool. */
   readonly foreign?: string;
+  readonly policies?: readonly XfrmPolicy[];
   readonly routes?: readonly string[];
   readonly policyRules?: readonly Partial<PolicyRule>[];
   /** `net1 203.0.113.10/24`. */
@@ -186,8 +190,11 @@ function rulesOf({ nat = sampleNat, isGateClosed = false }: Sample): IptablesObs
   };
 }
 
-function foreignOf({ foreign = "" }: Sample): readonly Chain[] {
-  return parseIptablesChains(foreign, "iptables-nft", () => false);
+function foreignOf({ foreign = "", policies = [] }: Sample): readonly Chain[] {
+  return [
+    ...parseIptablesChains(foreign, "iptables-nft", () => false),
+    ...policyChains({ policies, defaultBlocks: noDefaultBlocks }, () => undefined),
+  ];
 }
 
 function networkOf({

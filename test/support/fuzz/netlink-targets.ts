@@ -2,6 +2,7 @@
 
 import { decodeArp } from "../../../lib/arp/packet.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
+import { policyChains } from "../../../lib/netfilter/policy-chains.ts";
 import {
   bytesAttribute,
   nestedAttribute,
@@ -32,6 +33,7 @@ import { decodeLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeNeighbourState } from "../../../lib/netlink/rtnetlink-neighbours.ts";
 import { decodeRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
 import { decodePolicyRule } from "../../../lib/netlink/rtnetlink-rules.ts";
+import { decodePolicy } from "../../../lib/netlink/xfrm-policies.ts";
 import { decodeChain, decodeRule, decodeTable } from "../../../lib/nftables/chains.ts";
 import { readCounters } from "../../../lib/nftables/counters.ts";
 import { BackendsReader, DrawnReader } from "../../../lib/nftables/decode-backends.ts";
@@ -45,6 +47,7 @@ import { decodeFilter } from "../../../lib/tc/filter.ts";
 import { decodeClass } from "../../../lib/tc/htb-class.ts";
 import { decodeLimitFilter } from "../../../lib/tc/limit-filter.ts";
 import { decodeQdisc } from "../../../lib/tc/qdisc.ts";
+import { encodePolicy, policyOf, templateOf } from "../policies.ts";
 import { below, mutateBytes, pick, type Random } from "./mutate.ts";
 import { bytesTarget, type Target } from "./target.ts";
 
@@ -139,6 +142,21 @@ function entry(random: Random): Uint8Array {
   return random() < 0.3 ? whole : mutateBytes(random, [whole]);
 }
 
+/** An IPsec policy, with what the kernel may send behind it. */
+function policy(random: Random): Uint8Array {
+  const whole = Buffer.concat([
+    encodePolicy(
+      policyOf(`${pick(random, ["in", "out", "fwd"])} 10.0.0.0/8 > 0.0.0.0/0`, {
+        protocol: pick(random, [0, 1, 6, 50]),
+        mark: { value: below(random, 2 ** 32), mask: below(random, 2 ** 32) },
+        templates: random() < 0.5 ? [] : [templateOf(random() < 0.5)],
+      }),
+    ),
+    attributes(random, 1),
+  ]);
+  return random() < 0.3 ? whole : mutateBytes(random, [whole]);
+}
+
 const types = Object.values(messageType);
 const byBytes = (view: DataView) => types[view.byteLength % types.length] ?? messageType.newTable;
 
@@ -188,6 +206,11 @@ export const netlinkTargets: readonly Target[] = [
       decodeLimitFilter(view, 0, end);
     },
   ),
+  bytesTarget("IPsec policy", policy, (view, end) => {
+    const policy = decodePolicy(view, 0, end, ipv4);
+    const policies = policy === undefined ? [] : [policy];
+    policyChains({ policies, defaultBlocks: { in: true, fwd: true, out: true } }, () => "net1");
+  }),
   bytesTarget("conntrack entry", entry, (view, end) => {
     const entry = new ConntrackEntry(ipv4);
     entry.decode(view, 0, end);

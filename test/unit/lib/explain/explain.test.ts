@@ -10,6 +10,7 @@ import {
   sampleSet,
 } from "../../../support/explain-lab/sample.ts";
 import { device, toIp } from "../../../support/network-values.ts";
+import { policyOf, templateOf } from "../../../support/policies.ts";
 
 interface Row {
   readonly what: string;
@@ -64,6 +65,16 @@ const twoBackends = {
     `${webRule} -j DNAT --to-destination 10.0.1.7:80`,
   ],
 };
+
+function policyRow(policy: string, packet: string, what: string, is: Row["is"]): readonly Row[] {
+  return [
+    { what: `an IPsec policy ${policy}: ${what}`, sample: { policies: [policyOf(policy)] }, packet, is },
+  ];
+}
+const blocked = (policy: string, packet: string, what: string) =>
+  policyRow(policy, packet, what, ["dropped", "ForeignRule"]);
+const passing = (policy: string, packet: string, what: string) =>
+  policyRow(policy, packet, what, ["delivered", "Translated"]);
 
 const rows: readonly Row[] = [
   {
@@ -374,6 +385,32 @@ const rows: readonly Row[] = [
     sample: filter("-A INPUT -p tcp -j DROP"),
     packet: "10.0.1.5:1 > 10.0.1.254:22",
     is: ["dropped", "ForeignRule"],
+  },
+  ...blocked("fwd 0.0.0.0/0 > 203.0.113.11/32", web, "before DNAT"),
+  ...passing("fwd 0.0.0.0/0 > 10.0.1.6/32", web, "after DNAT"),
+  ...blocked("out 0.0.0.0/0 > 10.0.1.6/32", web, "after DNAT"),
+  ...blocked("out 203.0.113.11/32 > 0.0.0.0/0", out, "after SNAT"),
+  ...passing("fwd 203.0.113.11/32 > 0.0.0.0/0", out, "after SNAT"),
+  ...blocked("fwd 198.51.100.0/24 > 203.0.113.11/32", out, "its answer, as received"),
+  ...passing("fwd 198.51.100.0/24 > 10.0.1.6/32", out, "its answer, as sent on"),
+  ...blocked("in 0.0.0.0/0 > 10.0.1.254/32", "10.0.1.5:1 > 10.0.1.254:22", "to the gateway"),
+  ...passing("in 0.0.0.0/0 > 0.0.0.0/0", web, "what the gateway gets"),
+  {
+    what: "an IPsec policy that wants a tunnel, which SNAT may undo",
+    sample: {
+      policies: [policyOf("out 10.0.1.0/24 > 0.0.0.0/0", { action: "allow", templates: [templateOf()] })],
+    },
+    packet: out,
+    is: ["delivered", "Translated"],
+  },
+  {
+    what: "an IPsec policy that wants a tunnel",
+    sample: {
+      policies: [policyOf("out 203.0.113.0/24 > 0.0.0.0/0", { action: "allow", templates: [templateOf()] })],
+    },
+    packet: out,
+    is: ["dropped", "ForeignRule"],
+    step: ["foreign", /ip xfrm policy out: src 203\.0\.113\.0\/24 .* mode tunnel/],
   },
   {
     what: "a foreign translation ahead",

@@ -12,6 +12,7 @@ import {
   netU32Attribute,
   textAttribute,
 } from "../../../../../lib/netlink/attributes.ts";
+import { xfrmType } from "../../../../../lib/netlink/xfrm-policies.ts";
 import {
   chainAttribute,
   hookAttribute,
@@ -20,6 +21,9 @@ import {
   ruleAttribute,
   tableAttribute,
 } from "../../../../../lib/nftables/wire.ts";
+import { encodePolicy, policyOf } from "../../../../support/policies.ts";
+
+const refusal = (code: string) => new GatewayError("netlink-failed", "refused", { details: { code } });
 
 const signal = new AbortController().signal;
 
@@ -34,6 +38,12 @@ interface World {
   legacy: Record<string, string>;
   digest: string;
   failure?: GatewayError;
+  policies: readonly Uint8Array[];
+  /** `struct xfrm_userpolicy_default` */
+  defaults: Uint8Array<ArrayBuffer>;
+  policyFailure?: GatewayError;
+  defaultsFailure?: GatewayError;
+  policyDumps: number;
 }
 
 const header = Uint8Array.of(2, 0, 0, 0);
@@ -49,6 +59,9 @@ function open(given: Partial<World>) {
     listing: listing("drop # handle 1"),
     legacy: {},
     digest: "",
+    policies: [],
+    defaults: Uint8Array.of(2, 2, 2, 0),
+    policyDumps: 0,
     ...given,
   };
   const commands: string[] = [];
@@ -101,10 +114,23 @@ function open(given: Partial<World>) {
         onMessage(answer, new DataView(payload.buffer), 0, payload.length);
     },
   } as unknown as ConversingConnection;
+  const policyNetlink = {
+    async dump(_request: unknown, onMessage: (...message: readonly unknown[]) => void) {
+      world.policyDumps++;
+      if (world.policyFailure !== undefined) throw world.policyFailure;
+      for (const payload of world.policies)
+        onMessage(xfrmType.newPolicy, new DataView(payload.buffer, payload.byteOffset), 0, payload.length);
+    },
+    async converse(_messages: unknown, onAnswer: (...answer: readonly unknown[]) => boolean) {
+      if (world.defaultsFailure !== undefined) throw world.defaultsFailure;
+      onAnswer(0, { type: xfrmType.getDefaults }, new DataView(world.defaults.buffer), 0, 4);
+    },
+  } as unknown as ConversingConnection;
   const driver = createNetfilterDriver({
     netlink,
     // No devices.
     routeNetlink: { async dump() {} } as unknown as NetlinkConnection,
+    policyNetlink,
     run: async (argv) => {
       commands.push(argv.join(" "));
       const stdout = argv[0] === "nft" ? world.listing : (world.legacy[argv.at(-1) ?? ""] ?? "");
@@ -118,7 +144,7 @@ function open(given: Partial<World>) {
     dumps.splice(0);
     return driver.observe(signal);
   };
-  return { world, commands, dumps, read };
+  return { world, commands, dumps, read, driver };
 }
 
 t.test("chains of others, and what makes every chain effective", async (t) => {
@@ -209,4 +235,46 @@ t.test("legacy tables", async (t) => {
   await t.rejects(read(), { code: "unreadable" }, "nothing is not an empty table");
   world.legacy = { filter: "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n" };
   t.match((await read()).foreign, [{ hook: { policy: "accept" } }]);
+});
+
+t.test("IPsec policies", async (t) => {
+  const policies = [encodePolicy(policyOf("fwd 10.0.0.0/8 > 0.0.0.0/0"))];
+  const { world, read } = open({ policies });
+  const first = await read();
+  t.match(first.foreign.at(-1), {
+    place: "ip xfrm policy",
+    rules: [{ text: "src 10.0.0.0/8 dst 0.0.0.0/0 dir fwd action block priority 0" }],
+  });
+  t.equal(await read(), first, "nothing changed");
+  world.policies = [];
+  t.equal((await read()).foreign.length, first.foreign.length - 1);
+  world.defaults = Uint8Array.of(2, 1, 2, 0);
+  t.match((await read()).foreign.at(-1), { rules: [{ text: "setdefault fwd block" }] });
+  world.defaultsFailure = refusal("EINVAL");
+  t.equal((await read()).foreign.length, first.foreign.length - 1, "a kernel that knows no default");
+});
+
+t.test("IPsec policies that cannot be read, and a kernel without any", async (t) => {
+  const { world, read, driver } = open({ policyFailure: refusal("ENOBUFS") });
+  await t.rejects(read(), { code: "netlink-failed" }, "they are not taken for none");
+  delete world.policyFailure;
+  world.defaultsFailure = refusal("ENOBUFS");
+  await t.rejects(read(), { code: "netlink-failed" });
+  world.defaultsFailure = refusal("EPERM");
+  t.match((await read()).foreign.at(-1), { rules: [{ text: "cannot be read: EPERM" }] });
+  delete world.defaultsFailure;
+  world.policyFailure = refusal("EACCES");
+  t.match(
+    (await read()).foreign.at(-1),
+    { place: "ip xfrm policy", rules: [{ text: "cannot be read: EACCES", effect: { kind: "unclear" } }] },
+    "that does not stop the rest",
+  );
+  world.policyFailure = refusal("EPROTONOSUPPORT");
+  const before = world.policyDumps;
+  t.equal((await read()).foreign.length, 1);
+  await read();
+  t.equal(world.policyDumps, before + 1, "not asked again");
+  driver.forget?.();
+  await read();
+  t.equal(world.policyDumps, before + 2, "unless all is read anew");
 });

@@ -6,11 +6,14 @@ import { parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import type { Chain } from "../../../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../../../lib/netfilter/iptables-chains.ts";
+import { policyChains } from "../../../../../lib/netfilter/policy-chains.ts";
+import type { XfrmPolicy } from "../../../../../lib/netlink/xfrm-policies.ts";
 import { createIptablesPlanner } from "../../../../../lib/plan/iptables/planner.ts";
 import type { NetfilterObserved } from "../../../../../lib/plan/netfilter/observed.ts";
 import { createNetfilterPlanner } from "../../../../../lib/plan/netfilter/planner.ts";
 import type { KernelFacts, PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import type { NetfilterContext } from "../../../../../lib/plan/rules-planner.ts";
+import { noDefaultBlocks, type PolicyParts, policyOf, templateOf } from "../../../../support/policies.ts";
 
 const must = <T>(value: T | undefined): T => {
   if (value === undefined) throw new TypeError("a sample is not what it should be");
@@ -216,6 +219,46 @@ t.test("DNATs in the table of backends are translated behind PREROUTING of iptab
   t.match(verdict([own, stolen], true), /translates its packets/, "the table comes later");
   t.match(verdict([stolen], true, -99), /may translate/, "nobody knows who is first");
   t.equal(verdict([stolen], true, -98), "fine");
+});
+
+t.test("IPsec policies see addresses as received, and after translation", async (t) => {
+  const judged = (...policies: readonly XfrmPolicy[]) =>
+    judge({ foreign: policyChains({ policies, defaultBlocks: noDefaultBlocks }, () => undefined) });
+  const stopped = (text: string, parts: PolicyParts = {}) =>
+    judged(policyOf(text, parts)).objects.map((line) => line.replace(/ .*/, ""));
+  t.match(judged(policyOf("fwd 0.0.0.0/0 > 0.0.0.0/0")), {
+    objects: [/^fips\/f ForeignRule: ip xfrm policy fwd: src .* drops its packets$/, /^dnats\/d/],
+    notices: [/ action block priority 0 drops packets of 2 objects$/],
+  });
+  const tcp = (side: "sourcePort" | "destinationPort", value: number): PolicyParts => ({
+    protocol: 6,
+    [side]: { value, mask: 0xffff },
+  });
+  t.same(stopped("fwd 0.0.0.0/0 > 203.0.113.10/32"), ["fips/f"], "before DNAT");
+  t.same(stopped("fwd 0.0.0.0/0 > 10.0.1.5/32"), [], "not after");
+  t.same(stopped("fwd 10.0.1.5/32 > 0.0.0.0/0"), ["fips/f"], "before SNAT");
+  t.same(stopped("fwd 203.0.113.10/32 > 0.0.0.0/0"), [], "not after");
+  t.same(stopped("out 0.0.0.0/0 > 203.0.113.10/32"), [], "not before DNAT");
+  t.same(stopped("out 0.0.0.0/0 > 10.0.1.5/32"), ["fips/f"]);
+  t.same(stopped("out 10.0.1.5/32 > 0.0.0.0/0"), ["fips/f"], "before SNAT");
+  t.same(stopped("out 203.0.113.10/32 > 0.0.0.0/0"), ["fips/f"], "and after");
+  t.same(stopped("fwd 0.0.0.0/0 > 203.0.113.11/32", tcp("destinationPort", 8080)), ["dnats/d"]);
+  t.same(stopped("fwd 0.0.0.0/0 > 203.0.113.11/32", tcp("destinationPort", 80)), []);
+  t.same(stopped("out 203.0.113.11/32 > 0.0.0.0/0", tcp("sourcePort", 8080)), ["dnats/d"]);
+  t.same(stopped("out 10.0.1.6/32 > 0.0.0.0/0", tcp("sourcePort", 80)), ["dnats/d"]);
+  t.same(stopped("in 0.0.0.0/0 > 0.0.0.0/0"), [], "what the gateway itself gets");
+  const encrypted: PolicyParts = { action: "allow", templates: [templateOf()] };
+  t.match(
+    judged(policyOf("out 0.0.0.0/0 > 0.0.0.0/0", encrypted)).notices,
+    [/^ForeignRule: ip xfrm policy out: \S.* mode tunnel takes packets of 2 objects$/],
+    "named once, though it is asked twice",
+  );
+  t.match(
+    judged(policyOf("out 10.0.1.5/32 > 0.0.0.0/0", encrypted)),
+    { objects: [], notices: [/ may take packets$/] },
+    "a look after SNAT finds none",
+  );
+  t.match(judged(policyOf("out 10.0.1.0/24 > 10.9.0.0/16", encrypted)).notices, [], "a tunnel to some peers");
 });
 
 t.test("ARP", async (t) => {
