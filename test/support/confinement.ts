@@ -77,7 +77,10 @@ while [ "$1" != -- ]; do
 done
 shift
 [ "$0" = rw ] || mount -o bind,ro /proc/sys /proc/sys
-for path in $readonly; do mount -o remount,bind,ro "$path"; done
+for path in $readonly; do
+  # What a tmpfs hides, such as the layers of a container that is being built, is gone already.
+  [ ! -e "$path" ] || mount -o remount,bind,ro "$path"
+done
 exec "$@"
 `;
 
