@@ -97,6 +97,18 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
+    await t.test("it reads IPsec policies", async (t) => {
+      const policy = "src 0.0.0.0/0 dst 203.0.113.12/32 dir fwd";
+      await gw.lab.exec("gw", ["ip", "xfrm", "policy", "add", ...policy.split(" "), "action", "block"]);
+      await gw.api.reconcile();
+      t.match((await gw.api.status()).degraded, [
+        { reason: "ForeignRule", message: /ip xfrm policy fwd: src .* drops/ },
+      ]);
+      await gw.lab.exec("gw", ["ip", "xfrm", "policy", "del", ...policy.split(" ")]);
+      await gw.api.reconcile();
+      t.same((await gw.api.status()).degraded, []);
+    });
+
     await t.test("the probes succeed, and fail if the agent does not answer", async (t) => {
       for (const { exec } of probesOf(container)) await t.resolves(beside(exec.command));
       process.kill(agent.pid, "SIGSTOP");
