@@ -43,6 +43,7 @@ client='
   my ($head, $text) = split /\r\n\r\n/, $answer, 2;
   my ($expected) = ($head // "") =~ /^content-length: *(\d+)/im;
   end(75, "the connection was lost") if !defined $expected or length $text < $expected;
+  end(75, "the agent is stopping") if $text eq "again\n";
   print $text;
 '
 # Of a locale that is not installed it would warn.

@@ -3787,7 +3787,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Lines `out TEXT` and `err TEXT`; the last one is `exit CODE` */
+            /** @description Lines `out TEXT` and `err TEXT`; the last one is `exit CODE`. Or the line `again`: the agent stops, repeat the call */
             200: {
                 headers: {
                     [name: string]: unknown;

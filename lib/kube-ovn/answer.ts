@@ -8,6 +8,9 @@ export interface Answer {
   readonly stderr: readonly string[];
 }
 
+/** Instead of an answer: the agent stops or starts again, and the call is to be repeated. */
+export const again = "again";
+
 export const success: Answer = { exitCode: 0, stdout: [], stderr: [] };
 
 export function failure(message: string): Answer {
@@ -19,8 +22,13 @@ export function conflict(message: string): Answer {
   return { exitCode: 1, stdout: [message], stderr: [] };
 }
 
-/** One line for each line of output, `out` or `err` before it. The last line is `exit` and the code: without it the answer was cut. */
-export function answerText({ exitCode, stdout, stderr }: Answer): string {
+/**
+ * One line for each line of output, `out` or `err` before it. The last line is `exit` and the code: without it the answer was cut.
+ * The only line can be `again`.
+ */
+export function answerText(answer: Answer | typeof again): string {
+  if (answer === again) return `${again}\n`;
+  const { exitCode, stdout, stderr } = answer;
   const lines = [
     ...stdout.map((line) => `out ${plain(line)}`),
     ...stderr.map((line) => `err ${plain(line)}`),

@@ -277,11 +277,17 @@ t.test("other interfaces by init: the agent serves them from then on, also after
   );
   await gw.startAgent().whenReady();
   t.match(await callScript(gw, "argv", ["init"]), { exitCode: 1, stderr: "interface eth0 does not exist" });
-  for (const call of [
-    ["init", "vpc0,ext0"],
-    ["eip-add", "203.0.113.10/24"],
-    ["floating-ip-add", "203.0.113.10,10.0.1.5"],
-  ])
+  const init = ["init", "vpc0,ext0"] as const;
+  t.same(await callScript(gw, "argv", init), { exitCode: 0, stdout: "", stderr: "" });
+  await gw.agent.kill();
+  await gw.loseState();
+  await gw.startAgent({ NATGW_ADOPT: "auto" }).whenReady();
+  t.match(
+    await gw.api.status(),
+    { interfaces: { vpc: { name: "vpc0" }, external: { name: "ext0" } } },
+    "a container that loses its state right after init finds the names in the kernel",
+  );
+  for (const call of [init, ["eip-add", "203.0.113.10/24"], ["floating-ip-add", "203.0.113.10,10.0.1.5"]])
     t.same(await callScript(gw, "argv", call), { exitCode: 0, stdout: "", stderr: "" }, call.join(" "));
   const held = async () =>
     (await gw.lab.exec("gw", ["ip", "-4", "-o", "address", "show", "dev", "ext0"])).includes(

@@ -6,6 +6,7 @@ import { announceSet } from "../../../lib/admission/announce-set.ts";
 import { applyBatchChunked } from "../../../lib/admission/batch.ts";
 import {
   type Answer,
+  again,
   answerText,
   argumentsIn,
   conflict,
@@ -47,7 +48,8 @@ export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodie
           response: responses({
             200: {
               ...textAnswer,
-              description: "Lines `out TEXT` and `err TEXT`; the last one is `exit CODE`",
+              description:
+                "Lines `out TEXT` and `err TEXT`; the last one is `exit CODE`. Or the line `again`: the agent stops, repeat the call",
             },
           }),
         },
@@ -56,7 +58,8 @@ export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodie
         const args = argumentsIn(request.body);
         const answered = context.reconciler.gate.expectMore();
         const answer = await perform(context, reply, args).finally(answered);
-        request.log.info({ args: args.slice(0, 10), ...answer }, "nat-gateway.sh answered");
+        const said = answer === again ? { again: true } : answer;
+        request.log.info({ args: args.slice(0, 10), ...said }, "nat-gateway.sh answered");
         return reply.type("text/plain; charset=utf-8").send(answerText(answer));
       },
     );
@@ -64,7 +67,9 @@ export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodie
   });
 }
 
-async function perform(context: RouteContext, reply: FastifyReply, args: readonly string[]): Promise<Answer> {
+type Reply = Answer | typeof again;
+
+async function perform(context: RouteContext, reply: FastifyReply, args: readonly string[]): Promise<Reply> {
   try {
     const request = parseCall(args, context.settings);
     return request.type === "init"
@@ -80,7 +85,7 @@ async function init(
   context: RouteContext,
   reply: FastifyReply,
   interfaces: Devices | undefined,
-): Promise<Answer> {
+): Promise<Reply> {
   const { vpcInterface, externalInterface } = interfaces ?? context.settings;
   for (const name of [vpcInterface, externalInterface])
     if (!(await hasInterface(context, reply, name))) return failure(`interface ${name} does not exist`);
@@ -93,7 +98,9 @@ async function init(
   context.reconciler.wake("announced set");
   const goals = { gone: [], revision: state.desired.revision };
   const outcome = await waitFor(context, reply, goals, waitMs);
-  // The agent starts again if the interfaces are others; what was asked for is stored.
+  // It starts again if the interfaces are others. The kernel must have their names before a success: nothing else keeps them
+  // when the container loses its state.
+  if (outcome === "stopping") return again;
   return outcome === "timeout" ? failure("the gateway's chains could not be programmed in time") : success;
 }
 
@@ -110,7 +117,7 @@ async function writeObjects(
   context: RouteContext,
   reply: FastifyReply,
   { requests, isAllowedBeforeInit }: ObjectsRequest,
-): Promise<Answer> {
+): Promise<Reply> {
   const { state, decision } = await store(context, reply, function* (before, facts) {
     if (!before.isSet && !isAllowedBeforeInit)
       throw new GatewayError("invalid", "nat gateway not initialized");
@@ -123,7 +130,7 @@ async function writeObjects(
   const { revision } = state.desired;
   const outcome = await waitFor(context, reply, { programmed, gone, revision }, waitMs);
   if (outcome === "done") return success;
-  if (outcome === "stopping") return failure("the agent is stopping; the call is stored");
+  if (outcome === "stopping") return again;
   const left = programmed.flatMap((id) => leftOf(context, id) ?? []);
   const [first] = left;
   if (first !== undefined) return failure(first);
