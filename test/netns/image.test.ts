@@ -33,7 +33,7 @@ t.test("process 1 starts the agent again, with a growing pause, and never ends",
   t.match((await container.processes()).get(1)?.command, /natgw-supervisor run$/);
   for (let count = 1; count <= 4; count++) {
     const last = (await started(container, count)).at(-1);
-    await container.exec("kill", "-KILL", String(last?.pid));
+    await container.exec("sh", "-c", `kill -KILL ${last?.pid}`);
   }
   const starts = await started(container, 5);
   const pauses = starts.slice(1).map(({ at }, index) => at - (starts[index]?.at ?? 0));
@@ -107,7 +107,7 @@ t.test("the first of many calls starts the supervisor in an older pod", async (t
   );
   t.ok(Date.now() - before < 5_000, "they return");
   const [first] = await started(container, 1);
-  await container.exec("kill", "-KILL", String(first?.pid));
+  await container.exec("sh", "-c", `kill -KILL ${first?.pid}`);
   t.equal((await started(container, 2)).length, 2);
   const supervisors = [...(await container.processes()).values()].filter(({ command }) =>
     command.endsWith("natgw-supervisor run natgw-agent"),
@@ -182,7 +182,7 @@ t.test("the agent itself, as process 1's child", async (t) => {
   const find = async () =>
     [...(await container.processes())].find(([, { command }]) => command.startsWith("node "))?.[0];
   const first = await find();
-  await container.exec("kill", "-KILL", String(first));
+  await container.exec("sh", "-c", `kill -KILL ${first}`);
   await until("another agent", async () => (await find()) !== undefined && (await find()) !== first, 20_000);
   await until("it to answer", answers, 20_000);
   container.signal("SIGTERM");

@@ -1,6 +1,7 @@
 /**
  * A container of the image without a container runtime: new namespaces of processes, mounts and network, in which the files of
- * scripts/image lie where the image has them, over those of this machine.
+ * scripts/image lie where the image has them, over those of this machine. With `NATGW_IMAGE_ROOT`, the directory in which a built
+ * image is mounted, that is its root.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,6 +28,22 @@ mount --bind "$2/node_modules" /opt/natgw/node_modules
 ln -s "$1/legacy" /opt/natgw/legacy
 shift 2
 exec env -i "$@"
+`;
+
+const imageRoot = process.env.NATGW_IMAGE_ROOT;
+
+/** The same in a built image. Its own agent stays, unless there is another one. */
+const setUpImage = `
+set -e
+ip link set lo up
+mount --bind "$2" "$2"
+mount -t proc proc "$2/proc"
+mount --rbind /dev "$2/dev"
+mount -t tmpfs tmpfs "$2/run"
+[ ! -e "$1/agent" ] || mount --bind "$1/agent" "$2/usr/local/bin/natgw-agent"
+root=$2
+shift 2
+exec chroot "$root" /usr/bin/env -i "$@"
 `;
 
 export interface ContainerOptions {
@@ -63,7 +80,8 @@ export class Container {
   ): Promise<Container> {
     const directory = await mkdtemp(join(tmpdir(), "natgw-image-"));
     t.teardown(() => rm(directory, { recursive: true, force: true }));
-    await install(directory, agent);
+    if (imageRoot === undefined) await install(directory, agent);
+    else if (agent !== undefined) await writeProgram(join(directory, "agent"), agent);
     const variables = [
       `PATH=${path}`,
       ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
@@ -74,7 +92,8 @@ export class Container {
       "unshare",
       [
         ...["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
-        ...["/bin/sh", "-c", setUp, "sh", directory, project, ...variables, ...command],
+        ...["/bin/sh", "-c", imageRoot === undefined ? setUp : setUpImage, "sh", directory],
+        ...[imageRoot ?? project, ...variables, ...command],
       ],
       { stdio: ["ignore", output, output] },
     );
@@ -90,7 +109,7 @@ export class Container {
       if (pid === 0) return false;
       const line = await readFile(`/proc/${pid}/cmdline`, "utf8");
       // While the process starts a program, it has no command line.
-      return line !== "" && !line.includes("mount -t tmpfs");
+      return line !== "" && !line.includes("mount -t tmpfs") && !/^(?:chroot|\S*env)\0/.test(line);
     });
     return new Container(child, pid, variables, log);
   }
@@ -107,7 +126,8 @@ export class Container {
   /** Runs a command in the container, as a hook or `kubectl exec` does. */
   async exec(...command: readonly string[]): Promise<Ended> {
     const child = spawn("nsenter", [
-      ...["--target", String(this.pid), "--mount", "--net", "--pid", "env", "-i", ...this.#environment],
+      ...["--target", String(this.pid), "--mount", "--net", "--pid", "--root", "--wd"],
+      ...["env", "-i", ...this.#environment],
       ...command,
     ]);
     let output = "";
@@ -157,7 +177,10 @@ async function install(directory: string, agent: string | undefined): Promise<vo
   for (const tool of ["iptables-legacy", "iptables-legacy-save", "iptables-legacy-restore"])
     await symlink("/usr/sbin/xtables-legacy-multi", join(legacy, tool));
   await symlink(process.execPath, join(bin, "node"));
-  if (agent === undefined) return;
-  await writeFile(join(bin, "natgw-agent"), `#!/bin/bash\n${agent}\n`);
-  await chmod(join(bin, "natgw-agent"), 0o755);
+  if (agent !== undefined) await writeProgram(join(bin, "natgw-agent"), agent);
+}
+
+async function writeProgram(path: string, script: string): Promise<void> {
+  await writeFile(path, `#!/bin/bash\n${script}\n`);
+  await chmod(path, 0o755);
 }
