@@ -14,6 +14,7 @@ import type { Connections } from "./bounds/connections.ts";
 import type { RouteContext } from "./deps.ts";
 import { eventSchemas } from "./events/schemas.ts";
 import { acceptJsonOnly } from "./json-body.ts";
+import { refuseUnmet } from "./malformed.ts";
 import { swaggerOptions } from "./openapi.ts";
 import { pathOf, sendProblem } from "./problem.ts";
 import { querySchema } from "./query.ts";
@@ -72,6 +73,7 @@ export function buildApp(
   acceptJsonOnly(app, bodies, context.answers.turns);
   reserveForProbes(app, connections);
   limitRate(app, settings.rateLimit ?? defaultRateLimit, access);
+  app.addHook("onRequest", async (request) => refuseUnmet(request.raw));
   app.decorateRequest("identity");
   app.addHook("onRequest", (request, reply) => checkAccess(access, request, reply));
   app.addHook("onRequest", async (request) => {

@@ -11,6 +11,7 @@ import { noteArrivals } from "../kernel/arrival.ts";
 import { makeDirectories } from "../make-directories.ts";
 import type { TlsContext } from "./credentials/certificates.ts";
 import { formatEndpoint, isLoopbackHost } from "./listen-address.ts";
+import { answerMalformed, Underway } from "./malformed.ts";
 
 /** A listener, as far as the access check needs it. */
 export interface Listener {
@@ -43,6 +44,8 @@ const limits = {
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 5_000,
   maxHeaderSize: 16_384,
+  // Refused with the others, with a document.
+  requireHostHeader: false,
 } as const;
 const sweepMs = 20;
 /** Connections that the kernel keeps until they are accepted: a crowd that comes at once turns nobody else away. */
@@ -63,8 +66,9 @@ export async function listenUnix(
   const listener: Listener = { kind: "unix", isLoopback: true, needsClientCertificate: false };
   await makeDirectory(dirname(path));
   await removeStale(path);
-  const { underway, onRequest } = tracked(listener, handle);
-  const server = http.createServer(limits, onRequest);
+  const underway = new Underway();
+  const server = http.createServer(limits);
+  serve(server, underway, listener, handle);
   watch(server);
   // bind(2) happens inside listen(): the file never exists with wider permissions.
   const umask = process.umask(0o777 & ~mode);
@@ -75,7 +79,7 @@ export async function listenUnix(
   }
   await opened(server, `NATGW_SOCKET: cannot listen on ${path}`);
   await chmod(path, mode);
-  return { ...listener, address: path, server, underway };
+  return { ...listener, address: path, server, underway: underway.all };
 }
 
 /**
@@ -96,11 +100,10 @@ export async function listenTcp(
     isLoopback: isLoopbackHost(endpoint.host),
     needsClientCertificate: tls?.authority !== undefined,
   };
-  const { underway, onRequest } = tracked(listener, handle);
+  const underway = new Underway();
   const server =
-    tls === undefined
-      ? http.createServer(limits, onRequest)
-      : https.createServer({ ...limits, ...tls.options }, onRequest);
+    tls === undefined ? http.createServer(limits) : https.createServer({ ...limits, ...tls.options });
+  serve(server, underway, listener, handle);
   if (isAdmitted !== undefined) {
     server.once("listening", () => noteArrivals(server));
     server.prependListener("connection", (socket: Socket) => {
@@ -112,7 +115,8 @@ export async function listenTcp(
   await opened(server, `NATGW_LISTEN: cannot listen on ${formatEndpoint(endpoint)}`);
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : endpoint.port;
-  return { ...listener, address: formatEndpoint({ host: endpoint.host, port }), server, underway };
+  const address = formatEndpoint({ host: endpoint.host, port });
+  return { ...listener, address, server, underway: underway.all };
 }
 
 /** Accepts no more connections, gives answers in progress `drainMs`, then closes the rest. */
@@ -134,14 +138,15 @@ export async function closeListener({ server, underway }: OpenListener, drainMs:
   }
 }
 
-function tracked(listener: Listener, handle: RequestHandler) {
-  const underway = new Set<http.ServerResponse>();
+function serve(server: http.Server, underway: Underway, listener: Listener, handle: RequestHandler): void {
   const onRequest = (request: http.IncomingMessage, response: http.ServerResponse): void => {
     underway.add(response);
-    response.once("close", () => underway.delete(response));
     handle(request, response, listener);
   };
-  return { underway, onRequest };
+  server.on("request", onRequest);
+  // An Expect that Node does not know. The application refuses it.
+  server.on("checkExpectation", onRequest);
+  answerMalformed(server, underway);
 }
 
 async function makeDirectory(path: string): Promise<void> {

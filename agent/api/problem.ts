@@ -4,11 +4,13 @@ import { type ErrorCode, errorCodes, GatewayError, type InputIssue } from "../..
 
 /** The error codes that callers can see. All other failures are `internal` for them. `docs/api.md` lists them. */
 export const publicCodes = [
+  "malformed-http",
   "malformed-json",
   "unauthorized",
   "forbidden",
   "not-found",
   "method-not-allowed",
+  "request-timeout",
   "conflict",
   "in-use",
   "stale-generation",
@@ -18,8 +20,10 @@ export const publicCodes = [
   "precondition-failed",
   "too-large",
   "unsupported-media-type",
+  "expectation-failed",
   "invalid",
   "rate-limited",
+  "headers-too-large",
   "internal",
   "overloaded",
   "storage-unavailable",

@@ -1452,7 +1452,7 @@ export interface components {
             flows: components["schemas"]["Flows"];
         };
         Problem: {
-            /** @description One of: The body is not JSON (400); Valid credentials are needed (401); Not allowed (403); No such object (404); The path does not take this method (405); The identity is taken (409); The object is in use (409); The generation is not newer (409); The gateway's live state was not adopted yet (409); The uid was deleted and cannot be used again (410); Events since that id are missing (410); The revision has moved on (412); The body is too large (413); The body must be application/json (415); The input is not valid (422); Too many requests (429); The agent failed (500); Too many requests at the same time (503); The write could not be stored (503) */
+            /** @description One of: The request is not valid HTTP (400); The body is not JSON (400); Valid credentials are needed (401); Not allowed (403); No such object (404); The path does not take this method (405); The request took too long to come in (408); The identity is taken (409); The object is in use (409); The generation is not newer (409); The gateway's live state was not adopted yet (409); The uid was deleted and cannot be used again (410); Events since that id are missing (410); The revision has moved on (412); The body is too large (413); The body must be application/json (415); The expectation cannot be met (417); The input is not valid (422); Too many requests (429); The headers are too large (431); The agent failed (500); Too many requests at the same time (503); The write could not be stored (503) */
             title: string;
             type: string;
             status: number;
@@ -1476,7 +1476,7 @@ export interface components {
             generation?: number;
         };
         /** @enum {string} */
-        ProblemCode: "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "events-expired" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "rate-limited" | "internal" | "overloaded" | "storage-unavailable";
+        ProblemCode: "malformed-http" | "malformed-json" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "in-use" | "stale-generation" | "not-adopted" | "gone" | "events-expired" | "precondition-failed" | "too-large" | "unsupported-media-type" | "expectation-failed" | "invalid" | "rate-limited" | "headers-too-large" | "internal" | "overloaded" | "storage-unavailable";
         /** @enum {string} */
         Protocol: "tcp" | "udp" | "sctp";
         /** @enum {string} */

@@ -3,11 +3,13 @@
  * codes that callers see; a test compares the two.
  */
 export const errorCodes = {
+  "malformed-http": { status: 400, title: "The request is not valid HTTP" },
   "malformed-json": { status: 400, title: "The body is not JSON" },
   unauthorized: { status: 401, title: "Valid credentials are needed" },
   forbidden: { status: 403, title: "Not allowed" },
   "not-found": { status: 404, title: "No such object" },
   "method-not-allowed": { status: 405, title: "The path does not take this method" },
+  "request-timeout": { status: 408, title: "The request took too long to come in" },
   conflict: { status: 409, title: "The identity is taken" },
   "in-use": { status: 409, title: "The object is in use" },
   "stale-generation": { status: 409, title: "The generation is not newer" },
@@ -17,8 +19,10 @@ export const errorCodes = {
   "precondition-failed": { status: 412, title: "The revision has moved on" },
   "too-large": { status: 413, title: "The body is too large" },
   "unsupported-media-type": { status: 415, title: "The body must be application/json" },
+  "expectation-failed": { status: 417, title: "The expectation cannot be met" },
   invalid: { status: 422, title: "The input is not valid" },
   "rate-limited": { status: 429, title: "Too many requests" },
+  "headers-too-large": { status: 431, title: "The headers are too large" },
   internal: { status: 500, title: "The agent failed" },
   overloaded: { status: 503, title: "Too many requests at the same time" },
   "storage-unavailable": { status: 503, title: "The write could not be stored" },

@@ -1,0 +1,92 @@
+/** Answers to what Node takes for no request at all: it would answer without a document, and into the answers before. */
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { type ErrorCode, GatewayError } from "../../lib/model/errors.ts";
+import { problemMediaType, problemOf } from "./problem.ts";
+
+/** What the parser and its timers say of a connection. Any other error means that there is nobody to answer. */
+const codes: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: "headers-too-large",
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: "too-large",
+  ERR_HTTP_REQUEST_TIMEOUT: "request-timeout",
+};
+
+/** Node answers these by itself: what `Expect` it takes for 100-continue. */
+const continues = /(?:^|\W)100-continue(?:$|\W)/i;
+
+/** The answers of one listener that are not sent yet. */
+export class Underway {
+  readonly all = new Set<ServerResponse>();
+  /** Answers leave in the order of their requests: while the newest is not out, the connection is not idle. */
+  readonly #newest = new WeakMap<Socket, ServerResponse>();
+
+  add(response: ServerResponse): void {
+    const { socket } = response.req;
+    this.all.add(response);
+    this.#newest.set(socket, response);
+    response.once("close", () => {
+      this.all.delete(response);
+      if (this.#newest.get(socket) === response) this.#newest.delete(socket);
+    });
+  }
+
+  /** True if what is written to the connection now is read as the answer to what was received last. */
+  isNext(socket: Socket): boolean {
+    const response = this.#newest.get(socket);
+    if (response === undefined) return true;
+    return response.socket === socket && !response.headersSent && !response.req.complete;
+  }
+}
+
+/** Ends each connection of `server` with what it can still be told. */
+export function answerMalformed(server: Server, underway: Underway): void {
+  server.on("clientError", (error: NodeJS.ErrnoException, stream) => {
+    const failure = failureOf(error);
+    // Gone, or TLS that failed.
+    if (failure === undefined) stream.destroy();
+    else end(stream, underway, failure);
+  });
+  server.on("connect", (_request: IncomingMessage, stream) => {
+    // Node has taken its own listeners away.
+    stream.on("error", () => stream.destroy());
+    end(stream, underway, new GatewayError("malformed-http", "CONNECT: the agent is no proxy"));
+  });
+}
+
+/** An HTTP/1.1 request that lacks what Node would refuse it for. */
+export function refuseUnmet({ httpVersion, headers }: IncomingMessage): void {
+  if (httpVersion !== "1.1") return;
+  if (headers.host === undefined) throw new GatewayError("malformed-http", "The header Host is missing");
+  if (headers.expect !== undefined && !continues.test(headers.expect))
+    throw new GatewayError("expectation-failed", "The only Expect that the agent meets is 100-continue");
+}
+
+function failureOf(error: NodeJS.ErrnoException & { readonly reason?: unknown }): GatewayError | undefined {
+  const { code = "", reason } = error;
+  const known = codes[code];
+  if (known === undefined && !code.startsWith("HPE_")) return undefined;
+  return new GatewayError(
+    known ?? "malformed-http",
+    typeof reason === "string" ? reason : "The request did not come in time",
+  );
+}
+
+function end(stream: Duplex, underway: Underway, failure: GatewayError): void {
+  if (!(stream instanceof Socket)) return void stream.destroy();
+  if (stream.writable && underway.isNext(stream)) stream.end(answerOf(failure));
+  stream.destroySoon();
+}
+
+function answerOf(failure: GatewayError): string {
+  const problem = problemOf(failure);
+  const body = JSON.stringify(problem);
+  return [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `Content-Type: ${problemMediaType}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "Connection: close",
+    "",
+    body,
+  ].join("\r\n");
+}
