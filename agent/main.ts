@@ -211,6 +211,7 @@ async function start(
       apiGuard.keep();
     },
     isAdopting: config.adopt === "auto",
+    checkGateway: apiGuard.checkGateway,
     onAdopted: ({ set, unread }) => {
       const { length } = Object.values(set).flatMap((part) => (Array.isArray(part) ? part : []));
       log.info({ objects: length, unread }, "took over the live state as the desired set");

@@ -2,6 +2,7 @@
 import { networkInterfaces } from "node:os";
 import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import type { Family } from "../../lib/model/family.ts";
+import type { Gateway } from "../../lib/model/schema.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { Config } from "../config.ts";
 import { createApiGuardDriver } from "../kernel/api-guard/driver.ts";
@@ -11,12 +12,15 @@ import type { ConversingConnection } from "../kernel/netlink/connection.ts";
 import type { Run } from "../kernel/run.ts";
 import type { Log } from "../log.ts";
 import { apiGuardOf, withPorts } from "./guarded-ports.ts";
+import { refuseOutside } from "./listen-address.ts";
 
 export interface OpenGuard {
   /** Where to listen: no port is 0. */
   readonly listen: readonly Endpoint[];
   readonly guard: ApiGuard;
   readonly driver: ApiGuardDriver;
+  /** Refuses an external interface on which the API listens. @throws `conflict` */
+  checkGateway(gateway: Gateway): void;
   /** Puts it in place again, where no pass does. */
   keep(): void;
   /** Reads what the guard and `rules` dropped. */
@@ -46,6 +50,7 @@ export async function openGuard({
     driver,
     withDropsOf: (rules) => async (signal) =>
       new Map([...(await rules.readDrops(signal)), ...(await driver.readDrops(signal))]),
+    checkGateway: ({ externalInterface }) => refuseOutside(listen, networkInterfaces(), externalInterface),
     keep: () => void driver.ensure().catch((err) => log.warn({ err }, "cannot keep the API's ports closed")),
   };
 }

@@ -8,6 +8,7 @@ import type { Unread } from "../../lib/import/read-rules.ts";
 import { remaindersIn } from "../../lib/import/remainders.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { GatewayConfig } from "../../lib/model/gateway-config.ts";
+import type { Gateway } from "../../lib/model/schema.ts";
 import type { Plan } from "../../lib/plan/plan.ts";
 import type { Snapshot } from "../../lib/plan/plan-input.ts";
 import type { PreviousObserved } from "../../lib/plan/previous.ts";
@@ -27,6 +28,8 @@ export interface AdoptionDeps {
   readonly gatekeeper: { acceptOnceQuiet(): void };
   /** True if an unset store takes over the state that the first passes find. */
   readonly isAutomatic: boolean;
+  /** Throws `conflict` for interfaces with which the agent could not start again. */
+  readonly checkGateway?: ((gateway: Gateway) => void) | undefined;
   /** Called when the live state was taken over without a request. */
   readonly onAdopted?: ((imported: Imported) => void) | undefined;
 }
@@ -36,6 +39,7 @@ export class Adoption {
   #isStarting = true;
   #awaitsRestart = false;
   #unread: readonly Unread[] = [];
+  #refusal: string | undefined;
 
   constructor(deps: AdoptionDeps) {
     this.#deps = deps;
@@ -44,6 +48,11 @@ export class Adoption {
   /** What could not be read when the live state was taken over without a request. Empty once a full set was accepted. */
   get unread(): readonly Unread[] {
     return this.#deps.store.current.lastFullSet === undefined ? this.#unread : [];
+  }
+
+  /** Why the live state was not taken over although the settings say so, where nothing else tells. */
+  get refusal(): string | undefined {
+    return this.#deps.store.current.isSet ? undefined : this.#refusal;
   }
 
   /**
@@ -87,9 +96,10 @@ export class Adoption {
     return { ...imported, unread: [...imported.unread, ...remainders] };
   }
 
-  /** Makes the set that was read the desired set. Throws as {@link adoptChunked} does. */
+  /** Makes the set that was read the desired set. Throws as {@link adoptChunked} does, and as `checkGateway`. */
   async adopt({ set }: Imported, ifMatch?: IfMatch): Promise<State> {
-    const { store, clock, gatekeeper } = this.#deps;
+    const { store, clock, gatekeeper, checkGateway } = this.#deps;
+    checkGateway?.(set.gateway);
     const { state } = await store.transact(function* (state) {
       const { changes } = yield* adoptChunked(state, { set, ifMatch }, { now: clock.instant() });
       return { changes, result: undefined };
@@ -117,8 +127,9 @@ export class Adoption {
       return this.#awaitsRestart ? undefined : state;
     } catch (error) {
       // The status says why: the store that cannot be written, or the rules that cannot be read.
-      if (error instanceof GatewayError) return undefined;
-      throw error;
+      if (!(error instanceof GatewayError)) throw error;
+      this.#refusal = error.code === "conflict" ? error.message : undefined;
+      return undefined;
     }
   }
 

@@ -5,8 +5,6 @@
 
 import type { IfMatch } from "../../lib/admission/writes.ts";
 import type { Explanation, Question } from "../../lib/explain/explanation.ts";
-import type { Imported } from "../../lib/import/import.ts";
-import type { Unread } from "../../lib/import/read-rules.ts";
 import { memoizeLast } from "../../lib/memoize.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -21,7 +19,7 @@ import type {
   NetworkDriver,
 } from "../kernel/drivers.ts";
 import { Mutex } from "../mutex.ts";
-import { Adoption } from "./adoption.ts";
+import { Adoption, type AdoptionDeps } from "./adoption.ts";
 import { HeldEips } from "./eips/held-eips.ts";
 import { RequestedProbes, type RequestedProbesDeps } from "./eips/requested-probes.ts";
 import { IncrementalPass } from "./incremental/incremental-pass.ts";
@@ -48,6 +46,7 @@ export interface ReconcilerDeps
       PassDeps,
       "subsystems" | "flows" | "timeLimits" | "gatekeeper" | "heldEips" | "adoption" | "wake"
     >,
+    Pick<AdoptionDeps, "checkGateway" | "onAdopted">,
     SubsystemDeps {
   readonly dataplane: ImportableDataplane;
   readonly network: NetworkDriver;
@@ -58,8 +57,6 @@ export interface ReconcilerDeps
   readonly resyncIntervalMs: number;
   /** True if an unset store takes over the live state that it finds at the start. Absent: false. */
   readonly isAdopting?: boolean;
-  /** Called when it did. */
-  readonly onAdopted?: (imported: Imported) => void;
   /** Called after every pass that ran. */
   readonly onPass: (result: PassResult, report: PassReport) => void;
   /** Called for every pass that could not run. */
@@ -266,9 +263,9 @@ export class Reconciler {
     return this.#explanations.run(question, reasonOf, signal);
   }
 
-  /** What the live state at the start had that no object stands for, if it was taken over without a request. */
-  get unreadAtStart(): readonly Unread[] {
-    return this.#adoption.unread;
+  /** What became of the live state that the start found. */
+  get adoption(): Pick<Adoption, "unread" | "refusal"> {
+    return this.#adoption;
   }
 
   /** Reads the live state as a set, and takes it over if `isAdopted`. Writes nothing to the kernel. */

@@ -14,7 +14,7 @@ export interface DegradationSources {
   readonly reconciler: {
     readonly result: PassResult | undefined;
     readonly failure: GatewayError | undefined;
-    readonly unreadAtStart: readonly Unread[];
+    readonly adoption: { readonly unread: readonly Unread[]; readonly refusal: string | undefined };
   };
 }
 
@@ -23,6 +23,7 @@ type Add = (reason: Degradation["reason"], message: string) => void;
 /** An empty list means that the gateway is healthy. */
 export function degradations({ api, store, reconciler }: DegradationSources): readonly Degradation[] {
   const { result, failure } = reconciler;
+  const { unread, refusal } = reconciler.adoption;
   const list: Degradation[] = [...api];
   const add: Add = (reason, message) => list.push({ reason, message });
   const { recovery } = store;
@@ -34,12 +35,12 @@ export function degradations({ api, store, reconciler }: DegradationSources): re
   if (failure !== undefined)
     add(failure.code === "mixed-variants" ? "MixedVariants" : "PassFailing", failure.message);
   else if (result === undefined) add("NotVerified", "the first full pass has not ended yet");
-  addUnread(reconciler.unreadAtStart, add);
+  addUnread(unread, add);
   if (result === undefined) return list;
   if (result.verdicts === undefined)
     add(
       "NotAdopted",
-      "the kernel holds rules or EIPs that no accepted write asked for: the agent changes nothing until a full set is PUT or the live state is imported",
+      `the kernel holds rules or EIPs that no accepted write asked for: the agent changes nothing until a full set is PUT or the live state is imported${refusal === undefined ? "" : `. NATGW_ADOPT=auto does not: ${refusal}`}`,
     );
   addNotices(result, list);
   addFailures(result, add);

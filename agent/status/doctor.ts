@@ -27,7 +27,7 @@ export interface DoctorDeps {
   readonly clock: Pick<Clock, "wallMs">;
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly board: Pick<StatusBoard, "view">;
-  readonly reconciler: Pick<Reconciler, "result" | "failure" | "unreadAtStart" | "inspect" | "heldEips">;
+  readonly reconciler: Pick<Reconciler, "result" | "failure" | "adoption" | "inspect" | "heldEips">;
   readonly conntrack: Pick<ConntrackDriver, "find">;
   readonly dataplane: { readonly driver: Pick<Dataplane["driver"], "backend"> };
   readonly flows: { nearlyFull(signal: AbortSignal): Promise<Evidence["ports"]> };
@@ -62,7 +62,7 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
   const { result } = reconciler;
   const failure = plan instanceof GatewayError ? plan : reconciler.failure;
   const now = result === undefined || plan instanceof GatewayError ? result : { ...result, planAfter: plan };
-  const { unreadAtStart } = reconciler;
+  const { adoption } = reconciler;
   const { backend } = dataplane.driver;
   const notReady = await runYielding(notReadyIn(board.view()));
   return {
@@ -70,7 +70,7 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
     degraded: degradations({
       api: deps.api().degradations,
       store,
-      reconciler: { result: now, failure, unreadAtStart },
+      reconciler: { result: now, failure, adoption },
     }),
     notReady,
     objectCount: kinds.reduce((sum, kind) => sum + objectsOf(store.current.desired, kind).size, 0),

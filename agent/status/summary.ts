@@ -54,7 +54,7 @@ export interface SummaryDeps {
   readonly config: Pick<Config, "untranslated" | "bfdGate">;
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly board: Pick<StatusBoard, "view" | "appliedRevision" | "appliedGeneration">;
-  readonly reconciler: Pick<Reconciler, "result" | "lastReport" | "failure" | "network" | "unreadAtStart">;
+  readonly reconciler: Pick<Reconciler, "result" | "lastReport" | "failure" | "network" | "adoption">;
 }
 
 /** What a scrape of the metrics needs of it. */

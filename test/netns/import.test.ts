@@ -1,8 +1,11 @@
 /** An agent without state takes over what it finds: what an agent before it left, and what Kube-OVN's script left. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import t from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { callScript } from "../support/nat-gateway.ts";
 import { until } from "../support/run.ts";
+import { plantToken } from "../support/secrets.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
 
 const backends = [
@@ -214,6 +217,31 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
     await gw.expectConverged(t);
   });
 }
+
+t.test("the rules' external interface is not taken over if the API listens there", async (t) => {
+  const gw = await Gateway.start(t, "nftables");
+  await gw.api.putSet(set);
+  await gw.agent.stop();
+  await gw.loseState();
+  const tokenFile = join(gw.secretDirectory, "token");
+  await writeFile(tokenFile, plantToken("token"));
+  const others = { NATGW_VPC_INTERFACE: "eth7", NATGW_EXTERNAL_INTERFACE: "net7" };
+  const listener = { NATGW_LISTEN: "203.0.113.254:9477", NATGW_TOKEN_FILE: tokenFile };
+  await gw.startAgent({ NATGW_ADOPT: "auto", ...others, ...listener }).whenLive();
+  const why = "NATGW_LISTEN: 203.0.113.254:9477 is an address on the external interface net1";
+  const notAdopted = await until("the first pass to end", async () =>
+    (await gw.api.status()).degraded.find(({ reason }) => reason === "NotAdopted"),
+  );
+  t.match(notAdopted.message, `NATGW_ADOPT=auto does not: gateway/externalInterface: ${why}`);
+  t.match(await gw.api.call("POST", "/v1/import?from=kernel&adopt=true"), {
+    status: 409,
+    body: { code: "conflict", detail: `gateway/externalInterface: ${why}` },
+  });
+  t.match(await gw.api.call("GET", "/v1/desired"), { body: { eips: [] } });
+  await gw.agent.stop();
+  await gw.startAgent({ NATGW_ADOPT: "auto", ...others }).whenReady();
+  t.strictSame((await desiredOf(gw)).names, objects);
+});
 
 const chains = [
   "DNAT_FILTER",

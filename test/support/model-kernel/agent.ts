@@ -14,12 +14,12 @@ import type { StateAccess } from "../../../agent/store/state-access.ts";
 import type { Decision, WriteContext } from "../../../lib/admission/writes.ts";
 import type { Mac } from "../../../lib/arp/packet.ts";
 import { inParts, runSync } from "../../../lib/chunked.ts";
-import type { Unread } from "../../../lib/import/read-rules.ts";
 import { connectedSubnets } from "../../../lib/kinds/facts.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import { kinds, type ObjectId, objectId } from "../../../lib/model/names.ts";
+import type { Gateway } from "../../../lib/model/schema.ts";
 import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import { nothingCounted } from "../accounting.ts";
@@ -41,6 +41,7 @@ export interface Surroundings {
   readonly epoch: string;
   /** True if it takes over the live state at the start. Absent: false. */
   readonly isAdopting?: boolean;
+  readonly checkGateway?: (gateway: Gateway) => void;
   /** False: addresses are added without a probe. Absent: true. */
   readonly isProbing?: boolean;
   /** Called after every pass that finished. */
@@ -120,6 +121,7 @@ export class ModelAgent {
       board: this.board,
       resyncIntervalMs: neverMs,
       isAdopting: around.isAdopting ?? false,
+      checkGateway: around.checkGateway,
       onPass: (findings) => {
         this.#passes++;
         // Every full pass plans each subsystem.
@@ -138,9 +140,9 @@ export class ModelAgent {
     return this.#reconciler.isReady;
   }
 
-  /** What was not taken over with the live state. */
-  get unread(): readonly Unread[] {
-    return this.#reconciler.unreadAtStart;
+  /** What became of the live state that the start found. */
+  get adoption(): Reconciler["adoption"] {
+    return this.#reconciler.adoption;
   }
 
   get findings(): PassResult | undefined {

@@ -45,7 +45,7 @@ async function serve(t: Test, { state, network }: Shape) {
     lastReport: undefined,
     failure: undefined,
     network,
-    unreadAtStart: [],
+    adoption: { unread: [], refusal: undefined },
   };
   const config = { untranslated: "forward", bfdGate: "off" } as const;
   const parts = {

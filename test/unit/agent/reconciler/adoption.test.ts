@@ -1,5 +1,8 @@
 /** When an agent without state takes over what the kernel holds, on a kernel in memory. */
 import t from "tap";
+import { degradations } from "../../../../agent/status/degradations.ts";
+import { GatewayError } from "../../../../lib/model/errors.ts";
+import type { Gateway } from "../../../../lib/model/schema.ts";
 import { ModelAgent } from "../../../support/model-kernel/agent.ts";
 import { ModelKernel } from "../../../support/model-kernel/kernel.ts";
 import { Disk, ModelClock, Wire } from "../../../support/model-kernel/world.ts";
@@ -14,10 +17,15 @@ const rules = [
   "",
 ].join("\n");
 
-function agentOn(kernel: ModelKernel, isAdopting: boolean, disk = new Disk()) {
+function agentOn(
+  kernel: ModelKernel,
+  isAdopting: boolean,
+  disk = new Disk(),
+  checkGateway: (gateway: Gateway) => void = () => {},
+) {
   const clock = new ModelClock();
   const around = { kernel, disk, wire: new Wire(), clock, epoch: "1", onPass: () => {} };
-  const agent = new ModelAgent({ ...around, isAdopting });
+  const agent = new ModelAgent({ ...around, isAdopting, checkGateway });
   const fips = () => [...disk.state.desired.fips.keys()];
   return { agent, clock, disk, fips };
 }
@@ -41,11 +49,13 @@ t.test("only if the settings say so", async (t) => {
   await agent.pass(true);
   t.ok(disk.state.isSet);
   t.strictSame(fips(), ["203.0.113.10"]);
-  t.match(agent.unread, [{ what: "-A EXCLUSIVE_SNAT -s 10.0.1.0/24 -j SNAT --to-source 203.0.113.10" }]);
+  t.match(agent.adoption.unread, [
+    { what: "-A EXCLUSIVE_SNAT -s 10.0.1.0/24 -j SNAT --to-source 203.0.113.10" },
+  ]);
   t.equal(agent.findings?.gate, "open");
   const set = { generation: 3, digest: "x" };
   disk.keep([{ type: "full-set", ...set }]);
-  t.strictSame(agent.unread, [], "a full set says what is desired");
+  t.strictSame(agent.adoption.unread, [], "a full set says what is desired");
 });
 
 t.test("while the set cannot be stored, nothing changes", async (t) => {
@@ -60,6 +70,41 @@ t.test("while the set cannot be stored, nothing changes", async (t) => {
   disk.isFull = false;
   await agent.pass(true);
   t.strictSame(fips(), ["203.0.113.10"]);
+});
+
+t.test("interfaces with which the agent could not start are not taken over", async (t) => {
+  const kernel = liveKernel();
+  const writes = kernel.writes;
+  const disk = new Disk();
+  const asked: Gateway[] = [];
+  const { agent } = agentOn(kernel, true, disk, (gateway) => {
+    asked.push(gateway);
+    throw new GatewayError("conflict", "the API listens there");
+  });
+  t.teardown(() => agent.kill());
+  t.equal(agent.adoption.refusal, undefined);
+  for (const _ of ["the first pass", "and the next"]) {
+    await agent.pass(true);
+    t.notOk(disk.state.isSet);
+    t.equal(agent.findings?.verdicts, undefined);
+    const store = {
+      current: disk.state,
+      recovery: { recovered: "fresh", detail: "" },
+      failure: undefined,
+    } as const;
+    const { adoption } = agent;
+    t.match(
+      degradations({ api: [], store, reconciler: { result: agent.findings, failure: undefined, adoption } }),
+      [
+        {
+          reason: "NotAdopted",
+          message: /^the kernel holds .* NATGW_ADOPT=auto does not: the API listens there$/,
+        },
+      ],
+    );
+  }
+  t.match(asked, [{}, {}], "its gateway");
+  t.equal(kernel.writes, writes);
 });
 
 t.test("not after a first pass that found nothing", async (t) => {

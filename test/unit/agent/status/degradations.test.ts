@@ -18,10 +18,10 @@ t.test("docs/api.md lists exactly the reasons for which a gateway is degraded", 
 });
 
 t.test("a gateway is degraded until a pass has verified it", async (t) => {
-  const sources = (failure?: GatewayError, unreadAtStart: readonly Unread[] = []): DegradationSources => ({
+  const sources = (failure?: GatewayError, unread: readonly Unread[] = []): DegradationSources => ({
     api: [],
     store: { current: emptyState, recovery: { recovered: "fresh", detail: "" }, failure: undefined },
-    reconciler: { result: undefined, failure, unreadAtStart },
+    reconciler: { result: undefined, failure, adoption: { unread, refusal: undefined } },
   });
   const reasonsAfter = (failure?: GatewayError) => degradations(sources(failure)).map(({ reason }) => reason);
   t.strictSame(reasonsAfter(), ["NotVerified"]);

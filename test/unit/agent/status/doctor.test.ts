@@ -54,7 +54,7 @@ function doctorOf(flows: readonly FlowView[], held: readonly string[], more: Par
     reconciler: {
       result: undefined,
       failure: undefined,
-      unreadAtStart: [],
+      adoption: { unread: [], refusal: undefined },
       heldEips: new Map(held.map(place)),
       inspect: async () => {
         throw new GatewayError("unreadable", "cut short");
