@@ -6,6 +6,7 @@ import { objectsOf } from "../state/desired.ts";
 import type { State } from "../state/state.ts";
 import { type CanonicalSet, canonicalFullSet, contentText } from "./canonical.ts";
 import { WriteDraft } from "./draft.ts";
+import { rejectOwnGateway } from "./gateway.ts";
 import { checkFullSet } from "./input.ts";
 import type { FullSet } from "./requests.ts";
 import { isGone, rejectGone, tombstoneKey } from "./uids.ts";
@@ -46,7 +47,7 @@ export function* checkSet(set: FullSet, digest: WriteContext["digest"]): Chunked
 /**
  * Decides on a full set. Clashes inside it are accepted: the older object is programmed, the newer one is marked. Objects
  * keep their creation number by name, and their revision if they do not change. Throws `precondition-failed`,
- * `stale-generation` or `gone`.
+ * `stale-generation`, `gone`, or `conflict` for its `gateway`, which cannot be marked.
  *
  * An `If-Match` with the current revision proves that the writer knows the current set, so the request is not a late
  * one. It allows any generation, and it allows deleted uids again: a controller that was restored from a backup needs
@@ -77,6 +78,8 @@ export function* putFullSetChunked(
     });
   const gone = yield* goneIn(set, state, context);
   if (!hasSeen) rejectGone([...gone.keys()]);
+
+  rejectOwnGateway(set.gateway, state.desired.gateway, context.facts);
 
   const draft = new WriteDraft(state, context);
   const isDue = everyNth(writtenAtOnce);

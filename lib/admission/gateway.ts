@@ -1,6 +1,8 @@
 /** Checks the `gateway` member of a full set. */
 import { hostIssues } from "../kinds/address-fields.ts";
-import type { InputIssue } from "../model/errors.ts";
+import { ownAddressClash } from "../kinds/clash.ts";
+import type { Facts } from "../kinds/facts.ts";
+import { GatewayError, type InputIssue } from "../model/errors.ts";
 import type { Gateway } from "../model/schema.ts";
 
 /** Its errors. Pointers are relative to it. */
@@ -12,6 +14,20 @@ export function gatewayIssues(gateway: Gateway): readonly InputIssue[] {
   else if (vpcInterface !== undefined && vpcInterface === externalInterface)
     issues.push({ pointer: "/externalInterface", message: "must differ from vpcInterface" });
   return issues;
+}
+
+/**
+ * Throws `conflict` for a default gateway that is an address of the gateway itself: the kernel takes no such next hop. One that is
+ * stored already keeps no other change out.
+ */
+export function rejectOwnGateway(
+  { defaultGateway }: Gateway,
+  before: Gateway,
+  { ownAddresses }: Pick<Facts, "ownAddresses">,
+): void {
+  if (defaultGateway === undefined || defaultGateway === before.defaultGateway) return;
+  if (!ownAddresses.has(defaultGateway)) return;
+  throw new GatewayError("conflict", `gateway/defaultGateway: ${ownAddressClash(defaultGateway).message}`);
 }
 
 /** The canonical form, in which it is stored, shown and compared. */

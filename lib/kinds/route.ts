@@ -7,6 +7,7 @@ import type { ProgramRoute } from "../model/program.ts";
 import { CidrSchema, IpSchema } from "../model/schema.ts";
 import { hostIssues, masked, networkIssues } from "./address-fields.ts";
 import { clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
+import { ownAddressClash } from "./clash.ts";
 import { compiledAtOnce, type KindRecord, namesOf, type Parsed, parseOnce, specSchema } from "./kind.ts";
 
 const RouteSchema = specSchema({
@@ -34,13 +35,16 @@ export const routeKind = {
   identity: ({ destination }) => destination,
   ownIdentity: ({ destination }) => destination,
   holding: ({ destination }) => `${destination} is the destination of`,
-  obstacle: ({ spec }, { nextHop }) =>
-    nextHop !== undefined && familyOf(nextHop).contains(spec.destination, nextHop)
+  obstacle: ({ spec }, { nextHop, ownAddresses }) => {
+    // The kernel takes no next hop that is its own.
+    if (ownAddresses.has(spec.via)) return ownAddressClash(spec.via);
+    return nextHop !== undefined && familyOf(nextHop).contains(spec.destination, nextHop)
       ? {
           with: "gateway",
           message: `${spec.destination} contains ${nextHop}, the next hop of the default route`,
         }
-      : undefined,
+      : undefined;
+  },
   isTranslating: false,
   *compile(objects, compilation) {
     const isDue = everyNth(compiledAtOnce);

@@ -118,6 +118,22 @@ t.test("single writes", (t) => {
     t.end();
   });
 
+  t.test("a full set's default gateway is not the gateway itself", (t) => {
+    const world = new World();
+    const own = { defaultGateway: "203.0.113.2" };
+    world.set({ generation: 1, gateway: own });
+    world.ownAddresses.add("203.0.113.2" as Ip);
+    world.set({ generation: 2, gateway: own, routes: [] });
+    world.set({ generation: 3, gateway: { defaultGateway: "203.0.113.1" } });
+    t.match(
+      refusal(() => world.set({ generation: 4, gateway: own })),
+      { code: "conflict", message: "gateway/defaultGateway: 203.0.113.2 is the gateway's own address" },
+    );
+    t.equal(world.state.lastFullSet?.generation, 3);
+    world.set({ generation: 4, gateway: { defaultGateway: "203.0.113.3" } });
+    t.end();
+  });
+
   t.test("the gateway's own addresses, reserved ones and the default gateway's are conflicts", (t) => {
     const world = withEips();
     world.ownAddresses.add("203.0.113.2" as Ip);
@@ -143,6 +159,7 @@ t.test("single writes", (t) => {
       ],
       ["route", { name: "x", destination: "0.0.0.0/0", via: "10.0.1.1" }, "gateway"],
       ["route", { name: "x", destination: "203.0.113.1/32", via: "10.0.1.5" }, "gateway"],
+      ["route", { name: "x", destination: "10.9.0.0/16", via: "203.0.113.2" }, "gateway"],
       ["eip", { name: "x", address: "10.0.1.50/25" }, "subnet"],
       ["eip", { name: "eip-a", address: "10.0.1.50/24" }, "subnet"],
     ];

@@ -71,6 +71,18 @@ t.test("clashes: the older one stays, the newer one is marked", (t) => {
       { "eips/a": "subnet", "eips/b": "subnet" },
     ],
     [
+      "a next hop that is the gateway's own address",
+      [
+        {
+          routes: [
+            { name: "a", destination: "10.9.0.0/16", via: "10.0.0.2" },
+            { name: "b", destination: "10.9.0.0/16", via: "10.0.0.3" },
+          ],
+        },
+      ],
+      { "routes/a": "gateway" },
+    ],
+    [
       "internal IPs that are the gateway's own",
       [
         {
