@@ -104,11 +104,14 @@ async function admit(
   } catch (error) {
     if (!isRefusal(error)) throw error;
     rules.failures.failed(peer);
+    // No scheme stands for client certificates: on a listener that takes nothing else, no token helps.
+    if (waitMs === 0 && error.code === "unauthorized" && rules.tokens !== undefined)
+      void reply.header("www-authenticate", 'Bearer realm="natgw"');
     throw waitMs > 0 ? tooManyFailures(reply, waitMs) : error;
   }
 }
 
-function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): error is GatewayError {
   return error instanceof GatewayError && (error.code === "unauthorized" || error.code === "forbidden");
 }
 

@@ -102,7 +102,6 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   // Nobody reads the rest of the body: the connection ends with the answer.
   if (!request.raw.complete) void reply.header("connection", "close");
   if (failure.code === "overloaded") void reply.header("retry-after", "1");
-  if (failure.code === "unauthorized") void reply.header("www-authenticate", 'Bearer realm="natgw"');
   return reply.code(problem.status).type(problemMediaType).send(problem);
 }
 
