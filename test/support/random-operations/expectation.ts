@@ -110,9 +110,17 @@ export class Expectation {
     ];
   }
 
-  /** The numbers of backends of DNATs that have several: nftables has a rule for each number. */
+  /** What comes in by net1 is shaped where it leaves: on eth0. */
+  limits(): readonly string[] {
+    return this.#accepted("limit")
+      .filter(({ eip }) => this.#ruled.has(String(eip)))
+      .map(({ direction, rateMbit }) => `limit ${direction === "egress" ? "net1" : "eth0"} ${rateMbit}Mbit`);
+  }
+
+  /** The numbers of backends of DNATs that have a list: nftables has a rule for each number. */
   get backendCounts(): number {
-    return new Set(this.#live.dnat.map((spec) => backendsOf(spec).length).filter((count) => count > 1)).size;
+    const lists = this.#live.dnat.filter(({ backends }) => backends !== undefined);
+    return new Set(lists.map((spec) => backendsOf(spec).length).filter((count) => count > 0)).size;
   }
 
   readiness(): ReadonlyMap<string, Readiness> {
@@ -131,7 +139,6 @@ export class Expectation {
   #reason(kind: Kind, spec: Spec): string {
     if (this.#clashes.has(`${kind}s/${spec.name}`)) return "Conflict";
     if (kind === "route") return "Ready";
-    if (kind === "limit") return "NotSupported";
     if (kind === "eip") return this.#eipReason(spec);
     const eip = this.#model.of("eip").get(String(spec.eip))?.spec;
     if (eip === undefined) return "EipNotFound";

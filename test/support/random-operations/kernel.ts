@@ -35,6 +35,19 @@ export async function readNetwork({ lab }: Gateway): Promise<readonly string[]> 
   ];
 }
 
+/** The class above all limits, which holds nothing back. */
+const boundless = "1Tbit";
+
+/** The other classes of both interfaces: a limit each. */
+export async function readLimits({ lab }: Gateway): Promise<readonly string[]> {
+  const read = async (device: string) => {
+    const text = await lab.exec("gw", ["tc", "class", "show", "dev", device]);
+    const rates = Array.from(text.matchAll(/ceil (\S+)/g), ([, rate]) => rate);
+    return rates.filter((rate) => rate !== boundless).map((rate) => `limit ${device} ${rate}`);
+  };
+  return [...(await read("eth0")), ...(await read("net1"))];
+}
+
 interface Reading {
   readonly ifname?: string;
   readonly addr_info?: readonly { readonly local: string; readonly prefixlen: number }[];

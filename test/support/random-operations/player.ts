@@ -7,7 +7,7 @@ import { type Kind, kinds } from "./clashes.ts";
 import { damage, outage, pick, plantForeign } from "./damages.ts";
 import { type Binding, Expectation, planted } from "./expectation.ts";
 import { frameLines, guardedEips } from "./frame.ts";
-import { readNetwork, readTranslations } from "./kernel.ts";
+import { readLimits, readNetwork, readTranslations } from "./kernel.ts";
 import { Model, type Window, type Write } from "./model.ts";
 import { type Operation, type Random, Script } from "./script.ts";
 
@@ -102,9 +102,10 @@ export class Player {
       convergenceMs,
     );
     const expectation = new Expectation(this.#model, now());
-    const [network, translations, foreign, guarded] = await Promise.all([
+    const [network, translations, limits, foreign, guarded] = await Promise.all([
       readNetwork(this.#gw),
       readTranslations(this.#gw),
+      readLimits(this.#gw),
       this.#foreign(),
       guardedEips(this.#gw),
     ]);
@@ -112,6 +113,7 @@ export class Player {
     const differences = [
       differenceOf("addresses and routes", expectation.network(this.#binding), network),
       differenceOf("rules", [...frame, ...expectation.translations()], translations),
+      differenceOf("limits", expectation.limits(), limits),
       differenceOf("what is foreign", this.#foreignBefore, foreign),
       differenceOf("guarded EIPs", expectation.ruled, guarded),
       differenceOf("Ready", readinessInWords(expectation), await this.#readiness()),
