@@ -3,7 +3,7 @@
  * error messages. `docs/settings.md` lists the settings; a test compares the two.
  */
 import { type StaticDecode, type TSchema, Type } from "typebox";
-import { parseInterfaceName } from "../../lib/model/names.ts";
+import { parseGatewayInterface } from "../../lib/model/names.ts";
 import { logLevels } from "../log.ts";
 import {
   durationBetween,
@@ -23,12 +23,14 @@ interface Facts {
   readonly default?: string;
 }
 
+const interfaceName = "an interface name of at most 15 characters, not lo, all or default";
+
 export const SettingsSchema = Type.Object({
-  vpcInterface: parsed(parseInterfaceName, "an interface name of at most 15 characters", {
+  vpcInterface: parsed(parseGatewayInterface, interfaceName, {
     description: "The VPC interface.",
     default: "eth0",
   }),
-  externalInterface: parsed(parseInterfaceName, "an interface name of at most 15 characters", {
+  externalInterface: parsed(parseGatewayInterface, interfaceName, {
     description: "The external interface, which holds the EIPs.",
     default: "net1",
   }),

@@ -1,5 +1,5 @@
 /** Checks the `gateway` member of a full set. */
-import { hostIssues } from "../kinds/address-fields.ts";
+import { hostIssues, interfaceIssues } from "../kinds/address-fields.ts";
 import { ownAddressClash } from "../kinds/clash.ts";
 import type { Facts } from "../kinds/facts.ts";
 import { GatewayError, type InputIssue } from "../model/errors.ts";
@@ -13,6 +13,8 @@ export function gatewayIssues(gateway: Gateway): readonly InputIssue[] {
     issues.push({ pointer: "/vpcInterface", message: "set vpcInterface and externalInterface, or neither" });
   else if (vpcInterface !== undefined && vpcInterface === externalInterface)
     issues.push({ pointer: "/externalInterface", message: "must differ from vpcInterface" });
+  issues.push(...interfaceIssues(vpcInterface, "/vpcInterface"));
+  issues.push(...interfaceIssues(externalInterface, "/externalInterface"));
   return issues;
 }
 

@@ -1,13 +1,20 @@
-/** Checks and canonical forms for addresses and networks in a spec. */
+/** Checks and canonical forms for addresses, networks and interfaces in a spec. */
 import type { InputIssue } from "../model/errors.ts";
 import { familyOf, parseCidr } from "../model/families.ts";
 import type { Cidr, Ip } from "../model/ip.ts";
+import { type InterfaceName, reservedInterface } from "../model/names.ts";
 
 /** Refuses an address that no host can have. */
 export function hostIssues(address: Ip, pointer: string): readonly InputIssue[] {
   return familyOf(address).isUnicast(address)
     ? []
     : [{ pointer, message: `${address} is not a valid host address` }];
+}
+
+/** Refuses an interface that no gateway has. */
+export function interfaceIssues(name: InterfaceName | undefined, pointer: string): readonly InputIssue[] {
+  const message = name === undefined ? undefined : reservedInterface(name);
+  return message === undefined ? [] : [{ pointer, message }];
 }
 
 /** Refuses a network without any unicast address. */

@@ -7,7 +7,7 @@ import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
 import { type InterfaceName, type ObjectName, objectId } from "../model/names.ts";
 import type { ProgramEip } from "../model/program.ts";
 import { InterfaceAddressSchema, InterfaceNameSchema } from "../model/schema.ts";
-import { hostIssues } from "./address-fields.ts";
+import { hostIssues, interfaceIssues } from "./address-fields.ts";
 import { acceptedBlock, clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
 import { type Clash, type ClashContext, ownAddressClash, type SubnetRange } from "./clash.ts";
 import type { Block, Compilation } from "./compilation.ts";
@@ -44,8 +44,9 @@ export const eipKind = {
     ...(spec.leaseSeconds === undefined ? {} : { leaseSeconds: spec.leaseSeconds }),
     ...(spec.bound === undefined ? {} : { bound: spec.bound }),
   }),
-  issues: ({ address }) => [
+  issues: ({ address, interface: name }) => [
     ...hostIssues(addressOf(address), "/address"),
+    ...interfaceIssues(name, "/interface"),
     ...(prefixLengthOf(address) === 0
       ? [{ pointer: "/address", message: "prefix length 0 makes the whole Internet one subnet" }]
       : []),

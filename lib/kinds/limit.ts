@@ -7,7 +7,7 @@ import type { InterfaceName } from "../model/names.ts";
 import { objectId } from "../model/names.ts";
 import type { LimitTarget, ProgramLimit } from "../model/program.ts";
 import { CidrSchema, InterfaceNameSchema, ObjectNameSchema } from "../model/schema.ts";
-import { masked, networkIssues } from "./address-fields.ts";
+import { interfaceIssues, masked, networkIssues } from "./address-fields.ts";
 import { clashBlock, interfaceBlock, quarantineBlock } from "./blocks.ts";
 import type { Compilation } from "./compilation.ts";
 import { eipFor, eipText } from "./eip-users.ts";
@@ -122,7 +122,7 @@ function targetIssues({ eip, interface: name }: Limit): readonly InputIssue[] {
   if (eip === undefined && name === undefined) return [{ pointer: "/eip", message: "set eip or interface" }];
   if (eip !== undefined && name !== undefined)
     return [{ pointer: "/interface", message: "set either eip or interface, not both" }];
-  return [];
+  return interfaceIssues(name, "/interface");
 }
 
 function matchIssues({ eip, match }: Limit): readonly InputIssue[] {

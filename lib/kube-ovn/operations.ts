@@ -4,6 +4,7 @@
  */
 
 import { GatewayError } from "../model/errors.ts";
+import { reservedInterface } from "../model/names.ts";
 import { checked } from "./checked.ts";
 import {
   addressField,
@@ -80,6 +81,8 @@ function parseInit(rules: readonly string[]): Request {
     const [vpc, external] = fieldsOf(rule, "vpcInterface,externalInterface");
     const [vpcInterface, externalInterface] = [interfaceField(vpc), interfaceField(external)];
     if (vpcInterface === externalInterface) throw invalid("the two interfaces must differ");
+    const why = reservedInterface(vpcInterface) ?? reservedInterface(externalInterface);
+    if (why !== undefined) throw invalid(why);
     return { type: "init", interfaces: { vpcInterface, externalInterface } };
   });
 }

@@ -50,6 +50,19 @@ export function parseInterfaceName(text: string): InterfaceName | undefined {
   return interfaceNameRegex.test(text) ? (text as InterfaceName) : undefined;
 }
 
+/** The loopback, and two words that stand for interfaces in paths of sysctls: the kernel gives no interface these names. */
+const reservedInterfaceNames: ReadonlySet<string> = new Set(["lo", "all", "default"]);
+
+/** Why an interface cannot be one of a gateway. `undefined` if it can. */
+export function reservedInterface(name: string): string | undefined {
+  return reservedInterfaceNames.has(name) ? `${name} is not an interface of a gateway` : undefined;
+}
+
+/** Parses the name of an interface that a gateway may have. `undefined` if it is invalid. */
+export function parseGatewayInterface(text: string): InterfaceName | undefined {
+  return reservedInterface(text) === undefined ? parseInterfaceName(text) : undefined;
+}
+
 export function collectionOf(kind: Kind): Collection {
   return `${kind}s`;
 }

@@ -128,6 +128,8 @@ t.test("an error is one line with the setting, the value and the allowed values"
     [[], { NATGW_DATAPLANE: "ipvs" }, "NATGW_DATAPLANE", '"ipvs"', "iptables, nftables"],
     [[], { NATGW_LOG_LEVEL: "INFO" }, "NATGW_LOG_LEVEL", '"INFO"', "debug"],
     [[], { NATGW_VPC_INTERFACE: "eth0;reboot" }, "NATGW_VPC_INTERFACE", '"eth0;reboot"', "15"],
+    [[], { NATGW_VPC_INTERFACE: "lo" }, "NATGW_VPC_INTERFACE", '"lo"', "not lo, all or default"],
+    [["--external-interface", "all"], {}, "--external-interface", '"all"', "not lo, all or default"],
     [[], { NATGW_VPC_INTERFACE: "net1" }, "NATGW_EXTERNAL_INTERFACE", '"net1"', "any name except"],
     [[], { GATEWAY_V4: "10.0.0.1,10.0.0.2" }, "GATEWAY_V4", '"10.0.0.1,10.0.0.2"', "IPv4"],
     [["--gateway-v4", ""], {}, "--gateway-v4", '""'],

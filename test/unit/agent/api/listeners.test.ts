@@ -4,11 +4,16 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, wr
 import * as http from "node:http";
 import * as https from "node:https";
 import { connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as tlsConnect } from "node:tls";
 import t, { type Test } from "tap";
-import { eipsToAvoid, isLoopbackHost, refuseUnsafe } from "../../../../agent/api/listen-address.ts";
+import {
+  eipsToAvoid,
+  isLoopbackHost,
+  refuseOutside,
+  refuseUnsafe,
+} from "../../../../agent/api/listen-address.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
@@ -374,23 +379,32 @@ t.test("no set keeps the agent from starting where it listens", async (t) => {
   const owned = reduce(desired("203.0.113.10/24"), [{ type: "ledger-add", entry } as unknown as StateChange]);
   t.same(eipsToAvoid(owned, interfaces), ["203.0.113.10"], "put there by the agent");
 
-  const listen = [{ host: "127.0.0.1", port: 9477 }];
-  const { api, state } = testApi({ listen });
+  const listen = [{ host: "203.0.113.10", port: 9477 }];
+  for (const safe of [undefined, "eth0", "net7"])
+    t.doesNotThrow(() => refuseOutside(listen, interfaces, safe), String(safe));
+  t.throws(() => refuseOutside(listen, interfaces, "net1"), {
+    code: "conflict",
+    message:
+      "gateway/externalInterface: NATGW_LISTEN: 203.0.113.10:9477 is an address on the external interface net1",
+  });
+});
+
+const [own] = Object.entries(networkInterfaces()).filter(([name]) => name !== "lo");
+
+t.test("a full set is refused for it", { skip: own === undefined && "no interface here" }, async (t) => {
+  const [name = "", [first] = []] = own ?? [];
+  const { api, state } = testApi({ listen: [{ host: first?.address ?? "", port: 9477 }] });
   t.teardown(() => api.close());
   const set = { generation: 1, eips: [], fips: [], snats: [], dnats: [], routes: [] };
   for (const [externalInterface, statusCode] of [
-    ["lo", 409],
-    ["net1", 200],
+    [name, 409],
+    ["net7", 200],
   ] as const) {
-    const gateway = { vpcInterface: "eth0", externalInterface };
+    const gateway = { vpcInterface: "vpc0", externalInterface };
     const answer = await api.app.inject({ method: "PUT", url: "/v1/desired", body: { ...set, gateway } });
     t.equal(answer.statusCode, statusCode, answer.body);
     if (statusCode === 409)
-      t.match(answer.json(), {
-        code: "conflict",
-        detail:
-          "gateway/externalInterface: NATGW_LISTEN: 127.0.0.1:9477 is an address on the external interface lo",
-      });
+      t.match(answer.json(), { code: "conflict", detail: /^gateway\/externalInterface: NATGW_LISTEN: / });
     t.equal(state.current.isSet, statusCode === 200);
   }
 });

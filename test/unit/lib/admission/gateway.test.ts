@@ -15,6 +15,8 @@ t.test("interfaces come together and differ", async (t) => {
   t.same(pointers({ vpcInterface: "vpc0" }), ["/vpcInterface"]);
   t.same(pointers({ externalInterface: "ext0" }), ["/vpcInterface"]);
   t.same(pointers({ vpcInterface: "one", externalInterface: "one" }), ["/externalInterface"]);
+  t.same(pointers({ vpcInterface: "lo", externalInterface: "all" }), ["/vpcInterface", "/externalInterface"]);
+  t.same(pointers({ vpcInterface: "eth0", externalInterface: "default" }), ["/externalInterface"]);
   t.same(pointers({ defaultGateway: "127.0.0.1", vpcInterface: "one" }), [
     "/defaultGateway",
     "/vpcInterface",

@@ -56,6 +56,10 @@ t.test("semantics: what no gateway could program", (t) => {
     ],
     ["limit", limit("l", { interface: "net1", match: { src: "127.0.0.0/8" } }), ["/match/src"]],
     ["limit", limit("l", { interface: "net1", match: { dst: "224.0.0.0/4" } }), ["/match/dst"]],
+    ...["lo", "all", "default"].flatMap((name): (typeof cases)[number][] => [
+      ["limit", limit("l", { interface: name }), ["/interface"]],
+      ["eip", { name: "e", address: "203.0.113.10/24", interface: name }, ["/interface"]],
+    ]),
     ["route", route("r", "0.0.0.0/0"), []],
     ["route", route("r", "127.0.0.0/16", { via: "224.0.0.1" }), ["/destination", "/via"]],
   ];

@@ -215,6 +215,15 @@ t.test("init", async (t) => {
     type: "init",
     interfaces: { vpcInterface: "vpc0", externalInterface: "ext0" },
   });
+  for (const [rule, name] of [
+    ["eth0,lo", "lo"],
+    ["all,net1", "all"],
+    ["eth0,default", "default"],
+  ] as const)
+    t.throws(() => parseCall(["init", rule], devices), {
+      code: "invalid",
+      message: `init "${rule}": ${name} is not an interface of a gateway`,
+    });
 });
 
 t.test("only QoS is allowed before init", async (t) => {

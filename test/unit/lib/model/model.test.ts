@@ -11,6 +11,7 @@ import {
   kindOfCollection,
   kinds,
   objectId,
+  parseGatewayInterface,
   parseInterfaceName,
   parseObjectId,
   parseObjectName,
@@ -51,6 +52,11 @@ t.test("names", (t) => {
   for (const name of ["eth0", "net1", "eth0.100", "a".repeat(15)]) t.equal(parseInterfaceName(name), name);
   for (const name of ["", "-o", ".", "a b", "a/b", "a".repeat(16), "eth0\n"])
     t.equal(parseInterfaceName(name), undefined, JSON.stringify(name));
+  for (const name of ["lo", "all", "default"]) {
+    t.equal(parseInterfaceName(name), name, "the kernel's rules and links name it");
+    t.equal(parseGatewayInterface(name), undefined, name);
+  }
+  t.equal(parseGatewayInterface("lo0"), "lo0");
   t.equal(parseUid("6b1f-!~"), "6b1f-!~");
   for (const uid of ["", "a b", "ü", "a".repeat(129)]) t.equal(parseUid(uid), undefined, JSON.stringify(uid));
   t.end();

@@ -1,4 +1,5 @@
 /** The route that the script `nat-gateway.sh` calls: what it answers, stores and waits for. */
+import { networkInterfaces } from "node:os";
 import t from "tap";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { InterfaceName } from "../../../../../lib/model/names.ts";
@@ -51,16 +52,24 @@ t.test("before init only QoS is allowed", async (t) => {
   await api.app.close();
 });
 
-t.test("init does not take an interface on which the API listens for the external one", async (t) => {
-  const api = testApi({ listen: [{ host: "127.0.0.1", port: 9477 }] });
-  see(api, "eth0", "lo");
-  t.match(
-    await call(api, "init", "eth0,lo"),
-    /127\.0\.0\.1:9477 is an address on the external interface lo\nexit 1/,
-  );
-  t.notOk(api.state.current.isSet);
-  await api.app.close();
-});
+const [own] = Object.entries(networkInterfaces()).filter(([name]) => name !== "lo");
+const skip = own === undefined && "no interface here";
+
+t.test(
+  "init does not take an interface on which the API listens for the external one",
+  { skip },
+  async (t) => {
+    const [name = "", [first] = []] = own ?? [];
+    const api = testApi({ listen: [{ host: first?.address ?? "", port: 9477 }] });
+    see(api, "vpc0", name);
+    t.match(
+      await call(api, "init", `vpc0,${name}`),
+      `is an address on the external interface ${name}\nexit 1`,
+    );
+    t.notOk(api.state.current.isSet);
+    await api.app.close();
+  },
+);
 
 t.test("init needs the interfaces", async (t) => {
   const api = apiWith("eth0");
