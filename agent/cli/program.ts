@@ -1,7 +1,7 @@
 /** All commands with their arguments, options, help and examples. What they do is loaded only when they run. */
 import { Command } from "commander";
 import { change } from "./definitions/change.ts";
-import type { Run } from "./definitions/define.ts";
+import { headings, type Run } from "./definitions/define.ts";
 import { kernel } from "./definitions/kernel.ts";
 import { look } from "./definitions/look.ts";
 import { status } from "./definitions/status.ts";
@@ -13,7 +13,7 @@ export function createProgram(version: string, run: Run, words: readonly string[
   const program = new Command("natgwctl")
     .description("Shows and changes what the NAT gateway agent keeps in the kernel.")
     .version(version, "-V, --version", "print the version of natgwctl")
-    .helpCommand(false)
+    .addHelpCommand(help())
     .configureHelp({ showGlobalOptions: true });
   program
     .option(
@@ -31,6 +31,14 @@ export function createProgram(version: string, run: Run, words: readonly string[
   const needed = groups.find(({ names }) => names.includes(words[0] ?? ""));
   for (const { add } of needed === undefined ? groups : [needed]) add(program, run);
   return program;
+}
+
+function help(): Command {
+  return new Command("help")
+    .argument("[command]")
+    .description("This text, or what a command does")
+    .helpGroup(headings.support)
+    .helpOption(false);
 }
 
 interface Group {

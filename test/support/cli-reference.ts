@@ -50,7 +50,7 @@ function commandSection(command: Command): string {
           [
             "| argument | |",
             "|---|---|",
-            ...args.map((one) => `| \`${one.name()}\` | ${one.description} |`),
+            ...args.map((one) => `| \`${one.name()}\` | ${one.description}${choicesText(one.argChoices)} |`),
           ].join("\n"),
         ]),
     ...(command.options.length === 0 ? [] : [optionTable(command)]),
@@ -60,9 +60,12 @@ function commandSection(command: Command): string {
 
 function optionTable({ options }: Command): string {
   const rows = options.map(({ flags, description, argChoices, defaultValue }) => {
-    const choices = argChoices === undefined ? "" : `: ${argChoices.map((one) => `\`${one}\``).join(", ")}`;
     const preset = typeof defaultValue === "string" ? `; default \`${defaultValue}\`` : "";
-    return `| \`${flags.replaceAll("|", "\\|")}\` | ${description}${choices}${preset} |`;
+    return `| \`${flags.replaceAll("|", "\\|")}\` | ${description}${choicesText(argChoices)}${preset} |`;
   });
   return ["| option | |", "|---|---|", ...rows].join("\n");
+}
+
+function choicesText(choices: readonly string[] | undefined): string {
+  return choices === undefined ? "" : `: ${choices.map((one) => `\`${one}\``).join(", ")}`;
 }

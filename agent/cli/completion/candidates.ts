@@ -22,7 +22,7 @@ export function candidates(program: Command, words: readonly string[]): Candidat
       : current.startsWith("-")
         ? { words: optionsOf(program, command) }
         : command === program
-          ? { words: program.commands.map((one) => one.name()) }
+          ? { words: commandsOf(program, before) }
           : argumentsOf(command, given);
   return { ...found, words: found.words.filter((word) => word.startsWith(current)) };
 }
@@ -55,6 +55,12 @@ function valuesOf({ long, argChoices }: Option): Candidates {
   if (long === "--ready") return { words: ["true", "false"] };
   if (long === "--kind") return { words: collections };
   return none;
+}
+
+/** `help` takes the name of a command. It is none of the commands that are defined. */
+function commandsOf(program: Command, before: readonly string[]): readonly string[] {
+  const names = program.commands.map((one) => one.name());
+  return before.includes("help") ? names : [...names, "help"];
 }
 
 function optionsOf(program: Command, command: Command): readonly string[] {

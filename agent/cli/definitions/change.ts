@@ -18,7 +18,7 @@ export function change(program: Command, run: Run): void {
       ],
     ],
   )
-    .requiredOption("-f, --file <file>", "YAML or JSON; - is standard input")
+    .requiredOption("-f, --file <file>", "YAML or JSON; - is standard input; required")
     .option("--yes", "do not ask")
     .option("--dry-run", "change nothing")
     .option("--wait <duration>", "how long to wait until all is Ready, at most 5m", "30s")
@@ -30,10 +30,10 @@ export function change(program: Command, run: Run): void {
     program,
     "change",
     "diff",
-    "What apply would change in the desired set. Exit code 0 if nothing, 1 if anything.",
+    "What apply would change in the desired set. Exit code 1 if there is anything.",
     [["natgwctl diff -f set.yaml", "a full set, or objects"]],
   )
-    .requiredOption("-f, --file <file>", "YAML or JSON; - is standard input")
+    .requiredOption("-f, --file <file>", "YAML or JSON; - is standard input; required")
     .action((options: Options, command: Command) =>
       run(async (context) => (await import("../commands/apply.ts")).diff(context, options), command),
     );

@@ -13,7 +13,7 @@ export type Options = any;
 export const kindNames = "eips, fips, snats, dnats, limits, routes";
 
 /** The heading in `natgwctl --help`. */
-const headings = {
+export const headings = {
   look: "Look:",
   change: "Change:",
   kernel: "Compare with the kernel:",

@@ -3,9 +3,13 @@ import type { Command } from "commander";
 import { define, type Run } from "./define.ts";
 
 export function kernel(program: Command, run: Run): void {
-  define(program, "kernel", "plan", "What a pass would change in the kernel now. Exit code 1 if anything.", [
-    ["natgwctl plan", "in the words of the kernel's tools"],
-  ]).action((_options, command) =>
+  define(
+    program,
+    "kernel",
+    "plan",
+    "What a pass would change in the kernel now. Exit code 1 if there is anything.",
+    [["natgwctl plan", "in the words of the kernel's tools"]],
+  ).action((_options, command) =>
     run(async (context) => (await import("../commands/plan.ts")).plan(context), command),
   );
   define(
@@ -21,7 +25,7 @@ export function kernel(program: Command, run: Run): void {
     program,
     "kernel",
     "verify",
-    "Compares the kernel with what is desired; reads all of it again, and trusts no cache. Changes nothing. Exit code 1 with each difference.",
+    "Compares the kernel with the desired set; reads everything anew, without caches. Changes nothing. Exit code 1 if they differ.",
     [["natgwctl verify", "a full audit"]],
   ).action((_options, command) =>
     run(async (context) => (await import("../commands/plan.ts")).verify(context), command),

@@ -52,7 +52,7 @@ export function look(program: Command, run: Run): void {
     ["natgwctl events --follow --type drift", "every drift from now on"],
   ])
     .option("-f, --follow", "go on with every event")
-    .option("--since <id|duration>", "after the event with this id, or since so long ago")
+    .option("--since <id|duration>", "after the event with this id, or from how long ago, such as 10m")
     .option("--kind <kind>", "only objects of this kind")
     .option("--name <name>", "only objects with this name")
     .addOption(

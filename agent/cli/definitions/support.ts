@@ -13,15 +13,15 @@ export function support(program: Command, run: Run): void {
     program,
     "support",
     "import",
-    "Makes the live state of the kernel the desired set; shows what of it no object stands for.",
+    "Makes the live state of the kernel the desired set; lists what no object can stand for.",
     [
       ["natgwctl import --from-kernel --dry-run", "only look. Exit code 1 if something cannot be read"],
       ["natgwctl import --from-kernel", "adopt it"],
     ],
   )
-    .option("--from-kernel", "what to import; there is nothing else yet")
+    .option("--from-kernel", "what to import: there is nothing else yet")
     .option("--yes", "do not ask")
-    .option("--dry-run", "adopt nothing")
+    .option("--dry-run", "only show it")
     .action((options: Options, command: Command) =>
       run(async (context) => (await import("../commands/transfer.ts")).importSet(context, options), command),
     );
@@ -42,8 +42,8 @@ export function support(program: Command, run: Run): void {
     ["natgwctl audit --since 1h", "the writes of the last hour"],
     ["natgwctl audit -o json", "for scripts"],
   ])
-    .option("--since <time|duration>", "from this time on (RFC 3339), or since so long ago")
-    .option("--limit <number>", "the last ones, at most so many", "100")
+    .option("--since <time|duration>", "from this time on (RFC 3339), or from how long ago, such as 1h")
+    .option("--limit <number>", "only the last ones, at most this many", "100")
     .action((options: Options, command: Command) =>
       run(async (context) => (await import("../commands/audit.ts")).audit(context, options), command),
     );
@@ -52,7 +52,7 @@ export function support(program: Command, run: Run): void {
     program,
     "support",
     "bugreport",
-    "Collects what a report of a fault needs into one archive; secrets are left out.",
+    "Collects what a bug report needs into one archive; secrets are left out. -o names its file; - is standard output.",
     [
       ["natgwctl bugreport -o report.tgz", "a file"],
       ["kubectl exec POD -- natgwctl bugreport -o - > report.tgz", "out of a pod"],

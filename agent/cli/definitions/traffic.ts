@@ -8,7 +8,7 @@ export function traffic(program: Command, run: Run): void {
     ["natgwctl connections eip-a --top", "the hosts with the most"],
   ])
     .argument("<eip>", "the name or address of the Eip")
-    .option("--limit <number>", "at most so many, 1 to 1000")
+    .option("--limit <number>", "at most this many, 1 to 1000")
     .option("--top", "count by host instead")
     .action((eip: string, options: Options, command: Command) =>
       run(
@@ -21,7 +21,7 @@ export function traffic(program: Command, run: Run): void {
     program,
     "traffic",
     "ports",
-    "The ports of an EIP in use towards its worst destinations. Exit code 1 from 80% on.",
+    "Ports of EIPs in use, by the destinations with the most. Exit code 1 from 80% on.",
     [
       ["natgwctl ports", "the worst destination of each EIP"],
       ["natgwctl ports eip-a", "the 20 worst, with the clients that use most, and when they run out"],
@@ -32,13 +32,13 @@ export function traffic(program: Command, run: Run): void {
       run(async (context) => (await import("../commands/ports.ts")).ports(context, eip), command),
     );
 
-  define(program, "traffic", "top", "Who has most live ports of EIPs, or flows.", [
+  define(program, "traffic", "top", "Clients, destinations or EIPs with the most ports or flows.", [
     ["natgwctl top clients", "hosts of the VPC"],
     ["natgwctl top destinations --limit 5", "where they go"],
     ["natgwctl top eips", "EIPs, by flows in both directions"],
   ])
-    .addArgument(new Argument("<by>", "of whom").choices(["clients", "destinations", "eips"]))
-    .option("--limit <number>", "at most so many, 1 to 1000", "20")
+    .addArgument(new Argument("<by>", "what to rank").choices(["clients", "destinations", "eips"]))
+    .option("--limit <number>", "at most this many, 1 to 1000", "20")
     .action((by: string, options: Options, command: Command) =>
       run(async (context) => (await import("../commands/ports.ts")).top(context, by, options), command),
     );
@@ -47,7 +47,7 @@ export function traffic(program: Command, run: Run): void {
     program,
     "traffic",
     "explain",
-    "What becomes of a packet, stage by stage. Exit code 1 unless it arrives.",
+    "What happens to a packet, stage by stage. Exit code 1 unless it arrives.",
     [
       ["natgwctl explain --from 10.0.1.5 --to 198.51.100.7 --port 443", "from the VPC to the outside"],
       ["natgwctl explain --in eip-a --port 80", "from outside to an EIP"],
@@ -71,7 +71,7 @@ export function traffic(program: Command, run: Run): void {
   ])
     .argument("<eip:port>", "the EIP, as the outside sees it, and the port")
     .addOption(new Option("--proto <protocol>", "only this protocol").choices(["tcp", "udp", "sctp", "icmp"]))
-    .option("--at <time>", "a time (RFC 3339), or so long ago, such as 10m")
+    .option("--at <time>", "at this time (RFC 3339), or how long ago, such as 10m")
     .action((end: string, options: Options, command: Command) =>
       run(async (context) => (await import("../commands/who.ts")).who(context, end, options), command),
     );

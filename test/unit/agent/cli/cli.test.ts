@@ -322,3 +322,16 @@ t.test("over TCP: a token from a file", async (t) => {
     stderr: /^natgwctl: Cannot use the CA in .*token/,
   });
 });
+
+t.test("help, by itself and of a command", async (t) => {
+  const ctl = new Natgwctl("/nonexistent", ctlSource);
+  const all = await ctl.run("help");
+  t.same(all, await ctl.run("--help"));
+  t.match(all, { code: 0, stderr: "", stdout: /^Usage: natgwctl \[options\] \[command\]\n/ });
+  for (const name of ["status", "top"]) {
+    const one = await ctl.run(`help ${name}`);
+    t.same(one, await ctl.run(`${name} --help`));
+    t.match(one, { code: 0, stdout: new RegExp(`^Usage: natgwctl ${name} .*\nExamples:\n`, "s") });
+  }
+  t.match(await ctl.run("help nonsense"), { code: 2, stdout: "" });
+});

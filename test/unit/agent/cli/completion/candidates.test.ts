@@ -8,6 +8,9 @@ const of = (line: string) => candidates(program, line.split(" "));
 t.test("what can follow", async (t) => {
   t.ok(of("").words.includes("status"));
   t.same(of("de").words, ["describe", "delete"]);
+  t.same(of("he").words, ["help"]);
+  t.same(of("help wa").words, ["wait"]);
+  t.notOk(of("help ").words.includes("help"));
   t.ok(of("get ").words.includes("all"));
   t.notOk(of("describe ").words.includes("all"));
   t.same(of("get fi").words, ["fips"]);
