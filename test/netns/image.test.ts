@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import t from "tap";
-import { Container } from "../support/container.ts";
+import { Container, kubeOvnDirectory } from "../support/container.ts";
 import { until } from "../support/run.ts";
 
 /** Notes when it starts, and when it is asked to end. */
@@ -185,6 +185,77 @@ t.test("the agent itself, as process 1's child", async (t) => {
   await container.exec("sh", "-c", `kill -KILL ${first}`);
   await until("another agent", async () => (await find()) !== undefined && (await find()) !== first, 20_000);
   await until("it to answer", answers, 20_000);
+  container.signal("SIGTERM");
+  t.equal(await container.end(), 0);
+});
+
+t.test("Kube-OVN's checks R1 to R10, with the hook racing", async (t) => {
+  const environment = {
+    GATEWAY_V4: "203.0.113.1",
+    NATGW_ADOPT: "auto",
+    NATGW_ARP_PROBE: "0",
+    NATGW_STATE_DIR: "/run/state",
+  };
+  const container = await Container.start(t, { environment });
+  const links = [
+    "ip link add eth0 type veth peer name net1",
+    "ip address add 10.0.1.254/24 dev eth0",
+    "ip address add 203.0.113.254/24 dev net1",
+    "ip link set eth0 up",
+    "ip link set net1 up",
+  ];
+  t.equal((await container.exec("sh", "-ec", links.join("\n"))).status, 0);
+  const script = `${kubeOvnDirectory}/nat-gateway.sh`;
+  const call = async (...args: readonly string[]) => {
+    const { status, output } = await container.exec("bash", "-c", `bash ${script} ${args.join(" ")}`);
+    return `${status} ${output}`;
+  };
+  const [hook, init] = await Promise.all([
+    container.exec("sh", "-c", "sysctl -w net.ipv4.ip_forward=1"),
+    call("init"),
+  ]);
+  t.match(hook, { status: 0, output: "net.ipv4.ip_forward = 1" });
+  t.equal(init, "0 ");
+  t.match(await call("get-iptables-version"), /^0 iptables v1\.\d/);
+  const [e, other] = ["203.0.113.10", "203.0.113.11"];
+  for (const args of [
+    ["eip-add", `${e}/24`, `${other}/24`],
+    ["floating-ip-add", `${e},10.0.1.5`],
+    ["snat-add", `${other},10.0.0.0/16,--random-fully`],
+    ["snat-add", `${other},10.0.1.0/24,--random-fully`],
+    ["dnat-add", `${other},80,TCP,10.0.1.6,8080`],
+    ["nft-dnat-map-add", `${other},81,tcp,10.0.1.5:80@10.0.1.6:80@10.0.1.7:80`],
+    ["eip-egress-qos-add", `${e},1,10,1`],
+    ["eip-ingress-qos-add", `${e},1,10,1`],
+  ])
+    t.equal(await call(...args), "0 ", args.join(" "));
+  const show = async (...command: readonly string[]) => {
+    const { status, output } = await container.exec(...command);
+    t.equal(status, 0, command.join(" "));
+    return output;
+  };
+  t.not((await container.exec("iptables-legacy", "-t", "nat", "-S", "INPUT", "1")).status, 0);
+  const rules = await show("iptables-save");
+  t.match(rules, new RegExp(`-A EXCLUSIVE_DNAT -d \\b${e}/32\\b .* --to-destination \\b10.0.1.5\\b`), "R1");
+  t.match(rules, new RegExp(`-A EXCLUSIVE_SNAT -s \\b10.0.1.5/32\\b .* --to-source \\b${e}\\b`), "R2");
+  const dnat = `-A SHARED_DNAT -d \\b${other}/32\\b -p tcp .* --dport 80 -j DNAT --to-destination \\b10.0.1.6:8080\\b`;
+  t.match(rules, new RegExp(dnat), "R3");
+  t.match(rules, new RegExp(`-A SHARED_SNAT\\b.*-s 10.0.0.0/16.*--to-source ${other}\\b`), "R4");
+  const hairpin = `-A HAIRPIN_SNAT -o \\b.*\\b -m mark --mark 0x1/0x1 -m conntrack --ctstate DNAT --ctorigdst \\b${e}\\b -j SNAT --to-source \\b${e}\\b`;
+  t.match(rules, new RegExp(hairpin), "R5");
+  const lengths = [...rules.matchAll(/^-A SHARED_SNAT -s [\d.]+\/(\d+)/gm)].map(([, length]) =>
+    Number(length),
+  );
+  t.strictSame(lengths, [24, 16], "R6");
+  const drawn = await show("nft", "list", "table", "ip", "kube-ovn");
+  t.match(drawn, new RegExp(`${other} \\. tcp \\. 81 : goto`), "R7");
+  t.match(drawn, /numgen random mod 3 map/, "R7");
+  for (const backend of [5, 6, 7]) t.match(drawn, `10.0.1.${backend} . 80`, "R7");
+  await show("sh", "-c", "conntrack -L 2>/dev/null");
+  for (const device of ["net1", "ifb-net1"])
+    t.match(await show("tc", "class", "show", "dev", device), /rate (?:10Mbit|10000Kbit)/, "R9");
+  const addresses = await show("ip", "addr", "show");
+  for (const address of [e, other]) t.match(addresses, `${address}/24`, "R10");
   container.signal("SIGTERM");
   t.equal(await container.end(), 0);
 });

@@ -25,12 +25,17 @@ mkdir -p /opt/natgw/dist /opt/natgw/node_modules
 mount --bind "$1/bin" /usr/local/bin
 mount --bind "$2/dist" /opt/natgw/dist
 mount --bind "$2/node_modules" /opt/natgw/node_modules
+mkdir /opt/kube-ovn
+mount --bind "$2/scripts" /opt/kube-ovn
 ln -s "$1/legacy" /opt/natgw/legacy
 shift 2
 exec env -i "$@"
 `;
 
 const imageRoot = process.env.NATGW_IMAGE_ROOT;
+
+/** Where Kube-OVN's scripts are. */
+export const kubeOvnDirectory = imageRoot === undefined ? "/opt/kube-ovn" : "/kube-ovn";
 
 /** The same in a built image. Its own agent stays, unless there is another one. */
 const setUpImage = `
@@ -125,11 +130,13 @@ export class Container {
 
   /** Runs a command in the container, as a hook or `kubectl exec` does. */
   async exec(...command: readonly string[]): Promise<Ended> {
-    const child = spawn("nsenter", [
+    const options = [
       ...["--target", String(this.pid), "--mount", "--net", "--pid", "--root", "--wd"],
       ...["env", "-i", ...this.#environment],
       ...command,
-    ]);
+    ];
+    // With a socket as its input bash would read its own files.
+    const child = spawn("nsenter", options, { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr])
       stream.on("data", (data) => {
