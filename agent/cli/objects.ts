@@ -87,6 +87,7 @@ const specColumns: Readonly<Record<Collection, readonly SpecColumn[]>> = {
     name("EIP", "eip"),
     { head: "PORT", cell: ({ spec }) => portOf(spec) },
     { head: "TO", cell: ({ spec }) => targetOf(spec) },
+    { ...field("AFFINITY", "sessionAffinity"), isWide: true },
   ],
   limits: [
     { head: "ON", cell: ({ spec }) => value(spec.eip ?? spec.interface), gives: "middle" },

@@ -628,6 +628,7 @@ export interface components {
             externalPort?: number;
             internalPort?: number;
             backends?: components["schemas"]["Backend"][];
+            sessionAffinity?: components["schemas"]["SessionAffinity"];
             direction?: components["schemas"]["LimitDirection"];
             /**
              * Format: double
@@ -828,6 +829,7 @@ export interface components {
             internalIp?: string;
             internalPort?: number;
             backends?: components["schemas"]["Backend"][];
+            sessionAffinity?: components["schemas"]["SessionAffinity"];
         };
         DnatInput: {
             /** @description A DNS subdomain */
@@ -842,6 +844,7 @@ export interface components {
             internalIp?: string;
             internalPort?: number;
             backends?: components["schemas"]["Backend"][];
+            sessionAffinity?: components["schemas"]["SessionAffinity"];
         };
         DnatList: {
             items: components["schemas"]["Dnat"][];
@@ -859,6 +862,7 @@ export interface components {
             internalIp?: string;
             internalPort?: number;
             backends?: components["schemas"]["Backend"][];
+            sessionAffinity?: components["schemas"]["SessionAffinity"];
         };
         DnatWritten: {
             /** @enum {string} */
@@ -1576,6 +1580,11 @@ export interface components {
             changesTotal?: number;
             flows?: components["schemas"]["Flows"];
         };
+        /**
+         * @description ClientIP: all flows of a client go to the same backend, as long as the list has the same backends
+         * @enum {string}
+         */
+        SessionAffinity: "None" | "ClientIP";
         Snat: {
             /** @enum {string} */
             kind: "Snat";

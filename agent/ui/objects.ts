@@ -143,7 +143,7 @@ export function whatOf({ spec, kind }: GatewayObject): string {
     case "Dnat": {
       const { backends } = spec;
       const to = Array.isArray(backends)
-        ? `${backends.length} backends`
+        ? `${backends.length} backends${spec.sessionAffinity === "ClientIP" ? " by the client's address" : ""}`
         : `${field("internalIp")}:${field("internalPort")}`;
       return `${field("eip")} ${field("protocol")}/${field("externalPort")} → ${to}`;
     }

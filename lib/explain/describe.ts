@@ -105,7 +105,8 @@ function describeTranslation(
     const object = hit.isForeign ? undefined : objectBehind(hit, before, world);
     const targets = hit.to.slice(0, maxNamed).map((to) => endpointText(to, family));
     const more = hit.to.length > maxNamed ? ` and ${hit.to.length - maxNamed} more` : "";
-    const what = hit.to.length > 1 ? `one of ${targets.join(", ")}${more}` : targets[0];
+    const by = hit.isSticky ? " by the client's address" : "";
+    const what = hit.to.length > 1 ? `one of ${targets.join(", ")}${more}${by}` : targets[0];
     const detail = `the ${side} becomes ${what}${hit.isForeign ? ", by a rule of another program" : ""}`;
     notes.step({ stage, result: "translates", ...(object && { object }), rule: hit.rule, detail });
     return;

@@ -5,7 +5,7 @@ import { certainty, type Rule, type RuleSpec } from "../iptables/rule.ts";
 import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Program } from "../model/program.ts";
-import { backendsPriority, backendsTable, type ObservedBackends } from "../nftables/backends.ts";
+import { backendsPriority, backendsTable, drawText, type ObservedBackends } from "../nftables/backends.ts";
 import { tableLabel } from "../nftables/family.ts";
 import { concatText } from "../nftables/maps.ts";
 import type { IptablesObserved } from "../plan/iptables/observed.ts";
@@ -131,7 +131,14 @@ function backendsHook({ elements, chains }: ObservedBackends, family: Family): O
       );
       const [first, ...others] = items;
       const label = tableLabel(backendsTable);
-      return first && { rule: `nft ${label} ${chain}: ${rule}`, side: "destination", to: [first, ...others] };
+      return (
+        first && {
+          rule: `nft ${label} ${chain}: ${rule}`,
+          side: "destination",
+          to: [first, ...others],
+          isSticky: rule.includes(drawText(items.length, true)),
+        }
+      );
     },
   };
 }

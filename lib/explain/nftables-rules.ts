@@ -3,6 +3,7 @@ import { type Chunked, everyNth } from "../chunked.ts";
 import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Program } from "../model/program.ts";
+import { drawText } from "../nftables/backends.ts";
 import { tableLabel } from "../nftables/family.ts";
 import { field } from "../nftables/fields.ts";
 import { bucketBase, drawOf, encodeFrame, type Frame } from "../nftables/frame.ts";
@@ -16,7 +17,7 @@ import type { Endpoint, Packet } from "./packet.ts";
 
 /** A rule of the frame that the kernel has. `number`: of backends, or of the lookup. */
 interface FrameRule {
-  readonly kind: "mark" | MapName;
+  readonly kind: "mark" | "sticky" | MapName;
   readonly number: number;
 }
 
@@ -54,6 +55,7 @@ function presentRules(frame: Frame, lines: readonly string[]) {
     { kind: "fip_in", number: 0 },
     { kind: "dnat_1", number: 0 },
     ...frame.backendCounts.map((number) => ({ kind: "dnat_n", number }) as const),
+    ...frame.stickyCounts.map((number) => ({ kind: "sticky", number }) as const),
     { kind: "fip_out", number: 0 },
     ...frame.lookups.flatMap((_, number) => [
       { kind: "snat_r", number } as const,
@@ -105,8 +107,8 @@ class Reader {
         const hit = this.#single("dnat_1", service, "destination");
         if (hit !== undefined) return hit;
       }
-      if (kind === "dnat_n") {
-        const hit = this.#drawn(service, number);
+      if (kind === "dnat_n" || kind === "sticky") {
+        const hit = this.#drawn(service, number, kind === "sticky");
         if (hit !== undefined) return hit;
       }
     }
@@ -137,17 +139,17 @@ class Reader {
     return to && value !== undefined ? { rule: elementText(map, key, value), side, to: [to] } : undefined;
   }
 
-  #drawn(service: string, count: number): Hit | undefined {
+  #drawn(service: string, count: number, isSticky: boolean): Hit | undefined {
     const to: Endpoint[] = [];
     for (let backend = 0; backend < count; backend++) {
-      const key = concatText(service, field.number.format(drawOf(count, backend)));
+      const key = concatText(service, field.number.format(drawOf(count, backend, isSticky)));
       const endpoint = this.#endpoint(this.#elements.dnat_n.get(key) ?? "");
       if (endpoint !== undefined) to.push(endpoint);
     }
     const [first, ...others] = to;
     if (first === undefined) return undefined;
-    const rule = `${tableLabel(tableName)} dnat_n { ${service} . numgen random mod ${count} }`;
-    return { rule, side: "destination", to: [first, ...others] };
+    const rule = `${tableLabel(tableName)} dnat_n { ${service} . ${drawText(count, isSticky)} }`;
+    return { rule, side: "destination", to: [first, ...others], isSticky };
   }
 
   *#pool(map: "snat_r" | "snat_p", source: Ip, base: number, buckets: number): Chunked<Hit | undefined> {

@@ -10,6 +10,8 @@ export interface Hit {
   readonly side: "source" | "destination";
   /** What it becomes: one of these, drawn at random. At least one. */
   readonly to: readonly [Endpoint, ...Endpoint[]];
+  /** True if the client's address decides which one it is. */
+  readonly isSticky?: boolean;
 }
 
 /** A chain of nf_tables that only the agent has. */

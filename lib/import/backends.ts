@@ -31,7 +31,7 @@ export function readBackends(
       unread.push({ ...source, why: "its chain does not draw one of several backends" });
     else if (rule.protocol !== service.protocol)
       unread.push({ ...source, why: `its chain translates ${rule.protocol}` });
-    else dnats.push({ ...service, backends: rule.backends, isList: true, source });
+    else dnats.push({ ...service, ...rule, isList: true, source });
   }
   for (const [name, text] of chains) {
     if (used.has(name)) continue;
@@ -81,6 +81,6 @@ function parseChain(text: string | undefined, family: Family): ReadRule | undefi
   const backends = items.flatMap((item) => parseBackend(item.slice(item.indexOf(" : ") + 3), family) ?? []);
   const [first, ...others] = backends;
   if (protocol === undefined || first === undefined) return undefined;
-  const rule: ReadRule = { protocol, backends: [first, ...others] };
-  return ruleText(rule) === text ? rule : undefined;
+  const drawn: ReadRule = { protocol, backends: [first, ...others] };
+  return [drawn, { ...drawn, isSticky: true }].find((rule) => ruleText(rule) === text);
 }

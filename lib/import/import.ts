@@ -84,12 +84,13 @@ export function* importSet(input: ImportInput): Chunked<Imported> {
       draft.add("snat", mapping === "random" ? spec : { ...spec, mapping }, eip, source, pool.interface);
     }
   }
-  for (const { eip, protocol, externalPort, backends, isList, source } of dnats) {
+  for (const { eip, protocol, externalPort, backends, isList, isSticky = false, source } of dnats) {
     if (isDue()) yield;
     const spec = { name: dnatName(eip, protocol, externalPort), eip: eipName(eip), protocol, externalPort };
     const [{ ip, port }] = backends;
     const target = isList ? { backends: [...backends] } : { internalIp: ip, internalPort: port };
-    draft.add("dnat", { ...spec, ...target }, eip, source);
+    const affinity = isSticky ? ({ sessionAffinity: "ClientIP" } as const) : {};
+    draft.add("dnat", { ...spec, ...target, ...affinity }, eip, source);
   }
   const limits = readLimits(input.qos ?? nothingObserved, interfaces);
   const isEip = (ip: Ip) => places.has(ip) || named.has(ip);

@@ -102,7 +102,7 @@ export function interfacesInTable(
   const lines = new Set(frame);
   const isFor = (vpcInterface: InterfaceName, external: readonly InterfaceName[]) => {
     const lookups = external.map((name) => ({ interface: name, buckets: poolBuckets }));
-    const rules = frameLines({ vpcInterface, lookups, backendCounts: [] }).filter((line) =>
+    const rules = frameLines({ vpcInterface, lookups, backendCounts: [], stickyCounts: [] }).filter((line) =>
       line.startsWith("rule "),
     );
     return rules.length > 0 && rules.every((line) => lines.has(line));

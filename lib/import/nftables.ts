@@ -111,8 +111,19 @@ function* drawnDnats(draws: readonly Drawn[], unread: Unread[]): Chunked<readonl
     const inOrder = all.toSorted((one, other) => one.draw - other.draw);
     const [first, ...others] = inOrder.map(({ backend }): Backend => backend);
     const { eip, protocol, externalPort, source } = all[0];
-    if (first !== undefined && inOrder.every(({ draw }, at) => draw === drawOf(all.length, at)))
-      dnats.push({ eip, protocol, externalPort, backends: [first, ...others], isList: true, source });
+    const isSticky = [false, true].find((sticky) =>
+      inOrder.every(({ draw }, at) => draw === drawOf(all.length, at, sticky)),
+    );
+    if (first !== undefined && isSticky !== undefined)
+      dnats.push({
+        eip,
+        protocol,
+        externalPort,
+        backends: [first, ...others],
+        isList: true,
+        isSticky,
+        source,
+      });
     else
       for (const { source: one } of all)
         unread.push({ ...one, why: "the draws of this service are not 0, 1 and so on" });

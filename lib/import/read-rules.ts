@@ -32,6 +32,8 @@ export interface ReadDnat {
   readonly backends: readonly [Backend, ...Backend[]];
   /** True if it is certain that the object has a list of backends. */
   readonly isList: boolean;
+  /** True if the client's address decides. */
+  readonly isSticky?: boolean;
   readonly source: Source;
 }
 

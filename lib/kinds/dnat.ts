@@ -1,4 +1,7 @@
-/** Destination NAT: forwards a port of an EIP to a port of one internal IP, or of several with equal shares. */
+/**
+ * Destination NAT: forwards a port of an EIP to a port of one internal IP, or of several: with equal shares, or by the client's
+ * address.
+ */
 import { type Static, Type } from "typebox";
 import { everyNth } from "../chunked.ts";
 import type { InputIssue } from "../model/errors.ts";
@@ -31,6 +34,13 @@ const DnatSchema = specSchema({
   internalIp: Type.Optional(IpSchema),
   internalPort: Type.Optional(PortSchema),
   backends: Type.Optional(Type.Array(BackendSchema, { maxItems: maxBackends })),
+  sessionAffinity: Type.Optional(
+    Type.Enum(["None", "ClientIP"], {
+      title: "SessionAffinity",
+      description:
+        "ClientIP: all flows of a client go to the same backend, as long as the list has the same backends",
+    }),
+  ),
 });
 export type Dnat = Readonly<Static<typeof DnatSchema>>;
 
@@ -46,6 +56,7 @@ export const dnatKind = {
     ...(spec.internalIp === undefined ? {} : { internalIp: spec.internalIp }),
     ...(spec.internalPort === undefined ? {} : { internalPort: spec.internalPort }),
     ...(spec.backends === undefined ? {} : { backends: spec.backends.map(({ ip, port }) => ({ ip, port })) }),
+    ...(spec.sessionAffinity === undefined ? {} : { sessionAffinity: spec.sessionAffinity }),
   }),
   issues,
   eipOf: (spec) => spec.eip,
@@ -70,7 +81,7 @@ export const dnatKind = {
       const { id, spec } = object;
       const { protocol, externalPort } = spec;
       eips.set(id, eip.address);
-      const [first, ...others] = backendsOf(spec);
+      const [first, ...others] = isSticky(spec) ? backendsOf(spec).toSorted(byAddress) : backendsOf(spec);
       if (first === undefined)
         compilation.idle.set(id, { reason: "NoBackends", message: "it has no backends, so it has no rule" });
       else
@@ -81,6 +92,7 @@ export const dnatKind = {
           externalPort,
           backends: [first, ...others],
           ...(spec.backends !== undefined && { isList: true }),
+          ...(isSticky(spec) && { isSticky: true }),
         });
     }
     markShadowed(eips, compilation);
@@ -88,7 +100,7 @@ export const dnatKind = {
   },
   verbalize(spec, addressOf) {
     const { eip, protocol, externalPort } = spec;
-    return `DNAT ${eipText(eip, addressOf)} ${protocol}/${externalPort} → ${targetText(backendsOf(spec))}`;
+    return `DNAT ${eipText(eip, addressOf)} ${protocol}/${externalPort} → ${targetText(backendsOf(spec))}${isSticky(spec) ? " by the client's address" : ""}`;
   },
 } as const satisfies KindRecord<"dnat", Dnat, Parsed<Dnat>>;
 
@@ -113,7 +125,16 @@ function markShadowed(dnats: ReadonlyMap<ObjectId, Ip>, { program, shadowed }: C
   }
 }
 
-function issues({ internalIp, internalPort, backends }: Dnat): readonly InputIssue[] {
+/** The order in which a client's address chooses: whoever writes the list in another one moves no client. */
+function byAddress(one: Backend, other: Backend): number {
+  return one.ip === other.ip ? one.port - other.port : one.ip < other.ip ? -1 : 1;
+}
+
+function isSticky({ sessionAffinity }: Dnat): boolean {
+  return sessionAffinity === "ClientIP";
+}
+
+function issues({ internalIp, internalPort, backends, sessionAffinity }: Dnat): readonly InputIssue[] {
   const issues: InputIssue[] = [];
   if (internalIp !== undefined) issues.push(...hostIssues(internalIp, "/internalIp"));
   if (backends === undefined) {
@@ -124,6 +145,8 @@ function issues({ internalIp, internalPort, backends }: Dnat): readonly InputIss
       });
     else if (internalPort === undefined)
       issues.push({ pointer: "/internalPort", message: "internalIp requires internalPort" });
+    if (sessionAffinity === "ClientIP")
+      issues.push({ pointer: "/sessionAffinity", message: "ClientIP requires backends" });
     return issues;
   }
   if (internalIp !== undefined || internalPort !== undefined)

@@ -91,6 +91,13 @@ export function decimalField(text: string | undefined, most: number): number {
   return number;
 }
 
+/** A whole number of seconds. */
+export function secondsField(text: string | undefined): number {
+  const seconds = integer(text);
+  if (seconds === undefined) throw invalid(`${quoted(text)} is not a number of seconds`);
+  return seconds;
+}
+
 export function wordField<W extends string>(text: string | undefined, ...words: readonly W[]): W {
   const word = words.find((one) => one === text);
   if (word === undefined) throw invalid(`${quoted(text)} is not ${words.join(" or ")}`);

@@ -18,6 +18,7 @@ import {
   portField,
   protocolField,
   quoted,
+  secondsField,
   wordField,
 } from "./fields.ts";
 import { dnatName, eipName, routeName, snatName } from "./names.ts";
@@ -158,16 +159,24 @@ function removeDnat(rule: string): ObjectRequest {
 function addBackends(rule: string): ObjectRequest {
   const later = "eip,port,proto,affinity,seconds,backends";
   const fields = fieldsOf(rule, "eip,port,proto,backends", later);
-  const [first, second, third, affinity] = fields;
+  const [first, second, third, affinity, seconds] = fields;
   const [eip, externalPort, protocol] = [ipField(first), portField(second), protocolField(third)];
-  if (fields.length > 4 && wordField(affinity, "none", "clientip") === "clientip")
-    throw invalid("affinity by client IP is not supported");
+  const isSticky = fields.length > 4 && wordField(affinity, "none", "clientip") === "clientip";
+  // A client keeps its backend without a time limit.
+  if (isSticky) secondsField(seconds);
   const backends = backendsField(fields.at(-1));
   const name = dnatName(eip, protocol, externalPort);
   return {
     type: "put",
     kind: "dnat",
-    spec: { name, eip: eipName(eip), protocol, externalPort, backends },
+    spec: {
+      name,
+      eip: eipName(eip),
+      protocol,
+      externalPort,
+      backends,
+      ...(isSticky && { sessionAffinity: "ClientIP" as const }),
+    },
     eip,
   };
 }

@@ -56,6 +56,8 @@ export interface ProgramDnat {
   readonly backends: readonly [Backend, ...Backend[]];
   /** True if the object has a list of backends, even of one. */
   readonly isList?: boolean;
+  /** True if a client's address decides which backend its flows get. Only with a list. Absent: each flow draws one. */
+  readonly isSticky?: boolean;
 }
 
 /** The SNATs of one CIDR with one outgoing interface. The low bits of a client's address choose its member. */

@@ -13,13 +13,14 @@
  *         meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.1.61 . 80, 1 : 10.0.1.62 . 80 }
  *       }
  *
- * Its chain is called after PREROUTING of iptables, since a FIP of the same EIP comes first. What that chain has translated
+ * With session affinity `jhash ip saddr mod 2 seed 0x1` takes the place of the random number. Its chain is called after PREROUTING of iptables, since a FIP of the same EIP comes first. What that chain has translated
  * never gets here.
  */
 import { isSameMap } from "../memoize.ts";
 import type { Ip } from "../model/ip.ts";
 import type { ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
+import { hashSeed } from "./expressions.ts";
 import { tableLabel } from "./family.ts";
 import { type Field, field } from "./fields.ts";
 import type { FrameLines } from "./frame-lines.ts";
@@ -38,10 +39,11 @@ export const serviceFields: readonly Field[] = [address, protocol, port];
 /** The map of a rule, which has no name. */
 export const drawnMap: ElementMap = { key: [number], value: [address, port], isInterval: false };
 
-/** What the chain of a DNAT does: a new flow draws one of the backends. */
+/** What the chain of a DNAT does: a new flow draws one of the backends, or its client's address decides. */
 export interface BackendsRule {
   readonly protocol: Protocol;
   readonly backends: readonly Backend[];
+  readonly isSticky?: boolean;
 }
 
 /** What the kernel holds. */
@@ -98,16 +100,23 @@ export function gotoText(chain: string): string {
 }
 
 /** The rule as nft lists it. */
-export function ruleText({ protocol, backends }: BackendsRule): string {
+export function ruleText({ protocol, backends, isSticky }: BackendsRule): string {
   const items = backends.map(({ ip, port }, index) => `${index} : ${ip} . ${port}`);
-  return `meta l4proto ${protocol} dnat ip to numgen random mod ${items.length} map { ${items.join(", ")} }`;
+  return `meta l4proto ${protocol} dnat ip to ${drawText(items.length, isSticky)} map { ${items.join(", ")} }`;
+}
+
+/** How one of `count` backends is chosen, as nft lists it. */
+export function drawText(count: number, isSticky = false): string {
+  return isSticky
+    ? `jhash ip saddr mod ${count} seed 0x${hashSeed.toString(16)}`
+    : `numgen random mod ${count}`;
 }
 
 /** A chain for people. Beyond a handful of backends the rest is counted. */
-export function chainText(chain: string, { protocol, backends }: BackendsRule): string {
+export function chainText(chain: string, { protocol, backends, isSticky }: BackendsRule): string {
   const spelt = backends.slice(0, maxSpelt).map(({ ip, port }, index) => `${index} : ${ip} . ${port}`);
   if (backends.length > maxSpelt) spelt.push(`… ${backends.length - maxSpelt} more`);
-  const map = `numgen random mod ${backends.length} map { ${spelt.join(", ")} }`;
+  const map = `${drawText(backends.length, isSticky)} map { ${spelt.join(", ")} }`;
   return `chain ${tableLabel(backendsTable)} ${chain} { meta l4proto ${protocol} dnat ip to ${map} }`;
 }
 

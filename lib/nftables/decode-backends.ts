@@ -15,7 +15,7 @@ import {
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { backendsChain, backendsTable, drawnMap, ruleText } from "./backends.ts";
 import { forEachElementOf } from "./decode-elements.ts";
-import { encodeBackendsFrame, ruleExpressions, unnamedMap } from "./encode-backends.ts";
+import { encodeBackendsFrame, type RuleShape, ruleExpressions, unnamedMap } from "./encode-backends.ts";
 import { tableLabel } from "./family.ts";
 import { tableOf } from "./foreign.ts";
 import { lineOfMessage } from "./frame-lines.ts";
@@ -104,8 +104,8 @@ export class BackendsReader {
     const line = set === undefined ? undefined : this.sets.get(set);
     if (drawn === undefined || line === undefined) return text;
     const { backends, isWhole } = drawn;
-    const protocol = isWhole ? protocolOf(text, line, backends.length) : undefined;
-    return protocol === undefined ? `${text} ${line}{ ${drawn.text} }` : ruleText({ protocol, backends });
+    const shape = isWhole ? shapeOf(text, line, backends.length) : undefined;
+    return shape === undefined ? `${text} ${line}{ ${drawn.text} }` : ruleText({ ...shape, backends });
   }
 }
 
@@ -180,23 +180,29 @@ export function isMapReadable(frame: readonly string[]): boolean {
 const protocols: readonly Protocol[] = ["tcp", "udp", "sctp"];
 const shapes = new Map<string, string>();
 
-/** The protocol of a rule that is one of ours, with its set. */
-function protocolOf(rule: string, set: string, size: number): Protocol | undefined {
-  return protocols.find((protocol) => shapeOf(protocol, size) === `${rule}\n${set}`);
+/** What a rule is that is one of ours, with its set. */
+function shapeOf(rule: string, set: string, size: number): RuleShape | undefined {
+  for (const isSticky of [false, true])
+    for (const protocol of protocols) {
+      const shape = { protocol, size, isSticky };
+      if (linesOf(shape) === `${rule}\n${set}`) return shape;
+    }
+  return undefined;
 }
 
-function shapeOf(protocol: Protocol, size: number): string {
-  const key = `${protocol} ${size}`;
-  const known = shapes.get(key) ?? makeShape(protocol, size);
+function linesOf(shape: RuleShape): string {
+  const { protocol, size, isSticky } = shape;
+  const key = `${protocol} ${size} ${isSticky}`;
+  const known = shapes.get(key) ?? makeLines(shape);
   shapes.set(key, known);
   return known;
 }
 
-function makeShape(protocol: Protocol, size: number): string {
+function makeLines(shape: RuleShape): string {
   const line = (message: NetlinkMessage) => lineOfMessage(message.type, ...viewOf(message))?.line ?? "";
-  const rule = line(newRule(backendsChain, ruleExpressions(protocol, size, 1), backendsTable));
+  const rule = line(newRule(backendsChain, ruleExpressions(shape, 1), backendsTable));
   const { text } = withoutName(rule);
-  return `${text.slice(text.indexOf(" ", "rule ".length) + 1)}\n${withoutSetName(line(unnamedMap(size, 1)))}`;
+  return `${text.slice(text.indexOf(" ", "rule ".length) + 1)}\n${withoutSetName(line(unnamedMap(shape.size, 1)))}`;
 }
 
 /** Leaves out what a rule calls the map without a name: its name, and in a request its number in the transaction. */

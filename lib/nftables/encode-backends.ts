@@ -18,6 +18,7 @@ import {
   compare,
   drawNumber,
   type Expression,
+  hashNumber,
   loadMeta,
   loadPacket,
   lookupUnnamed,
@@ -48,7 +49,7 @@ import {
   verdictType,
 } from "./wire.ts";
 
-const [r1, r2, r3] = register;
+const [r1, r2, r3, , r5] = register;
 
 export function encodeBackends({
   frame,
@@ -105,7 +106,7 @@ export function encodeBackendsFrame(): readonly NetlinkMessage[] {
 /** The rule of a chain, and before it the map that it draws from. @param id names the map within the transaction */
 export function encodeRule(
   chain: string,
-  { protocol, backends }: BackendsRule,
+  { protocol, backends, isSticky = false }: BackendsRule,
   id: number,
 ): readonly NetlinkMessage[] {
   const header = concatBytes(
@@ -122,7 +123,7 @@ export function encodeRule(
       flags: messageFlag.create,
       payload: encodeList(header, drawnMap, elements),
     },
-    newRule(chain, ruleExpressions(protocol, backends.length, id), backendsTable),
+    newRule(chain, ruleExpressions({ protocol, size: backends.length, isSticky }, id), backendsTable),
   ];
 }
 
@@ -142,14 +143,24 @@ export function unnamedMap(size: number, id: number): NetlinkMessage {
   ]);
 }
 
-/** nft's number for the type of what `numgen` gives. */
+/** nft's number for the type of what `numgen` and `jhash` give. */
 const integerType = 4;
 
-export function ruleExpressions(protocol: Protocol, size: number, id: number): readonly Expression[] {
+/** All that the expressions of a rule depend on; the backends are in its map. */
+export interface RuleShape {
+  readonly protocol: Protocol;
+  readonly size: number;
+  readonly isSticky?: boolean;
+}
+
+export function ruleExpressions(
+  { protocol, size, isSticky = false }: RuleShape,
+  id: number,
+): readonly Expression[] {
   return [
     loadMeta("l4proto", r1),
     compare(r1, "equal", Uint8Array.of(protocolNumber(protocol))),
-    drawNumber(r1, size, 0),
+    ...(isSticky ? [loadPacket("source", r5), hashNumber(r5, r1, size, 0)] : [drawNumber(r1, size, 0)]),
     lookupUnnamed(unnamed, id),
     nat("dnat", { withPort: true }),
   ];
@@ -175,7 +186,7 @@ function newSet(
   ]);
 }
 
-/** User data for nft: the byte order of keys (0), host (1) for what `numgen` gives, none for a concatenation. */
+/** User data for nft: the byte order of keys (0), host (1) for what `numgen` and `jhash` give, none for a concatenation. */
 const hostOrderKey = Uint8Array.of(0, 4, 1, 0, 0, 0, 1, 4, 0, 0, 0, 0);
 const anyOrderKey = Uint8Array.of(0, 4, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0);
 

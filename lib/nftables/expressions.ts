@@ -3,7 +3,7 @@
  * compared with the bytes that are read.
  *
  * Registers have 4 bytes. The kernel numbers them from 8, except that every fourth has the number of the 16-byte
- * register that starts there: 1, 9, 10, 11.
+ * register that starts there: 1, 9, 10, 11, 2.
  */
 
 import type { AddressValue } from "../model/family.ts";
@@ -17,7 +17,7 @@ const u32 = netU32Attribute;
 /** One expression as an entry of a rule's list. */
 export type Expression = Uint8Array;
 
-export const register = [1, 9, 10, 11] as const;
+export const register = [1, 9, 10, 11, 2] as const;
 export type Register = (typeof register)[number];
 
 /** Bytes of an IPv4 header or a transport header. */
@@ -109,6 +109,26 @@ export const ctStatus = { sourceNat: 1 << 4, destinationNat: 1 << 5 } as const;
 export function drawNumber(to: Register, count: number, first: number): Expression {
   return expression("numgen", u32(1, to), u32(2, count), u32(3, 1), u32(4, first));
 }
+
+/**
+ * Writes a number from `first` to `first + count - 1`, in host byte order, that depends on the address in `from` alone
+ * (NFT_HASH_JENKINS). The seed is fixed: the number is the same after a restart and on another gateway.
+ */
+export function hashNumber(from: Register, to: Register, count: number, first: number): Expression {
+  return expression(
+    "hash",
+    u32(1, from),
+    u32(2, to),
+    u32(3, addressBytes),
+    u32(4, count),
+    u32(5, hashSeed),
+    // The kernel does not dump 0.
+    ...(first === 0 ? [] : [u32(6, first)]),
+    u32(7, 0),
+  );
+}
+
+export const hashSeed = 1;
 
 /** `register = (register & mask) ^ xor` on as many bytes as these have. */
 export function bitwise(at: Register, mask: Uint8Array, xor: Uint8Array): Expression {

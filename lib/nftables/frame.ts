@@ -9,6 +9,7 @@
  *       dnat ip to ip daddr map @fip_in
  *       dnat ip to ip daddr . meta l4proto . th dport map @dnat_1
  *       dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 offset 0x20000 map @dnat_n
+ *       dnat ip to ip daddr . meta l4proto . th dport . jhash ip saddr mod 2 seed 0x1 offset 0x80020000 map @dnat_n
  *     }
  *     chain post { type nat hook postrouting priority srcnat;
  *       snat ip to ip saddr map @fip_out
@@ -22,7 +23,8 @@
  *
  * For each backend count n in use there is one rule with `numgen random mod n`. All of them share `dnat_n`: n is the high half
  * of the key, the random number the low half. So every key is exact: in maps of ranges the kernel takes time for each
- * element that grows with the size of the map.
+ * element that grows with the size of the map. For DNATs with session affinity there is a rule of the same kind for each count,
+ * with `jhash ip saddr mod n` in place of the random number, and the highest bit of its keys set.
  */
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
@@ -32,6 +34,7 @@ import {
   ctStatus,
   drawNumber,
   type Expression,
+  hashNumber,
   hostOrder,
   ifName,
   loadMeta,
@@ -53,8 +56,10 @@ export interface Frame {
   readonly vpcInterface: InterfaceName;
   /** The first lookup always exists. The number of a lookup is its index. */
   readonly lookups: readonly Lookup[];
-  /** The numbers of backends that DNATs have, if more than one: each number once, in ascending order. */
+  /** The numbers of backends of DNATs with a list: each number once, in ascending order. */
   readonly backendCounts: readonly number[];
+  /** The same for DNATs with session affinity, which are not among the others. */
+  readonly stickyCounts: readonly number[];
 }
 
 /** How packets that leave by one interface find a pool member: by the low bits of the client's address. */
@@ -87,9 +92,9 @@ interface FrameRule {
   readonly expressions: readonly Expression[];
 }
 
-const [r1, r2, r3, r4] = register;
+const [r1, r2, r3, r4, r5] = register;
 
-function frameRules({ vpcInterface, lookups, backendCounts }: Frame): readonly FrameRule[] {
+function frameRules({ vpcInterface, lookups, backendCounts, stickyCounts }: Frame): readonly FrameRule[] {
   const rule = (chain: ChainName, ...expressions: readonly Expression[]): FrameRule => ({
     chain,
     expressions,
@@ -114,6 +119,16 @@ function frameRules({ vpcInterface, lookups, backendCounts }: Frame): readonly F
         "pre",
         ...service,
         drawNumber(r4, count, drawOf(count, 0)),
+        lookup("dnat_n"),
+        nat("dnat", { withPort: true }),
+      ),
+    ),
+    ...stickyCounts.map((count) =>
+      rule(
+        "pre",
+        ...service,
+        loadPacket("source", r5),
+        hashNumber(r5, r4, count, drawOf(count, 0, true)),
         lookup("dnat_n"),
         nat("dnat", { withPort: true }),
       ),
@@ -149,9 +164,9 @@ function poolMember(pools: Lookup, number: number, map: MapName): readonly Expre
   ];
 }
 
-/** The random value that selects one backend of `count`. */
-export function drawOf(count: number, backend: number): number {
-  return count * 0x1_0000 + backend;
+/** The value that selects one backend of `count`: a random one, or with session affinity the hash of the client's address. */
+export function drawOf(count: number, backend: number, isSticky = false): number {
+  return (isSticky ? 0x8000_0000 : 0) + count * 0x1_0000 + backend;
 }
 
 /** The number of a bucket as addresses stand in registers. */

@@ -5,7 +5,8 @@
  *     fip_in    EIP                        : internal IP           every FIP
  *     fip_out   internal IP                : EIP                   outward FIPs only
  *     dnat_1    EIP . protocol . port      : IP . port             DNATs with an internal IP
- *     dnat_n    EIP . protocol . port . draw : IP . port           DNATs with a list; a new flow draws one of its backends
+ *     dnat_n    EIP . protocol . port . draw : IP . port           DNATs with a list; a new flow draws one of its backends,
+ *                                                              or its client's address decides
  *     snat_r    clients . buckets          : EIP                   source ports at random
  *     snat_p    clients . buckets          : EIP                   the client's port where it is free
  *     hairpin   EIP                        : EIP                   every EIP

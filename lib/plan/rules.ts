@@ -16,11 +16,17 @@ export function rulesSubsystemPlanner<Observed, Payload>(
   planner: RulesPlanner<Observed, Payload>,
 ): SubsystemPlanner<Observed, Payload> {
   function* missing(program: Program, observed: Observed): Chunked<Obstacles> {
-    return yield* obstaclesOfChunked(
+    const lacking = yield* obstaclesOfChunked(
       "Programmed",
       "Pending",
       yield* planner.missingChunked(program, observed),
     );
+    const unsupported = planner.unsupported?.(program, observed);
+    if (unsupported === undefined || unsupported.size === 0) return lacking;
+    const objects = new Map(lacking.objects);
+    for (const [id, message] of unsupported)
+      objects.set(id, { condition: "Programmed", reason: "NotSupported", message, isSettled: true });
+    return { ...lacking, objects };
   }
   const conclude = (
     { program, context, facts }: PlanInput,

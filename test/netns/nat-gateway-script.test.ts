@@ -131,9 +131,23 @@ const operations: readonly Row[] = [
     `tcp port 80 of ${e12} already leads to a list of backends`,
   ),
   {
-    call: ["nft-dnat-map-add", `${e12},80,tcp,clientip,60,10.0.1.5:80`],
+    call: ["nft-dnat-map-add", `${e12},80,tcp,clientip,10800,10.0.1.5:80@10.0.1.6:80`],
+    kernel: [
+      ...minus(`${e12} tcp 80 10.0.1.5:80,10.0.1.6:80`),
+      ...plus(`${e12} tcp 80 10.0.1.5:80,10.0.1.6:80 by client`),
+    ],
+  },
+  {
+    call: ["nft-dnat-map-add", `${e12},80,tcp,clientip,soon,10.0.1.5:80`],
     exit: 1,
-    stderr: "affinity by client IP is not supported",
+    stderr: "is not a number of seconds",
+  },
+  {
+    call: ["nft-dnat-map-add", `${e12},80,tcp,none,0,10.0.1.5:80@10.0.1.6:80`],
+    kernel: [
+      ...minus(`${e12} tcp 80 10.0.1.5:80,10.0.1.6:80 by client`),
+      ...plus(`${e12} tcp 80 10.0.1.5:80,10.0.1.6:80`),
+    ],
   },
   { call: ["dnat-del", `${e12},80,tcp`] },
   { call: ["nft-dnat-map-del", `${e12},81,tcp`] },

@@ -213,6 +213,7 @@ t.test("the rules equal those that nft creates from the text", async (t) => {
       { interface: iface("net2"), buckets: 32 },
     ],
     backendCounts: [],
+    stickyCounts: [],
   });
   const ours = wanted.filter((line) => !/646e61745f6e00/.test(line) && !line.startsWith("table"));
   t.same(

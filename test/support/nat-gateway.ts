@@ -73,7 +73,8 @@ async function backendsOf(gw: Gateway): Promise<readonly string[]> {
       (chain[4] ?? "").matchAll(/: ([\d.]+) \. (\d+)/g),
       ([, ip, port]) => `${ip}:${port}`,
     );
-    return `${chain[1]} ${chain[2]} ${chain[3]} ${[...new Set(targets)].sort().join()}`;
+    const by = chain[4]?.includes("jhash ip saddr") ? " by client" : "";
+    return `${chain[1]} ${chain[2]} ${chain[3]} ${[...new Set(targets)].sort().join()}${by}`;
   });
 }
 

@@ -43,6 +43,7 @@ const specs = {
       internalIp: ip,
       internalPort: port,
       backends: fc.array(fc.record({ ip, port }), { maxLength: 3 }),
+      sessionAffinity: oneOf("None", "ClientIP"),
     },
     { requiredKeys: ["name", "eip", "protocol", "externalPort"] },
   ),

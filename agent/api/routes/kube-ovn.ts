@@ -17,7 +17,7 @@ import { decideChunked } from "../../../lib/kube-ovn/decide.ts";
 import { parseCall } from "../../../lib/kube-ovn/operations.ts";
 import type { Devices, ObjectsRequest } from "../../../lib/kube-ovn/request.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { ObjectId } from "../../../lib/model/names.ts";
+import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
 import type { Reason } from "../../../lib/model/status.ts";
 import type { Bodies } from "../bounds/bodies.ts";
 import type { RouteContext } from "../deps.ts";
@@ -29,8 +29,10 @@ import { store, waitFor } from "../write.ts";
 
 /** How long a call waits for the kernel. The controller has no limit of its own. */
 const waitMs = 30_000;
-/** Programmed is False for good, and the call has succeeded all the same. */
-const acceptable: ReadonlySet<Reason> = new Set(["NotSupported", "Unbound"]);
+/** Programmed is False for good, and the call has succeeded all the same. Limits are stored where the kernel cannot have them. */
+function isAcceptable(id: ObjectId, reason: Reason): boolean {
+  return reason === "Unbound" || (reason === "NotSupported" && parseObjectId(id).kind === "limit");
+}
 
 export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodies: Bodies): void {
   void app.register((routes, _options, done) => {
@@ -143,7 +145,7 @@ async function writeObjects(
 function leftOf({ board }: RouteContext, id: ObjectId): string | undefined {
   const { conditions } = board.view().statusOf(id);
   const programmed = conditions.find(({ type }) => type === "Programmed");
-  if (programmed === undefined || programmed.status === "True" || acceptable.has(programmed.reason))
+  if (programmed === undefined || programmed.status === "True" || isAcceptable(id, programmed.reason))
     return undefined;
   return `${id} is not programmed: ${programmed.reason}: ${programmed.message}`;
 }

@@ -239,9 +239,9 @@ function* writing(
     if (isDue()) yield;
     const held = chains.get(chain);
     const verdict = elements.get(key);
-    const { protocol, backends } = dnat;
+    const { protocol, backends, isSticky = false } = dnat;
     if (held !== text) {
-      write.set(chain, { protocol, backends, isNew: held === undefined });
+      write.set(chain, { protocol, backends, isSticky, isNew: held === undefined });
       const action = held === undefined ? "add" : "replace";
       changes.push({ action, subsystem: "rule", object, text: chainText(chain, dnat) });
     }

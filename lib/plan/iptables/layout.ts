@@ -6,7 +6,8 @@
  *     mangle   PREROUTING  > VPC_MARK                     what HAIRPIN_SNAT knows the VPC's packets by
  *
  * Guard and gates are nftables tables; where there is no nft they stand in filter, as filter.ts says. DNATs with a list of
- * backends are in an nftables table, too (backends.ts); where there is no nft they are rules of SHARED_DNAT.
+ * backends are in an nftables table, too (backends.ts); where there is no nft they are rules of SHARED_DNAT, which cannot choose by
+ * the client's address: DNATs with session affinity have none there.
  */
 import { type Chunked, everyNth, filterChunked, mapChunked, runSync } from "../../chunked.ts";
 import { bucketMask, hostMask, networkMask } from "../../iptables/masked.ts";
@@ -147,7 +148,7 @@ function* serviceRules({ dnats, family }: Program, hasTable: boolean): Chunked<r
   const rules: WantedRule[] = [];
   let made = 0;
   for (const dnat of dnats) {
-    if (hasTable && isInTable(dnat)) continue;
+    if (hasTable ? isInTable(dnat) : dnat.isSticky) continue;
     made += dnat.backends.length;
     if (made > madeAtOnce) {
       made = 0;

@@ -137,6 +137,8 @@ export function createIptablesPlanner(
     },
     planPart(from, to, observed, users) {
       const { rules, backends } = observed;
+      // What this kernel cannot do is told by a plan of the whole.
+      if (backends === undefined && to.dnats.some(({ isSticky }) => isSticky)) return undefined;
       const table = backends && planBackendsPart(backendsOf(from), backendsOf(to), backends);
       if (backends !== undefined && table === undefined) return undefined;
       const find = (table: "nat" | "filter") => (chain: string, text: string) =>
@@ -153,6 +155,12 @@ export function createIptablesPlanner(
     includes: includesSteps,
     missing: (program, observed) => runSync(missingChunked(program, observed)),
     missingChunked,
+    unsupported: ({ dnats }, { backends }) =>
+      new Map(
+        backends === undefined
+          ? dnats.flatMap(({ id, isSticky }) => (isSticky ? [[id, noAffinity] as const] : []))
+          : [],
+      ),
     holdsObjects: ({ rules, backends }) =>
       holdsObjects(rules) || (backends !== undefined && holdsBackends(backends)),
     isPristine: ({ rules, backends }) => countOwned(rules) === 0 && backends?.frame === undefined,
@@ -173,6 +181,8 @@ export function createIptablesPlanner(
     foreignRulesNaming: ({ rules }, address) => foreignRulesNaming(rules, address),
   };
 }
+
+const noAffinity = "this kernel has no nf_tables, which sessionAffinity needs";
 
 interface Layout {
   readonly mangle: WantedTable;

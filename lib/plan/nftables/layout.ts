@@ -72,17 +72,18 @@ export function* wantedTableChunked(program: Program): Chunked<WantedTable> {
     frame: {
       vpcInterface: program.vpcInterface,
       lookups,
-      backendCounts: yield* backendCountsOf(program),
+      backendCounts: yield* backendCountsOf(program, false),
+      stickyCounts: yield* backendCountsOf(program, true),
     },
     visit: (visitor) => runSync(visitChunked(visitor)),
     visitChunked,
   };
 }
 
-function* backendCountsOf({ dnats }: Program): Chunked<readonly number[]> {
+function* backendCountsOf({ dnats }: Program, isSticky: boolean): Chunked<readonly number[]> {
   const counts = new Set<number>();
   yield* forEachChunked(dnats, lookedAtOnce, (dnat) => {
-    if (isDrawn(dnat)) counts.add(dnat.backends.length);
+    if (isDrawn(dnat) && (dnat.isSticky ?? false) === isSticky) counts.add(dnat.backends.length);
   });
   return [...counts].sort((one, other) => one - other);
 }
@@ -93,7 +94,7 @@ function isDrawn({ isList = false, backends }: ProgramDnat): boolean {
 }
 
 function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
-  const { id, eip, protocol, externalPort, backends } = dnat;
+  const { id, eip, protocol, externalPort, backends, isSticky } = dnat;
   const service = concatText(eip, protocol, externalPort);
   const count = backends.length;
   backends.forEach(({ ip, port }, index) => {
@@ -102,7 +103,7 @@ function visitBackends(dnat: ProgramDnat, visit: WantedVisitor): void {
       visit("dnat_1", service, backend, id);
       return;
     }
-    visit("dnat_n", concatText(service, field.number.format(drawOf(count, index))), backend, id);
+    visit("dnat_n", concatText(service, field.number.format(drawOf(count, index, isSticky))), backend, id);
   });
 }
 

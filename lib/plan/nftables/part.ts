@@ -9,10 +9,10 @@ import type { TablePlan } from "./table.ts";
 
 /**
  * Elements outside both parts are not considered. On its own result it plans nothing.
- * @returns `undefined` if the frame may have to change: its random numbers depend on the backend counts of all DNATs
+ * @returns `undefined` if the frame may have to change: its draws depend on the backend counts of all DNATs
  */
 export function planPart(from: WantedTable, to: WantedTable, elements: Elements): TablePlan | undefined {
-  if (from.frame.backendCounts.join() !== to.frame.backendCounts.join()) return undefined;
+  if (countsOf(from) !== countsOf(to)) return undefined;
   const wanted = byMap(() => new Map<string, { readonly value: string; readonly object: ObjectId }>());
   to.visit((map, key, value, object) => {
     wanted[map].set(key, { value, object });
@@ -39,4 +39,8 @@ export function planPart(from: WantedTable, to: WantedTable, elements: Elements)
   }
   const transaction: TableTransaction = { frame: undefined, remove, add };
   return { transaction: changes.length === 0 ? undefined : transaction, changes };
+}
+
+function countsOf({ frame: { backendCounts, stickyCounts } }: WantedTable): string {
+  return `${backendCounts.join()} ${stickyCounts.join()}`;
 }

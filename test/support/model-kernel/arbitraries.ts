@@ -60,7 +60,10 @@ export function specs(odd: { readonly refused: boolean; readonly leases: boolean
   });
   const dnat = fc.oneof(
     fc.record({ ...service, internalIp: anyPod, internalPort }),
-    fc.record({ ...service, backends }),
+    fc.record(
+      { ...service, backends, sessionAffinity: oneOf("None", "ClientIP") },
+      { requiredKeys: ["name", "eip", "protocol", "externalPort", "backends"] },
+    ),
   );
   const route = fc.record({
     name: name("r"),

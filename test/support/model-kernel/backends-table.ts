@@ -9,11 +9,14 @@ import {
   ruleText,
 } from "../../../lib/nftables/backends.ts";
 import { backendsFrameLines } from "../../../lib/nftables/decode-backends.ts";
+import { hashSeed } from "../../../lib/nftables/expressions.ts";
 import { concatText } from "../../../lib/nftables/maps.ts";
+import { hashOf } from "./jhash.ts";
 
 /** A packet on its way. */
 export interface ServedPacket {
   readonly transport: string;
+  readonly source: Ip;
   readonly destination: Ip;
   readonly destinationPort: number;
   /** 0 ≤ dice < 1. */
@@ -81,9 +84,8 @@ export class ModelBackends {
     for (const key of remove) if (!elements.delete(key)) return false;
     const isUsed = (chain: string) => elements.values().some((used) => used === chain);
     for (const chain of drop) if (isUsed(chain) || !chains.delete(chain)) return false;
-    for (const [chain, { isNew, protocol, backends }] of write) {
+    for (const [chain, { isNew, ...rule }] of write) {
       if (isNew === chains.has(chain)) return false;
-      const rule = { protocol, backends };
       if (this.refused?.test(ruleText(rule))) return false;
       chains.set(chain, [rule]);
     }
@@ -133,11 +135,14 @@ export class ModelBackends {
   }
 
   /** The backend that a new flow gets; `undefined` if the table does not translate it. */
-  draw({ transport, destination, destinationPort, dice }: ServedPacket): Backend | undefined {
+  draw({ transport, source, destination, destinationPort, dice }: ServedPacket): Backend | undefined {
     const chain = this.#contents?.elements.get(concatText(destination, transport, destinationPort));
     const [rule] = (chain === undefined ? undefined : this.#contents?.chains.get(chain)) ?? [];
     if (rule === undefined || typeof rule === "string" || rule.protocol !== transport) return undefined;
-    return rule.backends[Math.floor(dice * rule.backends.length)];
+    const { backends, isSticky = false } = rule;
+    return backends[
+      isSticky ? hashOf(source, backends.length, hashSeed) : Math.floor(dice * backends.length)
+    ];
   }
 }
 

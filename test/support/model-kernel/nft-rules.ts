@@ -5,6 +5,7 @@ import type { Ip } from "../../../lib/model/ip.ts";
 import { fromU32, toU32 } from "../../../lib/model/ipv4.ts";
 import { attributeEnd, attributeType, nextAttribute, payloadOf } from "../../../lib/netlink/attributes.ts";
 import { expressionAttribute } from "../../../lib/nftables/wire.ts";
+import { hashOf } from "./jhash.ts";
 
 /** A packet in transit. */
 export interface NftPacket {
@@ -61,7 +62,7 @@ export function textOf(view: DataView | undefined): string {
 
 /** @returns the translation that ends the packet's way through the chain; `undefined` if the rule does not match */
 export function applyRule(rule: NftRule, packet: NftPacket, find: Lookup): Target | undefined {
-  const registers = new DataView(new ArrayBuffer(16));
+  const registers = new DataView(new ArrayBuffer(20));
   for (const { name, data } of rule) {
     const run = expressions[name];
     if (run === undefined) throw new Error(`the model knows no expression ${name}`);
@@ -116,6 +117,11 @@ const expressions: Readonly<Record<string, Run>> = {
     registers.setUint32(register(data, 1), u32(data, 4) + Math.floor(dice * u32(data, 2)), true);
     return undefined;
   },
+  hash(data, registers) {
+    const number = hashOf(fromU32(registers.getUint32(register(data, 1))), u32(data, 4), u32(data, 5));
+    registers.setUint32(register(data, 2), u32(data, 6) + number, true);
+    return undefined;
+  },
   bitwise(data, registers) {
     const at = register(data, 1);
     const mask = bytesOf(data, 4).getUint32(0);
@@ -143,10 +149,10 @@ const expressions: Readonly<Record<string, Run>> = {
   },
 };
 
-/** Register 1 is the first; the next are 9, 10 and 11. */
+/** Register 1 is the first; the next are 9, 10, 11 and 2. */
 function register(data: Attributes, attribute: number): number {
   const number = u32(data, attribute);
-  return number === 1 ? 0 : (number - 8) * 4;
+  return number < 8 ? (number - 1) * 16 : (number - 8) * 4;
 }
 
 function u32(data: Attributes, attribute: number): number {

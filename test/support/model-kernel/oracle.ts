@@ -132,10 +132,19 @@ export class Oracle {
   }
 
   #dnatTargets(address: Ip, transport: Transport, port: number): readonly Backend[] {
-    const dnat = this.dnats.find(
+    const dnat = this.#dnatAt(address, transport, port);
+    return dnat === undefined ? [] : backendsOf(dnat);
+  }
+
+  #dnatAt(address: Ip, transport: Transport, port: number): Dnat | undefined {
+    return this.dnats.find(
       (one) => this.addressOf(one.eip) === address && one.protocol === transport && one.externalPort === port,
     );
-    return dnat === undefined ? [] : backendsOf(dnat);
+  }
+
+  /** True if a client always reaches the same backend. */
+  isSticky(address: Ip, transport: Transport, port: number): boolean {
+    return this.#dnatAt(address, transport, port)?.sessionAffinity === "ClientIP";
   }
 
   /** The EIP of a new flow from `client`. `undefined`: it leaves untranslated. */

@@ -164,7 +164,8 @@ export class Works {
         if (!isRight) faults.push(`${client} to ${eip}:${port} by ${transport}: ${words(fate)}`);
         if (fate.kind === "sent") reached.add(`${fate.destination}:${fate.destinationPort}`);
       }
-      const all = Math.min(targets.length, draws.length);
+      const isSticky = this.#oracle.isSticky(eip, transport, port);
+      const all = isSticky ? Math.min(targets.length, 1) : Math.min(targets.length, draws.length);
       if (reached.size !== all)
         faults.push(`${client} to ${eip}:${port} reaches ${reached.size} of ${all} backends`);
     }

@@ -117,10 +117,10 @@ export class Expectation {
       .map(({ direction, rateMbit }) => `limit ${direction === "egress" ? "net1" : "eth0"} ${rateMbit}Mbit`);
   }
 
-  /** The numbers of backends of DNATs that have a list: nftables has a rule for each number. */
+  /** The numbers of backends of DNATs with a list, with and without affinity: nftables has a rule for each. */
   get backendCounts(): number {
-    const lists = this.#live.dnat.filter(({ backends }) => backends !== undefined);
-    return new Set(lists.map((spec) => backendsOf(spec).length).filter((count) => count > 0)).size;
+    const lists = this.#live.dnat.filter((spec) => Array.isArray(spec.backends) && spec.backends.length > 0);
+    return new Set(lists.map((spec) => `${backendsOf(spec).length} ${spec.sessionAffinity ?? ""}`)).size;
   }
 
   readiness(): ReadonlyMap<string, Readiness> {

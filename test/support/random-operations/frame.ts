@@ -16,7 +16,7 @@ const chains = [
   "nat -A FOREIGN -d 192.0.2.77/32 -j RETURN",
 ];
 
-/** @param backendCounts how many different numbers of backends, above one, DNATs have */
+/** @param backendCounts how many different numbers of backends DNATs with a list have, with and without affinity */
 export function frameLines(dataplane: DataplaneName, backendCounts: number): readonly string[] {
   if (dataplane !== "nftables") return chains;
   return [

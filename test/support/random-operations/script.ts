@@ -238,7 +238,7 @@ export class Script {
           ip: `10.0.2.${5 + index}`,
           port: 8080,
         }));
-        return { ...service, backends };
+        return { ...service, backends, ...this.#one([{}, {}, { sessionAffinity: "ClientIP" }]) };
       }
       case "limit":
         return { eip, direction: this.#one(["ingress", "egress"]), rateMbit: 1 + this.#below(9) };

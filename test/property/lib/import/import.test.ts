@@ -69,9 +69,11 @@ for (const dataplane of dataplanes) {
       if (!hasOwnAddress) kernel.network.removeAddress(own);
       // Without an address on net1 its next hops are in no connected subnet.
       const isReached = ({ spec }: Typed) => hasOwnAddress || !("interface" in spec);
-      // As rules a list of one looks like an internal IP.
+      // As rules a list of one looks like an internal IP, and there is no session affinity.
       const isTraced = ({ spec }: Typed) =>
-        dataplane !== "legacy without nft" || !Array.isArray(spec.backends) || spec.backends.length !== 1;
+        dataplane !== "legacy without nft" ||
+        !("backends" in spec && Array.isArray(spec.backends)) ||
+        (spec.backends.length !== 1 && spec.sessionAffinity === undefined);
       const before = await live(kernel, objects.filter(isReached).filter(isTraced));
       const writes: string[] = [];
       kernel.onWrite = (what) => writes.push(what);

@@ -39,7 +39,16 @@ const selector = (one: { readonly ip: string; readonly port: number }) => `${one
 const dnatSpec = fc
   .oneof(
     fc.record({ ...service, internalIp: pod, internalPort: port }),
-    fc.record({ ...service, backends: fc.uniqueArray(backend, { minLength: 1, maxLength: 4, selector }) }),
+    fc
+      .record({
+        ...service,
+        backends: fc.uniqueArray(backend, { minLength: 1, maxLength: 4, selector }),
+        isSticky: fc.boolean(),
+      })
+      .map(({ isSticky, ...spec }) => ({
+        ...spec,
+        ...(isSticky && { sessionAffinity: "ClientIP" as const }),
+      })),
   )
   .map((spec) => ({ name: `${spec.eip}-${spec.protocol}-${spec.externalPort}`, ...spec }));
 const routeSpec = fc.constantFrom(

@@ -261,6 +261,15 @@ t.test("compile", (t) => {
             { ip: "10.0.1.8", port: 1 },
             { ip: "10.0.1.9", port: 2 },
           ],
+          sessionAffinity: "None",
+        }),
+        dnat("d3", "e2", 82, {
+          backends: [
+            { ip: "10.0.1.8", port: 80 },
+            { ip: "10.0.1.8", port: 9 },
+            { ip: "10.0.1.7", port: 90 },
+          ],
+          sessionAffinity: "ClientIP",
         }),
       ],
       snats: [snat("s1", "e1", "10.0.0.0/16"), snat("s2", "e2", "10.0.1.0/24", { mapping: "preserve" })],
@@ -300,6 +309,19 @@ t.test("compile", (t) => {
           ],
           isList: true,
         },
+        {
+          id: "dnats/d3",
+          eip: "203.0.113.11",
+          protocol: "tcp",
+          externalPort: 82,
+          backends: [
+            { ip: "10.0.1.7", port: 90 },
+            { ip: "10.0.1.8", port: 9 },
+            { ip: "10.0.1.8", port: 80 },
+          ],
+          isList: true,
+          isSticky: true,
+        },
       ],
       pools: [
         {
@@ -319,7 +341,7 @@ t.test("compile", (t) => {
       ],
     });
     t.equal(blocked.size + idle.size, 0);
-    t.strictSame(usedBy.get("e2" as ObjectName), ["snats/s2", "dnats/d1", "dnats/d2"]);
+    t.strictSame(usedBy.get("e2" as ObjectName), ["snats/s2", "dnats/d1", "dnats/d2", "dnats/d3"]);
     t.end();
   });
 

@@ -338,6 +338,11 @@ t.test("nftables: elements that no object stands for", async (t) => {
     dnat_n: new Map([
       ["203.0.113.10 . tcp . 80 . 0x00020000", "10.0.1.5 . 80"],
       ["203.0.113.11 . 47 . 80 . 0x00010000", "10.0.1.5 . 80"],
+      ["203.0.113.10 . tcp . 81 . 0x80010000", "10.0.1.5 . 80"],
+      ["203.0.113.10 . tcp . 82 . 0x80020000", "10.0.1.5 . 80"],
+      ["203.0.113.10 . tcp . 82 . 0x00020001", "10.0.1.6 . 80"],
+      ["203.0.113.10 . tcp . 83 . 0x80020001", "10.0.1.6 . 80"],
+      ["203.0.113.10 . tcp . 83 . 0x80020000", "10.0.1.5 . 80"],
     ]),
     fip_in: new Map([["*", "10.0.1.5"]]),
     snat_r: new Map([
@@ -359,8 +364,19 @@ t.test("nftables: elements that no object stands for", async (t) => {
       "ip natgw map fip_in: not an EIP and an internal IP",
       "ip natgw map dnat_n: not a service, a draw and a backend",
       "ip natgw map dnat_n: the draws of this service are not 0, 1 and so on",
+      "ip natgw map dnat_n: the draws of this service are not 0, 1 and so on",
+      "ip natgw map dnat_n: the draws of this service are not 0, 1 and so on",
       "ip natgw map snat_r: its buckets are not those of a pool",
     ],
+  );
+  const web = { ip: "10.0.1.5", port: 80 };
+  t.same(
+    set.dnats.map(({ externalPort, backends, sessionAffinity }) => [externalPort, backends, sessionAffinity]),
+    [
+      [81, [web], "ClientIP"],
+      [83, [web, { ip: "10.0.1.6", port: 80 }], "ClientIP"],
+    ],
+    "by the client's address",
   );
   t.same(
     set.snats.map(({ internalCIDR }) => internalCIDR),

@@ -38,6 +38,7 @@ t.test("in the table of nftables", async (t) => {
       { interface: device("net1"), buckets: 16 },
     ],
     backendCounts: [2, 3],
+    stickyCounts: [2],
   });
   t.strictSame(interfacesInTable({ frame, elements: noElements }, links), { vpc, external });
   const none = { vpc: undefined, external: undefined };

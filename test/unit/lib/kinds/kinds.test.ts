@@ -31,6 +31,9 @@ t.test("semantics: what no gateway could program", (t) => {
     ["dnat", dnat("d", "e", 80, { internalIp: undefined }), ["/internalIp"]],
     ["dnat", dnat("d", "e", 80, { internalIp: "127.0.0.1" }), ["/internalIp"]],
     ["dnat", { ...dnat("d", "e"), backends: [] }, ["/backends"]],
+    ["dnat", dnat("d", "e", 80, { backends: [], sessionAffinity: "ClientIP" }), []],
+    ["dnat", dnat("d", "e", 80, { sessionAffinity: "ClientIP" }), ["/sessionAffinity"]],
+    ["dnat", dnat("d", "e", 80, { sessionAffinity: "None" }), []],
     [
       "dnat",
       dnat("d", "e", 80, {
@@ -114,6 +117,11 @@ t.test("every kind has its record, and a line for people", (t) => {
       "dnat",
       dnat("d", "e", 80, { backends }),
       "DNAT 203.0.113.10 tcp/80 → 10.0.1.7:1, 10.0.1.7:2, 10.0.1.7:3 and 2 more",
+    ],
+    [
+      "dnat",
+      dnat("d", "e", 80, { backends: backends.slice(0, 2), sessionAffinity: "ClientIP" }),
+      "DNAT 203.0.113.10 tcp/80 → 10.0.1.7:1, 10.0.1.7:2 by the client's address",
     ],
     ["limit", limit("l", { eip: "e" }), "limit egress of 203.0.113.10 to 10 Mbit/s"],
     [

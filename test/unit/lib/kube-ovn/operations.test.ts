@@ -68,6 +68,24 @@ const puts: readonly (readonly [call: string, kind: string, spec: object])[] = [
         },
       ] as const,
   ),
+  ...["0", "10800"].map(
+    (seconds) =>
+      [
+        `nft-dnat-map-add 203.0.113.10,80,TCP,clientip,${seconds},10.0.1.5:80@10.0.1.6:81`,
+        "dnat",
+        {
+          name: "203.0.113.10-tcp-80",
+          eip: "203.0.113.10",
+          protocol: "tcp",
+          externalPort: 80,
+          backends: [
+            { ip: "10.0.1.5", port: 80 },
+            { ip: "10.0.1.6", port: 81 },
+          ],
+          sessionAffinity: "ClientIP",
+        },
+      ] as const,
+  ),
   [
     "subnet-route-add 10.2.0.0/16,10.0.1.1",
     "route",
@@ -281,7 +299,10 @@ const malformed: readonly string[] = [
   "nft-dnat-map-add|203.0.113.10,80,tcp,",
   "nft-dnat-map-add|203.0.113.10,80,tcp,10.0.1.5",
   "nft-dnat-map-add|203.0.113.10,80,tcp,10.0.1.5:80@",
-  "nft-dnat-map-add|203.0.113.10,80,tcp,clientip,60,10.0.1.5:80",
+  "nft-dnat-map-add|203.0.113.10,80,tcp,clientip,,10.0.1.5:80",
+  "nft-dnat-map-add|203.0.113.10,80,tcp,clientip,1m,10.0.1.5:80",
+  "nft-dnat-map-add|203.0.113.10,80,tcp,clientip,-1,10.0.1.5:80",
+  "nft-dnat-map-add|203.0.113.10,80,tcp,clientip,10.0.1.5:80",
   "nft-dnat-map-add|203.0.113.10,80,tcp,other,60,10.0.1.5:80",
   `nft-dnat-map-add|203.0.113.10,80,tcp,${"10.0.1.5:80@".repeat(256)}10.0.1.6:80`,
   "nft-dnat-map-add|203.0.113.10,80,tcp,10.0.1.5:80@127.0.0.1:80",

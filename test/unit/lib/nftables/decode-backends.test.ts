@@ -12,6 +12,7 @@ import {
   isMapReadable,
 } from "../../../../lib/nftables/decode-backends.ts";
 import { encodeBackends, encodeBackendsFrame, encodeRule } from "../../../../lib/nftables/encode-backends.ts";
+import { hashNumber } from "../../../../lib/nftables/expressions.ts";
 import { newPlainChain, newTable } from "../../../../lib/nftables/frame-messages.ts";
 import { forEachVerdict } from "../../../../lib/nftables/verdicts.ts";
 import { inetHeader, messageType, tableAttribute } from "../../../../lib/nftables/wire.ts";
@@ -41,8 +42,9 @@ function told(
   protocol: Protocol,
   backends: readonly Backend[],
   drawn: readonly Backend[] = backends,
+  isSticky = false,
 ): string {
-  const rule = encodeRule(chain, { protocol, backends }, 2);
+  const rule = encodeRule(chain, { protocol, backends, isSticky }, 2);
   const reader = read([newTable(backendsTable), newPlainChain(chain, backendsTable), ...rule]);
   const elements = new DrawnReader();
   for (const message of encodeRule(chain, { protocol, backends: drawn }, 2).filter(isElements))
@@ -55,14 +57,31 @@ t.test("a rule is read as it was written, and as nft lists it", async (t) => {
     for (const count of [1, 2, 256]) {
       const backends = Array.from({ length: count }, (_, host) => backend(host));
       t.equal(told(protocol, backends), ruleText({ protocol, backends }));
+      const sticky = { protocol, backends, isSticky: true };
+      t.equal(told(protocol, backends, backends, true), ruleText(sticky), "by the client's address");
     }
   t.equal(
     ruleText({ protocol: "tcp", backends: [backend(1), backend(2, 81)] }),
     "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.1.1 . 80, 1 : 10.0.1.2 . 81 }",
   );
+  t.equal(
+    ruleText({ protocol: "tcp", backends: [backend(1), backend(2, 81)], isSticky: true }),
+    "meta l4proto tcp dnat ip to jhash ip saddr mod 2 seed 0x1 map { 0 : 10.0.1.1 . 80, 1 : 10.0.1.2 . 81 }",
+  );
   t.match(
     chainText(chain, { protocol: "udp", backends: Array.from({ length: 9 }, (_, host) => backend(host)) }),
     "3 : 10.0.1.3 . 80, … 5 more }",
+  );
+});
+
+t.test("the hash of an address is told as the kernel tells it", async (t) => {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  // Dumps of rules that nft 1.0.6 made, Linux 6.18: `jhash ip saddr mod 2 seed 0x1`, and the same with `offset 0x80020000`.
+  const head = "0800010000000002080002000000000108000300000000040800040000000002080005000000000108000";
+  t.equal(hex(hashNumber(2, 1, 2, 0)), `4400010009000100686173680000000034000200${head}70000000000`);
+  t.equal(
+    hex(hashNumber(2, 1, 2, 0x8002_0000)),
+    `4c0001000900010068617368000000003c000200${head}600800200000800070000000000`,
   );
 });
 

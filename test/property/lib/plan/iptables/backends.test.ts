@@ -15,20 +15,7 @@ import {
 } from "../../../../../lib/plan/iptables/backends.ts";
 import { createIptablesPlanner } from "../../../../../lib/plan/iptables/planner.ts";
 import { backendsHarms, ModelBackends } from "../../../../support/model-kernel/backends-table.ts";
-import { program as anyProgram } from "./programs.ts";
-
-const program = anyProgram.chain((one) =>
-  fc.array(fc.boolean(), { minLength: one.dnats.length, maxLength: one.dnats.length }).map(
-    (lists): Program => ({
-      ...one,
-      dnats: one.dnats.map((dnat, at) => withList(dnat, lists[at] === true)),
-    }),
-  ),
-);
-
-function withList(dnat: ProgramDnat, isList: boolean): ProgramDnat {
-  return isList ? { ...dnat, isList } : dnat;
-}
+import { listProgram as program } from "./programs.ts";
 
 const harms = fc.array(fc.record({ kind: fc.constantFrom(...backendsHarms), number: fc.nat(9) }), {
   maxLength: 4,

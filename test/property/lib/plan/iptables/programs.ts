@@ -136,3 +136,18 @@ export const program: fc.Arbitrary<Program> = fc.record({
   pools,
   routes: fc.constant([]),
 });
+
+/** The same with lists of backends, with and without session affinity. */
+export const listProgram: fc.Arbitrary<Program> = program.chain((one) =>
+  fc
+    .array(fc.constantFrom("one", "list", "sticky"), {
+      minLength: one.dnats.length,
+      maxLength: one.dnats.length,
+    })
+    .map((forms) => ({ ...one, dnats: one.dnats.map((dnat, at) => inForm(dnat, forms[at] ?? "one")) })),
+);
+
+function inForm(dnat: ProgramDnat, form: "one" | "list" | "sticky"): ProgramDnat {
+  if (form === "one") return dnat;
+  return { ...dnat, isList: true, ...(form === "sticky" && { isSticky: true }) };
+}

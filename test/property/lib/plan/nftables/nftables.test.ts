@@ -24,7 +24,7 @@ import { wantedTable } from "../../../../../lib/plan/nftables/layout.ts";
 import { missingElements } from "../../../../../lib/plan/nftables/missing.ts";
 import { eipsNamed } from "../../../../../lib/plan/nftables/owned.ts";
 import { allElements, planTable } from "../../../../../lib/plan/nftables/table.ts";
-import { emptyProgram, iface, ip, program } from "../iptables/programs.ts";
+import { emptyProgram, iface, ip, listProgram as program } from "../iptables/programs.ts";
 
 type Range = readonly [first: number, last: number];
 
@@ -251,7 +251,7 @@ t.test("no two elements of one interface hold one client, across both maps", asy
 
 t.test("every number that may be drawn for a service leads to one backend", async () => {
   fc.assert(
-    fc.property(fc.integer({ min: 2, max: 256 }), (count) => {
+    fc.property(fc.integer({ min: 2, max: 256 }), fc.boolean(), (count, isSticky) => {
       const backends = Array.from({ length: count }, (_, at) => ({
         ip: ip(`10.0.0.${at % 250}`),
         port: at + 1,
@@ -265,14 +265,17 @@ t.test("every number that may be drawn for a service leads to one backend", asyn
         protocol: "tcp",
         externalPort: 80,
         backends: [head, ...rest],
+        isSticky,
       } as const;
       const wanted = wantedTable({ ...emptyProgram, dnats: [dnat] });
       const { dnat_n: elements } = allElements(wanted);
       const drawn = backends.map(
-        (_, at) => `203.0.113.1 . tcp . 80 . 0x${(count * 65_536 + at).toString(16).padStart(8, "0")}`,
+        (_, at) =>
+          `203.0.113.1 . tcp . 80 . 0x${(count * 65_536 + at + (isSticky ? 2 ** 31 : 0)).toString(16).padStart(8, "0")}`,
       );
       return (
-        isDeepStrictEqual(wanted.frame.backendCounts, [count]) &&
+        isDeepStrictEqual(wanted.frame.backendCounts, isSticky ? [] : [count]) &&
+        isDeepStrictEqual(wanted.frame.stickyCounts, isSticky ? [count] : []) &&
         isDeepStrictEqual([...elements.keys()], drawn) &&
         isDeepStrictEqual(
           [...elements.values()],

@@ -124,6 +124,12 @@ t.test("an object that cannot be programmed", async (t) => {
     success,
     "stored for a later version",
   );
+  fail("NotSupported", "dnats/203.0.113.10-tcp-80");
+  t.match(
+    await call(api, "nft-dnat-map-add", "203.0.113.10,80,tcp,clientip,60,10.0.1.5:80"),
+    /^200 err dnats\/203.0.113.10-tcp-80 is not programmed: NotSupported: why\nexit 1\n$/,
+    "a Service that cannot work fails",
+  );
   await api.app.close();
 });
 
