@@ -256,6 +256,7 @@ t.test("Kube-OVN's checks R1 to R10, with the hook racing", async (t) => {
     t.match(await show("tc", "class", "show", "dev", device), /rate (?:10Mbit|10000Kbit)/, "R9");
   const addresses = await show("ip", "addr", "show");
   for (const address of [e, other]) t.match(addresses, `${address}/24`, "R10");
+  t.equal(await show("natgwctl", "get", "fips", "-o", "name"), `fips/${e}\n`);
   container.signal("SIGTERM");
   t.equal(await container.end(), 0);
 });

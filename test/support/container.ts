@@ -178,7 +178,7 @@ async function install(directory: string, agent: string | undefined): Promise<vo
   const [bin, legacy] = [join(directory, "bin"), join(directory, "legacy")];
   await mkdir(bin);
   await mkdir(legacy);
-  for (const name of ["sleep", "sysctl", "natgw-supervisor", "natgw-agent", "iptables-legacy"])
+  for (const name of ["sleep", "sysctl", "natgw-supervisor", "natgw-agent", "natgwctl", "iptables-legacy"])
     await copyFile(join(project, "scripts/image", name), join(bin, name));
   await copyFile(join(bin, "iptables-legacy"), join(bin, "iptables-legacy-save"));
   for (const tool of ["iptables-legacy", "iptables-legacy-save", "iptables-legacy-restore"])
