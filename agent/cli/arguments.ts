@@ -63,7 +63,7 @@ export function parseTime(text: string, option: string, nowMs: number): number {
   const timeMs = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(timeMs))
     throw new UsageFailure(
-      `${option} must be a time such as 2026-01-01T12:00:00Z, or 10m ago as 10m, not ${text}`,
+      `${option} must be a time such as 2026-01-01T12:00:00Z, or how long ago, such as 10m, not ${text}`,
     );
   return timeMs;
 }

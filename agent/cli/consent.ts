@@ -8,9 +8,10 @@ import type { Terminal } from "./terminal.ts";
 /** @throws UsageFailure if nobody can answer */
 export function refuseWithoutAnswer(terminal: Pick<Terminal, "isInteractive">): void {
   if (terminal.isInteractive) return;
-  throw new UsageFailure("this writes, and nobody can be asked: standard input or error is no terminal", [
-    "use --yes to write without being asked, or --dry-run to see what it would do",
-  ]);
+  throw new UsageFailure(
+    "this command writes, and nobody can be asked: standard input or error is not a terminal",
+    ["use --yes to write without being asked, or --dry-run to see what it would do"],
+  );
 }
 
 /** Shows what is about to happen; beside the output if that is for a program. True unless the user says no. */

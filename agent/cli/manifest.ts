@@ -35,7 +35,7 @@ function wholeListsIn(set: Spec, file: string): Specs {
   if (missing.length === 0) return lists;
   throw new UsageFailure(
     `${file}: a set with a generation replaces everything; it lacks ${missing.join(", ")}`,
-    ["write an empty list for what there is none of; without a generation the file only adds"],
+    ["write an empty list for a kind without objects; without a generation the file only adds"],
   );
 }
 
@@ -71,7 +71,7 @@ function listsIn(set: Spec, file: string): Specs {
     const collection = collections.find((one) => one === name);
     if (collection === undefined) {
       if (name === "generation" || name === "gateway") continue;
-      throw new UsageFailure(`${file}: ${name} is no part of a set`);
+      throw new UsageFailure(`${file}: ${name} is not part of a set`);
     }
     if (!Array.isArray(list) || !list.every(isRecord))
       throw new UsageFailure(`${file}: ${name} must be a list of objects`);

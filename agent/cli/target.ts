@@ -26,12 +26,13 @@ export function targetOf(
     return { socket: socket ?? (environment.NATGW_SOCKET || defaultSocket) };
   }
   if (socket !== undefined) throw new UsageFailure("--socket and --server: give one of them");
-  if ((cert === undefined) !== (key === undefined)) throw new UsageFailure("--cert and --key come together");
+  if ((cert === undefined) !== (key === undefined))
+    throw new UsageFailure("--cert needs --key, and --key needs --cert");
   const url = URL.parse(server);
   if (url === null || !["https:", "http:"].includes(url.protocol) || url.hostname === "")
     throw new UsageFailure(`--server must be a URL such as https://10.0.0.5:9477, not ${server}`);
   if (url.pathname !== "/" || url.search !== "" || url.username !== "")
-    throw new UsageFailure(`--server must have a host and a port alone, not ${server}`);
+    throw new UsageFailure(`--server must have nothing but a host and a port, not ${server}`);
   if (url.protocol === "http:" && !isLoopback(url.hostname))
     throw new UsageFailure("--server with http:// is for loopback addresses: use https://");
   if (url.protocol === "http:" && [ca, cert, key].some((file) => file !== undefined))

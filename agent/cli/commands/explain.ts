@@ -24,13 +24,13 @@ const goodVerdicts = ["delivered", "local"];
 export async function explain({ api }: Context, options: ExplainOptions): Promise<Answer> {
   const { from, to, in: eip, proto, port, sport } = options;
   if (eip === undefined && (from === undefined || to === undefined))
-    throw new UsageFailure("--from and --to, or --in for what comes from outside");
+    throw new UsageFailure("give --from and --to, or --in for what comes from outside");
   if (eip !== undefined && (from !== undefined || to !== undefined))
-    throw new UsageFailure("--in excludes --from and --to");
+    throw new UsageFailure("--in cannot be given with --from or --to");
   for (const [option, text] of Object.entries({ "--port": port, "--sport": sport }))
     if (text !== undefined) parseNumber(text, option, 1, 65_535);
   if (eip !== undefined && port === undefined && proto !== "icmp")
-    throw new UsageFailure("--in needs --port, but for icmp");
+    throw new UsageFailure("--in needs --port, except for icmp");
   const query = {
     ...(eip === undefined ? { from, to } : { eip: eip.replace(/^eips?\//i, "") }),
     protocol: proto,

@@ -40,7 +40,7 @@ t.test("what is neither", async (t) => {
     ["42", /neither a set/],
     ["a: 1", /neither a set/],
     ["kind: Pod", /no kind Pod/],
-    ["generation: 1\npods: []", /pods is no part of a set/],
+    ["generation: 1\npods: []", /pods is not part of a set/],
     // What would empty the gateway.
     ["generation: 1\neips: []\nfips: []", /replaces everything; it lacks snats, dnats, routes/],
     ["generation: '1'\neips: []", /must be alone, and the generation a number/],

@@ -20,10 +20,10 @@ t.test("contradictions", async (t) => {
   for (const [options, message] of [
     [{ tokenFile: "t" }, /--token-file needs --server/],
     [{ socket: "/a", server }, /give one of them/],
-    [{ server, cert: "c" }, /come together/],
+    [{ server, cert: "c" }, /--cert needs --key/],
     [{ server: "10.0.0.5" }, /must be a URL/],
     [{ server: "ftp://10.0.0.5" }, /must be a URL/],
-    [{ server: `${server}/v1` }, /a host and a port alone/],
+    [{ server: `${server}/v1` }, /nothing but a host and a port/],
     [{ server: "http://10.0.0.5" }, /use https/],
     [{ server: "http://localhost.example" }, /use https/],
     [{ server: "http://127.0.0.1", ca: "c" }, /need https/],
