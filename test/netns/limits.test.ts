@@ -37,7 +37,7 @@ function sorted(text: string): string {
 }
 
 /** The same without the numbers that the kernel gives queues. */
-const withoutHandles = (text: string) => sorted(text.replaceAll(/\b8[0-9a-f]{3}:/g, "N:"));
+const withoutHandles = (text: string) => sorted(text.replaceAll(/\b[89a-f][0-9a-f]{3}:/g, "N:"));
 
 /** Bytes that classes with this rate have sent. */
 async function sent(gw: Gateway, nic: string, rate: string): Promise<number> {
