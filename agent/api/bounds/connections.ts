@@ -1,6 +1,7 @@
 /**
- * Every connection of every listener, counted together. When there are too many, the one that was idle for longest is closed;
- * when none is idle, a few more are taken on, on which only probes are answered. A peer that does not read its answer, or does
+ * Every connection of every listener, counted together. When there are too many, the one that was idle for longest is closed,
+ * unless it is so new that its request may be on its way: some of those are too many for a moment. When none is idle, a few more
+ * are taken on, on which only probes are answered. A peer that does not read its answer, or does
  * not go on with its request, is cut.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -9,18 +10,21 @@ import type { Socket } from "node:net";
 export interface ConnectionLimits {
   /** Connections in all; beyond, the one that was idle for longest gives way. */
   readonly most: number;
+  /** Milliseconds in which a new connection need not give way, while there are no more than twice as many as `most`. */
+  readonly newMs: number;
   /** Connections beyond these, where none is idle: for probes. */
   readonly reserved: number;
   /** Milliseconds that an answer may wait for its reader, or a request for its rest, while no byte moves. */
   readonly stallMs: number;
 }
 
-export const connectionLimits: ConnectionLimits = { most: 512, reserved: 64, stallMs: 30_000 };
+export const connectionLimits: ConnectionLimits = { most: 512, newMs: 500, reserved: 64, stallMs: 30_000 };
 
 /** How often it is looked whether bytes moved. */
 const looksPerStall = 6;
 
 interface Connection {
+  readonly openedMs: number;
   readonly raw: Socket;
   /** What HTTP is spoken over: with TLS, the stream within `raw`. */
   stream: Socket;
@@ -88,11 +92,18 @@ export class Connections {
   }
 
   #opened(raw: Socket): void {
-    const { most, reserved } = this.#limits;
-    if (this.#all.size >= most) this.#closeFirst(this.#idle);
-    const isReserved = this.#all.size >= most;
-    if (this.#all.size >= most + reserved) this.#closeFirst(this.#reserved);
+    const { most, newMs, reserved } = this.#limits;
+    const nowMs = performance.now();
+    for (const one of this.#idle) {
+      const isNew = nowMs - one.openedMs < newMs && this.#all.size < 2 * most;
+      if (this.#all.size < most || isNew) break;
+      this.#close(one);
+    }
+    const isReserved = this.#all.size - this.#idle.size >= most;
+    const [first] = this.#reserved;
+    if (isReserved && first !== undefined && this.#reserved.size >= reserved) this.#close(first);
     const connection: Connection = {
+      openedMs: nowMs,
       raw,
       stream: raw,
       isReserved,
@@ -119,11 +130,9 @@ export class Connections {
     this.#byStream.set(stream, connection);
   }
 
-  #closeFirst(connections: ReadonlySet<Connection>): void {
-    const [first] = connections;
-    if (first === undefined) return;
-    this.#forget(first);
-    first.raw.destroy();
+  #close(connection: Connection): void {
+    this.#forget(connection);
+    connection.raw.destroy();
   }
 
   #forget(connection: Connection): void {

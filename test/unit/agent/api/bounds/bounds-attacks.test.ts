@@ -151,6 +151,19 @@ t.test("idle connections", async (t) => {
   t.equal((await readAnswer(kept)).status, 200, "a connection is good for several requests");
 });
 
+t.test("a new connection does not give way before its request may be there", async (t) => {
+  const target = await serve(t, 10, { connections: { most: 40, newMs: 60_000 } });
+  for (const where of [target.unix, target.tcp]) {
+    const late = await open(where);
+    const others = await crowd(t, where, 50);
+    late.write(requestText("GET", "/livez", ["connection: close"]));
+    t.equal((await readAnswer(late)).status, 200);
+    await crowd(t, where, 60);
+    await until("the first to be closed", () => others[0]?.destroyed);
+    t.equal((await ask(where, "GET", "/v1/eips")).status, 200);
+  }
+});
+
 t.test(
   "all connections are busy: the reserve is for probes, until connections without progress are closed",
   async (t) => {
