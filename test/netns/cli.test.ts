@@ -6,6 +6,7 @@ import { execa } from "execa";
 import t, { type Test } from "tap";
 import { Gateway } from "../support/gateway.ts";
 import { ctlBuilt, Natgwctl } from "../support/natgwctl.ts";
+import { until } from "../support/run.ts";
 import { expectNoSecret } from "../support/secrets.ts";
 import { eip, gateway, tcp, webDnat } from "../support/targets.ts";
 
@@ -104,6 +105,9 @@ t.test("natgwctl", async (t) => {
   const stream = await gw.host("outside").open(tcp("203.0.113.10"));
 
   await t.test("healthy: 0, and every format holds the same", async (t) => {
+    const described = () =>
+      ctl.json<{ readonly counters: { readonly value: readonly unknown[] } }>("describe eip eip-10");
+    await until("its counters", async () => (await described()).counters.value.length > 0);
     await mapLimited(looking, atOnce, async (line) => {
       const [table, json, yaml, names] = await Promise.all([
         ctl.run(line),

@@ -172,7 +172,7 @@ function podName(number: number): HostName {
 }
 
 /** IPv6 would send neighbour discovery and wait for duplicate address detection: noise in an IPv4 lab. */
-async function withoutIpv6(namespace: string): Promise<void> {
+export async function withoutIpv6(namespace: string): Promise<void> {
   const settings = ["all", "default"].map((scope) => `net.ipv6.conf.${scope}.disable_ipv6=1`);
   const [command = "ip", ...args] = inNamespace(namespace, [
     "sysctl",
