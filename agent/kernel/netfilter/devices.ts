@@ -1,6 +1,5 @@
 /** Reads what other programs attach to the devices of this namespace: filters and qdiscs of traffic control, and XDP programs. */
 
-import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { filterChains, qdiscChain, xdpChain } from "../../../lib/netfilter/device-programs.ts";
 import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
@@ -12,6 +11,7 @@ import { decodeQdisc, dumpQdiscs } from "../../../lib/tc/qdisc.ts";
 import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { readDump } from "../netlink/read-dump.ts";
+import { orAbsent } from "../netlink/refusal.ts";
 
 export function readLinks(netlink: NetlinkConnection, signal: AbortSignal): Promise<readonly LinkPrograms[]> {
   return readDump(netlink, dumpLinks(), newLink, decodeLinkPrograms, signal);
@@ -22,7 +22,8 @@ export async function readDeviceChains(
   links: readonly LinkPrograms[],
   signal: AbortSignal,
 ): Promise<readonly Chain[]> {
-  const qdiscs = await orNone(readDump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal));
+  const dump = readDump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
+  const qdiscs = (await orAbsent(dump, absent)) ?? [];
   // Only `ingress` and `clsact` have the handle, and filters on these sides.
   const withSides = new Set(
     qdiscs.filter(({ handle }) => handle === ingressHandle).map(({ index }) => index),
@@ -48,18 +49,9 @@ async function readFilters(
   signal: AbortSignal,
 ): Promise<readonly Filter[]> {
   const request = dumpFilters(index, filterPlaces[place]);
-  const filters = await orNone(readDump(netlink, request, trafficType.newFilter, decodeFilter, signal));
-  return filters.filter((filter) => filter !== undefined);
+  const dump = readDump(netlink, request, trafficType.newFilter, decodeFilter, signal);
+  return ((await orAbsent(dump, absent)) ?? []).filter((filter) => filter !== undefined);
 }
 
-/** Nothing if the device was removed since the links were read, or the kernel has no such qdiscs. */
-async function orNone<T>(reading: Promise<readonly T[]>): Promise<readonly T[]> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof GatewayError && absent.includes(error.details.code)) return [];
-    throw error;
-  }
-}
-
-const absent: readonly unknown[] = ["ENODEV", "EINVAL", "EOPNOTSUPP"];
+/** A device was removed since the links were read, or the kernel has no such qdiscs. */
+const absent = ["ENODEV", "EINVAL", "EOPNOTSUPP"];

@@ -10,6 +10,7 @@ import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts"
 import type { NetfilterDriver, RulesDriver } from "../drivers.ts";
 import { digestTables, legacyTableNames } from "../iptables/legacy-digest.ts";
 import type { ConversingConnection, NetlinkConnection } from "../netlink/connection.ts";
+import { orAbsent } from "../netlink/refusal.ts";
 import { orUndefinedWhereGone } from "../nftables/read.ts";
 import { readGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
@@ -72,7 +73,8 @@ class Driver implements NetfilterDriver {
   async #readNft(signal: AbortSignal): Promise<NftReading> {
     const { netlink, run, backend } = this.#options;
     for (let reading = 1; reading <= maxReadings; reading++) {
-      const generation = await orWithoutNft(readGeneration(netlink, signal));
+      // A kernel without nf_tables has only iptables-legacy.
+      const generation = await orAbsent(readGeneration(netlink, signal), lacking);
       if (generation === undefined) return nothing;
       const known = this.#nft;
       if (known?.generation === generation) return known;
@@ -121,17 +123,7 @@ const nothing: NftReading = {
 };
 
 /** The errors for a request about a part of netfilter that the kernel lacks. */
-const lacking: readonly unknown[] = ["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT"];
-
-/** `undefined` on a kernel without nf_tables, which has only iptables-legacy. */
-async function orWithoutNft(reading: Promise<number>): Promise<number | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof GatewayError && lacking.includes(error.details.code)) return undefined;
-    throw error;
-  }
-}
+const lacking = ["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT"];
 
 /** Elements of sets change without a change of any rule. */
 function asksForSet({ rules }: Chain): boolean {

@@ -21,7 +21,7 @@ import {
 } from "../../../lib/netlink/xfrm-policies.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { readDump } from "../netlink/read-dump.ts";
-import { type NetlinkError, netlinkError, refused } from "../netlink/refusal.ts";
+import { type NetlinkError, netlinkError, orAbsent, refused } from "../netlink/refusal.ts";
 import { readSysctl } from "../network/sysctls.ts";
 
 /** @returns `undefined` if the kernel has no IPsec */
@@ -94,16 +94,6 @@ async function orRefusal<T>(reading: Promise<T>): Promise<T | "EACCES" | "EPERM"
   } catch (error) {
     const code = error instanceof GatewayError ? error.details.code : undefined;
     if (code === "EACCES" || code === "EPERM") return code;
-    throw error;
-  }
-}
-
-/** `undefined` if the kernel does not know what is asked for. */
-async function orAbsent<T>(reading: Promise<T>, codes: readonly unknown[]): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof GatewayError && codes.includes(error.details.code)) return undefined;
     throw error;
   }
 }

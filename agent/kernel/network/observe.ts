@@ -1,7 +1,6 @@
 /** Reads links, addresses, routes and sysctls of this namespace. */
 
 import { isSameMap, memoizeLast, stabilize } from "../../../lib/memoize.ts";
-import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type {
@@ -19,6 +18,7 @@ import { decodeRoute, dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlin
 import { localTable } from "../../../lib/plan/network/bindings.ts";
 import { mainTable, routeProtocol } from "../../../lib/plan/network/routes.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { orAbsent } from "../netlink/refusal.ts";
 import { DumpCache } from "./dump-cache.ts";
 import { readSysctl } from "./sysctls.ts";
 
@@ -93,13 +93,8 @@ export class NetworkReader {
     table: DumpCache<ObservedRoute>,
     signal: AbortSignal,
   ): Promise<readonly ObservedRoute[]> {
-    try {
-      return await this.#readTable(request, newRoute, table, signal);
-    } catch (error) {
-      // The kernel creates a table with its first route.
-      if (error instanceof GatewayError && error.details.code === "ENOENT") return noRoutes;
-      throw error;
-    }
+    // The kernel creates a table with its first route.
+    return (await orAbsent(this.#readTable(request, newRoute, table, signal), ["ENOENT"])) ?? noRoutes;
   }
 
   async #readTable<T>(

@@ -1,12 +1,13 @@
 /** Reads what decides the path of packets besides the main table: policy routing rules and the tables they use. */
 import { stabilize } from "../../../lib/memoize.ts";
-import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
 import type { ObservedLink, ObservedPaths, ObservedRoute, PolicyRule } from "../../../lib/model/observed.ts";
 import { dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
 import { decodePolicyRule, dumpPolicyRules, newPolicyRule } from "../../../lib/netlink/rtnetlink-rules.ts";
 import { mainTable } from "../../../lib/plan/network/routes.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { readDump } from "../netlink/read-dump.ts";
+import { orAbsent } from "../netlink/refusal.ts";
 import { decodeNamedRoute, type LinkNames, linkNames } from "./observe.ts";
 
 /** Unchanged readings keep their identity. */
@@ -44,24 +45,11 @@ export class PathReader {
   }
 
   async #readTable(table: number, names: LinkNames, signal: AbortSignal): Promise<readonly ObservedRoute[]> {
-    const routes: ObservedRoute[] = [];
-    try {
-      await this.#netlink.dump(
-        dumpRoutes(table, this.#family),
-        (type, view, start, end) => {
-          const route =
-            type === newRoute ? decodeNamedRoute(view, start, end, names, this.#family) : undefined;
-          if (route !== undefined) routes.push(route);
-        },
-        signal,
-        () => routes.splice(0),
-      );
-    } catch (error) {
-      // The kernel creates a table with its first route.
-      if (error instanceof GatewayError && error.details.code === "ENOENT") return noRoutes;
-      throw error;
-    }
-    return routes;
+    const decode = (view: DataView, start: number, end: number) =>
+      decodeNamedRoute(view, start, end, names, this.#family);
+    const dump = readDump(this.#netlink, dumpRoutes(table, this.#family), newRoute, decode, signal);
+    // The kernel creates a table with its first route.
+    return (await orAbsent(dump, ["ENOENT"]))?.filter((route) => route !== undefined) ?? noRoutes;
   }
 }
 

@@ -25,6 +25,7 @@ import {
 } from "../../../lib/nftables/wire.ts";
 import type { ObservedTable } from "../../../lib/plan/nftables/compare.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { orAbsent } from "../netlink/refusal.ts";
 import type { Run } from "../run.ts";
 
 export interface Reading {
@@ -133,13 +134,8 @@ export function contentsOf(table: string): readonly NetlinkMessage[] {
 }
 
 /** `undefined` if a table, chain or set was removed during the reading. */
-export async function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof GatewayError && error.details.code === "ENOENT") return undefined;
-    throw error;
-  }
+export function orUndefinedWhereGone<T>(reading: Promise<T>): Promise<T | undefined> {
+  return orAbsent(reading, ["ENOENT"]);
 }
 
 /** An interrupted dump means that the generation changed. The whole reading is then repeated. */

@@ -33,7 +33,7 @@ import {
   NFTA_GEN_ID,
 } from "../../../lib/nftables/wire.ts";
 import { type ConversingConnection, NETLINK_NETFILTER, openNetlink } from "../netlink/connection.ts";
-import { type NetlinkError, netlinkError } from "../netlink/refusal.ts";
+import { type NetlinkError, netlinkError, orAbsent } from "../netlink/refusal.ts";
 import { openNetlinkSocket } from "../netlink/socket.ts";
 
 /** The result of a transaction. Unless it is `done`, nothing was changed. */
@@ -84,23 +84,11 @@ export async function readGeneration(netlink: ConversingConnection, signal: Abor
 
 /** Whether this kernel has nf_tables; throws where it cannot be told. */
 export async function hasNftables(netlink: ConversingConnection, signal: AbortSignal): Promise<boolean> {
-  try {
-    await readGeneration(netlink, signal);
-    return true;
-  } catch (error) {
-    if (error instanceof GatewayError && absences.has(error.details.code)) return false;
-    throw error;
-  }
+  return (await orAbsent(readGeneration(netlink, signal), absences)) !== undefined;
 }
 
 /** What the kernel answers to a request about a part of netfilter that it does not have. */
-const absences: ReadonlySet<unknown> = new Set([
-  "EINVAL",
-  "ENOTSUP",
-  "EOPNOTSUPP",
-  "EPROTONOSUPPORT",
-  "EAFNOSUPPORT",
-]);
+const absences = ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EPROTONOSUPPORT", "EAFNOSUPPORT"];
 
 /** Runs one transaction. Takes no signal: a transaction that has begun is finished. */
 export async function transact(
