@@ -1,5 +1,6 @@
 /** Reads the file of `apply -f` and `diff -f`, YAML or JSON. */
 import { readFile } from "node:fs/promises";
+import { countKeys } from "../../lib/count-keys.ts";
 import { UsageFailure } from "./failures.ts";
 import { type Manifest, parseManifest } from "./manifest.ts";
 
@@ -44,18 +45,12 @@ function membersIn(text: string): number {
   return members;
 }
 
-function membersOf(value: unknown): number {
-  if (typeof value !== "object" || value === null) return 0;
-  const inside = Object.values(value).reduce((sum: number, one) => sum + membersOf(one), 0);
-  return Array.isArray(value) ? inside : inside + Object.keys(value).length;
-}
-
 /** JSON is YAML, but its own parser is a hundred times faster. */
 async function documentsIn(text: string, file: string): Promise<readonly unknown[]> {
   if (/^\s*[{[]/.test(text)) {
     try {
       const document: unknown = JSON.parse(text);
-      if (membersOf(document) === membersIn(text)) return [document];
+      if (countKeys(document) === membersIn(text)) return [document];
     } catch {
       // YAML may start so, too.
     }

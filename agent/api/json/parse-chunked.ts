@@ -7,6 +7,7 @@
  * only the pieces become strings.
  */
 import { type Chunked, everyNth } from "../../../lib/chunked.ts";
+import { countKeys } from "../../../lib/count-keys.ts";
 import {
   closeBrace,
   closeBracket,
@@ -44,16 +45,6 @@ export function* parseChunked(text: Buffer, options: ParseOptions): Chunked<Pars
   const parser = new Parser(text, options);
   const value = yield* parser.value(0, text.length);
   return { value, keys: parser.keys };
-}
-
-/** Number of members of all objects in a value. Recursive: its depth is bounded before. */
-export function countKeys(value: unknown): number {
-  if (typeof value !== "object" || value === null) return 0;
-  const isArray = Array.isArray(value);
-  const members: readonly unknown[] = isArray ? value : Object.values(value);
-  let keys = isArray ? 0 : members.length;
-  for (const member of members) keys += countKeys(member);
-  return keys;
 }
 
 class Parser {

@@ -3,9 +3,10 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { parse as plain } from "secure-json-parse";
 import t from "tap";
-import { countKeys, parseChunked } from "../../../../../agent/api/json/parse-chunked.ts";
+import { parseChunked } from "../../../../../agent/api/json/parse-chunked.ts";
 import { surveyJson } from "../../../../../agent/api/json-body.ts";
 import { runSync } from "../../../../../lib/chunked.ts";
+import { countKeys } from "../../../../../lib/count-keys.ts";
 
 const secure = (text: string): unknown => plain(text, { protoAction: "error", constructorAction: "error" });
 
