@@ -1,5 +1,6 @@
-/** A netfilter driver for tests about other things. */
+/** For tests about netfilter: a driver where it is about other things, and how a chain is walked by itself. */
 import type { NetfilterDriver } from "../../agent/kernel/drivers.ts";
+import type { WalkOptions } from "../../lib/netfilter/walk.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 
 const nothing: NetfilterObserved = { tables: [], chains: [], foreign: [] };
@@ -8,4 +9,12 @@ const nothing: NetfilterObserved = { tables: [], chains: [], foreign: [] };
 export const nobodyElse: NetfilterDriver = {
   observe: async () => nothing,
   repair: async () => {},
+};
+
+/** All packets reach the chain, and no chain is the agent's. */
+export const alone: WalkOptions = {
+  chainNamed: () => undefined,
+  isOwn: () => false,
+  leadsToOwn: false,
+  entering: "all",
 };

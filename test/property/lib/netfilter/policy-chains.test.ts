@@ -11,6 +11,7 @@ import {
   type Prefix,
   type XfrmPolicy,
 } from "../../../../lib/netlink/xfrm-policies.ts";
+import { alone } from "../../../support/netfilter.ts";
 import { encodePolicy, noDefaultBlocks, policyOf } from "../../../support/policies.ts";
 
 const names = new Map([
@@ -99,13 +100,7 @@ t.test("the first policy that matches decides", async () => {
       const chains = policyChains({ policies: added.toReversed(), defaultBlocks: noDefaultBlocks }, (index) =>
         names.get(index),
       );
-      const options = {
-        chainNamed: () => undefined,
-        isOwn: () => false,
-        leadsToOwn: false,
-        entering: "all",
-      } as const;
-      const harms = chains.flatMap((chain) => walk(chain, packets, options));
+      const harms = chains.flatMap((chain) => walk(chain, packets, alone));
       // Ports with gaps are not compared.
       const isUnsure = added.some(({ sourcePort, destinationPort }) =>
         [sourcePort, destinationPort].some(({ mask }) => mask === 0xfffd),

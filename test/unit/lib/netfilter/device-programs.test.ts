@@ -14,6 +14,7 @@ import {
 import { linkHeader } from "../../../../lib/netlink/rtnetlink-links.ts";
 import { decodeLinkPrograms } from "../../../../lib/netlink/rtnetlink-xdp.ts";
 import { decodeFilter, type Filter } from "../../../../lib/tc/filter.ts";
+import { alone } from "../../../support/netfilter.ts";
 import { toIp } from "../../../support/network-values.ts";
 
 const ipValue = (text: string) => toU32(toIp(text));
@@ -79,15 +80,9 @@ function harmsTo(filters: readonly Sent[], more: Partial<Packets> = {}): readonl
     state: "new",
     ...more,
   };
-  const options = {
-    chainNamed: () => undefined,
-    isOwn: () => false,
-    leadsToOwn: false,
-    entering: "all",
-  } as const;
   return filterChains("net1", "ingress", decoded)
     .filter(({ hook }) => hook?.name === "ingress")
-    .flatMap((chain) => walk(chain, packets, options))
+    .flatMap((chain) => walk(chain, packets, alone))
     .map(({ where, verb, isSure }) => `${where} ${isSure ? "" : "maybe "}${verb}`);
 }
 

@@ -5,6 +5,7 @@ import type { HookName } from "../../../../lib/netfilter/chain.ts";
 import { policyChains, withSwitches } from "../../../../lib/netfilter/policy-chains.ts";
 import { type Packets, walk } from "../../../../lib/netfilter/walk.ts";
 import type { XfrmPolicy } from "../../../../lib/netlink/xfrm-policies.ts";
+import { alone } from "../../../support/netfilter.ts";
 import { toIp } from "../../../support/network-values.ts";
 import { noDefaultBlocks, policyOf, templateOf } from "../../../support/policies.ts";
 
@@ -44,15 +45,9 @@ function harms(
   packets: Partial<Packets> = {},
   chains = chainsOf(policies),
 ): readonly string[] {
-  const options = {
-    chainNamed: () => undefined,
-    isOwn: () => false,
-    leadsToOwn: false,
-    entering: "all",
-  } as const;
   return chains
     .filter((chain) => chain.hook?.name === hook)
-    .flatMap((chain) => walk(chain, { ...inward, ...packets }, options))
+    .flatMap((chain) => walk(chain, { ...inward, ...packets }, alone))
     .map(({ verb, isSure }) => `${isSure ? "" : "maybe "}${verb}`);
 }
 
