@@ -1,16 +1,16 @@
 /** The flows subsystem: plans to end flows that contradict the program. */
 
-import { type Chunked, everyNth, type MaybeChunked, runSync } from "../chunked.ts";
+import type { Chunked } from "../chunked.ts";
 import type { Flow, FlowPredicate } from "../conntrack/flow.ts";
 import { compileContradictsChunked } from "../conntrack/permits.ts";
 import type { Ip } from "../model/ip.ts";
-import type { Ledger } from "../model/ledger.ts";
 import type { ObjectId } from "../model/names.ts";
+import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
+import type { AddressStep } from "./address-plan.ts";
 import { translatingKinds } from "./gate/planner.ts";
 import { withoutRemovedChunked } from "./network/addresses.ts";
-import { boundByRouteChunked } from "./network/bindings.ts";
-import type { KernelFacts, PlanInput } from "./plan-input.ts";
+import type { PlanInput } from "./plan-input.ts";
 import { obstaclesOf, type SubsystemPlanner, subsystemPlan } from "./subsystem.ts";
 
 /** What is known about flows without a sweep. A table of 200,000 entries is not read just to plan. */
@@ -28,10 +28,13 @@ export interface FlowsObserved {
 export interface FlowSweepStep {
   /** The program that flows are compared with. A new value means that flows are checked again. */
   readonly program: Program;
+  readonly network: ObservedNetwork;
+  /** Addresses that are removed before the sweep. */
+  readonly removed: readonly AddressStep[];
+  /** Former EIPs that may still have flows. */
+  readonly retired: ReadonlySet<Ip>;
   /** EIPs that are no longer desired but may still have flows. */
-  readonly leaving: () => MaybeChunked<ReadonlySet<Ip>>;
-  /** @param leaving EIPs of this step and of earlier ones whose flows are not all ended yet */
-  readonly contradicts: (leaving: ReadonlySet<Ip>) => MaybeChunked<FlowPredicate>;
+  readonly leaving: ReadonlySet<Ip>;
 }
 
 export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
@@ -59,71 +62,33 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
       },
     );
   },
-  reads: ({ program, facts, ledger, own, addresses }) => [
+  reads: ({ program, facts, ledger, leaving, addresses }) => [
     program,
     facts.network,
-    facts.eipsNamedByRules,
     ledger,
-    own,
+    leaving,
     addresses,
   ],
 };
 
-function sweepStep({ program, facts, ledger, own, addresses }: PlanInput): FlowSweepStep {
-  return {
-    program,
-    leaving: () => leavingEipsChunked(program, facts, ledger, own),
-    *contradicts(leaving) {
-      // While its address exists, flows to an EIP end on this host. Without the address they follow their route.
-      const network =
-        addresses.remove.length === 0
-          ? facts.network
-          : yield* withoutRemovedChunked(facts.network, addresses.remove);
-      return yield* compileContradictsChunked({ program, retired: ledger.retired.union(leaving), network });
-    },
-  };
+function sweepStep({ program, facts, ledger, leaving, addresses }: PlanInput): FlowSweepStep {
+  return { program, network: facts.network, removed: addresses.remove, retired: ledger.retired, leaving };
 }
 
-/** EIPs of ours that are not to be held: no longer desired, or unbound. */
-export function leavingEips(...given: Parameters<typeof leavingEipsChunked>): ReadonlySet<Ip> {
-  return runSync(leavingEipsChunked(...given));
-}
-
-/** Takes a few milliseconds. */
-const lookedAtOnce = 5_000;
-
-/** The same in parts. */
-export function* leavingEipsChunked(
+/**
+ * Compiles which flows a sweep ends, in parts.
+ *
+ * @param removed addresses that are removed before the sweep: flows to them follow their route instead of ending here
+ * @param retired EIPs that are no longer held and may still have flows
+ */
+export function* contradictsChunked(
   program: Program,
-  { network, eipsNamedByRules }: Pick<KernelFacts, "network" | "eipsNamedByRules">,
-  ledger: Ledger,
-  own: ReadonlySet<Ip>,
-): Chunked<ReadonlySet<Ip>> {
-  const staying = new Set(own);
-  const isDue = everyNth(lookedAtOnce);
-  for (const { address } of program.eips) {
-    if (isDue()) yield;
-    staying.add(address);
-  }
-  const leaving = new Set<Ip>();
-  const note = (address: Ip) => {
-    if (!staying.has(address)) leaving.add(address);
-  };
-  for (const address of eipsNamedByRules) {
-    if (isDue()) yield;
-    note(address);
-  }
-  for (const { address } of program.unboundEips ?? []) note(address);
-  // The binding route shows that its EIP was ours, even if the ledger does not have it.
-  for (const { address } of yield* boundByRouteChunked(network)) {
-    if (isDue()) yield;
-    note(address);
-  }
-  for (const { address } of ledger.addresses.values()) {
-    if (isDue()) yield;
-    note(address);
-  }
-  return leaving;
+  network: ObservedNetwork,
+  removed: readonly AddressStep[],
+  retired: ReadonlySet<Ip>,
+): Chunked<FlowPredicate> {
+  const left = removed.length === 0 ? network : yield* withoutRemovedChunked(network, removed);
+  return yield* compileContradictsChunked({ program, retired, network: left });
 }
 
 /** Names the objects whose EIP or internal IP is in a remaining flow. */

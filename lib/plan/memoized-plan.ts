@@ -18,6 +18,7 @@ import type { SubsystemName } from "../model/change.ts";
 import type { Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { State } from "../state/state.ts";
+import { leavingEipsChunked } from "./network/leaving-eips.ts";
 import {
   addressesOf,
   assembleChunked,
@@ -43,6 +44,7 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
   const subnetsOf = memoizeLastChunked(connectedSubnetsChunked);
   const compiledIn = memoizeLastChunked(compileInChunked);
   const addresses = memoizeLastChunked(addressesOf, ({ add, remove }) => add.length + remove.length === 0);
+  const leaving = memoizeLastChunked(leavingEipsChunked);
   const parts = planners.map((planner) => [planner, memoizedPart(planner)] as const);
 
   return function* (state, snapshot, context) {
@@ -65,6 +67,7 @@ export function memoizedPlan(planners: readonly SubsystemPlanner[]): MemoizedPla
       ledger,
       own,
       addresses: yield* addresses(program, facts.network, ledger, named, own, config),
+      leaving: yield* leaving(program, facts.network, facts.eipsNamedByRules, ledger, own),
     };
     yield;
     const planned: (readonly [SubsystemName, SubsystemPlan])[] = [];

@@ -93,4 +93,6 @@ export interface PlanInput {
   readonly own: ReadonlySet<Ip>;
   /** Which addresses to hold, add and remove. The ledger and the flows need it too. */
   readonly addresses: AddressPlan;
+  /** EIPs that are no longer to be held but may still have flows. The ledger and the flows need them. */
+  readonly leaving: ReadonlySet<Ip>;
 }

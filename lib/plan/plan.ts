@@ -19,6 +19,7 @@ import type { Desired } from "../state/desired.ts";
 import type { State } from "../state/state.ts";
 import type { AddressPlan } from "./address-plan.ts";
 import { planAddressesChunked } from "./network/addresses.ts";
+import { leavingEipsChunked } from "./network/leaving-eips.ts";
 import { ownAddressesChunked } from "./network/own-addresses.ts";
 import { type Phase, phases } from "./phases.ts";
 import type { PlanContext, PlanInput, Snapshot } from "./plan-input.ts";
@@ -60,7 +61,9 @@ export function plan(
   const compiled = compileIn(desired, context, own, missing, subnets);
   const held = addressesOf(compiled.compiled.program, facts.network, ledger, named, own, config);
   const addresses = runSync(held);
-  const input = { program: compiled.compiled.program, facts, context, ledger, own, addresses };
+  const { program } = compiled.compiled;
+  const leaving = runSync(leavingEipsChunked(program, facts.network, facts.eipsNamedByRules, ledger, own));
+  const input = { program, facts, context, ledger, own, addresses, leaving };
   const parts = planners.map((planner) => {
     const error = snapshot.unread.get(planner.name);
     const part =

@@ -31,11 +31,14 @@ export class ArpTape {
     const text = await run("ip", ["-n", namespace, "-j", "link", "show", link]);
     const [{ ifindex }] = JSON.parse(text) as [{ readonly ifindex: number }];
     const leave = enterNamespace(namespace);
+    let socket: PacketSocket;
     try {
-      return new ArpTape(openArpSocket(ifindex));
+      socket = openArpSocket(ifindex, "receive");
     } finally {
       leave();
     }
+    await socket.opened;
+    return new ArpTape(socket);
   }
 
   /** Calls the listener for every packet from now on. */

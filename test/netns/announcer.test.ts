@@ -1,6 +1,10 @@
 import t from "tap";
 import { type AnnouncerOptions, createAnnouncer } from "../../agent/kernel/announcer/announcer.ts";
-import { openArpSocket, type PacketSocket } from "../../agent/kernel/announcer/packet-socket.ts";
+import {
+  openArpSocket,
+  type PacketSocket,
+  type SocketUse,
+} from "../../agent/kernel/announcer/packet-socket.ts";
 import type { AddressOnLink } from "../../agent/kernel/drivers.ts";
 import { createLog } from "../../agent/log.ts";
 import { type ArpPacket, decodeArp } from "../../lib/arp/packet.ts";
@@ -44,10 +48,10 @@ const ourMac = links[gateway]?.mac ?? "";
 const neighbourMac = links[neighbour]?.mac ?? "";
 
 /** A socket belongs to the namespace in which it was opened, wherever it is used. */
-function openIn(namespace: string, linkIndex: number): PacketSocket {
+function openIn(namespace: string, linkIndex: number, use: SocketUse): PacketSocket {
   const leave = enterNamespace(namespace);
   try {
-    return openArpSocket(linkIndex);
+    return openArpSocket(linkIndex, use);
   } finally {
     leave();
   }
@@ -63,14 +67,15 @@ function announcerIn(namespace: string, options: Partial<AnnouncerOptions> = {})
     announceAtMs: [0, 20],
     log: createLog("silent", { version: "test" }),
     onFailure: (code) => failures.push(code),
-    openSocket: (index) => openIn(namespace, index),
+    openSocket: (index, use) => openIn(namespace, index, use),
     ...options,
   });
 }
 
 /** Everything that the neighbour receives from now on. */
-function listen() {
-  const socket = openIn(neighbour, links[neighbour]?.index ?? 0);
+async function listen() {
+  const socket = openIn(neighbour, links[neighbour]?.index ?? 0, "receive");
+  await socket.opened;
   t.teardown(() => socket.close());
   const heard: ArpPacket[] = [];
   return () => {
@@ -159,8 +164,8 @@ t.test("either form of an announcement alone corrects the entry", async (t) => {
     const address = form === "request" ? "203.0.113.12" : "203.0.113.13";
     await ipBatch(neighbour, [`neigh add ${address} lladdr 0a:00:00:00:00:99 dev net1 nud stale`]);
     const announcer = announcerIn(gateway, {
-      openSocket: (index) => {
-        const socket = openIn(gateway, index);
+      openSocket: (index, use) => {
+        const socket = openIn(gateway, index, use);
         const broadcast = (packet: Uint8Array) =>
           decodeArp(packet)?.operation === form ? socket.broadcast(packet) : packet.length;
         return { ...socket, broadcast };
@@ -174,7 +179,7 @@ t.test("either form of an announcement alone corrects the entry", async (t) => {
 });
 
 t.test("1,000 EIPs are announced without loss, in both forms, twice", async (t) => {
-  const heard = listen();
+  const heard = await listen();
   const announcer = announcerIn(gateway);
   const addresses = Array.from({ length: 1000 }, (_, n) => fromU32(0xc6130000 + n));
   announcer.announce(addresses.map(on));

@@ -12,7 +12,7 @@ import { atMostOncePer, type Log } from "../../log.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { AddressOnLink, Announcer, HeardArp, ProbePurpose, ProbeResult } from "../drivers.ts";
 import { ArpListener } from "./listener.ts";
-import { openArpSocket, type PacketSocket } from "./packet-socket.ts";
+import { openArpSocket, type PacketSocket, type SocketUse } from "./packet-socket.ts";
 import { probeLink } from "./probe.ts";
 import { broadcastAll } from "./send.ts";
 
@@ -32,7 +32,7 @@ export interface AnnouncerOptions {
   readonly onAnnounced?: (result: AnnounceResult, count: number) => void;
   /** When to announce, in ms after the call, in rising order. */
   readonly announceAtMs?: readonly number[];
-  readonly openSocket?: (linkIndex: number) => PacketSocket;
+  readonly openSocket?: (linkIndex: number, use: SocketUse) => PacketSocket;
 }
 
 /** `withdrawn`: the EIP was gone or contested when its turn came. */
@@ -50,16 +50,20 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
 
 class ArpAnnouncer implements Announcer {
   readonly #options: AnnouncerOptions;
+  readonly #openSocket: NonNullable<AnnouncerOptions["openSocket"]>;
   readonly #stop = new AbortController();
   readonly #announcing = new Set<Promise<void>>();
   /** The newest series of announcements of each address. An older series skips the address. */
   readonly #newest = new Map<Ip, symbol>();
   readonly #listener: ArpListener;
+  /** By link index. Kept open, because opening and closing one waits for the kernel. */
+  readonly #senders = new Map<number, PacketSocket>();
   readonly #complain: (failure: { readonly link: InterfaceName; readonly code: string }) => void;
 
   constructor(options: AnnouncerOptions) {
     this.#options = options;
-    this.#listener = new ArpListener(options.openSocket ?? openArpSocket);
+    this.#openSocket = options.openSocket ?? openArpSocket;
+    this.#listener = new ArpListener((index) => this.#openSocket(index, "receive"));
     this.#complain = atMostOncePer(complaintPeriodMs, (failure, times) =>
       options.log.warn({ ...failure, times }, "a link refuses ARP packets"),
     );
@@ -79,10 +83,16 @@ class ArpAnnouncer implements Announcer {
     const ask = async (link: InterfaceName, group: readonly Ip[]) => {
       // Another gateway would take a further probe for that of a rival.
       const isWanted = (address: Ip) => this.#options.isWanted({ interface: link, address }, purpose);
-      const found = await this.#onLink(link, (socket, mac) => {
+      const found = await this.#onLink(link, async ({ index }, mac) => {
         const isOwn = this.#isOwn();
         const request = { mac, addresses: group, purpose, isWanted, isOwn, windowMs: probeMs };
-        return probeLink(socket, request, either);
+        const socket = this.#openSocket(index, "receive");
+        try {
+          await socket.opened;
+          return await probeLink(socket, request, either);
+        } finally {
+          socket.close();
+        }
       });
       if (found?.failure !== undefined) this.#fail(link, found.failure);
       for (const address of group) {
@@ -120,6 +130,7 @@ class ArpAnnouncer implements Announcer {
     this.#stop.abort();
     this.#listener.close();
     await Promise.all(this.#announcing);
+    this.#keepSenders(new Set());
   }
 
   async #announceRepeatedly(addresses: readonly AddressOnLink[]): Promise<void> {
@@ -150,9 +161,9 @@ class ArpAnnouncer implements Announcer {
     const mine = await runYielding(filterChunked(addresses, lookedAtOnce, isMine));
     const counts = { sent: 0, withdrawn: 0 };
     const isOwned = (address: Ip) => stillOwned({ interface: link, address });
-    await this.#onLink(link, async (socket, mac) => {
+    await this.#onLink(link, async ({ index }, mac) => {
       const frames = announcements(mac, mine, isOwned, counts);
-      const failure = await broadcastAll(socket, frames, this.#stop.signal);
+      const failure = await broadcastAll(this.#senderOn(index), frames, this.#stop.signal);
       if (failure !== undefined) this.#fail(link, failure);
     });
     const { sent, withdrawn } = counts;
@@ -161,23 +172,30 @@ class ArpAnnouncer implements Announcer {
       if (results[result] > 0) onAnnounced?.(result, results[result]);
   }
 
-  /** Runs `use` with a socket on the link. `undefined` if the link does not exist or has no MAC. */
+  /** Calls `use` with the link. `undefined` if the link does not exist or has no MAC. */
   async #onLink<T>(
     name: InterfaceName,
-    use: (socket: PacketSocket, mac: Mac) => Promise<T>,
+    use: (link: ObservedLink, mac: Mac) => Promise<T>,
   ): Promise<T | undefined> {
-    const { links, openSocket = openArpSocket } = this.#options;
-    const link = links().find((candidate) => candidate.name === name);
+    const link = this.#options.links().find((candidate) => candidate.name === name);
     const mac = parseMac(link?.mac ?? "");
-    if (link === undefined || mac === undefined) {
-      this.#fail(name, "ENODEV");
-      return undefined;
-    }
-    const socket = openSocket(link.index);
-    try {
-      return await use(socket, mac);
-    } finally {
-      socket.close();
+    if (link !== undefined && mac !== undefined) return use(link, mac);
+    this.#fail(name, "ENODEV");
+    return undefined;
+  }
+
+  #senderOn(linkIndex: number): PacketSocket {
+    this.#keepSenders(new Set(this.#options.links().map(({ index }) => index)));
+    const sender = this.#senders.get(linkIndex) ?? this.#openSocket(linkIndex, "send");
+    this.#senders.set(linkIndex, sender);
+    return sender;
+  }
+
+  #keepSenders(linkIndexes: ReadonlySet<number>): void {
+    for (const [index, sender] of this.#senders) {
+      if (linkIndexes.has(index)) continue;
+      sender.close();
+      this.#senders.delete(index);
     }
   }
 

@@ -1,8 +1,11 @@
 /** A packet socket for ARP on one link (packet(7)). The kernel adds and removes the Ethernet header. */
+import { constants } from "node:os";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { close, errnoName, libcFunction, sendto, setSocketOption, socket } from "../libc.ts";
 
 export interface PacketSocket {
+  /** Settles when the socket receives, or never will because the link is gone. Never rejects. */
+  readonly opened: Promise<void>;
   /**
    * Broadcasts on the link without waiting.
    * @returns bytes sent or −errno
@@ -17,26 +20,38 @@ export interface PacketSocket {
   close(): void;
 }
 
+/** What a socket is for. One for `send` receives nothing. */
+export type SocketUse = "send" | "receive";
+
 /**
  * Opens a socket on the link with this index, in the namespace of this process. If the link is gone, every call returns
  * −errno; it does not throw. Throws `internal` if the process may not open packet sockets.
  */
-export function openArpSocket(linkIndex: number): PacketSocket {
+export function openArpSocket(linkIndex: number, use: SocketUse): PacketSocket {
   // Without a protocol it receives nothing before bind, so it never gets packets of other links.
   let fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw new GatewayError("internal", `cannot open a packet socket: ${errnoName(-fd)}`);
 
-  setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes);
   const everyone = linkAddress(linkIndex);
-  const bound = bind(fd, everyone, everyone.length);
+  let bound = -EAGAIN;
+  const bindInBackground = async () => {
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes);
+    // The kernel waits until no processor uses the old binding, which takes milliseconds to tens of them.
+    bound = await bind.async(fd, everyone, everyone.length);
+  };
+  const opened = use === "receive" ? bindInBackground() : Promise.resolve();
   return {
+    opened,
     broadcast: (packet) =>
-      bound < 0 ? bound : sendto(fd, packet, packet.length, MSG_DONTWAIT, everyone, everyone.length),
+      bound < 0 && bound !== -EAGAIN
+        ? bound
+        : sendto(fd, packet, packet.length, MSG_DONTWAIT, everyone, everyone.length),
     receive: (buffer) => (bound < 0 ? bound : recv(fd, buffer, buffer.length, MSG_DONTWAIT)),
     close: () => {
-      // The kernel waits until nobody uses the socket any more, which takes milliseconds to tens of them.
-      if (fd >= 0) void close.async(fd).catch(() => {});
+      const closing = fd;
       fd = -1;
+      // Closing waits like bind. The number is free for others only after both.
+      if (closing >= 0) void opened.then(() => close.async(closing)).catch(() => {});
     },
   };
 }
@@ -65,6 +80,7 @@ const bind = libcFunction<[fd: number, address: Uint8Array, length: number]>(
 const recv = libcFunction<[fd: number, buffer: Uint8Array, length: number, flags: number]>(
   "long recv(int, void *, size_t, int)",
 );
+const { EAGAIN } = constants.errno;
 const AF_PACKET = 17;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;

@@ -5,7 +5,6 @@
  */
 import { everyNth, inParts, type MaybeChunked } from "../../../lib/chunked.ts";
 import { type LedgerAddress, ledgerKey } from "../../../lib/model/ledger.ts";
-import { leavingEipsChunked } from "../../../lib/plan/flows.ts";
 import type { PlanInput } from "../../../lib/plan/plan-input.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import { runYielding } from "../../run-yielding.ts";
@@ -22,7 +21,7 @@ export async function beginEpoch(store: StateAccess, epoch: string): Promise<voi
  */
 export async function writeAhead(
   store: StateAccess,
-  { addresses, program, facts, own }: Pick<PlanInput, "addresses" | "program" | "facts" | "own">,
+  { addresses, leaving }: Pick<PlanInput, "addresses" | "leaving">,
 ): Promise<void> {
   await write(store, function* ({ ledger }) {
     const changes: StateChange[] = [];
@@ -32,7 +31,7 @@ export async function writeAhead(
       if (isDue()) yield;
       if (!ledger.addresses.has(ledgerKey(entry))) changes.push({ type: "ledger-add", entry });
     }
-    for (const address of yield* leavingEipsChunked(program, facts, ledger, own)) {
+    for (const address of leaving) {
       if (isDue()) yield;
       if (!ledger.retired.has(address)) changes.push({ type: "retire", address });
     }

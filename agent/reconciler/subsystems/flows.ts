@@ -1,9 +1,16 @@
 /** Live flows: when they are swept, and what is known about them in between. */
 
-import { inParts } from "../../../lib/chunked.ts";
+import type { Chunked } from "../../../lib/chunked.ts";
+import type { FlowPredicate } from "../../../lib/conntrack/flow.ts";
+import { isSameSetChunked, memoizeLastChunked, stabilizeChunked } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
-import { type FlowSweepStep, type FlowsObserved, flowPlanner } from "../../../lib/plan/flows.ts";
+import {
+  contradictsChunked,
+  type FlowSweepStep,
+  type FlowsObserved,
+  flowPlanner,
+} from "../../../lib/plan/flows.ts";
 import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { Clock } from "../../clock.ts";
 import type { ConntrackDriver } from "../../kernel/drivers.ts";
@@ -22,6 +29,8 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   readonly unchecked = new UncheckedObjects();
   readonly #clock: Clock;
   readonly #sweep: FlowSweep;
+  readonly #compile = memoizeLastChunked(contradictsChunked);
+  readonly #stableRetired = stabilizeChunked<ReadonlySet<Ip>>(isSameSetChunked);
   /** EIPs whose flows are to be ended, even if the ledger could not be written. */
   #leaving: ReadonlySet<Ip> = new Set();
   #sweptAtMs = 0;
@@ -61,9 +70,9 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   ): Promise<readonly StepFailure[]> {
     for (const { payload } of steps) {
       this.#sweptAtMs = this.#clock.bootMs();
-      this.#leaving = this.#leaving.union(await runYielding(inParts(payload.leaving())));
+      this.#leaving = this.#leaving.union(payload.leaving);
       try {
-        const contradicts = await runYielding(inParts(payload.contradicts(this.#leaving)));
+        const contradicts = await runYielding(this.#contradicts(payload));
         this.#current = await this.#sweep.sweep(contradicts, payload.program, signal);
       } catch (error) {
         if (error instanceof GatewayError) this.unchecked.add(changes, desired, compiled, error.message);
@@ -73,6 +82,11 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
       this.unchecked.clear({ revision: desired.revision, blocked: compiled.blocked });
     }
     return [];
+  }
+
+  *#contradicts({ program, network, removed, retired }: FlowSweepStep): Chunked<FlowPredicate> {
+    const former = yield* this.#stableRetired(retired.union(this.#leaving));
+    return yield* this.#compile(program, network, removed, former);
   }
 
   onPassEnd({ isDone }: PassEnd): void {

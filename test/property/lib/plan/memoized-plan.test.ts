@@ -6,12 +6,12 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import t from "tap";
-import { inParts, runSync } from "../../../../lib/chunked.ts";
+import { runSync } from "../../../../lib/chunked.ts";
 import { viewOf } from "../../../../lib/conntrack/flow.ts";
 import { memory, noMemory } from "../../../../lib/memoize.ts";
 import type { SubsystemName } from "../../../../lib/model/change.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
-import type { FlowSweepStep } from "../../../../lib/plan/flows.ts";
+import { contradictsChunked, type FlowSweepStep } from "../../../../lib/plan/flows.ts";
 import { memoizedPlan } from "../../../../lib/plan/memoized-plan.ts";
 import { type Plan, plan } from "../../../../lib/plan/plan.ts";
 import type { PlanInput } from "../../../../lib/plan/plan-input.ts";
@@ -93,10 +93,9 @@ function told({ parts, steps, compiled, ...plan }: Plan) {
   };
 }
 
-function sweepTold({ program, leaving, contradicts }: FlowSweepStep) {
-  const left = runSync(inParts(leaving()));
-  const doomed = runSync(inParts(contradicts(left)));
-  return { program, leaving: left, doomed: flows.map((one) => doomed(viewOf(one, ipv4))) };
+function sweepTold({ program, network, removed, retired, leaving }: FlowSweepStep) {
+  const doomed = runSync(contradictsChunked(program, network, removed, retired.union(leaving)));
+  return { program, leaving, doomed: flows.map((one) => doomed(viewOf(one, ipv4))) };
 }
 
 function differences(one: ReturnType<typeof told>, other: ReturnType<typeof told>): readonly string[] {

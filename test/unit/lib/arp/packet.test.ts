@@ -142,6 +142,7 @@ const ENETDOWN = 100;
 
 /** A fake link: it answers what is sent, or refuses it, and records both. */
 class FakeLink implements PacketSocket {
+  readonly opened = Promise.resolve();
   readonly sent: ArpPacket[] = [];
   readonly inbox: Uint8Array[] = [];
   open = 0;
