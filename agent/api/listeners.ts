@@ -102,7 +102,9 @@ export async function listenTcp(
   };
   const underway = new Underway();
   const server =
-    tls === undefined ? http.createServer(limits) : https.createServer({ ...limits, ...tls.options });
+    tls === undefined
+      ? http.createServer(limits)
+      : https.createServer({ ...limits, ...tls.options, allowHalfOpen: true });
   serve(server, underway, listener, handle);
   if (isAdmitted !== undefined) {
     server.once("listening", () => noteArrivals(server));
@@ -146,6 +148,8 @@ function serve(server: http.Server, underway: Underway, listener: Listener, hand
   server.on("request", onRequest);
   // An Expect that Node does not know. The application refuses it.
   server.on("checkExpectation", onRequest);
+  // A client that sent its last request may shut its side (`nc -N`): it still gets its answers.
+  Object.assign(server, { httpAllowHalfOpen: true });
   answerMalformed(server, underway);
 }
 

@@ -14,7 +14,10 @@ export interface ConnectionLimits {
   readonly newMs: number;
   /** Connections beyond these, where none is idle: for probes. */
   readonly reserved: number;
-  /** Milliseconds that an answer may wait for its reader, or a request for its rest, while no byte moves. */
+  /**
+   * Milliseconds that an answer may wait for its reader, a request for its rest, or a client that sends no more for its
+   * answer, while no byte moves.
+   */
   readonly stallMs: number;
 }
 
@@ -145,7 +148,10 @@ export class Connections {
     for (const connection of this.#all) {
       const { stream, underway } = connection;
       const moved = stream.bytesRead + stream.bytesWritten - stream.writableLength;
-      const isOwed = stream.writableLength > 0 || underway.values().some(({ complete }) => !complete);
+      // Whoever sends no more may be gone: only a write tells.
+      const mayBeGone = stream.readableEnded && underway.size > 0;
+      const isOwed =
+        mayBeGone || stream.writableLength > 0 || underway.values().some(({ complete }) => !complete);
       connection.looksInVain = isOwed && moved === connection.moved ? connection.looksInVain + 1 : 0;
       connection.moved = moved;
       if (connection.looksInVain >= looksPerStall) connection.raw.destroy();

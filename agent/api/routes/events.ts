@@ -1,7 +1,9 @@
 /** Events as a stream: what changed since a list was read. */
+import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import type { RouteContext } from "../deps.ts";
+import type { EventStream } from "../events/event-stream.ts";
 import { Frames } from "../events/frames.ts";
 import { Readers } from "../events/readers.ts";
 import { eventStreamAnswer } from "../events/schemas.ts";
@@ -55,7 +57,23 @@ export function eventRoutes(app: FastifyInstance, context: RouteContext): void {
         .header("cache-control", "no-store")
         .header("x-accel-buffering", "no");
       if (request.method === "HEAD") return reply.send("");
-      return reply.send(readers.open(subscription, request.identity.kind === "socket"));
+      const stream = readers.open(subscription, request.identity.kind === "socket");
+      probeAtEnd(request.raw.socket, stream);
+      return reply.send(stream);
     },
   );
+}
+
+/** How long the peer's kernel may take to tell that nobody reads. */
+const probeMs = 250;
+
+/** A client that sends no more may go on reading. If it is gone, the next write tells; over TCP, the one after it. */
+function probeAtEnd(socket: Socket, stream: EventStream): void {
+  const probe = (): void => {
+    stream.beat();
+    setTimeout(() => stream.beat(), probeMs).unref();
+  };
+  if (socket.readableEnded) probe();
+  else socket.once("end", probe);
+  stream.once("close", () => socket.off("end", probe));
 }

@@ -6,6 +6,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { GatewayError } from "../../../lib/model/errors.ts";
 import { testApi } from "../api-fakes.ts";
 import { below, maxLength, mutateBytes, mutateJson, pick } from "./mutate.ts";
 import type { Target } from "./target.ts";
@@ -100,11 +101,13 @@ export async function openHttpTarget(): Promise<HttpTarget> {
       const { statuses, body } = await exchange(socketPath, Buffer.from(input));
       for (const status of statuses)
         if (status === 500 || status < 200) throw new Error(`status ${status}: ${body}`);
-      const isRefused = statuses.every((status) => status >= 400);
+      // Bytes that are no request end the connection, and the answer before them.
+      const isRefused = statuses.length > 0 && statuses.every((status) => status >= 400);
       if (isRefused && state.current.desired !== desired)
         throw new Error("a refused request changed the desired set");
       const { statuses: alive } = await exchange(socketPath, requestBytes("GET", "/livez", [], ""));
       if (alive[0] !== 200) throw new Error(`/livez answered ${alive}`);
+      if (isRefused) throw new GatewayError("invalid", body);
     },
     close: () => served.api.close(),
   };
