@@ -22,6 +22,8 @@ export interface Check {
 
 /** What one part of a check found. */
 export interface Finding {
+  /** Of `degraded` or of objects. Absent: found by the doctor alone. */
+  readonly reason?: string;
   readonly result: Exclude<CheckResult, "ok">;
   readonly detail: string;
   readonly remedy: string;
@@ -40,7 +42,7 @@ export function* diagnoseChunked(evidence: Evidence): Chunked<readonly Check[]> 
   for (const { reason, message } of evidence.degraded) {
     const { check, result, remedy } = degradedRemedies[reason];
     if (reason === "GateClosed" && evidence.isGateKept) continue;
-    add(check, { result, detail: `${reason}: ${message}`, remedy });
+    add(check, { reason, result, detail: `${reason}: ${message}`, remedy });
   }
   for (const [name, finding] of yield* objectFindings(evidence.notReady)) add(name, finding);
   add("drift", driftOf(evidence));
@@ -74,7 +76,8 @@ function* objectFindings(
     const texts = [...new Set(objects.slice(0, 100).map(({ id, message }) => `${id} ${reason}: ${message}`))];
     const detail = listed(texts, objects.length);
     const ids = objects.slice(0, maxObjects).map(({ id }) => id);
-    return [[known.check, { result: known.result, detail, remedy: known.remedy, objects: ids }] as const];
+    const finding = { reason, result: known.result, detail, remedy: known.remedy, objects: ids };
+    return [[known.check, finding] as const];
   });
 }
 
@@ -201,9 +204,19 @@ function checkOf(check: CheckName, findings: readonly Finding[], evidence: Evide
     check,
     result,
     detail: [...new Set(told.map(({ detail }) => detail))].join("; "),
-    remedy: [...new Set(told.map(({ remedy }) => remedy))].filter((text) => text !== "").join("; "),
+    remedy: remedyOf(told),
     ...(objects.length > 0 && { objects }),
   };
+}
+
+/** What helps against all of them, once: gateway and objects with one reason need the same, in other words. */
+function remedyOf(findings: readonly Finding[]): string {
+  const isFirst = ({ reason }: Finding, index: number): boolean =>
+    reason === undefined || findings.findIndex((finding) => finding.reason === reason) === index;
+  const texts = [...new Set(findings.filter(isFirst).map(({ remedy }) => remedy))];
+  return texts
+    .filter((text) => text !== "" && !texts.some((other) => other !== text && other.includes(text)))
+    .join("; ");
 }
 
 function okText(

@@ -10,8 +10,8 @@ import {
   objectRemedies,
   remedyAtTerminal,
 } from "../../../../lib/doctor/remedies.ts";
-import { degradedReasons } from "../../../../lib/model/degradation.ts";
-import { reasons } from "../../../../lib/model/status.ts";
+import { type Degradation, degradedReasons } from "../../../../lib/model/degradation.ts";
+import { type Reason, reasons } from "../../../../lib/model/status.ts";
 import type { NearlyFullEip } from "../../../../lib/ports/nearly-full.ts";
 import { device, toIp } from "../../../support/network-values.ts";
 
@@ -114,6 +114,34 @@ t.test("the worst finding decides; every finding is told", (t) => {
   t.equal(result, "failed");
   t.match(detail, /RouteConflict: a route; dnats\/d NoRoute: no way/);
   t.match(remedy, /change the route.*; add a Route/);
+  t.end();
+});
+
+t.test("a remedy is told once, whether the gateway, objects or both need it", (t) => {
+  const rows: readonly (readonly [CheckName, Degradation["reason"], readonly Reason[], string])[] = [
+    ["foreign-rules", "ForeignRule", ["ForeignRule"], "change the rules and policies that the message names"],
+    ["eips", "AddressConflict", ["AddressConflict"], "remove the EIPs from the other host"],
+    ["rules", "KernelUnreadable", ["KernelUnreadable"], "repair what the message names"],
+    [
+      "interfaces",
+      "InterfaceMissing",
+      ["InterfaceNotFound", "InterfaceDown"],
+      "add the interface; repair the link",
+    ],
+    [
+      "rules",
+      "PassFailing",
+      ["KernelUnreadable"],
+      "repair what the message names; the agent retries by itself",
+    ],
+  ];
+  for (const [name, reason, objects, remedy] of rows) {
+    const degraded = [{ reason, message: "a cause" }];
+    const notReady = objects.map(
+      (one): NotReadyObject => ({ id: `fips/${one}`, reason: one, message: "so" }),
+    );
+    t.equal(diagnose({ degraded, notReady }).get(name)?.remedy, remedy, reason);
+  }
   t.end();
 });
 
