@@ -18,39 +18,52 @@ const continues = /(?:^|\W)100-continue(?:$|\W)/i;
 /** The answers of one listener that are not sent yet. */
 export class Underway {
   readonly all = new Set<ServerResponse>();
-  /** Answers leave in the order of their requests: while the newest is not out, the connection is not idle. */
-  readonly #newest = new WeakMap<Socket, ServerResponse>();
+  /** In the order of their requests, in which they leave. */
+  readonly #bySocket = new WeakMap<Socket, Set<ServerResponse>>();
 
   add(response: ServerResponse): void {
     const { socket } = response.req;
+    const same = this.#bySocket.get(socket) ?? new Set();
+    this.#bySocket.set(socket, same.add(response));
     this.all.add(response);
-    this.#newest.set(socket, response);
     response.once("close", () => {
       this.all.delete(response);
-      if (this.#newest.get(socket) === response) this.#newest.delete(socket);
+      same.delete(response);
     });
+  }
+
+  /** The last answer that a whole request waits for. */
+  lastOwed(socket: Socket): ServerResponse | undefined {
+    return [...(this.#bySocket.get(socket) ?? [])].findLast(({ req }) => req.complete);
   }
 
   /** True if what is written to the connection now is read as the answer to what was received last. */
   isNext(socket: Socket): boolean {
-    const response = this.#newest.get(socket);
+    const response = [...(this.#bySocket.get(socket) ?? [])].at(-1);
     if (response === undefined) return true;
     return response.socket === socket && !response.headersSent && !response.req.complete;
   }
 }
 
-/** Ends each connection of `server` with what it can still be told. */
+/** Ends each connection of `server` with the answers that it is owed, and with what it can be told then. */
 export function answerMalformed(server: Server, underway: Underway): void {
+  const ending = new WeakSet<Duplex>();
+  const end = (stream: Duplex, failure: GatewayError): void => {
+    // Whatever comes after an error is one, too.
+    if (ending.has(stream)) return;
+    ending.add(stream);
+    endWith(stream, underway, failure);
+  };
   server.on("clientError", (error: NodeJS.ErrnoException, stream) => {
     const failure = failureOf(error);
     // Gone, or TLS that failed.
     if (failure === undefined) stream.destroy();
-    else end(stream, underway, failure);
+    else end(stream, failure);
   });
   server.on("connect", (_request: IncomingMessage, stream) => {
     // Node has taken its own listeners away.
     stream.on("error", () => stream.destroy());
-    end(stream, underway, new GatewayError("malformed-http", "CONNECT: the agent is no proxy"));
+    end(stream, new GatewayError("malformed-http", "CONNECT: the agent is no proxy"));
   });
 }
 
@@ -72,8 +85,10 @@ function failureOf(error: NodeJS.ErrnoException & { readonly reason?: unknown })
   );
 }
 
-function end(stream: Duplex, underway: Underway, failure: GatewayError): void {
+function endWith(stream: Duplex, underway: Underway, failure: GatewayError): void {
   if (!(stream instanceof Socket)) return void stream.destroy();
+  const owed = underway.lastOwed(stream);
+  if (owed !== undefined) return void owed.once("close", () => endWith(stream, underway, failure));
   if (stream.writable && underway.isNext(stream)) stream.end(answerOf(failure));
   stream.destroySoon();
 }

@@ -101,8 +101,10 @@ export async function openHttpTarget(): Promise<HttpTarget> {
       const { statuses, body } = await exchange(socketPath, Buffer.from(input));
       for (const status of statuses)
         if (status === 500 || status < 200) throw new Error(`status ${status}: ${body}`);
-      // Bytes that are no request end the connection, and the answer before them.
-      const isRefused = statuses.length > 0 && statuses.every((status) => status >= 400);
+      // Empty lines before a request are none.
+      const isSilent = /^[\r\n]*$/.test(Buffer.from(input).toString("latin1"));
+      if (statuses.length === 0 && !isSilent) throw new Error("no answer");
+      const isRefused = statuses.every((status) => status >= 400);
       if (isRefused && state.current.desired !== desired)
         throw new Error("a refused request changed the desired set");
       const { statuses: alive } = await exchange(socketPath, requestBytes("GET", "/livez", [], ""));

@@ -76,12 +76,14 @@ t.test("what is no request gets a problem document, and the connection ends", as
   t.notOk(api.lines.some(({ level }) => Number(level) > 30));
 });
 
-t.test("nothing is written into another answer", async (t) => {
+t.test("answers go out before the connection ends, and nothing is written into them", async (t) => {
   const underway = new Underway();
   const server = http.createServer({ headersTimeout: 100, connectionsCheckingInterval: 20 });
   server.on("request", (request, response) => {
     underway.add(response);
+    if (request.url === "/held") setTimeout(() => response.end("held"), 300);
     if (request.url === "/begun") response.write("begun");
+    if (request.url === "/begun" && request.method === "GET") setTimeout(() => response.end(), 300);
     if (request.url === "/early") response.writeHead(401, { connection: "close" }).end("early");
   });
   answerMalformed(server, underway);
@@ -92,16 +94,23 @@ t.test("nothing is written into another answer", async (t) => {
   const ask = (...pieces: string[]) => replyTo(connect(where), ...pieces);
   const garbage = "garbage\r\n\r\n";
 
-  t.equal(await ask(requestText("GET", "/held"), garbage), "", "the answer to another request");
-  t.equal(await ask(requestText("GET", "/held") + garbage), "", "in one piece");
-  t.equal(await ask(requestText("GET", "/held"), `${chunked}zz\r\n`), "", "the second in line");
-  t.match(await ask(requestText("GET", "/begun"), garbage), /^HTTP\/1\.1 200 OK[\s\S]*begun\r\n$/);
+  const held = "HTTP/1\\.1 200 OK[\\s\\S]*held";
+  const thenRefused = new RegExp(`^${held}HTTP/1\\.1 400 [\\s\\S]*malformed-http`);
+  t.match(await ask(requestText("GET", "/held"), garbage), thenRefused, "the answer to another request");
+  t.match(await ask(requestText("GET", "/held") + garbage), thenRefused, "in one piece");
+  t.match(await ask(requestText("GET", "/held"), `${chunked}zz\r\n`), thenRefused, "the second in line");
+  t.match(await ask(requestText("GET", "/held"), garbage, garbage, garbage), thenRefused, "told once");
+  t.match(await ask(requestText("GET", "/held"), "CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n"), thenRefused);
+  const last = await ask(requestText("PUT", "/held", ["connection: close"]), "{}");
+  t.match(last, new RegExp(`^${held}$`), "what follows the last request is no request");
+  t.match(await ask(requestText("GET", "/begun"), garbage), /begun\r\n0\r\n\r\nHTTP\/1\.1 400 /);
   t.match(await ask(requestText("POST", "/begun", ["transfer-encoding: chunked"]), "zz\r\n"), /begun\r\n$/);
   const early = await ask(requestText("POST", "/early", ["transfer-encoding: chunked"]) + garbage);
   t.notMatch(early, /400/);
   isProblem(t, await ask(`${chunked}zz\r\n`), 400, "malformed-http", "its own body");
   isProblem(t, await ask("GET / HTTP/1.1\r\nhost:"), 408, "request-timeout", "too slow");
-  t.equal(await ask(requestText("GET", "/held"), "GET / HTTP/1.1\r\nhost:"), "", "too slow behind another");
+  const slow = await ask(requestText("GET", "/held"), "GET / HTTP/1.1\r\nhost:");
+  t.match(slow, new RegExp(`^${held}HTTP/1\\.1 408 `), "too slow behind another");
   await until("no answer is forgotten", () => underway.all.size === 0);
 });
 
