@@ -67,8 +67,14 @@ export function answerMalformed(server: Server, underway: Underway): void {
   });
 }
 
-/** An HTTP/1.1 request that lacks what Node would refuse it for. */
-export function refuseUnmet({ httpVersion, headers }: IncomingMessage): void {
+/** Headers of which Node takes the first, while others on the way may have taken the last. */
+const single: ReadonlySet<string> = new Set(["host", "authorization", "content-type"]);
+
+/** Refuses a request that Node would refuse, or of which one header contradicts another. */
+export function refuseUnmet({ httpVersion, headers, rawHeaders }: IncomingMessage): void {
+  const names = rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase());
+  const twice = names.find((name, at) => single.has(name) && names.indexOf(name) !== at);
+  if (twice !== undefined) throw new GatewayError("malformed-http", `The header ${twice} occurs twice`);
   if (httpVersion !== "1.1") return;
   if (headers.host === undefined) throw new GatewayError("malformed-http", "The header Host is missing");
   if (headers.expect !== undefined && !continues.test(headers.expect))

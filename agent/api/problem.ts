@@ -99,8 +99,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     request.log.error({ ...facts, err: error }, "request failed");
   else request.log.info({ ...facts, detail: problem.detail }, "request refused");
   if (failure.code === "method-not-allowed") void reply.header("allow", allowedIn(failure));
-  // Nobody reads the rest of the body: the connection ends with the answer.
-  if (!request.raw.complete) void reply.header("connection", "close");
+  // Nobody reads the rest of the body, or knows where the next request begins: the connection ends with the answer.
+  if (!request.raw.complete || failure.code === "malformed-http") void reply.header("connection", "close");
   if (failure.code === "overloaded") void reply.header("retry-after", "1");
   return reply.code(problem.status).type(problemMediaType).send(problem);
 }

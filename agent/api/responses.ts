@@ -52,6 +52,16 @@ export const ifMatchHeader = Type.Object({
   ),
 });
 
+/** The headers of a write of one object. */
+export const preconditionHeaders = Type.Object({
+  ...ifMatchHeader.properties,
+  "if-none-match": Type.Optional(
+    Type.String({
+      description: "*: only if the object does not exist yet; or a revision that is not the present one",
+    }),
+  ),
+});
+
 /** The header of a read that may answer 304. The route evaluates it; this is for the document. */
 export const ifNoneMatchHeader = Type.Object({
   "if-none-match": Type.Optional(Type.String({ description: "The ETag of the last answer" })),

@@ -1972,6 +1972,8 @@ export interface operations {
             header?: {
                 /** @description The revision that the write builds on: "17", or * */
                 "if-match"?: string;
+                /** @description *: only if the object does not exist yet; or a revision that is not the present one */
+                "if-none-match"?: string;
             };
             path: {
                 /** @description The object's name */
@@ -2169,6 +2171,8 @@ export interface operations {
             header?: {
                 /** @description The revision that the write builds on: "17", or * */
                 "if-match"?: string;
+                /** @description *: only if the object does not exist yet; or a revision that is not the present one */
+                "if-none-match"?: string;
             };
             path: {
                 /** @description The object's name */
@@ -2365,6 +2369,8 @@ export interface operations {
             header?: {
                 /** @description The revision that the write builds on: "17", or * */
                 "if-match"?: string;
+                /** @description *: only if the object does not exist yet; or a revision that is not the present one */
+                "if-none-match"?: string;
             };
             path: {
                 /** @description The object's name */
@@ -2561,6 +2567,8 @@ export interface operations {
             header?: {
                 /** @description The revision that the write builds on: "17", or * */
                 "if-match"?: string;
+                /** @description *: only if the object does not exist yet; or a revision that is not the present one */
+                "if-none-match"?: string;
             };
             path: {
                 /** @description The object's name */
@@ -2757,6 +2765,8 @@ export interface operations {
             header?: {
                 /** @description The revision that the write builds on: "17", or * */
                 "if-match"?: string;
+                /** @description *: only if the object does not exist yet; or a revision that is not the present one */
+                "if-none-match"?: string;
             };
             path: {
                 /** @description The object's name */
@@ -2953,6 +2963,8 @@ export interface operations {
             header?: {
                 /** @description The revision that the write builds on: "17", or * */
                 "if-match"?: string;
+                /** @description *: only if the object does not exist yet; or a revision that is not the present one */
+                "if-none-match"?: string;
             };
             path: {
                 /** @description The object's name */

@@ -9,13 +9,19 @@ import { rejectNewClashes } from "./conflicts.ts";
 import { WriteDraft } from "./draft.ts";
 import { checkSpec } from "./input.ts";
 import { rejectGone } from "./uids.ts";
-import { checkAdopted, checkIfMatch, type Decision, type IfMatch, type WriteContext } from "./writes.ts";
+import {
+  checkAdopted,
+  checkIfMatch,
+  checkIfNoneMatch,
+  type Decision,
+  type Preconditions,
+  type WriteContext,
+} from "./writes.ts";
 
-export interface PutObjectRequest<K extends Kind = Kind> {
+export interface PutObjectRequest<K extends Kind = Kind> extends Preconditions {
   readonly kind: K;
   /** Must match the schema and have the name of the path. */
   readonly spec: SpecOf[K];
-  readonly ifMatch?: IfMatch | undefined;
 }
 
 /**
@@ -36,6 +42,7 @@ export function* putObjectChunked(
   checkSpec(kind, spec);
   checkAdopted(context);
   checkIfMatch(state, request.ifMatch);
+  checkIfNoneMatch(state, objectId(kind, spec.name), request.ifNoneMatch);
   const draft = new WriteDraft(state, context);
   if (draft.isGone(kind, spec.uid)) rejectGone([objectId(kind, spec.name)]);
   draft.put(kind, recordOf(kind).canonical(spec));

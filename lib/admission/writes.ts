@@ -7,6 +7,7 @@
 import type { Facts } from "../kinds/facts.ts";
 import { GatewayError } from "../model/errors.ts";
 import type { ObjectId } from "../model/names.ts";
+import { findObject } from "../state/desired.ts";
 import type { Instant, State, StateChange } from "../state/state.ts";
 
 export interface WriteContext {
@@ -21,6 +22,13 @@ export interface WriteContext {
 
 /** An `If-Match` header: `"*"`, or the store revisions that it names. Empty if no tag in it is one of ours. */
 export type IfMatch = "*" | readonly number[];
+
+/** What a write of one object may depend on. */
+export interface Preconditions {
+  readonly ifMatch?: IfMatch | undefined;
+  /** `If-None-Match`, in the same form. */
+  readonly ifNoneMatch?: IfMatch | undefined;
+}
 
 export interface Decision {
   /** Changes that become durable together. Empty if nothing changes. */
@@ -47,6 +55,16 @@ export function checkIfMatch(state: State, ifMatch: IfMatch | undefined): boolea
   throw new GatewayError("precondition-failed", `the store is at revision ${revision}`, {
     details: { revision },
   });
+}
+
+/** Throws `precondition-failed` if `ifNoneMatch` names the present revision, or is `"*"` and the object exists. */
+export function checkIfNoneMatch(state: State, id: ObjectId, ifNoneMatch: IfMatch | undefined): void {
+  if (ifNoneMatch === undefined) return;
+  const { revision } = state.desired;
+  const isThere = findObject(state.desired, id) !== undefined;
+  if (!(ifNoneMatch === "*" ? isThere : ifNoneMatch.includes(revision))) return;
+  const what = ifNoneMatch === "*" ? `${id} exists` : `the store is at revision ${revision}`;
+  throw new GatewayError("precondition-failed", what, { details: { revision } });
 }
 
 /**

@@ -52,8 +52,8 @@ export class World {
     this.now = { ...this.now, bootMs: this.now.bootMs + ms, wallMs: this.now.wallMs + ms };
   }
 
-  put(kind: Kind, spec: Plain, ifMatch?: IfMatch): Decision {
-    const request = { kind, spec: spec as unknown as SpecOf[Kind], ifMatch };
+  put(kind: Kind, spec: Plain, ifMatch?: IfMatch, ifNoneMatch?: IfMatch): Decision {
+    const request = { kind, spec: spec as unknown as SpecOf[Kind], ifMatch, ifNoneMatch };
     return this.#keep(putObject(this.state, request, this.context));
   }
 

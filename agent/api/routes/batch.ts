@@ -25,7 +25,7 @@ export function batchRoutes(app: FastifyInstance, context: RouteContext): void {
     },
     (request, reply) => {
       const batch = request.body;
-      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const ifMatch = parseIfMatch(request.headers);
       return write(
         context,
         reply,

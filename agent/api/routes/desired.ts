@@ -53,7 +53,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
       },
     },
     async (request, reply) => {
-      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const ifMatch = parseIfMatch(request.headers);
       const set = await context.answers.turns.run(checkSet(request.body, sha256));
       refuseOutside(context.settings.listen, networkInterfaces(), request.body.gateway?.externalInterface);
       return write(

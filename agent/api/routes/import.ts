@@ -47,7 +47,7 @@ export function importRoutes(app: FastifyInstance, context: RouteContext): void 
       },
     },
     async (request, reply) => {
-      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const ifMatch = parseIfMatch(request.headers);
       const isAdopted = parseFlag(request.query.adopt) === true;
       await context.answers.reserve(reply);
       const signal = requestSignal(reply, context.stopping, deadlineMs);

@@ -36,7 +36,7 @@ export function leaseRoutes(app: FastifyInstance, context: RouteContext): void {
     },
     async (request, reply) => {
       const { eips } = request.body;
-      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const ifMatch = parseIfMatch(request.headers);
       const { state, decision } = await store(context, reply, (current, facts) =>
         renewLeasesChunked(current, { eips, ifMatch }, facts),
       );

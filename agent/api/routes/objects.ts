@@ -19,13 +19,20 @@ import { objectsOf } from "../../../lib/state/desired.ts";
 import { LazyList } from "../answers/json-parts.ts";
 import type { RouteContext } from "../deps.ts";
 import { type ObjectDocument, objectDocument } from "../documents.ts";
-import { etagOf, parseIfMatch } from "../etag.ts";
+import { etagOf, parseIfMatch, parsePreconditions } from "../etag.ts";
 import { eventIdHeader } from "../event-id-header.ts";
 import { listSchema, objectSchema, objectWrittenSchema } from "../object-schemas.ts";
 import type { ViewPort } from "../ports.ts";
 import { notFound } from "../problem.ts";
 import { flagParameter, parseFlag, querySchema, type WriteQuery, writeParameters } from "../query.ts";
-import { ifMatchHeader, namePath, noContent, previewSchema, responses } from "../responses.ts";
+import {
+  ifMatchHeader,
+  namePath,
+  noContent,
+  preconditionHeaders,
+  previewSchema,
+  responses,
+} from "../responses.ts";
 import { invalid } from "../validation.ts";
 import { write } from "../write.ts";
 
@@ -96,7 +103,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
         tags: [collection],
         summary: `Creates or replaces one ${title}`,
         params: namePath,
-        headers: ifMatchHeader,
+        headers: preconditionHeaders,
         querystring: querySchema(writeParameters),
         body: putBodySchema(kind),
         response: responses({ 200: written, 202: written }, { hasEtag: true }),
@@ -104,12 +111,12 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
     },
     (request, reply) => {
       const spec = parseSpec(kind, request.params.name, request.body);
-      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const preconditions = parsePreconditions(request.headers);
       return write(
         context,
         reply,
         request.query,
-        (state, facts) => putObjectChunked(state, { kind, spec, ifMatch }, facts),
+        (state, facts) => putObjectChunked(state, { kind, spec, ...preconditions }, facts),
         {
           document({ desired }) {
             const stored = objectsOf(desired, kind).get(spec.name);
@@ -139,7 +146,7 @@ function kindRoutes(app: FastifyInstance, context: RouteContext, kind: Kind): vo
     },
     (request, reply) => {
       const { uid, cascade, ...query } = request.query;
-      const ifMatch = parseIfMatch(request.headers["if-match"]);
+      const ifMatch = parseIfMatch(request.headers);
       const name = existingName(collection, request.params.name);
       const deletion = { kind, name, uid, isCascading: parseFlag(cascade), ifMatch };
       return write(context, reply, query, (state, facts) => deleteObjectChunked(state, deletion, facts), {

@@ -1,7 +1,7 @@
 /** Parsers of text: what the kernel's tools print, what callers of scripts and of the API write, settings. */
 import { isDeepStrictEqual } from "node:util";
 import Fastify from "fastify";
-import { parseIfMatch } from "../../../agent/api/etag.ts";
+import { parsePreconditions } from "../../../agent/api/etag.ts";
 import { parseChunked } from "../../../agent/api/json/parse-chunked.ts";
 import { parseJson } from "../../../agent/api/json-body.ts";
 import { parseWait } from "../../../agent/api/query.ts";
@@ -179,7 +179,7 @@ function values(text: string): void {
   parseService(text, ipv4);
   parseBackend(text, ipv4);
   parseLimitText(text);
-  parseIfMatch(text);
+  parsePreconditions({ "if-match": text, "if-none-match": text });
 }
 
 /** Refused as invalid, or not at all. */

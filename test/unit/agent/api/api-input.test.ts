@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
 import { Compile } from "typebox/schema";
-import { isUnmodified, parseIfMatch } from "../../../../agent/api/etag.ts";
+import { isUnmodified, parseIfMatch, parsePreconditions } from "../../../../agent/api/etag.ts";
 import { listIssues, type PlainSchema } from "../../../../agent/api/input-issues.ts";
 import { surveyJson as surveyChunked } from "../../../../agent/api/json-body.ts";
 import { prefersText } from "../../../../agent/api/plan-text.ts";
@@ -194,15 +194,23 @@ t.test("surveyJson counts like JSON.parse, plus one for a duplicate key", async 
   t.equal(surveyJson(`[${"[],".repeat(200_001)}[]]`).fault?.code, "too-large");
 });
 
-t.test("If-Match", async (t) => {
-  t.equal(parseIfMatch(undefined), undefined);
-  t.equal(parseIfMatch(" * "), "*");
-  t.same(parseIfMatch('"17"'), [17]);
-  t.same(parseIfMatch('"17", W/"18" ,"19"'), [17, 19]);
-  t.same(parseIfMatch('"abc", "017", "1e3", ""'), [], "well-formed, and none of ours");
+t.test("If-Match and If-None-Match", async (t) => {
+  const ifMatch = (header: string) => parseIfMatch({ "if-match": header });
+  const ifNoneMatch = (header: string) => parsePreconditions({ "if-none-match": header }).ifNoneMatch;
+  t.equal(parseIfMatch({}), undefined);
+  t.same(parsePreconditions({}), { ifMatch: undefined, ifNoneMatch: undefined });
+  t.equal(ifMatch(" * "), "*");
+  t.equal(ifNoneMatch(" * "), "*");
+  t.same(ifMatch('"17"'), [17]);
+  t.same(ifMatch('"17", W/"18" ,"19"'), [17, 19]);
+  t.same(ifNoneMatch('W/"17",W/"18" , "19"'), [17, 18, 19], "compared weakly");
+  t.same(ifMatch('"abc", "017", "1e3", ""'), [], "well-formed, and none of ours");
   for (const malformed of ["", "17", "'17'", '"17', '"17",', '*, "17"', 'w/"17"']) {
-    t.throws(() => parseIfMatch(malformed), { code: "invalid" }, malformed);
+    t.throws(() => ifMatch(malformed), { code: "invalid" }, malformed);
+    t.throws(() => ifNoneMatch(malformed), { code: "invalid" }, malformed);
   }
+  const issues = [{ pointer: "/headers/if-none-match" }];
+  t.throws(() => parseIfMatch({ "if-none-match": "*" }), { code: "invalid", issues }, "not dropped silently");
   t.ok(isUnmodified('"1", W/"2"', 2));
   t.ok(isUnmodified("*", 2));
   for (const other of [undefined, "", "2", '"1"']) t.notOk(isUnmodified(other, 2), String(other));

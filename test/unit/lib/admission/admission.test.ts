@@ -287,6 +287,19 @@ t.test("If-Match", (t) => {
   t.end();
 });
 
+t.test("If-None-Match on a PUT of one object", (t) => {
+  const world = withEips();
+  world.put("fip", fipA, undefined, "*");
+  t.match(
+    refusal(() => world.put("fip", { ...fipA, internalIp: "10.0.1.9" }, undefined, "*")),
+    { code: "precondition-failed", message: "fips/fip-a exists", details: { revision: 3 } },
+  );
+  t.equal(refusal(() => world.put("fip", fipA, undefined, [2, 3])).code, "precondition-failed");
+  world.put("fip", { ...fipA, internalIp: "10.0.1.9" }, [3], [2]);
+  t.equal(world.state.desired.revision, 4);
+  t.end();
+});
+
 t.test("batch", (t) => {
   t.test("is judged on its result, deletes first", (t) => {
     const world = withEips();
