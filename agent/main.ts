@@ -167,7 +167,7 @@ async function start(
   const reconciler: Reconciler = new Reconciler({
     store,
     dataplane,
-    previousDataplanes: () => previousDataplanesOf(dataplane.driver.backend, family, commands),
+    previousDataplanes: () => previousDataplanesOf(dataplane.driver, { family, ruleNetlink, commands }),
     netfilter: createNetfilterDriver({
       netlink: ruleNetlink,
       routeNetlink,

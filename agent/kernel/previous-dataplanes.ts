@@ -13,14 +13,23 @@ import { iptablesRemoval } from "../../lib/plan/iptables/removal.ts";
 import { backendsRemoval, nftablesRemoval, type TableNames } from "../../lib/plan/nftables/removal.ts";
 import type { PreviousDataplane, RulesDriver, WriteOutcome } from "./drivers.ts";
 import { restore, save, type Variant } from "./iptables/tools.ts";
+import { readTables } from "./netfilter/nft.ts";
+import type { ConversingConnection } from "./netlink/connection.ts";
+import { hasNftables } from "./nftables/transaction.ts";
 import { firstLines, type Run } from "./run.ts";
 
-/** The dataplanes that may have served before `backend`. */
+export interface PreviousDeps {
+  readonly family: Family;
+  readonly ruleNetlink: ConversingConnection;
+  readonly commands: Run;
+}
+
+/** The dataplanes that may have served before this one. */
 export function previousDataplanesOf(
-  backend: RulesDriver["backend"],
-  family: Family,
-  run: Run,
+  { backend }: Pick<RulesDriver, "backend">,
+  deps: PreviousDeps,
 ): readonly PreviousDataplane[] {
+  const { family, commands: run } = deps;
   switch (backend) {
     case "nftables":
       return [
@@ -29,9 +38,9 @@ export function previousDataplanesOf(
         previousBackends(run),
       ];
     case "iptables-nft":
-      return [previousNftables(run), previousIptables("legacy", family, run)];
+      return [previousNftables(deps), previousIptables("legacy", family, run)];
     case "iptables-legacy":
-      return [previousNftables(run), previousIptables("nft", family, run)];
+      return [previousNftables(deps), previousIptables("nft", family, run)];
   }
 }
 
@@ -58,19 +67,22 @@ function previousIptables(
   };
 }
 
-function previousNftables(run: Run): PreviousDataplane<TableNames, string | undefined> {
+function previousNftables({
+  ruleNetlink,
+  commands,
+}: PreviousDeps): PreviousDataplane<TableNames, string | undefined> {
   return {
     name: "nftables",
     planner: nftablesRemoval,
+    // `nft list tables` reads all rules of all tables first.
     async observe(signal) {
-      const listing = await orAbsent(
-        async () => (await run(["nft", "list", "tables", tableFamily.nft.family], { signal })).stdout,
-      );
-      const tables = (listing ?? "").matchAll(/^\s*table (\S+) (\S+)\s*$/gm);
-      const ours = [...tables].filter(([, family]) => family === tableFamily.nft.family);
-      return new Set(ours.map(([, , name = ""]) => name));
+      const tables = (await hasNftables(ruleNetlink, signal)) ? await readTables(ruleNetlink, signal) : [];
+      const ours = tables
+        .map(({ label }) => label.split(" "))
+        .filter(([of]) => of === tableFamily.nft.family);
+      return new Set(ours.map(([, name = ""]) => name));
     },
-    write: (input, signal) => loadNft(input, run, signal),
+    write: (input, signal) => loadNft(input, commands, signal),
   };
 }
 

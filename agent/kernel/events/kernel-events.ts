@@ -56,10 +56,15 @@ export interface KernelEventsOptions {
   readonly log: Log;
   /** The pause before the first restart of a monitor that ended, in ms. */
   readonly restartPauseMs?: number;
+  /** How long to wait at the start for a monitor to listen, in ms. */
+  readonly patienceMs?: number;
 }
 
 export interface KernelEvents {
-  /** Resolves when the monitors listen: every later change is seen. */
+  /**
+   * Resolves when the monitors listen, so that every later change is seen. One that takes long is not waited for: it wakes
+   * once when it listens.
+   */
   start(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -103,6 +108,10 @@ export function createKernelEvents(options: KernelEventsOptions): KernelEvents {
       argv,
       log,
       onLost: lose,
+      onLate: () => {
+        for (const { kind } of kinds) wakes.add(kind);
+        soon();
+      },
       onOutput: (text) => {
         const found = find(text);
         for (const { kind, marker } of kinds) if (found.has(marker)) wakes.add(kind);
@@ -114,6 +123,7 @@ export function createKernelEvents(options: KernelEventsOptions): KernelEvents {
         else complain(text);
       },
       ...(options.restartPauseMs !== undefined && { firstPauseMs: options.restartPauseMs }),
+      ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
     });
   });
   return {

@@ -12,7 +12,7 @@ import { digestTables, legacyTableNames } from "../iptables/legacy-digest.ts";
 import type { ConversingConnection, NetlinkConnection } from "../netlink/connection.ts";
 import { orAbsent } from "../netlink/refusal.ts";
 import { orUndefinedWhereGone } from "../nftables/read.ts";
-import { readGeneration } from "../nftables/transaction.ts";
+import { absences, readGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
 import { readDeviceChains, readLinks } from "./devices.ts";
 import { type LegacyTables, readLegacyChains } from "./legacy.ts";
@@ -74,7 +74,7 @@ class Driver implements NetfilterDriver {
     const { netlink, run, backend } = this.#options;
     for (let reading = 1; reading <= maxReadings; reading++) {
       // A kernel without nf_tables has only iptables-legacy.
-      const generation = await orAbsent(readGeneration(netlink, signal), lacking);
+      const generation = await orAbsent(readGeneration(netlink, signal), absences);
       if (generation === undefined) return nothing;
       const known = this.#nft;
       if (known?.generation === generation) return known;
@@ -121,9 +121,6 @@ const nothing: NftReading = {
   hooks: { tables: [], chains: [], text: "" },
   foreign: [],
 };
-
-/** The errors for a request about a part of netfilter that the kernel lacks. */
-const lacking = ["EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT"];
 
 /** Elements of sets change without a change of any rule. */
 function asksForSet({ rules }: Chain): boolean {

@@ -34,9 +34,14 @@ export interface NftHooks {
 /** The families whose chains see routed packets or their ARP. */
 const families: ReadonlySet<string> = new Set(["ip", "inet", "netdev", "arp"]);
 
+/** The tables of every family. */
+export function readTables(netlink: NetlinkConnection, signal: AbortSignal): Promise<readonly NftTable[]> {
+  return dump(netlink, dumpTables, decodeTable, signal);
+}
+
 /** Several dumps. Their cost depends on the number of foreign chains. */
 export async function readNftHooks(netlink: NetlinkConnection, signal: AbortSignal): Promise<NftHooks> {
-  const tables = await dump(netlink, dumpTables, decodeTable, signal);
+  const tables = await readTables(netlink, signal);
   const ours = tables.filter(({ label }) => families.has(label.split(" ")[0] ?? ""));
   const chains: ObservedChain[] = [];
   const handles: string[] = [];

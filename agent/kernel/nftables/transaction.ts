@@ -88,7 +88,7 @@ export async function hasNftables(netlink: ConversingConnection, signal: AbortSi
 }
 
 /** What the kernel answers to a request about a part of netfilter that it does not have. */
-const absences = ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EPROTONOSUPPORT", "EAFNOSUPPORT"];
+export const absences = ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EPROTONOSUPPORT", "EAFNOSUPPORT"];
 
 /** Runs one transaction. Takes no signal: a transaction that has begun is finished. */
 export async function transact(

@@ -76,6 +76,34 @@ t.test("a monitor that ends or cannot start is a loss, and is restarted until st
   }
 });
 
+t.test("a monitor that listens late is not waited for, and then wakes once", async (t) => {
+  const wakes: WakeKind[] = [];
+  const events = createKernelEvents({
+    monitors: [
+      { argv: ["sh", "-c", "sleep 0.5; exec ip monitor label link"], kinds: networkMonitor(ipv4).kinds },
+    ],
+    onWake: (kind) => wakes.push(kind),
+    onLost: (reason) => t.fail(reason),
+    log,
+    patienceMs: 1,
+  });
+  await events.start();
+  t.strictSame(wakes, []);
+  await until("the wakes", () => wakes.length > 0);
+  t.strictSame(wakes.toSorted(), ["address", "link", "route", "sysctl"]);
+  await events.stop();
+
+  const prompt = createKernelEvents({
+    monitors: [{ argv: ["ip", "monitor", "label", "link"], kinds: networkMonitor(ipv4).kinds }],
+    onWake: (kind) => t.fail(kind),
+    onLost: (reason) => t.fail(reason),
+    log,
+    patienceMs: 60_000,
+  });
+  await prompt.start();
+  await prompt.stop();
+});
+
 t.test("stop ends a monitor that ignores polite signals, and one that is not listening yet", async (t) => {
   const { events, started, losses } = eventsOf(
     "trap '' TERM INT HUP; echo '[ADDR]'; while :; do sleep 1; done",
