@@ -5,7 +5,7 @@ import { styleText } from "node:util";
 import { type Layout, unpainted } from "../../lib/text/layout.ts";
 import { printable } from "../../lib/text/printable.ts";
 import type { Style } from "../../lib/text/view.ts";
-import { InterruptedFailure } from "./failures.ts";
+import { InterruptedFailure, UsageFailure } from "./failures.ts";
 
 const formats = {
   good: "green",
@@ -119,7 +119,9 @@ function streamOf(output: Output): NodeJS.WriteStream {
 /** The reader of a pipe may have gone away, as `head` does: then nobody wants the rest. */
 function endWith(error: unknown): never {
   if (codeOf(error) === "EPIPE") process.exit(process.exitCode ?? 0);
-  throw error;
+  // Such as a full disk.
+  const reason = error instanceof Error ? error.message : String(error);
+  throw new UsageFailure(`Cannot write the output: ${reason}`, [], { cause: error });
 }
 
 function codeOf(error: unknown): unknown {

@@ -270,6 +270,15 @@ t.test("a reader that goes away", async (t) => {
   t.equal(stderr, "");
 });
 
+t.test("a full disk under the output", async (t) => {
+  const { socket } = await serve(t, json(200, { items: [] }));
+  const line = `"${process.execPath}" ${ctlSource} get eips -o json --socket ${socket} >/dev/full; echo "$?"`;
+  const child = spawn("bash", ["--norc", "-c", line], { stdio: ["ignore", "pipe", "pipe"] });
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  t.equal(stdout, "2\n");
+  t.match(stderr, /^natgwctl: Cannot write the output: ENOSPC: .*\n$/);
+});
+
 t.test("Ctrl-C while a write waits", async (t) => {
   const asked = Promise.withResolvers<void>();
   const { socket } = await serve(t, ({ method, url = "" }, response) => {
