@@ -32,8 +32,9 @@ async function run(act: (context: Context) => Promise<Answer | undefined>, comma
     terminal.endProgress();
     if (answer === undefined) return;
     // First: the reader of a pipe may be gone at the first byte.
-    process.exitCode = answer.exitCode ?? 0;
+    process.exitCode = answer.failure?.exitCode ?? answer.exitCode ?? 0;
     terminal.write(render(answer, format, terminal.layout));
+    if (answer.failure !== undefined) report(answer.failure);
   } finally {
     api.close();
   }

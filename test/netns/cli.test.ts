@@ -232,7 +232,9 @@ t.test("natgwctl", async (t) => {
     t.equal(await gw.agent.stop(), 0);
     await mapLimited([...looking, ...writing], atOnce, async (line) => {
       const { code, stdout, stderr } = await ctl.run(line, { input: JSON.stringify(set) });
-      t.same([code, stdout], [3, ""], line);
+      t.equal(code, 3, line);
+      // One of two versions is known.
+      t.match(stdout, line === "version" ? /^Client: / : /^$/, line);
       t.match(stderr, /Cannot reach the agent at unix:.*\n.*the agent does not run/s, line);
     });
     t.equal(await codeOf("completion bash"), 0, "needs no agent");

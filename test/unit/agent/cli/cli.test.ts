@@ -270,6 +270,20 @@ t.test("a reader that goes away", async (t) => {
   t.equal(stderr, "");
 });
 
+t.test("the version of natgwctl, whatever the agent answers", async (t) => {
+  const dead = await new Natgwctl("/nonexistent/agent.sock", ctlSource).run("version -o json");
+  t.match(JSON.parse(dead.stdout), { client: /^[0-9]/, agent: null, backend: null, epoch: null });
+  t.match([dead.code, dead.stderr], [3, /^natgwctl: Cannot reach the agent/]);
+  const ctl = await serve(t, json(403, { code: "forbidden", detail: "not you", title: "", status: 403 }));
+  const refused = await ctl.run("version");
+  t.match(refused, {
+    code: 4,
+    stdout: /^Client: +[0-9].*\nAgent: +Unknown\n/,
+    stderr: /^natgwctl: not you\n/,
+  });
+  t.match((await ctl.run("version -o name")).stdout, /^[0-9.]+\n$/);
+});
+
 t.test("a full disk under the output", async (t) => {
   const { socket } = await serve(t, json(200, { items: [] }));
   const line = `"${process.execPath}" ${ctlSource} get eips -o json --socket ${socket} >/dev/full; echo "$?"`;
