@@ -1,6 +1,6 @@
 /** Changes that other programs make in netfilter, as commands, and what the agent has to report about each. */
 import { type DataplaneName, dataplanes, type Variant } from "../support/gateway.ts";
-import { flowNames, forgetOutside, knowOutside, type Obstruction } from "./obstructions.ts";
+import { flowNames, forgetOutside, knowOutside, type Obstruction } from "./obstruction.ts";
 
 /**
  * Rows that do not depend on the dataplane are shared out: each is played over one dataplane, and the first one over

@@ -13,7 +13,7 @@ import type { HostName } from "../support/lab.ts";
 import { inNamespace } from "../support/namespaces.ts";
 import { run, until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, tcp, webDnat } from "../support/targets.ts";
-import { type Command, type FlowName, flowNames, type Obstruction } from "./obstructions.ts";
+import { type Command, type FlowName, flowNames, type Obstruction } from "./obstruction.ts";
 
 const set = {
   generation: 1,

@@ -1,146 +1,19 @@
-/**
- * Faults that come from outside of the agent, as commands that a person would type, and what the agent has to report.
- */
+/** Faults that come from outside of the agent, and what the agent has to report. */
 import type { DataplaneName } from "../support/gateway.ts";
-import type { HostName } from "../support/lab.ts";
-
-/** The flows that each row is checked with: in and out through the FIP of pod1, the SNAT of pod2, the DNAT to pod2. */
-export const flowNames = ["fip in", "fip out", "snat", "dnat"] as const;
-export type FlowName = (typeof flowNames)[number];
-
-/** The namespace of a command. `wire` has the bridges. */
-type Place = HostName | "wire";
-/** A shell line, run in the gateway unless another place is given. */
-export type Command = string | { readonly at: Place; readonly line: string };
-
-/** A permanent ARP entry: an ARP request by the gateway would show its MAC to the outside host. */
-export const knowOutside =
-  "mac=$(ip neigh show 203.0.113.1 dev net1 | grep -o '[0-9a-f:]\\{17\\}'); ip neigh replace 203.0.113.1 dev net1 lladdr $mac nud permanent";
-export const forgetOutside = "ip neigh del 203.0.113.1 dev net1";
-
-/** Frames that the outside host does not receive. */
-function deaf(command: string): Command {
-  return { at: "outside", line: `nft '${command}'` };
-}
-
-export interface Obstruction {
-  readonly what: string;
-  readonly commands: readonly Command[];
-  readonly undo: readonly Command[];
-  /** False if no kernel event reports the fault: then the test requests a pass. */
-  readonly hasEvent: boolean;
-  /** Flows that do not work. Absent: the agent repairs the fault, or it stops nothing. */
-  readonly dead?: readonly FlowName[];
-  readonly notReady?: readonly string[];
-  /** In alphabetical order. */
-  readonly degraded?: readonly string[];
-  /** What conditions or `degraded` must contain. */
-  readonly cause?: RegExp;
-}
-
-const fip = "fips/pod1";
-const snat = "snats/all";
-const dnat = "dnats/web";
-const users = [fip, snat, dnat];
-const eips = ["eips/eip-10", "eips/eip-11"];
-const everything = [...eips, ...users];
+import {
+  deafToAnnouncements,
+  everything,
+  flowNames,
+  forgetOutside,
+  knowOutside,
+  type Obstruction,
+  users,
+} from "./obstruction.ts";
+import { routes } from "./route-obstructions.ts";
 
 export function obstructionsOf(dataplane: DataplaneName): readonly Obstruction[] {
   return [...routes, ...interfaces, ...sysctls, ...repaired(dataplane)];
 }
-
-const routes: readonly Obstruction[] = [
-  {
-    what: "a blackhole for a FIP's pod",
-    commands: ["ip route add blackhole 10.0.1.5/32"],
-    undo: ["ip route del blackhole 10.0.1.5/32"],
-    hasEvent: true,
-    dead: ["fip in", "fip out"],
-    notReady: [fip],
-    degraded: ["RouteConflict"],
-    cause: /fips\/pod1 NoRoute: 10\.0\.1\.5 is not reached through eth0: the kernel uses the route blackhole/,
-  },
-  {
-    what: "a DNAT's backend routed to the outside",
-    commands: ["ip route add 10.0.1.6/32 dev net1"],
-    undo: ["ip route del 10.0.1.6/32 dev net1"],
-    hasEvent: true,
-    dead: ["snat", "dnat"],
-    notReady: [dnat],
-    degraded: ["RouteConflict"],
-    cause: /dnats\/web NoRoute: 10\.0\.1\.6 is not reached through eth0: .* dev net1/,
-  },
-  {
-    what: "the VPC's subnet without its route",
-    commands: ["ip route del 10.0.0.0/8", "ip route del 10.0.1.0/24 dev eth0"],
-    undo: [
-      "ip route add 10.0.1.0/24 dev eth0 proto kernel src 10.0.1.254",
-      "ip route add 10.0.0.0/8 via 10.0.1.1 dev eth0",
-    ],
-    hasEvent: true,
-    dead: [...flowNames],
-    notReady: users,
-    cause: /NoRoute: 10\.0\.1\.5 is not reached through eth0: the kernel uses the route default/,
-  },
-  {
-    what: "a rule that prohibits what a pod sends",
-    commands: ["ip rule add from 10.0.1.5 prohibit priority 100"],
-    undo: ["ip rule del priority 100"],
-    hasEvent: true,
-    dead: ["fip in", "fip out"],
-    notReady: [fip],
-    degraded: ["RouteConflict"],
-    cause: /10\.0\.1\.5 does not leave by net1: .* priority 100 from 10\.0\.1\.5\/32 prohibit/,
-  },
-  {
-    what: "a rule for the VPC's mark",
-    commands: ["ip rule add fwmark 0x1/0x1 blackhole priority 100"],
-    undo: ["ip rule del priority 100"],
-    hasEvent: true,
-    dead: [...flowNames],
-    degraded: ["RouteConflict"],
-    cause: /ip rule: priority 100 from all fwmark 0x1\/0x1 blackhole/,
-  },
-  {
-    what: "a rule that sends outside's packets to an empty table",
-    commands: ["ip route add blackhole default table 100", "ip rule add iif net1 lookup 100 priority 100"],
-    undo: ["ip rule del priority 100", "ip route flush table 100"],
-    hasEvent: true,
-    dead: [...flowNames],
-    notReady: users,
-    cause: /by the rule priority 100 from all iif net1 lookup 100/,
-  },
-  {
-    what: "the next hop routed into the VPC",
-    commands: ["ip route add 203.0.113.1/32 dev eth0"],
-    undo: ["ip route del 203.0.113.1/32 dev eth0"],
-    hasEvent: true,
-    dead: [...flowNames],
-    degraded: ["RouteConflict"],
-    cause: /ip route: 203\.0\.113\.1\/32 dev eth0/,
-  },
-  {
-    what: "a next hop that does not answer",
-    commands: [
-      { at: "outside", line: "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8" },
-      "ip neigh flush dev net1",
-    ],
-    undo: [{ at: "outside", line: "sysctl -qw net.ipv4.conf.eth0.arp_ignore=0" }],
-    hasEvent: true,
-    dead: [...flowNames],
-    degraded: ["NextHopUnreachable"],
-    cause:
-      /203\.0\.113\.1 does not answer ARP on net1: default via 203\.0\.113\.1 dev net1 .* cannot be used/,
-  },
-  {
-    what: "half of the Internet routed into the VPC",
-    commands: ["ip route add 0.0.0.0/1 dev eth0"],
-    undo: ["ip route del 0.0.0.0/1 dev eth0"],
-    hasEvent: true,
-    degraded: ["RouteConflict"],
-    cause: /ip route: 0\.0\.0\.0\/1 dev eth0/,
-  },
-];
 
 const vpcRoute = "ip route add 10.0.0.0/8 via 10.0.1.1 dev eth0";
 const interfaces: readonly Obstruction[] = [
@@ -268,14 +141,28 @@ const sysctls: readonly Obstruction[] = [
     hasEvent: true,
   },
   {
+    what: "no answer to ARP in the VPC",
+    commands: [
+      "for pod in 10.0.1.5 10.0.1.6; do ip neigh replace $pod dev eth0 lladdr $(ip neigh show $pod dev eth0 | grep -o '[0-9a-f:]\\{17\\}') nud permanent; done",
+      "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8",
+      { at: "pod1", line: "ip neigh flush dev eth0" },
+      { at: "pod2", line: "ip neigh flush dev eth0" },
+    ],
+    undo: [
+      "sysctl -qw net.ipv4.conf.eth0.arp_ignore=0",
+      "for pod in 10.0.1.5 10.0.1.6; do ip neigh del $pod dev eth0; done",
+    ],
+    hasEvent: false,
+    dead: [...flowNames],
+    degraded: ["ArpIgnored"],
+    cause: /ArpIgnored: arp_ignore=8 stops eth0 from answering ARP/,
+  },
+  {
     what: "no answer to ARP for any address",
     commands: [
       knowOutside,
       "sysctl -qw net.ipv4.conf.net1.arp_ignore=8",
-      ...["add table arp deaf", "add chain arp deaf in { type filter hook input priority 0; }"].map(deaf),
-      // The agent may still announce EIPs of an earlier row. These announcements would answer the outside host's ARP
-      // requests.
-      deaf("add rule arp deaf in arp saddr ip 203.0.113.10-203.0.113.11 drop"),
+      ...deafToAnnouncements,
       { at: "outside", line: "ip neigh flush dev eth0" },
     ],
     undo: [

@@ -4,6 +4,7 @@ import type { Family } from "../../../lib/model/family.ts";
 import type { ObservedLink, ObservedPaths, ObservedRoute, PolicyRule } from "../../../lib/model/observed.ts";
 import { dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
 import { decodePolicyRule, dumpPolicyRules, newPolicyRule } from "../../../lib/netlink/rtnetlink-rules.ts";
+import { localTable } from "../../../lib/plan/network/bindings.ts";
 import { mainTable } from "../../../lib/plan/network/routes.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { readDump } from "../netlink/read-dump.ts";
@@ -28,6 +29,10 @@ export class PathReader {
     const tables = new Map<number, readonly ObservedRoute[]>();
     const names = linkNames(links);
     for (const table of tablesNamed(rules)) tables.set(table, await this.#readTable(table, names, signal));
+    const foreign: ObservedRoute[] = [];
+    for (const protocol of protocolsByHand)
+      foreign.push(...(await this.#readTable(localTable, names, signal, protocol)));
+    if (foreign.length > 0) tables.set(localTable, foreign);
     return this.#keep({ rules, tables });
   }
 
@@ -44,10 +49,16 @@ export class PathReader {
     return this.#keepRules(rules);
   }
 
-  async #readTable(table: number, names: LinkNames, signal: AbortSignal): Promise<readonly ObservedRoute[]> {
+  /** @param protocol absent: the routes of any program */
+  async #readTable(
+    table: number,
+    names: LinkNames,
+    signal: AbortSignal,
+    protocol?: number,
+  ): Promise<readonly ObservedRoute[]> {
     const decode = (view: DataView, start: number, end: number) =>
       decodeNamedRoute(view, start, end, names, this.#family);
-    const dump = readDump(this.#netlink, dumpRoutes(table, this.#family), newRoute, decode, signal);
+    const dump = readDump(this.#netlink, dumpRoutes(table, this.#family, protocol), newRoute, decode, signal);
     // The kernel creates a table with its first route.
     return (await orAbsent(dump, ["ENOENT"]))?.filter((route) => route !== undefined) ?? noRoutes;
   }
@@ -56,7 +67,8 @@ export class PathReader {
 const noRoutes: readonly ObservedRoute[] = [];
 /** RT_TABLE_DEFAULT: every system has a rule for it as the last one, but the table rarely exists. */
 const defaultTable = 253;
-const localTable = 255;
+/** RTPROT_BOOT and RTPROT_STATIC. The local table also has the kernel's own routes, one for each address. */
+const protocolsByHand = [3, 4] as const;
 
 function tablesNamed(rules: readonly PolicyRule[]): ReadonlySet<number> {
   const tables = new Set<number>();

@@ -1,11 +1,19 @@
 /** The sysctls subsystem. */
 import type { Degradation } from "../../model/degradation.ts";
+import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 import { needsOfGate } from "../gate/needs.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import { type Obstacle, type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
-import { arpIgnoring, describeSysctlStep, isForwarding, planSysctls, type SysctlStep } from "./sysctls.ts";
+import {
+  arpIgnoring,
+  describeSysctlStep,
+  isDeafInVpc,
+  isForwarding,
+  planSysctls,
+  type SysctlStep,
+} from "./sysctls.ts";
 
 export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
   name: "sysctl",
@@ -36,6 +44,7 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
 
 function notices(program: Program, observed: ObservedNetwork, isOff: boolean): readonly Degradation[] {
   const ignoring = arpIgnoring(program, observed);
+  const isDeaf = isDeafInVpc(program, observed);
   return [
     ...(isOff
       ? [
@@ -45,15 +54,19 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
           },
         ]
       : []),
-    ...(ignoring.length > 0
-      ? [
-          {
-            reason: "ArpIgnored" as const,
-            message: `arp_ignore stops ${ignoring.join()} from answering ARP for some addresses`,
-          },
-        ]
+    ...(ignoring.length > 0 || isDeaf
+      ? [{ reason: "ArpIgnored" as const, message: arpText(program, ignoring, isDeaf) }]
       : []),
   ];
+}
+
+function arpText({ vpcInterface }: Program, ignoring: readonly InterfaceName[], isDeaf: boolean): string {
+  return [
+    ...(ignoring.length > 0
+      ? [`arp_ignore stops ${ignoring.join()} from answering ARP for some addresses`]
+      : []),
+    ...(isDeaf ? [`arp_ignore=8 stops ${vpcInterface} from answering ARP`] : []),
+  ].join("; ");
 }
 
 function forwardingOff({ family }: Program): Obstacle {

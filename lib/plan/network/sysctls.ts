@@ -49,6 +49,18 @@ export function arpIgnoring(program: Program, observed: ObservedNetwork): readon
   return eipInterfaces(program, observed).filter((name) => Math.max(valueAt("all"), valueAt(name)) > 0);
 }
 
+/** True if the VPC interface answers no ARP at all, so that pods do not find the gateway. */
+export function isDeafInVpc(
+  { vpcInterface, family: { sysctls } }: Program,
+  observed: ObservedNetwork,
+): boolean {
+  const valueAt = (name: string) => observed.sysctls.get(sysctls.ofDevice(name, "arp_ignore")) ?? 0;
+  return Math.max(valueAt("all"), valueAt(vpcInterface)) === answersNone;
+}
+
+/** The kernel takes higher values, and those from 4 to 7, for 0. */
+const answersNone = 8;
+
 /** The step as a change for people, as a `sysctl` command. */
 export function describeSysctlStep(step: SysctlStep): Change {
   return { action: "set", subsystem: "sysctl", text: `sysctl ${step.key}=${step.value}` };

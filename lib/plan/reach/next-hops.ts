@@ -4,9 +4,12 @@ import type { Degradation } from "../../model/degradation.ts";
 import { type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import type { Program } from "../../model/program.ts";
 import type { NeighbourState } from "../../netlink/rtnetlink-neighbours.ts";
 import { mainTable, routeProtocol, routeText } from "../network/routes.ts";
 import { linkFault } from "./links.ts";
+import { leadsTo, routeChoiceText } from "./reach-check.ts";
+import type { RouteChoice, RouteLookup } from "./route-lookup.ts";
 
 export interface NextHop {
   readonly via: Ip;
@@ -29,6 +32,40 @@ export function nextHopsOf({ links, routes }: ObservedNetwork): readonly NextHop
       hops.set(`${via} ${link.name}`, { via, interface: link.name, index: link.index });
   }
   return [...hops.values()];
+}
+
+/** A next hop that packets to itself do not reach. */
+export interface HiddenHop extends NextHop {
+  /** Why, as text. */
+  readonly why: string;
+  readonly choice: Pick<RouteChoice, "route" | "rule">;
+}
+
+/**
+ * The next hops inside a connected subnet of their interface to which routes or the gateway's own addresses lead
+ * elsewhere. Packets through them pass, those to them and to their neighbours do not.
+ */
+export function hiddenHops(
+  { vpcInterface: vpc, externalInterface: external, family }: Program,
+  network: ObservedNetwork,
+  lookup: RouteLookup,
+): readonly HiddenHop[] {
+  return nextHopsOf(network).flatMap((hop): readonly HiddenHop[] => {
+    const destination = family.toValue(hop.via);
+    const inInterface = hop.interface === vpc ? external : vpc;
+    if (lookup.isLocal(destination))
+      return [
+        { ...hop, why: "it is the gateway's own address", choice: { route: undefined, rule: undefined } },
+      ];
+    const choice = lookup.of({ inInterface, source: undefined, destination });
+    const via = choice.route?.via ?? hop.via;
+    if (leadsTo(choice, hop.interface) && via === hop.via) return [];
+    const isConnected = network.addresses.some(
+      ({ interface: name, address, prefixLength }) =>
+        name === hop.interface && family.contains(family.makeCidr(address, prefixLength), hop.via),
+    );
+    return isConnected ? [{ ...hop, why: routeChoiceText(choice), choice }] : [];
+  });
 }
 
 /** While the kernel asks again, the previous result stays valid. */

@@ -22,7 +22,7 @@ import {
 } from "../subsystem.ts";
 import { conflictingRoutes, reverseFiltered } from "./conflicts.ts";
 import { linkFault, linkNotices } from "./links.ts";
-import { type NextHop, nextHopNotices } from "./next-hops.ts";
+import { type HiddenHop, hiddenHops, type NextHop, nextHopNotices } from "./next-hops.ts";
 import { checkReach, type ReachResult } from "./reach-check.ts";
 import { compileRouteLookup } from "./route-lookup.ts";
 
@@ -36,15 +36,21 @@ export interface ReachObserved {
 /** @param memoizer with {@link noMemory} the plans are the same, without caching */
 export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanner<ReachObserved, never> {
   const compile = memoizer.lastChunked(compileRouteLookup);
-  function* reachOf(program: Program, { network, paths }: ReachObserved): Chunked<ReachResult> {
+  function* reachOf(program: Program, { network, paths }: ReachObserved) {
     const lookup = yield* compile(network, paths, program.family);
-    return yield* checkReach(program, network.routes, lookup);
+    return { lookup, ...(yield* checkReach(program, network.routes, lookup)) };
   }
   function* planChunked({ program }: PlanInput, observed: ReachObserved): Chunked<SubsystemPlan<never>> {
     const result = yield* reachOf(program, observed);
     const outside = yield* outsideInterfaces(program);
     return subsystemPlan<never>([], () => obstaclesIn(program, observed, result, outside), {
-      notices: yield* notices(program, observed, result, outside),
+      notices: yield* notices(
+        program,
+        observed,
+        result,
+        outside,
+        hiddenHops(program, observed.network, result.lookup),
+      ),
     });
   }
   function* obstaclesTo(part: Program, observed: ReachObserved): Chunked<Obstacles> {
@@ -96,14 +102,20 @@ function* notices(
   { network, silentHops }: ReachObserved,
   { uncertainRules }: ReachResult,
   outside: readonly InterfaceName[],
+  hidden: readonly HiddenHop[],
 ): Chunked<readonly Degradation[]> {
   const { vpcInterface, family } = program;
   const routes = yield* conflictingRoutes(network.routes, vpcInterface, outside, family);
+  const unnamed = hidden.filter(
+    ({ choice: { route, rule } }) =>
+      (route === undefined || !routes.includes(route)) && (rule === undefined || !uncertainRules.has(rule)),
+  );
   const first = [
     ...routes.slice(0, 1).map((route) => `ip route: ${routeText(route)}`),
     ...Array.from(uncertainRules, ({ text }: PolicyRule) => `ip rule: ${text}`),
+    ...unnamed.map(({ via, interface: name, why }) => `${via} is not reached through ${name}: ${why}`),
   ][0];
-  const conflicts = routes.length + uncertainRules.size;
+  const conflicts = routes.length + uncertainRules.size + unnamed.length;
   const filtered = reverseFiltered(network, outside, family);
   const more = conflicts > 1 ? `, and ${conflicts - 1} more` : "";
   return [

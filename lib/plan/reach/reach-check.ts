@@ -31,6 +31,7 @@ export function* checkReach(
   for (const eip of program.eips) {
     if (isDue()) yield;
     interfaces.set(eip.address, eip.interface);
+    check.eip(eip.id);
   }
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   for (const { id, eip, internalIp, isOutward } of program.fips) {
@@ -91,6 +92,11 @@ class ReachCheck implements ReachResult {
     this.#behind = behind;
   }
 
+  /** Without the local table the kernel answers no ARP for an EIP. */
+  eip(id: ObjectId): void {
+    if (!this.#lookup.usesLocal) this.#report(id, "no policy routing rule uses the table local");
+  }
+
   /** Checks packets from outside to one address. */
   inward(id: ObjectId, outside: InterfaceName, address: Ip): void {
     const destination = this.#family.toValue(address);
@@ -100,17 +106,22 @@ class ReachCheck implements ReachResult {
     }
     const choice = this.#lookup.of({ inInterface: outside, source: undefined, destination });
     this.#note(choice, this.#vpc);
-    if (!leadsTo(choice, this.#vpc)) this.#reportNotReached(id, address, routeChoiceText(choice));
+    if (!leadsTo(choice, this.#vpc) && !this.#isUncertain(choice, this.#vpc))
+      this.#reportNotReached(id, address, routeChoiceText(choice));
   }
 
-  /** Checks packets from one address or from clients to any destination. The default route is checked elsewhere. */
+  /**
+   * Checks packets from one address or from clients to any destination. The main table's default route is checked
+   * elsewhere.
+   */
   outward(id: ObjectId, outside: InterfaceName, from: Ip | Cidr): void {
     if (this.#lookup.isPlain) return;
     const source = (from.includes("/") ? from : `${from}/${this.#family.bits}`) as Cidr;
     const packets: Packets = { inInterface: this.#vpc, source, destination: undefined };
     const choice = this.#lookup.of(packets);
     this.#note(choice, outside);
-    if (choice.rule === undefined || leadsTo(choice, outside)) return;
+    if (leadsTo(choice, outside) || this.#isUncertain(choice, outside)) return;
+    if (choice.rule === undefined && choice.route === this.#lookup.inMain(packets)) return;
     this.#report(id, `${from} does not leave by ${outside}: ${routeChoiceText(choice)}`);
   }
 
@@ -135,6 +146,14 @@ class ReachCheck implements ReachResult {
       if (one.rule !== undefined && !leadsTo(one, wanted)) this.uncertainRules.add(one.rule);
   }
 
+  /** True if no route is certain, but some packets take one that is right. */
+  #isUncertain({ route, rule, alternatives }: RouteChoice, wanted: InterfaceName): boolean {
+    if (route !== undefined || rule !== undefined) return false;
+    const right = alternatives.filter((one) => leadsTo(one, wanted));
+    for (const one of right) if (one.rule !== undefined) this.uncertainRules.add(one.rule);
+    return right.length > 0;
+  }
+
   #reportNotReached(id: ObjectId, what: Ip | Cidr, text: string): void {
     this.#report(id, `${what} is not reached through ${this.#vpc}: ${text}`);
   }
@@ -144,12 +163,12 @@ class ReachCheck implements ReachResult {
   }
 }
 
-function leadsTo({ route }: Pick<RouteChoice, "route">, wanted: InterfaceName): boolean {
+export function leadsTo({ route }: Pick<RouteChoice, "route">, wanted: InterfaceName): boolean {
   if (route?.type !== "unicast") return false;
   return route.hops === undefined ? route.interface === wanted : route.hops.every((name) => name === wanted);
 }
 
-function routeChoiceText({ route, rule }: RouteChoice): string {
+export function routeChoiceText({ route, rule }: RouteChoice): string {
   const text = route === undefined ? "no route leads there" : `the kernel uses the route ${routeText(route)}`;
   return rule === undefined ? text : `${text}, by the rule ${rule.text}`;
 }

@@ -8,6 +8,7 @@ import type { AddressKey, AddressValue, Family } from "../../model/family.ts";
 import { type Cidr, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedPaths, ObservedRoute, PolicyRule } from "../../model/observed.ts";
+import { localTable } from "../network/bindings.ts";
 import { mainTable } from "../network/routes.ts";
 
 /** Packets that routing treats alike. */
@@ -33,6 +34,10 @@ export interface RouteLookup {
   of(packets: Packets): RouteChoice;
   /** True for the gateway's own addresses, including EIPs. */
   isLocal(address: AddressValue): boolean;
+  /** What only the main table decides, as if the rules used no other one. */
+  inMain(packets: Packets): ObservedRoute | undefined;
+  /** False if no rule uses the local table: then nothing is the gateway's own address. */
+  readonly usesLocal: boolean;
   /** True if only the rules of every system exist. Then the main table decides everything. */
   readonly isPlain: boolean;
 }
@@ -56,19 +61,27 @@ export function* compileRouteLookup(
     if (isDue()) yield;
     if (type === "local") local.add(keyOf(rangeOf(destination)[0]));
   }
+  const foreign = paths.tables.get(localTable) ?? [];
+  for (const { type, destination } of foreign)
+    if (type === "local" && prefixLengthOf(destination) === family.bits)
+      local.add(keyOf(rangeOf(destination)[0]));
   const tables = new Map([[mainTable, yield* tableOf(network.routes, mainTable, family)]]);
   for (const [number, routes] of paths.tables) tables.set(number, yield* tableOf(routes, number, family));
   const rules = paths.rules.filter(mayRoute);
-  const isPlain = rules.every(isDefaultRule);
-  const inMain = new Map([[mainTable, tables.get(mainTable)]]);
+  const isUsed = (table: number) => rules.some(({ action }) => isLookup(action, table));
+  const isPlain =
+    paths.rules.length === 0 || (rules.every(isDefaultRule) && isUsed(mainTable) && foreign.length === 0);
+  const inMain = (packets: Packets) => lookUp(tables.get(mainTable), packets, family);
 
   return {
     isPlain,
+    inMain,
+    usesLocal: paths.rules.length === 0 || isUsed(localTable),
     isLocal: (address) => local.has(keyOf(address)),
     of: (packets) =>
       isPlain
         ? {
-            route: lookUp(inMain.get(mainTable), packets, family),
+            route: inMain(packets),
             rule: undefined,
             alternatives: noAlternatives,
           }
@@ -78,13 +91,17 @@ export function* compileRouteLookup(
 
 const noAlternatives: RouteChoice["alternatives"] = [];
 
-/** The local table is checked first, by {@link RouteLookup.isLocal}. The rule for bound sockets never applies here. */
+/** The rule for bound sockets never applies here. */
 function mayRoute({ action, outInterface, inInterface }: PolicyRule): boolean {
-  const isLocal = action.kind === "lookup" && action.table === 255;
-  return !isLocal && action.kind !== "none" && outInterface === undefined && inInterface !== "lo";
+  return action.kind !== "none" && outInterface === undefined && inInterface !== "lo";
+}
+
+function isLookup(action: PolicyRule["action"], table: number): boolean {
+  return action.kind === "lookup" && action.table === table;
 }
 
 const standard: ReadonlyMap<number, number> = new Map([
+  [0, localTable],
   [32_766, mainTable],
   [32_767, 253],
 ]);
@@ -118,10 +135,26 @@ function follow(
     const route = action.kind === "lookup" ? lookUp(tables.get(action.table), packets, family) : undefined;
     const isAnswer = action.kind === "lookup" ? route !== undefined && route.type !== "throw" : true;
     if (!isAnswer) continue;
-    if (share === "all") return { route, rule: isDefaultRule(rule) ? undefined : rule, alternatives };
+    if (share === "all" && !isHidden(route, tables, packets, family))
+      return { route, rule: isDefaultRule(rule) ? undefined : rule, alternatives };
     alternatives.push({ route, rule });
   }
   return { route: undefined, rule: undefined, alternatives };
+}
+
+/**
+ * True for a route of the local table if the main one has a longer prefix. The kernel keeps both in one trie until the
+ * first rule is added, and then the longer prefix wins.
+ */
+function isHidden(
+  route: ObservedRoute | undefined,
+  tables: ReadonlyMap<number, PrefixTable<ObservedRoute>>,
+  packets: Packets,
+  family: Family,
+): boolean {
+  if (route?.table !== localTable) return false;
+  const other = lookUp(tables.get(mainTable), packets, family);
+  return other !== undefined && prefixLengthOf(other.destination) > prefixLengthOf(route.destination);
 }
 
 /** How many of the packets a rule matches. */

@@ -17,6 +17,7 @@ import { describeRouteStep, planRoutes } from "../../../../../lib/plan/network/r
 import {
   arpIgnoring,
   describeSysctlStep,
+  isDeafInVpc,
   isForwarding,
   planSysctls,
 } from "../../../../../lib/plan/network/sysctls.ts";
@@ -615,6 +616,9 @@ t.test("sysctls", async (t) => {
   t.same(arpIgnoring(program, { ...on, sysctls }), ["net2"]);
   sysctls.set("net.ipv4.conf.all.arp_ignore", 2);
   t.same(arpIgnoring(program, { ...on, sysctls }), ["net1", "net2"]);
+  t.notOk(isDeafInVpc(program, { ...on, sysctls }), "pods ask for the interface's own address");
+  sysctls.set("net.ipv4.conf.eth0.arp_ignore", 8);
+  t.ok(isDeafInVpc(program, { ...on, sysctls }));
 });
 
 function programOf(wish: {

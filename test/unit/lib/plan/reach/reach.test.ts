@@ -30,16 +30,17 @@ const nic = (text: string) => must(parseInterfaceName(text));
 
 /** `"10.0.1.0/24 dev eth0"`, `"blackhole 10.0.1.5"`, `"10.2.0.0/16 via eth0,eth0 metric 5"`. */
 function route(text: string, table = mainTable): ObservedRoute {
-  const [, kind = "unicast", destination = "", devices, metric = "0", protocol = "3"] = must(
-    /^(?:(blackhole|throw|local) )?(\S+)(?: dev (\S+))?(?: metric (\d+))?(?: proto (\d+))?$/.exec(text) ??
-      undefined,
+  const [, kind = "unicast", destination = "", via, devices, metric = "0", protocol = "3"] = must(
+    /^(?:(blackhole|throw|local) )?(\S+)(?: via (\S+))?(?: dev (\S+))?(?: metric (\d+))?(?: proto (\d+))?$/.exec(
+      text,
+    ) ?? undefined,
   );
   const names = devices?.split(",").map(nic);
   return {
     table,
     type: kind as ObservedRoute["type"],
     destination: cidr(destination === "default" ? "0.0.0.0/0" : destination),
-    via: undefined,
+    via: via === undefined ? undefined : ip(via),
     interface: names?.length === 1 ? names[0] : undefined,
     ...(names !== undefined && names.length > 1 && { hops: names }),
     protocol: Number(protocol),
@@ -75,6 +76,12 @@ interface World {
   readonly links?: readonly ObservedLink[];
   readonly rules?: readonly PolicyRule[];
   readonly table100?: readonly string[];
+  /** Routes that people added to the local table. */
+  readonly local?: readonly string[];
+  /** Instead of {@link standard}. */
+  readonly standard?: readonly PolicyRule[];
+  /** Additional addresses: `["eth0", "203.0.113.2"]`. */
+  readonly addresses?: readonly (readonly [name: string, address: string])[];
 }
 
 const program: Program = {
@@ -124,13 +131,19 @@ function judge(world: World) {
       address("eth0", "10.0.1.254"),
       address("net1", "203.0.113.10"),
       address("net1", "203.0.113.11"),
+      ...(world.addresses ?? []).map(([name, text]) => address(name, text)),
     ],
     routes: [...(world.usual ?? usual), ...routes].map((text) => route(text)),
     sysctls: new Map(sysctls),
   };
   const paths: ObservedPaths = {
-    rules: [...standard, ...rules].toSorted((one, other) => one.priority - other.priority),
-    tables: new Map([[100, table100.map((text) => route(text, 100))]]),
+    rules: [...(world.standard ?? standard), ...rules].toSorted(
+      (one, other) => one.priority - other.priority,
+    ),
+    tables: new Map([
+      [100, table100.map((text) => route(text, 100))],
+      [255, (world.local ?? []).map((text) => route(text, 255))],
+    ]),
   };
   const planner = createReachPlanner();
   const found = planner.plan({ program } as PlanInput, { network, paths, silentHops: [] });
@@ -330,6 +343,83 @@ t.test("routes that take external traffic elsewhere are named", async (t) => {
   );
   t.strictSame(notices("10.0.1.77/32 dev eth0,net1").length, 1, "one of several next hops");
   t.strictSame(notices("203.0.113.1/32 dev net1", "10.0.0.0/8 dev eth0", "198.51.100.0/24 dev eth0"), []);
+});
+
+t.test("the local table and the rules that every system has", async (t) => {
+  const world = { routes: behind };
+  const refused = "the kernel uses the route blackhole 10.0.1.5/32 table 255 proto 3";
+  t.strictSame(judge({ ...world, local: ["blackhole 10.0.1.5/32"] }).objects, [
+    noRoute("fips/f", "10.0.1.5", refused),
+  ]);
+  t.strictSame(judge({ ...world, local: ["local 10.0.1.5/32 dev lo"] }).objects, [
+    noRoute("fips/f", "10.0.1.5", "it is the gateway's own address"),
+  ]);
+  t.ok(
+    judge({ ...world, local: ["throw 10.0.1.5/32", "local 192.0.2.1/32 dev lo", "blackhole 10.0.0.0/8"] })
+      .isClear,
+    "no route, another address, and a shorter prefix, which the kernel may ignore",
+  );
+  const [useLocal, useMain, useDefault] = standard.map((one) => [one]);
+  const leaves = (id: string, what: string) =>
+    `${id} NoRoute: ${what} does not leave by net1: no route leads there`;
+  const noMain = judge({ ...world, standard: [...must(useLocal), ...must(useDefault)] });
+  t.strictSame(noMain.objects, [
+    noRoute("fips/f", "10.0.1.5", "no route leads there"),
+    noRoute("dnats/d", "10.0.1.6", "no route leads there"),
+    leaves("snats/s", "10.0.0.0/16"),
+  ]);
+  t.strictSame(
+    judge({ ...world, rules: [rule(100, { action: { kind: "goto", priority: 32_767 } })] }).objects,
+    noMain.objects,
+    "a rule that jumps over it does the same",
+  );
+  const noLocal = judge({ ...world, standard: [...must(useMain), ...must(useDefault)] });
+  t.strictSame(
+    noLocal.objects,
+    ["eips/a", "eips/b"].map((id) => `${id} NoRoute: no policy routing rule uses the table local`),
+  );
+  const late = rule(100, { action: { kind: "lookup", table: 255 } });
+  t.ok(
+    judge({ ...world, standard: [late, ...must(useMain), ...must(useDefault)] }).isClear,
+    "it comes later",
+  );
+  const part = { ...rule(32_766, { action: { kind: "lookup", table: mainTable } }), hasMore: true };
+  const partly = judge({ ...world, standard: [...must(useLocal), part] });
+  t.strictSame(partly.objects, [], "some packets pass");
+  t.strictSame(partly.notices, ["RouteConflict: may send packets the wrong way: ip rule: rule 32766"]);
+});
+
+t.test("the next hop and its neighbours are reached directly", async (t) => {
+  const byRouter = usual.with(2, "default via 203.0.113.1 dev net1");
+  const notices = (world: World) => judge({ usual: byRouter, routes: behind, ...world }).notices;
+  const hidden = (why: string) => [
+    `RouteConflict: may send packets the wrong way: 203.0.113.1 is not reached through net1: ${why}`,
+  ];
+  t.strictSame(notices({}), []);
+  t.strictSame(notices({ addresses: [["lo", "203.0.113.1"]] }), hidden("it is the gateway's own address"));
+  t.strictSame(
+    notices({ routes: [...behind, "203.0.113.0/29 dev eth0 proto 2"] }),
+    hidden("the kernel uses the route 203.0.113.0/29 dev eth0 proto 2"),
+    "an address on another interface",
+  );
+  t.strictSame(
+    notices({ usual: byRouter.with(1, "203.0.113.0/24 dev eth0") }),
+    hidden("the kernel uses the route 203.0.113.0/24 dev eth0 proto 3"),
+    "instead of the subnet's own route",
+  );
+  t.strictSame(
+    notices({ routes: [...behind, "203.0.113.1/32 via 203.0.113.99 dev net1"] }),
+    hidden("the kernel uses the route 203.0.113.1/32 via 203.0.113.99 dev net1 proto 3"),
+  );
+  t.strictSame(notices({ local: ["blackhole 203.0.113.1/32"] }).length, 1);
+  t.strictSame(
+    notices({ routes: [...behind, "203.0.113.1/32 dev eth0"] }),
+    ["RouteConflict: may send packets the wrong way: ip route: 203.0.113.1/32 dev eth0 proto 3"],
+    "it is named once",
+  );
+  const far = usual.with(2, "default via 192.0.2.1 dev net1");
+  t.strictSame(notices({ usual: far }), [], "a router outside of the subnet, which the default route covers");
+  t.strictSame(notices({ usual: far, routes: [...behind, "192.0.2.0/24 dev eth0"] }), []);
 });
 
 t.test("a strict reverse path filter with another route back", async (t) => {
