@@ -7,7 +7,7 @@ import t from "tap";
 import { plugInSecondGateway, secondGateway } from "../faults/second-gateway.ts";
 import { AgentProcess } from "../support/agent-process.ts";
 import type { ApiClient } from "../support/api-client.ts";
-import { Gateway } from "../support/gateway.ts";
+import { dataplanes, Gateway } from "../support/gateway.ts";
 import { Host } from "../support/host.ts";
 import { KernelWatch } from "../support/kernel-watch.ts";
 import { imageSettings } from "../support/kube-ovn-simulator/player.ts";
@@ -59,7 +59,7 @@ async function reasons(api: ApiClient): Promise<ReadonlySet<string>> {
   return found;
 }
 
-for (const dataplane of ["iptables-nft", "nftables"] as const) {
+for (const dataplane of dataplanes) {
   t.test(dataplane, async (t) => {
     const gw = await Gateway.make(t, dataplane, imageSettings);
     const twin = await plugInSecondGateway(t, gw);
