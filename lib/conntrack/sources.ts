@@ -13,7 +13,7 @@
  */
 import { type Chunked, everyNth } from "../chunked.ts";
 import type { AddressKey, Family } from "../model/family.ts";
-import { type Program, ruledEips, type SnatPool } from "../model/program.ts";
+import type { Program, SnatPool } from "../model/program.ts";
 import { type Device, notUnicast, type Routing, unrouted } from "./device.ts";
 import type { FlowView } from "./flow.ts";
 import { PrefixTable } from "./prefix-table.ts";
@@ -32,11 +32,17 @@ export function* compileSources(
 ): Chunked<(flow: Readonly<FlowView>) => FlowVerdict> {
   const { keyOf, toValue } = program.family;
   const vpc = routing.deviceOf(program.vpcInterface);
-  const eips = new Set<AddressKey>();
+  /** True for those that are held: only they have a hairpin rule. */
+  const eips = new Map<AddressKey, boolean>();
   const isDue = everyNth(notedAtOnce);
-  for (const { address } of ruledEips(program)) {
-    if (isDue()) yield;
-    eips.add(keyOf(toValue(address)));
+  for (const [held, isHeld] of [
+    [program.eips, true],
+    [program.unboundEips ?? [], false],
+  ] as const) {
+    for (const { address } of held) {
+      if (isDue()) yield;
+      eips.set(keyOf(toValue(address)), isHeld);
+    }
   }
   const fips = yield* compileFips(program);
   const pools = yield* compilePools(program, routing);
@@ -61,14 +67,15 @@ export function* compileSources(
       if (holds(pool, seenAs)) return "permitted";
       if (pool !== undefined && out !== unrouted) isCovered = true;
     }
-    // HAIRPIN_SNAT: from the VPC to an EIP and out to the VPC again, so its destination was translated. The rule is there
-    // for EIPs that are not held, too.
-    if (eips.has(keyOf(flow.originalDestination))) {
+    // HAIRPIN_SNAT: from the VPC to an EIP and out to the VPC again, so its destination was translated. What the rule of an EIP
+    // translated while it was held stays; new flows have no rule.
+    const isHeld = eips.get(keyOf(flow.originalDestination));
+    if (isHeld !== undefined) {
       const back = routing.towards(flow.originalSource);
       const isHairpin = out === vpc && back === vpc;
       const mayBeHairpin = isMaybe(out, vpc) && isMaybe(back, vpc);
       if (mayBeHairpin && flow.replyDestination === flow.originalDestination) return "permitted";
-      if (isHairpin) isCovered = true;
+      if (isHairpin && isHeld) isCovered = true;
     }
     return isCovered ? "contradicted" : "unruled";
   };

@@ -84,9 +84,9 @@ const operations: readonly Row[] = [
   { call: ["dnat-del", `${e10},80,udp,10.0.1.5,53`], kernel: minus(dnat(e10, "udp", 80, "10.0.1.5:53")) },
   { call: ["snat-del", `${e10},10.0.1.7/24`], kernel: minus(snat(e10, "10.0.1.0/24")) },
   // The EIP goes before its rules; then it comes back.
-  { call: ["eip-del", `${e10}/24`], kernel: minus(`${e10}/24`) },
+  { call: ["eip-del", `${e10}/24`], kernel: minus(hairpin(e10), `${e10}/24`) },
   { call: ["eip-del", `${e10}/24`] },
-  { call: ["eip-add", `${e10}/24`], kernel: plus(`${e10}/24`) },
+  { call: ["eip-add", `${e10}/24`], kernel: plus(hairpin(e10), `${e10}/24`) },
   {
     call: ["floating-ip-del", e10],
     kernel: minus(inward(e10, "10.0.1.5"), outward(e10, "10.0.1.5")),
@@ -102,12 +102,16 @@ const operations: readonly Row[] = [
       inward(e11, "10.0.1.6"),
       outward(e10, "10.0.1.5"),
       outward(e11, "10.0.1.6"),
-      hairpin(e10),
-      hairpin(e11),
     ),
   },
-  { call: ["eip-add", `${e10}/24`, `${e11}/24`], kernel: plus(`${e10}/24`, `${e11}/24`) },
-  { call: ["eip-del", `${e10}/24`, `${e11}/24`], kernel: minus(`${e10}/24`, `${e11}/24`) },
+  {
+    call: ["eip-add", `${e10}/24`, `${e11}/24`],
+    kernel: plus(hairpin(e10), hairpin(e11), `${e10}/24`, `${e11}/24`),
+  },
+  {
+    call: ["eip-del", `${e10}/24`, `${e11}/24`],
+    kernel: minus(hairpin(e10), hairpin(e11), `${e10}/24`, `${e11}/24`),
+  },
   {
     call: ["floating-ip-del", `${e10},10.0.1.5`, `${e11},10.0.1.6`],
     kernel: minus(
@@ -115,8 +119,6 @@ const operations: readonly Row[] = [
       inward(e11, "10.0.1.6"),
       outward(e10, "10.0.1.5"),
       outward(e11, "10.0.1.6"),
-      hairpin(e10),
-      hairpin(e11),
     ),
   },
   // Several backends.
@@ -161,9 +163,9 @@ const operations: readonly Row[] = [
   { call: ["qos-del", "egress,net1,3,matchall,,,,50,10"] },
   { call: ["qos-del", "egress,net1,3,matchall,,,,50,10"] },
   { call: ["qos-del", "ingress,,1,u32,ip,src,198.51.100.7/32,10,10"] },
-  { call: ["eip-del", `${e12}/24`], kernel: minus(`${e12}/24`) },
+  { call: ["eip-del", `${e12}/24`], kernel: minus(hairpin(e12), `${e12}/24`) },
   { call: ["eip-ingress-qos-del", e12] },
-  { call: ["eip-egress-qos-del", e12], kernel: minus(hairpin(e12)) },
+  { call: ["eip-egress-qos-del", e12] },
   { call: ["eip-egress-qos-del", e12] },
   // Routes, all in one call.
   {

@@ -15,7 +15,7 @@ import { certainty, jumpTo, type Mark, makeRule, type Rule, type TableName } fro
 import type { Family } from "../../model/family.ts";
 import type { Cidr } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
-import { bucketsOf, type Program, type ProgramDnat, ruledEips } from "../../model/program.ts";
+import { bucketsOf, type Program, type ProgramDnat } from "../../model/program.ts";
 import { isInTable } from "./backends.ts";
 import { ownedChains } from "./owned.ts";
 
@@ -198,9 +198,8 @@ function backendRules(dnat: ProgramDnat, family: Family): readonly WantedRule[] 
   });
 }
 
-function hairpinRules(program: Program): Chunked<readonly WantedRule[]> {
-  const { vpcInterface, family } = program;
-  return mapChunked(ruledEips(program), madeAtOnce, ({ id, address }) => ({
+function hairpinRules({ eips, vpcInterface, family }: Program): Chunked<readonly WantedRule[]> {
+  return mapChunked(eips, madeAtOnce, ({ id, address }) => ({
     object: id,
     rule: makeRule({
       outInterface: vpcInterface,

@@ -9,7 +9,6 @@ import {
   type Program,
   type ProgramDnat,
   poolBuckets,
-  ruledEips,
 } from "../../model/program.ts";
 import { field } from "../../nftables/fields.ts";
 import { bucketBase, drawOf, type Frame, type Lookup } from "../../nftables/frame.ts";
@@ -63,7 +62,7 @@ export function* wantedTableChunked(program: Program): Chunked<WantedTable> {
       if (isDue()) yield;
       yield* visitClients(share, lookups, family, visitor);
     }
-    for (const { id, address } of ruledEips(program)) {
+    for (const { id, address } of program.eips) {
       if (isDue()) yield;
       visitor("hairpin", address, address, id);
     }

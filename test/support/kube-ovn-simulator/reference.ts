@@ -45,7 +45,7 @@ export class Reference {
       `address ${labAddresses.vpc}/24 ${vpc}`,
       ...own,
       ...Array.from(this.#eips, ([ip, length]) => `address ${ip}/${length} ${external}`),
-      ...Array.from(this.#used(), (ip) => `hairpin ${ip} ${vpc}`),
+      ...Array.from(this.#eips.keys(), (ip) => `hairpin ${ip} ${vpc}`),
       ...Array.from(this.#fips).flatMap(([eip, ip]) => [`fip-in ${eip} ${ip}`, `fip-out ${ip} ${eip}`]),
       ...Array.from(this.#snats, ([rule, options]) => `snat ${rule} ${external}${options}`),
       ...Array.from(this.#dnats, ([service, target]) => `dnat ${service} ${target}`),
@@ -134,17 +134,6 @@ export class Reference {
     const key = `${device} ${cidr === "" ? "all" : `${side} ${cidr}`} ${direction}`;
     if (operation === "qos-add") this.#limits.set(key, { rate, priority });
     else this.#limits.delete(key);
-  }
-
-  /** EIPs that are held, or that rules or limits name. */
-  #used(): ReadonlySet<string> {
-    const named = [...this.#snats.keys(), ...this.#dnats.keys(), ...this.#shared.keys()];
-    return new Set([
-      ...this.#eips.keys(),
-      ...this.#fips.keys(),
-      ...named.map((text) => text.split(" ")[0] ?? ""),
-      ...Array.from(this.#limits.keys()).flatMap((text) => /^eip (\S+) /.exec(text)?.[1] ?? []),
-    ]);
   }
 }
 

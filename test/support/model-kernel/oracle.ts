@@ -152,9 +152,9 @@ export class Oracle {
     return this.#fipEips(client)[0] ?? this.#pools(client)[0]?.chosen;
   }
 
-  /** The EIP that another pod sees as the source of a new flow from `client` by `eip`. */
+  /** Whom another pod sees as the source of a new flow from `client` by `eip`. Without an EIP that is held: the client. */
   hairpinsBy(client: Ip, eip: Ip): Ip {
-    return this.#fipEips(client)[0] ?? eip;
+    return this.#fipEips(client)[0] ?? (this.eips.has(eip) ? eip : client);
   }
 
   /** True if an object gives the flow its translation, or if no object covers it. `undefined`: both are acceptable. */
@@ -181,7 +181,11 @@ export class Oracle {
     const allowed = new Set([
       ...this.#fipEips(original.source),
       ...(isOutward ? this.#pools(original.source).flatMap(({ members }) => members) : []),
+      // What the rule translated while the EIP was held stays.
       ...(isHairpin ? [original.destination] : []),
+      ...(isHairpin && !this.eips.has(destination) && this.#fipEips(original.source).length === 0
+        ? [original.source]
+        : []),
     ]);
     if (allowed.size === 0) return reply.destination === original.source || !ours.has(reply.destination);
     return allowed.has(reply.destination);

@@ -74,7 +74,7 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
       .filter((dnat) => !listed.includes(dnat))
       .reduce((sum, dnat) => sum + backendsOf(dnat).length, 0),
     SHARED_SNAT: buckets,
-    HAIRPIN_SNAT: oracle.ruled.size,
+    HAIRPIN_SNAT: oracle.eips.size,
   };
   const faults: string[] = [];
   for (const [chain, count] of Object.entries(wanted)) {
@@ -127,7 +127,7 @@ function elements({ kernel: { natTable } }: Player, oracle: Oracle): readonly st
     fip_in: oracle.fips.length,
     fip_out: new Set(oracle.fips.map(({ internalIp }) => internalIp)).size,
     dnat: oracle.dnats.reduce((sum, dnat) => sum + backendsOf(dnat).length, 0),
-    hairpin: oracle.ruled.size,
+    hairpin: oracle.eips.size,
   };
   const faults: string[] = [];
   const [held, asked] = [JSON.stringify(found), JSON.stringify(wanted)];

@@ -62,13 +62,13 @@ export class Expectation {
     this.#live = { fip: live("fip"), snat: live("snat"), dnat: live("dnat") };
   }
 
-  /** The addresses that hairpin rules and the guard name. */
+  /** The addresses that the guard names. */
   get ruled(): readonly string[] {
     return [...this.#ruled.values()];
   }
 
   translations(): readonly string[] {
-    const lines = this.ruled.map((ip) => `hairpin ${ip}`);
+    const lines = this.#held.map((spec) => `hairpin ${ipOf(spec)}`);
     const outward = new Set<unknown>();
     for (const { eip, internalIp } of this.#live.fip) {
       lines.push(`fip-in ${this.#ipOf(eip)} ${internalIp}`);
@@ -86,13 +86,17 @@ export class Expectation {
     return lines;
   }
 
+  /** The Eips that are bound. Only they have hairpin rules. */
+  get #held(): readonly Spec[] {
+    return this.#accepted("eip").filter(({ name, bound }) => this.#ruled.has(name) && bound !== false);
+  }
+
   network(binding: Binding): readonly string[] {
     const gateway = this.#model.defaultGateway;
-    const held = this.#accepted("eip").filter(({ name, bound }) => this.#ruled.has(name) && bound !== false);
     return [
       `address ${labAddresses.vpc}/24 eth0`,
       ...[`${labAddresses.external}/24`, planted.address].map((address) => `address ${address} net1`),
-      ...held.map((spec) =>
+      ...this.#held.map((spec) =>
         binding === "address" ? `address ${spec.address} net1` : `local ${ipOf(spec)} net1`,
       ),
       "route 10.0.1.0/24 - eth0 kernel",

@@ -53,15 +53,15 @@ const cases: readonly Case[] = [
     ],
   },
   {
-    name: "an EIP that is not held: what objects on it translate stays, hairpin included",
+    name: "an EIP that is not held: what objects on it translate stays, with the hairpin rule of before and without",
     program: { ...dnat, unbound: [eip] },
     stay: [
       `tcp ${peer}:4000 ${eip}:8080 | ${pod}:80 ${peer}:4000`,
       `tcp ${pod2}:4001 ${eip}:8080 | ${pod}:80 ${eip}:4001`,
+      `tcp ${pod2}:4000 ${eip}:8080 | ${pod}:80 ${pod2}:4000`,
     ],
     go: [
       `tcp ${peer}:4001 ${eip}:81 | ${pod}:80 ${peer}:4001`,
-      `tcp ${pod2}:4000 ${eip}:8080 | ${pod}:80 ${pod2}:4000`,
       `udp ${pod}:4002 ${peer}:53 | ${peer}:53 ${eip}:4002`,
     ],
   },
