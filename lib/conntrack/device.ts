@@ -11,7 +11,7 @@ import type { AddressValue } from "../model/family.ts";
 import type { Cidr } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../model/observed.ts";
-import type { Program } from "../model/program.ts";
+import { ownedNextHop, type Program } from "../model/program.ts";
 import { PrefixTable } from "./prefix-table.ts";
 
 /** A device number, from 1. 0 and below have special meanings. */
@@ -100,7 +100,7 @@ function* compileMain(
     if (isDue()) yield;
     main.set(route.destination, deviceOf(route.interface));
   }
-  if (program.defaultGateway !== undefined) {
+  if (ownedNextHop(program, network) !== undefined) {
     main.set(family.everything, deviceOf(program.externalInterface));
   }
   return main;

@@ -5,6 +5,7 @@
 import type { Family } from "./family.ts";
 import { type Cidr, type Ip, prefixLengthOf } from "./ip.ts";
 import type { InterfaceName, ObjectId } from "./names.ts";
+import type { ObservedNetwork } from "./observed.ts";
 import type { Backend, Protocol } from "./schema.ts";
 
 export interface Program {
@@ -12,7 +13,7 @@ export interface Program {
   readonly family: Family;
   readonly vpcInterface: InterfaceName;
   readonly externalInterface: InterfaceName;
-  /** The next hop of the default route that the agent owns. `undefined`: the default route is left alone. */
+  /** The default gateway, if one is known. {@link ownedNextHop} tells whether the agent owns the default route. */
   readonly defaultGateway: Ip | undefined;
   /** The EIPs to hold, in order of creation number like all lists here. */
   readonly eips: readonly ProgramEip[];
@@ -32,6 +33,18 @@ export interface ProgramEip {
   readonly address: Ip;
   readonly prefixLength: number;
   readonly interface: InterfaceName;
+}
+
+/**
+ * The next hop of the default route that the agent owns. `undefined`: the default route is left alone. It is while the external
+ * interface has neither an EIP nor an address of its own, so that another interface keeps the default route until then.
+ */
+export function ownedNextHop(
+  { defaultGateway, eips, externalInterface }: Program,
+  { addresses }: Pick<ObservedNetwork, "addresses">,
+): Ip | undefined {
+  const isThere = (one: { readonly interface: InterfaceName }) => one.interface === externalInterface;
+  return eips.some(isThere) || addresses.some(isThere) ? defaultGateway : undefined;
 }
 
 /** All EIPs that rules can use, held or not. */

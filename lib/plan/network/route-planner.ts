@@ -27,14 +27,17 @@ export const routePlanner: SubsystemPlanner<ObservedNetwork, RouteStep> = {
   plan: (input, observed) => runSync(planChunked(input, observed)),
   planChunked,
   withNetwork: (_, network) => network,
-  reads: ({ program }) => [program],
+  reads: ({ program, context }) => [program, context.isSet],
 };
 
 /** Takes a few milliseconds. */
 const plannedAtOnce = 3_000;
 
-function* planChunked({ program }: PlanInput, observed: ObservedNetwork): Chunked<SubsystemPlan<RouteStep>> {
-  const routes = yield* planRoutesChunked({ program, observed });
+function* planChunked(
+  { program, context }: PlanInput,
+  observed: ObservedNetwork,
+): Chunked<SubsystemPlan<RouteStep>> {
+  const routes = yield* planRoutesChunked({ program, observed, isSet: context.isSet });
   const steps = yield* mapChunked(routes.steps, plannedAtOnce, (payload) => ({
     phase: "routes" as const,
     changes: [describeRouteStep(payload)],

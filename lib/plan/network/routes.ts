@@ -2,10 +2,10 @@
 
 import { type Chunked, everyNth, filterChunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
-import { type Cidr, prefixLengthOf } from "../../model/ip.ts";
+import { type Cidr, type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
-import type { Program } from "../../model/program.ts";
+import { ownedNextHop, type Program } from "../../model/program.ts";
 
 /**
  * The agent's rtm_protocol: it owns every route with this number. Not used in iproute2's rt_protos; 192 and above are
@@ -49,7 +49,7 @@ const kernelProtocol = 2;
  * Makes the main table hold the program's routes, each with metric 0 and the agent's protocol.
  *
  * - A desired destination with metric 0 is the agent's: foreign routes to it are replaced. So is the default route while
- *   the default gateway is known.
+ *   the default gateway is known, and the external interface has an address.
  * - The kernel's own route of a connected subnet stays, and the desired route is blocked.
  * - The agent's own routes that are no longer desired are removed, also the default route if its gateway is no longer
  *   known.
@@ -63,13 +63,15 @@ export function planRoutes(input: RouteInput): RoutePlan {
 export interface RouteInput {
   readonly program: Program;
   readonly observed: ObservedNetwork;
+  /** False: nobody has written a set yet. Then a default route of another program stays. Absent: true. */
+  readonly isSet?: boolean | undefined;
 }
 
 /** Takes a few milliseconds. */
 const plannedAtOnce = 4_000;
 
 /** The same in parts. */
-export function* planRoutesChunked({ program, observed }: RouteInput): Chunked<RoutePlan> {
+export function* planRoutesChunked({ program, observed, isSet = true }: RouteInput): Chunked<RoutePlan> {
   const links = new Map(observed.links.map((link) => [link.name, link]));
   const existing = yield* filterChunked(observed.routes, plannedAtOnce, ({ table }) => table === mainTable);
   const rivals = new Map<Cidr, ObservedRoute[]>();
@@ -85,7 +87,13 @@ export function* planRoutesChunked({ program, observed }: RouteInput): Chunked<R
   const settled = new Set<ObservedRoute>();
 
   const isDue = everyNth(plannedAtOnce);
-  for (const { route, object, keepsKernelRoutes } of yield* desiredRoutes(program)) {
+  const nextHop = ownedNextHop(program, observed);
+  const everything = program.family.everything;
+  const isDefault = ({ destination }: ObservedRoute) => destination === everything;
+  // Before anybody has said what this gateway is for, its interfaces may be others than those of the settings.
+  const isDefaultLeft = !isSet && existing.some((route) => isDefault(route) && !isOwn(route));
+  const desired = yield* desiredRoutes(program, isDefaultLeft ? undefined : nextHop);
+  for (const { route, object, keepsKernelRoutes } of desired) {
     if (isDue()) yield;
     const asked = object === undefined ? {} : { object };
     const here = rivals.get(route.destination) ?? [];
@@ -155,7 +163,7 @@ interface DesiredRoute {
   readonly keepsKernelRoutes: boolean;
 }
 
-function* desiredRoutes(program: Program): Chunked<readonly DesiredRoute[]> {
+function* desiredRoutes(program: Program, nextHop: Ip | undefined): Chunked<readonly DesiredRoute[]> {
   const ours = { table: mainTable, type: "unicast", protocol: routeProtocol, metric: 0 } as const;
   const desired = yield* mapChunked(
     program.routes,
@@ -166,11 +174,11 @@ function* desiredRoutes(program: Program): Chunked<readonly DesiredRoute[]> {
       keepsKernelRoutes: true,
     }),
   );
-  if (program.defaultGateway === undefined) return desired;
+  if (nextHop === undefined) return desired;
   const route: ObservedRoute = {
     ...ours,
     destination: program.family.everything,
-    via: program.defaultGateway,
+    via: nextHop,
     interface: program.externalInterface,
     isOnlink: true,
   };

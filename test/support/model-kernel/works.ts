@@ -91,7 +91,8 @@ export class Works {
     }
     for (const pod of allPods) {
       const eip = oracle.leavesBy(pod);
-      const expected = eip ?? (this.#kernel.isGateClosed() ? "nothing" : pod);
+      const isHeldBack = eip === undefined && this.#kernel.isGateClosed();
+      const expected = isHeldBack || !this.#hasWayOut ? "nothing" : (eip ?? pod);
       const fate = this.#send(packetOf(interfaces.vpc, pod, outside, "udp", 53));
       const isOut = fate.kind === "sent" && fate.to === interfaces.external;
       if (expected === "nothing" ? fate.kind !== "dropped" : !isOut || fate.source !== expected)
@@ -109,6 +110,12 @@ export class Works {
         for (const port of [80, 8080, 53]) faults.push(...this.#inwardFaults(address, transport, port));
     }
     return faults;
+  }
+
+  /** Without an address on the external interface there is no default route by it. */
+  get #hasWayOut(): boolean {
+    const { addresses } = this.#kernel.network.observe();
+    return addresses.some((address) => address.interface === interfaces.external);
   }
 
   /**
@@ -134,7 +141,7 @@ export class Works {
         isStray: true,
       };
       const fate = this.#send(packet);
-      const isHeldBack = isGuarded || this.#kernel.isGateClosed();
+      const isHeldBack = isGuarded || this.#kernel.isGateClosed() || !this.#hasWayOut;
       const isRight = isHeldBack ? fate.kind === "dropped" : fate.kind === "sent" && fate.source === pod;
       return isRight
         ? []

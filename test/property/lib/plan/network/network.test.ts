@@ -12,7 +12,7 @@ import type {
   ObservedRoute,
   SysctlKey,
 } from "../../../../../lib/model/observed.ts";
-import type { Program } from "../../../../../lib/model/program.ts";
+import { ownedNextHop, type Program } from "../../../../../lib/model/program.ts";
 import type { AddressPlan } from "../../../../../lib/plan/address-plan.ts";
 import { type AddressInput, planAddresses } from "../../../../../lib/plan/network/addresses.ts";
 import {
@@ -280,7 +280,7 @@ t.test("routes: each desired route exists, or is reported as blocked", async () 
     const plan = planRoutes({ program, observed });
     const after = plan.steps.reduce(applyRoute, observed.routes);
     const own = after.filter((route) => route.table === 254 && route.protocol === routeProtocol);
-    const asked = program.routes.length + (program.defaultGateway === undefined ? 0 : 1);
+    const asked = program.routes.length + (ownedNextHop(program, observed) === undefined ? 0 : 1);
     return own.length + plan.blocked.length === asked;
   });
 });

@@ -454,6 +454,10 @@ interface RouteCase {
   /** `"0.0.0.0/0 10.0.1.1 eth0 proto 3 metric 100 onlink table 255"`; `-` for no next hop or interface. */
   readonly observed: readonly string[];
   readonly gateway?: string;
+  /** Absent: the gateway's own address on net1. */
+  readonly addresses?: readonly string[];
+  readonly eips?: readonly string[];
+  readonly isSet?: false;
   readonly routes?: readonly string[];
   readonly plan?: readonly string[];
   readonly blocked?: readonly string[];
@@ -489,6 +493,43 @@ const routeCases: readonly RouteCase[] = [
     plan: [
       "replace default via 203.0.113.1 dev net1 proto 196 onlink (was: default via 203.0.113.1 dev net1 proto 196)",
     ],
+  },
+  {
+    name: "without an address on the external interface another one keeps the default route",
+    observed: ["0.0.0.0/0 10.0.1.1 eth0 proto 3"],
+    gateway: "203.0.113.1",
+    addresses: ["eth0 10.0.1.254/24"],
+  },
+  {
+    name: "an EIP on another external interface does not change that, and what is the agent's own goes",
+    observed: ["0.0.0.0/0 203.0.113.1 net1 proto 196 onlink"],
+    gateway: "203.0.113.1",
+    addresses: ["eth0 10.0.1.254/24"],
+    eips: ["net2 198.51.100.10/24"],
+    plan: ["del default via 203.0.113.1 dev net1 proto 196 onlink"],
+  },
+  {
+    name: "with the first EIP the default route moves",
+    observed: ["0.0.0.0/0 10.0.1.1 eth0 proto 3"],
+    gateway: "203.0.113.1",
+    addresses: ["eth0 10.0.1.254/24"],
+    eips: ["net1 203.0.113.10/24"],
+    plan: [
+      "replace default via 203.0.113.1 dev net1 proto 196 onlink (was: default via 10.0.1.1 dev eth0 proto 3)",
+    ],
+  },
+  {
+    name: "before a set is written another program's default route stays, whatever its metric",
+    observed: ["0.0.0.0/0 10.0.1.1 eth0 proto 3 metric 100"],
+    gateway: "203.0.113.1",
+    isSet: false,
+  },
+  {
+    name: "where there is none, it is made",
+    observed: ["10.0.0.0/8 10.0.1.1 eth0 proto 3"],
+    gateway: "203.0.113.1",
+    isSet: false,
+    plan: ["add default via 203.0.113.1 dev net1 proto 196 onlink"],
   },
   {
     name: "the agent's own default route goes when no gateway is known",
@@ -567,8 +608,9 @@ const routeCases: readonly RouteCase[] = [
 t.test("routes", async (t) => {
   for (const each of routeCases) {
     const { steps, blocked } = planRoutes({
-      program: programOf({ gateway: each.gateway, routes: each.routes ?? [] }),
-      observed: networkOf({ routes: each.observed }),
+      program: programOf({ gateway: each.gateway, routes: each.routes ?? [], eips: each.eips ?? [] }),
+      observed: networkOf({ routes: each.observed, addresses: each.addresses ?? ["net1 203.0.113.2/24"] }),
+      isSet: each.isSet,
     });
     t.same(
       {

@@ -24,11 +24,12 @@ function obstacleOn(links: readonly ObservedLink[], routes: ObservedNetwork["rou
   const program = {
     family: ipv4,
     externalInterface: device("net1"),
+    eips: [],
     routes: [{ id, destination, via: toIp("10.0.1.1"), interface: device("eth0") }],
   };
   const observed = { links, addresses: [], routes, sysctls: new Map() };
   return routePlanner
-    .plan({ program } as unknown as PlanInput, observed)
+    .plan({ program, context: { isSet: true } } as unknown as PlanInput, observed)
     .obstacles()
     .objects.get(id);
 }
