@@ -99,6 +99,8 @@ export interface ReconcilerPort {
   readonly orphans: ReadonlySet<Ip>;
   /** True while single writes are refused because the live state is not adopted. */
   readonly isUnadopted: boolean;
+  /** Why the last pass left chains, guard or gates undone. `undefined`: it did not. */
+  readonly frameFault: string | undefined;
   /** Resolved once the first pass has found whether it is. */
   readonly firstPass: Promise<void>;
   /** Live flows on an EIP, in both directions. */

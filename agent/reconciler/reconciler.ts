@@ -31,6 +31,7 @@ import { importLive } from "./operations/import-live.ts";
 import { orphansOf } from "./operations/orphans.ts";
 import { type Released, release } from "./operations/release.ts";
 import { areWritesOwn, hasWrittenNetwork, isNetworkAsRead } from "./own-writes.ts";
+import { frameFault } from "./pass/frame-fault.ts";
 import { Gatekeeper } from "./pass/gatekeeper.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
@@ -96,19 +97,16 @@ export class Reconciler {
     const { subsystems, flows } = createSubsystems(deps);
     this.#subsystems = subsystems;
     const timeLimits = this.#timeLimits;
-    const wake = (reason: string) => this.wake(reason);
     const gatekeeper = new Gatekeeper(deps.config, deps.store.current, deps.clock);
     this.gate = gatekeeper;
     const adoption = new Adoption({ ...deps, gatekeeper, isAutomatic: deps.isAdopting ?? false });
     this.#adoption = adoption;
     const shared = { ...deps, subsystems, timeLimits, gatekeeper, heldEips: this.#heldEips, adoption };
-    const full = new Pass({ ...shared, flows, wake });
-    const incremental = new IncrementalPass({ ...shared, unchecked: flows.unchecked });
-    this.#full = full;
-    this.#incremental = incremental;
-    this.#runner = new PassRunner({ ...deps, full, incremental });
+    this.#full = new Pass({ ...shared, flows, wake: (reason) => this.wake(reason) });
+    this.#incremental = new IncrementalPass({ ...shared, unchecked: flows.unchecked });
+    this.#runner = new PassRunner({ ...deps, full: this.#full, incremental: this.#incremental });
     this.#dryRuns = new DryRuns(deps);
-    this.#explanations = new Explanations(deps, full);
+    this.#explanations = new Explanations(deps, this.#full);
     this.#loop = new ReconcileLoop({
       pass: (request) => this.#mutex.run(() => this.#run(request)),
       resyncIntervalMs: deps.resyncIntervalMs,
@@ -234,6 +232,11 @@ export class Reconciler {
   /** Resolved once a pass has found whether the live state is adopted. */
   get firstPass(): Promise<void> {
     return this.#runner.first;
+  }
+
+  /** Why the last pass left chains, guard or gates undone. `undefined`: it did not, or there was none. */
+  get frameFault(): string | undefined {
+    return this.result && frameFault(this.result);
   }
 
   get isUnadopted(): boolean {

@@ -40,6 +40,9 @@ const beforeInit: readonly Row[] = [
   ...["eip-add 203.0.113.10/24", "floating-ip-del 203.0.113.10", "subnet-route-add 10.2.0.0/16,10.0.1.1"].map(
     (call): Row => ({ call: call.split(" "), exit: 1, stderr: "nat gateway not initialized" }),
   ),
+  { call: ["eip-ingress-qos-add", "203.0.113.10,1,2,1"] },
+  { call: ["eip-add", "203.0.113.10/24"], exit: 1, stderr: "nat gateway not initialized" },
+  { call: ["eip-ingress-qos-del", "203.0.113.10"] },
   { call: ["eip-ingress-qos-del", "203.0.113.10"] },
   { call: ["get-iptables-version"], stdout: "iptables v" },
   { call: ["init", "eth0,net7"], exit: 1, stderr: "interface" },

@@ -213,6 +213,7 @@ export class FakeReconciler implements ReconcilerPort {
   ownAddresses: ReadonlySet<Ip> = new Set();
   orphans: ReadonlySet<Ip> = new Set();
   isUnadopted = false;
+  frameFault: string | undefined;
   firstPass = Promise.resolve();
   wakes: string[] = [];
   askedAgain: { readonly ids: readonly ObjectId[]; readonly timeoutMs: number }[] = [];
@@ -241,8 +242,11 @@ export class FakeReconciler implements ReconcilerPort {
     return timeoutMs;
   }
 
+  onReconcile = (): void => undefined;
+
   async reconcile(reason: string): Promise<PassReport> {
     if (this.failure !== undefined) throw this.failure;
+    this.onReconcile();
     return {
       startedAt,
       took: 0.25,

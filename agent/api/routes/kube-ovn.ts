@@ -14,6 +14,7 @@ import {
   success,
 } from "../../../lib/kube-ovn/answer.ts";
 import { decideChunked } from "../../../lib/kube-ovn/decide.ts";
+import { isInitialized } from "../../../lib/kube-ovn/initialized.ts";
 import { parseCall } from "../../../lib/kube-ovn/operations.ts";
 import type { Devices, ObjectsRequest } from "../../../lib/kube-ovn/request.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -34,7 +35,14 @@ function isAcceptable(id: ObjectId, reason: Reason): boolean {
   return reason === "Unbound" || (reason === "NotSupported" && parseObjectId(id).kind === "limit");
 }
 
+/** What is known of the calls to this process. */
+interface Calls {
+  /** True if a QoS operation was the first write of all: it does not stand for `init`. */
+  isBegunByQos: boolean;
+}
+
 export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodies: Bodies): void {
+  const calls: Calls = { isBegunByQos: false };
   void app.register((routes, _options, done) => {
     routes.addContentTypeParser("application/octet-stream", bodies.readText.bind(bodies));
     routes.post<{ Body: string }>(
@@ -59,7 +67,7 @@ export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodie
       async (request, reply) => {
         const args = argumentsIn(request.body);
         const answered = context.reconciler.gate.expectMore();
-        const answer = await perform(context, reply, args).finally(answered);
+        const answer = await perform(context, reply, calls, args).finally(answered);
         const said = answer === again ? { again: true } : answer;
         request.log.info({ args: args.slice(0, 10), ...said }, "nat-gateway.sh answered");
         return reply.type("text/plain; charset=utf-8").send(answerText(answer));
@@ -71,12 +79,17 @@ export function kubeOvnRoutes(app: FastifyInstance, context: RouteContext, bodie
 
 type Reply = Answer | typeof again;
 
-async function perform(context: RouteContext, reply: FastifyReply, args: readonly string[]): Promise<Reply> {
+async function perform(
+  context: RouteContext,
+  reply: FastifyReply,
+  calls: Calls,
+  args: readonly string[],
+): Promise<Reply> {
   try {
     const request = parseCall(args, context.settings);
     return request.type === "init"
-      ? await init(context, reply, request.interfaces)
-      : await writeObjects(context, reply, request);
+      ? await init(context, reply, calls, request.interfaces)
+      : await writeObjects(context, reply, calls, request);
   } catch (error) {
     const { code, message } = toGatewayError(error);
     return code === "conflict" ? conflict(message) : failure(message);
@@ -86,6 +99,7 @@ async function perform(context: RouteContext, reply: FastifyReply, args: readonl
 async function init(
   context: RouteContext,
   reply: FastifyReply,
+  calls: Calls,
   interfaces: Devices | undefined,
 ): Promise<Reply> {
   const { vpcInterface, externalInterface } = interfaces ?? context.settings;
@@ -96,6 +110,7 @@ async function init(
     yield;
     return announceSet(before, interfaces ?? {}, facts);
   });
+  calls.isBegunByQos = false;
   context.reconciler.gate.acceptOnceQuiet();
   context.reconciler.wake("announced set");
   const goals = { gone: [], revision: state.desired.revision };
@@ -103,7 +118,16 @@ async function init(
   // It starts again if the interfaces are others. The kernel must have their names before a success: nothing else keeps them
   // when the container loses its state.
   if (outcome === "stopping") return again;
-  return outcome === "timeout" ? failure("the gateway's chains could not be programmed in time") : success;
+  if (outcome === "timeout") return failure("the gateway's chains could not be programmed in time");
+  const fault = await frameFault(context, reply);
+  return fault === undefined ? success : failure(`the gateway's chains are not programmed: ${fault}`);
+}
+
+/** Once a pass has failed, the cause may be gone by now. */
+async function frameFault({ reconciler, stopping }: RouteContext, reply: FastifyReply) {
+  if (reconciler.frameFault === undefined) return undefined;
+  await reconciler.reconcile("init", requestSignal(reply, stopping, waitMs));
+  return reconciler.frameFault;
 }
 
 /** The last reading may be older than the interface. */
@@ -118,13 +142,15 @@ async function hasInterface(context: RouteContext, reply: FastifyReply, name: st
 async function writeObjects(
   context: RouteContext,
   reply: FastifyReply,
+  calls: Calls,
   { requests, isAllowedBeforeInit }: ObjectsRequest,
 ): Promise<Reply> {
   const { state, decision } = await store(context, reply, function* (before, facts) {
-    if (!before.isSet && !isAllowedBeforeInit)
+    if (!isAllowedBeforeInit && !isInitialized(before, calls.isBegunByQos))
       throw new GatewayError("invalid", "nat gateway not initialized");
     const writes = yield* decideChunked(before.desired, requests);
     if ("conflict" in writes) throw new GatewayError("conflict", writes.conflict);
+    if (!before.isSet) calls.isBegunByQos = true;
     const { programmed, gone } = writes;
     return { ...(yield* applyBatchChunked(before, { batch: writes.batch }, facts)), programmed, gone };
   });

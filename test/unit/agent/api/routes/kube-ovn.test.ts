@@ -52,6 +52,19 @@ t.test("before init only QoS is allowed", async (t) => {
   await api.app.close();
 });
 
+t.test("a QoS rule before init is stored, and stands for no init", async (t) => {
+  const api = apiWith("eth0", "net1");
+  t.equal(await call(api, "qos-add", "egress,net1,3,matchall,,,,50,10"), success);
+  t.equal(await call(api, "eip-ingress-qos-add", "203.0.113.10,1,2,1"), success);
+  t.equal(api.state.current.desired.limits.size, 2);
+  t.equal(await call(api, "eip-add", "203.0.113.10/24"), notInitialized);
+  t.equal(await call(api, "floating-ip-del", "203.0.113.10"), notInitialized);
+  t.equal(await call(api, "init"), success);
+  t.equal(api.state.current.desired.limits.size, 2);
+  t.equal(await call(api, "eip-add", "203.0.113.10/24"), success);
+  await api.app.close();
+});
+
 const [own] = Object.entries(networkInterfaces()).filter(([name]) => name !== "lo");
 const skip = own === undefined && "no interface here";
 
@@ -77,6 +90,21 @@ t.test("init needs the interfaces", async (t) => {
   t.notOk(api.state.current.isSet);
   api.reconciler.failure = new GatewayError("unreadable", "cut short");
   t.match(await call(api, "init"), /^200 err .*cut short.*\nexit 1\n$/);
+  await api.app.close();
+});
+
+t.test("init fails while the kernel lacks what every gateway has", async (t) => {
+  const api = apiWith("eth0", "net1");
+  api.reconciler.frameFault = "the kernel said no";
+  t.equal(
+    await call(api, "init"),
+    "200 err the gateway's chains are not programmed: the kernel said no\nexit 1\n",
+  );
+  t.ok(api.state.current.isSet, "it is stored, and the agent goes on trying");
+  api.reconciler.onReconcile = () => {
+    api.reconciler.frameFault = undefined;
+  };
+  t.equal(await call(api, "init"), success, "a pass of now decides");
   await api.app.close();
 });
 
