@@ -3,6 +3,7 @@ import type { Unread } from "../../lib/import/read-rules.ts";
 import type { Degradation } from "../../lib/model/degradation.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import { isAllRecognized } from "../../lib/state/unrecognized.ts";
+import { counted } from "../../lib/text/quantities.ts";
 import type { PassResult } from "../reconciler/pass/pass-result.ts";
 import type { StateStore } from "../store/open-store.ts";
 import { describeUnrecognized } from "../store/recovery.ts";
@@ -75,12 +76,15 @@ function addNotices({ planAfter, verdicts }: PassResult, list: Degradation[]): v
 
 function addFailures({ blocked, throttled, failures }: PassResult, add: Add): void {
   const quarantined = [...blocked.values()].filter(({ reason }) => reason === "Quarantined").length;
-  if (quarantined > 0) add("Quarantined", `the kernel refused ${quarantined} objects`);
+  if (quarantined > 0) add("Quarantined", `the kernel refused ${counted(quarantined, "object")}`);
   const [repair, ...others] = throttled;
   if (repair !== undefined) {
     const more = others.length === 0 ? "" : `, and ${others.length} more`;
-    add("Fighting", `another program undid a repair ${repair.repairs} times: ${repair.change.text}${more}`);
+    add(
+      "Fighting",
+      `another program undid a repair ${counted(repair.repairs, "time")}: ${repair.change.text}${more}`,
+    );
   }
   for (const [stage, of] of Map.groupBy(failures, (failure) => failure.stage))
-    add("StepsFailing", `${stage}: ${of.length} steps failed, first error: ${of[0]?.message}`);
+    add("StepsFailing", `${stage}: ${counted(of.length, "step")} failed, first error: ${of[0]?.message}`);
 }

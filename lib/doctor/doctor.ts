@@ -3,6 +3,7 @@ import { type Chunked, everyNth } from "../chunked.ts";
 import { type ObjectId, type ObjectName, objectId } from "../model/names.ts";
 import type { Reason } from "../model/status.ts";
 import { exhaustedShare } from "../ports/capacity.ts";
+import { counted, grouped } from "../text/quantities.ts";
 import type { EipEvidence, Evidence, NotReadyObject } from "./evidence.ts";
 import { type CheckName, checkNames, degradedRemedies, objectRemedies } from "./remedies.ts";
 
@@ -95,7 +96,7 @@ function eipsOf({ held, heard }: EipEvidence): Finding | undefined {
   if (heard >= held) return undefined;
   return {
     result: "uncertain",
-    detail: `${held - heard} of ${held} EIPs have no flow with packets from outside now: the gateway cannot see whether they answer there`,
+    detail: `no flow with packets from outside now: ${held - heard} of ${counted(held, "EIP")}; the gateway cannot see whether they answer there`,
     remedy: "ask from a host outside: arping -I DEVICE EIP",
   };
 }
@@ -233,11 +234,13 @@ function okText(
     case "next-hops":
       return "every next hop answers ARP";
     case "eips":
-      return `packets from outside come to all ${eips.held} EIPs`;
+      return eips.held === 1
+        ? "packets from outside come to the EIP"
+        : `packets from outside come to all ${counted(eips.held, "EIP")}`;
     case "foreign-rules":
       return "no rule of another program is in the way";
     case "rules":
-      return `all ${objectCount} objects were read back from the kernel`;
+      return `every object was read back from the kernel: ${grouped(objectCount)} in all`;
     case "gate":
       return "the gate is as it should be";
     case "drift":

@@ -1,5 +1,6 @@
 /** Says in steps what a packet meets. */
 import { viewOf } from "../conntrack/flow.ts";
+import { counted } from "../text/quantities.ts";
 import type { ExplainStep, Stage } from "./explanation.ts";
 import { flowText, flowTranslation } from "./flows.ts";
 import type { FlowTranslation, Translation } from "./follow.ts";
@@ -28,7 +29,7 @@ export function describeFlow(packet: Packet, world: World, notes: Notes): FlowTr
   }
   const stale = similar.find((flow) => contradicts(viewOf(flow, program.family)));
   const what = stale === undefined ? "" : `, one of which no object permits: ${flowText(stale)}`;
-  const detail = `${similarTotal} flows of other source ports keep their own translation, such as ${flowText(first)}${what}`;
+  const detail = `${counted(similarTotal, "flow of other source ports keeps its", "flows of other source ports keep their")} own translation, such as ${flowText(first)}${what}`;
   notes.step({ stage: "flow", result: "none", detail });
   notes.uncheck("packets of flows that exist: name the source port");
   return undefined;

@@ -12,6 +12,7 @@ import { concatText, elementText, type MapName, tableName } from "../nftables/ma
 import { dstnat, srcnat } from "../plan/netfilter/journeys.ts";
 import { wantedTableChunked } from "../plan/nftables/layout.ts";
 import type { NftablesObserved } from "../plan/nftables/observed.ts";
+import { counted } from "../text/quantities.ts";
 import type { Hit, OwnRules } from "./own-rules.ts";
 import type { Endpoint, Packet } from "./packet.ts";
 
@@ -69,7 +70,9 @@ function presentRules(frame: Frame, lines: readonly string[]) {
   const known = new Set(rules);
   const strangers = lines.filter((line) => line.startsWith("rule ") && !known.has(line)).length;
   const strange =
-    strangers === 0 ? [] : [`${strangers} rules of nft ${tableLabel(tableName)} that are not the agent's`];
+    strangers === 0
+      ? []
+      : [`${counted(strangers, "rule")} of nft ${tableLabel(tableName)}, not made by the agent`];
   return { present, strange };
 }
 

@@ -7,6 +7,7 @@ import type { Ip } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
+import { counted } from "../text/quantities.ts";
 import type { AddressStep } from "./address-plan.ts";
 import { translatingKinds } from "./gate/planner.ts";
 import { withoutRemovedChunked } from "./network/addresses.ts";
@@ -56,7 +57,7 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
             : [
                 {
                   reason: "FlowsShadowed",
-                  message: `${shadowed} flows come back every time they are ended`,
+                  message: `${counted(shadowed, "flow comes", "flows come")} back after every removal`,
                 },
               ],
       },

@@ -69,7 +69,7 @@ const byNft: readonly Row[] = [
     dead: ["fip in"],
     notReady: [fip],
     degraded: named,
-    cause: /nft ip other -P c DROP drops packets of 1 objects/,
+    cause: /nft ip other -P c DROP drops packets of 1 object/,
   },
   {
     what: "a rule that drops a pod's packets",

@@ -19,6 +19,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Family } from "../../../lib/model/family.ts";
 import { encodeDelete, isEntry } from "../../../lib/netlink/ctnetlink.ts";
 import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
+import { counted } from "../../../lib/text/quantities.ts";
 import type { ConntrackDriver } from "../drivers.ts";
 import { openAheadSocket } from "../netlink/ahead-socket.ts";
 import { NETLINK_NETFILTER, type NetlinkConnection, openNetlink } from "../netlink/connection.ts";
@@ -118,7 +119,7 @@ async function remove(
   if (first !== undefined) {
     throw new GatewayError(
       "netlink-failed",
-      `${refused.length} of ${flows.length} flows were not deleted, first error: ${first.code}: ${first.message}`,
+      `not deleted: ${refused.length} of ${counted(flows.length, "flow")}, first error: ${first.code}: ${first.message}`,
       { details: { code: first.code, refused: refused.length, removed } },
     );
   }

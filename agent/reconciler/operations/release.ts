@@ -11,6 +11,7 @@ import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import { describeAddressStep } from "../../../lib/plan/network/addresses.ts";
 import type { StateChange } from "../../../lib/state/state.ts";
+import { counted } from "../../../lib/text/quantities.ts";
 import type { ConntrackDriver, Dataplane, NetworkDriver } from "../../kernel/drivers.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { Pass } from "../pass/pass.ts";
@@ -62,7 +63,7 @@ export async function release(
   if (failure !== undefined) throw new GatewayError("netlink-failed", failure.message);
   const changes: Change[] = steps.map(describeAddressStep);
   if (removed > 0)
-    changes.push({ action: "remove", subsystem: "flow", text: `${removed} flows on ${address}` });
+    changes.push({ action: "remove", subsystem: "flow", text: `${counted(removed, "flow")} on ${address}` });
   const rules = snapshot.observed.get("rule");
   const foreignRules = rules === undefined ? [] : dataplane.planner.foreignRulesNaming(rules, address);
   return { changes, foreignRules };

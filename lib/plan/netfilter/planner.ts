@@ -8,6 +8,7 @@ import type { Degradation } from "../../model/degradation.ts";
 import type { Family } from "../../model/family.ts";
 import type { Kind, ObjectId } from "../../model/names.ts";
 import type { Chain } from "../../netfilter/chain.ts";
+import { counted } from "../../text/quantities.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import type { PlanInput } from "../plan-input.ts";
 import type { NetfilterContext } from "../rules-planner.ts";
@@ -97,7 +98,9 @@ function notices(
   const all = [
     ...(family.hasRuleParser ? [] : [`rules of other programs are not checked for ${family.name}`]),
     ...faults.filter(({ isForeign }) => isForeign).map(({ message }) => `${message}, and has foreign rules`),
-    ...rules.map(([text, { objects }]) => `${text} packets${objects === 0 ? "" : ` of ${objects} objects`}`),
+    ...rules.map(
+      ([text, { objects }]) => `${text} packets${objects === 0 ? "" : ` of ${counted(objects, "object")}`}`,
+    ),
     ...chains.filter(dropsArp).map(({ place, name }) => `${place} ${name} drops ARP`),
   ];
   if (all.length === 0) return [];

@@ -117,6 +117,14 @@ t.test("the worst finding decides; every finding is told", (t) => {
   t.end();
 });
 
+t.test("one is one", (t) => {
+  const one = diagnose({ objectCount: 1, eips: { held: 1, heard: 1 } });
+  t.equal(one.get("eips")?.detail, "packets from outside come to the EIP");
+  t.equal(one.get("rules")?.detail, "every object was read back from the kernel: 1 in all");
+  t.match(diagnose({ eips: { held: 1, heard: 0 } }).get("eips")?.detail, /now: 1 of 1 EIP;/);
+  t.end();
+});
+
 t.test("a remedy is told once, whether the gateway, objects or both need it", (t) => {
   const rows: readonly (readonly [CheckName, Degradation["reason"], readonly Reason[], string])[] = [
     ["foreign-rules", "ForeignRule", ["ForeignRule"], "change the rules and policies that the message names"],
@@ -153,7 +161,7 @@ t.test("what the host gives", (t) => {
   const rows: readonly (readonly [string, Partial<Evidence>, CheckName, Check["result"], RegExp])[] = [
     ["a change is due", { pending: ["-A EXCLUSIVE_DNAT"] }, "drift", "uncertain", /-A EXCLUSIVE_DNAT/],
     ["no EIP", { eips: { held: 0, heard: 0 } }, "eips", "skipped", /no EIP/],
-    ["a silent EIP", { eips: { held: 3, heard: 1 } }, "eips", "uncertain", /^2 of 3 EIPs/],
+    ["a silent EIP", { eips: { held: 3, heard: 1 } }, "eips", "uncertain", /now: 2 of 3 EIPs;/],
     [
       "few ports left",
       { ports: [ports(52_000)] },

@@ -544,7 +544,7 @@ const rows: readonly Row[] = [
     },
     packet: "10.0.1.6 > 198.51.100.7:53 udp",
     is: ["delivered", "Translated"],
-    step: ["flow", /1 flows of other source ports .* no object permits/],
+    step: ["flow", /^1 flow of other source ports keeps its .* no object permits/],
   },
 ];
 

@@ -328,7 +328,7 @@ t.test("remove", async (t) => {
   const refused = connection([], (index) => (index === 7 || index === 620 ? "EPERM" : undefined));
   await t.rejects(openConntrack(refused.fake, ipv4, { count: unknown }).remove(flows, never), {
     code: "netlink-failed",
-    message: "2 of 1200 flows were not deleted, first error: EPERM: words",
+    message: "not deleted: 2 of 1,200 flows, first error: EPERM: words",
     details: { code: "EPERM", refused: 2, removed: 1_198 },
   });
   t.equal(refused.asked.length, 1_200, "one refusal does not hold up the others");
