@@ -82,7 +82,7 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
   ForwardingOff: failed("forwarding", "allow the pod to set it", "allow the pod to set ip_forward"),
   InterfaceMissing: failed("interfaces", "add the interface; repair the link", "add the interface"),
   InterfaceDown: failed("interfaces", "add the interface; repair the link", "repair the link"),
-  RouteConflict: uncertain("routes", "change the route or rule that the message names"),
+  RouteConflict: uncertain("routes", "change the route, rule or address that the message names"),
   NextHopUnreachable: failed("next-hops", "start the router, or set another defaultGateway or via"),
   ForeignRule: failed("foreign-rules", "change the rules and policies that the message names"),
   ArpIgnored: failed(
@@ -147,7 +147,7 @@ export const objectRemedies: Readonly<Record<Reason, Remedy | undefined>> = {
   ),
   NotSupported: failed("rules", "use a kernel with nf_tables"),
   Shadowed: uncertain("rules", "use another Eip or remove the FIP"),
-  NoRoute: failed("routes", "add a Route, or repair the VPC's own routes"),
+  NoRoute: failed("routes", "add a Route, or repair the VPC's own routes and rules"),
   ForeignRule: failed("foreign-rules", "change that rule or policy"),
   ForeignRoute: failed("routes", "remove this object"),
   ForwardingOff: failed("forwarding", "allow the pod to set it"),
