@@ -8,14 +8,17 @@ import type { Context } from "./context.ts";
 interface Forms<T> {
   readonly dataOf: (record: T) => unknown;
   readonly nameOf: (record: T) => string;
+  /** The columns of the lines: printed before the first. */
+  readonly head: string;
   readonly lineOf: (record: T) => string;
 }
 
 /** JSON as one line a record, YAML as one document a record. */
 export function recordPrinter<T>(
   { format, terminal }: Pick<Context, "format" | "terminal">,
-  { dataOf, nameOf, lineOf }: Forms<T>,
+  { dataOf, nameOf, head, lineOf }: Forms<T>,
 ): (record: T) => void {
+  let isFirst = true;
   return (record) => {
     switch (format) {
       case "json":
@@ -25,8 +28,11 @@ export function recordPrinter<T>(
       case "name":
         return terminal.write(`${printable(nameOf(record))}\n`);
       case "table":
-      case "wide":
-        return terminal.write(`${layOut([{ block: lines(lineOf(record)) }], terminal.layout).join("\n")}\n`);
+      case "wide": {
+        const texts = [...(isFirst ? [head] : []), lineOf(record)];
+        isFirst = false;
+        return terminal.write(`${layOut([{ block: lines(...texts) }], terminal.layout).join("\n")}\n`);
+      }
     }
   };
 }

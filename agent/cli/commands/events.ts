@@ -62,8 +62,8 @@ async function followEvents(context: Context, query: EventQuery): Promise<undefi
   const print = recordPrinter<EventDocument>(context, {
     dataOf: (event) => event,
     nameOf: ({ id }) => id ?? "",
-    lineOf: (event) =>
-      [clockOf(event), event.type.padEnd(8), objectOf(event) ?? "-", whatOf(event)].join("  ").trimEnd(),
+    head: lineOf("TIME", "TYPE", "OBJECT", "WHAT"),
+    lineOf: (event) => lineOf(clockOf(event), event.type, objectOf(event) ?? "-", whatOf(event)),
   });
   let since = query.since;
   let isConnected = false;
@@ -82,7 +82,12 @@ async function followEvents(context: Context, query: EventQuery): Promise<undefi
   }
 }
 
+/** Events come one by one, so their columns have fixed widths. */
+function lineOf(time: string, type: string, object: string, what: string): string {
+  return `${time.padEnd(8)}  ${type.padEnd(8)}  ${object.padEnd(30)}  ${what}`.trimEnd();
+}
+
 /** The time of day, which stays right while the line is on the screen. */
 function clockOf(event: EventDocument): string {
-  return /T(\d\d:\d\d:\d\d)/.exec(timeOf(event) ?? "")?.[1] ?? "-".padEnd(8);
+  return /T(\d\d:\d\d:\d\d)/.exec(timeOf(event) ?? "")?.[1] ?? "-";
 }

@@ -56,22 +56,33 @@ async function watch(
   const print = recordPrinter<Sight>(context, {
     dataOf: ({ kind, object }) => (kind === "deleted" ? { ...object, deleted: true } : knownOf(object)),
     nameOf: ({ object }) => idOf(object),
+    head: lineOf("OBJECT", "READY", "AGE", "REASON"),
     lineOf: (sight) => sightLine(sight, context.nowMs()),
   });
   const kinds = wanted.map((collection) => collection.slice(0, -1));
-  for await (const sight of watchObjects(context.api, kinds, name))
-    if (sight.kind === "deleted" || isWanted(sight.object, ready)) print(sight);
+  const shown = new Set<string>();
+  for await (const sight of watchObjects(context.api, kinds, name)) {
+    const id = idOf(sight.object);
+    const isShown = sight.kind === "object" && isWanted(sight.object, ready);
+    // Also the change by which one that was shown is none of them any more.
+    if (isShown || shown.has(id)) print(sight);
+    if (isShown) shown.add(id);
+    else shown.delete(id);
+  }
 }
 
 /** Objects come one by one, so their columns have fixed widths. */
 function sightLine({ kind, object }: Sight, nowMs: number): string {
-  const id = idOf(object).padEnd(40);
-  if (kind === "deleted") return `${id}  deleted`;
+  if (kind === "deleted") return lineOf(idOf(object), "deleted", "", "");
   const condition = readyCondition(object);
   const reason = condition?.reason === "Ready" ? "" : (condition?.reason ?? "");
   const age = ageOf(condition?.lastTransitionTime, nowMs);
   const message = condition?.message ?? "";
-  return `${id}  ${readinessOf(object).padEnd(7)}  ${age.padStart(5)}  ${`${reason} ${message}`.trim()}`;
+  return lineOf(idOf(object), readinessOf(object), age, `${reason} ${message}`.trim());
+}
+
+function lineOf(id: string, ready: string, age: string, reason: string): string {
+  return `${id.padEnd(40)}  ${ready.padEnd(7)}  ${age.padStart(5)}  ${reason}`.trimEnd();
 }
 
 export function pathOf(collection: Collection, name: string): string {

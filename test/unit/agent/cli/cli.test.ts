@@ -175,6 +175,31 @@ t.test("an EIP by its address", async (t) => {
   t.match(await ctl.run("ports nobody"), { code: 4 });
 });
 
+t.test("events that are followed are in columns", async (t) => {
+  let hasEnded = false;
+  const ctl = await serve(t, (request, response) => {
+    if (hasEnded)
+      return json(403, { code: "forbidden", detail: "enough", title: "", status: 403 })(request, response);
+    hasEnded = true;
+    const time = "2026-01-01T12:00:00.000Z";
+    const pass = JSON.stringify({
+      time,
+      converged: true,
+      changed: 0,
+      failed: 0,
+      took: 0.1,
+      reasons: ["api"],
+    });
+    const gone = JSON.stringify({ kind: "Fip", name: "fip-a", deleted: true });
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.end(`id: e.1\nevent: pass\ndata: ${pass}\n\nid: e.2\nevent: object\ndata: ${gone}\n\n`);
+  });
+  const [head = "", ...lines] = (await ctl.run("events --follow")).stdout.trimEnd().split("\n");
+  t.match(head, /^TIME +TYPE +OBJECT +WHAT$/);
+  t.equal(lines.length, 2);
+  for (const line of lines) t.match(line.slice(0, head.indexOf("WHAT")), / {2}$/, line);
+});
+
 t.test("events that are followed go on where they were, after the agent was away", async (t) => {
   const paths: (string | undefined)[] = [];
   const refusal = json(403, { code: "forbidden", detail: "enough", title: "", status: 403 });
@@ -205,6 +230,47 @@ t.test("events that are followed go on where they were, after the agent was away
   t.strictSame(
     paths,
     ["", "&since=e.11", "&since=e.21"].map((since) => `/v1/events?kind=eip${since}`),
+  );
+});
+
+t.test("a watch of what is not Ready shows when it is, and nothing else", async (t) => {
+  const object = (name: string, status: string) => ({
+    kind: "Fip",
+    name,
+    spec: { eip: "eip-a", internalIp: "10.0.1.5" },
+    revision: 1,
+    status: {
+      ready: status === "True",
+      observedRevision: 1,
+      conditions: [{ type: "Ready", status, reason: status }],
+    },
+  });
+  const events = [
+    object("a", "True"),
+    object("b", "True"),
+    object("b", "False"),
+    { kind: "Fip", name: "a", deleted: true },
+    { kind: "Fip", name: "b", deleted: true },
+  ];
+  let hasEnded = false;
+  const ctl = await serve(t, (request, response) => {
+    if (hasEnded)
+      return json(403, { code: "forbidden", detail: "enough", title: "", status: 403 })(request, response);
+    if (request.url === "/v1/fips")
+      return json(200, { items: [object("a", "False"), object("b", "True")], eventId: "e.1" })(
+        request,
+        response,
+      );
+    hasEnded = true;
+    const texts = events.map(
+      (event, at) => `id: e.${at + 2}\nevent: object\ndata: ${JSON.stringify(event)}\n\n`,
+    );
+    return response.writeHead(200, { "content-type": "text/event-stream" }).end(texts.join(""));
+  });
+  const { stdout } = await ctl.run("get fips --ready=false --watch");
+  t.same(
+    stdout.split("\n").map((line) => line.split(/ +/).slice(0, 2).join(" ")),
+    ["OBJECT READY", "fips/a False", "fips/a True", "fips/b False", "fips/b deleted", ""],
   );
 });
 
