@@ -74,7 +74,10 @@ const whoItemSchema = share(
     peer: share("WhoPeer", Type.Object({ ip: IpSchema, port: count })),
     object: Type.Optional(Type.String()),
     start: Type.Union([time, Type.Null()], { description: "null: the kernel did not note it" }),
-    end: Type.Union([time, Type.Null()], { description: "null: it lives" }),
+    end: Type.Union([time, Type.Null()], {
+      description: "null: it lives, or endLost",
+    }),
+    endLost: Type.Optional(Type.Boolean({ description: "it lives no more, and the log lost when it ended" })),
     original: tupleSchema,
     reply: tupleSchema,
     packets: Type.Optional(bothDirections),

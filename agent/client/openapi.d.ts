@@ -1740,8 +1740,10 @@ export interface components {
             object?: string;
             /** @description null: the kernel did not note it */
             start: string | null;
-            /** @description null: it lives */
+            /** @description null: it lives, or endLost */
             end: string | null;
+            /** @description it lives no more, and the log lost when it ended */
+            endLost?: boolean;
             original: components["schemas"]["FlowTuple"];
             reply: components["schemas"]["FlowTuple"];
             packets?: components["schemas"]["FlowCounts"];

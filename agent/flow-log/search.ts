@@ -1,7 +1,7 @@
 /** Searches the log on disk for who had a port of an EIP. */
 import type { FileHandle } from "node:fs/promises";
-import { type GapRecord, gapEvent, gapMark, markOf } from "../../lib/flow-log/records.ts";
-import { parseLine, type WhoItem, type WhoQuery, whoIn } from "../../lib/flow-log/who.ts";
+import { type GapRecord, gapEvent, gapMark, markOf, type SessionRecord } from "../../lib/flow-log/records.ts";
+import { LostEnds, parseLine, type WhoItem, type WhoQuery, whoIn } from "../../lib/flow-log/who.ts";
 import { openRegular } from "../store/file-id.ts";
 import { listSegments, type Segment } from "./segments.ts";
 
@@ -44,7 +44,8 @@ export async function searchLog(
   if (atMs === undefined) {
     for (const segment of segments.toReversed()) {
       const found: WhoItem[] = [];
-      await readSegment(segment, query, (item) => keepLast(found, item, limit), onGap, signal);
+      const onSession = eachOf(query, (item) => keepLast(found, item, limit));
+      await readSegment(segment, query, onSession, onGap, signal);
       items = [...found, ...items].slice(-limit);
       if (items.length >= limit) break;
     }
@@ -58,10 +59,40 @@ export async function searchLog(
       if (items.length < limit) items.push(item);
       else isCut = true;
     };
-    await readSegment(segment, query, onItem, onGap, signal);
+    await readSegment(segment, query, eachOf(query, onItem), onGap, signal);
     if (isCut) break;
   }
   return { items, gaps, logFromMs, isCut };
+}
+
+/**
+ * Flows at `query.atMs` whose begin was logged, and whose end was lost in a gap. Reads the whole log.
+ *
+ * @param living those of now
+ */
+export async function searchLostEnds(
+  directory: string,
+  query: WhoQuery,
+  living: readonly WhoItem[],
+  signal: AbortSignal,
+): Promise<readonly WhoItem[]> {
+  const found = new LostEnds(query);
+  for (const segment of await listSegments(directory))
+    await readSegment(
+      segment,
+      query,
+      (session) => found.add(session),
+      () => undefined,
+      signal,
+    );
+  return found.items(living);
+}
+
+/** The answers in sessions that ended. */
+function eachOf(query: WhoQuery, onItem: (item: WhoItem) => void): (session: SessionRecord) => void {
+  return (session) => {
+    if (session.event !== "NAT44 session create") for (const item of whoIn(session, query)) onItem(item);
+  };
 }
 
 function keepLast(items: WhoItem[], item: WhoItem, limit: number): void {
@@ -73,7 +104,7 @@ function keepLast(items: WhoItem[], item: WhoItem, limit: number): void {
 async function readSegment(
   { path }: Segment,
   query: WhoQuery,
-  onItem: (item: WhoItem) => void,
+  onSession: (session: SessionRecord) => void,
   onGap: (gap: GapRecord) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -82,7 +113,7 @@ async function readSegment(
     const record = parseLine(line);
     if (record === undefined) return;
     if (record.event === gapEvent) onGap(record);
-    else for (const item of whoIn(record, query)) onItem(item);
+    else onSession(record);
   };
   const file = await openRegular(path);
   // The ring went on.

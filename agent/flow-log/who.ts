@@ -10,7 +10,7 @@ import type { FlowScan } from "../kernel/conntrack/scan.ts";
 import { Mutex } from "../mutex.ts";
 import { runYielding } from "../run-yielding.ts";
 import { type FlowLogSettings, logDirectory } from "./flow-log.ts";
-import { searchLog } from "./search.ts";
+import { type LogSearch, searchLog, searchLostEnds } from "./search.ts";
 
 export interface WhoReport {
   /** Live flows, then those of the log, the last ended first. At most 100 of each. */
@@ -52,15 +52,16 @@ export class Who {
   }
 
   async ask(query: WhoQuery, signal: AbortSignal): Promise<WhoReport> {
-    const { settings } = this.#deps;
+    const { settings, wallMs } = this.#deps;
     const live = await this.#live(query, signal);
-    const found = await this.#searches.run(() => searchLog(logDirectory(settings), query, maxItems, signal));
+    const found = await this.#searches.run(() => this.#logged(query, live.items, signal));
     const { logFromMs, gaps } = found;
     const isLogging =
       (settings.level === "translations" || settings.level === "all") &&
       settings.output === "disk" &&
       settings.sample === 1;
-    const isCovered = query.atMs !== undefined && logFromMs !== undefined && logFromMs <= query.atMs;
+    const { atMs = Number.POSITIVE_INFINITY } = query;
+    const isCovered = logFromMs !== undefined && logFromMs <= atMs && atMs <= wallMs();
     return {
       items: [...live.items, ...found.items.toReversed()],
       complete: isLogging && isCovered && gaps.length === 0 && !found.isCut && !live.isCut,
@@ -75,6 +76,14 @@ export class Who {
         })),
       },
     };
+  }
+
+  async #logged(query: WhoQuery, living: readonly WhoItem[], signal: AbortSignal): Promise<LogSearch> {
+    const directory = logDirectory(this.#deps.settings);
+    const found = await searchLog(directory, query, maxItems, signal);
+    if (query.atMs === undefined || found.gaps.length === 0) return found;
+    const lost = await searchLostEnds(directory, query, living, signal);
+    return { ...found, items: [...lost, ...found.items].slice(-maxItems) };
   }
 
   async #live(query: WhoQuery, signal: AbortSignal) {

@@ -26,8 +26,10 @@ export interface WhoItem {
   readonly object?: ObjectId;
   /** Null: the kernel did not note it. */
   readonly start: string | null;
-  /** Null: it lives. */
+  /** Null: it lives, unless {@link endLost}. */
   readonly end: string | null;
+  /** It lives no more, and the log lost when it ended. */
+  readonly endLost?: boolean;
   readonly original: TupleRecord;
   readonly reply: TupleRecord;
   readonly packets?: SessionRecord["packets"];
@@ -79,7 +81,7 @@ function wasThere({ start, end }: SessionRecord, atMs: number): boolean {
   return end === undefined || Date.parse(end) >= atMs;
 }
 
-/** Parses a line of the log. `undefined` if it is torn, or neither a session's end nor a gap. */
+/** Parses a line of the log. `undefined` if it is torn, or neither of a session nor a gap. */
 export function parseLine(line: string): SessionRecord | GapRecord | undefined {
   let value: unknown;
   try {
@@ -90,11 +92,49 @@ export function parseLine(line: string): SessionRecord | GapRecord | undefined {
   if (typeof value !== "object" || value === null || !("event" in value) || !("time" in value))
     return undefined;
   if (value.event === gapEvent) return isGap(value) ? value : undefined;
-  return value.event === "NAT44 session delete" && isSession(value) ? value : undefined;
+  const isOfSession = value.event === "NAT44 session delete" || value.event === "NAT44 session create";
+  return isOfSession && isSession(value) ? value : undefined;
 }
 
 function isGap(value: object): value is GapRecord {
   return "reason" in value && gapReasons.some((reason) => reason === value.reason);
+}
+
+/** Of flows whose begin was logged (`NATGW_FLOW_LOG=all`), those whose end is missing. */
+export class LostEnds {
+  readonly #query: WhoQuery;
+  readonly #begun = new Map<string, SessionRecord>();
+
+  constructor(query: WhoQuery) {
+    this.#query = query;
+  }
+
+  /** Takes the sessions of the log in its order. Flows with the same addresses and ports later on do not count. */
+  add(record: SessionRecord): void {
+    const isBegin = record.event === "NAT44 session create";
+    const start = record.start ?? (isBegin ? record.time : undefined);
+    const { atMs } = this.#query;
+    if (atMs !== undefined && start !== undefined && Date.parse(start) > atMs) return;
+    if (isBegin && start !== undefined) this.#begun.set(keyOf(record), { ...record, start });
+    else this.#begun.delete(keyOf(record));
+  }
+
+  /** Without those that live. */
+  items(living: readonly WhoItem[]): readonly WhoItem[] {
+    for (const item of living) this.#begun.delete(keyOf(item));
+    return [...this.#begun.values()].flatMap((record) =>
+      whoIn(record, this.#query).map((item): WhoItem => ({ ...item, endLost: true })),
+    );
+  }
+}
+
+function keyOf({
+  protocol,
+  original,
+  reply,
+}: Pick<SessionRecord, "protocol" | "original" | "reply">): string {
+  const ends = [original, reply].map(({ src, dst, sport, dport }) => [src, dst, sport, dport]);
+  return [protocol, ...ends].join();
 }
 
 /** A disk can damage a line. Only what {@link whoIn} looks into is checked. */

@@ -63,8 +63,10 @@ function columns(nowMs: number): readonly Column<Holder>[] {
     {
       head: "END",
       isRight: true,
-      cell: (item): Cell =>
-        item.end === null ? { text: "lives", style: "good" } : `${ageOf(item.end, nowMs)} ago`,
+      cell: (item): Cell => {
+        if (item.endLost === true) return { text: "lost", style: "warn" };
+        return item.end === null ? { text: "lives", style: "good" } : `${ageOf(item.end, nowMs)} ago`;
+      },
     },
   ];
 }

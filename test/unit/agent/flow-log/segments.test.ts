@@ -3,7 +3,7 @@ import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { searchLog } from "../../../../agent/flow-log/search.ts";
+import { searchLog, searchLostEnds } from "../../../../agent/flow-log/search.ts";
 import { listSegments, SegmentSink } from "../../../../agent/flow-log/segments.ts";
 import { encodeRecord, type SessionRecord } from "../../../../lib/flow-log/records.ts";
 import type { WhoQuery } from "../../../../lib/flow-log/who.ts";
@@ -129,4 +129,24 @@ t.test("a removed directory or file is made again", async (t) => {
   t.strictSame(ports(await who(path, {})), [107]);
   t.equal((await readdir(path)).length, 1);
   await sink.close();
+});
+
+t.test("flows whose end was lost are found by their begin, in files from before, too", async (t) => {
+  const path = await directory(t);
+  const begun = (index: number): SessionRecord => {
+    const { end: _end, start = "", ...rest } = session(index);
+    return { ...rest, start, time: start, event: "NAT44 session create", natEvent: 4 };
+  };
+  let nowMs = begin;
+  const sink = new SegmentSink(path, 1 << 20, () => nowMs);
+  await sink.write(Buffer.from([begun(7), begun(107)].map(encodeRecord).join("")));
+  await sink.close();
+  nowMs += 60_000;
+  const next = new SegmentSink(path, 1 << 20, () => nowMs);
+  const gap = { time: new Date(nowMs).toISOString(), event: "log gap", reason: "stopped" } as const;
+  await next.write(Buffer.from([gap, session(107)].map(encodeRecord).join("")));
+  await next.close();
+  const query: WhoQuery = { eip, port: 7, protocol: undefined, atMs: begin + 200_000 };
+  t.match(await searchLostEnds(path, query, [], none), [{ port: 7, end: null, endLost: true }]);
+  t.same(ports(await who(path, { atMs: begin + 100_000 })), [107], "no begin is an answer of the log itself");
 });

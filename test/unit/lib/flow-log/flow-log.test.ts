@@ -2,9 +2,15 @@
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { viewOf } from "../../../../lib/conntrack/flow.ts";
-import { encodeRecord, gapMark, markOf, sessionRecord } from "../../../../lib/flow-log/records.ts";
+import {
+  encodeRecord,
+  gapMark,
+  markOf,
+  type SessionRecord,
+  sessionRecord,
+} from "../../../../lib/flow-log/records.ts";
 import { compileObjects, isTranslated } from "../../../../lib/flow-log/translation.ts";
-import { parseLine, whoIn } from "../../../../lib/flow-log/who.ts";
+import { LostEnds, parseLine, type WhoItem, whoIn } from "../../../../lib/flow-log/who.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import { concatBytes, nestedAttribute, netU32Attribute } from "../../../../lib/netlink/attributes.ts";
 import {
@@ -156,12 +162,41 @@ t.test("who: by port, protocol and time, in both directions", async (t) => {
   t.equal(when(at + 51, noAccounting), 0);
 });
 
+t.test("flows whose end was lost", async (t) => {
+  const query = { eip: ip("203.0.113.10"), port: 2000, protocol: undefined };
+  const [begin, end] = [record(outward, noAccounting, "create"), record(outward, times)];
+  const other = record("udp 10.0.1.5:4001 198.51.100.7:53 | 198.51.100.7:53 203.0.113.10:2000", times);
+  const madeMs = Date.parse(begin.time);
+  const lost = (
+    atMs: number | undefined,
+    records: readonly SessionRecord[],
+    living: readonly WhoItem[] = [],
+  ) => {
+    const ends = new LostEnds({ ...query, atMs });
+    for (const one of records) ends.add(one);
+    return ends.items(living);
+  };
+  const item = { ip: "10.0.1.5", port: 4000, start: begin.time, end: null, endLost: true };
+  t.match(lost(madeMs, [begin, other]), [item]);
+  t.match(lost(undefined, [begin, other]), [item]);
+  t.same(lost(madeMs - 1, [begin]), [], "not begun yet");
+  t.same(lost(madeMs, [begin, end]), []);
+  t.same(lost(madeMs, [end]), []);
+  const later = { ...begin, time: new Date(madeMs + 1_000).toISOString() };
+  const laterEnd = { ...end, start: later.time };
+  t.match(lost(madeMs, [begin, later, laterEnd]), [item], "another flow with the same ports");
+  t.match(lost(madeMs + 1_000, [begin, later, laterEnd]), []);
+  t.same(lost(madeMs, [begin], lost(madeMs, [begin])), [], "it lives");
+});
+
 t.test("lines are found by their marks, and torn ones are nothing", async (t) => {
   const line = encodeRecord(record(outward));
   t.ok(line.endsWith("}\n") && line.includes(markOf(ip("203.0.113.10"), 2000)));
   t.same(parseLine(line), record(outward));
   t.equal(parseLine(line.slice(0, 80)), undefined);
-  t.equal(parseLine(encodeRecord(record(outward, times, "create"))), undefined, "a beginning is no answer");
+  const begin = record(outward, times, "create");
+  t.same(parseLine(encodeRecord(begin)), begin);
+  t.equal(parseLine(line.replace("session delete", "session renew")), undefined);
   const gap = { time: "2026-01-31T12:00:00.000Z", event: "log gap", reason: "overrun", records: 7 } as const;
   t.ok(encodeRecord(gap).includes(gapMark));
   t.same(parseLine(encodeRecord(gap)), gap);
