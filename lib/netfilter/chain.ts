@@ -32,12 +32,21 @@ export interface ChainRule {
   /** All of them must match. */
   readonly tests: readonly Test[];
   /**
-   * Other conditions of the rule: none (`all`), some that match a part of any packets (`part`), or unknown ones
-   * (`unclear`).
+   * Other conditions of the rule: none (`all`), some that match most packets (`rest`) or a part of any packets (`part`), or
+   * unknown ones (`unclear`).
    */
-  readonly beyond: "all" | "part" | "unclear";
+  readonly beyond: Beyond;
   readonly effect: Effect;
 }
+
+export type Beyond = "all" | "rest" | "part" | "unclear";
+
+/** What both conditions leave. */
+export function bothBeyond(one: Beyond, other: Beyond): Beyond {
+  return beyondOrder.indexOf(one) < beyondOrder.indexOf(other) ? other : one;
+}
+
+const beyondOrder: readonly Beyond[] = ["all", "rest", "part", "unclear"];
 
 /** One property of packets, and the values that match. */
 export type Test = NameTest | RangeTest;

@@ -5,6 +5,8 @@
  */
 import type { AttachedXdp } from "../netlink/rtnetlink-xdp.ts";
 import { type Action, type Filter, type FilterPlace, type Key, verdicts } from "../tc/filter.ts";
+import { handleText, rootParent } from "../tc/handles.ts";
+import type { Qdisc } from "../tc/qdisc.ts";
 import type { Chain, ChainRule, Effect, HookName, RangeTest, Test } from "./chain.ts";
 import { prefixTest, protocolTest } from "./header-tests.ts";
 
@@ -24,14 +26,21 @@ export function xdpChain(device: string, { mode, programId }: AttachedXdp): Chai
   };
 }
 
-/** @param dropsAll what the device's root qdisc is, which drops all that goes out */
-export function qdiscChain(device: string, dropsAll: string): Chain {
-  const effect: Effect = { kind: "harm", verb: "drops" };
+/**
+ * A qdisc that drops what goes out. Below another one it gets a part of the packets, which nobody knows. `undefined` if it drops
+ * none.
+ */
+export function qdiscChain(device: string, { parent, dropsAll, dropsMany }: Qdisc): Chain | undefined {
+  const text = dropsAll ?? dropsMany;
+  if (text === undefined) return undefined;
+  const isRoot = parent === rootParent;
+  const isSure = isRoot && dropsAll !== undefined;
+  const effect: Effect = { kind: "harm", verb: "drops", ...(!isSure && { isMaybe: true }) };
   return {
     place: `tc qdisc dev ${device}`,
-    name: "root",
+    name: isRoot ? "root" : `parent ${handleText(parent)}`,
     hook: { name: "egress", type: "filter", priority: last, policy: "accept", devices: [device] },
-    rules: [{ text: dropsAll, tests: [], beyond: "all", effect }],
+    rules: [{ text, tests: [], beyond: "all", effect }],
   };
 }
 

@@ -1,7 +1,19 @@
 /** Parses chains as iptables-save prints them, in either variant. Unknown parts of a rule make it `unclear`. */
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { makeCidr, parseCidr, parseIp, rangeOf, toU32 } from "../model/ipv4.ts";
-import type { Chain, ChainRule, Effect, HarmVerb, Hook, HookName, NameTest, Range, Test } from "./chain.ts";
+import {
+  bothBeyond,
+  type Chain,
+  type ChainRule,
+  type Effect,
+  type HarmVerb,
+  type Hook,
+  type HookName,
+  type NameTest,
+  type Range,
+  type Test,
+} from "./chain.ts";
+import { aboveCount, aboveRate, compared } from "./narrowing.ts";
 
 /** The chains of all tables in `text`, except those whose name `isOwn`. */
 export function parseIptablesChains(
@@ -80,13 +92,13 @@ export function parseIptablesRule(raw: string): ChainRule {
       isInverted = true;
       continue;
     }
-    const test = parseTest(word, value, isInverted);
+    const test = parseTest(word, value, isInverted) ?? flagsTest(word, words[at + 2], isInverted);
     if (test !== undefined) {
       tests.push(test);
-      at++;
+      at += word === "--syn" ? 0 : word === "--tcp-flags" ? 2 : 1;
     } else {
       const [share, values] = otherOptions(word, value);
-      if (share === "unclear" || (share === "part" && beyond === "all")) beyond = share;
+      beyond = bothBeyond(beyond, share);
       at += values;
     }
     isInverted = false;
@@ -107,8 +119,10 @@ function parseTest(option: string, value: string, isInverted: boolean): Test | u
     case "-p":
       return nameTest("protocol", [protocolName(value)], isInverted);
     case "--ctstate":
-    case "--state":
-      return nameTest("state", value.toLowerCase().split(","), isInverted);
+    case "--state": {
+      const names = value.toLowerCase().split(",");
+      return names.every((name) => states.has(name)) ? nameTest("state", names, isInverted) : undefined;
+    }
     case "--sport":
     case "--sports":
       return { field: "sourcePort", ranges: parsePorts(value), isInverted };
@@ -120,24 +134,66 @@ function parseTest(option: string, value: string, isInverted: boolean): Test | u
   }
 }
 
+/** SNAT and DNAT are none: they tell of what was translated. */
+const states: ReadonlySet<string> = new Set(["invalid", "new", "related", "established", "untracked"]);
+
+/** Only the first packet of a connection has the flag SYN alone. */
+function flagsTest(option: string, flags: string | undefined, isInverted: boolean): Test | undefined {
+  const isFirst = option === "--syn" || (option === "--tcp-flags" && flags === "SYN");
+  return isFirst ? nameTest("state", ["new"], isInverted) : undefined;
+}
+
 function nameTest(field: NameTest["field"], names: readonly string[], isInverted: boolean): NameTest {
   return { field, names, isInverted };
 }
 
-/** Modules whose tests are understood, or that have none. */
-const plainModules = new Set(["tcp", "udp", "sctp", "icmp", "comment", "conntrack", "state", "multiport"]);
-/** Modules and options that match a part of any packets: rates, flags, sizes. */
-const narrowing = /^(?:limit|hashlimit|connlimit|recent|length|ttl|tos|dscp|quota|connbytes)$/;
+/** Modules whose options are understood, or that have none. */
+const knownModules = new Set(
+  "tcp udp sctp icmp comment conntrack state multiport limit hashlimit connlimit recent length ttl tos dscp quota connbytes".split(
+    " ",
+  ),
+);
+/** Options that match a part of any packets: rates, flags, sizes. */
 const narrowingOptions =
   /^--(?:(?:limit|hashlimit|connlimit)(?:-.+)?|name|rcheck|update|set|seconds|hitcount|mask|rsource|rdest|length|ttl-..|tos|dscp(?:-class)?|quota|connbytes(?:-.+)?|icmp-type|syn|tcp-flags|tcp-option)$/;
-const withoutValue = new Set(["--rcheck", "--update", "--set", "--rsource", "--rdest", "--syn"]);
+/** Options of them that say how something is counted, not what matches. */
+const parameters =
+  /^--(?:limit-burst|hashlimit-(?!above|upto).+|connlimit-(?:mask|saddr|daddr)|name|mask|rsource|rdest)$/;
+const withoutValue = new Set([
+  "--rcheck",
+  "--update",
+  "--set",
+  "--rsource",
+  "--rdest",
+  "--connlimit-saddr",
+  "--connlimit-daddr",
+]);
 
 /** What an option matches if it is not a {@link Test}, and the number of its values. */
 function otherOptions(word: string, value: string): readonly [ChainRule["beyond"], number] {
-  if (word === "-m") return [plainModules.has(value) ? "all" : narrowing.test(value) ? "part" : "unclear", 1];
+  if (word === "-m") return [knownModules.has(value) ? "all" : "unclear", 1];
   if (word === "--comment") return ["all", 1];
   if (!narrowingOptions.test(word)) return ["unclear", 0];
-  return ["part", withoutValue.has(word) ? 0 : word === "--tcp-flags" ? 2 : 1];
+  return [shareOfOption(word, value), withoutValue.has(word) ? 0 : word === "--tcp-flags" ? 2 : 1];
+}
+
+function shareOfOption(option: string, value: string): ChainRule["beyond"] {
+  switch (option) {
+    case "--hashlimit-above":
+      return aboveRate(value);
+    case "--connlimit-above":
+      return aboveCount(value);
+    case "--ttl-lt":
+    case "--ttl-gt":
+      return compared("ttl", option === "--ttl-lt" ? "<" : ">", value);
+    case "--length": {
+      const [first = "", last = first] = value.split(":");
+      const isFrom = compared("length", ">", String(Number(first) - 1)) === "rest";
+      return isFrom && compared("length", "<", String(Number(last) + 1)) === "rest" ? "rest" : "part";
+    }
+    default:
+      return parameters.test(option) ? "all" : "part";
+  }
 }
 
 const harms: Readonly<Record<string, HarmVerb>> = {
@@ -163,6 +219,7 @@ function effectOf(words: readonly string[], at: number): Effect {
   if (target === "CT") {
     return words.includes("--notrack") ? { kind: "harm", verb: "does not track" } : { kind: "continue" };
   }
+  if (target === "TTL" && isFatalTtl(words.slice(at))) return { kind: "harm", verb: "rewrites" };
   if (target === "ACCEPT") return { kind: "accept" };
   if (target === "RETURN") return { kind: "return" };
   if (harmless.has(target)) return { kind: "continue" };
@@ -171,6 +228,16 @@ function effectOf(words: readonly string[], at: number): Effect {
     ? { kind: "unclear" }
     : { kind: "jump", chain: target };
 }
+
+/** True if routers drop the packet soon. */
+function isFatalTtl(words: readonly string[]): boolean {
+  const numberOf = (option: string) => Number(words[words.indexOf(option) + 1]);
+  if (words.includes("--ttl-set")) return numberOf("--ttl-set") < minTtl;
+  return words.includes("--ttl-dec") && numberOf("--ttl-dec") > 64 - minTtl;
+}
+
+/** The gateway forwards nothing with a TTL of 1. */
+export const minTtl = 2;
 
 const protocolNames: Readonly<Record<string, string>> = {
   "1": "icmp",
@@ -185,7 +252,7 @@ export function protocolName(text: string): string {
 }
 
 /** An address, a network, or an address with a prefix mask. `undefined` for any other text. */
-export function parseMaskedRange(text: string): Range | undefined {
+function parseMaskedRange(text: string): Range | undefined {
   const cidr = parseCidr(text);
   if (cidr !== undefined) return rangeOf(cidr);
   const [address, mask] = text.split("/").map(parseIp);
@@ -194,6 +261,16 @@ export function parseMaskedRange(text: string): Range | undefined {
   return toU32(mask) === (length === 0 ? 0 : (-1 << (32 - length)) >>> 0)
     ? rangeOf(makeCidr(address, length))
     : undefined;
+}
+
+/** Parses `10.0.1.5`, `10.0.1.0/24`, `10.0.0.1-10.0.0.9`. `undefined` if one of them is none of these. */
+export function rangesOf(values: readonly string[]): readonly Range[] | undefined {
+  const ranges = values.map((value): Range | undefined => {
+    const [first = "", last = first] = value.split("-");
+    const [from, to] = [parseMaskedRange(first), parseMaskedRange(last)];
+    return from && to && [from[0], to[1]];
+  });
+  return ranges.every((range) => range !== undefined) ? ranges : undefined;
 }
 
 /** `80,443`, `8000:9000`. */

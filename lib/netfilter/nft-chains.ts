@@ -1,9 +1,10 @@
 /** Parses the chains of a table as `nft -s -a list table` prints them. */
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { ChainRule, Range } from "./chain.ts";
-import { type NamedElements, parseNftRules, rangesOf } from "./nft-rule.ts";
+import { rangesOf } from "./iptables-chains.ts";
+import { type NamedElements, parseNftRules } from "./nft-rule.ts";
 
-/** The rules of each chain, in order. */
+/** The rules of each chain, in order. A chain that a rule has in braces is named `{1}`. */
 export function parseNftListing(text: string): ReadonlyMap<string, readonly ChainRule[]> {
   return runSync(parseNftListingChunked(text));
 }
@@ -19,6 +20,8 @@ export function* parseNftListingChunked(text: string): Chunked<ReadonlyMap<strin
   const isDue = everyNth(parsedAtOnce);
   const chains = new Map<string, ChainRule[]>();
   let rules: ChainRule[] | undefined;
+  const outer: ChainRule[][] = [];
+  let inBraces = 0;
   for (const line of lines) {
     if (isDue()) yield;
     const [, block, name = ""] = /^\t(\w+) (\S+) \{/.exec(line) ?? [];
@@ -30,7 +33,16 @@ export function* parseNftListingChunked(text: string): Chunked<ReadonlyMap<strin
       rules !== undefined &&
       !/^\t\t(?:type .* hook |comment )/.test(line)
     ) {
-      rules.push(...parseNftRules(line.trim().replace(/ # handle \d+$/, ""), named));
+      const text = line.trim().replace(/ # handle \d+$/, "");
+      if (text === "}") {
+        rules = outer.pop();
+      } else if (/\b(?:jump|goto) \{$/.test(text)) {
+        const name = `{${++inBraces}}`;
+        rules.push(...parseNftRules(`${text.slice(0, -1)}${name}`, named));
+        outer.push(rules);
+        rules = [];
+        chains.set(name, rules);
+      } else rules.push(...parseNftRules(text, named));
     }
   }
   return chains;

@@ -1,6 +1,16 @@
 /** Parses one rule as nft prints it. Unknown parts make it `unclear`. */
-import type { ChainRule, Effect, HarmVerb, NameTest, Range, Test } from "./chain.ts";
-import { parseMaskedRange, protocolName } from "./iptables-chains.ts";
+import {
+  type Beyond,
+  bothBeyond,
+  type ChainRule,
+  type Effect,
+  type HarmVerb,
+  type NameTest,
+  type Range,
+  type Test,
+} from "./chain.ts";
+import { minTtl, protocolName, rangesOf } from "./iptables-chains.ts";
+import { aboveRate, compared } from "./narrowing.ts";
 
 /** Named objects of the rule's table. */
 export interface NamedElements {
@@ -31,16 +41,6 @@ function parseNftRule(text: string, sets: AddressSets): ChainRule {
   reader.read();
   const { tests, beyond, effect } = reader;
   return { text, tests, beyond, effect };
-}
-
-/** Parses `10.0.1.5`, `10.0.1.0/24`, `10.0.0.1-10.0.0.9`. `undefined` if one of them is none of these. */
-export function rangesOf(values: readonly string[]): readonly Range[] | undefined {
-  const ranges = values.map((value): Range | undefined => {
-    const [first = "", last = first] = value.split("-");
-    const [from, to] = [parseMaskedRange(first), parseMaskedRange(last)];
-    return from && to && [from[0], to[1]];
-  });
-  return ranges.every((range) => range !== undefined) ? ranges : undefined;
 }
 
 const harms: Readonly<Record<string, HarmVerb>> = {
@@ -101,9 +101,7 @@ class RuleReader {
         while (/^(?:prefix|level|group|snaplen|queue-threshold|flags)$/.test(this.#peek())) this.#skip(2);
         return true;
       case "limit":
-        this.#skip(this.#words[1] === "over" ? 3 : 2);
-        if (this.#peek() === "burst") this.#skip(3);
-        return this.#limitCertainty("part");
+        return this.#limit();
       case "add":
       case "update":
       case "delete":
@@ -121,6 +119,7 @@ class RuleReader {
         return this.#meta(this.#take());
       case "ether":
         if (this.#take() === "type") return this.#isIpv4(["ip", "0x0800"]);
+        if (this.#peek() === "set") return this.#rewrites();
         this.#operand();
         return this.#limitCertainty("part");
       case "ct":
@@ -143,9 +142,11 @@ class RuleReader {
     if (field === "version") return this.#isIpv4(["4"]);
     if (field === "protocol") return this.#name("protocol", protocolName);
     if (field !== "saddr" && field !== "daddr") {
-      if (this.#peek() === "set") return this.#rewrites();
-      this.#operand();
-      return this.#limitCertainty("part");
+      if (this.#peek() === "set") {
+        const isFatal = field === "ttl" ? Number(this.#words[1]) < minTtl : !/^(?:dscp|ecn)$/.test(field);
+        return isFatal ? this.#rewrites() : this.#skip(2);
+      }
+      return this.#size(field);
     }
     if (this.#peek() === "set") return this.#rewrites();
     const { values, isInverted } = this.#operand();
@@ -161,8 +162,26 @@ class RuleReader {
     if (key === "l4proto") return this.#name("protocol", protocolName);
     if (key === "nfproto") return this.#isIpv4(["ipv4", "2"]);
     if (key === "protocol") return this.#isIpv4(["ip", "0x0800"]);
+    if (key === "length") return this.#size(key);
     this.#operand();
-    return /^(?:length|priority|hour|day|time)$/.test(key) && this.#limitCertainty("part");
+    return /^(?:priority|hour|day|time)$/.test(key) && this.#limitCertainty("part");
+  }
+
+  /** A field that is compared with a number. */
+  #size(field: string): boolean {
+    const comparator = this.#peek();
+    const { values } = this.#operand(true);
+    return this.#limitCertainty(compared(field, comparator, values[0] ?? ""));
+  }
+
+  /** `rate over 5/minute burst 5 packets`, `rate 10 mbytes/second`, `name "x"`. */
+  #limit(): boolean {
+    const isOver = this.#words[1] === "over";
+    this.#skip(isOver ? 2 : 1);
+    const rate = this.#take();
+    if (/^\d+$/.test(rate)) this.#skip(1);
+    if (this.#peek() === "burst") this.#skip(3);
+    return this.#limitCertainty(isOver ? aboveRate(rate) : "part");
   }
 
   #conntrack(key: string): boolean {
@@ -186,6 +205,11 @@ class RuleReader {
     const { values, isInverted } = this.#operand();
     if (field !== "dport" && field !== "sport") {
       if (this.#peek() === "/") this.#skip(2);
+      // Only the first packet of a connection has the flag SYN alone.
+      if (field === "flags" && values.join() === "syn") {
+        this.tests.push({ field: "state", names: ["new"], isInverted });
+        return true;
+      }
       return this.#limitCertainty("part");
     }
     const ranges = values.map((value): Range => {
@@ -206,7 +230,8 @@ class RuleReader {
 
   #name(field: NameTest["field"], nameOf = (value: string) => value): boolean {
     const { values, isInverted } = this.#operand();
-    if (values[0]?.startsWith("@")) return false;
+    // A set, a concatenation, a mask.
+    if (/^[@.&]/.test(values[0] ?? "")) return false;
     this.tests.push({ field, names: values.map(nameOf), isInverted });
     return true;
   }
@@ -227,22 +252,28 @@ class RuleReader {
     return true;
   }
 
-  #limitCertainty(share: "part" | "unclear"): true {
-    if (this.beyond !== "unclear") this.beyond = share;
+  #limitCertainty(share: Beyond): true {
+    this.beyond = bothBeyond(this.beyond, share);
     return true;
   }
 
-  /** Parses `!= 22`, `{ 80, 443 }`, `new,established`. A mask, a concatenation or a map is not supported. */
-  #operand(): { readonly values: readonly string[]; readonly isInverted: boolean } {
+  /**
+   * Parses `!= 22`, `{ 80, 443 }`, `new,established`. A mask, a concatenation or a map is not supported.
+   *
+   * @param isCompared true if the caller knows how many packets a comparison matches
+   */
+  #operand(isCompared = false): { readonly values: readonly string[]; readonly isInverted: boolean } {
     const isInverted = this.#peek() === "!=";
     if (/^[!=<>]=?$|^==$/.test(this.#peek())) {
-      if (!/^(?:!=|==)$/.test(this.#take())) this.#limitCertainty("part");
+      if (!/^(?:!=|==)$/.test(this.#take()) && !isCompared) this.#limitCertainty("part");
     }
     const word = this.#take();
     if (word === "vmap") {
       this.#end({ kind: "unclear" });
       return { values: ["@"], isInverted };
     }
+    // The fields of a concatenation end with the set of its values.
+    if (word === ".") this.#skip(this.#words.findIndex((next) => /^[{@]/.test(next)) + 1);
     const values = word.replace(/^\{ | \}$/g, "").split(/, ?/);
     return { values: values.map((value) => value.replace(/^"|"$/g, "")), isInverted };
   }

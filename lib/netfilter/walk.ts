@@ -1,8 +1,8 @@
 /**
- * Follows similar packets through chains. A rule may match all of them, a known part (one port, one peer), or an
- * unclear part. Only what happens to all of them is certain.
+ * Follows similar packets through chains. A rule may match all of them, a known part (one port, one peer), the rest
+ * without such a part, or an unclear part. Only what happens to all of them is certain.
  */
-import type { Chain, ChainRule, HarmVerb, Range, Test } from "./chain.ts";
+import type { Chain, ChainRule, HarmVerb, NameTest, Range, RangeTest, Test } from "./chain.ts";
 
 /** Similar packets. An absent property can have any value. */
 export interface Packets {
@@ -16,7 +16,8 @@ export interface Packets {
   readonly state: string;
 }
 
-export type Share = "all" | "part" | "unclear" | "none";
+/** `rest`: most of them, all but a part. */
+export type Share = "all" | "rest" | "part" | "unclear" | "none";
 
 export interface Harm {
   readonly verb: HarmVerb | "skips";
@@ -118,7 +119,7 @@ class Walker {
   }
 
   note(where: string, verb: Harm["verb"], share: Share): void {
-    if (share === "all" || share === "unclear") this.harms.push({ where, verb, isSure: share === "all" });
+    if (share !== "part" && share !== "none") this.harms.push({ where, verb, isSure: share === "all" });
   }
 }
 
@@ -139,35 +140,41 @@ export function shareOf({ tests, beyond }: ChainRule, packets: Packets): Share {
 
 function shareOfTest(test: Test, packets: Packets): Share {
   const share =
-    "names" in test
-      ? shareOfNames(test.names, packets[test.field])
-      : shareOfRanges(test.ranges, packets[test.field]);
-  if (!test.isInverted || share === "part") return share;
-  return share === "all" ? "none" : "all";
+    "names" in test ? shareOfNames(test, packets[test.field]) : shareOfRanges(test, packets[test.field]);
+  return test.isInverted ? without("all", share) : share;
 }
 
-function shareOfNames(names: readonly string[], value: string | undefined): Share {
+function shareOfNames({ field, names }: NameTest, value: string | undefined): Share {
   if (names.length === 0) return "none";
-  if (value === undefined) return "part";
+  if (value === undefined) return field === "protocol" && names.some(isUsual) ? "rest" : "part";
   const isMatch = (name: string) =>
     name === value || (name.endsWith("*") && value.startsWith(name.slice(0, -1)));
   return names.some(isMatch) ? "all" : "none";
 }
 
-function shareOfRanges(ranges: readonly Range[], value: Range | undefined): Share {
-  if (value === undefined)
-    return ranges.some(([first, last]) => first === 0 && last === maxAddress) ? "all" : "part";
-  const [from, to] = value;
-  if (ranges.some(([first, last]) => first <= from && to <= last)) return "all";
-  return ranges.some(([first, last]) => first <= to && from <= last) ? "part" : "none";
+/** Without them, whoever uses the object says that nothing works. */
+function isUsual(protocol: string): boolean {
+  return protocol === "tcp" || protocol === "udp";
 }
 
+function shareOfRanges({ field, ranges }: RangeTest, value: Range | undefined): Share {
+  const isPort = field === "sourcePort" || field === "destinationPort";
+  const [from, to] = value ?? [0, isPort ? maxPort : maxAddress];
+  if (ranges.some(([first, last]) => first <= from && to <= last)) return "all";
+  let covered = 0;
+  for (const [first, last] of ranges) covered += Math.max(0, Math.min(last, to) - Math.max(first, from) + 1);
+  if (covered === 0) return "none";
+  return 2 * covered > to - from ? "rest" : "part";
+}
+
+const maxPort = 0xffff;
 const maxAddress = 0xffffffff;
 
 /** The intersection. */
 function both(one: Share, other: Share): Share {
   if (one === "none" || other === "none") return "none";
   if (one === "unclear" || other === "unclear") return "unclear";
+  if (one === "part" || other === "part") return "part";
   return one === "all" ? other : one;
 }
 
@@ -175,6 +182,7 @@ function both(one: Share, other: Share): Share {
 function either(one: Share, other: Share): Share {
   if (one === "all" || other === "all") return "all";
   if (one === "unclear" || other === "unclear") return "unclear";
+  if (one === "rest" || other === "rest") return "rest";
   return one === "none" ? other : one;
 }
 
@@ -182,5 +190,6 @@ function either(one: Share, other: Share): Share {
 function without(one: Share, other: Share): Share {
   if (one === "none" || other === "all") return "none";
   if (other === "none") return one;
-  return other === "unclear" || one === "unclear" ? "unclear" : "part";
+  if (other === "unclear" || one === "unclear") return "unclear";
+  return one === "part" || other === "rest" ? "part" : "rest";
 }

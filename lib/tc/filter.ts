@@ -64,11 +64,14 @@ const TCA_BPF_FLAG_ACT_DIRECT = 1;
 /** TCA_EGRESS_REDIR and TCA_INGRESS_REDIR. */
 const redirects: readonly number[] = [1, 3];
 
-/** Decodes one RTM_NEWTFILTER. `undefined` for what sees no packet: the hash tables of u32. */
+/**
+ * Decodes one RTM_NEWTFILTER. `undefined` for what sees no packet by itself: the hash tables of u32, and filters in other
+ * chains than 0. What an action leads to, such as one that goes to a chain, is not known.
+ */
 export function decodeFilter(view: DataView, start: number, end: number): Filter | undefined {
-  const { handle, info, kind, options } = readObject(view, start, end);
+  const { handle, info, kind, options, chain } = readObject(view, start, end);
   // Each preference begins with an answer without a filter.
-  if (options === undefined || handle === 0) return undefined;
+  if (options === undefined || handle === 0 || chain !== 0) return undefined;
   const [from, to] = options;
   const found = new Map<number, Span>();
   for (let at = from; at < to; at = nextAttribute(view, at, to))

@@ -1,6 +1,6 @@
 /**
  * Queueing disciplines: the HTB root of a device, the queues of its classes, and those that drop everything.
- * `struct tc_htb_glob`, `tc_fifo_qopt` and `tc_netem_qopt` of include/uapi/linux/pkt_sched.h.
+ * `struct tc_htb_glob`, `tc_fifo_qopt`, `tc_tbf_qopt` and `tc_netem_qopt` of include/uapi/linux/pkt_sched.h.
  */
 import {
   attributeType,
@@ -13,6 +13,7 @@ import {
 } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import { ingressParent, ownHandle, rootParent } from "./handles.ts";
+import { bytesOf } from "./htb-class.ts";
 import {
   type Place,
   readObject,
@@ -34,6 +35,8 @@ export interface Qdisc extends Place {
   readonly limitBytes?: number;
   /** Set if it drops every packet: what it is, in the words of tc. */
   readonly dropsAll?: string;
+  /** Set if it drops packets of usual sizes, or lets hardly any pass: what it is. */
+  readonly dropsMany?: string;
 }
 
 const TCA_HTB_INIT = 2;
@@ -48,8 +51,7 @@ export function dumpQdiscs(): NetlinkMessage {
 /** Decodes one RTM_NEWQDISC. */
 export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
   const { index, handle, parent, kind, options } = readObject(view, start, end);
-  const dropsAll = dropsAllOf(kind, view, options);
-  const qdisc = { index, handle, parent, kind, ...(dropsAll !== undefined && { dropsAll }) };
+  const qdisc = { index, handle, parent, kind, ...dropsOf(kind, view, options) };
   if (options === undefined) return qdisc;
   const [from, to] = options;
   if (kind === "bfifo" && to - from >= 4) return { ...qdisc, limitBytes: view.getUint32(from, true) };
@@ -63,20 +65,53 @@ export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
   return qdisc;
 }
 
+type Drops = Pick<Qdisc, "dropsAll" | "dropsMany">;
+
 const fifos: ReadonlySet<string> = new Set(["pfifo", "bfifo", "pfifo_head_drop"]);
 /** Where `struct tc_netem_qopt` has the probability that a packet is lost. */
 const netemLoss = 8;
 const always = 0xffffffff;
 
-function dropsAllOf(kind: string, view: DataView, options: Span | undefined): string | undefined {
-  if (kind === "blackhole") return kind;
+/** Frames of Ethernet: the smallest with a port in it, and the largest of the usual MTU. */
+const [smallestFrame, usualFrame] = [42, 1_514];
+/** Less than one usual frame in a second. */
+const slowBytesPerSecond = 1_000;
+const TCA_TBF_PARMS = 1;
+
+function dropsOf(kind: string, view: DataView, options: Span | undefined): Drops {
+  if (kind === "blackhole") return { dropsAll: kind };
   const [from, to] = options ?? [0, 0];
   const isZero = (at: number) => to - from >= at + 4 && view.getUint32(from + at, true) === 0;
-  if (fifos.has(kind)) return isZero(0) ? `${kind} limit 0` : undefined;
-  if (kind !== "netem") return undefined;
-  if (isZero(4)) return "netem limit 0";
+  if (kind === "bfifo" && to - from >= 4) {
+    const limit = view.getUint32(from, true);
+    return dropsAbove(limit, `bfifo limit ${limit}`);
+  }
+  if (fifos.has(kind)) return isZero(0) ? { dropsAll: `${kind} limit 0` } : {};
+  if (kind === "tbf") return tokenBucketDrops(view, from, to);
+  if (kind !== "netem") return {};
+  if (isZero(4)) return { dropsAll: "netem limit 0" };
   const isLost = to - from >= netemLoss + 4 && view.getUint32(from + netemLoss, true) === always;
-  return isLost ? "netem loss 100%" : undefined;
+  return isLost ? { dropsAll: "netem loss 100%" } : {};
+}
+
+/** Frames of more than `bytes` are dropped. */
+function dropsAbove(bytes: number, text: string): Drops {
+  if (bytes < smallestFrame) return { dropsAll: text };
+  return bytes < usualFrame ? { dropsMany: text } : {};
+}
+
+/** The rate, and the burst, which no frame may exceed. */
+function tokenBucketDrops(view: DataView, start: number, end: number): Drops {
+  for (let at = start; at < end; at = nextAttribute(view, at, end)) {
+    if (attributeType(view, at) !== TCA_TBF_PARMS) continue;
+    const parameters = requirePayload(view, at, end, 36);
+    const rate = view.getUint32(parameters + 8, true);
+    const burst = bytesOf(view.getUint32(parameters + 28, true), rate);
+    const text = `tbf rate ${rate * 8}bit burst ${burst}b`;
+    const drops = dropsAbove(burst, text);
+    return drops.dropsAll === undefined && rate < slowBytesPerSecond ? { dropsMany: text } : drops;
+  }
+  return {};
 }
 
 /** Installs the agent's root qdisc in place of the kernel's own. EEXIST if another program installed one. */

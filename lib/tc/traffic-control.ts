@@ -6,6 +6,7 @@ import {
   nextAttribute,
   payloadOf,
   readText,
+  requirePayload,
 } from "../netlink/attributes.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 
@@ -21,7 +22,7 @@ export const trafficType = {
   getFilter: 46,
 } as const;
 
-export const trafficAttribute = { kind: 1, options: 2, statistics: 7 } as const;
+export const trafficAttribute = { kind: 1, options: 2, statistics: 7, chain: 11 } as const;
 
 /** Bytes of `struct tcmsg`: family, padding, interface index, handle, parent, info. */
 export const trafficHeader = 20;
@@ -67,17 +68,21 @@ export interface TrafficObject extends Place {
   /** `htb`, `u32`. */
   readonly kind: string;
   readonly options: Span | undefined;
+  /** Of filters: the chain that they are in. Packets enter chain 0. */
+  readonly chain: number;
 }
 
 /** Reads the header, and where the options are that its kind has. */
 export function readObject(view: DataView, start: number, end: number): TrafficObject {
   let kind = "";
   let options: Span | undefined;
+  let chain = 0;
   for (let at = start + trafficHeader; at < end; at = nextAttribute(view, at, end)) {
     const span = [payloadOf(at), attributeEnd(view, at, end)] as const;
     const type = attributeType(view, at);
     if (type === trafficAttribute.kind) kind = readText(view, ...span);
     else if (type === trafficAttribute.options) options = span;
+    else if (type === trafficAttribute.chain) chain = view.getUint32(requirePayload(view, at, end, 4), true);
   }
-  return { ...readPlace(view, start), info: view.getUint32(start + 16, true), kind, options };
+  return { ...readPlace(view, start), info: view.getUint32(start + 16, true), kind, options, chain };
 }

@@ -1,6 +1,12 @@
 /** Changes that other programs make in netfilter, as commands, and what the agent has to report about each. */
 import { type DataplaneName, dataplanes, type Variant } from "../support/gateway.ts";
-import { flowNames, forgetOutside, knowOutside, type Obstruction } from "./obstruction.ts";
+import {
+  deafToAnnouncements,
+  flowNames,
+  forgetOutside,
+  knowOutside,
+  type Obstruction,
+} from "./obstruction.ts";
 
 /**
  * Rows that do not depend on the dataplane are shared out: each is played over one dataplane, and the first one over
@@ -70,6 +76,65 @@ const byNft: readonly Row[] = [
     notReady: [fip],
     degraded: named,
     cause: /nft ip other -P c DROP drops packets of 1 object/,
+  },
+  {
+    what: "a chain that lets only a port through that nobody uses",
+    commands: nftChain(
+      "type filter hook forward priority 5; policy drop;",
+      "ct state established accept",
+      "tcp dport 22 accept",
+    ),
+    undo: noOther,
+    dead: [...flowNames],
+    notReady: [dnat],
+    degraded: named,
+    cause: /nft ip other -P c DROP may drop packets/,
+  },
+  {
+    what: "no new connection",
+    commands: nftChain("type filter hook forward priority 5;", "tcp flags syn drop"),
+    undo: noOther,
+    dead: [...flowNames],
+    notReady: [dnat],
+    degraded: named,
+    cause: /nft ip other c: tcp flags syn drop may drop packets/,
+  },
+  {
+    what: "a concatenation of interfaces",
+    commands: nftChain("type filter hook forward priority 5;", "iifname . oifname { net1 . eth0 } drop"),
+    undo: noOther,
+    dead: [...flowNames],
+    degraded: named,
+    cause: /nft ip other c: iifname \. oifname .* drop may drop packets/,
+  },
+  {
+    what: "a chain in braces",
+    commands: nftChain(
+      "type filter hook forward priority 5;",
+      "ip daddr 10.0.1.5 jump { tcp dport 22 accept; drop; }",
+    ),
+    undo: noOther,
+    dead: ["fip in", "fip out"],
+    degraded: named,
+    cause: /nft ip other \{1\}: drop may drop packets/,
+  },
+  {
+    what: "packets that the next router drops",
+    commands: nftChain("type filter hook prerouting priority -350;", "ip ttl set 1"),
+    undo: noOther,
+    ...allStopped,
+    cause: /ip ttl set 1 rewrites its packets/,
+  },
+  {
+    what: "frames to nobody",
+    commands: [
+      "nft add table netdev other",
+      "nft add chain netdev other c '{ type filter hook egress device net1 priority 0; }'",
+      "nft add rule netdev other c ether type ip ether daddr set 02:00:00:00:00:99",
+    ],
+    undo: ["nft delete table netdev other"],
+    ...allStopped,
+    cause: /ether daddr set 02:00:00:00:00:99 rewrites its packets/,
   },
   {
     what: "a rule that drops a pod's packets",
@@ -206,6 +271,42 @@ const byNft: readonly Row[] = [
     cause: /ForeignRule: nft arp other c drops ARP/,
   },
   {
+    what: "no ARP requests come in by the outside interface",
+    commands: [
+      knowOutside,
+      ...deafToAnnouncements,
+      "nft add table netdev other",
+      "nft add chain netdev other c '{ type filter hook ingress device net1 priority 0; }'",
+      "nft add rule netdev other c ether type arp arp operation request drop",
+      { at: "outside", line: "ip neigh flush dev eth0" },
+    ],
+    undo: [
+      "nft delete table netdev other",
+      forgetOutside,
+      { at: "outside", line: "nft delete table arp deaf" },
+    ],
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: nft netdev other c: .* may drop ARP/,
+  },
+  {
+    what: "arptables",
+    commands: [
+      knowOutside,
+      ...deafToAnnouncements,
+      "arptables -A INPUT -i net1 -j DROP",
+      { at: "outside", line: "ip neigh flush dev eth0" },
+    ],
+    undo: [
+      "nft delete table arp filter",
+      forgetOutside,
+      { at: "outside", line: "nft delete table arp deaf" },
+    ],
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: nft arp filter INPUT drops ARP/,
+  },
+  {
     what: "a firewall that stops what nobody wants",
     commands: nftChain(
       "type filter hook forward priority 0;",
@@ -215,6 +316,9 @@ const byNft: readonly Row[] = [
       "tcp dport 22 reject",
       "tcp flags syn limit rate over 1000/second drop",
       "iifname nosuch drop",
+      "limit rate over 100 mbytes/second drop",
+      "ip dscp set cs1",
+      "ip ttl set 64",
     ),
     undo: noOther,
   },
@@ -283,9 +387,36 @@ const onDevices: readonly Obstruction[] = [
     degraded: named,
     cause: /ForeignRule: tc arp filter dev net1 ingress drops ARP/,
   },
+  {
+    what: "a filter in a chain where no packet gets to",
+    ...filterOf("ingress", `chain 7 protocol ip u32 match u32 0 0 ${takes}`),
+  },
+  {
+    what: "the queue of a class drops all",
+    commands: [
+      "tc qdisc add dev net1 root handle 7: htb default 1; tc class add dev net1 parent 7: classid 7:1 htb rate 1gbit",
+      "tc qdisc add dev net1 parent 7:1 blackhole",
+    ],
+    undo: ["tc qdisc del dev net1 root"],
+    hasEvent: false,
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: tc qdisc dev net1 parent 7:1: blackhole may drop packets/,
+  },
+  {
+    what: "a rate at which nothing gets through",
+    commands: ["tc qdisc add dev net1 root tbf rate 8bit burst 100 limit 2000"],
+    undo: ["tc qdisc del dev net1 root"],
+    hasEvent: false,
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: tc qdisc dev net1 root: tbf rate 8bit burst 100b may drop packets/,
+  },
   ...[
     ["net1", "blackhole", "blackhole"],
     ["eth0", "pfifo limit 0", "pfifo limit 0"],
+    ["eth0", "bfifo limit 10", "bfifo limit 10"],
+    ["net1", "tbf rate 1mbit burst 10 limit 2000", "tbf rate 1000000bit burst 10b"],
   ].map(([device, qdisc, text]) => ({
     what: `a qdisc of ${device} drops all: ${qdisc}`,
     commands: [`tc qdisc add dev ${device} root ${qdisc}`],
@@ -431,6 +562,21 @@ function byIptables(variant: Variant): readonly Row[] {
       cause: new RegExp(`${variant} -t raw -A PREROUTING -j CT --notrack does not track its packets`),
     },
     {
+      what: `${variant}: packets that the next router drops`,
+      commands: [`${variant} -t mangle -A PREROUTING -j TTL --ttl-set 1`],
+      undo: [`${variant} -t mangle -D PREROUTING -j TTL --ttl-set 1`],
+      ...allStopped,
+      cause: new RegExp(`${variant} -t mangle -A PREROUTING -j TTL --ttl-set 1 rewrites its packets`),
+    },
+    {
+      what: `${variant}: what was translated`,
+      commands: [`${variant} -A FORWARD -m conntrack --ctstate DNAT -j DROP`],
+      undo: [`${variant} -D FORWARD -m conntrack --ctstate DNAT -j DROP`],
+      dead: ["fip in", "dnat"],
+      degraded: named,
+      cause: new RegExp(`${variant} -t filter -A FORWARD .*--ctstate DNAT -j DROP may drop packets`),
+    },
+    {
       what: `${variant}: a firewall that stops what nobody wants`,
       commands: [
         `${variant} -t mangle -A FORWARD -m conntrack --ctstate INVALID -j DROP`,
@@ -518,6 +664,19 @@ const ineffective: Readonly<Record<DataplaneName, readonly Obstruction[]>> = {
       degraded: ["ForeignRule"],
       cause: /fips\/pod1 ForeignRule: chain ip nat PREROUTING is on no hook/,
     },
+    ...[-110, -100].map((priority) => ({
+      what: `another chain of the table of NAT at priority ${priority}`,
+      commands: [
+        `nft add chain ip nat OTHER '{ type nat hook prerouting priority ${priority}; }'`,
+        "nft add rule ip nat OTHER tcp dport 8080 dnat to 10.0.1.5:80",
+      ],
+      undo: ["nft delete chain ip nat OTHER"],
+      hasEvent: true,
+      dead: ["dnat"] as const,
+      ...(priority < -100 && { notReady: [dnat] }),
+      degraded: named,
+      cause: /ForeignRule: nft ip nat OTHER: .* dnat to 10\.0\.1\.5:80 (?:translates|may translate)/,
+    })),
     repaired(
       "a policy that drops in the table of NAT",
       "nft add chain ip nat POSTROUTING '{ policy drop; }'",

@@ -32,10 +32,16 @@ export function networkMonitor({ version }: Family): MonitorCommand {
   };
 }
 
-/** Prints one such line after the events of each transaction. iptables-legacy has no events. */
+/**
+ * Prints a line with the generation after the events of each transaction; nft 1.0.6 does not if a rule with a chain in
+ * braces was added or removed. iptables-legacy has no events.
+ */
 export const ruleMonitor: MonitorCommand = {
   argv: ["nft", "monitor"],
-  kinds: [{ kind: "rule", marker: "# new generation" }],
+  kinds: ["# new generation", "add chain ", "delete chain ", "delete rule "].map((marker) => ({
+    kind: "rule",
+    marker,
+  })),
 };
 
 /**

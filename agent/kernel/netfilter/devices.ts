@@ -6,7 +6,7 @@ import { dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeLinkPrograms, type LinkPrograms } from "../../../lib/netlink/rtnetlink-xdp.ts";
 import { decodeFilter, type Filter, type FilterPlace, filterPlaces } from "../../../lib/tc/filter.ts";
 import { dumpFilters } from "../../../lib/tc/filter-parts.ts";
-import { ingressHandle, rootParent } from "../../../lib/tc/handles.ts";
+import { ingressHandle } from "../../../lib/tc/handles.ts";
 import { decodeQdisc, dumpQdiscs } from "../../../lib/tc/qdisc.ts";
 import { trafficType } from "../../../lib/tc/traffic-control.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
@@ -28,13 +28,14 @@ export async function readDeviceChains(
   const withSides = new Set(
     qdiscs.filter(({ handle }) => handle === ingressHandle).map(({ index }) => index),
   );
-  const roots = new Map(qdiscs.filter(({ parent }) => parent === rootParent).map((one) => [one.index, one]));
   const chains: Chain[] = [];
   for (const { index, name, xdp } of links) {
     if (name === "lo") continue;
     if (xdp !== undefined) chains.push(xdpChain(name, xdp));
-    const dropsAll = roots.get(index)?.dropsAll;
-    if (dropsAll !== undefined) chains.push(qdiscChain(name, dropsAll));
+    for (const qdisc of qdiscs) {
+      const chain = qdisc.index === index ? qdiscChain(name, qdisc) : undefined;
+      if (chain !== undefined) chains.push(chain);
+    }
     for (const place of Object.keys(filterPlaces) as FilterPlace[])
       if (place === "root" || withSides.has(index))
         chains.push(...filterChains(name, place, await readFilters(netlink, index, place, signal)));

@@ -80,14 +80,28 @@ export async function readForeignChains(
     const its = chains.filter(
       ({ table, name }) => table === label && !(isOfIptables(label) && isOwnChain(name)),
     );
-    const isRead = backend === "iptables-nft" && label === "ip nat";
-    if (isDormant || isRead || !isForeign(label) || !its.some(doesAnything)) return [];
     const isBuiltIn = isOfIptables(label) && its.every(({ name, hook }) => !hook || builtIn.test(name));
+    // iptables leaves out chains that nft put on a hook.
+    const isRead = backend === "iptables-nft" && label === "ip nat";
+    if (isDormant || (isRead && isBuiltIn) || !isForeign(label) || !its.some(doesAnything)) return [];
     const byIptables = isBuiltIn ? await orUndefined(() => listByIptables(label, run, signal)) : undefined;
     if (byIptables !== undefined) return byIptables;
-    const byNft = isListable(label) ? await orUndefined(() => listByNft(label, run, signal)) : undefined;
+    const listing = isListable(label) ? await orUndefined(() => listByNft(label, run, signal)) : undefined;
+    if (listing?.isLasting === false) isWhole = false;
+    const byNft = listing?.chains;
     const rulesOf = (chain: string) => (byNft === undefined ? [notListed] : (byNft.get(chain) ?? []));
-    return its.map(({ name, hook }) => ({ place: `nft ${label}`, name, hook, rules: rulesOf(name) }));
+    const named = its.map(({ name, hook }) => ({
+      place: `nft ${label}`,
+      name,
+      hook: isRead && builtIn.test(name) ? undefined : hook,
+      rules: rulesOf(name),
+    }));
+    // The kernel has names for the chains that rules have in braces, which nft does not print.
+    const inBraces = [...(byNft ?? [])].filter(([name]) => name.startsWith("{"));
+    return [
+      ...named,
+      ...inBraces.map(([name, rules]) => ({ place: `nft ${label}`, name, hook: undefined, rules })),
+    ];
   });
   const chainsRead = (await Promise.all(read)).flat();
   return { chains: chainsRead, isWhole };
@@ -95,7 +109,7 @@ export async function readForeignChains(
 
 export interface ForeignReading {
   readonly chains: readonly Chain[];
-  /** False where a tool failed: it may not the next time. */
+  /** False where a tool failed, or elements of sets come and go by themselves: the next reading may differ. */
   readonly isWhole: boolean;
 }
 
@@ -123,7 +137,8 @@ async function listByIptables(
 async function listByNft(label: string, run: Run, signal: AbortSignal) {
   const { stdout } = await run(["nft", "-s", "-a", "list", "table", ...label.split(" ")], { signal });
   if (!stdout.endsWith("\n}\n")) throw new GatewayError("unreadable", `nft printed a part of table ${label}`);
-  return runYielding(parseNftListingChunked(stdout));
+  const chains = await runYielding(parseNftListingChunked(stdout));
+  return { chains, isLasting: !/^\t\tflags .*\b(?:timeout|dynamic)\b/m.test(stdout) };
 }
 
 const notListed: ChainRule = {

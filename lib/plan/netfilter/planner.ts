@@ -5,10 +5,11 @@
 import { type Chunked, forEachChunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Degradation } from "../../model/degradation.ts";
-import type { Family } from "../../model/family.ts";
 import type { Kind, ObjectId } from "../../model/names.ts";
+import type { Program } from "../../model/program.ts";
 import type { Chain } from "../../netfilter/chain.ts";
 import { counted } from "../../text/quantities.ts";
+import { outsideInterfaces } from "../gate/barrier.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import type { PlanInput } from "../plan-input.ts";
 import type { NetfilterContext } from "../rules-planner.ts";
@@ -20,6 +21,7 @@ import {
   type SubsystemPlanner,
   subsystemPlan,
 } from "../subsystem.ts";
+import { arpDrops } from "./arp.ts";
 import { type ForeignRules, findForeignRulesChunked, harmText } from "./foreign-rules.ts";
 import type { NetfilterObserved } from "./observed.ts";
 import { planSharedChains, type SharedChainsPlan } from "./shared-chains.ts";
@@ -41,7 +43,7 @@ export function createNetfilterPlanner(
       hasBackendsTable,
     );
     return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
-      notices: notices(program.family, shared, foreign, observed),
+      notices: yield* notices(program, shared, foreign, observed),
     });
   }
   return {
@@ -88,12 +90,14 @@ function* obstaclesIn({ faults }: SharedChainsPlan, { harmed }: ForeignRules): C
 /** Maximum number of rules in a message. The one that harms most objects comes first. */
 const maxNamed = 5;
 
-function notices(
-  family: Family,
+function* notices(
+  program: Program,
   { faults }: SharedChainsPlan,
   { found }: ForeignRules,
   { foreign: chains }: NetfilterObserved,
-): readonly Degradation[] {
+): Chunked<readonly Degradation[]> {
+  const { family, vpcInterface } = program;
+  const outside = chains.length === 0 ? [] : yield* outsideInterfaces(program);
   const rules = [...found].toSorted(([, one], [, other]) => other.objects - one.objects);
   const all = [
     ...(family.hasRuleParser ? [] : [`rules of other programs are not checked for ${family.name}`]),
@@ -101,19 +105,9 @@ function notices(
     ...rules.map(
       ([text, { objects }]) => `${text} packets${objects === 0 ? "" : ` of ${counted(objects, "object")}`}`,
     ),
-    ...chains.filter(dropsArp).map(({ place, name }) => `${place} ${name} drops ARP`),
+    ...arpDrops(chains, [vpcInterface, ...outside]),
   ];
   if (all.length === 0) return [];
   const more = all.length > maxNamed ? `; and ${all.length - maxNamed} more` : "";
   return [{ reason: "ForeignRule", message: `${all.slice(0, maxNamed).join("; ")}${more}` }];
-}
-
-/** ARP packets cannot be distinguished: only a chain that drops all of them counts. */
-function dropsArp({ place, hook, rules }: Chain): boolean {
-  if (!/^(?:nft|tc) arp /.test(place) || (hook?.name !== "input" && hook?.name !== "output")) return false;
-  const end = rules.find(
-    ({ tests, beyond, effect }) => tests.length === 0 && beyond === "all" && effect.kind !== "continue",
-  );
-  const isDrop = end === undefined ? hook.policy === "drop" : end.effect.kind === "harm";
-  return isDrop && !rules.some((rule) => rule !== end && rule.effect.kind !== "continue");
 }

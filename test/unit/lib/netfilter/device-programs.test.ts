@@ -46,11 +46,19 @@ interface Sent {
   readonly preference?: number;
   readonly protocol?: number;
   readonly handle?: number;
+  readonly chain?: number;
   readonly options?: readonly Uint8Array[];
 }
 
 function decode(sent: Sent): Filter | undefined {
-  const { kind = "u32", preference = 10, protocol = protocols.ip, handle = 0x80000800, options } = sent;
+  const {
+    kind = "u32",
+    preference = 10,
+    protocol = protocols.ip,
+    handle = 0x80000800,
+    options,
+    chain,
+  } = sent;
   const header = new DataView(new ArrayBuffer(20));
   header.setUint32(8, handle, true);
   header.setUint16(16, ((protocol & 0xff) << 8) | (protocol >> 8), true);
@@ -58,6 +66,7 @@ function decode(sent: Sent): Filter | undefined {
   const bytes = concatBytes(
     new Uint8Array(header.buffer),
     textAttribute(1, kind),
+    ...(chain === undefined ? [] : [u32Attribute(11, chain)]),
     ...(options === undefined ? [] : [nestedAttribute(2, ...options)]),
   );
   return decodeFilter(new DataView(bytes.buffer, bytes.byteOffset), 0, bytes.length);
@@ -176,6 +185,7 @@ t.test("filters of ARP are a chain of their own", async (t) => {
 t.test("a filter that is cut short is unreadable", async (t) => {
   const key = selector(everything).slice(0, 24);
   t.equal(decode({ options: [bytesAttribute(5, key.slice(4)), drop] })?.keys, undefined);
+  t.equal(decode({ chain: 7, options: [selector(everything), drop] }), undefined, "packets enter chain 0");
 });
 
 t.test("XDP programs of links", async (t) => {
@@ -202,11 +212,24 @@ t.test("XDP programs of links", async (t) => {
   });
 });
 
-t.test("a qdisc that drops everything", async (t) => {
-  t.match(qdiscChain("net1", "pfifo limit 0"), {
+t.test("a qdisc that drops packets", async (t) => {
+  const root = { index: 3, handle: 0x80010000, parent: 0xffffffff, kind: "pfifo" };
+  t.equal(qdiscChain("net1", root), undefined);
+  t.match(qdiscChain("net1", { ...root, dropsAll: "pfifo limit 0" }), {
     place: "tc qdisc dev net1",
     name: "root",
     hook: { name: "egress", devices: ["net1"] },
     rules: [{ text: "pfifo limit 0", tests: [], beyond: "all", effect: { kind: "harm", verb: "drops" } }],
   });
+  const may = [{ effect: { kind: "harm", verb: "drops", isMaybe: true } }];
+  t.match(
+    qdiscChain("net1", { ...root, dropsMany: "bfifo limit 100" }),
+    { name: "root", rules: may },
+    "some",
+  );
+  t.match(
+    qdiscChain("net1", { ...root, parent: 0x1000a, dropsAll: "blackhole" }),
+    { name: "parent 1:a", rules: may },
+    "of a class",
+  );
 });

@@ -70,7 +70,22 @@ const rows: readonly (readonly [rule: string, asks: string, effect: string])[] =
     "protocol=icmp part",
     "accept",
   ],
-  ["tcp flags syn / fin,syn goto sub", "protocol=tcp part", "goto sub"],
+  ["tcp flags syn / fin,syn goto sub", "protocol=tcp state=new all", "goto sub"],
+  ["tcp flags syn drop", "protocol=tcp state=new all", "drops"],
+  ["tcp flags != syn ct state new drop", "protocol=tcp !state=new state=new all", "drops"],
+  ["tcp flags rst drop", "protocol=tcp part", "drops"],
+  ["limit rate over 1/day drop", "rest", "drops"],
+  ["limit rate over 10/second burst 5 packets drop", "part", "drops"],
+  ["limit rate over 10 mbytes/second burst 64 kbytes drop", "part", "drops"],
+  ["meta length > 20 drop", "rest", "drops"],
+  ["ip length 1000-1500 drop", "part", "drops"],
+  ["ip ttl < 64 drop", "rest", "drops"],
+  ['iifname . oifname { "net1" . "eth0" } drop', "unclear", "drops"],
+  ["meta l4proto . th dport { tcp . 80 } drop", "unclear", "drops"],
+  ["ip ttl set 1", "all", "rewrites"],
+  ["ip ttl set 64", "all", "continue"],
+  ["ip dscp set cs1 drop", "all", "drops"],
+  ["ether daddr set 02:00:00:00:00:99", "all", "rewrites"],
   ["tcp flags & (fin | syn) == syn drop", "protocol=tcp unclear", "drops"],
   ["meta mark & 0x00000001 == 0x00000001 meta mark set 0x00000002", "unclear", "continue"],
   ["ip ttl < 3 drop", "part", "drops"],
@@ -88,7 +103,7 @@ const rows: readonly (readonly [rule: string, asks: string, effect: string])[] =
   ["ip daddr set 1.2.3.4", "all", "rewrites"],
   ["notrack", "all", "does not track"],
   ["queue num 0 bypass", "all", "unclear"],
-  ["tcp flags syn tcp option maxseg size set rt mtu", "protocol=tcp protocol=tcp part", "continue"],
+  ["tcp flags syn tcp option maxseg size set rt mtu", "protocol=tcp state=new protocol=tcp all", "continue"],
   ["fib daddr type local drop", "unclear", "drops"],
 ];
 
@@ -107,6 +122,30 @@ t.test("a map of verdicts", async (t) => {
     { text, tests: [{ field: "in" }, { names: ["invalid"] }], effect: { kind: "harm" } },
     { text, tests: [{ field: "in" }, { names: ["new"] }], effect: { kind: "jump", chain: "sub" } },
   ]);
+});
+
+t.test("chains in braces", async (t) => {
+  const chains = parseNftListing(`table ip other { # handle 1
+	chain c { # handle 1
+		type filter hook forward priority filter; policy accept;
+		ip daddr 10.0.1.5 jump {
+			tcp dport 80 goto {
+				drop
+			} # handle 7
+			accept # handle 6
+		} # handle 4
+		tcp dport 81 drop # handle 5
+	}
+}
+`);
+  const texts = [...chains].map(([name, rules]) => [name, rules.map(({ text }) => text)]);
+  t.same(texts, [
+    ["c", ["ip daddr 10.0.1.5 jump {1}", "tcp dport 81 drop"]],
+    ["{1}", ["tcp dport 80 goto {2}", "accept"]],
+    ["{2}", ["drop"]],
+  ]);
+  t.match(chains.get("c"), [{ effect: { kind: "jump", chain: "{1}" } }, {}]);
+  t.match(chains.get("{1}"), [{ effect: { kind: "goto", chain: "{2}" } }, {}]);
 });
 
 t.test("a named map of verdicts", async (t) => {

@@ -49,6 +49,15 @@ t.test("rules, policies and chains that others lead to", async (t) => {
   t.same(fate(["-m state --state ESTABLISHED -j ACCEPT"], { policy: "DROP" }), drop, "not for new flows");
   t.same(fate(["-p tcp --dport 22 -j DROP", "-s 192.0.2.0/24 -j DROP"]), [], "a part that is understood");
   t.same(fate(["-p tcp -j ACCEPT"], { policy: "DROP" }), [], "a part passes");
+  const maybe = ["maybe drops: -P FORWARD DROP"];
+  t.same(fate(["-p tcp --dport 22 -j ACCEPT"], { policy: "DROP" }), maybe, "only a part passes");
+  t.same(fate(["-p tcp --dport 22 -j ACCEPT", "-p icmp -j ACCEPT"], { policy: "DROP" }), maybe, "two parts");
+  t.same(fate(["-m limit --limit 1/sec -j ACCEPT", "-j DROP"]), ["maybe drops: -A FORWARD -j DROP"]);
+  t.same(fate(["! -s 192.0.2.0/24 -j DROP"]), ["maybe drops: -A FORWARD ! -s 192.0.2.0/24 -j DROP"]);
+  t.same(fate(["-s 0.0.0.0/1 -j DROP"]), ["maybe drops: -A FORWARD -s 0.0.0.0/1 -j DROP"], "half of them");
+  t.same(fate(["-p tcp --dport 1:65535 -j DROP"]).length, 1, "nearly all ports");
+  t.same(fate(["-p tcp -j DROP"]), ["maybe drops: -A FORWARD -p tcp -j DROP"], "what most use");
+  t.same(fate(["-p icmp -j DROP", "! -s 192.0.2.0/24 -p icmp -j DROP"]), [], "a part of a part");
   t.same(fate(["-m what -j DROP"]), ["maybe drops: -A FORWARD -m what -j DROP"]);
   t.same(fate(["-m what -j ACCEPT"], { policy: "DROP" }), ["maybe drops: -P FORWARD DROP"]);
   t.same(fate(["-j A"], { others: ["-A A -j RETURN", "-A A -j DROP"], policy: "DROP" }), drop);

@@ -79,7 +79,7 @@ t.test("classes of other qdiscs are none of ours, and a class without parent is 
   t.equal(decodeClass(view, 0, payload.length), undefined);
 });
 
-t.test("qdiscs that drop every packet", async (t) => {
+t.test("qdiscs that drop packets", async (t) => {
   const netem = (limit: number, loss: number) => {
     const options = new Uint8Array(24);
     new DataView(options.buffer).setUint32(4, limit, true);
@@ -87,26 +87,43 @@ t.test("qdiscs that drop every packet", async (t) => {
     return options;
   };
   const u32 = (value: number) => new Uint8Array(Uint32Array.of(value).buffer);
-  const dropsAll = (kind: string, options?: Uint8Array) => {
+  const tbf = (rate: number, buffer: number) => {
+    const parameters = new DataView(new ArrayBuffer(36));
+    parameters.setUint32(8, rate, true);
+    parameters.setUint32(28, buffer, true);
+    return bytesAttribute(1, new Uint8Array(parameters.buffer));
+  };
+  const decode = (kind: string, options?: Uint8Array) => {
     const attributes = [
       textAttribute(trafficAttribute.kind, kind),
       ...(options === undefined ? [] : [bytesAttribute(trafficAttribute.options, options)]),
     ];
     const place = { index: 3, handle: 0x80010000, parent: rootParent };
-    return decodeQdisc(...viewOf(trafficMessage(trafficType.newQdisc, 0, place, ...attributes))).dropsAll;
+    return decodeQdisc(...viewOf(trafficMessage(trafficType.newQdisc, 0, place, ...attributes)));
   };
+  const dropsAll = (kind: string, options?: Uint8Array) => decode(kind, options).dropsAll;
+  const dropsMany = (kind: string, options?: Uint8Array) => decode(kind, options).dropsMany;
   t.equal(dropsAll("blackhole"), "blackhole");
   for (const kind of ["pfifo", "bfifo", "pfifo_head_drop"]) {
     t.equal(dropsAll(kind, u32(0)), `${kind} limit 0`);
-    t.equal(dropsAll(kind, u32(1)), undefined);
+    t.equal(dropsAll(kind, u32(1)), kind === "bfifo" ? "bfifo limit 1" : undefined);
     t.equal(dropsAll(kind), undefined);
   }
+  t.equal(dropsAll("bfifo", u32(41)), "bfifo limit 41", "bytes");
+  t.equal(dropsAll("bfifo", u32(42)), undefined);
+  t.equal(dropsMany("bfifo", u32(42)), "bfifo limit 42");
+  t.equal(dropsMany("bfifo", u32(1_514)), undefined);
+  t.equal(dropsMany("pfifo", u32(1)), undefined);
+  t.equal(dropsAll("tbf", tbf(125_000, ticksOf(10, 125_000))), "tbf rate 1000000bit burst 10b");
+  t.equal(dropsMany("tbf", tbf(125_000, ticksOf(1_000, 125_000))), "tbf rate 1000000bit burst 1000b");
+  t.equal(dropsMany("tbf", tbf(125_000, ticksOf(16_000, 125_000))), undefined);
+  t.equal(dropsMany("tbf", tbf(125, ticksOf(16_000, 125))), "tbf rate 1000bit burst 16000b", "too slow");
   t.equal(dropsAll("netem", netem(1000, 0xffffffff)), "netem loss 100%");
   t.equal(dropsAll("netem", netem(1000, 0xfffffffe)), undefined);
   t.equal(dropsAll("netem", netem(0, 0)), "netem limit 0");
   t.equal(dropsAll("netem", new Uint8Array(4)), undefined);
   t.equal(dropsAll("htb"), undefined);
-  t.equal(dropsAll("tbf", u32(0)), undefined);
+  t.equal(dropsAll("tbf"), undefined);
 });
 
 t.test("qdiscs", async (t) => {

@@ -195,6 +195,19 @@ t.test("unchanged tables are not read again", async (t) => {
   t.equal(commands.length, 1, "elements of sets come and go without a rule");
 });
 
+t.test("a table with elements that come and go by themselves is read each time", async (t) => {
+  const timed = (elements: string) =>
+    `table ip other { # handle 1\n\tset bad { # handle 3\n\t\ttype ipv4_addr\n\t\tflags timeout\n${elements}\t}\n${listing("ip saddr @bad drop # handle 2").split("\n").slice(1).join("\n")}`;
+  const { world, read } = open({ listing: timed("\t\telements = { 192.0.2.1 }\n") });
+  const ranges = async () =>
+    (await read()).foreign.flatMap(({ rules }) =>
+      rules.flatMap(({ tests }) => tests.flatMap((test) => ("ranges" in test ? test.ranges : []))),
+    );
+  t.same(await ranges(), [[3_221_225_985, 3_221_225_985]]);
+  world.listing = timed("");
+  t.same(await ranges(), []);
+});
+
 t.test("a table that changes all the time, and one that no tool can list", async (t) => {
   const restless = open({});
   Object.defineProperty(restless.world, "generation", { get: () => Math.random() * 1e9 });

@@ -6,6 +6,7 @@ import { parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import type { Chain } from "../../../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../../../lib/netfilter/iptables-chains.ts";
+import { parseNftRules } from "../../../../../lib/netfilter/nft-rule.ts";
 import { policyChains } from "../../../../../lib/netfilter/policy-chains.ts";
 import type { XfrmPolicy } from "../../../../../lib/netlink/xfrm-policies.ts";
 import { createIptablesPlanner } from "../../../../../lib/plan/iptables/planner.ts";
@@ -265,6 +266,31 @@ t.test("ARP", async (t) => {
   const hook = { type: "filter", name: "input", priority: 0, policy: "drop", devices: [] } as const;
   const chain: Chain = { place: "nft arp other", name: "c", hook, rules: [] };
   t.match(judge({ foreign: [chain] }), { objects: [], notices: ["ForeignRule: nft arp other c drops ARP"] });
+  const drops = (rules: readonly string[], policy: "accept" | "drop" = "accept") =>
+    judge({
+      foreign: [{ ...chain, hook: { ...hook, policy }, rules: rules.flatMap((rule) => parseNftRules(rule)) }],
+    }).notices;
+  const all = ["ForeignRule: nft arp other c drops ARP"];
+  t.same(drops(["arp htype 1 arp hlen 6 arp plen 4 counter drop"]), all, "as arptables writes it");
+  t.same(drops(['iifname "net1" drop']), all);
+  t.same(drops(['iifname "net9" drop']), [], "of another interface");
+  t.same(drops(["accept", "drop"], "drop"), []);
+  t.same(drops(["arp daddr ip 203.0.113.10 counter drop"]), [
+    "ForeignRule: nft arp other c: arp daddr ip 203.0.113.10 counter drop may drop ARP",
+  ]);
+  t.same(drops(["arp operation reply accept"], "drop"), ["ForeignRule: nft arp other c may drop ARP"]);
+  const onDevice = (rule: string, device = "net1"): Chain => ({
+    place: "nft netdev other",
+    name: "c",
+    hook: { ...hook, name: "ingress", policy: "accept", devices: [device] },
+    rules: parseNftRules(rule),
+  });
+  t.same(judge({ foreign: [onDevice("ether type arp drop")] }).notices, [
+    "ForeignRule: nft netdev other c drops ARP",
+  ]);
+  t.same(judge({ foreign: [onDevice("ether type arp drop", "net9")] }).notices, []);
+  t.same(judge({ foreign: [onDevice("ether type arp accept")] }).notices, []);
+  t.match(judge({ foreign: [onDevice("arp operation request drop")] }).notices, [/ may drop ARP$/]);
 });
 
 t.test("for a family whose rules nobody parses nothing is found, and degraded says so", async (t) => {

@@ -1,0 +1,28 @@
+/** Conditions that match by something else than addresses, ports and states, and how many packets they match. */
+import type { Beyond } from "./chain.ts";
+
+/** What a packet of any application may have. */
+const usual: Readonly<Record<string, number>> = { ttl: 62, length: 60 };
+
+/** How many packets `ttl < 3` matches. */
+export function compared(field: string, comparator: string, text: string): Beyond {
+  const [value, number] = [usual[field], Number.parseInt(text, 10)];
+  if (value === undefined || Number.isNaN(number)) return "part";
+  const isMatch = comparator.startsWith("<") ? value < number : comparator.startsWith(">") && value > number;
+  return isMatch ? "rest" : "part";
+}
+
+const seconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
+
+/** How many packets are above a rate such as `5/minute`. */
+export function aboveRate(text: string): Beyond {
+  const [, count, unit = ""] = /^(\d+)\/([smhdw])/.exec(text) ?? [];
+  return count !== undefined && Number(count) < (seconds[unit] ?? 0) ? "rest" : "part";
+}
+
+/** How many connections are above a number of those of one address. */
+export function aboveCount(text: string): Beyond {
+  return Number(text) < fewConnections ? "rest" : "part";
+}
+
+const fewConnections = 10;

@@ -1,0 +1,68 @@
+/** Chains and rules that drop ARP, so that the gateway and its neighbours do not find each other. */
+import type { Chain, ChainRule } from "../../netfilter/chain.ts";
+
+/** What drops ARP on the gateway's interfaces, as text. A drop under further conditions may drop what is needed. */
+export function arpDrops(chains: readonly Chain[], interfaces: readonly string[]): readonly string[] {
+  return chains.flatMap((chain) => {
+    if (chain.hook === undefined) return [];
+    const { place, name, hook } = chain;
+    if (/^(?:nft|tc) arp /.test(place)) {
+      if (hook.name !== "input" && hook.name !== "output") return [];
+      return dropsIn(chain, chain.rules, interfaces);
+    }
+    const isOnDevice = hook.devices.some((device) => interfaces.includes(device));
+    if (!isOnDevice || !place.startsWith("nft ")) return [];
+    // A policy that drops stops IPv4 as well, which is told of the objects.
+    return dropsIn(
+      { place, name, hook: { ...hook, policy: "accept" } },
+      chain.rules.filter(isOfArp),
+      interfaces,
+    );
+  });
+}
+
+function dropsIn(
+  { place, name, hook }: Pick<Chain, "place" | "name" | "hook">,
+  rules: readonly ChainRule[],
+  interfaces: readonly string[],
+): readonly string[] {
+  const drops: string[] = [];
+  let isAnyAccepted = false;
+  for (const rule of rules.filter((one) => isSeen(one, interfaces))) {
+    const { effect } = rule;
+    const isWhole = isUnconditional(rule);
+    if (effect.kind === "harm" || effect.kind === "unclear") {
+      const isSure = isWhole && effect.kind === "harm" && !isAnyAccepted;
+      if (isSure) return [`${place} ${name} drops ARP`];
+      drops.push(`${place} ${name}: ${rule.text} may drop ARP`);
+    } else if (effect.kind !== "continue") isAnyAccepted = true;
+    if (isWhole && effect.kind !== "continue" && effect.kind !== "jump") return drops;
+  }
+  if (hook?.policy !== "drop") return drops;
+  return [...drops, `${place} ${name} ${isAnyAccepted ? "may drop" : "drops"} ARP`];
+}
+
+const isOfArp = ({ text }: ChainRule) =>
+  /\b(?:(?:ether type|meta protocol) (?:arp|0x0806)|arp \w+) /.test(text);
+
+/** False if it only sees other interfaces. */
+function isSeen({ tests }: ChainRule, interfaces: readonly string[]): boolean {
+  return tests.every((test) => {
+    if (!("names" in test) || (test.field !== "in" && test.field !== "out")) return true;
+    const isNamed = test.names.some(
+      (name) => name.endsWith("*") || interfaces.some((known) => known === name),
+    );
+    return test.isInverted || isNamed;
+  });
+}
+
+/** True for all ARP of IPv4 on Ethernet that the rule sees. */
+function isUnconditional({ text, tests, beyond }: ChainRule): boolean {
+  if (tests.length === 0 && beyond === "all") return true;
+  const rest = text
+    .replaceAll(/\barp (?:htype (?:1|ether)|hlen 6|plen 4|ptype (?:ip|0x0800)) /g, "")
+    .replaceAll(/\b(?:ether type|meta protocol) (?:arp|0x0806) /g, "")
+    .replaceAll(/\b[io]if(?:name)? "?[\w.-]+"? /g, "")
+    .replaceAll(/\bcounter (?:packets \d+ bytes \d+ )?/g, "");
+  return /^(?:drop|reject|accept|return)\b/.test(rest);
+}
