@@ -97,7 +97,7 @@ export class PassRunner {
     const found = await incremental.run(request, state, base, neverAborted);
     if (found === undefined || base === undefined) return undefined;
     const { verdicts, affected, ...more } = found;
-    const dueInMs = full.dueInMs(state);
+    const dueInMs = full.dueInMs(state, base.planAfter);
     const all = (await runYielding(OrderedMap.fromChunked(base.verdicts ?? []))).edit();
     for (const [id, verdict] of verdicts) all.set(id, verdict);
     const result: PassResult = { ...base, ...more, state, verdicts: all.finish(), repairs: [], dueInMs };

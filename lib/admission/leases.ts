@@ -18,10 +18,15 @@ export function isLeaseExpired(state: State, name: ObjectName, now: Instant): bo
   return renewed !== undefined && (remainingMs(state, name, renewed, now) ?? 1) <= 0;
 }
 
-/** Milliseconds from `now` until the next lease expires. `undefined` if none will. */
-export function nextExpiryMs(state: State, now: Instant): number | undefined {
+/**
+ * Milliseconds from `now` until a lease expires that is not among `known`; 0 if one has. `undefined` if none will.
+ *
+ * @param known the expired leases that were taken into account
+ */
+export function nextExpiryMs(state: State, now: Instant, known: ReadonlySet<ObjectName>): number | undefined {
   let next: number | undefined;
-  for (const [, ms] of remaining(state, now)) if (ms > 0 && (next === undefined || ms < next)) next = ms;
+  for (const [name, ms] of remaining(state, now))
+    if ((ms > 0 || !known.has(name)) && (next === undefined || ms < next)) next = Math.max(0, ms);
   return next;
 }
 

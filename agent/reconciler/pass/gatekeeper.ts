@@ -79,15 +79,13 @@ export class Gatekeeper {
 
   /** A pass begins. The first one that read the rules decides. */
   onPassStart(snapshot: Snapshot, state: State): void {
-    if (!areRulesRead(snapshot)) return;
-    const isFirst = this.#gates === undefined;
-    if (isFirst) {
-      this.#gates = this.#first(snapshot);
-      this.#isSelective = snapshot.facts.isGateSelective;
-    }
     const isSetNew = !this.#isSetSeen && this.#isSetAccepted(state);
-    if (isFirst || isSetNew) this.#awaitedRevision = state.desired.revision;
+    if (isSetNew) this.#awaitedRevision = state.desired.revision;
     this.#isSetSeen ||= isSetNew;
+    if (this.#gates !== undefined || !areRulesRead(snapshot)) return;
+    this.#gates = this.#first(snapshot);
+    this.#isSelective = snapshot.facts.isGateSelective;
+    this.#awaitedRevision = state.desired.revision;
   }
 
   /**
@@ -131,11 +129,15 @@ export class Gatekeeper {
     return this.#config.untranslated === "forward" && this.#isSetAccepted(state);
   }
 
-  /** Milliseconds until a set whose objects come one by one counts as accepted. `undefined` if no gate waits for that. */
-  dueInMs(state: State): number | undefined {
+  /**
+   * Milliseconds until a pass has to look whether a set whose objects come one by one is complete. `undefined` if no gate
+   * waits for that. 0 if the set was completed during a pass.
+   */
+  dueInMs({ lastFullSet }: State): number | undefined {
     const isWaiting =
       this.#isGradual && this.#gates?.gate === "closed" && this.#config.untranslated === "forward";
-    return isWaiting && !this.#isSetAccepted(state) ? this.#quietInMs : undefined;
+    if (!isWaiting || this.#isSetSeen || lastFullSet !== undefined) return undefined;
+    return Math.max(0, this.#quietInMs);
   }
 
   /** Single writes may be the beginning of a set of which the rest is still to come. */

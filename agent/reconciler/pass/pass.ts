@@ -149,12 +149,16 @@ export class Pass {
     await this.#notifier.announceNew(planAfter.program, before.facts.network, after.facts.network);
   }
 
-  /** Milliseconds until something is due without a wake. */
-  dueInMs(state: State, throttled: Review["throttled"] = new Set()): number | undefined {
+  /** Milliseconds until something is due without a wake, after a pass with this plan. */
+  dueInMs(
+    state: State,
+    { context: { expiredLeases } }: Pick<Plan, "context">,
+    throttled: Review["throttled"] = new Set(),
+  ): number | undefined {
     const { clock, gatekeeper } = this.#deps;
     return earliest([
       this.#retries.dueInMs(throttled),
-      nextExpiryMs(state, clock.instant()),
+      nextExpiryMs(state, clock.instant(), expiredLeases),
       gatekeeper.dueInMs(state),
     ]);
   }
@@ -218,7 +222,7 @@ export class Pass {
       repairs,
       sweep,
       throttled,
-      dueInMs: this.dueInMs(state, review.throttled),
+      dueInMs: this.dueInMs(state, planAfter, review.throttled),
     };
   }
 }

@@ -7,7 +7,7 @@ import type { Decision } from "../../../../lib/admission/writes.ts";
 import { runSync } from "../../../../lib/chunked.ts";
 import type { ConnectedSubnet } from "../../../../lib/kinds/facts.ts";
 import type { Ip } from "../../../../lib/model/ip.ts";
-import type { Kind } from "../../../../lib/model/names.ts";
+import type { Kind, ObjectName } from "../../../../lib/model/names.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { fullSet, type PlainSet, refusal, World } from "../../../support/admission.ts";
 
@@ -704,6 +704,7 @@ t.test("uids", (t) => {
 
 t.test("leases", (t) => {
   const leased = { ...eipA, leaseSeconds: 30 };
+  const none: ReadonlySet<ObjectName> = new Set();
   const expired = (world: World) => [...expiredLeases(world.state, world.now)];
 
   t.test("run out unless a write that contains the Eip, or a renewal, comes in time", (t) => {
@@ -717,7 +718,7 @@ t.test("leases", (t) => {
     for (const [how, sign] of Object.entries(signs)) {
       const world = new World();
       world.set({ generation: 1, eips: [leased, eipB] });
-      t.equal(nextExpiryMs(world.state, world.now), 30_000);
+      t.equal(nextExpiryMs(world.state, world.now, none), 30_000);
       world.pass(29_000);
       const { revision } = world.state.desired;
       sign(world);
@@ -725,10 +726,11 @@ t.test("leases", (t) => {
         t.equal(world.state.desired.revision, revision, `${how}: a sign of life is no write`);
       world.pass(29_999);
       t.strictSame(expired(world), [], how);
-      t.equal(nextExpiryMs(world.state, world.now), 1);
+      t.equal(nextExpiryMs(world.state, world.now, none), 1);
       world.pass(1);
       t.strictSame(expired(world), ["eip-a"], how);
-      t.equal(nextExpiryMs(world.state, world.now), undefined);
+      t.equal(nextExpiryMs(world.state, world.now, none), 0, "it expired during the pass");
+      t.equal(nextExpiryMs(world.state, world.now, new Set(expired(world))), undefined);
       const before = world.state.desired.revision;
       const { revision: written } = world.stored("eip", "eip-a") ?? {};
       if (how !== "full set") sign(world);
@@ -769,7 +771,7 @@ t.test("leases", (t) => {
       const wallMs = world.now.wallMs - behindMs;
       world.now = { bootId: "boot-2", bootMs: 29_999, wallMs };
       t.strictSame(expired(world), [], `${behindMs} ms behind`);
-      t.equal(nextExpiryMs(world.state, world.now), 1);
+      t.equal(nextExpiryMs(world.state, world.now, none), 1);
       world.now = { bootId: "boot-2", bootMs: 30_000, wallMs };
       t.strictSame(expired(world), ["eip-a"]);
       world.renew(["eip-a"]);
