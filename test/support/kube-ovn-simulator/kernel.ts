@@ -81,7 +81,7 @@ function inWords(rule: string): string | undefined {
   return form && rule.replace(form[0], form[1]);
 }
 
-/** The table `ip kube-ovn`: `shared 203.0.113.10 tcp 80 10.0.1.5:80,10.0.1.6:80`. */
+/** The table `ip kube-ovn`: `shared 203.0.113.10 tcp 80 10.0.1.5:80,10.0.1.6:80`, perhaps ` by client`. */
 async function readShared({ lab }: Gateway): Promise<readonly string[]> {
   const tables = await lab.exec("gw", ["nft", "list", "tables", "ip"]);
   if (!/^table ip kube-ovn$/m.test(tables)) return [];
@@ -94,7 +94,8 @@ async function readShared({ lab }: Gateway): Promise<readonly string[]> {
     const service = led.find(({ chain }) => chain === name)?.service ?? `unreached ${name}`;
     const several = Array.from(rules.matchAll(/: ([\d.]+) \. (\d+)/g), ([, ip, port]) => `${ip}:${port}`);
     const [single] = /[\d.]+:\d+/.exec(rules) ?? [];
-    return `shared ${service} ${(several.length > 0 ? several : [single]).sort().join()}`;
+    const by = rules.includes("jhash ip saddr") ? " by client" : "";
+    return `shared ${service} ${(several.length > 0 ? several : [single]).sort().join()}${by}`;
   });
 }
 

@@ -23,7 +23,7 @@ export class Reference {
   /** `eip protocol port` to a target. */
   readonly #dnats = new Map<string, string>();
   /** The same to targets. */
-  readonly #shared = new Map<string, readonly string[]>();
+  readonly #shared = new Map<string, { readonly targets: readonly string[]; readonly isSticky: boolean }>();
   /** Next hop by destination. */
   readonly #routes = new Map<string, string>();
   /** `eip ip direction` or `all direction` or `peer direction`, to its rate and priority. */
@@ -49,7 +49,11 @@ export class Reference {
       ...Array.from(this.#fips).flatMap(([eip, ip]) => [`fip-in ${eip} ${ip}`, `fip-out ${ip} ${eip}`]),
       ...Array.from(this.#snats, ([rule, options]) => `snat ${rule} ${external}${options}`),
       ...Array.from(this.#dnats, ([service, target]) => `dnat ${service} ${target}`),
-      ...Array.from(this.#shared, ([service, targets]) => `shared ${service} ${targets.join()}`),
+      ...Array.from(
+        this.#shared,
+        ([service, { targets, isSticky }]) =>
+          `shared ${service} ${targets.join()}${isSticky ? " by client" : ""}`,
+      ),
       ...Array.from(this.#routes, ([cidr, via]) => `route ${cidr} ${via} ${vpc} 196`),
       ...Array.from(this.#limits, ([what, one]) => limitLine(what, one, { vpc, external })),
       ...(this.#eips.size > 0 || own.length > 0
@@ -109,7 +113,10 @@ export class Reference {
           this.#dnats.delete(service);
           break;
         case "nft-dnat-map-add":
-          this.#shared.set(service, (rest[0] ?? "").split("@").sort());
+          this.#shared.set(service, {
+            targets: (rest.at(-1) ?? "").split("@").sort(),
+            isSticky: rest[0] === "clientip",
+          });
           break;
         case "nft-dnat-map-del":
           this.#shared.delete(service);

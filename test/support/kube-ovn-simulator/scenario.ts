@@ -184,7 +184,10 @@ function snatItems(choose: Choices, ips: readonly string[]): readonly Item[] {
   ];
 }
 
-/** Every second one is shared: each of its backends has a call of its own, with those before it. */
+/**
+ * Every second one is shared: each of its backends has a call of its own, with those before it. An affinity is in all calls or in
+ * none, but now and then the first one has another.
+ */
 function dnatItems(choose: Choices, ips: readonly string[]): readonly Item[] {
   return Array.from({ length: 1 + choose.below(4) }, (_, index) => {
     const eip = choose.one(ips);
@@ -194,8 +197,13 @@ function dnatItems(choose: Choices, ips: readonly string[]): readonly Item[] {
       return changed(choose, rule(8080), rule(8081), ["dnat-del", service]);
     }
     const backends = Array.from({ length: 1 + choose.below(3) }, (_, last) => `10.0.1.${5 + last}:80`);
+    const forms = ["", "none,0,", "none,10800,", "clientip,10800,"];
+    const [first, form] = [choose.one(forms), choose.one(forms)];
     const grown = backends.map((_, last) => ({
-      args: ["nft-dnat-map-add", `${service},${backends.slice(0, last + 1).join("@")}`],
+      args: [
+        "nft-dnat-map-add",
+        `${service},${last === 0 ? first : form}${backends.slice(0, last + 1).join("@")}`,
+      ],
     }));
     return choose.chance(0.2) ? [...grown, { args: ["nft-dnat-map-del", service] }] : grown;
   });
