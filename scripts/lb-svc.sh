@@ -44,6 +44,10 @@ split() {
 
 nat() { iptables --wait 5 --table nat "$@"; }
 
+# The rules of a chain of nat. While it lists, iptables-nft warns of tables of iptables-legacy, and the controller takes a call for
+# failed if there is anything on stderr. Only what fails may speak.
+rules_in() { nat --list-rules "$1" 2>/dev/null || nat --list-rules "$1"; }
+
 # Adds a rule at the end of a chain of nat if it is not there.
 ensure_rule() { nat --check "$@" 2>/dev/null || nat --append "$@"; }
 
@@ -84,7 +88,7 @@ add_eip() {
   ip -4 neighbor replace "${fields[1]}" dev "$external" use 2>/dev/null || true
 }
 
-# Sets `dnat` and `masquerade`: the two rules of a port, and `dnat_prefix`: how a DNAT of this port begins when it is listed.
+# Sets `dnat`: the rule of a port, and `dnat_prefix`: how a DNAT of this port begins when it is listed.
 rules_of() {
   local ip=${fields[0]} port=${fields[1]} protocol=${fields[2],,} to=${fields[3]} to_port=${fields[4]}
   check_ip "$ip" "$operation"
@@ -95,22 +99,33 @@ rules_of() {
   check_port "$to_port" "$operation"
   dnat=(PREROUTING --destination "$ip/32" --protocol "$protocol" --match "$protocol" --destination-port "$port"
     --jump DNAT --to-destination "$to:$to_port")
-  masquerade=(POSTROUTING --destination "$to/32" --jump MASQUERADE)
   dnat_prefix="-A PREROUTING -d $ip/32 -p $protocol -m $protocol --dport $port -j DNAT --to-destination "
 }
 
 # Removes the DNATs of the port to other targets. They would come first: the controller forgets a change while it restarts.
 remove_other_dnats() {
-  local rules rule target=${dnat[-1]}
-  rules=$(nat --list-rules PREROUTING)
+  local rules rule other target=${dnat[-1]}
+  rules=$(rules_in PREROUTING)
   while IFS= read -r rule; do
     [[ $rule == "$dnat_prefix"* && $rule != "$dnat_prefix$target" ]] || continue
-    nat --delete "${dnat[@]::${#dnat[@]}-1}" "${rule#"$dnat_prefix"}"
+    other=${rule#"$dnat_prefix"}
+    nat --delete "${dnat[@]::${#dnat[@]}-1}" "$other"
+    leave_target "${other%%:*}"
   done <<<"$rules"
 }
 
+# Removes what leads to a cluster IP, unless other ports lead there.
+leave_target() {
+  local rules
+  rules=$(rules_in PREROUTING)
+  [[ $rules != *"--to-destination $1:"* ]] || return 0
+  remove_rule POSTROUTING --destination "$1/32" --jump MASQUERADE
+  [[ -z $(ip -4 route show table "$table" exact "$1/32" 2>/dev/null) ]] ||
+    ip -4 route del "$1/32" dev "$cluster" table "$table"
+}
+
 add_dnat() {
-  local -a dnat masquerade
+  local -a dnat
   local dnat_prefix
   split "$1" 6
   check_ip "${fields[5]}" "$operation"
@@ -119,22 +134,16 @@ add_dnat() {
   ip -4 route replace "${fields[3]}/32" via "${fields[5]}" dev "$cluster" onlink table "$table"
   ensure_rule "${dnat[@]}"
   remove_other_dnats
-  ensure_rule "${masquerade[@]}"
+  ensure_rule POSTROUTING --destination "${fields[3]}/32" --jump MASQUERADE
 }
 
 remove_dnat() {
-  local -a dnat masquerade
-  local dnat_prefix rules to
+  local -a dnat
+  local dnat_prefix
   split "$1" 5
   rules_of
-  to=${fields[3]}
   remove_rule "${dnat[@]}"
-  # Other ports may lead to the same cluster IP.
-  rules=$(nat --list-rules PREROUTING)
-  [[ $rules != *"--to-destination $to:"* ]] || return 0
-  remove_rule "${masquerade[@]}"
-  [[ -z $(ip -4 route show table "$table" exact "$to/32" 2>/dev/null) ]] ||
-    ip -4 route del "$to/32" dev "$cluster" table "$table"
+  leave_target "${fields[3]}"
 }
 
 operation=${1-}
