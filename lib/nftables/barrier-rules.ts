@@ -20,6 +20,7 @@
  *       chain postrouting { type filter hook postrouting priority 300;
  *         iifname "eth0" oifname "net1" ct status & (snat | dnat) == 0 counter name gate_egress drop
  *         iifname "eth0" oifname "net1" ct state invalid,untracked counter name gate_egress drop
+ *         iif != 0 oifname != "eth0" and so: until the first write, when the interfaces may still be others
  *       }
  *
  *     table ip natgw_bfd
@@ -71,6 +72,8 @@ export interface BarrierFrame {
   readonly vpcInterface: InterfaceName;
   /** The interfaces to the outside. */
   readonly outsides: readonly InterfaceName[];
+  /** True if nobody has said yet which interfaces they are: these are those of the settings. Absent: false. */
+  readonly isUnnamed?: boolean;
 }
 
 /** The chains and rules of a table. Its counters and sets are listed elsewhere. */
@@ -126,12 +129,14 @@ export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents
       ],
     ],
   }),
-  gate: ({ vpcInterface, outsides }) => ({
+  gate: ({ vpcInterface, outsides, isUnnamed = false }) => ({
     chains: [{ name: "postrouting", type: "filter", hook: "postrouting", priority: 300 }],
-    rules: outsides.flatMap((outside) =>
+    rules: [
+      ...outsides.map((outside) => leaving(vpcInterface, outside)),
+      ...(isUnnamed ? [forwardedBeside(vpcInterface)] : []),
+    ].flatMap((way) =>
       [isUntranslated, isWithoutEntry].map(
-        (what) =>
-          ["postrouting", ...leaving(vpcInterface, outside), ...what, count("gate_egress"), drop] as const,
+        (what) => ["postrouting", ...way, ...what, count("gate_egress"), drop] as const,
       ),
     ),
   }),
@@ -162,6 +167,15 @@ export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents
 
 function leaving(vpcInterface: InterfaceName, outside: InterfaceName): readonly Expression[] {
   return [...ifName("iifname", vpcInterface), ...ifName("oifname", outside)];
+}
+
+/** What is forwarded, and not to this interface. What the gateway itself sends came in by none. */
+function forwardedBeside(vpcInterface: InterfaceName): readonly Expression[] {
+  return [
+    loadMeta("iif", r1),
+    compare(r1, "not equal", new Uint8Array(4)),
+    ...ifName("oifname", vpcInterface, true),
+  ];
 }
 
 function isUdpTo(port: number): readonly Expression[] {

@@ -95,14 +95,17 @@ export function* encodeBarrierChunked(
 }
 
 /** The table as lines, as a dump of it would give them. */
-export function barrierLines(name: BarrierName, { vpcInterface, outsides }: BarrierFrame): readonly string[] {
-  return lastLines[name](vpcInterface, ...outsides);
+export function barrierLines(
+  name: BarrierName,
+  { isUnnamed = false, vpcInterface, outsides }: BarrierFrame,
+): readonly string[] {
+  return lastLines[name](isUnnamed, vpcInterface, ...outsides);
 }
 
 // Every pass asks for the same lines.
 const lastLines = byBarrier((name) =>
-  memoizeLast((vpcInterface: InterfaceName, ...outsides: readonly InterfaceName[]) =>
-    linesOf(encodeBarrierFrame(name, { vpcInterface, outsides }, new Map()), barrierTables[name]),
+  memoizeLast((isUnnamed: boolean, vpcInterface: InterfaceName, ...outsides: readonly InterfaceName[]) =>
+    linesOf(encodeBarrierFrame(name, { isUnnamed, vpcInterface, outsides }, new Map()), barrierTables[name]),
   ),
 );
 

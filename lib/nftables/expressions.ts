@@ -193,12 +193,12 @@ export function testBits(bits: number, operator: "any" | "none"): readonly Expre
   ];
 }
 
-/** Goes on where the packet's interface has this name, the whole of the kernel's 16 bytes: no prefix of it. */
-export function ifName(key: "iifname" | "oifname", name: InterfaceName): readonly Expression[] {
+/** Goes on where the packet's interface has this name (or another), the whole of the kernel's 16 bytes: no prefix of it. */
+export function ifName(key: "iifname" | "oifname", name: InterfaceName, isOther = false) {
   const bytes = Uint8Array.from({ length: 16 }, (_, index) =>
     index < name.length ? name.charCodeAt(index) : 0,
   );
-  return [loadMeta(key, register[0]), compare(register[0], "equal", bytes)];
+  return [loadMeta(key, register[0]), compare(register[0], isOther ? "not equal" : "equal", bytes)];
 }
 
 /** A rate, and what may pass at once after a pause. Bytes and bytes a second. */

@@ -1,9 +1,11 @@
 /** `nat-gateway.sh init` with a real agent: what it needs, and what the gateway is like before it. */
 import t from "tap";
+import { WireWatch } from "../faults/wire-watch.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { imageSettings } from "../support/kube-ovn-simulator/player.ts";
 import { labAddresses } from "../support/lab.ts";
 import { callScript } from "../support/nat-gateway.ts";
+import { udp } from "../support/targets.ts";
 
 const success = { exitCode: 0, stdout: "", stderr: "" };
 const eip = "203.0.113.10";
@@ -50,6 +52,44 @@ t.test("noDefaultEIP: the default route stays on eth0 until the first eip-add", 
   t.same(await defaultRoutes(gw), [], "the kernel takes it along with the last address");
   await gw.expectConverged(t);
 });
+
+for (const dataplane of dataplanes)
+  t.test(`${dataplane}: with other interfaces nothing leaves untranslated before init either`, async (t) => {
+    const gw = await Gateway.make(t, dataplane);
+    const names = { net1: "net2", eth0: "net1" };
+    await gw.lab.ip(
+      "gw",
+      ...Object.entries(names).flatMap(([before, after]) => [
+        `link set ${before} down`,
+        `link set ${before} name ${after}`,
+        `link set ${after} up`,
+      ]),
+      // The interface of the primary CNI.
+      "link add eth0 type veth peer name cni0",
+      "address add 192.0.2.2/24 dev eth0",
+      "link set eth0 up",
+      "link set cni0 up",
+      "route add default via 192.0.2.1 dev eth0",
+      "route add 10.0.0.0/8 via 10.0.1.1 dev net1",
+    );
+    const wire = new WireWatch(gw.lab);
+    await wire.start();
+    await gw.startAgent(imageSettings).whenReady();
+    const pod1 = gw.host("pod1");
+    t.ok(await pod1.hearsNothing(udp(labAddresses.outside, 53)));
+    t.same(await wire.leaks(), []);
+    t.same(await defaultRoutes(gw), ["default via 192.0.2.1 dev eth0"]);
+    for (const call of [
+      ["init", "net1,net2"],
+      ["snat-add", `${eip},10.0.0.0/16,--random-fully`],
+      ["eip-add", `${eip}/24`],
+    ])
+      t.same(await callScript(gw, "argv", call), success, call.join(" "));
+    t.match(await pod1.ask(udp(labAddresses.outside, 53)), { seenAs: eip });
+    t.same(await wire.leaks(), []);
+    t.same(await defaultRoutes(gw), [byOutside.replace("net1", "net2")]);
+    await gw.expectConverged(t);
+  });
 
 t.test(
   "before init another program's default route stays, though the external interface has an address",

@@ -58,7 +58,11 @@ export function holdsBack(gate: FrameLines): boolean {
 
 /** True if the gate's table may drop what is translated: it is not as the agent makes it, such as that of an older version. */
 export function mayDropTranslated(program: Program, gate: FrameLines): boolean {
-  return holdsBack(gate) && !isSameFrame(gate, barrierLines("gate", barrierFrame(program)));
+  const frame = barrierFrame(program);
+  const isOurs = [frame, { ...frame, isUnnamed: true }].some((one) =>
+    isSameFrame(gate, barrierLines("gate", one)),
+  );
+  return holdsBack(gate) && !isOurs;
 }
 
 /** One transaction, and the phase that it is due in. */
@@ -85,7 +89,8 @@ export function* planBarrierChunked(
   observed: ObservedBarrier,
   gates: Omit<GateContext, "apiGuard">,
 ): Chunked<readonly BarrierPart[]> {
-  const frame = yield* barrierFrameChunked(program);
+  const named = yield* barrierFrameChunked(program);
+  const frame: BarrierFrame = gates.isSet === false ? { ...named, isUnnamed: true } : named;
   const isWanted = (name: BarrierName) => {
     if (name === "guard") return true;
     return name === "set" ? gates.isSet === true : gates[name] === "closed";
@@ -150,9 +155,11 @@ function isSameFrame(one: FrameLines, other: FrameLines): boolean {
   return one === other || one?.join("\n") === other?.join("\n");
 }
 
-function describe(name: BarrierName, { vpcInterface, outsides }: BarrierFrame): string {
+function describe(name: BarrierName, { vpcInterface, outsides, isUnnamed }: BarrierFrame): string {
   if (name === "bfd") return `iifname "${vpcInterface}"; oifname "${vpcInterface}"`;
-  return outsides.map((outside) => `iifname "${vpcInterface}" oifname "${outside}"`).join("; ");
+  const ways = outsides.map((outside) => `iifname "${vpcInterface}" oifname "${outside}"`);
+  if (name === "gate" && isUnnamed) ways.push(`oifname != "${vpcInterface}"`);
+  return ways.join("; ");
 }
 
 const nothing: GuardDifference["add"] = byGuardSet(() => []);

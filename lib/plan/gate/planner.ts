@@ -20,9 +20,9 @@ export function gateSubsystemPlanner<Observed, Payload>(
     { program, context }: PlanInput,
     observed: Observed,
   ): Chunked<SubsystemPlan<Payload>> {
-    const { gate, bfd, isSet = false, config } = context;
+    const { gate, bfd, isSet, config } = context;
     const { apiGuard } = config;
-    const gates = { gate, bfd, isSet, ...(apiGuard && { apiGuard }) };
+    const gates = { gate, bfd, ...(isSet !== undefined && { isSet }), ...(apiGuard && { apiGuard }) };
     const steps = yield* planner.planGateChunked(program, observed, gates);
     return subsystemPlan(
       steps,

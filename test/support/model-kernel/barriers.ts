@@ -94,9 +94,9 @@ export class Barriers {
 
   #isLeaving(name: BarrierName, packet: BarredPacket): boolean {
     const frame = this.#frames.get(name);
-    return (
-      frame?.vpcInterface === packet.in && packet.out !== undefined && frame.outsides.includes(packet.out)
-    );
+    if (frame === undefined || packet.out === undefined) return false;
+    if (name === "gate" && frame.isUnnamed === true) return packet.out !== frame.vpcInterface;
+    return frame.vpcInterface === packet.in && frame.outsides.includes(packet.out);
   }
 
   #isMapped({ source, transport, sourcePort }: BarredPacket): boolean {
