@@ -1,5 +1,6 @@
 /** The routes subsystem. */
 import { type Chunked, everyNth, mapChunked, runSync } from "../../chunked.ts";
+import type { Degradation } from "../../model/degradation.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import type { Reason } from "../../model/status.ts";
@@ -43,7 +44,17 @@ function* planChunked(
     changes: [describeRouteStep(payload)],
     payload,
   }));
-  return subsystemPlan(steps, () => missingRoutes(routes));
+  return subsystemPlan(steps, () => missingRoutes(routes), { notices: noticesOf(routes) });
+}
+
+/** A default gateway that a set names is refused where it is the gateway itself; one of the settings is not. */
+function noticesOf({ blocked }: RoutePlan): readonly Degradation[] {
+  return blocked
+    .filter(({ object, code }) => object === undefined && code === "next-hop-own")
+    .map(({ message }) => ({
+      reason: "NextHopUnreachable",
+      message: `the default gateway ${message}: there is no default route by it`,
+    }));
 }
 
 /** Why a route that cannot be added is missing. */
@@ -51,6 +62,7 @@ const reasonOf = {
   "interface-missing": "InterfaceNotFound",
   "interface-down": "InterfaceDown",
   "foreign-route": "ForeignRoute",
+  "next-hop-own": "Conflict",
 } as const satisfies Record<BlockedRoute["code"], Reason>;
 
 function* missingRoutes({ steps, blocked }: RoutePlan): Chunked<Obstacles> {

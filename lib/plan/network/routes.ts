@@ -38,7 +38,7 @@ export interface BlockedRoute {
   /** Absent for the default route. */
   readonly object?: ObjectId;
   readonly route: ObservedRoute;
-  readonly code: "interface-missing" | "interface-down" | "foreign-route";
+  readonly code: "interface-missing" | "interface-down" | "foreign-route" | "next-hop-own";
   readonly message: string;
 }
 
@@ -102,7 +102,8 @@ export function* planRoutesChunked({ program, observed, isSet = true }: RouteInp
     const first = here[0];
     const isKept = (other: ObservedRoute) => keepsKernelRoutes && other.protocol === kernelProtocol;
     const kept = here.find(isKept);
-    const obstacle = exact === undefined ? linkObstacle(route, links) : undefined;
+    const obstacle =
+      exact === undefined ? (linkObstacle(route, links) ?? nextHopObstacle(route, observed)) : undefined;
     if (exact !== undefined) {
       settled.add(exact);
     } else if (obstacle !== undefined) {
@@ -192,6 +193,12 @@ function linkObstacle(route: ObservedRoute, links: ReadonlyMap<InterfaceName, Ob
   }
   if (!link.isUp) return { code: "interface-down", message: `${link.name} is down` } as const;
   return undefined;
+}
+
+/** The kernel takes no such route. */
+function nextHopObstacle({ via }: ObservedRoute, { addresses }: ObservedNetwork) {
+  if (via === undefined || addresses.every(({ address }) => address !== via)) return undefined;
+  return { code: "next-hop-own", message: `${via} is an address of the gateway itself` } as const;
 }
 
 function isOwn(route: ObservedRoute): boolean {

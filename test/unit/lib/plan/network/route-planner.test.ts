@@ -50,3 +50,31 @@ t.test("the reason says what has to change", async (t) => {
     isSettled: true,
   });
 });
+
+t.test(
+  "no default route by an address of the gateway itself is tried, and the gateway says so",
+  async (t) => {
+    const net1 = { ...eth0, index: 2, name: device("net1") };
+    const own = { interface: device("net1"), address: toIp("203.0.113.2"), prefixLength: 24 };
+    const planOf = (defaultGateway: string) => {
+      const program = {
+        family: ipv4,
+        externalInterface: device("net1"),
+        eips: [],
+        routes: [],
+        defaultGateway: toIp(defaultGateway),
+      };
+      const observed = { links: [net1], addresses: [own], routes: [], sysctls: new Map() };
+      return routePlanner.plan(
+        { program, context: { isSet: true } } as unknown as PlanInput,
+        observed as unknown as ObservedNetwork,
+      );
+    };
+    const { steps, notices } = planOf("203.0.113.2");
+    t.same(steps, []);
+    t.match(notices, [
+      { reason: "NextHopUnreachable", message: /^the default gateway 203\.0\.113\.2 is an address of/ },
+    ]);
+    t.match(planOf("203.0.113.1"), { steps: { length: 1 }, notices: [] });
+  },
+);
