@@ -146,6 +146,8 @@ function serve(server: http.Server, underway: Underway, listener: Listener, hand
     handle(request, response, listener);
   };
   server.on("request", onRequest);
+  // Without this listener Node would answer 100 before anybody looked at the request.
+  server.on("checkContinue", onRequest);
   // An Expect that Node does not know. The application refuses it.
   server.on("checkExpectation", onRequest);
   // A client that sent its last request may shut its side (`nc -N`): it still gets its answers.

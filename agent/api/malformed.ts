@@ -12,8 +12,13 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: "request-timeout",
 };
 
-/** Node answers these by itself: what `Expect` it takes for 100-continue. */
+/** What `Expect` Node takes for 100-continue. */
 const continues = /(?:^|\W)100-continue(?:$|\W)/i;
+
+/** True for a client that sends its body only after it was asked to. */
+export function waitsToContinue({ httpVersion, headers }: IncomingMessage): boolean {
+  return httpVersion === "1.1" && headers.expect !== undefined && continues.test(headers.expect);
+}
 
 /** The answers of one listener that are not sent yet. */
 export class Underway {

@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { collectGarbage } from "../../memory.ts";
+import { waitsToContinue } from "../malformed.ts";
 import { ByteBudget } from "./byte-budget.ts";
 
 export interface BodyLimits {
@@ -57,6 +58,8 @@ export class Bodies {
     const declared = Number(request.headers["content-length"]);
     if (declared > this.limits.bytes) throw tooLarge(this.limits.bytes);
     if (declared > smallBody) await this.#take(this.#bytes, declared, request);
+    // Only now: what is refused need not be sent.
+    if (waitsToContinue(request.raw)) this.#replies.get(request)?.raw.writeContinue();
     try {
       return await this.#collect(request, payload, Number.isNaN(declared) ? undefined : declared);
     } catch (cause) {

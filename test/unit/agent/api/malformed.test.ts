@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import { type AddressInfo, connect, type NetConnectOpts, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -73,14 +73,36 @@ t.test("what is no request gets a problem document, and the connection ends", as
       isProblem(t, await replyTo(connect(where), text), status, code, `${what} ${Object.keys(where)[0]}`);
     const kept = await replyTo(connect(where), requestText("GET", "/livez"), "garbage\r\n\r\n");
     t.match(kept, /^HTTP\/1\.1 200 OK[\s\S]*HTTP\/1\.1 400 Bad Request/, "after an answer");
-    const whole = requestText("GET", "/v1/status", ["connection: close", "expect: 100-continue"]);
-    t.match(
-      await replyTo(connect(where), whole),
-      /^HTTP\/1\.1 100 [\s\S]*HTTP\/1\.1 200 OK/,
-      "all are forgotten",
-    );
+    const whole = requestText("GET", "/v1/status", ["connection: close"]);
+    t.match(await replyTo(connect(where), whole), /^HTTP\/1\.1 200 OK/, "all are forgotten");
   }
   t.notOk(api.lines.some(({ level }) => Number(level) > 30));
+});
+
+t.test("Expect: 100-continue: asked for the body only if it is read", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "natgw-expect-"));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const tokenFile = join(directory, "token");
+  writeFileSync(tokenFile, "secret-of-this-test");
+  const api = testApi({ listen: [{ host: "127.0.0.1", port: 0 }], tokenFile });
+  t.teardown(() => api.api.close());
+  await api.api.listen();
+  const port = Number(api.api.addresses[1]?.split(":").at(-1));
+  const expecting = (path: string, length: number, ...headers: string[]) =>
+    requestText("PUT", path, ["expect: 100-continue", `content-length: ${length}`, ...headers]);
+  const [json, plain] = ["content-type: application/json", "content-type: text/plain"];
+  for (const [status, where, text] of [
+    [401, { host: "127.0.0.1", port }, expecting("/v1/eips/eip-a", 10, json)],
+    [404, { path: api.socketPath }, expecting("/v1/none", 10, json)],
+    [413, { path: api.socketPath }, expecting("/v1/desired", 1e9, json)],
+    [415, { path: api.socketPath }, expecting("/v1/eips/eip-a", 10, plain)],
+  ] as const)
+    t.match(await replyTo(connect(where), text), new RegExp(`^HTTP/1\\.1 ${status} `), String(status));
+  const body = '{"address":"203.0.113.10/24"}';
+  const socket = connect({ path: api.socketPath }).setEncoding("latin1");
+  socket.write(expecting("/v1/eips/eip-a", body.length, json, "connection: close"));
+  t.equal((await once(socket, "data")).join(), "HTTP/1.1 100 Continue\r\n\r\n");
+  t.match(await replyTo(socket, body), /^HTTP\/1\.1 202 /);
 });
 
 t.test("answers go out before the connection ends, and nothing is written into them", async (t) => {
