@@ -1,5 +1,5 @@
 /** Changes of the kernel as people and scripts see them. */
-import { counted } from "../../lib/text/quantities.ts";
+import { counted, grouped } from "../../lib/text/quantities.ts";
 import { type Column, lines, type Section, type Style, table } from "../../lib/text/view.ts";
 import type { Change, Flow, FlowList } from "./documents.ts";
 
@@ -22,6 +22,24 @@ const changeColumns: readonly Column<Change>[] = [
   { head: "OBJECT", cell: ({ object = "-" }) => object, gives: "middle" },
   { head: "CHANGE", cell: ({ text }) => text, gives: "wrap" },
 ];
+
+/** How many changes, and other entries of a list, are shown without `-o wide`. */
+const mostListed = 20;
+
+/** What is shown of a list, its begin and its end, and a line about the others. */
+export function listed<T>(
+  entries: readonly T[],
+  isWide: boolean,
+): { readonly shown: readonly T[]; readonly more: string | undefined } {
+  const isAll = isWide || entries.length <= mostListed;
+  const half = mostListed / 2;
+  const shown = isAll ? entries : [...entries.slice(0, half), ...entries.slice(-half)];
+  const others = entries.length - shown.length;
+  return {
+    shown,
+    more: others === 0 ? undefined : `and ${grouped(others)} more in the middle: -o wide lists all`,
+  };
+}
 
 /** A table, and the total if it has more. */
 export function changeSections(

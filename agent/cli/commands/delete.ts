@@ -3,7 +3,7 @@ import { counted } from "../../../lib/text/quantities.ts";
 import { lines } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseDuration, parseReference } from "../arguments.ts";
-import { brokenFlowSections, changeSections, objectsOf } from "../changes.ts";
+import { brokenFlowSections, changeSections, listed, objectsOf } from "../changes.ts";
 import type { Context } from "../context.ts";
 import type { ObjectDocument, Preview } from "../documents.ts";
 import { readyCondition } from "../objects.ts";
@@ -34,9 +34,9 @@ export async function remove(
     return {
       data: body,
       names: objectsOf(body.changes),
-      sections: () => [
+      sections: (isWide) => [
         ...changeSections(
-          body.changes,
+          listed(body.changes, isWide).shown,
           body.changesTotal,
           `Would make ${counted(body.changesTotal, "change")}`,
         ),

@@ -4,7 +4,7 @@ import { ageOf, counted, grouped } from "../../../lib/text/quantities.ts";
 import { type Cell, type Column, fields, lines, type Section, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseReference } from "../arguments.ts";
-import { flowColumns } from "../changes.ts";
+import { flowColumns, listed } from "../changes.ts";
 import type { Context } from "../context.ts";
 import { type Counter, countersOf } from "../counters.ts";
 import type { Change, Condition, FlowList, ObjectDocument, Preview } from "../documents.ts";
@@ -61,7 +61,7 @@ export async function describe(
   return {
     data: { ...description, object: knownOf(object) },
     names: [idOf(object)],
-    sections: () => sectionsOf(collection, description, nowMs()),
+    sections: (isWide) => sectionsOf(collection, description, nowMs(), isWide),
     exitCode: 0,
   };
 }
@@ -88,9 +88,15 @@ function mapPart<T, R>(given: Part<T>, map: (value: T) => R): Part<R> {
   return "error" in given ? given : { value: map(given.value) };
 }
 
-function sectionsOf(collection: Collection, description: Description, nowMs: number): readonly Section[] {
+function sectionsOf(
+  collection: Collection,
+  description: Description,
+  nowMs: number,
+  isWide: boolean,
+): readonly Section[] {
   const { object, kernel, flows, events, counters } = description;
-  const { usedBy = [] } = object.status;
+  const users = listed(object.status.usedBy ?? [], isWide);
+  const held = listed("error" in kernel ? [] : kernel.value, isWide);
   return [
     { block: headFields(object, nowMs) },
     section(
@@ -102,23 +108,28 @@ function sectionsOf(collection: Collection, description: Description, nowMs: num
       ? [
           section(
             "Users",
-            usedBy.length === 0
+            users.shown.length === 0
               ? lines({ text: "  none", style: "dim" })
-              : lines(...usedBy.map((user) => `  ${user}`)),
+              : lines(
+                  ...[...users.shown, ...(users.more === undefined ? [] : [users.more])].map(
+                    (user) => `  ${user}`,
+                  ),
+                ),
           ),
         ]
       : []),
-    partSection("Kernel", kernel, "nothing in the kernel is for it alone", (changes) =>
-      changes.length === 0
+    partSection("Kernel", kernel, "nothing in the kernel is for it alone", () =>
+      held.shown.length === 0
         ? undefined
         : table(
             [
               { head: "SUBSYSTEM", cell: ({ subsystem }: Change) => subsystem },
               { head: "HAS", cell: ({ text }: Change) => presentText(text), gives: "wrap" as const },
             ],
-            changes,
+            held.shown,
           ),
     ),
+    ...(held.more === undefined ? [] : [{ block: lines(`  ${held.more}`) }]),
     ...(counters === undefined
       ? []
       : [

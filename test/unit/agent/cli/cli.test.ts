@@ -336,6 +336,48 @@ t.test("a reader that goes away", async (t) => {
   t.equal(stderr, "");
 });
 
+t.test("describe and delete --dry-run of an Eip with many users fit a screen", async (t) => {
+  const users = Array.from({ length: 50 }, (_, at) => `dnats/d-${at}`);
+  const status = { ready: true, observedRevision: 1, epoch: "e", conditions: [], usedBy: users };
+  const eip = { kind: "Eip", name: "e", spec: { address: "203.0.113.10/24" }, revision: 1, status };
+  const rules = users.map((_, at) => ({
+    action: "remove",
+    subsystem: "rule",
+    text: `-D SHARED_DNAT ${at}.`,
+  }));
+  const changes = [
+    ...rules,
+    { action: "remove", subsystem: "address", text: "ip address del 203.0.113.10/24" },
+  ];
+  const none = { total: 0, items: [] };
+  const ctl = await serve(t, (request, response) => {
+    const { method, url = "" } = request;
+    const preview = { changes, changesTotal: changes.length, flows: none };
+    const body = method === "DELETE" ? preview : url.includes("/connections") ? none : eip;
+    const isEip = url.startsWith("/v1/eips/");
+    json(isEip ? 200 : 403, isEip ? body : { code: "forbidden", detail: "no", title: "", status: 403 })(
+      request,
+      response,
+    );
+  });
+  const { stdout } = await ctl.run("describe eip e");
+  t.match(
+    stdout,
+    /dnats\/d-9\n {2}dnats\/d-40\n[\s\S]*dnats\/d-49\n {2}and 30 more in the middle: -o wide lists all\n/,
+  );
+  t.match(
+    stdout,
+    /SHARED_DNAT 9\.\n.*SHARED_DNAT 41\.\n[\s\S]*ip address add 203[\s\S]*and 31 more in the middle/,
+  );
+  const wide = (await ctl.run("describe eip e -o wide")).stdout;
+  t.match(wide, /SHARED_DNAT 20\./);
+  t.notMatch(wide, /more in the middle/);
+  t.equal((await ctl.json<{ kernel: { value: unknown[] } }>("describe eip e")).kernel.value.length, 51);
+  const deleted = (await ctl.run("delete eip e --cascade --dry-run")).stdout;
+  t.match(deleted, /^Would make 51 changes\n[\s\S]*and 31 more changes\n/);
+  t.notMatch(deleted, /SHARED_DNAT 20\./);
+});
+
 t.test("the version of natgwctl, whatever the agent answers", async (t) => {
   const dead = await new Natgwctl("/nonexistent/agent.sock", ctlSource).run("version -o json");
   t.match(JSON.parse(dead.stdout), { client: /^[0-9]/, agent: null, backend: null, epoch: null });
