@@ -7,6 +7,8 @@ export interface Candidates {
   readonly words: readonly string[];
   /** Names of objects of this collection, too: only the agent knows them. */
   readonly namesOf?: Collection;
+  /** What is typed before such a name, as in `fip/fip-a`. */
+  readonly prefix?: string;
 }
 
 const none: Candidates = { words: [] };
@@ -23,7 +25,7 @@ export function candidates(program: Command, words: readonly string[]): Candidat
         ? { words: optionsOf(program, command) }
         : command === program
           ? { words: commandsOf(program, before) }
-          : argumentsOf(command, given);
+          : argumentsOf(command, given, current);
   return { ...found, words: found.words.filter((word) => word.startsWith(current)) };
 }
 
@@ -54,6 +56,7 @@ function valuesOf({ long, argChoices }: Option): Candidates {
   if (long === "--output") return { words: outputFormats.filter((format) => format !== "table") };
   if (long === "--ready") return { words: ["true", "false"] };
   if (long === "--kind") return { words: collections };
+  if (long === "--in") return { words: [], namesOf: "eips" };
   return none;
 }
 
@@ -68,15 +71,23 @@ function optionsOf(program: Command, command: Command): readonly string[] {
   return ["--help", ...all.flatMap(({ long }) => long ?? [])];
 }
 
-function argumentsOf({ registeredArguments: expected }: Command, given: readonly string[]): Candidates {
+function argumentsOf(
+  { registeredArguments: expected }: Command,
+  given: readonly string[],
+  current: string,
+): Candidates {
   const next = expected[given.length];
   if (next === undefined) return none;
   if (next.argChoices !== undefined) return { words: next.argChoices };
   switch (next.name()) {
-    case "kind":
+    case "kind": {
+      const [kind = "", name] = current.split("/");
+      const collection = name === undefined ? undefined : collectionOf(kind);
+      if (collection !== undefined) return { words: [], namesOf: collection, prefix: `${kind}/` };
       return { words: takesAll(expected) ? [...collections, "all"] : collections };
+    }
     case "name": {
-      const collection = collections.find((one) => one === given[0] || one === `${given[0]}s`);
+      const collection = collectionOf(given[0]);
       return collection === undefined ? none : { words: [], namesOf: collection };
     }
     case "eip":
@@ -84,6 +95,11 @@ function argumentsOf({ registeredArguments: expected }: Command, given: readonly
     default:
       return none;
   }
+}
+
+/** Of a kind in the singular or plural. */
+function collectionOf(kind: string | undefined): Collection | undefined {
+  return collections.find((one) => one === kind || one === `${kind}s`);
 }
 
 /** As its description says. */

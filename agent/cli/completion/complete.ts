@@ -11,10 +11,11 @@ const maxNames = 1_000;
 /** One candidate a line. */
 export async function complete(program: Command, words: readonly string[]): Promise<string> {
   const found = candidates(program, words);
-  const names = found.namesOf === undefined ? [] : await namesOf(found.namesOf, words);
+  const { namesOf: collection, prefix = "" } = found;
+  const names = collection === undefined ? [] : await namesOf(collection, words);
   const current = words.at(-1) ?? "";
-  const matching = names.filter((name) => name.startsWith(current)).slice(0, maxNames);
-  return [...found.words, ...matching].map((word) => `${printable(word)}\n`).join("");
+  const matching = names.map((name) => prefix + name).filter((word) => word.startsWith(current));
+  return [...found.words, ...matching.slice(0, maxNames)].map((word) => `${printable(word)}\n`).join("");
 }
 
 async function namesOf(collection: string, words: readonly string[]): Promise<readonly string[]> {

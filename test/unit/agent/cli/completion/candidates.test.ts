@@ -17,6 +17,10 @@ t.test("what can follow", async (t) => {
   t.equal(of("get fips ").namesOf, "fips");
   t.equal(of("get fip ").namesOf, "fips");
   t.equal(of("connections ").namesOf, "eips");
+  t.equal(of("explain --in ").namesOf, "eips");
+  t.match(of("wait fip/f"), { words: [], namesOf: "fips", prefix: "fip/" });
+  t.match(of("describe eips/"), { namesOf: "eips", prefix: "eips/" });
+  t.same(of("wait foo/"), { words: [] });
   t.same(of("get fips fip-a ").words, []);
   t.same(of("-o y").words, ["yaml"]);
   t.same(of("get -o json eips ").namesOf, "eips", "the value of an option is no argument");
