@@ -6,7 +6,7 @@ import type { Answer } from "../answer.ts";
 import { parseDuration, parsePossibleReference } from "../arguments.ts";
 import type { Context } from "../context.ts";
 import type { ObjectDocument, ObjectList } from "../documents.ts";
-import { RefusedFailure } from "../failures.ts";
+import { RefusedFailure, UnavailableFailure } from "../failures.ts";
 import { idOf, readyCondition } from "../objects.ts";
 import { pathOf } from "./get.ts";
 
@@ -18,7 +18,7 @@ export interface WaitOptions {
 const firstPauseMs = 100;
 const longestPauseMs = 1_000;
 
-/** What is still missing. `undefined`: nothing. */
+/** What is still missing. */
 type Look = () => Promise<readonly ObjectDocument[]>;
 
 export async function wait(
@@ -44,8 +44,14 @@ export async function wait(
       return goal === "deleted" ? [] : [missing];
     }
   };
+  let left: readonly ObjectDocument[] | undefined;
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
-    const left = await look();
+    try {
+      left = await look();
+    } catch (error) {
+      // An agent that was there may be starting again.
+      if (left === undefined || !(error instanceof UnavailableFailure) || nowMs() >= deadlineMs) throw error;
+    }
     if (left.length === 0) return outcome(what, goal, []);
     const restMs = deadlineMs - nowMs();
     if (restMs <= 0) return outcome(what, goal, left);

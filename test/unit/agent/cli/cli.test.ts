@@ -378,6 +378,34 @@ t.test("describe and delete --dry-run of an Eip with many users fit a screen", a
   t.notMatch(deleted, /SHARED_DNAT 20\./);
 });
 
+t.test("a wait goes on while the agent is away, until its time is over", async (t) => {
+  const object = (ready: boolean) => ({
+    kind: "Fip",
+    name: "f",
+    spec: {},
+    revision: 1,
+    status: { ready, conditions: [] },
+  });
+  const answers = (...each: readonly RequestListener[]): RequestListener => {
+    let asked = 0;
+    return (request, response) => each[Math.min(asked++, each.length - 1)]?.(request, response);
+  };
+  const gone: RequestListener = (request) => request.socket.destroy();
+  const back = await serve(
+    t,
+    answers(json(200, object(false)), gone, json(503, {}), json(200, object(true))),
+  );
+  t.match(await back.run("wait fip/f"), { code: 0, stdout: "fips/f: Ready\n" });
+  const away = await serve(t, answers(json(200, object(false)), gone));
+  t.match(await away.run("wait fip/f --timeout 300ms"), {
+    code: 3,
+    stdout: "",
+    stderr: /Cannot reach the agent/,
+  });
+  const never = await serve(t, answers(gone, json(200, object(true))));
+  t.match(await never.run("wait fip/f"), { code: 3 }, "an agent that was never there");
+});
+
 t.test("the version of natgwctl, whatever the agent answers", async (t) => {
   const dead = await new Natgwctl("/nonexistent/agent.sock", ctlSource).run("version -o json");
   t.match(JSON.parse(dead.stdout), { client: /^[0-9]/, agent: null, backend: null, epoch: null });
