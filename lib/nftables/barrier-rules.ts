@@ -32,6 +32,7 @@
  *         oifname "eth0" meta l4proto udp th dport 3784 counter name gate_bfd_egress drop
  *         and so for 4784
  *       }
+ *       Both on any interface until the first write.
  *
  *     table ip natgw_set, which is empty
  *
@@ -140,7 +141,7 @@ export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents
       ),
     ),
   }),
-  bfd: ({ vpcInterface }) => ({
+  bfd: ({ vpcInterface, isUnnamed = false }) => ({
     chains: [
       { name: "input", type: "filter", hook: "input", priority: 0 },
       { name: "output", type: "filter", hook: "output", priority: 0 },
@@ -148,14 +149,14 @@ export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents
     rules: bfdPorts.flatMap((port) => [
       [
         "input",
-        ...ifName("iifname", vpcInterface),
+        ...(isUnnamed ? [] : ifName("iifname", vpcInterface)),
         ...isUdpTo(port),
         count("gate_bfd_ingress"),
         drop,
       ] as const,
       [
         "output",
-        ...ifName("oifname", vpcInterface),
+        ...(isUnnamed ? [] : ifName("oifname", vpcInterface)),
         ...isUdpTo(port),
         count("gate_bfd_egress"),
         drop,

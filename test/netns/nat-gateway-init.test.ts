@@ -2,6 +2,7 @@
 import t from "tap";
 import { WireWatch } from "../faults/wire-watch.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
+import { Host } from "../support/host.ts";
 import { imageSettings } from "../support/kube-ovn-simulator/player.ts";
 import { labAddresses } from "../support/lab.ts";
 import { callScript } from "../support/nat-gateway.ts";
@@ -78,6 +79,11 @@ for (const dataplane of dataplanes)
     const pod1 = gw.host("pod1");
     t.ok(await pod1.hearsNothing(udp(labAddresses.outside, 53)));
     t.same(await wire.leaks(), []);
+    const own = await Host.start(gw.lab, "gw");
+    t.teardown(() => own.stop());
+    await own.serve("udp", 3784);
+    const bfd = udp(labAddresses.vpc, 3784);
+    t.ok(await pod1.hearsNothing(bfd), "no BFD that would draw traffic");
     t.same(await defaultRoutes(gw), ["default via 192.0.2.1 dev eth0"]);
     for (const call of [
       ["init", "net1,net2"],
@@ -86,6 +92,7 @@ for (const dataplane of dataplanes)
     ])
       t.same(await callScript(gw, "argv", call), success, call.join(" "));
     t.match(await pod1.ask(udp(labAddresses.outside, 53)), { seenAs: eip });
+    t.match(await pod1.ask(bfd), { answeredBy: "gw" });
     t.same(await wire.leaks(), []);
     t.same(await defaultRoutes(gw), [byOutside.replace("net1", "net2")]);
     await gw.expectConverged(t);

@@ -156,7 +156,8 @@ function isSameFrame(one: FrameLines, other: FrameLines): boolean {
 }
 
 function describe(name: BarrierName, { vpcInterface, outsides, isUnnamed }: BarrierFrame): string {
-  if (name === "bfd") return `iifname "${vpcInterface}"; oifname "${vpcInterface}"`;
+  if (name === "bfd")
+    return isUnnamed ? "on any interface" : `iifname "${vpcInterface}"; oifname "${vpcInterface}"`;
   const ways = outsides.map((outside) => `iifname "${vpcInterface}" oifname "${outside}"`);
   if (name === "gate" && isUnnamed) ways.push(`oifname != "${vpcInterface}"`);
   return ways.join("; ");

@@ -86,8 +86,10 @@ export function* wantedFilterChunked(
         makeRule({ ...ways, protocol: "udp", destinationPort, target: drop }),
       ),
     );
-  const bfdIn = bfd("NATGW_BFD_IN", { inInterface: program.vpcInterface });
-  const bfdOut = bfd("NATGW_BFD_OUT", { outInterface: program.vpcInterface });
+  // Until the first write the interfaces may still be others.
+  const isNamed = gates.isSet !== false;
+  const bfdIn = bfd("NATGW_BFD_IN", isNamed ? { inInterface: program.vpcInterface } : {});
+  const bfdOut = bfd("NATGW_BFD_OUT", isNamed ? { outInterface: program.vpcInterface } : {});
   const forward = isGateClosed ? [gate, guard] : [guard];
   const api = gates.apiGuard && apiChains(gates.apiGuard);
   const toGateway = [api?.first, isBfdClosed ? bfdIn : undefined, input].filter((one) => one !== undefined);

@@ -88,10 +88,11 @@ export function* planRoutesChunked({ program, observed, isSet = true }: RouteInp
 
   const isDue = everyNth(plannedAtOnce);
   const nextHop = ownedNextHop(program, observed);
-  const everything = program.family.everything;
-  const isDefault = ({ destination }: ObservedRoute) => destination === everything;
   // Before anybody has said what this gateway is for, its interfaces may be others than those of the settings.
-  const isDefaultLeft = !isSet && existing.some((route) => isDefault(route) && !isOwn(route));
+  const defaults = isSet
+    ? []
+    : existing.filter(({ destination }) => destination === program.family.everything);
+  const isDefaultLeft = defaults.length > 0 && !defaults.some(isOwn);
   const desired = yield* desiredRoutes(program, isDefaultLeft ? undefined : nextHop);
   for (const { route, object, keepsKernelRoutes } of desired) {
     if (isDue()) yield;

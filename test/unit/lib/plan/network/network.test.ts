@@ -525,6 +525,12 @@ const routeCases: readonly RouteCase[] = [
     isSet: false,
   },
   {
+    name: "beside the agent's own one it changes nothing",
+    observed: ["0.0.0.0/0 10.0.1.1 eth0 proto 3 metric 100", "0.0.0.0/0 203.0.113.1 net1 proto 196 onlink"],
+    gateway: "203.0.113.1",
+    isSet: false,
+  },
+  {
     name: "where there is none, it is made",
     observed: ["10.0.0.0/8 10.0.1.1 eth0 proto 3"],
     gateway: "203.0.113.1",
