@@ -76,4 +76,16 @@ while IFS= read -r line; do
 done <<<"$answer"
 # Without its last line the answer was cut.
 [[ -n $code ]] || fail "the agent's answer is not complete"
+
+# The agent is IPv4 only. An EIP brings the default route of IPv6 along, on the interface that holds it.
+add_default_v6() {
+  local device
+  [[ $GATEWAY_V6 =~ ^[0-9a-fA-F:.]+$ ]] || fail "GATEWAY_V6: not an address: ${GATEWAY_V6@Q}"
+  read -r _ device _ <<<"$(ip -4 -o address show to "${1%%/*}")"
+  [[ -n $device && $(cat "/proc/sys/net/ipv6/conf/$device/disable_ipv6" 2>/dev/null) == 0 ]] || return 0
+  [[ -n $(ip -6 route show default via "$GATEWAY_V6" dev "$device") ]] ||
+    ip -6 route replace default via "$GATEWAY_V6" dev "$device" onlink || exit 1
+}
+
+[[ $code != 0 || ${1-} != eip-add || -z ${GATEWAY_V6-} ]] || add_default_v6 "$2"
 exit "$code"

@@ -34,6 +34,28 @@ for (const dataplane of dataplanes)
     await gw.expectConverged(t);
   });
 
+t.test("with GATEWAY_V6 the first eip-add brings the default route of IPv6", async (t) => {
+  const gw = await Gateway.start(t, "iptables-nft", imageSettings, { isSilent: true });
+  await gw.lab.exec("gw", ["sysctl", "-qw", "net.ipv6.conf.net1.disable_ipv6=0"]);
+  const call = (GATEWAY_V6: string, ...args: readonly string[]) =>
+    callScript(gw, "argv", args, { GATEWAY_V6 });
+  const routes = async () => {
+    const text = await gw.lab.exec("gw", ["ip", "-6", "route", "show", "default"]);
+    return text.split("\n").flatMap((line) => (line.trim() === "" ? [] : line.trim()));
+  };
+  t.same(await call("2001:db8::1", "init"), success);
+  t.same(await call("", "eip-add", `${eip}/24`), success);
+  t.same(await routes(), [], "none without it");
+  for (const attempt of ["first", "again"]) {
+    t.same(await call("2001:db8::1", "eip-add", `${eip}/24`), success, attempt);
+    t.match(await routes(), [/^default via 2001:db8::1 dev net1 .*onlink/], attempt);
+  }
+  t.same(await call("2001:db8::2", "eip-add", `${eip}/24`), success);
+  t.match(await routes(), [/^default via 2001:db8::2 dev net1 /], "in place of another");
+  t.match(await call("$(id)", "eip-add", `${eip}/24`), { exitCode: 1, stdout: "", stderr: /^GATEWAY_V6: / });
+  await gw.expectConverged(t);
+});
+
 t.test("noDefaultEIP: the default route stays on eth0 until the first eip-add", async (t) => {
   const gw = await Gateway.make(t, "iptables-nft", {}, { isSilent: true });
   await gw.lab.ip("gw", "address flush dev net1", `route add ${byVpc}`);
