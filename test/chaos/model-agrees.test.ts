@@ -128,6 +128,7 @@ function answerTo(
   if (fate.kind !== "sent") return undefined;
   const by = servers.get(fate.destination);
   const isServed = [80, 81, 53].includes(fate.destinationPort);
-  const isLost = by === "outside" && !isHeld(fate.source);
+  // The outside has no way back to a pod. A pod answers another one past the gateway, and that one waits for the EIP.
+  const isLost = !isHeld(fate.source) && (by === "outside" || fate.source.startsWith("10."));
   return by === undefined || !isServed || isLost ? undefined : { by, seenAs: fate.source };
 }
