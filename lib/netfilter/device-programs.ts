@@ -48,11 +48,13 @@ export function qdiscChain(device: string, { parent, dropsAll, dropsMany }: Qdis
  * The filters of one place. Those of ARP are a chain of their own on `input` or `output`, as a table `arp` of nf_tables has it.
  *
  * @param filters in the order of the kernel's answer
+ * @param givesBack true for a device that gives packets back to the one from which they were redirected
  */
 export function filterChains(
   device: string,
   place: FilterPlace,
   filters: readonly Filter[],
+  givesBack: (index: number) => boolean = () => false,
 ): readonly Chain[] {
   const inOrder = filters.toSorted((one, other) => one.preference - other.preference);
   const isIn = place === "ingress";
@@ -60,7 +62,7 @@ export function filterChains(
     const its = inOrder.filter((filter) => [protocol, protocols.all].includes(filter.protocol));
     // A filter for all protocols alone is told once.
     if (!its.some((filter) => filter.protocol === protocol) && protocol === protocols.arp) return [];
-    const rules = its.map(ruleOf);
+    const rules = its.map((filter) => ruleOf(filter, givesBack));
     if (!rules.some(({ effect }) => effect.kind === "harm" || effect.kind === "unclear")) return [];
     const hook = {
       name,
@@ -77,9 +79,12 @@ export function filterChains(
   ];
 }
 
-function ruleOf({ preference, kind, keys, actions, isProgram }: Filter): ChainRule {
+function ruleOf(
+  { preference, kind, keys, actions, isProgram }: Filter,
+  givesBack: (index: number) => boolean,
+): ChainRule {
   const { tests, isWhole } = keys === undefined ? { tests: [], isWhole: false } : testsOf(keys);
-  const effect = isProgram ? unclear : effectOf(actions);
+  const effect = isProgram ? unclear : effectOf(actions, givesBack);
   const matches = keys?.map(keyText) ?? [];
   const text = [`pref ${preference} ${kind}`, ...matches, ...actions.map(actionText)].join(" ");
   return { text, tests, beyond: isWhole ? "all" : "unclear", effect };
@@ -88,9 +93,11 @@ function ruleOf({ preference, kind, keys, actions, isProgram }: Filter): ChainRu
 const unclear: Effect = { kind: "unclear" };
 
 /** The first action that ends it. Without any, a filter only chooses a class. */
-function effectOf(actions: readonly Action[]): Effect {
-  for (const { kind, verdict, isRedirect } of actions) {
-    if (isRedirect) return { kind: "harm", verb: "takes" };
+function effectOf(actions: readonly Action[], givesBack: (index: number) => boolean): Effect {
+  for (const { kind, verdict, redirectsTo } of actions) {
+    // What comes back meets no further filter.
+    if (redirectsTo !== undefined && givesBack(redirectsTo)) return { kind: "accept" };
+    if (redirectsTo !== undefined) return { kind: "harm", verb: "takes" };
     if (kind === "pedit" || kind === "nat") return { kind: "harm", verb: "rewrites" };
     switch (verdict) {
       case verdicts.pipe:
@@ -164,9 +171,9 @@ function hex(value: number): string {
   return (value >>> 0).toString(16).padStart(8, "0");
 }
 
-function actionText({ kind, verdict, isRedirect }: Action): string {
+function actionText({ kind, verdict, redirectsTo }: Action): string {
   const name = Object.entries(verdicts).find(([, number]) => number === verdict)?.[0];
-  return `action ${kind}${isRedirect ? " redirect" : name === undefined ? "" : ` ${names[name] ?? name}`}`;
+  return `action ${kind}${redirectsTo !== undefined ? " redirect" : name === undefined ? "" : ` ${names[name] ?? name}`}`;
 }
 
 /** The words of tc. */

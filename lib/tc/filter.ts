@@ -39,8 +39,8 @@ export interface Action {
   readonly kind: string;
   /** TC_ACT_*: what happens after it. `undefined` if it is not known. */
   readonly verdict: number | undefined;
-  /** True if the packet itself goes to another device. */
-  readonly isRedirect: boolean;
+  /** The index of the device that the packet itself goes to. `undefined`: none. */
+  readonly redirectsTo: number | undefined;
 }
 
 /** TC_ACT_*. */
@@ -111,19 +111,20 @@ const rootTable = 0x800;
 
 function actionOf(view: DataView, { kind, options: [start, end] = [0, 0] }: ActionParts): Action {
   let verdict: number | undefined;
-  let isRedirect = false;
+  let redirectsTo: number | undefined;
   for (let at = start; at < end; at = nextAttribute(view, at, end)) {
     const type = attributeType(view, at);
     // `tc_gen`: index, capabilities, action. The kinds have their own structs behind it.
     if (kind === "gact" && type === TCA_GACT_PARMS)
       verdict = view.getInt32(requirePayload(view, at, end, 12) + 8, true);
     if (kind === "mirred" && type === TCA_MIRRED_PARMS) {
-      const parameters = requirePayload(view, at, end, 24);
+      const parameters = requirePayload(view, at, end, 28);
       verdict = view.getInt32(parameters + 8, true);
-      isRedirect = redirects.includes(view.getInt32(parameters + 20, true));
+      if (redirects.includes(view.getInt32(parameters + 20, true)))
+        redirectsTo = view.getUint32(parameters + 24, true);
     }
   }
-  return { kind, verdict, isRedirect };
+  return { kind, verdict, redirectsTo };
 }
 
 /** From the byte order of the network, on a machine of the other one. */

@@ -375,6 +375,26 @@ const onDevices: readonly Obstruction[] = [
     ],
   },
   {
+    what: "an ifb gets all that comes in, and gives it back",
+    commands: [
+      "ip link add ifb9 type ifb; ip link set ifb9 up; tc qdisc add dev net1 ingress",
+      "tc filter add dev net1 parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev ifb9",
+    ],
+    undo: ["tc qdisc del dev net1 ingress; ip link del ifb9"],
+    hasEvent: false,
+  },
+  {
+    what: "an ifb that is down gets all that comes in",
+    commands: [
+      "ip link add ifb9 type ifb; tc qdisc add dev net1 ingress",
+      "tc filter add dev net1 parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev ifb9",
+    ],
+    undo: ["tc qdisc del dev net1 ingress; ip link del ifb9"],
+    hasEvent: false,
+    ...allStopped,
+    cause: /fips\/pod1 ForeignRule: tc filter dev net1 ingress: .* redirect takes its packets/,
+  },
+  {
     what: "a filter takes ARP",
     commands: [
       knowOutside,

@@ -25,9 +25,11 @@ export async function readDeviceChains(
   const dump = readDump(netlink, dumpQdiscs(), trafficType.newQdisc, decodeQdisc, signal);
   const qdiscs = (await orAbsent(dump, absent)) ?? [];
   // Only `ingress` and `clsact` have the handle, and filters on these sides.
-  const withSides = new Set(
-    qdiscs.filter(({ handle }) => handle === ingressHandle).map(({ index }) => index),
+  const sides = new Map(
+    qdiscs.filter(({ handle }) => handle === ingressHandle).map(({ index, kind }) => [index, kind]),
   );
+  const givingBack = new Set(links.filter((link) => link.givesBack).map((link) => link.index));
+  const givesBack = (index: number) => givingBack.has(index);
   const chains: Chain[] = [];
   for (const { index, name, xdp } of links) {
     if (name === "lo") continue;
@@ -37,10 +39,17 @@ export async function readDeviceChains(
       if (chain !== undefined) chains.push(chain);
     }
     for (const place of Object.keys(filterPlaces) as FilterPlace[])
-      if (place === "root" || withSides.has(index))
-        chains.push(...filterChains(name, place, await readFilters(netlink, index, place, signal)));
+      if (place === "root" || hasFilters(sides.get(index), place))
+        chains.push(
+          ...filterChains(name, place, await readFilters(netlink, index, place, signal), givesBack),
+        );
   }
   return chains;
+}
+
+/** `ingress` has one side, whatever one asks for. */
+function hasFilters(kind: string | undefined, place: FilterPlace): boolean {
+  return kind === "clsact" || (kind !== undefined && place === "ingress");
 }
 
 async function readFilters(

@@ -33,10 +33,11 @@ function selector(...keys: readonly (readonly [mask: number, value: number, offs
 }
 
 /** The parameters of an action: index, capabilities, verdict; of mirred also what it does with the packet. */
-function action(order: number, kind: string, verdict: number, mirror = 0): Uint8Array {
+function action(order: number, kind: string, verdict: number, mirror = 0, device = 9): Uint8Array {
   const view = new DataView(new ArrayBuffer(28));
   view.setInt32(8, verdict, true);
   view.setInt32(20, mirror, true);
+  view.setUint32(24, device, true);
   const options = nestedAttribute(2, bytesAttribute(2, new Uint8Array(view.buffer)));
   return nestedAttribute(order, textAttribute(1, kind), options);
 }
@@ -76,7 +77,11 @@ const everything = [0, 0, 0] as const;
 const drop = nestedAttribute(7, action(1, "gact", 2));
 
 /** What happens to a packet from outside to an EIP, at the ingress of net1. */
-function harmsTo(filters: readonly Sent[], more: Partial<Packets> = {}): readonly string[] {
+function harmsTo(
+  filters: readonly Sent[],
+  more: Partial<Packets> = {},
+  givesBack?: (index: number) => boolean,
+): readonly string[] {
   const decoded = filters.map(decode).filter((filter) => filter !== undefined);
   const packets: Packets = {
     in: "net1",
@@ -89,7 +94,7 @@ function harmsTo(filters: readonly Sent[], more: Partial<Packets> = {}): readonl
     state: "new",
     ...more,
   };
-  return filterChains("net1", "ingress", decoded)
+  return filterChains("net1", "ingress", decoded, givesBack)
     .filter(({ hook }) => hook?.name === "ingress")
     .flatMap((chain) => walk(chain, packets, alone))
     .map(({ where, verb, isSure }) => `${where} ${isSure ? "" : "maybe "}${verb}`);
@@ -188,6 +193,25 @@ t.test("a filter that is cut short is unreadable", async (t) => {
   t.equal(decode({ chain: 7, options: [selector(everything), drop] }), undefined, "packets enter chain 0");
 });
 
+t.test("an ifb that is up gives back what it gets", async (t) => {
+  const link = (kind: string, flags: number) => {
+    const header = new DataView(new ArrayBuffer(linkHeader));
+    header.setInt32(4, 9, true);
+    header.setUint32(8, flags, true);
+    const bytes = concatBytes(new Uint8Array(header.buffer), nestedAttribute(18, textAttribute(1, kind)));
+    return decodeLinkPrograms(new DataView(bytes.buffer, bytes.byteOffset), 0, bytes.length).givesBack;
+  };
+  t.ok(link("ifb", 1));
+  t.notOk(link("ifb", 0));
+  t.notOk(link("veth", 1));
+  const redirected = [{ options: [selector(everything), nestedAttribute(7, action(1, "mirred", 4, 1, 9))] }];
+  t.same(
+    harmsTo(redirected, {}, (index) => index === 9),
+    [],
+  );
+  t.same(harmsTo(redirected, {}, (index) => index === 8).length, 1);
+});
+
 t.test("XDP programs of links", async (t) => {
   const link = (...xdp: readonly Uint8Array[]) => {
     const header = new DataView(new ArrayBuffer(linkHeader));
@@ -199,8 +223,9 @@ t.test("XDP programs of links", async (t) => {
     );
     return decodeLinkPrograms(new DataView(bytes.buffer, bytes.byteOffset), 0, bytes.length);
   };
-  t.same(link(), { index: 7, name: "net1", xdp: undefined });
-  t.same(link(u8Attribute(2, 0)), { index: 7, name: "net1", xdp: undefined }, "none");
+  const none = { index: 7, name: "net1", xdp: undefined, givesBack: false };
+  t.same(link(), none);
+  t.same(link(u8Attribute(2, 0)), none, "none");
   const attached = link(u8Attribute(2, 2), u32Attribute(4, 99)).xdp;
   t.same(attached, { mode: "xdpgeneric", programId: 99 });
   t.same(link(u8Attribute(2, 4)).xdp, { mode: "xdpmulti", programId: 0 });
